@@ -1,0 +1,65 @@
+"""mixopt: the data mixture for a language model's next training run.
+
+The public nouns and verbs, loaded on first use: `import mixopt` loads neither torch nor mlflow.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Estimate": "mixopt.proposal",
+    "Metric": "mixopt.trials",
+    "Mixture": "mixopt.mixture",
+    "MixoptError": "mixopt.errors",
+    "Proposal": "mixopt.proposal",
+    "Score": "mixopt.trials",
+    "SearchSpace": "mixopt.mixture",
+    "Study": "mixopt.study",
+    "Trial": "mixopt.trials",
+    "Trials": "mixopt.trials",
+    "export": "mixopt.exporters",
+    "fit": "mixopt.proposals.fitting",
+    "propose": "mixopt.proposals.proposing",
+    "read_trials": "mixopt.tables",
+}
+
+__all__ = [
+    "Estimate",
+    "Metric",
+    "Mixture",
+    "MixoptError",
+    "Proposal",
+    "Score",
+    "SearchSpace",
+    "Study",
+    "Trial",
+    "Trials",
+    "__version__",
+    "export",
+    "fit",
+    "propose",
+    "read_trials",
+]
+
+if TYPE_CHECKING:
+    from mixopt.errors import MixoptError
+    from mixopt.exporters import export
+    from mixopt.mixture import Mixture, SearchSpace
+    from mixopt.proposal import Estimate, Proposal
+    from mixopt.proposals.fitting import fit
+    from mixopt.proposals.proposing import propose
+    from mixopt.study import Study
+    from mixopt.tables import read_trials
+    from mixopt.trials import Metric, Score, Trial, Trials
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mixopt' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,91 @@
+"""Every error that mixopt raises on purpose.
+
+    MixoptError                  exit code 1: the run failed
+    ├── RunError
+    │   ├── DivergedError        a loss stopped being finite
+    │   └── StorageError         the disk is full or cannot be written
+    └── UserError                exit code 2: the input can be mended
+        ├── RecipeError          a YAML says something that cannot be
+        ├── DataError            text or benchmark items that cannot be read or used
+        ├── ModelError           a base or an expert that cannot be used
+        ├── MixtureError         numbers that are no mixture
+        │   └── InfeasibleError  bounds that cannot all hold
+        ├── TrialsError          a table of runs that cannot be used
+        │   └── HoldoutError     a holdout score on its way to a surrogate
+        ├── ExportError          a proposal that a trainer cannot be told
+        └── MissingExtraError    a package that an optional feature needs
+
+A message is one sentence: what is wrong, where, and what to do about it.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MixoptError(Exception):
+    """Root of the tree; the CLI prints the message alone and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class RunError(MixoptError):
+    """The run failed although its input was right."""
+
+
+class DivergedError(RunError):
+    """A training loss stopped being finite."""
+
+
+class StorageError(RunError):
+    """A file could not be written whole; nothing half-written is left under its name."""
+
+
+class UserError(MixoptError, ValueError):
+    """The input is wrong; a `ValueError`, so that pydantic validators may raise it."""
+
+    exit_code = 2
+
+
+class RecipeError(UserError):
+    """A study, expert or benchmark YAML that cannot be used."""
+
+
+class DataError(UserError):
+    """Text or benchmark items that cannot be read or are too few."""
+
+
+class ModelError(UserError):
+    """A base model or an expert that cannot be used."""
+
+
+class MixtureError(UserError):
+    """Numbers that are not a mixture: negative, not finite, or not summing to one."""
+
+
+class InfeasibleError(MixtureError):
+    """No mixture meets every bound; the message names the bounds in conflict."""
+
+
+class TrialsError(UserError):
+    """A table of runs that cannot be joined or fitted."""
+
+
+class HoldoutError(TrialsError):
+    """A score with `role: holdout` was asked for where mixtures are chosen."""
+
+
+class ExportError(UserError):
+    """A proposal that cannot be written for this trainer."""
+
+
+class MissingExtraError(UserError):
+    """A package of an optional feature is not installed."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the closest of `known`, or lists them all where none is close."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known: {', '.join(names) or 'none'}."

@@ -1,0 +1,96 @@
+"""Files that appear whole or not at all: written beside their place, then renamed."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from mixopt.errors import StorageError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
+
+
+class Store(Protocol):
+    """Keeps finished units of work, each in a folder keyed by what determines it."""
+
+    def make(
+        self, kind: str, name: str, key: Mapping[str, Any], build: Callable[[Path], None]
+    ) -> Path:
+        """The folder of a unit: found, or made now by `build` in a scratch folder."""
+
+
+@contextmanager
+def publish_folder(folder: Path) -> Iterator[Path]:
+    """A scratch folder that becomes `folder` if the block ends well, and vanishes if it does not.
+
+    Raises:
+        StorageError: The disk is full or the place cannot be written.
+    """
+    scratch = None
+    try:
+        with _storage_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            yield scratch
+            scratch.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            scratch.rename(folder)
+    finally:
+        if scratch is not None and scratch.exists():
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """`path`, now holding `text` whole; an older file stays until then.
+
+    Raises:
+        StorageError: The disk is full or the place cannot be written.
+    """
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """`path`, now holding `content` whole; an older file stays until then.
+
+    Raises:
+        StorageError: The disk is full or the place cannot be written.
+    """
+    scratch = None
+    try:
+        with _storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+            scratch = Path(name)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            scratch.chmod(0o644)
+            scratch.rename(path)
+    finally:
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Turns a full disk or an unwritable place into one sentence; all else passes unchanged."""
+    try:
+        yield
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        # safetensors and torch raise errors of their own that only quote the system's words
+        if number in FULL or "No space left on device" in str(error):
+            raise StorageError(
+                f"The disk is full, so {path} was not written; free some space and run again."
+            ) from error
+        if number in FORBIDDEN:
+            raise StorageError(
+                f"{path} cannot be written (permission); choose another --output."
+            ) from error
+        raise

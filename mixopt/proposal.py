@@ -1,0 +1,181 @@
+"""A proposal: the mixture to train on, what it should do, how sure we are, and against what."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mixopt.errors import ExportError
+from mixopt.mixture import Mixture
+
+Z95 = 1.959963984540054
+"""Two-sided 95% quantile of the standard normal distribution."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its standard error."""
+
+    mean: float
+    std_error: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The two-sided 95% interval under a normal error."""
+        half = Z95 * self.std_error
+        return self.mean - half, self.mean + half
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether zero lies outside the 95% interval."""
+        low, high = self.interval
+        return low > 0 or high < 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The proposal against one other mixture.
+
+    Attributes:
+        name: `natural`, `uniform` or `best seen`.
+        ratios: The other mixture.
+        predicted_gain: Utility of the proposal minus the other's, by the surrogate.
+        measured_gain: The same from really merging and scoring both, on the same items.
+        differences: Measured by metric, in the metric's own units, proposal minus other.
+    """
+
+    name: str
+    ratios: Mixture
+    predicted_gain: Estimate
+    measured_gain: Estimate | None = None
+    differences: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def gain(self) -> Estimate:
+        """The measured gain where there is one, else the predicted one."""
+        return self.measured_gain or self.predicted_gain
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: better, worse, or not distinguishable."""
+        low, high = self.gain.interval
+        how = "measured" if self.measured_gain else "predicted"
+        span = f"{how} utility difference {self.gain.mean:+.3f}, 95% interval [{low:+.3f}, {high:+.3f}]"
+        if not self.gain.distinguishable:
+            return f"not distinguishable from the {self.name} mixture ({span})"
+        word = "better" if self.gain.mean > 0 else "worse"
+        return f"{word} than the {self.name} mixture ({span})"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A mixture that the surrogate recommends.
+
+    Attributes:
+        ratios: Shares of tokens by domain.
+        utility: Predicted utility, higher is better.
+        predicted: Predicted score by metric, in the metric's own units.
+        comparisons: Against the reference mixtures; the first is the natural one.
+        weights: The experts' weights that stand for `ratios`, where there are experts.
+        measured: Score by metric of the proposal's own merge, where it was verified.
+        repetition: How often the target run would see a token of each domain.
+        tokens_per_document: Measured mean by domain; trainers that draw documents need it.
+        notes: Sentences that a reader must not miss.
+    """
+
+    ratios: Mixture
+    utility: Estimate
+    predicted: Mapping[str, Estimate]
+    comparisons: tuple[Comparison, ...] = ()
+    weights: Mapping[str, float] | None = None
+    measured: Mapping[str, Estimate] | None = None
+    repetition: Mapping[str, float] = field(default_factory=dict)
+    tokens_per_document: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of the utility gain over the natural mixture.
+
+        From the verification where there was one; else the surrogate's own.
+        """
+        return self.comparisons[0].gain.interval if self.comparisons else self.utility.interval
+
+    @property
+    def verdict(self) -> str:
+        """One sentence about the proposal and the natural mixture."""
+        return self.comparisons[0].verdict if self.comparisons else "compared with nothing"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, with the verdict and intervals spelled out for readers."""
+        plain = asdict(self) | {"ratios": dict(self.ratios), "comparisons": []}
+        for comparison in self.comparisons:
+            row = asdict(comparison) | {"ratios": dict(comparison.ratios)}
+            plain["comparisons"].append(row | {"verdict": comparison.verdict})
+        return plain | {"verdict": self.verdict, "interval": list(self.interval)}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Proposal":
+        """The proposal that `to_dict` wrote."""
+        return cls(
+            ratios=Mixture(plain["ratios"]),
+            utility=_estimate(plain["utility"]),
+            predicted=_estimates(plain["predicted"]),
+            comparisons=tuple(_comparison(row) for row in plain["comparisons"]),
+            weights=plain.get("weights"),
+            measured=None if plain.get("measured") is None else _estimates(plain["measured"]),
+            repetition=plain.get("repetition", {}),
+            tokens_per_document=plain.get("tokens_per_document", {}),
+            notes=tuple(plain.get("notes", ())),
+        )
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Proposal":
+        """The proposal in a JSON file that mixopt wrote.
+
+        Raises:
+            ExportError: The file does not exist or holds no proposal.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise ExportError(f"{file} does not exist; give the proposal.json of a study.")
+        try:
+            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ExportError(
+                f"{file} is not a proposal that mixopt wrote ({error}); give a proposal.json."
+            ) from None
+
+    def to_json(self) -> str:
+        """The proposal as JSON text; NaN, which JSON lacks, is written as null."""
+        return json.dumps(_without_nan(self.to_dict()), indent=2) + "\n"
+
+
+def _comparison(row: Mapping[str, Any]) -> Comparison:
+    measured = row.get("measured_gain")
+    return Comparison(
+        name=row["name"],
+        ratios=Mixture(row["ratios"]),
+        predicted_gain=_estimate(row["predicted_gain"]),
+        measured_gain=None if measured is None else _estimate(measured),
+        differences=_estimates(row.get("differences", {})),
+    )
+
+
+def _estimate(plain: Mapping[str, float | None]) -> Estimate:
+    numbers = {key: math.nan if value is None else value for key, value in plain.items()}
+    return Estimate(**numbers)
+
+
+def _estimates(plain: Mapping[str, Mapping[str, float | None]]) -> dict[str, Estimate]:
+    return {name: _estimate(row) for name, row in plain.items()}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

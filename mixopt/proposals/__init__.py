@@ -1,0 +1,1 @@
+"""The number wing: from trials to mixtures; numpy, scipy, scikit-learn and lightgbm alone."""

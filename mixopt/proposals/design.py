@@ -1,0 +1,77 @@
+"""Which mixtures to score: a first round that covers the space, later ones where it pays."""
+
+import numpy as np
+
+from mixopt.mixture import Array
+from mixopt.proposals.fitting import Surrogate
+from mixopt.proposals.weights import WeightSpace, hellinger
+
+POOL = 4096
+KAPPAS = (0.0, 1.0, 2.0)
+"""Standard deviations added to the expected utility, in turn: expects much, or knows little."""
+NEAREST = 0.03
+"""Hellinger distance below which a candidate is the same as one already scored."""
+
+
+def design_first_round(space: WeightSpace, n: int, rng: np.random.Generator) -> Array:
+    """Weights (`n x k`): natural, centroid, corners, then what is farthest from all of these.
+
+    Corners are the experts themselves. They are scored even where bounds forbid proposing them:
+    they cost nothing more, and the surrogate learns what a bound keeps it from.
+    """
+    k = len(space.experts)
+    natural, _ = space.weights_for(space.space.prior_vector())
+    fixed = np.vstack([natural, np.full(k, 1 / k), np.eye(k)])[:n]
+    _, first = np.unique(fixed.round(9), axis=0, return_index=True)
+    chosen = fixed[np.sort(first)]
+    return np.vstack([chosen, spread(space, space.ratios(chosen), n - len(chosen), rng)])
+
+
+def spread(space: WeightSpace, start: Array, n: int, rng: np.random.Generator) -> Array:
+    """Weights (`n x k`) of mixtures far from `start` (ratios, `? x d`) and from each other.
+
+    Maximin in Hellinger distance over a pool around the prior.
+    """
+    pool = space.sample(POOL, rng)
+    ratios = space.ratios(pool)
+    nearest = hellinger(ratios, start).min(axis=1)
+    chosen = []
+    for _ in range(n):
+        best = int(nearest.argmax())
+        chosen.append(pool[best])
+        nearest = np.minimum(nearest, hellinger(ratios, ratios[best : best + 1])[:, 0])
+    return np.array(chosen).reshape(n, len(space.experts))
+
+
+def design_next_round(
+    space: WeightSpace, surrogate: Surrogate, seen: Array, n: int, rng: np.random.Generator
+) -> Array:
+    """Weights (`n x k`) where the surrogate expects much or knows little, apart from `seen`.
+
+    An upper confidence bound whose κ goes round `KAPPAS`; the pool is half drawn from the prior
+    and half from around the best of it.
+    """
+    pool = space.sample(POOL, rng)
+    mean, _ = surrogate.predict_utility(space.ratios(pool))
+    best = pool[np.argsort(-mean)[: POOL // 16]]
+    pool = np.vstack([pool, perturb(space, best, POOL, rng)])
+    ratios = space.ratios(pool)
+    mean, std = surrogate.predict_utility(ratios)
+    distances = hellinger(ratios, space.ratios(seen)).min(axis=1)
+    chosen: list[Array] = []
+    for index in range(n):
+        hopes = mean + KAPPAS[index % len(KAPPAS)] * std
+        open_to = distances > NEAREST
+        if not open_to.any():  # bounds so tight that all candidates are one: take what is left
+            open_to = np.ones(len(pool), dtype=bool)
+        pick = int(np.where(open_to, hopes, -np.inf).argmax())
+        chosen.append(pool[pick])
+        distances = np.minimum(distances, hellinger(ratios, ratios[pick : pick + 1])[:, 0])
+    return np.stack(chosen)
+
+
+def perturb(space: WeightSpace, around: Array, n: int, rng: np.random.Generator) -> Array:
+    """Feasible weights (`n x k`) near rows of `around`: each mixed with a fresh draw."""
+    rows = around[rng.integers(len(around), size=n)]
+    share = rng.uniform(0.02, 0.3, size=(n, 1))
+    return space.pull((1 - share) * rows + share * space.sample(n, rng))

@@ -1,0 +1,142 @@
+"""Fidelity: how well a proxy ranks mixtures that were really trained, against what it must beat.
+
+Shapes: `n` mixtures, the same in the same order everywhere; `s` seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import rankdata
+
+from mixopt.mixture import Array
+from mixopt.proposal import Z95
+from mixopt.proposals.utility import Utility
+from mixopt.trials import Kind, Metric, Trials
+from mixopt.validation import Cost, RankFidelity, Validation
+
+SMALL_SHARE = 0.003
+"""Added to a ratio before its logarithm, so that zero has one."""
+
+
+def spearman(first: Array, second: Array) -> float:
+    """Spearman's rank correlation; NaN where one side is constant or fewer than three are finite."""
+    known = np.isfinite(first) & np.isfinite(second)
+    if known.sum() < 3:
+        return float("nan")
+    a, b = rankdata(first[known]), rankdata(second[known])
+    if a.std() == 0 or b.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def spearman_interval(rho: float, n: int) -> tuple[float, float]:
+    """95% interval by Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett & Wright (2000)."""
+    if not np.isfinite(rho) or n < 4:
+        return float("nan"), float("nan")
+    z = np.arctanh(np.clip(rho, -0.999999, 0.999999))
+    half = Z95 * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    return float(np.tanh(z - half)), float(np.tanh(z + half))
+
+
+def quarter_overlap(proxy: Array, truth: Array) -> float:
+    """Share of the best quarter by `truth` that is in the best quarter by `proxy` (higher best)."""
+    size = max(1, len(truth) // 4)
+    best = set(np.argsort(-truth, kind="stable")[:size].tolist())
+    return len(best & set(np.argsort(-proxy, kind="stable")[:size].tolist())) / size
+
+
+def own_domain_baseline(trials: Trials, metrics: Sequence[Metric]) -> Array:
+    """Mean over `metrics` with a domain of their own of log(that domain's ratio): `n`, or NaN.
+
+    Without this line a fidelity study proves nothing: on the domains' own held-out text it is
+    at the ceiling, and it needs no training (METHODS §13).
+    """
+    ratios = trials.ratios()
+    own = [trials.domains.index(m.own_domain) for m in metrics if m.own_domain]
+    if not own:
+        return np.full(len(trials), np.nan)
+    return np.asarray(np.log(ratios[:, own] + SMALL_SHARE).mean(axis=1))
+
+
+def measure_fidelity(
+    proxies: Mapping[Kind, Trials],
+    trained: Sequence[Trials],
+    *,
+    capability_weights: Mapping[str, float],
+) -> tuple[RankFidelity, ...]:
+    """Rank fidelity of each proxy, overall (utility of search metrics) and by every metric.
+
+    Args:
+        proxies: Scores of the `n` mixtures by each proxy.
+        trained: Scores of the same mixtures by real training, one table per seed (`s`).
+        capability_weights: As in the search.
+    """
+    metrics = trained[0].metrics
+    search = trained[0].search_metrics
+    rows = []
+    for kind, proxy in proxies.items():
+        truths = [_utilities(table, search, capability_weights) for table in trained]
+        guess = _utilities(proxy, search, capability_weights)
+        rows.append(_compare("overall", kind, guess, truths, own_domain_baseline(proxy, search)))
+        for metric in metrics:
+            sign = 1.0 if metric.better == "higher" else -1.0
+            columns = [sign * table.values([metric])[:, 0] for table in trained]
+            guess = sign * proxy.values([metric])[:, 0]
+            baseline = own_domain_baseline(proxy, [metric])
+            rows.append(_compare(metric.name, kind, guess, columns, baseline))
+    return tuple(rows)
+
+
+def _compare(
+    name: str, kind: Kind, guess: Array, truths: Sequence[Array], baseline: Array
+) -> RankFidelity:
+    truth = np.mean(truths, axis=0)
+    rho = spearman(guess, truth)
+    pairs = [spearman(a, b) for a, b in combinations(truths, 2)]
+    return RankFidelity(
+        name,
+        kind,
+        rho,
+        spearman_interval(rho, len(truth)),
+        float(np.mean(pairs)) if pairs else float("nan"),
+        spearman(baseline, truth),
+        quarter_overlap(guess, truth),
+    )
+
+
+def _utilities(table: Trials, metrics: Sequence[Metric], weights: Mapping[str, float]) -> Array:
+    return Utility.standardised(table, metrics, weights).of(table.values(metrics))
+
+
+def validate_trials(
+    proxies: Mapping[Kind, Trials],
+    trained: Sequence[Trials],
+    *,
+    capability_weights: Mapping[str, float],
+    cost: Cost,
+) -> Validation:
+    """What the trained mixtures say; those called `proposal` and `natural` are looked at closely."""
+    search = trained[0].search_metrics
+    names = tuple(trial.id for trial in proxies[next(iter(proxies))])
+    # one scale for all seeds, so that their differences mean the same
+    pooled = Trials([t for table in trained for t in table], trained[0].metrics, trained[0].domains)
+    scale = Utility.standardised(pooled, search, capability_weights)
+    by_seed = np.stack([scale.of(table.values(search)) for table in trained])
+    truth = by_seed.mean(axis=0)
+    place = {name: index for index, name in enumerate(names)}
+    known = "proposal" in place and "natural" in place
+    gain = by_seed[:, place["proposal"]] - by_seed[:, place["natural"]] if known else np.empty(0)
+    return Validation(
+        fidelities=measure_fidelity(proxies, trained, capability_weights=capability_weights),
+        mixtures=names,
+        utilities=tuple(truth.tolist()),
+        regret=float(truth.max() - truth[place["proposal"]]) if known else float("nan"),
+        proxy_regret={
+            kind: float(truth.max() - truth[_utilities(table, search, capability_weights).argmax()])
+            for kind, table in proxies.items()
+        },
+        gain=tuple(gain.tolist()),
+        seeds=len(trained),
+        cost=cost,
+    )

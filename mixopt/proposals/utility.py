@@ -1,0 +1,105 @@
+"""Utility: one number from many scores, higher is better; what a search maximises.
+
+Metrics are turned so that higher is better, standardised, averaged inside their capability, and
+the capabilities averaged by their weights. It is linear in the scores, so errors carry through.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixopt.errors import TrialsError
+from mixopt.mixture import Array
+from mixopt.trials import Metric, Trials
+
+
+@dataclass(frozen=True)
+class Utility:
+    """Σ_m slope_m · (score_m − centre_m) over `m` metrics.
+
+    Attributes:
+        metrics: The metrics, in the order of every `m`.
+        slopes: Weight ÷ scale, negative where lower is better.
+        centres: Scores at which the utility is zero.
+    """
+
+    metrics: tuple[Metric, ...]
+    slopes: Array
+    centres: Array
+
+    @classmethod
+    def standardised(
+        cls, trials: Trials, metrics: Sequence[Metric], weights: Mapping[str, float] | None = None
+    ) -> "Utility":
+        """The weighted mean over capabilities of z-scores over `trials` (METHODS: z, mean, mean).
+
+        A metric that is the same in every trial says nothing and gets no weight.
+        """
+        values = trials.values(metrics)
+        centres = _nan_columns(np.nanmean, values)
+        scales = _nan_columns(np.nanstd, values)
+        shares = _capability_shares(metrics, weights or {}, scales > 0)
+        slopes = _signs(metrics) * shares / np.where(scales > 0, scales, 1.0)
+        return cls(tuple(metrics), slopes, centres)
+
+    @classmethod
+    def raw_mean(cls, metrics: Sequence[Metric]) -> "Utility":
+        """The plain mean of metrics in their own units, turned so that higher is better.
+
+        Raises:
+            TrialsError: The metrics differ in direction, so that their mean means nothing.
+        """
+        if len({metric.better for metric in metrics}) > 1:
+            raise TrialsError(
+                "The average of metrics of which some are better lower and some higher means "
+                "nothing; fit target='utility', which standardises them, or one metric."
+            )
+        return cls(tuple(metrics), _signs(metrics) / len(metrics), np.zeros(len(metrics)))
+
+    def of(self, scores: Array) -> Array:
+        """Utility (`n`) of scores (`n x m`); NaN where a weighted score is missing."""
+        weighted = np.where(self.slopes == 0, 0.0, (scores - self.centres) * self.slopes)
+        return np.asarray(weighted.sum(axis=1))
+
+    def std(self, std_errors: Array) -> Array:
+        """Standard deviation (`n`) from the scores' (`n x m`), taken as independent."""
+        parts = np.where(self.slopes == 0, 0.0, std_errors * self.slopes)
+        return np.asarray(np.sqrt(np.square(parts).sum(axis=1)))
+
+    def difference(self, differences: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
+        """Utility difference and its standard error from those of each metric, by name."""
+        pairs = np.array([differences[metric.name] for metric in self.metrics])
+        mean = float((pairs[:, 0] * self.slopes).sum())
+        return mean, float(np.sqrt(np.square(pairs[:, 1] * self.slopes).sum()))
+
+
+def _signs(metrics: Sequence[Metric]) -> Array:
+    return np.array([1.0 if metric.better == "higher" else -1.0 for metric in metrics])
+
+
+def _nan_columns(reduce: Callable[[Array], float], values: Array) -> Array:
+    """A reduction by column that is NaN, without a warning, where a column is empty."""
+    return np.array([
+        reduce(column[np.isfinite(column)]) if np.isfinite(column).any() else np.nan
+        for column in values.T
+    ])  # fmt: skip
+
+
+def _capability_shares(
+    metrics: Sequence[Metric], weights: Mapping[str, float], told: np.ndarray
+) -> Array:
+    """Each metric's share of the utility: its capability's, divided among its metrics."""
+    members: dict[str, int] = {}
+    for metric, tells in zip(metrics, told, strict=True):
+        members[metric.capability] = members.get(metric.capability, 0) + int(tells)
+    total = sum(weights.get(name, 1.0) for name, count in members.items() if count)
+    if total <= 0:
+        raise TrialsError(
+            "No capability has a weight above zero and scores that differ between trials; "
+            "mend capability_weights, or score benchmarks that tell mixtures apart."
+        )
+    return np.array([
+        weights.get(metric.capability, 1.0) / total / members[metric.capability] if tells else 0.0
+        for metric, tells in zip(metrics, told, strict=True)
+    ])  # fmt: skip

@@ -1,0 +1,243 @@
+"""Corpora: text tokenized once into memory-mapped shards, and batches drawn from them by ratios.
+
+A corpus is a folder under a cache, keyed by the text's content and the tokenizer: the same text
+is never tokenized twice, and changed text is never mistaken for it. No corpus is held in memory.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from mixopt.errors import DataError
+from mixopt.files import publish_folder
+from mixopt.mixture import Mixture
+from mixopt.proxies.documents import Document, list_files, read_documents
+from mixopt.recipe import FilesText, TextSource
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+SHARD_TOKENS = 1 << 27
+"""Tokens per shard file: half a GiB at most."""
+TOKENIZE_BATCH = 256
+READ_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Tokens of one domain: documents joined by the separator token, in one long line.
+
+    Attributes:
+        folder: Holds `shard-*.bin` and `corpus.json`.
+        tokens: Tokens, separators included.
+        documents: Documents.
+        bytes: Bytes of UTF-8 text.
+        dtype: Type of a token on disk, uint16 where the vocabulary allows.
+    """
+
+    folder: Path
+    tokens: int
+    documents: int
+    bytes: int
+    dtype: str
+
+    @classmethod
+    def open(cls, folder: Path) -> "Corpus":
+        """The corpus that lies in `folder`."""
+        return cls(folder=folder, **json.loads((folder / "corpus.json").read_text()))
+
+    @property
+    def tokens_per_document(self) -> float:
+        """Mean tokens of a document: what turns shares of tokens into shares of documents."""
+        return self.tokens / self.documents
+
+    @cached_property
+    def _shards(self) -> list[NDArray[Any]]:
+        files = sorted(self.folder.glob("shard-*.bin"))
+        return [np.memmap(file, dtype=self.dtype, mode="r") for file in files]
+
+    def read(self, start: int, length: int) -> NDArray[np.int64]:
+        """Tokens `start` to `start + length`, across shard borders."""
+        parts, stop = [], start + length
+        for index in range(start // SHARD_TOKENS, (stop - 1) // SHARD_TOKENS + 1):
+            offset = index * SHARD_TOKENS
+            parts.append(self._shards[index][max(0, start - offset) : stop - offset])
+        return np.concatenate(parts).astype(np.int64)
+
+
+def open_corpus(
+    source: TextSource, tokenizer: "PreTrainedTokenizerBase", *, name: str, cache: Path
+) -> Corpus:
+    """The corpus of `source` under `tokenizer`; tokenized now unless the cache has it.
+
+    Raises:
+        DataError: The text cannot be read, or holds no document.
+    """
+    key = hashlib.blake2b(digest_size=16)
+    key.update(fingerprint_text(source).encode())
+    key.update(fingerprint_tokenizer(tokenizer).encode())
+    folder = cache / f"{name}-{key.hexdigest()}"
+    if not (folder / "corpus.json").is_file():
+        with publish_folder(folder) as building:
+            _tokenize(read_documents(source), tokenizer, building, name)
+    return Corpus.open(folder)
+
+
+def fingerprint_text(source: TextSource) -> str:
+    """A hash of what `source` says and of the content that it names."""
+    digest = hashlib.blake2b(source.model_dump_json().encode(), digest_size=16)
+    if isinstance(source, FilesText):
+        for file in list_files(source):
+            with file.open("rb") as stream:
+                while block := stream.read(READ_BYTES):
+                    digest.update(block)
+    else:
+        for document in read_documents(source):
+            digest.update(document.text.encode())
+    return digest.hexdigest()
+
+
+def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """A hash of what `tokenizer` makes of text: its vocabulary, rules and separator."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    text = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    return hashlib.blake2b(f"{text} {tokenizer.eos_token_id}".encode(), digest_size=16).hexdigest()
+
+
+def _tokenize(
+    documents: Iterable[Document], tokenizer: "PreTrainedTokenizerBase", folder: Path, name: str
+) -> None:
+    dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
+    writer = _ShardWriter(folder, dtype)
+    separator = tokenizer.eos_token_id
+    n_documents = n_bytes = 0
+    with tqdm(desc=f"tokenizing {name}", unit=" documents", mininterval=1.0, leave=False) as bar:
+        for batch in _batched((document.text for document in documents), TOKENIZE_BATCH):
+            encoded = tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
+            for tokens in encoded:
+                writer.write(np.array([*tokens, separator], dtype=dtype))
+            n_documents += len(batch)
+            n_bytes += sum(len(text.encode()) for text in batch)
+            bar.update(len(batch))
+    writer.close()
+    if not n_documents:
+        raise DataError(f"The text of {name!r} holds no document; mend its source or its split.")
+    counts = {"tokens": writer.tokens, "documents": n_documents, "bytes": n_bytes}
+    counts["dtype"] = np.dtype(dtype).name  # type: ignore[assignment]
+    (folder / "corpus.json").write_text(json.dumps(counts))
+
+
+def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    iterator = iter(texts)
+    while batch := [text for text in islice(iterator, size) if text]:
+        yield batch
+
+
+class _ShardWriter:
+    """Writes tokens to files of exactly `SHARD_TOKENS`, the last one shorter."""
+
+    def __init__(self, folder: Path, dtype: Any) -> None:
+        self.folder, self.dtype, self.tokens = folder, dtype, 0
+        self._stream: Any = None
+
+    def write(self, tokens: NDArray[Any]) -> None:
+        while len(tokens):
+            room = SHARD_TOKENS - self.tokens % SHARD_TOKENS
+            if room == SHARD_TOKENS:
+                self.close()
+                number = self.tokens // SHARD_TOKENS
+                self._stream = (self.folder / f"shard-{number:05d}.bin").open("wb")
+            self._stream.write(tokens[:room].tobytes())
+            self.tokens += len(tokens[:room])
+            tokens = tokens[room:]
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
+def check_epochs(
+    corpora: Mapping[str, Corpus], ratios: Mixture, *, tokens: int, max_epochs: float, what: str
+) -> dict[str, float]:
+    """How often each domain's tokens would be read, by domain.
+
+    Raises:
+        DataError: Some domain would be read more than `max_epochs` times.
+    """
+    epochs = {name: ratios[name] * tokens / corpora[name].tokens for name in ratios if ratios[name]}
+    for name, count in epochs.items():
+        if count > max_epochs:
+            raise DataError(
+                f"Domain {name!r} has {corpora[name].tokens:,} tokens, so {what} would read them "
+                f"{count:.1f} times (allowed: {max_epochs:g}); give it more text, train on fewer "
+                "tokens, or raise max_epochs."
+            )
+    return epochs
+
+
+class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """Sequences of `context` tokens drawn from corpora by ratios, in an order fixed by a seed.
+
+    Domain counts are apportioned (largest remainder), so the realised mixture is the asked one
+    to within a sequence; each domain is read without repetition until it is through.
+    """
+
+    def __init__(
+        self,
+        corpora: Mapping[str, Corpus],
+        ratios: Mixture,
+        *,
+        sequences: int,
+        context: int,
+        seed: int,
+    ) -> None:
+        self.context = context
+        self.corpora = [corpora[name] for name in ratios]
+        rng = np.random.default_rng(seed)
+        counts = apportion(ratios.vector(list(ratios)), sequences)
+        domains, windows = [], []
+        for index, (name, count) in enumerate(zip(ratios, counts.tolist(), strict=True)):
+            available = corpora[name].tokens // context
+            if count and not available:
+                raise DataError(
+                    f"Domain {name!r} has {corpora[name].tokens:,} tokens, less than one sequence "
+                    f"of {context}; give it more text or a shorter context."
+                )
+            domains.append(np.full(count, index))
+            passes = [rng.permutation(available) for _ in range(-(-count // max(available, 1)))]
+            windows.append(np.concatenate([np.empty(0, np.int64), *passes])[:count])
+        order = rng.permutation(sequences)
+        self._domains = np.concatenate(domains)[order]
+        self._windows = np.concatenate(windows).astype(np.int64)[order]
+
+    def __len__(self) -> int:
+        return len(self._domains)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        corpus = self.corpora[self._domains[index]]
+        tokens = torch.from_numpy(corpus.read(int(self._windows[index]) * self.context, self.context))
+        return {"input_ids": tokens, "labels": tokens}
+
+
+def apportion(ratios: NDArray[np.float64], total: int) -> NDArray[np.int64]:
+    """Whole numbers in the proportion of `ratios` that sum to `total` (largest remainder)."""
+    exact = ratios / ratios.sum() * total
+    counts = np.floor(exact).astype(np.int64)
+    rest = total - int(counts.sum())
+    counts[np.argsort(counts - exact, kind="stable")[:rest]] += 1
+    return counts
+
+

@@ -1,0 +1,455 @@
+"""The laboratory: for one recipe, the corpora, the base, the experts, and scores of both proxies.
+
+The model wing's front door. Everything slow goes through a store, so it is done once.
+
+Shapes: `k` experts, `d` domains.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mixopt.errors import ModelError
+from mixopt.files import Store
+from mixopt.mixture import Mixture
+from mixopt.proxies.corpus import (
+    Corpus,
+    MixtureDataset,
+    check_epochs,
+    fingerprint_text,
+    open_corpus,
+)
+from mixopt.proxies.documents import read_documents
+from mixopt.proxies.ensembling import Ensemble
+from mixopt.proxies.merging import Merger, open_expert
+from mixopt.proxies.models import (
+    Device,
+    Step,
+    build_model,
+    build_tokenizer,
+    count_parameters,
+    load_model,
+    load_tokenizer,
+    resolve_dtype,
+    resolve_step,
+)
+from mixopt.proxies.scoring import Scorer
+from mixopt.proxies.tasks import ItemResults, TaskContext, build_task
+from mixopt.proxies.training import Outcome, Plan, save_expert, train
+from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Results = dict[str, ItemResults]
+"""Item results by benchmark."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: where it lies, what it came to, what step it took."""
+
+    folder: Path
+    outcome: Outcome
+    step: Step
+    epochs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One training: what it is called, on which mixture, and what else determines it."""
+
+    kind: str
+    name: str
+    ratios: Mixture
+    seed: int
+    key: Mapping[str, Any]
+
+
+class Laboratory:
+    """Corpora, base, experts and scores of one recipe."""
+
+    def __init__(self, recipe: StudyRecipe, store: Store, *, cache: Path, device: str) -> None:
+        self.recipe = recipe
+        self.store = store
+        self.cache = cache
+        self.device = Device.choose(device, resolve_dtype(recipe.base))
+
+    # --- base and corpora ---------------------------------------------------------------------
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The base's tokenizer; trained now where the base is built."""
+        base = self.recipe.base
+        if not isinstance(base, BuiltBase):
+            return load_tokenizer(base.path, revision=base.revision)
+        folder = self.store.make("tokenizers", "bpe", self._tokenizer_key(base), self._save_tokenizer)
+        return load_tokenizer(folder)
+
+    def _tokenizer_key(self, base: BuiltBase) -> dict[str, Any]:
+        return {
+            "vocabulary": base.vocabulary,
+            "bytes": base.tokenizer_bytes,
+            "context": base.context,
+            "texts": [fingerprint_text(expert.text) for expert in self.recipe.experts],
+        }
+
+    def _save_tokenizer(self, scratch: Path) -> None:
+        base = self.recipe.base
+        assert isinstance(base, BuiltBase)
+        build_tokenizer(self._texts_in_turn(), base).save_pretrained(scratch)
+
+    def _texts_in_turn(self) -> Iterator[str]:
+        """A document of each domain in turn, so that each shapes the vocabulary alike."""
+        streams = [iter(read_documents(expert.text)) for expert in self.recipe.experts]
+        while streams:
+            for stream in list(streams):
+                document = next(stream, None)
+                if document is None:
+                    streams.remove(stream)
+                else:
+                    yield document.text
+
+    @cached_property
+    def corpora(self) -> dict[str, Corpus]:
+        """The corpus of each domain, tokenized once."""
+        return {
+            expert.domain: open_corpus(
+                expert.text, self.tokenizer, name=expert.domain, cache=self.cache / "corpora"
+            )
+            for expert in self.recipe.experts
+        }
+
+    @cached_property
+    def available_tokens(self) -> dict[str, int]:
+        """Tokens of each domain that the target run could draw on."""
+        return {
+            expert.domain: expert.available_tokens or self.corpora[expert.domain].tokens
+            for expert in self.recipe.experts
+        }
+
+    @cached_property
+    def natural(self) -> Mixture:
+        """The natural mixture: the recipe's, or proportional to the available tokens."""
+        given = self.recipe.search.natural
+        if given is not None:
+            return Mixture(given)
+        return Mixture.normalised({name: float(n) for name, n in self.available_tokens.items()})
+
+    @cached_property
+    def base(self) -> Trained | None:
+        """The trained base; None where it was given."""
+        recipe = self.recipe.base
+        if not isinstance(recipe, BuiltBase):
+            return None
+        ratios = Mixture(recipe.ratios) if recipe.ratios else self.natural
+
+        def open_model() -> "PreTrainedModel":
+            return build_model(recipe, self.tokenizer, self.recipe.seed)
+
+        def save(model: "PreTrainedModel", scratch: Path) -> None:
+            model.save_pretrained(scratch)
+            self.tokenizer.save_pretrained(scratch)
+
+        with torch.device("meta"):
+            parameters = count_parameters(open_model())[1]
+        key = recipe.model_dump(mode="json") | {"tokenizer": self._tokenizer_key(recipe)}
+        work = _Work("base", "base", ratios, self.recipe.seed, key)
+        return self._train(work, recipe.training, parameters, open_model, save)
+
+    @property
+    def base_path(self) -> str:
+        """The base's folder or hub id."""
+        recipe = self.recipe.base
+        if isinstance(recipe, BuiltBase):
+            assert self.base is not None
+            return str(self.base.folder)
+        return recipe.path
+
+    @cached_property
+    def _base_key(self) -> str:
+        """What stands for the base in the keys of everything made from it."""
+        recipe = self.recipe.base
+        if isinstance(recipe, BuiltBase):
+            return Path(self.base_path).name
+        digest = hashlib.blake2b(f"{recipe.path}@{recipe.revision}".encode(), digest_size=16)
+        for file in sorted(Path(recipe.path).glob("*.safetensors")):
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 24):
+                    digest.update(block)
+        return digest.hexdigest()
+
+    @property
+    def context(self) -> int:
+        """Tokens per sequence, in training and in scoring."""
+        return self.recipe.base.context
+
+    def _load_base(self, dtype: torch.dtype | None = None) -> "PreTrainedModel":
+        revision = None if isinstance(self.recipe.base, BuiltBase) else self.recipe.base.revision
+        device = Device(self.device.name, dtype or self.device.dtype)
+        model = load_model(self.base_path, device, revision=revision)
+        if model.get_input_embeddings().weight.shape[0] < len(self.tokenizer):
+            raise ModelError(
+                f"The tokenizer at {self.base_path} has {len(self.tokenizer):,} tokens, more than "
+                "the model's embedding; they belong to different models."
+            )
+        return model
+
+    # --- training -----------------------------------------------------------------------------
+
+    @cached_property
+    def compositions(self) -> dict[str, Mixture]:
+        """The ratios of the tokens that each expert is trained on (rows of `k x d`)."""
+        training = self.recipe.training
+        if training.compositions is not None:
+            return {name: Mixture(row) for name, row in training.compositions.items()}
+        anchor = Mixture(training.anchor) if training.anchor else self.natural
+        share = training.anchor_share
+        rows = {}
+        for domain in self.recipe.domains:
+            row = {name: share * anchor.get(name, 0.0) for name in self.recipe.domains}
+            row[domain] += 1 - share
+            rows[domain] = Mixture(row)
+        return rows
+
+    def train_expert(self, name: str) -> Trained:
+        """The expert called `name`, trained or found.
+
+        Raises:
+            DivergedError: Its loss stopped being finite.
+            DataError: Its text would be read more often than `max_epochs` allows.
+        """
+        index = list(self.compositions).index(name)
+        seed = _mix_seed(self.recipe.seed, "expert", index)
+        work = _Work("experts", name, self.compositions[name], seed, {"base": self._base_key})
+        return self._train(
+            work, self.recipe.training, self._parameters, self._load_trainable, save_expert
+        )
+
+    def train_proxy_run(self, name: str, ratios: Mixture, seed: int) -> tuple[Trained, Results]:
+        """A real training on `ratios` from the same base, and its scores; weights are not kept."""
+
+        def save_scores(model: "PreTrainedModel", scratch: Path) -> None:
+            merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+            flat = self.scorer.logprobs(merged.to(self.device.dtype))
+            _save_results({"trained": self.scorer.read(flat)}, scratch)
+
+        key = {"base": self._base_key, "benchmarks": self._benchmarks_key}
+        drawn = _mix_seed(self.recipe.seed, "proxy run", seed)
+        trained = self._train(
+            _Work("proxy-runs", name, ratios, drawn, key),
+            self.recipe.training,
+            self._parameters,
+            self._load_trainable,
+            save_scores,
+        )
+        return trained, _load_results(trained.folder)["trained"]
+
+    def _load_trainable(self) -> "PreTrainedModel":
+        """The base ready to be trained: float32 throughout, or frozen with LoRA factors beside."""
+        if self.recipe.training.method == "full":
+            return self._load_base(torch.float32)
+        from peft import LoraConfig, get_peft_model
+
+        lora = self.recipe.training.lora
+        config = LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,  # type: ignore[arg-type]
+            target_modules=lora.target_modules,
+            task_type="CAUSAL_LM",
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(self.recipe.seed)
+            try:
+                return get_peft_model(self._load_base(), config)  # type: ignore[return-value]
+            except ValueError as error:
+                raise ModelError(
+                    f"LoRA does not fit this base ({str(error).splitlines()[0]}); mend "
+                    "training.lora.target_modules."
+                ) from None
+
+    @cached_property
+    def _parameters(self) -> int:
+        """Parameters of the base outside its embeddings, counted without loading it."""
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        with torch.device("meta"):
+            config = AutoConfig.from_pretrained(self.base_path)
+            return count_parameters(AutoModelForCausalLM.from_config(config))[1]
+
+    def _train(
+        self,
+        work: "_Work",
+        training: Optimisation,
+        parameters: int,
+        open_model: Callable[[], "PreTrainedModel"],
+        save: Callable[["PreTrainedModel", Path], None],
+    ) -> Trained:
+        """Trains a model on the mixture of `work` and saves it, unless the store has it already."""
+        epochs = check_epochs(
+            self.corpora,
+            work.ratios,
+            tokens=training.tokens,
+            max_epochs=training.max_epochs,
+            what=f"the {training.tokens:,} tokens of {work.name!r}",
+        )
+        step = resolve_step(training, parameters)
+        domains = [domain for domain in work.ratios if work.ratios[domain]]
+        key = {
+            **work.key,
+            "training": training.model_dump(mode="json"),
+            "step": [step.learning_rate, step.batch_tokens],
+            "ratios": dict(work.ratios),
+            "corpora": [self.corpora[domain].folder.name for domain in domains],
+            "context": self.context,
+            "seed": work.seed,
+            "device": self._device_key,
+        }
+
+        def build(scratch: Path) -> None:
+            devices = max(1, torch.cuda.device_count()) if self.device.name == "cuda" else 1
+            plan = Plan.of(training, step, self.context, devices)
+            dataset = MixtureDataset(
+                self.corpora,
+                work.ratios,
+                sequences=plan.sequences,
+                context=self.context,
+                seed=work.seed,
+            )
+            model = open_model()
+            outcome = train(
+                model, dataset, training, step, plan,
+                name=work.name, scratch=scratch, device=self.device, seed=work.seed,
+            )  # fmt: skip
+            save(model, scratch)
+            (scratch / "outcome.json").write_text(json.dumps(asdict(outcome), indent=2))
+
+        folder = self.store.make(work.kind, work.name, key, build)
+        told = json.loads((folder / "outcome.json").read_text())
+        told["losses"] = tuple((int(at), float(loss)) for at, loss in told["losses"])
+        return Trained(folder, Outcome(**told), step, epochs)
+
+    @property
+    def _device_key(self) -> list[str]:
+        """Kind and type: another card of the same kind gives the same model to rounding."""
+        return [self.device.name.split(":")[0], str(self.device.dtype)]
+
+    # --- scoring ------------------------------------------------------------------------------
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The benchmarks, laid out for scoring."""
+        context = TaskContext(self.tokenizer, self.context)
+        return Scorer([build_task(recipe, context) for recipe in self.recipe.benchmarks])
+
+    @cached_property
+    def _benchmarks_key(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for task in self.scorer.tasks:
+            digest.update(repr(task.metric).encode())
+            for request in task.requests:
+                digest.update(np.array([*request.context, -1, *request.target]).tobytes())
+        return digest.hexdigest()
+
+    def open_swarm(self, experts: Sequence[Path]) -> "Swarm":
+        """Base and experts, ready to be merged and scored."""
+        merger = Merger(self._load_base(), [open_expert(folder) for folder in experts])
+        key = {
+            "base": self._base_key,
+            "experts": [folder.name for folder in experts],
+            "benchmarks": self._benchmarks_key,
+            "device": self._device_key,
+        }
+        return Swarm(merger, self.scorer, self.store, key)
+
+
+class Swarm:
+    """Base and experts in memory, scoring any weights by both proxies.
+
+    Attributes:
+        flops_per_score: Floating-point operations of one forward pass over every benchmark.
+    """
+
+    def __init__(
+        self, merger: Merger, scorer: Scorer, store: Store, key: Mapping[str, Any]
+    ) -> None:
+        self.merger, self.scorer, self.store, self._key = merger, scorer, store, key
+        self.flops_per_score = 2.0 * sum(p.numel() for p in merger.model.parameters()) * scorer.tokens
+
+    @cached_property
+    def _ensemble(self) -> Ensemble:
+        count = len(self.merger.experts)
+        parts: list[NDArray[np.float32]] = []
+        for index in range(count):
+            folder = self.store.make(
+                "logprobs", f"expert-{index}", {**self._key, "expert": index},
+                lambda scratch, i=index: np.save(  # type: ignore[misc]
+                    scratch / "logprobs.npy", self._merged_logprobs(np.eye(count)[i].tolist())
+                ),
+            )  # fmt: skip
+            parts.append(np.load(folder / "logprobs.npy"))
+        return Ensemble(parts)
+
+    def _merged_logprobs(self, weights: Sequence[float]) -> NDArray[np.float32]:
+        return self.scorer.logprobs(self.merger.merge(weights))
+
+    def score(self, name: str, weights: Sequence[float]) -> dict[str, Results]:
+        """Item results of the merge and of the ensemble at `weights` (`k`), by kind."""
+
+        def build(scratch: Path) -> None:
+            results = {
+                "merged": self.scorer.read(self._merged_logprobs(weights)),
+                "ensembled": self.scorer.read(self._ensemble.mix(weights)),
+            }
+            _save_results(results, scratch)
+
+        key = {**self._key, "weights": [float(weight) for weight in weights]}
+        return _load_results(self.store.make("scores", name, key, build))
+
+    def score_base(self) -> Results:
+        """Item results of the base itself."""
+        zeros = [0.0] * len(self.merger.experts)
+        folder = self.store.make(
+            "scores", "base", {**self._key, "weights": zeros},
+            lambda scratch: _save_results(
+                {"merged": self.scorer.read(self._merged_logprobs(zeros))}, scratch
+            ),
+        )  # fmt: skip
+        return _load_results(folder)["merged"]
+
+
+def _mix_seed(seed: int, what: str, index: int) -> int:
+    """A seed of its own for each piece of work, which depends on nothing else."""
+    digest = hashlib.blake2b(f"{seed} {what} {index}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") % 2**31
+
+
+def _save_results(results: Mapping[str, Results], folder: Path) -> None:
+    arrays = {}
+    for kind, by_metric in results.items():
+        for metric, result in by_metric.items():
+            arrays[f"{kind}/{metric}/values"] = result.values
+            arrays[f"{kind}/{metric}/sizes"] = result.sizes
+    np.savez(folder / "items.npz", **arrays)  # type: ignore[arg-type]
+
+
+def _load_results(folder: Path) -> dict[str, Results]:
+    results: dict[str, Results] = {}
+    with np.load(folder / "items.npz") as arrays:
+        for name in arrays.files:
+            if not name.endswith("/values"):
+                continue
+            kind, metric = name.removesuffix("/values").split("/", 1)
+            sizes = arrays[f"{kind}/{metric}/sizes"]
+            results.setdefault(kind, {})[metric] = ItemResults(arrays[name], sizes)
+    return results
+
+

@@ -1,0 +1,135 @@
+"""Kinds of benchmark: each turns items into tokens to score, and token scores into item results.
+
+A task never sees a model. It says which tokens are scored after which context (`Request`), and
+reads the log-probabilities back; the merge and the ensemble therefore share every line of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixopt.trials import Metric
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Array = NDArray[np.float64]
+
+KINDS = {
+    "bits_per_byte": "mixopt.proxies.tasks.bits_per_byte:BitsPerByteTask",
+    "continuation": "mixopt.proxies.tasks.continuation:ContinuationTask",
+    "multiple_choice": "mixopt.proxies.tasks.multiple_choice:MultipleChoiceTask",
+}
+"""One line per kind of benchmark."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Tokens whose log-probabilities are wanted, after a context that is only read."""
+
+    context: Sequence[int]
+    target: Sequence[int]
+
+
+@dataclass(frozen=True)
+class ItemResults:
+    """Per-item results: a benchmark's score is Σ `values` ÷ Σ `sizes` over its items.
+
+    For bits per byte a value is bits and a size is bytes; for accuracy a value is 0 or 1 and a
+    size is 1. Kept per item, so that differences are paired and every score has an error.
+    """
+
+    values: Array
+    sizes: Array
+
+    @property
+    def score(self) -> float:
+        """The benchmark's score."""
+        return float(self.values.sum() / self.sizes.sum())
+
+    @property
+    def std_error(self) -> float:
+        """Standard error of the score over items (ratio estimator, linearised)."""
+        return ratio_std_error(self.values, self.sizes)
+
+    def minus(self, other: "ItemResults") -> tuple[float, float]:
+        """Difference of the scores on the same items, and its paired standard error."""
+        difference = self.values - other.values
+        return float(difference.sum() / self.sizes.sum()), ratio_std_error(difference, self.sizes)
+
+
+def ratio_std_error(values: Array, sizes: Array) -> float:
+    """Standard error of Σ values ÷ Σ sizes over independent items (Cochran 1977, eq. 6.13)."""
+    n = len(values)
+    ratio = values.sum() / sizes.sum()
+    residual = values - ratio * sizes
+    return float(np.sqrt(n / (n - 1) * np.square(residual).sum()) / sizes.sum())
+
+
+class Task(Protocol):
+    """One benchmark, ready to be scored."""
+
+    metric: Metric
+    requests: Sequence[Request]
+    truncated: int
+    """Items whose context was cut from the left to fit the model."""
+
+    def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
+        """Item results from natural log-probabilities, one array per request."""
+
+
+@dataclass
+class TaskContext:
+    """What a task needs to turn items into tokens."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+    context: int
+    separator: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        token = self.tokenizer.bos_token_id
+        self.separator = int(self.tokenizer.eos_token_id if token is None else token)
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of `text`, without special ones."""
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return tokens
+
+    def request(self, prompt: str, target: str) -> tuple[Request, bool]:
+        """Scores `target` after `prompt`; cut from the left (and said so) where it is too long.
+
+        Prompt and target are encoded together, because a word may be split across their border.
+        """
+        whole = self.encode(prompt + target)
+        start = min(len(self.encode(prompt)), len(whole) - 1)
+        before, after = [self.separator, *whole[:start]], whole[start:]
+        cut = len(before) + len(after) > self.context + 1
+        after = after[-self.context :]
+        before = before[-max(1, self.context + 1 - len(after)) :]
+        return Request(before, after), cut
+
+
+def build_task(recipe: Any, context: TaskContext) -> Task:
+    """The task of a benchmark's recipe.
+
+    Raises:
+        DataError: Its items cannot be read or used.
+    """
+    module, name = KINDS[recipe.kind].split(":")
+    task: Task = getattr(import_module(module), name)(recipe, context)
+    return task
+
+
+def describe_metric(recipe: Any, better: Any) -> Metric:
+    """The metric that a benchmark's recipe measures."""
+    return Metric(
+        name=recipe.name,
+        better=better,
+        capability=recipe.capability,
+        role=recipe.role,
+        own_domain=recipe.own_domain,
+    )

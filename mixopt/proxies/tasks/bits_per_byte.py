@@ -1,0 +1,45 @@
+"""Bits per byte of held-out text: independent of the tokenizer, lower is better."""
+
+import math
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixopt.proxies.documents import read_documents
+from mixopt.proxies.tasks import ItemResults, Request, TaskContext, describe_metric
+from mixopt.proxies.tasks.items import require_items
+from mixopt.recipe import BitsPerByte
+
+
+class BitsPerByteTask:
+    """An item is a document, read in windows of the model's context; every byte is scored once.
+
+    Raises:
+        DataError: The text cannot be read, or has fewer than two documents.
+    """
+
+    def __init__(self, recipe: BitsPerByte, context: TaskContext) -> None:
+        self.metric = describe_metric(recipe, "lower")
+        self.truncated = 0
+        self.requests: list[Request] = []
+        self._starts: list[int] = []
+        sizes = []
+        for document in islice(read_documents(recipe.text), recipe.max_items):
+            tokens = context.encode(document.text)
+            if not tokens:
+                continue
+            self._starts.append(len(self.requests))
+            sizes.append(len(document.text.encode()))
+            for start in range(0, len(tokens), context.context):
+                window = tokens[start : start + context.context]
+                self.requests.append(Request([context.separator], window))
+        require_items(len(sizes), recipe.name)
+        self._sizes = np.array(sizes, dtype=np.float64)
+
+    def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
+        """Bits of each document."""
+        bits = np.array([-part.sum(dtype=np.float64) for part in logprobs]) / math.log(2)
+        return ItemResults(np.add.reduceat(bits, self._starts), self._sizes)

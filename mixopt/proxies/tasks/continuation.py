@@ -1,0 +1,39 @@
+"""Bits per byte of a target given its prompt: a smooth stand-in for generation."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixopt.proxies.tasks import ItemResults, Request, TaskContext, describe_metric
+from mixopt.proxies.tasks.items import read_items, require_text
+from mixopt.recipe import Continuation
+
+
+class ContinuationTask:
+    """An item is a prompt and its target; only the target is scored.
+
+    Raises:
+        DataError: An item lacks its prompt or target.
+    """
+
+    def __init__(self, recipe: Continuation, context: TaskContext) -> None:
+        self.metric = describe_metric(recipe, "lower")
+        self.truncated = 0
+        self.requests: list[Request] = []
+        sizes = []
+        for where, row in read_items(recipe, [recipe.prompt_field, recipe.target_field]):
+            prompt = require_text(row, recipe.prompt_field, where, empty=True)
+            target = require_text(row, recipe.target_field, where)
+            request, cut = context.request(prompt, target)
+            self.requests.append(request)
+            self.truncated += cut
+            sizes.append(len(target.encode()))
+        self._sizes = np.array(sizes, dtype=np.float64)
+
+    def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
+        """Bits of each target."""
+        bits = np.array([-part.sum(dtype=np.float64) for part in logprobs]) / math.log(2)
+        return ItemResults(bits, self._sizes)

@@ -1,0 +1,239 @@
+"""Training of the base, the experts and the proxy runs, on transformers' `Trainer`.
+
+bf16, accumulation, gradient checkpointing and several GPUs come with the Trainer. Ours are the
+data, the last checkpoints' average, and the eye on the loss.
+"""
+
+import gc
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tqdm.auto import tqdm
+from transformers import (
+    PreTrainedModel,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from mixopt.errors import DivergedError
+from mixopt.proxies.corpus import MixtureDataset
+from mixopt.proxies.models import Device, Step
+from mixopt.recipe import ExpertTraining, Optimisation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training run came to.
+
+    Attributes:
+        name: Of the expert or proxy run.
+        tokens: Tokens trained on.
+        steps: Optimiser steps.
+        losses: (step, mean loss in nats per token since the one before).
+        flops: 6 x parameters x tokens (embedding look-ups counted as if multiplied).
+    """
+
+    name: str
+    tokens: int
+    steps: int
+    losses: tuple[tuple[int, float], ...]
+    flops: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sequences and steps of a run: whole batches that come closest to the recipe's tokens."""
+
+    sequences_per_step: int
+    device_batch: int
+    accumulation: int
+    steps: int
+
+    @classmethod
+    def of(cls, training: Optimisation, step: Step, context: int, devices: int) -> "Plan":
+        """The plan for `training` on `devices` devices."""
+        wanted = max(1, round(step.batch_tokens / context))
+        wanted = min(wanted, max(1, training.tokens // context))
+        per_device = min(training.device_batch or wanted, max(1, wanted // devices))
+        accumulation = max(1, round(wanted / (per_device * devices)))
+        together = per_device * accumulation * devices
+        steps = max(1, round(training.tokens / (together * context)))
+        return cls(together, per_device, accumulation, steps)
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that the whole run reads."""
+        return self.sequences_per_step * self.steps
+
+
+def train(
+    model: PreTrainedModel,
+    dataset: MixtureDataset,
+    training: Optimisation,
+    step: Step,
+    plan: Plan,
+    *,
+    name: str,
+    scratch: Path,
+    device: Device,
+    seed: int,
+) -> Outcome:
+    """What training `model` in place on `dataset` came to; its checkpoints' mean stays in it.
+
+    The rate rises over the warm-up and then stays (MergeMix: no decay, so that the experts keep
+    moving along their domains' gradients).
+
+    Raises:
+        DivergedError: The loss stopped being finite; the message names run and step.
+    """
+    averaged = _averaged_steps(training, plan.steps)
+    watcher = _Watcher(name, plan.steps, averaged)
+    arguments = TrainingArguments(
+        output_dir=str(scratch),
+        max_steps=plan.steps,
+        per_device_train_batch_size=plan.device_batch,
+        gradient_accumulation_steps=plan.accumulation,
+        learning_rate=step.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=round(training.warmup_share * plan.steps),
+        weight_decay=training.weight_decay,
+        adam_beta2=0.95,
+        max_grad_norm=training.max_grad_norm,
+        gradient_checkpointing=training.gradient_checkpointing,
+        bf16=device.dtype == torch.bfloat16,
+        use_cpu=device.name == "cpu",
+        seed=seed,
+        data_seed=seed,
+        logging_steps=max(1, plan.steps // 50),
+        logging_nan_inf_filter=False,
+        train_sampling_strategy="sequential",  # the dataset's own order is random already
+        save_strategy="no",
+        save_only_model=True,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=device.name != "cpu",
+    )
+    trainer = Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=[watcher])
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    try:
+        trainer.train()
+    finally:
+        watcher.close()
+    if len(averaged) > 1:
+        _load_mean(model, [scratch / f"checkpoint-{number}" for number in averaged])
+    for number in averaged:
+        shutil.rmtree(scratch / f"checkpoint-{number}", ignore_errors=True)
+    _require_finite(model, name, plan.steps)
+    tokens = plan.sequences * dataset.context
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    del trainer
+    gc.collect()  # the trainer and its optimiser refer to each other
+    return Outcome(name, tokens, plan.steps, tuple(watcher.losses), 6.0 * parameters * tokens)
+
+
+def _averaged_steps(training: Optimisation, steps: int) -> list[int]:
+    """The steps whose checkpoints are averaged, the last step always among them."""
+    if not isinstance(training, ExpertTraining) or training.average_checkpoints == 1:
+        return []
+    span = training.average_share * steps
+    count = training.average_checkpoints
+    return sorted({max(1, round(steps - span * i / count)) for i in range(count)})
+
+
+def _load_mean(model: PreTrainedModel, folders: Sequence[Path]) -> None:
+    """Puts the mean of the checkpoints' parameters, taken in float32, into `model`."""
+    total: dict[str, torch.Tensor] = {}
+    for folder in folders:
+        for file in sorted(folder.glob("*.safetensors")):
+            for key, tensor in load_file(file).items():
+                value = tensor.float()
+                total[key] = total[key] + value if key in total else value
+    mean = {key: tensor / len(folders) for key, tensor in total.items()}
+    load_tensors(model, mean)
+
+
+def load_tensors(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Copies `tensors` into the model's state by name (adapters' names as peft saves them)."""
+    if hasattr(model, "peft_config"):
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, tensors)
+        return
+    state = model.state_dict()
+    with torch.no_grad():
+        for key, tensor in tensors.items():
+            state[key].copy_(tensor)
+
+
+def _require_finite(model: PreTrainedModel, name: str, step: int) -> None:
+    for parameter in model.parameters():
+        if not torch.isfinite(parameter).all():
+            raise _diverged(name, step)
+
+
+def _diverged(name: str, step: int) -> DivergedError:
+    return DivergedError(
+        f"The loss of {name!r} stopped being finite at step {step}; lower training.learning_rate "
+        "and run again (what is finished is kept)."
+    )
+
+
+class _Watcher(TrainerCallback):
+    """Shows progress, keeps the losses, asks for checkpoints, and stops what diverged."""
+
+    def __init__(self, name: str, steps: int, averaged: Sequence[int]) -> None:
+        self.name, self.averaged = name, set(averaged) if len(averaged) > 1 else set()
+        self.losses: list[tuple[int, float]] = []
+        self._bar = tqdm(total=steps, desc=f"training {name}", unit="step", mininterval=1.0, leave=False)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._bar.update(state.global_step - self._bar.n)
+        if state.global_step in self.averaged:
+            control.should_save = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if logs is None or "loss" not in logs:
+            return
+        loss = float(logs["loss"])
+        if not torch.isfinite(torch.tensor(loss)):
+            raise _diverged(self.name, state.global_step)
+        self.losses.append((state.global_step, loss))
+        self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def save_expert(model: PreTrainedModel, folder: Path) -> None:
+    """Writes an expert: its LoRA factors, or every parameter in float32.
+
+    bfloat16 would round away the small steps that an expert is.
+    """
+    if hasattr(model, "peft_config"):
+        model.save_pretrained(str(folder), safe_serialization=True)
+        return
+    tensors = {name: p.detach().float().cpu().contiguous() for name, p in model.named_parameters()}
+    save_file(tensors, folder / "model.safetensors")

@@ -1,0 +1,522 @@
+"""What a YAML may say. Every model is closed and frozen; the docstring under a field is its help.
+
+A study names experts and benchmarks by glob; `load_study` reads them all and returns one
+resolved recipe, which is what gets logged. Paths are relative to the YAML that holds them.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import field_validator, model_validator  # fmt: skip
+
+from mixopt.errors import RecipeError, did_you_mean
+from mixopt.mixture import Mixture
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*$")]
+"""Names become folders, MLflow keys and table columns."""
+
+
+class Strict(BaseModel):
+    """A closed, frozen model: an unknown field is an error, not a typo that nobody sees."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+# --- text -------------------------------------------------------------------------------------
+
+
+class SplitText(Strict):
+    """Text whose documents are split into train and held-out parts by their group."""
+
+    part: Literal["all", "train", "heldout"] = "all"
+    """`train` and `heldout` are two sides of one split; no group is on both."""
+    heldout_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the groups that are held out; the same on both sides of a split."""
+
+
+class FilesText(SplitText):
+    """Local files: JSONL (also .gz and .zst), Parquet, or plain text."""
+
+    kind: Literal["files"] = "files"
+    paths: Annotated[list[str], Field(min_length=1)]
+    """Files or globs, relative to the YAML."""
+    field: str = "text"
+    """Field or column that holds the text."""
+    group: str | None = None
+    """Field that names the unit of the hold-out split; else a text's own content is."""
+
+
+class HubText(SplitText):
+    """A dataset of the `datasets` library: a local folder it can load, or a hub name."""
+
+    kind: Literal["huggingface"]
+    path: str
+    """Hub name, or a folder relative to the YAML."""
+    name: str | None = None
+    """Configuration of the dataset."""
+    split: str = "train"
+    """Split of the dataset."""
+    revision: str | None = None
+    """Commit, branch or tag on the hub."""
+    field: str = "text"
+    """Column that holds the text."""
+    group: str | None = None
+    """Column that names the unit of the hold-out split."""
+
+
+class MachineText(SplitText):
+    """Text that any machine with Python has; see `mixopt.proxies.machine_text`."""
+
+    kind: Literal["machine"]
+    name: str
+    """One of the machine's texts, `python_source` say."""
+    max_bytes: PositiveInt = 2_000_000
+    """Text to take at most."""
+    seed: int = 0
+    """Seed of what is generated (arithmetic)."""
+
+
+TextSource = Annotated[FilesText | HubText | MachineText, Field(discriminator="kind")]
+
+
+# --- benchmarks -------------------------------------------------------------------------------
+
+
+class Benchmark(Strict):
+    """What all kinds of benchmark say."""
+
+    name: Name
+    """Unique within the study."""
+    capability: Name = "all"
+    """The group it counts towards; utility is a mean over capabilities."""
+    role: Literal["search", "holdout"] = "search"
+    """`holdout` scores are reported and never choose a mixture."""
+    max_items: PositiveInt | None = None
+    """Score the first so many items."""
+
+
+class BitsPerByte(Benchmark):
+    """Bits per byte of held-out text; lower is better."""
+
+    kind: Literal["bits_per_byte"]
+    text: TextSource
+    """The text to score; an item is one document."""
+    own_domain: str | None = None
+    """The domain whose held-out text this is, if it is any's."""
+
+
+class ItemsBenchmark(Benchmark):
+    """Items from a JSONL file (also .gz and .zst), a Parquet file, or the machine."""
+
+    items: Annotated[str, Field(min_length=1)]
+    """Path relative to the YAML, or `machine:NAME`."""
+    own_domain: str | None = None
+    """The domain whose held-out text this is made of, if it is any's."""
+
+
+class Continuation(ItemsBenchmark):
+    """Bits per byte of a target text given its prompt; lower is better."""
+
+    kind: Literal["continuation"]
+    prompt_field: str = "prompt"
+    """Field with the prompt."""
+    target_field: str = "target"
+    """Field with the target, leading space included."""
+
+
+class MultipleChoice(ItemsBenchmark):
+    """Share of items whose right choice has the highest log-likelihood per byte."""
+
+    kind: Literal["multiple_choice"]
+    prompt_field: str = "prompt"
+    """Field with the prompt."""
+    choices_field: str = "choices"
+    """Field with the list of choices."""
+    answer_field: str = "answer"
+    """Field with the index of the right choice."""
+    separator: str = " "
+    """Stands between a prompt and a choice; nothing does where the prompt is empty."""
+
+
+BenchmarkRecipe = Annotated[
+    BitsPerByte | Continuation | MultipleChoice, Field(discriminator="kind")
+]
+
+
+# --- base, experts, search --------------------------------------------------------------------
+
+
+class Optimisation(Strict):
+    """How anything is trained; fields left out follow the Step Law and are printed."""
+
+    tokens: PositiveInt
+    """Tokens to train on."""
+    learning_rate: PositiveFloat | None = None
+    """Peak (and, after warm-up, constant) rate; the Step Law's if left out."""
+    batch_tokens: PositiveInt | None = None
+    """Tokens per optimiser step, over all devices; the Step Law's if left out."""
+    warmup_share: Share = 0.05
+    """Share of the steps over which the rate rises."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """AdamW's decoupled weight decay."""
+    max_grad_norm: PositiveFloat = 1.0
+    """Gradients are clipped to this norm."""
+    max_epochs: PositiveFloat = 1.0
+    """How often a domain's tokens may be read in one training run before it is an error."""
+    device_batch: PositiveInt | None = None
+    """Sequences per device and forward pass; the rest is accumulated. All if left out."""
+    gradient_checkpointing: bool = False
+    """Trade compute for memory on large models."""
+
+
+class BuiltBase(Strict):
+    """A small model built and trained from the recipe, with a tokenizer of its own."""
+
+    kind: Literal["build"]
+    architecture: str = "llama"
+    """Any `model_type` that transformers knows."""
+    config: dict[str, Any] = {}
+    """Fields of that architecture's configuration."""
+    vocabulary: PositiveInt = 2048
+    """Size of the byte-level BPE vocabulary, trained on the same text."""
+    tokenizer_bytes: PositiveInt = 4_000_000
+    """Text the tokenizer is trained on."""
+    context: PositiveInt = 256
+    """Tokens per sequence."""
+    ratios: dict[str, float] | None = None
+    """Prior mixture of its training; the natural one if left out."""
+    training: Optimisation
+    """How the base is trained."""
+
+
+class PretrainedBase(Strict):
+    """A model that exists: a local Hugging Face folder, or a hub id."""
+
+    kind: Literal["pretrained"]
+    path: str
+    """Folder relative to the YAML, or a hub id."""
+    revision: str | None = None
+    """Commit, branch or tag on the hub."""
+    context: PositiveInt = 2048
+    """Tokens per sequence, in training and scoring."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type the weights are loaded in; `auto` is the checkpoint's own."""
+
+
+BaseRecipe = Annotated[BuiltBase | PretrainedBase, Field(discriminator="kind")]
+
+
+class Lora(Strict):
+    """Low-rank adaptation (peft)."""
+
+    rank: PositiveInt = 16
+    """Rank of each factor pair."""
+    alpha: PositiveFloat = 32
+    """Scale is alpha ÷ rank."""
+    target_modules: list[str] | Literal["all-linear"] = "all-linear"
+    """Modules that are adapted."""
+
+
+class ExpertTraining(Optimisation):
+    """How experts and proxy runs are trained: all alike, from the same base."""
+
+    method: Literal["full", "lora"] = "full"
+    """Fine-tune every parameter, or low-rank factors."""
+    lora: Lora = Lora()
+    """Used by `method: lora`."""
+    average_checkpoints: PositiveInt = 4
+    """Mean of so many of the last checkpoints (WSM); 1 keeps the last alone."""
+    average_share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Last share of the steps over which those checkpoints are spread."""
+    anchor_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each expert's tokens that is general data (DeMix found 0.5 best)."""
+    anchor: dict[str, float] | None = None
+    """Mixture of that general data; the natural one if left out."""
+    compositions: dict[Name, dict[str, float]] | None = None
+    """Experts by name with their own rows of ratios, instead of one expert per domain."""
+
+
+class ExpertRecipe(Strict):
+    """One domain: a name and its text. One expert is trained on it."""
+
+    domain: Name
+    """Name of the domain, unique within the study."""
+    text: TextSource
+    """Training text."""
+    available_tokens: PositiveInt | None = None
+    """Tokens of this domain that the target run could draw on; those measured if left out."""
+    max_repetition: PositiveFloat | None = None
+    """Overrides the target's highest repetition for this domain."""
+
+
+class SearchRecipe(Strict):
+    """How mixtures are chosen and scored."""
+
+    rounds: Annotated[list[PositiveInt], Field(min_length=1)] = [16, 8, 8]
+    """Candidates scored in each round."""
+    proxy: Literal["merged", "ensembled"] = "merged"
+    """Which proxy the surrogate learns from; both are scored and logged."""
+    lower: dict[str, Share] = {}
+    """Smallest ratio by domain."""
+    upper: dict[str, Share] = {}
+    """Largest ratio by domain; the repetition caps hold beside it."""
+    natural: dict[str, float] | None = None
+    """The natural mixture; proportional to the available tokens if left out."""
+    capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Weight of each capability in the utility; 1 if left out."""
+    proposals: PositiveInt = 1
+    """How many distinct mixtures to propose."""
+
+
+class TargetRecipe(Strict):
+    """The run that the mixture is for."""
+
+    tokens: PositiveInt
+    """Token budget."""
+    max_repetition: PositiveFloat = 4.0
+    """A token is seen at most this often (1.0: at most once)."""
+
+
+class ValidationRecipe(Strict):
+    """Real proxy runs that test the proxies."""
+
+    mixtures: Annotated[int, Field(ge=4)] = 6
+    """Mixtures to train; natural, uniform and the proposal are always among them."""
+    seeds: Annotated[int, Field(ge=1)] = 2
+    """Runs of each mixture; two or more tell the ceiling."""
+
+
+class ExportRecipe(Strict):
+    """One training config to write."""
+
+    format: str
+    """A format that mixopt knows, or `package.module:function`."""
+    out: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    """File name inside the study's `exports` folder."""
+    paths: dict[str, str] | str | None = None
+    """Where the trainer finds each domain: by domain, or one pattern with `{domain}`."""
+
+
+class StudyRecipe(Strict):
+    """A whole study, resolved: what `load_study` returns and what is logged."""
+
+    name: Name
+    """Name of the study, and of its MLflow experiment."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Everything random in the study follows from it."""
+    base: BaseRecipe
+    """The model that every expert starts from."""
+    experts: Annotated[list[ExpertRecipe], Field(min_length=2)]
+    """The domains."""
+    training: ExpertTraining
+    """How experts and proxy runs are trained."""
+    benchmarks: Annotated[list[BenchmarkRecipe], Field(min_length=1)]
+    """What models are scored on."""
+    search: SearchRecipe = SearchRecipe()
+    """How mixtures are chosen."""
+    target: TargetRecipe
+    """The run that the mixture is for."""
+    validation: ValidationRecipe | None = None
+    """Whether `run` trains real proxy runs too."""
+    exports: list[ExportRecipe] = []
+    """Training configs to write."""
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The `d` domains, in the order of the experts."""
+        return tuple(expert.domain for expert in self.experts)
+
+    @field_validator("experts")
+    @classmethod
+    def _domains_once(cls, experts: list[ExpertRecipe]) -> list[ExpertRecipe]:
+        names = [expert.domain for expert in experts]
+        _require_unique(names, "domain")
+        return experts
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _benchmarks_once(cls, benchmarks: list[BenchmarkRecipe]) -> list[BenchmarkRecipe]:
+        _require_unique([benchmark.name for benchmark in benchmarks], "benchmark")
+        if not any(benchmark.role == "search" for benchmark in benchmarks):
+            raise ValueError("every benchmark has role holdout; at least one must have role search")
+        return benchmarks
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "StudyRecipe":
+        known = self.domains
+        named: list[tuple[str, Mapping[str, object]]] = [
+            ("search.lower", self.search.lower),
+            ("search.upper", self.search.upper),
+            ("search.natural", self.search.natural or {}),
+            ("training.anchor", self.training.anchor or {}),
+        ]
+        if isinstance(self.base, BuiltBase):
+            named.append(("base.ratios", self.base.ratios or {}))
+        for expert, row in (self.training.compositions or {}).items():
+            named.append((f"training.compositions.{expert}", row))
+        for benchmark in self.benchmarks:
+            if benchmark.own_domain:
+                named.append((f"benchmark {benchmark.name}", {benchmark.own_domain: 1}))
+        for where, names in named:
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{where}: unknown domain {name!r}. {did_you_mean(name, known)}")
+        capabilities = {benchmark.capability for benchmark in self.benchmarks}
+        for name in self.search.capability_weights:
+            if name not in capabilities:
+                raise ValueError(
+                    f"search.capability_weights: unknown capability {name!r}. "
+                    f"{did_you_mean(name, capabilities)}"
+                )
+        for where, row in named:
+            if where.startswith(("search.natural", "training.", "base.")) and row:
+                Mixture(row)  # type: ignore[arg-type]
+        return self
+
+
+def _require_unique(names: list[str], what: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} {name!r} is named twice; give each {what} a name of its own")
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+Model = TypeVar("Model", bound=Strict)
+
+
+def recipes_folder() -> Path:
+    """The folder with the recipes that mixopt ships: in a checkout its root, else in the wheel."""
+    packed = Path(__file__).parent / "_recipes"
+    return packed if packed.is_dir() else Path(__file__).parent.parent
+
+
+def find_study(name: str | Path) -> Path:
+    """The YAML of a study: a path, or the name of one that mixopt ships (`quickstart`).
+
+    Raises:
+        RecipeError: There is no such file and no such study.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path.resolve()
+    shipped = recipes_folder() / "studies" / path.stem / f"{path.stem}.yaml"
+    if path.parent == Path() and shipped.is_file():
+        return shipped
+    raise RecipeError(f"Study {name} does not exist; give a YAML file, or `quickstart`.")
+
+
+def load_study(name: str | Path) -> StudyRecipe:
+    """The resolved recipe of the study at `name`, its experts and benchmarks read in.
+
+    Raises:
+        RecipeError: A file is missing, is no YAML, or says something that it may not.
+    """
+    path = find_study(name)
+    plain = _read_yaml(path)
+    for section in ("experts", "benchmarks"):
+        if section in plain:
+            plain[section] = _read_listed(plain[section], section, path)
+    base = plain.get("base")
+    if isinstance(base, dict) and base.get("kind") == "pretrained":
+        base["path"] = _anchor_if_exists(str(base.get("path", "")), path.parent)
+    return _parse(StudyRecipe, plain, path)
+
+
+def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
+    """The recipes of a section, which lists globs of YAML files or recipes in place."""
+    entries = [listed] if isinstance(listed, str) else listed
+    if not isinstance(entries, list):
+        raise RecipeError(f"{study}: {section} must list YAML files (globs) or recipes in place.")
+    found = []
+    for entry in entries:
+        if not isinstance(entry, str):
+            found.append(_anchor_paths(entry, study.parent))
+            continue
+        files = sorted(study.parent.glob(entry)) if not Path(entry).is_absolute() else [Path(entry)]
+        files = [file.resolve() for file in files if file.is_file()]
+        if not files:
+            raise RecipeError(f"{study}: {section}: no file matches {entry!r} beside the study.")
+        found += [_anchor_paths(_read_yaml(file), file.parent) for file in files]
+    return found
+
+
+def _anchor_paths(plain: Any, folder: Path) -> Any:
+    """The recipe with its relative paths made absolute, so that it means the same anywhere."""
+    if not isinstance(plain, dict):
+        return plain
+    plain = dict(plain)
+    text = plain.get("text")
+    if isinstance(text, dict):
+        text = dict(text)
+        if isinstance(text.get("paths"), list):
+            text["paths"] = [_anchor(str(path), folder) for path in text["paths"]]
+        if text.get("kind") == "huggingface" and isinstance(text.get("path"), str):
+            text["path"] = _anchor_if_exists(text["path"], folder)
+        plain["text"] = text
+    items = plain.get("items")
+    if isinstance(items, str) and not items.startswith("machine:"):
+        plain["items"] = _anchor(items, folder)
+    return plain
+
+
+def _anchor(path: str, folder: Path) -> str:
+    return path if Path(path).is_absolute() else str((folder / path).absolute())
+
+
+def _anchor_if_exists(path: str, folder: Path) -> str:
+    """A hub id looks like a relative path: it is a folder where there is one."""
+    looks_local = path.startswith((".", "/")) or (folder / path).exists()
+    return str((folder / path).resolve()) if looks_local else path
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"{path}{line}: not valid YAML; mend the syntax there.") from None
+    if not isinstance(plain, dict):
+        raise RecipeError(f"{path} must hold a mapping of fields; it is empty or a list.")
+    return plain
+
+
+def _parse(model: type[Model], plain: dict[str, Any], path: Path) -> Model:
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_first_problem(error, model)}") from None
+
+
+def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first thing that is wrong, with its place and a remedy, in one sentence."""
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"])
+    more = f" ({len(error.errors()) - 1} more like it)" if len(error.errors()) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        return f"{where} is not a field. {did_you_mean(name, _known_fields(model))}{more}"
+    if first["type"] == "missing":
+        return f"{where} is missing; add it.{more}"
+    given = first.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{where + ': ' if where else ''}{message[:1].lower() + message[1:]}{shown}.{more}"
+
+
+def _known_fields(model: type[BaseModel]) -> set[str]:
+    """Every field name of the models in this module: enough to suggest the one that was meant."""
+    names: set[str] = set(model.model_fields)
+    pending: list[type[BaseModel]] = [Strict]
+    while pending:
+        current = pending.pop()
+        names |= set(current.model_fields)
+        pending += current.__subclasses__()
+    return names

@@ -1,0 +1,518 @@
+"""The study: the whole search from text to training config, readable from top to bottom.
+
+The one place where the wings meet. Each verb (`train`, `search`, `propose`, `validate`, `export`,
+`run`) can be called alone: what came before is found in the journal or done first.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mixopt.errors import DivergedError, RecipeError
+from mixopt.exporters import export, largest_drift, round_ratios
+from mixopt.files import write_text
+from mixopt.mixture import Array, Mixture, SearchSpace, cap_by_repetition, count_repetition
+from mixopt.proposal import Comparison, Estimate, Proposal
+from mixopt.proposals.design import design_first_round, design_next_round, spread
+from mixopt.proposals.fidelity import validate_trials
+from mixopt.proposals.fitting import Surrogate, fit
+from mixopt.proposals.proposing import propose
+from mixopt.proposals.weights import WeightSpace, as_weights
+from mixopt.recipe import StudyRecipe, load_study
+from mixopt.report.page import ReportData, write_report
+from mixopt.runtime.journal import Journal
+from mixopt.runtime.observer import Observer, TrainedModel
+from mixopt.trials import DomainCount, Kind, Score, Trial, Trials
+from mixopt.validation import Cost, Validation
+
+if TYPE_CHECKING:
+    from mixopt.proxies.laboratory import Laboratory, Results, Swarm, Trained
+
+log = logging.getLogger(__name__)
+
+UNREACHED = 0.01
+"""A reference mixture that the experts miss by more than this is said to be missed."""
+FEWEST_EXPERTS = 2
+
+
+class Study:
+    """One study: a recipe, a folder for what it produces, and who watches.
+
+    Args:
+        recipe: The resolved recipe.
+        output: Folder of results; made if it is missing.
+        cache: Folder of tokenized corpora, shared between studies.
+        device: `auto`, `cpu`, `cuda`, ...
+        observers: Told of each step (`mixopt.runtime.tracking.MlflowTracker`, say).
+    """
+
+    def __init__(
+        self,
+        recipe: StudyRecipe,
+        output: str | Path | None = None,
+        *,
+        cache: str | Path | None = None,
+        device: str = "auto",
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.recipe = recipe
+        self.output = Path(output or Path("mixopt-runs") / recipe.name).absolute()
+        self.cache = Path(cache or default_cache()).absolute()
+        self.observers = tuple(observers)
+        self.journal = Journal(self.output / "journal")
+        self._device = device
+        self._depth = 0
+        self._failures: dict[str, str] = {}
+
+    @classmethod
+    def load(
+        cls, path: str | Path, output: str | Path | None = None, *, seed: int | None = None, **rest: Any
+    ) -> "Study":
+        """The study in the YAML at `path`, or one that mixopt ships (`quickstart`).
+
+        Raises:
+            RecipeError: A YAML is missing or says something that it may not.
+        """
+        recipe = load_study(path)
+        if seed is not None:
+            recipe = recipe.model_copy(update={"seed": seed})
+        return cls(recipe, output, **rest)
+
+    # --- the verbs ----------------------------------------------------------------------------
+
+    def run(self) -> Proposal:
+        """The best proposal, after the whole road: experts, search, validation, exports, report."""
+        with self._watched():
+            trials = self.search()
+            proposals = self.propose(trials)
+            validation = None
+            if self.recipe.validation is not None:
+                validation = self.validate(proposals[0], trials=trials)
+            self.export(proposals[0])
+            self.report(trials, proposals, validation)
+            return proposals[0]
+
+    def train(self) -> dict[str, "Trained"]:
+        """The experts by name, trained or found; one that diverges is set aside and said."""
+        with self._watched():
+            return self._experts
+
+    def search(self) -> Trials:
+        """The trials of every round, by both proxies."""
+        with self._watched():
+            trials = Trials([], self._swarm.scorer.metrics, self.recipe.domains)
+            for number, count in enumerate(self.recipe.search.rounds, start=1):
+                trials = trials + self._score_round(number, count, trials)
+                self._tell_round(number, trials)
+            self._write("trials.csv", trials.to_frame().to_csv(index=False))
+            return trials
+
+    def propose(self, trials: Trials) -> list[Proposal]:
+        """Proposals fitted to `trials`, best first, each verified by really merging and scoring it."""
+        with self._watched():
+            rng = np.random.default_rng([self.recipe.seed, 1_000_001])
+            proposals = propose(
+                self.fit(trials),
+                self.space,
+                q=self.recipe.search.proposals,
+                rng=rng,
+                compositions=self._weight_rows,
+            )
+            proposals = [self._verify(p, trials, i) for i, p in enumerate(proposals, start=1)]
+            for number, proposal in enumerate(proposals, start=1):
+                name = "proposal.json" if number == 1 else f"proposal-{number}.json"
+                self._write(name, proposal.to_json())
+            self._tell(lambda o: o.proposed(proposals))
+            return proposals
+
+    def validate(self, proposal: Proposal | None = None, *, trials: Trials | None = None) -> Validation:
+        """What real proxy runs, trained from the same base for an expert's tokens, say."""
+        with self._watched():
+            trials = self.search() if trials is None else trials
+            proposal = proposal or self.propose(trials)[0]
+            validation = self._train_proxy_runs(proposal, len(trials.where(kind="merged")))
+            self._tell(lambda o: o.validated(validation))
+            return validation
+
+    def export(self, proposal: Proposal) -> list[Path]:
+        """The training configs that the recipe lists, written under `exports/`."""
+        with self._watched():
+            written = []
+            for wanted in self.recipe.exports:
+                path = self.output / "exports" / wanted.out
+                export(proposal, wanted.format, paths=wanted.paths, out=path)
+                written.append(path)
+            if written:
+                drift = largest_drift(proposal.ratios, round_ratios(proposal.ratios))
+                self._say(f"Exports: {len(written)} files; rounding moves no ratio by more than {drift:.1e}.")
+                self._tell(lambda o: o.written(self.output / "exports"))
+            return written
+
+    def report(
+        self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None = None
+    ) -> Path:
+        """The report: one HTML page that needs no network, and its figures as PNG."""
+        with self._watched():
+            path = write_report(self._report_data(trials, proposals, validation), self.output)
+            self._tell(lambda o: o.written(path))
+            self._tell(lambda o: o.written(self.output / "figures"))
+            return path
+
+    def fit(self, trials: Trials) -> Surrogate:
+        """The surrogate of the recipe's utility over the trials of its proxy."""
+        return fit(
+            trials.where(kind=self.recipe.search.proxy),
+            capability_weights=self.recipe.search.capability_weights,
+            seed=self.recipe.seed,
+        )
+
+    # --- what the verbs stand on --------------------------------------------------------------
+
+    @cached_property
+    def laboratory(self) -> "Laboratory":
+        """Corpora, base, experts and scores: the model wing."""
+        from mixopt.proxies.laboratory import Laboratory
+
+        lab = Laboratory(self.recipe, self.journal, cache=self.cache, device=self._device)
+        self._tell(lambda o: o.domains_counted(self._count_domains(lab)))
+        if lab.base is not None:
+            self._tell_trained("base", "base", lab.base, {})
+        return lab
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The mixtures that may be proposed: the recipe's bounds and the repetition caps."""
+        search, target = self.recipe.search, self.recipe.target
+        repetition = {e.domain: e.max_repetition or target.max_repetition for e in self.recipe.experts}
+        caps = cap_by_repetition(
+            self.laboratory.available_tokens, budget_tokens=target.tokens, max_repetition=repetition
+        )
+        upper = {name: min(cap, search.upper.get(name, 1.0)) for name, cap in caps.items()}
+        return SearchSpace(
+            self.recipe.domains, lower=search.lower, upper=upper, prior=self.laboratory.natural
+        )
+
+    @cached_property
+    def weight_space(self) -> WeightSpace:
+        """The weights of the finished experts whose ratios are in `space`."""
+        weights = WeightSpace.of_rows(self.space, self._weight_rows)
+        _ = weights.centre  # bounds that the experts cannot meet end the study here
+        return weights
+
+    @property
+    def _weight_rows(self) -> dict[str, Mixture]:
+        return {name: self.laboratory.compositions[name] for name in self._experts}
+
+    @cached_property
+    def _experts(self) -> dict[str, "Trained"]:
+        trained: dict[str, Trained] = {}
+        names = list(self.laboratory.compositions)
+        _ = self.space  # infeasible bounds end the study before anything is trained
+        for name in tqdm(names, desc="experts", unit="expert", leave=False):
+            row = self.laboratory.compositions[name]
+            try:
+                trained[name] = self.laboratory.train_expert(name)
+            except DivergedError as error:
+                self._set_aside(name, str(error))
+                continue
+            self._tell_trained("expert", name, trained[name], row)
+        if len(trained) < FEWEST_EXPERTS:
+            raise DivergedError(
+                f"{len(trained)} of {len(names)} experts were trained without diverging and at least "
+                f"{FEWEST_EXPERTS} are needed; lower training.learning_rate and run again."
+            )
+        return trained
+
+    def _set_aside(self, name: str, why: str) -> None:
+        self._failures[name] = why
+        self._say(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
+        self._tell(lambda o: o.model_trained(TrainedModel("expert", name, failure=why)))
+
+    @cached_property
+    def _swarm(self) -> "Swarm":
+        experts = self._experts
+        swarm = self.laboratory.open_swarm([trained.folder for trained in experts.values()])
+        for name, size in zip(experts, swarm.merger.step_sizes(), strict=True):
+            self._say(f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%).")
+        for task in swarm.scorer.tasks:
+            if task.truncated:
+                self._say(
+                    f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "
+                    "context and were cut from the left."
+                )
+        return swarm
+
+    # --- search -------------------------------------------------------------------------------
+
+    def _score_round(self, number: int, count: int, before: Trials) -> Trials:
+        rng = np.random.default_rng([self.recipe.seed, number])
+        if number == 1:
+            rows = design_first_round(self.weight_space, count, rng)
+        else:
+            seen = np.array([
+                list((trial.weights or {}).values())
+                for trial in before.where(kind=self.recipe.search.proxy)
+            ])  # fmt: skip
+            rows = design_next_round(self.weight_space, self.fit(before), seen, count, rng)
+        trials: list[Trial] = []
+        bar = tqdm(rows, desc=f"round {number}: scoring", unit="candidate", mininterval=1.0, leave=False)
+        for index, row in enumerate(bar):
+            name = f"r{number}-{index:03d}"
+            results = self._swarm.score(name, row.tolist())
+            trials += [self._to_trial(name, kind, row, results[kind], number) for kind in results]  # type: ignore[arg-type,index]
+        return Trials(trials, self._swarm.scorer.metrics, self.recipe.domains)
+
+    def _to_trial(self, name: str, kind: Kind, row: Array, results: "Results", number: int) -> Trial:
+        experts = self.weight_space.experts
+        return Trial(
+            id=name,
+            ratios=self._to_mixture(row),
+            scores={m: Score(r.score, r.std_error) for m, r in results.items()},
+            kind=kind,
+            weights=as_weights(experts, row),
+            round=number,
+            flops=self._swarm.flops_per_score if kind == "merged" else 0.0,
+        )
+
+    def _to_mixture(self, weights: Array) -> Mixture:
+        return Mixture.from_vector(self.recipe.domains, self.weight_space.ratios(weights[None])[0])
+
+    def _tell_round(self, number: int, trials: Trials) -> None:
+        surrogate = self.fit(trials)
+        table = trials.where(kind=self.recipe.search.proxy)
+        utilities = surrogate.utility.of(table.values(surrogate.utility.metrics))
+        metrics = {"search/trials": float(len(table)), "search/best_utility": float(utilities.max())}
+        for fitted in surrogate.metrics:
+            metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
+        self._tell(lambda o: o.round_scored(number, trials, metrics))
+
+    # --- proposals ----------------------------------------------------------------------------
+
+    def _verify(self, proposal: Proposal, trials: Trials, number: int) -> Proposal:
+        """The proposal with its own merge measured beside those it is compared with."""
+        surrogate, proxy = self.fit(trials), self.recipe.search.proxy
+        assert proposal.weights is not None
+        row = np.array(list(proposal.weights.values()))
+        own = self._swarm.score(f"proposal-{number}", row.tolist())[proxy]
+        notes = [f"Expert {name!r} was set aside: {why}" for name, why in self._failures.items()]
+        comparisons = []
+        for comparison in proposal.comparisons:
+            weights, miss = self.weight_space.weights_for(comparison.ratios.vector(self.recipe.domains))
+            if miss > UNREACHED:
+                notes.append(
+                    f"The experts cannot make the {comparison.name} mixture; the nearest one stands "
+                    f"for it, {miss:.3f} off in the worst ratio."
+                )
+            name = comparison.name.replace(" ", "-")
+            other = self._swarm.score(f"{name}-{number}", weights.tolist())[proxy]
+            comparisons.append(_measure(comparison, surrogate, own, other))
+        budget = self.recipe.target.tokens
+        return replace(
+            proposal,
+            comparisons=tuple(comparisons),
+            measured={m: Estimate(r.score, r.std_error) for m, r in own.items()},
+            repetition=count_repetition(
+                proposal.ratios, self.laboratory.available_tokens, budget_tokens=budget
+            ),
+            tokens_per_document={n: c.tokens_per_document for n, c in self.laboratory.corpora.items()},
+            notes=tuple(notes),
+        )
+
+    # --- validation ---------------------------------------------------------------------------
+
+    def _train_proxy_runs(self, proposal: Proposal, candidates: int) -> Validation:
+        wanted = self.recipe.validation
+        if wanted is None:
+            raise RecipeError(
+                "The study has no `validation` section; add one (mixtures: 6, seeds: 2) to train "
+                "proxy runs."
+            )
+        mixtures = self._validation_mixtures(proposal, wanted.mixtures)
+        jobs = [(seed, name) for seed in range(wanted.seeds) for name in mixtures]
+        trained: dict[int, list[Trial]] = {seed: [] for seed in range(wanted.seeds)}
+        flops = 0.0
+        for seed, name in tqdm(jobs, desc="proxy runs", unit="run", leave=False):
+            run, results = self.laboratory.train_proxy_run(f"{name}-{seed}", mixtures[name], seed)
+            self._tell_trained("proxy run", f"{name}-{seed}", run, mixtures[name])
+            scores = {m: Score(r.score, r.std_error) for m, r in results.items()}
+            trained[seed].append(
+                Trial(f"{name}-{seed}", mixtures[name], scores, seed=seed, tokens=run.outcome.tokens,
+                      flops=run.outcome.flops)  # fmt: skip
+            )
+            flops = run.outcome.flops
+        metrics, domains = self._swarm.scorer.metrics, self.recipe.domains
+        tables = [Trials(rows, metrics, domains) for rows in trained.values()]
+        every = Trials([trial for table in tables for trial in table], metrics, domains)
+        self._write("proxy-runs.csv", every.to_frame().to_csv(index=False))
+        validation = validate_trials(
+            self._score_proxies(mixtures),
+            tables,
+            capability_weights=self.recipe.search.capability_weights,
+            cost=self._count_cost(candidates, tables[0][0].tokens, flops),
+        )
+        self._write("validation.json", _to_json(validation.to_dict()))
+        return validation
+
+    def _validation_mixtures(self, proposal: Proposal, n: int) -> dict[str, Mixture]:
+        """Natural, uniform, the proposal, and mixtures spread out from these: `n` by name."""
+        fixed = {
+            "natural": self.laboratory.natural,
+            "uniform": Mixture.uniform(self.recipe.domains),
+            "proposal": proposal.ratios,
+        }
+        start = np.stack([mixture.vector(self.recipe.domains) for mixture in fixed.values()])
+        rng = np.random.default_rng([self.recipe.seed, 1_000_002])
+        rows = spread(self.weight_space, start, n - len(fixed), rng)
+        others = {f"spread-{i:02d}": self._to_mixture(row) for i, row in enumerate(rows)}
+        return fixed | others
+
+    def _score_proxies(self, mixtures: Mapping[str, Mixture]) -> dict[Kind, Trials]:
+        rows: dict[Kind, list[Trial]] = {"merged": [], "ensembled": []}
+        for name, mixture in mixtures.items():
+            weights, _ = self.weight_space.weights_for(mixture.vector(self.recipe.domains))
+            results = self._swarm.score(f"validate-{name}", weights.tolist())
+            for kind, table in rows.items():
+                table.append(self._to_trial(name, kind, weights, results[kind], 0))
+        metrics = self._swarm.scorer.metrics
+        return {kind: Trials(table, metrics, self.recipe.domains) for kind, table in rows.items()}
+
+    def _count_cost(self, candidates: int, run_tokens: int, run_flops: float) -> Cost:
+        experts = [trained.outcome for trained in self._experts.values()]
+        score = self._swarm.flops_per_score
+        return Cost(
+            search_tokens=sum(outcome.tokens for outcome in experts),
+            search_flops=sum(outcome.flops for outcome in experts) + candidates * score,
+            trained_tokens=candidates * run_tokens,
+            trained_flops=candidates * (run_flops + score),
+        )
+
+    # --- telling ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tells observers when the outermost verb begins and how it ends."""
+        if self._depth == 0:
+            self._tell(lambda o: o.study_started(self.recipe, self.output))
+        self._depth += 1
+        failure: BaseException | None = None
+        try:
+            if self._depth == 1:
+                self._write("recipe.yaml", _to_yaml(self.recipe))
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                for observer in self.observers:
+                    observer.study_ended(failure)
+
+    def _tell(self, tell: Callable[[Observer], None]) -> None:
+        for observer in self.observers:
+            tell(observer)
+
+    def _say(self, sentence: str) -> None:
+        self._tell(lambda o: o.said(sentence))
+
+    def _write(self, name: str, text: str) -> None:
+        path = write_text(self.output / name, text)
+        self._tell(lambda o: o.written(path))
+
+    def _count_domains(self, lab: "Laboratory") -> list[DomainCount]:
+        return [
+            DomainCount(
+                expert.domain,
+                lab.corpora[expert.domain].tokens,
+                lab.corpora[expert.domain].documents,
+                lab.available_tokens[expert.domain],
+                lab.corpora[expert.domain].folder.name.rsplit("-", 1)[-1],
+                "generated" if getattr(expert.text, "name", "") == "arithmetic" else "",
+            )
+            for expert in self.recipe.experts
+        ]
+
+    def _tell_trained(self, kind: str, name: str, trained: "Trained", row: Mapping[str, float]) -> None:
+        outcome, step = trained.outcome, trained.step
+        params = {
+            "learning_rate": f"{step.learning_rate:.3g}",
+            "batch_tokens": step.batch_tokens,
+            "step_source": step.source,
+            "ratios": {domain: round(ratio, 6) for domain, ratio in row.items() if ratio},
+            "epochs": {domain: round(count, 3) for domain, count in trained.epochs.items()},
+        }
+        metrics = {
+            "tokens": float(outcome.tokens),
+            "steps": float(outcome.steps),
+            "flops": outcome.flops,
+            "final_loss": outcome.losses[-1][1] if outcome.losses else float("nan"),
+        }
+        model = TrainedModel(kind, name, params, metrics, outcome.losses, trained.folder)
+        self._tell(lambda o: o.model_trained(model))
+
+    def _report_data(
+        self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None
+    ) -> ReportData:
+        surrogate, table = self.fit(trials), trials.where(kind=self.recipe.search.proxy)
+        metrics = self._swarm.scorer.metrics
+        points = {
+            f.metric.name: (table.values([f.metric])[:, 0], f.cv_predictions, f.chosen)
+            for f in surrogate.metrics
+        }
+        measured = surrogate.utility.of(table.values(surrogate.utility.metrics))
+        points["utility"] = (measured, surrogate.cv_utilities, "all")
+        base = self._swarm.score_base()
+        losses = {"base": {m.name: base[m.name].score for m in metrics}}
+        for index, name in enumerate(self.weight_space.experts):
+            corner = np.eye(len(self.weight_space.experts))[index]
+            results = self._swarm.score(f"expert-{name}", corner.tolist())["merged"]
+            losses[name] = {m.name: results[m.name].score for m in metrics}
+        return ReportData(
+            recipe=self.recipe,
+            domains=self._count_domains(self.laboratory),
+            natural=self.laboratory.natural,
+            metrics=metrics,
+            proposals=tuple(proposals),
+            points=points,
+            expert_scores=losses,
+            validation=validation,
+        )
+
+
+def _measure(
+    comparison: Comparison, surrogate: Surrogate, own: "Results", other: "Results"
+) -> Comparison:
+    """The comparison with both sides really scored on the same items."""
+    pairs = {metric: own[metric].minus(other[metric]) for metric in own}
+    gain = Estimate(*surrogate.utility.difference(pairs))
+    differences = {metric: Estimate(*pair) for metric, pair in pairs.items()}
+    return replace(comparison, measured_gain=gain, differences=differences)
+
+
+def default_cache() -> Path:
+    """Where corpora are kept: $MIXOPT_CACHE, or mixopt under the user's cache folder."""
+    given = os.environ.get("MIXOPT_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixopt"
+
+
+def _to_yaml(recipe: StudyRecipe) -> str:
+    import yaml
+
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _to_json(plain: Any) -> str:
+    import json
+
+    return json.dumps(plain, indent=2, default=float) + "\n"
+
