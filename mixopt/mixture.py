@@ -185,7 +185,9 @@ class SearchSpace:
         prior = Mixture.uniform(self.domains) if self.prior is None else Mixture(self.prior)
         return prior.vector(self.domains)
 
-    def contains(self, ratios: ArrayLike, *, tolerance: float = BOUND_TOLERANCE) -> NDArray[np.bool_]:
+    def contains(
+        self, ratios: ArrayLike, *, tolerance: float = BOUND_TOLERANCE
+    ) -> NDArray[np.bool_]:
         """Which of the mixtures (`n x d`) meet every bound and sum to one (`n`)."""
         points = np.atleast_2d(np.asarray(ratios, dtype=np.float64))
         low, high = self.bounds()

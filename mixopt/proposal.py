@@ -62,7 +62,8 @@ class Comparison:
         """One sentence: better, worse, or not distinguishable."""
         low, high = self.gain.interval
         how = "measured" if self.measured_gain else "predicted"
-        span = f"{how} utility difference {self.gain.mean:+.3f}, 95% interval [{low:+.3f}, {high:+.3f}]"
+        interval = f"95% interval [{low:+.3f}, {high:+.3f}]"
+        span = f"{how} utility difference {self.gain.mean:+.3f}, {interval}"
         if not self.gain.distinguishable:
             return f"not distinguishable from the {self.name} mixture ({span})"
         word = "better" if self.gain.mean > 0 else "worse"

@@ -5,12 +5,21 @@ resolved recipe, which is what gets logged. Paths are relative to the YAML that 
 """
 
 from collections.abc import Mapping
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
-from pydantic import field_validator, model_validator  # fmt: skip
+from pydantic import (  # fmt: skip
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mixopt.errors import RecipeError, did_you_mean
 from mixopt.mixture import Mixture
@@ -105,6 +114,8 @@ class BitsPerByte(Benchmark):
     kind: Literal["bits_per_byte"]
     text: TextSource
     """The text to score; an item is one document."""
+    item_bytes: PositiveInt | None = None
+    """Score so much of each document's beginning: more documents tell more than long ones."""
     own_domain: str | None = None
     """The domain whose held-out text this is, if it is any's."""
 
@@ -348,7 +359,7 @@ class StudyRecipe(Strict):
     @model_validator(mode="after")
     def _names_are_known(self) -> "StudyRecipe":
         known = self.domains
-        named: list[tuple[str, Mapping[str, object]]] = [
+        named: list[tuple[str, Mapping[str, float]]] = [
             ("search.lower", self.search.lower),
             ("search.upper", self.search.upper),
             ("search.natural", self.search.natural or {}),
@@ -356,15 +367,17 @@ class StudyRecipe(Strict):
         ]
         if isinstance(self.base, BuiltBase):
             named.append(("base.ratios", self.base.ratios or {}))
-        for expert, row in (self.training.compositions or {}).items():
-            named.append((f"training.compositions.{expert}", row))
+        for expert, composition in (self.training.compositions or {}).items():
+            named.append((f"training.compositions.{expert}", composition))
         for benchmark in self.benchmarks:
             if benchmark.own_domain:
                 named.append((f"benchmark {benchmark.name}", {benchmark.own_domain: 1}))
         for where, names in named:
             for name in names:
                 if name not in known:
-                    raise ValueError(f"{where}: unknown domain {name!r}. {did_you_mean(name, known)}")
+                    raise ValueError(
+                        f"{where}: unknown domain {name!r}. {did_you_mean(name, known)}"
+                    )
         capabilities = {benchmark.capability for benchmark in self.benchmarks}
         for name in self.search.capability_weights:
             if name not in capabilities:
@@ -372,9 +385,9 @@ class StudyRecipe(Strict):
                     f"search.capability_weights: unknown capability {name!r}. "
                     f"{did_you_mean(name, capabilities)}"
                 )
-        for where, row in named:
-            if where.startswith(("search.natural", "training.", "base.")) and row:
-                Mixture(row)  # type: ignore[arg-type]
+        for where, ratios in named:
+            if where.startswith(("search.natural", "training.", "base.")) and ratios:
+                Mixture(ratios)
         return self
 
 
@@ -465,7 +478,7 @@ def _anchor_paths(plain: Any, folder: Path) -> Any:
 
 
 def _anchor(path: str, folder: Path) -> str:
-    return path if Path(path).is_absolute() else str((folder / path).absolute())
+    return path if Path(path).is_absolute() else normpath((folder / path).absolute())
 
 
 def _anchor_if_exists(path: str, folder: Path) -> str:
@@ -478,7 +491,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
+        raise RecipeError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

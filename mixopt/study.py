@@ -71,10 +71,16 @@ class Study:
         self._device = device
         self._depth = 0
         self._failures: dict[str, str] = {}
+        self._fitted: tuple[Trials, Surrogate] | None = None
 
     @classmethod
     def load(
-        cls, path: str | Path, output: str | Path | None = None, *, seed: int | None = None, **rest: Any
+        cls,
+        path: str | Path,
+        output: str | Path | None = None,
+        *,
+        seed: int | None = None,
+        **rest: Any,
     ) -> "Study":
         """The study in the YAML at `path`, or one that mixopt ships (`quickstart`).
 
@@ -126,14 +132,16 @@ class Study:
                 rng=rng,
                 compositions=self._weight_rows,
             )
-            proposals = [self._verify(p, trials, i) for i, p in enumerate(proposals, start=1)]
+            proposals = [self._verify(proposal, trials) for proposal in proposals]
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
                 self._write(name, proposal.to_json())
             self._tell(lambda o: o.proposed(proposals))
             return proposals
 
-    def validate(self, proposal: Proposal | None = None, *, trials: Trials | None = None) -> Validation:
+    def validate(
+        self, proposal: Proposal | None = None, *, trials: Trials | None = None
+    ) -> Validation:
         """What real proxy runs, trained from the same base for an expert's tokens, say."""
         with self._watched():
             trials = self.search() if trials is None else trials
@@ -152,7 +160,9 @@ class Study:
                 written.append(path)
             if written:
                 drift = largest_drift(proposal.ratios, round_ratios(proposal.ratios))
-                self._say(f"Exports: {len(written)} files; rounding moves no ratio by more than {drift:.1e}.")
+                self._say(
+                    f"Exports: {len(written)} files; rounding moves no ratio by more than {drift:.1e}."
+                )
                 self._tell(lambda o: o.written(self.output / "exports"))
             return written
 
@@ -168,11 +178,14 @@ class Study:
 
     def fit(self, trials: Trials) -> Surrogate:
         """The surrogate of the recipe's utility over the trials of its proxy."""
-        return fit(
-            trials.where(kind=self.recipe.search.proxy),
-            capability_weights=self.recipe.search.capability_weights,
-            seed=self.recipe.seed,
-        )
+        if self._fitted is None or self._fitted[0] is not trials:
+            surrogate = fit(
+                trials.where(kind=self.recipe.search.proxy),
+                capability_weights=self.recipe.search.capability_weights,
+                seed=self.recipe.seed,
+            )
+            self._fitted = (trials, surrogate)
+        return self._fitted[1]
 
     # --- what the verbs stand on --------------------------------------------------------------
 
@@ -191,7 +204,9 @@ class Study:
     def space(self) -> SearchSpace:
         """The mixtures that may be proposed: the recipe's bounds and the repetition caps."""
         search, target = self.recipe.search, self.recipe.target
-        repetition = {e.domain: e.max_repetition or target.max_repetition for e in self.recipe.experts}
+        repetition = {
+            e.domain: e.max_repetition or target.max_repetition for e in self.recipe.experts
+        }
         caps = cap_by_repetition(
             self.laboratory.available_tokens, budget_tokens=target.tokens, max_repetition=repetition
         )
@@ -241,7 +256,9 @@ class Study:
         experts = self._experts
         swarm = self.laboratory.open_swarm([trained.folder for trained in experts.values()])
         for name, size in zip(experts, swarm.merger.step_sizes(), strict=True):
-            self._say(f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%).")
+            self._say(
+                f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
+            )
         for task in swarm.scorer.tasks:
             if task.truncated:
                 self._say(
@@ -263,14 +280,18 @@ class Study:
             ])  # fmt: skip
             rows = design_next_round(self.weight_space, self.fit(before), seen, count, rng)
         trials: list[Trial] = []
-        bar = tqdm(rows, desc=f"round {number}: scoring", unit="candidate", mininterval=1.0, leave=False)
+        bar = tqdm(
+            rows, desc=f"round {number}: scoring", unit="candidate", mininterval=1.0, leave=False
+        )
         for index, row in enumerate(bar):
             name = f"r{number}-{index:03d}"
-            results = self._swarm.score(name, row.tolist())
-            trials += [self._to_trial(name, kind, row, results[kind], number) for kind in results]  # type: ignore[arg-type,index]
+            results = self._swarm.score(row.tolist())
+            trials += [self._to_trial(name, kind, row, results[kind], number) for kind in results]
         return Trials(trials, self._swarm.scorer.metrics, self.recipe.domains)
 
-    def _to_trial(self, name: str, kind: Kind, row: Array, results: "Results", number: int) -> Trial:
+    def _to_trial(
+        self, name: str, kind: Kind, row: Array, results: "Results", number: int
+    ) -> Trial:
         experts = self.weight_space.experts
         return Trial(
             id=name,
@@ -289,30 +310,34 @@ class Study:
         surrogate = self.fit(trials)
         table = trials.where(kind=self.recipe.search.proxy)
         utilities = surrogate.utility.of(table.values(surrogate.utility.metrics))
-        metrics = {"search/trials": float(len(table)), "search/best_utility": float(utilities.max())}
+        metrics = {
+            "search/trials": float(len(table)),
+            "search/best_utility": float(utilities.max()),
+        }
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
         self._tell(lambda o: o.round_scored(number, trials, metrics))
 
     # --- proposals ----------------------------------------------------------------------------
 
-    def _verify(self, proposal: Proposal, trials: Trials, number: int) -> Proposal:
+    def _verify(self, proposal: Proposal, trials: Trials) -> Proposal:
         """The proposal with its own merge measured beside those it is compared with."""
         surrogate, proxy = self.fit(trials), self.recipe.search.proxy
         assert proposal.weights is not None
         row = np.array(list(proposal.weights.values()))
-        own = self._swarm.score(f"proposal-{number}", row.tolist())[proxy]
+        own = self._swarm.score(row.tolist())[proxy]
         notes = [f"Expert {name!r} was set aside: {why}" for name, why in self._failures.items()]
         comparisons = []
         for comparison in proposal.comparisons:
-            weights, miss = self.weight_space.weights_for(comparison.ratios.vector(self.recipe.domains))
+            weights, miss = self.weight_space.weights_for(
+                comparison.ratios.vector(self.recipe.domains)
+            )
             if miss > UNREACHED:
                 notes.append(
                     f"The experts cannot make the {comparison.name} mixture; the nearest one stands "
                     f"for it, {miss:.3f} off in the worst ratio."
                 )
-            name = comparison.name.replace(" ", "-")
-            other = self._swarm.score(f"{name}-{number}", weights.tolist())[proxy]
+            other = self._swarm.score(weights.tolist())[proxy]
             comparisons.append(_measure(comparison, surrogate, own, other))
         budget = self.recipe.target.tokens
         return replace(
@@ -322,7 +347,9 @@ class Study:
             repetition=count_repetition(
                 proposal.ratios, self.laboratory.available_tokens, budget_tokens=budget
             ),
-            tokens_per_document={n: c.tokens_per_document for n, c in self.laboratory.corpora.items()},
+            tokens_per_document={
+                n: c.tokens_per_document for n, c in self.laboratory.corpora.items()
+            },
             notes=tuple(notes),
         )
 
@@ -344,8 +371,14 @@ class Study:
             self._tell_trained("proxy run", f"{name}-{seed}", run, mixtures[name])
             scores = {m: Score(r.score, r.std_error) for m, r in results.items()}
             trained[seed].append(
-                Trial(f"{name}-{seed}", mixtures[name], scores, seed=seed, tokens=run.outcome.tokens,
-                      flops=run.outcome.flops)  # fmt: skip
+                Trial(
+                    f"{name}-{seed}",
+                    mixtures[name],
+                    scores,
+                    seed=seed,
+                    tokens=run.outcome.tokens,
+                    flops=run.outcome.flops,
+                )  # fmt: skip
             )
             flops = run.outcome.flops
         metrics, domains = self._swarm.scorer.metrics, self.recipe.domains
@@ -378,7 +411,7 @@ class Study:
         rows: dict[Kind, list[Trial]] = {"merged": [], "ensembled": []}
         for name, mixture in mixtures.items():
             weights, _ = self.weight_space.weights_for(mixture.vector(self.recipe.domains))
-            results = self._swarm.score(f"validate-{name}", weights.tolist())
+            results = self._swarm.score(weights.tolist())
             for kind, table in rows.items():
                 table.append(self._to_trial(name, kind, weights, results[kind], 0))
         metrics = self._swarm.scorer.metrics
@@ -440,7 +473,9 @@ class Study:
             for expert in self.recipe.experts
         ]
 
-    def _tell_trained(self, kind: str, name: str, trained: "Trained", row: Mapping[str, float]) -> None:
+    def _tell_trained(
+        self, kind: str, name: str, trained: "Trained", row: Mapping[str, float]
+    ) -> None:
         outcome, step = trained.outcome, trained.step
         params = {
             "learning_rate": f"{step.learning_rate:.3g}",
@@ -453,7 +488,7 @@ class Study:
             "tokens": float(outcome.tokens),
             "steps": float(outcome.steps),
             "flops": outcome.flops,
-            "final_loss": outcome.losses[-1][1] if outcome.losses else float("nan"),
+            "final_loss": _last_losses(outcome.losses),
         }
         model = TrainedModel(kind, name, params, metrics, outcome.losses, trained.folder)
         self._tell(lambda o: o.model_trained(model))
@@ -473,7 +508,7 @@ class Study:
         losses = {"base": {m.name: base[m.name].score for m in metrics}}
         for index, name in enumerate(self.weight_space.experts):
             corner = np.eye(len(self.weight_space.experts))[index]
-            results = self._swarm.score(f"expert-{name}", corner.tolist())["merged"]
+            results = self._swarm.score(corner.tolist())["merged"]
             losses[name] = {m.name: results[m.name].score for m in metrics}
         return ReportData(
             recipe=self.recipe,
@@ -497,6 +532,13 @@ def _measure(
     return replace(comparison, measured_gain=gain, differences=differences)
 
 
+def _last_losses(losses: Sequence[tuple[int, float]]) -> float:
+    """Mean loss over the last fifth of a run: one step's alone depends on what it drew."""
+    if not losses:
+        return float("nan")
+    return float(np.mean([loss for _, loss in losses[-max(1, len(losses) // 5) :]]))
+
+
 def default_cache() -> Path:
     """Where corpora are kept: $MIXOPT_CACHE, or mixopt under the user's cache folder."""
     given = os.environ.get("MIXOPT_CACHE")
@@ -515,4 +557,3 @@ def _to_json(plain: Any) -> str:
     import json
 
     return json.dumps(plain, indent=2, default=float) + "\n"
-

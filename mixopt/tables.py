@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def read_trials(
         Metric(name, directions[column], role="holdout" if name in holdout else "search")
         for name, column in zip(names, scores.columns, strict=True)
     ]
-    rows = _normalise(mixtures.to_numpy(dtype=np.float64), mixtures.index, mixtures_at)
+    rows = _normalise(mixtures.to_numpy(dtype=np.float64), list(mixtures.index), mixtures_at)
     values = scores.to_numpy(dtype=np.float64)
     trials = [
         Trial(
@@ -98,7 +98,9 @@ def _read_table(
         try:
             frame = pd.read_csv(path)
         except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise TrialsError(f"{where} cannot be read as CSV ({error}); mend or replace it.") from None
+            raise TrialsError(
+                f"{where} cannot be read as CSV ({error}); mend or replace it."
+            ) from None
     column = next((name for name in ID_COLUMNS if name in frame.columns), None)
     if column is None:
         raise TrialsError(
@@ -106,7 +108,9 @@ def _read_table(
         )
     frame = frame.set_index(column)
     if frame.empty or not len(frame.columns):
-        raise TrialsError(f"{where} has no {'rows' if frame.empty else 'columns'}; give one row per run.")
+        raise TrialsError(
+            f"{where} has no {'rows' if frame.empty else 'columns'}; give one row per run."
+        )
     for name in frame.columns:
         numbers = pd.to_numeric(frame[name], errors="coerce")
         bad = frame.index[numbers.isna() & frame[name].notna()]
@@ -167,7 +171,7 @@ def _tell_directions(
 ) -> dict[str, Direction]:
     columns = list(map(str, scores.columns))
     if better in ("lower", "higher"):
-        return dict.fromkeys(columns, cast(Direction, better))
+        return dict.fromkeys(columns, better)
     given = cast(Mapping[str, Direction], better or {})
     stripped = dict(zip(columns, _strip_common_prefix(columns), strict=True))
     for name in given:
@@ -189,7 +193,7 @@ def _tell_directions(
         log.warning("%s: %d metrics (%s, ...) are taken as losses, lower is better, because they "
                     "reach %.3g; pass better= where that is wrong.",
                     where, len(unknown), unknown[0], largest)  # fmt: skip
-        told |= dict.fromkeys(unknown, cast(Literal["lower"], "lower"))
+        told |= dict.fromkeys(unknown, "lower")
     return told
 
 

@@ -114,7 +114,9 @@ class Trials(Sequence[Trial]):
         seen: set[tuple[str, str]] = set()
         for trial in self._trials:
             if (trial.kind, trial.id) in seen:
-                raise TrialsError(f"Two {trial.kind} trials have the id {trial.id!r}; ids are unique.")
+                raise TrialsError(
+                    f"Two {trial.kind} trials have the id {trial.id!r}; ids are unique."
+                )
             seen.add((trial.kind, trial.id))
             for name in trial.scores:
                 if name not in known:

@@ -83,7 +83,9 @@ class Validation:
                     f"{row.proxy} rank {row.spearman:+.2f} [{low:+.2f}, {high:+.2f}] "
                     f"(ceiling {row.ceiling:+.2f}, own-domain log-ratio {row.baseline:+.2f})"
                 )
-        return f"over {len(self.mixtures)} trained mixtures x {self.seeds} seeds: {'; '.join(parts)}"
+        return (
+            f"over {len(self.mixtures)} trained mixtures x {self.seeds} seeds: {'; '.join(parts)}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

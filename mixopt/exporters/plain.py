@@ -1,4 +1,4 @@
-"""The proposal as plain JSON or YAML: ratios of tokens, of documents where known, and repetition."""
+"""The proposal as plain JSON or YAML: ratios of tokens and of documents, and repetition."""
 
 import json
 from typing import Any

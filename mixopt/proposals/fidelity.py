@@ -20,7 +20,7 @@ SMALL_SHARE = 0.003
 
 
 def spearman(first: Array, second: Array) -> float:
-    """Spearman's rank correlation; NaN where one side is constant or fewer than three are finite."""
+    """Spearman's rank correlation; NaN where a side is constant or fewer than three are finite."""
     known = np.isfinite(first) & np.isfinite(second)
     if known.sum() < 3:
         return float("nan")
@@ -116,7 +116,7 @@ def validate_trials(
     capability_weights: Mapping[str, float],
     cost: Cost,
 ) -> Validation:
-    """What the trained mixtures say; those called `proposal` and `natural` are looked at closely."""
+    """What the trained mixtures say; `proposal` and `natural` are looked at closely."""
     search = trained[0].search_metrics
     names = tuple(trial.id for trial in proxies[next(iter(proxies))])
     # one scale for all seeds, so that their differences mean the same

@@ -161,9 +161,7 @@ def _fit_metric(
     standard = (scores - centre) / scale
     # of its own, whatever the order of the metrics
     seeds = (seed + zlib.crc32(metric.name.encode())) % 2**31
-    crossed = {
-        name: _cross_validate(name, ratios, standard, folds, known, seeds) for name in names
-    }
+    crossed = {name: _cross_validate(name, ratios, standard, folds, known, seeds) for name in names}
     errors = {
         name: float(np.square(mean[known] - standard[known]).mean())
         for name, (mean, _) in crossed.items()

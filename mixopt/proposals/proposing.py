@@ -10,7 +10,7 @@ from mixopt.proposals.design import perturb
 from mixopt.proposals.fitting import Surrogate
 from mixopt.proposals.weights import WeightSpace, as_weights, hellinger
 
-POOL = 16_384
+POOL = 8192
 REFINEMENTS = 3
 TOP = 64
 """Candidates that a proposal is the average of (RegMix 100 of 10^5, DeMix 128 of 2·10^5)."""
@@ -54,7 +54,9 @@ def propose(
         near = hellinger(weights.ratios(pool), weights.ratios(best[None]))[:, 0] <= RADIUS
         top = np.flatnonzero(near)[np.argsort(-mean[near], kind="stable")[:TOP]]
         centre = pool[top].mean(axis=0)
-        proposals.append(_describe(surrogate, weights, order, centre, named=compositions is not None))
+        proposals.append(
+            _describe(surrogate, weights, order, centre, named=compositions is not None)
+        )
         if near.all():
             break
         pool, mean = pool[~near], mean[~near]
@@ -114,7 +116,8 @@ def predict_metrics(surrogate: Surrogate, ratios: Mixture) -> dict[str, Estimate
     mean, std = surrogate.predict(ratios.vector(surrogate.domains)[None])
     names = [fitted.metric.name for fitted in surrogate.metrics]
     return {
-        name: Estimate(float(m), float(s)) for name, m, s in zip(names, mean[0], std[0], strict=True)
+        name: Estimate(float(m), float(s))
+        for name, m, s in zip(names, mean[0], std[0], strict=True)
     }
 
 

@@ -84,7 +84,8 @@ class WeightSpace:
         )
         if not solved.success:
             raise InfeasibleError(self._explain_infeasible(low, high))
-        return np.asarray(solved.x[:k] / solved.x[:k].sum())
+        weights = np.asarray(solved.x, dtype=np.float64)[:k]
+        return np.asarray(weights / weights.sum())
 
     def _explain_infeasible(self, low: Array, high: Array) -> str:
         for index, domain in enumerate(self.space.domains):

@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 from mixopt.errors import DataError
 from mixopt.files import publish_folder
 from mixopt.mixture import Mixture
-from mixopt.proxies.documents import Document, list_files, read_documents
+from mixopt.proxies.documents import Document
+from mixopt.proxies.sources import list_files, read_documents
 from mixopt.recipe import FilesText, TextSource
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ def open_corpus(
 
 def fingerprint_text(source: TextSource) -> str:
     """A hash of what `source` says and of the content that it names."""
-    digest = hashlib.blake2b(source.model_dump_json().encode(), digest_size=16)
+    # where the files lie does not matter, only what is in them
+    told = source.model_dump_json(exclude={"paths"})
+    digest = hashlib.blake2b(told.encode(), digest_size=16)
     if isinstance(source, FilesText):
         for file in list_files(source):
             with file.open("rb") as stream:
@@ -113,7 +116,11 @@ def fingerprint_text(source: TextSource) -> str:
 def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
     """A hash of what `tokenizer` makes of text: its vocabulary, rules and separator."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    text = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    text = (
+        backend.to_str()
+        if backend is not None
+        else json.dumps(sorted(tokenizer.get_vocab().items()))
+    )
     return hashlib.blake2b(f"{text} {tokenizer.eos_token_id}".encode(), digest_size=16).hexdigest()
 
 
@@ -228,7 +235,9 @@ class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         corpus = self.corpora[self._domains[index]]
-        tokens = torch.from_numpy(corpus.read(int(self._windows[index]) * self.context, self.context))
+        tokens = torch.from_numpy(
+            corpus.read(int(self._windows[index]) * self.context, self.context)
+        )
         return {"input_ids": tokens, "labels": tokens}
 
 
@@ -238,6 +247,4 @@ def apportion(ratios: NDArray[np.float64], total: int) -> NDArray[np.int64]:
     counts = np.floor(exact).astype(np.int64)
     rest = total - int(counts.sum())
     counts[np.argsort(counts - exact, kind="stable")[:rest]] += 1
-    return counts
-
-
+    return np.asarray(counts)

@@ -23,7 +23,8 @@ class Ensemble:
         self._relative = np.exp(stacked - self._largest)
 
     def mix(self, weights: Sequence[float]) -> NDArray[np.float64]:
-        """log Σ_k α_k p_k(token) of each token (`t`), for weights on the simplex (`k`)."""
-        alpha = np.asarray(weights, dtype=np.float64)
+        """The logarithm of Σ_k α_k p_k(token) for each token (`t`) and weights on the simplex."""
+        alpha: NDArray[np.float64] = np.asarray(weights, dtype=np.float64)
         with np.errstate(divide="ignore"):  # a token no weighted expert can produce: -inf
-            return self._largest + np.log(alpha @ self._relative)
+            mixed: NDArray[np.float64] = self._largest + np.log(alpha @ self._relative)
+        return mixed

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from mixopt.proxies.corpus import (
     fingerprint_text,
     open_corpus,
 )
-from mixopt.proxies.documents import read_documents
 from mixopt.proxies.ensembling import Ensemble
 from mixopt.proxies.merging import Merger, open_expert
 from mixopt.proxies.models import (
@@ -42,9 +41,11 @@ from mixopt.proxies.models import (
     resolve_step,
 )
 from mixopt.proxies.scoring import Scorer
+from mixopt.proxies.sources import read_documents
 from mixopt.proxies.tasks import ItemResults, TaskContext, build_task
 from mixopt.proxies.training import Outcome, Plan, save_expert, train
 from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe
+from mixopt.trials import Kind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -91,7 +92,9 @@ class Laboratory:
         base = self.recipe.base
         if not isinstance(base, BuiltBase):
             return load_tokenizer(base.path, revision=base.revision)
-        folder = self.store.make("tokenizers", "bpe", self._tokenizer_key(base), self._save_tokenizer)
+        folder = self.store.make(
+            "tokenizers", "bpe", self._tokenizer_key(base), self._save_tokenizer
+        )
         return load_tokenizer(folder)
 
     def _tokenizer_key(self, base: BuiltBase) -> dict[str, Any]:
@@ -262,14 +265,14 @@ class Laboratory:
         lora = self.recipe.training.lora
         config = LoraConfig(
             r=lora.rank,
-            lora_alpha=lora.alpha,  # type: ignore[arg-type]
+            lora_alpha=lora.alpha,
             target_modules=lora.target_modules,
             task_type="CAUSAL_LM",
         )
         with torch.random.fork_rng():
             torch.manual_seed(self.recipe.seed)
             try:
-                return get_peft_model(self._load_base(), config)  # type: ignore[return-value]
+                return get_peft_model(self._load_base(), config)
             except ValueError as error:
                 raise ModelError(
                     f"LoRA does not fit this base ({str(error).splitlines()[0]}); mend "
@@ -382,37 +385,44 @@ class Swarm:
         self, merger: Merger, scorer: Scorer, store: Store, key: Mapping[str, Any]
     ) -> None:
         self.merger, self.scorer, self.store, self._key = merger, scorer, store, key
-        self.flops_per_score = 2.0 * sum(p.numel() for p in merger.model.parameters()) * scorer.tokens
+        self.flops_per_score = (
+            2.0 * sum(p.numel() for p in merger.model.parameters()) * scorer.tokens
+        )
 
     @cached_property
     def _ensemble(self) -> Ensemble:
-        count = len(self.merger.experts)
-        parts: list[NDArray[np.float32]] = []
-        for index in range(count):
-            folder = self.store.make(
-                "logprobs", f"expert-{index}", {**self._key, "expert": index},
-                lambda scratch, i=index: np.save(  # type: ignore[misc]
-                    scratch / "logprobs.npy", self._merged_logprobs(np.eye(count)[i].tolist())
-                ),
-            )  # fmt: skip
-            parts.append(np.load(folder / "logprobs.npy"))
-        return Ensemble(parts)
+        return Ensemble([self._expert_logprobs(i) for i in range(len(self.merger.experts))])
+
+    def _expert_logprobs(self, index: int) -> NDArray[np.float32]:
+        """Log-probabilities of one expert alone, computed once for both proxies."""
+        corner = np.eye(len(self.merger.experts))[index].tolist()
+
+        def build(scratch: Path) -> None:
+            np.save(scratch / "logprobs.npy", self.scorer.logprobs(self.merger.merge(corner)))
+
+        folder = self.store.make(
+            "logprobs", f"expert-{index}", {**self._key, "expert": index}, build
+        )
+        logprobs: NDArray[np.float32] = np.load(folder / "logprobs.npy")
+        return logprobs
 
     def _merged_logprobs(self, weights: Sequence[float]) -> NDArray[np.float32]:
+        if sorted(weights)[-1] == 1.0 and sum(weights) == 1.0:
+            return self._expert_logprobs(list(weights).index(1.0))
         return self.scorer.logprobs(self.merger.merge(weights))
 
-    def score(self, name: str, weights: Sequence[float]) -> dict[str, Results]:
+    def score(self, weights: Sequence[float]) -> dict[Kind, Results]:
         """Item results of the merge and of the ensemble at `weights` (`k`), by kind."""
 
         def build(scratch: Path) -> None:
-            results = {
+            results: dict[Kind, Results] = {
                 "merged": self.scorer.read(self._merged_logprobs(weights)),
                 "ensembled": self.scorer.read(self._ensemble.mix(weights)),
             }
             _save_results(results, scratch)
 
         key = {**self._key, "weights": [float(weight) for weight in weights]}
-        return _load_results(self.store.make("scores", name, key, build))
+        return _load_results(self.store.make("scores", "candidate", key, build))
 
     def score_base(self) -> Results:
         """Item results of the base itself."""
@@ -432,24 +442,22 @@ def _mix_seed(seed: int, what: str, index: int) -> int:
     return int.from_bytes(digest, "big") % 2**31
 
 
-def _save_results(results: Mapping[str, Results], folder: Path) -> None:
-    arrays = {}
+def _save_results(results: Mapping[Kind, Results], folder: Path) -> None:
+    arrays: dict[str, Any] = {}
     for kind, by_metric in results.items():
         for metric, result in by_metric.items():
             arrays[f"{kind}/{metric}/values"] = result.values
             arrays[f"{kind}/{metric}/sizes"] = result.sizes
-    np.savez(folder / "items.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "items.npz", **arrays)
 
 
-def _load_results(folder: Path) -> dict[str, Results]:
-    results: dict[str, Results] = {}
+def _load_results(folder: Path) -> dict[Kind, Results]:
+    results: dict[Kind, Results] = {}
     with np.load(folder / "items.npz") as arrays:
         for name in arrays.files:
             if not name.endswith("/values"):
                 continue
             kind, metric = name.removesuffix("/values").split("/", 1)
             sizes = arrays[f"{kind}/{metric}/sizes"]
-            results.setdefault(kind, {})[metric] = ItemResults(arrays[name], sizes)
+            results.setdefault(cast(Kind, kind), {})[metric] = ItemResults(arrays[name], sizes)
     return results
-
-

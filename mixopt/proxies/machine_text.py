@@ -11,6 +11,7 @@ neither a split nor a target repeats what is trained on.
 """
 
 import ast
+import email
 import hashlib
 import random
 import re
@@ -44,7 +45,9 @@ def read_machine_text(name: str, *, max_bytes: int, seed: int) -> Iterator[Docum
     """
     if name not in TEXTS:
         raise DataError(f"This machine has no text called {name!r}. {did_you_mean(name, TEXTS)}")
-    documents = generate_arithmetic(seed, max_bytes) if name == "arithmetic" else _deduplicated(name)
+    documents = (
+        generate_arithmetic(seed, max_bytes) if name == "arithmetic" else _deduplicated(name)
+    )
     taken = 0
     for document in documents:
         if taken >= max_bytes:
@@ -114,9 +117,13 @@ def _standard_library() -> list[tuple[str, str, str]]:
     """(path, source without docstrings, docstrings) of every module of the standard library."""
     root = Path(sysconfig.get_path("stdlib"))
     files = [
-        file for file in root.rglob("*.py") if not SKIPPED_FOLDERS & set(file.relative_to(root).parts)
+        file
+        for file in root.rglob("*.py")
+        if not SKIPPED_FOLDERS & set(file.relative_to(root).parts)
     ]
-    parsed = ((file.relative_to(root).as_posix(), _split_docstrings(file)) for file in sorted(files))
+    parsed = (
+        (file.relative_to(root).as_posix(), _split_docstrings(file)) for file in sorted(files)
+    )
     return [(path, *split) for path, split in parsed if split is not None]
 
 
@@ -187,7 +194,9 @@ FENCED_CODE = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 @lru_cache(maxsize=1)
 def _descriptions() -> list[tuple[str, str]]:
-    return [(name, str(dist.metadata.get_payload() or "")) for name, dist in _distributions()]
+    # parsed here, because the importlib_metadata backport moves the text where it is imported
+    files = ((name, dist.read_text("METADATA") or "") for name, dist in _distributions())
+    return [(name, str(email.message_from_string(text).get_payload())) for name, text in files]
 
 
 def _package_descriptions() -> Iterator[Document]:
@@ -252,14 +261,14 @@ def _choice_source() -> Iterator[Document]:
 
 
 def _continuation_choices(documents: list[Document], name: str) -> list[dict[str, object]]:
-    """A prompt of about 40 words, its true next 12 words, and three others' next 12 words."""
+    """A prompt of 24 words, its true next 8 words, and three others' next 8 words."""
     rng = random.Random(f"mixopt {name}")
     pairs = []
     for document in documents:
         words = re.findall(r"\S+\s*", document.text)
-        for start in range(rng.randrange(20), len(words) - 52, 52)[:ITEMS_PER_DOCUMENT]:
-            prompt = "".join(words[start : start + 40]).rstrip()
-            pairs.append((document.group, prompt, "".join(words[start + 40 : start + 52]).strip()))
+        for start in range(rng.randrange(20), len(words) - 32, 32)[:ITEMS_PER_DOCUMENT]:
+            prompt = "".join(words[start : start + 24]).rstrip()
+            pairs.append((document.group, prompt, "".join(words[start + 24 : start + 32]).strip()))
     items = []
     for index, (group, prompt, right) in enumerate(pairs[:ITEMS]):
         others = [pairs[i][2] for i in rng.sample(range(len(pairs)), min(8, len(pairs)))]

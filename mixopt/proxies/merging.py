@@ -1,16 +1,17 @@
-"""Exact weighted merges of experts: Θ_base + Σ_k α_k (Θ_k − Θ_base) (MergeMix, arXiv:2601.17858 §3.2).
+"""Exact weighted merges of experts: Θ_base + Σ_k α_k (Θ_k − Θ_base).
 
-Accumulated in float32 and always from the base, so that no error builds up over merges. LoRA
-experts enter as their folded product B·A: averaging A and B apart (peft's `linear` combination)
-is another sum, with cross terms. Tensors are read from the experts' files one at a time, so
-memory is the base, the merge and one tensor, whatever the number of experts.
+MergeMix, arXiv:2601.17858 §3.2. Accumulated in float32 and always from the base, so that no
+error builds up over merges. LoRA experts enter as their folded product B·A: averaging A and B
+apart (peft's `linear` combination) is another sum, with cross terms. Tensors are read from the
+experts' files one at a time, so memory is the base, the merge and one tensor, whatever the number
+of experts.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -51,10 +52,13 @@ class _Tensors:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._handle: Any
         try:
             self._handle = safe_open(file, framework="pt")
         except SafetensorError as error:
-            raise ModelError(f"{file} is not a whole safetensors file ({error}); make it again.") from None
+            raise ModelError(
+                f"{file} is not a whole safetensors file ({error}); make it again."
+            ) from None
         self.names = set(self._handle.keys())
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -100,7 +104,9 @@ class LoraExpert:
         self._scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
         self._transposed = bool(config.get("fan_in_fan_out"))
         foreign = {
-            name for name in self._tensors.names if not name.endswith((".lora_A.weight", ".lora_B.weight"))
+            name
+            for name in self._tensors.names
+            if not name.endswith((".lora_A.weight", ".lora_B.weight"))
         }
         if foreign or config.get("use_dora"):
             raise ModelError(
@@ -172,7 +178,7 @@ class Merger:
 
     @torch.no_grad()
     def step_sizes(self) -> list[float]:
-        """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert (DeMix, arXiv:2602.00747): small is sound."""
+        """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert (DeMix, arXiv:2602.00747)."""
         base = math.sqrt(sum(float(t.float().square().sum()) for t in self._base.values()))
         sizes = []
         for expert in self.experts:

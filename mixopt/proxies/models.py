@@ -44,7 +44,9 @@ class Device:
             torch.empty(0, device=name)
         except (RuntimeError, AssertionError):
             found = f"cpu, {accelerator.type}" if accelerator else "cpu"
-            raise ModelError(f"Device {name!r} is not on this machine; here are: {found}.") from None
+            raise ModelError(
+                f"Device {name!r} is not on this machine; here are: {found}."
+            ) from None
         types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         return cls(name, types.get(dtype, torch.float32))
 
@@ -116,7 +118,9 @@ def build_model(
     return model
 
 
-def load_model(path: str | Path, device: Device, *, revision: str | None = None) -> "PreTrainedModel":
+def load_model(
+    path: str | Path, device: Device, *, revision: str | None = None
+) -> "PreTrainedModel":
     """The causal language model at `path` (a folder or a hub id), from safetensors alone.
 
     Raises:
@@ -133,7 +137,7 @@ def load_model(path: str | Path, device: Device, *, revision: str | None = None)
             f"The model at {path} cannot be loaded ({str(error).strip().splitlines()[0]}); give a "
             "folder with config.json and safetensors weights, or a hub id."
         ) from None
-    return model.to(device.name)  # type: ignore[arg-type]
+    return model.to(device.name)
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> "PreTrainedTokenizerBase":

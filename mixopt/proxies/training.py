@@ -192,13 +192,15 @@ def _diverged(name: str, step: int) -> DivergedError:
     )
 
 
-class _Watcher(TrainerCallback):
+class _Watcher(TrainerCallback):  # type: ignore[misc]
     """Shows progress, keeps the losses, asks for checkpoints, and stops what diverged."""
 
     def __init__(self, name: str, steps: int, averaged: Sequence[int]) -> None:
         self.name, self.averaged = name, set(averaged) if len(averaged) > 1 else set()
         self.losses: list[tuple[int, float]] = []
-        self._bar = tqdm(total=steps, desc=f"training {name}", unit="step", mininterval=1.0, leave=False)
+        self._bar = tqdm(
+            total=steps, desc=f"training {name}", unit="step", mininterval=1.0, leave=False
+        )
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -59,9 +59,7 @@ def draw_predicted(points: Mapping[str, tuple[Array, Array, str]]) -> Figure:
     return figure
 
 
-def draw_expert_losses(
-    scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]
-) -> Figure:
+def draw_expert_losses(scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> Figure:
     """Each expert's bits per byte against the base's, in %: blue is learnt, red is forgotten."""
     experts = [name for name in scores if name != "base"]
     change = np.array([

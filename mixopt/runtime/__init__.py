@@ -1,0 +1,1 @@
+"""What carries a study: the journal, and those who watch."""

@@ -1,4 +1,4 @@
-"""The journal: units of work that are done once, kept whole, and found again by what determines them."""
+"""The journal: units of work, done once, kept whole, and found by what determines them."""
 
 import hashlib
 import json

@@ -66,7 +66,9 @@ class MlflowTracker(Observer):
             ) from None
         mlflow.set_tags({"mixopt.study": recipe.name, "mixopt.verb": self._verb})
         plain = recipe.model_dump(mode="json")
-        mlflow.log_params(_flatten({k: v for k, v in plain.items() if k not in ("experts", "benchmarks")}))
+        mlflow.log_params(
+            _flatten({k: v for k, v in plain.items() if k not in ("experts", "benchmarks")})
+        )
         mlflow.log_param("domains", ", ".join(recipe.domains))
         mlflow.log_dict(plain, "recipe.yaml")
 
@@ -76,7 +78,9 @@ class MlflowTracker(Observer):
             # MLflow asks itself which of its own source classes fits, and warns of the tie
             warnings.simplefilter("ignore", UserWarning)
             for count in counts:
-                dataset = MetaDataset(_TextSource(count.domain), name=count.domain, digest=count.content[:32])
+                dataset = MetaDataset(  # type: ignore[abstract]
+                    _TextSource(count.domain), name=count.domain, digest=count.content[:32]
+                )
                 mlflow.log_input(dataset, context="training")
         mlflow.log_metrics({f"corpus/tokens/{c.domain}": float(c.tokens) for c in counts})
         mlflow.log_dict({c.domain: asdict(c) for c in counts}, "domains.json")
@@ -145,7 +149,7 @@ class MlflowTracker(Observer):
             mlflow.end_run("FAILED" if failure else "FINISHED")
 
 
-class _TextSource(DatasetSource):  # type: ignore[misc]
+class _TextSource(DatasetSource):
     """Text that a recipe names; what it names is in the logged recipe."""
 
     def __init__(self, domain: str) -> None:
@@ -192,4 +196,3 @@ def _flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def _metric_key(name: str) -> str:
     """A name that MLflow takes: letters, digits, and `_-. /:`."""
     return "".join(c if c.isalnum() or c in "_-. /:" else "_" for c in name)
-

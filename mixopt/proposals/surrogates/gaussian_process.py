@@ -9,7 +9,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern,
 
 from mixopt.proposals.surrogates import Array
 
-RESTARTS = 2
+RESTARTS = 1
 
 
 class GaussianProcess:

@@ -5,8 +5,8 @@ from lightgbm import LGBMRegressor
 
 from mixopt.proposals.surrogates import Array
 
-BAGS = 8
-TREES = 150
+BAGS = 5
+TREES = 100
 
 
 class Trees:

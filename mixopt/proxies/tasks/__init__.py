@@ -96,7 +96,9 @@ class TaskContext:
 
     def encode(self, text: str) -> list[int]:
         """Tokens of `text`, without special ones."""
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)[
+            "input_ids"
+        ]
         return tokens
 
     def request(self, prompt: str, target: str) -> tuple[Request, bool]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixopt.proxies.documents import read_documents
+from mixopt.proxies.sources import read_documents
 from mixopt.proxies.tasks import ItemResults, Request, TaskContext, describe_metric
 from mixopt.proxies.tasks.items import require_items
 from mixopt.recipe import BitsPerByte
@@ -28,11 +28,14 @@ class BitsPerByteTask:
         self._starts: list[int] = []
         sizes = []
         for document in islice(read_documents(recipe.text), recipe.max_items):
-            tokens = context.encode(document.text)
+            text = document.text
+            if recipe.item_bytes is not None:  # a character cut in two at the end is dropped
+                text = text.encode()[: recipe.item_bytes].decode(errors="ignore")
+            tokens = context.encode(text)
             if not tokens:
                 continue
             self._starts.append(len(self.requests))
-            sizes.append(len(document.text.encode()))
+            sizes.append(len(text.encode()))
             for start in range(0, len(tokens), context.context):
                 window = tokens[start : start + context.context]
                 self.requests.append(Request([context.separator], window))

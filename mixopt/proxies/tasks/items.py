@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mixopt.errors import DataError, did_you_mean
-from mixopt.proxies.documents import read_jsonl, read_parquet
+from mixopt.proxies.sources import read_jsonl, read_parquet
 from mixopt.recipe import ItemsBenchmark
 
 FEWEST_ITEMS = 2
@@ -46,7 +46,9 @@ def _read_rows(recipe: ItemsBenchmark, fields: list[str]) -> Any:
         from mixopt.proxies.machine_text import read_machine_items
 
         name = recipe.items.removeprefix("machine:")
-        return [(f"{recipe.items}, item {i}", row) for i, row in enumerate(read_machine_items(name))]
+        return [
+            (f"{recipe.items}, item {i}", row) for i, row in enumerate(read_machine_items(name))
+        ]
     file = Path(recipe.items)
     if file.suffix == ".parquet":
         return read_parquet(file, fields)
@@ -57,5 +59,7 @@ def require_text(row: dict[str, Any], name: str, where: str, *, empty: bool = Fa
     """The text in a field; empty only where that is allowed."""
     text = row[name]
     if not isinstance(text, str) or (not text and not empty):
-        raise DataError(f"{where}: field {name!r} must hold text{'' if empty else ' that is not empty'}.")
+        raise DataError(
+            f"{where}: field {name!r} must hold text{'' if empty else ' that is not empty'}."
+        )
     return text

@@ -1,0 +1,104 @@
+"""The narrator: says at the terminal what an observer sees, a line for each thing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mixopt.proposal import Proposal
+from mixopt.recipe import StudyRecipe
+from mixopt.runtime.observer import Observer, TrainedModel
+from mixopt.trials import DomainCount, Trials
+from mixopt.validation import Validation
+
+
+class Narrator(Observer):
+    """Says each step through `say` (`click.echo`, say)."""
+
+    def __init__(self, say: Callable[[str], Any]) -> None:
+        self._say = say
+        self._steps_said: set[str] = set()
+
+    def study_started(self, recipe: StudyRecipe, output: Path) -> None:
+        """The study and where its results go."""
+        self._say(f"Study {recipe.name}, seed {recipe.seed}; results in {output}")
+
+    def said(self, sentence: str) -> None:
+        """The sentence."""
+        self._say(sentence)
+
+    def domains_counted(self, counts: Sequence[DomainCount]) -> None:
+        """A line per domain."""
+        width = max(len(count.domain) for count in counts)
+        self._say("Domains")
+        for count in counts:
+            note = f"  ({count.note})" if count.note else ""
+            self._say(
+                f"  {count.domain:<{width}}  {count.tokens:>13,} tokens  {count.documents:>9,} "
+                f"documents{note}"
+            )
+
+    def model_trained(self, model: TrainedModel) -> None:
+        """A line per model; the step's source once for each kind, and repeated reading where any."""
+        if model.failure:
+            return  # said in full already
+        source = model.params.get("step_source", "")
+        if model.kind not in self._steps_said:
+            self._steps_said.add(model.kind)
+            self._say(
+                f"Training of each {model.kind}: {model.metrics['tokens']:,.0f} tokens, learning rate "
+                f"{model.params['learning_rate']}, batch {model.params['batch_tokens']:,} tokens "
+                f"({source})"
+            )
+        epochs: Mapping[str, float] = model.params.get("epochs", {})
+        repeated = ", ".join(f"{n} {count:.1f} times" for n, count in epochs.items() if count > 1)
+        more = f"; reads {repeated}" if repeated else ""
+        self._say(f"  {model.kind} {model.name}: loss {model.metrics['final_loss']:.3f}{more}")
+
+    def round_scored(self, number: int, trials: Trials, metrics: Mapping[str, float]) -> None:
+        """A line per round."""
+        self._say(
+            f"Round {number}: {metrics['search/trials']:.0f} candidates, best utility "
+            f"{metrics['search/best_utility']:+.3f}"
+        )
+
+    def proposed(self, proposals: Sequence[Proposal]) -> None:
+        """Ratios and comparisons of each proposal."""
+        for number, proposal in enumerate(proposals, start=1):
+            self._say(f"Proposal {number}" if len(proposals) > 1 else "Proposal")
+            width = max(map(len, proposal.ratios))
+            natural = proposal.comparisons[0].ratios if proposal.comparisons else {}
+            for domain, ratio in proposal.ratios.items():
+                seen = proposal.repetition.get(domain)
+                times = "" if seen is None else f"  seen {seen:.2f} times"
+                self._say(
+                    f"  {domain:<{width}}  {ratio:7.2%}  (natural {natural.get(domain, 0.0):.2%}){times}"
+                )
+            for comparison in proposal.comparisons:
+                self._say(f"  {comparison.verdict}")
+            for note in proposal.notes:
+                self._say(f"  note: {note}")
+
+    def validated(self, validation: Validation) -> None:
+        """Rank fidelity by proxy and metric, regret and cost."""
+        self._say(
+            f"Validation over {len(validation.mixtures)} trained mixtures x {validation.seeds} seeds"
+        )
+        header = f"  {'metric':<24}{'proxy':<11}{'rank':>6}  {'95% interval':<17}{'ceiling':>8}"
+        self._say(header + f"{'log-ratio':>11}{'quarter':>9}")
+        for row in validation.fidelities:
+            low, high = row.interval
+            self._say(
+                f"  {row.name:<24}{row.proxy:<11}{row.spearman:>+6.2f}  "
+                f"{f'[{low:+.2f}, {high:+.2f}]':<17}{row.ceiling:>+8.2f}{row.baseline:>+11.2f}"
+                f"{row.overlap:>9.0%}"
+            )
+        gains = ", ".join(f"{gain:+.2f}" for gain in validation.gain)
+        self._say(
+            f"  regret of the proposal {validation.regret:.2f} sd; its trained gain over natural, by "
+            f"seed: {gains}"
+        )
+        cost = validation.cost
+        self._say(
+            f"  search {cost.search_tokens:,} tokens, {cost.search_flops:.2e} FLOPs; every candidate "
+            f"trained: {cost.trained_tokens:,} tokens, {cost.trained_flops:.2e} FLOPs"
+        )
