@@ -31,10 +31,15 @@ def spearman(first: Array, second: Array) -> float:
 
 
 def spearman_interval(rho: float, n: int) -> tuple[float, float]:
-    """95% interval by Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett & Wright (2000)."""
+    """95% interval by Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett & Wright (2000).
+
+    A perfect ranking of n has no width by that formula; it is taken half a swap of neighbours
+    (Σd² = 1) away from perfect, because n mixtures cannot tell more than that.
+    """
     if not np.isfinite(rho) or n < 4:
         return float("nan"), float("nan")
-    z = np.arctanh(np.clip(rho, -0.999999, 0.999999))
+    most = 1 - 6 / (n * (n**2 - 1))
+    z = np.arctanh(np.clip(rho, -most, most))
     half = Z95 * np.sqrt((1 + rho**2 / 2) / (n - 3))
     return float(np.tanh(z - half)), float(np.tanh(z + half))
 

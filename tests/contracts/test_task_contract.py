@@ -1,0 +1,67 @@
+"""What every kind of benchmark must do, and what their item results promise."""
+
+import numpy as np
+import pytest
+import toy
+from proxies.models_for_tests import tokenizer
+
+from mixopt.proxies.tasks import (
+    KINDS,
+    ItemResults,
+    TaskContext,
+    build_task,
+    ratio_std_error,
+)
+from mixopt.recipe import load_study
+
+
+@pytest.fixture(params=list(KINDS))
+def task(request, tmp_path):
+    recipes = load_study(toy.write_study(tmp_path)).benchmarks
+    recipe = next(recipe for recipe in recipes if recipe.kind == request.param)
+    return build_task(recipe, TaskContext(tokenizer(), 32))
+
+
+def test_requests_fit_the_context_and_have_something_to_score(task):
+    assert task.requests
+    for request in task.requests:
+        assert request.target
+        assert request.context
+        assert len(request.context) + len(request.target) <= 32 + 1
+
+
+def test_results_are_one_per_item_and_finite(task):
+    rng = np.random.default_rng(0)
+    results = task.read([-rng.uniform(0, 5, len(r.target)) for r in task.requests])
+    assert results.values.shape == results.sizes.shape
+    assert len(results.values) >= 2
+    assert np.isfinite(results.values).all()
+    assert (results.sizes > 0).all()
+    assert np.isfinite(results.std_error)
+
+
+def test_likelier_text_scores_better_where_lower_is_better(task):
+    if task.metric.better == "higher":
+        pytest.skip("accuracy depends on the order of choices, not on their level")
+    near = task.read([-0.1 * np.ones(len(r.target)) for r in task.requests])
+    far = task.read([-3.0 * np.ones(len(r.target)) for r in task.requests])
+    assert near.score < far.score
+
+
+def test_std_error_agrees_with_the_bootstrap():
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(50, 500, 200).astype(float)
+    values = sizes * 2 + rng.normal(size=200) * sizes * 0.3
+    picks = rng.integers(0, 200, (4000, 200))
+    bootstrap = (values[picks].sum(axis=1) / sizes[picks].sum(axis=1)).std()
+    assert ratio_std_error(values, sizes) == pytest.approx(bootstrap, rel=0.07)
+
+
+def test_paired_difference_is_surer_than_two_scores_apart():
+    rng = np.random.default_rng(0)
+    hard = rng.normal(size=100)
+    one = ItemResults(hard + 2, np.ones(100))
+    other = ItemResults(hard + 1.9 + 0.01 * rng.normal(size=100), np.ones(100))
+    difference, error = one.minus(other)
+    assert difference == pytest.approx(0.1, abs=0.01)
+    assert error < 0.05 * np.hypot(one.std_error, other.std_error)

@@ -1,0 +1,41 @@
+import json
+import runpy
+
+import pytest
+from exporters.test_megatron import PROPOSAL
+
+import mixopt
+from mixopt import Estimate, Mixture, Proposal
+from mixopt.errors import ExportError
+
+datasets = pytest.importorskip("datasets", reason="the hub extra is not installed")
+
+
+def test_loaded_by_the_real_library_tokens_come_in_the_proposed_ratios(tmp_path):
+    """Documents of 100 and 200 tokens: the module must draw documents so that tokens fit."""
+    for name, length in (("web", 100), ("code", 200)):
+        rows = [json.dumps({"text": "w " * length, "domain": name}) for _ in range(3000)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+    out = tmp_path / "mixture.py"
+    mixopt.export(
+        PROPOSAL, "hf-datasets", paths=str(tmp_path / "{domain}.jsonl"), out=out,
+        stopping_strategy="first_exhausted",
+    )  # fmt: skip
+    tokens = {"web": 0, "code": 0}
+    for row in runpy.run_path(str(out))["load"](seed=1):
+        tokens[row["domain"]] += len(row["text"].split())
+    assert tokens["web"] / sum(tokens.values()) == pytest.approx(2 / 3, abs=0.02)
+
+
+def test_documents_need_measured_tokens_per_document():
+    bare = Proposal(Mixture({"web": 0.5, "code": 0.5}), Estimate(0, 0), {})
+    with pytest.raises(ExportError, match="tokens per document of 'web' are not known"):
+        mixopt.export(bare, "hf-datasets", paths="{domain}")
+
+
+def test_strategy_that_ignores_the_ratios_is_refused():
+    with pytest.raises(ExportError, match="does not keep the ratios"):
+        mixopt.export(
+            PROPOSAL, "hf-datasets", paths="{domain}",
+            stopping_strategy="all_exhausted_without_replacement",
+        )  # fmt: skip

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from mixopt import Metric, Mixture, Score, Trial, Trials
+from mixopt.errors import TrialsError
+from mixopt.proposals.utility import Utility
+
+METRICS = [Metric("l1", "lower", "x"), Metric("l2", "lower", "x"), Metric("acc", "higher", "y")]
+
+
+def table(rows):
+    return Trials(
+        [
+            Trial(
+                str(i),
+                Mixture({"a": 1.0}),
+                {m.name: Score(v) for m, v in zip(METRICS, row, strict=True)},
+            )
+            for i, row in enumerate(rows)
+        ],
+        METRICS,
+        ("a",),
+    )
+
+
+ROWS = np.array([[1.0, 5.0, 0.1], [2.0, 3.0, 0.5], [4.0, 1.0, 0.3]])
+
+
+def test_standardised_utility_by_hand():
+    trials = table(ROWS)
+    z = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
+    by_hand = ((-z[:, 0] - z[:, 1]) / 2 + z[:, 2]) / 2
+    assert Utility.standardised(trials, METRICS).of(ROWS) == pytest.approx(by_hand)
+
+
+def test_capability_weights_by_hand():
+    trials = table(ROWS)
+    z = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
+    by_hand = 0.75 * (-z[:, 0] - z[:, 1]) / 2 + 0.25 * z[:, 2]
+    weighted = Utility.standardised(trials, METRICS, {"x": 3.0, "y": 1.0})
+    assert weighted.of(ROWS) == pytest.approx(by_hand)
+
+
+def test_errors_carry_through_linearly():
+    utility = Utility.standardised(table(ROWS), METRICS)
+    errors = np.array([[0.1, 0.2, 0.05]])
+    by_hand = np.sqrt(((errors[0] * utility.slopes) ** 2).sum())
+    assert utility.std(errors)[0] == pytest.approx(by_hand)
+    gain, error = utility.difference({"l1": (-1.0, 0.1), "l2": (0.0, 0.2), "acc": (0.0, 0.05)})
+    assert gain == pytest.approx(-utility.slopes[0])
+    assert gain > 0
+    assert error == pytest.approx(by_hand)
+
+
+def test_raw_mean_keeps_units():
+    utility = Utility.raw_mean(METRICS[:2])
+    assert utility.of(ROWS[:, :2]) == pytest.approx(-ROWS[:, :2].mean(axis=1))
+
+
+def test_missing_score_makes_the_utility_unknown():
+    rows = ROWS.copy()
+    rows[0, 1] = np.nan
+    utilities = Utility.standardised(table(ROWS), METRICS).of(rows)
+    assert np.isnan(utilities[0])
+    assert np.isfinite(utilities[1:]).all()
+
+
+def test_no_capability_left_is_an_error():
+    with pytest.raises(TrialsError, match="No capability has a weight above zero"):
+        Utility.standardised(table(ROWS), METRICS, {"x": 0.0, "y": 0.0})

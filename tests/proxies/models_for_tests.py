@@ -1,0 +1,52 @@
+"""Small models and tokenizers made on the spot; nothing is downloaded."""
+
+import random
+from pathlib import Path
+
+import torch
+import toy
+
+from mixopt.proxies.models import build_tokenizer
+from mixopt.recipe import BuiltBase, Optimisation
+
+CONFIGS = {
+    "llama": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+              "num_attention_heads": 2, "num_key_value_heads": 2, "tie_word_embeddings": True},
+    "qwen2": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+              "num_attention_heads": 2, "num_key_value_heads": 1},
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64},
+}  # fmt: skip
+
+
+def tokenizer(vocabulary=300):
+    rng = random.Random(0)
+    texts = [toy.text(domain, rng) for domain in toy.WORDS for _ in range(30)]
+    recipe = BuiltBase(
+        kind="build", vocabulary=vocabulary, context=32, training=Optimisation(tokens=1)
+    )
+    return build_tokenizer(texts, recipe)
+
+
+def model(architecture="llama", seed=0, vocabulary=300):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(
+        architecture, vocab_size=vocabulary, bos_token_id=0, eos_token_id=0, **CONFIGS[architecture]
+    )
+    return AutoModelForCausalLM.from_config(config)
+
+
+def save_base(folder: Path, architecture="llama") -> Path:
+    model(architecture).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def perturbed(base, seed):
+    """A copy of the model's parameters, each moved a little."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: p.detach() + 0.05 * torch.randn(p.shape, generator=generator)
+        for name, p in base.named_parameters()
+    }

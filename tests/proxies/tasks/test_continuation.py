@@ -1,0 +1,53 @@
+import math
+
+import numpy as np
+import pytest
+import toy
+from proxies.models_for_tests import tokenizer
+
+from mixopt.errors import DataError
+from mixopt.proxies.tasks import TaskContext
+from mixopt.proxies.tasks.continuation import ContinuationTask
+from mixopt.recipe import Continuation
+
+
+def build(path, rows, context=32):
+    toy.write_jsonl(path / "c.jsonl", rows)
+    recipe = Continuation(name="c", kind="continuation", items=str(path / "c.jsonl"))
+    return ContinuationTask(recipe, TaskContext(tokenizer(), context))
+
+
+ROWS = [{"prompt": "the small", "target": " bird"}, {"prompt": "", "target": "two and"}]
+
+
+def test_only_the_target_is_scored(tmp_path):
+    task = build(tmp_path, ROWS)
+    tokens = tokenizer()
+    assert [tokens.decode(r.target) for r in task.requests] == [" bird", "two and"]
+    assert tokens.decode(task.requests[0].context[1:]) == "the small"
+    assert list(task.requests[1].context) == [tokens.bos_token_id]
+    results = task.read([-math.log(2) * np.ones(len(r.target)) for r in task.requests])
+    assert results.sizes.tolist() == [5, 7]
+    assert results.values.tolist() == [len(r.target) for r in task.requests]
+
+
+def test_long_prompt_is_cut_from_the_left_and_counted(tmp_path):
+    rows = [{"prompt": "the old owl " * 30 + "sings", "target": " two"}, ROWS[0]]
+    task = build(tmp_path, rows, context=12)
+    assert task.truncated == 1
+    assert tokenizer().decode(task.requests[0].target) == " two"
+    assert tokenizer().decode(task.requests[0].context).endswith("owl sings")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"prompt": "a"}, r"line 2 has no field 'target'"),
+        ({"prompt": "a", "target": ""}, "must hold text that is not empty"),
+        ({"prompt": 3, "target": "x"}, "field 'prompt' must hold text"),
+        ({"prompt": "a", "tarjet": "x"}, "no field 'target'. Did you mean 'tarjet'"),
+    ],
+)
+def test_bad_items_are_named_with_their_line(tmp_path, row, words):
+    with pytest.raises(DataError, match=words):
+        build(tmp_path, [ROWS[0], row])

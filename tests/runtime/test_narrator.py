@@ -1,0 +1,51 @@
+from mixopt import Estimate, Mixture, Proposal
+from mixopt.proposal import Comparison
+from mixopt.runtime.narrator import Narrator
+from mixopt.runtime.observer import TrainedModel
+from mixopt.trials import DomainCount
+
+
+def narrate(tell):
+    lines: list[str] = []
+    tell(Narrator(lines.append))
+    return "\n".join(lines)
+
+
+def test_generated_text_is_called_generated():
+    counts = [DomainCount("sums", 1_000, 10, 1_000, "x", "generated")]
+    assert "(generated)" in narrate(lambda n: n.domains_counted(counts))
+
+
+def test_source_of_the_step_is_said_once_for_each_kind():
+    params = {
+        "learning_rate": "0.1",
+        "batch_tokens": 8,
+        "step_source": "Step Law (x)",
+        "epochs": {},
+    }
+    models = [
+        TrainedModel("expert", n, params, {"tokens": 1.0, "final_loss": 2.0}) for n in ("a", "b")
+    ]
+    told = narrate(lambda n: [n.model_trained(model) for model in models])
+    assert told.count("Step Law") == 1
+    assert "expert b: loss 2.000" in told
+
+
+def test_repeated_reading_is_said():
+    params = {"learning_rate": "0.1", "batch_tokens": 8, "epochs": {"laws": 2.31, "web": 0.2}}
+    model = TrainedModel("expert", "laws", params, {"tokens": 1.0, "final_loss": 2.0})
+    told = narrate(lambda n: n.model_trained(model))
+    assert "reads laws 2.3 times" in told
+    assert "web" not in told
+
+
+def test_proposal_with_its_verdict_and_notes():
+    natural = Comparison("natural", Mixture.uniform("ab"), Estimate(0.0, 1.0))
+    proposal = Proposal(
+        Mixture({"a": 0.9, "b": 0.1}), Estimate(0, 1), {}, (natural,), repetition={"a": 3.0},
+        notes=("mind this",),
+    )  # fmt: skip
+    told = narrate(lambda n: n.proposed([proposal]))
+    assert "90.00%  (natural 50.00%)  seen 3.00 times" in told
+    assert "not distinguishable from the natural mixture" in told
+    assert "mind this" in told

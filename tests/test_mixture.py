@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from mixopt import Mixture, SearchSpace
+from mixopt.errors import InfeasibleError, MixtureError
+from mixopt.mixture import cap_by_repetition, count_repetition
+
+
+def test_mixture_keeps_order_and_ratios():
+    mixture = Mixture({"web": 0.75, "code": 0.25})
+    assert list(mixture) == ["web", "code"]
+    assert mixture.vector(["code", "web", "maths"]).tolist() == [0.25, 0.75, 0.0]
+
+
+def test_mixture_forgives_rounding_and_removes_it():
+    mixture = Mixture({"a": 0.3333333, "b": 0.6666666})
+    assert sum(mixture.values()) == pytest.approx(1, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        ({}, "at least one domain"),
+        ({"a": -0.1, "b": 1.1}, "'a' is -0.1"),
+        ({"a": float("nan"), "b": 1.0}, "'a' is nan"),
+        ({"a": 0.5, "b": 0.4}, "sum to 0.9"),
+    ],
+)
+def test_mixture_refuses_what_is_none(ratios, words):
+    with pytest.raises(MixtureError, match=words):
+        Mixture(ratios)
+
+
+def test_mixture_from_counts():
+    assert dict(Mixture.normalised({"a": 3, "b": 1})) == {"a": 0.75, "b": 0.25}
+    with pytest.raises(MixtureError, match="positive sum"):
+        Mixture.normalised({"a": 0, "b": 0})
+
+
+def test_mixture_vector_refuses_an_unknown_domain():
+    with pytest.raises(MixtureError, match="Did you mean 'code'"):
+        Mixture({"cod": 1.0}).vector(["code", "web"])
+
+
+def test_space_contains_what_its_bounds_allow():
+    space = SearchSpace(("a", "b", "c"), lower={"a": 0.2}, upper={"b": 0.5})
+    points = [[0.2, 0.5, 0.3], [0.1, 0.5, 0.4], [0.3, 0.6, 0.1], [0.3, 0.3, 0.3]]
+    assert space.contains(points).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error", "words"),
+    [
+        ({"lower": {"x": 0.1}}, MixtureError, "names no domain"),
+        ({"upper": {"a": 1.2}}, MixtureError, "between 0 and 1"),
+        ({"lower": {"a": 0.6}, "upper": {"a": 0.4}}, InfeasibleError, "'a' must have at least 0.6"),
+        (
+            {"lower": {"a": 0.6, "b": 0.6}},
+            InfeasibleError,
+            r"lower bounds sum to 1.2.*a 0.6, b 0.6",
+        ),
+        ({"upper": {"a": 0.3, "b": 0.3}}, InfeasibleError, "upper bounds sum to 0.6"),
+    ],
+)
+def test_space_names_the_bounds_in_conflict(bounds, error, words):
+    with pytest.raises(error, match=words):
+        SearchSpace(("a", "b"), **bounds)
+
+
+def test_space_refuses_a_domain_named_twice():
+    with pytest.raises(MixtureError, match="repeated: a"):
+        SearchSpace(("a", "a"))
+
+
+def test_caps_and_repetition_are_each_other_s_inverse():
+    available = {"a": 1000, "b": 50_000}
+    caps = cap_by_repetition(available, budget_tokens=10_000, max_repetition=2.0)
+    assert caps == {"a": 0.2, "b": 1.0}
+    seen = count_repetition({"a": 0.2, "b": 0.8}, available, budget_tokens=10_000)
+    assert seen == {"a": pytest.approx(2.0), "b": pytest.approx(0.16)}
+
+
+def test_caps_take_a_repetition_for_each_domain():
+    caps = cap_by_repetition({"a": 10, "b": 10}, budget_tokens=100, max_repetition={"a": 3, "b": 5})
+    assert caps == pytest.approx({"a": 0.3, "b": 0.5})
+
+
+def test_uniform_prior_where_none_is_given():
+    assert np.allclose(SearchSpace(("a", "b", "c", "d")).prior_vector(), 0.25)

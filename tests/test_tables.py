@@ -1,0 +1,128 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixopt
+from mixopt.errors import MixtureError, TrialsError
+
+
+def frames(**metrics):
+    ratios = pd.DataFrame({"run": ["x", "y", "z"], "a": [1, 0.5, 0.25], "b": [0, 0.5, 0.75]})
+    scores = pd.DataFrame({"run": ["z", "x", "y"]} | (metrics or {"val_loss": [3.0, 1.0, 2.0]}))
+    return ratios, scores
+
+
+def test_rows_are_joined_by_id_whatever_their_order():
+    ratios, metrics = frames()
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics)
+    by_id = {trial.id: trial for trial in trials}
+    assert {i: t.scores["val_loss"].value for i, t in by_id.items()} == {
+        "x": 1.0,
+        "y": 2.0,
+        "z": 3.0,
+    }
+    assert by_id["z"].ratios["b"] == 0.75
+
+
+def test_csv_files_give_the_same_as_frames(tmp_path):
+    ratios, metrics = frames()
+    ratios.to_csv(tmp_path / "r.csv", index=False)
+    metrics.to_csv(tmp_path / "m.csv", index=False)
+    trials = mixopt.read_trials(ratios=tmp_path / "r.csv", metrics=tmp_path / "m.csv")
+    assert np.allclose(trials.ratios(), [[1, 0], [0.5, 0.5], [0.25, 0.75]])
+
+
+def test_repeated_id_is_named():
+    ratios, metrics = frames()
+    metrics.loc[1, "run"] = "z"
+    with pytest.raises(TrialsError, match="metrics table holds run 'z' more than once"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+
+
+def test_id_in_one_table_only_is_named():
+    ratios, metrics = frames()
+    metrics.loc[0, "run"] = "w"
+    with pytest.raises(TrialsError, match="2 runs stand in one table only"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+
+
+def test_row_that_does_not_sum_is_named():
+    ratios, metrics = frames()
+    ratios.loc[1, "a"] = 0.7
+    with pytest.raises(MixtureError, match="run y: the ratios sum to 1.2"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+
+
+def test_negative_ratio_is_named():
+    ratios, metrics = frames()
+    ratios.loc[1, ["a", "b"]] = [-0.5, 1.5]
+    with pytest.raises(MixtureError, match="run y: a ratio is missing, infinite or negative"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+
+
+def test_cell_that_is_no_number_is_named():
+    ratios, metrics = frames(val_loss=[3.0, "high", 2.0])
+    with pytest.raises(TrialsError, match="run x, column 'val_loss': 'high' is not a number"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+
+
+def test_missing_metric_costs_that_value_alone():
+    ratios, metrics = frames(val_loss=[3.0, None, 2.0], other_loss=[1.0, 1.5, 2.0])
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics)
+    assert len(trials) == 3
+    assert [set(trial.scores) for trial in trials] == [
+        {"other_loss"}, {"val_loss", "other_loss"}, {"val_loss", "other_loss"}
+    ]  # fmt: skip
+
+
+def test_directions_of_well_known_names():
+    ratios, metrics = frames(val_loss=[3.0, 1, 2], acc=[0.1, 0.2, 0.3])
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics)
+    assert [m.better for m in trials.metrics] == ["lower", "higher"]
+
+
+def test_unknown_direction_is_asked_for():
+    ratios, metrics = frames(mystery=[0.3, 0.1, 0.2])
+    with pytest.raises(TrialsError, match="whether lower or higher 'mystery' is better"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics, better={"mystery": "higher"})
+    assert trials.metrics[0].better == "higher"
+
+
+def test_percentages_are_not_taken_for_losses():
+    ratios, metrics = frames(mystery=[30.0, 10.0, 45.0])
+    with pytest.raises(TrialsError, match="better="):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+
+
+def test_missing_file_and_missing_id_column(tmp_path):
+    with pytest.raises(TrialsError, match="does not exist"):
+        mixopt.read_trials(ratios=tmp_path / "no.csv", metrics=tmp_path / "no.csv")
+    (tmp_path / "r.csv").write_text("a,b\n1,0\n")
+    with pytest.raises(TrialsError, match="no column that names its runs"):
+        mixopt.read_trials(ratios=tmp_path / "r.csv", metrics=tmp_path / "r.csv")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(TrialsError, match="cannot be read as CSV"):
+        mixopt.read_trials(ratios=tmp_path / "empty.csv", metrics=tmp_path / "r.csv")
+
+
+def test_regmix_tables_as_they_are(shared):
+    folder = shared / "tables" / "regmix"
+    trials = mixopt.read_trials(
+        ratios=folder / "train_mixture_1m.csv", metrics=folder / "train_pile_loss_1m.csv"
+    )
+    assert len(trials) == 512
+    assert len(trials.domains) == 17
+    assert len(trials.metrics) == 13
+    assert trials.domains[0] == "arxiv"
+    assert trials[0].scores["arxiv_val_loss"].value == pytest.approx(7.0255866050720215)
+    assert np.allclose(trials.ratios().sum(axis=1), 1)
+
+
+def test_olmix_tables_as_they_are_and_shuffled(shared):
+    folder = shared / "tables" / "olmix-dclm"
+    ratios, metrics = pd.read_csv(folder / "ratios.csv"), pd.read_csv(folder / "metrics.csv")
+    straight = mixopt.read_trials(ratios=ratios, metrics=metrics)
+    shuffled = mixopt.read_trials(ratios=ratios, metrics=metrics.sample(frac=1, random_state=1))
+    assert (len(straight), len(straight.domains), len(straight.metrics)) == (127, 24, 110)
+    assert [trial.scores for trial in straight] == [trial.scores for trial in shuffled]

@@ -1,0 +1,91 @@
+"""A study small enough for a test: three domains of simple text, a tiny base, real training."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+WORDS = {
+    "birds": ["the", "small", "bird", "sings", "in", "a", "green", "tree", "and", "the", "old", "owl", "sleeps", "by", "day"],
+    "ships": ["a", "grey", "ship", "sails", "over", "cold", "water", "while", "sailors", "pull", "long", "wet", "ropes"],
+    "sums": ["one", "and", "two", "make", "three", "but", "two", "and", "two", "make", "four", "not", "five", "or", "six"],
+}
+
+
+def text(domain: str, rng: random.Random, words: int = 60) -> str:
+    return " ".join(rng.choice(WORDS[domain]) for _ in range(words)) + "."
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def write_study(folder: Path, **changes: Any) -> Path:
+    """A study over three toy domains; `changes` replace whole sections of its YAML."""
+    rng = random.Random(0)
+    for domain in WORDS:
+        rows = [{"text": text(domain, rng), "page": f"{domain}/{i // 2}"} for i in range(160)]
+        write_jsonl(folder / "data" / f"{domain}.jsonl", rows)
+        source = {"kind": "files", "paths": [f"../data/{domain}.jsonl"], "group": "page"}
+        expert = {"domain": domain, "text": {**source, "part": "train"}}
+        benchmark = {
+            "name": f"{domain}_heldout", "kind": "bits_per_byte", "capability": domain,
+            "own_domain": domain, "text": {**source, "part": "heldout"}, "max_items": 6,
+        }  # fmt: skip
+        _dump(folder / "experts" / f"{domain}.yaml", expert)
+        _dump(folder / "benchmarks" / f"{domain}.yaml", benchmark)
+    items = [
+        {
+            "id": i,
+            "prompt": text("birds", rng, 5)[:-1],
+            "choices": ["owl", "ship", "six"],
+            "answer": 0,
+        }
+        for i in range(8)
+    ]
+    write_jsonl(folder / "data" / "choice.jsonl", items)
+    choice = {"name": "choice", "kind": "multiple_choice", "items": "../data/choice.jsonl",
+              "capability": "birds", "role": "holdout"}  # fmt: skip
+    _dump(folder / "benchmarks" / "choice.yaml", choice)
+    rows = [
+        {"prompt": "the small", "target": " bird sings"},
+        {"prompt": "two and", "target": " two"},
+    ]
+    write_jsonl(folder / "data" / "continue.jsonl", rows)
+    _dump(folder / "benchmarks" / "continue.yaml", {
+        "name": "continue", "kind": "continuation", "items": "../data/continue.jsonl",
+        "capability": "birds",
+    })  # fmt: skip
+    plain = study_plain() | changes
+    return _dump(folder / "toy.yaml", plain)
+
+
+def study_plain() -> dict[str, Any]:
+    return {
+        "name": "toy",
+        "base": {
+            "kind": "build",
+            "config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+                       "num_attention_heads": 2, "tie_word_embeddings": True},
+            "vocabulary": 300,
+            "context": 32,
+            "training": {"tokens": 8000, "learning_rate": 1e-2, "batch_tokens": 256, "max_epochs": 9},
+        },
+        "experts": "experts/*.yaml",
+        "training": {"tokens": 4000, "learning_rate": 1e-2, "batch_tokens": 256, "max_epochs": 9,
+                     "average_checkpoints": 2},
+        "benchmarks": "benchmarks/*.yaml",
+        "search": {"rounds": [8, 3]},
+        "target": {"tokens": 20_000, "max_repetition": 9},
+        "exports": [{"format": "yaml", "out": "mixture.yaml"}],
+    }  # fmt: skip
+
+
+def _dump(path: Path, plain: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(plain, sort_keys=False))
+    return path
