@@ -19,9 +19,13 @@ def test_folder_appears_whole(tmp_path):
 
 
 def test_folder_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(KeyError), publish_folder(tmp_path / "unit") as scratch:
-        (scratch / "a").write_text("1")
-        raise KeyError("x")
+    def build():
+        with publish_folder(tmp_path / "unit") as scratch:
+            (scratch / "a").write_text("1")
+            raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        build()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,8 +6,10 @@ from mixopt import Estimate, Mixture, Proposal
 from mixopt.errors import ExportError
 from mixopt.proposal import Comparison
 
+GAIN = Estimate(0.5, 0.1)
 
-def proposal(gain=Estimate(0.5, 0.1), measured=None):
+
+def proposal(gain=GAIN, measured=None):
     natural = Comparison("natural", Mixture.uniform(["a", "b"]), gain, measured)
     return Proposal(
         Mixture({"a": 0.7, "b": 0.3}),

@@ -7,11 +7,12 @@ from typing import Any
 
 import yaml
 
-WORDS = {
-    "birds": ["the", "small", "bird", "sings", "in", "a", "green", "tree", "and", "the", "old", "owl", "sleeps", "by", "day"],
-    "ships": ["a", "grey", "ship", "sails", "over", "cold", "water", "while", "sailors", "pull", "long", "wet", "ropes"],
-    "sums": ["one", "and", "two", "make", "three", "but", "two", "and", "two", "make", "four", "not", "five", "or", "six"],
+SENTENCES = {
+    "birds": "the small bird sings in a green tree and the old owl sleeps by day",
+    "ships": "a grey ship sails over cold water while sailors pull long wet ropes",
+    "sums": "one and two make three but two and two make four not five or six",
 }
+WORDS = {domain: sentence.split() for domain, sentence in SENTENCES.items()}
 
 
 def text(domain: str, rng: random.Random, words: int = 60) -> str:

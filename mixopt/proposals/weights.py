@@ -20,6 +20,8 @@ CONCENTRATION = (1.0, 4.0)
 """Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
 TEMPER = 0.7
 """Exponent on the prior, as in DeMix's sampler: small domains are drawn more than they are had."""
+PROJECTION_SWEEPS = 100
+PROJECTION_TOLERANCE = 1e-7
 SUM_WEIGHT = 1e4
 """Weight of Σα = 1 in the least squares that turns ratios into weights."""
 
@@ -102,15 +104,33 @@ class WeightSpace:
         )
 
     def pull(self, weights: Array) -> Array:
-        """Weights (`n x k`), each moved towards the centre just until it meets every bound."""
-        low, high = self.space.bounds()
-        start = self.ratios(self.centre[None])[0]
-        direction = self.ratios(weights) - start
-        room = np.where(direction > 0, high - start, start - low)
+        """Feasible weights (`n x k`) near `weights`, themselves where they are feasible.
+
+        Alternating projections onto the violated bounds bring a point to the border where it is,
+        not to the middle; what they leave is taken off along the line to the centre, so that
+        every bound holds exactly. Frozen ratios stay frozen.
+        """
+        normals, offsets, frozen = self._half_spaces
+        near = _project_in_turn(weights, normals, offsets)
+        # directions that change no frozen ratio and keep the sum
+        fixed = np.vstack([np.ones(len(self.experts)), frozen])
+        free = np.eye(len(self.experts)) - np.linalg.pinv(fixed) @ fixed
+        direction = (near - self.centre) @ free
+        room = self.centre @ normals.T - offsets
+        loss = -(direction @ normals.T)
         with np.errstate(divide="ignore", invalid="ignore"):
-            steps = np.where(np.abs(direction) > 1e-12, room / np.abs(direction), np.inf)
+            steps = np.where(loss > 1e-15, np.maximum(room, 0.0) / loss, np.inf)
         step = np.clip(steps.min(axis=1), 0.0, 1.0)[:, None]
-        return np.asarray(self.centre + step * (weights - self.centre))
+        return np.asarray(np.maximum(self.centre + step * direction, 0.0))
+
+    @cached_property
+    def _half_spaces(self) -> tuple[Array, Array, Array]:
+        """Normals and offsets of normal · α >= offset, and the rows of frozen ratios."""
+        low, high = self.space.bounds()
+        columns, moving = self.composition.T, high > low
+        normals = np.vstack([np.eye(len(self.experts)), columns[moving], -columns[moving]])
+        offsets = np.concatenate([np.zeros(len(self.experts)), low[moving], -high[moving]])
+        return normals, offsets, columns[~moving]
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Feasible weights (`n x k`) from Dirichlet distributions around the tempered prior."""
@@ -121,6 +141,23 @@ class WeightSpace:
         totals = np.exp(rng.uniform(low, high, size=n))
         gammas = rng.gamma(np.maximum(totals[:, None] * tempered, 0.02)) + 1e-12
         return self.pull(gammas / gammas.sum(axis=1, keepdims=True))
+
+
+def _project_in_turn(weights: Array, normals: Array, offsets: Array) -> Array:
+    """`weights` (`n x k`) projected in turns onto the half-spaces that they violate, sum kept."""
+    points = weights.copy()
+    centred = normals - normals.mean(axis=1, keepdims=True)
+    lengths = np.square(centred).sum(axis=1)
+    for _ in range(PROJECTION_SWEEPS):
+        worst = 0.0
+        for normal, inside, length, offset in zip(normals, centred, lengths, offsets, strict=True):
+            missing = np.maximum(offset - points @ normal, 0.0)
+            if length > 0 and missing.any():
+                points += (missing / length)[:, None] * inside
+                worst = max(worst, float(missing.max()))
+        if worst < PROJECTION_TOLERANCE:
+            break
+    return points
 
 
 def hellinger(first: Array, second: Array) -> Array:

@@ -99,6 +99,8 @@ def train(
     Raises:
         DivergedError: The loss stopped being finite; the message names run and step.
     """
+    if training.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
     averaged = _averaged_steps(training, plan.steps)
     watcher = _Watcher(name, plan.steps, averaged)
     arguments = TrainingArguments(
@@ -112,7 +114,6 @@ def train(
         weight_decay=training.weight_decay,
         adam_beta2=0.95,
         max_grad_norm=training.max_grad_norm,
-        gradient_checkpointing=training.gradient_checkpointing,
         bf16=device.dtype == torch.bfloat16,
         use_cpu=device.name == "cpu",
         seed=seed,

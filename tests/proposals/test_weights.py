@@ -57,7 +57,18 @@ def test_frozen_ratio_stays():
     space = WeightSpace.of_domains(SearchSpace(("a", "b", "c"), lower={"a": 0.3}, upper={"a": 0.3}))
     samples = space.sample(50, np.random.default_rng(0))
     assert np.allclose(samples[:, 0], 0.3)
-    assert samples[:, 1].std() > 0.01
+    assert samples[:, 1].std() > 0.05
+
+
+def test_one_tight_cap_does_not_pull_all_else_to_the_middle():
+    """A scarce domain is a common thing; the others must still be explored to their corners."""
+    names = ("scarce", "b", "c", "d")
+    space = WeightSpace.of_domains(SearchSpace(names, upper={"scarce": 0.02}))
+    samples = space.sample(2000, np.random.default_rng(0))
+    free = WeightSpace.of_domains(SearchSpace(names)).sample(2000, np.random.default_rng(0))
+    assert samples[:, 1].std() > 0.8 * free[:, 1].std()
+    assert samples[:, 1].max() > 0.9
+    assert samples[:, 0].max() <= 0.02
 
 
 def test_bounds_that_the_experts_cannot_meet_are_named():

@@ -48,11 +48,9 @@ def test_long_plain_text_is_cut_at_line_ends_and_stays_one_group(tmp_path):
 def test_split_puts_no_group_on_both_sides(tmp_path):
     path = toy.write_jsonl(tmp_path / "a.jsonl", ROWS)
     both = {
-        part: [
-            d for d in read_documents(
+        part: list(read_documents(
                 FilesText(paths=[str(path)], part=part, heldout_share=0.3, group="page")
-            )
-        ]
+            ))
         for part in ("train", "heldout")
     }  # fmt: skip
     groups = {part: {d.group for d in documents} for part, documents in both.items()}

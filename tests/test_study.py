@@ -1,0 +1,264 @@
+import json
+
+import numpy as np
+import pytest
+import toy
+
+import mixopt
+from mixopt.errors import DivergedError, HoldoutError, InfeasibleError, RecipeError
+from mixopt.runtime.observer import Observer
+
+
+class Recorder(Observer):
+    def __init__(self):
+        self.events, self.sentences, self.models, self.failure = [], [], [], None
+
+    def study_started(self, recipe, output):
+        self.events.append("started")
+
+    def said(self, sentence):
+        self.sentences.append(sentence)
+
+    def model_trained(self, model):
+        self.models.append(model)
+
+    def round_scored(self, number, trials, metrics):
+        self.events.append(f"round {number}")
+
+    def proposed(self, proposals):
+        self.events.append("proposed")
+
+    def validated(self, validation):
+        self.events.append("validated")
+
+    def study_ended(self, failure):
+        self.events.append("ended")
+        self.failure = failure
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    path = toy.write_study(folder, validation={"mixtures": 5, "seeds": 2})
+    recorder = Recorder()
+    study = mixopt.Study.load(
+        path, folder / "out", cache=folder / "cache", device="cpu", observers=[recorder]
+    )
+    return study, study.run(), recorder
+
+
+def test_the_road_is_walked_in_order_and_ended_once(finished):
+    _, _, recorder = finished
+    assert recorder.events == [
+        "started", "round 1", "round 2", "proposed", "validated", "ended"
+    ]  # fmt: skip
+    assert recorder.failure is None
+    kinds = [model.kind for model in recorder.models]
+    assert kinds.count("base") == 1
+    assert kinds.count("expert") == 3
+    assert kinds.count("proxy run") == 10
+
+
+def test_results_lie_whole_where_they_are_said_to_be(finished):
+    study, proposal, _ = finished
+    names = {path.name for path in study.output.iterdir()}
+    assert names == {
+        "exports", "figures", "journal", "proposal.json", "proxy-runs.csv", "recipe.yaml",
+        "report.html", "trials.csv", "validation.json",
+    }  # fmt: skip
+    assert mixopt.Proposal.read(study.output / "proposal.json").ratios == pytest.approx(
+        proposal.ratios
+    )
+    assert (study.output / "exports" / "mixture.yaml").read_text().startswith("token_ratios:")
+
+
+def test_proposal_is_measured_and_compared(finished):
+    study, proposal, _ = finished
+    assert [c.name for c in proposal.comparisons] == ["natural", "uniform", "best seen"]
+    assert set(proposal.measured) == {b.name for b in study.recipe.benchmarks}
+    assert "choice" not in proposal.predicted  # holdout: measured, never predicted
+    for comparison in proposal.comparisons:
+        assert comparison.measured_gain is not None
+        assert "choice" in comparison.differences
+    assert proposal.tokens_per_document["birds"] > 10
+    assert sum(proposal.weights.values()) == pytest.approx(1)
+
+
+def test_measured_gain_is_what_merging_and_scoring_gives(finished):
+    """Recomputed from the swarm, metric by metric, outside the study's own code."""
+    study, proposal, _ = finished
+    trials = study.search()
+    surrogate = study.fit(trials)
+    natural = proposal.comparisons[0]
+    here = study._swarm.score(list(proposal.weights.values()))["merged"]
+    there = study._swarm.score(list(natural.ratios.values()))["merged"]
+    gain = 0.0
+    for metric, slope in zip(surrogate.utility.metrics, surrogate.utility.slopes, strict=True):
+        gain += slope * (here[metric.name].score - there[metric.name].score)
+    assert natural.measured_gain.mean == pytest.approx(gain, abs=1e-6)
+
+
+def test_trials_hold_both_proxies_of_the_same_candidates(finished):
+    study, _, _ = finished
+    trials = study.search()
+    merged, ensembled = trials.where(kind="merged"), trials.where(kind="ensembled")
+    assert len(merged) == len(ensembled) == 11
+    assert (merged.ratios() == ensembled.ratios()).all()
+    assert not np.allclose(merged.values(merged.metrics), ensembled.values(merged.metrics))
+
+
+def test_holdout_scores_are_refused_to_a_surrogate(finished):
+    study, _, _ = finished
+    with pytest.raises(HoldoutError):
+        mixopt.fit(study.search().where(kind="merged"), target="choice")
+
+
+def test_validation_holds_ceiling_baseline_and_cost(finished):
+    study, _, _ = finished
+    plain = json.loads((study.output / "validation.json").read_text())
+    rows = {(row["proxy"], row["name"]): row for row in plain["fidelities"]}
+    assert plain["mixtures"][:3] == ["natural", "uniform", "proposal"]
+    assert len(plain["utilities"]) == 5
+    # with this little text the trivial law is right about a domain's own text
+    own = [rows["merged", f"{domain}_heldout"] for domain in toy.WORDS]
+    assert all(row["baseline"] > 0 for row in own)
+    assert rows["merged", "overall"]["ceiling"] == rows["ensembled", "overall"]["ceiling"]
+    assert 0 < plain["cost"]["search_tokens"] < plain["cost"]["trained_tokens"]
+
+
+def test_second_run_finds_everything_and_says_the_same(finished, monkeypatch):
+    study, proposal, _ = finished
+    from mixopt.proxies import laboratory
+
+    monkeypatch.setattr(laboratory, "train", lambda *_, **__: pytest.fail("trained again"))
+    again = mixopt.Study(study.recipe, study.output, cache=study.cache, device="cpu")
+    assert again.run().to_json() == proposal.to_json()
+
+
+def test_another_folder_gives_the_same_to_the_last_digit(finished, tmp_path):
+    study, proposal, _ = finished
+    other = mixopt.Study(study.recipe, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
+    other.run()
+    for name in ("proposal.json", "trials.csv", "validation.json", "report.html"):
+        assert (other.output / name).read_bytes() == (study.output / name).read_bytes(), name
+
+
+def test_another_seed_is_another_study(finished, tmp_path):
+    study, proposal, _ = finished
+    recipe = study.recipe.model_copy(update={"seed": 7, "validation": None})
+    other = mixopt.Study(recipe, tmp_path / "out", cache=study.cache, device="cpu").run()
+    assert other.to_json() != proposal.to_json()
+
+
+def test_proposal_helps_the_domains_that_it_feeds(finished):
+    """Three capabilities, one for each domain: no sane proposal starves one of them."""
+    _, proposal, _ = finished
+    assert min(proposal.ratios.values()) > 0.05
+
+
+def load(folder, **changes):
+    recorder = Recorder()
+    path = toy.write_study(folder, **changes)
+    study = mixopt.Study.load(
+        path, folder / "out", cache=folder / "cache", device="cpu", observers=[recorder]
+    )
+    return study, recorder
+
+
+def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(tmp_path, monkeypatch):
+    from mixopt.proxies.laboratory import Laboratory
+
+    train = Laboratory.train_expert
+
+    def diverge(self, name):
+        if name == "ships":
+            raise DivergedError("The loss of 'ships' stopped being finite at step 3")
+        return train(self, name)
+
+    monkeypatch.setattr(Laboratory, "train_expert", diverge)
+    study, recorder = load(tmp_path)
+    proposal = study.propose(study.search())[0]
+    assert proposal.ratios["ships"] == 0
+    assert any("'ships' was set aside" in note for note in proposal.notes)
+    assert any("cannot make the natural mixture" in note for note in proposal.notes)
+    failed = [model for model in recorder.models if model.failure]
+    assert [model.name for model in failed] == ["ships"]
+    assert "at step 3" in failed[0].failure
+
+
+def test_too_few_experts_left_is_the_end(tmp_path, monkeypatch):
+    from mixopt.proxies.laboratory import Laboratory
+
+    def diverge(self, name):
+        raise DivergedError("x")
+
+    monkeypatch.setattr(Laboratory, "train_expert", diverge)
+    study, recorder = load(tmp_path)
+    with pytest.raises(DivergedError, match="0 of 3 experts"):
+        study.search()
+    assert isinstance(recorder.failure, DivergedError)
+
+
+def test_infeasible_caps_end_the_study_before_any_expert(tmp_path):
+    study, recorder = load(tmp_path, target={"tokens": 10**9, "max_repetition": 1})
+    with pytest.raises(InfeasibleError, match="upper bounds sum to"):
+        study.train()
+    assert [model.kind for model in recorder.models] == ["base"]
+
+
+def test_repetition_cap_binds_the_proposal(tmp_path):
+    study, _ = load(tmp_path)
+    tokens = study.laboratory.available_tokens
+    budget = int(sum(tokens.values()) * 0.9)
+    recipe = study.recipe.model_copy(
+        update={
+            "target": study.recipe.target.model_copy(
+                update={"tokens": budget, "max_repetition": 1.0}
+            )
+        }
+    )
+    capped = mixopt.Study(recipe, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
+    proposal = capped.propose(capped.search())[0]
+    assert max(proposal.repetition.values()) <= 1 + 1e-9
+    for domain, count in proposal.repetition.items():
+        assert count == pytest.approx(proposal.ratios[domain] * budget / tokens[domain])
+
+
+def test_validation_needs_its_section(tmp_path):
+    study, _ = load(tmp_path)
+    with pytest.raises(RecipeError, match="no `validation` section"):
+        study.validate()
+
+
+def test_anchored_experts_and_their_own_compositions(tmp_path):
+    training = toy.study_plain()["training"] | {"anchor_share": 0.5}
+    study, _ = load(tmp_path, training=training)
+    proposal = study.propose(study.search())[0]
+    natural = study.laboratory.natural
+    for domain in toy.WORDS:
+        expected = 0.5 * proposal.weights[domain] + 0.5 * natural[domain]
+        assert proposal.ratios[domain] == pytest.approx(expected)
+
+
+def test_compositions_by_name(tmp_path):
+    rows = {
+        "fauna": {"birds": 0.8, "ships": 0.2},
+        "fleet": {"ships": 0.9, "sums": 0.1},
+        "count": {"sums": 1.0},
+        "mixed": {"birds": 0.4, "ships": 0.3, "sums": 0.3},
+    }
+    study, _ = load(tmp_path, training=toy.study_plain()["training"] | {"compositions": rows})
+    proposal = study.propose(study.search())[0]
+    assert list(proposal.weights) == list(rows)
+    birds = 0.8 * proposal.weights["fauna"] + 0.4 * proposal.weights["mixed"]
+    assert proposal.ratios["birds"] == pytest.approx(birds)
+
+
+def test_the_ensemble_may_lead_the_search(tmp_path):
+    study, _ = load(tmp_path, search={"rounds": [8], "proxy": "ensembled"})
+    trials = study.search()
+    surrogate = study.fit(trials)
+    assert {trial.kind for trial in surrogate.trials} == {"ensembled"}
+    proposal = study.propose(trials)[0]
+    own = study._swarm.score(list(proposal.weights.values()))["ensembled"]
+    assert proposal.measured["birds_heldout"].mean == own["birds_heldout"].score
