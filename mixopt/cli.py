@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 our failure, 2 the user's mistake; a message is one senten
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -36,6 +37,8 @@ def main(context: click.Context, verbose: bool) -> None:
 def _set_up_logging(verbose: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("mixopt").setLevel(logging.DEBUG if verbose else logging.INFO)
+    # peft still asks transformers by names that it calls old; users can do nothing about it
+    warnings.filterwarnings("ignore", message=".*deprecated", category=FutureWarning)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -55,6 +58,8 @@ def _one_sentence(command: Command) -> Command:
                 raise
             click.echo(f"mixopt: {error}", err=True)
             sys.exit(error.exit_code)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except KeyboardInterrupt:
             click.echo("mixopt: stopped; what is finished is kept, run again to go on.", err=True)
             sys.exit(130)
