@@ -1,27 +1,19 @@
-"""What a YAML may say. Every model is closed and frozen; the docstring under a field is its help.
-
-A study names experts and benchmarks by glob; `load_study` reads them all and returns one
-resolved recipe, which is what gets logged. Paths are relative to the YAML that holds them.
-"""
+"""What a YAML may say. Every model is closed and frozen; the docstring under a field is its help."""
 
 from collections.abc import Mapping
-from os.path import normpath
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (  # fmt: skip
     BaseModel,
     ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from mixopt.errors import RecipeError, did_you_mean
+from mixopt.errors import did_you_mean
 from mixopt.mixture import Mixture
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -395,143 +387,3 @@ def _require_unique(names: list[str], what: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{what} {name!r} is named twice; give each {what} a name of its own")
-
-
-# --- reading ----------------------------------------------------------------------------------
-
-Model = TypeVar("Model", bound=Strict)
-
-
-def recipes_folder() -> Path:
-    """The folder with the recipes that mixopt ships: in a checkout its root, else in the wheel."""
-    packed = Path(__file__).parent / "_recipes"
-    return packed if packed.is_dir() else Path(__file__).parent.parent
-
-
-def find_study(name: str | Path) -> Path:
-    """The YAML of a study: a path, or the name of one that mixopt ships (`quickstart`).
-
-    Raises:
-        RecipeError: There is no such file and no such study.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path.resolve()
-    shipped = recipes_folder() / "studies" / path.stem / f"{path.stem}.yaml"
-    if path.parent == Path() and shipped.is_file():
-        return shipped
-    raise RecipeError(f"Study {name} does not exist; give a YAML file, or `quickstart`.")
-
-
-def load_study(name: str | Path) -> StudyRecipe:
-    """The resolved recipe of the study at `name`, its experts and benchmarks read in.
-
-    Raises:
-        RecipeError: A file is missing, is no YAML, or says something that it may not.
-    """
-    path = find_study(name)
-    plain = _read_yaml(path)
-    for section in ("experts", "benchmarks"):
-        if section in plain:
-            plain[section] = _read_listed(plain[section], section, path)
-    base = plain.get("base")
-    if isinstance(base, dict) and base.get("kind") == "pretrained":
-        base["path"] = _anchor_if_exists(str(base.get("path", "")), path.parent)
-    return _parse(StudyRecipe, plain, path)
-
-
-def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
-    """The recipes of a section, which lists globs of YAML files or recipes in place."""
-    entries = [listed] if isinstance(listed, str) else listed
-    if not isinstance(entries, list):
-        raise RecipeError(f"{study}: {section} must list YAML files (globs) or recipes in place.")
-    found = []
-    for entry in entries:
-        if not isinstance(entry, str):
-            found.append(_anchor_paths(entry, study.parent))
-            continue
-        files = sorted(study.parent.glob(entry)) if not Path(entry).is_absolute() else [Path(entry)]
-        files = [file.resolve() for file in files if file.is_file()]
-        if not files:
-            raise RecipeError(f"{study}: {section}: no file matches {entry!r} beside the study.")
-        found += [_anchor_paths(_read_yaml(file), file.parent) for file in files]
-    return found
-
-
-def _anchor_paths(plain: Any, folder: Path) -> Any:
-    """The recipe with its relative paths made absolute, so that it means the same anywhere."""
-    if not isinstance(plain, dict):
-        return plain
-    plain = dict(plain)
-    text = plain.get("text")
-    if isinstance(text, dict):
-        text = dict(text)
-        if isinstance(text.get("paths"), list):
-            text["paths"] = [_anchor(str(path), folder) for path in text["paths"]]
-        if text.get("kind") == "huggingface" and isinstance(text.get("path"), str):
-            text["path"] = _anchor_if_exists(text["path"], folder)
-        plain["text"] = text
-    items = plain.get("items")
-    if isinstance(items, str) and not items.startswith("machine:"):
-        plain["items"] = _anchor(items, folder)
-    return plain
-
-
-def _anchor(path: str, folder: Path) -> str:
-    return path if Path(path).is_absolute() else normpath((folder / path).absolute())
-
-
-def _anchor_if_exists(path: str, folder: Path) -> str:
-    """A hub id looks like a relative path: it is a folder where there is one."""
-    looks_local = path.startswith((".", "/")) or (folder / path).exists()
-    return str((folder / path).resolve()) if looks_local else path
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise RecipeError(
-            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
-        ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{line}: not valid YAML; mend the syntax there.") from None
-    if not isinstance(plain, dict):
-        raise RecipeError(f"{path} must hold a mapping of fields; it is empty or a list.")
-    return plain
-
-
-def _parse(model: type[Model], plain: dict[str, Any], path: Path) -> Model:
-    try:
-        return model.model_validate(plain)
-    except ValidationError as error:
-        raise RecipeError(f"{path}: {_first_problem(error, model)}") from None
-
-
-def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing that is wrong, with its place and a remedy, in one sentence."""
-    first = error.errors()[0]
-    where = ".".join(str(step) for step in first["loc"])
-    more = f" ({len(error.errors()) - 1} more like it)" if len(error.errors()) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        name = str(first["loc"][-1])
-        return f"{where} is not a field. {did_you_mean(name, _known_fields(model))}{more}"
-    if first["type"] == "missing":
-        return f"{where} is missing; add it.{more}"
-    given = first.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{where + ': ' if where else ''}{message[:1].lower() + message[1:]}{shown}.{more}"
-
-
-def _known_fields(model: type[BaseModel]) -> set[str]:
-    """Every field name of the models in this module: enough to suggest the one that was meant."""
-    names: set[str] = set(model.model_fields)
-    pending: list[type[BaseModel]] = [Strict]
-    while pending:
-        current = pending.pop()
-        names |= set(current.model_fields)
-        pending += current.__subclasses__()
-    return names

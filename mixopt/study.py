@@ -6,8 +6,7 @@ The one place where the wings meet. Each verb (`train`, `search`, `propose`, `va
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,7 @@ from tqdm.auto import tqdm
 
 from mixopt.errors import DivergedError, RecipeError
 from mixopt.exporters import export, largest_drift, round_ratios
-from mixopt.files import write_text
+from mixopt.loading import load_study
 from mixopt.mixture import Array, Mixture, SearchSpace, cap_by_repetition, count_repetition
 from mixopt.proposal import Comparison, Estimate, Proposal
 from mixopt.proposals.design import design_first_round, design_next_round, spread
@@ -26,15 +25,17 @@ from mixopt.proposals.fidelity import validate_trials
 from mixopt.proposals.fitting import Surrogate, fit
 from mixopt.proposals.proposing import propose
 from mixopt.proposals.weights import WeightSpace, as_weights
-from mixopt.recipe import StudyRecipe, load_study
+from mixopt.recipe import StudyRecipe
 from mixopt.report.page import ReportData, write_report
 from mixopt.runtime.journal import Journal
 from mixopt.runtime.observer import Observer, TrainedModel
-from mixopt.trials import DomainCount, Kind, Score, Trial, Trials
+from mixopt.telling import Teller, count_domains, to_json
+from mixopt.trials import Kind, Score, Trial, Trials
 from mixopt.validation import Cost, Validation
 
 if TYPE_CHECKING:
-    from mixopt.proxies.laboratory import Laboratory, Results, Swarm, Trained
+    from mixopt.proxies.laboratory import Laboratory, Trained
+    from mixopt.proxies.swarm import Results, Swarm
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +67,9 @@ class Study:
         self.recipe = recipe
         self.output = Path(output or Path("mixopt-runs") / recipe.name).absolute()
         self.cache = Path(cache or default_cache()).absolute()
-        self.observers = tuple(observers)
         self.journal = Journal(self.output / "journal")
         self._device = device
-        self._depth = 0
+        self._teller = Teller(recipe, self.output, observers)
         self._failures: dict[str, str] = {}
         self._fitted: tuple[Trials, Surrogate] | None = None
 
@@ -96,7 +96,7 @@ class Study:
 
     def run(self) -> Proposal:
         """The best proposal, after the whole road: experts, search, validation, exports, report."""
-        with self._watched():
+        with self._teller.watched():
             trials = self.search()
             proposals = self.propose(trials)
             validation = None
@@ -108,22 +108,22 @@ class Study:
 
     def train(self) -> dict[str, "Trained"]:
         """The experts by name, trained or found; one that diverges is set aside and said."""
-        with self._watched():
+        with self._teller.watched():
             return self._experts
 
     def search(self) -> Trials:
         """The trials of every round, by both proxies."""
-        with self._watched():
+        with self._teller.watched():
             trials = Trials([], self._swarm.scorer.metrics, self.recipe.domains)
             for number, count in enumerate(self.recipe.search.rounds, start=1):
                 trials = trials + self._score_round(number, count, trials)
                 self._tell_round(number, trials)
-            self._write("trials.csv", trials.to_frame().to_csv(index=False))
+            self._teller.write("trials.csv", trials.to_frame().to_csv(index=False))
             return trials
 
     def propose(self, trials: Trials) -> list[Proposal]:
         """Proposals fitted to `trials`, best first, each verified by really merging and scoring it."""
-        with self._watched():
+        with self._teller.watched():
             rng = np.random.default_rng([self.recipe.seed, 1_000_001])
             proposals = propose(
                 self.fit(trials),
@@ -135,24 +135,24 @@ class Study:
             proposals = [self._verify(proposal, trials) for proposal in proposals]
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
-                self._write(name, proposal.to_json())
-            self._tell(lambda o: o.proposed(proposals))
+                self._teller.write(name, proposal.to_json())
+            self._teller.tell(lambda o: o.proposed(proposals))
             return proposals
 
     def validate(
         self, proposal: Proposal | None = None, *, trials: Trials | None = None
     ) -> Validation:
         """What real proxy runs, trained from the same base for an expert's tokens, say."""
-        with self._watched():
+        with self._teller.watched():
             trials = self.search() if trials is None else trials
             proposal = proposal or self.propose(trials)[0]
             validation = self._train_proxy_runs(proposal, len(trials.where(kind="merged")))
-            self._tell(lambda o: o.validated(validation))
+            self._teller.tell(lambda o: o.validated(validation))
             return validation
 
     def export(self, proposal: Proposal) -> list[Path]:
         """The training configs that the recipe lists, written under `exports/`."""
-        with self._watched():
+        with self._teller.watched():
             written = []
             for wanted in self.recipe.exports:
                 path = self.output / "exports" / wanted.out
@@ -160,20 +160,20 @@ class Study:
                 written.append(path)
             if written:
                 drift = largest_drift(proposal.ratios, round_ratios(proposal.ratios))
-                self._say(
+                self._teller.say(
                     f"Exports: {len(written)} files; rounding moves no ratio by more than {drift:.1e}."
                 )
-                self._tell(lambda o: o.written(self.output / "exports"))
+                self._teller.tell(lambda o: o.written(self.output / "exports"))
             return written
 
     def report(
         self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None = None
     ) -> Path:
         """The report: one HTML page that needs no network, and its figures as PNG."""
-        with self._watched():
+        with self._teller.watched():
             path = write_report(self._report_data(trials, proposals, validation), self.output)
-            self._tell(lambda o: o.written(path))
-            self._tell(lambda o: o.written(self.output / "figures"))
+            self._teller.tell(lambda o: o.written(path))
+            self._teller.tell(lambda o: o.written(self.output / "figures"))
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
@@ -195,9 +195,9 @@ class Study:
         from mixopt.proxies.laboratory import Laboratory
 
         lab = Laboratory(self.recipe, self.journal, cache=self.cache, device=self._device)
-        self._tell(lambda o: o.domains_counted(self._count_domains(lab)))
+        self._teller.tell(lambda o: o.domains_counted(count_domains(self.recipe, lab)))
         if lab.base is not None:
-            self._tell_trained("base", "base", lab.base, {})
+            self._teller.trained("base", "base", lab.base, {})
         return lab
 
     @cached_property
@@ -238,7 +238,7 @@ class Study:
             except DivergedError as error:
                 self._set_aside(name, str(error))
                 continue
-            self._tell_trained("expert", name, trained[name], row)
+            self._teller.trained("expert", name, trained[name], row)
         if len(trained) < FEWEST_EXPERTS:
             raise DivergedError(
                 f"{len(trained)} of {len(names)} experts were trained without diverging and at least "
@@ -248,20 +248,20 @@ class Study:
 
     def _set_aside(self, name: str, why: str) -> None:
         self._failures[name] = why
-        self._say(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
-        self._tell(lambda o: o.model_trained(TrainedModel("expert", name, failure=why)))
+        self._teller.say(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
+        self._teller.tell(lambda o: o.model_trained(TrainedModel("expert", name, failure=why)))
 
     @cached_property
     def _swarm(self) -> "Swarm":
         experts = self._experts
         swarm = self.laboratory.open_swarm([trained.folder for trained in experts.values()])
         for name, size in zip(experts, swarm.merger.step_sizes(), strict=True):
-            self._say(
+            self._teller.say(
                 f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
             )
         for task in swarm.scorer.tasks:
             if task.truncated:
-                self._say(
+                self._teller.say(
                     f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "
                     "context and were cut from the left."
                 )
@@ -316,7 +316,7 @@ class Study:
         }
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
-        self._tell(lambda o: o.round_scored(number, trials, metrics))
+        self._teller.tell(lambda o: o.round_scored(number, trials, metrics))
 
     # --- proposals ----------------------------------------------------------------------------
 
@@ -368,7 +368,7 @@ class Study:
         flops = 0.0
         for seed, name in tqdm(jobs, desc="proxy runs", unit="run", leave=False):
             run, results = self.laboratory.train_proxy_run(f"{name}-{seed}", mixtures[name], seed)
-            self._tell_trained("proxy run", f"{name}-{seed}", run, mixtures[name])
+            self._teller.trained("proxy run", f"{name}-{seed}", run, mixtures[name])
             scores = {m: Score(r.score, r.std_error) for m, r in results.items()}
             trained[seed].append(
                 Trial(
@@ -384,14 +384,14 @@ class Study:
         metrics, domains = self._swarm.scorer.metrics, self.recipe.domains
         tables = [Trials(rows, metrics, domains) for rows in trained.values()]
         every = Trials([trial for table in tables for trial in table], metrics, domains)
-        self._write("proxy-runs.csv", every.to_frame().to_csv(index=False))
+        self._teller.write("proxy-runs.csv", every.to_frame().to_csv(index=False))
         validation = validate_trials(
             self._score_proxies(mixtures),
             tables,
             capability_weights=self.recipe.search.capability_weights,
             cost=self._count_cost(candidates, tables[0][0].tokens, flops),
         )
-        self._write("validation.json", _to_json(validation.to_dict()))
+        self._teller.write("validation.json", to_json(validation.to_dict()))
         return validation
 
     def _validation_mixtures(self, proposal: Proposal, n: int) -> dict[str, Mixture]:
@@ -427,71 +427,7 @@ class Study:
             trained_flops=candidates * (run_flops + score),
         )
 
-    # --- telling ------------------------------------------------------------------------------
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Tells observers when the outermost verb begins and how it ends."""
-        if self._depth == 0:
-            self._tell(lambda o: o.study_started(self.recipe, self.output))
-        self._depth += 1
-        failure: BaseException | None = None
-        try:
-            if self._depth == 1:
-                self._write("recipe.yaml", _to_yaml(self.recipe))
-            yield
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            self._depth -= 1
-            if self._depth == 0:
-                for observer in self.observers:
-                    observer.study_ended(failure)
-
-    def _tell(self, tell: Callable[[Observer], None]) -> None:
-        for observer in self.observers:
-            tell(observer)
-
-    def _say(self, sentence: str) -> None:
-        self._tell(lambda o: o.said(sentence))
-
-    def _write(self, name: str, text: str) -> None:
-        path = write_text(self.output / name, text)
-        self._tell(lambda o: o.written(path))
-
-    def _count_domains(self, lab: "Laboratory") -> list[DomainCount]:
-        return [
-            DomainCount(
-                expert.domain,
-                lab.corpora[expert.domain].tokens,
-                lab.corpora[expert.domain].documents,
-                lab.available_tokens[expert.domain],
-                lab.corpora[expert.domain].folder.name.rsplit("-", 1)[-1],
-                "generated" if getattr(expert.text, "name", "") == "arithmetic" else "",
-            )
-            for expert in self.recipe.experts
-        ]
-
-    def _tell_trained(
-        self, kind: str, name: str, trained: "Trained", row: Mapping[str, float]
-    ) -> None:
-        outcome, step = trained.outcome, trained.step
-        params = {
-            "learning_rate": f"{step.learning_rate:.3g}",
-            "batch_tokens": step.batch_tokens,
-            "step_source": step.source,
-            "ratios": {domain: round(ratio, 6) for domain, ratio in row.items() if ratio},
-            "epochs": {domain: round(count, 3) for domain, count in trained.epochs.items()},
-        }
-        metrics = {
-            "tokens": float(outcome.tokens),
-            "steps": float(outcome.steps),
-            "flops": outcome.flops,
-            "final_loss": _last_losses(outcome.losses),
-        }
-        model = TrainedModel(kind, name, params, metrics, outcome.losses, trained.folder)
-        self._tell(lambda o: o.model_trained(model))
+    # --- report ---------------------------------------------------------------------------
 
     def _report_data(
         self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None
@@ -512,7 +448,7 @@ class Study:
             losses[name] = {m.name: results[m.name].score for m in metrics}
         return ReportData(
             recipe=self.recipe,
-            domains=self._count_domains(self.laboratory),
+            domains=count_domains(self.recipe, self.laboratory),
             natural=self.laboratory.natural,
             metrics=metrics,
             proposals=tuple(proposals),
@@ -532,28 +468,9 @@ def _measure(
     return replace(comparison, measured_gain=gain, differences=differences)
 
 
-def _last_losses(losses: Sequence[tuple[int, float]]) -> float:
-    """Mean loss over the last fifth of a run: one step's alone depends on what it drew."""
-    if not losses:
-        return float("nan")
-    return float(np.mean([loss for _, loss in losses[-max(1, len(losses) // 5) :]]))
-
-
 def default_cache() -> Path:
     """Where corpora are kept: $MIXOPT_CACHE, or mixopt under the user's cache folder."""
     given = os.environ.get("MIXOPT_CACHE")
     if given:
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixopt"
-
-
-def _to_yaml(recipe: StudyRecipe) -> str:
-    import yaml
-
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _to_json(plain: Any) -> str:
-    import json
-
-    return json.dumps(plain, indent=2, default=float) + "\n"

@@ -1,84 +1,45 @@
 import pytest
-import toy
-import yaml
+from pydantic import ValidationError
 
-from mixopt.errors import RecipeError
-from mixopt.recipe import find_study, load_study
-
-
-def test_quickstart_resolves_from_anywhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    recipe = load_study("quickstart")
-    assert len(recipe.experts) == 5
-    own = {b.own_domain for b in recipe.benchmarks if b.own_domain}
-    assert own == set(recipe.domains)
-    assert sum(not b.own_domain for b in recipe.benchmarks) >= 3
-    assert {b.role for b in recipe.benchmarks} == {"search", "holdout"}
+from mixopt.recipe import (
+    BuiltBase,
+    ExpertRecipe,
+    ExportRecipe,
+    FilesText,
+    Optimisation,
+    SplitText,
+    ValidationRecipe,
+)
 
 
-def test_paths_are_relative_to_the_file_that_holds_them(tmp_path):
-    recipe = load_study(toy.write_study(tmp_path))
-    assert recipe.experts[0].text.paths == [str(tmp_path / "data" / "birds.jsonl")]
-
-
-def test_resolved_recipe_loads_again(tmp_path):
-    recipe = load_study(toy.write_study(tmp_path))
-    path = tmp_path / "resolved.yaml"
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    assert load_study(path) == recipe
-
-
-def test_scientific_notation_without_a_point_is_a_number(tmp_path):
-    study = toy.write_study(tmp_path)
-    study.write_text(study.read_text().replace("learning_rate: 0.01", "learning_rate: 3e-4"))
-    assert load_study(study).training.learning_rate == 3e-4
+def test_models_are_closed_and_frozen():
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        FilesText(paths=["x"], feild="text")
+    text = FilesText(paths=["x"])
+    with pytest.raises(ValidationError, match="frozen"):
+        text.field = "other"
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("make", "words"),
     [
-        ({"serch": {}}, "serch is not a field. Did you mean 'search'"),
-        ({"target": {}}, "target.tokens is missing"),
-        ({"search": {"rounds": [0]}}, "search.rounds.0: input should be greater than 0"),
-        ({"search": {"lower": {"bird": 0.1}}}, "unknown domain 'bird'. Did you mean 'birds'"),
-        ({"search": {"capability_weights": {"shps": 1}}}, "Did you mean 'ships'"),
-        ({"search": {"natural": {"birds": 0.5, "ships": 0.4}}}, "sum to 0.9"),
-        ({"experts": "none/*.yaml"}, "no file matches 'none/"),
-        ({"experts": 3}, "experts must list YAML files"),
-        ({"exports": [{"format": "yaml", "out": "../up.yaml"}]}, "exports.0.out"),
+        (lambda: FilesText(paths=[]), "at least 1 item"),
+        (lambda: SplitText(heldout_share=0), "greater than 0"),
+        (lambda: SplitText(heldout_share=1), "less than 1"),
+        (lambda: Optimisation(tokens=0), "greater than 0"),
+        (lambda: ValidationRecipe(mixtures=3), "greater than or equal to 4"),
+        (lambda: ExportRecipe(format="json", out="a/b"), "should match pattern"),
+        (lambda: ExpertRecipe(domain="../x", text=FilesText(paths=["x"])), "should match pattern"),
+        (lambda: ExpertRecipe(domain="x", text={"kind": "magic"}), "Input tag 'magic'"),
     ],
 )
-def test_what_a_study_may_not_say(tmp_path, changes, words):
-    with pytest.raises(RecipeError, match=words) as caught:
-        load_study(toy.write_study(tmp_path, **changes))
-    assert "toy.yaml" in str(caught.value)
+def test_values_out_of_range_are_refused(make, words):
+    with pytest.raises(ValidationError, match=words):
+        make()
 
 
-def test_domain_named_twice(tmp_path):
-    study = toy.write_study(tmp_path)
-    (tmp_path / "experts" / "again.yaml").write_text(
-        (tmp_path / "experts" / "birds.yaml").read_text()
-    )
-    with pytest.raises(RecipeError, match="domain 'birds' is named twice"):
-        load_study(study)
-
-
-def test_only_holdout_benchmarks(tmp_path):
-    study = toy.write_study(tmp_path, benchmarks="benchmarks/choice.yaml")
-    with pytest.raises(RecipeError, match="at least one must have role search"):
-        load_study(study)
-
-
-def test_files_that_are_no_yaml(tmp_path):
-    with pytest.raises(RecipeError, match="does not exist"):
-        find_study(tmp_path / "none.yaml")
-    path = tmp_path / "x.yaml"
-    path.write_text("a: [1,\nb: 2")
-    with pytest.raises(RecipeError, match=r"x.yaml, line \d: not valid YAML"):
-        load_study(path)
-    path.write_bytes(b"name: \xff\xfe")
-    with pytest.raises(RecipeError, match="not UTF-8"):
-        load_study(path)
-    path.write_text("")
-    with pytest.raises(RecipeError, match="must hold a mapping"):
-        load_study(path)
+def test_every_field_says_what_it_is():
+    pending = [SplitText, BuiltBase, ExpertRecipe]
+    for model in pending:
+        for name, field in model.model_fields.items():
+            assert name in ("kind", "text", "part") or field.description, f"{model.__name__}.{name}"

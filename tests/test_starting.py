@@ -2,7 +2,7 @@ import pytest
 import toy
 
 from mixopt.errors import RecipeError
-from mixopt.recipe import load_study
+from mixopt.loading import load_study
 from mixopt.starting import write_study
 
 

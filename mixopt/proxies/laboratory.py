@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mixopt.errors import ModelError
 from mixopt.files import Store
@@ -27,7 +26,6 @@ from mixopt.proxies.corpus import (
     fingerprint_text,
     open_corpus,
 )
-from mixopt.proxies.ensembling import Ensemble
 from mixopt.proxies.merging import Merger, open_expert
 from mixopt.proxies.models import (
     Device,
@@ -42,16 +40,13 @@ from mixopt.proxies.models import (
 )
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.sources import read_documents
-from mixopt.proxies.tasks import ItemResults, TaskContext, build_task
+from mixopt.proxies.swarm import Results, Swarm, load_results, save_results
+from mixopt.proxies.tasks import TaskContext, build_task
 from mixopt.proxies.training import Outcome, Plan, save_expert, train
 from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe
-from mixopt.trials import Kind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-Results = dict[str, ItemResults]
-"""Item results by benchmark."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +238,7 @@ class Laboratory:
         def save_scores(model: "PreTrainedModel", scratch: Path) -> None:
             merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
             flat = self.scorer.logprobs(merged.to(self.device.dtype))
-            _save_results({"trained": self.scorer.read(flat)}, scratch)
+            save_results({"trained": self.scorer.read(flat)}, scratch)
 
         key = {"base": self._base_key, "benchmarks": self._benchmarks_key}
         drawn = _mix_seed(self.recipe.seed, "proxy run", seed)
@@ -254,7 +249,7 @@ class Laboratory:
             self._load_trainable,
             save_scores,
         )
-        return trained, _load_results(trained.folder)["trained"]
+        return trained, load_results(trained.folder)["trained"]
 
     def _load_trainable(self) -> "PreTrainedModel":
         """The base ready to be trained: float32 throughout, or frozen with LoRA factors beside."""
@@ -374,90 +369,7 @@ class Laboratory:
         return Swarm(merger, self.scorer, self.store, key)
 
 
-class Swarm:
-    """Base and experts in memory, scoring any weights by both proxies.
-
-    Attributes:
-        flops_per_score: Floating-point operations of one forward pass over every benchmark.
-    """
-
-    def __init__(
-        self, merger: Merger, scorer: Scorer, store: Store, key: Mapping[str, Any]
-    ) -> None:
-        self.merger, self.scorer, self.store, self._key = merger, scorer, store, key
-        self.flops_per_score = (
-            2.0 * sum(p.numel() for p in merger.model.parameters()) * scorer.tokens
-        )
-
-    @cached_property
-    def _ensemble(self) -> Ensemble:
-        return Ensemble([self._expert_logprobs(i) for i in range(len(self.merger.experts))])
-
-    def _expert_logprobs(self, index: int) -> NDArray[np.float32]:
-        """Log-probabilities of one expert alone, computed once for both proxies."""
-        corner = np.eye(len(self.merger.experts))[index].tolist()
-
-        def build(scratch: Path) -> None:
-            np.save(scratch / "logprobs.npy", self.scorer.logprobs(self.merger.merge(corner)))
-
-        folder = self.store.make(
-            "logprobs", f"expert-{index}", {**self._key, "expert": index}, build
-        )
-        logprobs: NDArray[np.float32] = np.load(folder / "logprobs.npy")
-        return logprobs
-
-    def _merged_logprobs(self, weights: Sequence[float]) -> NDArray[np.float32]:
-        if sorted(weights)[-1] == 1.0 and sum(weights) == 1.0:
-            return self._expert_logprobs(list(weights).index(1.0))
-        return self.scorer.logprobs(self.merger.merge(weights))
-
-    def score(self, weights: Sequence[float]) -> dict[Kind, Results]:
-        """Item results of the merge and of the ensemble at `weights` (`k`), by kind."""
-
-        def build(scratch: Path) -> None:
-            results: dict[Kind, Results] = {
-                "merged": self.scorer.read(self._merged_logprobs(weights)),
-                "ensembled": self.scorer.read(self._ensemble.mix(weights)),
-            }
-            _save_results(results, scratch)
-
-        key = {**self._key, "weights": [float(weight) for weight in weights]}
-        return _load_results(self.store.make("scores", "candidate", key, build))
-
-    def score_base(self) -> Results:
-        """Item results of the base itself."""
-        zeros = [0.0] * len(self.merger.experts)
-        folder = self.store.make(
-            "scores", "base", {**self._key, "weights": zeros},
-            lambda scratch: _save_results(
-                {"merged": self.scorer.read(self._merged_logprobs(zeros))}, scratch
-            ),
-        )  # fmt: skip
-        return _load_results(folder)["merged"]
-
-
 def _mix_seed(seed: int, what: str, index: int) -> int:
     """A seed of its own for each piece of work, which depends on nothing else."""
     digest = hashlib.blake2b(f"{seed} {what} {index}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") % 2**31
-
-
-def _save_results(results: Mapping[Kind, Results], folder: Path) -> None:
-    arrays: dict[str, Any] = {}
-    for kind, by_metric in results.items():
-        for metric, result in by_metric.items():
-            arrays[f"{kind}/{metric}/values"] = result.values
-            arrays[f"{kind}/{metric}/sizes"] = result.sizes
-    np.savez(folder / "items.npz", **arrays)
-
-
-def _load_results(folder: Path) -> dict[Kind, Results]:
-    results: dict[Kind, Results] = {}
-    with np.load(folder / "items.npz") as arrays:
-        for name in arrays.files:
-            if not name.endswith("/values"):
-                continue
-            kind, metric = name.removesuffix("/values").split("/", 1)
-            sizes = arrays[f"{kind}/{metric}/sizes"]
-            results.setdefault(cast(Kind, kind), {})[metric] = ItemResults(arrays[name], sizes)
-    return results

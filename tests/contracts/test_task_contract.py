@@ -5,6 +5,7 @@ import pytest
 import toy
 from proxies.models_for_tests import tokenizer
 
+from mixopt.loading import load_study
 from mixopt.proxies.tasks import (
     KINDS,
     ItemResults,
@@ -12,7 +13,6 @@ from mixopt.proxies.tasks import (
     build_task,
     ratio_std_error,
 )
-from mixopt.recipe import load_study
 
 
 @pytest.fixture(params=list(KINDS))

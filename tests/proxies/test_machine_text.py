@@ -1,6 +1,7 @@
 import pytest
 
 from mixopt.errors import DataError
+from mixopt.loading import load_study
 from mixopt.proxies import machine_text
 from mixopt.proxies.documents import Document
 from mixopt.proxies.machine_text import (
@@ -11,7 +12,7 @@ from mixopt.proxies.machine_text import (
     read_machine_text,
 )
 from mixopt.proxies.sources import read_documents
-from mixopt.recipe import MachineText, load_study
+from mixopt.recipe import MachineText
 
 DOMAINS = ("python_source", "reference_prose", "licences", "package_descriptions", "arithmetic")
 

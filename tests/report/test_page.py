@@ -5,8 +5,8 @@ import pytest
 import toy
 
 from mixopt import Estimate, Metric, Mixture, Proposal
+from mixopt.loading import load_study
 from mixopt.proposal import Comparison
-from mixopt.recipe import load_study
 from mixopt.report.page import ReportData, write_report
 from mixopt.trials import DomainCount
 from mixopt.validation import Cost, RankFidelity, Validation

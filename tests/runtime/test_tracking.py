@@ -5,8 +5,8 @@ import toy
 
 from mixopt import Estimate, Metric, Mixture, Proposal, Score, Trial, Trials
 from mixopt.errors import UserError
+from mixopt.loading import load_study
 from mixopt.proposal import Comparison
-from mixopt.recipe import load_study
 from mixopt.runtime.observer import TrainedModel
 from mixopt.runtime.tracking import MlflowTracker
 from mixopt.trials import DomainCount

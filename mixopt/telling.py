@@ -1,0 +1,111 @@
+"""Telling: how a study lets its observers know, and how its result files become whole."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from mixopt.files import write_text
+from mixopt.recipe import StudyRecipe
+from mixopt.runtime.observer import Observer, TrainedModel
+from mixopt.trials import DomainCount
+
+if TYPE_CHECKING:
+    from mixopt.proxies.laboratory import Laboratory, Trained
+
+
+class Teller:
+    """Tells observers what happens in a study, and when its outermost verb begins and ends."""
+
+    def __init__(self, recipe: StudyRecipe, output: Path, observers: Sequence[Observer]) -> None:
+        self._recipe, self._output = recipe, output
+        self._observers = tuple(observers)
+        self._depth = 0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Tells observers when the outermost verb begins and how it ends."""
+        if self._depth == 0:
+            self.tell(lambda o: o.study_started(self._recipe, self._output))
+        self._depth += 1
+        failure: BaseException | None = None
+        try:
+            if self._depth == 1:
+                self.write("recipe.yaml", to_yaml(self._recipe))
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self.tell(lambda o: o.study_ended(failure))
+
+    def tell(self, what: Callable[[Observer], None]) -> None:
+        """Calls `what` with each observer."""
+        for observer in self._observers:
+            what(observer)
+
+    def say(self, sentence: str) -> None:
+        """Tells a sentence that a reader should know."""
+        self.tell(lambda o: o.said(sentence))
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a result file whole, and tells."""
+        path = write_text(self._output / name, text)
+        self.tell(lambda o: o.written(path))
+
+    def trained(self, kind: str, name: str, trained: "Trained", row: Mapping[str, float]) -> None:
+        """Tells of a finished model: what it was trained with and what it came to."""
+        outcome, step = trained.outcome, trained.step
+        params = {
+            "learning_rate": f"{step.learning_rate:.3g}",
+            "batch_tokens": step.batch_tokens,
+            "step_source": step.source,
+            "ratios": {domain: round(ratio, 6) for domain, ratio in row.items() if ratio},
+            "epochs": {domain: round(count, 3) for domain, count in trained.epochs.items()},
+        }
+        metrics = {
+            "tokens": float(outcome.tokens),
+            "steps": float(outcome.steps),
+            "flops": outcome.flops,
+            "final_loss": _last_losses(outcome.losses),
+        }
+        model = TrainedModel(kind, name, params, metrics, outcome.losses, trained.folder)
+        self.tell(lambda o: o.model_trained(model))
+
+
+def count_domains(recipe: StudyRecipe, lab: "Laboratory") -> list[DomainCount]:
+    """How much text each domain of the study has."""
+    return [
+        DomainCount(
+            expert.domain,
+            lab.corpora[expert.domain].tokens,
+            lab.corpora[expert.domain].documents,
+            lab.available_tokens[expert.domain],
+            lab.corpora[expert.domain].folder.name.rsplit("-", 1)[-1],
+            "generated" if getattr(expert.text, "name", "") == "arithmetic" else "",
+        )
+        for expert in recipe.experts
+    ]
+
+
+def _last_losses(losses: Sequence[tuple[int, float]]) -> float:
+    """Mean loss over the last fifth of a run: one step's alone depends on what it drew."""
+    if not losses:
+        return float("nan")
+    return float(np.mean([loss for _, loss in losses[-max(1, len(losses) // 5) :]]))
+
+
+def to_yaml(recipe: StudyRecipe) -> str:
+    """The resolved recipe as YAML, which loads again."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def to_json(plain: Any) -> str:
+    """Plain data as JSON text."""
+    return json.dumps(plain, indent=2, default=float) + "\n"
