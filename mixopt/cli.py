@@ -21,6 +21,9 @@ from mixopt.runtime.narrator import Narrator
 if TYPE_CHECKING:
     from mixopt.study import Study
 
+SPLITS = ("valid", "test")
+"""Options of exporters that are lists even of one."""
+
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
@@ -144,7 +147,10 @@ def search(**options: Any) -> None:
     "--ratios", type=click.Path(path_type=Path), help="CSV of mixtures, instead of STUDY."
 )
 @click.option("--metrics", type=click.Path(path_type=Path), help="CSV of their metrics.")
-@click.option("--better", type=click.Choice(["lower", "higher"]), help="Direction of the metrics.")
+@click.option("--better", multiple=True, metavar="[METRIC=]lower|higher",
+              help="With tables: which way is better, for all or by metric.")  # fmt: skip
+@click.option("--holdout", multiple=True, metavar="METRIC",
+              help="With tables: reported, and never used to choose.")  # fmt: skip
 @click.option("--target", default="average", show_default=True,
               help="With tables: average, utility, or one metric.")  # fmt: skip
 @click.option("--natural", type=click.Path(path_type=Path),
@@ -165,18 +171,18 @@ def propose(study: str | None, **options: Any) -> None:
         return
     if study is None or any(tables):
         raise click.UsageError("Give either STUDY, or both --ratios and --metrics.")
+    for name in ("better", "holdout", "natural", "lower", "upper"):
+        if options[name]:
+            raise click.UsageError(f"--{name} goes with tables; a study says it in its YAML.")
     loaded = _load("propose", study, options["output"], options["seed"], options["device"],
                    options["track"])  # fmt: skip
-    proposals = loaded.propose(loaded.search())
-    for proposal in proposals:
-        click.echo(proposal.to_json())
+    loaded.propose(loaded.search())
+    click.echo(f"Proposal  {loaded.output / 'proposal.json'}")
 
 
 def _propose_from_tables(**options: Any) -> None:
     import numpy as np
-    import yaml
 
-    from mixopt.errors import RecipeError
     from mixopt.files import write_text
     from mixopt.mixture import Mixture, SearchSpace
     from mixopt.proposals.fitting import fit
@@ -184,13 +190,13 @@ def _propose_from_tables(**options: Any) -> None:
     from mixopt.tables import read_trials
 
     trials = read_trials(
-        ratios=options["ratios"], metrics=options["metrics"], better=options["better"]
+        ratios=options["ratios"],
+        metrics=options["metrics"],
+        better=_parse_better(options["better"]),
+        holdout=options["holdout"],
     )
     if options["natural"]:
-        plain = yaml.safe_load(_read_text(options["natural"]))
-        if not isinstance(plain, dict):
-            raise RecipeError(f"{options['natural']} must map domains to ratios.")
-        natural = Mixture.normalised(plain)
+        natural = _read_natural(options["natural"])
     else:
         natural = Mixture.from_vector(trials.domains, trials.ratios().mean(axis=0))
         click.echo(
@@ -200,8 +206,8 @@ def _propose_from_tables(**options: Any) -> None:
     surrogate = fit(trials, target=options["target"], seed=seed)
     space = SearchSpace(
         trials.domains,
-        lower=_parse_bounds(options["lower"]),
-        upper=_parse_bounds(options["upper"]),
+        lower=_parse_bounds(options["lower"], "--lower"),
+        upper=_parse_bounds(options["upper"], "--upper"),
         prior=natural,
     )
     proposals = propose_mixtures(
@@ -216,23 +222,48 @@ def _propose_from_tables(**options: Any) -> None:
             click.echo(f"Written   {path}")
 
 
-def _read_text(path: Path) -> str:
-    from mixopt.errors import DataError
+def _read_natural(path: Path) -> Mapping[str, float]:
+    from mixopt.errors import RecipeError
+    from mixopt.loading import read_yaml
+    from mixopt.mixture import Mixture
 
-    if not path.is_file():
-        raise DataError(f"{path} does not exist; mend the path.")
-    return path.read_text(encoding="utf-8")
+    plain = read_yaml(path)
+    for domain, ratio in plain.items():
+        if not isinstance(ratio, int | float):
+            raise RecipeError(f"{path}: the ratio of {domain!r} is {ratio!r}, not a number.")
+    try:
+        return Mixture({str(domain): ratio for domain, ratio in plain.items()})
+    except ValueError as error:
+        raise RecipeError(f"{path}: {error}") from None
 
 
-def _parse_bounds(pairs: Sequence[str]) -> dict[str, float]:
+def _parse_bounds(pairs: Sequence[str], option: str) -> dict[str, float]:
     bounds = {}
-    for pair in pairs:
-        name, _, number = pair.partition("=")
+    for name, number in _split_pairs(pairs, option, "DOMAIN=RATIO").items():
         try:
             bounds[name] = float(number)
         except ValueError:
-            raise click.UsageError(f"{pair!r} is not DOMAIN=RATIO.") from None
+            raise click.UsageError(f"{option} {name}={number}: {number!r} is no number.") from None
     return bounds
+
+
+def _split_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, mark, value = pair.partition("=")
+        if not mark or not name:
+            raise click.UsageError(f"Give each {option} as {form}; {pair!r} is not.")
+        if name in found:
+            raise click.UsageError(f"{option} names {name!r} twice; give it once.")
+        found[name] = value
+    return found
+
+
+def _parse_better(words: Sequence[str]) -> Any:
+    """One direction for all metrics, or directions by metric."""
+    if len(words) == 1 and words[0] in ("lower", "higher"):
+        return words[0]
+    return _split_pairs(words, "--better", "lower, higher, or METRIC=lower|higher") or None
 
 
 @main.command()
@@ -251,22 +282,31 @@ def validate(**options: Any) -> None:
               "megatron-per-split, hf-datasets, or package.module:function.")  # fmt: skip
 @click.option("-p", "--path", "paths", multiple=True, metavar="DOMAIN=PATH",
               help="Where the trainer finds a domain; or one pattern with {domain}.")  # fmt: skip
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
+              help="What only this format takes; lists with commas: valid=/d/a,/d/b.")  # fmt: skip
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write.")
 @_one_sentence
-def export(proposal: Path, format_: str, paths: Sequence[str], out: Path | None) -> None:
+def export(
+    proposal: Path,
+    format_: str,
+    paths: Sequence[str],
+    options: Sequence[str],
+    out: Path | None,
+) -> None:
     """Write a PROPOSAL (proposal.json) as a trainer's config."""
     from mixopt.exporters import export as export_proposal
     from mixopt.proposal import Proposal
 
+    sys.path.insert(0, os.getcwd())  # where a user's own package.module:function lies
     given: Mapping[str, str] | str | None = None
-    if len(paths) == 1 and "=" not in paths[0]:
+    if len(paths) == 1 and "{domain}" in paths[0]:
         given = paths[0]
     elif paths:
-        split = [pair.partition("=") for pair in paths]
-        if any(not mark for _, mark, _ in split):
-            raise click.UsageError("Give each --path as DOMAIN=PATH, or one pattern with {domain}.")
-        given = {name: path for name, _, path in split}
-    text = export_proposal(Proposal.read(proposal), format_, paths=given, out=out)
+        given = _split_pairs(paths, "--path", "DOMAIN=PATH (or one pattern with {domain})")
+    listed = _split_pairs(options, "--option", "KEY=VALUE")
+    values = {key: value.split(",") if "," in value or key in SPLITS else value
+              for key, value in listed.items()}  # fmt: skip
+    text = export_proposal(Proposal.read(proposal), format_, paths=given, out=out, **values)
     click.echo(f"Written   {out}" if out else text, nl=bool(out))
 
 
@@ -282,10 +322,7 @@ def init(folder: Path, domains: Sequence[str], base: str | None) -> None:
     """Write a study of your own into FOLDER, ready to be run."""
     from mixopt.starting import write_study
 
-    pairs = [domain.partition("=") for domain in domains]
-    if any(not mark for _, mark, _ in pairs):
-        raise click.UsageError("Give each --domain as NAME=GLOB.")
-    path = write_study(folder, {name: pattern for name, _, pattern in pairs}, base)
+    path = write_study(folder, _split_pairs(domains, "--domain", "NAME=GLOB"), base)
     click.echo(f"Written   {path}\nNext      mixopt run {path}")
 
 

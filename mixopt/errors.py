@@ -13,6 +13,7 @@
         ├── TrialsError          a table of runs that cannot be used
         │   └── HoldoutError     a holdout score on its way to a surrogate
         ├── ExportError          a proposal that a trainer cannot be told
+        ├── OutputError          a place where no file can be written
         └── MissingExtraError    a package that an optional feature needs
 
 A message is one sentence: what is wrong, where, and what to do about it.
@@ -76,6 +77,10 @@ class HoldoutError(TrialsError):
 
 class ExportError(UserError):
     """A proposal that cannot be written for this trainer."""
+
+
+class OutputError(UserError):
+    """A place where no file can be written: a file stands where a folder should be, say."""
 
 
 class MissingExtraError(UserError):

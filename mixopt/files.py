@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from mixopt.errors import StorageError
+from mixopt.errors import OutputError, StorageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
+NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
 
 
 class Store(Protocol):
@@ -89,8 +90,14 @@ def _storage_errors(path: Path) -> Iterator[None]:
             raise StorageError(
                 f"The disk is full, so {path} was not written; free some space and run again."
             ) from error
-        if number in FORBIDDEN:
+        named = str(getattr(error, "filename", None) or path)
+        ours = path.parent.is_relative_to(named) or named.startswith(str(path.parent))
+        if number in FORBIDDEN and ours:
             raise StorageError(
-                f"{path} cannot be written (permission); choose another --output."
+                f"{path} cannot be written (permission); choose another place."
+            ) from error
+        if number in NO_PLACE and ours:
+            raise OutputError(
+                f"{path} cannot be written ({os.strerror(number)}: {named}); choose another place."
             ) from error
         raise

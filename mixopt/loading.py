@@ -4,6 +4,7 @@ A study names experts and benchmarks by glob; `load_study` reads them all and re
 resolved recipe, which is what gets logged. Paths are relative to the YAML that holds them.
 """
 
+from glob import glob
 from os.path import normpath
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,13 @@ def load_study(name: str | Path) -> StudyRecipe:
         RecipeError: A file is missing, is no YAML, or says something that it may not.
     """
     path = find_study(name)
-    plain = _read_yaml(path)
+    plain = read_yaml(path)
     for section in ("experts", "benchmarks"):
         if section in plain:
             plain[section] = _read_listed(plain[section], section, path)
     base = plain.get("base")
-    if isinstance(base, dict) and base.get("kind") == "pretrained":
-        base["path"] = _anchor_if_exists(str(base.get("path", "")), path.parent)
+    if isinstance(base, dict) and base.get("kind") == "pretrained" and base.get("path"):
+        base["path"] = _anchor_if_exists(str(base["path"]), path.parent)
     return _parse(plain, path)
 
 
@@ -63,11 +64,11 @@ def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
         if not isinstance(entry, str):
             found.append(_anchor_paths(entry, study.parent))
             continue
-        files = sorted(study.parent.glob(entry)) if not Path(entry).is_absolute() else [Path(entry)]
+        files = sorted(Path(name) for name in glob(str(study.parent / entry), recursive=True))
         files = [file.resolve() for file in files if file.is_file()]
         if not files:
             raise RecipeError(f"{study}: {section}: no file matches {entry!r} beside the study.")
-        found += [_anchor_paths(_read_yaml(file), file.parent) for file in files]
+        found += [_anchor_paths(read_yaml(file), file.parent) for file in files]
     return found
 
 
@@ -100,9 +101,29 @@ def _anchor_if_exists(path: str, folder: Path) -> str:
     return str((folder / path).resolve()) if looks_local else path
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+class _UniqueKeys(yaml.SafeLoader):
+    """Plain YAML in which a key that stands twice is an error, not a silent last word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key!r} stands twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        RecipeError: There is no such file, or it is no YAML mapping in UTF-8.
+    """
+    if not path.is_file():
+        raise RecipeError(f"{path} does not exist; mend the path.")
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except UnicodeDecodeError as error:
         raise RecipeError(
             f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
@@ -110,7 +131,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{line}: not valid YAML; mend the syntax there.") from None
+        problem = getattr(error, "problem", None) or "broken"
+        raise RecipeError(f"{path}{line}: not valid YAML ({problem}); mend it there.") from None
+    except ValueError as error:  # a date that is none, say
+        raise RecipeError(f"{path}: not valid YAML ({error}); mend the value.") from None
     if not isinstance(plain, dict):
         raise RecipeError(f"{path} must hold a mapping of fields; it is empty or a list.")
     return plain

@@ -101,7 +101,7 @@ class Mixture(Mapping[str, float]):
         return len(self._ratios)
 
     def __hash__(self) -> int:
-        return hash(tuple(self._ratios.items()))
+        return hash(frozenset(self._ratios.items()))
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{domain}: {ratio:.4g}" for domain, ratio in self._ratios.items())

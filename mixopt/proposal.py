@@ -119,7 +119,16 @@ class Proposal:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Proposal":
-        """The proposal that `to_dict` wrote."""
+        """The proposal that `to_dict` wrote.
+
+        Raises:
+            ValueError: A number is none, or a mean length is not positive.
+        """
+        for field_name in ("tokens_per_document", "repetition"):
+            for domain, number in plain.get(field_name, {}).items():
+                low = 0 if field_name == "repetition" else 1e-9
+                if not isinstance(number, int | float) or number < low:
+                    raise ValueError(f"{field_name} of {domain!r} is {number!r}")
         return cls(
             ratios=Mixture(plain["ratios"]),
             utility=_estimate(plain["utility"]),
@@ -144,7 +153,7 @@ class Proposal:
             raise ExportError(f"{file} does not exist; give the proposal.json of a study.")
         try:
             return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ExportError(
                 f"{file} is not a proposal that mixopt wrote ({error}); give a proposal.json."
             ) from None

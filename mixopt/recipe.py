@@ -14,7 +14,10 @@ from pydantic import (  # fmt: skip
 )
 
 from mixopt.errors import did_you_mean
-from mixopt.mixture import Mixture
+from mixopt.mixture import Mixture, SearchSpace
+
+FEWEST_FIRST = 6
+"""Candidates without which no surrogate can be fitted."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*$")]
@@ -200,7 +203,7 @@ class PretrainedBase(Strict):
     """A model that exists: a local Hugging Face folder, or a hub id."""
 
     kind: Literal["pretrained"]
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     """Folder relative to the YAML, or a hub id."""
     revision: str | None = None
     """Commit, branch or tag on the hub."""
@@ -260,7 +263,7 @@ class SearchRecipe(Strict):
     """How mixtures are chosen and scored."""
 
     rounds: Annotated[list[PositiveInt], Field(min_length=1)] = [16, 8, 8]
-    """Candidates scored in each round."""
+    """Candidates scored in each round; the first needs 6 to be fitted."""
     proxy: Literal["merged", "ensembled"] = "merged"
     """Which proxy the surrogate learns from; both are scored and logged."""
     lower: dict[str, Share] = {}
@@ -302,6 +305,8 @@ class ExportRecipe(Strict):
     """File name inside the study's `exports` folder."""
     paths: dict[str, str] | str | None = None
     """Where the trainer finds each domain: by domain, or one pattern with `{domain}`."""
+    options: dict[str, Any] = {}
+    """What only this format takes: `valid` and `test` of megatron-per-split, say."""
 
 
 class StudyRecipe(Strict):
@@ -333,6 +338,21 @@ class StudyRecipe(Strict):
         """The `d` domains, in the order of the experts."""
         return tuple(expert.domain for expert in self.experts)
 
+    @field_validator("search")
+    @classmethod
+    def _first_round_can_be_fitted(cls, search: SearchRecipe) -> SearchRecipe:
+        if search.rounds[0] < FEWEST_FIRST:
+            raise ValueError(
+                f"rounds: the first has {search.rounds[0]} candidates and needs {FEWEST_FIRST}"
+            )
+        return search
+
+    @field_validator("exports")
+    @classmethod
+    def _files_once(cls, exports: list[ExportRecipe]) -> list[ExportRecipe]:
+        _require_unique([wanted.out for wanted in exports], "export file")
+        return exports
+
     @field_validator("experts")
     @classmethod
     def _domains_once(cls, experts: list[ExpertRecipe]) -> list[ExpertRecipe]:
@@ -347,6 +367,24 @@ class StudyRecipe(Strict):
         if not any(benchmark.role == "search" for benchmark in benchmarks):
             raise ValueError("every benchmark has role holdout; at least one must have role search")
         return benchmarks
+
+    @model_validator(mode="after")
+    def _no_benchmark_is_trained_on(self) -> "StudyRecipe":
+        for benchmark in self.benchmarks:
+            if not isinstance(benchmark, BitsPerByte):
+                continue
+            for expert in self.experts:
+                if _text_identity(benchmark.text) != _text_identity(expert.text):
+                    continue
+                sides = expert.text.part, benchmark.text.part
+                same = _split_of(expert.text) == _split_of(benchmark.text)
+                if sides != ("train", "heldout") or not same:
+                    raise ValueError(
+                        f"benchmark {benchmark.name!r} reads the text that expert {expert.domain!r} is "
+                        "trained on; give the expert part: train and the benchmark part: heldout, "
+                        "with the same heldout_share and group"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "StudyRecipe":
@@ -377,10 +415,34 @@ class StudyRecipe(Strict):
                     f"search.capability_weights: unknown capability {name!r}. "
                     f"{did_you_mean(name, capabilities)}"
                 )
+        try:
+            SearchSpace(known, lower=self.search.lower, upper=self.search.upper)
+        except ValueError as error:
+            raise ValueError(f"search: {error}") from None
+        weights = self.search.capability_weights
+        if weights and not any(weights.get(name, 1.0) for name in capabilities):
+            raise ValueError("search.capability_weights: every capability has weight 0; raise one")
         for where, ratios in named:
             if where.startswith(("search.natural", "training.", "base.")) and ratios:
-                Mixture(ratios)
+                try:
+                    Mixture(ratios)
+                except ValueError as error:
+                    raise ValueError(f"{where}: {error}") from None
         return self
+
+
+def _text_identity(text: TextSource) -> tuple[object, ...]:
+    """What two sources share if they read the same documents."""
+    if isinstance(text, FilesText):
+        return ("files", *sorted(text.paths))
+    if isinstance(text, HubText):
+        return ("huggingface", text.path, text.name, text.split, text.revision)
+    return ("machine", text.name, text.seed)
+
+
+def _split_of(text: TextSource) -> tuple[object, ...]:
+    """What decides which side of the split a document is on."""
+    return text.heldout_share, getattr(text, "group", None)
 
 
 def _require_unique(names: list[str], what: str) -> None:

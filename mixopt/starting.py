@@ -1,5 +1,6 @@
 """Starting a study: the YAML files of a new one, for a user's own text and base."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import yaml
 
 from mixopt.errors import RecipeError
 from mixopt.files import write_text
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
 
 HEAD = """\
 # A mixopt study. Run it: mixopt run {path}
@@ -29,6 +32,12 @@ def write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> P
     study = folder / "study.yaml"
     if study.exists():
         raise RecipeError(f"{study} exists already; choose another folder or remove it.")
+    for name, pattern in domains.items():
+        if not NAME.fullmatch(name) or not pattern:
+            raise RecipeError(
+                f"Domain {name!r} = {pattern!r}: a name is letters, digits, '_', '-' or ':', and its "
+                "files are a path or a glob; mend it."
+            )
     if len(domains) == 1:
         raise RecipeError("A mixture needs two domains or more; give --domain at least twice.")
     globs = {n: str(Path(p).absolute()) for n, p in domains.items()} or {
@@ -53,7 +62,7 @@ def write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> P
         }
         _write(folder / "benchmarks" / f"{name}_heldout.yaml", benchmark)
     plain: dict[str, Any] = {
-        "name": folder.absolute().name,
+        "name": re.sub(r"[^A-Za-z0-9_-]+", "-", folder.absolute().name).strip("-_") or "study",
         "base": _base(base),
         "experts": "experts/*.yaml",
         "training": {"tokens": 5_000_000, "max_epochs": 4},

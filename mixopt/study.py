@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from mixopt.errors import DivergedError, RecipeError
-from mixopt.exporters import export, largest_drift, round_ratios
+from mixopt.exporters import check_export, export, largest_drift, round_ratios
 from mixopt.loading import load_study
 from mixopt.mixture import Array, Mixture, SearchSpace, cap_by_repetition, count_repetition
 from mixopt.proposal import Comparison, Estimate, Proposal
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 UNREACHED = 0.01
 """A reference mixture that the experts miss by more than this is said to be missed."""
 FEWEST_EXPERTS = 2
+FEWEST_MIXTURES = 4
 
 
 class Study:
@@ -156,7 +158,7 @@ class Study:
             written = []
             for wanted in self.recipe.exports:
                 path = self.output / "exports" / wanted.out
-                export(proposal, wanted.format, paths=wanted.paths, out=path)
+                export(proposal, wanted.format, paths=wanted.paths, out=path, **wanted.options)
                 written.append(path)
             if written:
                 drift = largest_drift(proposal.ratios, round_ratios(proposal.ratios))
@@ -195,6 +197,11 @@ class Study:
         from mixopt.proxies.laboratory import Laboratory
 
         lab = Laboratory(self.recipe, self.journal, cache=self.cache, device=self._device)
+        # what the user could have got wrong is found before anything is trained
+        for wanted in self.recipe.exports:
+            check_export(wanted.format, self.recipe.domains, wanted.paths)
+        self._space_of(lab)
+        _ = lab.scorer
         self._teller.tell(lambda o: o.domains_counted(count_domains(self.recipe, lab)))
         if lab.base is not None:
             self._teller.trained("base", "base", lab.base, {})
@@ -203,17 +210,18 @@ class Study:
     @cached_property
     def space(self) -> SearchSpace:
         """The mixtures that may be proposed: the recipe's bounds and the repetition caps."""
+        return self._space_of(self.laboratory)
+
+    def _space_of(self, lab: "Laboratory") -> SearchSpace:
         search, target = self.recipe.search, self.recipe.target
         repetition = {
             e.domain: e.max_repetition or target.max_repetition for e in self.recipe.experts
         }
         caps = cap_by_repetition(
-            self.laboratory.available_tokens, budget_tokens=target.tokens, max_repetition=repetition
+            lab.available_tokens, budget_tokens=target.tokens, max_repetition=repetition
         )
         upper = {name: min(cap, search.upper.get(name, 1.0)) for name, cap in caps.items()}
-        return SearchSpace(
-            self.recipe.domains, lower=search.lower, upper=upper, prior=self.laboratory.natural
-        )
+        return SearchSpace(self.recipe.domains, lower=search.lower, upper=upper, prior=lab.natural)
 
     @cached_property
     def weight_space(self) -> WeightSpace:
@@ -230,7 +238,6 @@ class Study:
     def _experts(self) -> dict[str, "Trained"]:
         trained: dict[str, Trained] = {}
         names = list(self.laboratory.compositions)
-        _ = self.space  # infeasible bounds end the study before anything is trained
         for name in tqdm(names, desc="experts", unit="expert", leave=False):
             row = self.laboratory.compositions[name]
             try:
@@ -326,7 +333,8 @@ class Study:
         assert proposal.weights is not None
         row = np.array(list(proposal.weights.values()))
         own = self._swarm.score(row.tolist())[proxy]
-        notes = [f"Expert {name!r} was set aside: {why}" for name, why in self._failures.items()]
+        notes = list(proposal.notes)
+        notes += [f"Expert {name!r} was set aside: {why}" for name, why in self._failures.items()]
         comparisons = []
         for comparison in proposal.comparisons:
             weights, miss = self.weight_space.weights_for(
@@ -367,24 +375,34 @@ class Study:
         trained: dict[int, list[Trial]] = {seed: [] for seed in range(wanted.seeds)}
         flops = 0.0
         for seed, name in tqdm(jobs, desc="proxy runs", unit="run", leave=False):
-            run, results = self.laboratory.train_proxy_run(f"{name}-{seed}", mixtures[name], seed)
+            if name not in mixtures:
+                continue  # another seed of it diverged
+            try:
+                run, results = self.laboratory.train_proxy_run(
+                    f"{name}-{seed}", mixtures[name], seed
+                )
+            except DivergedError as error:
+                self._teller.say(f"Mixture {name!r} is left out of the validation: {error}")
+                del mixtures[name]
+                continue
             self._teller.trained("proxy run", f"{name}-{seed}", run, mixtures[name])
             scores = {m: Score(r.score, r.std_error) for m, r in results.items()}
-            trained[seed].append(
-                Trial(
-                    f"{name}-{seed}",
-                    mixtures[name],
-                    scores,
-                    seed=seed,
-                    tokens=run.outcome.tokens,
-                    flops=run.outcome.flops,
-                )  # fmt: skip
-            )
+            trial = Trial(name, mixtures[name], scores, seed=seed, tokens=run.outcome.tokens,
+                          flops=run.outcome.flops)  # fmt: skip
+            trained[seed].append(trial)
             flops = run.outcome.flops
+        if len(mixtures) < FEWEST_MIXTURES:
+            raise DivergedError(
+                f"{len(mixtures)} mixtures were trained without diverging and at least "
+                f"{FEWEST_MIXTURES} are needed to rank; lower training.learning_rate and run again."
+            )
         metrics, domains = self._swarm.scorer.metrics, self.recipe.domains
-        tables = [Trials(rows, metrics, domains) for rows in trained.values()]
-        every = Trials([trial for table in tables for trial in table], metrics, domains)
-        self._teller.write("proxy-runs.csv", every.to_frame().to_csv(index=False))
+        tables = [
+            Trials([trial for trial in rows if trial.id in mixtures], metrics, domains)
+            for rows in trained.values()
+        ]
+        frames = [table.to_frame() for table in tables]
+        self._teller.write("proxy-runs.csv", pd.concat(frames).to_csv(index=False))
         validation = validate_trials(
             self._score_proxies(mixtures),
             tables,
@@ -410,7 +428,12 @@ class Study:
     def _score_proxies(self, mixtures: Mapping[str, Mixture]) -> dict[Kind, Trials]:
         rows: dict[Kind, list[Trial]] = {"merged": [], "ensembled": []}
         for name, mixture in mixtures.items():
-            weights, _ = self.weight_space.weights_for(mixture.vector(self.recipe.domains))
+            weights, miss = self.weight_space.weights_for(mixture.vector(self.recipe.domains))
+            if miss > UNREACHED:
+                self._teller.say(
+                    f"The experts cannot make the {name} mixture; the nearest one stands for it in "
+                    f"the proxies, {miss:.3f} off in the worst ratio."
+                )
             results = self._swarm.score(weights.tolist())
             for kind, table in rows.items():
                 table.append(self._to_trial(name, kind, weights, results[kind], 0))

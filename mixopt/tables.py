@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ID_COLUMNS = ("index", "run", "run_id", "id", "name", "trial", "Unnamed: 0")
+ID_COLUMNS = ("run_id", "run", "id", "trial", "name", "index")
 """Columns that name a run, in the order they are looked for."""
+
+ROW_NUMBER = "Unnamed: 0"
+"""What pandas calls the row numbers that `to_csv` writes: they name a place, not a run."""
 
 ROUNDING_TOLERANCE = 0.01
 """Rows this close to one are rounded ratios (RegMix's are, to 0.001) and are normalised."""
@@ -32,7 +35,10 @@ LOWER_WORDS = {"loss", "bpb", "ppl", "perplexity", "nll", "bits", "error", "entr
 HIGHER_WORDS = {"acc", "accuracy", "em", "f1", "pass@1", "score", "bleu", "rouge", "rougel"}
 
 LOSS_RANGE = (1.0, 20.0)
-"""Values with a largest one in here are nats or bits: fractions end at 1, percentages go higher."""
+"""Nats and bits reach into this range: fractions end at 1, percentages go higher."""
+
+LOSS_SHARE = 0.9
+"""Share of the unnamed columns that must reach into it for all of them to be taken as losses."""
 
 
 def read_trials(
@@ -96,30 +102,44 @@ def _read_table(
         if not path.is_file():
             raise TrialsError(f"{where} does not exist; give the CSV with the {what}.")
         try:
-            frame = pd.read_csv(path)
+            header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna().tolist()
+            frame = pd.read_csv(path, index_col=False)
         except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise TrialsError(
-                f"{where} cannot be read as CSV ({error}); mend or replace it."
-            ) from None
+            told = " ".join(str(error).split())
+            raise TrialsError(f"{where} cannot be read as CSV ({told}); mend it.") from None
+        _require_unique_columns(header, where)
+    _require_unique_columns(list(map(str, frame.columns)), where)
     column = next((name for name in ID_COLUMNS if name in frame.columns), None)
     if column is None:
         raise TrialsError(
-            f"{where} has no column that names its runs; add one of {', '.join(ID_COLUMNS[:-1])}."
+            f"{where} has no column that names its runs; add one of {', '.join(ID_COLUMNS)}."
         )
-    frame = frame.set_index(column)
+    if ROW_NUMBER in frame.columns:
+        log.info("%s: the row numbers in its first column are left out; runs are named by %r.",
+                 where, column)  # fmt: skip
+        frame = frame.drop(columns=ROW_NUMBER)
+    if frame[column].isna().any():
+        raise TrialsError(f"{where}: a cell of its id column {column!r} is empty; name every run.")
+    frame = frame.set_index(frame[column].astype(str).rename(column)).drop(columns=column)
     if frame.empty or not len(frame.columns):
-        raise TrialsError(
-            f"{where} has no {'rows' if frame.empty else 'columns'}; give one row per run."
-        )
+        lacking = "rows" if frame.empty else "columns"
+        raise TrialsError(f"{where} has no {lacking}; give one row per run.")
     for name in frame.columns:
         numbers = pd.to_numeric(frame[name], errors="coerce")
         bad = frame.index[numbers.isna() & frame[name].notna()]
         if len(bad):
             raise TrialsError(
-                f"{where}, run {bad[0]}, column {name!r}: {frame[name][bad[0]]!r} is not a number."
+                f"{where}, run {bad[0]}, column {name!r}: {frame[name][bad[0]]!r} is not a "
+                "number; mend the cell or take the column out."
             )
         frame[name] = numbers
     return frame, where
+
+
+def _require_unique_columns(names: Sequence[str], where: str) -> None:
+    for name in names:
+        if list(names).count(name) > 1:
+            raise TrialsError(f"{where} has two columns called {name!r}; give each its own name.")
 
 
 def _check_ids(mixtures: "pd.DataFrame", at: str, scores: "pd.DataFrame", scores_at: str) -> None:
@@ -172,7 +192,9 @@ def _tell_directions(
     columns = list(map(str, scores.columns))
     if better in ("lower", "higher"):
         return dict.fromkeys(columns, better)
-    given = cast(Mapping[str, Direction], better or {})
+    given = cast(Mapping[str, Direction], {} if better is None else better)
+    if not isinstance(given, Mapping) or set(given.values()) - {"lower", "higher"}:
+        raise TrialsError("better must be 'lower', 'higher', or one of them for each metric.")
     stripped = dict(zip(columns, _strip_common_prefix(columns), strict=True))
     for name in given:
         if name not in columns and name not in stripped.values():
@@ -184,15 +206,18 @@ def _tell_directions(
             told[column] = direction
     unknown = [column for column in columns if column not in told]
     if unknown:
-        largest = float(np.nanmax(scores[unknown].to_numpy(dtype=np.float64)))
-        if not LOSS_RANGE[0] < largest <= LOSS_RANGE[1]:
+        largest = scores[unknown].max().to_numpy(dtype=np.float64)
+        low, high = LOSS_RANGE
+        if (largest > high).any() or (largest > low).mean() < LOSS_SHARE:
             raise TrialsError(
-                f"{where} does not say whether lower or higher {unknown[0]!r} is better; "
-                "pass better='lower', better='higher', or one of them by metric."
+                f"{where} does not say whether lower or higher {unknown[0]!r} is better; pass "
+                "better='lower', better='higher', or one of them by metric (--better on the shell)."
             )
-        log.warning("%s: %d metrics (%s, ...) are taken as losses, lower is better, because they "
-                    "reach %.3g; pass better= where that is wrong.",
-                    where, len(unknown), unknown[0], largest)  # fmt: skip
+        log.warning(
+            "%s: %d metrics (%s, ...) are taken as losses, lower is better, because they reach "
+            "%.3g; pass better= (--better on the shell) where that is wrong.",
+            where, len(unknown), unknown[0], largest.max(),
+        )  # fmt: skip
         told |= dict.fromkeys(unknown, "lower")
     return told
 

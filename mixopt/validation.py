@@ -16,7 +16,8 @@ class RankFidelity:
         proxy: `merged` or `ensembled`.
         spearman: Between the proxy's scores and the trained ones (mean over seeds).
         interval: Its 95% interval over mixtures (Fisher z, Bonett & Wright 2000).
-        ceiling: Spearman of one seed's scores with another's; NaN with one seed.
+        ceiling: Spearman of one seed's scores with another's; NaN with one seed. The proxy is
+            held against the mean over seeds, which is less noisy, so it may lie a little above.
         baseline: Spearman of log(own domain's ratio): no training at all; NaN where no domain
             is the metric's own.
         overlap: Share of the truly best quarter that is in the proxy's best quarter.

@@ -6,10 +6,10 @@ import sys
 import pandas as pd
 import pytest
 import toy
-import yaml
 from click.testing import CliRunner
 
 from mixopt.cli import main
+from mixopt.loading import load_study
 from mixopt.proposal import Proposal
 
 ENV = {**os.environ, "PYTHONWARNINGS": "default"}
@@ -68,7 +68,7 @@ def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
         "init", tmp_path / "s", "-d", f"a={tmp_path}/t.jsonl", "-d", f"b={tmp_path}/t.jsonl"
     )
     assert "mixopt run" in told
-    assert yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())["name"] == "s"
+    assert load_study(tmp_path / "s" / "study.yaml").domains == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,9 @@ def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
         (("export", "none.json", "-f", "json"), "none.json does not exist"),
         (("init", "x", "-d", "only=one"), "two domains or more"),
         (("init", "x", "-d", "nonsense"), "NAME=GLOB"),
+        (("init", "x", "-d", "../../up=a", "-d", "b=c"), "a name is letters"),
+        (("init", "x", "-d", "a=1", "-d", "a=2"), "names 'a' twice"),
+        (("propose", "quickstart", "--lower", "a=1"), "--lower goes with tables"),
         (("run", "quickstart", "--seed", "-1"), "Invalid value for '--seed'"),
         (("nonsense",), "No such command"),
     ],
@@ -112,6 +115,52 @@ def test_a_full_disk_is_told_with_code_1(tables, tmp_path, monkeypatch):
     )
     assert "disk is full" in told
     assert list((tmp_path / "o").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("web: abc\n", "the ratio of 'web' is 'abc', not a number"),
+        ("web: [1\n", "not valid YAML"),
+        ("web: 0.2\ncode: 0.2\n", "sum to 0.4"),
+        ("wob: 1.0\n", "'wob' is not one of"),
+    ],
+)
+def test_natural_file_that_cannot_be_used(tables, tmp_path, content, words):
+    (tmp_path / "n.yaml").write_text(content)
+    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+                "--natural", tmp_path / "n.yaml", code=2)  # fmt: skip
+    assert words in told
+    assert told.count("\n") == 1
+
+
+def test_output_that_is_a_file(tables, tmp_path):
+    (tmp_path / "file").write_text("x")
+    told = call(
+        "propose", "--ratios", tables[0], "--metrics", tables[1], "-o", tmp_path / "file", code=2
+    )
+    assert "cannot be written" in told
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_damaged_proposals_are_told_in_one_sentence(tmp_path):
+    path = tmp_path / "p.json"
+    for content in ('{"ratios": [1, 2]}', "[]", '"x"', '{"ratios": {"a": 1}, "utility": 3}', "{"):
+        path.write_text(content)
+        told = call("export", path, "-f", "json", code=2)
+        assert "not a proposal" in told
+        assert told.count("\n") == 1
+
+
+def test_direction_by_metric_from_the_shell(tables, tmp_path):
+    metrics = pd.read_csv(tables[1]).rename(columns={"val_loss": "mystery"})
+    metrics["mystery"] /= 100
+    metrics.to_csv(tables[1], index=False)
+    call("propose", "--ratios", tables[0], "--metrics", tables[1], code=2)
+    told = call(
+        "propose", "--ratios", tables[0], "--metrics", tables[1], "--better", "mystery=lower"
+    )
+    assert "Proposal" in told
 
 
 def test_help_names_every_verb():

@@ -44,6 +44,16 @@ def test_scientific_notation_without_a_point_is_a_number(tmp_path):
         ({"search": {"capability_weights": {"shps": 1}}}, "Did you mean 'ships'"),
         ({"search": {"natural": {"birds": 0.5, "ships": 0.4}}}, "sum to 0.9"),
         ({"experts": "none/*.yaml"}, "no file matches 'none/"),
+        (
+            {"search": {"lower": {"birds": 0.7, "ships": 0.7}}},
+            "search: The lower bounds sum to 1.4",
+        ),
+        ({"search": {"rounds": [2]}}, "the first has 2 candidates and needs 6"),
+        (
+            {"exports": [{"format": "yaml", "out": "x"}, {"format": "json", "out": "x"}]},
+            "export file 'x' is named twice",
+        ),
+        ({"base": {"kind": "pretrained"}}, "base.pretrained.path is missing"),
         ({"experts": 3}, "experts must list YAML files"),
         ({"exports": [{"format": "yaml", "out": "../up.yaml"}]}, "exports.0.out"),
     ],
@@ -76,9 +86,24 @@ def test_files_that_are_no_yaml(tmp_path):
     path.write_text("a: [1,\nb: 2")
     with pytest.raises(RecipeError, match=r"x.yaml, line \d: not valid YAML"):
         load_study(path)
+    path.write_text("name: a\nname: b\n")
+    with pytest.raises(RecipeError, match="'name' stands twice"):
+        load_study(path)
     path.write_bytes(b"name: \xff\xfe")
     with pytest.raises(RecipeError, match="not UTF-8"):
         load_study(path)
     path.write_text("")
     with pytest.raises(RecipeError, match="must hold a mapping"):
         load_study(path)
+
+
+def test_benchmark_over_text_that_is_trained_on(tmp_path):
+    study = toy.write_study(tmp_path)
+    expert = tmp_path / "experts" / "birds.yaml"
+    whole = expert.read_text()
+    expert.write_text(whole.replace("part: train", "part: all"))
+    with pytest.raises(RecipeError, match="reads the text that expert 'birds' is trained on"):
+        load_study(study)
+    expert.write_text(whole + "  heldout_share: 0.3\n")
+    with pytest.raises(RecipeError, match="the same heldout_share and group"):
+        load_study(study)

@@ -5,7 +5,14 @@ import pytest
 import toy
 
 import mixopt
-from mixopt.errors import DivergedError, HoldoutError, InfeasibleError, RecipeError
+from mixopt.errors import (
+    DataError,
+    DivergedError,
+    ExportError,
+    HoldoutError,
+    InfeasibleError,
+    RecipeError,
+)
 from mixopt.runtime.observer import Observer
 
 
@@ -203,7 +210,49 @@ def test_infeasible_caps_end_the_study_before_any_expert(tmp_path):
     study, recorder = load(tmp_path, target={"tokens": 10**9, "max_repetition": 1})
     with pytest.raises(InfeasibleError, match="upper bounds sum to"):
         study.train()
-    assert [model.kind for model in recorder.models] == ["base"]
+    assert recorder.models == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"exports": [{"format": "megatronn", "out": "x"}]}, "Did you mean 'megatron'"),
+        (
+            {"exports": [{"format": "yaml", "out": "x", "paths": {"brds": "/d"}}]},
+            "Did you mean 'birds'",
+        ),
+    ],
+)
+def test_what_a_study_gets_wrong_is_found_before_anything_is_trained(tmp_path, changes, words):
+    study, recorder = load(tmp_path, **changes)
+    with pytest.raises(ExportError, match=words):
+        study.run()
+    assert recorder.models == []
+
+
+def test_missing_benchmark_items_are_found_before_anything_is_trained(tmp_path):
+    study, recorder = load(tmp_path)
+    (tmp_path / "data" / "choice.jsonl").unlink()
+    with pytest.raises(DataError, match="choice.jsonl does not exist"):
+        study.run()
+    assert recorder.models == []
+
+
+def test_a_proxy_run_that_diverges_is_left_out_and_said(tmp_path, monkeypatch):
+    from mixopt.proxies.laboratory import Laboratory
+
+    train = Laboratory.train_proxy_run
+
+    def diverge(self, name, ratios, seed):
+        if name == "spread-00-1":
+            raise DivergedError("The loss of 'spread-00-1' stopped being finite at step 2")
+        return train(self, name, ratios, seed)
+
+    monkeypatch.setattr(Laboratory, "train_proxy_run", diverge)
+    study, recorder = load(tmp_path, validation={"mixtures": 5, "seeds": 2})
+    validation = study.validate()
+    assert validation.mixtures == ("natural", "uniform", "proposal", "spread-01")
+    assert any("'spread-00' is left out" in sentence for sentence in recorder.sentences)
 
 
 def test_repetition_cap_binds_the_proposal(tmp_path):

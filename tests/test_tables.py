@@ -95,6 +95,40 @@ def test_percentages_are_not_taken_for_losses():
         mixopt.read_trials(ratios=ratios, metrics=metrics)
 
 
+def test_a_metric_among_others_is_not_taken_for_a_loss_because_they_are():
+    ratios, metrics = frames(wikitext=[3.0, 2.5, 2.8], hellaswag=[0.3, 0.4, 0.5])
+    with pytest.raises(TrialsError, match="better="):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+
+
+def test_a_direction_that_is_none():
+    ratios, metrics = frames()
+    with pytest.raises(TrialsError, match="better must be"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics, better={"val_loss": "max"})
+    with pytest.raises(TrialsError, match="better must be"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics, better="max")
+
+
+def test_row_numbers_are_no_ids(tmp_path):
+    """`to_csv()` writes row numbers: they name a place, and places do not survive a shuffle."""
+    ratios, metrics = frames()
+    ratios.drop(columns="run").to_csv(tmp_path / "r.csv")
+    metrics.drop(columns="run").to_csv(tmp_path / "m.csv")
+    with pytest.raises(TrialsError, match="no column that names its runs"):
+        mixopt.read_trials(ratios=tmp_path / "r.csv", metrics=tmp_path / "m.csv")
+    ratios.to_csv(tmp_path / "r.csv")
+    metrics.to_csv(tmp_path / "m.csv")
+    trials = mixopt.read_trials(ratios=tmp_path / "r.csv", metrics=tmp_path / "m.csv")
+    assert [m.name for m in trials.metrics] == ["val_loss"]
+    assert trials[0].scores["val_loss"].value == 1.0
+
+
+def test_columns_named_twice(tmp_path):
+    (tmp_path / "r.csv").write_text("run,a,a\nx,0.5,0.5\n")
+    with pytest.raises(TrialsError, match="two columns called 'a'"):
+        mixopt.read_trials(ratios=tmp_path / "r.csv", metrics=tmp_path / "r.csv")
+
+
 def test_missing_file_and_missing_id_column(tmp_path):
     with pytest.raises(TrialsError, match="does not exist"):
         mixopt.read_trials(ratios=tmp_path / "no.csv", metrics=tmp_path / "no.csv")

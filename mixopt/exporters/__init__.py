@@ -5,7 +5,7 @@ trainer draws documents, an exporter converts with the measured tokens per docum
 where they are not known.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -102,21 +102,42 @@ def export(
     """
     exporter = _find_exporter(format)
     domains = list(proposal.ratios)
+    found = _resolve_paths(paths, domains)
+    ratios = round_ratios(proposal.ratios)
+    text = exporter(ExportRequest(proposal, ratios, found, options))
+    if not isinstance(text, str):
+        raise ExportError(
+            f"The export format {format!r} returned {type(text).__name__}; it must return text."
+        )
+    if out is not None:
+        write_text(Path(out), text)
+    return text
+
+
+def check_export(
+    format: str, domains: Sequence[str], paths: Mapping[str, str] | str | None
+) -> None:
+    """Raises `ExportError` where an export that is asked for can be known to fail."""
+    _find_exporter(format)
+    _resolve_paths(paths, domains)
+
+
+def _resolve_paths(
+    paths: Mapping[str, str] | str | None, domains: Sequence[str]
+) -> Mapping[str, str]:
     if isinstance(paths, str):
         if "{domain}" not in paths:
             raise ExportError(f"The path pattern {paths!r} lacks {{domain}}; add it.")
-        paths = {domain: paths.replace("{domain}", domain) for domain in domains}
-    for domain in paths or {}:
+        return {domain: paths.replace("{domain}", domain) for domain in domains}
+    for domain, path in (paths or {}).items():
         if domain not in domains:
             raise ExportError(
                 f"Paths name {domain!r}, which is no domain of this proposal. "
                 f"{did_you_mean(domain, domains)}"
             )
-    ratios = round_ratios(proposal.ratios)
-    text = exporter(ExportRequest(proposal, ratios, paths or {}, options))
-    if out is not None:
-        write_text(Path(out), text)
-    return text
+        if not path:
+            raise ExportError(f"The path of {domain!r} is empty; give one.")
+    return paths or {}
 
 
 def _find_exporter(format: str) -> Exporter:
@@ -126,11 +147,14 @@ def _find_exporter(format: str) -> Exporter:
             f"No export format is called {format!r}. {did_you_mean(format, FORMATS)} "
             "A format of your own is named package.module:function."
         )
-    module, name = target.split(":", 1)
+    module, _, name = target.partition(":")
     try:
-        return cast(Exporter, getattr(import_module(module), name))
-    except (ImportError, AttributeError) as error:
-        raise ExportError(f"The export format {format!r} cannot be loaded ({error}).") from None
+        exporter = getattr(import_module(module), name)
+    except Exception as error:  # a user's own module may fail in any way while it is imported
+        raise ExportError(f"The export format {format!r} cannot be loaded ({error}).") from error
+    if not callable(exporter):
+        raise ExportError(f"The export format {format!r} is no function; name one.")
+    return cast(Exporter, exporter)
 
 
 def round_ratios(ratios: Mapping[str, float], decimals: int = DECIMALS) -> dict[str, float]:

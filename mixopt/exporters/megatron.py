@@ -17,15 +17,21 @@ def export_megatron(request: ExportRequest) -> str:
 
 
 def export_megatron_per_split(request: ExportRequest) -> str:
-    """JSON for `--per-split-data-args-path`: the blend under train, and the same to validate.
+    """JSON for `--per-split-data-args-path`: the blend under train, the given ones beside it.
 
-    All three keys must be there; pass `valid=` and `test=` (lists of paths) to change theirs.
+    Megatron wants all three keys; options `valid` and `test` are lists of paths (or of weights and
+    paths in turn), and have no default, because the training data would be a wrong one.
     """
-    blend = _blend(request)
+    for split in ("valid", "test"):
+        if not isinstance(request.options.get(split), list | tuple):
+            raise ExportError(
+                f"megatron-per-split needs the option {split!r}, a list of held-out data paths; "
+                "give it (options: in a study, --option on the command line)."
+            )
     splits = {
-        "train": blend,
-        "valid": list(request.options.get("valid", blend)),
-        "test": list(request.options.get("test", blend)),
+        "train": _blend(request),
+        "valid": [str(part) for part in request.options["valid"]],
+        "test": [str(part) for part in request.options["test"]],
     }
     return json.dumps(splits, indent=2) + "\n"
 

@@ -21,7 +21,9 @@ def design_first_round(space: WeightSpace, n: int, rng: np.random.Generator) -> 
     """
     k = len(space.experts)
     natural, _ = space.weights_for(space.space.prior_vector())
-    fixed = np.vstack([natural, np.full(k, 1 / k), np.eye(k)])[:n]
+    # all corners or none: a few of them would leave domains out by the order of their names
+    corners = np.eye(k) if k + 2 <= n else np.empty((0, k))
+    fixed = np.vstack([natural, np.full(k, 1 / k), corners])[:n]
     _, first = np.unique(fixed.round(9), axis=0, return_index=True)
     chosen = fixed[np.sort(first)]
     return np.vstack([chosen, spread(space, space.ratios(chosen), n - len(chosen), rng)])

@@ -4,6 +4,7 @@ Shapes: `n` mixtures, the same in the same order everywhere; `s` seeds.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -46,6 +47,8 @@ def spearman_interval(rho: float, n: int) -> tuple[float, float]:
 
 def quarter_overlap(proxy: Array, truth: Array) -> float:
     """Share of the best quarter by `truth` that is in the best quarter by `proxy` (higher best)."""
+    if np.ptp(proxy) == 0:
+        return float("nan")  # a proxy that says nothing finds nothing
     size = max(1, len(truth) // 4)
     best = set(np.argsort(-truth, kind="stable")[:size].tolist())
     return len(best & set(np.argsort(-proxy, kind="stable")[:size].tolist())) / size
@@ -83,12 +86,14 @@ def measure_fidelity(
     for kind, proxy in proxies.items():
         truths = [_utilities(table, search, capability_weights) for table in trained]
         guess = _utilities(proxy, search, capability_weights)
-        rows.append(_compare("overall", kind, guess, truths, own_domain_baseline(proxy, search)))
+        rows.append(
+            _compare("overall", kind, guess, truths, own_domain_baseline(trained[0], search))
+        )
         for metric in metrics:
             sign = 1.0 if metric.better == "higher" else -1.0
             columns = [sign * table.values([metric])[:, 0] for table in trained]
             guess = sign * proxy.values([metric])[:, 0]
-            baseline = own_domain_baseline(proxy, [metric])
+            baseline = own_domain_baseline(trained[0], [metric])
             rows.append(_compare(metric.name, kind, guess, columns, baseline))
     return tuple(rows)
 
@@ -125,8 +130,9 @@ def validate_trials(
     search = trained[0].search_metrics
     names = tuple(trial.id for trial in proxies[next(iter(proxies))])
     # one scale for all seeds, so that their differences mean the same
-    pooled = Trials([t for table in trained for t in table], trained[0].metrics, trained[0].domains)
-    scale = Utility.standardised(pooled, search, capability_weights)
+    pooled = [replace(t, id=f"{t.id}-{seed}") for seed, table in enumerate(trained) for t in table]
+    both = Trials(pooled, trained[0].metrics, trained[0].domains)
+    scale = Utility.standardised(both, search, capability_weights)
     by_seed = np.stack([scale.of(table.values(search)) for table in trained])
     truth = by_seed.mean(axis=0)
     place = {name: index for index, name in enumerate(names)}

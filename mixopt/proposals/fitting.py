@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixopt.errors import TrialsError
+from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Array
 from mixopt.proposals.fidelity import spearman
 from mixopt.proposals.surrogates import SURROGATES, MetricSurrogate, surrogate_factory
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 FEWEST_TRIALS = 6
 FOLDS = 8
 CONSTANT = "constant"
+CLIP_MARGIN = 0.5
+"""Predictions stay in the range of the scores, widened by this share of it on either side."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,18 @@ class FittedMetric:
     _model: MetricSurrogate | None
     _centre: float
     _scale: float
+    _bounds: tuple[float, float]
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         """Mean and calibrated standard deviation (`n` each) in the metric's own units."""
         if self._model is None:
             return np.full(len(ratios), self._centre), np.zeros(len(ratios))
         mean, std = self._model.predict(ratios)
-        return self._centre + self._scale * mean, self._scale * self.calibration * std
+        # no law is trusted far beyond what was measured: what is cut off is doubt
+        low, high = self._bounds
+        bounded = np.clip(mean, low, high)
+        wide = self.calibration * std + np.abs(mean - bounded)
+        return self._centre + self._scale * bounded, self._scale * wide
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,9 @@ def fit(
         raise TrialsError(
             f"{len(trials)} trials are too few to fit; at least {FEWEST_TRIALS} are needed."
         )
+    for name in surrogates:
+        if name not in SURROGATES:
+            raise TrialsError(f"No surrogate is called {name!r}. {did_you_mean(name, SURROGATES)}")
     if target in ("utility", "average"):
         metrics = trials.search_metrics
         if not metrics:
@@ -125,6 +135,11 @@ def fit(
         _fit_metric(metric, ratios, values[:, index], folds, surrogates, seed)
         for index, metric in enumerate(metrics)
     )
+    if all(one.chosen == CONSTANT for one in fitted):
+        raise TrialsError(
+            "Every metric is the same in all trials, so no mixture can be told from another; give "
+            "metrics that differ."
+        )
     if target == "average":
         utility = Utility.raw_mean(metrics)
     else:
@@ -157,7 +172,9 @@ def _fit_metric(
     if scale == 0:
         flat = np.where(known, centre, np.nan)
         none = np.zeros(len(scores))
-        return FittedMetric(metric, CONSTANT, {}, flat, none, 1.0, np.nan, None, centre, 1.0)
+        return FittedMetric(
+            metric, CONSTANT, {}, flat, none, 1.0, np.nan, None, centre, 1.0, (0.0, 0.0)
+        )
     standard = (scores - centre) / scale
     # of its own, whatever the order of the metrics
     seeds = (seed + zlib.crc32(metric.name.encode())) % 2**31
@@ -180,7 +197,15 @@ def _fit_metric(
         model,
         centre,
         scale,
+        _clip_range(standard[known]),
     )
+
+
+def _clip_range(scores: Array) -> tuple[float, float]:
+    """The range of the scores and half as much on either side (METHODS §12)."""
+    low, high = float(scores.min()), float(scores.max())
+    margin = CLIP_MARGIN * (high - low)
+    return low - margin, high + margin
 
 
 def _cross_validate(

@@ -60,7 +60,7 @@ def propose(
         if near.all():
             break
         pool, mean = pool[~near], mean[~near]
-    return proposals
+    return sorted(proposals, key=lambda proposal: -proposal.utility.mean)
 
 
 def _simulate(
@@ -97,7 +97,30 @@ def _describe(
             if other is not None
         ),
         weights=as_weights(space.experts, weights) if named else None,
+        notes=_note_extrapolation(
+            surrogate, {"proposal": ratios, "natural": references["natural"]}
+        ),
     )
+
+
+def _note_extrapolation(
+    surrogate: Surrogate, mixtures: Mapping[str, Mixture | None]
+) -> tuple[str, ...]:
+    """A sentence for each mixture that lies further from every trial than trials from each other."""
+    seen = surrogate.trials.ratios()
+    between = hellinger(seen, seen) + 2 * np.eye(len(seen))
+    usual = float(between.min(axis=1).max())
+    notes = []
+    for name, mixture in mixtures.items():
+        if mixture is None:
+            continue
+        away = float(hellinger(mixture.vector(surrogate.domains)[None], seen).min())
+        if away > usual:
+            notes.append(
+                f"The {name} mixture lies further from every trial (Hellinger {away:.2f}) than any "
+                f"trial from its nearest ({usual:.2f} at most): its prediction is an extrapolation."
+            )
+    return tuple(notes)
 
 
 def best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:

@@ -70,8 +70,8 @@ class Utility:
     def difference(self, differences: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
         """Utility difference and its standard error from those of each metric, by name."""
         pairs = np.array([differences[metric.name] for metric in self.metrics])
-        mean = float((pairs[:, 0] * self.slopes).sum())
-        return mean, float(np.sqrt(np.square(pairs[:, 1] * self.slopes).sum()))
+        weighted = np.where(self.slopes[:, None] == 0, 0.0, pairs * self.slopes[:, None])
+        return float(weighted[:, 0].sum()), float(np.sqrt(np.square(weighted[:, 1]).sum()))
 
 
 def _signs(metrics: Sequence[Metric]) -> Array:

@@ -23,7 +23,7 @@ from mixopt.errors import DataError
 from mixopt.files import publish_folder
 from mixopt.mixture import Mixture
 from mixopt.proxies.documents import Document
-from mixopt.proxies.sources import list_files, read_documents
+from mixopt.proxies.sources import hash_file, list_files, read_documents
 from mixopt.recipe import FilesText, TextSource
 
 if TYPE_CHECKING:
@@ -34,12 +34,11 @@ log = logging.getLogger(__name__)
 SHARD_TOKENS = 1 << 27
 """Tokens per shard file: half a GiB at most."""
 TOKENIZE_BATCH = 256
-READ_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tokens of one domain: documents joined by the separator token, in one long line.
+    """Tokens of one domain: documents, each ended by the separator token, in one long line.
 
     Attributes:
         folder: Holds `shard-*.bin` and `corpus.json`.
@@ -104,9 +103,8 @@ def fingerprint_text(source: TextSource) -> str:
     digest = hashlib.blake2b(told.encode(), digest_size=16)
     if isinstance(source, FilesText):
         for file in list_files(source):
-            with file.open("rb") as stream:
-                while block := stream.read(READ_BYTES):
-                    digest.update(block)
+            ending = "".join(file.suffixes[-2:])  # decides how the file is read
+            digest.update(f"{ending} {hash_file(file)} ".encode())
     else:
         for document in read_documents(source):
             digest.update(document.text.encode())
@@ -121,7 +119,8 @@ def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
         if backend is not None
         else json.dumps(sorted(tokenizer.get_vocab().items()))
     )
-    return hashlib.blake2b(f"{text} {tokenizer.eos_token_id}".encode(), digest_size=16).hexdigest()
+    told = f"{text} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def _tokenize(
@@ -130,12 +129,15 @@ def _tokenize(
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
     writer = _ShardWriter(folder, dtype)
     separator = tokenizer.eos_token_id
+    start = tokenizer.bos_token_id
+    before = [] if start is None or start == separator else [start]
     n_documents = n_bytes = 0
     with tqdm(desc=f"tokenizing {name}", unit=" documents", mininterval=1.0, leave=False) as bar:
-        for batch in _batched((document.text for document in documents), TOKENIZE_BATCH):
+        texts = (document.text for document in documents if document.text)
+        for batch in _batched(texts, TOKENIZE_BATCH):
             encoded = tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
             for tokens in encoded:
-                writer.write(np.array([*tokens, separator], dtype=dtype))
+                writer.write(np.array([*before, *tokens, separator], dtype=dtype))
             n_documents += len(batch)
             n_bytes += sum(len(text.encode()) for text in batch)
             bar.update(len(batch))
@@ -149,7 +151,7 @@ def _tokenize(
 
 def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     iterator = iter(texts)
-    while batch := [text for text in islice(iterator, size) if text]:
+    while batch := list(islice(iterator, size)):
         yield batch
 
 

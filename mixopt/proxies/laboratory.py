@@ -32,21 +32,23 @@ from mixopt.proxies.models import (
     Step,
     build_model,
     build_tokenizer,
+    check_context,
     count_parameters,
+    load_config,
     load_model,
     load_tokenizer,
     resolve_dtype,
     resolve_step,
 )
 from mixopt.proxies.scoring import Scorer
-from mixopt.proxies.sources import read_documents
+from mixopt.proxies.sources import hash_file, read_documents
 from mixopt.proxies.swarm import Results, Swarm, load_results, save_results
 from mixopt.proxies.tasks import TaskContext, build_task
-from mixopt.proxies.training import Outcome, Plan, save_expert, train
+from mixopt.proxies.training import Outcome, Plan, count_devices, save_expert, train
 from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,12 @@ class Laboratory:
             "vocabulary": base.vocabulary,
             "bytes": base.tokenizer_bytes,
             "context": base.context,
-            "texts": [fingerprint_text(expert.text) for expert in self.recipe.experts],
+            "texts": self._fingerprints,
         }
+
+    @cached_property
+    def _fingerprints(self) -> list[str]:
+        return [fingerprint_text(expert.text) for expert in self.recipe.experts]
 
     def _save_tokenizer(self, scratch: Path) -> None:
         base = self.recipe.base
@@ -178,12 +184,13 @@ class Laboratory:
         recipe = self.recipe.base
         if isinstance(recipe, BuiltBase):
             return Path(self.base_path).name
-        digest = hashlib.blake2b(f"{recipe.path}@{recipe.revision}".encode(), digest_size=16)
-        for file in sorted(Path(recipe.path).glob("*.safetensors")):
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 24):
-                    digest.update(block)
-        return digest.hexdigest()
+        told = self._config.to_json_string()
+        files = sorted(Path(recipe.path).glob("*.safetensors"))
+        if files:  # a folder: its content counts, wherever it lies
+            told += " ".join(hash_file(file) for file in files)
+        else:  # a hub id: the commit that it came from
+            told += f" {recipe.path} {getattr(self._config, '_commit_hash', recipe.revision)}"
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
     @property
     def context(self) -> int:
@@ -277,11 +284,19 @@ class Laboratory:
     @cached_property
     def _parameters(self) -> int:
         """Parameters of the base outside its embeddings, counted without loading it."""
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
-            config = AutoConfig.from_pretrained(self.base_path)
-            return count_parameters(AutoModelForCausalLM.from_config(config))[1]
+            return count_parameters(AutoModelForCausalLM.from_config(self._config))[1]
+
+    @cached_property
+    def _config(self) -> "PretrainedConfig":
+        """The base's configuration; sequences that are too long for it end the study here."""
+        recipe = self.recipe.base
+        revision = None if isinstance(recipe, BuiltBase) else recipe.revision
+        config = load_config(self.base_path, revision=revision)
+        check_context(config, self.context)
+        return config
 
     def _train(
         self,
@@ -300,11 +315,13 @@ class Laboratory:
             what=f"the {training.tokens:,} tokens of {work.name!r}",
         )
         step = resolve_step(training, parameters)
+        devices = count_devices(self.device)
+        plan = Plan.of(training, step, self.context, devices, vocabulary=len(self.tokenizer))
         domains = [domain for domain in work.ratios if work.ratios[domain]]
         key = {
             **work.key,
             "training": training.model_dump(mode="json"),
-            "step": [step.learning_rate, step.batch_tokens],
+            "step": [step.learning_rate, plan.sequences_per_step, plan.steps],
             "ratios": dict(work.ratios),
             "corpora": [self.corpora[domain].folder.name for domain in domains],
             "context": self.context,
@@ -313,8 +330,6 @@ class Laboratory:
         }
 
         def build(scratch: Path) -> None:
-            devices = max(1, torch.cuda.device_count()) if self.device.name == "cuda" else 1
-            plan = Plan.of(training, step, self.context, devices)
             dataset = MixtureDataset(
                 self.corpora,
                 work.ratios,
@@ -352,7 +367,7 @@ class Laboratory:
     def _benchmarks_key(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
         for task in self.scorer.tasks:
-            digest.update(repr(task.metric).encode())
+            digest.update(repr((task.metric, task.layout)).encode())
             for request in task.requests:
                 digest.update(np.array([*request.context, -1, *request.target]).tobytes())
         return digest.hexdigest()

@@ -172,7 +172,9 @@ def _reference_prose() -> Iterator[Document]:
 
 @lru_cache(maxsize=1)
 def _distributions() -> list[tuple[str, metadata.Distribution]]:
-    found = {dist.metadata["Name"].lower(): dist for dist in metadata.distributions()}
+    # a broken installation leaves a folder without a name behind
+    named = [(dist.metadata["Name"], dist) for dist in metadata.distributions()]
+    found = {name.lower(): dist for name, dist in named if name}
     return sorted((name, dist) for name, dist in found.items() if name != "mixopt")
 
 

@@ -6,7 +6,6 @@ parameters and D training tokens. It was fitted for pre-training from 60M parame
 and for restarts, it is an extrapolation, which is why it is printed with its source.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from mixopt.errors import DataError, ModelError
 from mixopt.recipe import BuiltBase, Optimisation, PretrainedBase
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 SEPARATOR = "<|endoftext|>"
 
@@ -40,6 +39,11 @@ class Device:
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         if name == "auto":
             name = accelerator.type if accelerator else "cpu"
+        if ":" in name:
+            raise ModelError(
+                f"Device {name!r} names one card; choose cards by CUDA_VISIBLE_DEVICES and pass "
+                f"{name.split(':')[0]!r}."
+            )
         try:
             torch.empty(0, device=name)
         except (RuntimeError, AssertionError):
@@ -107,9 +111,12 @@ def build_model(
     fields: dict[str, Any] = {"vocab_size": len(tokenizer), "pad_token_id": None} | special
     try:
         config = AutoConfig.for_model(recipe.architecture, **(fields | recipe.config))
+        check_context(config, recipe.context)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except ModelError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"base: transformers cannot build a {recipe.architecture!r} from base.config "
@@ -129,15 +136,26 @@ def load_model(
     from transformers import AutoModelForCausalLM
 
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            path, dtype=device.dtype, use_safetensors=True, revision=revision
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=device.dtype,
+            use_safetensors=True,
+            revision=revision,
+            output_loading_info=True,
         )
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The model at {path} cannot be loaded ({str(error).strip().splitlines()[0]}); give a "
             "folder with config.json and safetensors weights, or a hub id."
         ) from None
-    return model.to(device.name)
+    lacking = sorted(loaded["missing_keys"])
+    if lacking:  # transformers would draw them at random, differently each time
+        raise ModelError(
+            f"The model at {path} lacks weights for {lacking[0]} ({len(lacking)} in all); save it "
+            "whole, with its language-model head."
+        )
+    placed: PreTrainedModel = model.to(device.name)
+    return placed
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> "PreTrainedTokenizerBase":
@@ -168,22 +186,49 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> "PreTrai
     return tokenizer
 
 
+def load_config(path: str | Path, *, revision: str | None = None) -> "PretrainedConfig":
+    """The configuration of the model at `path`.
+
+    Raises:
+        ModelError: There is none.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(path, revision=revision)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The base at {path} has no configuration that transformers can read "
+            f"({str(error).strip().splitlines()[0]}); give a model folder or a hub id."
+        ) from None
+    return config
+
+
+def check_context(config: "PretrainedConfig", context: int) -> None:
+    """Raises `ModelError` where sequences would be longer than the model has positions for."""
+    most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if most is not None and context > most:
+        raise ModelError(
+            f"base.context is {context:,}, but the model has positions for {most:,}; lower "
+            "base.context."
+        )
+
+
 def resolve_dtype(recipe: PretrainedBase | BuiltBase) -> str:
     """The type a base is loaded in: what the recipe says, or what its checkpoint says."""
     if isinstance(recipe, BuiltBase):
         return "float32"
-    config = Path(recipe.path) / "config.json"
-    if recipe.dtype != "auto" or not config.is_file():
-        return "float32" if recipe.dtype == "auto" else recipe.dtype
-    told = json.loads(config.read_text())
-    return "bfloat16" if (told.get("dtype") or told.get("torch_dtype")) == "bfloat16" else "float32"
+    if recipe.dtype != "auto":
+        return recipe.dtype
+    told = load_config(recipe.path, revision=recipe.revision).get_text_config().dtype
+    return "bfloat16" if str(told).endswith("bfloat16") else "float32"
 
 
 def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
     """All parameters (tied ones once), and those outside the embeddings."""
     total = sum(parameter.numel() for parameter in model.parameters())
     embeddings = {
-        module.weight.data_ptr(): module.weight.numel()
+        id(module.weight): module.weight.numel()  # tied ones are one object, on any device
         for module in (model.get_input_embeddings(), model.get_output_embeddings())
         if module is not None
     }

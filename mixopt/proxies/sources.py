@@ -4,6 +4,7 @@ Nothing here holds a corpus in memory; a long plain-text file is cut at line end
 """
 
 import gzip
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
@@ -163,11 +164,25 @@ def read_parquet(file: Path, columns: list[str]) -> Iterator[tuple[str, dict[str
             yield f"{file}, row {number}", row
 
 
+def hash_file(file: Path) -> str:
+    """A hash of the file's content.
+
+    Raises:
+        DataError: The file may not be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+    except PermissionError:
+        raise DataError(f"{file} may not be read; change its permissions.") from None
+
+
 def _read_plain(file: Path) -> Iterator[Document]:
+    group = hash_file(file)  # not its path: a split must not change where the file is moved
     try:
         with file.open(encoding="utf-8") as stream:
             while lines := stream.readlines(BLOCK_CHARACTERS):
-                yield Document("".join(lines), str(file))
+                yield Document("".join(lines), group)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{file} is not UTF-8 text (near byte {error.start}); re-encode it, or name it "
@@ -182,11 +197,20 @@ def _read_hub(source: HubText) -> Iterator[Document]:
         raise MissingExtraError(
             "Text of kind huggingface needs the `datasets` package: pip install 'mixopt[hub]'."
         ) from None
+    saved = Path(source.path)
     try:
-        rows = datasets.load_dataset(
-            source.path, source.name, split=source.split, revision=source.revision, streaming=True
-        )
-    except (OSError, ValueError) as error:
+        if (saved / "state.json").is_file() or (saved / "dataset_dict.json").is_file():
+            rows = datasets.load_from_disk(source.path)  # what Dataset.save_to_disk wrote
+            rows = rows[source.split] if isinstance(rows, datasets.DatasetDict) else rows
+        else:
+            rows = datasets.load_dataset(
+                source.path,
+                source.name,
+                split=source.split,
+                revision=source.revision,
+                streaming=True,
+            )
+    except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"Dataset {source.path!r} cannot be loaded ({str(error).splitlines()[0]}); "
             "mend its path, name or split."

@@ -5,15 +5,15 @@ data, the last checkpoints' average, and the eye on the loss.
 """
 
 import gc
-import logging
-import shutil
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from transformers import (
     PreTrainedModel,
@@ -26,12 +26,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from mixopt.errors import DivergedError
+from mixopt.errors import DivergedError, ModelError
 from mixopt.proxies.corpus import MixtureDataset
 from mixopt.proxies.models import Device, Step
 from mixopt.recipe import ExpertTraining, Optimisation
 
-log = logging.getLogger(__name__)
+LOGIT_BYTES = 2 << 30
+"""Memory for one forward pass's logits in float32 while training."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,20 @@ class Plan:
     steps: int
 
     @classmethod
-    def of(cls, training: Optimisation, step: Step, context: int, devices: int) -> "Plan":
-        """The plan for `training` on `devices` devices."""
+    def of(
+        cls, training: Optimisation, step: Step, context: int, devices: int, *, vocabulary: int
+    ) -> "Plan":
+        """The plan for `training` on `devices` devices.
+
+        Without `device_batch` a forward pass holds as many sequences as keep the logits within
+        `LOGIT_BYTES`; what is left of the batch is accumulated, in equal parts.
+        """
         wanted = max(1, round(step.batch_tokens / context))
         wanted = min(wanted, max(1, training.tokens // context))
-        per_device = min(training.device_batch or wanted, max(1, wanted // devices))
-        accumulation = max(1, round(wanted / (per_device * devices)))
+        each = max(1, wanted // devices)
+        most = training.device_batch or max(1, LOGIT_BYTES // (4 * vocabulary * context))
+        per_device = max(n for n in range(1, each + 1) if each % n == 0 and n <= most)
+        accumulation = each // per_device
         together = per_device * accumulation * devices
         steps = max(1, round(training.tokens / (together * context)))
         return cls(together, per_device, accumulation, steps)
@@ -101,8 +110,7 @@ def train(
     """
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    averaged = _averaged_steps(training, plan.steps)
-    watcher = _Watcher(name, plan.steps, averaged)
+    watcher = _Watcher(name, plan.steps, _averaged_steps(training, plan.steps))
     arguments = TrainingArguments(
         output_dir=str(scratch),
         max_steps=plan.steps,
@@ -122,7 +130,6 @@ def train(
         logging_nan_inf_filter=False,
         train_sampling_strategy="sequential",  # the dataset's own order is random already
         save_strategy="no",
-        save_only_model=True,
         report_to=[],
         disable_tqdm=True,
         dataloader_pin_memory=device.name != "cpu",
@@ -132,12 +139,14 @@ def train(
     trainer.remove_callback(ProgressCallback)
     try:
         trainer.train()
+    except torch.OutOfMemoryError:
+        raise ModelError(
+            f"Training {name!r} ran out of memory with {plan.device_batch} sequences a pass; set a "
+            "smaller training.device_batch, or gradient_checkpointing: true."
+        ) from None
     finally:
         watcher.close()
-    if len(averaged) > 1:
-        _load_mean(model, [scratch / f"checkpoint-{number}" for number in averaged])
-    for number in averaged:
-        shutil.rmtree(scratch / f"checkpoint-{number}", ignore_errors=True)
+    watcher.load_mean(model)
     _require_finite(model, name, plan.steps)
     tokens = plan.sequences * dataset.context
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -147,37 +156,12 @@ def train(
 
 
 def _averaged_steps(training: Optimisation, steps: int) -> list[int]:
-    """The steps whose checkpoints are averaged, the last step always among them."""
+    """The steps whose parameters are averaged, the last step always among them."""
     if not isinstance(training, ExpertTraining) or training.average_checkpoints == 1:
         return []
     span = training.average_share * steps
     count = training.average_checkpoints
     return sorted({max(1, round(steps - span * i / count)) for i in range(count)})
-
-
-def _load_mean(model: PreTrainedModel, folders: Sequence[Path]) -> None:
-    """Puts the mean of the checkpoints' parameters, taken in float32, into `model`."""
-    total: dict[str, torch.Tensor] = {}
-    for folder in folders:
-        for file in sorted(folder.glob("*.safetensors")):
-            for key, tensor in load_file(file).items():
-                value = tensor.float()
-                total[key] = total[key] + value if key in total else value
-    mean = {key: tensor / len(folders) for key, tensor in total.items()}
-    load_tensors(model, mean)
-
-
-def load_tensors(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Copies `tensors` into the model's state by name (adapters' names as peft saves them)."""
-    if hasattr(model, "peft_config"):
-        from peft import set_peft_model_state_dict
-
-        set_peft_model_state_dict(model, tensors)
-        return
-    state = model.state_dict()
-    with torch.no_grad():
-        for key, tensor in tensors.items():
-            state[key].copy_(tensor)
 
 
 def _require_finite(model: PreTrainedModel, name: str, step: int) -> None:
@@ -194,21 +178,40 @@ def _diverged(name: str, step: int) -> DivergedError:
 
 
 class _Watcher(TrainerCallback):  # type: ignore[misc]
-    """Shows progress, keeps the losses, asks for checkpoints, and stops what diverged."""
+    """Shows progress, keeps the losses and the checkpoints' mean, and stops what diverged."""
 
     def __init__(self, name: str, steps: int, averaged: Sequence[int]) -> None:
-        self.name, self.averaged = name, set(averaged) if len(averaged) > 1 else set()
+        self.name, self.averaged = name, set(averaged)
         self.losses: list[tuple[int, float]] = []
+        self._sums: dict[str, torch.Tensor] = {}
         self._bar = tqdm(
             total=steps, desc=f"training {name}", unit="step", mininterval=1.0, leave=False
         )
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: PreTrainedModel | None = None,
+        **_: Any,
     ) -> None:
         self._bar.update(state.global_step - self._bar.n)
-        if state.global_step in self.averaged:
-            control.should_save = True
+        if state.global_step in self.averaged and model is not None:
+            for name, parameter in _trained_parameters(model):
+                value = parameter.detach().float().cpu()
+                self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+
+    @torch.no_grad()
+    def load_mean(self, model: PreTrainedModel) -> None:
+        """Puts the mean of the averaged steps' parameters, taken in float32, into `model`.
+
+        Taken from the parameters as they live, not from saved checkpoints: those of some
+        architectures (mixtures of experts) are saved under other names and in other shapes.
+        """
+        for name, parameter in _trained_parameters(model):
+            if name in self._sums:
+                parameter.copy_(self._sums[name] / len(self.averaged))
 
     def on_log(
         self,
@@ -221,13 +224,31 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
         if logs is None or "loss" not in logs:
             return
         loss = float(logs["loss"])
-        if not torch.isfinite(torch.tensor(loss)):
+        if not math.isfinite(loss):
             raise _diverged(self.name, state.global_step)
         self.losses.append((state.global_step, loss))
         self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
     def close(self) -> None:
         self._bar.close()
+
+
+def _trained_parameters(model: PreTrainedModel) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+
+
+def count_devices(device: Device) -> int:
+    """Cards that one process of the Trainer uses.
+
+    Raises:
+        ModelError: Several processes were launched; each would run the whole study.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ModelError(
+            "mixopt was launched as several processes (torchrun, accelerate), each of which would "
+            "run the whole study; launch one, it uses all visible cards."
+        )
+    return max(1, torch.cuda.device_count()) if device.name == "cuda" else 1
 
 
 def save_expert(model: PreTrainedModel, folder: Path) -> None:

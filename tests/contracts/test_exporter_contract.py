@@ -12,7 +12,8 @@ from mixopt.exporters import FORMATS, format_ratio, largest_drift, round_ratios
 
 @pytest.mark.parametrize("format", list(FORMATS))
 def test_writes_whole_files_with_the_same_text(format, tmp_path):
-    text = mixopt.export(PROPOSAL, format, paths=PATHS, out=tmp_path / "deep" / "out")
+    options = {"valid": ["v"], "test": ["t"]} if format == "megatron-per-split" else {}
+    text = mixopt.export(PROPOSAL, format, paths=PATHS, out=tmp_path / "deep" / "out", **options)
     assert (tmp_path / "deep" / "out").read_text() == text
     assert text.endswith("\n")
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["out"]
@@ -38,9 +39,20 @@ def shout(request):
     return " ".join(f"{name.upper()}={ratio}" for name, ratio in request.ratios.items()) + "\n"
 
 
+def wrong(request):
+    return dict(request.ratios)
+
+
+NOTHING = 3
+
+
 def test_a_format_of_one_s_own():
     text = mixopt.export(PROPOSAL, "contracts.test_exporter_contract:shout")
     assert text == "WEB=0.666667 CODE=0.333333 LAW=0.0\n"
+    with pytest.raises(ExportError, match="is no function"):
+        mixopt.export(PROPOSAL, "contracts.test_exporter_contract:NOTHING")
+    with pytest.raises(ExportError, match="returned dict; it must return text"):
+        mixopt.export(PROPOSAL, "contracts.test_exporter_contract:wrong")
     with pytest.raises(ExportError, match="cannot be loaded"):
         mixopt.export(PROPOSAL, "contracts.test_exporter_contract:none")
 

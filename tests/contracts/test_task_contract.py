@@ -13,6 +13,7 @@ from mixopt.proxies.tasks import (
     build_task,
     ratio_std_error,
 )
+from mixopt.recipe import MultipleChoice
 
 
 @pytest.fixture(params=list(KINDS))
@@ -46,6 +47,17 @@ def test_likelier_text_scores_better_where_lower_is_better(task):
     near = task.read([-0.1 * np.ones(len(r.target)) for r in task.requests])
     far = task.read([-3.0 * np.ones(len(r.target)) for r in task.requests])
     assert near.score < far.score
+
+
+def test_layout_changes_with_what_decides_the_results(tmp_path):
+    """Mended answers must not be served with the scores of the wrong ones."""
+    layouts = []
+    for answer in (0, 1):
+        rows = [{"prompt": "a", "choices": ["x", "y"], "answer": answer}] * 2
+        toy.write_jsonl(tmp_path / "m.jsonl", rows)
+        recipe = MultipleChoice(name="m", kind="multiple_choice", items=str(tmp_path / "m.jsonl"))
+        layouts.append(repr(build_task(recipe, TaskContext(tokenizer(), 32)).layout))
+    assert layouts[0] != layouts[1]
 
 
 def test_std_error_agrees_with_the_bootstrap():

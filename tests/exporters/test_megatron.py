@@ -36,13 +36,19 @@ def test_zero_ratios_are_dropped_and_need_no_path():
 
 
 def test_per_split_json_has_all_three_keys():
-    plain = json.loads(
-        mixopt.export(PROPOSAL, "megatron-per-split", paths=PATHS, valid=["1", "/d/v"])
+    text = mixopt.export(
+        PROPOSAL, "megatron-per-split", paths=PATHS, valid=["1", "/d/v"], test=["/d/t"]
     )
-    assert set(plain) == {"train", "valid", "test"}
+    plain = json.loads(text)
+    assert list(plain) == ["train", "valid", "test"]
     assert sum(parse_blend(plain["train"]).values()) == pytest.approx(1)
     assert plain["valid"] == ["1", "/d/v"]
-    assert plain["test"] == plain["train"]
+    assert plain["test"] == ["/d/t"]
+
+
+def test_training_data_is_never_the_default_to_validate_on():
+    with pytest.raises(ExportError, match="needs the option 'valid'"):
+        mixopt.export(PROPOSAL, "megatron-per-split", paths=PATHS)
 
 
 def test_path_with_a_space_is_refused():

@@ -26,6 +26,14 @@ def test_first_round_shorter_than_its_corners(space):
     assert rows == pytest.approx(np.array([[0.6, 0.3, 0.1], [1 / 3] * 3]), abs=1e-6)
 
 
+def test_corners_come_all_or_not_at_all():
+    names = tuple("abcdefghij")
+    space = WeightSpace.of_domains(SearchSpace(names))
+    rows = design_first_round(space, 9, np.random.default_rng(0))
+    assert (rows.max(axis=1) > 0.999).sum() == 0
+    assert (rows.max(axis=0) > 0.1).all()  # no domain is left out by its name
+
+
 def test_natural_that_is_the_centroid_is_scored_once():
     space = WeightSpace.of_domains(SearchSpace(("a", "b")))
     rows = design_first_round(space, 6, np.random.default_rng(0))

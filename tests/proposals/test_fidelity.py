@@ -99,16 +99,24 @@ def test_one_seed_has_no_ceiling():
     assert all(np.isnan(row.ceiling) for row in rows)
 
 
+def test_constant_proxy_finds_nothing():
+    assert np.isnan(quarter_overlap(np.ones(8), np.arange(8.0)))
+
+
 def test_validation_regret_and_gain_by_hand():
     far = np.zeros(12)
-    far[2] = 1.0  # the proposal
-    far[5] = 3.0  # the truly best
+    far[2], far[5] = 1.0, 3.0  # the proposal, and the truly best
+    own = -np.log(np.arange(1, 13) / 13)
+    by_hand = (-(own - own.mean()) / own.std() + (far - far.mean()) / far.std()) / 2
     cost = Cost(1, 2.0, 3, 4.0)
-    trained = [table(far, suffix="-0"), table(far, suffix="-1")]
-    proxy = {"merged": table(far, kind="merged")}
+    trained = [table(far), table(far)]
+    proxy = {"merged": table(far, kind="merged"), "ensembled": table(-far, kind="ensembled")}
     validation = validate_trials(proxy, trained, capability_weights={}, cost=cost)
-    utilities = np.array(validation.utilities)
     assert validation.mixtures == tuple(NAMES)
-    assert validation.regret == pytest.approx(utilities.max() - utilities[2])
-    assert validation.gain == pytest.approx((utilities[2] - utilities[0],) * 2)
-    assert validation.proxy_regret["merged"] == pytest.approx(0)
+    assert validation.utilities == pytest.approx(by_hand)
+    assert validation.regret == pytest.approx(by_hand[5] - by_hand[2])
+    assert validation.gain == pytest.approx([by_hand[2] - by_hand[0]] * 2)
+    assert validation.proxy_regret["merged"] == pytest.approx(
+        by_hand.max() - by_hand[by_hand.argmax()]
+    )
+    assert validation.proxy_regret["ensembled"] > 0

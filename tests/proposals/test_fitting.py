@@ -95,10 +95,38 @@ def test_missing_scores_cost_themselves_alone():
     assert np.isfinite(surrogate.metrics[1].cv_predictions).all()
 
 
-def test_choice_is_the_lowest_cross_validated_error():
-    for fitted in fit(smooth_trials(32)).metrics:
-        if fitted.cv_errors:
-            assert fitted.cv_errors[fitted.chosen] == min(fitted.cv_errors.values())
+def test_cross_validation_takes_the_law_that_is_true():
+    """Scores of Scheffé's own form: no other law predicts them as well."""
+    base = smooth_trials(40)
+    r = base.ratios()
+    exact = 2 * r[:, 0] - r[:, 1] + 3 * r[:, 0] * r[:, 2]
+    trials = [
+        Trial(t.id, t.ratios, {"first": Score(float(y))}) for t, y in zip(base, exact, strict=True)
+    ]
+    assert fit(Trials(trials, [Metric("first")], DOMAINS)).metrics[0].chosen == "quadratic"
+
+
+def test_predictions_stay_near_the_range_of_the_scores():
+    """A quadratic through runs of one corner would explode at another."""
+    rng = np.random.default_rng(0)
+    ratios = rng.dirichlet([30, 2, 2], size=24)
+    scores = 50 * ratios[:, 1] * ratios[:, 2] + 3 * ratios[:, 1]
+    trials = [
+        Trial(str(i), Mixture.from_vector(DOMAINS, row), {"m": Score(float(y))})
+        for i, (row, y) in enumerate(zip(ratios, scores, strict=True))
+    ]
+    surrogate = fit(Trials(trials, [Metric("m")], DOMAINS), surrogates=("quadratic",))
+    mean, std = surrogate.predict(np.array([[0.0, 0.5, 0.5]]))
+    width = np.ptp(scores)
+    assert scores.min() - width / 2 - 1e-9 <= mean[0, 0] <= scores.max() + width / 2 + 1e-9
+    assert std[0, 0] > width  # what is cut off is doubt
+
+
+def test_metrics_that_never_differ_choose_nothing():
+    base = smooth_trials(12)
+    flat = [Trial(t.id, t.ratios, {"first": Score(1.0)}) for t in base]
+    with pytest.raises(TrialsError, match="Every metric is the same in all trials"):
+        fit(Trials(flat, [Metric("first")], DOMAINS), target="average")
 
 
 def test_pure_noise_is_known_as_noise():

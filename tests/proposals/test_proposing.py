@@ -38,6 +38,10 @@ def test_bounds_hold():
 
 def test_several_proposals_differ_and_come_best_first():
     surrogate = mixopt.fit(smooth_trials(24))
+    for seed in range(5):
+        made = mixopt.propose(surrogate, SearchSpace(DOMAINS), q=5, rng=np.random.default_rng(seed))
+        means = [proposal.utility.mean for proposal in made]
+        assert means == sorted(means, reverse=True)
     proposals = mixopt.propose(surrogate, SearchSpace(DOMAINS), q=3, rng=np.random.default_rng(0))
     utilities = [proposal.utility.mean for proposal in proposals]
     assert len(proposals) == 3
@@ -85,8 +89,20 @@ def test_weights_of_anchored_experts_give_ratios_inside_the_bounds():
 
 
 def test_infeasible_bounds_are_an_error():
-    with pytest.raises(InfeasibleError):
-        SearchSpace(DOMAINS, lower={"a": 0.9, "b": 0.9})
+    surrogate = mixopt.fit(smooth_trials(24))
+    rows = {"x": Mixture({"a": 0.5, "b": 0.5}), "y": Mixture({"a": 0.5, "c": 0.5})}
+    space = SearchSpace(DOMAINS, lower={"a": 0.9})
+    with pytest.raises(InfeasibleError, match="bounds are 0.9 to 1"):
+        mixopt.propose(surrogate, space, rng=np.random.default_rng(0), compositions=rows)
+
+
+def test_extrapolation_is_said():
+    """Runs near one corner, a natural mixture at another."""
+    near = [t for t in smooth_trials(120) if t.ratios["a"] > 0.6]
+    trials = mixopt.Trials(near, smooth_trials(1).metrics, DOMAINS)
+    space = SearchSpace(DOMAINS, prior={"a": 0.0, "b": 0.0, "c": 1.0})
+    proposal = mixopt.propose(mixopt.fit(trials), space, rng=np.random.default_rng(0))[0]
+    assert any(note.startswith("The natural mixture lies further") for note in proposal.notes)
 
 
 def test_regmix_road_from_csv_to_proposal(shared):

@@ -70,6 +70,25 @@ def test_changed_content_or_tokenizer_is_another_corpus(tmp_path):
     assert other.folder != changed.folder
 
 
+def test_empty_documents_end_nothing(tmp_path):
+    texts = ["a bird"] * 3 + [""] * 600 + ["a ship"] * 4
+    path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": text} for text in texts])
+    made = open_corpus(FilesText(paths=[str(path)]), TOKENS, name="x", cache=tmp_path / "cache")
+    assert made.documents == 7
+
+
+def test_same_bytes_read_in_another_way_are_another_corpus(tmp_path):
+    for name in ("x.txt", "x.jsonl"):
+        (tmp_path / name).write_text('{"text": "a bird"}\n')
+    folders = {
+        open_corpus(
+            FilesText(paths=[str(tmp_path / name)]), TOKENS, name="x", cache=tmp_path
+        ).folder
+        for name in ("x.txt", "x.jsonl")
+    }
+    assert len(folders) == 2
+
+
 def test_nothing_half_tokenized_is_left(tmp_path):
     path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": "fine"}, {"wrong": 1}])
     with pytest.raises(DataError):

@@ -69,6 +69,31 @@ def test_architectures_that_cannot_be_built():
         build_model(built(architecture="lama"), tokenizer(), 0)
 
 
+def test_parameters_are_counted_alike_without_memory():
+    """The Step Law's N is counted on the meta device, where every tensor has the same address."""
+    for architecture in CONFIGS:
+        with torch.device("meta"):
+            hollow = model(architecture)
+        assert count_parameters(hollow) == count_parameters(model(architecture))
+
+
+def test_sequences_longer_than_the_model_has_positions_for():
+    with pytest.raises(ModelError, match="base.context is 32, but the model has positions for 16"):
+        build_model(
+            built(config=CONFIGS["llama"] | {"max_position_embeddings": 16}), tokenizer(), 0
+        )
+
+
+def test_model_without_its_head_is_refused_not_drawn_at_random(tmp_path):
+    network = model("qwen2")
+    network.model.save_pretrained(tmp_path / "headless")
+    config = json.loads((tmp_path / "headless" / "config.json").read_text())
+    config["architectures"] = ["Qwen2ForCausalLM"]
+    (tmp_path / "headless" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="lacks weights for lm_head.weight"):
+        load_model(tmp_path / "headless", CPU)
+
+
 def test_parameters_are_counted_once_when_tied():
     tied, untied = count_parameters(model("llama")), count_parameters(model("qwen2"))
     assert tied[0] - tied[1] == 300 * 16
@@ -111,6 +136,8 @@ def test_model_that_is_not_there_and_pickled_weights(tmp_path):
 def test_device_that_is_not_there():
     assert Device.choose("cpu").name == "cpu"
     assert Device.choose("auto").name in ("cpu", "cuda", "mps")
+    with pytest.raises(ModelError, match="CUDA_VISIBLE_DEVICES"):
+        Device.choose("cuda:1")
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="'cuda' is not on this machine"):
             Device.choose("cuda")

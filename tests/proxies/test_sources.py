@@ -45,6 +45,27 @@ def test_long_plain_text_is_cut_at_line_ends_and_stays_one_group(tmp_path):
     assert len({d.group for d in documents}) == 1
 
 
+def test_split_of_plain_files_goes_with_them_when_they_are_moved(tmp_path):
+    sides = []
+    for place in ("here", "there/deep"):
+        (tmp_path / place).mkdir(parents=True)
+        for i in range(30):
+            (tmp_path / place / f"{i}.txt").write_text(f"page number {i}")
+        source = FilesText(
+            paths=[str(tmp_path / place / "*.txt")], part="heldout", heldout_share=0.4
+        )
+        sides.append({d.text for d in read_documents(source)})
+    assert sides[0] == sides[1]
+    assert sides[0]
+
+
+def test_dataset_saved_to_disk(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="the hub extra is not installed")
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
+    source = HubText(kind="huggingface", path=str(tmp_path / "saved"))
+    assert [d.text for d in read_documents(source)] == [row["text"] for row in ROWS]
+
+
 def test_split_puts_no_group_on_both_sides(tmp_path):
     path = toy.write_jsonl(tmp_path / "a.jsonl", ROWS)
     both = {

@@ -8,11 +8,11 @@ from proxies.models_for_tests import model, tokenizer
 from safetensors.torch import load_file
 
 from mixopt import Mixture
-from mixopt.errors import DivergedError
+from mixopt.errors import DivergedError, ModelError
 from mixopt.proxies import training
 from mixopt.proxies.corpus import MixtureDataset, open_corpus
 from mixopt.proxies.models import Device, Step
-from mixopt.proxies.training import Plan, save_expert, train
+from mixopt.proxies.training import Plan, count_devices, save_expert, train
 from mixopt.recipe import ExpertTraining, FilesText, Optimisation
 
 CPU = Device("cpu", torch.float32)
@@ -33,7 +33,7 @@ def corpora(tmp_path_factory):
 
 def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
     step = Step(rate, 256, "test")
-    plan = Plan.of(recipe, step, CONTEXT, 1)
+    plan = Plan.of(recipe, step, CONTEXT, 1, vocabulary=300)
     dataset = MixtureDataset(
         corpora,
         Mixture({"birds": 1.0, "sums": 0.0}),
@@ -49,10 +49,26 @@ def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
 
 
 def test_plan_comes_close_to_the_tokens_asked_for():
-    plan = Plan.of(Optimisation(tokens=100_000), Step(1, 2048, ""), 256, 1)
+    plan = Plan.of(Optimisation(tokens=100_000), Step(1, 2048, ""), 256, 1, vocabulary=2048)
     assert (plan.sequences_per_step, plan.steps, plan.sequences) == (8, 49, 392)
-    split = Plan.of(Optimisation(tokens=100_000, device_batch=2), Step(1, 2048, ""), 256, 2)
+    asked = Optimisation(tokens=100_000, device_batch=2)
+    split = Plan.of(asked, Step(1, 2048, ""), 256, 2, vocabulary=2048)
     assert (split.device_batch, split.accumulation, split.sequences_per_step) == (2, 2, 8)
+
+
+def test_plan_keeps_the_batch_that_is_printed_and_the_logits_in_memory():
+    odd = Optimisation(tokens=100_000, device_batch=5)
+    plan = Plan.of(odd, Step(1, 2048, ""), 256, 1, vocabulary=2048)
+    assert (plan.device_batch, plan.accumulation, plan.sequences_per_step) == (4, 2, 8)
+    large = Plan.of(Optimisation(tokens=10**9), Step(1, 80_000, ""), 2048, 1, vocabulary=150_000)
+    assert large.device_batch * 2048 * 150_000 * 4 <= 2 << 30
+    assert large.device_batch * large.accumulation == 39
+
+
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ModelError, match="launched as several processes"):
+        count_devices(CPU)
 
 
 def test_training_learns_and_counts(corpora, tmp_path):
@@ -89,22 +105,39 @@ def test_rate_is_constant_after_the_warm_up(corpora, tmp_path, monkeypatch):
 
 def test_average_is_the_mean_of_the_last_checkpoints(corpora, tmp_path, monkeypatch):
     seen = []
-    load = training._load_mean
 
-    def spy(network, folders):
-        seen.extend((folder.name, load_file(folder / "model.safetensors")) for folder in folders)
-        load(network, folders)
+    class Spy(training._Watcher):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            tensors = {n: p.detach().double().numpy().copy() for n, p in model.named_parameters()}
+            seen.append(tensors)
+            super().on_step_end(args, state, control, model=model, **kwargs)
 
-    monkeypatch.setattr(training, "_load_mean", spy)
+    monkeypatch.setattr(training, "_Watcher", Spy)
     recipe = ExpertTraining(tokens=8000, average_checkpoints=3, average_share=0.3)
     network, outcome = run(corpora, tmp_path, recipe)
-    assert [name for name, _ in seen][-1] == f"checkpoint-{outcome.steps}"  # the newest is in
-    assert len(seen) == 3
-    state = network.state_dict()
-    for key in seen[0][1]:
-        mean = np.mean([tensors[key].double().numpy() for _, tensors in seen], axis=0)
-        assert np.abs(state[key].numpy() - mean).max() < 1e-6
-    assert list(tmp_path.glob("checkpoint-*")) == []
+    steps = training._averaged_steps(recipe, outcome.steps)
+    assert len(steps) == 3
+    assert steps[-1] == outcome.steps  # the newest is in
+    for name, parameter in network.named_parameters():
+        mean = np.mean([seen[step - 1][name] for step in steps], axis=0)
+        assert np.abs(parameter.detach().numpy() - mean).max() < 1e-6
+
+
+def test_mixtures_of_experts_are_averaged_too(corpora, tmp_path):
+    """Their checkpoints are saved under other names and shapes than their parameters live."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "mixtral", vocab_size=300, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, num_local_experts=2, num_experts_per_tok=1,
+    )  # fmt: skip
+    recipe = ExpertTraining(tokens=2000, average_checkpoints=2)
+    network, _ = run(corpora, tmp_path, recipe, network=AutoModelForCausalLM.from_config(config))
+    save_expert(network, tmp_path)
+    assert set(load_file(tmp_path / "model.safetensors")) == {
+        n for n, _ in network.named_parameters()
+    }
 
 
 def test_one_checkpoint_is_the_last_alone():

@@ -76,7 +76,11 @@ class Task(Protocol):
     metric: Metric
     requests: Sequence[Request]
     truncated: int
-    """Items whose context was cut from the left to fit the model."""
+    """Items that were cut to fit the model's context: the prompt from the left."""
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """What, besides the requests, decides the results: answers, sizes, borders of items."""
 
     def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
         """Item results from natural log-probabilities, one array per request."""
@@ -101,18 +105,33 @@ class TaskContext:
         ]
         return tokens
 
-    def request(self, prompt: str, target: str) -> tuple[Request, bool]:
-        """Scores `target` after `prompt`; cut from the left (and said so) where it is too long.
+    def request(self, prompt: str, target: str) -> tuple[Request, int, bool]:
+        """The request that scores `target` after `prompt`, its bytes, and whether it was cut.
 
-        Prompt and target are encoded together, because a word may be split across their border.
+        Prompt and target are encoded together, because a token may lie across their border: it
+        is scored with the target. A prompt that does not fit is cut from the left; a target that
+        alone does not fit is cut at its end, and only the bytes that are scored are counted.
         """
-        whole = self.encode(prompt + target)
-        start = min(len(self.encode(prompt)), len(whole) - 1)
-        before, after = [self.separator, *whole[:start]], whole[start:]
+        tokens, ends = self._encode_with_ends(prompt, target)
+        start = next(i for i, end in enumerate(ends) if end > len(prompt))
+        before, after = [self.separator, *tokens[:start]], tokens[start:]
         cut = len(before) + len(after) > self.context + 1
-        after = after[-self.context :]
+        after = after[: self.context]
         before = before[-max(1, self.context + 1 - len(after)) :]
-        return Request(before, after), cut
+        scored = target[: ends[start + len(after) - 1] - len(prompt)]
+        return Request(before, after), len(scored.encode()), cut
+
+    def _encode_with_ends(self, prompt: str, target: str) -> tuple[list[int], list[int]]:
+        """Tokens of prompt and target together, and where each ends, in characters."""
+        if not self.tokenizer.is_fast:
+            before, whole = self.encode(prompt), self.encode(prompt + target)
+            inside = [len(prompt)] * min(len(before), len(whole) - 1)
+            return whole, inside + [len(prompt + target)] * (len(whole) - len(inside))
+        encoded = self.tokenizer(
+            prompt + target, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        ends = [end for _, end in encoded["offset_mapping"]]
+        return encoded["input_ids"], [*ends[:-1], len(prompt + target)]
 
 
 def build_task(recipe: Any, context: TaskContext) -> Task:

@@ -42,6 +42,11 @@ class BitsPerByteTask:
         require_items(len(sizes), recipe.name)
         self._sizes = np.array(sizes, dtype=np.float64)
 
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """Bytes of each document, and the request that each begins with."""
+        return self._sizes.tolist(), self._starts
+
     def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
         """Bits of each document."""
         bits = np.array([-part.sum(dtype=np.float64) for part in logprobs]) / math.log(2)

@@ -27,11 +27,16 @@ class ContinuationTask:
         for where, row in read_items(recipe, [recipe.prompt_field, recipe.target_field]):
             prompt = require_text(row, recipe.prompt_field, where, empty=True)
             target = require_text(row, recipe.target_field, where)
-            request, cut = context.request(prompt, target)
+            request, size, cut = context.request(prompt, target)
             self.requests.append(request)
             self.truncated += cut
-            sizes.append(len(target.encode()))
+            sizes.append(size)
         self._sizes = np.array(sizes, dtype=np.float64)
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """Bytes of each target."""
+        return (self._sizes.tolist(),)
 
     def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
         """Bits of each target."""

@@ -31,15 +31,18 @@ class MultipleChoiceTask:
             prompt = require_text(row, recipe.prompt_field, where, empty=True)
             choices = _read_choices(row[recipe.choices_field], where)
             self._answers.append(_read_answer(row[recipe.answer_field], len(choices), where))
-            built = [
-                context.request(prompt, (recipe.separator if prompt else "") + choice)
-                for choice in choices
-            ]
-            self.requests += [request for request, _ in built]
-            self.truncated += any(cut for _, cut in built)
-            lengths += [len(choice.encode()) for choice in choices]
+            gap = recipe.separator if prompt else ""
+            built = [context.request(prompt, gap + choice) for choice in choices]
+            self.requests += [request for request, _, _ in built]
+            self.truncated += any(cut for _, _, cut in built)
+            lengths += [max(1, size - len(gap.encode())) for _, size, _ in built]
             self._starts.append(len(self.requests))
         self._lengths = np.array(lengths, dtype=np.float64)
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """Answers, bytes of each choice, and the request that each item begins with."""
+        return self._answers, self._lengths.tolist(), self._starts
 
     def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
         """1 for each item whose answer is most likely per byte, else 0; a tie counts its share."""

@@ -39,6 +39,23 @@ def test_long_prompt_is_cut_from_the_left_and_counted(tmp_path):
     assert tokenizer().decode(task.requests[0].context).endswith("owl sings")
 
 
+def test_border_inside_a_token_loses_nothing_of_the_target(tmp_path):
+    """A prompt that ends in a space: the joint tokens do not begin with the prompt's own."""
+    rows = [{"prompt": "the cat ", "target": "sings by day"}, ROWS[0]]
+    request = build(tmp_path, rows).requests[0]
+    assert tokenizer().decode(request.target).strip() == "sings by day"
+
+
+def test_target_longer_than_the_context_counts_only_what_is_scored(tmp_path):
+    long = {"prompt": "the", "target": " small bird sings" * 20}
+    task = build(tmp_path, [long, ROWS[0]], context=8)
+    assert task.truncated == 1
+    scored = tokenizer().decode(task.requests[0].target)
+    assert long["target"].startswith(scored)
+    sizes = task.read([-np.ones(len(r.target)) for r in task.requests]).sizes
+    assert sizes[0] == len(scored.encode())
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
