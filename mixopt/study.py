@@ -427,7 +427,8 @@ class Study:
 
     def _score_proxies(self, mixtures: Mapping[str, Mixture]) -> dict[Kind, Trials]:
         rows: dict[Kind, list[Trial]] = {"merged": [], "ensembled": []}
-        for name, mixture in mixtures.items():
+        bar = tqdm(mixtures.items(), desc="scoring proxies", unit="mixture", leave=False)
+        for name, mixture in bar:
             weights, miss = self.weight_space.weights_for(mixture.vector(self.recipe.domains))
             if miss > UNREACHED:
                 self._teller.say(

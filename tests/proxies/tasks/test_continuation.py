@@ -48,7 +48,7 @@ def test_border_inside_a_token_loses_nothing_of_the_target(tmp_path):
 
 def test_target_longer_than_the_context_counts_only_what_is_scored(tmp_path):
     long = {"prompt": "the", "target": " small bird sings" * 20}
-    task = build(tmp_path, [long, ROWS[0]], context=8)
+    task = build(tmp_path, [long, {"prompt": "a", "target": " two"}], context=8)
     assert task.truncated == 1
     scored = tokenizer().decode(task.requests[0].target)
     assert long["target"].startswith(scored)
