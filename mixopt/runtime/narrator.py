@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from mixopt.proposal import Proposal
@@ -55,11 +56,10 @@ class Narrator(Observer):
         self._say(f"  {model.kind} {model.name}: loss {model.metrics['final_loss']:.3f}{more}")
 
     def round_scored(self, number: int, trials: Trials, metrics: Mapping[str, float]) -> None:
-        """A line per round."""
-        self._say(
-            f"Round {number}: {metrics['search/trials']:.0f} candidates, best utility "
-            f"{metrics['search/best_utility']:+.3f}"
-        )
+        """A line per round: how many candidates, and how well unseen ones are predicted."""
+        ranks = [v for k, v in metrics.items() if k.startswith("surrogate/cv_rank/") and v == v]
+        told = f"; unseen ones are ranked at {median(ranks):+.2f} (median metric)" if ranks else ""
+        self._say(f"Round {number}: {metrics['search/trials']:.0f} candidates so far{told}")
 
     def proposed(self, proposals: Sequence[Proposal]) -> None:
         """Ratios and comparisons of each proposal."""

@@ -2,7 +2,7 @@ from mixopt import Estimate, Mixture, Proposal
 from mixopt.proposal import Comparison
 from mixopt.runtime.narrator import Narrator
 from mixopt.runtime.observer import TrainedModel
-from mixopt.trials import DomainCount
+from mixopt.trials import DomainCount, Trials
 
 
 def narrate(tell):
@@ -37,6 +37,16 @@ def test_repeated_reading_is_said():
     told = narrate(lambda n: n.model_trained(model))
     assert "reads laws 2.3 times" in told
     assert "web" not in told
+
+
+def test_round_says_how_well_unseen_candidates_are_ranked():
+    metrics = {
+        "search/trials": 16.0,
+        "surrogate/cv_rank/a": 0.5,
+        "surrogate/cv_rank/b": float("nan"),
+    }
+    told = narrate(lambda n: n.round_scored(1, Trials([], [], []), metrics))
+    assert told == "Round 1: 16 candidates so far; unseen ones are ranked at +0.50 (median metric)"
 
 
 def test_proposal_with_its_verdict_and_notes():
