@@ -174,6 +174,8 @@ def propose(study: str | None, **options: Any) -> None:
     for name in ("better", "holdout", "natural", "lower", "upper"):
         if options[name]:
             raise click.UsageError(f"--{name} goes with tables; a study says it in its YAML.")
+    if options["proposals"] != 1:
+        raise click.UsageError("--proposals goes with tables; a study says search.proposals.")
     loaded = _load("propose", study, options["output"], options["seed"], options["device"],
                    options["track"])  # fmt: skip
     loaded.propose(loaded.search())

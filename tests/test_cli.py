@@ -83,6 +83,7 @@ def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
         (("init", "x", "-d", "../../up=a", "-d", "b=c"), "a name is letters"),
         (("init", "x", "-d", "a=1", "-d", "a=2"), "names 'a' twice"),
         (("propose", "quickstart", "--lower", "a=1"), "--lower goes with tables"),
+        (("propose", "quickstart", "-q", "3"), "--proposals goes with tables"),
         (("run", "quickstart", "--seed", "-1"), "Invalid value for '--seed'"),
         (("nonsense",), "No such command"),
     ],
