@@ -10,12 +10,14 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Estimate": "mixopt.proposal",
+    "Group": "mixopt.space",
+    "Inequality": "mixopt.space",
     "Metric": "mixopt.trials",
     "Mixture": "mixopt.mixture",
     "MixoptError": "mixopt.errors",
     "Proposal": "mixopt.proposal",
     "Score": "mixopt.trials",
-    "SearchSpace": "mixopt.mixture",
+    "SearchSpace": "mixopt.space",
     "Study": "mixopt.study",
     "Trial": "mixopt.trials",
     "Trials": "mixopt.trials",
@@ -27,6 +29,8 @@ _PUBLIC = {
 
 __all__ = [
     "Estimate",
+    "Group",
+    "Inequality",
     "Metric",
     "Mixture",
     "MixoptError",
@@ -46,10 +50,11 @@ __all__ = [
 if TYPE_CHECKING:
     from mixopt.errors import MixoptError
     from mixopt.exporters import export
-    from mixopt.mixture import Mixture, SearchSpace
+    from mixopt.mixture import Mixture
     from mixopt.proposal import Estimate, Proposal
     from mixopt.proposals.fitting import fit
     from mixopt.proposals.proposing import propose
+    from mixopt.space import Group, Inequality, SearchSpace
     from mixopt.study import Study
     from mixopt.tables import read_trials
     from mixopt.trials import Metric, Score, Trial, Trials

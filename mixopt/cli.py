@@ -186,9 +186,10 @@ def _propose_from_tables(**options: Any) -> None:
     import numpy as np
 
     from mixopt.files import write_text
-    from mixopt.mixture import Mixture, SearchSpace
+    from mixopt.mixture import Mixture
     from mixopt.proposals.fitting import fit
     from mixopt.proposals.proposing import propose as propose_mixtures
+    from mixopt.space import SearchSpace
     from mixopt.tables import read_trials
 
     trials = read_trials(

@@ -1,23 +1,19 @@
-"""Mixtures and the space they are searched in: simplex arithmetic, bounds and caps.
+"""Mixtures: simplex arithmetic, and how often a budget repeats what there is.
 
-Shapes: `d` domains, `n` mixtures.
+Shapes: `d` domains.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mixopt.errors import InfeasibleError, MixtureError, did_you_mean
+from mixopt.errors import MixtureError, did_you_mean
 
 Array = NDArray[np.float64]
 
 SUM_TOLERANCE = 1e-6
 """How far a mixture's ratios may be from one: wider is a mistake, not rounding."""
-
-BOUND_TOLERANCE = 1e-9
-"""Slack when a ratio is compared with its bound, for sums in floating point."""
 
 
 class Mixture(Mapping[str, float]):
@@ -106,93 +102,6 @@ class Mixture(Mapping[str, float]):
     def __repr__(self) -> str:
         inside = ", ".join(f"{domain}: {ratio:.4g}" for domain, ratio in self._ratios.items())
         return f"Mixture({inside})"
-
-
-@dataclass(frozen=True, eq=False)
-class SearchSpace:
-    """The mixtures that may be proposed: bounds on each domain's ratio, and a prior.
-
-    Attributes:
-        domains: The `d` domains, whose order every vector follows.
-        lower: Smallest ratio of a domain; 0 where none is given.
-        upper: Largest ratio of a domain; 1 where none is given.
-        prior: The natural mixture, around which candidates are drawn; uniform if not given.
-
-    Raises:
-        MixtureError: A bound names an unknown domain or lies outside [0, 1].
-        InfeasibleError: The bounds cannot all hold.
-    """
-
-    domains: tuple[str, ...]
-    lower: Mapping[str, float] = field(default_factory=dict)
-    upper: Mapping[str, float] = field(default_factory=dict)
-    prior: Mapping[str, float] | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "domains", tuple(self.domains))
-        repeated = {name for name in self.domains if self.domains.count(name) > 1}
-        if repeated or not self.domains:
-            raise MixtureError(
-                f"Domains must be named once each; repeated: {', '.join(sorted(repeated)) or '-'}."
-            )
-        for side, bounds in (("lower", self.lower), ("upper", self.upper)):
-            for domain, bound in bounds.items():
-                self._check_bound(side, domain, bound)
-        self._check_feasible()
-        if self.prior is not None:
-            Mixture(self.prior).vector(self.domains)
-
-    def _check_bound(self, side: str, domain: str, bound: float) -> None:
-        if domain not in self.domains:
-            raise MixtureError(
-                f"The {side} bound of {domain!r} names no domain of this search. "
-                f"{did_you_mean(domain, self.domains)}"
-            )
-        if not (np.isfinite(bound) and 0 <= bound <= 1):
-            raise MixtureError(
-                f"The {side} bound of {domain!r} is {bound:g}; bounds lie between 0 and 1."
-            )
-
-    def _check_feasible(self) -> None:
-        low, high = self.bounds()
-        crossed = [d for d, a, b in zip(self.domains, low, high, strict=True) if a > b]
-        if crossed:
-            name = crossed[0]
-            raise InfeasibleError(
-                f"Domain {name!r} must have at least {self.lower[name]:g} and may have at most "
-                f"{self.upper[name]:g}; lower the one or raise the other."
-            )
-        if low.sum() > 1 + BOUND_TOLERANCE:
-            named = ", ".join(f"{d} {a:g}" for d, a in zip(self.domains, low, strict=True) if a > 0)
-            raise InfeasibleError(
-                f"The lower bounds sum to {low.sum():.4g}, which is above 1 ({named}); lower some."
-            )
-        if high.sum() < 1 - BOUND_TOLERANCE:
-            named = ", ".join(f"{d} {b:.4g}" for d, b in zip(self.domains, high, strict=True))
-            raise InfeasibleError(
-                f"The upper bounds sum to {high.sum():.4g}, which is below 1 ({named}); "
-                "raise some, allow more repetition, or shrink the target's token budget."
-            )
-
-    def bounds(self) -> tuple[Array, Array]:
-        """Lower and upper bounds, `d` each."""
-        low = np.array([float(self.lower.get(domain, 0.0)) for domain in self.domains])
-        high = np.array([float(self.upper.get(domain, 1.0)) for domain in self.domains])
-        return low, high
-
-    def prior_vector(self) -> Array:
-        """The prior mixture (`d`); uniform where none was given."""
-        prior = Mixture.uniform(self.domains) if self.prior is None else Mixture(self.prior)
-        return prior.vector(self.domains)
-
-    def contains(
-        self, ratios: ArrayLike, *, tolerance: float = BOUND_TOLERANCE
-    ) -> NDArray[np.bool_]:
-        """Which of the mixtures (`n x d`) meet every bound and sum to one (`n`)."""
-        points = np.atleast_2d(np.asarray(ratios, dtype=np.float64))
-        low, high = self.bounds()
-        inside = np.all((points >= low - tolerance) & (points <= high + tolerance), axis=1)
-        return np.asarray(inside & (np.abs(points.sum(axis=1) - 1) <= SUM_TOLERANCE))
 
 
 def cap_by_repetition(

@@ -13,17 +13,44 @@ from mixopt.mixture import Mixture
 Z95 = 1.959963984540054
 """Two-sided 95% quantile of the standard normal distribution."""
 
+Z80 = 1.2815515655446004
+"""Two-sided 80% quantile of the standard normal distribution."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its standard error."""
+    """A number and how sure it is.
+
+    Attributes:
+        mean: The number.
+        std_error: Its standard error, calibrated where the 95% interval was.
+        half80: Half of the 80% interval in standard errors: tails need not be normal.
+    """
 
     mean: float
     std_error: float
+    half80: float = Z80
+
+    @property
+    def interval80(self) -> tuple[float, float]:
+        """The two-sided 80% interval."""
+        half = self.half80 * self.std_error
+        return self.mean - half, self.mean + half
+
+    @property
+    def chance(self) -> float:
+        """The probability that the number is above zero, under a normal error."""
+        if not self.std_error > 0:
+            return (
+                math.nan
+                if math.isnan(self.mean)
+                else (float(self.mean > 0) + float(self.mean >= 0)) / 2
+            )
+        return 0.5 * (1 + math.erf(self.mean / self.std_error / math.sqrt(2)))
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The two-sided 95% interval under a normal error."""
+        """The two-sided 95% interval."""
         half = Z95 * self.std_error
         return self.mean - half, self.mean + half
 
@@ -44,6 +71,7 @@ class Comparison:
         predicted_gain: Utility of the proposal minus the other's, by the surrogate.
         measured_gain: The same from really merging and scoring both, on the same items.
         differences: Measured by metric, in the metric's own units, proposal minus other.
+        worse: Metrics that are expected to be worse than at the other, with the probability.
     """
 
     name: str
@@ -51,6 +79,7 @@ class Comparison:
     predicted_gain: Estimate
     measured_gain: Estimate | None = None
     differences: Mapping[str, Estimate] = field(default_factory=dict)
+    worse: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def gain(self) -> Estimate:
@@ -71,6 +100,41 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Ties:
+    """Feasible mixtures that cannot be told from the proposal.
+
+    Attributes:
+        share: Of the candidates that were looked at.
+        ranges: Smallest and largest ratio by domain among them.
+        examples: A few of them, far from each other.
+    """
+
+    share: float
+    ranges: Mapping[str, tuple[float, float]]
+    examples: tuple[Mixture, ...] = ()
+
+
+@dataclass(frozen=True)
+class Support:
+    """What of the trials stands behind a proposal.
+
+    Attributes:
+        nearest: Id of the trial whose mixture is nearest.
+        distance: Hellinger distance to it, from 0 to 1.
+        usual: The largest distance of a trial to its nearest other one.
+    """
+
+    nearest: str
+    distance: float
+    usual: float
+
+    @property
+    def extrapolates(self) -> bool:
+        """Whether the proposal lies further from every trial than trials from each other."""
+        return self.distance > self.usual
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A mixture that the surrogate recommends.
 
@@ -84,6 +148,9 @@ class Proposal:
         repetition: How often the target run would see a token of each domain.
         tokens_per_document: Measured mean by domain; trainers that draw documents need it.
         notes: Sentences that a reader must not miss.
+        ties: Mixtures that cannot be told from this one.
+        support: The nearest trial, and how far the proposal extrapolates.
+        errors: Predicted error of benchmarks whose loss-to-error law is known.
     """
 
     ratios: Mixture
@@ -95,6 +162,9 @@ class Proposal:
     repetition: Mapping[str, float] = field(default_factory=dict)
     tokens_per_document: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    ties: Ties | None = None
+    support: Support | None = None
+    errors: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -112,6 +182,8 @@ class Proposal:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with the verdict and intervals spelled out for readers."""
         plain = asdict(self) | {"ratios": dict(self.ratios), "comparisons": []}
+        if self.ties is not None:
+            plain["ties"] |= {"examples": [dict(mixture) for mixture in self.ties.examples]}
         for comparison in self.comparisons:
             row = asdict(comparison) | {"ratios": dict(comparison.ratios)}
             plain["comparisons"].append(row | {"verdict": comparison.verdict})
@@ -139,6 +211,9 @@ class Proposal:
             repetition=plain.get("repetition", {}),
             tokens_per_document=plain.get("tokens_per_document", {}),
             notes=tuple(plain.get("notes", ())),
+            ties=None if plain.get("ties") is None else _ties(plain["ties"]),
+            support=None if plain.get("support") is None else Support(**plain["support"]),
+            errors=_estimates(plain.get("errors", {})),
         )
 
     @classmethod
@@ -171,7 +246,14 @@ def _comparison(row: Mapping[str, Any]) -> Comparison:
         predicted_gain=_estimate(row["predicted_gain"]),
         measured_gain=None if measured is None else _estimate(measured),
         differences=_estimates(row.get("differences", {})),
+        worse=row.get("worse", {}),
     )
+
+
+def _ties(plain: Mapping[str, Any]) -> Ties:
+    ranges = {name: (float(low), float(high)) for name, (low, high) in plain["ranges"].items()}
+    examples = tuple(Mixture(ratios) for ratios in plain["examples"])
+    return Ties(float(plain["share"]), ranges, examples)
 
 
 def _estimate(plain: Mapping[str, float | None]) -> Estimate:

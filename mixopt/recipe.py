@@ -14,7 +14,8 @@ from pydantic import (  # fmt: skip
 )
 
 from mixopt.errors import did_you_mean
-from mixopt.mixture import Mixture, SearchSpace
+from mixopt.mixture import Mixture
+from mixopt.space import SearchSpace
 
 FEWEST_FIRST = 6
 """Candidates without which no surrogate can be fitted."""

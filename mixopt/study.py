@@ -19,17 +19,20 @@ from tqdm.auto import tqdm
 from mixopt.errors import DivergedError, RecipeError
 from mixopt.exporters import check_export, export, largest_drift, round_ratios
 from mixopt.loading import load_study
-from mixopt.mixture import Array, Mixture, SearchSpace, cap_by_repetition, count_repetition
+from mixopt.mixture import Array, Mixture, cap_by_repetition, count_repetition
 from mixopt.proposal import Comparison, Estimate, Proposal
 from mixopt.proposals.design import design_first_round, design_next_round, spread
 from mixopt.proposals.fidelity import validate_trials
-from mixopt.proposals.fitting import Surrogate, fit
+from mixopt.proposals.fitting import fit
 from mixopt.proposals.proposing import propose
+from mixopt.proposals.surrogate import Surrogate
+from mixopt.proposals.utility import Utility
 from mixopt.proposals.weights import WeightSpace, as_weights
 from mixopt.recipe import StudyRecipe
 from mixopt.report.page import ReportData, write_report
 from mixopt.runtime.journal import Journal
 from mixopt.runtime.observer import Observer, TrainedModel
+from mixopt.space import SearchSpace
 from mixopt.telling import Teller, count_domains, to_json
 from mixopt.trials import Kind, Score, Trial, Trials
 from mixopt.validation import Cost, Validation
@@ -183,6 +186,8 @@ class Study:
         if self._fitted is None or self._fitted[0] is not trials:
             surrogate = fit(
                 trials.where(kind=self.recipe.search.proxy),
+                # all candidates are scored on the same items: their errors are not independent
+                use_std_errors=False,
                 capability_weights=self.recipe.search.capability_weights,
                 seed=self.recipe.seed,
             )
@@ -487,7 +492,9 @@ def _measure(
 ) -> Comparison:
     """The comparison with both sides really scored on the same items."""
     pairs = {metric: own[metric].minus(other[metric]) for metric in own}
-    gain = Estimate(*surrogate.utility.difference(pairs))
+    utility = surrogate.utility
+    assert isinstance(utility, Utility)  # a study has no other
+    gain = Estimate(*utility.difference(pairs))
     differences = {metric: Estimate(*pair) for metric, pair in pairs.items()}
     return replace(comparison, measured_gain=gain, differences=differences)
 

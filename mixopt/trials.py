@@ -84,6 +84,8 @@ class Trial:
         seed: Seed of the training, where one was trained.
         tokens: Tokens trained for this trial alone.
         flops: Floating-point operations spent on this trial alone.
+        fidelity: What was trained or scored, where that differs (`1B`); the kind if left out.
+        cost: What the trial cost, in a unit that all trials share; 0 where it is not known.
     """
 
     id: str
@@ -95,6 +97,13 @@ class Trial:
     seed: int | None = None
     tokens: int = 0
     flops: float = 0.0
+    fidelity: str = ""
+    cost: float = 0.0
+
+    @property
+    def level(self) -> str:
+        """The fidelity, or the kind where none is named."""
+        return self.fidelity or self.kind
 
 
 class Trials(Sequence[Trial]):
@@ -113,11 +122,11 @@ class Trials(Sequence[Trial]):
         known = {metric.name for metric in self.metrics}
         seen: set[tuple[str, str]] = set()
         for trial in self._trials:
-            if (trial.kind, trial.id) in seen:
+            if (trial.level, trial.id) in seen:
                 raise TrialsError(
-                    f"Two {trial.kind} trials have the id {trial.id!r}; ids are unique."
+                    f"Two {trial.level} trials have the id {trial.id!r}; ids are unique."
                 )
-            seen.add((trial.kind, trial.id))
+            seen.add((trial.level, trial.id))
             for name in trial.scores:
                 if name not in known:
                     raise TrialsError(
@@ -146,6 +155,15 @@ class Trials(Sequence[Trial]):
     def where(self, *, kind: Kind) -> "Trials":
         """The trials that were obtained as `kind`."""
         return Trials([t for t in self if t.kind == kind], self.metrics, self.domains)
+
+    def at(self, level: str) -> "Trials":
+        """The trials of one fidelity."""
+        return Trials([t for t in self if t.level == level], self.metrics, self.domains)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The fidelities, in the order in which they first appear."""
+        return tuple(dict.fromkeys(trial.level for trial in self))
 
     @property
     def search_metrics(self) -> tuple[Metric, ...]:

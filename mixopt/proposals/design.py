@@ -3,7 +3,7 @@
 import numpy as np
 
 from mixopt.mixture import Array
-from mixopt.proposals.fitting import Surrogate
+from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.weights import WeightSpace, hellinger
 
 POOL = 4096

@@ -1,21 +1,49 @@
-"""Proposing: the best feasible mixtures by a surrogate, and how sure it is."""
+"""Proposing: the best feasible mixtures by a surrogate, and how sure it is.
+
+Shapes: `n` candidates, `k` weights, `d` domains.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from mixopt.mixture import Array, Mixture, SearchSpace
-from mixopt.proposal import Comparison, Estimate, Proposal
+from mixopt.errors import InfeasibleError, MixtureError
+from mixopt.mixture import Array, Mixture
+from mixopt.proposal import Proposal
+from mixopt.proposals.assessing import (
+    best_seen,
+    compare,
+    find_support,
+    find_ties,
+    note_extrapolation,
+    predict_errors,
+)
+from mixopt.proposals.climbing import Goal, climb
 from mixopt.proposals.design import perturb
-from mixopt.proposals.fitting import Surrogate
+from mixopt.proposals.error_law import ErrorLaw
+from mixopt.proposals.guarding import Guard
+from mixopt.proposals.repetition import Repetition
+from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.weights import WeightSpace, as_weights, hellinger
+from mixopt.space import SearchSpace
 
-POOL = 8192
+POOL, LARGE_POOL = 1024, 16_384
+"""Simulated candidates where most laws can be climbed, and where most cannot."""
 REFINEMENTS = 3
 TOP = 64
-"""Candidates that a proposal is the average of (RegMix 100 of 10^5, DeMix 128 of 2·10^5)."""
+"""Best candidates that new ones are drawn around."""
+STARTS = 4
+"""Climbs from the pool; natural and best seen are climbed from too."""
 RADIUS = 0.12
-"""Hellinger distance within which candidates count as one mode, so that none averages two."""
+"""Hellinger distance within which candidates count as one mode."""
+LOOKED_AT = 1024
+"""Candidates that are compared with the proposal one by one."""
+KEPT_LIMIT = -1e-6
+"""A guard's margin that counts as kept, in standard deviations of the metric."""
+
+Reference = Literal["natural", "uniform", "best seen"]
 
 
 def propose(
@@ -25,18 +53,29 @@ def propose(
     q: int = 1,
     rng: np.random.Generator,
     compositions: Mapping[str, Mixture] | None = None,
+    maximise: Literal["utility", "chance"] = "utility",
+    reference: Mixture | Reference = "natural",
+    guard: Guard | None = None,
+    repetition: Repetition | None = None,
+    error_laws: Mapping[str, ErrorLaw] | None = None,
 ) -> list[Proposal]:
     """The `q` feasible mixtures the surrogate expects most of, best first.
 
-    Each is the average of the best simulated candidates around one mode, which lowers regret
-    against the single best one at every number of runs that was tried (METHODS §10).
+    Smooth surrogates are climbed by gradient from many starts, trees are simulated, and the best
+    of all by the whole portfolio is proposed. Further proposals lie outside of the modes of those
+    before.
 
     Args:
         surrogate: Fitted on `n x d` mixtures and `n x m` scores.
-        space: Bounds, caps and prior over the same `d` domains.
+        space: Bounds, groups, inequalities and prior over the same `d` domains.
         q: Proposals to return.
         rng: Source of all randomness here.
         compositions: Rows of ratios by expert, where weights of experts are searched.
+        maximise: The expected utility, or the chance of beating `reference`.
+        reference: The mixture to beat.
+        guard: Metrics that must not get worse than at a mixture.
+        repetition: How the target's budget repeats the domains; their worth falls with it.
+        error_laws: By metric, what turns its loss into a benchmark's error.
 
     Raises:
         InfeasibleError: No mixture meets every bound; the message names the bounds in conflict.
@@ -44,112 +83,157 @@ def propose(
     """
     Mixture.uniform(space.domains).vector(surrogate.domains)
     Mixture.uniform(surrogate.domains).vector(space.domains)
+    if repetition is not None:
+        surrogate = surrogate.repeating(_reorder(repetition, surrogate.domains))
     rows = compositions or {name: Mixture({name: 1.0}) for name in space.domains}
-    weights = WeightSpace.of_rows(space, rows)
-    order = [space.domains.index(name) for name in surrogate.domains]
-    pool, mean = _simulate(surrogate, weights, order, rng)
+    search = _Search(surrogate, WeightSpace.of_rows(space, rows), rng, guard)
+    references = _references(surrogate, space)
+    aim = references[reference] if isinstance(reference, str) else reference
+    if maximise == "chance" and aim is None:
+        raise MixtureError(
+            "No trial is feasible, so there is none to beat; name another reference."
+        )
+    goal = Goal(surrogate)
+    if maximise == "chance" and aim is not None:
+        goal = Goal(surrogate, aim.vector(surrogate.domains))
+    pool, values = search.run(goal, [m for m in references.values() if m is not None])
     proposals = []
     for _ in range(q):
-        best = pool[int(mean.argmax())]
-        near = hellinger(weights.ratios(pool), weights.ratios(best[None]))[:, 0] <= RADIUS
-        top = np.flatnonzero(near)[np.argsort(-mean[near], kind="stable")[:TOP]]
-        centre = pool[top].mean(axis=0)
-        proposals.append(
-            _describe(surrogate, weights, order, centre, named=compositions is not None)
-        )
+        chosen = search.best_allowed(pool, values)
+        near = hellinger(search.ratios(pool), search.ratios(chosen[None]))[:, 0] <= RADIUS
+        proposals.append(_describe(search, chosen, references, pool, values, error_laws or {},
+                                   named=compositions is not None))  # fmt: skip
         if near.all():
             break
-        pool, mean = pool[~near], mean[~near]
-    return sorted(proposals, key=lambda proposal: -proposal.utility.mean)
+        pool, values = pool[~near], values[~near]
+    return proposals
 
 
-def _simulate(
-    surrogate: Surrogate, space: WeightSpace, order: Sequence[int], rng: np.random.Generator
-) -> tuple[Array, Array]:
-    """A pool of feasible weights that is denser where utility is high, and its utilities."""
-    pool = space.sample(POOL, rng)
-    mean, _ = surrogate.predict_utility(space.ratios(pool)[:, order])
-    for _ in range(REFINEMENTS):
-        best = pool[np.argsort(-mean, kind="stable")[:TOP]]
-        more = perturb(space, best, POOL // 8, rng)
-        more_mean, _ = surrogate.predict_utility(space.ratios(more)[:, order])
-        pool, mean = np.vstack([pool, more]), np.concatenate([mean, more_mean])
-    return pool, mean
-
-
-def _describe(
-    surrogate: Surrogate, space: WeightSpace, order: Sequence[int], weights: Array, *, named: bool
-) -> Proposal:
-    vector = space.ratios(weights[None])[0]
-    ratios = Mixture.from_vector(space.space.domains, vector)
-    references = {
-        "natural": Mixture.from_vector(space.space.domains, space.space.prior_vector()),
-        "uniform": Mixture.uniform(space.space.domains),
-        "best seen": best_seen(surrogate, space.space),
-    }
-    return Proposal(
-        ratios=ratios,
-        utility=_utility_at(surrogate, ratios),
-        predicted=predict_metrics(surrogate, ratios),
-        comparisons=tuple(
-            Comparison(name, other, _predicted_gain(surrogate, ratios, other))
-            for name, other in references.items()
-            if other is not None
-        ),
-        weights=as_weights(space.experts, weights) if named else None,
-        notes=_note_extrapolation(
-            surrogate, {"proposal": ratios, "natural": references["natural"]}
-        ),
+def _reorder(repetition: Repetition, domains: Sequence[str]) -> Repetition:
+    order = [repetition.domains.index(name) for name in domains]
+    return Repetition(
+        tuple(domains),
+        repetition.available_tokens[order],
+        repetition.budget_tokens,
+        repetition.saturation[order],
     )
 
 
-def _note_extrapolation(
-    surrogate: Surrogate, mixtures: Mapping[str, Mixture | None]
-) -> tuple[str, ...]:
-    """A sentence for each mixture that lies further from every trial than trials from each other."""
-    seen = surrogate.trials.ratios()
-    between = hellinger(seen, seen) + 2 * np.eye(len(seen))
-    usual = float(between.min(axis=1).max())
-    notes = []
-    for name, mixture in mixtures.items():
-        if mixture is None:
-            continue
-        away = float(hellinger(mixture.vector(surrogate.domains)[None], seen).min())
-        if away > usual:
-            notes.append(
-                f"The {name} mixture lies further from every trial (Hellinger {away:.2f}) than any "
-                f"trial from its nearest ({usual:.2f} at most): its prediction is an extrapolation."
-            )
-    return tuple(notes)
-
-
-def best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
-    """The feasible mixture of the trial with the highest measured utility, if any is feasible."""
-    trials = surrogate.trials
-    utilities = surrogate.utility.of(trials.values(surrogate.utility.metrics))
-    vectors = np.stack([trial.ratios.vector(space.domains) for trial in trials])
-    usable = space.contains(vectors, tolerance=1e-6) & np.isfinite(utilities)
-    if not usable.any():
-        return None
-    return trials[int(np.where(usable, utilities, -np.inf).argmax())].ratios
-
-
-def predict_metrics(surrogate: Surrogate, ratios: Mixture) -> dict[str, Estimate]:
-    """Predicted score of `ratios` by metric, in the metric's own units."""
-    mean, std = surrogate.predict(ratios.vector(surrogate.domains)[None])
-    names = [fitted.metric.name for fitted in surrogate.metrics]
+def _references(surrogate: Surrogate, space: SearchSpace) -> dict[str, Mixture | None]:
     return {
-        name: Estimate(float(m), float(s))
-        for name, m, s in zip(names, mean[0], std[0], strict=True)
+        "natural": Mixture.from_vector(space.domains, space.prior_vector()),
+        "uniform": Mixture.uniform(space.domains),
+        "best seen": best_seen(surrogate, space),
     }
 
 
-def _utility_at(surrogate: Surrogate, ratios: Mixture) -> Estimate:
-    mean, std = surrogate.predict_utility(ratios.vector(surrogate.domains)[None])
-    return Estimate(float(mean[0]), float(std[0]))
+@dataclass(eq=False)
+class _Search:
+    """Candidates for one surrogate in one space."""
+
+    surrogate: Surrogate
+    space: WeightSpace
+    rng: np.random.Generator
+    guard: Guard | None
+
+    def __post_init__(self) -> None:
+        domains = self.space.space.domains
+        self.order = [domains.index(name) for name in self.surrogate.domains]
+
+    def ratios(self, weights: Array) -> Array:
+        """Ratios (`n x d`) in the surrogate's order of domains."""
+        return self.space.ratios(weights)[:, self.order]
+
+    def run(self, goal: Goal, references: Sequence[Mixture]) -> tuple[Array, Array]:
+        """Weights (`n x k`), densest where the goal is high, and the goal's values (`n`)."""
+        smooth = self.surrogate.portfolio.smooth_share > 0.5
+        pool = self.space.sample(POOL if smooth else LARGE_POOL, self.rng)
+        given = np.stack([self._weights_of(mixture) for mixture in references])
+        pool = self.space.pull(np.vstack([given, pool]))
+        values = self._expected(goal, pool)
+        starts = np.vstack([pool[: len(given)], self._peaks(pool, values)])
+        ends = climb(goal, self.space, self.order, starts, self.guard)
+        pool = np.vstack([ends, pool])
+        values = np.concatenate([self._expected(goal, ends), values])
+        for _ in range(REFINEMENTS):
+            best = pool[np.argsort(-values, kind="stable")[:TOP]]
+            more = perturb(self.space, best, POOL // 4, self.rng)
+            pool = np.vstack([pool, more])
+            values = np.concatenate([values, self._expected(goal, more)])
+        return pool, values
+
+    def _expected(self, goal: Goal, weights: Array) -> Array:
+        if goal.reference is None:
+            return self.surrogate.expected_utility(self.ratios(weights))
+        return goal.values(self.ratios(weights))
+
+    def _weights_of(self, mixture: Mixture) -> Array:
+        return self.space.weights_for(mixture.vector(self.space.space.domains))[0]
+
+    def _peaks(self, pool: Array, values: Array) -> Array:
+        """The best of the pool that lie apart (`STARTS x k` at most)."""
+        left = np.argsort(-values, kind="stable")
+        chosen: list[int] = []
+        ratios = self.ratios(pool)
+        while len(left) and len(chosen) < STARTS:
+            chosen.append(int(left[0]))
+            left = left[hellinger(ratios[left], ratios[chosen[-1:]])[:, 0] > RADIUS]
+        return pool[chosen]
+
+    def best_allowed(self, pool: Array, values: Array) -> Array:
+        """The best candidate (`k`) that keeps the guard.
+
+        Raises:
+            InfeasibleError: None does; the message names the metric that is the furthest off.
+        """
+        ranked = np.argsort(-values, kind="stable")
+        if self.guard is None:
+            return np.asarray(pool[ranked[0]])
+        closest, least = "", -np.inf
+        for start in range(0, len(ranked), LOOKED_AT):
+            part = ranked[start : start + LOOKED_AT]
+            margins = self.guard.margins(self.surrogate, self.ratios(pool[part]))
+            kept = (margins >= KEPT_LIMIT).all(axis=1)
+            if kept.any():
+                return np.asarray(pool[part[int(kept.argmax())]])
+            best = int(margins.min(axis=1).argmax())
+            if margins[best].min() > least:
+                least = float(margins[best].min())
+                closest = self.guard.guarded(self.surrogate)[int(margins[best].argmin())]
+        raise InfeasibleError(
+            f"No candidate keeps every metric within its tolerance of the {self.guard.name} mixture "
+            f"with probability {self.guard.probability:g}: the closest misses on {closest!r} by "
+            f"{-least:.2f} of its standard deviations; raise the tolerance, lower the probability, "
+            "or widen the bounds."
+        )
 
 
-def _predicted_gain(surrogate: Surrogate, ratios: Mixture, other: Mixture) -> Estimate:
-    """Difference of the predictions; errors taken as independent, which is on the wide side."""
-    here, there = _utility_at(surrogate, ratios), _utility_at(surrogate, other)
-    return Estimate(here.mean - there.mean, float(np.hypot(here.std_error, there.std_error)))
+def _describe(
+    search: _Search,
+    weights: Array,
+    references: Mapping[str, Mixture | None],
+    pool: Array,
+    values: Array,
+    error_laws: Mapping[str, ErrorLaw],
+    *,
+    named: bool,
+) -> Proposal:
+    surrogate, space = search.surrogate, search.space.space
+    ratios = Mixture.from_vector(space.domains, search.space.ratios(weights[None])[0])
+    predicted = surrogate.estimate(ratios)
+    ranked = np.argsort(-values, kind="stable")
+    # the best, and as many from anywhere: the ties are a region, not a neighbourhood
+    looked_at = np.unique(np.concatenate([
+        ranked[: LOOKED_AT // 2], ranked[:: max(1, 2 * len(ranked) // LOOKED_AT)]
+    ]))  # fmt: skip
+    return Proposal(
+        ratios=ratios,
+        utility=surrogate.estimate_utility(ratios),
+        predicted=predicted,
+        comparisons=compare(surrogate, ratios, references),
+        weights=as_weights(search.space.experts, weights) if named else None,
+        notes=note_extrapolation(surrogate, {"proposal": ratios, "natural": references["natural"]}),
+        ties=find_ties(surrogate, space, ratios, search.space.ratios(pool[looked_at])),
+        support=find_support(surrogate, ratios),
+        errors=predict_errors(predicted, error_laws),
+    )

@@ -1,7 +1,9 @@
 """Utility: one number from many scores, higher is better; what a search maximises.
 
 Metrics are turned so that higher is better, standardised, averaged inside their capability, and
-the capabilities averaged by their weights. It is linear in the scores, so errors carry through.
+the capabilities averaged by their weights; or the worst capability counts alone.
+
+Shapes: `n` mixtures, `m` metrics, `c` capabilities.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +14,9 @@ import numpy as np
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
 from mixopt.trials import Metric, Trials
+
+SOFTNESS = 0.05
+"""Capabilities so close to the worst, in standard deviations, share its slope."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,31 @@ class Utility:
         return cls(tuple(metrics), slopes, centres)
 
     @classmethod
+    def weighted(
+        cls, trials: Trials, metrics: Sequence[Metric], weights: Mapping[str, float]
+    ) -> "Utility":
+        """The mean of z-scores over `trials`, weighted by metric; unnamed metrics weigh nothing.
+
+        Raises:
+            TrialsError: A weight is negative, or none is above zero for a metric that varies.
+        """
+        negative = [name for name, weight in weights.items() if not weight >= 0]
+        if negative:
+            raise TrialsError(
+                f"The weight of metric {negative[0]!r} is {weights[negative[0]]:g}; weights are not "
+                "negative: say better='higher' or 'lower' to turn a metric."
+            )
+        values = trials.values(metrics)
+        scales = _nan_columns(np.nanstd, values)
+        shares = np.array([weights.get(metric.name, 0.0) for metric in metrics]) * (scales > 0)
+        if not shares.sum() > 0:
+            raise TrialsError(
+                "No metric with a weight differs between trials; give weights to others."
+            )
+        slopes = _signs(metrics) * shares / shares.sum() / np.where(scales > 0, scales, 1.0)
+        return cls(tuple(metrics), slopes, _nan_columns(np.nanmean, values))
+
+    @classmethod
     def raw_mean(cls, metrics: Sequence[Metric]) -> "Utility":
         """The plain mean of metrics in their own units, turned so that higher is better.
 
@@ -62,16 +92,72 @@ class Utility:
         weighted = np.where(self.slopes == 0, 0.0, (scores - self.centres) * self.slopes)
         return np.asarray(weighted.sum(axis=1))
 
-    def std(self, std_errors: Array) -> Array:
+    def slopes_at(self, scores: Array) -> Array:
+        """Derivative by each score (`n x m`) at `n x m` scores; the same everywhere."""
+        return np.broadcast_to(self.slopes, scores.shape)
+
+    def std(self, std_errors: Array, at: Array) -> Array:
         """Standard deviation (`n`) from the scores' (`n x m`), taken as independent."""
-        parts = np.where(self.slopes == 0, 0.0, std_errors * self.slopes)
-        return np.asarray(np.sqrt(np.square(parts).sum(axis=1)))
+        return _carry(std_errors, self.slopes_at(at))
 
     def difference(self, differences: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
         """Utility difference and its standard error from those of each metric, by name."""
         pairs = np.array([differences[metric.name] for metric in self.metrics])
         weighted = np.where(self.slopes[:, None] == 0, 0.0, pairs * self.slopes[:, None])
         return float(weighted[:, 0].sum()), float(np.sqrt(np.square(weighted[:, 1]).sum()))
+
+
+@dataclass(frozen=True)
+class WorstCapability:
+    """The least of several capabilities' utilities.
+
+    Attributes:
+        metrics: The metrics, in the order of every `m`.
+        parts: One utility per capability, over all metrics; those of others weigh nothing.
+    """
+
+    metrics: tuple[Metric, ...]
+    parts: Mapping[str, Utility]
+
+    @classmethod
+    def of_capabilities(cls, trials: Trials, metrics: Sequence[Metric]) -> "WorstCapability":
+        """One part for each capability that differs between trials."""
+        told = _nan_columns(np.nanstd, trials.values(metrics)) > 0
+        names = dict.fromkeys(m.capability for m, tells in zip(metrics, told, strict=True) if tells)
+        parts = {}
+        for name in names:
+            only = {other.capability: float(other.capability == name) for other in metrics}
+            parts[name] = Utility.standardised(trials, metrics, only)
+        return cls(tuple(metrics), parts)
+
+    def of(self, scores: Array) -> Array:
+        """Utility (`n`) of scores (`n x m`); NaN where a score that counts is missing."""
+        return np.asarray(self._each(scores).min(axis=1))
+
+    def slopes_at(self, scores: Array) -> Array:
+        """Derivative by each score (`n x m`) of the least capability, smoothed (softmin).
+
+        At a kink the plain derivative would send an optimiser from one side to the other.
+        """
+        each = self._each(scores)
+        share = np.exp(-(each - each.min(axis=1, keepdims=True)) / SOFTNESS)
+        share /= share.sum(axis=1, keepdims=True)
+        return np.asarray(share @ np.stack([part.slopes for part in self.parts.values()]))
+
+    def std(self, std_errors: Array, at: Array) -> Array:
+        """Standard deviation (`n`) from the scores' (`n x m`), taken as independent."""
+        return _carry(std_errors, self.slopes_at(at))
+
+    def _each(self, scores: Array) -> Array:
+        return np.stack([part.of(scores) for part in self.parts.values()], axis=1)
+
+
+AnyUtility = Utility | WorstCapability
+
+
+def _carry(std_errors: Array, slopes: Array) -> Array:
+    parts = np.where(slopes == 0, 0.0, std_errors * slopes)
+    return np.asarray(np.sqrt(np.square(parts).sum(axis=1)))
 
 
 def _signs(metrics: Sequence[Metric]) -> Array:

@@ -9,19 +9,24 @@ Shapes: `k` experts, `d` domains, `n` mixtures.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linprog, nnls
 
 from mixopt.errors import InfeasibleError
-from mixopt.mixture import Array, Mixture, SearchSpace
+from mixopt.mixture import Array, Mixture
+from mixopt.proposals.optimising import minimise
+from mixopt.proposals.polytope import bisect, linear_constraints, project_in_turn
+from mixopt.space import BOUND_TOLERANCE, SearchSpace, explain_conflict
 
 CONCENTRATION = (1.0, 4.0)
 """Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
 TEMPER = 0.7
 """Exponent on the prior, as in DeMix's sampler: small domains are drawn more than they are had."""
-PROJECTION_SWEEPS = 100
-PROJECTION_TOLERANCE = 1e-7
+TINY = 1e-12
+"""Ratios below it count as it where their logarithm is taken."""
 SUM_WEIGHT = 1e4
 """Weight of Σα = 1 in the least squares that turns ratios into weights."""
 
@@ -69,38 +74,122 @@ class WeightSpace:
         Raises:
             InfeasibleError: No weights of these experts meet the bounds.
         """
-        low, high = self.space.bounds()
-        k, room = len(self.experts), (high > low).astype(float)
-        rows = np.vstack([
-            np.hstack([-self.composition.T, room[:, None]]),  # λ - t >= low
-            np.hstack([self.composition.T, room[:, None]]),  # λ + t <= high
-            np.hstack([-np.eye(k), np.ones((k, 1))]),  # α >= t
-        ])  # fmt: skip
+        k = len(self.experts)
+        rows, limits, equal, values = [], [], [np.append(np.ones(k), 0.0)], [1.0]
+        for row in self.space.rows:
+            normal = self.composition @ row.normal
+            if row.fixed:
+                equal.append(np.append(normal, 0.0))
+                values.append(row.low)
+                continue
+            if np.isfinite(row.low):
+                rows.append(np.append(-normal, 1.0))  # λ - t >= low
+                limits.append(-row.low)
+            if np.isfinite(row.high):
+                rows.append(np.append(normal, 1.0))  # λ + t <= high
+                limits.append(row.high)
+        # an expert that a bound shuts out cannot have room
+        _, high = self.space.bounds()
+        closed = self.composition @ (high == 0) > 0
+        rows += list(np.hstack([-np.eye(k), np.where(closed, 0.0, 1.0)[:, None]]))  # α >= t
         solved = linprog(
             c=np.append(np.zeros(k), -1.0),
-            A_ub=rows,
-            b_ub=np.concatenate([-low, high, np.zeros(k)]),
-            A_eq=np.append(np.ones(k), 0.0)[None, :],
-            b_eq=[1.0],
-            bounds=[(0, 1)] * k + [(0, 1)],
+            A_ub=np.array(rows),
+            b_ub=np.append(limits, np.zeros(k)),
+            A_eq=np.array(equal),
+            b_eq=np.array(values),
+            bounds=[(0, 1)] * (k + 1),
         )
         if not solved.success:
-            raise InfeasibleError(self._explain_infeasible(low, high))
+            self._explain_infeasible()
         weights = np.asarray(solved.x, dtype=np.float64)[:k]
-        return np.asarray(weights / weights.sum())
+        return self._near_prior(np.asarray(weights / weights.sum()))
 
-    def _explain_infeasible(self, low: Array, high: Array) -> str:
+    def _explain_infeasible(self) -> NoReturn:
+        low, high = self.space.bounds()
         for index, domain in enumerate(self.space.domains):
             least, most = self.composition[:, index].min(), self.composition[:, index].max()
             if low[index] > most + 1e-9 or high[index] < least - 1e-9:
-                return (
+                raise InfeasibleError(
                     f"The experts reach between {least:.3g} and {most:.3g} of {domain!r}, but its "
                     f"bounds are {low[index]:.3g} to {high[index]:.3g}; change the bounds or the "
                     "anchor share."
                 )
-        return (
+        explain_conflict(self.space.rows, self.composition)
+        raise InfeasibleError(
             "The experts' compositions cannot meet all bounds together; widen the bounds or "
             "lower the anchor share."
+        )
+
+    def _near_prior(self, weights: Array) -> Array:
+        """`weights` (`k`), or the nearest towards the prior that `max_kl` allows.
+
+        Raises:
+            InfeasibleError: Not even the mixture closest to the prior is within `max_kl`.
+        """
+        limit = self.space.max_kl
+        if limit is None or self._divergence(weights[None])[0] <= limit:
+            return weights
+        nearest = self._closest_to_prior(weights)
+        least = float(self._divergence(nearest[None])[0])
+        if least > limit + BOUND_TOLERANCE:
+            raise InfeasibleError(
+                f"No mixture within the bounds is as near to the prior as max_kl {limit:.4g}: the "
+                f"nearest has {least + 5e-5:.4f} nats; raise max_kl to that or widen the bounds."
+            )
+        # half of the room to the limit is left on either side
+        halfway = (limit + least) / 2
+        return bisect(nearest, weights[None], lambda w: self._divergence(w) <= halfway).ravel()
+
+    def _closest_to_prior(self, start: Array) -> Array:
+        """The feasible weights (`k`) of least divergence from the prior, a convex programme."""
+        prior = np.maximum(self.space.prior_vector(), TINY)
+        normals, lows, highs = self.limits
+
+        def divergence(weights: Array) -> tuple[float, Array]:
+            ratios = np.maximum(self.composition.T @ weights, TINY)
+            logs = np.log(ratios / prior)
+            return float(ratios @ logs), np.asarray(self.composition @ (logs + 1))
+
+        near = minimise(
+            divergence,
+            start,
+            method="SLSQP",
+            bounds=np.tile([0.0, 1.0], (len(start), 1)),
+            constraints=linear_constraints(normals, lows, highs),
+            steps=300,
+            tolerance=1e-12,
+        )
+        prior_weights, miss = self.weights_for(prior)
+        if miss < 1e-9 and self._meets_rows(prior_weights):
+            return prior_weights
+        near = np.maximum(near, 0.0)
+        # what the solver left of a limit is taken off towards a point with room
+        return bisect(start, (near / near.sum())[None], self._meets_rows_each).ravel()
+
+    def _divergence(self, weights: Array) -> Array:
+        return self.space.divergence(self.ratios(weights))
+
+    def _meets_rows(self, weights: Array) -> bool:
+        return bool(self._meets_rows_each(weights[None])[0])
+
+    def _meets_rows_each(self, weights: Array) -> NDArray[np.bool_]:
+        normals, lows, highs = self.limits
+        values = weights @ normals.T
+        slack = BOUND_TOLERANCE
+        return np.asarray(((values >= lows - slack) & (values <= highs + slack)).all(axis=1))
+
+    @cached_property
+    def limits(self) -> tuple[Array, Array, Array]:
+        """Rows over weights: normals (`c x k`), lows and highs (`c` each), Σα = 1 the first."""
+        rows = self.space.rows
+        normals = np.stack(
+            [np.ones(len(self.experts)), *(self.composition @ r.normal for r in rows)]
+        )
+        return (
+            normals,
+            np.array([1.0, *(r.low for r in rows)]),
+            np.array([1.0, *(r.high for r in rows)]),
         )
 
     def pull(self, weights: Array) -> Array:
@@ -111,7 +200,7 @@ class WeightSpace:
         every bound holds exactly. Frozen ratios stay frozen.
         """
         normals, offsets, frozen = self._half_spaces
-        near = _project_in_turn(weights, normals, offsets)
+        near = project_in_turn(weights, normals, offsets)
         # directions that change no frozen ratio and keep the sum
         fixed = np.vstack([np.ones(len(self.experts)), frozen])
         free = np.eye(len(self.experts)) - np.linalg.pinv(fixed) @ fixed
@@ -121,16 +210,29 @@ class WeightSpace:
         with np.errstate(divide="ignore", invalid="ignore"):
             steps = np.where(loss > 1e-15, np.maximum(room, 0.0) / loss, np.inf)
         step = np.clip(steps.min(axis=1), 0.0, 1.0)[:, None]
-        return np.asarray(np.maximum(self.centre + step * direction, 0.0))
+        pulled = np.maximum(self.centre + step * direction, 0.0)
+        limit = self.space.max_kl
+        if limit is None:
+            return np.asarray(pulled)
+        return bisect(self.centre, pulled, lambda w: self._divergence(w) <= limit)
 
     @cached_property
     def _half_spaces(self) -> tuple[Array, Array, Array]:
-        """Normals and offsets of normal · α >= offset, and the rows of frozen ratios."""
-        low, high = self.space.bounds()
-        columns, moving = self.composition.T, high > low
-        normals = np.vstack([np.eye(len(self.experts)), columns[moving], -columns[moving]])
-        offsets = np.concatenate([np.zeros(len(self.experts)), low[moving], -high[moving]])
-        return normals, offsets, columns[~moving]
+        """Normals and offsets of normal · α >= offset, and the rows that are equalities."""
+        k = len(self.experts)
+        normals, offsets, frozen = list(np.eye(k)), [0.0] * k, []
+        for row in self.space.rows:
+            normal = self.composition @ row.normal
+            if row.fixed:
+                frozen.append(normal)
+                continue
+            if np.isfinite(row.low):
+                normals.append(normal)
+                offsets.append(row.low)
+            if np.isfinite(row.high):
+                normals.append(-normal)
+                offsets.append(-row.high)
+        return np.array(normals), np.array(offsets), np.array(frozen).reshape(-1, k)
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Feasible weights (`n x k`) from Dirichlet distributions around the tempered prior."""
@@ -141,23 +243,6 @@ class WeightSpace:
         totals = np.exp(rng.uniform(low, high, size=n))
         gammas = rng.gamma(np.maximum(totals[:, None] * tempered, 0.02)) + 1e-12
         return self.pull(gammas / gammas.sum(axis=1, keepdims=True))
-
-
-def _project_in_turn(weights: Array, normals: Array, offsets: Array) -> Array:
-    """`weights` (`n x k`) projected in turns onto the half-spaces that they violate, sum kept."""
-    points = weights.copy()
-    centred = normals - normals.mean(axis=1, keepdims=True)
-    lengths = np.square(centred).sum(axis=1)
-    for _ in range(PROJECTION_SWEEPS):
-        worst = 0.0
-        for normal, inside, length, offset in zip(normals, centred, lengths, offsets, strict=True):
-            missing = np.maximum(offset - points @ normal, 0.0)
-            if length > 0 and missing.any():
-                points += (missing / length)[:, None] * inside
-                worst = max(worst, float(missing.max()))
-        if worst < PROJECTION_TOLERANCE:
-            break
-    return points
 
 
 def hellinger(first: Array, second: Array) -> Array:

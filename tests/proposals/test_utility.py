@@ -45,7 +45,7 @@ def test_errors_carry_through_linearly():
     utility = Utility.standardised(table(ROWS), METRICS)
     errors = np.array([[0.1, 0.2, 0.05]])
     by_hand = np.sqrt(((errors[0] * utility.slopes) ** 2).sum())
-    assert utility.std(errors)[0] == pytest.approx(by_hand)
+    assert utility.std(errors, ROWS[:1])[0] == pytest.approx(by_hand)
     gain, error = utility.difference({"l1": (-1.0, 0.1), "l2": (0.0, 0.2), "acc": (0.0, 0.05)})
     assert gain == pytest.approx(-utility.slopes[0])
     assert gain > 0

@@ -1,56 +1,59 @@
-"""RegMix's LightGBM, with leaves small enough for few runs, bagged for a standard deviation."""
+"""Gradient-boosted trees with leaves small enough for few runs (LightGBM)."""
 
 import numpy as np
-from lightgbm import LGBMRegressor
+from lightgbm import Booster, Dataset, train
 
-from mixopt.proposals.surrogates import Array
+from mixopt.mixture import Array
 
-BAGS = 5
-TREES = 100
+TREES = 80
+SETTINGS = {
+    "objective": "regression",
+    "learning_rate": 0.1,
+    "min_data_in_bin": 1,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+SMALL, LEAVES, MORE_LEAVES = 128, 5, 8
+"""Leaves below and from `SMALL` runs."""
+SMALLEST_LEAF = 3
+LEAST_TRUST = 1e-3
 
 
 class Trees:
-    """Gradient-boosted trees on the ratios, each of `BAGS` fitted to a bootstrap of the runs.
+    """One booster per metric on the ratios.
 
-    LightGBM's `min_child_samples=20` makes a constant of anything below 40 runs; here it follows
-    the number of runs. A tree is flat beyond the data, so its spread understates what it does
-    not know; the cross-validated calibration in `fitting` makes up for the average of that.
+    LightGBM's `min_child_samples=20` makes a constant of anything below 40 runs, and its bins of
+    three runs blur small ratios; both are set for tens of runs here. Trees have no standard
+    deviation of their own: theirs is constant, and cross-validation gives it its size.
     """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._bags: list[LGBMRegressor] = []
-        self._noise = 0.0
+        self._boosters: list[Booster] = []
 
-    def fit(self, ratios: Array, scores: Array) -> "Trees":
-        """Itself, fitted to `n x d` ratios and `n` standardised scores."""
-        n = len(scores)
-        rng = np.random.default_rng(self._seed)
-        squares, counts = np.zeros(n), np.zeros(n)
-        for _ in range(BAGS):
-            chosen = rng.integers(n, size=n)
-            model = LGBMRegressor(
-                n_estimators=TREES,
-                learning_rate=0.05,
-                num_leaves=8,
-                min_child_samples=max(2, min(20, n // 10)),
-                random_state=self._seed,
-                n_jobs=1,
-                deterministic=True,
-                force_row_wise=True,
-                verbose=-1,
-            )
-            model.fit(ratios[chosen], scores[chosen])
-            self._bags.append(model)
-            left = np.setdiff1d(np.arange(n), chosen)
-            if len(left):
-                squares[left] += np.square(model.predict(ratios[left]) - scores[left])
-                counts[left] += 1
-        seen = counts > 0
-        self._noise = float((squares[seen] / counts[seen]).mean()) if seen.any() else 1.0
+    def fit(self, ratios: Array, scores: Array, noise: Array) -> "Trees":
+        """Itself, fitted to `n x d` ratios and `n x m` scores; `noise` is as in the protocol."""
+        self._boosters = []
+        for m in range(scores.shape[1]):
+            known = np.isfinite(scores[:, m])
+            trust = 1 / np.maximum(noise[known, m], LEAST_TRUST) if noise[known, m].any() else None
+            settings = SETTINGS | {
+                "num_leaves": LEAVES if known.sum() < SMALL else MORE_LEAVES,
+                "min_data_in_leaf": min(SMALLEST_LEAF, max(1, int(known.sum()) // 4)),
+                "seed": self._seed,
+            }
+            runs = Dataset(ratios[known], scores[known, m], weight=trust, params=settings)
+            # without keeping it, the booster is written to text and read again
+            self._boosters.append(train(settings, runs, TREES, keep_training_booster=True))
         return self
 
+    def refit(self, ratios: Array, scores: Array, noise: Array) -> "Trees":
+        """Another, fitted to other runs."""
+        return Trees(self._seed).fit(ratios, scores, noise)
+
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Mean over the bags, and the bags' spread with the out-of-bag error (`n` each)."""
-        each = np.stack([np.asarray(model.predict(ratios)) for model in self._bags])
-        return each.mean(axis=0), np.sqrt(each.var(axis=0) + self._noise / 2)
+        """Mean, and a standard deviation of one (`n x m` each)."""
+        mean = np.stack([np.asarray(b.predict(ratios)) for b in self._boosters], axis=1)
+        return mean, np.ones(mean.shape)

@@ -1,0 +1,187 @@
+"""Fidelities: cheap runs first, each dearer level a correction of what they predict.
+
+Trials that were merged, ensembled, trained small and trained large enter one fit; predictions are
+about the dearest level. Each level has a bias against the next and a cost, which are told.
+
+Shapes: `n` trials, `d` domains, `m` metrics.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from mixopt.errors import TrialsError, did_you_mean
+from mixopt.mixture import Array
+from mixopt.proposals.fidelity import spearman
+from mixopt.proposals.portfolio import Portfolio, fit_portfolio
+from mixopt.proposals.surrogate import Fidelity, Scales
+from mixopt.proposals.surrogates import FEWEST_TRIALS, Law
+from mixopt.proposals.surrogates.corrected import Corrected
+from mixopt.trials import Metric, Trials
+
+KINDS_BY_COST = ("ensembled", "merged", "trained")
+CORRECTED = "corrected"
+
+MakeLaws = Callable[[Trials], dict[str, Law]]
+"""Unfitted laws, by name, for a table of trials."""
+
+
+def order_levels(trials: Trials, given: Sequence[str] | None) -> list[str]:
+    """Fidelities from the cheapest to the dearest."""
+    levels = trials.levels
+    if given is not None:
+        for name in given:
+            if name not in levels:
+                raise TrialsError(f"No trial has fidelity {name!r}. {did_you_mean(name, levels)}")
+        return list(given)
+    if len(levels) < 2:
+        return list(levels)
+    costs = {level: _mean_cost(trials.at(level)) for level in levels}
+    if all(np.isfinite(cost) for cost in costs.values()) and len(set(costs.values())) == len(costs):
+        return sorted(levels, key=lambda level: costs[level])
+    if set(levels) <= set(KINDS_BY_COST):
+        return sorted(levels, key=KINDS_BY_COST.index)
+    raise TrialsError(
+        f"The trials have fidelities {', '.join(levels)} and nothing says which is dearer; give "
+        "their costs, or fidelities= from the cheapest to the one to predict."
+    )
+
+
+def _mean_cost(trials: Trials) -> float:
+    costs = np.array([trial.cost or trial.flops for trial in trials])
+    return float(costs.mean()) if (costs > 0).all() else float("nan")
+
+
+def fit_levels(
+    tables: Sequence[Trials],
+    metrics: Sequence[Metric],
+    make_laws: MakeLaws,
+    *,
+    use_std_errors: bool,
+    seed: int,
+) -> list[tuple[Scales, Portfolio]]:
+    """Scales and portfolio of each level, the dearer one a correction of the cheaper."""
+    stages: list[tuple[Scales, Portfolio]] = []
+    for table in tables:
+        cheaper = stages[-1] if stages else None
+        scales = _scales_of(table, metrics, cheaper)
+        z = scales.standardise(table.values(metrics))
+        noise = scales.standardise_variances(table.std_errors(metrics))
+        noises = [np.zeros(z.shape)] + ([noise] if use_std_errors and noise.any() else [])
+        portfolios = [
+            fit_portfolio(
+                _laws(table, make_laws, cheaper, scales), table.ratios(), z, known, seed=seed
+            )
+            for known in noises
+        ]
+        stages.append((scales, min(portfolios, key=lambda p: _cv_error(p, z))))
+    return stages
+
+
+def _laws(
+    table: Trials,
+    make_laws: MakeLaws,
+    cheaper: tuple[Scales, Portfolio] | None,
+    scales: Scales,
+) -> Mapping[str, Law]:
+    if cheaper is None:
+        return make_laws(table)
+    laws: dict[str, Law] = {CORRECTED: Corrected(_Aligned(*cheaper, scales))}
+    return laws | (make_laws(table) if len(table) >= FEWEST_TRIALS else {})
+
+
+class _Aligned:
+    """A cheaper level's portfolio over the metrics that vary at a dearer level."""
+
+    def __init__(self, own: Scales, portfolio: Portfolio, dearer: Scales) -> None:
+        self._portfolio = portfolio
+        asked = np.flatnonzero(dearer.varying)
+        places = np.cumsum(own.varying) - 1
+        self._places = np.where(own.varying[asked], places[asked], -1)
+
+    def _pick(self, columns: Array, missing: float) -> Array:
+        padded = np.hstack([columns, np.full((len(columns), 1), missing)])
+        return np.asarray(padded[:, self._places])
+
+    def predict(self, ratios: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation; 0 ± 1 for a metric that does not vary there."""
+        mean, std = self._portfolio.predict(ratios)
+        return self._pick(mean, 0.0), self._pick(std * self._portfolio.tails.factor, 1.0)
+
+    def mean(self, ratios: Array) -> Array:
+        """The mean by what has slopes."""
+        return self._pick(self._portfolio.mean(ratios), 0.0)
+
+    def differences(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
+        """Differences from a reference mixture: mean and standard deviation."""
+        mean, std = self._portfolio.differences(ratios, reference)
+        return self._pick(mean, 0.0), self._pick(std * self._portfolio.tails.factor, 1.0)
+
+    def slopes(self, ratios: Array, weights: Array) -> Array:
+        """Gradient by the ratios of the weighted sum of means."""
+        own = np.zeros((len(ratios), self._portfolio.weights.shape[1] + 1))
+        own[:, self._places] = weights
+        return self._portfolio.slopes(ratios, own[:, :-1])
+
+
+def _scales_of(
+    table: Trials, metrics: Sequence[Metric], cheaper: tuple[Scales, Portfolio] | None
+) -> Scales:
+    """Means and standard deviations over the runs; a handful borrows a cheaper level's."""
+    values = table.values(metrics)
+    turns = np.array([1.0 if metric.better == "lower" else -1.0 for metric in metrics])
+    if len(table) < FEWEST_TRIALS and cheaper is not None:
+        own, portfolio = cheaper
+        proxy = np.zeros(values.shape)
+        proxy[:, own.varying], _ = portfolio.predict(table.ratios())
+        left = np.where(np.isfinite(values), values - proxy * own.slopes, 0.0)
+        counts = np.maximum(np.isfinite(values).sum(axis=0), 1)
+        return Scales(left.sum(axis=0) / counts, own.slopes)
+    centres, deviations = np.zeros(len(metrics)), np.zeros(len(metrics))
+    for index, (metric, column) in enumerate(zip(metrics, values.T, strict=True)):
+        known = column[np.isfinite(column)]
+        if len(known) < FEWEST_TRIALS:
+            raise TrialsError(
+                f"Metric {metric.name!r} has {len(known)} scores; at least {FEWEST_TRIALS} are "
+                "needed to fit it."
+            )
+        centres[index] = known.mean()
+        spread = known.std()
+        # what differs in the last digits alone does not differ
+        deviations[index] = spread if spread > 1e-12 * max(abs(known).max(), 1e-300) else 0.0
+    if not deviations.any():
+        raise TrialsError(
+            "Every metric is the same in all trials, so no mixture can be told from another; give "
+            "metrics that differ."
+        )
+    return Scales(centres, turns * deviations)
+
+
+def _cv_error(portfolio: Portfolio, z: Array) -> float:
+    return float(np.nanmean(np.square(portfolio.cv_means - z)))
+
+
+def describe_levels(
+    levels: Sequence[str],
+    tables: Sequence[Trials],
+    metrics: Sequence[Metric],
+    stages: Sequence[tuple[Scales, Portfolio]],
+) -> tuple[Fidelity, ...]:
+    """Each level with its cost, and its bias and ranks against the next dearer one."""
+    told = []
+    for index, (level, table) in enumerate(zip(levels, tables, strict=True)):
+        biases, ranks = {}, {}
+        if index + 1 < len(tables):
+            scales, portfolio = stages[index]
+            dearer = tables[index + 1]
+            truth = dearer.values(metrics)
+            guess = np.tile(scales.centres, (len(dearer), 1))
+            keep = scales.varying
+            guess[:, keep] += portfolio.predict(dearer.ratios())[0] * scales.slopes[keep]
+            for metric, here, there in zip(metrics, guess.T, truth.T, strict=True):
+                known = np.isfinite(there)
+                if known.any():
+                    biases[metric.name] = float((there - here)[known].mean())
+                ranks[metric.name] = spearman(here, there)
+        told.append(Fidelity(level, len(table), _mean_cost(table), biases, ranks))
+    return tuple(told)

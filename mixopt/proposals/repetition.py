@@ -1,0 +1,105 @@
+"""What a token is worth when it is read again: effective tokens of a budget beyond what there is.
+
+Muennighoff et al. (2305.16264): R repetitions of U unique tokens are worth U·(1 + R*(1 − e^{−R/R*})),
+R* = 15.39. Sedova et al. (2605.12715) use the same form for one scarce domain inside a mixture, with
+an r1 of its own, and add it up with the fresh rest: both are had by giving R* by domain.
+
+Shapes: `n` mixtures, `d` domains.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixopt.errors import MixtureError, did_you_mean
+from mixopt.mixture import Array
+
+SATURATION = 15.387756
+"""R*_D of Muennighoff et al.: repetitions after which a further one is worth 1/e of a fresh one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Repetition:
+    """How a budget repeats the domains.
+
+    Attributes:
+        domains: The `d` domains.
+        available_tokens: Unique tokens of each (`d`), infinite where they do not run out.
+        budget_tokens: Tokens of the target run.
+        saturation: R* of each domain: repetitions after which one more is worth 1/e (`d`).
+    """
+
+    domains: tuple[str, ...]
+    available_tokens: Array
+    budget_tokens: float
+    saturation: Array
+
+    @classmethod
+    def of(
+        cls,
+        domains: tuple[str, ...],
+        available_tokens: Mapping[str, float],
+        *,
+        budget_tokens: float,
+        saturation: float | Mapping[str, float] = SATURATION,
+    ) -> "Repetition":
+        """The repetition of `budget_tokens` over what is there; a domain left out never runs out.
+
+        Raises:
+            MixtureError: A name is no domain, or a number is not positive.
+        """
+        given = (
+            saturation if isinstance(saturation, Mapping) else dict.fromkeys(domains, saturation)
+        )
+        for what, numbers in (("available tokens", available_tokens), ("saturation", given)):
+            for name, number in numbers.items():
+                if name not in domains:
+                    raise MixtureError(
+                        f"The {what} of {name!r} are of no domain of this search. "
+                        f"{did_you_mean(name, domains)}"
+                    )
+                if not number > 0:
+                    raise MixtureError(
+                        f"The {what} of {name!r} is {number:g}; it must be positive."
+                    )
+        if not budget_tokens > 0:
+            raise MixtureError(f"The budget is {budget_tokens:g} tokens; it must be positive.")
+        unique = np.array([float(available_tokens.get(name, np.inf)) for name in domains])
+        lives = np.array([float(given.get(name, SATURATION)) for name in domains])
+        return cls(tuple(domains), unique, float(budget_tokens), lives)
+
+    def effective(self, ratios: Array) -> tuple[Array, Array]:
+        """Effective shares of the budget (`n x d`, summing to at most one), and their slopes."""
+        epochs = ratios * self.budget_tokens / self.available_tokens
+        again = np.maximum(epochs - 1, 0.0)
+        decay = np.exp(-again / self.saturation)
+        worth = np.where(epochs > 1, 1 + self.saturation * (1 - decay), epochs)
+        with np.errstate(invalid="ignore"):
+            share = np.where(
+                np.isinf(self.available_tokens),
+                ratios,
+                worth * self.available_tokens / self.budget_tokens,
+            )
+        return share, np.where(epochs > 1, decay, 1.0)
+
+
+def effective_tokens(unique: float, tokens: float, saturation: float = SATURATION) -> float:
+    """Fresh tokens that `tokens` drawn from `unique` ones are worth (2305.16264)."""
+    if tokens <= unique:
+        return tokens
+    return unique * (1 + saturation * (1 - float(np.exp(-(tokens / unique - 1) / saturation))))
+
+
+def mixture_loss(share: float, unique: float, budget: float, *, law: Mapping[str, float]) -> float:
+    """Loss with a scarce domain in a mixture: E + A / D_eff^α + γh (2605.12715).
+
+    Args:
+        share: h, the scarce domain's share of the budget.
+        unique: D_t, its unique tokens.
+        budget: D, the budget in tokens.
+        law: `E`, `A`, `alpha`, `gamma`, `tau` (worth of its tokens) and `r1` (its saturation).
+    """
+    scarce = effective_tokens(unique, share * budget, law["r1"])
+    effective = (1 - share) * budget + law["tau"] * scarce
+    return float(law["E"] + law["A"] / effective ** law["alpha"] + law["gamma"] * share)

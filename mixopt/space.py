@@ -1,0 +1,279 @@
+"""The mixtures that may be proposed: a polytope inside the simplex, and a distance to a prior.
+
+Everything linear is a `Row`, low <= normal · ratios <= high, with the words that name it; samplers
+and optimisers read rows and need not know what a group or a frozen ratio is.
+
+Shapes: `d` domains, `n` mixtures, `c` rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linprog
+
+from mixopt.errors import InfeasibleError, MixtureError, did_you_mean
+from mixopt.mixture import SUM_TOLERANCE, Array, Mixture
+
+BOUND_TOLERANCE = 1e-9
+"""Slack when a ratio is compared with its bound, for sums in floating point."""
+
+HIERARCHY_MARK = ":"
+"""`web:science` belongs to the group `web`."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Bounds on the sum of several domains' ratios.
+
+    Attributes:
+        lower: Smallest sum.
+        upper: Largest sum; the same as `lower` fixes it.
+        domains: The members; where none are given, those named `GROUP:...`.
+    """
+
+    lower: float = 0.0
+    upper: float = 1.0
+    domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inequality:
+    """Σ_j coefficients_j · ratio_j <= limit, over the domains that are named."""
+
+    coefficients: Mapping[str, float]
+    limit: float
+
+    def __str__(self) -> str:
+        terms = " + ".join(f"{c:g}·{name}" for name, c in self.coefficients.items())
+        return f"{terms} <= {self.limit:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """low <= normal · ratios <= high; `normal` is `d`, `text` says it in words."""
+
+    normal: Array
+    low: float
+    high: float
+    text: str
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is an equality."""
+        return self.high <= self.low
+
+
+@dataclass(frozen=True, eq=False)
+class SearchSpace:
+    """The mixtures that may be proposed.
+
+    Attributes:
+        domains: The `d` domains, whose order every vector follows.
+        lower: Smallest ratio of a domain; 0 where none is given.
+        upper: Largest ratio of a domain; 1 where none is given.
+        prior: The natural mixture, around which candidates are drawn; uniform if not given.
+        frozen: Ratios that do not move.
+        groups: Bounds on sums of domains; a name with `:` below it needs no members.
+        inequalities: Other linear limits.
+        max_kl: Largest Kullback-Leibler divergence of a mixture from the prior, in nats.
+
+    Raises:
+        MixtureError: A bound names an unknown domain or lies outside [0, 1].
+        InfeasibleError: The bounds cannot all hold; the message names those in conflict.
+    """
+
+    domains: tuple[str, ...]
+    lower: Mapping[str, float] = field(default_factory=dict)
+    upper: Mapping[str, float] = field(default_factory=dict)
+    prior: Mapping[str, float] | None = None
+    frozen: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    inequalities: tuple[Inequality, ...] = ()
+    max_kl: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "domains", tuple(self.domains))
+        object.__setattr__(self, "inequalities", tuple(self.inequalities))
+        repeated = {name for name in self.domains if self.domains.count(name) > 1}
+        if repeated or not self.domains:
+            raise MixtureError(
+                f"Domains must be named once each; repeated: {', '.join(sorted(repeated)) or '-'}."
+            )
+        for side, bounds in (("lower", self.lower), ("upper", self.upper), ("frozen", self.frozen)):
+            for domain, bound in bounds.items():
+                self._check_bound(side, domain, bound)
+        for name, group in self.groups.items():
+            self._check_group(name, group)
+        for inequality in self.inequalities:
+            for domain in inequality.coefficients:
+                self._check_domain(f"The inequality {inequality}", domain)
+            if not np.isfinite([*inequality.coefficients.values(), inequality.limit]).all():
+                raise MixtureError(
+                    f"The inequality {inequality} holds a number that is not finite."
+                )
+        if self.prior is not None:
+            Mixture(self.prior).vector(self.domains)
+        if self.max_kl is not None and not self.max_kl >= 0:
+            raise MixtureError(f"max_kl is {self.max_kl:g}; it is a distance, at least 0.")
+        self._check_feasible()
+
+    def _check_bound(self, side: str, domain: str, bound: float) -> None:
+        self._check_domain(f"The {side} {'ratio' if side == 'frozen' else 'bound'}", domain)
+        if not (np.isfinite(bound) and 0 <= bound <= 1):
+            raise MixtureError(
+                f"The {side} bound of {domain!r} is {bound:g}; bounds lie between 0 and 1."
+            )
+
+    def _check_domain(self, what: str, domain: str) -> None:
+        if domain not in self.domains:
+            raise MixtureError(
+                f"{what} of {domain!r} names no domain of this search. "
+                f"{did_you_mean(domain, self.domains)}"
+            )
+
+    def _check_group(self, name: str, group: Group) -> None:
+        for domain in group.domains:
+            self._check_domain(f"The group {name!r}", domain)
+        if not self.members(name):
+            tops = sorted({d.split(HIERARCHY_MARK)[0] for d in self.domains if HIERARCHY_MARK in d})
+            raise MixtureError(
+                f"The group {name!r} has no domains; list them, or name domains "
+                f"{name}{HIERARCHY_MARK}... {did_you_mean(name, tops) if tops else ''}".rstrip()
+            )
+        if not 0 <= group.lower <= group.upper <= 1:
+            raise MixtureError(
+                f"The group {name!r} is bounded by {group.lower:g} and {group.upper:g}; give "
+                "0 <= lower <= upper <= 1."
+            )
+
+    def _check_feasible(self) -> None:
+        low, high = self.bounds()
+        crossed = [d for d, a, b in zip(self.domains, low, high, strict=True) if a > b]
+        if crossed:
+            index = self.domains.index(crossed[0])
+            raise InfeasibleError(
+                f"Domain {crossed[0]!r} must have at least {low[index]:g} and may have at most "
+                f"{high[index]:g}; lower the one or raise the other."
+            )
+        if low.sum() > 1 + BOUND_TOLERANCE:
+            named = ", ".join(f"{d} {a:g}" for d, a in zip(self.domains, low, strict=True) if a > 0)
+            raise InfeasibleError(
+                f"The lower bounds sum to {low.sum():.4g}, which is above 1 ({named}); lower some."
+            )
+        if high.sum() < 1 - BOUND_TOLERANCE:
+            named = ", ".join(f"{d} {b:.4g}" for d, b in zip(self.domains, high, strict=True))
+            raise InfeasibleError(
+                f"The upper bounds sum to {high.sum():.4g}, which is below 1 ({named}); "
+                "raise some, allow more repetition, or shrink the target's token budget."
+            )
+        if self.groups or self.inequalities:
+            explain_conflict(self.rows, np.eye(len(self.domains)))
+
+    def members(self, group: str) -> tuple[str, ...]:
+        """The domains of a group: those it lists, or those named `GROUP:...`."""
+        listed = self.groups[group].domains if group in self.groups else ()
+        return listed or tuple(d for d in self.domains if d.startswith(group + HIERARCHY_MARK))
+
+    def bounds(self) -> tuple[Array, Array]:
+        """Lower and upper bounds of each domain, `d` each; equal where it is frozen."""
+        low = np.array([float(self.lower.get(domain, 0.0)) for domain in self.domains])
+        high = np.array([float(self.upper.get(domain, 1.0)) for domain in self.domains])
+        for index, domain in enumerate(self.domains):
+            if domain in self.frozen:
+                low[index] = max(low[index], self.frozen[domain])
+                high[index] = min(high[index], self.frozen[domain])
+        return low, high
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Every linear limit but Σ ratios = 1 and ratios >= 0."""
+        low, high = self.bounds()
+        rows = []
+        for index, domain in enumerate(self.domains):
+            if low[index] > 0 or high[index] < 1:
+                unit = np.eye(len(self.domains))[index]
+                text = _in_words(domain, low[index], high[index])
+                rows.append(Row(unit, low[index], high[index], text))
+        for name, group in self.groups.items():
+            members = np.isin(np.array(self.domains), self.members(name)).astype(np.float64)
+            text = _in_words(f"the group {name}", group.lower, group.upper)
+            rows.append(Row(members, group.lower, group.upper, text))
+        for inequality in self.inequalities:
+            normal = np.array([float(inequality.coefficients.get(d, 0.0)) for d in self.domains])
+            rows.append(Row(normal, -np.inf, inequality.limit, str(inequality)))
+        return tuple(rows)
+
+    def prior_vector(self) -> Array:
+        """The prior mixture (`d`); uniform where none was given."""
+        prior = Mixture.uniform(self.domains) if self.prior is None else Mixture(self.prior)
+        return prior.vector(self.domains)
+
+    def divergence(self, ratios: ArrayLike) -> Array:
+        """Kullback-Leibler divergence of mixtures (`n x d`) from the prior, in nats (`n`)."""
+        points, prior = np.atleast_2d(np.asarray(ratios, dtype=np.float64)), self.prior_vector()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = np.where(points > 0, points * np.log(points / prior), 0.0)
+        return np.asarray(np.maximum(terms.sum(axis=1), 0.0))
+
+    def contains(
+        self, ratios: ArrayLike, *, tolerance: float = BOUND_TOLERANCE
+    ) -> NDArray[np.bool_]:
+        """Which of the mixtures (`n x d`) meet every limit and sum to one (`n`)."""
+        points = np.atleast_2d(np.asarray(ratios, dtype=np.float64))
+        inside = (points >= -tolerance).all(axis=1)
+        inside &= np.abs(points.sum(axis=1) - 1) <= SUM_TOLERANCE
+        for row in self.rows:
+            value = points @ row.normal
+            inside &= (value >= row.low - tolerance) & (value <= row.high + tolerance)
+        if self.max_kl is not None:
+            inside &= self.divergence(points) <= self.max_kl + max(tolerance, 1e-9)
+        return np.asarray(inside)
+
+
+def _in_words(what: str, low: float, high: float) -> str:
+    if low == high:
+        return f"{what} = {low:.4g}"
+    parts = [f"{what} >= {low:.4g}"] if low > 0 else []
+    return " and ".join(parts + ([f"{what} <= {high:.4g}"] if high < 1 else []))
+
+
+def explain_conflict(rows: Sequence[Row], composition: Array) -> None:
+    """Nothing where some weights meet all rows; else an error that says which do not go together.
+
+    A linear programme with an elastic variable for every row finds the smallest total change that
+    lets all of them hold; the rows with a price (non-zero dual) are those in conflict.
+
+    Args:
+        rows: Limits on the ratios (`c`).
+        composition: Ratios of what is weighed, `k x d`: the identity where domains are weighed.
+
+    Raises:
+        InfeasibleError: No weights (`k`) on the simplex meet every row.
+    """
+    sides = [(row.normal, row.high, row) for row in rows if np.isfinite(row.high)]
+    sides += [(-row.normal, -row.low, row) for row in rows if np.isfinite(row.low)]
+    if not sides:
+        return
+    k, c = len(composition), len(sides)
+    normals = np.stack([normal for normal, _, _ in sides]) @ composition.T
+    solved = linprog(
+        c=np.concatenate([np.zeros(k), np.ones(c)]),
+        A_ub=np.hstack([normals, -np.eye(c)]),
+        b_ub=np.array([limit for _, limit, _ in sides]),
+        A_eq=np.concatenate([np.ones(k), np.zeros(c)])[None, :],
+        b_eq=[1.0],
+    )
+    missing = float(np.asarray(solved.fun))
+    if missing <= BOUND_TOLERANCE:
+        return
+    prices = solved.ineqlin.marginals
+    priced = [row.text for (_, _, row), price in zip(sides, prices, strict=True) if price < -1e-9]
+    named = list(dict.fromkeys(priced))
+    reach = "mixture" if np.array_equal(composition, np.eye(k)) else "weighting of the experts"
+    raise InfeasibleError(
+        f"No {reach} meets {'; '.join(named)}{' together' if len(named) > 1 else ''}: "
+        f"they miss each other by {missing:.4g}; loosen one by that much."
+    )
