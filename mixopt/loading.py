@@ -13,7 +13,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mixopt.errors import RecipeError, did_you_mean
-from mixopt.recipe import Strict, StudyRecipe
+from mixopt.limits import ProposalRecipe
+from mixopt.recipe import StudyRecipe
+from mixopt.strict import Strict
 
 
 def recipes_folder() -> Path:
@@ -52,6 +54,18 @@ def load_study(name: str | Path) -> StudyRecipe:
     if isinstance(base, dict) and base.get("kind") == "pretrained" and base.get("path"):
         base["path"] = _anchor_if_exists(str(base["path"]), path.parent)
     return _parse(plain, path)
+
+
+def load_proposal_recipe(path: Path) -> ProposalRecipe:
+    """The recipe of a proposal from a table of runs.
+
+    Raises:
+        RecipeError: The file is missing, is no YAML, or says something that it may not.
+    """
+    try:
+        return ProposalRecipe.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_first_problem(error)}") from None
 
 
 def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (  # fmt: skip
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -14,22 +12,12 @@ from pydantic import (  # fmt: skip
 )
 
 from mixopt.errors import did_you_mean
+from mixopt.limits import Limits
 from mixopt.mixture import Mixture
-from mixopt.space import SearchSpace
+from mixopt.strict import Name, Share, Strict
 
 FEWEST_FIRST = 6
 """Candidates without which no surrogate can be fitted."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*$")]
-"""Names become folders, MLflow keys and table columns."""
-
-
-class Strict(BaseModel):
-    """A closed, frozen model: an unknown field is an error, not a typo that nobody sees."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
 
 # --- text -------------------------------------------------------------------------------------
 
@@ -260,17 +248,13 @@ class ExpertRecipe(Strict):
     """Overrides the target's highest repetition for this domain."""
 
 
-class SearchRecipe(Strict):
-    """How mixtures are chosen and scored."""
+class SearchRecipe(Limits):
+    """How mixtures are chosen and scored, and which may be proposed."""
 
     rounds: Annotated[list[PositiveInt], Field(min_length=1)] = [16, 8, 8]
     """Candidates scored in each round; the first needs 6 to be fitted."""
     proxy: Literal["merged", "ensembled"] = "merged"
     """Which proxy the surrogate learns from; both are scored and logged."""
-    lower: dict[str, Share] = {}
-    """Smallest ratio by domain."""
-    upper: dict[str, Share] = {}
-    """Largest ratio by domain; the repetition caps hold beside it."""
     natural: dict[str, float] | None = None
     """The natural mixture; proportional to the available tokens if left out."""
     capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
@@ -393,6 +377,7 @@ class StudyRecipe(Strict):
         named: list[tuple[str, Mapping[str, float]]] = [
             ("search.lower", self.search.lower),
             ("search.upper", self.search.upper),
+            ("search.frozen", self.search.frozen),
             ("search.natural", self.search.natural or {}),
             ("training.anchor", self.training.anchor or {}),
         ]
@@ -417,7 +402,7 @@ class StudyRecipe(Strict):
                     f"{did_you_mean(name, capabilities)}"
                 )
         try:
-            SearchSpace(known, lower=self.search.lower, upper=self.search.upper)
+            self.search.space(tuple(known))
         except ValueError as error:
             raise ValueError(f"search: {error}") from None
         weights = self.search.capability_weights

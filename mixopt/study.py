@@ -225,8 +225,7 @@ class Study:
         caps = cap_by_repetition(
             lab.available_tokens, budget_tokens=target.tokens, max_repetition=repetition
         )
-        upper = {name: min(cap, search.upper.get(name, 1.0)) for name, cap in caps.items()}
-        return SearchSpace(self.recipe.domains, lower=search.lower, upper=upper, prior=lab.natural)
+        return search.space(tuple(self.recipe.domains), caps=caps, prior=lab.natural)
 
     @cached_property
     def weight_space(self) -> WeightSpace:

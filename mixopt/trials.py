@@ -4,7 +4,7 @@ Shapes: `n` trials, `d` domains, `m` metrics.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 Direction = Literal["lower", "higher"]
 Role = Literal["search", "holdout"]
 Kind = Literal["merged", "ensembled", "trained"]
+KINDS: tuple[Kind, ...] = ("ensembled", "merged", "trained")
+"""From the cheapest to the dearest."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,18 @@ class Trials(Sequence[Trial]):
         return iter(self._trials)
 
     def __add__(self, other: "Trials") -> "Trials":
-        return Trials([*self, *other], self.metrics, self.domains)
+        for domain in {*self.domains} ^ {*other.domains}:
+            raise TrialsError(
+                f"Domain {domain!r} is in one of the tables only; name domains alike in both, or "
+                "give it a ratio of 0 where it was not used."
+            )
+        named = {metric.name for metric in self.metrics}
+        metrics = [*self.metrics, *(m for m in other.metrics if m.name not in named)]
+        return Trials([*self, *other], metrics, self.domains)
+
+    def labelled(self, fidelity: str) -> "Trials":
+        """The same trials under the name of what was trained (`1M`), to be added to others."""
+        return Trials([replace(t, fidelity=fidelity) for t in self], self.metrics, self.domains)
 
     def where(self, *, kind: Kind) -> "Trials":
         """The trials that were obtained as `kind`."""

@@ -120,3 +120,27 @@ def predict_errors(
 ) -> dict[str, Estimate]:
     """Benchmark errors from predicted losses, for the metrics whose law is given."""
     return {name: law.of(predicted[name]) for name, law in laws.items() if name in predicted}
+
+
+def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
+    """Sentences on how well runs are predicted that were left out, and what runs there are."""
+    told = [one for one in surrogate.metrics if one.weights]
+    ranks = [one.rank_correlation for one in told]
+    worst = min(told, key=lambda one: np.nan_to_num(one.rank_correlation, nan=-1.0))
+    shares: dict[str, float] = {}
+    for one in told:
+        for name, weight in one.weights.items():
+            shares[name] = shares.get(name, 0.0) + weight / len(told)
+    leading = sorted(shares.items(), key=lambda item: -item[1])[:3]
+    sentences = [
+        f"Fitted {len(told)} metrics on {len(surrogate.trials)} runs; runs that were left out are "
+        f"ranked at {np.nanmedian(ranks):+.2f} (median), {worst.rank_correlation:+.2f} at worst "
+        f"({worst.metric.name}).",
+        "Surrogates: " + ", ".join(f"{name} {share:.0%}" for name, share in leading) + ", ...",
+    ]
+    for level in surrogate.fidelities[:-1]:
+        known = [rank for rank in level.rank_correlations.values() if np.isfinite(rank)]
+        ranked = f", which rank the dearer ones at {np.median(known):+.2f}" if known else ""
+        cost = f", {level.cost:.3g} each" if np.isfinite(level.cost) else ""
+        sentences.append(f"With {level.trials} {level.level} runs{cost}{ranked}.")
+    return tuple(sentences)

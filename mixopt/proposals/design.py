@@ -1,16 +1,71 @@
-"""Which mixtures to score: a first round that covers the space, later ones where it pays."""
+"""Which mixtures to run or score: first what covers the space, later where it pays.
+
+Shapes: `n` mixtures, `d` domains, `k` weights of experts (or of domains themselves).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from mixopt.mixture import Array
+from mixopt.errors import MixtureError
+from mixopt.mixture import Array, Mixture
+from mixopt.proposals.optimal_design import choose_optimal
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.weights import WeightSpace, hellinger
+from mixopt.space import SearchSpace
 
 POOL = 4096
 KAPPAS = (0.0, 1.0, 2.0)
 """Standard deviations added to the expected utility, in turn: expects much, or knows little."""
 NEAREST = 0.03
 """Hellinger distance below which a candidate is the same as one already scored."""
+
+Method = Literal["d-optimal", "maximin", "sequential"]
+
+
+def design_runs(
+    space: SearchSpace,
+    n: int,
+    *,
+    rng: np.random.Generator,
+    method: Method = "d-optimal",
+    seen: Sequence[Mixture] = (),
+    surrogate: Surrogate | None = None,
+) -> list[Mixture]:
+    """`n` feasible mixtures to train on, so that a surrogate learns most from them.
+
+    Args:
+        space: Bounds, groups, inequalities and prior.
+        n: How many.
+        rng: Source of all randomness here.
+        method: `d-optimal` for the effective-token law (the best that was measured, METHODS §12)
+            and `maximin` in √r need no scores; `sequential` takes the runs so far into account.
+        seen: Mixtures that have been run; the natural one comes first where none has.
+        surrogate: Of the runs so far, for `sequential`.
+
+    Raises:
+        InfeasibleError: No mixture meets every bound.
+        MixtureError: `sequential` without a surrogate.
+    """
+    weights = WeightSpace.of_domains(space)
+    given = np.array([mixture.vector(space.domains) for mixture in seen])
+    given = given.reshape(-1, len(space.domains))
+    if method == "sequential":
+        if surrogate is None:
+            raise MixtureError("A sequential design needs runs with scores; give a table of them.")
+        rows = design_next_round(weights, surrogate, given, n, rng)
+        return [Mixture.from_vector(space.domains, row) for row in rows]
+    first = np.empty((0, len(space.domains)))
+    if not len(given):
+        first = weights.pull(space.prior_vector()[None])[:n]
+    start = np.vstack([given, first])
+    if method == "maximin":
+        rows = spread(weights, start, n - len(first), rng)
+    else:
+        pool = weights.sample(POOL, rng)
+        rows = pool[choose_optimal(pool, n - len(first), start)]
+    return [Mixture.from_vector(space.domains, row) for row in np.vstack([first, rows])]
 
 
 def design_first_round(space: WeightSpace, n: int, rng: np.random.Generator) -> Array:
@@ -53,12 +108,13 @@ def design_next_round(
     An upper confidence bound whose κ goes round `KAPPAS`; the pool is half drawn from the prior
     and half from around the best of it.
     """
+    order = [space.space.domains.index(name) for name in surrogate.domains]
     pool = space.sample(POOL, rng)
-    mean, _ = surrogate.predict_utility(space.ratios(pool))
-    best = pool[np.argsort(-mean)[: POOL // 16]]
+    expected = surrogate.expected_utility(space.ratios(pool)[:, order])
+    best = pool[np.argsort(-expected)[: POOL // 16]]
     pool = np.vstack([pool, perturb(space, best, POOL, rng)])
     ratios = space.ratios(pool)
-    mean, std = surrogate.predict_utility(ratios)
+    mean, std = surrogate.predict_utility(ratios[:, order])
     distances = hellinger(ratios, space.ratios(seen)).min(axis=1)
     chosen: list[Array] = []
     for index in range(n):

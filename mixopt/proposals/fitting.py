@@ -15,6 +15,7 @@ from mixopt.proposals.levels import describe_levels, fit_levels, order_levels
 from mixopt.proposals.portfolio import Portfolio, describe_weights
 from mixopt.proposals.surrogate import Fidelity, FittedMetric, Scales, Surrogate
 from mixopt.proposals.surrogates import AUTO, FEWEST_TRIALS, SURROGATES, Law, make_law
+from mixopt.proposals.threads import single_threaded
 from mixopt.proposals.utility import AnyUtility, Utility, WorstCapability
 from mixopt.trials import Metric, Trials
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 WHOLE_TARGETS = ("utility", "average", "worst")
 
 
+@single_threaded
 def fit(
     trials: Trials,
     *,

@@ -17,9 +17,8 @@ from mixopt.proposals.portfolio import Portfolio, fit_portfolio
 from mixopt.proposals.surrogate import Fidelity, Scales
 from mixopt.proposals.surrogates import FEWEST_TRIALS, Law
 from mixopt.proposals.surrogates.corrected import Corrected
-from mixopt.trials import Metric, Trials
+from mixopt.trials import KINDS, Metric, Trials
 
-KINDS_BY_COST = ("ensembled", "merged", "trained")
 CORRECTED = "corrected"
 
 MakeLaws = Callable[[Trials], dict[str, Law]]
@@ -39,8 +38,8 @@ def order_levels(trials: Trials, given: Sequence[str] | None) -> list[str]:
     costs = {level: _mean_cost(trials.at(level)) for level in levels}
     if all(np.isfinite(cost) for cost in costs.values()) and len(set(costs.values())) == len(costs):
         return sorted(levels, key=lambda level: costs[level])
-    if set(levels) <= set(KINDS_BY_COST):
-        return sorted(levels, key=KINDS_BY_COST.index)
+    if set(levels) <= set(KINDS):
+        return sorted(levels, key=[str(kind) for kind in KINDS].index)
     raise TrialsError(
         f"The trials have fidelities {', '.join(levels)} and nothing says which is dearer; give "
         "their costs, or fidelities= from the cheapest to the one to predict."

@@ -8,6 +8,7 @@ Shapes: `n` runs, `d` domains, `m` metrics, `l` laws, `q` points. Scores are sta
 turned so that lower is better.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,11 +20,15 @@ from mixopt.proposal import Z80, Z95
 from mixopt.proposals.calibration import Tails, calibrate
 from mixopt.proposals.surrogates import FEWEST_TRIALS, Law, is_smooth
 
+log = logging.getLogger(__name__)
+
 FOLDS = 4
 CLIP_MARGIN = 0.5
 """Predictions stay in the range of the scores, widened by this share of it on either side."""
 POWER = 2.0
 """A law's weight falls with so high a power of its squared error."""
+SCREENED_FROM, SAMPLE, WORTH = 8000, 10, 0.05
+"""Scores from which laws are first tried on a sample of metrics, its size, and the least weight."""
 SUM_WEIGHT = 1e4
 """Weight of Σ weights = 1 in the stacking regression."""
 
@@ -137,6 +142,8 @@ def fit_portfolio(
         noise: Sampling variances (`n x m`), 0 where not known.
         seed: Of the assignment to folds.
     """
+    if scores.size > SCREENED_FROM:
+        laws = _screen(laws, ratios, scores, noise, seed)
     fitted = {name: law.fit(ratios, scores, noise) for name, law in laws.items()}
     if len(scores) < FEWEST_TRIALS:
         return _unweighed(fitted, scores)
@@ -156,6 +163,22 @@ def fit_portfolio(
     cv_means, cv_stds = _combine(means, stds, weights, scales, bounds)
     tails = calibrate(scores - cv_means, cv_stds)
     return Portfolio(fitted, weights, scales, *bounds, squares, cv_means, cv_stds, tails)
+
+
+def _screen(
+    laws: Mapping[str, Law], ratios: Array, scores: Array, noise: Array, seed: int
+) -> Mapping[str, Law]:
+    """The laws that count for something on a sample of the metrics: the rest is not worth fitting."""
+    m = scores.shape[1]
+    sample = np.sort(np.random.default_rng(seed).permutation(m)[:SAMPLE])
+    if m < 2 * SAMPLE:
+        return laws
+    trial = fit_portfolio(laws, ratios, scores[:, sample], noise[:, sample], seed=seed)
+    counts = dict(zip(trial.laws, trial.weights.mean(axis=1), strict=True))
+    kept = {name: law for name, law in laws.items() if counts.get(name, 0.0) >= WORTH}
+    log.info("Left out after a look at %d metrics: %s.", SAMPLE,
+             ", ".join(sorted(set(laws) - set(kept))) or "nothing")  # fmt: skip
+    return kept
 
 
 def _unweighed(laws: Mapping[str, Law], scores: Array) -> Portfolio:

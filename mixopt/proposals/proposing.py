@@ -26,6 +26,7 @@ from mixopt.proposals.error_law import ErrorLaw
 from mixopt.proposals.guarding import Guard
 from mixopt.proposals.repetition import Repetition
 from mixopt.proposals.surrogate import Surrogate
+from mixopt.proposals.threads import single_threaded
 from mixopt.proposals.weights import WeightSpace, as_weights, hellinger
 from mixopt.space import SearchSpace
 
@@ -39,13 +40,16 @@ STARTS = 4
 RADIUS = 0.12
 """Hellinger distance within which candidates count as one mode."""
 LOOKED_AT = 1024
-"""Candidates that are compared with the proposal one by one."""
+"""Candidates that are compared with the proposal one by one; a quarter for large tables."""
+LARGE_TABLE = 20_000
+"""Scores (runs x metrics) from which fewer candidates are simulated and looked at."""
 KEPT_LIMIT = -1e-6
 """A guard's margin that counts as kept, in standard deviations of the metric."""
 
 Reference = Literal["natural", "uniform", "best seen"]
 
 
+@single_threaded
 def propose(
     surrogate: Surrogate,
     space: SearchSpace,
@@ -147,7 +151,8 @@ class _Search:
     def run(self, goal: Goal, references: Sequence[Mixture]) -> tuple[Array, Array]:
         """Weights (`n x k`), densest where the goal is high, and the goal's values (`n`)."""
         smooth = self.surrogate.portfolio.smooth_share > 0.5
-        pool = self.space.sample(POOL if smooth else LARGE_POOL, self.rng)
+        large = self.surrogate.portfolio.cv_means.size > LARGE_TABLE
+        pool = self.space.sample((POOL // 2 if large else POOL) if smooth else LARGE_POOL, self.rng)
         given = np.stack([self._weights_of(mixture) for mixture in references])
         pool = self.space.pull(np.vstack([given, pool]))
         values = self._expected(goal, pool)
@@ -223,9 +228,10 @@ def _describe(
     predicted = surrogate.estimate(ratios)
     ranked = np.argsort(-values, kind="stable")
     # the best, and as many from anywhere: the ties are a region, not a neighbourhood
-    looked_at = np.unique(np.concatenate([
-        ranked[: LOOKED_AT // 2], ranked[:: max(1, 2 * len(ranked) // LOOKED_AT)]
-    ]))  # fmt: skip
+    size = LOOKED_AT // 4 if surrogate.portfolio.cv_means.size > LARGE_TABLE else LOOKED_AT
+    looked_at = np.unique(
+        np.concatenate([ranked[: size // 2], ranked[:: max(1, 2 * len(ranked) // size)]])
+    )
     return Proposal(
         ratios=ratios,
         utility=surrogate.estimate_utility(ratios),

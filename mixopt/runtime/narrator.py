@@ -11,6 +11,9 @@ from mixopt.runtime.observer import Observer, TrainedModel
 from mixopt.trials import DomainCount, Trials
 from mixopt.validation import Validation
 
+SHOWN = 4
+"""Metrics and domains that are named before the rest is counted."""
+
 
 class Narrator(Observer):
     """Says each step through `say` (`click.echo`, say)."""
@@ -75,8 +78,33 @@ class Narrator(Observer):
                 )
             for comparison in proposal.comparisons:
                 self._say(f"  {comparison.verdict}")
+            self._tell_doubts(proposal)
             for note in proposal.notes:
                 self._say(f"  note: {note}")
+
+    def _tell_doubts(self, proposal: Proposal) -> None:
+        """What gets worse, what else would do as well, and what stands behind the prediction."""
+        first = proposal.comparisons[0] if proposal.comparisons else None
+        if first is not None and first.worse:
+            named = [f"{name} ({chance:.0%})" for name, chance in first.worse.items()]
+            more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+            self._say(
+                f"  probably worse than the {first.name} mixture: {', '.join(named[:SHOWN])}{more}"
+            )
+        if proposal.ties is not None:
+            wide = sorted(proposal.ties.ranges.items(), key=lambda r: r[1][0] - r[1][1])[:SHOWN]
+            told = ", ".join(f"{name} {low:.0%} to {high:.0%}" for name, (low, high) in wide)
+            self._say(
+                f"  {proposal.ties.share:.0%} of the candidates cannot be told from it; among them "
+                f"are {told}"
+            )
+        if proposal.support is not None:
+            self._say(
+                f"  nearest run {proposal.support.nearest} (Hellinger {proposal.support.distance:.2f})"
+            )
+        for name, error in proposal.errors.items():
+            low, high = error.interval
+            self._say(f"  error of {name}: {error.mean:.3f} [{low:.3f}, {high:.3f}]")
 
     def validated(self, validation: Validation) -> None:
         """Rank fidelity by proxy and metric, regret and cost."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric as MlflowMetric
@@ -30,6 +31,33 @@ from mixopt.validation import Validation
 log = logging.getLogger(__name__)
 
 LONGEST_PARAM = 500
+
+
+def read_runs(experiment: str) -> "pd.DataFrame":
+    """The finished runs of an MLflow experiment, one row each, for `mixopt.read_trials(runs=...)`.
+
+    Columns are the runs' parameters and metrics by their own names; `run_id` names the run. Ratios
+    are parameters (or metrics) such as `ratio/web`.
+
+    Raises:
+        UserError: There is no such experiment, or it has no finished runs.
+    """
+    if mlflow.get_experiment_by_name(experiment) is None:
+        raise UserError(
+            f"MLflow has no experiment {experiment!r} at {mlflow.get_tracking_uri()}; mend the name, "
+            "or set MLFLOW_TRACKING_URI."
+        )
+    frame = mlflow.search_runs(experiment_names=[experiment], filter_string="status = 'FINISHED'")
+    if not len(frame):
+        raise UserError(f"The MLflow experiment {experiment!r} has no finished runs; make some.")
+    kept = [c for c in frame.columns if c.startswith(("params.", "metrics."))]
+    table = frame[["run_id", *kept]].copy()
+    for column in kept:
+        # parameters are text in MLflow
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        if numbers.notna().any():
+            table[column] = numbers
+    return table
 
 
 class MlflowTracker(Observer):

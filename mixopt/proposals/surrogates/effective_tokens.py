@@ -31,7 +31,8 @@ KERNELS = (
     Kernel(0.0, 1.0, 0.0),
     *(Kernel(float(rho), length, tilt) for tilt in TILTS for rho, length in SHAPES),
 )
-KEPT = 5
+KEPT, KEPT_OF_MANY, MANY = 5, 2, 256
+"""Kernels averaged for a metric, and from so many runs, whose evidence tells kernels apart."""
 FRESH_BELOW = 48
 """Runs below which a refit starts from nothing."""
 LEAST_SENSITIVITY = 0.03
@@ -56,6 +57,7 @@ class EffectiveTokens:
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "EffectiveTokens":
         """Itself, fitted to `n x d` ratios and `n x m` scores; `noise` is as in the protocol."""
+        self._law = None
         return self._fit(ratios, scores, noise, [list(KERNELS)] * scores.shape[1])
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "EffectiveTokens":
@@ -78,6 +80,8 @@ class EffectiveTokens:
         law = self._law = token_law.fit_law(ratios, z, extra, self._law)
         _, jacobian = token_law.evaluate(law.parameters, ratios)
         stretches = _sensitivities(jacobian[..., token_law.N_SCALARS :], known.T)
+        kept = KEPT if len(ratios) < MANY else KEPT_OF_MANY
+        factors: dict[Kernel, Array] = {}
         self._processes = []
         for m, stretch in enumerate(stretches):
             at_mode = LawAtMode(
@@ -85,8 +89,10 @@ class EffectiveTokens:
             )
             runs = Runs(ratios, z[:, m], extra[:, m])
             made = [
-                (share, ResidualProcess(runs, at_mode, kernel, s2, stretch))
-                for kernel, s2, share in weigh_kernels(runs, at_mode, kernels[m], stretch, KEPT)
+                (share, ResidualProcess(runs, at_mode, kernel, s2, stretch, factors))
+                for kernel, s2, share in weigh_kernels(
+                    runs, at_mode, kernels[m], stretch, kept, factors
+                )
             ]
             total = sum(share for share, _ in made)
             made = [(share / total, process) for share, process in made]

@@ -14,7 +14,12 @@ from mixopt.mixture import Array
 from mixopt.proposals.optimising import minimise
 from mixopt.proposals.surrogates.expansions import Expansions
 from mixopt.proposals.surrogates.features import LOG_SHARES, ROOTS, Features
-from mixopt.proposals.surrogates.kernels import matern52, matern52_slope, square_distances
+from mixopt.proposals.surrogates.kernels import (
+    for_keeping,
+    matern52,
+    matern52_slope,
+    square_distances,
+)
 
 PRIOR_MEANS = np.log([1.0, 0.3, 0.03])
 """Of log amplitude, log linear variance and log noise, in standardised units."""
@@ -23,7 +28,7 @@ LENGTH, LENGTH_SD = np.log(2.0), 1.0
 """Prior of a domain's log length, in units of √d times its feature's standard deviation."""
 REACH = 3.5
 """Hyper-parameters stay within so many prior standard deviations."""
-STEPS, REFIT_STEPS = 60, 12
+STEPS, REFIT_STEPS = 60, 8
 MOST_RUNS = 128
 """Runs that hyper-parameters are learnt from; predictions use all of them."""
 MISSING = 1e6
@@ -102,7 +107,7 @@ class GaussianProcess:
         covariance[np.diag_indices(len(points))] += own
         factor = cholesky(covariance, lower=True, check_finite=False)
         pull = cho_solve((factor, True), np.where(known, scores, 0.0))
-        return _Posterior(theta, points, factor, pull)
+        return _Posterior(theta, points, for_keeping(factor), pull)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         """Mean and standard deviation (`n x m` each), observation noise included."""

@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 from mixopt.mixture import Array
 from mixopt.proposals.surrogates import token_law
 from mixopt.proposals.surrogates.kernels import (
+    for_keeping,
     matern52,
     square_distances,
 )
@@ -27,7 +28,7 @@ MISSING = 1e8
 """Noise that takes a missing score out, in units of s²."""
 REFINEMENTS = 2
 """Generalised least-squares steps after which the law has made room for the process."""
-NEGLIGIBLE = 1e-3
+NEGLIGIBLE = 0.02
 """Share of the evidence below which a kernel is left out."""
 
 
@@ -60,14 +61,23 @@ class LawAtMode:
 
 
 def weigh_kernels(
-    runs: Runs, law: LawAtMode, kernels: Sequence[Kernel], stretch: Array, kept: int
+    runs: Runs,
+    law: LawAtMode,
+    kernels: Sequence[Kernel],
+    stretch: Array,
+    kept: int,
+    factors: dict[Kernel, Array],
 ) -> list[tuple[Kernel, float, float]]:
-    """The `kept` kernels of highest evidence, with noise variance and share of the evidence."""
+    """The `kept` kernels of highest evidence, with noise variance and share of the evidence.
+
+    `factors` keeps what other metrics of the same runs can use.
+    """
     values, jacobian = token_law.evaluate(law.parameters[None], runs.ratios)
     target = runs.z - values[0] - jacobian[0] @ (law.means - law.parameters)
     right = np.column_stack([target, jacobian[0] * law.precisions**-0.5])
     noises = law.noise * NOISE_GRID
-    scores = np.stack([_evidence(runs, law, kernel, stretch, right, noises) for kernel in kernels])
+    made = (_factor(runs, kernel, stretch, law.noise, factors) for kernel in kernels)
+    scores = np.stack([_evidence(factor, runs, right, noises) for factor in made])
     peaks = logsumexp(scores, axis=1)
     best = np.argsort(-peaks, kind="stable")[:kept]
     shares = np.exp(peaks[best] - logsumexp(peaks[best]))
@@ -78,15 +88,13 @@ def weigh_kernels(
     ]
 
 
-def _evidence(
-    runs: Runs, law: LawAtMode, kernel: Kernel, stretch: Array, right: Array, noises: Array
-) -> Array:
+def _evidence(factor: Array, runs: Runs, right: Array, noises: Array) -> Array:
     """Log evidence of the scores at each noise variance, up to a constant.
 
     In the eigenbasis of the whitened Jacobian the noise variance is a scalar, so a grid of it
     costs one factorisation.
     """
-    factor, known = _factor(runs, kernel, stretch, law.noise), np.isfinite(runs.extra).sum()
+    known = np.isfinite(runs.extra).sum()
     white = solve_triangular(factor, right, lower=True, check_finite=False)
     y, design = white[:, 0], white[:, 1:]
     eigen, vectors = eigh(design.T @ design, check_finite=False)
@@ -99,8 +107,14 @@ def _evidence(
     return np.asarray(-0.5 * (misfit + volume) - prior)
 
 
-def _factor(runs: Runs, kernel: Kernel, stretch: Array, noise: float) -> Array:
+def _factor(
+    runs: Runs, kernel: Kernel, stretch: Array, noise: float, factors: dict[Kernel, Array]
+) -> Array:
     """Cholesky factor of ρ K + I, known noise and missing scores on the diagonal."""
+    # without a stretch or noises of its own a metric's matrix is that of all
+    shared = kernel.tilt == 0 and not runs.extra.any()
+    if shared and kernel in factors:
+        return factors[kernel]
     points = np.sqrt(runs.ratios) * stretch**kernel.tilt
     n = len(points)
     if kernel.rho:
@@ -108,20 +122,29 @@ def _factor(runs: Runs, kernel: Kernel, stretch: Array, noise: float) -> Array:
     else:
         matrix = np.zeros((n, n))
     matrix[np.diag_indices(n)] += 1 + np.minimum(runs.extra / noise, MISSING)
-    return np.asarray(cholesky(matrix, lower=True, check_finite=False))
+    factor = np.asarray(cholesky(matrix, lower=True, check_finite=False))
+    if shared:
+        factors[kernel] = factor
+    return factor
 
 
 class ResidualProcess:
     """Law and process at their common mode, for one metric and one kernel."""
 
     def __init__(
-        self, runs: Runs, law: LawAtMode, kernel: Kernel, noise: float, stretch: Array
+        self,
+        runs: Runs,
+        law: LawAtMode,
+        kernel: Kernel,
+        noise: float,
+        stretch: Array,
+        factors: dict[Kernel, Array],
     ) -> None:
         self.kernel, self.noise = kernel, noise
         self.runs, self._law = runs, law
         self.stretch = stretch**kernel.tilt
         self._points = np.sqrt(runs.ratios) * self.stretch
-        self._factor = _factor(runs, kernel, stretch, noise)
+        self._factor = _factor(runs, kernel, stretch, noise, factors)
         self.parameters = self._descend()
         values, jacobian = token_law.evaluate(self.parameters[None], runs.ratios)
         miss = self._whiten(runs.z - values[0])
@@ -129,6 +152,7 @@ class ResidualProcess:
         self._design = self._whiten(jacobian[0])
         curvature = self._design.T @ self._design / noise + np.diag(law.precisions)
         self._root = cholesky(curvature, lower=True)
+        self._factor = for_keeping(self._factor)
 
     def _whiten(self, right: Array) -> Array:
         return np.asarray(solve_triangular(self._factor, right, lower=True, check_finite=False))

@@ -75,7 +75,7 @@ def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
     ("arguments", "words"),
     [
         (("run", "none.yaml"), "Study none.yaml does not exist"),
-        (("propose",), "Give either STUDY, or both"),
+        (("propose",), "Give either STUDY, or a table"),
         (("propose", "--ratios", "none.csv", "--metrics", "none.csv"), "none.csv does not exist"),
         (("export", "none.json", "-f", "json"), "none.json does not exist"),
         (("init", "x", "-d", "only=one"), "two domains or more"),

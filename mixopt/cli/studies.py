@@ -1,0 +1,105 @@
+"""Commands on a study: run, train, search, validate, init."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mixopt.cli.shell import main, one_sentence, split_pairs
+from mixopt.runtime.narrator import Narrator
+
+if TYPE_CHECKING:
+    from mixopt.study import Study
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def study_options(command: Command) -> Command:
+    """The arguments that every command on a study takes."""
+    options = [
+        click.argument("study"),
+        click.option("-o", "--output", help="Folder of results.  [default: mixopt-runs/NAME]"),
+        click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."),
+        click.option("--track/--no-track", default=True, show_default=True, help="Log to MLflow."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def load_study_for(
+    verb: str, study: str, output: str | None, seed: int | None, device: str, track: bool
+) -> "Study":
+    """The study, watched by the terminal and, with `track`, by MLflow."""
+    from transformers.utils import logging as transformers_logging
+
+    from mixopt.study import Study
+
+    transformers_logging.disable_progress_bar()
+    observers: list[Any] = [Narrator(click.echo)]
+    if track:
+        from mixopt.runtime.tracking import MlflowTracker
+
+        observers.append(MlflowTracker(verb))
+    return Study.load(study, output or None, seed=seed, device=device, observers=observers)
+
+
+@main.command()
+@study_options
+@one_sentence
+def run(**options: Any) -> None:
+    """The whole road: experts, search, proposal, validation, exports, report.
+
+    STUDY is a YAML file, or `quickstart`.
+    """
+    study = load_study_for("run", **options)
+    study.run()
+    click.echo(f"\nProposal  {study.output / 'proposal.json'}")
+    click.echo(f"Exports   {study.output / 'exports'}")
+    click.echo(f"Report    {study.output / 'report.html'}")
+
+
+@main.command()
+@study_options
+@one_sentence
+def train(**options: Any) -> None:
+    """Train the base and the experts."""
+    load_study_for("train", **options).train()
+
+
+@main.command()
+@study_options
+@one_sentence
+def search(**options: Any) -> None:
+    """Score merges and ensembles of the experts, in rounds."""
+    study = load_study_for("search", **options)
+    study.search()
+    click.echo(f"Trials    {study.output / 'trials.csv'}")
+
+
+@main.command()
+@study_options
+@one_sentence
+def validate(**options: Any) -> None:
+    """Train real proxy runs and report how well the proxies rank them."""
+    study = load_study_for("validate", **options)
+    study.validate()
+    click.echo(f"Validation {study.output / 'validation.json'}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("-d", "--domain", "domains", multiple=True, metavar="NAME=GLOB",
+              help="A domain and its files; repeat for each.")  # fmt: skip
+@click.option(
+    "--base", default=None, help="Folder or hub id of the base; a small one is built if left out."
+)
+@one_sentence
+def init(folder: Path, domains: Sequence[str], base: str | None) -> None:
+    """Write a study of your own into FOLDER, ready to be run."""
+    from mixopt.starting import write_study
+
+    path = write_study(folder, split_pairs(domains, "--domain", "NAME=GLOB"), base)
+    click.echo(f"Written   {path}\nNext      mixopt run {path}")

@@ -1,0 +1,148 @@
+"""What more runs would buy, from the learning curve of the runs there are.
+
+Subsets of the runs are fitted and tested on the rest; squared error and what ranks miss (1 − ρ)
+fall about as powers of the number of runs, and the powers are carried on.
+
+Shapes: `n` runs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixopt.errors import TrialsError
+from mixopt.mixture import Array
+from mixopt.proposals.fidelity import spearman
+from mixopt.proposals.fitting import fit
+from mixopt.trials import Trials
+
+FEWEST_RUNS = 16
+"""Runs without which a curve has no ends."""
+SHARES = (0.5, 0.65, 0.8)
+"""Sizes of the subsets, as shares of the runs."""
+REPEATS = 4
+BOOTSTRAPS = 500
+LARGEST_POWER = 2.0
+MORE = (8, 16, 32)
+
+Places = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a number of runs is expected to give, with its 80% interval over resampled subsets.
+
+    Attributes:
+        runs: How many.
+        error: Root mean square error of predicted utility, in its standard deviations over runs.
+        error_interval: Of `error`.
+        rank: Spearman of predicted with measured utility.
+        rank_interval: Of `rank`.
+    """
+
+    runs: int
+    error: float
+    error_interval: tuple[float, float]
+    rank: float
+    rank_interval: tuple[float, float]
+
+
+def advise(
+    trials: Trials,
+    *,
+    more: Sequence[int] = MORE,
+    target: str | Mapping[str, float] = "utility",
+    capability_weights: Mapping[str, float] | None = None,
+    surrogates: str | Sequence[str] = "auto",
+    seed: int = 0,
+) -> list[Expectation]:
+    """What these runs, and each of `more` on top, are expected to give; the first row is now.
+
+    Args:
+        trials: The runs so far (`n`), of one fidelity.
+        more: Numbers of further runs.
+        target: As in `fit`.
+        capability_weights: As in `fit`.
+        surrogates: As in `fit`.
+        seed: Of the subsets.
+
+    Raises:
+        TrialsError: Fewer than 16 runs.
+    """
+    if len(trials) < FEWEST_RUNS:
+        raise TrialsError(
+            f"{len(trials)} runs are too few for a learning curve; at least {FEWEST_RUNS} are needed."
+        )
+    sizes, errors, misses = [], [], []
+    rng = np.random.default_rng(seed)
+    for share in SHARES:
+        for repeat in range(REPEATS):
+            order = rng.permutation(len(trials))
+            size = max(8, round(share * len(trials)))
+            error, rank = _test(trials, order[:size], order[size:], target, capability_weights,
+                                surrogates, seed + repeat)  # fmt: skip
+            if np.isfinite(error) and np.isfinite(rank):
+                sizes.append(size)
+                errors.append(max(error, 1e-3) ** 2)
+                misses.append(max(1 - rank, 1e-4))
+    if len(set(sizes)) < 2:
+        raise TrialsError(
+            "The utility is the same in all runs, so more of them would tell nothing."
+        )
+    counts = np.array([len(trials), *(len(trials) + extra for extra in more)])
+    square, square_low, square_high = _carry_on(np.array(sizes), np.array(errors), counts, rng)
+    miss, miss_low, miss_high = _carry_on(np.array(sizes), np.array(misses), counts, rng)
+    return [
+        Expectation(
+            int(n),
+            float(np.sqrt(square[i])),
+            (float(np.sqrt(square_low[i])), float(np.sqrt(square_high[i]))),
+            float(1 - miss[i]),
+            (float(1 - miss_high[i]), float(1 - miss_low[i])),
+        )
+        for i, n in enumerate(counts)
+    ]
+
+
+def _test(
+    trials: Trials,
+    learn: Places,
+    test: Places,
+    target: str | Mapping[str, float],
+    capability_weights: Mapping[str, float] | None,
+    surrogates: str | Sequence[str],
+    seed: int,
+) -> tuple[float, float]:
+    """Error (in standard deviations) and rank of the utility of runs that were left out."""
+    table = Trials([trials[int(i)] for i in learn], trials.metrics, trials.domains)
+    rest = Trials([trials[int(i)] for i in test], trials.metrics, trials.domains)
+    surrogate = fit(table, target=target, capability_weights=capability_weights,
+                    surrogates=surrogates, seed=seed)  # fmt: skip
+    truth = surrogate.utility.of(rest.values(surrogate.utility.metrics))
+    guess = surrogate.expected_utility(rest.ratios())
+    everywhere = surrogate.utility.of(trials.values(surrogate.utility.metrics))
+    error = np.sqrt(np.nanmean(np.square(truth - guess)))
+    return float(error / np.nanstd(everywhere)), spearman(guess, truth)
+
+
+def _carry_on(
+    sizes: Array, values: Array, counts: Array, rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """c·n^−b through `values`, at `counts`, with the 10% and 90% quantiles over resamples."""
+
+    def power(rows: Places) -> Array:
+        x, y = np.log(sizes[rows]), np.log(values[rows])
+        spread = x - x.mean()
+        slope = float(spread @ y / (spread @ spread)) if spread.any() else 0.0
+        slope = float(np.clip(slope, -LARGEST_POWER, 0.0))  # more runs never tell less
+        return np.asarray(np.exp(y.mean() + slope * (np.log(counts) - x.mean())))
+
+    middle = power(np.arange(len(sizes)))
+    resampled = np.stack(
+        [power(rng.integers(len(sizes), size=len(sizes))) for _ in range(BOOTSTRAPS)]
+    )
+    low, high = np.quantile(resampled, (0.1, 0.9), axis=0)
+    return middle, low, high

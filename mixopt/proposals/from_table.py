@@ -1,0 +1,119 @@
+"""From a table of runs to proposals, as a recipe says: what the command line does."""
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+import numpy as np
+
+from mixopt.errors import MixtureError
+from mixopt.limits import REFERENCES, ProposalRecipe, TargetBudget
+from mixopt.mixture import Mixture, cap_by_repetition
+from mixopt.proposal import Proposal
+from mixopt.proposals.assessing import best_seen
+from mixopt.proposals.error_law import ErrorLaw
+from mixopt.proposals.fitting import fit
+from mixopt.proposals.guarding import Guard
+from mixopt.proposals.proposing import Reference, propose
+from mixopt.proposals.repetition import Repetition
+from mixopt.proposals.surrogate import Surrogate
+from mixopt.space import SearchSpace
+from mixopt.trials import Trials
+
+
+def space_of(trials: Trials, recipe: ProposalRecipe) -> SearchSpace:
+    """The mixtures that `recipe` lets be proposed, around the natural one."""
+    return space_over(tuple(trials.domains), recipe, natural_of(trials, recipe))
+
+
+def space_over(
+    domains: tuple[str, ...], recipe: ProposalRecipe, natural: Mixture | None = None
+) -> SearchSpace:
+    """The mixtures of `domains` that `recipe` lets be proposed."""
+    caps = _caps(recipe.budget, domains) if recipe.budget else {}
+    prior = natural or (Mixture(recipe.natural) if recipe.natural else None)
+    return recipe.space(domains, caps=caps, prior=prior)
+
+
+def natural_of(trials: Trials, recipe: ProposalRecipe) -> Mixture:
+    """The natural mixture: the recipe's, or the mean of the runs."""
+    if recipe.natural is not None:
+        return Mixture.from_vector(
+            trials.domains, Mixture(recipe.natural).vector(tuple(trials.domains))
+        )
+    return Mixture.from_vector(trials.domains, trials.ratios().mean(axis=0))
+
+
+def _caps(budget: TargetBudget, domains: tuple[str, ...]) -> dict[str, float]:
+    for name in (*budget.available_tokens, *_named(budget.max_repetition)):
+        if name not in domains:
+            Mixture({name: 1.0}).vector(domains)  # raises, naming the nearest domain
+    return cap_by_repetition(
+        {name: int(tokens) for name, tokens in budget.available_tokens.items()},
+        budget_tokens=int(budget.tokens),
+        max_repetition=budget.max_repetition,
+    )
+
+
+def _named(value: float | Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, Mapping) else ()
+
+
+def propose_from_table(
+    trials: Trials, recipe: ProposalRecipe, *, q: int = 1, seed: int = 0
+) -> tuple[Surrogate, list[Proposal]]:
+    """The surrogate of `trials` and the `q` mixtures that it recommends.
+
+    Raises:
+        TrialsError: The trials cannot be fitted, or the recipe names no such metric.
+        MixtureError: The recipe names a domain that the trials do not have.
+        InfeasibleError: No mixture meets every limit.
+    """
+    space = space_of(trials, recipe)
+    surrogate = fit(
+        trials,
+        target=recipe.target,
+        capability_weights=recipe.capability_weights,
+        surrogates=recipe.surrogates,
+        fidelities=recipe.fidelities,
+        seed=seed,
+    )
+    repetition = None
+    if recipe.budget is not None and recipe.budget.repetition_term:
+        repetition = Repetition.of(
+            space.domains,
+            recipe.budget.available_tokens,
+            budget_tokens=recipe.budget.tokens,
+            saturation=recipe.budget.saturation,
+        )
+    reference = recipe.reference
+    proposals = propose(
+        surrogate,
+        space,
+        q=q,
+        rng=np.random.default_rng(seed),
+        maximise=cast(Literal["utility", "chance"], recipe.maximise),
+        reference=cast(Reference, reference) if isinstance(reference, str) else Mixture(reference),
+        guard=_guard(recipe, surrogate, space),
+        repetition=repetition,
+        error_laws={
+            name: ErrorLaw(law.epsilon, law.k, law.gamma) for name, law in recipe.error_laws.items()
+        },
+    )
+    return surrogate, proposals
+
+
+def _guard(recipe: ProposalRecipe, surrogate: Surrogate, space: SearchSpace) -> Guard | None:
+    said = recipe.no_worse
+    if said is None:
+        return None
+    name = said.than if isinstance(said.than, str) else "given"
+    mixtures = {
+        "natural": Mixture.from_vector(space.domains, space.prior_vector()),
+        "uniform": Mixture.uniform(space.domains),
+        "best seen": best_seen(surrogate, space),
+    }
+    assert set(mixtures) == set(REFERENCES)
+    than = mixtures[said.than] if isinstance(said.than, str) else Mixture(said.than)
+    if than is None:
+        raise MixtureError("No run is feasible, so there is no best seen to keep up with.")
+    return Guard(than, said.tolerance, said.probability, tuple(said.metrics), name)
