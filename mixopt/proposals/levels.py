@@ -157,7 +157,9 @@ def _scales_of(
 
 
 def _cv_error(portfolio: Portfolio, z: Array) -> float:
-    return float(np.nanmean(np.square(portfolio.cv_means - z)))
+    errors = np.square(portfolio.cv_means - z)
+    known = np.isfinite(errors)
+    return float(errors[known].mean()) if known.any() else np.inf
 
 
 def describe_levels(

@@ -10,6 +10,7 @@ import numpy as np
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Mixture
 from mixopt.tables.columns import (
+    BOOKKEEPING,
     COST_COLUMNS,
     FINISHED,
     LEVEL_COLUMNS,
@@ -98,6 +99,8 @@ def _split_runs(
     kept = {}
     for column in rest.columns.difference(others, sort=False):
         bare = without_tracker(column)
+        if bare in BOOKKEEPING:
+            continue
         if bare in (*COST_COLUMNS, *LEVEL_COLUMNS) or _is_numeric(rest[column]):
             kept[column] = split_prefix(column, METRIC_PREFIXES) or bare
     scores = rest[list(kept)].rename(columns=kept)

@@ -15,6 +15,9 @@ COST_COLUMNS = ("cost", "gpu_hours", "flops", "tokens")
 LEVEL_COLUMNS = ("fidelity", "model_size", "kind")
 """What was trained or scored, in the order they are looked for."""
 
+BOOKKEEPING = ("round", "seed", "step", "_step", "_runtime", "_timestamp", "epoch")
+"""Numbers of a run that are no metrics."""
+
 STATE_COLUMNS = ("status", "State", "state")
 FINISHED = {"finished", "done", "success", "completed"}
 

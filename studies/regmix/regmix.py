@@ -9,19 +9,21 @@ the tests, which choose nothing here. Every part prints a table and writes JSON 
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from scipy.stats import spearmanr
+from measuring import coverage, make_trials, ranks
 
-from mixopt import Metric, Mixture, Score, SearchSpace, Trial, Trials, fit, propose
+from mixopt import Mixture, SearchSpace, Trials, fit, propose
 from mixopt.proposals.optimal_design import choose_optimal
 from mixopt.proposals.surrogates.regmix import RegMix
 
@@ -60,22 +62,6 @@ class Tables:
 
     def trials(self, rows: np.ndarray) -> Trials:
         return make_trials(self.ratios[rows], self.losses[rows], self.domains, self.metrics)
-
-
-def make_trials(ratios: np.ndarray, losses: np.ndarray, domains: list, metrics: list) -> Trials:
-    return Trials(
-        [
-            Trial(str(i), Mixture.from_vector(domains, r),
-                  {m: Score(float(v)) for m, v in zip(metrics, y, strict=True)})
-            for i, (r, y) in enumerate(zip(ratios, losses, strict=True))
-        ],
-        [Metric(m, "lower") for m in metrics],
-        domains,
-    )  # fmt: skip
-
-
-def ranks(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    return np.array([spearmanr(p, t)[0] for p, t in zip(predicted.T, truth.T, strict=True)])
 
 
 # --- RegMix's own numbers ----------------------------------------------------------------------
@@ -120,15 +106,11 @@ def fit_and_test(tables: Tables, rows: np.ndarray, reference: np.ndarray, seed: 
     out: dict = {}
     for scale in ("60m", "1m"):
         ratios, truth = tables.test(scale)
-        mean, std = surrogate.predict(ratios)
+        mean, _ = surrogate.predict(ratios)
         each = ranks(mean, truth)
         out[scale] = {"Pile-CC": each[PILE_CC], "mean of 13": float(each.mean())}
         if scale == "1m":
-            tails = surrogate.portfolio.tails
-            half80 = std * tails.half80 / tails.half95 * 1.959963984540054
-            miss = np.abs(mean - truth)
-            out["within 80"] = (miss <= half80).mean(0).tolist()
-            out["within 95"] = (miss <= 1.959963984540054 * std).mean(0).tolist()
+            out |= coverage(surrogate, ratios, truth)
             continue
         spread = truth.mean(1).std()
         best = int(mean.mean(1).argmin())

@@ -1,44 +1,10 @@
-import json
-import os
-import subprocess
-import sys
-
+import numpy as np
 import pandas as pd
 import pytest
-import toy
-from click.testing import CliRunner
+from calling import call
 
-from mixopt.cli import main
-from mixopt.loading import load_study
+from mixopt import read_trials
 from mixopt.proposal import Proposal
-
-ENV = {**os.environ, "PYTHONWARNINGS": "default"}
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return result.output
-
-
-@pytest.fixture
-def tables(tmp_path):
-    rows = [
-        (0.9, 0.1),
-        (0.8, 0.2),
-        (0.7, 0.3),
-        (0.5, 0.5),
-        (0.4, 0.6),
-        (0.3, 0.7),
-        (0.1, 0.9),
-        (0.6, 0.4),
-    ]
-    ratios = pd.DataFrame(rows, columns=["web", "code"])
-    ratios.insert(0, "run", range(8))
-    metrics = pd.DataFrame({"run": range(8), "val_loss": [(a - 0.6) ** 2 + 1 for a, _ in rows]})
-    ratios.to_csv(tmp_path / "a.csv", index=False)
-    metrics.to_csv(tmp_path / "b.csv", index=False)
-    return tmp_path / "a.csv", tmp_path / "b.csv"
 
 
 def test_propose_from_tables(tables, tmp_path):
@@ -48,74 +14,6 @@ def test_propose_from_tables(tables, tmp_path):
     proposal = Proposal.read(tmp_path / "out" / "proposal.json")
     assert 0.4 < proposal.ratios["web"] <= 0.55 + 1e-9
     assert "natural mixture" in told
-
-
-def test_export_of_a_proposal(tables, tmp_path):
-    call("propose", "--ratios", tables[0], "--metrics", tables[1], "-o", tmp_path)
-    text = call("export", tmp_path / "proposal.json", "-f", "megatron", "-p", "/d/{domain}")
-    parts = text.split()
-    assert parts[1::2] == ["/d/web", "/d/code"]
-    assert sum(map(float, parts[::2])) == pytest.approx(1)
-    told = call("export", tmp_path / "proposal.json", "-f", "json", "-o", tmp_path / "x.json",
-                "-p", "web=/w", "-p", "code=/c")  # fmt: skip
-    assert "x.json" in told
-    assert json.loads((tmp_path / "x.json").read_text())["paths"] == {"web": "/w", "code": "/c"}
-
-
-def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
-    toy.write_jsonl(tmp_path / "t.jsonl", [{"text": "x"}])
-    told = call(
-        "init", tmp_path / "s", "-d", f"a={tmp_path}/t.jsonl", "-d", f"b={tmp_path}/t.jsonl"
-    )
-    assert "mixopt run" in told
-    assert load_study(tmp_path / "s" / "study.yaml").domains == ("a", "b")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("run", "none.yaml"), "Study none.yaml does not exist"),
-        (("propose",), "Give either STUDY, or a table"),
-        (("propose", "--ratios", "none.csv", "--metrics", "none.csv"), "none.csv does not exist"),
-        (("export", "none.json", "-f", "json"), "none.json does not exist"),
-        (("init", "x", "-d", "only=one"), "two domains or more"),
-        (("init", "x", "-d", "nonsense"), "NAME=GLOB"),
-        (("init", "x", "-d", "../../up=a", "-d", "b=c"), "a name is letters"),
-        (("init", "x", "-d", "a=1", "-d", "a=2"), "names 'a' twice"),
-        (("propose", "quickstart", "--lower", "a=1"), "--lower goes with tables"),
-        (("propose", "quickstart", "-q", "3"), "--proposals goes with tables"),
-        (("run", "quickstart", "--seed", "-1"), "Invalid value for '--seed'"),
-        (("nonsense",), "No such command"),
-    ],
-)
-def test_the_user_s_mistakes_end_with_a_sentence_and_code_2(
-    arguments, words, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    told = call(*arguments, code=2)
-    assert words in told
-    assert "Traceback" not in told
-
-
-def test_our_mistakes_end_with_code_1_and_no_traceback(monkeypatch, tmp_path):
-    monkeypatch.setattr("mixopt.proposal.Proposal.read", lambda path: 1 / 0)
-    told = call("export", tmp_path / "x", "-f", "json", code=1)
-    assert "internal error (ZeroDivisionError" in told
-    assert "Traceback" not in told
-
-
-def test_a_full_disk_is_told_with_code_1(tables, tmp_path, monkeypatch):
-    import errno
-
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.fdopen", full)
-    told = call(
-        "propose", "--ratios", *[tables[0]], "--metrics", tables[1], "-o", tmp_path / "o", code=1
-    )
-    assert "disk is full" in told
-    assert list((tmp_path / "o").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -144,15 +42,6 @@ def test_output_that_is_a_file(tables, tmp_path):
     assert (tmp_path / "file").read_text() == "x"
 
 
-def test_damaged_proposals_are_told_in_one_sentence(tmp_path):
-    path = tmp_path / "p.json"
-    for content in ('{"ratios": [1, 2]}', "[]", '"x"', '{"ratios": {"a": 1}, "utility": 3}', "{"):
-        path.write_text(content)
-        told = call("export", path, "-f", "json", code=2)
-        assert "not a proposal" in told
-        assert told.count("\n") == 1
-
-
 def test_direction_by_metric_from_the_shell(tables, tmp_path):
     metrics = pd.read_csv(tables[1]).rename(columns={"val_loss": "mystery"})
     metrics["mystery"] /= 100
@@ -164,19 +53,104 @@ def test_direction_by_metric_from_the_shell(tables, tmp_path):
     assert "Proposal" in told
 
 
-def test_help_names_every_verb():
-    told = call("--help")
-    for verb in ("run", "train", "search", "propose", "validate", "export", "init"):
-        assert f"\n  {verb} " in told
+RECIPE = """
+natural: {web: 0.5, code: 0.5}
+target: val_loss
+upper: {web: 0.58}
+no_worse: {than: natural, tolerance: 0.01, probability: 0.8}
+budget:
+  tokens: 1.0e12
+  available_tokens: {web: 1.0e11}
+  max_repetition: 6
+error_laws:
+  val_loss: {epsilon: 0.85, k: 2.1, gamma: 0.75}
+"""
 
 
-def test_bad_study_from_the_shell_as_a_user_sees_it(tmp_path):
-    study = toy.write_study(tmp_path, serch={})
-    done = subprocess.run(
-        [sys.executable, "-m", "mixopt.cli", "run", str(study), "--no-track"],
-        capture_output=True, text=True, cwd=tmp_path, env=ENV, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert "Did you mean 'search'" in done.stderr
+def test_a_recipe_says_limits_budget_and_guard(tables, tmp_path):
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+                "--recipe", tmp_path / "r.yaml", "-o", tmp_path)  # fmt: skip
+    proposal = Proposal.read(tmp_path / "proposal.json")
+    assert proposal.ratios["web"] <= 0.58 + 1e-9
+    assert set(proposal.errors) == {"val_loss"}
+    assert "error of val_loss" in told
+    assert proposal.ties is not None
+    assert proposal.support.nearest in {str(i) for i in range(8)}
+
+
+def test_unknown_field_of_a_recipe(tables, tmp_path):
+    (tmp_path / "r.yaml").write_text("targt: average\n")
+    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+                "--recipe", tmp_path / "r.yaml", code=2)  # fmt: skip
+    assert "Did you mean 'target'" in told
+    assert told.count("\n") == 1
+
+
+def test_runs_in_one_table(tables, tmp_path):
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    both.to_parquet(tmp_path / "runs.parquet")
+    told = call("propose", "--runs", tmp_path / "runs.parquet", "--domains", "web,code")
+    assert "Proposal" in told
+    assert "nearest run" in told
+
+
+@pytest.mark.filterwarnings("ignore")  # sqlalchemy's and alembic's own, not ours
+def test_runs_of_an_mlflow_experiment(tables, tmp_path, monkeypatch):
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/m.db")
+    mlflow.set_experiment("swarm")
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    for _, row in both.iterrows():
+        with mlflow.start_run():
+            mlflow.log_params({"ratio/web": row["web"], "ratio/code": row["code"], "lr": "cosine"})
+            mlflow.log_metric("val_loss", row["val_loss"])
+    told = call("propose", "--mlflow", "swarm")
+    assert "Fitted 1 metrics on 8 runs" in told
+    assert "no experiment 'swarn'" in call("propose", "--mlflow", "swarn", code=2)
+
+
+def test_design_before_any_run(tmp_path):
+    told = call("design", "--domains", "web:news,web:wiki,code", "-n", "6", "--upper", "code=0.5",
+                "-o", tmp_path / "runs.csv")  # fmt: skip
+    assert "runs.csv" in told
+    table = pd.read_csv(tmp_path / "runs.csv")
+    assert list(table.columns) == ["run", "web:news", "web:wiki", "code"]
+    ratios = table.drop(columns="run").to_numpy()
+    assert np.allclose(ratios.sum(1), 1)
+    assert (ratios[:, 2] <= 0.5 + 1e-6).all()
+    assert np.allclose(ratios[0], 1 / 3, atol=1e-5)  # the natural mixture first
+    again = call("design", "--domains", "web:news,web:wiki,code", "-n", "6", "--upper", "code=0.5")
+    assert again == (tmp_path / "runs.csv").read_text()
+
+
+@pytest.mark.parametrize("method", ["d-optimal", "maximin", "sequential"])
+def test_design_goes_on_from_a_table(tables, tmp_path, method):
+    told = call("design", "--ratios", tables[0], "--metrics", tables[1], "-n", "3",
+                "--method", method, "-o", tmp_path / "more.csv")  # fmt: skip
+    assert "Written" in told
+    table = pd.read_csv(tmp_path / "more.csv")
+    assert table["run"].tolist() == ["run-008", "run-009", "run-010"]
+
+
+def test_advice_on_more_runs(tmp_path):
+    rng = np.random.default_rng(0)
+    web = rng.uniform(size=24)
+    pd.DataFrame({"run": range(24), "web": web, "code": 1 - web}).to_csv(
+        tmp_path / "r.csv", index=False
+    )
+    losses = (web - 0.6) ** 2 + 1 + 0.01 * rng.normal(size=24)
+    pd.DataFrame({"run": range(24), "val_loss": losses}).to_csv(tmp_path / "m.csv", index=False)
+    told = call(
+        "design", "--advise", "--ratios", tmp_path / "r.csv", "--metrics", tmp_path / "m.csv"
+    )
+    assert [line.split()[0] for line in told.splitlines()[1:5]] == ["24", "32", "40", "56"]
+    assert "32 more runs would cut the error" in told
+
+
+def test_the_table_that_design_writes_is_read_back(tmp_path):
+    call("design", "--domains", "a,b", "-n", "6", "-o", tmp_path / "r.csv")
+    metrics = pd.DataFrame({"run": [f"run-{i:03d}" for i in range(6)], "loss": range(6)})
+    assert len(read_trials(ratios=tmp_path / "r.csv", metrics=metrics)) == 6

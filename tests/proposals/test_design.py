@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 from proposals.test_fitting import smooth_trials
 
-from mixopt import SearchSpace, fit
-from mixopt.proposals.design import design_first_round, design_next_round, perturb, spread
+from mixopt import Group, SearchSpace, fit
+from mixopt.errors import MixtureError
+from mixopt.proposals.design import (
+    design_first_round,
+    design_next_round,
+    design_runs,
+    perturb,
+    spread,
+)
 from mixopt.proposals.weights import WeightSpace, hellinger
 
 
@@ -78,3 +85,24 @@ def test_perturbed_rows_stay_near_and_feasible(space):
     rows = perturb(space, around, 100, np.random.default_rng(0))
     assert space.space.contains(rows).all()
     assert np.abs(rows - around).max() <= 0.3 + 1e-9
+
+
+@pytest.mark.parametrize("method", ["d-optimal", "maximin"])
+def test_runs_are_feasible_new_and_the_same_for_a_seed(method):
+    limits = SearchSpace(
+        ("a", "b", "c"), upper={"a": 0.5}, groups={"g": Group(0.6, 0.9, ("b", "c"))}
+    )
+    first = design_runs(limits, 8, rng=np.random.default_rng(0), method=method)
+    again = design_runs(limits, 8, rng=np.random.default_rng(0), method=method)
+    rows = np.stack([mixture.vector(limits.domains) for mixture in first])
+    assert limits.contains(rows, tolerance=1e-8).all()
+    assert [dict(m) for m in first] == [dict(m) for m in again]
+    assert len(np.unique(rows.round(3), axis=0)) == 8
+    more = design_runs(limits, 4, rng=np.random.default_rng(0), method=method, seen=first)
+    others = np.stack([mixture.vector(limits.domains) for mixture in more])
+    assert hellinger(others, rows).min() > 0.02
+
+
+def test_sequential_needs_runs():
+    with pytest.raises(MixtureError, match="needs runs with scores"):
+        design_runs(SearchSpace(("a", "b")), 3, rng=np.random.default_rng(0), method="sequential")

@@ -3,7 +3,7 @@ import pytest
 
 from mixopt import Metric, Mixture, Score, Trial, Trials
 from mixopt.errors import TrialsError
-from mixopt.proposals.utility import Utility
+from mixopt.proposals.utility import Utility, WorstCapability
 
 METRICS = [Metric("l1", "lower", "x"), Metric("l2", "lower", "x"), Metric("acc", "higher", "y")]
 
@@ -68,3 +68,26 @@ def test_missing_score_makes_the_utility_unknown():
 def test_no_capability_left_is_an_error():
     with pytest.raises(TrialsError, match="No capability has a weight above zero"):
         Utility.standardised(table(ROWS), METRICS, {"x": 0.0, "y": 0.0})
+
+
+def test_weights_by_metric():
+    trials = table(ROWS)
+    utility = Utility.weighted(trials, METRICS, {"l1": 3.0, "acc": 1.0})
+    z = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
+    assert utility.of(ROWS) == pytest.approx((-3 * z[:, 0] + z[:, 2]) / 4)
+    with pytest.raises(TrialsError, match="not negative"):
+        Utility.weighted(trials, METRICS, {"l1": -1.0})
+    with pytest.raises(TrialsError, match="No metric with a weight"):
+        Utility.weighted(trials, METRICS, {"l1": 0.0})
+
+
+def test_the_worst_capability_counts():
+    worst = WorstCapability.of_capabilities(table(ROWS), METRICS)
+    each = [Utility.standardised(table(ROWS), METRICS, {"x": float(c == "x"), "y": float(c == "y")})
+            for c in ("x", "y")]  # fmt: skip
+    assert worst.of(ROWS) == pytest.approx(np.minimum(each[0].of(ROWS), each[1].of(ROWS)))
+    slopes = worst.slopes_at(ROWS)
+    far = np.argmax(np.abs(each[0].of(ROWS) - each[1].of(ROWS)))
+    lower = each[int(each[1].of(ROWS)[far] < each[0].of(ROWS)[far])]
+    assert slopes[far] == pytest.approx(lower.slopes, abs=1e-3)
+    assert (worst.std(np.ones((3, 3)), ROWS) > 0).all()

@@ -160,3 +160,81 @@ def test_olmix_tables_as_they_are_and_shuffled(shared):
     shuffled = mixopt.read_trials(ratios=ratios, metrics=metrics.sample(frac=1, random_state=1))
     assert (len(straight), len(straight.domains), len(straight.metrics)) == (127, 24, 110)
     assert np.array_equal(straight.values(straight.metrics), shuffled.values(straight.metrics))
+
+
+# --- one table with both, as trackers export it -----------------------------------------------
+
+
+def runs_table():
+    return pd.DataFrame({
+        "Name": ["r1", "r2", "r3"],
+        "State": ["finished", "crashed", "finished"],
+        "config.mixture.web:news": [0.5, 0.2, 0.3],
+        "config.mixture.code": [0.5, 0.8, 0.7],
+        "optimizer": ["adam", "adam", "adam"],
+        "summary.eval/val_loss": [2.0, 9.0, 3.0],
+        "summary.eval/val_loss_stderr": [0.1, 0.1, 0.2],
+        "gpu_hours": [4.0, 4.0, 8.0],
+        "model_size": ["1M", "1M", "1B"],
+    })  # fmt: skip
+
+
+def test_wandb_export(caplog):
+    trials = mixopt.read_trials(runs=runs_table())
+    assert trials.domains == ("web:news", "code")
+    assert [t.id for t in trials] == ["r1", "r3"]
+    assert "1 runs that are not finished" in caplog.text
+    assert [m.name for m in trials.metrics] == ["val_loss"]
+    assert trials[1].scores["val_loss"].std_error == 0.2
+    assert [t.cost for t in trials] == [4.0, 8.0]
+    assert trials.levels == ("1M", "1B")
+
+
+def test_our_own_trials_come_back(tmp_path):
+    ratios, metrics = frames(val_loss=[3.0, 1.0, 2.0], acc=[0.1, 0.2, 0.3])
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics)
+    trials.to_frame().to_csv(tmp_path / "trials.csv", index=False)
+    again = mixopt.read_trials(runs=tmp_path / "trials.csv")
+    assert np.array_equal(again.ratios(), trials.ratios())
+    assert np.array_equal(again.values(again.metrics), trials.values(trials.metrics))
+    assert again.levels == trials.levels
+
+
+def test_domains_by_name_in_a_plain_table():
+    table = pd.DataFrame(
+        {"run": [1, 2], "web": [0.5, 1.0], "code": [0.5, None], "loss": [1.0, 2.0]}
+    )
+    trials = mixopt.read_trials(runs=table, domains=["web", "code"])
+    assert trials.ratios().tolist() == [[0.5, 0.5], [1.0, 0.0]]
+
+
+def test_capabilities_are_given_by_name():
+    ratios, metrics = frames(a_loss=[3.0, 1, 2], b_loss=[1.0, 2, 3])
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics, capabilities={"math": ["b_loss"]})
+    assert [m.capability for m in trials.metrics] == ["all", "math"]
+    with pytest.raises(TrialsError, match="Did you mean 'b_loss'"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics, capabilities={"m": ["bb_loss"]})
+
+
+def test_tables_that_do_not_go_together():
+    ratios, metrics = frames()
+    for arguments in ({}, {"ratios": ratios}, {"runs": ratios, "ratios": ratios}):
+        with pytest.raises(TrialsError, match="Give either ratios= and metrics="):
+            mixopt.read_trials(**arguments)
+
+
+def test_a_domain_in_one_table_and_not_in_the_other():
+    ratios, metrics = frames()
+    first = mixopt.read_trials(ratios=ratios, metrics=metrics).labelled("1M")
+    second = mixopt.read_trials(ratios=ratios.rename(columns={"b": "c"}), metrics=metrics)
+    with pytest.raises(TrialsError, match="is in one of the tables only"):
+        first + second.labelled("1B")
+    both = first + mixopt.read_trials(ratios=ratios, metrics=metrics).labelled("1B")
+    assert both.levels == ("1M", "1B")
+
+
+def test_a_domain_that_never_varies_is_said(caplog):
+    ratios = pd.DataFrame({"run": [1, 2], "a": [0.5, 0.4], "b": [0.3, 0.4], "c": [0.2, 0.2]})
+    metrics = pd.DataFrame({"run": [1, 2], "loss": [1.0, 2.0]})
+    mixopt.read_trials(ratios=ratios, metrics=metrics)
+    assert "ratio of c is the same in all runs" in caplog.text

@@ -1,0 +1,37 @@
+"""What the studies on tables of runs have in common."""
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from mixopt import Metric, Mixture, Score, Trial, Trials
+from mixopt.proposal import Z95
+from mixopt.proposals.surrogate import Surrogate
+
+
+def make_trials(ratios: np.ndarray, losses: np.ndarray, domains: list, metrics: list) -> Trials:
+    """Trials of losses, lower better."""
+    return Trials(
+        [
+            Trial(str(i), Mixture.from_vector(domains, r),
+                  {m: Score(float(v)) for m, v in zip(metrics, y, strict=True)})
+            for i, (r, y) in enumerate(zip(ratios, losses, strict=True))
+        ],
+        [Metric(m, "lower") for m in metrics],
+        domains,
+    )  # fmt: skip
+
+
+def ranks(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Spearman by column."""
+    return np.array([spearmanr(p, t)[0] for p, t in zip(predicted.T, truth.T, strict=True)])
+
+
+def coverage(surrogate: Surrogate, ratios: np.ndarray, truth: np.ndarray) -> dict:
+    """Share of the truth inside 80% and 95% intervals, by metric."""
+    mean, std = surrogate.predict(ratios)
+    miss, tails = np.abs(mean - truth), surrogate.portfolio.tails
+    half80 = std * Z95 * tails.half80 / tails.half95
+    return {
+        "within 80": (miss <= half80).mean(0).tolist(),
+        "within 95": (miss <= Z95 * std).mean(0).tolist(),
+    }
