@@ -9,18 +9,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "ErrorLaw": "mixopt.proposals.error_law",
     "Estimate": "mixopt.proposal",
     "Group": "mixopt.space",
+    "Guard": "mixopt.proposals.guarding",
     "Inequality": "mixopt.space",
     "Metric": "mixopt.trials",
-    "Mixture": "mixopt.mixture",
     "MixoptError": "mixopt.errors",
+    "Mixture": "mixopt.mixture",
     "Proposal": "mixopt.proposal",
+    "Repetition": "mixopt.proposals.repetition",
     "Score": "mixopt.trials",
     "SearchSpace": "mixopt.space",
     "Study": "mixopt.study",
+    "Surrogate": "mixopt.proposals.surrogate",
     "Trial": "mixopt.trials",
     "Trials": "mixopt.trials",
+    "advise": "mixopt.proposals.advising",
+    "design_runs": "mixopt.proposals.design",
     "export": "mixopt.exporters",
     "fit": "mixopt.proposals.fitting",
     "propose": "mixopt.proposals.proposing",
@@ -28,19 +34,25 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "ErrorLaw",
     "Estimate",
     "Group",
+    "Guard",
     "Inequality",
     "Metric",
-    "Mixture",
     "MixoptError",
+    "Mixture",
     "Proposal",
+    "Repetition",
     "Score",
     "SearchSpace",
     "Study",
+    "Surrogate",
     "Trial",
     "Trials",
     "__version__",
+    "advise",
+    "design_runs",
     "export",
     "fit",
     "propose",
@@ -52,8 +64,14 @@ if TYPE_CHECKING:
     from mixopt.exporters import export
     from mixopt.mixture import Mixture
     from mixopt.proposal import Estimate, Proposal
+    from mixopt.proposals.advising import advise
+    from mixopt.proposals.design import design_runs
+    from mixopt.proposals.error_law import ErrorLaw
     from mixopt.proposals.fitting import fit
+    from mixopt.proposals.guarding import Guard
     from mixopt.proposals.proposing import propose
+    from mixopt.proposals.repetition import Repetition
+    from mixopt.proposals.surrogate import Surrogate
     from mixopt.space import Group, Inequality, SearchSpace
     from mixopt.study import Study
     from mixopt.tables import read_trials

@@ -46,7 +46,9 @@ def one(trials: Trials, n: int, name: str, seed: int) -> dict:
     mean, _ = surrogate.predict(ratios)
     found = {
         "rank": float(np.nan_to_num(ranks(mean, truth)).mean()),
-        "rank of the mean": float(ranks(mean.mean(1)[:, None], truth.mean(1)[:, None])[0]),
+        "rank of the mean": float(
+            np.nan_to_num(ranks(mean.mean(1)[:, None], truth.mean(1)[:, None]))[0]
+        ),
     }
     return found | (coverage(surrogate, ratios, truth) if name == "auto" else {})
 

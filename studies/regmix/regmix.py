@@ -34,6 +34,8 @@ RIVAL_SIZES = (16, 32, 64, 128, 256)
 RIVALS = ("regmix", "trees", "ridge_root", "gp_root")
 POOL = 256
 RESAMPLES = 2000
+LEVELS = {"Pile-CC": 98.487, "mean of 13": 98.387}
+"""What RegMix' LightGBM reaches at 60M with all 512 runs (part `reproduce`)."""
 
 
 class Tables:
@@ -258,6 +260,28 @@ def speed(tables: Tables, repeats: int = 5) -> dict:
     }  # fmt: skip
 
 
+def plot(out: Path) -> None:
+    """Learning curves at 60M, one line a way of choosing runs, band of one standard deviation."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    for axis, (what, level) in zip(axes, LEVELS.items(), strict=True):
+        for name in ("random", "chosen"):
+            found = json.loads((out / f"{name}.json").read_text())
+            sizes = sorted(map(int, found))
+            values = np.array([[100 * r["60m"][what] for r in found[str(n)]] for n in sizes])
+            mean, sd = values.mean(1), values.std(1, ddof=1)
+            axis.plot(sizes, mean, marker="o", markersize=3, label=f"{name} runs")
+            axis.fill_between(sizes, mean - sd, mean + sd, alpha=0.2)
+        axis.axhline(level, color="0.3", linestyle="--", label="RegMix' LightGBM, 512 runs")
+        axis.set(title=f"60M, {what}", xlabel="runs", ylabel="Spearman x 100", ylim=(95, 99.2))
+    axes[1].legend()
+    figure.savefig(out / "curves.png", dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", type=Path, default=Path("../shared/tables/regmix"))
@@ -282,9 +306,11 @@ def main() -> None:
         found = part()
         (args.out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
         if name in ("random", "chosen"):
-            for what, level in (("Pile-CC", 98.487), ("mean of 13", 98.387)):
+            for what, level in LEVELS.items():
                 needed = crossing(found, "60m", what, level)
                 print(f"runs to equal LightGBM with 512 at 60M, {what}: {needed:.0f}")
+    if (args.out / "random.json").exists() and (args.out / "chosen.json").exists():
+        plot(args.out)
 
 
 if __name__ == "__main__":
