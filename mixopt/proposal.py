@@ -186,7 +186,8 @@ class Proposal:
             plain["ties"] |= {"examples": [dict(mixture) for mixture in self.ties.examples]}
         for comparison in self.comparisons:
             row = asdict(comparison) | {"ratios": dict(comparison.ratios)}
-            plain["comparisons"].append(row | {"verdict": comparison.verdict})
+            told = {"verdict": comparison.verdict, "chance": comparison.gain.chance}
+            plain["comparisons"].append(row | told)
         return plain | {"verdict": self.verdict, "interval": list(self.interval)}
 
     @classmethod

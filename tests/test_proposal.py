@@ -1,10 +1,12 @@
+import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.errors import ExportError
-from mixopt.proposal import Comparison
+from mixopt.proposal import Comparison, Support, Ties
 
 GAIN = Estimate(0.5, 0.1)
 
@@ -55,3 +57,26 @@ def test_reading_what_is_no_proposal(tmp_path):
     (tmp_path / "x.json").write_text('{"ratios": {"a": 2}}')
     with pytest.raises(ExportError, match="not a proposal"):
         Proposal.read(tmp_path / "x.json")
+
+
+def test_chance_is_the_normal_one_and_intervals_have_their_own_tails():
+    assert Estimate(0.0, 0.1).chance == pytest.approx(0.5)
+    assert Estimate(0.196, 0.1).chance == pytest.approx(0.975, abs=1e-4)
+    assert (Estimate(0.1, 0.0).chance, Estimate(-0.1, 0.0).chance) == (1.0, 0.0)
+    assert math.isnan(Estimate(math.nan, 0.0).chance)
+    assert Estimate(1.0, 0.5, half80=1.0).interval80 == (0.5, 1.5)
+
+
+def test_ties_support_and_errors_come_back(tmp_path):
+    full = replace(
+        proposal(),
+        ties=Ties(0.25, {"a": (0.5, 0.8), "b": (0.2, 0.5)}, (Mixture({"a": 0.5, "b": 0.5}),)),
+        support=Support("t7", 0.1, 0.3),
+        errors={"loss": Estimate(0.4, 0.01)},
+    )
+    path = tmp_path / "proposal.json"
+    path.write_text(full.to_json())
+    again = Proposal.read(path)
+    assert (again.ties, again.support, again.errors) == (full.ties, full.support, full.errors)
+    assert json.loads(path.read_text())["comparisons"][0]["chance"] > 0.99
+    assert not full.support.extrapolates

@@ -54,9 +54,10 @@ def fit(
         TrialsError: Too few trials, or no such metric, surrogate or fidelity.
         HoldoutError: The target is a benchmark with role holdout.
     """
-    metrics = _metrics_of(trials, target)
+    asked = _metrics_asked(trials, target)
     levels = order_levels(trials, fidelities)
     tables = [trials.at(level) for level in levels]
+    metrics = _metrics_fitted(trials, asked, tables)
     if all(len(table) < FEWEST_TRIALS for table in tables):
         raise TrialsError(
             f"{len(trials)} trials are too few to fit; at least {FEWEST_TRIALS} are needed."
@@ -77,14 +78,31 @@ def fit(
     return _assemble(tables[-1], metrics, utility, *stages[-1], fidelities_told)
 
 
-def _metrics_of(trials: Trials, target: str | Mapping[str, float]) -> tuple[Metric, ...]:
-    if isinstance(target, str) and target not in WHOLE_TARGETS:
-        return trials.require_search([target])
+def _metrics_asked(trials: Trials, target: str | Mapping[str, float]) -> tuple[Metric, ...]:
+    """The metrics that the target stands on."""
     if not isinstance(target, str):
-        trials.require_search(list(target))
+        return trials.require_search(list(target))
+    if target not in WHOLE_TARGETS:
+        return trials.require_search([target])
     if not trials.search_metrics:
         raise TrialsError("No metric of these trials has role search; name some to search by.")
     return trials.search_metrics
+
+
+def _metrics_fitted(
+    trials: Trials, asked: Sequence[Metric], tables: Sequence[Trials]
+) -> tuple[Metric, ...]:
+    """All search metrics with scores enough: those that are not asked for inform those that are."""
+    kept: list[Metric] = []
+    dropped: list[Metric] = []
+    for metric in trials.search_metrics:
+        counts = [np.isfinite(t.values([metric])).sum() for t in tables if len(t) >= FEWEST_TRIALS]
+        enough = all(count >= FEWEST_TRIALS for count in counts)
+        (kept if enough or metric in asked else dropped).append(metric)
+    if dropped:
+        log.info("%d metrics with fewer than %d scores are left out (%s, ...).",
+                 len(dropped), FEWEST_TRIALS, dropped[0].name)  # fmt: skip
+    return tuple(kept)
 
 
 def _utility_of(
@@ -95,6 +113,8 @@ def _utility_of(
 ) -> AnyUtility:
     if not isinstance(target, str):
         return Utility.weighted(trials, metrics, target)
+    if target not in WHOLE_TARGETS:
+        return Utility.weighted(trials, metrics, {target: 1.0})
     if target == "average":
         return Utility.raw_mean(metrics)
     if target == "worst":

@@ -194,6 +194,36 @@ def pairs(items: list) -> Iterator[tuple]:
     return zip(items[:-1], items[1:], strict=True)
 
 
+# --- intervals ---------------------------------------------------------------------------------
+
+
+def intervals(tables: Tables, seeds: int, jobs: int) -> dict:
+    """Coverage of the runs of the same table that were not fitted: what calibration is about."""
+
+    def one(rows: np.ndarray, rest: np.ndarray, seed: int) -> dict:
+        surrogate = fit(tables.trials(rows), target="average", seed=seed)
+        return coverage(surrogate, tables.ratios[rest], tables.losses[rest])
+
+    found: dict = {}
+    everything = np.arange(len(tables.ratios))
+    for choose in (random_rows, chosen_rows):
+        for n in (32, 64, 128):
+            picks = [choose(tables, n, seed) for seed in range(seeds)]
+            runs = Parallel(jobs)(
+                delayed(one)(rows, np.setdiff1d(everything, rows), seed)
+                for seed, rows in enumerate(picks)
+            )
+            found[f"{choose.__name__} {n}"] = runs
+            told = []
+            for level in (80, 95):
+                within = np.array([run[f"within {level}"] for run in runs])
+                told.append(
+                    f"{level}% {within.mean():.3f} (least target {within.mean(0).min():.3f})"
+                )
+            print(f"{choose.__name__} n={n:>3}  within {'  '.join(told)}", flush=True)
+    return found
+
+
 # --- against other surrogates ------------------------------------------------------------------
 
 
@@ -297,6 +327,7 @@ def main() -> None:
         "random": lambda: curve(tables, random_rows, RANDOM_SIZES, args.seeds, args.jobs),
         "chosen": lambda: curve(tables, chosen_rows, CHOSEN_SIZES, args.seeds, args.jobs),
         "rivals": lambda: against(tables, max(4, args.seeds // 2), args.jobs),
+        "intervals": lambda: intervals(tables, args.seeds, args.jobs),
         "speed": lambda: speed(tables),
     }
     for name, part in parts.items():

@@ -68,7 +68,9 @@ def test_holdout_scores_never_reach_a_surrogate():
 
 def test_target_may_be_one_metric():
     surrogate = fit(smooth_trials(24), target="first")
-    assert [fitted.metric.name for fitted in surrogate.metrics] == ["first"]
+    # the others are fitted too: they inform it, and a proposal says what it costs them
+    assert [fitted.metric.name for fitted in surrogate.metrics] == ["first", "second", "flat"]
+    assert surrogate.utility.slopes[1:].tolist() == [0.0, 0.0]
     mean, _ = surrogate.predict_utility(np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]))
     assert mean[0] > mean[1]  # utility is turned: a lower loss is better
 
@@ -149,3 +151,37 @@ def test_same_seed_same_fit():
     second = fit(smooth_trials(20), seed=4).predict(np.array([[0.2, 0.3, 0.5]]))
     assert (first[0] == second[0]).all()
     assert (first[1] == second[1]).all()
+
+
+def test_a_surrogate_that_needs_more_runs_is_left_out_and_said(caplog):
+    surrogate = fit(smooth_trials(20), surrogates="regmix")
+    assert "'regmix' needs 41 runs for 3 domains and has 20" in caplog.text
+    assert "auto is fitted instead" in caplog.text
+    assert "gp_log" in surrogate.portfolio.laws
+    caplog.clear()
+    two = fit(smooth_trials(20), surrogates=("regmix", "ridge"))
+    assert list(two.portfolio.laws) == ["ridge"]
+    assert "instead" not in caplog.text
+
+
+def test_unknown_surrogate_is_named():
+    with pytest.raises(TrialsError, match="Did you mean 'ridge'"):
+        fit(smooth_trials(20), surrogates="rige")
+
+
+def test_the_worst_capability_is_another_target():
+    surrogate = fit(smooth_trials(30), target="worst")
+    mean, std = surrogate.predict_utility(np.array([[0.5, 0.2, 0.3]]))
+    both = fit(smooth_trials(30)).predict_utility(np.array([[0.5, 0.2, 0.3]]))[0]
+    assert mean[0] <= both[0] + 1e-6  # the least of two is no more than their mean
+    assert std[0] > 0
+
+
+def test_a_metric_with_few_scores_stands_in_nobody_s_way(caplog):
+    caplog.set_level("INFO")
+    trials = smooth_trials(24, missing=range(4, 24))
+    surrogate = fit(trials, target="second")
+    assert "first" not in [fitted.metric.name for fitted in surrogate.metrics]
+    assert "1 metrics with fewer than 6 scores are left out (first, ...)" in caplog.text
+    with pytest.raises(TrialsError, match="'first' has 4 scores"):
+        fit(trials, target="first")

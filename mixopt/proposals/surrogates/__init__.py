@@ -71,6 +71,10 @@ class Entry:
     most_domains: int = 1000
 
 
+def _more_than_terms(d: int) -> int:
+    return max(d + 2, FEWEST_TRIALS)
+
+
 _HERE = "mixopt.proposals.surrogates"
 
 SURROGATES: Mapping[str, Entry] = {
@@ -85,8 +89,12 @@ SURROGATES: Mapping[str, Entry] = {
     "constant": Entry(f"{_HERE}.constant:Constant", "the mean of the scores"),
     "ridge": Entry(f"{_HERE}.linear:ridge", "ridge on r"),
     "ridge_log": Entry(f"{_HERE}.linear:ridge_on_logs", "ridge on log r"),
-    "linear": Entry(
-        f"{_HERE}.linear:ordinary", "least squares on r", fewest=lambda d: max(d + 1, FEWEST_TRIALS)
+    "linear": Entry(f"{_HERE}.linear:ordinary", "least squares on r", fewest=_more_than_terms),
+    "linear_root": Entry(
+        f"{_HERE}.linear:ordinary_on_roots", "least squares on √r", fewest=_more_than_terms
+    ),
+    "linear_log": Entry(
+        f"{_HERE}.linear:ordinary_on_logs", "least squares on log r", fewest=_more_than_terms
     ),
     "scheffe": Entry(
         f"{_HERE}.quadratic:scheffe", "Scheffé's quadratic with shrinkage", most_domains=64

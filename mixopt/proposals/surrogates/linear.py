@@ -129,6 +129,18 @@ def ordinary(seed: int) -> Ridge:
     return Ridge(RATIOS, shrink=False)
 
 
+def ordinary_on_roots(seed: int) -> Ridge:
+    """Ordinary least squares on √r."""
+    del seed
+    return Ridge(ROOTS, shrink=False)
+
+
+def ordinary_on_logs(seed: int) -> Ridge:
+    """Ordinary least squares on log(r + small)."""
+    del seed
+    return Ridge(LOG_SHARES, shrink=False)
+
+
 def ridge(seed: int) -> Ridge:
     """Ridge on r."""
     del seed
