@@ -7,7 +7,6 @@ constraints whose margin follows the surrogate's doubt.
 Shapes: `k` weights, `d` domains, `m` metrics, `n` mixtures.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,20 +139,14 @@ def _guarded(surrogate: Surrogate, guard: Guard, composition: Array, at: Array) 
     """The guard as a constraint on weights, with the doubt that the surrogate has at `at`."""
     here = _proper(composition.T @ at)
     # margins at `here` are exact; elsewhere the expected scores move and the doubt stays
-    exact = guard.margins(surrogate, here[None])[0]
-    expected = _expected_margins(guard, surrogate)
-    doubt = expected(here) - exact
+    doubt = guard.expected(surrogate, here[None])[0] - guard.margins(surrogate, here[None])[0]
 
     def room(weights: Array) -> Array:
-        return np.asarray(expected(_proper(composition.T @ weights)) - doubt)
+        ratios = _proper(composition.T @ weights)
+        return np.asarray(guard.expected(surrogate, ratios[None])[0] - doubt)
 
     def slopes(weights: Array) -> Array:
         by_ratio = guard.slopes(surrogate, _proper(composition.T @ weights))
         return np.asarray(by_ratio @ composition.T)
 
     return {"type": "ineq", "fun": room, "jac": slopes}
-
-
-def _expected_margins(guard: Guard, surrogate: Surrogate) -> Callable[[Array], Array]:
-    even = Guard(guard.reference, guard.tolerance, 0.5, guard.metrics, guard.name)
-    return lambda ratios: even.margins(surrogate, ratios[None])[0]

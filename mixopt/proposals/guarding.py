@@ -62,6 +62,13 @@ class Guard:
         worse = signs * mean[:, places] + float(ndtri(self.probability)) * std[:, places]
         return np.asarray((tolerances - worse) / scales)
 
+    def expected(self, surrogate: Surrogate, ratios: Array) -> Array:
+        """The margins (`n x g`) without doubt, by the laws that have slopes: what is climbed."""
+        places, signs, tolerances, scales = self.limits(surrogate)
+        both = np.vstack([ratios, self.reference.vector(surrogate.domains)])
+        scores = surrogate.smooth_scores(both)[:, places]
+        return np.asarray((tolerances - signs * (scores[:-1] - scores[-1:])) / scales)
+
     def slopes(self, surrogate: Surrogate, ratios: Array) -> Array:
         """Gradients of the margins (`guarded x d`) at one mixture (`d`), the doubt held."""
         places, signs, _, scales = self.limits(surrogate)

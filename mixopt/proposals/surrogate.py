@@ -163,6 +163,12 @@ class Surrogate:
         slopes = self._slopes_back(inner, share, jacobian, self.utility.slopes_at(mean))
         return self.utility.of(mean), slopes
 
+    def smooth_scores(self, ratios: Array) -> Array:
+        """Expected scores by the laws that have slopes (`n x m`), up to a constant by metric."""
+        inner, share, _ = self._effective(ratios)
+        z = self.portfolio.mean(inner) + self._lost(inner, share)
+        return self._to_scores(z, np.zeros_like(z))[0]
+
     def metric_slopes(self, ratios: Array) -> Array:
         """Gradients (`m x d`) of every metric's expected score at one mixture (`d`)."""
         inner, share, jacobian = self._effective(np.tile(ratios, (len(self.metrics), 1)))

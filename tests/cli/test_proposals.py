@@ -99,14 +99,17 @@ def test_runs_in_one_table(tables, tmp_path):
 def test_runs_of_an_mlflow_experiment(tables, tmp_path, monkeypatch):
     import mlflow
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/m.db")
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/m.db")
-    mlflow.set_experiment("swarm")
+    uri = f"sqlite:///{tmp_path}/m.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    client = mlflow.MlflowClient(uri)  # the fluent calls leave their experiment in the environment
+    experiment = client.create_experiment("swarm")
     both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
     for _, row in both.iterrows():
-        with mlflow.start_run():
-            mlflow.log_params({"ratio/web": row["web"], "ratio/code": row["code"], "lr": "cosine"})
-            mlflow.log_metric("val_loss", row["val_loss"])
+        run = client.create_run(experiment).info.run_id
+        for name, value in {"ratio/web": row["web"], "ratio/code": row["code"], "lr": "x"}.items():
+            client.log_param(run, name, value)
+        client.log_metric(run, "val_loss", row["val_loss"])
+        client.set_terminated(run)
     told = call("propose", "--mlflow", "swarm")
     assert "Fitted 1 metrics on 8 runs" in told
     assert "no experiment 'swarn'" in call("propose", "--mlflow", "swarn", code=2)
