@@ -1,12 +1,18 @@
 import pytest
+import toy
 from pydantic import ValidationError
 
+from mixopt import Mixture
+from mixopt.errors import RecipeError
+from mixopt.limits import ProposalRecipe
+from mixopt.loading import load_study
 from mixopt.recipe import (
     BuiltBase,
     ExpertRecipe,
     ExportRecipe,
     FilesText,
     Optimisation,
+    SearchRecipe,
     SplitText,
     ValidationRecipe,
 )
@@ -38,8 +44,24 @@ def test_values_out_of_range_are_refused(make, words):
         make()
 
 
+def test_a_study_may_bound_groups_and_more(tmp_path):
+    limits = {
+        "groups": {"seen": {"upper": 0.6, "domains": ["birds", "ships"]}},
+        "inequalities": [{"coefficients": {"birds": 1, "ships": -1}, "limit": 0.0}],
+        "max_kl": 0.4,
+    }
+    study = toy.write_study(tmp_path / "a", search={"rounds": [7]} | limits)
+    search = load_study(study).search
+    even = Mixture.uniform(("birds", "ships", "sums"))
+    space = search.space(tuple(even), prior=even)
+    assert space.contains([[0.3, 0.3, 0.4], [0.35, 0.3, 0.35]]).tolist() == [True, False]
+    wrong = {"groups": {"seen": {"domains": ["brids"]}}}
+    with pytest.raises(RecipeError, match="search: The group 'seen'.*Did you mean 'birds'"):
+        load_study(toy.write_study(tmp_path / "b", search={"rounds": [7]} | wrong))
+
+
 def test_every_field_says_what_it_is():
-    pending = [SplitText, BuiltBase, ExpertRecipe]
+    pending = [SplitText, BuiltBase, ExpertRecipe, SearchRecipe, ProposalRecipe]
     for model in pending:
         for name, field in model.model_fields.items():
             assert name in ("kind", "text", "part") or field.description, f"{model.__name__}.{name}"
