@@ -12,7 +12,8 @@ from mixopt.proposals.surrogates.features import LOG_SHARES, RATIOS, ROOTS, Feat
 
 SHRINKAGES = (-8.0, 8.0)
 """Range of log λ = log(noise ÷ variance of a coefficient), terms standardised."""
-NO_SHRINKAGE = 1e-9
+SINGULAR = 1e-8
+"""Eigenvalues below this share of the largest count as zero."""
 NOISE, NOISE_COUNT = 0.005, 2.0
 """Prior noise variance in standardised units, and what it counts in pseudo-observations."""
 
@@ -20,12 +21,11 @@ NOISE, NOISE_COUNT = 0.005, 2.0
 class Ridge:
     """Ridge regression whose shrinkage is the one of highest evidence, by metric.
 
-    The Gaussian model behind it (MacKay 1992) gives the standard deviations. With `shrink=False`
-    it is ordinary least squares, of minimum norm where there are fewer runs than terms.
+    The Gaussian model behind it (MacKay 1992) gives the standard deviations.
     """
 
-    def __init__(self, features: Features, *, shrink: bool = True) -> None:
-        self._features, self._shrink = features, shrink
+    def __init__(self, features: Features) -> None:
+        self._features = features
         self._mean = self._scale = np.zeros(1)
         self._centres = self._noises = np.zeros(1)
         self._coefficients = np.zeros((1, 1))
@@ -58,7 +58,7 @@ class Ridge:
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "Ridge":
         """Another of the same kind, fitted to other runs."""
-        return type(self)(self._features, shrink=self._shrink).fit(ratios, scores, noise)
+        return type(self)(self._features).fit(ratios, scores, noise)
 
     def _fit_metric(
         self, design: Array, scores: Array, noise: Array
@@ -71,9 +71,20 @@ class Ridge:
         centre = float(trust @ y / trust.sum())
         x, y = x * np.sqrt(trust)[:, None], (y - centre) * np.sqrt(trust)
         eigen, vectors = eigh(x.T @ x)
-        eigen = np.maximum(eigen, 0.0)
         shadow = vectors.T @ (x.T @ y)
-        n, total = len(y), float(y @ y)
+        inverse, own = self._solve(np.maximum(eigen, 0.0), shadow, float(y @ y), len(y))
+        covariance = (vectors * (own * inverse)) @ vectors.T
+        return centre, vectors @ (inverse * shadow), covariance, own
+
+    def _solve(self, eigen: Array, shadow: Array, total: float, n: int) -> tuple[Array, float]:
+        """Inverse of XᵀX + λI in its eigenbasis (`f`), and the noise, at the λ of highest evidence.
+
+        Args:
+            eigen: Eigenvalues of XᵀX (`f`).
+            shadow: Xᵀy in its eigenbasis (`f`).
+            total: yᵀy.
+            n: Runs.
+        """
 
         def own_noise(shrinkage: float) -> float:
             left = total - float((np.square(shadow) / (eigen + shrinkage)).sum())
@@ -84,18 +95,9 @@ class Ridge:
             volume = np.log1p(eigen / shrinkage).sum()
             return float(0.5 * ((n + NOISE_COUNT) * np.log(own_noise(shrinkage)) + volume))
 
-        if self._shrink:
-            found = minimize_scalar(evidence, bounds=SHRINKAGES, method="bounded")
-            shrinkage = float(np.exp(found.x))
-        else:
-            shrinkage = NO_SHRINKAGE * max(float(eigen[-1]), 1.0)
-        kept = eigen > 10 * shrinkage if not self._shrink else np.ones(len(eigen), dtype=bool)
-        inverse = np.where(kept, 1 / (eigen + shrinkage), 0.0)
-        own = own_noise(shrinkage) * n / max(n - float(kept.sum()), 1.0) if not self._shrink else (
-            own_noise(shrinkage)
-        )  # fmt: skip
-        covariance = (vectors * (own * inverse)) @ vectors.T
-        return centre, vectors @ (inverse * shadow), covariance, own
+        found = minimize_scalar(evidence, bounds=SHRINKAGES, method="bounded")
+        shrinkage = float(np.exp(found.x))
+        return 1 / (eigen + shrinkage), own_noise(shrinkage)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         """Mean and standard deviation (`n x m` each), observation noise included."""
@@ -123,22 +125,32 @@ class Ridge:
         return self.slopes_of_terms(ratios, weights @ (self._coefficients / self._scale))
 
 
+class LeastSquares(Ridge):
+    """Ordinary least squares, of minimum norm where there are fewer runs than terms."""
+
+    def _solve(self, eigen: Array, shadow: Array, total: float, n: int) -> tuple[Array, float]:
+        kept = eigen > SINGULAR * max(float(eigen[-1]), 1.0)
+        inverse = np.where(kept, 1 / np.where(kept, eigen, 1.0), 0.0)
+        left = max(total - float(inverse @ np.square(shadow)), 0.0)
+        return inverse, (left + NOISE_COUNT * NOISE) / max(n - float(kept.sum()), 1.0)
+
+
 def ordinary(seed: int) -> Ridge:
     """Ordinary least squares on r."""
     del seed  # nothing random here; every surrogate is made the same way
-    return Ridge(RATIOS, shrink=False)
+    return LeastSquares(RATIOS)
 
 
 def ordinary_on_roots(seed: int) -> Ridge:
     """Ordinary least squares on √r."""
     del seed
-    return Ridge(ROOTS, shrink=False)
+    return LeastSquares(ROOTS)
 
 
 def ordinary_on_logs(seed: int) -> Ridge:
     """Ordinary least squares on log(r + small)."""
     del seed
-    return Ridge(LOG_SHARES, shrink=False)
+    return LeastSquares(LOG_SHARES)
 
 
 def ridge(seed: int) -> Ridge:

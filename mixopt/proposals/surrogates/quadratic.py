@@ -13,8 +13,8 @@ class Quadratic(Ridge):
     The shrinkage is what lets d(d+1)/2 terms be fitted to fewer runs than that.
     """
 
-    def __init__(self, features: Features = RATIOS, *, shrink: bool = True) -> None:
-        super().__init__(features, shrink=shrink)
+    def __init__(self, features: Features = RATIOS) -> None:
+        super().__init__(features)
 
     def terms(self, ratios: Array) -> Array:
         """r_i and r_i·r_j for i < j: `n x d(d+1)/2`."""
