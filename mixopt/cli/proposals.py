@@ -1,5 +1,6 @@
 """Commands on a table of runs: propose and design. `propose` takes a study too."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,7 +53,12 @@ def table_options(command: Command) -> Command:
 @click.option("-o", "--output", help="Folder of results.")
 @click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed.")
 @click.option("--device", default="auto", show_default=True, help="With STUDY: auto, cpu, ...")
-@click.option("--track/--no-track", default=True, show_default=True, help="With STUDY: log it.")
+@click.option(
+    "--track/--no-track",
+    default=True,
+    show_default=True,
+    help="Log to MLflow (a table: inside mlflow run).",
+)
 @one_sentence
 def propose(study: str | None, **options: Any) -> None:
     """Propose mixtures: for a STUDY, or from a table of runs."""
@@ -92,11 +98,16 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     for sentence in describe_fit(surrogate):
         click.echo(sentence)
     narrator.proposed(proposals)
+    files = []
     if options["output"]:
         for number, proposal in enumerate(proposals, start=1):
             name = "proposal.json" if number == 1 else f"proposal-{number}.json"
-            path = write_text(Path(options["output"]) / name, proposal.to_json())
-            click.echo(f"Written   {path}")
+            files.append(write_text(Path(options["output"]) / name, proposal.to_json()))
+            click.echo(f"Written   {files[-1]}")
+    if options["track"] and "MLFLOW_RUN_ID" in os.environ:
+        from mixopt.runtime.tracking import log_proposals
+
+        log_proposals(proposals, files)
 
 
 @main.command()

@@ -33,6 +33,38 @@ log = logging.getLogger(__name__)
 LONGEST_PARAM = 500
 
 
+def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
+    """Ratios, gains and files of proposals from a table, in the run that `mlflow run` has opened.
+
+    Raises:
+        UserError: The run cannot be written.
+    """
+    client, run = MlflowClient(), os.environ["MLFLOW_RUN_ID"]
+    try:
+        for key, value in _proposal_metrics(proposals[0]).items():
+            client.log_metric(run, key, value)
+        client.set_tag(run, "mixopt.verdict", proposals[0].verdict)
+        client.set_tag(run, "mixopt.verb", "propose")
+        for file in files:
+            client.log_artifact(run, str(file))
+    except MlflowException as error:
+        told = " ".join(str(error).split())
+        raise UserError(
+            f"The MLflow run {run} cannot be written ({told}); mend the store."
+        ) from None
+
+
+def _proposal_metrics(proposal: Proposal) -> dict[str, float]:
+    values = {f"proposal/ratio/{name}": ratio for name, ratio in proposal.ratios.items()}
+    for comparison in proposal.comparisons:
+        name = comparison.name.replace(" ", "_")
+        low, high = comparison.gain.interval
+        values[f"proposal/gain_over_{name}"] = comparison.gain.mean
+        values[f"proposal/gain_over_{name}_low"] = low
+        values[f"proposal/gain_over_{name}_high"] = high
+    return {_metric_key(key): value for key, value in values.items()}
+
+
 def read_runs(experiment: str) -> "pd.DataFrame":
     """The finished runs of an MLflow experiment, one row each, for `mixopt.read_trials(runs=...)`.
 
@@ -144,16 +176,8 @@ class MlflowTracker(Observer):
 
     def proposed(self, proposals: Sequence[Proposal]) -> None:
         """The first proposal's ratios and gains."""
-        first = proposals[0]
-        values = {f"proposal/ratio/{name}": ratio for name, ratio in first.ratios.items()}
-        for comparison in first.comparisons:
-            name = comparison.name.replace(" ", "_")
-            low, high = comparison.gain.interval
-            values[f"proposal/gain_over_{name}"] = comparison.gain.mean
-            values[f"proposal/gain_over_{name}_low"] = low
-            values[f"proposal/gain_over_{name}_high"] = high
-        mlflow.log_metrics({_metric_key(key): value for key, value in values.items()})
-        mlflow.set_tag("mixopt.verdict", first.verdict)
+        mlflow.log_metrics(_proposal_metrics(proposals[0]))
+        mlflow.set_tag("mixopt.verdict", proposals[0].verdict)
 
     def validated(self, validation: Validation) -> None:
         """Fidelity by proxy and metric."""

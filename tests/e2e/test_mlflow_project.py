@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 import toy
 import yaml
@@ -54,9 +55,23 @@ def test_every_entry_point_from_another_folder(tmp_path):
     )
 
 
+def test_a_table_from_its_design_to_a_tracked_proposal(tmp_path):
+    run_project(tmp_path, "design", domains="web,code", runs="8", out=tmp_path / "ratios.csv")
+    table = pd.read_csv(tmp_path / "ratios.csv")
+    table["val_loss"] = (table["web"] - 0.6) ** 2
+    table[["run", "val_loss"]].to_csv(tmp_path / "metrics.csv", index=False)
+    run_project(tmp_path, "propose_from_table", ratios=tmp_path / "ratios.csv",
+                metrics=tmp_path / "metrics.csv", output=tmp_path / "out")  # fmt: skip
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
+    tracked = next(run for run in runs if run.data.tags.get("mixopt.verb") == "propose")
+    assert 0.4 < tracked.data.metrics["proposal/ratio/web"] < 0.8
+    assert [a.path for a in client.list_artifacts(tracked.info.run_id)] == ["proposal.json"]
+
+
 def test_main_is_the_quickstart_and_the_file_says_what_it_says():
     project = yaml.safe_load((ROOT / "MLproject").read_text())
     assert set(project["entry_points"]) == {
-        "main", "run", "train", "search", "propose", "validate", "export"
+        "main", "run", "train", "search", "propose", "propose_from_table", "design", "validate", "export"
     }  # fmt: skip
     assert "run quickstart" in project["entry_points"]["main"]["command"]
