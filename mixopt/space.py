@@ -20,6 +20,9 @@ from mixopt.mixture import SUM_TOLERANCE, Array, Mixture
 BOUND_TOLERANCE = 1e-9
 """Slack when a ratio is compared with its bound, for sums in floating point."""
 
+ROUNDING = 1e-12
+"""A ratio that is no more than this is zero."""
+
 HIERARCHY_MARK = ":"
 """`web:science` belongs to the group `web`."""
 
@@ -185,6 +188,9 @@ class SearchSpace:
             if domain in self.frozen:
                 low[index] = max(low[index], self.frozen[domain])
                 high[index] = min(high[index], self.frozen[domain])
+        if self.max_kl is not None:
+            # what the prior does not hold is infinitely far from it
+            high[self.prior_vector() == 0] = 0.0
         return low, high
 
     @cached_property
@@ -215,7 +221,7 @@ class SearchSpace:
         """Kullback-Leibler divergence of mixtures (`n x d`) from the prior, in nats (`n`)."""
         points, prior = np.atleast_2d(np.asarray(ratios, dtype=np.float64)), self.prior_vector()
         with np.errstate(divide="ignore", invalid="ignore"):
-            terms = np.where(points > 0, points * np.log(points / prior), 0.0)
+            terms = np.where(points > ROUNDING, points * np.log(points / prior), 0.0)
         return np.asarray(np.maximum(terms.sum(axis=1), 0.0))
 
     def contains(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixopt import Mixture, SearchSpace
+from mixopt import Group, Inequality, Mixture, SearchSpace
 from mixopt.errors import InfeasibleError
 from mixopt.proposals.weights import WeightSpace, hellinger
 
@@ -83,3 +83,31 @@ def test_hellinger_is_a_distance_from_zero_to_one():
     distances = hellinger(points, points)
     assert distances[0, 1] == 1
     assert np.allclose(np.diag(distances), 0, atol=1e-7)
+
+
+def test_a_prior_without_a_domain_keeps_it_out_of_what_is_near():
+    prior = {"a": 0.5, "b": 0.5, "c": 0.0}
+    space = WeightSpace.of_domains(SearchSpace(("a", "b", "c"), prior=prior, max_kl=0.3))
+    samples = space.sample(100, np.random.default_rng(0))
+    assert space.space.contains(samples, tolerance=1e-9).all()
+    assert samples[:, 2].max() < 1e-9
+    assert samples[:, 0].std() > 0.05
+
+
+def test_no_mixture_is_as_near_as_asked():
+    limits = SearchSpace(("a", "b"), prior={"a": 0.9, "b": 0.1}, upper={"a": 0.5}, max_kl=0.01)
+    with pytest.raises(InfeasibleError, match="the nearest has 0.51"):
+        _ = WeightSpace.of_domains(limits).centre
+
+
+def test_groups_inequalities_and_distance_hold_for_every_sample():
+    limits = SearchSpace(
+        ("web:a", "web:b", "code", "math"),
+        groups={"web": Group(0.3, 0.5)},
+        inequalities=(Inequality({"code": 1, "math": -2}, 0.0),),
+        prior={"web:a": 0.4, "web:b": 0.2, "code": 0.2, "math": 0.2},
+        max_kl=0.4,
+    )
+    samples = WeightSpace.of_domains(limits).sample(500, np.random.default_rng(0))
+    assert limits.contains(samples, tolerance=1e-8).all()
+    assert samples.std(axis=0).min() > 0.02
