@@ -111,7 +111,7 @@ class TargetBudget(Strict):
     available_tokens: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Unique tokens by domain; a domain left out does not run out."""
     max_repetition: Annotated[float, Field(gt=0)] | dict[str, Annotated[float, Field(gt=0)]] = 4.0
-    """A token is seen at most this often (1.0: at most once), for all or by domain."""
+    """A token is seen at most this often, for all or by domain (left out there: at most once)."""
     repetition_term: bool = True
     """Whether tokens that are read again are predicted to be worth less."""
     saturation: Annotated[float, Field(gt=0)] | dict[str, Annotated[float, Field(gt=0)]] = 15.387756
