@@ -105,9 +105,9 @@ class Mixture(Mapping[str, float]):
 
 
 def cap_by_repetition(
-    available_tokens: Mapping[str, int],
+    available_tokens: Mapping[str, float],
     *,
-    budget_tokens: int,
+    budget_tokens: float,
     max_repetition: float | Mapping[str, float],
 ) -> dict[str, float]:
     """The largest ratio of each domain that reads no token more than `max_repetition` times.

@@ -48,8 +48,8 @@ def _caps(budget: TargetBudget, domains: tuple[str, ...]) -> dict[str, float]:
         if name not in domains:
             Mixture({name: 1.0}).vector(domains)  # raises, naming the nearest domain
     return cap_by_repetition(
-        {name: int(tokens) for name, tokens in budget.available_tokens.items()},
-        budget_tokens=int(budget.tokens),
+        budget.available_tokens,
+        budget_tokens=budget.tokens,
         max_repetition=budget.max_repetition,
     )
 

@@ -99,10 +99,17 @@ def _split_runs(
     kept = {}
     for column in rest.columns.difference(others, sort=False):
         bare = without_tracker(column)
-        if bare in BOOKKEEPING:
+        if bare in BOOKKEEPING or bare.startswith("weight/"):
             continue
+        if column.startswith(("config.", "params.")) and bare not in (
+            *COST_COLUMNS,
+            *LEVEL_COLUMNS,
+        ):
+            continue  # what a run was told is no measure of it
         if bare in (*COST_COLUMNS, *LEVEL_COLUMNS) or _is_numeric(rest[column]):
             kept[column] = split_prefix(column, METRIC_PREFIXES) or bare
+    short = list(kept.values())
+    kept = {c: name if short.count(name) == 1 else c for c, name in kept.items()}
     scores = rest[list(kept)].rename(columns=kept)
     left = [c for c in rest.columns if c not in kept]
     if left:
@@ -145,6 +152,7 @@ def _to_trials(
     counts: bool,
 ) -> Trials:
     scores.columns = scores.columns.map(str)
+    scores = scores.drop(columns=[c for c in BOOKKEEPING if c in scores.columns])
     levels = scores[[c for c in LEVEL_COLUMNS if c in scores.columns][:1]]
     costs = [c for c in COST_COLUMNS if c in scores.columns][:1]
     told = [c for c in scores.columns if c in (*LEVEL_COLUMNS, *COST_COLUMNS)]

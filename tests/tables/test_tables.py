@@ -238,3 +238,16 @@ def test_a_domain_that_never_varies_is_said(caplog):
     metrics = pd.DataFrame({"run": [1, 2], "loss": [1.0, 2.0]})
     mixopt.read_trials(ratios=ratios, metrics=metrics)
     assert "ratio of c is the same in all runs" in caplog.text
+
+
+def test_settings_and_bookkeeping_are_no_metrics():
+    table = runs_table().assign(**{"config.lr": [0.1, 0.2, 0.3], "step": [1, 2, 3]})
+    assert [m.name for m in mixopt.read_trials(runs=table).metrics] == ["val_loss"]
+    ratios, metrics = frames(val_loss=[3.0, 1, 2], seed=[1, 2, 3])
+    assert len(mixopt.read_trials(ratios=ratios, metrics=metrics).metrics) == 1
+
+
+def test_metrics_that_a_prefix_tells_apart_keep_it():
+    table = pd.DataFrame({"run": [1, 2], "ratio/a": [1.0, 0.0], "ratio/b": [0.0, 1.0],
+                          "val/loss": [1.0, 2.0], "test/loss": [2.0, 1.0]})  # fmt: skip
+    assert len(mixopt.read_trials(runs=table).metrics) == 2
