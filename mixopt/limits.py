@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from mixopt.errors import MixtureError
 from mixopt.space import Group, Inequality, SearchSpace
 from mixopt.strict import Share, Strict
 
@@ -55,9 +56,14 @@ class Limits(Strict):
         """The search space over `domains`, with `caps` on ratios beside the upper bounds.
 
         Raises:
-            MixtureError: A limit names an unknown domain.
+            MixtureError: A limit names an unknown domain, or max_kl has no natural mixture.
             InfeasibleError: The limits cannot all hold.
         """
+        if self.max_kl is not None and prior is None:
+            raise MixtureError(
+                "max_kl limits the distance from the natural mixture, and none is given; give its "
+                "ratios as natural: (--natural on the shell), or leave max_kl out."
+            )
         upper = dict(self.upper)
         for name, cap in (caps or {}).items():
             upper[name] = min(cap, upper.get(name, 1.0))
@@ -74,8 +80,7 @@ class Limits(Strict):
             frozen=self.frozen,
             groups=groups,
             inequalities=inequalities,
-            # without a natural mixture there is nothing to be near to
-            max_kl=self.max_kl if prior is not None else None,
+            max_kl=self.max_kl,
         )
 
 

@@ -87,8 +87,15 @@ class Comparison:
         return self.measured_gain or self.predicted_gain
 
     @property
+    def same(self) -> bool:
+        """Whether the proposal is the other mixture: no difference, and no doubt about it."""
+        return self.gain.mean == 0 and self.gain.std_error == 0
+
+    @property
     def verdict(self) -> str:
-        """One sentence: better, worse, or not distinguishable."""
+        """One sentence: better, worse, not distinguishable, or the same mixture."""
+        if self.same:
+            return f"the same as the {self.name} mixture"
         low, high = self.gain.interval
         how = "measured" if self.measured_gain else "predicted"
         interval = f"95% interval [{low:+.3f}, {high:+.3f}]"

@@ -402,7 +402,8 @@ class StudyRecipe(Strict):
                     f"{did_you_mean(name, capabilities)}"
                 )
         try:
-            self.search.space(tuple(known))
+            # how far from the natural mixture is told when that has been measured
+            self.search.model_copy(update={"max_kl": None}).space(tuple(known))
         except ValueError as error:
             raise ValueError(f"search: {error}") from None
         weights = self.search.capability_weights

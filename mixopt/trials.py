@@ -232,7 +232,10 @@ class Trials(Sequence[Trial]):
         return np.array(rows, dtype=np.float64).reshape(len(self), len(metrics))
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row per trial: id, kind, round, seed, `ratio/*`, `weight/*`, `score/*`, `se/*`."""
+        """One row per trial: id, kind, round, seed, `ratio/*`, `weight/*`, `score/*`, `se/*`, ...
+
+        Fidelity and cost are there where any trial has one; `read_trials(runs=...)` reads it back.
+        """
         import pandas as pd
 
         rows = []
@@ -245,5 +248,10 @@ class Trials(Sequence[Trial]):
                 score = trial.scores.get(metric.name, Score(float("nan")))
                 row[f"score/{metric.name}"] = score.value
                 row[f"se/{metric.name}"] = score.std_error
-            rows.append(row | {"tokens": trial.tokens, "flops": trial.flops})
+            row |= {"tokens": trial.tokens, "flops": trial.flops}
+            if any(other.fidelity for other in self):
+                row["fidelity"] = trial.level
+            if any(other.cost for other in self):
+                row["cost"] = trial.cost
+            rows.append(row)
         return pd.DataFrame(rows)

@@ -25,6 +25,11 @@ def test_unknown_domain_in_a_limit():
         Limits(lower={"aa": 0.1}).space(("a", "b"))
 
 
+def test_max_kl_without_a_natural_mixture_is_asked_for():
+    with pytest.raises(MixtureError, match="max_kl limits the distance from the natural mixture"):
+        Limits(max_kl=0.1).space(("a", "b"))
+
+
 def test_references_are_names_or_ratios():
     with pytest.raises(ValidationError, match="natural, uniform, best seen"):
         ProposalRecipe(reference="naturel")

@@ -13,6 +13,7 @@ from mixopt.runtime.narrator import Narrator
 
 if TYPE_CHECKING:
     from mixopt.limits import ProposalRecipe
+    from mixopt.mixture import Mixture
     from mixopt.space import SearchSpace
     from mixopt.trials import Trials
 
@@ -126,6 +127,9 @@ def design(**options: Any) -> None:
     """
     tables = [name for name in TABLES if options[name]]
     if options["advise"]:
+        for name in ("number", "output"):
+            if options[name] is not None:
+                raise click.UsageError(f"--advise proposes no runs; leave out --{name}.")
         if not tables:
             raise click.UsageError("--advise needs the runs so far: --ratios and --metrics, ...")
         _advise(options)
@@ -143,15 +147,20 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
     from mixopt.proposals.design import design_runs
     from mixopt.proposals.fitting import fit
     from mixopt.proposals.from_table import space_of
+    from mixopt.proposals.levels import order_levels
 
-    seen, surrogate = [], None
+    seen: list[Mixture] = []
+    surrogate, runs = None, 0
     if with_runs:
         trials, recipe = read_table_options(options)
-        space, seen = space_of(trials, recipe), [trial.ratios for trial in trials]
+        # a mixture that a cheaper run has seen may still be worth a dear one
+        dearest = trials.at(order_levels(trials, recipe.fidelities)[-1])
+        seen, runs = [trial.ratios for trial in dearest], len(trials)
+        space = space_of(trials, recipe)
         if options["method"] == "sequential":
             surrogate = fit(trials, target=recipe.target, surrogates=recipe.surrogates,
                             capability_weights=recipe.capability_weights,
-                            seed=options["seed"])  # fmt: skip
+                            fidelities=recipe.fidelities, seed=options["seed"])  # fmt: skip
     else:
         space = _space_without_runs(options)
     mixtures = design_runs(space, options["number"], method=options["method"], seen=seen,
@@ -160,7 +169,7 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
     for index, mixture in enumerate(mixtures):
         ratios = round_ratios(mixture)
         cells = (f"{ratios[d]:.6f}" for d in space.domains)
-        lines.append(",".join([f"run-{len(seen) + index:03d}", *cells]))
+        lines.append(",".join([f"run-{runs + index:03d}", *cells]))
     text = "\n".join(lines) + "\n"
     if options["output"]:
         click.echo(f"Written   {write_text(options['output'], text)}")
@@ -172,7 +181,7 @@ def _space_without_runs(options: Mapping[str, Any]) -> "SearchSpace":
     from mixopt.proposals.from_table import space_over
 
     recipe = read_recipe(options)
-    domains = options["domains"].split(",") if options["domains"] else list(recipe.natural or ())
+    domains = split_names(options["domains"]) or list(recipe.natural or ())
     if len(domains) < 2:
         raise click.UsageError("Give two --domains or more, or --natural, or a table of runs.")
     return space_over(tuple(domains), recipe)
@@ -183,7 +192,8 @@ def _advise(options: Mapping[str, Any]) -> None:
 
     trials, recipe = read_table_options(options)
     rows = advise(trials, target=recipe.target, capability_weights=recipe.capability_weights,
-                  surrogates=recipe.surrogates, seed=options["seed"])  # fmt: skip
+                  surrogates=recipe.surrogates, fidelities=recipe.fidelities,
+                  seed=options["seed"])  # fmt: skip
     click.echo("  runs  error of the utility (sd)   rank of unseen runs")
     for row in rows:
         error = "{:.3f} to {:.3f}".format(*row.error_interval)
@@ -206,7 +216,7 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalR
         from mixopt.runtime.tracking import read_runs
 
         runs = read_runs(options["mlflow"])
-    domains = options["domains"].split(",") if options["domains"] else None
+    domains = split_names(options["domains"]) or None
     trials = read_trials(
         ratios=options["ratios"],
         metrics=options["metrics"],
@@ -266,6 +276,14 @@ def parse_bounds(pairs: Sequence[str], option: str) -> dict[str, float]:
         except ValueError:
             raise click.UsageError(f"{option} {name}={number}: {number!r} is no number.") from None
     return bounds
+
+
+def split_names(given: str | None) -> list[str]:
+    """Names that commas divide, without the spaces around them; none where nothing was given."""
+    names = [name.strip() for name in (given or "").split(",")] if given else []
+    if "" in names:
+        raise click.UsageError(f"--domains {given!r} has an empty name; give them as A,B,...")
+    return names
 
 
 def parse_better(words: Sequence[str]) -> Any:

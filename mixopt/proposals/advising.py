@@ -1,7 +1,8 @@
 """What more runs would buy, from the learning curve of the runs there are.
 
 Subsets of the runs are fitted and tested on the rest; squared error and what ranks miss (1 − ρ)
-fall about as powers of the number of runs, and the powers are carried on.
+fall about as powers of the number of runs, and the powers are carried on. Of runs of several
+fidelities those of the dearest are divided so, and the cheaper ones stand behind every fit.
 
 Shapes: `n` runs.
 """
@@ -17,7 +18,9 @@ from mixopt.errors import TrialsError
 from mixopt.mixture import Array
 from mixopt.proposals.fidelity import spearman
 from mixopt.proposals.fitting import fit
-from mixopt.trials import Trials
+from mixopt.proposals.levels import order_levels
+from mixopt.proposals.surrogate import Surrogate
+from mixopt.trials import Trial, Trials
 
 FEWEST_RUNS = 16
 """Runs without which a curve has no ends."""
@@ -36,7 +39,7 @@ class Expectation:
     """What a number of runs is expected to give, with its 80% interval over resampled subsets.
 
     Attributes:
-        runs: How many.
+        runs: How many, of the dearest fidelity.
         error: Root mean square error of predicted utility, in its standard deviations over runs.
         error_interval: Of `error`.
         rank: Spearman of predicted with measured utility.
@@ -57,33 +60,46 @@ def advise(
     target: str | Mapping[str, float] = "utility",
     capability_weights: Mapping[str, float] | None = None,
     surrogates: str | Sequence[str] = "auto",
+    fidelities: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[Expectation]:
     """What these runs, and each of `more` on top, are expected to give; the first row is now.
 
     Args:
-        trials: The runs so far (`n`), of one fidelity.
+        trials: The runs so far (`n` of the dearest fidelity, and any of cheaper ones).
         more: Numbers of further runs.
         target: As in `fit`.
         capability_weights: As in `fit`.
         surrogates: As in `fit`.
+        fidelities: As in `fit`.
         seed: Of the subsets.
 
     Raises:
-        TrialsError: Fewer than 16 runs.
+        TrialsError: Fewer than 16 runs of the dearest fidelity.
     """
-    if len(trials) < FEWEST_RUNS:
+    levels = order_levels(trials, fidelities)
+    dearest = trials.at(levels[-1]) if levels else trials
+    cheaper = [trial for trial in trials if trial.level in levels[:-1]]
+    if len(dearest) < FEWEST_RUNS:
+        which = f"{len(dearest)} {levels[-1]} runs" if cheaper else f"{len(dearest)} runs"
         raise TrialsError(
-            f"{len(trials)} runs are too few for a learning curve; at least {FEWEST_RUNS} are needed."
+            f"{which} are too few for a learning curve; at least {FEWEST_RUNS} are needed."
         )
+
+    def test(learn: Places, rest: Places, seed: int) -> tuple[float, float]:
+        """Error (in standard deviations) and rank of the utility of runs that were left out."""
+        table = _pick(dearest, learn, cheaper)
+        surrogate = fit(table, target=target, capability_weights=capability_weights,
+                        surrogates=surrogates, fidelities=levels, seed=seed)  # fmt: skip
+        return _compare(surrogate, dearest, _pick(dearest, rest))
+
     sizes, errors, misses = [], [], []
     rng = np.random.default_rng(seed)
     for share in SHARES:
         for repeat in range(REPEATS):
-            order = rng.permutation(len(trials))
-            size = max(8, round(share * len(trials)))
-            error, rank = _test(trials, order[:size], order[size:], target, capability_weights,
-                                surrogates, seed + repeat)  # fmt: skip
+            order = rng.permutation(len(dearest))
+            size = max(8, round(share * len(dearest)))
+            error, rank = test(order[:size], order[size:], seed + repeat)
             if np.isfinite(error) and np.isfinite(rank):
                 sizes.append(size)
                 errors.append(max(error, 1e-3) ** 2)
@@ -92,7 +108,7 @@ def advise(
         raise TrialsError(
             "The utility is the same in all runs, so more of them would tell nothing."
         )
-    counts = np.array([len(trials), *(len(trials) + extra for extra in more)])
+    counts = len(dearest) + np.array([0, *more])
     square, square_low, square_high = _carry_on(np.array(sizes), np.array(errors), counts, rng)
     miss, miss_low, miss_high = _carry_on(np.array(sizes), np.array(misses), counts, rng)
     return [
@@ -107,25 +123,19 @@ def advise(
     ]
 
 
-def _test(
-    trials: Trials,
-    learn: Places,
-    test: Places,
-    target: str | Mapping[str, float],
-    capability_weights: Mapping[str, float] | None,
-    surrogates: str | Sequence[str],
-    seed: int,
-) -> tuple[float, float]:
-    """Error (in standard deviations) and rank of the utility of runs that were left out."""
-    table = Trials([trials[int(i)] for i in learn], trials.metrics, trials.domains)
-    rest = Trials([trials[int(i)] for i in test], trials.metrics, trials.domains)
-    surrogate = fit(table, target=target, capability_weights=capability_weights,
-                    surrogates=surrogates, seed=seed)  # fmt: skip
-    truth = surrogate.utility.of(rest.values(surrogate.utility.metrics))
+def _pick(trials: Trials, places: Places, others: Sequence[Trial] = ()) -> Trials:
+    chosen = [trials[int(place)] for place in places]
+    return Trials([*others, *chosen], trials.metrics, trials.domains)
+
+
+def _compare(surrogate: Surrogate, everywhere: Trials, rest: Trials) -> tuple[float, float]:
+    """Error of the utility of `rest`, in standard deviations of `everywhere`, and the rank."""
+    utility = surrogate.utility
+    truth = utility.of(rest.values(utility.metrics))
     guess = surrogate.expected_utility(rest.ratios())
-    everywhere = surrogate.utility.of(trials.values(surrogate.utility.metrics))
     error = np.sqrt(np.nanmean(np.square(truth - guess)))
-    return float(error / np.nanstd(everywhere)), spearman(guess, truth)
+    usual = np.nanstd(utility.of(everywhere.values(utility.metrics)))
+    return float(error / usual), spearman(guess, truth)
 
 
 def _carry_on(

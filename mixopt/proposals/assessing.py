@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Array, Mixture
 from mixopt.proposal import Z95, Comparison, Estimate, Support, Ties
 from mixopt.proposals.error_law import ErrorLaw
@@ -16,6 +17,9 @@ from mixopt.space import SearchSpace
 
 EXAMPLES = 5
 """Mixtures shown of those that cannot be told from the proposal."""
+NO_GAIN = Estimate(0.0, 0.0)
+ALIKE = 1e-6
+"""Largest difference of a ratio between mixtures that are one."""
 WORSE = 0.5
 """Probability of being worse from which a metric is named."""
 
@@ -28,12 +32,17 @@ def compare(
         Comparison(
             name,
             other,
-            surrogate.estimate_gain(ratios, other),
-            worse=_worse(surrogate, ratios, other),
+            NO_GAIN if _same(ratios, other) else surrogate.estimate_gain(ratios, other),
+            worse={} if _same(ratios, other) else _worse(surrogate, ratios, other),
         )
         for name, other in others.items()
         if other is not None
     )
+
+
+def _same(one: Mixture, other: Mixture) -> bool:
+    """Whether two mixtures differ by rounding alone: what is left of a difference means nothing."""
+    return bool(np.abs(one.vector(tuple(one)) - other.vector(tuple(one))).max() < ALIKE)
 
 
 def _worse(surrogate: Surrogate, ratios: Mixture, other: Mixture) -> dict[str, float]:
@@ -118,8 +127,18 @@ def best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
 def predict_errors(
     predicted: Mapping[str, Estimate], laws: Mapping[str, ErrorLaw]
 ) -> dict[str, Estimate]:
-    """Benchmark errors from predicted losses, for the metrics whose law is given."""
-    return {name: law.of(predicted[name]) for name, law in laws.items() if name in predicted}
+    """Benchmark errors from predicted losses, for the metrics whose law is given.
+
+    Raises:
+        TrialsError: A law is for no metric that is predicted.
+    """
+    for name in laws:
+        if name not in predicted:
+            raise TrialsError(
+                f"error_laws names {name!r}, which is no metric that is predicted. "
+                f"{did_you_mean(name, predicted)}"
+            )
+    return {name: law.of(predicted[name]) for name, law in laws.items()}
 
 
 def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:

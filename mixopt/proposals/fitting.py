@@ -11,7 +11,7 @@ import numpy as np
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.proposals.calibration import calibrate
 from mixopt.proposals.fidelity import spearman
-from mixopt.proposals.levels import describe_levels, fit_levels, order_levels
+from mixopt.proposals.levels import describe_levels, fit_levels, is_poor, order_levels
 from mixopt.proposals.portfolio import Portfolio, describe_weights
 from mixopt.proposals.surrogate import Fidelity, FittedMetric, Scales, Surrogate
 from mixopt.proposals.surrogates import AUTO, FEWEST_TRIALS, SURROGATES, Law, make_law
@@ -51,10 +51,12 @@ def fit(
         seed: Of everything random here.
 
     Raises:
-        TrialsError: Too few trials, or no such metric, surrogate or fidelity.
+        TrialsError: Too few trials or all of one mixture, or no such metric, capability,
+            surrogate or fidelity.
         HoldoutError: The target is a benchmark with role holdout.
     """
     asked = _metrics_asked(trials, target)
+    _check_weights(trials, target, capability_weights or {})
     levels = order_levels(trials, fidelities)
     tables = [trials.at(level) for level in levels]
     metrics = _metrics_fitted(trials, asked, tables)
@@ -66,13 +68,19 @@ def fit(
         log.info("%d %s trials are too few to start from.", len(tables[0]), levels[0])
         tables, levels = tables[1:], levels[1:]
 
+    if is_poor(tables[0]):
+        raise TrialsError(
+            f"All {len(tables[0])} {levels[0]} trials have one mixture, so nothing can be learnt "
+            "about others; add runs of other mixtures."
+        )
+
     def make_laws(table: Trials) -> dict[str, Law]:
         names = _choose_laws(surrogates, len(table), len(table.domains))
         return {name: make_law(name, seed) for name in names}
 
     stages = fit_levels(tables, metrics, make_laws, use_std_errors=use_std_errors, seed=seed)
     # standard deviations of a handful of runs are no scale to weigh metrics by
-    scaled_by = next(table for table in reversed(tables) if len(table) >= FEWEST_TRIALS)
+    scaled_by = next(table for table in reversed(tables) if not is_poor(table))
     utility = _utility_of(scaled_by, metrics, target, capability_weights)
     fidelities_told = describe_levels(levels, tables, metrics, stages)
     return _assemble(tables[-1], metrics, utility, *stages[-1], fidelities_told)
@@ -87,6 +95,23 @@ def _metrics_asked(trials: Trials, target: str | Mapping[str, float]) -> tuple[M
     if not trials.search_metrics:
         raise TrialsError("No metric of these trials has role search; name some to search by.")
     return trials.search_metrics
+
+
+def _check_weights(
+    trials: Trials, target: str | Mapping[str, float], weights: Mapping[str, float]
+) -> None:
+    if weights and target != "utility":
+        raise TrialsError(
+            f"capability_weights are given and the target is {target!r}; they count for 'utility' "
+            "alone: make it the target, or leave them out."
+        )
+    known = {metric.capability for metric in trials.metrics}
+    for name in weights:
+        if name not in known:
+            raise TrialsError(
+                f"capability_weights names {name!r}, which is no capability of these trials. "
+                f"{did_you_mean(name, known)}"
+            )
 
 
 def _metrics_fitted(

@@ -29,6 +29,13 @@ def order_levels(trials: Trials, given: Sequence[str] | None) -> list[str]:
     """Fidelities from the cheapest to the dearest."""
     levels = trials.levels
     if given is not None:
+        repeated = [name for name in given if list(given).count(name) > 1]
+        if repeated or not given:
+            raise TrialsError(
+                f"fidelities names {repeated[0]!r} twice; name each level once."
+                if repeated
+                else "fidelities is empty; name the levels from the cheapest to the one to predict."
+            )
         for name in given:
             if name not in levels:
                 raise TrialsError(f"No trial has fidelity {name!r}. {did_you_mean(name, levels)}")
@@ -44,6 +51,11 @@ def order_levels(trials: Trials, given: Sequence[str] | None) -> list[str]:
         f"The trials have fidelities {', '.join(levels)} and nothing says which is dearer; give "
         "their costs, or fidelities= from the cheapest to the one to predict."
     )
+
+
+def is_poor(trials: Trials) -> bool:
+    """Whether trials are too few, or their mixtures too much alike, to learn from alone."""
+    return len(trials) < FEWEST_TRIALS or len(np.unique(trials.ratios().round(6), axis=0)) < 2
 
 
 def _mean_cost(trials: Trials) -> float:
@@ -86,7 +98,7 @@ def _laws(
     if cheaper is None:
         return make_laws(table)
     laws: dict[str, Law] = {CORRECTED: Corrected(_Aligned(*cheaper, scales))}
-    return laws | (make_laws(table) if len(table) >= FEWEST_TRIALS else {})
+    return laws | ({} if is_poor(table) else make_laws(table))
 
 
 class _Aligned:
@@ -129,7 +141,7 @@ def _scales_of(
     """Means and standard deviations over the runs; a handful borrows a cheaper level's."""
     values = table.values(metrics)
     turns = np.array([1.0 if metric.better == "lower" else -1.0 for metric in metrics])
-    if len(table) < FEWEST_TRIALS and cheaper is not None:
+    if cheaper is not None and is_poor(table):
         own, portfolio = cheaper
         proxy = np.zeros(values.shape)
         proxy[:, own.varying], _ = portfolio.predict(table.ratios())

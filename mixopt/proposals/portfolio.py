@@ -145,9 +145,9 @@ def fit_portfolio(
     if scores.size > SCREENED_FROM:
         laws = _screen(laws, ratios, scores, noise, seed)
     fitted = {name: law.fit(ratios, scores, noise) for name, law in laws.items()}
-    if len(scores) < FEWEST_TRIALS:
-        return _unweighed(fitted, scores)
     folds = assign_folds(ratios, seed)
+    if len(scores) < FEWEST_TRIALS or len(np.unique(folds)) < 2:
+        return _unweighed(fitted, scores)
     bounds = _clip_range(scores)
     means = np.zeros((len(laws), *scores.shape))
     stds = np.ones_like(means)

@@ -77,9 +77,8 @@ class Narrator(Observer):
                     f"  {domain:<{width}}  {ratio:7.2%}  (natural {natural.get(domain, 0.0):.2%}){times}"
                 )
             for comparison in proposal.comparisons:
-                self._say(
-                    f"  {comparison.verdict}; {comparison.gain.chance:.0%} likely to be better"
-                )
+                chance = f"; {comparison.gain.chance:.0%} likely to be better"
+                self._say(f"  {comparison.verdict}{'' if comparison.same else chance}")
             self._tell_doubts(proposal)
             for note in proposal.notes:
                 self._say(f"  note: {note}")

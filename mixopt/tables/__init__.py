@@ -137,7 +137,11 @@ def _drop_unfinished(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
 
 
 def _rename(frame: "pd.DataFrame") -> "pd.DataFrame":
-    names = strip_common_prefix(list(map(str, frame.columns)))
+    columns = list(map(str, frame.columns))
+    names = strip_common_prefix(columns)
+    if names != columns:
+        log.info("Domains are named without what all their columns begin with (%r): %s, ...",
+                 columns[0].removesuffix(names[0]), names[0])  # fmt: skip
     return frame.set_axis(names, axis="columns")
 
 
@@ -153,7 +157,7 @@ def _to_trials(
 ) -> Trials:
     scores.columns = scores.columns.map(str)
     scores = scores.drop(columns=[c for c in BOOKKEEPING if c in scores.columns])
-    levels = scores[[c for c in LEVEL_COLUMNS if c in scores.columns][:1]]
+    levels = _read_levels(scores, scores_at)
     costs = [c for c in COST_COLUMNS if c in scores.columns][:1]
     told = [c for c in scores.columns if c in (*LEVEL_COLUMNS, *COST_COLUMNS)]
     numbers = require_numbers(scores.drop(columns=[c for c in told if c not in costs]), scores_at)
@@ -183,7 +187,7 @@ def _to_trials(
     _tell_constants(rows, domains, at)
     trials = []
     for place, identifier in enumerate(ids):
-        level = str(levels.iloc[place, 0]) if len(levels.columns) else ""
+        level = levels[place]
         trials.append(
             Trial(
                 id=str(identifier),
@@ -195,6 +199,29 @@ def _to_trials(
             )
         )
     return Trials(trials, table, domains)
+
+
+def _read_levels(scores: "pd.DataFrame", where: str) -> list[str]:
+    """The fidelity of each run as the table spells it, empty where no column tells it.
+
+    Raises:
+        TrialsError: The column is empty for a run.
+    """
+    import pandas as pd
+
+    column = next((name for name in LEVEL_COLUMNS if name in scores.columns), None)
+    if column is None:
+        return [""] * len(scores)
+    cells = scores[column]
+    blank = cells.index[cells.isna() | (cells.astype(str).str.strip() == "")]
+    if len(blank):
+        raise TrialsError(
+            f"{where}, run {blank[0]}: its {column} is empty; fill it in, or take the column out "
+            "where all runs are of one kind."
+        )
+    if pd.api.types.is_numeric_dtype(cells):
+        return [f"{cell:.15g}" for cell in cells]
+    return [str(cell).strip() for cell in cells]
 
 
 def _scores_of(

@@ -157,3 +157,35 @@ def test_the_table_that_design_writes_is_read_back(tmp_path):
     call("design", "--domains", "a,b", "-n", "6", "-o", tmp_path / "r.csv")
     metrics = pd.DataFrame({"run": [f"run-{i:03d}" for i in range(6)], "loss": range(6)})
     assert len(read_trials(ratios=tmp_path / "r.csv", metrics=metrics)) == 6
+
+
+def test_fidelities_of_the_recipe_reach_design_and_advice(tables, tmp_path):
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    both = pd.concat([both, both.assign(run=both["run"] + 8, val_loss=both["val_loss"] + 1)])
+    both["fidelity"] = ["small"] * 8 + ["large"] * 8
+    both.to_csv(tmp_path / "runs.csv", index=False)
+    given = ("--runs", tmp_path / "runs.csv", "--domains", " web, code ")
+    told = call("design", *given, "-n", "2", "--method", "sequential", code=2)
+    assert "nothing says which is dearer" in told
+    (tmp_path / "r.yaml").write_text("fidelities: [small, large]\n")
+    given = (*given, "--recipe", tmp_path / "r.yaml")
+    told = call("design", *given, "-n", "2", "--method", "sequential")
+    assert [line.split(",")[0] for line in told.splitlines()[-2:]] == ["run-016", "run-017"]
+    assert "8 large runs are too few" in call("design", *given, "--advise", code=2)
+
+
+def test_options_that_would_do_nothing_are_refused(tables, tmp_path):
+    given = ("--ratios", tables[0], "--metrics", tables[1])
+    assert "leave out --number" in call("design", *given, "--advise", "-n", "3", code=2)
+    assert "leave out --output" in call("design", *given, "--advise", "-o", tmp_path, code=2)
+    assert "has an empty name" in call("design", "--domains", "a,,b", "-n", "3", code=2)
+    (tmp_path / "r.yaml").write_text("max_kl: 0.1\n")
+    told = call("design", "--domains", "a,b", "-n", "3", "--recipe", tmp_path / "r.yaml", code=2)
+    assert "--natural" in told
+
+
+def test_nearest_to_the_natural_mixture_is_the_natural_mixture(tables, tmp_path):
+    (tmp_path / "r.yaml").write_text("natural: {web: 0.5, code: 0.5}\nmax_kl: 0\n")
+    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+                "--recipe", tmp_path / "r.yaml")  # fmt: skip
+    assert "the same as the natural mixture\n" in told

@@ -33,3 +33,20 @@ def test_what_more_runs_would_buy_is_about_what_they_buy():
 def test_too_few_runs_for_a_curve():
     with pytest.raises(TrialsError, match="12 runs are too few"):
         advise(make_trials(12))
+
+
+def test_cheap_runs_stand_behind_every_fit_and_are_not_what_is_tested():
+    """With cheap runs of the truth, few dear ones are known far better; alone they are not."""
+    dear = make_trials(20, noise=0.05, seed=1).labelled("large")
+    cheap = make_trials(60, noise=0.05, seed=2).labelled("small")
+    levels, laws = ("small", "large"), ("gp_root", "ridge_root")
+    alone = advise(dear, more=(), surrogates=laws)[0]
+    helped = advise(cheap + dear, more=(8,), surrogates=laws, fidelities=levels)
+    assert [row.runs for row in helped] == [20, 28]
+    assert helped[0].error < alone.error
+
+
+def test_too_few_dear_runs_for_a_curve():
+    table = make_trials(40).labelled("small") + make_trials(9, seed=1).labelled("large")
+    with pytest.raises(TrialsError, match="9 large runs are too few"):
+        advise(table, fidelities=("small", "large"))

@@ -3,6 +3,7 @@ import pytest
 from example_trials import DOMAINS, make_trials
 
 from mixopt import Estimate, Mixture, SearchSpace, fit
+from mixopt.errors import TrialsError
 from mixopt.proposals.assessing import (
     best_seen,
     compare,
@@ -52,10 +53,22 @@ def test_nearest_run_and_extrapolation(surrogate):
 
 def test_errors_of_benchmarks_follow_from_their_losses():
     errors = predict_errors(
-        {"x": Estimate(3.0, 0.1)}, {"x": ErrorLaw(0.85, 2.0, 0.7), "y": ErrorLaw(1, 1, 1)}
+        {"x": Estimate(3.0, 0.1), "y": Estimate(2.0, 0.1)}, {"x": ErrorLaw(0.85, 2.0, 0.7)}
     )
     assert list(errors) == ["x"]
     assert 0 < errors["x"].mean < 0.85
+
+
+def test_a_law_for_no_metric_is_named():
+    with pytest.raises(TrialsError, match="names 'los_a'.*Did you mean 'loss_a'"):
+        predict_errors({"loss_a": Estimate(3.0, 0.1)}, {"los_a": ErrorLaw(0.85, 2.0, 0.7)})
+
+
+def test_the_same_mixture_is_neither_better_nor_worse(surrogate):
+    near = Mixture({"a": 0.25 + 1e-9, "b": 0.25 - 1e-9, "c": 0.25, "d": 0.25})
+    found = compare(surrogate, near, {"natural": EVEN})[0]
+    assert found.verdict == "the same as the natural mixture"
+    assert (found.gain.chance, found.worse) == (0.5, {})
 
 
 def test_the_fit_in_words(surrogate):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -185,3 +187,27 @@ def test_a_metric_with_few_scores_stands_in_nobody_s_way(caplog):
     assert "1 metrics with fewer than 6 scores are left out (first, ...)" in caplog.text
     with pytest.raises(TrialsError, match="'first' has 4 scores"):
         fit(trials, target="first")
+
+
+def test_weights_of_capabilities_that_count_for_nothing_are_errors():
+    with pytest.raises(TrialsError, match="names 'oen'.*Did you mean 'one'"):
+        fit(smooth_trials(12), capability_weights={"oen": 2.0})
+    with pytest.raises(TrialsError, match="count for 'utility' alone"):
+        fit(smooth_trials(12), target="first", capability_weights={"one": 2.0})
+
+
+def test_runs_of_one_mixture_teach_nothing():
+    table = smooth_trials(12)
+    same = [replace(trial, ratios=table[0].ratios) for trial in table]
+    with pytest.raises(TrialsError, match="All 12 trained trials have one mixture"):
+        fit(Trials(same, table.metrics, table.domains))
+
+
+def test_dear_runs_of_one_mixture_take_the_bias_off():
+    cheap = smooth_trials(40, seed=1).labelled("small")
+    dear = smooth_trials(9, seed=2).labelled("large")
+    same = [replace(trial, ratios=dear[0].ratios, scores=dear[0].scores) for trial in dear]
+    both = cheap + Trials(same, dear.metrics, dear.domains)
+    fitted = fit(both, target="first", fidelities=("small", "large"))
+    at = dear[0].ratios.vector(dear.domains)[None]
+    assert fitted.predict(at)[0][0, 0] == pytest.approx(dear[0].scores["first"].value, abs=0.3)

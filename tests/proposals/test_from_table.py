@@ -17,6 +17,14 @@ def test_caps_follow_from_tokens_repetition_and_budget():
     assert low.tolist() == [0, 0, 0, 0]
 
 
+def test_budgets_may_be_counted_in_any_unit():
+    recipe = ProposalRecipe(
+        budget={"tokens": 6.5, "available_tokens": {"a": 0.9}, "max_repetition": 0.5},
+    )  # fmt: skip
+    _, high = space_of(make_trials(8), recipe).bounds()
+    assert high.tolist() == pytest.approx([0.9 * 0.5 / 6.5, 1.0, 1.0, 1.0])
+
+
 def test_natural_is_the_recipe_s_or_the_mean_of_the_runs():
     trials = make_trials(8)
     assert natural_of(trials, ProposalRecipe()).vector(DOMAINS) == pytest.approx(

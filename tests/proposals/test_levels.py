@@ -79,3 +79,11 @@ def test_standard_errors_are_heeded_where_they_help():
         for use in (True, False)
     ]
     assert errors[0] < 0.7 * errors[1]
+
+
+def test_levels_are_named_once_each():
+    table = make_trials(4).labelled("1B") + make_trials(4).labelled("7B")
+    with pytest.raises(TrialsError, match="names '1B' twice"):
+        order_levels(table, ["1B", "1B"])
+    with pytest.raises(TrialsError, match="fidelities is empty"):
+        order_levels(table, [])

@@ -200,6 +200,40 @@ def test_our_own_trials_come_back(tmp_path):
     assert again.levels == trials.levels
 
 
+def test_our_own_trials_come_back_with_weights_fidelities_and_costs(tmp_path):
+    metrics = [mixopt.Metric("loss")]
+    trials = mixopt.Trials([
+        mixopt.Trial(f"t{i}", mixopt.Mixture({"a": i / 4, "b": 1 - i / 4}),
+                     {"loss": mixopt.Score(float(i), 0.5)}, kind, {"a": i / 4, "b": 1 - i / 4},
+                     fidelity=fidelity, cost=cost)
+        for i, (kind, fidelity, cost) in enumerate(
+            [("merged", "", 0.5), ("trained", "1B", 10.0), ("trained", "7B", 70.0)]
+        )
+    ], metrics, ("a", "b"))  # fmt: skip
+    trials.to_frame().to_csv(tmp_path / "trials.csv", index=False)
+    again = mixopt.read_trials(runs=tmp_path / "trials.csv")
+    assert again.levels == ("merged", "1B", "7B")
+    assert [metric.name for metric in again.metrics] == ["loss"]
+    assert [trial.cost for trial in again] == [0.5, 10.0, 70.0]
+    assert again.std_errors(again.metrics).tolist() == [[0.5]] * 3
+
+
+def test_numbers_as_fidelities_keep_their_spelling_and_blanks_are_named():
+    ratios, metrics = frames(val_loss=[3.0, 1.0, 2.0], model_size=[1_000_000, 1_000_000, 1_500])
+    assert mixopt.read_trials(ratios=ratios, metrics=metrics).levels == ("1000000", "1500")
+    ratios, metrics = frames(val_loss=[3.0, 1.0, 2.0], fidelity=["1B", None, "1B"])
+    with pytest.raises(TrialsError, match="its fidelity is empty"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+
+
+def test_a_prefix_taken_off_the_domains_is_said(caplog):
+    caplog.set_level("INFO", "mixopt")
+    ratios, metrics = frames(val_loss=[3.0, 1.0, 2.0])
+    names = {name: f"lang/{name}" for name in ratios.columns if name != "run"}
+    mixopt.read_trials(ratios=ratios.rename(columns=names), metrics=metrics)
+    assert "('lang/')" in caplog.text
+
+
 def test_domains_by_name_in_a_plain_table():
     table = pd.DataFrame(
         {"run": [1, 2], "web": [0.5, 1.0], "code": [0.5, None], "loss": [1.0, 2.0]}
