@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mixopt.errors import MixtureError
 from mixopt.space import Group, Inequality, SearchSpace
@@ -123,6 +123,12 @@ class TargetBudget(Strict):
     """R* of Muennighoff et al., repetitions after which one more is worth 1/e, or by domain."""
 
 
+def _spell(level: object) -> object:
+    """A level as tables spell it: numbers may be given as such."""
+    number = isinstance(level, int | float) and not isinstance(level, bool)
+    return f"{level:.15g}" if number else level
+
+
 class ProposalRecipe(Limits):
     """What to propose from a table of runs."""
 
@@ -136,7 +142,7 @@ class ProposalRecipe(Limits):
     """Weight of each capability in `utility`; 1 if left out."""
     surrogates: str | list[str] = "auto"
     """`auto`, or the surrogates to weigh."""
-    fidelities: list[str] | None = None
+    fidelities: list[Annotated[str, BeforeValidator(_spell)]] | None = None
     """Levels of the runs from the cheapest to the one predicted; by cost if left out."""
     maximise: Annotated[str, Field(pattern="^(utility|chance)$")] = "utility"
     """The expected utility, or the chance of beating `reference`."""

@@ -250,7 +250,8 @@ def explain_conflict(rows: Sequence[Row], composition: Array) -> None:
     """Nothing where some weights meet all rows; else an error that says which do not go together.
 
     A linear programme with an elastic variable for every row finds the smallest total change that
-    lets all of them hold; the rows with a price (non-zero dual) are those in conflict.
+    lets all of them hold; the rows with a price (non-zero dual) are those in conflict. By how much
+    each would have to give way alone is one more programme each.
 
     Args:
         rows: Limits on the ratios (`c`).
@@ -263,23 +264,45 @@ def explain_conflict(rows: Sequence[Row], composition: Array) -> None:
     sides += [(-row.normal, -row.low, row) for row in rows if np.isfinite(row.low)]
     if not sides:
         return
-    k, c = len(composition), len(sides)
     normals = np.stack([normal for normal, _, _ in sides]) @ composition.T
+    limits = np.array([limit for _, limit, _ in sides])
+    missing, prices = _loosen(normals, limits, np.ones(len(sides), dtype=bool))
+    if missing <= BOUND_TOLERANCE:
+        return
+    priced = [(i, row) for i, (_, _, row) in enumerate(sides) if prices[i] < -1e-9]
+    remedies, alone = [], np.zeros(len(sides), dtype=bool)
+    for index, row in priced:
+        alone[:] = False
+        alone[index] = True
+        amount, _ = _loosen(normals, limits, alone)
+        if np.isfinite(amount):
+            remedies.append(f"{row.text} by {amount:.4g}")
+    named = list(dict.fromkeys(row.text for _, row in priced))
+    reach = (
+        "mixture"
+        if np.array_equal(composition, np.eye(len(composition)))
+        else ("weighting of the experts")
+    )
+    remedy = f"loosen {', or '.join(remedies)}" if remedies else "loosen more than one of them"
+    raise InfeasibleError(
+        f"No {reach} meets {'; '.join(named)}{' together' if len(named) > 1 else ''}: {remedy}."
+    )
+
+
+def _loosen(normals: Array, limits: Array, elastic: NDArray[np.bool_]) -> tuple[float, Array]:
+    """The least total by which `elastic` rows must give way for all to hold, and the rows' prices.
+
+    Infinite where that does not help.
+    """
+    c, k = normals.shape
     solved = linprog(
         c=np.concatenate([np.zeros(k), np.ones(c)]),
         A_ub=np.hstack([normals, -np.eye(c)]),
-        b_ub=np.array([limit for _, limit, _ in sides]),
+        b_ub=limits,
         A_eq=np.concatenate([np.ones(k), np.zeros(c)])[None, :],
         b_eq=[1.0],
+        bounds=[(0, None)] * k + [(0, None if free else 0) for free in elastic],
     )
-    missing = float(np.asarray(solved.fun))
-    if missing <= BOUND_TOLERANCE:
-        return
-    prices = solved.ineqlin.marginals
-    priced = [row.text for (_, _, row), price in zip(sides, prices, strict=True) if price < -1e-9]
-    named = list(dict.fromkeys(priced))
-    reach = "mixture" if np.array_equal(composition, np.eye(k)) else "weighting of the experts"
-    raise InfeasibleError(
-        f"No {reach} meets {'; '.join(named)}{' together' if len(named) > 1 else ''}: "
-        f"they miss each other by {missing:.4g}; loosen one by that much."
-    )
+    if solved.status != 0:
+        return np.inf, np.zeros(c)
+    return float(np.asarray(solved.fun)), np.asarray(solved.ineqlin.marginals)

@@ -320,7 +320,7 @@ class Study:
     def _tell_round(self, number: int, trials: Trials) -> None:
         surrogate = self.fit(trials)
         table = trials.where(kind=self.recipe.search.proxy)
-        utilities = surrogate.utility.of(table.values(surrogate.utility.metrics))
+        utilities = surrogate.seen_utilities(table)
         metrics = {
             "search/trials": float(len(table)),
             "search/best_utility": float(utilities.max()),
@@ -406,6 +406,8 @@ class Study:
             for rows in trained.values()
         ]
         frames = [table.to_frame() for table in tables]
+        for seed, frame in enumerate(frames):  # a mixture's seeds are runs of their own
+            frame["id"] = frame["id"] + f"-{seed}"
         self._teller.write("proxy-runs.csv", pd.concat(frames).to_csv(index=False))
         validation = validate_trials(
             self._score_proxies(mixtures),

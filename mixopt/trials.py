@@ -157,7 +157,21 @@ class Trials(Sequence[Trial]):
                 f"Domain {domain!r} is in one of the tables only; name domains alike in both, or "
                 "give it a ratio of 0 where it was not used."
             )
-        named = {metric.name for metric in self.metrics}
+        named = {metric.name: metric for metric in self.metrics}
+        for metric in other.metrics:
+            same = named.get(metric.name)
+            if same is not None and same.better != metric.better:
+                raise TrialsError(
+                    f"Metric {metric.name!r} is better {same.better} in one table and "
+                    f"{metric.better} in the other; say better= alike for both."
+                )
+            theirs = {m.name for m in other.metrics}
+            for name in [n for n in named if n not in theirs] if same is None else []:
+                if _ends_with(name, metric.name) or _ends_with(metric.name, name):
+                    raise TrialsError(
+                        f"Metric {name!r} of one table is called {metric.name!r} in the other; "
+                        "name metrics alike in both."
+                    )
         metrics = [*self.metrics, *(m for m in other.metrics if m.name not in named)]
         return Trials([*self, *other], metrics, self.domains)
 
@@ -255,3 +269,8 @@ class Trials(Sequence[Trial]):
                 row["cost"] = trial.cost
             rows.append(row)
         return pd.DataFrame(rows)
+
+
+def _ends_with(name: str, ending: str) -> bool:
+    """Whether `name` is `ending` behind a prefix."""
+    return name.endswith(ending) and name.removesuffix(ending)[-1:] in ("_", "/", ".")

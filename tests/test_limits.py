@@ -41,3 +41,7 @@ def test_references_are_names_or_ratios():
 def test_unknown_fields_are_errors():
     with pytest.raises(ValidationError, match="uper"):
         ProposalRecipe(uper={})
+
+
+def test_fidelities_may_be_numbers():
+    assert ProposalRecipe(fidelities=[1_000_000, 6e7]).fidelities == ["1000000", "60000000"]

@@ -80,3 +80,17 @@ def test_what_weights_of_experts_cannot_reach_is_a_conflict_too():
     with pytest.raises(InfeasibleError, match="weighting of the experts meets a >= 0.7"):
         explain_conflict(space.rows, halves)
     explain_conflict(space.rows, np.eye(2))  # domains themselves can
+
+
+def test_each_bound_in_conflict_is_named_with_what_it_alone_must_give():
+    with pytest.raises(InfeasibleError) as told:
+        SearchSpace(
+            ("web", "code", "maths"), lower={"web": 0.6},
+            inequalities=(Inequality({"web": 1.0, "code": -2.0}, -0.9),),
+        )  # fmt: skip
+    amounts = {part.split(" by ")[0].split()[-1]: part for part in str(told.value).split(", or ")}
+    assert "by 0.7" in str(told.value)
+    assert len(amounts) == 2
+    # and that is enough
+    SearchSpace(("web", "code", "maths"), lower={"web": 0.6},
+                inequalities=(Inequality({"web": 1.0, "code": -2.0}, -0.2),))  # fmt: skip

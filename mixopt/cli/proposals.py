@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., None])
 TABLES = ("ratios", "metrics", "runs", "mlflow")
-WITH_TABLES = ("better", "holdout", "natural", "lower", "upper", "domains", "counts", "recipe")
+WITH_TABLES = (
+    "better",
+    "holdout",
+    "ignore",
+    "natural",
+    "lower",
+    "upper",
+    "domains",
+    "counts",
+    "recipe",
+)
 
 
 def table_options(command: Command) -> Command:
@@ -36,6 +47,8 @@ def table_options(command: Command) -> Command:
                      help="Which way is better, for all or by metric."),
         click.option("--holdout", multiple=True, metavar="METRIC",
                      help="Reported, and never used to choose."),
+        click.option("--ignore", multiple=True, metavar="COLUMN",
+                     help="Neither a ratio nor a metric."),
         click.option("--recipe", type=path, help="YAML of limits, target, budget and guards."),
         click.option("--natural", type=path, help="YAML of domain: ratio; else the runs' mean."),
         click.option("--target", help="average, utility, worst, or a metric.  [default: average]"),
@@ -127,16 +140,25 @@ def design(**options: Any) -> None:
     """
     tables = [name for name in TABLES if options[name]]
     if options["advise"]:
-        for name in ("number", "output"):
-            if options[name] is not None:
-                raise click.UsageError(f"--advise proposes no runs; leave out --{name}.")
+        _refuse(("number", "output", "method", "lower", "upper", "natural"),
+                "--advise proposes no runs")  # fmt: skip
         if not tables:
             raise click.UsageError("--advise needs the runs so far: --ratios and --metrics, ...")
         _advise(options)
         return
+    if not tables:
+        _refuse(("better", "holdout", "ignore", "counts", "target"), "there is no table of runs")
     if options["number"] is None:
         raise click.UsageError("Give -n, the number of runs to propose, or --advise.")
     _design(options, with_runs=bool(tables))
+
+
+def _refuse(names: Sequence[str], why: str) -> None:
+    """Ends the command where an option was given that it would not use."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{why}, so --{name} would do nothing; leave it out.")
 
 
 def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
@@ -150,12 +172,13 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
     from mixopt.proposals.levels import order_levels
 
     seen: list[Mixture] = []
-    surrogate, runs = None, 0
+    surrogate = None
+    taken: set[str] = set()
     if with_runs:
         trials, recipe = read_table_options(options)
         # a mixture that a cheaper run has seen may still be worth a dear one
         dearest = trials.at(order_levels(trials, recipe.fidelities)[-1])
-        seen, runs = [trial.ratios for trial in dearest], len(trials)
+        seen, taken = [trial.ratios for trial in dearest], {trial.id for trial in trials}
         space = space_of(trials, recipe)
         if options["method"] == "sequential":
             surrogate = fit(trials, target=recipe.target, surrogates=recipe.surrogates,
@@ -166,10 +189,11 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
     mixtures = design_runs(space, options["number"], method=options["method"], seen=seen,
                            surrogate=surrogate, rng=np.random.default_rng(options["seed"]))  # fmt: skip
     lines = [",".join(["run", *space.domains])]
-    for index, mixture in enumerate(mixtures):
+    names = (name for i in count(len(taken)) if (name := f"run-{i:03d}") not in taken)
+    for mixture, name in zip(mixtures, names, strict=False):
         ratios = round_ratios(mixture)
         cells = (f"{ratios[d]:.6f}" for d in space.domains)
-        lines.append(",".join([f"run-{runs + index:03d}", *cells]))
+        lines.append(",".join([name, *cells]))
     text = "\n".join(lines) + "\n"
     if options["output"]:
         click.echo(f"Written   {write_text(options['output'], text)}")
@@ -226,6 +250,7 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalR
         holdout=options["holdout"],
         capabilities=recipe.capabilities,
         counts=options["counts"],
+        ignore=options["ignore"],
     )
     return trials, recipe
 

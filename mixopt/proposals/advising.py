@@ -24,6 +24,7 @@ from mixopt.trials import Trial, Trials
 
 FEWEST_RUNS = 16
 """Runs without which a curve has no ends."""
+FEWEST_MIXTURES = 8
 SHARES = (0.5, 0.65, 0.8)
 """Sizes of the subsets, as shares of the runs."""
 REPEATS = 4
@@ -85,6 +86,12 @@ def advise(
         raise TrialsError(
             f"{which} are too few for a learning curve; at least {FEWEST_RUNS} are needed."
         )
+    different = len(np.unique(dearest.ratios().round(6), axis=0))
+    if different < FEWEST_MIXTURES:
+        raise TrialsError(
+            f"The {len(dearest)} runs have {different} different mixtures, too few for a learning "
+            f"curve; at least {FEWEST_MIXTURES} are needed."
+        )
 
     def test(learn: Places, rest: Places, seed: int) -> tuple[float, float]:
         """Error (in standard deviations) and rank of the utility of runs that were left out."""
@@ -106,7 +113,8 @@ def advise(
                 misses.append(max(1 - rank, 1e-4))
     if len(set(sizes)) < 2:
         raise TrialsError(
-            "The utility is the same in all runs, so more of them would tell nothing."
+            "The utility is the same, or not known, in nearly all runs, so there is no learning "
+            "curve; give metrics that differ and that most runs have."
         )
     counts = len(dearest) + np.array([0, *more])
     square, square_low, square_high = _carry_on(np.array(sizes), np.array(errors), counts, rng)
@@ -130,12 +138,14 @@ def _pick(trials: Trials, places: Places, others: Sequence[Trial] = ()) -> Trial
 
 def _compare(surrogate: Surrogate, everywhere: Trials, rest: Trials) -> tuple[float, float]:
     """Error of the utility of `rest`, in standard deviations of `everywhere`, and the rank."""
-    utility = surrogate.utility
-    truth = utility.of(rest.values(utility.metrics))
+    truth = surrogate.seen_utilities(rest)
+    usual = surrogate.seen_utilities(everywhere)
+    known = np.isfinite(truth)
+    if known.sum() < 2 or not np.nanstd(usual) > 0:
+        return float("nan"), float("nan")
     guess = surrogate.expected_utility(rest.ratios())
-    error = np.sqrt(np.nanmean(np.square(truth - guess)))
-    usual = np.nanstd(utility.of(everywhere.values(utility.metrics)))
-    return float(error / usual), spearman(guess, truth)
+    error = np.sqrt(np.square(truth - guess)[known].mean())
+    return float(error / np.nanstd(usual)), spearman(guess, truth)
 
 
 def _carry_on(

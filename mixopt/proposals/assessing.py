@@ -114,9 +114,12 @@ def note_extrapolation(
 
 
 def best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
-    """The feasible mixture of the trial with the highest measured utility, if any is feasible."""
+    """The feasible mixture of the trial with the highest measured utility, if any is feasible.
+
+    A metric that a trial lacks is filled in by prediction.
+    """
     trials = surrogate.trials
-    utilities = surrogate.utility.of(trials.values(surrogate.utility.metrics))
+    utilities = surrogate.seen_utilities(trials)
     vectors = np.stack([trial.ratios.vector(space.domains) for trial in trials])
     usable = space.contains(vectors, tolerance=1e-6) & np.isfinite(utilities)
     if not usable.any():

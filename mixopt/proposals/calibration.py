@@ -6,6 +6,7 @@ Shapes: `n` runs, `m` metrics.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixopt.mixture import Array
 from mixopt.proposal import Z80, Z95
@@ -13,6 +14,8 @@ from mixopt.proposal import Z80, Z95
 SHARED_COUNT = 8.0
 """What the width that all metrics share counts in pseudo-runs of one metric."""
 LEVELS = (0.80, 0.95)
+LEAST_SHARE = 0.25
+"""Of a sum's variance that has to be there for it to tell how wide the whole is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,37 @@ class Tails:
     def factor(self) -> Array:
         """What the standard deviation is multiplied by so that ±1.96 of it is the 95% interval."""
         return np.asarray(self.half95 / Z95)
+
+
+def scale_to_whole(residuals: Array, parts: Array, stds: Array) -> Array:
+    """Residuals of a sum (`n`) of which some parts are missing, as wide as if none were.
+
+    Parts of one run err together, so that the variance of their sum is (1 − ρ)·Σ σ² + ρ·(Σ σ)²
+    with a ρ that all share, told by the parts that are there. A sum of which less than a quarter
+    of the variance is there tells nothing (NaN).
+
+    Args:
+        residuals: Sums of the parts that are there.
+        parts: Each part (`n x m`), NaN where missing.
+        stds: Standard deviation of each part (`n x m`), 0 where it does not count.
+    """
+    counts = stds > 0
+    there = np.isfinite(parts) & counts
+    z = np.where(there, parts, 0.0) / np.where(counts, stds, 1.0)
+    pairs = (there.sum(axis=1) * (there.sum(axis=1) - 1)).sum()
+    together = (np.square(z.sum(axis=1)) - np.square(z).sum(axis=1)).sum()
+    scale = np.square(z).sum() / max(there.sum(), 1)
+    rho = float(np.clip(together / pairs / scale, 0.0, 1.0)) if pairs and scale > 0 else 0.0
+
+    def variance(chosen: NDArray[np.bool_]) -> Array:
+        own = np.where(chosen, stds, 0.0)
+        alone, joined = np.square(own).sum(axis=1), np.square(own.sum(axis=1))
+        return np.asarray((1 - rho) * alone + rho * joined)
+
+    whole, part = variance(counts), variance(there)
+    enough = part >= LEAST_SHARE * whole
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(enough & (part > 0), residuals * np.sqrt(whole / part), np.nan)
 
 
 def calibrate(residuals: Array, stds: Array) -> Tails:

@@ -8,9 +8,11 @@ Shapes: `k` weights, `d` domains, `m` metrics, `n` mixtures.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from mixopt.mixture import Array
 from mixopt.proposals.guarding import Guard
@@ -23,6 +25,8 @@ STEPS = 60
 TOLERANCE = 1e-5
 GUARD_ROUNDS = 3
 """Times that the doubt in a guard's margin is taken anew at the mixture that was reached."""
+PER_GAIN = 0.01
+"""The chance that one standard deviation (of the trials' utilities) of expected gain is worth."""
 DIFFERENCE = 1e-5
 """Step of the finite differences for objectives that have no slopes of their own."""
 
@@ -30,6 +34,9 @@ DIFFERENCE = 1e-5
 @dataclass(frozen=True, eq=False)
 class Goal:
     """What is climbed: expected utility, or the chance of beating a reference.
+
+    A tiny step may be as good as certain to help, and so may many large ones: the expected gain
+    decides between chances that hardly differ.
 
     Attributes:
         surrogate: What predicts.
@@ -44,8 +51,15 @@ class Goal:
         if self.reference is None:
             return self.surrogate.predict_utility(ratios)[0]
         gain, std = self.surrogate.utility_difference(ratios, self.reference)
-        # at the reference itself both are zero: no chance of beating it
-        return np.asarray(np.where(std > 0, gain / np.maximum(std, 1e-12), 0.0))
+        # at the reference itself both are zero: even chances
+        chance = ndtr(np.where(std > 0, gain / np.maximum(std, 1e-12), 0.0))
+        return np.asarray(chance / PER_GAIN + gain / self._usual)
+
+    @cached_property
+    def _usual(self) -> float:
+        """Standard deviation of the trials' utilities."""
+        usual = float(np.nanstd(self.surrogate.seen_utilities(self.surrogate.trials)))
+        return usual if usual > 0 else 1.0
 
     def climbed(self, ratios: Array) -> tuple[float, Array]:
         """Value and gradient (`d`) of the smooth part at one mixture (`d`)."""

@@ -63,7 +63,7 @@ def design_runs(
     if method == "maximin":
         rows = spread(weights, start, n - len(first), rng)
     else:
-        pool = weights.sample(POOL, rng)
+        pool = weights.sample(max(POOL, 2 * n), rng)
         rows = pool[choose_optimal(pool, n - len(first), start)]
     return [Mixture.from_vector(space.domains, row) for row in np.vstack([first, rows])]
 
@@ -89,7 +89,7 @@ def spread(space: WeightSpace, start: Array, n: int, rng: np.random.Generator) -
 
     Maximin in Hellinger distance over a pool around the prior.
     """
-    pool = space.sample(POOL, rng)
+    pool = space.sample(max(POOL, 2 * n), rng)
     ratios = space.ratios(pool)
     nearest = hellinger(ratios, start).min(axis=1)
     chosen = []

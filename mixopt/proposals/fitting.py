@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
-from mixopt.proposals.calibration import calibrate
+from mixopt.mixture import Array
+from mixopt.proposals.calibration import Tails, calibrate, scale_to_whole
 from mixopt.proposals.fidelity import spearman
 from mixopt.proposals.levels import describe_levels, fit_levels, is_poor, order_levels
 from mixopt.proposals.portfolio import Portfolio, describe_weights
@@ -64,15 +65,15 @@ def fit(
         raise TrialsError(
             f"{len(trials)} trials are too few to fit; at least {FEWEST_TRIALS} are needed."
         )
-    while len(tables[0]) < FEWEST_TRIALS:  # nothing can stand on so few
-        log.info("%d %s trials are too few to start from.", len(tables[0]), levels[0])
-        tables, levels = tables[1:], levels[1:]
-
-    if is_poor(tables[0]):
+    if all(is_poor(table) for table in tables):
         raise TrialsError(
-            f"All {len(tables[0])} {levels[0]} trials have one mixture, so nothing can be learnt "
+            f"All {len(tables[-1])} {levels[-1]} trials have one mixture, so nothing can be learnt "
             "about others; add runs of other mixtures."
         )
+    while is_poor(tables[0]):  # nothing can stand on so few, or on one mixture
+        log.info("%d %s trials are too few, or too much alike, to start from.",
+                 len(tables[0]), levels[0])  # fmt: skip
+        tables, levels = tables[1:], levels[1:]
 
     def make_laws(table: Trials) -> dict[str, Law]:
         names = _choose_laws(surrogates, len(table), len(table.domains))
@@ -182,14 +183,12 @@ def _assemble(
     """What users hold, with the utility's own calibration."""
     values = trials.values(metrics)
     keep = scales.varying
-    predicted = np.where(np.isfinite(values), scales.centres, np.nan)
+    predicted = np.tile(scales.centres, (len(values), 1))
     stds = np.zeros(values.shape)
     predicted[:, keep] += portfolio.cv_means * scales.slopes[keep]
     stds[:, keep] = portfolio.cv_stds * portfolio.tails.factor * np.abs(scales.slopes[keep])
+    out_of_fold, tails = _calibrate_utility(utility, values, predicted, stds)
     predicted = np.where(np.isfinite(values), predicted, np.nan)
-    out_of_fold = utility.of(predicted)
-    residuals = (utility.of(values) - out_of_fold)[:, None]
-    tails = calibrate(residuals, utility.std(stds, np.nan_to_num(predicted))[:, None])
     fitted, place = [], 0
     for index, metric in enumerate(metrics):
         weights, errors = {}, {}
@@ -203,3 +202,22 @@ def _assemble(
         )
     return Surrogate(trials.domains, tuple(fitted), utility, trials, fidelities, portfolio, scales,
                      tails, out_of_fold)  # fmt: skip
+
+
+def _calibrate_utility(
+    utility: AnyUtility, values: Array, predicted: Array, stds: Array
+) -> tuple[Array, Tails]:
+    """Out-of-fold utilities (`n`), and how wide intervals of the utility have to be.
+
+    A run that lacks some metrics counts with those it has.
+    """
+    out_of_fold = utility.of(predicted)
+    if not np.isfinite(predicted).all():  # runs too few to leave any out
+        blank = np.full((len(values), 1), np.nan)
+        return out_of_fold, calibrate(blank, np.ones_like(blank))
+    slopes = utility.slopes_at(predicted)
+    known = np.isfinite(values)
+    residuals = utility.of(np.where(known, values, predicted)) - out_of_fold
+    parts = np.where(known, slopes * (np.where(known, values, 0.0) - predicted), np.nan)
+    residuals = scale_to_whole(residuals, parts, np.abs(slopes) * stds)
+    return out_of_fold, calibrate(residuals[:, None], utility.std(stds, predicted)[:, None])

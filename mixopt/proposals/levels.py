@@ -6,6 +6,7 @@ about the dearest level. Each level has a bias against the next and a cost, whic
 Shapes: `n` trials, `d` domains, `m` metrics.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ from mixopt.proposals.surrogate import Fidelity, Scales
 from mixopt.proposals.surrogates import FEWEST_TRIALS, Law
 from mixopt.proposals.surrogates.corrected import Corrected
 from mixopt.trials import KINDS, Metric, Trials
+
+log = logging.getLogger(__name__)
 
 CORRECTED = "corrected"
 
@@ -39,6 +42,10 @@ def order_levels(trials: Trials, given: Sequence[str] | None) -> list[str]:
         for name in given:
             if name not in levels:
                 raise TrialsError(f"No trial has fidelity {name!r}. {did_you_mean(name, levels)}")
+        for name in levels:
+            if name not in given:
+                log.warning("%d trials of fidelity %r are left out: fidelities does not name it.",
+                            len(trials.at(name)), name)  # fmt: skip
         return list(given)
     if len(levels) < 2:
         return list(levels)
@@ -153,8 +160,9 @@ def _scales_of(
         known = column[np.isfinite(column)]
         if len(known) < FEWEST_TRIALS:
             raise TrialsError(
-                f"Metric {metric.name!r} has {len(known)} scores; at least {FEWEST_TRIALS} are "
-                "needed to fit it."
+                f"Metric {metric.name!r} has {len(known)} scores and at least {FEWEST_TRIALS} "
+                "are needed to fit it; add runs, or leave it out of what is chosen by "
+                "(holdout=, --holdout on the shell)."
             )
         centres[index] = known.mean()
         spread = known.std()

@@ -76,7 +76,7 @@ def propose(
         rng: Source of all randomness here.
         compositions: Rows of ratios by expert, where weights of experts are searched.
         maximise: The expected utility, or the chance of beating `reference`.
-        reference: The mixture to beat.
+        reference: The mixture to beat; one that is given by its ratios is compared with as `given`.
         guard: Metrics that must not get worse than at a mixture.
         repetition: How the target's budget repeats the domains; their worth falls with it.
         error_laws: By metric, what turns its loss into a benchmark's error.
@@ -92,6 +92,8 @@ def propose(
     rows = compositions or {name: Mixture({name: 1.0}) for name in space.domains}
     search = _Search(surrogate, WeightSpace.of_rows(space, rows), rng, guard)
     references = _references(surrogate, space)
+    if not isinstance(reference, str):
+        references["given"] = reference
     aim = references[reference] if isinstance(reference, str) else reference
     if maximise == "chance" and aim is None:
         raise MixtureError(

@@ -149,6 +149,18 @@ class Surrogate:
         mean, std = self.predict(ratios)
         return self.utility.of(mean), self.utility_tails.factor[0] * self.utility.std(std, mean)
 
+    def seen_utilities(self, trials: Trials) -> Array:
+        """Utility (`n`) that trials were measured at, what they lack filled in by prediction.
+
+        NaN where more than half of what the utility weighs is missing.
+        """
+        values = trials.values(self.utility.metrics)
+        mean, _ = self.predict(trials.ratios())
+        known = np.isfinite(values)
+        weighed = np.abs(self.utility.slopes_at(mean) * self.scales.slopes)
+        enough = (weighed * known).sum(axis=1) >= 0.5 * weighed.sum(axis=1)
+        return np.where(enough, self.utility.of(np.where(known, values, mean)), np.nan)
+
     def expected_utility(self, ratios: Array) -> Array:
         """The mean of `predict_utility` alone (`n`), which is cheap."""
         inner, share, _ = self._effective(ratios)

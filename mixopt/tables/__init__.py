@@ -24,7 +24,7 @@ from mixopt.tables.columns import (
     strip_common_prefix,
     without_tracker,
 )
-from mixopt.tables.directions import tell_directions
+from mixopt.tables.directions import drop_settings, tell_directions
 from mixopt.tables.joining import check_ids, normalise
 from mixopt.tables.reading import drop_infinite, read_table, require_numbers
 from mixopt.trials import KINDS, Direction, Metric, Score, Trial, Trials
@@ -45,6 +45,7 @@ def read_trials(
     holdout: Sequence[str] = (),
     capabilities: Mapping[str, Sequence[str]] | None = None,
     counts: bool = False,
+    ignore: Sequence[str] = (),
 ) -> Trials:
     """Trials from a table of mixtures and a table of their metrics, or from one with both.
 
@@ -57,12 +58,14 @@ def read_trials(
         metrics: Table with the same runs and one column per metric (`m`).
         runs: Instead of the two, one table with both, as trackers export it: ratios are columns
             such as `ratio/web`, `params.mixture.web` or those named by `domains`.
-        domains: Columns of `runs` that are ratios.
+        domains: Columns that are ratios; all of `ratios`, or those of `runs` that look like
+            ratios, if left out.
         better: Whether lower or higher is better, for all or by metric. Where it is not given
             it is told from well-known names (loss, bpb, acc, ...), and said in the log.
         holdout: Metrics that report but must not choose mixtures.
         capabilities: Metrics by capability; those that none lists are one of their own, `all`.
         counts: The ratios are counts of tokens or percentages, and are normalised.
+        ignore: Columns that are neither ratios nor metrics.
 
     Raises:
         TrialsError: Ids repeat or do not match, a cell is no number, or a direction is unknown.
@@ -71,21 +74,57 @@ def read_trials(
     if (runs is None) == (ratios is None) or (ratios is None) != (metrics is None):
         raise TrialsError("Give either ratios= and metrics=, or runs= with both in one table.")
     if runs is not None:
-        mixtures, scores, at, scores_at = _split_runs(runs, domains)
+        frame, at = read_table(runs, "runs")
+        mixtures, scores = _split_runs(_drop(frame, at, ignore), at, domains)
+        scores_at = at
     else:
         mixtures, at = read_table(cast("str", ratios), "ratios")
         scores, scores_at = read_table(cast("str", metrics), "metrics")
+        known = [*map(str, mixtures.columns), *map(str, scores.columns)]
+        _check_ignored(ignore, known, scores_at)
+        mixtures = mixtures.drop(columns=[c for c in ignore if c in mixtures.columns])
+        scores = scores.drop(columns=[c for c in ignore if c in scores.columns])
         check_ids(mixtures, at, scores, scores_at)
-        scores = scores.loc[mixtures.index]
-        mixtures = _rename(require_numbers(mixtures, at))
+        if scores.index.has_duplicates:  # runs of several fidelities on one mixture
+            mixtures = mixtures.loc[scores.index]
+        else:
+            scores = scores.loc[mixtures.index]
+        mixtures = _choose(require_numbers(mixtures, at), at, domains)
     return _to_trials(mixtures, at, scores, scores_at, better, holdout, capabilities or {}, counts)
 
 
+def _drop(frame: "pd.DataFrame", where: str, ignore: Sequence[str]) -> "pd.DataFrame":
+    _check_ignored(ignore, list(map(str, frame.columns)), where)
+    return frame.drop(columns=list(ignore))
+
+
+def _check_ignored(ignore: Sequence[str], known: Sequence[str], where: str) -> None:
+    for name in ignore:
+        if name not in known:
+            raise TrialsError(
+                f"{where} has no column {name!r} to ignore. {did_you_mean(name, known)}"
+            )
+
+
+def _choose(frame: "pd.DataFrame", where: str, domains: Sequence[str] | None) -> "pd.DataFrame":
+    """The columns of `domains`, by their full names or without what all begin with; or all."""
+    short = _rename(frame)
+    if domains is None:
+        return short
+    full = dict(zip(map(str, frame.columns), short.columns, strict=True))
+    chosen = [full.get(domain, domain) for domain in domains]
+    for domain in chosen:
+        if domain not in short.columns:
+            raise TrialsError(
+                f"{where} has no ratios of {domain!r}. {did_you_mean(domain, [*short.columns])}"
+            )
+    return short[chosen]
+
+
 def _split_runs(
-    table: "str | os.PathLike[str] | pd.DataFrame", domains: Sequence[str] | None
-) -> tuple["pd.DataFrame", "pd.DataFrame", str, str]:
+    frame: "pd.DataFrame", where: str, domains: Sequence[str] | None
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Mixtures and scores of one table, its unfinished runs left out."""
-    frame, where = read_table(table, "runs")
     check_ids(frame, where, frame, where)
     frame = _drop_unfinished(frame, where)
     frame.columns = frame.columns.map(str)
@@ -115,7 +154,7 @@ def _split_runs(
     if left:
         log.info("%s: %d columns that hold no numbers or no metrics are left out (%s).",
                  where, len(left), ", ".join(left[:5]))  # fmt: skip
-    return mixtures, scores, where, where
+    return mixtures, scores
 
 
 def _is_numeric(column: "pd.Series[float]") -> bool:
@@ -167,6 +206,7 @@ def _to_trials(
     values = numbers.drop(columns=list(errors.values()))
     if not len(values.columns):
         raise TrialsError(f"{scores_at} has no metrics; give one column of numbers for each.")
+    values = drop_settings(values, better, scores_at)
     directions = tell_directions(values, better, scores_at)
     names = dict(zip(values.columns, strip_common_prefix(list(values.columns)), strict=True))
     known = list(names.values())

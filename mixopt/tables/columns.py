@@ -15,8 +15,12 @@ COST_COLUMNS = ("cost", "gpu_hours", "flops", "tokens")
 LEVEL_COLUMNS = ("fidelity", "model_size", "kind")
 """What was trained or scored, in the order they are looked for."""
 
-BOOKKEEPING = ("round", "seed", "step", "_step", "_runtime", "_timestamp", "epoch")
-"""Numbers of a run that are no metrics."""
+BOOKKEEPING = (
+    "round", "seed", "step", "_step", "epoch",
+    "_runtime", "_timestamp", "_wandb", "Runtime", "Created", "Updated", "End Time", "Start Time",
+    "Duration", "GPU Count",
+)  # fmt: skip
+"""Numbers of a run that are no metrics: its own, MLflow's and W&B's."""
 
 STATE_COLUMNS = ("status", "State", "state")
 FINISHED = {"finished", "done", "success", "completed"}

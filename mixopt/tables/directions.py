@@ -5,8 +5,6 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.tables.columns import strip_common_prefix
 from mixopt.trials import Direction
@@ -17,13 +15,35 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOWER_WORDS = {"loss", "bpb", "ppl", "perplexity", "nll", "bits", "error", "entropy"}
+SHOWN = 3
+"""Columns that are named of those whose direction was guessed."""
+
 HIGHER_WORDS = {"acc", "accuracy", "em", "f1", "pass@1", "score", "bleu", "rouge", "rougel"}
 
-LOSS_RANGE = (1.0, 20.0)
-"""Nats and bits reach into this range: fractions end at 1, percentages go higher."""
 
-LOSS_SHARE = 0.9
-"""Share of the unnamed columns that must reach into it for all of them to be taken as losses."""
+def drop_settings(
+    scores: "pd.DataFrame", better: Direction | Mapping[str, Direction] | None, where: str
+) -> "pd.DataFrame":
+    """`scores` without the columns that hold one number for all runs and are called like no metric.
+
+    Trackers export settings (a batch size, say) beside metrics; one that a run was told by name
+    to be a metric stays.
+    """
+    named = better if isinstance(better, Mapping) else {}
+    settings = [
+        str(column)
+        for column in scores.columns
+        if column not in named
+        and _direction_of_name(str(column)) is None
+        and len(scores) > 1
+        and scores[column].notna().all()
+        and scores[column].nunique() == 1
+    ]
+    if settings and len(settings) < len(scores.columns):
+        log.info("%s: %s hold the same number in all runs and are taken for settings.",
+                 where, ", ".join(settings))  # fmt: skip
+        return scores.drop(columns=settings)
+    return scores
 
 
 def tell_directions(
@@ -44,26 +64,31 @@ def tell_directions(
     for name in given:
         if name not in columns and name not in stripped.values():
             raise TrialsError(f"{where} has no metric {name!r}. {did_you_mean(name, columns)}")
+    for column, short in stripped.items():
+        if column != short and given.get(column, given.get(short)) != given.get(
+            short, given.get(column)
+        ):
+            raise TrialsError(f"better says two things of {column!r}, also as {short!r}; say one.")
     told: dict[str, Direction] = {}
+    guessed: dict[str, list[str]] = {"lower": [], "higher": []}
     for column in columns:
-        direction = given.get(column) or given.get(stripped[column]) or _direction_of_name(column)
-        if direction:
-            told[column] = direction
-    unknown = [column for column in columns if column not in told]
-    if unknown:
-        largest = scores[unknown].max().to_numpy(dtype=np.float64)
-        low, high = LOSS_RANGE
-        if (largest > high).any() or (largest > low).mean() < LOSS_SHARE:
+        direction = given.get(column) or given.get(stripped[column])
+        if direction is None and (direction := _direction_of_name(column)):
+            guessed[direction].append(column)
+        if direction is None:
             raise TrialsError(
-                f"{where} does not say whether lower or higher {unknown[0]!r} is better; pass "
-                "better='lower', better='higher', or one of them by metric (--better on the shell)."
+                f"{where} does not say whether lower or higher {column!r} is better; pass "
+                "better='lower', better='higher', or one of them by metric (--better on the "
+                "shell), or ignore the column (ignore=, --ignore)."
             )
-        log.warning(
-            "%s: %d metrics (%s, ...) are taken as losses, lower is better, because they reach "
-            "%.3g; pass better= (--better on the shell) where that is wrong.",
-            where, len(unknown), unknown[0], largest.max(),
-        )  # fmt: skip
-        told |= dict.fromkeys(unknown, "lower")
+        told[column] = direction
+    for way, names in guessed.items():
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            log.info(
+                "%s: by their names, %s is better for %s%s; pass better= (--better on the shell) "
+                "where that is wrong.", where, way, ", ".join(names[:SHOWN]), more,
+            )  # fmt: skip
     return told
 
 

@@ -5,12 +5,13 @@ without a sound.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from mixopt.errors import MixtureError, TrialsError
+from mixopt.tables.columns import LEVEL_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,16 +26,19 @@ COUNTS_FROM = 1.5
 
 
 def check_ids(mixtures: "pd.DataFrame", at: str, scores: "pd.DataFrame", scores_at: str) -> None:
-    """Nothing where both tables name the same runs once each.
+    """Nothing where both tables name the same runs, once each and for each fidelity.
 
     Raises:
         TrialsError: An id repeats, or stands in one table only.
     """
     for frame, where in ((mixtures, at), (scores, scores_at)):
-        repeated = frame.index[frame.index.duplicated()]
+        level = next((name for name in LEVEL_COLUMNS if name in frame.columns), None)
+        levels = frame[level].astype(str) if level else frame.index
+        repeated = frame.index[list_duplicated(frame.index, levels)]
         if len(repeated):
             raise TrialsError(
-                f"{where} holds run {repeated[0]!r} more than once; keep one row for each run."
+                f"{where} holds run {repeated[0]!r} more than once; keep one row for each run"
+                + (f" and {level}." if level else ", or tell them apart by a column `fidelity`.")
             )
     only = mixtures.index.symmetric_difference(scores.index)
     if len(only):
@@ -47,13 +51,23 @@ def check_ids(mixtures: "pd.DataFrame", at: str, scores: "pd.DataFrame", scores_
         )
 
 
+def list_duplicated(ids: Iterable[object], levels: Iterable[object]) -> list[bool]:
+    """Whether a run of that id and level came before, for each."""
+    seen: set[tuple[object, object]] = set()
+    found = []
+    for pair in zip(ids, levels, strict=True):
+        found.append(pair in seen)
+        seen.add(pair)
+    return found
+
+
 def _explain_offset(mixtures: "pd.DataFrame", scores: "pd.DataFrame") -> None:
     """An error of its own where one table counts its runs from 0 and the other from 1."""
     sides = []
     for frame in (mixtures, scores):
         if not all(str(name).lstrip("-").isdigit() for name in frame.index):
             return
-        sides.append(sorted(int(str(name)) for name in frame.index))
+        sides.append(sorted({int(str(name)) for name in frame.index}))
     first, second = sides
     if len(first) == len(second) and first != second and len(first) > 1:
         shifts = {b - a for a, b in zip(first, second, strict=True)}

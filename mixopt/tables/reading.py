@@ -35,6 +35,8 @@ def read_table(
     else:
         frame, where = _read_file(Path(table), what), str(table)
     _require_unique_columns(list(map(str, frame.columns)), where)
+    if frame.index.name in ID_COLUMNS and frame.index.name not in frame.columns:
+        frame = frame.reset_index()
     column = next((name for name in ID_COLUMNS if name in frame.columns), None)
     if column is None:
         raise TrialsError(
@@ -46,7 +48,11 @@ def read_table(
         frame = frame.drop(columns=ROW_NUMBER)
     if frame[column].isna().any():
         raise TrialsError(f"{where}: a cell of its id column {column!r} is empty; name every run.")
-    frame = frame.set_index(frame[column].astype(str).rename(column)).drop(columns=column)
+    others = [name for name in ID_COLUMNS if name in frame.columns and name != column]
+    if others:
+        log.info("%s: runs are named by %r; %s is left out.", where, column, ", ".join(others))
+    frame = frame.set_index(frame[column].astype(str).rename(column))
+    frame = frame.drop(columns=[column, *others])
     if frame.empty or not len(frame.columns):
         lacking = "rows" if frame.empty else "columns"
         raise TrialsError(f"{where} has no {lacking}; give one row per run.")
@@ -95,11 +101,12 @@ def require_numbers(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     found = frame.copy()
     for name in frame.columns:
         numbers = pd.to_numeric(frame[name], errors="coerce").astype("float64")
-        bad = frame.index[numbers.isna() & frame[name].notna()]
+        bad = np.flatnonzero(numbers.isna() & frame[name].notna())
         if len(bad):
             raise TrialsError(
-                f"{where}, run {bad[0]}, column {name!r}: {frame[name][bad[0]]!r} is not a "
-                "number; mend the cell or take the column out."
+                f"{where}, run {frame.index[bad[0]]}, column {name!r}: {frame[name].iloc[bad[0]]!r} "
+                "is not a number; mend the cell or take the column out (ignore=, --ignore on the "
+                "shell)."
             )
         found[name] = numbers
     return found

@@ -176,8 +176,10 @@ def test_fidelities_of_the_recipe_reach_design_and_advice(tables, tmp_path):
 
 def test_options_that_would_do_nothing_are_refused(tables, tmp_path):
     given = ("--ratios", tables[0], "--metrics", tables[1])
-    assert "leave out --number" in call("design", *given, "--advise", "-n", "3", code=2)
-    assert "leave out --output" in call("design", *given, "--advise", "-o", tmp_path, code=2)
+    for extra in (["-n", "3"], ["-o", tmp_path], ["--method", "maximin"], ["--lower", "web=0.9"]):
+        assert "would do nothing" in call("design", *given, "--advise", *extra, code=2)
+    told = call("design", "--domains", "a,b", "-n", "3", "--better", "lower", code=2)
+    assert "--better would do nothing" in told
     assert "has an empty name" in call("design", "--domains", "a,,b", "-n", "3", code=2)
     (tmp_path / "r.yaml").write_text("max_kl: 0.1\n")
     told = call("design", "--domains", "a,b", "-n", "3", "--recipe", tmp_path / "r.yaml", code=2)
@@ -189,3 +191,24 @@ def test_nearest_to_the_natural_mixture_is_the_natural_mixture(tables, tmp_path)
     told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
                 "--recipe", tmp_path / "r.yaml")  # fmt: skip
     assert "the same as the natural mixture\n" in told
+
+
+def test_names_of_runs_that_are_taken_are_not_given_again(tables, tmp_path):
+    ratios, metrics = (pd.read_csv(table) for table in tables)
+    for frame, name in ((ratios, "r.csv"), (metrics, "m.csv")):
+        frame["run"] = [f"run-{i:03d}" for i in range(1, 9)]  # run-000 was lost
+        frame.to_csv(tmp_path / name, index=False)
+    told = call(
+        "design", "--ratios", tmp_path / "r.csv", "--metrics", tmp_path / "m.csv", "-n", "2"
+    )
+    assert [line.split(",")[0] for line in told.splitlines()[-2:]] == ["run-009", "run-010"]
+
+
+def test_a_reference_given_by_its_ratios_is_compared_with(tables, tmp_path):
+    (tmp_path / "r.yaml").write_text("reference: {web: 0.9, code: 0.1}\nmaximise: chance\n")
+    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+                "--recipe", tmp_path / "r.yaml", "-o", tmp_path)  # fmt: skip
+    assert "the given mixture" in told
+    proposal = Proposal.read(tmp_path / "proposal.json")
+    assert [c.name for c in proposal.comparisons][-1] == "given"
+    assert proposal.ratios["web"] < 0.8  # not the tiniest step away

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from example_trials import make_trials
 
+from mixopt import Trials
 from mixopt.errors import TrialsError
 from mixopt.proposals.advising import _carry_on, advise
 
@@ -50,3 +53,16 @@ def test_too_few_dear_runs_for_a_curve():
     table = make_trials(40).labelled("small") + make_trials(9, seed=1).labelled("large")
     with pytest.raises(TrialsError, match="9 large runs are too few"):
         advise(table, fidelities=("small", "large"))
+
+
+def test_a_curve_of_runs_with_gaps_and_none_of_one_mixture():
+    table = make_trials(24, noise=0.05)
+    gaps = [
+        replace(t, scores={n: s for k, (n, s) in enumerate(t.scores.items()) if k != i % 3})
+        for i, t in enumerate(table)
+    ]
+    rows = advise(Trials(gaps, table.metrics, table.domains), more=(8,), surrogates=("gp_root",))
+    assert 0 < rows[0].error < 1.5
+    same = [replace(t, ratios=table[0].ratios) for t in table]
+    with pytest.raises(TrialsError, match="have 1 different mixtures"):
+        advise(Trials(same, table.metrics, table.domains))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mixopt.proposal import Z80, Z95
-from mixopt.proposals.calibration import calibrate
+from mixopt.proposals.calibration import calibrate, scale_to_whole
 
 
 def test_normal_residuals_get_normal_intervals():
@@ -32,3 +32,19 @@ def test_missing_residuals_and_perfect_fits():
     residuals = np.array([[0.1, np.nan], [-0.2, 0.1], [0.1, 0.3]])
     assert np.isfinite(calibrate(residuals, np.ones((3, 2))).half95).all()
     assert calibrate(np.zeros((5, 2)), np.ones((5, 2))).half95 == pytest.approx(Z95)
+
+
+def test_a_sum_with_missing_parts_is_as_wide_as_the_whole():
+    """Correlated parts, 40% of them missing: the scaled sums have the variance of whole ones."""
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(4000, 1))
+    stds = np.tile(np.linspace(0.5, 2.0, 8), (4000, 1))
+    whole = stds * (0.8 * common + 0.6 * rng.normal(size=(4000, 8)))
+    parts = np.where(rng.random(whole.shape) < 0.4, np.nan, whole)
+    scaled = scale_to_whole(np.nansum(parts, axis=1), parts, stds)
+    known = np.isfinite(scaled)
+    assert known.mean() > 0.5
+    assert scaled[known].std() == pytest.approx(whole.sum(axis=1).std(), rel=0.06)
+    assert np.allclose(scale_to_whole(whole.sum(1), whole, stds), whole.sum(1))
+    nothing = np.full((3, 8), np.nan)
+    assert np.isnan(scale_to_whole(np.zeros(3), nothing, stds[:3])).all()

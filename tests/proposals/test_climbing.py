@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from example_trials import DOMAINS, make_trials
+from scipy.special import ndtr
 
 from mixopt import Group, Mixture, SearchSpace, fit
 from mixopt.proposals.climbing import Goal, climb
@@ -46,13 +47,15 @@ def test_ends_no_lower_than_a_fine_grid_and_inside(surrogate, limits):
 def test_the_chance_of_beating_a_reference_is_another_goal(surrogate):
     even = np.full(4, 0.25)
     goal = Goal(surrogate, even)
-    assert goal.values(even[None])[0] == pytest.approx(0, abs=1e-6)
+    assert goal.values(even[None])[0] == pytest.approx(50, abs=1e-6)
     weights = WeightSpace.of_domains(SearchSpace(DOMAINS))
     end = climb(goal, weights, ORDER, even[None] * [0.9, 1.1, 1.0, 1.0])
     gain, std = surrogate.utility_difference(end, even)
     farther = climb(Goal(surrogate), weights, ORDER, even[None])
     far_gain, far_std = surrogate.utility_difference(farther, even)
-    assert gain[0] / std[0] >= far_gain[0] / far_std[0] - 1e-3
+    assert ndtr(gain[0] / std[0]) >= ndtr(far_gain[0] / far_std[0]) - 0.02
+    # of steps that are all as good as certain to help, not the tiniest one
+    assert gain[0] > 0.5 * far_gain[0]
 
 
 def test_weights_of_anchored_experts(surrogate):

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mixopt import Metric, Mixture, Score, Trial, Trials, fit
+from mixopt import Metric, Mixture, Score, SearchSpace, Trial, Trials, fit
 from mixopt.errors import HoldoutError, TrialsError
+from mixopt.proposals.assessing import best_seen
 
 DOMAINS = ("a", "b", "c")
 
@@ -211,3 +212,62 @@ def test_dear_runs_of_one_mixture_take_the_bias_off():
     fitted = fit(both, target="first", fidelities=("small", "large"))
     at = dear[0].ratios.vector(dear.domains)[None]
     assert fitted.predict(at)[0][0, 0] == pytest.approx(dear[0].scores["first"].value, abs=0.3)
+
+
+def test_scattered_gaps_leave_intervals_of_the_utility_wide_enough():
+    """With a third of the cells missing and one whole run, 95% intervals still cover."""
+    rng = np.random.default_rng(1)
+    covered = []
+    for seed in range(4):
+        whole = trials_with_gaps(48, 0.0, rng, seed)
+        gaps = trials_with_gaps(48, 0.35, rng, seed)
+        fresh = trials_with_gaps(200, 0.0, rng, seed + 100)
+        surrogate = fit(gaps, target="average", surrogates=("gp_root", "ridge_root"))
+        truth = surrogate.utility.of(fresh.values(surrogate.utility.metrics))
+        mean, std = surrogate.predict_utility(fresh.ratios())
+        covered.append((np.abs(truth - mean) < 1.96 * std).mean())
+        assert len(whole) == len(gaps)
+    assert np.mean(covered) > 0.88
+    assert min(covered) > 0.75
+
+
+def trials_with_gaps(n, share, rng, seed):
+    """Six losses whose noise they share in part; the first run is whole."""
+    own = np.random.default_rng(seed)
+    ratios = own.dirichlet(np.ones(3), size=n)
+    noise = 0.1 * (own.normal(size=(n, 1)) + 0.5 * own.normal(size=(n, 6)))
+    scores = 3 - np.sqrt(ratios)[:, [0, 1, 2, 0, 1, 2]] + noise
+    metrics = [Metric(f"loss_{i}") for i in range(6)]
+    gone = rng.random(scores.shape) < share
+    gone[0] = False
+    rows = [
+        Trial(f"t{i}", Mixture.from_vector(DOMAINS, ratios[i]),
+              {m.name: Score(float(scores[i, j])) for j, m in enumerate(metrics) if not gone[i, j]})
+        for i in range(n)
+    ]  # fmt: skip
+    return Trials(rows, metrics, DOMAINS)
+
+
+def test_a_gap_in_the_best_run_does_not_unseat_it():
+    trials = smooth_trials(24, noise=0.0)
+    surrogate = fit(trials, target={"first": 1.0, "second": 1.0})
+    best = int(np.nanargmax(surrogate.seen_utilities(trials)))
+    gaps = [
+        replace(t, scores={n: s for n, s in t.scores.items() if i != best or n != "second"})
+        for i, t in enumerate(trials)
+    ]
+    table = Trials(gaps, trials.metrics, trials.domains)
+    again = fit(table, target={"first": 1.0, "second": 1.0})
+    assert best_seen(again, SearchSpace(DOMAINS)) == trials[best].ratios
+
+
+def test_a_poor_cheapest_level_is_stepped_over(caplog):
+    caplog.set_level("INFO", "mixopt")
+    dear = smooth_trials(24, seed=1).labelled("large")
+    cheap = smooth_trials(8, seed=2)
+    cheap = Trials(
+        [replace(t, ratios=cheap[0].ratios) for t in cheap], cheap.metrics, cheap.domains
+    )
+    surrogate = fit(cheap.labelled("small") + dear, target="first", fidelities=("small", "large"))
+    assert [level.level for level in surrogate.fidelities] == ["large"]
+    assert "too much alike" in caplog.text

@@ -156,9 +156,17 @@ def test_regmix_tables_as_they_are(shared):
 def test_olmix_tables_as_they_are_and_shuffled(shared):
     folder = shared / "tables" / "olmix-dclm"
     ratios, metrics = pd.read_csv(folder / "ratios.csv"), pd.read_csv(folder / "metrics.csv")
-    straight = mixopt.read_trials(ratios=ratios, metrics=metrics)
-    shuffled = mixopt.read_trials(ratios=ratios, metrics=metrics.sample(frac=1, random_state=1))
+    with pytest.raises(TrialsError, match="whether lower or higher"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)
+    straight = mixopt.read_trials(ratios=ratios, metrics=metrics, better="lower")
+    mixed = metrics.sample(frac=1, random_state=1)
+    shuffled = mixopt.read_trials(ratios=ratios, metrics=mixed, better="lower")
     assert (len(straight), len(straight.domains), len(straight.metrics)) == (127, 24, 110)
+    # as its own loader writes them: with a name and a place beside the run
+    ratios.insert(1, "name", [f"swarm-{i}" for i in range(127)])
+    ratios.insert(2, "index", range(127))
+    again = mixopt.read_trials(ratios=ratios, metrics=metrics.set_index("run"), better="lower")
+    assert again.domains == straight.domains
     assert np.array_equal(straight.values(straight.metrics), shuffled.values(straight.metrics))
 
 
@@ -285,3 +293,40 @@ def test_metrics_that_a_prefix_tells_apart_keep_it():
     table = pd.DataFrame({"run": [1, 2], "ratio/a": [1.0, 0.0], "ratio/b": [0.0, 1.0],
                           "val/loss": [1.0, 2.0], "test/loss": [2.0, 1.0]})  # fmt: skip
     assert len(mixopt.read_trials(runs=table).metrics) == 2
+
+
+def test_columns_may_be_ignored():
+    ratios, metrics = frames(val_loss=[3.0, 1.0, 2.0], lr=[1.0, 2.0, 3.0])
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics, ignore=["lr"])
+    assert [m.name for m in trials.metrics] == ["val_loss"]
+    with pytest.raises(TrialsError, match="no column 'lrr' to ignore. Did you mean 'lr'"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics, ignore=["lrr"])
+
+
+def test_domains_choose_among_the_columns_of_ratios():
+    ratios = pd.DataFrame(
+        {"run": [1, 2], "mix_a": [1.0, 0.5], "mix_b": [0.0, 0.5], "mix_c": [0, 0]}
+    )
+    metrics = pd.DataFrame({"run": [1, 2], "loss": [1.0, 2.0]})
+    assert mixopt.read_trials(ratios=ratios, metrics=metrics, domains=["mix_a", "b"]).domains == (
+        "a", "b",
+    )  # fmt: skip
+    with pytest.raises(TrialsError, match="no ratios of 'foo'"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics, domains=["a", "foo"])
+
+
+def test_one_run_at_two_fidelities(tmp_path):
+    ratios, metrics = frames(val_loss=[3.0, 1.0, 2.0])
+    both = pd.concat([metrics.assign(fidelity="60M"), metrics.assign(fidelity="1B")])
+    trials = mixopt.read_trials(ratios=ratios, metrics=both)
+    assert len(trials) == 6
+    assert trials.at("1B").ratios().tolist() == trials.at("60M").ratios().tolist()
+    trials.to_frame().to_csv(tmp_path / "t.csv", index=False)
+    assert mixopt.read_trials(runs=tmp_path / "t.csv").levels == ("60M", "1B")
+    with pytest.raises(TrialsError, match="one row for each run and fidelity"):
+        mixopt.read_trials(ratios=ratios, metrics=pd.concat([both, both]))
+
+
+def test_the_clock_of_a_tracker_is_no_metric():
+    table = runs_table().assign(Runtime=[100, 200, 300], Created=[1, 2, 3])
+    assert [m.name for m in mixopt.read_trials(runs=table).metrics] == ["val_loss"]
