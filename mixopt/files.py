@@ -34,7 +34,7 @@ def publish_folder(folder: Path) -> Iterator[Path]:
     """
     scratch = None
     try:
-        with _storage_errors(folder):
+        with storage_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
             yield scratch
@@ -45,6 +45,25 @@ def publish_folder(folder: Path) -> Iterator[Path]:
     finally:
         if scratch is not None and scratch.exists():
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def resume_folder(folder: Path, key: str) -> Iterator[Path]:
+    """A scratch folder that becomes `folder` if the block ends well, and is kept if it does not.
+
+    The next call with the same `key` gets it back with what was written so far.
+
+    Raises:
+        StorageError: The disk is full or the place cannot be written.
+        OutputError: `folder` is there already.
+    """
+    if folder.exists():
+        raise OutputError(f"{folder} is there already; remove it or choose another place.")
+    scratch = folder.parent / f".{folder.name}-{key}"
+    with storage_errors(folder):
+        scratch.mkdir(parents=True, exist_ok=True)
+        yield scratch
+        scratch.rename(folder)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -64,7 +83,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     """
     scratch = None
     try:
-        with _storage_errors(path):
+        with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
             scratch = Path(name)
@@ -79,7 +98,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
     """Turns a full disk or an unwritable place into one sentence; all else passes unchanged."""
     try:
         yield

@@ -26,7 +26,8 @@ from mixopt.proxies.corpus import (
     fingerprint_text,
     open_corpus,
 )
-from mixopt.proxies.merging import Merger, open_expert
+from mixopt.proxies.experts import open_expert
+from mixopt.proxies.merging import Merger
 from mixopt.proxies.models import (
     Device,
     Step,

@@ -1,191 +1,199 @@
 """Exact weighted merges of experts: Θ_base + Σ_k α_k (Θ_k − Θ_base).
 
 MergeMix, arXiv:2601.17858 §3.2. Accumulated in float32 and always from the base, so that no
-error builds up over merges. LoRA experts enter as their folded product B·A: averaging A and B
-apart (peft's `linear` combination) is another sum, with cross terms. Tensors are read from the
-experts' files one at a time, so memory is the base, the merge and one tensor, whatever the number
-of experts.
+error builds up over merges. Full experts are summed as (1 − Σ α)·Θ_base + Σ α_k Θ_k, which reads
+every weight once and gives base and experts back to the bit; LoRA experts are added on top as
+products of their factors.
+
+Shapes: `k` experts.
 """
 
-import json
+import logging
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import psutil
 import torch
-from safetensors import SafetensorError, safe_open
 
 from mixopt.errors import ModelError
+from mixopt.proxies.experts import Expert, FullExpert, Layout, LoraExpert, mergeable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+log = logging.getLogger(__name__)
 
-class Expert(Protocol):
-    """What an expert adds to the base, tensor by tensor."""
+PIECE = {"cpu": 1 << 18, "other": 1 << 26}
+"""Weights that are summed at a time: on a CPU what its caches hold."""
 
-    def check(self, base: Mapping[str, torch.Tensor]) -> None:
-        """Raises `ModelError` where this expert does not fit `base`."""
+ROUNDING = 1e-12
+"""What weights that sum to one miss it by."""
 
-    def add_delta(self, name: str, total: torch.Tensor, base: torch.Tensor, weight: float) -> None:
-        """Adds `weight` x (expert − base) of the tensor `name` to `total`, in place (float32)."""
+FREE_SHARE = 0.7
+"""Share of the free memory that experts may take."""
 
-
-def open_expert(folder: Path) -> Expert:
-    """The expert saved in `folder`: full weights, or a LoRA adapter.
-
-    Raises:
-        ModelError: The folder holds neither as safetensors.
-    """
-    if (folder / "adapter_model.safetensors").is_file():
-        return LoraExpert(folder)
-    if (folder / "model.safetensors").is_file():
-        return FullExpert(folder)
-    raise ModelError(
-        f"{folder} holds no expert: neither model.safetensors nor adapter_model.safetensors."
-    )
-
-
-class _Tensors:
-    """The tensors of a safetensors file, read when asked for."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._handle: Any
-        try:
-            self._handle = safe_open(file, framework="pt")
-        except SafetensorError as error:
-            raise ModelError(
-                f"{file} is not a whole safetensors file ({error}); make it again."
-            ) from None
-        self.names = set(self._handle.keys())
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._handle.get_slice(name).get_shape())
-
-    def read(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        tensor: torch.Tensor = self._handle.get_tensor(name)
-        return tensor.to(like.device, torch.float32)
-
-
-class FullExpert:
-    """An expert whose every parameter was trained."""
-
-    def __init__(self, folder: Path) -> None:
-        self._tensors = _Tensors(folder / "model.safetensors")
-
-    def check(self, base: Mapping[str, torch.Tensor]) -> None:
-        """Raises `ModelError` that names the first tensors that are missing or misshapen."""
-        missing = sorted(set(base) - self._tensors.names)
-        unlike = [
-            f"{name} {self._tensors.shape(name)} against {tuple(tensor.shape)}"
-            for name, tensor in base.items()
-            if name not in missing and self._tensors.shape(name) != tuple(tensor.shape)
-        ]
-        if missing or unlike:
-            told = "; ".join([f"missing {name}" for name in missing[:3]] + unlike[:3])
-            raise ModelError(
-                f"{self._tensors.file} is no expert of this base ({told}); train it from this base."
-            )
-
-    def add_delta(self, name: str, total: torch.Tensor, base: torch.Tensor, weight: float) -> None:
-        """Adds `weight` x (expert − base) to `total`."""
-        total.add_(self._tensors.read(name, total) - base.float(), alpha=weight)
-
-
-class LoraExpert:
-    """An expert trained as low-rank factors; its step is scale · B·A on each adapted weight."""
-
-    def __init__(self, folder: Path) -> None:
-        self._tensors = _Tensors(folder / "adapter_model.safetensors")
-        config = json.loads((folder / "adapter_config.json").read_text())
-        rank, alpha = config["r"], config["lora_alpha"]
-        self._scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-        self._transposed = bool(config.get("fan_in_fan_out"))
-        foreign = {
-            name
-            for name in self._tensors.names
-            if not name.endswith((".lora_A.weight", ".lora_B.weight"))
-        }
-        if foreign or config.get("use_dora"):
-            raise ModelError(
-                f"{folder} is more than plain LoRA ({', '.join(sorted(foreign)[:2]) or 'DoRA'}); "
-                "merge it into full weights first (peft's merge_and_unload)."
-            )
-
-    @staticmethod
-    def _factor(name: str, side: str) -> str:
-        return f"base_model.model.{name.removesuffix('.weight')}.lora_{side}.weight"
-
-    def check(self, base: Mapping[str, torch.Tensor]) -> None:
-        """Raises `ModelError` where a factor belongs to no weight of the base, or does not fit."""
-        known = {self._factor(name, side) for name in base for side in "AB"}
-        foreign = sorted(self._tensors.names - known)
-        if foreign:
-            raise ModelError(
-                f"{self._tensors.file} adapts {foreign[0]}, which this base lacks; train it from "
-                "this base."
-            )
-        for name, tensor in base.items():
-            if self._factor(name, "A") not in self._tensors.names:
-                continue
-            outward = self._tensors.shape(self._factor(name, "B"))[0]
-            inward = self._tensors.shape(self._factor(name, "A"))[1]
-            shape = (inward, outward) if self._transposed else (outward, inward)
-            if shape != tuple(tensor.shape):
-                raise ModelError(
-                    f"{self._tensors.file} adapts {name} of shape {shape}, but the base has "
-                    f"{tuple(tensor.shape)}; train it from this base."
-                )
-
-    def add_delta(self, name: str, total: torch.Tensor, base: torch.Tensor, weight: float) -> None:
-        """Adds `weight` x scale · B·A to `total`; nothing where the weight is not adapted."""
-        if self._factor(name, "A") not in self._tensors.names:
-            return
-        a = self._tensors.read(self._factor(name, "A"), total)
-        b = self._tensors.read(self._factor(name, "B"), total)
-        if self._transposed:  # GPT-2 keeps its weights as (in, out)
-            total.addmm_(a.T, b.T, alpha=weight * self._scale)
-        else:
-            total.addmm_(b, a, alpha=weight * self._scale)
+SOUND_STEP, FOREIGN_STEP = 0.10, 0.30
+"""δ below which DeMix calls merges sound, and above which an expert hardly comes from this base:
+two unrelated models of one shape lie δ = 0.59 apart."""
 
 
 class Merger:
     """Puts weighted merges of experts into one model, in place and always from the base.
 
+    Args:
+        model: The base; its weights are overwritten by every merge.
+        experts: What may be merged (`k`).
+        resident: Keep the experts in memory; where they fit, if not said.
+
     Raises:
         ModelError: An expert does not fit the base; found before anything is merged.
     """
 
-    def __init__(self, model: "PreTrainedModel", experts: Sequence[Expert]) -> None:
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        experts: Sequence[Expert],
+        *,
+        resident: bool | None = None,
+    ) -> None:
         self.model = model
         self.experts = tuple(experts)
-        self._base = {name: p.detach().clone() for name, p in model.named_parameters()}
+        layout = Layout.of(model)
         for expert in self.experts:
-            expert.check(self._base)
+            expert.check(layout)
+        self._live = mergeable(model)
+        self._base = {name: tensor.detach().clone() for name, tensor in self._live.items()}
+        self._full = [i for i, e in enumerate(self.experts) if isinstance(e, FullExpert)]
+        self._lora = [i for i, e in enumerate(self.experts) if isinstance(e, LoraExpert)]
+        fits = self._resident_bytes() < FREE_SHARE * free_bytes(model.device)
+        self.resident = fits if resident is None else resident
+        self._stacks = {n: self._stack(n) for n in self._base} if self.resident else {}
+
+    def _resident_bytes(self) -> int:
+        return len(self._full) * sum(t.numel() * t.element_size() for t in self._base.values())
+
+    def _stack(self, name: str) -> torch.Tensor:
+        """The full experts' tensor `name`, `k_full x numel`, in the widest type they have."""
+        base = self._base[name]
+        rows = [self._expert_tensor(i, name).reshape(-1) for i in self._full]
+        if not rows:
+            return torch.empty(0, base.numel(), device=base.device)
+        widest = rows[0].dtype
+        for row in rows[1:]:
+            widest = torch.promote_types(widest, row.dtype)
+        stack = torch.empty(len(rows), base.numel(), dtype=widest, device=base.device)
+        for place, row in enumerate(rows):
+            stack[place].copy_(row)
+        return stack
+
+    def _expert_tensor(self, index: int, name: str) -> torch.Tensor:
+        expert = self.experts[index]
+        assert isinstance(expert, FullExpert)
+        return expert.read(name)
 
     @torch.no_grad()
     def merge(self, weights: Sequence[float]) -> "PreTrainedModel":
-        """The model, now Θ_base + Σ_k `weights`_k (Θ_k − Θ_base); zeros give the base back."""
-        for name, parameter in self.model.named_parameters():
-            total = self._base[name].float().clone()
-            for expert, weight in zip(self.experts, weights, strict=True):
-                if weight:
-                    expert.add_delta(name, total, self._base[name], float(weight))
-            parameter.copy_(total)
+        """The model, now Θ_base + Σ_k `weights`_k (Θ_k − Θ_base); zeros give the base back.
+
+        Raises:
+            ModelError: The weights are not one finite number for each expert.
+        """
+        check_weights(weights, self.experts)
+        for name, live in self._live.items():
+            self._merge_tensor(name, live, [float(weight) for weight in weights])
         return self.model
+
+    def _merge_tensor(self, name: str, live: torch.Tensor, weights: Sequence[float]) -> None:
+        base = self._base[name]
+        products = [
+            (found, weights[index])
+            for index in self._lora
+            if weights[index] and (found := self._factors(index, name)) is not None
+        ]
+        total = torch.empty_like(base, dtype=torch.float32) if products else live
+        if self._full:
+            stack = self._stacks[name] if self.resident else self._stack(name)
+            weigh(base.view(-1), stack, [weights[i] for i in self._full], total.view(-1))
+        else:
+            total.copy_(base)
+        for found, weight in products:
+            total.addmm_(*found, alpha=weight)
+        if total is not live:
+            live.copy_(total)
+
+    def _factors(self, index: int, name: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+        expert = self.experts[index]
+        assert isinstance(expert, LoraExpert)
+        return expert.factors(name, self._base[name].device)
+
+    @torch.no_grad()
+    def deltas(self, name: str) -> torch.Tensor:
+        """Θ_k − Θ_base of one tensor for all experts (`k x numel`, float32)."""
+        base = self._base[name]
+        rows = torch.zeros(len(self.experts), base.numel(), device=base.device)
+        for index, expert in enumerate(self.experts):
+            delta = expert.delta(name, base)
+            if delta is not None:
+                rows[index].copy_(delta.reshape(-1))
+        return rows
 
     @torch.no_grad()
     def step_sizes(self) -> list[float]:
         """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert (DeMix, arXiv:2602.00747)."""
         base = math.sqrt(sum(float(t.float().square().sum()) for t in self._base.values()))
-        sizes = []
-        for expert in self.experts:
-            square = 0.0
-            for name, tensor in self._base.items():
-                delta = torch.zeros_like(tensor, dtype=torch.float32)
-                expert.add_delta(name, delta, tensor, 1.0)
-                square += float(delta.square().sum())
-            sizes.append(math.sqrt(square) / (math.sqrt(square) + base))
-        return sizes
+        squares = [0.0] * len(self.experts)
+        for name in self._base:
+            for index, row in enumerate(self.deltas(name)):
+                squares[index] += float(row.square().sum())
+        return [math.sqrt(square) / (math.sqrt(square) + base) for square in squares]
+
+
+def weigh(
+    base: torch.Tensor, stack: torch.Tensor, weights: Sequence[float], out: torch.Tensor
+) -> None:
+    """Writes (1 − Σ α)·`base` + Σ_k α_k `stack`_k into `out`, in float32, piece by piece.
+
+    Args:
+        base: Any number of weights, flat.
+        stack: `k` times as many.
+        weights: `k`.
+        out: As many as `base`; it may not overlap with `stack`.
+    """
+    alpha = torch.tensor(weights, dtype=torch.float32, device=base.device)
+    rest = 1.0 - math.fsum(weights)
+    size = PIECE["cpu" if base.device.type == "cpu" else "other"]
+    for start in range(0, base.numel(), size):
+        part = slice(start, start + size)
+        total = torch.mv(stack[:, part].float().T, alpha)
+        if abs(rest) > ROUNDING:
+            total.add_(base[part], alpha=rest)
+        out[part].copy_(total)
+
+
+def warn_of_foreign(expert: str, step: float) -> None:
+    """Says where an expert lies too far from the base to have been trained from it."""
+    if step > FOREIGN_STEP:
+        log.warning(
+            "%s lies δ = %.0f%% away from the base, further than training goes (10%% is usual, two "
+            "unrelated models lie 59%% apart): was it trained from another base?",
+            expert, 100 * step,
+        )  # fmt: skip
+
+
+def check_weights(weights: Sequence[float], experts: Sequence[Expert]) -> None:
+    """Raises `ModelError` unless there is one finite number for each expert."""
+    if len(weights) != len(experts):
+        raise ModelError(
+            f"{len(weights)} weights are given for {len(experts)} experts; give one for each."
+        )
+    for weight in weights:
+        if not math.isfinite(weight):
+            raise ModelError(f"A weight is {weight}; weights are finite numbers.")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free now: the machine's, or the accelerator's."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

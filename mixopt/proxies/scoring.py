@@ -1,54 +1,84 @@
 """Scoring: one pass of a model over every benchmark's requests, and what the tasks read from it."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mixopt.proxies.rows import Batch, make_batches, make_rows
 from mixopt.proxies.tasks import ItemResults, Request, Task
 from mixopt.trials import Metric, Score
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+log = logging.getLogger(__name__)
+
 LOGIT_BYTES = 256 << 20
 """Memory for one batch's logits in float32; the batch is as large as this allows."""
 BATCH_TOKENS = {"cpu": 4096, "other": 65_536}
 """Tokens per forward pass at most: on a CPU, what stays near its caches is fastest."""
+MASKED_ATTENTION = ("sdpa", "eager")
+"""Implementations of attention that take any mask."""
+ALIKE = {torch.float32: 1e-4, torch.float64: 1e-6}
+ALIKE_IN_HALF_PRECISION = 0.05
+"""Mean differences of log-probabilities, in nats, that rounding explains."""
+
+ScoreBatches = Callable[[Sequence[Batch]], list[NDArray[np.float32]]]
 
 
 class Scorer:
-    """The benchmarks of a study, laid out once for any number of models.
+    """The benchmarks of a study, laid out once for any number of models of one architecture.
 
     Attributes:
         tasks: The benchmarks.
-        tokens: Tokens that one forward pass over everything reads.
+        share_prompts: Compute a prompt once for all its choices, where the model can; it is tried
+            on the first one.
     """
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task], *, share_prompts: bool = True) -> None:
         self.tasks = tuple(tasks)
-        self._requests = [request for task in self.tasks for request in task.requests]
-        sizes = [len(request.target) for request in self._requests]
+        self.share_prompts = share_prompts
+        self.requests = [request for task in self.tasks for request in task.requests]
+        sizes = [len(request.target) for request in self.requests]
         self._offsets = np.concatenate([[0], np.cumsum(sizes)])
-        self.tokens = sum(len(r.context) + len(r.target) - 1 for r in self._requests)
+        self._batches: dict[tuple[object, ...], list[Batch]] = {}
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """What the benchmarks measure."""
         return tuple(task.metric for task in self.tasks)
 
+    @property
+    def targets(self) -> int:
+        """Tokens that are scored."""
+        return int(self._offsets[-1])
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that one forward pass over everything reads, prompts shared where it was tried."""
+        shared = self.share_prompts
+        return sum(row.length for row in make_rows(self.requests, shared=shared))
+
     @torch.inference_mode()
     def logprobs(self, model: "PreTrainedModel") -> NDArray[np.float32]:
         """Natural log-probability of every target token of every request, in one flat array."""
         model.eval()
-        flat = np.empty(self._offsets[-1], dtype=np.float32)
-        vocabulary = int(model.config.get_text_config().vocab_size)
-        for batch in self._batches(vocabulary, model.device):
-            parts = _score_batch(model, [self._requests[i] for i in batch])
-            for index, part in zip(batch, parts, strict=True):
-                flat[self._offsets[index] : self._offsets[index + 1]] = part
+        batches = self.batches(model, lambda some: score_batches(model, some))
+        return self.join(batches, score_batches(model, batches))
+
+    def join(
+        self, batches: Sequence[Batch], parts: Sequence[NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """The flat array of all scored tokens, from the parts that `batches` gave."""
+        flat = np.empty(self.targets, dtype=np.float32)
+        for batch, part in zip(batches, parts, strict=True):
+            flat[batch.places] = part
         return flat
 
     def read(self, flat: NDArray[Any]) -> dict[str, ItemResults]:
@@ -61,40 +91,124 @@ class Scorer:
             start = stop
         return results
 
-    def _batches(self, vocabulary: int, device: torch.device) -> list[list[int]]:
-        """Indices of requests of like length, each batch within the memory for its logits."""
-        most = BATCH_TOKENS["cpu" if device.type == "cpu" else "other"]
-        limit = max(1, min(most, LOGIT_BYTES // (4 * vocabulary)))
-        lengths = [len(r.context) + len(r.target) - 1 for r in self._requests]
-        batches: list[list[int]] = []
-        for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-            if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= limit:
-                batches[-1].append(index)
-            else:
-                batches.append([index])
+    def batches(self, model: "PreTrainedModel", score: ScoreBatches) -> list[Batch]:
+        """The requests in batches for models of this architecture.
+
+        Args:
+            model: Any of them, on its device or on the meta device.
+            score: Scores batches with the base, by which it is tried whether prompts can be shared.
+        """
+        key = (type(model), attention_of(model), model.device, model.dtype)
+        if key not in self._batches:
+            self.share_prompts = self.share_prompts and self._can_share(model, score)
+            self._batches[key] = lay_out(self.requests, model, shared=self.share_prompts)
+        return self._batches[key]
+
+    def _can_share(self, model: "PreTrainedModel", score: ScoreBatches) -> bool:
+        """Whether the longest row with several choices scores as its choices do one by one."""
+        rows = [r for r in make_rows(self.requests, shared=True) if len(r.branches) > 1]
+        if not rows:
+            return True
+        why = "its forward pass takes no positions"
+        if "position_ids" in inspect.signature(model.forward).parameters:
+            why = f"its attention ({attention_of(model)}) takes no mask of one's own"
+            if attention_of(model) in MASKED_ATTENTION:
+                longest = max(rows, key=lambda row: row.length)
+                apart = _try_sharing([self.requests[i] for i in longest.requests], model, score)
+                if apart <= ALIKE.get(model.dtype, ALIKE_IN_HALF_PRECISION):
+                    return True
+                why = f"the scores would differ by {apart:.2g} nats a token"
+        log.info("Prompts are computed once for each choice: %s cannot share them (%s).",
+                 type(model).__name__, why)  # fmt: skip
+        return False
+
+
+def _try_sharing(
+    requests: Sequence[Request], model: "PreTrainedModel", score: ScoreBatches
+) -> float:
+    """Mean difference of log-probabilities between a shared prompt and one for each choice."""
+    together = lay_out(requests, model, shared=True)
+    alone = lay_out(requests, model, shared=False)
+    parts = score([*together, *alone])
+    flats = np.zeros((2, sum(len(request.target) for request in requests)))
+    for place, (batch, part) in enumerate(zip([*together, *alone], parts, strict=True)):
+        flats[int(place >= len(together)), batch.places] = part
+    return float(np.abs(flats[0] - flats[1]).mean())
+
+
+def lay_out(requests: Sequence[Request], model: "PreTrainedModel", *, shared: bool) -> list[Batch]:
+    """The requests in batches as large as is good for a model on its device."""
+    offsets = np.cumsum([0, *(len(request.target) for request in requests)])
+    rows = make_rows(requests, shared=shared)
+    batches = make_batches(rows, requests, offsets, **limits_of(model))
+    if model.device.type == "meta":
         return batches
+    return [batch.to(model.device) for batch in batches]
 
 
-def _score_batch(
-    model: "PreTrainedModel", requests: Sequence[Request]
-) -> list[NDArray[np.float32]]:
-    """Log-probabilities of each request's target tokens, from one padded forward pass.
+@torch.inference_mode()
+def score_batches(model: "PreTrainedModel", batches: Sequence[Batch]) -> list[NDArray[np.float32]]:
+    """Log-probabilities of the scored tokens of each batch."""
+    return [token_logprobs(model, batch).cpu().numpy() for batch in batches]
 
-    Padding stands on the right, where a causal model's earlier tokens never look, so no mask is
-    needed and attention takes its fast path.
+
+def limits_of(model: "PreTrainedModel") -> dict[str, int]:
+    """How large a batch may be for a model: padded tokens, and scored ones."""
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    most = BATCH_TOKENS["cpu" if model.device.type in ("cpu", "meta") else "other"]
+    return {"most_tokens": most, "most_targets": max(1, LOGIT_BYTES // (4 * vocabulary))}
+
+
+def attention_of(model: "PreTrainedModel") -> str:
+    """The implementation of attention that a model uses."""
+    return str(getattr(model.config, "_attn_implementation", "eager"))
+
+
+def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
+    """Log-probabilities of the batch's scored tokens (`n`), from one forward pass.
+
+    The output layer, often the widest of a small model, sees only the positions that are scored.
+    Padding stands on the right, where a causal model's earlier tokens never look.
     """
-    rows = [[*request.context, *request.target] for request in requests]
-    tokens = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    for index, row in enumerate(rows):
-        tokens[index, : len(row)] = torch.tensor(row)
-    tokens = tokens.to(model.device)
-    logits = model(input_ids=tokens[:, :-1], use_cache=False).logits.float()
-    picked = logits.gather(-1, tokens[:, 1:, None]).squeeze(-1) - logits.logsumexp(-1)
-    lines = picked.cpu().numpy()
-    return [
-        line[len(request.context) - 1 : len(request.context) - 1 + len(request.target)]
-        for line, request in zip(lines, requests, strict=True)
-    ]
+    with scored_positions_only(model, batch):
+        logits = model(**inputs_of(model, batch)).logits
+    if logits.shape[:2] != (1, len(batch.at)):  # the model has no output layer of its own
+        logits = logits.reshape(-1, logits.shape[-1])[batch.at]
+    logits = logits.reshape(len(batch.at), -1).float()
+    own = logits.gather(-1, batch.targets[:, None]).squeeze(-1)
+    scores: torch.Tensor = own - logits.logsumexp(-1)
+    return scores
+
+
+def inputs_of(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
+    """What the model's forward pass is called with."""
+    inputs: dict[str, Any] = {"input_ids": batch.tokens, "use_cache": False}
+    if batch.mask is not None:
+        mask = batch.mask
+        if attention_of(model) == "eager":  # which adds it
+            mask = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device)
+            mask = mask.masked_fill(~batch.mask, torch.finfo(model.dtype).min)
+        inputs |= {"attention_mask": mask, "position_ids": batch.positions}
+    return inputs
+
+
+@contextmanager
+def scored_positions_only(model: "PreTrainedModel", batch: Batch) -> Iterator[None]:
+    """The model's output layer, fed with the scored positions alone (`1 x n x width`)."""
+    head = model.get_output_embeddings()
+    if head is None:
+        yield
+        return
+
+    def pick(_: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden = args[0]
+        return (hidden.reshape(-1, hidden.shape[-1])[batch.at][None], *args[1:])
+
+    handle = head.register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def to_scores(results: Mapping[str, ItemResults]) -> dict[str, Score]:

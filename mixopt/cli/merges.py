@@ -1,0 +1,72 @@
+"""The command on experts alone: merge."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from mixopt.cli.shell import main, one_sentence
+
+
+@main.command()
+@click.argument("base", type=click.Path(path_type=Path))
+@click.option("-e", "--expert", "experts", multiple=True, required=True, metavar="DIR=WEIGHT",
+              help="An expert and its weight; repeat for each.")  # fmt: skip
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make."
+)
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
+              help="Type to write.  [default: the base's]")  # fmt: skip
+@click.option("--shard-size", default="4GiB", show_default=True, help="Largest file.")
+@click.option("--allow-pickle", is_flag=True, help="Open pickled weights, which may run code.")
+@one_sentence
+def merge(
+    base: Path,
+    experts: Sequence[str],
+    output: Path,
+    dtype: str | None,
+    shard_size: str,
+    allow_pickle: bool,
+) -> None:
+    """Write BASE + weighted steps of experts as a model folder that transformers loads."""
+    from mixopt.proxies.disk_merging import merge_to_disk
+
+    folder = merge_to_disk(
+        base,
+        parse_experts(experts),
+        output,
+        dtype=dtype,
+        shard_bytes=parse_bytes(shard_size, "--shard-size"),
+        allow_pickle=allow_pickle,
+    )
+    click.echo(f"Written   {folder}")
+
+
+def parse_experts(pairs: Sequence[str]) -> dict[str | Path, float]:
+    """Weight by folder from `DIR=WEIGHT`."""
+    found: dict[str | Path, float] = {}
+    for pair in pairs:
+        folder, mark, number = pair.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            mark = ""
+        if not mark or not folder:
+            raise click.UsageError(f"Give each --expert as DIR=WEIGHT; {pair!r} is not.")
+        if Path(folder) in found:
+            raise click.UsageError(f"--expert names {folder} twice; give it once.")
+        found[Path(folder)] = weight
+    return found
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """A number of bytes from `4GiB`, `500MB`, ..."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        size = 0
+    if size <= 0:
+        raise click.UsageError(f"{option} {text!r} is no size; give 4GiB, 500MB, ...")
+    return size

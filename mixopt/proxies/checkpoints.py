@@ -1,0 +1,187 @@
+"""Checkpoints as they lie on disk: the tensors of a folder, by name, read when asked for.
+
+One safetensors file or many with an index, in the layout that transformers writes. Pickled weights
+run code when they are opened, so they are refused unless the user allows them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from mixopt.errors import ModelError
+
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Types by the names that safetensors gives them; 8-bit floats are not merged."""
+
+
+class Checkpoint:
+    """The tensors of a model folder.
+
+    Attributes:
+        folder: Where they lie.
+        names: Of all tensors, sorted.
+
+    Args:
+        folder: A folder with `model.safetensors`, or shards and their index.
+        allow_pickle: Open `pytorch_model.bin` where there are no safetensors.
+
+    Raises:
+        ModelError: There are no weights, a file is missing, cut short or foreign, or pickled.
+    """
+
+    def __init__(self, folder: str | Path, *, allow_pickle: bool = False) -> None:
+        self.folder = Path(folder)
+        self._files = _find_files(self.folder, allow_pickle)
+        self._open: dict[Path, Any] = {}
+        self._places: dict[str, Path] = {}
+        for file in self._files:
+            for name in self._handle(file).keys():  # noqa: SIM118 (no mapping)
+                self._places[name] = file
+        self.names = tuple(sorted(self._places))
+        _check_index(self.folder, self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor, from the file's header."""
+        return tuple(self._handle(self._places[name]).get_slice(name).get_shape())
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Type of a tensor, from the file's header.
+
+        Raises:
+            ModelError: It is one that cannot be merged.
+        """
+        told = self._handle(self._places[name]).get_slice(name).get_dtype()
+        if told not in DTYPES:
+            raise ModelError(
+                f"{self._places[name]}: tensor {name!r} is {told}, which cannot be merged; save it "
+                "as bfloat16, float16 or float32."
+            )
+        return DTYPES[told]
+
+    def size_bytes(self, name: str) -> int:
+        """Bytes of a tensor."""
+        count = 1
+        for length in self.shape(name):
+            count *= length
+        return count * self.dtype(name).itemsize
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor, on the CPU; it may be a view of the file, so it is not to be written to."""
+        tensor: torch.Tensor = self._handle(self._places[name]).get_tensor(name)
+        return tensor
+
+    def read_rows(self, name: str, start: int, stop: int) -> torch.Tensor:
+        """Rows `start` to `stop` of a tensor, on the CPU."""
+        rows: torch.Tensor = self._handle(self._places[name]).get_slice(name)[start:stop]
+        return rows
+
+    def release(self) -> None:
+        """Lets go of the files' pages; they are opened again when something is read."""
+        self._open.clear()
+
+    def _handle(self, file: Path) -> Any:
+        if file not in self._open:
+            self._open[file] = _PickledFile(file) if file.suffix == ".bin" else _open_safely(file)
+        return self._open[file]
+
+
+def _find_files(folder: Path, allow_pickle: bool) -> list[Path]:
+    kinds: list[tuple[str, str, bool]] = [(WHOLE, INDEX, False)]
+    if allow_pickle:
+        kinds.append((PICKLED, PICKLED_INDEX, True))
+    for whole, index, _ in kinds:
+        if (folder / whole).is_file():
+            return [folder / whole]
+        if (folder / index).is_file():
+            return _read_index(folder / index)
+    if (folder / PICKLED).is_file() or (folder / PICKLED_INDEX).is_file():
+        raise ModelError(
+            f"{folder} holds pickled weights, which may run code when they are opened; save them as "
+            "safetensors, or pass --allow-pickle if you trust them."
+        )
+    raise ModelError(
+        f"{folder} holds no weights: neither {WHOLE} nor {INDEX}; give the folder of a model."
+    )
+
+
+def _read_index(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} is no index of shards ({error}); make it again.") from None
+    files = [index.parent / name for name in names]
+    for file in files:
+        if file.parent != index.parent or not file.is_file():
+            raise ModelError(f"{index} names {file.name}, which is not beside it; fetch it again.")
+    return files
+
+
+def _check_index(folder: Path, places: dict[str, Path]) -> None:
+    index = folder / INDEX
+    if (folder / WHOLE).is_file() or not index.is_file():
+        return
+    for name, file in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items():
+        if name not in places:
+            raise ModelError(f"{folder / file} lacks tensor {name!r}; fetch it again.")
+
+
+def _open_safely(file: Path) -> Any:
+    try:
+        return safe_open(file, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{file} is not a whole safetensors file ({error}); make it again."
+        ) from None
+
+
+class _PickledFile:
+    """A pickled state dict, with the few methods of a safetensors file that are used here."""
+
+    def __init__(self, file: Path) -> None:
+        self._tensors: dict[str, torch.Tensor] = torch.load(
+            file, map_location="cpu", weights_only=True, mmap=True
+        )
+
+    def keys(self) -> list[str]:
+        return list(self._tensors)
+
+    def get_tensor(self, name: str) -> torch.Tensor:
+        return self._tensors[name]
+
+    def get_slice(self, name: str) -> "_PickledSlice":
+        return _PickledSlice(self._tensors[name])
+
+
+class _PickledSlice:
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor
+
+    def get_shape(self) -> list[int]:
+        return list(self._tensor.shape)
+
+    def get_dtype(self) -> str:
+        spelt = {dtype: name for name, dtype in DTYPES.items()}
+        return spelt.get(self._tensor.dtype, str(self._tensor.dtype))
+
+    def __getitem__(self, rows: slice) -> torch.Tensor:
+        return self._tensor[rows]

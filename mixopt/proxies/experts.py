@@ -1,0 +1,290 @@
+"""Experts as they lie on disk: full weights, or a LoRA adapter, each against its base.
+
+LoRA experts enter as their folded product B·A: averaging A and B apart (peft's `linear`
+combination) is another sum, with cross terms.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from mixopt.errors import ModelError
+from mixopt.proxies.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+COMPUTED = re.compile(
+    r"(rotary_emb\..*inv_freq|\.attn\.(masked_)?bias|\.attention\.(masked_)?bias)$"
+)
+"""Tensors that older checkpoints hold and that models compute anew."""
+
+NAMED = 3
+"""Tensors that an error names of each kind."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What of a base is merged.
+
+    Attributes:
+        shapes: Of parameters and stored buffers, each tensor once.
+        tied: The name under which a tensor is merged, by each other name that it has.
+        kept: Names of what is stored beside these and not merged (counters, masks).
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    tied: Mapping[str, str]
+    kept: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, model: "PreTrainedModel") -> "Layout":
+        """The layout of a model in memory, or on the meta device."""
+        tensors = mergeable(model)
+        names = {id(tensor): name for name, tensor in tensors.items()}
+        every = dict(model.named_parameters(remove_duplicate=False))
+        tied = {n: names[id(p)] for n, p in every.items() if id(p) in names and n not in tensors}
+        kept = frozenset(set(model.state_dict()) - set(tensors) - set(tied))
+        return cls({name: tuple(tensor.shape) for name, tensor in tensors.items()}, tied, kept)
+
+
+def mergeable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and stored floating buffers (routers' biases, say) of a model, each once."""
+    tensors: dict[str, torch.Tensor] = dict(model.named_parameters())
+    stored = model.state_dict(keep_vars=True)
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}
+    return tensors | {name: b for name, b in buffers.items() if b.is_floating_point()}
+
+
+class Expert(Protocol):
+    """What an expert adds to the base, tensor by tensor."""
+
+    @property
+    def place(self) -> Path:
+        """The folder it lies in."""
+
+    def check(self, layout: Layout) -> None:
+        """Raises `ModelError` where this expert does not fit the base."""
+
+    def delta(self, name: str, base: torch.Tensor) -> torch.Tensor | None:
+        """Expert − base of the tensor `name` (float32, on the base's device), or no change."""
+
+    def delta_rows(
+        self, name: str, base: torch.Tensor, start: int, stop: int
+    ) -> torch.Tensor | None:
+        """`delta` of rows `start` to `stop`; `base` holds these rows alone."""
+
+    def delta_at(self, name: str, base: torch.Tensor, ids: torch.Tensor) -> torch.Tensor | None:
+        """`delta` of some rows; `base` holds these rows alone."""
+
+    def release(self) -> None:
+        """Lets go of the pages of its files."""
+
+
+def open_expert(folder: Path, *, allow_pickle: bool = False) -> Expert:
+    """The expert saved in `folder`: full weights, or a LoRA adapter.
+
+    Raises:
+        ModelError: The folder holds neither as safetensors.
+    """
+    if (folder / "adapter_model.safetensors").is_file():
+        return LoraExpert(folder)
+    if (folder / "adapter_model.bin").is_file():
+        raise ModelError(f"{folder} holds a pickled adapter; save it as safetensors (peft does).")
+    return FullExpert(Checkpoint(folder, allow_pickle=allow_pickle))
+
+
+class FullExpert:
+    """An expert whose every parameter was trained."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self._tied: Mapping[str, str] = {}
+
+    @property
+    def place(self) -> Path:
+        """The folder it lies in."""
+        return self.checkpoint.folder
+
+    def check(self, layout: Layout) -> None:
+        """Raises `ModelError` that names the tensors that are missing, misshapen or too many."""
+        self._tied = _stand_ins(self.checkpoint, layout)
+        missing = sorted(name for name in layout.shapes if self._own(name) not in self.checkpoint)
+        unlike = [
+            f"{name} {self.checkpoint.shape(self._own(name))} against {shape}"
+            for name, shape in layout.shapes.items()
+            if name not in missing and self.checkpoint.shape(self._own(name)) != shape
+        ]
+        known = {*layout.shapes, *layout.tied, *layout.kept}
+        extra = [n for n in self.checkpoint.names if n not in known and not COMPUTED.search(n)]
+        untied = [] if missing or unlike else _untied(self.checkpoint, layout)
+        told = [
+            *_first("missing {}", missing),
+            *_first("{}", unlike),
+            *_first("{} is none of the base's", extra),
+            *_first("{} is tied to another tensor in the base and not here", untied),
+        ]
+        if told:
+            raise ModelError(
+                f"{self.place} is no expert of this base ({'; '.join(told)}); train it from this "
+                "base."
+            )
+
+    def _own(self, name: str) -> str:
+        return self._tied.get(name, name)
+
+    def read(self, name: str) -> torch.Tensor:
+        """The expert's tensor, as it is stored."""
+        return self.checkpoint.read(self._own(name))
+
+    def delta(self, name: str, base: torch.Tensor) -> torch.Tensor | None:
+        """Expert − base of the tensor `name`."""
+        return self.read(name).to(base.device, torch.float32) - base.float()
+
+    def delta_rows(
+        self, name: str, base: torch.Tensor, start: int, stop: int
+    ) -> torch.Tensor | None:
+        """`delta` of rows `start` to `stop`."""
+        rows = self.checkpoint.read_rows(self._own(name), start, stop)
+        return rows.to(base.device, torch.float32) - base.float()
+
+    def delta_at(self, name: str, base: torch.Tensor, ids: torch.Tensor) -> torch.Tensor | None:
+        """`delta` of some rows."""
+        return self.read(name)[ids].to(base.device, torch.float32) - base.float()
+
+    def release(self) -> None:
+        """Lets go of the pages of its files."""
+        self.checkpoint.release()
+
+
+def _stand_ins(checkpoint: Checkpoint, layout: Layout) -> dict[str, str]:
+    """For tensors that the checkpoint stores under their other name: that name."""
+    return {
+        name: other
+        for other, name in layout.tied.items()
+        if name not in checkpoint and other in checkpoint
+    }
+
+
+def _untied(checkpoint: Checkpoint, layout: Layout) -> list[str]:
+    """Names that share a tensor in the base and hold another one in the checkpoint."""
+    return [
+        other
+        for other, name in layout.tied.items()
+        if other in checkpoint
+        and name in checkpoint
+        and not torch.equal(checkpoint.read(other), checkpoint.read(name))
+    ]
+
+
+def _first(words: str, names: Sequence[str]) -> list[str]:
+    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    return [words.format(name) for name in names[:NAMED]] + more
+
+
+class LoraExpert:
+    """An expert trained as low-rank factors; its step is scale · B·A on each adapted weight."""
+
+    def __init__(self, folder: Path) -> None:
+        self.place = folder
+        self._file = folder / "adapter_model.safetensors"
+        self._open()
+        config = _read_adapter_config(folder)
+        rank, alpha = config["r"], config["lora_alpha"]
+        self._scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+        self._transposed = bool(config.get("fan_in_fan_out"))
+        foreign = {
+            name for name in self._names if not name.endswith((".lora_A.weight", ".lora_B.weight"))
+        }
+        odd = [key for key in ("rank_pattern", "alpha_pattern") if config.get(key)]
+        if foreign or odd or config.get("use_dora"):
+            told = ", ".join([*sorted(foreign)[:2], *odd]) or "DoRA"
+            raise ModelError(
+                f"{folder} is more than plain LoRA ({told}); merge it into full weights first "
+                "(peft's merge_and_unload)."
+            )
+
+    def _open(self) -> None:
+        try:
+            self._handle: Any = safe_open(self._file, framework="pt")
+        except SafetensorError as error:
+            raise ModelError(
+                f"{self._file} is not a whole safetensors file ({error}); make it again."
+            ) from None
+        self._names: set[str] = set(self._handle.keys())  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def _factor(name: str, side: str) -> str:
+        return f"base_model.model.{name.removesuffix('.weight')}.lora_{side}.weight"
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._handle.get_slice(name).get_shape())
+
+    def check(self, layout: Layout) -> None:
+        """Raises `ModelError` where a factor belongs to no weight of the base, or does not fit."""
+        known = {self._factor(name, side) for name in layout.shapes for side in "AB"}
+        foreign = sorted(self._names - known)
+        if foreign:
+            raise ModelError(
+                f"{self._file} adapts {foreign[0]}, which this base lacks; train it from this base."
+            )
+        for name, wanted in layout.shapes.items():
+            if self._factor(name, "A") not in self._names:
+                continue
+            outward = self._shape(self._factor(name, "B"))[0]
+            inward = self._shape(self._factor(name, "A"))[1]
+            shape = (inward, outward) if self._transposed else (outward, inward)
+            if shape != wanted:
+                raise ModelError(
+                    f"{self._file} adapts {name} of shape {shape}, but the base has {wanted}; train "
+                    "it from this base."
+                )
+
+    def factors(self, name: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """P and Q (float32), with the step on weight `name` being P·Q; none if not adapted."""
+        if self._factor(name, "A") not in self._names:
+            return None
+        a = self._handle.get_tensor(self._factor(name, "A")).to(device, torch.float32)
+        b = self._handle.get_tensor(self._factor(name, "B")).to(device, torch.float32)
+        b = b * self._scale
+        # GPT-2 keeps its weights as (in, out)
+        return (a.T.contiguous(), b.T.contiguous()) if self._transposed else (b, a)
+
+    def delta(self, name: str, base: torch.Tensor) -> torch.Tensor | None:
+        """Scale · B·A where the weight is adapted."""
+        found = self.factors(name, base.device)
+        return None if found is None else found[0] @ found[1]
+
+    def delta_rows(
+        self, name: str, base: torch.Tensor, start: int, stop: int
+    ) -> torch.Tensor | None:
+        """`delta` of rows `start` to `stop`."""
+        found = self.factors(name, base.device)
+        return None if found is None else found[0][start:stop] @ found[1]
+
+    def delta_at(self, name: str, base: torch.Tensor, ids: torch.Tensor) -> torch.Tensor | None:
+        """`delta` of some rows."""
+        found = self.factors(name, base.device)
+        return None if found is None else found[0][ids.to(base.device)] @ found[1]
+
+    def release(self) -> None:
+        """Nothing: factors are small."""
+
+
+def _read_adapter_config(folder: Path) -> dict[str, Any]:
+    file = folder / "adapter_config.json"
+    try:
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        config["r"], config["lora_alpha"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{file} is not the configuration of a LoRA adapter ({error}); save the adapter again."
+        ) from None
+    return config
