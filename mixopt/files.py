@@ -16,6 +16,10 @@ FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
 NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
 
 
+UNIT_MARK = "unit.json"
+"""The file that a finished unit of work holds."""
+
+
 class Store(Protocol):
     """Keeps finished units of work, each in a folder keyed by what determines it."""
 
@@ -23,6 +27,9 @@ class Store(Protocol):
         self, kind: str, name: str, key: Mapping[str, Any], build: Callable[[Path], None]
     ) -> Path:
         """The folder of a unit: found, or made now by `build` in a scratch folder."""
+
+    def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
+        """The folder of a unit that is finished, if it is."""
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (  # fmt: skip
+    ByteSize,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -255,6 +256,11 @@ class SearchRecipe(Limits):
     """Candidates scored in each round; the first needs 6 to be fitted."""
     proxy: Literal["merged", "ensembled"] = "merged"
     """Which proxy the surrogate learns from; both are scored and logged."""
+    scoring: Literal["auto", "resident", "streamed"] = "auto"
+    """Merge in memory, or walk the network layer by layer; `auto` streams where base and experts
+    do not fit."""
+    memory: Annotated[ByteSize, Field(gt=0)] | None = None
+    """What streamed scoring may use (`4GiB`); most of what is free if left out."""
     natural: dict[str, float] | None = None
     """The natural mixture; proportional to the available tokens if left out."""
     capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}

@@ -266,7 +266,7 @@ class Study:
     def _swarm(self) -> "Swarm":
         experts = self._experts
         swarm = self.laboratory.open_swarm([trained.folder for trained in experts.values()])
-        for name, size in zip(experts, swarm.merger.step_sizes(), strict=True):
+        for name, size in zip(experts, swarm.engine.step_sizes(), strict=True):
             self._teller.say(
                 f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
             )
@@ -291,12 +291,12 @@ class Study:
             ])  # fmt: skip
             rows = design_next_round(self.weight_space, self.fit(before), seen, count, rng)
         trials: list[Trial] = []
-        bar = tqdm(
-            rows, desc=f"round {number}: scoring", unit="candidate", mininterval=1.0, leave=False
-        )
-        for index, row in enumerate(bar):
+        scored = tqdm(
+            self._swarm.score_all(rows.tolist()), desc=f"round {number}: scoring", unit="candidate",
+            total=len(rows), mininterval=1.0, leave=False,
+        )  # fmt: skip
+        for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
             name = f"r{number}-{index:03d}"
-            results = self._swarm.score(row.tolist())
             trials += [self._to_trial(name, kind, row, results[kind], number) for kind in results]
         return Trials(trials, self._swarm.scorer.metrics, self.recipe.domains)
 
@@ -433,15 +433,19 @@ class Study:
 
     def _score_proxies(self, mixtures: Mapping[str, Mixture]) -> dict[Kind, Trials]:
         rows: dict[Kind, list[Trial]] = {"merged": [], "ensembled": []}
-        bar = tqdm(mixtures.items(), desc="scoring proxies", unit="mixture", leave=False)
-        for name, mixture in bar:
-            weights, miss = self.weight_space.weights_for(mixture.vector(self.recipe.domains))
+        found = {}
+        for name, mixture in mixtures.items():
+            found[name], miss = self.weight_space.weights_for(mixture.vector(self.recipe.domains))
             if miss > UNREACHED:
                 self._teller.say(
                     f"The experts cannot make the {name} mixture; the nearest one stands for it in "
                     f"the proxies, {miss:.3f} off in the worst ratio."
                 )
-            results = self._swarm.score(weights.tolist())
+        scored = tqdm(
+            self._swarm.score_all([weights.tolist() for weights in found.values()]),
+            desc="scoring proxies", unit="mixture", total=len(found), leave=False,
+        )  # fmt: skip
+        for (name, weights), results in zip(found.items(), scored, strict=True):
             for kind, table in rows.items():
                 table.append(self._to_trial(name, kind, weights, results[kind], 0))
         metrics = self._swarm.scorer.metrics

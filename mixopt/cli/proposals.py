@@ -78,6 +78,7 @@ def propose(study: str | None, **options: Any) -> None:
     """Propose mixtures: for a STUDY, or from a table of runs."""
     tables = [name for name in TABLES if options[name]]
     if study is None and tables:
+        _refuse(("device",), "a table of runs needs no model")
         _propose_from_tables(options)
         return
     if study is None or tables:
@@ -148,6 +149,8 @@ def design(**options: Any) -> None:
         return
     if not tables:
         _refuse(("better", "holdout", "ignore", "counts", "target"), "there is no table of runs")
+    elif options["method"] != "sequential":
+        _refuse(("target",), f"a {options['method']} design asks no metric")
     if options["number"] is None:
         raise click.UsageError("Give -n, the number of runs to propose, or --advise.")
     _design(options, with_runs=bool(tables))

@@ -147,17 +147,24 @@ def predict_errors(
 def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
     """Sentences on how well runs are predicted that were left out, and what runs there are."""
     told = [one for one in surrogate.metrics if one.weights]
-    ranks = [one.rank_correlation for one in told]
-    worst = min(told, key=lambda one: np.nan_to_num(one.rank_correlation, nan=-1.0))
+    tested = [one for one in told if np.isfinite(one.rank_correlation)]
+    left_out = "too few to leave any out"
+    if tested:
+        worst = min(tested, key=lambda one: one.rank_correlation)
+        left_out = (
+            f"runs that were left out are ranked at "
+            f"{np.median([one.rank_correlation for one in tested]):+.2f} (median), "
+            f"{worst.rank_correlation:+.2f} at worst ({worst.metric.name})"
+        )
+    name = surrogate.trials.levels[0]
+    kind = f"{name} runs" if len(surrogate.fidelities) > 1 else "runs"
     shares: dict[str, float] = {}
     for one in told:
         for name, weight in one.weights.items():
             shares[name] = shares.get(name, 0.0) + weight / len(told)
     leading = sorted(shares.items(), key=lambda item: -item[1])[:3]
     sentences = [
-        f"Fitted {len(told)} metrics on {len(surrogate.trials)} runs; runs that were left out are "
-        f"ranked at {np.nanmedian(ranks):+.2f} (median), {worst.rank_correlation:+.2f} at worst "
-        f"({worst.metric.name}).",
+        f"Fitted {len(told)} metrics on {len(surrogate.trials)} {kind}; {left_out}.",
         "Surrogates: " + ", ".join(f"{name} {share:.0%}" for name, share in leading) + ", ...",
     ]
     for level in surrogate.fidelities[:-1]:

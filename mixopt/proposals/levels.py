@@ -153,16 +153,21 @@ def _scales_of(
         proxy = np.zeros(values.shape)
         proxy[:, own.varying], _ = portfolio.predict(table.ratios())
         left = np.where(np.isfinite(values), values - proxy * own.slopes, 0.0)
-        counts = np.maximum(np.isfinite(values).sum(axis=0), 1)
-        return Scales(left.sum(axis=0) / counts, own.slopes)
+        counts = np.isfinite(values).sum(axis=0)
+        unknown = [m.name for m, count in zip(metrics, counts, strict=True) if not count]
+        if unknown:
+            log.warning("No %s run has %s; its bias against cheaper runs is not known and taken as 0.",
+                        table.levels[0], ", ".join(unknown))  # fmt: skip
+        centres = left.sum(axis=0) / np.maximum(counts, 1)
+        return Scales(np.where(counts > 0, centres, own.centres), own.slopes)
     centres, deviations = np.zeros(len(metrics)), np.zeros(len(metrics))
     for index, (metric, column) in enumerate(zip(metrics, values.T, strict=True)):
         known = column[np.isfinite(column)]
         if len(known) < FEWEST_TRIALS:
             raise TrialsError(
-                f"Metric {metric.name!r} has {len(known)} scores and at least {FEWEST_TRIALS} "
-                "are needed to fit it; add runs, or leave it out of what is chosen by "
-                "(holdout=, --holdout on the shell)."
+                f"Metric {metric.name!r} has {len(known)} scores in {table.levels[0]} runs and "
+                f"at least {FEWEST_TRIALS} are needed to fit it; add runs, or leave it out of "
+                "what is chosen by (holdout=, --holdout on the shell)."
             )
         centres[index] = known.mean()
         spread = known.std()

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from mixopt.errors import ModelError
-from mixopt.files import Store
+from mixopt.files import UNIT_MARK, Store
 from mixopt.mixture import Mixture
+from mixopt.proxies.checkpoints import Checkpoint
 from mixopt.proxies.corpus import (
     Corpus,
     MixtureDataset,
@@ -26,8 +27,9 @@ from mixopt.proxies.corpus import (
     fingerprint_text,
     open_corpus,
 )
-from mixopt.proxies.experts import open_expert
-from mixopt.proxies.merging import Merger
+from mixopt.proxies.engines import open_engine
+from mixopt.proxies.experts import Layout, open_expert
+from mixopt.proxies.merging import warn_of_foreign
 from mixopt.proxies.models import (
     Device,
     Step,
@@ -35,12 +37,14 @@ from mixopt.proxies.models import (
     build_tokenizer,
     check_context,
     count_parameters,
+    find_folder,
     load_config,
     load_model,
     load_tokenizer,
     resolve_dtype,
     resolve_step,
 )
+from mixopt.proxies.renaming import holds_names_of, save_renamed
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.sources import hash_file, read_documents
 from mixopt.proxies.swarm import Results, Swarm, load_results, save_results
@@ -198,10 +202,13 @@ class Laboratory:
         """Tokens per sequence, in training and in scoring."""
         return self.recipe.base.context
 
+    @property
+    def _revision(self) -> str | None:
+        return None if isinstance(self.recipe.base, BuiltBase) else self.recipe.base.revision
+
     def _load_base(self, dtype: torch.dtype | None = None) -> "PreTrainedModel":
-        revision = None if isinstance(self.recipe.base, BuiltBase) else self.recipe.base.revision
         device = Device(self.device.name, dtype or self.device.dtype)
-        model = load_model(self.base_path, device, revision=revision)
+        model = load_model(self.base_path, device, revision=self._revision)
         if model.get_input_embeddings().weight.shape[0] < len(self.tokenizer):
             raise ModelError(
                 f"The tokenizer at {self.base_path} has {len(self.tokenizer):,} tokens, more than "
@@ -285,17 +292,26 @@ class Laboratory:
     @cached_property
     def _parameters(self) -> int:
         """Parameters of the base outside its embeddings, counted without loading it."""
+        return count_parameters(self._outline)[1]
+
+    @cached_property
+    def _outline(self) -> "PreTrainedModel":
+        """The base without weights."""
         from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
-            return count_parameters(AutoModelForCausalLM.from_config(self._config))[1]
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(self._config)
+        return model
+
+    @cached_property
+    def _layout(self) -> Layout:
+        """What of the base is merged."""
+        return Layout.of(self._outline)
 
     @cached_property
     def _config(self) -> "PretrainedConfig":
         """The base's configuration; sequences that are too long for it end the study here."""
-        recipe = self.recipe.base
-        revision = None if isinstance(recipe, BuiltBase) else recipe.revision
-        config = load_config(self.base_path, revision=revision)
+        config = load_config(self.base_path, revision=self._revision)
         check_context(config, self.context)
         return config
 
@@ -375,14 +391,45 @@ class Laboratory:
 
     def open_swarm(self, experts: Sequence[Path]) -> "Swarm":
         """Base and experts, ready to be merged and scored."""
-        merger = Merger(self._load_base(), [open_expert(folder) for folder in experts])
+        search = self.recipe.search
+        opened = [open_expert(self._in_memory_names(folder)) for folder in experts]
+        folder = find_folder(self.base_path, revision=self._revision)
+        if search.scoring != "resident":
+            folder = self._in_memory_names(folder)
+        engine = open_engine(
+            folder,
+            opened,
+            self.device,
+            self._load_base,
+            scoring=search.scoring,
+            memory_bytes=search.memory,
+        )
+        for expert, size in zip(opened, engine.step_sizes(), strict=True):
+            warn_of_foreign(str(expert.place), size)
         key = {
             "base": self._base_key,
-            "experts": [folder.name for folder in experts],
+            "experts": [self._expert_key(folder) for folder in experts],
             "benchmarks": self._benchmarks_key,
             "device": self._device_key,
         }
-        return Swarm(merger, self.scorer, self.store, key)
+        return Swarm(engine, self.scorer, self.store, key)
+
+    def _in_memory_names(self, folder: Path) -> Path:
+        """`folder`, or a copy with its tensors called as in memory; adapters stay as they are."""
+        if (folder / "adapter_config.json").is_file() or not (folder / "config.json").is_file():
+            return folder
+        if holds_names_of(Checkpoint(folder), self._layout):
+            return folder
+        key = {"files": [hash_file(file) for file in sorted(folder.glob("*.safetensors"))]}
+        return self.store.make("renamed", folder.name, key, lambda out: save_renamed(folder, out))
+
+    def _expert_key(self, folder: Path) -> str:
+        """What stands for an expert in the keys of its scores: our own are named by theirs."""
+        if (folder / UNIT_MARK).is_file():
+            return folder.name
+        files = sorted([*folder.glob("*.safetensors"), *folder.glob("adapter_config.json")])
+        told = " ".join(hash_file(file) for file in files)
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def _mix_seed(seed: int, what: str, index: int) -> int:

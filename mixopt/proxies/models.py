@@ -29,6 +29,11 @@ class Device:
     name: str
     dtype: torch.dtype
 
+    @property
+    def torch(self) -> torch.device:
+        """The device as torch names it."""
+        return torch.device(self.name)
+
     @classmethod
     def choose(cls, name: str = "auto", dtype: str = "auto") -> "Device":
         """The named device; `auto` takes an accelerator where there is one.
@@ -156,6 +161,27 @@ def load_model(
         )
     placed: PreTrainedModel = model.to(device.name)
     return placed
+
+
+def find_folder(path: str | Path, *, revision: str | None = None) -> Path:
+    """The folder of a model: the one given, or where a hub's copy lies on this machine.
+
+    Raises:
+        ModelError: There is no such folder and no such model on the hub.
+    """
+    if Path(path).is_dir():
+        return Path(path)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt"]
+    try:
+        return Path(snapshot_download(str(path), revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"The model at {path} cannot be found ({str(error).strip().splitlines()[0]}); give a "
+            "folder with config.json and safetensors weights, or a hub id."
+        ) from None
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> "PreTrainedTokenizerBase":

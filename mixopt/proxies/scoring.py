@@ -83,11 +83,11 @@ class Scorer:
 
     def read(self, flat: NDArray[Any]) -> dict[str, ItemResults]:
         """Item results by benchmark from the flat array of log-probabilities."""
-        parts = np.split(flat, self._offsets[1:-1])
+        totals = np.add.reduceat(flat.astype(np.float64), self._offsets[:-1])
         results, start = {}, 0
         for task in self.tasks:
             stop = start + len(task.requests)
-            results[task.metric.name] = task.read(parts[start:stop])
+            results[task.metric.name] = task.read(totals[start:stop])
             start = stop
         return results
 

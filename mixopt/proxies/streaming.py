@@ -8,6 +8,7 @@ holds one layer of k + 2 models and the activations.
 Shapes: `c` candidates, `k` experts, `n` scored tokens.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -124,6 +125,19 @@ class LayerStream:
             )
         read_again = (len(self.experts) + 1) * self.model_bytes
         return Plan.of(batches, candidates, room, width, read_again, 2 * len(self.skeleton.layers))
+
+    @torch.inference_mode()
+    def step_sizes(self) -> list[float]:
+        """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert, from one reading of them all."""
+        base, squares = 0.0, [0.0] * len(self.experts)
+        for name, stored in self._stored.items():
+            tensor = self.base.read(stored).to(self._device)
+            base += float(tensor.float().square().sum())
+            for place, expert in enumerate(self.experts):
+                delta = expert.delta(name, tensor)
+                squares[place] += 0.0 if delta is None else float(delta.square().sum())
+            self._release()
+        return [math.sqrt(s) / max(math.sqrt(s) + math.sqrt(base), 1e-30) for s in squares]
 
     # --- the sweep ----------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
-"""The swarm: base and experts in memory, scoring any weights by both proxies.
+"""The swarm: base and experts, scoring any weights by both proxies, each candidate once.
 
 Shapes: `k` experts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.files import Store
+from mixopt.proxies.engines import Engine, Weights
 from mixopt.proxies.ensembling import Ensemble
-from mixopt.proxies.merging import Merger
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.tasks import ItemResults
 from mixopt.trials import Kind
@@ -23,65 +23,98 @@ Results = dict[str, ItemResults]
 
 
 class Swarm:
-    """Base and experts in memory, scoring any weights by both proxies.
+    """Base and experts, scoring any weights by both proxies.
 
-    Attributes:
-        flops_per_score: Floating-point operations of one forward pass over every benchmark.
+    Args:
+        engine: What scores merges.
+        scorer: The benchmarks.
+        store: Where scores are kept.
+        key: What determines them beside the weights.
     """
 
     def __init__(
-        self, merger: Merger, scorer: Scorer, store: Store, key: Mapping[str, Any]
+        self, engine: Engine, scorer: Scorer, store: Store, key: Mapping[str, Any]
     ) -> None:
-        self.merger, self.scorer, self.store, self._key = merger, scorer, store, key
-        self.flops_per_score = (
-            2.0 * sum(p.numel() for p in merger.model.parameters()) * scorer.tokens
-        )
+        self.engine, self.scorer, self.store, self._key = engine, scorer, store, key
+
+    @property
+    def flops_per_score(self) -> float:
+        """Floating-point operations of one forward pass: 2 x parameters x tokens read."""
+        return 2.0 * self.engine.parameters * self.scorer.tokens
 
     @cached_property
-    def _ensemble(self) -> Ensemble:
-        return Ensemble([self._expert_logprobs(i) for i in range(len(self.merger.experts))])
+    def ensemble(self) -> Ensemble:
+        """The experts' token probabilities, each computed once."""
+        return Ensemble(self._corners)
 
-    def _expert_logprobs(self, index: int) -> NDArray[np.float32]:
-        """Log-probabilities of one expert alone, computed once for both proxies."""
-        corner = np.eye(len(self.merger.experts))[index].tolist()
+    @cached_property
+    def _corners(self) -> list[NDArray[np.float32]]:
+        """Log-probabilities of each expert alone, found or computed together."""
+        keys = [{**self._key, "expert": index} for index in range(self.engine.k)]
+        names = [f"expert-{index}" for index in range(self.engine.k)]
+        lacking = [
+            index
+            for index, (name, key) in enumerate(zip(names, keys, strict=True))
+            if self.store.find("logprobs", name, key) is None
+        ]
+        corners = np.eye(self.engine.k)
+        flats = self.engine.logprobs(self.scorer, [corners[index].tolist() for index in lacking])
 
         def build(scratch: Path) -> None:
-            np.save(scratch / "logprobs.npy", self.scorer.logprobs(self.merger.merge(corner)))
+            np.save(scratch / "logprobs.npy", next(flats))
 
-        folder = self.store.make(
-            "logprobs", f"expert-{index}", {**self._key, "expert": index}, build
-        )
-        logprobs: NDArray[np.float32] = np.load(folder / "logprobs.npy")
-        return logprobs
+        folders = [self.store.make("logprobs", name, key, build)
+                   for name, key in zip(names, keys, strict=True)]  # fmt: skip
+        return [np.load(folder / "logprobs.npy") for folder in folders]
 
-    def _merged_logprobs(self, weights: Sequence[float]) -> NDArray[np.float32]:
-        if sorted(weights)[-1] == 1.0 and sum(weights) == 1.0:
-            return self._expert_logprobs(list(weights).index(1.0))
-        return self.scorer.logprobs(self.merger.merge(weights))
-
-    def score(self, weights: Sequence[float]) -> dict[Kind, Results]:
+    def score(self, weights: Weights) -> dict[Kind, Results]:
         """Item results of the merge and of the ensemble at `weights` (`k`), by kind."""
+        return next(self.score_all([weights]))
 
-        def build(scratch: Path) -> None:
-            results: dict[Kind, Results] = {
-                "merged": self.scorer.read(self._merged_logprobs(weights)),
-                "ensembled": self.scorer.read(self._ensemble.mix(weights)),
-            }
-            save_results(results, scratch)
+    def score_all(self, rows: Sequence[Weights]) -> Iterator[dict[Kind, Results]]:
+        """Item results at each of `rows` (`k` each), in turn.
 
-        key = {**self._key, "weights": [float(weight) for weight in weights]}
-        return load_results(self.store.make("scores", "candidate", key, build))
+        What is not found goes through the engine together, which may compute it at once.
+        """
+        keys = [self._candidate_key(weights) for weights in rows]
+        lacking: dict[str, Weights] = {}
+        for key, weights in zip(keys, rows, strict=True):
+            found = self.store.find("scores", "candidate", key)
+            if found is None and _corner(weights) is None:
+                lacking[str(key["weights"])] = key["weights"]
+        flats = self.engine.logprobs(self.scorer, list(lacking.values()))
+        for key in keys:
+
+            def build(scratch: Path, weights: Weights = key["weights"]) -> None:
+                corner = _corner(weights)
+                flat = next(flats) if corner is None else self._corners[corner]
+                results: dict[Kind, Results] = {
+                    "merged": self.scorer.read(flat),
+                    "ensembled": self.scorer.read(self.ensemble.mix(weights)),
+                }
+                save_results(results, scratch)
+
+            yield load_results(self.store.make("scores", "candidate", key, build))
+
+    def _candidate_key(self, weights: Weights) -> dict[str, Any]:
+        return {**self._key, "weights": [float(weight) for weight in weights]}
 
     def score_base(self) -> Results:
         """Item results of the base itself."""
-        zeros = [0.0] * len(self.merger.experts)
-        folder = self.store.make(
-            "scores", "base", {**self._key, "weights": zeros},
-            lambda scratch: save_results(
-                {"merged": self.scorer.read(self._merged_logprobs(zeros))}, scratch
-            ),
-        )  # fmt: skip
+        zeros = [0.0] * self.engine.k
+
+        def build(scratch: Path) -> None:
+            flat = next(self.engine.logprobs(self.scorer, [zeros]))
+            save_results({"merged": self.scorer.read(flat)}, scratch)
+
+        folder = self.store.make("scores", "base", self._candidate_key(zeros), build)
         return load_results(folder)["merged"]
+
+
+def _corner(weights: Weights) -> int | None:
+    """The expert that is meant alone, if one is."""
+    values = list(map(float, weights))
+    return values.index(1.0) if values.count(0.0) == len(values) - 1 and 1.0 in values else None
 
 
 def save_results(results: Mapping[Kind, Results], folder: Path) -> None:

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mixopt import __version__
-from mixopt.files import publish_folder, write_text
+from mixopt.files import UNIT_MARK, publish_folder, write_text
 
 log = logging.getLogger(__name__)
-
-UNIT_FILE = "unit.json"
 
 
 class Journal:
@@ -30,14 +28,23 @@ class Journal:
         self, kind: str, name: str, key: Mapping[str, Any], build: Callable[[Path], None]
     ) -> Path:
         """The folder of the unit: found, or made now by `build`, which gets a scratch folder."""
-        folder = self.folder / kind / f"{name}-{hash_key(key)}"
-        if (folder / UNIT_FILE).is_file():
+        found = self.find(kind, name, key)
+        if found is not None:
             log.debug("%s %s: found", kind, name)
-            return folder
+            return found
+        folder = self._place(kind, name, key)
         with publish_folder(folder) as scratch:
             build(scratch)
-            write_text(scratch / UNIT_FILE, json.dumps(dict(key), indent=2, default=str) + "\n")
+            write_text(scratch / UNIT_MARK, json.dumps(dict(key), indent=2, default=str) + "\n")
         return folder
+
+    def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
+        """The folder of the unit, if it is finished."""
+        folder = self._place(kind, name, key)
+        return folder if (folder / UNIT_MARK).is_file() else None
+
+    def _place(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
+        return self.folder / kind / f"{name}-{hash_key(key)}"
 
 
 def hash_key(key: Mapping[str, Any]) -> str:

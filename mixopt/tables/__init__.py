@@ -18,6 +18,7 @@ from mixopt.tables.columns import (
     RATIO_PREFIXES,
     STATE_COLUMNS,
     capability_of,
+    drop_spreads,
     find_ratio_columns,
     find_std_errors,
     split_prefix,
@@ -25,7 +26,7 @@ from mixopt.tables.columns import (
     without_tracker,
 )
 from mixopt.tables.directions import drop_settings, tell_directions
-from mixopt.tables.joining import check_ids, normalise
+from mixopt.tables.joining import check_ids, join, normalise
 from mixopt.tables.reading import drop_infinite, read_table, require_numbers
 from mixopt.trials import KINDS, Direction, Metric, Score, Trial, Trials
 
@@ -84,11 +85,7 @@ def read_trials(
         _check_ignored(ignore, known, scores_at)
         mixtures = mixtures.drop(columns=[c for c in ignore if c in mixtures.columns])
         scores = scores.drop(columns=[c for c in ignore if c in scores.columns])
-        check_ids(mixtures, at, scores, scores_at)
-        if scores.index.has_duplicates:  # runs of several fidelities on one mixture
-            mixtures = mixtures.loc[scores.index]
-        else:
-            scores = scores.loc[mixtures.index]
+        mixtures, scores = join(mixtures, at, scores, scores_at, keep=domains or ())
         mixtures = _choose(require_numbers(mixtures, at), at, domains)
     return _to_trials(mixtures, at, scores, scores_at, better, holdout, capabilities or {}, counts)
 
@@ -125,8 +122,8 @@ def _split_runs(
     frame: "pd.DataFrame", where: str, domains: Sequence[str] | None
 ) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Mixtures and scores of one table, its unfinished runs left out."""
-    check_ids(frame, where, frame, where)
     frame = _drop_unfinished(frame, where)
+    check_ids(frame, where, frame, where)
     frame.columns = frame.columns.map(str)
     columns = find_ratio_columns(list(frame.columns), domains)
     mixtures = require_numbers(frame[list(columns)], where).rename(columns=columns)
@@ -138,7 +135,7 @@ def _split_runs(
     kept = {}
     for column in rest.columns.difference(others, sort=False):
         bare = without_tracker(column)
-        if bare in BOOKKEEPING or bare.startswith("weight/"):
+        if bare in BOOKKEEPING or bare.startswith(("weight/", "_wandb")):
             continue
         if column.startswith(("config.", "params.")) and bare not in (
             *COST_COLUMNS,
@@ -160,9 +157,11 @@ def _split_runs(
 def _is_numeric(column: "pd.Series[float]") -> bool:
     import pandas as pd
 
-    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+    if pd.api.types.is_bool_dtype(column):
         return False
-    return bool(column.notna().any())
+    # a word among numbers ("diverged") is an error to be told, not a reason to drop the metric
+    numbers = pd.to_numeric(column, errors="coerce").notna().sum()
+    return bool(numbers) and bool(numbers >= column.notna().sum() / 2)
 
 
 def _drop_unfinished(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
@@ -203,7 +202,7 @@ def _to_trials(
     spent = numbers[costs[0]].fillna(0.0).to_numpy() if costs else np.zeros(len(scores))
     numbers = drop_infinite(numbers.drop(columns=costs), scores_at)
     errors = find_std_errors(list(numbers.columns))
-    values = numbers.drop(columns=list(errors.values()))
+    values = drop_spreads(numbers.drop(columns=list(errors.values())), scores_at)
     if not len(values.columns):
         raise TrialsError(f"{scores_at} has no metrics; give one column of numbers for each.")
     values = drop_settings(values, better, scores_at)

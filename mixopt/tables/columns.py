@@ -1,10 +1,17 @@
 """What a column is: a run's id, a ratio, a metric, its standard error, or a cost."""
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mixopt.errors import TrialsError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
 
 ID_COLUMNS = ("run_id", "run", "id", "trial", "name", "index", "ID", "Name")
 """Columns that name a run, in the order they are looked for."""
@@ -48,6 +55,10 @@ STD_ERROR = re.compile(
 """`se/x`, `x_stderr`, `x/std_err`, and lm-evaluation-harness' `acc_stderr,none`."""
 
 
+SPREAD = re.compile(r"^.+[/._:](?:std|stdev|std_dev|variance|ci|ci95|ci_low|ci_high)$")
+"""`x_std`, `x/ci`: of runs or items, which a table does not say."""
+
+
 def without_tracker(name: str) -> str:
     """The name that the user gave, without what a tracker puts before it."""
     for prefix in TRACKER_PREFIXES:
@@ -72,24 +83,54 @@ def find_ratio_columns(columns: Sequence[str], domains: Sequence[str] | None) ->
         TrialsError: No columns look like ratios, or a domain that was named has none.
     """
     if domains is not None:
-        found = {}
-        bare = {split_prefix(c, RATIO_PREFIXES) or without_tracker(c): c for c in columns}
-        for domain in domains:
-            if domain not in columns and domain not in bare:
-                raise TrialsError(
-                    f"No column holds the ratios of {domain!r}. {did_you_mean(domain, list(columns))}"
-                )
-            found[domain if domain in columns else bare[domain]] = domain
-        return found
+        return _find_named(columns, domains)
     for prefix in RATIO_PREFIXES:
-        split = {column: split_prefix(column, (prefix,)) for column in columns}
-        named = {column: name for column, name in split.items() if name is not None}
-        if len(named) > 1:
-            return named
+        for tracker in ("", *TRACKER_PREFIXES):
+            named = _columns_behind(columns, tracker, prefix)
+            if len(named) > 1:
+                return {column: name for name, column in named.items()}
     raise TrialsError(
         "No columns of the table look like ratios (ratio/web, mixture.code, ...); name them with "
         "domains=."
     )
+
+
+def _columns_behind(columns: Sequence[str], tracker: str, prefix: str) -> dict[str, str]:
+    """Column by the name behind what a tracker puts first and one of `RATIO_PREFIXES`."""
+    found = {}
+    for column in columns:
+        own = column.removesuffix(without_tracker(column))
+        name = split_prefix(column, (prefix,)) if own == tracker else None
+        if name is not None:
+            found[name] = column
+    return found
+
+
+def _find_named(columns: Sequence[str], domains: Sequence[str]) -> dict[str, str]:
+    """Domain by column: the first kind of column that all of them have, else each one's own."""
+    left = [domain for domain in domains if domain not in columns]
+    found = {domain: domain for domain in domains if domain in columns}
+    kinds = [_columns_behind(columns, tracker, prefix)
+             for prefix in RATIO_PREFIXES for tracker in ("", *TRACKER_PREFIXES)]  # fmt: skip
+    kinds.append({without_tracker(column): column for column in columns})
+    kind = next((kind for kind in kinds if all(domain in kind for domain in left)), {})
+    for domain in left:
+        if domain not in kind:
+            raise TrialsError(
+                f"No column holds the ratios of {domain!r}. {did_you_mean(domain, list(columns))}"
+            )
+        found[kind[domain]] = domain
+    order = {domain: place for place, domain in enumerate(domains)}
+    return dict(sorted(found.items(), key=lambda item: order[item[1]]))
+
+
+def drop_spreads(values: "pd.DataFrame", where: str) -> "pd.DataFrame":
+    """`values` without what tells how wide a metric is and is no metric (`x_std`, `x/ci`, ...)."""
+    columns = [str(column) for column in values.columns]
+    spreads = [c for c in columns if STD_ERROR.match(c) or SPREAD.match(c)]
+    if spreads:
+        log.info("%s: %s are spreads and no metrics, and are left out.", where, ", ".join(spreads))
+    return values.drop(columns=spreads)
 
 
 def find_std_errors(columns: Sequence[str]) -> dict[str, str]:

@@ -56,6 +56,10 @@ def tell_directions(
     """
     columns = list(map(str, scores.columns))
     if better in ("lower", "higher"):
+        odd = [column for column in columns if _direction_of_name(column) is None]
+        if odd and len(odd) < len(columns):
+            log.info("%s: %s are taken as metrics too, %s is better; ignore= (--ignore) leaves a "
+                     "column out.", where, ", ".join(odd), better)  # fmt: skip
         return dict.fromkeys(columns, better)
     given = cast(Mapping[str, Direction], {} if better is None else better)
     if not isinstance(given, Mapping) or set(given.values()) - {"lower", "higher"}:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from mixopt.errors import MixtureError, TrialsError
-from mixopt.tables.columns import LEVEL_COLUMNS
+from mixopt.tables.columns import BOOKKEEPING, COST_COLUMNS, LEVEL_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,59 @@ ROUNDING_TOLERANCE = 0.01
 
 COUNTS_FROM = 1.5
 """Rows that sum to more look like counts or percentages."""
+
+
+def join(
+    mixtures: "pd.DataFrame",
+    at: str,
+    scores: "pd.DataFrame",
+    scores_at: str,
+    *,
+    keep: Sequence[str] = (),
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Both tables with the same runs in the same order; what is no ratio is out of `mixtures`.
+
+    A fidelity may stand in either table or in both.
+
+    Args:
+        mixtures: Ratios by run.
+        at: Its name, for errors.
+        scores: Metrics by run.
+        scores_at: Its name, for errors.
+        keep: Domains, which stay whatever they are called.
+
+    Raises:
+        TrialsError: An id repeats, or stands in one table only.
+    """
+    check_ids(mixtures, at, scores, scores_at)
+    level = next((name for name in LEVEL_COLUMNS if name in mixtures.columns), None)
+    if level in keep:
+        level = None
+    own = next((name for name in LEVEL_COLUMNS if name in scores.columns), None)
+    if level is not None and own is not None:
+        pairs = [
+            frame.set_axis([f"{i} ({v})" for i, v in zip(frame.index, frame[c], strict=True)])
+            for frame, c in ((mixtures, level), (scores, own))
+        ]
+        check_ids(pairs[0], at, pairs[1], scores_at)
+        places = pairs[0].index.get_indexer(pairs[1].index)
+        mixtures = mixtures.iloc[places]
+    elif level is not None:
+        if mixtures.index.has_duplicates:
+            raise TrialsError(
+                f"{at} tells runs apart by {level!r} and {scores_at} has no such column; add it."
+            )
+        scores = scores.loc[mixtures.index].assign(**{level: mixtures[level]})
+    elif scores.index.has_duplicates:  # runs of several fidelities on one mixture
+        mixtures = mixtures.loc[scores.index]
+    else:
+        scores = scores.loc[mixtures.index]
+    no_ratios = [c for c in (*BOOKKEEPING, *COST_COLUMNS, *LEVEL_COLUMNS)
+                 if c in mixtures.columns and c not in keep]  # fmt: skip
+    if no_ratios:
+        log.info("%s: %s are no domains and are left out; name them by domains= (--domains on the "
+                 "shell) if they are.", at, ", ".join(no_ratios))  # fmt: skip
+    return mixtures.drop(columns=no_ratios), scores
 
 
 def check_ids(mixtures: "pd.DataFrame", at: str, scores: "pd.DataFrame", scores_at: str) -> None:

@@ -178,6 +178,8 @@ def test_options_that_would_do_nothing_are_refused(tables, tmp_path):
     given = ("--ratios", tables[0], "--metrics", tables[1])
     for extra in (["-n", "3"], ["-o", tmp_path], ["--method", "maximin"], ["--lower", "web=0.9"]):
         assert "would do nothing" in call("design", *given, "--advise", *extra, code=2)
+    assert "--target would do nothing" in call("design", *given, "-n", "3", "--target", "x", code=2)
+    assert "--device would do nothing" in call("propose", *given, "--device", "cuda", code=2)
     told = call("design", "--domains", "a,b", "-n", "3", "--better", "lower", code=2)
     assert "--better would do nothing" in told
     assert "has an empty name" in call("design", "--domains", "a,,b", "-n", "3", code=2)

@@ -75,3 +75,11 @@ def test_the_fit_in_words(surrogate):
     told = describe_fit(surrogate)
     assert "3 metrics on 40 runs" in told[0]
     assert "%" in told[1]
+
+
+def test_a_handful_of_dear_runs_in_words():
+    both = make_trials(40, fidelity="small", cost=1.0) + make_trials(4, seed=1, fidelity="large",
+                                                                     cost=50.0)  # fmt: skip
+    told = describe_fit(fit(both))
+    assert told[0] == "Fitted 3 metrics on 4 large runs; too few to leave any out."
+    assert "With 40 small runs" in told[-1]

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from example_trials import make_trials, true_scores
 
-from mixopt import fit
+from mixopt import Trials, fit
 from mixopt.errors import TrialsError
 from mixopt.proposals.levels import order_levels
 
@@ -87,3 +89,14 @@ def test_levels_are_named_once_each():
         order_levels(table, ["1B", "1B"])
     with pytest.raises(TrialsError, match="fidelities is empty"):
         order_levels(table, [])
+
+
+def test_a_metric_that_no_dear_run_has_keeps_the_cheap_level_s_centre(caplog):
+    cheap = make_trials(40, seed=1, fidelity="small", cost=1.0)
+    dear = make_trials(4, seed=2, fidelity="large", cost=50.0)
+    gaps = [replace(t, scores={n: s for n, s in t.scores.items() if n != "loss_b"}) for t in dear]
+    surrogate = fit(cheap + Trials(gaps, dear.metrics, dear.domains))
+    even = np.full((1, 4), 0.25)
+    mean, _ = surrogate.predict(even)
+    assert mean[0, 1] == pytest.approx(true_scores(even)[0, 1], abs=0.3)
+    assert "No large run has loss_b" in caplog.text

@@ -3,25 +3,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from proxies.models_for_tests import model, tokenizer
+from proxies.merging_for_tests import Fixed, choices, texts
+from proxies.models_for_tests import FAMILIES, family, model, tokenizer
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from mixopt import Metric
 from mixopt.proxies import scoring
 from mixopt.proxies.scoring import Scorer, to_scores
 from mixopt.proxies.tasks import ItemResults, Request
-
-
-class Fixed:
-    """A task whose results are the log-probabilities themselves, summed by request."""
-
-    metric = Metric("fixed")
-    truncated = 0
-
-    def __init__(self, requests):
-        self.requests = requests
-
-    def read(self, logprobs):
-        return ItemResults(np.array([part.sum() for part in logprobs]), np.ones(len(logprobs)))
 
 
 def naive(network, request):
@@ -77,3 +66,45 @@ def test_uniform_model_has_log_vocabulary_bits():
     flat = Scorer([Fixed([Request([0], [5, 6, 7])])]).logprobs(network)
     assert flat == pytest.approx([-math.log(300)] * 3, abs=1e-5)
     assert len(tokenizer()) == 300
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_prompts_are_computed_once_for_all_choices_and_scored_the_same(name, caplog):
+    caplog.set_level("INFO", "mixopt")
+    requests = [*choices(), *texts()]
+    network = family(name)
+    shared, alone = Scorer([Fixed(requests)]), Scorer([Fixed(requests)], share_prompts=False)
+    assert np.abs(shared.logprobs(network) - alone.logprobs(network)).max() < 1e-4
+    expected = [naive(network, request) for request in requests[:6]]
+    assert (
+        np.abs(shared.logprobs(network)[: sum(map(len, expected))] - np.concatenate(expected)).max()
+        < 1e-4
+    )
+    if "sliding_window" in FAMILIES[name]:
+        assert "cannot share them (the scores would differ" in caplog.text
+        assert shared.tokens == alone.tokens
+    else:
+        assert shared.tokens < 0.7 * alone.tokens
+
+
+def test_models_that_take_no_mask_or_no_positions_are_not_asked_to(caplog, monkeypatch):
+    caplog.set_level("INFO", "mixopt")
+    network = family("llama")
+    monkeypatch.setattr(network.config, "_attn_implementation", "flash_attention_2")
+    scorer = Scorer([Fixed(choices())])
+    monkeypatch.setattr(scoring, "score_batches", lambda *_: pytest.fail("tried"))
+    scorer.batches(network, lambda _: pytest.fail("tried"))
+    assert "takes no mask of one's own" in caplog.text
+    bloom = AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        "bloom", vocab_size=300, hidden_size=32, n_layer=1, n_head=2))  # fmt: skip
+    Scorer([Fixed(choices())]).batches(bloom, lambda _: pytest.fail("tried"))
+    assert "takes no positions" in caplog.text
+
+
+def test_only_scored_positions_reach_the_output_layer():
+    network = family("llama")
+    widths = []
+    network.lm_head.register_forward_hook(lambda _, args, out: widths.append(out.shape[:2]))
+    requests = [Request(list(range(1, 30)), [5, 6]), Request(list(range(1, 20)), [7])]
+    Scorer([Fixed(requests)]).logprobs(network)
+    assert widths == [(1, 3)]

@@ -330,3 +330,61 @@ def test_one_run_at_two_fidelities(tmp_path):
 def test_the_clock_of_a_tracker_is_no_metric():
     table = runs_table().assign(Runtime=[100, 200, 300], Created=[1, 2, 3])
     assert [m.name for m in mixopt.read_trials(runs=table).metrics] == ["val_loss"]
+
+
+def test_columns_of_ratios_that_are_no_domains():
+    ratios = pd.DataFrame({"run": [1, 2], "a": [600.0, 300], "b": [400.0, 700], "tokens": [1e3, 1e3],
+                           "seed": [0, 1]})  # fmt: skip
+    metrics = pd.DataFrame({"run": [1, 2], "loss": [1.0, 2.0]})
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics, counts=True)
+    assert trials.domains == ("a", "b")
+    assert trials[0].ratios["a"] == 0.6
+    named = mixopt.read_trials(ratios=ratios, metrics=metrics, counts=True, domains=["a", "tokens"])
+    assert named.domains == ("a", "tokens")
+
+
+def test_ratios_and_metrics_behind_like_prefixes_are_not_mixed_up():
+    table = pd.DataFrame({"run": [1, 2], "train/a": [2.0, 3.0], "train/b": [2.5, 3.5],
+                          "mixture/a": [0.2, 0.7], "mixture/b": [0.8, 0.3],
+                          "loss": [1.0, 2.0]})  # fmt: skip
+    trials = mixopt.read_trials(runs=table, domains=["a", "b"])
+    assert trials[0].ratios["a"] == 0.2
+    twice = pd.DataFrame({"run": [1, 2], "params.ratio/a": [0.2, 0.7], "params.ratio/b": [0.8, 0.3],
+                          "metrics.ratio/a": [0.21, 0.7], "metrics.ratio/b": [0.79, 0.3],
+                          "metrics.loss": [1.0, 2.0]})  # fmt: skip
+    assert mixopt.read_trials(runs=twice)[0].ratios["a"] == 0.2
+
+
+def test_a_word_among_numbers_is_an_error_in_one_table_too():
+    table = pd.DataFrame({"run": [1, 2, 3], "ratio/a": [1.0, 0.0, 0.5], "ratio/b": [0.0, 1.0, 0.5],
+                          "val_loss": ["1.0", "diverged", "2.0"]})  # fmt: skip
+    with pytest.raises(TrialsError, match="run 2, column 'loss': 'diverged' is not a number"):
+        mixopt.read_trials(runs=table)
+
+
+def test_fidelity_in_either_table_or_in_both():
+    ratios = pd.DataFrame({"run": [1, 2, 1, 2], "a": [0.1, 0.2, 0.3, 0.4], "b": [0.9, 0.8, 0.7, 0.6],
+                           "model_size": [60, 60, 1000, 1000]})  # fmt: skip
+    metrics = pd.DataFrame({"run": [2, 1, 2, 1], "loss": [4.0, 3.0, 2.0, 1.0],
+                            "model_size": [1000, 1000, 60, 60]})  # fmt: skip
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics)
+    found = {(t.level, t.id): (t.ratios["a"], t.scores["loss"].value) for t in trials}
+    assert found == {("60", "1"): (0.1, 1.0), ("60", "2"): (0.2, 2.0), ("1000", "1"): (0.3, 3.0),
+                     ("1000", "2"): (0.4, 4.0)}  # fmt: skip
+    with pytest.raises(TrialsError, match="has no such column; add it"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics.drop(columns="model_size")[:2])
+    only = ratios.assign(run=[1, 2, 3, 4])
+    plain = pd.DataFrame({"run": [4, 3, 2, 1], "loss": [4.0, 3.0, 2.0, 1.0]})
+    assert mixopt.read_trials(ratios=only, metrics=plain).levels == ("60", "1000")
+
+
+def test_spreads_are_no_metrics():
+    ratios, metrics = frames(val_loss=[3.0, 1.0, 2.0], val_loss_std=[0.1, 0.2, 0.3],
+                             orphan_acc_stderr=[0.1, 0.2, 0.3])  # fmt: skip
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics)
+    assert [m.name for m in trials.metrics] == ["val_loss"]
+
+
+def test_a_crashed_run_beside_its_retry():
+    table = runs_table().assign(Name=["r1", "r1", "r3"])
+    assert [t.id for t in mixopt.read_trials(runs=table)] == ["r1", "r3"]

@@ -4,6 +4,7 @@ A task never sees a model. It says which tokens are scored after which context (
 reads the log-probabilities back; the merge and the ensemble therefore share every line of it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Array = NDArray[np.float64]
+LN2 = math.log(2)
 
 KINDS = {
     "bits_per_byte": "mixopt.proxies.tasks.bits_per_byte:BitsPerByteTask",
@@ -82,8 +84,16 @@ class Task(Protocol):
     def layout(self) -> tuple[object, ...]:
         """What, besides the requests, decides the results: answers, sizes, borders of items."""
 
-    def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
-        """Item results from natural log-probabilities, one array per request."""
+    @property
+    def loss_weights(self) -> Array:
+        """What makes a loss that is smooth in the weights of merges: Σ weight · total per request.
+
+        In bits per byte, lower is better. It is the score itself where that is a loss, and goes
+        with it where the score jumps (accuracy).
+        """
+
+    def read(self, totals: Array) -> ItemResults:
+        """Item results from the natural log-probability of each request's target."""
 
 
 @dataclass

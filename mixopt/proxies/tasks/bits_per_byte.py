@@ -1,15 +1,11 @@
 """Bits per byte of held-out text: independent of the tokenizer, lower is better."""
 
-import math
-from collections.abc import Sequence
 from itertools import islice
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixopt.proxies.sources import read_documents
-from mixopt.proxies.tasks import ItemResults, Request, TaskContext, describe_metric
+from mixopt.proxies.tasks import LN2, Array, ItemResults, Request, TaskContext, describe_metric
 from mixopt.proxies.tasks.items import require_items
 from mixopt.recipe import BitsPerByte
 
@@ -47,7 +43,11 @@ class BitsPerByteTask:
         """Bytes of each document, and the request that each begins with."""
         return self._sizes.tolist(), self._starts
 
-    def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
+    def read(self, totals: Array) -> ItemResults:
         """Bits of each document."""
-        bits = np.array([-part.sum(dtype=np.float64) for part in logprobs]) / math.log(2)
-        return ItemResults(np.add.reduceat(bits, self._starts), self._sizes)
+        return ItemResults(np.add.reduceat(-totals / LN2, self._starts), self._sizes)
+
+    @property
+    def loss_weights(self) -> Array:
+        """The score itself: bits per byte."""
+        return np.full(len(self.requests), -1 / LN2 / self._sizes.sum())

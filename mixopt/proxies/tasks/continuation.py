@@ -1,13 +1,8 @@
 """Bits per byte of a target given its prompt: a smooth stand-in for generation."""
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from mixopt.proxies.tasks import ItemResults, Request, TaskContext, describe_metric
+from mixopt.proxies.tasks import LN2, Array, ItemResults, Request, TaskContext, describe_metric
 from mixopt.proxies.tasks.items import read_items, require_text
 from mixopt.recipe import Continuation
 
@@ -38,7 +33,11 @@ class ContinuationTask:
         """Bytes of each target."""
         return (self._sizes.tolist(),)
 
-    def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
+    def read(self, totals: Array) -> ItemResults:
         """Bits of each target."""
-        bits = np.array([-part.sum(dtype=np.float64) for part in logprobs]) / math.log(2)
-        return ItemResults(bits, self._sizes)
+        return ItemResults(-totals / LN2, self._sizes)
+
+    @property
+    def loss_weights(self) -> Array:
+        """The score itself: bits per byte."""
+        return np.full(len(self.requests), -1 / LN2 / self._sizes.sum())

@@ -1,13 +1,11 @@
 """Multiple choice by length-normalised log-likelihood of each choice's text."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixopt.errors import DataError
-from mixopt.proxies.tasks import ItemResults, Request, TaskContext, describe_metric
+from mixopt.proxies.tasks import LN2, Array, ItemResults, Request, TaskContext, describe_metric
 from mixopt.proxies.tasks.items import read_items, require_text
 from mixopt.recipe import MultipleChoice
 
@@ -44,15 +42,22 @@ class MultipleChoiceTask:
         """Answers, bytes of each choice, and the request that each item begins with."""
         return self._answers, self._lengths.tolist(), self._starts
 
-    def read(self, logprobs: Sequence[NDArray[Any]]) -> ItemResults:
+    def read(self, totals: Array) -> ItemResults:
         """1 for each item whose answer is most likely per byte, else 0; a tie counts its share."""
-        each = np.array([part.sum(dtype=np.float64) for part in logprobs]) / self._lengths
-        right = []
-        for answer, start, stop in zip(self._answers, self._starts, self._starts[1:], strict=False):
-            item = each[start:stop]
-            best = item == item.max()
-            right.append(best[answer] / best.sum())
-        return ItemResults(np.array(right), np.ones(len(right)))
+        each = totals / self._lengths
+        starts = np.array(self._starts[:-1])
+        counts = np.diff(self._starts)
+        best = each == np.repeat(np.maximum.reduceat(each, starts), counts)
+        right = best[starts + np.array(self._answers)] / np.add.reduceat(best.astype(float), starts)
+        return ItemResults(right, np.ones(len(right)))
+
+    @property
+    def loss_weights(self) -> Array:
+        """Bits per byte of the right choices: what moves smoothly where accuracy jumps."""
+        right = np.array(self._starts[:-1]) + np.array(self._answers)
+        weights = np.zeros(len(self.requests))
+        weights[right] = -1 / LN2 / self._lengths[right].sum()
+        return weights
 
 
 def _read_choices(choices: Any, where: str) -> list[str]:

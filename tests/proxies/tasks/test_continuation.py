@@ -20,13 +20,17 @@ def build(path, rows, context=32):
 ROWS = [{"prompt": "the small", "target": " bird"}, {"prompt": "", "target": "two and"}]
 
 
+def lengths(task):
+    return np.array([len(request.target) for request in task.requests], dtype=float)
+
+
 def test_only_the_target_is_scored(tmp_path):
     task = build(tmp_path, ROWS)
     tokens = tokenizer()
     assert [tokens.decode(r.target) for r in task.requests] == [" bird", "two and"]
     assert tokens.decode(task.requests[0].context[1:]) == "the small"
     assert list(task.requests[1].context) == [tokens.bos_token_id]
-    results = task.read([-math.log(2) * np.ones(len(r.target)) for r in task.requests])
+    results = task.read(-math.log(2) * lengths(task))
     assert results.sizes.tolist() == [5, 7]
     assert results.values.tolist() == [len(r.target) for r in task.requests]
 
@@ -52,7 +56,7 @@ def test_target_longer_than_the_context_counts_only_what_is_scored(tmp_path):
     assert task.truncated == 1
     scored = tokenizer().decode(task.requests[0].target)
     assert long["target"].startswith(scored)
-    sizes = task.read([-np.ones(len(r.target)) for r in task.requests]).sizes
+    sizes = task.read(-lengths(task)).sizes
     assert sizes[0] == len(scored.encode())
 
 
@@ -68,3 +72,9 @@ def test_target_longer_than_the_context_counts_only_what_is_scored(tmp_path):
 def test_bad_items_are_named_with_their_line(tmp_path, row, words):
     with pytest.raises(DataError, match=words):
         build(tmp_path, [ROWS[0], row])
+
+
+def test_the_loss_is_the_score(tmp_path):
+    task = build(tmp_path, ROWS)
+    totals = -np.random.default_rng(0).uniform(1, 9, len(task.requests))
+    assert task.loss_weights @ totals == pytest.approx(task.read(totals).score)

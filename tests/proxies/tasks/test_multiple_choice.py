@@ -22,11 +22,7 @@ ROWS = [
 
 
 def read(task, totals):
-    parts = [
-        np.full(len(r.target), t / len(r.target))
-        for r, t in zip(task.requests, totals, strict=True)
-    ]
-    return task.read(parts).values.tolist()
+    return task.read(np.array(totals, dtype=float)).values.tolist()
 
 
 def test_the_likeliest_choice_per_byte_is_taken(tmp_path):
@@ -58,3 +54,10 @@ def test_bad_items_are_named_with_their_line(tmp_path, row, words):
     with pytest.raises(DataError, match=words) as caught:
         build(tmp_path, [ROWS[0] | {"id": 7}, row])
     assert "m.jsonl, line 2" in str(caught.value)
+
+
+def test_the_loss_is_that_of_the_right_choices(tmp_path):
+    task = build(tmp_path, ROWS)
+    # " owl" has 3 bytes beside its gap, "one" 3: (3 + 6) nats over 6 bytes
+    totals = np.array([-3.0, -50.0, -50.0, -50.0, -6.0])
+    assert task.loss_weights @ totals == pytest.approx(9 / np.log(2) / 6)

@@ -1,0 +1,116 @@
+"""Engines: what scores any weights of some experts, in memory or layer by layer.
+
+Shapes: `k` experts, `n` scored tokens.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixopt.proxies.checkpoints import Checkpoint
+from mixopt.proxies.experts import Expert
+from mixopt.proxies.merging import FREE_SHARE, Merger, free_bytes
+from mixopt.proxies.models import Device
+from mixopt.proxies.scoring import Scorer
+from mixopt.proxies.skeleton import StreamError
+from mixopt.proxies.streaming import LayerStream
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+Weights = Sequence[float]
+
+
+class Engine(Protocol):
+    """Scores merges of `k` experts."""
+
+    k: int
+    parameters: int
+    """Of one model."""
+
+    def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
+        """Log-probabilities of every scored token (`n`) under each of `rows`, in turn."""
+
+    def step_sizes(self) -> list[float]:
+        """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert (DeMix, arXiv:2602.00747)."""
+
+
+class ResidentEngine:
+    """Merges in place, in a model that is held in memory."""
+
+    def __init__(self, merger: Merger) -> None:
+        self.merger = merger
+        self.k = len(merger.experts)
+        self.parameters = sum(p.numel() for p in merger.model.parameters())
+
+    def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
+        """One merge and one forward pass for each row, as they are asked for."""
+        return (scorer.logprobs(self.merger.merge(row)) for row in rows)
+
+    def step_sizes(self) -> list[float]:
+        """δ of each expert."""
+        return self.merger.step_sizes()
+
+
+class StreamedEngine:
+    """Walks the network layer by layer, with all rows at once."""
+
+    def __init__(self, stream: LayerStream) -> None:
+        self.stream = stream
+        self.k = len(stream.experts)
+        shapes = stream.skeleton.layout.shapes.values()
+        self.parameters = int(sum(np.prod(shape) for shape in shapes))
+
+    def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
+        """One sweep for all rows."""
+        return iter(self.stream.logprobs(scorer, rows)) if rows else iter(())
+
+    def step_sizes(self) -> list[float]:
+        """δ of each expert."""
+        return self.stream.step_sizes()
+
+
+def open_engine(
+    folder: Path,
+    experts: Sequence[Expert],
+    device: Device,
+    load: Callable[[], "PreTrainedModel"],
+    *,
+    scoring: str = "auto",
+    memory_bytes: int | None = None,
+) -> Engine:
+    """The engine that suits the models' size.
+
+    Args:
+        folder: Of the base.
+        experts: `k`.
+        device: Where models run.
+        load: Loads the base.
+        scoring: `resident`, `streamed`, or `auto`: streamed where base and experts do not fit.
+        memory_bytes: What streaming may use; a share of what is free if left out.
+
+    Raises:
+        ModelError: An expert does not fit the base, or the memory is below what one layer needs.
+    """
+    room = int(FREE_SHARE * free_bytes(device.torch))
+    checkpoint = Checkpoint(folder)
+    # the base, the model that is merged into, and the experts
+    needed = (len(experts) + 2) * sum(map(checkpoint.size_bytes, checkpoint.names))
+    if scoring == "streamed" or (scoring == "auto" and needed > room):
+        try:
+            stream = LayerStream(checkpoint, experts, device, memory_bytes=memory_bytes or room)
+        except StreamError as error:
+            log.warning(
+                "The base cannot be scored layer by layer (%s); it is held in memory instead, and "
+                "experts are read for every merge where they do not fit.", error,
+            )  # fmt: skip
+        else:
+            stream.check_memory()
+            return StreamedEngine(stream)
+    return ResidentEngine(Merger(load(), experts))
