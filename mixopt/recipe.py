@@ -256,6 +256,13 @@ class SearchRecipe(Limits):
     """Candidates scored in each round; the first needs 6 to be fitted."""
     proxy: Literal["merged", "ensembled"] = "merged"
     """Which proxy the surrogate learns from; both are scored and logged."""
+    method: Literal["sampling", "gradient"] = "sampling"
+    """How rounds after the first choose: by the surrogate, or by climbing the merges' own losses."""
+    slopes: bool = False
+    """Measure how losses change around every candidate: three more passes that tell the surrogate
+    as much as a candidate for each expert."""
+    ensembles: Annotated[int, Field(ge=0)] = 0
+    """Probability ensembles scored beside the merges, a cheaper fidelity that costs arithmetic."""
     scoring: Literal["auto", "resident", "streamed"] = "auto"
     """Merge in memory, or walk the network layer by layer; `auto` streams where base and experts
     do not fit."""
@@ -336,6 +343,18 @@ class StudyRecipe(Strict):
             raise ValueError(
                 f"rounds: the first has {search.rounds[0]} candidates and needs {FEWEST_FIRST}"
             )
+        return search
+
+    @field_validator("search")
+    @classmethod
+    def _slopes_are_those_of_merges(cls, search: SearchRecipe) -> SearchRecipe:
+        for name, wanted in (
+            ("method: gradient", search.method == "gradient"),
+            ("slopes", search.slopes),
+            ("ensembles", bool(search.ensembles)),
+        ):
+            if wanted and search.proxy != "merged":
+                raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
         return search
 
     @field_validator("exports")

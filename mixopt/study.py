@@ -6,36 +6,35 @@ The one place where the wings meet. Each verb (`train`, `search`, `propose`, `va
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
-from mixopt.errors import DivergedError, RecipeError
+from mixopt.errors import DivergedError
 from mixopt.exporters import check_export, export, largest_drift, round_ratios
 from mixopt.loading import load_study
-from mixopt.mixture import Array, Mixture, cap_by_repetition, count_repetition
+from mixopt.mixture import Mixture, cap_by_repetition, count_repetition
 from mixopt.proposal import Comparison, Estimate, Proposal
-from mixopt.proposals.design import design_first_round, design_next_round, spread
-from mixopt.proposals.fidelity import validate_trials
 from mixopt.proposals.fitting import fit
 from mixopt.proposals.proposing import propose
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.utility import Utility
-from mixopt.proposals.weights import WeightSpace, as_weights
+from mixopt.proposals.weights import WeightSpace
 from mixopt.recipe import StudyRecipe
 from mixopt.report.page import ReportData, write_report
 from mixopt.runtime.journal import Journal
 from mixopt.runtime.observer import Observer, TrainedModel
+from mixopt.searching import Searcher
 from mixopt.space import SearchSpace
-from mixopt.telling import Teller, count_domains, to_json
-from mixopt.trials import Kind, Score, Trial, Trials
-from mixopt.validation import Cost, Validation
+from mixopt.telling import Teller, count_domains
+from mixopt.trials import Trials
+from mixopt.validating import UNREACHED, Validator
+from mixopt.validation import Validation
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory, Trained
@@ -43,10 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNREACHED = 0.01
-"""A reference mixture that the experts miss by more than this is said to be missed."""
 FEWEST_EXPERTS = 2
-FEWEST_MIXTURES = 4
 
 
 class Study:
@@ -119,9 +115,10 @@ class Study:
     def search(self) -> Trials:
         """The trials of every round, by both proxies."""
         with self._teller.watched():
-            trials = Trials([], self._swarm.scorer.metrics, self.recipe.domains)
+            trials = self._searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):
-                trials = trials + self._score_round(number, count, trials)
+                fitted = partial(self.fit, trials)
+                trials = trials + self._searcher.score_round(number, count, trials, fitted)
                 self._tell_round(number, trials)
             self._teller.write("trials.csv", trials.to_frame().to_csv(index=False))
             return trials
@@ -151,7 +148,9 @@ class Study:
         with self._teller.watched():
             trials = self.search() if trials is None else trials
             proposal = proposal or self.propose(trials)[0]
-            validation = self._train_proxy_runs(proposal, len(trials.where(kind="merged")))
+            validator = Validator(self.recipe, self.laboratory, self._searcher, self._teller,
+                                  list(self._experts.values()))  # fmt: skip
+            validation = validator.validate(proposal, trials)
             self._teller.tell(lambda o: o.validated(validation))
             return validation
 
@@ -185,7 +184,7 @@ class Study:
         """The surrogate of the recipe's utility over the trials of its proxy."""
         if self._fitted is None or self._fitted[0] is not trials:
             surrogate = fit(
-                trials.where(kind=self.recipe.search.proxy),
+                self._fitted_trials(trials),
                 # all candidates are scored on the same items: their errors are not independent
                 use_std_errors=False,
                 capability_weights=self.recipe.search.capability_weights,
@@ -193,6 +192,13 @@ class Study:
             )
             self._fitted = (trials, surrogate)
         return self._fitted[1]
+
+    def _fitted_trials(self, trials: Trials) -> Trials:
+        """What the surrogate learns from: the proxy's trials, and ensembles where they are asked for."""
+        merged = trials.where(kind=self.recipe.search.proxy)
+        if not self.recipe.search.ensembles:
+            return merged
+        return trials.where(kind="ensembled") + merged
 
     # --- what the verbs stand on --------------------------------------------------------------
 
@@ -278,44 +284,12 @@ class Study:
                 )
         return swarm
 
+    @cached_property
+    def _searcher(self) -> Searcher:
+        return Searcher(self._swarm, self.weight_space, self._weight_rows, self.recipe.domains,
+                        self.recipe.search, self.recipe.seed)  # fmt: skip
+
     # --- search -------------------------------------------------------------------------------
-
-    def _score_round(self, number: int, count: int, before: Trials) -> Trials:
-        rng = np.random.default_rng([self.recipe.seed, number])
-        if number == 1:
-            rows = design_first_round(self.weight_space, count, rng)
-        else:
-            seen = np.array([
-                list((trial.weights or {}).values())
-                for trial in before.where(kind=self.recipe.search.proxy)
-            ])  # fmt: skip
-            rows = design_next_round(self.weight_space, self.fit(before), seen, count, rng)
-        trials: list[Trial] = []
-        scored = tqdm(
-            self._swarm.score_all(rows.tolist()), desc=f"round {number}: scoring", unit="candidate",
-            total=len(rows), mininterval=1.0, leave=False,
-        )  # fmt: skip
-        for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
-            name = f"r{number}-{index:03d}"
-            trials += [self._to_trial(name, kind, row, results[kind], number) for kind in results]
-        return Trials(trials, self._swarm.scorer.metrics, self.recipe.domains)
-
-    def _to_trial(
-        self, name: str, kind: Kind, row: Array, results: "Results", number: int
-    ) -> Trial:
-        experts = self.weight_space.experts
-        return Trial(
-            id=name,
-            ratios=self._to_mixture(row),
-            scores={m: Score(r.score, r.std_error) for m, r in results.items()},
-            kind=kind,
-            weights=as_weights(experts, row),
-            round=number,
-            flops=self._swarm.flops_per_score if kind == "merged" else 0.0,
-        )
-
-    def _to_mixture(self, weights: Array) -> Mixture:
-        return Mixture.from_vector(self.recipe.domains, self.weight_space.ratios(weights[None])[0])
 
     def _tell_round(self, number: int, trials: Trials) -> None:
         surrogate = self.fit(trials)
@@ -363,102 +337,6 @@ class Study:
                 n: c.tokens_per_document for n, c in self.laboratory.corpora.items()
             },
             notes=tuple(notes),
-        )
-
-    # --- validation ---------------------------------------------------------------------------
-
-    def _train_proxy_runs(self, proposal: Proposal, candidates: int) -> Validation:
-        wanted = self.recipe.validation
-        if wanted is None:
-            raise RecipeError(
-                "The study has no `validation` section; add one (mixtures: 6, seeds: 2) to train "
-                "proxy runs."
-            )
-        mixtures = self._validation_mixtures(proposal, wanted.mixtures)
-        jobs = [(seed, name) for seed in range(wanted.seeds) for name in mixtures]
-        trained: dict[int, list[Trial]] = {seed: [] for seed in range(wanted.seeds)}
-        flops = 0.0
-        for seed, name in tqdm(jobs, desc="proxy runs", unit="run", leave=False):
-            if name not in mixtures:
-                continue  # another seed of it diverged
-            try:
-                run, results = self.laboratory.train_proxy_run(
-                    f"{name}-{seed}", mixtures[name], seed
-                )
-            except DivergedError as error:
-                self._teller.say(f"Mixture {name!r} is left out of the validation: {error}")
-                del mixtures[name]
-                continue
-            self._teller.trained("proxy run", f"{name}-{seed}", run, mixtures[name])
-            scores = {m: Score(r.score, r.std_error) for m, r in results.items()}
-            trial = Trial(name, mixtures[name], scores, seed=seed, tokens=run.outcome.tokens,
-                          flops=run.outcome.flops)  # fmt: skip
-            trained[seed].append(trial)
-            flops = run.outcome.flops
-        if len(mixtures) < FEWEST_MIXTURES:
-            raise DivergedError(
-                f"{len(mixtures)} mixtures were trained without diverging and at least "
-                f"{FEWEST_MIXTURES} are needed to rank; lower training.learning_rate and run again."
-            )
-        metrics, domains = self._swarm.scorer.metrics, self.recipe.domains
-        tables = [
-            Trials([trial for trial in rows if trial.id in mixtures], metrics, domains)
-            for rows in trained.values()
-        ]
-        frames = [table.to_frame() for table in tables]
-        for seed, frame in enumerate(frames):  # a mixture's seeds are runs of their own
-            frame["id"] = frame["id"] + f"-{seed}"
-        self._teller.write("proxy-runs.csv", pd.concat(frames).to_csv(index=False))
-        validation = validate_trials(
-            self._score_proxies(mixtures),
-            tables,
-            capability_weights=self.recipe.search.capability_weights,
-            cost=self._count_cost(candidates, tables[0][0].tokens, flops),
-        )
-        self._teller.write("validation.json", to_json(validation.to_dict()))
-        return validation
-
-    def _validation_mixtures(self, proposal: Proposal, n: int) -> dict[str, Mixture]:
-        """Natural, uniform, the proposal, and mixtures spread out from these: `n` by name."""
-        fixed = {
-            "natural": self.laboratory.natural,
-            "uniform": Mixture.uniform(self.recipe.domains),
-            "proposal": proposal.ratios,
-        }
-        start = np.stack([mixture.vector(self.recipe.domains) for mixture in fixed.values()])
-        rng = np.random.default_rng([self.recipe.seed, 1_000_002])
-        rows = spread(self.weight_space, start, n - len(fixed), rng)
-        others = {f"spread-{i:02d}": self._to_mixture(row) for i, row in enumerate(rows)}
-        return fixed | others
-
-    def _score_proxies(self, mixtures: Mapping[str, Mixture]) -> dict[Kind, Trials]:
-        rows: dict[Kind, list[Trial]] = {"merged": [], "ensembled": []}
-        found = {}
-        for name, mixture in mixtures.items():
-            found[name], miss = self.weight_space.weights_for(mixture.vector(self.recipe.domains))
-            if miss > UNREACHED:
-                self._teller.say(
-                    f"The experts cannot make the {name} mixture; the nearest one stands for it in "
-                    f"the proxies, {miss:.3f} off in the worst ratio."
-                )
-        scored = tqdm(
-            self._swarm.score_all([weights.tolist() for weights in found.values()]),
-            desc="scoring proxies", unit="mixture", total=len(found), leave=False,
-        )  # fmt: skip
-        for (name, weights), results in zip(found.items(), scored, strict=True):
-            for kind, table in rows.items():
-                table.append(self._to_trial(name, kind, weights, results[kind], 0))
-        metrics = self._swarm.scorer.metrics
-        return {kind: Trials(table, metrics, self.recipe.domains) for kind, table in rows.items()}
-
-    def _count_cost(self, candidates: int, run_tokens: int, run_flops: float) -> Cost:
-        experts = [trained.outcome for trained in self._experts.values()]
-        score = self._swarm.flops_per_score
-        return Cost(
-            search_tokens=sum(outcome.tokens for outcome in experts),
-            search_flops=sum(outcome.flops for outcome in experts) + candidates * score,
-            trained_tokens=candidates * run_tokens,
-            trained_flops=candidates * (run_flops + score),
         )
 
     # --- report ---------------------------------------------------------------------------

@@ -73,6 +73,19 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Slope:
+    """How scores change from a trial's mixture towards another one.
+
+    Attributes:
+        towards: The other mixture.
+        changes: By metric, the derivative of the score by the share of the way that is gone.
+    """
+
+    towards: Mixture
+    changes: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Trial:
     """One mixture with its scores.
 
@@ -88,6 +101,7 @@ class Trial:
         flops: Floating-point operations spent on this trial alone.
         fidelity: What was trained or scored, where that differs (`1B`); the kind if left out.
         cost: What the trial cost, in a unit that all trials share; 0 where it is not known.
+        slopes: How the scores change around the mixture, where the scorer has slopes.
     """
 
     id: str
@@ -101,6 +115,7 @@ class Trial:
     flops: float = 0.0
     fidelity: str = ""
     cost: float = 0.0
+    slopes: tuple[Slope, ...] = ()
 
     @property
     def level(self) -> str:

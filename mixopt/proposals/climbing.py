@@ -89,11 +89,7 @@ def climb(
         value, gradient = goal.climbed(_proper(composition.T @ weights))
         return -value, -composition @ gradient
 
-    normals, lows, highs = space.limits
-    bounds, rows = _split_bounds(normals, lows, highs)
-    linear = linear_constraints(normals[rows], lows[rows], highs[rows])
-    if space.space.max_kl is not None:
-        linear.append(_within_kl(space))
+    bounds, linear = limits_of(space)
     ends = []
     for start in starts:
         end = start
@@ -108,6 +104,16 @@ def climb(
         end = np.maximum(end, 0.0)
         ends.append(end / end.sum())
     return space.pull(np.stack(ends))
+
+
+def limits_of(space: WeightSpace) -> tuple[Array, list[dict[str, Any]]]:
+    """Box bounds of the weights (`k x 2`) and all other limits, as SLSQP takes them."""
+    normals, lows, highs = space.limits
+    bounds, rows = _split_bounds(normals, lows, highs)
+    linear = linear_constraints(normals[rows], lows[rows], highs[rows])
+    if space.space.max_kl is not None:
+        linear.append(_within_kl(space))
+    return bounds, linear
 
 
 def _proper(ratios: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Array
 from mixopt.proposals.fidelity import spearman
-from mixopt.proposals.portfolio import Portfolio, fit_portfolio
+from mixopt.proposals.portfolio import Beside, Portfolio, fit_portfolio
 from mixopt.proposals.surrogate import Fidelity, Scales
 from mixopt.proposals.surrogates import FEWEST_TRIALS, Law
 from mixopt.proposals.surrogates.corrected import Corrected
@@ -23,6 +23,10 @@ from mixopt.trials import KINDS, Metric, Trials
 log = logging.getLogger(__name__)
 
 CORRECTED = "corrected"
+
+STEP = 0.02
+"""Share of the way towards another mixture at which a slope is put to a law: further out the
+scores bend away from it, nearer by it drowns in what laws take for noise (docs/LOG.md)."""
 
 MakeLaws = Callable[[Trials], dict[str, Law]]
 """Unfitted laws, by name, for a table of trials."""
@@ -88,12 +92,38 @@ def fit_levels(
         noises = [np.zeros(z.shape)] + ([noise] if use_std_errors and noise.any() else [])
         portfolios = [
             fit_portfolio(
-                _laws(table, make_laws, cheaper, scales), table.ratios(), z, known, seed=seed
+                _laws(table, make_laws, cheaper, scales),
+                table.ratios(),
+                z,
+                known,
+                seed=seed,
+                beside=_around(table, metrics, scales, z),
             )
             for known in noises
         ]
         stages.append((scales, min(portfolios, key=lambda p: _cv_error(p, z))))
     return stages
+
+
+def _around(table: Trials, metrics: Sequence[Metric], scales: Scales, z: Array) -> Beside | None:
+    """What the slopes of trials say of mixtures `STEP` of the way towards others.
+
+    A score there is the trial's and `STEP` of the slope; laws of every kind learn from it as from
+    a trial. None where no trial has slopes.
+    """
+    ratios, scores, parents = [], [], []
+    keep = scales.varying
+    for place, trial in enumerate(table):
+        here = trial.ratios.vector(table.domains)
+        for slope in trial.slopes:
+            there = slope.towards.vector(table.domains)
+            change = np.array([slope.changes.get(metric.name, np.nan) for metric in metrics])
+            ratios.append(here + STEP * (there - here))
+            scores.append(z[place] + STEP * change[keep] / scales.slopes[keep])
+            parents.append(place)
+    if not parents:
+        return None
+    return Beside(np.stack(ratios), np.stack(scores), np.array(parents, dtype=np.intp))
 
 
 def _laws(

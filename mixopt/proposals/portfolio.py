@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from mixopt.mixture import Array
@@ -130,8 +131,42 @@ class Portfolio:
         return float(self.weights[smooth].sum(axis=0).mean())
 
 
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """Rows that go with runs: what is known around them, and tells nothing new of itself.
+
+    Attributes:
+        ratios: `e x d`.
+        scores: `e x m`, as the runs'.
+        parents: The run that each belongs to (`e`).
+    """
+
+    ratios: Array
+    scores: Array
+    parents: NDArray[np.intp]
+
+    @classmethod
+    def nothing(cls, d: int, m: int) -> "Beside":
+        """No rows."""
+        return cls(np.empty((0, d)), np.empty((0, m)), np.empty(0, dtype=np.intp))
+
+    def below(self, ratios: Array, scores: Array, noise: Array) -> tuple[Array, Array, Array]:
+        """The runs' tables with these rows below, as noisy as the runs they belong to."""
+        return (
+            np.vstack([ratios, self.ratios]),
+            np.vstack([scores, self.scores]),
+            np.vstack([noise, noise[self.parents]]),
+        )
+
+
 def fit_portfolio(
-    laws: Mapping[str, Law], ratios: Array, scores: Array, noise: Array, *, seed: int
+    laws: Mapping[str, Law],
+    ratios: Array,
+    scores: Array,
+    noise: Array,
+    *,
+    seed: int,
+    beside: Beside | None = None,
 ) -> Portfolio:
     """The portfolio of `laws`, which are fitted here.
 
@@ -141,20 +176,24 @@ def fit_portfolio(
         scores: `n x m`, standardised, lower better, NaN where missing.
         noise: Sampling variances (`n x m`), 0 where not known.
         seed: Of the assignment to folds.
+        beside: Rows that are fitted too and never tested on.
     """
     if scores.size > SCREENED_FROM:
         laws = _screen(laws, ratios, scores, noise, seed)
-    fitted = {name: law.fit(ratios, scores, noise) for name, law in laws.items()}
+    beside = beside or Beside.nothing(ratios.shape[1], scores.shape[1])
+    every = beside.below(ratios, scores, noise)
+    fitted = {name: law.fit(*every) for name, law in laws.items()}
     folds = assign_folds(ratios, seed)
+    parents = np.concatenate([np.arange(len(ratios)), beside.parents])
     if len(scores) < FEWEST_TRIALS or len(np.unique(folds)) < 2:
         return _unweighed(fitted, scores)
     bounds = _clip_range(scores)
     means = np.zeros((len(laws), *scores.shape))
     stds = np.ones_like(means)
     for fold in np.unique(folds):
-        learn, test = folds != fold, folds == fold
+        learn, test = folds[parents] != fold, folds == fold
         for index, law in enumerate(fitted.values()):
-            again = law.refit(ratios[learn], scores[learn], noise[learn])
+            again = law.refit(*(table[learn] for table in every))
             means[index, test], stds[index, test] = again.predict(ratios[test])
     errors = np.square(np.clip(means, *bounds) - scores)
     squares = np.nanmean(errors, axis=1)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.errors import ModelError
 from mixopt.proxies.checkpoints import Checkpoint
 from mixopt.proxies.experts import Expert
 from mixopt.proxies.merging import FREE_SHARE, Merger, free_bytes
 from mixopt.proxies.models import Device
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.skeleton import StreamError
+from mixopt.proxies.slopes import Slopes, measure_slopes
 from mixopt.proxies.streaming import LayerStream
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ class Engine(Protocol):
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
         """Log-probabilities of every scored token (`n`) under each of `rows`, in turn."""
 
+    def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
+        """Losses at `weights` and how they change with them.
+
+        Raises:
+            ModelError: This engine has no slopes.
+        """
+
     def step_sizes(self) -> list[float]:
         """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert (DeMix, arXiv:2602.00747)."""
 
@@ -52,6 +61,10 @@ class ResidentEngine:
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
         """One merge and one forward pass for each row, as they are asked for."""
         return (scorer.logprobs(self.merger.merge(row)) for row in rows)
+
+    def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
+        """From one forward and backward pass."""
+        return measure_slopes(self.merger, scorer, weights)
 
     def step_sizes(self) -> list[float]:
         """δ of each expert."""
@@ -70,6 +83,13 @@ class StreamedEngine:
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
         """One sweep for all rows."""
         return iter(self.stream.logprobs(scorer, rows)) if rows else iter(())
+
+    def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
+        """Raises `ModelError`: a backward pass needs the whole model."""
+        raise ModelError(
+            "Slopes need base and experts in memory, and they are scored layer by layer; leave out "
+            "search.slopes and search.method: gradient, or set search.scoring: resident."
+        )
 
     def step_sizes(self) -> list[float]:
         """δ of each expert."""

@@ -404,8 +404,9 @@ class Laboratory:
             scoring=search.scoring,
             memory_bytes=search.memory,
         )
-        for expert, size in zip(opened, engine.step_sizes(), strict=True):
-            warn_of_foreign(str(expert.place), size)
+        for folder, size in zip(experts, engine.step_sizes(), strict=True):
+            if not (folder / UNIT_MARK).is_file():  # our own come from this base
+                warn_of_foreign(str(folder), size)
         key = {
             "base": self._base_key,
             "experts": [self._expert_key(folder) for folder in experts],

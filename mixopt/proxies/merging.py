@@ -13,8 +13,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
 
 from mixopt.errors import ModelError
 from mixopt.proxies.experts import Expert, FullExpert, Layout, LoraExpert, mergeable
@@ -126,6 +128,34 @@ class Merger:
         expert = self.experts[index]
         assert isinstance(expert, LoraExpert)
         return expert.factors(name, self._base[name].device)
+
+    def moves(self, name: str) -> bool:
+        """Whether any expert changes the parameter `name`."""
+        known = name in self._base
+        return known and (bool(self._full) or any(
+            self._factors(index, name) is not None for index in self._lora
+        ))  # fmt: skip
+
+    @torch.no_grad()
+    def project(self, name: str, direction: torch.Tensor) -> NDArray[np.float64]:
+        """⟨`direction`, Θ_k − Θ_base⟩ over one tensor, for each expert (`k`)."""
+        products = np.zeros(len(self.experts))
+        base, flat = self._base[name].view(-1), direction.reshape(-1)
+        if self._full:
+            stack = self._stacks[name] if self.resident else self._stack(name)
+            size = PIECE["cpu" if base.device.type == "cpu" else "other"]
+            total = torch.zeros(len(self._full), dtype=torch.float64, device=base.device)
+            for start in range(0, base.numel(), size):
+                part = slice(start, start + size)
+                steps = stack[:, part].float() - base[part].float()
+                total += torch.mv(steps, flat[part].float()).double()
+            products[self._full] = total.cpu().numpy()
+        for index in self._lora:
+            found = self._factors(index, name)
+            if found is not None:
+                left, right = found
+                products[index] = float(((left.T @ direction.float()) * right).sum())
+        return products
 
     @torch.no_grad()
     def deltas(self, name: str) -> torch.Tensor:

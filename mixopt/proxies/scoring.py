@@ -83,13 +83,20 @@ class Scorer:
 
     def read(self, flat: NDArray[Any]) -> dict[str, ItemResults]:
         """Item results by benchmark from the flat array of log-probabilities."""
+        return {
+            task.metric.name: task.read(part)
+            for task, part in zip(self.tasks, self._totals(flat), strict=True)
+        }
+
+    def losses(self, flat: NDArray[Any]) -> NDArray[np.float64]:
+        """Each benchmark's smooth loss (`m`), in bits per byte, from the flat array."""
+        parts = zip(self.tasks, self._totals(flat), strict=True)
+        return np.array([task.loss_weights @ part for task, part in parts])
+
+    def _totals(self, flat: NDArray[Any]) -> list[NDArray[np.float64]]:
+        """Log-probability of each request's target, by benchmark."""
         totals = np.add.reduceat(flat.astype(np.float64), self._offsets[:-1])
-        results, start = {}, 0
-        for task in self.tasks:
-            stop = start + len(task.requests)
-            results[task.metric.name] = task.read(totals[start:stop])
-            start = stop
-        return results
+        return np.split(totals, np.cumsum([len(task.requests) for task in self.tasks])[:-1])
 
     def batches(self, model: "PreTrainedModel", score: ScoreBatches) -> list[Batch]:
         """The requests in batches for models of this architecture.
@@ -136,11 +143,14 @@ def _try_sharing(
     return float(np.abs(flats[0] - flats[1]).mean())
 
 
-def lay_out(requests: Sequence[Request], model: "PreTrainedModel", *, shared: bool) -> list[Batch]:
-    """The requests in batches as large as is good for a model on its device."""
+def lay_out(
+    requests: Sequence[Request], model: "PreTrainedModel", *, shared: bool, share: float = 1.0
+) -> list[Batch]:
+    """The requests in batches as large as is good for a model on its device, or a `share` of it."""
     offsets = np.cumsum([0, *(len(request.target) for request in requests)])
     rows = make_rows(requests, shared=shared)
-    batches = make_batches(rows, requests, offsets, **limits_of(model))
+    limits = {what: max(1, int(share * most)) for what, most in limits_of(model).items()}
+    batches = make_batches(rows, requests, offsets, **limits)
     if model.device.type == "meta":
         return batches
     return [batch.to(model.device) for batch in batches]

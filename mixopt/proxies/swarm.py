@@ -4,6 +4,7 @@ Shapes: `k` experts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -15,8 +16,13 @@ from mixopt.files import Store
 from mixopt.proxies.engines import Engine, Weights
 from mixopt.proxies.ensembling import Ensemble
 from mixopt.proxies.scoring import Scorer
+from mixopt.proxies.slopes import Slopes
 from mixopt.proxies.tasks import ItemResults
 from mixopt.trials import Kind
+
+LOSSES = "losses.npy"
+
+Array = NDArray[np.float64]
 
 Results = dict[str, ItemResults]
 """Item results by benchmark."""
@@ -93,8 +99,35 @@ class Swarm:
                     "ensembled": self.scorer.read(self.ensemble.mix(weights)),
                 }
                 save_results(results, scratch)
+                np.save(scratch / LOSSES, self.scorer.losses(flat))
 
             yield load_results(self.store.make("scores", "candidate", key, build))
+
+    def losses(self, weights: Weights) -> Array:
+        """Smooth loss of each benchmark (`m`) at weights that have been scored."""
+        _ = self.score(weights)
+        folder = self.store.find("scores", "candidate", self._candidate_key(weights))
+        assert folder is not None
+        return np.asarray(np.load(folder / LOSSES))
+
+    def slopes(self, weights: Weights) -> Slopes:
+        """Losses at `weights` and how they change with each expert's weight.
+
+        Raises:
+            ModelError: The models do not fit into memory.
+        """
+
+        def build(scratch: Path) -> None:
+            measured = self.engine.slopes(self.scorer, weights)
+            np.savez(scratch / "slopes.npz", **asdict(measured))
+
+        folder = self.store.make("slopes", "candidate", self._candidate_key(weights), build)
+        with np.load(folder / "slopes.npz") as told:
+            return Slopes(told["losses"], told["by_weight"], float(told["passes"]))
+
+    def score_ensembles(self, rows: Array) -> list[Results]:
+        """Item results of ensembles at `rows` (`n x k`): arithmetic alone, so nothing is kept."""
+        return [self.scorer.read(self.ensemble.mix(weights)) for weights in rows]
 
     def _candidate_key(self, weights: Weights) -> dict[str, Any]:
         return {**self._key, "weights": [float(weight) for weight in weights]}

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from example_trials import make_trials, true_scores
 
-from mixopt import Trials, fit
+from mixopt import Mixture, Trials, fit
 from mixopt.errors import TrialsError
 from mixopt.proposals.levels import order_levels
+from mixopt.trials import Slope
 
 
 def test_a_few_dear_runs_correct_many_cheap_ones():
@@ -100,3 +101,40 @@ def test_a_metric_that_no_dear_run_has_keeps_the_cheap_level_s_centre(caplog):
     mean, _ = surrogate.predict(even)
     assert mean[0, 1] == pytest.approx(true_scores(even)[0, 1], abs=0.3)
     assert "No large run has loss_b" in caplog.text
+
+
+def with_slopes(trials):
+    """The trials with the true slopes of their scores towards every corner."""
+    found = []
+    for trial in trials:
+        here = trial.ratios.vector(trials.domains)
+        slopes = []
+        for corner in np.eye(4):
+            near = here + 1e-6 * (corner - here)
+            change = (true_scores(near[None]) - true_scores(here[None]))[0] / 1e-6
+            towards = Mixture.from_vector(trials.domains, corner)
+            slopes.append(
+                Slope(towards, dict(zip(("loss_a", "loss_b", "acc_c"), change, strict=True)))
+            )
+        found.append(replace(trial, slopes=tuple(slopes)))
+    return Trials(found, trials.metrics, trials.domains)
+
+
+def test_slopes_tell_what_further_trials_would():
+    fresh = np.random.default_rng(5).dirichlet(np.ones(4), 300)
+    truth = true_scores(fresh)
+
+    def error(trials):
+        mean, _ = fit(trials).predict(fresh)
+        return np.square((mean - truth) / truth.std(0)).mean()
+
+    plain = make_trials(10, noise=0.0, seed=3)
+    assert error(with_slopes(plain)) < 0.6 * error(plain)
+
+
+def test_slopes_are_no_trials_of_their_own():
+    plain = make_trials(10, noise=0.0)
+    surrogate = fit(with_slopes(plain))
+    assert len(surrogate.trials) == 10
+    assert surrogate.portfolio.cv_means.shape == (10, 3)
+    assert len(surrogate.cv_utilities) == 10

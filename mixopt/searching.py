@@ -1,0 +1,166 @@
+"""Searching: the rounds of candidates, from weights to trials.
+
+Shapes: `n` candidates, `k` experts, `m` metrics.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mixopt.mixture import Array, Mixture
+from mixopt.proposals.ascending import ascend, choose_starts, divide
+from mixopt.proposals.design import design_first_round, design_next_round
+from mixopt.proposals.surrogate import Surrogate
+from mixopt.proposals.utility import Utility
+from mixopt.proposals.weights import WeightSpace, as_weights
+from mixopt.recipe import SearchRecipe
+from mixopt.trials import Kind, Score, Slope, Trial, Trials
+
+if TYPE_CHECKING:
+    from mixopt.proxies.swarm import Results, Swarm
+
+
+@dataclass(frozen=True, eq=False)
+class Searcher:
+    """Chooses candidates and has them scored.
+
+    Attributes:
+        swarm: Scores any weights.
+        space: The weights that may be proposed.
+        compositions: Ratios by expert.
+        domains: Of every mixture.
+        search: What the recipe says of rounds and methods.
+        seed: Of everything random here.
+    """
+
+    swarm: "Swarm"
+    space: WeightSpace
+    compositions: Mapping[str, Mixture]
+    domains: tuple[str, ...]
+    search: SearchRecipe
+    seed: int
+
+    @property
+    def no_trials(self) -> Trials:
+        """The table before the first round."""
+        return Trials([], self.swarm.scorer.metrics, self.domains)
+
+    def score_round(
+        self, number: int, count: int, before: Trials, surrogate: Callable[[], Surrogate]
+    ) -> Trials:
+        """The trials of a round, by both proxies.
+
+        Args:
+            number: Of the round, from 1.
+            count: Candidates to score; ascents may arrive with fewer.
+            before: Trials of earlier rounds.
+            surrogate: Fits those.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        trials: list[Trial] = []
+        if number == 1:
+            rows = design_first_round(self.space, count, rng)
+            trials += self._score_ensembles(rng)
+        elif self.search.method == "gradient":
+            rows = self._ascend(count, before)
+        else:
+            seen = np.array([
+                list((trial.weights or {}).values())
+                for trial in before.where(kind=self.search.proxy)
+            ])  # fmt: skip
+            rows = design_next_round(self.space, surrogate(), seen, count, rng)
+        scored = tqdm(
+            self.swarm.score_all(rows.tolist()), desc=f"round {number}: scoring", unit="candidate",
+            total=len(rows), mininterval=1.0, leave=False,
+        )  # fmt: skip
+        climbed = number > 1 and self.search.method == "gradient"
+        for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
+            name = f"r{number}-{index:03d}"
+            made = [self.to_trial(name, kind, row, results[kind], number) for kind in results]
+            if climbed or self.search.slopes:
+                made = [self._with_slopes(t, row) if t.kind == "merged" else t for t in made]
+            trials += made
+        return Trials(trials, self.swarm.scorer.metrics, self.domains)
+
+    def _score_ensembles(self, rng: np.random.Generator) -> list[Trial]:
+        """Trials of ensembles alone, all over the space."""
+        count = self.search.ensembles
+        if not count:
+            return []
+        rows = self.space.sample(count, rng)
+        scored = self.swarm.score_ensembles(rows)
+        return [
+            self.to_trial(f"ensemble-{index:03d}", "ensembled", row, results, 1)
+            for index, (row, results) in enumerate(zip(rows, scored, strict=True))
+        ]
+
+    def _with_slopes(self, trial: Trial, row: Array) -> Trial:
+        """The trial with what its losses do towards each expert's composition."""
+        measured = self.swarm.slopes(row.tolist())
+        metrics = self.swarm.scorer.metrics
+        slopes = []
+        for index, composition in enumerate(self.compositions.values()):
+            # along (1 − h)·α + h·e_k
+            ways = measured.by_weight[:, index] - measured.by_weight @ row
+            changes = {
+                m.name: float(way)
+                for m, way in zip(metrics, ways, strict=True)
+                if m.better == "lower"  # there the loss is the score itself
+            }
+            slopes.append(Slope(composition, changes))
+        flops = trial.flops + measured.passes * self.swarm.flops_per_score
+        return replace(trial, slopes=tuple(slopes), flops=flops)
+
+    def _ascend(self, count: int, before: Trials) -> Array:
+        """Weights (`n x k`) asked for by ascents of the merges' own losses."""
+        table = before.where(kind="merged")
+        weights = np.array([list((trial.weights or {}).values()) for trial in table])
+        losses = np.stack([self.swarm.losses(row) for row in weights.tolist()])
+        metrics = [replace(metric, better="lower") for metric in self.swarm.scorer.metrics]
+        searched = [place for place, metric in enumerate(metrics) if metric.role == "search"]
+        rows = [
+            replace(
+                trial, scores={m.name: Score(float(v)) for m, v in zip(metrics, row, strict=True)}
+            )
+            for trial, row in zip(table, losses, strict=True)
+        ]
+        utility = Utility.standardised(
+            Trials(rows, metrics, table.domains),
+            [metrics[place] for place in searched],
+            self.search.capability_weights,
+        )
+        asked: list[Array] = []
+
+        def climbed(row: Array) -> tuple[float, Array]:
+            asked.append(row)
+            measured = self.swarm.slopes(row.tolist())
+            value = utility.of(measured.losses[searched][None])[0]
+            return float(value), utility.slopes @ measured.by_weight[searched]
+
+        allowed = self.space.space.contains(self.space.ratios(weights), tolerance=1e-6)
+        reached = np.where(allowed, utility.of(losses[:, searched]), -np.inf)
+        budgets = divide(count)
+        starts = choose_starts(self.space, weights, reached, len(budgets))
+        for start, budget in zip(starts, divide(count)[: len(starts)], strict=True):
+            ascend(climbed, self.space, start, evaluations=budget)
+        return np.stack(asked)
+
+    def to_trial(self, name: str, kind: Kind, row: Array, results: "Results", number: int) -> Trial:
+        """The trial of weights (`k`) that scored `results`."""
+        experts = self.space.experts
+        return Trial(
+            id=name,
+            ratios=self.to_mixture(row),
+            scores={m: Score(r.score, r.std_error) for m, r in results.items()},
+            kind=kind,
+            weights=as_weights(experts, row),
+            round=number,
+            flops=self.swarm.flops_per_score if kind == "merged" else 0.0,
+        )
+
+    def to_mixture(self, weights: Array) -> Mixture:
+        """The mixture that weights (`k`) stand for."""
+        return Mixture.from_vector(self.domains, self.space.ratios(weights[None])[0])

@@ -1,0 +1,147 @@
+"""Validating: proxy runs really trained, and how the proxies rank them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from mixopt.errors import DivergedError, RecipeError
+from mixopt.mixture import Mixture
+from mixopt.proposal import Proposal
+from mixopt.proposals.design import spread
+from mixopt.proposals.fidelity import validate_trials
+from mixopt.recipe import StudyRecipe
+from mixopt.searching import Searcher
+from mixopt.telling import Teller, to_json
+from mixopt.trials import Kind, Score, Trial, Trials
+from mixopt.validation import Cost, Validation
+
+if TYPE_CHECKING:
+    from mixopt.proxies.laboratory import Laboratory, Trained
+
+FEWEST_MIXTURES = 4
+UNREACHED = 0.01
+"""A mixture that the experts miss by more than this in a ratio is said to be missed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Validator:
+    """Trains proxy runs and holds the proxies against them.
+
+    Attributes:
+        recipe: The study's.
+        laboratory: Trains and scores.
+        searcher: Scores the proxies.
+        teller: Is told of each run.
+        experts: What the search was built on, for its cost.
+    """
+
+    recipe: StudyRecipe
+    laboratory: "Laboratory"
+    searcher: Searcher
+    teller: Teller
+    experts: Sequence["Trained"]
+
+    def validate(self, proposal: Proposal, trials: Trials) -> Validation:
+        """What really trained proxy runs say of `proposal` and of the proxies behind `trials`.
+
+        Raises:
+            RecipeError: The recipe asks for no validation.
+            DivergedError: Too few runs were trained without diverging.
+        """
+        wanted = self.recipe.validation
+        if wanted is None:
+            raise RecipeError(
+                "The study has no `validation` section; add one (mixtures: 6, seeds: 2) to train "
+                "proxy runs."
+            )
+        mixtures = self._choose_mixtures(proposal, wanted.mixtures)
+        jobs = [(seed, name) for seed in range(wanted.seeds) for name in mixtures]
+        trained: dict[int, list[Trial]] = {seed: [] for seed in range(wanted.seeds)}
+        flops = 0.0
+        for seed, name in tqdm(jobs, desc="proxy runs", unit="run", leave=False):
+            if name not in mixtures:
+                continue  # another seed of it diverged
+            try:
+                run, results = self.laboratory.train_proxy_run(
+                    f"{name}-{seed}", mixtures[name], seed
+                )
+            except DivergedError as error:
+                self.teller.say(f"Mixture {name!r} is left out of the validation: {error}")
+                del mixtures[name]
+                continue
+            self.teller.trained("proxy run", f"{name}-{seed}", run, mixtures[name])
+            scores = {m: Score(r.score, r.std_error) for m, r in results.items()}
+            trial = Trial(name, mixtures[name], scores, seed=seed, tokens=run.outcome.tokens,
+                          flops=run.outcome.flops)  # fmt: skip
+            trained[seed].append(trial)
+            flops = run.outcome.flops
+        if len(mixtures) < FEWEST_MIXTURES:
+            raise DivergedError(
+                f"{len(mixtures)} mixtures were trained without diverging and at least "
+                f"{FEWEST_MIXTURES} are needed to rank; lower training.learning_rate and run again."
+            )
+        metrics, domains = self.searcher.swarm.scorer.metrics, self.recipe.domains
+        tables = [
+            Trials([trial for trial in rows if trial.id in mixtures], metrics, domains)
+            for rows in trained.values()
+        ]
+        frames = [table.to_frame() for table in tables]
+        for seed, frame in enumerate(frames):  # a mixture's seeds are runs of their own
+            frame["id"] = frame["id"] + f"-{seed}"
+        self.teller.write("proxy-runs.csv", pd.concat(frames).to_csv(index=False))
+        validation = validate_trials(
+            self._score_proxies(mixtures),
+            tables,
+            capability_weights=self.recipe.search.capability_weights,
+            cost=self._count_cost(trials.where(kind="merged"), tables[0][0].tokens, flops),
+        )
+        self.teller.write("validation.json", to_json(validation.to_dict()))
+        return validation
+
+    def _choose_mixtures(self, proposal: Proposal, n: int) -> dict[str, Mixture]:
+        """Natural, uniform, the proposal, and mixtures spread out from these: `n` by name."""
+        fixed = {
+            "natural": self.laboratory.natural,
+            "uniform": Mixture.uniform(self.recipe.domains),
+            "proposal": proposal.ratios,
+        }
+        start = np.stack([mixture.vector(self.recipe.domains) for mixture in fixed.values()])
+        rng = np.random.default_rng([self.recipe.seed, 1_000_002])
+        rows = spread(self.searcher.space, start, n - len(fixed), rng)
+        others = {f"spread-{i:02d}": self.searcher.to_mixture(row) for i, row in enumerate(rows)}
+        return fixed | others
+
+    def _score_proxies(self, mixtures: Mapping[str, Mixture]) -> dict[Kind, Trials]:
+        rows: dict[Kind, list[Trial]] = {"merged": [], "ensembled": []}
+        found = {}
+        for name, mixture in mixtures.items():
+            found[name], miss = self.searcher.space.weights_for(mixture.vector(self.recipe.domains))
+            if miss > UNREACHED:
+                self.teller.say(
+                    f"The experts cannot make the {name} mixture; the nearest one stands for it in "
+                    f"the proxies, {miss:.3f} off in the worst ratio."
+                )
+        scored = tqdm(
+            self.searcher.swarm.score_all([weights.tolist() for weights in found.values()]),
+            desc="scoring proxies", unit="mixture", total=len(found), leave=False,
+        )  # fmt: skip
+        for (name, weights), results in zip(found.items(), scored, strict=True):
+            for kind, table in rows.items():
+                table.append(self.searcher.to_trial(name, kind, weights, results[kind], 0))
+        metrics = self.searcher.swarm.scorer.metrics
+        return {kind: Trials(table, metrics, self.recipe.domains) for kind, table in rows.items()}
+
+    def _count_cost(self, searched: Trials, run_tokens: int, run_flops: float) -> Cost:
+        score = self.searcher.swarm.flops_per_score
+        outcomes = [expert.outcome for expert in self.experts]
+        return Cost(
+            search_tokens=sum(outcome.tokens for outcome in outcomes),
+            search_flops=sum(outcome.flops for outcome in outcomes)
+            + sum(trial.flops for trial in searched),
+            trained_tokens=len(searched) * run_tokens,
+            trained_flops=len(searched) * (run_flops + score),
+        )
