@@ -4,6 +4,7 @@ A study names experts and benchmarks by glob; `load_study` reads them all and re
 resolved recipe, which is what gets logged. Paths are relative to the YAML that holds them.
 """
 
+from collections.abc import Mapping
 from glob import glob
 from os.path import normpath
 from pathlib import Path
@@ -56,6 +57,28 @@ def load_study(name: str | Path) -> StudyRecipe:
     return _parse(plain, path)
 
 
+def give_experts(recipe: StudyRecipe, folders: Mapping[str, Path]) -> StudyRecipe:
+    """The recipe with experts that were trained elsewhere, by domain.
+
+    Raises:
+        RecipeError: A name is no domain of the study, or the recipe cannot have given experts.
+    """
+    for domain in folders:
+        if domain not in recipe.domains:
+            raise RecipeError(
+                f"--experts names {domain!r}, which is no domain of the study. "
+                f"{did_you_mean(domain, recipe.domains)}"
+            )
+    plain = recipe.model_dump(mode="json")
+    for expert in plain["experts"]:
+        if expert["domain"] in folders:
+            expert["checkpoint"] = str(folders[expert["domain"]].absolute())
+    try:
+        return StudyRecipe.model_validate(plain)
+    except ValidationError as error:
+        raise RecipeError(f"--experts: {_first_problem(error)}") from None
+
+
 def load_proposal_recipe(path: Path) -> ProposalRecipe:
     """The recipe of a proposal from a table of runs.
 
@@ -99,6 +122,8 @@ def _anchor_paths(plain: Any, folder: Path) -> Any:
         if text.get("kind") == "huggingface" and isinstance(text.get("path"), str):
             text["path"] = _anchor_if_exists(text["path"], folder)
         plain["text"] = text
+    if isinstance(plain.get("checkpoint"), str):
+        plain["checkpoint"] = _anchor(plain["checkpoint"], folder)
     items = plain.get("items")
     if isinstance(items, str) and not items.startswith("machine:"):
         plain["items"] = _anchor(items, folder)

@@ -237,12 +237,16 @@ class ExpertTraining(Optimisation):
 
 
 class ExpertRecipe(Strict):
-    """One domain: a name and its text. One expert is trained on it."""
+    """One domain: a name, and the text that one expert is trained on or the expert itself."""
 
     domain: Name
     """Name of the domain, unique within the study."""
-    text: TextSource
-    """Training text."""
+    text: TextSource | None = None
+    """Training text; it may be left out where `checkpoint` is given."""
+    checkpoint: str | None = None
+    """Folder of an expert that was trained elsewhere from this base: full weights or LoRA."""
+    allow_pickle: bool = False
+    """Open the checkpoint's pickled weights, which may run code, where there are no safetensors."""
     available_tokens: PositiveInt | None = None
     """Tokens of this domain that the target run could draw on; those measured if left out."""
     max_repetition: PositiveFloat | None = None
@@ -384,6 +388,8 @@ class StudyRecipe(Strict):
             if not isinstance(benchmark, BitsPerByte):
                 continue
             for expert in self.experts:
+                if expert.text is None:
+                    continue
                 if _text_identity(benchmark.text) != _text_identity(expert.text):
                     continue
                 sides = expert.text.part, benchmark.text.part
@@ -394,6 +400,26 @@ class StudyRecipe(Strict):
                         "trained on; give the expert part: train and the benchmark part: heldout, "
                         "with the same heldout_share and group"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _every_expert_comes_from_somewhere(self) -> "StudyRecipe":
+        for expert in self.experts:
+            if expert.text is None and expert.checkpoint is None:
+                raise ValueError(
+                    f"expert {expert.domain!r} has neither text nor checkpoint; add one"
+                )
+        given = [expert.domain for expert in self.experts if expert.checkpoint is not None]
+        if given and isinstance(self.base, BuiltBase):
+            raise ValueError(
+                f"expert {given[0]!r} has a checkpoint, and the base is built here; give the base that "
+                "it was trained from (kind: pretrained)"
+            )
+        if given and self.training.compositions is not None:
+            raise ValueError(
+                f"expert {given[0]!r} has a checkpoint, and training.compositions names experts of "
+                "its own; leave one of them out"
+            )
         return self
 
     @model_validator(mode="after")

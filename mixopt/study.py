@@ -6,7 +6,7 @@ The one place where the wings meet. Each verb (`train`, `search`, `propose`, `va
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from mixopt.errors import DivergedError
 from mixopt.exporters import check_export, export, largest_drift, round_ratios
-from mixopt.loading import load_study
+from mixopt.loading import give_experts, load_study
 from mixopt.mixture import Mixture, cap_by_repetition, count_repetition
 from mixopt.proposal import Comparison, Estimate, Proposal
 from mixopt.proposals.fitting import fit
@@ -81,9 +81,12 @@ class Study:
         output: str | Path | None = None,
         *,
         seed: int | None = None,
+        experts: Mapping[str, Path] | None = None,
         **rest: Any,
     ) -> "Study":
         """The study in the YAML at `path`, or one that mixopt ships (`quickstart`).
+
+        With `experts`, folders by domain, those are taken instead of being trained.
 
         Raises:
             RecipeError: A YAML is missing or says something that it may not.
@@ -91,6 +94,8 @@ class Study:
         recipe = load_study(path)
         if seed is not None:
             recipe = recipe.model_copy(update={"seed": seed})
+        if experts:
+            recipe = give_experts(recipe, experts)
         return cls(recipe, output, **rest)
 
     # --- the verbs ----------------------------------------------------------------------------
@@ -255,7 +260,10 @@ class Study:
             except DivergedError as error:
                 self._set_aside(name, str(error))
                 continue
-            self._teller.trained("expert", name, trained[name], row)
+            if name in self.laboratory.given_experts:
+                self._teller.say(f"Expert {name!r} is given: {trained[name].folder}")
+            else:
+                self._teller.trained("expert", name, trained[name], row)
         if len(trained) < FEWEST_EXPERTS:
             raise DivergedError(
                 f"{len(trained)} of {len(names)} experts were trained without diverging and at least "

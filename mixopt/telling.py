@@ -81,17 +81,21 @@ class Teller:
 
 def count_domains(recipe: StudyRecipe, lab: "Laboratory") -> list[DomainCount]:
     """How much text each domain of the study has."""
-    return [
-        DomainCount(
-            expert.domain,
-            lab.corpora[expert.domain].tokens,
-            lab.corpora[expert.domain].documents,
-            lab.available_tokens[expert.domain],
-            lab.corpora[expert.domain].folder.name.rsplit("-", 1)[-1],
-            "generated" if getattr(expert.text, "name", "") == "arithmetic" else "",
+    counts = []
+    for expert in recipe.experts:
+        available = lab.available_tokens.get(expert.domain, 0)
+        corpus = lab.corpora.get(expert.domain)
+        if corpus is None:
+            counts.append(
+                DomainCount(expert.domain, 0, 0, available, "", "no text: a given expert")
+            )
+            continue
+        content = corpus.folder.name.rsplit("-", 1)[-1]
+        note = "generated" if getattr(expert.text, "name", "") == "arithmetic" else ""
+        counts.append(
+            DomainCount(expert.domain, corpus.tokens, corpus.documents, available, content, note)
         )
-        for expert in recipe.experts
-    ]
+    return counts
 
 
 def _last_losses(losses: Sequence[tuple[int, float]]) -> float:

@@ -23,6 +23,8 @@ def study_options(command: Command) -> Command:
         click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."),
         click.option("--track/--no-track", default=True, show_default=True, help="Log to MLflow."),
+        click.option("--experts", multiple=True, metavar="[DOMAIN=]DIR",
+                     help="An expert trained elsewhere; a folder's name is its domain."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -30,7 +32,13 @@ def study_options(command: Command) -> Command:
 
 
 def load_study_for(
-    verb: str, study: str, output: str | None, seed: int | None, device: str, track: bool
+    verb: str,
+    study: str,
+    output: str | None,
+    seed: int | None,
+    device: str,
+    track: bool,
+    experts: Sequence[str] = (),
 ) -> "Study":
     """The study, watched by the terminal and, with `track`, by MLflow."""
     from transformers.utils import logging as transformers_logging
@@ -43,7 +51,22 @@ def load_study_for(
         from mixopt.runtime.tracking import MlflowTracker
 
         observers.append(MlflowTracker(verb))
-    return Study.load(study, output or None, seed=seed, device=device, observers=observers)
+    return Study.load(study, output or None, seed=seed, device=device, observers=observers,
+                      experts=parse_folders(experts))  # fmt: skip
+
+
+def parse_folders(given: Sequence[str]) -> dict[str, Path]:
+    """Folder by domain from `DOMAIN=DIR`, or `DIR` where its name is the domain."""
+    folders: dict[str, Path] = {}
+    for one in given:
+        # a folder may have an equals sign in its name, a domain may not
+        domain, mark, folder = ("", "", one) if Path(one).is_dir() else one.partition("=")
+        if not mark:
+            domain, folder = Path(folder or one).absolute().name, folder or one
+        if domain in folders:
+            raise click.UsageError(f"--experts gives {domain!r} twice; give it once.")
+        folders[domain] = Path(folder)
+    return folders
 
 
 @main.command()

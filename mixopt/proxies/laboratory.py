@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mixopt.errors import ModelError
+from mixopt.errors import DataError, ModelError, RecipeError
 from mixopt.files import UNIT_MARK, Store
 from mixopt.mixture import Mixture
 from mixopt.proxies.checkpoints import Checkpoint
@@ -50,7 +50,7 @@ from mixopt.proxies.sources import hash_file, read_documents
 from mixopt.proxies.swarm import Results, Swarm, load_results, save_results
 from mixopt.proxies.tasks import TaskContext, build_task
 from mixopt.proxies.training import Outcome, Plan, count_devices, save_expert, train
-from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe
+from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe, TextSource
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -109,7 +109,12 @@ class Laboratory:
 
     @cached_property
     def _fingerprints(self) -> list[str]:
-        return [fingerprint_text(expert.text) for expert in self.recipe.experts]
+        return [fingerprint_text(text) for text in self._texts.values()]
+
+    @cached_property
+    def _texts(self) -> dict[str, TextSource]:
+        """The text of each domain that has one."""
+        return {e.domain: e.text for e in self.recipe.experts if e.text is not None}
 
     def _save_tokenizer(self, scratch: Path) -> None:
         base = self.recipe.base
@@ -118,7 +123,7 @@ class Laboratory:
 
     def _texts_in_turn(self) -> Iterator[str]:
         """A document of each domain in turn, so that each shapes the vocabulary alike."""
-        streams = [iter(read_documents(expert.text)) for expert in self.recipe.experts]
+        streams = [iter(read_documents(text)) for text in self._texts.values()]
         while streams:
             for stream in list(streams):
                 document = next(stream, None)
@@ -129,28 +134,37 @@ class Laboratory:
 
     @cached_property
     def corpora(self) -> dict[str, Corpus]:
-        """The corpus of each domain, tokenized once."""
+        """The corpus of each domain that has text, tokenized once."""
         return {
-            expert.domain: open_corpus(
-                expert.text, self.tokenizer, name=expert.domain, cache=self.cache / "corpora"
-            )
-            for expert in self.recipe.experts
+            domain: open_corpus(text, self.tokenizer, name=domain, cache=self.cache / "corpora")
+            for domain, text in self._texts.items()
         }
 
     @cached_property
     def available_tokens(self) -> dict[str, int]:
-        """Tokens of each domain that the target run could draw on."""
+        """Tokens of each domain that the target run could draw on, where that is known."""
         return {
             expert.domain: expert.available_tokens or self.corpora[expert.domain].tokens
             for expert in self.recipe.experts
+            if expert.available_tokens or expert.domain in self.corpora
         }
 
     @cached_property
     def natural(self) -> Mixture:
-        """The natural mixture: the recipe's, or proportional to the available tokens."""
+        """The natural mixture: the recipe's, or proportional to the available tokens.
+
+        Raises:
+            RecipeError: The recipe gives none, and a domain's tokens are not known.
+        """
         given = self.recipe.search.natural
         if given is not None:
             return Mixture(given)
+        for domain in self.recipe.domains:
+            if domain not in self.available_tokens:
+                raise RecipeError(
+                    f"Expert {domain!r} has no text, so the natural mixture cannot be counted; give "
+                    "its available_tokens, or search.natural."
+                )
         return Mixture.normalised({name: float(n) for name, n in self.available_tokens.items()})
 
     @cached_property
@@ -233,13 +247,28 @@ class Laboratory:
             rows[domain] = Mixture(row)
         return rows
 
+    @property
+    def given_experts(self) -> dict[str, Path]:
+        """Folders of the experts that were trained elsewhere, by name."""
+        return {
+            expert.domain: Path(expert.checkpoint)
+            for expert in self.recipe.experts
+            if expert.checkpoint is not None
+        }
+
     def train_expert(self, name: str) -> Trained:
-        """The expert called `name`, trained or found.
+        """The expert called `name`, trained or found; or the one that the recipe gives.
 
         Raises:
+            ModelError: The recipe gives a folder that is not there.
             DivergedError: Its loss stopped being finite.
             DataError: Its text would be read more often than `max_epochs` allows.
         """
+        given = self.given_experts.get(name)
+        if given is not None:
+            if not given.is_dir():
+                raise ModelError(f"Expert {name!r}: {given} does not exist; mend its checkpoint.")
+            return Trained(given, Outcome(name, 0, 0, (), 0.0), Step(0.0, 0, "given"), {})
         index = list(self.compositions).index(name)
         seed = _mix_seed(self.recipe.seed, "expert", index)
         work = _Work("experts", name, self.compositions[name], seed, {"base": self._base_key})
@@ -324,6 +353,12 @@ class Laboratory:
         save: Callable[["PreTrainedModel", Path], None],
     ) -> Trained:
         """Trains a model on the mixture of `work` and saves it, unless the store has it already."""
+        for domain, ratio in work.ratios.items():
+            if ratio and domain not in self.corpora:
+                raise DataError(
+                    f"{work.name!r} is to be trained on {domain!r}, which has no text; give the "
+                    "domain's expert a text."
+                )
         epochs = check_epochs(
             self.corpora,
             work.ratios,
@@ -392,7 +427,13 @@ class Laboratory:
     def open_swarm(self, experts: Sequence[Path]) -> "Swarm":
         """Base and experts, ready to be merged and scored."""
         search = self.recipe.search
-        opened = [open_expert(self._in_memory_names(folder)) for folder in experts]
+        pickled = {
+            Path(e.checkpoint) for e in self.recipe.experts if e.checkpoint and e.allow_pickle
+        }
+        opened = [
+            open_expert(self._in_memory_names(folder), allow_pickle=folder in pickled)
+            for folder in experts
+        ]
         folder = find_folder(self.base_path, revision=self._revision)
         if search.scoring != "resident":
             folder = self._in_memory_names(folder)
@@ -419,7 +460,8 @@ class Laboratory:
         """`folder`, or a copy with its tensors called as in memory; adapters stay as they are."""
         if (folder / "adapter_config.json").is_file() or not (folder / "config.json").is_file():
             return folder
-        if holds_names_of(Checkpoint(folder), self._layout):
+        has_safetensors = any(folder.glob("*.safetensors"))
+        if not has_safetensors or holds_names_of(Checkpoint(folder), self._layout):
             return folder
         key = {"files": [hash_file(file) for file in sorted(folder.glob("*.safetensors"))]}
         return self.store.make("renamed", folder.name, key, lambda out: save_renamed(folder, out))
@@ -428,7 +470,8 @@ class Laboratory:
         """What stands for an expert in the keys of its scores: our own are named by theirs."""
         if (folder / UNIT_MARK).is_file():
             return folder.name
-        files = sorted([*folder.glob("*.safetensors"), *folder.glob("adapter_config.json")])
+        patterns = ("*.safetensors", "*.bin", "adapter_config.json")
+        files = sorted(file for pattern in patterns for file in folder.glob(pattern))
         told = " ".join(hash_file(file) for file in files)
         return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 

@@ -137,7 +137,7 @@ class MlflowTracker(Observer):
         with warnings.catch_warnings():
             # MLflow asks itself which of its own source classes fits, and warns of the tie
             warnings.simplefilter("ignore", UserWarning)
-            for count in counts:
+            for count in (count for count in counts if count.content):
                 dataset = MetaDataset(  # type: ignore[abstract]
                     _TextSource(count.domain), name=count.domain, digest=count.content[:32]
                 )

@@ -1,0 +1,140 @@
+"""Experts that were trained elsewhere, by path: no training of ours."""
+
+import numpy as np
+import pytest
+import torch
+import toy
+import yaml
+from cli.calling import call
+from proxies.models_for_tests import family, model, tokenizer
+
+import mixopt
+from mixopt.errors import DataError, ModelError, RecipeError
+
+
+def moved(network, seed):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+def given_study(folder, make, *, names=tuple(toy.WORDS), text=False, **changes):
+    """A study whose base and experts are saved as transformers saves them."""
+    make().save_pretrained(folder / "base")
+    tokenizer().save_pretrained(folder / "base")
+    for seed, domain in enumerate(names):
+        moved(make(), seed).save_pretrained(folder / "given" / domain, max_shard_size="30KB")
+    path = toy.write_study(
+        folder,
+        base={"kind": "pretrained", "path": "base", "context": 32},
+        search={"rounds": [7], "natural": dict.fromkeys(toy.WORDS, 1 / 3)},
+        **changes,
+    )
+    for domain in names if not text else ():
+        file = folder / "experts" / f"{domain}.yaml"
+        file.write_text(yaml.safe_dump({"domain": domain, "checkpoint": f"../given/{domain}"}))
+    return path
+
+
+def load(path, **options):
+    folder = path.parent
+    return mixopt.Study.load(path, folder / "out", cache=folder / "cache", device="cpu", **options)
+
+
+@pytest.mark.parametrize("make", [lambda: model("qwen2"), lambda: family("mixtral")])
+def test_checkpoints_from_elsewhere_are_searched_without_training(make, tmp_path):
+    study = load(given_study(tmp_path, make))
+    trials = study.search()
+    assert len(trials.where(kind="merged")) == 7
+    assert not (tmp_path / "out" / "journal" / "experts").exists()
+    # a corner is the expert itself, as transformers loads and scores it
+    from transformers import AutoModelForCausalLM
+
+    expert = AutoModelForCausalLM.from_pretrained(tmp_path / "given" / "ships").eval()
+    scorer = study.laboratory.scorer
+    expected = scorer.read(scorer.logprobs(expert))
+    found = study._swarm.score([0.0, 1.0, 0.0])["merged"]
+    for name, result in expected.items():
+        assert np.allclose(result.values, found[name].values, atol=1e-3), name
+    proposal = study.propose(trials)[0]
+    assert sum(proposal.ratios.values()) == pytest.approx(1)
+
+
+def test_from_the_shell(tmp_path, caplog):
+    path = given_study(tmp_path, lambda: model("qwen2"), text=True)
+    given = [word for name in toy.WORDS for word in ("--experts", tmp_path / "given" / name)]
+    told = call("search", path, "-o", tmp_path / "out", "--device", "cpu", "--no-track", *given)
+    assert "Expert 'ships' is given" in told
+    assert "Trials" in told
+    assert not (tmp_path / "out" / "journal" / "experts").exists()
+    given[1] = f"brds={tmp_path / 'given' / 'birds'}"
+    told = call("search", path, "--device", "cpu", "--no-track", *given, code=2)
+    assert "Did you mean 'birds'" in told
+    twice = [*given[2:4], *given[2:4]]
+    assert "twice" in call("search", path, "--device", "cpu", "--no-track", *twice, code=2)
+
+
+def test_what_cannot_be_known_without_text_is_asked_for(tmp_path):
+    path = given_study(tmp_path, lambda: model("qwen2"))
+    plain = yaml.safe_load(path.read_text())
+    del plain["search"]["natural"]
+    path.write_text(yaml.safe_dump(plain))
+    with pytest.raises(RecipeError, match=r"give its available_tokens, or search\.natural"):
+        load(path).search()
+
+
+def test_proxy_runs_need_text(tmp_path):
+    path = given_study(tmp_path, lambda: model("qwen2"), validation={"mixtures": 4, "seeds": 1})
+    with pytest.raises(DataError, match="which has no text"):
+        load(path).run()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"base": toy.study_plain()["base"]}, "the base is built here"),
+        ({"training": toy.study_plain()["training"] | {"compositions": {"x": {"birds": 1.0}}}},
+         "training.compositions names experts of its own"),
+    ],
+)  # fmt: skip
+def test_recipes_that_contradict_themselves(tmp_path, changes, words):
+    given_study(tmp_path, lambda: model("qwen2"))
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+    with pytest.raises(RecipeError, match=words):
+        load(path)
+
+
+def test_an_expert_from_nowhere(tmp_path):
+    path = given_study(tmp_path, lambda: model("qwen2"))
+    (tmp_path / "experts" / "birds.yaml").write_text("domain: birds\n")
+    with pytest.raises(RecipeError, match="neither text nor checkpoint"):
+        load(path)
+    (tmp_path / "experts" / "birds.yaml").write_text("domain: birds\ncheckpoint: ../given/brds\n")
+    with pytest.raises(ModelError, match="does not exist; mend its checkpoint"):
+        load(path).search()
+
+
+def test_pickled_experts_are_opened_where_that_is_allowed(tmp_path):
+    path = given_study(tmp_path, lambda: model("qwen2"))
+    folder = tmp_path / "given" / "birds"
+    state = dict(moved(model("qwen2"), 0).named_parameters())
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
+    torch.save({name: t.detach() for name, t in state.items()}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="may run code"):
+        load(path).search()
+    recipe = tmp_path / "experts" / "birds.yaml"
+    recipe.write_text(recipe.read_text() + "allow_pickle: true\n")
+    assert len(load(path).search()) == 14
+
+
+def test_experts_of_another_base_are_warned_of(tmp_path, caplog):
+    path = given_study(tmp_path, lambda: family("qwen2"))
+    family("qwen2", seed=9).save_pretrained(tmp_path / "other")
+    load(path, experts={"birds": tmp_path / "other"}).search()
+    warned = [r.message for r in caplog.records if "from another base" in r.message]
+    assert len(warned) == 1
+    assert str(tmp_path / "other") in warned[0]
