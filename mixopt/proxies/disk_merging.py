@@ -226,10 +226,10 @@ class _Sums:
 
     def _sum(self, there: torch.Tensor, deltas: Iterable[torch.Tensor | None]) -> torch.Tensor:
         total = there.to(torch.float32, copy=True)
-        self._square += float(total.square().sum())
+        self._square += _square(total)
         for place, (delta, weight) in enumerate(zip(deltas, self._weights, strict=True)):
             if delta is not None:
-                self._squares[place] += float(delta.square().sum())
+                self._squares[place] += _square(delta)
                 total.add_(delta, alpha=weight)
         return total
 
@@ -237,6 +237,12 @@ class _Sums:
         """δ of each expert over what was merged."""
         base = math.sqrt(self._square)
         return [math.sqrt(s) / max(math.sqrt(s) + base, 1e-30) for s in self._squares]
+
+
+def _square(tensor: torch.Tensor) -> float:
+    """‖tensor‖², in one reading."""
+    flat = tensor.reshape(-1)
+    return float(flat @ flat)
 
 
 def _write_bytes(stream: BinaryIO, tensor: torch.Tensor) -> None:

@@ -287,11 +287,11 @@ class Pieces:
 
     def merge(self, weights: Weights) -> dict[str, torch.Tensor]:
         """The candidate's tensors, summed in float32."""
-        alpha = torch.tensor(weights, dtype=torch.float32, device=self._device)
+        alpha = torch.tensor([weights], dtype=torch.float32, device=self._device)
         merged = {}
         for name, (base, steps) in self._tensors.items():
             total = base.float().reshape(-1)
             if len(steps):
-                total = torch.addmv(total, steps.T, alpha)
+                total = (alpha @ steps)[0].add_(total)
             merged[name] = total.to(self._dtype).view(base.shape)
         return merged
