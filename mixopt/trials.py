@@ -264,6 +264,7 @@ class Trials(Sequence[Trial]):
         """One row per trial: id, kind, round, seed, `ratio/*`, `weight/*`, `score/*`, `se/*`, ...
 
         Fidelity and cost are there where any trial has one; `read_trials(runs=...)` reads it back.
+        Slopes are left out.
         """
         import pandas as pd
 

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from mixopt.errors import ModelError, StorageError
 from mixopt.files import resume_folder, write_text
 from mixopt.proxies.checkpoints import DTYPES, INDEX, WHOLE, Checkpoint
-from mixopt.proxies.experts import Expert, Layout, open_expert
+from mixopt.proxies.experts import Expert, FullExpert, Layout, open_expert
 from mixopt.proxies.merging import check_weights, warn_of_foreign
 
 PIECE_BYTES = 8 << 20
@@ -82,7 +82,7 @@ def merge_to_disk(
     check_weights(weights, opened)
     written = None if dtype is None else WRITTEN[dtype]
     plan = [_plan(checkpoint, name, written) for name in checkpoint.names]
-    layout = _layout_of(checkpoint, plan)
+    layout = _layout_of(checkpoint, plan, opened)
     for expert in opened:
         expert.check(layout)
     shards = _divide(plan, shard_bytes)
@@ -112,24 +112,40 @@ def _plan(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> _Plan
     return _Planned(name, checkpoint.shape(name), stored, written)
 
 
-def _layout_of(checkpoint: Checkpoint, plan: Sequence[_Planned]) -> Layout:
+def _layout_of(
+    checkpoint: Checkpoint, plan: Sequence[_Planned], experts: Sequence[Expert]
+) -> Layout:
     """The base's floating tensors, and which other names the model ties to them."""
+    if not (checkpoint.folder / "config.json").is_file():
+        raise ModelError(
+            f"{checkpoint.folder} has no configuration that transformers can read (config.json is "
+            "not there); give the folder of a model."
+        )
+    shapes = {tensor.name: tensor.shape for tensor in plan if tensor.stored.is_floating_point}
+    kept = frozenset(t.name for t in plan if not t.stored.is_floating_point)
+    full = [expert for expert in experts if isinstance(expert, FullExpert)]
+    # transformers takes longer to import than a small merge does
+    alike = all(expert.checkpoint.names == checkpoint.names for expert in full)
+    tied = {} if alike else _find_tied(checkpoint.folder)
+    return Layout(
+        shapes, {o: own for o, own in tied.items() if own in shapes and o not in shapes}, kept
+    )
+
+
+def _find_tied(folder: Path) -> Mapping[str, str]:
+    """Names that the model of a configuration ties to others."""
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    shapes = {tensor.name: tensor.shape for tensor in plan if tensor.stored.is_floating_point}
     try:
-        config = AutoConfig.from_pretrained(checkpoint.folder)
+        config = AutoConfig.from_pretrained(folder)
         with init_empty_weights():
-            tied = Layout.of(AutoModelForCausalLM.from_config(config)).tied
+            return Layout.of(AutoModelForCausalLM.from_config(config)).tied
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{checkpoint.folder} has no configuration that transformers can read "
+            f"{folder} has no configuration that transformers can read "
             f"({str(error).strip().splitlines()[0]}); give the folder of a model."
         ) from None
-    tied = {other: name for other, name in tied.items() if name in shapes and other not in shapes}
-    whole = {t.name for t in plan if not t.stored.is_floating_point}
-    return Layout(shapes, tied, frozenset(whole))
 
 
 def _divide(plan: Sequence[_Planned], shard_bytes: int) -> dict[str, list[_Planned]]:

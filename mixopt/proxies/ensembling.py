@@ -9,6 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.errors import ModelError
+
+OFF = 1e-6
+"""How far weights may be off the simplex by rounding."""
+
 
 class Ensemble:
     """The experts' cached token probabilities, mixed by any weights.
@@ -23,8 +28,22 @@ class Ensemble:
         self._relative = np.exp(stacked - self._largest)
 
     def mix(self, weights: Sequence[float]) -> NDArray[np.float64]:
-        """The logarithm of Σ_k α_k p_k(token) for each token (`t`) and weights on the simplex."""
+        """The logarithm of Σ_k α_k p_k(token) for each token (`t`).
+
+        Raises:
+            ModelError: The weights (`k`) are not on the simplex: probabilities need that.
+        """
         alpha: NDArray[np.float64] = np.asarray(weights, dtype=np.float64)
+        if alpha.shape != (len(self._relative),):
+            raise ModelError(
+                f"{alpha.size} weights are given for an ensemble of {len(self._relative)} experts; "
+                "give one for each."
+            )
+        if not (alpha >= -OFF).all() or not abs(alpha.sum() - 1) < OFF:
+            raise ModelError(
+                f"The weights of an ensemble are {alpha.round(4).tolist()}; they must not be negative "
+                "and must sum to 1."
+            )
         with np.errstate(divide="ignore"):  # a token no weighted expert can produce: -inf
             mixed: NDArray[np.float64] = self._largest + np.log(alpha @ self._relative)
         return mixed

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -222,6 +223,12 @@ def main() -> None:
     goal = float(utilities[best] - noise)
     print(f"{bench.scorer.tokens} tokens a pass; best of {RANDOM} random merges "
           f"{utilities[best]:+.3f} sd, noise {noise:.3f}, goal {goal:+.3f}", flush=True)  # fmt: skip
+    ensembles = bench.swarm.ensemble
+    start = time.perf_counter()
+    for row in rows:
+        bench.scorer.losses(ensembles.mix(row))
+    mixed = len(rows) / (time.perf_counter() - start)
+    print(f"ensembles: {mixed:.0f} mixtures a second over {bench.scorer.targets} scored tokens")
     curves = {"sampling": [], "gradient": []}
     for seed in range(SEEDS):
         curves["sampling"].append(sampling(bench, utility, seed))
@@ -246,6 +253,7 @@ def main() -> None:
         "goal": goal,
         "noise": noise,
         "best": float(utilities[best]),
+        "ensembles a second": mixed,
         "curves": curves,
         "errors": errors,
     }

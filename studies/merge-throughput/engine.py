@@ -122,7 +122,7 @@ def overhead(bench: Bench, args: argparse.Namespace) -> dict:
                 forwards.append(clock(scorer.logprobs, plain))
                 ratios.append((merges[-1] + clock(scorer.logprobs, network)) / forwards[-1] - 1)
         parameters = sum(p.numel() for p in network.parameters())
-        gigabytes = 4e-9 * parameters * (K + 2)
+        gigabytes = 4e-9 * parameters * (K + 1)  # weights sum to one: the base is not read
         found[size] = {
             "parameters": parameters, "tokens": scorer.tokens, "forward s": spread(forwards),
             "beyond a forward pass": spread(ratios), "merge s": spread(merges),

@@ -205,3 +205,16 @@ def test_an_expert_of_another_base_of_the_same_shape_is_warned_of(tmp_path, capl
     merge_to_disk(base, {near: 0.5, save(tmp_path / "far", far): 0.5}, tmp_path / "out")
     assert [r.message.split()[0] for r in caplog.records] == [str(tmp_path / "far")]
     assert "was it trained from another base?" in caplog.text
+
+
+def test_tied_tables_under_either_name(tmp_path):
+    base = save(tmp_path / "base", model("llama"))
+    moved_on = {n: torch.from_numpy(v).float() + 1 for n, v in tensors(base).items()}
+    table = moved_on.pop("model.embed_tokens.weight")
+    expert = save_tensors(tmp_path / "e", moved_on | {"lm_head.weight": table})
+    out = tensors(merge_to_disk(base, {expert: 0.5}, tmp_path / "out"))
+    for name, value in tensors(base).items():
+        assert out[name] == pytest.approx(value + 0.5, abs=1e-6)
+    (base / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="no configuration that transformers can read"):
+        merge_to_disk(base, {expert: 0.5}, tmp_path / "again")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mixopt.errors import ModelError
 from mixopt.proxies.ensembling import Ensemble
 
 
@@ -23,3 +24,14 @@ def test_very_unlikely_tokens_do_not_underflow():
     logprobs = [np.array([-2000.0], np.float32), np.array([-2001.0], np.float32)]
     mixed = Ensemble(logprobs).mix([0.5, 0.5])[0]
     assert mixed == pytest.approx(-2000 + np.log(0.5 * (1 + np.exp(-1))))
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [([0.5, 0.6], "must sum to 1"), ([1.5, -0.5], "must not be negative"), ([1.0], "1 weights are"),
+     ([float("nan"), 1.0], "must sum to 1")],
+)  # fmt: skip
+def test_weights_off_the_simplex_are_no_ensemble(weights, words):
+    ensemble = Ensemble([np.array([-1.0], np.float32), np.array([-2.0], np.float32)])
+    with pytest.raises(ModelError, match=words):
+        ensemble.mix(weights)
