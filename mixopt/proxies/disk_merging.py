@@ -134,12 +134,11 @@ def _layout_of(
 
 def _find_tied(folder: Path) -> Mapping[str, str]:
     """Names that the model of a configuration ties to others."""
-    from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
         config = AutoConfig.from_pretrained(folder)
-        with init_empty_weights():
+        with torch.device("meta"):
             return Layout.of(AutoModelForCausalLM.from_config(config)).tied
     except (OSError, ValueError) as error:
         raise ModelError(

@@ -23,6 +23,10 @@ def task(request, tmp_path):
     return build_task(recipe, TaskContext(tokenizer(), 32))
 
 
+def lengths(task):
+    return np.array([len(request.target) for request in task.requests], dtype=float)
+
+
 def test_requests_fit_the_context_and_have_something_to_score(task):
     assert task.requests
     for request in task.requests:
@@ -33,7 +37,7 @@ def test_requests_fit_the_context_and_have_something_to_score(task):
 
 def test_results_are_one_per_item_and_finite(task):
     rng = np.random.default_rng(0)
-    results = task.read([-rng.uniform(0, 5, len(r.target)) for r in task.requests])
+    results = task.read(-rng.uniform(0, 5, len(task.requests)))
     assert results.values.shape == results.sizes.shape
     assert len(results.values) >= 2
     assert np.isfinite(results.values).all()
@@ -44,9 +48,17 @@ def test_results_are_one_per_item_and_finite(task):
 def test_likelier_text_scores_better_where_lower_is_better(task):
     if task.metric.better == "higher":
         pytest.skip("accuracy depends on the order of choices, not on their level")
-    near = task.read([-0.1 * np.ones(len(r.target)) for r in task.requests])
-    far = task.read([-3.0 * np.ones(len(r.target)) for r in task.requests])
+    near = task.read(-0.1 * lengths(task))
+    far = task.read(-3.0 * lengths(task))
     assert near.score < far.score
+
+
+def test_the_loss_falls_where_the_text_is_likelier(task):
+    near, far = (task.loss_weights @ (-level * lengths(task)) for level in (0.1, 3.0))
+    assert 0 < near < far
+    assert task.loss_weights.shape == (len(task.requests),)
+    if task.metric.better == "lower":
+        assert near == pytest.approx(task.read(-0.1 * lengths(task)).score)
 
 
 def test_layout_changes_with_what_decides_the_results(tmp_path):
