@@ -165,12 +165,10 @@ def _divide(plan: Sequence[_Planned], shard_bytes: int) -> dict[str, list[_Plann
 
 def _identity(folder: Path, weight: float) -> tuple[object, ...]:
     """What tells one merge from another: where the files lie, how large and how old they are."""
-    files = sorted(f for f in folder.absolute().iterdir() if f.suffix in (".safetensors", ".bin"))
-    return (
-        str(folder.absolute()),
-        weight,
-        *((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files),
-    )
+    counts = (".safetensors", ".bin", ".json")
+    files = sorted(f for f in folder.absolute().iterdir() if f.suffix in counts)
+    told = ((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    return (str(folder.absolute()), weight, *told)
 
 
 def _require_space(scratch: Path, plan: Sequence[_Planned]) -> None:

@@ -16,7 +16,7 @@ from mixopt.proxies.checkpoints import Checkpoint
 from mixopt.proxies.experts import Expert
 from mixopt.proxies.merging import FREE_SHARE, Merger, free_bytes
 from mixopt.proxies.models import Device
-from mixopt.proxies.scoring import Scorer
+from mixopt.proxies.scoring import Scorer, score_batches
 from mixopt.proxies.skeleton import StreamError
 from mixopt.proxies.slopes import Slopes, measure_slopes
 from mixopt.proxies.streaming import LayerStream
@@ -35,6 +35,9 @@ class Engine(Protocol):
     k: int
     parameters: int
     """Of one model."""
+
+    def prepare(self, scorer: Scorer) -> None:
+        """Lays the benchmarks out for this engine's models."""
 
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
         """Log-probabilities of every scored token (`n`) under each of `rows`, in turn."""
@@ -58,6 +61,11 @@ class ResidentEngine:
         self.k = len(merger.experts)
         self.parameters = sum(p.numel() for p in merger.model.parameters())
 
+    def prepare(self, scorer: Scorer) -> None:
+        """Lays the benchmarks out for the model."""
+        model = self.merger.model.eval()
+        scorer.batches(model, lambda some: score_batches(model, some))
+
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
         """One merge and one forward pass for each row, as they are asked for."""
         return (scorer.logprobs(self.merger.merge(row)) for row in rows)
@@ -79,6 +87,10 @@ class StreamedEngine:
         self.k = len(stream.experts)
         shapes = stream.skeleton.layout.shapes.values()
         self.parameters = int(sum(np.prod(shape) for shape in shapes))
+
+    def prepare(self, scorer: Scorer) -> None:
+        """Lays the benchmarks out; whether prompts are shared is tried by a sweep of its own."""
+        self.stream.prepare(scorer)
 
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
         """One sweep for all rows."""

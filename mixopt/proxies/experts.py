@@ -26,6 +26,10 @@ COMPUTED = re.compile(
 )
 """Tensors that older checkpoints hold and that models compute anew."""
 
+PLAIN_STARTS = ("gaussian", "eva", "orthogonal")
+"""Initialisations of LoRA beside the default that leave the base as it is; PiSSA, OLoRA and others
+take something off it first, so that their factors are steps from another model."""
+
 NAMED = 3
 """Tensors that an error names of each kind."""
 
@@ -204,6 +208,9 @@ class LoraExpert:
             name for name in self._names if not name.endswith((".lora_A.weight", ".lora_B.weight"))
         }
         odd = [key for key in ("rank_pattern", "alpha_pattern") if config.get(key)]
+        start = config.get("init_lora_weights", True)
+        if isinstance(start, str) and start not in PLAIN_STARTS:
+            odd.append(f"started as {start}, which changes the base")
         if foreign or odd or config.get("use_dora"):
             told = ", ".join([*sorted(foreign)[:2], *odd]) or "DoRA"
             raise ModelError(

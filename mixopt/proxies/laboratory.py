@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from mixopt.errors import DataError, ModelError, RecipeError
-from mixopt.files import UNIT_MARK, Store
+from mixopt.files import Store
 from mixopt.mixture import Mixture
 from mixopt.proxies.checkpoints import Checkpoint
 from mixopt.proxies.corpus import (
@@ -445,9 +445,9 @@ class Laboratory:
             scoring=search.scoring,
             memory_bytes=search.memory,
         )
-        for folder, size in zip(experts, engine.step_sizes(), strict=True):
-            if not (folder / UNIT_MARK).is_file():  # our own come from this base
-                warn_of_foreign(str(folder), size)
+        for expert, size in zip(experts, engine.step_sizes(), strict=True):
+            if expert in self.given_experts.values():  # our own come from this base
+                warn_of_foreign(str(expert), size)
         key = {
             "base": self._base_key,
             "experts": [self._expert_key(folder) for folder in experts],
@@ -468,7 +468,7 @@ class Laboratory:
 
     def _expert_key(self, folder: Path) -> str:
         """What stands for an expert in the keys of its scores: our own are named by theirs."""
-        if (folder / UNIT_MARK).is_file():
+        if folder not in self.given_experts.values():
             return folder.name
         patterns = ("*.safetensors", "*.bin", "adapter_config.json")
         files = sorted(file for pattern in patterns for file in folder.glob(pattern))

@@ -56,7 +56,8 @@ class Batch:
         targets: The scored tokens (`n`).
         places: Of the scored tokens in the flat array of all (`n`).
         positions: Position of each token (`b x t`), where rows have branches.
-        mask: What each token may see (`b x 1 x t x t`), where rows have branches.
+        owner: The branch of each token (`b x t`), 0 for the prefix and −1 for padding, where rows
+            have branches; `make_mask` turns it into a mask when it is needed.
     """
 
     tokens: torch.Tensor
@@ -64,19 +65,19 @@ class Batch:
     targets: torch.Tensor
     places: np.ndarray
     positions: torch.Tensor | None = None
-    mask: torch.Tensor | None = None
+    owner: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same on `device`."""
         moved = (
             None if tensor is None else tensor.to(device)
-            for tensor in (self.tokens, self.at, self.targets, self.positions, self.mask)
+            for tensor in (self.tokens, self.at, self.targets, self.positions, self.owner)
         )  # fmt: skip
-        tokens, at, targets, positions, mask = moved
+        tokens, at, targets, positions, owner = moved
         assert tokens is not None
         assert at is not None
         assert targets is not None
-        return Batch(tokens, at, targets, self.places, positions, mask)
+        return Batch(tokens, at, targets, self.places, positions, owner)
 
 
 def make_rows(requests: Sequence[Request], *, shared: bool) -> list[Row]:
@@ -98,6 +99,11 @@ def make_rows(requests: Sequence[Request], *, shared: bool) -> list[Row]:
         rows.append(Row(prefix, branches, tuple(range(start, stop))))
         start = stop
     return rows
+
+
+def longest_sequence(row: Row) -> int:
+    """Tokens of the prefix and its longest branch: how far back a token may have to look."""
+    return len(row.prefix) + max(len(branch) - 1 for branch in row.branches)
 
 
 def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
@@ -179,17 +185,19 @@ def _to_batch(rows: Sequence[Row], requests: Sequence[Request], offsets: np.ndar
         torch.tensor(targets),
         np.concatenate(places),
         torch.from_numpy(positions) if branched else None,
-        _mask(torch.from_numpy(owner)) if branched else None,
+        torch.from_numpy(owner) if branched else None,
     )
 
 
-def _mask(owner: torch.Tensor) -> torch.Tensor:
-    """True where a token may look: backwards, into the prefix and its own branch, and at itself.
+def make_mask(owner: torch.Tensor) -> torch.Tensor:
+    """The mask (`b x 1 x t x t`) of tokens by their owners (`b x t`).
+
+    True where a token may look: backwards, into the prefix and its own branch, and at itself.
 
     Padding looks at itself, because attention to nothing is not a number.
     """
     length = owner.shape[1]
-    backwards = torch.ones(length, length, dtype=torch.bool).tril()
+    backwards = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
     seen, looking = owner[:, None, :], owner[:, :, None]
     allowed = backwards & ((seen == 0) | (seen == looking))
-    return (allowed | torch.eye(length, dtype=torch.bool))[:, None]
+    return (allowed | torch.eye(length, dtype=torch.bool, device=owner.device))[:, None]

@@ -24,13 +24,15 @@ from mixopt.proxies.experts import Expert
 from mixopt.proxies.merging import check_weights
 from mixopt.proxies.models import Device
 from mixopt.proxies.rows import Batch
-from mixopt.proxies.scoring import Scorer, inputs_of
+from mixopt.proxies.scoring import Scorer, attention_of, inputs_of
 from mixopt.proxies.skeleton import Call, Skeleton, StreamError
 
 LOGIT_BYTES = 64 << 20
 """Memory for a piece of one candidate's logits in float32."""
 MOST_AT_END = 1024
 """Scored tokens that go through the network's end at a time."""
+STEP_BYTES = 8 << 20
+"""Of a tensor that is read at a time where only its length is wanted."""
 IN_FLIGHT = 12
 """Hidden states' worth of memory that a layer at work takes."""
 
@@ -82,7 +84,7 @@ class LayerStream:
         for weights in candidates:
             check_weights(weights, self.experts)
         self.check_memory()
-        batches = scorer.batches(self.skeleton.model, self._score_base)
+        batches = self.prepare(scorer)
         plan = self._plan(batches, len(candidates))
         flat = np.empty((len(candidates), scorer.targets), dtype=np.float32)
         for chunk in plan.chunks:
@@ -96,6 +98,10 @@ class LayerStream:
                         flat[index, batch.places] = part
         return flat
 
+    def prepare(self, scorer: Scorer) -> list[Batch]:
+        """The requests in batches for this model."""
+        return scorer.batches(self.skeleton.model, self._score_base)
+
     def check_memory(self) -> None:
         """Raises `ModelError` where one layer of all models does not fit, with what would."""
         if self.memory_bytes < self._working_bytes():
@@ -108,6 +114,18 @@ class LayerStream:
     def _working_bytes(self) -> int:
         return (len(self.experts) + 3) * 4 * self.skeleton.largest_layer + LOGIT_BYTES
 
+    def _held_bytes(self, batches: Sequence[Batch]) -> int:
+        """Beside activations: a batch's rows of the input table, and all masks."""
+        words = max(min(batch.tokens.numel(), self.skeleton.vocabulary) for batch in batches)
+        table = (len(self.experts) + 3) * 4 * self.skeleton.width * words
+        cell = 1 if attention_of(self.skeleton.model) == "sdpa" else self.skeleton.dtype.itemsize
+        masks = sum(
+            cell * batch.tokens.shape[0] * batch.tokens.shape[1] ** 2
+            for batch in batches
+            if batch.owner is not None
+        )
+        return max(0, table - self._working_bytes()) + masks
+
     def _score_base(self, batches: Sequence[Batch]) -> list[NDArray[np.float32]]:
         nothing = [0.0] * len(self.experts)
         return self._sweep([b.to(self._device) for b in batches], [nothing], Activations())[0]
@@ -116,6 +134,7 @@ class LayerStream:
         width = self.skeleton.width * self.skeleton.dtype.itemsize
         largest = max(batch.tokens.numel() for batch in batches)
         room = self.memory_bytes - self._working_bytes() - IN_FLIGHT * width * largest
+        room -= self._held_bytes(batches)
         if room < width * largest:
             needed = self.memory_bytes - room + width * largest
             raise ModelError(
@@ -131,11 +150,21 @@ class LayerStream:
         """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert, from one reading of them all."""
         base, squares = 0.0, [0.0] * len(self.experts)
         for name, stored in self._stored.items():
-            tensor = self.base.read(stored).to(self._device)
-            base += float(tensor.float().square().sum())
-            for place, expert in enumerate(self.experts):
-                delta = expert.delta(name, tensor)
-                squares[place] += 0.0 if delta is None else float(delta.square().sum())
+            shape = self.base.shape(stored)
+            count = shape[0] if len(shape) > 1 else 1
+            step = max(1, STEP_BYTES * count // self.base.size_bytes(stored))
+            for start in range(0, count, step):
+                run = start, min(count, start + step)
+                rows = (
+                    self.base.read(stored) if len(shape) < 2 else self.base.read_rows(stored, *run)
+                )
+                base += _square(rows.float())
+                for place, expert in enumerate(self.experts):
+                    whole = len(shape) < 2
+                    delta = (
+                        expert.delta(name, rows) if whole else expert.delta_rows(name, rows, *run)
+                    )
+                    squares[place] += 0.0 if delta is None else _square(delta)
             self._release()
         return [math.sqrt(s) / max(math.sqrt(s) + math.sqrt(base), 1e-30) for s in squares]
 
@@ -162,16 +191,14 @@ class LayerStream:
         self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
     ) -> list[list[Call]]:
         """Fills `store` with what enters the first layer; how each layer is called, by batch."""
-        ids = torch.unique(torch.cat([batch.tokens.reshape(-1).cpu() for batch in batches]))
-        number = torch.zeros(self.skeleton.vocabulary, dtype=torch.long, device=self._device)
-        number[ids.to(self._device)] = torch.arange(len(ids), device=self._device)
-        rows, outside = self._read_rows(ids), self._read_outside()
+        outside = self._read_outside()
         calls: list[list[Call]] = []
-        for c, weights in enumerate(candidates):
-            table, others = rows.merge(weights)["table"], outside.merge(weights)
-            for b, batch in enumerate(batches):
-                inputs = inputs_of(self.skeleton.model, batch)
-                inputs["input_ids"] = number[batch.tokens]
+        for b, batch in enumerate(batches):
+            ids, places = torch.unique(batch.tokens, return_inverse=True)
+            rows = self._read_rows(ids.cpu())  # a batch's own words: the whole table is large
+            for c, weights in enumerate(candidates):
+                table, others = rows.merge(weights)["table"], outside.merge(weights)
+                inputs = inputs_of(self.skeleton.model, batch) | {"input_ids": places}
                 # the model's end is not wanted here: one word of it will do
                 walk = self.skeleton.walk(others, (table, table[:1]), inputs)
                 assert walk.hidden is not None
@@ -268,6 +295,11 @@ class LayerStream:
         self.base.release()
         for expert in self.experts:
             expert.release()
+
+
+def _square(tensor: torch.Tensor) -> float:
+    flat = tensor.reshape(-1)
+    return float(flat @ flat)
 
 
 class Pieces:

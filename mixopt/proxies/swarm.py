@@ -46,6 +46,7 @@ class Swarm:
     @property
     def flops_per_score(self) -> float:
         """Floating-point operations of one forward pass: 2 x parameters x tokens read."""
+        self.engine.prepare(self.scorer)
         return 2.0 * self.engine.parameters * self.scorer.tokens
 
     @cached_property
@@ -63,14 +64,15 @@ class Swarm:
             for index, (name, key) in enumerate(zip(names, keys, strict=True))
             if self.store.find("logprobs", name, key) is None
         ]
-        corners = np.eye(self.engine.k)
-        flats = self.engine.logprobs(self.scorer, [corners[index].tolist() for index in lacking])
+        flats = _Flats(self.engine, self.scorer, np.eye(self.engine.k)[lacking].tolist())
+        folders = []
+        for index, (name, key) in enumerate(zip(names, keys, strict=True)):
 
-        def build(scratch: Path) -> None:
-            np.save(scratch / "logprobs.npy", next(flats))
+            def build(scratch: Path, index: int = index) -> None:
+                corner = np.eye(self.engine.k)[index].tolist()
+                np.save(scratch / "logprobs.npy", flats.of(corner))
 
-        folders = [self.store.make("logprobs", name, key, build)
-                   for name, key in zip(names, keys, strict=True)]  # fmt: skip
+            folders.append(self.store.make("logprobs", name, key, build))
         return [np.load(folder / "logprobs.npy") for folder in folders]
 
     def score(self, weights: Weights) -> dict[Kind, Results]:
@@ -88,12 +90,12 @@ class Swarm:
             found = self.store.find("scores", "candidate", key)
             if found is None and _corner(weights) is None:
                 lacking[str(key["weights"])] = key["weights"]
-        flats = self.engine.logprobs(self.scorer, list(lacking.values()))
+        flats = _Flats(self.engine, self.scorer, list(lacking.values()))
         for key in keys:
 
             def build(scratch: Path, weights: Weights = key["weights"]) -> None:
                 corner = _corner(weights)
-                flat = next(flats) if corner is None else self._corners[corner]
+                flat = flats.of(weights) if corner is None else self._corners[corner]
                 results: dict[Kind, Results] = {
                     "merged": self.scorer.read(flat),
                     "ensembled": self.scorer.read(self.ensemble.mix(weights)),
@@ -142,6 +144,28 @@ class Swarm:
 
         folder = self.store.make("scores", "base", self._candidate_key(zeros), build)
         return load_results(folder)["merged"]
+
+
+class _Flats:
+    """Log-probabilities of rows as an engine gives them, asked for in the same order.
+
+    A row that was finished meanwhile (by another process, say) is passed over; one that is not
+    among them is computed by itself.
+    """
+
+    def __init__(self, engine: Engine, scorer: Scorer, rows: Sequence[Weights]) -> None:
+        self._engine, self._scorer = engine, scorer
+        self._left = [list(row) for row in rows]
+        self._flats = engine.logprobs(scorer, rows)
+
+    def of(self, row: Weights) -> NDArray[np.float32]:
+        """Of one row."""
+        if list(row) in self._left:
+            while self._left:
+                found, flat = self._left.pop(0), next(self._flats)
+                if found == list(row):
+                    return flat
+        return next(self._engine.logprobs(self._scorer, [row]))
 
 
 def _corner(weights: Weights) -> int | None:

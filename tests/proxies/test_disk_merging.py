@@ -218,3 +218,31 @@ def test_tied_tables_under_either_name(tmp_path):
     (base / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="no configuration that transformers can read"):
         merge_to_disk(base, {expert: 0.5}, tmp_path / "again")
+
+
+def test_a_merge_whose_adapter_changed_meanwhile_starts_anew(tmp_path, monkeypatch):
+    from peft import LoraConfig, get_peft_model
+
+    base = save(tmp_path / "base", model())
+    wrapped = get_peft_model(model(), LoraConfig(r=4, lora_alpha=4, target_modules="all-linear"))
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    wrapped.save_pretrained(str(tmp_path / "lora"))
+    write = disk_merging._write_shard
+
+    def stop_at_last(file, *rest):
+        if file.name.split("-")[1] == file.name.split("-")[3].split(".")[0]:
+            raise KeyboardInterrupt
+        write(file, *rest)
+
+    monkeypatch.setattr(disk_merging, "_write_shard", stop_at_last)
+    with pytest.raises(KeyboardInterrupt):
+        merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "out", shard_bytes=10_000)
+    monkeypatch.setattr(disk_merging, "_write_shard", write)
+    config = tmp_path / "lora" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 40}))
+    out = merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "out", shard_bytes=10_000)
+    fresh = tensors(merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "fresh"))
+    for name, value in tensors(out).items():
+        assert np.array_equal(value, fresh[name]), name

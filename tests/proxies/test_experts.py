@@ -124,3 +124,13 @@ def test_a_pickled_adapter_is_refused(tmp_path):
     (tmp_path / "adapter_model.bin").write_bytes(b"x")
     with pytest.raises(ModelError, match="pickled adapter"):
         open_expert(tmp_path)
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_adapters_whose_start_changes_the_base_are_refused(tmp_path, start):
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=start)
+    get_peft_model(model(), config).save_pretrained(str(tmp_path / "e"))
+    with pytest.raises(ModelError, match=f"started as {start}, which changes the base"):
+        open_expert(tmp_path / "e")

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from proxies.merging_for_tests import choices, texts
 
-from mixopt.proxies.rows import Row, make_batches, make_rows
+from mixopt.proxies.rows import Row, make_batches, make_mask, make_rows
 from mixopt.proxies.tasks import Request
 
 
@@ -48,7 +48,7 @@ def test_a_branched_row_by_hand():
     assert batch.at.tolist() == [1, 2, 1, 3, 4]
     assert batch.targets.tolist() == [3, 4, 5, 6, 7]
     assert batch.places.tolist() == [0, 1, 2, 3, 4]
-    seen = batch.mask[0, 0].int().tolist()
+    seen = make_mask(batch.owner)[0, 0].int().tolist()
     assert seen == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -68,6 +68,8 @@ def test_every_target_has_one_place_and_batches_keep_their_limits():
     for batch in batches:
         assert batch.tokens.numel() <= 90 or len(batch.tokens) == 1
         assert len(batch.targets) <= 40 or len(batch.tokens) == 1
-        if batch.mask is not None:
-            assert batch.mask.diagonal(dim1=-2, dim2=-1).all()  # padding attends to something
+        if batch.owner is not None:
+            assert (
+                make_mask(batch.owner).diagonal(dim1=-2, dim2=-1).all()
+            )  # padding attends to something
     assert torch.cat([batch.targets for batch in batches]).tolist() != []

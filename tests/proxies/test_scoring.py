@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from proxies.merging_for_tests import Fixed, choices, texts
-from proxies.models_for_tests import FAMILIES, family, model, tokenizer
+from proxies.models_for_tests import FAMILIES, SMALL, family, model, tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mixopt import Metric
@@ -108,3 +108,32 @@ def test_only_scored_positions_reach_the_output_layer():
     requests = [Request(list(range(1, 30)), [5, 6]), Request(list(range(1, 20)), [7])]
     Scorer([Fixed(requests)]).logprobs(network)
     assert widths == [(1, 3)]
+
+
+def test_the_item_that_reaches_back_the_farthest_is_tried_too(monkeypatch):
+    """Eight short choices make the longest row; one long prompt is what a window cuts."""
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        return rng.integers(1, 300, n).tolist()
+
+    short, long = draw(20), draw(90)
+    requests = [Request(short, draw(12)) for _ in range(8)] + [
+        Request(long, [c]) for c in (5, 6, 7)
+    ]
+    monkeypatch.setitem(SMALL, "max_position_embeddings", 256)
+    monkeypatch.setitem(FAMILIES["mistral"], "sliding_window", 48)
+    network = family("mistral")
+    shared, alone = Scorer([Fixed(requests)]), Scorer([Fixed(requests)], share_prompts=False)
+    assert np.abs(shared.logprobs(network) - alone.logprobs(network)).max() < 1e-4
+    assert not shared.share_prompts
+
+
+def test_a_model_that_fails_with_a_mask_is_scored_choice_by_choice(caplog):
+    caplog.set_level("INFO", "mixopt")
+    config = AutoConfig.for_model("falcon", vocab_size=300, hidden_size=32, num_hidden_layers=2,
+                                  num_attention_heads=4, alibi=True)  # fmt: skip
+    network = AutoModelForCausalLM.from_config(config).eval()
+    shared, alone = Scorer([Fixed(choices())]), Scorer([Fixed(choices())], share_prompts=False)
+    assert np.array_equal(shared.logprobs(network), alone.logprobs(network))
+    assert "cannot share them" in caplog.text

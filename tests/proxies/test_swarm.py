@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 import toy
+from proxies.merging_for_tests import Fixed, choices
 from proxies.test_laboratory import laboratory
+
+from mixopt.proxies.scoring import Scorer
+from mixopt.proxies.swarm import Swarm
+from mixopt.runtime.journal import Journal
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +55,30 @@ def test_scores_are_found_again(trained, monkeypatch):
     for kind, by_metric in first.items():
         for metric, result in by_metric.items():
             assert (result.values == second[kind][metric].values).all()
+
+
+def test_rows_that_are_finished_meanwhile_leave_the_others_their_own_scores(trained, tmp_path):
+    lab, swarm = trained
+    rows = np.random.default_rng(7).dirichlet(np.ones(3), 4).tolist()
+    scored = swarm.score_all(rows)
+    found = [next(scored)]
+    swarm.score(rows[1])  # as another process would
+    found += list(scored)
+    fresh = Swarm(swarm.engine, swarm.scorer, Journal(tmp_path), swarm._key)
+    for row, results in zip(rows, found, strict=True):
+        for metric, result in fresh.score(row)["merged"].items():
+            assert (result.values == results["merged"][metric].values).all()
+
+
+def test_costs_do_not_depend_on_what_is_found(trained, monkeypatch):
+    """Whether prompts are shared is tried before costs are counted, not when something is scored."""
+    _, swarm = trained
+    network = swarm.engine.merger.model
+
+    def flops():
+        scorer = Scorer([Fixed(choices())])
+        return Swarm(swarm.engine, scorer, swarm.store, swarm._key).flops_per_score
+
+    shared = flops()
+    monkeypatch.setattr(network.config, "_attn_implementation", "flash_attention_2")
+    assert flops() > 1.5 * shared
