@@ -89,6 +89,25 @@ def test_every_layer_of_every_expert_is_read_once_however_many_candidates(tmp_pa
     assert len(inside) == len(set(inside)) * 4  # the base and three experts
 
 
+def test_of_the_input_table_a_batch_s_own_words_are_read(tmp_path, monkeypatch):
+    """A large vocabulary is never in memory whole: neither for scores nor for step sizes."""
+    stream = stream_of(tmp_path, family("llama"))
+    monkeypatch.setattr(streaming, "STEP_BYTES", 4096)
+    scorer = Scorer([Fixed(texts(count=2, length=9))])
+    stream.logprobs(scorer, ROWS[:1])
+    rows, whole = [], []
+    read_rows, read = LayerStream._read_rows, Checkpoint.read
+    monkeypatch.setattr(LayerStream, "_read_rows",
+                        lambda self, ids: rows.append(len(ids)) or read_rows(self, ids))  # fmt: skip
+    monkeypatch.setattr(Checkpoint, "read",
+                        lambda self, name: whole.append(name) or read(self, name))  # fmt: skip
+    stream.logprobs(scorer, ROWS)
+    assert max(rows) <= 18
+    whole.clear()
+    stream.step_sizes()
+    assert stream.skeleton.input not in whole
+
+
 def test_lora_experts_are_streamed(tmp_path):
     from peft import LoraConfig, get_peft_model
 
