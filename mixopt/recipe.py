@@ -263,7 +263,7 @@ class SearchRecipe(Limits):
     method: Literal["sampling", "gradient"] = "sampling"
     """How rounds after the first choose: by the surrogate, or by climbing the merges' own losses."""
     slopes: bool = False
-    """Measure how losses change around every candidate: three more passes that tell the surrogate
+    """Measure how losses change around every candidate: two to four more passes that tell the surrogate
     as much as a candidate for each expert."""
     ensembles: Annotated[int, Field(ge=0)] = 0
     """Probability ensembles scored beside the merges, a cheaper fidelity that costs arithmetic."""
