@@ -117,7 +117,8 @@ def _find_files(folder: Path, allow_pickle: bool) -> list[Path]:
     if (folder / PICKLED).is_file() or (folder / PICKLED_INDEX).is_file():
         raise ModelError(
             f"{folder} holds pickled weights, which may run code when they are opened; save them as "
-            "safetensors, or pass --allow-pickle if you trust them."
+            "safetensors, or, if you trust them, pass --allow-pickle (mixopt merge) or say "
+            "allow_pickle: true (an expert's YAML)."
         )
     raise ModelError(
         f"{folder} holds no weights: neither {WHOLE} nor {INDEX}; give the folder of a model."

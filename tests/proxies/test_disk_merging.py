@@ -1,5 +1,4 @@
 import json
-import resource
 import subprocess
 import sys
 
@@ -181,7 +180,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.skipif(not hasattr(resource, "getrusage"), reason="needs Unix' memory counters")
 def test_memory_is_a_small_multiple_of_the_largest_tensor(tmp_path):
     """A base and four experts of 80 MB each, whose largest tensor is 16 MB."""
     from transformers import AutoConfig, AutoModelForCausalLM
