@@ -146,6 +146,10 @@ BenchmarkRecipe = Annotated[
 # --- base, experts, search --------------------------------------------------------------------
 
 
+Schedule = Literal["constant", "linear", "cosine", "1-sqrt"]
+CheckpointAverage = Literal["mean", "linear", "cosine", "1-sqrt", "ema"]
+
+
 class Optimisation(Strict):
     """How anything is trained; fields left out follow the Step Law and are printed."""
 
@@ -157,6 +161,10 @@ class Optimisation(Strict):
     """Tokens per optimiser step, over all devices; the Step Law's if left out."""
     warmup_share: Share = 0.05
     """Share of the steps over which the rate rises."""
+    schedule: Schedule = "constant"
+    """What the rate does after its warm-up; constant is what merging wants (MergeMix)."""
+    decay_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Last share of the steps over which a schedule that decays goes to zero."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """AdamW's decoupled weight decay."""
     max_grad_norm: PositiveFloat = 1.0
@@ -225,7 +233,11 @@ class ExpertTraining(Optimisation):
     lora: Lora = Lora()
     """Used by `method: lora`."""
     average_checkpoints: PositiveInt = 4
-    """Mean of so many of the last checkpoints (WSM); 1 keeps the last alone."""
+    """Average of so many of the last checkpoints (WSM, MaP); 1 keeps the last alone."""
+    average: CheckpointAverage = "mean"
+    """Their weights: all alike, or what a decay of that shape would have reached (WSM)."""
+    average_floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Lowest rate ÷ peak rate at the end of that decay."""
     average_share: Annotated[float, Field(gt=0, le=1)] = 0.3
     """Last share of the steps over which those checkpoints are spread."""
     anchor_share: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -7,7 +7,7 @@ data, the last checkpoints' average, and the eye on the loss.
 import gc
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from mixopt.errors import DivergedError, ModelError
+from mixopt.proxies.averaging import weigh_checkpoints
 from mixopt.proxies.corpus import MixtureDataset
 from mixopt.proxies.models import Device, Step
 from mixopt.recipe import ExpertTraining, Optimisation
@@ -100,10 +101,10 @@ def train(
     device: Device,
     seed: int,
 ) -> Outcome:
-    """What training `model` in place on `dataset` came to; its checkpoints' mean stays in it.
+    """What training `model` in place on `dataset` came to; its checkpoints' average stays in it.
 
-    The rate rises over the warm-up and then stays (MergeMix: no decay, so that the experts keep
-    moving along their domains' gradients).
+    The rate rises over the warm-up and then, if the recipe does not say otherwise, stays (MergeMix:
+    no decay, so that the experts keep moving along their domains' gradients).
 
     Raises:
         DivergedError: The loss stopped being finite; the message names run and step.
@@ -111,14 +112,15 @@ def train(
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     watcher = _Watcher(name, plan.steps, _averaged_steps(training, plan.steps))
+    warmup = round(training.warmup_share * plan.steps)
     arguments = TrainingArguments(
         output_dir=str(scratch),
         max_steps=plan.steps,
         per_device_train_batch_size=plan.device_batch,
         gradient_accumulation_steps=plan.accumulation,
         learning_rate=step.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=round(training.warmup_share * plan.steps),
+        **_schedule(training, plan.steps, warmup),
+        warmup_steps=warmup,
         weight_decay=training.weight_decay,
         adam_beta2=0.95,
         max_grad_norm=training.max_grad_norm,
@@ -146,7 +148,7 @@ def train(
         ) from None
     finally:
         watcher.close()
-    watcher.load_mean(model)
+    watcher.load_average(model)
     _require_finite(model, name, plan.steps)
     tokens = plan.sequences * dataset.context
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -155,13 +157,26 @@ def train(
     return Outcome(name, tokens, plan.steps, tuple(watcher.losses), 6.0 * parameters * tokens)
 
 
-def _averaged_steps(training: Optimisation, steps: int) -> list[int]:
-    """The steps whose parameters are averaged, the last step always among them."""
+def _schedule(training: Optimisation, steps: int, warmup: int) -> dict[str, Any]:
+    """What the Trainer is told of the rate after its warm-up."""
+    if training.schedule == "constant":
+        return {"lr_scheduler_type": "constant_with_warmup"}
+    decay = min(round(training.decay_share * steps), steps - warmup)
+    return {
+        "lr_scheduler_type": "warmup_stable_decay",
+        "lr_scheduler_kwargs": {"num_decay_steps": decay, "decay_type": training.schedule},
+    }
+
+
+def _averaged_steps(training: Optimisation, steps: int) -> dict[int, float]:
+    """The steps whose parameters are averaged, with their weights; the last is always one."""
     if not isinstance(training, ExpertTraining) or training.average_checkpoints == 1:
-        return []
+        return {}
     span = training.average_share * steps
     count = training.average_checkpoints
-    return sorted({max(1, round(steps - span * i / count)) for i in range(count)})
+    places = sorted({max(1, round(steps - span * i / count)) for i in range(count)})
+    weights = weigh_checkpoints(training.average, len(places), floor=training.average_floor)
+    return dict(zip(places, weights.tolist(), strict=True))
 
 
 def _require_finite(model: PreTrainedModel, name: str, step: int) -> None:
@@ -178,10 +193,10 @@ def _diverged(name: str, step: int) -> DivergedError:
 
 
 class _Watcher(TrainerCallback):  # type: ignore[misc]
-    """Shows progress, keeps the losses and the checkpoints' mean, and stops what diverged."""
+    """Shows progress, keeps the losses and the checkpoints' average, and stops what diverged."""
 
-    def __init__(self, name: str, steps: int, averaged: Sequence[int]) -> None:
-        self.name, self.averaged = name, set(averaged)
+    def __init__(self, name: str, steps: int, averaged: Mapping[int, float]) -> None:
+        self.name, self.averaged = name, averaged
         self.losses: list[tuple[int, float]] = []
         self._sums: dict[str, torch.Tensor] = {}
         self._bar = tqdm(
@@ -197,21 +212,22 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         self._bar.update(state.global_step - self._bar.n)
-        if state.global_step in self.averaged and model is not None:
+        weight = self.averaged.get(state.global_step)
+        if weight is not None and model is not None:
             for name, parameter in _trained_parameters(model):
-                value = parameter.detach().float().cpu()
-                self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+                value = parameter.detach().float().cpu() * weight
+                self._sums[name] = self._sums[name] + value if name in self._sums else value
 
     @torch.no_grad()
-    def load_mean(self, model: PreTrainedModel) -> None:
-        """Puts the mean of the averaged steps' parameters, taken in float32, into `model`.
+    def load_average(self, model: PreTrainedModel) -> None:
+        """Puts the average of the chosen steps' parameters, taken in float32, into `model`.
 
         Taken from the parameters as they live, not from saved checkpoints: those of some
         architectures (mixtures of experts) are saved under other names and in other shapes.
         """
         for name, parameter in _trained_parameters(model):
             if name in self._sums:
-                parameter.copy_(self._sums[name] / len(self.averaged))
+                parameter.copy_(self._sums[name])
 
     def on_log(
         self,

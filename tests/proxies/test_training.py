@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from mixopt import Mixture
 from mixopt.errors import DivergedError, ModelError
 from mixopt.proxies import training
+from mixopt.proxies.averaging import DECAYS, weigh_checkpoints
 from mixopt.proxies.corpus import MixtureDataset, open_corpus
 from mixopt.proxies.models import Device, Step
 from mixopt.proxies.training import Plan, count_devices, save_expert, train
@@ -89,21 +90,45 @@ def test_same_seed_same_weights_to_the_last_digit(corpora, tmp_path):
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
 
 
-def test_rate_is_constant_after_the_warm_up(corpora, tmp_path, monkeypatch):
-    rates = []
+@pytest.fixture
+def rates(monkeypatch):
+    """The rate after each step of what is trained."""
+    seen = []
 
     class Spy(training._Watcher):
         def on_step_end(self, args, state, control, **kwargs):
-            rates.append(kwargs["optimizer"].param_groups[0]["lr"])
+            seen.append(kwargs["optimizer"].param_groups[0]["lr"])
             super().on_step_end(args, state, control, **kwargs)
 
     monkeypatch.setattr(training, "_Watcher", Spy)
+    return seen
+
+
+def test_rate_is_constant_after_the_warm_up(corpora, tmp_path, rates):
     run(corpora, tmp_path, Optimisation(tokens=8000, warmup_share=0.2))
     assert rates[0] < 1e-2
     assert np.allclose(rates[7:], 1e-2)
 
 
-def test_average_is_the_mean_of_the_last_checkpoints(corpora, tmp_path, monkeypatch):
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "1-sqrt"])
+def test_rate_decays_over_the_last_share_of_the_steps(corpora, tmp_path, rates, schedule):
+    recipe = Optimisation(tokens=8000, warmup_share=0.2, schedule=schedule, decay_share=0.5)
+    _, outcome = run(corpora, tmp_path, recipe)
+    first = outcome.steps - round(0.5 * outcome.steps)
+    passed = np.arange(1, outcome.steps - first + 1) / (outcome.steps - first)
+    assert np.allclose(rates[7 : first - 1], 1e-2)
+    assert np.allclose(rates[first:], 1e-2 * DECAYS[schedule](passed))
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_decay_over_all_steps_begins_after_the_warm_up(corpora, tmp_path, rates):
+    run(corpora, tmp_path, Optimisation(tokens=8000, warmup_share=0.2, schedule="linear"))
+    assert max(rates) == pytest.approx(1e-2)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mean", "1-sqrt"])
+def test_average_is_that_of_the_last_checkpoints(corpora, tmp_path, monkeypatch, kind):
     seen = []
 
     class Spy(training._Watcher):
@@ -113,13 +138,16 @@ def test_average_is_the_mean_of_the_last_checkpoints(corpora, tmp_path, monkeypa
             super().on_step_end(args, state, control, model=model, **kwargs)
 
     monkeypatch.setattr(training, "_Watcher", Spy)
-    recipe = ExpertTraining(tokens=8000, average_checkpoints=3, average_share=0.3)
+    recipe = ExpertTraining(
+        tokens=8000, average_checkpoints=3, average_share=0.3, average=kind, average_floor=0.1
+    )
     network, outcome = run(corpora, tmp_path, recipe)
-    steps = training._averaged_steps(recipe, outcome.steps)
+    steps = list(training._averaged_steps(recipe, outcome.steps))
     assert len(steps) == 3
     assert steps[-1] == outcome.steps  # the newest is in
+    weights = weigh_checkpoints(kind, 3, floor=0.1)
     for name, parameter in network.named_parameters():
-        mean = np.mean([seen[step - 1][name] for step in steps], axis=0)
+        mean = np.tensordot(weights, np.stack([seen[step - 1][name] for step in steps]), 1)
         assert np.abs(parameter.detach().numpy() - mean).max() < 1e-6
 
 
@@ -141,12 +169,12 @@ def test_mixtures_of_experts_are_averaged_too(corpora, tmp_path):
 
 
 def test_one_checkpoint_is_the_last_alone():
-    assert training._averaged_steps(ExpertTraining(tokens=1, average_checkpoints=1), 10) == []
-    assert training._averaged_steps(Optimisation(tokens=1), 10) == []
+    assert training._averaged_steps(ExpertTraining(tokens=1, average_checkpoints=1), 10) == {}
+    assert training._averaged_steps(Optimisation(tokens=1), 10) == {}
     steps = training._averaged_steps(
         ExpertTraining(tokens=1, average_checkpoints=4, average_share=0.4), 100
     )
-    assert steps == [70, 80, 90, 100]
+    assert list(steps) == [70, 80, 90, 100]
 
 
 def test_loss_that_is_not_finite_names_run_and_step(corpora, tmp_path):
