@@ -124,9 +124,10 @@ def _anchor_paths(plain: Any, folder: Path) -> Any:
         plain["text"] = text
     if isinstance(plain.get("checkpoint"), str):
         plain["checkpoint"] = _anchor(plain["checkpoint"], folder)
-    items = plain.get("items")
-    if isinstance(items, str) and not items.startswith("machine:"):
-        plain["items"] = _anchor(items, folder)
+    for name in ("items", "examples", "include_path"):
+        items = plain.get(name)
+        if isinstance(items, str) and not items.startswith("machine:"):
+            plain[name] = _anchor(items, folder)
     return plain
 
 

@@ -14,7 +14,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
 
 HEAD = """\
 # A mixopt study. Run it: mixopt run {path}
-# Every field, with its meaning: docs/recipes.md, or the docstrings of mixopt/recipe.py.
+# Every field, with its meaning: docs/recipes.md, or the docstrings in mixopt/recipe/.
 """
 
 

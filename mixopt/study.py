@@ -39,6 +39,7 @@ from mixopt.validation import Validation
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory, Trained
     from mixopt.proxies.swarm import Results, Swarm
+    from mixopt.proxies.tasks import ModelTask, Task
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Study:
         output: Folder of results; made if it is missing.
         cache: Folder of tokenized corpora, shared between studies.
         device: `auto`, `cpu`, `cuda`, ...
+        run_code: Whether programs that models write may be run, for benchmarks that test them.
         observers: Told of each step (`mixopt.runtime.tracking.MlflowTracker`, say).
     """
 
@@ -63,13 +65,14 @@ class Study:
         *,
         cache: str | Path | None = None,
         device: str = "auto",
+        run_code: bool = False,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.recipe = recipe
         self.output = Path(output or Path("mixopt-runs") / recipe.name).absolute()
         self.cache = Path(cache or default_cache()).absolute()
         self.journal = Journal(self.output / "journal")
-        self._device = device
+        self._device, self._run_code = device, run_code
         self._teller = Teller(recipe, self.output, observers)
         self._failures: dict[str, str] = {}
         self._fitted: tuple[Trials, Surrogate] | None = None
@@ -212,7 +215,13 @@ class Study:
         """Corpora, base, experts and scores: the model wing."""
         from mixopt.proxies.laboratory import Laboratory
 
-        lab = Laboratory(self.recipe, self.journal, cache=self.cache, device=self._device)
+        lab = Laboratory(
+            self.recipe,
+            self.journal,
+            cache=self.cache,
+            device=self._device,
+            run_code=self._run_code,
+        )
         # what the user could have got wrong is found before anything is trained
         for wanted in self.recipe.exports:
             check_export(wanted.format, self.recipe.domains, wanted.paths)
@@ -284,7 +293,8 @@ class Study:
             self._teller.say(
                 f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
             )
-        for task in swarm.scorer.tasks:
+        tasks: list[Task | ModelTask] = [*swarm.scorer.tasks, *swarm.scorer.model_tasks]
+        for task in tasks:
             if task.truncated:
                 self._teller.say(
                     f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "

@@ -25,6 +25,7 @@ def study_options(command: Command) -> Command:
         click.option("--track/--no-track", default=True, show_default=True, help="Log to MLflow."),
         click.option("--experts", multiple=True, metavar="[DOMAIN=]DIR",
                      help="An expert trained elsewhere; a folder's name is its domain."),
+        click.option("--run-code", is_flag=True, help="Let benchmarks run what models write."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -39,6 +40,7 @@ def load_study_for(
     device: str,
     track: bool,
     experts: Sequence[str] = (),
+    run_code: bool = False,
 ) -> "Study":
     """The study, watched by the terminal and, with `track`, by MLflow."""
     from transformers.utils import logging as transformers_logging
@@ -52,7 +54,7 @@ def load_study_for(
 
         observers.append(MlflowTracker(verb))
     return Study.load(study, output or None, seed=seed, device=device, observers=observers,
-                      experts=parse_folders(experts))  # fmt: skip
+                      experts=parse_folders(experts), run_code=run_code)  # fmt: skip
 
 
 def parse_folders(given: Sequence[str]) -> dict[str, Path]:

@@ -20,6 +20,7 @@ from mixopt.proxies.scoring import Scorer, score_batches
 from mixopt.proxies.skeleton import StreamError
 from mixopt.proxies.slopes import Slopes, measure_slopes
 from mixopt.proxies.streaming import LayerStream
+from mixopt.proxies.tasks import ItemResults
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,6 +42,13 @@ class Engine(Protocol):
 
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
         """Log-probabilities of every scored token (`n`) under each of `rows`, in turn."""
+
+    def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
+        """Item results at `weights` of the benchmarks that need a whole model.
+
+        Raises:
+            ModelError: This engine never has one.
+        """
 
     def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
         """Losses at `weights` and how they change with them.
@@ -70,6 +78,12 @@ class ResidentEngine:
         """One merge and one forward pass for each row, as they are asked for."""
         return (scorer.logprobs(self.merger.merge(row)) for row in rows)
 
+    def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
+        """From one merge."""
+        if not scorer.model_tasks:
+            return {}
+        return scorer.measure(self.merger.merge(weights))
+
     def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
         """From one forward and backward pass."""
         return measure_slopes(self.merger, scorer, weights)
@@ -95,6 +109,15 @@ class StreamedEngine:
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
         """One sweep for all rows."""
         return iter(self.stream.logprobs(scorer, rows)) if rows else iter(())
+
+    def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
+        """Nothing; raises `ModelError` where a benchmark needs a whole model."""
+        for task in scorer.model_tasks:
+            raise ModelError(
+                f"Benchmark {task.metric.name!r} needs a whole merged model, and models are scored "
+                "layer by layer; leave it out, or set search.scoring: resident."
+            )
+        return {}
 
     def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
         """Raises `ModelError`: a backward pass needs the whole model."""

@@ -80,8 +80,17 @@ class _Work:
 class Laboratory:
     """Corpora, base, experts and scores of one recipe."""
 
-    def __init__(self, recipe: StudyRecipe, store: Store, *, cache: Path, device: str) -> None:
+    def __init__(
+        self,
+        recipe: StudyRecipe,
+        store: Store,
+        *,
+        cache: Path,
+        device: str,
+        run_code: bool = False,
+    ) -> None:
         self.recipe = recipe
+        self._run_code = run_code
         self.store = store
         self.cache = cache
         self.device = Device.choose(device, resolve_dtype(recipe.base))
@@ -281,8 +290,7 @@ class Laboratory:
 
         def save_scores(model: "PreTrainedModel", scratch: Path) -> None:
             merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-            flat = self.scorer.logprobs(merged.to(self.device.dtype))
-            save_results({"trained": self.scorer.read(flat)}, scratch)
+            save_results({"trained": self.scorer.score(merged.to(self.device.dtype))}, scratch)
 
         key = {"base": self._base_key, "benchmarks": self._benchmarks_key}
         drawn = _mix_seed(self.recipe.seed, "proxy run", seed)
@@ -412,7 +420,7 @@ class Laboratory:
     @cached_property
     def scorer(self) -> Scorer:
         """The benchmarks, laid out for scoring."""
-        context = TaskContext(self.tokenizer, self.context)
+        context = TaskContext(self.tokenizer, self.context, self._run_code)
         return Scorer([build_task(recipe, context) for recipe in self.recipe.benchmarks])
 
     @cached_property
@@ -422,6 +430,8 @@ class Laboratory:
             digest.update(repr((task.metric, task.layout)).encode())
             for request in task.requests:
                 digest.update(np.array([*request.context, -1, *request.target]).tobytes())
+        for asked in self.scorer.model_tasks:
+            digest.update(repr((asked.metric, asked.layout)).encode())
         return digest.hexdigest()
 
     def open_swarm(self, experts: Sequence[Path]) -> "Swarm":

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mixopt.proxies.rows import Batch, longest_sequence, make_batches, make_mask, make_rows
-from mixopt.proxies.tasks import ItemResults, Request, Task
+from mixopt.proxies.tasks import ItemResults, ModelTask, Request, Task
 from mixopt.trials import Metric, Score
 
 if TYPE_CHECKING:
@@ -37,23 +37,24 @@ class Scorer:
     """The benchmarks of a study, laid out once for any number of models of one architecture.
 
     Attributes:
-        tasks: The benchmarks.
+        tasks: The benchmarks that token probabilities are enough for.
+        model_tasks: Those that need a whole model.
+        metrics: What the benchmarks measure, in the order in which they were given.
         share_prompts: Compute a prompt once for all its choices, where the model can; it is tried
             on the first one.
     """
 
-    def __init__(self, tasks: Sequence[Task], *, share_prompts: bool = True) -> None:
-        self.tasks = tuple(tasks)
+    def __init__(
+        self, benchmarks: Sequence[Task | ModelTask], *, share_prompts: bool = True
+    ) -> None:
+        self.tasks = tuple(task for task in benchmarks if not isinstance(task, ModelTask))
+        self.model_tasks = tuple(task for task in benchmarks if isinstance(task, ModelTask))
+        self.metrics: tuple[Metric, ...] = tuple(task.metric for task in benchmarks)
         self.share_prompts = share_prompts
         self.requests = [request for task in self.tasks for request in task.requests]
         sizes = [len(request.target) for request in self.requests]
         self._offsets = np.concatenate([[0], np.cumsum(sizes)])
         self._batches: dict[tuple[object, ...], list[Batch]] = {}
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """What the benchmarks measure."""
-        return tuple(task.metric for task in self.tasks)
 
     @property
     def targets(self) -> int:
@@ -89,13 +90,23 @@ class Scorer:
             for task, part in zip(self.tasks, self._totals(flat), strict=True)
         }
 
+    def measure(self, model: "PreTrainedModel") -> dict[str, ItemResults]:
+        """Item results of the benchmarks that need a whole model."""
+        return {task.metric.name: task.measure(model) for task in self.model_tasks}
+
+    def score(self, model: "PreTrainedModel") -> dict[str, ItemResults]:
+        """Item results of a model on every benchmark."""
+        return self.read(self.logprobs(model)) | self.measure(model)
+
     def losses(self, flat: NDArray[Any]) -> NDArray[np.float64]:
-        """Each benchmark's smooth loss (`m`), in bits per byte, from the flat array."""
+        """Each task's smooth loss (`m`), in bits per byte, from the flat array."""
         parts = zip(self.tasks, self._totals(flat), strict=True)
         return np.array([task.loss_weights @ part for task, part in parts])
 
     def _totals(self, flat: NDArray[Any]) -> list[NDArray[np.float64]]:
         """Log-probability of each request's target, by benchmark."""
+        if not self.requests:
+            return []
         totals = np.add.reduceat(flat.astype(np.float64), self._offsets[:-1])
         return np.split(totals, np.cumsum([len(task.requests) for task in self.tasks])[:-1])
 

@@ -138,8 +138,8 @@ def _lines(stream: Any, file: Path) -> Iterator[bytes]:
         ) from None
 
 
-def read_parquet(file: Path, columns: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of the columns of a Parquet file, read in row batches.
+def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of the columns (or all) of a Parquet file, read in row batches.
 
     Raises:
         DataError: The file does not exist, is no Parquet, or lacks a column.
@@ -153,7 +153,7 @@ def read_parquet(file: Path, columns: list[str]) -> Iterator[tuple[str, dict[str
         table = pq.ParquetFile(file)
     except pa.ArrowInvalid as error:
         raise DataError(f"{file} is not a Parquet file ({error}); mend or replace it.") from None
-    for name in columns:
+    for name in columns or []:
         if name not in table.schema_arrow.names:
             known = did_you_mean(name, table.schema_arrow.names)
             raise DataError(f"{file} has no column {name!r}. {known}")

@@ -97,7 +97,7 @@ class Swarm:
                 corner = _corner(weights)
                 flat = flats.of(weights) if corner is None else self._corners[corner]
                 results: dict[Kind, Results] = {
-                    "merged": self.scorer.read(flat),
+                    "merged": self.scorer.read(flat) | self.engine.measure(self.scorer, weights),
                     "ensembled": self.scorer.read(self.ensemble.mix(weights)),
                 }
                 save_results(results, scratch)
@@ -106,7 +106,7 @@ class Swarm:
             yield load_results(self.store.make("scores", "candidate", key, build))
 
     def losses(self, weights: Weights) -> Array:
-        """Smooth loss of each benchmark (`m`) at weights that have been scored."""
+        """Smooth loss of each task (`m`) at weights that have been scored."""
         _ = self.score(weights)
         folder = self.store.find("scores", "candidate", self._candidate_key(weights))
         assert folder is not None
@@ -140,7 +140,8 @@ class Swarm:
 
         def build(scratch: Path) -> None:
             flat = next(self.engine.logprobs(self.scorer, [zeros]))
-            save_results({"merged": self.scorer.read(flat)}, scratch)
+            results = self.scorer.read(flat) | self.engine.measure(self.scorer, zeros)
+            save_results({"merged": results}, scratch)
 
         folder = self.store.make("scores", "base", self._candidate_key(zeros), build)
         return load_results(folder)["merged"]

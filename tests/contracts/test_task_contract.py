@@ -13,14 +13,29 @@ from mixopt.proxies.tasks import (
     build_task,
     ratio_std_error,
 )
-from mixopt.recipe import MultipleChoice
+from mixopt.recipe import BlankPerplexity, ChoiceLoss, MultipleChoice
+
+BY_MODEL = {"generation", "harness"}
+"""Kinds that need a whole model; their own tests say what they promise."""
 
 
-@pytest.fixture(params=list(KINDS))
+@pytest.fixture(params=sorted(set(KINDS) - BY_MODEL))
 def task(request, tmp_path):
-    recipes = load_study(toy.write_study(tmp_path)).benchmarks
+    recipes = [*load_study(toy.write_study(tmp_path)).benchmarks, *write_others(tmp_path)]
     recipe = next(recipe for recipe in recipes if recipe.kind == request.param)
     return build_task(recipe, TaskContext(tokenizer(), 32))
+
+
+def write_others(folder):
+    """Kinds that the toy study has none of."""
+    choice = {"prompt": "the", "choices": ["small owl", "ship"], "answer": 0}
+    items = str(toy.write_jsonl(folder / "choice.jsonl", [choice] * 3))
+    blank = {"statement": "the old ____ sings", "choices": ["owl", "ship"], "answer": 0}
+    blanks = str(toy.write_jsonl(folder / "blank.jsonl", [blank] * 3))
+    return [
+        ChoiceLoss(name="c", kind="choice_loss", items=items),
+        BlankPerplexity(name="b", kind="blank_perplexity", items=blanks),
+    ]
 
 
 def lengths(task):
@@ -43,6 +58,12 @@ def test_results_are_one_per_item_and_finite(task):
     assert np.isfinite(results.values).all()
     assert (results.sizes > 0).all()
     assert np.isfinite(results.std_error)
+
+
+def test_starts_divide_the_requests_among_the_items(task):
+    assert task.starts[0] == 0
+    assert np.diff([*task.starts, len(task.requests)]).min() >= 1
+    assert len(task.starts) == len(task.read(-lengths(task)).values)
 
 
 def test_likelier_text_scores_better_where_lower_is_better(task):

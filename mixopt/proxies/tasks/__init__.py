@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,18 @@ from numpy.typing import NDArray
 from mixopt.trials import Metric
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Array = NDArray[np.float64]
 LN2 = math.log(2)
 
 KINDS = {
     "bits_per_byte": "mixopt.proxies.tasks.bits_per_byte:BitsPerByteTask",
+    "blank_perplexity": "mixopt.proxies.tasks.blank_perplexity:BlankPerplexityTask",
+    "choice_loss": "mixopt.proxies.tasks.choice_loss:ChoiceLossTask",
     "continuation": "mixopt.proxies.tasks.continuation:ContinuationTask",
+    "generation": "mixopt.proxies.tasks.generation:GenerationTask",
+    "harness": "mixopt.proxies.tasks.harness:HarnessTask",
     "multiple_choice": "mixopt.proxies.tasks.multiple_choice:MultipleChoiceTask",
 }
 """One line per kind of benchmark."""
@@ -73,10 +77,12 @@ def ratio_std_error(values: Array, sizes: Array) -> float:
 
 
 class Task(Protocol):
-    """One benchmark, ready to be scored."""
+    """One benchmark that is scored by the probabilities of tokens."""
 
     metric: Metric
     requests: Sequence[Request]
+    starts: Sequence[int]
+    """The request that each item begins with."""
     truncated: int
     """Items that were cut to fit the model's context: the prompt from the left."""
 
@@ -96,12 +102,34 @@ class Task(Protocol):
         """Item results from the natural log-probability of each request's target."""
 
 
+@runtime_checkable
+class ModelTask(Protocol):
+    """One benchmark that needs a whole model: what it writes, or what a harness makes of it."""
+
+    metric: Metric
+    truncated: int
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """What decides the results beside the model."""
+
+    def measure(self, model: "PreTrainedModel") -> ItemResults:
+        """Item results of a model, which is left as it was."""
+
+
 @dataclass
 class TaskContext:
-    """What a task needs to turn items into tokens."""
+    """What a task needs to turn items into tokens.
+
+    Attributes:
+        tokenizer: The base's.
+        context: Tokens per sequence.
+        run_code: Whether programs that models write may be run.
+    """
 
     tokenizer: "PreTrainedTokenizerBase"
     context: int
+    run_code: bool = False
     separator: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -144,14 +172,14 @@ class TaskContext:
         return encoded["input_ids"], [*ends[:-1], len(prompt + target)]
 
 
-def build_task(recipe: Any, context: TaskContext) -> Task:
+def build_task(recipe: Any, context: TaskContext) -> Task | ModelTask:
     """The task of a benchmark's recipe.
 
     Raises:
         DataError: Its items cannot be read or used.
     """
     module, name = KINDS[recipe.kind].split(":")
-    task: Task = getattr(import_module(module), name)(recipe, context)
+    task: Task | ModelTask = getattr(import_module(module), name)(recipe, context)
     return task
 
 

@@ -21,7 +21,7 @@ class BitsPerByteTask:
         self.metric = describe_metric(recipe, "lower")
         self.truncated = 0
         self.requests: list[Request] = []
-        self._starts: list[int] = []
+        self.starts: list[int] = []
         sizes = []
         for document in islice(read_documents(recipe.text), recipe.max_items):
             text = document.text
@@ -30,7 +30,7 @@ class BitsPerByteTask:
             tokens = context.encode(text)
             if not tokens:
                 continue
-            self._starts.append(len(self.requests))
+            self.starts.append(len(self.requests))
             sizes.append(len(text.encode()))
             for start in range(0, len(tokens), context.context):
                 window = tokens[start : start + context.context]
@@ -41,11 +41,11 @@ class BitsPerByteTask:
     @property
     def layout(self) -> tuple[object, ...]:
         """Bytes of each document, and the request that each begins with."""
-        return self._sizes.tolist(), self._starts
+        return self._sizes.tolist(), self.starts
 
     def read(self, totals: Array) -> ItemResults:
         """Bits of each document."""
-        return ItemResults(np.add.reduceat(-totals / LN2, self._starts), self._sizes)
+        return ItemResults(np.add.reduceat(-totals / LN2, self.starts), self._sizes)
 
     @property
     def loss_weights(self) -> Array:

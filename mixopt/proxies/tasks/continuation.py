@@ -3,7 +3,8 @@
 import numpy as np
 
 from mixopt.proxies.tasks import LN2, Array, ItemResults, Request, TaskContext, describe_metric
-from mixopt.proxies.tasks.items import read_items, require_text
+from mixopt.proxies.tasks.items import read_items, require_fields, require_text
+from mixopt.proxies.tasks.prompting import Prompter, Row
 from mixopt.recipe import Continuation
 
 
@@ -19,13 +20,18 @@ class ContinuationTask:
         self.truncated = 0
         self.requests: list[Request] = []
         sizes = []
-        for where, row in read_items(recipe, [recipe.prompt_field, recipe.target_field]):
-            prompt = require_text(row, recipe.prompt_field, where, empty=True)
-            target = require_text(row, recipe.target_field, where)
-            request, size, cut = context.request(prompt, target)
+
+        def solve(row: Row, where: str) -> str:
+            require_fields(row, [recipe.target_field], where)
+            return require_text(row, recipe.target_field, where)
+
+        prompter = Prompter(recipe, solve)
+        for where, row in read_items(recipe, [*prompter.fields, recipe.target_field]):
+            request, size, cut = context.request(prompter.write(row, where), solve(row, where))
             self.requests.append(request)
             self.truncated += cut
             sizes.append(size)
+        self.starts = list(range(len(self.requests)))
         self._sizes = np.array(sizes, dtype=np.float64)
 
     @property

@@ -1,5 +1,6 @@
 """Benchmark items from JSONL, Parquet or the machine, checked one by one."""
 
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,24 @@ FEWEST_ITEMS = 2
 """Below this there is no standard error."""
 
 
-def read_items(recipe: ItemsBenchmark, fields: list[str]) -> list[tuple[str, dict[str, Any]]]:
+def read_items(recipe: ItemsBenchmark, fields: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     """Items with all `fields`, each with the words that name its place in errors.
 
     Raises:
         DataError: The file is missing, an item lacks a field, ids repeat, or items are too few.
     """
-    rows = list(islice(_read_rows(recipe, fields), recipe.max_items))
+    rows = list(islice(read_rows(recipe.items), recipe.max_items))
     ids: set[object] = set()
     for where, row in rows:
-        for name in fields:
-            if name not in row:
-                raise DataError(f"{where} has no field {name!r}. {did_you_mean(name, row)}")
-        if row.get("id") in ids:
-            raise DataError(f"{where}: the id {row['id']!r} stands twice; give each item its own.")
-        if row.get("id") is not None:
-            ids.add(row["id"])
+        require_fields(row, fields, where)
+        own = row.get("id")
+        if own is None:
+            continue
+        if not isinstance(own, str | int | float):
+            raise DataError(f"{where}: the id is {own!r}, but must be text or a number.")
+        if own in ids:
+            raise DataError(f"{where}: the id {own!r} stands twice; give each item its own.")
+        ids.add(own)
     require_items(len(rows), recipe.name)
     return rows
 
@@ -41,18 +44,26 @@ def require_items(count: int, name: str) -> None:
         )
 
 
-def _read_rows(recipe: ItemsBenchmark, fields: list[str]) -> Any:
-    if recipe.items.startswith("machine:"):
+def require_fields(row: dict[str, Any], fields: Sequence[str], where: str) -> None:
+    """Raises `DataError` for the first of `fields` that a row lacks."""
+    for name in fields:
+        if name not in row:
+            raise DataError(f"{where} has no field {name!r}. {did_you_mean(name, row)}")
+
+
+def read_rows(items: str) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Rows of a file, or `machine:NAME`, each with the words that name its place.
+
+    Raises:
+        DataError: The file is missing or broken.
+    """
+    if items.startswith("machine:"):
         from mixopt.proxies.machine_text import read_machine_items
 
-        name = recipe.items.removeprefix("machine:")
-        return [
-            (f"{recipe.items}, item {i}", row) for i, row in enumerate(read_machine_items(name))
-        ]
-    file = Path(recipe.items)
-    if file.suffix == ".parquet":
-        return read_parquet(file, fields)
-    return read_jsonl(file)
+        rows = read_machine_items(items.removeprefix("machine:"))
+        return [(f"{items}, item {number}", row) for number, row in enumerate(rows)]
+    file = Path(items)
+    return read_parquet(file, None) if file.suffix == ".parquet" else read_jsonl(file)
 
 
 def require_text(row: dict[str, Any], name: str, where: str, *, empty: bool = False) -> str:
@@ -63,3 +74,33 @@ def require_text(row: dict[str, Any], name: str, where: str, *, empty: bool = Fa
             f"{where}: field {name!r} must hold text{'' if empty else ' that is not empty'}."
         )
     return text
+
+
+def read_choices(row: dict[str, Any], name: str, where: str) -> list[str]:
+    """The choices of an item: two or more, none of them empty.
+
+    Raises:
+        DataError: They are fewer, or no text.
+    """
+    choices = row[name]
+    if not isinstance(choices, list) or len(choices) < 2:
+        raise DataError(f"{where}: an item needs a list of at least two choices.")
+    for choice in choices:
+        if not isinstance(choice, str) or not choice.strip():
+            raise DataError(f"{where}: a choice is empty or no text; mend or drop the item.")
+    return choices
+
+
+def read_answer(row: dict[str, Any], name: str, count: int, where: str) -> int:
+    """The index of the right one of `count` choices.
+
+    Raises:
+        DataError: It is none.
+    """
+    answer = row[name]
+    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < count:
+        raise DataError(
+            f"{where}: the answer is {answer!r}, but must be the index of one of {count} choices "
+            f"(0 to {count - 1})."
+        )
+    return answer

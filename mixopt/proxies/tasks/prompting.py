@@ -1,0 +1,110 @@
+"""Prompting: what a model reads in front of an answer, templates and solved examples included.
+
+BOSE's in-context light-instruction prompt (arXiv:2503.00812) is few-shot examples that each carry a
+short instruction; a base model then sees by example what is asked of it.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from mixopt.errors import DataError
+from mixopt.proxies.tasks.items import read_rows, require_fields, require_text
+from mixopt.recipe import ItemsBenchmark
+
+GAP = "\n\n"
+"""Between examples, and before the item."""
+
+Row = dict[str, Any]
+Solve = Callable[[Row, str], str]
+"""The right answer of a row as it follows its prompt; the second argument names its place."""
+
+_JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+
+
+class Template:
+    """Text with the fields of an item in `{{ }}`.
+
+    Raises:
+        DataError: It is not valid Jinja.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        try:
+            self._template = _JINJA.from_string(text)
+        except jinja2.TemplateSyntaxError as error:
+            raise DataError(
+                f"Benchmark {name!r}: its template is not valid Jinja ({error.message}); mend it."
+            ) from None
+
+    def write(self, row: Row, where: str) -> str:
+        """The text for one item.
+
+        Raises:
+            DataError: The item lacks a field, or the template does what it may not.
+        """
+        try:
+            return self._template.render(row)
+        except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"{where}: the template cannot be filled in ({error}); mend the template or the item."
+            ) from None
+
+
+class Prompter:
+    """Writes the prompts of a benchmark.
+
+    Args:
+        recipe: Says template, instruction and examples.
+        solve: Writes the answer of an example.
+
+    Raises:
+        DataError: Examples cannot be read, or lack a field.
+    """
+
+    def __init__(self, recipe: ItemsBenchmark, solve: Solve) -> None:
+        self._recipe, self._solve = recipe, solve
+        self._template = None if recipe.template is None else Template(recipe.template, recipe.name)
+        self._lead = recipe.instruction + "\n" if recipe.instruction else ""
+        self._examples = [
+            self._lead + self._ask(row, where) + solve(row, where)
+            for where, row in islice(_read_examples(recipe), recipe.shots)
+        ]
+        if recipe.shots is not None and len(self._examples) < recipe.shots:
+            raise DataError(
+                f"Benchmark {recipe.name!r} shows {recipe.shots} examples and has "
+                f"{len(self._examples)}; give more examples, or fewer shots."
+            )
+
+    @property
+    def fields(self) -> list[str]:
+        """Fields that every item must have for its prompt."""
+        asked = self._recipe.prompt_field
+        return [asked] if self._template is None and asked else []
+
+    def write(self, row: Row, where: str) -> str:
+        """The prompt of one item, the examples before it; an item is no example of itself."""
+        own = self._lead + self._ask(row, where)
+        solved = own + self._solve(row, where) if self._examples else ""
+        return GAP.join([*(text for text in self._examples if text != solved), own])
+
+    def _ask(self, row: Row, where: str) -> str:
+        if self._template is not None:
+            return self._template.write(row, where)
+        field = self._recipe.prompt_field
+        if not field:
+            return ""
+        require_fields(row, [field], where)
+        return require_text(row, field, where, empty=True)
+
+
+def _read_examples(recipe: ItemsBenchmark) -> list[tuple[str, Row]]:
+    if isinstance(recipe.examples, str):
+        return list(read_rows(recipe.examples))
+    return [
+        (f"benchmark {recipe.name!r}, example {number}", row)
+        for number, row in enumerate(recipe.examples, start=1)
+    ]

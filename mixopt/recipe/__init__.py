@@ -1,0 +1,201 @@
+"""What a YAML may say. Every model is closed and frozen; the docstring under a field is its help."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from mixopt.limits import Limits
+from mixopt.recipe.benchmarks import (
+    BenchmarkRecipe,
+    BitsPerByte,
+    BlankPerplexity,
+    ChoiceItems,
+    ChoiceLoss,
+    Continuation,
+    Generation,
+    Harness,
+    ItemsBenchmark,
+    MultipleChoice,
+)
+from mixopt.recipe.checks import check_study, require_unique
+from mixopt.recipe.texts import FilesText, HubText, MachineText, SplitText, TextSource
+from mixopt.recipe.training import (
+    BaseRecipe,
+    BuiltBase,
+    CheckpointAverage,
+    ExpertRecipe,
+    ExpertTraining,
+    Lora,
+    Optimisation,
+    PretrainedBase,
+)
+from mixopt.strict import Name, Strict
+
+__all__ = [
+    "BaseRecipe",
+    "BenchmarkRecipe",
+    "BitsPerByte",
+    "BlankPerplexity",
+    "BuiltBase",
+    "CheckpointAverage",
+    "ChoiceItems",
+    "ChoiceLoss",
+    "Continuation",
+    "ExpertRecipe",
+    "ExpertTraining",
+    "ExportRecipe",
+    "FilesText",
+    "Generation",
+    "Harness",
+    "HubText",
+    "ItemsBenchmark",
+    "Lora",
+    "MachineText",
+    "MultipleChoice",
+    "Optimisation",
+    "PretrainedBase",
+    "SearchRecipe",
+    "SplitText",
+    "StudyRecipe",
+    "TargetRecipe",
+    "TextSource",
+    "ValidationRecipe",
+]
+
+FEWEST_FIRST = 6
+"""Candidates without which no surrogate can be fitted."""
+
+
+class SearchRecipe(Limits):
+    """How mixtures are chosen and scored, and which may be proposed."""
+
+    rounds: Annotated[list[PositiveInt], Field(min_length=1)] = [16, 8, 8]
+    """Candidates scored in each round; the first needs 6 to be fitted."""
+    proxy: Literal["merged", "ensembled"] = "merged"
+    """Which proxy the surrogate learns from; both are scored and logged."""
+    method: Literal["sampling", "gradient"] = "sampling"
+    """How rounds after the first choose: by the surrogate, or by climbing the merges' own losses."""
+    slopes: bool = False
+    """Measure how losses change around every candidate: two to four more passes that tell the surrogate
+    as much as a candidate for each expert."""
+    ensembles: Annotated[int, Field(ge=0)] = 0
+    """Probability ensembles scored beside the merges, a cheaper fidelity that costs arithmetic."""
+    scoring: Literal["auto", "resident", "streamed"] = "auto"
+    """Merge in memory, or walk the network layer by layer; `auto` streams where base and experts
+    do not fit."""
+    memory: Annotated[ByteSize, Field(gt=0)] | None = None
+    """What streamed scoring may use (`4GiB`); most of what is free if left out."""
+    natural: dict[str, float] | None = None
+    """The natural mixture; proportional to the available tokens if left out."""
+    capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Weight of each capability in the utility; 1 if left out."""
+    proposals: PositiveInt = 1
+    """How many distinct mixtures to propose."""
+
+
+class TargetRecipe(Strict):
+    """The run that the mixture is for."""
+
+    tokens: PositiveInt
+    """Token budget."""
+    max_repetition: PositiveFloat = 4.0
+    """A token is seen at most this often (1.0: at most once)."""
+
+
+class ValidationRecipe(Strict):
+    """Real proxy runs that test the proxies."""
+
+    mixtures: Annotated[int, Field(ge=4)] = 6
+    """Mixtures to train; natural, uniform and the proposal are always among them."""
+    seeds: Annotated[int, Field(ge=1)] = 2
+    """Runs of each mixture; two or more tell the ceiling."""
+
+
+class ExportRecipe(Strict):
+    """One training config to write."""
+
+    format: str
+    """A format that mixopt knows, or `package.module:function`."""
+    out: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    """File name inside the study's `exports` folder."""
+    paths: dict[str, str] | str | None = None
+    """Where the trainer finds each domain: by domain, or one pattern with `{domain}`."""
+    options: dict[str, Any] = {}
+    """What only this format takes: `valid` and `test` of megatron-per-split, say."""
+
+
+class StudyRecipe(Strict):
+    """A whole study, resolved: what `load_study` returns and what is logged."""
+
+    name: Name
+    """Name of the study, and of its MLflow experiment."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Everything random in the study follows from it."""
+    base: BaseRecipe
+    """The model that every expert starts from."""
+    experts: Annotated[list[ExpertRecipe], Field(min_length=2)]
+    """The domains."""
+    training: ExpertTraining
+    """How experts and proxy runs are trained."""
+    benchmarks: Annotated[list[BenchmarkRecipe], Field(min_length=1)]
+    """What models are scored on."""
+    search: SearchRecipe = SearchRecipe()
+    """How mixtures are chosen."""
+    target: TargetRecipe
+    """The run that the mixture is for."""
+    validation: ValidationRecipe | None = None
+    """Whether `run` trains real proxy runs too."""
+    exports: list[ExportRecipe] = []
+    """Training configs to write."""
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The `d` domains, in the order of the experts."""
+        return tuple(expert.domain for expert in self.experts)
+
+    @field_validator("search")
+    @classmethod
+    def _first_round_can_be_fitted(cls, search: SearchRecipe) -> SearchRecipe:
+        if search.rounds[0] < FEWEST_FIRST:
+            raise ValueError(
+                f"rounds: the first has {search.rounds[0]} candidates and needs {FEWEST_FIRST}"
+            )
+        return search
+
+    @field_validator("search")
+    @classmethod
+    def _slopes_are_those_of_merges(cls, search: SearchRecipe) -> SearchRecipe:
+        for name, wanted in (
+            ("method: gradient", search.method == "gradient"),
+            ("slopes", search.slopes),
+            ("ensembles", bool(search.ensembles)),
+        ):
+            if wanted and search.proxy != "merged":
+                raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
+        return search
+
+    @field_validator("exports")
+    @classmethod
+    def _files_once(cls, exports: list[ExportRecipe]) -> list[ExportRecipe]:
+        require_unique([wanted.out for wanted in exports], "export file")
+        return exports
+
+    @field_validator("experts")
+    @classmethod
+    def _domains_once(cls, experts: list[ExpertRecipe]) -> list[ExpertRecipe]:
+        names = [expert.domain for expert in experts]
+        require_unique(names, "domain")
+        return experts
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _benchmarks_once(cls, benchmarks: list[BenchmarkRecipe]) -> list[BenchmarkRecipe]:
+        require_unique([benchmark.name for benchmark in benchmarks], "benchmark")
+        if not any(benchmark.role == "search" for benchmark in benchmarks):
+            raise ValueError("every benchmark has role holdout; at least one must have role search")
+        return benchmarks
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> "StudyRecipe":
+        check_study(self)
+        return self
