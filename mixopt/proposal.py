@@ -72,6 +72,8 @@ class Comparison:
         measured_gain: The same from really merging and scoring both, on the same items.
         differences: Measured by metric, in the metric's own units, proposal minus other.
         worse: Metrics that are expected to be worse than at the other, with the probability.
+        aggregates: The measured gain by each way of making one number of the capabilities:
+            `mean`, `weighted`, `worst`.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Comparison:
     measured_gain: Estimate | None = None
     differences: Mapping[str, Estimate] = field(default_factory=dict)
     worse: Mapping[str, float] = field(default_factory=dict)
+    aggregates: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property
     def gain(self) -> Estimate:
@@ -255,6 +258,7 @@ def _comparison(row: Mapping[str, Any]) -> Comparison:
         measured_gain=None if measured is None else _estimate(measured),
         differences=_estimates(row.get("differences", {})),
         worse=row.get("worse", {}),
+        aggregates=_estimates(row.get("aggregates", {})),
     )
 
 

@@ -13,6 +13,11 @@ from tqdm.auto import tqdm
 from mixopt.mixture import Array, Mixture
 from mixopt.proposals.ascending import ascend, choose_starts, divide
 from mixopt.proposals.design import design_first_round, design_next_round
+from mixopt.proposals.reliability import (
+    FEWEST_CANDIDATES,
+    Reliability,
+    measure_reliability,
+)
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.utility import Utility
 from mixopt.proposals.weights import WeightSpace, as_weights
@@ -85,6 +90,25 @@ class Searcher:
             trials += made
         return Trials(trials, self.swarm.scorer.metrics, self.domains)
 
+    def measure_reliability(self, trials: Trials) -> dict[str, Reliability]:
+        """How well each benchmark's halves agree on the candidates of the first round, by name.
+
+        Nothing where they are too few to tell.
+        """
+        rows = [
+            list((trial.weights or {}).values())
+            for trial in trials.where(kind=self.search.proxy)
+            if trial.round == 1
+        ]
+        if len(rows) < FEWEST_CANDIDATES:
+            return {}
+        found = [self.swarm.score(row)[self.search.proxy] for row in rows]
+        told = {}
+        for name in found[0]:
+            values = np.stack([results[name].values for results in found])
+            told[name] = measure_reliability(name, values, found[0][name].sizes, self.seed)
+        return told
+
     def _score_ensembles(self, rng: np.random.Generator) -> list[Trial]:
         """Trials of ensembles alone, all over the space."""
         count = self.search.ensembles
@@ -127,7 +151,7 @@ class Searcher:
             )
             for trial, row in zip(table, losses, strict=True)
         ]
-        utility = Utility.standardised(
+        utility = Utility.standardised(  # of losses, which have one scale whatever is maximised
             Trials(rows, metrics, table.domains),
             [metrics[place] for place in searched],
             self.search.capability_weights,

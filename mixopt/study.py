@@ -22,8 +22,15 @@ from mixopt.mixture import Mixture, cap_by_repetition, count_repetition
 from mixopt.proposal import Comparison, Estimate, Proposal
 from mixopt.proposals.fitting import fit
 from mixopt.proposals.proposing import propose
+from mixopt.proposals.reliability import Reliability
 from mixopt.proposals.surrogate import Surrogate
-from mixopt.proposals.utility import Utility
+from mixopt.proposals.utility import (
+    AGGREGATES,
+    AnyUtility,
+    make_utility,
+    measure_gain,
+    require_one_direction,
+)
 from mixopt.proposals.weights import WeightSpace
 from mixopt.recipe import StudyRecipe
 from mixopt.report.page import ReportData, write_report
@@ -76,6 +83,7 @@ class Study:
         self._teller = Teller(recipe, self.output, observers)
         self._failures: dict[str, str] = {}
         self._fitted: tuple[Trials, Surrogate] | None = None
+        self._reliabilities: dict[str, Reliability] | None = None
 
     @classmethod
     def load(
@@ -190,16 +198,30 @@ class Study:
 
     def fit(self, trials: Trials) -> Surrogate:
         """The surrogate of the recipe's utility over the trials of its proxy."""
+        search = self.recipe.search
         if self._fitted is None or self._fitted[0] is not trials:
             surrogate = fit(
                 self._fitted_trials(trials),
                 # all candidates are scored on the same items: their errors are not independent
                 use_std_errors=False,
-                capability_weights=self.recipe.search.capability_weights,
+                target="worst" if search.aggregate == "worst" else "utility",
+                capability_weights=search.capability_weights,
+                trust=self._trust(trials),
+                normalise=search.normalise,
                 seed=self.recipe.seed,
             )
             self._fitted = (trials, surrogate)
         return self._fitted[1]
+
+    def _reliability(self, trials: Trials) -> dict[str, Reliability]:
+        """How well each benchmark's halves agree on the first round's candidates."""
+        if self._reliabilities is None and len(trials):
+            self._reliabilities = self._searcher.measure_reliability(trials)
+        return self._reliabilities or {}
+
+    def _trust(self, trials: Trials) -> dict[str, float]:
+        """Weight of each benchmark inside its capability."""
+        return {name: found.trust for name, found in self._reliability(trials).items()}
 
     def _fitted_trials(self, trials: Trials) -> Trials:
         """What the surrogate learns from: the proxy's trials, and ensembles where they are asked for."""
@@ -226,7 +248,9 @@ class Study:
         for wanted in self.recipe.exports:
             check_export(wanted.format, self.recipe.domains, wanted.paths)
         self._space_of(lab)
-        _ = lab.scorer
+        metrics = lab.scorer.metrics
+        if self.recipe.search.normalise == "raw":
+            require_one_direction([m for m in metrics if m.role == "search"])
         self._teller.tell(lambda o: o.domains_counted(count_domains(self.recipe, lab)))
         if lab.base is not None:
             self._teller.trained("base", "base", lab.base, {})
@@ -317,6 +341,11 @@ class Study:
             "search/trials": float(len(table)),
             "search/best_utility": float(utilities.max()),
         }
+        if number == 1:
+            for name, found in self._reliability(trials).items():
+                metrics[f"reliability/{name}"] = found.tau
+                if not found.tells:
+                    self._teller.say(found.sentence)
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
         self._teller.tell(lambda o: o.round_scored(number, trials, metrics))
@@ -329,6 +358,7 @@ class Study:
         assert proposal.weights is not None
         row = np.array(list(proposal.weights.values()))
         own = self._swarm.score(row.tolist())[proxy]
+        utilities = self._aggregates(trials, surrogate)
         notes = list(proposal.notes)
         notes += [f"Expert {name!r} was set aside: {why}" for name, why in self._failures.items()]
         comparisons = []
@@ -342,7 +372,7 @@ class Study:
                     f"for it, {miss:.3f} off in the worst ratio."
                 )
             other = self._swarm.score(weights.tolist())[proxy]
-            comparisons.append(_measure(comparison, surrogate, own, other))
+            comparisons.append(_measure(comparison, surrogate, utilities, own, other))
         budget = self.recipe.target.tokens
         return replace(
             proposal,
@@ -356,6 +386,16 @@ class Study:
             },
             notes=tuple(notes),
         )
+
+    def _aggregates(self, trials: Trials, surrogate: Surrogate) -> dict[str, AnyUtility]:
+        """Each way of making one number of the capabilities, in the scale of the proxy's trials."""
+        search, metrics = self.recipe.search, surrogate.utility.metrics
+        table = trials.where(kind=search.proxy)
+        return {
+            name: make_utility(table, metrics, aggregate=name, normalise=search.normalise,
+                               weights=search.capability_weights, trust=self._trust(trials))
+            for name in AGGREGATES
+        }  # fmt: skip
 
     # --- report ---------------------------------------------------------------------------
 
@@ -389,15 +429,24 @@ class Study:
 
 
 def _measure(
-    comparison: Comparison, surrogate: Surrogate, own: "Results", other: "Results"
+    comparison: Comparison,
+    surrogate: Surrogate,
+    utilities: Mapping[str, AnyUtility],
+    own: "Results",
+    other: "Results",
 ) -> Comparison:
     """The comparison with both sides really scored on the same items."""
     pairs = {metric: own[metric].minus(other[metric]) for metric in own}
-    utility = surrogate.utility
-    assert isinstance(utility, Utility)  # a study has no other
-    gain = Estimate(*utility.difference(pairs))
+    names = [metric.name for metric in surrogate.utility.metrics]
+    here, there = (np.array([side[name].score for name in names]) for side in (own, other))
+    errors = np.array([pairs[name][1] for name in names])
+    gains = {
+        name: Estimate(*measure_gain(utility, here, there, errors))
+        for name, utility in utilities.items()
+    }
+    gain = Estimate(*measure_gain(surrogate.utility, here, there, errors))
     differences = {metric: Estimate(*pair) for metric, pair in pairs.items()}
-    return replace(comparison, measured_gain=gain, differences=differences)
+    return replace(comparison, measured_gain=gain, differences=differences, aggregates=gains)
 
 
 def default_cache() -> Path:

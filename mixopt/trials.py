@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 Direction = Literal["lower", "higher"]
 Role = Literal["search", "holdout"]
 Kind = Literal["merged", "ensembled", "trained"]
+Normalisation = Literal["z", "rank", "raw"]
+Aggregation = Literal["mean", "weighted", "worst"]
 KINDS: tuple[Kind, ...] = ("ensembled", "merged", "trained")
 """From the cheapest to the dearest."""
 

@@ -17,8 +17,8 @@ from mixopt.proposals.portfolio import Portfolio, describe_weights
 from mixopt.proposals.surrogate import Fidelity, FittedMetric, Scales, Surrogate
 from mixopt.proposals.surrogates import AUTO, FEWEST_TRIALS, SURROGATES, Law, make_law
 from mixopt.proposals.threads import single_threaded
-from mixopt.proposals.utility import AnyUtility, Utility, WorstCapability
-from mixopt.trials import Metric, Trials
+from mixopt.proposals.utility import AnyUtility, Utility, make_utility
+from mixopt.trials import Aggregation, Metric, Normalisation, Trials
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ def fit(
     *,
     target: str | Mapping[str, float] = "utility",
     capability_weights: Mapping[str, float] | None = None,
+    trust: Mapping[str, float] | None = None,
+    normalise: Normalisation = "z",
     surrogates: str | Sequence[str] = "auto",
     fidelities: Sequence[str] | None = None,
     use_std_errors: bool = True,
@@ -40,10 +42,14 @@ def fit(
 
     Args:
         trials: `n` mixtures over `d` domains with their scores.
-        target: What is maximised: `utility` (mean over capabilities of standardised metrics),
+        target: What is maximised: `utility` (mean over capabilities of normalised metrics),
             `average` (plain mean of metrics in their own units), `worst` (the worst capability),
             the name of one metric, or weights by metric (of standardised scores).
         capability_weights: Weight of each capability in `utility`; 1 where none is given.
+        trust: Weight of metrics inside their capability, for `utility` and `worst`; 1 where none is
+            given.
+        normalise: How metrics become comparable in `utility` and `worst`: `z` over the trials,
+            percentile `rank` among them, or `raw`.
         surrogates: `auto`, the name of one surrogate, or several to weigh.
         fidelities: Levels of the trials from the cheapest to the one predicted. By mean cost, or
             ensembled, merged, trained, if left out.
@@ -82,7 +88,7 @@ def fit(
     stages = fit_levels(tables, metrics, make_laws, use_std_errors=use_std_errors, seed=seed)
     # standard deviations of a handful of runs are no scale to weigh metrics by
     scaled_by = next(table for table in reversed(tables) if not is_poor(table))
-    utility = _utility_of(scaled_by, metrics, target, capability_weights)
+    utility = _utility_of(scaled_by, metrics, target, capability_weights, trust, normalise)
     fidelities_told = describe_levels(levels, tables, metrics, stages)
     return _assemble(tables[-1], metrics, utility, *stages[-1], fidelities_told)
 
@@ -136,6 +142,8 @@ def _utility_of(
     metrics: tuple[Metric, ...],
     target: str | Mapping[str, float],
     capability_weights: Mapping[str, float] | None,
+    trust: Mapping[str, float] | None,
+    normalise: Normalisation,
 ) -> AnyUtility:
     if not isinstance(target, str):
         return Utility.weighted(trials, metrics, target)
@@ -143,9 +151,9 @@ def _utility_of(
         return Utility.weighted(trials, metrics, {target: 1.0})
     if target == "average":
         return Utility.raw_mean(metrics)
-    if target == "worst":
-        return WorstCapability.of_capabilities(trials, metrics)
-    return Utility.standardised(trials, metrics, capability_weights)
+    aggregate: Aggregation = "worst" if target == "worst" else "weighted"
+    return make_utility(trials, metrics, aggregate=aggregate, normalise=normalise,
+                        weights=capability_weights, trust=trust)  # fmt: skip
 
 
 def _choose_laws(asked: str | Sequence[str], n: int, d: int) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Utility: one number from many scores, higher is better; what a search maximises.
 
-Metrics are turned so that higher is better, standardised, averaged inside their capability, and
-the capabilities averaged by their weights; or the worst capability counts alone.
+Metrics are turned so that higher is better, normalised (z-scores, percentile ranks, or raw),
+averaged inside their capability, and the capabilities averaged by their weights; or the worst
+capability counts alone.
 
 Shapes: `n` mixtures, `m` metrics, `c` capabilities.
 """
@@ -13,7 +14,8 @@ import numpy as np
 
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
-from mixopt.trials import Metric, Trials
+from mixopt.proposals.ranking import PercentileRank, signs
+from mixopt.trials import Aggregation, Metric, Normalisation, Trials
 
 SOFTNESS = 0.05
 """Capabilities so close to the worst, in standard deviations, share its slope."""
@@ -35,18 +37,46 @@ class Utility:
 
     @classmethod
     def standardised(
-        cls, trials: Trials, metrics: Sequence[Metric], weights: Mapping[str, float] | None = None
+        cls,
+        trials: Trials,
+        metrics: Sequence[Metric],
+        weights: Mapping[str, float] | None = None,
+        trust: Mapping[str, float] | None = None,
     ) -> "Utility":
         """The weighted mean over capabilities of z-scores over `trials` (METHODS: z, mean, mean).
 
         A metric that is the same in every trial says nothing and gets no weight.
+
+        Args:
+            trials: Whose scores are the scale.
+            metrics: Metrics that count.
+            weights: By capability; 1 where none is given.
+            trust: By metric, its weight inside its capability; 1 where none is given.
         """
         values = trials.values(metrics)
         centres = _nan_columns(np.nanmean, values)
         scales = _nan_columns(np.nanstd, values)
-        shares = _capability_shares(metrics, weights or {}, scales > 0)
-        slopes = _signs(metrics) * shares / np.where(scales > 0, scales, 1.0)
+        shares = _capability_shares(metrics, weights or {}, scales > 0, trust or {})
+        slopes = signs(metrics) * shares / np.where(scales > 0, scales, 1.0)
         return cls(tuple(metrics), slopes, centres)
+
+    @classmethod
+    def raw(
+        cls,
+        trials: Trials,
+        metrics: Sequence[Metric],
+        weights: Mapping[str, float] | None = None,
+        trust: Mapping[str, float] | None = None,
+    ) -> "Utility":
+        """The weighted mean over capabilities of scores in their own units.
+
+        Raises:
+            TrialsError: The metrics differ in direction, so that their mean means nothing.
+        """
+        require_one_direction(metrics)
+        told = _nan_columns(np.nanstd, trials.values(metrics)) > 0
+        shares = _capability_shares(metrics, weights or {}, told, trust or {})
+        return cls(tuple(metrics), signs(metrics) * shares, np.zeros(len(metrics)))
 
     @classmethod
     def weighted(
@@ -70,7 +100,7 @@ class Utility:
             raise TrialsError(
                 "No metric with a weight differs between trials; give weights to others."
             )
-        slopes = _signs(metrics) * shares / shares.sum() / np.where(scales > 0, scales, 1.0)
+        slopes = signs(metrics) * shares / shares.sum() / np.where(scales > 0, scales, 1.0)
         return cls(tuple(metrics), slopes, _nan_columns(np.nanmean, values))
 
     @classmethod
@@ -80,12 +110,8 @@ class Utility:
         Raises:
             TrialsError: The metrics differ in direction, so that their mean means nothing.
         """
-        if len({metric.better for metric in metrics}) > 1:
-            raise TrialsError(
-                "The average of metrics of which some are better lower and some higher means "
-                "nothing; fit target='utility', which standardises them, or one metric."
-            )
-        return cls(tuple(metrics), _signs(metrics) / len(metrics), np.zeros(len(metrics)))
+        require_one_direction(metrics)
+        return cls(tuple(metrics), signs(metrics) / len(metrics), np.zeros(len(metrics)))
 
     def of(self, scores: Array) -> Array:
         """Utility (`n`) of scores (`n x m`); NaN where a weighted score is missing."""
@@ -100,12 +126,6 @@ class Utility:
         """Standard deviation (`n`) from the scores' (`n x m`), taken as independent."""
         return _carry(std_errors, self.slopes_at(at))
 
-    def difference(self, differences: Mapping[str, tuple[float, float]]) -> tuple[float, float]:
-        """Utility difference and its standard error from those of each metric, by name."""
-        pairs = np.array([differences[metric.name] for metric in self.metrics])
-        weighted = np.where(self.slopes[:, None] == 0, 0.0, pairs * self.slopes[:, None])
-        return float(weighted[:, 0].sum()), float(np.sqrt(np.square(weighted[:, 1]).sum()))
-
 
 @dataclass(frozen=True)
 class WorstCapability:
@@ -117,17 +137,23 @@ class WorstCapability:
     """
 
     metrics: tuple[Metric, ...]
-    parts: Mapping[str, Utility]
+    parts: Mapping[str, Utility | PercentileRank]
 
     @classmethod
-    def of_capabilities(cls, trials: Trials, metrics: Sequence[Metric]) -> "WorstCapability":
+    def of_capabilities(
+        cls,
+        trials: Trials,
+        metrics: Sequence[Metric],
+        trust: Mapping[str, float] | None = None,
+        normalise: Normalisation = "z",
+    ) -> "WorstCapability":
         """One part for each capability that differs between trials."""
         told = _nan_columns(np.nanstd, trials.values(metrics)) > 0
         names = dict.fromkeys(m.capability for m, tells in zip(metrics, told, strict=True) if tells)
         parts = {}
         for name in names:
             only = {other.capability: float(other.capability == name) for other in metrics}
-            parts[name] = Utility.standardised(trials, metrics, only)
+            parts[name] = _mean_utility(trials, metrics, only, trust, normalise)
         return cls(tuple(metrics), parts)
 
     def of(self, scores: Array) -> Array:
@@ -142,7 +168,8 @@ class WorstCapability:
         each = self._each(scores)
         share = np.exp(-(each - each.min(axis=1, keepdims=True)) / SOFTNESS)
         share /= share.sum(axis=1, keepdims=True)
-        return np.asarray(share @ np.stack([part.slopes for part in self.parts.values()]))
+        slopes = np.stack([part.slopes_at(scores) for part in self.parts.values()], axis=1)
+        return np.asarray(np.einsum("nc,ncm->nm", share, slopes))
 
     def std(self, std_errors: Array, at: Array) -> Array:
         """Standard deviation (`n`) from the scores' (`n x m`), taken as independent."""
@@ -152,16 +179,84 @@ class WorstCapability:
         return np.stack([part.of(scores) for part in self.parts.values()], axis=1)
 
 
-AnyUtility = Utility | WorstCapability
+AnyUtility = Utility | PercentileRank | WorstCapability
+
+AGGREGATES: tuple[Aggregation, ...] = ("mean", "weighted", "worst")
+
+
+def make_utility(
+    trials: Trials,
+    metrics: Sequence[Metric],
+    *,
+    aggregate: Aggregation = "weighted",
+    normalise: Normalisation = "z",
+    weights: Mapping[str, float] | None = None,
+    trust: Mapping[str, float] | None = None,
+) -> AnyUtility:
+    """The utility of scores, in the scale of `trials`.
+
+    Args:
+        trials: Whose scores are the scale.
+        metrics: Metrics that count.
+        aggregate: Of capabilities: their `mean`, the `weighted` mean, or the `worst`.
+        normalise: Of metrics: `z` over the trials, percentile `rank` among them, or `raw`.
+        weights: By capability, for `weighted`; 1 where none is given.
+        trust: By metric, its weight inside its capability; 1 where none is given.
+
+    Raises:
+        TrialsError: No metric differs between trials, or raw metrics differ in direction.
+    """
+    if aggregate == "worst":
+        return WorstCapability.of_capabilities(trials, metrics, trust, normalise)
+    asked = weights if aggregate == "weighted" else None
+    return _mean_utility(trials, metrics, asked, trust, normalise)
+
+
+def _mean_utility(
+    trials: Trials,
+    metrics: Sequence[Metric],
+    weights: Mapping[str, float] | None,
+    trust: Mapping[str, float] | None,
+    normalise: Normalisation,
+) -> Utility | PercentileRank:
+    if normalise == "z":
+        return Utility.standardised(trials, metrics, weights, trust)
+    if normalise == "raw":
+        return Utility.raw(trials, metrics, weights, trust)
+    values = trials.values(metrics)
+    told = _nan_columns(np.nanstd, values) > 0
+    shares = _capability_shares(metrics, weights or {}, told, trust or {})
+    return PercentileRank.among(values, metrics, shares)
+
+
+def measure_gain(
+    utility: AnyUtility, own: Array, other: Array, std_errors: Array
+) -> tuple[float, float]:
+    """Utility of scores `own` (`m`) minus that of `other`, and its standard error.
+
+    Args:
+        utility: Linear or not; its slopes halfway carry the errors.
+        own: Scores.
+        other: Scores on the same items.
+        std_errors: Of the scores' differences, paired (`m`).
+    """
+    gain = utility.of(own[None]) - utility.of(other[None])
+    halfway = (own + other)[None] / 2
+    return float(gain[0]), float(utility.std(std_errors[None], halfway)[0])
+
+
+def require_one_direction(metrics: Sequence[Metric]) -> None:
+    """Raises `TrialsError` where some metrics are better lower and some higher."""
+    if len({metric.better for metric in metrics}) > 1:
+        raise TrialsError(
+            "The average of metrics of which some are better lower and some higher means "
+            "nothing; fit target='utility', which standardises them, or one metric."
+        )
 
 
 def _carry(std_errors: Array, slopes: Array) -> Array:
     parts = np.where(slopes == 0, 0.0, std_errors * slopes)
     return np.asarray(np.sqrt(np.square(parts).sum(axis=1)))
-
-
-def _signs(metrics: Sequence[Metric]) -> Array:
-    return np.array([1.0 if metric.better == "higher" else -1.0 for metric in metrics])
 
 
 def _nan_columns(reduce: Callable[[Array], float], values: Array) -> Array:
@@ -173,12 +268,19 @@ def _nan_columns(reduce: Callable[[Array], float], values: Array) -> Array:
 
 
 def _capability_shares(
-    metrics: Sequence[Metric], weights: Mapping[str, float], told: np.ndarray
+    metrics: Sequence[Metric],
+    weights: Mapping[str, float],
+    told: np.ndarray,
+    trust: Mapping[str, float],
 ) -> Array:
-    """Each metric's share of the utility: its capability's, divided among its metrics."""
-    members: dict[str, int] = {}
-    for metric, tells in zip(metrics, told, strict=True):
-        members[metric.capability] = members.get(metric.capability, 0) + int(tells)
+    """Each metric's share of the utility: its capability's, divided among its metrics by trust."""
+    each = [
+        trust.get(metric.name, 1.0) * float(tells)
+        for metric, tells in zip(metrics, told, strict=True)
+    ]
+    members: dict[str, float] = {}
+    for metric, own in zip(metrics, each, strict=True):
+        members[metric.capability] = members.get(metric.capability, 0.0) + own
     total = sum(weights.get(name, 1.0) for name, count in members.items() if count)
     if total <= 0:
         raise TrialsError(
@@ -186,6 +288,6 @@ def _capability_shares(
             "mend capability_weights, or score benchmarks that tell mixtures apart."
         )
     return np.array([
-        weights.get(metric.capability, 1.0) / total / members[metric.capability] if tells else 0.0
-        for metric, tells in zip(metrics, told, strict=True)
+        weights.get(metric.capability, 1.0) / total * own / members[metric.capability] if own else 0.0
+        for metric, own in zip(metrics, each, strict=True)
     ])  # fmt: skip

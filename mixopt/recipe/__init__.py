@@ -30,6 +30,7 @@ from mixopt.recipe.training import (
     PretrainedBase,
 )
 from mixopt.strict import Name, Strict
+from mixopt.trials import Normalisation
 
 __all__ = [
     "BaseRecipe",
@@ -87,8 +88,12 @@ class SearchRecipe(Limits):
     """What streamed scoring may use (`4GiB`); most of what is free if left out."""
     natural: dict[str, float] | None = None
     """The natural mixture; proportional to the available tokens if left out."""
+    normalise: Normalisation = "z"
+    """How benchmarks become comparable: z-scores over the trials, percentile ranks, or raw."""
+    aggregate: Literal["mean", "worst"] = "mean"
+    """What is maximised: the (weighted) mean of the capabilities, or the worst one."""
     capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """Weight of each capability in the utility; 1 if left out."""
+    """Weight of each capability in the mean; 1 if left out."""
     proposals: PositiveInt = 1
     """How many distinct mixtures to propose."""
 

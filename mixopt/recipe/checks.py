@@ -76,6 +76,11 @@ def check_names(study: "StudyRecipe") -> None:
                 f"{did_you_mean(name, capabilities)}"
             )
     weights = study.search.capability_weights
+    if weights and study.search.aggregate == "worst":
+        raise ValueError(
+            "search.capability_weights count for the mean, and search.aggregate is worst; leave one "
+            "of them out"
+        )
     if weights and not any(weights.get(name, 1.0) for name in capabilities):
         raise ValueError("search.capability_weights: every capability has weight 0; raise one")
     for where, ratios in named:
