@@ -11,7 +11,7 @@
         ├── MixtureError         numbers that are no mixture
         │   └── InfeasibleError  bounds that cannot all hold
         ├── TrialsError          a table of runs that cannot be used
-        │   └── HoldoutError     a holdout score on its way to a surrogate
+        │   └── HoldoutError     a holdout score that would choose, or a search score as a result
         ├── ExportError          a proposal that a trainer cannot be told
         ├── OutputError          a place where no file can be written
         └── MissingExtraError    a package that an optional feature needs
@@ -72,7 +72,7 @@ class TrialsError(UserError):
 
 
 class HoldoutError(TrialsError):
-    """A score with `role: holdout` was asked for where mixtures are chosen."""
+    """A score with `role: holdout` where mixtures are chosen, or one with `role: search` as a result."""
 
 
 class ExportError(UserError):

@@ -33,6 +33,7 @@ from mixopt.proposals.utility import (
 )
 from mixopt.proposals.weights import WeightSpace
 from mixopt.recipe import StudyRecipe
+from mixopt.recipe.public_sets import warn_of_public_set
 from mixopt.report.page import ReportData, write_report
 from mixopt.runtime.journal import Journal
 from mixopt.runtime.observer import Observer, TrainedModel
@@ -252,9 +253,21 @@ class Study:
         if self.recipe.search.normalise == "raw":
             require_one_direction([m for m in metrics if m.role == "search"])
         self._teller.tell(lambda o: o.domains_counted(count_domains(self.recipe, lab)))
+        self._warn_of_benchmarks(lab)
         if lab.base is not None:
             self._teller.trained("base", "base", lab.base, {})
         return lab
+
+    def _warn_of_benchmarks(self, lab: "Laboratory") -> None:
+        """What makes a benchmark's score mean less than it seems."""
+        from mixopt.proxies.overlap import tell_overlaps
+
+        for benchmark in self.recipe.benchmarks:
+            sentence = warn_of_public_set(benchmark)
+            if sentence:
+                self._teller.warn(sentence)
+        for sentence in tell_overlaps(lab.measure_overlap()):
+            self._teller.warn(sentence)
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -320,7 +333,7 @@ class Study:
         tasks: list[Task | ModelTask] = [*swarm.scorer.tasks, *swarm.scorer.model_tasks]
         for task in tasks:
             if task.truncated:
-                self._teller.say(
+                self._teller.warn(
                     f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "
                     "context and were cut from the left."
                 )
@@ -345,7 +358,7 @@ class Study:
             for name, found in self._reliability(trials).items():
                 metrics[f"reliability/{name}"] = found.tau
                 if not found.tells:
-                    self._teller.say(found.sentence)
+                    self._teller.warn(found.sentence)
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
         self._teller.tell(lambda o: o.round_scored(number, trials, metrics))
@@ -425,6 +438,7 @@ class Study:
             points=points,
             expert_scores=losses,
             validation=validation,
+            warnings=tuple(self._teller.warnings),
         )
 
 

@@ -25,6 +25,8 @@ class Teller:
         self._recipe, self._output = recipe, output
         self._observers = tuple(observers)
         self._depth = 0
+        self.warnings: list[str] = []
+        """Sentences that the report repeats: what a reader must know before trusting a number."""
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -53,6 +55,12 @@ class Teller:
     def say(self, sentence: str) -> None:
         """Tells a sentence that a reader should know."""
         self.tell(lambda o: o.said(sentence))
+
+    def warn(self, sentence: str) -> None:
+        """Tells a sentence once and keeps it for the report."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+            self.say(sentence)
 
     def write(self, name: str, text: str) -> None:
         """Writes a result file whole, and tells."""

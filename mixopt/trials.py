@@ -214,6 +214,11 @@ class Trials(Sequence[Trial]):
         """The metrics that may choose mixtures."""
         return tuple(metric for metric in self.metrics if metric.role == "search")
 
+    @property
+    def holdout_metrics(self) -> tuple[Metric, ...]:
+        """The metrics that chose nothing, which alone may be reported as a result."""
+        return tuple(metric for metric in self.metrics if metric.role == "holdout")
+
     def metric(self, name: str) -> Metric:
         """The metric called `name`.
 
@@ -240,6 +245,22 @@ class Trials(Sequence[Trial]):
                 raise HoldoutError(
                     f"Benchmark {metric.name!r} has role holdout, so its scores may not reach a "
                     "surrogate; choose by search benchmarks, or change its role before the search."
+                )
+        return metrics
+
+    def require_holdout(self, names: Sequence[str]) -> tuple[Metric, ...]:
+        """The metrics called `names`, none of which chose a mixture.
+
+        Raises:
+            HoldoutError: One of them has `role: search`.
+            TrialsError: One of them does not exist.
+        """
+        metrics = tuple(self.metric(name) for name in names)
+        for metric in metrics:
+            if metric.role == "search":
+                raise HoldoutError(
+                    f"Benchmark {metric.name!r} has role search: it chose the mixture, so its score is "
+                    "no result; report benchmarks with role holdout."
                 )
         return metrics
 

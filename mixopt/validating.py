@@ -98,6 +98,7 @@ class Validator:
             tables,
             capability_weights=self.recipe.search.capability_weights,
             cost=self._count_cost(trials.where(kind="merged"), tables[0][0].tokens, flops),
+            result=wanted.result,
         )
         self.teller.write("validation.json", to_json(validation.to_dict()))
         return validation

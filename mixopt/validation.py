@@ -62,6 +62,8 @@ class Validation:
         gain: Proposal's trained utility minus the natural mixture's, by seed.
         seeds: Runs of each mixture.
         cost: Of the search and of its alternative.
+        result: Benchmarks that chose nothing, on which the result stands.
+        result_gain: Proposal's trained utility on those minus the natural mixture's, by seed.
     """
 
     fidelities: tuple[RankFidelity, ...]
@@ -72,6 +74,23 @@ class Validation:
     gain: tuple[float, ...]
     seeds: int
     cost: Cost
+    result: tuple[str, ...] = ()
+    result_gain: tuple[float, ...] = ()
+
+    @property
+    def result_sentence(self) -> str:
+        """What may be reported: the gain on benchmarks that chose nothing."""
+        if not self.result:
+            return "Nothing here is a result: every benchmark chose the mixture. Give some role holdout."
+        if not self.result_gain:
+            return (
+                "The proposal and the natural mixture were not both trained, so there is no result."
+            )
+        gains = ", ".join(f"{gain:+.2f}" for gain in self.result_gain)
+        return (
+            f"Result on what chose nothing ({', '.join(self.result)}): trained gain over the natural "
+            f"mixture, by seed: {gains} sd."
+        )
 
     @property
     def sentence(self) -> str:

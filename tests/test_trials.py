@@ -34,6 +34,9 @@ def test_holdout_metrics_do_not_choose():
     assert [m.name for m in trials.search_metrics] == ["loss"]
     with pytest.raises(HoldoutError, match="'acc' has role holdout"):
         trials.require_search(["acc"])
+    with pytest.raises(HoldoutError, match="it chose the mixture, so its score is no result"):
+        trials.require_holdout([trials.search_metrics[0].name])
+    assert trials.require_holdout(["acc"]) == trials.holdout_metrics
 
 
 def test_frame_has_a_column_for_every_ratio_and_score():

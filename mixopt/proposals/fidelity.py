@@ -125,8 +125,20 @@ def validate_trials(
     *,
     capability_weights: Mapping[str, float],
     cost: Cost,
+    result: Sequence[str] | None = None,
 ) -> Validation:
-    """What the trained mixtures say; `proposal` and `natural` are looked at closely."""
+    """What the trained mixtures say; `proposal` and `natural` are looked at closely.
+
+    Args:
+        proxies: Scores of the `n` mixtures by each proxy.
+        trained: Scores of the same mixtures by real training, one table per seed (`s`).
+        capability_weights: As in the search.
+        cost: Of the search and of its alternative.
+        result: Benchmarks to report as the result; all with role holdout if left out.
+
+    Raises:
+        HoldoutError: One of `result` has role search.
+    """
     search = trained[0].search_metrics
     names = tuple(trial.id for trial in proxies[next(iter(proxies))])
     # one scale for all seeds, so that their differences mean the same
@@ -138,6 +150,12 @@ def validate_trials(
     place = {name: index for index, name in enumerate(names)}
     known = "proposal" in place and "natural" in place
     gain = by_seed[:, place["proposal"]] - by_seed[:, place["natural"]] if known else np.empty(0)
+    reported = both.holdout_metrics if result is None else both.require_holdout(result)
+    reported_gain = np.empty(0)
+    if known and reported:
+        apart = Utility.standardised(both, reported)
+        each = [apart.of(table.values(reported)) for table in trained]
+        reported_gain = np.array([row[place["proposal"]] - row[place["natural"]] for row in each])
     return Validation(
         fidelities=measure_fidelity(proxies, trained, capability_weights=capability_weights),
         mixtures=names,
@@ -150,4 +168,6 @@ def validate_trials(
         gain=tuple(gain.tolist()),
         seeds=len(trained),
         cost=cost,
+        result=tuple(metric.name for metric in reported),
+        result_gain=tuple(reported_gain.tolist()),
     )

@@ -44,6 +44,7 @@ from mixopt.proxies.models import (
     resolve_dtype,
     resolve_step,
 )
+from mixopt.proxies.overlap import Overlap, count_overlaps, read_item_texts
 from mixopt.proxies.renaming import holds_names_of, save_renamed
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.sources import hash_file, read_documents
@@ -433,6 +434,29 @@ class Laboratory:
         for asked in self.scorer.model_tasks:
             digest.update(repr((asked.metric, asked.layout)).encode())
         return digest.hexdigest()
+
+    def measure_overlap(self) -> list[Overlap]:
+        """How many items of each benchmark are in each domain's training text."""
+        texts = {recipe.name: read_item_texts(recipe) for recipe in self.recipe.benchmarks}
+        told = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
+        overlaps = []
+        for expert in self.recipe.experts:
+            source = expert.text
+            if source is None:
+                continue
+
+            def build(
+                scratch: Path, name: str = expert.domain, source: TextSource = source
+            ) -> None:
+                documents = (document.text for document in read_documents(source))
+                counted = [asdict(overlap) for overlap in count_overlaps(name, documents, texts)]
+                (scratch / "overlap.json").write_text(json.dumps(counted, indent=2))
+
+            key = {"corpus": self.corpora[expert.domain].folder.name, "items": told}
+            folder = self.store.make("overlap", expert.domain, key, build)
+            counted = json.loads((folder / "overlap.json").read_text())
+            overlaps += [Overlap(**row) for row in counted]
+        return overlaps
 
     def open_swarm(self, experts: Sequence[Path]) -> "Swarm":
         """Base and experts, ready to be merged and scored."""

@@ -114,6 +114,8 @@ class ValidationRecipe(Strict):
     """Mixtures to train; natural, uniform and the proposal are always among them."""
     seeds: Annotated[int, Field(ge=1)] = 2
     """Runs of each mixture; two or more tell the ceiling."""
+    result: list[str] | None = None
+    """Benchmarks to report as the result; all with role holdout if left out."""
 
 
 class ExportRecipe(Strict):

@@ -20,6 +20,7 @@ def check_study(study: "StudyRecipe") -> None:
     check_names(study)
     check_space(study)
     check_kinds(study)
+    check_result(study)
 
 
 def check_held_out(study: "StudyRecipe") -> None:
@@ -135,6 +136,21 @@ def check_kinds(study: "StudyRecipe") -> None:
                     f"benchmark {benchmark.name!r} ({benchmark.kind}) needs a whole merged model and "
                     f"does not go with {what}; leave one of them out"
                 )
+
+
+def check_result(study: "StudyRecipe") -> None:
+    """Nothing that chooses a mixture is reported as the result."""
+    roles = {benchmark.name: benchmark.role for benchmark in study.benchmarks}
+    for name in (study.validation and study.validation.result) or ():
+        if name not in roles:
+            raise ValueError(
+                f"validation.result: unknown benchmark {name!r}. {did_you_mean(name, roles)}"
+            )
+        if roles[name] == "search":
+            raise ValueError(
+                f"validation.result: benchmark {name!r} has role search, so it chooses the mixture and "
+                "its score is no result; give it role holdout, or report another"
+            )
 
 
 def _text_identity(text: TextSource) -> tuple[object, ...]:

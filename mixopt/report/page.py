@@ -31,6 +31,7 @@ class ReportData:
         points: By metric: measured and out-of-fold predicted scores (`n` each), and the surrogate.
         expert_scores: By expert, and for `base`: score by metric.
         validation: What proxy runs say, where any were trained.
+        warnings: What a reader must know before trusting a number.
     """
 
     recipe: StudyRecipe
@@ -41,6 +42,7 @@ class ReportData:
     points: Mapping[str, tuple[Array, Array, str]]
     expert_scores: Mapping[str, Mapping[str, float]]
     validation: Validation | None
+    warnings: Sequence[str] = ()
 
 
 def write_report(data: ReportData, folder: Path) -> Path:

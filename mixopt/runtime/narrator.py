@@ -79,9 +79,21 @@ class Narrator(Observer):
             for comparison in proposal.comparisons:
                 chance = f"; {comparison.gain.chance:.0%} likely to be better"
                 self._say(f"  {comparison.verdict}{'' if comparison.same else chance}")
+            self._tell_aggregates(proposal)
             self._tell_doubts(proposal)
             for note in proposal.notes:
                 self._say(f"  note: {note}")
+
+    def _tell_aggregates(self, proposal: Proposal) -> None:
+        """The gain over the natural mixture by each way of making one number of the scores."""
+        first = proposal.comparisons[0] if proposal.comparisons else None
+        if first is None or first.same or not first.aggregates:
+            return
+        told = [
+            f"{name} {gain.mean:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}]"
+            for name, gain in first.aggregates.items()
+        ]
+        self._say(f"  gain over {first.name} by aggregate: {', '.join(told)}")
 
     def _tell_doubts(self, proposal: Proposal) -> None:
         """What gets worse, what else would do as well, and what stands behind the prediction."""
@@ -126,6 +138,7 @@ class Narrator(Observer):
             f"  regret of the proposal {validation.regret:.2f} sd; its trained gain over natural, by "
             f"seed: {gains}"
         )
+        self._say(f"  {validation.result_sentence}")
         cost = validation.cost
         self._say(
             f"  search {cost.search_tokens:,} tokens, {cost.search_flops:.2e} FLOPs; every candidate "

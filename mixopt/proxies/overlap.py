@@ -1,0 +1,163 @@
+"""Overlap: benchmark items that share a run of 13 words with the text that experts are trained on.
+
+Thirteen words in a row are seldom shared by chance (GPT-3's rule, arXiv:2005.14165, appendix C).
+Words are compared in lower case and without punctuation. Only words of the items have a number, so
+the corpus is read once, in a stream, whatever its size.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixopt.proxies.sources import read_documents
+from mixopt.proxies.tasks.items import read_rows
+from mixopt.recipe import BenchmarkRecipe, BitsPerByte, ItemsBenchmark
+
+RUN = 13
+"""Words in a row."""
+WORD = re.compile(r"\w+")
+SEED = 13
+
+Numbers = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many of a benchmark's items are in a domain's training text.
+
+    Attributes:
+        benchmark: Name.
+        domain: Name.
+        items: Items that are long enough to be looked for.
+        short: Items of fewer words than a run, which cannot be.
+        found: Items that share a run.
+    """
+
+    benchmark: str
+    domain: str
+    items: int
+    short: int
+    found: int
+
+
+class RunIndex:
+    """The runs of many texts, to be looked for in others.
+
+    Args:
+        texts: By name, the texts of each group.
+    """
+
+    def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
+        self._numbers: dict[str, int] = {}
+        rng = np.random.default_rng(SEED)
+        self._factors: Numbers = rng.integers(1, 2**63, RUN, dtype=np.uint64) * np.uint64(2) + (
+            np.uint64(1)
+        )
+        self._draw = rng
+        self._values: Numbers = np.zeros(1, dtype=np.uint64)  # number 0: a word of no item
+        self.owners: list[tuple[str, int]] = []
+        runs, owners = [], []
+        for name, group in texts.items():
+            for index, text in enumerate(group):
+                found = np.unique(self._runs_of(text, learn=True))
+                runs.append(found)
+                owners.append(np.full(len(found), len(self.owners)))
+                self.owners.append((name, index))
+        joined = np.concatenate(runs) if runs else np.empty(0, dtype=np.uint64)
+        order = np.argsort(joined, kind="stable")
+        self._runs = joined[order]
+        self._owner_of = np.concatenate(owners)[order] if owners else np.empty(0, dtype=int)
+
+    def find(self, text: str) -> set[int]:
+        """Places in `owners` of the texts that share a run with `text`."""
+        if not len(self._runs):
+            return set()
+        found = np.unique(self._runs_of(text, learn=False))
+        starts = np.searchsorted(self._runs, found, side="left")
+        ends = np.searchsorted(self._runs, found, side="right")
+        return {
+            int(owner)
+            for start, end in zip(starts, ends, strict=True)
+            for owner in self._owner_of[start:end]
+        }
+
+    def _runs_of(self, text: str, *, learn: bool) -> Numbers:
+        """A number for each run of known words."""
+        words = WORD.findall(text.lower())
+        if learn:
+            for word in words:
+                self._numbers.setdefault(word, len(self._numbers) + 1)
+            lacking = len(self._numbers) + 1 - len(self._values)
+            drawn = self._draw.integers(1, 2**63, lacking, dtype=np.uint64)
+            self._values = np.concatenate([self._values, drawn])
+        if len(words) < RUN:
+            return np.empty(0, dtype=np.uint64)
+        numbers = self._numbers
+        places = np.fromiter((numbers.get(word, 0) for word in words), np.intp, len(words))
+        windows = np.lib.stride_tricks.sliding_window_view(places, RUN)
+        windows = windows[(windows > 0).all(axis=1)]
+        with np.errstate(over="ignore"):
+            hashes: Numbers = (self._values[windows] * self._factors).sum(axis=1, dtype=np.uint64)
+        return hashes
+
+
+def read_item_texts(recipe: BenchmarkRecipe) -> list[str]:
+    """The whole text of each item; nothing for kinds whose items are not ours to read.
+
+    Raises:
+        DataError: The items cannot be read.
+    """
+    texts: list[str] = []
+    if isinstance(recipe, BitsPerByte):
+        for document in read_documents(recipe.text):
+            if len(texts) == recipe.max_items:
+                break
+            texts.append(document.text)
+    elif isinstance(recipe, ItemsBenchmark):
+        for _, row in read_rows(recipe.items):
+            if len(texts) == recipe.max_items:
+                break
+            texts.append(" ".join(_texts_in(value) for value in row.values()))
+    return texts
+
+
+def _texts_in(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return " ".join(map(_texts_in, value)) if isinstance(value, list) else ""
+
+
+def count_overlaps(
+    domain: str, documents: Iterable[str], texts: Mapping[str, Sequence[str]]
+) -> list[Overlap]:
+    """The overlap of each benchmark (`texts` by name) with a domain's documents."""
+    index = RunIndex(texts)
+    found: set[int] = set()
+    for document in documents:
+        found |= index.find(document)
+    told = []
+    for name, group in texts.items():
+        short = sum(len(WORD.findall(text)) < RUN for text in group)
+        hit = sum(index.owners[place][0] == name for place in found)
+        told.append(Overlap(name, domain, len(group) - short, short, hit))
+    return told
+
+
+def tell_overlaps(overlaps: Iterable[Overlap]) -> list[str]:
+    """A sentence for each benchmark with items that are in some domain's training text."""
+    by_benchmark: dict[str, list[Overlap]] = {}
+    for overlap in overlaps:
+        if overlap.found:
+            by_benchmark.setdefault(overlap.benchmark, []).append(overlap)
+    sentences = []
+    for name, found in by_benchmark.items():
+        counts = ", ".join(f"{overlap.domain} {overlap.found}" for overlap in found)
+        sentences.append(
+            f"Benchmark {name!r}: of its {found[0].items + found[0].short} items some share a run of "
+            f"{RUN} words with training text ({counts}); that part of its score is memory. Drop those "
+            "documents or those items."
+        )
+    return sentences
