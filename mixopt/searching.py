@@ -25,6 +25,7 @@ from mixopt.recipe import SearchRecipe
 from mixopt.trials import Kind, Score, Slope, Trial, Trials
 
 if TYPE_CHECKING:
+    from mixopt.proxies.estimating import Estimator
     from mixopt.proxies.swarm import Results, Swarm
 
 
@@ -77,14 +78,18 @@ class Searcher:
                 for trial in before.where(kind=self.search.proxy)
             ])  # fmt: skip
             rows = design_next_round(self.space, surrogate(), seen, count, rng)
+        scorer: Swarm | Estimator = self.swarm
+        if number > 1 and self.search.item_share < 1:
+            scorer = self._estimator(before)
         scored = tqdm(
-            self.swarm.score_all(rows.tolist()), desc=f"round {number}: scoring", unit="candidate",
+            scorer.score_all(rows.tolist()), desc=f"round {number}: scoring", unit="candidate",
             total=len(rows), mininterval=1.0, leave=False,
         )  # fmt: skip
         climbed = number > 1 and self.search.method == "gradient"
         for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
             name = f"r{number}-{index:03d}"
-            made = [self.to_trial(name, kind, row, results[kind], number) for kind in results]
+            made = [self.to_trial(name, kind, row, results[kind], number, scorer.flops_per_score)
+                    for kind in results]  # fmt: skip
             if climbed or self.search.slopes:
                 made = [self._with_slopes(t, row) if t.kind == "merged" else t for t in made]
             trials += made
@@ -108,6 +113,14 @@ class Searcher:
             values = np.stack([results[name].values for results in found])
             told[name] = measure_reliability(name, values, found[0][name].sizes, self.seed)
         return told
+
+    def _estimator(self, before: Trials) -> "Estimator":
+        """Scores a share of the items, as the first round's candidates teach."""
+        from mixopt.proxies.estimating import Estimator
+
+        first = [trial for trial in before.where(kind="merged") if trial.round == 1]
+        seen = [list((trial.weights or {}).values()) for trial in first]
+        return Estimator(self.swarm, seen, self.search.item_share, self.seed)
 
     def _score_ensembles(self, rng: np.random.Generator) -> list[Trial]:
         """Trials of ensembles alone, all over the space."""
@@ -172,8 +185,16 @@ class Searcher:
             ascend(climbed, self.space, start, evaluations=budget)
         return np.stack(asked)
 
-    def to_trial(self, name: str, kind: Kind, row: Array, results: "Results", number: int) -> Trial:
-        """The trial of weights (`k`) that scored `results`."""
+    def to_trial(
+        self,
+        name: str,
+        kind: Kind,
+        row: Array,
+        results: "Results",
+        number: int,
+        flops: float | None = None,
+    ) -> Trial:
+        """The trial of weights (`k`) that scored `results`, for `flops` or those of all items."""
         experts = self.space.experts
         return Trial(
             id=name,
@@ -182,7 +203,9 @@ class Searcher:
             kind=kind,
             weights=as_weights(experts, row),
             round=number,
-            flops=self.swarm.flops_per_score if kind == "merged" else 0.0,
+            flops=(self.swarm.flops_per_score if flops is None else flops)
+            if kind == "merged"
+            else 0.0,
         )
 
     def to_mixture(self, weights: Array) -> Mixture:

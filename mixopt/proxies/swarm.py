@@ -84,7 +84,7 @@ class Swarm:
 
         What is not found goes through the engine together, which may compute it at once.
         """
-        keys = [self._candidate_key(weights) for weights in rows]
+        keys = [self.candidate_key(weights) for weights in rows]
         lacking: dict[str, Weights] = {}
         for key, weights in zip(keys, rows, strict=True):
             found = self.store.find("scores", "candidate", key)
@@ -108,7 +108,7 @@ class Swarm:
     def losses(self, weights: Weights) -> Array:
         """Smooth loss of each task (`m`) at weights that have been scored."""
         _ = self.score(weights)
-        folder = self.store.find("scores", "candidate", self._candidate_key(weights))
+        folder = self.store.find("scores", "candidate", self.candidate_key(weights))
         assert folder is not None
         return np.asarray(np.load(folder / LOSSES))
 
@@ -123,7 +123,7 @@ class Swarm:
             measured = self.engine.slopes(self.scorer, weights)
             np.savez(scratch / "slopes.npz", **asdict(measured))
 
-        folder = self.store.make("slopes", "candidate", self._candidate_key(weights), build)
+        folder = self.store.make("slopes", "candidate", self.candidate_key(weights), build)
         with np.load(folder / "slopes.npz") as told:
             return Slopes(told["losses"], told["by_weight"], float(told["passes"]))
 
@@ -131,7 +131,8 @@ class Swarm:
         """Item results of ensembles at `rows` (`n x k`): arithmetic alone, so nothing is kept."""
         return [self.scorer.read(self.ensemble.mix(weights)) for weights in rows]
 
-    def _candidate_key(self, weights: Weights) -> dict[str, Any]:
+    def candidate_key(self, weights: Weights) -> dict[str, Any]:
+        """What determines the scores at `weights` (`k`)."""
         return {**self._key, "weights": [float(weight) for weight in weights]}
 
     def score_base(self) -> Results:
@@ -143,7 +144,7 @@ class Swarm:
             results = self.scorer.read(flat) | self.engine.measure(self.scorer, zeros)
             save_results({"merged": results}, scratch)
 
-        folder = self.store.make("scores", "base", self._candidate_key(zeros), build)
+        folder = self.store.make("scores", "base", self.candidate_key(zeros), build)
         return load_results(folder)["merged"]
 
 

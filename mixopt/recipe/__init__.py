@@ -86,6 +86,9 @@ class SearchRecipe(Limits):
     do not fit."""
     memory: Annotated[ByteSize, Field(gt=0)] | None = None
     """What streamed scoring may use (`4GiB`); most of what is free if left out."""
+    item_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of each benchmark's items that candidates after the first round are scored on; what the
+    others would say is told by control variates."""
     natural: dict[str, float] | None = None
     """The natural mixture; proportional to the available tokens if left out."""
     normalise: Normalisation = "z"
@@ -176,9 +179,12 @@ class StudyRecipe(Strict):
             ("method: gradient", search.method == "gradient"),
             ("slopes", search.slopes),
             ("ensembles", bool(search.ensembles)),
+            ("item_share", search.item_share < 1),
         ):
             if wanted and search.proxy != "merged":
                 raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
+        if search.item_share < 1 and (search.slopes or search.method == "gradient"):
+            raise ValueError("item_share: slopes are of all items; leave one of them out")
         return search
 
     @field_validator("exports")
