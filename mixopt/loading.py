@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mixopt.errors import RecipeError, did_you_mean
 from mixopt.limits import ProposalRecipe
-from mixopt.recipe import StudyRecipe
+from mixopt.recipe import BenchmarkRecipe, StudyRecipe
 from mixopt.strict import Strict
 
 
@@ -51,10 +51,37 @@ def load_study(name: str | Path) -> StudyRecipe:
     for section in ("experts", "benchmarks"):
         if section in plain:
             plain[section] = _read_listed(plain[section], section, path)
+    _add_capability_texts(plain, path)
     base = plain.get("base")
     if isinstance(base, dict) and base.get("kind") == "pretrained" and base.get("path"):
         base["path"] = _anchor_if_exists(str(base["path"]), path.parent)
     return _parse(plain, path)
+
+
+def load_benchmark(path: Path) -> BenchmarkRecipe:
+    """The recipe of one benchmark.
+
+    Raises:
+        RecipeError: The file is missing, is no YAML, or says something that it may not.
+    """
+    plain = _anchor_paths(read_yaml(path), path.absolute().parent)
+    try:
+        recipe: BenchmarkRecipe = TypeAdapter(BenchmarkRecipe).validate_python(plain)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_first_problem(error)}") from None
+    return recipe
+
+
+def _add_capability_texts(plain: dict[str, Any], study: Path) -> None:
+    """Makes a benchmark of each text that `capabilities` names (SuperValid)."""
+    named = plain.pop("capabilities", {})
+    if not isinstance(named, dict) or not all(isinstance(c, dict) for c in named.values()):
+        raise RecipeError(
+            f"{study}: capabilities must be a mapping from each capability to its `text`."
+        )
+    for name, told in named.items():
+        benchmark = {"name": f"{name}_text", "kind": "bits_per_byte", "capability": name, **told}
+        plain.setdefault("benchmarks", []).append(_anchor_paths(benchmark, study.parent))
 
 
 def give_experts(recipe: StudyRecipe, folders: Mapping[str, Path]) -> StudyRecipe:

@@ -139,13 +139,23 @@ def _laws(
 
 
 class _Aligned:
-    """A cheaper level's portfolio over the metrics that vary at a dearer level."""
+    """A cheaper level's portfolio over the metrics that vary at a dearer level, in that one's scale.
+
+    Both levels measure a metric in the same unit, so a proxy that is right up to a constant has a
+    slope of one there. In scales of their own it would have the ratio of two spreads, of which one
+    may be a handful's.
+    """
 
     def __init__(self, own: Scales, portfolio: Portfolio, dearer: Scales) -> None:
         self._portfolio = portfolio
         asked = np.flatnonzero(dearer.varying)
         places = np.cumsum(own.varying) - 1
-        self._places = np.where(own.varying[asked], places[asked], -1)
+        known = own.varying[asked]
+        self._places = np.where(known, places[asked], -1)
+        turned = own.slopes[asked] / dearer.slopes[asked]
+        self._stretch = np.where(known, turned, 1.0)
+        apart = (own.centres[asked] - dearer.centres[asked]) / dearer.slopes[asked]
+        self._shift = np.where(known, apart, 0.0)
 
     def _pick(self, columns: Array, missing: float) -> Array:
         padded = np.hstack([columns, np.full((len(columns), 1), missing)])
@@ -154,21 +164,27 @@ class _Aligned:
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         """Mean and standard deviation; 0 ± 1 for a metric that does not vary there."""
         mean, std = self._portfolio.predict(ratios)
-        return self._pick(mean, 0.0), self._pick(std * self._portfolio.tails.factor, 1.0)
+        return self._align(mean), self._widths(std)
 
     def mean(self, ratios: Array) -> Array:
         """The mean by what has slopes."""
-        return self._pick(self._portfolio.mean(ratios), 0.0)
+        return self._align(self._portfolio.mean(ratios))
+
+    def _align(self, mean: Array) -> Array:
+        return np.asarray(self._pick(mean, 0.0) * self._stretch + self._shift)
+
+    def _widths(self, std: Array) -> Array:
+        return np.asarray(self._pick(std * self._portfolio.tails.factor, 1.0) * self._stretch)
 
     def differences(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
         """Differences from a reference mixture: mean and standard deviation."""
         mean, std = self._portfolio.differences(ratios, reference)
-        return self._pick(mean, 0.0), self._pick(std * self._portfolio.tails.factor, 1.0)
+        return self._pick(mean, 0.0) * self._stretch, self._widths(std)
 
     def slopes(self, ratios: Array, weights: Array) -> Array:
         """Gradient by the ratios of the weighted sum of means."""
         own = np.zeros((len(ratios), self._portfolio.weights.shape[1] + 1))
-        own[:, self._places] = weights
+        own[:, self._places] = weights * self._stretch
         return self._portfolio.slopes(ratios, own[:, :-1])
 
 

@@ -4,7 +4,9 @@
 
 c is what the cheaper fidelity predicts (Kennedy & O'Hagan 2000, with the first stage
 fitted before the second). The priors say that a proxy is good until runs say otherwise: plain
-regression on proxy and ratios is worse than the proxy alone at 8 to 16 runs (METHODS §13).
+regression on proxy and ratios is worse than the proxy alone at 8 to 16 runs (METHODS §13). A handful
+of runs cannot say of each metric how large its correction and its noise are, so the metrics share
+what they say of it (empirical Bayes), and each may move a little away from that.
 
 Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
@@ -25,14 +27,17 @@ from mixopt.proposals.surrogates.kernels import (
     square_distances,
 )
 
-SLOPE, SLOPE_VARIANCE = 0.9, 0.15
-"""Prior of ρ: both sides are standardised, so a perfect proxy has one."""
-OFFSET_VARIANCE = 0.5
+SLOPE, SLOPE_VARIANCE = 1.0, 0.1
+"""Prior of ρ: both sides are in one scale, so a perfect proxy has one."""
+OFFSET_VARIANCE = 25.0
+"""Of what a proxy is off by for all mixtures alike, in standardised units: hardly anything is known."""
 LENGTH = 0.5
 """Of the correction, in Hellinger-like units (‖√r − √r′‖)."""
 PRIOR_MEANS = np.log([0.1, 0.1])
 """Of log variance of the correction and log noise, in standardised units."""
 PRIOR_SDS = np.array([1.2, 1.2])
+OWN_SDS = np.array([0.5, 0.5])
+"""How far a metric's own values may be from what all metrics say together."""
 STEPS = 40
 MISSING = 1e6
 
@@ -84,37 +89,28 @@ class Corrected:
         self._roots = np.sqrt(ratios)
         self._proxy, _ = self._cheaper.predict(ratios)
         near = matern52(square_distances(self._roots, self._roots), LENGTH)
-        self._stages = [
-            self._fit_metric(m, near, scores[:, m], noise[:, m]) for m in range(scores.shape[1])
+        evidences = [
+            self._evidence(m, near, scores[:, m], noise[:, m]) for m in range(scores.shape[1])
         ]
+        shared = _descend(
+            lambda theta: sum(each(theta) for each in evidences) / max(len(evidences), 1),
+            PRIOR_MEANS,
+            PRIOR_SDS,
+            weight=1 / max(len(evidences), 1),
+        )
+        self._stages = [each.stage(_descend(each, shared, OWN_SDS)) for each in evidences]
         return self
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "Corrected":
         """Another on the same cheaper surrogate, fitted to other runs."""
         return Corrected(self._cheaper).fit(ratios, scores, noise)
 
-    def _fit_metric(self, m: int, near: Array, scores: Array, noise: Array) -> _Stage:
+    def _evidence(self, m: int, near: Array, scores: Array, noise: Array) -> "_Evidence":
         known = np.isfinite(scores)
-        proxy, rest = self._proxy[:, m], np.where(known, scores, 0.0)
-        rest = np.where(known, rest - SLOPE * proxy, 0.0)
+        proxy = self._proxy[:, m]
+        rest = np.where(known, np.where(known, scores, 0.0) - SLOPE * proxy, 0.0)
         shared = OFFSET_VARIANCE + SLOPE_VARIANCE * np.outer(proxy, proxy)
-        extra = np.where(known, noise, MISSING)
-
-        def factorise(theta: Array) -> Array:
-            process, own = np.exp(theta)
-            return np.asarray(cholesky(shared + process * near + np.diag(own + extra), lower=True))
-
-        theta = minimise(
-            _penalised_evidence(factorise, rest),
-            PRIOR_MEANS,
-            method="L-BFGS-B",
-            bounds=np.stack([PRIOR_MEANS - 4 * PRIOR_SDS, PRIOR_MEANS + 4 * PRIOR_SDS], axis=1),
-            steps=STEPS,
-            gradient=False,
-        )
-        factor = factorise(theta)
-        process, own = np.exp(theta)
-        return _Stage(float(process), float(own), factor, cho_solve((factor, True), rest))
+        return _Evidence(shared, near, np.where(known, noise, MISSING), rest)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         """Mean and standard deviation (`n x m` each), observation noise included."""
@@ -177,13 +173,50 @@ class Corrected:
         return np.asarray(shared + stage.process * near)
 
 
-def _penalised_evidence(
-    factorise: Callable[[Array], Array], rest: Array
-) -> Callable[[Array], float]:
-    def objective(theta: Array) -> float:
-        factor = factorise(theta)
-        white = solve_triangular(factor, rest, lower=True)
-        away = (theta - PRIOR_MEANS) / PRIOR_SDS
-        return float(0.5 * white @ white + np.log(np.diag(factor)).sum() + 0.5 * away @ away)
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """What the runs say of one metric's correction.
 
-    return objective
+    Attributes:
+        shared: Covariance that offset and slope give (`n x n`).
+        near: Correlation of the correction (`n x n`).
+        extra: Known noise of each run (`n`).
+        rest: Scores minus what the prior makes of the proxy (`n`).
+    """
+
+    shared: Array
+    near: Array
+    extra: Array
+    rest: Array
+
+    def __call__(self, theta: Array) -> float:
+        """Minus the logarithm of the evidence for log variance and log noise."""
+        factor = self._factorise(theta)
+        white = solve_triangular(factor, self.rest, lower=True)
+        return float(0.5 * white @ white + np.log(np.diag(factor)).sum())
+
+    def stage(self, theta: Array) -> _Stage:
+        """The metric at these values."""
+        factor = self._factorise(theta)
+        process, own = np.exp(theta)
+        return _Stage(float(process), float(own), factor, cho_solve((factor, True), self.rest))
+
+    def _factorise(self, theta: Array) -> Array:
+        process, own = np.exp(theta)
+        noise = np.diag(own + self.extra)
+        return np.asarray(cholesky(self.shared + process * self.near + noise, lower=True))
+
+
+def _descend(
+    evidence: Callable[[Array], float], centre: Array, widths: Array, *, weight: float = 1.0
+) -> Array:
+    """Log variance and log noise that the runs and a normal prior around `centre` say."""
+
+    def objective(theta: Array) -> float:
+        away = (theta - centre) / widths
+        return evidence(theta) + weight * float(0.5 * away @ away)
+
+    bounds = np.stack([centre - 4 * widths, centre + 4 * widths], axis=1)
+    return minimise(
+        objective, centre, method="L-BFGS-B", bounds=bounds, steps=STEPS, gradient=False
+    )

@@ -1,0 +1,85 @@
+"""Commands on texts: capability-text."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from mixopt.cli.shell import main, one_sentence
+
+
+@main.command("capability-text")
+@click.argument("benchmarks", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--corpus", multiple=True, required=True, metavar="GLOB",
+              help="Text of yours to look in; repeat for more.")  # fmt: skip
+@click.option("--field", default="text", show_default=True, help="Field that holds the text.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, dir_okay=False),
+              help="JSONL to write; a benchmark of it is written beside, as YAML.")  # fmt: skip
+@click.option("--capability", default=None, help="Its name.  [default: the first benchmark's]")
+@click.option("--texts", default=200, show_default=True, type=click.IntRange(min=2),
+              help="Passages to find.")  # fmt: skip
+@click.option("--concepts", default=64, show_default=True, type=click.IntRange(min=1),
+              help="Terms to look for.")  # fmt: skip
+@click.option("--model", default=None, help="Folder of a model that writes a text on each concept.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@one_sentence
+def capability_text(
+    benchmarks: Sequence[Path],
+    corpus: Sequence[str],
+    field: str,
+    out: Path,
+    capability: str | None,
+    texts: int,
+    concepts: int,
+    model: str | None,
+    seed: int,
+) -> None:
+    """Find texts about what BENCHMARKS ask, none of which contains one of their items.
+
+    BENCHMARKS are YAML files, as in a study. The loss on such text is a smooth signal of the capability
+    (SuperValid); keep what is found out of the training text.
+    """
+    import yaml
+
+    from mixopt.files import write_text
+    from mixopt.loading import load_benchmark
+    from mixopt.proxies.capability_text import gather, writer_of
+    from mixopt.proxies.overlap import read_item_texts
+    from mixopt.proxies.sources import read_documents
+    from mixopt.recipe import FilesText
+
+    recipes = [load_benchmark(path) for path in benchmarks]
+    items = [text for recipe in recipes for text in read_item_texts(recipe)]
+    source = FilesText(paths=[str(Path(pattern).absolute()) for pattern in corpus], field=field)
+
+    def documents() -> Iterator[str]:
+        return (document.text for document in read_documents(source))
+
+    write = None
+    if model is not None:
+        from mixopt.proxies.models import Device, load_model, load_tokenizer
+
+        device = Device.choose("auto", "auto")
+        write = writer_of(load_model(model, device), load_tokenizer(model), seed)
+    found = gather(items, documents, texts=texts, concepts=concepts, write=write)
+    rows = [
+        {"id": number, "text": p.text, "concept": p.concept, "source": p.source}
+        for number, p in enumerate(found.passages)
+    ]
+    write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    name = capability or recipes[0].capability
+    told = {
+        "name": f"{name}_text",
+        "kind": "bits_per_byte",
+        "capability": name,
+        "text": {"kind": "files", "paths": [out.name]},
+    }
+    beside = write_text(out.with_suffix(".yaml"), yaml.safe_dump(told, sort_keys=False))
+    click.echo(
+        f"Concepts  {', '.join(found.concepts[:8])}{', ...' if len(found.concepts) > 8 else ''}\n"
+        f"Texts     {len(rows)} of {found.read:,} pieces; {found.refused} contained a benchmark item and "
+        f"were refused\nWritten   {out}\nBenchmark {beside}"
+    )
+    if len(rows) < texts:
+        click.echo(f"Fewer than the {texts} texts asked for: the corpus has no more on these concepts.")

@@ -1,0 +1,43 @@
+import json
+import random
+
+import toy
+from cli.calling import call
+
+from mixopt.loading import load_benchmark, load_study
+
+
+def test_text_is_found_and_used_as_a_capability(tmp_path):
+    rng = random.Random(0)
+    rows = [{"prompt": toy.text("birds", rng, 12), "target": " owl"} for _ in range(12)]
+    toy.write_jsonl(tmp_path / "items.jsonl", rows)
+    (tmp_path / "quiz.yaml").write_text(
+        "{name: quiz, kind: continuation, items: items.jsonl, capability: nature}"
+    )
+    texts = [{"text": toy.text(name, rng, 80)} for name in ("birds", "ships") for _ in range(20)]
+    toy.write_jsonl(tmp_path / "corpus" / "all.jsonl", texts)
+    told = call("capability-text", tmp_path / "quiz.yaml", "--corpus", tmp_path / "corpus/*.jsonl",
+                "--out", tmp_path / "nature.jsonl", "--texts", "10", "--concepts", "4")  # fmt: skip
+    assert "10 of 40 pieces" in told
+    found = [json.loads(line) for line in (tmp_path / "nature.jsonl").read_text().splitlines()]
+    birds = set(toy.WORDS["birds"]) - set(toy.WORDS["ships"])
+    assert all(set(row["text"].split()) & birds for row in found)
+    made = load_benchmark(tmp_path / "nature.yaml")
+    assert (made.kind, made.capability, made.name) == ("bits_per_byte", "nature", "nature_text")
+    study = toy.write_study(
+        tmp_path / "study",
+        capabilities={"nature": {"text": {"kind": "files", "paths": ["../nature.jsonl"]}}},
+    )
+    last = load_study(study).benchmarks[-1]
+    assert (last.name, last.capability, last.role) == ("nature_text", "nature", "search")
+    assert last.text.paths == [str(tmp_path / "nature.jsonl")]
+
+
+def test_what_is_no_benchmark_or_capability_is_one_sentence(tmp_path):
+    (tmp_path / "quiz.yaml").write_text("{name: quiz, kind: continuation, itmes: x}")
+    told = call("capability-text", tmp_path / "quiz.yaml", "--corpus", "x",
+                "--out", tmp_path / "o.jsonl", code=2)  # fmt: skip
+    assert "continuation.items is missing" in told
+    study = toy.write_study(tmp_path / "study", capabilities=["nature"])
+    told = call("train", study, "--no-track", "-o", tmp_path / "out", code=2)
+    assert "capabilities must be a mapping" in told
