@@ -78,8 +78,10 @@ def capability_text(
     beside = write_text(out.with_suffix(".yaml"), yaml.safe_dump(told, sort_keys=False))
     click.echo(
         f"Concepts  {', '.join(found.concepts[:8])}{', ...' if len(found.concepts) > 8 else ''}\n"
-        f"Texts     {len(rows)} of {found.read:,} pieces; {found.refused} contained a benchmark item and "
-        f"were refused\nWritten   {out}\nBenchmark {beside}"
+        f"Texts     {len(rows)} of {found.read:,} pieces; {found.refused} contained a benchmark item "
+        f"and were refused\nWritten   {out}\nBenchmark {beside}"
     )
     if len(rows) < texts:
-        click.echo(f"Fewer than the {texts} texts asked for: the corpus has no more on these concepts.")
+        click.echo(
+            f"Fewer than the {texts} texts asked for: the corpus has no more on these concepts."
+        )

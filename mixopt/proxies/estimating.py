@@ -59,7 +59,8 @@ class Estimator:
             told[name] = fit_controls(controls, [r["merged"][name].values for r in found])
         return told
 
-    def _controls(self, weights: Weights, ensemble: Results, name: str) -> Array:
+    def _controls(self, row: Weights, ensemble: Results, name: str) -> Array:
+        weights = self._swarm.respond(row)
         experts = [results[name] for results in self._experts]
         return make_controls(weights, ensemble[name], experts, self._base[name])
 
@@ -74,7 +75,7 @@ class Estimator:
         engine, store = self._swarm.engine, self._swarm.store
         keys = [self._key(row) for row in rows]
         lacking = [
-            row
+            self._swarm.respond(row)
             for row, key in zip(rows, keys, strict=True)
             if store.find("estimates", "candidate", key) is None
         ]
@@ -82,9 +83,10 @@ class Estimator:
         for row, key in zip(rows, keys, strict=True):
 
             def build(scratch: Path, row: Weights = row) -> None:
-                ensemble = self._swarm.scorer.read(self._swarm.ensemble.mix(row))
+                asked = self._swarm.respond(row)
+                ensemble = self._swarm.scorer.read(self._swarm.ensemble.mix(asked))
                 merged = self._estimate(row, scorer.read(next(flats)), ensemble)
-                merged |= engine.measure(self._swarm.scorer, row)
+                merged |= engine.measure(self._swarm.scorer, asked)
                 save_results({"merged": merged, "ensembled": ensemble}, scratch)
 
             yield load_results(store.make("estimates", "candidate", key, build))

@@ -488,7 +488,7 @@ class Laboratory:
             "benchmarks": self._benchmarks_key,
             "device": self._device_key,
         }
-        return Swarm(engine, self.scorer, self.store, key)
+        return Swarm(engine, self.scorer, self.store, key, search.gamma)
 
     def _in_memory_names(self, folder: Path) -> Path:
         """`folder`, or a copy with its tensors called as in memory; adapters stay as they are."""

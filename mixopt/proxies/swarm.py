@@ -12,9 +12,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.errors import ModelError
 from mixopt.files import Store
 from mixopt.proxies.engines import Engine, Weights
 from mixopt.proxies.ensembling import Ensemble
+from mixopt.proxies.responding import respond
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.slopes import Slopes
 from mixopt.proxies.tasks import ItemResults
@@ -36,12 +38,19 @@ class Swarm:
         scorer: The benchmarks.
         store: Where scores are kept.
         key: What determines them beside the weights.
+        response: γ of the map from the weights that are asked for to those that are merged.
     """
 
     def __init__(
-        self, engine: Engine, scorer: Scorer, store: Store, key: Mapping[str, Any]
+        self,
+        engine: Engine,
+        scorer: Scorer,
+        store: Store,
+        key: Mapping[str, Any],
+        response: float = 1.0,
     ) -> None:
         self.engine, self.scorer, self.store, self._key = engine, scorer, store, key
+        self.response = response
 
     @property
     def flops_per_score(self) -> float:
@@ -89,16 +98,16 @@ class Swarm:
         for key, weights in zip(keys, rows, strict=True):
             found = self.store.find("scores", "candidate", key)
             if found is None and _corner(weights) is None:
-                lacking[str(key["weights"])] = key["weights"]
+                lacking[str(key["weights"])] = self.respond(weights)
         flats = _Flats(self.engine, self.scorer, list(lacking.values()))
         for key in keys:
 
             def build(scratch: Path, weights: Weights = key["weights"]) -> None:
-                corner = _corner(weights)
-                flat = flats.of(weights) if corner is None else self._corners[corner]
+                corner, asked = _corner(weights), self.respond(weights)
+                flat = flats.of(asked) if corner is None else self._corners[corner]
                 results: dict[Kind, Results] = {
-                    "merged": self.scorer.read(flat) | self.engine.measure(self.scorer, weights),
-                    "ensembled": self.scorer.read(self.ensemble.mix(weights)),
+                    "merged": self.scorer.read(flat) | self.engine.measure(self.scorer, asked),
+                    "ensembled": self.scorer.read(self.ensemble.mix(asked)),
                 }
                 save_results(results, scratch)
                 np.save(scratch / LOSSES, self.scorer.losses(flat))
@@ -116,8 +125,13 @@ class Swarm:
         """Losses at `weights` and how they change with each expert's weight.
 
         Raises:
-            ModelError: The models do not fit into memory.
+            ModelError: The models do not fit into memory, or a response map bends the weights.
         """
+        if self.response != 1:
+            raise ModelError(
+                f"Slopes are those of merges at the very weights, and search.response is "
+                f"{self.response}; set it to 1, or leave out search.slopes and search.method: gradient."
+            )
 
         def build(scratch: Path) -> None:
             measured = self.engine.slopes(self.scorer, weights)
@@ -129,11 +143,19 @@ class Swarm:
 
     def score_ensembles(self, rows: Array) -> list[Results]:
         """Item results of ensembles at `rows` (`n x k`): arithmetic alone, so nothing is kept."""
-        return [self.scorer.read(self.ensemble.mix(weights)) for weights in rows]
+        return [self.scorer.read(self.ensemble.mix(self.respond(row))) for row in rows.tolist()]
 
     def candidate_key(self, weights: Weights) -> dict[str, Any]:
         """What determines the scores at `weights` (`k`)."""
-        return {**self._key, "weights": [float(weight) for weight in weights]}
+        return {
+            **self._key,
+            "weights": [float(weight) for weight in weights],
+            "response": self.response,
+        }
+
+    def respond(self, weights: Weights) -> list[float]:
+        """The weights (`k`) that are merged or mixed where `weights` are asked for."""
+        return respond(weights, self.response)
 
     def score_base(self) -> Results:
         """Item results of the base itself."""

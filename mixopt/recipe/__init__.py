@@ -63,6 +63,8 @@ __all__ = [
     "ValidationRecipe",
 ]
 
+RESPONSE = 0.5
+"""γ that ranked trained mixtures best in `studies/rank-fidelity`."""
 FEWEST_FIRST = 6
 """Candidates without which no surrogate can be fitted."""
 
@@ -74,6 +76,9 @@ class SearchRecipe(Limits):
     """Candidates scored in each round; the first needs 6 to be fitted."""
     proxy: Literal["merged", "ensembled"] = "merged"
     """Which proxy the surrogate learns from; both are scored and logged."""
+    response: Annotated[float, Field(gt=0, le=1)] | None = None
+    """γ of the response map: experts are weighed by λ^γ for a mixture λ. 0.5 if left out, and 1 (which
+    is MergeMix as published) where slopes or gradients are asked for."""
     method: Literal["sampling", "gradient"] = "sampling"
     """How rounds after the first choose: by the surrogate, or by climbing the merges' own losses."""
     slopes: bool = False
@@ -99,6 +104,13 @@ class SearchRecipe(Limits):
     """Weight of each capability in the mean; 1 if left out."""
     proposals: PositiveInt = 1
     """How many distinct mixtures to propose."""
+
+    @property
+    def gamma(self) -> float:
+        """γ of the response map."""
+        if self.response is not None:
+            return self.response
+        return 1.0 if self.slopes or self.method == "gradient" else RESPONSE
 
 
 class TargetRecipe(Strict):
@@ -183,6 +195,8 @@ class StudyRecipe(Strict):
         ):
             if wanted and search.proxy != "merged":
                 raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
+        if search.response not in (None, 1) and (search.slopes or search.method == "gradient"):
+            raise ValueError("response: slopes are of merges at the very weights; set it to 1")
         if search.item_share < 1 and (search.slopes or search.method == "gradient"):
             raise ValueError("item_share: slopes are of all items; leave one of them out")
         return search

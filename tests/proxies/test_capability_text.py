@@ -8,9 +8,20 @@ from mixopt.errors import DataError
 from mixopt.proxies.capability_text import FEWEST_BYTES, gather, writer_of
 
 TOPICS = {
-    "birds": "owl nest feather wing sparrow falcon beak egg".split(),
-    "ships": "sailor harbour anchor rope mast cargo deck keel".split(),
-    "common": "today people many places found often small large another between".split(),
+    "birds": ["owl", "nest", "feather", "wing", "sparrow", "falcon", "beak", "egg"],
+    "ships": ["sailor", "harbour", "anchor", "rope", "mast", "cargo", "deck", "keel"],
+    "common": [
+        "today",
+        "people",
+        "many",
+        "places",
+        "found",
+        "often",
+        "small",
+        "large",
+        "another",
+        "between",
+    ],
 }
 
 
@@ -46,7 +57,9 @@ def test_concepts_take_turns():
 
 
 def test_texts_that_contain_an_item_are_refused():
-    leaked = [f"{text('birds', 300 + i)} {item} {text('birds', 400 + i)}" for i, item in enumerate(ITEMS)]
+    leaked = [
+        f"{text('birds', 300 + i)} {item} {text('birds', 400 + i)}" for i, item in enumerate(ITEMS)
+    ]
     found = gather(ITEMS, lambda: CORPUS + leaked, texts=40, concepts=8)
     assert found.refused == 20
     assert not {passage.text for passage in found.passages} & set(leaked)

@@ -26,7 +26,11 @@ def tasks(tmp_path_factory):
     path = str(toy.write_jsonl(folder / "t.jsonl", texts))
     documents = BitsPerByte(name="t", kind="bits_per_byte", text=FilesText(paths=[path]))
     rows = [
-        {"prompt": toy.text("sums", rng, 5), "choices": ["owl", "ship", "six"][: 2 + i % 2], "answer": 1}
+        {
+            "prompt": toy.text("sums", rng, 5),
+            "choices": ["owl", "ship", "six"][: 2 + i % 2],
+            "answer": 1,
+        }
         for i in range(24)
     ]
     path = str(toy.write_jsonl(folder / "m.jsonl", rows))

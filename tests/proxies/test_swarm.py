@@ -64,7 +64,7 @@ def test_rows_that_are_finished_meanwhile_leave_the_others_their_own_scores(trai
     found = [next(scored)]
     swarm.score(rows[1])  # as another process would
     found += list(scored)
-    fresh = Swarm(swarm.engine, swarm.scorer, Journal(tmp_path), swarm._key)
+    fresh = Swarm(swarm.engine, swarm.scorer, Journal(tmp_path), swarm._key, swarm.response)
     for row, results in zip(rows, found, strict=True):
         for metric, result in fresh.score(row)["merged"].items():
             assert (result.values == results["merged"][metric].values).all()
