@@ -17,17 +17,14 @@ from tqdm.auto import tqdm
 
 from mixopt.errors import DivergedError
 from mixopt.exporters import check_export, export, largest_drift, round_ratios
+from mixopt.learning import Learner
 from mixopt.loading import give_experts, load_study
 from mixopt.mixture import Mixture, cap_by_repetition, count_repetition
 from mixopt.proposal import Comparison, Estimate, Proposal
-from mixopt.proposals.fitting import fit
 from mixopt.proposals.proposing import propose
-from mixopt.proposals.reliability import Reliability
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.utility import (
-    AGGREGATES,
     AnyUtility,
-    make_utility,
     measure_gain,
     require_one_direction,
 )
@@ -83,8 +80,6 @@ class Study:
         self._device, self._run_code = device, run_code
         self._teller = Teller(recipe, self.output, observers)
         self._failures: dict[str, str] = {}
-        self._fitted: tuple[Trials, Surrogate] | None = None
-        self._reliabilities: dict[str, Reliability] | None = None
 
     @classmethod
     def load(
@@ -120,6 +115,7 @@ class Study:
             validation = None
             if self.recipe.validation is not None:
                 validation = self.validate(proposals[0], trials=trials)
+                proposals = self.propose(trials)
             self.export(proposals[0])
             self.report(trials, proposals, validation)
             return proposals[0]
@@ -167,7 +163,10 @@ class Study:
             proposal = proposal or self.propose(trials)[0]
             validator = Validator(self.recipe, self.laboratory, self._searcher, self._teller,
                                   list(self._experts.values()))  # fmt: skip
-            validation = validator.validate(proposal, trials)
+            validation, runs = validator.validate(proposal, trials, self._learner.fit_table)
+            self._learner.hear(validation, runs)
+            if self._learner.doubt is not None:
+                self._teller.warn(self._learner.doubt)
             self._teller.tell(lambda o: o.validated(validation))
             return validation
 
@@ -198,38 +197,8 @@ class Study:
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
-        """The surrogate of the recipe's utility over the trials of its proxy."""
-        search = self.recipe.search
-        if self._fitted is None or self._fitted[0] is not trials:
-            surrogate = fit(
-                self._fitted_trials(trials),
-                # all candidates are scored on the same items: their errors are not independent
-                use_std_errors=False,
-                target="worst" if search.aggregate == "worst" else "utility",
-                capability_weights=search.capability_weights,
-                trust=self._trust(trials),
-                normalise=search.normalise,
-                seed=self.recipe.seed,
-            )
-            self._fitted = (trials, surrogate)
-        return self._fitted[1]
-
-    def _reliability(self, trials: Trials) -> dict[str, Reliability]:
-        """How well each benchmark's halves agree on the first round's candidates."""
-        if self._reliabilities is None and len(trials):
-            self._reliabilities = self._searcher.measure_reliability(trials)
-        return self._reliabilities or {}
-
-    def _trust(self, trials: Trials) -> dict[str, float]:
-        """Weight of each benchmark inside its capability."""
-        return {name: found.trust for name, found in self._reliability(trials).items()}
-
-    def _fitted_trials(self, trials: Trials) -> Trials:
-        """What the surrogate learns from: the proxy's trials, and ensembles where they are asked for."""
-        merged = trials.where(kind=self.recipe.search.proxy)
-        if not self.recipe.search.ensembles:
-            return merged
-        return trials.where(kind="ensembled") + merged
+        """The surrogate of the recipe's utility, corrected by real runs where any were trained."""
+        return self._learner.fit(trials)
 
     # --- what the verbs stand on --------------------------------------------------------------
 
@@ -344,6 +313,10 @@ class Study:
         return Searcher(self._swarm, self.weight_space, self._weight_rows, self.recipe.domains,
                         self.recipe.search, self.recipe.seed)  # fmt: skip
 
+    @cached_property
+    def _learner(self) -> Learner:
+        return Learner(self.recipe, lambda trials: self._searcher.measure_reliability(trials))
+
     # --- search -------------------------------------------------------------------------------
 
     def _tell_round(self, number: int, trials: Trials) -> None:
@@ -355,7 +328,7 @@ class Study:
             "search/best_utility": float(utilities.max()),
         }
         if number == 1:
-            for name, found in self._reliability(trials).items():
+            for name, found in self._learner.reliabilities(trials).items():
                 metrics[f"reliability/{name}"] = found.tau
                 if not found.tells:
                     self._teller.warn(found.sentence)
@@ -367,12 +340,17 @@ class Study:
 
     def _verify(self, proposal: Proposal, trials: Trials) -> Proposal:
         """The proposal with its own merge measured beside those it is compared with."""
-        surrogate, proxy = self.fit(trials), self.recipe.search.proxy
+        surrogate, proxy = self.fit(trials), self._learner.proxy
         assert proposal.weights is not None
         row = np.array(list(proposal.weights.values()))
         own = self._swarm.score(row.tolist())[proxy]
-        utilities = self._aggregates(trials, surrogate)
+        utilities = self._learner.aggregates(trials, surrogate)
         notes = list(proposal.notes)
+        if self._learner.runs is not None:
+            notes.append(
+                f"What the proxies say is corrected by {len(self._learner.runs)} mixtures that were "
+                "really trained; the validation is of the proposal before."
+            )
         notes += [f"Expert {name!r} was set aside: {why}" for name, why in self._failures.items()]
         comparisons = []
         for comparison in proposal.comparisons:
@@ -400,22 +378,15 @@ class Study:
             notes=tuple(notes),
         )
 
-    def _aggregates(self, trials: Trials, surrogate: Surrogate) -> dict[str, AnyUtility]:
-        """Each way of making one number of the capabilities, in the scale of the proxy's trials."""
-        search, metrics = self.recipe.search, surrogate.utility.metrics
-        table = trials.where(kind=search.proxy)
-        return {
-            name: make_utility(table, metrics, aggregate=name, normalise=search.normalise,
-                               weights=search.capability_weights, trust=self._trust(trials))
-            for name in AGGREGATES
-        }  # fmt: skip
-
     # --- report ---------------------------------------------------------------------------
 
     def _report_data(
         self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None
     ) -> ReportData:
-        surrogate, table = self.fit(trials), trials.where(kind=self.recipe.search.proxy)
+        surrogate = self.fit(trials)
+        if not np.isfinite(surrogate.cv_utilities).any():  # too few real runs to leave any out
+            surrogate = self._learner.fit_table(trials)
+        table = surrogate.trials
         metrics = self._swarm.scorer.metrics
         points = {
             f.metric.name: (table.values([f.metric])[:, 0], f.cv_predictions, f.chosen)

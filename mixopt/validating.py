@@ -1,7 +1,7 @@
 """Validating: proxy runs really trained, and how the proxies rank them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,14 +13,20 @@ from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.proposals.design import spread
 from mixopt.proposals.fidelity import validate_trials
+from mixopt.proposals.spending import Prices, mean_over_seeds, weigh_purchases
+from mixopt.proposals.surrogate import Surrogate
+from mixopt.proposals.surrogates import FEWEST_TRIALS
 from mixopt.recipe import StudyRecipe
 from mixopt.searching import Searcher
 from mixopt.telling import Teller, to_json
 from mixopt.trials import Kind, Score, Trial, Trials
-from mixopt.validation import Cost, Validation
+from mixopt.validation import Cost, Purchase, Validation
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory, Trained
+
+Fit = Callable[[Trials], Surrogate]
+"""Fits the study's surrogate to a table of trials."""
 
 FEWEST_MIXTURES = 4
 UNREACHED = 0.01
@@ -45,8 +51,10 @@ class Validator:
     teller: Teller
     experts: Sequence["Trained"]
 
-    def validate(self, proposal: Proposal, trials: Trials) -> Validation:
+    def validate(self, proposal: Proposal, trials: Trials, fit: Fit) -> tuple[Validation, Trials]:
         """What really trained proxy runs say of `proposal` and of the proxies behind `trials`.
+
+        And the runs as trials, one for each mixture (its seeds' mean).
 
         Raises:
             RecipeError: The recipe asks for no validation.
@@ -100,8 +108,36 @@ class Validator:
             cost=self._count_cost(trials.where(kind="merged"), tables[0][0].tokens, flops),
             result=wanted.result,
         )
+        runs = mean_over_seeds(tables)
+        validation = replace(
+            validation, purchases=self._weigh_purchases(validation, trials, runs, fit, flops)
+        )
         self.teller.write("validation.json", to_json(validation.to_dict()))
-        return validation
+        return validation, runs
+
+    def _weigh_purchases(
+        self, validation: Validation, trials: Trials, runs: Trials, fit: Fit, run_flops: float
+    ) -> tuple[Purchase, ...]:
+        proxy = self.recipe.search.proxy
+        overall = [
+            row for row in validation.fidelities if row.name == "overall" and row.proxy == proxy
+        ]
+        run_tokens = runs[0].tokens / validation.seeds
+        count = len(trials.where(kind=proxy))
+        enough = len(runs) >= FEWEST_TRIALS
+        return weigh_purchases(
+            overall[0],
+            surrogate=fit(trials),
+            corrected=fit(trials + runs) if enough else None,
+            truth=np.array(validation.utilities),
+            trials=count,
+            runs=len(runs) * validation.seeds,
+            prices=Prices(
+                sum(expert.outcome.tokens for expert in self.experts),
+                self.searcher.swarm.flops_per_score / run_flops * run_tokens if run_flops else 0.0,
+                run_tokens,
+            ),
+        )
 
     def _choose_mixtures(self, proposal: Proposal, n: int) -> dict[str, Mixture]:
         """Natural, uniform, the proposal, and mixtures spread out from these: `n` by name."""

@@ -1,10 +1,14 @@
 """A validation: what really trained proxy runs say of the proxies and of the proposal."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from mixopt.trials import Kind
+
+LEAST_GAIN = 0.005
+"""A gain of rank below this is none."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class RankFidelity:
         baseline: Spearman of log(own domain's ratio): no training at all; NaN where no domain
             is the metric's own.
         overlap: Share of the truly best quarter that is in the proxy's best quarter.
+        seeds: Runs of each mixture.
     """
 
     name: str
@@ -30,6 +35,58 @@ class RankFidelity:
     ceiling: float
     baseline: float
     overlap: float
+    seeds: int = 1
+
+    @property
+    def attainable(self) -> float:
+        """What a proxy without noise of its own could reach against the mean over seeds.
+
+        From the ceiling r of two single seeds: √(s·r ÷ (1 + (s − 1)·r)), the square root of the
+        reliability of a mean of s (Spearman-Brown); exact for Pearson's correlation.
+        """
+        if not self.ceiling > 0:
+            return math.nan
+        return math.sqrt(self.seeds * self.ceiling / (1 + (self.seeds - 1) * self.ceiling))
+
+    @property
+    def earned(self) -> bool:
+        """Whether the ranking is not to be explained by chance: the interval is above zero."""
+        return self.interval[0] > 0
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """What more of something would buy.
+
+    Attributes:
+        what: `merges`, `experts` (trained as long again) or `runs`.
+        count: How many more are meant.
+        gain: Rank correlation with real training, utility against utility.
+        tokens: Training tokens, or what costs as much.
+        at_most: Whether the gain is a bound, not an estimate.
+    """
+
+    what: str
+    count: int
+    gain: float
+    tokens: float
+    at_most: bool
+
+    @property
+    def per_token(self) -> float:
+        """Gain for a token."""
+        return self.gain / self.tokens if self.tokens > 0 else 0.0
+
+    @property
+    def sentence(self) -> str:
+        """What it would buy, in one line."""
+        named = {
+            "merges": f"{self.count} more candidates",
+            "experts": "training every expert twice as long",
+            "runs": f"{self.count} more real runs",
+        }[self.what]
+        most = "at most " if self.at_most else "about "
+        return f"{named}: {most}{self.gain:+.3f} of rank for {self.tokens:,.0f} tokens"
 
 
 @dataclass(frozen=True)
@@ -64,6 +121,7 @@ class Validation:
         cost: Of the search and of its alternative.
         result: Benchmarks that chose nothing, on which the result stands.
         result_gain: Proposal's trained utility on those minus the natural mixture's, by seed.
+        purchases: What more of each would buy, the best per token first.
     """
 
     fidelities: tuple[RankFidelity, ...]
@@ -76,6 +134,23 @@ class Validation:
     cost: Cost
     result: tuple[str, ...] = ()
     result_gain: tuple[float, ...] = ()
+    purchases: tuple[Purchase, ...] = ()
+
+    @property
+    def advice(self) -> str:
+        """What would buy most per token."""
+        useful = [purchase for purchase in self.purchases if purchase.gain > LEAST_GAIN]
+        if not useful:
+            return (
+                "Neither more candidates, longer experts nor more real runs promise better ranks."
+            )
+        return "Most for its tokens: " + "; then ".join(p.sentence for p in useful) + "."
+
+    def trusts(self, proxy: str) -> bool:
+        """Whether a proxy's overall ranking is not to be explained by chance."""
+        return any(
+            row.earned for row in self.fidelities if row.name == "overall" and row.proxy == proxy
+        )
 
     @property
     def result_sentence(self) -> str:
@@ -84,7 +159,8 @@ class Validation:
             return "Nothing here is a result: every benchmark chose the mixture. Give some role holdout."
         if not self.result_gain:
             return (
-                "The proposal and the natural mixture were not both trained, so there is no result."
+                f"There is no result: the holdout benchmarks ({', '.join(self.result)}) are the same "
+                "for all trained mixtures, or the proposal or the natural mixture was not trained."
             )
         gains = ", ".join(f"{gain:+.2f}" for gain in self.result_gain)
         return (
@@ -109,4 +185,7 @@ class Validation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return asdict(self)
+        plain = asdict(self) | {"advice": self.advice}
+        for row, told in zip(self.fidelities, plain["fidelities"], strict=True):
+            told |= {"attainable": row.attainable, "earned": row.earned}
+        return plain

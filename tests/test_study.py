@@ -57,7 +57,7 @@ def finished(tmp_path_factory):
 def test_the_road_is_walked_in_order_and_ended_once(finished):
     _, _, recorder = finished
     assert recorder.events == [
-        "started", "round 1", "round 2", "proposed", "validated", "ended"
+        "started", "round 1", "round 2", "proposed", "validated", "proposed", "ended"
     ]  # fmt: skip
     assert recorder.failure is None
     kinds = [model.kind for model in recorder.models]

@@ -108,10 +108,13 @@ def search(**options: Any) -> None:
 @study_options
 @one_sentence
 def validate(**options: Any) -> None:
-    """Train real proxy runs and report how well the proxies rank them."""
+    """Train real proxy runs, report how well the proxies rank them, and propose with both."""
     study = load_study_for("validate", **options)
-    study.validate()
+    trials = study.search()
+    study.validate(trials=trials)
+    study.propose(trials)
     click.echo(f"Validation {study.output / 'validation.json'}")
+    click.echo(f"Proposal   {study.output / 'proposal.json'}")
 
 
 @main.command()

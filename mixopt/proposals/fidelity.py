@@ -112,6 +112,7 @@ def _compare(
         float(np.mean(pairs)) if pairs else float("nan"),
         spearman(baseline, truth),
         quarter_overlap(guess, truth),
+        len(truths),
     )
 
 
@@ -152,9 +153,10 @@ def validate_trials(
     gain = by_seed[:, place["proposal"]] - by_seed[:, place["natural"]] if known else np.empty(0)
     reported = both.holdout_metrics if result is None else both.require_holdout(result)
     reported_gain = np.empty(0)
-    if known and reported:
-        apart = Utility.standardised(both, reported)
-        each = [apart.of(table.values(reported)) for table in trained]
+    telling = [metric for metric in reported if np.ptp(both.values([metric])) > 0]
+    if known and telling:
+        apart = Utility.standardised(both, telling)
+        each = [apart.of(table.values(telling)) for table in trained]
         reported_gain = np.array([row[place["proposal"]] - row[place["natural"]] for row in each])
     return Validation(
         fidelities=measure_fidelity(proxies, trained, capability_weights=capability_weights),

@@ -98,12 +98,12 @@ class Swarm:
         for key, weights in zip(keys, rows, strict=True):
             found = self.store.find("scores", "candidate", key)
             if found is None and _corner(weights) is None:
-                lacking[str(key["weights"])] = self.respond(weights)
+                lacking[str(key["weights"])] = key["weights"]
         flats = _Flats(self.engine, self.scorer, list(lacking.values()))
         for key in keys:
 
-            def build(scratch: Path, weights: Weights = key["weights"]) -> None:
-                corner, asked = _corner(weights), self.respond(weights)
+            def build(scratch: Path, asked: list[float] = key["weights"]) -> None:
+                corner = _corner(asked)
                 flat = flats.of(asked) if corner is None else self._corners[corner]
                 results: dict[Kind, Results] = {
                     "merged": self.scorer.read(flat) | self.engine.measure(self.scorer, asked),
@@ -146,12 +146,8 @@ class Swarm:
         return [self.scorer.read(self.ensemble.mix(self.respond(row))) for row in rows.tolist()]
 
     def candidate_key(self, weights: Weights) -> dict[str, Any]:
-        """What determines the scores at `weights` (`k`)."""
-        return {
-            **self._key,
-            "weights": [float(weight) for weight in weights],
-            "response": self.response,
-        }
+        """What determines the scores at `weights` (`k`): those that are really merged."""
+        return {**self._key, "weights": self.respond(weights)}
 
     def respond(self, weights: Weights) -> list[float]:
         """The weights (`k`) that are merged or mixed where `weights` are asked for."""

@@ -139,6 +139,7 @@ class Narrator(Observer):
             f"seed: {gains}"
         )
         self._say(f"  {validation.result_sentence}")
+        self._say(f"  {validation.advice}")
         cost = validation.cost
         self._say(
             f"  search {cost.search_tokens:,} tokens, {cost.search_flops:.2e} FLOPs; every candidate "

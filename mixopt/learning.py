@@ -1,0 +1,122 @@
+"""Learning: from a study's trials to its surrogate; whom it learns from, and how far each is trusted.
+
+Benchmarks that may be noise weigh less, real runs correct the proxy, and a proxy that does not rank
+what was really trained is no longer learnt from.
+"""
+
+from collections.abc import Callable
+
+from mixopt.proposals.fitting import fit
+from mixopt.proposals.reliability import Reliability
+from mixopt.proposals.surrogate import Surrogate
+from mixopt.proposals.surrogates import FEWEST_TRIALS
+from mixopt.proposals.utility import AGGREGATES, AnyUtility, make_utility
+from mixopt.recipe import StudyRecipe
+from mixopt.trials import Kind, Trials
+from mixopt.validation import Validation
+
+
+class Learner:
+    """Fits surrogates to a study's trials, each table once.
+
+    Args:
+        recipe: The study's.
+        measure: Measures how reliable benchmarks are on the first round of trials.
+    """
+
+    def __init__(
+        self, recipe: StudyRecipe, measure: Callable[[Trials], dict[str, Reliability]]
+    ) -> None:
+        self._recipe, self._measure = recipe, measure
+        self._fitted: tuple[Trials, Surrogate] | None = None
+        self._reliabilities: dict[str, Reliability] | None = None
+        self._validation: Validation | None = None
+        self.runs: Trials | None = None
+        """Mixtures that were really trained."""
+
+    def hear(self, validation: Validation, runs: Trials) -> None:
+        """Takes what real runs say into what is fitted from now on."""
+        self._validation, self.runs, self._fitted = validation, runs, None
+
+    def fit(self, trials: Trials) -> Surrogate:
+        """The surrogate of the recipe's utility over `trials`, corrected by the real runs."""
+        if self._fitted is None or self._fitted[0] is not trials:
+            both = trials if self.runs is None else trials + self.runs
+            self._fitted = (trials, self.fit_table(both))
+        return self._fitted[1]
+
+    def fit_table(self, table: Trials) -> Surrogate:
+        """The surrogate of a table of proxies' trials and real runs."""
+        search = self._recipe.search
+        return fit(
+            self._learnt_from(table),
+            # all candidates are scored on the same items: their errors are not independent
+            use_std_errors=False,
+            target="worst" if search.aggregate == "worst" else "utility",
+            capability_weights=search.capability_weights,
+            trust=self._trust(table),
+            normalise=search.normalise,
+            seed=self._recipe.seed,
+        )
+
+    def reliabilities(self, trials: Trials) -> dict[str, Reliability]:
+        """How well each benchmark's halves agree on the first round's candidates."""
+        if self._reliabilities is None and len(trials):
+            self._reliabilities = self._measure(trials)
+        return self._reliabilities or {}
+
+    def aggregates(self, trials: Trials, surrogate: Surrogate) -> dict[str, AnyUtility]:
+        """Each way of making one number of the capabilities, in the scale of the proxy's trials."""
+        search, metrics = self._recipe.search, surrogate.utility.metrics
+        table = trials.where(kind=self.proxy)
+        return {
+            name: make_utility(table, metrics, aggregate=name, normalise=search.normalise,
+                               weights=search.capability_weights, trust=self._trust(trials))
+            for name in AGGREGATES
+        }  # fmt: skip
+
+    @property
+    def proxy(self) -> Kind:
+        """The proxy that candidates are measured by: the recipe's, or the only one that is trusted."""
+        return self._trusted or self._recipe.search.proxy
+
+    @property
+    def doubt(self) -> str | None:
+        """What a reader should know where the recipe's proxy has not earned trust."""
+        asked = self._recipe.search.proxy
+        if self._trusted == asked or self.runs is None:
+            return None
+        lost = (
+            f"The {asked} proxy has not earned trust: over {len(self.runs)} trained mixtures chance "
+            "would explain its ranking. "
+        )
+        if self._trusted is not None:
+            return f"{lost}The {self._trusted} proxy has, and takes its place."
+        if len(self.runs) >= FEWEST_TRIALS:
+            return f"{lost}Nor has the other; the proposal stands on the real runs alone."
+        return (
+            f"{lost}Nor has the other, and so few real runs cannot stand alone: take the proposal for a "
+            "guess, or validate with more mixtures."
+        )
+
+    @property
+    def _trusted(self) -> Kind | None:
+        asked = self._recipe.search.proxy
+        if self._validation is None or self._validation.trusts(asked):
+            return asked
+        other: Kind = "ensembled" if asked == "merged" else "merged"
+        return other if self._validation.trusts(other) else None
+
+    def _learnt_from(self, table: Trials) -> Trials:
+        """A proxy's trials, ensembles beside merges where they are asked for, and the real runs."""
+        runs = table.where(kind="trained")
+        if self._trusted is None and len(runs) >= FEWEST_TRIALS:
+            return runs
+        beside = table.where(kind="ensembled")
+        if self.proxy == "ensembled" or not self._recipe.search.ensembles:
+            beside = beside[:0]
+        return beside + table.where(kind=self.proxy) + runs
+
+    def _trust(self, trials: Trials) -> dict[str, float]:
+        """Weight of each benchmark inside its capability."""
+        return {name: found.trust for name, found in self.reliabilities(trials).items()}

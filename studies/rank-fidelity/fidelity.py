@@ -1,0 +1,253 @@
+"""How well each proxy ranks what was really trained, beside its ceiling and what it must beat.
+
+python studies/rank-fidelity/fidelity.py --out OUT > tables.md
+
+Needs the runs of runs.py and the scores of scores.py in OUT. Targets are of two kinds, reported apart:
+`own`, held-out text of the domains in the mixture, where the domain's share alone says nearly all; and
+`other`, which is no such domain's own: shared benchmarks, and held-out text of corpora left out.
+"""
+
+import argparse
+import json
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from runs import DOMAINS, EXPERTS, SEEDS, laboratory_of, mixtures
+from scores import POWERS, power, swarm_of, weights_of
+
+from mixopt.mixture import Mixture
+from mixopt.proposals.fidelity import quarter_overlap, spearman, spearman_interval
+from mixopt.proposals.fitting import fit
+from mixopt.proposals.utility import Utility
+from mixopt.trials import Metric, Score, Trial, Trials
+
+SMALL = 0.003
+DRAWS = 8
+COUNTS = (4, 8, 12)
+
+
+@dataclass
+class Target:
+    """What one set of trained mixtures was measured on.
+
+    Attributes:
+        name: Of the set.
+        ratios: Mixtures (`n x 6`).
+        trained: Scores (`n x seeds x m`); lower is better in all of them.
+        metrics: The benchmarks (`m`).
+        own: Which of them are the mixtures' domains' own (`m`).
+    """
+
+    name: str
+    ratios: np.ndarray
+    trained: np.ndarray
+    metrics: tuple[Metric, ...]
+    own: np.ndarray
+
+    def pick(self, mask: np.ndarray) -> "Target":
+        kept = tuple(m for m, keep in zip(self.metrics, mask, strict=True) if keep)
+        return Target(self.name, self.ratios, self.trained[:, :, mask], kept, self.own[mask])
+
+    @property
+    def truth(self) -> np.ndarray:
+        return self.trained.mean(axis=1)
+
+
+def table(rows: list, names: list[str]) -> np.ndarray:
+    return np.array([[results[name].score for name in names] for results in rows])
+
+
+def load_target(name: str, out: Path) -> tuple[Target, list[int]]:
+    swarm = swarm_of(name, out)
+    rows = [swarm.score(row.tolist())["merged"] for row in np.eye(swarm.engine.k)]
+    kept = [place for place, m in enumerate(swarm.scorer.metrics) if not m.name.endswith("_probe")]
+    metrics = tuple(swarm.scorer.metrics[place] for place in kept)
+    ratios = mixtures()[name]
+    trained = table(rows, [m.name for m in metrics]).reshape(len(ratios), SEEDS, len(metrics))
+    present = {domain for domain, share in zip(DOMAINS, ratios.sum(axis=0), strict=True) if share}
+    own = np.array([m.own_domain in present for m in metrics])
+    return Target(name, ratios, trained, metrics, own), kept
+
+
+def load_proxies(target: Target, out: Path, variants: bool) -> dict[str, np.ndarray]:
+    """Scores (`n x m`) of each proxy at the target's mixtures."""
+    names = [metric.name for metric in target.metrics]
+    swarm = swarm_of("experts", out)
+    natural = laboratory_of("experts", out).natural.vector(DOMAINS)
+    found: dict[str, np.ndarray] = {}
+    for gamma in (1.0, *POWERS):
+        label = "" if gamma == 1 else f" λ^{gamma:g}"
+        rows = power(target.ratios, gamma) if gamma != 1 else target.ratios
+        merged = [swarm.score(row.tolist())["merged"] for row in rows]
+        found[f"merge{label}"] = table(merged, names)
+        mixed = [swarm.scorer.read(swarm.ensemble.mix(row)) for row in rows]
+        found[f"ensemble{label}"] = table(mixed, names)
+    found["ensemble, posterior weights"] = table(
+        [swarm.scorer.read(mix_by_evidence(swarm, row)) for row in target.ratios], names
+    )
+    corners = table([swarm.score(row.tolist())["merged"] for row in np.eye(6)], names)
+    found["Σ λ · expert's loss"] = target.ratios @ corners
+    if variants:
+        for name in EXPERTS:
+            if name == "experts":
+                continue
+            other = swarm_of(name, out)
+            rows = weights_of(name, target.ratios, natural)
+            label = name.removeprefix("experts-")
+            merged = [other.score(row.tolist())["merged"] for row in rows]
+            found[f"merge, {label}"] = table(merged, names)
+            if "anchored" not in name:
+                mixed = [other.scorer.read(other.ensemble.mix(power(row, 0.5))) for row in rows]
+                found[f"ensemble λ^0.5, {label}"] = table(mixed, names)
+    return found
+
+
+def mix_by_evidence(swarm, weights: np.ndarray) -> np.ndarray:
+    """The ensemble whose weights follow what each expert made of the text so far (Bayes)."""
+    each = np.stack([np.asarray(corner, dtype=float) for corner in swarm._corners])
+    sizes = np.array([len(request.target) for request in swarm.scorer.requests])
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    before = np.cumsum(each, axis=1) - each
+    before -= np.repeat(before[:, starts], sizes, axis=1)
+    belief = np.log(np.maximum(weights, 1e-300))[:, None] + before
+    belief -= np.logaddexp.reduce(belief, axis=0)
+    return np.logaddexp.reduce(each + belief, axis=0)
+
+
+def utilities(scores: np.ndarray, metrics: tuple[Metric, ...]) -> np.ndarray:
+    """The tool's utility: mean over capabilities of standardised scores (`n`)."""
+    rows = [
+        Trial(str(i), Mixture({"a": 1.0}),
+              {m.name: Score(float(v)) for m, v in zip(metrics, row, strict=True)})
+        for i, row in enumerate(scores)
+    ]  # fmt: skip
+    trials = Trials(rows, metrics, ("a",))
+    return Utility.standardised(trials, metrics).of(scores)
+
+
+def attainable(first: np.ndarray, second: np.ndarray) -> float:
+    """What a noise-free proxy could reach against the mean of two seeds."""
+    ceiling = max(spearman(first, second), 0.0)
+    return float(np.sqrt(2 * ceiling / (1 + ceiling)))
+
+
+def describe(target: Target, proxies: dict[str, np.ndarray], title: str) -> list[dict]:
+    """A table: each proxy's ranks per benchmark and overall, beside the ceilings."""
+    metrics, truth = target.metrics, target.truth
+    reach = np.array([attainable(*target.trained[:, :, m].T) for m in range(len(metrics))])
+    by_seed = [utilities(target.trained[:, seed], metrics) for seed in range(SEEDS)]
+    whole = utilities(truth, metrics)
+    print(f"\n### {title}\n")
+    print(f"{len(truth)} mixtures x {SEEDS} seeds, {len(metrics)} benchmarks. Seed against seed: mean "
+          f"{np.mean([spearman(*target.trained[:, :, m].T) for m in range(len(metrics))]):.2f}, utility "
+          f"{spearman(*by_seed):.2f}; attainable: mean {reach.mean():.2f}, utility "
+          f"{attainable(*by_seed):.2f}.\n")  # fmt: skip
+    print(
+        "| proxy | mean Spearman | share of attainable | utility [95%] | best quarter | regret, sd |"
+    )
+    print("|---|---|---|---|---|---|")
+    told = []
+    for name, scores in proxies.items():
+        ranks = [spearman(scores[:, m], truth[:, m]) for m in range(len(metrics))]
+        guess = utilities(scores, metrics)
+        rho = spearman(guess, whole)
+        low, high = spearman_interval(rho, len(whole))
+        regret = whole.max() - whole[guess.argmax()]
+        share = np.mean(ranks) / reach.mean()
+        print(f"| {name} | {np.mean(ranks):.3f} | {share:.2f} | {rho:+.2f} [{low:+.2f}, {high:+.2f}] | "
+              f"{quarter_overlap(guess, whole):.0%} | {regret:.2f} |")  # fmt: skip
+        told.append({"proxy": name, "mean": float(np.mean(ranks)), "share": share, "utility": rho})
+    return told
+
+
+def log_ratio(target: Target) -> np.ndarray:
+    """−log of the own domain's share for each benchmark that has one (`n x m`)."""
+    places = [DOMAINS.index(str(metric.own_domain)) for metric in target.metrics]
+    return -np.log(target.ratios[:, places] + SMALL)
+
+
+def to_trials(ratios, scores, metrics, kind, prefix):
+    return [
+        Trial(f"{prefix}{i}", Mixture.normalised(dict(zip(DOMAINS, ratio.tolist(), strict=True))),
+              {m.name: Score(float(v)) for m, v in zip(metrics, row, strict=True)}, kind=kind)
+        for i, (ratio, row) in enumerate(zip(ratios, scores, strict=True))
+    ]  # fmt: skip
+
+
+def with_real_runs(target: Target, out: Path, gamma: float) -> None:
+    """The proxy, the laws on a few real runs, and both together by the tool's own fit."""
+    swarm = swarm_of("experts", out)
+    names = [metric.name for metric in target.metrics]
+    grid = np.random.default_rng(5).dirichlet(np.ones(6), 58)
+    grid = np.vstack([np.eye(6), grid])
+    rows = [swarm.scorer.read(swarm.ensemble.mix(power(row, gamma))) for row in grid]
+    cheap = to_trials(grid, table(rows, names), target.metrics, "ensembled", "e")
+    proxy = [swarm.scorer.read(swarm.ensemble.mix(power(row, gamma))) for row in target.ratios]
+    proxy = table(proxy, names)
+    kinds = {"own": target.own, "other": ~target.own}
+    found: dict[tuple[str, str, int], list[float]] = {}
+    for draw in range(DRAWS):
+        rng = np.random.default_rng(draw)
+        for count in COUNTS:
+            order = rng.permutation(len(target.ratios))
+            picked, rest = order[:count], order[count:]
+            runs = target.trained[picked, rng.integers(0, SEEDS, count)]
+            real = to_trials(target.ratios[picked], runs, target.metrics, "trained", "t")
+            guesses = {"proxy alone": proxy[rest]}
+            both = fit(Trials(cheap + real, target.metrics, DOMAINS), use_std_errors=False)
+            guesses["both"] = both.predict(target.ratios[rest])[0]
+            if count >= 6:
+                alone = fit(Trials(real, target.metrics, DOMAINS), use_std_errors=False)
+                guesses["runs alone"] = alone.predict(target.ratios[rest])[0]
+            for name, guess in guesses.items():
+                for kind, mask in kinds.items():
+                    ranks = [
+                        spearman(guess[:, m], target.truth[rest, m]) for m in np.flatnonzero(mask)
+                    ]
+                    found.setdefault((kind, name, count), []).append(float(np.mean(ranks)))
+    print("\n### With real runs (tool's own fit; mean Spearman over what was left out, "
+          f"{DRAWS} draws, ± sd over draws)\n")  # fmt: skip
+    print("| target | predicted by | " + " | ".join(f"{c} runs" for c in COUNTS) + " |")
+    print("|---|---|" + "---|" * len(COUNTS))
+    for kind, mask in kinds.items():
+        picked = target.pick(mask)
+        seeds = [picked.trained[:, :, m].T for m in range(len(picked.metrics))]
+        for name in ("runs alone", "proxy alone", "both"):
+            cells = [
+                f"{np.mean(v):.3f} ± {np.std(v):.3f}" if (v := found.get((kind, name, c))) else "–"
+                for c in COUNTS
+            ]
+            print(f"| {kind} | {name} | {' | '.join(cells)} |")
+        reach = np.mean([attainable(*pair) for pair in seeds])
+        print(f"| {kind} | attainable | {' | '.join([f'{reach:.3f}'] * len(COUNTS))} |")
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sets", default=",".join(mixtures()))
+    parser.add_argument("--no-variants", action="store_true")
+    told = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    kept = {}
+    for name in told.sets.split(","):
+        target, _ = load_target(name, told.out)
+        proxies = load_proxies(target, told.out, name == "six" and not told.no_variants)
+        own, other = target.pick(target.own), target.pick(~target.own)
+        cut = {k: v[:, target.own] for k, v in proxies.items()}
+        cut["log of the own share (no training)"] = log_ratio(own)
+        kept[f"{name} own"] = describe(own, cut, f"{name}: the domains' own text")
+        rest = {k: v[:, ~target.own] for k, v in proxies.items()}
+        kept[f"{name} other"] = describe(other, rest, f"{name}: no domain's own")
+        if name == "six":
+            with_real_runs(target, told.out, 0.5)
+    (told.out / "fidelity.json").write_text(json.dumps(kept, indent=2))
+
+
+if __name__ == "__main__":
+    main()
