@@ -12,8 +12,8 @@ from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.surrogates import FEWEST_TRIALS
 from mixopt.proposals.utility import AGGREGATES, AnyUtility, make_utility
 from mixopt.recipe import StudyRecipe
-from mixopt.trials import Kind, Trials
-from mixopt.validation import Validation
+from mixopt.trials import KINDS, Aggregation, Kind, Trials
+from mixopt.validation import ENOUGH_TO_JUDGE, Validation
 
 
 class Learner:
@@ -48,13 +48,16 @@ class Learner:
     def fit_table(self, table: Trials) -> Surrogate:
         """The surrogate of a table of proxies' trials and real runs."""
         search = self._recipe.search
+        learnt = self._learnt_from(table)
         return fit(
-            self._learnt_from(table),
+            learnt,
+            # by what they stand for: many benchmarks may make a score dearer than a short run
+            fidelities=[kind for kind in KINDS if kind in learnt.levels],
             # all candidates are scored on the same items: their errors are not independent
             use_std_errors=False,
             target="worst" if search.aggregate == "worst" else "utility",
             capability_weights=search.capability_weights,
-            trust=self._trust(table),
+            trust=self.trust(table),
             normalise=search.normalise,
             seed=self._recipe.seed,
         )
@@ -65,34 +68,57 @@ class Learner:
             self._reliabilities = self._measure(trials)
         return self._reliabilities or {}
 
-    def aggregates(self, trials: Trials, surrogate: Surrogate) -> dict[str, AnyUtility]:
+    def utility(
+        self, scale: Trials, trials: Trials, aggregate: Aggregation | None = None
+    ) -> AnyUtility:
+        """One number of search metrics, in the scale of a table.
+
+        Args:
+            scale: The table; metrics that it lacks count for nothing.
+            trials: Whose first round says which benchmarks to trust.
+            aggregate: How capabilities become one; as in the search if left out.
+        """
+        search = self._recipe.search
+        return make_utility(
+            scale, scale.search_metrics,
+            aggregate=aggregate or self.aggregate, normalise=search.normalise,
+            weights=search.capability_weights, trust=self.trust(trials),
+        )  # fmt: skip
+
+    @property
+    def aggregate(self) -> Aggregation:
+        """The aggregate that is maximised."""
+        return "worst" if self._recipe.search.aggregate == "worst" else "weighted"
+
+    def aggregates(self, trials: Trials) -> dict[Aggregation, AnyUtility]:
         """Each way of making one number of the capabilities, in the scale of the proxy's trials."""
-        search, metrics = self._recipe.search, surrogate.utility.metrics
         table = trials.where(kind=self.proxy)
-        return {
-            name: make_utility(table, metrics, aggregate=name, normalise=search.normalise,
-                               weights=search.capability_weights, trust=self._trust(trials))
-            for name in AGGREGATES
-        }  # fmt: skip
+        return {name: self.utility(table, trials, name) for name in AGGREGATES}
 
     @property
     def proxy(self) -> Kind:
-        """The proxy that candidates are measured by: the recipe's, or the only one that is trusted."""
-        return self._trusted or self._recipe.search.proxy
+        """What measures candidates: the recipe's proxy, or the other where only that one ranks."""
+        return self._usable or self._recipe.search.proxy
 
     @property
     def doubt(self) -> str | None:
         """What a reader should know where the recipe's proxy has not earned trust."""
         asked = self._recipe.search.proxy
-        if self._trusted == asked or self.runs is None:
+        row = None if self._validation is None else self._validation.overall(asked)
+        if row is None or row.earned:
             return None
+        if not row.failed:
+            return (
+                f"{row.mixtures} trained mixtures are too few to tell whether the {asked} proxy ranks "
+                f"better than chance (rank {row.spearman:+.2f}); validate with {ENOUGH_TO_JUDGE}."
+            )
         lost = (
-            f"The {asked} proxy has not earned trust: over {len(self.runs)} trained mixtures chance "
-            "would explain its ranking. "
+            f"The {asked} proxy has not earned trust: over {row.mixtures} trained mixtures chance would "
+            f"explain its ranking (rank {row.spearman:+.2f}). "
         )
-        if self._trusted is not None:
-            return f"{lost}The {self._trusted} proxy has, and takes its place."
-        if len(self.runs) >= FEWEST_TRIALS:
+        if self._usable is not None:
+            return f"{lost}The {self._usable} proxy has, and takes its place."
+        if self.runs is not None and len(self.runs) >= FEWEST_TRIALS:
             return f"{lost}Nor has the other; the proposal stands on the real runs alone."
         return (
             f"{lost}Nor has the other, and so few real runs cannot stand alone: take the proposal for a "
@@ -100,23 +126,28 @@ class Learner:
         )
 
     @property
-    def _trusted(self) -> Kind | None:
+    def _usable(self) -> Kind | None:
+        """The recipe's proxy unless it failed; then the other where that has earned trust, or none."""
         asked = self._recipe.search.proxy
-        if self._validation is None or self._validation.trusts(asked):
+        if self._validation is None:
+            return asked
+        row = self._validation.overall(asked)
+        if row is None or not row.failed:
             return asked
         other: Kind = "ensembled" if asked == "merged" else "merged"
-        return other if self._validation.trusts(other) else None
+        instead = self._validation.overall(other)
+        return other if instead is not None and instead.earned else None
 
     def _learnt_from(self, table: Trials) -> Trials:
         """A proxy's trials, ensembles beside merges where they are asked for, and the real runs."""
         runs = table.where(kind="trained")
-        if self._trusted is None and len(runs) >= FEWEST_TRIALS:
+        if self._usable is None and len(runs) >= FEWEST_TRIALS:
             return runs
         beside = table.where(kind="ensembled")
         if self.proxy == "ensembled" or not self._recipe.search.ensembles:
             beside = beside[:0]
         return beside + table.where(kind=self.proxy) + runs
 
-    def _trust(self, trials: Trials) -> dict[str, float]:
+    def trust(self, trials: Trials) -> dict[str, float]:
         """Weight of each benchmark inside its capability."""
         return {name: found.trust for name, found in self.reliabilities(trials).items()}

@@ -19,7 +19,7 @@ from mixopt.proposals.reliability import (
     measure_reliability,
 )
 from mixopt.proposals.surrogate import Surrogate
-from mixopt.proposals.utility import Utility
+from mixopt.proposals.utility import make_utility
 from mixopt.proposals.weights import WeightSpace, as_weights
 from mixopt.recipe import SearchRecipe
 from mixopt.trials import Kind, Score, Slope, Trial, Trials
@@ -55,7 +55,12 @@ class Searcher:
         return Trials([], self.swarm.scorer.metrics, self.domains)
 
     def score_round(
-        self, number: int, count: int, before: Trials, surrogate: Callable[[], Surrogate]
+        self,
+        number: int,
+        count: int,
+        before: Trials,
+        surrogate: Callable[[], Surrogate],
+        trust: Mapping[str, float],
     ) -> Trials:
         """The trials of a round, by both proxies.
 
@@ -64,6 +69,7 @@ class Searcher:
             count: Candidates to score; ascents may arrive with fewer.
             before: Trials of earlier rounds.
             surrogate: Fits those.
+            trust: Weight of benchmarks inside their capability.
         """
         rng = np.random.default_rng([self.seed, number])
         trials: list[Trial] = []
@@ -71,7 +77,7 @@ class Searcher:
             rows = design_first_round(self.space, count, rng)
             trials += self._score_ensembles(rng)
         elif self.search.method == "gradient":
-            rows = self._ascend(count, before)
+            rows = self._ascend(count, before, trust)
         else:
             seen = np.array([
                 list((trial.weights or {}).values())
@@ -151,7 +157,7 @@ class Searcher:
         flops = trial.flops + measured.passes * self.swarm.flops_per_score
         return replace(trial, slopes=tuple(slopes), flops=flops)
 
-    def _ascend(self, count: int, before: Trials) -> Array:
+    def _ascend(self, count: int, before: Trials, trust: Mapping[str, float]) -> Array:
         """Weights (`n x k`) asked for by ascents of the merges' own losses."""
         table = before.where(kind="merged")
         weights = np.array([list((trial.weights or {}).values()) for trial in table])
@@ -164,18 +170,21 @@ class Searcher:
             )
             for trial, row in zip(table, losses, strict=True)
         ]
-        utility = Utility.standardised(  # of losses, which have one scale whatever is maximised
+        utility = make_utility(  # of losses: ranks have no slope that leads anywhere
             Trials(rows, metrics, table.domains),
             [metrics[place] for place in searched],
-            self.search.capability_weights,
+            aggregate="worst" if self.search.aggregate == "worst" else "weighted",
+            weights=self.search.capability_weights,
+            trust=trust,
         )
         asked: list[Array] = []
 
         def climbed(row: Array) -> tuple[float, Array]:
             asked.append(row)
             measured = self.swarm.slopes(row.tolist())
-            value = utility.of(measured.losses[searched][None])[0]
-            return float(value), utility.slopes @ measured.by_weight[searched]
+            here = measured.losses[searched][None]
+            value = utility.of(here)[0]
+            return float(value), utility.slopes_at(here)[0] @ measured.by_weight[searched]
 
         allowed = self.space.space.contains(self.space.ratios(weights), tolerance=1e-6)
         reached = np.where(allowed, utility.of(losses[:, searched]), -np.inf)

@@ -37,7 +37,7 @@ from mixopt.runtime.observer import Observer, TrainedModel
 from mixopt.searching import Searcher
 from mixopt.space import SearchSpace
 from mixopt.telling import Teller, count_domains
-from mixopt.trials import Trials
+from mixopt.trials import Aggregation, Trials
 from mixopt.validating import UNREACHED, Validator
 from mixopt.validation import Validation
 
@@ -131,7 +131,8 @@ class Study:
             trials = self._searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):
                 fitted = partial(self.fit, trials)
-                trials = trials + self._searcher.score_round(number, count, trials, fitted)
+                trust = self._learner.trust(trials)
+                trials = trials + self._searcher.score_round(number, count, trials, fitted, trust)
                 self._tell_round(number, trials)
             self._teller.write("trials.csv", trials.to_frame().to_csv(index=False))
             return trials
@@ -163,7 +164,7 @@ class Study:
             proposal = proposal or self.propose(trials)[0]
             validator = Validator(self.recipe, self.laboratory, self._searcher, self._teller,
                                   list(self._experts.values()))  # fmt: skip
-            validation, runs = validator.validate(proposal, trials, self._learner.fit_table)
+            validation, runs = validator.validate(proposal, trials, self._learner)
             self._learner.hear(validation, runs)
             if self._learner.doubt is not None:
                 self._teller.warn(self._learner.doubt)
@@ -340,11 +341,11 @@ class Study:
 
     def _verify(self, proposal: Proposal, trials: Trials) -> Proposal:
         """The proposal with its own merge measured beside those it is compared with."""
-        surrogate, proxy = self.fit(trials), self._learner.proxy
+        proxy = self._learner.proxy
         assert proposal.weights is not None
         row = np.array(list(proposal.weights.values()))
         own = self._swarm.score(row.tolist())[proxy]
-        utilities = self._learner.aggregates(trials, surrogate)
+        utilities = self._learner.aggregates(trials)
         notes = list(proposal.notes)
         if self._learner.runs is not None:
             notes.append(
@@ -363,7 +364,7 @@ class Study:
                     f"for it, {miss:.3f} off in the worst ratio."
                 )
             other = self._swarm.score(weights.tolist())[proxy]
-            comparisons.append(_measure(comparison, surrogate, utilities, own, other))
+            comparisons.append(_measure(comparison, utilities, self._learner.aggregate, own, other))
         budget = self.recipe.target.tokens
         return replace(
             proposal,
@@ -415,23 +416,26 @@ class Study:
 
 def _measure(
     comparison: Comparison,
-    surrogate: Surrogate,
-    utilities: Mapping[str, AnyUtility],
+    utilities: Mapping[Aggregation, AnyUtility],
+    maximised: Aggregation,
     own: "Results",
     other: "Results",
 ) -> Comparison:
-    """The comparison with both sides really scored on the same items."""
+    """The comparison with both sides really scored on the same items, in the proxy's own scale."""
     pairs = {metric: own[metric].minus(other[metric]) for metric in own}
-    names = [metric.name for metric in surrogate.utility.metrics]
-    here, there = (np.array([side[name].score for name in names]) for side in (own, other))
-    errors = np.array([pairs[name][1] for name in names])
-    gains = {
-        name: Estimate(*measure_gain(utility, here, there, errors))
-        for name, utility in utilities.items()
-    }
-    gain = Estimate(*measure_gain(surrogate.utility, here, there, errors))
+    gains: dict[str, Estimate] = {}
+    for name, utility in utilities.items():
+        told = [metric.name for metric in utility.metrics]
+        here, there = (
+            np.array([side[metric].score if metric in side else np.nan for metric in told])
+            for side in (own, other)
+        )
+        errors = np.array([pairs[metric][1] if metric in pairs else np.nan for metric in told])
+        gains[name] = Estimate(*measure_gain(utility, here, there, errors))
     differences = {metric: Estimate(*pair) for metric, pair in pairs.items()}
-    return replace(comparison, measured_gain=gain, differences=differences, aggregates=gains)
+    return replace(
+        comparison, measured_gain=gains[maximised], differences=differences, aggregates=gains
+    )
 
 
 def default_cache() -> Path:

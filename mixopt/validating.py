@@ -1,6 +1,6 @@
 """Validating: proxy runs really trained, and how the proxies rank them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,12 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from mixopt.errors import DivergedError, RecipeError
+from mixopt.learning import Learner
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.proposals.design import spread
 from mixopt.proposals.fidelity import validate_trials
 from mixopt.proposals.spending import Prices, mean_over_seeds, weigh_purchases
-from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.surrogates import FEWEST_TRIALS
 from mixopt.recipe import StudyRecipe
 from mixopt.searching import Searcher
@@ -24,9 +24,6 @@ from mixopt.validation import Cost, Purchase, Validation
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory, Trained
-
-Fit = Callable[[Trials], Surrogate]
-"""Fits the study's surrogate to a table of trials."""
 
 FEWEST_MIXTURES = 4
 UNREACHED = 0.01
@@ -51,7 +48,9 @@ class Validator:
     teller: Teller
     experts: Sequence["Trained"]
 
-    def validate(self, proposal: Proposal, trials: Trials, fit: Fit) -> tuple[Validation, Trials]:
+    def validate(
+        self, proposal: Proposal, trials: Trials, learner: Learner
+    ) -> tuple[Validation, Trials]:
         """What really trained proxy runs say of `proposal` and of the proxies behind `trials`.
 
         And the runs as trials, one for each mixture (its seeds' mean).
@@ -104,31 +103,35 @@ class Validator:
         validation = validate_trials(
             self._score_proxies(mixtures),
             tables,
-            capability_weights=self.recipe.search.capability_weights,
+            utility=lambda scale: learner.utility(scale, trials),
             cost=self._count_cost(trials.where(kind="merged"), tables[0][0].tokens, flops),
             result=wanted.result,
         )
         runs = mean_over_seeds(tables)
         validation = replace(
-            validation, purchases=self._weigh_purchases(validation, trials, runs, fit, flops)
+            validation, purchases=self._weigh_purchases(validation, trials, runs, learner, flops)
         )
         self.teller.write("validation.json", to_json(validation.to_dict()))
         return validation, runs
 
     def _weigh_purchases(
-        self, validation: Validation, trials: Trials, runs: Trials, fit: Fit, run_flops: float
+        self,
+        validation: Validation,
+        trials: Trials,
+        runs: Trials,
+        learner: Learner,
+        run_flops: float,
     ) -> tuple[Purchase, ...]:
         proxy = self.recipe.search.proxy
-        overall = [
-            row for row in validation.fidelities if row.name == "overall" and row.proxy == proxy
-        ]
+        overall = validation.overall(proxy)
+        assert overall is not None
         run_tokens = runs[0].tokens / validation.seeds
         count = len(trials.where(kind=proxy))
         enough = len(runs) >= FEWEST_TRIALS
         return weigh_purchases(
-            overall[0],
-            surrogate=fit(trials),
-            corrected=fit(trials + runs) if enough else None,
+            overall,
+            surrogate=learner.fit_table(trials),
+            corrected=learner.fit_table(trials + runs) if enough else None,
             truth=np.array(validation.utilities),
             trials=count,
             runs=len(runs) * validation.seeds,

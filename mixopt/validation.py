@@ -7,6 +7,8 @@ from typing import Any
 
 from mixopt.trials import Kind
 
+ENOUGH_TO_JUDGE = 10
+"""Mixtures whose ranks tell a proxy of 0.7 from chance."""
 LEAST_GAIN = 0.005
 """A gain of rank below this is none."""
 
@@ -26,6 +28,7 @@ class RankFidelity:
             is the metric's own.
         overlap: Share of the truly best quarter that is in the proxy's best quarter.
         seeds: Runs of each mixture.
+        mixtures: How many were ranked.
     """
 
     name: str
@@ -36,6 +39,7 @@ class RankFidelity:
     baseline: float
     overlap: float
     seeds: int = 1
+    mixtures: int = 0
 
     @property
     def attainable(self) -> float:
@@ -52,6 +56,16 @@ class RankFidelity:
     def earned(self) -> bool:
         """Whether the ranking is not to be explained by chance: the interval is above zero."""
         return self.interval[0] > 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether chance would explain the ranking although there was enough to show a useful one.
+
+        Ten mixtures show a rank of 0.7. Fewer condemn a proxy only where it ranks backwards.
+        """
+        if self.earned or not math.isfinite(self.spearman):
+            return False
+        return self.mixtures >= ENOUGH_TO_JUDGE or self.spearman <= 0
 
 
 @dataclass(frozen=True)
@@ -146,11 +160,10 @@ class Validation:
             )
         return "Most for its tokens: " + "; then ".join(p.sentence for p in useful) + "."
 
-    def trusts(self, proxy: str) -> bool:
-        """Whether a proxy's overall ranking is not to be explained by chance."""
-        return any(
-            row.earned for row in self.fidelities if row.name == "overall" and row.proxy == proxy
-        )
+    def overall(self, proxy: str) -> RankFidelity | None:
+        """How a proxy ranks the mixtures by utility; None where it was not scored."""
+        rows = [row for row in self.fidelities if row.name == "overall" and row.proxy == proxy]
+        return rows[0] if rows else None
 
     @property
     def result_sentence(self) -> str:
@@ -164,8 +177,8 @@ class Validation:
             )
         gains = ", ".join(f"{gain:+.2f}" for gain in self.result_gain)
         return (
-            f"Result on what chose nothing ({', '.join(self.result)}): trained gain over the natural "
-            f"mixture, by seed: {gains} sd."
+            f"Result on what chose nothing ({', '.join(self.result)}): trained gain of the proposal, as "
+            f"it was before these runs, over the natural mixture, by seed: {gains} sd."
         )
 
     @property
@@ -187,5 +200,5 @@ class Validation:
         """Plain JSON types."""
         plain = asdict(self) | {"advice": self.advice}
         for row, told in zip(self.fidelities, plain["fidelities"], strict=True):
-            told |= {"attainable": row.attainable, "earned": row.earned}
+            told |= {"attainable": row.attainable, "earned": row.earned, "failed": row.failed}
         return plain

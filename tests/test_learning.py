@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import toy
@@ -6,6 +8,7 @@ from proposals.test_spending import METRICS, table
 from mixopt.learning import Learner
 from mixopt.loading import load_study
 from mixopt.proposals.reliability import Reliability
+from mixopt.trials import Trials
 from mixopt.validation import Cost, RankFidelity, Validation
 
 
@@ -14,9 +17,9 @@ def recipe(tmp_path):
     return load_study(toy.write_study(tmp_path))
 
 
-def validation(**lows):
+def validation(n=12, **lows):
     rows = tuple(
-        RankFidelity("overall", kind, 0.5, (low, 0.9), 0.9, 0.1, 0.5, 2)
+        RankFidelity("overall", kind, 0.5, (low, 0.9), 0.9, 0.1, 0.5, 2, n)
         for kind, low in lows.items()
     )
     return Validation(rows, ("a",), (0.0,), 0.0, {}, (), 2, Cost(1, 1.0, 1, 1.0))
@@ -46,8 +49,7 @@ def test_a_table_is_fitted_once_and_again_when_real_runs_are_heard(recipe):
 def test_noise_weighs_less(recipe):
     plain = learner(recipe, loss=0.8, acc=0.8).fit(BOTH).utility
     doubted = learner(recipe, loss=0.8, acc=0.0).fit(BOTH).utility
-    assert plain.slopes[1] != 0
-    assert doubted.slopes[1] == 0
+    assert 0 < doubted.slopes[1] < 0.05 * plain.slopes[1]
 
 
 @pytest.mark.parametrize(
@@ -67,9 +69,33 @@ def test_a_proxy_that_has_not_earned_trust_is_left(recipe, lows, runs, kinds, wo
     assert own.proxy == ("ensembled" if kinds[0] == "ensembled" else "merged")
 
 
+def test_few_mixtures_condemn_no_proxy_that_ranks(recipe):
+    own = learner(recipe)
+    own.hear(validation(n=6, merged=-0.1, ensembled=0.3), table(6, "trained", seed=9))
+    assert own.proxy == "merged"
+    assert "6 trained mixtures are too few to tell" in own.doubt
+    assert [fidelity.level for fidelity in own.fit(BOTH).fidelities] == ["merged", "trained"]
+
+
+def test_levels_are_ordered_by_what_they_stand_for_whatever_they_cost(recipe):
+    dear = Trials([replace(t, flops=1e9) for t in BOTH], BOTH.metrics, BOTH.domains)
+    own = learner(recipe)
+    own.hear(validation(merged=0.3, ensembled=0.3), table(8, "trained", seed=9))
+    assert [fidelity.level for fidelity in own.fit(dear).fidelities] == ["merged", "trained"]
+
+
+def test_noise_alone_in_its_capability_ends_no_study(recipe):
+    own = learner(recipe, loss=0.8, acc=-0.3)
+    assert own.fit(BOTH).utility.slopes[1] == pytest.approx(0, abs=0.1)
+    assert np.isfinite(own.aggregates(BOTH)["worst"].of(BOTH.values(METRICS))).all()
+    all_noise = learner(recipe, loss=-0.3, acc=-0.3)
+    assert np.isfinite(all_noise.fit(BOTH).utility.slopes).all()
+    assert np.isfinite(all_noise.aggregates(BOTH)["worst"].of(BOTH.values(METRICS))).all()
+
+
 def test_aggregates_are_three_and_in_the_proxys_scale(recipe):
     own = learner(recipe)
-    found = own.aggregates(BOTH, own.fit(BOTH))
+    found = own.aggregates(BOTH)
     assert list(found) == ["mean", "weighted", "worst"]
     values = BOTH.where(kind="merged").values(METRICS)
     assert found["mean"].of(values).mean() == pytest.approx(0, abs=1e-9)

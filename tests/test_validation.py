@@ -27,12 +27,23 @@ def test_attainable_is_the_root_of_the_means_reliability():
     assert np.isnan(RankFidelity("x", "merged", 0.5, (0.1, 0.8), -0.2, 0.3, 0.5).attainable)
 
 
-def test_trust_is_earned_where_chance_would_not_do():
-    rows = [RankFidelity("overall", kind, 0.5, (low, 0.8), 0.9, 0.3, 0.5)
-            for kind, low in (("merged", 0.1), ("ensembled", -0.1))]  # fmt: skip
-    validation = made(rows)
-    assert validation.trusts("merged")
-    assert not validation.trusts("ensembled")
+@pytest.mark.parametrize(
+    ("spearman", "low", "mixtures", "earned", "failed"),
+    [
+        (0.9, 0.1, 6, True, False),
+        (0.5, -0.1, 6, False, False),  # too few to tell
+        (0.5, -0.1, 10, False, True),
+        (-0.2, -0.8, 4, False, True),
+        (float("nan"), float("nan"), 12, False, False),
+    ],
+)
+def test_a_proxy_fails_only_where_enough_was_trained_to_tell(
+    spearman, low, mixtures, earned, failed
+):
+    row = RankFidelity("overall", "merged", spearman, (low, 0.9), 0.9, 0.3, 0.5, 2, mixtures)
+    assert (row.earned, row.failed) == (earned, failed)
+    assert made([row]).overall("merged") is row
+    assert made([row]).overall("ensembled") is None
 
 
 def test_advice_names_what_is_worth_its_tokens():

@@ -42,6 +42,7 @@ def capability_text(
     """
     import yaml
 
+    from mixopt.errors import OutputError
     from mixopt.files import write_text
     from mixopt.loading import load_benchmark
     from mixopt.proxies.capability_text import gather, writer_of
@@ -49,6 +50,13 @@ def capability_text(
     from mixopt.proxies.sources import read_documents
     from mixopt.recipe import FilesText
 
+    beside = out.with_suffix(".yaml")
+    for path in (out, beside):
+        if path.exists() or path.suffix in (".yaml", ".yml") and path == out:
+            raise OutputError(
+                f"{path} exists already, or is no place for JSONL; give another --out (its benchmark is "
+                "written beside it, as .yaml)."
+            )
     recipes = [load_benchmark(path) for path in benchmarks]
     items = [text for recipe in recipes for text in read_item_texts(recipe)]
     source = FilesText(paths=[str(Path(pattern).absolute()) for pattern in corpus], field=field)
@@ -75,7 +83,7 @@ def capability_text(
         "capability": name,
         "text": {"kind": "files", "paths": [out.name]},
     }
-    beside = write_text(out.with_suffix(".yaml"), yaml.safe_dump(told, sort_keys=False))
+    write_text(beside, yaml.safe_dump(told, sort_keys=False))
     click.echo(
         f"Concepts  {', '.join(found.concepts[:8])}{', ...' if len(found.concepts) > 8 else ''}\n"
         f"Texts     {len(rows)} of {found.read:,} pieces; {found.refused} contained a benchmark item "

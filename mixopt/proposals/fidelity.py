@@ -3,7 +3,7 @@
 Shapes: `n` mixtures, the same in the same order everywhere; `s` seeds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -12,9 +12,12 @@ from scipy.stats import rankdata
 
 from mixopt.mixture import Array
 from mixopt.proposal import Z95
-from mixopt.proposals.utility import Utility
+from mixopt.proposals.utility import AnyUtility, Utility
 from mixopt.trials import Kind, Metric, Trials
 from mixopt.validation import Cost, RankFidelity, Validation
+
+MakeUtility = Callable[[Trials], AnyUtility]
+"""The utility of search metrics in the scale of a table."""
 
 SMALL_SHARE = 0.003
 """Added to a ratio before its logarithm, so that zero has one."""
@@ -71,21 +74,21 @@ def measure_fidelity(
     proxies: Mapping[Kind, Trials],
     trained: Sequence[Trials],
     *,
-    capability_weights: Mapping[str, float],
+    utility: MakeUtility,
 ) -> tuple[RankFidelity, ...]:
     """Rank fidelity of each proxy, overall (utility of search metrics) and by every metric.
 
     Args:
         proxies: Scores of the `n` mixtures by each proxy.
         trained: Scores of the same mixtures by real training, one table per seed (`s`).
-        capability_weights: As in the search.
+        utility: Makes one number of scores in the scale of a table, as in the search.
     """
     metrics = trained[0].metrics
     search = trained[0].search_metrics
     rows = []
     for kind, proxy in proxies.items():
-        truths = [_utilities(table, search, capability_weights) for table in trained]
-        guess = _utilities(proxy, search, capability_weights)
+        truths = [utility(table).of(table.values(search)) for table in trained]
+        guess = utility(proxy).of(proxy.values(search))
         rows.append(
             _compare("overall", kind, guess, truths, own_domain_baseline(trained[0], search))
         )
@@ -113,18 +116,15 @@ def _compare(
         spearman(baseline, truth),
         quarter_overlap(guess, truth),
         len(truths),
+        len(truth),
     )
-
-
-def _utilities(table: Trials, metrics: Sequence[Metric], weights: Mapping[str, float]) -> Array:
-    return Utility.standardised(table, metrics, weights).of(table.values(metrics))
 
 
 def validate_trials(
     proxies: Mapping[Kind, Trials],
     trained: Sequence[Trials],
     *,
-    capability_weights: Mapping[str, float],
+    utility: MakeUtility,
     cost: Cost,
     result: Sequence[str] | None = None,
 ) -> Validation:
@@ -133,7 +133,7 @@ def validate_trials(
     Args:
         proxies: Scores of the `n` mixtures by each proxy.
         trained: Scores of the same mixtures by real training, one table per seed (`s`).
-        capability_weights: As in the search.
+        utility: Makes one number of search scores in the scale of a table, as in the search.
         cost: Of the search and of its alternative.
         result: Benchmarks to report as the result; all with role holdout if left out.
 
@@ -145,7 +145,7 @@ def validate_trials(
     # one scale for all seeds, so that their differences mean the same
     pooled = [replace(t, id=f"{t.id}-{seed}") for seed, table in enumerate(trained) for t in table]
     both = Trials(pooled, trained[0].metrics, trained[0].domains)
-    scale = Utility.standardised(both, search, capability_weights)
+    scale = utility(both)
     by_seed = np.stack([scale.of(table.values(search)) for table in trained])
     truth = by_seed.mean(axis=0)
     place = {name: index for index, name in enumerate(names)}
@@ -159,12 +159,12 @@ def validate_trials(
         each = [apart.of(table.values(telling)) for table in trained]
         reported_gain = np.array([row[place["proposal"]] - row[place["natural"]] for row in each])
     return Validation(
-        fidelities=measure_fidelity(proxies, trained, capability_weights=capability_weights),
+        fidelities=measure_fidelity(proxies, trained, utility=utility),
         mixtures=names,
         utilities=tuple(truth.tolist()),
         regret=float(truth.max() - truth[place["proposal"]]) if known else float("nan"),
         proxy_regret={
-            kind: float(truth.max() - truth[_utilities(table, search, capability_weights).argmax()])
+            kind: float(truth.max() - truth[utility(table).of(table.values(search)).argmax()])
             for kind, table in proxies.items()
         },
         gain=tuple(gain.tolist()),

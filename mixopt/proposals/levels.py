@@ -28,6 +28,10 @@ STEP = 0.02
 """Share of the way towards another mixture at which a slope is put to a law: further out the
 scores bend away from it, nearer by it drowns in what laws take for noise (docs/LOG.md)."""
 
+FEWEST_FOR_OWN_LAWS = 20
+"""Runs from which a dearer level has laws of its own beside the correction of the cheaper one: with
+fewer, cross-validation cannot tell which is better, and they make it worse (`studies/rank-fidelity`)."""
+
 MakeLaws = Callable[[Trials], dict[str, Law]]
 """Unfitted laws, by name, for a table of trials."""
 
@@ -135,7 +139,7 @@ def _laws(
     if cheaper is None:
         return make_laws(table)
     laws: dict[str, Law] = {CORRECTED: Corrected(_Aligned(*cheaper, scales))}
-    return laws | ({} if is_poor(table) else make_laws(table))
+    return laws | (make_laws(table) if len(table) >= FEWEST_FOR_OWN_LAWS else {})
 
 
 class _Aligned:

@@ -18,6 +18,8 @@ HALVINGS = 25
 CHANCE = 0.05
 """One-sided level above which a tau may be chance."""
 FEWEST_CANDIDATES = 6
+LEAST_TRUST = 0.02
+"""Of a benchmark that ranks nothing: where there is no other, something has to be maximised."""
 POWER = 0.8
 """Chance of seeing a usual difference that enough items should give."""
 
@@ -49,8 +51,8 @@ class Reliability:
 
     @property
     def trust(self) -> float:
-        """Weight of the benchmark inside its capability: 1, or less where it may be noise."""
-        return 1.0 if self.tells else max(self.whole, 0.0)
+        """Weight of the benchmark: 1, or less where it may be noise, and never quite 0."""
+        return 1.0 if self.tells else max(self.whole, LEAST_TRUST)
 
     @property
     def sentence(self) -> str:
@@ -58,7 +60,7 @@ class Reliability:
         return (
             f"Benchmark {self.name!r} cannot be told from noise: halves of its {self.items} items "
             f"rank the candidates with a Kendall tau of {self.tau:+.2f} (chance reaches "
-            f"{self.chance:+.2f}); it weighs {self.trust:.2f} in its capability. About "
+            f"{self.chance:+.2f}); it counts {self.trust:.2f} of a benchmark that does. About "
             f"{self.items_needed:,} items would make usual differences visible."
         )
 

@@ -147,9 +147,14 @@ class WorstCapability:
         trust: Mapping[str, float] | None = None,
         normalise: Normalisation = "z",
     ) -> "WorstCapability":
-        """One part for each capability that differs between trials."""
+        """One part for each capability that differs between trials and has a trusted metric.
+
+        All that differ, where none has one.
+        """
         told = _nan_columns(np.nanstd, trials.values(metrics)) > 0
-        names = dict.fromkeys(m.capability for m, tells in zip(metrics, told, strict=True) if tells)
+        differing = [metric for metric, tells in zip(metrics, told, strict=True) if tells]
+        sure = [m for m in differing if (trust or {}).get(m.name, 1.0) >= 1]
+        names = dict.fromkeys(metric.capability for metric in sure or differing)
         parts = {}
         for name in names:
             only = {other.capability: float(other.capability == name) for other in metrics}
@@ -273,21 +278,27 @@ def _capability_shares(
     told: np.ndarray,
     trust: Mapping[str, float],
 ) -> Array:
-    """Each metric's share of the utility: its capability's, divided among its metrics by trust."""
+    """Each metric's share of the utility: its capability's, divided among its metrics by trust.
+
+    A capability counts as much as its most trusted metric: one that has nothing but noise counts little.
+    """
     each = [
         trust.get(metric.name, 1.0) * float(tells)
         for metric, tells in zip(metrics, told, strict=True)
     ]
     members: dict[str, float] = {}
+    best: dict[str, float] = {}
     for metric, own in zip(metrics, each, strict=True):
         members[metric.capability] = members.get(metric.capability, 0.0) + own
-    total = sum(weights.get(name, 1.0) for name, count in members.items() if count)
+        best[metric.capability] = max(best.get(metric.capability, 0.0), own)
+    counted = {name: weights.get(name, 1.0) * best[name] for name in members}
+    total = sum(counted.values())
     if total <= 0:
         raise TrialsError(
             "No capability has a weight above zero and scores that differ between trials; "
             "mend capability_weights, or score benchmarks that tell mixtures apart."
         )
     return np.array([
-        weights.get(metric.capability, 1.0) / total * own / members[metric.capability] if own else 0.0
+        counted[metric.capability] / total * own / members[metric.capability] if own else 0.0
         for metric, own in zip(metrics, each, strict=True)
     ])  # fmt: skip

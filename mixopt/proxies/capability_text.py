@@ -1,5 +1,8 @@
 """Capability text: texts about what a benchmark asks, none of which contains one of its items.
 
+A text is refused where it shares 13 words in a row with an item, or holds all words of a shorter one
+(of five or more) in a row.
+
 After SuperValid (arXiv:2605.28179): the core concepts of a capability's benchmarks are distilled and
 spread over diverse texts, whose loss is a smooth signal of the capability. Here the concepts are the
 terms that set the items apart from the user's own text, and the texts are found there by BM25
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
 from mixopt.errors import DataError
-from mixopt.proxies.overlap import RunIndex
+from mixopt.proxies.overlap import RUN, WORD, RunIndex
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,6 +31,8 @@ PIECE_BYTES = 2000
 """Documents are cut at paragraph ends into pieces of about this size."""
 FEWEST_BYTES = 200
 """Shorter pieces say too little to be scored."""
+SHORTEST = 5
+"""Words of an item that is looked for; shorter ones are said by chance."""
 CANDIDATES = 4000
 """Terms that are looked at, the most frequent of the items'."""
 BATCH = 512
@@ -110,18 +115,36 @@ def gather(
             "Nothing in the corpus is about what the benchmark asks; give a corpus of its field."
         )
     rarity = np.log(1 + (pieces - seen[chosen] + 0.5) / (seen[chosen] + 0.5))
-    index = RunIndex({"items": items})
+    index = _Items(items)
     heaps, refused = _find(counter, chosen, rarity, length / pieces, documents, index, texts)
     names = [str(terms[place]) for place in chosen]
     passages = _take_turns(heaps, names, texts)
     if write is not None:
         for name in names:
             text = write(name)
-            if index.find(text):
+            if index.are_in(text):
                 refused += 1
             elif len(text.encode()) >= FEWEST_BYTES:
                 passages.append(Passage(text, name, "model"))
     return Gathered(tuple(passages), tuple(names), refused, pieces)
+
+
+class _Items:
+    """The items, to be looked for in texts."""
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self._index = RunIndex({"items": items})
+        words = [WORD.findall(item.lower()) for item in items]
+        self._short = [f" {' '.join(some)} " for some in words if SHORTEST <= len(some) < RUN]
+
+    def are_in(self, text: str) -> bool:
+        """Whether some item is in `text`."""
+        if self._index.find(text):
+            return True
+        if not self._short:
+            return False
+        spoken = f" {' '.join(WORD.findall(text.lower()))} "
+        return any(item in spoken for item in self._short)
 
 
 def _count_terms(items: Sequence[str]) -> CountVectorizer:
@@ -162,7 +185,7 @@ def _find(
     rarity: Array,
     mean_length: float,
     documents: Callable[[], Iterable[str]],
-    index: RunIndex,
+    index: "_Items",
     texts: int,
 ) -> tuple[list[list[tuple[float, int, str]]], int]:
     """For each concept the pieces that are most about it and the others, and how many are refused."""
@@ -181,7 +204,7 @@ def _find(
             if not len(about) or hash(piece) in known:
                 continue
             known.add(hash(piece))
-            if index.find(piece):
+            if index.are_in(piece):
                 refused += 1
                 continue
             for place in about:

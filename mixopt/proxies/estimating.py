@@ -12,7 +12,7 @@ import numpy as np
 from mixopt.proxies.engines import Weights
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.subsets import Draw, draw_subsets, fit_controls, make_controls
-from mixopt.proxies.swarm import Results, Swarm, load_results, save_results
+from mixopt.proxies.swarm import Flats, Results, Swarm, load_results, save_results
 from mixopt.proxies.tasks import Array
 from mixopt.trials import Kind
 
@@ -74,18 +74,19 @@ class Estimator:
         scorer, _ = self._drawn
         engine, store = self._swarm.engine, self._swarm.store
         keys = [self._key(row) for row in rows]
-        lacking = [
-            self._swarm.respond(row)
+        lacking = {
+            str(asked): asked
             for row, key in zip(rows, keys, strict=True)
             if store.find("estimates", "candidate", key) is None
-        ]
-        flats = engine.logprobs(scorer, lacking)
+            for asked in [self._swarm.respond(row)]
+        }
+        flats = Flats(engine, scorer, list(lacking.values()))
         for row, key in zip(rows, keys, strict=True):
 
             def build(scratch: Path, row: Weights = row) -> None:
                 asked = self._swarm.respond(row)
                 ensemble = self._swarm.scorer.read(self._swarm.ensemble.mix(asked))
-                merged = self._estimate(row, scorer.read(next(flats)), ensemble)
+                merged = self._estimate(row, scorer.read(flats.of(asked)), ensemble)
                 merged |= engine.measure(self._swarm.scorer, asked)
                 save_results({"merged": merged, "ensembled": ensemble}, scratch)
 

@@ -27,7 +27,7 @@ from mixopt.proxies.corpus import (
     fingerprint_text,
     open_corpus,
 )
-from mixopt.proxies.engines import open_engine
+from mixopt.proxies.engines import StreamedEngine, open_engine
 from mixopt.proxies.experts import Layout, open_expert
 from mixopt.proxies.merging import warn_of_foreign
 from mixopt.proxies.models import (
@@ -479,6 +479,8 @@ class Laboratory:
             scoring=search.scoring,
             memory_bytes=search.memory,
         )
+        if isinstance(engine, StreamedEngine):
+            engine.measure(self.scorer, [])  # told now, not after the first sweep
         for expert, size in zip(experts, engine.step_sizes(), strict=True):
             if expert in self.given_experts.values():  # our own come from this base
                 warn_of_foreign(str(expert), size)

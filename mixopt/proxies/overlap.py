@@ -147,12 +147,19 @@ def count_overlaps(
 
 
 def tell_overlaps(overlaps: Iterable[Overlap]) -> list[str]:
-    """A sentence for each benchmark with items that are in some domain's training text."""
+    """A sentence for each benchmark with items in training text, or too short to be looked for."""
     by_benchmark: dict[str, list[Overlap]] = {}
+    blind: dict[str, int] = {}
     for overlap in overlaps:
         if overlap.found:
             by_benchmark.setdefault(overlap.benchmark, []).append(overlap)
-    sentences = []
+        if overlap.short and not overlap.items:
+            blind[overlap.benchmark] = overlap.short
+    sentences = [
+        f"Benchmark {name!r}: its {count} items have fewer than {RUN} words, so whether they are in "
+        "training text cannot be told."
+        for name, count in blind.items()
+    ]
     for name, found in by_benchmark.items():
         counts = ", ".join(f"{overlap.domain} {overlap.found}" for overlap in found)
         sentences.append(

@@ -73,7 +73,7 @@ class Swarm:
             for index, (name, key) in enumerate(zip(names, keys, strict=True))
             if self.store.find("logprobs", name, key) is None
         ]
-        flats = _Flats(self.engine, self.scorer, np.eye(self.engine.k)[lacking].tolist())
+        flats = Flats(self.engine, self.scorer, np.eye(self.engine.k)[lacking].tolist())
         folders = []
         for index, (name, key) in enumerate(zip(names, keys, strict=True)):
 
@@ -99,7 +99,7 @@ class Swarm:
             found = self.store.find("scores", "candidate", key)
             if found is None and _corner(weights) is None:
                 lacking[str(key["weights"])] = key["weights"]
-        flats = _Flats(self.engine, self.scorer, list(lacking.values()))
+        flats = Flats(self.engine, self.scorer, list(lacking.values()))
         for key in keys:
 
             def build(scratch: Path, asked: list[float] = key["weights"]) -> None:
@@ -166,7 +166,7 @@ class Swarm:
         return load_results(folder)["merged"]
 
 
-class _Flats:
+class Flats:
     """Log-probabilities of rows as an engine gives them, asked for in the same order.
 
     A row that was finished meanwhile (by another process, say) is passed over; one that is not

@@ -140,6 +140,8 @@ class Harness(Benchmark):
     """The harness's name of it."""
     metric: str | None = None
     """One of the task's metrics, `acc_norm` say; its first if left out."""
+    filter: str | None = None
+    """One of the task's filters, `strict-match` say; its first if left out."""
     include_path: str | None = None
     """Folder with task YAMLs of your own, relative to the YAML."""
     shots: Annotated[int, Field(ge=0)] | None = None

@@ -163,6 +163,113 @@ def describe(target: Target, proxies: dict[str, np.ndarray], title: str) -> list
     return told
 
 
+def by_benchmark(target: Target, proxies: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
+    """A table: each benchmark's ceilings and how some proxies rank it."""
+    print(f"\n### {target.name}: by benchmark\n")
+    print("| benchmark | capability | seed against seed | attainable | " + " | ".join(names) + " |")
+    print("|---|---|---|---|" + "---|" * len(names))
+    for place, metric in enumerate(target.metrics):
+        first, second = target.trained[:, :, place].T
+        ranks = [spearman(proxies[name][:, place], target.truth[:, place]) for name in names]
+        cells = " | ".join(f"{rank:+.2f}" for rank in ranks)
+        print(
+            f"| {metric.name}{' (own)' if target.own[place] else ''} | {metric.capability} | "
+            f"{spearman(first, second):+.2f} | {attainable(first, second):.2f} | {cells} |"
+        )
+
+
+def regret_by_cost(target: Target, proxies: dict[str, np.ndarray], out: Path) -> None:
+    """Regret of what is chosen among the trained mixtures, by the tokens that choosing cost.
+
+    RegMix's way: fit LightGBM to n trained mixtures (one seed each) and take the best predicted; beside
+    it our laws on the same runs, and the proxies, which cost the experts alone.
+    """
+    run = 300_000
+    whole = Utility.standardised(
+        Trials(to_trials(target.ratios, target.truth, target.metrics, "trained", "t"),
+               target.metrics, DOMAINS), target.metrics)  # fmt: skip
+    truth = whole.of(target.truth)
+    curves: dict[str, dict[int, list[float]]] = {
+        "RegMix's LightGBM": {},
+        "laws on the same runs": {},
+    }
+    for draw in range(DRAWS):
+        rng = np.random.default_rng(100 + draw)
+        order = rng.permutation(len(truth))
+        for count in (6, 8, 12, 16, 20, 24):
+            picked = order[:count]
+            runs = target.trained[picked, rng.integers(0, SEEDS, count)]
+            real = to_trials(target.ratios[picked], runs, target.metrics, "trained", "t")
+            trials = Trials(real, target.metrics, DOMAINS)
+            for name, laws in (("RegMix's LightGBM", "regmix"), ("laws on the same runs", "auto")):
+                fitted = fit(trials, surrogates=laws, use_std_errors=False)
+                guess = whole.of(fitted.predict(target.ratios)[0])
+                regret = truth.max() - np.mean(truth[guess == guess.max()])
+                curves[name].setdefault(count * run, []).append(float(regret))
+    print("\n### Regret of the best predicted of the 24, in sd of utility, by training tokens\n")
+    print("| way | " + " | ".join(f"{t / 1e6:.1f}M" for t in curves["RegMix's LightGBM"]) + " |")
+    print("|---|" + "---|" * len(curves["RegMix's LightGBM"]))
+    for name, curve in curves.items():
+        print(f"| {name} | " + " | ".join(
+            f"{np.mean(v):.2f} ± {np.std(v):.2f}" for v in curve.values()) + " |")  # fmt: skip
+    for name in ("merge λ^0.5", "ensemble λ^0.5", "merge", "ensemble"):
+        guess = whole.of(proxies[name])
+        print(f"\n{name}: {truth.max() - truth[guess.argmax()]:.2f} with the experts' "
+              f"{6 * run / 1e6:.1f}M tokens.")  # fmt: skip
+    print(
+        f"\nA mixture at random: {truth.max() - truth.mean():.2f}; natural: {truth.max() - truth[0]:.2f}."
+    )
+    draw_curves(curves, {n: truth.max() - truth[whole.of(proxies[n]).argmax()]
+                         for n in ("merge λ^0.5", "ensemble λ^0.5")}, 6 * run, out)  # fmt: skip
+
+
+def draw_curves(curves: dict, points: dict, tokens: int, out: Path) -> None:
+    """The curves as a picture, OUT/regret.png."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        axes.errorbar([t / 1e6 for t in curve], [np.mean(v) for v in curve.values()],
+                      [np.std(v) / np.sqrt(len(v)) for v in curve.values()], label=name)  # fmt: skip
+    for name, regret in points.items():
+        axes.plot(tokens / 1e6, regret, "o", label=name)
+    axes.set(xlabel="training tokens, millions", ylabel="regret, sd of utility")
+    axes.legend()
+    figure.savefig(out / "regret.png", dpi=120)
+
+
+def with_part_of_the_items(target: Target, out: Path) -> None:
+    """How a fraction of the items ranks merges, against all items: control variates and plain means."""
+    from scipy.stats import kendalltau
+
+    from mixopt.proxies.estimating import Estimator
+
+    swarm = swarm_of("experts", out)
+    rows = power(target.ratios, 0.5)
+    whole = [swarm.score(row.tolist())["merged"] for row in rows]
+    print("\n### A share of the items against all of them: Kendall's tau over 12 merges, mean over benchmarks"
+          " (5 draws)\n")  # fmt: skip
+    print("| share | control variates | plain mean of the same items |\n|---|---|---|")
+    seen, asked = rows[:12].tolist(), rows[12:].tolist()
+    for share in (0.5, 0.25):
+        taus: dict[str, list[float]] = {"told": [], "plain": []}
+        for seed in range(5):
+            estimator = Estimator(swarm, seen, share, seed)
+            found = [results["merged"] for results in estimator.score_all(asked)]
+            for task, draw in zip(swarm.scorer.tasks, estimator._drawn[1], strict=True):
+                name = task.metric.name
+                truth = [results[name].score for results in whole[12:]]
+                told = [results[name].score for results in found]
+                items = draw.items
+                plain = [
+                    r[name].values[items].sum() / r[name].sizes[items].sum() for r in whole[12:]
+                ]
+                taus["told"].append(kendalltau(truth, told).statistic)
+                taus["plain"].append(kendalltau(truth, plain).statistic)
+        print(f"| {share:g} | {np.mean(taus['told']):.2f} | {np.mean(taus['plain']):.2f} |")
+
+
 def log_ratio(target: Target) -> np.ndarray:
     """−log of the own domain's share for each benchmark that has one (`n x m`)."""
     places = [DOMAINS.index(str(metric.own_domain)) for metric in target.metrics]
@@ -245,7 +352,11 @@ def main() -> None:
         rest = {k: v[:, ~target.own] for k, v in proxies.items()}
         kept[f"{name} other"] = describe(other, rest, f"{name}: no domain's own")
         if name == "six":
+            shown = ("merge", "merge λ^0.5", "ensemble", "ensemble λ^0.5")
+            by_benchmark(target, proxies, shown)
             with_real_runs(target, told.out, 0.5)
+            regret_by_cost(other, rest, told.out)
+            with_part_of_the_items(target, told.out)
     (told.out / "fidelity.json").write_text(json.dumps(kept, indent=2))
 
 

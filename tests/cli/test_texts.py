@@ -41,3 +41,12 @@ def test_what_is_no_benchmark_or_capability_is_one_sentence(tmp_path):
     study = toy.write_study(tmp_path / "study", capabilities=["nature"])
     told = call("train", study, "--no-track", "-o", tmp_path / "out", code=2)
     assert "capabilities must be a mapping" in told
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "quiz.yaml").write_text("{name: quiz, kind: continuation, items: items.jsonl}")
+    for out in ("quiz.jsonl", "new.yaml"):
+        told = call("capability-text", tmp_path / "quiz.yaml", "--corpus", "x", "--out", tmp_path / out,
+                    code=2)  # fmt: skip
+        assert "give another --out" in told
+    assert "continuation" in (tmp_path / "quiz.yaml").read_text()

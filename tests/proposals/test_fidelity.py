@@ -11,6 +11,7 @@ from mixopt.proposals.fidelity import (
     spearman_interval,
     validate_trials,
 )
+from mixopt.proposals.utility import Utility
 from mixopt.validation import Cost
 
 METRICS = (Metric("own", "lower", "x", own_domain="a"), Metric("far", "higher", "y"))
@@ -27,6 +28,10 @@ def table(far, *, kind="trained", suffix=""):
             Trial(name + suffix, Mixture({"a": share, "b": 1 - share}), scores, kind=kind)
         )
     return Trials(trials, METRICS, ("a", "b"))
+
+
+def plain(scale):
+    return Utility.standardised(scale, scale.search_metrics)
 
 
 def test_spearman_agrees_with_scipy_ties_included():
@@ -80,7 +85,7 @@ def test_fidelity_of_a_perfect_and_of_a_blind_proxy():
     far = rng.normal(size=12)
     trained = [table(far, suffix="-0"), table(far + 0.01 * rng.normal(size=12), suffix="-1")]
     good, blind = table(far, kind="merged"), table(rng.permutation(far), kind="ensembled")
-    rows = measure_fidelity({"merged": good, "ensembled": blind}, trained, capability_weights={})
+    rows = measure_fidelity({"merged": good, "ensembled": blind}, trained, utility=plain)
     found = {(row.proxy, row.name): row for row in rows}
     assert found["merged", "far"].spearman > 0.95
     assert abs(found["ensembled", "far"].spearman) < 0.7
@@ -94,7 +99,7 @@ def test_one_seed_has_no_ceiling():
     rows = measure_fidelity(
         {"merged": table(np.arange(12.0), kind="merged")},
         [table(np.arange(12.0))],
-        capability_weights={},
+        utility=plain,
     )
     assert all(np.isnan(row.ceiling) for row in rows)
 
@@ -111,7 +116,7 @@ def test_validation_regret_and_gain_by_hand():
     cost = Cost(1, 2.0, 3, 4.0)
     trained = [table(far), table(far)]
     proxy = {"merged": table(far, kind="merged"), "ensembled": table(-far, kind="ensembled")}
-    validation = validate_trials(proxy, trained, capability_weights={}, cost=cost)
+    validation = validate_trials(proxy, trained, utility=plain, cost=cost)
     assert validation.mixtures == tuple(NAMES)
     assert validation.utilities == pytest.approx(by_hand)
     assert validation.regret == pytest.approx(by_hand[5] - by_hand[2])

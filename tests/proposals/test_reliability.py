@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from mixopt.proposals.reliability import measure_reliability
+from mixopt.proposals.reliability import LEAST_TRUST, measure_reliability
 
 
 def items(n, count, spread, noise, seed=0):
@@ -37,7 +37,7 @@ def test_noise_weighs_little_and_is_named_with_the_items_it_needs():
 
 def test_a_benchmark_that_is_the_same_everywhere_tells_nothing():
     found = measure_reliability("b", np.ones((8, 10)), np.ones(10))
-    assert (found.tau, found.tells, found.trust) == (0, False, 0)
+    assert (found.tau, found.tells, found.trust) == (0, False, LEAST_TRUST)
 
 
 def test_the_whole_length_is_predicted_from_the_halves():

@@ -109,3 +109,10 @@ def test_a_users_model_writes_the_same_for_the_same_seed():
     first = write("owl")
     assert first == write("owl")
     assert first != writer_of(network, tokenizer(), seed=4, tokens=12)("owl")
+
+
+def test_short_items_are_refused_too():
+    short = "sparrow falcon feather nest owl"
+    items = [*ITEMS, f"{short}?"]
+    leaked = [f"{text('birds', 900)} {short.title()}. {text('birds', 901)}"]
+    assert gather(items, lambda: CORPUS + leaked, texts=40, concepts=8).refused == 1

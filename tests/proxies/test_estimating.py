@@ -4,6 +4,8 @@ from proxies.test_laboratory import laboratory
 
 from mixopt.proxies import subsets
 from mixopt.proxies.estimating import Estimator
+from mixopt.proxies.swarm import Swarm
+from mixopt.runtime.journal import Journal
 
 SEEN = [[0.2, 0.3, 0.5], [0.6, 0.2, 0.2], [1 / 3] * 3, [0.1, 0.8, 0.1]]
 ROWS = [[0.5, 0.4, 0.1], [0.15, 0.25, 0.6]]
@@ -54,3 +56,13 @@ def test_estimates_are_found_again_and_others_draw_other_items(swarm, estimator,
     monkeypatch.setattr(swarm.scorer, "read", lambda *_: pytest.fail("scored again"))
     again = next(Estimator(swarm, SEEN, 0.5, seed=0).score_all([ROWS[0]]))
     assert (again["merged"]["birds_heldout"].values == values[0]).all()
+
+
+def test_the_same_candidate_twice_leaves_the_others_their_own_scores(swarm, estimator, tmp_path):
+    rows = [[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]]
+    together = list(estimator.score_all(rows))
+    fresh = Swarm(swarm.engine, swarm.scorer, Journal(tmp_path), swarm._key, swarm.response)
+    for row, found in zip(rows, together, strict=True):
+        (alone,) = Estimator(fresh, SEEN, 0.5, seed=0).score_all([row])
+        for name, result in alone["merged"].items():
+            assert found["merged"][name].values == pytest.approx(result.values)

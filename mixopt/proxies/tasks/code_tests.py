@@ -15,33 +15,41 @@ from pathlib import Path
 
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """All that a program sees; threads are processes to the limit on them."""
-_GUARD = """\
-import os, sys
-def _guard():
-    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    refused = ("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.spawn", "os.system",
-               "os.kill", "os.killpg", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link",
-               "os.symlink", "os.chmod", "os.chown", "os.truncate", "os.putenv", "shutil.",
-               "subprocess.", "socket.", "ctypes.", "pty.", "signal.pthread_kill", "_winapi.")
+_REACHED = 97
+"""Exit code of a program that ran to its end: one that leaves before its tests has not passed them."""
+_RUNNER = f"""\
+import os, posix, sys
+
+def _guard(isinstance=isinstance, str=str, int=int, set=set, PermissionError=PermissionError,
+           writing=os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND,
+           refused=("os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.spawn", "os.system",
+                    "os.kill", "os.killpg", "os.remove", "os.rename", "os.rmdir", "os.mkdir",
+                    "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate", "os.utime",
+                    "os.setxattr", "os.removexattr", "os.chflags", "os.lockf", "os.putenv", "shutil.",
+                    "subprocess.", "socket.", "ctypes.", "pty.", "signal.pthread_kill")):
     def hook(event, args):
         if event.startswith(refused):
             raise PermissionError(event + " is not allowed in tests")
         if event == "open" and (
-            isinstance(args[1], str) and set(args[1]) & set("wax+")
+            isinstance(args[1], str) and set(args[1]) & {{"w", "a", "x", "+"}}
             or isinstance(args[2], int) and args[2] & writing
         ):
             raise PermissionError("writing is not allowed in tests")
-    sys.addaudithook(hook)
-_guard()
-del _guard, os, sys
+    return hook
+
+def _main(leave=os._exit):
+    with open("program.py", encoding="utf-8") as stream:
+        program = compile(stream.read(), "program.py", "exec")
+    for module in (os, posix):  # these tell no audit hook
+        for name in ("mkfifo", "mknod"):
+            if hasattr(module, name):
+                delattr(module, name)
+    sys.addaudithook(_guard())  # which cannot be taken out again from Python
+    exec(program, {{"__name__": "__main__", "__builtins__": __builtins__}})
+    leave({_REACHED})
+
+_main()
 """
-"""What runs in front of every program. An audit hook cannot be taken out again from Python."""
-_REACHED = 97
-_END = f"""
-import os as _os
-_os._exit({_REACHED})
-"""
-"""What runs behind it: a program that ends before its tests has not passed them."""
 
 
 def passes_tests(program: str, *, timeout_s: float, memory_mb: int) -> bool:
@@ -55,10 +63,11 @@ def passes_tests(program: str, *, timeout_s: float, memory_mb: int) -> bool:
         memory_mb: Address space.
     """
     with tempfile.TemporaryDirectory(prefix="mixopt-tests-") as folder:
-        source = Path(folder) / "program.py"
-        source.write_text(_GUARD + program + _END, encoding="utf-8", errors="replace")
+        runner = Path(folder) / "runner.py"
+        runner.write_text(_RUNNER, encoding="utf-8")
+        (Path(folder) / "program.py").write_text(program, encoding="utf-8", errors="replace")
         process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(source)],
+            [sys.executable, "-I", "-B", str(runner)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # printing without end costs time alone
             stderr=subprocess.DEVNULL,

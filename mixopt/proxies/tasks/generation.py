@@ -49,27 +49,27 @@ class GenerationTask:
         self._recipe, self._context = recipe, context
         self.truncated = 0
         self._prompts: list[list[int]] = []
-        self._items: list[tuple[str, Row, str]] = []
+        self._items: list[tuple[str, Row]] = []
         self._program = Template(recipe.program, recipe.name)
-        prompter = Prompter(recipe, self._solve)
+        self._prompter = Prompter(recipe, self._solve, answered=recipe.match != "tests")
         targets = [] if recipe.match == "tests" else [recipe.target_field]
-        for where, row in read_items(recipe, [*prompter.fields, *targets]):
-            prompt = prompter.write(row, where)
+        for where, row in read_items(recipe, [*self._prompter.fields, *targets]):
+            prompt = self._prompter.write(row, where)
             if targets:
                 self._solve(row, where)
             else:
-                self._write_program(prompt, "", row, where)  # a field that is missing is told now
+                self._write_program("", row, where)  # a field that is missing is told now
             tokens = [context.separator, *context.encode(prompt)]
             room = context.context - min(recipe.max_new_tokens, context.context // 2)
             self.truncated += len(tokens) > room
             self._prompts.append(tokens[-room:])
-            self._items.append((where, row, prompt))
+            self._items.append((where, row))
 
     @property
     def layout(self) -> tuple[object, ...]:
         """Prompts, what solves them, and how completions are written."""
-        rows = [(row, prompt) for _, row, prompt in self._items]
-        return self._recipe.model_dump_json(), self._prompts, repr(rows)
+        rows = repr([row for _, row in self._items])
+        return self._recipe.model_dump_json(), self._context.context, self._prompts, rows
 
     @torch.inference_mode()
     def measure(self, model: "PreTrainedModel") -> ItemResults:
@@ -130,17 +130,17 @@ class GenerationTask:
 
     def _solves(self, place: int, text: str) -> bool:
         recipe = self._recipe
-        where, row, prompt = self._items[place]
+        where, row = self._items[place]
         if recipe.match == "tests":
-            program = self._write_program(prompt, text, row, where)
+            program = self._write_program(text, row, where)
             return passes_tests(program, timeout_s=recipe.timeout_s, memory_mb=recipe.memory_mb)
         target = self._solve(row, where)
         if recipe.match == "number":
             return last_number(text) == last_number(target)
         return text.strip() == target.strip()
 
-    def _write_program(self, prompt: str, completion: str, row: Row, where: str) -> str:
-        own = row.get(self._recipe.prompt_field, prompt)  # without the examples
+    def _write_program(self, completion: str, row: Row, where: str) -> str:
+        own = self._prompter.ask(row, where)
         return self._program.write(row | {"prompt": own, "completion": completion}, where)
 
     def _solve(self, row: Row, where: str) -> str:

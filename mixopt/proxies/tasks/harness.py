@@ -58,8 +58,15 @@ class HarnessTask:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """The task, its version and its items."""
-        return self._recipe.model_dump_json(), str(self._task.VERSION), repr(self._documents)
+        """The recipe, the harness, and all that a model would be asked, prompts included."""
+        from importlib.metadata import version
+
+        with _quiet():
+            self._task.set_fewshot_seed(seed=SEED)
+            self._task.build_all_requests(limit=self._recipe.max_items, rank=0, world_size=1)
+        asked = [(instance.doc_id, repr(instance.args)) for instance in self._task.instances]
+        told = [self._recipe.model_dump_json(), version("lm_eval"), str(self._task.VERSION)]
+        return *told, self._context.context, repr(self._task.dump_config()), asked
 
     def measure(self, model: "PreTrainedModel") -> ItemResults:
         """The task's metric for each item under `model`.
@@ -72,6 +79,7 @@ class HarnessTask:
 
         name = self._recipe.task
         with _quiet():
+            self._task.set_fewshot_seed(seed=SEED)  # or each model would see other examples
             language_model = HFLM(
                 pretrained=model,
                 tokenizer=self._context.tokenizer,
@@ -86,7 +94,16 @@ class HarnessTask:
                 bootstrap_iters=0,
             )
         samples = sorted(told["samples"][name], key=lambda sample: sample["doc_id"])
-        return self._read([sample.get(self._name) for sample in samples])
+        filters = dict.fromkeys(sample["filter"] for sample in samples)
+        chosen = self._recipe.filter or next(iter(filters))
+        if chosen not in filters:
+            raise DataError(
+                f"Benchmark {self._recipe.name!r}: task {name!r} has no filter {chosen!r}. "
+                f"{did_you_mean(chosen, filters)}"
+            )
+        found = [sample.get(self._name) for sample in samples if sample["filter"] == chosen]
+        assert len(found) == len(self._documents)
+        return self._read(found)
 
     def _read(self, found: list[Any]) -> ItemResults:
         """Item results; a pair is a value and its weight, as in bits per byte."""
@@ -130,7 +147,6 @@ def _load(recipe: Harness) -> Any:
         ) from None
     if recipe.shots is not None:
         task.set_config(key="num_fewshot", value=recipe.shots)
-    task.set_fewshot_seed(seed=SEED)
     return task
 
 

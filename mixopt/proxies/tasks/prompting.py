@@ -22,6 +22,9 @@ Row = dict[str, Any]
 Solve = Callable[[Row, str], str]
 """The right answer of a row as it follows its prompt; the second argument names its place."""
 
+_RENDERING = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, MemoryError,
+              AttributeError, RecursionError)  # fmt: skip
+"""What a template may raise on an item that it does not suit."""
 _JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
 
 
@@ -48,7 +51,7 @@ class Template:
         """
         try:
             return self._template.render(row)
-        except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
+        except _RENDERING as error:
             raise DataError(
                 f"{where}: the template cannot be filled in ({error}); mend the template or the item."
             ) from None
@@ -59,19 +62,21 @@ class Prompter:
 
     Args:
         recipe: Says template, instruction and examples.
-        solve: Writes the answer of an example.
+        solve: Writes the answer of an example, and of an item that may be one of them.
+        answered: Whether items have answers; else an item is known among the examples by its prompt.
 
     Raises:
         DataError: Examples cannot be read, or lack a field.
     """
 
-    def __init__(self, recipe: ItemsBenchmark, solve: Solve) -> None:
-        self._recipe, self._solve = recipe, solve
+    def __init__(self, recipe: ItemsBenchmark, solve: Solve, *, answered: bool = True) -> None:
+        self._recipe, self._solve, self._answered = recipe, solve, answered
         self._template = None if recipe.template is None else Template(recipe.template, recipe.name)
         self._lead = recipe.instruction + "\n" if recipe.instruction else ""
         self._examples = [
-            self._lead + self._ask(row, where) + solve(row, where)
+            (own if not answered else own + solve(row, where), own + solve(row, where))
             for where, row in islice(_read_examples(recipe), recipe.shots)
+            for own in [self._lead + self.ask(row, where)]
         ]
         if recipe.shots is not None and len(self._examples) < recipe.shots:
             raise DataError(
@@ -87,11 +92,14 @@ class Prompter:
 
     def write(self, row: Row, where: str) -> str:
         """The prompt of one item, the examples before it; an item is no example of itself."""
-        own = self._lead + self._ask(row, where)
-        solved = own + self._solve(row, where) if self._examples else ""
-        return GAP.join([*(text for text in self._examples if text != solved), own])
+        own = self._lead + self.ask(row, where)
+        known = own
+        if self._examples and self._answered:
+            known += self._solve(row, where)
+        return GAP.join([*(text for name, text in self._examples if name != known), own])
 
-    def _ask(self, row: Row, where: str) -> str:
+    def ask(self, row: Row, where: str) -> str:
+        """What the item itself asks, without instruction and examples."""
         if self._template is not None:
             return self._template.write(row, where)
         field = self._recipe.prompt_field

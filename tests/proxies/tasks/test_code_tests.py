@@ -80,3 +80,28 @@ def test_nothing_is_written(tmp_path):
 def test_the_environment_is_empty(monkeypatch):
     monkeypatch.setenv("MY_SECRET", "x")
     assert passes("import os\nassert 'MY_SECRET' not in os.environ and 'HOME' not in os.environ")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from __future__ import annotations\nassert True",
+        "str = 'abc'\nimport json\nassert json.dumps(1) == '1'",
+        "def set(*a): raise ValueError\nimport textwrap",
+        "assert __name__ == '__main__'",
+    ],
+)
+def test_a_programs_own_names_do_not_disturb_the_guard(program):
+    assert passes(program)
+
+
+def test_the_guard_cannot_be_blinded_by_names(tmp_path):
+    new = str(tmp_path / "new")
+    for program in (
+        f"isinstance = lambda *a: False\nopen({new!r}, 'w')",
+        f"import os\nos.mkfifo({new!r})",
+        f"import posix\nposix.mkfifo({new!r})",
+        "import os\nos.utime('/tmp')",
+    ):
+        assert not passes(program), program
+    assert not list(tmp_path.iterdir())

@@ -151,3 +151,15 @@ def test_layout_changes_with_what_decides_the_results(tmp_path):
         )
     }
     assert len(layouts) == 3
+
+
+def test_instruction_and_examples_are_no_part_of_the_program(tmp_path):
+    rows = [
+        {"body": "def f(x):\n", "test": "assert f(1) == 2"},
+        {"body": "def g(x):\n", "test": ""},
+    ]
+    example = {"body": "def h(x):\n", "target": "    return x"}
+    task = build(tmp_path, rows, run_code=True, match="tests", template="{{ body }}",
+                 instruction="Complete the function.", examples=[example])  # fmt: skip
+    assert task._solves(0, "    return x + 1")
+    assert "Complete" in tokenizer().decode(task._prompts[0])

@@ -113,3 +113,40 @@ def test_without_the_extra_its_name_is_told(folder, monkeypatch):
 def test_too_few_items_are_refused(folder):
     with pytest.raises(DataError, match="has 1 items"):
         build(folder, max_items=1)
+
+
+def test_every_model_sees_the_same_examples(folder, monkeypatch):
+    from lm_eval.models.huggingface import HFLM
+
+    seen = []
+    original = HFLM.loglikelihood
+
+    def spy(self, requests, **rest):
+        seen.append([request.args for request in requests])
+        return original(self, requests, **rest)
+
+    monkeypatch.setattr(HFLM, "loglikelihood", spy)
+    task = build(folder, shots=2)
+    first, second = task.measure(model()), task.measure(model(seed=1))
+    assert sorted(seen[0]) == sorted(seen[1])
+    assert first.values.shape == second.values.shape
+
+
+def test_another_prompt_is_another_layout(folder):
+    before = repr(build(folder).layout)
+    told = yaml.safe_load((folder / "toy_choice.yaml").read_text())
+    (folder / "toy_choice.yaml").write_text(
+        yaml.safe_dump(told | {"doc_to_text": "Q {{question}}"})
+    )
+    assert repr(build(folder).layout) != before
+
+
+def test_one_filter_is_read(folder):
+    told = yaml.safe_load((folder / "toy_choice.yaml").read_text())
+    told["filter_list"] = [
+        {"name": name, "filter": [{"function": "take_first"}]} for name in ("strict", "loose")
+    ]
+    (folder / "toy_choice.yaml").write_text(yaml.safe_dump(told))
+    assert build(folder, filter="loose").measure(model()).values.shape == (len(ROWS),)
+    with pytest.raises(DataError, match="Did you mean 'strict'"):
+        build(folder, filter="strickt").measure(model())
