@@ -248,8 +248,8 @@ def with_part_of_the_items(target: Target, out: Path) -> None:
     swarm = swarm_of("experts", out)
     rows = power(target.ratios, 0.5)
     whole = [swarm.score(row.tolist())["merged"] for row in rows]
-    print("\n### A share of the items against all of them: Kendall's tau over 12 merges, mean over benchmarks"
-          " (5 draws)\n")  # fmt: skip
+    print("\n### A share of the items against all of them\n\nKendall's tau over 12 merges, mean over "
+          "benchmarks and 5 draws.\n")  # fmt: skip
     print("| share | control variates | plain mean of the same items |\n|---|---|---|")
     seen, asked = rows[:12].tolist(), rows[12:].tolist()
     for share in (0.5, 0.25):
