@@ -13,6 +13,7 @@ from mixopt.errors import (
     InfeasibleError,
     RecipeError,
 )
+from mixopt.proposals.utility import Utility
 from mixopt.runtime.observer import Observer
 
 
@@ -95,12 +96,15 @@ def test_measured_gain_is_what_merging_and_scoring_gives(finished):
     """Recomputed from the swarm, metric by metric, outside the study's own code."""
     study, proposal, _ = finished
     trials = study.search()
-    surrogate = study.fit(trials)
+    merged = trials.where(kind="merged")
+    utility = Utility.standardised(
+        merged, merged.search_metrics, trust=study._learner.trust(trials)
+    )
     natural = proposal.comparisons[0]
     here = study._swarm.score(list(proposal.weights.values()))["merged"]
     there = study._swarm.score(list(natural.ratios.values()))["merged"]
     gain = 0.0
-    for metric, slope in zip(surrogate.utility.metrics, surrogate.utility.slopes, strict=True):
+    for metric, slope in zip(utility.metrics, utility.slopes, strict=True):
         gain += slope * (here[metric.name].score - there[metric.name].score)
     assert natural.measured_gain.mean == pytest.approx(gain, abs=1e-6)
 

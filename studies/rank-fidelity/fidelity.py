@@ -216,9 +216,7 @@ def regret_by_cost(target: Target, proxies: dict[str, np.ndarray], out: Path) ->
         guess = whole.of(proxies[name])
         print(f"\n{name}: {truth.max() - truth[guess.argmax()]:.2f} with the experts' "
               f"{6 * run / 1e6:.1f}M tokens.")  # fmt: skip
-    print(
-        f"\nA mixture at random: {truth.max() - truth.mean():.2f}; natural: {truth.max() - truth[0]:.2f}."
-    )
+    print(f"\nAt random: {truth.max() - truth.mean():.2f}; natural: {truth.max() - truth[0]:.2f}.")
     draw_curves(curves, {n: truth.max() - truth[whole.of(proxies[n]).argmax()]
                          for n in ("merge λ^0.5", "ensemble λ^0.5")}, 6 * run, out)  # fmt: skip
 
