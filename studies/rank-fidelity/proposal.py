@@ -3,7 +3,7 @@
 python studies/rank-fidelity/proposal.py --out OUT
 
 The proposal maximises the utility of the benchmarks that are no domain's own, as the ensemble with the
-response map λ^0.5 tells it (200 mixtures). It, the best of the 24 by training and the natural mixture are
+response map λ^0.5 tells it (200 mixtures). It, the best of the 24 by training and the natural one are
 trained with three seeds each and scored.
 """
 
