@@ -315,3 +315,32 @@ def test_the_ensemble_may_lead_the_search(tmp_path):
     proposal = study.propose(trials)[0]
     own = study._swarm.score(list(proposal.weights.values()))["ensembled"]
     assert proposal.measured["birds_heldout"].mean == own["birds_heldout"].score
+
+
+def test_whole_models_parts_of_items_and_guards_walk_the_road(tmp_path):
+    """Generation beside losses, a share of the items, ranks, and what a reader must be told."""
+    path = toy.write_study(
+        tmp_path,
+        search={"rounds": [7, 3], "item_share": 0.5, "normalise": "rank", "proposals": 1},
+        validation=None,
+    )
+    leaked = json.loads((tmp_path / "data" / "birds.jsonl").read_text().splitlines()[0])["text"]
+    rows = [{"prompt": leaked, "target": " bird"}, {"prompt": "the small", "target": " bird"}]
+    toy.write_jsonl(tmp_path / "data" / "wrote.jsonl", rows)
+    told = {"name": "gsm8k", "kind": "generation", "items": "../data/wrote.jsonl",
+            "capability": "birds", "max_new_tokens": 2}  # fmt: skip
+    toy.write_jsonl(tmp_path / "benchmarks" / "wrote.yaml", [told])
+    recorder = Recorder()
+    study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu",
+                              observers=[recorder])  # fmt: skip
+    proposal = study.run()
+    trials = study.search()
+    merged, mixed = (trials.where(kind=kind) for kind in ("merged", "ensembled"))
+    assert all("gsm8k" in trial.scores for trial in merged)
+    assert not any("gsm8k" in trial.scores for trial in mixed)
+    assert list((study.output / "journal" / "estimates").iterdir())
+    assert list(proposal.comparisons[0].aggregates) == ["mean", "weighted", "worst"]
+    page = (study.output / "report.html").read_text()
+    assert "looks like the public test set gsm8k" in page
+    assert "share a run of 13 words with training text (birds 1)" in page
+    assert "cannot be told from noise" in page

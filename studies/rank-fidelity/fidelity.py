@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from runs import DOMAINS, EXPERTS, SEEDS, laboratory_of, mixtures
-from scores import POWERS, power, swarm_of, weights_of
+from scores import MERGED, POWERS, power, swarm_of, weights_of
 
 from mixopt.mixture import Mixture
 from mixopt.proposals.fidelity import quarter_overlap, spearman, spearman_interval
@@ -72,7 +72,7 @@ def load_target(name: str, out: Path) -> tuple[Target, list[int]]:
     return Target(name, ratios, trained, metrics, own), kept
 
 
-def load_proxies(target: Target, out: Path, variants: bool) -> dict[str, np.ndarray]:
+def load_proxies(target: Target, out: Path, kinds: list[str]) -> dict[str, np.ndarray]:
     """Scores (`n x m`) of each proxy at the target's mixtures."""
     names = [metric.name for metric in target.metrics]
     swarm = swarm_of("experts", out)
@@ -90,15 +90,16 @@ def load_proxies(target: Target, out: Path, variants: bool) -> dict[str, np.ndar
     )
     corners = table([swarm.score(row.tolist())["merged"] for row in np.eye(6)], names)
     found["Σ λ · expert's loss"] = target.ratios @ corners
-    if variants:
+    if kinds:
         for name in EXPERTS:
-            if name == "experts":
+            if name == "experts" or name not in kinds:
                 continue
             other = swarm_of(name, out)
             rows = weights_of(name, target.ratios, natural)
             label = name.removeprefix("experts-")
-            merged = [other.score(row.tolist())["merged"] for row in rows]
-            found[f"merge, {label}"] = table(merged, names)
+            if name in MERGED:
+                merged = [other.score(row.tolist())["merged"] for row in rows]
+                found[f"merge, {label}"] = table(merged, names)
             if "anchored" not in name:
                 mixed = [other.scorer.read(other.ensemble.mix(power(row, 0.5))) for row in rows]
                 found[f"ensemble λ^0.5, {label}"] = table(mixed, names)
@@ -335,14 +336,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sets", default=",".join(mixtures()))
-    parser.add_argument("--no-variants", action="store_true")
+    parser.add_argument("--experts", default=",".join(EXPERTS))
     told = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     kept = {}
     for name in told.sets.split(","):
         target, _ = load_target(name, told.out)
-        proxies = load_proxies(target, told.out, name == "six" and not told.no_variants)
+        proxies = load_proxies(target, told.out, told.experts.split(",") if name == "six" else [])
         own, other = target.pick(target.own), target.pick(~target.own)
         cut = {k: v[:, target.own] for k, v in proxies.items()}
         cut["log of the own share (no training)"] = log_ratio(own)

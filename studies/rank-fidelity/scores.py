@@ -14,6 +14,8 @@ from runs import DOMAINS, EXPERTS, SEEDS, laboratory_of, mixtures
 
 from mixopt.proxies.swarm import Results, Swarm
 
+MERGED = ("experts-anchored-0.5", "experts-anchored-0.25", "experts-last", "experts-decayed")
+"""Variants whose merges are scored; the ensembles of the others need their corners alone."""
 POWERS = (0.5, 0.7)
 """Exponents of the response map λ^γ that are scored."""
 
@@ -45,6 +47,8 @@ def weights_of(experts: str, ratios: np.ndarray, natural: np.ndarray) -> np.ndar
 def merges(out: Path, wanted: list[str], experts: list[str]) -> None:
     """Scores merges at the mixtures of the sets, plain and through response maps."""
     for name in experts:
+        if name != "experts" and name not in MERGED:
+            continue
         swarm = swarm_of(name, out)
         lab = laboratory_of(name, out)
         natural = lab.natural.vector(DOMAINS)
