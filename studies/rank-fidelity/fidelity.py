@@ -192,10 +192,7 @@ def regret_by_cost(target: Target, proxies: dict[str, np.ndarray], out: Path) ->
         Trials(to_trials(target.ratios, target.truth, target.metrics, "trained", "t"),
                target.metrics, DOMAINS), target.metrics)  # fmt: skip
     truth = whole.of(target.truth)
-    curves: dict[str, dict[int, list[float]]] = {
-        "RegMix's LightGBM": {},
-        "laws on the same runs": {},
-    }
+    curve: dict[int, list[float]] = {}
     for draw in range(FEWER_DRAWS):
         rng = np.random.default_rng(100 + draw)
         order = rng.permutation(len(truth))
