@@ -334,6 +334,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sets", default=",".join(mixtures()))
     parser.add_argument("--experts", default=",".join(EXPERTS))
+    parser.add_argument("--ranks-alone", action="store_true", help="leave out what is fitted")
     told = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
@@ -350,6 +351,7 @@ def main() -> None:
         if name == "six":
             shown = ("merge", "merge λ^0.7", "ensemble", "ensemble λ^0.7")
             by_benchmark(target, proxies, shown)
+        if name == "six" and not told.ranks_alone:
             with_real_runs(target, told.out, 0.7)
             regret_by_cost(other, rest, told.out)
             with_part_of_the_items(target, told.out)

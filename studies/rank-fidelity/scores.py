@@ -14,7 +14,7 @@ from runs import DOMAINS, EXPERTS, SEEDS, laboratory_of, mixtures
 
 from mixopt.proxies.swarm import Results, Swarm
 
-MERGED = ("experts-anchored-0.5", "experts-anchored-0.25", "experts-last", "experts-decayed")
+MERGED = ("experts-anchored-0.5", "experts-anchored-0.25")
 """Variants whose merges are scored; the ensembles of the others need their corners alone."""
 POWERS = (0.5, 0.7)
 """Exponents of the response map λ^γ that are scored."""
