@@ -64,8 +64,8 @@ __all__ = [
 ]
 
 RESPONSE = 0.7
-"""γ of the default: never behind λ itself in `studies/rank-fidelity`, and there trained scores follow
-those of merges about one for one."""
+"""γ of the default: on average ahead of λ itself in `studies/rank-fidelity`, where trained scores
+follow those of merges about one for one."""
 FEWEST_FIRST = 6
 """Candidates without which no surrogate can be fitted."""
 
