@@ -18,8 +18,7 @@ from mixopt.recipe.benchmarks import (
     MultipleChoice,
 )
 from mixopt.recipe.checks import check_study, require_unique
-from mixopt.recipe.texts import FilesText, HubText, MachineText, SplitText, TextSource
-from mixopt.recipe.training import (
+from mixopt.recipe.optimisation import (
     BaseRecipe,
     BuiltBase,
     CheckpointAverage,
@@ -29,6 +28,7 @@ from mixopt.recipe.training import (
     Optimisation,
     PretrainedBase,
 )
+from mixopt.recipe.text_sources import FilesText, HubText, MachineText, SplitText, TextSource
 from mixopt.strict import Name, Strict
 from mixopt.trials import Normalisation
 

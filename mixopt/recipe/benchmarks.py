@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from mixopt.recipe.texts import TextSource
+from mixopt.recipe.text_sources import TextSource
 from mixopt.strict import Name, Strict
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from mixopt.errors import did_you_mean
 from mixopt.mixture import Mixture
 from mixopt.recipe.benchmarks import BY_MODEL, BitsPerByte
-from mixopt.recipe.texts import FilesText, HubText, TextSource
-from mixopt.recipe.training import BuiltBase
+from mixopt.recipe.optimisation import BuiltBase
+from mixopt.recipe.text_sources import FilesText, HubText, TextSource
 
 if TYPE_CHECKING:
     from mixopt.recipe import StudyRecipe
