@@ -196,7 +196,7 @@ class Laboratory:
             parameters = count_parameters(open_model())[1]
         key = recipe.model_dump(mode="json") | {"tokenizer": self._tokenizer_key(recipe)}
         work = _Work("base", "base", ratios, self.recipe.seed, key)
-        return self._train(work, recipe.optimisation, parameters, open_model, save)
+        return self._train(work, recipe.training, parameters, open_model, save)
 
     @property
     def base_path(self) -> str:
@@ -245,7 +245,7 @@ class Laboratory:
     @cached_property
     def compositions(self) -> dict[str, Mixture]:
         """The ratios of the tokens that each expert is trained on (rows of `k x d`)."""
-        training = self.recipe.optimisation
+        training = self.recipe.training
         if training.compositions is not None:
             return {name: Mixture(row) for name, row in training.compositions.items()}
         anchor = Mixture(training.anchor) if training.anchor else self.natural
@@ -283,7 +283,7 @@ class Laboratory:
         seed = _mix_seed(self.recipe.seed, "expert", index)
         work = _Work("experts", name, self.compositions[name], seed, {"base": self._base_key})
         return self._train(
-            work, self.recipe.optimisation, self._parameters, self._load_trainable, save_expert
+            work, self.recipe.training, self._parameters, self._load_trainable, save_expert
         )
 
     def train_proxy_run(self, name: str, ratios: Mixture, seed: int) -> tuple[Trained, Results]:
@@ -297,7 +297,7 @@ class Laboratory:
         drawn = _mix_seed(self.recipe.seed, "proxy run", seed)
         trained = self._train(
             _Work("proxy-runs", name, ratios, drawn, key),
-            self.recipe.optimisation,
+            self.recipe.training,
             self._parameters,
             self._load_trainable,
             save_scores,
@@ -306,11 +306,11 @@ class Laboratory:
 
     def _load_trainable(self) -> "PreTrainedModel":
         """The base ready to be trained: float32 throughout, or frozen with LoRA factors beside."""
-        if self.recipe.optimisation.method == "full":
+        if self.recipe.training.method == "full":
             return self._load_base(torch.float32)
         from peft import LoraConfig, get_peft_model
 
-        lora = self.recipe.optimisation.lora
+        lora = self.recipe.training.lora
         config = LoraConfig(
             r=lora.rank,
             lora_alpha=lora.alpha,
