@@ -266,6 +266,23 @@ def with_part_of_the_items(target: Target, out: Path) -> None:
         print(f"| {share:g} | {np.mean(taus['told']):.2f} | {np.mean(taus['plain']):.2f} |")
 
 
+def learning_curve(out: Path) -> None:
+    """γ as the experts' own learning says: what a domain's loss falls by goes with tokens^γ."""
+    falls = []
+    for name in ("experts-0.5x", "experts", "experts-2x"):
+        swarm = swarm_of(name, out)
+        base = swarm.score_base()
+        corners = [swarm.score(row.tolist())["merged"] for row in np.eye(6)]
+        falls.append([
+            base[f"{domain}_heldout"].score - corner[f"{domain}_heldout"].score
+            for domain, corner in zip(DOMAINS, corners, strict=True)
+        ])  # fmt: skip
+    slopes = np.polyfit(np.log([0.5, 1, 2]), np.log(falls), 1)[0]
+    told = ", ".join(f"{domain} {slope:.2f}" for domain, slope in zip(DOMAINS, slopes, strict=True))
+    print(f"\nγ by the experts' own learning curves (0.5, 1 and 2 times the tokens): {told}; mean "
+          f"{slopes.mean():.2f}.")  # fmt: skip
+
+
 def log_ratio(target: Target) -> np.ndarray:
     """−log of the own domain's share for each benchmark that has one (`n x m`)."""
     places = [DOMAINS.index(str(metric.own_domain)) for metric in target.metrics]
@@ -351,6 +368,8 @@ def main() -> None:
         if name == "six":
             shown = ("merge", "merge λ^0.7", "ensemble", "ensemble λ^0.7")
             by_benchmark(target, proxies, shown)
+        if name == "six" and "experts-2x" in told.experts.split(","):
+            learning_curve(told.out)
         if name == "six" and not told.ranks_alone:
             with_real_runs(target, told.out, 0.7)
             regret_by_cost(other, rest, told.out)
