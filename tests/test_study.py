@@ -96,13 +96,12 @@ def test_measured_gain_is_what_merging_and_scoring_gives(finished):
     """Recomputed from the swarm, metric by metric, outside the study's own code."""
     study, proposal, _ = finished
     trials = study.search()
-    merged = trials.where(kind="merged")
-    utility = Utility.standardised(
-        merged, merged.search_metrics, trust=study._learner.trust(trials)
-    )
+    proxy = study._learner.proxy
+    table = trials.where(kind=proxy)
+    utility = Utility.standardised(table, table.search_metrics, trust=study._learner.trust(trials))
     natural = proposal.comparisons[0]
-    here = study._swarm.score(list(proposal.weights.values()))["merged"]
-    there = study._swarm.score(list(natural.ratios.values()))["merged"]
+    here = study._swarm.score(list(proposal.weights.values()))[proxy]
+    there = study._swarm.score(list(natural.ratios.values()))[proxy]
     gain = 0.0
     for metric, slope in zip(utility.metrics, utility.slopes, strict=True):
         gain += slope * (here[metric.name].score - there[metric.name].score)
