@@ -20,6 +20,8 @@ CHANCE = 0.05
 FEWEST_CANDIDATES = 6
 LEAST_TRUST = 0.02
 """Of a benchmark that ranks nothing: where there is no other, something has to be maximised."""
+LEAST_SIGNAL = 0.05
+"""Share of their noise to which differences are taken for real at least; less cannot be told."""
 POWER = 0.8
 """Chance of seeing a usual difference that enough items should give."""
 
@@ -34,7 +36,8 @@ class Reliability:
         tau: Mean of Kendall's tau over halvings.
         whole: What tau would be between two benchmarks of its full length (Spearman-Brown).
         chance: The tau that two rankings without anything in common reach in 5% of cases.
-        items_needed: Items with which a usual difference between candidates would be visible.
+        items_needed: Items with which a usual difference between candidates would be visible; 0 where
+            none differ.
     """
 
     name: str
@@ -60,9 +63,14 @@ class Reliability:
         return (
             f"Benchmark {self.name!r} cannot be told from noise: halves of its {self.items} items "
             f"rank the candidates with a Kendall tau of {self.tau:+.2f} (chance reaches "
-            f"{self.chance:+.2f}); it counts {self.trust:.2f} of a benchmark that does. About "
-            f"{self.items_needed:,} items would make usual differences visible."
+            f"{self.chance:+.2f}); it counts {self.trust:.2f} of a benchmark that does. {self._remedy}"
         )
+
+    @property
+    def _remedy(self) -> str:
+        if not self.items_needed:
+            return "No two candidates differ on any item; give harder or easier ones."
+        return f"About {self.items_needed:,} items would make usual differences visible."
 
 
 def measure_reliability(name: str, values: Array, sizes: Array, seed: int = 0) -> Reliability:
@@ -95,22 +103,21 @@ def measure_reliability(name: str, values: Array, sizes: Array, seed: int = 0) -
 
 
 def _items_needed(values: Array, sizes: Array) -> int:
-    """Items with which the usual (median) difference between two candidates would be visible.
+    """Items with which the usual (root mean square) difference of two candidates would be visible.
 
-    Visible: two-sided 95% with a power of 80%, by the paired standard error over items.
+    Visible: two-sided 95% with a power of 80%, by the paired standard error over items. 0 where no two
+    candidates differ on any item, which says nothing of how many would be needed.
     """
     n, items = values.shape
     scores = values.sum(axis=1) / sizes.sum()
-    differences, errors = [], []
-    for a in range(n):
-        for b in range(a):
-            gap = values[a] - values[b] - (scores[a] - scores[b]) * sizes
-            differences.append(abs(scores[a] - scores[b]))
-            errors.append(np.sqrt(items / (items - 1) * np.square(gap).sum()) / sizes.sum())
-    # what the differences would be without the noise that is in them
-    noise = np.median(np.square(errors))
-    real = max(np.median(np.square(differences)) / 0.455 - noise, 0.05 * noise) * 0.455
+    first, second = np.triu_indices(n, 1)
+    apart = scores[first] - scores[second]
+    gaps = values[first] - values[second] - apart[:, None] * sizes
+    errors = items / (items - 1) * np.square(gaps).sum(axis=1) / sizes.sum() ** 2
+    noise = float(errors.mean())
     if noise == 0:
-        return int(items)
+        return 0
+    # what the differences would be without the noise that is in them
+    real = max(float(np.square(apart).mean()) - noise, LEAST_SIGNAL * noise)
     wanted = norm.isf(0.025) + norm.ppf(POWER)
     return max(2, int(np.ceil(float(items * noise * wanted**2 / real))))
