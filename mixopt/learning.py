@@ -5,6 +5,7 @@ what was really trained is no longer learnt from.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 from mixopt.proposals.fitting import fit
 from mixopt.proposals.reliability import Reliability
@@ -37,6 +38,11 @@ class Learner:
     def hear(self, validation: Validation, runs: Trials) -> None:
         """Takes what real runs say into what is fitted from now on."""
         self._validation, self.runs, self._fitted = validation, runs, None
+
+    @cached_property
+    def proxies_alone(self) -> "Learner":
+        """One that never hears of real runs: rounds of the search depend on nothing that comes later."""
+        return Learner(self._recipe, self.reliabilities)
 
     def fit(self, trials: Trials) -> Surrogate:
         """The surrogate of the recipe's utility over `trials`, corrected by the real runs."""

@@ -130,7 +130,7 @@ class Study:
         with self._teller.watched():
             trials = self._searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):
-                fitted = partial(self.fit, trials)
+                fitted = partial(self._learner.proxies_alone.fit, trials)
                 trust = self._learner.trust(trials)
                 trials = trials + self._searcher.score_round(number, count, trials, fitted, trust)
                 self._tell_round(number, trials)
@@ -321,7 +321,7 @@ class Study:
     # --- search -------------------------------------------------------------------------------
 
     def _tell_round(self, number: int, trials: Trials) -> None:
-        surrogate = self.fit(trials)
+        surrogate = self._learner.proxies_alone.fit(trials)
         table = trials.where(kind=self.recipe.search.proxy)
         utilities = surrogate.seen_utilities(table)
         metrics = {
@@ -386,7 +386,7 @@ class Study:
     ) -> ReportData:
         surrogate = self.fit(trials)
         if not np.isfinite(surrogate.cv_utilities).any():  # too few real runs to leave any out
-            surrogate = self._learner.fit_table(trials)
+            surrogate = self._learner.proxies_alone.fit(trials)
         table = surrogate.trials
         metrics = self._swarm.scorer.metrics
         points = {

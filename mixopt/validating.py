@@ -130,7 +130,7 @@ class Validator:
         enough = len(runs) >= FEWEST_TRIALS
         return weigh_purchases(
             overall,
-            surrogate=learner.fit_table(trials),
+            surrogate=learner.proxies_alone.fit(trials),
             corrected=learner.fit_table(trials + runs) if enough else None,
             truth=np.array(validation.utilities),
             trials=count,

@@ -108,6 +108,13 @@ def test_measured_gain_is_what_merging_and_scoring_gives(finished):
     assert natural.measured_gain.mean == pytest.approx(gain, abs=1e-6)
 
 
+def test_what_is_searched_does_not_depend_on_what_is_validated_later(finished):
+    """The finished study has heard of real runs; a search now gives what was searched then."""
+    study, _, _ = finished
+    written = (study.output / "trials.csv").read_text()
+    assert study.search().to_frame().to_csv(index=False) == written
+
+
 def test_trials_hold_both_proxies_of_the_same_candidates(finished):
     study, _, _ = finished
     trials = study.search()
