@@ -99,8 +99,9 @@ def load_proxies(target: Target, out: Path, kinds: list[str]) -> dict[str, np.nd
             rows = weights_of(name, target.ratios, natural)
             label = name.removeprefix("experts-")
             if name in MERGED:
-                merged = [other.score(row.tolist())["merged"] for row in rows]
-                found[f"merge, {label}"] = table(merged, names)
+                # some weights are negative, at which there is no ensemble beside
+                flats = other.engine.logprobs(other.scorer, rows.tolist())
+                found[f"merge, {label}"] = table([other.scorer.read(flat) for flat in flats], names)
             if "anchored" not in name:
                 mixed = [other.scorer.read(other.ensemble.mix(power(row, 0.5))) for row in rows]
                 found[f"ensemble λ^0.5, {label}"] = table(mixed, names)

@@ -47,8 +47,8 @@ def weights_of(experts: str, ratios: np.ndarray, natural: np.ndarray) -> np.ndar
 def merges(out: Path, wanted: list[str], experts: list[str]) -> None:
     """Scores merges at the mixtures of the sets, plain and through response maps."""
     for name in experts:
-        if name != "experts" and name not in MERGED:
-            continue
+        if name != "experts":
+            continue  # the variants' are computed in fidelity.py
         swarm = swarm_of(name, out)
         lab = laboratory_of(name, out)
         natural = lab.natural.vector(DOMAINS)
