@@ -5,7 +5,6 @@ what was really trained is no longer learnt from.
 """
 
 from collections.abc import Callable
-from functools import cached_property
 
 from mixopt.proposals.fitting import fit
 from mixopt.proposals.reliability import Reliability
@@ -23,26 +22,25 @@ class Learner:
     Args:
         recipe: The study's.
         measure: Measures how reliable benchmarks are on the first round of trials.
+        validation: What real runs said of the proxies, where there were any.
+        runs: The mixtures that were really trained.
     """
 
     def __init__(
-        self, recipe: StudyRecipe, measure: Callable[[Trials], dict[str, Reliability]]
+        self,
+        recipe: StudyRecipe,
+        measure: Callable[[Trials], dict[str, Reliability]],
+        validation: Validation | None = None,
+        runs: Trials | None = None,
     ) -> None:
         self._recipe, self._measure = recipe, measure
+        self._validation, self.runs = validation, runs
         self._fitted: tuple[Trials, Surrogate] | None = None
         self._reliabilities: dict[str, Reliability] | None = None
-        self._validation: Validation | None = None
-        self.runs: Trials | None = None
-        """Mixtures that were really trained."""
 
-    def hear(self, validation: Validation, runs: Trials) -> None:
-        """Takes what real runs say into what is fitted from now on."""
-        self._validation, self.runs, self._fitted = validation, runs, None
-
-    @cached_property
-    def proxies_alone(self) -> "Learner":
-        """One that never hears of real runs: rounds of the search depend on nothing that comes later."""
-        return Learner(self._recipe, self.reliabilities)
+    def hear(self, validation: Validation, runs: Trials) -> "Learner":
+        """A learner that knows what real runs say; this one goes on without."""
+        return Learner(self._recipe, self.reliabilities, validation, runs)
 
     def fit(self, trials: Trials) -> Surrogate:
         """The surrogate of the recipe's utility over `trials`, corrected by the real runs."""

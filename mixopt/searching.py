@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from mixopt.proxies.estimating import Estimator
     from mixopt.proxies.swarm import Results, Swarm
 
+UNREACHED = 0.01
+"""A mixture that the experts miss by more than this in a ratio is said to be missed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Searcher:

@@ -7,7 +7,6 @@ The one place where the wings meet. Each verb (`train`, `search`, `propose`, `va
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +18,11 @@ from mixopt.errors import DivergedError
 from mixopt.exporters import check_export, export, largest_drift, round_ratios
 from mixopt.learning import Learner
 from mixopt.loading import give_experts, load_study
-from mixopt.mixture import Mixture, cap_by_repetition, count_repetition
-from mixopt.proposal import Comparison, Estimate, Proposal
+from mixopt.mixture import Mixture, cap_by_repetition
+from mixopt.proposal import Proposal
 from mixopt.proposals.proposing import propose
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.utility import (
-    AnyUtility,
-    measure_gain,
     require_one_direction,
 )
 from mixopt.proposals.weights import WeightSpace
@@ -37,13 +34,14 @@ from mixopt.runtime.observer import Observer, TrainedModel
 from mixopt.searching import Searcher
 from mixopt.space import SearchSpace
 from mixopt.telling import Teller, count_domains
-from mixopt.trials import Aggregation, Trials
-from mixopt.validating import UNREACHED, Validator
+from mixopt.trials import Trials
+from mixopt.validating import Validator
 from mixopt.validation import Validation
+from mixopt.verifying import Verifier
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory, Trained
-    from mixopt.proxies.swarm import Results, Swarm
+    from mixopt.proxies.swarm import Swarm
     from mixopt.proxies.tasks import ModelTask, Task
 
 log = logging.getLogger(__name__)
@@ -80,6 +78,7 @@ class Study:
         self._device, self._run_code = device, run_code
         self._teller = Teller(recipe, self.output, observers)
         self._failures: dict[str, str] = {}
+        self._corrected: Learner | None = None
 
     @classmethod
     def load(
@@ -130,8 +129,8 @@ class Study:
         with self._teller.watched():
             trials = self._searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):
-                fitted = partial(self._learner.proxies_alone.fit, trials)
-                trust = self._learner.trust(trials)
+                fitted = partial(self._proxies_alone.fit, trials)
+                trust = self._proxies_alone.trust(trials)
                 trials = trials + self._searcher.score_round(number, count, trials, fitted, trust)
                 self._tell_round(number, trials)
             self._teller.write("trials.csv", trials.to_frame().to_csv(index=False))
@@ -148,7 +147,10 @@ class Study:
                 rng=rng,
                 compositions=self._weight_rows,
             )
-            proposals = [self._verify(proposal, trials) for proposal in proposals]
+            verifier = Verifier(
+                self.recipe, self.laboratory, self._searcher, self._learner, self._failures
+            )
+            proposals = [verifier.verify(proposal, trials) for proposal in proposals]
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
                 self._teller.write(name, proposal.to_json())
@@ -164,8 +166,8 @@ class Study:
             proposal = proposal or self.propose(trials)[0]
             validator = Validator(self.recipe, self.laboratory, self._searcher, self._teller,
                                   list(self._experts.values()))  # fmt: skip
-            validation, runs = validator.validate(proposal, trials, self._learner)
-            self._learner.hear(validation, runs)
+            validation, runs = validator.validate(proposal, trials, self._proxies_alone)
+            self._corrected = self._proxies_alone.hear(validation, runs)
             if self._learner.doubt is not None:
                 self._teller.warn(self._learner.doubt)
             self._teller.tell(lambda o: o.validated(validation))
@@ -315,13 +317,19 @@ class Study:
                         self.recipe.search, self.recipe.seed)  # fmt: skip
 
     @cached_property
-    def _learner(self) -> Learner:
+    def _proxies_alone(self) -> Learner:
+        """Rounds of the search depend on nothing that is validated later."""
         return Learner(self.recipe, lambda trials: self._searcher.measure_reliability(trials))
+
+    @property
+    def _learner(self) -> Learner:
+        """Who knows most."""
+        return self._corrected or self._proxies_alone
 
     # --- search -------------------------------------------------------------------------------
 
     def _tell_round(self, number: int, trials: Trials) -> None:
-        surrogate = self._learner.proxies_alone.fit(trials)
+        surrogate = self._proxies_alone.fit(trials)
         table = trials.where(kind=self.recipe.search.proxy)
         utilities = surrogate.seen_utilities(table)
         metrics = {
@@ -329,55 +337,13 @@ class Study:
             "search/best_utility": float(utilities.max()),
         }
         if number == 1:
-            for name, found in self._learner.reliabilities(trials).items():
+            for name, found in self._proxies_alone.reliabilities(trials).items():
                 metrics[f"reliability/{name}"] = found.tau
                 if not found.tells:
                     self._teller.warn(found.sentence)
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
         self._teller.tell(lambda o: o.round_scored(number, trials, metrics))
-
-    # --- proposals ----------------------------------------------------------------------------
-
-    def _verify(self, proposal: Proposal, trials: Trials) -> Proposal:
-        """The proposal with its own merge measured beside those it is compared with."""
-        proxy = self._learner.proxy
-        assert proposal.weights is not None
-        row = np.array(list(proposal.weights.values()))
-        own = self._swarm.score(row.tolist())[proxy]
-        utilities = self._learner.aggregates(trials)
-        notes = list(proposal.notes)
-        if self._learner.runs is not None:
-            notes.append(
-                f"What the proxies say is corrected by {len(self._learner.runs)} mixtures that were "
-                "really trained; the validation is of the proposal before."
-            )
-        notes += [f"Expert {name!r} was set aside: {why}" for name, why in self._failures.items()]
-        comparisons = []
-        for comparison in proposal.comparisons:
-            weights, miss = self.weight_space.weights_for(
-                comparison.ratios.vector(self.recipe.domains)
-            )
-            if miss > UNREACHED:
-                notes.append(
-                    f"The experts cannot make the {comparison.name} mixture; the nearest one stands "
-                    f"for it, {miss:.3f} off in the worst ratio."
-                )
-            other = self._swarm.score(weights.tolist())[proxy]
-            comparisons.append(_measure(comparison, utilities, self._learner.aggregate, own, other))
-        budget = self.recipe.target.tokens
-        return replace(
-            proposal,
-            comparisons=tuple(comparisons),
-            measured={m: Estimate(r.score, r.std_error) for m, r in own.items()},
-            repetition=count_repetition(
-                proposal.ratios, self.laboratory.available_tokens, budget_tokens=budget
-            ),
-            tokens_per_document={
-                n: c.tokens_per_document for n, c in self.laboratory.corpora.items()
-            },
-            notes=tuple(notes),
-        )
 
     # --- report ---------------------------------------------------------------------------
 
@@ -386,7 +352,7 @@ class Study:
     ) -> ReportData:
         surrogate = self.fit(trials)
         if not np.isfinite(surrogate.cv_utilities).any():  # too few real runs to leave any out
-            surrogate = self._learner.proxies_alone.fit(trials)
+            surrogate = self._proxies_alone.fit(trials)
         table = surrogate.trials
         metrics = self._swarm.scorer.metrics
         points = {
@@ -412,30 +378,6 @@ class Study:
             validation=validation,
             warnings=tuple(self._teller.warnings),
         )
-
-
-def _measure(
-    comparison: Comparison,
-    utilities: Mapping[Aggregation, AnyUtility],
-    maximised: Aggregation,
-    own: "Results",
-    other: "Results",
-) -> Comparison:
-    """The comparison with both sides really scored on the same items, in the proxy's own scale."""
-    pairs = {metric: own[metric].minus(other[metric]) for metric in own}
-    gains: dict[str, Estimate] = {}
-    for name, utility in utilities.items():
-        told = [metric.name for metric in utility.metrics]
-        here, there = (
-            np.array([side[metric].score if metric in side else np.nan for metric in told])
-            for side in (own, other)
-        )
-        errors = np.array([pairs[metric][1] if metric in pairs else np.nan for metric in told])
-        gains[name] = Estimate(*measure_gain(utility, here, there, errors))
-    differences = {metric: Estimate(*pair) for metric, pair in pairs.items()}
-    return replace(
-        comparison, measured_gain=gains[maximised], differences=differences, aggregates=gains
-    )
 
 
 def default_cache() -> Path:

@@ -17,7 +17,7 @@ from mixopt.proposals.fidelity import validate_trials
 from mixopt.proposals.spending import Prices, mean_over_seeds, weigh_purchases
 from mixopt.proposals.surrogates import FEWEST_TRIALS
 from mixopt.recipe import StudyRecipe
-from mixopt.searching import Searcher
+from mixopt.searching import UNREACHED, Searcher
 from mixopt.telling import Teller, to_json
 from mixopt.trials import Kind, Score, Trial, Trials
 from mixopt.validation import Cost, Purchase, Validation
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory, Trained
 
 FEWEST_MIXTURES = 4
-UNREACHED = 0.01
-"""A mixture that the experts miss by more than this in a ratio is said to be missed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +128,7 @@ class Validator:
         enough = len(runs) >= FEWEST_TRIALS
         return weigh_purchases(
             overall,
-            surrogate=learner.proxies_alone.fit(trials),
+            surrogate=learner.fit(trials),
             corrected=learner.fit_table(trials + runs) if enough else None,
             truth=np.array(validation.utilities),
             trials=count,

@@ -38,12 +38,13 @@ def test_a_table_is_fitted_once_and_again_when_real_runs_are_heard(recipe):
     first = own.fit(BOTH)
     assert own.fit(BOTH) is first
     assert {trial.kind for trial in first.trials} == {"merged"}
-    own.hear(validation(merged=0.3, ensembled=0.3), table(8, "trained", seed=9))
-    again = own.fit(BOTH)
+    corrected = own.hear(validation(merged=0.3, ensembled=0.3), table(8, "trained", seed=9))
+    again = corrected.fit(BOTH)
     assert again is not first
     assert {trial.kind for trial in again.trials} == {"trained"}  # predictions are about these
     assert [fidelity.level for fidelity in again.fidelities] == ["merged", "trained"]
-    assert own.doubt is None
+    assert corrected.doubt is None
+    assert own.fit(BOTH) is first  # the search goes on as if nobody had been heard
 
 
 def test_noise_weighs_less(recipe):
@@ -61,8 +62,7 @@ def test_noise_weighs_less(recipe):
     ],
 )
 def test_a_proxy_that_has_not_earned_trust_is_left(recipe, lows, runs, kinds, words):
-    own = learner(recipe)
-    own.hear(validation(**lows), table(runs, "trained", seed=9))
+    own = learner(recipe).hear(validation(**lows), table(runs, "trained", seed=9))
     surrogate = own.fit(BOTH)
     assert [fidelity.level for fidelity in surrogate.fidelities] == kinds
     assert words in own.doubt
@@ -70,8 +70,9 @@ def test_a_proxy_that_has_not_earned_trust_is_left(recipe, lows, runs, kinds, wo
 
 
 def test_few_mixtures_condemn_no_proxy_that_ranks(recipe):
-    own = learner(recipe)
-    own.hear(validation(n=6, merged=-0.1, ensembled=0.3), table(6, "trained", seed=9))
+    own = learner(recipe).hear(
+        validation(n=6, merged=-0.1, ensembled=0.3), table(6, "trained", seed=9)
+    )
     assert own.proxy == "merged"
     assert "6 trained mixtures are too few to tell" in own.doubt
     assert [fidelity.level for fidelity in own.fit(BOTH).fidelities] == ["merged", "trained"]
@@ -79,8 +80,7 @@ def test_few_mixtures_condemn_no_proxy_that_ranks(recipe):
 
 def test_levels_are_ordered_by_what_they_stand_for_whatever_they_cost(recipe):
     dear = Trials([replace(t, flops=1e9) for t in BOTH], BOTH.metrics, BOTH.domains)
-    own = learner(recipe)
-    own.hear(validation(merged=0.3, ensembled=0.3), table(8, "trained", seed=9))
+    own = learner(recipe).hear(validation(merged=0.3, ensembled=0.3), table(8, "trained", seed=9))
     assert [fidelity.level for fidelity in own.fit(dear).fidelities] == ["merged", "trained"]
 
 

@@ -19,7 +19,8 @@ import torch
 from mixopt.errors import DataError, ModelError, RecipeError
 from mixopt.files import Store
 from mixopt.mixture import Mixture
-from mixopt.proxies.checkpoints import Checkpoint
+from mixopt.proxies.assembling import assemble, hash_expert
+from mixopt.proxies.base import Base
 from mixopt.proxies.corpus import (
     Corpus,
     MixtureDataset,
@@ -27,34 +28,27 @@ from mixopt.proxies.corpus import (
     fingerprint_text,
     open_corpus,
 )
-from mixopt.proxies.engines import StreamedEngine, open_engine
-from mixopt.proxies.experts import Layout, open_expert
-from mixopt.proxies.merging import warn_of_foreign
+from mixopt.proxies.engines import StreamedEngine
 from mixopt.proxies.models import (
     Device,
     Step,
     build_model,
     build_tokenizer,
-    check_context,
     count_parameters,
-    find_folder,
-    load_config,
-    load_model,
     load_tokenizer,
     resolve_dtype,
     resolve_step,
 )
-from mixopt.proxies.overlap import Overlap, count_overlaps, read_item_texts
-from mixopt.proxies.renaming import holds_names_of, save_renamed
+from mixopt.proxies.overlap import Overlap, measure_overlaps, read_item_texts
 from mixopt.proxies.scoring import Scorer
-from mixopt.proxies.sources import hash_file, read_documents
+from mixopt.proxies.sources import read_documents
 from mixopt.proxies.swarm import Results, Swarm, load_results, save_results
 from mixopt.proxies.tasks import TaskContext, build_task
 from mixopt.proxies.training import Outcome, Plan, count_devices, save_expert, train
 from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe, TextSource
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -198,47 +192,23 @@ class Laboratory:
         work = _Work("base", "base", ratios, self.recipe.seed, key)
         return self._train(work, recipe.training, parameters, open_model, save)
 
-    @property
-    def base_path(self) -> str:
-        """The base's folder or hub id."""
-        recipe = self.recipe.base
-        if isinstance(recipe, BuiltBase):
-            assert self.base is not None
-            return str(self.base.folder)
-        return recipe.path
-
     @cached_property
-    def _base_key(self) -> str:
-        """What stands for the base in the keys of everything made from it."""
+    def _start(self) -> Base:
+        """What experts start from, once it is there."""
         recipe = self.recipe.base
+        trained = self.base
         if isinstance(recipe, BuiltBase):
-            return Path(self.base_path).name
-        told = self._config.to_json_string()
-        files = sorted(Path(recipe.path).glob("*.safetensors"))
-        if files:  # a folder: its content counts, wherever it lies
-            told += " ".join(hash_file(file) for file in files)
-        else:  # a hub id: the commit that it came from
-            told += f" {recipe.path} {getattr(self._config, '_commit_hash', recipe.revision)}"
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+            assert trained is not None
+            return Base(str(trained.folder), self.context, self.device, self.tokenizer,
+                        name=trained.folder.name)  # fmt: skip
+        return Base(
+            recipe.path, self.context, self.device, self.tokenizer, revision=recipe.revision
+        )
 
     @property
     def context(self) -> int:
         """Tokens per sequence, in training and in scoring."""
         return self.recipe.base.context
-
-    @property
-    def _revision(self) -> str | None:
-        return None if isinstance(self.recipe.base, BuiltBase) else self.recipe.base.revision
-
-    def _load_base(self, dtype: torch.dtype | None = None) -> "PreTrainedModel":
-        device = Device(self.device.name, dtype or self.device.dtype)
-        model = load_model(self.base_path, device, revision=self._revision)
-        if model.get_input_embeddings().weight.shape[0] < len(self.tokenizer):
-            raise ModelError(
-                f"The tokenizer at {self.base_path} has {len(self.tokenizer):,} tokens, more than "
-                "the model's embedding; they belong to different models."
-            )
-        return model
 
     # --- training -----------------------------------------------------------------------------
 
@@ -281,9 +251,9 @@ class Laboratory:
             return Trained(given, Outcome(name, 0, 0, (), 0.0), Step(0.0, 0, "given"), {})
         index = list(self.compositions).index(name)
         seed = _mix_seed(self.recipe.seed, "expert", index)
-        work = _Work("experts", name, self.compositions[name], seed, {"base": self._base_key})
+        work = _Work("experts", name, self.compositions[name], seed, {"base": self._start.key})
         return self._train(
-            work, self.recipe.training, self._parameters, self._load_trainable, save_expert
+            work, self.recipe.training, self._start.parameters, self._load_trainable, save_expert
         )
 
     def train_proxy_run(self, name: str, ratios: Mixture, seed: int) -> tuple[Trained, Results]:
@@ -293,65 +263,19 @@ class Laboratory:
             merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
             save_results({"trained": self.scorer.score(merged.to(self.device.dtype))}, scratch)
 
-        key = {"base": self._base_key, "benchmarks": self._benchmarks_key}
+        key = {"base": self._start.key, "benchmarks": self._benchmarks_key}
         drawn = _mix_seed(self.recipe.seed, "proxy run", seed)
         trained = self._train(
             _Work("proxy-runs", name, ratios, drawn, key),
             self.recipe.training,
-            self._parameters,
+            self._start.parameters,
             self._load_trainable,
             save_scores,
         )
         return trained, load_results(trained.folder)["trained"]
 
     def _load_trainable(self) -> "PreTrainedModel":
-        """The base ready to be trained: float32 throughout, or frozen with LoRA factors beside."""
-        if self.recipe.training.method == "full":
-            return self._load_base(torch.float32)
-        from peft import LoraConfig, get_peft_model
-
-        lora = self.recipe.training.lora
-        config = LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            target_modules=lora.target_modules,
-            task_type="CAUSAL_LM",
-        )
-        with torch.random.fork_rng():
-            torch.manual_seed(self.recipe.seed)
-            try:
-                return get_peft_model(self._load_base(), config)
-            except ValueError as error:
-                raise ModelError(
-                    f"LoRA does not fit this base ({str(error).splitlines()[0]}); mend "
-                    "training.lora.target_modules."
-                ) from None
-
-    @cached_property
-    def _parameters(self) -> int:
-        """Parameters of the base outside its embeddings, counted without loading it."""
-        return count_parameters(self._outline)[1]
-
-    @cached_property
-    def _outline(self) -> "PreTrainedModel":
-        """The base without weights."""
-        from transformers import AutoModelForCausalLM
-
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(self._config)
-        return model
-
-    @cached_property
-    def _layout(self) -> Layout:
-        """What of the base is merged."""
-        return Layout.of(self._outline)
-
-    @cached_property
-    def _config(self) -> "PretrainedConfig":
-        """The base's configuration; sequences that are too long for it end the study here."""
-        config = load_config(self.base_path, revision=self._revision)
-        check_context(config, self.context)
-        return config
+        return self._start.load_trainable(self.recipe.training, self.recipe.seed)
 
     def _train(
         self,
@@ -438,78 +362,32 @@ class Laboratory:
     def measure_overlap(self) -> list[Overlap]:
         """How many items of each benchmark are in each domain's training text."""
         texts = {recipe.name: read_item_texts(recipe) for recipe in self.recipe.benchmarks}
-        told = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
-        overlaps = []
-        for expert in self.recipe.experts:
-            source = expert.text
-            if source is None:
-                continue
+        return measure_overlaps(self._texts, self.corpora, texts, self.store)
 
-            def build(
-                scratch: Path, name: str = expert.domain, source: TextSource = source
-            ) -> None:
-                documents = (document.text for document in read_documents(source))
-                counted = [asdict(overlap) for overlap in count_overlaps(name, documents, texts)]
-                (scratch / "overlap.json").write_text(json.dumps(counted, indent=2))
-
-            key = {"corpus": self.corpora[expert.domain].folder.name, "items": told}
-            folder = self.store.make("overlap", expert.domain, key, build)
-            counted = json.loads((folder / "overlap.json").read_text())
-            overlaps += [Overlap(**row) for row in counted]
-        return overlaps
-
-    def open_swarm(self, experts: Sequence[Path]) -> "Swarm":
-        """Base and experts, ready to be merged and scored."""
-        search = self.recipe.search
-        pickled = {
-            Path(e.checkpoint) for e in self.recipe.experts if e.checkpoint and e.allow_pickle
+    def open_swarm(self, experts: Sequence[Path]) -> Swarm:
+        """Base and experts (folders), ready to be merged and scored."""
+        given = {
+            Path(e.checkpoint): e.allow_pickle
+            for e in self.recipe.experts
+            if e.checkpoint is not None
         }
-        opened = [
-            open_expert(self._in_memory_names(folder), allow_pickle=folder in pickled)
-            for folder in experts
-        ]
-        folder = find_folder(self.base_path, revision=self._revision)
-        if search.scoring != "resident":
-            folder = self._in_memory_names(folder)
-        engine = open_engine(
-            folder,
-            opened,
-            self.device,
-            self._load_base,
-            scoring=search.scoring,
-            memory_bytes=search.memory,
+        engine = assemble(
+            self._start,
+            {folder: given.get(folder) for folder in experts},
+            self.store,
+            scoring=self.recipe.search.scoring,
+            memory_bytes=self.recipe.search.memory,
         )
         if isinstance(engine, StreamedEngine):
             engine.measure(self.scorer, [])  # told now, not after the first sweep
-        for expert, size in zip(experts, engine.step_sizes(), strict=True):
-            if expert in self.given_experts.values():  # our own come from this base
-                warn_of_foreign(str(expert), size)
         key = {
-            "base": self._base_key,
-            "experts": [self._expert_key(folder) for folder in experts],
+            "base": self._start.key,
+            # our own experts are named by what they were made from
+            "experts": [hash_expert(f) if f in given else f.name for f in experts],
             "benchmarks": self._benchmarks_key,
             "device": self._device_key,
         }
-        return Swarm(engine, self.scorer, self.store, key, search.gamma)
-
-    def _in_memory_names(self, folder: Path) -> Path:
-        """`folder`, or a copy with its tensors called as in memory; adapters stay as they are."""
-        if (folder / "adapter_config.json").is_file() or not (folder / "config.json").is_file():
-            return folder
-        has_safetensors = any(folder.glob("*.safetensors"))
-        if not has_safetensors or holds_names_of(Checkpoint(folder), self._layout):
-            return folder
-        key = {"files": [hash_file(file) for file in sorted(folder.glob("*.safetensors"))]}
-        return self.store.make("renamed", folder.name, key, lambda out: save_renamed(folder, out))
-
-    def _expert_key(self, folder: Path) -> str:
-        """What stands for an expert in the keys of its scores: our own are named by theirs."""
-        if folder not in self.given_experts.values():
-            return folder.name
-        patterns = ("*.safetensors", "*.bin", "adapter_config.json")
-        files = sorted(file for pattern in patterns for file in folder.glob(pattern))
-        told = " ".join(hash_file(file) for file in files)
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        return Swarm(engine, self.scorer, self.store, key, self.recipe.search.gamma)
 
 
 def _mix_seed(seed: int, what: str, index: int) -> int:

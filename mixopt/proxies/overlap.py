@@ -5,16 +5,21 @@ Words are compared in lower case and without punctuation. Only words of the item
 the corpus is read once, in a stream, whatever its size.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.files import Store
+from mixopt.proxies.corpus import Corpus
 from mixopt.proxies.sources import read_documents
 from mixopt.proxies.tasks.items import read_rows
-from mixopt.recipe import BenchmarkRecipe, BitsPerByte, ItemsBenchmark
+from mixopt.recipe import BenchmarkRecipe, BitsPerByte, ItemsBenchmark, TextSource
 
 RUN = 13
 """Words in a row."""
@@ -146,8 +151,38 @@ def count_overlaps(
     return told
 
 
+def measure_overlaps(
+    sources: Mapping[str, TextSource],
+    corpora: Mapping[str, Corpus],
+    texts: Mapping[str, Sequence[str]],
+    store: Store,
+) -> list[Overlap]:
+    """The overlap of each benchmark with each domain's training text, counted once.
+
+    Args:
+        sources: Training text by domain.
+        corpora: The same, tokenized: their folders tell one text from another.
+        texts: The items' texts by benchmark.
+        store: Where counts are kept.
+    """
+    told = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
+    overlaps = []
+    for domain, source in sources.items():
+
+        def build(scratch: Path, domain: str = domain, source: TextSource = source) -> None:
+            documents = (document.text for document in read_documents(source))
+            counted = [asdict(overlap) for overlap in count_overlaps(domain, documents, texts)]
+            (scratch / "overlap.json").write_text(json.dumps(counted, indent=2))
+
+        key = {"corpus": corpora[domain].folder.name, "items": told}
+        folder = store.make("overlap", domain, key, build)
+        counted = json.loads((folder / "overlap.json").read_text())
+        overlaps += [Overlap(**row) for row in counted]
+    return overlaps
+
+
 def tell_overlaps(overlaps: Iterable[Overlap]) -> list[str]:
-    """A sentence for each benchmark with items in training text, or too short to be looked for."""
+    """What a reader should know: which benchmarks are in training text or too short to be looked for."""
     by_benchmark: dict[str, list[Overlap]] = {}
     blind: dict[str, int] = {}
     for overlap in overlaps:
@@ -155,16 +190,26 @@ def tell_overlaps(overlaps: Iterable[Overlap]) -> list[str]:
             by_benchmark.setdefault(overlap.benchmark, []).append(overlap)
         if overlap.short and not overlap.items:
             blind[overlap.benchmark] = overlap.short
-    sentences = [
-        f"Benchmark {name!r}: its {count} items have fewer than {RUN} words, so whether they are in "
-        "training text cannot be told."
-        for name, count in blind.items()
-    ]
-    for name, found in by_benchmark.items():
-        counts = ", ".join(f"{overlap.domain} {overlap.found}" for overlap in found)
+    sentences = []
+    if blind:
         sentences.append(
-            f"Benchmark {name!r}: of its {found[0].items + found[0].short} items some share a run of "
-            f"{RUN} words with training text ({counts}); that part of its score is memory. Drop those "
-            "documents or those items."
+            f"Whether items of {_list(blind)} are in training text cannot be told: they have fewer "
+            f"than {RUN} words."
+        )
+    if by_benchmark:
+        counts = [f"{name} ({_counts(found)})" for name, found in by_benchmark.items()]
+        sentences.append(
+            f"Some items share a run of {RUN} words with training text: {'; '.join(counts)}. That part "
+            "of a benchmark's score is memory; drop those documents or those items."
         )
     return sentences
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _counts(found: Sequence[Overlap]) -> str:
+    items = found[0].items + found[0].short
+    shares = ", ".join(f"{overlap.domain} {overlap.found}" for overlap in found)
+    return f"of {items} items {shares}"

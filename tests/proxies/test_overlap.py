@@ -54,9 +54,13 @@ def test_overlaps_are_counted_by_benchmark():
     told = {o.benchmark: o for o in count_overlaps("web", documents, {"a": first, "b": second})}
     assert (told["a"].items, told["a"].short, told["a"].found) == (2, 1, 1)
     assert (told["b"].items, told["b"].found) == (1, 1)
-    (one, two) = tell_overlaps(told.values())
-    assert "'a': of its 3 items some share a run of 13 words with training text (web 1)" in one
-    assert "'b'" in two
+    (sentence,) = tell_overlaps(told.values())
+    assert "with training text: a (of 3 items web 1); b (of 1 items web 1)." in sentence
+
+
+def test_items_too_short_to_be_looked_for_are_told_in_one_sentence():
+    (sentence,) = tell_overlaps(count_overlaps("web", [text(1)], {"a": ["no"], "b": ["yes"]}))
+    assert "items of 'a', 'b' are in training text cannot be told" in sentence
 
 
 def test_no_items_overlap_with_nothing():

@@ -5,15 +5,17 @@ Its exact formula could not be read; here the whole statement is scored with eac
 the blank, and the lowest perplexity per byte wins.
 """
 
+from collections.abc import Iterator
+
 from mixopt.errors import DataError
-from mixopt.proxies.tasks import Array, ItemResults, TaskContext, describe_metric
-from mixopt.proxies.tasks.choosing import Choices
+from mixopt.proxies.tasks import TaskContext
+from mixopt.proxies.tasks.choosing import Built, ChoosingTask
 from mixopt.proxies.tasks.items import read_answer, read_choices, read_items, require_text
 from mixopt.proxies.tasks.prompting import GAP, Prompter, Row, Template
 from mixopt.recipe import BlankPerplexity
 
 
-class BlankPerplexityTask:
+class BlankPerplexityTask(ChoosingTask):
     """An item is a statement with a blank and what may fill it.
 
     Raises:
@@ -21,25 +23,24 @@ class BlankPerplexityTask:
     """
 
     def __init__(self, recipe: BlankPerplexity, context: TaskContext) -> None:
-        self.metric = describe_metric(recipe, "higher")
         self._recipe = recipe
         # in front of the statement stand its passage and the solved examples; `template` writes
         # the statement itself
         passage = recipe.model_copy(update={"template": None})
         self._template = None if recipe.template is None else Template(recipe.template, recipe.name)
-        prompter = Prompter(passage, self._solve)
-        fields = [*prompter.fields, recipe.choices_field, recipe.answer_field]
+        self._prompter = Prompter(passage, self._solve)
+        super().__init__(recipe, self._build(context))
+
+    def _build(self, context: TaskContext) -> Iterator[tuple[list[Built], int]]:
+        recipe = self._recipe
+        fields = [*self._prompter.fields, recipe.choices_field, recipe.answer_field]
         if self._template is None:
             fields.append(recipe.statement_field)
-        self._choices = Choices()
         for where, row in read_items(recipe, fields):
-            prompt = prompter.write(row, where)
+            prompt = self._prompter.write(row, where)
             filled, answer = self._fill(row, where)
             gap = "" if not prompt or prompt.endswith((GAP, "\n", " ")) else " "
-            built = [context.request(prompt, gap + text) for text in filled]
-            self._choices.add(built, answer)
-        self.requests, self.starts = self._choices.requests, self._choices.starts
-        self.truncated = self._choices.truncated
+            yield [context.request(prompt, gap + text) for text in filled], answer
 
     def _fill(self, row: Row, where: str) -> tuple[list[str], int]:
         """The statement with each choice in its blank, and the right one's index."""
@@ -60,17 +61,3 @@ class BlankPerplexityTask:
     def _solve(self, row: Row, where: str) -> str:
         filled, answer = self._fill(row, where)
         return filled[answer]
-
-    @property
-    def layout(self) -> tuple[object, ...]:
-        """Answers, bytes of each filled statement, and the request that each item begins with."""
-        return self._choices.layout
-
-    def read(self, totals: Array) -> ItemResults:
-        """1 for each item whose right statement has the lowest perplexity per byte."""
-        return self._choices.read(totals)
-
-    @property
-    def loss_weights(self) -> Array:
-        """Bits per byte of the rightly filled statements."""
-        return self._choices.loss_weights

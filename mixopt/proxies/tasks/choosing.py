@@ -1,14 +1,18 @@
 """Choosing: items whose right choice should be the likeliest of several texts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixopt.proxies.tasks import LN2, Array, ItemResults, Request, TaskContext
+from mixopt.proxies.tasks import LN2, Array, ItemResults, Request, TaskContext, describe_metric
 from mixopt.proxies.tasks.items import read_answer, read_choices, read_items
 from mixopt.proxies.tasks.prompting import Prompter, Row
-from mixopt.recipe import ChoiceItems
+from mixopt.recipe import BenchmarkRecipe, ChoiceItems
+
+Built = tuple[Request, int, bool]
+"""A choice's request, its bytes, and whether it was cut to fit the context."""
 
 
 @dataclass
@@ -29,7 +33,7 @@ class Choices:
     answers: list[int] = field(default_factory=list)
     truncated: int = 0
 
-    def add(self, built: list[tuple[Request, int, bool]], answer: int) -> None:
+    def add(self, built: list[Built], answer: int) -> None:
         """Adds an item: request, bytes and whether it was cut, for each choice."""
         self.starts.append(len(self.requests))
         self.requests += [request for request, _, _ in built]
@@ -64,6 +68,37 @@ class Choices:
         return weights
 
 
+class ChoosingTask:
+    """An item is right where its answer has the highest log-likelihood per byte.
+
+    Args:
+        recipe: The benchmark's.
+        items: Of each item, its choices (request, bytes, whether cut) and the index of the right one.
+    """
+
+    def __init__(self, recipe: BenchmarkRecipe, items: Iterable[tuple[list[Built], int]]) -> None:
+        self.metric = describe_metric(recipe, "higher")
+        self._choices = Choices()
+        for built, answer in items:
+            self._choices.add(built, answer)
+        self.requests, self.starts = self._choices.requests, self._choices.starts
+        self.truncated = self._choices.truncated
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """Answers, bytes of each choice, and the request that each item begins with."""
+        return self._choices.layout
+
+    def read(self, totals: Array) -> ItemResults:
+        """1 for each item whose answer is most likely per byte, else 0; a tie counts its share."""
+        return self._choices.read(totals)
+
+    @property
+    def loss_weights(self) -> Array:
+        """Bits per byte of the right choices."""
+        return self._choices.loss_weights
+
+
 def read_choice_items(recipe: ChoiceItems) -> list[tuple[str, str, list[str], int]]:
     """Place, prompt, choices and answer of each item.
 
@@ -89,9 +124,7 @@ def _read(recipe: ChoiceItems, row: Row, where: str) -> tuple[list[str], int]:
     return choices, read_answer(row, recipe.answer_field, len(choices), where)
 
 
-def request_choice(
-    context: TaskContext, prompt: str, separator: str, choice: str
-) -> tuple[Request, int, bool]:
+def request_choice(context: TaskContext, prompt: str, separator: str, choice: str) -> Built:
     """The request of a choice after its prompt, the bytes of the choice alone, and whether cut."""
     gap = separator if prompt else ""
     request, size, cut = context.request(prompt, gap + choice)

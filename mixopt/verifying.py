@@ -1,0 +1,106 @@
+"""Verifying: a proposal's own merge, really scored beside those of the mixtures it is compared with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixopt.learning import Learner
+from mixopt.mixture import count_repetition
+from mixopt.proposal import Comparison, Estimate, Proposal
+from mixopt.proposals.utility import AnyUtility, measure_gain
+from mixopt.recipe import StudyRecipe
+from mixopt.searching import UNREACHED, Searcher
+from mixopt.trials import Aggregation, Trials
+
+if TYPE_CHECKING:
+    from mixopt.proxies.laboratory import Laboratory
+    from mixopt.proxies.swarm import Results
+
+
+@dataclass(frozen=True, eq=False)
+class Verifier:
+    """Scores proposals.
+
+    Attributes:
+        recipe: The study's.
+        laboratory: Knows how much text there is.
+        searcher: Scores merges.
+        learner: Says which proxy measures, and in which scale.
+        failures: Experts that were set aside, and why.
+    """
+
+    recipe: StudyRecipe
+    laboratory: "Laboratory"
+    searcher: Searcher
+    learner: Learner
+    failures: Mapping[str, str]
+
+    def verify(self, proposal: Proposal, trials: Trials) -> Proposal:
+        """The proposal with what was measured of it, its repetition, and what a reader should know."""
+        assert proposal.weights is not None
+        own = self._score(list(proposal.weights.values()))
+        utilities = self.learner.aggregates(trials)
+        notes = [*proposal.notes, *self._notes()]
+        comparisons = []
+        for comparison in proposal.comparisons:
+            weights, miss = self.searcher.space.weights_for(
+                comparison.ratios.vector(self.recipe.domains)
+            )
+            if miss > UNREACHED:
+                notes.append(
+                    f"The experts cannot make the {comparison.name} mixture; the nearest one stands "
+                    f"for it, {miss:.3f} off in the worst ratio."
+                )
+            other = self._score(weights.tolist())
+            comparisons.append(_measure(comparison, utilities, self.learner.aggregate, own, other))
+        budget, corpora = self.recipe.target.tokens, self.laboratory.corpora
+        return replace(
+            proposal,
+            comparisons=tuple(comparisons),
+            measured={m: Estimate(r.score, r.std_error) for m, r in own.items()},
+            repetition=count_repetition(
+                proposal.ratios, self.laboratory.available_tokens, budget_tokens=budget
+            ),
+            tokens_per_document={n: c.tokens_per_document for n, c in corpora.items()},
+            notes=tuple(notes),
+        )
+
+    def _score(self, weights: list[float]) -> "Results":
+        return self.searcher.swarm.score(weights)[self.learner.proxy]
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self.learner.runs is not None:
+            notes.append(
+                f"What the proxies say is corrected by {len(self.learner.runs)} mixtures that were "
+                "really trained; the validation is of the proposal before."
+            )
+        return notes + [
+            f"Expert {name!r} was set aside: {why}" for name, why in self.failures.items()
+        ]
+
+
+def _measure(
+    comparison: Comparison,
+    utilities: Mapping[Aggregation, AnyUtility],
+    maximised: Aggregation,
+    own: "Results",
+    other: "Results",
+) -> Comparison:
+    """The comparison with both sides really scored on the same items, in the proxy's own scale."""
+    pairs = {metric: own[metric].minus(other[metric]) for metric in own}
+    gains: dict[str, Estimate] = {}
+    for name, utility in utilities.items():
+        told = [metric.name for metric in utility.metrics]
+        here, there = (
+            np.array([side[metric].score if metric in side else np.nan for metric in told])
+            for side in (own, other)
+        )
+        errors = np.array([pairs[metric][1] if metric in pairs else np.nan for metric in told])
+        gains[name] = Estimate(*measure_gain(utility, here, there, errors))
+    differences = {metric: Estimate(*pair) for metric, pair in pairs.items()}
+    return replace(
+        comparison, measured_gain=gains[maximised], differences=differences, aggregates=gains
+    )
