@@ -1,6 +1,7 @@
 """The narrator: says at the terminal what an observer sees, a line for each thing."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -128,10 +129,13 @@ class Narrator(Observer):
         self._say(header + f"{'log-ratio':>11}{'quarter':>9}")
         for row in validation.fidelities:
             low, high = row.interval
+            # nothing to rank: this proxy does not score it, or scores all mixtures alike
+            ranked = not isnan(row.spearman)
+            told = f"[{low:+.2f}, {high:+.2f}]" if ranked else "-"
             self._say(
-                f"  {row.name:<24}{row.proxy:<11}{row.spearman:>+6.2f}  "
-                f"{f'[{low:+.2f}, {high:+.2f}]':<17}{row.ceiling:>+8.2f}{row.baseline:>+11.2f}"
-                f"{row.overlap:>9.0%}"
+                f"  {row.name:<24}{row.proxy:<11}{_or_dash(row.spearman):>6}  {told:<17}"
+                f"{_or_dash(row.ceiling):>8}{_or_dash(row.baseline):>11}"
+                f"{f'{row.overlap:.0%}' if ranked else '-':>9}"
             )
         gains = ", ".join(f"{gain:+.2f}" for gain in validation.gain)
         self._say(
@@ -145,3 +149,8 @@ class Narrator(Observer):
             f"  search {cost.search_tokens:,} tokens, {cost.search_flops:.2e} FLOPs; every candidate "
             f"trained: {cost.trained_tokens:,} tokens, {cost.trained_flops:.2e} FLOPs"
         )
+
+
+def _or_dash(rank: float) -> str:
+    """A rank, or a dash where there is none: one seed has no ceiling, a capability no own domain."""
+    return "-" if isnan(rank) else f"{rank:+.2f}"

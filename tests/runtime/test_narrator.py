@@ -3,6 +3,7 @@ from mixopt.proposal import Comparison
 from mixopt.runtime.narrator import Narrator
 from mixopt.runtime.observer import TrainedModel
 from mixopt.trials import DomainCount, Trials
+from mixopt.validation import Cost, RankFidelity, Validation
 
 
 def narrate(tell):
@@ -59,3 +60,15 @@ def test_proposal_with_its_verdict_and_notes():
     assert "90.00%  (natural 50.00%)  seen 3.00 times" in told
     assert "not distinguishable from the natural mixture" in told
     assert "mind this" in told
+
+
+def test_what_a_proxy_does_not_score_is_a_dash_and_no_rank():
+    nan = float("nan")
+    rows = (
+        RankFidelity("overall", "merged", 0.8, (0.1, 0.9), nan, nan, 0.5, 6, 6),
+        RankFidelity("written", "ensembled", nan, (nan, nan), nan, nan, 1.0, 6, 6),
+    )
+    validation = Validation(rows, ("a",), (0.0,), 0.0, {}, (), 1, Cost(1, 1.0, 1, 1.0))
+    lines = narrate(lambda n: n.validated(validation)).splitlines()
+    assert lines[2].split() == ["overall", "merged", "+0.80", "[+0.10,", "+0.90]", "-", "-", "50%"]
+    assert lines[3].split() == ["written", "ensembled", "-", "-", "-", "-", "-"]
