@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Budget": "mixopt.budget",
     "ErrorLaw": "mixopt.proposals.error_law",
     "Estimate": "mixopt.proposal",
     "Group": "mixopt.space",
@@ -17,8 +18,10 @@ _PUBLIC = {
     "Metric": "mixopt.trials",
     "MixoptError": "mixopt.errors",
     "Mixture": "mixopt.mixture",
+    "Phase": "mixopt.schedule",
     "Proposal": "mixopt.proposal",
     "Repetition": "mixopt.proposals.repetition",
+    "Schedule": "mixopt.schedule",
     "Score": "mixopt.trials",
     "SearchSpace": "mixopt.space",
     "Study": "mixopt.study",
@@ -34,6 +37,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Budget",
     "ErrorLaw",
     "Estimate",
     "Group",
@@ -42,8 +46,10 @@ __all__ = [
     "Metric",
     "MixoptError",
     "Mixture",
+    "Phase",
     "Proposal",
     "Repetition",
+    "Schedule",
     "Score",
     "SearchSpace",
     "Study",
@@ -60,6 +66,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from mixopt.budget import Budget
     from mixopt.errors import MixoptError
     from mixopt.exporters import export
     from mixopt.mixture import Mixture
@@ -72,6 +79,7 @@ if TYPE_CHECKING:
     from mixopt.proposals.proposing import propose
     from mixopt.proposals.repetition import Repetition
     from mixopt.proposals.surrogate import Surrogate
+    from mixopt.schedule import Phase, Schedule
     from mixopt.space import Group, Inequality, SearchSpace
     from mixopt.study import Study
     from mixopt.tables import read_trials

@@ -102,35 +102,3 @@ class Mixture(Mapping[str, float]):
     def __repr__(self) -> str:
         inside = ", ".join(f"{domain}: {ratio:.4g}" for domain, ratio in self._ratios.items())
         return f"Mixture({inside})"
-
-
-def cap_by_repetition(
-    available_tokens: Mapping[str, float],
-    *,
-    budget_tokens: float,
-    max_repetition: float | Mapping[str, float],
-) -> dict[str, float]:
-    """The largest ratio of each domain that reads no token more than `max_repetition` times.
-
-    A domain's cap is available tokens x highest repetition ÷ budget, at most 1 (the bound of
-    Olmix and OLMo-core; a repetition of 1.0 means that each token is seen at most once).
-    """
-    caps = {}
-    for domain, tokens in available_tokens.items():
-        if isinstance(max_repetition, Mapping):
-            repetition = max_repetition.get(domain, 1.0)
-        else:
-            repetition = max_repetition
-        caps[domain] = min(1.0, tokens * repetition / budget_tokens)
-    return caps
-
-
-def count_repetition(
-    ratios: Mapping[str, float], available_tokens: Mapping[str, int], *, budget_tokens: int
-) -> dict[str, float]:
-    """How often the target run would see a token of each domain under `ratios`."""
-    return {
-        domain: ratio * budget_tokens / available_tokens[domain]
-        for domain, ratio in ratios.items()
-        if available_tokens.get(domain)
-    }

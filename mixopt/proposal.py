@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mixopt.budget import Budget
 from mixopt.errors import ExportError
 from mixopt.mixture import Mixture
 
@@ -155,7 +156,7 @@ class Proposal:
         comparisons: Against the reference mixtures; the first is the natural one.
         weights: The experts' weights that stand for `ratios`, where there are experts.
         measured: Score by metric of the proposal's own merge, where it was verified.
-        repetition: How often the target run would see a token of each domain.
+        budget: What the target run reads, and what there is to read.
         tokens_per_document: Measured mean by domain; trainers that draw documents need it.
         notes: Sentences that a reader must not miss.
         ties: Mixtures that cannot be told from this one.
@@ -169,12 +170,17 @@ class Proposal:
     comparisons: tuple[Comparison, ...] = ()
     weights: Mapping[str, float] | None = None
     measured: Mapping[str, Estimate] | None = None
-    repetition: Mapping[str, float] = field(default_factory=dict)
+    budget: Budget | None = None
     tokens_per_document: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     ties: Ties | None = None
     support: Support | None = None
     errors: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def repetition(self) -> dict[str, float]:
+        """How often the target run would see a token of each domain, where that is known."""
+        return {} if self.budget is None else self.budget.count(self.ratios)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -198,20 +204,19 @@ class Proposal:
             row = asdict(comparison) | {"ratios": dict(comparison.ratios)}
             told = {"verdict": comparison.verdict, "chance": comparison.gain.chance}
             plain["comparisons"].append(row | told)
-        return plain | {"verdict": self.verdict, "interval": list(self.interval)}
+        told = {"repetition": self.repetition, "verdict": self.verdict}
+        return plain | told | {"interval": list(self.interval)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Proposal":
         """The proposal that `to_dict` wrote.
 
         Raises:
-            ValueError: A number is none, or a mean length is not positive.
+            ValueError: A number is none, or a mean length or a count of tokens is not positive.
         """
-        for field_name in ("tokens_per_document", "repetition"):
-            for domain, number in plain.get(field_name, {}).items():
-                low = 0 if field_name == "repetition" else 1e-9
-                if not isinstance(number, int | float) or number < low:
-                    raise ValueError(f"{field_name} of {domain!r} is {number!r}")
+        for domain, number in plain.get("tokens_per_document", {}).items():
+            if not isinstance(number, int | float) or not number > 0:
+                raise ValueError(f"tokens_per_document of {domain!r} is {number!r}")
         return cls(
             ratios=Mixture(plain["ratios"]),
             utility=_estimate(plain["utility"]),
@@ -219,7 +224,7 @@ class Proposal:
             comparisons=tuple(_comparison(row) for row in plain["comparisons"]),
             weights=plain.get("weights"),
             measured=None if plain.get("measured") is None else _estimates(plain["measured"]),
-            repetition=plain.get("repetition", {}),
+            budget=None if plain.get("budget") is None else Budget.from_dict(plain["budget"]),
             tokens_per_document=plain.get("tokens_per_document", {}),
             notes=tuple(plain.get("notes", ())),
             ties=None if plain.get("ties") is None else _ties(plain["ties"]),

@@ -18,7 +18,7 @@ from mixopt.errors import DivergedError
 from mixopt.exporters import check_export, export, largest_drift, round_ratios
 from mixopt.learning import Learner
 from mixopt.loading import give_experts, load_study
-from mixopt.mixture import Mixture, cap_by_repetition
+from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.proposals.proposing import propose
 from mixopt.proposals.surrogate import Surrogate
@@ -247,14 +247,8 @@ class Study:
         return self._space_of(self.laboratory)
 
     def _space_of(self, lab: "Laboratory") -> SearchSpace:
-        search, target = self.recipe.search, self.recipe.target
-        repetition = {
-            e.domain: e.max_repetition or target.max_repetition for e in self.recipe.experts
-        }
-        caps = cap_by_repetition(
-            lab.available_tokens, budget_tokens=target.tokens, max_repetition=repetition
-        )
-        return search.space(tuple(self.recipe.domains), caps=caps, prior=lab.natural)
+        caps = self.recipe.budget(lab.available_tokens).caps
+        return self.recipe.search.space(tuple(self.recipe.domains), caps=caps, prior=lab.natural)
 
     @cached_property
     def weight_space(self) -> WeightSpace:

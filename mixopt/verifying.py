@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixopt.learning import Learner
-from mixopt.mixture import count_repetition
 from mixopt.proposal import Comparison, Estimate, Proposal
 from mixopt.proposals.utility import AnyUtility, measure_gain
 from mixopt.recipe import StudyRecipe
@@ -55,14 +54,12 @@ class Verifier:
                 )
             other = self._score(weights.tolist())
             comparisons.append(_measure(comparison, utilities, self.learner.aggregate, own, other))
-        budget, corpora = self.recipe.target.tokens, self.laboratory.corpora
+        corpora = self.laboratory.corpora
         return replace(
             proposal,
             comparisons=tuple(comparisons),
             measured={m: Estimate(r.score, r.std_error) for m, r in own.items()},
-            repetition=count_repetition(
-                proposal.ratios, self.laboratory.available_tokens, budget_tokens=budget
-            ),
+            budget=self.recipe.budget(self.laboratory.available_tokens),
             tokens_per_document={n: c.tokens_per_document for n, c in corpora.items()},
             notes=tuple(notes),
         )

@@ -3,7 +3,6 @@ import pytest
 
 from mixopt import Mixture, SearchSpace
 from mixopt.errors import InfeasibleError, MixtureError
-from mixopt.mixture import cap_by_repetition, count_repetition
 
 
 def test_mixture_keeps_order_and_ratios():
@@ -70,19 +69,6 @@ def test_space_names_the_bounds_in_conflict(bounds, error, words):
 def test_space_refuses_a_domain_named_twice():
     with pytest.raises(MixtureError, match="repeated: a"):
         SearchSpace(("a", "a"))
-
-
-def test_caps_and_repetition_are_each_other_s_inverse():
-    available = {"a": 1000, "b": 50_000}
-    caps = cap_by_repetition(available, budget_tokens=10_000, max_repetition=2.0)
-    assert caps == {"a": 0.2, "b": 1.0}
-    seen = count_repetition({"a": 0.2, "b": 0.8}, available, budget_tokens=10_000)
-    assert seen == {"a": pytest.approx(2.0), "b": pytest.approx(0.16)}
-
-
-def test_caps_take_a_repetition_for_each_domain():
-    caps = cap_by_repetition({"a": 10, "b": 10}, budget_tokens=100, max_repetition={"a": 3, "b": 5})
-    assert caps == pytest.approx({"a": 0.3, "b": 0.5})
 
 
 def test_uniform_prior_where_none_is_given():

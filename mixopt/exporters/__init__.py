@@ -5,106 +5,99 @@ trainer draws documents, an exporter converts with the measured tokens per docum
 where they are not known.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-
+from mixopt.budget import Budget
 from mixopt.errors import ExportError, did_you_mean
+from mixopt.exporters.request import ExportRequest, Format, Part, Reading
+from mixopt.exporters.rounding import format_ratio, largest_drift, round_ratios
 from mixopt.files import write_text
-from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
+from mixopt.schedule import Phase, Schedule
+
+__all__ = [
+    "FORMATS",
+    "ExportRequest",
+    "Format",
+    "Part",
+    "Reading",
+    "check_export",
+    "export",
+    "export_phases",
+    "find_format",
+    "format_ratio",
+    "largest_drift",
+    "resolve_paths",
+    "round_ratios",
+]
 
 FORMATS = {
-    "hf-datasets": "mixopt.exporters.hf_datasets:export_hf_datasets",
-    "json": "mixopt.exporters.plain:export_json",
-    "megatron": "mixopt.exporters.megatron:export_megatron",
-    "megatron-per-split": "mixopt.exporters.megatron:export_megatron_per_split",
-    "yaml": "mixopt.exporters.plain:export_yaml",
+    "axolotl": "mixopt.exporters.axolotl:AXOLOTL",
+    "gpt-neox": "mixopt.exporters.gpt_neox:GPT_NEOX",
+    "hf-datasets": "mixopt.exporters.hf_datasets:HF_DATASETS",
+    "json": "mixopt.exporters.plain:JSON",
+    "levanter": "mixopt.exporters.levanter:LEVANTER",
+    "litdata": "mixopt.exporters.litdata:LITDATA",
+    "llama-factory": "mixopt.exporters.llama_factory:LLAMA_FACTORY",
+    "megatron": "mixopt.exporters.megatron:ARGUMENTS",
+    "megatron-bridge": "mixopt.exporters.megatron_bridge:MEGATRON_BRIDGE",
+    "megatron-per-split": "mixopt.exporters.megatron:PER_SPLIT",
+    "mosaicml-streaming": "mixopt.exporters.mosaicml_streaming:STREAMS",
+    "nanotron": "mixopt.exporters.nanotron:NANOTRON",
+    "olmix": "mixopt.exporters.olmix:OLMIX",
+    "olmo-core": "mixopt.exporters.olmo_core:OLMO_CORE",
+    "open-lm": "mixopt.exporters.open_lm:OPEN_LM",
+    "torchtitan": "mixopt.exporters.torchtitan:TORCHTITAN",
+    "trl": "mixopt.exporters.trl:TRL",
+    "yaml": "mixopt.exporters.plain:YAML",
 }
-"""One line per format; `package.module:function` names one of the user's own."""
+"""One line per format; `package.module:name` is one of the user's own: a `Format`, or a function."""
 
-DECIMALS = 6
-"""Digits of a written ratio; the last of them is apportioned so that the sum is exactly one."""
+PHASE = "{phase}"
+"""In a file name: one file for each phase of a schedule."""
 
-
-@dataclass(frozen=True)
-class ExportRequest:
-    """What an exporter is given.
-
-    Attributes:
-        proposal: The proposal.
-        ratios: Its ratios of tokens, rounded so that they sum to exactly one.
-        paths: Where the trainer finds each domain, by domain.
-        options: What only this format takes, by name.
-    """
-
-    proposal: Proposal
-    ratios: Mapping[str, float]
-    paths: Mapping[str, str]
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def path_of(self, domain: str) -> str:
-        """The path of `domain`.
-
-        Raises:
-            ExportError: None was given.
-        """
-        if domain not in self.paths:
-            raise ExportError(
-                f"No path was given for domain {domain!r}; add it to paths (or use one pattern "
-                "with {domain})."
-            )
-        return self.paths[domain]
-
-    def document_ratios(self) -> dict[str, float]:
-        """The ratios as shares of documents: token share ÷ tokens per document, renormalised.
-
-        Raises:
-            ExportError: The tokens per document of some domain are not known.
-        """
-        known = self.proposal.tokens_per_document
-        missing = [name for name, ratio in self.ratios.items() if ratio and name not in known]
-        if missing:
-            raise ExportError(
-                f"This trainer draws documents, and the tokens per document of {missing[0]!r} are "
-                "not known; measure them (a study does) or pass tokens_per_document."
-            )
-        shares = {n: ratio / known[n] if ratio else 0.0 for n, ratio in self.ratios.items()}
-        return round_ratios(Mixture.normalised(shares))
-
-
-Exporter = Callable[[ExportRequest], str]
+Paths = Mapping[str, str] | str | None
 
 
 def export(
-    proposal: Proposal,
+    plan: Proposal | Schedule,
     format: str,
     *,
-    paths: Mapping[str, str] | str | None = None,
+    paths: Paths = None,
     out: str | Path | None = None,
+    budget_tokens: float | None = None,
+    tokens_per_document: Mapping[str, float] | None = None,
     **options: Any,
 ) -> str:
-    """The config of a trainer that draws data as `proposal` says; written to `out` if given.
+    """The config of a trainer that draws data as `plan` says; written to `out` if given.
 
     Args:
-        proposal: The proposal.
-        format: One of `FORMATS`, or `package.module:function`.
+        plan: A proposal, or a schedule where the trainer takes phases.
+        format: One of `FORMATS`, or `package.module:name`.
         paths: Where the trainer finds each domain: by domain, or one pattern with `{domain}`.
         out: File to write; it appears whole or not at all.
+        budget_tokens: Of the target run, where it is not the proposal's.
+        tokens_per_document: By domain, beside or instead of what the proposal knows.
         options: What only this format takes.
 
     Raises:
-        ExportError: The format is unknown, or the trainer cannot be told this proposal.
+        ExportError: The format is unknown, or the trainer cannot be told this plan.
+        InfeasibleError: The budget reads a domain more often than it may be.
     """
-    exporter = _find_exporter(format)
-    domains = list(proposal.ratios)
-    found = _resolve_paths(paths, domains)
-    ratios = round_ratios(proposal.ratios)
-    text = exporter(ExportRequest(proposal, ratios, found, options))
+    found = find_format(format)
+    _check_options(format, found, options)
+    request = make_request(plan, paths, options, budget_tokens, tokens_per_document)
+    if len(request.parts) > 1 and not found.phases:
+        raise ExportError(
+            f"A config of {format!r} holds one mixture and the schedule has {len(request.parts)} "
+            f"phases; write a file for each: put {PHASE} into the file name."
+        )
+    text = found.write(request)
     if not isinstance(text, str):
         raise ExportError(
             f"The export format {format!r} returned {type(text).__name__}; it must return text."
@@ -114,21 +107,104 @@ def export(
     return text
 
 
-def check_export(
-    format: str, domains: Sequence[str], paths: Mapping[str, str] | str | None
-) -> None:
+def export_phases(
+    plan: Proposal | Schedule, format: str, *, out: str | Path, **rest: Any
+) -> list[Path]:
+    """The files that `export` writes: one, or one for each phase where `out` has `{phase}` in it.
+
+    Raises:
+        ExportError: As `export`; or `out` asks for phases and the plan has none.
+    """
+    if PHASE not in str(out):
+        export(plan, format, out=out, **rest)
+        return [Path(out)]
+    if isinstance(plan, Proposal):
+        raise ExportError(
+            f"{out} asks for a file per phase, and this is one proposal; leave out {PHASE}."
+        )
+    make_request(plan, None, {}, rest.get("budget_tokens"), None)  # the caps hold for the whole run
+    written = []
+    for phase in _scaled(plan, rest.pop("budget_tokens", None)).phases:
+        path = Path(str(out).replace(PHASE, phase.name))
+        export(phase.proposal, format, out=path, **rest)
+        written.append(path)
+    return written
+
+
+def make_request(
+    plan: Proposal | Schedule,
+    paths: Paths,
+    options: Mapping[str, Any],
+    budget_tokens: float | None = None,
+    tokens_per_document: Mapping[str, float] | None = None,
+) -> ExportRequest:
+    """What an exporter is given.
+
+    Raises:
+        ExportError: Paths or tokens per document name no domain.
+        InfeasibleError: The budget reads a domain more often than it may be.
+    """
+    schedule = _scaled(
+        plan if isinstance(plan, Schedule) else Schedule((Phase("", plan),)), budget_tokens
+    )
+    known = {**schedule.phases[0].proposal.tokens_per_document, **(tokens_per_document or {})}
+    for domain in tokens_per_document or {}:
+        if domain not in schedule.domains:
+            raise ExportError(
+                f"tokens_per_document names {domain!r}, which is no domain of this proposal. "
+                f"{did_you_mean(domain, schedule.domains)}"
+            )
+    parts, start, seen = [], 0.0, Counter[str]()
+    several = len(schedule.phases) > 1
+    for phase in schedule.phases:
+        proposal = replace(phase.proposal, tokens_per_document=known)
+        tokens = phase.tokens if several or proposal.budget else None
+        parts.append(Part(phase.name, proposal, round_ratios(proposal.ratios), start, tokens))
+        start += tokens or 0
+        for domain, times in proposal.repetition.items():
+            seen[domain] += times  # type: ignore[assignment]
+    budget = schedule.phases[0].proposal.budget
+    if budget is not None:
+        replace(budget, tokens=start).check(seen)
+    return ExportRequest(
+        tuple(parts), resolve_paths(paths, schedule.domains), options, dict(seen),
+        {} if budget is None else budget.max_repetition,
+    )  # fmt: skip
+
+
+def _scaled(schedule: Schedule, budget_tokens: float | None) -> Schedule:
+    """The schedule for a run of so many tokens, its phases in the same proportions."""
+    if budget_tokens is None:
+        return schedule
+    if not budget_tokens > 0:
+        raise ExportError(f"budget_tokens is {budget_tokens}; give a number above zero.")
+    alone = len(schedule.phases) == 1
+    phases = []
+    for phase in schedule.phases:
+        budget = phase.proposal.budget or Budget(budget_tokens)
+        share = 1.0 if alone else phase.tokens / schedule.tokens
+        told = replace(phase.proposal, budget=replace(budget, tokens=share * budget_tokens))
+        phases.append(Phase(phase.name, told))
+    return Schedule(tuple(phases))
+
+
+def check_export(format: str, domains: Sequence[str], paths: Paths) -> None:
     """Raises `ExportError` where an export that is asked for can be known to fail."""
-    _find_exporter(format)
-    _resolve_paths(paths, domains)
+    find_format(format)
+    resolve_paths(paths, domains)
 
 
-def _resolve_paths(
-    paths: Mapping[str, str] | str | None, domains: Sequence[str]
-) -> Mapping[str, str]:
+def resolve_paths(paths: Paths, domains: Sequence[str]) -> Mapping[str, str]:
+    """The path of each domain that has one.
+
+    Raises:
+        ExportError: A pattern has no `{domain}`, or a path is empty, another domain's or nobody's.
+    """
     if isinstance(paths, str):
         if "{domain}" not in paths:
             raise ExportError(f"The path pattern {paths!r} lacks {{domain}}; add it.")
         return {domain: paths.replace("{domain}", domain) for domain in domains}
+    taken: dict[str, str] = {}
     for domain, path in (paths or {}).items():
         if domain not in domains:
             raise ExportError(
@@ -137,10 +213,21 @@ def _resolve_paths(
             )
         if not path:
             raise ExportError(f"The path of {domain!r} is empty; give one.")
+        if path in taken:
+            raise ExportError(
+                f"{taken[path]!r} and {domain!r} have one path, {path!r}; a trainer could not tell "
+                "them apart."
+            )
+        taken[path] = domain
     return paths or {}
 
 
-def _find_exporter(format: str) -> Exporter:
+def find_format(format: str) -> Format:
+    """The format called so.
+
+    Raises:
+        ExportError: There is none, or it cannot be loaded.
+    """
     target = FORMATS.get(format, format)
     if ":" not in target:
         raise ExportError(
@@ -149,29 +236,21 @@ def _find_exporter(format: str) -> Exporter:
         )
     module, _, name = target.partition(":")
     try:
-        exporter = getattr(import_module(module), name)
+        found = getattr(import_module(module), name)
     except Exception as error:  # a user's own module may fail in any way while it is imported
         raise ExportError(f"The export format {format!r} cannot be loaded ({error}).") from error
-    if not callable(exporter):
+    if isinstance(found, Format):
+        return found
+    if not isinstance(found, Callable):  # type: ignore[arg-type]
         raise ExportError(f"The export format {format!r} is no function; name one.")
-    return cast(Exporter, exporter)
+    return Format(found, options=("*",))
 
 
-def round_ratios(ratios: Mapping[str, float], decimals: int = DECIMALS) -> dict[str, float]:
-    """Ratios rounded to `decimals` digits that sum to exactly one (largest remainder)."""
-    names, unit = list(ratios), 10**decimals
-    exact = np.array([ratios[name] for name in names]) * unit
-    counts = np.floor(exact + 1e-9).astype(np.int64)
-    rest = unit - int(counts.sum())
-    counts[np.argsort(counts - exact, kind="stable")[:rest]] += 1
-    return {name: int(count) / unit for name, count in zip(names, counts, strict=True)}
-
-
-def largest_drift(ratios: Mapping[str, float], written: Mapping[str, float]) -> float:
-    """How far rounding moved the ratio that it moved most."""
-    return max(abs(ratios[name] - written[name]) for name in ratios)
-
-
-def format_ratio(ratio: float) -> str:
-    """A ratio in plain decimals, as any trainer's parser reads it."""
-    return f"{ratio:.{DECIMALS}f}".rstrip("0").rstrip(".")
+def _check_options(name: str, found: Format, options: Mapping[str, Any]) -> None:
+    for option in options:
+        if "*" not in found.options and option not in found.options:
+            takes = f"it takes {', '.join(found.options)}" if found.options else "it takes none"
+            raise ExportError(
+                f"The format {name!r} has no option {option!r}; {takes}. "
+                f"{did_you_mean(option, found.options) if found.options else ''}".rstrip()
+            )

@@ -6,17 +6,17 @@ the first domain to run out and `all_exhausted` repeats; both keep the ratios.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters import ExportRequest
+from mixopt.exporters.parsing import by_name, literal, read_constants
+from mixopt.exporters.request import ExportRequest, Format, Reading
 
 STRATEGIES = ("all_exhausted", "first_exhausted")
 
-TEMPLATE = '''"""Data mixture proposed by mixopt, as shares of documents for interleave_datasets.
+TEMPLATE = '''"""Shares of documents for interleave_datasets."""
 
-Tokens: {tokens}
-"""
-
+{header}
 from datasets import IterableDataset, interleave_datasets, load_dataset
 
 PATHS = {paths}
@@ -26,25 +26,19 @@ PROBABILITIES = {probabilities}
 def load(seed: int = {seed}) -> IterableDataset:
     """The domains' documents, interleaved so that tokens come in the proposed ratios."""
     parts = [
-        load_dataset("{loader}", data_files=path, split="train", streaming=True)
+        load_dataset({loader!r}, data_files=path, split="train", streaming=True)
         for path in PATHS.values()
     ]
     return interleave_datasets(
         parts,
         probabilities=list(PROBABILITIES.values()),
         seed=seed,
-        stopping_strategy="{strategy}",
+        stopping_strategy={strategy!r},
     )
 '''
 
 
-def export_hf_datasets(request: ExportRequest) -> str:
-    """A Python module with `load()`; options: `loader` (json), `seed`, `stopping_strategy`.
-
-    Raises:
-        ExportError: A path is missing, tokens per document are not known, or the strategy would
-            not keep the ratios.
-    """
+def _write(request: ExportRequest) -> str:
     strategy = request.options.get("stopping_strategy", "all_exhausted")
     if strategy not in STRATEGIES:
         raise ExportError(
@@ -53,15 +47,21 @@ def export_hf_datasets(request: ExportRequest) -> str:
         )
     documents = {name: share for name, share in request.document_ratios().items() if share > 0}
     return TEMPLATE.format(
-        tokens=", ".join(f"{name} {ratio:g}" for name, ratio in request.ratios.items()),
-        paths=_literal({name: request.path_of(name) for name in documents}),
-        probabilities=_literal(documents),
-        loader=request.options.get("loader", "json"),
-        seed=int(request.options.get("seed", 0)),
+        header=request.comment(),
+        paths=literal({name: request.path_of(name) for name in documents}),
+        probabilities=literal(documents),
+        loader=str(request.options.get("loader", "json")),
+        seed=request.whole("seed", 0),
         strategy=strategy,
     )
 
 
-def _literal(mapping: Mapping[str, object]) -> str:
-    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in mapping.items())
-    return "{\n" + lines + "}"
+def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
+    (given,) = read_constants(text, "PROBABILITIES")
+    return [Reading(by_name(given, "PROBABILITIES"), "documents")]
+
+
+HF_DATASETS = Format(
+    write=_write, read=_read, options=("loader", "seed", "stopping_strategy"), sums_to_one=True
+)
+"""A Python module with `load()`; options: `loader` (json), `seed`, `stopping_strategy`."""

@@ -6,22 +6,20 @@ Syntax read in megatron/training/arguments.py and core/datasets/blended_dataset.
 """
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters import ExportRequest, format_ratio
+from mixopt.exporters.parsing import dig, pair, read_json
+from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.rounding import format_ratio
 
 
-def export_megatron(request: ExportRequest) -> str:
-    """`weight path weight path ...`: for `--data-args-path FILE`, or inline after `--data-path`."""
-    return " ".join(_blend(request)) + "\n"
+def _write_arguments(request: ExportRequest) -> str:
+    return " ".join(blend_of(request)) + "\n"
 
 
-def export_megatron_per_split(request: ExportRequest) -> str:
-    """JSON for `--per-split-data-args-path`: the blend under train, the given ones beside it.
-
-    Megatron wants all three keys; options `valid` and `test` are lists of paths (or of weights and
-    paths in turn), and have no default, because the training data would be a wrong one.
-    """
+def _write_per_split(request: ExportRequest) -> str:
     for split in ("valid", "test"):
         if not isinstance(request.options.get(split), list | tuple):
             raise ExportError(
@@ -29,14 +27,19 @@ def export_megatron_per_split(request: ExportRequest) -> str:
                 "give it (options: in a study, --option on the command line)."
             )
     splits = {
-        "train": _blend(request),
+        "train": blend_of(request),
         "valid": [str(part) for part in request.options["valid"]],
         "test": [str(part) for part in request.options["test"]],
     }
     return json.dumps(splits, indent=2) + "\n"
 
 
-def _blend(request: ExportRequest) -> list[str]:
+def blend_of(request: ExportRequest) -> list[str]:
+    """Weight and path in turn.
+
+    Raises:
+        ExportError: A path is missing or holds white space.
+    """
     parts = []
     for domain, ratio in request.ratios.items():
         if ratio <= 0:
@@ -49,3 +52,26 @@ def _blend(request: ExportRequest) -> list[str]:
             )
         parts += [format_ratio(ratio), path]
     return parts
+
+
+def _read_blend(parts: list[str]) -> Reading:
+    return Reading(pair(parts[1::2], parts[::2], "the blend"))
+
+
+def _read_per_split(text: str, _: Mapping[str, Any]) -> list[Reading]:
+    train = dig(read_json(text), "train")
+    return [_read_blend(train.split() if isinstance(train, str) else list(train))]
+
+
+ARGUMENTS = Format(
+    write=_write_arguments,
+    read=lambda text, _: [_read_blend(text.split())],
+)
+"""`weight path weight path ...`: for `--data-args-path FILE`, or inline after `--data-path`."""
+
+PER_SPLIT = Format(write=_write_per_split, read=_read_per_split, options=("valid", "test"))
+"""JSON for `--per-split-data-args-path`: the blend under train, the given ones beside it.
+
+Megatron wants all three keys; `valid` and `test` are lists of paths (or of weights and paths in
+turn), and have no default, because the training data would be a wrong one.
+"""

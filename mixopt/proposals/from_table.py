@@ -1,13 +1,15 @@
 """From a table of runs to proposals, as a recipe says: what the command line does."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, cast
 
 import numpy as np
 
+from mixopt.budget import Budget
 from mixopt.errors import MixtureError
 from mixopt.limits import REFERENCES, ProposalRecipe, TargetBudget
-from mixopt.mixture import Mixture, cap_by_repetition
+from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.proposals.assessing import best_seen
 from mixopt.proposals.error_law import ErrorLaw
@@ -29,7 +31,7 @@ def space_over(
     domains: tuple[str, ...], recipe: ProposalRecipe, natural: Mixture | None = None
 ) -> SearchSpace:
     """The mixtures of `domains` that `recipe` lets be proposed."""
-    caps = _caps(recipe.budget, domains) if recipe.budget else {}
+    caps = budget_of(recipe.budget, domains).caps if recipe.budget else {}
     prior = natural or (Mixture(recipe.natural) if recipe.natural else None)
     return recipe.space(domains, caps=caps, prior=prior)
 
@@ -43,19 +45,21 @@ def natural_of(trials: Trials, recipe: ProposalRecipe) -> Mixture:
     return Mixture.from_vector(trials.domains, trials.ratios().mean(axis=0))
 
 
-def _caps(budget: TargetBudget, domains: tuple[str, ...]) -> dict[str, float]:
-    for name in (*budget.available_tokens, *_named(budget.max_repetition)):
+def budget_of(target: TargetBudget, domains: tuple[str, ...]) -> Budget:
+    """What the target run reads of `domains`, and what there is to read.
+
+    Raises:
+        MixtureError: It names another domain.
+    """
+    limit = target.max_repetition
+    for name in (*target.available_tokens, *(limit if isinstance(limit, Mapping) else ())):
         if name not in domains:
             Mixture({name: 1.0}).vector(domains)  # raises, naming the nearest domain
-    return cap_by_repetition(
-        budget.available_tokens,
-        budget_tokens=budget.tokens,
-        max_repetition=budget.max_repetition,
-    )
-
-
-def _named(value: float | Mapping[str, float]) -> tuple[str, ...]:
-    return tuple(value) if isinstance(value, Mapping) else ()
+    most = {
+        name: limit.get(name, 1.0) if isinstance(limit, Mapping) else limit
+        for name in target.available_tokens
+    }
+    return Budget(target.tokens, target.available_tokens, most)
 
 
 def propose_from_table(
@@ -99,6 +103,9 @@ def propose_from_table(
             name: ErrorLaw(law.epsilon, law.k, law.gamma) for name, law in recipe.error_laws.items()
         },
     )
+    if recipe.budget is not None:
+        budget = budget_of(recipe.budget, space.domains)
+        proposals = [replace(proposal, budget=budget) for proposal in proposals]
     return surrogate, proposals
 
 

@@ -1,9 +1,11 @@
 """What a YAML may say. Every model is closed and frozen; the docstring under a field is its help."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from mixopt.budget import Budget
 from mixopt.limits import Limits
 from mixopt.recipe.benchmarks import (
     BenchmarkRecipe,
@@ -175,6 +177,11 @@ class StudyRecipe(Strict):
     def domains(self) -> tuple[str, ...]:
         """The `d` domains, in the order of the experts."""
         return tuple(expert.domain for expert in self.experts)
+
+    def budget(self, available_tokens: Mapping[str, int]) -> Budget:
+        """What the target run reads, given what there is to read."""
+        caps = {e.domain: e.max_repetition or self.target.max_repetition for e in self.experts}
+        return Budget(self.target.tokens, available_tokens, caps)
 
     @field_validator("search")
     @classmethod

@@ -21,7 +21,7 @@ from joblib import Parallel, delayed
 from measuring import coverage, make_trials, ranks
 
 from mixopt import Mixture, SearchSpace, Trials, fit, propose, read_trials
-from mixopt.mixture import cap_by_repetition
+from mixopt.budget import Budget
 from mixopt.proposals.surrogates import make_law
 
 SIZES = (16, 32, 64, 96)
@@ -96,7 +96,7 @@ def proposal(trials: Trials, folder: Path) -> dict:
     priors = yaml.safe_load((folder / "priors.yaml").read_text())["priors"]
     sizes, tokens = priors["relative_sizes"], priors["token_counts"]
     natural = Mixture.normalised({d: sizes[d] for d in trials.domains})
-    caps = cap_by_repetition(tokens, budget_tokens=BUDGET_TOKENS, max_repetition=MAX_REPETITION)
+    caps = Budget(BUDGET_TOKENS, tokens, dict.fromkeys(tokens, MAX_REPETITION)).caps
     space = SearchSpace(trials.domains, upper=caps, prior=natural)
     surrogate = fit(trials, target="average")
     made = propose(surrogate, space, rng=np.random.default_rng(0))[0]

@@ -2,10 +2,9 @@ import json
 import runpy
 
 import pytest
-from exporters.test_megatron import PROPOSAL
+from exporters.plans import BARE, PROPOSAL
 
 import mixopt
-from mixopt import Estimate, Mixture, Proposal
 from mixopt.errors import ExportError
 
 datasets = pytest.importorskip("datasets", reason="the hub extra is not installed")
@@ -28,9 +27,8 @@ def test_loaded_by_the_real_library_tokens_come_in_the_proposed_ratios(tmp_path)
 
 
 def test_documents_need_measured_tokens_per_document():
-    bare = Proposal(Mixture({"web": 0.5, "code": 0.5}), Estimate(0, 0), {})
     with pytest.raises(ExportError, match="tokens per document of 'web' are not known"):
-        mixopt.export(bare, "hf-datasets", paths="{domain}")
+        mixopt.export(BARE, "hf-datasets", paths="{domain}")
 
 
 def test_strategy_that_ignores_the_ratios_is_refused():

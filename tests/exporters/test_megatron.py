@@ -1,18 +1,10 @@
 import json
 
 import pytest
+from exporters.plans import PATHS, PROPOSAL, SCHEDULE
 
 import mixopt
-from mixopt import Estimate, Mixture, Proposal
 from mixopt.errors import ExportError
-
-PROPOSAL = Proposal(
-    Mixture({"web": 2 / 3, "code": 1 / 3, "law": 0.0}),
-    Estimate(0, 0),
-    {},
-    tokens_per_document={"web": 100.0, "code": 200.0, "law": 50.0},
-)
-PATHS = {"web": "/d/web_text_document", "code": "/d/code_text_document", "law": "/d/law"}
 
 
 def parse_blend(parts):
@@ -59,3 +51,27 @@ def test_path_with_a_space_is_refused():
 def test_missing_path_is_named():
     with pytest.raises(ExportError, match="No path was given for domain 'code'"):
         mixopt.export(PROPOSAL, "megatron", paths={"web": "/d/web"})
+
+
+def test_the_real_parser_reads_the_blend(tmp_path):
+    utils = pytest.importorskip(
+        "megatron.core.datasets.utils", reason="megatron-core is not installed"
+    )
+    words = mixopt.export(PROPOSAL, "megatron", paths=PATHS).split()
+    prefixes, weights = utils.get_blend_from_list(words)
+    assert prefixes == ["/d/web_text_document", "/d/code_text_document"]
+    assert weights == [0.666667, 0.333333]
+    train = json.loads(
+        mixopt.export(PROPOSAL, "megatron-per-split", paths=PATHS, valid=["/v"], test=["/t"])
+    )["train"]
+    assert utils.get_blend_from_list(train) == (prefixes, weights)
+
+
+def test_a_blend_for_each_phase(tmp_path):
+    from mixopt.exporters import export_phases
+
+    files = export_phases(SCHEDULE, "megatron", paths=PATHS, out=tmp_path / "{phase}.txt")
+    assert [file.name for file in files] == ["stable.txt", "anneal.txt"]
+    assert parse_blend(files[1].read_text().split()) == {
+        "/d/web_text_document": 0.25, "/d/code_text_document": 0.5, "/d/law": 0.25,
+    }  # fmt: skip

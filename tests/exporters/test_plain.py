@@ -2,7 +2,7 @@ import json
 
 import pytest
 import yaml
-from exporters.test_megatron import PROPOSAL
+from exporters.plans import PROPOSAL, SCHEDULE
 
 import mixopt
 
@@ -21,3 +21,10 @@ def test_json_and_yaml_say_the_same():
     as_json = json.loads(mixopt.export(PROPOSAL, "json", paths="d/{domain}"))
     assert as_json == yaml.safe_load(mixopt.export(PROPOSAL, "yaml", paths="d/{domain}"))
     assert as_json["paths"]["law"] == "d/law"
+
+
+def test_phases_stand_one_after_the_other():
+    plain = yaml.safe_load(mixopt.export(SCHEDULE, "yaml"))
+    assert [phase["name"] for phase in plain["phases"]] == ["stable", "anneal"]
+    assert plain["phases"][1]["token_ratios"] == {"web": 0.25, "code": 0.5, "law": 0.25}
+    assert plain["repetition"]["code"] == (0.25 * 4_096_000 + 0.5 * 1_024_000) / 2_000_000

@@ -5,6 +5,7 @@ import pytest
 import toy
 
 from mixopt import Estimate, Metric, Mixture, Proposal
+from mixopt.budget import Budget
 from mixopt.loading import load_study
 from mixopt.proposal import Comparison
 from mixopt.report.page import ReportData, write_report
@@ -28,7 +29,7 @@ def data(tmp_path):
         Mixture({"birds": 0.5, "ships": 0.25, "sums": 0.25}), Estimate(1, 0.1),
         {"birds_heldout": Estimate(2.0, 0.1)}, (comparison,),
         measured={"birds_heldout": Estimate(2.1, 0.05), "choice": Estimate(0.5, 0.1)},
-        repetition={"birds": 1.5}, notes=("Expert <x> was set aside",),
+        budget=Budget(90, {"birds": 27}), notes=("Expert <x> was set aside",),
     )  # fmt: skip
     row = RankFidelity("overall", "merged", 0.5, (0.1, 0.8), 0.9, float("nan"), 0.5)
     points = {"birds_heldout": (np.arange(8.0), np.arange(8.0) + 0.1, "trees")}

@@ -1,4 +1,5 @@
 from mixopt import Estimate, Mixture, Proposal
+from mixopt.budget import Budget
 from mixopt.proposal import Comparison
 from mixopt.runtime.narrator import Narrator
 from mixopt.runtime.observer import TrainedModel
@@ -53,7 +54,7 @@ def test_round_says_how_well_unseen_candidates_are_ranked():
 def test_proposal_with_its_verdict_and_notes():
     natural = Comparison("natural", Mixture.uniform("ab"), Estimate(0.0, 1.0))
     proposal = Proposal(
-        Mixture({"a": 0.9, "b": 0.1}), Estimate(0, 1), {}, (natural,), repetition={"a": 3.0},
+        Mixture({"a": 0.9, "b": 0.1}), Estimate(0, 1), {}, (natural,), budget=Budget(90, {"a": 27}),
         notes=("mind this",),
     )  # fmt: skip
     told = narrate(lambda n: n.proposed([proposal]))

@@ -1,0 +1,28 @@
+import pytest
+from exporters.plans import PATHS, PROPOSAL
+
+import mixopt
+from mixopt.errors import ExportError
+from mixopt.exporters.checking import check_config
+
+GOLDEN = """\
+# Data mixture proposed by mixopt, shares of tokens: web 0.666667, code 0.333333, law 0
+# Times that 6,000,000 tokens read each: web 0.40, code 1.00, law 0.00
+train-data-paths:
+- /d/web_text_document
+- /d/code_text_document
+train-data-weights:
+- 0.666667
+- 0.333333
+weight_by_num_documents: false
+"""
+
+
+def test_golden():
+    assert mixopt.export(PROPOSAL, "gpt-neox", paths=PATHS) == GOLDEN
+
+
+def test_what_would_put_other_weights_in_their_place_is_told():
+    text = GOLDEN.replace("false", "true")
+    with pytest.raises(ExportError, match="puts other weights in place"):
+        check_config(PROPOSAL, "gpt-neox", text, paths=PATHS)

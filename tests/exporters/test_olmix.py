@@ -1,0 +1,32 @@
+import pytest
+import yaml
+from exporters.plans import PROPOSAL, proposal
+
+import mixopt
+from mixopt.errors import ExportError
+
+
+def test_topics_are_shares_of_their_source():
+    """Olmix multiplies weights along the path; its own mix_heavy_code.yaml has this shape."""
+    ratios = {"dclm:code": 0.5, "dclm:science": 0.3, "wikipedia": 0.2}
+    budget = mixopt.Budget(10, {}, {"dclm:code": 2.0, "wikipedia": 1.5})
+    plain = yaml.safe_load(mixopt.export(proposal(ratios, budget=budget), "olmix"))
+    assert plain == {"mix": {
+        "dclm": {
+            "weight": 0.8,
+            "code": {"weight": 0.625, "repetition_factor": 2.0},
+            "science": {"weight": pytest.approx(0.375)},
+        },
+        "wikipedia": {"weight": 0.2, "repetition_factor": 1.5},
+    }}  # fmt: skip
+
+
+def test_sources_alone_keep_their_zero():
+    plain = yaml.safe_load(mixopt.export(PROPOSAL, "olmix"))
+    assert plain["mix"]["law"] == {"weight": 0.0, "repetition_factor": 4.0}
+
+
+def test_a_source_that_is_a_domain_too():
+    ratios = {"dclm": 0.5, "dclm:code": 0.5}
+    with pytest.raises(ExportError, match="a domain and a source of topics"):
+        mixopt.export(proposal(ratios), "olmix")

@@ -1,0 +1,28 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mixopt
+from mixopt.exporters.rounding import apportion, format_ratio, largest_drift, round_ratios
+
+AMOUNTS = st.lists(st.floats(0, 1), min_size=1, max_size=40).filter(lambda xs: sum(xs) > 1e-3)
+
+
+def mixture(amounts):
+    return mixopt.Mixture.normalised({f"d{i}": x for i, x in enumerate(amounts)})
+
+
+@given(AMOUNTS)
+def test_rounding_sums_to_exactly_one_and_drifts_little(amounts):
+    ratios = mixture(amounts)
+    written = round_ratios(ratios)
+    assert sum(round(value * 10**6) for value in written.values()) == 10**6
+    assert largest_drift(ratios, written) < 1e-6
+    assert all(float(format_ratio(value)) == value for value in written.values())
+
+
+@given(AMOUNTS, st.integers(0, 10**9))
+def test_counts_sum_to_what_is_counted_out_and_miss_by_less_than_one(amounts, total):
+    ratios = mixture(amounts)
+    counts = apportion(ratios, total)
+    assert sum(counts.values()) == total
+    assert all(abs(counts[name] - ratios[name] * total) < 1 + 1e-6 for name in ratios)

@@ -1,0 +1,50 @@
+import json
+
+import pytest
+from exporters.plans import PROPOSAL
+
+import mixopt
+
+GOLDEN = """\
+# Data mixture proposed by mixopt, shares of tokens: web 0.666667, code 0.333333, law 0
+# Times that 6,000,000 tokens read each: web 0.40, code 1.00, law 0.00
+# Fractions are shares of examples; TRL cuts larger sets and repeats none.
+datasets:
+- path: json
+  data_files: /d/web.jsonl
+  split: train
+  fraction: 0.8
+- path: json
+  data_files: /d/code.jsonl
+  split: train
+  fraction: 0.2
+streaming: false
+"""
+
+
+def test_golden():
+    assert mixopt.export(PROPOSAL, "trl", paths="/d/{domain}.jsonl") == GOLDEN
+
+
+def test_datasets_of_the_hub_are_paths():
+    text = mixopt.export(PROPOSAL, "trl", paths="lab/{domain}", loader="hub")
+    assert "- path: lab/web\n" in text
+    assert "data_files" not in text
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_real_library_draws_tokens_in_the_proposed_ratios(tmp_path):
+    trl = pytest.importorskip("trl", reason="trl is not installed")
+    for name, words in (("web", 100), ("code", 200)):
+        row = json.dumps({"text": "w " * words, "domain": name})
+        (tmp_path / f"{name}.jsonl").write_text((row + "\n") * 600)
+    config = tmp_path / "trl.yaml"
+    mixopt.export(PROPOSAL, "trl", paths=str(tmp_path / "{domain}.jsonl"), out=config)
+    (told,) = trl.TrlParser([trl.DatasetMixtureConfig]).parse_args_and_config(
+        ["--config", str(config)]
+    )
+    assert [entry.fraction for entry in told.datasets] == [0.8, 0.2]
+    tokens = {"web": 0, "code": 0}
+    for row in trl.get_dataset(told)["train"]:
+        tokens[row["domain"]] += len(row["text"].split())
+    assert tokens["web"] / sum(tokens.values()) == pytest.approx(2 / 3, abs=0.01)

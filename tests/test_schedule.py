@@ -1,0 +1,42 @@
+import json
+
+import pytest
+from exporters.plans import BARE, PROPOSAL, SCHEDULE, proposal
+
+from mixopt import Phase, Schedule
+from mixopt.errors import ExportError
+from mixopt.schedule import read_plan
+
+
+def test_the_whole_run_is_its_phases_by_their_tokens():
+    assert SCHEDULE.tokens == 5_120_000
+    assert SCHEDULE.ratios["code"] == pytest.approx(0.8 * 0.25 + 0.2 * 0.5)
+
+
+def test_json_and_back(tmp_path):
+    path = tmp_path / "schedule.json"
+    path.write_text(SCHEDULE.to_json())
+    assert read_plan(path).to_json() == SCHEDULE.to_json()
+    path.write_text(PROPOSAL.to_json())
+    assert read_plan(path).budget == PROPOSAL.budget
+
+
+def test_what_is_no_schedule(tmp_path):
+    other = Phase("other", proposal({"web": 0.5, "law": 0.5}))
+    twice = (SCHEDULE.phases[0], SCHEDULE.phases[0])
+    for plan, words in (
+        ({"phases": []}, "it has no phase"),
+        ({"phases": [{"name": "a"}]}, "'proposal'"),
+        ({"phases": 3}, "not iterable"),
+        (json.loads(Schedule(twice).to_json()), "two phases have one name"),
+        (json.loads(Schedule((SCHEDULE.phases[0], other)).to_json()), "different domains"),
+    ):
+        path = tmp_path / "s.json"
+        path.write_text(json.dumps(plan))
+        with pytest.raises(ExportError, match=f"not a schedule that mixopt wrote .*{words}"):
+            read_plan(path)
+
+
+def test_a_phase_needs_its_tokens():
+    with pytest.raises(ExportError, match="Phase 'a' has no token budget"):
+        _ = Phase("a", BARE).tokens
