@@ -1,10 +1,13 @@
 # Two commands: `make demo` and `make test`. Each sets up what it needs.
+# `make test-exports` loads exported configs with trainers that do not fit beside the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format clean
+TRAINERS := $(notdir $(basename $(wildcard tests/exporters/requirements/*.txt)))
+
+.PHONY: demo test check format clean test-exports
 .DELETE_ON_ERROR:
 
 # A CPU build of the tested torch is taken where an index offers one that its version satisfies.
@@ -21,6 +24,20 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# Trainers whose pins fight ours, each in an environment of its own.
+test-exports: $(TRAINERS:%=.venv-exports/%.tested)
+
+.venv-exports/%/.ready: tests/exporters/requirements/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: $(TRAINERS:%=.venv-exports/%.tested)
+.venv-exports/%.tested: .venv-exports/%/.ready
+	PYTHONPATH=. .venv-exports/$*/bin/python -m pytest -rs -o filterwarnings=default tests/exporters/test_$*.py
+
+.SECONDARY: $(TRAINERS:%=.venv-exports/%/.ready)
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -33,4 +50,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) mixopt-runs mlruns mlflow.db .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-exports mixopt-runs mlruns mlflow.db .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
