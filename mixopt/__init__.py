@@ -34,6 +34,7 @@ _PUBLIC = {
     "fit": "mixopt.proposals.fitting",
     "propose": "mixopt.proposals.proposing",
     "read_trials": "mixopt.tables",
+    "run_phases": "mixopt.phasing",
 }
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "fit",
     "propose",
     "read_trials",
+    "run_phases",
 ]
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from mixopt.errors import MixoptError
     from mixopt.exporters import export
     from mixopt.mixture import Mixture
+    from mixopt.phasing import run_phases
     from mixopt.proposal import Estimate, Proposal
     from mixopt.proposals.advising import advise
     from mixopt.proposals.design import design_runs

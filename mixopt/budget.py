@@ -35,13 +35,12 @@ class Budget:
         told = cls(
             plain["tokens"], plain.get("available_tokens", {}), plain.get("max_repetition", {})
         )
-        for where, number in (
-            ("tokens", told.tokens),
-            *told.available_tokens.items(),
-            *told.max_repetition.items(),
-        ):
+        for where, number in (("tokens", told.tokens), *told.available_tokens.items()):
             if not isinstance(number, int | float) or not number > 0:
                 raise ValueError(f"the budget's {where} is {number!r}")
+        for where, number in told.max_repetition.items():
+            if not isinstance(number, int | float) or not number >= 0:
+                raise ValueError(f"the budget's max_repetition of {where} is {number!r}")
         return told
 
     @property

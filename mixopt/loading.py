@@ -52,9 +52,11 @@ def load_study(name: str | Path) -> StudyRecipe:
         if section in plain:
             plain[section] = _read_listed(plain[section], section, path)
     _add_capability_texts(plain, path)
-    base = plain.get("base")
-    if isinstance(base, dict) and base.get("kind") == "pretrained" and base.get("path"):
-        base["path"] = _anchor_if_exists(str(base["path"]), path.parent)
+    phases = plain.get("phases")
+    rows = [row for row in phases if isinstance(row, dict)] if isinstance(phases, list) else []
+    for base in (plain.get("base"), *(row.get("base") for row in rows)):
+        if isinstance(base, dict) and base.get("kind") == "pretrained" and base.get("path"):
+            base["path"] = _anchor_if_exists(str(base["path"]), path.parent)
     return _parse(plain, path)
 
 

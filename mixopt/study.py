@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from mixopt.errors import DivergedError
-from mixopt.exporters import check_export, export, largest_drift, round_ratios
+from mixopt.errors import DivergedError, RecipeError
+from mixopt.exporters import check_export, export_phases, make_request
 from mixopt.learning import Learner
 from mixopt.loading import give_experts, load_study
 from mixopt.mixture import Mixture
@@ -31,6 +31,7 @@ from mixopt.recipe.public_sets import warn_of_public_set
 from mixopt.report.page import ReportData, write_report
 from mixopt.runtime.journal import Journal
 from mixopt.runtime.observer import Observer, TrainedModel
+from mixopt.schedule import Schedule
 from mixopt.searching import Searcher
 from mixopt.space import SearchSpace
 from mixopt.telling import Teller, count_domains
@@ -72,11 +73,12 @@ class Study:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.recipe = recipe
+        self.observers = tuple(observers)
         self.output = Path(output or Path("mixopt-runs") / recipe.name).absolute()
         self.cache = Path(cache or default_cache()).absolute()
         self.journal = Journal(self.output / "journal")
-        self._device, self._run_code = device, run_code
-        self._teller = Teller(recipe, self.output, observers)
+        self.device, self.run_code = device, run_code
+        self.teller = Teller(recipe, self.output, observers)
         self._failures: dict[str, str] = {}
         self._corrected: Learner | None = None
 
@@ -108,7 +110,7 @@ class Study:
 
     def run(self) -> Proposal:
         """The best proposal, after the whole road: experts, search, validation, exports, report."""
-        with self._teller.watched():
+        with self.teller.watched():
             trials = self.search()
             proposals = self.propose(trials)
             validation = None
@@ -121,24 +123,24 @@ class Study:
 
     def train(self) -> dict[str, "Trained"]:
         """The experts by name, trained or found; one that diverges is set aside and said."""
-        with self._teller.watched():
+        with self.teller.watched():
             return self._experts
 
     def search(self) -> Trials:
         """The trials of every round, by both proxies."""
-        with self._teller.watched():
+        with self.teller.watched():
             trials = self._searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):
                 fitted = partial(self._proxies_alone.fit, trials)
                 trust = self._proxies_alone.trust(trials)
                 trials = trials + self._searcher.score_round(number, count, trials, fitted, trust)
                 self._tell_round(number, trials)
-            self._teller.write("trials.csv", trials.to_frame().to_csv(index=False))
+            self.teller.write("trials.csv", trials.to_frame().to_csv(index=False))
             return trials
 
     def propose(self, trials: Trials) -> list[Proposal]:
         """Proposals fitted to `trials`, best first, each verified by really merging and scoring it."""
-        with self._teller.watched():
+        with self.teller.watched():
             rng = np.random.default_rng([self.recipe.seed, 1_000_001])
             proposals = propose(
                 self.fit(trials),
@@ -153,50 +155,51 @@ class Study:
             proposals = [verifier.verify(proposal, trials) for proposal in proposals]
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
-                self._teller.write(name, proposal.to_json())
-            self._teller.tell(lambda o: o.proposed(proposals))
+                self.teller.write(name, proposal.to_json())
+            self.teller.tell(lambda o: o.proposed(proposals))
             return proposals
 
     def validate(
         self, proposal: Proposal | None = None, *, trials: Trials | None = None
     ) -> Validation:
         """What real proxy runs, trained from the same base for an expert's tokens, say."""
-        with self._teller.watched():
+        with self.teller.watched():
             trials = self.search() if trials is None else trials
             proposal = proposal or self.propose(trials)[0]
-            validator = Validator(self.recipe, self.laboratory, self._searcher, self._teller,
+            validator = Validator(self.recipe, self.laboratory, self._searcher, self.teller,
                                   list(self._experts.values()))  # fmt: skip
             validation, runs = validator.validate(proposal, trials, self._proxies_alone)
             self._corrected = self._proxies_alone.hear(validation, runs)
             if self._learner.doubt is not None:
-                self._teller.warn(self._learner.doubt)
-            self._teller.tell(lambda o: o.validated(validation))
+                self.teller.warn(self._learner.doubt)
+            self.teller.tell(lambda o: o.validated(validation))
             return validation
 
-    def export(self, proposal: Proposal) -> list[Path]:
+    def export(self, plan: Proposal | Schedule) -> list[Path]:
         """The training configs that the recipe lists, written under `exports/`."""
-        with self._teller.watched():
+        with self.teller.watched():
             written = []
             for wanted in self.recipe.exports:
-                path = self.output / "exports" / wanted.out
-                export(proposal, wanted.format, paths=wanted.paths, out=path, **wanted.options)
-                written.append(path)
+                out = self.output / "exports" / wanted.out
+                written += export_phases(
+                    plan, wanted.format, paths=wanted.paths, out=out, **wanted.options
+                )
             if written:
-                drift = largest_drift(proposal.ratios, round_ratios(proposal.ratios))
-                self._teller.say(
+                drift = make_request(plan, None, {}).drift
+                self.teller.say(
                     f"Exports: {len(written)} files; rounding moves no ratio by more than {drift:.1e}."
                 )
-                self._teller.tell(lambda o: o.written(self.output / "exports"))
+                self.teller.tell(lambda o: o.written(self.output / "exports"))
             return written
 
     def report(
         self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None = None
     ) -> Path:
         """The report: one HTML page that needs no network, and its figures as PNG."""
-        with self._teller.watched():
+        with self.teller.watched():
             path = write_report(self._report_data(trials, proposals, validation), self.output)
-            self._teller.tell(lambda o: o.written(path))
-            self._teller.tell(lambda o: o.written(self.output / "figures"))
+            self.teller.tell(lambda o: o.written(path))
+            self.teller.tell(lambda o: o.written(self.output / "figures"))
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
@@ -210,12 +213,17 @@ class Study:
         """Corpora, base, experts and scores: the model wing."""
         from mixopt.proxies.laboratory import Laboratory
 
+        if self.recipe.phases:
+            raise RecipeError(
+                "The study has phases, which are searched one by one; use `mixopt run`, or "
+                "mixopt.run_phases(study)."
+            )
         lab = Laboratory(
             self.recipe,
             self.journal,
             cache=self.cache,
-            device=self._device,
-            run_code=self._run_code,
+            device=self.device,
+            run_code=self.run_code,
         )
         # what the user could have got wrong is found before anything is trained
         for wanted in self.recipe.exports:
@@ -224,10 +232,10 @@ class Study:
         metrics = lab.scorer.metrics
         if self.recipe.search.normalise == "raw":
             require_one_direction([m for m in metrics if m.role == "search"])
-        self._teller.tell(lambda o: o.domains_counted(count_domains(self.recipe, lab)))
+        self.teller.tell(lambda o: o.domains_counted(count_domains(self.recipe, lab)))
         self._warn_of_benchmarks(lab)
         if lab.base is not None:
-            self._teller.trained("base", "base", lab.base, {})
+            self.teller.trained("base", "base", lab.base, {})
         return lab
 
     def _warn_of_benchmarks(self, lab: "Laboratory") -> None:
@@ -237,9 +245,9 @@ class Study:
         for benchmark in self.recipe.benchmarks:
             sentence = warn_of_public_set(benchmark)
             if sentence:
-                self._teller.warn(sentence)
+                self.teller.warn(sentence)
         for sentence in tell_overlaps(lab.measure_overlap()):
-            self._teller.warn(sentence)
+            self.teller.warn(sentence)
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -273,9 +281,9 @@ class Study:
                 self._set_aside(name, str(error))
                 continue
             if name in self.laboratory.given_experts:
-                self._teller.say(f"Expert {name!r} is given: {trained[name].folder}")
+                self.teller.say(f"Expert {name!r} is given: {trained[name].folder}")
             else:
-                self._teller.trained("expert", name, trained[name], row)
+                self.teller.trained("expert", name, trained[name], row)
         if len(trained) < FEWEST_EXPERTS:
             raise DivergedError(
                 f"{len(trained)} of {len(names)} experts were trained without diverging and at least "
@@ -285,21 +293,21 @@ class Study:
 
     def _set_aside(self, name: str, why: str) -> None:
         self._failures[name] = why
-        self._teller.say(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
-        self._teller.tell(lambda o: o.model_trained(TrainedModel("expert", name, failure=why)))
+        self.teller.say(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
+        self.teller.tell(lambda o: o.model_trained(TrainedModel("expert", name, failure=why)))
 
     @cached_property
     def _swarm(self) -> "Swarm":
         experts = self._experts
         swarm = self.laboratory.open_swarm([trained.folder for trained in experts.values()])
         for name, size in zip(experts, swarm.engine.step_sizes(), strict=True):
-            self._teller.say(
+            self.teller.say(
                 f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
             )
         tasks: list[Task | ModelTask] = [*swarm.scorer.tasks, *swarm.scorer.model_tasks]
         for task in tasks:
             if task.truncated:
-                self._teller.warn(
+                self.teller.warn(
                     f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "
                     "context and were cut from the left."
                 )
@@ -334,10 +342,10 @@ class Study:
             for name, found in self._proxies_alone.reliabilities(trials).items():
                 metrics[f"reliability/{name}"] = found.tau
                 if not found.tells:
-                    self._teller.warn(found.sentence)
+                    self.teller.warn(found.sentence)
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
-        self._teller.tell(lambda o: o.round_scored(number, trials, metrics))
+        self.teller.tell(lambda o: o.round_scored(number, trials, metrics))
 
     # --- report ---------------------------------------------------------------------------
 
@@ -370,7 +378,7 @@ class Study:
             points=points,
             expert_scores=losses,
             validation=validation,
-            warnings=tuple(self._teller.warnings),
+            warnings=tuple(self.teller.warnings),
         )
 
 

@@ -80,6 +80,14 @@ def run(**options: Any) -> None:
     STUDY is a YAML file, or `quickstart`.
     """
     study = load_study_for("run", **options)
+    if study.recipe.phases:
+        from mixopt.phasing import run_phases
+
+        run_phases(study)
+        click.echo(f"\nSchedule  {study.output / 'schedule.json'}")
+        click.echo(f"Exports   {study.output / 'exports'}")
+        click.echo(f"Reports   {study.output / 'phases'}")
+        return
     study.run()
     click.echo(f"\nProposal  {study.output / 'proposal.json'}")
     click.echo(f"Exports   {study.output / 'exports'}")

@@ -256,6 +256,21 @@ class Laboratory:
             work, self.recipe.training, self._start.parameters, self._load_trainable, save_expert
         )
 
+    def continue_base(self, name: str, ratios: Mixture, tokens: int) -> Path:
+        """The base trained on for `tokens` on `ratios`: where a later phase of the run begins."""
+        training = self.recipe.training.model_copy(update={"tokens": tokens, "method": "full"})
+
+        def save(model: "PreTrainedModel", scratch: Path) -> None:
+            model.save_pretrained(scratch)
+            self.tokenizer.save_pretrained(scratch)
+
+        seed = _mix_seed(self.recipe.seed, "phase", 0)
+        work = _Work("bases", name, ratios, seed, {"base": self._start.key})
+        start = self._start
+        return self._train(
+            work, training, start.parameters, lambda: start.load(torch.float32), save
+        ).folder
+
     def train_proxy_run(self, name: str, ratios: Mixture, seed: int) -> tuple[Trained, Results]:
         """A real training on `ratios` from the same base, and its scores; weights are not kept."""
 

@@ -136,13 +136,29 @@ class ValidationRecipe(Strict):
     """Benchmarks to report as the result; all with role holdout if left out."""
 
 
+class PhaseRecipe(Strict):
+    """A part of the target run with a mixture of its own: stable, mid-training, anneal."""
+
+    name: Name
+    """Name."""
+    tokens: PositiveInt
+    """Tokens that it reads."""
+    base: PretrainedBase | None = None
+    """Where it starts: a checkpoint near its beginning. Left out, the base of the phase before is
+    trained on for `base_tokens` on that phase's proposal; the first starts from the study's base."""
+    base_tokens: PositiveInt | None = None
+    """As many as an expert's if left out."""
+    search: SearchRecipe | None = None
+    """How its mixture is chosen; as in the study if left out."""
+
+
 class ExportRecipe(Strict):
     """One training config to write."""
 
     format: str
     """A format that mixopt knows, or `package.module:function`."""
-    out: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-    """File name inside the study's `exports` folder."""
+    out: Annotated[str, Field(pattern=r"^([A-Za-z0-9_]|\{phase\})([A-Za-z0-9_.-]|\{phase\})*$")]
+    """File name inside the study's `exports` folder; with `{phase}` in it, a file for each phase."""
     paths: dict[str, str] | str | None = None
     """Where the trainer finds each domain: by domain, or one pattern with `{domain}`."""
     options: dict[str, Any] = {}
@@ -170,6 +186,8 @@ class StudyRecipe(Strict):
     """The run that the mixture is for."""
     validation: ValidationRecipe | None = None
     """Whether `run` trains real proxy runs too."""
+    phases: list[PhaseRecipe] = []
+    """The target run in phases, each with a search of its own; one mixture for all of it if left out."""
     exports: list[ExportRecipe] = []
     """Training configs to write."""
 
@@ -180,8 +198,37 @@ class StudyRecipe(Strict):
 
     def budget(self, available_tokens: Mapping[str, int]) -> Budget:
         """What the target run reads, given what there is to read."""
-        caps = {e.domain: e.max_repetition or self.target.max_repetition for e in self.experts}
+        most = self.target.max_repetition
+        caps = {
+            e.domain: most if e.max_repetition is None else e.max_repetition for e in self.experts
+        }
         return Budget(self.target.tokens, available_tokens, caps)
+
+    def for_phase(
+        self, phase: PhaseRecipe, base: BaseRecipe, seen: Mapping[str, float]
+    ) -> "StudyRecipe":
+        """The study of one phase.
+
+        Args:
+            phase: One of `phases`.
+            base: What its experts start from.
+            seen: How often earlier phases have read each domain: that much less is left to it.
+        """
+        experts = [
+            expert.model_copy(update={"max_repetition": max(
+                0.0, (expert.max_repetition or self.target.max_repetition) - seen.get(expert.domain, 0.0)
+            )})
+            for expert in self.experts
+        ]  # fmt: skip
+        return self.model_copy(update={
+            "name": f"{self.name}-{phase.name}",
+            "base": base,
+            "experts": experts,
+            "search": phase.search or self.search,
+            "target": self.target.model_copy(update={"tokens": phase.tokens}),
+            "phases": [],
+            "exports": [],
+        })  # fmt: skip
 
     @field_validator("search")
     @classmethod

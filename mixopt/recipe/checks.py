@@ -21,6 +21,7 @@ def check_study(study: "StudyRecipe") -> None:
     check_space(study)
     check_kinds(study)
     check_result(study)
+    check_phases(study)
 
 
 def check_held_out(study: "StudyRecipe") -> None:
@@ -172,3 +173,25 @@ def require_unique(names: list[str], what: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{what} {name!r} is named twice; give each {what} a name of its own")
+
+
+def check_phases(study: "StudyRecipe") -> None:
+    """Phases make up the target run, and start from what their experts start from."""
+    if not study.phases:
+        for wanted in study.exports:
+            if "{phase}" in wanted.out:
+                raise ValueError(f"exports: {wanted.out!r} asks for phases, and the study has none")
+        return
+    require_unique([phase.name for phase in study.phases], "phase")
+    total = sum(phase.tokens for phase in study.phases)
+    if total != study.target.tokens:
+        raise ValueError(
+            f"phases read {total:,} tokens and target.tokens is {study.target.tokens:,}; make them "
+            "agree"
+        )
+    given = [expert.domain for expert in study.experts if expert.checkpoint is not None]
+    if given and len(study.phases) > 1:
+        raise ValueError(
+            f"expert {given[0]!r} has a checkpoint, and each phase starts from another base; run a "
+            "study for each phase"
+        )

@@ -115,10 +115,13 @@ class MlflowTracker(Observer):
 
     def study_started(self, recipe: StudyRecipe, output: Path) -> None:
         """Opens the parent run and logs the resolved recipe."""
+        within = mlflow.active_run() is not None  # a phase of a study that is being watched
+        attached = "MLFLOW_RUN_ID" in os.environ
         try:
-            if "MLFLOW_RUN_ID" not in os.environ:
+            if not (within or attached):
                 mlflow.set_experiment(recipe.name)
-            mlflow.start_run(run_name=None if "MLFLOW_RUN_ID" in os.environ else self._verb)
+            name = None if attached else recipe.name if within else self._verb
+            mlflow.start_run(run_name=name, nested=within)
         except MlflowException as error:
             raise UserError(
                 f"MLflow's store at {mlflow.get_tracking_uri()} cannot be opened "
