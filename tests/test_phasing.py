@@ -65,7 +65,8 @@ def test_a_later_phase_starts_from_the_base_trained_on_what_came_before(finished
     folder = study.output / "phases" / "stable" / "journal" / "bases"
     (unit,) = folder.iterdir()
     assert recipe["base"]["path"] == str(unit)
-    assert json.loads((unit / "outcome.json").read_text())["tokens"] == 2_000 // 256 * 256
+    tokens = json.loads((unit / "outcome.json").read_text())["tokens"]
+    assert abs(tokens - 2_000) < 256  # whole batches
     assert schedule.phases[0].proposal.measured["sums_heldout"].mean != pytest.approx(
         schedule.phases[1].proposal.measured["sums_heldout"].mean
     )
