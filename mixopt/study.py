@@ -28,7 +28,9 @@ from mixopt.proposals.utility import (
 from mixopt.proposals.weights import WeightSpace
 from mixopt.recipe import StudyRecipe
 from mixopt.recipe.public_sets import warn_of_public_set
-from mixopt.report.page import ReportData, write_report
+from mixopt.report.data import ReportData, Round
+from mixopt.report.page import write_report
+from mixopt.reporting import gather_facts, gather_points, gather_trials, gather_what_if, rank_unseen
 from mixopt.runtime.journal import Journal
 from mixopt.runtime.observer import Observer, TrainedModel
 from mixopt.schedule import Schedule
@@ -81,6 +83,7 @@ class Study:
         self.teller = Teller(recipe, self.output, observers)
         self._failures: dict[str, str] = {}
         self._corrected: Learner | None = None
+        self._ranks: dict[int, tuple[int, float]] = {}
 
     @classmethod
     def load(
@@ -345,6 +348,7 @@ class Study:
                     self.teller.warn(found.sentence)
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
+        self._ranks[number] = (len(table), rank_unseen(surrogate))
         self.teller.tell(lambda o: o.round_scored(number, trials, metrics))
 
     # --- report ---------------------------------------------------------------------------
@@ -355,31 +359,60 @@ class Study:
         surrogate = self.fit(trials)
         if not np.isfinite(surrogate.cv_utilities).any():  # too few real runs to leave any out
             surrogate = self._proxies_alone.fit(trials)
-        table = surrogate.trials
         metrics = self._swarm.scorer.metrics
-        points = {
-            f.metric.name: (table.values([f.metric])[:, 0], f.cv_predictions, f.chosen)
-            for f in surrogate.metrics
-        }
-        measured = surrogate.utility.of(table.values(surrogate.utility.metrics))
-        points["utility"] = (measured, surrogate.cv_utilities, "all")
         base = self._swarm.score_base()
         losses = {"base": {m.name: base[m.name].score for m in metrics}}
         for index, name in enumerate(self.weight_space.experts):
             corner = np.eye(len(self.weight_space.experts))[index]
             results = self._swarm.score(corner.tolist())["merged"]
             losses[name] = {m.name: results[m.name].score for m in metrics}
+        search = self.recipe.search
         return ReportData(
-            recipe=self.recipe,
-            domains=count_domains(self.recipe, self.laboratory),
-            natural=self.laboratory.natural,
-            metrics=metrics,
+            name=self.recipe.name,
+            measured_by=f"the {self._learner.proxy} proxy",
             proposals=tuple(proposals),
-            points=points,
+            metrics=metrics,
+            what_if=gather_what_if(
+                surrogate, self.weight_space, proposals, trust=self._learner.trust(trials)
+            ),
+            trials=gather_trials(surrogate, trials.where(kind=self._learner.proxy)),
+            points=gather_points(surrogate),
+            domains=count_domains(self.recipe, self.laboratory),
             expert_scores=losses,
+            rounds=self._tell_rounds(trials),
             validation=validation,
             warnings=tuple(self.teller.warnings),
+            costs=self._tell_costs(trials, validation),
+            facts=gather_facts(
+                seed=str(self.recipe.seed),
+                device=f"{self.laboratory.device.name}, {self.laboratory.device.dtype}",
+                base=self.recipe.base.kind,
+            ),
+            aggregate="worst capability" if search.aggregate == "worst" else "weighted mean",
         )
+
+    def _tell_rounds(self, trials: Trials) -> list[Round]:
+        table = trials.where(kind=self.recipe.search.proxy)
+        utilities = self._proxies_alone.fit(trials).seen_utilities(table)
+        return [
+            Round(number, count, float(np.nanmax(utilities[:count])), rank)
+            for number, (count, rank) in self._ranks.items()
+        ]
+
+    def _tell_costs(self, trials: Trials, validation: Validation | None) -> dict[str, str]:
+        experts = [expert.outcome for expert in self._experts.values()]
+        scored = sum(trial.flops for trial in trials.where(kind="merged"))
+        costs = {
+            "experts": f"{len(experts)}; {sum(e.tokens for e in experts):,} tokens, "
+            f"{sum(e.flops for e in experts):.2e} FLOPs",
+            "candidates": f"{len(trials.where(kind='merged'))}; {scored:.2e} FLOPs",
+        }
+        if validation is not None:
+            cost = validation.cost
+            costs["training every candidate instead"] = (
+                f"{cost.trained_tokens:,} tokens, {cost.trained_flops:.2e} FLOPs"
+            )
+        return costs
 
 
 def default_cache() -> Path:

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixopt.mixture import Array
 from mixopt.proposal import Proposal
+from mixopt.report.data import Points
 
 BLUE, GREY, RED = "#2a6f97", "#9aa5b1", "#c1443c"
 DPI = 110
@@ -36,7 +36,7 @@ def draw_ratios(proposal: Proposal) -> Figure:
     return figure
 
 
-def draw_predicted(points: Mapping[str, tuple[Array, Array, str]]) -> Figure:
+def draw_predicted(points: Mapping[str, Points]) -> Figure:
     """Measured against predicted by cross-validation, one panel per metric; every dot unseen."""
     names = list(points)
     columns = min(4, len(names))
@@ -44,7 +44,7 @@ def draw_predicted(points: Mapping[str, tuple[Array, Array, str]]) -> Figure:
     figure = Figure(figsize=(2.6 * columns, 2.5 * rows), layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axes, name in zip(panels, names, strict=False):
-        measured, predicted, _ = points[name]
+        measured, predicted = points[name].measured, points[name].predicted
         known = np.isfinite(measured) & np.isfinite(predicted)
         axes.plot(predicted[known], measured[known], "o", color=BLUE, alpha=0.7, markersize=4)
         ends = np.concatenate([predicted[known], measured[known]])

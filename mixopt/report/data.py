@@ -1,0 +1,143 @@
+"""What a report shows: values alone, gathered by whoever made them.
+
+Shapes: `n` trials, `d` domains, `k` answers of the emulator.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mixopt.mixture import Array, Mixture
+from mixopt.proposal import Proposal
+from mixopt.report.emulator import Emulator
+from mixopt.trials import DomainCount, Metric
+from mixopt.validation import Validation
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One number that the page computes for any mixture; its variance stands beside it.
+
+    Attributes:
+        name: `gain`, a capability or a metric.
+        kind: `utility`, `capability` (gains over the reference) or `metric` (score and change).
+        better: Which direction is better, for metrics.
+        mean: Column of the emulator.
+        change: Column of the change against the reference, for metrics; else the same as `mean`.
+        variance: Column of the variance of that change.
+    """
+
+    name: str
+    kind: str
+    better: str
+    mean: int
+    change: int
+    variance: int
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIf:
+    """The surrogate, ready to be asked in the page.
+
+    Attributes:
+        domains: In the order of every `d`.
+        emulator: Computes the answers.
+        answers: What its columns mean.
+        reference: Name of the mixture that gains are over.
+        starts: Mixtures to start from, by name.
+        feasible: Mixtures that may be proposed (`n x d`), for the front between capabilities.
+        lower: Least ratio of each domain (`d`).
+        upper: Largest (`d`).
+        rules: What else bounds mixtures, in words.
+        miss: 95% of the differences between emulator and surrogate, over mixtures that are no nodes.
+        spread: Standard deviation of the surrogate's gain over the same mixtures.
+    """
+
+    domains: tuple[str, ...]
+    emulator: Emulator
+    answers: Sequence[Answer]
+    reference: str
+    starts: Mapping[str, Mixture]
+    feasible: Array
+    lower: Array
+    upper: Array
+    rules: Sequence[str]
+    miss: float
+    spread: float
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """One metric's runs, measured and predicted without having been seen.
+
+    Attributes:
+        measured: Scores (`n`).
+        predicted: Out-of-fold predictions (`n`).
+        rank: Spearman between the two.
+        chosen: The surrogate that counts most.
+    """
+
+    measured: Array
+    predicted: Array
+    rank: float
+    chosen: str
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round of the search taught.
+
+    Attributes:
+        number: Of the round.
+        trials: Candidates so far.
+        best: Best utility measured so far, in the last round's scale.
+        rank: How unseen candidates are ranked by utility, cross-validated.
+    """
+
+    number: int
+    trials: int
+    best: float
+    rank: float
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """What the page shows.
+
+    Attributes:
+        name: Of the study or the table.
+        measured_by: What measured gains come from (`the merged proxy`), or `the surrogate`.
+        proposals: Best first.
+        metrics: What was measured.
+        what_if: The surrogate, ready to be asked.
+        trials: Mixtures that were scored, and their utility.
+        points: Predicted against measured, by metric.
+        domains: How much text each domain has; empty where that is not known.
+        expert_scores: By expert, and for `base`: score by metric; empty without experts.
+        rounds: What each round of the search taught.
+        validation: What proxy runs say, where any were trained.
+        warnings: What a reader must know before trusting a number.
+        costs: What was spent so far, in words by name.
+        facts: How to make it again: versions, seeds, device, times.
+        aggregate: How capabilities became what was maximised.
+    """
+
+    name: str
+    measured_by: str
+    proposals: Sequence[Proposal]
+    metrics: Sequence[Metric]
+    what_if: WhatIf
+    trials: Sequence[tuple[Mixture, float]]
+    points: Mapping[str, Points]
+    domains: Sequence[DomainCount] = ()
+    expert_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rounds: Sequence[Round] = ()
+    validation: Validation | None = None
+    warnings: Sequence[str] = ()
+    costs: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    aggregate: str = "weighted mean"
+
+    @property
+    def best(self) -> Proposal:
+        """The first proposal."""
+        return self.proposals[0]

@@ -1,0 +1,311 @@
+"use strict";
+// The page's own numbers: the emulator's formula (mixopt/report/emulator.py) and drawings of it.
+(function () {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const asked = data.what_if, emulator = asked.emulator, domains = asked.domains;
+  const d = domains.length, n = emulator.nodes.length, k = emulator.offsets.length;
+  const Z95 = 1.959963984540054;
+  const $ = (id) => document.getElementById(id);
+  const percent = (x) => (100 * x).toFixed(1) + "%";
+  const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(3);
+
+  /** All answers for one mixture: f(r) = Σ w ‖√r − √rᵢ‖³ + b·√r + c. */
+  function predict(ratios) {
+    const point = ratios.map((r) => Math.sqrt(Math.max(r, 0)));
+    const found = emulator.offsets.slice();
+    for (let j = 0; j < d; j++) {
+      const row = emulator.slopes[j];
+      for (let a = 0; a < k; a++) found[a] += point[j] * row[a];
+    }
+    for (let i = 0; i < n; i++) {
+      const node = emulator.nodes[i];
+      let square = 0;
+      for (let j = 0; j < d; j++) square += (point[j] - node[j]) * (point[j] - node[j]);
+      const cubic = square * Math.sqrt(square), row = emulator.weights[i];
+      for (let a = 0; a < k; a++) found[a] += cubic * row[a];
+    }
+    return found;
+  }
+
+  /** Mean and 95% half-width of an answer. */
+  function read(answer, found) {
+    return {
+      mean: found[answer.mean], change: found[answer.change],
+      half: Z95 * Math.sqrt(Math.max(found[answer.variance], 0)),
+    };
+  }
+
+  /** The mixture in which one ratio is `share` and the others keep their proportions. */
+  function withShare(ratios, place, share) {
+    const rest = ratios.reduce((sum, r, j) => sum + (j === place ? 0 : r), 0);
+    return ratios.map((r, j) => {
+      if (j === place) return share;
+      return rest > 1e-12 ? r * (1 - share) / rest : (1 - share) / (d - 1);
+    });
+  }
+
+  // --- drawing -----------------------------------------------------------------------------
+
+  const SVG = "http://www.w3.org/2000/svg";
+  function element(name, attributes, parent, text) {
+    const made = document.createElementNS(name === "tr" || name === "td" || name === "th" ? null : SVG, name);
+    for (const key in attributes) made.setAttribute(key, attributes[key]);
+    if (text !== undefined) made.textContent = text;
+    parent.appendChild(made);
+    return made;
+  }
+  function picture(parent, label, width, height) {
+    return element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, parent);
+  }
+  function fill(body, rows) {
+    body.replaceChildren();
+    for (const cells of rows) {
+      const row = document.createElement("tr");
+      cells.forEach((cell, place) => {
+        const made = document.createElement(place ? "td" : "th");
+        if (!place) made.scope = "row";
+        made.textContent = cell;
+        row.appendChild(made);
+      });
+      body.appendChild(row);
+    }
+  }
+  function range(values) {
+    const known = values.filter((v) => v !== null && Number.isFinite(v));
+    const low = Math.min(...known), high = Math.max(...known), gap = (high - low || 1) * 0.06;
+    return [low - gap, high + gap];
+  }
+  function axes(svg, box, xs, ys, format) {
+    element("rect", { x: box.x, y: box.y, width: box.w, height: box.h, fill: "none", stroke: "var(--line)" }, svg);
+    const tell = format || ((v) => String(Number(v.toPrecision(2))));
+    element("text", { x: box.x, y: box.y + box.h + 13 }, svg, tell(xs[0], 0));
+    element("text", { x: box.x + box.w, y: box.y + box.h + 13, "text-anchor": "end" }, svg, tell(xs[1], 0));
+    element("text", { x: box.x - 4, y: box.y + box.h, "text-anchor": "end" }, svg, Number(ys[0].toPrecision(2)));
+    element("text", { x: box.x - 4, y: box.y + 9, "text-anchor": "end" }, svg, Number(ys[1].toPrecision(2)));
+    return {
+      x: (v) => box.x + box.w * (v - xs[0]) / (xs[1] - xs[0]),
+      y: (v) => box.y + box.h * (1 - (v - ys[0]) / (ys[1] - ys[0])),
+    };
+  }
+
+  // --- try it ------------------------------------------------------------------------------
+
+  let ratios = asked.starts[Object.keys(asked.starts)[0]].slice();
+  const sliders = domains.map((domain, place) => {
+    const row = document.createElement("div");
+    row.className = "slider";
+    const label = document.createElement("label"), input = document.createElement("input");
+    const told = document.createElement("output"), limits = document.createElement("small");
+    label.textContent = domain;
+    label.htmlFor = input.id = "ratio-" + place;
+    Object.assign(input, { type: "range", min: 0, max: 1, step: 0.001 });
+    input.addEventListener("input", () => { ratios = withShare(ratios, place, Number(input.value)); show(place); });
+    row.append(label, input, told, limits);
+    $("sliders").appendChild(row);
+    return { input, told, limits };
+  });
+  for (const [name, start] of Object.entries(asked.starts)) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = name;
+    button.addEventListener("click", () => { ratios = start.slice(); show(-1); });
+    $("starts").appendChild(button);
+  }
+
+  function limitsOf(place) {
+    const domain = domains[place], told = [`may be ${percent(asked.lower[place])} to ${percent(asked.upper[place])}`];
+    let broken = ratios[place] < asked.lower[place] - 1e-6 || ratios[place] > asked.upper[place] + 1e-6;
+    const had = data.budget && data.budget.available[domain];
+    if (had) {
+      const seen = ratios[place] * data.budget.tokens / had, most = data.budget.most[domain];
+      told.push(`seen ${seen.toFixed(2)} times` + (most === undefined ? "" : `, at most ${most}`));
+      broken = broken || (most !== undefined && seen > most * (1 + 1e-6));
+    }
+    return { text: told.join("; "), broken };
+  }
+
+  function show(moved) {
+    const found = predict(ratios), gain = read(asked.answers[0], found);
+    let outside = false;
+    sliders.forEach((slider, place) => {
+      if (place !== moved) slider.input.value = ratios[place];
+      slider.told.textContent = percent(ratios[place]);
+      slider.input.setAttribute("aria-valuetext", percent(ratios[place]));
+      const limits = limitsOf(place);
+      slider.limits.textContent = limits.text;
+      slider.limits.className = limits.broken ? "worse" : "";
+      outside = outside || limits.broken;
+    });
+    const output = $("gain");
+    output.textContent = `${signed(gain.change)} ± ${gain.half.toFixed(3)}`;
+    output.dataset.mean = gain.change;
+    output.dataset.half = gain.half;
+    output.dataset.ratios = JSON.stringify(ratios);
+    const low = gain.change - gain.half, high = gain.change + gain.half;
+    $("verdict").textContent = (low > 0 ? `Better than ${asked.reference}`
+      : high < 0 ? `Worse than ${asked.reference}` : `Not to be told from ${asked.reference}`)
+      + (outside ? "; outside what may be proposed." : ".");
+    fill($("answers"), asked.answers.slice(1).map((answer) => {
+      const told = read(answer, found);
+      return [answer.name, answer.kind === "metric" ? told.mean.toFixed(3) : "",
+        `${signed(told.change)} ± ${told.half.toFixed(3)}`];
+    }));
+    drawSlices();
+    drawTernary();
+  }
+
+  // --- the response surface ----------------------------------------------------------------
+
+  const STEPS = 24;
+  function drawSlices() {
+    const home = $("slices"), shares = Array.from({ length: STEPS + 1 }, (_, s) => s / STEPS);
+    home.replaceChildren();
+    const rows = [];
+    const curves = domains.map((_, place) => shares.map((s) => read(asked.answers[0], predict(withShare(ratios, place, s)))));
+    const all = curves.flat();
+    const ys = range(all.flatMap((p) => [p.change - p.half, p.change + p.half]));
+    domains.forEach((domain, place) => {
+      const holder = document.createElement("div");
+      home.appendChild(holder);
+      const svg = picture(holder, `Gain by the share of ${domain}`, 220, 150);
+      const at = axes(svg, { x: 34, y: 18, w: 178, h: 112 }, [0, 1], ys, percent);
+      element("text", { x: 34, y: 12 }, svg, domain);
+      const curve = curves[place];
+      const top = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change + p.half)}`);
+      const bottom = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change - p.half)}`).reverse();
+      element("polygon", { points: top.concat(bottom).join(" "), fill: "var(--band)" }, svg);
+      const line = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change)}`).join(" ");
+      element("polyline", { points: line, fill: "none", stroke: "var(--blue)", "stroke-width": 2 }, svg);
+      element("line", { x1: at.x(ratios[place]), x2: at.x(ratios[place]), y1: 18, y2: 130, stroke: "var(--grey)", "stroke-dasharray": "3 3" }, svg);
+      for (const s of [0, 6, 12, 18, 24]) {
+        rows.push([domain, percent(shares[s]), signed(curve[s].change), curve[s].half.toFixed(3)]);
+      }
+    });
+    fill($("slices-table"), rows);
+  }
+
+  const COLOURS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+  function colour(share) {
+    const at = Math.min(Math.max(share, 0), 1) * (COLOURS.length - 1), low = Math.min(Math.floor(at), COLOURS.length - 2);
+    const mixed = COLOURS[low].map((c, i) => Math.round(c + (COLOURS[low + 1][i] - c) * (at - low)));
+    return `rgb(${mixed.join(",")})`;
+  }
+  const picks = ["first", "second", "third"].map($);
+  if (d >= 3) {
+    picks.forEach((select, which) => {
+      domains.forEach((domain, place) => {
+        const option = document.createElement("option");
+        option.textContent = domain;
+        option.value = place;
+        option.selected = place === which;
+        select.appendChild(option);
+      });
+      select.addEventListener("change", drawTernary);
+    });
+  } else {
+    $("ternary-part").remove();
+  }
+  function drawTernary() {
+    if (d < 3) return;
+    const chosen = picks.map((select) => Number(select.value));
+    const home = $("ternary");
+    home.replaceChildren();
+    if (new Set(chosen).size < 3) {
+      home.textContent = "Choose three different domains.";
+      fill($("ternary-table"), []);
+      return;
+    }
+    // the others keep the share that they have now
+    const free = chosen.reduce((sum, place) => sum + ratios[place], 0);
+    const total = free > 1e-9 ? free : 1;
+    const at = (a, b, c) => {
+      const mixture = free > 1e-9 ? ratios.slice() : ratios.map(() => 0);
+      [a, b, c].forEach((share, i) => { mixture[chosen[i]] = share * total; });
+      return mixture;
+    };
+    const SIDE = 20, values = [];
+    for (let i = 0; i <= SIDE; i++) for (let j = 0; j <= SIDE - i; j++) {
+      values.push([i / SIDE, j / SIDE, read(asked.answers[0], predict(at(i / SIDE, j / SIDE, 1 - (i + j) / SIDE)))]);
+    }
+    const gains = values.map((v) => v[2].change), low = Math.min(...gains), high = Math.max(...gains);
+    const width = 420, height = 380, x = (a, b) => 40 + 340 * (b + (1 - a - b) / 2 + 0), y = (a, b) => 340 - 294 * (1 - a - b);
+    const svg = picture(home, `Gain over ${chosen.map((p) => domains[p]).join(", ")}`, width, height);
+    for (const [a, b, told] of values) {
+      element("circle", { cx: x(a, b), cy: y(a, b), r: 10, fill: colour((told.change - low) / (high - low || 1)) }, svg)
+        .appendChild(document.createElementNS(SVG, "title")).textContent =
+        `${percent(a * total)} ${domains[chosen[0]]}, ${percent(b * total)} ${domains[chosen[1]]}: ${signed(told.change)} ± ${told.half.toFixed(3)}`;
+    }
+    if (free > 1e-9) {
+      const here = chosen.map((place) => ratios[place] / free);
+      element("circle", { cx: x(here[0], here[1]), cy: y(here[0], here[1]), r: 6, fill: "none", stroke: "#fff", "stroke-width": 3 }, svg);
+      element("circle", { cx: x(here[0], here[1]), cy: y(here[0], here[1]), r: 8, fill: "none", stroke: "#000", "stroke-width": 1.5 }, svg);
+    }
+    element("text", { x: 30, y: 366 }, svg, domains[chosen[0]]);
+    element("text", { x: 390, y: 366, "text-anchor": "end" }, svg, domains[chosen[1]]);
+    element("text", { x: 210, y: 22, "text-anchor": "middle" }, svg, domains[chosen[2]]);
+    element("text", { x: 415, y: 60, "text-anchor": "end" }, svg, `dark ${signed(low)}, bright ${signed(high)}`);
+    fill($("ternary-table"), values.filter((v) => [v[0], v[1]].every((s) => Math.abs(4 * s - Math.round(4 * s)) < 1e-9)).map(([a, b, told]) =>
+      [percent(a * total), percent(b * total), percent((1 - a - b) * total), signed(told.change), told.half.toFixed(3)]));
+    picks.forEach((select, i) => { $("ternary-head-" + i).textContent = domains[Number(select.value)]; });
+  }
+
+  // --- two capabilities against each other -------------------------------------------------
+
+  const capabilities = asked.answers.filter((answer) => answer.kind === "capability");
+  const sides = ["across", "up"].map($);
+  if (capabilities.length > 1) {
+    const cloud = asked.feasible.map((row) => ({ row, found: predict(row) }));
+    sides.forEach((select, which) => {
+      capabilities.forEach((answer, place) => {
+        const option = document.createElement("option");
+        option.textContent = answer.name;
+        option.value = place;
+        option.selected = place === which;
+        select.appendChild(option);
+      });
+      select.addEventListener("change", () => drawFront(cloud));
+    });
+    drawFront(cloud);
+  } else {
+    $("front-part").remove();
+  }
+  function drawFront(cloud) {
+    const [one, two] = sides.map((select) => capabilities[Number(select.value)]);
+    const points = cloud.map(({ row, found }) => ({ row, x: found[one.change], y: found[two.change] }));
+    points.sort((a, b) => b.x - a.x || b.y - a.y);
+    let best = -Infinity;
+    for (const point of points) { point.front = point.y > best; best = Math.max(best, point.y); }
+    const home = $("front");
+    home.replaceChildren();
+    const svg = picture(home, `${two.name} against ${one.name}`, 460, 320);
+    const at = axes(svg, { x: 50, y: 14, w: 396, h: 268 }, range(points.map((p) => p.x)), range(points.map((p) => p.y)));
+    for (const p of points) {
+      element("circle", { cx: at.x(p.x), cy: at.y(p.y), r: p.front ? 5 : 2.5, fill: p.front ? "var(--blue)" : "var(--grey)", "fill-opacity": p.front ? 1 : 0.5 }, svg);
+    }
+    element("text", { x: 248, y: 312, "text-anchor": "middle" }, svg, `gain in ${one.name}`);
+    element("text", { x: 14, y: 148, transform: "rotate(-90 14 148)", "text-anchor": "middle" }, svg, `gain in ${two.name}`);
+    fill($("front-table"), points.filter((p) => p.front).map((p) =>
+      [p.row.map((r, j) => `${domains[j]} ${percent(r)}`).filter((_, j) => p.row[j] >= 0.0005).join(", "), signed(p.x), signed(p.y)]));
+    $("front-head-0").textContent = one.name;
+    $("front-head-1").textContent = two.name;
+  }
+
+  // --- predicted against measured ----------------------------------------------------------
+
+  for (const [name, [predicted, measured]] of Object.entries(data.points)) {
+    const holder = document.createElement("div");
+    $("points").appendChild(holder);
+    const svg = picture(holder, `${name}: measured against predicted`, 220, 190);
+    const ends = range(predicted.concat(measured));
+    const at = axes(svg, { x: 34, y: 18, w: 178, h: 150 }, ends, ends);
+    element("text", { x: 34, y: 12 }, svg, name);
+    element("line", { x1: at.x(ends[0]), y1: at.y(ends[0]), x2: at.x(ends[1]), y2: at.y(ends[1]), stroke: "var(--line)" }, svg);
+    predicted.forEach((p, i) => {
+      if (p === null || measured[i] === null) return;
+      element("circle", { cx: at.x(p), cy: at.y(measured[i]), r: 3, fill: "var(--blue)", "fill-opacity": 0.7 }, svg);
+    });
+  }
+
+  document.documentElement.classList.add("scripted");
+  show(-1);
+})();

@@ -1,0 +1,233 @@
+"""Reporting: gathers what a report shows, from a study's surrogate and trials or from a table's.
+
+Shapes: `n` mixtures, `d` domains, `m` metrics, `c` capabilities.
+"""
+
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from mixopt import __version__
+from mixopt.mixture import Array, Mixture
+from mixopt.proposal import Proposal
+from mixopt.proposals.surrogate import Surrogate
+from mixopt.proposals.utility import AnyUtility, WorstCapability
+from mixopt.proposals.weights import WeightSpace
+from mixopt.report.data import Answer, Points, WhatIf
+from mixopt.report.emulator import Emulator
+from mixopt.trials import Trials
+
+NODES = 480
+"""Mixtures at which the surrogate is asked for the page."""
+MOST_NUMBERS = 60_000
+"""Nodes x answers: what a page of two megabytes has room for."""
+FEWEST_NODES = 160
+TESTED = 200
+"""Mixtures between them at which the page's formula is held against the surrogate."""
+SHOWN_FEASIBLE = 300
+SEED = 1_000_003
+PACKAGES = ("numpy", "scipy", "scikit-learn", "lightgbm", "torch", "transformers", "peft", "mlflow")
+
+
+def gather_what_if(
+    surrogate: Surrogate,
+    weights: WeightSpace,
+    proposals: Sequence[Proposal],
+    *,
+    trust: Mapping[str, float] | None = None,
+) -> WhatIf:
+    """The surrogate as a page can ask it: gains over the first comparison's mixture, with bands.
+
+    Args:
+        surrogate: Whose answers they are.
+        weights: The mixtures that may be proposed.
+        proposals: Best first; their comparisons are mixtures to start from.
+        trust: By metric, its weight inside its capability.
+    """
+    rng = np.random.default_rng(SEED)
+    starts = {
+        f"proposal {i}" if i > 1 else "proposal": p.ratios for i, p in enumerate(proposals, 1)
+    }
+    starts |= {c.name: c.ratios for c in proposals[0].comparisons}
+    reference = proposals[0].comparisons[0].name if proposals[0].comparisons else "proposal"
+    asker = _Asker(surrogate, starts[reference], trust or {})
+    nodes = _choose_nodes(surrogate, weights, list(starts.values()), asker.columns, rng)
+    emulator = Emulator.through(nodes, asker.answer(nodes))
+    tested = np.vstack([
+        weights.ratios(weights.sample(TESTED // 2, rng)),
+        rng.dirichlet(np.ones(len(surrogate.domains)), TESTED // 2),
+    ])  # fmt: skip
+    truth, guess = asker.answer(tested)[:, 0], emulator.predict(tested)[:, 0]
+    lower, upper = weights.space.bounds()
+    return WhatIf(
+        domains=surrogate.domains,
+        emulator=emulator,
+        answers=asker.answers,
+        reference=reference,
+        starts=starts,
+        feasible=weights.ratios(weights.sample(SHOWN_FEASIBLE, rng)),
+        lower=lower,
+        upper=upper,
+        rules=_tell_rules(weights),
+        miss=float(np.quantile(np.abs(guess - truth), 0.95)),
+        spread=float(truth.std()),
+    )
+
+
+class _Asker:
+    """Asks a surrogate for every number that the page shows, `n x k` at `n x d` mixtures."""
+
+    def __init__(
+        self, surrogate: Surrogate, reference: Mixture, trust: Mapping[str, float]
+    ) -> None:
+        self._surrogate = surrogate
+        self._reference = reference.vector(surrogate.domains)
+        metrics = surrogate.utility.metrics
+        parts = WorstCapability.of_capabilities(surrogate.trials, metrics, trust).parts
+        self._parts: dict[str, AnyUtility] = dict(parts) if len(parts) > 1 else {}
+        self.answers = [Answer("gain", "utility", "higher", 0, 0, 1)]
+        for name in self._parts:
+            self._add(name, "capability", "higher", columns=2)
+        for fitted in surrogate.metrics:
+            self._add(fitted.metric.name, "metric", fitted.metric.better, columns=3)
+
+    def _add(self, name: str, kind: str, better: str, *, columns: int) -> None:
+        start = self.columns
+        change = start + columns - 2
+        self.answers.append(Answer(name, kind, better, start, change, start + columns - 1))
+
+    @property
+    def columns(self) -> int:
+        """How many numbers an answer has (`k`)."""
+        return self.answers[-1].variance + 1
+
+    def answer(self, ratios: Array) -> Array:
+        """Gain and its variance, then those of each capability, then score, change and variance."""
+        surrogate = self._surrogate
+        mean, _ = surrogate.predict(ratios)
+        there, _ = surrogate.predict(self._reference[None])
+        change, errors = surrogate.differences(ratios, self._reference)
+        gain, std = surrogate.utility_difference(ratios, self._reference)
+        columns = [gain, np.square(std)]
+        order = [f.metric.name for f in surrogate.metrics]
+        places = [order.index(metric.name) for metric in surrogate.utility.metrics]
+        for part in self._parts.values():
+            here = mean[:, places]
+            columns.append(part.of(here) - part.of(there[:, places]))
+            columns.append(np.square(part.std(errors[:, places], here)))
+        for m in range(len(surrogate.metrics)):
+            columns += [mean[:, m], change[:, m], np.square(errors[:, m])]
+        return np.stack(columns, axis=1)
+
+
+def _choose_nodes(
+    surrogate: Surrogate,
+    weights: WeightSpace,
+    starts: Sequence[Mixture],
+    columns: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Mixtures (`n x d`) that cover the simplex, more of them where mixtures may be proposed."""
+    domains = surrogate.domains
+    d = len(domains)
+    n = int(np.clip(MOST_NUMBERS // columns, FEWEST_NODES, NODES))
+    given = np.stack([mixture.vector(domains) for mixture in starts])
+    corners = np.eye(d)
+    # towards each corner from where a reader starts: the slices of the page
+    shares = np.array([0.1, 0.3, 0.5, 0.75])
+    rays = np.concatenate([
+        (1 - shares[:, None]) * given[0] + shares[:, None] * corner for corner in corners
+    ])  # fmt: skip
+    seen = surrogate.trials.ratios()[: n // 4]
+    fixed = np.vstack([given, corners, rays[: n // 3], seen])
+    rest = max(0, n - len(fixed))
+    inside = weights.ratios(weights.sample(rest // 2, rng)) if rest > 1 else np.empty((0, d))
+    around = rng.dirichlet(np.full(d, 0.7), rest - len(inside))
+    return _distinct(np.vstack([fixed, inside, around]))
+
+
+def _distinct(rows: Array, apart: float = 1e-3) -> Array:
+    """Rows without those that lie nearly on an earlier one: an interpolant needs them apart."""
+    kept: list[Array] = []
+    for row in np.maximum(rows, 0.0):
+        if all(np.abs(np.sqrt(row) - np.sqrt(other)).max() > apart for other in kept):
+            kept.append(row / row.sum())
+    return np.stack(kept)
+
+
+def _tell_rules(weights: WeightSpace) -> list[str]:
+    space = weights.space
+    # bounds of single domains stand at their sliders
+    rules = [f"{row.text}." for row in space.rows if np.count_nonzero(row.normal) > 1]
+    if space.max_kl is not None:
+        rules.append(f"No further than {space.max_kl:g} nats from the natural mixture.")
+    return rules
+
+
+def gather_points(surrogate: Surrogate) -> dict[str, Points]:
+    """Predicted against measured by metric, and of the utility."""
+    table = surrogate.trials
+    points = {
+        f.metric.name: Points(
+            table.values([f.metric])[:, 0], f.cv_predictions, f.rank_correlation, f.chosen
+        )
+        for f in surrogate.metrics
+    }
+    measured = surrogate.utility.of(table.values(surrogate.utility.metrics))
+    points["utility"] = Points(
+        measured, surrogate.cv_utilities, rank_unseen(surrogate), "all of them"
+    )
+    return points
+
+
+def rank_unseen(surrogate: Surrogate) -> float:
+    """Spearman of the cross-validated utility with the measured one; NaN where it cannot be told."""
+    from mixopt.proposals.fidelity import spearman
+
+    table = surrogate.trials
+    measured = surrogate.utility.of(table.values(surrogate.utility.metrics))
+    known = np.isfinite(measured) & np.isfinite(surrogate.cv_utilities)
+    if known.sum() < 3 or np.ptp(measured[known]) == 0:
+        return float("nan")
+    return spearman(surrogate.cv_utilities[known], measured[known])
+
+
+def gather_trials(surrogate: Surrogate, trials: Trials) -> list[tuple[Mixture, float]]:
+    """Mixtures that were scored, with their utility."""
+    utilities = surrogate.seen_utilities(trials)
+    return [(trial.ratios, float(u)) for trial, u in zip(trials, utilities, strict=True)]
+
+
+def gather_facts(**more: str) -> dict[str, str]:
+    """What it takes to make a report again: versions and commit, and what the caller adds."""
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    commit = _find_commit()
+    return {
+        **more,
+        "mixopt": f"{__version__}{f', commit {commit}' if commit else ''}",
+        "versions": f"Python {platform.python_version()}, {', '.join(versions)}",
+    }
+
+
+def _find_commit() -> str | None:
+    """The commit that mixopt runs from, where that is a checkout of it."""
+    folder = Path(__file__).parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip() or None

@@ -1,0 +1,130 @@
+"""The report in a real browser: it computes what Python computes, and asks nobody."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from report.pages import DOMAINS, NATURAL, report
+
+from mixopt.proposal import Z95
+from mixopt.report.page import write_report
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+         "--disable-component-update", "--no-first-run"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is on the PATH")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    data = report()
+    path = write_report(data, tmp_path)
+    context = browser.new_context(color_scheme="dark", viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.troubles, page.asked = [], []
+    page.on("console", lambda message: page.troubles.append(message.text))
+    page.on("pageerror", lambda error: page.troubles.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(path.as_uri())
+    yield page, data, path
+    assert page.troubles == []
+    assert page.asked == [path.as_uri()]
+    context.close()
+
+
+def compare(page, data):
+    """What the page shows, beside what Python says of the same mixture."""
+    told = page.locator("#gain").evaluate("e => ({...e.dataset})")
+    ratios = np.array(json.loads(told["ratios"]))
+    (found,) = data.what_if.emulator.predict(ratios[None])
+    assert float(told["mean"]) == pytest.approx(found[0], abs=1e-6)
+    assert float(told["half"]) == pytest.approx(Z95 * np.sqrt(max(found[1], 0)), abs=1e-6)
+    return ratios, found
+
+
+def test_a_slider_moves_one_ratio_and_the_page_computes_as_python_does(opened):
+    page, data, _ = opened
+    before, _ = compare(page, data)
+    slider = page.get_by_role("slider", name="ships")
+    slider.fill("0.6")
+    ratios, found = compare(page, data)
+    assert ratios[1] == pytest.approx(0.6)
+    assert ratios.sum() == pytest.approx(1)
+    assert ratios[0] / ratios[2] == pytest.approx(before[0] / before[2])
+    row = page.locator("#answers tr", has_text="birds_heldout")
+    assert row.locator("td").first.inner_text() == f"{found[6]:.3f}"
+
+
+def test_every_start_and_the_keyboard(opened):
+    page, data, _ = opened
+    page.get_by_role("button", name="natural").press("Enter")
+    ratios, found = compare(page, data)
+    assert ratios == pytest.approx([NATURAL[domain] for domain in DOMAINS])
+    assert found[0] == pytest.approx(0, abs=1e-6)
+    slider = page.get_by_role("slider", name="birds")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    ratios, _ = compare(page, data)
+    assert ratios[0] == pytest.approx(NATURAL["birds"] + 0.001)
+
+
+def test_limits_that_are_broken_are_said(opened):
+    page, _, _ = opened
+    page.get_by_role("slider", name="birds").fill("0.7")
+    assert "outside what may be proposed" in page.locator("#verdict").inner_text()
+    told = page.locator(".slider small").first.inner_text()
+    assert told == "may be 0.0% to 60.0%; seen 2.33 times, at most 2"
+
+
+def test_every_picture_has_its_numbers(opened):
+    page, data, _ = opened
+    for picture in ("slices", "ternary", "front", "points"):
+        assert page.locator(f"#{picture} svg").count() > 0, picture
+    for table in ("slices-table", "ternary-table", "front-table"):
+        assert page.locator(f"#{table} tr").count() > 0, table
+    page.locator("#third").select_option("0")  # the same domain twice
+    assert "three different domains" in page.locator("#ternary").inner_text()
+    page.locator("#across").select_option("1")
+    assert page.locator("#front-head-0").text_content() == "sums"
+
+
+def test_nothing_is_wider_than_a_phone(opened):
+    page, _, _ = opened
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_page_of_two_domains_and_one_capability_has_no_map_and_no_front(browser, tmp_path):
+    from report.pages import ANSWERS, what_if
+
+    from mixopt import Mixture
+    from mixopt.report.emulator import Emulator
+
+    shares = np.linspace(0, 1, 9)
+    nodes = np.stack([shares, 1 - shares], axis=1)
+    asked = what_if(
+        domains=("a", "b"), answers=ANSWERS[:1], feasible=nodes, lower=np.zeros(2), upper=np.ones(2),
+        emulator=Emulator.through(nodes, np.stack([shares, 0.01 + 0 * shares], axis=1)),
+        starts={"proposal": Mixture({"a": 0.5, "b": 0.5})},
+    )  # fmt: skip
+    path = write_report(report(what_if=asked, trials=()), tmp_path)
+    page = browser.new_page()
+    troubles = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.goto(path.as_uri())
+    assert page.locator("#gain").inner_text().startswith("+0.5")
+    assert page.locator("#ternary-part").count() == page.locator("#front-part").count() == 0
+    assert troubles == []
+    page.close()
