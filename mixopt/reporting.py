@@ -17,8 +17,9 @@ from mixopt.proposal import Proposal
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.utility import AnyUtility, WorstCapability
 from mixopt.proposals.weights import WeightSpace
-from mixopt.report.data import Answer, Points, WhatIf
+from mixopt.report.data import Answer, Points, ReportData, WhatIf
 from mixopt.report.emulator import Emulator
+from mixopt.space import SearchSpace
 from mixopt.trials import Trials
 
 NODES = 480
@@ -75,6 +76,28 @@ def gather_what_if(
         rules=_tell_rules(weights),
         miss=float(np.quantile(np.abs(guess - truth), 0.95)),
         spread=float(truth.std()),
+    )
+
+
+def gather_table(
+    name: str,
+    surrogate: Surrogate,
+    proposals: Sequence[Proposal],
+    space: SearchSpace,
+    **facts: str,
+) -> ReportData:
+    """What a report shows of proposals from a table of runs."""
+    trials = surrogate.trials
+    return ReportData(
+        name=name,
+        measured_by="the surrogate",
+        proposals=tuple(proposals),
+        metrics=trials.metrics,
+        what_if=gather_what_if(surrogate, WeightSpace.of_domains(space), proposals),
+        trials=gather_trials(surrogate, trials),
+        points=gather_points(surrogate),
+        costs={"runs": f"{len(trials)}"},
+        facts=gather_facts(**facts),
     )
 
 

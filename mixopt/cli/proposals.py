@@ -99,7 +99,9 @@ def propose(study: str | None, **options: Any) -> None:
 def _propose_from_tables(options: Mapping[str, Any]) -> None:
     from mixopt.files import write_text
     from mixopt.proposals.assessing import describe_fit
-    from mixopt.proposals.from_table import propose_from_table
+    from mixopt.proposals.from_table import propose_from_table, space_of
+    from mixopt.report.page import write_report
+    from mixopt.reporting import gather_table
 
     trials, recipe = read_table_options(options)
     if recipe.natural is None:
@@ -119,6 +121,11 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
             name = "proposal.json" if number == 1 else f"proposal-{number}.json"
             files.append(write_text(Path(options["output"]) / name, proposal.to_json()))
             click.echo(f"Written   {files[-1]}")
+        table = next(Path(str(options[name])) for name in TABLES if options[name])
+        data = gather_table(table.stem, surrogate, proposals, space_of(trials, recipe),
+                            table=table.name, seed=str(options["seed"] or 0))  # fmt: skip
+        files.append(write_report(data, Path(options["output"])))
+        click.echo(f"Report    {files[-1]}")
     if options["track"] and "MLFLOW_RUN_ID" in os.environ:
         from mixopt.runtime.tracking import log_proposals
 

@@ -126,6 +126,17 @@ def validate(**options: Any) -> None:
 
 
 @main.command()
+@study_options
+@one_sentence
+def report(**options: Any) -> None:
+    """Write the report of a study again; what it lacks is done first."""
+    study = load_study_for("report", **options)
+    trials = study.search()
+    validation = None if study.recipe.validation is None else study.validate(trials=trials)
+    click.echo(f"Report    {study.report(trials, study.propose(trials), validation)}")
+
+
+@main.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-d", "--domain", "domains", multiple=True, metavar="NAME=GLOB",
               help="A domain and its files; repeat for each.")  # fmt: skip

@@ -2,6 +2,10 @@ import json
 
 import pytest
 from calling import call
+from exporters.plans import PROPOSAL, SCHEDULE
+
+from mixopt.cli.exporting import NAMES
+from mixopt.exporters import FORMATS
 
 
 def test_export_of_a_proposal(tables, tmp_path):
@@ -23,3 +27,59 @@ def test_damaged_proposals_are_told_in_one_sentence(tmp_path):
         told = call("export", path, "-f", "json", code=2)
         assert "not a proposal" in told
         assert told.count("\n") == 1
+
+
+@pytest.fixture
+def proposal(tmp_path):
+    path = tmp_path / "proposal.json"
+    path.write_text(PROPOSAL.to_json())
+    return path
+
+
+def test_help_names_every_format():
+    assert NAMES.split(", ") == sorted(FORMATS)
+
+
+def test_a_config_is_checked_after_it_was_mended(proposal, tmp_path):
+    out, place = tmp_path / "blend.txt", ("-p", "/d/{domain}")
+    told = call("export", proposal, "-f", "megatron", *place, "-o", out)
+    assert "moves no ratio by more than 3.3e-07" in told
+    assert "Seen      web 0.40, code 1.00, law 0.00 times" in told
+    told = call("export", proposal, "-f", "megatron", *place, "--check", out)
+    assert "largest difference from the proposal is 3.3e-07" in told
+    out.write_text("0.05 /d/web 0.95 /d/code")
+    told = call("export", proposal, "-f", "megatron", *place, "--check", out,
+                "--budget-tokens", "12e6")  # fmt: skip
+    assert "web               5.0000%  proposed  66.6667%  difference -61.6667%" in told
+    assert "note: 'code' is read 5.70 times and at most 4 was allowed" in told
+
+
+def test_a_file_for_each_phase(tmp_path):
+    path = tmp_path / "schedule.json"
+    path.write_text(SCHEDULE.to_json())
+    told = call("export", path, "-f", "olmo-core", "-p", "/d/{domain}.npy",
+                "-o", tmp_path / "{phase}.yaml")  # fmt: skip
+    assert "stable.yaml" in told
+    assert "anneal.yaml" in told
+    told = call("export", path, "-f", "json", "-o", tmp_path / "all.json")
+    assert "Phase     anneal" in call(
+        "export", path, "-f", "json", "--check", tmp_path / "all.json"
+    )
+
+
+def test_documents_of_known_length(proposal, tmp_path):
+    plain = json.loads(proposal.read_text()) | {"tokens_per_document": {}}
+    proposal.write_text(json.dumps(plain))
+    command = ("export", proposal, "-f", "llama-factory")
+    assert "--tokens-per-document web=N" in call(*command, code=2)
+    lengths = ("--tokens-per-document", "web=100", "--tokens-per-document", "code=200")
+    assert "interleave_probs: 0.8,0.2" in call(*command, *lengths)
+    assert "above zero" in call(*command, "--tokens-per-document", "web=few", code=2)
+
+
+def test_what_cannot_be_checked(proposal, tmp_path):
+    command = ("export", proposal, "-f", "json", "--check")
+    assert "does not exist" in call(*command, tmp_path / "none.json", code=2)
+    (tmp_path / "bytes").write_bytes(bytes(range(128, 200)))
+    assert "cannot be read as text" in call(*command, tmp_path / "bytes", code=2)
+    assert "give one of them" in call(*command, proposal, "-o", tmp_path / "x", code=2)

@@ -32,7 +32,7 @@ def run_project(folder, entry_point, **parameters):
 def test_every_entry_point_from_another_folder(tmp_path):
     study = toy.write_study(tmp_path / "my study", validation={"mixtures": 4, "seeds": 1})
     out = tmp_path / "out put"  # spaces, because people have them
-    for entry_point in ("train", "search", "propose", "validate", "run"):
+    for entry_point in ("train", "search", "propose", "validate", "run", "report"):
         run_project(tmp_path, entry_point, study=study, output=out, device="cpu")
     run_project(tmp_path, "export", proposal=out / "proposal.json", format="megatron",
                 out=tmp_path / "blend.txt", path="/d/{domain}")  # fmt: skip
