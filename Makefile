@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 TRAINERS := $(notdir $(basename $(wildcard tests/exporters/requirements/*.txt)))
 
-.PHONY: demo test check format clean test-exports
+.PHONY: demo test check format clean docs test-exports
 .DELETE_ON_ERROR:
 
 # A CPU build of the tested torch is taken where an index offers one that its version satisfies.
@@ -45,9 +45,12 @@ check: $(READY)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .venv-exports mixopt-runs mlruns mlflow.db .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .venv-exports build mixopt-runs mlruns mlflow.db .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
