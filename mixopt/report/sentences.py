@@ -58,7 +58,13 @@ def _tell_validation(data: ReportData) -> str:
     if found is None:
         return "; no real run has checked it"
     gains = ", ".join(f"{gain:+.2f}" for gain in found.gain)
-    return f"; really trained, by seed: {gains}" if gains else ""
+    whose = "the proposal before those runs" if _corrected(data) else "it"
+    return f"; {whose}, really trained, gained by seed {gains}" if gains else ""
+
+
+def _corrected(data: ReportData) -> bool:
+    """Whether the real runs have changed the proposal that they were made for."""
+    return any("the validation is of the proposal before" in note for note in data.best.notes)
 
 
 def _list(names: list[str]) -> str:

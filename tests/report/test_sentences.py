@@ -16,11 +16,18 @@ def test_what_moves_what_it_gains_and_whether_anyone_checked():
     told = tell_meeting(with_gain(0.5, 0.1))
     assert told == (
         "More birds, less sums and ships: better than the natural mixture (measured by the merged "
-        "proxy: +0.50 sd of utility, 95% interval +0.30 to +0.70); really trained, by seed: +0.10, "
-        "-0.10."
+        "proxy: +0.50 sd of utility, 95% interval +0.30 to +0.70); it, really trained, gained by seed "
+        "+0.10, -0.10."
     )
     assert "no real run has checked it." in tell_meeting(with_gain(0.5, 0.1, validation=None))
     assert "worse than the natural" in tell_meeting(with_gain(-0.5, 0.1))
+
+
+def test_real_runs_that_changed_the_proposal_were_of_the_one_before():
+    data = with_gain(0.5, 0.1)
+    note = "corrected by 6 mixtures; the validation is of the proposal before."
+    data = replace(data, proposals=(replace(data.best, notes=(note,)),))
+    assert "the proposal before those runs, really trained, gained" in tell_meeting(data)
 
 
 def test_no_difference_is_said_as_such():
