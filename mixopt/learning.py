@@ -10,7 +10,7 @@ from mixopt.proposals.fitting import fit
 from mixopt.proposals.reliability import Reliability
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.surrogates import FEWEST_TRIALS
-from mixopt.proposals.utility import AGGREGATES, AnyUtility, make_utility
+from mixopt.proposals.utility import AGGREGATES, AnyUtility, WorstCapability, make_utility
 from mixopt.recipe import StudyRecipe
 from mixopt.trials import KINDS, Aggregation, Kind, Trials
 from mixopt.validation import ENOUGH_TO_JUDGE, Validation
@@ -98,6 +98,14 @@ class Learner:
         """Each way of making one number of the capabilities, in the scale of the proxy's trials."""
         table = trials.where(kind=self.proxy)
         return {name: self.utility(table, trials, name) for name in AGGREGATES}
+
+    def by_capability(self, trials: Trials) -> dict[str, AnyUtility]:
+        """The utility of each capability alone, in the scale of the proxy's trials."""
+        table = trials.where(kind=self.proxy)
+        parts = WorstCapability.of_capabilities(
+            table, table.search_metrics, self.trust(trials), self._recipe.search.normalise
+        ).parts
+        return dict(parts)
 
     @property
     def proxy(self) -> Kind:

@@ -75,6 +75,7 @@ class Comparison:
         worse: Metrics that are expected to be worse than at the other, with the probability.
         aggregates: The measured gain by each way of making one number of the capabilities:
             `mean`, `weighted`, `worst`.
+        capabilities: The measured gain in each capability, in standard deviations over the trials.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Comparison:
     differences: Mapping[str, Estimate] = field(default_factory=dict)
     worse: Mapping[str, float] = field(default_factory=dict)
     aggregates: Mapping[str, Estimate] = field(default_factory=dict)
+    capabilities: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property
     def gain(self) -> Estimate:
@@ -264,6 +266,7 @@ def _comparison(row: Mapping[str, Any]) -> Comparison:
         differences=_estimates(row.get("differences", {})),
         worse=row.get("worse", {}),
         aggregates=_estimates(row.get("aggregates", {})),
+        capabilities=_estimates(row.get("capabilities", {})),
     )
 
 

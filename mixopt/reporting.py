@@ -98,6 +98,7 @@ def gather_table(
         points=gather_points(surrogate),
         costs={"runs": f"{len(trials)}"},
         facts=gather_facts(**facts),
+        advice="`mixopt design --advise` says what more runs would buy, `mixopt design -n N` which.",
     )
 
 

@@ -387,6 +387,7 @@ class Study:
                 seed=str(self.recipe.seed),
                 device=f"{self.laboratory.device.name}, {self.laboratory.device.dtype}",
                 base=self.recipe.base.kind,
+                time=f"{self.teller.elapsed_s:,.0f} s in this command, up to this page",
             ),
             aggregate="worst capability" if search.aggregate == "worst" else "weighted mean",
         )

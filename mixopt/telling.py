@@ -1,6 +1,7 @@
 """Telling: how a study lets its observers know, and how its result files become whole."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ class Teller:
         self._recipe, self._output = recipe, output
         self._observers = tuple(observers)
         self._depth = 0
+        self._since = time.monotonic()
         self.warnings: list[str] = []
         """Sentences that the report repeats: what a reader must know before trusting a number."""
 
@@ -32,6 +34,7 @@ class Teller:
     def watched(self) -> Iterator[None]:
         """Tells observers when the outermost verb begins and how it ends."""
         if self._depth == 0:
+            self._since = time.monotonic()
             self.tell(lambda o: o.study_started(self._recipe, self._output))
         self._depth += 1
         failure: BaseException | None = None
@@ -46,6 +49,11 @@ class Teller:
             self._depth -= 1
             if self._depth == 0:
                 self.tell(lambda o: o.study_ended(failure))
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the outermost verb began."""
+        return time.monotonic() - self._since
 
     def tell(self, what: Callable[[Observer], None]) -> None:
         """Calls `what` with each observer."""

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mixopt.learning import Learner
-from mixopt.proposal import Comparison, Estimate, Proposal
+from mixopt.proposal import Estimate, Proposal
 from mixopt.proposals.utility import AnyUtility, measure_gain
 from mixopt.recipe import StudyRecipe
 from mixopt.searching import UNREACHED, Searcher
-from mixopt.trials import Aggregation, Trials
+from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory
@@ -41,6 +41,7 @@ class Verifier:
         assert proposal.weights is not None
         own = self._score(list(proposal.weights.values()))
         utilities = self.learner.aggregates(trials)
+        capabilities = self.learner.by_capability(trials)
         notes = [*proposal.notes, *self._notes()]
         comparisons = []
         for comparison in proposal.comparisons:
@@ -53,7 +54,14 @@ class Verifier:
                     f"for it, {miss:.3f} off in the worst ratio."
                 )
             other = self._score(weights.tolist())
-            comparisons.append(_measure(comparison, utilities, self.learner.aggregate, own, other))
+            measured = replace(
+                comparison,
+                aggregates=_measure(utilities, own, other),
+                capabilities=_measure(capabilities, own, other),
+                differences={m: Estimate(*own[m].minus(other[m])) for m in own},
+            )
+            best = measured.aggregates[self.learner.aggregate]
+            comparisons.append(replace(measured, measured_gain=best))
         corpora = self.laboratory.corpora
         return replace(
             proposal,
@@ -80,24 +88,18 @@ class Verifier:
 
 
 def _measure(
-    comparison: Comparison,
-    utilities: Mapping[Aggregation, AnyUtility],
-    maximised: Aggregation,
-    own: "Results",
-    other: "Results",
-) -> Comparison:
-    """The comparison with both sides really scored on the same items, in the proxy's own scale."""
-    pairs = {metric: own[metric].minus(other[metric]) for metric in own}
-    gains: dict[str, Estimate] = {}
+    utilities: Mapping[Any, AnyUtility], own: "Results", other: "Results"
+) -> dict[str, Estimate]:
+    """Gains of each utility, both sides really scored on the same items, in the proxy's own scale."""
+    gains = {}
     for name, utility in utilities.items():
         told = [metric.name for metric in utility.metrics]
         here, there = (
             np.array([side[metric].score if metric in side else np.nan for metric in told])
             for side in (own, other)
         )
-        errors = np.array([pairs[metric][1] if metric in pairs else np.nan for metric in told])
+        errors = np.array([
+            own[metric].minus(other[metric])[1] if metric in own else np.nan for metric in told
+        ])  # fmt: skip
         gains[name] = Estimate(*measure_gain(utility, here, there, errors))
-    differences = {metric: Estimate(*pair) for metric, pair in pairs.items()}
-    return replace(
-        comparison, measured_gain=gains[maximised], differences=differences, aggregates=gains
-    )
+    return gains

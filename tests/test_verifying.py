@@ -47,6 +47,9 @@ def test_gains_turn_round_when_the_sides_do(searched):
     for metric, found in there.differences.items():
         assert back.differences[metric].mean == pytest.approx(-found.mean, abs=1e-6)
         assert back.differences[metric].std_error == pytest.approx(found.std_error, abs=1e-6)
+    for name, gain in there.capabilities.items():
+        assert back.capabilities[name].mean == pytest.approx(-gain.mean, abs=1e-6)
+    assert set(there.capabilities) == {"birds", "ships", "sums"}
     gains = [side.aggregates["mean"].mean for side in (there, back)]
     assert gains[0] == pytest.approx(-gains[1], abs=1e-6)
 

@@ -119,6 +119,7 @@ class ReportData:
         costs: What was spent so far, in words by name.
         facts: How to make it again: versions, seeds, device, times.
         aggregate: How capabilities became what was maximised.
+        advice: What to do to learn more, where nothing above says it.
     """
 
     name: str
@@ -136,6 +137,7 @@ class ReportData:
     costs: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     aggregate: str = "weighted mean"
+    advice: str = ""
 
     @property
     def best(self) -> Proposal:

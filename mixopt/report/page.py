@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from mixopt import __version__
 from mixopt.files import write_bytes, write_text
+from mixopt.proposal import Estimate
 from mixopt.report.data import ReportData, WhatIf
 from mixopt.report.figures import draw_expert_losses, draw_predicted, draw_ratios, to_png
 from mixopt.report.sentences import tell_meeting, tell_ratios
@@ -58,6 +59,7 @@ def render_page(data: ReportData) -> str:
         ratios=tell_ratios(data.best),
         by_name={metric.name: metric for metric in data.metrics},
         changes=change_by_expert(data),
+        gains=gain_by_capability(data),
         bar=lambda share: (
             f"background: linear-gradient(to left, var(--band) {100 * share:.1f}%, transparent 0)"
         ),
@@ -78,6 +80,19 @@ def change_by_expert(data: ReportData) -> dict[str, dict[str, float]]:
         expert: {name: 100 * (scores[name] / base[name] - 1) for name in losses}
         for expert, scores in data.expert_scores.items()
         if expert != "base" and losses
+    }
+
+
+def gain_by_capability(data: ReportData) -> dict[str, Estimate]:
+    """The first proposal's predicted gain in each capability; none where there is one alone."""
+    asked = data.what_if
+    (found,) = asked.emulator.predict(data.best.ratios.vector(asked.domains)[None])
+    return {
+        answer.name: Estimate(
+            float(found[answer.change]), math.sqrt(max(float(found[answer.variance]), 0.0))
+        )
+        for answer in asked.answers
+        if answer.kind == "capability"
     }
 
 

@@ -1,12 +1,13 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from report.pages import DOMAINS, RATIOS, report, what_if
 
-from mixopt import Mixture
-from mixopt.report.page import change_by_expert, write_report
+from mixopt import Estimate, Mixture, Proposal
+from mixopt.report.page import change_by_expert, gain_by_capability, write_report
 
 
 def payload(html):
@@ -62,6 +63,9 @@ def test_names_cannot_end_the_script(tmp_path):
     ratios = Mixture(dict(zip(domains, RATIOS.values(), strict=True)))
     data = report(
         what_if=what_if(domains=domains, starts={"proposal": ratios}),
+        proposals=(Proposal(ratios, Estimate(0, 1), {}),),
+        domains=(),
+        validation=None,
         trials=(),
         points={},
     )
@@ -78,6 +82,17 @@ def test_without_experts_runs_or_text_the_page_has_no_empty_parts(tmp_path):
         assert f"<h2>{heading}" not in html
     assert "no real run has checked it" not in html  # it makes no difference anyhow
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {"ratios.png"}
+
+
+def test_gains_by_capability_are_predicted_and_measured_side_by_side(tmp_path):
+    data = report()
+    first = replace(data.best.comparisons[0], capabilities={"sums": Estimate(-0.25, 0.1)})
+    data = replace(data, proposals=(replace(data.best, comparisons=(first,)),))
+    gains = gain_by_capability(data)
+    assert gains["birds"].mean == pytest.approx(np.sqrt(0.5) - np.sqrt(0.2), abs=1e-3)
+    assert gains["birds"].std_error == pytest.approx(np.sqrt(0.005), abs=1e-2)
+    html = write_report(data, tmp_path).read_text()
+    assert "-0.250 [-0.446, -0.054]" in html
 
 
 def test_losses_alone_are_changes_against_the_base():
