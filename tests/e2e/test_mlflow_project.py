@@ -72,6 +72,7 @@ def test_a_table_from_its_design_to_a_tracked_proposal(tmp_path):
 def test_main_is_the_quickstart_and_the_file_says_what_it_says():
     project = yaml.safe_load((ROOT / "MLproject").read_text())
     assert set(project["entry_points"]) == {
-        "main", "run", "train", "search", "propose", "propose_from_table", "design", "validate", "export"
+        "main", "run", "train", "search", "propose", "propose_from_table", "design", "validate", "export",
+        "report",
     }  # fmt: skip
     assert "run quickstart" in project["entry_points"]["main"]["command"]
