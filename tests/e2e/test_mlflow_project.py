@@ -66,7 +66,10 @@ def test_a_table_from_its_design_to_a_tracked_proposal(tmp_path):
     runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
     tracked = next(run for run in runs if run.data.tags.get("mixopt.verb") == "propose")
     assert 0.4 < tracked.data.metrics["proposal/ratio/web"] < 0.8
-    assert [a.path for a in client.list_artifacts(tracked.info.run_id)] == ["proposal.json", "report.html"]
+    assert [a.path for a in client.list_artifacts(tracked.info.run_id)] == [
+        "proposal.json",
+        "report.html",
+    ]
 
 
 def test_main_is_the_quickstart_and_the_file_says_what_it_says():
