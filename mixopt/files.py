@@ -16,10 +16,6 @@ FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
 NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
 
 
-UNIT_MARK = "unit.json"
-"""The file that a finished unit of work holds."""
-
-
 class Store(Protocol):
     """Keeps finished units of work, each in a folder keyed by what determines it."""
 

@@ -1,10 +1,13 @@
 """Phasing: a target run in phases, one search for each, from the base that the phase begins with."""
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 
 from mixopt.errors import RecipeError
 from mixopt.proposal import Proposal
 from mixopt.recipe import BaseRecipe, PhaseRecipe, PretrainedBase
+from mixopt.runtime.journal import Journal
 from mixopt.schedule import Phase, Schedule
 from mixopt.study import Study
 
@@ -21,19 +24,21 @@ def run_phases(study: Study) -> Schedule:
     phases = study.recipe.phases
     if not phases:
         raise RecipeError("The study has no phases; add them, or run it as it is.")
+    study.check_exports()
     with study.teller.watched():
         found: list[Phase] = []
+        needed = _needs(study)
         seen: Counter[str] = Counter()
         base: BaseRecipe = study.recipe.base
         for number, phase in enumerate(phases):
             base = phase.base or base
-            own = _open(study, phase, base, seen)
+            later = phases[number + 1 :]
+            own = _open(study, phase, base, seen + _sum(needed[each.name] for each in later))
             study.teller.say(f"Phase {phase.name}: {phase.tokens:,} tokens")
             proposal = own.run()
             found.append(Phase(phase.name, proposal))
             for domain, times in proposal.repetition.items():
                 seen[domain] += times  # type: ignore[assignment]
-            later = phases[number + 1 :]
             if later and later[0].base is None:
                 base = _carry_on(own, proposal, later[0])
         schedule = Schedule(tuple(found))
@@ -41,6 +46,37 @@ def run_phases(study: Study) -> Schedule:
         _say(study, schedule)
         study.export(schedule)
         return schedule
+
+
+def _needs(study: Study) -> dict[str, Counter[str]]:
+    """How often each phase reads each domain at the least, by its lower bounds.
+
+    Raises:
+        InfeasibleError: All of them together read a domain more often than it may be.
+    """
+    from mixopt.proxies.laboratory import Laboratory
+
+    first = study.recipe.for_phase(study.recipe.phases[0], study.recipe.base, {})
+    output = study.output / "phases" / study.recipe.phases[0].name
+    lab = Laboratory(
+        first, Journal(output / "journal"), cache=Journal(study.cache), device=study.device
+    )
+    budget = study.recipe.budget(lab.available_tokens)
+    needs = {}
+    for phase in study.recipe.phases:
+        search = phase.search or study.recipe.search
+        least = {**search.lower, **search.frozen}
+        needs[phase.name] = Counter(replace(budget, tokens=phase.tokens).count(least))
+    budget.check(_sum(needs.values()))
+    return needs
+
+
+def _sum(counts: Iterable[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        for domain, times in count.items():
+            total[domain] += times
+    return total
 
 
 def _open(study: Study, phase: PhaseRecipe, base: BaseRecipe, seen: Counter[str]) -> Study:
@@ -58,7 +94,15 @@ def _carry_on(study: Study, proposal: Proposal, later: PhaseRecipe) -> Pretraine
     """The phase's base, trained on for a while on what was proposed: where the next one begins."""
     tokens = later.base_tokens or study.recipe.training.tokens
     folder = study.laboratory.continue_base(later.name, proposal.ratios, tokens)
-    return PretrainedBase(kind="pretrained", path=str(folder), context=study.recipe.base.context)
+    kept = "bfloat16" in str(
+        study.laboratory.device.dtype
+    )  # it was saved as it was trained, in float32
+    return PretrainedBase(
+        kind="pretrained",
+        path=str(folder),
+        context=study.recipe.base.context,
+        dtype="bfloat16" if kept else "float32",
+    )
 
 
 def _say(study: Study, schedule: Schedule) -> None:

@@ -6,6 +6,7 @@ Shapes: `n` mixtures, `d` domains, `m` metrics, `c` capabilities.
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mixopt.proposal import Proposal
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.utility import AnyUtility, WorstCapability
 from mixopt.proposals.weights import WeightSpace
-from mixopt.report.data import Answer, Points, ReportData, WhatIf
+from mixopt.report.data import Answer, Points, ReportData, WhatIf, distance_from
 from mixopt.report.emulator import Emulator
 from mixopt.space import SearchSpace
 from mixopt.trials import Trials
@@ -31,6 +32,10 @@ TESTED = 200
 """Mixtures between them at which the page's formula is held against the surrogate."""
 SHOWN_FEASIBLE = 300
 SEED = 1_000_003
+NEAR, ASIDE = 1e-4, 0.03
+"""Squared distance from the reference at which a variance is taken a little aside, and how far."""
+LEAST = 1e-18
+"""Least variance: a metric that is the same everywhere has none."""
 PACKAGES = ("numpy", "scipy", "scikit-learn", "lightgbm", "torch", "transformers", "peft", "mlflow")
 
 
@@ -57,25 +62,35 @@ def gather_what_if(
     reference = proposals[0].comparisons[0].name if proposals[0].comparisons else "proposal"
     asker = _Asker(surrogate, starts[reference], trust or {})
     nodes = _choose_nodes(surrogate, weights, list(starts.values()), asker.columns, rng)
-    emulator = Emulator.through(nodes, asker.answer(nodes))
+    emulator = Emulator.through(nodes, asker.columns_at(nodes))
     tested = np.vstack([
         weights.ratios(weights.sample(TESTED // 2, rng)),
         rng.dirichlet(np.ones(len(surrogate.domains)), TESTED // 2),
     ])  # fmt: skip
-    truth, guess = asker.answer(tested)[:, 0], emulator.predict(tested)[:, 0]
     lower, upper = weights.space.bounds()
-    return WhatIf(
+    asked = WhatIf(
         domains=surrogate.domains,
         emulator=emulator,
         answers=asker.answers,
         reference=reference,
+        anchor=asker.anchor,
         starts=starts,
         feasible=weights.ratios(weights.sample(SHOWN_FEASIBLE, rng)),
         lower=lower,
         upper=upper,
         rules=_tell_rules(weights),
-        miss=float(np.quantile(np.abs(guess - truth), 0.95)),
-        spread=float(truth.std()),
+        miss=0.0,
+        spread=0.0,
+        band_miss=0.0,
+    )
+    truth = asker.answer(tested)
+    _, change, std = asked.read(asker.answers[0], tested)
+    width = np.sqrt(np.maximum(truth[:, 1], 1e-300))
+    return replace(
+        asked,
+        miss=float(np.quantile(np.abs(change - truth[:, 0]), 0.95)),
+        spread=float(truth[:, 0].std()),
+        band_miss=float(np.quantile(np.abs(std / width - 1), 0.95)),
     )
 
 
@@ -127,7 +142,27 @@ class _Asker:
     @property
     def columns(self) -> int:
         """How many numbers an answer has (`k`)."""
-        return self.answers[-1].variance + 1
+        return self.answers[-1].spread + 1
+
+    @property
+    def anchor(self) -> Array:
+        """√ratios of the reference mixture (`d`)."""
+        return np.asarray(np.sqrt(self._reference))
+
+    def columns_at(self, ratios: Array) -> Array:
+        """What the emulator interpolates: as `answer`, each variance as in `Answer.spread`."""
+        found = self.answer(ratios)
+        spreads = [answer.spread for answer in self.answers]
+        # nothing can be divided at the reference; a little way off it the quotient is that of the limit
+        near = distance_from(self.anchor, ratios) < NEAR
+        corners = np.eye(ratios.shape[1])[ratios.argmin(axis=1)]
+        moved = np.where(near[:, None], (1 - ASIDE) * ratios + ASIDE * corners, ratios)
+        variances = found[:, spreads]
+        if near.any():
+            variances[near] = self.answer(moved[near])[:, spreads]
+        square = np.maximum(distance_from(self.anchor, moved), NEAR / 100)
+        found[:, spreads] = np.log(np.maximum(variances, LEAST) / square[:, None])
+        return found
 
     def answer(self, ratios: Array) -> Array:
         """Gain and its variance, then those of each capability, then score, change and variance."""

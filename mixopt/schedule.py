@@ -1,6 +1,7 @@
 """A schedule: proposals one after the other, each for its part of one target run."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 from mixopt.errors import ExportError
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,9 @@ class Schedule:
         )
         if not phases:
             raise ValueError("it has no phase")
+        for phase in phases:
+            if not NAME.fullmatch(phase.name):  # names become file names
+                raise ValueError(f"{phase.name!r} is no name of a phase")
         if len({phase.name for phase in phases}) < len(phases):
             raise ValueError("two phases have one name")
         if len({frozenset(phase.proposal.ratios) for phase in phases}) > 1:

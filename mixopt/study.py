@@ -120,8 +120,8 @@ class Study:
             if self.recipe.validation is not None:
                 validation = self.validate(proposals[0], trials=trials)
                 proposals = self.propose(trials)
-            self.export(proposals[0])
             self.report(trials, proposals, validation)
+            self.export(proposals[0])
             return proposals[0]
 
     def train(self) -> dict[str, "Trained"]:
@@ -224,13 +224,12 @@ class Study:
         lab = Laboratory(
             self.recipe,
             self.journal,
-            cache=self.cache,
+            cache=Journal(self.cache),
             device=self.device,
             run_code=self.run_code,
         )
         # what the user could have got wrong is found before anything is trained
-        for wanted in self.recipe.exports:
-            check_export(wanted.format, self.recipe.domains, wanted.paths)
+        self.check_exports()
         self._space_of(lab)
         metrics = lab.scorer.metrics
         if self.recipe.search.normalise == "raw":
@@ -240,6 +239,15 @@ class Study:
         if lab.base is not None:
             self.teller.trained("base", "base", lab.base, {})
         return lab
+
+    def check_exports(self) -> None:
+        """Raises `ExportError` where an export that the recipe asks for would fail for any proposal."""
+        tokens = {phase.name: phase.tokens for phase in self.recipe.phases}
+        for wanted in self.recipe.exports:
+            check_export(
+                wanted.format, self.recipe.domains, wanted.paths,
+                tokens=tokens or {"": self.recipe.target.tokens}, out=wanted.out, **wanted.options,
+            )  # fmt: skip
 
     def _warn_of_benchmarks(self, lab: "Laboratory") -> None:
         """What makes a benchmark's score mean less than it seems."""

@@ -12,7 +12,7 @@ def test_mixture_keeps_order_and_ratios():
 
 
 def test_mixture_forgives_rounding_and_removes_it():
-    mixture = Mixture({"a": 0.3333333, "b": 0.6666666})
+    mixture = Mixture({"a": 0.3333333333, "b": 0.6666666})
     assert sum(mixture.values()) == pytest.approx(1, abs=1e-15)
 
 

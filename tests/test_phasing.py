@@ -1,13 +1,15 @@
 import json
+import re
 
 import pytest
 import toy
 import yaml
 
 import mixopt
-from mixopt.errors import RecipeError
+from mixopt.errors import ExportError, InfeasibleError, RecipeError
 from mixopt.loading import load_study
 from mixopt.phasing import run_phases
+from mixopt.recipe import StudyRecipe
 from mixopt.runtime.observer import Observer
 
 PHASES = [
@@ -90,6 +92,64 @@ def test_exports_take_all_phases_or_one_file_each(finished):
     assert sum(map(float, weights)) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("export", "words"),
+    [
+        ({"format": "nanotronn", "out": "x"}, "Did you mean 'nanotron'"),
+        ({"format": "megatron", "out": "x", "paths": "/d/{domain}"}, "put {phase} into the file name"),
+        ({"format": "nanotron", "out": "x", "paths": "/d/{domain}"}, "needs the option 'batch_tokens'"),
+        ({"format": "json", "out": "x", "options": {"sed": 1}}, "has no option 'sed'"),
+    ],
+)  # fmt: skip
+def test_exports_are_tried_before_anything_is_trained(tmp_path, export, words):
+    path = toy.write_study(tmp_path, phases=PHASES, exports=[export])
+    study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
+    with pytest.raises(ExportError, match=re.escape(words)):
+        run_phases(study)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_later_phase_needs_is_left_to_it_or_refused_at_once(tmp_path):
+    path = toy.write_study(tmp_path)
+    plain = yaml.safe_load(path.read_text())
+    study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
+    had = study.laboratory.available_tokens["sums"]
+    tokens = 2 * had
+    phases = [
+        {"name": "stable", "tokens": tokens},
+        {"name": "anneal", "tokens": tokens, "search": {"rounds": [8], "lower": {"sums": 0.4}}},
+    ]
+    plain |= {
+        "phases": phases,
+        "exports": [],
+        "target": {"tokens": 2 * tokens, "max_repetition": 1.0},
+    }
+    for lower, sums in ((0.4, 0.1), (0.6, None)):
+        phases[1]["search"]["lower"]["sums"] = lower
+        path.write_text(yaml.safe_dump(plain))
+        out = tmp_path / f"out-{lower}"
+        again = mixopt.Study.load(path, out, cache=tmp_path / "cache", device="cpu")
+        if sums is None:  # 0.6 of twice what there is, once
+            with pytest.raises(InfeasibleError, match=r"read 'sums' 1\.20 times and at most 1"):
+                run_phases(again)
+            assert not (out / "phases" / "stable" / "trials.csv").exists()
+        else:  # 0.4 of twice what there is leaves a fifth of it: a tenth of the first phase
+            schedule = run_phases(again)
+            assert schedule.phases[0].proposal.ratios["sums"] <= sums + 1e-6
+            assert schedule.phases[1].proposal.ratios["sums"] >= 0.4 - 1e-6
+
+
+def test_the_recipe_of_a_phase_can_be_read_again(finished):
+    study, _, _ = finished
+    for phase in ("stable", "anneal"):
+        text = (study.output / "phases" / phase / "recipe.yaml").read_text()
+        recipe = StudyRecipe.model_validate(yaml.safe_load(text))
+        assert recipe.name == f"toy-{phase}"
+    spent = study.recipe.for_phase(study.recipe.phases[1], study.recipe.base, {"birds": 99.0})
+    again = StudyRecipe.model_validate(spent.model_dump(mode="json"))
+    assert again.budget({"birds": 10}).caps["birds"] == 0
+
+
 def test_other_verbs_and_studies_are_sent_where_they_belong(finished, tmp_path):
     study, _, _ = finished
     with pytest.raises(RecipeError, match="searched one by one; use `mixopt run`"):
@@ -106,6 +166,15 @@ def test_other_verbs_and_studies_are_sent_where_they_belong(finished, tmp_path):
         ({"phases": [PHASES[0], {"name": "stable", "tokens": 5000}]}, "'stable'"),
         ({"exports": EXPORTS[1:]}, "asks for phases, and the study has none"),
         ({"phases": [{"name": "a", "tokens": 20_000, "sarch": {}}]}, "Did you mean 'search'"),
+        ({"phases": [PHASES[0], PHASES[1] | {"search": {"lower": {"birdz": 0.1}}}]},
+         "phase 'anneal': search.lower: unknown domain 'birdz'"),
+        ({"phases": [PHASES[0], PHASES[1] | {"search": {"rounds": [3]}}]}, "the first has 3"),
+        ({"phases": [PHASES[0], PHASES[1] | {"search": {"capability_weights": {"x": 1}}}]},
+         "phase 'anneal': search.capability_weights"),
+        ({"phases": [PHASES[0], PHASES[1] | {"search": {"lower": {"birds": 0.9, "sums": 0.3}}}]},
+         "phase 'anneal': search:"),
+        ({"exports": [{"format": "json", "out": "x", "options": {"out": "../y"}}]},
+         "'out' is no option of a format"),
     ],
 )  # fmt: skip
 def test_phases_that_do_not_fit(tmp_path, changes, words):

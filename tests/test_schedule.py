@@ -37,6 +37,15 @@ def test_what_is_no_schedule(tmp_path):
             read_plan(path)
 
 
+@pytest.mark.parametrize("name", ["../../escape", "a/b", "", ".", "x y"])
+def test_names_of_phases_stay_in_their_folder(tmp_path, name):
+    plan = json.loads(SCHEDULE.to_json())
+    plan["phases"][0]["name"] = name
+    (tmp_path / "s.json").write_text(json.dumps(plan))
+    with pytest.raises(ExportError, match="is no name of a phase"):
+        read_plan(tmp_path / "s.json")
+
+
 def test_a_phase_needs_its_tokens():
     with pytest.raises(ExportError, match="Phase 'a' has no token budget"):
         _ = Phase("a", BARE).tokens

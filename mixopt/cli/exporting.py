@@ -11,6 +11,7 @@ import click
 from mixopt.cli.shell import main, one_sentence, split_pairs
 
 if TYPE_CHECKING:
+    from mixopt.exporters import ExportRequest
     from mixopt.exporters.checking import Checked
     from mixopt.proposal import Proposal
     from mixopt.schedule import Schedule
@@ -107,12 +108,21 @@ def _tell(
     _tell_seen(seen)
     for domain, times in seen.items():
         cap = request.max_repetition.get(domain)
-        if cap is not None and times > cap * (1 + 1e-6):
+        if cap is not None and times > cap * (1 + 1e-6) + _slack(request, domain):
             click.echo(
                 f"  note: {domain!r} is read {times:.2f} times and at most {cap:g} was allowed"
             )
     worst = max(part.largest for part in found)
     click.echo(f"Check     the largest difference from the proposal is {worst:.1e}")
+
+
+def _slack(request: "ExportRequest", domain: str) -> float:
+    """Repetition that one unit of the last written digit is worth."""
+    from mixopt.exporters.rounding import DECIMALS
+
+    budget = request.proposal.budget
+    had = budget.available_tokens.get(domain) if budget else None
+    return sum(part.tokens or 0 for part in request.parts) * 10**-DECIMALS / had if had else 0.0
 
 
 def _tell_seen(seen: Mapping[str, float]) -> None:
@@ -139,7 +149,14 @@ def _parse_paths(given: Sequence[str]) -> Mapping[str, str] | str | None:
 
 
 def _parse_options(given: Sequence[str]) -> dict[str, str | list[str]]:
+    from mixopt.recipe import RESERVED
+
     listed = split_pairs(given, "--option", "KEY=VALUE")
+    for name in RESERVED:
+        if name in listed:
+            raise click.UsageError(
+                f"{name!r} is no option of a format; see --help for what gives it."
+            )
     return {
         key: value.split(",") if "," in value or key in LISTS else value
         for key, value in listed.items()

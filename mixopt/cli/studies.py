@@ -137,6 +137,23 @@ def report(**options: Any) -> None:
 
 
 @main.command()
+@study_options
+@one_sentence
+def status(**options: Any) -> None:
+    """Say what of a study is done, running, failed and left; nothing is made."""
+    from mixopt.surveying import survey
+
+    study = load_study_for("status", **options | {"track": False})
+    rows = survey(study)
+    for row in rows:
+        cost = f"{row.seconds:>8,.1f} s {row.n_bytes / 1e6:>9,.1f} MB" if row.seconds else ""
+        click.echo(f"{row.state:<8} {row.what:<28}{cost:<24}{row.why}".rstrip())
+    left = [row.what for row in rows if row.state != "done"]
+    click.echo(f"{len(rows) - len(left)} of {len(rows)} done; {sum(r.seconds for r in rows):,.0f} s of "
+               f"work in {study.output}")  # fmt: skip
+
+
+@main.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-d", "--domain", "domains", multiple=True, metavar="NAME=GLOB",
               help="A domain and its files; repeat for each.")  # fmt: skip

@@ -17,7 +17,8 @@ from mixopt.errors import ExportError, did_you_mean
 from mixopt.exporters.request import ExportRequest, Format, Part, Reading
 from mixopt.exporters.rounding import format_ratio, largest_drift, round_ratios
 from mixopt.files import write_text
-from mixopt.proposal import Proposal
+from mixopt.mixture import Mixture
+from mixopt.proposal import Estimate, Proposal
 from mixopt.schedule import Phase, Schedule
 
 __all__ = [
@@ -90,7 +91,7 @@ def export(
         InfeasibleError: The budget reads a domain more often than it may be.
     """
     found = find_format(format)
-    _check_options(format, found, options)
+    check_options(format, found, options)
     request = make_request(plan, paths, options, budget_tokens, tokens_per_document)
     if len(request.parts) > 1 and not found.phases:
         raise ExportError(
@@ -176,7 +177,7 @@ def _scaled(schedule: Schedule, budget_tokens: float | None) -> Schedule:
     """The schedule for a run of so many tokens, its phases in the same proportions."""
     if budget_tokens is None:
         return schedule
-    if not budget_tokens > 0:
+    if not 0 < budget_tokens < float("inf"):
         raise ExportError(f"budget_tokens is {budget_tokens}; give a number above zero.")
     alone = len(schedule.phases) == 1
     phases = []
@@ -188,10 +189,44 @@ def _scaled(schedule: Schedule, budget_tokens: float | None) -> Schedule:
     return Schedule(tuple(phases))
 
 
-def check_export(format: str, domains: Sequence[str], paths: Paths) -> None:
-    """Raises `ExportError` where an export that is asked for can be known to fail."""
-    find_format(format)
-    resolve_paths(paths, domains)
+def check_export(
+    format: str,
+    domains: Sequence[str],
+    paths: Paths,
+    *,
+    tokens: Mapping[str, float],
+    out: str = "",
+    **options: Any,
+) -> None:
+    """Tries an export with a uniform mixture, so that what is asked for wrongly is found early.
+
+    Args:
+        format: As for `export`.
+        domains: That a proposal will have.
+        paths: As for `export`.
+        tokens: Of the target run by phase; one of any name where there are no phases.
+        out: The file's name, for its `{phase}`.
+        options: As for `export`.
+
+    Raises:
+        ExportError: The export would fail for any proposal.
+    """
+    plenty = dict.fromkeys(domains, sum(tokens.values()))
+    phases = [
+        Phase(
+            name,
+            Proposal(
+                Mixture.uniform(domains), Estimate(0, 0), {}, budget=Budget(count, plenty),
+                tokens_per_document=dict.fromkeys(domains, 1.0),
+            ),
+        )
+        for name, count in tokens.items()
+    ]  # fmt: skip
+    if len(phases) == 1 or PHASE in out:
+        for phase in phases:
+            export(phase.proposal, format, paths=paths, **options)
+    else:
+        export(Schedule(tuple(phases)), format, paths=paths, **options)
 
 
 def resolve_paths(paths: Paths, domains: Sequence[str]) -> Mapping[str, str]:
@@ -246,7 +281,8 @@ def find_format(format: str) -> Format:
     return Format(found, options=("*",))
 
 
-def _check_options(name: str, found: Format, options: Mapping[str, Any]) -> None:
+def check_options(name: str, found: Format, options: Mapping[str, Any]) -> None:
+    """Raises `ExportError` for an option that the format does not have."""
     for option in options:
         if "*" not in found.options and option not in found.options:
             takes = f"it takes {', '.join(found.options)}" if found.options else "it takes none"

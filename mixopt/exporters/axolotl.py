@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import dig, dump_yaml, read_yaml
+from mixopt.exporters.parsing import dig, dump_yaml, entries, read_yaml
 from mixopt.exporters.request import ExportRequest, Format, Reading
 from mixopt.exporters.rounding import apportion
 
@@ -21,17 +21,18 @@ NEEDS = "axolotl takes no weights, so documents are counted out: "
 def _write(request: ExportRequest) -> str:
     counts, held = _count(request)
     kind, loader = str(request.options.get("type", "completion")), request.options.get("ds_type")
-    entries = []
+    told = []
     for domain, count in counts.items():
         copies, rest = divmod(count, held[domain])
         slices = [held[domain]] * copies + ([rest] if rest else [])
         for size in slices:
             entry = {"path": request.path_of(domain), "type": kind, "split": f"train[:{size}]"}
-            entries.append(entry | ({} if loader is None else {"ds_type": str(loader)}))
-    note = "# axolotl has no weights: each slice is so many documents, whole copies first.\n"
-    return (
-        request.comment() + note + dump_yaml({"datasets": entries, "shuffle_merged_datasets": True})
+            told.append(entry | ({} if loader is None else {"ds_type": str(loader)}))
+    note = (
+        "# axolotl has no weights: each slice is so many documents, whole copies first. Paths are\n"
+        "# files or hub datasets: of what save_to_disk wrote axolotl reads all, whatever the split.\n"
     )
+    return request.comment() + note + dump_yaml({"datasets": told, "shuffle_merged_datasets": True})
 
 
 def _count(request: ExportRequest) -> tuple[dict[str, int], dict[str, int]]:
@@ -59,7 +60,7 @@ def _count(request: ExportRequest) -> tuple[dict[str, int], dict[str, int]]:
 
 def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
     counts: dict[str, float] = {}
-    for entry in dig(read_yaml(text), "datasets"):
+    for entry in entries(read_yaml(text), "datasets"):
         path, split = str(dig(entry, "path")), str(dig(entry, "split"))
         found = SLICE.fullmatch(split)
         if found is None:

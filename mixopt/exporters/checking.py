@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mixopt.errors import ExportError, did_you_mean
-from mixopt.exporters import Paths, find_format, make_request
+from mixopt.exporters import Paths, check_options, find_format, make_request
 from mixopt.exporters.request import ExportRequest, Part, Reading
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule
@@ -70,6 +70,7 @@ def check_config(
     found = find_format(format)
     if found.read is None:
         raise ExportError(f"The format {format!r} cannot be read back; give it a reader.")
+    check_options(format, found, options or {})
     request = make_request(plan, paths, options or {}, budget_tokens, tokens_per_document)
     readings = list(found.read(text, options or {}))
     if len(readings) != len(request.parts):

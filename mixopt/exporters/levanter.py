@@ -62,8 +62,12 @@ def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
     weights = dig(read_yaml(text), "data", "train_weights")
     if isinstance(weights, Mapping):
         return [Reading(by_name(weights, "train_weights"))]
-    return [Reading(by_name(dig(stage, 1), "train_weights"), phase=f"step {dig(stage, 0)}")
-            for stage in weights]  # fmt: skip
+    if not isinstance(weights, list):
+        raise ExportError("data.train_weights of the file should be a mapping or a list of stages.")
+    return [
+        Reading(by_name(dig(stage, 1), "train_weights"), phase=f"step {dig(stage, 0)}")
+        for stage in weights
+    ]
 
 
 LEVANTER = Format(

@@ -10,7 +10,7 @@ from typing import Any
 
 from mixopt.errors import ExportError
 from mixopt.exporters.parsing import dig, dump_yaml, pair, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.request import DOCUMENT_DECIMALS, ExportRequest, Format, Reading
 from mixopt.exporters.rounding import format_ratio
 
 STRATEGIES = ("interleave_over", "interleave_under")
@@ -32,7 +32,7 @@ def _write(request: ExportRequest) -> str:
     told = {
         "dataset": ",".join(names),
         "mix_strategy": strategy,
-        "interleave_probs": ",".join(format_ratio(share) for share in shares.values()),
+        "interleave_probs": ",".join(format_ratio(s, DOCUMENT_DECIMALS) for s in shares.values()),
         "streaming": True,
     }
     return request.comment() + dump_yaml(told)

@@ -60,7 +60,9 @@ def _read_blend(parts: list[str]) -> Reading:
 
 def _read_per_split(text: str, _: Mapping[str, Any]) -> list[Reading]:
     train = dig(read_json(text), "train")
-    return [_read_blend(train.split() if isinstance(train, str) else list(train))]
+    if not isinstance(train, str | list):
+        raise ExportError("train of the file should be a list of weights and paths.")
+    return [_read_blend(train.split() if isinstance(train, str) else train)]
 
 
 ARGUMENTS = Format(

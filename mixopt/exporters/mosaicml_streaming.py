@@ -8,8 +8,11 @@ were written so (`packed: true`). Proportions are normalised and are given for a
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import by_name, dig, dump_yaml, read_yaml
+from mixopt.exporters.parsing import by_name, dig, dump_yaml, mapping, read_yaml
 from mixopt.exporters.request import ExportRequest, Format, Reading
+
+PACKED = "# Proportions are shares of packed sequences."
+WHOLE = "# Proportions are shares of documents."
 
 
 def _write(request: ExportRequest) -> str:
@@ -24,15 +27,17 @@ def _write(request: ExportRequest) -> str:
         for domain, share in shares.items()
         if share > 0
     }
-    note = f"# Proportions are shares of {'packed sequences' if packed else 'documents'}.\n"
+    note = f"{PACKED if packed else WHOLE}\n"
     nested = {"train_loader": {"dataset": {"streams": streams}}}
     return request.comment() + note + dump_yaml(nested)
 
 
 def _read(text: str, options: Mapping[str, Any]) -> list[Reading]:
-    streams = dig(read_yaml(text), "train_loader", "dataset", "streams")
+    streams = mapping(read_yaml(text), "train_loader", "dataset", "streams")
     given = {name: dig(stream, "proportion") for name, stream in streams.items()}
     packed = str(options.get("packed", False)).lower() == "true"
+    if PACKED in text or WHOLE in text:  # the file says so itself
+        packed = PACKED in text
     return [Reading(by_name(given, "proportion"), "tokens" if packed else "documents")]
 
 

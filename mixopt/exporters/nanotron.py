@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import dig, dump_yaml, pair, read_yaml
+from mixopt.exporters.parsing import dig, dump_yaml, entries, pair, read_yaml
 from mixopt.exporters.request import ExportRequest, Format, Part, Reading
 
 
@@ -45,7 +45,7 @@ def _starts(request: ExportRequest) -> list[int]:
 
 def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
     readings = []
-    for stage in dig(read_yaml(text), "data_stages"):
+    for stage in entries(read_yaml(text), "data_stages"):
         dataset = dig(stage, "data", "dataset")
         weights = pair(
             dig(dataset, "dataset_folder"), dig(dataset, "dataset_weights"), "the folders"

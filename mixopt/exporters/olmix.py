@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import dig, dump_yaml, number, read_yaml
+from mixopt.exporters.parsing import dig, dump_yaml, mapping, number, read_yaml
 from mixopt.exporters.request import ExportRequest, Format, Reading
 
 OURS = ("weight", "repetition_factor")
@@ -19,6 +19,11 @@ def _write(request: ExportRequest) -> str:
     topics: dict[str, dict[str, float]] = {}
     for domain, ratio in request.ratios.items():
         source, _, topic = domain.partition(":")
+        if topic in OURS:
+            raise ExportError(
+                f"Domain {domain!r}: olmix reads a topic called {topic!r} as a property of its source; "
+                "rename it."
+            )
         if topic:
             topics.setdefault(source, {})[topic] = ratio
             mix.setdefault(source, {})
@@ -47,7 +52,7 @@ def _repetition(request: ExportRequest, domain: str) -> dict[str, float]:
 
 def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
     told: dict[str, float] = {}
-    for source, node in dig(read_yaml(text), "mix").items():
+    for source, node in mapping(read_yaml(text), "mix").items():
         if not isinstance(node, Mapping):
             told[source] = number(node, f"mix.{source}")
             continue

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import dig, dump_yaml, pair, read_yaml
+from mixopt.exporters.parsing import dig, dump_yaml, entries, pair, read_yaml
 from mixopt.exporters.request import ExportRequest, Format, Reading
 
 MARGIN = 1.01
@@ -27,16 +27,17 @@ def _write(request: ExportRequest) -> str:
 
 
 def _repetition(request: ExportRequest, domain: str) -> dict[str, float]:
-    """The trainer's own cap: ours where there is one, else what the budget needs."""
-    if domain in request.max_repetition:
-        return {"max_repetition_ratio": max(1.0, float(request.max_repetition[domain]))}
-    if request.seen.get(domain, 0) > 1:
-        return {"max_repetition_ratio": math.ceil(100 * MARGIN * request.seen[domain]) / 100}
-    return {}
+    """The trainer's own cap: ours, or what the budget needs where that is a little more.
+
+    A proposal on its cap would fail there by the rounding of its ratio.
+    """
+    need = math.ceil(100 * MARGIN * request.seen.get(domain, 0.0)) / 100
+    most = max(1.0, need, request.max_repetition.get(domain, 1.0))
+    return {"max_repetition_ratio": float(most)} if most > 1 else {}
 
 
 def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    sources = dig(read_yaml(text), "sources")
+    sources = entries(read_yaml(text), "sources")
     names = [dig(source, "source_name") for source in sources]
     weights = [dig(source, "target_ratio") for source in sources]
     return [Reading(pair(names, weights, "sources"))]

@@ -23,7 +23,7 @@ def read_yaml(text: str) -> Any:
     """
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         raise ExportError(f"The file is not valid YAML ({str(error).splitlines()[0]}).") from None
 
 
@@ -52,6 +52,30 @@ def dig(plain: Any, *steps: str | int) -> Any:
             place = ".".join(map(str, steps[: at + 1]))
             raise ExportError(f"The file has no {place}; is it of this format?") from None
     return plain
+
+
+def entries(plain: Any, *steps: str | int) -> list[Mapping[str, Any]]:
+    """The list of mappings that lies at a place.
+
+    Raises:
+        ExportError: Something else lies there.
+    """
+    found, place = dig(plain, *steps), ".".join(map(str, steps))
+    if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
+        raise ExportError(f"{place} of the file should be a list of mappings.")
+    return found
+
+
+def mapping(plain: Any, *steps: str | int) -> Mapping[str, Any]:
+    """The mapping that lies at a place.
+
+    Raises:
+        ExportError: Something else lies there.
+    """
+    found = dig(plain, *steps)
+    if not isinstance(found, Mapping):
+        raise ExportError(f"{'.'.join(map(str, steps))} of the file should be a mapping.")
+    return found
 
 
 def numbers(given: Any, where: str) -> list[float]:
@@ -123,7 +147,7 @@ def read_constants(text: str, *names: str) -> list[Any]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             try:
                 found[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
+            except (ValueError, TypeError):
                 continue  # not a literal, so none of ours
     for name in names:
         if name not in found:

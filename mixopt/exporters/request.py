@@ -9,6 +9,9 @@ from mixopt.exporters.rounding import largest_drift, round_ratios
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 
+DOCUMENT_DECIMALS = 12
+"""Digits of shares of documents: one of a long document may be a domain's whole share."""
+
 Unit = Literal["tokens", "documents"]
 
 
@@ -88,15 +91,23 @@ class ExportRequest:
             ExportError: The tokens per document of some domain are not known.
         """
         known = self.proposal.tokens_per_document
-        missing = [name for name, ratio in self.ratios.items() if ratio and name not in known]
+        exact = self.proposal.ratios
+        missing = [name for name, ratio in exact.items() if ratio and name not in known]
         if missing:
             raise ExportError(
                 f"This trainer draws documents, and the tokens per document of {missing[0]!r} are "
                 "not known; measure them (a study does) or give them: "
                 f"--tokens-per-document {missing[0]}=N."
             )
-        shares = {n: ratio / known[n] if ratio else 0.0 for n, ratio in self.ratios.items()}
-        return round_ratios(Mixture.normalised(shares))
+        shares = {n: ratio / known[n] if ratio else 0.0 for n, ratio in exact.items()}
+        rounded = round_ratios(Mixture.normalised(shares), DOCUMENT_DECIMALS)
+        for domain, share in rounded.items():
+            if shares[domain] and not share:
+                raise ExportError(
+                    f"{domain!r} would be less than one document in 10^{DOCUMENT_DECIMALS}; leave it "
+                    "out of the mixture, or cut its documents into shorter ones."
+                )
+        return rounded
 
     def whole(self, name: str, default: int | None = None, *, least: int = 0) -> int:
         """The option `name` as a whole number, at least `least`.
@@ -132,7 +143,7 @@ class ExportRequest:
         lines = []
         for part in self.parts:
             name = f" ({part.name})" if part.name else ""
-            told = ", ".join(f"{domain} {ratio:g}" for domain, ratio in part.ratios.items())
+            told = ", ".join(f"{domain} {ratio:.9g}" for domain, ratio in part.ratios.items())
             lines.append(f"Data mixture proposed by mixopt, shares of tokens{name}: {told}")
         if self.seen:
             budget = sum(part.tokens or 0 for part in self.parts)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-DECIMALS = 6
+DECIMALS = 9
 """Digits of a written ratio; the last of them is apportioned so that the sum is exactly one."""
 
 
@@ -29,6 +29,6 @@ def largest_drift(ratios: Mapping[str, float], written: Mapping[str, float]) -> 
     return max(abs(ratios[name] - written[name]) for name in ratios)
 
 
-def format_ratio(ratio: float) -> str:
+def format_ratio(ratio: float, decimals: int = DECIMALS) -> str:
     """A ratio in plain decimals, as any trainer's parser reads it."""
-    return f"{ratio:.{DECIMALS}f}".rstrip("0").rstrip(".")
+    return f"{ratio:.{decimals}f}".rstrip("0").rstrip(".")

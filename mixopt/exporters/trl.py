@@ -8,26 +8,26 @@ trl/scripts/utils.py and run, 2026-11).
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import dig, dump_yaml, pair, read_yaml
+from mixopt.exporters.parsing import dig, dump_yaml, entries, pair, read_yaml
 from mixopt.exporters.request import ExportRequest, Format, Reading
 
 
 def _write(request: ExportRequest) -> str:
     loader = str(request.options.get("loader", "json"))
-    entries = []
+    told = []
     for domain, share in request.document_ratios().items():
         if share > 0:
             path = request.path_of(domain)
             where = {"path": path} if loader == "hub" else {"path": loader, "data_files": path}
-            entries.append({**where, "split": "train", "fraction": share})
+            told.append({**where, "split": "train", "fraction": share})
     note = "# Fractions are shares of examples; TRL cuts larger sets and repeats none.\n"
-    return request.comment() + note + dump_yaml({"datasets": entries, "streaming": False})
+    return request.comment() + note + dump_yaml({"datasets": told, "streaming": False})
 
 
 def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    entries = dig(read_yaml(text), "datasets")
-    names = [entry.get("data_files", dig(entry, "path")) for entry in entries]
-    weights = [dig(entry, "fraction") for entry in entries]
+    listed = entries(read_yaml(text), "datasets")
+    names = [entry.get("data_files", dig(entry, "path")) for entry in listed]
+    weights = [dig(entry, "fraction") for entry in listed]
     return [Reading(pair(names, weights, "datasets"), "documents")]
 
 

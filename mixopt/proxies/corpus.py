@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from mixopt.errors import DataError
-from mixopt.files import publish_folder
+from mixopt.files import Store
 from mixopt.mixture import Mixture
 from mixopt.proxies.documents import Document
 from mixopt.proxies.sources import hash_file, list_files, read_documents
@@ -79,21 +79,19 @@ class Corpus:
 
 
 def open_corpus(
-    source: TextSource, tokenizer: "PreTrainedTokenizerBase", *, name: str, cache: Path
+    source: TextSource, tokenizer: "PreTrainedTokenizerBase", *, name: str, cache: Store
 ) -> Corpus:
     """The corpus of `source` under `tokenizer`; tokenized now unless the cache has it.
 
     Raises:
         DataError: The text cannot be read, or holds no document.
     """
-    key = hashlib.blake2b(digest_size=16)
-    key.update(fingerprint_text(source).encode())
-    key.update(fingerprint_tokenizer(tokenizer).encode())
-    folder = cache / f"{name}-{key.hexdigest()}"
-    if not (folder / "corpus.json").is_file():
-        with publish_folder(folder) as building:
-            _tokenize(read_documents(source), tokenizer, building, name)
-    return Corpus.open(folder)
+    key = {"text": fingerprint_text(source), "tokenizer": fingerprint_tokenizer(tokenizer)}
+
+    def build(scratch: Path) -> None:
+        _tokenize(read_documents(source), tokenizer, scratch, name)
+
+    return Corpus.open(cache.make("corpora", name, key, build))
 
 
 def fingerprint_text(source: TextSource) -> str:

@@ -80,7 +80,7 @@ class Laboratory:
         recipe: StudyRecipe,
         store: Store,
         *,
-        cache: Path,
+        cache: Store,
         device: str,
         run_code: bool = False,
     ) -> None:
@@ -139,10 +139,11 @@ class Laboratory:
     @cached_property
     def corpora(self) -> dict[str, Corpus]:
         """The corpus of each domain that has text, tokenized once."""
-        return {
-            domain: open_corpus(text, self.tokenizer, name=domain, cache=self.cache / "corpora")
-            for domain, text in self._texts.items()
-        }
+        return {domain: self.open_corpus(domain) for domain in self._texts}
+
+    def open_corpus(self, domain: str) -> Corpus:
+        """The corpus of a domain that has text, tokenized now unless the cache has it."""
+        return open_corpus(self._texts[domain], self.tokenizer, name=domain, cache=self.cache)
 
     @cached_property
     def available_tokens(self) -> dict[str, int]:
@@ -259,6 +260,8 @@ class Laboratory:
     def continue_base(self, name: str, ratios: Mixture, tokens: int) -> Path:
         """The base trained on for `tokens` on `ratios`: where a later phase of the run begins."""
         training = self.recipe.training.model_copy(update={"tokens": tokens, "method": "full"})
+        if self.recipe.training.method == "lora":  # a rate for factors is none for whole models
+            training = training.model_copy(update={"learning_rate": None})
 
         def save(model: "PreTrainedModel", scratch: Path) -> None:
             model.save_pretrained(scratch)

@@ -68,6 +68,8 @@ __all__ = [
 RESPONSE = 0.7
 """γ of the default: on average ahead of λ itself in `studies/rank-fidelity`, where trained scores
 follow those of merges about one for one."""
+RESERVED = ("plan", "format", "paths", "out", "budget_tokens", "tokens_per_document")
+"""What an export is told beside a format's own options."""
 FEWEST_FIRST = 6
 """Candidates without which no surrogate can be fitted."""
 
@@ -107,6 +109,30 @@ class SearchRecipe(Limits):
     """Weight of each capability in the mean; 1 if left out."""
     proposals: PositiveInt = 1
     """How many distinct mixtures to propose."""
+
+    @model_validator(mode="after")
+    def _first_round_can_be_fitted(self) -> "SearchRecipe":
+        if self.rounds[0] < FEWEST_FIRST:
+            raise ValueError(
+                f"rounds: the first has {self.rounds[0]} candidates and needs {FEWEST_FIRST}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _slopes_are_those_of_merges(self) -> "SearchRecipe":
+        for name, wanted in (
+            ("method: gradient", self.method == "gradient"),
+            ("slopes", self.slopes),
+            ("ensembles", bool(self.ensembles)),
+            ("item_share", self.item_share < 1),
+        ):
+            if wanted and self.proxy != "merged":
+                raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
+        if self.response not in (None, 1) and (self.slopes or self.method == "gradient"):
+            raise ValueError("response: slopes are of merges at the very weights; set it to 1")
+        if self.item_share < 1 and (self.slopes or self.method == "gradient"):
+            raise ValueError("item_share: slopes are of all items; leave one of them out")
+        return self
 
     @property
     def gamma(self) -> float:
@@ -164,6 +190,14 @@ class ExportRecipe(Strict):
     options: dict[str, Any] = {}
     """What only this format takes: `valid` and `test` of megatron-per-split, say."""
 
+    @field_validator("options")
+    @classmethod
+    def _are_options_of_a_format(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for name in RESERVED:
+            if name in options:
+                raise ValueError(f"{name!r} is no option of a format; give it beside `options`")
+        return options
+
 
 class StudyRecipe(Strict):
     """A whole study, resolved: what `load_study` returns and what is logged."""
@@ -198,11 +232,14 @@ class StudyRecipe(Strict):
 
     def budget(self, available_tokens: Mapping[str, int]) -> Budget:
         """What the target run reads, given what there is to read."""
+        return Budget(self.target.tokens, available_tokens, self._most())
+
+    def _most(self) -> dict[str, float]:
+        """How often a token of each domain may be seen."""
         most = self.target.max_repetition
-        caps = {
+        return {
             e.domain: most if e.max_repetition is None else e.max_repetition for e in self.experts
         }
-        return Budget(self.target.tokens, available_tokens, caps)
 
     def for_phase(
         self, phase: PhaseRecipe, base: BaseRecipe, seen: Mapping[str, float]
@@ -212,14 +249,18 @@ class StudyRecipe(Strict):
         Args:
             phase: One of `phases`.
             base: What its experts start from.
-            seen: How often earlier phases have read each domain: that much less is left to it.
+            seen: How often the other phases read each domain, earlier ones by what was proposed and
+                later ones at least: that much less is left to it.
         """
+        caps = self._most()
         experts = [
-            expert.model_copy(update={"max_repetition": max(
-                0.0, (expert.max_repetition or self.target.max_repetition) - seen.get(expert.domain, 0.0)
-            )})
+            expert.model_copy(
+                update={
+                    "max_repetition": max(0.0, caps[expert.domain] - seen.get(expert.domain, 0.0))
+                }
+            )
             for expert in self.experts
-        ]  # fmt: skip
+        ]
         return self.model_copy(update={
             "name": f"{self.name}-{phase.name}",
             "base": base,
@@ -229,32 +270,6 @@ class StudyRecipe(Strict):
             "phases": [],
             "exports": [],
         })  # fmt: skip
-
-    @field_validator("search")
-    @classmethod
-    def _first_round_can_be_fitted(cls, search: SearchRecipe) -> SearchRecipe:
-        if search.rounds[0] < FEWEST_FIRST:
-            raise ValueError(
-                f"rounds: the first has {search.rounds[0]} candidates and needs {FEWEST_FIRST}"
-            )
-        return search
-
-    @field_validator("search")
-    @classmethod
-    def _slopes_are_those_of_merges(cls, search: SearchRecipe) -> SearchRecipe:
-        for name, wanted in (
-            ("method: gradient", search.method == "gradient"),
-            ("slopes", search.slopes),
-            ("ensembles", bool(search.ensembles)),
-            ("item_share", search.item_share < 1),
-        ):
-            if wanted and search.proxy != "merged":
-                raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
-        if search.response not in (None, 1) and (search.slopes or search.method == "gradient"):
-            raise ValueError("response: slopes are of merges at the very weights; set it to 1")
-        if search.item_share < 1 and (search.slopes or search.method == "gradient"):
-            raise ValueError("item_share: slopes are of all items; leave one of them out")
-        return search
 
     @field_validator("exports")
     @classmethod

@@ -189,6 +189,13 @@ def check_phases(study: "StudyRecipe") -> None:
             f"phases read {total:,} tokens and target.tokens is {study.target.tokens:,}; make them "
             "agree"
         )
+    for phase in study.phases:
+        own = study.for_phase(phase, phase.base or study.base, {})
+        for check in (check_names, check_space, check_kinds):
+            try:
+                check(own)
+            except ValueError as error:
+                raise ValueError(f"phase {phase.name!r}: {error}") from None
     given = [expert.domain for expert in study.experts if expert.checkpoint is not None]
     if given and len(study.phases) > 1:
         raise ValueError(

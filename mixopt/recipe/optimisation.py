@@ -122,5 +122,5 @@ class ExpertRecipe(Strict):
     """Open the checkpoint's pickled weights, which may run code, where there are no safetensors."""
     available_tokens: PositiveInt | None = None
     """Tokens of this domain that the target run could draw on; those measured if left out."""
-    max_repetition: PositiveFloat | None = None
+    max_repetition: Annotated[float, Field(ge=0)] | None = None
     """Overrides the target's highest repetition for this domain."""

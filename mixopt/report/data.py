@@ -6,6 +6,8 @@ Shapes: `n` trials, `d` domains, `k` answers of the emulator.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from mixopt.mixture import Array, Mixture
 from mixopt.proposal import Proposal
 from mixopt.report.emulator import Emulator
@@ -23,7 +25,9 @@ class Answer:
         better: Which direction is better, for metrics.
         mean: Column of the emulator.
         change: Column of the change against the reference, for metrics; else the same as `mean`.
-        variance: Column of the variance of that change.
+        spread: Column of log(variance of that change ÷ squared Hellinger distance from the reference,
+            times two): a change is sure at the reference, so its variance alone cannot be
+            interpolated there.
     """
 
     name: str
@@ -31,7 +35,7 @@ class Answer:
     better: str
     mean: int
     change: int
-    variance: int
+    spread: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,7 @@ class WhatIf:
         emulator: Computes the answers.
         answers: What its columns mean.
         reference: Name of the mixture that gains are over.
+        anchor: √ratios of that mixture (`d`).
         starts: Mixtures to start from, by name.
         feasible: Mixtures that may be proposed (`n x d`), for the front between capabilities.
         lower: Least ratio of each domain (`d`).
@@ -50,12 +55,14 @@ class WhatIf:
         rules: What else bounds mixtures, in words.
         miss: 95% of the differences between emulator and surrogate, over mixtures that are no nodes.
         spread: Standard deviation of the surrogate's gain over the same mixtures.
+        band_miss: As `miss`, of the width of the gain's band, as a share of it.
     """
 
     domains: tuple[str, ...]
     emulator: Emulator
     answers: Sequence[Answer]
     reference: str
+    anchor: Array
     starts: Mapping[str, Mixture]
     feasible: Array
     lower: Array
@@ -63,6 +70,19 @@ class WhatIf:
     rules: Sequence[str]
     miss: float
     spread: float
+    band_miss: float
+
+    def read(self, answer: "Answer", ratios: Array) -> tuple[Array, Array, Array]:
+        """Mean, change against the reference, and its deviation (`q` each) at `q x d` ratios."""
+        found = self.emulator.predict(ratios)
+        square = distance_from(self.anchor, ratios)
+        std = np.sqrt(np.exp(found[:, answer.spread]) * square)
+        return found[:, answer.mean], found[:, answer.change], std
+
+
+def distance_from(anchor: Array, ratios: Array) -> Array:
+    """Squared distance (`q`) of √ratios from `anchor`: twice the squared Hellinger distance."""
+    return np.asarray(np.square(np.sqrt(np.maximum(ratios, 0.0)) - anchor).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)

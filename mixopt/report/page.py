@@ -85,15 +85,13 @@ def change_by_expert(data: ReportData) -> dict[str, dict[str, float]]:
 
 def gain_by_capability(data: ReportData) -> dict[str, Estimate]:
     """The first proposal's predicted gain in each capability; none where there is one alone."""
-    asked = data.what_if
-    (found,) = asked.emulator.predict(data.best.ratios.vector(asked.domains)[None])
-    return {
-        answer.name: Estimate(
-            float(found[answer.change]), math.sqrt(max(float(found[answer.variance]), 0.0))
-        )
-        for answer in asked.answers
-        if answer.kind == "capability"
-    }
+    asked, ratios = data.what_if, data.best.ratios.vector(data.what_if.domains)[None]
+    gains = {}
+    for answer in asked.answers:
+        if answer.kind == "capability":
+            _, change, std = asked.read(answer, ratios)
+            gains[answer.name] = Estimate(float(change[0]), float(std[0]))
+    return gains
 
 
 def _payload(data: ReportData) -> dict[str, Any]:
@@ -123,6 +121,8 @@ def _what_if(asked: WhatIf) -> dict[str, Any]:
         "emulator": asked.emulator.to_dict(),
         "answers": [vars(answer) for answer in asked.answers],
         "reference": asked.reference,
+        "anchor": asked.anchor.tolist(),
+        "miss": asked.miss,
         "starts": {
             name: mixture.vector(asked.domains).tolist() for name, mixture in asked.starts.items()
         },

@@ -2,15 +2,34 @@
 
 import hashlib
 import json
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mixopt import __version__
-from mixopt.files import UNIT_MARK, publish_folder, write_text
+from mixopt.files import write_text
+from mixopt.units import Unit, find_unit, make_unit
 
-log = logging.getLogger(__name__)
+FAILURES = "failures"
+"""Folder of what failed, by kind."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A unit that could not be made.
+
+    Attributes:
+        kind: Of the unit.
+        name: Of the unit.
+        cause: What went wrong.
+        times: How often it was tried.
+    """
+
+    kind: str
+    name: str
+    cause: str
+    times: int
 
 
 class Journal:
@@ -18,7 +37,7 @@ class Journal:
 
     A unit's key is a hash of everything that determines its result, mixopt's version included.
     Its folder appears by a rename when it is whole; what a crash leaves behind is a scratch
-    folder that nothing reads.
+    folder that nothing reads. What failed is kept under `failures/` until it is made.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,23 +47,49 @@ class Journal:
         self, kind: str, name: str, key: Mapping[str, Any], build: Callable[[Path], None]
     ) -> Path:
         """The folder of the unit: found, or made now by `build`, which gets a scratch folder."""
-        found = self.find(kind, name, key)
-        if found is not None:
-            log.debug("%s %s: found", kind, name)
-            return found
-        folder = self._place(kind, name, key)
-        with publish_folder(folder) as scratch:
-            build(scratch)
-            write_text(scratch / UNIT_MARK, json.dumps(dict(key), indent=2, default=str) + "\n")
-        return folder
+        place = self.place(kind, name, key)
+        failure = self.folder / FAILURES / kind / f"{place.name}.json"
+        try:
+            made = make_unit(place, key, build)
+        except Exception as error:
+            self._record(failure, kind, name, error)
+            raise
+        failure.unlink(missing_ok=True)
+        return made
 
     def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
-        """The folder of the unit, if it is finished."""
-        folder = self._place(kind, name, key)
-        return folder if (folder / UNIT_MARK).is_file() else None
+        """The folder of the unit, if it is finished and undamaged."""
+        return find_unit(self.place(kind, name, key))
 
-    def _place(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
+    def place(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
+        """Where the unit lies, or will."""
         return self.folder / kind / f"{name}-{hash_key(key)}"
+
+    def units(self, kind: str) -> Iterator[Unit]:
+        """Every finished unit of a kind, whatever it was made from."""
+        for folder in sorted((self.folder / kind).glob("*")):
+            unit = Unit.read(folder)
+            if unit is not None:
+                yield unit
+
+    def failures(self) -> list[Failure]:
+        """What failed and was not made since."""
+        found = []
+        for file in sorted((self.folder / FAILURES).glob("*/*.json")):
+            try:
+                found.append(Failure(**json.loads(file.read_text(encoding="utf-8"))))
+            except (ValueError, TypeError):
+                continue  # written by nobody we know
+        return found
+
+    def _record(self, file: Path, kind: str, name: str, error: Exception) -> None:
+        before = [f.times for f in self.failures() if (f.kind, f.name) == (kind, name)]
+        cause = " ".join(str(error).split()) or type(error).__name__
+        told = {"kind": kind, "name": name, "cause": cause, "times": max(before, default=0) + 1}
+        try:
+            write_text(file, json.dumps(told, indent=2) + "\n")
+        except Exception as unwritten:  # a full disk: what failed matters more than its record
+            error.add_note(f"The failure could not be recorded ({unwritten}).")
 
 
 def hash_key(key: Mapping[str, Any]) -> str:

@@ -84,7 +84,7 @@ def laboratory_of(name: str, out: Path) -> Laboratory:
         }
     training = type(recipe.training).model_validate(recipe.training.model_dump() | changes)
     recipe = recipe.model_copy(update={"training": training})
-    return Laboratory(recipe, journal, cache=out / "cache", device="cpu")
+    return Laboratory(recipe, journal, cache=Journal(out / "cache"), device="cpu")
 
 
 def train(names: list[str], out: Path, part: int, parts: int) -> Iterator[tuple[str, Trained]]:

@@ -43,10 +43,10 @@ def test_help_names_every_format():
 def test_a_config_is_checked_after_it_was_mended(proposal, tmp_path):
     out, place = tmp_path / "blend.txt", ("-p", "/d/{domain}")
     told = call("export", proposal, "-f", "megatron", *place, "-o", out)
-    assert "moves no ratio by more than 3.3e-07" in told
+    assert "moves no ratio by more than 3.3e-10" in told
     assert "Seen      web 0.40, code 1.00, law 0.00 times" in told
     told = call("export", proposal, "-f", "megatron", *place, "--check", out)
-    assert "largest difference from the proposal is 3.3e-07" in told
+    assert "largest difference from the proposal is 3.3e-10" in told
     out.write_text("0.05 /d/web 0.95 /d/code")
     told = call("export", proposal, "-f", "megatron", *place, "--check", out,
                 "--budget-tokens", "12e6")  # fmt: skip
@@ -83,3 +83,10 @@ def test_what_cannot_be_checked(proposal, tmp_path):
     (tmp_path / "bytes").write_bytes(bytes(range(128, 200)))
     assert "cannot be read as text" in call(*command, tmp_path / "bytes", code=2)
     assert "give one of them" in call(*command, proposal, "-o", tmp_path / "x", code=2)
+
+
+def test_what_is_no_option_of_a_format_is_not_taken_for_one(proposal, tmp_path):
+    for option in ("format=x", "out=zz", "paths=a"):
+        told = call("export", proposal, "-f", "json", "--option", option, code=2)
+        assert "is no option of a format" in told
+    assert not (tmp_path / "zz").exists()

@@ -10,6 +10,17 @@ from mixopt.exporters import FORMATS, export_phases, find_format
 from mixopt.exporters.checking import check_config
 
 PHASED = [name for name in FORMATS if find_format(name).phases]
+MALFORMED = [
+    "", "[]", "{}", "x", "{", "- 1", "a: b", "\\0", "data: 3", "a: 2024-99-99",
+    "datasets: [a, b]", "datasets:", "datasets: 3", "sources:", "sources: [3]", "data_stages:",
+    "data: {train_weights: 3}", "data: {train_weights:}", "data: {train_weights: [3]}",
+    "mix:", "mix: [a]", "mix: {a: {weight: x}}", '{"phases": null}', '{"train": null}',
+    '{"train": 3}', "PROBABILITIES = {[]: 1}", "WEIGHTS = 3", "token_ratios: [1]",
+    "train_loader: {dataset: {streams: [a]}}", "train_loader: {dataset: {streams: {a: 3}}}",
+    "dataset: web", "dataset: {blend: 3}", "train-data: 3\\ntrain-data-mix-weights: 4",
+    "train-data-paths: [a]\\ntrain-data-weights: [x]",
+]  # fmt: skip
+"""Configs that somebody has mended into something else."""
 NEEDS_NO_PATH = ["json", "llama-factory", "olmix", "yaml"]
 DRAWS_DOCUMENTS = ["axolotl", "hf-datasets", "llama-factory", "mosaicml-streaming", "trl"]
 
@@ -64,9 +75,9 @@ def test_a_schedule_is_a_file_for_each_phase_where_one_holds_one(format, tmp_pat
 @pytest.mark.parametrize("format", [name for name in FORMATS if name != "axolotl"])
 def test_a_mended_weight_is_told(format):
     text = write(format)
-    share = "0.8" if format in DRAWS_DOCUMENTS else "0.666667"
+    share = "0.8" if format in DRAWS_DOCUMENTS else "0.666666667"
     if format in ("json", "yaml", "olmix"):
-        share = "0.666667"
+        share = "0.666666667"
     assert share in text
     body = text.rindex(share) if format == "gpt-neox" else text.index(share, len(header(text)))
     mended = text[:body] + "0.1" + text[body + len(share) :]
@@ -84,7 +95,7 @@ def header(text):
 
 
 @pytest.mark.parametrize("format", list(FORMATS))
-@pytest.mark.parametrize("text", ["", "[]", "{}", "x", "{", "- 1", "a: b", "\0", "data: 3"])
+@pytest.mark.parametrize("text", MALFORMED)
 def test_what_is_no_such_config_is_told_in_a_sentence(format, text):
     with pytest.raises(ExportError) as caught:
         check(format, text)
@@ -182,6 +193,39 @@ def test_a_budget_that_is_not_known_is_asked_for():
         mixopt.export(known, "axolotl", paths="{domain}")
 
 
+def test_a_domain_of_long_documents_is_not_rounded_away():
+    """A thousandth of the tokens in books of 150,000 is three in ten million documents."""
+    lengths = {"web": 50.0, "code": 150_000.0, "law": 50.0}
+    plan = proposal({"web": 0.999, "code": 0.001, "law": 0.0}, 6_000, tokens_per_document=lengths)
+    for format in DRAWS_DOCUMENTS:
+        if format == "axolotl":
+            continue  # counts whole documents, and has none of them here
+        (part,) = check(format, write(format, plan), plan)
+        assert part.written["code"] == pytest.approx(0.001, rel=1e-4), format
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_a_proposal_on_its_cap_is_written_and_checked_without_a_complaint(format):
+    had = {"web": 10_000_000, "code": 10_000}
+    plan = proposal({"web": 1 - 0.04 / 7, "code": 0.04 / 7, "law": 0.0},
+                    budget=mixopt.Budget(7_000_000, had, {"web": 4.0, "code": 4.0}))  # fmt: skip
+    (part,) = check(format, write(format, plan), plan)
+    assert part.written["code"] * 700 == pytest.approx(4, rel=1e-2 if format == "axolotl" else 1e-5)
+
+
+def test_an_option_that_was_never_written_is_no_option_to_check_with():
+    with pytest.raises(ExportError, match="Did you mean 'packed'"):
+        check_config(PROPOSAL, "mosaicml-streaming", "", paths=PATHS, options={"pakced": "true"})
+    text = write("mosaicml-streaming", packed=True)
+    (part,) = check("mosaicml-streaming", text)  # the file says itself that it is packed
+    assert part.largest < 1e-6
+
+
+def test_an_endless_budget_is_refused():
+    with pytest.raises(ExportError, match="budget_tokens is inf"):
+        write("axolotl", budget_tokens=float("inf"))
+
+
 def shout(request):
     return " ".join(f"{name.upper()}={ratio}" for name, ratio in request.ratios.items()) + "\n"
 
@@ -195,7 +239,7 @@ NOTHING = 3
 
 def test_a_format_of_one_s_own():
     text = mixopt.export(PROPOSAL, "contracts.test_exporter_contract:shout")
-    assert text == "WEB=0.666667 CODE=0.333333 LAW=0.0\n"
+    assert text == "WEB=0.666666667 CODE=0.333333333 LAW=0.0\n"
     with pytest.raises(ExportError, match="is no function"):
         mixopt.export(PROPOSAL, "contracts.test_exporter_contract:NOTHING")
     with pytest.raises(ExportError, match="returned dict; it must return text"):

@@ -51,7 +51,8 @@ def compare(page, data):
     ratios = np.array(json.loads(told["ratios"]))
     (found,) = data.what_if.emulator.predict(ratios[None])
     assert float(told["mean"]) == pytest.approx(found[0], abs=1e-6)
-    assert float(told["half"]) == pytest.approx(Z95 * np.sqrt(max(found[1], 0)), abs=1e-6)
+    _, _, std = data.what_if.read(data.what_if.answers[0], ratios[None])
+    assert float(told["half"]) == pytest.approx(Z95 * std[0], abs=1e-6)
     return ratios, found
 
 
@@ -109,7 +110,7 @@ def test_nothing_is_wider_than_a_phone(opened):
 def test_a_page_of_two_domains_and_one_capability_has_no_map_and_no_front(browser, tmp_path):
     from report.pages import ANSWERS, what_if
 
-    from mixopt import Mixture
+    from mixopt import Estimate, Mixture, Proposal
     from mixopt.report.emulator import Emulator
 
     shares = np.linspace(0, 1, 9)
@@ -117,9 +118,11 @@ def test_a_page_of_two_domains_and_one_capability_has_no_map_and_no_front(browse
     asked = what_if(
         domains=("a", "b"), answers=ANSWERS[:1], feasible=nodes, lower=np.zeros(2), upper=np.ones(2),
         emulator=Emulator.through(nodes, np.stack([shares, 0.01 + 0 * shares], axis=1)),
-        starts={"proposal": Mixture({"a": 0.5, "b": 0.5})},
+        starts={"proposal": Mixture({"a": 0.5, "b": 0.5})}, anchor=np.sqrt([0.5, 0.5]),
     )  # fmt: skip
-    path = write_report(report(what_if=asked, trials=()), tmp_path)
+    alone = Proposal(Mixture({"a": 0.5, "b": 0.5}), Estimate(0, 1), {})
+    data = report(what_if=asked, trials=(), proposals=(alone,), domains=(), validation=None)
+    path = write_report(data, tmp_path)
     page = browser.new_page()
     troubles = []
     page.on("pageerror", lambda error: troubles.append(str(error)))

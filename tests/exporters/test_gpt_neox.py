@@ -6,14 +6,14 @@ from mixopt.errors import ExportError
 from mixopt.exporters.checking import check_config
 
 GOLDEN = """\
-# Data mixture proposed by mixopt, shares of tokens: web 0.666667, code 0.333333, law 0
+# Data mixture proposed by mixopt, shares of tokens: web 0.666666667, code 0.333333333, law 0
 # Times that 6,000,000 tokens read each: web 0.40, code 1.00, law 0.00
 train-data-paths:
 - /d/web_text_document
 - /d/code_text_document
 train-data-weights:
-- 0.666667
-- 0.333333
+- 0.666666667
+- 0.333333333
 weight_by_num_documents: false
 """
 

@@ -6,7 +6,7 @@ import mixopt
 from mixopt.errors import ExportError
 
 GOLDEN = """\
-# Data mixture proposed by mixopt, shares of tokens: web 0.666667, code 0.333333, law 0
+# Data mixture proposed by mixopt, shares of tokens: web 0.666666667, code 0.333333333, law 0
 # Times that 6,000,000 tokens read each: web 0.40, code 1.00, law 0.00
 data:
   components:
@@ -21,8 +21,8 @@ data:
         train_urls:
         - /d/code.jsonl
   train_weights:
-    web: 0.666667
-    code: 0.333333
+    web: 0.666666667
+    code: 0.333333333
 """
 
 
@@ -60,7 +60,7 @@ def test_the_real_config(plan):
     plain = yaml.safe_load(mixopt.export(plan, "levanter", paths="/d/{domain}.jsonl", **options))
     config = draccus.decode(text_module.LmDataConfig, plain["data"])
     if plan is PROPOSAL:
-        assert config.train_weights == {"web": 0.666667, "code": 0.333333}
+        assert config.train_weights == {"web": 0.666666667, "code": 0.333333333}
     else:
         assert [step for step, _ in config.train_weights] == [0, 4000]
     assert config.components["web"].source.train_urls == ["/d/web.jsonl"]

@@ -8,7 +8,7 @@ import mixopt
 
 def test_the_module_names_shares_of_tokens():
     text = mixopt.export(PROPOSAL, "litdata", paths="/d/{domain}", block_size=129, seed=7)
-    assert "'web': 0.666667,\n    'code': 0.333333,\n}" in text
+    assert "'web': 0.666666667,\n    'code': 0.333333333,\n}" in text
     assert "block_size: int = 129, seed: int = 7" in text
     assert "iterate_over_all=False" in text
     assert "law'" not in text

@@ -19,7 +19,7 @@ def test_data_args_file_splits_into_pairs_that_sum_to_one(tmp_path):
     text = mixopt.export(PROPOSAL, "megatron", paths=PATHS, out=tmp_path / "blend.txt")
     assert (tmp_path / "blend.txt").read_text() == text
     blend = parse_blend(text.split())
-    assert blend == {"/d/web_text_document": 0.666667, "/d/code_text_document": 0.333333}
+    assert blend == {"/d/web_text_document": 0.666666667, "/d/code_text_document": 0.333333333}
 
 
 def test_zero_ratios_are_dropped_and_need_no_path():
@@ -60,7 +60,7 @@ def test_the_real_parser_reads_the_blend(tmp_path):
     words = mixopt.export(PROPOSAL, "megatron", paths=PATHS).split()
     prefixes, weights = utils.get_blend_from_list(words)
     assert prefixes == ["/d/web_text_document", "/d/code_text_document"]
-    assert weights == [0.666667, 0.333333]
+    assert weights == [0.666666667, 0.333333333]
     train = json.loads(
         mixopt.export(PROPOSAL, "megatron-per-split", paths=PATHS, valid=["/v"], test=["/t"])
     )["train"]

@@ -6,7 +6,7 @@ import mixopt
 from mixopt.errors import ExportError
 
 GOLDEN = """\
-# Data mixture proposed by mixopt, shares of tokens: web 0.666667, code 0.333333, law 0
+# Data mixture proposed by mixopt, shares of tokens: web 0.666666667, code 0.333333333, law 0
 # Times that 6,000,000 tokens read each: web 0.40, code 1.00, law 0.00
 # Proportions are shares of documents.
 train_loader:
@@ -31,7 +31,7 @@ def test_packed_sequences_are_shares_of_tokens():
         packed=True, remote=True, split="train",
     )  # fmt: skip
     streams = yaml.safe_load(text)["train_loader"]["dataset"]["streams"]
-    assert streams["web"] == {"remote": "s3://b/web", "split": "train", "proportion": 0.666667}
+    assert streams["web"] == {"remote": "s3://b/web", "split": "train", "proportion": 0.666666667}
     with pytest.raises(ExportError, match="give true or false"):
         mixopt.export(PROPOSAL, "mosaicml-streaming", paths="{domain}", packed="maybe")
 

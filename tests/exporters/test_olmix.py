@@ -30,3 +30,8 @@ def test_a_source_that_is_a_domain_too():
     ratios = {"dclm": 0.5, "dclm:code": 0.5}
     with pytest.raises(ExportError, match="a domain and a source of topics"):
         mixopt.export(proposal(ratios), "olmix")
+
+
+def test_a_topic_that_is_called_like_a_property():
+    with pytest.raises(ExportError, match="reads a topic called 'weight' as a property"):
+        mixopt.export(proposal({"a:weight": 0.5, "a:x": 0.5}), "olmix")

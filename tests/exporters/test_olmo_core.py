@@ -6,16 +6,16 @@ from exporters.plans import PROPOSAL, proposal
 import mixopt
 
 GOLDEN = """\
-# Data mixture proposed by mixopt, shares of tokens: web 0.666667, code 0.333333, law 0
+# Data mixture proposed by mixopt, shares of tokens: web 0.666666667, code 0.333333333, law 0
 # Times that 6,000,000 tokens read each: web 0.40, code 1.00, law 0.00
 sources:
 - source_name: web
-  target_ratio: 0.666667
+  target_ratio: 0.666666667
   paths:
   - /d/web/*.npy
   max_repetition_ratio: 4.0
 - source_name: code
-  target_ratio: 0.333333
+  target_ratio: 0.333333333
   paths:
   - /d/code/*.npy
   max_repetition_ratio: 4.0
@@ -34,6 +34,16 @@ def test_without_a_cap_the_trainer_s_own_is_what_the_budget_needs():
     web, code = yaml.safe_load(text)["sources"]
     assert "max_repetition_ratio" not in web
     assert 3.0 < code["max_repetition_ratio"] < 3.1
+
+
+def test_a_proposal_on_its_cap_leaves_room_for_rounding():
+    budget = mixopt.Budget(7e9, {"web": 1e10, "code": 1e6}, {"web": 4.0, "code": 4.0})
+    cap = 4e6 / 7e9
+    text = mixopt.export(
+        proposal({"web": 1 - cap, "code": cap}, budget=budget), "olmo-core", paths="{domain}"
+    )
+    code = yaml.safe_load(text)["sources"][1]
+    assert code["target_ratio"] * 7e9 < code["max_repetition_ratio"] * 1e6 < 4.1e6
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -27,4 +27,7 @@ def test_phases_stand_one_after_the_other():
     plain = yaml.safe_load(mixopt.export(SCHEDULE, "yaml"))
     assert [phase["name"] for phase in plain["phases"]] == ["stable", "anneal"]
     assert plain["phases"][1]["token_ratios"] == {"web": 0.25, "code": 0.5, "law": 0.25}
+    assert sum(plain["phases"][1]["document_ratios"].values()) == pytest.approx(1)
+    assert "verdict" not in plain  # each phase has its own
+    assert "verdict" in plain["phases"][0]
     assert plain["repetition"]["code"] == (0.25 * 4_096_000 + 0.5 * 1_024_000) / 2_000_000

@@ -29,4 +29,4 @@ def test_options_are_numbers_and_flags():
 
 
 def test_what_rounding_moved_is_known():
-    assert request().drift == pytest.approx(1 / 3e6)
+    assert request().drift == pytest.approx(1 / 3e9)

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mixopt
-from mixopt.exporters.rounding import apportion, format_ratio, largest_drift, round_ratios
+from mixopt.exporters.rounding import DECIMALS, apportion, format_ratio, largest_drift, round_ratios
 
 AMOUNTS = st.lists(st.floats(0, 1), min_size=1, max_size=40).filter(lambda xs: sum(xs) > 1e-3)
 
@@ -15,8 +15,8 @@ def mixture(amounts):
 def test_rounding_sums_to_exactly_one_and_drifts_little(amounts):
     ratios = mixture(amounts)
     written = round_ratios(ratios)
-    assert sum(round(value * 10**6) for value in written.values()) == 10**6
-    assert largest_drift(ratios, written) < 1e-6
+    assert sum(round(value * 10**DECIMALS) for value in written.values()) == 10**DECIMALS
+    assert largest_drift(ratios, written) < 10**-DECIMALS * 1.001
     assert all(float(format_ratio(value)) == value for value in written.values())
 
 

@@ -10,6 +10,6 @@ def test_each_domain_is_packed_before_it_is_mixed():
     tree = ast.parse(text)
     (mixture,) = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     assert mixture.name == "mixture"
-    assert "WEIGHTS = {\n    'web': 0.666667,\n    'code': 0.333333,\n}" in text
+    assert "WEIGHTS = {\n    'web': 0.666666667,\n    'code': 0.333333333,\n}" in text
     assert "ConcatThenSplitPackingConfig(\n            dataset=SingleDatasetConfig(" in text
     assert "row['body']" in text

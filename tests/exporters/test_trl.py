@@ -6,7 +6,7 @@ from exporters.plans import PROPOSAL
 import mixopt
 
 GOLDEN = """\
-# Data mixture proposed by mixopt, shares of tokens: web 0.666667, code 0.333333, law 0
+# Data mixture proposed by mixopt, shares of tokens: web 0.666666667, code 0.333333333, law 0
 # Times that 6,000,000 tokens read each: web 0.40, code 1.00, law 0.00
 # Fractions are shares of examples; TRL cuts larger sets and repeats none.
 datasets:

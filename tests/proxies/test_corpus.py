@@ -8,6 +8,7 @@ from mixopt.errors import DataError
 from mixopt.proxies import corpus
 from mixopt.proxies.corpus import MixtureDataset, apportion, check_epochs, open_corpus
 from mixopt.recipe import FilesText
+from mixopt.runtime.journal import Journal
 
 TOKENS = tokenizer()
 
@@ -20,7 +21,7 @@ def make(folder, name="birds", n=40, **more):
         folder / f"{name}.jsonl", [{"text": toy.text(name, rng)} for _ in range(n)]
     )
     source = FilesText(paths=[str(path)], **more)
-    return open_corpus(source, TOKENS, name=name, cache=folder / "cache"), path
+    return open_corpus(source, TOKENS, name=name, cache=Journal(folder / "cache")), path
 
 
 def expected_tokens(path):
@@ -55,7 +56,7 @@ def test_same_content_is_tokenized_once_wherever_it_lies(tmp_path, monkeypatch):
     path.rename(moved)
     monkeypatch.setattr(corpus, "_tokenize", lambda *_: pytest.fail("tokenized again"))
     source = FilesText(paths=[str(moved)])
-    again = open_corpus(source, TOKENS, name="birds", cache=tmp_path / "cache")
+    again = open_corpus(source, TOKENS, name="birds", cache=Journal(tmp_path / "cache"))
     assert again.folder == made.folder
 
 
@@ -63,17 +64,19 @@ def test_changed_content_or_tokenizer_is_another_corpus(tmp_path):
     made, path = make(tmp_path)
     path.write_text(path.read_text() + '{"text": "more"}\n')
     source = FilesText(paths=[str(path)])
-    changed = open_corpus(source, TOKENS, name="birds", cache=tmp_path / "cache")
+    changed = open_corpus(source, TOKENS, name="birds", cache=Journal(tmp_path / "cache"))
     assert changed.folder != made.folder
     assert changed.documents == 41
-    other = open_corpus(source, tokenizer(290), name="birds", cache=tmp_path / "cache")
+    other = open_corpus(source, tokenizer(290), name="birds", cache=Journal(tmp_path / "cache"))
     assert other.folder != changed.folder
 
 
 def test_empty_documents_end_nothing(tmp_path):
     texts = ["a bird"] * 3 + [""] * 600 + ["a ship"] * 4
     path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": text} for text in texts])
-    made = open_corpus(FilesText(paths=[str(path)]), TOKENS, name="x", cache=tmp_path / "cache")
+    made = open_corpus(
+        FilesText(paths=[str(path)]), TOKENS, name="x", cache=Journal(tmp_path / "cache")
+    )
     assert made.documents == 7
 
 
@@ -82,7 +85,7 @@ def test_same_bytes_read_in_another_way_are_another_corpus(tmp_path):
         (tmp_path / name).write_text('{"text": "a bird"}\n')
     folders = {
         open_corpus(
-            FilesText(paths=[str(tmp_path / name)]), TOKENS, name="x", cache=tmp_path
+            FilesText(paths=[str(tmp_path / name)]), TOKENS, name="x", cache=Journal(tmp_path)
         ).folder
         for name in ("x.txt", "x.jsonl")
     }
@@ -92,15 +95,17 @@ def test_same_bytes_read_in_another_way_are_another_corpus(tmp_path):
 def test_nothing_half_tokenized_is_left(tmp_path):
     path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": "fine"}, {"wrong": 1}])
     with pytest.raises(DataError):
-        open_corpus(FilesText(paths=[str(path)]), TOKENS, name="x", cache=tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+        open_corpus(
+            FilesText(paths=[str(path)]), TOKENS, name="x", cache=Journal(tmp_path / "cache")
+        )
+    assert [p for p in (tmp_path / "cache" / "corpora").iterdir() if p.suffix != ".lock"] == []
 
 
 def test_no_document_on_this_side_of_the_split(tmp_path):
     path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": "one", "g": "1"}])
     source = FilesText(paths=[str(path)], part="heldout", heldout_share=1e-9, group="g")
     with pytest.raises(DataError, match="holds no document"):
-        open_corpus(source, TOKENS, name="x", cache=tmp_path / "cache")
+        open_corpus(source, TOKENS, name="x", cache=Journal(tmp_path / "cache"))
 
 
 def test_batches_hold_the_ratios_exactly_and_repeat_nothing_early(tmp_path):

@@ -11,7 +11,9 @@ from mixopt.runtime.journal import Journal
 
 def laboratory(folder, **changes):
     recipe = load_study(toy.write_study(folder, **changes))
-    return Laboratory(recipe, Journal(folder / "journal"), cache=folder / "cache", device="cpu")
+    return Laboratory(
+        recipe, Journal(folder / "journal"), cache=Journal(folder / "cache"), device="cpu"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from mixopt.proxies.corpus import MixtureDataset, open_corpus
 from mixopt.proxies.models import Device, Step
 from mixopt.proxies.training import Plan, count_devices, save_expert, train
 from mixopt.recipe import ExpertTraining, FilesText, Optimisation
+from mixopt.runtime.journal import Journal
 
 CPU = Device("cpu", torch.float32)
 CONTEXT = 32
@@ -28,7 +29,9 @@ def corpora(tmp_path_factory):
         path = toy.write_jsonl(
             folder / f"{name}.jsonl", [{"text": toy.text(name, rng)} for _ in range(60)]
         )
-        made[name] = open_corpus(FilesText(paths=[str(path)]), tokenizer(), name=name, cache=folder)
+        made[name] = open_corpus(
+            FilesText(paths=[str(path)]), tokenizer(), name=name, cache=Journal(folder)
+        )
     return made
 
 

@@ -24,13 +24,14 @@ ANSWERS = (
 
 
 def answers_at(ratios):
-    """Gains and variances of a made-up surrogate at `n x 3` mixtures."""
+    """Gains and spreads of a made-up surrogate at `n x 3` mixtures."""
     root = np.sqrt(ratios)
     birds, sums = root[:, 0] - np.sqrt(0.2), root[:, 2] - np.sqrt(0.5)
     loss = 3 - root[:, 0]
+    even = 0 * loss
     return np.stack([
-        birds + sums, 0.01 + 0.02 * ratios[:, 1], birds, 0.01 * ratios[:, 0], sums,
-        0.01 * ratios[:, 2], loss, loss - 3 + np.sqrt(0.2), 0.001 + 0 * loss,
+        birds + sums, np.log(0.1 + ratios[:, 1]), birds, even - 3, sums, even - 2, loss,
+        loss - 3 + np.sqrt(0.2), even - 6,
     ], axis=1)  # fmt: skip
 
 
@@ -42,6 +43,7 @@ def what_if(**changes):
         "emulator": Emulator.through(nodes, answers_at(nodes)),
         "answers": ANSWERS,
         "reference": "natural",
+        "anchor": np.sqrt(NATURAL.vector(DOMAINS)),
         "starts": {"proposal": RATIOS, "natural": NATURAL},
         "feasible": rng.dirichlet(np.ones(3), 30),
         "lower": np.zeros(3),
@@ -49,6 +51,7 @@ def what_if(**changes):
         "rules": ("birds + ships at most 0.9.",),
         "miss": 0.01,
         "spread": 0.2,
+        "band_miss": 0.05,
     }
     return WhatIf(**told | changes)
 

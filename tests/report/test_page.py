@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from report.pages import DOMAINS, RATIOS, report, what_if
+from report.pages import DOMAINS, NATURAL, RATIOS, report, what_if
 
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.report.page import change_by_expert, gain_by_capability, write_report
@@ -54,7 +54,7 @@ def test_the_script_is_given_the_formula_that_python_has(tmp_path):
     assert np.array_equal(told["emulator"]["nodes"], emulator.nodes)
     assert told["starts"]["proposal"] == [RATIOS[domain] for domain in DOMAINS]
     assert told["answers"][3] == {"name": "birds_heldout", "kind": "metric", "better": "lower",
-                                  "mean": 6, "change": 7, "variance": 8}  # fmt: skip
+                                  "mean": 6, "change": 7, "spread": 8}  # fmt: skip
 
 
 def test_names_cannot_end_the_script(tmp_path):
@@ -90,7 +90,8 @@ def test_gains_by_capability_are_predicted_and_measured_side_by_side(tmp_path):
     data = replace(data, proposals=(replace(data.best, comparisons=(first,)),))
     gains = gain_by_capability(data)
     assert gains["birds"].mean == pytest.approx(np.sqrt(0.5) - np.sqrt(0.2), abs=1e-3)
-    assert gains["birds"].std_error == pytest.approx(np.sqrt(0.005), abs=1e-2)
+    square = np.square(np.sqrt(list(RATIOS.values())) - np.sqrt(list(NATURAL.values()))).sum()
+    assert gains["birds"].std_error == pytest.approx(np.sqrt(np.exp(-3) * square), rel=1e-3)
     html = write_report(data, tmp_path).read_text()
     assert "-0.250 [-0.446, -0.054]" in html
 

@@ -27,13 +27,15 @@
     return found;
   }
 
-  /** Mean and 95% half-width of an answer. */
-  function read(answer, found) {
+  /** Mean, change and its 95% half-width: no doubt at the reference, more with the distance from it. */
+  function read(answer, found, mixture) {
+    const square = mixture.reduce((sum, r, j) => sum + (Math.sqrt(Math.max(r, 0)) - asked.anchor[j]) ** 2, 0);
     return {
       mean: found[answer.mean], change: found[answer.change],
-      half: Z95 * Math.sqrt(Math.max(found[answer.variance], 0)),
+      half: Z95 * Math.sqrt(Math.exp(found[answer.spread]) * square),
     };
   }
+  const ask = (mixture) => read(asked.answers[0], predict(mixture), mixture);
 
   /** The mixture in which one ratio is `share` and the others keep their proportions. */
   function withShare(ratios, place, share) {
@@ -125,7 +127,7 @@
   }
 
   function show(moved) {
-    const found = predict(ratios), gain = read(asked.answers[0], found);
+    const found = predict(ratios), gain = read(asked.answers[0], found, ratios);
     let outside = false;
     sliders.forEach((slider, place) => {
       if (place !== moved) slider.input.value = ratios[place];
@@ -141,12 +143,13 @@
     output.dataset.mean = gain.change;
     output.dataset.half = gain.half;
     output.dataset.ratios = JSON.stringify(ratios);
-    const low = gain.change - gain.half, high = gain.change + gain.half;
+    // what the page's formula misses counts too
+    const low = gain.change - gain.half - asked.miss, high = gain.change + gain.half + asked.miss;
     $("verdict").textContent = (low > 0 ? `Better than ${asked.reference}`
       : high < 0 ? `Worse than ${asked.reference}` : `Not to be told from ${asked.reference}`)
       + (outside ? "; outside what may be proposed." : ".");
     fill($("answers"), asked.answers.slice(1).map((answer) => {
-      const told = read(answer, found);
+      const told = read(answer, found, ratios);
       return [answer.name, answer.kind === "metric" ? told.mean.toFixed(3) : "",
         `${signed(told.change)} ± ${told.half.toFixed(3)}`];
     }));
@@ -161,7 +164,7 @@
     const home = $("slices"), shares = Array.from({ length: STEPS + 1 }, (_, s) => s / STEPS);
     home.replaceChildren();
     const rows = [];
-    const curves = domains.map((_, place) => shares.map((s) => read(asked.answers[0], predict(withShare(ratios, place, s)))));
+    const curves = domains.map((_, place) => shares.map((s) => ask(withShare(ratios, place, s))));
     const all = curves.flat();
     const ys = range(all.flatMap((p) => [p.change - p.half, p.change + p.half]));
     domains.forEach((domain, place) => {
@@ -225,7 +228,7 @@
     };
     const SIDE = 20, values = [];
     for (let i = 0; i <= SIDE; i++) for (let j = 0; j <= SIDE - i; j++) {
-      values.push([i / SIDE, j / SIDE, read(asked.answers[0], predict(at(i / SIDE, j / SIDE, 1 - (i + j) / SIDE)))]);
+      values.push([i / SIDE, j / SIDE, ask(at(i / SIDE, j / SIDE, 1 - (i + j) / SIDE))]);
     }
     const gains = values.map((v) => v[2].change), low = Math.min(...gains), high = Math.max(...gains);
     const width = 420, height = 380, x = (a, b) => 40 + 340 * (b + (1 - a - b) / 2 + 0), y = (a, b) => 340 - 294 * (1 - a - b);

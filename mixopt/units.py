@@ -1,0 +1,208 @@
+"""Units of work: folders that appear whole, know what they were made from, and notice damage.
+
+A unit is a folder with a manifest: the key that determines it, and the size and hash of every file.
+Before a unit is used its files are held against the manifest, once in each process, so that a flipped
+bit or a cut file is work to be done again and never a wrong result. While a unit is made its lock is
+held; whoever else wants it waits, and finds it.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mixopt.files import publish_folder, storage_errors, write_text
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "unit.json"
+"""The file that a finished unit holds."""
+MOST_SIBLINGS = 64
+"""Units of one name that are looked at to say what has changed; candidates have thousands."""
+
+_sound: set[tuple[str, int]] = set()
+"""Manifests (path and time of change) that this process has held the files against."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A finished unit.
+
+    Attributes:
+        folder: Where it lies.
+        key: What determines it.
+        files: Size in bytes and hash, by path inside the folder.
+        seconds: That it took.
+    """
+
+    folder: Path
+    key: Mapping[str, Any]
+    files: Mapping[str, tuple[int, str]]
+    seconds: float
+
+    @classmethod
+    def read(cls, folder: Path) -> "Unit | None":
+        """The unit in `folder`; None where there is none, or no manifest that can be read."""
+        try:
+            plain = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            files = {name: (int(size), str(told)) for name, (size, told) in plain["files"].items()}
+            return cls(folder, dict(plain["key"]), files, float(plain["seconds"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    @property
+    def name(self) -> str:
+        """What its folder is called, without the key."""
+        return self.folder.name.rpartition("-")[0]
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all its files."""
+        return sum(size for size, _ in self.files.values())
+
+    def find_damage(self) -> str | None:
+        """The first file that is not what it was when the unit was made, in words."""
+        for name, (size, told) in self.files.items():
+            file = self.folder / name
+            if not file.is_file():
+                return f"{name} is missing"
+            if file.stat().st_size != size:
+                return f"{name} has {file.stat().st_size:,} bytes and had {size:,}"
+            if hash_content(file) != told:
+                return f"the content of {name} has changed"
+        return None
+
+
+def find_unit(folder: Path) -> Path | None:
+    """`folder`, if a whole and undamaged unit lies in it; damage is said."""
+    unit = Unit.read(folder)
+    if unit is None:
+        return None
+    mark = (str(folder), (folder / MANIFEST).stat().st_mtime_ns)
+    if mark not in _sound:
+        damage = unit.find_damage()
+        if damage is not None:
+            log.warning("%s is damaged (%s) and is made again.", folder, damage)
+            return None
+        _sound.add(mark)
+    return folder
+
+
+def make_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    """`folder`, found or made now by `build`, which gets a scratch folder.
+
+    Raises:
+        StorageError: The disk is full or the place cannot be written.
+    """
+    found = find_unit(folder)
+    if found is not None:
+        return found
+    with _alone(folder):
+        found = find_unit(folder)  # another process may have made it meanwhile
+        if found is not None:
+            return found
+        change = find_change(folder, key)
+        if change:
+            log.info("%s is made again: %s.", folder.name.rpartition("-")[0], change)
+        start = time.monotonic()
+        with publish_folder(folder) as scratch:
+            build(scratch)
+            files = {
+                str(file.relative_to(scratch)): (file.stat().st_size, hash_content(file))
+                for file in sorted(scratch.rglob("*"))
+                if file.is_file()
+            }
+            told = {"key": dict(key), "files": files, "seconds": time.monotonic() - start}
+            write_text(scratch / MANIFEST, json.dumps(told, indent=2, default=str) + "\n")
+        _sound.add((str(folder), (folder / MANIFEST).stat().st_mtime_ns))
+    return folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process at a time is inside for one folder; a process that dies lets go."""
+    path = lock_of(folder)
+    with storage_errors(folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("Another run is making %s; waiting for it.", folder.name)
+            lock.acquire()
+    try:
+        yield
+        # who waits for this very file finds the unit; who fails leaves it behind
+        path.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def lock_of(folder: Path) -> Path:
+    """The lock that is held while the unit in `folder` is made."""
+    return folder.parent / f".{folder.name}.lock"
+
+
+def is_being_made(folder: Path) -> bool:
+    """Whether a process is making the unit in `folder` now."""
+    path = lock_of(folder)
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def find_change(folder: Path, key: Mapping[str, Any]) -> str:
+    """What of the key differs from the nearest other unit of the same name; empty without one."""
+    name = folder.name.rpartition("-")[0]
+    siblings = [
+        path for path in folder.parent.glob(f"{name}-*") if path.name.rpartition("-")[0] == name
+    ]
+    if len(siblings) > MOST_SIBLINGS:
+        return ""
+    wanted = flatten(json.loads(json.dumps(dict(key), default=str)))
+    changes: list[list[str]] = []
+    told: list[dict[str, Any]] = []
+    for path in siblings:
+        unit = Unit.read(path)
+        if unit is not None and path != folder:
+            had = flatten(unit.key)
+            places = sorted(had.keys() | wanted.keys())
+            changes.append([p for p in places if had.get(p) != wanted.get(p)])
+            told.append(had)
+    if not changes:
+        return ""
+    nearest = min(range(len(changes)), key=lambda at: len(changes[at]))
+    had = told[nearest]
+    return "; ".join(
+        f"{place} was {had.get(place, 'absent')!s:.60} and is {wanted.get(place, 'absent')!s:.60}"
+        for place in changes[nearest][:3]
+    )
+
+
+def flatten(plain: Any, place: str = "") -> dict[str, Any]:
+    """Leaves of nested mappings by their dotted place."""
+    if not isinstance(plain, Mapping):
+        return {place: plain}
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        flat |= flatten(value, f"{place}.{name}" if place else str(name))
+    return flat
+
+
+def hash_content(file: Path) -> str:
+    """A hash of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
