@@ -119,11 +119,10 @@ def test_what_a_later_phase_needs_is_left_to_it_or_refused_at_once(tmp_path):
         {"name": "stable", "tokens": tokens},
         {"name": "anneal", "tokens": tokens, "search": {"rounds": [8], "lower": {"sums": 0.4}}},
     ]
-    plain |= {
-        "phases": phases,
-        "exports": [],
-        "target": {"tokens": 2 * tokens, "max_repetition": 1.0},
-    }
+    target = {"tokens": 2 * tokens, "max_repetition": 99}
+    plain |= {"phases": phases, "exports": [], "target": target}
+    expert = tmp_path / "experts" / "sums.yaml"
+    expert.write_text(expert.read_text() + "max_repetition: 1.0\n")
     for lower, sums in ((0.4, 0.1), (0.6, None)):
         phases[1]["search"]["lower"]["sums"] = lower
         path.write_text(yaml.safe_dump(plain))
