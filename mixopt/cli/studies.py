@@ -154,6 +154,28 @@ def status(**options: Any) -> None:
 
 
 @main.command()
+@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("archive", type=click.Path(path_type=Path))
+@one_sentence
+def pack(output: Path, archive: Path) -> None:
+    """Put a study's folder of results (OUTPUT) into one ARCHIVE: .tar, .tar.gz or .tar.zst."""
+    from mixopt.packing import pack as write_archive
+
+    click.echo(f"Packed    {write_archive(output, archive)} files into {archive}")
+
+
+@main.command()
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@one_sentence
+def unpack(archive: Path, output: Path) -> None:
+    """Put what was packed into OUTPUT, every byte checked; a run over it goes on."""
+    from mixopt.packing import unpack as read_archive
+
+    click.echo(f"Unpacked  {read_archive(archive, output)} files into {output}")
+
+
+@main.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-d", "--domain", "domains", multiple=True, metavar="NAME=GLOB",
               help="A domain and its files; repeat for each.")  # fmt: skip

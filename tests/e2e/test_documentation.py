@@ -21,7 +21,7 @@ from mixopt.recipe import BenchmarkRecipe, ExpertRecipe
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ON_STUDIES = ("run", "train", "search", "validate", "report")
+ON_STUDIES = ("run", "train", "search", "validate", "report", "status")
 
 
 def blocks(language):
