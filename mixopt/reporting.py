@@ -25,7 +25,7 @@ from mixopt.trials import Trials
 
 NODES = 480
 """Mixtures at which the surrogate is asked for the page."""
-MOST_NUMBERS = 60_000
+MOST_NUMBERS = 80_000
 """Nodes x answers: what a page of two megabytes has room for."""
 FEWEST_NODES = 160
 TESTED = 200

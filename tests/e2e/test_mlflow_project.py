@@ -18,7 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # sqlalchemy's and alembic's 
 def run_project(folder, entry_point, **parameters):
     scripts = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-    env.pop("MLFLOW_RUN_ID", None)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        env.pop(name, None)  # what tests of the tracker leave in the process
     env["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
     command = ["mlflow", "run", str(ROOT), "-e", entry_point, "--env-manager=local",
                "--experiment-name", "toy"]  # fmt: skip

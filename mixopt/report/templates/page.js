@@ -9,14 +9,16 @@
   const percent = (x) => (100 * x).toFixed(1) + "%";
   const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(3);
 
-  /** All answers for one mixture: f(r) = Σ w ‖√r − √rᵢ‖³ + b·√r + c. */
+  /** All answers for one mixture: f(r) = Σ w ‖√r − √rᵢ‖³ + b·φ(r) + c. */
   function predict(ratios) {
     const point = ratios.map((r) => Math.sqrt(Math.max(r, 0)));
     const found = emulator.offsets.slice();
-    for (let j = 0; j < d; j++) {
-      const row = emulator.slopes[j];
-      for (let a = 0; a < k; a++) found[a] += point[j] * row[a];
-    }
+    const shares = point.map((p) => p * p);
+    const own = point.concat(shares, shares.map((r) => Math.log(r + 0.01)), shares.map((r) => Math.log(r + 0.1)));
+    own.forEach((term, place) => {
+      const row = emulator.slopes[place];
+      for (let a = 0; a < k; a++) found[a] += term * row[a];
+    });
     for (let i = 0; i < n; i++) {
       const node = emulator.nodes[i];
       let square = 0;
