@@ -1,6 +1,8 @@
 """Packing: a study's folder as one file, and back; every byte is checked on the way in."""
 
 import gzip
+import hashlib
+import io
 import json
 import shutil
 import tarfile
@@ -21,9 +23,10 @@ INDEX = "pack.json"
 """First member of the archive: sizes and hashes of all the others."""
 ENDINGS = {".tar": "", ".tar.gz": "gz", ".tar.zst": "zst"}
 CHUNK = 1 << 20
+LARGEST_INDEX = 256 << 20
 DAMAGE = (
     tarfile.TarError, zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError, ValueError,
-    KeyError, TypeError, AttributeError,
+    KeyError, TypeError, AttributeError, RecursionError,
 )  # fmt: skip
 """What reading an archive that is not whole may raise, in the libraries and here."""
 
@@ -40,26 +43,40 @@ def pack(folder: Path, archive: Path) -> int:
     if not folder.is_dir():
         raise OutputError(f"{folder} does not exist; give the folder of a study's results.")
     ending = _ending(archive)
-    files = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and not _is_scratch(file.relative_to(folder)) and not file.is_symlink()
-    ]
-    if not files:
-        raise OutputError(f"{folder} holds no files; there is nothing to pack.")
-    index = {
-        str(file.relative_to(folder)): [file.stat().st_size, hash_content(file)] for file in files
-    }
-    told = json.dumps({"mixopt": __version__, "files": index}, indent=1).encode()
     scratch = archive.with_name(f".{archive.name}.part")
     with storage_errors(archive):
+        files = [
+            file
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+            and not file.is_symlink()
+            and not _is_scratch(file.relative_to(folder))
+            and file.resolve() != archive.resolve()
+        ]
+        if not files:
+            raise OutputError(f"{folder} holds no files; there is nothing to pack.")
         archive.parent.mkdir(parents=True, exist_ok=True)
         try:
+            index = {
+                str(file.relative_to(folder)): (file.stat().st_size, hash_content(file))
+                for file in files
+            }
+            told = json.dumps({"mixopt": __version__, "files": index}, indent=1).encode()
             with _write(scratch, ending) as tar:
-                _add_bytes(tar, INDEX, told)
-                for name in index:
-                    tar.add(folder / name, arcname=name, recursive=False, filter=_plain)
+                _add(tar, INDEX, io.BytesIO(told), len(told))
+                for name, (size, digest) in index.items():
+                    with (folder / name).open("rb") as stream:
+                        if _add(tar, name, stream, size) != digest:
+                            raise OutputError(
+                                f"{folder / name} is being written; stop the run that writes it and "
+                                "pack again."
+                            )
             scratch.rename(archive)
+        except FileNotFoundError as error:
+            raise OutputError(
+                f"{error.filename} has gone while it was packed; stop the run that writes {folder} "
+                "and pack again."
+            ) from None
         finally:
             scratch.unlink(missing_ok=True)
     return len(index)
@@ -90,6 +107,8 @@ def _extract(archive: Path, scratch: Path) -> int:
         first = tar.next()
         if first is None or first.name != INDEX:
             raise ValueError("it does not begin with its index")
+        if first.size > LARGEST_INDEX:
+            raise ValueError("its index is larger than any of ours")
         stream = tar.extractfile(first)
         assert stream is not None
         index = json.loads(stream.read())["files"]
@@ -126,16 +145,25 @@ def _ending(archive: Path) -> str:
 
 @contextmanager
 def _write(path: Path, kind: str) -> Iterator[tarfile.TarFile]:
-    if kind != "zst":
-        with tarfile.open(path, f"w:{kind}") as tar:  # type: ignore[call-overload]
-            yield tar
-        return
     with (
         path.open("wb") as raw,
-        zstandard.ZstdCompressor().stream_writer(raw) as stream,
+        _squeeze(raw, kind) as stream,
         tarfile.open(fileobj=stream, mode="w|") as tar,
     ):
         yield tar
+
+
+@contextmanager
+def _squeeze(raw: IO[bytes], kind: str) -> Iterator[IO[Any]]:
+    """`raw`, or what compresses into it; without names and times, so that it is the same each time."""
+    if kind == "gz":
+        with gzip.GzipFile(fileobj=raw, filename="", mode="wb", mtime=0) as stream:
+            yield cast(IO[Any], stream)
+    elif kind == "zst":
+        with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as squeezed:
+            yield cast(IO[Any], squeezed)
+    else:
+        yield raw
 
 
 @contextmanager
@@ -152,17 +180,34 @@ def _read(path: Path) -> Iterator[tarfile.TarFile]:
         yield tar
 
 
-def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    import io
+class _Hashing:
+    """A file that is hashed as it is read."""
 
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._digest = stream, hashlib.blake2b()
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes."""
+        content = self._stream.read(size)
+        self._digest.update(content)
+        return content
+
+    @property
+    def told(self) -> str:
+        """As `hash_content`; of more than was read where more is there."""
+        self._digest.update(self._stream.read(1))
+        return self._digest.hexdigest()[:32]
+
+
+def _add(tar: tarfile.TarFile, name: str, stream: IO[bytes], size: int) -> str:
+    """Adds a file without owner and time; the hash of what was read, or of nothing where it is short."""
     member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
-
-
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without owner and time: the same study is the same archive."""
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mtime = 0
-    return member
+    member.size, member.mode = size, 0o644
+    hashing = _Hashing(stream)
+    try:
+        tar.addfile(member, cast(IO[bytes], hashing))
+    except OSError as error:
+        if "unexpected end of data" in str(error):
+            return ""
+        raise
+    return hashing.told

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mixopt.errors import RecipeError
 from mixopt.proposal import Proposal
-from mixopt.recipe import BaseRecipe, PhaseRecipe, PretrainedBase
+from mixopt.recipe import BaseRecipe, PhaseRecipe, PretrainedBase, StudyRecipe
 from mixopt.runtime.journal import Journal
 from mixopt.schedule import Phase, Schedule
 from mixopt.study import Study
@@ -33,7 +33,10 @@ def run_phases(study: Study) -> Schedule:
         for number, phase in enumerate(phases):
             base = phase.base or base
             later = phases[number + 1 :]
-            own = _open(study, phase, base, seen + _sum(needed[each.name] for each in later))
+            taken = _sum([seen, *(needed[each.name] for each in later)])
+            own = _open(
+                study, study.recipe.for_phase(phase, base, taken, needed[phase.name]), phase.name
+            )
             study.teller.say(f"Phase {phase.name}: {phase.tokens:,} tokens")
             proposal = own.run()
             found.append(Phase(phase.name, proposal))
@@ -41,7 +44,7 @@ def run_phases(study: Study) -> Schedule:
                 seen[domain] += times  # type: ignore[assignment]
             if later and later[0].base is None:
                 base = _carry_on(own, proposal, later[0])
-        schedule = Schedule(tuple(found))
+        schedule = Schedule(tuple(found), study.recipe.most_repetition)
         study.teller.write("schedule.json", schedule.to_json())
         _say(study, schedule)
         study.export(schedule)
@@ -56,8 +59,9 @@ def _needs(study: Study) -> dict[str, Counter[str]]:
     """
     from mixopt.proxies.laboratory import Laboratory
 
-    first = study.recipe.for_phase(study.recipe.phases[0], study.recipe.base, {})
-    output = study.output / "phases" / study.recipe.phases[0].name
+    begin = study.recipe.phases[0]
+    first = study.recipe.for_phase(begin, begin.base or study.recipe.base, {})
+    output = study.output / "phases" / begin.name
     lab = Laboratory(
         first, Journal(output / "journal"), cache=Journal(study.cache), device=study.device
     )
@@ -79,10 +83,10 @@ def _sum(counts: Iterable[Counter[str]]) -> Counter[str]:
     return total
 
 
-def _open(study: Study, phase: PhaseRecipe, base: BaseRecipe, seen: Counter[str]) -> Study:
+def _open(study: Study, recipe: StudyRecipe, name: str) -> Study:
     return Study(
-        study.recipe.for_phase(phase, base, seen),
-        study.output / "phases" / phase.name,
+        recipe,
+        study.output / "phases" / name,
         cache=study.cache,
         device=study.device,
         run_code=study.run_code,

@@ -21,7 +21,7 @@ from mixopt.proposals.weights import WeightSpace
 from mixopt.report.data import Answer, Points, ReportData, WhatIf, distance_from
 from mixopt.report.emulator import Emulator
 from mixopt.space import SearchSpace
-from mixopt.trials import Trials
+from mixopt.trials import Normalisation, Trials
 
 NODES = 480
 """Mixtures at which the surrogate is asked for the page."""
@@ -45,6 +45,7 @@ def gather_what_if(
     proposals: Sequence[Proposal],
     *,
     trust: Mapping[str, float] | None = None,
+    normalise: Normalisation = "z",
 ) -> WhatIf:
     """The surrogate as a page can ask it: gains over the first comparison's mixture, with bands.
 
@@ -53,6 +54,7 @@ def gather_what_if(
         weights: The mixtures that may be proposed.
         proposals: Best first; their comparisons are mixtures to start from.
         trust: By metric, its weight inside its capability.
+        normalise: How benchmarks were made comparable.
     """
     rng = np.random.default_rng(SEED)
     starts = {
@@ -60,7 +62,7 @@ def gather_what_if(
     }
     starts |= {c.name: c.ratios for c in proposals[0].comparisons}
     reference = proposals[0].comparisons[0].name if proposals[0].comparisons else "proposal"
-    asker = _Asker(surrogate, starts[reference], trust or {})
+    asker = _Asker(surrogate, starts[reference], trust or {}, normalise)
     nodes = _choose_nodes(surrogate, weights, list(starts.values()), asker.columns, rng)
     emulator = Emulator.through(nodes, asker.columns_at(nodes))
     tested = np.vstack([
@@ -121,12 +123,16 @@ class _Asker:
     """Asks a surrogate for every number that the page shows, `n x k` at `n x d` mixtures."""
 
     def __init__(
-        self, surrogate: Surrogate, reference: Mixture, trust: Mapping[str, float]
+        self,
+        surrogate: Surrogate,
+        reference: Mixture,
+        trust: Mapping[str, float],
+        normalise: Normalisation,
     ) -> None:
         self._surrogate = surrogate
         self._reference = reference.vector(surrogate.domains)
         metrics = surrogate.utility.metrics
-        parts = WorstCapability.of_capabilities(surrogate.trials, metrics, trust).parts
+        parts = WorstCapability.of_capabilities(surrogate.trials, metrics, trust, normalise).parts
         self._parts: dict[str, AnyUtility] = dict(parts) if len(parts) > 1 else {}
         self.answers = [Answer("gain", "utility", "higher", 0, 0, 1)]
         for name in self._parts:

@@ -4,10 +4,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mixopt.budget import Budget
 from mixopt.errors import ExportError
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
@@ -47,9 +48,12 @@ class Schedule:
 
     Attributes:
         phases: One or more.
+        max_repetition: How often the whole run may see a token of each domain; where nothing is
+            said each phase's own budget alone counts.
     """
 
     phases: tuple[Phase, ...]
+    max_repetition: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -76,7 +80,8 @@ class Schedule:
             {"name": phase.name, "proposal": json.loads(phase.proposal.to_json())}
             for phase in self.phases
         ]
-        return json.dumps({"phases": phases}, indent=2) + "\n"
+        told = {"phases": phases, "max_repetition": dict(self.max_repetition)}
+        return json.dumps(told, indent=2) + "\n"
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Schedule":
@@ -97,7 +102,8 @@ class Schedule:
             raise ValueError("two phases have one name")
         if len({frozenset(phase.proposal.ratios) for phase in phases}) > 1:
             raise ValueError("its phases have different domains")
-        return cls(phases)
+        limits = Budget.from_dict({"tokens": 1, "max_repetition": plain.get("max_repetition", {})})
+        return cls(phases, limits.max_repetition)
 
 
 def read_plan(path: str | Path) -> Proposal | Schedule:

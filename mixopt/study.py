@@ -28,7 +28,7 @@ from mixopt.proposals.utility import (
 from mixopt.proposals.weights import WeightSpace
 from mixopt.recipe import StudyRecipe
 from mixopt.recipe.public_sets import warn_of_public_set
-from mixopt.report.data import ReportData, Round
+from mixopt.report.data import UNITS, ReportData, Round
 from mixopt.report.page import write_report
 from mixopt.reporting import gather_facts, gather_points, gather_trials, gather_what_if, rank_unseen
 from mixopt.runtime.journal import Journal
@@ -185,8 +185,9 @@ class Study:
             for wanted in self.recipe.exports:
                 out = self.output / "exports" / wanted.out
                 written += export_phases(
-                    plan, wanted.format, paths=wanted.paths, out=out, **wanted.options
-                )
+                    plan, wanted.format, paths=wanted.paths, out=out,
+                    tokens_per_document=wanted.tokens_per_document, **wanted.options,
+                )  # fmt: skip
             if written:
                 drift = make_request(plan, None, {}).drift
                 self.teller.say(
@@ -242,12 +243,25 @@ class Study:
 
     def check_exports(self) -> None:
         """Raises `ExportError` where an export that the recipe asks for would fail for any proposal."""
-        tokens = {phase.name: phase.tokens for phase in self.recipe.phases}
-        for wanted in self.recipe.exports:
+        recipe = self.recipe
+        tokens = {phase.name: phase.tokens for phase in recipe.phases}
+        searches = [phase.search or recipe.search for phase in recipe.phases] or [recipe.search]
+        never = {
+            domain
+            for domain in recipe.domains
+            if all(s.frozen.get(domain, s.upper.get(domain, 1.0)) == 0 for s in searches)
+        }
+        measured = {e.domain: 1.0 for e in recipe.experts if e.text is not None}
+        for wanted in recipe.exports:
             check_export(
-                wanted.format, self.recipe.domains, wanted.paths,
-                tokens=tokens or {"": self.recipe.target.tokens}, out=wanted.out, **wanted.options,
-            )  # fmt: skip
+                wanted.format,
+                {domain: float(domain not in never) for domain in recipe.domains},
+                wanted.paths,
+                tokens=tokens or {"": recipe.target.tokens},
+                tokens_per_document=measured | wanted.tokens_per_document,
+                out=wanted.out,
+                **wanted.options,
+            )
 
     def _warn_of_benchmarks(self, lab: "Laboratory") -> None:
         """What makes a benchmark's score mean less than it seems."""
@@ -381,7 +395,11 @@ class Study:
             proposals=tuple(proposals),
             metrics=metrics,
             what_if=gather_what_if(
-                surrogate, self.weight_space, proposals, trust=self._learner.trust(trials)
+                surrogate,
+                self.weight_space,
+                proposals,
+                trust=self._learner.trust(trials),
+                normalise=search.normalise,
             ),
             trials=gather_trials(surrogate, trials.where(kind=self._learner.proxy)),
             points=gather_points(surrogate),
@@ -397,6 +415,7 @@ class Study:
                 base=self.recipe.base.kind,
                 time=f"{self.teller.elapsed_s:,.0f} s in this command, up to this page",
             ),
+            unit=UNITS[search.normalise],
             aggregate="worst capability" if search.aggregate == "worst" else "weighted mean",
         )
 

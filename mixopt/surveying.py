@@ -1,13 +1,15 @@
 """Surveying: what of a study is done, running, failed and left, and why it would be done again."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from mixopt.errors import MixoptError
-from mixopt.recipe import BuiltBase
+from mixopt.recipe import BuiltBase, StudyRecipe
 from mixopt.runtime.journal import Failure, Journal
 from mixopt.study import Study
 from mixopt.units import find_change, is_being_made
@@ -67,6 +69,8 @@ def survey(study: Study) -> list[Row]:
     """
     from mixopt.proxies.laboratory import Laboratory
 
+    if study.recipe.phases:
+        return _survey_phases(study)
     journal, cache = _DryJournal(study.journal.folder), _DryJournal(study.cache)
     lab = Laboratory(
         study.recipe, journal, cache=cache, device=study.device, run_code=study.run_code
@@ -90,8 +94,8 @@ def survey(study: Study) -> list[Row]:
         row, found = _look(one)
         rows.append(row)
         if one.kind == "experts" and found is not None:
-            folders.append(found.folder.name)
-    rows += _count(study, journal, folders if len(folders) == len(experts) else None)
+            folders.append(found.folder)
+    rows += _count(study, journal, lab.expert_keys(folders) if len(folders) > 1 else None)
     looked = {(one.kind, one.name) for one in asked}
     rows += [
         Row(f"{failure.kind} {failure.name}", "failed", why=_tell(failure))
@@ -99,6 +103,23 @@ def survey(study: Study) -> list[Row]:
         if (failure.kind, failure.name) not in looked
     ]
     return rows
+
+
+def _survey_phases(study: Study) -> list[Row]:
+    """The phases that were begun, by the recipes that they were begun with, and those that were not."""
+    rows = []
+    for phase in study.recipe.phases:
+        output = study.output / "phases" / phase.name
+        try:
+            plain = yaml.safe_load((output / "recipe.yaml").read_text(encoding="utf-8"))
+            recipe = StudyRecipe.model_validate(plain)
+        except (OSError, ValueError, yaml.YAMLError):
+            rows.append(Row(f"phase {phase.name}", "left"))
+            continue
+        own = Study(recipe, output, cache=study.cache, device=study.device, run_code=study.run_code)
+        rows += [replace(row, what=f"{phase.name}: {row.what}") for row in survey(own)]
+    made = (study.output / "schedule.json").is_file()
+    return [*rows, Row("schedule.json", "done" if made else "left")]
 
 
 @dataclass(frozen=True)
@@ -133,7 +154,7 @@ def _tell_missing(asked: _Asked, missing: _NotMadeError) -> Row:
     if is_being_made(missing.folder):
         return Row(asked.what, "running")
     for failure in asked.journal.failures():
-        if (failure.kind, failure.name) == (asked.kind, asked.name):
+        if (failure.kind, failure.folder) == (asked.kind, missing.folder.name):
             return Row(asked.what, "failed", why=_tell(failure))
     change = find_change(missing.folder, missing.key)
     return Row(asked.what, "left", why=f"made before, and {change}" if change else "")
@@ -147,15 +168,22 @@ def _count(study: Study, journal: Journal, experts: list[str] | None) -> list[Ro
     """Candidates and proxy runs: counted, since which they are depends on what was learnt before."""
     rows = []
     wanted = sum(study.recipe.search.rounds)
-    scored = [u for u in journal.units("scores") if experts and u.key.get("experts") == experts]
-    state = "done" if len(scored) >= wanted else "left"
+    scored = [
+        unit
+        for kind in ("scores", "estimates")
+        for unit in journal.units(kind)
+        if experts and unit.key.get("experts") == experts
+    ]
+    # merges of comparisons and of experts alone are scored too, so the number alone proves nothing
+    searched = len(scored) >= wanted and (study.output / "trials.csv").is_file()
     rows.append(
-        Row("candidates", state, sum(u.seconds for u in scored), sum(u.n_bytes for u in scored),
-            f"{len(scored)} scored; the rounds ask for {wanted}")
+        Row("candidates", "done" if searched else "left", sum(u.seconds for u in scored),
+            sum(u.n_bytes for u in scored), f"{len(scored)} merges scored; the rounds ask for {wanted}")
     )  # fmt: skip
     validation = study.recipe.validation
     if validation is not None:
-        runs = list(journal.units("proxy-runs"))
+        training = study.recipe.training.model_dump(mode="json")
+        runs = [u for u in journal.units("proxy-runs") if u.key.get("training") == training]
         asked = validation.mixtures * validation.seeds
         state = "done" if len(runs) >= asked else "left"
         rows.append(

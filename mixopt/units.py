@@ -6,9 +6,11 @@ bit or a cut file is work to be done again and never a wrong result. While a uni
 held; whoever else wants it waits, and finds it.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -71,12 +73,15 @@ class Unit:
         """The first file that is not what it was when the unit was made, in words."""
         for name, (size, told) in self.files.items():
             file = self.folder / name
-            if not file.is_file():
+            try:
+                if file.stat().st_size != size:
+                    return f"{name} has {file.stat().st_size:,} bytes and had {size:,}"
+                if hash_content(file) != told:
+                    return f"the content of {name} has changed"
+            except FileNotFoundError:
                 return f"{name} is missing"
-            if file.stat().st_size != size:
-                return f"{name} has {file.stat().st_size:,} bytes and had {size:,}"
-            if hash_content(file) != told:
-                return f"the content of {name} has changed"
+            except OSError as error:  # a disk that fails
+                return f"{name} cannot be read: {error.strerror}"
         return None
 
 
@@ -151,16 +156,19 @@ def lock_of(folder: Path) -> Path:
 
 
 def is_being_made(folder: Path) -> bool:
-    """Whether a process is making the unit in `folder` now."""
-    path = lock_of(folder)
-    if not path.exists():
-        return False
-    lock = FileLock(path)
+    """Whether a process is making the unit in `folder` now; nothing is written to find out."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        lock = os.open(lock_of(folder), os.O_RDONLY)
+    except OSError:  # no lock, or none that may be looked at
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    lock.release()
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(lock)
     return False
 
 

@@ -1,5 +1,6 @@
 import json
 import tarfile
+import time
 
 import pytest
 import toy
@@ -128,3 +129,43 @@ def test_a_study_goes_on_where_it_was_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(laboratory, "train", lambda *_, **__: pytest.fail("trained again"))
     there = mixopt.Study.load(path, tmp_path / "elsewhere", cache=tmp_path / "other", device="cpu")
     assert there.propose(there.search())[0].to_json() == proposal.to_json()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_same_study_is_the_same_archive(folder, tmp_path, ending):
+    pack(folder, tmp_path / f"a{ending}")
+    time.sleep(1.1)  # gzip counts seconds
+    pack(folder, tmp_path / f"b{ending}")
+    assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
+
+
+@pytest.mark.parametrize("content", ["{}{}", "", "[]"])
+def test_what_changes_while_it_is_packed_is_told_at_once(folder, tmp_path, monkeypatch, content):
+    from mixopt import packing
+
+    real = packing.hash_content
+
+    def hash_and_change(file):
+        told = real(file)
+        if file.name == "proposal.json":
+            file.write_text(content)
+        return told
+
+    monkeypatch.setattr(packing, "hash_content", hash_and_change)
+    with pytest.raises(OutputError, match=r"proposal\.json is being written; stop the run"):
+        pack(folder, tmp_path / "x.tar")
+    assert not (tmp_path / "x.tar").exists()
+
+
+def test_an_archive_among_the_results_is_not_packed_into_itself(folder):
+    assert pack(folder, folder / "x.tar") == 2
+    assert pack(folder, folder / "x.tar") == 2
+
+
+def test_an_index_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
+    from mixopt import packing
+
+    monkeypatch.setattr(packing, "LARGEST_INDEX", 100)
+    write_tar(tmp_path / "x.tar", [], {f"file {i}": [1, "x"] for i in range(50)})
+    with pytest.raises(OutputError, match="larger than any of ours"):
+        unpack(tmp_path / "x.tar", tmp_path / "y")

@@ -1,6 +1,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import toy
 import yaml
@@ -11,6 +12,7 @@ from mixopt.loading import load_study
 from mixopt.phasing import run_phases
 from mixopt.recipe import StudyRecipe
 from mixopt.runtime.observer import Observer
+from mixopt.surveying import survey
 
 PHASES = [
     {"name": "stable", "tokens": 15_000},
@@ -120,7 +122,8 @@ def test_what_a_later_phase_needs_is_left_to_it_or_refused_at_once(tmp_path):
         {"name": "anneal", "tokens": tokens, "search": {"rounds": [8], "lower": {"sums": 0.4}}},
     ]
     target = {"tokens": 2 * tokens, "max_repetition": 99}
-    plain |= {"phases": phases, "exports": [], "target": target}
+    export = {"format": "json", "out": "plan.json"}
+    plain |= {"phases": phases, "exports": [export], "target": target}
     expert = tmp_path / "experts" / "sums.yaml"
     expert.write_text(expert.read_text() + "max_repetition: 1.0\n")
     for lower, sums in ((0.4, 0.1), (0.6, None)):
@@ -136,6 +139,8 @@ def test_what_a_later_phase_needs_is_left_to_it_or_refused_at_once(tmp_path):
             schedule = run_phases(again)
             assert schedule.phases[0].proposal.ratios["sums"] <= sums + 1e-6
             assert schedule.phases[1].proposal.ratios["sums"] >= 0.4 - 1e-6
+            assert schedule.max_repetition["sums"] == 1.0
+            assert (out / "exports" / "plan.json").exists()
 
 
 def test_the_recipe_of_a_phase_can_be_read_again(finished):
@@ -147,6 +152,24 @@ def test_the_recipe_of_a_phase_can_be_read_again(finished):
     spent = study.recipe.for_phase(study.recipe.phases[1], study.recipe.base, {"birds": 99.0})
     again = StudyRecipe.model_validate(spent.model_dump(mode="json"))
     assert again.budget({"birds": 10}).caps["birds"] == 0
+
+
+def test_rounding_forbids_no_phase_its_own_bounds(finished):
+    study, _, _ = finished
+    recipe, phase = study.recipe, study.recipe.phases[1]
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        lower, had = float(rng.uniform(0.01, 0.6)), int(rng.integers(1_000, 99_999))
+        least = {"sums": lower * phase.tokens / had}
+        own = recipe.for_phase(phase, recipe.base, {"sums": 9 - least["sums"]}, least)
+        assert own.budget({"sums": had}).caps["sums"] >= min(1.0, lower)
+
+
+def test_status_looks_into_the_phases(finished):
+    study, _, _ = finished
+    rows = survey(study)
+    assert {row.what.partition(":")[0] for row in rows} == {"stable", "anneal", "schedule.json"}
+    assert {row.state for row in rows} == {"done"}
 
 
 def test_other_verbs_and_studies_are_sent_where_they_belong(finished, tmp_path):

@@ -4,6 +4,7 @@ from proposals.test_spending import table
 
 import mixopt
 from mixopt.mixture import Mixture
+from mixopt.proposals.utility import WorstCapability
 from mixopt.proposals.weights import WeightSpace
 from mixopt.reporting import (
     gather_facts,
@@ -74,6 +75,24 @@ def test_capabilities_are_answered_where_there_are_several(asked):
     _, _, told = asked
     kinds = [answer.kind for answer in told.answers]
     assert kinds == ["utility", "capability", "capability", "metric", "metric"]
+
+
+@pytest.mark.parametrize("normalise", ["z", "rank"])
+def test_capabilities_are_in_the_scale_of_the_search(normalise):
+    trials = TABLE[:16]
+    surrogate = mixopt.fit(trials, target="utility")
+    space = mixopt.SearchSpace(tuple(TABLE.domains))
+    proposals = mixopt.propose(surrogate, space, rng=np.random.default_rng(0))
+    told = gather_what_if(surrogate, WeightSpace.of_domains(space), proposals, normalise=normalise)
+    parts = WorstCapability.of_capabilities(trials, trials.search_metrics, {}, normalise).parts
+    best = proposals[0].ratios.vector(told.domains)[None]
+    natural = told.anchor[None] ** 2
+    here, there = (surrogate.predict(rows)[0] for rows in (best, natural))
+    for answer in told.answers:
+        if answer.kind == "capability":
+            expected = parts[answer.name].of(here) - parts[answer.name].of(there)
+            _, change, _ = told.read(answer, best)
+            assert change == pytest.approx(expected, abs=1e-3), answer.name
 
 
 def test_bounds_and_rules_go_to_the_page(asked):

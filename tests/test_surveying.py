@@ -28,7 +28,7 @@ def test_before_anything_everything_is_left_and_says_what_it_needs(tmp_path):
     assert set(states(rows).values()) == {"left"}
     told = {row.what: row.why for row in rows}
     assert told["text birds"] == told["base"] == "needs the tokenizer first"
-    assert told["candidates"] == "0 scored; the rounds ask for 11"
+    assert told["candidates"] == "0 merges scored; the rounds ask for 11"
     assert not (tmp_path / "out" / "journal").exists()  # looking makes nothing
 
 
@@ -78,10 +78,45 @@ def test_what_failed_is_told_with_its_cause_until_it_is_made(tmp_path, monkeypat
     assert states(survey(study))["expert ships"] == "done"
 
 
+def test_a_mended_recipe_forgets_what_failed_before(tmp_path):
+    from mixopt.runtime.journal import Journal
+
+    journal = Journal(tmp_path)
+
+    def fail(_):
+        raise DivergedError("no")
+
+    for kind, name in (("experts", "web"), ("scores", "candidate")):
+        with pytest.raises(DivergedError):
+            journal.make(kind, name, {"rate": 1}, fail)
+        journal.make(kind, name, {"rate": 2}, lambda scratch: None)
+    (left,) = journal.failures()  # another candidate says nothing about the one that failed
+    assert (left.kind, left.name, left.times) == ("scores", "candidate", 1)
+    assert left.folder.startswith("candidate-")
+
+
+def test_parts_of_items_and_experts_set_aside_are_counted(tmp_path, monkeypatch):
+    from mixopt.proxies import laboratory
+
+    real = laboratory.train
+
+    def train(*arguments, name, **rest):
+        if name == "ships":
+            raise DivergedError("the loss of ships was not finite.")
+        return real(*arguments, name=name, **rest)
+
+    monkeypatch.setattr(laboratory, "train", train)
+    study = load(toy.write_study(tmp_path, search={"rounds": [7, 3], "item_share": 0.5}), tmp_path)
+    study.search()
+    rows = {row.what: row for row in survey(study)}
+    assert rows["expert ships"].state == "failed"
+    assert rows["candidates"].state == "done"
+
+
 def test_from_the_shell(finished, monkeypatch):
     path, folder = finished
     monkeypatch.setenv("MIXOPT_CACHE", str(folder / "cache"))
     told = call("status", path, "-o", folder / "out", "--device", "cpu")
     assert "done     expert ships" in told
-    assert "scored; the rounds ask for 8" in told
+    assert "merges scored; the rounds ask for 8" in told
     assert "s of work in" in told

@@ -146,3 +146,23 @@ def test_keys_are_compared_as_they_are_written(tmp_path):
     make_unit(tmp_path / "a-1", key, write("x"))
     assert json.loads((tmp_path / "a-1" / "unit.json").read_text())["key"]["step"] == [0.1, 3]
     assert find_change(tmp_path / "a-2", key) == ""
+
+
+def test_a_disk_that_fails_is_damage(tmp_path, monkeypatch, caplog):
+    folder = make_unit(tmp_path / "a-1", {}, write("done"))
+    forget()
+
+    def fail(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(units, "hash_content", fail)
+    assert find_unit(folder) is None
+    assert "x.bin cannot be read: Input/output error" in caplog.text
+
+
+def test_looking_writes_nothing(tmp_path):
+    assert not is_being_made(tmp_path / "a-1")
+    lock_of(tmp_path / "a-1").write_text("")
+    lock_of(tmp_path / "a-1").chmod(0o400)
+    assert not is_being_made(tmp_path / "a-1")
+    assert [p.name for p in tmp_path.iterdir()] == [".a-1.lock"]

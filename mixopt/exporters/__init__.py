@@ -164,12 +164,17 @@ def make_request(
         start += tokens or 0
         for domain, times in proposal.repetition.items():
             seen[domain] += times  # type: ignore[assignment]
-    budget = schedule.phases[0].proposal.budget
-    if budget is not None:
-        replace(budget, tokens=start).check(seen)
+    limits = schedule.max_repetition
+    if not limits:
+        for phase in schedule.phases:
+            if phase.proposal.budget is not None:
+                phase.proposal.budget.check(phase.proposal.repetition)
+    if not several and schedule.phases[0].proposal.budget is not None:
+        limits = schedule.phases[0].proposal.budget.max_repetition
+    Budget(start, {}, limits).check(seen)
     return ExportRequest(
         tuple(parts), resolve_paths(paths, schedule.domains), options, dict(seen),
-        {} if budget is None else budget.max_repetition,
+        limits,
     )  # fmt: skip
 
 
@@ -186,38 +191,41 @@ def _scaled(schedule: Schedule, budget_tokens: float | None) -> Schedule:
         share = 1.0 if alone else phase.tokens / schedule.tokens
         told = replace(phase.proposal, budget=replace(budget, tokens=share * budget_tokens))
         phases.append(Phase(phase.name, told))
-    return Schedule(tuple(phases))
+    return Schedule(tuple(phases), schedule.max_repetition)
 
 
 def check_export(
     format: str,
-    domains: Sequence[str],
+    shares: Mapping[str, float],
     paths: Paths,
     *,
     tokens: Mapping[str, float],
+    tokens_per_document: Mapping[str, float],
     out: str = "",
     **options: Any,
 ) -> None:
-    """Tries an export with a uniform mixture, so that what is asked for wrongly is found early.
+    """Tries an export with a stand-in, so that what is asked for wrongly is found early.
 
     Args:
         format: As for `export`.
-        domains: That a proposal will have.
+        shares: Of the stand-in: above zero for every domain that may have a share.
         paths: As for `export`.
         tokens: Of the target run by phase; one of any name where there are no phases.
+        tokens_per_document: Of the domains for which they will be known; any number does.
         out: The file's name, for its `{phase}`.
         options: As for `export`.
 
     Raises:
-        ExportError: The export would fail for any proposal.
+        ExportError: The export would fail for such proposals.
     """
-    plenty = dict.fromkeys(domains, sum(tokens.values()))
+    plenty = dict.fromkeys(shares, sum(tokens.values()))
+    mixture = Mixture.normalised(shares)
     phases = [
         Phase(
             name,
             Proposal(
-                Mixture.uniform(domains), Estimate(0, 0), {}, budget=Budget(count, plenty),
-                tokens_per_document=dict.fromkeys(domains, 1.0),
+                mixture, Estimate(0, 0), {}, budget=Budget(count, plenty),
+                tokens_per_document=tokens_per_document,
             ),
         )
         for name, count in tokens.items()

@@ -91,7 +91,8 @@ class ExportRequest:
             ExportError: The tokens per document of some domain are not known.
         """
         known = self.proposal.tokens_per_document
-        exact = self.proposal.ratios
+        # what is rounded away as tokens is no document either
+        exact = {name: r if self.ratios[name] else 0.0 for name, r in self.proposal.ratios.items()}
         missing = [name for name, ratio in exact.items() if ratio and name not in known]
         if missing:
             raise ExportError(

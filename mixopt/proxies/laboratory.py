@@ -382,6 +382,11 @@ class Laboratory:
         texts = {recipe.name: read_item_texts(recipe) for recipe in self.recipe.benchmarks}
         return measure_overlaps(self._texts, self.corpora, texts, self.store)
 
+    def expert_keys(self, experts: Sequence[Path]) -> list[str]:
+        """What stands for experts in the keys of their scores: our own are named by theirs."""
+        given = set(self.given_experts.values())
+        return [hash_expert(folder) if folder in given else folder.name for folder in experts]
+
     def open_swarm(self, experts: Sequence[Path]) -> Swarm:
         """Base and experts (folders), ready to be merged and scored."""
         given = {
@@ -400,8 +405,7 @@ class Laboratory:
             engine.measure(self.scorer, [])  # told now, not after the first sweep
         key = {
             "base": self._start.key,
-            # our own experts are named by what they were made from
-            "experts": [hash_expert(f) if f in given else f.name for f in experts],
+            "experts": self.expert_keys(experts),
             "benchmarks": self._benchmarks_key,
             "device": self._device_key,
         }

@@ -70,6 +70,8 @@ RESPONSE = 0.7
 follow those of merges about one for one."""
 RESERVED = ("plan", "format", "paths", "out", "budget_tokens", "tokens_per_document")
 """What an export is told beside a format's own options."""
+ROUNDING = 1e-9
+"""Room for a bound that was divided and multiplied back."""
 FEWEST_FIRST = 6
 """Candidates without which no surrogate can be fitted."""
 
@@ -187,6 +189,8 @@ class ExportRecipe(Strict):
     """File name inside the study's `exports` folder; with `{phase}` in it, a file for each phase."""
     paths: dict[str, str] | str | None = None
     """Where the trainer finds each domain: by domain, or one pattern with `{domain}`."""
+    tokens_per_document: dict[str, PositiveFloat] = {}
+    """By domain, where a trainer draws documents and they are not measured here."""
     options: dict[str, Any] = {}
     """What only this format takes: `valid` and `test` of megatron-per-split, say."""
 
@@ -232,9 +236,10 @@ class StudyRecipe(Strict):
 
     def budget(self, available_tokens: Mapping[str, int]) -> Budget:
         """What the target run reads, given what there is to read."""
-        return Budget(self.target.tokens, available_tokens, self._most())
+        return Budget(self.target.tokens, available_tokens, self.most_repetition)
 
-    def _most(self) -> dict[str, float]:
+    @property
+    def most_repetition(self) -> dict[str, float]:
         """How often a token of each domain may be seen."""
         most = self.target.max_repetition
         return {
@@ -242,7 +247,11 @@ class StudyRecipe(Strict):
         }
 
     def for_phase(
-        self, phase: PhaseRecipe, base: BaseRecipe, seen: Mapping[str, float]
+        self,
+        phase: PhaseRecipe,
+        base: BaseRecipe,
+        seen: Mapping[str, float],
+        least: Mapping[str, float] | None = None,
     ) -> "StudyRecipe":
         """The study of one phase.
 
@@ -251,16 +260,13 @@ class StudyRecipe(Strict):
             base: What its experts start from.
             seen: How often the other phases read each domain, earlier ones by what was proposed and
                 later ones at least: that much less is left to it.
+            least: How often its own bounds make it read each domain, which rounding must not forbid.
         """
-        caps = self._most()
-        experts = [
-            expert.model_copy(
-                update={
-                    "max_repetition": max(0.0, caps[expert.domain] - seen.get(expert.domain, 0.0))
-                }
-            )
-            for expert in self.experts
-        ]
+        experts = []
+        for expert in self.experts:
+            left = self.most_repetition[expert.domain] - seen.get(expert.domain, 0.0)
+            need = (least or {}).get(expert.domain, 0.0) * (1 + ROUNDING)
+            experts.append(expert.model_copy(update={"max_repetition": max(0.0, left, need)}))
         return self.model_copy(update={
             "name": f"{self.name}-{phase.name}",
             "base": base,

@@ -14,6 +14,13 @@ from mixopt.report.emulator import Emulator
 from mixopt.trials import DomainCount, Metric
 from mixopt.validation import Validation
 
+UNITS = {
+    "z": "standard deviations over the trials",
+    "rank": "percentile ranks among the trials",
+    "raw": "the benchmarks' own units",
+}
+"""What gains of the utility and of capabilities are in, by how benchmarks were made comparable."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -139,6 +146,7 @@ class ReportData:
         costs: What was spent so far, in words by name.
         facts: How to make it again: versions, seeds, device, times.
         aggregate: How capabilities became what was maximised.
+        unit: What gains of the utility and of capabilities are in.
         advice: What to do to learn more, where nothing above says it.
     """
 
@@ -157,6 +165,7 @@ class ReportData:
     costs: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     aggregate: str = "weighted mean"
+    unit: str = UNITS["z"]
     advice: str = ""
 
     @property

@@ -1,7 +1,7 @@
 """Sentences of the report: what a person would say in a meeting."""
 
 from mixopt.proposal import Comparison, Proposal
-from mixopt.report.data import ReportData
+from mixopt.report.data import UNITS, ReportData
 
 MOVED = 0.02
 """Ratios that move by less are not worth a word."""
@@ -30,7 +30,8 @@ def tell_meeting(data: ReportData) -> str:
         )
     gain = first.gain
     low, high = gain.interval
-    span = f"{gain.mean:+.2f} sd of utility, 95% interval {low:+.2f} to {high:+.2f}"
+    unit = " sd" if data.unit == UNITS["z"] else ""
+    span = f"{gain.mean:+.2f}{unit} of utility, 95% interval {low:+.2f} to {high:+.2f}"
     how = f"measured by {data.measured_by}" if first.measured_gain else "predicted"
     if not gain.distinguishable:
         return (

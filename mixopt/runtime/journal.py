@@ -11,6 +11,8 @@ from mixopt import __version__
 from mixopt.files import write_text
 from mixopt.units import Unit, find_unit, make_unit
 
+MANY = "candidate"
+"""A name that many units share, told apart by their keys alone."""
 FAILURES = "failures"
 """Folder of what failed, by kind."""
 
@@ -22,12 +24,14 @@ class Failure:
     Attributes:
         kind: Of the unit.
         name: Of the unit.
+        folder: Of the unit, with its key.
         cause: What went wrong.
         times: How often it was tried.
     """
 
     kind: str
     name: str
+    folder: str
     cause: str
     times: int
 
@@ -54,7 +58,7 @@ class Journal:
         except Exception as error:
             self._record(failure, kind, name, error)
             raise
-        failure.unlink(missing_ok=True)
+        self._forget(failure, name)
         return made
 
     def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
@@ -82,10 +86,19 @@ class Journal:
                 continue  # written by nobody we know
         return found
 
+    def _forget(self, failure: Path, name: str) -> None:
+        """Drops what failed before under this key, and under others where a name is one thing."""
+        failure.unlink(missing_ok=True)
+        if name != MANY and failure.parent.is_dir():
+            for file in failure.parent.glob(f"{name}-*.json"):
+                if file.stem.rpartition("-")[0] == name:
+                    file.unlink(missing_ok=True)
+
     def _record(self, file: Path, kind: str, name: str, error: Exception) -> None:
-        before = [f.times for f in self.failures() if (f.kind, f.name) == (kind, name)]
+        before = [f.times for f in self.failures() if (f.kind, f.folder) == (kind, file.stem)]
         cause = " ".join(str(error).split()) or type(error).__name__
-        told = {"kind": kind, "name": name, "cause": cause, "times": max(before, default=0) + 1}
+        told = {"kind": kind, "name": name, "folder": file.stem, "cause": cause,
+                "times": max(before, default=0) + 1}  # fmt: skip
         try:
             write_text(file, json.dumps(told, indent=2) + "\n")
         except Exception as unwritten:  # a full disk: what failed matters more than its record

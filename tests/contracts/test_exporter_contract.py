@@ -137,11 +137,31 @@ def test_repetition_counts_over_the_whole_schedule():
     """Neither phase reads code more often than it may; both together do."""
     each = {"web": 0.0, "code": 1.0, "law": 0.0}
     phases = [mixopt.Phase(name, proposal(each, 5_000_000)) for name in ("a", "b")]
-    plan = mixopt.Schedule(tuple(phases))
+    plan = mixopt.Schedule(tuple(phases), {"code": 4.0})
     with pytest.raises(InfeasibleError, match=r"read 'code' 5\.00 times"):
         mixopt.export(plan, "json")
     with pytest.raises(InfeasibleError, match=r"read 'code' 5\.00 times"):
         export_phases(plan, "json", out="{phase}.json")
+
+
+def test_phases_are_held_to_their_own_budgets_where_the_whole_run_has_none():
+    """What is left to a phase after the others is less than what the whole run may read."""
+    each = {"web": 0.0, "code": 1.0, "law": 0.0}
+    left = mixopt.Budget(5_000_000, {"code": 2_000_000}, {"code": 2.5})
+    phases = [mixopt.Phase(name, proposal(each, budget=left)) for name in ("a", "b")]
+    mixopt.export(mixopt.Schedule(tuple(phases), {"code": 5.0}), "json")
+    mixopt.export(mixopt.Schedule(tuple(phases)), "json")
+    with pytest.raises(InfeasibleError, match=r"read 'code' 5\.00 times and at most 2\.5"):
+        mixopt.export(mixopt.Schedule(tuple(phases)), "json", budget_tokens=20e6)
+
+
+def test_residues_of_an_optimiser_are_no_documents():
+    plan = proposal(
+        {"web": 1 - 1e-15, "code": 1e-15, "law": 0.0}, tokens_per_document={"web": 10.0}
+    )
+    for format in ("json", "mosaicml-streaming", "trl"):
+        (part,) = check(format, write(format, plan), plan)
+        assert part.written["web"] == 1
 
 
 def test_repetition_stands_in_the_file():

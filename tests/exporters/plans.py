@@ -21,7 +21,8 @@ SCHEDULE = Schedule(
     (
         Phase("stable", proposal({"web": 0.75, "code": 0.25, "law": 0.0}, 4_096_000)),
         Phase("anneal", proposal({"web": 0.25, "code": 0.5, "law": 0.25}, 1_024_000)),
-    )
+    ),
+    CAPS,
 )
 OPTIONS = {
     "megatron-per-split": {"valid": ["v"], "test": ["t"]},
