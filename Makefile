@@ -28,18 +28,16 @@ test: $(READY)
 	$(PYTEST)
 
 # Trainers whose pins fight ours, each in an environment of its own.
-test-exports: $(TRAINERS:%=.venv-exports/%.tested)
+test-exports: $(TRAINERS:%=test-export-%)
 
-.venv-exports/%/.ready: tests/exporters/requirements/%.txt
+$(TRAINERS:%=.venv-exports/%/.ready): .venv-exports/%/.ready: tests/exporters/requirements/%.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-.PHONY: $(TRAINERS:%=.venv-exports/%.tested)
-.venv-exports/%.tested: .venv-exports/%/.ready
+.PHONY: $(TRAINERS:%=test-export-%)
+$(TRAINERS:%=test-export-%): test-export-%: .venv-exports/%/.ready
 	PYTHONPATH=. .venv-exports/$*/bin/python -m pytest -rs -o filterwarnings=default tests/exporters/test_$*.py
-
-.SECONDARY: $(TRAINERS:%=.venv-exports/%/.ready)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

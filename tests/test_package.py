@@ -56,3 +56,15 @@ def test_every_public_docstring_is_there():
         doc = getattr(mixopt, name).__doc__
         assert doc, name
         assert len(doc) > 20, name
+
+
+def test_every_trainer_with_an_environment_of_its_own_is_tested_in_it():
+    folder = ROOT.parent / "tests" / "exporters"
+    trainers = [file.stem for file in (folder / "requirements").glob("*.txt")]
+    told = subprocess.run(
+        ["make", "-n", "test-exports"], cwd=ROOT.parent, capture_output=True, text=True, check=True
+    ).stdout
+    assert len(trainers) == 5
+    for trainer in trainers:
+        assert f"tests/exporters/test_{trainer}.py" in told
+        assert (folder / f"test_{trainer}.py").is_file()
