@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 MANIFEST = "unit.json"
 """The file that a finished unit holds."""
 MOST_SIBLINGS = 64
-"""Units of one name that are looked at to say what has changed; candidates have thousands."""
+"""Units of one name that are looked at to say what has changed."""
 
 _sound: set[tuple[str, int]] = set()
 """Manifests (path and time of change) that this process has held the files against."""
@@ -100,8 +100,17 @@ def find_unit(folder: Path) -> Path | None:
     return folder
 
 
-def make_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+def make_unit(
+    folder: Path, key: Mapping[str, Any], build: Callable[[Path], None], *, alone: bool = True
+) -> Path:
     """`folder`, found or made now by `build`, which gets a scratch folder.
+
+    Args:
+        folder: Where it lies, or will: `NAME-KEY`.
+        key: What determines it.
+        build: Writes its files.
+        alone: Whether a name is one thing, so that another key means that it has changed; candidates
+            are many of one name.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
@@ -113,7 +122,7 @@ def make_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], None
         found = find_unit(folder)  # another process may have made it meanwhile
         if found is not None:
             return found
-        change = find_change(folder, key)
+        change = find_change(folder, key) if alone else ""
         if change:
             log.info("%s is made again: %s.", folder.name.rpartition("-")[0], change)
         start = time.monotonic()

@@ -54,7 +54,7 @@ class Journal:
         place = self.place(kind, name, key)
         failure = self.folder / FAILURES / kind / f"{place.name}.json"
         try:
-            made = make_unit(place, key, build)
+            made = make_unit(place, key, build, alone=name != MANY)
         except Exception as error:
             self._record(failure, kind, name, error)
             raise
