@@ -1,0 +1,93 @@
+"""Kills a small study at random moments, lets it go on, and holds the end against an undisturbed run.
+
+    python studies/robustness/kill.py --out OUT --kills 100
+
+The study is that of the tests: three toy domains, a base, three experts, two rounds, validation, exports
+and report. Each trial has a folder and a cache of its own.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import toy  # noqa: E402
+
+RESULTS = ("proposal.json", "trials.csv", "validation.json", "proxy-runs.csv")
+
+
+def start(study: Path, folder: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "mixopt.cli", "run", str(study), "-o", str(folder / "out"),
+               "--device", "cpu", "--no-track"]  # fmt: skip
+    env = {**os.environ, "MIXOPT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, env=env, start_new_session=True, **quiet)
+
+
+def finished_units(folder: Path) -> dict[str, int]:
+    """When each finished unit was made, by its path."""
+    return {str(mark.parent.relative_to(folder)): mark.stat().st_mtime_ns
+            for mark in folder.glob("*/**/unit.json")
+            if not any(part.startswith(".") for part in mark.parts)}  # fmt: skip
+
+
+def try_once(study: Path, folder: Path, moment: float, wanted: dict[str, bytes]) -> dict:
+    """One run that is killed after `moment` seconds, and goes on."""
+    run = start(study, folder)
+    try:
+        run.wait(moment)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    before = finished_units(folder)
+    code = start(study, folder).wait()
+    after = finished_units(folder)
+    found = {name: (folder / "out" / name).read_bytes() for name in wanted} if code == 0 else {}
+    return {
+        "moment": round(moment, 2),
+        "units before": len(before),
+        "units in all": len(after),
+        "redone": sum(after.get(name) != made for name, made in before.items()),
+        "same": found == wanted,
+        "code": code,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    told = parser.parse_args()
+    study = toy.write_study(told.out / "study", validation={"mixtures": 4, "seeds": 1})
+    began = time.monotonic()
+    assert start(study, told.out / "whole").wait() == 0
+    length = time.monotonic() - began
+    wanted = {name: (told.out / "whole" / "out" / name).read_bytes() for name in RESULTS}
+    rng = random.Random(told.seed)
+    trials = []
+    for number in range(told.kills):
+        trials.append(
+            try_once(study, told.out / f"trial-{number:03d}", rng.uniform(0, length), wanted)
+        )
+        print(json.dumps(trials[-1]), flush=True)
+        (told.out / "kills.json").write_text(json.dumps(trials, indent=1))
+    same = sum(trial["same"] for trial in trials)
+    redone = sum(trial["redone"] for trial in trials)
+    print(
+        f"\n{same} of {len(trials)} ended with the same results bit for bit; {redone} finished units "
+        f"were made again; an undisturbed run takes {length:.1f} s and makes "
+        f"{trials[-1]['units in all']} units."
+    )
+
+
+if __name__ == "__main__":
+    main()
