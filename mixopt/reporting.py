@@ -18,10 +18,11 @@ from mixopt.proposal import Proposal
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.utility import AnyUtility, WorstCapability
 from mixopt.proposals.weights import WeightSpace
-from mixopt.report.data import Answer, Points, ReportData, WhatIf, distance_from
+from mixopt.report.data import Answer, Points, ReportData, Round, WhatIf, distance_from
 from mixopt.report.emulator import Emulator
 from mixopt.space import SearchSpace
 from mixopt.trials import Normalisation, Trials
+from mixopt.validation import Validation
 
 NODES = 480
 """Mixtures at which the surrogate is asked for the page."""
@@ -265,6 +266,34 @@ def gather_trials(surrogate: Surrogate, trials: Trials) -> list[tuple[Mixture, f
     """Mixtures that were scored, with their utility."""
     utilities = surrogate.seen_utilities(trials)
     return [(trial.ratios, float(u)) for trial, u in zip(trials, utilities, strict=True)]
+
+
+def gather_rounds(
+    surrogate: Surrogate, table: Trials, ranks: Mapping[int, tuple[int, float]]
+) -> list[Round]:
+    """What each round taught: by number, candidates so far and how unseen ones were ranked then."""
+    utilities = surrogate.seen_utilities(table)
+    return [
+        Round(number, count, float(np.nanmax(utilities[:count])), rank)
+        for number, (count, rank) in ranks.items()
+    ]
+
+
+def tell_costs(
+    experts: Sequence[tuple[int, float]], scored: Trials, validation: Validation | None
+) -> dict[str, str]:
+    """What was spent, in words: on experts (tokens and FLOPs of each), on candidates, and saved."""
+    tokens, flops = sum(e[0] for e in experts), sum(e[1] for e in experts)
+    costs = {
+        "experts": f"{len(experts)}; {tokens:,} tokens, {flops:.2e} FLOPs",
+        "candidates": f"{len(scored)}; {sum(trial.flops for trial in scored):.2e} FLOPs",
+    }
+    if validation is not None:
+        cost = validation.cost
+        costs["training every candidate instead"] = (
+            f"{cost.trained_tokens:,} tokens, {cost.trained_flops:.2e} FLOPs"
+        )
+    return costs
 
 
 def gather_facts(**more: str) -> dict[str, str]:

@@ -28,9 +28,17 @@ from mixopt.proposals.utility import (
 from mixopt.proposals.weights import WeightSpace
 from mixopt.recipe import StudyRecipe
 from mixopt.recipe.public_sets import warn_of_public_set
-from mixopt.report.data import UNITS, ReportData, Round
+from mixopt.report.data import UNITS, ReportData
 from mixopt.report.page import write_report
-from mixopt.reporting import gather_facts, gather_points, gather_trials, gather_what_if, rank_unseen
+from mixopt.reporting import (
+    gather_facts,
+    gather_points,
+    gather_rounds,
+    gather_trials,
+    gather_what_if,
+    rank_unseen,
+    tell_costs,
+)
 from mixopt.runtime.journal import Journal
 from mixopt.runtime.observer import Observer, TrainedModel
 from mixopt.schedule import Schedule
@@ -405,10 +413,16 @@ class Study:
             points=gather_points(surrogate),
             domains=count_domains(self.recipe, self.laboratory),
             expert_scores=losses,
-            rounds=self._tell_rounds(trials),
+            rounds=gather_rounds(
+                self._proxies_alone.fit(trials), trials.where(kind=search.proxy), self._ranks
+            ),
             validation=validation,
             warnings=tuple(self.teller.warnings),
-            costs=self._tell_costs(trials, validation),
+            costs=tell_costs(
+                [(e.outcome.tokens, e.outcome.flops) for e in self._experts.values()],
+                trials.where(kind="merged"),
+                validation,
+            ),
             facts=gather_facts(
                 seed=str(self.recipe.seed),
                 device=f"{self.laboratory.device.name}, {self.laboratory.device.dtype}",
@@ -418,29 +432,6 @@ class Study:
             unit=UNITS[search.normalise],
             aggregate="worst capability" if search.aggregate == "worst" else "weighted mean",
         )
-
-    def _tell_rounds(self, trials: Trials) -> list[Round]:
-        table = trials.where(kind=self.recipe.search.proxy)
-        utilities = self._proxies_alone.fit(trials).seen_utilities(table)
-        return [
-            Round(number, count, float(np.nanmax(utilities[:count])), rank)
-            for number, (count, rank) in self._ranks.items()
-        ]
-
-    def _tell_costs(self, trials: Trials, validation: Validation | None) -> dict[str, str]:
-        experts = [expert.outcome for expert in self._experts.values()]
-        scored = sum(trial.flops for trial in trials.where(kind="merged"))
-        costs = {
-            "experts": f"{len(experts)}; {sum(e.tokens for e in experts):,} tokens, "
-            f"{sum(e.flops for e in experts):.2e} FLOPs",
-            "candidates": f"{len(trials.where(kind='merged'))}; {scored:.2e} FLOPs",
-        }
-        if validation is not None:
-            cost = validation.cost
-            costs["training every candidate instead"] = (
-                f"{cost.trained_tokens:,} tokens, {cost.trained_flops:.2e} FLOPs"
-            )
-        return costs
 
 
 def default_cache() -> Path:

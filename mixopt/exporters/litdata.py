@@ -7,7 +7,7 @@ With a TokensLoader an item is a block of tokens, so weights share out tokens. T
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import by_name, literal, read_constants
+from mixopt.exporters.parsing import by_name, read_constants
 from mixopt.exporters.request import ExportRequest, Format, Reading
 
 TEMPLATE = '''"""Shares of tokens for litdata's CombinedStreamingDataset."""
@@ -32,11 +32,8 @@ def load(block_size: int = {block_size}, seed: int = {seed}) -> CombinedStreamin
 
 
 def _write(request: ExportRequest) -> str:
-    weights = {domain: ratio for domain, ratio in request.ratios.items() if ratio > 0}
     return TEMPLATE.format(
-        header=request.comment(),
-        paths=literal({domain: request.path_of(domain) for domain in weights}),
-        weights=literal(weights),
+        **request.python_parts(),
         block_size=request.whole("block_size", 2049, least=1),
         seed=request.whole("seed", 42),
     )

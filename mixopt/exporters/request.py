@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mixopt.errors import ExportError
+from mixopt.exporters.parsing import literal
 from mixopt.exporters.rounding import largest_drift, round_ratios
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
@@ -83,6 +84,15 @@ class ExportRequest:
     def used(self, ratios: Mapping[str, float]) -> dict[str, float]:
         """The ratios above zero by path, for trainers that take no zero."""
         return {self.path_of(domain): ratio for domain, ratio in ratios.items() if ratio > 0}
+
+    def python_parts(self) -> dict[str, str]:
+        """Header, paths and weights above zero, as a Python file has them; weights share out tokens."""
+        weights = {domain: ratio for domain, ratio in self.ratios.items() if ratio > 0}
+        return {
+            "header": self.comment(),
+            "paths": literal({domain: self.path_of(domain) for domain in weights}),
+            "weights": literal(weights),
+        }
 
     def document_ratios(self) -> dict[str, float]:
         """The ratios as shares of documents: token share ÷ tokens per document, renormalised.

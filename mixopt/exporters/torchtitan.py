@@ -8,7 +8,7 @@ lacks these classes, so this format is held to its text alone).
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import by_name, literal, read_constants
+from mixopt.exporters.parsing import by_name, read_constants
 from mixopt.exporters.request import ExportRequest, Format, Reading
 
 TEMPLATE = '''"""Shares of tokens for torchtitan's DatasetMixConfig."""
@@ -49,11 +49,8 @@ def mixture() -> DatasetMixConfig:
 
 
 def _write(request: ExportRequest) -> str:
-    weights = {domain: ratio for domain, ratio in request.ratios.items() if ratio > 0}
     return TEMPLATE.format(
-        header=request.comment(),
-        paths=literal({domain: request.path_of(domain) for domain in weights}),
-        weights=literal(weights),
+        **request.python_parts(),
         text_field=str(request.options.get("text_field", "text")),
     )
 
