@@ -27,6 +27,25 @@ class Store(Protocol):
     def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
         """The folder of a unit that is finished, if it is."""
 
+    def find_all(self, kind: str, name: str) -> Iterator[Path]:
+        """The folders of finished units of one name, whatever their keys."""
+
+    def list_kind(self, kind: str) -> Iterator[Path]:
+        """Where the units of a kind lie, unread."""
+
+    def open(self, reference: str) -> Path:
+        """The folder of a finished unit by its place in the store (`corpora/web-1f...`).
+
+        Raises:
+            StorageError: It is not there.
+        """
+
+    def workplace(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
+        """A folder where a unit keeps what it needs to go on after a stop; gone once it is made."""
+
+    def keep(self, kind: str, name: str, key: Mapping[str, Any]) -> None:
+        """Makes what lies in the workplace outlast this machine, where the store can."""
+
 
 @contextmanager
 def publish_folder(folder: Path) -> Iterator[Path]:

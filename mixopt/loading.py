@@ -108,6 +108,20 @@ def give_experts(recipe: StudyRecipe, folders: Mapping[str, Path]) -> StudyRecip
         raise RecipeError(f"--experts: {_first_problem(error)}") from None
 
 
+def choose_executor(recipe: StudyRecipe, kind: str) -> StudyRecipe:
+    """The recipe with its work done by the executor called `kind`, with its settings if it has some.
+
+    Raises:
+        RecipeError: There is no such executor.
+    """
+    if recipe.executor.kind == kind:
+        return recipe
+    known = ("local", "processes", "ray", "slurm")
+    if kind not in known:
+        raise RecipeError(f"There is no executor {kind!r}. {did_you_mean(kind, known)}")
+    return StudyRecipe.model_validate(recipe.model_dump(mode="json") | {"executor": kind})
+
+
 def load_proposal_recipe(path: Path) -> ProposalRecipe:
     """The recipe of a proposal from a table of runs.
 

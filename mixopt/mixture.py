@@ -42,6 +42,8 @@ class Mixture(Mapping[str, float]):
                 f"The ratios of {', '.join(values)} sum to {total:.6g}, not to 1; "
                 "mend them, or use Mixture.normalised where they are counts."
             )
+        if abs(total - 1) <= len(values) * np.finfo(np.float64).eps:
+            total = 1.0  # rounding alone: a mixture that is written and read again stays the same
         self._ratios = {domain: ratio / total for domain, ratio in values.items()}
 
     @classmethod

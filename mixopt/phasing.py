@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mixopt.errors import RecipeError
+from mixopt.job import Job
 from mixopt.proposal import Proposal
 from mixopt.recipe import BaseRecipe, PhaseRecipe, PretrainedBase, StudyRecipe
 from mixopt.runtime.journal import Journal
@@ -62,9 +63,7 @@ def _needs(study: Study) -> dict[str, Counter[str]]:
     begin = study.recipe.phases[0]
     first = study.recipe.for_phase(begin, begin.base or study.recipe.base, {})
     output = study.output / "phases" / begin.name
-    lab = Laboratory(
-        first, Journal(output / "journal"), cache=Journal(study.cache), device=study.device
-    )
+    lab = Laboratory(first, Journal(output / "journal"), cache=Journal(study.cache), device="cpu")
     budget = study.recipe.budget(lab.available_tokens)
     needs = {}
     for phase in study.recipe.phases:
@@ -88,6 +87,7 @@ def _open(study: Study, recipe: StudyRecipe, name: str) -> Study:
         recipe,
         study.output / "phases" / name,
         cache=study.cache,
+        storage=f"{study.storage.rstrip('/')}/phases/{name}" if study.storage else None,
         device=study.device,
         run_code=study.run_code,
         observers=study.observers,
@@ -97,7 +97,13 @@ def _open(study: Study, recipe: StudyRecipe, name: str) -> Study:
 def _carry_on(study: Study, proposal: Proposal, later: PhaseRecipe) -> PretrainedBase:
     """The phase's base, trained on for a while on what was proposed: where the next one begins."""
     tokens = later.base_tokens or study.recipe.training.tokens
+    job = Job("continue_base", (later.name, dict(proposal.ratios), tokens),
+              f"the base of phase {later.name}", trains=True)  # fmt: skip
+    for _, error in study.crew.do([job]):
+        if error is not None:
+            raise error
     folder = study.laboratory.continue_base(later.name, proposal.ratios, tokens)
+    study.crew.close()
     kept = "bfloat16" in str(
         study.laboratory.device.dtype
     )  # it was saved as it was trained, in float32

@@ -3,13 +3,14 @@
 Shapes: `n` candidates, `k` experts, `m` metrics.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from mixopt.errors import RunError
 from mixopt.mixture import Array, Mixture
 from mixopt.proposals.ascending import ascend, choose_starts, divide
 from mixopt.proposals.design import design_first_round, design_next_round
@@ -21,12 +22,13 @@ from mixopt.proposals.reliability import (
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.utility import make_utility
 from mixopt.proposals.weights import WeightSpace, as_weights
-from mixopt.recipe import SearchRecipe
+from mixopt.recipe import FEWEST_FIRST, SearchRecipe
 from mixopt.trials import Kind, Score, Slope, Trial, Trials
 
 if TYPE_CHECKING:
     from mixopt.proxies.estimating import Estimator
-    from mixopt.proxies.swarm import Results, Swarm
+    from mixopt.proxies.scores import Results
+    from mixopt.proxies.swarm import Swarm
 
 UNREACHED = 0.01
 """A mixture that the experts miss by more than this in a ratio is said to be missed."""
@@ -95,6 +97,8 @@ class Searcher:
             total=len(rows), mininterval=1.0, leave=False,
         )  # fmt: skip
         climbed = number > 1 and self.search.method == "gradient"
+        if self.search.slopes and not climbed:
+            self.swarm.prepare_slopes(rows.tolist())
         for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
             name = f"r{number}-{index:03d}"
             made = [self.to_trial(name, kind, row, results[kind], number, scorer.flops_per_score)
@@ -102,7 +106,17 @@ class Searcher:
             if climbed or self.search.slopes:
                 made = [self._with_slopes(t, row) if t.kind == "merged" else t for t in made]
             trials += made
+        if number == 1:
+            self._require_enough(trials, len(rows))
         return Trials(trials, self.swarm.scorer.metrics, self.domains)
+
+    def _require_enough(self, trials: Sequence[Trial], asked: int) -> None:
+        scored = sum(trial.kind == self.search.proxy and trial.round == 1 for trial in trials)
+        if scored < FEWEST_FIRST <= asked:
+            raise RunError(
+                f"{scored} of {asked} candidates of the first round could be scored and at least "
+                f"{FEWEST_FIRST} are needed; mend what they failed of and run again."
+            )
 
     def measure_reliability(self, trials: Trials) -> dict[str, Reliability]:
         """How well each benchmark's halves agree on the candidates of the first round, by name.
@@ -116,11 +130,16 @@ class Searcher:
         ]
         if len(rows) < FEWEST_CANDIDATES:
             return {}
-        found = [self.swarm.score(row)[self.search.proxy] for row in rows]
+        found = [scored.get(self.search.proxy, {}) for scored in self.swarm.score_all(rows)]
         told = {}
-        for name in found[0]:
-            values = np.stack([results[name].values for results in found])
-            told[name] = measure_reliability(name, values, found[0][name].sizes, self.seed)
+        for metric in self.swarm.scorer.metrics:
+            # a candidate that lacks a score still tells of the others
+            results = [scored[metric.name] for scored in found if metric.name in scored]
+            if len(results) >= FEWEST_CANDIDATES:
+                values = np.stack([result.values for result in results])
+                told[metric.name] = measure_reliability(
+                    metric.name, values, results[0].sizes, self.seed
+                )
         return told
 
     def _estimator(self, before: Trials) -> "Estimator":
@@ -128,7 +147,10 @@ class Searcher:
         from mixopt.proxies.estimating import Estimator
 
         first = [trial for trial in before.where(kind="merged") if trial.round == 1]
-        seen = [list((trial.weights or {}).values()) for trial in first]
+        whole = {metric.name for metric in self.swarm.scorer.metrics}
+        seen = [
+            list((trial.weights or {}).values()) for trial in first if whole <= trial.scores.keys()
+        ]
         return Estimator(self.swarm, seen, self.search.item_share, self.seed)
 
     def _score_ensembles(self, rng: np.random.Generator) -> list[Trial]:
@@ -145,7 +167,11 @@ class Searcher:
 
     def _with_slopes(self, trial: Trial, row: Array) -> Trial:
         """The trial with what its losses do towards each expert's composition."""
-        measured = self.swarm.slopes(row.tolist())
+        try:
+            measured = self.swarm.slopes(row.tolist())
+        except RunError as error:
+            self.swarm.lost(f"Candidate {trial.id} goes on without slopes: {error}")
+            return trial
         metrics = self.swarm.scorer.metrics
         slopes = []
         for index, composition in enumerate(self.compositions.values()):
@@ -193,8 +219,11 @@ class Searcher:
         reached = np.where(allowed, utility.of(losses[:, searched]), -np.inf)
         budgets = divide(count)
         starts = choose_starts(self.space, weights, reached, len(budgets))
-        for start, budget in zip(starts, divide(count)[: len(starts)], strict=True):
-            ascend(climbed, self.space, start, evaluations=budget)
+        for start, budget in zip(starts, budgets[: len(starts)], strict=True):
+            try:
+                ascend(climbed, self.space, start, evaluations=budget)
+            except RunError as error:
+                self.swarm.lost(f"An ascent ends early: {error}")
         return np.stack(asked)
 
     def to_trial(

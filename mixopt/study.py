@@ -6,7 +6,8 @@ The one place where the wings meet. Each verb (`train`, `search`, `propose`, `va
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ from tqdm.auto import tqdm
 
 from mixopt.errors import DivergedError, RecipeError
 from mixopt.exporters import check_export, export_phases, make_request
+from mixopt.job import Job
 from mixopt.learning import Learner
-from mixopt.loading import give_experts, load_study
+from mixopt.loading import choose_executor, give_experts, load_study
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.proposals.proposing import propose
@@ -26,7 +28,7 @@ from mixopt.proposals.utility import (
     require_one_direction,
 )
 from mixopt.proposals.weights import WeightSpace
-from mixopt.recipe import StudyRecipe
+from mixopt.recipe import BuiltBase, StudyRecipe
 from mixopt.recipe.public_sets import warn_of_public_set
 from mixopt.report.data import UNITS, ReportData
 from mixopt.report.page import write_report
@@ -39,6 +41,7 @@ from mixopt.reporting import (
     rank_unseen,
     tell_costs,
 )
+from mixopt.runtime.executors.dispatching import Dispatcher
 from mixopt.runtime.journal import Journal
 from mixopt.runtime.observer import Observer, TrainedModel
 from mixopt.schedule import Schedule
@@ -49,6 +52,7 @@ from mixopt.trials import Trials
 from mixopt.validating import Validator
 from mixopt.validation import Validation
 from mixopt.verifying import Verifier
+from mixopt.working import Site, gather_crew
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory, Trained
@@ -67,6 +71,7 @@ class Study:
         recipe: The resolved recipe.
         output: Folder of results; made if it is missing.
         cache: Folder of tokenized corpora, shared between studies.
+        storage: URL that workers share with this process; a disk that all see if left out.
         device: `auto`, `cpu`, `cuda`, ...
         run_code: Whether programs that models write may be run, for benchmarks that test them.
         observers: Told of each step (`mixopt.runtime.tracking.MlflowTracker`, say).
@@ -78,6 +83,7 @@ class Study:
         output: str | Path | None = None,
         *,
         cache: str | Path | None = None,
+        storage: str | None = None,
         device: str = "auto",
         run_code: bool = False,
         observers: Sequence[Observer] = (),
@@ -87,7 +93,7 @@ class Study:
         self.output = Path(output or Path("mixopt-runs") / recipe.name).absolute()
         self.cache = Path(cache or default_cache()).absolute()
         self.journal = Journal(self.output / "journal")
-        self.device, self.run_code = device, run_code
+        self.device, self.run_code, self.storage = device, run_code, storage
         self.teller = Teller(recipe, self.output, observers)
         self._failures: dict[str, str] = {}
         self._corrected: Learner | None = None
@@ -101,11 +107,13 @@ class Study:
         *,
         seed: int | None = None,
         experts: Mapping[str, Path] | None = None,
+        executor: str | None = None,
         **rest: Any,
     ) -> "Study":
         """The study in the YAML at `path`, or one that mixopt ships (`quickstart`).
 
-        With `experts`, folders by domain, those are taken instead of being trained.
+        With `experts`, folders by domain, those are taken instead of being trained; `executor` names
+        another one than the YAML's.
 
         Raises:
             RecipeError: A YAML is missing or says something that it may not.
@@ -115,13 +123,15 @@ class Study:
             recipe = recipe.model_copy(update={"seed": seed})
         if experts:
             recipe = give_experts(recipe, experts)
+        if executor:
+            recipe = choose_executor(recipe, executor)
         return cls(recipe, output, **rest)
 
     # --- the verbs ----------------------------------------------------------------------------
 
     def run(self) -> Proposal:
         """The best proposal, after the whole road: experts, search, validation, exports, report."""
-        with self.teller.watched():
+        with self._watched():
             trials = self.search()
             proposals = self.propose(trials)
             validation = None
@@ -134,12 +144,12 @@ class Study:
 
     def train(self) -> dict[str, "Trained"]:
         """The experts by name, trained or found; one that diverges is set aside and said."""
-        with self.teller.watched():
+        with self._watched():
             return self._experts
 
     def search(self) -> Trials:
         """The trials of every round, by both proxies."""
-        with self.teller.watched():
+        with self._watched():
             trials = self._searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):
                 fitted = partial(self._proxies_alone.fit, trials)
@@ -151,7 +161,7 @@ class Study:
 
     def propose(self, trials: Trials) -> list[Proposal]:
         """Proposals fitted to `trials`, best first, each verified by really merging and scoring it."""
-        with self.teller.watched():
+        with self._watched():
             rng = np.random.default_rng([self.recipe.seed, 1_000_001])
             proposals = propose(
                 self.fit(trials),
@@ -174,11 +184,11 @@ class Study:
         self, proposal: Proposal | None = None, *, trials: Trials | None = None
     ) -> Validation:
         """What real proxy runs, trained from the same base for an expert's tokens, say."""
-        with self.teller.watched():
+        with self._watched():
             trials = self.search() if trials is None else trials
             proposal = proposal or self.propose(trials)[0]
-            validator = Validator(self.recipe, self.laboratory, self._searcher, self.teller,
-                                  list(self._experts.values()))  # fmt: skip
+            validator = Validator(self.recipe, self.laboratory, self.crew, self._searcher,
+                                  self.teller, list(self._experts.values()))  # fmt: skip
             validation, runs = validator.validate(proposal, trials, self._proxies_alone)
             self._corrected = self._proxies_alone.hear(validation, runs)
             if self._learner.doubt is not None:
@@ -188,7 +198,7 @@ class Study:
 
     def export(self, plan: Proposal | Schedule) -> list[Path]:
         """The training configs that the recipe lists, written under `exports/`."""
-        with self.teller.watched():
+        with self._watched():
             written = []
             for wanted in self.recipe.exports:
                 out = self.output / "exports" / wanted.out
@@ -208,7 +218,7 @@ class Study:
         self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None = None
     ) -> Path:
         """The report: one HTML page that needs no network, and its figures as PNG."""
-        with self.teller.watched():
+        with self._watched():
             path = write_report(self._report_data(trials, proposals, validation), self.output)
             self.teller.tell(lambda o: o.written(path))
             self.teller.tell(lambda o: o.written(self.output / "figures"))
@@ -218,25 +228,27 @@ class Study:
         """The surrogate of the recipe's utility, corrected by real runs where any were trained."""
         return self._learner.fit(trials)
 
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tells observers when the outermost verb begins and ends; then its workers go."""
+        with self.teller.watched():
+            try:
+                yield
+            finally:
+                if self.teller.is_outermost and "crew" in self.__dict__:
+                    self.crew.close()
+
     # --- what the verbs stand on --------------------------------------------------------------
 
     @cached_property
     def laboratory(self) -> "Laboratory":
         """Corpora, base, experts and scores: the model wing."""
-        from mixopt.proxies.laboratory import Laboratory
-
         if self.recipe.phases:
             raise RecipeError(
                 "The study has phases, which are searched one by one; use `mixopt run`, or "
                 "mixopt.run_phases(study)."
             )
-        lab = Laboratory(
-            self.recipe,
-            self.journal,
-            cache=Journal(self.cache),
-            device=self.device,
-            run_code=self.run_code,
-        )
+        lab = self.site.open_laboratory(self.recipe)
         # what the user could have got wrong is found before anything is trained
         self.check_exports()
         self._space_of(lab)
@@ -245,9 +257,25 @@ class Study:
             require_one_direction([m for m in metrics if m.role == "search"])
         self.teller.tell(lambda o: o.domains_counted(count_domains(self.recipe, lab)))
         self._warn_of_benchmarks(lab)
-        if lab.base is not None:
-            self.teller.trained("base", "base", lab.base, {})
         return lab
+
+    @property
+    def site(self) -> Site:
+        """Where the work is done and kept."""
+        return Site(self.output / "journal", self.cache, self.storage, self.device, self.run_code)
+
+    @cached_property
+    def crew(self) -> Dispatcher:
+        """Who does the work, once the base is there."""
+        crew = gather_crew(self.site, self.recipe, self.laboratory)
+        if isinstance(self.recipe.base, BuiltBase):
+            for _, error in crew.do([Job("train_base", (), "the base", trains=True)]):
+                if error is not None:
+                    raise error
+            base = self.laboratory.base
+            assert base is not None
+            self.teller.trained("base", "base", base, {})
+        return crew
 
     def check_exports(self) -> None:
         """Raises `ExportError` where an export that the recipe asks for would fail for any proposal."""
@@ -305,18 +333,26 @@ class Study:
     @cached_property
     def _experts(self) -> dict[str, "Trained"]:
         trained: dict[str, Trained] = {}
-        names = list(self.laboratory.compositions)
-        for name in tqdm(names, desc="experts", unit="expert", leave=False):
-            row = self.laboratory.compositions[name]
-            try:
-                trained[name] = self.laboratory.train_expert(name)
-            except DivergedError as error:
-                self._set_aside(name, str(error))
+        lab, crew = self.laboratory, self.crew
+        names = list(lab.compositions)
+        for name, folder in lab.given_experts.items():
+            trained[name] = lab.train_expert(name)
+            self.teller.say(f"Expert {name!r} is given: {folder}")
+        jobs = [
+            Job("train_expert", (name,), f"expert {name!r}", trains=True)
+            for name in names
+            if name not in trained
+        ]
+        for job, error in tqdm(
+            crew.do(jobs), desc="experts", unit="expert", total=len(jobs), leave=False
+        ):
+            (name,) = job.arguments
+            if error is not None:
+                self._set_aside(name, error)
                 continue
-            if name in self.laboratory.given_experts:
-                self.teller.say(f"Expert {name!r} is given: {trained[name].folder}")
-            else:
-                self.teller.trained("expert", name, trained[name], row)
+            trained[name] = lab.train_expert(name)
+            self.teller.trained("expert", name, trained[name], lab.compositions[name])
+        trained = {name: trained[name] for name in names if name in trained}
         if len(trained) < FEWEST_EXPERTS:
             raise DivergedError(
                 f"{len(trained)} of {len(names)} experts were trained without diverging and at least "
@@ -324,7 +360,8 @@ class Study:
             )
         return trained
 
-    def _set_aside(self, name: str, why: str) -> None:
+    def _set_aside(self, name: str, error: Exception) -> None:
+        why = " ".join(str(error).split()) or type(error).__name__
         self._failures[name] = why
         self.teller.say(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
         self.teller.tell(lambda o: o.model_trained(TrainedModel("expert", name, failure=why)))
@@ -332,8 +369,10 @@ class Study:
     @cached_property
     def _swarm(self) -> "Swarm":
         experts = self._experts
-        swarm = self.laboratory.open_swarm([trained.folder for trained in experts.values()])
-        for name, size in zip(experts, swarm.engine.step_sizes(), strict=True):
+        folders = [trained.folder for trained in experts.values()]
+        swarm = self.laboratory.open_swarm(folders, list(experts), self.crew)
+        swarm.lost = self.teller.warn
+        for name, size in zip(experts, swarm.facts.step_sizes, strict=True):
             self.teller.say(
                 f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
             )

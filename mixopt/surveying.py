@@ -67,21 +67,17 @@ def survey(study: Study) -> list[Row]:
     Raises:
         DataError: Its text cannot be read.
     """
-    from mixopt.proxies.laboratory import Laboratory
-
     if study.recipe.phases:
         return _survey_phases(study)
     journal, cache = _DryJournal(study.journal.folder), _DryJournal(study.cache)
-    lab = Laboratory(
-        study.recipe, journal, cache=cache, device=study.device, run_code=study.run_code
-    )
+    lab = study.site.open_laboratory(study.recipe, journals=(journal, cache))
     asked: list[_Asked] = []
     if isinstance(study.recipe.base, BuiltBase):
         asked.append(_Asked("tokenizer", journal, "tokenizers", "bpe", lambda: lab.tokenizer))
     for expert in study.recipe.experts:
         if expert.text is not None:
             name = expert.domain
-            step = partial(lab.open_corpus, name)
+            step = partial(lab.texts.open, name)
             asked.append(_Asked(f"text {name}", cache, "corpora", name, step))
     if isinstance(study.recipe.base, BuiltBase):
         asked.append(_Asked("base", journal, "base", "base", lambda: lab.base))

@@ -51,6 +51,11 @@ class Teller:
                 self.tell(lambda o: o.study_ended(failure))
 
     @property
+    def is_outermost(self) -> bool:
+        """Whether the verb that runs was not called by another."""
+        return self._depth == 1
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since the outermost verb began."""
         return time.monotonic() - self._since

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -128,15 +129,31 @@ def make_unit(
         start = time.monotonic()
         with publish_folder(folder) as scratch:
             build(scratch)
-            files = {
-                str(file.relative_to(scratch)): (file.stat().st_size, hash_content(file))
-                for file in sorted(scratch.rglob("*"))
-                if file.is_file()
-            }
-            told = {"key": dict(key), "files": files, "seconds": time.monotonic() - start}
-            write_text(scratch / MANIFEST, json.dumps(told, indent=2, default=str) + "\n")
-        _sound.add((str(folder), (folder / MANIFEST).stat().st_mtime_ns))
+            seal(scratch, key, time.monotonic() - start)
+        note_sound(folder)
+        shutil.rmtree(workplace_of(folder), ignore_errors=True)
     return folder
+
+
+def seal(folder: Path, key: Mapping[str, Any], seconds: float) -> None:
+    """Writes the manifest of what `folder` holds; from then on damage is noticed."""
+    files = {
+        str(file.relative_to(folder)): (file.stat().st_size, hash_content(file))
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    told = {"key": dict(key), "files": files, "seconds": seconds}
+    write_text(folder / MANIFEST, json.dumps(told, indent=2, default=str) + "\n")
+
+
+def note_sound(folder: Path) -> None:
+    """Remembers that this process has seen the unit whole."""
+    _sound.add((str(folder), (folder / MANIFEST).stat().st_mtime_ns))
+
+
+def workplace_of(folder: Path) -> Path:
+    """Where the unit that will lie in `folder` keeps, unfinished, what it needs to go on."""
+    return folder.parent / f".{folder.name}.begun"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from mixopt.errors import DivergedError, RecipeError
+from mixopt.job import Crew, Job
 from mixopt.learning import Learner
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
@@ -34,7 +35,8 @@ class Validator:
 
     Attributes:
         recipe: The study's.
-        laboratory: Trains and scores.
+        laboratory: Finds what was trained and scored.
+        crew: Trains.
         searcher: Scores the proxies.
         teller: Is told of each run.
         experts: What the search was built on, for its cost.
@@ -42,6 +44,7 @@ class Validator:
 
     recipe: StudyRecipe
     laboratory: "Laboratory"
+    crew: Crew
     searcher: Searcher
     teller: Teller
     experts: Sequence["Trained"]
@@ -64,25 +67,31 @@ class Validator:
                 "proxy runs."
             )
         mixtures = self._choose_mixtures(proposal, wanted.mixtures)
-        jobs = [(seed, name) for seed in range(wanted.seeds) for name in mixtures]
-        trained: dict[int, list[Trial]] = {seed: [] for seed in range(wanted.seeds)}
+        trained: dict[int, dict[str, Trial]] = {seed: {} for seed in range(wanted.seeds)}
         flops = 0.0
-        for seed, name in tqdm(jobs, desc="proxy runs", unit="run", leave=False):
+        jobs = (
+            Job("train_proxy_run", (f"{name}-{seed}", dict(mixtures[name]), seed),
+                f"proxy run {name}-{seed}", trains=True)
+            for seed in range(wanted.seeds)
+            for name in list(mixtures)
+            if name in mixtures  # another seed of it may have diverged by now
+        )  # fmt: skip
+        runs = tqdm(self.crew.do(jobs), desc="proxy runs", unit="run",
+                    total=wanted.seeds * len(mixtures), leave=False)  # fmt: skip
+        for job, error in runs:
+            title, _, seed = job.arguments
+            name = title.removesuffix(f"-{seed}")
+            if error is not None:
+                why = " ".join(str(error).split()) or type(error).__name__
+                self.teller.say(f"Mixture {name!r} is left out of the validation: {why}")
+                mixtures.pop(name, None)
             if name not in mixtures:
-                continue  # another seed of it diverged
-            try:
-                run, results = self.laboratory.train_proxy_run(
-                    f"{name}-{seed}", mixtures[name], seed
-                )
-            except DivergedError as error:
-                self.teller.say(f"Mixture {name!r} is left out of the validation: {error}")
-                del mixtures[name]
                 continue
-            self.teller.trained("proxy run", f"{name}-{seed}", run, mixtures[name])
+            run, results = self.laboratory.train_proxy_run(title, mixtures[name], seed)
+            self.teller.trained("proxy run", title, run, mixtures[name])
             scores = {m: Score(r.score, r.std_error) for m, r in results.items()}
-            trial = Trial(name, mixtures[name], scores, seed=seed, tokens=run.outcome.tokens,
-                          flops=run.outcome.flops)  # fmt: skip
-            trained[seed].append(trial)
+            trained[seed][name] = Trial(name, mixtures[name], scores, seed=seed,
+                                        tokens=run.outcome.tokens, flops=run.outcome.flops)  # fmt: skip
             flops = run.outcome.flops
         if len(mixtures) < FEWEST_MIXTURES:
             raise DivergedError(
@@ -91,8 +100,7 @@ class Validator:
             )
         metrics, domains = self.searcher.swarm.scorer.metrics, self.recipe.domains
         tables = [
-            Trials([trial for trial in rows if trial.id in mixtures], metrics, domains)
-            for rows in trained.values()
+            Trials([rows[name] for name in mixtures], metrics, domains) for rows in trained.values()
         ]
         frames = [table.to_frame() for table in tables]
         for seed, frame in enumerate(frames):  # a mixture's seeds are runs of their own
@@ -105,12 +113,12 @@ class Validator:
             cost=self._count_cost(trials.where(kind="merged"), tables[0][0].tokens, flops),
             result=wanted.result,
         )
-        runs = mean_over_seeds(tables)
+        means = mean_over_seeds(tables)
         validation = replace(
-            validation, purchases=self._weigh_purchases(validation, trials, runs, learner, flops)
+            validation, purchases=self._weigh_purchases(validation, trials, means, learner, flops)
         )
         self.teller.write("validation.json", to_json(validation.to_dict()))
-        return validation, runs
+        return validation, means
 
     def _weigh_purchases(
         self,

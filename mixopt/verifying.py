@@ -15,7 +15,7 @@ from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory
-    from mixopt.proxies.swarm import Results
+    from mixopt.proxies.scores import Results
 
 
 @dataclass(frozen=True, eq=False)

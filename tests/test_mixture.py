@@ -5,6 +5,13 @@ from mixopt import Mixture, SearchSpace
 from mixopt.errors import InfeasibleError, MixtureError
 
 
+def test_a_mixture_made_of_a_mixture_is_the_same_to_the_last_digit():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        first = Mixture({f"d{i}": value for i, value in enumerate(rng.dirichlet(np.ones(7)))})
+        assert dict(Mixture(dict(first))) == dict(first)
+
+
 def test_mixture_keeps_order_and_ratios():
     mixture = Mixture({"web": 0.75, "code": 0.25})
     assert list(mixture) == ["web", "code"]

@@ -25,6 +25,10 @@ def study_options(command: Command) -> Command:
         click.option("--track/--no-track", default=True, show_default=True, help="Log to MLflow."),
         click.option("--experts", multiple=True, metavar="[DOMAIN=]DIR",
                      help="An expert trained elsewhere; a folder's name is its domain."),
+        click.option("--executor", metavar="NAME",
+                     help="local, processes, ray or slurm; the study's own if left out."),
+        click.option("--storage", metavar="URL",
+                     help="Where workers without this disk find and leave what is made."),
         click.option("--run-code", is_flag=True, help="Let benchmarks run what models write."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -41,6 +45,8 @@ def load_study_for(
     track: bool,
     experts: Sequence[str] = (),
     run_code: bool = False,
+    executor: str | None = None,
+    storage: str | None = None,
 ) -> "Study":
     """The study, watched by the terminal and, with `track`, by MLflow."""
     from transformers.utils import logging as transformers_logging
@@ -54,7 +60,8 @@ def load_study_for(
 
         observers.append(MlflowTracker(verb))
     return Study.load(study, output or None, seed=seed, device=device, observers=observers,
-                      experts=parse_folders(experts), run_code=run_code)  # fmt: skip
+                      experts=parse_folders(experts), run_code=run_code, executor=executor,
+                      storage=storage)  # fmt: skip
 
 
 def parse_folders(given: Sequence[str]) -> dict[str, Path]:
@@ -173,6 +180,18 @@ def unpack(archive: Path, output: Path) -> None:
     from mixopt.packing import unpack as read_archive
 
     click.echo(f"Unpacked  {read_archive(archive, output)} files into {output}")
+
+
+@main.command()
+@click.argument("output", type=click.Path(path_type=Path))
+@one_sentence
+def sync(output: Path) -> None:
+    """Send to MLflow what its server did not take while a study with results in OUTPUT ran."""
+    from mixopt.runtime.tracking import send_left
+
+    sent, waiting = send_left(output)
+    rest = f"; {waiting} wait" if waiting else ""
+    click.echo(f"Sent      {sent} records from {output}{rest}")
 
 
 @main.command()

@@ -79,14 +79,29 @@ class Corpus:
 
 
 def open_corpus(
-    source: TextSource, tokenizer: "PreTrainedTokenizerBase", *, name: str, cache: Store
+    source: TextSource,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    name: str,
+    cache: Store,
+    fingerprint: str | None = None,
 ) -> Corpus:
     """The corpus of `source` under `tokenizer`; tokenized now unless the cache has it.
+
+    Args:
+        source: The text.
+        tokenizer: Of the base.
+        name: Of the domain.
+        cache: Where corpora are kept.
+        fingerprint: Of the text, where it is known; it is read to the end if left out.
 
     Raises:
         DataError: The text cannot be read, or holds no document.
     """
-    key = {"text": fingerprint_text(source), "tokenizer": fingerprint_tokenizer(tokenizer)}
+    key = {
+        "text": fingerprint or fingerprint_text(source),
+        "tokenizer": fingerprint_tokenizer(tokenizer),
+    }
 
     def build(scratch: Path) -> None:
         _tokenize(read_documents(source), tokenizer, scratch, name)

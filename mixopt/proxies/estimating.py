@@ -5,19 +5,21 @@ Shapes: `k` experts.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from mixopt.proxies.engines import Weights
+from mixopt.job import Job
+from mixopt.proxies.candidates import Candidates, Flats
+from mixopt.proxies.engines import Engine, Weights
+from mixopt.proxies.scores import Results, Row, Scored, Scores, as_row
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.subsets import Draw, draw_subsets, fit_controls, make_controls
-from mixopt.proxies.swarm import Flats, Results, Swarm, load_results, save_results
+from mixopt.proxies.swarm import Swarm
 from mixopt.proxies.tasks import Array
 from mixopt.trials import Kind
 
 
-class Estimator:
+class Estimator(Candidates):
     """Scores candidates on a share of each benchmark's items.
 
     Args:
@@ -31,11 +33,14 @@ class Estimator:
     def __init__(self, swarm: Swarm, seen: Sequence[Weights], share: float, seed: int) -> None:
         self._swarm, self._seen = swarm, [list(map(float, row)) for row in seen]
         self._share, self._seed = share, seed
+        key = {**swarm.book.shared_key, "share": share, "seed": seed, "seen": self._seen}
+        super().__init__(
+            Scores(swarm.store, "estimates", key, swarm.scorer.digests), swarm.crew, swarm.lost
+        )
 
     @cached_property
     def _experts(self) -> list[Results]:
-        corners = np.eye(self._swarm.engine.k).tolist()
-        return [self._swarm.score(corner)["merged"] for corner in corners]
+        return [self._swarm.score(corner)["merged"] for corner in np.eye(self._swarm.k).tolist()]
 
     @cached_property
     def _base(self) -> Results:
@@ -53,54 +58,66 @@ class Estimator:
         for task in self._swarm.scorer.tasks:
             name = task.metric.name
             controls = [
-                self._controls(row, results["ensembled"], name)
+                self._controls(self._swarm.respond(row), results["ensembled"], name)
                 for row, results in zip(self._seen, found, strict=True)
             ]
             told[name] = fit_controls(controls, [r["merged"][name].values for r in found])
         return told
 
-    def _controls(self, row: Weights, ensemble: Results, name: str) -> Array:
-        weights = self._swarm.respond(row)
+    def _controls(self, merged: Weights, ensemble: Results, name: str) -> Array:
+        """Control variates of a benchmark at weights that are really merged."""
         experts = [results[name] for results in self._experts]
-        return make_controls(weights, ensemble[name], experts, self._base[name])
+        return make_controls(merged, ensemble[name], experts, self._base[name])
 
     @property
     def flops_per_score(self) -> float:
         """Floating-point operations of one forward pass over what is scored."""
-        return 2.0 * self._swarm.engine.parameters * self._drawn[0].tokens
+        return 2.0 * self._swarm.facts.parameters * self._drawn[0].tokens
 
     def score_all(self, rows: Sequence[Weights]) -> Iterator[dict[Kind, Results]]:
         """Item results at each of `rows` (`k` each): the ensemble's in full, the merge's estimated."""
-        scorer, _ = self._drawn
-        engine, store = self._swarm.engine, self._swarm.store
-        keys = [self._key(row) for row in rows]
-        lacking = {
-            str(asked): asked
-            for row, key in zip(rows, keys, strict=True)
-            if store.find("estimates", "candidate", key) is None
-            for asked in [self._swarm.respond(row)]
-        }
-        flats = Flats(engine, scorer, list(lacking.values()))
-        for row, key in zip(rows, keys, strict=True):
+        for scored in self.score_rows([as_row(self._swarm.respond(row)) for row in rows]):
+            yield scored.results
 
-            def build(scratch: Path, row: Weights = row) -> None:
-                asked = self._swarm.respond(row)
-                ensemble = self._swarm.scorer.read(self._swarm.ensemble.mix(asked))
-                merged = self._estimate(row, scorer.read(flats.of(asked)), ensemble)
-                merged |= engine.measure(self._swarm.scorer, asked)
-                save_results({"merged": merged, "ensembled": ensemble}, scratch)
+    @property
+    def engine(self) -> Engine:
+        """The swarm's."""
+        return self._swarm.engine
 
-            yield load_results(store.make("estimates", "candidate", key, build))
+    @property
+    def together(self) -> bool:
+        """As the swarm."""
+        return self._swarm.together
 
-    def _estimate(self, weights: Weights, scored: Results, ensemble: Results) -> Results:
+    def prepare(self) -> None:
+        """What estimates stand on: experts and base scored whole."""
+        self._swarm.prepare()
+        _ = self._base, self._experts
+
+    def job(self, rows: Sequence[Row]) -> Job:
+        """The job of estimating some rows."""
+        told = f"{len(rows)} candidates" if len(rows) > 1 else "a candidate"
+        drawn = (self._seen, self._share, self._seed)
+        return Job("estimate", (self._swarm.names, *drawn, list(rows)), told)
+
+    def restrict(self, names: Sequence[str]) -> Scorer:
+        """A share of the items of each benchmark called `names`."""
+        kept = [t for t in self._drawn[0].tasks if t.metric.name in names]
+        asked = [t for t in self._swarm.scorer.model_tasks if t.metric.name in names]
+        return Scorer([*kept, *asked])
+
+    def needs_flat(self, row: Row) -> bool:
+        """Always: an expert alone was scored on all items."""
+        return True
+
+    def read(self, row: Row, names: Sequence[str], flats: Flats) -> Scored:
+        """Estimates of the merge, and the ensemble's scores, at weights that are really merged."""
+        ensemble = self._swarm.scorer.read(self._swarm.ensemble.mix(row))
+        scored = flats.scorer.read(flats.of(row))
         merged = {}
         for task, draw in zip(self._swarm.scorer.tasks, self._drawn[1], strict=True):
             name = task.metric.name
-            controls = self._controls(weights, ensemble, name)
-            predicted = controls @ self._coefficients[name]
-            merged[name] = draw.estimate(scored[name].values, predicted, ensemble[name].sizes)
-        return merged
-
-    def _key(self, weights: Weights) -> dict[str, object]:
-        told = {"share": self._share, "seed": self._seed, "seen": self._seen}
-        return self._swarm.candidate_key(weights) | told
+            if name in scored:
+                predicted = self._controls(row, ensemble, name) @ self._coefficients[name]
+                merged[name] = draw.estimate(scored[name].values, predicted, ensemble[name].sizes)
+        return Scored({"merged": merged, "ensembled": ensemble}).restrict(names)

@@ -7,45 +7,38 @@ Shapes: `k` experts, `d` domains.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from mixopt.errors import DataError, ModelError, RecipeError
+from mixopt.errors import DataError, ModelError, RunError
 from mixopt.files import Store
+from mixopt.job import Crew
 from mixopt.mixture import Mixture
 from mixopt.proxies.assembling import assemble, hash_expert
 from mixopt.proxies.base import Base
-from mixopt.proxies.corpus import (
-    Corpus,
-    MixtureDataset,
-    check_epochs,
-    fingerprint_text,
-    open_corpus,
-)
-from mixopt.proxies.engines import StreamedEngine
+from mixopt.proxies.corpus import Corpus, MixtureDataset, check_epochs
+from mixopt.proxies.engines import Engine, StreamedEngine
 from mixopt.proxies.models import (
     Device,
     Step,
     build_model,
-    build_tokenizer,
     count_parameters,
-    load_tokenizer,
     resolve_dtype,
     resolve_step,
 )
 from mixopt.proxies.overlap import Overlap, measure_overlaps, read_item_texts
+from mixopt.proxies.scores import Results, load_results, save_results
 from mixopt.proxies.scoring import Scorer
-from mixopt.proxies.sources import read_documents
-from mixopt.proxies.swarm import Results, Swarm, load_results, save_results
+from mixopt.proxies.swarm import Swarm
 from mixopt.proxies.tasks import TaskContext, build_task
+from mixopt.proxies.texts import Handed, Texts
 from mixopt.proxies.training import Outcome, Plan, count_devices, save_expert, train
-from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe, TextSource
+from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -73,7 +66,18 @@ class _Work:
 
 
 class Laboratory:
-    """Corpora, base, experts and scores of one recipe."""
+    """Corpora, base, experts and scores of one recipe.
+
+    Args:
+        recipe: The study's.
+        store: Where units are kept.
+        cache: Where corpora are kept.
+        device: `auto`, `cpu`, `cuda`, ...
+        devices: Cards that train one model; those of this process if left out.
+        here: Whether models run in this process; else it finds what workers made.
+        run_code: Whether programs that models write may be run.
+        handed: What another process found of the study's inputs.
+    """
 
     def __init__(
         self,
@@ -82,95 +86,46 @@ class Laboratory:
         *,
         cache: Store,
         device: str,
+        devices: int | None = None,
+        here: bool = True,
         run_code: bool = False,
+        handed: Handed | None = None,
     ) -> None:
         self.recipe = recipe
         self._run_code = run_code
         self.store = store
-        self.cache = cache
-        self.device = Device.choose(device, resolve_dtype(recipe.base))
+        self.texts = Texts(recipe, store, cache, handed)
+        self._handed = handed
+        self.device = Device.choose(device, resolve_dtype(recipe.base), here=here)
+        self._devices, self._here = devices, here
 
-    # --- base and corpora ---------------------------------------------------------------------
+    # --- texts and base -----------------------------------------------------------------------
 
-    @cached_property
+    @property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
-        """The base's tokenizer; trained now where the base is built."""
-        base = self.recipe.base
-        if not isinstance(base, BuiltBase):
-            return load_tokenizer(base.path, revision=base.revision)
-        folder = self.store.make(
-            "tokenizers", "bpe", self._tokenizer_key(base), self._save_tokenizer
-        )
-        return load_tokenizer(folder)
+        """The base's tokenizer."""
+        return self.texts.tokenizer
 
-    def _tokenizer_key(self, base: BuiltBase) -> dict[str, Any]:
-        return {
-            "vocabulary": base.vocabulary,
-            "bytes": base.tokenizer_bytes,
-            "context": base.context,
-            "texts": self._fingerprints,
-        }
+    @property
+    def corpora(self) -> Mapping[str, Corpus]:
+        """The corpus of each domain that has text."""
+        return self.texts.counts
 
-    @cached_property
-    def _fingerprints(self) -> list[str]:
-        return [fingerprint_text(text) for text in self._texts.values()]
-
-    @cached_property
-    def _texts(self) -> dict[str, TextSource]:
-        """The text of each domain that has one."""
-        return {e.domain: e.text for e in self.recipe.experts if e.text is not None}
-
-    def _save_tokenizer(self, scratch: Path) -> None:
-        base = self.recipe.base
-        assert isinstance(base, BuiltBase)
-        build_tokenizer(self._texts_in_turn(), base).save_pretrained(scratch)
-
-    def _texts_in_turn(self) -> Iterator[str]:
-        """A document of each domain in turn, so that each shapes the vocabulary alike."""
-        streams = [iter(read_documents(text)) for text in self._texts.values()]
-        while streams:
-            for stream in list(streams):
-                document = next(stream, None)
-                if document is None:
-                    streams.remove(stream)
-                else:
-                    yield document.text
-
-    @cached_property
-    def corpora(self) -> dict[str, Corpus]:
-        """The corpus of each domain that has text, tokenized once."""
-        return {domain: self.open_corpus(domain) for domain in self._texts}
-
-    def open_corpus(self, domain: str) -> Corpus:
-        """The corpus of a domain that has text, tokenized now unless the cache has it."""
-        return open_corpus(self._texts[domain], self.tokenizer, name=domain, cache=self.cache)
-
-    @cached_property
+    @property
     def available_tokens(self) -> dict[str, int]:
         """Tokens of each domain that the target run could draw on, where that is known."""
-        return {
-            expert.domain: expert.available_tokens or self.corpora[expert.domain].tokens
-            for expert in self.recipe.experts
-            if expert.available_tokens or expert.domain in self.corpora
-        }
+        return self.texts.available_tokens
 
-    @cached_property
+    @property
     def natural(self) -> Mixture:
-        """The natural mixture: the recipe's, or proportional to the available tokens.
+        """The natural mixture."""
+        return self.texts.natural
 
-        Raises:
-            RecipeError: The recipe gives none, and a domain's tokens are not known.
-        """
-        given = self.recipe.search.natural
-        if given is not None:
-            return Mixture(given)
-        for domain in self.recipe.domains:
-            if domain not in self.available_tokens:
-                raise RecipeError(
-                    f"Expert {domain!r} has no text, so the natural mixture cannot be counted; give "
-                    "its available_tokens, or search.natural."
-                )
-        return Mixture.normalised({name: float(n) for name, n in self.available_tokens.items()})
+    def hand(self) -> Handed:
+        """What a worker elsewhere must know of the study's inputs."""
+        given = {name: hash_expert(folder) for name, folder in self.given_experts.items()}
+        base = None if isinstance(self.recipe.base, BuiltBase) else self._start.key
+        return Handed(self.texts.fingerprints, self.corpora, base, given)
 
     @cached_property
     def base(self) -> Trained | None:
@@ -189,7 +144,7 @@ class Laboratory:
 
         with torch.device("meta"):
             parameters = count_parameters(open_model())[1]
-        key = recipe.model_dump(mode="json") | {"tokenizer": self._tokenizer_key(recipe)}
+        key = recipe.model_dump(mode="json") | {"tokenizer": self.texts.tokenizer_key(recipe)}
         work = _Work("base", "base", ratios, self.recipe.seed, key)
         return self._train(work, recipe.training, parameters, open_model, save)
 
@@ -203,8 +158,9 @@ class Laboratory:
             return Base(str(trained.folder), self.context, self.device, self.tokenizer,
                         name=trained.folder.name)  # fmt: skip
         return Base(
-            recipe.path, self.context, self.device, self.tokenizer, revision=recipe.revision
-        )
+            recipe.path, self.context, self.device, self.tokenizer, revision=recipe.revision,
+            name=self._handed.base if self._handed else None,
+        )  # fmt: skip
 
     @property
     def context(self) -> int:
@@ -281,7 +237,7 @@ class Laboratory:
             merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
             save_results({"trained": self.scorer.score(merged.to(self.device.dtype))}, scratch)
 
-        key = {"base": self._start.key, "benchmarks": self._benchmarks_key}
+        key = {"base": self._start.key, "benchmarks": self.scorer.digest}
         drawn = _mix_seed(self.recipe.seed, "proxy run", seed)
         trained = self._train(
             _Work("proxy-runs", name, ratios, drawn, key),
@@ -318,7 +274,7 @@ class Laboratory:
             what=f"the {training.tokens:,} tokens of {work.name!r}",
         )
         step = resolve_step(training, parameters)
-        devices = count_devices(self.device)
+        devices = self._devices or count_devices(self.device)
         plan = Plan.of(training, step, self.context, devices, vocabulary=len(self.tokenizer))
         domains = [domain for domain in work.ratios if work.ratios[domain]]
         key = {
@@ -334,8 +290,8 @@ class Laboratory:
 
         def build(scratch: Path) -> None:
             dataset = MixtureDataset(
-                self.corpora,
-                work.ratios,
+                {domain: self.texts.open(domain) for domain in domains},
+                Mixture({domain: work.ratios[domain] for domain in domains}),
                 sequences=plan.sequences,
                 context=self.context,
                 seed=work.seed,
@@ -348,6 +304,11 @@ class Laboratory:
             save(model, scratch)
             (scratch / "outcome.json").write_text(json.dumps(asdict(outcome), indent=2))
 
+        if not self._here and self.store.find(work.kind, work.name, key) is None:
+            raise RunError(
+                f"No worker has made {work.name!r} as it was asked for; run the same mixopt, Python and "
+                "libraries on all machines."
+            )
         folder = self.store.make(work.kind, work.name, key, build)
         told = json.loads((folder / "outcome.json").read_text())
         told["losses"] = tuple((int(at), float(loss)) for at, loss in told["losses"])
@@ -366,29 +327,41 @@ class Laboratory:
         context = TaskContext(self.tokenizer, self.context, self._run_code)
         return Scorer([build_task(recipe, context) for recipe in self.recipe.benchmarks])
 
-    @cached_property
-    def _benchmarks_key(self) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for task in self.scorer.tasks:
-            digest.update(repr((task.metric, task.layout)).encode())
-            for request in task.requests:
-                digest.update(np.array([*request.context, -1, *request.target]).tobytes())
-        for asked in self.scorer.model_tasks:
-            digest.update(repr((asked.metric, asked.layout)).encode())
-        return digest.hexdigest()
-
     def measure_overlap(self) -> list[Overlap]:
         """How many items of each benchmark are in each domain's training text."""
         texts = {recipe.name: read_item_texts(recipe) for recipe in self.recipe.benchmarks}
-        return measure_overlaps(self._texts, self.corpora, texts, self.store)
+        return measure_overlaps(self.texts.by_domain, self.corpora, texts, self.store)
 
     def expert_keys(self, experts: Sequence[Path]) -> list[str]:
         """What stands for experts in the keys of their scores: our own are named by theirs."""
-        given = set(self.given_experts.values())
-        return [hash_expert(folder) if folder in given else folder.name for folder in experts]
+        given = {folder: name for name, folder in self.given_experts.items()}
+        handed = self._handed.experts if self._handed else {}
+        return [
+            handed.get(given[folder]) or hash_expert(folder) if folder in given else folder.name
+            for folder in experts
+        ]
 
-    def open_swarm(self, experts: Sequence[Path]) -> Swarm:
-        """Base and experts (folders), ready to be merged and scored."""
+    def open_swarm(
+        self, experts: Sequence[Path], names: Sequence[str] = (), crew: Crew | None = None
+    ) -> Swarm:
+        """Base and experts, ready to be merged and scored.
+
+        Args:
+            experts: Folders.
+            names: What the experts are called, where a crew has to know.
+            crew: Who scores; this process if left out.
+        """
+        key = {
+            "base": self._start.key,
+            "experts": self.expert_keys(experts),
+            "device": self._device_key,
+        }
+        return Swarm(
+            lambda: self._open_engine(experts), len(experts), self.scorer, self.store, key,
+            self.recipe.search.gamma, names=names, crew=crew,
+        )  # fmt: skip
+
+    def _open_engine(self, experts: Sequence[Path]) -> Engine:
         given = {
             Path(e.checkpoint): e.allow_pickle
             for e in self.recipe.experts
@@ -403,13 +376,7 @@ class Laboratory:
         )
         if isinstance(engine, StreamedEngine):
             engine.measure(self.scorer, [])  # told now, not after the first sweep
-        key = {
-            "base": self._start.key,
-            "experts": self.expert_keys(experts),
-            "benchmarks": self._benchmarks_key,
-            "device": self._device_key,
-        }
-        return Swarm(engine, self.scorer, self.store, key, self.recipe.search.gamma)
+        return engine
 
 
 def _mix_seed(seed: int, what: str, index: int) -> int:

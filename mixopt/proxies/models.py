@@ -6,6 +6,7 @@ parameters and D training tokens. It was fitted for pre-training from 60M parame
 and for restarts, it is an extrapolation, which is why it is printed with its source.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,13 @@ class Device:
         return torch.device(self.name)
 
     @classmethod
-    def choose(cls, name: str = "auto", dtype: str = "auto") -> "Device":
+    def choose(cls, name: str = "auto", dtype: str = "auto", *, here: bool = True) -> "Device":
         """The named device; `auto` takes an accelerator where there is one.
+
+        Args:
+            name: As torch calls it, or `auto`.
+            dtype: Type that models are loaded in.
+            here: Whether it must be on this machine, not only on those of its workers.
 
         Raises:
             ModelError: The device does not exist on this machine.
@@ -50,7 +56,7 @@ class Device:
                 f"{name.split(':')[0]!r}."
             )
         try:
-            torch.empty(0, device=name)
+            torch.empty(0, device=name if here else "cpu")
         except (RuntimeError, AssertionError):
             found = f"cpu, {accelerator.type}" if accelerator else "cpu"
             raise ModelError(
@@ -58,6 +64,14 @@ class Device:
             ) from None
         types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         return cls(name, types.get(dtype, torch.float32))
+
+
+def list_cards() -> list[str]:
+    """CUDA cards that this process may use, as CUDA_VISIBLE_DEVICES names them; none is opened."""
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if told is not None:
+        return [card.strip() for card in told.split(",") if card.strip() not in ("", "-1")]
+    return [str(card) for card in range(torch.cuda.device_count())]
 
 
 def build_tokenizer(texts: Iterable[str], recipe: BuiltBase) -> "PreTrainedTokenizerBase":

@@ -1,9 +1,12 @@
 """Scoring: one pass of a model over every benchmark's requests, and what the tasks read from it."""
 
+import hashlib
 import inspect
+import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +58,34 @@ class Scorer:
         sizes = [len(request.target) for request in self.requests]
         self._offsets = np.concatenate([[0], np.cumsum(sizes)])
         self._batches: dict[tuple[object, ...], list[Batch]] = {}
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What determines the scores of each benchmark, hashed, by its name."""
+        told = {}
+        for task in self.tasks:
+            digest = hashlib.blake2b(repr((task.metric, task.layout)).encode(), digest_size=16)
+            for request in task.requests:
+                digest.update(np.array([*request.context, -1, *request.target]).tobytes())
+            told[task.metric.name] = digest.hexdigest()
+        for asked in self.model_tasks:
+            digest = hashlib.blake2b(repr((asked.metric, asked.layout)).encode(), digest_size=16)
+            told[asked.metric.name] = digest.hexdigest()
+        return {metric.name: told[metric.name] for metric in self.metrics}
+
+    @property
+    def digest(self) -> str:
+        """What determines the scores of all benchmarks, hashed."""
+        told = json.dumps(sorted(self.digests.items()))
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+
+    def restrict(self, names: Collection[str]) -> "Scorer":
+        """The scorer of the benchmarks called `names` alone."""
+        if set(names) == set(self.digests):
+            return self
+        tasks: list[Task | ModelTask] = [*self.tasks, *self.model_tasks]
+        kept = [task for task in tasks if task.metric.name in names]
+        return Scorer(kept, share_prompts=self.share_prompts)
 
     @property
     def targets(self) -> int:

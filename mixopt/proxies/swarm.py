@@ -3,60 +3,113 @@
 Shapes: `k` experts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixopt.errors import ModelError
+from mixopt.errors import ModelError, RunError
 from mixopt.files import Store
-from mixopt.proxies.engines import Engine, Weights
+from mixopt.job import Crew, Job
+from mixopt.proxies.candidates import Candidates, Flats
+from mixopt.proxies.engines import Engine, StreamedEngine, Weights
 from mixopt.proxies.ensembling import Ensemble
 from mixopt.proxies.responding import respond
+from mixopt.proxies.scores import Results, Row, Scored, Scores, as_row
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.slopes import Slopes
-from mixopt.proxies.tasks import ItemResults
 from mixopt.trials import Kind
-
-LOSSES = "losses.npy"
 
 Array = NDArray[np.float64]
 
-Results = dict[str, ItemResults]
-"""Item results by benchmark."""
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of base and experts without opening them again.
+
+    Attributes:
+        parameters: Of one model.
+        tokens: That one forward pass over all benchmarks reads.
+        step_sizes: δ of each expert.
+        together: Whether many candidates are scored for little more than one.
+    """
+
+    parameters: int
+    tokens: int
+    step_sizes: list[float]
+    together: bool
 
 
-class Swarm:
+class Swarm(Candidates):
     """Base and experts, scoring any weights by both proxies.
 
     Args:
-        engine: What scores merges.
+        open_engine: Opens what scores merges; only where something must be scored here.
+        k: Experts.
         scorer: The benchmarks.
         store: Where scores are kept.
-        key: What determines them beside the weights.
+        key: What determines them beside weights and benchmarks.
         response: γ of the map from the weights that are asked for to those that are merged.
+        names: What a crew calls the experts.
+        crew: Who scores; this process if left out.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        open_engine: Callable[[], Engine],
+        k: int,
         scorer: Scorer,
         store: Store,
         key: Mapping[str, Any],
         response: float = 1.0,
+        *,
+        names: Sequence[str] = (),
+        crew: Crew | None = None,
     ) -> None:
-        self.engine, self.scorer, self.store, self._key = engine, scorer, store, key
+        super().__init__(Scores(store, "scores", key, scorer.digests), crew)
+        self._open, self.k, self.scorer, self.store = open_engine, k, scorer, store
         self.response = response
+        self.names = tuple(names)
+        self._key = {**key, "benchmarks": scorer.digest}
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What scores merges, opened in this process."""
+        return self._open()
+
+    # --- what is known of all ------------------------------------------------------------------
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Sizes of the models, found or measured now."""
+
+        def build(scratch: Path) -> None:
+            self.engine.prepare(self.scorer)
+            facts = Facts(
+                self.engine.parameters, self.scorer.tokens, self.engine.step_sizes(),
+                isinstance(self.engine, StreamedEngine),
+            )  # fmt: skip
+            (scratch / "facts.json").write_text(json.dumps(asdict(facts)))
+
+        if self.crew is not None and self.store.find("engines", "facts", self._key) is None:
+            self._insist([Job("describe", (self.names,), "the look at base and experts")])
+        folder = self.store.make("engines", "facts", self._key, build)
+        return Facts(**json.loads((folder / "facts.json").read_text()))
+
+    @property
+    def together(self) -> bool:
+        """Whether many candidates are scored for little more than one."""
+        return self.facts.together
 
     @property
     def flops_per_score(self) -> float:
         """Floating-point operations of one forward pass: 2 x parameters x tokens read."""
-        self.engine.prepare(self.scorer)
-        return 2.0 * self.engine.parameters * self.scorer.tokens
+        return 2.0 * self.facts.parameters * self.facts.tokens
 
     @cached_property
     def ensemble(self) -> Ensemble:
@@ -65,67 +118,114 @@ class Swarm:
 
     @cached_property
     def _corners(self) -> list[NDArray[np.float32]]:
-        """Log-probabilities of each expert alone, found or computed together."""
-        keys = [{**self._key, "expert": index} for index in range(self.engine.k)]
-        names = [f"expert-{index}" for index in range(self.engine.k)]
+        """Log-probabilities of each expert alone."""
+        self.prepare()
+        return [np.load(folder / "logprobs.npy") for folder in self.make_corners(range(self.k))]
+
+    def prepare(self) -> None:
+        """Has the log-probabilities of each expert alone computed, by a crew where there is one."""
+        if self.crew is None:
+            return
         lacking = [
-            index
-            for index, (name, key) in enumerate(zip(names, keys, strict=True))
-            if self.store.find("logprobs", name, key) is None
-        ]
-        flats = Flats(self.engine, self.scorer, np.eye(self.engine.k)[lacking].tolist())
+            index for index in range(self.k)
+            if self.store.find("logprobs", *self._corner_unit(index)) is None
+        ]  # fmt: skip
+        self._insist([
+            Job("score_corner", (self.names, index), f"expert {self.names[index]!r} alone")
+            for index in lacking
+        ])  # fmt: skip
+
+    def make_corners(self, indices: Sequence[int]) -> list[Path]:
+        """Units of the log-probabilities of some experts alone, found or computed together."""
+        units = {index: self._corner_unit(index) for index in indices}
+        lacking = [i for i, unit in units.items() if self.store.find("logprobs", *unit) is None]
+        flats: list[Flats] = []
         folders = []
-        for index, (name, key) in enumerate(zip(names, keys, strict=True)):
+        for index, (name, key) in units.items():
 
             def build(scratch: Path, index: int = index) -> None:
-                corner = np.eye(self.engine.k)[index].tolist()
-                np.save(scratch / "logprobs.npy", flats.of(corner))
+                if not flats:  # the engine is opened only if something lacks
+                    flats.append(Flats(self.engine, self.scorer, np.eye(self.k)[lacking].tolist()))
+                np.save(scratch / "logprobs.npy", flats[0].of(np.eye(self.k)[index].tolist()))
 
             folders.append(self.store.make("logprobs", name, key, build))
-        return [np.load(folder / "logprobs.npy") for folder in folders]
+        return folders
+
+    def _corner_unit(self, index: int) -> tuple[str, dict[str, Any]]:
+        return f"expert-{index}", {**self._key, "expert": index}
+
+    def _insist(self, jobs: Sequence[Job]) -> None:
+        """Has jobs done that nothing goes on without."""
+        assert self.crew is not None
+        for job, error in self.crew.do(jobs):
+            if error is not None:
+                cause = " ".join(str(error).split()) or type(error).__name__
+                raise RunError(f"The study cannot go on without {job.name} ({cause}).") from error
+
+    # --- candidates ----------------------------------------------------------------------------
 
     def score(self, weights: Weights) -> dict[Kind, Results]:
-        """Item results of the merge and of the ensemble at `weights` (`k`), by kind."""
-        return next(self.score_all([weights]))
+        """Item results of the merge and of the ensemble at `weights` (`k`), by kind.
+
+        Raises:
+            RunError: Some benchmark failed; without a crew, what it failed of.
+        """
+        row = as_row(self.respond(weights))
+        scored = next(self.score_rows([row]))
+        lacking = [name for name in self.book.digests if name not in scored.benchmarks]
+        if lacking:
+            raise RunError(
+                f"The merge at weights {[round(w, 3) for w in row]} has no score of "
+                f"{', '.join(lacking)}, which is needed here; mend what failed and run again."
+            )
+        return scored.results
 
     def score_all(self, rows: Sequence[Weights]) -> Iterator[dict[Kind, Results]]:
-        """Item results at each of `rows` (`k` each), in turn.
+        """Item results at each of `rows` (`k` each), in turn; nothing of one that was set aside."""
+        for scored in self.score_rows([as_row(self.respond(row)) for row in rows]):
+            yield scored.results
 
-        What is not found goes through the engine together, which may compute it at once.
-        """
-        keys = [self.candidate_key(weights) for weights in rows]
-        lacking: dict[str, Weights] = {}
-        for key, weights in zip(keys, rows, strict=True):
-            found = self.store.find("scores", "candidate", key)
-            if found is None and _corner(weights) is None:
-                lacking[str(key["weights"])] = key["weights"]
-        flats = Flats(self.engine, self.scorer, list(lacking.values()))
-        for key in keys:
+    def job(self, rows: Sequence[Row]) -> Job:
+        """The job of scoring some rows."""
+        told = f"{len(rows)} candidates" if len(rows) > 1 else "a candidate"
+        return Job("score", (self.names, list(rows)), told)
 
-            def build(scratch: Path, asked: list[float] = key["weights"]) -> None:
-                corner = _corner(asked)
-                flat = flats.of(asked) if corner is None else self._corners[corner]
-                results: dict[Kind, Results] = {
-                    "merged": self.scorer.read(flat) | self.engine.measure(self.scorer, asked),
-                    "ensembled": self.scorer.read(self.ensemble.mix(asked)),
-                }
-                save_results(results, scratch)
-                np.save(scratch / LOSSES, self.scorer.losses(flat))
+    def restrict(self, names: Sequence[str]) -> Scorer:
+        """The benchmarks called `names`."""
+        return self.scorer.restrict(names)
 
-            yield load_results(self.store.make("scores", "candidate", key, build))
+    def needs_flat(self, row: Row) -> bool:
+        """An expert alone is known already."""
+        return _corner(row) is None
+
+    def read(self, row: Row, names: Sequence[str], flats: Flats) -> Scored:
+        """Scores of the merge and of the ensemble at weights that are really merged."""
+        corner = _corner(row)
+        scorer = flats.scorer if corner is None else self.scorer
+        flat = flats.of(row) if corner is None else self._corners[corner]
+        losses = zip((task.metric.name for task in scorer.tasks), scorer.losses(flat), strict=True)
+        results: dict[Kind, Results] = {"merged": scorer.read(flat)}
+        if any(row):
+            results["ensembled"] = self.scorer.read(self.ensemble.mix(row))
+        found = Scored(results, {name: float(loss) for name, loss in losses})
+        return found.restrict(names)
+
+    def score_base(self) -> Results:
+        """Item results of the base itself."""
+        return self.score([0.0] * self.k)["merged"]
 
     def losses(self, weights: Weights) -> Array:
-        """Smooth loss of each task (`m`) at weights that have been scored."""
-        _ = self.score(weights)
-        folder = self.store.find("scores", "candidate", self.candidate_key(weights))
-        assert folder is not None
-        return np.asarray(np.load(folder / LOSSES))
+        """Smooth loss of each task (`m`) at weights (`k`)."""
+        row = as_row(self.respond(weights))
+        scored = next(self.score_rows([row]))
+        return np.array([scored.losses[task.metric.name] for task in self.scorer.tasks])
 
     def slopes(self, weights: Weights) -> Slopes:
         """Losses at `weights` and how they change with each expert's weight.
 
         Raises:
             ModelError: The models do not fit into memory, or a response map bends the weights.
+            RunError: A crew could not measure them.
         """
         if self.response != 1:
             raise ModelError(
@@ -137,81 +237,39 @@ class Swarm:
             measured = self.engine.slopes(self.scorer, weights)
             np.savez(scratch / "slopes.npz", **asdict(measured))
 
-        folder = self.store.make("slopes", "candidate", self.candidate_key(weights), build)
+        key = self._slopes_key(weights)
+        if self.crew is not None and self.store.find("slopes", "candidate", key) is None:
+            self._insist([self._slopes_job(weights)])
+        folder = self.store.make("slopes", "candidate", key, build)
         with np.load(folder / "slopes.npz") as told:
             return Slopes(told["losses"], told["by_weight"], float(told["passes"]))
+
+    def prepare_slopes(self, rows: Sequence[Weights]) -> None:
+        """Has slopes at rows (`k` each) measured by the crew, if there is one; failures come later."""
+        if self.crew is not None:
+            lacking = [
+                row for row in rows
+                if self.store.find("slopes", "candidate", self._slopes_key(row)) is None
+            ]  # fmt: skip
+            for _ in self.crew.do(self._slopes_job(row) for row in lacking):
+                pass
+
+    def _slopes_key(self, weights: Weights) -> dict[str, Any]:
+        return {**self._key, "weights": list(as_row(weights))}
+
+    def _slopes_job(self, weights: Weights) -> Job:
+        return Job("measure_slopes", (self.names, as_row(weights)), "the slopes of a candidate")
 
     def score_ensembles(self, rows: Array) -> list[Results]:
         """Item results of ensembles at `rows` (`n x k`): arithmetic alone, so nothing is kept."""
         return [self.scorer.read(self.ensemble.mix(self.respond(row))) for row in rows.tolist()]
 
-    def candidate_key(self, weights: Weights) -> dict[str, Any]:
-        """What determines the scores at `weights` (`k`): those that are really merged."""
-        return {**self._key, "weights": self.respond(weights)}
-
     def respond(self, weights: Weights) -> list[float]:
         """The weights (`k`) that are merged or mixed where `weights` are asked for."""
         return respond(weights, self.response)
-
-    def score_base(self) -> Results:
-        """Item results of the base itself."""
-        zeros = [0.0] * self.engine.k
-
-        def build(scratch: Path) -> None:
-            flat = next(self.engine.logprobs(self.scorer, [zeros]))
-            results = self.scorer.read(flat) | self.engine.measure(self.scorer, zeros)
-            save_results({"merged": results}, scratch)
-
-        folder = self.store.make("scores", "base", self.candidate_key(zeros), build)
-        return load_results(folder)["merged"]
-
-
-class Flats:
-    """Log-probabilities of rows as an engine gives them, asked for in the same order.
-
-    A row that was finished meanwhile (by another process, say) is passed over; one that is not
-    among them is computed by itself.
-    """
-
-    def __init__(self, engine: Engine, scorer: Scorer, rows: Sequence[Weights]) -> None:
-        self._engine, self._scorer = engine, scorer
-        self._left = [list(row) for row in rows]
-        self._flats = engine.logprobs(scorer, rows)
-
-    def of(self, row: Weights) -> NDArray[np.float32]:
-        """Of one row."""
-        if list(row) in self._left:
-            while self._left:
-                found, flat = self._left.pop(0), next(self._flats)
-                if found == list(row):
-                    return flat
-        return next(self._engine.logprobs(self._scorer, [row]))
 
 
 def _corner(weights: Weights) -> int | None:
     """The expert that is meant alone, if one is."""
     values = list(map(float, weights))
     return values.index(1.0) if values.count(0.0) == len(values) - 1 and 1.0 in values else None
-
-
-def save_results(results: Mapping[Kind, Results], folder: Path) -> None:
-    """Writes `items.npz` into `folder`: values and sizes of each item, by kind and benchmark."""
-    arrays: dict[str, Any] = {}
-    for kind, by_metric in results.items():
-        for metric, result in by_metric.items():
-            arrays[f"{kind}/{metric}/values"] = result.values
-            arrays[f"{kind}/{metric}/sizes"] = result.sizes
-    np.savez(folder / "items.npz", **arrays)
-
-
-def load_results(folder: Path) -> dict[Kind, Results]:
-    """Item results by kind, as `save_results` wrote them."""
-    results: dict[Kind, Results] = {}
-    with np.load(folder / "items.npz") as arrays:
-        for name in arrays.files:
-            if not name.endswith("/values"):
-                continue
-            kind, metric = name.removesuffix("/values").split("/", 1)
-            sizes = arrays[f"{kind}/{metric}/sizes"]
-            results.setdefault(cast(Kind, kind), {})[metric] = ItemResults(arrays[name], sizes)
-    return results

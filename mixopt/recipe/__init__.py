@@ -20,6 +20,13 @@ from mixopt.recipe.benchmarks import (
     MultipleChoice,
 )
 from mixopt.recipe.checks import check_study, require_unique
+from mixopt.recipe.executors import (
+    ExecutorRecipe,
+    LocalExecutor,
+    ProcessesExecutor,
+    RayExecutor,
+    SlurmExecutor,
+)
 from mixopt.recipe.optimisation import (
     BaseRecipe,
     BuiltBase,
@@ -44,6 +51,7 @@ __all__ = [
     "ChoiceItems",
     "ChoiceLoss",
     "Continuation",
+    "ExecutorRecipe",
     "ExpertRecipe",
     "ExpertTraining",
     "ExportRecipe",
@@ -52,12 +60,16 @@ __all__ = [
     "Harness",
     "HubText",
     "ItemsBenchmark",
+    "LocalExecutor",
     "Lora",
     "MachineText",
     "MultipleChoice",
     "Optimisation",
     "PretrainedBase",
+    "ProcessesExecutor",
+    "RayExecutor",
     "SearchRecipe",
+    "SlurmExecutor",
     "SplitText",
     "StudyRecipe",
     "TargetRecipe",
@@ -228,6 +240,8 @@ class StudyRecipe(Strict):
     """The target run in phases, each with a search of its own; one mixture for all of it if left out."""
     exports: list[ExportRecipe] = []
     """Training configs to write."""
+    executor: ExecutorRecipe = LocalExecutor()
+    """Where the work is done: `local`, `processes`, `ray` or `slurm`, or one of these with settings."""
 
     @property
     def domains(self) -> tuple[str, ...]:

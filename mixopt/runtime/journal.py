@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mixopt import __version__
+from mixopt.errors import StorageError
 from mixopt.files import write_text
-from mixopt.units import Unit, find_unit, make_unit
+from mixopt.units import Unit, find_unit, make_unit, workplace_of
 
 MANY = "candidate"
-"""A name that many units share, told apart by their keys alone."""
+"""What names begin with that have many units: another key is another unit, not a change."""
 FAILURES = "failures"
 """Folder of what failed, by kind."""
 
@@ -54,7 +55,7 @@ class Journal:
         place = self.place(kind, name, key)
         failure = self.folder / FAILURES / kind / f"{place.name}.json"
         try:
-            made = make_unit(place, key, build, alone=name != MANY)
+            made = make_unit(place, key, build, alone=not name.startswith(MANY))
         except Exception as error:
             self._record(failure, kind, name, error)
             raise
@@ -64,6 +65,34 @@ class Journal:
     def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
         """The folder of the unit, if it is finished and undamaged."""
         return find_unit(self.place(kind, name, key))
+
+    def find_all(self, kind: str, name: str) -> Iterator[Path]:
+        """The folders of finished, undamaged units of one name, whatever their keys."""
+        for folder in sorted((self.folder / kind).glob(f"{name}-*")):
+            if folder.name.rpartition("-")[0] == name and find_unit(folder) is not None:
+                yield folder
+
+    def list_kind(self, kind: str) -> Iterator[Path]:
+        """Where the units of a kind lie, unread."""
+        yield from (self.folder / kind).glob("[!.]*")
+
+    def open(self, reference: str) -> Path:
+        """The folder of the unit that lies at `KIND/NAME-KEY`.
+
+        Raises:
+            StorageError: It is not there, or damaged.
+        """
+        found = find_unit(self.folder / reference)
+        if found is None:
+            raise StorageError(f"{self.folder / reference} is not there or damaged; run again.")
+        return found
+
+    def workplace(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
+        """A folder where a unit keeps what it needs to go on; gone once it is made."""
+        return workplace_of(self.place(kind, name, key))
+
+    def keep(self, kind: str, name: str, key: Mapping[str, Any]) -> None:
+        """Nothing: what lies under this folder is kept already."""
 
     def place(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
         """Where the unit lies, or will."""
@@ -86,10 +115,21 @@ class Journal:
                 continue  # written by nobody we know
         return found
 
+    def note_failure(self, kind: str, name: str, error: Exception) -> None:
+        """Records what failed outside of `make`: a worker that was lost, say."""
+        self._record(self._noted(kind, name), kind, name, error)
+
+    def forget_failure(self, kind: str, name: str) -> None:
+        """Drops what was noted: it is done now."""
+        self._noted(kind, name).unlink(missing_ok=True)
+
+    def _noted(self, kind: str, name: str) -> Path:
+        return self.folder / FAILURES / kind / f"{hash_key({'name': name})}.json"
+
     def _forget(self, failure: Path, name: str) -> None:
         """Drops what failed before under this key, and under others where a name is one thing."""
         failure.unlink(missing_ok=True)
-        if name != MANY and failure.parent.is_dir():
+        if not name.startswith(MANY) and failure.parent.is_dir():
             for file in failure.parent.glob(f"{name}-*.json"):
                 if file.stem.rpartition("-")[0] == name:
                     file.unlink(missing_ok=True)

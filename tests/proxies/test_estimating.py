@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from proxies.test_laboratory import laboratory
+from proxies.test_swarm import anew
 
 from mixopt.proxies import subsets
 from mixopt.proxies.estimating import Estimator
-from mixopt.proxies.swarm import Swarm
 from mixopt.runtime.journal import Journal
 
 SEEN = [[0.2, 0.3, 0.5], [0.6, 0.2, 0.2], [1 / 3] * 3, [0.1, 0.8, 0.1]]
@@ -61,7 +61,7 @@ def test_estimates_are_found_again_and_others_draw_other_items(swarm, estimator,
 def test_the_same_candidate_twice_leaves_the_others_their_own_scores(swarm, estimator, tmp_path):
     rows = [[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]]
     together = list(estimator.score_all(rows))
-    fresh = Swarm(swarm.engine, swarm.scorer, Journal(tmp_path), swarm._key, swarm.response)
+    fresh = anew(swarm, Journal(tmp_path))
     for row, found in zip(rows, together, strict=True):
         (alone,) = Estimator(fresh, SEEN, 0.5, seed=0).score_all([row])
         for name, result in alone["merged"].items():

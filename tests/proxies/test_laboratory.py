@@ -47,7 +47,7 @@ def test_another_text_is_another_expert(tmp_path):
     before = lab.train_expert("birds").folder
     path = tmp_path / "data" / "birds.jsonl"
     path.write_text(path.read_text() + '{"text": "one more bird sings", "page": "z"}\n')
-    again = Laboratory(lab.recipe, lab.store, cache=lab.cache, device="cpu")
+    again = Laboratory(lab.recipe, lab.store, cache=lab.texts._cache, device="cpu")
     assert again.train_expert("birds").folder != before
 
 

@@ -9,6 +9,13 @@ from mixopt.proxies.swarm import Swarm
 from mixopt.runtime.journal import Journal
 
 
+def anew(swarm, store, scorer=None):
+    """The same base and experts with nothing scored yet."""
+    key = {name: value for name, value in swarm._key.items() if name != "benchmarks"}
+    scorer = scorer or swarm.scorer
+    return Swarm(lambda: swarm.engine, swarm.k, scorer, store, key, swarm.response)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     lab = laboratory(tmp_path_factory.mktemp("swarm"))
@@ -64,21 +71,20 @@ def test_rows_that_are_finished_meanwhile_leave_the_others_their_own_scores(trai
     found = [next(scored)]
     swarm.score(rows[1])  # as another process would
     found += list(scored)
-    fresh = Swarm(swarm.engine, swarm.scorer, Journal(tmp_path), swarm._key, swarm.response)
+    fresh = anew(swarm, Journal(tmp_path))
     for row, results in zip(rows, found, strict=True):
         for metric, result in fresh.score(row)["merged"].items():
             assert (result.values == results["merged"][metric].values).all()
 
 
-def test_costs_do_not_depend_on_what_is_found(trained, monkeypatch):
+def test_costs_do_not_depend_on_what_is_found(trained, monkeypatch, tmp_path):
     """Whether prompts are shared is tried before costs are counted, not when something is scored."""
     _, swarm = trained
     network = swarm.engine.merger.model
 
-    def flops():
-        scorer = Scorer([Fixed(choices())])
-        return Swarm(swarm.engine, scorer, swarm.store, swarm._key).flops_per_score
+    def flops(folder):
+        return anew(swarm, Journal(tmp_path / folder), Scorer([Fixed(choices())])).flops_per_score
 
-    shared = flops()
+    shared = flops("shared")
     monkeypatch.setattr(network.config, "_attn_implementation", "flash_attention_2")
-    assert flops() > 1.5 * shared
+    assert flops("plain") > 1.5 * shared

@@ -1,0 +1,134 @@
+"""The executor of a SLURM cluster, through submitit: each job is one of SLURM's.
+
+The folder of the study lies where all nodes see it. A job that reaches its time limit, or is preempted,
+is put into the queue again by submitit and goes on from what is finished.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from mixopt.errors import MissingExtraError, UserError
+from mixopt.job import Hire, Job
+from mixopt.recipe.executors import SlurmExecutor as Recipe
+from mixopt.runtime.executors import WorkerLostError, attempt
+
+try:
+    import submitit
+except ImportError:
+    raise MissingExtraError(
+        "`executor: slurm` needs submitit; install it: pip install 'mixopt[slurm]'"
+    ) from None
+
+POLL_S = {"slurm": 5.0, "local": 0.2}
+"""How often jobs are looked at; the accounting of a busy cluster answers slowly."""
+
+
+class _Work(submitit.helpers.Checkpointable):  # type: ignore[misc]
+    """What a SLURM job runs; put into the queue again, it does the same and finds what is finished."""
+
+    def __call__(self, hire: Hire, job: Job) -> Exception | None:
+        return attempt(lambda asked: hire()(asked), job)
+
+
+class SlurmExecutor:
+    """Jobs in SLURM's queue.
+
+    Args:
+        hire: Makes a worker inside a job.
+        slots: Jobs in the queue at the same time.
+        queue: submitit's executor.
+        poll_s: Seconds between looks at the jobs.
+    """
+
+    coarse = True
+    """A job waits in the queue and loads its models anew."""
+
+    def __init__(self, hire: Hire, slots: int, queue: Any, poll_s: float) -> None:
+        self.slots = slots
+        self._hire, self._queue, self._poll_s = hire, queue, poll_s
+        self._running: list[tuple[Any, Job, Future[Exception | None]]] = []
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def submit(self, job: Job) -> "Future[Exception | None]":
+        """Put into the queue at once."""
+        promised: Future[Exception | None] = Future()
+        try:
+            queued = self._queue.submit(_Work(), self._hire, job)
+        except (submitit.core.utils.FailedJobError, OSError) as error:
+            told = " ".join(str(error).split())
+            raise UserError(f"SLURM does not take jobs ({told}); mend `executor`.") from None
+        with self._lock:
+            self._running.append((queued, job, promised))
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, daemon=True)
+                self._watcher.start()
+        return promised
+
+    def _watch(self) -> None:
+        while not self._closed.wait(self._poll_s):
+            with self._lock:
+                over = [row for row in self._running if row[0].done()]
+                self._running = [row for row in self._running if row not in over]
+            for queued, job, promised in over:
+                self._end(queued, job, promised)
+
+    def _end(self, queued: Any, job: Job, promised: "Future[Exception | None]") -> None:
+        try:
+            promised.set_result(queued.result())
+        except Exception as error:  # whatever submitit says of a job that left no result
+            told = " ".join(str(error).split())[:200]
+            promised.set_exception(
+                WorkerLostError(
+                    f"SLURM job {queued.job_id} ended before {job.name} was done ({told}); its log is "
+                    f"{queued.paths.stderr}."
+                )
+            )
+
+    def close(self) -> None:
+        """Cancels what is in the queue."""
+        self._closed.set()
+        with self._lock:
+            running, self._running = self._running, []
+        for queued, _, _ in running:
+            queued.cancel()
+        until = time.monotonic() + self._poll_s
+        if self._watcher is not None:
+            self._watcher.join(max(0.0, until - time.monotonic()))
+
+
+def open_executor(recipe: Recipe, hire: Hire, folder: Path, cards: Sequence[str]) -> SlurmExecutor:
+    """Jobs as the recipe describes them; their logs are under `folder`.
+
+    Raises:
+        UserError: This machine has no SLURM.
+    """
+    try:
+        queue = submitit.AutoExecutor(folder=folder / "%j", cluster=recipe.cluster)
+    except RuntimeError as error:
+        told = " ".join(str(error).split())
+        raise UserError(
+            f"This machine has no SLURM ({told}); submit from a login node, or set executor.cluster: "
+            "local."
+        ) from None
+    asked: dict[str, Any] = {
+        "timeout_min": recipe.minutes,
+        "cpus_per_task": recipe.cpus,
+        "gpus_per_node": recipe.gpus,
+        "nodes": 1,
+        "tasks_per_node": 1,
+        "name": "mixopt",
+    }
+    if recipe.memory_gb is not None:
+        asked["mem_gb"] = recipe.memory_gb
+    for name in ("partition", "account", "qos", "constraint"):
+        value = getattr(recipe, name)
+        if value is not None:
+            asked[f"slurm_{name}"] = value
+    queue.update_parameters(**asked)
+    return SlurmExecutor(hire, recipe.workers, queue, POLL_S[recipe.cluster])

@@ -1,0 +1,207 @@
+"""Working: what a worker does of a study, wherever it is, and how a study comes by its crew."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import gettempdir
+from typing import TYPE_CHECKING
+
+from mixopt.job import Job
+from mixopt.mixture import Mixture
+from mixopt.recipe import StudyRecipe
+from mixopt.runtime.executors import Executor, WorkerLostError, open_executor
+from mixopt.runtime.executors.dispatching import Dispatcher
+from mixopt.runtime.executors.local import LocalExecutor
+from mixopt.runtime.journal import Journal, hash_key
+from mixopt.runtime.mirror import MirroredJournal
+from mixopt.staging import stage, unstage
+
+if TYPE_CHECKING:
+    from mixopt.proxies.laboratory import Laboratory
+    from mixopt.proxies.swarm import Swarm
+    from mixopt.proxies.texts import Handed
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a study's work is done and kept.
+
+    Attributes:
+        journal: Folder of the journal on the machine that runs the study.
+        cache: Folder of its corpora.
+        storage: URL that workers share with it; a disk that all see if None.
+        device: `auto`, `cpu`, `cuda`, ...
+        run_code: Whether programs that models write may be run.
+    """
+
+    journal: Path
+    cache: Path
+    storage: str | None
+    device: str
+    run_code: bool
+
+    def open_journals(self) -> tuple[Journal, Journal]:
+        """The journal, and that of corpora."""
+        if self.storage is None:
+            return Journal(self.journal), Journal(self.cache)
+        url = self.storage.rstrip("/")
+        return (
+            MirroredJournal(self.journal, f"{url}/journal"),
+            MirroredJournal(self.cache, f"{url}/cache"),
+        )
+
+    def on_another_machine(self) -> "Site":
+        """The same, with folders that a machine without this disk has."""
+        if self.storage is None:
+            return self
+        own = Path(gettempdir()) / f"mixopt-{hash_key({'storage': self.storage})}"
+        return Site(own / "journal", own / "cache", self.storage, self.device, self.run_code)
+
+    def open_laboratory(
+        self,
+        recipe: StudyRecipe,
+        handed: "Handed | None" = None,
+        *,
+        journals: tuple[Journal, Journal] | None = None,
+    ) -> "Laboratory":
+        """The laboratory of `recipe` here: of who sends work or, with `handed`, of a worker."""
+        from mixopt.proxies.laboratory import Laboratory
+
+        journal, cache = journals or self.open_journals()
+        executor = recipe.executor
+        device, devices = self.device, None
+        if executor.kind == "processes":
+            devices = 1
+        elif executor.kind in ("ray", "slurm"):
+            if device == "auto":
+                device = "cuda" if executor.gpus else "cpu"
+            devices = max(1, int(executor.gpus))
+        here = executor.kind == "local" or handed is not None
+        return Laboratory(
+            recipe, journal, cache=cache, device=device, devices=devices, here=here,
+            run_code=self.run_code, handed=handed,
+        )  # fmt: skip
+
+
+class Worker:
+    """Does jobs with one laboratory, and keeps the models that it has loaded."""
+
+    def __init__(self, laboratory: "Laboratory") -> None:
+        self._laboratory = laboratory
+        self._swarms: dict[tuple[str, ...], Swarm] = {}
+
+    def __call__(self, job: Job) -> None:
+        """Does a job: makes its units, or finds them.
+
+        Raises:
+            Exception: What it failed of.
+        """
+        VERBS[job.verb](self, *job.arguments)
+
+    def _train_base(self) -> None:
+        _ = self._laboratory.base
+
+    def _train_expert(self, name: str) -> None:
+        self._laboratory.train_expert(name)
+
+    def _train_proxy_run(self, name: str, ratios: Mapping[str, float], seed: int) -> None:
+        self._laboratory.train_proxy_run(name, Mixture(ratios), seed)
+
+    def _continue_base(self, name: str, ratios: Mapping[str, float], tokens: int) -> None:
+        self._laboratory.continue_base(name, Mixture(ratios), tokens)
+
+    def _describe(self, names: Sequence[str]) -> None:
+        _ = self._swarm(names).facts
+
+    def _score_corner(self, names: Sequence[str], index: int) -> None:
+        self._swarm(names).make_corners([index])
+
+    def _score(self, names: Sequence[str], rows: Sequence[tuple[float, ...]]) -> None:
+        for _ in self._swarm(names).make(rows):
+            pass
+
+    def _estimate(
+        self,
+        names: Sequence[str],
+        seen: Sequence[Sequence[float]],
+        share: float,
+        seed: int,
+        rows: Sequence[tuple[float, ...]],
+    ) -> None:
+        from mixopt.proxies.estimating import Estimator
+
+        for _ in Estimator(self._swarm(names), seen, share, seed).make(rows):
+            pass
+
+    def _measure_slopes(self, names: Sequence[str], row: Sequence[float]) -> None:
+        self._swarm(names).slopes(row)
+
+    def _swarm(self, names: Sequence[str]) -> "Swarm":
+        """Base and the experts called `names`, of which one set is held at a time."""
+        asked = tuple(names)
+        if asked not in self._swarms:
+            self._swarms.clear()
+            folders = [self._laboratory.train_expert(name).folder for name in asked]
+            self._swarms[asked] = self._laboratory.open_swarm(folders, asked)
+        return self._swarms[asked]
+
+
+VERBS: Mapping[str, Callable[..., None]] = {
+    "train_base": Worker._train_base,
+    "train_expert": Worker._train_expert,
+    "train_proxy_run": Worker._train_proxy_run,
+    "continue_base": Worker._continue_base,
+    "describe": Worker._describe,
+    "score_corner": Worker._score_corner,
+    "score": Worker._score,
+    "estimate": Worker._estimate,
+    "measure_slopes": Worker._measure_slopes,
+}
+
+
+def hire(site: Site, recipe: StudyRecipe, handed: "Handed") -> Worker:
+    """A worker of the study at `site`, on the machine where this is called."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    if site.storage is not None:
+        recipe = unstage(recipe, site.open_journals()[0])
+    return Worker(site.open_laboratory(recipe, handed))
+
+
+def gather_crew(site: Site, recipe: StudyRecipe, laboratory: "Laboratory") -> Dispatcher:
+    """Who does the study's work: this process, or workers that the recipe's executor opens.
+
+    Raises:
+        MissingExtraError: The executor's package is not installed.
+    """
+    executor = recipe.executor
+
+    def begin() -> Executor:
+        if executor.kind == "local":
+            return LocalExecutor(Worker(laboratory))
+        sent = recipe if site.storage is None else stage(recipe, laboratory.store)
+        order = partial(hire, site.on_another_machine(), sent, laboratory.hand())
+        return open_executor(executor, order, site.journal.parent / "executor", _cards(site))
+
+    journal = Journal(site.journal)
+    noted: set[str] = set()
+
+    def ended(job: Job, error: Exception | None) -> None:
+        if isinstance(error, WorkerLostError):  # nobody else could write it down
+            noted.add(job.name)
+            journal.note_failure("jobs", job.name, error)
+        elif error is None and job.name in noted:
+            journal.forget_failure("jobs", job.name)
+
+    return Dispatcher(begin, executor.retries, ended)
+
+
+def _cards(site: Site) -> list[str]:
+    """This machine's GPUs, by the names that CUDA_VISIBLE_DEVICES takes."""
+    from mixopt.proxies.models import list_cards
+
+    return [] if site.device == "cpu" else list_cards()

@@ -1,0 +1,71 @@
+"""The same study by every executor: the same results to the last digit, also when machines go away."""
+
+import os
+import threading
+import time
+
+import pytest
+import toy
+
+from mixopt.study import Study
+
+RESULTS = ("proposal.json", "trials.csv", "validation.json", "proxy-runs.csv")
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory):
+    """The results of the study, done by one process."""
+    folder = tmp_path_factory.mktemp("executors")
+    path = toy.write_study(folder / "study", validation={"mixtures": 4, "seeds": 1})
+    run(path, folder / "local", folder / "cache")
+    return path, read(folder / "local")
+
+
+def run(path, output, cache, **rest):
+    Study.load(path, output, cache=cache, device="cpu", **rest).run()
+
+
+def read(output):
+    return {name: (output / name).read_bytes() for name in RESULTS}
+
+
+@pytest.mark.slow
+def test_processes_give_the_same(wanted, tmp_path):
+    path, results = wanted
+    run(path, tmp_path / "out", tmp_path / "cache", executor="processes")
+    assert read(tmp_path / "out") == results
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_that_loses_a_node_gives_the_same(wanted, tmp_path, monkeypatch):
+    """Two nodes that share no disk with the driver but a storage URL; one is killed while it scores."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    os.makedirs("/tmp/mixopt-ray", exist_ok=True)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/mixopt-ray")  # a socket's path may not be long
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "workers"))  # where workers keep their copies
+    (tmp_path / "workers").mkdir()
+    path, results = wanted
+    memory = {"object_store_memory": 100_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **memory})
+    node = cluster.add_node(num_cpus=1, **memory)
+    ray.init(address=cluster.address, log_to_driver=False)
+    storage = tmp_path / "storage"
+    killed = threading.Event()
+
+    def kill():
+        while not list((storage / "journal" / "scores").glob("*/unit.json")):
+            time.sleep(0.1)
+        cluster.remove_node(node, allow_graceful=False)
+        killed.set()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    try:
+        run(path, tmp_path / "out", tmp_path / "cache", executor="ray", storage=str(storage))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert killed.is_set()
+    assert read(tmp_path / "out") == results

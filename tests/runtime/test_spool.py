@@ -1,0 +1,91 @@
+import pytest
+
+from mixopt.errors import StorageError
+from mixopt.runtime.spool import Session
+
+
+def begun(tmp_path):
+    session = Session.begin(tmp_path / "spool", {"uri": "somewhere"})
+    for index in range(3):
+        session.add({"do": "batch", "run": "a", "n": index})
+    return session
+
+
+def test_records_come_in_order_until_they_are_ticked_off(tmp_path):
+    session = begun(tmp_path)
+    assert session.about == {"uri": "somewhere"}
+    assert session.claim()
+    for index in range(3):
+        assert session.waiting == 3 - index
+        assert session.next()["n"] == index
+        session.tick({"a": "7"} if index == 0 else None)
+    assert session.next() is None
+    session.add({"do": "end", "run": "a"})
+    assert session.next() == {"do": "end", "run": "a"}
+    assert session.names == {"a": "7"}
+    session.tick()
+    session.remove()
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_another_process_goes_on_where_one_was_stopped(tmp_path):
+    session = begun(tmp_path)
+    session.claim()
+    session.tick({"a": "7"})
+    session.release()
+    (again,) = Session.left_in(tmp_path / "spool")
+    assert again.waiting == 2
+    assert again.claim()
+    assert again.next()["n"] == 1
+    assert again.names == {"a": "7"}
+
+
+def test_only_one_may_send(tmp_path):
+    session = begun(tmp_path)
+    assert session.claim()
+    (other,) = Session.left_in(tmp_path / "spool")
+    assert not other.claim()
+    session.release()
+    assert other.claim()
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_record_that_a_crash_cut_off_counts_for_nothing(tmp_path, cut):
+    session = begun(tmp_path)
+    content = session.path.read_bytes()
+    session.path.write_bytes(content[:-cut])
+    (again,) = Session.left_in(tmp_path / "spool")
+    assert again.waiting == 2
+
+
+def test_a_tick_that_a_crash_cut_off_is_made_again(tmp_path):
+    session = begun(tmp_path)
+    session.claim()
+    session.tick({"a": "7"})
+    session.tick({"b": "8"})
+    session.release()
+    ticks = session.path.with_suffix(".sent")
+    ticks.write_bytes(ticks.read_bytes()[:-4])
+    (again,) = Session.left_in(tmp_path / "spool")
+    again.claim()
+    assert again.next()["n"] == 1  # sent again
+    again.tick({"b": "8"})
+    again.tick()
+    assert again.next() is None
+    again.release()
+    (third,) = Session.left_in(tmp_path / "spool")
+    assert (third.sent, third.names) == (3, {"a": "7", "b": "8"})
+
+
+def test_runs_of_a_command_that_was_killed_are_known(tmp_path):
+    session = Session.begin(tmp_path / "spool", {})
+    for do, run in (("run", "a"), ("run", "b"), ("end", "b")):
+        session.add({"do": do, "run": run})
+    assert session.unended == {"a"}
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "spool").write_text("a file")
+    with pytest.raises(Exception, match="cannot be written") as told:
+        Session.begin(tmp_path / "spool", {})
+    assert isinstance(told.value, StorageError | ValueError)
