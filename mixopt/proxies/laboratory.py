@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from mixopt.proxies.models import (
     resolve_step,
 )
 from mixopt.proxies.overlap import Overlap, measure_overlaps, read_item_texts
+from mixopt.proxies.resuming import Workplace
 from mixopt.proxies.scores import Results, load_results, save_results
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.swarm import Swarm
@@ -300,6 +301,11 @@ class Laboratory:
             outcome = train(
                 model, dataset, training, step, plan,
                 name=work.name, scratch=scratch, device=self.device, seed=work.seed,
+                workplace=Workplace(
+                    self.store.workplace(work.kind, work.name, key),
+                    60 * self.recipe.executor.checkpoint_minutes,
+                    partial(self.store.keep, work.kind, work.name, key),
+                ),
             )  # fmt: skip
             save(model, scratch)
             (scratch / "outcome.json").write_text(json.dumps(asdict(outcome), indent=2))

@@ -5,6 +5,7 @@ data, the last checkpoints' average, and the eye on the loss.
 """
 
 import gc
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,10 @@ from mixopt.errors import DivergedError, ModelError
 from mixopt.proxies.averaging import weigh_checkpoints
 from mixopt.proxies.corpus import MixtureDataset
 from mixopt.proxies.models import Device, Step
+from mixopt.proxies.resuming import Keeper, Workplace
 from mixopt.recipe import ExpertTraining, Optimisation
+
+log = logging.getLogger(__name__)
 
 LOGIT_BYTES = 2 << 30
 """Memory for one forward pass's logits in float32 while training."""
@@ -100,11 +104,14 @@ def train(
     scratch: Path,
     device: Device,
     seed: int,
+    workplace: Workplace | None = None,
 ) -> Outcome:
     """What training `model` in place on `dataset` came to; its checkpoints' average stays in it.
 
     The rate rises over the warm-up and then, if the recipe does not say otherwise, stays (MergeMix:
     no decay, so that the experts keep moving along their domains' gradients).
+
+    With a `workplace` it goes on from the last checkpoint there, to the last digit on a CPU.
 
     Raises:
         DivergedError: The loss stopped being finite; the message names run and step.
@@ -112,9 +119,10 @@ def train(
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     watcher = _Watcher(name, plan.steps, _averaged_steps(training, plan.steps))
+    keeper = None if workplace is None else Keeper(workplace, watcher)
     warmup = round(training.warmup_share * plan.steps)
     arguments = TrainingArguments(
-        output_dir=str(scratch),
+        output_dir=str(scratch if workplace is None else workplace.folder),
         max_steps=plan.steps,
         per_device_train_batch_size=plan.device_batch,
         gradient_accumulation_steps=plan.accumulation,
@@ -136,11 +144,15 @@ def train(
         disable_tqdm=True,
         dataloader_pin_memory=device.name != "cpu",
     )
-    trainer = Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=[watcher])
+    callbacks = [watcher] if keeper is None else [watcher, keeper]
+    trainer = Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     try:
-        trainer.train()
+        found = None if keeper is None else keeper.found
+        if found is not None:
+            log.info("Training of %s goes on from step %s.", name, found.name.rpartition("-")[2])
+        trainer.train(resume_from_checkpoint=None if found is None else str(found))
     except torch.OutOfMemoryError:
         raise ModelError(
             f"Training {name!r} ran out of memory with {plan.device_batch} sequences a pass; set a "
@@ -198,7 +210,7 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
     def __init__(self, name: str, steps: int, averaged: Mapping[int, float]) -> None:
         self.name, self.averaged = name, averaged
         self.losses: list[tuple[int, float]] = []
-        self._sums: dict[str, torch.Tensor] = {}
+        self.sums: dict[str, torch.Tensor] = {}
         self._bar = tqdm(
             total=steps, desc=f"training {name}", unit="step", mininterval=1.0, leave=False
         )
@@ -216,7 +228,7 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
         if weight is not None and model is not None:
             for name, parameter in _trained_parameters(model):
                 value = parameter.detach().float().cpu() * weight
-                self._sums[name] = self._sums[name] + value if name in self._sums else value
+                self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     @torch.no_grad()
     def load_average(self, model: PreTrainedModel) -> None:
@@ -226,8 +238,8 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
         architectures (mixtures of experts) are saved under other names and in other shapes.
         """
         for name, parameter in _trained_parameters(model):
-            if name in self._sums:
-                parameter.copy_(self._sums[name])
+            if name in self.sums:
+                parameter.copy_(self.sums[name])
 
     def on_log(
         self,

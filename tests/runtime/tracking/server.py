@@ -24,8 +24,8 @@ class Server:
         env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
                "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
         env.pop("MLFLOW_TRACKING_URI", None)
-        self._process = subprocess.Popen(command, env=env, start_new_session=True,
-                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(command, env=env, start_new_session=True, **quiet)
         deadline = time.monotonic() + 90
         while True:
             try:
