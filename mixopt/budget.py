@@ -10,6 +10,10 @@ TOLERANCE = 1e-6
 """Of a repetition above its cap: proposals lie on caps to rounding."""
 
 
+LARGEST = 1e30
+"""Of tokens and repetitions."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """Tokens of the target run against those of each domain.
@@ -36,11 +40,11 @@ class Budget:
             plain["tokens"], plain.get("available_tokens", {}), plain.get("max_repetition", {})
         )
         for where, number in (("tokens", told.tokens), *told.available_tokens.items()):
-            if not isinstance(number, int | float) or not number > 0:
-                raise ValueError(f"the budget's {where} is {number!r}")
+            if not isinstance(number, int | float) or not 0 < number < LARGEST:
+                raise ValueError(f"the budget's {where} is no count of tokens")
         for where, number in told.max_repetition.items():
-            if not isinstance(number, int | float) or not number >= 0:
-                raise ValueError(f"the budget's max_repetition of {where} is {number!r}")
+            if not isinstance(number, int | float) or not 0 <= number < LARGEST:
+                raise ValueError(f"the budget's max_repetition of {where} is no number")
         return told
 
     @property

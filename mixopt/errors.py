@@ -87,10 +87,18 @@ class MissingExtraError(UserError):
     """A package of an optional feature is not installed."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the closest of `known`, or lists them all where none is close."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+NAMED = 40
+"""Names that a message lists at most."""
+LONGEST_NAME = 60
+"""Characters of such a name that are repeated."""
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """A sentence that names the closest of `known`, or lists them where none is close."""
+    names = sorted({str(one) for one in known})
+    close = get_close_matches(str(name), names, n=1)
     if close:
-        return f"Did you mean {close[0]!r}?"
-    return f"Known: {', '.join(names) or 'none'}."
+        return f"Did you mean {close[0][:LONGEST_NAME]!r}?"
+    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    told = ", ".join(" ".join(one.split())[:LONGEST_NAME] for one in names[:NAMED])
+    return f"Known: {told or 'none'}{more}."

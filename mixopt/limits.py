@@ -123,9 +123,15 @@ class TargetBudget(Strict):
     """R* of Muennighoff et al., repetitions after which one more is worth 1/e, or by domain."""
 
 
+LARGEST = 1e300
+"""Of numbers that name a level."""
+
+
 def _spell(level: object) -> object:
     """A level as tables spell it: numbers may be given as such."""
     number = isinstance(level, int | float) and not isinstance(level, bool)
+    if number and abs(level) > LARGEST:  # type: ignore[arg-type]
+        raise ValueError("a level is a number that nobody can spell")
     return f"{level:.15g}" if number else level
 
 

@@ -17,6 +17,7 @@ from mixopt.errors import RecipeError, did_you_mean
 from mixopt.limits import ProposalRecipe
 from mixopt.recipe import BenchmarkRecipe, StudyRecipe
 from mixopt.strict import Strict
+from mixopt.untrusted import load_yaml, show, tell
 
 
 def recipes_folder() -> Path:
@@ -147,7 +148,9 @@ def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
         files = sorted(Path(name) for name in glob(str(study.parent / entry), recursive=True))
         files = [file.resolve() for file in files if file.is_file()]
         if not files:
-            raise RecipeError(f"{study}: {section}: no file matches {entry!r} beside the study.")
+            raise RecipeError(
+                f"{study}: {section}: no file matches {show(entry)} beside the study."
+            )
         found += [_anchor_paths(read_yaml(file), file.parent) for file in files]
     return found
 
@@ -180,21 +183,11 @@ def _anchor(path: str, folder: Path) -> str:
 
 def _anchor_if_exists(path: str, folder: Path) -> str:
     """A hub id looks like a relative path: it is a folder where there is one."""
-    looks_local = path.startswith((".", "/")) or (folder / path).exists()
-    return str((folder / path).resolve()) if looks_local else path
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Plain YAML in which a key that stands twice is an error, not a silent last word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(
-                    problem=f"{key!r} stands twice", problem_mark=node.start_mark
-                )
-        return super().construct_mapping(node, deep=deep)
+    try:
+        looks_local = path.startswith((".", "/")) or (folder / path).exists()
+        return str((folder / path).resolve()) if looks_local else path
+    except (OSError, ValueError) as error:  # too long, or with a zero byte
+        raise RecipeError(f"{show(path)} is no path ({tell(error)}); mend it.") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -206,7 +199,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError(f"{path} does not exist; mend the path.")
     try:
-        plain = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        plain = load_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise RecipeError(
             f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
@@ -215,9 +208,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "broken"
-        raise RecipeError(f"{path}{line}: not valid YAML ({problem}); mend it there.") from None
+        told = " ".join(str(problem).split())
+        raise RecipeError(f"{path}{line}: not valid YAML ({told}); mend it there.") from None
     except ValueError as error:  # a date that is none, say
-        raise RecipeError(f"{path}: not valid YAML ({error}); mend the value.") from None
+        raise RecipeError(f"{path}: not valid YAML ({tell(error)}); mend the value.") from None
     if not isinstance(plain, dict):
         raise RecipeError(f"{path} must hold a mapping of fields; it is empty or a list.")
     return plain
@@ -237,12 +231,13 @@ def _first_problem(error: ValidationError) -> str:
     more = f" ({len(error.errors()) - 1} more like it)" if len(error.errors()) > 1 else ""
     if first["type"] == "extra_forbidden":
         name = str(first["loc"][-1])
-        return f"{where} is not a field. {did_you_mean(name, _known_fields())}{more}"
+        known = did_you_mean(name, _known_fields())
+        return f"{' '.join(where.split())} is not a field. {known}{more}"
     if first["type"] == "missing":
         return f"{where} is missing; add it.{more}"
     given = first.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    shown = f" (given: {show(given)})" if isinstance(given, str | int | float | bool) else ""
+    message = " ".join(first["msg"].removeprefix("Value error, ").split()).rstrip(".")
     return f"{where + ': ' if where else ''}{message[:1].lower() + message[1:]}{shown}.{more}"
 
 

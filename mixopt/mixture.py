@@ -28,7 +28,10 @@ class Mixture(Mapping[str, float]):
     __slots__ = ("_ratios",)
 
     def __init__(self, ratios: Mapping[str, float]) -> None:
-        values = {str(domain): float(ratio) for domain, ratio in ratios.items()}
+        try:
+            values = {str(domain): float(ratio) for domain, ratio in ratios.items()}
+        except OverflowError:
+            raise MixtureError("A ratio is too large for a number; ratios sum to one.") from None
         if not values:
             raise MixtureError("A mixture needs at least one domain; none was given.")
         for domain, ratio in values.items():

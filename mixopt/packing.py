@@ -18,15 +18,18 @@ from mixopt import __version__
 from mixopt.errors import OutputError
 from mixopt.files import publish_folder, storage_errors
 from mixopt.units import hash_content
+from mixopt.untrusted import load_json, show, tell
 
 INDEX = "pack.json"
 """First member of the archive: sizes and hashes of all the others."""
 ENDINGS = {".tar": "", ".tar.gz": "gz", ".tar.zst": "zst"}
 CHUNK = 1 << 20
 LARGEST_INDEX = 256 << 20
+LONGEST_NAME = 1024
+"""Characters of a path inside an archive."""
 DAMAGE = (
     tarfile.TarError, zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError, ValueError,
-    KeyError, TypeError, AttributeError, RecursionError,
+    KeyError, TypeError, AttributeError, RecursionError, MemoryError, OverflowError,
 )  # fmt: skip
 """What reading an archive that is not whole may raise, in the libraries and here."""
 
@@ -98,7 +101,8 @@ def unpack(archive: Path, folder: Path) -> int:
             return _extract(archive, scratch)
         except DAMAGE as error:
             raise OutputError(
-                f"{archive} is damaged or was not written by `mixopt pack` ({error}); pack it again."
+                f"{archive} is damaged or was not written by `mixopt pack` ({tell(error)}); pack it "
+                "again."
             ) from None
 
 
@@ -111,13 +115,15 @@ def _extract(archive: Path, scratch: Path) -> int:
             raise ValueError("its index is larger than any of ours")
         stream = tar.extractfile(first)
         assert stream is not None
-        index = json.loads(stream.read())["files"]
+        index = load_json(stream.read())["files"]
         left = dict(index)
         while (member := tar.next()) is not None:
             size, told = left.pop(member.name)  # what the index does not name is not ours
             if not member.isfile() or member.size != size:
                 raise ValueError(f"{member.name} is not the file that was packed")
             place = scratch / member.name
+            if len(member.name) > LONGEST_NAME or ".." in Path(member.name).parts:
+                raise ValueError(f"{show(member.name)} is no name of ours")
             if not place.resolve().is_relative_to(scratch.resolve()):
                 raise ValueError(f"{member.name} would leave the folder")
             place.parent.mkdir(parents=True, exist_ok=True)

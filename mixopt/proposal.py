@@ -10,6 +10,7 @@ from typing import Any
 from mixopt.budget import Budget
 from mixopt.errors import ExportError
 from mixopt.mixture import Mixture
+from mixopt.untrusted import load_json, show, tell
 
 Z95 = 1.959963984540054
 """Two-sided 95% quantile of the standard normal distribution."""
@@ -227,7 +228,7 @@ class Proposal:
             weights=plain.get("weights"),
             measured=None if plain.get("measured") is None else _estimates(plain["measured"]),
             budget=None if plain.get("budget") is None else Budget.from_dict(plain["budget"]),
-            tokens_per_document=plain.get("tokens_per_document", {}),
+            tokens_per_document=_numbers(plain.get("tokens_per_document", {})),
             notes=tuple(plain.get("notes", ())),
             ties=None if plain.get("ties") is None else _ties(plain["ties"]),
             support=None if plain.get("support") is None else Support(**plain["support"]),
@@ -245,10 +246,10 @@ class Proposal:
         if not file.is_file():
             raise ExportError(f"{file} does not exist; give the proposal.json of a study.")
         try:
-            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return cls.from_dict(load_json(file.read_text(encoding="utf-8")))
+        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise ExportError(
-                f"{file} is not a proposal that mixopt wrote ({error}); give a proposal.json."
+                f"{file} is not a proposal that mixopt wrote ({tell(error)}); give a proposal.json."
             ) from None
 
     def to_json(self) -> str:
@@ -277,8 +278,22 @@ def _ties(plain: Mapping[str, Any]) -> Ties:
 
 
 def _estimate(plain: Mapping[str, float | None]) -> Estimate:
-    numbers = {key: math.nan if value is None else value for key, value in plain.items()}
+    for key, value in plain.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"its {key} is {show(value)}")
+    numbers = {key: math.nan if value is None else float(value) for key, value in plain.items()}
     return Estimate(**numbers)
+
+
+def _numbers(plain: Mapping[str, Any]) -> dict[str, float]:
+    for name, value in plain.items():
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 < value < math.inf
+        ):
+            raise ValueError(f"{show(name)} has {show(value)} tokens per document")
+    return {name: float(value) for name, value in plain.items()}
 
 
 def _estimates(plain: Mapping[str, Mapping[str, float | None]]) -> dict[str, Estimate]:

@@ -12,6 +12,7 @@ from mixopt.budget import Budget
 from mixopt.errors import ExportError
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
+from mixopt.untrusted import load_json, tell
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
 
@@ -114,7 +115,7 @@ def read_plan(path: str | Path) -> Proposal | Schedule:
     """
     file = Path(path)
     try:
-        plain = json.loads(file.read_text(encoding="utf-8"))
+        plain = load_json(file.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         return Proposal.read(file)  # which says what is wrong
     if not isinstance(plain, dict) or "phases" not in plain:
@@ -123,6 +124,6 @@ def read_plan(path: str | Path) -> Proposal | Schedule:
         return Schedule.from_dict(plain)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ExportError(
-            f"{file} is not a schedule that mixopt wrote ({error}); give a schedule.json or a "
+            f"{file} is not a schedule that mixopt wrote ({tell(error)}); give a schedule.json or a "
             "proposal.json."
         ) from None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from mixopt.errors import DivergedError, RecipeError
+from mixopt.errors import DivergedError, ExportError, RecipeError
 from mixopt.exporters import check_export, export_phases, make_request
 from mixopt.job import Job
 from mixopt.learning import Learner
@@ -289,6 +289,11 @@ class Study:
         }
         measured = {e.domain: 1.0 for e in recipe.experts if e.text is not None}
         for wanted in recipe.exports:
+            if ":" in wanted.format and not self.run_code:
+                raise ExportError(
+                    f"exports: format {wanted.format!r} runs Python that the recipe names; pass "
+                    "--run-code if you trust it."
+                )
             check_export(
                 wanted.format,
                 {domain: float(domain not in never) for domain in recipe.domains},

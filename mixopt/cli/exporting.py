@@ -71,7 +71,7 @@ def export(
     if checked:
         from mixopt.exporters.checking import check_config
 
-        text = _read(checked)
+        text = read_file(checked)
         _tell(check_config(plan, format_, text, options=values, **rest), plan, budget_tokens)  # type: ignore[arg-type]
         return
     if out is None:
@@ -131,7 +131,8 @@ def _tell_seen(seen: Mapping[str, float]) -> None:
         click.echo(f"Seen      {told} times")
 
 
-def _read(path: Path) -> str:
+def read_file(path: Path) -> str:
+    """The text of a file, or one sentence."""
     from mixopt.errors import ExportError
 
     try:

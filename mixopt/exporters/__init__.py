@@ -20,6 +20,7 @@ from mixopt.files import write_text
 from mixopt.mixture import Mixture
 from mixopt.proposal import Estimate, Proposal
 from mixopt.schedule import Phase, Schedule
+from mixopt.untrusted import tell
 
 __all__ = [
     "FORMATS",
@@ -98,7 +99,7 @@ def export(
             f"A config of {format!r} holds one mixture and the schedule has {len(request.parts)} "
             f"phases; write a file for each: put {PHASE} into the file name."
         )
-    text = found.write(request)
+    text = _write(found, format, request)
     if not isinstance(text, str):
         raise ExportError(
             f"The export format {format!r} returned {type(text).__name__}; it must return text."
@@ -106,6 +107,20 @@ def export(
     if out is not None:
         write_text(Path(out), text)
     return text
+
+
+def _write(found: Format, name: str, request: ExportRequest) -> Any:
+    """What a format writes; one of somebody else's may fail in any way."""
+    if name in FORMATS:
+        return found.write(request)
+    try:
+        return found.write(request)
+    except ExportError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ExportError(
+            f"The export format {name!r} fails ({type(error).__name__}: {tell(error)}); mend it."
+        ) from error
 
 
 def export_phases(

@@ -1,13 +1,13 @@
 """Parsing: configs read back, with one sentence where one is not what it should be."""
 
 import ast
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from mixopt.errors import ExportError
+from mixopt.untrusted import load_json, load_yaml, show, tell
 
 
 def dump_yaml(plain: object) -> str:
@@ -22,9 +22,9 @@ def read_yaml(text: str) -> Any:
         ExportError: It is not YAML.
     """
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text, unique=False)
     except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
-        raise ExportError(f"The file is not valid YAML ({str(error).splitlines()[0]}).") from None
+        raise ExportError(f"The file is not valid YAML ({tell(error)}).") from None
 
 
 def read_json(text: str) -> Any:
@@ -34,9 +34,9 @@ def read_json(text: str) -> Any:
         ExportError: It is not JSON.
     """
     try:
-        return json.loads(text)
+        return load_json(text)
     except ValueError as error:
-        raise ExportError(f"The file is not valid JSON ({error}).") from None
+        raise ExportError(f"The file is not valid JSON ({tell(error)}).") from None
 
 
 def dig(plain: Any, *steps: str | int) -> Any:
@@ -85,7 +85,7 @@ def numbers(given: Any, where: str) -> list[float]:
         ExportError: It is none.
     """
     if not isinstance(given, Sequence) or isinstance(given, str):
-        raise ExportError(f"{where} is {given!r}; it should be a list of numbers.")
+        raise ExportError(f"{where} is {show(given)}; it should be a list of numbers.")
     return [number(each, where) for each in given]
 
 
@@ -97,10 +97,10 @@ def number(given: Any, where: str) -> float:
     """
     try:
         value = float(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise ExportError(f"{where} is {given!r}; it should be a number of zero or more.")
+        raise ExportError(f"{where} is {show(given)}; it should be a number of zero or more.")
     return value
 
 
@@ -111,7 +111,7 @@ def pair(names: Any, weights: Any, where: str) -> dict[str, float]:
         ExportError: They are no such lists.
     """
     if not isinstance(names, Sequence) or isinstance(names, str):
-        raise ExportError(f"{where} is {names!r}; it should be a list.")
+        raise ExportError(f"{where} is {show(names)}; it should be a list.")
     values = numbers(weights, f"the weights of {where}")
     if len(names) != len(values):
         raise ExportError(f"{where} has {len(names)} entries and {len(values)} weights.")
@@ -128,7 +128,7 @@ def by_name(given: Any, where: str) -> dict[str, float]:
         ExportError: It is none.
     """
     if not isinstance(given, Mapping):
-        raise ExportError(f"{where} is {given!r}; it should be a mapping of names to numbers.")
+        raise ExportError(f"{where} is {show(given)}; it should be a mapping of names to numbers.")
     return {str(name): number(value, f"{where}.{name}") for name, value in given.items()}
 
 
@@ -140,14 +140,14 @@ def read_constants(text: str, *names: str) -> list[Any]:
     """
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError) as error:
-        raise ExportError(f"The file is not valid Python ({error}).") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ExportError(f"The file is not valid Python ({tell(error)}).") from None
     found = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             try:
                 found[node.targets[0].id] = ast.literal_eval(node.value)
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError, MemoryError):
                 continue  # not a literal, so none of ours
     for name in names:
         if name not in found:

@@ -90,9 +90,9 @@ class Candidates(ABC):
             told = ", ".join(f"{weight:.3g}" for weight in row)
             cause = " ".join(str(error).split()) or type(error).__name__
             self.lost(
-                f"The candidate with weights {told} goes on without {', '.join(lacking)}: {cause}"
+                f"The merge at weights {told} goes on without {', '.join(lacking)}: {cause}"
                 if known
-                else f"The candidate with weights {told} is set aside: {cause}"
+                else f"The merge at weights {told} is set aside: {cause}"
             )
             lost[row] = error
         return lost

@@ -4,7 +4,6 @@ One safetensors file or many with an index, in the layout that transformers writ
 run code when they are opened, so they are refused unless the user allows them.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from mixopt.errors import ModelError
+from mixopt.untrusted import load_json, show, tell
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -126,22 +126,39 @@ def _find_files(folder: Path, allow_pickle: bool) -> list[Path]:
 
 
 def _read_index(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} is no index of shards ({error}); make it again.") from None
+    names = sorted(set(_read_map(index).values()))
+    ending = ".bin" if index.name == PICKLED_INDEX else ".safetensors"
     files = [index.parent / name for name in names]
-    for file in files:
-        if file.parent != index.parent or not file.is_file():
-            raise ModelError(f"{index} names {file.name}, which is not beside it; fetch it again.")
+    for name, file in zip(names, files, strict=True):
+        # of another ending it would be opened as what it is not, pickles among them
+        if Path(name).name != name or not name.endswith(ending) or not _is_file(file):
+            raise ModelError(f"{index} names {show(name)}, which is not beside it; fetch it again.")
     return files
+
+
+def _read_map(index: Path) -> dict[str, str]:
+    """The file of each tensor, by its name."""
+    try:
+        places = load_json(index.read_text(encoding="utf-8"))["weight_map"]
+        if not all(isinstance(name, str) for name in places.values()):
+            raise TypeError("a shard's name is no text")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} is no index of shards ({tell(error)}); make it again.") from None
+    return dict(places)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _check_index(folder: Path, places: dict[str, Path]) -> None:
     index = folder / INDEX
     if (folder / WHOLE).is_file() or not index.is_file():
         return
-    for name, file in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items():
+    for name, file in _read_map(index).items():
         if name not in places:
             raise ModelError(f"{folder / file} lacks tensor {name!r}; fetch it again.")
 
@@ -151,7 +168,7 @@ def _open_safely(file: Path) -> Any:
         return safe_open(file, framework="pt")
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{file} is not a whole safetensors file ({error}); make it again."
+            f"{file} is not a whole safetensors file ({tell(error)}); make it again."
         ) from None
 
 
@@ -159,9 +176,19 @@ class _PickledFile:
     """A pickled state dict, with the few methods of a safetensors file that are used here."""
 
     def __init__(self, file: Path) -> None:
-        self._tensors: dict[str, torch.Tensor] = torch.load(
-            file, map_location="cpu", weights_only=True, mmap=True
+        try:
+            told = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # torch raises whatever its reader meets
+            raise ModelError(
+                f"{file} is not a whole pickled state dict ({tell(error)}); save it as safetensors."
+            ) from None
+        whole = isinstance(told, dict) and all(
+            isinstance(name, str) and isinstance(tensor, torch.Tensor)
+            for name, tensor in told.items()
         )
+        if not whole:
+            raise ModelError(f"{file} holds no tensors by name; save it as safetensors.")
+        self._tensors: dict[str, torch.Tensor] = told
 
     def keys(self) -> list[str]:
         return list(self._tensors)

@@ -24,6 +24,7 @@ from mixopt.files import resume_folder, write_text
 from mixopt.proxies.checkpoints import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.proxies.experts import Expert, FullExpert, Layout, open_expert
 from mixopt.proxies.merging import check_weights, warn_of_foreign
+from mixopt.untrusted import load_json, tell
 
 PIECE_BYTES = 8 << 20
 """Of a tensor of the base, read and merged at a time."""
@@ -137,13 +138,13 @@ def _find_tied(folder: Path) -> Mapping[str, str]:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):
             return Layout.of(AutoModelForCausalLM.from_config(config)).tied
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers' classes raise whatever a field leads them to
         raise ModelError(
             f"{folder} has no configuration that transformers can read "
-            f"({str(error).strip().splitlines()[0]}); give the folder of a model."
+            f"({tell(error)}); give the folder of a model."
         ) from None
 
 
@@ -275,7 +276,24 @@ def _copy_rest(base: Path, out: Path, dtype: torch.dtype | None) -> None:
         if file.is_file() and not file.name.endswith(WEIGHT_FILES):
             shutil.copyfile(file, out / file.name)
     if dtype is not None:
-        config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+        config = _read_config(out)
         config.pop("torch_dtype", None)
         config["dtype"] = str(dtype).removeprefix("torch.")
         write_text(out / "config.json", json.dumps(config, indent=2) + "\n")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """What a model folder's configuration says.
+
+    Raises:
+        ModelError: It cannot be read.
+    """
+    try:
+        config = load_json((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise TypeError("it holds no fields")
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"{folder / 'config.json'} cannot be read ({tell(error)}); mend it, or leave out dtype."
+        ) from None
+    return config

@@ -4,7 +4,6 @@ LoRA experts enter as their folded product B·A: averaging A and B apart (peft's
 combination) is another sum, with cross terms.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from mixopt.errors import ModelError
 from mixopt.proxies.checkpoints import Checkpoint
+from mixopt.untrusted import load_json, show, tell
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -105,6 +105,12 @@ def open_expert(folder: Path, *, allow_pickle: bool = False) -> Expert:
     return FullExpert(Checkpoint(folder, allow_pickle=allow_pickle))
 
 
+LONGEST_NAME = 120
+"""Characters of a tensor's name that a message repeats."""
+LARGEST_ALPHA = 1e9
+"""Of LoRA: beyond, a factor cannot have been trained."""
+
+
 class FullExpert:
     """An expert whose every parameter was trained."""
 
@@ -120,6 +126,9 @@ class FullExpert:
     def check(self, layout: Layout) -> None:
         """Raises `ModelError` that names the tensors that are missing, misshapen or too many."""
         self._tied = _stand_ins(self.checkpoint, layout)
+        for name in layout.shapes:
+            if self._own(name) in self.checkpoint:
+                self._require_float(self._own(name))
         missing = sorted(name for name in layout.shapes if self._own(name) not in self.checkpoint)
         unlike = [
             f"{name} {self.checkpoint.shape(self._own(name))} against {shape}"
@@ -139,6 +148,13 @@ class FullExpert:
             raise ModelError(
                 f"{self.place} is no expert of this base ({'; '.join(told)}); train it from this "
                 "base."
+            )
+
+    def _require_float(self, name: str) -> None:
+        if not self.checkpoint.dtype(name).is_floating_point:
+            raise ModelError(
+                f"{self.place}: {name} holds {self.checkpoint.dtype(name)}, which is no weight that "
+                "can be merged; save it as bfloat16, float16 or float32."
             )
 
     def _own(self, name: str) -> str:
@@ -190,7 +206,8 @@ def _untied(checkpoint: Checkpoint, layout: Layout) -> list[str]:
 
 def _first(words: str, names: Sequence[str]) -> list[str]:
     more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
-    return [words.format(name) for name in names[:NAMED]] + more
+    told = [" ".join(name.split())[:LONGEST_NAME] for name in names[:NAMED]]
+    return [words.format(name) for name in told] + more
 
 
 class LoraExpert:
@@ -201,7 +218,7 @@ class LoraExpert:
         self._file = folder / "adapter_model.safetensors"
         self._open()
         config = _read_adapter_config(folder)
-        rank, alpha = config["r"], config["lora_alpha"]
+        rank, alpha = _require_rank(config, folder)
         self._scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
         self._transposed = bool(config.get("fan_in_fan_out"))
         foreign = {
@@ -221,9 +238,9 @@ class LoraExpert:
     def _open(self) -> None:
         try:
             self._handle: Any = safe_open(self._file, framework="pt")
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise ModelError(
-                f"{self._file} is not a whole safetensors file ({error}); make it again."
+                f"{self._file} is not a whole safetensors file ({tell(error)}); make it again."
             ) from None
         self._names: set[str] = set(self._handle.keys())  # type: ignore[no-untyped-call]
 
@@ -242,11 +259,24 @@ class LoraExpert:
             raise ModelError(
                 f"{self._file} adapts {foreign[0]}, which this base lacks; train it from this base."
             )
+        if not self._names:
+            raise ModelError(f"{self._file} holds no factors; train it again.")
         for name, wanted in layout.shapes.items():
-            if self._factor(name, "A") not in self._names:
+            factors = [self._factor(name, side) for side in "AB"]
+            found = [factor for factor in factors if factor in self._names]
+            if not found:
                 continue
-            outward = self._shape(self._factor(name, "B"))[0]
-            inward = self._shape(self._factor(name, "A"))[1]
+            if len(found) == 1:
+                raise ModelError(
+                    f"{self._file} has {found[0]} and not its other half; save it again."
+                )
+            a, b = map(self._shape, factors)
+            if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
+                raise ModelError(
+                    f"{self._file} adapts {name} by factors of shapes {a} and {b}, which are no pair; "
+                    "save it again."
+                )
+            outward, inward = b[0], a[1]
             shape = (inward, outward) if self._transposed else (outward, inward)
             if shape != wanted:
                 raise ModelError(
@@ -288,10 +318,26 @@ class LoraExpert:
 def _read_adapter_config(folder: Path) -> dict[str, Any]:
     file = folder / "adapter_config.json"
     try:
-        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        config: dict[str, Any] = load_json(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise TypeError("it holds no fields")
         config["r"], config["lora_alpha"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{file} is not the configuration of a LoRA adapter ({error}); save the adapter again."
+            f"{file} is not the configuration of a LoRA adapter ({tell(error)}); save the adapter "
+            "again."
         ) from None
     return config
+
+
+def _require_rank(config: Mapping[str, Any], folder: Path) -> tuple[int, float]:
+    """Rank and alpha of an adapter."""
+    rank, alpha = config["r"], config["lora_alpha"]
+    whole = isinstance(rank, int) and not isinstance(rank, bool) and 0 < rank < 1 << 31
+    number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    if not whole or not number or not 0 < alpha < LARGEST_ALPHA:
+        raise ModelError(
+            f"{folder / 'adapter_config.json'} says r: {show(rank)} and lora_alpha: {show(alpha)}, "
+            "which are not numbers above zero; save the adapter again."
+        )
+    return rank, float(alpha)

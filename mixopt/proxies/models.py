@@ -159,6 +159,7 @@ def load_model(
             path,
             dtype=device.dtype,
             use_safetensors=True,
+            trust_remote_code=False,
             revision=revision,
             output_loading_info=True,
         )
@@ -212,7 +213,9 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> "PreTrai
             f"The base at {path} has no tokenizer; save one beside it (tokenizer.save_pretrained)."
         )
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, revision=revision)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, revision=revision, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The tokenizer at {path} cannot be loaded ({str(error).strip().splitlines()[0]}); save "
@@ -235,7 +238,9 @@ def load_config(path: str | Path, *, revision: str | None = None) -> "Pretrained
     from transformers import AutoConfig
 
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(path, revision=revision)
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            path, revision=revision, trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The base at {path} has no configuration that transformers can read "

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from glob import glob
 from pathlib import Path
@@ -16,6 +17,7 @@ from mixopt.errors import DataError, MissingExtraError, did_you_mean
 from mixopt.proxies.documents import Document, is_held_out
 from mixopt.proxies.machine_text import read_machine_text
 from mixopt.recipe import FilesText, HubText, TextSource
+from mixopt.untrusted import load_json, tell
 
 BLOCK_CHARACTERS = 1 << 20
 """A plain-text file longer than this becomes several documents of one group."""
@@ -87,6 +89,12 @@ def _to_document(row: dict[str, Any], field: str, group: str | None, where: str)
     text = row[field]
     if not isinstance(text, str):
         raise DataError(f"{where}: field {field!r} holds {type(text).__name__}, not text.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{where}: field {field!r} holds half a character, which is no text; mend or drop it."
+        ) from None
     # Without a group the text is its own unit, so that a repeated text stays on one side.
     return Document(text, text if group is None else str(row[group]))
 
@@ -103,13 +111,14 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
             where = f"{file}, line {number}"
             try:
-                row = json.loads(line.decode("utf-8"))
+                row = load_json(line.decode("utf-8"))
             except UnicodeDecodeError:
                 raise DataError(
                     f"{where} is not UTF-8 text; re-encode the file as UTF-8."
                 ) from None
-            except json.JSONDecodeError as error:
-                raise DataError(f"{where} is not JSON ({error.msg}); mend or drop it.") from None
+            except ValueError as error:
+                told = error.msg if isinstance(error, json.JSONDecodeError) else tell(error)
+                raise DataError(f"{where} is not JSON ({told}); mend or drop it.") from None
             if not isinstance(row, dict):
                 raise DataError(f"{where} is not a JSON object; each line needs its fields.")
             yield where, row
@@ -132,7 +141,7 @@ def _lines(stream: Any, file: Path) -> Iterator[bytes]:
 
     try:
         yield from stream
-    except (gzip.BadGzipFile, EOFError, zstandard.ZstdError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise DataError(
             f"{file} is not a whole compressed file ({error}); fetch it again."
         ) from None
@@ -151,15 +160,27 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
         raise DataError(f"{file} does not exist; mend the path.")
     try:
         table = pq.ParquetFile(file)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file} is not a Parquet file ({error}); mend or replace it.") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(
+            f"{file} is not a Parquet file ({tell(error)}); mend or replace it."
+        ) from None
     for name in columns or []:
         if name not in table.schema_arrow.names:
             known = did_you_mean(name, table.schema_arrow.names)
             raise DataError(f"{file} has no column {name!r}. {known}")
     number = 0
-    for batch in table.iter_batches(batch_size=PARQUET_ROWS, columns=columns):
-        for row in batch.to_pylist():
+    batches = table.iter_batches(batch_size=PARQUET_ROWS, columns=columns)
+    while True:
+        try:
+            batch = next(batches, None)
+            rows = [] if batch is None else batch.to_pylist()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(
+                f"{file} is damaged after row {number} ({tell(error)}); fetch it again."
+            ) from None
+        if batch is None:
+            return
+        for row in rows:
             number += 1
             yield f"{file}, row {number}", row
 
@@ -198,6 +219,10 @@ def _read_hub(source: HubText) -> Iterator[Document]:
             "Text of kind huggingface needs the `datasets` package: pip install 'mixopt[hub]'."
         ) from None
     saved = Path(source.path)
+    if not saved.is_dir() and "/" not in source.path:
+        raise DataError(
+            f"Dataset {source.path!r} is no folder and no OWNER/NAME of the hub; mend its path."
+        )
     try:
         if (saved / "state.json").is_file() or (saved / "dataset_dict.json").is_file():
             rows = datasets.load_from_disk(source.path)  # what Dataset.save_to_disk wrote
@@ -212,8 +237,18 @@ def _read_hub(source: HubText) -> Iterator[Document]:
             )
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
-            f"Dataset {source.path!r} cannot be loaded ({str(error).splitlines()[0]}); "
+            f"Dataset {source.path!r} cannot be loaded ({tell(error)}); "
             "mend its path, name or split."
         ) from None
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(_each(rows, source.path), start=1):
         yield _to_document(row, source.field, source.group, f"{source.path}, row {number}")
+
+
+def _each(rows: Any, path: str) -> Iterator[Any]:
+    """Rows of a dataset, whose files are read only now."""
+    try:
+        yield from rows
+    except DataError:
+        raise
+    except Exception as error:  # whatever the library of the file's format raises
+        raise DataError(f"Dataset {path!r} cannot be read ({tell(error)}); mend it.") from error

@@ -220,7 +220,7 @@ class StudyRecipe(Strict):
 
     name: Name
     """Name of the study, and of its MLflow experiment."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     """Everything random in the study follows from it."""
     base: BaseRecipe
     """The model that every expert starts from."""

@@ -27,7 +27,7 @@ from mixopt.tables.columns import (
 )
 from mixopt.tables.directions import drop_settings, tell_directions
 from mixopt.tables.joining import check_ids, join, normalise
-from mixopt.tables.reading import drop_infinite, read_table, require_numbers
+from mixopt.tables.reading import as_numbers, drop_infinite, read_table, require_numbers
 from mixopt.trials import KINDS, Direction, Metric, Score, Trial, Trials
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _is_numeric(column: "pd.Series[float]") -> bool:
     if pd.api.types.is_bool_dtype(column):
         return False
     # a word among numbers ("diverged") is an error to be told, not a reason to drop the metric
-    numbers = pd.to_numeric(column, errors="coerce").notna().sum()
+    numbers = as_numbers(column).notna().sum()
     return bool(numbers) and bool(numbers >= column.notna().sum() / 2)
 
 

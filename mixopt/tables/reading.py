@@ -1,21 +1,26 @@
 """Tables as they lie on disk: CSV, Parquet, JSON lines, or a frame, indexed by the run's id."""
 
+import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mixopt.errors import TrialsError
 from mixopt.tables.columns import ID_COLUMNS
+from mixopt.untrusted import load_json, show, tell
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
+LARGEST = 1e100
+"""A score beyond is one of a run that diverged: its square is no number any more."""
 ROW_NUMBER = "Unnamed: 0"
 """What pandas calls the row numbers that `to_csv` writes: they name a place, not a run."""
 
@@ -66,18 +71,43 @@ def _read_file(path: Path, what: str) -> "pd.DataFrame":
         raise TrialsError(f"{path} does not exist; give the table with the {what}.")
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".parquet": pd.read_parquet,
-        ".jsonl": lambda p: pd.read_json(p, lines=True),
-        ".json": pd.read_json,
+        ".jsonl": _read_jsonl,
+        ".json": _read_json,
     }
     kind = path.suffix if path.suffix in readers else ".csv"
     try:
         return readers.get(kind, _read_csv)(path)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         # pandas' and pyarrow's own errors are ValueErrors and OSErrors
-        told = " ".join(str(error).split())[:200]
+        told = tell(error)
         raise TrialsError(
             f"{path} cannot be read as {kind[1:].upper()} ({told}); mend it."
         ) from None
+
+
+def _read_jsonl(path: Path) -> "pd.DataFrame":
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return _frame([load_json(line) for line in lines if line.strip()])
+
+
+def _read_json(path: Path) -> "pd.DataFrame":
+    plain = load_json(path.read_text(encoding="utf-8"))
+    if isinstance(plain, list):
+        return _frame(plain)
+    import io
+
+    import pandas as pd
+
+    return pd.read_json(io.StringIO(json.dumps(plain)))
+
+
+def _frame(rows: list[Any]) -> "pd.DataFrame":
+    import pandas as pd
+
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise ValueError(f"row {number} is {show(row)} and not an object with fields")
+    return pd.DataFrame(rows)
 
 
 def _read_csv(path: Path) -> "pd.DataFrame":
@@ -96,25 +126,32 @@ def require_numbers(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     Raises:
         TrialsError: A cell is neither.
     """
-    import pandas as pd
-
     found = frame.copy()
     for name in frame.columns:
-        numbers = pd.to_numeric(frame[name], errors="coerce").astype("float64")
+        numbers = as_numbers(frame[name])
         bad = np.flatnonzero(numbers.isna() & frame[name].notna())
         if len(bad):
             raise TrialsError(
-                f"{where}, run {frame.index[bad[0]]}, column {name!r}: {frame[name].iloc[bad[0]]!r} "
-                "is not a number; mend the cell or take the column out (ignore=, --ignore on the "
-                "shell)."
+                f"{where}, run {frame.index[bad[0]]}, column {show(name)}: "
+                f"{show(frame[name].iloc[bad[0]])} is not a number; mend the cell or take the column "
+                "out (ignore=, --ignore on the shell)."
             )
         found[name] = numbers
     return found
 
 
+def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
+    """The column as floats; what is no number, or too large for one, is missing or infinite."""
+    import pandas as pd
+
+    if column.dtype == object:  # whole numbers of hundreds of digits stay what they are in Python
+        column = column.map(lambda cell: str(cell) if isinstance(cell, int) else cell)
+    return pd.to_numeric(column, errors="coerce").astype("float64")
+
+
 def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     """The frame with infinite cells missing, which is said: a run that diverged has no score."""
-    infinite = np.isinf(frame.to_numpy(dtype=np.float64))
+    infinite = np.abs(frame.to_numpy(dtype=np.float64)) > LARGEST
     if infinite.any():
         row, column = (int(axis[0]) for axis in np.nonzero(infinite))
         log.warning(
@@ -125,6 +162,8 @@ def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
 
 
 def _require_unique_columns(names: Sequence[str], where: str) -> None:
-    for name in names:
-        if list(names).count(name) > 1:
-            raise TrialsError(f"{where} has two columns called {name!r}; give each its own name.")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise TrialsError(
+                f"{where} has two columns called {show(name)}; give each its own name."
+            )

@@ -69,7 +69,8 @@ class GenerationTask:
     def layout(self) -> tuple[object, ...]:
         """Prompts, what solves them, and how completions are written."""
         rows = repr([row for _, row in self._items])
-        return self._recipe.model_dump_json(), self._context.context, self._prompts, rows
+        told = self._recipe.model_dump_json(exclude={"items", "examples"})  # their content follows
+        return told, self._context.context, self._prompts, rows
 
     @torch.inference_mode()
     def measure(self, model: "PreTrainedModel") -> ItemResults:

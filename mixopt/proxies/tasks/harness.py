@@ -33,6 +33,11 @@ class HarnessTask:
     def __init__(self, recipe: Harness, context: TaskContext) -> None:
         self._recipe, self._context = recipe, context
         self.truncated = 0
+        if recipe.include_path is not None and not context.run_code:
+            raise DataError(
+                f"Benchmark {recipe.name!r}: task files of one's own may name Python that is run "
+                f"({recipe.include_path}); pass --run-code if you trust them."
+            )
         with _quiet():
             self._task = _load(recipe)
         known = list(self._task.aggregation())
@@ -65,7 +70,8 @@ class HarnessTask:
             self._task.set_fewshot_seed(seed=SEED)
             self._task.build_all_requests(limit=self._recipe.max_items, rank=0, world_size=1)
         asked = [(instance.doc_id, repr(instance.args)) for instance in self._task.instances]
-        told = [self._recipe.model_dump_json(), version("lm_eval"), str(self._task.VERSION)]
+        own = self._recipe.model_dump_json(exclude={"include_path"})  # where it lies does not count
+        told = [own, version("lm_eval"), str(self._task.VERSION)]
         return *told, self._context.context, repr(self._task.dump_config()), asked
 
     def measure(self, model: "PreTrainedModel") -> ItemResults:

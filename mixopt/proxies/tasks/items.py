@@ -8,6 +8,7 @@ from typing import Any
 from mixopt.errors import DataError, did_you_mean
 from mixopt.proxies.sources import read_jsonl, read_parquet
 from mixopt.recipe import ItemsBenchmark
+from mixopt.untrusted import show
 
 FEWEST_ITEMS = 2
 """Below this there is no standard error."""
@@ -27,7 +28,7 @@ def read_items(recipe: ItemsBenchmark, fields: Sequence[str]) -> list[tuple[str,
         if own is None:
             continue
         if not isinstance(own, str | int | float):
-            raise DataError(f"{where}: the id is {own!r}, but must be text or a number.")
+            raise DataError(f"{where}: the id is {show(own)}, but must be text or a number.")
         if own in ids:
             raise DataError(f"{where}: the id {own!r} stands twice; give each item its own.")
         ids.add(own)
@@ -68,11 +69,22 @@ def read_rows(items: str) -> Iterable[tuple[str, dict[str, Any]]]:
 
 def require_text(row: dict[str, Any], name: str, where: str, *, empty: bool = False) -> str:
     """The text in a field; empty only where that is allowed."""
+    require_fields(row, [name], where)
     text = row[name]
     if not isinstance(text, str) or (not text and not empty):
         raise DataError(
             f"{where}: field {name!r} must hold text{'' if empty else ' that is not empty'}."
         )
+    return _require_whole(text, name, where)
+
+
+def _require_whole(text: str, name: str, where: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{where}: field {name!r} holds half a character, which is no text; mend or drop the item."
+        ) from None
     return text
 
 
@@ -82,12 +94,14 @@ def read_choices(row: dict[str, Any], name: str, where: str) -> list[str]:
     Raises:
         DataError: They are fewer, or no text.
     """
+    require_fields(row, [name], where)
     choices = row[name]
     if not isinstance(choices, list) or len(choices) < 2:
         raise DataError(f"{where}: an item needs a list of at least two choices.")
     for choice in choices:
         if not isinstance(choice, str) or not choice.strip():
             raise DataError(f"{where}: a choice is empty or no text; mend or drop the item.")
+        _require_whole(choice, name, where)
     return choices
 
 
@@ -97,10 +111,11 @@ def read_answer(row: dict[str, Any], name: str, count: int, where: str) -> int:
     Raises:
         DataError: It is none.
     """
+    require_fields(row, [name], where)
     answer = row[name]
     if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < count:
         raise DataError(
-            f"{where}: the answer is {answer!r}, but must be the index of one of {count} choices "
+            f"{where}: the answer is {show(answer)}, but must be the index of one of {count} choices "
             f"(0 to {count - 1})."
         )
     return answer

@@ -9,11 +9,13 @@ from itertools import islice
 from typing import Any
 
 import jinja2
+from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mixopt.errors import DataError
 from mixopt.proxies.tasks.items import read_rows, require_fields, require_text
 from mixopt.recipe import ItemsBenchmark
+from mixopt.untrusted import tell
 
 GAP = "\n\n"
 """Between examples, and before the item."""
@@ -25,7 +27,37 @@ Solve = Callable[[Row, str], str]
 _RENDERING = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, MemoryError,
               AttributeError, RecursionError)  # fmt: skip
 """What a template may raise on an item that it does not suit."""
-_JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+LONGEST = 1_000_000
+"""Characters that a template may make of a few: more is no prompt."""
+SWELLING = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
+"""Methods and filters that make gigabytes of a number."""
+
+
+class _Jinja(ImmutableSandboxedEnvironment):
+    """Templates from anybody: no code, and no arithmetic that fills the memory."""
+
+    intercepted_binops = frozenset(("*", "**", "%"))
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        sizes = [len(side) for side in (left, right) if isinstance(side, str | list | tuple)]
+        numbers = [abs(side) for side in (left, right) if isinstance(side, int | float)]
+        if operator == "*" and sizes and numbers and sizes[0] * numbers[0] > LONGEST:
+            raise SecurityError("it repeats a text too often")
+        if operator == "**" and (len(numbers) < 2 or max(numbers) > 1000):
+            raise SecurityError("its power is too large")
+        if operator == "%" and isinstance(left, str):
+            raise SecurityError("it formats by %; write the fields out")
+        return super().call_binop(context, operator, left, right)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        swells = isinstance(obj, str) and attr in SWELLING
+        return not swells and super().is_safe_attribute(obj, attr, value)
+
+
+# nothing is worked out before an item is there, and then under the eye of the sandbox
+_JINJA = _Jinja(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, optimized=False)
+for _name in ("center", "format", "indent", "wordwrap", "xmlattr"):
+    del _JINJA.filters[_name]
 
 
 class Template:
@@ -38,9 +70,9 @@ class Template:
     def __init__(self, text: str, name: str) -> None:
         try:
             self._template = _JINJA.from_string(text)
-        except jinja2.TemplateSyntaxError as error:
+        except (jinja2.TemplateError, *_RENDERING) as error:
             raise DataError(
-                f"Benchmark {name!r}: its template is not valid Jinja ({error.message}); mend it."
+                f"Benchmark {name!r}: its template is not valid Jinja ({tell(error)}); mend it."
             ) from None
 
     def write(self, row: Row, where: str) -> str:
@@ -53,7 +85,8 @@ class Template:
             return self._template.render(row)
         except _RENDERING as error:
             raise DataError(
-                f"{where}: the template cannot be filled in ({error}); mend the template or the item."
+                f"{where}: the template cannot be filled in ({tell(error)}); mend the template or the "
+                "item."
             ) from None
 
 

@@ -4,7 +4,7 @@ Experts and proxy runs are child runs; candidates are rows of one table. Workers
 one process alone logs them, from a spool on disk: a server that is slow, away or dies costs no work.
 """
 
-from mixopt.runtime.tracking.reading import log_proposals, read_runs
+from mixopt.runtime.tracking.runs import log_proposals, read_runs
 from mixopt.runtime.tracking.sending import send_left
 from mixopt.runtime.tracking.tracker import MlflowTracker
 

@@ -56,7 +56,7 @@ def folder(tmp_path, monkeypatch):
 def build(folder, **says):
     says = {"task": "toy_choice", "include_path": str(folder)} | says
     recipe = Harness(name="h", kind="harness", **says)
-    return HarnessTask(recipe, TaskContext(tokenizer(), 64))
+    return HarnessTask(recipe, TaskContext(tokenizer(), 64, run_code=True))
 
 
 def test_the_harness_and_our_multiple_choice_agree_item_by_item(folder):
@@ -150,3 +150,9 @@ def test_one_filter_is_read(folder):
     assert build(folder, filter="loose").measure(model()).values.shape == (len(ROWS),)
     with pytest.raises(DataError, match="Did you mean 'strict'"):
         build(folder, filter="strickt").measure(model())
+
+
+def test_task_files_of_ones_own_are_code(folder):
+    recipe = Harness(name="h", kind="harness", task="toy_choice", include_path=str(folder))
+    with pytest.raises(DataError, match="may name Python that is run .*; pass --run-code"):
+        HarnessTask(recipe, TaskContext(tokenizer(), 64))
