@@ -20,8 +20,8 @@ from mixopt.staging import stage, unstage
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory
+    from mixopt.proxies.study_texts import Handed
     from mixopt.proxies.swarm import Swarm
-    from mixopt.proxies.texts import Handed
 
 
 @dataclass(frozen=True)

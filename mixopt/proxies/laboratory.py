@@ -35,9 +35,9 @@ from mixopt.proxies.overlap import Overlap, measure_overlaps, read_item_texts
 from mixopt.proxies.resuming import Workplace
 from mixopt.proxies.scores import Results, load_results, save_results
 from mixopt.proxies.scoring import Scorer
+from mixopt.proxies.study_texts import Handed, Texts
 from mixopt.proxies.swarm import Swarm
 from mixopt.proxies.tasks import TaskContext, build_task
-from mixopt.proxies.texts import Handed, Texts
 from mixopt.proxies.training import Outcome, Plan, count_devices, save_expert, train
 from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe
 

@@ -25,7 +25,7 @@ Results = dict[str, ItemResults]
 Row = tuple[float, ...]
 """Weights that are really merged (`k`)."""
 
-LOSSES = "losses.json"
+LOSSES, ITEMS, PLACES = "losses.json", "items.npy", "items.json"
 
 
 @dataclass(frozen=True)
@@ -168,25 +168,29 @@ class Scores:
 
 
 def save_results(results: Mapping[Kind, Results], folder: Path) -> None:
-    """Writes `items.npz` into `folder`: values and sizes of each item, by kind and benchmark."""
-    arrays: dict[str, Any] = {}
-    for kind, by_metric in results.items():
-        for metric, result in by_metric.items():
-            arrays[f"{kind}/{metric}/values"] = result.values
-            arrays[f"{kind}/{metric}/sizes"] = result.sizes
-    np.savez(folder / "items.npz", **arrays)
+    """Writes values and sizes of each item as one array, and beside it what they are of.
+
+    A driver reads a unit for each candidate; an array for each benchmark would cost it milliseconds.
+    """
+    rows = [
+        (kind, metric, found)
+        for kind, by_metric in results.items()
+        for metric, found in by_metric.items()
+    ]
+    values = [np.asarray([found.values, found.sizes], dtype=np.float64) for _, _, found in rows]
+    np.save(folder / ITEMS, np.concatenate([np.empty((2, 0)), *values], axis=1))
+    told = [[kind, metric, len(found.values)] for kind, metric, found in rows]
+    (folder / PLACES).write_text(json.dumps(told))
 
 
 def load_results(folder: Path) -> dict[Kind, Results]:
     """Item results by kind, as `save_results` wrote them."""
     results: dict[Kind, Results] = {}
-    with np.load(folder / "items.npz") as arrays:
-        for name in arrays.files:
-            if not name.endswith("/values"):
-                continue
-            kind, metric = name.removesuffix("/values").split("/", 1)
-            sizes = arrays[f"{kind}/{metric}/sizes"]
-            results.setdefault(cast(Kind, kind), {})[metric] = ItemResults(arrays[name], sizes)
+    items, start = np.load(folder / ITEMS), 0
+    for kind, metric, count in json.loads((folder / PLACES).read_text()):
+        values, sizes = items[:, start : start + count]
+        results.setdefault(cast(Kind, kind), {})[metric] = ItemResults(values, sizes)
+        start += count
     return results
 
 

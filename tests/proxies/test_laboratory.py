@@ -65,7 +65,8 @@ def test_proxy_run_is_scored_and_its_weights_are_not_kept(trained):
     run, results = lab.train_proxy_run("x", Mixture({"birds": 0.5, "ships": 0.5, "sums": 0.0}), 0)
     assert results["birds_heldout"].score > 0
     assert {file.name for file in run.folder.iterdir()} == {
-        "items.npz",
+        "items.json",
+        "items.npy",
         "outcome.json",
         "unit.json",
     }

@@ -5,8 +5,8 @@ import toy
 
 from mixopt.errors import RecipeError
 from mixopt.loading import load_study
-from mixopt.proxies import corpus, texts
-from mixopt.proxies.texts import Handed, Texts
+from mixopt.proxies import corpus, study_texts
+from mixopt.proxies.study_texts import Handed, Texts
 from mixopt.runtime.journal import Journal
 
 
@@ -28,7 +28,7 @@ def test_a_text_is_read_once_to_know_it(tmp_path, monkeypatch):
     recipe = load_study(toy.write_study(tmp_path / "s"))
     asked = []
     original = corpus.fingerprint_text
-    for module in (corpus, texts):
+    for module in (corpus, study_texts):
         monkeypatch.setattr(
             module, "fingerprint_text", lambda text: asked.append(text) or original(text)
         )

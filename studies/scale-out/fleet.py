@@ -1,0 +1,194 @@
+"""A driver with a thousand workers that only pretend to score: what it costs, candidate by candidate.
+
+    python studies/scale-out/fleet.py --out OUT --workers 1000 --candidates 20000
+
+Everything on the driver's side is real: jobs, queue, retries, units of the journal and the reading of
+every score, as `Swarm.score_all` does it. Workers are timers: a candidate takes 30 s times a lognormal
+(σ 0.5), one in 50 takes 5 times as long (a straggler), one in 100 fails and one in 500 loses its worker.
+Their units are written beforehand by a second process, as workers would elsewhere, so that only the
+driver is measured. Time is simulated: the clock jumps to the next event, and the driver's own seconds are
+held against it.
+"""
+
+import argparse
+import heapq
+import json
+import random
+import resource
+import sys
+import time
+from concurrent.futures import Future
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from mixopt.job import Job
+from mixopt.proxies.candidates import Candidates
+from mixopt.proxies.scores import Scored, Scores
+from mixopt.proxies.tasks import ItemResults
+from mixopt.runtime.executors import WorkerLostError
+from mixopt.runtime.executors.dispatching import Dispatcher
+from mixopt.runtime.journal import Journal
+
+MEAN_S, SIGMA = 30.0, 0.5
+STRAGGLES, SLOWER = 50, 5.0
+FAILS, LOSES = 100, 500
+K = 8
+BENCHMARKS = {f"bench-{index}": str(index) for index in range(8)}
+ITEMS = 200
+
+
+class Fleet:
+    """An executor whose workers are timers on a simulated clock."""
+
+    coarse = False
+
+    def __init__(self, workers: int, seed: int) -> None:
+        self.slots = workers
+        self.clock = 0.0
+        self.busy_s = 0.0
+        self._rng = random.Random(seed)
+        self._events: list[tuple[float, int, Future, object]] = []
+        self._count = 0
+        self._draining = False
+
+    def submit(self, job: Job) -> Future:
+        future: Future = Future()
+        lasts = MEAN_S * self._rng.lognormvariate(0, SIGMA)
+        if self._rng.randrange(STRAGGLES) == 0:
+            lasts *= SLOWER
+        outcome: object = None
+        if self._rng.randrange(FAILS) == 0:
+            outcome = OSError("a card fell off the bus")
+        if self._rng.randrange(LOSES) == 0:
+            outcome = WorkerLostError("A machine went away.")
+        self._count += 1
+        heapq.heappush(self._events, (self.clock + lasts, self._count, future, outcome))
+        self.busy_s += lasts
+        if len(self._events) >= self.slots or self._draining:
+            self.advance()
+        return future
+
+    def drain(self) -> None:
+        """No jobs are left but those that are tried again: all that run come to their end."""
+        self._draining = True
+        while self.advance():
+            pass
+
+    def advance(self) -> bool:
+        """Lets the next worker end."""
+        if not self._events:
+            return False
+        self.clock, _, future, outcome = heapq.heappop(self._events)
+        if isinstance(outcome, WorkerLostError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+        return True
+
+    def close(self) -> None:
+        self._events.clear()
+
+
+class Pretended(Candidates):
+    """Candidates as a driver sees them."""
+
+    together = False
+    engine = None
+
+    def prepare(self) -> None:
+        return
+
+    def job(self, rows):
+        return Job("score", (tuple(map(str, range(K))), list(rows)), "a candidate")
+
+    def restrict(self, names):
+        raise NotImplementedError
+
+    def needs_flat(self, row):
+        raise NotImplementedError
+
+    def read(self, row, names, flats):
+        raise NotImplementedError
+
+
+def book(folder: Path) -> Scores:
+    return Scores(Journal(folder), "scores", {"base": "b", "experts": list("abcdefgh")}, BENCHMARKS)
+
+
+def write_units(folder: Path, rows: list[tuple[float, ...]]) -> None:
+    """What workers leave behind, with items as many as real benchmarks have."""
+    rng = np.random.default_rng(1)
+    own = book(folder)
+    for row in rows:
+        found = {n: ItemResults(rng.normal(size=ITEMS), np.ones(ITEMS)) for n in BENCHMARKS}
+        own.make(row, lambda found=found: (Scored({"merged": found, "ensembled": found}), None))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=1000)
+    parser.add_argument("--candidates", type=int, default=20_000)
+    told = parser.parse_args()
+    rows = [
+        tuple(r) for r in np.random.default_rng(0).dirichlet(np.ones(K), told.candidates).tolist()
+    ]
+    writer = get_context("spawn").Process(target=write_units, args=(told.out / "journal", rows))
+    writer.start()
+    writer.join()
+    assert writer.exitcode == 0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    fleet = Fleet(told.workers, seed=0)
+    crew = Dispatcher(lambda: fleet, 2)
+    lost: list[str] = []
+    candidates = Pretended(book(told.out / "journal"), crew, lost.append)
+    # the units are there already: the driver is made to ask for each all the same
+    asked = set()
+    find = candidates.book.find
+
+    def find_once_done(row):
+        return find(row) if row in asked else None
+
+    candidates.book.find = find_once_done
+    do = crew.do
+
+    def all_of(jobs):
+        yield from jobs
+        fleet.drain()
+
+    def do_and_mark(jobs):
+        for job, error in do(all_of(jobs)):
+            if error is None:
+                asked.update(map(tuple, job.arguments[-1]))
+            yield job, error
+
+    crew.do = do_and_mark
+    began, cpu = time.monotonic(), time.process_time()
+    values = 0
+    for scored in candidates.score_rows(rows):
+        values += len(scored.results.get("merged", {}))
+    spent = time.process_time() - cpu
+    report = {
+        "workers": told.workers,
+        "candidates": told.candidates,
+        "simulated s": round(fleet.clock, 1),
+        "busy share of the workers": round(fleet.busy_s / (fleet.clock * told.workers), 3),
+        "driver CPU s": round(spent, 2),
+        "driver CPU ms a candidate": round(1000 * spent / told.candidates, 3),
+        "driver share of one core": round(spent / fleet.clock, 4),
+        "driver wall s": round(time.monotonic() - began, 2),
+        "most MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "MB before": round(before),
+        "scores read": values,
+        "set aside": len(lost),
+    }
+    told.out.mkdir(parents=True, exist_ok=True)
+    (told.out / "fleet.json").write_text(json.dumps(report, indent=1))
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
