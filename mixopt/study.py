@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from mixopt.errors import DivergedError, ExportError, RecipeError
+from mixopt.errors import DivergedError, ExportError, RecipeError, RunError
 from mixopt.exporters import check_export, export_phases, make_request
 from mixopt.job import Job
 from mixopt.learning import Learner
@@ -52,7 +52,7 @@ from mixopt.trials import Trials
 from mixopt.validating import Validator
 from mixopt.validation import Validation
 from mixopt.verifying import Verifier
-from mixopt.working import Site, gather_crew
+from mixopt.working import Site, gather_crew, is_launched, is_silent
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory, Trained
@@ -89,12 +89,12 @@ class Study:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.recipe = recipe
-        self.observers = tuple(observers)
+        self.observers = () if is_silent() else tuple(observers)
         self.output = Path(output or Path("mixopt-runs") / recipe.name).absolute()
         self.cache = Path(cache or default_cache()).absolute()
         self.journal = Journal(self.output / "journal")
         self.device, self.run_code, self.storage = device, run_code, storage
-        self.teller = Teller(recipe, self.output, observers)
+        self.teller = Teller(recipe, self.output, self.observers)
         self._failures: dict[str, str] = {}
         self._corrected: Learner | None = None
         self._ranks: dict[int, tuple[int, float]] = {}
@@ -148,7 +148,16 @@ class Study:
             return self._experts
 
     def search(self) -> Trials:
-        """The trials of every round, by both proxies."""
+        """The trials of every round, by both proxies.
+
+        Raises:
+            RunError: Several processes were launched, which train together and do nothing else.
+        """
+        if is_launched():
+            raise RunError(
+                "Several processes (torchrun, accelerate) train experts together and do nothing else; "
+                "launch `mixopt train`, and run the rest as one process over the same folder."
+            )
         with self._watched():
             trials = self._searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):

@@ -1,6 +1,7 @@
 """Working: what a worker does of a study, wherever it is, and how a study comes by its crew."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from mixopt.job import Job
 from mixopt.mixture import Mixture
 from mixopt.recipe import StudyRecipe
+from mixopt.runtime.chorus import Chorus
 from mixopt.runtime.executors import Executor, WorkerLostError, open_executor
 from mixopt.runtime.executors.dispatching import Dispatcher
 from mixopt.runtime.executors.local import LocalExecutor
@@ -20,6 +22,7 @@ from mixopt.staging import stage, unstage
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory
+    from mixopt.proxies.launching import Ranks
     from mixopt.proxies.study_texts import Handed
     from mixopt.proxies.swarm import Swarm
 
@@ -44,6 +47,9 @@ class Site:
 
     def open_journals(self) -> tuple[Journal, Journal]:
         """The journal, and that of corpora."""
+        if is_launched():
+            ranks = join_launch(cpu=self.device == "cpu")
+            return Chorus(self.journal, ranks), Chorus(self.cache, ranks)
         if self.storage is None:
             return Journal(self.journal), Journal(self.cache)
         url = self.storage.rstrip("/")
@@ -198,6 +204,23 @@ def gather_crew(site: Site, recipe: StudyRecipe, laboratory: "Laboratory") -> Di
             journal.forget_failure("jobs", job.name)
 
     return Dispatcher(begin, executor.retries, ended)
+
+
+def is_launched() -> bool:
+    """Whether torchrun or accelerate has started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_silent() -> bool:
+    """Whether another process of the launch does the talking."""
+    return is_launched() and os.environ.get("RANK", "0") != "0"
+
+
+def join_launch(*, cpu: bool) -> "Ranks":
+    """The processes of the launch, joined."""
+    from mixopt.proxies.launching import Ranks
+
+    return Ranks.launched(cpu=cpu)
 
 
 def _cards(site: Site) -> list[str]:

@@ -23,6 +23,7 @@ from mixopt.proxies.assembling import assemble, hash_expert
 from mixopt.proxies.base import Base
 from mixopt.proxies.corpus import Corpus, MixtureDataset, check_epochs
 from mixopt.proxies.engines import Engine, StreamedEngine
+from mixopt.proxies.launching import Ranks, is_sharded
 from mixopt.proxies.models import (
     Device,
     Step,
@@ -32,7 +33,7 @@ from mixopt.proxies.models import (
     resolve_step,
 )
 from mixopt.proxies.overlap import Overlap, measure_overlaps, read_item_texts
-from mixopt.proxies.resuming import Workplace
+from mixopt.proxies.resuming import Workplace, load_parameters
 from mixopt.proxies.scores import Results, load_results, save_results
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.study_texts import Handed, Texts
@@ -298,15 +299,22 @@ class Laboratory:
                 seed=work.seed,
             )
             model = open_model()
-            outcome = train(
+            ranks = Ranks.launched(cpu=self.device.name == "cpu")
+            outcome, whole = train(
                 model, dataset, training, step, plan,
                 name=work.name, scratch=scratch, device=self.device, seed=work.seed,
                 workplace=Workplace(
                     self.store.workplace(work.kind, work.name, key),
                     60 * self.recipe.executor.checkpoint_minutes,
                     partial(self.store.keep, work.kind, work.name, key),
+                    ranks,
                 ),
             )  # fmt: skip
+            if not ranks.leads:
+                return
+            if is_sharded(model):
+                model = open_model()
+            load_parameters(model, whole)
             save(model, scratch)
             (scratch / "outcome.json").write_text(json.dumps(asdict(outcome), indent=2))
 

@@ -23,6 +23,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from mixopt.proxies.launching import Ranks, is_sharded, trained_tensors
 from mixopt.units import Unit, seal
 
 PARAMETERS = "parameters.safetensors"
@@ -39,11 +40,13 @@ class Workplace:
         folder: Theirs.
         every_s: Seconds between them.
         kept: Is called when a checkpoint is whole.
+        ranks: The processes that train together, of which the first alone writes.
     """
 
     folder: Path
     every_s: float
     kept: Callable[[], None] = field(default=lambda: None)
+    ranks: Ranks = Ranks()
 
     def latest(self) -> Path | None:
         """The last checkpoint that is whole and undamaged."""
@@ -93,7 +96,8 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
         self._since = time.monotonic()
         if self.found is None or model is None:
             return
-        load_parameters(model, load_file(self.found / PARAMETERS))
+        if not is_sharded(model):  # the Trainer has put shards back itself
+            load_parameters(model, load_file(self.found / PARAMETERS))
         self._watched.sums = load_file(self.found / SUMS)
         told = json.loads((self.found / LOSSES).read_text())
         self._watched.losses[:] = [(int(step), float(loss)) for step, loss in told]
@@ -102,8 +106,8 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Asks for a checkpoint when it is time."""
-        done = state.global_step >= state.max_steps
-        if not done and time.monotonic() - self._since >= self._workplace.every_s:
+        due = time.monotonic() - self._since >= self._workplace.every_s
+        if self._workplace.ranks.agree(due) and state.global_step < state.max_steps:
             control.should_save = True
 
     def on_save(
@@ -116,21 +120,19 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Completes the checkpoint that the Trainer has written."""
         assert model is not None
-        folder = self._workplace.folder / f"checkpoint-{state.global_step}"
-        save_file(parameters_of(model), folder / PARAMETERS)
-        save_file(self._watched.sums, folder / SUMS)
-        (folder / LOSSES).write_text(json.dumps(self._watched.losses))
-        self._workplace.finish(folder)
+        ranks, folder = (
+            self._workplace.ranks,
+            self._workplace.folder / f"checkpoint-{state.global_step}",
+        )
+        whole = {name: tensor.cpu().contiguous() for name, tensor in trained_tensors(model)}
+        ranks.wait()  # each process writes its own random state
+        if ranks.leads:
+            save_file(whole, folder / PARAMETERS)
+            save_file(self._watched.sums, folder / SUMS)
+            (folder / LOSSES).write_text(json.dumps(self._watched.losses))
+            self._workplace.finish(folder)
+        ranks.wait()
         self._since = time.monotonic()
-
-
-def parameters_of(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """What is trained of a model, by the names that it has in memory."""
-    return {
-        name: p.detach().cpu().contiguous()
-        for name, p in model.named_parameters()
-        if p.requires_grad
-    }
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import gc
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from transformers import (
 from mixopt.errors import DivergedError, ModelError
 from mixopt.proxies.averaging import weigh_checkpoints
 from mixopt.proxies.corpus import MixtureDataset
+from mixopt.proxies.launching import trained_tensors
 from mixopt.proxies.models import Device, Step
 from mixopt.proxies.resuming import Keeper, Workplace
 from mixopt.recipe import ExpertTraining, Optimisation
@@ -105,8 +106,8 @@ def train(
     device: Device,
     seed: int,
     workplace: Workplace | None = None,
-) -> Outcome:
-    """What training `model` in place on `dataset` came to; its checkpoints' average stays in it.
+) -> tuple[Outcome, dict[str, torch.Tensor]]:
+    """What training `model` on `dataset` came to, and its trained tensors: its checkpoints' average.
 
     The rate rises over the warm-up and then, if the recipe does not say otherwise, stays (MergeMix:
     no decay, so that the experts keep moving along their domains' gradients).
@@ -142,8 +143,10 @@ def train(
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=device.name != "cpu",
     )
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     callbacks = [watcher] if keeper is None else [watcher, keeper]
     trainer = Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)
@@ -160,13 +163,13 @@ def train(
         ) from None
     finally:
         watcher.close()
-    watcher.load_average(model)
-    _require_finite(model, name, plan.steps)
+    whole = watcher.finish(model)
+    _require_finite(whole, name, plan.steps)
     tokens = plan.sequences * dataset.context
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     del trainer
     gc.collect()  # the trainer and its optimiser refer to each other
-    return Outcome(name, tokens, plan.steps, tuple(watcher.losses), 6.0 * parameters * tokens)
+    told = Outcome(name, tokens, plan.steps, tuple(watcher.losses), 6.0 * parameters * tokens)
+    return told, whole
 
 
 def _schedule(training: Optimisation, steps: int, warmup: int) -> dict[str, Any]:
@@ -191,9 +194,9 @@ def _averaged_steps(training: Optimisation, steps: int) -> dict[int, float]:
     return dict(zip(places, weights.tolist(), strict=True))
 
 
-def _require_finite(model: PreTrainedModel, name: str, step: int) -> None:
-    for parameter in model.parameters():
-        if not torch.isfinite(parameter).all():
+def _require_finite(whole: Mapping[str, torch.Tensor], name: str, step: int) -> None:
+    for tensor in whole.values():
+        if not torch.isfinite(tensor).all():
             raise _diverged(name, step)
 
 
@@ -226,20 +229,18 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
         self._bar.update(state.global_step - self._bar.n)
         weight = self.averaged.get(state.global_step)
         if weight is not None and model is not None:
-            for name, parameter in _trained_parameters(model):
-                value = parameter.detach().float().cpu() * weight
+            for name, tensor in trained_tensors(model):
+                value = tensor.float().cpu() * weight
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    @torch.no_grad()
-    def load_average(self, model: PreTrainedModel) -> None:
-        """Puts the average of the chosen steps' parameters, taken in float32, into `model`.
+    def finish(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+        """The average of the chosen steps' parameters, taken in float32, or the last ones.
 
         Taken from the parameters as they live, not from saved checkpoints: those of some
         architectures (mixtures of experts) are saved under other names and in other shapes.
         """
-        for name, parameter in _trained_parameters(model):
-            if name in self.sums:
-                parameter.copy_(self.sums[name])
+        last = {} if self.sums else {name: t.cpu() for name, t in trained_tensors(model)}
+        return self.sums or last
 
     def on_log(
         self,
@@ -261,21 +262,11 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
         self._bar.close()
 
 
-def _trained_parameters(model: PreTrainedModel) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
-
-
 def count_devices(device: Device) -> int:
-    """Cards that one process of the Trainer uses.
-
-    Raises:
-        ModelError: Several processes were launched; each would run the whole study.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ModelError(
-            "mixopt was launched as several processes (torchrun, accelerate), each of which would "
-            "run the whole study; launch one, it uses all visible cards."
-        )
+    """Cards that train one model: those of this process, or one for each process of a launch."""
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched > 1:
+        return launched
     return max(1, torch.cuda.device_count()) if device.name == "cuda" else 1
 
 

@@ -6,8 +6,8 @@ Everything on the driver's side is real: jobs, queue, retries, units of the jour
 every score, as `Swarm.score_all` does it. Workers are timers: a candidate takes 30 s times a lognormal
 (σ 0.5), one in 50 takes 5 times as long (a straggler), one in 100 fails and one in 500 loses its worker.
 Their units are written beforehand by a second process, as workers would elsewhere, so that only the
-driver is measured. Time is simulated: the clock jumps to the next event, and the driver's own seconds are
-held against it.
+driver is measured. Time is simulated: the clock jumps to the next event, and the driver's own seconds
+are held against it.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     python studies/scale-out/scoring.py --out OUT --candidates 256 --repeats 3
 
-A small Llama (four layers of 128) and three experts, trained briefly on toy text, and all of its held-out
-documents. Each way gets a folder of its own, so nothing is found; workers have one core and one thread
-each. The Ray cluster has two nodes of one core, which share no disk with the driver but a storage URL.
-Ways take turns, so that what else runs on the machine hits all of them; loading the models is timed
+A small Llama (four layers of 128) and three experts, trained briefly on toy text, and all of its
+held-out documents. Each way gets a folder of its own, so nothing is found; workers have one core and one
+thread each. The Ray cluster has two nodes of one core, which share no disk with the driver but a storage
+URL. Ways take turns, so that what else runs on the machine hits all of them; loading the models is timed
 apart, as it is paid once.
 """
 
