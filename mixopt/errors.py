@@ -3,6 +3,7 @@
     MixoptError                  exit code 1: the run failed
     ├── RunError
     │   ├── DivergedError        a loss stopped being finite
+    │   ├── UnreachableError     a store that does not answer now
     │   └── StorageError         the disk is full or cannot be written
     └── UserError                exit code 2: the input can be mended
         ├── RecipeError          a YAML says something that cannot be
@@ -35,6 +36,10 @@ class RunError(MixoptError):
 
 class DivergedError(RunError):
     """A training loss stopped being finite."""
+
+
+class UnreachableError(RunError):
+    """A store that does not answer now; trying again may help."""
 
 
 class StorageError(RunError):

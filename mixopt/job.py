@@ -1,8 +1,11 @@
 """Jobs: pieces of a study that any worker can do, told in plain values."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,21 @@ class Job:
     trains: bool = False
 
 
+SEEN_AFTER_S = 65.0
+"""Network file systems show after a minute at most what another machine has written."""
+
+
+def wait_for(find: Callable[[], Found | None], seconds: float) -> Found | None:
+    """What `find` finds, asked again until `seconds` are over."""
+    until, pause = time.monotonic() + seconds, 0.05
+    found = find()
+    while found is None and time.monotonic() < until:
+        time.sleep(pause)
+        pause = min(2 * pause, 5.0)
+        found = find()
+    return found
+
+
 Worker = Callable[[Job], None]
 """Does jobs, one after another, and keeps what it has loaded between them."""
 Hire = Callable[[], Worker]
@@ -38,6 +56,10 @@ class Crew(Protocol):
     @property
     def coarse(self) -> bool:
         """Whether a job costs so much to begin that it should hold a share of all the work."""
+
+    @property
+    def remote(self) -> bool:
+        """Whether what is made may take a while to be seen from here."""
 
     def do(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
         """Each job as it is finished or given up, with what it failed of; others go on.

@@ -99,11 +99,13 @@ def _carry_on(study: Study, proposal: Proposal, later: PhaseRecipe) -> Pretraine
     tokens = later.base_tokens or study.recipe.training.tokens
     job = Job("continue_base", (later.name, dict(proposal.ratios), tokens),
               f"the base of phase {later.name}", trains=True)  # fmt: skip
-    for _, error in study.crew.do([job]):
-        if error is not None:
-            raise error
+    try:
+        for _, error in study.crew.do([job]):
+            if error is not None:
+                raise error
+    finally:
+        study.let_workers_go()
     folder = study.laboratory.continue_base(later.name, proposal.ratios, tokens)
-    study.crew.close()
     kept = "bfloat16" in str(
         study.laboratory.device.dtype
     )  # it was saved as it was trained, in float32

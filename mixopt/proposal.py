@@ -281,7 +281,7 @@ def _estimate(plain: Mapping[str, float | None]) -> Estimate:
     for key, value in plain.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"its {key} is {show(value)}")
-    numbers = {key: math.nan if value is None else float(value) for key, value in plain.items()}
+    numbers = {key: math.nan if value is None else value for key, value in plain.items()}
     return Estimate(**numbers)
 
 

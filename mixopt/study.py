@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,8 +245,13 @@ class Study:
             try:
                 yield
             finally:
-                if self.teller.is_outermost and "crew" in self.__dict__:
-                    self.crew.close()
+                if self.teller.is_outermost:
+                    self.let_workers_go()
+
+    def let_workers_go(self) -> None:
+        """Ends the workers; the next job gets new ones."""
+        if "_hands" in self.__dict__:
+            self._hands.close()
 
     # --- what the verbs stand on --------------------------------------------------------------
 
@@ -274,11 +280,17 @@ class Study:
         return Site(self.output / "journal", self.cache, self.storage, self.device, self.run_code)
 
     @cached_property
+    def _hands(self) -> Dispatcher:
+        """Who does the work."""
+        return gather_crew(self.site, self.recipe, self.laboratory)
+
+    @cached_property
     def crew(self) -> Dispatcher:
         """Who does the work, once the base is there."""
-        crew = gather_crew(self.site, self.recipe, self.laboratory)
+        crew = self._hands
         if isinstance(self.recipe.base, BuiltBase):
-            for _, error in crew.do([Job("train_base", (), "the base", trains=True)]):
+            jobs = [Job("train_base", (), "the base", trains=True)]
+            for _, error in crew.do([] if self.laboratory.has_base else jobs):
                 if error is not None:
                     raise error
             base = self.laboratory.base
@@ -357,9 +369,11 @@ class Study:
             for name in names
             if name not in trained
         ]
-        for job, error in tqdm(
-            crew.do(jobs), desc="experts", unit="expert", total=len(jobs), leave=False
-        ):
+        # what is there is found without a worker
+        made = [(job, None) for job in jobs if lab.has_expert(job.arguments[0])]
+        lacking = [job for job in jobs if not lab.has_expert(job.arguments[0])]
+        done = chain(made, crew.do(lacking))
+        for job, error in tqdm(done, desc="experts", unit="expert", total=len(jobs), leave=False):
             (name,) = job.arguments
             if error is not None:
                 self._set_aside(name, error)

@@ -119,7 +119,7 @@ def make_unit(
     found = find_unit(folder)
     if found is not None:
         return found
-    with _alone(folder):
+    with hold(folder):
         found = find_unit(folder)  # another process may have made it meanwhile
         if found is not None:
             return found
@@ -157,7 +157,7 @@ def workplace_of(folder: Path) -> Path:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def hold(folder: Path) -> Iterator[None]:
     """Only one process at a time is inside for one folder; a process that dies lets go."""
     path = lock_of(folder)
     with storage_errors(folder):

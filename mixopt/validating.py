@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,15 +70,21 @@ class Validator:
         mixtures = self._choose_mixtures(proposal, wanted.mixtures)
         trained: dict[int, dict[str, Trial]] = {seed: {} for seed in range(wanted.seeds)}
         flops = 0.0
-        jobs = (
+        jobs = [
             Job("train_proxy_run", (f"{name}-{seed}", dict(mixtures[name]), seed),
                 f"proxy run {name}-{seed}", trains=True)
             for seed in range(wanted.seeds)
-            for name in list(mixtures)
-            if name in mixtures  # another seed of it may have diverged by now
+            for name in mixtures
+        ]  # fmt: skip
+        made = [(job, None) for job in jobs if self._is_trained(job)]
+        found = [job for job, _ in made]
+        lacking = (
+            job for job in jobs
+            # another seed of its mixture may have diverged by now
+            if job not in found and job.arguments[0].removesuffix(f"-{job.arguments[2]}") in mixtures
         )  # fmt: skip
-        runs = tqdm(self.crew.do(jobs), desc="proxy runs", unit="run",
-                    total=wanted.seeds * len(mixtures), leave=False)  # fmt: skip
+        done = chain(made, self.crew.do(lacking))
+        runs = tqdm(done, desc="proxy runs", unit="run", total=len(jobs), leave=False)
         for job, error in runs:
             title, _, seed = job.arguments
             name = title.removesuffix(f"-{seed}")
@@ -93,11 +100,9 @@ class Validator:
             trained[seed][name] = Trial(name, mixtures[name], scores, seed=seed,
                                         tokens=run.outcome.tokens, flops=run.outcome.flops)  # fmt: skip
             flops = run.outcome.flops
-        if len(mixtures) < FEWEST_MIXTURES:
-            raise DivergedError(
-                f"{len(mixtures)} mixtures were trained without diverging and at least "
-                f"{FEWEST_MIXTURES} are needed to rank; lower training.learning_rate and run again."
-            )
+        self._require_enough(mixtures)
+        proxies = self._score_proxies(mixtures)
+        self._require_enough(mixtures)
         metrics, domains = self.searcher.swarm.scorer.metrics, self.recipe.domains
         tables = [
             Trials([rows[name] for name in mixtures], metrics, domains) for rows in trained.values()
@@ -107,7 +112,7 @@ class Validator:
             frame["id"] = frame["id"] + f"-{seed}"
         self.teller.write("proxy-runs.csv", pd.concat(frames).to_csv(index=False))
         validation = validate_trials(
-            self._score_proxies(mixtures),
+            proxies,
             tables,
             utility=lambda scale: learner.utility(scale, trials),
             cost=self._count_cost(trials.where(kind="merged"), tables[0][0].tokens, flops),
@@ -119,6 +124,17 @@ class Validator:
         )
         self.teller.write("validation.json", to_json(validation.to_dict()))
         return validation, means
+
+    def _is_trained(self, job: Job) -> bool:
+        title, ratios, seed = job.arguments
+        return self.laboratory.has_proxy_run(title, Mixture(ratios), seed)
+
+    def _require_enough(self, mixtures: Mapping[str, Mixture]) -> None:
+        if len(mixtures) < FEWEST_MIXTURES:
+            raise DivergedError(
+                f"{len(mixtures)} mixtures were trained and scored and at least {FEWEST_MIXTURES} are "
+                "needed to rank; lower training.learning_rate, or mend what failed, and run again."
+            )
 
     def _weigh_purchases(
         self,
@@ -161,7 +177,8 @@ class Validator:
         others = {f"spread-{i:02d}": self.searcher.to_mixture(row) for i, row in enumerate(rows)}
         return fixed | others
 
-    def _score_proxies(self, mixtures: Mapping[str, Mixture]) -> dict[Kind, Trials]:
+    def _score_proxies(self, mixtures: dict[str, Mixture]) -> dict[Kind, Trials]:
+        """Proxies' trials of the mixtures; those that could not be scored whole are left out of both."""
         rows: dict[Kind, list[Trial]] = {"merged": [], "ensembled": []}
         found = {}
         for name, mixture in mixtures.items():
@@ -175,7 +192,14 @@ class Validator:
             self.searcher.swarm.score_all([weights.tolist() for weights in found.values()]),
             desc="scoring proxies", unit="mixture", total=len(found), leave=False,
         )  # fmt: skip
+        names = {metric.name for metric in self.searcher.swarm.scorer.metrics}
         for (name, weights), results in zip(found.items(), scored, strict=True):
+            if results.get("merged", {}).keys() < names:
+                self.teller.say(
+                    f"Mixture {name!r} is left out of the validation: its merge failed."
+                )
+                del mixtures[name]
+                continue
             for kind, table in rows.items():
                 table.append(self.searcher.to_trial(name, kind, weights, results[kind], 0))
         metrics = self.searcher.swarm.scorer.metrics

@@ -21,6 +21,7 @@ from mixopt.runtime.mirror import MirroredJournal
 from mixopt.staging import stage, unstage
 
 if TYPE_CHECKING:
+    from mixopt.proxies.estimating import Estimator
     from mixopt.proxies.laboratory import Laboratory
     from mixopt.proxies.launching import Ranks
     from mixopt.proxies.study_texts import Handed
@@ -62,7 +63,7 @@ class Site:
         """The same, with folders that a machine without this disk has."""
         if self.storage is None:
             return self
-        own = Path(gettempdir()) / f"mixopt-{hash_key({'storage': self.storage})}"
+        own = Path(gettempdir()) / f"mixopt-{os.getuid()}-{hash_key({'storage': self.storage})}"
         return Site(own / "journal", own / "cache", self.storage, self.device, self.run_code)
 
     def open_laboratory(
@@ -87,6 +88,7 @@ class Site:
         here = executor.kind == "local" or handed is not None
         return Laboratory(
             recipe, journal, cache=cache, device=device, devices=devices, here=here,
+            makes=here or journals is not None,
             run_code=self.run_code, handed=handed,
         )  # fmt: skip
 
@@ -97,6 +99,8 @@ class Worker:
     def __init__(self, laboratory: "Laboratory") -> None:
         self._laboratory = laboratory
         self._swarms: dict[tuple[str, ...], Swarm] = {}
+        self._estimator: tuple[object, Estimator] | None = None
+        """The last one: it has read all that it learnt from."""
 
     def __call__(self, job: Job) -> None:
         """Does a job: makes its units, or finds them.
@@ -138,7 +142,10 @@ class Worker:
     ) -> None:
         from mixopt.proxies.estimating import Estimator
 
-        for _ in Estimator(self._swarm(names), seen, share, seed).make(rows):
+        swarm, asked = self._swarm(names), (tuple(map(tuple, seen)), share, seed)
+        if self._estimator is None or self._estimator[0] != (swarm, asked):
+            self._estimator = (swarm, asked), Estimator(swarm, seen, share, seed)
+        for _ in self._estimator[1].make(rows):
             pass
 
     def _measure_slopes(self, names: Sequence[str], row: Sequence[float]) -> None:
@@ -194,14 +201,13 @@ def gather_crew(site: Site, recipe: StudyRecipe, laboratory: "Laboratory") -> Di
         return open_executor(executor, order, site.journal.parent / "executor", _cards(site))
 
     journal = Journal(site.journal)
-    noted: set[str] = set()
 
     def ended(job: Job, error: Exception | None) -> None:
+        own = {"verb": job.verb, "arguments": job.arguments}
         if isinstance(error, WorkerLostError):  # nobody else could write it down
-            noted.add(job.name)
-            journal.note_failure("jobs", job.name, error)
-        elif error is None and job.name in noted:
-            journal.forget_failure("jobs", job.name)
+            journal.note_failure("jobs", job.name, own, error)
+        elif error is None:
+            journal.forget_failure("jobs", own)
 
     return Dispatcher(begin, executor.retries, ended)
 

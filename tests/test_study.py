@@ -197,6 +197,7 @@ def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(tmp_path, mo
         return train(self, name)
 
     monkeypatch.setattr(Laboratory, "train_expert", diverge)
+    monkeypatch.setattr(Laboratory, "has_expert", lambda *_: False)
     study, recorder = load(tmp_path)
     proposal = study.propose(study.search())[0]
     assert proposal.ratios["ships"] == 0
@@ -214,6 +215,7 @@ def test_too_few_experts_left_is_the_end(tmp_path, monkeypatch):
         raise DivergedError("x")
 
     monkeypatch.setattr(Laboratory, "train_expert", diverge)
+    monkeypatch.setattr(Laboratory, "has_expert", lambda *_: False)
     study, recorder = load(tmp_path)
     with pytest.raises(DivergedError, match="0 of 3 experts"):
         study.search()
@@ -263,6 +265,7 @@ def test_a_proxy_run_that_diverges_is_left_out_and_said(tmp_path, monkeypatch):
         return train(self, name, ratios, seed)
 
     monkeypatch.setattr(Laboratory, "train_proxy_run", diverge)
+    monkeypatch.setattr(Laboratory, "has_proxy_run", lambda *_: False)
     study, recorder = load(tmp_path, validation={"mixtures": 5, "seeds": 2})
     validation = study.validate()
     assert validation.mixtures == ("natural", "uniform", "proposal", "spread-01")

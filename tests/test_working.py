@@ -90,6 +90,9 @@ def test_a_worker_that_was_lost_is_written_down_until_it_is_made_up_for(place, t
     crew._ended(job, WorkerLostError("The machine went away."))
     (failure,) = journal.failures()
     assert (failure.kind, failure.name, failure.times) == ("jobs", "the base", 2)
+    other = Job("score", ((), [(1.0,)]), "the base")
+    crew._ended(other, None)  # of the same name, and another
+    assert len(journal.failures()) == 1
     crew._ended(job, None)
     assert journal.failures() == []
 

@@ -3,13 +3,14 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.errors import RunError, UserError
-from mixopt.job import Crew, Job
+from mixopt.job import SEEN_AFTER_S, Crew, Job, wait_for
 from mixopt.proxies.engines import Engine, Weights
 from mixopt.proxies.scores import Results, Row, Scored, Scores, in_shards
 from mixopt.proxies.scoring import Scorer
@@ -66,20 +67,30 @@ class Candidates(ABC):
             size = ceil(len(rows) / self.crew.slots)
         again: list[Row] = []
         for job, error in self.crew.do(self.job(shard) for shard in in_shards(rows, size)):
-            shard = self._rows_of(job)
-            left = [row for row in shard if self.book.find(row) is None]
-            if error is None and left:
-                raise RunError(
-                    f"A worker says that {job.name} is done and made other units than were asked for; "
-                    "run the same mixopt, Python and libraries on all machines."
-                )
-            if error is not None and len(shard) > 1:
+            left = self._left_of(job, error)
+            if error is not None and len(self._rows_of(job)) > 1:
                 again += left  # one of them may be what fails
-                yield {}
-            else:
-                yield self._give_up(left, error)
+                left = []
+            yield self._give_up(left, error)
         for job, error in self.crew.do(self.job([row]) for row in again):
-            yield self._give_up(self._rows_of(job) if error else [], error)
+            yield self._give_up(self._left_of(job, error), error)
+
+    def _left_of(self, job: Job, error: Exception | None) -> list[Row]:
+        """Rows of a job that is over and has not made them.
+
+        Raises:
+            RunError: It says that it did.
+        """
+        assert self.crew is not None
+        left = [row for row in self._rows_of(job) if self.book.find(row) is None]
+        if error is None and left and self.crew.remote:
+            left = [r for r in left if wait_for(partial(self.book.find, r), SEEN_AFTER_S) is None]
+        if error is None and left:
+            raise RunError(
+                f"A worker says that {job.name} is done and made other units than were asked for; "
+                "run the same mixopt, Python and libraries on all machines."
+            )
+        return left
 
     def _give_up(self, rows: Sequence[Row], error: Exception | None) -> Lost:
         lost: Lost = {}

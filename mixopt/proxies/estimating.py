@@ -33,7 +33,8 @@ class Estimator(Candidates):
     def __init__(self, swarm: Swarm, seen: Sequence[Weights], share: float, seed: int) -> None:
         self._swarm, self._seen = swarm, [list(map(float, row)) for row in seen]
         self._share, self._seed = share, seed
-        key = {**swarm.book.shared_key, "share": share, "seed": seed, "seen": self._seen}
+        merged = [swarm.respond(row) for row in self._seen]
+        key = {**swarm.book.shared_key, "share": share, "seed": seed, "seen": merged}
         super().__init__(
             Scores(swarm.store, "estimates", key, swarm.scorer.digests), swarm.crew, swarm.lost
         )

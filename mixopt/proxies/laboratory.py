@@ -17,7 +17,7 @@ import torch
 
 from mixopt.errors import DataError, ModelError, RunError
 from mixopt.files import Store
-from mixopt.job import Crew
+from mixopt.job import SEEN_AFTER_S, Crew, wait_for
 from mixopt.mixture import Mixture
 from mixopt.proxies.assembling import assemble, hash_expert
 from mixopt.proxies.base import Base
@@ -67,6 +67,10 @@ class _Work:
     key: Mapping[str, Any]
 
 
+class _LacksError(Exception):
+    """What would be trained now."""
+
+
 class Laboratory:
     """Corpora, base, experts and scores of one recipe.
 
@@ -76,7 +80,8 @@ class Laboratory:
         cache: Where corpora are kept.
         device: `auto`, `cpu`, `cuda`, ...
         devices: Cards that train one model; those of this process if left out.
-        here: Whether models run in this process; else it finds what workers made.
+        here: Whether the device must be on this machine.
+        makes: Whether what lacks is made here; else it is awaited from workers.
         run_code: Whether programs that models write may be run.
         handed: What another process found of the study's inputs.
     """
@@ -90,6 +95,7 @@ class Laboratory:
         device: str,
         devices: int | None = None,
         here: bool = True,
+        makes: bool = True,
         run_code: bool = False,
         handed: Handed | None = None,
     ) -> None:
@@ -99,7 +105,7 @@ class Laboratory:
         self.texts = Texts(recipe, store, cache, handed)
         self._handed = handed
         self.device = Device.choose(device, resolve_dtype(recipe.base), here=here)
-        self._devices, self._here = devices, here
+        self._devices, self._makes, self._trains = devices, makes, True
 
     # --- texts and base -----------------------------------------------------------------------
 
@@ -128,6 +134,30 @@ class Laboratory:
         given = {name: hash_expert(folder) for name, folder in self.given_experts.items()}
         base = None if isinstance(self.recipe.base, BuiltBase) else self._start.key
         return Handed(self.texts.fingerprints, self.corpora, base, given)
+
+    @property
+    def has_base(self) -> bool:
+        """Whether the base that is to be built is there."""
+        return self._find(lambda: self.base)
+
+    def has_expert(self, name: str) -> bool:
+        """Whether the expert called `name` is there."""
+        return self._find(lambda: self.train_expert(name))
+
+    def has_proxy_run(self, name: str, ratios: Mixture, seed: int) -> bool:
+        """Whether a real training is there."""
+        return self._find(lambda: self.train_proxy_run(name, ratios, seed))
+
+    def _find(self, step: Callable[[], object]) -> bool:
+        """Whether `step` finds what it would train."""
+        before, self._trains = self._trains, False
+        try:
+            step()
+        except _LacksError:
+            return False
+        finally:
+            self._trains = before
+        return True
 
     @cached_property
     def base(self) -> Trained | None:
@@ -318,7 +348,12 @@ class Laboratory:
             save(model, scratch)
             (scratch / "outcome.json").write_text(json.dumps(asdict(outcome), indent=2))
 
-        if not self._here and self.store.find(work.kind, work.name, key) is None:
+        def find() -> Path | None:
+            return self.store.find(work.kind, work.name, key)
+
+        if not self._trains and find() is None:
+            raise _LacksError(work.name)
+        if not self._makes and wait_for(find, SEEN_AFTER_S) is None:
             raise RunError(
                 f"No worker has made {work.name!r} as it was asked for; run the same mixopt, Python and "
                 "libraries on all machines."

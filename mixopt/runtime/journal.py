@@ -115,16 +115,16 @@ class Journal:
                 continue  # written by nobody we know
         return found
 
-    def note_failure(self, kind: str, name: str, error: Exception) -> None:
+    def note_failure(self, kind: str, name: str, key: Mapping[str, Any], error: Exception) -> None:
         """Records what failed outside of `make`: a worker that was lost, say."""
-        self._record(self._noted(kind, name), kind, name, error)
+        self._record(self._noted(kind, key), kind, name, error)
 
-    def forget_failure(self, kind: str, name: str) -> None:
+    def forget_failure(self, kind: str, key: Mapping[str, Any]) -> None:
         """Drops what was noted: it is done now."""
-        self._noted(kind, name).unlink(missing_ok=True)
+        self._noted(kind, key).unlink(missing_ok=True)
 
-    def _noted(self, kind: str, name: str) -> Path:
-        return self.folder / FAILURES / kind / f"{hash_key({'name': name})}.json"
+    def _noted(self, kind: str, key: Mapping[str, Any]) -> Path:
+        return self.folder / FAILURES / kind / f"{hash_key(key)}.json"
 
     def _forget(self, failure: Path, name: str) -> None:
         """Drops what failed before under this key, and under others where a name is one thing."""

@@ -7,22 +7,26 @@ also where a store has no renames; of two makers' manifests the last counts, eac
 
 import json
 import logging
+import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
 
-from mixopt.errors import StorageError, UserError
+from mixopt.errors import StorageError, UnreachableError, UserError
 from mixopt.files import publish_folder, write_text
 from mixopt.runtime.journal import Journal
-from mixopt.units import MANIFEST, Unit, find_unit, note_sound, seal, workplace_of
+from mixopt.units import MANIFEST, Unit, find_unit, hold, note_sound, seal, workplace_of
 
 log = logging.getLogger(__name__)
 
 AT = "at"
 """Field of the manifest at the URL: the folder that its files are in."""
+FOLDER = re.compile(r"[0-9a-f]{16}")
+"""What such folders are called; a manifest that names another is none of ours."""
 BEGUN = "begun"
 """Kind of what lies at the URL for units that are not finished."""
 
@@ -54,7 +58,7 @@ class MirroredJournal(Journal):
         """The folder of the unit: found here or at the URL, or made now and sent there."""
         self.find(kind, name, key)
         made = super().make(kind, name, key, build)
-        self._send(f"{kind}/{made.name}", made)
+        self._agree(f"{kind}/{made.name}", made)
         self._drop(f"{BEGUN}/{kind}/{made.name}")
         return made
 
@@ -94,19 +98,23 @@ class MirroredJournal(Journal):
         reference = f"{BEGUN}/{kind}/{self.place(kind, name, key).name}"
         (place / MANIFEST).unlink(missing_ok=True)
         seal(place, {}, 0.0)
-        before = self._manifest(reference)
-        self._there.discard(reference)
-        self._upload(reference, place)
-        if before is not None:
-            self._remove(f"{reference}/{before[AT]}")
+        try:
+            before = self._manifest(reference)
+            self._upload(reference, place)
+            if before is not None:
+                self._remove(f"{reference}/{before[AT]}")
+        except UnreachableError as error:  # the training goes on, and the checkpoint is here
+            log.warning("A checkpoint stays on this machine: %s", error)
 
     def _fetch(self, reference: str) -> Path | None:
         """The unit, copied here if it is only at the URL; one that was damaged on the way is not."""
         place = self.folder / reference
         found = find_unit(place)
-        if found is not None:
-            return found
-        return self._receive(reference, place)
+        if found is None:
+            return self._receive(reference, place)
+        if reference not in self._there:  # made before there was a mirror, or where it was away
+            self._agree(reference, place)
+        return found
 
     def _receive(self, reference: str, place: Path) -> Path | None:
         """What is at the URL, now at `place`; None where nothing whole is."""
@@ -114,8 +122,10 @@ class MirroredJournal(Journal):
         if manifest is None:
             return None
         try:
-            with publish_folder(place) as scratch, self._told():
-                self._download(reference, manifest, scratch)
+            with hold(place):  # other workers of this machine may want it too
+                if find_unit(place) is None:
+                    with publish_folder(place) as scratch, self._told():
+                        self._download(reference, manifest, scratch)
         except _DamagedError as damage:
             log.warning("%s/%s is damaged (%s) and is made again.", self.url, reference, damage)
             self._drop(reference)
@@ -141,11 +151,23 @@ class MirroredJournal(Journal):
         if damage is not None:
             raise _DamagedError(damage)
 
-    def _send(self, reference: str, place: Path) -> None:
-        if reference in self._there or self._manifest(reference) is not None:
-            self._there.add(reference)
+    def _agree(self, reference: str, place: Path) -> None:
+        """Sends a unit; one that another machine has sent first takes its place here too.
+
+        On a CPU both are the same; of two that GPUs made all go on with one.
+        """
+        if reference in self._there:
             return
-        self._upload(reference, place)
+        theirs = self._manifest(reference)
+        if theirs is None:
+            self._upload(reference, place)
+        else:
+            ours = Unit.read(place)
+            if ours is not None and theirs["files"] != {n: list(f) for n, f in ours.files.items()}:
+                log.warning("%s was made elsewhere first; that one counts.", reference)
+                with hold(place):
+                    shutil.rmtree(place)
+                self._receive(reference, place)
         self._there.add(reference)
 
     def _upload(self, reference: str, place: Path) -> None:
@@ -182,7 +204,7 @@ class MirroredJournal(Journal):
         except (FileNotFoundError, ValueError):
             return None
         whole = isinstance(manifest, dict) and isinstance(manifest.get("files"), dict)
-        return manifest if whole and isinstance(manifest.get(AT), str) else None
+        return manifest if whole and FOLDER.fullmatch(str(manifest.get(AT))) else None
 
     def _drop(self, reference: str) -> None:
         """Forgets what is at the URL under a name, its manifest first."""
@@ -222,6 +244,10 @@ class _Told:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             told = " ".join(str(error).split())
-            raise StorageError(
-                f"Storage {self._url} fails ({told}); mend it and run again."
+            if isinstance(error, PermissionError) or error.errno in FULL:
+                raise StorageError(
+                    f"Storage {self._url} cannot be written ({told}); mend it and run again."
+                ) from error
+            raise UnreachableError(
+                f"Storage {self._url} does not answer ({told}); run again when it does."
             ) from error

@@ -61,8 +61,16 @@ class Session:
         Raises:
             StorageError: The disk is full or cannot be written.
         """
-        with storage_errors(self.path), self.path.open("ab") as stream:
-            stream.write(json.dumps(record, default=str).encode() + b"\n")
+        line = json.dumps(record, default=str).encode() + b"\n"
+        with storage_errors(self.path), self.path.open("ab", buffering=0) as stream:
+            before = stream.seek(0, os.SEEK_END)
+            try:
+                written = stream.write(line)
+                if written < len(line):
+                    stream.write(line[written:])  # which says what is wrong
+            except OSError:
+                stream.truncate(before)  # a line that was cut would spoil the next
+                raise
 
     @property
     def about(self) -> dict[str, Any]:
@@ -134,8 +142,10 @@ class Session:
 
     def remove(self) -> None:
         """Removes a session that was sent to its end."""
-        self.path.unlink(missing_ok=True)
-        self._sent_path.unlink(missing_ok=True)
+        with self._reading:
+            self.path.unlink(missing_ok=True)
+            self._sent_path.unlink(missing_ok=True)
+            self._lines.clear()
         self.release()
         self.path.with_suffix(".lock").unlink(missing_ok=True)
 
@@ -169,5 +179,16 @@ class Session:
             self._lines += _parse(whole)
 
 
+LOST: Mapping[str, Any] = {"do": "lost", "run": ""}
+"""Stands for a line that a crash has spoiled: it has a place, and nothing is sent."""
+
+
 def _parse(content: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in content.splitlines()]
+    lines: list[dict[str, Any]] = []
+    for line in content.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        lines.append(record if isinstance(record, dict) else dict(LOST))
+    return lines

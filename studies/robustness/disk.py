@@ -2,9 +2,9 @@
 
     python studies/robustness/disk.py --out OUT --sizes 24      (as root: it mounts small file systems)
 
-Full: the study of the tests runs on a tmpfs of so many sizes, from nothing to what it needs; where it stops
-the disk is made larger and it runs again. Read-only: it runs on a finished folder that cannot be written,
-and on an empty one. Damaged: of each kind of file that a finished study holds, one is cut in half and one
+Full: the study of the tests runs on a tmpfs of so many sizes, from nothing to what it needs; then
+the disk is made larger and it runs again. Read-only: on a finished folder that cannot be written,
+and on an empty one. Damaged: of each kind of file in a finished study, one is cut in half and one
 has one bit flipped, and the study runs again. Each must end with the results of an undisturbed run, bit
 for bit, or with one sentence.
 """

@@ -137,7 +137,7 @@ def test_a_worker_that_makes_other_units_is_told(two):
     list(driver.score_all(ROWS[:1]))
 
     class Idle:
-        slots, coarse = 1, False
+        slots, coarse, remote = 1, False, False
 
         def do(self, jobs):
             for job in jobs:

@@ -88,3 +88,20 @@ def test_costs_do_not_depend_on_what_is_found(trained, monkeypatch, tmp_path):
     shared = flops("shared")
     monkeypatch.setattr(network.config, "_attn_implementation", "flash_attention_2")
     assert flops("plain") > 1.5 * shared
+
+
+def test_benchmarks_in_another_order_are_not_mistaken_for_each_other(trained, tmp_path):
+    """Log-probabilities lie in one array, in the order of the benchmarks."""
+    _, swarm = trained
+    journal = Journal(tmp_path)
+    row = [0.2, 0.3, 0.5]
+    first = anew(swarm, journal).score(row)
+    turned = Scorer(list(reversed(swarm.scorer.tasks)))
+    second = anew(swarm, journal, turned)
+    for kind, by_metric in anew(swarm, Journal(tmp_path / "new"), turned).score(row).items():
+        for metric, result in by_metric.items():
+            assert second.score(row)[kind][metric].values == pytest.approx(result.values)
+            assert first[kind][metric].values == pytest.approx(result.values)
+    found = second.ensemble.mix([0.0, 1.0, 0.0])
+    wanted = anew(swarm, Journal(tmp_path / "other"), turned).ensemble.mix([0.0, 1.0, 0.0])
+    assert found == pytest.approx(wanted)

@@ -1,11 +1,13 @@
 import json
 import shutil
+import threading
 
 import fsspec
 import numpy as np
 import pytest
 
-from mixopt.errors import StorageError, UserError
+from mixopt.errors import StorageError, UnreachableError, UserError
+from mixopt.runtime.journal import Journal
 from mixopt.runtime.mirror import MirroredJournal
 from mixopt.units import MANIFEST, Unit
 
@@ -141,9 +143,83 @@ def test_a_url_that_cannot_be_opened_is_told(tmp_path):
 def test_a_store_that_fails_is_told(tmp_path, url, monkeypatch):
     journal = machine(tmp_path, "a", url)
 
-    def fails(*_, **__):
-        raise PermissionError("403 forbidden")
+    def fails(error):
+        def put_file(*_, **__):
+            raise error
 
-    monkeypatch.setattr(journal._files, "put_file", fails)
-    with pytest.raises(StorageError, match=r"Storage .* fails \(403 forbidden\)"):
+        return put_file
+
+    monkeypatch.setattr(journal._files, "put_file", fails(PermissionError("403 forbidden")))
+    with pytest.raises(StorageError, match=r"Storage .* cannot be written \(403 forbidden\)"):
         journal.make("experts", "web", KEY, build)
+    # what passes is no reason to end a study
+    monkeypatch.setattr(journal._files, "put_file", fails(TimeoutError("timed out")))
+    with pytest.raises(UnreachableError, match=r"does not answer \(timed out\)"):
+        journal.make("experts", "web", KEY, build)
+
+
+def test_a_checkpoint_that_cannot_be_sent_stays_here(tmp_path, url, monkeypatch, caplog):
+    journal = machine(tmp_path, "a", url)
+    place = journal.workplace("experts", "web", KEY)
+    place.mkdir(parents=True)
+    (place / "w.bin").write_bytes(b"1")
+
+    def put_file(*_, **__):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(journal._files, "put_file", put_file)
+    journal.keep("experts", "web", KEY)
+    assert "A checkpoint stays on this machine" in caplog.text
+
+
+def test_what_was_made_before_there_was_a_mirror_is_sent(tmp_path, url):
+    Journal(tmp_path / "a").make("experts", "web", KEY, build)
+    assert machine(tmp_path, "a", url).find("experts", "web", KEY) is not None
+    assert machine(tmp_path, "b", url).make("experts", "web", KEY, never).is_dir()
+
+
+def test_of_two_machines_that_made_one_unit_both_go_on_with_the_first(tmp_path, url):
+    """GPUs make what differs in its last bits, under one key."""
+
+    def of(text):
+        return lambda scratch: (scratch / "x").write_text(text)
+
+    a, b = machine(tmp_path, "a", url), machine(tmp_path, "b", url)
+    super(MirroredJournal, b).make("experts", "web", KEY, of("b"))
+    a.make("experts", "web", KEY, of("a"))
+    found = machine(tmp_path, "b", url).make("experts", "web", KEY, never)
+    assert (found / "x").read_text() == "a"
+
+
+def test_workers_of_one_machine_fetch_a_unit_once(tmp_path):
+    url = str(tmp_path / "storage")
+    made = machine(tmp_path, "a", url).make("experts", "web", KEY, build)
+    reference = f"experts/{made.name}"
+    failed = []
+
+    def fetch():
+        try:
+            for _ in range(5):
+                machine(tmp_path, "shared", url).open(reference)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=fetch) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+def test_a_manifest_may_not_name_another_folder(tmp_path, url):
+    first = machine(tmp_path, "a", url)
+    made = first.make("experts", "web", KEY, build)
+    path = f"{first._root}/experts/{made.name}/{MANIFEST}"
+    manifest = json.loads(first._files.cat_file(path))
+    first._files.makedirs(f"{first._root}/precious", exist_ok=True)
+    first._files.pipe_file(f"{first._root}/precious/x", b"1")
+    first._files.pipe_file(path, json.dumps(manifest | {"at": "../../precious"}).encode())
+    again = machine(tmp_path, "b", url)
+    again.make("experts", "web", KEY, build)
+    assert first._files.exists(f"{first._root}/precious/x")

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from mixopt.errors import StorageError
@@ -89,3 +91,55 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(Exception, match="cannot be written") as told:
         Session.begin(tmp_path / "spool", {})
     assert isinstance(told.value, StorageError | ValueError)
+
+
+def test_a_disk_that_is_full_in_a_record_leaves_the_others_whole(tmp_path, monkeypatch):
+    session = begun(tmp_path)
+    original, before = type(session.path).open, session.path.stat().st_size
+
+    def opened(self, mode="r", **rest):
+        stream = original(self, mode, **rest)
+        if mode != "ab" or self != session.path:
+            return stream
+
+        class Full:
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                stream.close()
+
+            def write(self, line):
+                if stream.tell() == before:
+                    return stream.write(line[:10])
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            seek, truncate = stream.seek, stream.truncate
+
+        return Full()
+
+    monkeypatch.setattr(type(session.path), "open", opened)
+    with pytest.raises(StorageError, match="disk is full"):
+        session.add({"do": "batch", "run": "a", "long": "x" * 50})
+    monkeypatch.undo()
+    session.add({"do": "end", "run": "a"})
+    (again,) = Session.left_in(tmp_path / "spool")
+    assert again.waiting == 4
+
+
+def test_a_line_that_was_spoiled_has_its_place_and_is_not_sent(tmp_path):
+    session = begun(tmp_path)
+    lines = session.path.read_bytes().splitlines()
+    session.path.write_bytes(b"\n".join([lines[0], b'{"do": "ba', *lines[2:]]) + b"\n")
+    (again,) = Session.left_in(tmp_path / "spool")
+    again.claim()
+    assert again.next()["do"] == "lost"
+    again.tick()
+    assert again.next()["n"] == 1
+
+
+def test_nothing_waits_of_what_was_removed(tmp_path):
+    session = begun(tmp_path)
+    session.claim()
+    session.remove()
+    assert session.waiting == 0

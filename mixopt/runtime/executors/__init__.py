@@ -28,10 +28,12 @@ class Executor(Protocol):
     Attributes:
         slots: Workers.
         coarse: Whether a job should hold a share of all the work.
+        remote: Whether workers are on other machines, which may lack what this one has.
     """
 
     slots: int
     coarse: bool
+    remote: bool
 
     def submit(self, job: Job) -> "Future[Exception | None]":
         """What the job failed of, or None, when it is over; more jobs than slots wait their turn.

@@ -50,6 +50,11 @@ class Dispatcher:
         """Whether a job should hold a share of all the work."""
         return self._executor.coarse
 
+    @property
+    def remote(self) -> bool:
+        """Whether what is made may take a while to be seen from here."""
+        return self._executor.remote
+
     def do(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
         """Each job as it is finished or given up, with what it failed of.
 
@@ -83,9 +88,11 @@ class Dispatcher:
             if error is None:
                 yield job, None
                 continue
-            if isinstance(error, ENDS_ALL):
+            last = tried > self._retries
+            # of another machine it may be the fault: a driver that is missing, a disk of its own
+            if isinstance(error, ENDS_ALL) and (last or not self._executor.remote):
                 raise error
-            if isinstance(error, FINAL) or tried > self._retries:
+            if isinstance(error, FINAL) or last:
                 yield job, error
                 continue
             log.warning("%s failed (%s) and is tried again.", _begin(job.name), _tell(error))

@@ -10,6 +10,7 @@ class LocalExecutor:
 
     slots = 1
     coarse = False
+    remote = False
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker

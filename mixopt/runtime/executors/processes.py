@@ -36,6 +36,7 @@ class ProcessesExecutor:
     """
 
     coarse = False
+    remote = False
 
     def __init__(self, hire: Hire, environments: Sequence[Mapping[str, str]]) -> None:
         self._hire, self._environments = hire, environments
@@ -45,6 +46,7 @@ class ProcessesExecutor:
         self._waiting: deque[tuple[Job, Future[Exception | None]]] = deque()
         self._lock = threading.RLock()
         self._closed = False
+        self._broken: list[ProcessPoolExecutor] = []
         # a process ends when nobody holds the other end any more: closed, or killed
         self._leash, self._held = _SPAWN.Pipe(duplex=False)
 
@@ -64,7 +66,7 @@ class ProcessesExecutor:
             try:
                 running = self._pool(slot).submit(_work, self._hire, job)
             except BrokenProcessPool:  # it died idle
-                del self._pools[slot]
+                self._broken.append(self._pools.pop(slot))
                 running = self._pool(slot).submit(_work, self._hire, job)
             running.add_done_callback(partial(self._end, slot, job, promised))
 
@@ -88,7 +90,8 @@ class ProcessesExecutor:
         error = None if over.cancelled() else over.exception()
         with self._lock:
             if isinstance(error, BrokenProcessPool) and slot in self._pools:
-                self._pools.pop(slot).shutdown(wait=False)
+                # this runs inside the pool, which may not be shut down from there
+                self._broken.append(self._pools.pop(slot))
             self._free.append(slot)
             if not over.cancelled():
                 self._start()
@@ -112,7 +115,7 @@ class ProcessesExecutor:
             idle = len(self._free) == self.slots
         if not idle:
             self._held.close()
-        for pool in pools.values():
+        for pool in (*pools.values(), *self._broken):
             pool.shutdown(wait=True, cancel_futures=True)
         self._held.close()
         self._leash.close()

@@ -65,6 +65,7 @@ class RayExecutor:
     """
 
     coarse = False
+    remote = True
 
     def __init__(self, hire: Hire, slots: int, needs: dict[str, float], *, own: bool) -> None:
         self.slots = slots
@@ -81,7 +82,7 @@ class RayExecutor:
         self._actors: list[Any] = []
         self._free: deque[Any] = deque()
         self._waiting: deque[tuple[Job, Future[Exception | None]]] = deque()
-        self._busy = 0
+        self._working: list[Any] = []
         self._lock = threading.RLock()
         self._closed = False
 
@@ -95,7 +96,7 @@ class RayExecutor:
             return promised
         with self._lock:
             self._waiting.append((job, promised))
-            while len(self._actors) < min(self.slots, self._busy + len(self._waiting)):
+            while len(self._actors) < min(self.slots, len(self._working) + len(self._waiting)):
                 self._hire_actor()
             self._start()
         return promised
@@ -106,12 +107,19 @@ class RayExecutor:
         self._actors.append(actor)
 
         def placed(greeting: "Future[None]") -> None:
+            error = greeting.exception()
             with self._lock:
-                if greeting.exception() is None:
+                if self._closed or actor not in self._actors:
+                    return  # let go of while it waited for a place
+                if error is None:
                     self._free.append(actor)
                     self._start()
-                elif not self._closed:
-                    self._replace(actor)
+                    return
+                # who waits loses a try with it, so that workers that never begin come to an end
+                lost = self._waiting.popleft() if self._waiting else None
+                self._replace(actor)
+            if lost is not None:
+                lost[1].set_exception(_lose(lost[0], error))
 
         actor.greet.remote().future().add_done_callback(placed)
 
@@ -119,12 +127,13 @@ class RayExecutor:
         while self._free and self._waiting and not self._closed:
             actor = self._free.popleft()
             job, promised = self._waiting.popleft()
-            self._busy += 1
+            self._working.append(actor)
             self._follow(actor.work.remote(job), job, promised, partial(self._freed, actor))
 
     def _freed(self, actor: Any) -> None:
-        self._busy -= 1
-        self._free.append(actor)
+        self._working.remove(actor)
+        if actor in self._actors:
+            self._free.append(actor)
         self._start()
 
     def _replace(self, actor: Any) -> None:
@@ -147,23 +156,18 @@ class RayExecutor:
                 if error is None:
                     done()
                 elif isinstance(done, partial):  # an actor, which is gone
-                    self._busy -= 1
+                    self._working.remove(done.args[0])
                     self._replace(done.args[0])
             if error is None:
                 promised.set_result(answer.result())
-                return
-            told = str(error).strip().splitlines()[0] if str(error).strip() else ""
-            promised.set_exception(
-                WorkerLostError(
-                    f"The Ray worker that did {job.name} was lost ({type(error).__name__}"
-                    f"{': ' if told else ''}{told}); run again."
-                )
-            )
+            else:
+                promised.set_exception(_lose(job, error))
 
         reference.future().add_done_callback(over)
 
     def _let_go_of_idle(self) -> None:
-        for actor in self._free:
+        """Ends all actors but the busy ones: those that wait for a place would take the next too."""
+        for actor in [actor for actor in self._actors if actor not in self._working]:
             self._actors.remove(actor)
             ray.kill(actor)
         self._free.clear()
@@ -178,6 +182,13 @@ class RayExecutor:
             ray.kill(actor)
         if self._own:
             ray.shutdown()
+
+
+def _lose(job: Job, error: BaseException) -> WorkerLostError:
+    told = " ".join(str(error).split())[:200]
+    return WorkerLostError(
+        f"The Ray worker of {job.name} was lost ({type(error).__name__}{': ' if told else ''}{told})."
+    )
 
 
 def open_executor(recipe: Recipe, hire: Hire, folder: Path, cards: Sequence[str]) -> RayExecutor:

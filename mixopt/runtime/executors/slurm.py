@@ -4,11 +4,13 @@ The folder of the study lies where all nodes see it. A job that reaches its time
 is put into the queue again by submitit and goes on from what is finished.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from mixopt.errors import MissingExtraError, UserError
@@ -23,8 +25,26 @@ except ImportError:
         "`executor: slurm` needs submitit; install it: pip install 'mixopt[slurm]'"
     ) from None
 
+log = logging.getLogger(__name__)
+
 POLL_S = {"slurm": 5.0, "local": 0.2}
 """How often jobs are looked at; the accounting of a busy cluster answers slowly."""
+
+
+PAUSES_S = (5.0, 15.0, 45.0, 120.0)
+"""Between tries to put a job into the queue."""
+SUBMITTING = (submitit.core.utils.FailedJobError, OSError, CalledProcessError)
+"""What a queue that does not answer raises."""
+MOST_TIMEOUTS = 1000
+"""How often a job that reached its time limit is queued again: it goes on from what is finished."""
+
+
+def _is_over(queued: Any) -> bool:
+    try:
+        return bool(queued.done())
+    except Exception as error:  # a file system or a queue that does not answer; it is asked again
+        log.warning("SLURM job %s cannot be looked at (%s).", queued.job_id, error)
+        return False
 
 
 class _Work(submitit.helpers.Checkpointable):  # type: ignore[misc]
@@ -46,6 +66,7 @@ class SlurmExecutor:
 
     coarse = True
     """A job waits in the queue and loads its models anew."""
+    remote = True
 
     def __init__(self, hire: Hire, slots: int, queue: Any, poll_s: float) -> None:
         self.slots = slots
@@ -59,10 +80,11 @@ class SlurmExecutor:
         """Put into the queue at once."""
         promised: Future[Exception | None] = Future()
         try:
-            queued = self._queue.submit(_Work(), self._hire, job)
-        except (submitit.core.utils.FailedJobError, OSError) as error:
-            told = " ".join(str(error).split())
-            raise UserError(f"SLURM does not take jobs ({told}); mend `executor`.") from None
+            queued = self._queue_up(job)
+        except SUBMITTING as error:
+            told = " ".join(str(error).split())[:200]
+            promised.set_exception(WorkerLostError(f"SLURM does not take {job.name} ({told})."))
+            return promised
         with self._lock:
             self._running.append((queued, job, promised))
             if self._watcher is None:
@@ -70,10 +92,23 @@ class SlurmExecutor:
                 self._watcher.start()
         return promised
 
+    def _queue_up(self, job: Job) -> Any:
+        """Submitit's job; a queue that is full or busy is asked again for some minutes."""
+        for pause in PAUSES_S:
+            try:
+                return self._queue.submit(_Work(), self._hire, job)
+            except SUBMITTING as error:
+                log.warning(
+                    "SLURM does not take a job now (%s); asking again in %g s.", error, pause
+                )
+                if self._closed.wait(pause):
+                    break
+        return self._queue.submit(_Work(), self._hire, job)
+
     def _watch(self) -> None:
         while not self._closed.wait(self._poll_s):
             with self._lock:
-                over = [row for row in self._running if row[0].done()]
+                over = [row for row in self._running if _is_over(row[0])]
                 self._running = [row for row in self._running if row not in over]
             for queued, job, promised in over:
                 self._end(queued, job, promised)
@@ -96,7 +131,10 @@ class SlurmExecutor:
         with self._lock:
             running, self._running = self._running, []
         for queued, _, _ in running:
-            queued.cancel()
+            try:
+                queued.cancel()
+            except (*SUBMITTING, RuntimeError) as error:  # the others are cancelled all the same
+                log.warning("SLURM job %s could not be cancelled (%s).", queued.job_id, error)
         until = time.monotonic() + self._poll_s
         if self._watcher is not None:
             self._watcher.join(max(0.0, until - time.monotonic()))
@@ -109,7 +147,9 @@ def open_executor(recipe: Recipe, hire: Hire, folder: Path, cards: Sequence[str]
         UserError: This machine has no SLURM.
     """
     try:
-        queue = submitit.AutoExecutor(folder=folder / "%j", cluster=recipe.cluster)
+        queue = submitit.AutoExecutor(
+            folder=folder / "%j", cluster=recipe.cluster, slurm_max_num_timeout=MOST_TIMEOUTS
+        )
     except RuntimeError as error:
         told = " ".join(str(error).split())
         raise UserError(

@@ -6,6 +6,7 @@ a reason that passes stays in the spool and is tried again.
 
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Between tries while a server is away."""
 LAST_WAIT_S = 60.0
 """How long the end of a command waits for a server that takes what it is sent."""
+SQLITE = "sqlite:///"
 UID = "mixopt.uid"
 """Tag by which a run is found that was created before a crash."""
 
@@ -56,7 +58,8 @@ class Post:
     """
 
     def __init__(self, session: Session, uri: str) -> None:
-        self._session, self.uri = session, uri
+        own = tracking_uri()  # with the password that is not written down
+        self._session, self.uri = session, own if hide_password(own) == uri else uri
         self._client: MlflowClient | None = None
         self._unsure = True  # whether the next record may have arrived already
 
@@ -91,7 +94,10 @@ class Post:
         """Ends the runs of a command that was killed, once all that it wrote down was sent."""
         names = self._session.names
         for run in self._session.unended & names.keys():
-            self._send({"do": "end", "run": run, "status": "KILLED", "time": now_ms()})
+            try:
+                self._send({"do": "end", "run": run, "status": "KILLED", "time": now_ms()})
+            except _RefusedError as refused:  # somebody has deleted it
+                log.warning("MLflow has no run to end any more: %s", refused)
 
     def _send(self, record: Mapping[str, Any]) -> dict[str, str]:
         try:
@@ -174,6 +180,8 @@ class Sender:
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         self._sessions = list(sessions)
+        own = self._sessions[-1].claim()  # before another command can take it for one that was left
+        assert own, "nobody else knows it yet"
         self._news, self._met = threading.Event(), threading.Event()
         self._closing = threading.Event()
         self.failure: UserError | None = None
@@ -206,9 +214,9 @@ class Sender:
 
     def _run(self) -> None:
         for session in self._sessions:
-            if not session.claim():
-                continue  # somebody else is sending it
             own = session is self._sessions[-1]
+            if not own and not session.claim():
+                continue  # somebody else is sending it
             if not self._send_all(session, own=own):
                 session.release()
                 return
@@ -330,7 +338,15 @@ def _find_experiment(client: MlflowClient, name: str) -> str:
 
 def tracking_uri() -> str:
     """Where this process logs to, in words that mean the same from any folder."""
-    return str(mlflow.get_tracking_uri())
+    told = str(mlflow.get_tracking_uri())
+    if told.startswith(SQLITE) and not told.startswith(f"{SQLITE}/"):
+        return f"{SQLITE}{Path(told.removeprefix(SQLITE)).absolute()}"
+    return told if ":" in told else str(Path(told).absolute())
+
+
+def hide_password(uri: str) -> str:
+    """The address without the name and the password in it."""
+    return re.sub(r"//[^/@]*@", "//", uri, count=1)
 
 
 def now_ms() -> int:

@@ -18,7 +18,14 @@ from mixopt.recipe import StudyRecipe
 from mixopt.runtime.observer import Observer, TrainedModel
 from mixopt.runtime.spool import Session
 from mixopt.runtime.tracking.naming import flatten, metric_key, name_metrics
-from mixopt.runtime.tracking.sending import FOLDER, Sender, hurry, now_ms, tracking_uri
+from mixopt.runtime.tracking.sending import (
+    FOLDER,
+    Sender,
+    hide_password,
+    hurry,
+    now_ms,
+    tracking_uri,
+)
 from mixopt.trials import DomainCount, Trials
 from mixopt.validation import Validation
 
@@ -57,7 +64,7 @@ class MlflowTracker(Observer):
             hurry()
             self._output = output
             left = Session.left_in(output / FOLDER)
-            self._session = Session.begin(output / FOLDER, {"uri": tracking_uri()})
+            self._session = Session.begin(output / FOLDER, {"uri": hide_password(tracking_uri())})
             self._sender = Sender([*left, self._session])
         name = recipe.name if parent is not None else self._verb
         tags = {} if given else resolve_tags()
@@ -74,7 +81,7 @@ class MlflowTracker(Observer):
             if self._sender.away is not None:
                 log.warning(
                     "MLflow at %s does not answer; what is to be logged waits in %s and is sent when "
-                    "it does.", tracking_uri(), output / FOLDER,
+                    "it does.", hide_password(tracking_uri()), output / FOLDER,
                 )  # fmt: skip
         plain = recipe.model_dump(mode="json")
         params = flatten({k: v for k, v in plain.items() if k not in ("experts", "benchmarks")})
@@ -143,7 +150,7 @@ class MlflowTracker(Observer):
         if waiting:
             log.warning(
                 "%d records for MLflow at %s wait in %s; send them with: mixopt sync %s",
-                waiting, tracking_uri(), self._output / FOLDER, self._output,
+                waiting, hide_password(tracking_uri()), self._output / FOLDER, self._output,
             )  # fmt: skip
         self._session = self._sender = None
 

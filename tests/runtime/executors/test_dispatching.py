@@ -10,7 +10,7 @@ from mixopt.runtime.executors.dispatching import Dispatcher
 class Late:
     """An executor whose jobs end when the test says so, in the order that it says."""
 
-    slots, coarse = 2, True
+    slots, coarse, remote = 2, True, False
 
     def __init__(self, order):
         self.order, self.sent, self.closed = order, {}, 0
@@ -65,6 +65,27 @@ def test_a_full_disk_ends_it_all():
     crew = Dispatcher(lambda: Full([]), 9)
     with pytest.raises(StorageError, match="full"):
         list(crew.do([job("a")]))
+
+
+def test_the_fault_may_be_another_machines():
+    """A node whose disk is full, or that lacks a driver, costs a try; if all do, it is the input."""
+
+    class Node(Late):
+        remote = True
+
+        def __init__(self, errors):
+            super().__init__([])
+            self.errors = errors
+
+        def submit(self, asked):
+            future = Future()
+            future.set_result(self.errors.pop(0))
+            return future
+
+    full = StorageError("The disk is full.")
+    assert list(Dispatcher(lambda: Node([full, None]), 1).do([job("a")])) == [(job("a"), None)]
+    with pytest.raises(StorageError):
+        list(Dispatcher(lambda: Node([full, full]), 1).do([job("a")]))
 
 
 def test_what_is_no_failure_of_a_job_passes():

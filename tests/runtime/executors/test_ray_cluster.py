@@ -1,8 +1,10 @@
 import pytest
-from runtime.executors.workers import HireMarker
+from runtime.executors.workers import HireMarker, job
 
 from mixopt.errors import UserError
 from mixopt.recipe.executors import RayExecutor as Recipe
+from mixopt.runtime.executors import WorkerLostError
+from mixopt.runtime.executors.dispatching import Dispatcher
 
 ray = pytest.importorskip("ray")
 
@@ -45,3 +47,45 @@ def test_an_address_where_nobody_answers_is_told(tmp_path, monkeypatch):
         UserError, match="No Ray cluster answers at 127.0.0.1:1 .*; mend RAY_ADDRESS"
     ):
         ray_cluster.open_executor(Recipe(), HireMarker(tmp_path), tmp_path, [])
+
+
+class Broken:
+    """A worker that cannot begin, as on a node that lacks what it needs."""
+
+    def __reduce__(self):
+        return _missing, ()
+
+
+def _missing():
+    raise ImportError("No module named 'mixopt'")
+
+
+@pytest.fixture
+def here(monkeypatch):
+    import os
+
+    os.makedirs("/tmp/mixopt-ray", exist_ok=True)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp/mixopt-ray")
+    tests = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False,
+             object_store_memory=100_000_000)  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_more_workers_than_places_neither_wait_for_each_other_nor_begin_for_ever(here, tmp_path):
+    needs = {"num_cpus": 1.0, "num_gpus": 0.0}
+    crew = Dispatcher(lambda: ray_cluster.RayExecutor(HireMarker(tmp_path), 3, needs, own=False), 1)
+    for turn in range(2):  # actors that wait for a place must not take the training's
+        assert all(
+            error is None for _, error in crew.do([job(f"score {turn} {i}") for i in range(4)])
+        )
+        ((_, error),) = crew.do([job(f"train {turn}", trains=True)])
+        assert error is None
+    crew.close()
+    broken = Dispatcher(lambda: ray_cluster.RayExecutor(Broken(), 1, needs, own=False), 1)
+    ((_, error),) = broken.do([job("never")])
+    assert isinstance(error, WorkerLostError)
+    broken.close()

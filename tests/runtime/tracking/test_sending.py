@@ -12,7 +12,15 @@ from mixopt.errors import UserError
 from mixopt.runtime.observer import TrainedModel
 from mixopt.runtime.spool import Session
 from mixopt.runtime.tracking import MlflowTracker, send_left
-from mixopt.runtime.tracking.sending import FOLDER, Post, Sender, _AwayError, may_pass
+from mixopt.runtime.tracking.sending import (
+    FOLDER,
+    Post,
+    Sender,
+    _AwayError,
+    hide_password,
+    may_pass,
+    tracking_uri,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # sqlalchemy's and alembic's own, not ours
 
@@ -148,6 +156,43 @@ def test_a_server_that_dies_in_the_middle_gets_the_rest_once(store, tmp_path, un
             assert len(client.get_metric_history(run.info.run_id, "loss")) in (0, 1)
     finally:
         server.stop()
+
+
+def test_a_command_that_goes_well_says_nothing(store, tmp_path, caplog):
+    watch(tmp_path).study_ended(None)
+    assert "mixopt sync" not in caplog.text
+
+
+def test_another_command_does_not_take_what_a_living_one_writes(store, tmp_path):
+    first = watch(tmp_path)
+    other = watch(tmp_path)
+    other.study_ended(None)
+    first.model_trained(TrainedModel("expert", "late", {}, {}, []))
+    first.study_ended(None)
+    experiment = store.get_experiment_by_name("toy")
+    runs = store.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert sum(run.info.run_name == "expert late" for run in runs) == 1
+
+
+def test_a_run_that_somebody_has_deleted_keeps_nobody_from_the_rest(store, tmp_path, caplog):
+    session = written(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    session.claim()
+    post = Post(session, f"sqlite:///{tmp_path}/mlflow.db")
+    while post.send_next():
+        pass
+    store.delete_run(session.names["p"])
+    session.release()
+    assert send_left(tmp_path)[1] == 0
+    assert "has no run to end any more" in caplog.text
+    assert list((tmp_path / FOLDER).iterdir()) == []
+
+
+def test_addresses_mean_the_same_from_any_folder_and_hold_no_password(store, tmp_path):
+    mlflow.set_tracking_uri("sqlite:///m.db")
+    assert tracking_uri() == f"sqlite:///{tmp_path}/m.db"
+    assert hide_password("https://me:secret@tracking.org/x") == "https://tracking.org/x"
+    assert hide_password("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
 
 
 def test_two_senders_do_not_meet(store, tmp_path):
