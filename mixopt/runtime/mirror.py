@@ -17,7 +17,7 @@ from typing import Any
 import fsspec
 
 from mixopt.errors import StorageError, UnreachableError, UserError
-from mixopt.files import publish_folder, write_text
+from mixopt.files import FULL, publish_folder, write_text
 from mixopt.runtime.journal import Journal
 from mixopt.units import MANIFEST, Unit, find_unit, hold, note_sound, seal, workplace_of
 
