@@ -49,6 +49,9 @@ class _Jinja(ImmutableSandboxedEnvironment):
             raise SecurityError("it formats by %; write the fields out")
         return super().call_binop(context, operator, left, right)
 
+    def wrap_str_format(self, value: Any) -> None:
+        """Nothing: `format` is refused like the other methods that swell."""
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         swells = isinstance(obj, str) and attr in SWELLING
         return not swells and super().is_safe_attribute(obj, attr, value)
