@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mixopt.proxies.study_texts import Handed
     from mixopt.proxies.swarm import Swarm
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Site:
@@ -198,7 +200,9 @@ def gather_crew(site: Site, recipe: StudyRecipe, laboratory: "Laboratory") -> Di
             return LocalExecutor(Worker(laboratory))
         sent = recipe if site.storage is None else stage(recipe, laboratory.store)
         order = partial(hire, site.on_another_machine(), sent, laboratory.hand())
-        return open_executor(executor, order, site.journal.parent / "executor", _cards(site))
+        opened = open_executor(executor, order, site.journal.parent / "executor", _cards(site))
+        log.info("Executor %s: %d workers", executor.kind, opened.slots)
+        return opened
 
     journal = Journal(site.journal)
 
