@@ -8,11 +8,12 @@ from proxies.models_for_tests import model, tokenizer
 from safetensors.torch import load_file
 
 from mixopt import Mixture
-from mixopt.errors import DivergedError, ModelError
+from mixopt.errors import DivergedError
 from mixopt.proxies import training
 from mixopt.proxies.averaging import DECAYS, weigh_checkpoints
 from mixopt.proxies.corpus import MixtureDataset, open_corpus
 from mixopt.proxies.models import Device, Step
+from mixopt.proxies.resuming import load_parameters
 from mixopt.proxies.training import Plan, count_devices, save_expert, train
 from mixopt.recipe import ExpertTraining, FilesText, Optimisation
 from mixopt.runtime.journal import Journal
@@ -46,9 +47,10 @@ def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
         seed=seed,
     )
     network = network or model()
-    outcome = train(
+    outcome, whole = train(
         network, dataset, recipe, step, plan, name="birds", scratch=tmp_path, device=CPU, seed=seed
     )
+    load_parameters(network, whole)
     return network, outcome
 
 
@@ -69,10 +71,10 @@ def test_plan_keeps_the_batch_that_is_printed_and_the_logits_in_memory():
     assert large.device_batch * large.accumulation == 39
 
 
-def test_several_processes_are_refused(monkeypatch):
+def test_processes_that_were_launched_together_share_a_batch(monkeypatch):
+    assert count_devices(CPU) == 1
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ModelError, match="launched as several processes"):
-        count_devices(CPU)
+    assert count_devices(CPU) == 2
 
 
 def test_training_learns_and_counts(corpora, tmp_path):
