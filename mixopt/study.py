@@ -370,9 +370,9 @@ class Study:
             if name not in trained
         ]
         # what is there is found without a worker
-        made = [(job, None) for job in jobs if lab.has_expert(job.arguments[0])]
-        lacking = [job for job in jobs if not lab.has_expert(job.arguments[0])]
-        done = chain(made, crew.do(lacking))
+        made = [job for job in jobs if lab.has_expert(job.arguments[0])]
+        lacking = [job for job in jobs if job not in made]
+        done = chain(((job, None) for job in made), crew.do(lacking))
         for job, error in tqdm(done, desc="experts", unit="expert", total=len(jobs), leave=False):
             (name,) = job.arguments
             if error is not None:

@@ -81,6 +81,8 @@ def _portable(error: Exception) -> Exception:
     plain.__cause__ = plain.__context__ = None
     try:
         pickle.loads(pickle.dumps(plain))
-    except Exception:
+    except (
+        Exception
+    ):  # a class of somebody's that cannot be sent fails in ways of its own; its words go
         return RunError(f"{type(error).__name__}: {' '.join(str(error).split())}")
     return plain
