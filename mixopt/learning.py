@@ -5,8 +5,12 @@ what was really trained is no longer learnt from.
 """
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+from mixopt.files import Store
 from mixopt.proposals.fitting import fit
+from mixopt.proposals.keeping import load_surrogate, save_surrogate
 from mixopt.proposals.reliability import Reliability
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.proposals.surrogates import FEWEST_TRIALS
@@ -14,6 +18,9 @@ from mixopt.proposals.utility import AGGREGATES, AnyUtility, WorstCapability, ma
 from mixopt.recipe import StudyRecipe
 from mixopt.trials import KINDS, Aggregation, Kind, Trials
 from mixopt.validation import ENOUGH_TO_JUDGE, Validation
+
+FIT = "fit"
+"""What the units of fits are called: of as many tables as a study fits."""
 
 
 class Learner:
@@ -24,6 +31,7 @@ class Learner:
         measure: Measures how reliable benchmarks are on the first round of trials.
         validation: What real runs said of the proxies, where there were any.
         runs: The mixtures that were really trained.
+        store: Where fits are kept; nowhere if left out.
     """
 
     def __init__(
@@ -32,15 +40,17 @@ class Learner:
         measure: Callable[[Trials], dict[str, Reliability]],
         validation: Validation | None = None,
         runs: Trials | None = None,
+        store: Store | None = None,
     ) -> None:
         self._recipe, self._measure = recipe, measure
         self._validation, self.runs = validation, runs
+        self._store = store
         self._fitted: tuple[Trials, Surrogate] | None = None
         self._reliabilities: dict[str, Reliability] | None = None
 
     def hear(self, validation: Validation, runs: Trials) -> "Learner":
         """A learner that knows what real runs say; this one goes on without."""
-        return Learner(self._recipe, self.reliabilities, validation, runs)
+        return Learner(self._recipe, self.reliabilities, validation, runs, self._store)
 
     def fit(self, trials: Trials) -> Surrogate:
         """The surrogate of the recipe's utility over `trials`, corrected by the real runs."""
@@ -50,21 +60,38 @@ class Learner:
         return self._fitted[1]
 
     def fit_table(self, table: Trials) -> Surrogate:
-        """The surrogate of a table of proxies' trials and real runs."""
-        search = self._recipe.search
+        """The surrogate of a table of proxies' trials and real runs, found or fitted now."""
         learnt = self._learnt_from(table)
-        return fit(
-            learnt,
+        asked = self._settings(table, learnt)
+        if self._store is None:
+            return fit(learnt, **asked)
+
+        def build(scratch: Path) -> None:
+            save_surrogate(fit(learnt, **asked), scratch)
+
+        # also what was fitted now is read back: a run that goes on must not differ in a bit
+        folder = self._store.make("fits", FIT, asked | {"trials": learnt.digest}, build)
+        return load_surrogate(folder, learnt)
+
+    def _settings(self, table: Trials, learnt: Trials) -> dict[str, Any]:
+        search = self._recipe.search
+        return {
             # by what they stand for: many benchmarks may make a score dearer than a short run
-            fidelities=[kind for kind in KINDS if kind in learnt.levels],
+            "fidelities": [kind for kind in KINDS if kind in learnt.levels],
             # all candidates are scored on the same items: their errors are not independent
-            use_std_errors=False,
-            target="worst" if search.aggregate == "worst" else "utility",
-            capability_weights=search.capability_weights,
-            trust=self.trust(table),
-            normalise=search.normalise,
-            seed=self._recipe.seed,
-        )
+            "use_std_errors": False,
+            "target": "worst" if search.aggregate == "worst" else "utility",
+            "capability_weights": search.capability_weights,
+            "trust": self.trust(table),
+            "normalise": search.normalise,
+            "seed": self._recipe.seed,
+        }
+
+    def key(self, trials: Trials) -> dict[str, Any]:
+        """What determines the surrogate of `trials` and what is measured in its scale."""
+        both = trials if self.runs is None else trials + self.runs
+        asked = self._settings(both, self._learnt_from(both))
+        return asked | {"trials": both.digest, "proxy": self.proxy}
 
     def reliabilities(self, trials: Trials) -> dict[str, Reliability]:
         """How well each benchmark's halves agree on the first round's candidates."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
+from mixopt.delivering import check_exports
 from mixopt.errors import RecipeError
 from mixopt.job import Job
 from mixopt.proposal import Proposal
@@ -25,7 +26,7 @@ def run_phases(study: Study) -> Schedule:
     phases = study.recipe.phases
     if not phases:
         raise RecipeError("The study has no phases; add them, or run it as it is.")
-    study.check_exports()
+    check_exports(study.recipe, run_code=study.run_code)
     with study.teller.watched():
         found: list[Phase] = []
         needed = _needs(study)
@@ -100,11 +101,11 @@ def _carry_on(study: Study, proposal: Proposal, later: PhaseRecipe) -> Pretraine
     job = Job("continue_base", (later.name, dict(proposal.ratios), tokens),
               f"the base of phase {later.name}", trains=True)  # fmt: skip
     try:
-        for _, error in study.crew.do([job]):
+        for _, error in study.foundation.crew.do([job]):
             if error is not None:
                 raise error
     finally:
-        study.let_workers_go()
+        study.foundation.let_workers_go()
     folder = study.laboratory.continue_base(later.name, proposal.ratios, tokens)
     kept = "bfloat16" in str(
         study.laboratory.device.dtype

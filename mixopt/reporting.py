@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from mixopt.report.emulator import Emulator
 from mixopt.space import SearchSpace
 from mixopt.trials import Normalisation, Trials
 from mixopt.validation import Validation
+
+if TYPE_CHECKING:
+    from mixopt.proxies.swarm import Swarm
 
 NODES = 480
 """Mixtures at which the surrogate is asked for the page."""
@@ -277,6 +281,16 @@ def gather_rounds(
         Round(number, count, float(np.nanmax(utilities[:count])), rank)
         for number, (count, rank) in ranks.items()
     ]
+
+
+def gather_expert_scores(swarm: "Swarm") -> dict[str, dict[str, float]]:
+    """Scores by metric of the base and of each expert alone, by name."""
+    base = swarm.score_base()
+    scores = {"base": {metric.name: base[metric.name].score for metric in swarm.scorer.metrics}}
+    for name, corner in zip(swarm.names, np.eye(swarm.k).tolist(), strict=True):
+        results = swarm.score(corner)["merged"]
+        scores[name] = {metric.name: results[metric.name].score for metric in swarm.scorer.metrics}
+    return scores
 
 
 def tell_costs(

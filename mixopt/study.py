@@ -4,36 +4,29 @@ The one place where the wings meet. Each verb (`train`, `search`, `propose`, `va
 `run`) can be called alone: what came before is found in the journal or done first.
 """
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from mixopt.errors import DivergedError, ExportError, RecipeError, RunError
-from mixopt.exporters import check_export, export_phases, make_request
-from mixopt.job import Job
+from mixopt.delivering import Delivery
+from mixopt.errors import RunError
+from mixopt.exporters import make_request
+from mixopt.foundation import Foundation
 from mixopt.learning import Learner
 from mixopt.loading import choose_executor, give_experts, load_study
-from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
-from mixopt.proposals.proposing import propose
 from mixopt.proposals.surrogate import Surrogate
-from mixopt.proposals.utility import (
-    require_one_direction,
-)
-from mixopt.proposals.weights import WeightSpace
-from mixopt.recipe import BuiltBase, StudyRecipe
-from mixopt.recipe.public_sets import warn_of_public_set
+from mixopt.recipe import StudyRecipe
+from mixopt.recommending import Recommender
 from mixopt.report.data import UNITS, ReportData
 from mixopt.report.page import write_report
 from mixopt.reporting import (
+    gather_expert_scores,
     gather_facts,
     gather_points,
     gather_rounds,
@@ -42,27 +35,18 @@ from mixopt.reporting import (
     rank_unseen,
     tell_costs,
 )
-from mixopt.runtime.executors.dispatching import Dispatcher
 from mixopt.runtime.journal import Journal
-from mixopt.runtime.observer import Observer, TrainedModel
+from mixopt.runtime.observer import Observer
 from mixopt.schedule import Schedule
-from mixopt.searching import Searcher
 from mixopt.space import SearchSpace
 from mixopt.telling import Teller, count_domains
 from mixopt.trials import Trials
 from mixopt.validating import Validator
 from mixopt.validation import Validation
-from mixopt.verifying import Verifier
-from mixopt.working import Site, gather_crew, is_launched, is_silent
+from mixopt.working import Site, is_launched, is_silent
 
 if TYPE_CHECKING:
     from mixopt.proxies.laboratory import Laboratory, Trained
-    from mixopt.proxies.swarm import Swarm
-    from mixopt.proxies.tasks import ModelTask, Task
-
-log = logging.getLogger(__name__)
-
-FEWEST_EXPERTS = 2
 
 
 class Study:
@@ -96,7 +80,6 @@ class Study:
         self.journal = Journal(self.output / "journal")
         self.device, self.run_code, self.storage = device, run_code, storage
         self.teller = Teller(recipe, self.output, self.observers)
-        self._failures: dict[str, str] = {}
         self._corrected: Learner | None = None
         self._ranks: dict[int, tuple[int, float]] = {}
 
@@ -146,7 +129,7 @@ class Study:
     def train(self) -> dict[str, "Trained"]:
         """The experts by name, trained or found; one that diverges is set aside and said."""
         with self._watched():
-            return self._experts
+            return self.foundation.experts
 
     def search(self) -> Trials:
         """The trials of every round, by both proxies.
@@ -160,11 +143,11 @@ class Study:
                 "launch `mixopt train`, and run the rest as one process over the same folder."
             )
         with self._watched():
-            trials = self._searcher.no_trials
+            searcher, learner = self.foundation.searcher, self.foundation.learner
+            trials = searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):
-                fitted = partial(self._proxies_alone.fit, trials)
-                trust = self._proxies_alone.trust(trials)
-                trials = trials + self._searcher.score_round(number, count, trials, fitted, trust)
+                fitted, trust = partial(learner.fit, trials), learner.trust(trials)
+                trials = trials + searcher.score_round(number, count, trials, fitted, trust)
                 self._tell_round(number, trials)
             self.teller.write("trials.csv", trials.to_frame().to_csv(index=False))
             return trials
@@ -172,18 +155,7 @@ class Study:
     def propose(self, trials: Trials) -> list[Proposal]:
         """Proposals fitted to `trials`, best first, each verified by really merging and scoring it."""
         with self._watched():
-            rng = np.random.default_rng([self.recipe.seed, 1_000_001])
-            proposals = propose(
-                self.fit(trials),
-                self.space,
-                q=self.recipe.search.proposals,
-                rng=rng,
-                compositions=self._weight_rows,
-            )
-            verifier = Verifier(
-                self.recipe, self.laboratory, self._searcher, self._learner, self._failures
-            )
-            proposals = [verifier.verify(proposal, trials) for proposal in proposals]
+            proposals = Recommender(self.foundation, self.learner).recommend(trials)
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
                 self.teller.write(name, proposal.to_json())
@@ -197,12 +169,12 @@ class Study:
         with self._watched():
             trials = self.search() if trials is None else trials
             proposal = proposal or self.propose(trials)[0]
-            validator = Validator(self.recipe, self.laboratory, self.crew, self._searcher,
-                                  self.teller, list(self._experts.values()))  # fmt: skip
-            validation, runs = validator.validate(proposal, trials, self._proxies_alone)
-            self._corrected = self._proxies_alone.hear(validation, runs)
-            if self._learner.doubt is not None:
-                self.teller.warn(self._learner.doubt)
+            alone = self.foundation.learner
+            validator = Validator.of(self.foundation)
+            validation, runs = validator.validate(proposal, trials, alone)
+            self._corrected = alone.hear(validation, runs)
+            if self.learner.doubt is not None:
+                self.teller.warn(self.learner.doubt)
             self.teller.tell(lambda o: o.validated(validation))
             return validation
 
@@ -211,11 +183,7 @@ class Study:
         with self._watched():
             written = []
             for wanted in self.recipe.exports:
-                out = self.output / "exports" / wanted.out
-                written += export_phases(
-                    plan, wanted.format, paths=wanted.paths, out=out,
-                    tokens_per_document=wanted.tokens_per_document, **wanted.options,
-                )  # fmt: skip
+                written += Delivery(wanted, plan).deliver(self.journal, self.output / "exports")
             if written:
                 drift = make_request(plan, None, {}).drift
                 self.teller.say(
@@ -236,7 +204,7 @@ class Study:
 
     def fit(self, trials: Trials) -> Surrogate:
         """The surrogate of the recipe's utility, corrected by real runs where any were trained."""
-        return self._learner.fit(trials)
+        return self.learner.fit(trials)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -245,34 +213,10 @@ class Study:
             try:
                 yield
             finally:
-                if self.teller.is_outermost:
-                    self.let_workers_go()
-
-    def let_workers_go(self) -> None:
-        """Ends the workers; the next job gets new ones."""
-        if "_hands" in self.__dict__:
-            self._hands.close()
+                if self.teller.is_outermost and "foundation" in self.__dict__:
+                    self.foundation.let_workers_go()
 
     # --- what the verbs stand on --------------------------------------------------------------
-
-    @cached_property
-    def laboratory(self) -> "Laboratory":
-        """Corpora, base, experts and scores: the model wing."""
-        if self.recipe.phases:
-            raise RecipeError(
-                "The study has phases, which are searched one by one; use `mixopt run`, or "
-                "mixopt.run_phases(study)."
-            )
-        lab = self.site.open_laboratory(self.recipe)
-        # what the user could have got wrong is found before anything is trained
-        self.check_exports()
-        self._space_of(lab)
-        metrics = lab.scorer.metrics
-        if self.recipe.search.normalise == "raw":
-            require_one_direction([m for m in metrics if m.role == "search"])
-        self.teller.tell(lambda o: o.domains_counted(count_domains(self.recipe, lab)))
-        self._warn_of_benchmarks(lab)
-        return lab
 
     @property
     def site(self) -> Site:
@@ -280,158 +224,29 @@ class Study:
         return Site(self.output / "journal", self.cache, self.storage, self.device, self.run_code)
 
     @cached_property
-    def _hands(self) -> Dispatcher:
-        """Who does the work."""
-        return gather_crew(self.site, self.recipe, self.laboratory)
+    def foundation(self) -> Foundation:
+        """Laboratory, crew, experts, swarm, searcher: each made when it is first asked for."""
+        return Foundation(self.recipe, self.site, self.teller)
 
-    @cached_property
-    def crew(self) -> Dispatcher:
-        """Who does the work, once the base is there."""
-        crew = self._hands
-        if isinstance(self.recipe.base, BuiltBase):
-            jobs = [Job("train_base", (), "the base", trains=True)]
-            for _, error in crew.do([] if self.laboratory.has_base else jobs):
-                if error is not None:
-                    raise error
-            base = self.laboratory.base
-            assert base is not None
-            self.teller.trained("base", "base", base, {})
-        return crew
+    @property
+    def laboratory(self) -> "Laboratory":
+        """Corpora, base, experts and scores: the model wing."""
+        return self.foundation.laboratory
 
-    def check_exports(self) -> None:
-        """Raises `ExportError` where an export that the recipe asks for would fail for any proposal."""
-        recipe = self.recipe
-        tokens = {phase.name: phase.tokens for phase in recipe.phases}
-        searches = [phase.search or recipe.search for phase in recipe.phases] or [recipe.search]
-        never = {
-            domain
-            for domain in recipe.domains
-            if all(s.frozen.get(domain, s.upper.get(domain, 1.0)) == 0 for s in searches)
-        }
-        measured = {e.domain: 1.0 for e in recipe.experts if e.text is not None}
-        for wanted in recipe.exports:
-            if ":" in wanted.format and not self.run_code:
-                raise ExportError(
-                    f"exports: format {wanted.format!r} runs Python that the recipe names; pass "
-                    "--run-code if you trust it."
-                )
-            check_export(
-                wanted.format,
-                {domain: float(domain not in never) for domain in recipe.domains},
-                wanted.paths,
-                tokens=tokens or {"": recipe.target.tokens},
-                tokens_per_document=measured | wanted.tokens_per_document,
-                out=wanted.out,
-                **wanted.options,
-            )
-
-    def _warn_of_benchmarks(self, lab: "Laboratory") -> None:
-        """What makes a benchmark's score mean less than it seems."""
-        from mixopt.proxies.overlap import tell_overlaps
-
-        for benchmark in self.recipe.benchmarks:
-            sentence = warn_of_public_set(benchmark)
-            if sentence:
-                self.teller.warn(sentence)
-        for sentence in tell_overlaps(lab.measure_overlap()):
-            self.teller.warn(sentence)
-
-    @cached_property
+    @property
     def space(self) -> SearchSpace:
         """The mixtures that may be proposed: the recipe's bounds and the repetition caps."""
-        return self._space_of(self.laboratory)
-
-    def _space_of(self, lab: "Laboratory") -> SearchSpace:
-        caps = self.recipe.budget(lab.available_tokens).caps
-        return self.recipe.search.space(tuple(self.recipe.domains), caps=caps, prior=lab.natural)
-
-    @cached_property
-    def weight_space(self) -> WeightSpace:
-        """The weights of the finished experts whose ratios are in `space`."""
-        weights = WeightSpace.of_rows(self.space, self._weight_rows)
-        _ = weights.centre  # bounds that the experts cannot meet end the study here
-        return weights
+        return self.foundation.space
 
     @property
-    def _weight_rows(self) -> dict[str, Mixture]:
-        return {name: self.laboratory.compositions[name] for name in self._experts}
-
-    @cached_property
-    def _experts(self) -> dict[str, "Trained"]:
-        trained: dict[str, Trained] = {}
-        lab, crew = self.laboratory, self.crew
-        names = list(lab.compositions)
-        for name, folder in lab.given_experts.items():
-            trained[name] = lab.train_expert(name)
-            self.teller.say(f"Expert {name!r} is given: {folder}")
-        jobs = [
-            Job("train_expert", (name,), f"expert {name!r}", trains=True)
-            for name in names
-            if name not in trained
-        ]
-        # what is there is found without a worker
-        made = [job for job in jobs if lab.has_expert(job.arguments[0])]
-        lacking = [job for job in jobs if job not in made]
-        done = chain(((job, None) for job in made), crew.do(lacking))
-        for job, error in tqdm(done, desc="experts", unit="expert", total=len(jobs), leave=False):
-            (name,) = job.arguments
-            if error is not None:
-                self._set_aside(name, error)
-                continue
-            trained[name] = lab.train_expert(name)
-            self.teller.trained("expert", name, trained[name], lab.compositions[name])
-        trained = {name: trained[name] for name in names if name in trained}
-        if len(trained) < FEWEST_EXPERTS:
-            raise DivergedError(
-                f"{len(trained)} of {len(names)} experts were trained without diverging and at least "
-                f"{FEWEST_EXPERTS} are needed; lower training.learning_rate and run again."
-            )
-        return trained
-
-    def _set_aside(self, name: str, error: Exception) -> None:
-        why = " ".join(str(error).split()) or type(error).__name__
-        self._failures[name] = why
-        self.teller.say(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
-        self.teller.tell(lambda o: o.model_trained(TrainedModel("expert", name, failure=why)))
-
-    @cached_property
-    def _swarm(self) -> "Swarm":
-        experts = self._experts
-        folders = [trained.folder for trained in experts.values()]
-        swarm = self.laboratory.open_swarm(folders, list(experts), self.crew)
-        swarm.lost = self.teller.warn
-        for name, size in zip(experts, swarm.facts.step_sizes, strict=True):
-            self.teller.say(
-                f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
-            )
-        tasks: list[Task | ModelTask] = [*swarm.scorer.tasks, *swarm.scorer.model_tasks]
-        for task in tasks:
-            if task.truncated:
-                self.teller.warn(
-                    f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "
-                    "context and were cut from the left."
-                )
-        return swarm
-
-    @cached_property
-    def _searcher(self) -> Searcher:
-        return Searcher(self._swarm, self.weight_space, self._weight_rows, self.recipe.domains,
-                        self.recipe.search, self.recipe.seed)  # fmt: skip
-
-    @cached_property
-    def _proxies_alone(self) -> Learner:
-        """Rounds of the search depend on nothing that is validated later."""
-        return Learner(self.recipe, lambda trials: self._searcher.measure_reliability(trials))
-
-    @property
-    def _learner(self) -> Learner:
-        """Who knows most."""
-        return self._corrected or self._proxies_alone
+    def learner(self) -> Learner:
+        """Who knows most: of the proxies alone, or of real runs too where any were trained."""
+        return self._corrected or self.foundation.learner
 
     # --- search -------------------------------------------------------------------------------
 
     def _tell_round(self, number: int, trials: Trials) -> None:
-        surrogate = self._proxies_alone.fit(trials)
+        surrogate = self.foundation.learner.fit(trials)
         table = trials.where(kind=self.recipe.search.proxy)
         utilities = surrogate.seen_utilities(table)
         metrics = {
@@ -439,7 +254,7 @@ class Study:
             "search/best_utility": float(utilities.max()),
         }
         if number == 1:
-            for name, found in self._proxies_alone.reliabilities(trials).items():
+            for name, found in self.foundation.learner.reliabilities(trials).items():
                 metrics[f"reliability/{name}"] = found.tau
                 if not found.tells:
                     self.teller.warn(found.sentence)
@@ -455,38 +270,32 @@ class Study:
     ) -> ReportData:
         surrogate = self.fit(trials)
         if not np.isfinite(surrogate.cv_utilities).any():  # too few real runs to leave any out
-            surrogate = self._proxies_alone.fit(trials)
-        metrics = self._swarm.scorer.metrics
-        base = self._swarm.score_base()
-        losses = {"base": {m.name: base[m.name].score for m in metrics}}
-        for index, name in enumerate(self.weight_space.experts):
-            corner = np.eye(len(self.weight_space.experts))[index]
-            results = self._swarm.score(corner.tolist())["merged"]
-            losses[name] = {m.name: results[m.name].score for m in metrics}
-        search = self.recipe.search
+            surrogate = self.foundation.learner.fit(trials)
+        ground, search = self.foundation, self.recipe.search
+        metrics = ground.swarm.scorer.metrics
         return ReportData(
             name=self.recipe.name,
-            measured_by=f"the {self._learner.proxy} proxy",
+            measured_by=f"the {self.learner.proxy} proxy",
             proposals=tuple(proposals),
             metrics=metrics,
             what_if=gather_what_if(
                 surrogate,
-                self.weight_space,
+                ground.weight_space,
                 proposals,
-                trust=self._learner.trust(trials),
+                trust=self.learner.trust(trials),
                 normalise=search.normalise,
             ),
-            trials=gather_trials(surrogate, trials.where(kind=self._learner.proxy)),
+            trials=gather_trials(surrogate, trials.where(kind=self.learner.proxy)),
             points=gather_points(surrogate),
             domains=count_domains(self.recipe, self.laboratory),
-            expert_scores=losses,
+            expert_scores=gather_expert_scores(ground.swarm),
             rounds=gather_rounds(
-                self._proxies_alone.fit(trials), trials.where(kind=search.proxy), self._ranks
+                ground.learner.fit(trials), trials.where(kind=search.proxy), self._ranks
             ),
             validation=validation,
             warnings=tuple(self.teller.warnings),
             costs=tell_costs(
-                [(e.outcome.tokens, e.outcome.flops) for e in self._experts.values()],
+                [(e.outcome.tokens, e.outcome.flops) for e in ground.experts.values()],
                 trials.where(kind="merged"),
                 validation,
             ),

@@ -10,7 +10,7 @@ import yaml
 
 from mixopt.errors import MixoptError
 from mixopt.recipe import BuiltBase, StudyRecipe
-from mixopt.runtime.journal import Failure, Journal
+from mixopt.runtime.journal import Failure, Journal, whole_key
 from mixopt.study import Study
 from mixopt.units import find_change, is_being_made
 
@@ -57,7 +57,7 @@ class _DryJournal(Journal):
     ) -> Path:
         found = self.find(kind, name, key)
         if found is None:
-            raise _NotMadeError(self.place(kind, name, key), key)
+            raise _NotMadeError(self.place(kind, name, key), whole_key(kind, key))
         return found
 
 

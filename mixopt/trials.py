@@ -3,8 +3,10 @@
 Shapes: `n` trials, `d` domains, `m` metrics.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
@@ -203,6 +205,21 @@ class Trials(Sequence[Trial]):
     def at(self, level: str) -> "Trials":
         """The trials of one fidelity."""
         return Trials([t for t in self if t.level == level], self.metrics, self.domains)
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that the table says."""
+        told = {
+            "domains": self.domains,
+            "metrics": [asdict(metric) for metric in self.metrics],
+            "trials": [
+                {**vars(trial), "ratios": dict(trial.ratios),
+                 "scores": {name: [s.value, s.std_error] for name, s in trial.scores.items()},
+                 "slopes": [[dict(s.towards), dict(s.changes)] for s in trial.slopes]}
+                for trial in self
+            ],
+        }  # fmt: skip
+        return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
 
     @property
     def levels(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from mixopt.errors import DivergedError, RecipeError
+from mixopt.foundation import Foundation
 from mixopt.job import Crew, Job
 from mixopt.learning import Learner
 from mixopt.mixture import Mixture
@@ -49,6 +50,12 @@ class Validator:
     searcher: Searcher
     teller: Teller
     experts: Sequence["Trained"]
+
+    @classmethod
+    def of(cls, ground: Foundation, crew: Crew | None = None) -> "Validator":
+        """On what a study stands on."""
+        return cls(ground.recipe, ground.laboratory, crew or ground.crew, ground.searcher,
+                   ground.teller, list(ground.experts.values()))  # fmt: skip
 
     def validate(
         self, proposal: Proposal, trials: Trials, learner: Learner

@@ -45,7 +45,7 @@ def test_slopes_are_those_along_the_way_to_each_expert(tmp_path):
     for slope in trial.slopes:
         corner = slope.towards.vector(trials.domains)
         there = (1 - step) * weights + step * corner
-        scores = searched._swarm.score(there.tolist())["merged"]
+        scores = searched.foundation.swarm.score(there.tolist())["merged"]
         for name, change in slope.changes.items():
             moved = scores[name].score - trial.scores[name].value
             assert moved == pytest.approx(step * change, abs=0.02 * step * 10 + 1e-4)

@@ -97,12 +97,12 @@ def test_measured_gain_is_what_merging_and_scoring_gives(finished):
     """Recomputed from the swarm, metric by metric, outside the study's own code."""
     study, proposal, _ = finished
     trials = study.search()
-    proxy = study._learner.proxy
+    proxy = study.learner.proxy
     table = trials.where(kind=proxy)
-    utility = Utility.standardised(table, table.search_metrics, trust=study._learner.trust(trials))
+    utility = Utility.standardised(table, table.search_metrics, trust=study.learner.trust(trials))
     natural = proposal.comparisons[0]
-    here = study._swarm.score(list(proposal.weights.values()))[proxy]
-    there = study._swarm.score(list(natural.ratios.values()))[proxy]
+    here = study.foundation.swarm.score(list(proposal.weights.values()))[proxy]
+    there = study.foundation.swarm.score(list(natural.ratios.values()))[proxy]
     gain = 0.0
     for metric, slope in zip(utility.metrics, utility.slopes, strict=True):
         gain += slope * (here[metric.name].score - there[metric.name].score)
@@ -326,7 +326,7 @@ def test_the_ensemble_may_lead_the_search(tmp_path):
     surrogate = study.fit(trials)
     assert {trial.kind for trial in surrogate.trials} == {"ensembled"}
     proposal = study.propose(trials)[0]
-    own = study._swarm.score(list(proposal.weights.values()))["ensembled"]
+    own = study.foundation.swarm.score(list(proposal.weights.values()))["ensembled"]
     assert proposal.measured["birds_heldout"].mean == own["birds_heldout"].score
 
 

@@ -15,8 +15,8 @@ def test_proxy_runs_are_read_back_and_slopes_are_counted(tmp_path):
     better = {metric.name: metric.better for metric in trials.metrics}
     runs = read_trials(runs=tmp_path / "out" / "proxy-runs.csv", better=better)
     assert len(runs) == 8
-    plain = len(trials.where(kind="merged")) * study._swarm.flops_per_score
-    experts = sum(trained.outcome.flops for trained in study._experts.values())
+    plain = len(trials.where(kind="merged")) * study.foundation.swarm.flops_per_score
+    experts = sum(trained.outcome.flops for trained in study.foundation.experts.values())
     assert validation.cost.search_flops > experts + 1.5 * plain
 
 

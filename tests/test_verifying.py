@@ -20,7 +20,9 @@ def searched(tmp_path_factory):
 
 
 def verifier(study, failures=None):
-    return Verifier(study.recipe, study.laboratory, study._searcher, study._learner, failures or {})
+    return Verifier(
+        study.recipe, study.laboratory, study.foundation.searcher, study.learner, failures or {}
+    )
 
 
 def test_a_mixture_compared_with_itself_gains_exactly_nothing(searched):
@@ -36,7 +38,9 @@ def test_gains_turn_round_when_the_sides_do(searched):
     study, trials, proposal = searched
     other = proposal.comparisons[0]
     there = verifier(study).verify(proposal, trials).comparisons[0]
-    weights, _ = study.weight_space.weights_for(other.ratios.vector(study.recipe.domains))
+    weights, _ = study.foundation.weight_space.weights_for(
+        other.ratios.vector(study.recipe.domains)
+    )
     turned = replace(
         proposal,
         ratios=other.ratios,
@@ -59,7 +63,7 @@ def test_what_a_reader_should_know_is_noted(searched):
     found = verifier(study, {"ships": "its loss was not finite"}).verify(proposal, trials)
     assert found.notes[-1] == "Expert 'ships' was set aside: its loss was not finite"
     runs = trials.where(kind="merged")[:4]
-    learner = Learner(study.recipe, study._learner.reliabilities, runs=runs)
+    learner = Learner(study.recipe, study.learner.reliabilities, runs=runs)
     heard = replace(verifier(study), learner=learner)
     assert any("corrected by 4 mixtures" in note for note in heard.verify(proposal, trials).notes)
     assert np.isclose(sum(found.repetition.values()), sum(

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from mixopt import __version__
 from mixopt.files import Store
 from mixopt.proxies.tasks import ItemResults
+from mixopt.steps import code_of
 from mixopt.trials import KINDS, Kind
 from mixopt.units import Unit
 
@@ -163,7 +163,7 @@ class Scores:
 
     def _name(self, row: Row) -> str:
         """What all units of one candidate are called."""
-        told = json.dumps([__version__, self._key, list(row)], sort_keys=True, default=str)
+        told = json.dumps([code_of(self._kind), self._key, list(row)], sort_keys=True, default=str)
         return f"candidate-{hashlib.blake2b(told.encode(), digest_size=8).hexdigest()}"
 
 

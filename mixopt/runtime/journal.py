@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixopt import __version__
 from mixopt.errors import StorageError
 from mixopt.files import write_text
+from mixopt.steps import CODE, code_of
 from mixopt.units import Unit, find_unit, make_unit, workplace_of
 
-MANY = "candidate"
-"""What names begin with that have many units: another key is another unit, not a change."""
+MANY = {"scores", "estimates", "slopes", "fits", "proposals"}
+"""Kinds of which many units have one name: another key is another unit, not a change."""
 FAILURES = "failures"
 """Folder of what failed, by kind."""
 
@@ -40,7 +40,7 @@ class Failure:
 class Journal:
     """Units of work under one folder, as `kind/name-key/`.
 
-    A unit's key is a hash of everything that determines its result, mixopt's version included.
+    A unit's key says everything that determines its result, the version of the code included.
     Its folder appears by a rename when it is whole; what a crash leaves behind is a scratch
     folder that nothing reads. What failed is kept under `failures/` until it is made.
     """
@@ -55,7 +55,7 @@ class Journal:
         place = self.place(kind, name, key)
         failure = self.folder / FAILURES / kind / f"{place.name}.json"
         try:
-            made = make_unit(place, key, build, alone=not name.startswith(MANY))
+            made = make_unit(place, whole_key(kind, key), build, alone=kind not in MANY)
         except Exception as error:
             self._record(failure, kind, name, error)
             raise
@@ -96,7 +96,7 @@ class Journal:
 
     def place(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
         """Where the unit lies, or will."""
-        return self.folder / kind / f"{name}-{hash_key(key)}"
+        return self.folder / kind / f"{name}-{hash_key(whole_key(kind, key))}"
 
     def units(self, kind: str) -> Iterator[Unit]:
         """Every finished unit of a kind, whatever it was made from."""
@@ -129,7 +129,7 @@ class Journal:
     def _forget(self, failure: Path, name: str) -> None:
         """Drops what failed before under this key, and under others where a name is one thing."""
         failure.unlink(missing_ok=True)
-        if not name.startswith(MANY) and failure.parent.is_dir():
+        if failure.parent.name not in MANY and failure.parent.is_dir():
             for file in failure.parent.glob(f"{name}-*.json"):
                 if file.stem.rpartition("-")[0] == name:
                     file.unlink(missing_ok=True)
@@ -145,7 +145,13 @@ class Journal:
             error.add_note(f"The failure could not be recorded ({unwritten}).")
 
 
+def whole_key(kind: str, key: Mapping[str, Any]) -> dict[str, Any]:
+    """The key of a unit with the version of the code that makes its kind."""
+    code = code_of(kind)
+    return {**key, CODE: code} if code else dict(key)
+
+
 def hash_key(key: Mapping[str, Any]) -> str:
     """A short hash of a key, the same on every machine and in every process."""
-    text = json.dumps({**key, "mixopt": __version__}, sort_keys=True, default=str)
+    text = json.dumps(dict(key), sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -51,8 +51,8 @@ class Bench:
         ]
         recipe = recipe.model_copy(update={"benchmarks": benchmarks})
         self.study = mixopt.Study(recipe, study, device="cpu", cache=study / "cache")
-        self.swarm = self.study._swarm
-        self.space = self.study.weight_space
+        self.swarm = self.study.foundation.swarm
+        self.space = self.study.foundation.weight_space
         self.metrics = [replace(m, better="lower") for m in self.swarm.scorer.metrics]
         self.domains = recipe.domains
         self.scorer, self.engine = self.swarm.scorer, self.swarm.engine
@@ -125,14 +125,14 @@ def sampling(bench: Bench, utility: Utility, seed: int) -> list[tuple[float, flo
             surrogate = fit(bench.trials(trials), use_std_errors=False, seed=seed)
             # what a user would get by stopping here
             proposal = propose(surrogate, bench.space.space, rng=rng,
-                               compositions=bench.study._weight_rows)[0]  # fmt: skip
+                               compositions=bench.study.foundation.compositions)[0]  # fmt: skip
             score(np.array(list(proposal.weights.values())))
             chosen = design_next_round(bench.space, surrogate, np.array(rows), count, rng)
         for row in chosen:
             score(row)
     surrogate = fit(bench.trials(trials), use_std_errors=False, seed=seed)
     proposal = propose(
-        surrogate, bench.space.space, rng=rng, compositions=bench.study._weight_rows
+        surrogate, bench.space.space, rng=rng, compositions=bench.study.foundation.compositions
     )[0]
     score(np.array(list(proposal.weights.values())))
     return curve
@@ -171,7 +171,7 @@ def surrogate_errors(
     test = order[200:]
     truth, scale = losses[test], losses.std(0)
     usual = utility.of(losses).std()
-    compositions = list(bench.study._weight_rows.values())
+    compositions = list(bench.study.foundation.compositions.values())
     found = []
     sloped: list[Trial] = []
     for n in SLOPED:

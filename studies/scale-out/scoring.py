@@ -57,7 +57,7 @@ def score(
     plain = recipe.model_dump(mode="json") | {"executor": executor}
     found.recipe = type(recipe).model_validate(plain)
     began = time.monotonic()
-    swarm = found._swarm
+    swarm = found.foundation.swarm
     swarm.prepare()
     workers = executor.get("workers", 1)
     rng = np.random.default_rng(99)
@@ -66,7 +66,7 @@ def score(
     loaded = time.monotonic()
     results = list(swarm.score_all(rows))
     ended = time.monotonic()
-    found.crew.close()
+    found.foundation.crew.close()
     told = [[r["merged"][m].values.tolist() for m in sorted(r["merged"])] for r in results]
     return {"load s": loaded - began, "score s": ended - loaded, "scores": told}
 

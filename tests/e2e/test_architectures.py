@@ -30,7 +30,7 @@ def test_the_whole_road(architecture, method, tmp_path):
     expected = "adapter_model.safetensors" if method == "lora" else "model.safetensors"
     assert expected in names
     scores = {name: e.mean for name, e in proposal.measured.items()}
-    base = study._swarm.score_base()
+    base = study.foundation.swarm.score_base()
     learnt = [base[f"{d}_heldout"].score - scores[f"{d}_heldout"] for d in toy.WORDS]
     assert sum(learnt) > 0  # the merge of experts is better at the domains than the base
     assert folder.is_dir()

@@ -55,7 +55,7 @@ def test_checkpoints_from_elsewhere_are_searched_without_training(make, tmp_path
     expert = AutoModelForCausalLM.from_pretrained(tmp_path / "given" / "ships").eval()
     scorer = study.laboratory.scorer
     expected = scorer.read(scorer.logprobs(expert))
-    found = study._swarm.score([0.0, 1.0, 0.0])["merged"]
+    found = study.foundation.swarm.score([0.0, 1.0, 0.0])["merged"]
     for name, result in expected.items():
         assert np.allclose(result.values, found[name].values, atol=1e-3), name
     proposal = study.propose(trials)[0]

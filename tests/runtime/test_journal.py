@@ -43,11 +43,11 @@ def test_a_folder_without_its_mark_is_made_again(tmp_path):
 def test_candidates_are_many_of_one_name_and_no_news(tmp_path, caplog):
     caplog.set_level("INFO")
     journal = Journal(tmp_path)
-    for name in ("candidate", "web"):
+    for kind, name in (("scores", "candidate"), ("experts", "candidate")):
         for weights in ([0.1, 0.9], [0.2, 0.8]):
-            journal.make("scores", name, {"weights": weights}, lambda scratch: None)
+            journal.make(kind, name, {"weights": weights}, lambda scratch: None)
     told = [record.message for record in caplog.records]
-    assert told == ["web is made again: weights was [0.1, 0.9] and is [0.2, 0.8]."]
+    assert told == ["candidate is made again: weights was [0.1, 0.9] and is [0.2, 0.8]."]
 
 
 def test_hash_does_not_depend_on_the_order_of_keys():

@@ -20,6 +20,19 @@ class Features:
     slopes: Callable[[Array], Array]
 
 
-RATIOS = Features(lambda r: r, np.ones_like)
+def _same(ratios: Array) -> Array:
+    return ratios
+
+
+def _log_share(ratios: Array) -> Array:
+    return np.asarray(np.log(ratios + SMALL_SHARE))
+
+
+def _log_share_slope(ratios: Array) -> Array:
+    return np.asarray(1 / (ratios + SMALL_SHARE))
+
+
+# functions with names: a surrogate is kept on disk by the names of what it is made of
+RATIOS = Features(_same, np.ones_like)
 ROOTS = Features(np.sqrt, root_slope)
-LOG_SHARES = Features(lambda r: np.log(r + SMALL_SHARE), lambda r: 1 / (r + SMALL_SHARE))
+LOG_SHARES = Features(_log_share, _log_share_slope)

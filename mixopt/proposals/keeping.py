@@ -1,0 +1,55 @@
+"""Keeping: a surrogate on disk, and back to the last digit.
+
+It is kept by skops, which writes arrays and plain values and calls nothing that the file names: a study
+that somebody sends holds no code. Only mixopt's own laws and LightGBM's trees are accepted in it.
+"""
+
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import skops.io
+
+from mixopt.errors import StorageError
+from mixopt.proposals.surrogate import Surrogate
+from mixopt.trials import Trials
+from mixopt.untrusted import tell
+
+FILE = "surrogate.skops"
+OURS = ("mixopt.proposals.", "mixopt.trials.")
+"""Where the classes and functions are that a surrogate is made of."""
+OTHERS = frozenset({"collections.OrderedDict", "lightgbm.basic.Booster"})
+
+
+def save_surrogate(surrogate: Surrogate, folder: Path) -> None:
+    """Writes a surrogate into `folder`, without the trials that it was fitted to."""
+    skops.io.dump(replace(surrogate, trials=None), folder / FILE)  # type: ignore[arg-type]
+
+
+def load_surrogate(folder: Path, trials: Trials) -> Surrogate:
+    """The surrogate in `folder`, which was fitted to `trials`.
+
+    Raises:
+        StorageError: The file holds something that is no part of a surrogate.
+    """
+    file = folder / FILE
+    try:
+        named = skops.io.get_untrusted_types(file=file)
+        strange = [name for name in named if name not in OTHERS and not _is_ours(name)]
+        if strange:
+            raise ValueError(f"it holds {strange[0]}")
+        found = skops.io.load(file, trusted=named)
+        whole: Surrogate = replace(found, trials=trials.at(found.fidelities[-1].level))
+    except Exception as error:  # what we wrote is read; what somebody made up may fail in any way
+        raise StorageError(
+            f"{file} is no surrogate of ours ({tell(error)}); remove its folder and run again."
+        ) from error
+    return whole
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name is that of something defined in the number wing, not only reached through it."""
+    module, _, own = name.rpartition(".")
+    if not module.startswith(OURS) and f"{module}." not in OURS:
+        return False
+    return getattr(getattr(import_module(module), own, None), "__module__", None) == module
