@@ -6,34 +6,28 @@ is never tokenized twice, and changed text is never mistaken for it. No corpus i
 
 import hashlib
 import json
-import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from mixopt.errors import DataError
 from mixopt.files import Store
 from mixopt.mixture import Mixture
-from mixopt.proxies.documents import Document
 from mixopt.proxies.sources import hash_file, list_files, read_documents
+from mixopt.proxies.tokenizing import tokenize
 from mixopt.recipe import FilesText, TextSource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-log = logging.getLogger(__name__)
-
 SHARD_TOKENS = 1 << 27
-"""Tokens per shard file: half a GiB at most."""
-TOKENIZE_BATCH = 256
+"""Tokens per shard file: half a GiB at most, and what a stop costs at most of tokenizing."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,13 @@ def open_corpus(
     }
 
     def build(scratch: Path) -> None:
-        _tokenize(read_documents(source), tokenizer, scratch, name)
+        # asked for only here: a mirror asks its URL what was kept, and of several processes one builds
+        workplace = cache.workplace("corpora", name, key)
+        counts = tokenize(
+            read_documents(source), tokenizer, scratch,
+            workplace=workplace, shard_tokens=SHARD_TOKENS, name=name,
+        )  # fmt: skip
+        (scratch / "corpus.json").write_text(json.dumps(counts))
 
     return Corpus.open(cache.make("corpora", name, key, build))
 
@@ -134,61 +134,6 @@ def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
     )
     told = f"{text} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"
     return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
-
-
-def _tokenize(
-    documents: Iterable[Document], tokenizer: "PreTrainedTokenizerBase", folder: Path, name: str
-) -> None:
-    dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
-    writer = _ShardWriter(folder, dtype)
-    separator = tokenizer.eos_token_id
-    start = tokenizer.bos_token_id
-    before = [] if start is None or start == separator else [start]
-    n_documents = n_bytes = 0
-    with tqdm(desc=f"tokenizing {name}", unit=" documents", mininterval=1.0, leave=False) as bar:
-        texts = (document.text for document in documents if document.text)
-        for batch in _batched(texts, TOKENIZE_BATCH):
-            encoded = tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
-            for tokens in encoded:
-                writer.write(np.array([*before, *tokens, separator], dtype=dtype))
-            n_documents += len(batch)
-            n_bytes += sum(len(text.encode()) for text in batch)
-            bar.update(len(batch))
-    writer.close()
-    if not n_documents:
-        raise DataError(f"The text of {name!r} holds no document; mend its source or its split.")
-    counts = {"tokens": writer.tokens, "documents": n_documents, "bytes": n_bytes}
-    counts["dtype"] = np.dtype(dtype).name  # type: ignore[assignment]
-    (folder / "corpus.json").write_text(json.dumps(counts))
-
-
-def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(texts)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-class _ShardWriter:
-    """Writes tokens to files of exactly `SHARD_TOKENS`, the last one shorter."""
-
-    def __init__(self, folder: Path, dtype: Any) -> None:
-        self.folder, self.dtype, self.tokens = folder, dtype, 0
-        self._stream: Any = None
-
-    def write(self, tokens: NDArray[Any]) -> None:
-        while len(tokens):
-            room = SHARD_TOKENS - self.tokens % SHARD_TOKENS
-            if room == SHARD_TOKENS:
-                self.close()
-                number = self.tokens // SHARD_TOKENS
-                self._stream = (self.folder / f"shard-{number:05d}.bin").open("wb")
-            self._stream.write(tokens[:room].tobytes())
-            self.tokens += len(tokens[:room])
-            tokens = tokens[room:]
-
-    def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
 
 
 def check_epochs(

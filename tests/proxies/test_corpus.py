@@ -54,7 +54,7 @@ def test_same_content_is_tokenized_once_wherever_it_lies(tmp_path, monkeypatch):
     made, path = make(tmp_path)
     moved = tmp_path / "elsewhere.jsonl"
     path.rename(moved)
-    monkeypatch.setattr(corpus, "_tokenize", lambda *_: pytest.fail("tokenized again"))
+    monkeypatch.setattr(corpus, "tokenize", lambda *_, **__: pytest.fail("tokenized again"))
     source = FilesText(paths=[str(moved)])
     again = open_corpus(source, TOKENS, name="birds", cache=Journal(tmp_path / "cache"))
     assert again.folder == made.folder
