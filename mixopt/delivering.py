@@ -1,5 +1,6 @@
 """Delivering: the training configs that a recipe asks for, tried early and written at the end."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,8 @@ class Delivery:
         if _is_foreign(self.wanted):
             return None
         name = re.sub(r"[^A-Za-z0-9_]", "_", self.wanted.out)
-        return KIND, name, {"plan": self.plan.to_json(), **self.wanted.model_dump(mode="json")}
+        plan = hashlib.blake2b(self.plan.to_json().encode(), digest_size=16).hexdigest()
+        return KIND, name, {"plan": plan, **self.wanted.model_dump(mode="json")}
 
     def deliver(self, store: Store, folder: Path) -> list[Path]:
         """The files, in `folder` now: found in the store, or written."""
@@ -70,13 +72,19 @@ class Delivery:
         def build(scratch: Path) -> None:
             self._write(scratch / FILES)
 
-        written = []
-        for file in sorted((store.make(*self.unit, build) / FILES).iterdir()):
-            place, content = folder / file.name, file.read_bytes()
-            if not place.is_file() or place.read_bytes() != content:
-                write_bytes(place, content)
-            written.append(place)
-        return written
+        unit = store.make(*self.unit, build)
+        if not self.is_in(folder, unit):
+            for file in (unit / FILES).iterdir():
+                write_bytes(folder / file.name, file.read_bytes())
+        return [folder / file.name for file in sorted((unit / FILES).iterdir())]
+
+    def is_in(self, folder: Path, unit: Path) -> bool:
+        """Whether the files of its unit lie in `folder`, as they were written."""
+        return all(
+            (folder / file.name).is_file()
+            and (folder / file.name).read_bytes() == file.read_bytes()
+            for file in (unit / FILES).iterdir()
+        )
 
     def _write(self, folder: Path) -> list[Path]:
         wanted = self.wanted

@@ -12,14 +12,13 @@ from tqdm.auto import tqdm
 
 from mixopt.delivering import check_exports
 from mixopt.errors import DivergedError, RecipeError
-from mixopt.job import Job
+from mixopt.job import Crew, Job
 from mixopt.learning import Learner
 from mixopt.mixture import Mixture
 from mixopt.proposals.utility import require_one_direction
 from mixopt.proposals.weights import WeightSpace
 from mixopt.recipe import BuiltBase, StudyRecipe
 from mixopt.recipe.public_sets import warn_of_public_set
-from mixopt.runtime.executors.dispatching import Dispatcher
 from mixopt.runtime.observer import TrainedModel
 from mixopt.searching import Searcher
 from mixopt.space import SearchSpace
@@ -92,12 +91,12 @@ class Foundation:
     # --- who works ----------------------------------------------------------------------------
 
     @cached_property
-    def hands(self) -> Dispatcher:
+    def hands(self) -> Crew:
         """Who does the work."""
         return gather_crew(self.site, self.recipe, self.laboratory)
 
     @cached_property
-    def crew(self) -> Dispatcher:
+    def crew(self) -> Crew:
         """Who does the work, once the base is there."""
         crew = self.hands
         if isinstance(self.recipe.base, BuiltBase):

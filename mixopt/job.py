@@ -68,3 +68,6 @@ class Crew(Protocol):
             UserError: The input of a job is wrong, which no other try would mend.
             StorageError: What was made could not be kept.
         """
+
+    def close(self) -> None:
+        """Lets the workers go; the next job gets new ones."""

@@ -38,25 +38,29 @@ class Recommender:
             (scratch / FILE).write_text(f"[{','.join(made)}]")
 
         # also what was made now is read back: a run that goes on must not differ in a bit
-        folder = self.foundation.laboratory.store.make(KIND, NAME, self.key(trials), build)
+        folder = self.foundation.laboratory.store.make(*self.unit(trials), build)
         return [Proposal.from_dict(plain) for plain in json.loads((folder / FILE).read_text())]
 
-    def key(self, trials: Trials) -> Mapping[str, Any]:
-        """What determines the proposals."""
+    def unit(self, trials: Trials) -> tuple[str, str, Mapping[str, Any]]:
+        """Kind, name and key of the unit that they are."""
         ground = self.foundation
         lab, recipe = ground.laboratory, ground.recipe
-        return {
-            "fit": self.learner.key(trials),
-            "search": recipe.search.model_dump(mode="json"),
-            "target": recipe.target.model_dump(mode="json"),
-            "compositions": {name: dict(row) for name, row in ground.compositions.items()},
-            "set aside": ground.failures,
-            "scores": ground.swarm.book.shared_key,
-            "natural": dict(lab.natural),
-            "available": lab.available_tokens,
-            "documents": {n: [c.tokens, c.documents] for n, c in lab.corpora.items()},
-            "seed": recipe.seed,
-        }
+        return (
+            KIND,
+            NAME,
+            {
+                "fit": self.learner.key(trials),
+                "search": recipe.search.model_dump(mode="json"),
+                "target": recipe.target.model_dump(mode="json"),
+                "compositions": {name: dict(row) for name, row in ground.compositions.items()},
+                "set aside": ground.failures,
+                "scores": ground.swarm.book.shared_key,
+                "natural": dict(lab.natural),
+                "available": lab.available_tokens,
+                "documents": {n: [c.tokens, c.documents] for n, c in lab.corpora.items()},
+                "seed": recipe.seed,
+            },
+        )
 
     def _make(self, trials: Trials) -> list[Proposal]:
         ground = self.foundation

@@ -35,6 +35,25 @@ UNREACHED = 0.01
 
 
 @dataclass(frozen=True, eq=False)
+class Round:
+    """Candidates that are to be scored.
+
+    Attributes:
+        number: From 1.
+        rows: Their weights (`n x k`).
+        scorer: Scores them: whole benchmarks, or a share of the items.
+        ensembles: Weights (`e x k`) of what is scored by ensembles alone.
+        climbed: Whether they were asked for by ascents, which have measured slopes on the way.
+    """
+
+    number: int
+    rows: Array
+    scorer: "Swarm | Estimator"
+    ensembles: Array
+    climbed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Searcher:
     """Chooses candidates and has them scored.
 
@@ -59,15 +78,15 @@ class Searcher:
         """The table before the first round."""
         return Trials([], self.swarm.scorer.metrics, self.domains)
 
-    def score_round(
+    def choose(
         self,
         number: int,
         count: int,
         before: Trials,
         surrogate: Callable[[], Surrogate],
         trust: Mapping[str, float],
-    ) -> Trials:
-        """The trials of a round, by both proxies.
+    ) -> "Round":
+        """The candidates of a round.
 
         Args:
             number: Of the round, from 1.
@@ -77,11 +96,13 @@ class Searcher:
             trust: Weight of benchmarks inside their capability.
         """
         rng = np.random.default_rng([self.seed, number])
-        trials: list[Trial] = []
         if number == 1:
             rows = design_first_round(self.space, count, rng)
-            trials += self._score_ensembles(rng)
-        elif self.search.method == "gradient":
+            n_ensembles = self.search.ensembles
+            ensembles = self.space.sample(n_ensembles, rng) if n_ensembles else rows[:0]
+            return Round(1, rows, self.swarm, ensembles)
+        climbed = self.search.method == "gradient"
+        if climbed:
             rows = self._ascend(count, before, trust)
         else:
             seen = np.array([
@@ -89,21 +110,24 @@ class Searcher:
                 for trial in before.where(kind=self.search.proxy)
             ])  # fmt: skip
             rows = design_next_round(self.space, surrogate(), seen, count, rng)
-        scorer: Swarm | Estimator = self.swarm
-        if number > 1 and self.search.item_share < 1:
-            scorer = self._estimator(before)
+        scorer = self._estimator(before) if self.search.item_share < 1 else self.swarm
+        return Round(number, rows, scorer, rows[:0], climbed=climbed)
+
+    def score(self, chosen: "Round") -> Trials:
+        """The trials of a round, by both proxies."""
+        number, rows, scorer = chosen.number, chosen.rows, chosen.scorer
+        trials = self._score_ensembles(chosen.ensembles)
         scored = tqdm(
             scorer.score_all(rows.tolist()), desc=f"round {number}: scoring", unit="candidate",
             total=len(rows), mininterval=1.0, leave=False,
         )  # fmt: skip
-        climbed = number > 1 and self.search.method == "gradient"
-        if self.search.slopes and not climbed:
+        if self.search.slopes and not chosen.climbed:
             self.swarm.prepare_slopes(rows.tolist())
         for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
             name = f"r{number}-{index:03d}"
             made = [self.to_trial(name, kind, row, results[kind], number, scorer.flops_per_score)
                     for kind in results]  # fmt: skip
-            if climbed or self.search.slopes:
+            if chosen.climbed or self.search.slopes:
                 made = [self._with_slopes(t, row) if t.kind == "merged" else t for t in made]
             trials += made
         if number == 1:
@@ -153,12 +177,10 @@ class Searcher:
         ]
         return Estimator(self.swarm, seen, self.search.item_share, self.seed)
 
-    def _score_ensembles(self, rng: np.random.Generator) -> list[Trial]:
-        """Trials of ensembles alone, all over the space."""
-        count = self.search.ensembles
-        if not count:
+    def _score_ensembles(self, rows: Array) -> list[Trial]:
+        """Trials of ensembles alone, at weights (`n x k`) all over the space."""
+        if not len(rows):
             return []
-        rows = self.space.sample(count, rng)
         scored = self.swarm.score_ensembles(rows)
         return [
             self.to_trial(f"ensemble-{index:03d}", "ensembled", row, results, 1)

@@ -147,7 +147,7 @@ class Study:
             trials = searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):
                 fitted, trust = partial(learner.fit, trials), learner.trust(trials)
-                trials = trials + searcher.score_round(number, count, trials, fitted, trust)
+                trials += searcher.score(searcher.choose(number, count, trials, fitted, trust))
                 self._tell_round(number, trials)
             self.teller.write("trials.csv", trials.to_frame().to_csv(index=False))
             return trials

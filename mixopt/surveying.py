@@ -1,25 +1,43 @@
-"""Surveying: what of a study is done, running, failed and left, and why it would be done again."""
+"""Surveying: what of a study is done, running, failed and left, and why it would be done again.
 
-from collections.abc import Callable, Mapping
+The road is rehearsed: what is done is what a run would find, and the first thing that it would make is
+where the walk ends.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
+from mixopt.delivering import Delivery
 from mixopt.errors import MixoptError
+from mixopt.learning import Learner
+from mixopt.mixture import Mixture
+from mixopt.proposal import Proposal
 from mixopt.recipe import BuiltBase, StudyRecipe
+from mixopt.recommending import Recommender
+from mixopt.rehearsing import DryFoundation, DryTeller, NotMadeError
 from mixopt.runtime.journal import Failure, Journal, whole_key
 from mixopt.study import Study
-from mixopt.units import find_change, is_being_made
+from mixopt.trials import Trials
+from mixopt.units import Unit, find_change, is_being_made, tell_changes
+from mixopt.validating import Validator
 
-if TYPE_CHECKING:
-    from mixopt.proxies.laboratory import Trained
-
-
-NEEDED = {"tokenizers": "the tokenizer", "corpora": "its text", "base": "the base"}
-"""What else may have to be made before."""
+NEEDED = {
+    "tokenizers": "the tokenizer",
+    "corpora": "its text",
+    "base": "the base",
+    "experts": "the experts",
+    "engines": "a look at base and experts",
+    "logprobs": "the experts alone",
+    "scores": "the scores of others",
+    "fits": "a fit of the scores",
+    "proposals": "the proposals",
+    "proxy-runs": "the proxy runs",
+}
+"""What else may have to be made before, by kind."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +45,9 @@ class Row:
     """One piece of a study.
 
     Attributes:
-        what: `expert web`, `candidates`, ...
+        what: `expert web`, `round 1`, ...
         state: `done`, `running`, `failed` or `left`.
-        seconds: That it took, where it is done.
+        seconds: That it took, as far as it is done.
         n_bytes: That it takes on disk.
         why: Why it is not done, where that is more than that it was not begun.
     """
@@ -41,26 +59,6 @@ class Row:
     why: str = ""
 
 
-class _NotMadeError(Exception):
-    """A unit that would be made now."""
-
-    def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
-        super().__init__(folder.name)
-        self.folder, self.key = folder, key
-
-
-class _DryJournal(Journal):
-    """Finds units and makes none."""
-
-    def make(
-        self, kind: str, name: str, key: Mapping[str, Any], build: Callable[[Path], None]
-    ) -> Path:
-        found = self.find(kind, name, key)
-        if found is None:
-            raise _NotMadeError(self.place(kind, name, key), whole_key(kind, key))
-        return found
-
-
 def survey(study: Study) -> list[Row]:
     """What of `study` is done and what is not, in the order of the road; nothing is made.
 
@@ -69,36 +67,7 @@ def survey(study: Study) -> list[Row]:
     """
     if study.recipe.phases:
         return _survey_phases(study)
-    journal, cache = _DryJournal(study.journal.folder), _DryJournal(study.cache)
-    lab = study.site.open_laboratory(study.recipe, journals=(journal, cache))
-    asked: list[_Asked] = []
-    if isinstance(study.recipe.base, BuiltBase):
-        asked.append(_Asked("tokenizer", journal, "tokenizers", "bpe", lambda: lab.tokenizer))
-    for expert in study.recipe.experts:
-        if expert.text is not None:
-            name = expert.domain
-            step = partial(lab.texts.open, name)
-            asked.append(_Asked(f"text {name}", cache, "corpora", name, step))
-    if isinstance(study.recipe.base, BuiltBase):
-        asked.append(_Asked("base", journal, "base", "base", lambda: lab.base))
-    experts = list(study.recipe.training.compositions or study.recipe.domains)
-    for name in experts:
-        train = partial(lab.train_expert, name)
-        asked.append(_Asked(f"expert {name}", journal, "experts", name, train))
-    rows, folders = [], []
-    for one in asked:
-        row, found = _look(one)
-        rows.append(row)
-        if one.kind == "experts" and found is not None:
-            folders.append(found.folder)
-    rows += _count(study, journal, lab.expert_keys(folders) if len(folders) > 1 else None)
-    looked = {(one.kind, one.name) for one in asked}
-    rows += [
-        Row(f"{failure.kind} {failure.name}", "failed", why=_tell(failure))
-        for failure in journal.failures()
-        if (failure.kind, failure.name) not in looked
-    ]
-    return rows
+    return list(_Walk(study).rows())
 
 
 def _survey_phases(study: Study) -> list[Row]:
@@ -129,64 +98,226 @@ class _Asked:
     step: Callable[[], Any]
 
 
-def _look(asked: _Asked) -> tuple[Row, "Trained | None"]:
-    try:
-        found = asked.step()
-    except _NotMadeError as missing:
-        return _tell_missing(asked, missing), None
-    except MixoptError as error:
-        return Row(asked.what, "failed", why=str(error)), None
-    units = [u for u in asked.journal.units(asked.kind) if u.name == asked.name]
-    latest = max(units, key=lambda unit: unit.folder.stat().st_mtime, default=None)
-    cost = (latest.seconds, latest.n_bytes) if latest else (0.0, 0)
-    return Row(asked.what, "done", *cost), found if asked.kind == "experts" else None
+class _Walk:
+    """Walks the road of one study."""
 
+    def __init__(self, study: Study) -> None:
+        self._study, self._recipe, self._output = study, study.recipe, study.output
+        self._journal = Journal(study.journal.folder)
+        teller = DryTeller(study.recipe, study.output, ())
+        self._ground = DryFoundation(study.recipe, study.site, teller)
+        self._looked: set[tuple[str, str]] = set()
 
-def _tell_missing(asked: _Asked, missing: _NotMadeError) -> Row:
-    if missing.folder.parent != asked.journal.folder / asked.kind:
-        return Row(
-            asked.what, "left", why=f"needs {NEEDED.get(missing.folder.parent.name, '')} first"
-        )
-    if is_being_made(missing.folder):
-        return Row(asked.what, "running")
-    for failure in asked.journal.failures():
-        if (failure.kind, failure.folder) == (asked.kind, missing.folder.name):
+    def rows(self) -> Iterator[Row]:
+        """All pieces, in the order of the road."""
+        rows = [self._look(one) for one in self._trained()]
+        yield from rows
+        yield from self._stop_where_it_ends(self._searched, self._later())
+        for failure in self._journal.failures():
+            if (failure.kind, failure.name) not in self._looked:
+                yield Row(f"{failure.kind} {failure.name}", "failed", why=_tell(failure))
+
+    def _stop_where_it_ends(
+        self, walk: Callable[[], Iterator[Row]], names: Sequence[str]
+    ) -> Iterator[Row]:
+        """The rows of `walk`; where it meets what would be made, all later ones are left."""
+        told: list[str] = []
+        why = ""
+        try:
+            for row in walk():
+                told.append(row.what)
+                yield row
+        except NotMadeError as missing:
+            change = find_change(missing.folder, missing.key)
+            why = f"needs {NEEDED.get(missing.kind, missing.kind)} first"
+            why += f": {change}" if change else ""
+        except MixoptError as error:
+            why = str(error)
+        for name in names:
+            if name not in told:
+                yield Row(name, "left", why=why)
+
+    def _later(self) -> list[str]:
+        """What comes after the experts, by name."""
+        rounds = [f"round {number}" for number in range(1, len(self._recipe.search.rounds) + 1)]
+        validated = self._recipe.validation is not None
+        first = ["first proposal", "proxy runs"] if validated else []
+        exports = [f"export {wanted.out}" for wanted in self._recipe.exports]
+        return [*rounds, *first, "proposal", *exports, "report.html"]
+
+    # --- texts and models ---
+
+    def _trained(self) -> Iterator[_Asked]:
+        lab, journal, cache = self._ground.laboratory, self._journal, Journal(self._study.cache)
+        built = isinstance(self._recipe.base, BuiltBase)
+        if built:
+            yield _Asked("tokenizer", journal, "tokenizers", "bpe", lambda: lab.tokenizer)
+        for expert in self._recipe.experts:
+            if expert.text is not None:
+                step = partial(lab.texts.open, expert.domain)
+                yield _Asked(f"text {expert.domain}", cache, "corpora", expert.domain, step)
+        if built:
+            yield _Asked("base", journal, "base", "base", lambda: lab.base)
+        for name in self._recipe.training.compositions or self._recipe.domains:
+            yield _Asked(
+                f"expert {name}", journal, "experts", name, partial(lab.train_expert, name)
+            )
+
+    def _look(self, asked: _Asked) -> Row:
+        self._looked.add((asked.kind, asked.name))
+        try:
+            asked.step()
+        except NotMadeError as missing:
+            return self._tell_missing(asked, missing)
+        except MixoptError as error:
+            return Row(asked.what, "failed", why=str(error))
+        units = [u for u in asked.journal.units(asked.kind) if u.name == asked.name]
+        latest = max(units, key=lambda unit: unit.folder.stat().st_mtime, default=None)
+        return Row(asked.what, "done", *_cost([latest] if latest else []))
+
+    def _tell_missing(self, asked: _Asked, missing: NotMadeError) -> Row:
+        if missing.folder.parent != asked.journal.folder / asked.kind:
+            return Row(asked.what, "left", why=f"needs {NEEDED.get(missing.kind, '')} first")
+        if is_being_made(missing.folder):
+            return Row(asked.what, "running")
+        failure = self._ground.hands.failure_of(missing)
+        if failure is not None:
             return Row(asked.what, "failed", why=_tell(failure))
-    change = find_change(missing.folder, missing.key)
-    return Row(asked.what, "left", why=f"made before, and {change}" if change else "")
+        change = find_change(missing.folder, missing.key)
+        return Row(asked.what, "left", why=f"made before, and {change}" if change else "")
+
+    # --- search, validation, exports ---
+
+    def _searched(self) -> Iterator[Row]:
+        ground = self._ground
+        trials = ground.searcher.no_trials
+        for number, count in enumerate(self._recipe.search.rounds, start=1):
+            row, trials = self._look_at_round(number, count, trials)
+            yield row
+            if row.state in ("left", "running"):
+                return
+        learner = ground.learner
+        if self._recipe.validation is not None:
+            row, first = self._look_at_proposals("first proposal", learner, trials)
+            yield row
+            if not first:
+                return
+            row, heard = self._look_at_proxy_runs(first[0], trials, learner)
+            yield row
+            if heard is None:
+                return
+            learner = heard
+        row, proposals = self._look_at_proposals("proposal", learner, trials)
+        current = bool(proposals) and self._is_current(proposals[0])
+        yield row if current or not proposals else replace(row, state="left")
+        for wanted in self._recipe.exports if proposals else ():
+            yield self._look_at_export(Delivery(wanted, proposals[0]))
+        if proposals:
+            yield Row("report.html", "done" if current and self._is_reported() else "left")
+
+    def _look_at_round(self, number: int, count: int, before: Trials) -> tuple[Row, Trials]:
+        """A round of candidates, and the trials with it where none would be scored now."""
+        from mixopt.proxies.scores import as_row
+
+        searcher, learner, crew = self._ground.searcher, self._ground.learner, self._ground.hands
+        fitted, trust = partial(learner.fit, before), learner.trust(before)
+        chosen = searcher.choose(number, count, before, fitted, trust)
+        book = crew.book = chosen.scorer.book
+        told = [as_row(searcher.swarm.respond(row)) for row in chosen.rows.tolist()]
+        lacking = [crew.unit_of_row(row) for row in told if book.find(row) is None]
+        units = [Unit.read(crew.unit_of_row(row).folder) for row in told]
+        row = Row(f"round {number}", "done", *_cost([u for u in units if u is not None]),
+                  f"{len(told) - len(lacking)} of {len(told)} candidates scored")  # fmt: skip
+        fresh = [missing for missing in lacking if crew.failure_of(missing) is None]
+        if any(is_being_made(missing.folder) for missing in lacking):
+            return replace(row, state="running"), before
+        if fresh:
+            change = self._tell_rescored(fresh[0])
+            return replace(row, state="left", why=f"{row.why}{change}"), before
+        trials = before + searcher.score(chosen)
+        return replace(row, state="failed" if lacking else "done"), trials
+
+    def _tell_rescored(self, missing: NotMadeError) -> str:
+        """What determines all scores and was another when the last candidate was scored."""
+        kept = list(self._journal.list_kind(missing.kind))
+        latest = max(kept, key=lambda folder: folder.stat().st_mtime, default=None)
+        unit = None if latest is None else Unit.read(latest)
+        if unit is None:
+            return ""
+        changes = tell_changes(
+            {k: v for k, v in unit.key.items() if k != "weights"},
+            {k: v for k, v in missing.key.items() if k != "weights"},
+        )
+        return f"; {changes}" if changes else ""
+
+    def _look_at_proposals(
+        self, what: str, learner: Learner, trials: Trials
+    ) -> tuple[Row, list[Proposal]]:
+        recommender = Recommender(self._ground, learner)
+        folder = self._journal.find(*recommender.unit(trials))
+        if folder is None:
+            return Row(what, "left"), []
+        unit = Unit.read(folder)
+        return Row(what, "done", *_cost([unit] if unit else [])), recommender.recommend(trials)
+
+    def _look_at_proxy_runs(
+        self, proposal: Proposal, trials: Trials, learner: Learner
+    ) -> tuple[Row, Learner | None]:
+        """The proxy runs, and who has heard them where none would be trained now."""
+        crew, lab = self._ground.hands, self._ground.laboratory
+        validator = Validator.of(self._ground, crew)
+        units: list[Unit | None] = []
+        left: list[NotMadeError] = []
+        told: dict[str, str] = {}
+        jobs = validator.list_jobs(validator.choose_mixtures(proposal))
+        for job in jobs:
+            name, ratios, seed = job.arguments
+            mixture = name.removesuffix(f"-{seed}")
+            try:
+                units.append(Unit.read(lab.train_proxy_run(name, Mixture(ratios), seed)[0].folder))
+            except NotMadeError as missing:
+                failure = crew.failure_of(missing)
+                if failure is not None:
+                    told[mixture] = _tell(failure)
+                elif mixture not in told:  # one that failed is left out with all its seeds
+                    left.append(missing)
+        row = Row("proxy runs", "done", *_cost([u for u in units if u is not None]),
+                  f"{len(units)} of {len(jobs)} trained")  # fmt: skip
+        self._looked |= {("proxy-runs", job.arguments[0]) for job in jobs}
+        if left:
+            running = any(is_being_made(missing.folder) for missing in left)
+            return replace(row, state="running" if running else "left"), None
+        heard = learner.hear(*validator.validate(proposal, trials, learner))
+        if told:
+            row = replace(row, state="failed", why=f"{row.why}; {next(iter(told.values()))}")
+        return row, heard
+
+    def _is_current(self, proposal: Proposal) -> bool:
+        file = self._output / "proposal.json"
+        return file.is_file() and file.read_text(encoding="utf-8") == proposal.to_json()
+
+    def _is_reported(self) -> bool:
+        """Whether the report was written after the proposal."""
+        report, proposal = self._output / "report.html", self._output / "proposal.json"
+        return report.is_file() and report.stat().st_mtime_ns >= proposal.stat().st_mtime_ns
+
+    def _look_at_export(self, delivery: Delivery) -> Row:
+        what, folder = f"export {delivery.wanted.out}", self._output / "exports"
+        if delivery.unit is None:
+            there = (folder / delivery.wanted.out).is_file()
+            return Row(what, "done" if there else "left", why="of your own format: always written")
+        place = self._journal.place(*delivery.unit)
+        unit = None if self._journal.find(*delivery.unit) is None else Unit.read(place)
+        if unit is None:
+            change = find_change(place, whole_key(delivery.unit[0], delivery.unit[2]))
+            return Row(what, "left", why=f"made before, and {change}" if change else "")
+        there = delivery.is_in(folder, place)
+        return Row(what, "done" if there else "left", *_cost([unit]))
+
+
+def _cost(units: Sequence[Unit]) -> tuple[float, int]:
+    return sum(unit.seconds for unit in units), sum(unit.n_bytes for unit in units)
 
 
 def _tell(failure: Failure) -> str:
     return f"{failure.cause} (tried {failure.times} times)"
-
-
-def _count(study: Study, journal: Journal, experts: list[str] | None) -> list[Row]:
-    """Candidates and proxy runs: counted, since which they are depends on what was learnt before."""
-    rows = []
-    wanted = sum(study.recipe.search.rounds)
-    scored = [
-        unit
-        for kind in ("scores", "estimates")
-        for unit in journal.units(kind)
-        if experts and unit.key.get("experts") == experts
-    ]
-    # merges of comparisons and of experts alone are scored too, so the number alone proves nothing
-    searched = len(scored) >= wanted and (study.output / "trials.csv").is_file()
-    rows.append(
-        Row("candidates", "done" if searched else "left", sum(u.seconds for u in scored),
-            sum(u.n_bytes for u in scored), f"{len(scored)} merges scored; the rounds ask for {wanted}")
-    )  # fmt: skip
-    validation = study.recipe.validation
-    if validation is not None:
-        training = study.recipe.training.model_dump(mode="json")
-        runs = [u for u in journal.units("proxy-runs") if u.key.get("training") == training]
-        asked = validation.mixtures * validation.seeds
-        state = "done" if len(runs) >= asked else "left"
-        rows.append(
-            Row("proxy runs", state, sum(u.seconds for u in runs), sum(u.n_bytes for u in runs),
-                f"{len(runs)} trained; the validation asks for {asked}")
-        )  # fmt: skip
-    for name in ("proposal.json", "report.html"):
-        made = (study.output / name).is_file()
-        rows.append(Row(name, "done" if made else "left"))
-    return rows

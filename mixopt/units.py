@@ -29,6 +29,8 @@ MANIFEST = "unit.json"
 """The file that a finished unit holds."""
 MOST_SIBLINGS = 64
 """Units of one name that are looked at to say what has changed."""
+MOST_CHANGES = 3
+"""That are told."""
 
 _sound: set[tuple[str, int]] = set()
 """Manifests (path and time of change) that this process has held the files against."""
@@ -126,6 +128,8 @@ def make_unit(
         change = find_change(folder, key) if alone else ""
         if change:
             log.info("%s is made again: %s.", folder.name.rpartition("-")[0], change)
+        for left in folder.parent.glob(f".{folder.name}-*"):  # by a maker that was killed
+            shutil.rmtree(left, ignore_errors=True)
         start = time.monotonic()
         with publish_folder(folder) as scratch:
             build(scratch)
@@ -206,24 +210,29 @@ def find_change(folder: Path, key: Mapping[str, Any]) -> str:
     ]
     if len(siblings) > MOST_SIBLINGS:
         return ""
-    wanted = flatten(json.loads(json.dumps(dict(key), default=str)))
-    changes: list[list[str]] = []
-    told: list[dict[str, Any]] = []
-    for path in siblings:
-        unit = Unit.read(path)
-        if unit is not None and path != folder:
-            had = flatten(unit.key)
-            places = sorted(had.keys() | wanted.keys())
-            changes.append([p for p in places if had.get(p) != wanted.get(p)])
-            told.append(had)
-    if not changes:
+    had = [unit.key for path in siblings if path != folder and (unit := Unit.read(path))]
+    if not had:
         return ""
-    nearest = min(range(len(changes)), key=lambda at: len(changes[at]))
-    had = told[nearest]
-    return "; ".join(
-        f"{place} was {had.get(place, 'absent')!s:.60} and is {wanted.get(place, 'absent')!s:.60}"
-        for place in changes[nearest][:3]
-    )
+    nearest = min(had, key=lambda one: len(_list_changes(one, key)))
+    return tell_changes(nearest, key)
+
+
+def tell_changes(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What of a key differs from another one, in words; empty where nothing does."""
+    changes = _list_changes(had, wanted)[:MOST_CHANGES]
+    return "; ".join(f"{place} was {was!s:.60} and is {now!s:.60}" for place, was, now in changes)
+
+
+def _list_changes(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Place, old and new value of what differs between two keys."""
+    old = flatten(had)
+    new = flatten(json.loads(json.dumps(dict(wanted), default=str)))  # as keys are written
+    places = sorted(old.keys() | new.keys())
+    return [
+        (place, old.get(place, "absent"), new.get(place, "absent"))
+        for place in places
+        if old.get(place) != new.get(place)
+    ]
 
 
 def flatten(plain: Any, place: str = "") -> dict[str, Any]:

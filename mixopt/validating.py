@@ -74,15 +74,10 @@ class Validator:
                 "The study has no `validation` section; add one (mixtures: 6, seeds: 2) to train "
                 "proxy runs."
             )
-        mixtures = self._choose_mixtures(proposal, wanted.mixtures)
+        mixtures = self.choose_mixtures(proposal)
         trained: dict[int, dict[str, Trial]] = {seed: {} for seed in range(wanted.seeds)}
         flops = 0.0
-        jobs = [
-            Job("train_proxy_run", (f"{name}-{seed}", dict(mixtures[name]), seed),
-                f"proxy run {name}-{seed}", trains=True)
-            for seed in range(wanted.seeds)
-            for name in mixtures
-        ]  # fmt: skip
+        jobs = self.list_jobs(mixtures)
         made = [(job, None) for job in jobs if self._is_trained(job)]
         found = [job for job, _ in made]
         lacking = (
@@ -171,8 +166,20 @@ class Validator:
             ),
         )
 
-    def _choose_mixtures(self, proposal: Proposal, n: int) -> dict[str, Mixture]:
-        """Natural, uniform, the proposal, and mixtures spread out from these: `n` by name."""
+    def list_jobs(self, mixtures: Mapping[str, Mixture]) -> list[Job]:
+        """The proxy runs, seed by seed."""
+        assert self.recipe.validation is not None
+        return [
+            Job("train_proxy_run", (f"{name}-{seed}", dict(mixture), seed),
+                f"proxy run {name}-{seed}", trains=True)
+            for seed in range(self.recipe.validation.seeds)
+            for name, mixture in mixtures.items()
+        ]  # fmt: skip
+
+    def choose_mixtures(self, proposal: Proposal) -> dict[str, Mixture]:
+        """Natural, uniform, the proposal, and mixtures spread out from these, by name."""
+        assert self.recipe.validation is not None
+        n = self.recipe.validation.mixtures
         fixed = {
             "natural": self.laboratory.natural,
             "uniform": Mixture.uniform(self.recipe.domains),

@@ -1,10 +1,15 @@
+import os
+import shutil
+
 import pytest
 import toy
 from cli.calling import call
 
 import mixopt
 from mixopt.errors import DivergedError
+from mixopt.runtime.journal import Journal
 from mixopt.surveying import survey
+from mixopt.units import hold
 
 
 def load(path, folder):
@@ -28,7 +33,7 @@ def test_before_anything_everything_is_left_and_says_what_it_needs(tmp_path):
     assert set(states(rows).values()) == {"left"}
     told = {row.what: row.why for row in rows}
     assert told["text birds"] == told["base"] == "needs the tokenizer first"
-    assert told["candidates"] == "0 merges scored; the rounds ask for 11"
+    assert told["round 1"] == told["report.html"] == "needs the tokenizer first"
     assert not (tmp_path / "out" / "journal").exists()  # looking makes nothing
 
 
@@ -36,24 +41,110 @@ def test_after_a_run_everything_is_done_with_its_cost(finished):
     rows = survey(load(*finished))
     assert set(states(rows).values()) == {"done"}
     costs = {row.what: (row.seconds, row.n_bytes) for row in rows}
-    for what in ("tokenizer", "text ships", "base", "expert sums", "candidates", "proxy runs"):
+    for what in ("tokenizer", "text ships", "base", "expert sums", "round 1", "first proposal",
+                 "proxy runs", "proposal", "export mixture.yaml"):  # fmt: skip
         assert costs[what][0] > 0, what
         assert costs[what][1] > 100, what
 
 
-def test_a_changed_recipe_says_what_would_be_done_again_and_why(finished):
+def changed(finished, **sections):
+    """What a survey says of the finished study with other sections in its recipe, by piece."""
     path, folder = finished
     study = load(path, folder)
-    training = study.recipe.training.model_copy(update={"learning_rate": 5e-3})
-    changed = mixopt.Study(
-        study.recipe.model_copy(update={"training": training}), folder / "out",
-        cache=folder / "cache", device="cpu",
-    )  # fmt: skip
-    rows = {row.what: row for row in survey(changed)}
+    plain = study.recipe.model_dump(mode="json")
+    for name, section in sections.items():
+        plain[name] = plain[name] | section if isinstance(section, dict) else section
+    recipe = type(study.recipe).model_validate(plain)
+    other = mixopt.Study(recipe, folder / "out", cache=folder / "cache", device="cpu")
+    before = sorted(str(path) for path in folder.rglob("*"))
+    rows = {row.what: row for row in survey(other)}
+    assert sorted(str(path) for path in folder.rglob("*")) == before  # looking makes nothing
+    return rows
+
+
+def test_a_changed_recipe_says_what_would_be_done_again_and_why(finished):
+    rows = changed(finished, training={"learning_rate": 5e-3})
     assert rows["base"].state == rows["text birds"].state == "done"
     assert rows["expert birds"].state == "left"
     assert "training.learning_rate was 0.01 and is 0.005" in rows["expert birds"].why
-    assert rows["candidates"].state == "left"
+    assert rows["round 1"].state == rows["proposal"].state == "left"
+    assert rows["round 1"].why.startswith("needs the experts first: ")
+    assert rows["round 1"].why.endswith("training.learning_rate was 0.01 and is 0.005")
+
+
+def test_other_bounds_search_again_and_train_nothing(finished):
+    rows = changed(finished, search={"upper": {"birds": 0.4}})
+    assert rows["expert birds"].state == "done"
+    assert (
+        rows["round 1"].state == rows["first proposal"].state == rows["report.html"].state == "left"
+    )
+    assert rows["round 1"].why.endswith("of 8 candidates scored")
+
+
+def test_a_benchmark_that_has_changed_says_so(finished):
+    path, folder = finished
+    benchmarks = load(path, folder).recipe.model_dump(mode="json")["benchmarks"]
+    items = folder / "data" / "other.jsonl"
+    lines = (folder / "data" / "continue.jsonl").read_text().splitlines()
+    items.write_text("\n".join(reversed(lines)) + "\n")
+    for told in benchmarks:
+        if told["name"] == "continue":
+            told["items"] = str(items)
+    rows = changed(finished, benchmarks=benchmarks)
+    assert rows["expert birds"].state == "done"
+    assert rows["round 1"].state == "left"
+    assert rows["round 1"].why.startswith("needs a look at base and experts first: benchmarks was ")
+
+
+def test_more_proposals_need_a_proposal_and_nothing_before(finished):
+    rows = changed(finished, search={"proposals": 2})
+    assert rows["round 1"].state == "done"
+    assert rows["first proposal"].state == "left"
+    assert rows["proxy runs"].state == "left"
+
+
+def test_another_export_is_all_that_is_left(finished):
+    exports = [{"format": "json", "out": "mixture.yaml"}, {"format": "yaml", "out": "more.yaml"}]
+    rows = changed(finished, exports=exports)
+    left = {what: row.why for what, row in rows.items() if row.state != "done"}
+    assert left == {"export mixture.yaml": "made before, and format was yaml and is json",
+                    "export more.yaml": ""}  # fmt: skip
+
+
+def test_results_that_went_are_left(finished):
+    path, folder = finished
+    needed = {
+        "report.html": {"report.html"},
+        "exports/mixture.yaml": {"export mixture.yaml"},
+        "proposal.json": {"proposal", "report.html"},
+    }
+    for name, what in needed.items():
+        file = folder / "out" / name
+        content, when = file.read_bytes(), file.stat()
+        file.unlink()
+        rows = survey(load(path, folder))
+        assert {row.what for row in rows if row.state != "done"} == what
+        file.write_bytes(content)
+        os.utime(file, ns=(when.st_atime_ns, when.st_mtime_ns))
+
+
+def test_what_a_worker_scores_now_is_running(finished, tmp_path):
+    path, folder = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    copy = tmp_path / "copy"
+    scores = copy / "out" / "journal" / "scores"
+    asked = {f.name for f in scores.iterdir()}
+    study = load(path, copy)
+    chosen = study.foundation.searcher.choose(1, 8, study.foundation.searcher.no_trials, None, {})
+    place = Journal(study.journal.folder).place(*chosen.scorer.book.unit(
+        tuple(map(float, study.foundation.swarm.respond(chosen.rows[7].tolist())))))  # fmt: skip
+    assert place.name in asked
+    shutil.rmtree(place)
+    rows = {row.what: row for row in survey(study)}
+    assert (rows["round 1"].state, rows["proposal"].state) == ("left", "left")
+    assert rows["round 1"].why == "7 of 8 candidates scored"
+    with hold(place):
+        assert {row.what: row for row in survey(study)}["round 1"].state == "running"
 
 
 def test_what_failed_is_told_with_its_cause_until_it_is_made(tmp_path, monkeypatch):
@@ -79,8 +170,6 @@ def test_what_failed_is_told_with_its_cause_until_it_is_made(tmp_path, monkeypat
 
 
 def test_a_mended_recipe_forgets_what_failed_before(tmp_path):
-    from mixopt.runtime.journal import Journal
-
     journal = Journal(tmp_path)
 
     def fail(_):
@@ -110,7 +199,8 @@ def test_parts_of_items_and_experts_set_aside_are_counted(tmp_path, monkeypatch)
     study.search()
     rows = {row.what: row for row in survey(study)}
     assert rows["expert ships"].state == "failed"
-    assert rows["candidates"].state == "done"
+    assert rows["round 1"].state == rows["round 2"].state == "done"
+    assert rows["proposal"].state == "left"
 
 
 def test_from_the_shell(finished, monkeypatch):
@@ -118,5 +208,5 @@ def test_from_the_shell(finished, monkeypatch):
     monkeypatch.setenv("MIXOPT_CACHE", str(folder / "cache"))
     told = call("status", path, "-o", folder / "out", "--device", "cpu")
     assert "done     expert ships" in told
-    assert "merges scored; the rounds ask for 8" in told
+    assert "8 of 8 candidates scored" in told
     assert "s of work in" in told

@@ -129,6 +129,19 @@ def test_a_run_that_is_killed_lets_go_and_the_next_one_makes_it(tmp_path):
     assert find_unit(tmp_path / "a-1") is not None
 
 
+def test_what_a_killed_maker_left_is_swept_by_the_next(tmp_path):
+    for name in (".a-1-x81k", ".a-10-x81k", ".a-1.begun"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half.bin").write_bytes(b"half")
+
+    def build(scratch):
+        assert {p.name for p in tmp_path.iterdir()} >= {".a-10-x81k", ".a-1.begun", scratch.name}
+        write("done")(scratch)
+
+    make_unit(tmp_path / "a-1", {}, build)
+    assert {p.name for p in tmp_path.iterdir()} == {"a-1", ".a-10-x81k"}  # that is another's
+
+
 def test_what_has_changed_since_the_nearest_unit_of_the_name(tmp_path, caplog):
     caplog.set_level("INFO")
     make_unit(tmp_path / "web-1", {"seed": 0, "training": {"tokens": 10, "rate": 1}}, write("a"))

@@ -50,6 +50,9 @@ def load_surrogate(folder: Path, trials: Trials) -> Surrogate:
 def _is_ours(name: str) -> bool:
     """Whether a name is that of something defined in the number wing, not only reached through it."""
     module, _, own = name.rpartition(".")
-    if not module.startswith(OURS) and f"{module}." not in OURS:
+    if not f"{module}.".startswith(OURS):
         return False
-    return getattr(getattr(import_module(module), own, None), "__module__", None) == module
+    try:
+        return getattr(getattr(import_module(module), own), "__module__", None) == module
+    except (ImportError, AttributeError):
+        return False

@@ -120,7 +120,9 @@ def fingerprint_text(source: TextSource) -> str:
             digest.update(f"{ending} {hash_file(file)} ".encode())
     else:
         for document in read_documents(source):
-            digest.update(document.text.encode())
+            content = document.text.encode()
+            digest.update(f"{len(content)} ".encode())  # where documents are cut matters
+            digest.update(content)
     return digest.hexdigest()
 
 

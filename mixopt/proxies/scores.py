@@ -99,9 +99,13 @@ class Scores:
         told = {n: d for n, d in self.digests.items() if names is None or n in names}
         return {**self._key, "weights": list(row), "benchmarks": told}
 
+    def unit(self, row: Row) -> tuple[str, str, dict[str, Any]]:
+        """Kind, name and key of the unit of a candidate that was scored on all benchmarks."""
+        return self._kind, self._name(row), self.key(row)
+
     def find(self, row: Row) -> Scored | None:
         """The scores of a candidate on all benchmarks, if they are there."""
-        folder = self._store.find(self._kind, self._name(row), self.key(row))
+        folder = self._store.find(*self.unit(row))
         return None if folder is None else self._in_order(Scored.load(folder))
 
     def gather(self, row: Row, *, look: bool = False) -> Scored:
@@ -136,7 +140,7 @@ class Scores:
                 raise error
             whole.save(scratch)
 
-        self._store.make(self._kind, self._name(row), self.key(row), build)
+        self._store.make(*self.unit(row), build)
 
     def _keep_part(self, row: Row, part: Scored) -> None:
         if part.benchmarks:

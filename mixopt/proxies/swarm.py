@@ -96,10 +96,15 @@ class Swarm(Candidates):
             )  # fmt: skip
             (scratch / "facts.json").write_text(json.dumps(asdict(facts)))
 
-        if self.crew is not None and self.store.find("engines", "facts", self._key) is None:
+        if self.crew is not None and self.store.find(*self.facts_unit) is None:
             self._insist([Job("describe", (self.names,), "the look at base and experts")])
-        folder = self.store.make("engines", "facts", self._key, build)
+        folder = self.store.make(*self.facts_unit, build)
         return Facts(**json.loads((folder / "facts.json").read_text()))
+
+    @property
+    def facts_unit(self) -> tuple[str, str, Mapping[str, Any]]:
+        """Kind, name and key of the unit that the facts are."""
+        return "engines", "facts", self._key
 
     @property
     def together(self) -> bool:
@@ -128,7 +133,7 @@ class Swarm(Candidates):
             return
         lacking = [
             index for index in range(self.k)
-            if self.store.find("logprobs", *self._corner_unit(index)) is None
+            if self.store.find(*self.corner_unit(index)) is None
         ]  # fmt: skip
         self._insist([
             Job("score_corner", (self.names, index), f"expert {self.names[index]!r} alone")
@@ -137,22 +142,23 @@ class Swarm(Candidates):
 
     def make_corners(self, indices: Sequence[int]) -> list[Path]:
         """Units of the log-probabilities of some experts alone, found or computed together."""
-        units = {index: self._corner_unit(index) for index in indices}
-        lacking = [i for i, unit in units.items() if self.store.find("logprobs", *unit) is None]
+        units = {index: self.corner_unit(index) for index in indices}
+        lacking = [i for i, unit in units.items() if self.store.find(*unit) is None]
         flats: list[Flats] = []
         folders = []
-        for index, (name, key) in units.items():
+        for index, unit in units.items():
 
             def build(scratch: Path, index: int = index) -> None:
                 if not flats:  # the engine is opened only if something lacks
                     flats.append(Flats(self.engine, self.scorer, np.eye(self.k)[lacking].tolist()))
                 np.save(scratch / "logprobs.npy", flats[0].of(np.eye(self.k)[index].tolist()))
 
-            folders.append(self.store.make("logprobs", name, key, build))
+            folders.append(self.store.make(*unit, build))
         return folders
 
-    def _corner_unit(self, index: int) -> tuple[str, dict[str, Any]]:
-        return f"expert-{index}", {**self._key, "expert": index}
+    def corner_unit(self, index: int) -> tuple[str, str, Mapping[str, Any]]:
+        """Kind, name and key of the unit of one expert's log-probabilities."""
+        return "logprobs", f"expert-{index}", {**self._key, "expert": index}
 
     def _insist(self, jobs: Sequence[Job]) -> None:
         """Has jobs done that nothing goes on without."""
@@ -237,10 +243,10 @@ class Swarm(Candidates):
             measured = self.engine.slopes(self.scorer, weights)
             np.savez(scratch / "slopes.npz", **asdict(measured))
 
-        key = self._slopes_key(weights)
-        if self.crew is not None and self.store.find("slopes", "candidate", key) is None:
+        unit = self.slopes_unit(weights)
+        if self.crew is not None and self.store.find(*unit) is None:
             self._insist([self._slopes_job(weights)])
-        folder = self.store.make("slopes", "candidate", key, build)
+        folder = self.store.make(*unit, build)
         with np.load(folder / "slopes.npz") as told:
             return Slopes(told["losses"], told["by_weight"], float(told["passes"]))
 
@@ -249,13 +255,14 @@ class Swarm(Candidates):
         if self.crew is not None:
             lacking = [
                 row for row in rows
-                if self.store.find("slopes", "candidate", self._slopes_key(row)) is None
+                if self.store.find(*self.slopes_unit(row)) is None
             ]  # fmt: skip
             for _ in self.crew.do(self._slopes_job(row) for row in lacking):
                 pass
 
-    def _slopes_key(self, weights: Weights) -> dict[str, Any]:
-        return {**self._key, "weights": list(as_row(weights))}
+    def slopes_unit(self, weights: Weights) -> tuple[str, str, Mapping[str, Any]]:
+        """Kind, name and key of the unit of slopes at weights (`k`)."""
+        return "slopes", "candidate", {**self._key, "weights": list(as_row(weights))}
 
     def _slopes_job(self, weights: Weights) -> Job:
         return Job("measure_slopes", (self.names, as_row(weights)), "the slopes of a candidate")

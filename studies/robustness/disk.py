@@ -1,6 +1,6 @@
 """A full disk, a read-only one, and files that are cut or flipped: what a study makes of each.
 
-    python studies/robustness/disk.py --out OUT --sizes 24      (as root: it mounts small file systems)
+    python studies/robustness/disk.py --out OUT --sizes 24 --jobs 2     (as root: it mounts small file systems)
 
 Full: the study of the tests runs on a tmpfs of so many sizes, from nothing to what it needs; then
 the disk is made larger and it runs again. Read-only: on a finished folder that cannot be written,
@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,7 +24,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import toy  # noqa: E402
 
-RESULTS = ("proposal.json", "trials.csv", "validation.json", "proxy-runs.csv")
+RESULTS = ("proposal.json", "trials.csv", "validation.json", "proxy-runs.csv",
+           "exports/mixture.yaml")  # fmt: skip
 KEY = re.compile(r"-[0-9a-f]{16}")
 
 
@@ -57,10 +59,11 @@ def is_sentence(code: int, told: str) -> bool:
     return code in (1, 2) and told.startswith("mixopt: ") and "internal error" not in told
 
 
-def try_full(study: Path, out: Path, wanted: dict, needed: int, sizes: int) -> list[dict]:
-    place, rows = out / "small", []
-    for step in range(1, sizes + 1):
-        size = max(16 << 10, needed * step // sizes)
+def try_full(
+    study: Path, out: Path, wanted: dict, needed: int, sizes: int, jobs: int
+) -> list[dict]:
+    def attempt(step: int) -> dict:
+        place, size = out / f"small-{step}", max(16 << 10, needed * step // sizes)
         mount(place, f"size={size}")
         try:
             code, told = run(study, place)
@@ -71,13 +74,16 @@ def try_full(study: Path, out: Path, wanted: dict, needed: int, sizes: int) -> l
             ]
             mount(place, f"size={needed * 3}", again=True)
             again, _ = run(study, place)
-            rows.append({"size kB": size >> 10, "code": code, "told": told if code else "",
-                         "sentence": code == 0 or is_sentence(code, told), "half": half,
-                         "same after": again == 0 and results(place) == wanted})  # fmt: skip
+            row = {"size kB": size >> 10, "code": code, "told": told if code else "",
+                   "sentence": code == 0 or is_sentence(code, told), "half": half,
+                   "same after": again == 0 and results(place) == wanted}  # fmt: skip
         finally:
             unmount(place)
-        print(json.dumps(rows[-1]), flush=True)
-    return rows
+        print(json.dumps(row), flush=True)
+        return row
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(attempt, range(1, sizes + 1)))
 
 
 def try_read_only(study: Path, out: Path, whole: Path) -> list[dict]:
@@ -112,30 +118,36 @@ def kinds_of_files(whole: Path) -> dict[str, Path]:
     return found
 
 
-def try_damage(study: Path, out: Path, whole: Path, wanted: dict) -> list[dict]:
-    rows, place = [], out / "damaged"
-    for kind, path in kinds_of_files(whole).items():
-        for way in ("flipped", "cut"):
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.copytree(whole, place)
-            content = bytearray((place / path).read_bytes())
-            if way == "cut":
-                content = content[: len(content) // 2]
-            elif content:
-                content[len(content) // 2] ^= 4
-            (place / path).write_bytes(content)
-            code, told = run(study, place)
-            same = results(place) == wanted
-            rows.append({"kind": kind, "way": way, "code": code, "told": told if code else "",
-                         "right": same if code == 0 else is_sentence(code, told)})  # fmt: skip
-            print(json.dumps(rows[-1]), flush=True)
-    return rows
+def try_damage(study: Path, out: Path, whole: Path, wanted: dict, jobs: int) -> list[dict]:
+    def attempt(asked: tuple[int, str, Path, str]) -> dict:
+        number, kind, path, way = asked
+        place = out / f"damaged-{number}"
+        shutil.copytree(whole, place)
+        content = bytearray((place / path).read_bytes())
+        if way == "cut":
+            content = content[: len(content) // 2]
+        elif content:
+            content[len(content) // 2] ^= 4
+        (place / path).write_bytes(content)
+        code, told = run(study, place)
+        same = results(place) == wanted
+        shutil.rmtree(place)
+        row = {"kind": kind, "way": way, "code": code, "told": told if code else "",
+               "right": same if code == 0 else is_sentence(code, told)}  # fmt: skip
+        print(json.dumps(row), flush=True)
+        return row
+
+    found = kinds_of_files(whole).items()
+    ways = [(kind, path, way) for kind, path in found for way in ("flipped", "cut")]
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(attempt, [(number, *way) for number, way in enumerate(ways)]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sizes", type=int, default=24)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", choices=["full", "read-only", "damage"])
     told = parser.parse_args()
     study = toy.write_study(told.out / "study", validation={"mixtures": 4, "seeds": 1})
@@ -145,11 +157,11 @@ def main() -> None:
     needed = sum(path.stat().st_size + 4096 for path in whole.rglob("*") if path.is_file())
     report: dict[str, list[dict]] = {}
     if told.only in (None, "full"):
-        report["full"] = try_full(study, told.out, wanted, needed, told.sizes)
+        report["full"] = try_full(study, told.out, wanted, needed, told.sizes, told.jobs)
     if told.only in (None, "read-only"):
         report["read-only"] = try_read_only(study, told.out, whole)
     if told.only in (None, "damage"):
-        report["damage"] = try_damage(study, told.out, whole, wanted)
+        report["damage"] = try_damage(study, told.out, whole, wanted, told.jobs)
     (told.out / f"disk-{told.only or 'all'}.json").write_text(json.dumps(report, indent=1))
     for name, rows in report.items():
         asked = ("sentence", "same after", "right")

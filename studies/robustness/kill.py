@@ -1,19 +1,21 @@
 """Kills a small study at random moments, lets it go on, and holds the end against an undisturbed run.
 
-    python studies/robustness/kill.py --out OUT --kills 100
+    python studies/robustness/kill.py --out OUT --kills 100 --jobs 2
 
 The study is that of the tests: three toy domains, a base, three experts, two rounds, validation, exports
-and report. Each trial has a folder and a cache of its own.
+and report. Each trial has a folder and a cache of its own; so many trials run at the same time.
 """
 
 import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,7 +23,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import toy  # noqa: E402
 
-RESULTS = ("proposal.json", "trials.csv", "validation.json", "proxy-runs.csv")
+RESULTS = ("proposal.json", "trials.csv", "validation.json", "proxy-runs.csv",
+           "exports/mixture.yaml")  # fmt: skip
 
 
 def start(study: Path, folder: Path) -> subprocess.Popen:
@@ -39,6 +42,13 @@ def finished_units(folder: Path) -> dict[str, int]:
             if not any(part.startswith(".") for part in mark.parts)}  # fmt: skip
 
 
+def begun_units(folder: Path) -> int:
+    """Units that were being made: a killed maker leaves a scratch folder behind."""
+    return sum(path.is_dir() and path.name.startswith(".") and not path.name.endswith(".begun")
+               for kind in (*folder.glob("out/journal/*"), *folder.glob("cache/*"))
+               for path in kind.iterdir())  # fmt: skip
+
+
 def try_once(study: Path, folder: Path, moment: float, wanted: dict[str, bytes]) -> dict:
     """One run that is killed after `moment` seconds, and goes on."""
     run = start(study, folder)
@@ -47,14 +57,16 @@ def try_once(study: Path, folder: Path, moment: float, wanted: dict[str, bytes])
     except subprocess.TimeoutExpired:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    before = finished_units(folder)
+    before, begun = finished_units(folder), begun_units(folder)
     code = start(study, folder).wait()
     after = finished_units(folder)
     found = {name: (folder / "out" / name).read_bytes() for name in wanted} if code == 0 else {}
     return {
         "moment": round(moment, 2),
         "units before": len(before),
+        "units begun": begun,
         "units in all": len(after),
+        "left behind": begun_units(folder),
         "redone": sum(after.get(name) != made for name, made in before.items()),
         "same": found == wanted,
         "code": code,
@@ -66,6 +78,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
     told = parser.parse_args()
     study = toy.write_study(told.out / "study", validation={"mixtures": 4, "seeds": 1})
     began = time.monotonic()
@@ -73,18 +86,25 @@ def main() -> None:
     length = time.monotonic() - began
     wanted = {name: (told.out / "whole" / "out" / name).read_bytes() for name in RESULTS}
     rng = random.Random(told.seed)
+    moments = [rng.uniform(0, length) for _ in range(told.kills)]
     trials = []
-    for number in range(told.kills):
-        trials.append(
-            try_once(study, told.out / f"trial-{number:03d}", rng.uniform(0, length), wanted)
-        )
-        print(json.dumps(trials[-1]), flush=True)
+
+    def attempt(number: int) -> None:
+        found = try_once(study, told.out / f"trial-{number:03d}", moments[number], wanted)
+        trials.append(found)
+        print(json.dumps(found), flush=True)
         (told.out / "kills.json").write_text(json.dumps(trials, indent=1))
+        shutil.rmtree(told.out / f"trial-{number:03d}")
+
+    with ThreadPoolExecutor(told.jobs) as pool:
+        list(pool.map(attempt, range(told.kills)))
     same = sum(trial["same"] for trial in trials)
     redone = sum(trial["redone"] for trial in trials)
+    inside = sum(0 < trial["units before"] < trial["units in all"] for trial in trials)
     print(
         f"\n{same} of {len(trials)} ended with the same results bit for bit; {redone} finished units "
-        f"were made again; an undisturbed run takes {length:.1f} s and makes "
+        f"were made again; at most {max(trial['units begun'] for trial in trials)} unit was in flight; "
+        f"{inside} kills came between the first and the last unit; an undisturbed run takes {length:.1f} s and makes "
         f"{trials[-1]['units in all']} units."
     )
 

@@ -24,6 +24,10 @@ def _same(ratios: Array) -> Array:
     return ratios
 
 
+def _ones(ratios: Array) -> Array:
+    return np.ones_like(ratios)
+
+
 def _log_share(ratios: Array) -> Array:
     return np.asarray(np.log(ratios + SMALL_SHARE))
 
@@ -33,6 +37,6 @@ def _log_share_slope(ratios: Array) -> Array:
 
 
 # functions with names: a surrogate is kept on disk by the names of what it is made of
-RATIOS = Features(_same, np.ones_like)
+RATIOS = Features(_same, _ones)
 ROOTS = Features(np.sqrt, root_slope)
 LOG_SHARES = Features(_log_share, _log_share_slope)
