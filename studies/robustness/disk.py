@@ -1,6 +1,8 @@
 """A full disk, a read-only one, and files that are cut or flipped: what a study makes of each.
 
-    python studies/robustness/disk.py --out OUT --sizes 24 --jobs 2     (as root: it mounts small file systems)
+    python studies/robustness/disk.py --out OUT --sizes 24 --jobs 2
+
+It has to be run as root, because it mounts small file systems; so many trials run at the same time.
 
 Full: the study of the tests runs on a tmpfs of so many sizes, from nothing to what it needs; then
 the disk is made larger and it runs again. Read-only: on a finished folder that cannot be written,

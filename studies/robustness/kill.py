@@ -101,10 +101,11 @@ def main() -> None:
     same = sum(trial["same"] for trial in trials)
     redone = sum(trial["redone"] for trial in trials)
     inside = sum(0 < trial["units before"] < trial["units in all"] for trial in trials)
+    begun = max(trial["units begun"] for trial in trials)
     print(
         f"\n{same} of {len(trials)} ended with the same results bit for bit; {redone} finished units "
-        f"were made again; at most {max(trial['units begun'] for trial in trials)} unit was in flight; "
-        f"{inside} kills came between the first and the last unit; an undisturbed run takes {length:.1f} s and makes "
+        f"were made again; at most {begun} unit was in flight; {inside} kills came between the first "
+        f"and the last unit; an undisturbed run takes {length:.1f} s and makes "
         f"{trials[-1]['units in all']} units."
     )
 
