@@ -8,8 +8,6 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-import skops.io
-
 from mixopt.errors import StorageError
 from mixopt.proposals.surrogate import Surrogate
 from mixopt.trials import Trials
@@ -23,6 +21,8 @@ OTHERS = frozenset({"collections.OrderedDict", "lightgbm.basic.Booster"})
 
 def save_surrogate(surrogate: Surrogate, folder: Path) -> None:
     """Writes a surrogate into `folder`, without the trials that it was fitted to."""
+    import skops.io  # which loads all of scikit-learn, and torch where that is installed
+
     skops.io.dump(replace(surrogate, trials=None), folder / FILE)  # type: ignore[arg-type]
 
 
@@ -32,6 +32,8 @@ def load_surrogate(folder: Path, trials: Trials) -> Surrogate:
     Raises:
         StorageError: The file holds something that is no part of a surrogate.
     """
+    import skops.io
+
     file = folder / FILE
     try:
         named = skops.io.get_untrusted_types(file=file)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,6 +50,25 @@ def test_two_processes_train_what_one_does(tmp_path, method):
     assert {t.folder.parent.parent for t in study.train().values()} == {
         tmp_path / "two" / "out" / "journal"
     }
+
+
+@pytest.mark.slow
+def test_shards_of_fsdp_come_to_what_one_process_comes_to(tmp_path):
+    """The Trainer shards nothing on CPUs, so shards are made by torch itself, and gathered by us."""
+    script = str(Path(__file__).with_name("sharded.py"))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    found = {}
+    for name, command in (("one", []), ("two", torchrun)):
+        out = tmp_path / f"{name}.safetensors"
+        done = subprocess.run(
+            [sys.executable, *command, script, str(out)], capture_output=True, text=True,
+            check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        found[name] = load_file(out)
+    assert found["one"].keys() == found["two"].keys()
+    for name, tensor in found["one"].items():
+        assert torch.allclose(found["two"][name], tensor, atol=1e-5), name
 
 
 @pytest.mark.slow
