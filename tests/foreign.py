@@ -9,6 +9,7 @@ import json
 import random
 import struct
 import tempfile
+import zipfile
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
@@ -354,6 +355,46 @@ def read_archive(content: bytes) -> None:
     unpack(path, out)
 
 
+# --- fits -----------------------------------------------------------------------------------------
+
+
+@cache
+def fitted_trials():
+    from proposals.example_trials import make_trials
+
+    return make_trials(20)
+
+
+@cache
+def surrogate() -> bytes:
+    from mixopt.proposals.fitting import fit
+    from mixopt.proposals.keeping import FILE, save_surrogate
+
+    save_surrogate(fit(fitted_trials(), surrogates=["ridge", "trees"]), folder())
+    return (folder() / FILE).read_bytes()
+
+
+def read_surrogate(content: bytes) -> None:
+    from mixopt.proposals.keeping import FILE, load_surrogate
+
+    (folder() / FILE).write_bytes(content)
+    load_surrogate(folder(), fitted_trials())
+
+
+def surrogate_schema() -> bytes:
+    with zipfile.ZipFile(BytesIO(surrogate())) as whole:
+        return whole.read("schema.json")
+
+
+def read_schema(content: bytes) -> None:
+    """The right arrays under another description."""
+    spoiled = BytesIO()
+    with zipfile.ZipFile(BytesIO(surrogate())) as whole, zipfile.ZipFile(spoiled, "w") as out:
+        for name in whole.namelist():
+            out.writestr(name, content if name == "schema.json" else whole.read(name))
+    read_surrogate(spoiled.getvalue())
+
+
 TARGETS: dict[str, tuple[Callable[[], bytes], Target]] = {
     "study": (study_yaml, read_study),
     "benchmark": (benchmark_yaml, read_benchmark),
@@ -371,11 +412,14 @@ TARGETS: dict[str, tuple[Callable[[], bytes], Target]] = {
     "proposal.json": (proposal_json, read_proposal),
     "olmo-core config": (config_yaml, read_config),
     "archive": (archive, read_archive),
+    "surrogate.skops": (surrogate, read_surrogate),
+    "surrogate schema": (surrogate_schema, read_schema),
 }
 """By kind of file: what writes a right one, and what reads one."""
 STRUCTURED = {
     "study", "benchmark", "proposal recipe", "runs.jsonl", "text.jsonl", "items.jsonl",
     "safetensors header", "adapter_config.json", "index.json", "proposal.json", "olmo-core config",
+    "surrogate schema",
 }  # fmt: skip
 """Those that hold JSON or YAML, where values can be replaced one by one."""
 

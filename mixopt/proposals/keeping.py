@@ -1,7 +1,7 @@
 """Keeping: a surrogate on disk, and back to the last digit.
 
 It is kept by skops, which writes arrays and plain values and calls nothing that the file names: a study
-that somebody sends holds no code. Only mixopt's own laws and LightGBM's trees are accepted in it.
+that somebody sends holds no code. Nothing but mixopt's own laws is accepted; trees are fitted again.
 """
 
 from dataclasses import replace
@@ -16,7 +16,6 @@ from mixopt.untrusted import tell
 FILE = "surrogate.skops"
 OURS = ("mixopt.proposals.", "mixopt.trials.")
 """Where the classes and functions are that a surrogate is made of."""
-OTHERS = frozenset({"collections.OrderedDict", "lightgbm.basic.Booster"})
 
 
 def save_surrogate(surrogate: Surrogate, folder: Path) -> None:
@@ -37,11 +36,12 @@ def load_surrogate(folder: Path, trials: Trials) -> Surrogate:
     file = folder / FILE
     try:
         named = skops.io.get_untrusted_types(file=file)
-        strange = [name for name in named if name not in OTHERS and not _is_ours(name)]
+        strange = [name for name in named if not _is_ours(name)]
         if strange:
             raise ValueError(f"it holds {strange[0]}")
         found = skops.io.load(file, trusted=named)
         whole: Surrogate = replace(found, trials=trials.at(found.fidelities[-1].level))
+        whole.predict_utility(whole.trials.ratios()[:1])  # its parts fit together
     except Exception as error:  # what we wrote is read; what somebody made up may fail in any way
         raise StorageError(
             f"{file} is no surrogate of ours ({tell(error)}); remove its folder and run again."
