@@ -3,7 +3,8 @@
     python studies/robustness/kill.py --out OUT --kills 100 --jobs 2
 
 The study is that of the tests: three toy domains, a base, three experts, two rounds, validation, exports
-and report. Each trial has a folder and a cache of its own; so many trials run at the same time.
+and report. Each trial has a folder and a cache of its own; so many trials run at the same time. Moments
+are drawn from the whole run or, with --while-it-works, from the time between its first and last unit.
 """
 
 import argparse
@@ -49,9 +50,13 @@ def begun_units(folder: Path) -> int:
                for path in kind.iterdir())  # fmt: skip
 
 
-def try_once(study: Path, folder: Path, moment: float, wanted: dict[str, bytes]) -> dict:
-    """One run that is killed after `moment` seconds, and goes on."""
+def try_once(
+    study: Path, folder: Path, moment: float, wanted: dict[str, bytes], *, works: bool
+) -> dict:
+    """One run that is killed after `moment` seconds, or that long after its first unit, and goes on."""
     run = start(study, folder)
+    while works and run.poll() is None and not finished_units(folder):
+        time.sleep(0.02)
     try:
         run.wait(moment)
     except subprocess.TimeoutExpired:
@@ -79,22 +84,27 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--while-it-works", action="store_true")
     told = parser.parse_args()
     study = toy.write_study(told.out / "study", validation={"mixtures": 4, "seeds": 1})
     began = time.monotonic()
     assert start(study, told.out / "whole").wait() == 0
     length = time.monotonic() - began
+    made = finished_units(told.out / "whole").values()
+    working = (max(made) - min(made)) / 1e9
     wanted = {name: (told.out / "whole" / "out" / name).read_bytes() for name in RESULTS}
     rng = random.Random(told.seed)
-    moments = [rng.uniform(0, length) for _ in range(told.kills)]
+    works = told.while_it_works
+    moments = [rng.uniform(0, working if works else length) for _ in range(told.kills)]
     trials = []
 
     def attempt(number: int) -> None:
-        found = try_once(study, told.out / f"trial-{number:03d}", moments[number], wanted)
+        folder = told.out / f"trial-{number:03d}"
+        found = try_once(study, folder, moments[number], wanted, works=works)
         trials.append(found)
         print(json.dumps(found), flush=True)
         (told.out / "kills.json").write_text(json.dumps(trials, indent=1))
-        shutil.rmtree(told.out / f"trial-{number:03d}")
+        shutil.rmtree(folder)
 
     with ThreadPoolExecutor(told.jobs) as pool:
         list(pool.map(attempt, range(told.kills)))
