@@ -1,32 +1,26 @@
 """The mirror: a journal whose units also lie at a storage URL, so that machines share no disk.
 
-At the URL a unit is a manifest, `KIND/NAME-KEY/unit.json`, and the files that it names, in a folder of
-their own beside it. The manifest comes last and is one object, so a unit is there whole or not at all,
-also where a store has no renames; of two makers' manifests the last counts, each with its own files.
+At the URL a unit is a manifest, `KIND/NAME-KEY/unit.json`. A small unit's files are in it; those of a
+large one lie in a folder of their own beside it, and are sent first. Either way the manifest is one
+object, so a unit is there whole or not at all, also where a store has no renames; of two makers the
+first counts, each with its own files.
 """
 
 import json
 import logging
-import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import fsspec
-
-from mixopt.errors import StorageError, UnreachableError, UserError
-from mixopt.files import FULL, publish_folder, write_text
+from mixopt.errors import UnreachableError
+from mixopt.files import publish_folder
 from mixopt.runtime.journal import Journal
+from mixopt.runtime.parcels import LARGEST, DamagedError, Parcel, is_name, is_small, list_files
+from mixopt.runtime.storage import Storage
 from mixopt.units import MANIFEST, Unit, find_unit, hold, note_sound, seal, workplace_of
 
 log = logging.getLogger(__name__)
 
-AT = "at"
-"""Field of the manifest at the URL: the folder that its files are in."""
-FOLDER = re.compile(r"[0-9a-f]{16}")
-"""What such folders are called; a manifest that names another is none of ours."""
 BEGUN = "begun"
 """Kind of what lies at the URL for units that are not finished."""
 
@@ -45,39 +39,48 @@ class MirroredJournal(Journal):
     def __init__(self, folder: Path, url: str) -> None:
         super().__init__(folder)
         self.url = url
-        try:
-            self._files, self._root = fsspec.core.url_to_fs(url)
-        except (ValueError, ImportError) as error:
-            told = " ".join(str(error).split())
-            raise UserError(f"Storage {url!r} cannot be opened ({told}); mend it.") from None
+        self._storage = Storage(url)
         self._there: set[str] = set()
+        """Units that are at the URL as they are here."""
+        self._begun: set[str] = set()
+        """Units that asked for their workplace: no others have one at the URL."""
+        self._asked: dict[str, set[str]] = {}
+        """Units that `find` was asked for, by kind."""
+        self._listed: dict[str, set[str]] = {}
+        """What was at the URL when a kind was listed."""
 
     def make(
         self, kind: str, name: str, key: Mapping[str, Any], build: Callable[[Path], None]
     ) -> Path:
         """The folder of the unit: found here or at the URL, or made now and sent there."""
-        self.find(kind, name, key)
+        reference = f"{kind}/{self.place(kind, name, key).name}"
+        self._fetch(reference)
         made = super().make(kind, name, key, build)
-        self._agree(f"{kind}/{made.name}", made)
-        self._drop(f"{BEGUN}/{kind}/{made.name}")
+        if reference not in self._there:
+            self._agree(reference, new=True)
+        if reference in self._begun:  # whoever makes a unit has asked for its workplace
+            self._drop(f"{BEGUN}/{reference}")
+            self._begun.discard(reference)
         return made
 
     def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
-        """The folder of the unit, if it is finished here or at the URL."""
-        return self._fetch(f"{kind}/{self.place(kind, name, key).name}")
+        """The folder of the unit, if it is finished here or at the URL.
+
+        Asked for many units of a kind, it lists the kind once, and has that answer who asks for a unit
+        for the first time. Who asks again, or makes it, is told by the store.
+        """
+        return self._fetch(f"{kind}/{self.place(kind, name, key).name}", listed=True)
 
     def find_all(self, kind: str, name: str) -> Iterator[Path]:
         """The folders of finished units of one name, from here and from the URL."""
-        with self._told():
-            for path in self._files.glob(f"{self._root}/{kind}/{name}-*/{MANIFEST}"):
-                self._fetch(f"{kind}/{PurePosixPath(path).parent.name}")
+        for found in self._list(kind):
+            if found.rpartition("-")[0] == name:
+                self._fetch(f"{kind}/{found}")
         yield from super().find_all(kind, name)
 
     def list_kind(self, kind: str) -> Iterator[Path]:
         """Where the units of a kind lie or would, here and from the URL, unread."""
-        with self._told():
-            there = self._files.glob(f"{self._root}/{kind}/*/{MANIFEST}")
-        yield from (self.folder / kind / PurePosixPath(path).parent.name for path in there)
+        yield from (self.folder / kind / found for found in self._list(kind))
         yield from super().list_kind(kind)
 
     def open(self, reference: str) -> Path:
@@ -88,8 +91,10 @@ class MirroredJournal(Journal):
     def workplace(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
         """A folder where a unit keeps what it needs to go on, as it was kept last on any machine."""
         place = super().workplace(kind, name, key)
+        reference = f"{kind}/{self.place(kind, name, key).name}"
+        self._begun.add(reference)
         if not place.exists():
-            self._receive(f"{BEGUN}/{kind}/{self.place(kind, name, key).name}", place)
+            self._receive(f"{BEGUN}/{reference}", place)
         return place
 
     def keep(self, kind: str, name: str, key: Mapping[str, Any]) -> None:
@@ -98,156 +103,148 @@ class MirroredJournal(Journal):
         reference = f"{BEGUN}/{kind}/{self.place(kind, name, key).name}"
         (place / MANIFEST).unlink(missing_ok=True)
         seal(place, {}, 0.0)
+        begun = Unit.read(place)
+        assert begun is not None, "it was sealed just now"
         try:
-            before = self._manifest(reference)
-            self._upload(reference, place)
-            if before is not None:
-                self._remove(f"{reference}/{before[AT]}")
+            before = self._look(reference)
+            parcel = self._pack(reference, begun)
+            self._storage.write(f"{reference}/{MANIFEST}", parcel.told)
+            self._clear(reference, before)
         except UnreachableError as error:  # the training goes on, and the checkpoint is here
             log.warning("A checkpoint stays on this machine: %s", error)
 
-    def _fetch(self, reference: str) -> Path | None:
-        """The unit, copied here if it is only at the URL; one that was damaged on the way is not."""
+    # --- what is there -------------------------------------------------------------------------
+
+    def _list(self, kind: str) -> set[str]:
+        """What the units of a kind at the URL are called, now."""
+        self._listed[kind] = {n for n in self._storage.list_names(kind) if is_name(n)}
+        return self._listed[kind]
+
+    def _is_new(self, reference: str) -> bool:
+        """Whether a unit is asked for the first time, and was not there when its kind was listed."""
+        kind, _, name = reference.partition("/")
+        asked = self._asked.setdefault(kind, set())
+        if name in asked:
+            return False
+        asked.add(name)
+        if kind not in self._listed:
+            if len(asked) == 1:  # one unit costs less by itself
+                return False
+            self._list(kind)
+        return name not in self._listed[kind]
+
+    def _look(self, reference: str) -> Parcel | None:
+        """What lies at the URL under a name; None where nothing does, or nothing that can be read."""
+        told = self._storage.read(f"{reference}/{MANIFEST}", LARGEST + 1)
+        return None if told is None else Parcel.read(told)
+
+    # --- from there ----------------------------------------------------------------------------
+
+    def _fetch(self, reference: str, *, listed: bool = False) -> Path | None:
+        """The unit, copied here if it is only at the URL; one that was damaged on the way is not.
+
+        Args:
+            reference: `KIND/NAME-KEY`.
+            listed: Whether a list of the kind may say that it is not there.
+        """
         place = self.folder / reference
         found = find_unit(place)
         if found is None:
-            return self._receive(reference, place)
+            return None if listed and self._is_new(reference) else self._receive(reference, place)
         if reference not in self._there:  # made before there was a mirror, or where it was away
-            self._agree(reference, place)
+            self._agree(reference)
         return found
 
     def _receive(self, reference: str, place: Path) -> Path | None:
         """What is at the URL, now at `place`; None where nothing whole is."""
-        manifest = self._manifest(reference)
-        if manifest is None:
+        parcel = self._look(reference)
+        if parcel is None:
             return None
+        with hold(place):  # other workers of this machine may want it too
+            if find_unit(place) is not None or self._unpack(reference, parcel, place):
+                self._there.add(reference)
+                return place
+        return None
+
+    def _unpack(self, reference: str, parcel: Parcel, place: Path) -> bool:
+        """Puts a unit at `place`, in that of any other; whether it was whole. If not it is dropped."""
         try:
-            with hold(place):  # other workers of this machine may want it too
-                if find_unit(place) is None:
-                    with publish_folder(place) as scratch, self._told():
-                        self._download(reference, manifest, scratch)
-        except _DamagedError as damage:
+            with publish_folder(place) as scratch:
+                for name in parcel.files:
+                    file = scratch / name
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    if parcel.at is None:
+                        file.write_bytes(parcel.content(name))
+                    elif not self._storage.fetch(f"{reference}/{parcel.at}/{name}", file):
+                        raise DamagedError(f"{name} is missing")
+                told = json.dumps(parcel.manifest, indent=2) + "\n"
+                (scratch / MANIFEST).write_text(told, encoding="utf-8")
+                unit = Unit.read(scratch)
+                damage = "its manifest cannot be read" if unit is None else unit.find_damage()
+                if damage is not None:
+                    raise DamagedError(damage)
+        except DamagedError as damage:
             log.warning("%s/%s is damaged (%s) and is made again.", self.url, reference, damage)
-            self._drop(reference)
-            return None
+            self._drop(reference, parcel)
+            return False
         note_sound(place)
-        self._there.add(reference)
-        return place
+        return True
 
-    def _download(self, reference: str, manifest: Mapping[str, Any], scratch: Path) -> None:
-        for name in manifest["files"]:
-            file = scratch / name
-            if not file.resolve().is_relative_to(scratch.resolve()):
-                raise _DamagedError(f"{name} would lie outside of it")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._files.get_file(f"{self._path(reference)}/{manifest[AT]}/{name}", str(file))
-            except FileNotFoundError:
-                raise _DamagedError(f"{name} is missing") from None
-        own = {field: value for field, value in manifest.items() if field != AT}
-        write_text(scratch / MANIFEST, json.dumps(own, indent=2) + "\n")
-        unit = Unit.read(scratch)
-        damage = "its manifest cannot be read" if unit is None else unit.find_damage()
-        if damage is not None:
-            raise _DamagedError(damage)
+    # --- to there ------------------------------------------------------------------------------
 
-    def _agree(self, reference: str, place: Path) -> None:
+    def _agree(self, reference: str, *, new: bool = False) -> None:
         """Sends a unit; one that another machine has sent first takes its place here too.
 
         On a CPU both are the same; of two that GPUs made all go on with one.
+
+        Args:
+            reference: `KIND/NAME-KEY`.
+            new: Whether it was made just now, so that another's is hardly there.
         """
-        if reference in self._there:
+        ours = Unit.read(self.folder / reference)
+        if ours is None:  # another process of this machine is putting theirs here
             return
-        theirs = self._manifest(reference)
+        # a large one costs more to send for nothing than to look for
+        theirs = None if new and is_small(ours) else self._look(reference)
         if theirs is None:
-            self._upload(reference, place)
-        else:
-            ours = Unit.read(place)
-            if ours is not None and theirs["files"] != {n: list(f) for n, f in ours.files.items()}:
-                log.warning("%s was made elsewhere first; that one counts.", reference)
-                with hold(place):
-                    shutil.rmtree(place)
-                self._receive(reference, place)
+            theirs = self._send(reference, ours)
+        if theirs is not None and theirs.files != list_files(ours):
+            log.warning("%s was made elsewhere first; that one counts.", reference)
+            with hold(ours.folder):
+                whole = self._unpack(reference, theirs, ours.folder)
+            if not whole:
+                self._send(reference, ours)
         self._there.add(reference)
 
-    def _upload(self, reference: str, place: Path) -> None:
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-        at = secrets.token_hex(8)
-        with self._told():
-            for name in manifest["files"]:
-                target = f"{self._path(reference)}/{at}/{name}"
-                self._files.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-                self._files.put_file(str(place / name), target)
-            told = json.dumps({**manifest, AT: at}, indent=2)
-            self._write(f"{self._path(reference)}/{MANIFEST}", told)
-
-    def _write(self, path: str, text: str) -> None:
-        """Writes one object whole: a file by a rename, where the store is a file system."""
-        self._files.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-        beside = f"{path}.{secrets.token_hex(4)}"
-        if "file" in self._protocols:
-            self._files.pipe_file(beside, text.encode())
-            self._files.mv(beside, path)
-        else:  # an object appears when it is written to its end
-            self._files.pipe_file(path, text.encode())
-
-    @property
-    def _protocols(self) -> tuple[str, ...]:
-        told = self._files.protocol
-        return (told,) if isinstance(told, str) else tuple(told)
-
-    def _manifest(self, reference: str) -> dict[str, Any] | None:
-        try:
-            with self._told():
-                text = self._files.cat_file(f"{self._path(reference)}/{MANIFEST}")
-            manifest = json.loads(text)
-        except (FileNotFoundError, ValueError):
+    def _send(self, reference: str, unit: Unit) -> Parcel | None:
+        """Sends a unit; what another machine has sent first, which counts then."""
+        parcel = self._pack(reference, unit)
+        path = f"{reference}/{MANIFEST}"
+        if self._storage.create(path, parcel.told):
             return None
-        whole = isinstance(manifest, dict) and isinstance(manifest.get("files"), dict)
-        return manifest if whole and FOLDER.fullmatch(str(manifest.get(AT))) else None
+        theirs = self._look(reference)
+        if theirs is None:  # nothing that can be read, or a store that cannot say that nothing is
+            self._storage.write(path, parcel.told)
+        else:
+            self._clear(reference, parcel)
+        return theirs
 
-    def _drop(self, reference: str) -> None:
+    def _pack(self, reference: str, unit: Unit) -> Parcel:
+        """What is to be written of a unit; the files of a large one are sent."""
+        parcel = Parcel.pack(unit)
+        if parcel.at is not None:
+            self._storage.send(unit.folder, unit.files, f"{reference}/{parcel.at}")
+        return parcel
+
+    def _drop(self, reference: str, parcel: Parcel | None = None) -> None:
         """Forgets what is at the URL under a name, its manifest first."""
-        manifest = self._manifest(reference)
-        if manifest is not None:
+        parcel = parcel or self._look(reference)
+        if parcel is not None:
             self._there.discard(reference)
-            self._remove(f"{reference}/{MANIFEST}")
-            self._remove(f"{reference}/{manifest[AT]}")
+            self._storage.remove(f"{reference}/{MANIFEST}")
+            self._clear(reference, parcel)
 
-    def _remove(self, reference: str) -> None:
-        try:
-            with self._told():
-                self._files.rm(self._path(reference), recursive=True)
-        except FileNotFoundError:
-            return  # another worker was faster
-
-    def _path(self, reference: str) -> str:
-        return f"{self._root}/{reference}"
-
-    def _told(self) -> "_Told":
-        return _Told(self.url)
-
-
-class _DamagedError(Exception):
-    """What came from the URL is not what was sent there."""
-
-
-class _Told:
-    """Turns what a store raises into one sentence; that something is not there passes unchanged."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-            told = " ".join(str(error).split())
-            if isinstance(error, PermissionError) or error.errno in FULL:
-                raise StorageError(
-                    f"Storage {self._url} cannot be written ({told}); mend it and run again."
-                ) from error
-            raise UnreachableError(
-                f"Storage {self._url} does not answer ({told}); run again when it does."
-            ) from error
+    def _clear(self, reference: str, parcel: Parcel | None) -> None:
+        """Removes files that no manifest names any more."""
+        if parcel is not None and parcel.at is not None:
+            self._storage.remove(f"{reference}/{parcel.at}", folder=True)
