@@ -82,7 +82,7 @@ class Candidates(ABC):
             RunError: It says that it did.
         """
         assert self.crew is not None
-        left = [row for row in self._rows_of(job) if self.book.find(row) is None]
+        left = [row for row in self._rows_of(job) if not self.book.has(row)]
         if error is None and left and self.crew.remote:
             left = [r for r in left if wait_for(partial(self.book.find, r), SEEN_AFTER_S) is None]
         if error is None and left:

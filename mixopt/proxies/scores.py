@@ -57,7 +57,7 @@ class Scored:
 
     def joined(self, other: "Scored") -> "Scored":
         """Both, the other's word being last."""
-        kinds = self.results.keys() | other.results.keys()
+        kinds = [*self.results, *(kind for kind in other.results if kind not in self.results)]
         return Scored(
             {kind: self.results.get(kind, {}) | other.results.get(kind, {}) for kind in kinds},
             self.losses | other.losses,
@@ -102,6 +102,10 @@ class Scores:
     def unit(self, row: Row) -> tuple[str, str, dict[str, Any]]:
         """Kind, name and key of the unit of a candidate that was scored on all benchmarks."""
         return self._kind, self._name(row), self.key(row)
+
+    def has(self, row: Row) -> bool:
+        """Whether the scores of a candidate on all benchmarks are there."""
+        return self._store.find(*self.unit(row)) is not None
 
     def find(self, row: Row) -> Scored | None:
         """The scores of a candidate on all benchmarks, if they are there."""

@@ -59,10 +59,18 @@ def score(
     began = time.monotonic()
     swarm = found.foundation.swarm
     swarm.prepare()
-    workers = executor.get("workers", 1)
     rng = np.random.default_rng(99)
-    for _ in swarm.score_all(rng.dirichlet(np.ones(swarm.k), 4 * workers).tolist()):
-        pass  # every worker has its models now
+
+    def warm_up() -> None:
+        for _ in swarm.score_all(rng.dirichlet(np.ones(swarm.k), 4 * workers).tolist()):
+            pass
+
+    workers = executor.get("workers", 1)
+    warm_up()
+    if executor["kind"] == "ray":  # an actor that got its place late has scored nothing yet
+        while len(found.foundation.crew._executor._free) < workers:
+            time.sleep(0.05)
+    warm_up()  # every worker has its models now
     loaded = time.monotonic()
     results = list(swarm.score_all(rows))
     ended = time.monotonic()
@@ -107,8 +115,10 @@ def main() -> None:
             shutil.rmtree(folder, ignore_errors=True)
             given = dict(executor)
             if executor["kind"] == "ray":
-                given["storage"] = str(told.out / f"storage-{name.replace(' ', '-')}-{turn}")
-                shutil.rmtree(given["storage"], ignore_errors=True)
+                # never used before: workers keep copies of what is at a URL
+                given["storage"] = str(
+                    told.out / f"storage-{name.replace(' ', '-')}-{turn}-{os.getpid()}"
+                )
             found = score(study, folder, trained, rows, **given)
             scores.append(found.pop("scores"))
             times[name].append(found)
