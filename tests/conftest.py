@@ -1,4 +1,6 @@
+import gc
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,12 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+
+# each small training collects garbage twice, and need not look through pytest and all libraries
+with suppress(ImportError):  # exporters are tested where there is no torch
+    import mixopt.proxies.laboratory  # noqa: F401
+gc.collect()
+gc.freeze()
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 

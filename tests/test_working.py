@@ -30,8 +30,10 @@ def test_a_worker_elsewhere_makes_what_the_driver_finds(place, tmp_path, monkeyp
     monkeypatch.setattr("mixopt.working.gettempdir", lambda: str(tmp_path))
     here = site(tmp_path / "driver", f"{tmp_path}/storage")
     lab = here.open_laboratory(recipe)
-    with pytest.raises(RunError, match="No worker has made 'base' as it was asked for"):
-        _ = lab.base
+    with monkeypatch.context() as hurried:
+        hurried.setattr("mixopt.proxies.laboratory.SEEN_AFTER_S", 0.2)
+        with pytest.raises(RunError, match="No worker has made 'base' as it was asked for"):
+            _ = lab.base
     lab = here.open_laboratory(recipe)
     from mixopt.staging import stage
 
