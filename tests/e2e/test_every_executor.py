@@ -37,6 +37,21 @@ def test_processes_give_the_same(wanted, tmp_path):
 
 
 @pytest.mark.slow
+def test_another_machine_goes_on_where_the_drivers_was_lost(wanted, tmp_path, monkeypatch):
+    """All that is left is the storage: nothing is trained, scored or fitted again."""
+    path, results = wanted
+    storage = str(tmp_path / "storage")
+    run(path, tmp_path / "out", tmp_path / "cache", storage=storage)
+    assert read(tmp_path / "out") == results
+    for name in ("mixopt.proxies.laboratory.train", "mixopt.learning.fit",
+                 "mixopt.recommending.propose", "mixopt.proxies.corpus.tokenize"):  # fmt: skip
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("made again"))
+    monkeypatch.setattr("mixopt.proxies.scores.Scores.make", lambda *_: pytest.fail("made again"))
+    run(path, tmp_path / "elsewhere", tmp_path / "other cache", storage=storage)
+    assert read(tmp_path / "elsewhere") == results
+
+
+@pytest.mark.slow
 def test_a_ray_cluster_that_loses_a_node_gives_the_same(wanted, tmp_path, monkeypatch):
     """Two nodes that share no disk with the driver but a storage URL; one is killed while it scores."""
     ray = pytest.importorskip("ray")
