@@ -26,9 +26,10 @@ from mixopt.telling import Teller, count_domains
 from mixopt.working import Site, gather_crew
 
 if TYPE_CHECKING:
-    from mixopt.proxies.laboratory import Laboratory, Trained
+    from mixopt.proxies.laboratory import Laboratory
     from mixopt.proxies.swarm import Swarm
     from mixopt.proxies.tasks import ModelTask, Task
+    from mixopt.proxies.workshop import Trained
 
 log = logging.getLogger(__name__)
 

@@ -46,7 +46,8 @@ from mixopt.validation import Validation
 from mixopt.working import Site, is_launched, is_silent
 
 if TYPE_CHECKING:
-    from mixopt.proxies.laboratory import Laboratory, Trained
+    from mixopt.proxies.laboratory import Laboratory
+    from mixopt.proxies.workshop import Trained
 
 
 class Study:

@@ -16,7 +16,8 @@ from mixopt.runtime.observer import Observer, TrainedModel
 from mixopt.trials import DomainCount
 
 if TYPE_CHECKING:
-    from mixopt.proxies.laboratory import Laboratory, Trained
+    from mixopt.proxies.laboratory import Laboratory
+    from mixopt.proxies.workshop import Trained
 
 
 class Teller:

@@ -26,7 +26,8 @@ from mixopt.trials import Kind, Score, Trial, Trials
 from mixopt.validation import Cost, Purchase, Validation
 
 if TYPE_CHECKING:
-    from mixopt.proxies.laboratory import Laboratory, Trained
+    from mixopt.proxies.laboratory import Laboratory
+    from mixopt.proxies.workshop import Trained
 
 FEWEST_MIXTURES = 4
 

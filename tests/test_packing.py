@@ -118,7 +118,7 @@ def test_what_cannot_be_packed_or_unpacked(folder, tmp_path):
 
 
 def test_a_study_goes_on_where_it_was_unpacked(tmp_path, monkeypatch):
-    from mixopt.proxies import laboratory
+    from mixopt.proxies import workshop
 
     path = toy.write_study(tmp_path)
     study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
@@ -126,7 +126,7 @@ def test_a_study_goes_on_where_it_was_unpacked(tmp_path, monkeypatch):
     told = call("pack", tmp_path / "out", tmp_path / "study.tar.zst")
     assert "files into" in told
     call("unpack", tmp_path / "study.tar.zst", tmp_path / "elsewhere")
-    monkeypatch.setattr(laboratory, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(workshop, "train", lambda *_, **__: pytest.fail("trained again"))
     there = mixopt.Study.load(path, tmp_path / "elsewhere", cache=tmp_path / "other", device="cpu")
     assert there.propose(there.search())[0].to_json() == proposal.to_json()
 

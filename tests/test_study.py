@@ -146,9 +146,9 @@ def test_validation_holds_ceiling_baseline_and_cost(finished):
 
 def test_second_run_finds_everything_and_says_the_same(finished, monkeypatch):
     study, proposal, _ = finished
-    from mixopt.proxies import laboratory
+    from mixopt.proxies import workshop
 
-    monkeypatch.setattr(laboratory, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(workshop, "train", lambda *_, **__: pytest.fail("trained again"))
     again = mixopt.Study(study.recipe, study.output, cache=study.cache, device="cpu")
     assert again.run().to_json() == proposal.to_json()
 

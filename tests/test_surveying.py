@@ -148,23 +148,23 @@ def test_what_a_worker_scores_now_is_running(finished, tmp_path):
 
 
 def test_what_failed_is_told_with_its_cause_until_it_is_made(tmp_path, monkeypatch):
-    from mixopt.proxies import laboratory
+    from mixopt.proxies import workshop
 
     study = load(toy.write_study(tmp_path), tmp_path)
-    real = laboratory.train
+    real = workshop.train
 
     def train(*arguments, name, **rest):
         if name == "ships":
             raise DivergedError("the loss of ships was not finite at step 3.")
         return real(*arguments, name=name, **rest)
 
-    monkeypatch.setattr(laboratory, "train", train)
+    monkeypatch.setattr(workshop, "train", train)
     study.train()
     load(toy.write_study(tmp_path), tmp_path).train()
     row = next(row for row in survey(study) if row.what == "expert ships")
     assert row.state == "failed"
     assert row.why == "the loss of ships was not finite at step 3. (tried 2 times)"
-    monkeypatch.setattr(laboratory, "train", real)
+    monkeypatch.setattr(workshop, "train", real)
     load(toy.write_study(tmp_path), tmp_path).train()
     assert states(survey(study))["expert ships"] == "done"
 
@@ -185,16 +185,16 @@ def test_a_mended_recipe_forgets_what_failed_before(tmp_path):
 
 
 def test_parts_of_items_and_experts_set_aside_are_counted(tmp_path, monkeypatch):
-    from mixopt.proxies import laboratory
+    from mixopt.proxies import workshop
 
-    real = laboratory.train
+    real = workshop.train
 
     def train(*arguments, name, **rest):
         if name == "ships":
             raise DivergedError("the loss of ships was not finite.")
         return real(*arguments, name=name, **rest)
 
-    monkeypatch.setattr(laboratory, "train", train)
+    monkeypatch.setattr(workshop, "train", train)
     study = load(toy.write_study(tmp_path, search={"rounds": [7, 3], "item_share": 0.5}), tmp_path)
     study.search()
     rows = {row.what: row for row in survey(study)}

@@ -31,7 +31,7 @@ def test_a_worker_elsewhere_makes_what_the_driver_finds(place, tmp_path, monkeyp
     here = site(tmp_path / "driver", f"{tmp_path}/storage")
     lab = here.open_laboratory(recipe)
     with monkeypatch.context() as hurried:
-        hurried.setattr("mixopt.proxies.laboratory.SEEN_AFTER_S", 0.2)
+        hurried.setattr("mixopt.proxies.workshop.SEEN_AFTER_S", 0.2)
         with pytest.raises(RunError, match="No worker has made 'base' as it was asked for"):
             _ = lab.base
     lab = here.open_laboratory(recipe)
@@ -79,7 +79,7 @@ def test_the_device_is_that_of_the_workers(place, tmp_path):
         told = type(recipe).model_validate(plain | {"executor": executor})
         where = Site(tmp_path / "j", tmp_path / "c", None, "auto", False)
         lab = where.open_laboratory(told)
-        assert (lab.device.name, lab._devices) == (device, devices)
+        assert (lab.device.name, lab.workshop.devices) == (device, devices)
 
 
 def test_a_worker_that_was_lost_is_written_down_until_it_is_made_up_for(place, tmp_path):

@@ -6,69 +6,40 @@ Shapes: `k` experts, `d` domains.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from mixopt.errors import DataError, ModelError, RunError
+from mixopt.errors import ModelError
 from mixopt.files import Store
-from mixopt.job import SEEN_AFTER_S, Crew, wait_for
+from mixopt.job import Crew
 from mixopt.mixture import Mixture
 from mixopt.proxies.assembling import assemble, hash_expert
 from mixopt.proxies.base import Base
-from mixopt.proxies.corpus import Corpus, MixtureDataset, check_epochs
+from mixopt.proxies.corpus import Corpus
 from mixopt.proxies.engines import Engine, StreamedEngine
-from mixopt.proxies.launching import Ranks, is_sharded
 from mixopt.proxies.models import (
     Device,
     Step,
     build_model,
     count_parameters,
     resolve_dtype,
-    resolve_step,
 )
 from mixopt.proxies.overlap import Overlap, measure_overlaps, read_item_texts
-from mixopt.proxies.resuming import Workplace, load_parameters
 from mixopt.proxies.scores import Results, load_results, save_results
 from mixopt.proxies.scoring import Scorer
 from mixopt.proxies.study_texts import Handed, Texts
 from mixopt.proxies.swarm import Swarm
 from mixopt.proxies.tasks import TaskContext, build_task
-from mixopt.proxies.training import Outcome, Plan, count_devices, save_expert, train
-from mixopt.recipe import BuiltBase, Optimisation, StudyRecipe
+from mixopt.proxies.training import Outcome, save_expert
+from mixopt.proxies.workshop import LacksError, Trained, Work, Workshop
+from mixopt.recipe import BuiltBase, StudyRecipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished training: where it lies, what it came to, what step it took."""
-
-    folder: Path
-    outcome: Outcome
-    step: Step
-    epochs: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class _Work:
-    """One training: what it is called, on which mixture, and what else determines it."""
-
-    kind: str
-    name: str
-    ratios: Mixture
-    seed: int
-    key: Mapping[str, Any]
-
-
-class _LacksError(Exception):
-    """What would be trained now."""
 
 
 class Laboratory:
@@ -105,7 +76,7 @@ class Laboratory:
         self.texts = Texts(recipe, store, cache, handed)
         self._handed = handed
         self.device = Device.choose(device, resolve_dtype(recipe.base), here=here)
-        self._devices, self._makes, self._trains = devices, makes, True
+        self._devices, self._makes, self._only_find = devices, makes, False
 
     # --- texts and base -----------------------------------------------------------------------
 
@@ -150,14 +121,25 @@ class Laboratory:
 
     def _find(self, step: Callable[[], object]) -> bool:
         """Whether `step` finds what it would train."""
-        before, self._trains = self._trains, False
+        before, self._only_find = self._only_find, True
         try:
             step()
-        except _LacksError:
+        except LacksError:
             return False
         finally:
-            self._trains = before
+            self._only_find = before
         return True
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Where models are trained."""
+        minutes = self.recipe.executor.checkpoint_minutes
+        return Workshop(
+            self.texts, self.store, self.device, self._devices, self.context, minutes, self._makes
+        )
+
+    def _train(self, work: Work) -> Trained:
+        return self.workshop.train(work, only_find=self._only_find)
 
     @cached_property
     def base(self) -> Trained | None:
@@ -177,8 +159,10 @@ class Laboratory:
         with torch.device("meta"):
             parameters = count_parameters(open_model())[1]
         key = recipe.model_dump(mode="json") | {"tokenizer": self.texts.tokenizer_key(recipe)}
-        work = _Work("base", "base", ratios, self.recipe.seed, key)
-        return self._train(work, recipe.training, parameters, open_model, save)
+        return self._train(
+            Work("base", "base", ratios, self.recipe.seed, key, recipe.training, parameters,
+                 open_model, save)
+        )  # fmt: skip
 
     @cached_property
     def _start(self) -> Base:
@@ -240,10 +224,10 @@ class Laboratory:
             return Trained(given, Outcome(name, 0, 0, (), 0.0), Step(0.0, 0, "given"), {})
         index = list(self.compositions).index(name)
         seed = _mix_seed(self.recipe.seed, "expert", index)
-        work = _Work("experts", name, self.compositions[name], seed, {"base": self._start.key})
         return self._train(
-            work, self.recipe.training, self._start.parameters, self._load_trainable, save_expert
-        )
+            Work("experts", name, self.compositions[name], seed, {"base": self._start.key},
+                 self.recipe.training, self._start.parameters, self._load_trainable, save_expert)
+        )  # fmt: skip
 
     def continue_base(self, name: str, ratios: Mixture, tokens: int) -> Path:
         """The base trained on for `tokens` on `ratios`: where a later phase of the run begins."""
@@ -256,11 +240,11 @@ class Laboratory:
             self.tokenizer.save_pretrained(scratch)
 
         seed = _mix_seed(self.recipe.seed, "phase", 0)
-        work = _Work("bases", name, ratios, seed, {"base": self._start.key})
         start = self._start
         return self._train(
-            work, training, start.parameters, lambda: start.load(torch.float32), save
-        ).folder
+            Work("bases", name, ratios, seed, {"base": start.key}, training, start.parameters,
+                 lambda: start.load(torch.float32), save)
+        ).folder  # fmt: skip
 
     def train_proxy_run(self, name: str, ratios: Mixture, seed: int) -> tuple[Trained, Results]:
         """A real training on `ratios` from the same base, and its scores; weights are not kept."""
@@ -272,101 +256,13 @@ class Laboratory:
         key = {"base": self._start.key, "benchmarks": self.scorer.digest}
         drawn = _mix_seed(self.recipe.seed, "proxy run", seed)
         trained = self._train(
-            _Work("proxy-runs", name, ratios, drawn, key),
-            self.recipe.training,
-            self._start.parameters,
-            self._load_trainable,
-            save_scores,
-        )
+            Work("proxy-runs", name, ratios, drawn, key, self.recipe.training,
+                 self._start.parameters, self._load_trainable, save_scores)
+        )  # fmt: skip
         return trained, load_results(trained.folder)["trained"]
 
     def _load_trainable(self) -> "PreTrainedModel":
         return self._start.load_trainable(self.recipe.training, self.recipe.seed)
-
-    def _train(
-        self,
-        work: "_Work",
-        training: Optimisation,
-        parameters: int,
-        open_model: Callable[[], "PreTrainedModel"],
-        save: Callable[["PreTrainedModel", Path], None],
-    ) -> Trained:
-        """Trains a model on the mixture of `work` and saves it, unless the store has it already."""
-        for domain, ratio in work.ratios.items():
-            if ratio and domain not in self.corpora:
-                raise DataError(
-                    f"{work.name!r} is to be trained on {domain!r}, which has no text; give the "
-                    "domain's expert a text."
-                )
-        epochs = check_epochs(
-            self.corpora,
-            work.ratios,
-            tokens=training.tokens,
-            max_epochs=training.max_epochs,
-            what=f"the {training.tokens:,} tokens of {work.name!r}",
-        )
-        step = resolve_step(training, parameters)
-        devices = self._devices or count_devices(self.device)
-        plan = Plan.of(training, step, self.context, devices, vocabulary=len(self.tokenizer))
-        domains = [domain for domain in work.ratios if work.ratios[domain]]
-        key = {
-            **work.key,
-            "training": training.model_dump(mode="json"),
-            "step": [step.learning_rate, plan.sequences_per_step, plan.steps],
-            "ratios": dict(work.ratios),
-            "corpora": [self.corpora[domain].folder.name for domain in domains],
-            "context": self.context,
-            "seed": work.seed,
-            "device": self._device_key,
-        }
-
-        def build(scratch: Path) -> None:
-            dataset = MixtureDataset(
-                {domain: self.texts.open(domain) for domain in domains},
-                Mixture({domain: work.ratios[domain] for domain in domains}),
-                sequences=plan.sequences,
-                context=self.context,
-                seed=work.seed,
-            )
-            model = open_model()
-            ranks = Ranks.launched(cpu=self.device.name == "cpu")
-            outcome, whole = train(
-                model, dataset, training, step, plan,
-                name=work.name, scratch=scratch, device=self.device, seed=work.seed,
-                workplace=Workplace(
-                    self.store.workplace(work.kind, work.name, key),
-                    60 * self.recipe.executor.checkpoint_minutes,
-                    partial(self.store.keep, work.kind, work.name, key),
-                    ranks,
-                ),
-            )  # fmt: skip
-            if not ranks.leads:
-                return
-            if is_sharded(model):
-                model = open_model()
-            load_parameters(model, whole)
-            save(model, scratch)
-            (scratch / "outcome.json").write_text(json.dumps(asdict(outcome), indent=2))
-
-        def find() -> Path | None:
-            return self.store.find(work.kind, work.name, key)
-
-        if not self._trains and find() is None:
-            raise _LacksError(work.name)
-        if not self._makes and wait_for(find, SEEN_AFTER_S) is None:
-            raise RunError(
-                f"No worker has made {work.name!r} as it was asked for; run the same mixopt, Python and "
-                "libraries on all machines."
-            )
-        folder = self.store.make(work.kind, work.name, key, build)
-        told = json.loads((folder / "outcome.json").read_text())
-        told["losses"] = tuple((int(at), float(loss)) for at, loss in told["losses"])
-        return Trained(folder, Outcome(**told), step, epochs)
-
-    @property
-    def _device_key(self) -> list[str]:
-        """Kind and type: another card of the same kind gives the same model to rounding."""
-        return [self.device.name.split(":")[0], str(self.device.dtype)]
 
     # --- scoring ------------------------------------------------------------------------------
 
@@ -403,7 +299,7 @@ class Laboratory:
         key = {
             "base": self._start.key,
             "experts": self.expert_keys(experts),
-            "device": self._device_key,
+            "device": self.device.key,
         }
         return Swarm(
             lambda: self._open_engine(experts), len(experts), self.scorer, self.store, key,

@@ -35,6 +35,11 @@ class Device:
         """The device as torch names it."""
         return torch.device(self.name)
 
+    @property
+    def key(self) -> list[str]:
+        """Kind and type: another card of the same kind gives the same model to rounding."""
+        return [self.name.split(":")[0], str(self.dtype)]
+
     @classmethod
     def choose(cls, name: str = "auto", dtype: str = "auto", *, here: bool = True) -> "Device":
         """The named device; `auto` takes an accelerator where there is one.

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from mixopt.loading import load_study
-from mixopt.proxies.laboratory import Laboratory, Trained
+from mixopt.proxies.laboratory import Laboratory
+from mixopt.proxies.workshop import Trained
 from mixopt.recipe import StudyRecipe
 from mixopt.runtime.journal import Journal
 

@@ -43,7 +43,7 @@ def test_another_machine_goes_on_where_the_drivers_was_lost(wanted, tmp_path, mo
     storage = str(tmp_path / "storage")
     run(path, tmp_path / "out", tmp_path / "cache", storage=storage)
     assert read(tmp_path / "out") == results
-    for name in ("mixopt.proxies.laboratory.train", "mixopt.learning.fit",
+    for name in ("mixopt.proxies.workshop.train", "mixopt.learning.fit",
                  "mixopt.recommending.propose", "mixopt.proxies.corpus.tokenize"):  # fmt: skip
         monkeypatch.setattr(name, lambda *_, **__: pytest.fail("made again"))
     monkeypatch.setattr("mixopt.proxies.scores.Scores.make", lambda *_: pytest.fail("made again"))
