@@ -152,9 +152,10 @@ def status(**options: Any) -> None:
 
     study = load_study_for("status", **options | {"track": False})
     rows = survey(study)
+    width = max(len(row.what) for row in rows)
     for row in rows:
-        cost = f"{row.seconds:>8,.1f} s {row.n_bytes / 1e6:>9,.1f} MB" if row.seconds else ""
-        click.echo(f"{row.state:<8} {row.what:<28}{cost:<24}{row.why}".rstrip())
+        cost = f"{row.seconds:>9,.1f} s {row.n_bytes / 1e6:>9,.1f} MB" if row.seconds else ""
+        click.echo(f"{row.state:<8} {row.what:<{width}}{cost:<25}{row.why}".rstrip())
     left = [row.what for row in rows if row.state != "done"]
     click.echo(f"{len(rows) - len(left)} of {len(rows)} done; {sum(r.seconds for r in rows):,.0f} s of "
                f"work in {study.output}")  # fmt: skip
