@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 import skops.io
@@ -73,4 +75,11 @@ def test_names_that_only_lead_elsewhere_are_none_of_ours(name):
 def test_bytes_that_are_no_file_of_ours_are_refused(tmp_path, trials):
     (tmp_path / FILE).write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(StorageError, match="remove its folder and run again"):
+        load_surrogate(tmp_path, trials)
+
+
+def test_a_file_that_swells_is_refused_unread(tmp_path, trials):
+    with zipfile.ZipFile(tmp_path / FILE, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("schema.json", " " * 50_000_000)
+    with pytest.raises(StorageError, match="swells to more than anybody wrote"):
         load_surrogate(tmp_path, trials)
