@@ -20,9 +20,11 @@ from mixopt.recipe import BuiltBase, StudyRecipe
 from mixopt.recommending import Recommender
 from mixopt.rehearsing import DryFoundation, DryTeller, NotMadeError
 from mixopt.runtime.journal import Failure, Journal, whole_key
+from mixopt.schedule import Schedule
 from mixopt.study import Study
 from mixopt.trials import Trials
 from mixopt.units import Unit, find_change, is_being_made, tell_changes
+from mixopt.untrusted import load_json
 from mixopt.validating import Validator
 
 NEEDED = {
@@ -83,8 +85,21 @@ def _survey_phases(study: Study) -> list[Row]:
             continue
         own = Study(recipe, output, cache=study.cache, device=study.device, run_code=study.run_code)
         rows += [replace(row, what=f"{phase.name}: {row.what}") for row in survey(own)]
-    made = (study.output / "schedule.json").is_file()
-    return [*rows, Row("schedule.json", "done" if made else "left")]
+    return [*rows, *_look_at_schedule(study)]
+
+
+def _look_at_schedule(study: Study) -> Iterator[Row]:
+    """The schedule that was written last, and its exports."""
+    try:
+        told = (study.output / "schedule.json").read_text(encoding="utf-8")
+        schedule = Schedule.from_dict(load_json(told))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or none of ours
+        yield Row("schedule.json", "left")
+        yield from (Row(f"export {wanted.out}", "left") for wanted in study.recipe.exports)
+        return
+    yield Row("schedule.json", "done")
+    for wanted in study.recipe.exports:
+        yield _look_at_export(study, Delivery(wanted, schedule))
 
 
 @dataclass(frozen=True)
@@ -211,7 +226,7 @@ class _Walk:
         current = bool(proposals) and self._is_current(proposals[0])
         yield row if current or not proposals else replace(row, state="left")
         for wanted in self._recipe.exports if proposals else ():
-            yield self._look_at_export(Delivery(wanted, proposals[0]))
+            yield _look_at_export(self._study, Delivery(wanted, proposals[0]))
         if proposals:
             yield Row("report.html", "done" if current and self._is_reported() else "left")
 
@@ -301,18 +316,18 @@ class _Walk:
         report, proposal = self._output / "report.html", self._output / "proposal.json"
         return report.is_file() and report.stat().st_mtime_ns >= proposal.stat().st_mtime_ns
 
-    def _look_at_export(self, delivery: Delivery) -> Row:
-        what, folder = f"export {delivery.wanted.out}", self._output / "exports"
-        if delivery.unit is None:
-            there = (folder / delivery.wanted.out).is_file()
-            return Row(what, "done" if there else "left", why="of your own format: always written")
-        place = self._journal.place(*delivery.unit)
-        unit = None if self._journal.find(*delivery.unit) is None else Unit.read(place)
-        if unit is None:
-            change = find_change(place, whole_key(delivery.unit[0], delivery.unit[2]))
-            return Row(what, "left", why=f"made before, and {change}" if change else "")
-        there = delivery.is_in(folder, place)
-        return Row(what, "done" if there else "left", *_cost([unit]))
+
+def _look_at_export(study: Study, delivery: Delivery) -> Row:
+    what, folder = f"export {delivery.wanted.out}", study.output / "exports"
+    if delivery.unit is None:
+        there = (folder / delivery.wanted.out).is_file()
+        return Row(what, "done" if there else "left", why="of your own format: always written")
+    place = study.journal.place(*delivery.unit)
+    unit = None if study.journal.find(*delivery.unit) is None else Unit.read(place)
+    if unit is None:
+        change = find_change(place, whole_key(delivery.unit[0], delivery.unit[2]))
+        return Row(what, "left", why=f"made before, and {change}" if change else "")
+    return Row(what, "done" if delivery.is_in(folder, place) else "left", *_cost([unit]))
 
 
 def _cost(units: Sequence[Unit]) -> tuple[float, int]:

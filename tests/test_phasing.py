@@ -168,8 +168,17 @@ def test_rounding_forbids_no_phase_its_own_bounds(finished):
 def test_status_looks_into_the_phases(finished):
     study, _, _ = finished
     rows = survey(study)
-    assert {row.what.partition(":")[0] for row in rows} == {"stable", "anneal", "schedule.json"}
+    assert {row.what.partition(":")[0] for row in rows} == {
+        "stable", "anneal", "schedule.json", "export stages.yaml", "export {phase}.txt"
+    }  # fmt: skip
     assert {row.state for row in rows} == {"done"}
+    schedule = study.output / "schedule.json"
+    told = schedule.read_bytes()
+    for content in (None, b"{", b"[]"):
+        schedule.write_bytes(content) if content else schedule.unlink()
+        left = {row.what for row in survey(study) if row.state != "done"}
+        assert left == {"schedule.json", "export stages.yaml", "export {phase}.txt"}
+    schedule.write_bytes(told)
 
 
 def test_other_verbs_and_studies_are_sent_where_they_belong(finished, tmp_path):
