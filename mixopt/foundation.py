@@ -3,7 +3,6 @@
 Each part is made when it is first asked for; what came before it is found in the journal or done first.
 """
 
-import logging
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from mixopt.proxies.swarm import Swarm
     from mixopt.proxies.tasks import ModelTask, Task
     from mixopt.proxies.workshop import Trained
-
-log = logging.getLogger(__name__)
 
 FEWEST_EXPERTS = 2
 

@@ -55,7 +55,7 @@ class Storage:
                 return bytes(self._files.cat_file(path, start=0, end=most))
             except NOTHING:
                 return None
-            except Exception:
+            except Exception:  # of the store's own library; raised on, but for one case
                 if self._is_empty(path):  # an object store has no range of it
                     return b""
                 raise
