@@ -10,39 +10,39 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Budget": "mixopt.budget",
-    "ErrorLaw": "mixopt.proposals.error_law",
+    "LossToError": "mixopt.optimization.loss_to_error",
     "Estimate": "mixopt.proposal",
-    "Group": "mixopt.space",
-    "Guard": "mixopt.proposals.guarding",
-    "Inequality": "mixopt.space",
+    "Group": "mixopt.search_space",
+    "OutcomeConstraint": "mixopt.optimization.outcome_constraint",
+    "Inequality": "mixopt.search_space",
     "Metric": "mixopt.trials",
     "MixoptError": "mixopt.errors",
     "Mixture": "mixopt.mixture",
     "Phase": "mixopt.schedule",
     "Proposal": "mixopt.proposal",
-    "Repetition": "mixopt.proposals.repetition",
+    "Repetition": "mixopt.surrogates.repetition",
     "Schedule": "mixopt.schedule",
     "Score": "mixopt.trials",
-    "SearchSpace": "mixopt.space",
+    "SearchSpace": "mixopt.search_space",
     "Study": "mixopt.study",
-    "Surrogate": "mixopt.proposals.surrogate",
+    "Surrogate": "mixopt.surrogates.surrogate",
     "Trial": "mixopt.trials",
     "Trials": "mixopt.trials",
-    "advise": "mixopt.proposals.advising",
-    "design_runs": "mixopt.proposals.design",
-    "export": "mixopt.exporters",
-    "fit": "mixopt.proposals.fitting",
-    "propose": "mixopt.proposals.proposing",
-    "read_trials": "mixopt.tables",
-    "run_phases": "mixopt.phasing",
+    "advise": "mixopt.optimization.learning_curve",
+    "design_runs": "mixopt.optimization.design",
+    "export": "mixopt.exporters.export",
+    "fit": "mixopt.surrogates.fit",
+    "propose": "mixopt.optimization.optimize",
+    "read_trials": "mixopt.tables.read",
+    "run_phases": "mixopt.pipeline.phases",
 }
 
 __all__ = [
     "Budget",
-    "ErrorLaw",
+    "LossToError",
     "Estimate",
     "Group",
-    "Guard",
+    "OutcomeConstraint",
     "Inequality",
     "Metric",
     "MixoptError",
@@ -68,24 +68,23 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from mixopt.budget import Budget
     from mixopt.errors import MixoptError
-    from mixopt.exporters import export
-    from mixopt.mixture import Mixture
-    from mixopt.phasing import run_phases
+    from mixopt.exporters.export import export
+    from mixopt.mixture import Budget, Mixture
+    from mixopt.optimization.design import design_runs
+    from mixopt.optimization.learning_curve import advise
+    from mixopt.optimization.loss_to_error import LossToError
+    from mixopt.optimization.optimize import propose
+    from mixopt.optimization.outcome_constraint import OutcomeConstraint
+    from mixopt.pipeline.phases import run_phases
     from mixopt.proposal import Estimate, Proposal
-    from mixopt.proposals.advising import advise
-    from mixopt.proposals.design import design_runs
-    from mixopt.proposals.error_law import ErrorLaw
-    from mixopt.proposals.fitting import fit
-    from mixopt.proposals.guarding import Guard
-    from mixopt.proposals.proposing import propose
-    from mixopt.proposals.repetition import Repetition
-    from mixopt.proposals.surrogate import Surrogate
     from mixopt.schedule import Phase, Schedule
-    from mixopt.space import Group, Inequality, SearchSpace
+    from mixopt.search_space import Group, Inequality, SearchSpace
     from mixopt.study import Study
-    from mixopt.tables import read_trials
+    from mixopt.surrogates.fit import fit
+    from mixopt.surrogates.repetition import Repetition
+    from mixopt.surrogates.surrogate import Surrogate
+    from mixopt.tables.read import read_trials
     from mixopt.trials import Metric, Score, Trial, Trials
 
 

@@ -52,7 +52,7 @@ class UserError(MixoptError, ValueError):
     exit_code = 2
 
 
-class RecipeError(UserError):
+class ConfigError(UserError):
     """A study, expert or benchmark YAML that cannot be used."""
 
 

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mixopt.budget import Budget
 from mixopt.errors import ExportError
-from mixopt.mixture import Mixture
-from mixopt.untrusted import load_json, show, tell
+from mixopt.io.parsing import load_json, show, tell
+from mixopt.mixture import Budget, Mixture
 
 Z95 = 1.959963984540054
 """Two-sided 95% quantile of the standard normal distribution."""

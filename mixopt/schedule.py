@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mixopt.budget import Budget
 from mixopt.errors import ExportError
-from mixopt.mixture import Mixture
+from mixopt.io.parsing import load_json, tell
+from mixopt.mixture import Budget, Mixture
 from mixopt.proposal import Proposal
-from mixopt.untrusted import load_json, tell
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
 

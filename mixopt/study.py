@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixopt.delivering import Delivery
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.callbacks.base import Callback
+from mixopt.callbacks.callback_list import CallbackList, count_domains
+from mixopt.config.loader import choose_executor, give_experts, load_study
+from mixopt.config.study import StudyConfig
 from mixopt.errors import RunError
-from mixopt.exporters import make_request
-from mixopt.foundation import Foundation
-from mixopt.learning import Learner
-from mixopt.loading import choose_executor, give_experts, load_study
+from mixopt.exporters.export import make_request
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.exports import Delivery
+from mixopt.pipeline.propose import Recommender
+from mixopt.pipeline.surrogate_policy import SurrogatePolicy
+from mixopt.pipeline.validate import Validator
+from mixopt.pipeline.worker import RunEnvironment, is_launched, is_silent
 from mixopt.proposal import Proposal
-from mixopt.proposals.surrogate import Surrogate
-from mixopt.recipe import StudyRecipe
-from mixopt.recommending import Recommender
-from mixopt.report.data import UNITS, ReportData
-from mixopt.report.page import write_report
-from mixopt.reporting import (
+from mixopt.report.build import (
     gather_expert_scores,
     gather_facts,
     gather_points,
@@ -35,19 +37,17 @@ from mixopt.reporting import (
     rank_unseen,
     tell_costs,
 )
-from mixopt.runtime.journal import Journal
-from mixopt.runtime.observer import Observer
+from mixopt.report.data import UNITS, ReportData
+from mixopt.report.page import write_report
 from mixopt.schedule import Schedule
-from mixopt.space import SearchSpace
-from mixopt.telling import Teller, count_domains
+from mixopt.search_space import SearchSpace
+from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trials
-from mixopt.validating import Validator
 from mixopt.validation import Validation
-from mixopt.working import Site, is_launched, is_silent
 
 if TYPE_CHECKING:
-    from mixopt.proxies.laboratory import Laboratory
-    from mixopt.proxies.workshop import Trained
+    from mixopt.pipeline.laboratory import Laboratory
+    from mixopt.training.training_run import TrainingResult
 
 
 class Study:
@@ -60,28 +60,28 @@ class Study:
         storage: URL that workers share with this process; a disk that all see if left out.
         device: `auto`, `cpu`, `cuda`, ...
         run_code: Whether programs that models write may be run, for benchmarks that test them.
-        observers: Told of each step (`mixopt.runtime.tracking.MlflowTracker`, say).
+        observers: Told of each step (`mixopt.callbacks.mlflow.MlflowTracker`, say).
     """
 
     def __init__(
         self,
-        recipe: StudyRecipe,
+        recipe: StudyConfig,
         output: str | Path | None = None,
         *,
         cache: str | Path | None = None,
         storage: str | None = None,
         device: str = "auto",
         run_code: bool = False,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[Callback] = (),
     ) -> None:
         self.recipe = recipe
         self.observers = () if is_silent() else tuple(observers)
         self.output = Path(output or Path("mixopt-runs") / recipe.name).absolute()
         self.cache = Path(cache or default_cache()).absolute()
-        self.journal = Journal(self.output / "journal")
+        self.journal = ArtifactStore(self.output / "journal")
         self.device, self.run_code, self.storage = device, run_code, storage
-        self.teller = Teller(recipe, self.output, self.observers)
-        self._corrected: Learner | None = None
+        self.teller = CallbackList(recipe, self.output, self.observers)
+        self._corrected: SurrogatePolicy | None = None
         self._ranks: dict[int, tuple[int, float]] = {}
 
     @classmethod
@@ -127,7 +127,7 @@ class Study:
             self.export(proposals[0])
             return proposals[0]
 
-    def train(self) -> dict[str, "Trained"]:
+    def train(self) -> dict[str, "TrainingResult"]:
         """The experts by name, trained or found; one that diverges is set aside and said."""
         with self._watched():
             return self.foundation.experts
@@ -220,14 +220,16 @@ class Study:
     # --- what the verbs stand on --------------------------------------------------------------
 
     @property
-    def site(self) -> Site:
+    def site(self) -> RunEnvironment:
         """Where the work is done and kept."""
-        return Site(self.output / "journal", self.cache, self.storage, self.device, self.run_code)
+        return RunEnvironment(
+            self.output / "journal", self.cache, self.storage, self.device, self.run_code
+        )
 
     @cached_property
-    def foundation(self) -> Foundation:
+    def foundation(self) -> StudyContext:
         """Laboratory, crew, experts, swarm, searcher: each made when it is first asked for."""
-        return Foundation(self.recipe, self.site, self.teller)
+        return StudyContext(self.recipe, self.site, self.teller)
 
     @property
     def laboratory(self) -> "Laboratory":
@@ -240,7 +242,7 @@ class Study:
         return self.foundation.space
 
     @property
-    def learner(self) -> Learner:
+    def learner(self) -> SurrogatePolicy:
         """Who knows most: of the proxies alone, or of real runs too where any were trained."""
         return self._corrected or self.foundation.learner
 

@@ -5,7 +5,7 @@ from scipy.stats import spearmanr
 
 from mixopt import Metric, Mixture, Score, Trial, Trials
 from mixopt.proposal import Z95
-from mixopt.proposals.surrogate import Surrogate
+from mixopt.surrogates.surrogate import Surrogate
 
 
 def make_trials(ratios: np.ndarray, losses: np.ndarray, domains: list, metrics: list) -> Trials:

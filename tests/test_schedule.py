@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from exporters.plans import BARE, PROPOSAL, SCHEDULE, proposal
+from plans import BARE, PROPOSAL, SCHEDULE, proposal
 
 from mixopt import Phase, Schedule
 from mixopt.errors import ExportError

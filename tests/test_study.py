@@ -6,19 +6,19 @@ import pytest
 import toy
 
 import mixopt
+from mixopt.callbacks.base import Callback
 from mixopt.errors import (
+    ConfigError,
     DataError,
     DivergedError,
     ExportError,
     HoldoutError,
     InfeasibleError,
-    RecipeError,
 )
-from mixopt.proposals.utility import Utility
-from mixopt.runtime.observer import Observer
+from mixopt.surrogates.utility import Utility
 
 
-class Recorder(Observer):
+class Recorder(Callback):
     def __init__(self):
         self.events, self.sentences, self.models, self.failure = [], [], [], None
 
@@ -146,9 +146,9 @@ def test_validation_holds_ceiling_baseline_and_cost(finished):
 
 def test_second_run_finds_everything_and_says_the_same(finished, monkeypatch):
     study, proposal, _ = finished
-    from mixopt.proxies import workshop
+    from mixopt.training import training_run
 
-    monkeypatch.setattr(workshop, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained again"))
     again = mixopt.Study(study.recipe, study.output, cache=study.cache, device="cpu")
     assert again.run().to_json() == proposal.to_json()
 
@@ -187,7 +187,7 @@ def load(folder, **changes):
 
 
 def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(tmp_path, monkeypatch):
-    from mixopt.proxies.laboratory import Laboratory
+    from mixopt.pipeline.laboratory import Laboratory
 
     train = Laboratory.train_expert
 
@@ -209,7 +209,7 @@ def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(tmp_path, mo
 
 
 def test_too_few_experts_left_is_the_end(tmp_path, monkeypatch):
-    from mixopt.proxies.laboratory import Laboratory
+    from mixopt.pipeline.laboratory import Laboratory
 
     def diverge(self, name):
         raise DivergedError("x")
@@ -255,7 +255,7 @@ def test_missing_benchmark_items_are_found_before_anything_is_trained(tmp_path):
 
 
 def test_a_proxy_run_that_diverges_is_left_out_and_said(tmp_path, monkeypatch):
-    from mixopt.proxies.laboratory import Laboratory
+    from mixopt.pipeline.laboratory import Laboratory
 
     train = Laboratory.train_proxy_run
 
@@ -292,7 +292,7 @@ def test_repetition_cap_binds_the_proposal(tmp_path):
 
 def test_validation_needs_its_section(tmp_path):
     study, _ = load(tmp_path)
-    with pytest.raises(RecipeError, match="no `validation` section"):
+    with pytest.raises(ConfigError, match="no `validation` section"):
         study.validate()
 
 

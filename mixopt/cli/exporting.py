@@ -11,8 +11,8 @@ import click
 from mixopt.cli.shell import main, one_sentence, split_pairs
 
 if TYPE_CHECKING:
-    from mixopt.exporters import ExportRequest
     from mixopt.exporters.checking import Checked
+    from mixopt.exporters.request import ExportRequest
     from mixopt.proposal import Proposal
     from mixopt.schedule import Schedule
 
@@ -54,8 +54,8 @@ def export(
     checked: Path | None,
 ) -> None:
     """Write a PROPOSAL (proposal.json or schedule.json) as a trainer's config."""
-    from mixopt.exporters import export as export_plan
-    from mixopt.exporters import export_phases, make_request
+    from mixopt.exporters.export import export as export_plan
+    from mixopt.exporters.export import export_phases, make_request
     from mixopt.schedule import read_plan
 
     if out and checked:
@@ -88,7 +88,7 @@ def _tell(
     found: "Sequence[Checked]", plan: "Proposal | Schedule", budget_tokens: float | None
 ) -> None:
     """What a config draws: a line for each domain, and what a reader should know."""
-    from mixopt.exporters import make_request
+    from mixopt.exporters.export import make_request
 
     request = make_request(plan, None, {}, budget_tokens)
     seen: dict[str, float] = {}
@@ -150,7 +150,7 @@ def _parse_paths(given: Sequence[str]) -> Mapping[str, str] | str | None:
 
 
 def _parse_options(given: Sequence[str]) -> dict[str, str | list[str]]:
-    from mixopt.recipe import RESERVED
+    from mixopt.config.study import RESERVED
 
     listed = split_pairs(given, "--option", "KEY=VALUE")
     for name in RESERVED:

@@ -29,7 +29,7 @@ def merge(
     allow_pickle: bool,
 ) -> None:
     """Write BASE + weighted steps of experts as a model folder that transformers loads."""
-    from mixopt.proxies.disk_merging import merge_to_disk
+    from mixopt.merging.to_disk import merge_to_disk
 
     folder = merge_to_disk(
         base,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mixopt.callbacks.console import ConsoleCallback
 from mixopt.cli.shell import main, one_sentence, split_pairs
 from mixopt.cli.studies import load_study_for
-from mixopt.runtime.narrator import Narrator
 
 if TYPE_CHECKING:
-    from mixopt.limits import ProposalRecipe
+    from mixopt.config.constraints import ProposalConfig
     from mixopt.mixture import Mixture
-    from mixopt.space import SearchSpace
+    from mixopt.search_space import SearchSpace
     from mixopt.trials import Trials
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -97,11 +97,11 @@ def propose(study: str | None, **options: Any) -> None:
 
 
 def _propose_from_tables(options: Mapping[str, Any]) -> None:
-    from mixopt.files import write_text
-    from mixopt.proposals.assessing import describe_fit
-    from mixopt.proposals.from_table import propose_from_table, space_of
+    from mixopt.io.files import write_text
+    from mixopt.optimization.comparisons import describe_fit
+    from mixopt.pipeline.from_table import propose_from_table, space_of
+    from mixopt.report.build import gather_table
     from mixopt.report.page import write_report
-    from mixopt.reporting import gather_table
 
     trials, recipe = read_table_options(options)
     if recipe.natural is None:
@@ -111,7 +111,7 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     surrogate, proposals = propose_from_table(
         trials, recipe, q=options["proposals"], seed=options["seed"] or 0
     )
-    narrator = Narrator(click.echo)
+    narrator = ConsoleCallback(click.echo)
     for sentence in describe_fit(surrogate):
         click.echo(sentence)
     narrator.proposed(proposals)
@@ -127,7 +127,7 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
         files.append(write_report(data, Path(options["output"])))
         click.echo(f"Report    {files[-1]}")
     if options["track"] and "MLFLOW_RUN_ID" in os.environ:
-        from mixopt.runtime.tracking import log_proposals
+        from mixopt.callbacks.mlflow.runs import log_proposals
 
         log_proposals(proposals, files)
 
@@ -174,12 +174,12 @@ def _refuse(names: Sequence[str], why: str) -> None:
 def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
     import numpy as np
 
-    from mixopt.exporters import round_ratios
-    from mixopt.files import write_text
-    from mixopt.proposals.design import design_runs
-    from mixopt.proposals.fitting import fit
-    from mixopt.proposals.from_table import space_of
-    from mixopt.proposals.levels import order_levels
+    from mixopt.exporters.rounding import round_ratios
+    from mixopt.io.files import write_text
+    from mixopt.optimization.design import design_runs
+    from mixopt.pipeline.from_table import space_of
+    from mixopt.surrogates.fit import fit
+    from mixopt.surrogates.multi_fidelity import order_levels
 
     seen: list[Mixture] = []
     surrogate = None
@@ -212,7 +212,7 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
 
 
 def _space_without_runs(options: Mapping[str, Any]) -> "SearchSpace":
-    from mixopt.proposals.from_table import space_over
+    from mixopt.pipeline.from_table import space_over
 
     recipe = read_recipe(options)
     domains = split_names(options["domains"]) or list(recipe.natural or ())
@@ -222,7 +222,7 @@ def _space_without_runs(options: Mapping[str, Any]) -> "SearchSpace":
 
 
 def _advise(options: Mapping[str, Any]) -> None:
-    from mixopt.proposals.advising import advise
+    from mixopt.optimization.learning_curve import advise
 
     trials, recipe = read_table_options(options)
     rows = advise(trials, target=recipe.target, capability_weights=recipe.capability_weights,
@@ -240,14 +240,14 @@ def _advise(options: Mapping[str, Any]) -> None:
     )
 
 
-def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalRecipe"]:
+def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalConfig"]:
     """The trials that the options name, and the recipe with what the options add to it."""
-    from mixopt.tables import read_trials
+    from mixopt.tables.read import read_trials
 
     recipe = read_recipe(options)
     runs = options["runs"]
     if options["mlflow"]:
-        from mixopt.runtime.tracking import read_runs
+        from mixopt.callbacks.mlflow.runs import read_runs
 
         runs = read_runs(options["mlflow"])
     domains = split_names(options["domains"]) or None
@@ -265,16 +265,16 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalR
     return trials, recipe
 
 
-def read_recipe(options: Mapping[str, Any]) -> "ProposalRecipe":
+def read_recipe(options: Mapping[str, Any]) -> "ProposalConfig":
     """The recipe that --recipe names, or one that says nothing, with the other options over it."""
-    from mixopt.limits import ProposalRecipe
-    from mixopt.loading import load_proposal_recipe
+    from mixopt.config.constraints import ProposalConfig
+    from mixopt.config.loader import load_proposal_recipe
 
-    recipe = load_proposal_recipe(options["recipe"]) if options["recipe"] else ProposalRecipe()
+    recipe = load_proposal_recipe(options["recipe"]) if options["recipe"] else ProposalConfig()
     return _override(recipe, options)
 
 
-def _override(recipe: "ProposalRecipe", options: Mapping[str, Any]) -> "ProposalRecipe":
+def _override(recipe: "ProposalConfig", options: Mapping[str, Any]) -> "ProposalConfig":
     """The recipe with bounds, target and natural mixture of the command line over its own."""
     changes: dict[str, Any] = {
         side: {**getattr(recipe, side), **parse_bounds(options[side], f"--{side}")}
@@ -288,18 +288,18 @@ def _override(recipe: "ProposalRecipe", options: Mapping[str, Any]) -> "Proposal
 
 
 def _read_natural(path: Path) -> Mapping[str, float]:
-    from mixopt.errors import RecipeError
-    from mixopt.loading import read_yaml
+    from mixopt.config.loader import read_yaml
+    from mixopt.errors import ConfigError
     from mixopt.mixture import Mixture
 
     plain = read_yaml(path)
     for domain, ratio in plain.items():
         if not isinstance(ratio, int | float):
-            raise RecipeError(f"{path}: the ratio of {domain!r} is {ratio!r}, not a number.")
+            raise ConfigError(f"{path}: the ratio of {domain!r} is {ratio!r}, not a number.")
     try:
         return Mixture({str(domain): ratio for domain, ratio in plain.items()})
     except ValueError as error:
-        raise RecipeError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def parse_bounds(pairs: Sequence[str], option: str) -> dict[str, float]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mixopt.callbacks.console import ConsoleCallback
 from mixopt.cli.shell import main, one_sentence, split_pairs
-from mixopt.runtime.narrator import Narrator
 
 if TYPE_CHECKING:
     from mixopt.study import Study
@@ -54,11 +54,11 @@ def load_study_for(
     from mixopt.study import Study
 
     transformers_logging.disable_progress_bar()
-    observers: list[Any] = [Narrator(click.echo)]
+    observers: list[Any] = [ConsoleCallback(click.echo)]
     if track:
-        from mixopt.runtime.tracking import MlflowTracker
+        from mixopt.callbacks.mlflow.callback import MlflowCallback
 
-        observers.append(MlflowTracker(verb))
+        observers.append(MlflowCallback(verb))
     return Study.load(study, output or None, seed=seed, device=device, observers=observers,
                       experts=parse_folders(experts), run_code=run_code, executor=executor,
                       storage=storage)  # fmt: skip
@@ -88,7 +88,7 @@ def run(**options: Any) -> None:
     """
     study = load_study_for("run", **options)
     if study.recipe.phases:
-        from mixopt.phasing import run_phases
+        from mixopt.pipeline.phases import run_phases
 
         run_phases(study)
         click.echo(f"\nSchedule  {study.output / 'schedule.json'}")
@@ -148,7 +148,7 @@ def report(**options: Any) -> None:
 @one_sentence
 def status(**options: Any) -> None:
     """Say what of a study is done, running, failed and left; nothing is made."""
-    from mixopt.surveying import survey
+    from mixopt.pipeline.status import survey
 
     study = load_study_for("status", **options | {"track": False})
     rows = survey(study)
@@ -167,7 +167,7 @@ def status(**options: Any) -> None:
 @one_sentence
 def pack(output: Path, archive: Path) -> None:
     """Put a study's folder of results (OUTPUT) into one ARCHIVE: .tar, .tar.gz or .tar.zst."""
-    from mixopt.packing import pack as write_archive
+    from mixopt.artifacts.archive import pack as write_archive
 
     click.echo(f"Packed    {write_archive(output, archive)} files into {archive}")
 
@@ -178,7 +178,7 @@ def pack(output: Path, archive: Path) -> None:
 @one_sentence
 def unpack(archive: Path, output: Path) -> None:
     """Put what was packed into OUTPUT, every byte checked; a run over it goes on."""
-    from mixopt.packing import unpack as read_archive
+    from mixopt.artifacts.archive import unpack as read_archive
 
     click.echo(f"Unpacked  {read_archive(archive, output)} files into {output}")
 
@@ -188,7 +188,7 @@ def unpack(archive: Path, output: Path) -> None:
 @one_sentence
 def sync(output: Path) -> None:
     """Send to MLflow what its server did not take while a study with results in OUTPUT ran."""
-    from mixopt.runtime.tracking import send_left
+    from mixopt.callbacks.mlflow.sender import send_left
 
     sent, waiting = send_left(output)
     rest = f"; {waiting} wait" if waiting else ""
@@ -205,7 +205,7 @@ def sync(output: Path) -> None:
 @one_sentence
 def init(folder: Path, domains: Sequence[str], base: str | None) -> None:
     """Write a study of your own into FOLDER, ready to be run."""
-    from mixopt.starting import write_study
+    from mixopt.config.scaffold import write_study
 
     path = write_study(folder, split_pairs(domains, "--domain", "NAME=GLOB"), base)
     click.echo(f"Written   {path}\nNext      mixopt run {path}")

@@ -42,13 +42,13 @@ def capability_text(
     """
     import yaml
 
+    from mixopt.config.loader import load_benchmark
+    from mixopt.config.text import FilesText
+    from mixopt.data.capability_text import gather, writer_of
+    from mixopt.data.sources import read_documents
     from mixopt.errors import OutputError
-    from mixopt.files import write_text
-    from mixopt.loading import load_benchmark
-    from mixopt.proxies.capability_text import gather, writer_of
-    from mixopt.proxies.overlap import read_item_texts
-    from mixopt.proxies.sources import read_documents
-    from mixopt.recipe import FilesText
+    from mixopt.evaluation.tasks.items import read_item_texts
+    from mixopt.io.files import write_text
 
     beside = out.with_suffix(".yaml")
     for path in (out, beside):
@@ -66,7 +66,9 @@ def capability_text(
 
     write = None
     if model is not None:
-        from mixopt.proxies.models import Device, load_model, load_tokenizer
+        from mixopt.data.tokenizer import load_tokenizer
+        from mixopt.training.device import Device
+        from mixopt.training.model_loading import load_model
 
         device = Device.choose("auto", "auto")
         write = writer_of(load_model(model, device), load_tokenizer(model), seed)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mixopt.errors import ExportError, did_you_mean
-from mixopt.exporters import Paths, check_options, find_format, make_request
+from mixopt.exporters.export import Paths, check_options, find_format, make_request
 from mixopt.exporters.request import ExportRequest, Part, Reading
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from mixopt.errors import ExportError
-from mixopt.untrusted import load_json, load_yaml, show, tell
+from mixopt.io.parsing import load_json, load_yaml, show, tell
 
 
 def dump_yaml(plain: object) -> str:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mixopt import __version__
-from mixopt.files import write_bytes, write_text
+from mixopt.io.files import write_bytes, write_text
 from mixopt.proposal import Estimate
 from mixopt.report.data import ReportData, WhatIf
 from mixopt.report.figures import draw_expert_losses, draw_predicted, draw_ratios, to_png

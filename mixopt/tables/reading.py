@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixopt.errors import TrialsError
+from mixopt.io.parsing import load_json, show, tell
 from mixopt.tables.columns import ID_COLUMNS
-from mixopt.untrusted import load_json, show, tell
 
 if TYPE_CHECKING:
     import pandas as pd

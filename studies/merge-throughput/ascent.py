@@ -25,12 +25,12 @@ import numpy as np
 
 import mixopt
 from mixopt import Mixture, Trials
-from mixopt.loading import load_study
-from mixopt.proposals.ascending import ascend
-from mixopt.proposals.design import design_first_round, design_next_round
-from mixopt.proposals.fitting import fit
-from mixopt.proposals.proposing import propose
-from mixopt.proposals.utility import Utility
+from mixopt.config.loader import load_study
+from mixopt.optimization.design import design_first_round, design_next_round
+from mixopt.optimization.gradient_ascent import ascend
+from mixopt.optimization.optimize import propose
+from mixopt.surrogates.fit import fit
+from mixopt.surrogates.utility import Utility
 from mixopt.trials import Score, Slope, Trial
 
 RECIPE = Path(__file__).parents[1] / "six-domains" / "six-domains.yaml"

@@ -24,13 +24,16 @@ import yaml
 from transformers import AutoConfig, AutoModelForCausalLM, logging
 from transformers.utils import logging as progress
 
-from mixopt.proxies.checkpoints import Checkpoint
-from mixopt.proxies.experts import open_expert
-from mixopt.proxies.merging import Merger
-from mixopt.proxies.models import Device, build_tokenizer, load_model
-from mixopt.proxies.scoring import Scorer
-from mixopt.proxies.tasks import TaskContext, build_task
-from mixopt.recipe import BuiltBase, MultipleChoice, Optimisation
+from mixopt.config.benchmarks import MultipleChoice
+from mixopt.config.training import BuiltBaseConfig, TrainingConfig
+from mixopt.data.tokenizer import build_tokenizer
+from mixopt.evaluation.scorer import Scorer
+from mixopt.evaluation.tasks.base import TaskContext, build_task
+from mixopt.merging.checkpoint import Checkpoint
+from mixopt.merging.expert import open_expert
+from mixopt.merging.merge import Merger
+from mixopt.training.device import Device
+from mixopt.training.model_loading import load_model
 
 SIZES = {
     "25M": {"hidden_size": 448, "intermediate_size": 1216, "num_hidden_layers": 8,
@@ -55,7 +58,7 @@ class Bench:
                 for file in sorted((shared / "benchmarks").glob("mmlu_*.jsonl"))
                 for line in file.open()
             ),
-            BuiltBase(kind="build", vocabulary=VOCABULARY, training=Optimisation(tokens=1)),
+            BuiltBaseConfig(kind="build", vocabulary=VOCABULARY, training=TrainingConfig(tokens=1)),
         )
 
     def base(self, size: str) -> Path:
@@ -205,10 +208,10 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM, AutoTokenizer
 base, harness, items, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-from mixopt.proxies.scoring import Scorer
-from mixopt.proxies.tasks import TaskContext
-from mixopt.proxies.tasks.multiple_choice import MultipleChoiceTask
-from mixopt.recipe import MultipleChoice
+from mixopt.evaluation.scorer import Scorer
+from mixopt.evaluation.tasks.base import TaskContext
+from mixopt.evaluation.tasks.multiple_choice import MultipleChoiceTask
+from mixopt.config.benchmarks import MultipleChoice
 model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
 tokenizer = AutoTokenizer.from_pretrained(base)
 recipe = MultipleChoice(name="m", kind="multiple_choice", items=items, max_items=count)
@@ -262,7 +265,7 @@ from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 import engine
-from mixopt.proxies.streaming import LayerStream
+from mixopt.evaluation.layerwise.layer_stream import LayerStream
 shared, out, way, k, m, budget = Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:8]
 k, m, budget = int(k), int(m), int(budget)
 bench = engine.Bench(shared, out)

@@ -21,8 +21,8 @@ from joblib import Parallel, delayed
 from measuring import coverage, make_trials, ranks
 
 from mixopt import Mixture, SearchSpace, Trials, fit, propose, read_trials
-from mixopt.budget import Budget
-from mixopt.proposals.surrogates import make_law
+from mixopt.mixture import Budget
+from mixopt.surrogates.registry import make_model
 
 SIZES = (16, 32, 64, 96)
 RIVALS = ("regmix", "trees", "ridge_root", "gp_root")
@@ -81,7 +81,7 @@ def explosion(trials: Trials, seeds: int) -> dict:
         train, rest = split(trials, 48, seed)
         y, truth = train.values(train.metrics), rest.values(rest.metrics)
         z, want = (y - y.mean(0)) / y.std(0), (truth - y.mean(0)) / y.std(0)
-        law = make_law("effective_tokens", 0).fit(train.ratios(), z, np.zeros(z.shape))
+        law = make_model("effective_tokens", 0).fit(train.ratios(), z, np.zeros(z.shape))
         found["law alone"].append(float(np.square(law.predict(rest.ratios())[0] - want).mean()))
         mean, _ = fit(train, target="average", seed=seed).predict(rest.ratios())
         miss = (mean - y.mean(0)) / y.std(0) - want

@@ -19,9 +19,9 @@ from runs import DOMAINS, EXPERTS, SEEDS, laboratory_of, mixtures
 from scores import MERGED, POWERS, power, swarm_of, weights_of
 
 from mixopt.mixture import Mixture
-from mixopt.proposals.fidelity import quarter_overlap, spearman, spearman_interval
-from mixopt.proposals.fitting import fit
-from mixopt.proposals.utility import Utility
+from mixopt.optimization.rank_fidelity import quarter_overlap, spearman, spearman_interval
+from mixopt.surrogates.fit import fit
+from mixopt.surrogates.utility import Utility
 from mixopt.trials import Metric, Score, Trial, Trials
 
 SMALL = 0.003
@@ -240,7 +240,7 @@ def with_part_of_the_items(target: Target, out: Path) -> None:
     """How a fraction of the items ranks merges, against all items: control variates and plain means."""
     from scipy.stats import kendalltau
 
-    from mixopt.proxies.estimating import Estimator
+    from mixopt.evaluation.estimator import SampledEvaluator
 
     swarm = swarm_of("experts", out)
     rows = power(target.ratios, 0.7)
@@ -252,7 +252,7 @@ def with_part_of_the_items(target: Target, out: Path) -> None:
     for share in (0.5, 0.25):
         taus: dict[str, list[float]] = {"told": [], "plain": []}
         for seed in range(2):
-            estimator = Estimator(swarm, seen, share, seed)
+            estimator = SampledEvaluator(swarm, seen, share, seed)
             found = [results["merged"] for results in estimator.score_all(asked)]
             for task, draw in zip(swarm.scorer.tasks, estimator._drawn[1], strict=True):
                 name = task.metric.name

@@ -17,10 +17,10 @@ from fidelity import load_target, table, to_trials
 from runs import DOMAINS, laboratory_of
 from scores import power, swarm_of
 
-from mixopt.proposals.fitting import fit
-from mixopt.proposals.proposing import propose
-from mixopt.proposals.utility import Utility
-from mixopt.space import SearchSpace
+from mixopt.optimization.optimize import propose
+from mixopt.search_space import SearchSpace
+from mixopt.surrogates.fit import fit
+from mixopt.surrogates.utility import Utility
 from mixopt.trials import Trials
 
 SEEDS = 3

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mixopt.loading import load_study
-from mixopt.proxies.laboratory import Laboratory
-from mixopt.proxies.workshop import Trained
-from mixopt.recipe import StudyRecipe
-from mixopt.runtime.journal import Journal
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.config.loader import load_study
+from mixopt.config.study import StudyConfig
+from mixopt.pipeline.laboratory import Laboratory
+from mixopt.training.training_run import TrainingResult
 
 HERE = Path(__file__).parent
 DOMAINS = ("biomedical", "code", "dialogue", "legal", "literature", "math")
@@ -64,9 +64,9 @@ def draw(domains: tuple[str, ...], n: int, *, seed: int) -> np.ndarray:
     return rows
 
 
-def load(out: Path) -> tuple[StudyRecipe, Journal]:
+def load(out: Path) -> tuple[StudyConfig, ArtifactStore]:
     """The recipe, and the journal in `out`."""
-    return load_study(HERE / "rank-fidelity.yaml"), Journal(out / "journal")
+    return load_study(HERE / "rank-fidelity.yaml"), ArtifactStore(out / "journal")
 
 
 def laboratory_of(name: str, out: Path) -> Laboratory:
@@ -85,10 +85,12 @@ def laboratory_of(name: str, out: Path) -> Laboratory:
         }
     training = type(recipe.training).model_validate(recipe.training.model_dump() | changes)
     recipe = recipe.model_copy(update={"training": training})
-    return Laboratory(recipe, journal, cache=Journal(out / "cache"), device="cpu")
+    return Laboratory(recipe, journal, cache=ArtifactStore(out / "cache"), device="cpu")
 
 
-def train(names: list[str], out: Path, part: int, parts: int) -> Iterator[tuple[str, Trained]]:
+def train(
+    names: list[str], out: Path, part: int, parts: int
+) -> Iterator[tuple[str, TrainingResult]]:
     """The trainings of the sets, each `parts`-th one from the `part`-th on."""
     work = chain.from_iterable(
         ((lab, name) for name in lab.compositions)

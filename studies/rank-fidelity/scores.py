@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from runs import DOMAINS, EXPERTS, SEEDS, laboratory_of, mixtures
 
-from mixopt.proxies.swarm import Results, Swarm
+from mixopt.evaluation.evaluator import MergeEvaluator
+from mixopt.evaluation.score_cache import Results
 
 MERGED = ("experts-anchored-0.5", "experts-anchored-0.25")
 """Variants whose merges are scored; the ensembles of the others need their corners alone."""
@@ -20,7 +21,7 @@ POWERS = (0.5, 0.7)
 """Exponents of the response map λ^γ that are scored."""
 
 
-def swarm_of(name: str, out: Path) -> Swarm:
+def swarm_of(name: str, out: Path) -> MergeEvaluator:
     """The trained models of a set, ready to be merged and scored."""
     lab = laboratory_of(name, out)
     return lab.open_swarm([lab.train_expert(each).folder for each in lab.compositions])

@@ -24,8 +24,8 @@ from joblib import Parallel, delayed
 from measuring import coverage, make_trials, ranks
 
 from mixopt import Mixture, SearchSpace, Trials, fit, propose
-from mixopt.proposals.optimal_design import choose_optimal
-from mixopt.proposals.surrogates.regmix import RegMix
+from mixopt.optimization.optimal_design import choose_optimal
+from mixopt.surrogates.regmix import RegMix
 
 PILE_CC = 8
 RANDOM_SIZES = (16, 24, 32, 40, 51, 64, 74, 80, 96, 128)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import toy  # noqa: E402
-from runtime.tracking.server import Server  # noqa: E402
+from server import Server  # noqa: E402
 
 OWN_TIMES = ("time", "elapsed")
 """Parts of metrics' names that say how long something took."""

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mixopt.job import Job
-from mixopt.proxies.candidates import Candidates
-from mixopt.proxies.scores import Scored, Scores
-from mixopt.proxies.tasks import ItemResults
-from mixopt.runtime.executors import WorkerLostError
-from mixopt.runtime.executors.dispatching import Dispatcher
-from mixopt.runtime.journal import Journal
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.evaluation.candidates import Candidates
+from mixopt.evaluation.score_cache import CandidateScores, ScoreCache
+from mixopt.evaluation.tasks.base import ItemResults
+from mixopt.executors.base import WorkerLostError
+from mixopt.executors.dispatcher import Dispatcher
+from mixopt.executors.job import Job
 
 MEAN_S, SIGMA = 30.0, 0.5
 STRAGGLES, SLOWER = 50, 5.0
@@ -113,8 +113,10 @@ class Pretended(Candidates):
         raise NotImplementedError
 
 
-def book(folder: Path) -> Scores:
-    return Scores(Journal(folder), "scores", {"base": "b", "experts": list("abcdefgh")}, BENCHMARKS)
+def book(folder: Path) -> ScoreCache:
+    return ScoreCache(
+        ArtifactStore(folder), "scores", {"base": "b", "experts": list("abcdefgh")}, BENCHMARKS
+    )
 
 
 def write_units(folder: Path, rows: list[tuple[float, ...]]) -> None:
@@ -123,7 +125,9 @@ def write_units(folder: Path, rows: list[tuple[float, ...]]) -> None:
     own = book(folder)
     for row in rows:
         found = {n: ItemResults(rng.normal(size=ITEMS), np.ones(ITEMS)) for n in BENCHMARKS}
-        own.make(row, lambda found=found: (Scored({"merged": found, "ensembled": found}), None))
+        own.make(
+            row, lambda found=found: (CandidateScores({"merged": found, "ensembled": found}), None)
+        )
 
 
 def main() -> None:

@@ -2,10 +2,10 @@ import json
 
 import pytest
 from calling import call
-from exporters.plans import PROPOSAL, SCHEDULE
+from plans import PROPOSAL, SCHEDULE
 
 from mixopt.cli.exporting import NAMES
-from mixopt.exporters import FORMATS
+from mixopt.exporters.export import FORMATS
 
 
 def test_export_of_a_proposal(tables, tmp_path):

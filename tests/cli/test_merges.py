@@ -1,6 +1,6 @@
 import pytest
 from calling import call
-from proxies.models_for_tests import family
+from models_for_tests import family
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import sys
 import toy
 from calling import ENV, call
 
-from mixopt.loading import load_study
+from mixopt.config.loader import load_study
 
 
 def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):

@@ -2,9 +2,9 @@ import json
 import random
 
 import toy
-from cli.calling import call
+from calling import call
 
-from mixopt.loading import load_benchmark, load_study
+from mixopt.config.loader import load_benchmark, load_study
 
 
 def test_text_is_found_and_used_as_a_capability(tmp_path):

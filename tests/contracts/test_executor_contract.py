@@ -5,13 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
-from runtime.executors.workers import HireMarker, job, tries
+from workers import HireMarker, job, tries
 
-from mixopt.errors import DivergedError, RecipeError, RunError
-from mixopt.recipe.executors import ProcessesExecutor, RayExecutor, SlurmExecutor
-from mixopt.runtime.executors import WorkerLostError, open_executor
-from mixopt.runtime.executors.dispatching import Dispatcher
-from mixopt.runtime.executors.local import LocalExecutor
+from mixopt.config.executors import ProcessesExecutor, RayExecutor, SlurmExecutor
+from mixopt.errors import ConfigError, DivergedError, RunError
+from mixopt.executors.base import WorkerLostError, open_executor
+from mixopt.executors.dispatcher import Dispatcher
+from mixopt.executors.local import LocalExecutor
 
 ELSEWHERE = {
     "processes": ProcessesExecutor(workers=2),
@@ -38,8 +38,8 @@ def ray_here(_tests_can_be_imported):
 def _tests_can_be_imported():
     """Workers of other processes find what they are to do."""
     patch = pytest.MonkeyPatch()
-    tests = str(Path(__file__).parent.parent)
-    patch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
+    helpers = str(Path(__file__).parent.parent / "helpers")
+    patch.setenv("PYTHONPATH", os.pathsep.join([helpers, os.environ.get("PYTHONPATH", "")]))
     yield
     patch.undo()
 
@@ -89,7 +89,7 @@ class TestExecutorContract:
     def test_wrong_input_ends_it_all(self, executor):
         _, opened, _ = executor
         crew = Dispatcher(lambda: opened, 5)
-        with pytest.raises(RecipeError, match="not what it should be"):
+        with pytest.raises(ConfigError, match="not what it should be"):
             list(crew.do([job("bad", "is wrong")]))
 
     def test_a_worker_that_dies_costs_its_job_one_try(self, executor):

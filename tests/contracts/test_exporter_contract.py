@@ -1,13 +1,13 @@
 """What every exporter must do, and the door for one's own."""
 
 import pytest
-from exporters.plans import BARE, OPTIONS, PATHS, PROPOSAL, SCHEDULE, proposal
+from plans import BARE, OPTIONS, PATHS, PROPOSAL, SCHEDULE, proposal
 
 import mixopt
-from mixopt.budget import Budget
 from mixopt.errors import ExportError, InfeasibleError
-from mixopt.exporters import FORMATS, export_phases, find_format
 from mixopt.exporters.checking import check_config
+from mixopt.exporters.export import FORMATS, export_phases, find_format
+from mixopt.mixture import Budget
 
 PHASED = [name for name in FORMATS if find_format(name).phases]
 MALFORMED = [

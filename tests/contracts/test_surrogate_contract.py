@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mixopt.proposals.surrogates import AUTO, SURROGATES, is_smooth, make_law
-from mixopt.proposals.surrogates.corrected import Corrected
+from mixopt.surrogates.fidelity_correction import Corrected
+from mixopt.surrogates.registry import AUTO, SURROGATES, is_smooth, make_model
 
 D, METRICS = 4, 2
 
@@ -34,7 +34,7 @@ class Proxy:
 def make(request):
     if request.param == "corrected":
         return lambda seed: Corrected(Proxy())
-    return lambda seed: make_law(request.param, seed)
+    return lambda seed: make_model(request.param, seed)
 
 
 @pytest.fixture

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 import toy
-from proxies.models_for_tests import tokenizer
+from models_for_tests import tokenizer
 
-from mixopt.loading import load_study
-from mixopt.proxies.tasks import (
+from mixopt.config.benchmarks import BlankPerplexity, ChoiceLoss, MultipleChoice
+from mixopt.config.loader import load_study
+from mixopt.evaluation.tasks.base import (
     KINDS,
     ItemResults,
     TaskContext,
     build_task,
     ratio_std_error,
 )
-from mixopt.recipe import BlankPerplexity, ChoiceLoss, MultipleChoice
 
 BY_MODEL = {"generation", "harness"}
 """Kinds that need a whole model; their own tests say what they promise."""

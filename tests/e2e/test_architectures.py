@@ -2,7 +2,7 @@
 
 import pytest
 import toy
-from proxies.models_for_tests import save_base
+from models_for_tests import save_base
 
 import mixopt
 

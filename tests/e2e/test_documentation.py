@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import toy
 import yaml
-from cli.calling import call
-from e2e import sandbox
+from calling import call
+import sandbox
 from pydantic import TypeAdapter
 
-from mixopt.limits import ProposalRecipe
-from mixopt.loading import load_study
-from mixopt.recipe import BenchmarkRecipe, ExpertRecipe
+from mixopt.config.benchmarks import BenchmarkConfig
+from mixopt.config.constraints import ProposalConfig
+from mixopt.config.loader import load_study
+from mixopt.config.training import ExpertConfig
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -94,11 +95,11 @@ def test_yaml(block, tmp_path):
     """A domain, a benchmark, limits, a whole study, or sections of one."""
     plain = yaml.safe_load(block)
     if "domain" in plain:
-        TypeAdapter(ExpertRecipe).validate_python(plain)
+        TypeAdapter(ExpertConfig).validate_python(plain)
     elif "kind" in plain:
-        TypeAdapter(BenchmarkRecipe).validate_python(plain)
+        TypeAdapter(BenchmarkConfig).validate_python(plain)
     elif "inequalities" in plain:
-        ProposalRecipe.model_validate(plain)
+        ProposalConfig.model_validate(plain)
     else:
         study = toy.write_study(tmp_path)
         whole = yaml.safe_load(study.read_text())
@@ -143,7 +144,7 @@ def test_the_picture_of_the_architecture_is_that_of_the_imports():
 
 
 def test_every_format_has_its_row_among_the_trainers():
-    from mixopt.exporters import FORMATS
+    from mixopt.exporters.export import FORMATS
 
     page = (ROOT / "docs" / "how-to" / "trainers.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `") and "`-f`" not in line]

@@ -5,11 +5,11 @@ import pytest
 import torch
 import toy
 import yaml
-from cli.calling import call
-from proxies.models_for_tests import family, model, tokenizer
+from calling import call
+from models_for_tests import family, model, tokenizer
 
 import mixopt
-from mixopt.errors import DataError, ModelError, RecipeError
+from mixopt.errors import ConfigError, DataError, ModelError
 
 
 def moved(network, seed):
@@ -81,7 +81,7 @@ def test_what_cannot_be_known_without_text_is_asked_for(tmp_path):
     plain = yaml.safe_load(path.read_text())
     del plain["search"]["natural"]
     path.write_text(yaml.safe_dump(plain))
-    with pytest.raises(RecipeError, match=r"give its available_tokens, or search\.natural"):
+    with pytest.raises(ConfigError, match=r"give its available_tokens, or search\.natural"):
         load(path).search()
 
 
@@ -103,14 +103,14 @@ def test_recipes_that_contradict_themselves(tmp_path, changes, words):
     given_study(tmp_path, lambda: model("qwen2"))
     path = tmp_path / "toy.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
-    with pytest.raises(RecipeError, match=words):
+    with pytest.raises(ConfigError, match=words):
         load(path)
 
 
 def test_an_expert_from_nowhere(tmp_path):
     path = given_study(tmp_path, lambda: model("qwen2"))
     (tmp_path / "experts" / "birds.yaml").write_text("domain: birds\n")
-    with pytest.raises(RecipeError, match="neither text nor checkpoint"):
+    with pytest.raises(ConfigError, match="neither text nor checkpoint"):
         load(path)
     (tmp_path / "experts" / "birds.yaml").write_text("domain: birds\ncheckpoint: ../given/brds\n")
     with pytest.raises(ModelError, match="does not exist; mend its checkpoint"):

@@ -55,7 +55,7 @@ def test_two_processes_train_what_one_does(tmp_path, method):
 @pytest.mark.slow
 def test_shards_of_fsdp_come_to_what_one_process_comes_to(tmp_path):
     """The Trainer shards nothing on CPUs, so shards are made by torch itself, and gathered by us."""
-    script = str(Path(__file__).with_name("sharded.py"))
+    script = str(Path(__file__).parent.parent / "helpers" / "sharded.py")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     found = {}
     for name, command in (("one", []), ("two", torchrun)):

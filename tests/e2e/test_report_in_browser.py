@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from report.pages import DOMAINS, NATURAL, report
+from pages import DOMAINS, NATURAL, report
 
 from mixopt.proposal import Z95
 from mixopt.report.page import write_report
@@ -108,7 +108,7 @@ def test_nothing_is_wider_than_a_phone(opened):
 
 
 def test_a_page_of_two_domains_and_one_capability_has_no_map_and_no_front(browser, tmp_path):
-    from report.pages import ANSWERS, what_if
+    from pages import ANSWERS, what_if
 
     from mixopt import Estimate, Mixture, Proposal
     from mixopt.report.emulator import Emulator

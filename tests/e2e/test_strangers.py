@@ -9,14 +9,16 @@ import tarfile
 import pytest
 import torch
 import toy
-from cli.calling import call
+from calling import call
 from safetensors.torch import save_file
 
-from mixopt.errors import ExportError, MixoptError, ModelError, RecipeError
-from mixopt.loading import load_study
-from mixopt.proxies.checkpoints import Checkpoint
-from mixopt.proxies.models import Device, load_config, load_model, load_tokenizer
+from mixopt.config.loader import load_study
+from mixopt.data.tokenizer import load_tokenizer
+from mixopt.errors import ConfigError, ExportError, MixoptError, ModelError
+from mixopt.merging.checkpoint import Checkpoint
 from mixopt.study import Study
+from mixopt.training.device import Device
+from mixopt.training.model_loading import load_config, load_model
 
 
 @pytest.fixture
@@ -91,14 +93,14 @@ def test_pickles_are_refused_by_whatever_name_they_come(tmp_path, trap):
 ])  # fmt: skip
 def test_a_recipe_says_nothing_of_these(tmp_path, section):
     path = toy.write_study(tmp_path, **section)
-    with pytest.raises(RecipeError):
+    with pytest.raises(ConfigError):
         load_study(path)
 
 
 def test_tags_build_no_objects(tmp_path, trap):
     path = toy.write_study(tmp_path)
     path.write_text(path.read_text() + "exports: !!python/object/apply:builtins.exec ['1']\n")
-    with pytest.raises(RecipeError, match="not valid YAML"):
+    with pytest.raises(ConfigError, match="not valid YAML"):
         load_study(path)
 
 
@@ -117,7 +119,7 @@ def test_a_format_of_ones_own_is_code(tmp_path, trap, monkeypatch):
     "{{ 'a'.ljust(999999999) }}", "{{ '{:999999999}'.format(1) }}", "{% include '/etc/passwd' %}",
 ])  # fmt: skip
 def test_templates_reach_nothing_and_swell_nothing(template):
-    from mixopt.proxies.tasks.prompting import Template
+    from mixopt.evaluation.tasks.prompt import Template
 
     with pytest.raises(MixoptError):
         Template(template, "b").write({"prompt": "x"}, "item 1")
@@ -139,7 +141,7 @@ def test_an_archive_stays_in_its_folder(tmp_path):
             member.type, member.linkname = kind, link
             member.size = 1 if kind == tarfile.REGTYPE else 0
             tar.addfile(member, io.BytesIO(b"x"))
-        from mixopt.packing import unpack
+        from mixopt.artifacts.archive import unpack
 
         with pytest.raises(MixoptError):
             unpack(archive, tmp_path / "deep" / f"out-{number}")
@@ -170,8 +172,8 @@ def test_a_study_opens_no_network_and_writes_nowhere_else(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("path", ["http://localhost:9/x", "json", "csv", "s3://bucket/x"])
 def test_text_comes_from_folders_and_from_the_hub_alone(tmp_path, path, monkeypatch):
-    from mixopt.proxies.sources import read_documents
-    from mixopt.recipe import HubText
+    from mixopt.config.text import HubText
+    from mixopt.data.sources import read_documents
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(MixoptError):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 import yaml
-from exporters.plans import PROPOSAL, proposal
+from plans import PROPOSAL, proposal
 
 import mixopt
 from mixopt.errors import ExportError

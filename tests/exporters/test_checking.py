@@ -1,5 +1,5 @@
 import pytest
-from exporters.plans import PATHS, PROPOSAL, SCHEDULE
+from plans import PATHS, PROPOSAL, SCHEDULE
 
 import mixopt
 from mixopt.errors import ExportError

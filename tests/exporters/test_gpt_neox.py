@@ -1,5 +1,5 @@
 import pytest
-from exporters.plans import PATHS, PROPOSAL
+from plans import PATHS, PROPOSAL
 
 import mixopt
 from mixopt.errors import ExportError

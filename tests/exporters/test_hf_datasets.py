@@ -2,7 +2,7 @@ import json
 import runpy
 
 import pytest
-from exporters.plans import BARE, PROPOSAL
+from plans import BARE, PROPOSAL
 
 import mixopt
 from mixopt.errors import ExportError

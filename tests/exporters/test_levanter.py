@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from exporters.plans import OPTIONS, PROPOSAL, SCHEDULE
+from plans import OPTIONS, PROPOSAL, SCHEDULE
 
 import mixopt
 from mixopt.errors import ExportError

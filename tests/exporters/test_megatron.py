@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from exporters.plans import PATHS, PROPOSAL, SCHEDULE
+from plans import PATHS, PROPOSAL, SCHEDULE
 
 import mixopt
 from mixopt.errors import ExportError
@@ -68,7 +68,7 @@ def test_the_real_parser_reads_the_blend(tmp_path):
 
 
 def test_a_blend_for_each_phase(tmp_path):
-    from mixopt.exporters import export_phases
+    from mixopt.exporters.export import export_phases
 
     files = export_phases(SCHEDULE, "megatron", paths=PATHS, out=tmp_path / "{phase}.txt")
     assert [file.name for file in files] == ["stable.txt", "anneal.txt"]

@@ -1,4 +1,4 @@
-from exporters.plans import PATHS, PROPOSAL
+from plans import PATHS, PROPOSAL
 
 import mixopt
 

@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from exporters.plans import PROPOSAL
+from plans import PROPOSAL
 
 import mixopt
 from mixopt.errors import ExportError

@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from exporters.plans import PROPOSAL, SCHEDULE
+from plans import PROPOSAL, SCHEDULE
 
 import mixopt
 from mixopt.errors import ExportError

@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from exporters.plans import PROPOSAL, proposal
+from plans import PROPOSAL, proposal
 
 import mixopt
 from mixopt.errors import ExportError

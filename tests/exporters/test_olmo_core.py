@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import yaml
-from exporters.plans import PROPOSAL, proposal
+from plans import PROPOSAL, proposal
 
 import mixopt
 

@@ -1,4 +1,4 @@
-from exporters.plans import PROPOSAL
+from plans import PROPOSAL
 
 import mixopt
 

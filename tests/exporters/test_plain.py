@@ -2,7 +2,7 @@ import json
 
 import pytest
 import yaml
-from exporters.plans import PROPOSAL, SCHEDULE
+from plans import PROPOSAL, SCHEDULE
 
 import mixopt
 

@@ -1,8 +1,8 @@
 import pytest
-from exporters.plans import PATHS, PROPOSAL
+from plans import PATHS, PROPOSAL
 
 from mixopt.errors import ExportError
-from mixopt.exporters import make_request
+from mixopt.exporters.export import make_request
 
 
 def request(**options):

@@ -1,6 +1,6 @@
 import ast
 
-from exporters.plans import PROPOSAL
+from plans import PROPOSAL
 
 import mixopt
 

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from exporters.plans import PROPOSAL
+from plans import PROPOSAL
 
 import mixopt
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from report.pages import NATURAL, report
+from pages import NATURAL, report
 
 from mixopt.report.data import distance_from
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from report.pages import DOMAINS, NATURAL, RATIOS, report, what_if
+from pages import DOMAINS, NATURAL, RATIOS, report, what_if
 
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.report.page import change_by_expert, gain_by_capability, write_report

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from report.pages import NATURAL, report
+from pages import NATURAL, report
 
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.report.sentences import tell_meeting, tell_ratios

@@ -1,0 +1,258 @@
+"""The mirror: a journal whose units also lie at a storage URL, so that machines share no disk.
+
+At the URL a unit is a manifest, `KIND/NAME-KEY/unit.json`. A small unit's files are in it; those of a
+large one lie in a folder of their own beside it, and are sent first. Either way the manifest is one
+object, so a unit is there whole or not at all, also where a store has no renames; of two makers the
+first counts, each with its own files.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mixopt.artifacts.artifact import (
+    MANIFEST,
+    Unit,
+    find_artifact,
+    hold,
+    note_sound,
+    seal,
+    workplace_of,
+)
+from mixopt.artifacts.bundle import LARGEST, DamagedError, Parcel, is_name, is_small, list_files
+from mixopt.artifacts.object_storage import Storage
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.errors import UnreachableError
+from mixopt.io.files import publish_folder
+
+log = logging.getLogger(__name__)
+
+BEGUN = "begun"
+"""Kind of what lies at the URL for units that are not finished."""
+
+
+class RemoteArtifactStore(ArtifactStore):
+    """A journal in a folder and at a storage URL; what one lacks it takes from the other.
+
+    Args:
+        folder: On this machine.
+        url: Anything that fsspec opens: `s3://bucket/study`, `/nfs/study`.
+
+    Raises:
+        UserError: The URL cannot be opened.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        super().__init__(folder)
+        self.url = url
+        self._storage = Storage(url)
+        self._there: set[str] = set()
+        """Units that are at the URL as they are here."""
+        self._begun: set[str] = set()
+        """Units that asked for their workplace: no others have one at the URL."""
+        self._asked: dict[str, set[str]] = {}
+        """Units that `find` was asked for, by kind."""
+        self._listed: dict[str, set[str]] = {}
+        """What was at the URL when a kind was listed."""
+
+    def make(
+        self, kind: str, name: str, key: Mapping[str, Any], build: Callable[[Path], None]
+    ) -> Path:
+        """The folder of the unit: found here or at the URL, or made now and sent there."""
+        reference = f"{kind}/{self.place(kind, name, key).name}"
+        self._fetch(reference)
+        made = super().make(kind, name, key, build)
+        if reference not in self._there:
+            self._agree(reference, new=True)
+        if reference in self._begun:  # whoever makes a unit has asked for its workplace
+            self._drop(f"{BEGUN}/{reference}")
+            self._begun.discard(reference)
+        return made
+
+    def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
+        """The folder of the unit, if it is finished here or at the URL.
+
+        Asked for many units of a kind, it lists the kind once, and has that answer who asks for a unit
+        for the first time. Who asks again, or makes it, is told by the store.
+        """
+        return self._fetch(f"{kind}/{self.place(kind, name, key).name}", listed=True)
+
+    def find_all(self, kind: str, name: str) -> Iterator[Path]:
+        """The folders of finished units of one name, from here and from the URL."""
+        for found in self._list(kind):
+            if found.rpartition("-")[0] == name:
+                self._fetch(f"{kind}/{found}")
+        yield from super().find_all(kind, name)
+
+    def list_kind(self, kind: str) -> Iterator[Path]:
+        """Where the units of a kind lie or would, here and from the URL, unread."""
+        yield from (self.folder / kind / found for found in self._list(kind))
+        yield from super().list_kind(kind)
+
+    def open(self, reference: str) -> Path:
+        """The folder of the unit that lies at `KIND/NAME-KEY`, here or at the URL."""
+        self._fetch(reference)
+        return super().open(reference)
+
+    def workplace(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
+        """A folder where a unit keeps what it needs to go on, as it was kept last on any machine."""
+        place = super().workplace(kind, name, key)
+        reference = f"{kind}/{self.place(kind, name, key).name}"
+        self._begun.add(reference)
+        if not place.exists():
+            self._receive(f"{BEGUN}/{reference}", place)
+        return place
+
+    def keep(self, kind: str, name: str, key: Mapping[str, Any]) -> None:
+        """Sends what lies in the workplace to the URL."""
+        place = workplace_of(self.place(kind, name, key))
+        reference = f"{BEGUN}/{kind}/{self.place(kind, name, key).name}"
+        (place / MANIFEST).unlink(missing_ok=True)
+        seal(place, {}, 0.0)
+        begun = Unit.read(place)
+        assert begun is not None, "it was sealed just now"
+        try:
+            before = self._look(reference)
+            parcel = self._pack(reference, begun)
+            self._storage.write(f"{reference}/{MANIFEST}", parcel.told)
+            self._clear(reference, before)
+        except UnreachableError as error:  # the training goes on, and the checkpoint is here
+            log.warning("A checkpoint stays on this machine: %s", error)
+
+    # --- what is there -------------------------------------------------------------------------
+
+    def _list(self, kind: str) -> set[str]:
+        """What the units of a kind at the URL are called, now."""
+        self._listed[kind] = {n for n in self._storage.list_names(kind) if is_name(n)}
+        return self._listed[kind]
+
+    def _is_new(self, reference: str) -> bool:
+        """Whether a unit is asked for the first time, and was not there when its kind was listed."""
+        kind, _, name = reference.partition("/")
+        asked = self._asked.setdefault(kind, set())
+        if name in asked:
+            return False
+        asked.add(name)
+        if kind not in self._listed:
+            if len(asked) == 1:  # one unit costs less by itself
+                return False
+            self._list(kind)
+        return name not in self._listed[kind]
+
+    def _look(self, reference: str) -> Parcel | None:
+        """What lies at the URL under a name; None where nothing does, or nothing that can be read."""
+        told = self._storage.read(f"{reference}/{MANIFEST}", LARGEST + 1)
+        return None if told is None else Parcel.read(told)
+
+    # --- from there ----------------------------------------------------------------------------
+
+    def _fetch(self, reference: str, *, listed: bool = False) -> Path | None:
+        """The unit, copied here if it is only at the URL; one that was damaged on the way is not.
+
+        Args:
+            reference: `KIND/NAME-KEY`.
+            listed: Whether a list of the kind may say that it is not there.
+        """
+        place = self.folder / reference
+        found = find_artifact(place)
+        if found is None:
+            return None if listed and self._is_new(reference) else self._receive(reference, place)
+        if reference not in self._there:  # made before there was a mirror, or where it was away
+            self._agree(reference)
+        return found
+
+    def _receive(self, reference: str, place: Path) -> Path | None:
+        """What is at the URL, now at `place`; None where nothing whole is."""
+        parcel = self._look(reference)
+        if parcel is None:
+            return None
+        with hold(place):  # other workers of this machine may want it too
+            if find_artifact(place) is not None or self._unpack(reference, parcel, place):
+                self._there.add(reference)
+                return place
+        return None
+
+    def _unpack(self, reference: str, parcel: Parcel, place: Path) -> bool:
+        """Puts a unit at `place`, in that of any other; whether it was whole. If not it is dropped."""
+        try:
+            with publish_folder(place) as scratch:
+                for name in parcel.files:
+                    file = scratch / name
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    if parcel.at is None:
+                        file.write_bytes(parcel.content(name))
+                    elif not self._storage.fetch(f"{reference}/{parcel.at}/{name}", file):
+                        raise DamagedError(f"{name} is missing")
+                told = json.dumps(parcel.manifest, indent=2) + "\n"
+                (scratch / MANIFEST).write_text(told, encoding="utf-8")
+                unit = Unit.read(scratch)
+                damage = "its manifest cannot be read" if unit is None else unit.find_damage()
+                if damage is not None:
+                    raise DamagedError(damage)
+        except DamagedError as damage:
+            log.warning("%s/%s is damaged (%s) and is made again.", self.url, reference, damage)
+            self._drop(reference, parcel)
+            return False
+        note_sound(place)
+        return True
+
+    # --- to there ------------------------------------------------------------------------------
+
+    def _agree(self, reference: str, *, new: bool = False) -> None:
+        """Sends a unit; one that another machine has sent first takes its place here too.
+
+        On a CPU both are the same; of two that GPUs made all go on with one.
+
+        Args:
+            reference: `KIND/NAME-KEY`.
+            new: Whether it was made just now, so that another's is hardly there.
+        """
+        ours = Unit.read(self.folder / reference)
+        if ours is None:  # another process of this machine is putting theirs here
+            return
+        # a large one costs more to send for nothing than to look for
+        theirs = None if new and is_small(ours) else self._look(reference)
+        if theirs is None:
+            theirs = self._send(reference, ours)
+        if theirs is not None and theirs.files != list_files(ours):
+            log.warning("%s was made elsewhere first; that one counts.", reference)
+            with hold(ours.folder):
+                whole = self._unpack(reference, theirs, ours.folder)
+            if not whole:
+                self._send(reference, ours)
+        self._there.add(reference)
+
+    def _send(self, reference: str, unit: Unit) -> Parcel | None:
+        """Sends a unit; what another machine has sent first, which counts then."""
+        parcel = self._pack(reference, unit)
+        path = f"{reference}/{MANIFEST}"
+        if self._storage.create(path, parcel.told):
+            return None
+        theirs = self._look(reference)
+        if theirs is None:  # nothing that can be read, or a store that cannot say that nothing is
+            self._storage.write(path, parcel.told)
+        else:
+            self._clear(reference, parcel)
+        return theirs
+
+    def _pack(self, reference: str, unit: Unit) -> Parcel:
+        """What is to be written of a unit; the files of a large one are sent."""
+        parcel = Parcel.pack(unit)
+        if parcel.at is not None:
+            self._storage.send(unit.folder, unit.files, f"{reference}/{parcel.at}")
+        return parcel
+
+    def _drop(self, reference: str, parcel: Parcel | None = None) -> None:
+        """Forgets what is at the URL under a name, its manifest first."""
+        parcel = parcel or self._look(reference)
+        if parcel is not None:
+            self._there.discard(reference)
+            self._storage.remove(f"{reference}/{MANIFEST}")
+            self._clear(reference, parcel)
+
+    def _clear(self, reference: str, parcel: Parcel | None) -> None:
+        """Removes files that no manifest names any more."""
+        if parcel is not None and parcel.at is not None:
+            self._storage.remove(f"{reference}/{parcel.at}", folder=True)

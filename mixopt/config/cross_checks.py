@@ -1,0 +1,204 @@
+"""Cross-checks of a whole study: what no field can know alone."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mixopt.config.benchmarks import BY_MODEL, BitsPerByte
+from mixopt.config.text import FilesText, HubText, TextSource
+from mixopt.config.training import BuiltBaseConfig
+from mixopt.errors import did_you_mean
+from mixopt.mixture import Mixture
+
+if TYPE_CHECKING:
+    from mixopt.config.study import StudyConfig
+
+
+def check_study(study: "StudyConfig") -> None:
+    """Raises `ValueError` for the first thing in `study` that does not go with another."""
+    check_held_out(study)
+    check_experts(study)
+    check_names(study)
+    check_space(study)
+    check_kinds(study)
+    check_result(study)
+    check_phases(study)
+
+
+def check_held_out(study: "StudyConfig") -> None:
+    """No benchmark reads the text that an expert is trained on."""
+    for benchmark in study.benchmarks:
+        if not isinstance(benchmark, BitsPerByte):
+            continue
+        for expert in study.experts:
+            if expert.text is None:
+                continue
+            if _text_identity(benchmark.text) != _text_identity(expert.text):
+                continue
+            sides = expert.text.part, benchmark.text.part
+            same = _split_of(expert.text) == _split_of(benchmark.text)
+            if sides != ("train", "heldout") or not same:
+                raise ValueError(
+                    f"benchmark {benchmark.name!r} reads the text that expert {expert.domain!r} is "
+                    "trained on; give the expert part: train and the benchmark part: heldout, "
+                    "with the same heldout_share and group"
+                )
+
+
+def check_experts(study: "StudyConfig") -> None:
+    """Every expert comes from somewhere, and given ones from a base that exists."""
+    for expert in study.experts:
+        if expert.text is None and expert.checkpoint is None:
+            raise ValueError(f"expert {expert.domain!r} has neither text nor checkpoint; add one")
+    given = [expert.domain for expert in study.experts if expert.checkpoint is not None]
+    if given and isinstance(study.base, BuiltBaseConfig):
+        raise ValueError(
+            f"expert {given[0]!r} has a checkpoint, and the base is built here; give the base that "
+            "it was trained from (kind: pretrained)"
+        )
+    if given and study.training.compositions is not None:
+        raise ValueError(
+            f"expert {given[0]!r} has a checkpoint, and training.compositions names experts of "
+            "its own; leave one of them out"
+        )
+
+
+def check_names(study: "StudyConfig") -> None:
+    """Every domain and capability that is named exists, and every mixture is one."""
+    known = study.domains
+    named = _named_domains(study)
+    for where, names in named:
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{where}: unknown domain {name!r}. {did_you_mean(name, known)}")
+    capabilities = {benchmark.capability for benchmark in study.benchmarks}
+    for name in study.search.capability_weights:
+        if name not in capabilities:
+            raise ValueError(
+                f"search.capability_weights: unknown capability {name!r}. "
+                f"{did_you_mean(name, capabilities)}"
+            )
+    weights = study.search.capability_weights
+    if weights and study.search.aggregate == "worst":
+        raise ValueError(
+            "search.capability_weights count for the mean, and search.aggregate is worst; leave one "
+            "of them out"
+        )
+    if weights and not any(weights.get(name, 1.0) for name in capabilities):
+        raise ValueError("search.capability_weights: every capability has weight 0; raise one")
+    for where, ratios in named:
+        if where.startswith(("search.natural", "training.", "base.")) and ratios:
+            try:
+                Mixture(ratios)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+
+
+def _named_domains(study: "StudyConfig") -> list[tuple[str, Mapping[str, float]]]:
+    named: list[tuple[str, Mapping[str, float]]] = [
+        ("search.lower", study.search.lower),
+        ("search.upper", study.search.upper),
+        ("search.frozen", study.search.frozen),
+        ("search.natural", study.search.natural or {}),
+        ("training.anchor", study.training.anchor or {}),
+    ]
+    if isinstance(study.base, BuiltBaseConfig):
+        named.append(("base.ratios", study.base.ratios or {}))
+    for expert, composition in (study.training.compositions or {}).items():
+        named.append((f"training.compositions.{expert}", composition))
+    for benchmark in study.benchmarks:
+        if benchmark.own_domain:
+            named.append((f"benchmark {benchmark.name}", {benchmark.own_domain: 1}))
+    return named
+
+
+def check_space(study: "StudyConfig") -> None:
+    """Some mixture meets all bounds."""
+    try:
+        # how far from the natural mixture is told when that has been measured
+        study.search.model_copy(update={"max_kl": None}).space(tuple(study.domains))
+    except ValueError as error:
+        raise ValueError(f"search: {error}") from None
+
+
+def check_kinds(study: "StudyConfig") -> None:
+    """Benchmarks that need a whole model are not asked of what is none."""
+    search = study.search
+    for benchmark in study.benchmarks:
+        if not isinstance(benchmark, BY_MODEL):
+            continue
+        for what, wanted in (
+            ("search.proxy: ensembled", search.proxy == "ensembled" and benchmark.role == "search"),
+            ("search.method: gradient", search.method == "gradient"),
+            ("search.slopes", search.slopes),
+            ("search.scoring: streamed", search.scoring == "streamed"),
+        ):
+            if wanted:
+                raise ValueError(
+                    f"benchmark {benchmark.name!r} ({benchmark.kind}) needs a whole merged model and "
+                    f"does not go with {what}; leave one of them out"
+                )
+
+
+def check_result(study: "StudyConfig") -> None:
+    """Nothing that chooses a mixture is reported as the result."""
+    roles = {benchmark.name: benchmark.role for benchmark in study.benchmarks}
+    for name in (study.validation and study.validation.result) or ():
+        if name not in roles:
+            raise ValueError(
+                f"validation.result: unknown benchmark {name!r}. {did_you_mean(name, roles)}"
+            )
+        if roles[name] == "search":
+            raise ValueError(
+                f"validation.result: benchmark {name!r} has role search, so it chooses the mixture and "
+                "its score is no result; give it role holdout, or report another"
+            )
+
+
+def _text_identity(text: TextSource) -> tuple[object, ...]:
+    """What two sources share if they read the same documents."""
+    if isinstance(text, FilesText):
+        return ("files", *sorted(text.paths))
+    if isinstance(text, HubText):
+        return ("huggingface", text.path, text.name, text.split, text.revision)
+    return ("machine", text.name, text.seed)
+
+
+def _split_of(text: TextSource) -> tuple[object, ...]:
+    """What decides which side of the split a document is on."""
+    return text.heldout_share, getattr(text, "group", None)
+
+
+def require_unique(names: list[str], what: str) -> None:
+    """Raises `ValueError` where a name stands twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} {name!r} is named twice; give each {what} a name of its own")
+
+
+def check_phases(study: "StudyConfig") -> None:
+    """Phases make up the target run, and start from what their experts start from."""
+    if not study.phases:
+        for wanted in study.exports:
+            if "{phase}" in wanted.out:
+                raise ValueError(f"exports: {wanted.out!r} asks for phases, and the study has none")
+        return
+    require_unique([phase.name for phase in study.phases], "phase")
+    total = sum(phase.tokens for phase in study.phases)
+    if total != study.target.tokens:
+        raise ValueError(
+            f"phases read {total:,} tokens and target.tokens is {study.target.tokens:,}; make them "
+            "agree"
+        )
+    for phase in study.phases:
+        own = study.for_phase(phase, phase.base or study.base, {})
+        for check in (check_names, check_space, check_kinds):
+            try:
+                check(own)
+            except ValueError as error:
+                raise ValueError(f"phase {phase.name!r}: {error}") from None
+    given = [expert.domain for expert in study.experts if expert.checkpoint is not None]
+    if given and len(study.phases) > 1:
+        raise ValueError(
+            f"expert {given[0]!r} has a checkpoint, and each phase starts from another base; run a "
+            "study for each phase"
+        )

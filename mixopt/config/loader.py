@@ -1,0 +1,253 @@
+"""Loading: a study's YAML files read, resolved and checked; every problem told in one sentence.
+
+A study names experts and benchmarks by glob; `load_study` reads them all and returns one
+resolved recipe, which is what gets logged. Paths are relative to the YAML that holds them.
+"""
+
+from collections.abc import Mapping
+from glob import glob
+from os.path import normpath
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from mixopt.config.base import ConfigModel
+from mixopt.config.benchmarks import BenchmarkConfig
+from mixopt.config.constraints import ProposalConfig
+from mixopt.config.study import StudyConfig
+from mixopt.errors import ConfigError, did_you_mean
+from mixopt.io.parsing import load_yaml, show, tell
+
+
+def recipes_folder() -> Path:
+    """The folder with the recipes that mixopt ships: in a checkout its root, else in the wheel."""
+    packed = Path(__file__).parent / "_recipes"
+    return packed if packed.is_dir() else Path(__file__).parent.parent
+
+
+def find_study(name: str | Path) -> Path:
+    """The YAML of a study: a path, or the name of one that mixopt ships (`quickstart`).
+
+    Raises:
+        RecipeError: There is no such file and no such study.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path.resolve()
+    shipped = recipes_folder() / "studies" / path.stem / f"{path.stem}.yaml"
+    if path.parent == Path() and shipped.is_file():
+        return shipped
+    raise ConfigError(f"Study {name} does not exist; give a YAML file, or `quickstart`.")
+
+
+def load_study(name: str | Path) -> StudyConfig:
+    """The resolved recipe of the study at `name`, its experts and benchmarks read in.
+
+    Raises:
+        RecipeError: A file is missing, is no YAML, or says something that it may not.
+    """
+    path = find_study(name)
+    plain = read_yaml(path)
+    for section in ("experts", "benchmarks"):
+        if section in plain:
+            plain[section] = _read_listed(plain[section], section, path)
+    _add_capability_texts(plain, path)
+    phases = plain.get("phases")
+    rows = [row for row in phases if isinstance(row, dict)] if isinstance(phases, list) else []
+    for base in (plain.get("base"), *(row.get("base") for row in rows)):
+        if isinstance(base, dict) and base.get("kind") == "pretrained" and base.get("path"):
+            base["path"] = _anchor_if_exists(str(base["path"]), path.parent)
+    return _parse(plain, path)
+
+
+def load_benchmark(path: Path) -> BenchmarkConfig:
+    """The recipe of one benchmark.
+
+    Raises:
+        RecipeError: The file is missing, is no YAML, or says something that it may not.
+    """
+    plain = _anchor_paths(read_yaml(path), path.absolute().parent)
+    try:
+        recipe: BenchmarkConfig = TypeAdapter(BenchmarkConfig).validate_python(plain)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error)}") from None
+    return recipe
+
+
+def _add_capability_texts(plain: dict[str, Any], study: Path) -> None:
+    """Makes a benchmark of each text that `capabilities` names (SuperValid)."""
+    named = plain.pop("capabilities", {})
+    if not isinstance(named, dict) or not all(isinstance(c, dict) for c in named.values()):
+        raise ConfigError(
+            f"{study}: capabilities must be a mapping from each capability to its `text`."
+        )
+    for name, told in named.items():
+        benchmark = {"name": f"{name}_text", "kind": "bits_per_byte", "capability": name, **told}
+        plain.setdefault("benchmarks", []).append(_anchor_paths(benchmark, study.parent))
+
+
+def give_experts(recipe: StudyConfig, folders: Mapping[str, Path]) -> StudyConfig:
+    """The recipe with experts that were trained elsewhere, by domain.
+
+    Raises:
+        RecipeError: A name is no domain of the study, or the recipe cannot have given experts.
+    """
+    for domain in folders:
+        if domain not in recipe.domains:
+            raise ConfigError(
+                f"--experts names {domain!r}, which is no domain of the study. "
+                f"{did_you_mean(domain, recipe.domains)}"
+            )
+    plain = recipe.model_dump(mode="json")
+    for expert in plain["experts"]:
+        if expert["domain"] in folders:
+            expert["checkpoint"] = str(folders[expert["domain"]].absolute())
+    try:
+        return StudyConfig.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(f"--experts: {_first_problem(error)}") from None
+
+
+def choose_executor(recipe: StudyConfig, kind: str) -> StudyConfig:
+    """The recipe with its work done by the executor called `kind`, with its settings if it has some.
+
+    Raises:
+        RecipeError: There is no such executor.
+    """
+    if recipe.executor.kind == kind:
+        return recipe
+    known = ("local", "processes", "ray", "slurm")
+    if kind not in known:
+        raise ConfigError(f"There is no executor {kind!r}. {did_you_mean(kind, known)}")
+    return StudyConfig.model_validate(recipe.model_dump(mode="json") | {"executor": kind})
+
+
+def load_proposal_recipe(path: Path) -> ProposalConfig:
+    """The recipe of a proposal from a table of runs.
+
+    Raises:
+        RecipeError: The file is missing, is no YAML, or says something that it may not.
+    """
+    try:
+        return ProposalConfig.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error)}") from None
+
+
+def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
+    """The recipes of a section, which lists globs of YAML files or recipes in place."""
+    entries = [listed] if isinstance(listed, str) else listed
+    if not isinstance(entries, list):
+        raise ConfigError(f"{study}: {section} must list YAML files (globs) or recipes in place.")
+    found = []
+    for entry in entries:
+        if not isinstance(entry, str):
+            found.append(_anchor_paths(entry, study.parent))
+            continue
+        files = sorted(Path(name) for name in glob(str(study.parent / entry), recursive=True))
+        files = [file.resolve() for file in files if file.is_file()]
+        if not files:
+            raise ConfigError(
+                f"{study}: {section}: no file matches {show(entry)} beside the study."
+            )
+        found += [_anchor_paths(read_yaml(file), file.parent) for file in files]
+    return found
+
+
+def _anchor_paths(plain: Any, folder: Path) -> Any:
+    """The recipe with its relative paths made absolute, so that it means the same anywhere."""
+    if not isinstance(plain, dict):
+        return plain
+    plain = dict(plain)
+    text = plain.get("text")
+    if isinstance(text, dict):
+        text = dict(text)
+        if isinstance(text.get("paths"), list):
+            text["paths"] = [_anchor(str(path), folder) for path in text["paths"]]
+        if text.get("kind") == "huggingface" and isinstance(text.get("path"), str):
+            text["path"] = _anchor_if_exists(text["path"], folder)
+        plain["text"] = text
+    if isinstance(plain.get("checkpoint"), str):
+        plain["checkpoint"] = _anchor(plain["checkpoint"], folder)
+    for name in ("items", "examples", "include_path"):
+        items = plain.get(name)
+        if isinstance(items, str) and not items.startswith("machine:"):
+            plain[name] = _anchor(items, folder)
+    return plain
+
+
+def _anchor(path: str, folder: Path) -> str:
+    return path if Path(path).is_absolute() else normpath((folder / path).absolute())
+
+
+def _anchor_if_exists(path: str, folder: Path) -> str:
+    """A hub id looks like a relative path: it is a folder where there is one."""
+    try:
+        looks_local = path.startswith((".", "/")) or (folder / path).exists()
+        return str((folder / path).resolve()) if looks_local else path
+    except (OSError, ValueError) as error:  # too long, or with a zero byte
+        raise ConfigError(f"{show(path)} is no path ({tell(error)}); mend it.") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        RecipeError: There is no such file, or it is no YAML mapping in UTF-8.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; mend the path.")
+    try:
+        plain = load_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "broken"
+        told = " ".join(str(problem).split())
+        raise ConfigError(f"{path}{line}: not valid YAML ({told}); mend it there.") from None
+    except ValueError as error:  # a date that is none, say
+        raise ConfigError(f"{path}: not valid YAML ({tell(error)}); mend the value.") from None
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{path} must hold a mapping of fields; it is empty or a list.")
+    return plain
+
+
+def _parse(plain: dict[str, Any], path: Path) -> StudyConfig:
+    try:
+        return StudyConfig.model_validate(plain)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong, with its place and a remedy, in one sentence."""
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"])
+    more = f" ({len(error.errors()) - 1} more like it)" if len(error.errors()) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        known = did_you_mean(name, _known_fields())
+        return f"{' '.join(where.split())} is not a field. {known}{more}"
+    if first["type"] == "missing":
+        return f"{where} is missing; add it.{more}"
+    given = first.get("input")
+    shown = f" (given: {show(given)})" if isinstance(given, str | int | float | bool) else ""
+    message = " ".join(first["msg"].removeprefix("Value error, ").split()).rstrip(".")
+    return f"{where + ': ' if where else ''}{message[:1].lower() + message[1:]}{shown}.{more}"
+
+
+def _known_fields() -> set[str]:
+    """Every field name of a recipe: enough to suggest the one that was meant."""
+    names: set[str] = set()
+    pending: list[type[BaseModel]] = [ConfigModel]
+    while pending:
+        current = pending.pop()
+        names |= set(current.model_fields)
+        pending += current.__subclasses__()
+    return names

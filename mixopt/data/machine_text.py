@@ -1,0 +1,330 @@
+"""Text that any machine with Python has: the quickstart's domains and targets, read where it lies.
+
+Nothing is downloaded or copied. Domains: the standard library's source without its docstrings,
+those docstrings with pydoc's topics, licence texts and package descriptions of the installed
+distributions, and arithmetic that is *generated* from a seed. Targets that are no domain's own
+come from installed packages, whose source is in no domain.
+
+Long lines that an earlier text already has mark a document as a copy (licences are copies of
+each other but for the name); more than a third of copied text drops it, across all texts, so
+neither a split nor a target repeats what is trained on.
+"""
+
+import ast
+import email
+import hashlib
+import random
+import re
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from mixopt.data.document import Document
+from mixopt.errors import DataError, did_you_mean
+
+LONG_LINE = 40
+"""Characters from which a repeated line counts as copied text, not as idiom."""
+COPIED_SHARE = 1 / 3
+SHORTEST_DOCUMENT = 200
+FILES_PER_PACKAGE = 40
+"""So that the targets are not one large package's alone."""
+PACKAGE_BYTES = 3_000_000
+SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3"}
+ITEMS = 300
+ITEMS_PER_DOCUMENT = 4
+DOCSTRING_OWNERS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def read_machine_text(name: str, *, max_bytes: int, seed: int) -> Iterator[Document]:
+    """Documents of the text called `name`, in an order that depends on their content alone.
+
+    Raises:
+        DataError: There is no such text, or this machine has none of it.
+    """
+    if name not in TEXTS:
+        raise DataError(f"This machine has no text called {name!r}. {did_you_mean(name, TEXTS)}")
+    documents = (
+        generate_arithmetic(seed, max_bytes) if name == "arithmetic" else _deduplicated(name)
+    )
+    taken = 0
+    for document in documents:
+        if taken >= max_bytes:
+            break
+        taken += len(document.text.encode())
+        yield document
+    if not taken:
+        raise DataError(
+            f"This machine has no text for {name!r}: the standard library or the installed "
+            "distributions lack it; install mixopt in a virtual environment of its own."
+        )
+
+
+def read_machine_items(name: str) -> list[dict[str, object]]:
+    """Multiple-choice items made of this machine's text: `id`, `prompt`, `choices`, `answer`.
+
+    Raises:
+        DataError: There are no such items, or this machine has too little text for them.
+    """
+    if name not in ITEM_TEXTS:
+        raise DataError(f"This machine has no items {name!r}. {did_you_mean(name, ITEM_TEXTS)}")
+    items = _continuation_choices(list(_deduplicated(ITEM_TEXTS[name])), name)
+    if len(items) < 2:
+        raise DataError(
+            f"This machine has too little text for the items {name!r}; install mixopt in a "
+            "virtual environment of its own."
+        )
+    return items
+
+
+@lru_cache(maxsize=1)
+def _all_deduplicated() -> dict[str, list[Document]]:
+    seen: set[int] = set()
+    return {name: list(_drop_copies(_by_hash(read()), seen)) for name, read in _READERS.items()}
+
+
+def _deduplicated(name: str) -> list[Document]:
+    return _all_deduplicated()[name]
+
+
+def _by_hash(documents: Iterable[Document]) -> list[Document]:
+    """Documents in the order of a hash of their group, so that any prefix is a fair sample."""
+    return sorted(documents, key=lambda d: (_digest(d.group), d.text))
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _drop_copies(documents: Iterable[Document], seen: set[int]) -> Iterator[Document]:
+    for document in documents:
+        lines = [" ".join(line.lower().split()) for line in document.text.splitlines()]
+        lines = [line for line in lines if len(line) >= LONG_LINE]
+        keys = [_digest(line) for line in lines]
+        total = max(1, sum(map(len, lines)))
+        copied = sum(len(line) for line, key in zip(lines, keys, strict=True) if key in seen)
+        if copied / total <= COPIED_SHARE and len(document.text) >= SHORTEST_DOCUMENT:
+            seen.update(keys)
+            yield document
+
+
+# --- the standard library -----------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _standard_library() -> list[tuple[str, str, str]]:
+    """(path, source without docstrings, docstrings) of every module of the standard library."""
+    root = Path(sysconfig.get_path("stdlib"))
+    files = [
+        file
+        for file in root.rglob("*.py")
+        if not SKIPPED_FOLDERS & set(file.relative_to(root).parts)
+    ]
+    parsed = (
+        (file.relative_to(root).as_posix(), _split_docstrings(file)) for file in sorted(files)
+    )
+    return [(path, *split) for path, split in parsed if split is not None]
+
+
+def _split_docstrings(file: Path) -> tuple[str, str] | None:
+    """A module's source without docstrings, and its docstrings; None where it cannot be parsed."""
+    try:
+        source = file.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+    except (OSError, SyntaxError, ValueError):
+        return None  # deliberately broken or foreign-encoded files lie among the modules
+    lines: list[str | None] = list(source.splitlines())
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, DOCSTRING_OWNERS):
+            continue
+        docstring = ast.get_docstring(node)
+        if docstring is None:
+            continue
+        found.append(docstring)
+        quoted = node.body[0]
+        for line in range(quoted.lineno - 1, quoted.end_lineno or quoted.lineno):
+            lines[line] = None
+    code = "\n".join(line for line in lines if line is not None)
+    return code, "\n\n".join(text for text in found if len(text) > 60)
+
+
+def _python_source() -> Iterator[Document]:
+    for path, code, _ in _standard_library():
+        yield Document(code, path)
+
+
+def _reference_prose() -> Iterator[Document]:
+    for path, _, docstrings in _standard_library():
+        if docstrings:
+            yield Document(docstrings, path)
+    try:
+        from pydoc_data import topics
+    except ImportError:  # some distributions leave pydoc's data out; the docstrings remain
+        return
+    for name, text in topics.topics.items():
+        yield Document(text, f"pydoc topic {name}")
+
+
+# --- the installed distributions ----------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _distributions() -> list[tuple[str, metadata.Distribution]]:
+    # a broken installation leaves a folder without a name behind
+    named = [(dist.metadata["Name"], dist) for dist in metadata.distributions()]
+    found = {name.lower(): dist for name, dist in named if name}
+    return sorted((name, dist) for name, dist in found.items() if name != "mixopt")
+
+
+def _licences() -> Iterator[Document]:
+    for name, dist in _distributions():
+        for file in dist.files or []:
+            last = file.name.lower()
+            if "dist-info" not in str(file) or not last.startswith(("licen", "copying", "notice")):
+                continue
+            try:
+                text = Path(str(dist.locate_file(file))).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                continue  # listed but not installed, or not text
+            yield Document(text, f"{name}/{file.name}")
+
+
+FENCED_CODE = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@lru_cache(maxsize=1)
+def _descriptions() -> list[tuple[str, str]]:
+    # parsed here, because the importlib_metadata backport moves the text where it is imported
+    files = ((name, dist.read_text("METADATA") or "") for name, dist in _distributions())
+    return [(name, str(email.message_from_string(text).get_payload())) for name, text in files]
+
+
+def _package_descriptions() -> Iterator[Document]:
+    for name, text in _descriptions():
+        yield Document(FENCED_CODE.sub("", text), name)
+
+
+def _description_code() -> Iterator[Document]:
+    for name, text in _descriptions():
+        yield Document("\n".join(FENCED_CODE.findall(text)), name)
+
+
+@lru_cache(maxsize=1)
+def _packages() -> list[tuple[str, str, str]]:
+    """(path, source without docstrings, docstrings) of a fair sample of installed modules."""
+    chosen: list[tuple[str, Path]] = []
+    for name, dist in _distributions():
+        files = [
+            file
+            for file in dist.files or []
+            if file.suffix == ".py" and not {"tests", "test", "testing"} & set(file.parts)
+        ]
+        files.sort(key=lambda file: _digest(file.as_posix()))
+        chosen += [
+            (f"{name}:{file.as_posix()}", Path(str(dist.locate_file(file))))
+            for file in files[:FILES_PER_PACKAGE]
+        ]
+    chosen.sort(key=lambda pair: _digest(pair[0]))
+    found, taken = [], 0
+    for path, file in chosen:
+        split = _split_docstrings(file)
+        if split is not None:
+            found.append((path, *split))
+            taken += len(split[0])
+        if taken > PACKAGE_BYTES:
+            break
+    return found
+
+
+def _package_docstrings() -> Iterator[Document]:
+    for path, _, docstrings in _packages():
+        if _digest(path) % 2 == 0:  # the other half makes the multiple-choice items
+            yield Document(docstrings, path)
+
+
+def _choice_docstrings() -> Iterator[Document]:
+    for path, _, docstrings in _packages():
+        if _digest(path) % 2 == 1:
+            yield Document(docstrings, path)
+
+
+def _package_source() -> Iterator[Document]:
+    for path, code, _ in _packages():
+        if _digest(path) % 2 == 0:
+            yield Document(code, path)
+
+
+def _choice_source() -> Iterator[Document]:
+    for path, code, _ in _packages():
+        if _digest(path) % 2 == 1:
+            yield Document(code, path)
+
+
+def _continuation_choices(documents: list[Document], name: str) -> list[dict[str, object]]:
+    """A prompt of 24 words, its true next 8 words, and three others' next 8 words."""
+    rng = random.Random(f"mixopt {name}")
+    pairs = []
+    for document in documents:
+        words = re.findall(r"\S+\s*", document.text)
+        for start in range(rng.randrange(20), len(words) - 32, 32)[:ITEMS_PER_DOCUMENT]:
+            prompt = "".join(words[start : start + 24]).rstrip()
+            pairs.append((document.group, prompt, "".join(words[start + 24 : start + 32]).strip()))
+    items = []
+    for index, (group, prompt, right) in enumerate(pairs[:ITEMS]):
+        others = [pairs[i][2] for i in rng.sample(range(len(pairs)), min(8, len(pairs)))]
+        wrong = [text for text in dict.fromkeys(others) if text != right][:3]
+        if len(wrong) < 3:
+            continue
+        answer = rng.randrange(4)
+        choices = [*wrong[:answer], right, *wrong[answer:]]
+        items.append({"id": f"{name}/{index}/{group}", "prompt": prompt, "choices": choices,
+                      "answer": answer})  # fmt: skip
+    return items
+
+
+# --- generated ----------------------------------------------------------------------------------
+
+
+def generate_arithmetic(seed: int, max_bytes: int) -> Iterator[Document]:
+    """Worked arithmetic, generated from `seed`: documents of 24 lines, without end up to a size."""
+    rng = random.Random(f"mixopt arithmetic {seed}")
+    for number in range(max(1, max_bytes // 400)):
+        text = "\n".join(_arithmetic_line(rng) for _ in range(24))
+        yield Document(text, f"arithmetic {seed}/{number}")
+
+
+def _arithmetic_line(rng: random.Random) -> str:
+    kind = rng.randrange(5)
+    a, b = rng.randrange(2, 10 ** rng.randrange(1, 4)), rng.randrange(2, 100)
+    if kind == 0:
+        return f"{a} + {b} = {a + b}, so {a + b} - {b} = {a}."
+    if kind == 1:
+        return f"{a} times {b} is {a * b}; half of {2 * a * b} is also {a * b}."
+    if kind == 2:
+        word = "more" if a > b else "less" if a < b else "neither more nor less"
+        return f"{a} is {word} than {b}: the difference is {abs(a - b)}."
+    if kind == 3:
+        step = rng.randrange(2, 12)
+        return f"Count from {a} by {step}: " + ", ".join(str(a + i * step) for i in range(6)) + "."
+    return f"{a * b + a // 2} divided by {b} is {(a * b + a // 2) // b}, " + (
+        f"remainder {(a * b + a // 2) % b}."
+    )
+
+
+_READERS: dict[str, Callable[[], Iterator[Document]]] = {
+    "python_source": _python_source,
+    "reference_prose": _reference_prose,
+    "licences": _licences,
+    "package_descriptions": _package_descriptions,
+    "description_code": _description_code,
+    "package_docstrings": _package_docstrings,
+    "package_source": _package_source,
+    "choice_docstrings": _choice_docstrings,
+    "choice_source": _choice_source,
+}
+"""In this order: what is a copy of an earlier text is dropped from the later one."""
+
+TEXTS = ("arithmetic", *_READERS)
+ITEM_TEXTS = {"docstring_choice": "choice_docstrings", "source_choice": "choice_source"}

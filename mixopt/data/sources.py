@@ -1,0 +1,254 @@
+"""Sources: documents out of files, hubs or the machine, one at a time.
+
+Nothing here holds a corpus in memory; a long plain-text file is cut at line ends.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from glob import glob
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mixopt.config.text import FilesText, HubText, TextSource
+from mixopt.data.document import Document, is_held_out
+from mixopt.data.machine_text import read_machine_text
+from mixopt.errors import DataError, MissingExtraError, did_you_mean
+from mixopt.io.parsing import load_json, tell
+
+BLOCK_CHARACTERS = 1 << 20
+"""A plain-text file longer than this becomes several documents of one group."""
+PARQUET_ROWS = 1024
+JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
+
+
+def read_documents(source: TextSource) -> Iterator[Document]:
+    """Documents of `source`, on its side of the hold-out split.
+
+    Raises:
+        DataError: A file is missing, empty or not UTF-8, or lacks the field.
+    """
+    for document in _read_all(source):
+        if source.part == "all" or is_held_out(document.group, source) == (
+            source.part == "heldout"
+        ):
+            yield document
+
+
+def _read_all(source: TextSource) -> Iterator[Document]:
+    if isinstance(source, FilesText):
+        for file in list_files(source):
+            yield from _read_file(file, source)
+    elif isinstance(source, HubText):
+        yield from _read_hub(source)
+    else:
+        yield from read_machine_text(source.name, max_bytes=source.max_bytes, seed=source.seed)
+
+
+def list_files(source: FilesText) -> list[Path]:
+    """The files that the globs of `source` match, each once, sorted.
+
+    Raises:
+        DataError: A glob matches nothing, or a file is empty.
+    """
+    files: list[Path] = []
+    for pattern in source.paths:
+        matched = sorted(Path(name) for name in glob(pattern, recursive=True))
+        matched = [file for file in matched if file.is_file()]
+        if not matched:
+            raise DataError(
+                f"No file matches {pattern}; mend the path in the expert's `text.paths`."
+            )
+        files += [file for file in matched if file not in files]
+    for file in files:
+        if not file.stat().st_size:
+            raise DataError(f"{file} is empty; take it out of `text.paths` or fill it.")
+    return files
+
+
+def _read_file(file: Path, source: FilesText) -> Iterator[Document]:
+    if file.name.endswith(JSONL_ENDINGS):
+        rows: Iterable[tuple[str, dict[str, Any]]] = read_jsonl(file)
+    elif file.suffix == ".parquet":
+        columns = [source.field] + ([source.group] if source.group else [])
+        rows = read_parquet(file, columns)
+    else:
+        yield from _read_plain(file)
+        return
+    for where, row in rows:
+        yield _to_document(row, source.field, source.group, where)
+
+
+def _to_document(row: dict[str, Any], field: str, group: str | None, where: str) -> Document:
+    for name in filter(None, (field, group)):
+        if name not in row:
+            raise DataError(f"{where} has no field {name!r}. {did_you_mean(name, row)}")
+    text = row[field]
+    if not isinstance(text, str):
+        raise DataError(f"{where}: field {field!r} holds {type(text).__name__}, not text.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{where}: field {field!r} holds half a character, which is no text; mend or drop it."
+        ) from None
+    # Without a group the text is its own unit, so that a repeated text stays on one side.
+    return Document(text, text if group is None else str(row[group]))
+
+
+def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a JSONL file (.gz and .zst too), each with the words that name its place.
+
+    Raises:
+        DataError: A line is not UTF-8 or no JSON object; the message names file and line.
+    """
+    with _open_bytes(file) as stream:
+        for number, line in enumerate(_lines(stream, file), start=1):
+            if not line.strip():
+                continue
+            where = f"{file}, line {number}"
+            try:
+                row = load_json(line.decode("utf-8"))
+            except UnicodeDecodeError:
+                raise DataError(
+                    f"{where} is not UTF-8 text; re-encode the file as UTF-8."
+                ) from None
+            except ValueError as error:
+                told = error.msg if isinstance(error, json.JSONDecodeError) else tell(error)
+                raise DataError(f"{where} is not JSON ({told}); mend or drop it.") from None
+            if not isinstance(row, dict):
+                raise DataError(f"{where} is not a JSON object; each line needs its fields.")
+            yield where, row
+
+
+def _open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; mend the path.")
+    if file.suffix == ".gz":
+        return gzip.open(file, "rb")
+    if file.suffix == ".zst":
+        import zstandard
+
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file.open("rb")))
+    return file.open("rb")
+
+
+def _lines(stream: Any, file: Path) -> Iterator[bytes]:
+    import zstandard
+
+    try:
+        yield from stream
+    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise DataError(
+            f"{file} is not a whole compressed file ({error}); fetch it again."
+        ) from None
+
+
+def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of the columns (or all) of a Parquet file, read in row batches.
+
+    Raises:
+        DataError: The file does not exist, is no Parquet, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; mend the path.")
+    try:
+        table = pq.ParquetFile(file)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(
+            f"{file} is not a Parquet file ({tell(error)}); mend or replace it."
+        ) from None
+    for name in columns or []:
+        if name not in table.schema_arrow.names:
+            known = did_you_mean(name, table.schema_arrow.names)
+            raise DataError(f"{file} has no column {name!r}. {known}")
+    number = 0
+    batches = table.iter_batches(batch_size=PARQUET_ROWS, columns=columns)
+    while True:
+        try:
+            batch = next(batches, None)
+            rows = [] if batch is None else batch.to_pylist()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(
+                f"{file} is damaged after row {number} ({tell(error)}); fetch it again."
+            ) from None
+        if batch is None:
+            return
+        for row in rows:
+            number += 1
+            yield f"{file}, row {number}", row
+
+
+def hash_file(file: Path) -> str:
+    """A hash of the file's content.
+
+    Raises:
+        DataError: The file may not be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+    except PermissionError:
+        raise DataError(f"{file} may not be read; change its permissions.") from None
+
+
+def _read_plain(file: Path) -> Iterator[Document]:
+    group = hash_file(file)  # not its path: a split must not change where the file is moved
+    try:
+        with file.open(encoding="utf-8") as stream:
+            while lines := stream.readlines(BLOCK_CHARACTERS):
+                yield Document("".join(lines), group)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} is not UTF-8 text (near byte {error.start}); re-encode it, or name it "
+            ".jsonl, .jsonl.gz, .jsonl.zst or .parquet if it is one of these."
+        ) from None
+
+
+def _read_hub(source: HubText) -> Iterator[Document]:
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError(
+            "Text of kind huggingface needs the `datasets` package: pip install 'mixopt[hub]'."
+        ) from None
+    saved = Path(source.path)
+    if not saved.is_dir() and "/" not in source.path:
+        raise DataError(
+            f"Dataset {source.path!r} is no folder and no OWNER/NAME of the hub; mend its path."
+        )
+    try:
+        if (saved / "state.json").is_file() or (saved / "dataset_dict.json").is_file():
+            rows = datasets.load_from_disk(source.path)  # what Dataset.save_to_disk wrote
+            rows = rows[source.split] if isinstance(rows, datasets.DatasetDict) else rows
+        else:
+            rows = datasets.load_dataset(
+                source.path,
+                source.name,
+                split=source.split,
+                revision=source.revision,
+                streaming=True,
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"Dataset {source.path!r} cannot be loaded ({tell(error)}); "
+            "mend its path, name or split."
+        ) from None
+    for number, row in enumerate(_each(rows, source.path), start=1):
+        yield _to_document(row, source.field, source.group, f"{source.path}, row {number}")
+
+
+def _each(rows: Any, path: str) -> Iterator[Any]:
+    """Rows of a dataset, whose files are read only now."""
+    try:
+        yield from rows
+    except DataError:
+        raise
+    except Exception as error:  # whatever the library of the file's format raises
+        raise DataError(f"Dataset {path!r} cannot be read ({tell(error)}); mend it.") from error

@@ -1,0 +1,226 @@
+"""Tokenizing: a text made into shards of tokens, each of which is kept as soon as it is full.
+
+Beside a full shard lies its mark: where in the text it ends, and a hash over all shards up to that place
+and the place itself. After a stop shards are held against their marks, and tokenizing goes on behind the
+last one that is sound; what was begun of the next one is written anew.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from mixopt.data.document import Document
+from mixopt.errors import DataError
+from mixopt.io.files import write_bytes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+TOKENIZE_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a text, between two of its tokens.
+
+    Attributes:
+        documents: That end before it; those without text do not count.
+        bytes: Of UTF-8 text in these.
+        tokens: Of the next document that lie before it.
+    """
+
+    documents: int = 0
+    bytes: int = 0
+    tokens: int = 0
+
+
+def tokenize(
+    documents: Iterable[Document],
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: Path,
+    *,
+    workplace: Path,
+    shard_tokens: int,
+    name: str,
+) -> Mapping[str, Any]:
+    """What was counted: tokens, documents, bytes and the type of a token; shards are in `folder`.
+
+    Args:
+        documents: The text, the same each time for one workplace.
+        tokenizer: Of the base, the same too.
+        folder: Gets the shards when all are written.
+        workplace: Keeps them until then, and over a stop.
+        shard_tokens: Tokens of each shard but the last.
+        name: Of the domain.
+
+    Raises:
+        DataError: The text holds no document.
+    """
+    dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+    separator = tokenizer.eos_token_id
+    start = tokenizer.bos_token_id
+    before = [] if start is None or start == separator else [start]
+    texts = (document.text for document in documents if document.text)
+    with Shards(workplace, dtype, shard_tokens) as shards:
+        kept = shards.take_up()
+        if kept.tokens:
+            log.info(
+                "Tokenizing of %s goes on from document %s; %s tokens were kept.",
+                name, f"{kept.documents + 1:,}", f"{shards.tokens:,}",
+            )  # fmt: skip
+        with tqdm(desc=f"tokenizing {name}", unit=" documents", initial=kept.documents,
+                  mininterval=1.0, leave=False) as bar:  # fmt: skip
+            for batch in _batched(islice(texts, kept.documents, None), TOKENIZE_BATCH):
+                encoded = tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
+                for text, tokens in zip(batch, encoded, strict=True):
+                    line = np.array([*before, *tokens, separator], dtype=dtype)
+                    shards.write(line, n_bytes=len(text.encode()))
+                bar.update(len(batch))
+        if not shards.tokens:
+            raise DataError(
+                f"The text of {name!r} holds no document; mend its source or its split."
+            )
+        shards.hand_over(folder)
+    end = shards.place
+    return {"tokens": shards.tokens, "documents": end.documents, "bytes": end.bytes,
+            "dtype": dtype.name}  # fmt: skip
+
+
+def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    iterator = iter(texts)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+class Shards:
+    """Files of exactly `size` tokens, the last one shorter, and the marks of those that are full.
+
+    A block that fails leaves full shards and their marks, and nothing that it has begun.
+
+    Args:
+        folder: Where they lie; made with the first of them.
+        dtype: Of a token.
+        size: Tokens of a full shard.
+
+    Attributes:
+        tokens: In all of them.
+        place: Up to where the text is in them.
+    """
+
+    def __init__(self, folder: Path, dtype: np.dtype[Any], size: int) -> None:
+        self.tokens, self.place = 0, Place()
+        self._folder, self._dtype, self._size = folder, dtype, size
+        self._hash = f"{dtype.name} {size}"  # each mark stands on the one before, the first on this
+        self._digest = self._begin_hash()
+        self._stream: BinaryIO | None = None
+        self._begun: Path | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if kind is None or self._begun is None:
+            return
+        with suppress(OSError):  # a full disk has said so already
+            self._close()
+        with suppress(OSError):
+            self._begun.unlink(missing_ok=True)
+            self._folder.rmdir()  # only if nothing was kept
+
+    def take_up(self) -> Place:
+        """Where the shards that were kept end, as far as they are sound; writing goes on there."""
+        while self._take_up_next():
+            pass
+        return self.place
+
+    def write(self, tokens: NDArray[Any], *, n_bytes: int) -> None:
+        """Appends a document of `n_bytes` of text; of the first after a stop, what is not here yet."""
+        at = self.place.tokens
+        while at < len(tokens):
+            part = tokens[at : at + self._size - self.tokens % self._size]
+            stream = self._stream or self._open()
+            content = part.tobytes()
+            stream.write(content)
+            self._digest.update(content)
+            at += len(part)
+            self.tokens += len(part)
+            if self.tokens % self._size == 0:
+                self._keep(Place(self.place.documents, self.place.bytes, at))
+        self.place = Place(self.place.documents + 1, self.place.bytes + n_bytes)
+
+    def hand_over(self, folder: Path) -> None:
+        """Puts all shards into `folder`; they stay here too, until what is made of them counts."""
+        self._close()
+        # the last one first: where there are no links, the first ones are still here after a stop
+        for number in reversed(range(-(-self.tokens // self._size))):
+            file = self._file(number)
+            try:
+                os.link(file, folder / file.name)
+            except OSError:  # a file system without links
+                file.rename(folder / file.name)
+
+    def _take_up_next(self) -> bool:
+        file = self._file(self.tokens // self._size)
+        try:
+            told, _, place = _mark_of(file).read_bytes().partition(b"\n")
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, self._begin_hash)
+        except FileNotFoundError:
+            return False
+        except OSError as error:  # a disk that fails
+            log.warning("%s cannot be read (%s) and is made again.", file, error.strerror)
+            return False
+        digest.update(place)
+        if digest.hexdigest().encode() != told:
+            log.warning("%s is damaged and is made again.", file)
+            return False
+        self._hash = digest.hexdigest()
+        self.tokens += self._size
+        self.place = Place(**json.loads(place))
+        return True
+
+    def _open(self) -> BinaryIO:
+        self._begun = self._file(self.tokens // self._size)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # never over what is there: it may be a file of a corpus too, by a link
+        self._begun.unlink(missing_ok=True)
+        self._stream, self._digest = self._begun.open("wb"), self._begin_hash()
+        return self._stream
+
+    def _keep(self, place: Place) -> None:
+        """Marks the shard that is full and ends at `place`."""
+        assert self._begun is not None
+        self._close()
+        told = json.dumps(asdict(place)).encode()
+        self._digest.update(told)
+        self._hash = self._digest.hexdigest()
+        write_bytes(_mark_of(self._begun), self._hash.encode() + b"\n" + told)
+        self._begun = None
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            stream.close()
+
+    def _begin_hash(self) -> hashlib.blake2b:
+        return hashlib.blake2b(self._hash.encode(), digest_size=16)
+
+    def _file(self, number: int) -> Path:
+        return self._folder / f"shard-{number:05d}.bin"
+
+
+def _mark_of(shard: Path) -> Path:
+    return shard.with_suffix(".mark")

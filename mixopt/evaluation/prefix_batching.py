@@ -1,0 +1,203 @@
+"""Rows: requests laid out for forward passes, each prompt once for all its choices.
+
+A row is a prefix and the branches that go on from it. Branches stand behind each other in one row;
+each sees the prefix and itself, at the positions that it would have alone. What is scored is the
+same as with one row for each choice, for a fraction of the tokens.
+
+Shapes: `b` rows of `t` tokens, `n` scored tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mixopt.evaluation.tasks.base import Request
+
+BORDER = 4
+"""Tokens by which the contexts of choices may differ at their end: a border may be merged with
+what follows it."""
+
+SHORTEST_SHARED = 8
+"""Tokens of a prefix from which sharing it pays for the mask that it needs."""
+
+MASK_CELLS = 1 << 26
+"""Cells (`b x t x t`) of a batch's attention mask at most."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Requests that share a prefix.
+
+    Attributes:
+        prefix: The tokens they share.
+        branches: What follows for each request, its target last.
+        requests: The requests' indices.
+    """
+
+    prefix: tuple[int, ...]
+    branches: tuple[tuple[int, ...], ...]
+    requests: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens that are fed: the last of each branch is only predicted."""
+        return len(self.prefix) + sum(len(branch) - 1 for branch in self.branches)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that go through a model together.
+
+    Attributes:
+        tokens: `b x t`, padded on the right.
+        at: Where scored tokens are predicted (`n`), as row·t + position.
+        targets: The scored tokens (`n`).
+        places: Of the scored tokens in the flat array of all (`n`).
+        positions: Position of each token (`b x t`), where rows have branches.
+        owner: The branch of each token (`b x t`), 0 for the prefix and −1 for padding, where rows
+            have branches; `make_mask` turns it into a mask when it is needed.
+    """
+
+    tokens: torch.Tensor
+    at: torch.Tensor
+    targets: torch.Tensor
+    places: np.ndarray
+    positions: torch.Tensor | None = None
+    owner: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on `device`."""
+        moved = (
+            None if tensor is None else tensor.to(device)
+            for tensor in (self.tokens, self.at, self.targets, self.positions, self.owner)
+        )  # fmt: skip
+        tokens, at, targets, positions, owner = moved
+        assert tokens is not None
+        assert at is not None
+        assert targets is not None
+        return Batch(tokens, at, targets, self.places, positions, owner)
+
+
+def make_rows(requests: Sequence[Request], *, shared: bool) -> list[Row]:
+    """A row for each request; with `shared`, one for neighbours that have a prompt in common."""
+    rows: list[Row] = []
+    start = 0
+    while start < len(requests):
+        stop = start + 1
+        prefix = tuple(requests[start].context)
+        while shared and stop < len(requests):
+            common = _common_prefix(prefix, requests[stop].context)
+            longest = max(len(r.context) for r in requests[start : stop + 1])
+            if common < max(SHORTEST_SHARED, longest - BORDER):
+                break
+            prefix = prefix[:common]
+            stop += 1
+        members = requests[start:stop]
+        branches = tuple((*r.context[len(prefix) :], *r.target) for r in members)
+        rows.append(Row(prefix, branches, tuple(range(start, stop))))
+        start = stop
+    return rows
+
+
+def longest_sequence(row: Row) -> int:
+    """Tokens of the prefix and its longest branch: how far back a token may have to look."""
+    return len(row.prefix) + max(len(branch) - 1 for branch in row.branches)
+
+
+def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    limit = min(len(one), len(other))
+    for place in range(limit):
+        if one[place] != other[place]:
+            return place
+    return limit
+
+
+def make_batches(
+    rows: Sequence[Row],
+    requests: Sequence[Request],
+    offsets: np.ndarray,
+    *,
+    most_tokens: int,
+    most_targets: int,
+) -> list[Batch]:
+    """The rows in batches of like length, the longest first.
+
+    Args:
+        rows: Of `make_rows`.
+        requests: What they were made of.
+        offsets: Where each request's target begins in the flat array.
+        most_tokens: Padded tokens of a batch at most, unless one row has more.
+        most_targets: Scored tokens of a batch at most, unless one row has more.
+    """
+    batches: list[list[Row]] = []
+    targets = 0
+    # rows without branches need no mask and take the fast path of attention
+    for row in sorted(rows, key=lambda r: (len(r.branches) > 1, -r.length)):
+        scored = sum(len(requests[index].target) for index in row.requests)
+        if batches and _fits(batches[-1], row, most_tokens) and targets + scored <= most_targets:
+            batches[-1].append(row)
+            targets += scored
+        else:
+            batches.append([row])
+            targets = scored
+    return [_to_batch(batch, requests, offsets) for batch in batches]
+
+
+def _fits(batch: Sequence[Row], row: Row, most_tokens: int) -> bool:
+    length, count = batch[0].length, len(batch) + 1
+    branched = len(batch[0].branches) > 1
+    if branched != (len(row.branches) > 1):
+        return False
+    cells = count * length * length if branched else 0
+    return count * length <= most_tokens and cells <= MASK_CELLS
+
+
+def _to_batch(rows: Sequence[Row], requests: Sequence[Request], offsets: np.ndarray) -> Batch:
+    length = max(row.length for row in rows)
+    tokens = np.zeros((len(rows), length), dtype=np.int64)
+    positions = np.zeros((len(rows), length), dtype=np.int64)
+    owner = np.full((len(rows), length), -1, dtype=np.int64)
+    at: list[int] = []
+    targets: list[int] = []
+    places: list[np.ndarray] = []
+    for r, row in enumerate(rows):
+        n = len(row.prefix)
+        tokens[r, :n], positions[r, :n], owner[r, :n] = row.prefix, np.arange(n), 0
+        end = n
+        for b, (branch, index) in enumerate(zip(row.branches, row.requests, strict=True), start=1):
+            fed = len(branch) - 1
+            part = slice(end, end + fed)
+            tokens[r, part], owner[r, part] = branch[:-1], b
+            positions[r, part] = np.arange(n, n + fed)
+            # the first of a branch is predicted at the prefix' end, the others one place before
+            predicted_at = [n - 1, *range(end, end + fed)]
+            target = requests[index].target
+            at += [r * length + place for place in predicted_at[-len(target) :]]
+            targets += target
+            places.append(np.arange(offsets[index], offsets[index] + len(target)))
+            end += fed
+    branched = any(len(row.branches) > 1 for row in rows)
+    return Batch(
+        torch.from_numpy(tokens),
+        torch.tensor(at),
+        torch.tensor(targets),
+        np.concatenate(places),
+        torch.from_numpy(positions) if branched else None,
+        torch.from_numpy(owner) if branched else None,
+    )
+
+
+def make_mask(owner: torch.Tensor) -> torch.Tensor:
+    """The mask (`b x 1 x t x t`) of tokens by their owners (`b x t`).
+
+    True where a token may look: backwards, into the prefix and its own branch, and at itself.
+
+    Padding looks at itself, because attention to nothing is not a number.
+    """
+    length = owner.shape[1]
+    backwards = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
+    seen, looking = owner[:, None, :], owner[:, :, None]
+    allowed = backwards & ((seen == 0) | (seen == looking))
+    return (allowed | torch.eye(length, dtype=torch.bool, device=owner.device))[:, None]

@@ -1,0 +1,60 @@
+"""Bits per byte of held-out text: independent of the tokenizer, lower is better."""
+
+from itertools import islice
+
+import numpy as np
+
+from mixopt.config.benchmarks import BitsPerByte
+from mixopt.data.sources import read_documents
+from mixopt.evaluation.tasks.base import (
+    LN2,
+    Array,
+    ItemResults,
+    Request,
+    TaskContext,
+    describe_metric,
+)
+from mixopt.evaluation.tasks.items import require_items
+
+
+class BitsPerByteTask:
+    """An item is a document, read in windows of the model's context; every byte is scored once.
+
+    Raises:
+        DataError: The text cannot be read, or has fewer than two documents.
+    """
+
+    def __init__(self, recipe: BitsPerByte, context: TaskContext) -> None:
+        self.metric = describe_metric(recipe, "lower")
+        self.truncated = 0
+        self.requests: list[Request] = []
+        self.starts: list[int] = []
+        sizes = []
+        for document in islice(read_documents(recipe.text), recipe.max_items):
+            text = document.text
+            if recipe.item_bytes is not None:  # a character cut in two at the end is dropped
+                text = text.encode()[: recipe.item_bytes].decode(errors="ignore")
+            tokens = context.encode(text)
+            if not tokens:
+                continue
+            self.starts.append(len(self.requests))
+            sizes.append(len(text.encode()))
+            for start in range(0, len(tokens), context.context):
+                window = tokens[start : start + context.context]
+                self.requests.append(Request([context.separator], window))
+        require_items(len(sizes), recipe.name)
+        self._sizes = np.array(sizes, dtype=np.float64)
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """Bytes of each document, and the request that each begins with."""
+        return self._sizes.tolist(), self.starts
+
+    def read(self, totals: Array) -> ItemResults:
+        """Bits of each document."""
+        return ItemResults(np.add.reduceat(-totals / LN2, self.starts), self._sizes)
+
+    @property
+    def loss_weights(self) -> Array:
+        """The score itself: bits per byte."""
+        return np.full(len(self.requests), -1 / LN2 / self._sizes.sum())

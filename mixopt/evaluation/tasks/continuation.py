@@ -1,0 +1,27 @@
+"""Bits per byte of a target given its prompt: a smooth stand-in for generation."""
+
+from mixopt.config.benchmarks import Continuation
+from mixopt.evaluation.tasks.base import TaskContext, describe_metric
+from mixopt.evaluation.tasks.items import read_items, require_fields, require_text
+from mixopt.evaluation.tasks.prompt import Prompter, Row
+from mixopt.evaluation.tasks.target import TargetTask
+
+
+class ContinuationTask(TargetTask):
+    """An item is a prompt and its target; only the target is scored.
+
+    Raises:
+        DataError: An item lacks its prompt or target.
+    """
+
+    def __init__(self, recipe: Continuation, context: TaskContext) -> None:
+        def solve(row: Row, where: str) -> str:
+            require_fields(row, [recipe.target_field], where)
+            return require_text(row, recipe.target_field, where)
+
+        prompter = Prompter(recipe, solve)
+        built = (
+            context.request(prompter.write(row, where), solve(row, where))
+            for where, row in read_items(recipe, [*prompter.fields, recipe.target_field])
+        )
+        super().__init__(describe_metric(recipe, "lower"), built)

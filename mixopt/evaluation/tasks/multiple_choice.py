@@ -1,0 +1,22 @@
+"""Multiple choice by length-normalised log-likelihood of each choice's text."""
+
+from mixopt.config.benchmarks import MultipleChoice
+from mixopt.evaluation.tasks.base import TaskContext
+from mixopt.evaluation.tasks.choice import ChoosingTask, read_choice_items, request_choice
+
+
+class MultipleChoiceTask(ChoosingTask):
+    """An item is right where its answer has the highest log-likelihood per byte (acc_norm).
+
+    Raises:
+        DataError: An item has fewer than two choices, an empty one, or an answer out of range.
+    """
+
+    def __init__(self, recipe: MultipleChoice, context: TaskContext) -> None:
+        super().__init__(
+            recipe,
+            (
+                ([request_choice(context, prompt, recipe.separator, c) for c in choices], answer)
+                for _, prompt, choices, answer in read_choice_items(recipe)
+            ),
+        )

@@ -1,0 +1,154 @@
+"""Prompting: what a model reads in front of an answer, templates and solved examples included.
+
+BOSE's in-context light-instruction prompt (arXiv:2503.00812) is few-shot examples that each carry a
+short instruction; a base model then sees by example what is asked of it.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import jinja2
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from mixopt.config.benchmarks import ItemsBenchmark
+from mixopt.errors import DataError
+from mixopt.evaluation.tasks.items import read_rows, require_fields, require_text
+from mixopt.io.parsing import tell
+
+GAP = "\n\n"
+"""Between examples, and before the item."""
+
+Row = dict[str, Any]
+Solve = Callable[[Row, str], str]
+"""The right answer of a row as it follows its prompt; the second argument names its place."""
+
+_RENDERING = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, MemoryError,
+              AttributeError, RecursionError)  # fmt: skip
+"""What a template may raise on an item that it does not suit."""
+LONGEST = 1_000_000
+"""Characters that a template may make of a few: more is no prompt."""
+SWELLING = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
+"""Methods and filters that make gigabytes of a number."""
+
+
+class _Jinja(ImmutableSandboxedEnvironment):
+    """Templates from anybody: no code, and no arithmetic that fills the memory."""
+
+    intercepted_binops = frozenset(("*", "**", "%"))
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        sizes = [len(side) for side in (left, right) if isinstance(side, str | list | tuple)]
+        numbers = [abs(side) for side in (left, right) if isinstance(side, int | float)]
+        if operator == "*" and sizes and numbers and sizes[0] * numbers[0] > LONGEST:
+            raise SecurityError("it repeats a text too often")
+        if operator == "**" and (len(numbers) < 2 or max(numbers) > 1000):
+            raise SecurityError("its power is too large")
+        if operator == "%" and isinstance(left, str):
+            raise SecurityError("it formats by %; write the fields out")
+        return super().call_binop(context, operator, left, right)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Nothing: `format` is refused like the other methods that swell."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        swells = isinstance(obj, str) and attr in SWELLING
+        return not swells and super().is_safe_attribute(obj, attr, value)
+
+
+# nothing is worked out before an item is there, and then under the eye of the sandbox
+_JINJA = _Jinja(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, optimized=False)
+for _name in ("center", "format", "indent", "wordwrap", "xmlattr"):
+    del _JINJA.filters[_name]
+
+
+class Template:
+    """Text with the fields of an item in `{{ }}`.
+
+    Raises:
+        DataError: It is not valid Jinja.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        try:
+            self._template = _JINJA.from_string(text)
+        except (jinja2.TemplateError, *_RENDERING) as error:
+            raise DataError(
+                f"Benchmark {name!r}: its template is not valid Jinja ({tell(error)}); mend it."
+            ) from None
+
+    def write(self, row: Row, where: str) -> str:
+        """The text for one item.
+
+        Raises:
+            DataError: The item lacks a field, or the template does what it may not.
+        """
+        try:
+            return self._template.render(row)
+        except _RENDERING as error:
+            raise DataError(
+                f"{where}: the template cannot be filled in ({tell(error)}); mend the template or the "
+                "item."
+            ) from None
+
+
+class Prompter:
+    """Writes the prompts of a benchmark.
+
+    Args:
+        recipe: Says template, instruction and examples.
+        solve: Writes the answer of an example, and of an item that may be one of them.
+        answered: Whether items have answers; else an item is known among the examples by its prompt.
+
+    Raises:
+        DataError: Examples cannot be read, or lack a field.
+    """
+
+    def __init__(self, recipe: ItemsBenchmark, solve: Solve, *, answered: bool = True) -> None:
+        self._recipe, self._solve, self._answered = recipe, solve, answered
+        self._template = None if recipe.template is None else Template(recipe.template, recipe.name)
+        self._lead = recipe.instruction + "\n" if recipe.instruction else ""
+        self._examples = [
+            (own if not answered else own + solve(row, where), own + solve(row, where))
+            for where, row in islice(_read_examples(recipe), recipe.shots)
+            for own in [self._lead + self.ask(row, where)]
+        ]
+        if recipe.shots is not None and len(self._examples) < recipe.shots:
+            raise DataError(
+                f"Benchmark {recipe.name!r} shows {recipe.shots} examples and has "
+                f"{len(self._examples)}; give more examples, or fewer shots."
+            )
+
+    @property
+    def fields(self) -> list[str]:
+        """Fields that every item must have for its prompt."""
+        asked = self._recipe.prompt_field
+        return [asked] if self._template is None and asked else []
+
+    def write(self, row: Row, where: str) -> str:
+        """The prompt of one item, the examples before it; an item is no example of itself."""
+        own = self._lead + self.ask(row, where)
+        known = own
+        if self._examples and self._answered:
+            known += self._solve(row, where)
+        return GAP.join([*(text for name, text in self._examples if name != known), own])
+
+    def ask(self, row: Row, where: str) -> str:
+        """What the item itself asks, without instruction and examples."""
+        if self._template is not None:
+            return self._template.write(row, where)
+        field = self._recipe.prompt_field
+        if not field:
+            return ""
+        require_fields(row, [field], where)
+        return require_text(row, field, where, empty=True)
+
+
+def _read_examples(recipe: ItemsBenchmark) -> list[tuple[str, Row]]:
+    if isinstance(recipe.examples, str):
+        return list(read_rows(recipe.examples))
+    return [
+        (f"benchmark {recipe.name!r}, example {number}", row)
+        for number, row in enumerate(recipe.examples, start=1)
+    ]

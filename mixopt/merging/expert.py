@@ -1,0 +1,307 @@
+"""Experts as they lie on disk: full weights, or a LoRA adapter, each against its base.
+
+LoRA experts enter as their folded product B·A: averaging A and B apart (peft's `linear`
+combination) is another sum, with cross terms.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from mixopt.errors import ModelError
+from mixopt.io.parsing import load_json, show, tell
+from mixopt.merging.checkpoint import Checkpoint
+from mixopt.training.base_model import Layout
+
+COMPUTED = re.compile(
+    r"(rotary_emb\..*inv_freq|\.attn\.(masked_)?bias|\.attention\.(masked_)?bias)$"
+)
+"""Tensors that older checkpoints hold and that models compute anew."""
+
+PLAIN_STARTS = ("gaussian", "eva", "orthogonal")
+"""Initialisations of LoRA beside the default that leave the base as it is; PiSSA, OLoRA and others
+take something off it first, so that their factors are steps from another model."""
+
+NAMED = 3
+"""Tensors that an error names of each kind."""
+
+
+class Expert(Protocol):
+    """What an expert adds to the base, tensor by tensor."""
+
+    @property
+    def place(self) -> Path:
+        """The folder it lies in."""
+
+    def check(self, layout: Layout) -> None:
+        """Raises `ModelError` where this expert does not fit the base."""
+
+    def delta(self, name: str, base: torch.Tensor) -> torch.Tensor | None:
+        """Expert − base of the tensor `name` (float32, on the base's device), or no change."""
+
+    def delta_rows(
+        self, name: str, base: torch.Tensor, start: int, stop: int
+    ) -> torch.Tensor | None:
+        """`delta` of rows `start` to `stop`; `base` holds these rows alone."""
+
+    def delta_at(self, name: str, base: torch.Tensor, ids: torch.Tensor) -> torch.Tensor | None:
+        """`delta` of some rows; `base` holds these rows alone."""
+
+    def release(self) -> None:
+        """Lets go of the pages of its files."""
+
+
+def open_expert(folder: Path, *, allow_pickle: bool = False) -> Expert:
+    """The expert saved in `folder`: full weights, or a LoRA adapter.
+
+    Raises:
+        ModelError: The folder holds neither as safetensors.
+    """
+    if (folder / "adapter_model.safetensors").is_file():
+        return LoraExpert(folder)
+    if (folder / "adapter_model.bin").is_file():
+        raise ModelError(f"{folder} holds a pickled adapter; save it as safetensors (peft does).")
+    return FullExpert(Checkpoint(folder, allow_pickle=allow_pickle))
+
+
+LONGEST_NAME = 120
+"""Characters of a tensor's name that a message repeats."""
+LARGEST_ALPHA = 1e9
+"""Of LoRA: beyond, a factor cannot have been trained."""
+
+
+class FullExpert:
+    """An expert whose every parameter was trained."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self._tied: Mapping[str, str] = {}
+
+    @property
+    def place(self) -> Path:
+        """The folder it lies in."""
+        return self.checkpoint.folder
+
+    def check(self, layout: Layout) -> None:
+        """Raises `ModelError` that names the tensors that are missing, misshapen or too many."""
+        self._tied = _stand_ins(self.checkpoint, layout)
+        for name in layout.shapes:
+            if self._own(name) in self.checkpoint:
+                self._require_float(self._own(name))
+        missing = sorted(name for name in layout.shapes if self._own(name) not in self.checkpoint)
+        unlike = [
+            f"{name} {self.checkpoint.shape(self._own(name))} against {shape}"
+            for name, shape in layout.shapes.items()
+            if name not in missing and self.checkpoint.shape(self._own(name)) != shape
+        ]
+        known = {*layout.shapes, *layout.tied, *layout.kept}
+        extra = [n for n in self.checkpoint.names if n not in known and not COMPUTED.search(n)]
+        untied = [] if missing or unlike else _untied(self.checkpoint, layout)
+        told = [
+            *_first("missing {}", missing),
+            *_first("{}", unlike),
+            *_first("{} is none of the base's", extra),
+            *_first("{} is tied to another tensor in the base and not here", untied),
+        ]
+        if told:
+            raise ModelError(
+                f"{self.place} is no expert of this base ({'; '.join(told)}); train it from this "
+                "base."
+            )
+
+    def _require_float(self, name: str) -> None:
+        if not self.checkpoint.dtype(name).is_floating_point:
+            raise ModelError(
+                f"{self.place}: {name} holds {self.checkpoint.dtype(name)}, which is no weight that "
+                "can be merged; save it as bfloat16, float16 or float32."
+            )
+
+    def _own(self, name: str) -> str:
+        return self._tied.get(name, name)
+
+    def read(self, name: str) -> torch.Tensor:
+        """The expert's tensor, as it is stored."""
+        return self.checkpoint.read(self._own(name))
+
+    def delta(self, name: str, base: torch.Tensor) -> torch.Tensor | None:
+        """Expert − base of the tensor `name`."""
+        return self.read(name).to(base.device, torch.float32) - base.float()
+
+    def delta_rows(
+        self, name: str, base: torch.Tensor, start: int, stop: int
+    ) -> torch.Tensor | None:
+        """`delta` of rows `start` to `stop`."""
+        rows = self.checkpoint.read_rows(self._own(name), start, stop)
+        return rows.to(base.device, torch.float32) - base.float()
+
+    def delta_at(self, name: str, base: torch.Tensor, ids: torch.Tensor) -> torch.Tensor | None:
+        """`delta` of some rows."""
+        return self.read(name)[ids].to(base.device, torch.float32) - base.float()
+
+    def release(self) -> None:
+        """Lets go of the pages of its files."""
+        self.checkpoint.release()
+
+
+def _stand_ins(checkpoint: Checkpoint, layout: Layout) -> dict[str, str]:
+    """For tensors that the checkpoint stores under their other name: that name."""
+    return {
+        name: other
+        for other, name in layout.tied.items()
+        if name not in checkpoint and other in checkpoint
+    }
+
+
+def _untied(checkpoint: Checkpoint, layout: Layout) -> list[str]:
+    """Names that share a tensor in the base and hold another one in the checkpoint."""
+    return [
+        other
+        for other, name in layout.tied.items()
+        if other in checkpoint
+        and name in checkpoint
+        and not torch.equal(checkpoint.read(other), checkpoint.read(name))
+    ]
+
+
+def _first(words: str, names: Sequence[str]) -> list[str]:
+    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    told = [" ".join(name.split())[:LONGEST_NAME] for name in names[:NAMED]]
+    return [words.format(name) for name in told] + more
+
+
+class LoraExpert:
+    """An expert trained as low-rank factors; its step is scale · B·A on each adapted weight."""
+
+    def __init__(self, folder: Path) -> None:
+        self.place = folder
+        self._file = folder / "adapter_model.safetensors"
+        self._open()
+        config = _read_adapter_config(folder)
+        rank, alpha = _require_rank(config, folder)
+        self._scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+        self._transposed = bool(config.get("fan_in_fan_out"))
+        foreign = {
+            name for name in self._names if not name.endswith((".lora_A.weight", ".lora_B.weight"))
+        }
+        odd = [key for key in ("rank_pattern", "alpha_pattern") if config.get(key)]
+        start = config.get("init_lora_weights", True)
+        if isinstance(start, str) and start not in PLAIN_STARTS:
+            odd.append(f"started as {start}, which changes the base")
+        if foreign or odd or config.get("use_dora"):
+            told = ", ".join([*sorted(foreign)[:2], *odd]) or "DoRA"
+            raise ModelError(
+                f"{folder} is more than plain LoRA ({told}); merge it into full weights first "
+                "(peft's merge_and_unload)."
+            )
+
+    def _open(self) -> None:
+        try:
+            self._handle: Any = safe_open(self._file, framework="pt")
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{self._file} is not a whole safetensors file ({tell(error)}); make it again."
+            ) from None
+        self._names: set[str] = set(self._handle.keys())  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def _factor(name: str, side: str) -> str:
+        return f"base_model.model.{name.removesuffix('.weight')}.lora_{side}.weight"
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._handle.get_slice(name).get_shape())
+
+    def check(self, layout: Layout) -> None:
+        """Raises `ModelError` where a factor belongs to no weight of the base, or does not fit."""
+        known = {self._factor(name, side) for name in layout.shapes for side in "AB"}
+        foreign = sorted(self._names - known)
+        if foreign:
+            raise ModelError(
+                f"{self._file} adapts {foreign[0]}, which this base lacks; train it from this base."
+            )
+        if not self._names:
+            raise ModelError(f"{self._file} holds no factors; train it again.")
+        for name, wanted in layout.shapes.items():
+            factors = [self._factor(name, side) for side in "AB"]
+            found = [factor for factor in factors if factor in self._names]
+            if not found:
+                continue
+            if len(found) == 1:
+                raise ModelError(
+                    f"{self._file} has {found[0]} and not its other half; save it again."
+                )
+            a, b = map(self._shape, factors)
+            if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
+                raise ModelError(
+                    f"{self._file} adapts {name} by factors of shapes {a} and {b}, which are no pair; "
+                    "save it again."
+                )
+            outward, inward = b[0], a[1]
+            shape = (inward, outward) if self._transposed else (outward, inward)
+            if shape != wanted:
+                raise ModelError(
+                    f"{self._file} adapts {name} of shape {shape}, but the base has {wanted}; train "
+                    "it from this base."
+                )
+
+    def factors(self, name: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """P and Q (float32), with the step on weight `name` being P·Q; none if not adapted."""
+        if self._factor(name, "A") not in self._names:
+            return None
+        a = self._handle.get_tensor(self._factor(name, "A")).to(device, torch.float32)
+        b = self._handle.get_tensor(self._factor(name, "B")).to(device, torch.float32)
+        b = b * self._scale
+        # GPT-2 keeps its weights as (in, out)
+        return (a.T.contiguous(), b.T.contiguous()) if self._transposed else (b, a)
+
+    def delta(self, name: str, base: torch.Tensor) -> torch.Tensor | None:
+        """Scale · B·A where the weight is adapted."""
+        found = self.factors(name, base.device)
+        return None if found is None else found[0] @ found[1]
+
+    def delta_rows(
+        self, name: str, base: torch.Tensor, start: int, stop: int
+    ) -> torch.Tensor | None:
+        """`delta` of rows `start` to `stop`."""
+        found = self.factors(name, base.device)
+        return None if found is None else found[0][start:stop] @ found[1]
+
+    def delta_at(self, name: str, base: torch.Tensor, ids: torch.Tensor) -> torch.Tensor | None:
+        """`delta` of some rows."""
+        found = self.factors(name, base.device)
+        return None if found is None else found[0][ids.to(base.device)] @ found[1]
+
+    def release(self) -> None:
+        """Nothing: factors are small."""
+
+
+def _read_adapter_config(folder: Path) -> dict[str, Any]:
+    file = folder / "adapter_config.json"
+    try:
+        config: dict[str, Any] = load_json(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise TypeError("it holds no fields")
+        config["r"], config["lora_alpha"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{file} is not the configuration of a LoRA adapter ({tell(error)}); save the adapter "
+            "again."
+        ) from None
+    return config
+
+
+def _require_rank(config: Mapping[str, Any], folder: Path) -> tuple[int, float]:
+    """Rank and alpha of an adapter."""
+    rank, alpha = config["r"], config["lora_alpha"]
+    whole = isinstance(rank, int) and not isinstance(rank, bool) and 0 < rank < 1 << 31
+    number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    if not whole or not number or not 0 < alpha < LARGEST_ALPHA:
+        raise ModelError(
+            f"{folder / 'adapter_config.json'} says r: {show(rank)} and lora_alpha: {show(alpha)}, "
+            "which are not numbers above zero; save the adapter again."
+        )
+    return rank, float(alpha)

@@ -1,0 +1,175 @@
+"""Fidelity: how well a proxy ranks mixtures that were really trained, against what it must beat.
+
+Shapes: `n` mixtures, the same in the same order everywhere; `s` seeds.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import rankdata
+
+from mixopt.mixture import Array
+from mixopt.proposal import Z95
+from mixopt.surrogates.utility import AnyUtility, Utility
+from mixopt.trials import Kind, Metric, Trials
+from mixopt.validation import Cost, RankFidelity, Validation
+
+MakeUtility = Callable[[Trials], AnyUtility]
+"""The utility of search metrics in the scale of a table."""
+
+SMALL_SHARE = 0.003
+"""Added to a ratio before its logarithm, so that zero has one."""
+
+
+def spearman(first: Array, second: Array) -> float:
+    """Spearman's rank correlation; NaN where a side is constant or fewer than three are finite."""
+    known = np.isfinite(first) & np.isfinite(second)
+    if known.sum() < 3:
+        return float("nan")
+    a, b = rankdata(first[known]), rankdata(second[known])
+    if a.std() == 0 or b.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def spearman_interval(rho: float, n: int) -> tuple[float, float]:
+    """95% interval by Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett & Wright (2000).
+
+    A perfect ranking of n has no width by that formula; it is taken half a swap of neighbours
+    (Σd² = 1) away from perfect, because n mixtures cannot tell more than that.
+    """
+    if not np.isfinite(rho) or n < 4:
+        return float("nan"), float("nan")
+    most = 1 - 6 / (n * (n**2 - 1))
+    z = np.arctanh(np.clip(rho, -most, most))
+    half = Z95 * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    return float(np.tanh(z - half)), float(np.tanh(z + half))
+
+
+def quarter_overlap(proxy: Array, truth: Array) -> float:
+    """Share of the best quarter by `truth` that is in the best quarter by `proxy` (higher best)."""
+    if np.ptp(proxy) == 0:
+        return float("nan")  # a proxy that says nothing finds nothing
+    size = max(1, len(truth) // 4)
+    best = set(np.argsort(-truth, kind="stable")[:size].tolist())
+    return len(best & set(np.argsort(-proxy, kind="stable")[:size].tolist())) / size
+
+
+def own_domain_baseline(trials: Trials, metrics: Sequence[Metric]) -> Array:
+    """Mean over `metrics` with a domain of their own of log(that domain's ratio): `n`, or NaN.
+
+    Without this line a fidelity study proves nothing: on the domains' own held-out text it is
+    at the ceiling, and it needs no training (METHODS §13).
+    """
+    ratios = trials.ratios()
+    own = [trials.domains.index(m.own_domain) for m in metrics if m.own_domain]
+    if not own:
+        return np.full(len(trials), np.nan)
+    return np.asarray(np.log(ratios[:, own] + SMALL_SHARE).mean(axis=1))
+
+
+def measure_fidelity(
+    proxies: Mapping[Kind, Trials],
+    trained: Sequence[Trials],
+    *,
+    utility: MakeUtility,
+) -> tuple[RankFidelity, ...]:
+    """Rank fidelity of each proxy, overall (utility of search metrics) and by every metric.
+
+    Args:
+        proxies: Scores of the `n` mixtures by each proxy.
+        trained: Scores of the same mixtures by real training, one table per seed (`s`).
+        utility: Makes one number of scores in the scale of a table, as in the search.
+    """
+    metrics = trained[0].metrics
+    search = trained[0].search_metrics
+    rows = []
+    for kind, proxy in proxies.items():
+        truths = [utility(table).of(table.values(search)) for table in trained]
+        guess = utility(proxy).of(proxy.values(search))
+        rows.append(
+            _compare("overall", kind, guess, truths, own_domain_baseline(trained[0], search))
+        )
+        for metric in metrics:
+            sign = 1.0 if metric.better == "higher" else -1.0
+            columns = [sign * table.values([metric])[:, 0] for table in trained]
+            guess = sign * proxy.values([metric])[:, 0]
+            baseline = own_domain_baseline(trained[0], [metric])
+            rows.append(_compare(metric.name, kind, guess, columns, baseline))
+    return tuple(rows)
+
+
+def _compare(
+    name: str, kind: Kind, guess: Array, truths: Sequence[Array], baseline: Array
+) -> RankFidelity:
+    truth = np.mean(truths, axis=0)
+    rho = spearman(guess, truth)
+    pairs = [spearman(a, b) for a, b in combinations(truths, 2)]
+    return RankFidelity(
+        name,
+        kind,
+        rho,
+        spearman_interval(rho, len(truth)),
+        float(np.mean(pairs)) if pairs else float("nan"),
+        spearman(baseline, truth),
+        quarter_overlap(guess, truth),
+        len(truths),
+        len(truth),
+    )
+
+
+def validate_trials(
+    proxies: Mapping[Kind, Trials],
+    trained: Sequence[Trials],
+    *,
+    utility: MakeUtility,
+    cost: Cost,
+    result: Sequence[str] | None = None,
+) -> Validation:
+    """What the trained mixtures say; `proposal` and `natural` are looked at closely.
+
+    Args:
+        proxies: Scores of the `n` mixtures by each proxy.
+        trained: Scores of the same mixtures by real training, one table per seed (`s`).
+        utility: Makes one number of search scores in the scale of a table, as in the search.
+        cost: Of the search and of its alternative.
+        result: Benchmarks to report as the result; all with role holdout if left out.
+
+    Raises:
+        HoldoutError: One of `result` has role search.
+    """
+    search = trained[0].search_metrics
+    names = tuple(trial.id for trial in proxies[next(iter(proxies))])
+    # one scale for all seeds, so that their differences mean the same
+    pooled = [replace(t, id=f"{t.id}-{seed}") for seed, table in enumerate(trained) for t in table]
+    both = Trials(pooled, trained[0].metrics, trained[0].domains)
+    scale = utility(both)
+    by_seed = np.stack([scale.of(table.values(search)) for table in trained])
+    truth = by_seed.mean(axis=0)
+    place = {name: index for index, name in enumerate(names)}
+    known = "proposal" in place and "natural" in place
+    gain = by_seed[:, place["proposal"]] - by_seed[:, place["natural"]] if known else np.empty(0)
+    reported = both.holdout_metrics if result is None else both.require_holdout(result)
+    reported_gain = np.empty(0)
+    telling = [metric for metric in reported if np.ptp(both.values([metric])) > 0]
+    if known and telling:
+        apart = Utility.standardised(both, telling)
+        each = [apart.of(table.values(telling)) for table in trained]
+        reported_gain = np.array([row[place["proposal"]] - row[place["natural"]] for row in each])
+    return Validation(
+        fidelities=measure_fidelity(proxies, trained, utility=utility),
+        mixtures=names,
+        utilities=tuple(truth.tolist()),
+        regret=float(truth.max() - truth[place["proposal"]]) if known else float("nan"),
+        proxy_regret={
+            kind: float(truth.max() - truth[utility(table).of(table.values(search)).argmax()])
+            for kind, table in proxies.items()
+        },
+        gain=tuple(gain.tolist()),
+        seeds=len(trained),
+        cost=cost,
+        result=tuple(metric.name for metric in reported),
+        result_gain=tuple(reported_gain.tolist()),
+    )

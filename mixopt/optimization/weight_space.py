@@ -1,0 +1,256 @@
+"""From experts' weights to ratios of tokens: λ = Σ_k α_k · composition_k.
+
+An expert trained on 50% general data stands for a mixture, not for a domain, so the weights that
+are searched are not the ratios that are proposed (METHODS §2.6). Bounds hold on the ratios.
+
+Shapes: `k` experts, `d` domains, `n` mixtures.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog, nnls
+
+from mixopt.errors import InfeasibleError
+from mixopt.mixture import Array, Mixture
+from mixopt.optimization.polytope import bisect, linear_constraints, project_in_turn
+from mixopt.search_space import BOUND_TOLERANCE, SearchSpace, explain_conflict
+from mixopt.surrogates.minimize import minimise
+
+CONCENTRATION = (1.0, 4.0)
+"""Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
+TEMPER = 0.7
+"""Exponent on the prior, as in DeMix's sampler: small domains are drawn more than they are had."""
+TINY = 1e-12
+"""Ratios below it count as it where their logarithm is taken."""
+SUM_WEIGHT = 1e4
+"""Weight of Σα = 1 in the least squares that turns ratios into weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightSpace:
+    """Weights of `k` experts on the simplex whose ratios meet the bounds of `space`.
+
+    Attributes:
+        space: Bounds on the ratios of `d` domains.
+        experts: Names of the `k` experts.
+        composition: Ratios of the tokens that each expert was trained on, `k x d`.
+    """
+
+    space: SearchSpace
+    experts: tuple[str, ...]
+    composition: Array
+
+    @classmethod
+    def of_domains(cls, space: SearchSpace) -> "WeightSpace":
+        """One expert per domain: weights are ratios."""
+        return cls(space, space.domains, np.eye(len(space.domains)))
+
+    @classmethod
+    def of_rows(cls, space: SearchSpace, rows: Mapping[str, Mixture]) -> "WeightSpace":
+        """Experts by name with their compositions."""
+        matrix = np.stack([row.vector(space.domains) for row in rows.values()])
+        return cls(space, tuple(rows), matrix)
+
+    def ratios(self, weights: Array) -> Array:
+        """Ratios (`n x d`) of weights (`n x k`)."""
+        return np.asarray(weights @ self.composition)
+
+    def weights_for(self, ratios: Array) -> tuple[Array, float]:
+        """The weights (`k`) whose ratios are nearest to `ratios` (`d`), and the largest miss."""
+        stacked = np.vstack([self.composition.T, np.full((1, len(self.experts)), SUM_WEIGHT)])
+        weights, _ = nnls(stacked, np.append(ratios, SUM_WEIGHT))
+        weights = weights / weights.sum()
+        return weights, float(np.abs(self.ratios(weights) - ratios).max())
+
+    @cached_property
+    def centre(self) -> Array:
+        """The weights (`k`) with most room to every bound (a linear programme).
+
+        Raises:
+            InfeasibleError: No weights of these experts meet the bounds.
+        """
+        k = len(self.experts)
+        rows, limits, equal, values = [], [], [np.append(np.ones(k), 0.0)], [1.0]
+        for row in self.space.rows:
+            normal = self.composition @ row.normal
+            if row.fixed:
+                equal.append(np.append(normal, 0.0))
+                values.append(row.low)
+                continue
+            if np.isfinite(row.low):
+                rows.append(np.append(-normal, 1.0))  # λ - t >= low
+                limits.append(-row.low)
+            if np.isfinite(row.high):
+                rows.append(np.append(normal, 1.0))  # λ + t <= high
+                limits.append(row.high)
+        # an expert that a bound shuts out cannot have room
+        _, high = self.space.bounds()
+        closed = self.composition @ (high == 0) > 0
+        rows += list(np.hstack([-np.eye(k), np.where(closed, 0.0, 1.0)[:, None]]))  # α >= t
+        solved = linprog(
+            c=np.append(np.zeros(k), -1.0),
+            A_ub=np.array(rows),
+            b_ub=np.append(limits, np.zeros(k)),
+            A_eq=np.array(equal),
+            b_eq=np.array(values),
+            bounds=[(0, 1)] * (k + 1),
+        )
+        if not solved.success:
+            self._explain_infeasible()
+        weights = np.asarray(solved.x, dtype=np.float64)[:k]
+        return self._near_prior(np.asarray(weights / weights.sum()))
+
+    def _explain_infeasible(self) -> NoReturn:
+        low, high = self.space.bounds()
+        for index, domain in enumerate(self.space.domains):
+            least, most = self.composition[:, index].min(), self.composition[:, index].max()
+            if low[index] > most + 1e-9 or high[index] < least - 1e-9:
+                raise InfeasibleError(
+                    f"The experts reach between {least:.3g} and {most:.3g} of {domain!r}, but its "
+                    f"bounds are {low[index]:.3g} to {high[index]:.3g}; change the bounds or the "
+                    "anchor share."
+                )
+        explain_conflict(self.space.rows, self.composition)
+        raise InfeasibleError(
+            "The experts' compositions cannot meet all bounds together; widen the bounds or "
+            "lower the anchor share."
+        )
+
+    def _near_prior(self, weights: Array) -> Array:
+        """`weights` (`k`), or the nearest towards the prior that `max_kl` allows.
+
+        Raises:
+            InfeasibleError: Not even the mixture closest to the prior is within `max_kl`.
+        """
+        limit = self.space.max_kl
+        if limit is None or self._divergence(weights[None])[0] <= limit:
+            return weights
+        nearest = self._closest_to_prior(weights)
+        least = float(self._divergence(nearest[None])[0])
+        if least > limit + BOUND_TOLERANCE:
+            raise InfeasibleError(
+                f"No mixture within the bounds is as near to the prior as max_kl {limit:.4g}: the "
+                f"nearest has {least + 5e-5:.4f} nats; raise max_kl to that or widen the bounds."
+            )
+        # half of the room to the limit is left on either side
+        halfway = (limit + least) / 2
+        return bisect(nearest, weights[None], lambda w: self._divergence(w) <= halfway).ravel()
+
+    def _closest_to_prior(self, start: Array) -> Array:
+        """The feasible weights (`k`) of least divergence from the prior, a convex programme."""
+        prior = np.maximum(self.space.prior_vector(), TINY)
+        normals, lows, highs = self.limits
+
+        def divergence(weights: Array) -> tuple[float, Array]:
+            ratios = np.maximum(self.composition.T @ weights, TINY)
+            logs = np.log(ratios / prior)
+            return float(ratios @ logs), np.asarray(self.composition @ (logs + 1))
+
+        near = minimise(
+            divergence,
+            start,
+            method="SLSQP",
+            bounds=np.tile([0.0, 1.0], (len(start), 1)),
+            constraints=linear_constraints(normals, lows, highs),
+            steps=300,
+            tolerance=1e-12,
+        )
+        prior_weights, miss = self.weights_for(prior)
+        if miss < 1e-9 and self._meets_rows(prior_weights):
+            return prior_weights
+        near = np.maximum(near, 0.0)
+        # what the solver left of a limit is taken off towards a point with room
+        return bisect(start, (near / near.sum())[None], self._meets_rows_each).ravel()
+
+    def _divergence(self, weights: Array) -> Array:
+        return self.space.divergence(self.ratios(weights))
+
+    def _meets_rows(self, weights: Array) -> bool:
+        return bool(self._meets_rows_each(weights[None])[0])
+
+    def _meets_rows_each(self, weights: Array) -> NDArray[np.bool_]:
+        normals, lows, highs = self.limits
+        values = weights @ normals.T
+        slack = BOUND_TOLERANCE
+        return np.asarray(((values >= lows - slack) & (values <= highs + slack)).all(axis=1))
+
+    @cached_property
+    def limits(self) -> tuple[Array, Array, Array]:
+        """Rows over weights: normals (`c x k`), lows and highs (`c` each), Σα = 1 the first."""
+        rows = self.space.rows
+        normals = np.stack(
+            [np.ones(len(self.experts)), *(self.composition @ r.normal for r in rows)]
+        )
+        return (
+            normals,
+            np.array([1.0, *(r.low for r in rows)]),
+            np.array([1.0, *(r.high for r in rows)]),
+        )
+
+    def pull(self, weights: Array) -> Array:
+        """Feasible weights (`n x k`) near `weights`, themselves where they are feasible.
+
+        Alternating projections onto the violated bounds bring a point to the border where it is,
+        not to the middle; what they leave is taken off along the line to the centre, so that
+        every bound holds exactly. Frozen ratios stay frozen.
+        """
+        normals, offsets, frozen = self._half_spaces
+        near = project_in_turn(weights, normals, offsets)
+        # directions that change no frozen ratio and keep the sum
+        fixed = np.vstack([np.ones(len(self.experts)), frozen])
+        free = np.eye(len(self.experts)) - np.linalg.pinv(fixed) @ fixed
+        direction = (near - self.centre) @ free
+        room = self.centre @ normals.T - offsets
+        loss = -(direction @ normals.T)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = np.where(loss > 1e-15, np.maximum(room, 0.0) / loss, np.inf)
+        step = np.clip(steps.min(axis=1), 0.0, 1.0)[:, None]
+        pulled = np.maximum(self.centre + step * direction, 0.0)
+        limit = self.space.max_kl
+        if limit is None:
+            return np.asarray(pulled)
+        return bisect(self.centre, pulled, lambda w: self._divergence(w) <= limit)
+
+    @cached_property
+    def _half_spaces(self) -> tuple[Array, Array, Array]:
+        """Normals and offsets of normal · α >= offset, and the rows that are equalities."""
+        k = len(self.experts)
+        normals, offsets, frozen = list(np.eye(k)), [0.0] * k, []
+        for row in self.space.rows:
+            normal = self.composition @ row.normal
+            if row.fixed:
+                frozen.append(normal)
+                continue
+            if np.isfinite(row.low):
+                normals.append(normal)
+                offsets.append(row.low)
+            if np.isfinite(row.high):
+                normals.append(-normal)
+                offsets.append(-row.high)
+        return np.array(normals), np.array(offsets), np.array(frozen).reshape(-1, k)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Feasible weights (`n x k`) from Dirichlet distributions around the tempered prior."""
+        prior, _ = self.weights_for(self.space.prior_vector())
+        tempered = np.maximum(prior, 1e-3) ** TEMPER
+        tempered /= tempered.sum()
+        low, high = np.log(CONCENTRATION[0]), np.log(CONCENTRATION[1] * len(self.experts))
+        totals = np.exp(rng.uniform(low, high, size=n))
+        gammas = rng.gamma(np.maximum(totals[:, None] * tempered, 0.02)) + 1e-12
+        return self.pull(gammas / gammas.sum(axis=1, keepdims=True))
+
+
+def hellinger(first: Array, second: Array) -> Array:
+    """Hellinger distances between mixtures `a x d` and `b x d`: `a x b`, from 0 to 1."""
+    overlap = np.sqrt(first) @ np.sqrt(second).T
+    return np.asarray(np.sqrt(np.clip(1 - overlap, 0.0, None)))
+
+
+def as_weights(experts: Sequence[str], weights: Array) -> dict[str, float]:
+    """Weights by the experts' names."""
+    return dict(zip(experts, weights.tolist(), strict=True))

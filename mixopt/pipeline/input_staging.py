@@ -1,0 +1,109 @@
+"""Staging: a recipe whose files lie in the journal, so that a worker without this disk can read it."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.config.study import StudyConfig
+from mixopt.config.text import FilesText
+from mixopt.errors import DataError
+
+KIND = "inputs"
+MARK = "unit:"
+"""What begins a path that is inside a unit: `unit:NAME-KEY/FILE`."""
+STAGED = re.compile(r"unit:([A-Za-z0-9_-]+)/(.*)")
+
+
+def stage(recipe: StudyConfig, store: ArtifactStore) -> StudyConfig:
+    """The recipe with every file that workers read put into `store`: items, base, given experts.
+
+    Training text is left where it is: workers read its corpora.
+    """
+    plain = recipe.model_dump(mode="json")
+
+    def put(path: str) -> str:
+        return _put(Path(path), store)
+
+    if plain["base"]["kind"] == "pretrained" and Path(plain["base"]["path"]).is_dir():
+        plain["base"]["path"] = put(plain["base"]["path"])
+    for expert in plain["experts"]:
+        if expert["checkpoint"] is not None:
+            expert["checkpoint"] = put(expert["checkpoint"])
+    for benchmark, told in zip(plain["benchmarks"], recipe.benchmarks, strict=True):
+        for name in ("items", "examples", "include_path"):
+            value = benchmark.get(name)
+            if isinstance(value, str) and not value.startswith("machine:"):
+                benchmark[name] = put(value)
+        text = getattr(told, "text", None)
+        if isinstance(text, FilesText):
+            benchmark["text"]["paths"] = _put_text(text, put)
+        elif text is not None and text.kind == "huggingface" and Path(text.path).is_dir():
+            benchmark["text"]["path"] = put(text.path)
+    return StudyConfig.model_validate(plain)
+
+
+def unstage(recipe: StudyConfig, store: ArtifactStore) -> StudyConfig:
+    """The recipe with its files where `store` has them on this machine."""
+
+    def place(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: place(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [place(inner) for inner in value]
+        found = STAGED.fullmatch(value) if isinstance(value, str) else None
+        if found is None or ".." in Path(found[2]).parts:
+            return value
+        return str(store.open(f"{KIND}/{found[1]}") / found[2])
+
+    return StudyConfig.model_validate(place(recipe.model_dump(mode="json")))
+
+
+def _put_text(text: FilesText, put: Callable[[str], str]) -> list[str]:
+    from mixopt.data.sources import list_files
+
+    return [put(str(file)) for file in list_files(text)]
+
+
+def _put(path: Path, store: ArtifactStore) -> str:
+    """The path in the store of a file or folder, copied there unless it is there."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist; mend the path.")
+    key = {"content": [[name, _hash(file)] for name, file in _list(path)]}
+    stem = re.sub(r"[^A-Za-z0-9_]", "_", path.name)[:40]
+
+    def build(scratch: Path) -> None:
+        for name, file in _list(path):
+            target = scratch / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(file, target)
+
+    folder = store.make(KIND, stem, key, build)
+    return f"{MARK}{folder.name}/" + ("" if path.is_dir() else path.name)
+
+
+def _list(path: Path) -> Iterator[tuple[str, Path]]:
+    """Name and place of a file, or of all files of a folder."""
+    if path.is_file():
+        yield path.name, path
+        return
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            yield str(file.relative_to(path)), file
+
+
+def _link_or_copy(file: Path, target: Path) -> None:
+    """A second name for a file, which may be a model of many gigabytes; a copy on another disk."""
+    try:
+        os.link(file.resolve(), target)
+    except OSError:
+        shutil.copyfile(file, target)
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]

@@ -1,0 +1,272 @@
+"""Searching: the rounds of candidates, from weights to trials.
+
+Shapes: `n` candidates, `k` experts, `m` metrics.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mixopt.config.study import FEWEST_FIRST, SearchConfig
+from mixopt.errors import RunError
+from mixopt.mixture import Array, Mixture
+from mixopt.optimization.design import design_first_round, design_next_round
+from mixopt.optimization.gradient_ascent import ascend, choose_starts, divide
+from mixopt.optimization.reliability import FEWEST_CANDIDATES, Reliability, measure_reliability
+from mixopt.optimization.weight_space import WeightSpace, as_weights
+from mixopt.surrogates.surrogate import Surrogate
+from mixopt.surrogates.utility import make_utility
+from mixopt.trials import Kind, Score, Slope, Trial, Trials
+
+if TYPE_CHECKING:
+    from mixopt.evaluation.estimator import SampledEvaluator
+    from mixopt.evaluation.evaluator import MergeEvaluator
+    from mixopt.evaluation.score_cache import Results
+
+UNREACHED = 0.01
+"""A mixture that the experts miss by more than this in a ratio is said to be missed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Candidates that are to be scored.
+
+    Attributes:
+        number: From 1.
+        rows: Their weights (`n x k`).
+        scorer: Scores them: whole benchmarks, or a share of the items.
+        ensembles: Weights (`e x k`) of what is scored by ensembles alone.
+        climbed: Whether they were asked for by ascents, which have measured slopes on the way.
+    """
+
+    number: int
+    rows: Array
+    scorer: "MergeEvaluator | SampledEvaluator"
+    ensembles: Array
+    climbed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateSearch:
+    """Chooses candidates and has them scored.
+
+    Attributes:
+        swarm: Scores any weights.
+        space: The weights that may be proposed.
+        compositions: Ratios by expert.
+        domains: Of every mixture.
+        search: What the recipe says of rounds and methods.
+        seed: Of everything random here.
+    """
+
+    swarm: "MergeEvaluator"
+    space: WeightSpace
+    compositions: Mapping[str, Mixture]
+    domains: tuple[str, ...]
+    search: SearchConfig
+    seed: int
+
+    @property
+    def no_trials(self) -> Trials:
+        """The table before the first round."""
+        return Trials([], self.swarm.scorer.metrics, self.domains)
+
+    def choose(
+        self,
+        number: int,
+        count: int,
+        before: Trials,
+        surrogate: Callable[[], Surrogate],
+        trust: Mapping[str, float],
+    ) -> "Round":
+        """The candidates of a round.
+
+        Args:
+            number: Of the round, from 1.
+            count: Candidates to score; ascents may arrive with fewer.
+            before: Trials of earlier rounds.
+            surrogate: Fits those.
+            trust: Weight of benchmarks inside their capability.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        if number == 1:
+            rows = design_first_round(self.space, count, rng)
+            n_ensembles = self.search.ensembles
+            ensembles = self.space.sample(n_ensembles, rng) if n_ensembles else rows[:0]
+            return Round(1, rows, self.swarm, ensembles)
+        climbed = self.search.method == "gradient"
+        if climbed:
+            rows = self._ascend(count, before, trust)
+        else:
+            seen = np.array([
+                list((trial.weights or {}).values())
+                for trial in before.where(kind=self.search.proxy)
+            ])  # fmt: skip
+            rows = design_next_round(self.space, surrogate(), seen, count, rng)
+        scorer = self._estimator(before) if self.search.item_share < 1 else self.swarm
+        return Round(number, rows, scorer, rows[:0], climbed=climbed)
+
+    def score(self, chosen: "Round") -> Trials:
+        """The trials of a round, by both proxies."""
+        number, rows, scorer = chosen.number, chosen.rows, chosen.scorer
+        trials = self._score_ensembles(chosen.ensembles)
+        scored = tqdm(
+            scorer.score_all(rows.tolist()), desc=f"round {number}: scoring", unit="candidate",
+            total=len(rows), mininterval=1.0, leave=False,
+        )  # fmt: skip
+        if self.search.slopes and not chosen.climbed:
+            self.swarm.prepare_slopes(rows.tolist())
+        for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
+            name = f"r{number}-{index:03d}"
+            made = [self.to_trial(name, kind, row, results[kind], number, scorer.flops_per_score)
+                    for kind in results]  # fmt: skip
+            if chosen.climbed or self.search.slopes:
+                made = [self._with_slopes(t, row) if t.kind == "merged" else t for t in made]
+            trials += made
+        if number == 1:
+            self._require_enough(trials, len(rows))
+        return Trials(trials, self.swarm.scorer.metrics, self.domains)
+
+    def _require_enough(self, trials: Sequence[Trial], asked: int) -> None:
+        scored = sum(trial.kind == self.search.proxy and trial.round == 1 for trial in trials)
+        if scored < FEWEST_FIRST <= asked:
+            raise RunError(
+                f"{scored} of {asked} candidates of the first round could be scored and at least "
+                f"{FEWEST_FIRST} are needed; mend what they failed of and run again."
+            )
+
+    def measure_reliability(self, trials: Trials) -> dict[str, Reliability]:
+        """How well each benchmark's halves agree on the candidates of the first round, by name.
+
+        Nothing where they are too few to tell.
+        """
+        rows = [
+            list((trial.weights or {}).values())
+            for trial in trials.where(kind=self.search.proxy)
+            if trial.round == 1
+        ]
+        if len(rows) < FEWEST_CANDIDATES:
+            return {}
+        found = [scored.get(self.search.proxy, {}) for scored in self.swarm.score_all(rows)]
+        told = {}
+        for metric in self.swarm.scorer.metrics:
+            # a candidate that lacks a score still tells of the others
+            results = [scored[metric.name] for scored in found if metric.name in scored]
+            if len(results) >= FEWEST_CANDIDATES:
+                values = np.stack([result.values for result in results])
+                told[metric.name] = measure_reliability(
+                    metric.name, values, results[0].sizes, self.seed
+                )
+        return told
+
+    def _estimator(self, before: Trials) -> "SampledEvaluator":
+        """Scores a share of the items, as the first round's candidates teach."""
+        from mixopt.evaluation.estimator import SampledEvaluator
+
+        first = [trial for trial in before.where(kind="merged") if trial.round == 1]
+        whole = {metric.name for metric in self.swarm.scorer.metrics}
+        seen = [
+            list((trial.weights or {}).values()) for trial in first if whole <= trial.scores.keys()
+        ]
+        return SampledEvaluator(self.swarm, seen, self.search.item_share, self.seed)
+
+    def _score_ensembles(self, rows: Array) -> list[Trial]:
+        """Trials of ensembles alone, at weights (`n x k`) all over the space."""
+        if not len(rows):
+            return []
+        scored = self.swarm.score_ensembles(rows)
+        return [
+            self.to_trial(f"ensemble-{index:03d}", "ensembled", row, results, 1)
+            for index, (row, results) in enumerate(zip(rows, scored, strict=True))
+        ]
+
+    def _with_slopes(self, trial: Trial, row: Array) -> Trial:
+        """The trial with what its losses do towards each expert's composition."""
+        try:
+            measured = self.swarm.slopes(row.tolist())
+        except RunError as error:
+            self.swarm.lost(f"Candidate {trial.id} goes on without slopes: {error}")
+            return trial
+        metrics = self.swarm.scorer.metrics
+        slopes = []
+        for index, composition in enumerate(self.compositions.values()):
+            # along (1 − h)·α + h·e_k
+            ways = measured.by_weight[:, index] - measured.by_weight @ row
+            changes = {
+                m.name: float(way)
+                for m, way in zip(metrics, ways, strict=True)
+                if m.better == "lower"  # there the loss is the score itself
+            }
+            slopes.append(Slope(composition, changes))
+        flops = trial.flops + measured.passes * self.swarm.flops_per_score
+        return replace(trial, slopes=tuple(slopes), flops=flops)
+
+    def _ascend(self, count: int, before: Trials, trust: Mapping[str, float]) -> Array:
+        """Weights (`n x k`) asked for by ascents of the merges' own losses."""
+        table = before.where(kind="merged")
+        weights = np.array([list((trial.weights or {}).values()) for trial in table])
+        losses = np.stack([self.swarm.losses(row) for row in weights.tolist()])
+        metrics = [replace(metric, better="lower") for metric in self.swarm.scorer.metrics]
+        searched = [place for place, metric in enumerate(metrics) if metric.role == "search"]
+        rows = [
+            replace(
+                trial, scores={m.name: Score(float(v)) for m, v in zip(metrics, row, strict=True)}
+            )
+            for trial, row in zip(table, losses, strict=True)
+        ]
+        utility = make_utility(  # of losses: ranks have no slope that leads anywhere
+            Trials(rows, metrics, table.domains),
+            [metrics[place] for place in searched],
+            aggregate="worst" if self.search.aggregate == "worst" else "weighted",
+            weights=self.search.capability_weights,
+            trust=trust,
+        )
+        asked: list[Array] = []
+
+        def climbed(row: Array) -> tuple[float, Array]:
+            asked.append(row)
+            measured = self.swarm.slopes(row.tolist())
+            here = measured.losses[searched][None]
+            value = utility.of(here)[0]
+            return float(value), utility.slopes_at(here)[0] @ measured.by_weight[searched]
+
+        allowed = self.space.space.contains(self.space.ratios(weights), tolerance=1e-6)
+        reached = np.where(allowed, utility.of(losses[:, searched]), -np.inf)
+        budgets = divide(count)
+        starts = choose_starts(self.space, weights, reached, len(budgets))
+        for start, budget in zip(starts, budgets[: len(starts)], strict=True):
+            try:
+                ascend(climbed, self.space, start, evaluations=budget)
+            except RunError as error:
+                self.swarm.lost(f"An ascent ends early: {error}")
+        return np.stack(asked)
+
+    def to_trial(
+        self,
+        name: str,
+        kind: Kind,
+        row: Array,
+        results: "Results",
+        number: int,
+        flops: float | None = None,
+    ) -> Trial:
+        """The trial of weights (`k`) that scored `results`, for `flops` or those of all items."""
+        experts = self.space.experts
+        return Trial(
+            id=name,
+            ratios=self.to_mixture(row),
+            scores={m: Score(r.score, r.std_error) for m, r in results.items()},
+            kind=kind,
+            weights=as_weights(experts, row),
+            round=number,
+            flops=(self.swarm.flops_per_score if flops is None else flops)
+            if kind == "merged"
+            else 0.0,
+        )
+
+    def to_mixture(self, weights: Array) -> Mixture:
+        """The mixture that weights (`k`) stand for."""
+        return Mixture.from_vector(self.domains, self.space.ratios(weights[None])[0])

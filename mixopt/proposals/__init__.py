@@ -1,1 +1,0 @@
-"""The number wing: from trials to mixtures; numpy, scipy, scikit-learn and lightgbm alone."""

@@ -1,1 +1,0 @@
-"""What carries a study: the journal, and those who watch."""

@@ -1,0 +1,66 @@
+"""Training sequences drawn from tokenized corpora by mixture ratios."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mixopt.data.corpus import Corpus
+from mixopt.errors import DataError
+from mixopt.mixture import Mixture
+
+
+class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """Sequences of `context` tokens drawn from corpora by ratios, in an order fixed by a seed.
+
+    Domain counts are apportioned (largest remainder), so the realised mixture is the asked one
+    to within a sequence; each domain is read without repetition until it is through.
+    """
+
+    def __init__(
+        self,
+        corpora: Mapping[str, Corpus],
+        ratios: Mixture,
+        *,
+        sequences: int,
+        context: int,
+        seed: int,
+    ) -> None:
+        self.context = context
+        self.corpora = [corpora[name] for name in ratios]
+        rng = np.random.default_rng(seed)
+        counts = apportion(ratios.vector(list(ratios)), sequences)
+        domains, windows = [], []
+        for index, (name, count) in enumerate(zip(ratios, counts.tolist(), strict=True)):
+            available = corpora[name].tokens // context
+            if count and not available:
+                raise DataError(
+                    f"Domain {name!r} has {corpora[name].tokens:,} tokens, less than one sequence "
+                    f"of {context}; give it more text or a shorter context."
+                )
+            domains.append(np.full(count, index))
+            passes = [rng.permutation(available) for _ in range(-(-count // max(available, 1)))]
+            windows.append(np.concatenate([np.empty(0, np.int64), *passes])[:count])
+        order = rng.permutation(sequences)
+        self._domains = np.concatenate(domains)[order]
+        self._windows = np.concatenate(windows).astype(np.int64)[order]
+
+    def __len__(self) -> int:
+        return len(self._domains)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        corpus = self.corpora[self._domains[index]]
+        tokens = torch.from_numpy(
+            corpus.read(int(self._windows[index]) * self.context, self.context)
+        )
+        return {"input_ids": tokens, "labels": tokens}
+
+
+def apportion(ratios: NDArray[np.float64], total: int) -> NDArray[np.int64]:
+    """Whole numbers in the proportion of `ratios` that sum to `total` (largest remainder)."""
+    exact = ratios / ratios.sum() * total
+    counts = np.floor(exact).astype(np.int64)
+    rest = total - int(counts.sum())
+    counts[np.argsort(counts - exact, kind="stable")[:rest]] += 1
+    return np.asarray(counts)

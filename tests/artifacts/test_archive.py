@@ -1,0 +1,171 @@
+import json
+import tarfile
+import time
+
+import pytest
+import toy
+from calling import call
+
+import mixopt
+from mixopt.artifacts.archive import INDEX, pack, unpack
+from mixopt.errors import OutputError
+
+ENDINGS = (".tar", ".tar.gz", ".tar.zst")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "study"
+    (place / "journal" / "experts" / "web-1").mkdir(parents=True)
+    (place / "journal" / "experts" / "web-1" / "weights.bin").write_bytes(bytes(range(256)) * 40)
+    (place / "proposal.json").write_text("{}")
+    (place / "journal" / "experts" / ".web-2-abc").mkdir()
+    (place / "journal" / "experts" / ".web-2-abc" / "half").write_text("half")
+    (place / "journal" / "experts" / ".web-2.lock").write_text("")
+    return place
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_there_and_back(folder, tmp_path, ending):
+    archive = tmp_path / f"x{ending}"
+    assert pack(folder, archive) == 2
+    assert unpack(archive, tmp_path / "there") == 2
+    for name in ("journal/experts/web-1/weights.bin", "proposal.json"):
+        assert (tmp_path / "there" / name).read_bytes() == (folder / name).read_bytes()
+    names = {path.name for path in (tmp_path / "there").rglob("*")}
+    assert not any(name.startswith(".") for name in names)  # what was being made stays behind
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_damage_is_noticed_and_leaves_nothing(folder, tmp_path, ending):
+    archive = tmp_path / f"x{ending}"
+    pack(folder, archive)
+    whole = archive.read_bytes()
+    step = max(1, len(whole) // 23)
+    for place in range(0, len(whole), step):
+        flipped = bytearray(whole)
+        flipped[place] ^= 0x10
+        archive.write_bytes(flipped)
+        try:
+            unpack(archive, tmp_path / "there")
+        except OutputError:
+            assert not (tmp_path / "there").exists()
+        else:  # a byte that nothing depends on: padding, or a field of the header
+            found = (
+                tmp_path / "there" / "journal" / "experts" / "web-1" / "weights.bin"
+            ).read_bytes()
+            assert found == bytes(range(256)) * 40
+            import shutil
+
+            shutil.rmtree(tmp_path / "there")
+    for cut in (0, 10, len(whole) // 2, len(whole) - 1100 if ending == ".tar" else len(whole) - 3):
+        archive.write_bytes(whole[: max(cut, 0)])
+        try:
+            unpack(archive, tmp_path / f"cut-{cut}")
+        except OutputError:
+            assert not (tmp_path / f"cut-{cut}").exists()
+        else:
+            assert (tmp_path / f"cut-{cut}" / "proposal.json").read_text() == "{}"
+
+
+def write_tar(path, members, index):
+    with tarfile.open(path, "w") as tar:
+        for name, content, kind in [(INDEX, json.dumps({"files": index}).encode(), None), *members]:
+            import io
+
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            if kind is not None:
+                member.type, member.linkname, member.size = kind, "/etc/passwd", 0
+            tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("name", ["../escape", "/tmp/escape-absolute", "a/../../escape"])
+def test_an_archive_of_a_stranger_cannot_leave_the_folder(tmp_path, name):
+    import hashlib
+
+    told = hashlib.blake2b(b"x").hexdigest()[:32]
+    write_tar(tmp_path / "x.tar", [(name, b"x", None)], {name: [1, told]})
+    with pytest.raises(OutputError, match="would leave the folder"):
+        unpack(tmp_path / "x.tar", tmp_path / "in" / "there")
+    assert not (tmp_path / "escape").exists()
+    assert not (tmp_path / "in" / "escape").exists()
+
+
+def test_links_are_no_files(tmp_path):
+    write_tar(tmp_path / "x.tar", [("a", b"", tarfile.SYMTYPE)], {"a": [0, "x"]})
+    with pytest.raises(OutputError, match="is not the file that was packed"):
+        unpack(tmp_path / "x.tar", tmp_path / "there")
+
+
+def test_what_cannot_be_packed_or_unpacked(folder, tmp_path):
+    with pytest.raises(OutputError, match=r"\.tar, \.tar\.gz or \.tar\.zst"):
+        pack(folder, tmp_path / "x.zip")
+    with pytest.raises(OutputError, match="does not exist"):
+        pack(tmp_path / "none", tmp_path / "x.tar")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(OutputError, match="nothing to pack"):
+        pack(tmp_path / "empty", tmp_path / "x.tar")
+    pack(folder, tmp_path / "x.tar")
+    with pytest.raises(OutputError, match="holds something already"):
+        unpack(tmp_path / "x.tar", folder)
+    with pytest.raises(OutputError, match="does not exist"):
+        unpack(tmp_path / "none.tar", tmp_path / "y")
+    (tmp_path / "other.tar").write_bytes(b"\0" * 10240)
+    with pytest.raises(OutputError, match="pack it again"):
+        unpack(tmp_path / "other.tar", tmp_path / "y")
+
+
+def test_a_study_goes_on_where_it_was_unpacked(tmp_path, monkeypatch):
+    from mixopt.training import training_run
+
+    path = toy.write_study(tmp_path)
+    study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
+    proposal = study.propose(study.search())[0]
+    told = call("pack", tmp_path / "out", tmp_path / "study.tar.zst")
+    assert "files into" in told
+    call("unpack", tmp_path / "study.tar.zst", tmp_path / "elsewhere")
+    monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained again"))
+    there = mixopt.Study.load(path, tmp_path / "elsewhere", cache=tmp_path / "other", device="cpu")
+    assert there.propose(there.search())[0].to_json() == proposal.to_json()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_same_study_is_the_same_archive(folder, tmp_path, ending):
+    pack(folder, tmp_path / f"a{ending}")
+    time.sleep(1.1)  # gzip counts seconds
+    pack(folder, tmp_path / f"b{ending}")
+    assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
+
+
+@pytest.mark.parametrize("content", ["{}{}", "", "[]"])
+def test_what_changes_while_it_is_packed_is_told_at_once(folder, tmp_path, monkeypatch, content):
+    from mixopt.artifacts import archive
+
+    real = archive.hash_content
+
+    def hash_and_change(file):
+        told = real(file)
+        if file.name == "proposal.json":
+            file.write_text(content)
+        return told
+
+    monkeypatch.setattr(archive, "hash_content", hash_and_change)
+    with pytest.raises(OutputError, match=r"proposal\.json is being written; stop the run"):
+        pack(folder, tmp_path / "x.tar")
+    assert not (tmp_path / "x.tar").exists()
+
+
+def test_an_archive_among_the_results_is_not_packed_into_itself(folder):
+    assert pack(folder, folder / "x.tar") == 2
+    assert pack(folder, folder / "x.tar") == 2
+
+
+def test_an_index_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
+    from mixopt.artifacts import archive
+
+    monkeypatch.setattr(archive, "LARGEST_INDEX", 100)
+    write_tar(tmp_path / "x.tar", [], {f"file {i}": [1, "x"] for i in range(50)})
+    with pytest.raises(OutputError, match="larger than any of ours"):
+        unpack(tmp_path / "x.tar", tmp_path / "y")

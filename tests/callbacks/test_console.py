@@ -1,0 +1,75 @@
+from mixopt import Estimate, Mixture, Proposal
+from mixopt.callbacks.base import TrainedModel
+from mixopt.callbacks.console import ConsoleCallback
+from mixopt.mixture import Budget
+from mixopt.proposal import Comparison
+from mixopt.trials import DomainCount, Trials
+from mixopt.validation import Cost, RankFidelity, Validation
+
+
+def narrate(tell):
+    lines: list[str] = []
+    tell(ConsoleCallback(lines.append))
+    return "\n".join(lines)
+
+
+def test_generated_text_is_called_generated():
+    counts = [DomainCount("sums", 1_000, 10, 1_000, "x", "generated")]
+    assert "(generated)" in narrate(lambda n: n.domains_counted(counts))
+
+
+def test_source_of_the_step_is_said_once_for_each_kind():
+    params = {
+        "learning_rate": "0.1",
+        "batch_tokens": 8,
+        "step_source": "Step Law (x)",
+        "epochs": {},
+    }
+    models = [
+        TrainedModel("expert", n, params, {"tokens": 1.0, "final_loss": 2.0}) for n in ("a", "b")
+    ]
+    told = narrate(lambda n: [n.model_trained(model) for model in models])
+    assert told.count("Step SurrogateModel") == 1
+    assert "expert b: loss 2.000" in told
+
+
+def test_repeated_reading_is_said():
+    params = {"learning_rate": "0.1", "batch_tokens": 8, "epochs": {"laws": 2.31, "web": 0.2}}
+    model = TrainedModel("expert", "laws", params, {"tokens": 1.0, "final_loss": 2.0})
+    told = narrate(lambda n: n.model_trained(model))
+    assert "reads laws 2.3 times" in told
+    assert "web" not in told
+
+
+def test_round_says_how_well_unseen_candidates_are_ranked():
+    metrics = {
+        "search/trials": 16.0,
+        "surrogate/cv_rank/a": 0.5,
+        "surrogate/cv_rank/b": float("nan"),
+    }
+    told = narrate(lambda n: n.round_scored(1, Trials([], [], []), metrics))
+    assert told == "Round 1: 16 candidates so far; unseen ones are ranked at +0.50 (median metric)"
+
+
+def test_proposal_with_its_verdict_and_notes():
+    natural = Comparison("natural", Mixture.uniform("ab"), Estimate(0.0, 1.0))
+    proposal = Proposal(
+        Mixture({"a": 0.9, "b": 0.1}), Estimate(0, 1), {}, (natural,), budget=Budget(90, {"a": 27}),
+        notes=("mind this",),
+    )  # fmt: skip
+    told = narrate(lambda n: n.proposed([proposal]))
+    assert "90.00%  (natural 50.00%)  seen 3.00 times" in told
+    assert "not distinguishable from the natural mixture" in told
+    assert "mind this" in told
+
+
+def test_what_a_proxy_does_not_score_is_a_dash_and_no_rank():
+    nan = float("nan")
+    rows = (
+        RankFidelity("overall", "merged", 0.8, (0.1, 0.9), nan, nan, 0.5, 6, 6),
+        RankFidelity("written", "ensembled", nan, (nan, nan), nan, nan, 1.0, 6, 6),
+    )
+    validation = Validation(rows, ("a",), (0.0,), 0.0, {}, (), 1, Cost(1, 1.0, 1, 1.0))
+    lines = narrate(lambda n: n.validated(validation)).splitlines()
+    assert lines[2].split() == ["overall", "merged", "+0.80", "[+0.10,", "+0.90]", "-", "-", "50%"]
+    assert lines[3].split() == ["written", "ensembled", "-", "-", "-", "-", "-"]

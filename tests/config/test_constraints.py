@@ -1,0 +1,47 @@
+import pytest
+from pydantic import ValidationError
+
+from mixopt.config.constraints import Limits, ProposalConfig
+from mixopt.errors import MixtureError
+
+
+def test_limits_become_a_space_with_caps_below_the_upper_bounds():
+    limits = Limits(
+        upper={"a": 0.6}, frozen={"c": 0.1}, groups={"g": {"lower": 0.2, "domains": ["a", "b"]}},
+        inequalities=[{"coefficients": {"a": 1, "b": -1}, "limit": 0.3}], max_kl=0.5,
+    )  # fmt: skip
+    space = limits.space(
+        ("a", "b", "c"), caps={"a": 0.5, "b": 0.9}, prior={"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}
+    )
+    low, high = space.bounds()
+    assert high.tolist() == [0.5, 0.9, 0.1]
+    assert low.tolist() == [0, 0, 0.1]
+    assert len(space.rows) == 5  # three domains, a group, an inequality
+    assert space.max_kl == 0.5
+
+
+def test_unknown_domain_in_a_limit():
+    with pytest.raises(MixtureError, match="Did you mean 'a'"):
+        Limits(lower={"aa": 0.1}).space(("a", "b"))
+
+
+def test_max_kl_without_a_natural_mixture_is_asked_for():
+    with pytest.raises(MixtureError, match="max_kl limits the distance from the natural mixture"):
+        Limits(max_kl=0.1).space(("a", "b"))
+
+
+def test_references_are_names_or_ratios():
+    with pytest.raises(ValidationError, match="natural, uniform, best seen"):
+        ProposalConfig(reference="naturel")
+    with pytest.raises(ValidationError, match="no_worse.than"):
+        ProposalConfig(no_worse={"than": "x"})
+    assert ProposalConfig(reference={"a": 1.0}).reference == {"a": 1.0}
+
+
+def test_unknown_fields_are_errors():
+    with pytest.raises(ValidationError, match="uper"):
+        ProposalConfig(uper={})
+
+
+def test_fidelities_may_be_numbers():
+    assert ProposalConfig(fidelities=[1_000_000, 6e7]).fidelities == ["1000000", "60000000"]

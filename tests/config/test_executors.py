@@ -1,0 +1,49 @@
+import pytest
+import toy
+from pydantic import TypeAdapter, ValidationError
+
+from mixopt.config.executors import ExecutorConfig, LocalExecutor, RayExecutor
+from mixopt.config.loader import choose_executor, load_study
+from mixopt.errors import ConfigError
+
+
+def parse(plain):
+    return TypeAdapter(ExecutorConfig).validate_python(plain)
+
+
+def test_a_name_alone_is_enough():
+    assert parse("ray") == RayExecutor()
+    assert parse({"kind": "ray", "gpus": 0.5, "retries": 0}).gpus == 0.5
+    assert parse("local") == LocalExecutor()
+
+
+@pytest.mark.parametrize("plain", [
+    "dask", {"kind": "ray", "address": "ray://elsewhere:10001"}, {"kind": "slurm", "setup": ["rm x"]},
+    {"kind": "processes", "workers": 0}, {"kind": "local", "retries": -1}, {}, None, 3,
+])  # fmt: skip
+def test_what_an_executor_is_not(plain):
+    """Neither an address nor a command comes from a recipe: whoever wrote it would decide."""
+    with pytest.raises(ValidationError):
+        parse(plain)
+
+
+def test_another_executor_may_be_chosen_and_its_settings_stay(tmp_path):
+    given = {"kind": "ray", "workers": 7}
+    recipe = load_study(toy.write_study(tmp_path, executor=given))
+    assert choose_executor(recipe, "ray").executor.workers == 7
+    assert choose_executor(recipe, "processes").executor.kind == "processes"
+    with pytest.raises(ConfigError, match="no executor 'slrum'. Did you mean 'slurm'"):
+        choose_executor(recipe, "slrum")
+
+
+def test_where_work_is_done_is_in_no_key(tmp_path):
+    """The same units are found whatever executor made them."""
+    from mixopt.study import Study
+
+    path = toy.write_study(tmp_path)
+    folders = []
+    for executor in (None, "processes"):
+        study = Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu",
+                           executor=executor)  # fmt: skip
+        folders.append([trained.folder for trained in study.train().values()])
+    assert folders[0] == folders[1]

@@ -1,0 +1,109 @@
+import pytest
+import toy
+import yaml
+
+from mixopt.config.loader import find_study, load_study
+from mixopt.errors import ConfigError
+
+
+def test_quickstart_resolves_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = load_study("quickstart")
+    assert len(recipe.experts) == 5
+    own = {b.own_domain for b in recipe.benchmarks if b.own_domain}
+    assert own == set(recipe.domains)
+    assert sum(not b.own_domain for b in recipe.benchmarks) >= 3
+    assert {b.role for b in recipe.benchmarks} == {"search", "holdout"}
+
+
+def test_paths_are_relative_to_the_file_that_holds_them(tmp_path):
+    recipe = load_study(toy.write_study(tmp_path))
+    assert recipe.experts[0].text.paths == [str(tmp_path / "data" / "birds.jsonl")]
+
+
+def test_resolved_recipe_loads_again(tmp_path):
+    recipe = load_study(toy.write_study(tmp_path))
+    path = tmp_path / "resolved.yaml"
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    assert load_study(path) == recipe
+
+
+def test_scientific_notation_without_a_point_is_a_number(tmp_path):
+    study = toy.write_study(tmp_path)
+    study.write_text(study.read_text().replace("learning_rate: 0.01", "learning_rate: 3e-4"))
+    assert load_study(study).training.learning_rate == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"serch": {}}, "serch is not a field. Did you mean 'search'"),
+        ({"target": {}}, "target.tokens is missing"),
+        ({"search": {"rounds": [0]}}, "search.rounds.0: input should be greater than 0"),
+        ({"search": {"lower": {"bird": 0.1}}}, "unknown domain 'bird'. Did you mean 'birds'"),
+        ({"search": {"capability_weights": {"shps": 1}}}, "Did you mean 'ships'"),
+        ({"search": {"natural": {"birds": 0.5, "ships": 0.4}}}, "sum to 0.9"),
+        ({"experts": "none/*.yaml"}, "no file matches 'none/"),
+        (
+            {"search": {"lower": {"birds": 0.7, "ships": 0.7}}},
+            "search: The lower bounds sum to 1.4",
+        ),
+        ({"search": {"rounds": [2]}}, "the first has 2 candidates and needs 6"),
+        (
+            {"exports": [{"format": "yaml", "out": "x"}, {"format": "json", "out": "x"}]},
+            "export file 'x' is named twice",
+        ),
+        ({"base": {"kind": "pretrained"}}, "base.pretrained.path is missing"),
+        ({"experts": 3}, "experts must list YAML files"),
+        ({"exports": [{"format": "yaml", "out": "../up.yaml"}]}, "exports.0.out"),
+    ],
+)
+def test_what_a_study_may_not_say(tmp_path, changes, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_study(toy.write_study(tmp_path, **changes))
+    assert "toy.yaml" in str(caught.value)
+
+
+def test_domain_named_twice(tmp_path):
+    study = toy.write_study(tmp_path)
+    (tmp_path / "experts" / "again.yaml").write_text(
+        (tmp_path / "experts" / "birds.yaml").read_text()
+    )
+    with pytest.raises(ConfigError, match="domain 'birds' is named twice"):
+        load_study(study)
+
+
+def test_only_holdout_benchmarks(tmp_path):
+    study = toy.write_study(tmp_path, benchmarks="benchmarks/choice.yaml")
+    with pytest.raises(ConfigError, match="at least one must have role search"):
+        load_study(study)
+
+
+def test_files_that_are_no_yaml(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        find_study(tmp_path / "none.yaml")
+    path = tmp_path / "x.yaml"
+    path.write_text("a: [1,\nb: 2")
+    with pytest.raises(ConfigError, match=r"x.yaml, line \d: not valid YAML"):
+        load_study(path)
+    path.write_text("name: a\nname: b\n")
+    with pytest.raises(ConfigError, match="'name' stands twice"):
+        load_study(path)
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_study(path)
+    path.write_text("")
+    with pytest.raises(ConfigError, match="must hold a mapping"):
+        load_study(path)
+
+
+def test_benchmark_over_text_that_is_trained_on(tmp_path):
+    study = toy.write_study(tmp_path)
+    expert = tmp_path / "experts" / "birds.yaml"
+    whole = expert.read_text()
+    expert.write_text(whole.replace("part: train", "part: all"))
+    with pytest.raises(ConfigError, match="reads the text that expert 'birds' is trained on"):
+        load_study(study)
+    expert.write_text(whole + "  heldout_share: 0.3\n")
+    with pytest.raises(ConfigError, match="the same heldout_share and group"):
+        load_study(study)

@@ -1,0 +1,57 @@
+from typing import get_args
+
+import pytest
+import toy
+from pydantic import ValidationError
+
+from mixopt import Mixture
+from mixopt.config.benchmarks import BenchmarkConfig
+from mixopt.config.constraints import ProposalConfig
+from mixopt.config.loader import load_study
+from mixopt.config.study import ExportConfig, SearchConfig, ValidationConfig
+from mixopt.config.text import FilesText, SplitText
+from mixopt.config.training import BuiltBaseConfig, ExpertConfig
+from mixopt.errors import ConfigError
+
+
+def test_models_are_closed_and_frozen():
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        FilesText(paths=["x"], feild="text")
+    text = FilesText(paths=["x"])
+    with pytest.raises(ValidationError, match="frozen"):
+        text.field = "other"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ValidationConfig(mixtures=3), "greater than or equal to 4"),
+        (lambda: ExportConfig(format="json", out="a/b"), "should match pattern"),
+    ],
+)
+def test_values_out_of_range_are_refused(make, words):
+    with pytest.raises(ValidationError, match=words):
+        make()
+
+
+def test_a_study_may_bound_groups_and_more(tmp_path):
+    limits = {
+        "groups": {"seen": {"upper": 0.6, "domains": ["birds", "ships"]}},
+        "inequalities": [{"coefficients": {"birds": 1, "ships": -1}, "limit": 0.0}],
+        "max_kl": 0.4,
+    }
+    study = toy.write_study(tmp_path / "a", search={"rounds": [7]} | limits)
+    search = load_study(study).search
+    even = Mixture.uniform(("birds", "ships", "sums"))
+    space = search.space(tuple(even), prior=even)
+    assert space.contains([[0.3, 0.3, 0.4], [0.35, 0.3, 0.35]]).tolist() == [True, False]
+    wrong = {"groups": {"seen": {"domains": ["brids"]}}}
+    with pytest.raises(ConfigError, match="search: The group 'seen'.*Did you mean 'birds'"):
+        load_study(toy.write_study(tmp_path / "b", search={"rounds": [7]} | wrong))
+
+
+def test_every_field_says_what_it_is():
+    roots = [SplitText, BuiltBaseConfig, ExpertConfig, SearchConfig, ProposalConfig]
+    for model in [*roots, *get_args(get_args(BenchmarkConfig)[0])]:
+        for name, field in model.model_fields.items():
+            assert name in ("kind", "text", "part") or field.description, f"{model.__name__}.{name}"

@@ -1,0 +1,22 @@
+import pytest
+from pydantic import ValidationError
+
+from mixopt.config.text import FilesText
+from mixopt.config.training import ExpertConfig, ExpertTrainingConfig, TrainingConfig
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: TrainingConfig(tokens=0), "greater than 0"),
+        (lambda: TrainingConfig(tokens=1, schedule="sqrt"), "Input should be 'constant'"),
+        (lambda: TrainingConfig(tokens=1, schedule="linear", decay_share=0), "greater than 0"),
+        (lambda: ExpertTrainingConfig(tokens=1, average="best"), "Input should be 'mean'"),
+        (lambda: ExpertTrainingConfig(tokens=1, average_floor=1), "less than 1"),
+        (lambda: ExpertConfig(domain="../x", text=FilesText(paths=["x"])), "should match pattern"),
+        (lambda: ExpertConfig(domain="x", text={"kind": "magic"}), "Input tag 'magic'"),
+    ],
+)
+def test_values_out_of_range_are_refused(make, words):
+    with pytest.raises(ValidationError, match=words):
+        make()

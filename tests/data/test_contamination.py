@@ -1,0 +1,81 @@
+import random
+
+import toy
+
+from mixopt.config.benchmarks import BitsPerByte, Harness, MultipleChoice
+from mixopt.config.text import FilesText
+from mixopt.data.contamination import RUN, RunIndex, count_overlaps, tell_overlaps
+from mixopt.evaluation.tasks.items import read_item_texts
+
+WORDS = [f"w{i}" for i in range(500)]
+
+
+def text(seed, words=40):
+    rng = random.Random(seed)
+    return " ".join(rng.choice(WORDS) for _ in range(words))
+
+
+def brute(items, document):
+    """The places of the items that share a run, by comparing every run with every other."""
+    runs = {tuple(document.lower().split()[i : i + RUN]) for i in range(len(document.split()))}
+    return {
+        place
+        for place, item in enumerate(items)
+        if any(
+            tuple(item.lower().split()[i : i + RUN]) in runs
+            for i in range(len(item.split()) - RUN + 1)
+        )
+    }
+
+
+def test_the_same_items_are_found_as_by_brute_force():
+    items = [text(seed) for seed in range(30)]
+    index = RunIndex({"b": items})
+    rng = random.Random(1)
+    for _ in range(50):
+        item = items[rng.randrange(30)].split()
+        start, length = rng.randrange(20), rng.choice([RUN - 1, RUN, RUN + 3])
+        document = (
+            f"{text(rng.random())} {' '.join(item[start : start + length])} {text(rng.random())}"
+        )
+        assert index.find(document) == brute(items, document)
+
+
+def test_case_and_punctuation_do_not_hide_a_run():
+    item = "one two three four five six seven eight nine ten eleven twelve thirteen"
+    index = RunIndex({"b": [item]})
+    assert index.find(
+        "Well: ONE, two; three four-five six seven eight nine ten eleven twelve Thirteen!"
+    )
+    assert not index.find(item.replace("seven", "sieben"))
+
+
+def test_overlaps_are_counted_by_benchmark():
+    first, second = [text(1), text(2), "too short"], [text(3)]
+    documents = [text(9), text(2) + " and more", "x " + text(3)]
+    told = {o.benchmark: o for o in count_overlaps("web", documents, {"a": first, "b": second})}
+    assert (told["a"].items, told["a"].short, told["a"].found) == (2, 1, 1)
+    assert (told["b"].items, told["b"].found) == (1, 1)
+    (sentence,) = tell_overlaps(told.values())
+    assert "with training text: a (of 3 items web 1); b (of 1 items web 1)." in sentence
+
+
+def test_items_too_short_to_be_looked_for_are_told_in_one_sentence():
+    (sentence,) = tell_overlaps(count_overlaps("web", [text(1)], {"a": ["no"], "b": ["yes"]}))
+    assert "items of 'a', 'b' are in training text cannot be told" in sentence
+
+
+def test_no_items_overlap_with_nothing():
+    assert RunIndex({}).find(text(0)) == set()
+    assert count_overlaps("web", [], {"a": [text(1)]})[0].found == 0
+
+
+def test_items_are_read_whole(tmp_path):
+    rows = [{"prompt": "ask this", "choices": ["yes", "no"], "answer": 0}] * 3
+    path = str(toy.write_jsonl(tmp_path / "m.jsonl", rows))
+    recipe = MultipleChoice(name="m", kind="multiple_choice", items=path, max_items=2)
+    assert read_item_texts(recipe) == ["ask this yes no "] * 2
+    path = str(toy.write_jsonl(tmp_path / "t.jsonl", [{"text": "a document"}] * 2))
+    told = BitsPerByte(name="t", kind="bits_per_byte", text=FilesText(paths=[path]))
+    assert read_item_texts(told) == ["a document"] * 2
+    assert read_item_texts(Harness(name="h", kind="harness", task="arc_easy")) == []

@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import toy
+from models_for_tests import tokenizer
+
+from mixopt import Mixture
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.config.text import FilesText
+from mixopt.data import corpus
+from mixopt.data.corpus import check_epochs, open_corpus
+from mixopt.errors import DataError
+from mixopt.training.dataset import MixtureDataset, apportion
+
+TOKENS = tokenizer()
+
+
+def make(folder, name="birds", n=40, **more):
+    import random
+
+    rng = random.Random(name)
+    path = toy.write_jsonl(
+        folder / f"{name}.jsonl", [{"text": toy.text(name, rng)} for _ in range(n)]
+    )
+    source = FilesText(paths=[str(path)], **more)
+    return open_corpus(source, TOKENS, name=name, cache=ArtifactStore(folder / "cache")), path
+
+
+def expected_tokens(path):
+    import json
+
+    tokens = []
+    for line in path.read_text().splitlines():
+        tokens += [*TOKENS(json.loads(line)["text"])["input_ids"], TOKENS.eos_token_id]
+    return tokens
+
+
+def test_counts_and_tokens_are_those_of_the_text(tmp_path):
+    made, path = make(tmp_path)
+    expected = expected_tokens(path)
+    assert (made.tokens, made.documents) == (len(expected), 40)
+    assert made.read(0, made.tokens).tolist() == expected
+    assert made.tokens_per_document == len(expected) / 40
+
+
+def test_shards_are_read_across_their_borders(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "SHARD_TOKENS", 100)
+    made, path = make(tmp_path)
+    expected = expected_tokens(path)
+    assert len(list(made.folder.glob("shard-*.bin"))) == -(-len(expected) // 100)
+    assert made.read(0, made.tokens).tolist() == expected
+    assert made.read(95, 210).tolist() == expected[95:305]
+
+
+def test_same_content_is_tokenized_once_wherever_it_lies(tmp_path, monkeypatch):
+    made, path = make(tmp_path)
+    moved = tmp_path / "elsewhere.jsonl"
+    path.rename(moved)
+    monkeypatch.setattr(corpus, "tokenize", lambda *_, **__: pytest.fail("tokenized again"))
+    source = FilesText(paths=[str(moved)])
+    again = open_corpus(source, TOKENS, name="birds", cache=ArtifactStore(tmp_path / "cache"))
+    assert again.folder == made.folder
+
+
+def test_changed_content_or_tokenizer_is_another_corpus(tmp_path):
+    made, path = make(tmp_path)
+    path.write_text(path.read_text() + '{"text": "more"}\n')
+    source = FilesText(paths=[str(path)])
+    changed = open_corpus(source, TOKENS, name="birds", cache=ArtifactStore(tmp_path / "cache"))
+    assert changed.folder != made.folder
+    assert changed.documents == 41
+    other = open_corpus(
+        source, tokenizer(290), name="birds", cache=ArtifactStore(tmp_path / "cache")
+    )
+    assert other.folder != changed.folder
+
+
+def test_empty_documents_end_nothing(tmp_path):
+    texts = ["a bird"] * 3 + [""] * 600 + ["a ship"] * 4
+    path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": text} for text in texts])
+    made = open_corpus(
+        FilesText(paths=[str(path)]), TOKENS, name="x", cache=ArtifactStore(tmp_path / "cache")
+    )
+    assert made.documents == 7
+
+
+def test_same_bytes_read_in_another_way_are_another_corpus(tmp_path):
+    for name in ("x.txt", "x.jsonl"):
+        (tmp_path / name).write_text('{"text": "a bird"}\n')
+    folders = {
+        open_corpus(
+            FilesText(paths=[str(tmp_path / name)]), TOKENS, name="x", cache=ArtifactStore(tmp_path)
+        ).folder
+        for name in ("x.txt", "x.jsonl")
+    }
+    assert len(folders) == 2
+
+
+def test_nothing_half_tokenized_is_left(tmp_path):
+    path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": "fine"}, {"wrong": 1}])
+    with pytest.raises(DataError):
+        open_corpus(
+            FilesText(paths=[str(path)]), TOKENS, name="x", cache=ArtifactStore(tmp_path / "cache")
+        )
+    assert [p for p in (tmp_path / "cache" / "corpora").iterdir() if p.suffix != ".lock"] == []
+
+
+def test_no_document_on_this_side_of_the_split(tmp_path):
+    path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": "one", "g": "1"}])
+    source = FilesText(paths=[str(path)], part="heldout", heldout_share=1e-9, group="g")
+    with pytest.raises(DataError, match="holds no document"):
+        open_corpus(source, TOKENS, name="x", cache=ArtifactStore(tmp_path / "cache"))
+
+
+def test_batches_hold_the_ratios_exactly_and_repeat_nothing_early(tmp_path):
+    corpora = {name: make(tmp_path, name)[0] for name in ("birds", "ships", "sums")}
+    ratios = Mixture({"birds": 0.5, "ships": 0.3, "sums": 0.2})
+    dataset = MixtureDataset(corpora, ratios, sequences=50, context=32, seed=1)
+    assert np.bincount(dataset._domains).tolist() == [25, 15, 10]
+    pairs = set(zip(dataset._domains.tolist(), dataset._windows.tolist(), strict=True))
+    assert len(pairs) == 50
+    item = dataset[0]
+    assert item["input_ids"].shape == (32,)
+    owner = corpora[list(ratios)[dataset._domains[0]]]
+    assert item["input_ids"].tolist() == owner.read(int(dataset._windows[0]) * 32, 32).tolist()
+
+
+def test_every_window_is_read_before_any_is_read_twice(tmp_path):
+    made, _ = make(tmp_path, n=8)
+    windows = made.tokens // 32
+    dataset = MixtureDataset(
+        {"birds": made}, Mixture({"birds": 1.0}), sequences=2 * windows, context=32, seed=0
+    )
+    assert np.bincount(dataset._windows).tolist() == [2] * windows
+
+
+def test_seed_fixes_the_order(tmp_path):
+    corpora = {name: make(tmp_path, name)[0] for name in ("birds", "ships")}
+    ratios = Mixture.uniform(["birds", "ships"])
+
+    def order(seed):
+        return MixtureDataset(
+            corpora, ratios, sequences=30, context=32, seed=seed
+        )._windows.tolist()
+
+    assert order(3) == order(3)
+    assert order(3) != order(4)
+
+
+def test_too_little_text_says_how_many_epochs(tmp_path):
+    made, _ = make(tmp_path)
+    asked = made.tokens * 3
+    with pytest.raises(DataError, match=r"would read them 3.0 times \(allowed: 2\)"):
+        check_epochs(
+            {"birds": made}, Mixture({"birds": 1.0}), tokens=asked, max_epochs=2, what="it"
+        )
+    epochs = check_epochs(
+        {"birds": made}, Mixture({"birds": 1.0}), tokens=asked, max_epochs=3, what="it"
+    )
+    assert epochs == {"birds": pytest.approx(3)}
+
+
+def test_text_shorter_than_a_sequence(tmp_path):
+    made, _ = make(tmp_path, n=1)
+    with pytest.raises(DataError, match="less than one sequence"):
+        MixtureDataset({"birds": made}, Mixture({"birds": 1.0}), sequences=2, context=4096, seed=0)
+
+
+def test_apportion_is_the_largest_remainder():
+    assert apportion(np.array([0.5, 0.3, 0.2]), 7).tolist() == [4, 2, 1]
+    assert apportion(np.array([1.0, 0.0]), 5).tolist() == [5, 0]

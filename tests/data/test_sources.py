@@ -1,0 +1,139 @@
+import gzip
+import json
+
+import pandas as pd
+import pytest
+import toy
+import zstandard
+
+from mixopt.config.text import FilesText, HubText
+from mixopt.data.sources import BLOCK_CHARACTERS, read_documents
+from mixopt.errors import DataError
+
+ROWS = [{"text": f"document {i}", "page": str(i // 2)} for i in range(40)]
+LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+
+
+def texts(path, **more):
+    return [d.text for d in read_documents(FilesText(paths=[str(path)], **more))]
+
+
+def test_every_format_gives_the_same_documents(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(LINES))
+    (tmp_path / "c.jsonl.zst").write_bytes(zstandard.compress(LINES))
+    pd.DataFrame(ROWS).to_parquet(tmp_path / "d.parquet")
+    expected = [row["text"] for row in ROWS]
+    for name in ("a.jsonl", "b.jsonl.gz", "c.jsonl.zst", "d.parquet"):
+        assert texts(tmp_path / name) == expected, name
+
+
+def test_globs_take_each_file_once_in_order(tmp_path):
+    for name in "ba":
+        (tmp_path / f"{name}.txt").write_text(name)
+    pattern = str(tmp_path / "*.txt")
+    assert [d.text for d in read_documents(FilesText(paths=[pattern, pattern]))] == ["a", "b"]
+
+
+def test_long_plain_text_is_cut_at_line_ends_and_stays_one_group(tmp_path):
+    line = "x" * 999 + "\n"
+    (tmp_path / "long.txt").write_text(line * 2200)
+    documents = list(read_documents(FilesText(paths=[str(tmp_path / "long.txt")])))
+    assert len(documents) > 1
+    assert "".join(d.text for d in documents) == line * 2200
+    assert all(len(d.text) <= BLOCK_CHARACTERS + 1000 for d in documents)
+    assert len({d.group for d in documents}) == 1
+
+
+def test_split_of_plain_files_goes_with_them_when_they_are_moved(tmp_path):
+    sides = []
+    for place in ("here", "there/deep"):
+        (tmp_path / place).mkdir(parents=True)
+        for i in range(30):
+            (tmp_path / place / f"{i}.txt").write_text(f"page number {i}")
+        source = FilesText(
+            paths=[str(tmp_path / place / "*.txt")], part="heldout", heldout_share=0.4
+        )
+        sides.append({d.text for d in read_documents(source)})
+    assert sides[0] == sides[1]
+    assert sides[0]
+
+
+def test_dataset_saved_to_disk(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="the hub extra is not installed")
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
+    source = HubText(kind="huggingface", path=str(tmp_path / "saved"))
+    assert [d.text for d in read_documents(source)] == [row["text"] for row in ROWS]
+
+
+def test_split_puts_no_group_on_both_sides(tmp_path):
+    path = toy.write_jsonl(tmp_path / "a.jsonl", ROWS)
+    both = {
+        part: list(read_documents(
+                FilesText(paths=[str(path)], part=part, heldout_share=0.3, group="page")
+            ))
+        for part in ("train", "heldout")
+    }  # fmt: skip
+    groups = {part: {d.group for d in documents} for part, documents in both.items()}
+    assert groups["train"] & groups["heldout"] == set()
+    assert len(both["train"]) + len(both["heldout"]) == len(ROWS)
+    assert both["heldout"]
+
+
+def test_same_text_twice_stays_on_one_side(tmp_path):
+    path = toy.write_jsonl(tmp_path / "a.jsonl", [{"text": f"t{i % 20}"} for i in range(60)])
+    sides = [
+        {d.text for d in read_documents(FilesText(paths=[str(path)], part=part, heldout_share=0.4))}
+        for part in ("train", "heldout")
+    ]
+    assert sides[0] & sides[1] == set()
+    assert sides[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "a.jsonl",
+            b'{"text": "x"}\n{"txt": "y"}\n',
+            r"a.jsonl, line 2 has no field 'text'. Did you mean 'txt'",
+        ),
+        ("a.jsonl", b'{"text": "x"}\n{"text": \n', "line 2 is not JSON"),
+        ("a.jsonl", b'{"text": "\xff\xfe"}\n', "line 1 is not UTF-8"),
+        ("a.jsonl", b'["x"]\n', "line 1 is not a JSON object"),
+        ("a.jsonl", b'{"text": 3}\n', "field 'text' holds int, not text"),
+        ("a.jsonl", b"", "a.jsonl is empty"),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:60], "not a whole compressed file"),
+        ("a.jsonl.zst", b"not zstandard at all", "not a whole compressed file"),
+        ("a.parquet", b"PAR1 broken", "not a Parquet file"),
+        ("a.txt", b"caf\xe9", "a.txt is not UTF-8"),
+    ],
+)
+def test_bad_files_are_told_in_one_sentence(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words) as caught:
+        texts(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_columns(tmp_path):
+    with pytest.raises(DataError, match="No file matches"):
+        texts(tmp_path / "*.jsonl")
+    pd.DataFrame(ROWS).to_parquet(tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="no column 'txt'. Did you mean 'text'"):
+        texts(tmp_path / "d.parquet", field="txt")
+
+
+def test_local_folder_of_the_datasets_library(tmp_path):
+    pytest.importorskip("datasets", reason="the hub extra is not installed")
+    toy.write_jsonl(tmp_path / "set" / "train.jsonl", ROWS)
+    source = HubText(kind="huggingface", path=str(tmp_path / "set"), group="page")
+    documents = list(read_documents(source))
+    assert [d.text for d in documents] == [row["text"] for row in ROWS]
+    assert documents[3].group == "1"
+
+
+def test_dataset_that_is_not_there(tmp_path):
+    pytest.importorskip("datasets", reason="the hub extra is not installed")
+    with pytest.raises(DataError, match="cannot be loaded"):
+        list(read_documents(HubText(kind="huggingface", path=str(tmp_path / "none"))))

@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+import torch
+from merging_for_tests import Fixed, choices, save_experts, save_model, texts
+from models_for_tests import FAMILIES, family
+
+from mixopt.errors import ModelError
+from mixopt.evaluation.layerwise import layer_stream
+from mixopt.evaluation.layerwise.layer_stream import LayerStream
+from mixopt.evaluation.layerwise.meta_model import StreamError
+from mixopt.evaluation.scorer import Scorer, lay_out
+from mixopt.merging.checkpoint import Checkpoint
+from mixopt.merging.expert import open_expert
+from mixopt.merging.merge import Merger
+from mixopt.training.device import Device
+
+CPU = Device("cpu", torch.float32)
+ROWS = [[0.2, 0.3, 0.5], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
+REQUESTS = [*choices(), *texts()]
+
+
+def stream_of(folder, network, *, memory_bytes=1 << 30, k=3):
+    base = save_model(folder / "base", network)
+    experts = save_experts(folder, network, k)
+    return LayerStream(Checkpoint(base), experts, CPU, memory_bytes=memory_bytes)
+
+
+def in_memory(stream, network, rows=ROWS):
+    merger = Merger(network, stream.experts)
+    return np.stack([Scorer([Fixed(REQUESTS)]).logprobs(merger.merge(row)) for row in rows])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_layer_by_layer_scores_as_the_whole_model(name, tmp_path):
+    network = family(name)
+    stream = stream_of(tmp_path, network)
+    scorer = Scorer([Fixed(REQUESTS)])
+    found, expected = stream.logprobs(scorer, ROWS), in_memory(stream, network)
+    assert np.abs(found - expected).max() < 1e-4
+    assert np.abs(expected[0] - expected[2]).mean() > 0.1  # the candidates do differ
+    # layers that look only so far back cannot tell far tokens of another branch from hidden ones
+    assert scorer.share_prompts == ("sliding_window" not in FAMILIES[name])
+
+
+def test_little_memory_gives_the_same(tmp_path, monkeypatch):
+    network = family("llama")
+    stream = stream_of(tmp_path, network)
+    expected = stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS)
+    monkeypatch.setattr(layer_stream, "LOGIT_BYTES", 100 * 1024)  # the vocabulary in pieces too
+    plans = []
+    planned = LayerStream._plan
+
+    def spy(self, batches, candidates):
+        plans.append(planned(self, batches, candidates))
+        return plans[-1]
+
+    monkeypatch.setattr(LayerStream, "_plan", spy)
+    largest = max(b.tokens.numel() for b in lay_out(REQUESTS, network, shared=True))
+    width = 4 * 32
+    stream.memory_bytes = stream._working_bytes() + (layer_stream.IN_FLIGHT + 2) * width * largest
+    again = stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS)
+    assert np.abs(again - expected).max() < 1e-5
+    assert len(plans[0].groups) * len(plans[0].chunks) > 1 or plans[0].spilled
+
+
+def test_spilled_gives_the_same(tmp_path, monkeypatch):
+    network = family("llama")
+    stream = stream_of(tmp_path, network)
+    expected = stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS)
+    whole = layer_stream.Plan.of
+
+    def always(batches, candidates, *_):
+        plan = whole(batches, candidates, 1 << 40, 1, 0, 0)
+        return layer_stream.Plan(plan.groups, plan.chunks, spilled=True)
+
+    monkeypatch.setattr(layer_stream.Plan, "of", always)
+    assert np.array_equal(stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS), expected)
+
+
+def test_every_layer_of_every_expert_is_read_once_however_many_candidates(tmp_path, monkeypatch):
+    stream = stream_of(tmp_path, family("llama"))
+    scorer = Scorer([Fixed(texts())])
+    stream.logprobs(scorer, ROWS[:1])  # whether prompts are shared has been tried
+    reads = []
+    read = Checkpoint.read
+    monkeypatch.setattr(Checkpoint, "read", lambda self, n: reads.append(n) or read(self, n))
+    stream.logprobs(scorer, ROWS * 4)
+    inside = [name for name in reads if ".layers." in name]
+    assert len(inside) == len(set(inside)) * 4  # the base and three experts
+
+
+def test_of_the_input_table_a_batch_s_own_words_are_read(tmp_path, monkeypatch):
+    """A large vocabulary is never in memory whole: neither for scores nor for step sizes."""
+    stream = stream_of(tmp_path, family("llama"))
+    monkeypatch.setattr(layer_stream, "STEP_BYTES", 4096)
+    scorer = Scorer([Fixed(texts(count=2, length=9))])
+    stream.logprobs(scorer, ROWS[:1])
+    rows, whole = [], []
+    read_rows, read = LayerStream._read_rows, Checkpoint.read
+    monkeypatch.setattr(LayerStream, "_read_rows",
+                        lambda self, ids: rows.append(len(ids)) or read_rows(self, ids))  # fmt: skip
+    monkeypatch.setattr(Checkpoint, "read",
+                        lambda self, name: whole.append(name) or read(self, name))  # fmt: skip
+    stream.logprobs(scorer, ROWS)
+    assert max(rows) <= 18
+    whole.clear()
+    stream.step_sizes()
+    assert stream.skeleton.input not in whole
+
+
+def test_lora_experts_are_streamed(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    network = family("llama")
+    folders = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        wrapped = get_peft_model(family("llama"), LoraConfig(r=4, target_modules="all-linear"))
+        for name, parameter in wrapped.named_parameters():
+            if "lora_" in name:
+                parameter.data.normal_(std=0.1)
+        wrapped.save_pretrained(str(tmp_path / f"lora-{seed}"))
+        folders.append(tmp_path / f"lora-{seed}")
+    experts = [open_expert(folder) for folder in folders]
+    base = Checkpoint(save_model(tmp_path / "base", network))
+    stream = LayerStream(base, experts, CPU, memory_bytes=1 << 30)
+    found = stream.logprobs(Scorer([Fixed(REQUESTS)]), [[0.3, 0.7]])
+    assert np.abs(found - in_memory(stream, network, [[0.3, 0.7]])).max() < 1e-4
+
+
+def test_memory_below_one_layer_is_told_with_what_works(tmp_path):
+    network = family("llama")
+    stream = stream_of(tmp_path, network, memory_bytes=1 << 20)
+    with pytest.raises(ModelError, match=r"one layer of 4 models needs \d+ MiB"):
+        stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS)
+    stream.memory_bytes = stream._working_bytes() + 100
+    with pytest.raises(ModelError, match="and one batch need") as told:
+        stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS)
+    needed = int(str(told.value).split(" need ")[1].split()[0])
+    stream.memory_bytes = (needed + 1) << 20
+    assert stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS).shape == (4, sum(
+        len(r.target) for r in REQUESTS
+    ))  # fmt: skip
+
+
+def test_weights_that_are_none(tmp_path):
+    stream = stream_of(tmp_path, family("llama"))
+    with pytest.raises(ModelError, match="2 weights are given for 3 experts"):
+        stream.logprobs(Scorer([Fixed(REQUESTS)]), [[0.5, 0.5]])
+    with pytest.raises(ModelError, match="A weight is nan"):
+        stream.logprobs(Scorer([Fixed(REQUESTS)]), [[0.5, 0.5, float("nan")]])
+
+
+def test_files_in_other_names_are_told(tmp_path):
+    network = family("mixtral")
+    network.save_pretrained(tmp_path / "base")  # one tensor for each expert of each layer
+    experts = save_experts(tmp_path, network)
+    with pytest.raises(StreamError, match="as the model calls it"):
+        LayerStream(Checkpoint(tmp_path / "base"), experts, CPU, memory_bytes=1 << 30)

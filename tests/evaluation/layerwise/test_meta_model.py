@@ -1,0 +1,71 @@
+import pytest
+import torch
+from merging_for_tests import save_model
+from models_for_tests import FAMILIES, family
+
+from mixopt.evaluation.layerwise import meta_model
+from mixopt.evaluation.layerwise.meta_model import Skeleton, StreamError, Walk
+from mixopt.training.device import Device
+
+CPU = Device("cpu", torch.float32)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_layers_and_tables_are_found_without_a_table_of_names(name, tmp_path):
+    network = family(name)
+    found = Skeleton(save_model(tmp_path, network), CPU)
+    assert len(found.layers) == 3
+    every = {
+        *found.outside,
+        found.input,
+        found.output,
+        *(n for p in found.pieces for n in p.values()),
+    }
+    assert every == set(found.layout.shapes)
+    assert found.layout.shapes[found.input] == (300, 32)
+    assert all(parameter.is_meta for parameter in found.model.parameters())
+
+
+def test_something_between_the_layers_is_noticed():
+    walk = Walk()
+    given = torch.zeros(1, 2, 3)
+    handed_on = walk.visit(0, False, (given,), {})
+    with pytest.raises(StreamError, match="something happens between its layers"):
+        walk.visit(1, True, (handed_on * 2,), {})
+    with pytest.raises(StreamError, match="once each, in order"):
+        walk.visit(0, True, (handed_on,), {})
+
+
+def test_layers_that_are_given_the_input_again_are_refused(tmp_path, monkeypatch):
+    """As where every layer sees the embeddings beside the last layer's hidden states."""
+    from transformers import LlamaModel
+
+    forward = LlamaModel.forward
+
+    def with_more(self, input_ids=None, **kwargs):
+        seen = self.embed_tokens(input_ids)
+        for layer in self.layers:
+            layer.register_forward_pre_hook(
+                lambda _, args, kw: (args, kw | {"first": seen}), with_kwargs=True
+            )
+        return forward(self, input_ids=input_ids, **kwargs)
+
+    folder = save_model(tmp_path, family("llama"))
+    monkeypatch.setattr(LlamaModel, "forward", with_more)
+    with pytest.raises(StreamError, match="more than the hidden states"):
+        Skeleton(folder, CPU)
+
+
+def test_a_model_without_layers_or_plain_tables():
+    with pytest.raises(StreamError, match="no list of layers"):
+        meta_model._find_layers(torch.nn.Linear(2, 2))
+
+
+def test_an_output_table_with_a_bias_is_refused(tmp_path):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model("phi", vocab_size=300, hidden_size=32, intermediate_size=48,
+                                  num_hidden_layers=2, num_attention_heads=4)  # fmt: skip
+    folder = save_model(tmp_path, AutoModelForCausalLM.from_config(config))
+    with pytest.raises(StreamError, match="more than a table"):
+        Skeleton(folder, CPU)

@@ -1,0 +1,165 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+import toy
+from models_for_tests import model, tokenizer
+
+from mixopt.config.benchmarks import Generation
+from mixopt.errors import DataError
+from mixopt.evaluation.tasks.base import TaskContext
+from mixopt.evaluation.tasks.generation import GenerationTask, estimate_pass_at_k, last_number
+
+CONTEXT = 32
+
+
+def build(path, rows, *, run_code=False, **says):
+    toy.write_jsonl(path / "g.jsonl", rows)
+    recipe = Generation(
+        name="g", kind="generation", items=str(path / "g.jsonl"), max_new_tokens=4, **says
+    )
+    return GenerationTask(recipe, TaskContext(tokenizer(), CONTEXT, run_code))
+
+
+ROWS = [
+    {"prompt": "the small bird", "target": " sings"},
+    {"prompt": "one and two make three but", "target": " two"},
+    {"prompt": "grey ship", "target": " owl"},
+]
+
+
+def greedy(network, prompt, length=4):
+    """What the model writes, one token at a time and without a cache."""
+    tokens = [TaskContext(tokenizer(), CONTEXT).separator]
+    tokens += tokenizer()(prompt, add_special_tokens=False)["input_ids"]
+    start = len(tokens)
+    with torch.no_grad():
+        for _ in range(length):
+            logits = network(input_ids=torch.tensor([tokens])).logits
+            tokens.append(int(logits[0, -1].argmax()))
+            if tokens[-1] == tokenizer().eos_token_id:
+                break
+    return tokenizer().decode(tokens[start:], skip_special_tokens=True)
+
+
+def test_one_sample_is_the_likeliest_text_whatever_it_is_batched_with(tmp_path):
+    network = model().eval()
+    rows = [row | {"target": greedy(network, row["prompt"]) or "?"} for row in ROWS]
+    task = build(tmp_path, rows, stop=["never"])
+    assert task.measure(network).values.tolist() == [1, 1, 1]
+    rows[1]["target"] = "something else"
+    assert build(tmp_path, rows, stop=["never"]).measure(network).values.tolist() == [1, 0, 1]
+    assert task.metric.better == "higher"
+
+
+def test_a_completion_ends_before_the_first_stop(tmp_path):
+    task = build(tmp_path, ROWS, stop=["\n", "."])
+    assert task._cut("a. b\nc") == "a"
+    assert task._cut("a b") == "a b"
+
+
+def test_samples_are_the_same_for_the_same_seed_and_disturb_no_other_draws(tmp_path):
+    network = model()
+    task = build(tmp_path, ROWS, samples=8, k=2, temperature=2.0)
+    torch.manual_seed(3)
+    wanted = torch.rand(3)
+    torch.manual_seed(3)
+    first = list(task._complete(network))
+    assert torch.equal(torch.rand(3), wanted)
+    assert first == list(task._complete(network))
+    assert sorted(place for place, _ in first) == [0] * 8 + [1] * 8 + [2] * 8
+    assert len({text for place, text in first if place == 0}) > 1
+    other = build(tmp_path, ROWS, samples=8, k=2, temperature=2.0, seed=1)
+    assert first != list(other._complete(network))
+
+
+@pytest.mark.parametrize(("n", "right", "k"), [(5, 2, 1), (5, 2, 3), (6, 0, 2), (6, 6, 6)])
+def test_pass_at_k_is_the_share_of_draws_with_one_that_is_right(n, right, k):
+    draws = list(combinations(range(n), k))
+    share = np.mean([any(sample < right for sample in draw) for draw in draws])
+    assert estimate_pass_at_k(n, right, k) == pytest.approx(share)
+
+
+def test_more_samples_than_k_are_needed():
+    with pytest.raises(ValueError, match="draw at least k samples"):
+        Generation(name="g", kind="generation", items="x", samples=2, k=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("#### 1,234", 1234), ("so 3 + 4 = 7.", 7), ("-2.5", -2.5), ("none", None), ("7.0", 7)],
+)
+def test_last_number(text, number):
+    assert last_number(text) == number
+
+
+def test_numbers_are_compared_as_numbers(tmp_path):
+    task = build(tmp_path, [{"prompt": "1+1=", "target": " so 1,002"}] * 2, match="number")
+    assert task._solves(0, "= 1002.0 .")
+    assert not task._solves(0, "1003")
+    assert not task._solves(0, "no number")
+
+
+PROGRAMS = [
+    {"prompt": "def f(x):\n", "test": "assert f(1) == 2"},
+    {"prompt": "def g(x):\n", "test": "assert g(1) == 3"},
+]
+
+
+def test_programs_are_run_with_their_tests(tmp_path):
+    task = build(tmp_path, PROGRAMS, match="tests", run_code=True)
+    assert task._solves(0, "    return x + 1")
+    assert not task._solves(1, "    return x + 1")
+    assert not task._solves(0, "    while True: pass") or pytest.fail("a loop has passed")
+
+
+def test_programs_are_not_run_without_leave(tmp_path):
+    with pytest.raises(DataError, match="--run-code"):
+        build(tmp_path, PROGRAMS, match="tests")
+
+
+@pytest.mark.parametrize(
+    ("says", "rows", "words"),
+    [
+        ({}, [{"prompt": "a"}], "no field 'target'"),
+        ({"match": "number"}, [{"prompt": "a", "target": "none"}], "has no number"),
+        ({"match": "tests", "run_code": True}, [{"prompt": "a"}], "'test' is undefined"),
+    ],
+)
+def test_bad_items_are_named_with_their_line(tmp_path, says, rows, words):
+    with pytest.raises(DataError, match=words) as caught:
+        build(tmp_path, rows * 2, **says)
+    assert "g.jsonl, line 1" in str(caught.value)
+
+
+def test_a_prompt_that_is_too_long_is_cut_from_the_left_and_counted(tmp_path):
+    rows = [{"prompt": "the bird sings " * 40, "target": "x"}, ROWS[0]]
+    task = build(tmp_path, rows)
+    assert task.truncated == 1
+    assert len(task._prompts[0]) == CONTEXT - 4
+    assert task.measure(model()).values.shape == (2,)
+
+
+def test_layout_changes_with_what_decides_the_results(tmp_path):
+    layouts = {
+        repr(build(tmp_path, rows, **says).layout)
+        for rows, says in (
+            (ROWS, {}),
+            (ROWS, {"stop": ["x"]}),
+            ([ROWS[0] | {"target": "y"}, *ROWS[1:]], {}),
+        )
+    }
+    assert len(layouts) == 3
+
+
+def test_instruction_and_examples_are_no_part_of_the_program(tmp_path):
+    rows = [
+        {"body": "def f(x):\n", "test": "assert f(1) == 2"},
+        {"body": "def g(x):\n", "test": ""},
+    ]
+    example = {"body": "def h(x):\n", "target": "    return x"}
+    task = build(tmp_path, rows, run_code=True, match="tests", template="{{ body }}",
+                 instruction="Complete the function.", examples=[example])  # fmt: skip
+    assert task._solves(0, "    return x + 1")
+    assert "Complete" in tokenizer().decode(task._prompts[0])

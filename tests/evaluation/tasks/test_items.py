@@ -1,0 +1,36 @@
+import pandas as pd
+import pytest
+import toy
+
+from mixopt.config.benchmarks import Continuation
+from mixopt.errors import DataError
+from mixopt.evaluation.tasks.items import read_items
+
+
+def recipe(path, **more):
+    return Continuation(name="c", kind="continuation", items=str(path), **more)
+
+
+def test_parquet_gives_the_same_items(tmp_path):
+    rows = [{"prompt": "a", "target": "b"}, {"prompt": "c", "target": "d"}]
+    pd.DataFrame(rows).to_parquet(tmp_path / "c.parquet")
+    items = read_items(recipe(tmp_path / "c.parquet"), ["prompt", "target"])
+    assert [row for _, row in items] == rows
+
+
+def test_max_items_takes_the_first(tmp_path):
+    path = toy.write_jsonl(tmp_path / "c.jsonl", [{"target": str(i)} for i in range(9)])
+    items = read_items(recipe(path, max_items=3), ["target"])
+    assert [row["target"] for _, row in items] == ["0", "1", "2"]
+
+
+def test_machine_items_are_there_and_unknown_ones_named():
+    items = read_items(recipe("machine:docstring_choice"), ["prompt", "choices", "answer"])
+    assert len(items) > 50
+    with pytest.raises(DataError, match="Did you mean 'docstring_choice'"):
+        read_items(recipe("machine:docstring_choise"), ["prompt"])
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_items(recipe(tmp_path / "none.jsonl"), ["prompt"])

@@ -1,0 +1,158 @@
+"""With the real harness, on tasks of our own that need no network."""
+
+import numpy as np
+import pytest
+import toy
+import yaml
+from models_for_tests import model, tokenizer
+
+from mixopt.config.benchmarks import Harness, MultipleChoice
+from mixopt.errors import DataError, MissingExtraError
+from mixopt.evaluation.tasks.base import TaskContext
+from mixopt.evaluation.tasks.lm_eval import HarnessTask
+from mixopt.evaluation.tasks.multiple_choice import MultipleChoiceTask
+
+pytest.importorskip("lm_eval", reason="mixopt[eval] is not installed")
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore"
+    ),  # the harness and what it loads have warnings of their own
+]
+
+WORDS = ["owl", "ship sails", "two", "six", "green tree", "old owl"]
+ROWS = [
+    {
+        "question": f"the {WORDS[i % 6]} and",
+        "choices": [WORDS[(i + j) % 6] for j in range(1, 5)],
+        "answer": i % 4,
+    }
+    for i in range(24)
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    toy.write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    told = {
+        "task": "toy_choice",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.jsonl")}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question}}",
+        "doc_to_choice": "{{choices}}",
+        "doc_to_target": "{{answer}}",
+        "metric_list": [
+            {"metric": name, "aggregation": "mean", "higher_is_better": True}
+            for name in ("acc", "acc_norm")
+        ],
+        "metadata": {"version": 1.0},
+    }
+    (tmp_path / "toy_choice.yaml").write_text(yaml.safe_dump(told))
+    return tmp_path
+
+
+def build(folder, **says):
+    says = {"task": "toy_choice", "include_path": str(folder)} | says
+    recipe = Harness(name="h", kind="harness", **says)
+    return HarnessTask(recipe, TaskContext(tokenizer(), 64, run_code=True))
+
+
+def test_the_harness_and_our_multiple_choice_agree_item_by_item(folder):
+    network = model().eval()
+    theirs = build(folder, metric="acc_norm")
+    results = theirs.measure(network)
+    rows = [{**row, "prompt": row["question"]} for row in ROWS]
+    path = toy.write_jsonl(folder / "ours.jsonl", rows)
+    recipe = MultipleChoice(name="m", kind="multiple_choice", items=str(path))
+    ours = MultipleChoiceTask(recipe, TaskContext(tokenizer(), 64))
+    from mixopt.evaluation.scorer import Scorer
+
+    scorer = Scorer([ours])
+    mine = scorer.score(network)["m"]
+    assert 0 < results.score < 1
+    # the harness counts characters, which are bytes here
+    assert np.abs(results.values - np.round(mine.values)).sum() <= 1  # a tie may fall either way
+    assert theirs.metric.better == "higher"
+
+
+def test_metrics_items_and_shots_are_the_recipes(folder):
+    task = build(folder, metric="acc", max_items=10, shots=2)
+    assert task.measure(model()).values.shape == (10,)
+    layouts = {
+        repr(build(folder, **says).layout)
+        for says in ({}, {"metric": "acc_norm"}, {"max_items": 5}, {"shots": 1})
+    }
+    assert len(layouts) == 4
+
+
+def test_unknown_tasks_and_metrics_say_what_is_meant(folder):
+    with pytest.raises(DataError, match="Did you mean 'toy_choice'"):
+        build(folder, task="toy_choise")
+    with pytest.raises(DataError, match="Did you mean 'acc_norm'"):
+        build(folder, metric="acc_nrom")
+
+
+def test_a_task_whose_data_is_not_there_is_one_sentence(folder):
+    told = yaml.safe_load((folder / "toy_choice.yaml").read_text())
+    told |= {"task": "gone", "dataset_kwargs": {"data_files": {"test": str(folder / "no.jsonl")}}}
+    (folder / "gone.yaml").write_text(yaml.safe_dump(told))
+    with pytest.raises(DataError, match="cannot load 'gone'"):
+        build(folder, task="gone")
+
+
+def test_without_the_extra_its_name_is_told(folder, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
+    with pytest.raises(MissingExtraError, match=r"mixopt\[eval\]"):
+        build(folder)
+
+
+def test_too_few_items_are_refused(folder):
+    with pytest.raises(DataError, match="has 1 items"):
+        build(folder, max_items=1)
+
+
+def test_every_model_sees_the_same_examples(folder, monkeypatch):
+    from lm_eval.models.huggingface import HFLM
+
+    seen = []
+    original = HFLM.loglikelihood
+
+    def spy(self, requests, **rest):
+        seen.append([request.args for request in requests])
+        return original(self, requests, **rest)
+
+    monkeypatch.setattr(HFLM, "loglikelihood", spy)
+    task = build(folder, shots=2)
+    first, second = task.measure(model()), task.measure(model(seed=1))
+    assert sorted(seen[0]) == sorted(seen[1])
+    assert first.values.shape == second.values.shape
+
+
+def test_another_prompt_is_another_layout(folder):
+    before = repr(build(folder).layout)
+    told = yaml.safe_load((folder / "toy_choice.yaml").read_text())
+    (folder / "toy_choice.yaml").write_text(
+        yaml.safe_dump(told | {"doc_to_text": "Q {{question}}"})
+    )
+    assert repr(build(folder).layout) != before
+
+
+def test_one_filter_is_read(folder):
+    told = yaml.safe_load((folder / "toy_choice.yaml").read_text())
+    told["filter_list"] = [
+        {"name": name, "filter": [{"function": "take_first"}]} for name in ("strict", "loose")
+    ]
+    (folder / "toy_choice.yaml").write_text(yaml.safe_dump(told))
+    assert build(folder, filter="loose").measure(model()).values.shape == (len(ROWS),)
+    with pytest.raises(DataError, match="Did you mean 'strict'"):
+        build(folder, filter="strickt").measure(model())
+
+
+def test_task_files_of_ones_own_are_code(folder):
+    recipe = Harness(name="h", kind="harness", task="toy_choice", include_path=str(folder))
+    with pytest.raises(DataError, match="may name Python that is run .*; pass --run-code"):
+        HarnessTask(recipe, TaskContext(tokenizer(), 64))

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+from merging_for_tests import Fixed, choices, save_experts, save_model, texts
+from models_for_tests import family
+
+from mixopt.errors import ModelError
+from mixopt.evaluation import engine as engine_module
+from mixopt.evaluation.engine import ResidentEngine, StreamedEngine, open_engine
+from mixopt.evaluation.scorer import Scorer
+from mixopt.training.device import Device
+from mixopt.training.model_loading import load_model
+
+CPU = Device("cpu", torch.float32)
+ROWS = [[0.2, 0.8], [0.6, 0.4], [0.0, 0.0]]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engines")
+    network = family("llama")
+    return save_model(folder / "base", network), save_experts(folder, network, 2)
+
+
+def opened(saved, **options):
+    base, experts = saved
+    return open_engine(base, experts, CPU, lambda: load_model(base, CPU), **options)
+
+
+def test_both_engines_give_the_same(saved):
+    resident, streamed = opened(saved, scoring="resident"), opened(saved, scoring="streamed")
+    assert isinstance(resident, ResidentEngine)
+    assert isinstance(streamed, StreamedEngine)
+    flats = [
+        np.stack(list(engine.logprobs(Scorer([Fixed([*choices(), *texts()])]), ROWS)))
+        for engine in (resident, streamed)
+    ]
+    assert np.abs(flats[0] - flats[1]).max() < 1e-4
+    assert (resident.k, resident.parameters) == (streamed.k, streamed.parameters)
+    assert resident.step_sizes() == pytest.approx(streamed.step_sizes(), rel=1e-4)
+
+
+def test_where_models_do_not_fit_they_are_streamed(saved, monkeypatch):
+    assert isinstance(opened(saved), ResidentEngine)
+    monkeypatch.setattr(engine_module, "free_bytes", lambda _: 300_000)
+    with pytest.raises(ModelError, match="one layer of 3 models needs"):  # found at once
+        opened(saved)
+    assert isinstance(opened(saved, memory_bytes=1 << 30), StreamedEngine)
+    assert isinstance(opened(saved, scoring="resident"), ResidentEngine)
+
+
+def test_a_model_that_cannot_be_streamed_is_held_in_memory_and_that_is_said(tmp_path, caplog):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model("phi", vocab_size=300, hidden_size=32, intermediate_size=48,
+                                  num_hidden_layers=2, num_attention_heads=4)  # fmt: skip
+    network = AutoModelForCausalLM.from_config(config)
+    saved = save_model(tmp_path / "base", network), save_experts(tmp_path, network, 2)
+    engine = opened(saved, scoring="streamed")
+    assert isinstance(engine, ResidentEngine)
+    assert "cannot be scored layer by layer (its output table is more than a table" in caplog.text
+    assert len(list(engine.logprobs(Scorer([Fixed(texts())]), ROWS))) == 3
+
+
+def test_experts_read_for_every_merge_give_the_same(saved):
+    from mixopt.merging.merge import Merger
+
+    base, experts = saved
+    kept, read = (
+        ResidentEngine(Merger(load_model(base, CPU), experts, resident=resident))
+        for resident in (True, False)
+    )
+    for one, other in zip(
+        *(engine.logprobs(Scorer([Fixed(texts())]), ROWS) for engine in (kept, read)), strict=True
+    ):
+        assert np.array_equal(one, other)

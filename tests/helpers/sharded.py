@@ -1,0 +1,60 @@
+"""A training in real shards (FSDP 2, gloo), and what we gather of it. Run by torchrun, or by itself."""
+
+import os
+import sys
+from types import SimpleNamespace
+
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from mixopt.training.checkpointing import load_parameters
+from mixopt.training.distributed import ProcessGroup, is_sharded
+from mixopt.training.trainer import _Watcher
+
+STEPS, BATCH = 4, 4
+
+
+def make():
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+                         num_attention_heads=2, tie_word_embeddings=True)  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def shard(model):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh("cpu", (int(os.environ["WORLD_SIZE"]),))
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    assert is_sharded(model)
+
+
+def main(out):
+    ranks = ProcessGroup.launched(cpu=True)
+    model = make()
+    if ranks.count > 1:
+        shard(model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    watcher = _Watcher("sharded", STEPS, {2: 0.25, 4: 0.75})
+    own = slice(ranks.own * BATCH // ranks.count, (ranks.own + 1) * BATCH // ranks.count)
+    for step in range(1, STEPS + 1):
+        batch = torch.randint(0, 64, (BATCH, 8), generator=torch.Generator().manual_seed(step))
+        optimiser.zero_grad()
+        model(input_ids=batch[own], labels=batch[own]).loss.backward()
+        optimiser.step()
+        watcher.on_step_end(None, SimpleNamespace(global_step=step), None, model=model)
+    watcher.close()
+    whole = watcher.finish(model)
+    if ranks.leads:
+        fresh = make()
+        load_parameters(fresh, whole)
+        save_file({name: p.detach().clone() for name, p in fresh.named_parameters()}, out)
+    ranks.wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

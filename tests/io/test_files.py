@@ -1,0 +1,54 @@
+import errno
+
+import pytest
+
+from mixopt.errors import StorageError
+from mixopt.io.files import publish_folder, write_text
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_folder_appears_whole(tmp_path):
+    with publish_folder(tmp_path / "unit") as scratch:
+        (scratch / "a").write_text("1")
+        assert not (tmp_path / "unit").exists()
+    assert (tmp_path / "unit" / "a").read_text() == "1"
+    assert [p.name for p in tmp_path.iterdir()] == ["unit"]
+
+
+def test_folder_that_fails_leaves_nothing(tmp_path):
+    def build():
+        with publish_folder(tmp_path / "unit") as scratch:
+            (scratch / "a").write_text("1")
+            raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        build()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_while_building_is_one_sentence_and_leaves_nothing(tmp_path):
+    with pytest.raises(StorageError, match="disk is full"), publish_folder(tmp_path / "unit"):
+        full_disk()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_told_by_another_library(tmp_path):
+    with pytest.raises(StorageError, match="disk is full"), publish_folder(tmp_path / "unit"):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
+def test_text_keeps_the_old_file_until_the_new_one_is_whole(tmp_path, monkeypatch):
+    path = write_text(tmp_path / "x", "old")
+    monkeypatch.setattr("os.fdopen", full_disk)
+    with pytest.raises(StorageError, match="disk is full"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_place_that_cannot_be_written(tmp_path):
+    with pytest.raises(StorageError, match="permission"), publish_folder(tmp_path / "unit"):
+        raise PermissionError(errno.EACCES, "denied")

@@ -1,0 +1,64 @@
+import pytest
+import yaml
+
+from mixopt.io.parsing import load_json, load_yaml, show, tell
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("[" * 100_000, "nested too deeply"),
+    ('{"a": ' + "9" * 5000 + "}", "5,000 digits"),
+    ('{"a": "\\ud800"}', "half a character"),
+    ('{"a": ', "Expecting value"),
+])  # fmt: skip
+def test_json_that_nobody_can_use(text, why):
+    for form in (text, text.encode()):
+        with pytest.raises(ValueError, match=why):
+            load_json(form)
+
+
+def test_json_that_is_fine():
+    assert load_json('{"a": [1, 2.5, null, "\\ud83d\\ude00"]}') == {
+        "a": [1, 2.5, None, "\U0001f600"]
+    }
+    assert load_json(b'{"n": 9007199254740993}') == {"n": 9007199254740993}
+
+
+NAMES = list(zip("abcdefgh", "bcdefghi", strict=True))
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in NAMES
+)
+MERGED = "a: &a {k: 1}\n" + "".join(
+    f"{name}: &{name}\n  <<: [{', '.join([f'*{before}'] * 10)}]\n" for before, name in NAMES
+)
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    (BOMB, "unfold to more"),
+    (MERGED, "unfold to more"),
+    ("a: &a [*a]", "holds itself"),
+    ("a: &a {b: *a}", "holds itself"),
+    ("[" * 20_000, "nested too deeply"),
+    ("a: " + "9" * 5000, "5,000 digits"),
+    ('a: "\\ud800"', "half a character"),
+])  # fmt: skip
+def test_yaml_that_nobody_can_use(text, why):
+    with pytest.raises(ValueError, match=why):
+        load_yaml(text)
+
+
+def test_yaml_is_data_and_its_keys_stand_once():
+    with pytest.raises(yaml.YAMLError):
+        load_yaml("!!python/object/apply:os.system ['true']")
+    with pytest.raises(yaml.YAMLError, match="'a' stands twice"):
+        load_yaml("a: 1\na: 2")
+    assert load_yaml("a: 1\na: 2", unique=False) == {"a": 2}
+    assert load_yaml("a: &a [1]\nb: *a") == {"a": [1], "b": [1]}
+    assert load_yaml("") is None
+
+
+def test_messages_repeat_little_and_in_one_line():
+    assert show("a\nb") == "'a\\nb'"
+    assert len(show("x" * 10_000)) < 100
+    assert tell(ValueError("one\n  two")) == "one two"
+    assert tell(ValueError()) == "ValueError"
+    assert len(tell(ValueError("x" * 10_000))) < 300

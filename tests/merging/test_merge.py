@@ -1,0 +1,135 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from models_for_tests import model, perturbed
+from safetensors.torch import save_file
+
+from mixopt.merging.expert import open_expert
+from mixopt.merging.merge import Merger
+
+
+def save_full(folder, tensors):
+    folder.mkdir(parents=True)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "model.safetensors")
+    return open_expert(folder)
+
+
+def reference(base, experts, weights):
+    """Θ_base + Σ α (Θ_k − Θ_base) in float64."""
+    merged = {}
+    for name, tensor in base.items():
+        start = tensor.double().numpy()
+        steps = [
+            w * (e[name].double().numpy() - start) for w, e in zip(weights, experts, strict=True)
+        ]
+        merged[name] = start + np.sum(steps, axis=0)
+    return merged
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gpt2"])
+def test_full_merge_equals_a_float64_reference(architecture, tmp_path):
+    base = model(architecture)
+    start = {name: p.detach().clone() for name, p in base.named_parameters()}
+    moved = [perturbed(base, seed) for seed in range(3)]
+    merger = Merger(base, [save_full(tmp_path / str(i), m) for i, m in enumerate(moved)])
+    weights = [0.2, 0.5, 0.3]
+    expected = reference(start, moved, weights)
+    merged = dict(merger.merge(weights).named_parameters())
+    for name, tensor in expected.items():
+        assert np.abs(merged[name].detach().numpy() - tensor).max() < 2e-7
+
+
+def test_merges_never_drift_and_zeros_give_the_base(tmp_path):
+    base = model()
+    start = {name: p.detach().clone() for name, p in base.named_parameters()}
+    merger = Merger(base, [save_full(tmp_path / "e", perturbed(base, 1))])
+    first = {n: p.detach().clone() for n, p in merger.merge([1.0]).named_parameters()}
+    for weight in np.linspace(0, 1, 20):
+        merger.merge([float(weight)])
+    for name, p in merger.merge([1.0]).named_parameters():
+        assert torch.equal(p, first[name])
+    for name, p in merger.merge([0.0]).named_parameters():
+        assert torch.equal(p, start[name])
+
+
+def test_tied_embeddings_stay_tied(tmp_path):
+    base = model("llama")
+    merger = Merger(base, [save_full(tmp_path / "e", perturbed(base, 1))])
+    merged = merger.merge([0.7])
+    assert torch.equal(merged.get_input_embeddings().weight, merged.get_output_embeddings().weight)
+
+
+def test_bfloat16_base_accumulates_in_float32(tmp_path):
+    base = model().to(torch.bfloat16)
+    start = {name: p.detach().clone() for name, p in base.named_parameters()}
+    # ten experts whose steps are each below bf16's resolution of 1.0, but not together
+    tiny = {name: p.float() + 0.002 for name, p in start.items()}
+    experts = [save_full(tmp_path / str(i), tiny) for i in range(4)]
+    norm = "model.norm.weight"
+    merged = dict(Merger(base, experts).merge([1.0] * 4).named_parameters())
+    assert merged[norm][0].item() == pytest.approx(1.0078125)  # the bf16 nearest to 1.008
+
+
+def make_lora(base, architecture, folder, seed):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    wrapped = get_peft_model(
+        base, LoraConfig(r=4, lora_alpha=6, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
+    for name, p in wrapped.named_parameters():
+        if "lora_" in name:
+            p.data.normal_(std=0.2)
+    wrapped.save_pretrained(str(folder))
+    return {n: p.detach().clone() for n, p in wrapped.merge_and_unload().named_parameters()}
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_lora_merge_is_the_weighted_sum_of_folded_products(architecture, tmp_path):
+    """Each expert as peft itself folds it, then summed in float64: not peft's `linear`."""
+    folded = [make_lora(model(architecture), architecture, tmp_path / str(s), s) for s in range(3)]
+    base = model(architecture)
+    start = {name: p.detach().clone() for name, p in base.named_parameters()}
+    weights = [0.5, 0.2, 0.3]
+    expected = reference(start, folded, weights)
+    merger = Merger(base, [open_expert(tmp_path / str(s)) for s in range(3)])
+    for name, p in merger.merge(weights).named_parameters():
+        assert np.abs(p.detach().numpy() - expected[name]).max() < 2e-6, name
+
+
+def test_averaging_factors_apart_would_be_another_sum(tmp_path):
+    """The trap that folding avoids, so that the test above is known to tell them apart."""
+    folded = [make_lora(model(), "llama", tmp_path / str(s), s) for s in range(2)]
+    start = {name: p.detach().clone() for name, p in model().named_parameters()}
+    name = next(n for n in start if "q_proj" in n)
+    from safetensors.torch import load_file
+
+    factors = [load_file(tmp_path / str(s) / "adapter_model.safetensors") for s in range(2)]
+    key = f"base_model.model.{name.removesuffix('.weight')}.lora_"
+    a, b = (sum(f[f"{key}{side}.weight"] for f in factors) / 2 for side in "AB")
+    apart = start[name] + (6 / 4) * b @ a
+    right = torch.from_numpy(reference(start, folded, [0.5, 0.5])[name])
+    assert (apart - right).abs().max() > 0.01
+
+
+def test_step_size_by_hand(tmp_path):
+    base = model()
+    start = {name: p.detach().clone() for name, p in base.named_parameters()}
+    doubled = {name: 2 * p for name, p in start.items()}
+    assert Merger(base, [save_full(tmp_path / "e", doubled)]).step_sizes() == pytest.approx([0.5])
+
+
+def test_rank_stabilised_scale(tmp_path):
+    folded = make_lora(model(), "llama", tmp_path / "e", 0)
+    config = json.loads((tmp_path / "e" / "adapter_config.json").read_text())
+    (tmp_path / "e" / "adapter_config.json").write_text(json.dumps(config | {"use_rslora": True}))
+    base = model()
+    name = next(n for n, _ in base.named_parameters() if "q_proj" in n)
+    start = dict(base.named_parameters())[name].detach().clone()
+    merged = dict(Merger(base, [open_expert(tmp_path / "e")]).merge([1.0]).named_parameters())[name]
+    ratio = (merged - start).norm() / (folded[name] - start).norm()
+    assert ratio.item() == pytest.approx(math.sqrt(4), rel=1e-4)  # α/√r against α/r at r = 4

@@ -1,0 +1,246 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from merging_for_tests import save_tensors
+from models_for_tests import FAMILIES, family, model, tokenizer
+from safetensors import safe_open
+
+from mixopt.errors import ModelError, OutputError, StorageError
+from mixopt.merging import to_disk
+from mixopt.merging.to_disk import merge_to_disk
+
+
+def save(folder, network, **options):
+    network.save_pretrained(folder, **options)
+    return folder
+
+
+def moved(network, seed, size=0.02):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            step = size * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(step.to(parameter.dtype))
+    return network
+
+
+def tensors(folder):
+    from mixopt.merging.checkpoint import Checkpoint
+
+    opened = Checkpoint(folder)
+    return {name: opened.read(name).double().numpy() for name in opened.names}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_merge_is_the_sum_and_transformers_loads_it(name, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    base = save(tmp_path / "base", family(name))
+    experts = [save(tmp_path / f"e{i}", moved(family(name), i)) for i in range(3)]
+    weights = [0.2, 0.5, 0.3]
+    out = merge_to_disk(base, dict(zip(experts, weights, strict=True)), tmp_path / "out")
+    start, ends, merged = tensors(base), [tensors(e) for e in experts], tensors(out)
+    assert merged.keys() == start.keys()
+    for key, value in merged.items():
+        steps = [w * (end[key] - start[key]) for w, end in zip(weights, ends, strict=True)]
+        assert np.abs(value - (start[key] + sum(steps))).max() < 3e-7 * max(1, np.abs(value).max())
+    loaded, told = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not told["missing_keys"]
+    assert not told["unexpected_keys"]
+    assert torch.isfinite(loaded(input_ids=torch.tensor([[1, 2, 3]])).logits).all()
+
+
+def test_shards_types_and_everything_beside_the_weights(tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base = save(tmp_path / "base", model("qwen2").to(torch.bfloat16), max_shard_size="10KB")
+    tokenizer().save_pretrained(base)
+    expert = save(tmp_path / "e", moved(model("qwen2"), 1))  # float32, in one file
+    out = merge_to_disk(base, {expert: 0.5}, tmp_path / "out", dtype="float16",
+                        shard_bytes=10_000)  # fmt: skip
+    index = json.loads((out / "model.safetensors.index.json").read_text())
+    files = set(index["weight_map"].values())
+    assert len(files) > 1
+    assert index["metadata"]["total_size"] == sum(2 * t.size for t in tensors(out).values())
+    for file in files:
+        with safe_open(out / file, framework="pt") as handle:
+            assert handle.metadata() == {"format": "pt"}
+            for name in handle.keys():  # noqa: SIM118
+                assert handle.get_tensor(name).dtype == torch.float16
+                assert index["weight_map"][name] == file
+    assert AutoModelForCausalLM.from_pretrained(out, dtype="auto").dtype == torch.float16
+    assert len(AutoTokenizer.from_pretrained(out)) == 300
+    start, end, merged = tensors(base), tensors(expert), tensors(out)
+    for name, value in merged.items():
+        assert value == pytest.approx((start[name] + end[name]) / 2, rel=2e-3, abs=1e-4)
+
+
+def test_lora_experts_as_peft_folds_them(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    base = save(tmp_path / "base", model())
+    wrapped = get_peft_model(model(), LoraConfig(r=4, target_modules="all-linear"))
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    wrapped.save_pretrained(str(tmp_path / "lora"))
+    folded = save(tmp_path / "folded", wrapped.merge_and_unload())
+    out = tensors(merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "out"))
+    for name, value in tensors(folded).items():
+        assert value == pytest.approx(out[name], abs=1e-6)
+
+
+def test_integers_are_the_base_s(tmp_path):
+    base = save(tmp_path / "base", model())
+    kept = {name: torch.from_numpy(value).float() for name, value in tensors(base).items()}
+    save_tensors(base, kept | {"steps": torch.tensor([7, 8])})
+    expert = save_tensors(tmp_path / "e", kept | {"steps": torch.tensor([1, 2])})
+    out = merge_to_disk(base, {expert: 1.0}, tmp_path / "out")
+    assert tensors(out)["steps"].tolist() == [7, 8]
+
+
+def test_what_does_not_fit_is_told_before_anything_is_written(tmp_path):
+    base = save(tmp_path / "base", model("llama"))
+    other = save(tmp_path / "other", model("qwen2"))
+    with pytest.raises(ModelError, match="no expert of this base"):
+        merge_to_disk(base, {other: 1.0}, tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
+    (base / "config.json").unlink()
+    with pytest.raises(ModelError, match="no configuration that transformers can read"):
+        merge_to_disk(base, {base: 1.0}, tmp_path / "out")
+
+
+def test_what_is_there_is_not_written_over(tmp_path):
+    base = save(tmp_path / "base", model())
+    (tmp_path / "out").mkdir()
+    with pytest.raises(OutputError, match="is there already"):
+        merge_to_disk(base, {base: 1.0}, tmp_path / "out")
+
+
+def test_a_disk_too_small_is_told_first(tmp_path, monkeypatch):
+    base = save(tmp_path / "base", model())
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(to_disk.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(StorageError, match="The merge needs .* GB"):
+        merge_to_disk(base, {base: 1.0}, tmp_path / "out")
+
+
+def test_a_merge_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    base = save(tmp_path / "base", model())
+    expert = save(tmp_path / "e", moved(model(), 1))
+    whole = tensors(merge_to_disk(base, {expert: 0.4}, tmp_path / "whole", shard_bytes=10_000))
+    written = []
+    write = to_disk._write_shard
+
+    def fail_at_third(file, *rest):
+        if len(written) == 2:
+            file.with_suffix(".part").write_bytes(b"half")
+            raise KeyboardInterrupt
+        written.append(file.name)
+        write(file, *rest)
+
+    monkeypatch.setattr(to_disk, "_write_shard", fail_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        merge_to_disk(base, {expert: 0.4}, tmp_path / "out", shard_bytes=10_000)
+    assert not (tmp_path / "out").exists()
+    again = []
+
+    def spy(file, *rest):
+        again.append(file.name)
+        write(file, *rest)
+
+    monkeypatch.setattr(to_disk, "_write_shard", spy)
+    out = merge_to_disk(base, {expert: 0.4}, tmp_path / "out", shard_bytes=10_000)
+    assert again
+    assert not set(again) & set(written)
+    assert not list(out.glob("*.part"))
+    for name, value in tensors(out).items():
+        assert np.array_equal(value, whole[name])
+    # other weights are another merge: nothing of the first is taken
+    with pytest.raises(OutputError):
+        merge_to_disk(base, {expert: 0.5}, tmp_path / "out", shard_bytes=10_000)
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+import torch, transformers, accelerate
+from transformers import LlamaForCausalLM
+from mixopt.merging.to_disk import merge_to_disk
+folder = Path(sys.argv[1])
+tiny = [folder / "tiny", folder / "tiny-out"]
+merge_to_disk(tiny[0], {tiny[0]: 1.0}, tiny[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+merge_to_disk(folder / "base", {folder / f"e{i}": 0.25 for i in range(4)}, folder / "out")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_is_a_small_multiple_of_the_largest_tensor(tmp_path):
+    """A base and four experts of 80 MB each, whose largest tensor is 16 MB."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model("llama", vocab_size=8192, hidden_size=512, num_hidden_layers=4,
+                                  intermediate_size=1024, num_attention_heads=8)  # fmt: skip
+    network = AutoModelForCausalLM.from_config(config)
+    save(tmp_path / "tiny", model())
+    save(tmp_path / "base", network)
+    for index in range(4):
+        save(tmp_path / f"e{index}", network)
+    told = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout.split()[-1]) * 1024 < 6 * 16 * 2**20
+
+
+def test_an_expert_of_another_base_of_the_same_shape_is_warned_of(tmp_path, caplog):
+    base = save(tmp_path / "base", family("llama"))
+    near, far = save(tmp_path / "near", moved(family("llama"), 1, 0.001)), family("llama", seed=1)
+    merge_to_disk(base, {near: 0.5, save(tmp_path / "far", far): 0.5}, tmp_path / "out")
+    assert [r.message.split()[0] for r in caplog.records] == [str(tmp_path / "far")]
+    assert "was it trained from another base?" in caplog.text
+
+
+def test_tied_tables_under_either_name(tmp_path):
+    base = save(tmp_path / "base", model("llama"))
+    moved_on = {n: torch.from_numpy(v).float() + 1 for n, v in tensors(base).items()}
+    table = moved_on.pop("model.embed_tokens.weight")
+    expert = save_tensors(tmp_path / "e", moved_on | {"lm_head.weight": table})
+    out = tensors(merge_to_disk(base, {expert: 0.5}, tmp_path / "out"))
+    for name, value in tensors(base).items():
+        assert out[name] == pytest.approx(value + 0.5, abs=1e-6)
+    (base / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="no configuration that transformers can read"):
+        merge_to_disk(base, {expert: 0.5}, tmp_path / "again")
+
+
+def test_a_merge_whose_adapter_changed_meanwhile_starts_anew(tmp_path, monkeypatch):
+    from peft import LoraConfig, get_peft_model
+
+    base = save(tmp_path / "base", model())
+    wrapped = get_peft_model(model(), LoraConfig(r=4, lora_alpha=4, target_modules="all-linear"))
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    wrapped.save_pretrained(str(tmp_path / "lora"))
+    write = to_disk._write_shard
+
+    def stop_at_last(file, *rest):
+        if file.name.split("-")[1] == file.name.split("-")[3].split(".")[0]:
+            raise KeyboardInterrupt
+        write(file, *rest)
+
+    monkeypatch.setattr(to_disk, "_write_shard", stop_at_last)
+    with pytest.raises(KeyboardInterrupt):
+        merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "out", shard_bytes=10_000)
+    monkeypatch.setattr(to_disk, "_write_shard", write)
+    config = tmp_path / "lora" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 40}))
+    out = merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "out", shard_bytes=10_000)
+    fresh = tensors(merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "fresh"))
+    for name, value in tensors(out).items():
+        assert np.array_equal(value, fresh[name]), name

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from surrogates.test_fit import smooth_trials
+
+from mixopt import Group, SearchSpace, fit
+from mixopt.errors import MixtureError
+from mixopt.optimization.design import (
+    design_first_round,
+    design_next_round,
+    design_runs,
+    perturb,
+    spread,
+)
+from mixopt.optimization.weight_space import WeightSpace, hellinger
+
+
+@pytest.fixture
+def space():
+    prior = {"a": 0.6, "b": 0.3, "c": 0.1}
+    return WeightSpace.of_domains(SearchSpace(("a", "b", "c"), upper={"a": 0.8}, prior=prior))
+
+
+def test_first_round_has_natural_centroid_and_corners(space):
+    rows = design_first_round(space, 12, np.random.default_rng(0))
+    assert rows.shape == (12, 3)
+    for wanted in ([0.6, 0.3, 0.1], [1 / 3] * 3, [1, 0, 0], [0, 1, 0], [0, 0, 1]):
+        assert np.abs(rows - wanted).max(axis=1).min() < 1e-6
+    assert space.space.contains(rows[5:]).all()  # all but the corners are feasible
+
+
+def test_first_round_shorter_than_its_corners(space):
+    rows = design_first_round(space, 2, np.random.default_rng(0))
+    assert rows == pytest.approx(np.array([[0.6, 0.3, 0.1], [1 / 3] * 3]), abs=1e-6)
+
+
+def test_corners_come_all_or_not_at_all():
+    names = tuple("abcdefghij")
+    space = WeightSpace.of_domains(SearchSpace(names))
+    rows = design_first_round(space, 9, np.random.default_rng(0))
+    assert rows.shape == (9, 10)
+    assert (rows.max(axis=1) == 1).sum() == 0
+    leaders = set(rows[2:].argmax(axis=1).tolist())
+    assert leaders != set(range(7))  # the first names have no precedence
+
+
+def test_natural_that_is_the_centroid_is_scored_once():
+    space = WeightSpace.of_domains(SearchSpace(("a", "b")))
+    rows = design_first_round(space, 6, np.random.default_rng(0))
+    assert len(np.unique(rows.round(9), axis=0)) == 6
+
+
+def test_next_round_is_new_feasible_and_better_than_chance(space):
+    trials = smooth_trials(24)
+    surrogate = fit(trials)
+    seen = trials.ratios()
+    rng = np.random.default_rng(0)
+    rows = design_next_round(space, surrogate, seen, 6, rng)
+    assert space.space.contains(rows).all()
+    assert hellinger(rows, seen).min() > 0.02
+    apart = hellinger(rows, rows) + np.eye(6)
+    assert apart.min() > 0.02
+    chance, _ = surrogate.predict_utility(space.sample(400, rng))
+    chosen, _ = surrogate.predict_utility(rows)
+    assert chosen[0] > np.quantile(chance, 0.95)
+
+
+def test_same_seed_same_design(space):
+    surrogate, seen = fit(smooth_trials(24)), smooth_trials(24).ratios()
+    first = design_next_round(space, surrogate, seen, 4, np.random.default_rng(3))
+    second = design_next_round(space, surrogate, seen, 4, np.random.default_rng(3))
+    assert (first == second).all()
+
+
+def test_spread_is_wider_than_random(space):
+    rng = np.random.default_rng(0)
+    start = space.ratios(space.sample(1, rng))
+    far = spread(space, start, 6, rng)
+    near = space.sample(6, rng)
+    gaps = [(hellinger(rows, rows) + np.eye(6)).min() for rows in (far, near)]
+    assert gaps[0] > gaps[1]
+
+
+def test_perturbed_rows_stay_near_and_feasible(space):
+    around = np.array([[0.2, 0.5, 0.3]])
+    rows = perturb(space, around, 100, np.random.default_rng(0))
+    assert space.space.contains(rows).all()
+    assert np.abs(rows - around).max() <= 0.3 + 1e-9
+
+
+@pytest.mark.parametrize("method", ["d-optimal", "maximin"])
+def test_runs_are_feasible_new_and_the_same_for_a_seed(method):
+    limits = SearchSpace(
+        ("a", "b", "c"), upper={"a": 0.5}, groups={"g": Group(0.6, 0.9, ("b", "c"))}
+    )
+    first = design_runs(limits, 8, rng=np.random.default_rng(0), method=method)
+    again = design_runs(limits, 8, rng=np.random.default_rng(0), method=method)
+    rows = np.stack([mixture.vector(limits.domains) for mixture in first])
+    assert limits.contains(rows, tolerance=1e-8).all()
+    assert [dict(m) for m in first] == [dict(m) for m in again]
+    assert len(np.unique(rows.round(3), axis=0)) == 8
+    more = design_runs(limits, 4, rng=np.random.default_rng(0), method=method, seen=first)
+    others = np.stack([mixture.vector(limits.domains) for mixture in more])
+    assert hellinger(others, rows).min() > 0.02
+
+
+def test_sequential_needs_runs():
+    with pytest.raises(MixtureError, match="needs runs with scores"):
+        design_runs(SearchSpace(("a", "b")), 3, rng=np.random.default_rng(0), method="sequential")

@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from example_trials import make_trials
+
+from mixopt import Trials
+from mixopt.errors import TrialsError
+from mixopt.optimization.learning_curve import _carry_on, advise
+
+
+def test_powers_are_carried_on():
+    sizes = np.array([10, 10, 20, 20, 40, 40])
+    middle, low, high = _carry_on(sizes, 3.0 / sizes, np.array([80, 160]), np.random.default_rng(0))
+    assert middle == pytest.approx([3 / 80, 3 / 160])
+    assert (low <= middle + 1e-12).all()
+    assert (high >= middle - 1e-12).all()
+
+
+def test_more_runs_never_tell_less():
+    sizes = np.array([10, 10, 20, 20])
+    middle, _, _ = _carry_on(sizes, sizes / 10.0, np.array([40]), np.random.default_rng(0))
+    assert middle[0] == pytest.approx(np.exp(np.log(sizes / 10).mean()))
+
+
+def test_what_more_runs_would_buy_is_about_what_they_buy():
+    """The error expected of 24 + 32 runs, against the error with 56 of the same kind."""
+    rows = advise(make_trials(24, noise=0.05), more=(32,), surrogates=("gp_root", "ridge_root"))
+    assert [row.runs for row in rows] == [24, 56]
+    now = advise(make_trials(56, noise=0.05), more=(), surrogates=("gp_root", "ridge_root"))[0]
+    assert rows[1].error < rows[0].error
+    assert rows[1].error == pytest.approx(now.error, rel=0.6)
+    assert rows[0].rank_interval[0] <= rows[0].rank <= rows[0].rank_interval[1]
+
+
+def test_too_few_runs_for_a_curve():
+    with pytest.raises(TrialsError, match="12 runs are too few"):
+        advise(make_trials(12))
+
+
+@pytest.mark.parametrize("seed", [1, 3, 5])
+def test_cheap_runs_stand_behind_every_fit_and_are_not_what_is_tested(seed):
+    """With cheap runs of the truth, few dear ones are known better; alone they are not."""
+    dear = make_trials(20, noise=0.01, seed=seed).labelled("large")
+    cheap = make_trials(60, noise=0.01, seed=2).labelled("small")
+    levels, laws = ("small", "large"), ("gp_root", "ridge_root")
+    alone = advise(dear, more=(), surrogates=laws)[0]
+    helped = advise(cheap + dear, more=(8,), surrogates=laws, fidelities=levels)
+    assert [row.runs for row in helped] == [20, 28]
+    assert helped[0].error < alone.error
+
+
+def test_too_few_dear_runs_for_a_curve():
+    table = make_trials(40).labelled("small") + make_trials(9, seed=1).labelled("large")
+    with pytest.raises(TrialsError, match="9 large runs are too few"):
+        advise(table, fidelities=("small", "large"))
+
+
+def test_a_curve_of_runs_with_gaps_and_none_of_one_mixture():
+    table = make_trials(24, noise=0.05)
+    gaps = [
+        replace(t, scores={n: s for k, (n, s) in enumerate(t.scores.items()) if k != i % 3})
+        for i, t in enumerate(table)
+    ]
+    rows = advise(Trials(gaps, table.metrics, table.domains), more=(8,), surrogates=("gp_root",))
+    assert 0 < rows[0].error < 1.5
+    same = [replace(t, ratios=table[0].ratios) for t in table]
+    with pytest.raises(TrialsError, match="have 1 different mixtures"):
+        advise(Trials(same, table.metrics, table.domains))

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from surrogates.test_fit import DOMAINS, smooth_trials
+
+import mixopt
+from mixopt import Mixture, SearchSpace
+from mixopt.errors import InfeasibleError, MixtureError
+
+
+def grid(step=0.02):
+    ticks = np.arange(0, 1 + step / 2, step)
+    points = [(a, b, 1 - a - b) for a in ticks for b in ticks if a + b <= 1 + 1e-9]
+    return np.clip(np.array(points), 0, 1)
+
+
+def truth(points):
+    first = np.sqrt(points[:, 0]) + 0.5 * np.sqrt(points[:, 1])
+    second = -((points[:, 2] - 0.3) ** 2)
+    sample = smooth_trials(32).values(smooth_trials(32).search_metrics)
+    return first / sample[:, 0].std() / 2 + second / sample[:, 1].std() / 2
+
+
+def test_proposal_is_near_the_true_optimum():
+    surrogate = mixopt.fit(smooth_trials(32))
+    proposal = mixopt.propose(surrogate, SearchSpace(DOMAINS), rng=np.random.default_rng(0))[0]
+    best = truth(grid()).max()
+    regret = best - truth(proposal.ratios.vector(DOMAINS)[None])[0]
+    spread = truth(grid()).std()
+    assert 0 <= regret + 1e-6 < 0.25 * spread
+
+
+def test_bounds_hold():
+    surrogate = mixopt.fit(smooth_trials(24))
+    space = SearchSpace(DOMAINS, lower={"b": 0.4}, upper={"a": 0.2})
+    for proposal in mixopt.propose(surrogate, space, q=3, rng=np.random.default_rng(0)):
+        assert space.contains(proposal.ratios.vector(DOMAINS)).all()
+
+
+def test_several_proposals_differ_and_come_best_first():
+    surrogate = mixopt.fit(smooth_trials(24))
+    for seed in range(5):
+        made = mixopt.propose(surrogate, SearchSpace(DOMAINS), q=5, rng=np.random.default_rng(seed))
+        means = [proposal.utility.mean for proposal in made]
+        assert means == sorted(means, reverse=True)
+    proposals = mixopt.propose(surrogate, SearchSpace(DOMAINS), q=3, rng=np.random.default_rng(0))
+    utilities = [proposal.utility.mean for proposal in proposals]
+    assert len(proposals) == 3
+    assert utilities == sorted(utilities, reverse=True)
+    assert len({proposal.ratios for proposal in proposals}) == 3
+
+
+def test_compared_with_natural_uniform_and_best_seen():
+    surrogate = mixopt.fit(smooth_trials(24))
+    space = SearchSpace(DOMAINS, prior={"a": 0.1, "b": 0.1, "c": 0.8})
+    proposal = mixopt.propose(surrogate, space, rng=np.random.default_rng(0))[0]
+    assert [c.name for c in proposal.comparisons] == ["natural", "uniform", "best seen"]
+    natural = proposal.comparisons[0]
+    assert natural.ratios["c"] == 0.8
+    assert natural.predicted_gain.mean > 0
+    assert proposal.interval == natural.predicted_gain.interval
+
+
+def test_domains_may_stand_in_another_order():
+    surrogate = mixopt.fit(smooth_trials(24))
+    straight = mixopt.propose(surrogate, SearchSpace(DOMAINS), rng=np.random.default_rng(0))[0]
+    turned = mixopt.propose(surrogate, SearchSpace(DOMAINS[::-1]), rng=np.random.default_rng(0))[0]
+    for domain in DOMAINS:
+        assert straight.ratios[domain] == pytest.approx(turned.ratios[domain], abs=0.1)
+
+
+def test_other_domains_are_refused():
+    surrogate = mixopt.fit(smooth_trials(24))
+    with pytest.raises(MixtureError, match="'x' is not one of"):
+        mixopt.propose(surrogate, SearchSpace(("a", "b", "x")), rng=np.random.default_rng(0))
+
+
+def test_weights_of_anchored_experts_give_ratios_inside_the_bounds():
+    surrogate = mixopt.fit(smooth_trials(24))
+    rows = {
+        name: Mixture({other: 0.5 / 3 + (0.5 if other == name else 0) for other in DOMAINS})
+        for name in DOMAINS
+    }
+    proposal = mixopt.propose(
+        surrogate, SearchSpace(DOMAINS), rng=np.random.default_rng(0), compositions=rows
+    )[0]
+    assert sum(proposal.weights.values()) == pytest.approx(1)
+    for domain in DOMAINS:
+        assert proposal.ratios[domain] == pytest.approx(0.5 * proposal.weights[domain] + 0.5 / 3)
+
+
+def test_infeasible_bounds_are_an_error():
+    surrogate = mixopt.fit(smooth_trials(24))
+    rows = {"x": Mixture({"a": 0.5, "b": 0.5}), "y": Mixture({"a": 0.5, "c": 0.5})}
+    space = SearchSpace(DOMAINS, lower={"a": 0.9})
+    with pytest.raises(InfeasibleError, match="bounds are 0.9 to 1"):
+        mixopt.propose(surrogate, space, rng=np.random.default_rng(0), compositions=rows)
+
+
+def test_extrapolation_is_said():
+    """Runs near one corner, a natural mixture at another."""
+    near = [t for t in smooth_trials(120) if t.ratios["a"] > 0.6]
+    trials = mixopt.Trials(near, smooth_trials(1).metrics, DOMAINS)
+    space = SearchSpace(DOMAINS, prior={"a": 0.0, "b": 0.0, "c": 1.0})
+    proposal = mixopt.propose(mixopt.fit(trials), space, rng=np.random.default_rng(0))[0]
+    assert any(note.startswith("The natural mixture lies further") for note in proposal.notes)
+
+
+def test_regmix_road_from_csv_to_proposal(shared):
+    folder = shared / "tables" / "regmix"
+    trials = mixopt.read_trials(
+        ratios=folder / "train_mixture_1m.csv", metrics=folder / "train_pile_loss_1m.csv"
+    )[:48]
+    surrogate = mixopt.fit(trials, target="pile_cc_val_loss")
+    proposal = mixopt.propose(surrogate, SearchSpace(trials.domains), rng=np.random.default_rng(0))[
+        0
+    ]
+    # RegMix's own finding: web text is what helps Pile-CC
+    assert proposal.ratios["pile_cc"] > 2 / 17

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixopt import Group, Inequality, Mixture, SearchSpace
+from mixopt.errors import InfeasibleError
+from mixopt.optimization.weight_space import WeightSpace, hellinger
+
+
+def test_domains_as_experts_are_ratios():
+    space = WeightSpace.of_domains(SearchSpace(("a", "b")))
+    assert space.ratios(np.array([[0.3, 0.7]])).tolist() == [[0.3, 0.7]]
+
+
+def test_anchored_experts_stand_for_mixtures():
+    # DeMix, METHODS 2.6: with half general data, weights are not ratios
+    rows = {"g": Mixture({"g": 1, "m": 0}), "m": Mixture({"g": 0.5, "m": 0.5})}
+    space = WeightSpace.of_rows(SearchSpace(("g", "m")), rows)
+    assert space.ratios(np.array([[0.2, 0.8]])).tolist() == [
+        [pytest.approx(0.6), pytest.approx(0.4)]
+    ]
+
+
+def test_weights_for_ratios_invert_the_composition():
+    rows = {"g": Mixture({"g": 1, "m": 0}), "m": Mixture({"g": 0.5, "m": 0.5})}
+    space = WeightSpace.of_rows(SearchSpace(("g", "m")), rows)
+    weights, miss = space.weights_for(np.array([0.6, 0.4]))
+    assert weights == pytest.approx([0.2, 0.8], abs=1e-6)
+    assert miss < 1e-6
+    _, miss = space.weights_for(np.array([0.1, 0.9]))  # no expert has more than half of m
+    assert miss == pytest.approx(0.4, abs=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 6), st.integers(0, 10_000))
+def test_samples_meet_every_bound(d, seed):
+    rng = np.random.default_rng(seed)
+    inside = rng.dirichlet(np.ones(d))
+    names = tuple(f"d{i}" for i in range(d))
+    lower = dict(zip(names, inside * rng.uniform(0, 1, d), strict=True))
+    upper = dict(zip(names, np.minimum(1, inside + rng.uniform(0, 0.5, d)), strict=True))
+    space = SearchSpace(names, lower=lower, upper=upper)
+    samples = WeightSpace.of_domains(space).sample(200, rng)
+    assert space.contains(samples, tolerance=1e-9).all()
+    assert (samples >= 0).all()
+
+
+def test_pull_leaves_what_is_feasible_where_it_is():
+    space = WeightSpace.of_domains(SearchSpace(("a", "b"), upper={"a": 0.6}))
+    pulled = space.pull(np.array([[0.5, 0.5], [1.0, 0.0]]))
+    assert pulled[0] == pytest.approx([0.5, 0.5])
+    assert pulled[1] == pytest.approx([0.6, 0.4])
+
+
+def test_frozen_ratio_stays():
+    space = WeightSpace.of_domains(SearchSpace(("a", "b", "c"), lower={"a": 0.3}, upper={"a": 0.3}))
+    samples = space.sample(50, np.random.default_rng(0))
+    assert np.allclose(samples[:, 0], 0.3)
+    assert samples[:, 1].std() > 0.05
+
+
+def test_one_tight_cap_does_not_pull_all_else_to_the_middle():
+    """A scarce domain is a common thing; the others must still be explored to their corners."""
+    names = ("scarce", "b", "c", "d")
+    space = WeightSpace.of_domains(SearchSpace(names, upper={"scarce": 0.02}))
+    samples = space.sample(2000, np.random.default_rng(0))
+    free = WeightSpace.of_domains(SearchSpace(names)).sample(2000, np.random.default_rng(0))
+    assert samples[:, 1].std() > 0.8 * free[:, 1].std()
+    assert samples[:, 1].max() > 0.9
+    assert samples[:, 0].max() <= 0.02
+
+
+def test_bounds_that_the_experts_cannot_meet_are_named():
+    rows = {"a": Mixture({"a": 0.5, "b": 0.5}), "b": Mixture({"a": 0, "b": 1})}
+    space = WeightSpace.of_rows(SearchSpace(("a", "b"), lower={"a": 0.7}), rows)
+    with pytest.raises(InfeasibleError, match=r"reach between 0 and 0.5 of 'a'"):
+        _ = space.centre
+
+
+def test_hellinger_is_a_distance_from_zero_to_one():
+    points = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    distances = hellinger(points, points)
+    assert distances[0, 1] == 1
+    assert np.allclose(np.diag(distances), 0, atol=1e-7)
+
+
+def test_a_prior_without_a_domain_keeps_it_out_of_what_is_near():
+    prior = {"a": 0.5, "b": 0.5, "c": 0.0}
+    space = WeightSpace.of_domains(SearchSpace(("a", "b", "c"), prior=prior, max_kl=0.3))
+    samples = space.sample(100, np.random.default_rng(0))
+    assert space.space.contains(samples, tolerance=1e-9).all()
+    assert samples[:, 2].max() < 1e-9
+    assert samples[:, 0].std() > 0.05
+
+
+def test_no_mixture_is_as_near_as_asked():
+    limits = SearchSpace(("a", "b"), prior={"a": 0.9, "b": 0.1}, upper={"a": 0.5}, max_kl=0.01)
+    with pytest.raises(InfeasibleError, match="the nearest has 0.51"):
+        _ = WeightSpace.of_domains(limits).centre
+
+
+def test_groups_inequalities_and_distance_hold_for_every_sample():
+    limits = SearchSpace(
+        ("web:a", "web:b", "code", "math"),
+        groups={"web": Group(0.3, 0.5)},
+        inequalities=(Inequality({"code": 1, "math": -2}, 0.0),),
+        prior={"web:a": 0.4, "web:b": 0.2, "code": 0.2, "math": 0.2},
+        max_kl=0.4,
+    )
+    samples = WeightSpace.of_domains(limits).sample(500, np.random.default_rng(0))
+    assert limits.contains(samples, tolerance=1e-8).all()
+    assert samples.std(axis=0).min() > 0.02

@@ -1,0 +1,59 @@
+import pytest
+import toy
+from plans import proposal
+
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.config.loader import load_study
+from mixopt.config.study import ExportConfig
+from mixopt.errors import ExportError
+from mixopt.pipeline import exports
+from mixopt.pipeline.exports import Delivery, check_exports
+
+PLAN = proposal({"web": 0.6, "code": 0.4})
+
+
+def test_an_export_is_written_once_and_found_again(tmp_path, monkeypatch):
+    wanted = ExportConfig(format="yaml", out="mixture.yaml")
+    journal, folder = ArtifactStore(tmp_path / "journal"), tmp_path / "exports"
+    (first,) = Delivery(wanted, PLAN).deliver(journal, folder)
+    content, when = first.read_bytes(), first.stat().st_mtime_ns
+    monkeypatch.setattr(exports, "export_phases", lambda *_, **__: pytest.fail("written again"))
+    assert Delivery(wanted, PLAN).deliver(journal, folder) == [first]
+    assert first.stat().st_mtime_ns == when
+    first.write_text("spoiled")
+    Delivery(wanted, PLAN).deliver(journal, folder)
+    assert first.read_bytes() == content
+
+
+def test_what_determines_an_export_is_in_its_key():
+    wanted = ExportConfig(format="yaml", out="mixture.yaml")
+    keys = [
+        Delivery(wanted, PLAN).unit[2],
+        Delivery(wanted, proposal({"web": 0.5, "code": 0.5})).unit[2],
+        Delivery(wanted.model_copy(update={"format": "json"}), PLAN).unit[2],
+        Delivery(wanted.model_copy(update={"paths": "/data/{domain}"}), PLAN).unit[2],
+        Delivery(wanted.model_copy(update={"options": {"x": 1}}), PLAN).unit[2],
+    ]
+    assert len({str(key) for key in keys}) == len(keys)
+
+
+def test_a_format_of_your_own_is_always_written(tmp_path):
+    wanted = ExportConfig(format="exporters.plans:write_count", out="count.txt")
+    for count in ("1", "2"):
+        (file,) = Delivery(wanted, PLAN).deliver(ArtifactStore(tmp_path / "journal"), tmp_path)
+        assert file.read_text() == count
+    assert not (tmp_path / "journal").exists()
+
+
+def test_an_export_called_like_a_manifest_is_kept_whole(tmp_path):
+    wanted = ExportConfig(format="yaml", out="unit.json")
+    (file,) = Delivery(wanted, PLAN).deliver(ArtifactStore(tmp_path / "journal"), tmp_path)
+    assert file.read_text().startswith("token_ratios:")
+
+
+def test_a_format_of_ones_own_needs_leave(tmp_path):
+    exports = [{"format": "exporters.plans:write_count", "out": "count.txt"}]
+    recipe = load_study(toy.write_study(tmp_path, exports=exports))
+    with pytest.raises(ExportError, match="pass --run-code if you trust it"):
+        check_exports(recipe, run_code=False)
+    check_exports(recipe, run_code=True)

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import toy
+
+import mixopt
+from mixopt.errors import ConfigError
+
+
+def study(folder, **search):
+    plain = toy.study_plain()["search"] | search
+    path = toy.write_study(folder, search=plain)
+    return mixopt.Study.load(path, folder / "out", cache=folder / "cache", device="cpu")
+
+
+def test_gradient_rounds_climb_the_merges_own_losses(tmp_path):
+    climbing = study(tmp_path, rounds=[8, 12], method="gradient")
+    trials = climbing.search()
+    merged = trials.where(kind="merged")
+    first = [trial for trial in merged if trial.round == 1]
+    second = [trial for trial in merged if trial.round == 2]
+    assert 4 <= len(second) <= 12
+    assert not any(trial.slopes for trial in first)
+    assert all(len(trial.slopes) == 3 for trial in second)
+    assert all(t.flops > f.flops for t, f in zip(second, first, strict=False))
+    # the losses that are searched by fall below the best of the first round
+    names = [m.name for m in trials.search_metrics if m.better == "lower"]
+
+    def least(some):
+        table = np.array([[trial.scores[name].value for name in names] for trial in some])
+        spread = np.array([[t.scores[n].value for n in names] for t in first]).std(0)
+        return (table / spread).mean(1).min()
+
+    assert least(second) <= least(first) + 1e-6
+    proposal = climbing.propose(trials)[0]
+    assert climbing.space.contains(proposal.ratios.vector(trials.domains), tolerance=1e-6).all()
+    assert climbing.search().to_frame().equals(trials.to_frame())  # found again
+
+
+def test_slopes_are_those_along_the_way_to_each_expert(tmp_path):
+    searched = study(tmp_path, rounds=[6], slopes=True)
+    trials = searched.search()
+    trial = trials.where(kind="merged")[0]
+    weights = np.array(list(trial.weights.values()))
+    step = 0.02
+    for slope in trial.slopes:
+        corner = slope.towards.vector(trials.domains)
+        there = (1 - step) * weights + step * corner
+        scores = searched.foundation.swarm.score(there.tolist())["merged"]
+        for name, change in slope.changes.items():
+            moved = scores[name].score - trial.scores[name].value
+            assert moved == pytest.approx(step * change, abs=0.02 * step * 10 + 1e-4)
+        assert "choice" not in slope.changes  # accuracy jumps
+
+
+def test_ensembles_enter_as_a_cheaper_fidelity(tmp_path):
+    searched = study(tmp_path, rounds=[8], ensembles=40)
+    trials = searched.search()
+    assert len(trials.where(kind="ensembled")) == 48
+    assert len(trials.where(kind="merged")) == 8
+    surrogate = searched.fit(trials)
+    assert [level.level for level in surrogate.fidelities] == ["ensembled", "merged"]
+    assert surrogate.fidelities[0].trials == 48
+
+
+@pytest.mark.parametrize("search", [{"method": "gradient"}, {"slopes": True}, {"ensembles": 9}])
+def test_what_stands_on_merges_goes_with_merges(tmp_path, search):
+    with pytest.raises(ConfigError, match="goes with proxy: merged"):
+        study(tmp_path, proxy="ensembled", **search)
+
+
+def test_layer_by_layer_the_search_is_the_same(tmp_path):
+    here, there = (
+        study(tmp_path / scoring, rounds=[6], scoring=scoring)
+        for scoring in ("resident", "streamed")
+    )
+    one, other = here.search(), there.search()
+    assert one.ratios() == pytest.approx(other.ratios())
+    assert one.values(one.metrics) == pytest.approx(other.values(other.metrics), abs=1e-4)
+
+
+def test_slopes_of_a_model_that_is_streamed_are_refused(tmp_path):
+    searched = study(tmp_path, rounds=[6], scoring="streamed", slopes=True)
+    with pytest.raises(mixopt.errors.ModelError, match="Slopes need base and experts in memory"):
+        searched.search()

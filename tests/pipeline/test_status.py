@@ -1,0 +1,212 @@
+import os
+import shutil
+
+import pytest
+import toy
+from calling import call
+
+import mixopt
+from mixopt.artifacts.artifact import hold
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.errors import DivergedError
+from mixopt.pipeline.status import survey
+
+
+def load(path, folder):
+    return mixopt.Study.load(path, folder / "out", cache=folder / "cache", device="cpu")
+
+
+def states(rows):
+    return {row.what: row.state for row in rows}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("survey")
+    path = toy.write_study(folder, validation={"mixtures": 4, "seeds": 1}, search={"rounds": [8]})
+    load(path, folder).run()
+    return path, folder
+
+
+def test_before_anything_everything_is_left_and_says_what_it_needs(tmp_path):
+    rows = survey(load(toy.write_study(tmp_path), tmp_path))
+    assert set(states(rows).values()) == {"left"}
+    told = {row.what: row.why for row in rows}
+    assert told["text birds"] == told["base"] == "needs the tokenizer first"
+    assert told["round 1"] == told["report.html"] == "needs the tokenizer first"
+    assert not (tmp_path / "out" / "journal").exists()  # looking makes nothing
+
+
+def test_after_a_run_everything_is_done_with_its_cost(finished):
+    rows = survey(load(*finished))
+    assert set(states(rows).values()) == {"done"}
+    costs = {row.what: (row.seconds, row.n_bytes) for row in rows}
+    for what in ("tokenizer", "text ships", "base", "expert sums", "round 1", "first proposal",
+                 "proxy runs", "proposal", "export mixture.yaml"):  # fmt: skip
+        assert costs[what][0] > 0, what
+        assert costs[what][1] > 100, what
+
+
+def changed(finished, **sections):
+    """What a survey says of the finished study with other sections in its recipe, by piece."""
+    path, folder = finished
+    study = load(path, folder)
+    plain = study.recipe.model_dump(mode="json")
+    for name, section in sections.items():
+        plain[name] = plain[name] | section if isinstance(section, dict) else section
+    recipe = type(study.recipe).model_validate(plain)
+    other = mixopt.Study(recipe, folder / "out", cache=folder / "cache", device="cpu")
+    before = sorted(str(path) for path in folder.rglob("*"))
+    rows = {row.what: row for row in survey(other)}
+    assert sorted(str(path) for path in folder.rglob("*")) == before  # looking makes nothing
+    return rows
+
+
+def test_a_changed_recipe_says_what_would_be_done_again_and_why(finished):
+    rows = changed(finished, training={"learning_rate": 5e-3})
+    assert rows["base"].state == rows["text birds"].state == "done"
+    assert rows["expert birds"].state == "left"
+    assert "training.learning_rate was 0.01 and is 0.005" in rows["expert birds"].why
+    assert rows["round 1"].state == rows["proposal"].state == "left"
+    assert rows["round 1"].why.startswith("needs the experts first: ")
+    assert rows["round 1"].why.endswith("training.learning_rate was 0.01 and is 0.005")
+
+
+def test_other_bounds_search_again_and_train_nothing(finished):
+    rows = changed(finished, search={"upper": {"birds": 0.4}})
+    assert rows["expert birds"].state == "done"
+    assert (
+        rows["round 1"].state == rows["first proposal"].state == rows["report.html"].state == "left"
+    )
+    assert rows["round 1"].why.endswith("of 8 candidates scored")
+
+
+def test_a_benchmark_that_has_changed_says_so(finished):
+    path, folder = finished
+    benchmarks = load(path, folder).recipe.model_dump(mode="json")["benchmarks"]
+    items = folder / "data" / "other.jsonl"
+    lines = (folder / "data" / "continue.jsonl").read_text().splitlines()
+    items.write_text("\n".join(reversed(lines)) + "\n")
+    for told in benchmarks:
+        if told["name"] == "continue":
+            told["items"] = str(items)
+    rows = changed(finished, benchmarks=benchmarks)
+    assert rows["expert birds"].state == "done"
+    assert rows["round 1"].state == "left"
+    assert rows["round 1"].why.startswith("needs a look at base and experts first: benchmarks was ")
+
+
+def test_more_proposals_need_a_proposal_and_nothing_before(finished):
+    rows = changed(finished, search={"proposals": 2})
+    assert rows["round 1"].state == "done"
+    assert rows["first proposal"].state == "left"
+    assert rows["proxy runs"].state == "left"
+
+
+def test_another_export_is_all_that_is_left(finished):
+    exports = [{"format": "json", "out": "mixture.yaml"}, {"format": "yaml", "out": "more.yaml"}]
+    rows = changed(finished, exports=exports)
+    left = {what: row.why for what, row in rows.items() if row.state != "done"}
+    assert left == {"export mixture.yaml": "made before, and format was yaml and is json",
+                    "export more.yaml": ""}  # fmt: skip
+
+
+def test_results_that_went_are_left(finished):
+    path, folder = finished
+    needed = {
+        "report.html": {"report.html"},
+        "exports/mixture.yaml": {"export mixture.yaml"},
+        "proposal.json": {"proposal", "report.html"},
+    }
+    for name, what in needed.items():
+        file = folder / "out" / name
+        content, when = file.read_bytes(), file.stat()
+        file.unlink()
+        rows = survey(load(path, folder))
+        assert {row.what for row in rows if row.state != "done"} == what
+        file.write_bytes(content)
+        os.utime(file, ns=(when.st_atime_ns, when.st_mtime_ns))
+
+
+def test_what_a_worker_scores_now_is_running(finished, tmp_path):
+    path, folder = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    copy = tmp_path / "copy"
+    scores = copy / "out" / "journal" / "scores"
+    asked = {f.name for f in scores.iterdir()}
+    study = load(path, copy)
+    chosen = study.foundation.searcher.choose(1, 8, study.foundation.searcher.no_trials, None, {})
+    place = ArtifactStore(study.journal.folder).place(*chosen.scorer.book.unit(
+        tuple(map(float, study.foundation.swarm.respond(chosen.rows[7].tolist())))))  # fmt: skip
+    assert place.name in asked
+    shutil.rmtree(place)
+    rows = {row.what: row for row in survey(study)}
+    assert (rows["round 1"].state, rows["proposal"].state) == ("left", "left")
+    assert rows["round 1"].why == "7 of 8 candidates scored"
+    with hold(place):
+        assert {row.what: row for row in survey(study)}["round 1"].state == "running"
+
+
+def test_what_failed_is_told_with_its_cause_until_it_is_made(tmp_path, monkeypatch):
+    from mixopt.training import training_run
+
+    study = load(toy.write_study(tmp_path), tmp_path)
+    real = training_run.train
+
+    def train(*arguments, name, **rest):
+        if name == "ships":
+            raise DivergedError("the loss of ships was not finite at step 3.")
+        return real(*arguments, name=name, **rest)
+
+    monkeypatch.setattr(training_run, "train", train)
+    study.train()
+    load(toy.write_study(tmp_path), tmp_path).train()
+    row = next(row for row in survey(study) if row.what == "expert ships")
+    assert row.state == "failed"
+    assert row.why == "the loss of ships was not finite at step 3. (tried 2 times)"
+    monkeypatch.setattr(training_run, "train", real)
+    load(toy.write_study(tmp_path), tmp_path).train()
+    assert states(survey(study))["expert ships"] == "done"
+
+
+def test_a_mended_recipe_forgets_what_failed_before(tmp_path):
+    journal = ArtifactStore(tmp_path)
+
+    def fail(_):
+        raise DivergedError("no")
+
+    for kind, name in (("experts", "web"), ("scores", "candidate")):
+        with pytest.raises(DivergedError):
+            journal.make(kind, name, {"rate": 1}, fail)
+        journal.make(kind, name, {"rate": 2}, lambda scratch: None)
+    (left,) = journal.failures()  # another candidate says nothing about the one that failed
+    assert (left.kind, left.name, left.times) == ("scores", "candidate", 1)
+    assert left.folder.startswith("candidate-")
+
+
+def test_parts_of_items_and_experts_set_aside_are_counted(tmp_path, monkeypatch):
+    from mixopt.training import training_run
+
+    real = training_run.train
+
+    def train(*arguments, name, **rest):
+        if name == "ships":
+            raise DivergedError("the loss of ships was not finite.")
+        return real(*arguments, name=name, **rest)
+
+    monkeypatch.setattr(training_run, "train", train)
+    study = load(toy.write_study(tmp_path, search={"rounds": [7, 3], "item_share": 0.5}), tmp_path)
+    study.search()
+    rows = {row.what: row for row in survey(study)}
+    assert rows["expert ships"].state == "failed"
+    assert rows["round 1"].state == rows["round 2"].state == "done"
+    assert rows["proposal"].state == "left"
+
+
+def test_from_the_shell(finished, monkeypatch):
+    path, folder = finished
+    monkeypatch.setenv("MIXOPT_CACHE", str(folder / "cache"))
+    told = call("status", path, "-o", folder / "out", "--device", "cpu")
+    assert "done     expert ships" in told
+    assert "8 of 8 candidates scored" in told
+    assert "s of work in" in told

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from mixopt.surrogates import token_law
+from mixopt.surrogates.effective_tokens import EffectiveTokens
+from mixopt.surrogates.linear import ridge_on_roots
+
+
+def law_like(n, d=8, m=4, seed=0):
+    """Losses that fall as a power of effective tokens, with a bump that no law has."""
+    rng = np.random.default_rng(7)
+    theta = np.hstack(
+        [np.tile([-2.0, -1.0, -3.0, np.log(0.4), 0.0], (m, 1)), rng.normal(size=(m, d))]
+    )
+    ratios = np.random.default_rng(seed).dirichlet(np.full(d, 0.5), n)
+    raw = token_law.evaluate(theta, ratios)[0].T + 0.3 * np.sin(4 * ratios[:, :1])
+    return ratios, raw, np.zeros((n, m))
+
+
+def test_beats_ridge_on_scores_of_its_own_kind():
+    ratios, scores, noise = law_like(40)
+    fresh, truth, _ = law_like(300, seed=1)
+    centre, scale = scores.mean(0), scores.std(0)
+    z = (scores - centre) / scale
+    errors = [
+        np.square(law.fit(ratios, z, noise).predict(fresh)[0] - (truth - centre) / scale).mean()
+        for law in (EffectiveTokens(), ridge_on_roots(0))
+    ]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_fewer_tokens_cost_and_the_slopes_say_how_much():
+    ratios, scores, noise = law_like(40)
+    z = (scores - scores.mean(0)) / scores.std(0)
+    law = EffectiveTokens().fit(ratios, z, noise)
+    points = np.random.default_rng(1).dirichlet(np.full(8, 3.0), 2)
+    assert (law.shrink(points, np.array([0.5, 0.9])) > 0).all()  # losses rise
+    weights, step = np.ones((2, 4)), 1e-6
+    _, by_share = law.shrink_slopes(points, np.full(2, 0.7), weights)
+    numeric = law.shrink(points, np.full(2, 0.7 + step)) - law.shrink(
+        points, np.full(2, 0.7 - step)
+    )
+    assert by_share == pytest.approx(numeric.sum(1) / (2 * step), rel=1e-4)
+
+
+def test_ranks_the_pile_from_fifty_runs(shared):
+    """RegMix's 1M runs: 51 of them rank the other 461 at least as well as METHODS §12 says."""
+    from mixopt import read_trials
+
+    folder = shared / "tables/regmix"
+    trials = read_trials(
+        ratios=folder / "train_mixture_1m.csv", metrics=folder / "train_pile_loss_1m.csv"
+    )
+    ratios, losses = trials.ratios(), trials.values(trials.metrics)
+    order = np.random.default_rng(0).permutation(len(ratios))
+    use, rest = order[:51], order[51:]
+    z = (losses - losses[use].mean(0)) / losses[use].std(0)
+    mean, _ = EffectiveTokens().fit(ratios[use], z[use], np.zeros((51, 13))).predict(ratios[rest])
+    ranks = [spearmanr(mean[:, m], z[rest, m])[0] for m in range(13)]
+    assert np.mean(ranks) > 0.975

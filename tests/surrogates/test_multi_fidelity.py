@@ -1,0 +1,140 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from example_trials import make_trials, true_scores
+
+from mixopt import Mixture, Trials, fit
+from mixopt.errors import TrialsError
+from mixopt.surrogates.multi_fidelity import order_levels
+from mixopt.trials import Slope
+
+
+def test_a_few_dear_runs_correct_many_cheap_ones():
+    """8 runs at 1B beside 60 biased ones at 1M predict 1B better than either alone."""
+    cheap = make_trials(60, bias=0.3, seed=1, fidelity="1M", cost=1.0)
+    dear = make_trials(8, seed=2, fidelity="1B", cost=1000.0)
+    fresh = np.random.default_rng(5).dirichlet(np.ones(4), 300)
+    truth = true_scores(fresh)
+
+    def error(trials):
+        mean, _ = fit(trials).predict(fresh)
+        return np.square((mean - truth) / truth.std(0)).mean()
+
+    both = error(cheap + dear)
+    assert both < 0.5 * error(dear)
+    assert both < 0.2 * error(cheap)
+
+
+def test_what_is_told_of_each_level():
+    cheap = make_trials(40, bias=0.3, seed=1, fidelity="1M", cost=1.0)
+    dear = make_trials(10, seed=2, fidelity="1B", cost=1000.0)
+    surrogate = fit(cheap + dear)
+    low, high = surrogate.fidelities
+    assert (low.level, low.trials, low.cost) == ("1M", 40, 1.0)
+    assert (high.level, high.trials) == ("1B", 10)
+    assert low.biases["loss_a"] < -0.5  # the cheap level's losses are 30% and .3 too high
+    assert low.rank_correlations["loss_a"] > 0.9
+    assert high.biases == {}
+    assert [trial.level for trial in surrogate.trials] == ["1B"] * 10
+
+
+def test_even_three_dear_runs_are_enough_to_take_the_bias_off():
+    cheap = make_trials(60, bias=0.3, seed=1, fidelity="1M", cost=1.0)
+    dear = make_trials(3, seed=2, fidelity="1B", cost=1000.0)
+    fresh = np.random.default_rng(5).dirichlet(np.ones(4), 300)
+    truth = true_scores(fresh)
+    mean, std = fit(cheap + dear).predict(fresh)
+    alone, _ = fit(cheap).predict(fresh)
+    assert np.abs(mean - truth)[:, 0].mean() < 0.4 * np.abs(alone - truth)[:, 0].mean()
+    assert (std > 0).all()
+
+
+def test_kinds_are_ordered_by_what_they_are():
+    trials = make_trials(8, kind="merged") + make_trials(8, kind="trained")
+    trials = trials + make_trials(8, kind="ensembled")
+    assert order_levels(trials, None) == ["ensembled", "merged", "trained"]
+    assert order_levels(trials, ["merged", "trained"]) == ["merged", "trained"]
+
+
+def test_levels_that_nothing_orders_are_asked_for():
+    trials = make_trials(8, fidelity="small") + make_trials(8, fidelity="large")
+    with pytest.raises(TrialsError, match="nothing says which is dearer"):
+        fit(trials)
+    assert fit(trials, fidelities=["small", "large"]).fidelities[-1].level == "large"
+    with pytest.raises(TrialsError, match="Did you mean 'small'"):
+        fit(trials, fidelities=["smal", "large"])
+
+
+def test_standard_errors_are_heeded_where_they_help():
+    """Half of the runs are noisy and say so: their word counts less."""
+    sure = make_trials(20, noise=0.01, seed=1, std_error=0.01)
+    loud = make_trials(20, noise=1.5, seed=2, std_error=1.5)
+    from dataclasses import replace
+
+    from mixopt import Trials
+
+    both = Trials([*sure, *(replace(t, id=f"n{t.id}") for t in loud)], sure.metrics, sure.domains)
+    fresh = np.random.default_rng(5).dirichlet(np.ones(4), 300)
+    truth = true_scores(fresh)
+    errors = [
+        np.square(fit(both, use_std_errors=use).predict(fresh)[0] - truth).mean()
+        for use in (True, False)
+    ]
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_levels_are_named_once_each():
+    table = make_trials(4).labelled("1B") + make_trials(4).labelled("7B")
+    with pytest.raises(TrialsError, match="names '1B' twice"):
+        order_levels(table, ["1B", "1B"])
+    with pytest.raises(TrialsError, match="fidelities is empty"):
+        order_levels(table, [])
+
+
+def test_a_metric_that_no_dear_run_has_keeps_the_cheap_level_s_centre(caplog):
+    cheap = make_trials(40, seed=1, fidelity="small", cost=1.0)
+    dear = make_trials(4, seed=2, fidelity="large", cost=50.0)
+    gaps = [replace(t, scores={n: s for n, s in t.scores.items() if n != "loss_b"}) for t in dear]
+    surrogate = fit(cheap + Trials(gaps, dear.metrics, dear.domains))
+    even = np.full((1, 4), 0.25)
+    mean, _ = surrogate.predict(even)
+    assert mean[0, 1] == pytest.approx(true_scores(even)[0, 1], abs=0.3)
+    assert "No large run has loss_b" in caplog.text
+
+
+def with_slopes(trials):
+    """The trials with the true slopes of their scores towards every corner."""
+    found = []
+    for trial in trials:
+        here = trial.ratios.vector(trials.domains)
+        slopes = []
+        for corner in np.eye(4):
+            near = here + 1e-6 * (corner - here)
+            change = (true_scores(near[None]) - true_scores(here[None]))[0] / 1e-6
+            towards = Mixture.from_vector(trials.domains, corner)
+            slopes.append(
+                Slope(towards, dict(zip(("loss_a", "loss_b", "acc_c"), change, strict=True)))
+            )
+        found.append(replace(trial, slopes=tuple(slopes)))
+    return Trials(found, trials.metrics, trials.domains)
+
+
+def test_slopes_tell_what_further_trials_would():
+    fresh = np.random.default_rng(5).dirichlet(np.ones(4), 300)
+    truth = true_scores(fresh)
+
+    def error(trials):
+        mean, _ = fit(trials).predict(fresh)
+        return np.square((mean - truth) / truth.std(0)).mean()
+
+    plain = make_trials(10, noise=0.0, seed=3)
+    assert error(with_slopes(plain)) < 0.6 * error(plain)
+
+
+def test_slopes_are_no_trials_of_their_own():
+    plain = make_trials(10, noise=0.0)
+    surrogate = fit(with_slopes(plain))
+    assert len(surrogate.trials) == 10
+    assert surrogate.portfolio.cv_means.shape == (10, 3)
+    assert len(surrogate.cv_utilities) == 10

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from mixopt import Group, Inequality, SearchSpace
+from mixopt.errors import InfeasibleError, MixtureError
+from mixopt.search_space import explain_conflict
+
+DOMAINS = ("web:a", "web:b", "code", "math")
+
+
+def test_a_group_is_named_by_the_hierarchy_or_lists_its_domains():
+    space = SearchSpace(
+        DOMAINS, groups={"web": Group(0.3, 0.5), "stem": Group(0.2, 1, ("code", "math"))}
+    )
+    assert space.members("web") == ("web:a", "web:b")
+    assert space.members("stem") == ("code", "math")
+    inside = space.contains([[0.2, 0.2, 0.3, 0.3], [0.5, 0.3, 0.1, 0.1], [0.3, 0.2, 0.5, 0]])
+    assert inside.tolist() == [True, False, True]
+
+
+def test_frozen_ratios_do_not_move():
+    space = SearchSpace(DOMAINS, frozen={"math": 0.1})
+    assert space.contains([[0.3, 0.3, 0.3, 0.1], [0.25] * 4]).tolist() == [True, False]
+    low, high = space.bounds()
+    assert (low[3], high[3]) == (0.1, 0.1)
+
+
+def test_inequalities():
+    space = SearchSpace(DOMAINS, inequalities=(Inequality({"code": 1, "math": -2}, 0.0),))
+    assert space.contains([[0.3, 0.3, 0.2, 0.2], [0.2, 0.2, 0.5, 0.1]]).tolist() == [True, False]
+
+
+def test_divergence_from_the_prior_by_hand():
+    space = SearchSpace(("a", "b"), prior={"a": 0.75, "b": 0.25}, max_kl=0.1)
+    by_hand = 0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25)
+    assert space.divergence([0.5, 0.5])[0] == pytest.approx(by_hand)
+    assert space.divergence([1.0, 0.0])[0] == pytest.approx(-np.log(0.75))
+    assert space.contains([[0.7, 0.3], [0.5, 0.5]]).tolist() == [True, False]
+    closed = SearchSpace(("a", "b"), prior={"a": 1.0, "b": 0.0})
+    assert closed.divergence([0.9, 0.1])[0] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"groups": {"web": Group(0.7, 1)}, "upper": {"web:a": 0.2, "web:b": 0.3}},
+         r"web:a <= 0.2; web:b <= 0.3; the group web >= 0.7 together: .* by 0.2"),
+        ({"inequalities": (Inequality({"code": 1}, 0.1),), "lower": {"code": 0.3}},
+         r"1·code <= 0.1.*code >= 0.3.* by 0.2"),
+        ({"frozen": {"code": 0.5}, "upper": {"code": 0.4}}, "'code' must have at least 0.5"),
+        ({"groups": {"web": Group(0.6, 0.6), "stem": Group(0.5, 1, ("code", "math"))}},
+         "group web = 0.6.*group stem >= 0.5.* by 0.1"),
+    ],
+)  # fmt: skip
+def test_conflicts_are_named_with_their_size(limits, words):
+    with pytest.raises(InfeasibleError, match=words):
+        SearchSpace(DOMAINS, **limits)
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"groups": {"wob": Group()}}, "'wob' has no domains.*Did you mean 'web'"),
+        ({"groups": {"g": Group(0, 1, ("cod",))}}, "Did you mean 'code'"),
+        ({"groups": {"web": Group(0.5, 0.4)}}, "0 <= lower <= upper <= 1"),
+        ({"inequalities": (Inequality({"cod": 1}, 1),)}, "Did you mean 'code'"),
+        ({"inequalities": (Inequality({"code": np.nan}, 1),)}, "not finite"),
+        ({"frozen": {"cod": 0.1}}, "Did you mean 'code'"),
+        ({"max_kl": -1.0}, "at least 0"),
+    ],
+)
+def test_limits_that_mean_nothing(limits, words):
+    with pytest.raises(MixtureError, match=words):
+        SearchSpace(DOMAINS, **limits)
+
+
+def test_what_weights_of_experts_cannot_reach_is_a_conflict_too():
+    space = SearchSpace(("a", "b"), lower={"a": 0.7})
+    halves = np.array([[0.5, 0.5], [0.6, 0.4]])
+    with pytest.raises(InfeasibleError, match="weighting of the experts meets a >= 0.7"):
+        explain_conflict(space.rows, halves)
+    explain_conflict(space.rows, np.eye(2))  # domains themselves can
+
+
+def test_each_bound_in_conflict_is_named_with_what_it_alone_must_give():
+    with pytest.raises(InfeasibleError) as told:
+        SearchSpace(
+            ("web", "code", "maths"), lower={"web": 0.6},
+            inequalities=(Inequality({"web": 1.0, "code": -2.0}, -0.9),),
+        )  # fmt: skip
+    amounts = {part.split(" by ")[0].split()[-1]: part for part in str(told.value).split(", or ")}
+    assert "by 0.7" in str(told.value)
+    assert len(amounts) == 2
+    # and that is enough
+    SearchSpace(("web", "code", "maths"), lower={"web": 0.6},
+                inequalities=(Inequality({"web": 1.0, "code": -2.0}, -0.2),))  # fmt: skip

@@ -1,0 +1,107 @@
+"""A training that was stopped goes on as if it had not been, to the last digit."""
+
+import json
+
+import pytest
+import torch
+from pipeline.test_laboratory import laboratory
+from safetensors.torch import load_file
+
+from mixopt.training import checkpointing
+from mixopt.training.checkpointing import CheckpointFolder
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop_at(monkeypatch, step):
+    """The process goes away just after the checkpoint at or after `step` is whole."""
+    finish = CheckpointFolder.finish
+
+    def finish_and_stop(self, checkpoint):
+        finish(self, checkpoint)
+        if int(checkpoint.name.rpartition("-")[2]) >= step:
+            raise StoppedError
+
+    monkeypatch.setattr(CheckpointFolder, "finish", finish_and_stop)
+
+
+def often(lab):
+    """The laboratory with a checkpoint at every step that is logged."""
+    executor = lab.recipe.executor.model_copy(update={"checkpoint_minutes": 1e-9})
+    lab.recipe = lab.recipe.model_copy(update={"executor": executor})
+    return lab
+
+
+def weights(folder):
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+@pytest.fixture(scope="module", params=["full", "lora"])
+def undisturbed(request, tmp_path_factory):
+    training = {"tokens": 4000, "learning_rate": 1e-2, "batch_tokens": 256, "max_epochs": 9,
+                "method": request.param, "schedule": "cosine", "average_checkpoints": 3,
+                "average_share": 0.8}  # fmt: skip
+    lab = laboratory(tmp_path_factory.mktemp("whole"), training=training)
+    return training, lab.train_expert("birds").folder
+
+
+@pytest.mark.slow
+def test_an_expert_that_was_stopped_twice_is_the_same(undisturbed, tmp_path, monkeypatch):
+    training, whole = undisturbed
+    for step in (4, 9):
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            with pytest.raises(StoppedError):
+                often(laboratory(tmp_path, training=training)).train_expert("birds")
+    begun = []
+    original = checkpointing.CheckpointCallback.on_train_begin
+
+    def on_train_begin(self, args, state, control, **rest):
+        begun.append(state.global_step)
+        original(self, args, state, control, **rest)
+
+    monkeypatch.setattr(checkpointing.CheckpointCallback, "on_train_begin", on_train_begin)
+    lab = laboratory(tmp_path, training=training)
+    again = lab.train_expert("birds").folder
+    assert max(begun) >= 9  # the steps before were not made again
+    found, wanted = weights(again), weights(whole)
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert torch.equal(found[name], tensor), name
+    told = [json.loads((folder / "outcome.json").read_text()) for folder in (again, whole)]
+    assert told[0] == told[1]  # the loss curve too
+    assert not list(again.parent.glob(".*.begun"))
+
+
+def test_a_checkpoint_that_was_cut_off_or_damaged_is_passed_over(tmp_path):
+    place = CheckpointFolder(tmp_path, 1.0)
+    assert place.latest() is None
+    for step in (2, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "w.bin").write_bytes(b"abc")
+        checkpointing.seal(folder, {}, 0.0)
+    (tmp_path / "checkpoint-11").mkdir()  # without a manifest: a kill while it was written
+    assert place.latest() == tmp_path / "checkpoint-10"
+    (tmp_path / "checkpoint-10" / "w.bin").write_bytes(b"abd")
+    assert place.latest() == tmp_path / "checkpoint-2"
+
+
+def test_a_finished_checkpoint_replaces_those_before_and_is_told(tmp_path):
+    told = []
+    place = CheckpointFolder(tmp_path, 1.0, lambda: told.append(place.latest()))
+    for step in (2, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "w.bin").write_bytes(b"abc")
+        place.finish(folder)
+    assert told == [tmp_path / "checkpoint-2", tmp_path / "checkpoint-10"]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
+
+
+def test_short_trainings_write_no_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(CheckpointFolder, "finish", lambda *_: pytest.fail("written"))
+    laboratory(tmp_path).train_expert("birds")

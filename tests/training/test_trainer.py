@@ -1,0 +1,208 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+import toy
+from models_for_tests import model, tokenizer
+from safetensors.torch import load_file
+
+from mixopt import Mixture
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.config.text import FilesText
+from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
+from mixopt.data.corpus import open_corpus
+from mixopt.errors import DivergedError
+from mixopt.training import trainer
+from mixopt.training.checkpoint_averaging import DECAYS, weigh_checkpoints
+from mixopt.training.checkpointing import load_parameters
+from mixopt.training.dataset import MixtureDataset
+from mixopt.training.device import Device
+from mixopt.training.step_law import Step
+from mixopt.training.trainer import Plan, count_devices, save_expert, train
+
+CPU = Device("cpu", torch.float32)
+CONTEXT = 32
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("corpora"), random.Random(0)
+    made = {}
+    for name in ("birds", "sums"):
+        path = toy.write_jsonl(
+            folder / f"{name}.jsonl", [{"text": toy.text(name, rng)} for _ in range(60)]
+        )
+        made[name] = open_corpus(
+            FilesText(paths=[str(path)]), tokenizer(), name=name, cache=ArtifactStore(folder)
+        )
+    return made
+
+
+def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
+    step = Step(rate, 256, "test")
+    plan = Plan.of(recipe, step, CONTEXT, 1, vocabulary=300)
+    dataset = MixtureDataset(
+        corpora,
+        Mixture({"birds": 1.0, "sums": 0.0}),
+        sequences=plan.sequences,
+        context=CONTEXT,
+        seed=seed,
+    )
+    network = network or model()
+    outcome, whole = train(
+        network, dataset, recipe, step, plan, name="birds", scratch=tmp_path, device=CPU, seed=seed
+    )
+    load_parameters(network, whole)
+    return network, outcome
+
+
+def test_plan_comes_close_to_the_tokens_asked_for():
+    plan = Plan.of(TrainingConfig(tokens=100_000), Step(1, 2048, ""), 256, 1, vocabulary=2048)
+    assert (plan.sequences_per_step, plan.steps, plan.sequences) == (8, 49, 392)
+    asked = TrainingConfig(tokens=100_000, device_batch=2)
+    split = Plan.of(asked, Step(1, 2048, ""), 256, 2, vocabulary=2048)
+    assert (split.device_batch, split.accumulation, split.sequences_per_step) == (2, 2, 8)
+
+
+def test_plan_keeps_the_batch_that_is_printed_and_the_logits_in_memory():
+    odd = TrainingConfig(tokens=100_000, device_batch=5)
+    plan = Plan.of(odd, Step(1, 2048, ""), 256, 1, vocabulary=2048)
+    assert (plan.device_batch, plan.accumulation, plan.sequences_per_step) == (4, 2, 8)
+    large = Plan.of(TrainingConfig(tokens=10**9), Step(1, 80_000, ""), 2048, 1, vocabulary=150_000)
+    assert large.device_batch * 2048 * 150_000 * 4 <= 2 << 30
+    assert large.device_batch * large.accumulation == 39
+
+
+def test_processes_that_were_launched_together_share_a_batch(monkeypatch):
+    assert count_devices(CPU) == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert count_devices(CPU) == 2
+
+
+def test_training_learns_and_counts(corpora, tmp_path):
+    _, outcome = run(corpora, tmp_path, TrainingConfig(tokens=8000))
+    assert outcome.losses[-1][1] < 0.7 * outcome.losses[0][1]
+    assert outcome.tokens == 31 * 256
+    parameters = sum(p.numel() for p in model().parameters())
+    assert outcome.flops == 6 * parameters * outcome.tokens
+
+
+def test_same_seed_same_weights_to_the_last_digit(corpora, tmp_path):
+    recipe = ExpertTrainingConfig(tokens=4000, average_checkpoints=2)
+    first, _ = run(corpora, tmp_path / "a", recipe)
+    second, _ = run(corpora, tmp_path / "b", recipe)
+    other, _ = run(corpora, tmp_path / "c", recipe, seed=1)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """The rate after each step of what is trained."""
+    seen = []
+
+    class Spy(trainer._Watcher):
+        def on_step_end(self, args, state, control, **kwargs):
+            seen.append(kwargs["optimizer"].param_groups[0]["lr"])
+            super().on_step_end(args, state, control, **kwargs)
+
+    monkeypatch.setattr(trainer, "_Watcher", Spy)
+    return seen
+
+
+def test_rate_is_constant_after_the_warm_up(corpora, tmp_path, rates):
+    run(corpora, tmp_path, TrainingConfig(tokens=8000, warmup_share=0.2))
+    assert rates[0] < 1e-2
+    assert np.allclose(rates[7:], 1e-2)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "1-sqrt"])
+def test_rate_decays_over_the_last_share_of_the_steps(corpora, tmp_path, rates, schedule):
+    recipe = TrainingConfig(tokens=8000, warmup_share=0.2, schedule=schedule, decay_share=0.5)
+    _, outcome = run(corpora, tmp_path, recipe)
+    first = outcome.steps - round(0.5 * outcome.steps)
+    passed = np.arange(1, outcome.steps - first + 1) / (outcome.steps - first)
+    assert np.allclose(rates[7 : first - 1], 1e-2)
+    assert np.allclose(rates[first:], 1e-2 * DECAYS[schedule](passed))
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_decay_over_all_steps_begins_after_the_warm_up(corpora, tmp_path, rates):
+    run(corpora, tmp_path, TrainingConfig(tokens=8000, warmup_share=0.2, schedule="linear"))
+    assert max(rates) == pytest.approx(1e-2)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mean", "1-sqrt"])
+def test_average_is_that_of_the_last_checkpoints(corpora, tmp_path, monkeypatch, kind):
+    seen = []
+
+    class Spy(trainer._Watcher):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            tensors = {n: p.detach().double().numpy().copy() for n, p in model.named_parameters()}
+            seen.append(tensors)
+            super().on_step_end(args, state, control, model=model, **kwargs)
+
+    monkeypatch.setattr(trainer, "_Watcher", Spy)
+    recipe = ExpertTrainingConfig(
+        tokens=8000, average_checkpoints=3, average_share=0.3, average=kind, average_floor=0.1
+    )
+    network, outcome = run(corpora, tmp_path, recipe)
+    steps = list(trainer._averaged_steps(recipe, outcome.steps))
+    assert len(steps) == 3
+    assert steps[-1] == outcome.steps  # the newest is in
+    weights = weigh_checkpoints(kind, 3, floor=0.1)
+    for name, parameter in network.named_parameters():
+        mean = np.tensordot(weights, np.stack([seen[step - 1][name] for step in steps]), 1)
+        assert np.abs(parameter.detach().numpy() - mean).max() < 1e-6
+
+
+def test_mixtures_of_experts_are_averaged_too(corpora, tmp_path):
+    """Their checkpoints are saved under other names and shapes than their parameters live."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "mixtral", vocab_size=300, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, num_local_experts=2, num_experts_per_tok=1,
+    )  # fmt: skip
+    recipe = ExpertTrainingConfig(tokens=2000, average_checkpoints=2)
+    network, _ = run(corpora, tmp_path, recipe, network=AutoModelForCausalLM.from_config(config))
+    save_expert(network, tmp_path)
+    assert set(load_file(tmp_path / "model.safetensors")) == {
+        n for n, _ in network.named_parameters()
+    }
+
+
+def test_one_checkpoint_is_the_last_alone():
+    assert trainer._averaged_steps(ExpertTrainingConfig(tokens=1, average_checkpoints=1), 10) == {}
+    assert trainer._averaged_steps(TrainingConfig(tokens=1), 10) == {}
+    steps = trainer._averaged_steps(
+        ExpertTrainingConfig(tokens=1, average_checkpoints=4, average_share=0.4), 100
+    )
+    assert list(steps) == [70, 80, 90, 100]
+
+
+def test_loss_that_is_not_finite_names_run_and_step(corpora, tmp_path):
+    network = model()
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    with pytest.raises(DivergedError, match=r"loss of 'birds' stopped being finite at step 1;"):
+        run(corpora, tmp_path, TrainingConfig(tokens=2000), network=network)
+
+
+def test_expert_is_saved_in_float32_whatever_it_was_trained_in(tmp_path):
+    network = model().to(torch.bfloat16)
+    save_expert(network, tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    assert set(tensors) == {name for name, _ in network.named_parameters()}
+
+
+def test_accumulated_batches_train_the_same_model(corpora, tmp_path):
+    whole, _ = run(corpora, tmp_path / "a", TrainingConfig(tokens=4000))
+    split, _ = run(corpora, tmp_path / "b", TrainingConfig(tokens=4000, device_batch=2))
+    for a, b in zip(whole.parameters(), split.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=2e-3)
