@@ -75,7 +75,7 @@ def _more_than_terms(d: int) -> int:
     return max(d + 2, FEWEST_TRIALS)
 
 
-_HERE = "mixopt.surrogates.registry"
+_HERE = "mixopt.surrogates"
 
 SURROGATES: Mapping[str, Entry] = {
     "effective_tokens": Entry(
