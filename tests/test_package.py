@@ -43,7 +43,7 @@ def test_modules_and_tests_have_the_same_tree():
     missing = []
     for module in ROOT.rglob("*.py"):
         place = module.relative_to(ROOT)
-        if place.name == "__init__.py" or "_recipes" in place.parts:
+        if place.name == "__init__.py" or "_quickstart" in place.parts:
             continue
         if not (tests / place.parent / f"test_{place.name}").exists():
             missing.append(str(place))

@@ -150,10 +150,10 @@ def _parse_paths(given: Sequence[str]) -> Mapping[str, str] | str | None:
 
 
 def _parse_options(given: Sequence[str]) -> dict[str, str | list[str]]:
-    from mixopt.config.study import RESERVED
+    from mixopt.config.study import RESERVED_EXPORT_OPTIONS
 
     listed = split_pairs(given, "--option", "KEY=VALUE")
-    for name in RESERVED:
+    for name in RESERVED_EXPORT_OPTIONS:
         if name in listed:
             raise click.UsageError(
                 f"{name!r} is no option of a format; see --help for what gives it."

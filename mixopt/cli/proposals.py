@@ -268,9 +268,9 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
 def read_recipe(options: Mapping[str, Any]) -> "ProposalConfig":
     """The recipe that --recipe names, or one that says nothing, with the other options over it."""
     from mixopt.config.constraints import ProposalConfig
-    from mixopt.config.loader import load_proposal_recipe
+    from mixopt.config.loader import load_proposal_config
 
-    recipe = load_proposal_recipe(options["recipe"]) if options["recipe"] else ProposalConfig()
+    recipe = load_proposal_config(options["recipe"]) if options["recipe"] else ProposalConfig()
     return _override(recipe, options)
 
 

@@ -43,7 +43,7 @@ def capability_text(
     import yaml
 
     from mixopt.config.loader import load_benchmark
-    from mixopt.config.text import FilesText
+    from mixopt.config.text import FilesTextConfig
     from mixopt.data.capability_text import gather, writer_of
     from mixopt.data.sources import read_documents
     from mixopt.errors import OutputError
@@ -59,7 +59,9 @@ def capability_text(
             )
     recipes = [load_benchmark(path) for path in benchmarks]
     items = [text for recipe in recipes for text in read_item_texts(recipe)]
-    source = FilesText(paths=[str(Path(pattern).absolute()) for pattern in corpus], field=field)
+    source = FilesTextConfig(
+        paths=[str(Path(pattern).absolute()) for pattern in corpus], field=field
+    )
 
     def documents() -> Iterator[str]:
         return (document.text for document in read_documents(source))

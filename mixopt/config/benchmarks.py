@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from mixopt.config.base import ConfigModel, Name
-from mixopt.config.text import TextSource
+from mixopt.config.text import TextConfig
 
 
-class Benchmark(ConfigModel):
+class CommonBenchmarkConfig(ConfigModel):
     """What all kinds of benchmark say."""
 
     name: Name
@@ -21,11 +21,11 @@ class Benchmark(ConfigModel):
     """Score the first so many items."""
 
 
-class BitsPerByte(Benchmark):
+class BitsPerByteConfig(CommonBenchmarkConfig):
     """Bits per byte of held-out text; lower is better."""
 
     kind: Literal["bits_per_byte"]
-    text: TextSource
+    text: TextConfig
     """The text to score; an item is one document."""
     item_bytes: PositiveInt | None = None
     """Score so much of each document's beginning: more documents tell more than long ones."""
@@ -33,7 +33,7 @@ class BitsPerByte(Benchmark):
     """The domain whose held-out text this is, if it is any's."""
 
 
-class ItemsBenchmark(Benchmark):
+class ItemsBenchmarkConfig(CommonBenchmarkConfig):
     """Items from a JSONL file (also .gz and .zst), a Parquet file, or the machine."""
 
     items: Annotated[str, Field(min_length=1)]
@@ -52,7 +52,7 @@ class ItemsBenchmark(Benchmark):
     """Show the first so many examples; all if left out."""
 
 
-class Continuation(ItemsBenchmark):
+class ContinuationConfig(ItemsBenchmarkConfig):
     """Bits per byte of a target text given its prompt; lower is better."""
 
     kind: Literal["continuation"]
@@ -60,7 +60,7 @@ class Continuation(ItemsBenchmark):
     """Field with the target, leading space included."""
 
 
-class ChoiceItems(ItemsBenchmark):
+class ChoiceItemsConfig(ItemsBenchmarkConfig):
     """Items with several choices, one of them right."""
 
     choices_field: str = "choices"
@@ -71,13 +71,13 @@ class ChoiceItems(ItemsBenchmark):
     """Stands between a prompt and a choice; nothing does where the prompt is empty."""
 
 
-class MultipleChoice(ChoiceItems):
+class MultipleChoiceConfig(ChoiceItemsConfig):
     """Share of items whose right choice has the highest log-likelihood per byte."""
 
     kind: Literal["multiple_choice"]
 
 
-class ChoiceLoss(ChoiceItems):
+class ChoiceLossConfig(ChoiceItemsConfig):
     """Bits per byte of the right choice given its prompt; lower is better.
 
     What accuracy is made of, without its jumps: it tells mixtures apart where small models guess.
@@ -86,7 +86,7 @@ class ChoiceLoss(ChoiceItems):
     kind: Literal["choice_loss"]
 
 
-class BlankPerplexity(ChoiceItems):
+class BlankPerplexityConfig(ChoiceItemsConfig):
     """Share of items whose statement is likeliest with the right choice in its blank (BOSE)."""
 
     kind: Literal["blank_perplexity"]
@@ -98,7 +98,7 @@ class BlankPerplexity(ChoiceItems):
     """What marks the blank."""
 
 
-class Generation(ItemsBenchmark):
+class GenerationConfig(ItemsBenchmarkConfig):
     """Share of items that are solved by text the model writes: pass@k over `samples`."""
 
     kind: Literal["generation"]
@@ -126,13 +126,13 @@ class Generation(ItemsBenchmark):
     """Memory for the tests of one completion."""
 
     @model_validator(mode="after")
-    def _enough_samples(self) -> "Generation":
+    def _enough_samples(self) -> "GenerationConfig":
         if self.k > self.samples:
             raise ValueError(f"k is {self.k} and samples {self.samples}; draw at least k samples")
         return self
 
 
-class Harness(Benchmark):
+class HarnessConfig(CommonBenchmarkConfig):
     """A task of lm-evaluation-harness (`pip install 'mixopt[eval]'`)."""
 
     kind: Literal["harness"]
@@ -151,14 +151,14 @@ class Harness(Benchmark):
 
 
 BenchmarkConfig = Annotated[
-    BitsPerByte
-    | Continuation
-    | MultipleChoice
-    | ChoiceLoss
-    | BlankPerplexity
-    | Generation
-    | Harness,
+    BitsPerByteConfig
+    | ContinuationConfig
+    | MultipleChoiceConfig
+    | ChoiceLossConfig
+    | BlankPerplexityConfig
+    | GenerationConfig
+    | HarnessConfig,
     Field(discriminator="kind"),
 ]
-BY_MODEL = (Generation, Harness)
+WHOLE_MODEL_CONFIGS = (GenerationConfig, HarnessConfig)
 """Kinds that need a whole model, not token probabilities alone."""

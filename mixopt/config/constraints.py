@@ -30,7 +30,7 @@ class InequalityConfig(ConfigModel):
     """What the sum may be at most."""
 
 
-class Limits(ConfigModel):
+class SearchSpaceConfig(ConfigModel):
     """Which mixtures may be proposed."""
 
     lower: dict[str, Share] = {}
@@ -108,7 +108,7 @@ class LossToErrorConfig(ConfigModel):
     """Rate per unit of loss."""
 
 
-class TargetBudget(ConfigModel):
+class BudgetConfig(ConfigModel):
     """What the target run can draw on."""
 
     tokens: Annotated[float, Field(gt=0)]
@@ -135,7 +135,7 @@ def _spell(level: object) -> object:
     return f"{level:.15g}" if number else level
 
 
-class ProposalConfig(Limits):
+class ProposalConfig(SearchSpaceConfig):
     """What to propose from a table of runs."""
 
     natural: dict[str, float] | None = None
@@ -156,7 +156,7 @@ class ProposalConfig(Limits):
     """`natural`, `uniform`, `best seen`, or ratios by domain: what is to be beaten."""
     no_worse: OutcomeConstraintConfig | None = None
     """Metrics that must not get worse."""
-    budget: TargetBudget | None = None
+    budget: BudgetConfig | None = None
     """Token budget of the target run, from which caps follow."""
     error_laws: dict[str, LossToErrorConfig] = {}
     """By metric, what turns its loss into a benchmark's error."""

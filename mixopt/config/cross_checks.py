@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mixopt.config.benchmarks import BY_MODEL, BitsPerByte
-from mixopt.config.text import FilesText, HubText, TextSource
+from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BitsPerByteConfig
+from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import did_you_mean
 from mixopt.mixture import Mixture
@@ -27,7 +27,7 @@ def check_study(study: "StudyConfig") -> None:
 def check_held_out(study: "StudyConfig") -> None:
     """No benchmark reads the text that an expert is trained on."""
     for benchmark in study.benchmarks:
-        if not isinstance(benchmark, BitsPerByte):
+        if not isinstance(benchmark, BitsPerByteConfig):
             continue
         for expert in study.experts:
             if expert.text is None:
@@ -124,7 +124,7 @@ def check_kinds(study: "StudyConfig") -> None:
     """Benchmarks that need a whole model are not asked of what is none."""
     search = study.search
     for benchmark in study.benchmarks:
-        if not isinstance(benchmark, BY_MODEL):
+        if not isinstance(benchmark, WHOLE_MODEL_CONFIGS):
             continue
         for what, wanted in (
             ("search.proxy: ensembled", search.proxy == "ensembled" and benchmark.role == "search"),
@@ -154,16 +154,16 @@ def check_result(study: "StudyConfig") -> None:
             )
 
 
-def _text_identity(text: TextSource) -> tuple[object, ...]:
+def _text_identity(text: TextConfig) -> tuple[object, ...]:
     """What two sources share if they read the same documents."""
-    if isinstance(text, FilesText):
+    if isinstance(text, FilesTextConfig):
         return ("files", *sorted(text.paths))
-    if isinstance(text, HubText):
+    if isinstance(text, HubTextConfig):
         return ("huggingface", text.path, text.name, text.split, text.revision)
     return ("machine", text.name, text.seed)
 
 
-def _split_of(text: TextSource) -> tuple[object, ...]:
+def _split_of(text: TextConfig) -> tuple[object, ...]:
     """What decides which side of the split a document is on."""
     return text.heldout_share, getattr(text, "group", None)
 

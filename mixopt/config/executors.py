@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, Po
 from mixopt.config.base import ConfigModel
 
 
-class Executor(ConfigModel):
+class CommonExecutorConfig(ConfigModel):
     """What all executors say."""
 
     retries: Annotated[int, Field(ge=0)] = 2
@@ -21,13 +21,13 @@ class Executor(ConfigModel):
     """A training that is stopped loses at most so many minutes."""
 
 
-class LocalExecutor(Executor):
+class LocalExecutorConfig(CommonExecutorConfig):
     """One after another, in the process that runs the study."""
 
     kind: Literal["local"] = "local"
 
 
-class ProcessesExecutor(Executor):
+class ProcessesExecutorConfig(CommonExecutorConfig):
     """One process for each GPU of this machine, or for each share of its cores."""
 
     kind: Literal["processes"] = "processes"
@@ -37,7 +37,7 @@ class ProcessesExecutor(Executor):
     """Threads of each process; 1 where there is no GPU, if left out."""
 
 
-class RayExecutor(Executor):
+class RayExecutorConfig(CommonExecutorConfig):
     """A Ray cluster (`pip install 'mixopt[ray]'`): the one that RAY_ADDRESS names, or this machine."""
 
     kind: Literal["ray"] = "ray"
@@ -49,7 +49,7 @@ class RayExecutor(Executor):
     """Cores of each worker, and its threads."""
 
 
-class SlurmExecutor(Executor):
+class SlurmExecutorConfig(CommonExecutorConfig):
     """SLURM jobs through submitit (`pip install 'mixopt[slurm]'`)."""
 
     kind: Literal["slurm"] = "slurm"
@@ -82,7 +82,7 @@ def _named(given: Any) -> Any:
 
 ExecutorConfig = Annotated[
     Annotated[
-        LocalExecutor | ProcessesExecutor | RayExecutor | SlurmExecutor,
+        LocalExecutorConfig | ProcessesExecutorConfig | RayExecutorConfig | SlurmExecutorConfig,
         Field(discriminator="kind"),
     ],
     BeforeValidator(_named),

@@ -21,10 +21,10 @@ from mixopt.errors import ConfigError, did_you_mean
 from mixopt.io.parsing import load_yaml, show, tell
 
 
-def recipes_folder() -> Path:
-    """The folder with the recipes that mixopt ships: in a checkout its root, else in the wheel."""
-    packed = Path(__file__).parent / "_recipes"
-    return packed if packed.is_dir() else Path(__file__).parent.parent
+def shipped_folder() -> Path:
+    """Return the folder with the quickstart's YAML files: inside the wheel, or the checkout's root."""
+    packed = Path(__file__).parents[1] / "_quickstart"
+    return packed if packed.is_dir() else Path(__file__).parents[2]
 
 
 def find_study(name: str | Path) -> Path:
@@ -36,7 +36,7 @@ def find_study(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path.resolve()
-    shipped = recipes_folder() / "studies" / path.stem / f"{path.stem}.yaml"
+    shipped = shipped_folder() / "studies" / path.stem / f"{path.stem}.yaml"
     if path.parent == Path() and shipped.is_file():
         return shipped
     raise ConfigError(f"Study {name} does not exist; give a YAML file, or `quickstart`.")
@@ -124,7 +124,7 @@ def choose_executor(recipe: StudyConfig, kind: str) -> StudyConfig:
     return StudyConfig.model_validate(recipe.model_dump(mode="json") | {"executor": kind})
 
 
-def load_proposal_recipe(path: Path) -> ProposalConfig:
+def load_proposal_config(path: Path) -> ProposalConfig:
     """The recipe of a proposal from a table of runs.
 
     Raises:

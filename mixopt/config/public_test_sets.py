@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePath
 
-from mixopt.config.benchmarks import BenchmarkConfig, Harness, ItemsBenchmark
+from mixopt.config.benchmarks import BenchmarkConfig, HarnessConfig, ItemsBenchmarkConfig
 
 PUBLIC = (
     "agieval", "aime", "arc", "bbh", "bigbench", "boolq", "ceval", "cmmlu", "commonsenseqa", "copa",
@@ -19,9 +19,9 @@ PUBLIC = (
 def find_public_set(recipe: BenchmarkConfig) -> str | None:
     """The public test set that a benchmark seems to be, by its name, file or task; None if none."""
     names = [recipe.name]
-    if isinstance(recipe, ItemsBenchmark):
+    if isinstance(recipe, ItemsBenchmarkConfig):
         names.append(PurePath(recipe.items).name.split(".")[0])
-    if isinstance(recipe, Harness):
+    if isinstance(recipe, HarnessConfig):
         names.append(recipe.task)
     for name in names:
         words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]

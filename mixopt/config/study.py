@@ -6,81 +6,23 @@ from typing import Annotated, Any, Literal
 from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from mixopt.config.base import ConfigModel, Name
-from mixopt.config.benchmarks import (
-    BenchmarkConfig,
-    BitsPerByte,
-    BlankPerplexity,
-    ChoiceItems,
-    ChoiceLoss,
-    Continuation,
-    Generation,
-    Harness,
-    ItemsBenchmark,
-    MultipleChoice,
-)
-from mixopt.config.constraints import Limits
+from mixopt.config.benchmarks import BenchmarkConfig
+from mixopt.config.constraints import SearchSpaceConfig
 from mixopt.config.cross_checks import check_study, require_unique
-from mixopt.config.executors import (
-    ExecutorConfig,
-    LocalExecutor,
-    ProcessesExecutor,
-    RayExecutor,
-    SlurmExecutor,
-)
-from mixopt.config.text import FilesText, HubText, MachineText, SplitText, TextSource
+from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig
 from mixopt.config.training import (
     BaseConfig,
-    BuiltBaseConfig,
-    CheckpointAverage,
     ExpertConfig,
     ExpertTrainingConfig,
-    Lora,
     PretrainedBaseConfig,
-    TrainingConfig,
 )
 from mixopt.mixture import Budget
 from mixopt.trials import Normalisation
 
-__all__ = [
-    "BaseConfig",
-    "BenchmarkConfig",
-    "BitsPerByte",
-    "BlankPerplexity",
-    "BuiltBaseConfig",
-    "CheckpointAverage",
-    "ChoiceItems",
-    "ChoiceLoss",
-    "Continuation",
-    "ExecutorConfig",
-    "ExpertConfig",
-    "ExpertTrainingConfig",
-    "ExportConfig",
-    "FilesText",
-    "Generation",
-    "Harness",
-    "HubText",
-    "ItemsBenchmark",
-    "LocalExecutor",
-    "Lora",
-    "MachineText",
-    "MultipleChoice",
-    "TrainingConfig",
-    "PretrainedBaseConfig",
-    "ProcessesExecutor",
-    "RayExecutor",
-    "SearchConfig",
-    "SlurmExecutor",
-    "SplitText",
-    "StudyConfig",
-    "TargetConfig",
-    "TextSource",
-    "ValidationConfig",
-]
-
 RESPONSE = 0.7
 """γ of the default: on average ahead of λ itself in `studies/rank-fidelity`, where trained scores
 follow those of merges about one for one."""
-RESERVED = ("plan", "format", "paths", "out", "budget_tokens", "tokens_per_document")
+RESERVED_EXPORT_OPTIONS = ("plan", "format", "paths", "out", "budget_tokens", "tokens_per_document")
 """What an export is told beside a format's own options."""
 ROUNDING = 1e-9
 """Room for a bound that was divided and multiplied back."""
@@ -88,7 +30,7 @@ FEWEST_FIRST = 6
 """Candidates without which no surrogate can be fitted."""
 
 
-class SearchConfig(Limits):
+class SearchConfig(SearchSpaceConfig):
     """How mixtures are chosen and scored, and which may be proposed."""
 
     rounds: Annotated[list[PositiveInt], Field(min_length=1)] = [16, 8, 8]
@@ -209,7 +151,7 @@ class ExportConfig(ConfigModel):
     @field_validator("options")
     @classmethod
     def _are_options_of_a_format(cls, options: dict[str, Any]) -> dict[str, Any]:
-        for name in RESERVED:
+        for name in RESERVED_EXPORT_OPTIONS:
             if name in options:
                 raise ValueError(f"{name!r} is no option of a format; give it beside `options`")
         return options
@@ -240,7 +182,7 @@ class StudyConfig(ConfigModel):
     """The target run in phases, each with a search of its own; one mixture for all of it if left out."""
     exports: list[ExportConfig] = []
     """Training configs to write."""
-    executor: ExecutorConfig = LocalExecutor()
+    executor: ExecutorConfig = LocalExecutorConfig()
     """Where the work is done: `local`, `processes`, `ray` or `slurm`, or one of these with settings."""
 
     @property

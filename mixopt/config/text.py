@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from mixopt.config.base import ConfigModel
 
 
-class SplitText(ConfigModel):
+class SplitTextConfig(ConfigModel):
     """Text whose documents are split into train and held-out parts by their group."""
 
     part: Literal["all", "train", "heldout"] = "all"
@@ -16,7 +16,7 @@ class SplitText(ConfigModel):
     """Share of the groups that are held out; the same on both sides of a split."""
 
 
-class FilesText(SplitText):
+class FilesTextConfig(SplitTextConfig):
     """Local files: JSONL (also .gz and .zst), Parquet, or plain text."""
 
     kind: Literal["files"] = "files"
@@ -28,7 +28,7 @@ class FilesText(SplitText):
     """Field that names the unit of the hold-out split; else a text's own content is."""
 
 
-class HubText(SplitText):
+class HubTextConfig(SplitTextConfig):
     """A dataset of the `datasets` library: a local folder it can load, or a hub name."""
 
     kind: Literal["huggingface"]
@@ -46,7 +46,7 @@ class HubText(SplitText):
     """Column that names the unit of the hold-out split."""
 
 
-class MachineText(SplitText):
+class MachineTextConfig(SplitTextConfig):
     """Text that any machine with Python has; see `mixopt.data.machine_text`."""
 
     kind: Literal["machine"]
@@ -58,4 +58,6 @@ class MachineText(SplitText):
     """Seed of what is generated (arithmetic)."""
 
 
-TextSource = Annotated[FilesText | HubText | MachineText, Field(discriminator="kind")]
+TextConfig = Annotated[
+    FilesTextConfig | HubTextConfig | MachineTextConfig, Field(discriminator="kind")
+]

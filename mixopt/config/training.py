@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from mixopt.config.base import ConfigModel, Name, Share
-from mixopt.config.text import TextSource
+from mixopt.config.text import TextConfig
 
-Schedule = Literal["constant", "linear", "cosine", "1-sqrt"]
+LearningRateSchedule = Literal["constant", "linear", "cosine", "1-sqrt"]
 CheckpointAverage = Literal["mean", "linear", "cosine", "1-sqrt", "ema"]
 
 
@@ -22,7 +22,7 @@ class TrainingConfig(ConfigModel):
     """Tokens per optimiser step, over all devices; the Step Law's if left out."""
     warmup_share: Share = 0.05
     """Share of the steps over which the rate rises."""
-    schedule: Schedule = "constant"
+    schedule: LearningRateSchedule = "constant"
     """What the rate does after its warm-up; constant is what merging wants (MergeMix)."""
     decay_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Last share of the steps over which a schedule that decays goes to zero."""
@@ -75,7 +75,7 @@ class PretrainedBaseConfig(ConfigModel):
 BaseConfig = Annotated[BuiltBaseConfig | PretrainedBaseConfig, Field(discriminator="kind")]
 
 
-class Lora(ConfigModel):
+class LoraConfig(ConfigModel):
     """Low-rank adaptation (peft)."""
 
     rank: PositiveInt = 16
@@ -91,7 +91,7 @@ class ExpertTrainingConfig(TrainingConfig):
 
     method: Literal["full", "lora"] = "full"
     """Fine-tune every parameter, or low-rank factors."""
-    lora: Lora = Lora()
+    lora: LoraConfig = LoraConfig()
     """Used by `method: lora`."""
     average_checkpoints: PositiveInt = 4
     """Average of so many of the last checkpoints (WSM, MaP); 1 keeps the last alone."""
@@ -114,7 +114,7 @@ class ExpertConfig(ConfigModel):
 
     domain: Name
     """Name of the domain, unique within the study."""
-    text: TextSource | None = None
+    text: TextConfig | None = None
     """Training text; it may be left out where `checkpoint` is given."""
     checkpoint: str | None = None
     """Folder of an expert that was trained elsewhere from this base: full weights or LoRA."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.config.text import TextSource
+from mixopt.config.text import TextConfig
 from mixopt.data.corpus import Corpus
 from mixopt.data.sources import read_documents
 
@@ -125,7 +125,7 @@ def count_overlaps(
 
 
 def measure_overlaps(
-    sources: Mapping[str, TextSource],
+    sources: Mapping[str, TextConfig],
     corpora: Mapping[str, Corpus],
     texts: Mapping[str, Sequence[str]],
     store: ArtifactStore,
@@ -142,7 +142,7 @@ def measure_overlaps(
     overlaps = []
     for domain, source in sources.items():
 
-        def build(scratch: Path, domain: str = domain, source: TextSource = source) -> None:
+        def build(scratch: Path, domain: str = domain, source: TextConfig = source) -> None:
             documents = (document.text for document in read_documents(source))
             counted = [asdict(overlap) for overlap in count_overlaps(domain, documents, texts)]
             (scratch / "overlap.json").write_text(json.dumps(counted, indent=2))

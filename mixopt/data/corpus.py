@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.config.text import FilesText, TextSource
+from mixopt.config.text import FilesTextConfig, TextConfig
 from mixopt.data.sources import hash_file, list_files, read_documents
 from mixopt.data.tokenization import tokenize
 from mixopt.errors import DataError
@@ -72,7 +72,7 @@ class Corpus:
 
 
 def open_corpus(
-    source: TextSource,
+    source: TextConfig,
     tokenizer: "PreTrainedTokenizerBase",
     *,
     name: str,
@@ -108,12 +108,12 @@ def open_corpus(
     return Corpus.open(cache.make("corpora", name, key, build))
 
 
-def fingerprint_text(source: TextSource) -> str:
+def fingerprint_text(source: TextConfig) -> str:
     """A hash of what `source` says and of the content that it names."""
     # where the files lie does not matter, only what is in them
     told = source.model_dump_json(exclude={"paths"})
     digest = hashlib.blake2b(told.encode(), digest_size=16)
-    if isinstance(source, FilesText):
+    if isinstance(source, FilesTextConfig):
         for file in list_files(source):
             ending = "".join(file.suffixes[-2:])  # decides how the file is read
             digest.update(f"{ending} {hash_file(file)} ".encode())

@@ -13,7 +13,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mixopt.config.text import FilesText, HubText, TextSource
+from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig
 from mixopt.data.document import Document, is_held_out
 from mixopt.data.machine_text import read_machine_text
 from mixopt.errors import DataError, MissingExtraError, did_you_mean
@@ -25,7 +25,7 @@ PARQUET_ROWS = 1024
 JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
 
 
-def read_documents(source: TextSource) -> Iterator[Document]:
+def read_documents(source: TextConfig) -> Iterator[Document]:
     """Documents of `source`, on its side of the hold-out split.
 
     Raises:
@@ -38,17 +38,17 @@ def read_documents(source: TextSource) -> Iterator[Document]:
             yield document
 
 
-def _read_all(source: TextSource) -> Iterator[Document]:
-    if isinstance(source, FilesText):
+def _read_all(source: TextConfig) -> Iterator[Document]:
+    if isinstance(source, FilesTextConfig):
         for file in list_files(source):
             yield from _read_file(file, source)
-    elif isinstance(source, HubText):
+    elif isinstance(source, HubTextConfig):
         yield from _read_hub(source)
     else:
         yield from read_machine_text(source.name, max_bytes=source.max_bytes, seed=source.seed)
 
 
-def list_files(source: FilesText) -> list[Path]:
+def list_files(source: FilesTextConfig) -> list[Path]:
     """The files that the globs of `source` match, each once, sorted.
 
     Raises:
@@ -69,7 +69,7 @@ def list_files(source: FilesText) -> list[Path]:
     return files
 
 
-def _read_file(file: Path, source: FilesText) -> Iterator[Document]:
+def _read_file(file: Path, source: FilesTextConfig) -> Iterator[Document]:
     if file.name.endswith(JSONL_ENDINGS):
         rows: Iterable[tuple[str, dict[str, Any]]] = read_jsonl(file)
     elif file.suffix == ".parquet":
@@ -211,7 +211,7 @@ def _read_plain(file: Path) -> Iterator[Document]:
         ) from None
 
 
-def _read_hub(source: HubText) -> Iterator[Document]:
+def _read_hub(source: HubTextConfig) -> Iterator[Document]:
     try:
         import datasets
     except ImportError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
-from mixopt.config.text import TextSource
+from mixopt.config.text import TextConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.data.corpus import Corpus, fingerprint_text, open_corpus
 from mixopt.data.sources import read_documents
@@ -64,7 +64,7 @@ class StudyCorpora:
         self._recipe, self._store, self._cache, self._handed = recipe, store, cache, handed
 
     @cached_property
-    def by_domain(self) -> dict[str, TextSource]:
+    def by_domain(self) -> dict[str, TextConfig]:
         """The text of each domain that has one."""
         return {e.domain: e.text for e in self._recipe.experts if e.text is not None}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from tqdm import tqdm
 
-from mixopt.config.executors import ProcessesExecutor as Recipe
+from mixopt.config.executors import ProcessesExecutorConfig as Recipe
 from mixopt.executors.base import WorkerLostError, attempt
 from mixopt.executors.job import Job, Worker, WorkerFactory
 
@@ -25,7 +25,7 @@ _hired: Worker | None = None
 """The worker of this process."""
 
 
-class ProcessesExecutor:
+class ProcessesExecutorConfig:
     """Processes that do jobs; one that dies is replaced.
 
     Each slot is a pool of one process, so that a death costs one job and names its slot.
@@ -123,7 +123,7 @@ class ProcessesExecutor:
 
 def open_executor(
     recipe: Recipe, hire: WorkerFactory, folder: Path, cards: Sequence[str]
-) -> ProcessesExecutor:
+) -> ProcessesExecutorConfig:
     """A process for each of the GPUs `cards`, or for each share of the cores."""
     threads = recipe.threads or (None if cards else 1)
     workers = recipe.workers or len(cards) or max(1, _cores() // (threads or 1))
@@ -135,7 +135,7 @@ def open_executor(
         if cards:
             environment["CUDA_VISIBLE_DEVICES"] = cards[slot % len(cards)]
         environments.append(environment)
-    return ProcessesExecutor(hire, environments)
+    return ProcessesExecutorConfig(hire, environments)
 
 
 def _cores() -> int:

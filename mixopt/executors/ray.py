@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mixopt.config.executors import RayExecutor as Recipe
+from mixopt.config.executors import RayExecutorConfig as Recipe
 from mixopt.errors import MissingExtraError, UserError
 from mixopt.executors.base import WorkerLostError, attempt
 from mixopt.executors.job import Job, Worker, WorkerFactory
@@ -54,7 +54,7 @@ def _train(hire: WorkerFactory, job: Job) -> Exception | None:
     return attempt(lambda asked: hire()(asked), job)
 
 
-class RayExecutor:
+class RayExecutorConfig:
     """Tasks and actors of a Ray cluster.
 
     Args:
@@ -195,7 +195,7 @@ def _lose(job: Job, error: BaseException) -> WorkerLostError:
 
 def open_executor(
     recipe: Recipe, hire: WorkerFactory, folder: Path, cards: Sequence[str]
-) -> RayExecutor:
+) -> RayExecutorConfig:
     """Workers of the cluster that RAY_ADDRESS names, or of one on this machine.
 
     Raises:
@@ -225,7 +225,7 @@ def open_executor(
             f"No node of the Ray cluster has {recipe.cpus} cores and {recipe.gpus:g} GPUs free; mend "
             "executor.cpus or executor.gpus."
         )
-    return RayExecutor(hire, recipe.workers or room, needs, own=own)
+    return RayExecutorConfig(hire, recipe.workers or room, needs, own=own)
 
 
 def _count_places(needs: dict[str, float]) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 
-from mixopt.config.executors import SlurmExecutor as Recipe
+from mixopt.config.executors import SlurmExecutorConfig as Recipe
 from mixopt.errors import MissingExtraError, UserError
 from mixopt.executors.base import WorkerLostError, attempt
 from mixopt.executors.job import Job, WorkerFactory
@@ -54,7 +54,7 @@ class _Work(submitit.helpers.Checkpointable):  # type: ignore[misc]
         return attempt(lambda asked: hire()(asked), job)
 
 
-class SlurmExecutor:
+class SlurmExecutorConfig:
     """Jobs in SLURM's queue.
 
     Args:
@@ -142,7 +142,7 @@ class SlurmExecutor:
 
 def open_executor(
     recipe: Recipe, hire: WorkerFactory, folder: Path, cards: Sequence[str]
-) -> SlurmExecutor:
+) -> SlurmExecutorConfig:
     """Jobs as the recipe describes them; their logs are under `folder`.
 
     Raises:
@@ -173,4 +173,4 @@ def open_executor(
         if value is not None:
             asked[f"slurm_{name}"] = value
     queue.update_parameters(**asked)
-    return SlurmExecutor(hire, recipe.workers, queue, POLL_S[recipe.cluster])
+    return SlurmExecutorConfig(hire, recipe.workers, queue, POLL_S[recipe.cluster])

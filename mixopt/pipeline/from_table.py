@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from mixopt.config.constraints import REFERENCES, ProposalConfig, TargetBudget
+from mixopt.config.constraints import REFERENCES, BudgetConfig, ProposalConfig
 from mixopt.errors import MixtureError
 from mixopt.mixture import Budget, Mixture
 from mixopt.optimization.comparisons import best_seen
@@ -44,7 +44,7 @@ def natural_of(trials: Trials, recipe: ProposalConfig) -> Mixture:
     return Mixture.from_vector(trials.domains, trials.ratios().mean(axis=0))
 
 
-def budget_of(target: TargetBudget, domains: tuple[str, ...]) -> Budget:
+def budget_of(target: BudgetConfig, domains: tuple[str, ...]) -> Budget:
     """What the target run reads of `domains`, and what there is to read.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
-from mixopt.config.text import FilesText
+from mixopt.config.text import FilesTextConfig
 from mixopt.errors import DataError
 
 KIND = "inputs"
@@ -40,7 +40,7 @@ def stage(recipe: StudyConfig, store: ArtifactStore) -> StudyConfig:
             if isinstance(value, str) and not value.startswith("machine:"):
                 benchmark[name] = put(value)
         text = getattr(told, "text", None)
-        if isinstance(text, FilesText):
+        if isinstance(text, FilesTextConfig):
             benchmark["text"]["paths"] = _put_text(text, put)
         elif text is not None and text.kind == "huggingface" and Path(text.path).is_dir():
             benchmark["text"]["path"] = put(text.path)
@@ -63,7 +63,7 @@ def unstage(recipe: StudyConfig, store: ArtifactStore) -> StudyConfig:
     return StudyConfig.model_validate(place(recipe.model_dump(mode="json")))
 
 
-def _put_text(text: FilesText, put: Callable[[str], str]) -> list[str]:
+def _put_text(text: FilesTextConfig, put: Callable[[str], str]) -> list[str]:
     from mixopt.data.sources import list_files
 
     return [put(str(file)) for file in list_files(text)]

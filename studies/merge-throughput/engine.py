@@ -24,7 +24,7 @@ import yaml
 from transformers import AutoConfig, AutoModelForCausalLM, logging
 from transformers.utils import logging as progress
 
-from mixopt.config.benchmarks import MultipleChoice
+from mixopt.config.benchmarks import MultipleChoiceConfig
 from mixopt.config.training import BuiltBaseConfig, TrainingConfig
 from mixopt.data.tokenizer import build_tokenizer
 from mixopt.evaluation.scorer import Scorer
@@ -85,8 +85,8 @@ class Bench:
                 self.tokenizer.save_pretrained(folder)
         return folders
 
-    def recipe(self, count: int) -> MultipleChoice:
-        return MultipleChoice(
+    def recipe(self, count: int) -> MultipleChoiceConfig:
+        return MultipleChoiceConfig(
             name="mmlu", kind="multiple_choice", items=str(self.items), max_items=count
         )
 
@@ -211,10 +211,10 @@ base, harness, items, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.arg
 from mixopt.evaluation.scorer import Scorer
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.multiple_choice import MultipleChoiceTask
-from mixopt.config.benchmarks import MultipleChoice
+from mixopt.config.benchmarks import MultipleChoiceConfig
 model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
 tokenizer = AutoTokenizer.from_pretrained(base)
-recipe = MultipleChoice(name="m", kind="multiple_choice", items=items, max_items=count)
+recipe = MultipleChoiceConfig(name="m", kind="multiple_choice", items=items, max_items=count)
 scorer = Scorer([MultipleChoiceTask(recipe, TaskContext(tokenizer, 2048))])
 alone = Scorer(scorer.tasks, share_prompts=False)
 tasks = TaskManager(include_path=harness, include_defaults=False)

@@ -1,12 +1,12 @@
 import pytest
 from pydantic import ValidationError
 
-from mixopt.config.constraints import Limits, ProposalConfig
+from mixopt.config.constraints import ProposalConfig, SearchSpaceConfig
 from mixopt.errors import MixtureError
 
 
 def test_limits_become_a_space_with_caps_below_the_upper_bounds():
-    limits = Limits(
+    limits = SearchSpaceConfig(
         upper={"a": 0.6}, frozen={"c": 0.1}, groups={"g": {"lower": 0.2, "domains": ["a", "b"]}},
         inequalities=[{"coefficients": {"a": 1, "b": -1}, "limit": 0.3}], max_kl=0.5,
     )  # fmt: skip
@@ -22,12 +22,12 @@ def test_limits_become_a_space_with_caps_below_the_upper_bounds():
 
 def test_unknown_domain_in_a_limit():
     with pytest.raises(MixtureError, match="Did you mean 'a'"):
-        Limits(lower={"aa": 0.1}).space(("a", "b"))
+        SearchSpaceConfig(lower={"aa": 0.1}).space(("a", "b"))
 
 
 def test_max_kl_without_a_natural_mixture_is_asked_for():
     with pytest.raises(MixtureError, match="max_kl limits the distance from the natural mixture"):
-        Limits(max_kl=0.1).space(("a", "b"))
+        SearchSpaceConfig(max_kl=0.1).space(("a", "b"))
 
 
 def test_references_are_names_or_ratios():

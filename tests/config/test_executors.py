@@ -2,7 +2,7 @@ import pytest
 import toy
 from pydantic import TypeAdapter, ValidationError
 
-from mixopt.config.executors import ExecutorConfig, LocalExecutor, RayExecutor
+from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig, RayExecutorConfig
 from mixopt.config.loader import choose_executor, load_study
 from mixopt.errors import ConfigError
 
@@ -12,9 +12,9 @@ def parse(plain):
 
 
 def test_a_name_alone_is_enough():
-    assert parse("ray") == RayExecutor()
+    assert parse("ray") == RayExecutorConfig()
     assert parse({"kind": "ray", "gpus": 0.5, "retries": 0}).gpus == 0.5
-    assert parse("local") == LocalExecutor()
+    assert parse("local") == LocalExecutorConfig()
 
 
 @pytest.mark.parametrize("plain", [

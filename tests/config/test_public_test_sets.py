@@ -1,12 +1,12 @@
 import pytest
 
-from mixopt.config.benchmarks import BitsPerByte, Continuation, Harness
+from mixopt.config.benchmarks import BitsPerByteConfig, ContinuationConfig, HarnessConfig
 from mixopt.config.public_test_sets import find_public_set, warn_of_public_set
-from mixopt.config.text import MachineText
+from mixopt.config.text import MachineTextConfig
 
 
 def items(name, path="x.jsonl", role="search"):
-    return Continuation(name=name, kind="continuation", items=path, role=role)
+    return ContinuationConfig(name=name, kind="continuation", items=path, role=role)
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,12 @@ def items(name, path="x.jsonl", role="search"):
         (items("maths", "/data/GSM8K_test.jsonl"), "gsm8k"),
         (items("maths", "/data/mmlu-pro.parquet"), "mmlu"),
         (items("human-eval"), "humaneval"),
-        (Harness(name="reasoning", kind="harness", task="arc_challenge"), "arc"),
+        (HarnessConfig(name="reasoning", kind="harness", task="arc_challenge"), "arc"),
         (items("archive"), None),
         (items("march_report"), None),
         (items("mine", "machine:arithmetic"), None),
-        (BitsPerByte(name="own", kind="bits_per_byte",
-                     text=MachineText(kind="machine", name="python_source")), None),
+        (BitsPerByteConfig(name="own", kind="bits_per_byte",
+                     text=MachineTextConfig(kind="machine", name="python_source")), None),
     ],
 )  # fmt: skip
 def test_public_sets_are_known_by_whole_words(recipe, found):

@@ -9,15 +9,15 @@ from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import ProposalConfig
 from mixopt.config.loader import load_study
 from mixopt.config.study import ExportConfig, SearchConfig, ValidationConfig
-from mixopt.config.text import FilesText, SplitText
+from mixopt.config.text import FilesTextConfig, SplitTextConfig
 from mixopt.config.training import BuiltBaseConfig, ExpertConfig
 from mixopt.errors import ConfigError
 
 
 def test_models_are_closed_and_frozen():
     with pytest.raises(ValidationError, match="extra_forbidden"):
-        FilesText(paths=["x"], feild="text")
-    text = FilesText(paths=["x"])
+        FilesTextConfig(paths=["x"], feild="text")
+    text = FilesTextConfig(paths=["x"])
     with pytest.raises(ValidationError, match="frozen"):
         text.field = "other"
 
@@ -51,7 +51,7 @@ def test_a_study_may_bound_groups_and_more(tmp_path):
 
 
 def test_every_field_says_what_it_is():
-    roots = [SplitText, BuiltBaseConfig, ExpertConfig, SearchConfig, ProposalConfig]
+    roots = [SplitTextConfig, BuiltBaseConfig, ExpertConfig, SearchConfig, ProposalConfig]
     for model in [*roots, *get_args(get_args(BenchmarkConfig)[0])]:
         for name, field in model.model_fields.items():
             assert name in ("kind", "text", "part") or field.description, f"{model.__name__}.{name}"

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from mixopt.config.text import FilesText
+from mixopt.config.text import FilesTextConfig
 from mixopt.config.training import ExpertConfig, ExpertTrainingConfig, TrainingConfig
 
 
@@ -13,7 +13,10 @@ from mixopt.config.training import ExpertConfig, ExpertTrainingConfig, TrainingC
         (lambda: TrainingConfig(tokens=1, schedule="linear", decay_share=0), "greater than 0"),
         (lambda: ExpertTrainingConfig(tokens=1, average="best"), "Input should be 'mean'"),
         (lambda: ExpertTrainingConfig(tokens=1, average_floor=1), "less than 1"),
-        (lambda: ExpertConfig(domain="../x", text=FilesText(paths=["x"])), "should match pattern"),
+        (
+            lambda: ExpertConfig(domain="../x", text=FilesTextConfig(paths=["x"])),
+            "should match pattern",
+        ),
         (lambda: ExpertConfig(domain="x", text={"kind": "magic"}), "Input tag 'magic'"),
     ],
 )

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from workers import HireMarker, job, tries
 
-from mixopt.config.executors import ProcessesExecutor, RayExecutor, SlurmExecutor
+from mixopt.config.executors import ProcessesExecutorConfig, RayExecutorConfig, SlurmExecutorConfig
 from mixopt.errors import ConfigError, DivergedError, RunError
 from mixopt.executors.base import WorkerLostError, open_executor
 from mixopt.executors.dispatcher import Dispatcher
 from mixopt.executors.local import LocalExecutor
 
 ELSEWHERE = {
-    "processes": ProcessesExecutor(workers=2),
-    "ray": RayExecutor(workers=2),
-    "slurm": SlurmExecutor(cluster="local", workers=2, minutes=2),
+    "processes": ProcessesExecutorConfig(workers=2),
+    "ray": RayExecutorConfig(workers=2),
+    "slurm": SlurmExecutorConfig(cluster="local", workers=2, minutes=2),
 }
 
 

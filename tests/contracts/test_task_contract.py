@@ -5,7 +5,7 @@ import pytest
 import toy
 from models_for_tests import tokenizer
 
-from mixopt.config.benchmarks import BlankPerplexity, ChoiceLoss, MultipleChoice
+from mixopt.config.benchmarks import BlankPerplexityConfig, ChoiceLossConfig, MultipleChoiceConfig
 from mixopt.config.loader import load_study
 from mixopt.evaluation.tasks.base import (
     KINDS,
@@ -33,8 +33,8 @@ def write_others(folder):
     blank = {"statement": "the old ____ sings", "choices": ["owl", "ship"], "answer": 0}
     blanks = str(toy.write_jsonl(folder / "blank.jsonl", [blank] * 3))
     return [
-        ChoiceLoss(name="c", kind="choice_loss", items=items),
-        BlankPerplexity(name="b", kind="blank_perplexity", items=blanks),
+        ChoiceLossConfig(name="c", kind="choice_loss", items=items),
+        BlankPerplexityConfig(name="b", kind="blank_perplexity", items=blanks),
     ]
 
 
@@ -88,7 +88,9 @@ def test_layout_changes_with_what_decides_the_results(tmp_path):
     for answer in (0, 1):
         rows = [{"prompt": "a", "choices": ["x", "y"], "answer": answer}] * 2
         toy.write_jsonl(tmp_path / "m.jsonl", rows)
-        recipe = MultipleChoice(name="m", kind="multiple_choice", items=str(tmp_path / "m.jsonl"))
+        recipe = MultipleChoiceConfig(
+            name="m", kind="multiple_choice", items=str(tmp_path / "m.jsonl")
+        )
         layouts.append(repr(build_task(recipe, TaskContext(tokenizer(), 32)).layout))
     assert layouts[0] != layouts[1]
 

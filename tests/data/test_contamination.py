@@ -2,8 +2,8 @@ import random
 
 import toy
 
-from mixopt.config.benchmarks import BitsPerByte, Harness, MultipleChoice
-from mixopt.config.text import FilesText
+from mixopt.config.benchmarks import BitsPerByteConfig, HarnessConfig, MultipleChoiceConfig
+from mixopt.config.text import FilesTextConfig
 from mixopt.data.contamination import RUN, RunIndex, count_overlaps, tell_overlaps
 from mixopt.evaluation.tasks.items import read_item_texts
 
@@ -73,9 +73,9 @@ def test_no_items_overlap_with_nothing():
 def test_items_are_read_whole(tmp_path):
     rows = [{"prompt": "ask this", "choices": ["yes", "no"], "answer": 0}] * 3
     path = str(toy.write_jsonl(tmp_path / "m.jsonl", rows))
-    recipe = MultipleChoice(name="m", kind="multiple_choice", items=path, max_items=2)
+    recipe = MultipleChoiceConfig(name="m", kind="multiple_choice", items=path, max_items=2)
     assert read_item_texts(recipe) == ["ask this yes no "] * 2
     path = str(toy.write_jsonl(tmp_path / "t.jsonl", [{"text": "a document"}] * 2))
-    told = BitsPerByte(name="t", kind="bits_per_byte", text=FilesText(paths=[path]))
+    told = BitsPerByteConfig(name="t", kind="bits_per_byte", text=FilesTextConfig(paths=[path]))
     assert read_item_texts(told) == ["a document"] * 2
-    assert read_item_texts(Harness(name="h", kind="harness", task="arc_easy")) == []
+    assert read_item_texts(HarnessConfig(name="h", kind="harness", task="arc_easy")) == []

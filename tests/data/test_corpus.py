@@ -5,7 +5,7 @@ from models_for_tests import tokenizer
 
 from mixopt import Mixture
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.config.text import FilesText
+from mixopt.config.text import FilesTextConfig
 from mixopt.data import corpus
 from mixopt.data.corpus import check_epochs, open_corpus
 from mixopt.errors import DataError
@@ -21,7 +21,7 @@ def make(folder, name="birds", n=40, **more):
     path = toy.write_jsonl(
         folder / f"{name}.jsonl", [{"text": toy.text(name, rng)} for _ in range(n)]
     )
-    source = FilesText(paths=[str(path)], **more)
+    source = FilesTextConfig(paths=[str(path)], **more)
     return open_corpus(source, TOKENS, name=name, cache=ArtifactStore(folder / "cache")), path
 
 
@@ -56,7 +56,7 @@ def test_same_content_is_tokenized_once_wherever_it_lies(tmp_path, monkeypatch):
     moved = tmp_path / "elsewhere.jsonl"
     path.rename(moved)
     monkeypatch.setattr(corpus, "tokenize", lambda *_, **__: pytest.fail("tokenized again"))
-    source = FilesText(paths=[str(moved)])
+    source = FilesTextConfig(paths=[str(moved)])
     again = open_corpus(source, TOKENS, name="birds", cache=ArtifactStore(tmp_path / "cache"))
     assert again.folder == made.folder
 
@@ -64,7 +64,7 @@ def test_same_content_is_tokenized_once_wherever_it_lies(tmp_path, monkeypatch):
 def test_changed_content_or_tokenizer_is_another_corpus(tmp_path):
     made, path = make(tmp_path)
     path.write_text(path.read_text() + '{"text": "more"}\n')
-    source = FilesText(paths=[str(path)])
+    source = FilesTextConfig(paths=[str(path)])
     changed = open_corpus(source, TOKENS, name="birds", cache=ArtifactStore(tmp_path / "cache"))
     assert changed.folder != made.folder
     assert changed.documents == 41
@@ -78,7 +78,10 @@ def test_empty_documents_end_nothing(tmp_path):
     texts = ["a bird"] * 3 + [""] * 600 + ["a ship"] * 4
     path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": text} for text in texts])
     made = open_corpus(
-        FilesText(paths=[str(path)]), TOKENS, name="x", cache=ArtifactStore(tmp_path / "cache")
+        FilesTextConfig(paths=[str(path)]),
+        TOKENS,
+        name="x",
+        cache=ArtifactStore(tmp_path / "cache"),
     )
     assert made.documents == 7
 
@@ -88,7 +91,10 @@ def test_same_bytes_read_in_another_way_are_another_corpus(tmp_path):
         (tmp_path / name).write_text('{"text": "a bird"}\n')
     folders = {
         open_corpus(
-            FilesText(paths=[str(tmp_path / name)]), TOKENS, name="x", cache=ArtifactStore(tmp_path)
+            FilesTextConfig(paths=[str(tmp_path / name)]),
+            TOKENS,
+            name="x",
+            cache=ArtifactStore(tmp_path),
         ).folder
         for name in ("x.txt", "x.jsonl")
     }
@@ -99,14 +105,17 @@ def test_nothing_half_tokenized_is_left(tmp_path):
     path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": "fine"}, {"wrong": 1}])
     with pytest.raises(DataError):
         open_corpus(
-            FilesText(paths=[str(path)]), TOKENS, name="x", cache=ArtifactStore(tmp_path / "cache")
+            FilesTextConfig(paths=[str(path)]),
+            TOKENS,
+            name="x",
+            cache=ArtifactStore(tmp_path / "cache"),
         )
     assert [p for p in (tmp_path / "cache" / "corpora").iterdir() if p.suffix != ".lock"] == []
 
 
 def test_no_document_on_this_side_of_the_split(tmp_path):
     path = toy.write_jsonl(tmp_path / "x.jsonl", [{"text": "one", "g": "1"}])
-    source = FilesText(paths=[str(path)], part="heldout", heldout_share=1e-9, group="g")
+    source = FilesTextConfig(paths=[str(path)], part="heldout", heldout_share=1e-9, group="g")
     with pytest.raises(DataError, match="holds no document"):
         open_corpus(source, TOKENS, name="x", cache=ArtifactStore(tmp_path / "cache"))
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mixopt.config.loader import load_study
-from mixopt.config.text import MachineText
+from mixopt.config.text import MachineTextConfig
 from mixopt.data import machine_text
 from mixopt.data.document import Document
 from mixopt.data.machine_text import (
@@ -28,7 +28,10 @@ def test_every_text_is_there_and_stops_at_its_size():
 def test_no_file_is_on_both_sides_of_a_domain():
     for name in DOMAINS:
         sides = [
-            {d.group for d in read_documents(MachineText(kind="machine", name=name, part=part))}
+            {
+                d.group
+                for d in read_documents(MachineTextConfig(kind="machine", name=name, part=part))
+            }
             for part in ("train", "heldout")
         ]
         assert sides[0], name
@@ -41,7 +44,7 @@ def test_a_module_is_on_one_side_in_both_domains_it_is_in():
     sides = {}
     for name in ("python_source", "reference_prose"):
         for part in ("train", "heldout"):
-            source = MachineText(kind="machine", name=name, part=part, max_bytes=10**8)
+            source = MachineTextConfig(kind="machine", name=name, part=part, max_bytes=10**8)
             sides[name, part] = {d.group for d in read_documents(source)}
     assert sides["python_source", "train"] & sides["reference_prose", "heldout"] == set()
     assert sides["python_source", "heldout"] & sides["reference_prose", "train"] == set()

@@ -6,7 +6,7 @@ import pytest
 import toy
 import zstandard
 
-from mixopt.config.text import FilesText, HubText
+from mixopt.config.text import FilesTextConfig, HubTextConfig
 from mixopt.data.sources import BLOCK_CHARACTERS, read_documents
 from mixopt.errors import DataError
 
@@ -15,7 +15,7 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 
 
 def texts(path, **more):
-    return [d.text for d in read_documents(FilesText(paths=[str(path)], **more))]
+    return [d.text for d in read_documents(FilesTextConfig(paths=[str(path)], **more))]
 
 
 def test_every_format_gives_the_same_documents(tmp_path):
@@ -32,13 +32,13 @@ def test_globs_take_each_file_once_in_order(tmp_path):
     for name in "ba":
         (tmp_path / f"{name}.txt").write_text(name)
     pattern = str(tmp_path / "*.txt")
-    assert [d.text for d in read_documents(FilesText(paths=[pattern, pattern]))] == ["a", "b"]
+    assert [d.text for d in read_documents(FilesTextConfig(paths=[pattern, pattern]))] == ["a", "b"]
 
 
 def test_long_plain_text_is_cut_at_line_ends_and_stays_one_group(tmp_path):
     line = "x" * 999 + "\n"
     (tmp_path / "long.txt").write_text(line * 2200)
-    documents = list(read_documents(FilesText(paths=[str(tmp_path / "long.txt")])))
+    documents = list(read_documents(FilesTextConfig(paths=[str(tmp_path / "long.txt")])))
     assert len(documents) > 1
     assert "".join(d.text for d in documents) == line * 2200
     assert all(len(d.text) <= BLOCK_CHARACTERS + 1000 for d in documents)
@@ -51,7 +51,7 @@ def test_split_of_plain_files_goes_with_them_when_they_are_moved(tmp_path):
         (tmp_path / place).mkdir(parents=True)
         for i in range(30):
             (tmp_path / place / f"{i}.txt").write_text(f"page number {i}")
-        source = FilesText(
+        source = FilesTextConfig(
             paths=[str(tmp_path / place / "*.txt")], part="heldout", heldout_share=0.4
         )
         sides.append({d.text for d in read_documents(source)})
@@ -62,7 +62,7 @@ def test_split_of_plain_files_goes_with_them_when_they_are_moved(tmp_path):
 def test_dataset_saved_to_disk(tmp_path):
     datasets = pytest.importorskip("datasets", reason="the hub extra is not installed")
     datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
-    source = HubText(kind="huggingface", path=str(tmp_path / "saved"))
+    source = HubTextConfig(kind="huggingface", path=str(tmp_path / "saved"))
     assert [d.text for d in read_documents(source)] == [row["text"] for row in ROWS]
 
 
@@ -70,7 +70,7 @@ def test_split_puts_no_group_on_both_sides(tmp_path):
     path = toy.write_jsonl(tmp_path / "a.jsonl", ROWS)
     both = {
         part: list(read_documents(
-                FilesText(paths=[str(path)], part=part, heldout_share=0.3, group="page")
+                FilesTextConfig(paths=[str(path)], part=part, heldout_share=0.3, group="page")
             ))
         for part in ("train", "heldout")
     }  # fmt: skip
@@ -83,7 +83,12 @@ def test_split_puts_no_group_on_both_sides(tmp_path):
 def test_same_text_twice_stays_on_one_side(tmp_path):
     path = toy.write_jsonl(tmp_path / "a.jsonl", [{"text": f"t{i % 20}"} for i in range(60)])
     sides = [
-        {d.text for d in read_documents(FilesText(paths=[str(path)], part=part, heldout_share=0.4))}
+        {
+            d.text
+            for d in read_documents(
+                FilesTextConfig(paths=[str(path)], part=part, heldout_share=0.4)
+            )
+        }
         for part in ("train", "heldout")
     ]
     assert sides[0] & sides[1] == set()
@@ -127,7 +132,7 @@ def test_missing_files_and_columns(tmp_path):
 def test_local_folder_of_the_datasets_library(tmp_path):
     pytest.importorskip("datasets", reason="the hub extra is not installed")
     toy.write_jsonl(tmp_path / "set" / "train.jsonl", ROWS)
-    source = HubText(kind="huggingface", path=str(tmp_path / "set"), group="page")
+    source = HubTextConfig(kind="huggingface", path=str(tmp_path / "set"), group="page")
     documents = list(read_documents(source))
     assert [d.text for d in documents] == [row["text"] for row in ROWS]
     assert documents[3].group == "1"
@@ -136,4 +141,4 @@ def test_local_folder_of_the_datasets_library(tmp_path):
 def test_dataset_that_is_not_there(tmp_path):
     pytest.importorskip("datasets", reason="the hub extra is not installed")
     with pytest.raises(DataError, match="cannot be loaded"):
-        list(read_documents(HubText(kind="huggingface", path=str(tmp_path / "none"))))
+        list(read_documents(HubTextConfig(kind="huggingface", path=str(tmp_path / "none"))))

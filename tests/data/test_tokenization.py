@@ -17,7 +17,7 @@ from mixopt.artifacts import artifact
 from mixopt.artifacts.rank0_store import RankZeroStore
 from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.config.text import FilesText
+from mixopt.config.text import FilesTextConfig
 from mixopt.data import corpus, tokenization
 from mixopt.data.corpus import open_corpus
 from mixopt.data.tokenization import Place, Shards
@@ -70,7 +70,7 @@ def texts():
 @pytest.fixture
 def source(tmp_path, texts):
     rows = [{"text": text} for text in texts]
-    return FilesText(paths=[str(toy.write_jsonl(tmp_path / "x.jsonl", rows))])
+    return FilesTextConfig(paths=[str(toy.write_jsonl(tmp_path / "x.jsonl", rows))])
 
 
 @pytest.fixture

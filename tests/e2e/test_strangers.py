@@ -172,9 +172,9 @@ def test_a_study_opens_no_network_and_writes_nowhere_else(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("path", ["http://localhost:9/x", "json", "csv", "s3://bucket/x"])
 def test_text_comes_from_folders_and_from_the_hub_alone(tmp_path, path, monkeypatch):
-    from mixopt.config.text import HubText
+    from mixopt.config.text import HubTextConfig
     from mixopt.data.sources import read_documents
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(MixoptError):
-        list(read_documents(HubText(kind="huggingface", path=path)))
+        list(read_documents(HubTextConfig(kind="huggingface", path=path)))

@@ -3,8 +3,8 @@ import pytest
 import toy
 from models_for_tests import model, tokenizer
 
-from mixopt.config.benchmarks import BitsPerByte, MultipleChoice
-from mixopt.config.text import FilesText
+from mixopt.config.benchmarks import BitsPerByteConfig, MultipleChoiceConfig
+from mixopt.config.text import FilesTextConfig
 from mixopt.evaluation.item_sampling import (
     Draw,
     SubsetTask,
@@ -25,7 +25,9 @@ def tasks(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("items"), random.Random(0)
     texts = [{"text": toy.text("birds", rng, rng.randrange(20, 90))} for _ in range(24)]
     path = str(toy.write_jsonl(folder / "t.jsonl", texts))
-    documents = BitsPerByte(name="t", kind="bits_per_byte", text=FilesText(paths=[path]))
+    documents = BitsPerByteConfig(
+        name="t", kind="bits_per_byte", text=FilesTextConfig(paths=[path])
+    )
     rows = [
         {
             "prompt": toy.text("sums", rng, 5),
@@ -35,7 +37,7 @@ def tasks(tmp_path_factory):
         for i in range(24)
     ]
     path = str(toy.write_jsonl(folder / "m.jsonl", rows))
-    choices = MultipleChoice(name="m", kind="multiple_choice", items=path)
+    choices = MultipleChoiceConfig(name="m", kind="multiple_choice", items=path)
     context = TaskContext(tokenizer(), 32)
     return [BitsPerByteTask(documents, context), MultipleChoiceTask(choices, context)]
 

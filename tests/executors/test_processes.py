@@ -8,7 +8,7 @@ import psutil
 import pytest
 from workers import HireMarker, job
 
-from mixopt.config.executors import ProcessesExecutor as Recipe
+from mixopt.config.executors import ProcessesExecutorConfig as Recipe
 from mixopt.executors.processes import open_executor
 
 
@@ -38,11 +38,11 @@ import sys
 sys.path.insert(0, {os.path.join(os.getcwd(), "tests")!r})
 from pathlib import Path
 from workers import HireMarker, job
-from mixopt.config.executors import ProcessesExecutor
+from mixopt.config.executors import ProcessesExecutorConfig
 from mixopt.executors.processes import open_executor
 folder = Path({str(tmp_path)!r})
 if __name__ == "__main__":
-    opened = open_executor(ProcessesExecutor(workers=2), HireMarker(folder), folder, [])
+    opened = open_executor(ProcessesExecutorConfig(workers=2), HireMarker(folder), folder, [])
     futures = [opened.submit(job(f"long {{i}}", seconds=600)) for i in range(2)]
     futures[0].result()
 """

@@ -1,7 +1,7 @@
 import pytest
 from workers import HireMarker, job
 
-from mixopt.config.executors import RayExecutor as Recipe
+from mixopt.config.executors import RayExecutorConfig as Recipe
 from mixopt.errors import UserError
 from mixopt.executors.base import WorkerLostError
 from mixopt.executors.dispatcher import Dispatcher
@@ -78,7 +78,7 @@ def here(monkeypatch):
 def test_more_workers_than_places_neither_wait_for_each_other_nor_begin_for_ever(here, tmp_path):
     needs = {"num_cpus": 1.0, "num_gpus": 0.0}
     crew = Dispatcher(
-        lambda: ray_executor.RayExecutor(HireMarker(tmp_path), 3, needs, own=False), 1
+        lambda: ray_executor.RayExecutorConfig(HireMarker(tmp_path), 3, needs, own=False), 1
     )
     for turn in range(2):  # actors that wait for a place must not take the training's
         assert all(
@@ -87,7 +87,7 @@ def test_more_workers_than_places_neither_wait_for_each_other_nor_begin_for_ever
         ((_, error),) = crew.do([job(f"train {turn}", trains=True)])
         assert error is None
     crew.close()
-    broken = Dispatcher(lambda: ray_executor.RayExecutor(Broken(), 1, needs, own=False), 1)
+    broken = Dispatcher(lambda: ray_executor.RayExecutorConfig(Broken(), 1, needs, own=False), 1)
     ((_, error),) = broken.do([job("never")])
     assert isinstance(error, WorkerLostError)
     broken.close()

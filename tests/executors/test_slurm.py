@@ -1,7 +1,7 @@
 import pytest
 from workers import HireMarker
 
-from mixopt.config.executors import SlurmExecutor as Recipe
+from mixopt.config.executors import SlurmExecutorConfig as Recipe
 from mixopt.errors import UserError
 
 submitit = pytest.importorskip("submitit")

@@ -80,11 +80,11 @@ def propose_yaml() -> bytes:
 
 
 def read_proposal_recipe(content: bytes) -> None:
-    from mixopt.config.loader import load_proposal_recipe
+    from mixopt.config.loader import load_proposal_config
 
     path = folder() / "propose.yaml"
     path.write_bytes(content)
-    load_proposal_recipe(path).model_dump_json()
+    load_proposal_config(path).model_dump_json()
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -138,12 +138,12 @@ def documents_jsonl() -> bytes:
 
 
 def read_text(content: bytes) -> None:
-    from mixopt.config.text import FilesText
+    from mixopt.config.text import FilesTextConfig
     from mixopt.data.sources import read_documents
 
     path = folder() / "text.jsonl"
     path.write_bytes(content)
-    source = FilesText(paths=[str(path)], group="page")
+    source = FilesTextConfig(paths=[str(path)], group="page")
     texts = [document.text for document in read_documents(source) if document.text]
     if sum(map(len, texts)) < 10_000:
         small_tokenizer()(texts or ["a"])

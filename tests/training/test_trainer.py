@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from mixopt import Mixture
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.config.text import FilesText
+from mixopt.config.text import FilesTextConfig
 from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
 from mixopt.data.corpus import open_corpus
 from mixopt.errors import DivergedError
@@ -34,7 +34,7 @@ def corpora(tmp_path_factory):
             folder / f"{name}.jsonl", [{"text": toy.text(name, rng)} for _ in range(60)]
         )
         made[name] = open_corpus(
-            FilesText(paths=[str(path)]), tokenizer(), name=name, cache=ArtifactStore(folder)
+            FilesTextConfig(paths=[str(path)]), tokenizer(), name=name, cache=ArtifactStore(folder)
         )
     return made
 

@@ -4,7 +4,7 @@ from itertools import islice
 
 import numpy as np
 
-from mixopt.config.benchmarks import BitsPerByte
+from mixopt.config.benchmarks import BitsPerByteConfig
 from mixopt.data.sources import read_documents
 from mixopt.evaluation.tasks.base import (
     LN2,
@@ -24,7 +24,7 @@ class BitsPerByteTask:
         DataError: The text cannot be read, or has fewer than two documents.
     """
 
-    def __init__(self, recipe: BitsPerByte, context: TaskContext) -> None:
+    def __init__(self, recipe: BitsPerByteConfig, context: TaskContext) -> None:
         self.metric = describe_metric(recipe, "lower")
         self.truncated = 0
         self.requests: list[Request] = []

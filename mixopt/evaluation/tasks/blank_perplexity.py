@@ -7,7 +7,7 @@ the blank, and the lowest perplexity per byte wins.
 
 from collections.abc import Iterator
 
-from mixopt.config.benchmarks import BlankPerplexity
+from mixopt.config.benchmarks import BlankPerplexityConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.choice import Built, ChoosingTask
@@ -22,7 +22,7 @@ class BlankPerplexityTask(ChoosingTask):
         DataError: An item's statement has no blank or several, or its choices or answer are bad.
     """
 
-    def __init__(self, recipe: BlankPerplexity, context: TaskContext) -> None:
+    def __init__(self, recipe: BlankPerplexityConfig, context: TaskContext) -> None:
         self._recipe = recipe
         # in front of the statement stand its passage and the solved examples; `template` writes
         # the statement itself

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mixopt.config.benchmarks import BenchmarkConfig, ChoiceItems
+from mixopt.config.benchmarks import BenchmarkConfig, ChoiceItemsConfig
 from mixopt.evaluation.tasks.base import (
     LN2,
     Array,
@@ -106,7 +106,7 @@ class ChoosingTask:
         return self._choices.loss_weights
 
 
-def read_choice_items(recipe: ChoiceItems) -> list[tuple[str, str, list[str], int]]:
+def read_choice_items(recipe: ChoiceItemsConfig) -> list[tuple[str, str, list[str], int]]:
     """Place, prompt, choices and answer of each item.
 
     Raises:
@@ -126,7 +126,7 @@ def read_choice_items(recipe: ChoiceItems) -> list[tuple[str, str, list[str], in
     ]
 
 
-def _read(recipe: ChoiceItems, row: Row, where: str) -> tuple[list[str], int]:
+def _read(recipe: ChoiceItemsConfig, row: Row, where: str) -> tuple[list[str], int]:
     choices = read_choices(row, recipe.choices_field, where)
     return choices, read_answer(row, recipe.answer_field, len(choices), where)
 

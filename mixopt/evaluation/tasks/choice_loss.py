@@ -1,6 +1,6 @@
 """Bits per byte of the right choice: multiple choice without the jumps of accuracy."""
 
-from mixopt.config.benchmarks import ChoiceLoss
+from mixopt.config.benchmarks import ChoiceLossConfig
 from mixopt.evaluation.tasks.base import TaskContext, describe_metric
 from mixopt.evaluation.tasks.choice import read_choice_items, request_choice
 from mixopt.evaluation.tasks.target import TargetTask
@@ -13,7 +13,7 @@ class ChoiceLossTask(TargetTask):
         DataError: An item has fewer than two choices, an empty one, or an answer out of range.
     """
 
-    def __init__(self, recipe: ChoiceLoss, context: TaskContext) -> None:
+    def __init__(self, recipe: ChoiceLossConfig, context: TaskContext) -> None:
         built = (
             request_choice(context, prompt, recipe.separator, choices[answer])
             for _, prompt, choices, answer in read_choice_items(recipe)

@@ -1,6 +1,6 @@
 """Bits per byte of a target given its prompt: a smooth stand-in for generation."""
 
-from mixopt.config.benchmarks import Continuation
+from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.evaluation.tasks.base import TaskContext, describe_metric
 from mixopt.evaluation.tasks.items import read_items, require_fields, require_text
 from mixopt.evaluation.tasks.prompt import Prompter, Row
@@ -14,7 +14,7 @@ class ContinuationTask(TargetTask):
         DataError: An item lacks its prompt or target.
     """
 
-    def __init__(self, recipe: Continuation, context: TaskContext) -> None:
+    def __init__(self, recipe: ContinuationConfig, context: TaskContext) -> None:
         def solve(row: Row, where: str) -> str:
             require_fields(row, [recipe.target_field], where)
             return require_text(row, recipe.target_field, where)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mixopt.config.benchmarks import Generation
+from mixopt.config.benchmarks import GenerationConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import ItemResults, TaskContext, describe_metric
 from mixopt.evaluation.tasks.code_execution import passes_tests
@@ -39,7 +39,7 @@ class GenerationTask:
         DataError: An item lacks a field, or its tests are to be run without leave.
     """
 
-    def __init__(self, recipe: Generation, context: TaskContext) -> None:
+    def __init__(self, recipe: GenerationConfig, context: TaskContext) -> None:
         if recipe.match == "tests" and not context.run_code:
             raise DataError(
                 f"Benchmark {recipe.name!r} runs programs that models write; allow it with --run-code "

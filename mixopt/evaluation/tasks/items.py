@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mixopt.config.benchmarks import BenchmarkConfig, BitsPerByte, ItemsBenchmark
+from mixopt.config.benchmarks import BenchmarkConfig, BitsPerByteConfig, ItemsBenchmarkConfig
 from mixopt.data.sources import read_documents, read_jsonl, read_parquet
 from mixopt.errors import DataError, did_you_mean
 from mixopt.io.parsing import show
@@ -14,7 +14,9 @@ FEWEST_ITEMS = 2
 """Below this there is no standard error."""
 
 
-def read_items(recipe: ItemsBenchmark, fields: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+def read_items(
+    recipe: ItemsBenchmarkConfig, fields: Sequence[str]
+) -> list[tuple[str, dict[str, Any]]]:
     """Items with all `fields`, each with the words that name its place in errors.
 
     Raises:
@@ -128,12 +130,12 @@ def read_item_texts(recipe: BenchmarkConfig) -> list[str]:
         DataError: The items cannot be read.
     """
     texts: list[str] = []
-    if isinstance(recipe, BitsPerByte):
+    if isinstance(recipe, BitsPerByteConfig):
         for document in read_documents(recipe.text):
             if len(texts) == recipe.max_items:
                 break
             texts.append(document.text)
-    elif isinstance(recipe, ItemsBenchmark):
+    elif isinstance(recipe, ItemsBenchmarkConfig):
         for _, row in read_rows(recipe.items):
             if len(texts) == recipe.max_items:
                 break

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixopt.config.benchmarks import Harness
+from mixopt.config.benchmarks import HarnessConfig
 from mixopt.errors import DataError, MissingExtraError, did_you_mean
 from mixopt.evaluation.tasks.base import ItemResults, TaskContext
 from mixopt.evaluation.tasks.items import require_items
@@ -30,7 +30,7 @@ class HarnessTask:
         DataError: The harness has no such task or metric, or cannot load it.
     """
 
-    def __init__(self, recipe: Harness, context: TaskContext) -> None:
+    def __init__(self, recipe: HarnessConfig, context: TaskContext) -> None:
         self._recipe, self._context = recipe, context
         self.truncated = 0
         if recipe.include_path is not None and not context.run_code:
@@ -125,7 +125,7 @@ class HarnessTask:
         )
 
 
-def _load(recipe: Harness) -> Any:
+def _load(recipe: HarnessConfig) -> Any:
     """The harness's task object."""
     try:
         from lm_eval.tasks import TaskManager, get_task_dict

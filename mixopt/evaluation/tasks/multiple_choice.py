@@ -1,6 +1,6 @@
 """Multiple choice by length-normalised log-likelihood of each choice's text."""
 
-from mixopt.config.benchmarks import MultipleChoice
+from mixopt.config.benchmarks import MultipleChoiceConfig
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.choice import ChoosingTask, read_choice_items, request_choice
 
@@ -12,7 +12,7 @@ class MultipleChoiceTask(ChoosingTask):
         DataError: An item has fewer than two choices, an empty one, or an answer out of range.
     """
 
-    def __init__(self, recipe: MultipleChoice, context: TaskContext) -> None:
+    def __init__(self, recipe: MultipleChoiceConfig, context: TaskContext) -> None:
         super().__init__(
             recipe,
             (

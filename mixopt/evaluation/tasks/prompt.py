@@ -12,7 +12,7 @@ import jinja2
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from mixopt.config.benchmarks import ItemsBenchmark
+from mixopt.config.benchmarks import ItemsBenchmarkConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.items import read_rows, require_fields, require_text
 from mixopt.io.parsing import tell
@@ -105,7 +105,9 @@ class Prompter:
         DataError: Examples cannot be read, or lack a field.
     """
 
-    def __init__(self, recipe: ItemsBenchmark, solve: Solve, *, answered: bool = True) -> None:
+    def __init__(
+        self, recipe: ItemsBenchmarkConfig, solve: Solve, *, answered: bool = True
+    ) -> None:
         self._recipe, self._solve, self._answered = recipe, solve, answered
         self._template = None if recipe.template is None else Template(recipe.template, recipe.name)
         self._lead = recipe.instruction + "\n" if recipe.instruction else ""
@@ -145,7 +147,7 @@ class Prompter:
         return require_text(row, field, where, empty=True)
 
 
-def _read_examples(recipe: ItemsBenchmark) -> list[tuple[str, Row]]:
+def _read_examples(recipe: ItemsBenchmarkConfig) -> list[tuple[str, Row]]:
     if isinstance(recipe.examples, str):
         return list(read_rows(recipe.examples))
     return [

@@ -5,7 +5,7 @@ import pytest
 import toy
 from models_for_tests import tokenizer
 
-from mixopt.config.benchmarks import BitsPerByte
+from mixopt.config.benchmarks import BitsPerByteConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.bits_per_byte import BitsPerByteTask
@@ -14,7 +14,7 @@ from mixopt.evaluation.tasks.bits_per_byte import BitsPerByteTask
 def build(path, texts, context=16, **more):
     toy.write_jsonl(path / "t.jsonl", [{"text": text} for text in texts])
     text = {"kind": "files", "paths": [str(path / "t.jsonl")]}
-    recipe = BitsPerByte(name="t", kind="bits_per_byte", text=text, **more)
+    recipe = BitsPerByteConfig(name="t", kind="bits_per_byte", text=text, **more)
     return BitsPerByteTask(recipe, TaskContext(tokenizer(), context))
 
 

@@ -3,7 +3,7 @@ import pytest
 import toy
 from models_for_tests import tokenizer
 
-from mixopt.config.benchmarks import BlankPerplexity
+from mixopt.config.benchmarks import BlankPerplexityConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.blank_perplexity import BlankPerplexityTask
@@ -11,7 +11,9 @@ from mixopt.evaluation.tasks.blank_perplexity import BlankPerplexityTask
 
 def build(path, rows, **says):
     toy.write_jsonl(path / "m.jsonl", rows)
-    recipe = BlankPerplexity(name="m", kind="blank_perplexity", items=str(path / "m.jsonl"), **says)
+    recipe = BlankPerplexityConfig(
+        name="m", kind="blank_perplexity", items=str(path / "m.jsonl"), **says
+    )
     return BlankPerplexityTask(recipe, TaskContext(tokenizer(), 64))
 
 

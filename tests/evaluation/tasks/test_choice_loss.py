@@ -3,7 +3,7 @@ import pytest
 import toy
 from models_for_tests import tokenizer
 
-from mixopt.config.benchmarks import ChoiceLoss
+from mixopt.config.benchmarks import ChoiceLossConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.choice_loss import ChoiceLossTask
@@ -11,7 +11,7 @@ from mixopt.evaluation.tasks.choice_loss import ChoiceLossTask
 
 def build(path, rows):
     toy.write_jsonl(path / "m.jsonl", rows)
-    recipe = ChoiceLoss(name="m", kind="choice_loss", items=str(path / "m.jsonl"))
+    recipe = ChoiceLossConfig(name="m", kind="choice_loss", items=str(path / "m.jsonl"))
     return ChoiceLossTask(recipe, TaskContext(tokenizer(), 32))
 
 

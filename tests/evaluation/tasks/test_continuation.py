@@ -5,7 +5,7 @@ import pytest
 import toy
 from models_for_tests import tokenizer
 
-from mixopt.config.benchmarks import Continuation
+from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.continuation import ContinuationTask
@@ -13,7 +13,7 @@ from mixopt.evaluation.tasks.continuation import ContinuationTask
 
 def build(path, rows, context=32):
     toy.write_jsonl(path / "c.jsonl", rows)
-    recipe = Continuation(name="c", kind="continuation", items=str(path / "c.jsonl"))
+    recipe = ContinuationConfig(name="c", kind="continuation", items=str(path / "c.jsonl"))
     return ContinuationTask(recipe, TaskContext(tokenizer(), context))
 
 

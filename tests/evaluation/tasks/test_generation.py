@@ -6,7 +6,7 @@ import torch
 import toy
 from models_for_tests import model, tokenizer
 
-from mixopt.config.benchmarks import Generation
+from mixopt.config.benchmarks import GenerationConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.generation import GenerationTask, estimate_pass_at_k, last_number
@@ -16,7 +16,7 @@ CONTEXT = 32
 
 def build(path, rows, *, run_code=False, **says):
     toy.write_jsonl(path / "g.jsonl", rows)
-    recipe = Generation(
+    recipe = GenerationConfig(
         name="g", kind="generation", items=str(path / "g.jsonl"), max_new_tokens=4, **says
     )
     return GenerationTask(recipe, TaskContext(tokenizer(), CONTEXT, run_code))
@@ -83,7 +83,7 @@ def test_pass_at_k_is_the_share_of_draws_with_one_that_is_right(n, right, k):
 
 def test_more_samples_than_k_are_needed():
     with pytest.raises(ValueError, match="draw at least k samples"):
-        Generation(name="g", kind="generation", items="x", samples=2, k=3)
+        GenerationConfig(name="g", kind="generation", items="x", samples=2, k=3)
 
 
 @pytest.mark.parametrize(

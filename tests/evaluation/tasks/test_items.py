@@ -2,13 +2,13 @@ import pandas as pd
 import pytest
 import toy
 
-from mixopt.config.benchmarks import Continuation
+from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.items import read_items
 
 
 def recipe(path, **more):
-    return Continuation(name="c", kind="continuation", items=str(path), **more)
+    return ContinuationConfig(name="c", kind="continuation", items=str(path), **more)
 
 
 def test_parquet_gives_the_same_items(tmp_path):

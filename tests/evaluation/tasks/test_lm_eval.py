@@ -6,7 +6,7 @@ import toy
 import yaml
 from models_for_tests import model, tokenizer
 
-from mixopt.config.benchmarks import Harness, MultipleChoice
+from mixopt.config.benchmarks import HarnessConfig, MultipleChoiceConfig
 from mixopt.errors import DataError, MissingExtraError
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.lm_eval import HarnessTask
@@ -55,7 +55,7 @@ def folder(tmp_path, monkeypatch):
 
 def build(folder, **says):
     says = {"task": "toy_choice", "include_path": str(folder)} | says
-    recipe = Harness(name="h", kind="harness", **says)
+    recipe = HarnessConfig(name="h", kind="harness", **says)
     return HarnessTask(recipe, TaskContext(tokenizer(), 64, run_code=True))
 
 
@@ -65,7 +65,7 @@ def test_the_harness_and_our_multiple_choice_agree_item_by_item(folder):
     results = theirs.measure(network)
     rows = [{**row, "prompt": row["question"]} for row in ROWS]
     path = toy.write_jsonl(folder / "ours.jsonl", rows)
-    recipe = MultipleChoice(name="m", kind="multiple_choice", items=str(path))
+    recipe = MultipleChoiceConfig(name="m", kind="multiple_choice", items=str(path))
     ours = MultipleChoiceTask(recipe, TaskContext(tokenizer(), 64))
     from mixopt.evaluation.scorer import Scorer
 
@@ -153,6 +153,6 @@ def test_one_filter_is_read(folder):
 
 
 def test_task_files_of_ones_own_are_code(folder):
-    recipe = Harness(name="h", kind="harness", task="toy_choice", include_path=str(folder))
+    recipe = HarnessConfig(name="h", kind="harness", task="toy_choice", include_path=str(folder))
     with pytest.raises(DataError, match="may name Python that is run .*; pass --run-code"):
         HarnessTask(recipe, TaskContext(tokenizer(), 64))

@@ -3,7 +3,7 @@ import pytest
 import toy
 from models_for_tests import tokenizer
 
-from mixopt.config.benchmarks import MultipleChoice
+from mixopt.config.benchmarks import MultipleChoiceConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.multiple_choice import MultipleChoiceTask
@@ -11,7 +11,7 @@ from mixopt.evaluation.tasks.multiple_choice import MultipleChoiceTask
 
 def build(path, rows):
     toy.write_jsonl(path / "m.jsonl", rows)
-    recipe = MultipleChoice(name="m", kind="multiple_choice", items=str(path / "m.jsonl"))
+    recipe = MultipleChoiceConfig(name="m", kind="multiple_choice", items=str(path / "m.jsonl"))
     return MultipleChoiceTask(recipe, TaskContext(tokenizer(), 32))
 
 

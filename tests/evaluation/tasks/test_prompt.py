@@ -1,13 +1,13 @@
 import pytest
 import toy
 
-from mixopt.config.benchmarks import Continuation
+from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.prompt import Prompter, Template
 
 
 def prompter(**says):
-    recipe = Continuation(name="c", kind="continuation", items="x.jsonl", **says)
+    recipe = ContinuationConfig(name="c", kind="continuation", items="x.jsonl", **says)
     return Prompter(recipe, lambda row, where: row["target"])
 
 
