@@ -15,7 +15,7 @@ import numpy as np
 
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.callbacks.base import Callback
-from mixopt.callbacks.callback_list import CallbackList, count_domains
+from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import choose_executor, give_experts, load_study
 from mixopt.config.study import StudyConfig
 from mixopt.errors import RunError
@@ -23,6 +23,7 @@ from mixopt.exporters.export import make_request
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.exports import Delivery
 from mixopt.pipeline.propose import Recommender
+from mixopt.pipeline.results import count_domains, to_yaml, write_result
 from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 from mixopt.pipeline.validate import Validator
 from mixopt.pipeline.worker import RunEnvironment, is_launched, is_silent
@@ -60,7 +61,7 @@ class Study:
         storage: URL that workers share with this process; a disk that all see if left out.
         device: `auto`, `cpu`, `cuda`, ...
         run_code: Whether programs that models write may be run, for benchmarks that test them.
-        observers: Told of each step (`mixopt.callbacks.mlflow.MlflowTracker`, say).
+        callbacks: Called at each step (`mixopt.callbacks.mlflow.callback.MlflowCallback`, say).
     """
 
     def __init__(
@@ -72,15 +73,14 @@ class Study:
         storage: str | None = None,
         device: str = "auto",
         run_code: bool = False,
-        observers: Sequence[Callback] = (),
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.recipe = recipe
-        self.observers = () if is_silent() else tuple(observers)
         self.output = Path(output or Path("mixopt-runs") / recipe.name).absolute()
         self.cache = Path(cache or default_cache()).absolute()
         self.journal = ArtifactStore(self.output / "journal")
         self.device, self.run_code, self.storage = device, run_code, storage
-        self.teller = CallbackList(recipe, self.output, self.observers)
+        self.callbacks = CallbackList(recipe, self.output, () if is_silent() else callbacks)
         self._corrected: SurrogatePolicy | None = None
         self._ranks: dict[int, tuple[int, float]] = {}
 
@@ -116,7 +116,7 @@ class Study:
 
     def run(self) -> Proposal:
         """The best proposal, after the whole road: experts, search, validation, exports, report."""
-        with self._watched():
+        with self.running():
             trials = self.search()
             proposals = self.propose(trials)
             validation = None
@@ -129,7 +129,7 @@ class Study:
 
     def train(self) -> dict[str, "TrainingResult"]:
         """The experts by name, trained or found; one that diverges is set aside and said."""
-        with self._watched():
+        with self.running():
             return self.foundation.experts
 
     def search(self) -> Trials:
@@ -143,31 +143,31 @@ class Study:
                 "Several processes (torchrun, accelerate) train experts together and do nothing else; "
                 "launch `mixopt train`, and run the rest as one process over the same folder."
             )
-        with self._watched():
+        with self.running():
             searcher, learner = self.foundation.searcher, self.foundation.learner
             trials = searcher.no_trials
             for number, count in enumerate(self.recipe.search.rounds, start=1):
                 fitted, trust = partial(learner.fit, trials), learner.trust(trials)
                 trials += searcher.score(searcher.choose(number, count, trials, fitted, trust))
                 self._tell_round(number, trials)
-            self.teller.write("trials.csv", trials.to_frame().to_csv(index=False))
+            write_result(self.callbacks, "trials.csv", trials.to_frame().to_csv(index=False))
             return trials
 
     def propose(self, trials: Trials) -> list[Proposal]:
         """Proposals fitted to `trials`, best first, each verified by really merging and scoring it."""
-        with self._watched():
+        with self.running():
             proposals = Recommender(self.foundation, self.learner).recommend(trials)
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
-                self.teller.write(name, proposal.to_json())
-            self.teller.tell(lambda o: o.proposed(proposals))
+                write_result(self.callbacks, name, proposal.to_json())
+            self.callbacks.notify(lambda o: o.on_proposals(proposals))
             return proposals
 
     def validate(
         self, proposal: Proposal | None = None, *, trials: Trials | None = None
     ) -> Validation:
         """What real proxy runs, trained from the same base for an expert's tokens, say."""
-        with self._watched():
+        with self.running():
             trials = self.search() if trials is None else trials
             proposal = proposal or self.propose(trials)[0]
             alone = self.foundation.learner
@@ -175,32 +175,32 @@ class Study:
             validation, runs = validator.validate(proposal, trials, alone)
             self._corrected = alone.hear(validation, runs)
             if self.learner.doubt is not None:
-                self.teller.warn(self.learner.doubt)
-            self.teller.tell(lambda o: o.validated(validation))
+                self.callbacks.warning(self.learner.doubt)
+            self.callbacks.notify(lambda o: o.on_validation(validation))
             return validation
 
     def export(self, plan: Proposal | Schedule) -> list[Path]:
         """The training configs that the recipe lists, written under `exports/`."""
-        with self._watched():
+        with self.running():
             written = []
             for wanted in self.recipe.exports:
                 written += Delivery(wanted, plan).deliver(self.journal, self.output / "exports")
             if written:
                 drift = make_request(plan, None, {}).drift
-                self.teller.say(
+                self.callbacks.message(
                     f"Exports: {len(written)} files; rounding moves no ratio by more than {drift:.1e}."
                 )
-                self.teller.tell(lambda o: o.written(self.output / "exports"))
+                self.callbacks.notify(lambda o: o.on_file_written(self.output / "exports"))
             return written
 
     def report(
         self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None = None
     ) -> Path:
         """The report: one HTML page that needs no network, and its figures as PNG."""
-        with self._watched():
+        with self.running():
             path = write_report(self._report_data(trials, proposals, validation), self.output)
-            self.teller.tell(lambda o: o.written(path))
-            self.teller.tell(lambda o: o.written(self.output / "figures"))
+            self.callbacks.notify(lambda o: o.on_file_written(path))
+            self.callbacks.notify(lambda o: o.on_file_written(self.output / "figures"))
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
@@ -208,13 +208,15 @@ class Study:
         return self.learner.fit(trials)
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Tells observers when the outermost verb begins and ends; then its workers go."""
-        with self.teller.watched():
+    def running(self) -> Iterator[None]:
+        """Call `on_study_start` and `on_study_end` around the outermost command; end its workers."""
+        with self.callbacks.running():
             try:
+                if self.callbacks.is_outermost:
+                    write_result(self.callbacks, "recipe.yaml", to_yaml(self.recipe))
                 yield
             finally:
-                if self.teller.is_outermost and "foundation" in self.__dict__:
+                if self.callbacks.is_outermost and "foundation" in self.__dict__:
                     self.foundation.let_workers_go()
 
     # --- what the verbs stand on --------------------------------------------------------------
@@ -229,7 +231,7 @@ class Study:
     @cached_property
     def foundation(self) -> StudyContext:
         """Laboratory, crew, experts, swarm, searcher: each made when it is first asked for."""
-        return StudyContext(self.recipe, self.site, self.teller)
+        return StudyContext(self.recipe, self.site, self.callbacks)
 
     @property
     def laboratory(self) -> "Laboratory":
@@ -260,11 +262,11 @@ class Study:
             for name, found in self.foundation.learner.reliabilities(trials).items():
                 metrics[f"reliability/{name}"] = found.tau
                 if not found.tells:
-                    self.teller.warn(found.sentence)
+                    self.callbacks.warning(found.sentence)
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
         self._ranks[number] = (len(table), rank_unseen(surrogate))
-        self.teller.tell(lambda o: o.round_scored(number, trials, metrics))
+        self.callbacks.notify(lambda o: o.on_round_scored(number, trials, metrics))
 
     # --- report ---------------------------------------------------------------------------
 
@@ -296,7 +298,7 @@ class Study:
                 ground.learner.fit(trials), trials.where(kind=search.proxy), self._ranks
             ),
             validation=validation,
-            warnings=tuple(self.teller.warnings),
+            warnings=tuple(self.callbacks.warnings),
             costs=tell_costs(
                 [(e.outcome.tokens, e.outcome.flops) for e in ground.experts.values()],
                 trials.where(kind="merged"),
@@ -306,7 +308,7 @@ class Study:
                 seed=str(self.recipe.seed),
                 device=f"{self.laboratory.device.name}, {self.laboratory.device.dtype}",
                 base=self.recipe.base.kind,
-                time=f"{self.teller.elapsed_s:,.0f} s in this command, up to this page",
+                time=f"{self.callbacks.elapsed_s:,.0f} s in this command, up to this page",
             ),
             unit=UNITS[search.normalise],
             aggregate="worst capability" if search.aggregate == "worst" else "weighted mean",

@@ -22,25 +22,25 @@ class Recorder(Callback):
     def __init__(self):
         self.events, self.sentences, self.models, self.failure = [], [], [], None
 
-    def study_started(self, recipe, output):
+    def on_study_start(self, recipe, output):
         self.events.append("started")
 
-    def said(self, sentence):
+    def on_message(self, sentence):
         self.sentences.append(sentence)
 
-    def model_trained(self, model):
+    def on_model_trained(self, model):
         self.models.append(model)
 
-    def round_scored(self, number, trials, metrics):
+    def on_round_scored(self, number, trials, metrics):
         self.events.append(f"round {number}")
 
-    def proposed(self, proposals):
+    def on_proposals(self, proposals):
         self.events.append("proposed")
 
-    def validated(self, validation):
+    def on_validation(self, validation):
         self.events.append("validated")
 
-    def study_ended(self, failure):
+    def on_study_end(self, failure):
         self.events.append("ended")
         self.failure = failure
 
@@ -51,7 +51,7 @@ def finished(tmp_path_factory):
     path = toy.write_study(folder, validation={"mixtures": 5, "seeds": 2})
     recorder = Recorder()
     study = mixopt.Study.load(
-        path, folder / "out", cache=folder / "cache", device="cpu", observers=[recorder]
+        path, folder / "out", cache=folder / "cache", device="cpu", callbacks=[recorder]
     )
     return study, study.run(), recorder
 
@@ -181,7 +181,7 @@ def load(folder, **changes):
     recorder = Recorder()
     path = toy.write_study(folder, **changes)
     study = mixopt.Study.load(
-        path, folder / "out", cache=folder / "cache", device="cpu", observers=[recorder]
+        path, folder / "out", cache=folder / "cache", device="cpu", callbacks=[recorder]
     )
     return study, recorder
 
@@ -345,7 +345,7 @@ def test_whole_models_parts_of_items_and_guards_walk_the_road(tmp_path):
     toy.write_jsonl(tmp_path / "benchmarks" / "wrote.yaml", [told])
     recorder = Recorder()
     study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu",
-                              observers=[recorder])  # fmt: skip
+                              callbacks=[recorder])  # fmt: skip
     proposal = study.run()
     trials = study.search()
     merged, mixed = (trials.where(kind=kind) for kind in ("merged", "ensembled"))

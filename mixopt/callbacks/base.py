@@ -1,31 +1,38 @@
-"""What may be watched of a study. Nothing on the road knows who watches."""
+"""The `Callback` protocol: hooks that a study calls as it runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from mixopt.config.study import StudyConfig
 from mixopt.proposal import Proposal
 from mixopt.trials import DomainCount, Trials
 from mixopt.validation import Validation
 
+if TYPE_CHECKING:
+    from mixopt.training.training_run import TrainingResult
+
+ModelKind = Literal["base", "expert", "proxy run"]
+
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One model that was trained, or found finished.
+    """A model that was trained, or loaded because it was trained before.
 
     Attributes:
         kind: `base`, `expert` or `proxy run`.
-        name: Of the model.
-        params: What it was trained with.
-        metrics: What it came to.
-        losses: (step, loss in nats per token).
-        folder: Where its unit lies.
-        failure: Why it is set aside, if it is.
+        name: Name of the model.
+        params: Hyperparameters of its training.
+        metrics: Final loss, tokens, optimizer steps and FLOPs.
+        losses: Training curve as pairs (step, loss in nats per token).
+        folder: Folder of the checkpoint.
+        failure: Reason why its training failed; None if it succeeded.
     """
 
-    kind: str
+    kind: ModelKind
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -33,33 +40,87 @@ class TrainedModel:
     folder: Path | None = None
     failure: str | None = None
 
+    @classmethod
+    def from_result(
+        cls, kind: ModelKind, name: str, result: "TrainingResult", ratios: Mapping[str, float]
+    ) -> "TrainedModel":
+        """Summarize a training result.
+
+        Args:
+            kind: `base`, `expert` or `proxy run`.
+            name: Name of the model.
+            result: What the training returned.
+            ratios: Share of each domain in its training data.
+        """
+        outcome, step = result.outcome, result.step
+        params = {
+            "learning_rate": f"{step.learning_rate:.3g}",
+            "batch_tokens": step.batch_tokens,
+            "step_source": step.source,
+            "ratios": {domain: round(ratio, 6) for domain, ratio in ratios.items() if ratio},
+            "epochs": {domain: round(count, 3) for domain, count in result.epochs.items()},
+        }
+        metrics = {
+            "tokens": float(outcome.tokens),
+            "steps": float(outcome.steps),
+            "flops": outcome.flops,
+            "final_loss": _final_loss(outcome.losses),
+        }
+        return cls(kind, name, params, metrics, outcome.losses, result.folder)
+
 
 class Callback:
-    """Watches a study; every method does nothing until it is overridden."""
+    """Base class of callbacks; override the hooks that you need, all others do nothing.
 
-    def study_started(self, recipe: StudyConfig, output: Path) -> None:
-        """A verb begins on the study."""
+    Raises:
+        TypeError: A subclass defines a hook `on_...` that does not exist.
+    """
 
-    def said(self, sentence: str) -> None:
-        """Something that a reader should know."""
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        known = [name for name in vars(Callback) if name.startswith("on_")]
+        for name in vars(cls):
+            if name.startswith("on_") and name not in known:
+                raise TypeError(
+                    f"{cls.__name__}.{name} is not a callback hook; the hooks are {', '.join(known)}."
+                )
 
-    def domains_counted(self, counts: Sequence[DomainCount]) -> None:
-        """The corpora are tokenized."""
+    def on_study_start(self, config: StudyConfig, output: Path) -> None:
+        """Called when a command on the study begins; `output` is the folder of its results."""
 
-    def model_trained(self, model: TrainedModel) -> None:
-        """A base, expert or proxy run is finished."""
+    def on_message(self, text: str) -> None:
+        """Called with a sentence for the user."""
 
-    def round_scored(self, number: int, trials: Trials, metrics: Mapping[str, float]) -> None:
-        """A round of candidates is scored; `trials` holds all so far."""
+    def on_domains_counted(self, counts: Sequence[DomainCount]) -> None:
+        """Called when the corpora are tokenized, with the size of each domain."""
 
-    def proposed(self, proposals: Sequence[Proposal]) -> None:
-        """Proposals are made and verified."""
+    def on_model_trained(self, model: TrainedModel) -> None:
+        """Called for each model that was trained, loaded, or whose training failed."""
 
-    def validated(self, validation: Validation) -> None:
-        """Proxy runs are trained and compared."""
+    def on_round_scored(self, number: int, trials: Trials, metrics: Mapping[str, float]) -> None:
+        """Called after each search round.
 
-    def written(self, path: Path) -> None:
-        """A result file or folder is whole."""
+        Args:
+            number: Round, from 1.
+            trials: All trials of this and earlier rounds.
+            metrics: Number of trials, best utility and cross-validated rank correlations.
+        """
 
-    def study_ended(self, failure: BaseException | None) -> None:
-        """The verb is over; `failure` says why it did not end well."""
+    def on_proposals(self, proposals: Sequence[Proposal]) -> None:
+        """Called with the verified proposals, best first."""
+
+    def on_validation(self, validation: Validation) -> None:
+        """Called when proxy runs were trained and compared with the predictions."""
+
+    def on_file_written(self, path: Path) -> None:
+        """Called when a result file or folder is complete."""
+
+    def on_study_end(self, failure: BaseException | None) -> None:
+        """Called when the command ends; `failure` is the exception that ended it, if any."""
+
+
+def _final_loss(losses: Sequence[tuple[int, float]]) -> float:
+    """Return the mean loss of the last fifth of a run, as single steps are noisy."""
+    if not losses:
+        return float("nan")
+    return float(np.mean([loss for _, loss in losses[-max(1, len(losses) // 5) :]]))

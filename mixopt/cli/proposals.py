@@ -111,10 +111,10 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     surrogate, proposals = propose_from_table(
         trials, recipe, q=options["proposals"], seed=options["seed"] or 0
     )
-    narrator = ConsoleCallback(click.echo)
+    console = ConsoleCallback(click.echo)
     for sentence in describe_fit(surrogate):
         click.echo(sentence)
-    narrator.proposed(proposals)
+    console.on_proposals(proposals)
     files = []
     if options["output"]:
         for number, proposal in enumerate(proposals, start=1):

@@ -54,12 +54,12 @@ def load_study_for(
     from mixopt.study import Study
 
     transformers_logging.disable_progress_bar()
-    observers: list[Any] = [ConsoleCallback(click.echo)]
+    callbacks: list[Any] = [ConsoleCallback(click.echo)]
     if track:
         from mixopt.callbacks.mlflow.callback import MlflowCallback
 
-        observers.append(MlflowCallback(verb))
-    return Study.load(study, output or None, seed=seed, device=device, observers=observers,
+        callbacks.append(MlflowCallback(verb))
+    return Study.load(study, output or None, seed=seed, device=device, callbacks=callbacks,
                       experts=parse_folders(experts), run_code=run_code, executor=executor,
                       storage=storage)  # fmt: skip
 
@@ -188,9 +188,9 @@ def unpack(archive: Path, output: Path) -> None:
 @one_sentence
 def sync(output: Path) -> None:
     """Send to MLflow what its server did not take while a study with results in OUTPUT ran."""
-    from mixopt.callbacks.mlflow.sender import send_left
+    from mixopt.callbacks.mlflow.sender import send_pending
 
-    sent, waiting = send_left(output)
+    sent, waiting = send_pending(output)
     rest = f"; {waiting} wait" if waiting else ""
     click.echo(f"Sent      {sent} records from {output}{rest}")
 

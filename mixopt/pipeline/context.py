@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tqdm.auto import tqdm
 
 from mixopt.callbacks.base import TrainedModel
-from mixopt.callbacks.callback_list import CallbackList, count_domains
+from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.public_test_sets import warn_of_public_set
 from mixopt.config.study import StudyConfig
 from mixopt.config.training import BuiltBaseConfig
@@ -19,6 +19,7 @@ from mixopt.executors.job import Job, JobDispatcher
 from mixopt.mixture import Mixture
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline.exports import check_exports
+from mixopt.pipeline.results import count_domains
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 from mixopt.pipeline.worker import RunEnvironment, gather_crew
@@ -40,11 +41,11 @@ class StudyContext:
     Args:
         recipe: The study's.
         site: Where its work is done and kept.
-        teller: Is told of what is made or found.
+        callbacks: Called at each step.
     """
 
-    def __init__(self, recipe: StudyConfig, site: RunEnvironment, teller: CallbackList) -> None:
-        self.recipe, self.site, self.teller = recipe, site, teller
+    def __init__(self, recipe: StudyConfig, site: RunEnvironment, callbacks: CallbackList) -> None:
+        self.recipe, self.site, self.callbacks = recipe, site, callbacks
         self.failures: dict[str, str] = {}
         """Experts that were set aside, and why."""
 
@@ -69,7 +70,7 @@ class StudyContext:
         metrics = lab.scorer.metrics
         if self.recipe.search.normalise == "raw":
             require_one_direction([m for m in metrics if m.role == "search"])
-        self.teller.tell(lambda o: o.domains_counted(count_domains(self.recipe, lab)))
+        self.callbacks.notify(lambda o: o.on_domains_counted(count_domains(self.recipe, lab)))
         self._warn_of_benchmarks(lab)
         return lab
 
@@ -83,9 +84,9 @@ class StudyContext:
         for benchmark in self.recipe.benchmarks:
             sentence = warn_of_public_set(benchmark)
             if sentence:
-                self.teller.warn(sentence)
+                self.callbacks.warning(sentence)
         for sentence in tell_overlaps(lab.measure_overlap()):
-            self.teller.warn(sentence)
+            self.callbacks.warning(sentence)
 
     # --- who works ----------------------------------------------------------------------------
 
@@ -105,7 +106,7 @@ class StudyContext:
                     raise error
             base = self.laboratory.base
             assert base is not None
-            self.teller.trained("base", "base", base, {})
+            self.callbacks.on_model_trained("base", "base", base, {})
         return crew
 
     def let_workers_go(self) -> None:
@@ -127,7 +128,7 @@ class StudyContext:
         names = list(lab.compositions)
         for name, folder in lab.given_experts.items():
             trained[name] = lab.train_expert(name)
-            self.teller.say(f"Expert {name!r} is given: {folder}")
+            self.callbacks.message(f"Expert {name!r} is given: {folder}")
         jobs = [
             Job("train_expert", (name,), f"expert {name!r}", trains=True)
             for name in names
@@ -143,7 +144,7 @@ class StudyContext:
                 self._set_aside(name, error)
                 continue
             trained[name] = lab.train_expert(name)
-            self.teller.trained("expert", name, trained[name], lab.compositions[name])
+            self.callbacks.on_model_trained("expert", name, trained[name], lab.compositions[name])
         trained = {name: trained[name] for name in names if name in trained}
         if len(trained) < FEWEST_EXPERTS:
             raise DivergedError(
@@ -155,23 +156,25 @@ class StudyContext:
     def _set_aside(self, name: str, error: Exception) -> None:
         why = " ".join(str(error).split()) or type(error).__name__
         self.failures[name] = why
-        self.teller.say(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
-        self.teller.tell(lambda o: o.model_trained(TrainedModel("expert", name, failure=why)))
+        self.callbacks.message(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
+        self.callbacks.notify(
+            lambda o: o.on_model_trained(TrainedModel("expert", name, failure=why))
+        )
 
     @cached_property
     def swarm(self) -> "MergeEvaluator":
         """Base and experts, ready to be merged and scored."""
         folders = [trained.folder for trained in self.experts.values()]
         swarm = self.laboratory.open_swarm(folders, list(self.experts), self.crew)
-        swarm.lost = self.teller.warn
+        swarm.lost = self.callbacks.warning
         for name, size in zip(self.experts, swarm.facts.step_sizes, strict=True):
-            self.teller.say(
+            self.callbacks.message(
                 f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
             )
         tasks: list[Task | ModelTask] = [*swarm.scorer.tasks, *swarm.scorer.model_tasks]
         for task in tasks:
             if task.truncated:
-                self.teller.warn(
+                self.callbacks.warning(
                     f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "
                     "context and were cut from the left."
                 )

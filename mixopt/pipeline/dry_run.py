@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixopt.artifacts.store import ArtifactStore, Failure, hash_key, whole_key
-from mixopt.callbacks.callback_list import CallbackList
 from mixopt.errors import RunError
 from mixopt.executors.job import Job
 from mixopt.mixture import Mixture
@@ -43,13 +42,6 @@ class DryStore(ArtifactStore):
         if found is None:
             raise NotMadeError(kind, self.place(kind, name, key), whole_key(kind, key))
         return found
-
-
-class DryCallbackList(CallbackList):
-    """Tells nobody and writes nothing."""
-
-    def write(self, name: str, text: str) -> None:
-        """Nothing."""
 
 
 class DryCrew:

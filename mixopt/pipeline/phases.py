@@ -10,6 +10,7 @@ from mixopt.config.training import BaseConfig, PretrainedBaseConfig
 from mixopt.errors import ConfigError
 from mixopt.executors.job import Job
 from mixopt.pipeline.exports import check_exports
+from mixopt.pipeline.results import write_result
 from mixopt.proposal import Proposal
 from mixopt.schedule import Phase, Schedule
 from mixopt.study import Study
@@ -28,7 +29,7 @@ def run_phases(study: Study) -> Schedule:
     if not phases:
         raise ConfigError("The study has no phases; add them, or run it as it is.")
     check_exports(study.recipe, run_code=study.run_code)
-    with study.teller.watched():
+    with study.running():
         found: list[Phase] = []
         needed = _needs(study)
         seen: Counter[str] = Counter()
@@ -40,7 +41,7 @@ def run_phases(study: Study) -> Schedule:
             own = _open(
                 study, study.recipe.for_phase(phase, base, taken, needed[phase.name]), phase.name
             )
-            study.teller.say(f"Phase {phase.name}: {phase.tokens:,} tokens")
+            study.callbacks.message(f"Phase {phase.name}: {phase.tokens:,} tokens")
             proposal = own.run()
             found.append(Phase(phase.name, proposal))
             for domain, times in proposal.repetition.items():
@@ -48,7 +49,7 @@ def run_phases(study: Study) -> Schedule:
             if later and later[0].base is None:
                 base = _carry_on(own, proposal, later[0])
         schedule = Schedule(tuple(found), study.recipe.most_repetition)
-        study.teller.write("schedule.json", schedule.to_json())
+        write_result(study.callbacks, "schedule.json", schedule.to_json())
         _say(study, schedule)
         study.export(schedule)
         return schedule
@@ -94,7 +95,7 @@ def _open(study: Study, recipe: StudyConfig, name: str) -> Study:
         storage=f"{study.storage.rstrip('/')}/phases/{name}" if study.storage else None,
         device=study.device,
         run_code=study.run_code,
-        observers=study.observers,
+        callbacks=study.callbacks.callbacks,
     )
 
 
@@ -122,9 +123,11 @@ def _carry_on(study: Study, proposal: Proposal, later: PhaseConfig) -> Pretraine
 
 
 def _say(study: Study, schedule: Schedule) -> None:
-    study.teller.say(f"Schedule over {schedule.tokens:,.0f} tokens")
+    study.callbacks.message(f"Schedule over {schedule.tokens:,.0f} tokens")
     for domain in schedule.domains:
         shares = "  ".join(
             f"{phase.name} {phase.proposal.ratios[domain]:>7.2%}" for phase in schedule.phases
         )
-        study.teller.say(f"  {domain:<16}{shares}  whole run {schedule.ratios[domain]:>7.2%}")
+        study.callbacks.message(
+            f"  {domain:<16}{shares}  whole run {schedule.ratios[domain]:>7.2%}"
+        )

@@ -13,12 +13,13 @@ import yaml
 
 from mixopt.artifacts.artifact import Unit, find_change, is_being_made, tell_changes
 from mixopt.artifacts.store import ArtifactStore, Failure, whole_key
+from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.study import StudyConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import MixoptError
 from mixopt.io.parsing import load_json
 from mixopt.mixture import Mixture
-from mixopt.pipeline.dry_run import DryCallbackList, DryFoundation, NotMadeError
+from mixopt.pipeline.dry_run import DryFoundation, NotMadeError
 from mixopt.pipeline.exports import Delivery
 from mixopt.pipeline.propose import Recommender
 from mixopt.pipeline.surrogate_policy import SurrogatePolicy
@@ -120,8 +121,8 @@ class _Walk:
     def __init__(self, study: Study) -> None:
         self._study, self._recipe, self._output = study, study.recipe, study.output
         self._journal = ArtifactStore(study.journal.folder)
-        teller = DryCallbackList(study.recipe, study.output, ())
-        self._ground = DryFoundation(study.recipe, study.site, teller)
+        callbacks = CallbackList(study.recipe, None)
+        self._ground = DryFoundation(study.recipe, study.site, callbacks)
         self._looked: set[tuple[str, str]] = set()
 
     def rows(self) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from mixopt.callbacks.callback_list import CallbackList, to_json
+from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, DivergedError
 from mixopt.executors.job import Job, JobDispatcher
@@ -18,6 +18,7 @@ from mixopt.optimization.compute_allocation import Prices, mean_over_seeds, weig
 from mixopt.optimization.design import spread
 from mixopt.optimization.rank_fidelity import validate_trials
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.results import to_json, write_result
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 from mixopt.proposal import Proposal
@@ -41,7 +42,7 @@ class Validator:
         laboratory: Finds what was trained and scored.
         crew: Trains.
         searcher: Scores the proxies.
-        teller: Is told of each run.
+        callbacks: Called for each run.
         experts: What the search was built on, for its cost.
     """
 
@@ -49,14 +50,14 @@ class Validator:
     laboratory: "Laboratory"
     crew: JobDispatcher
     searcher: CandidateSearch
-    teller: CallbackList
+    callbacks: CallbackList
     experts: Sequence["TrainingResult"]
 
     @classmethod
     def of(cls, ground: StudyContext, crew: JobDispatcher | None = None) -> "Validator":
         """On what a study stands on."""
         return cls(ground.recipe, ground.laboratory, crew or ground.crew, ground.searcher,
-                   ground.teller, list(ground.experts.values()))  # fmt: skip
+                   ground.callbacks, list(ground.experts.values()))  # fmt: skip
 
     def validate(
         self, proposal: Proposal, trials: Trials, learner: SurrogatePolicy
@@ -93,12 +94,12 @@ class Validator:
             name = title.removesuffix(f"-{seed}")
             if error is not None:
                 why = " ".join(str(error).split()) or type(error).__name__
-                self.teller.say(f"Mixture {name!r} is left out of the validation: {why}")
+                self.callbacks.message(f"Mixture {name!r} is left out of the validation: {why}")
                 mixtures.pop(name, None)
             if name not in mixtures:
                 continue
             run, results = self.laboratory.train_proxy_run(title, mixtures[name], seed)
-            self.teller.trained("proxy run", title, run, mixtures[name])
+            self.callbacks.on_model_trained("proxy run", title, run, mixtures[name])
             scores = {m: Score(r.score, r.std_error) for m, r in results.items()}
             trained[seed][name] = Trial(name, mixtures[name], scores, seed=seed,
                                         tokens=run.outcome.tokens, flops=run.outcome.flops)  # fmt: skip
@@ -113,7 +114,7 @@ class Validator:
         frames = [table.to_frame() for table in tables]
         for seed, frame in enumerate(frames):  # a mixture's seeds are runs of their own
             frame["id"] = frame["id"] + f"-{seed}"
-        self.teller.write("proxy-runs.csv", pd.concat(frames).to_csv(index=False))
+        write_result(self.callbacks, "proxy-runs.csv", pd.concat(frames).to_csv(index=False))
         validation = validate_trials(
             proxies,
             tables,
@@ -125,7 +126,7 @@ class Validator:
         validation = replace(
             validation, purchases=self._weigh_purchases(validation, trials, means, learner, flops)
         )
-        self.teller.write("validation.json", to_json(validation.to_dict()))
+        write_result(self.callbacks, "validation.json", to_json(validation.to_dict()))
         return validation, means
 
     def _is_trained(self, job: Job) -> bool:
@@ -199,7 +200,7 @@ class Validator:
         for name, mixture in mixtures.items():
             found[name], miss = self.searcher.space.weights_for(mixture.vector(self.recipe.domains))
             if miss > UNREACHED:
-                self.teller.say(
+                self.callbacks.message(
                     f"The experts cannot make the {name} mixture; the nearest one stands for it in "
                     f"the proxies, {miss:.3f} off in the worst ratio."
                 )
@@ -210,7 +211,7 @@ class Validator:
         names = {metric.name for metric in self.searcher.swarm.scorer.metrics}
         for (name, weights), results in zip(found.items(), scored, strict=True):
             if results.get("merged", {}).keys() < names:
-                self.teller.say(
+                self.callbacks.message(
                     f"Mixture {name!r} is left out of the validation: its merge failed."
                 )
                 del mixtures[name]

@@ -1,19 +1,22 @@
-import inspect
+import pytest
 
-from mixopt.callbacks.base import Callback
-from mixopt.callbacks.console import ConsoleCallback
-from mixopt.callbacks.mlflow.callback import MlflowCallback
+from mixopt.callbacks.base import Callback, TrainedModel
 
 
-def test_watchers_override_only_what_may_be_watched():
-    known = {name for name, _ in inspect.getmembers(Callback, inspect.isfunction)}
-    for watcher in (ConsoleCallback, MlflowCallback):
-        own = {n for n, f in vars(watcher).items() if inspect.isfunction(f) and n[0] != "_"}
-        assert own <= known
+def test_a_misspelt_hook_is_refused():
+    with pytest.raises(
+        TypeError, match=r"Late.on_model_train is not a callback hook; the hooks are"
+    ):
+
+        class Late(Callback):
+            def on_model_train(self, model):
+                """Would never be called."""
 
 
-def test_an_observer_does_nothing_by_itself(tmp_path):
-    observer = Callback()
-    observer.said("x")
-    observer.written(tmp_path)
-    observer.study_ended(None)
+def test_helpers_of_a_callback_need_no_hook():
+    class Quiet(Callback):
+        def only_mine(self):
+            return 1
+
+    assert Quiet().only_mine() == 1
+    assert Quiet().on_model_trained(TrainedModel("expert", "birds")) is None

@@ -7,15 +7,15 @@ from mixopt.trials import DomainCount, Trials
 from mixopt.validation import Cost, RankFidelity, Validation
 
 
-def narrate(tell):
+def printed(call):
     lines: list[str] = []
-    tell(ConsoleCallback(lines.append))
+    call(ConsoleCallback(lines.append))
     return "\n".join(lines)
 
 
 def test_generated_text_is_called_generated():
     counts = [DomainCount("sums", 1_000, 10, 1_000, "x", "generated")]
-    assert "(generated)" in narrate(lambda n: n.domains_counted(counts))
+    assert "(generated)" in printed(lambda c: c.on_domains_counted(counts))
 
 
 def test_source_of_the_step_is_said_once_for_each_kind():
@@ -28,17 +28,17 @@ def test_source_of_the_step_is_said_once_for_each_kind():
     models = [
         TrainedModel("expert", n, params, {"tokens": 1.0, "final_loss": 2.0}) for n in ("a", "b")
     ]
-    told = narrate(lambda n: [n.model_trained(model) for model in models])
-    assert told.count("Step SurrogateModel") == 1
-    assert "expert b: loss 2.000" in told
+    text = printed(lambda c: [c.on_model_trained(model) for model in models])
+    assert text.count("Step Law") == 1
+    assert "expert b: loss 2.000" in text
 
 
 def test_repeated_reading_is_said():
     params = {"learning_rate": "0.1", "batch_tokens": 8, "epochs": {"laws": 2.31, "web": 0.2}}
     model = TrainedModel("expert", "laws", params, {"tokens": 1.0, "final_loss": 2.0})
-    told = narrate(lambda n: n.model_trained(model))
-    assert "reads laws 2.3 times" in told
-    assert "web" not in told
+    text = printed(lambda c: c.on_model_trained(model))
+    assert "reads laws 2.3 times" in text
+    assert "web" not in text
 
 
 def test_round_says_how_well_unseen_candidates_are_ranked():
@@ -47,8 +47,8 @@ def test_round_says_how_well_unseen_candidates_are_ranked():
         "surrogate/cv_rank/a": 0.5,
         "surrogate/cv_rank/b": float("nan"),
     }
-    told = narrate(lambda n: n.round_scored(1, Trials([], [], []), metrics))
-    assert told == "Round 1: 16 candidates so far; unseen ones are ranked at +0.50 (median metric)"
+    text = printed(lambda c: c.on_round_scored(1, Trials([], [], []), metrics))
+    assert text == "Round 1: 16 candidates so far; unseen ones are ranked at +0.50 (median metric)"
 
 
 def test_proposal_with_its_verdict_and_notes():
@@ -57,10 +57,10 @@ def test_proposal_with_its_verdict_and_notes():
         Mixture({"a": 0.9, "b": 0.1}), Estimate(0, 1), {}, (natural,), budget=Budget(90, {"a": 27}),
         notes=("mind this",),
     )  # fmt: skip
-    told = narrate(lambda n: n.proposed([proposal]))
-    assert "90.00%  (natural 50.00%)  seen 3.00 times" in told
-    assert "not distinguishable from the natural mixture" in told
-    assert "mind this" in told
+    text = printed(lambda c: c.on_proposals([proposal]))
+    assert "90.00%  (natural 50.00%)  seen 3.00 times" in text
+    assert "not distinguishable from the natural mixture" in text
+    assert "mind this" in text
 
 
 def test_what_a_proxy_does_not_score_is_a_dash_and_no_rank():
@@ -70,6 +70,6 @@ def test_what_a_proxy_does_not_score_is_a_dash_and_no_rank():
         RankFidelity("written", "ensembled", nan, (nan, nan), nan, nan, 1.0, 6, 6),
     )
     validation = Validation(rows, ("a",), (0.0,), 0.0, {}, (), 1, Cost(1, 1.0, 1, 1.0))
-    lines = narrate(lambda n: n.validated(validation)).splitlines()
+    lines = printed(lambda c: c.on_validation(validation)).splitlines()
     assert lines[2].split() == ["overall", "merged", "+0.80", "[+0.10,", "+0.90]", "-", "-", "50%"]
     assert lines[3].split() == ["written", "ensembled", "-", "-", "-", "-", "-"]

@@ -3,9 +3,11 @@ import toy
 
 import mixopt
 from mixopt.artifacts.store import ArtifactStore
+from mixopt.callbacks.callback_list import CallbackList
 from mixopt.errors import DivergedError, RunError
 from mixopt.executors.job import Job
-from mixopt.pipeline.dry_run import DryCallbackList, DryFoundation, NotMadeError
+from mixopt.pipeline.dry_run import DryFoundation, NotMadeError
+from mixopt.pipeline.results import write_result
 
 
 @pytest.fixture
@@ -13,8 +15,8 @@ def ground(tmp_path):
     path = toy.write_study(tmp_path)
     study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
     _ = study.foundation.crew  # texts and base are there, experts are not
-    teller = DryCallbackList(study.recipe, study.output, ())
-    return DryFoundation(study.recipe, study.site, teller)
+    callbacks = CallbackList(study.recipe, None)
+    return DryFoundation(study.recipe, study.site, callbacks)
 
 
 EXPERT = Job("train_expert", ("ships",), "expert 'ships'", trains=True)
@@ -38,7 +40,7 @@ def test_what_failed_before_is_taken_to_fail_again(ground):
 
     with pytest.raises(DivergedError):
         journal.make("experts", name, key, fail)
-    again = DryFoundation(ground.recipe, ground.site, ground.teller)
+    again = DryFoundation(ground.recipe, ground.site, ground.callbacks)
     ((_, error),) = again.hands.do([EXPERT])
     assert isinstance(error, RunError)
     assert str(error) == "the loss was not finite."
@@ -47,14 +49,14 @@ def test_what_failed_before_is_taken_to_fail_again(ground):
 def test_a_worker_that_was_lost_is_remembered_by_its_job(ground):
     own = {"verb": EXPERT.verb, "arguments": EXPERT.arguments}
     ArtifactStore(ground.site.journal).note_failure("jobs", EXPERT.name, own, RunError("killed"))
-    again = DryFoundation(ground.recipe, ground.site, ground.teller)
+    again = DryFoundation(ground.recipe, ground.site, ground.callbacks)
     ((_, error),) = again.hands.do([EXPERT])
     assert str(error) == "killed"
 
 
 def test_nothing_is_written(ground):
     before = sorted(ground.site.journal.parent.rglob("*"))
-    ground.teller.write("proposal.json", "{}")
+    write_result(ground.callbacks, "proposal.json", "{}")
     with pytest.raises(NotMadeError):
         _ = ground.searcher
     assert sorted(ground.site.journal.parent.rglob("*")) == before

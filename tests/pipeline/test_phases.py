@@ -30,10 +30,10 @@ class Names(Callback):
     def __init__(self):
         self.studies, self.sentences = [], []
 
-    def study_started(self, recipe, output):
+    def on_study_start(self, recipe, output):
         self.studies.append(recipe.name)
 
-    def said(self, sentence):
+    def on_message(self, sentence):
         self.sentences.append(sentence)
 
 
@@ -43,7 +43,7 @@ def finished(tmp_path_factory):
     path = toy.write_study(folder, phases=PHASES, exports=EXPORTS)
     names = Names()
     study = mixopt.Study.load(
-        path, folder / "out", cache=folder / "cache", device="cpu", observers=[names]
+        path, folder / "out", cache=folder / "cache", device="cpu", callbacks=[names]
     )
     return study, run_phases(study), names
 

@@ -1,11 +1,5 @@
-"""MLflow: the only room that imports it. A study is an experiment; a verb on it is a parent run.
+"""MLflow logging: an experiment per study, a parent run per command, child runs per trained model.
 
-Experts and proxy runs are child runs; candidates are rows of one table. Workers return results and
-one process alone logs them, from a spool on disk: a server that is slow, away or dies costs no work.
+Only this package imports MLflow, and only the process that runs the study logs. Records are written to a
+queue on disk first, so a server that is slow or down delays and loses nothing.
 """
-
-from mixopt.callbacks.mlflow.callback import MlflowCallback
-from mixopt.callbacks.mlflow.runs import log_proposals, read_runs
-from mixopt.callbacks.mlflow.sender import send_left
-
-__all__ = ["MlflowCallback", "log_proposals", "read_runs", "send_left"]

@@ -1,4 +1,4 @@
-"""The tracker: an observer that writes down what MLflow is to be told; a sender tells it."""
+"""The callback that logs a study to MLflow."""
 
 import json
 import logging
@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import yaml
 from mlflow.tracking.context.registry import resolve_tags
 
 from mixopt.callbacks.base import Callback, TrainedModel
-from mixopt.callbacks.mlflow.names import flatten, metric_key, name_metrics
-from mixopt.callbacks.mlflow.queue import Session
-from mixopt.callbacks.mlflow.sender import (
-    FOLDER,
-    Sender,
-    hide_password,
-    hurry,
-    now_ms,
-    tracking_uri,
-)
+from mixopt.callbacks.mlflow.names import flatten, metric_key, now_ms, proposal_metrics
+from mixopt.callbacks.mlflow.queue import RecordQueue
+from mixopt.callbacks.mlflow.sender import FOLDER, Sender
+from mixopt.callbacks.mlflow.uploader import fail_fast, hide_password, tracking_uri
 from mixopt.config.study import StudyConfig
 from mixopt.errors import UserError
 from mixopt.proposal import Proposal
@@ -31,149 +26,153 @@ from mixopt.validation import Validation
 
 log = logging.getLogger(__name__)
 
-FIRST_WAIT_S = 5.0
+START_TIMEOUT_S = 5.0
 """How long a command waits at its start to learn whether MLflow can be reached."""
 
 
 class MlflowCallback(Callback):
-    """Logs a study to MLflow as it is watched.
+    """Logs a study to MLflow.
 
-    Inside `mlflow run` it re-attaches to the run that MLflow started; else it starts one in the
-    experiment named after the study. What a server does not take now is kept in the study's folder
-    and sent later: by this command, the next one, or `mixopt sync`.
+    A command is a run in the experiment named after the study, or continues the run that `mlflow run`
+    started. Records that the server does not take stay in the study's folder and are delivered later:
+    by this command, the next one, or `mixopt sync`.
+
+    Args:
+        command: Name of the command, which names the run.
 
     Raises:
         UserError: The tracking store can never be used.
     """
 
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
+    def __init__(self, command: str) -> None:
+        self._command = command
         self._runs: list[str] = []
-        """Open runs, by our names; the last is the innermost."""
+        """Our identifiers of open runs, outermost first."""
         self._output = Path()
-        self._session: Session | None = None
+        self._queue: RecordQueue | None = None
         self._sender: Sender | None = None
 
-    def study_started(self, recipe: StudyConfig, output: Path) -> None:
-        """Opens the parent run, or a child of it for a phase, and logs the resolved recipe."""
+    def on_study_start(self, config: StudyConfig, output: Path) -> None:
+        """Begin a run, or a child run for a phase, and log the resolved config."""
+        is_outermost = not self._runs
         active = mlflow.active_run()
-        attached = os.environ.get("MLFLOW_RUN_ID") if not self._runs and active is None else None
-        given = attached or None
+        # set by `mlflow run`
+        attached = os.environ.get("MLFLOW_RUN_ID") or None if is_outermost and not active else None
         parent = self._runs[-1] if self._runs else None if active is None else active.info.run_id
-        if not self._runs:
-            hurry()
+        if is_outermost:
+            fail_fast()
             self._output = output
-            left = Session.left_in(output / FOLDER)
-            self._session = Session.begin(output / FOLDER, {"uri": hide_password(tracking_uri())})
-            self._sender = Sender([*left, self._session])
-        name = recipe.name if parent is not None else self._verb
-        tags = {} if given else resolve_tags()
-        tags |= {"mixopt.study": recipe.name, "mixopt.verb": self._verb}
-        self._open(name, parent=parent, experiment=recipe.name, tags=tags, given=given)
-        if len(self._runs) == 1:
-            assert self._sender is not None
-            assert self._session is not None
-            try:
-                self._sender.meet(FIRST_WAIT_S)
-            except UserError:
-                self._session.remove()  # nothing was done yet that is worth keeping
-                raise
-            if self._sender.away is not None:
-                log.warning(
-                    "MLflow at %s does not answer; what is to be logged waits in %s and is sent when "
-                    "it does.", hide_password(tracking_uri()), output / FOLDER,
-                )  # fmt: skip
-        plain = recipe.model_dump(mode="json")
+            left_over = RecordQueue.list_in(output / FOLDER)
+            self._queue = RecordQueue.create(
+                output / FOLDER, {"uri": hide_password(tracking_uri())}
+            )
+            self._sender = Sender([*left_over, self._queue])
+        name = config.name if parent is not None else self._command
+        tags = {} if attached else resolve_tags()
+        tags |= {"mixopt.study": config.name, "mixopt.verb": self._command}
+        self._begin_run(name, parent=parent, experiment=config.name, tags=tags, run_id=attached)
+        if is_outermost:
+            self._check_server()
+        plain = config.model_dump(mode="json")
         params = flatten({k: v for k, v in plain.items() if k not in ("experts", "benchmarks")})
-        self._batch(params=params | {"domains": ", ".join(recipe.domains)})
-        self._text(_as_yaml(plain), "recipe.yaml")
+        self._log_batch(params=params | {"domains": ", ".join(config.domains)})
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        self._append("text", text=text, path="recipe.yaml")
 
-    def domains_counted(self, counts: Sequence[DomainCount]) -> None:
-        """One dataset per domain, and its counts as metrics."""
+    def on_domains_counted(self, counts: Sequence[DomainCount]) -> None:
+        """Log a dataset for each domain, and its tokens as metrics."""
         for count in counts:
             if count.content:
-                self._add("data", name=count.domain, digest=count.content[:32])
-        self._batch({f"corpus/tokens/{c.domain}": float(c.tokens) for c in counts})
-        self._text(json.dumps({c.domain: asdict(c) for c in counts}, indent=2), "domains.json")
+                self._append("data", name=count.domain, digest=count.content[:32])
+        self._log_batch({f"corpus/tokens/{c.domain}": float(c.tokens) for c in counts})
+        text = json.dumps({c.domain: asdict(c) for c in counts}, indent=2)
+        self._append("text", text=text, path="domains.json")
 
-    def model_trained(self, model: TrainedModel) -> None:
-        """A child run with parameters, results and loss curve."""
+    def on_model_trained(self, model: TrainedModel) -> None:
+        """Log a child run with parameters, results and loss curve."""
         name = f"{model.kind} {model.name}"
-        run = self._open(name, parent=self._runs[-1], tags={"mixopt.kind": model.kind})
+        self._begin_run(name, parent=self._runs[-1], tags={"mixopt.kind": model.kind})
+        # without times: the model may have been trained by an earlier command
         curve = [("loss", loss, 0, step) for step, loss in model.losses]
         results = [
-            (metric_key(name), value, 0, 0)
-            for name, value in model.metrics.items()
-            if value == value
+            (metric_key(key), value, 0, 0) for key, value in model.metrics.items() if value == value
         ]
-        self._add(
+        self._append(
             "batch", metrics=curve + results, params=flatten(model.params),
             tags={"mixopt.failure": model.failure} if model.failure else {},
         )  # fmt: skip
-        self._close(run, failed=bool(model.failure))
+        self._end_run(has_failed=bool(model.failure))
 
-    def round_scored(self, number: int, trials: Trials, metrics: Mapping[str, float]) -> None:
-        """The round's metrics at step `number`, and the table of all candidates so far."""
-        kept = {metric_key(name): value for name, value in metrics.items() if value == value}
-        self._batch(kept, step=number)
-        self._text(trials.to_frame().to_csv(index=False), "trials.csv")
+    def on_round_scored(self, number: int, trials: Trials, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of the round at step `number`, and the table of all trials so far."""
+        self._log_batch(metrics, step=number)
+        self._append("text", text=trials.to_frame().to_csv(index=False), path="trials.csv")
 
-    def proposed(self, proposals: Sequence[Proposal]) -> None:
-        """The first proposal's ratios and gains."""
-        self._batch(name_metrics(proposals[0]), tags={"mixopt.verdict": proposals[0].verdict})
+    def on_proposals(self, proposals: Sequence[Proposal]) -> None:
+        """Log ratios and gains of the best proposal."""
+        best = proposals[0]
+        self._log_batch(proposal_metrics(best), tags={"mixopt.verdict": best.verdict})
 
-    def validated(self, validation: Validation) -> None:
-        """Fidelity by proxy and metric."""
-        values = {
-            f"fidelity/{row.proxy}/{row.name}": row.spearman
-            for row in validation.fidelities
-            if row.spearman == row.spearman
-        }
-        self._batch({metric_key(key): value for key, value in values.items()})
+    def on_validation(self, validation: Validation) -> None:
+        """Log rank fidelity by proxy and metric."""
+        self._log_batch(
+            {f"fidelity/{row.proxy}/{row.name}": row.spearman for row in validation.fidelities}
+        )
 
-    def written(self, path: Path) -> None:
-        """The file, or every file of the folder, as an artifact."""
+    def on_file_written(self, path: Path) -> None:
+        """Log a file, or each file of a folder, as an artifact."""
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:
             inner = file.parent.relative_to(path.parent).as_posix() if path.is_dir() else ""
-            place = os.path.relpath(file, self._output)
-            self._add("file", file=place, to=inner or None)
+            self._append("file", file=os.path.relpath(file, self._output), to=inner or None)
 
-    def study_ended(self, failure: BaseException | None) -> None:
-        """Closes the run; the outermost one waits for the server to take what it was told."""
+    def on_study_end(self, failure: BaseException | None) -> None:
+        """End the run; the outermost command waits until the server took all records."""
         if not self._runs:
-            return  # it never began
-        self._close(self._runs[-1], failed=failure is not None)
+            return  # on_study_start failed
+        self._end_run(has_failed=failure is not None)
         if self._runs or self._sender is None:
             return
-        waiting = self._sender.finish()
-        if waiting:
+        n_pending = self._sender.finish()
+        if n_pending:
             log.warning(
                 "%d records for MLflow at %s wait in %s; send them with: mixopt sync %s",
-                waiting, hide_password(tracking_uri()), self._output / FOLDER, self._output,
+                n_pending, hide_password(tracking_uri()), self._output / FOLDER, self._output,
             )  # fmt: skip
-        self._session = self._sender = None
+        self._queue = self._sender = None
 
-    def _open(
+    def _check_server(self) -> None:
+        assert self._sender is not None
+        assert self._queue is not None
+        try:
+            self._sender.wait_for_answer(START_TIMEOUT_S)
+        except UserError:
+            self._queue.remove()
+            raise
+        if self._sender.outage is not None:
+            log.warning(
+                "MLflow at %s does not answer; what is to be logged waits in %s and is sent when "
+                "it does.", hide_password(tracking_uri()), self._output / FOLDER,
+            )  # fmt: skip
+
+    def _begin_run(
         self,
         name: str,
         *,
         parent: str | None,
         tags: Mapping[str, str],
         experiment: str = "",
-        given: str | None = None,
-    ) -> str:
-        run = secrets.token_hex(16)
-        self._runs.append(run)
-        self._add("run", id=given, name=name, parent=parent, experiment=experiment,
-                  tags=dict(tags), time=now_ms())  # fmt: skip
-        return run
+        run_id: str | None = None,
+    ) -> None:
+        self._runs.append(secrets.token_hex(16))
+        self._append("run", id=run_id, name=name, parent=parent, experiment=experiment,
+                     tags=dict(tags), time=now_ms())  # fmt: skip
 
-    def _close(self, run: str, *, failed: bool) -> None:
-        self._add("end", status="FAILED" if failed else "FINISHED", time=now_ms())
-        self._runs.remove(run)
+    def _end_run(self, *, has_failed: bool) -> None:
+        self._append("end", status="FAILED" if has_failed else "FINISHED", time=now_ms())
+        self._runs.pop()
 
-    def _batch(
+    def _log_batch(
         self,
         metrics: Mapping[str, float] | None = None,
         *,
@@ -181,22 +180,17 @@ class MlflowCallback(Callback):
         tags: Mapping[str, str] | None = None,
         step: int = 0,
     ) -> None:
-        # the time is that of the record, so that sending it again changes nothing
-        points = [(metric_key(k), float(v), now_ms(), step) for k, v in (metrics or {}).items()]
-        self._add("batch", metrics=points, params=dict(params or {}), tags=dict(tags or {}))
+        """Append a batch to the innermost run; NaN metrics are left out."""
+        # the time is fixed here, so that delivering the record twice logs the same points
+        points = [
+            (metric_key(key), float(value), now_ms(), step)
+            for key, value in (metrics or {}).items()
+            if value == value
+        ]
+        self._append("batch", metrics=points, params=dict(params or {}), tags=dict(tags or {}))
 
-    def _text(self, text: str, path: str) -> None:
-        self._add("text", text=text, path=path)
-
-    def _add(self, what: str, **fields: Any) -> None:
-        """Writes a record of the innermost run down, and lets the sender know."""
-        assert self._session is not None
+    def _append(self, operation: str, **fields: Any) -> None:
+        assert self._queue is not None
         assert self._sender is not None
-        self._session.add({"do": what, "run": self._runs[-1], **fields})
+        self._queue.append({"do": operation, "run": self._runs[-1], **fields})
         self._sender.wake()
-
-
-def _as_yaml(plain: Mapping[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(dict(plain), sort_keys=False, allow_unicode=True)

@@ -1,16 +1,17 @@
-"""What is logged is called in MLflow's alphabet."""
+"""Names and values as MLflow accepts them."""
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from mixopt.proposal import Proposal
 
-LONGEST_PARAM = 500
+MAX_PARAM_LENGTH = 500
 
 
-def name_metrics(proposal: Proposal) -> dict[str, float]:
-    """Ratios and gains of a proposal, by metric."""
+def proposal_metrics(proposal: Proposal) -> dict[str, float]:
+    """Return the ratios of a proposal and its gain, with interval, over each other mixture."""
     values = {f"proposal/ratio/{name}": ratio for name, ratio in proposal.ratios.items()}
     for comparison in proposal.comparisons:
         name = comparison.name.replace(" ", "_")
@@ -21,19 +22,24 @@ def name_metrics(proposal: Proposal) -> dict[str, float]:
     return {metric_key(key): value for key, value in values.items()}
 
 
-def flatten(plain: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested fields as dotted parameters, long values cut (the recipe artifact is whole)."""
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested fields as parameters with dotted names; long values are cut."""
     flat: dict[str, str] = {}
-    for key, value in plain.items():
+    for key, value in nested.items():
         name = metric_key(f"{prefix}{key}")
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{name}.")
         elif value is not None:
             text = value if isinstance(value, str) else json.dumps(value, default=str)
-            flat[name] = text[:LONGEST_PARAM]
+            flat[name] = text[:MAX_PARAM_LENGTH]
     return flat
 
 
 def metric_key(name: str) -> str:
-    """A name that MLflow takes: letters, digits, and `_-. /:`."""
+    """Replace characters that MLflow refuses in names: all but letters, digits and `_-. /:`."""
     return "".join(c if c.isalnum() or c in "_-. /:" else "_" for c in name)
+
+
+def now_ms() -> int:
+    """Return the time in MLflow's unit, milliseconds since 1970."""
+    return int(time.time() * 1000)

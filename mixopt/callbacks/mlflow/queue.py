@@ -1,8 +1,8 @@
-"""The spool: what is to be logged, kept on disk until whoever keeps logs has it.
+"""A queue of log records on disk, kept until MLflow has stored them.
 
-A session is a file of records, one JSON line each; a file beside it says how far they were sent.
-A record that was cut off by a crash is the last one and counts for nothing; one that was sent and not
-ticked off is sent again, so sending a record twice must leave what sending it once leaves.
+The records of a command are lines of JSON in one file. A second file has a line for each record that was
+delivered. A crash may cut off the last line of either file: such a record was never complete, and such a
+delivery is repeated. So each record must be safe to deliver twice.
 """
 
 import json
@@ -18,177 +18,169 @@ from filelock import FileLock, Timeout
 from mixopt.io.files import storage_errors
 
 RECORDS = ".jsonl"
-SENT = ".sent"
+DELIVERED = ".sent"
+DAMAGED: Mapping[str, Any] = {"do": "lost", "run": ""}
+"""Replaces a line that cannot be parsed, so that later lines keep their number."""
 
 
-class Session:
+class RecordQueue:
     """The records of one command, in order.
 
     Args:
-        path: Of its file; what it is about is its first line.
+        path: Its file. The first line is a header, each further line a record with the fields `do` (the
+            operation) and `run` (our identifier of the run).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._read_to = 0
+        self._bytes_read = 0
         self._lines: list[dict[str, Any]] = []
         self._reading = threading.Lock()
         self._lock = FileLock(path.with_suffix(".lock"), thread_local=False)
-        self._known: list[dict[str, str]] | None = None
-        self._broken = True  # whether the last tick may have been cut off
+        self._deliveries: list[dict[str, str]] | None = None
+        """Cached while this process holds the lock, as then only it writes them."""
+        self._may_be_cut = True
+        """Whether the last line of deliveries may be incomplete."""
 
     @classmethod
-    def begin(cls, folder: Path, about: Mapping[str, Any]) -> "Session":
-        """A new session in `folder`.
+    def create(cls, folder: Path, header: Mapping[str, Any]) -> "RecordQueue":
+        """Create an empty queue in `folder`.
 
         Raises:
             StorageError: The disk is full or cannot be written.
         """
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        session = cls(folder / f"{time.time_ns()}-{os.getpid()}{RECORDS}")
-        session.add(about)
-        return session
+        queue = cls(folder / f"{time.time_ns()}-{os.getpid()}{RECORDS}")
+        queue.append(header)
+        return queue
 
     @classmethod
-    def left_in(cls, folder: Path) -> list["Session"]:
-        """The sessions in `folder` that were not sent to their end, oldest first."""
+    def list_in(cls, folder: Path) -> list["RecordQueue"]:
+        """Return the queues in `folder`, oldest first; delivered ones have been removed."""
         return [cls(path) for path in sorted(folder.glob(f"*{RECORDS}"))]
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Appends a record.
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Append a record.
 
         Raises:
             StorageError: The disk is full or cannot be written.
         """
         line = json.dumps(record, default=str).encode() + b"\n"
         with storage_errors(self.path), self.path.open("ab", buffering=0) as stream:
-            before = stream.seek(0, os.SEEK_END)
+            end = stream.seek(0, os.SEEK_END)
             try:
-                written = stream.write(line)
-                if written < len(line):
-                    stream.write(line[written:])  # which says what is wrong
+                n_written = stream.write(line)
+                if n_written < len(line):
+                    stream.write(line[n_written:])  # raises the reason of the short write
             except OSError:
-                stream.truncate(before)  # a line that was cut would spoil the next
+                stream.truncate(end)  # half a line would damage the next one
                 raise
 
     @property
-    def about(self) -> dict[str, Any]:
-        """The first line; empty where not even that was written whole."""
+    def header(self) -> dict[str, Any]:
+        """The first line; empty if a crash cut it off."""
         self._read()
         return self._lines[0] if self._lines else {}
 
     @property
-    def waiting(self) -> int:
-        """Records that are still to be sent."""
+    def n_pending(self) -> int:
+        """Number of records that were not delivered."""
         self._read()
-        return max(0, len(self._lines) - 1 - self.sent)
+        return max(0, len(self._lines) - 1 - self.n_delivered)
 
     @property
-    def sent(self) -> int:
-        """Records that were sent."""
-        return len(self._ticks())
+    def n_delivered(self) -> int:
+        """Number of records that were delivered."""
+        return len(self._read_deliveries())
 
     @property
-    def unended(self) -> set[str]:
-        """Runs that were begun and have no end among the records: their command was killed."""
+    def open_runs(self) -> set[str]:
+        """Runs that were begun and not ended by the records: their command was killed."""
         self._read()
         begun = {line["run"] for line in self._lines[1:] if line["do"] == "run"}
         return begun - {line["run"] for line in self._lines[1:] if line["do"] == "end"}
 
     @property
-    def names(self) -> dict[str, str]:
-        """What the receiver calls what the records name, as far as it was told."""
-        found: dict[str, str] = {}
-        for tick in self._ticks():
-            found |= tick
-        return found
+    def run_ids(self) -> dict[str, str]:
+        """MLflow's run ids by our identifiers, of the runs that were delivered."""
+        ids: dict[str, str] = {}
+        for delivery in self._read_deliveries():
+            ids |= delivery
+        return ids
 
-    def next(self) -> dict[str, Any] | None:
-        """The first record that was not sent."""
+    def peek(self) -> dict[str, Any] | None:
+        """Return the first record that was not delivered."""
         self._read()
-        place = self.sent + 1
-        return self._lines[place] if place < len(self._lines) else None
+        index = self.n_delivered + 1
+        return self._lines[index] if index < len(self._lines) else None
 
-    def tick(self, names: Mapping[str, str] | None = None) -> None:
-        """Ticks the next record off.
+    def mark_delivered(self, run_ids: Mapping[str, str] | None = None) -> None:
+        """Mark the first pending record as delivered; the queue must be locked.
 
         Args:
-            names: What the receiver calls something that the record names.
+            run_ids: MLflow's id of the run that the record created, by our identifier.
         """
-        assert self._known is not None, "who ticks off has claimed the session"
-        told = [*self._known, dict(names or {})]
-        line = json.dumps(told[-1]).encode() + b"\n"
-        with storage_errors(self.path), self._sent_path.open("ab") as stream:
-            if self._broken:  # a crash cut the last line off; what it ticked was sent again
-                stream.truncate(self._whole_bytes())
-                self._broken = False
-            stream.write(line)
-        self._known = told
+        assert self._deliveries is not None
+        delivery = dict(run_ids or {})
+        with storage_errors(self.path), self._delivered_path.open("ab") as stream:
+            if self._may_be_cut:
+                stream.truncate(self._delivered_path.read_bytes().rfind(b"\n") + 1)
+                self._may_be_cut = False
+            stream.write(json.dumps(delivery).encode() + b"\n")
+        self._deliveries = [*self._deliveries, delivery]
 
-    def claim(self) -> bool:
-        """Whether this process may send; another that is at it has the only right."""
+    def lock(self) -> bool:
+        """Return whether this process may deliver; False while another process does."""
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             return False
-        self._known = self._read_ticks()
+        self._deliveries, self._may_be_cut = self._read_deliveries(), True
         return True
 
-    def release(self) -> None:
-        """Lets others send."""
-        self._known = None
+    def unlock(self) -> None:
+        """Let other processes deliver."""
+        self._deliveries = None
         self._lock.release()
 
     def remove(self) -> None:
-        """Removes a session that was sent to its end."""
+        """Delete a queue whose records were all delivered."""
         with self._reading:
             self.path.unlink(missing_ok=True)
-            self._sent_path.unlink(missing_ok=True)
+            self._delivered_path.unlink(missing_ok=True)
             self._lines.clear()
-        self.release()
+        self.unlock()
         self.path.with_suffix(".lock").unlink(missing_ok=True)
 
     @property
-    def _sent_path(self) -> Path:
-        return self.path.with_suffix(SENT)
+    def _delivered_path(self) -> Path:
+        return self.path.with_suffix(DELIVERED)
 
-    def _ticks(self) -> list[dict[str, str]]:
-        """What was ticked off; known without reading while this process alone adds to it."""
-        known = self._known
-        return self._read_ticks() if known is None else known
-
-    def _whole_bytes(self) -> int:
-        return self._sent_path.read_bytes().rfind(b"\n") + 1
-
-    def _read_ticks(self) -> list[dict[str, str]]:
-        content = self._sent_path.read_bytes() if self._sent_path.exists() else b""
+    def _read_deliveries(self) -> list[dict[str, str]]:
+        cached = self._deliveries  # read once: another thread may unlock
+        if cached is not None:
+            return cached
+        content = self._delivered_path.read_bytes() if self._delivered_path.exists() else b""
         return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
 
     def _read(self) -> None:
-        """Takes in what was appended since, as far as it is whole."""
+        """Parse the complete lines that were appended since the last call."""
         with self._reading:
             try:
                 with self.path.open("rb") as stream:
-                    stream.seek(self._read_to)
+                    stream.seek(self._bytes_read)
                     content = stream.read()
             except FileNotFoundError:
                 return
-            whole = content[: content.rfind(b"\n") + 1]
-            self._read_to += len(whole)
-            self._lines += _parse(whole)
+            complete = content[: content.rfind(b"\n") + 1]
+            self._bytes_read += len(complete)
+            self._lines += map(_parse, complete.splitlines())
 
 
-LOST: Mapping[str, Any] = {"do": "lost", "run": ""}
-"""Stands for a line that a crash has spoiled: it has a place, and nothing is sent."""
-
-
-def _parse(content: bytes) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = []
-    for line in content.splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        lines.append(record if isinstance(record, dict) else dict(LOST))
-    return lines
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) else dict(DAMAGED)

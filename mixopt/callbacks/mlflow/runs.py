@@ -1,4 +1,4 @@
-"""Reading runs of an experiment, and logging proposals from a table into a run that is open."""
+"""Reading the runs of an MLflow experiment, and logging proposals into the run of `mlflow run`."""
 
 import os
 from collections.abc import Sequence
@@ -9,37 +9,45 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from mixopt.callbacks.mlflow.names import name_metrics
+from mixopt.callbacks.mlflow.names import proposal_metrics
 from mixopt.errors import UserError
 from mixopt.proposal import Proposal
 
 
 def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
-    """Ratios, gains and files of proposals from a table, in the run that `mlflow run` has opened.
+    """Log proposals that were computed from a table to the run that MLFLOW_RUN_ID names.
+
+    Args:
+        proposals: Best first; ratios and gains of the best are logged as metrics.
+        files: Logged as artifacts.
 
     Raises:
         UserError: The run cannot be written.
     """
     client, run = MlflowClient(), os.environ["MLFLOW_RUN_ID"]
     try:
-        for key, value in name_metrics(proposals[0]).items():
+        for key, value in proposal_metrics(proposals[0]).items():
             client.log_metric(run, key, value)
         client.set_tag(run, "mixopt.verdict", proposals[0].verdict)
         client.set_tag(run, "mixopt.verb", "propose")
         for file in files:
             client.log_artifact(run, str(file))
     except MlflowException as error:
-        told = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"The MLflow run {run} cannot be written ({told}); mend the store."
+            f"The MLflow run {run} cannot be written ({reason}); mend the store."
         ) from None
 
 
-def read_runs(experiment: str) -> "pd.DataFrame":
-    """The finished runs of an MLflow experiment, one row each, for `mixopt.read_trials(runs=...)`.
+def read_runs(experiment: str) -> pd.DataFrame:
+    """Return the finished runs of an MLflow experiment as a table for `mixopt.read_trials(runs=...)`.
 
-    Columns are the runs' parameters and metrics by their own names; `run_id` names the run. Ratios
-    are parameters (or metrics) such as `ratio/web`.
+    Args:
+        experiment: Name of the experiment.
+
+    Returns:
+        One row per run: `run_id`, `params.NAME` and `metrics.NAME`. Ratios are parameters or metrics
+        such as `ratio/web`.
 
     Raises:
         UserError: There is no such experiment, or it has no finished runs.
@@ -52,10 +60,10 @@ def read_runs(experiment: str) -> "pd.DataFrame":
     frame = mlflow.search_runs(experiment_names=[experiment], filter_string="status = 'FINISHED'")
     if not len(frame):
         raise UserError(f"The MLflow experiment {experiment!r} has no finished runs; make some.")
-    kept = [c for c in frame.columns if c.startswith(("params.", "metrics."))]
-    table = frame[["run_id", *kept]].copy()
-    for column in kept:
-        # parameters are text in MLflow
+    columns = [c for c in frame.columns if c.startswith(("params.", "metrics."))]
+    table = frame[["run_id", *columns]].copy()
+    for column in columns:
+        # MLflow stores parameters as text
         numbers = pd.to_numeric(table[column], errors="coerce")
         if numbers.notna().any():
             table[column] = numbers

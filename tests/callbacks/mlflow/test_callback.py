@@ -12,40 +12,26 @@ from mixopt.proposal import Comparison
 from mixopt.trials import DomainCount
 
 
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    mlflow.set_tracking_uri(uri)
-    yield mlflow.MlflowClient(uri)
-    while mlflow.active_run() is not None:
-        mlflow.end_run()
-
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # sqlalchemy's and alembic's own, not ours
-
-
 def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_path):
-    tracker = MlflowCallback("run")
-    tracker.study_started(load_study(toy.write_study(tmp_path / "s")), tmp_path)
-    tracker.domains_counted([DomainCount("birds", 10, 2, 10, "abc")])
-    tracker.model_trained(
+    callback = MlflowCallback("run")
+    callback.on_study_start(load_study(toy.write_study(tmp_path / "s")), tmp_path)
+    callback.on_domains_counted([DomainCount("birds", 10, 2, 10, "abc")])
+    callback.on_model_trained(
         TrainedModel(
             "expert", "birds", {"learning_rate": "0.1"}, {"tokens": 5.0}, [(1, 3.0), (2, 2.0)]
         )
     )
-    tracker.model_trained(TrainedModel("expert", "ships", failure="diverged at step 3"))
+    callback.on_model_trained(TrainedModel("expert", "ships", failure="diverged at step 3"))
     trial = Trial("r1", Mixture({"birds": 1.0}), {"loss": Score(2.0)})
-    tracker.round_scored(
+    callback.on_round_scored(
         1, Trials([trial], [Metric("loss")], ["birds"]), {"search/best_utility": 0.5}
     )
     natural = Comparison("natural", Mixture({"birds": 1.0}), Estimate(0.2, 0.1))
-    tracker.proposed([Proposal(Mixture({"birds": 1.0}), Estimate(0, 0), {}, (natural,))])
+    callback.on_proposals([Proposal(Mixture({"birds": 1.0}), Estimate(0, 0), {}, (natural,))])
     (tmp_path / "exports").mkdir()
     (tmp_path / "exports" / "a.txt").write_text("x")
-    tracker.written(tmp_path / "exports")
-    tracker.study_ended(None)
+    callback.on_file_written(tmp_path / "exports")
+    callback.on_study_end(None)
 
     experiment = store.get_experiment_by_name("toy")
     runs = store.search_runs([experiment.experiment_id])
@@ -67,9 +53,9 @@ def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_
 
 
 def test_a_failed_verb_is_a_failed_run(store, tmp_path):
-    tracker = MlflowCallback("search")
-    tracker.study_started(load_study(toy.write_study(tmp_path / "s")), tmp_path)
-    tracker.study_ended(RuntimeError("no"))
+    callback = MlflowCallback("search")
+    callback.on_study_start(load_study(toy.write_study(tmp_path / "s")), tmp_path)
+    callback.on_study_end(RuntimeError("no"))
     experiment = store.get_experiment_by_name("toy")
     assert store.search_runs([experiment.experiment_id])[0].info.status == "FAILED"
 
@@ -79,9 +65,9 @@ def test_inside_mlflow_run_it_attaches_to_that_run(store, tmp_path, monkeypatch)
     run = store.create_run(experiment)
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
-    tracker = MlflowCallback("run")
-    tracker.study_started(load_study(toy.write_study(tmp_path / "s")), tmp_path)
-    tracker.study_ended(None)
+    callback = MlflowCallback("run")
+    callback.on_study_start(load_study(toy.write_study(tmp_path / "s")), tmp_path)
+    callback.on_study_end(None)
     assert [r.info.run_id for r in store.search_runs([experiment])] == [run.info.run_id]
     assert store.get_run(run.info.run_id).data.tags["mixopt.study"] == "toy"
 
@@ -90,4 +76,4 @@ def test_store_that_cannot_be_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://x")
     mlflow.set_tracking_uri("nonsense://x")
     with pytest.raises(UserError, match="mend MLFLOW_TRACKING_URI"):
-        MlflowCallback("run").study_started(load_study(toy.write_study(tmp_path)), tmp_path)
+        MlflowCallback("run").on_study_start(load_study(toy.write_study(tmp_path)), tmp_path)

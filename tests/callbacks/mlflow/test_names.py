@@ -1,4 +1,4 @@
-from mixopt.callbacks.mlflow.names import LONGEST_PARAM, flatten, metric_key
+from mixopt.callbacks.mlflow.names import MAX_PARAM_LENGTH, flatten, metric_key
 
 
 def test_names_are_in_mlflows_alphabet():
@@ -6,5 +6,5 @@ def test_names_are_in_mlflows_alphabet():
 
 
 def test_nested_fields_are_dotted_and_cut():
-    told = flatten({"a": {"b": 1, "c": None}, "d": "x" * 900, "e": [1, 2]})
-    assert told == {"a.b": "1", "d": "x" * LONGEST_PARAM, "e": "[1, 2]"}
+    flat = flatten({"a": {"b": 1, "c": None}, "d": "x" * 900, "e": [1, 2]})
+    assert flat == {"a.b": "1", "d": "x" * MAX_PARAM_LENGTH, "e": "[1, 2]"}

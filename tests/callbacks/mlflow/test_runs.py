@@ -1,50 +1,38 @@
-import mlflow
 import pytest
 
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.callbacks.mlflow.runs import log_proposals, read_runs
 from mixopt.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # sqlalchemy's and alembic's own, not ours
 
-
-@pytest.fixture
-def client(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    mlflow.set_tracking_uri(uri)
-    yield mlflow.MlflowClient(uri)
-    mlflow.set_tracking_uri(None)
-
-
-def test_finished_runs_are_rows(client):
-    experiment = client.create_experiment("sweep")
+def test_finished_runs_are_rows(store):
+    experiment = store.create_experiment("sweep")
     for ratio, status in ((0.25, "FINISHED"), (0.5, "FAILED")):
-        run = client.create_run(experiment).info.run_id
-        client.log_param(run, "ratio/web", ratio)
-        client.log_metric(run, "loss", 1 + ratio)
-        client.set_terminated(run, status)
+        run = store.create_run(experiment).info.run_id
+        store.log_param(run, "ratio/web", ratio)
+        store.log_metric(run, "loss", 1 + ratio)
+        store.set_terminated(run, status)
     table = read_runs("sweep")
     assert table["params.ratio/web"].tolist() == [0.25]
     assert table["metrics.loss"].tolist() == [1.25]
 
 
-def test_an_experiment_without_runs_or_of_no_name_is_told(client):
+def test_an_experiment_without_runs_or_of_no_name_is_an_error(store):
     with pytest.raises(UserError, match="has no experiment 'sweep'"):
         read_runs("sweep")
-    client.create_experiment("sweep")
+    store.create_experiment("sweep")
     with pytest.raises(UserError, match="has no finished runs"):
         read_runs("sweep")
 
 
-def test_proposals_are_logged_into_the_run_that_is_open(client, tmp_path, monkeypatch):
-    run = client.create_run(client.create_experiment("x")).info.run_id
+def test_proposals_are_logged_into_the_run_that_is_open(store, tmp_path, monkeypatch):
+    run = store.create_run(store.create_experiment("x")).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run)
     file = tmp_path / "proposal.json"
     file.write_text("{}")
     log_proposals([Proposal(Mixture({"a": 1.0}), Estimate(0, 0), {}, ())], [file])
-    assert client.get_run(run).data.metrics["proposal/ratio/a"] == 1.0
-    assert [f.path for f in client.list_artifacts(run)] == ["proposal.json"]
+    assert store.get_run(run).data.metrics["proposal/ratio/a"] == 1.0
+    assert [f.path for f in store.list_artifacts(run)] == ["proposal.json"]
     monkeypatch.setenv("MLFLOW_RUN_ID", "none")
     with pytest.raises(UserError, match="cannot be written"):
         log_proposals([Proposal(Mixture({"a": 1.0}), Estimate(0, 0), {}, ())], [file])

@@ -1,0 +1,256 @@
+"""Upload of queued records to an MLflow tracking store, each such that twice has the effect of once."""
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import requests
+from mlflow.data.dataset_source import DatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import InvalidUrlException, MlflowException
+from mlflow.tracking import MlflowClient
+
+from mixopt.callbacks.mlflow.names import now_ms
+from mixopt.callbacks.mlflow.queue import RecordQueue
+from mixopt.errors import UserError
+
+log = logging.getLogger(__name__)
+
+TRANSIENT_CODES = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED",
+                   "DEADLINE_EXCEEDED")  # fmt: skip
+HTTP_TIMEOUT, HTTP_TOO_MANY, HTTP_SERVER_ERROR = 408, 429, 500
+SQLITE = "sqlite:///"
+UID = "mixopt.uid"
+"""Tag with our identifier of a run, by which a run that was created before a crash is found."""
+
+
+class UnavailableError(Exception):
+    """The store did not take a record now and may take it later."""
+
+
+class RejectedError(Exception):
+    """The store will never take a record."""
+
+
+class Uploader:
+    """Uploads the records of one queue.
+
+    Args:
+        queue: A queue that this process has locked.
+    """
+
+    def __init__(self, queue: RecordQueue) -> None:
+        self._queue = queue
+        recorded, own = queue.header.get("uri", ""), tracking_uri()
+        # the header holds no password, this process's own address does
+        self.uri = own if hide_password(own) == recorded else recorded
+        self._client: MlflowClient | None = None
+        self._may_be_stored = True
+        """Whether the next record may have been stored before, by a process that was then killed."""
+
+    def upload_next(self) -> bool:
+        """Upload the first pending record.
+
+        Returns:
+            False if no record is pending.
+
+        Raises:
+            UnavailableError: The store did not take it now.
+            UserError: The store cannot be used.
+        """
+        record = self._queue.peek()
+        if record is None:
+            return False
+        run_ids: dict[str, str] = {}
+        # records of a run that could not be created are skipped
+        if record["do"] == "run" or record["run"] in self._queue.run_ids:
+            try:
+                run_ids = self._upload(record)
+            except RejectedError as error:
+                if record["do"] == "run":
+                    raise UserError(
+                        f"MLflow's store at {self.uri} cannot be used ({error}); mend "
+                        "MLFLOW_TRACKING_URI, or run with --no-track."
+                    ) from None
+                log.warning("MLflow refused a record, which is left out: %s", error)
+        self._queue.mark_delivered(run_ids)
+        self._may_be_stored = False
+        return True
+
+    def end_open_runs(self) -> None:
+        """Mark the runs of a killed command as KILLED, after all its records were uploaded."""
+        for run in self._queue.open_runs & self._queue.run_ids.keys():
+            try:
+                self._upload({"do": "end", "run": run, "status": "KILLED", "time": now_ms()})
+            except RejectedError as error:
+                log.warning("MLflow has no run to end any more: %s", error)
+
+    def _upload(self, record: Mapping[str, Any]) -> dict[str, str]:
+        try:
+            if self._client is None:
+                self._client = MlflowClient(self.uri)
+            return getattr(self, f"_upload_{record['do']}")(self._client, record) or {}
+        except Exception as error:
+            self._may_be_stored = True
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            if is_transient(error):
+                raise UnavailableError(reason) from error
+            if isinstance(error, OSError | ImportError) or _is_from_store(error):
+                raise RejectedError(reason) from error
+            raise
+
+    def _upload_run(self, client: MlflowClient, record: Mapping[str, Any]) -> dict[str, str]:
+        """Create a run, unless it is given or was created before."""
+        if record["id"] is not None:
+            for key, value in record["tags"].items():
+                client.set_tag(record["id"], key, value)
+            return {record["run"]: record["id"]}
+        parent = self._queue.run_ids.get(record["parent"], record["parent"])
+        if parent is not None:
+            experiment = client.get_run(parent).info.experiment_id
+        else:
+            experiment = _find_experiment(client, record["experiment"])
+        runs = client.search_runs([experiment], f"tags.`{UID}` = '{record['run']}'", max_results=1)
+        if runs:
+            return {record["run"]: runs[0].info.run_id}
+        tags = {**record["tags"], UID: record["run"]}
+        if parent is not None:
+            tags["mlflow.parentRunId"] = parent
+        run = client.create_run(experiment, start_time=record["time"], tags=tags,
+                                run_name=record["name"])  # fmt: skip
+        return {record["run"]: run.info.run_id}
+
+    def _upload_batch(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
+        run = self._queue.run_ids[record["run"]]
+        points = [tuple(point) for point in record["metrics"]]
+        if self._may_be_stored:  # MLflow's file store keeps a point that is logged again twice
+            for key in {point[0] for point in points}:
+                stored = {(m.key, m.value, m.timestamp, m.step)
+                          for m in client.get_metric_history(run, key)}  # fmt: skip
+                points = [point for point in points if point not in stored]
+        client.log_batch(
+            run,
+            metrics=[Metric(*point) for point in points],
+            params=[Param(key, value) for key, value in record["params"].items()],
+            tags=[RunTag(key, value) for key, value in record["tags"].items()],
+        )
+
+    def _upload_data(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
+        dataset = MetaDataset(  # type: ignore[abstract]
+            _DomainSource(record["name"]), name=record["name"], digest=record["digest"]
+        )
+        tag = InputTag("mlflow.data.context", "training")
+        inputs = DatasetInput(dataset._to_mlflow_entity(), [tag])
+        client.log_inputs(self._queue.run_ids[record["run"]], [inputs])
+
+    def _upload_text(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
+        client.log_text(self._queue.run_ids[record["run"]], record["text"], record["path"])
+
+    def _upload_file(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
+        path = self._queue.path.parent.parent / record["file"]
+        if path.is_file():  # a later command may have replaced its folder
+            client.log_artifact(self._queue.run_ids[record["run"]], str(path), record["to"])
+
+    def _upload_end(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
+        run = self._queue.run_ids[record["run"]]
+        client.set_terminated(run, record["status"], end_time=record["time"])
+
+
+def is_transient(error: Exception) -> bool:
+    """Return whether another try may succeed: the server is down, busy, or had an internal error."""
+    if isinstance(error, InvalidUrlException):
+        return False
+    if isinstance(error, MlflowException):
+        cause = error.__cause__ or error.__context__
+        if error.error_code in TRANSIENT_CODES:
+            return True
+        return error.error_code == "INTERNAL_ERROR" and _is_network(cause)
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        code = error.response.status_code
+        return code in (HTTP_TIMEOUT, HTTP_TOO_MANY) or code >= HTTP_SERVER_ERROR
+    return _is_network(error)
+
+
+def _is_network(error: BaseException | None) -> bool:
+    transient = (requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError)
+    return isinstance(error, transient) and not isinstance(error, requests.exceptions.SSLError)
+
+
+def _is_from_store(error: Exception) -> bool:
+    """Return whether the library of a store raised the error: MLflow, requests, or its database."""
+    package = type(error).__module__.split(".")[0]
+    return isinstance(error, MlflowException) or package in ("mlflow", "requests", "sqlalchemy")
+
+
+def _find_experiment(client: MlflowClient, name: str) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        experiment = client.get_experiment_by_name(name)  # another command was faster
+        assert experiment is not None
+    if experiment.lifecycle_stage == "deleted":
+        raise RejectedError(f"its experiment {name!r} was deleted; restore it, or name another")
+    return str(experiment.experiment_id)
+
+
+def fail_fast() -> None:
+    """Turn MLflow's own retries off.
+
+    They wait for minutes and may create a run twice; records that were not taken stay in the queue.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
+def tracking_uri() -> str:
+    """Return this process's tracking URI with paths made absolute."""
+    uri = str(mlflow.get_tracking_uri())
+    if uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/"):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+    return uri if ":" in uri else str(Path(uri).absolute())
+
+
+def hide_password(uri: str) -> str:
+    """Return a URI without user name and password."""
+    return re.sub(r"//[^/@]*@", "//", uri, count=1)
+
+
+class _DomainSource(DatasetSource):
+    """Source of a dataset that is the text of a domain; the logged config says where it lies."""
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+
+    @staticmethod
+    def _get_source_type() -> str:
+        return "mixopt"
+
+    def load(self) -> None:
+        """Return nothing: MLflow cannot load the text of a domain."""
+
+    @staticmethod
+    def _can_resolve(raw_source: Any) -> bool:
+        return False
+
+    @classmethod
+    def _resolve(cls, raw_source: Any) -> "_DomainSource":
+        return cls(str(raw_source))
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the name of the domain, as MLflow stores it."""
+        return {"domain": self.domain}
+
+    @classmethod
+    def from_dict(cls, source_dict: dict[str, str]) -> "_DomainSource":
+        """Return the source that `to_dict` described."""
+        return cls(source_dict["domain"])

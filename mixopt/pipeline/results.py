@@ -1,0 +1,59 @@
+"""Result files of a study, and the size of its domains."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mixopt.callbacks.callback_list import CallbackList
+from mixopt.config.study import StudyConfig
+from mixopt.io.files import write_text
+from mixopt.trials import DomainCount
+
+if TYPE_CHECKING:
+    from mixopt.pipeline.laboratory import Laboratory
+
+
+def write_result(callbacks: CallbackList, name: str, text: str) -> None:
+    """Write a result file atomically and report it; do nothing where the study has no output.
+
+    Args:
+        callbacks: Callbacks of the study, which know its output folder.
+        name: Name of the file in that folder.
+        text: Content.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    if callbacks.output is not None:
+        path = write_text(callbacks.output / name, text)
+        callbacks.notify(lambda c: c.on_file_written(path))
+
+
+def to_yaml(config: StudyConfig) -> str:
+    """Return the resolved config as YAML that `load_study` reads."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def to_json(plain: Any) -> str:
+    """Return plain data, which may hold NumPy numbers, as JSON."""
+    return json.dumps(plain, indent=2, default=float) + "\n"
+
+
+def count_domains(config: StudyConfig, lab: "Laboratory") -> list[DomainCount]:
+    """Return the tokens and documents of each domain, in the order of the experts."""
+    counts = []
+    for expert in config.experts:
+        available = lab.available_tokens.get(expert.domain, 0)
+        corpus = lab.corpora.get(expert.domain)
+        if corpus is None:
+            counts.append(
+                DomainCount(expert.domain, 0, 0, available, "", "no text: a given expert")
+            )
+            continue
+        content = corpus.folder.name.rsplit("-", 1)[-1]
+        note = "generated" if getattr(expert.text, "name", "") == "arithmetic" else ""
+        counts.append(
+            DomainCount(expert.domain, corpus.tokens, corpus.documents, available, content, note)
+        )
+    return counts

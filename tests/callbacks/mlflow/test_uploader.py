@@ -1,0 +1,104 @@
+import urllib.error
+
+import mlflow
+import pytest
+import requests
+from mlflow.exceptions import InvalidUrlException, MlflowException, RestException
+from mlflow_records import check, write_records
+
+from mixopt.callbacks.mlflow.queue import RecordQueue
+from mixopt.callbacks.mlflow.sender import FOLDER, send_pending
+from mixopt.callbacks.mlflow.uploader import Uploader, hide_password, is_transient, tracking_uri
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "files"])
+def test_a_record_that_was_stored_and_not_marked_is_not_logged_twice(
+    store, tmp_path, monkeypatch, kind
+):
+    """After each record the sender dies before it can say so."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    if kind == "files":
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        uri = f"file://{tmp_path}/runs"
+    write_records(tmp_path, uri)
+    for _ in range(6):
+        (queue,) = RecordQueue.list_in(tmp_path / FOLDER)
+        queue.lock()
+        mark = queue.mark_delivered
+        queue.mark_delivered = lambda run_ids=None: None
+        Uploader(queue).upload_next()
+        queue.mark_delivered = mark
+        Uploader(queue).upload_next()
+        queue.unlock()
+    check(mlflow.MlflowClient(uri))
+
+
+def test_a_rejected_record_is_logged_and_left_out(store, tmp_path, caplog):
+    queue = write_records(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    queue.append({"do": "batch", "run": "p", "metrics": [], "params": {"x": "2"}, "tags": {}})
+    queue.append(
+        {"do": "batch", "run": "p", "metrics": [["late", 1.0, 9, 0]], "params": {}, "tags": {}}
+    )
+    assert send_pending(tmp_path)[1] == 0
+    assert "MLflow refused a record" in caplog.text
+    assert check(store).data.metrics["late"] == 1.0
+
+
+def test_a_deleted_run_does_not_stop_the_others(store, tmp_path, caplog):
+    queue = write_records(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    queue.lock()
+    uploader = Uploader(queue)
+    while uploader.upload_next():
+        pass
+    store.delete_run(queue.run_ids["p"])
+    queue.unlock()
+    assert send_pending(tmp_path)[1] == 0
+    assert "has no run to end any more" in caplog.text
+    assert list((tmp_path / FOLDER).iterdir()) == []
+
+
+def test_a_defect_of_our_own_is_no_outage(store, tmp_path, monkeypatch):
+    queue = write_records(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    queue.lock()
+    uploader = Uploader(queue)
+    monkeypatch.setattr(uploader, "_upload_run", lambda *_: {}["no"])
+    with pytest.raises(KeyError):
+        uploader.upload_next()
+
+
+def chained(error, cause):
+    error.__context__ = cause
+    return error
+
+
+@pytest.mark.parametrize(("error", "transient"), [
+    (chained(MlflowException("away"), requests.ConnectionError()), True),
+    (chained(MlflowException("away"), requests.exceptions.RetryError()), True),
+    (chained(MlflowException("away"), requests.exceptions.SSLError()), False),
+    (MlflowException("a page to log in"), False),
+    (RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "locked"}), True),
+    (RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}), False),
+    (InvalidUrlException("http://x:99999"), False),
+    (requests.Timeout(), True),
+    (urllib.error.URLError("x"), False),
+])  # fmt: skip
+def test_transient_errors(error, transient):
+    assert is_transient(error) is transient
+
+
+def test_transient_answers_of_an_artifact_store():
+    def answered(code):
+        response = requests.Response()
+        response.status_code = code
+        return requests.HTTPError(response=response)
+
+    assert [is_transient(answered(code)) for code in (401, 404, 408, 413, 429, 503)] == [
+        False, False, True, False, True, True,
+    ]  # fmt: skip
+
+
+def test_uris_are_absolute_and_hold_no_password(store, tmp_path):
+    mlflow.set_tracking_uri("sqlite:///m.db")
+    assert tracking_uri() == f"sqlite:///{tmp_path}/m.db"
+    assert hide_password("https://me:secret@tracking.org/x") == "https://tracking.org/x"
+    assert hide_password("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
