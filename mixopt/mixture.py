@@ -14,6 +14,9 @@ from mixopt.errors import InfeasibleError, MixtureError, did_you_mean
 
 Array = NDArray[np.float64]
 
+Seed = int | np.random.Generator | None
+"""What `np.random.default_rng` takes; a generator is used, and advanced, as it is."""
+
 SUM_TOLERANCE = 1e-6
 """How far a mixture's ratios may be from one: wider is a mistake, not rounding."""
 

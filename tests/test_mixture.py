@@ -3,6 +3,7 @@ import pytest
 
 from mixopt import Mixture, SearchSpace
 from mixopt.errors import InfeasibleError, MixtureError
+from mixopt.mixture import Budget
 
 
 def test_a_mixture_made_of_a_mixture_is_the_same_to_the_last_digit():
@@ -80,3 +81,31 @@ def test_space_refuses_a_domain_named_twice():
 
 def test_uniform_prior_where_none_is_given():
     assert np.allclose(SearchSpace(("a", "b", "c", "d")).prior_vector(), 0.25)
+
+
+def test_caps_and_repetition_are_each_other_s_inverse():
+    budget = Budget(10_000, {"a": 1000, "b": 50_000}, {"a": 2.0, "b": 2.0})
+    assert budget.caps == {"a": 0.2, "b": 1.0}
+    assert budget.count({"a": 0.2, "b": 0.8}) == {"a": pytest.approx(2.0), "b": pytest.approx(0.16)}
+
+
+def test_a_domain_without_a_count_does_not_run_out():
+    budget = Budget(100, {"a": 10}, {"a": 3, "b": 1})
+    assert budget.caps == pytest.approx({"a": 0.3})
+    assert budget.count({"a": 0.3, "b": 0.7}) == pytest.approx({"a": 3.0})
+
+
+def test_a_token_read_too_often_is_told_with_what_to_do():
+    budget = Budget(1_000, {"a": 100}, {"a": 4})
+    budget.check({"a": 4 * (1 + 1e-9)})
+    with pytest.raises(
+        InfeasibleError, match=r"1,000 tokens would read 'a' 5\.00 times and at most 4"
+    ):
+        budget.check({"a": 5.0})
+
+
+def test_budgets_of_nonsense_are_refused():
+    for plain in ({"tokens": 0}, {"tokens": 1, "available_tokens": {"a": -1}},
+                  {"tokens": 1, "max_repetition": {"a": "x"}}):  # fmt: skip
+        with pytest.raises(ValueError, match="budget"):
+            Budget.from_dict(plain)

@@ -172,7 +172,6 @@ def _refuse(names: Sequence[str], why: str) -> None:
 
 
 def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
-    import numpy as np
 
     from mixopt.exporters.rounding import round_ratios
     from mixopt.io.files import write_text
@@ -197,7 +196,7 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
     else:
         space = _space_without_runs(options)
     mixtures = design_runs(space, options["number"], method=options["method"], seen=seen,
-                           surrogate=surrogate, rng=np.random.default_rng(options["seed"]))  # fmt: skip
+                           surrogate=surrogate, seed=options["seed"])  # fmt: skip
     lines = [",".join(["run", *space.domains])]
     names = (name for i in count(len(taken)) if (name := f"run-{i:03d}") not in taken)
     for mixture, name in zip(mixtures, names, strict=False):

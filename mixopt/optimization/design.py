@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixopt.errors import MixtureError
-from mixopt.mixture import Array, Mixture
-from mixopt.optimization.optimal_design import choose_optimal
+from mixopt.mixture import Array, Mixture, Seed
 from mixopt.optimization.weight_space import WeightSpace, hellinger
 from mixopt.search_space import SearchSpace
+from mixopt.surrogates.kernels import matern52, square_distances
 from mixopt.surrogates.surrogate import Surrogate
 
 POOL = 4096
@@ -21,6 +22,10 @@ KAPPAS = (0.0, 1.0, 2.0)
 NEAREST = 0.03
 """Hellinger distance below which a candidate is the same as one already scored."""
 
+OFFSET, LINEAR, LOCAL, LENGTH = 0.25, 4.0, 0.5, 0.7
+"""c₀, c₁, c₂ and ℓ above, in units of the scores' variance."""
+NOISE = 0.03
+
 Method = Literal["d-optimal", "maximin", "sequential"]
 
 
@@ -28,7 +33,7 @@ def design_runs(
     space: SearchSpace,
     n: int,
     *,
-    rng: np.random.Generator,
+    seed: Seed = None,
     method: Method = "d-optimal",
     seen: Sequence[Mixture] = (),
     surrogate: Surrogate | None = None,
@@ -38,7 +43,7 @@ def design_runs(
     Args:
         space: Bounds, groups, inequalities and prior.
         n: How many.
-        rng: Source of all randomness here.
+        seed: Seed or generator of every random draw; fresh randomness if None.
         method: `d-optimal` for the effective-token law (the best that was measured, METHODS §12)
             and `maximin` in √r need no scores; `sequential` takes the runs so far into account.
         seen: Mixtures that have been run; the natural one comes first where none has.
@@ -48,6 +53,7 @@ def design_runs(
         InfeasibleError: No mixture meets every bound.
         MixtureError: `sequential` without a surrogate.
     """
+    rng = np.random.default_rng(seed)
     weights = WeightSpace.of_domains(space)
     given = np.array([mixture.vector(space.domains) for mixture in seen])
     given = given.reshape(-1, len(space.domains))
@@ -66,6 +72,41 @@ def design_runs(
         pool = weights.sample(max(POOL, 2 * n), rng)
         rows = pool[choose_optimal(pool, n - len(first), start)]
     return [Mixture.from_vector(space.domains, row) for row in np.vstack([first, rows])]
+
+
+def choose_optimal(pool: Array, n: int, seen: Array | None = None) -> NDArray[np.intp]:
+    """Places in `pool` (`p x d`) of the `n` mixtures to run, in the order of choice.
+
+    Args:
+        pool: Mixtures that could be run.
+        n: How many to choose; all of the pool where that is smaller.
+        seen: Mixtures that have been run already (`s x d`).
+    """
+    given = np.empty((0, pool.shape[1])) if seen is None else seen
+    roots = np.sqrt(np.vstack([pool, given]))
+    centred = roots - roots[: len(pool)].mean(axis=0)
+    left = OFFSET + LINEAR * np.square(centred).sum(axis=1) + LOCAL
+    learnt = np.zeros((len(roots), len(given) + min(n, len(pool))))
+    for step in range(len(given)):
+        _learn(roots, centred, left, learnt, step, len(pool) + step)
+    chosen: list[int] = []
+    for step in range(len(given), learnt.shape[1]):
+        best = int(
+            np.where(np.isin(np.arange(len(pool)), chosen), -1.0, left[: len(pool)]).argmax()
+        )
+        chosen.append(best)
+        _learn(roots, centred, left, learnt, step, best)
+    return np.array(chosen, dtype=np.intp)
+
+
+def _learn(roots: Array, centred: Array, left: Array, learnt: Array, step: int, place: int) -> None:
+    """Takes what a run at `place` tells off the variances `left` (pivoted Cholesky, in place)."""
+    near = matern52(square_distances(roots, roots[place : place + 1])[:, 0], LENGTH)
+    column = OFFSET + LINEAR * centred @ centred[place] + LOCAL * near
+    column = column - learnt[:, :step] @ learnt[place, :step]
+    learnt[:, step] = column / np.sqrt(left[place] + NOISE)
+    left -= np.square(learnt[:, step])
+    np.maximum(left, 0.0, out=left)
 
 
 def design_first_round(space: WeightSpace, n: int, rng: np.random.Generator) -> Array:

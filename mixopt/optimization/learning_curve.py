@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
-from mixopt.optimization.rank_fidelity import spearman
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.multi_fidelity import order_levels
+from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trial, Trials
 

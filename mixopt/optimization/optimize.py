@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from mixopt.errors import InfeasibleError, MixtureError
-from mixopt.mixture import Array, Mixture
+from mixopt.mixture import Array, Mixture, Seed
 from mixopt.optimization.comparisons import (
     best_seen,
     compare,
@@ -55,7 +55,7 @@ def propose(
     space: SearchSpace,
     *,
     q: int = 1,
-    rng: np.random.Generator,
+    seed: Seed = None,
     compositions: Mapping[str, Mixture] | None = None,
     maximise: Literal["utility", "chance"] = "utility",
     reference: Mixture | Reference = "natural",
@@ -73,7 +73,7 @@ def propose(
         surrogate: Fitted on `n x d` mixtures and `n x m` scores.
         space: Bounds, groups, inequalities and prior over the same `d` domains.
         q: Proposals to return.
-        rng: Source of all randomness here.
+        seed: Seed or generator of every random draw; fresh randomness if None.
         compositions: Rows of ratios by expert, where weights of experts are searched.
         maximise: The expected utility, or the chance of beating `reference`.
         reference: The mixture to beat; one that is given by its ratios is compared with as `given`.
@@ -90,7 +90,9 @@ def propose(
     if repetition is not None:
         surrogate = surrogate.repeating(_reorder(repetition, surrogate.domains))
     rows = compositions or {name: Mixture({name: 1.0}) for name in space.domains}
-    search = _Search(surrogate, WeightSpace.of_rows(space, rows), rng, guard)
+    search = _Search(
+        surrogate, WeightSpace.of_rows(space, rows), np.random.default_rng(seed), guard
+    )
     references = _references(surrogate, space)
     if not isinstance(reference, str):
         references["given"] = reference

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal, cast
 
-import numpy as np
-
 from mixopt.config.constraints import REFERENCES, BudgetConfig, ProposalConfig
 from mixopt.errors import MixtureError
 from mixopt.mixture import Budget, Mixture
@@ -93,7 +91,7 @@ def propose_from_table(
         surrogate,
         space,
         q=q,
-        rng=np.random.default_rng(seed),
+        seed=seed,
         maximise=cast(Literal["utility", "chance"], recipe.maximise),
         reference=cast(Reference, reference) if isinstance(reference, str) else Mixture(reference),
         guard=_guard(recipe, surrogate, space),

@@ -68,7 +68,7 @@ class Recommender:
             self.learner.fit(trials),
             ground.space,
             q=ground.recipe.search.proposals,
-            rng=np.random.default_rng([ground.recipe.seed, 1_000_001]),
+            seed=np.random.default_rng([ground.recipe.seed, 1_000_001]),
             compositions=ground.compositions,
         )
         verifier = Verifier(

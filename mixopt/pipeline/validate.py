@@ -14,9 +14,13 @@ from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, DivergedError
 from mixopt.executors.job import Job, JobDispatcher
 from mixopt.mixture import Mixture
-from mixopt.optimization.compute_allocation import Prices, mean_over_seeds, weigh_purchases
 from mixopt.optimization.design import spread
-from mixopt.optimization.rank_fidelity import validate_trials
+from mixopt.optimization.proxy_validation import (
+    Prices,
+    mean_over_seeds,
+    validate_trials,
+    weigh_purchases,
+)
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.results import to_json, write_result
 from mixopt.pipeline.search import UNREACHED, CandidateSearch

@@ -256,7 +256,7 @@ def gather_points(surrogate: Surrogate) -> dict[str, Points]:
 
 def rank_unseen(surrogate: Surrogate) -> float:
     """Spearman of the cross-validated utility with the measured one; NaN where it cannot be told."""
-    from mixopt.optimization.rank_fidelity import spearman
+    from mixopt.surrogates.rank_correlation import spearman
 
     table = surrogate.trials
     measured = surrogate.utility.of(table.values(surrogate.utility.metrics))

@@ -10,9 +10,9 @@ import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Array
-from mixopt.optimization.rank_fidelity import spearman
 from mixopt.surrogates.calibration import Tails, calibrate, scale_to_whole
 from mixopt.surrogates.multi_fidelity import describe_levels, fit_levels, is_poor, order_levels
+from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.registry import AUTO, FEWEST_TRIALS, SURROGATES, SurrogateModel, make_model
 from mixopt.surrogates.stacking import StackedModel, describe_weights
 from mixopt.surrogates.surrogate import Fidelity, FittedMetric, Scales, Surrogate

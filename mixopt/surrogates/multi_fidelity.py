@@ -13,8 +13,8 @@ import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Array
-from mixopt.optimization.rank_fidelity import spearman
 from mixopt.surrogates.fidelity_correction import Corrected
+from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.registry import FEWEST_TRIALS, SurrogateModel
 from mixopt.surrogates.stacking import Beside, StackedModel, fit_portfolio
 from mixopt.surrogates.surrogate import Fidelity, Scales

@@ -124,7 +124,7 @@ def sampling(bench: Bench, utility: Utility, seed: int) -> list[tuple[float, flo
         else:
             surrogate = fit(bench.trials(trials), use_std_errors=False, seed=seed)
             # what a user would get by stopping here
-            proposal = propose(surrogate, bench.space.space, rng=rng,
+            proposal = propose(surrogate, bench.space.space, seed=rng,
                                compositions=bench.study.foundation.compositions)[0]  # fmt: skip
             score(np.array(list(proposal.weights.values())))
             chosen = design_next_round(bench.space, surrogate, np.array(rows), count, rng)
@@ -132,7 +132,7 @@ def sampling(bench: Bench, utility: Utility, seed: int) -> list[tuple[float, flo
             score(row)
     surrogate = fit(bench.trials(trials), use_std_errors=False, seed=seed)
     proposal = propose(
-        surrogate, bench.space.space, rng=rng, compositions=bench.study.foundation.compositions
+        surrogate, bench.space.space, seed=rng, compositions=bench.study.foundation.compositions
     )[0]
     score(np.array(list(proposal.weights.values())))
     return curve

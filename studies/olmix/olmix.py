@@ -99,7 +99,7 @@ def proposal(trials: Trials, folder: Path) -> dict:
     caps = Budget(BUDGET_TOKENS, tokens, dict.fromkeys(tokens, MAX_REPETITION)).caps
     space = SearchSpace(trials.domains, upper=caps, prior=natural)
     surrogate = fit(trials, target="average")
-    made = propose(surrogate, space, rng=np.random.default_rng(0))[0]
+    made = propose(surrogate, space, seed=0)[0]
     for comparison in made.comparisons:
         print(f"{comparison.verdict}; {len(comparison.worse)} of 110 metrics probably worse")
     for domain, ratio in sorted(made.ratios.items(), key=lambda item: -item[1])[:8]:
@@ -117,7 +117,7 @@ def large(n: int = 500, d: int = 64, m: int = 110) -> dict:
     start = time.perf_counter()
     surrogate = fit(trials, target="average")
     middle = time.perf_counter()
-    propose(surrogate, SearchSpace(trials.domains), rng=np.random.default_rng(0))
+    propose(surrogate, SearchSpace(trials.domains), seed=0)
     end = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"fit {middle - start:.1f} s, propose {end - middle:.1f} s, peak memory {peak:.2f} GB")

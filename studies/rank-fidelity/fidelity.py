@@ -19,8 +19,9 @@ from runs import DOMAINS, EXPERTS, SEEDS, laboratory_of, mixtures
 from scores import MERGED, POWERS, power, swarm_of, weights_of
 
 from mixopt.mixture import Mixture
-from mixopt.optimization.rank_fidelity import quarter_overlap, spearman, spearman_interval
+from mixopt.optimization.proxy_validation import quarter_overlap
 from mixopt.surrogates.fit import fit
+from mixopt.surrogates.rank_correlation import spearman, spearman_interval
 from mixopt.surrogates.utility import Utility
 from mixopt.trials import Metric, Score, Trial, Trials
 

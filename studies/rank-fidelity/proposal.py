@@ -43,7 +43,7 @@ def main() -> None:
     mixed = [swarm.scorer.read(swarm.ensemble.mix(power(row, 0.5))) for row in grid]
     told = to_trials(grid, table(mixed, names), target.metrics, "ensembled", "e")
     surrogate = fit(Trials(told, target.metrics, DOMAINS), use_std_errors=False)
-    best = propose(surrogate, SearchSpace(DOMAINS), rng=rng)[0]
+    best = propose(surrogate, SearchSpace(DOMAINS), seed=rng)[0]
     scale = Utility.standardised(
         Trials(to_trials(target.ratios, target.truth, target.metrics, "trained", "t"),
                target.metrics, DOMAINS), target.metrics)  # fmt: skip

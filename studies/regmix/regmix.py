@@ -24,7 +24,7 @@ from joblib import Parallel, delayed
 from measuring import coverage, make_trials, ranks
 
 from mixopt import Mixture, SearchSpace, Trials, fit, propose
-from mixopt.optimization.optimal_design import choose_optimal
+from mixopt.optimization.design import choose_optimal
 from mixopt.surrogates.regmix import RegMix
 
 PILE_CC = 8
@@ -269,7 +269,7 @@ def speed(tables: Tables, repeats: int = 5) -> dict:
         start = time.perf_counter()
         surrogate = fit(trials, target="average", seed=index)
         middle = time.perf_counter()
-        proposal = propose(surrogate, space, rng=np.random.default_rng(index))[0]
+        proposal = propose(surrogate, space, seed=index)[0]
         times.append((middle - start, time.perf_counter() - middle))
     fitting, proposing = np.array(times[1:]).T  # the first one imports
     rng, best, start = np.random.default_rng(0), -np.inf, time.perf_counter()

@@ -110,7 +110,7 @@ def read_csv(content: bytes) -> None:
     if len(trials) <= 12 and len(trials.domains) <= 3 and len(trials.metrics) <= 3:
         surrogate = mixopt.fit(trials, surrogates="ridge")
         space = mixopt.SearchSpace(trials.domains)
-        found = mixopt.propose(surrogate, space, rng=np.random.default_rng(0))[0]
+        found = mixopt.propose(surrogate, space, seed=0)[0]
         assert all(np.isfinite(list(found.ratios.values())))
 
 

@@ -5,6 +5,12 @@ from surrogates.test_fit import smooth_trials
 from mixopt import Group, SearchSpace, fit
 from mixopt.errors import MixtureError
 from mixopt.optimization.design import (
+    LENGTH,
+    LINEAR,
+    LOCAL,
+    NOISE,
+    OFFSET,
+    choose_optimal,
     design_first_round,
     design_next_round,
     design_runs,
@@ -12,6 +18,7 @@ from mixopt.optimization.design import (
     spread,
 )
 from mixopt.optimization.weight_space import WeightSpace, hellinger
+from mixopt.surrogates.kernels import matern52, square_distances
 
 
 @pytest.fixture
@@ -92,17 +99,68 @@ def test_runs_are_feasible_new_and_the_same_for_a_seed(method):
     limits = SearchSpace(
         ("a", "b", "c"), upper={"a": 0.5}, groups={"g": Group(0.6, 0.9, ("b", "c"))}
     )
-    first = design_runs(limits, 8, rng=np.random.default_rng(0), method=method)
-    again = design_runs(limits, 8, rng=np.random.default_rng(0), method=method)
+    first = design_runs(limits, 8, seed=0, method=method)
+    again = design_runs(limits, 8, seed=0, method=method)
     rows = np.stack([mixture.vector(limits.domains) for mixture in first])
     assert limits.contains(rows, tolerance=1e-8).all()
     assert [dict(m) for m in first] == [dict(m) for m in again]
     assert len(np.unique(rows.round(3), axis=0)) == 8
-    more = design_runs(limits, 4, rng=np.random.default_rng(0), method=method, seen=first)
+    more = design_runs(limits, 4, seed=0, method=method, seen=first)
     others = np.stack([mixture.vector(limits.domains) for mixture in more])
     assert hellinger(others, rows).min() > 0.02
 
 
 def test_sequential_needs_runs():
     with pytest.raises(MixtureError, match="needs runs with scores"):
-        design_runs(SearchSpace(("a", "b")), 3, rng=np.random.default_rng(0), method="sequential")
+        design_runs(SearchSpace(("a", "b")), 3, seed=0, method="sequential")
+
+
+def kernel(pool):
+    roots = np.sqrt(pool)
+    centred = roots - roots.mean(axis=0)
+    near = matern52(square_distances(roots, roots), LENGTH)
+    return OFFSET + LINEAR * centred @ centred.T + LOCAL * near
+
+
+def test_greedy_choice_is_that_of_the_posterior_variance():
+    """Against the posterior written out: k(x,x) − k(x,S)(K + σ²I)⁻¹k(S,x) at every step."""
+    pool = np.random.default_rng(0).dirichlet(np.full(4, 0.5), 40)
+    k = kernel(pool)
+    chosen = []
+    for _ in range(8):
+        if chosen:
+            gain = np.linalg.solve(
+                k[np.ix_(chosen, chosen)] + NOISE * np.eye(len(chosen)), k[chosen]
+            )
+            variance = np.diag(k) - (k[:, chosen] * gain.T).sum(1)
+        else:
+            variance = np.diag(k).copy()
+        variance[chosen] = -1
+        chosen.append(int(variance.argmax()))
+    assert choose_optimal(pool, 8).tolist() == chosen
+
+
+def test_what_was_run_before_is_not_chosen_again():
+    pool = np.random.default_rng(0).dirichlet(np.full(4, 0.5), 40)
+    first = choose_optimal(pool, 5)
+    again = choose_optimal(pool, 5, seen=pool[first])
+    assert not set(first.tolist()) & set(again.tolist())
+
+
+def test_all_of_a_small_pool():
+    pool = np.random.default_rng(0).dirichlet(np.ones(3), 4)
+    assert sorted(choose_optimal(pool, 9).tolist()) == [0, 1, 2, 3]
+
+
+def test_a_design_tells_more_than_chance():
+    """Mean posterior variance over the pool after 12 runs: below that of random choices."""
+    pool = np.random.default_rng(0).dirichlet(np.full(6, 0.4), 200)
+    k = kernel(pool)
+
+    def left(rows):
+        gain = np.linalg.solve(k[np.ix_(rows, rows)] + NOISE * np.eye(len(rows)), k[rows])
+        return (np.diag(k) - (k[:, rows] * gain.T).sum(1)).mean()
+
+    chance = [left(np.random.default_rng(s).permutation(200)[:12]) for s in range(20)]
+    assert left(choose_optimal(pool, 12)) < np.quantile(chance, 0.1)
+    assert left(choose_optimal(pool, 12)) == pytest.approx(left(choose_optimal(pool, 12)))

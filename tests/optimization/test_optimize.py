@@ -22,7 +22,7 @@ def truth(points):
 
 def test_proposal_is_near_the_true_optimum():
     surrogate = mixopt.fit(smooth_trials(32))
-    proposal = mixopt.propose(surrogate, SearchSpace(DOMAINS), rng=np.random.default_rng(0))[0]
+    proposal = mixopt.propose(surrogate, SearchSpace(DOMAINS), seed=0)[0]
     best = truth(grid()).max()
     regret = best - truth(proposal.ratios.vector(DOMAINS)[None])[0]
     spread = truth(grid()).std()
@@ -32,17 +32,17 @@ def test_proposal_is_near_the_true_optimum():
 def test_bounds_hold():
     surrogate = mixopt.fit(smooth_trials(24))
     space = SearchSpace(DOMAINS, lower={"b": 0.4}, upper={"a": 0.2})
-    for proposal in mixopt.propose(surrogate, space, q=3, rng=np.random.default_rng(0)):
+    for proposal in mixopt.propose(surrogate, space, q=3, seed=0):
         assert space.contains(proposal.ratios.vector(DOMAINS)).all()
 
 
 def test_several_proposals_differ_and_come_best_first():
     surrogate = mixopt.fit(smooth_trials(24))
     for seed in range(5):
-        made = mixopt.propose(surrogate, SearchSpace(DOMAINS), q=5, rng=np.random.default_rng(seed))
+        made = mixopt.propose(surrogate, SearchSpace(DOMAINS), q=5, seed=seed)
         means = [proposal.utility.mean for proposal in made]
         assert means == sorted(means, reverse=True)
-    proposals = mixopt.propose(surrogate, SearchSpace(DOMAINS), q=3, rng=np.random.default_rng(0))
+    proposals = mixopt.propose(surrogate, SearchSpace(DOMAINS), q=3, seed=0)
     utilities = [proposal.utility.mean for proposal in proposals]
     assert len(proposals) == 3
     assert utilities == sorted(utilities, reverse=True)
@@ -52,7 +52,7 @@ def test_several_proposals_differ_and_come_best_first():
 def test_compared_with_natural_uniform_and_best_seen():
     surrogate = mixopt.fit(smooth_trials(24))
     space = SearchSpace(DOMAINS, prior={"a": 0.1, "b": 0.1, "c": 0.8})
-    proposal = mixopt.propose(surrogate, space, rng=np.random.default_rng(0))[0]
+    proposal = mixopt.propose(surrogate, space, seed=0)[0]
     assert [c.name for c in proposal.comparisons] == ["natural", "uniform", "best seen"]
     natural = proposal.comparisons[0]
     assert natural.ratios["c"] == 0.8
@@ -62,8 +62,8 @@ def test_compared_with_natural_uniform_and_best_seen():
 
 def test_domains_may_stand_in_another_order():
     surrogate = mixopt.fit(smooth_trials(24))
-    straight = mixopt.propose(surrogate, SearchSpace(DOMAINS), rng=np.random.default_rng(0))[0]
-    turned = mixopt.propose(surrogate, SearchSpace(DOMAINS[::-1]), rng=np.random.default_rng(0))[0]
+    straight = mixopt.propose(surrogate, SearchSpace(DOMAINS), seed=0)[0]
+    turned = mixopt.propose(surrogate, SearchSpace(DOMAINS[::-1]), seed=0)[0]
     for domain in DOMAINS:
         assert straight.ratios[domain] == pytest.approx(turned.ratios[domain], abs=0.1)
 
@@ -71,7 +71,7 @@ def test_domains_may_stand_in_another_order():
 def test_other_domains_are_refused():
     surrogate = mixopt.fit(smooth_trials(24))
     with pytest.raises(MixtureError, match="'x' is not one of"):
-        mixopt.propose(surrogate, SearchSpace(("a", "b", "x")), rng=np.random.default_rng(0))
+        mixopt.propose(surrogate, SearchSpace(("a", "b", "x")), seed=0)
 
 
 def test_weights_of_anchored_experts_give_ratios_inside_the_bounds():
@@ -80,9 +80,7 @@ def test_weights_of_anchored_experts_give_ratios_inside_the_bounds():
         name: Mixture({other: 0.5 / 3 + (0.5 if other == name else 0) for other in DOMAINS})
         for name in DOMAINS
     }
-    proposal = mixopt.propose(
-        surrogate, SearchSpace(DOMAINS), rng=np.random.default_rng(0), compositions=rows
-    )[0]
+    proposal = mixopt.propose(surrogate, SearchSpace(DOMAINS), seed=0, compositions=rows)[0]
     assert sum(proposal.weights.values()) == pytest.approx(1)
     for domain in DOMAINS:
         assert proposal.ratios[domain] == pytest.approx(0.5 * proposal.weights[domain] + 0.5 / 3)
@@ -93,7 +91,7 @@ def test_infeasible_bounds_are_an_error():
     rows = {"x": Mixture({"a": 0.5, "b": 0.5}), "y": Mixture({"a": 0.5, "c": 0.5})}
     space = SearchSpace(DOMAINS, lower={"a": 0.9})
     with pytest.raises(InfeasibleError, match="bounds are 0.9 to 1"):
-        mixopt.propose(surrogate, space, rng=np.random.default_rng(0), compositions=rows)
+        mixopt.propose(surrogate, space, seed=0, compositions=rows)
 
 
 def test_extrapolation_is_said():
@@ -101,7 +99,7 @@ def test_extrapolation_is_said():
     near = [t for t in smooth_trials(120) if t.ratios["a"] > 0.6]
     trials = mixopt.Trials(near, smooth_trials(1).metrics, DOMAINS)
     space = SearchSpace(DOMAINS, prior={"a": 0.0, "b": 0.0, "c": 1.0})
-    proposal = mixopt.propose(mixopt.fit(trials), space, rng=np.random.default_rng(0))[0]
+    proposal = mixopt.propose(mixopt.fit(trials), space, seed=0)[0]
     assert any(note.startswith("The natural mixture lies further") for note in proposal.notes)
 
 
@@ -111,8 +109,6 @@ def test_regmix_road_from_csv_to_proposal(shared):
         ratios=folder / "train_mixture_1m.csv", metrics=folder / "train_pile_loss_1m.csv"
     )[:48]
     surrogate = mixopt.fit(trials, target="pile_cc_val_loss")
-    proposal = mixopt.propose(surrogate, SearchSpace(trials.domains), rng=np.random.default_rng(0))[
-        0
-    ]
+    proposal = mixopt.propose(surrogate, SearchSpace(trials.domains), seed=0)[0]
     # RegMix's own finding: web text is what helps Pile-CC
     assert proposal.ratios["pile_cc"] > 2 / 17

@@ -51,10 +51,10 @@ def test_slopes_of_the_margins(all_metrics):
 
 def test_without_a_guard_a_metric_pays_and_with_one_it_does_not(all_metrics):
     space = SearchSpace(DOMAINS)
-    free = mixopt.propose(all_metrics, space, rng=np.random.default_rng(0))[0]
+    free = mixopt.propose(all_metrics, space, seed=0)[0]
     assert "loss_b" in free.comparisons[0].worse
     guard = OutcomeConstraint(EVEN, tolerance=0.05, probability=0.9, name="natural")
-    kept = mixopt.propose(all_metrics, space, rng=np.random.default_rng(0), guard=guard)[0]
+    kept = mixopt.propose(all_metrics, space, seed=0, guard=guard)[0]
     margins = guard.margins(all_metrics, kept.ratios.vector(DOMAINS)[None])
     assert (margins >= -1e-6).all()
     assert kept.ratios["a"] > EVEN["a"]  # what the guard leaves is still used
@@ -67,7 +67,7 @@ def test_a_guard_that_nothing_keeps(all_metrics):
         Mixture({"a": 0.1, "b": 0.7, "c": 0.1, "d": 0.1}), probability=0.99, name="given"
     )
     with pytest.raises(InfeasibleError, match="'loss_b' by .* standard deviations"):
-        mixopt.propose(all_metrics, space, rng=np.random.default_rng(0), guard=guard)
+        mixopt.propose(all_metrics, space, seed=0, guard=guard)
 
 
 def test_guards_that_mean_nothing(surrogate):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import toy
-from optimization.test_compute_allocation import METRICS, table
+from runs_on_simplex import METRICS, table
 
 from mixopt.config.loader import load_study
 from mixopt.optimization.reliability import Reliability

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from optimization.test_compute_allocation import table
+from runs_on_simplex import table
 
 import mixopt
 from mixopt.mixture import Mixture
@@ -22,7 +22,7 @@ def asked():
     surrogate = mixopt.fit(TABLE, target="utility")
     group = {"ends": mixopt.Group(domains=(TABLE.domains[0], TABLE.domains[-1]), upper=0.9)}
     space = mixopt.SearchSpace(tuple(TABLE.domains), upper={TABLE.domains[0]: 0.7}, groups=group)
-    proposals = mixopt.propose(surrogate, space, q=1, rng=np.random.default_rng(0))
+    proposals = mixopt.propose(surrogate, space, q=1, seed=0)
     weights = WeightSpace.of_domains(space)
     return surrogate, proposals, gather_what_if(surrogate, weights, proposals)
 
@@ -82,7 +82,7 @@ def test_capabilities_are_in_the_scale_of_the_search(normalise):
     trials = TABLE[:16]
     surrogate = mixopt.fit(trials, target="utility")
     space = mixopt.SearchSpace(tuple(TABLE.domains))
-    proposals = mixopt.propose(surrogate, space, rng=np.random.default_rng(0))
+    proposals = mixopt.propose(surrogate, space, seed=0)
     told = gather_what_if(surrogate, WeightSpace.of_domains(space), proposals, normalise=normalise)
     parts = WorstCapability.of_capabilities(trials, trials.search_metrics, {}, normalise).parts
     best = proposals[0].ratios.vector(told.domains)[None]

@@ -38,10 +38,7 @@ def test_a_kept_surrogate_proposes_the_same(tmp_path, trials):
     before = fit(trials)
     save_surrogate(before, tmp_path)
     after = load_surrogate(tmp_path, trials)
-    told = [
-        propose(one, SearchSpace(trials.domains), q=2, rng=np.random.default_rng(1))
-        for one in (before, after)
-    ]
+    told = [propose(one, SearchSpace(trials.domains), q=2, seed=1) for one in (before, after)]
     assert [p.to_json() for p in told[0]] == [p.to_json() for p in told[1]]
 
 

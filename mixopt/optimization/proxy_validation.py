@@ -4,48 +4,23 @@ Shapes: `n` mixtures, the same in the same order everywhere; `s` seeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from mixopt.mixture import Array
-from mixopt.proposal import Z95
+from mixopt.surrogates.rank_correlation import spearman, spearman_interval
+from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AnyUtility, Utility
-from mixopt.trials import Kind, Metric, Trials
-from mixopt.validation import Cost, RankFidelity, Validation
+from mixopt.trials import Kind, Metric, Score, Trials
+from mixopt.validation import Cost, Purchase, RankFidelity, Validation
 
 MakeUtility = Callable[[Trials], AnyUtility]
 """The utility of search metrics in the scale of a table."""
 
 SMALL_SHARE = 0.003
 """Added to a ratio before its logarithm, so that zero has one."""
-
-
-def spearman(first: Array, second: Array) -> float:
-    """Spearman's rank correlation; NaN where a side is constant or fewer than three are finite."""
-    known = np.isfinite(first) & np.isfinite(second)
-    if known.sum() < 3:
-        return float("nan")
-    a, b = rankdata(first[known]), rankdata(second[known])
-    if a.std() == 0 or b.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def spearman_interval(rho: float, n: int) -> tuple[float, float]:
-    """95% interval by Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett & Wright (2000).
-
-    A perfect ranking of n has no width by that formula; it is taken half a swap of neighbours
-    (Σd² = 1) away from perfect, because n mixtures cannot tell more than that.
-    """
-    if not np.isfinite(rho) or n < 4:
-        return float("nan"), float("nan")
-    most = 1 - 6 / (n * (n**2 - 1))
-    z = np.arctanh(np.clip(rho, -most, most))
-    half = Z95 * np.sqrt((1 + rho**2 / 2) / (n - 3))
-    return float(np.tanh(z - half)), float(np.tanh(z + half))
 
 
 def quarter_overlap(proxy: Array, truth: Array) -> float:
@@ -173,3 +148,75 @@ def validate_trials(
         result=tuple(metric.name for metric in reported),
         result_gain=tuple(reported_gain.tolist()),
     )
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Training tokens that one more of each costs.
+
+    Attributes:
+        expert_tokens: All experts trained as long again.
+        merge_tokens: One candidate scored, in tokens of training that cost as much.
+        run_tokens: One real run.
+    """
+
+    expert_tokens: float
+    merge_tokens: float
+    run_tokens: float
+
+
+def weigh_purchases(
+    overall: RankFidelity,
+    *,
+    surrogate: Surrogate,
+    corrected: Surrogate | None,
+    truth: Array,
+    trials: int,
+    runs: int,
+    prices: Prices,
+) -> tuple[Purchase, ...]:
+    """What would buy most rank correlation with real training, the best per token first.
+
+    Args:
+        overall: How the proxy ranks the trained mixtures by utility.
+        surrogate: Fitted to the proxy's trials.
+        corrected: Fitted to these and the trained mixtures; None where they are too few.
+        truth: Trained utility of the mixtures (`n`).
+        trials: Candidates that were scored.
+        runs: Real runs that were trained.
+        prices: Of more.
+    """
+    reach = overall.attainable if np.isfinite(overall.attainable) else 1.0
+    proxy = overall.spearman if np.isfinite(overall.spearman) else 0.0
+    seen = surrogate.seen_utilities(surrogate.trials)
+    follows = spearman(surrogate.cv_utilities, seen)
+    missed = 1 - follows if np.isfinite(follows) else 0.0
+    purchases = [
+        # what the surrogate misses of the proxy falls about as one over the trials
+        Purchase(
+            "merges", trials, max(proxy, 0.0) * missed / 2, trials * prices.merge_tokens, False
+        ),
+        Purchase("experts", 1, max(reach - proxy, 0.0), prices.expert_tokens, True),
+    ]
+    if corrected is not None:
+        mended = spearman(corrected.cv_utilities, truth)
+        if np.isfinite(mended):
+            gain = max(mended - proxy, 0.0)
+            purchases.append(Purchase("runs", runs, gain, runs * prices.run_tokens, False))
+    return tuple(sorted(purchases, key=lambda p: -p.per_token))
+
+
+def mean_over_seeds(tables: Sequence[Trials]) -> Trials:
+    """One trial for each mixture: the mean of its seeds, with the standard error that they tell."""
+    first = tables[0]
+    rows = []
+    for place, trial in enumerate(first):
+        scores = {}
+        for metric in first.metrics:
+            values = np.array([table[place].scores[metric.name].value for table in tables])
+            error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+            scores[metric.name] = Score(float(values.mean()), float(error))
+        flops = sum(table[place].flops for table in tables)
+        tokens = sum(table[place].tokens for table in tables)
+        rows.append(replace(trial, scores=scores, seed=None, flops=flops, tokens=tokens))
+    return Trials(rows, first.metrics, first.domains)

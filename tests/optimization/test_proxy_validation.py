@@ -1,18 +1,22 @@
 import numpy as np
 import pytest
-import scipy.stats
+from runs_on_simplex import METRICS as TABLE_METRICS
+from runs_on_simplex import table as runs_table
 
 from mixopt import Metric, Mixture, Score, Trial, Trials
-from mixopt.optimization.rank_fidelity import (
+from mixopt.optimization.proxy_validation import (
+    Prices,
+    mean_over_seeds,
     measure_fidelity,
     own_domain_baseline,
     quarter_overlap,
-    spearman,
-    spearman_interval,
     validate_trials,
+    weigh_purchases,
 )
+from mixopt.surrogates.fit import fit
+from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.utility import Utility
-from mixopt.validation import Cost
+from mixopt.validation import Cost, RankFidelity
 
 METRICS = (Metric("own", "lower", "x", own_domain="a"), Metric("far", "higher", "y"))
 NAMES = ["natural", "uniform", "proposal", *[f"m{i}" for i in range(9)]]
@@ -32,38 +36,6 @@ def table(far, *, kind="trained", suffix=""):
 
 def plain(scale):
     return Utility.standardised(scale, scale.search_metrics)
-
-
-def test_spearman_agrees_with_scipy_ties_included():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        a, b = rng.integers(0, 5, 12).astype(float), rng.normal(size=12)
-        assert spearman(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
-
-
-def test_spearman_of_what_does_not_vary_is_unknown():
-    assert np.isnan(spearman(np.ones(5), np.arange(5.0)))
-    assert np.isnan(spearman(np.array([1, 2, np.nan]), np.arange(3.0)))
-
-
-def test_interval_covers_as_it_says():
-    """The true rank correlation lies inside about 95% of intervals over normal samples."""
-    rng = np.random.default_rng(0)
-    rho, n, hits, runs = 0.8, 24, 0, 600
-    truth = 6 / np.pi * np.arcsin(rho / 2)  # Spearman of a bivariate normal
-    for _ in range(runs):
-        x = rng.normal(size=n)
-        y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=n)
-        low, high = spearman_interval(spearman(x, y), n)
-        hits += low <= truth <= high
-    assert 0.92 < hits / runs < 0.98
-
-
-def test_perfect_ranking_of_few_mixtures_is_not_certain():
-    low, high = spearman_interval(1.0, 6)
-    assert low < 0.9
-    assert high <= 1.0
-    assert spearman_interval(1.0, 60)[0] > low
 
 
 def test_quarter_overlap_by_hand():
@@ -125,3 +97,57 @@ def test_validation_regret_and_gain_by_hand():
         by_hand.max() - by_hand[by_hand.argmax()]
     )
     assert validation.proxy_regret["ensembled"] > 0
+
+
+PRICES = Prices(expert_tokens=3000, merge_tokens=10, run_tokens=1000)
+
+
+def weigh(spearman, corrected=None, known=None, ceiling=0.9):
+    proxies = runs_table(24, "merged", noise=0.02)
+    overall = RankFidelity("overall", "merged", spearman, (0.1, 0.9), ceiling, 0.3, 0.5, 2)
+    found = weigh_purchases(
+        overall, surrogate=fit(proxies), corrected=corrected,
+        truth=np.zeros(0) if known is None else known,
+        trials=24, runs=8, prices=PRICES,
+    )  # fmt: skip
+    return {purchase.what: purchase for purchase in found}, found
+
+
+def test_longer_experts_buy_at_most_what_the_proxy_misses():
+    found, _ = weigh(0.5)
+    overall = RankFidelity("overall", "merged", 0.5, (0.1, 0.9), 0.9, 0.3, 0.5, 2)
+    assert found["experts"].gain == pytest.approx(overall.attainable - 0.5)
+    assert found["experts"].at_most
+    assert found["experts"].tokens == 3000
+    assert weigh(0.999)[0]["experts"].gain == 0
+
+
+def test_merges_buy_half_of_what_the_surrogate_misses_of_the_proxy():
+    found, _ = weigh(0.8)
+    assert 0 <= found["merges"].gain < 0.8 * 0.25
+    assert found["merges"].tokens == 240
+    assert "runs" not in found
+
+
+def test_real_runs_buy_what_they_mend_of_those_left_out():
+    proxies = runs_table(24, "merged", noise=0.02)
+    runs = runs_table(12, "trained", seed=5)
+    corrected = fit(proxies + runs)
+    known = corrected.utility.of(runs.values(TABLE_METRICS))
+    found, ordered = weigh(0.2, corrected, known)
+    assert found["runs"].gain > 0.3
+    assert found["runs"].tokens == 8000
+    assert [p.per_token for p in ordered] == sorted([p.per_token for p in ordered], reverse=True)
+
+
+def test_seeds_become_one_trial_with_their_error():
+    tables = [
+        runs_table(4, "trained", noise=0.1, seed=0),
+        runs_table(4, "trained", noise=0.0, seed=0),
+    ]
+    mean = mean_over_seeds(tables)
+    values = [t.values(TABLE_METRICS) for t in tables]
+    assert mean.values(TABLE_METRICS) == pytest.approx((values[0] + values[1]) / 2)
+    assert mean.std_errors(TABLE_METRICS) == pytest.approx(np.abs(values[0] - values[1]) / 2)
+    assert mean[0].tokens == 2000
+    assert np.isnan(mean_over_seeds(tables[:1]).std_errors(TABLE_METRICS)).all()
