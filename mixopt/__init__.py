@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Budget": "mixopt.budget",
+    "Budget": "mixopt.mixture",
     "LossToError": "mixopt.optimization.loss_to_error",
     "Estimate": "mixopt.proposal",
     "Group": "mixopt.search_space",
@@ -33,7 +33,7 @@ _PUBLIC = {
     "export": "mixopt.exporters.export",
     "fit": "mixopt.surrogates.fit",
     "propose": "mixopt.optimization.optimize",
-    "read_trials": "mixopt.tables.read",
+    "read_trials": "mixopt.tables.read_trials",
     "run_phases": "mixopt.pipeline.phases",
 }
 
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from mixopt.surrogates.fit import fit
     from mixopt.surrogates.repetition import Repetition
     from mixopt.surrogates.surrogate import Surrogate
-    from mixopt.tables.read import read_trials
+    from mixopt.tables.read_trials import read_trials
     from mixopt.trials import Metric, Score, Trial, Trials
 
 

@@ -114,6 +114,21 @@ class Mixture(Mapping[str, float]):
         return f"Mixture({inside})"
 
 
+def apportion(quotas: ArrayLike, total: int, *, tolerance: float = 0.0) -> NDArray[np.int64]:
+    """Return integers that sum to `total`, close to `quotas` (largest-remainder method).
+
+    Args:
+        quotas: Exact shares (`d`), which sum to `total`.
+        total: Sum of the integers.
+        tolerance: A quota that is less than this below an integer counts as that integer.
+    """
+    exact = np.asarray(quotas, dtype=np.float64)
+    counts = np.floor(exact + tolerance).astype(np.int64)
+    rest = total - int(counts.sum())
+    counts[np.argsort(counts - exact, kind="stable")[:rest]] += 1
+    return counts
+
+
 TOLERANCE = 1e-6
 """Of a repetition above its cap: proposals lie on caps to rounding."""
 

@@ -3,7 +3,7 @@ import pytest
 
 from mixopt import Mixture, SearchSpace
 from mixopt.errors import InfeasibleError, MixtureError
-from mixopt.mixture import Budget
+from mixopt.mixture import Budget, apportion
 
 
 def test_a_mixture_made_of_a_mixture_is_the_same_to_the_last_digit():
@@ -109,3 +109,9 @@ def test_budgets_of_nonsense_are_refused():
                   {"tokens": 1, "max_repetition": {"a": "x"}}):  # fmt: skip
         with pytest.raises(ValueError, match="budget"):
             Budget.from_dict(plain)
+
+
+def test_apportion_is_the_largest_remainder():
+    assert apportion(np.array([0.5, 0.3, 0.2]) * 7, 7).tolist() == [4, 2, 1]
+    assert apportion([5.0, 0.0], 5).tolist() == [5, 0]
+    assert apportion([1 - 1e-10, 1e-10], 1, tolerance=1e-9).tolist() == [1, 0]

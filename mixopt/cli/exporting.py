@@ -11,7 +11,7 @@ import click
 from mixopt.cli.shell import main, one_sentence, split_pairs
 
 if TYPE_CHECKING:
-    from mixopt.exporters.checking import Checked
+    from mixopt.exporters.check import CheckedPhase
     from mixopt.exporters.request import ExportRequest
     from mixopt.proposal import Proposal
     from mixopt.schedule import Schedule
@@ -69,7 +69,7 @@ def export(
     }
     values = _parse_options(options)
     if checked:
-        from mixopt.exporters.checking import check_config
+        from mixopt.exporters.check import check_config
 
         text = read_file(checked)
         _tell(check_config(plan, format_, text, options=values, **rest), plan, budget_tokens)  # type: ignore[arg-type]
@@ -77,22 +77,22 @@ def export(
     if out is None:
         click.echo(export_plan(plan, format_, **rest, **values), nl=False)  # type: ignore[arg-type]
         return
-    for path in export_phases(plan, format_, out=out, **rest, **values):
+    for path in export_phases(plan, format_, out=out, **rest, **values):  # type: ignore[arg-type]
         click.echo(f"Written   {path}")
     request = make_request(plan, rest["paths"], {}, budget_tokens)  # type: ignore[arg-type]
     click.echo(f"Rounding  moves no ratio by more than {request.drift:.1e}")
-    _tell_seen(request.seen)
+    _tell_seen(request.repetition)
 
 
 def _tell(
-    found: "Sequence[Checked]", plan: "Proposal | Schedule", budget_tokens: float | None
+    found: "Sequence[CheckedPhase]", plan: "Proposal | Schedule", budget_tokens: float | None
 ) -> None:
     """What a config draws: a line for each domain, and what a reader should know."""
     from mixopt.exporters.export import make_request
 
     request = make_request(plan, None, {}, budget_tokens)
     seen: dict[str, float] = {}
-    for part, asked in zip(found, request.parts, strict=True):
+    for part, asked in zip(found, request.phases, strict=True):
         if part.phase:
             click.echo(f"Phase     {part.phase}")
         budget = asked.proposal.budget
@@ -122,7 +122,7 @@ def _slack(request: "ExportRequest", domain: str) -> float:
 
     budget = request.proposal.budget
     had = budget.available_tokens.get(domain) if budget else None
-    return sum(part.tokens or 0 for part in request.parts) * 10**-DECIMALS / had if had else 0.0
+    return sum(part.tokens or 0 for part in request.phases) * 10**-DECIMALS / had if had else 0.0
 
 
 def _tell_seen(seen: Mapping[str, float]) -> None:

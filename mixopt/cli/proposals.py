@@ -241,7 +241,7 @@ def _advise(options: Mapping[str, Any]) -> None:
 
 def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalConfig"]:
     """The trials that the options name, and the recipe with what the options add to it."""
-    from mixopt.tables.read import read_trials
+    from mixopt.tables.read_trials import read_trials
 
     recipe = read_recipe(options)
     runs = options["runs"]

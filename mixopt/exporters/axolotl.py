@@ -1,8 +1,10 @@
-"""axolotl: which takes no weights, so the mixture is made of counted slices of each dataset.
+"""axolotl config (YAML): `datasets` as counted slices, `shuffle_merged_datasets`.
 
-axolotl concatenates its datasets and shuffles. What the budget asks of a domain is written as whole
-copies of its dataset and a slice of one more, in documents (read in src/axolotl/utils/data/shared.py,
-commit 067b021c; slices are those of datasets.load_dataset, with which they are tested).
+axolotl takes no weights: it concatenates its datasets and shuffles them. The exporter writes the
+documents that the budget needs of a domain as whole copies of its dataset and one partial slice.
+
+Ratios: of documents. Source: src/axolotl/utils/data/shared.py at commit 067b021c (read; not run).
+The slice syntax is that of `datasets.load_dataset`, which the tests run.
 """
 
 import re
@@ -10,67 +12,66 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import dig, dump_yaml, entries, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Reading
-from mixopt.exporters.rounding import apportion
+from mixopt.exporters.config_io import dig, dig_list, read_yaml
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture, positive
+from mixopt.exporters.rounding import apportion_counts
 
 SLICE = re.compile(r"train\[:(\d+)\]")
 NEEDS = "axolotl takes no weights, so documents are counted out: "
+NOTE = """\
+# axolotl has no weights: each slice is so many documents, whole copies first. Paths are
+# files or hub datasets: of what save_to_disk wrote axolotl reads all, whatever the split.
+"""
 
 
 def _write(request: ExportRequest) -> str:
-    counts, held = _count(request)
+    counts, available = _count_documents(request)
     kind, loader = str(request.options.get("type", "completion")), request.options.get("ds_type")
-    told = []
+    datasets = []
     for domain, count in counts.items():
-        copies, rest = divmod(count, held[domain])
-        slices = [held[domain]] * copies + ([rest] if rest else [])
-        for size in slices:
+        copies, rest = divmod(count, available[domain])
+        for size in [available[domain]] * copies + ([rest] if rest else []):
             entry = {"path": request.path_of(domain), "type": kind, "split": f"train[:{size}]"}
-            told.append(entry | ({} if loader is None else {"ds_type": str(loader)}))
-    note = (
-        "# axolotl has no weights: each slice is so many documents, whole copies first. Paths are\n"
-        "# files or hub datasets: of what save_to_disk wrote axolotl reads all, whatever the split.\n"
-    )
-    return request.comment() + note + dump_yaml({"datasets": told, "shuffle_merged_datasets": True})
+            datasets.append(entry | ({} if loader is None else {"ds_type": str(loader)}))
+    return request.to_yaml({"datasets": datasets, "shuffle_merged_datasets": True}, NOTE)
 
 
-def _count(request: ExportRequest) -> tuple[dict[str, int], dict[str, int]]:
-    """Documents to read of each domain, and how many there are.
+def _count_documents(request: ExportRequest) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the documents to read of each domain, and those available.
 
     Raises:
-        ExportError: The budget, or a domain's tokens, are not known; or it reads no document.
+        ExportError: The budget, or the tokens of a domain, are unknown.
     """
     budget = request.proposal.budget
     if budget is None:
         raise ExportError(f"{NEEDS}the token budget is needed; give it: --budget-tokens N.")
-    shares = {name: share for name, share in request.document_ratios().items() if share > 0}
+    shares = positive(request.document_ratios())
     lengths = request.proposal.tokens_per_document
-    held = {}
+    available = {}
     for domain in shares:
         if domain not in budget.available_tokens:
             raise ExportError(
                 f"{NEEDS}the available tokens of {domain!r} are not known; a study measures them."
             )
-        held[domain] = max(1, round(budget.available_tokens[domain] / lengths[domain]))
+        available[domain] = max(1, round(budget.available_tokens[domain] / lengths[domain]))
     total = round(sum(budget.tokens * request.ratios[name] / lengths[name] for name in shares))
-    counts = apportion(shares, total)
-    return {domain: count for domain, count in counts.items() if count}, held
+    counts = apportion_counts(shares, total)
+    return {domain: count for domain, count in counts.items() if count}, available
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
     counts: dict[str, float] = {}
-    for entry in entries(read_yaml(text), "datasets"):
+    for entry in dig_list(read_yaml(text), "datasets"):
         path, split = str(dig(entry, "path")), str(dig(entry, "split"))
-        found = SLICE.fullmatch(split)
-        if found is None:
+        match = SLICE.fullmatch(split)
+        if match is None:
             raise ExportError(
                 f"The split of {path!r} is {split!r}; without a count (train[:N]) its share of the "
                 "documents is not known."
             )
-        counts[path] = counts.get(path, 0.0) + int(found[1])
-    return [Reading(counts, "documents")]
+        counts[path] = counts.get(path, 0.0) + int(match[1])
+    return [ParsedMixture(counts, "documents")]
 
 
-AXOLOTL = Format(write=_write, read=_read, options=("type", "ds_type"))
-"""YAML; options: `type` (completion), `ds_type` (json, parquet, ... for local files)."""
+AXOLOTL = ExportFormat(write=_write, read=_read, options=("type", "ds_type"))
+"""Options: `type` (completion), `ds_type` (json, parquet, ... for local files)."""

@@ -1,41 +1,25 @@
-"""Exporters: a proposal as the config of a trainer. One file per trainer, one line in the table.
+"""Write a proposal or schedule as the data config of a trainer.
 
-Ratios of tokens and ratios of documents are two things. mixopt proposes ratios of tokens; where a
-trainer draws documents, an exporter converts with the measured tokens per document and refuses
-where they are not known.
+mixopt proposes ratios of tokens. For a trainer that draws documents, an exporter converts them with
+the measured tokens per document, and refuses if those are unknown.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from mixopt.errors import ExportError, did_you_mean
-from mixopt.exporters.request import ExportRequest, Format, Part, Reading
-from mixopt.exporters.rounding import format_ratio, largest_drift, round_ratios
+from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest
+from mixopt.exporters.rounding import round_ratios
 from mixopt.io.files import write_text
-from mixopt.io.parsing import tell
+from mixopt.io.parsing import show, tell
 from mixopt.mixture import Budget, Mixture
 from mixopt.proposal import Estimate, Proposal
 from mixopt.schedule import Phase, Schedule
-
-__all__ = [
-    "FORMATS",
-    "ExportRequest",
-    "Format",
-    "Part",
-    "Reading",
-    "check_export",
-    "export",
-    "export_phases",
-    "find_format",
-    "format_ratio",
-    "largest_drift",
-    "resolve_paths",
-    "round_ratios",
-]
 
 FORMATS = {
     "axolotl": "mixopt.exporters.axolotl:AXOLOTL",
@@ -57,10 +41,10 @@ FORMATS = {
     "trl": "mixopt.exporters.trl:TRL",
     "yaml": "mixopt.exporters.plain:YAML",
 }
-"""One line per format; `package.module:name` is one of the user's own: a `Format`, or a function."""
+"""`module:name` of each format's `ExportFormat`."""
 
 PHASE = "{phase}"
-"""In a file name: one file for each phase of a schedule."""
+"""Placeholder in a file name: write one file per phase."""
 
 Paths = Mapping[str, str] | str | None
 
@@ -75,30 +59,43 @@ def export(
     tokens_per_document: Mapping[str, float] | None = None,
     **options: Any,
 ) -> str:
-    """The config of a trainer that draws data as `plan` says; written to `out` if given.
+    """Return the config of a trainer that draws data as `plan` proposes.
 
     Args:
-        plan: A proposal, or a schedule where the trainer takes phases.
-        format: One of `FORMATS`, or `package.module:name`.
-        paths: Where the trainer finds each domain: by domain, or one pattern with `{domain}`.
-        out: File to write; it appears whole or not at all.
-        budget_tokens: Of the target run, where it is not the proposal's.
-        tokens_per_document: By domain, beside or instead of what the proposal knows.
-        options: What only this format takes.
+        plan: A proposal, or a schedule for a format that takes phases.
+        format: A key of `FORMATS`, or `package.module:name` of an `ExportFormat` or a function from
+            `ExportRequest` to text.
+        paths: Data path by domain, or one pattern with `{domain}`.
+        out: File to write the text to, atomically.
+        budget_tokens: Tokens of the target run; by default the plan's own.
+        tokens_per_document: Mean tokens per document by domain; they override the proposal's.
+        options: Options of this format.
+
+    Returns:
+        The text of the config.
 
     Raises:
-        ExportError: The format is unknown, or the trainer cannot be told this plan.
-        InfeasibleError: The budget reads a domain more often than it may be.
+        ExportError: An argument is invalid, or the trainer's config cannot express the plan.
+        InfeasibleError: The budget repeats a domain more often than allowed.
     """
-    found = find_format(format)
-    check_options(format, found, options)
+    target = find_format(format)
+    check_options(format, target, options)
     request = make_request(plan, paths, options, budget_tokens, tokens_per_document)
-    if len(request.parts) > 1 and not found.phases:
+    if len(request.phases) > 1 and not target.phases:
         raise ExportError(
-            f"A config of {format!r} holds one mixture and the schedule has {len(request.parts)} "
-            f"phases; write a file for each: put {PHASE} into the file name."
+            f"A config of {format!r} holds one mixture and the schedule has {len(request.phases)} "
+            f"phases; write one file per phase: put {PHASE} into the file name."
         )
-    text = _write(found, format, request)
+    try:
+        text = target.write(request)
+    except ExportError:
+        raise
+    except (Exception, SystemExit) as error:
+        if format in FORMATS:
+            raise
+        raise ExportError(
+            f"The export format {format!r} fails ({type(error).__name__}: {tell(error)}); fix it."
+        ) from error
     if not isinstance(text, str):
         raise ExportError(
             f"The export format {format!r} returned {type(text).__name__}; it must return text."
@@ -108,42 +105,43 @@ def export(
     return text
 
 
-def _write(found: Format, name: str, request: ExportRequest) -> Any:
-    """What a format writes; one of somebody else's may fail in any way."""
-    if name in FORMATS:
-        return found.write(request)
-    try:
-        return found.write(request)
-    except ExportError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise ExportError(
-            f"The export format {name!r} fails ({type(error).__name__}: {tell(error)}); mend it."
-        ) from error
-
-
 def export_phases(
-    plan: Proposal | Schedule, format: str, *, out: str | Path, **rest: Any
+    plan: Proposal | Schedule,
+    format: str,
+    *,
+    out: str | Path,
+    budget_tokens: float | None = None,
+    **rest: Any,
 ) -> list[Path]:
-    """The files that `export` writes: one, or one for each phase where `out` has `{phase}` in it.
+    """Write a plan as one file, or as one file per phase if `out` contains `{phase}`.
+
+    Args:
+        plan: As for `export`.
+        format: As for `export`.
+        out: File to write.
+        budget_tokens: Tokens of the whole target run; by default the plan's own.
+        rest: Further arguments of `export`.
+
+    Returns:
+        The files, in the order of the phases.
 
     Raises:
-        ExportError: As `export`; or `out` asks for phases and the plan has none.
+        ExportError: As `export`; or `out` contains `{phase}` and the plan has no phases.
+        InfeasibleError: The budget repeats a domain more often than allowed.
     """
     if PHASE not in str(out):
-        export(plan, format, out=out, **rest)
+        export(plan, format, out=out, budget_tokens=budget_tokens, **rest)
         return [Path(out)]
-    if isinstance(plan, Proposal):
+    if not isinstance(plan, Schedule):
         raise ExportError(
-            f"{out} asks for a file per phase, and this is one proposal; leave out {PHASE}."
+            f"{out} asks for a file per phase, and the plan is one proposal; leave out {PHASE}."
         )
-    make_request(plan, None, {}, rest.get("budget_tokens"), None)  # the caps hold for the whole run
-    written = []
-    for phase in _scaled(plan, rest.pop("budget_tokens", None)).phases:
-        path = Path(str(out).replace(PHASE, phase.name))
-        export(phase.proposal, format, out=path, **rest)
-        written.append(path)
-    return written
+    make_request(plan, None, {}, budget_tokens)  # checks the repetition limits of the whole run
+    files = []
+    for phase in _rescale(plan, budget_tokens).phases:
+        files.append(Path(str(out).replace(PHASE, phase.name)))
+        export(phase.proposal, format, out=files[-1], **rest)
+    return files
 
 
 def make_request(
@@ -153,31 +151,32 @@ def make_request(
     budget_tokens: float | None = None,
     tokens_per_document: Mapping[str, float] | None = None,
 ) -> ExportRequest:
-    """What an exporter is given.
+    """Return the input of an exporter; arguments as for `export`.
 
     Raises:
-        ExportError: Paths or tokens per document name no domain.
-        InfeasibleError: The budget reads a domain more often than it may be.
+        ExportError: The plan is no proposal or schedule, or paths or tokens per document are invalid.
+        InfeasibleError: The budget repeats a domain more often than allowed.
     """
-    schedule = _scaled(
-        plan if isinstance(plan, Schedule) else Schedule((Phase("", plan),)), budget_tokens
-    )
-    known = {**schedule.phases[0].proposal.tokens_per_document, **(tokens_per_document or {})}
-    for domain in tokens_per_document or {}:
-        if domain not in schedule.domains:
-            raise ExportError(
-                f"tokens_per_document names {domain!r}, which is no domain of this proposal. "
-                f"{did_you_mean(domain, schedule.domains)}"
-            )
-    parts, start, seen = [], 0.0, Counter[str]()
+    if not isinstance(plan, Proposal | Schedule):
+        raise ExportError(
+            f"plan is {show(plan)}; give a Proposal or a Schedule (Proposal.read reads a file)."
+        )
+    whole = plan if isinstance(plan, Schedule) else Schedule((Phase("", plan),))
+    schedule = _rescale(whole, budget_tokens)
+    lengths = _check_lengths(tokens_per_document, schedule.domains)
+    known = {**schedule.phases[0].proposal.tokens_per_document, **lengths}
     several = len(schedule.phases) > 1
+    phases, start = [], 0.0
+    repetition: dict[str, float] = {}
     for phase in schedule.phases:
         proposal = replace(phase.proposal, tokens_per_document=known)
         tokens = phase.tokens if several or proposal.budget else None
-        parts.append(Part(phase.name, proposal, round_ratios(proposal.ratios), start, tokens))
+        phases.append(
+            ExportPhase(phase.name, proposal, round_ratios(proposal.ratios), start, tokens)
+        )
         start += tokens or 0
         for domain, times in proposal.repetition.items():
-            seen[domain] += times  # type: ignore[assignment]
+            repetition[domain] = repetition.get(domain, 0) + times
     limits = schedule.max_repetition
     if not limits:
         for phase in schedule.phases:
@@ -185,26 +184,48 @@ def make_request(
                 phase.proposal.budget.check(phase.proposal.repetition)
     if not several and schedule.phases[0].proposal.budget is not None:
         limits = schedule.phases[0].proposal.budget.max_repetition
-    Budget(start, {}, limits).check(seen)
-    return ExportRequest(
-        tuple(parts), resolve_paths(paths, schedule.domains), options, dict(seen),
-        limits,
-    )  # fmt: skip
+    Budget(start, {}, limits).check(repetition)
+    resolved = resolve_paths(paths, schedule.domains)
+    return ExportRequest(tuple(phases), resolved, options, repetition, limits)
 
 
-def _scaled(schedule: Schedule, budget_tokens: float | None) -> Schedule:
-    """The schedule for a run of so many tokens, its phases in the same proportions."""
+def _check_lengths(
+    tokens_per_document: Mapping[str, float] | None, domains: Sequence[str]
+) -> Mapping[str, float]:
+    if not isinstance(tokens_per_document, Mapping | None):
+        raise ExportError(
+            f"tokens_per_document is {show(tokens_per_document)}; give a mapping of domains to numbers."
+        )
+    for domain, length in (tokens_per_document or {}).items():
+        if domain not in domains:
+            raise ExportError(
+                f"tokens_per_document names {domain!r}, which is no domain of this proposal. "
+                f"{did_you_mean(domain, domains)}"
+            )
+        if not _is_positive(length):
+            raise ExportError(
+                f"tokens_per_document of {domain!r} is {show(length)}; give a number above zero."
+            )
+    return tokens_per_document or {}
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, Real) and 0 < float(value) < float("inf")
+
+
+def _rescale(schedule: Schedule, budget_tokens: float | None) -> Schedule:
+    """Return the schedule for a run of `budget_tokens`, with phases in the same proportions."""
     if budget_tokens is None:
         return schedule
-    if not 0 < budget_tokens < float("inf"):
-        raise ExportError(f"budget_tokens is {budget_tokens}; give a number above zero.")
+    if not _is_positive(budget_tokens):
+        raise ExportError(f"budget_tokens is {show(budget_tokens)}; give a number above zero.")
     alone = len(schedule.phases) == 1
     phases = []
     for phase in schedule.phases:
         budget = phase.proposal.budget or Budget(budget_tokens)
         share = 1.0 if alone else phase.tokens / schedule.tokens
-        told = replace(phase.proposal, budget=replace(budget, tokens=share * budget_tokens))
-        phases.append(Phase(phase.name, told))
+        scaled = replace(phase.proposal, budget=replace(budget, tokens=share * budget_tokens))
+        phases.append(Phase(phase.name, scaled))
     return Schedule(tuple(phases), schedule.max_repetition)
 
 
@@ -218,19 +239,19 @@ def check_export(
     out: str = "",
     **options: Any,
 ) -> None:
-    """Tries an export with a stand-in, so that what is asked for wrongly is found early.
+    """Export a placeholder plan, so that invalid arguments are found before a study runs.
 
     Args:
         format: As for `export`.
-        shares: Of the stand-in: above zero for every domain that may have a share.
+        shares: Amounts of the placeholder: above zero for each domain that may get a share.
         paths: As for `export`.
-        tokens: Of the target run by phase; one of any name where there are no phases.
-        tokens_per_document: Of the domains for which they will be known; any number does.
-        out: The file's name, for its `{phase}`.
+        tokens: Tokens of the target run by phase; a single entry of any name without phases.
+        tokens_per_document: One number for each domain for which the study will know it.
+        out: File name, which may contain `{phase}`.
         options: As for `export`.
 
     Raises:
-        ExportError: The export would fail for such proposals.
+        ExportError: The export would fail for every plan of this study.
     """
     plenty = dict.fromkeys(shares, sum(tokens.values()))
     mixture = Mixture.normalised(shares)
@@ -244,48 +265,49 @@ def check_export(
         )
         for name, count in tokens.items()
     ]  # fmt: skip
+    plans: list[Proposal | Schedule] = [Schedule(tuple(phases))]
     if len(phases) == 1 or PHASE in out:
-        for phase in phases:
-            export(phase.proposal, format, paths=paths, **options)
-    else:
-        export(Schedule(tuple(phases)), format, paths=paths, **options)
+        plans = [phase.proposal for phase in phases]
+    for plan in plans:
+        export(plan, format, paths=paths, **options)
 
 
 def resolve_paths(paths: Paths, domains: Sequence[str]) -> Mapping[str, str]:
-    """The path of each domain that has one.
+    """Return the path of each domain that has one.
 
     Raises:
-        ExportError: A pattern has no `{domain}`, or a path is empty, another domain's or nobody's.
+        ExportError: A pattern lacks `{domain}`; or a path is empty, repeated or of an unknown domain.
     """
-    if isinstance(paths, str):
-        if "{domain}" not in paths:
-            raise ExportError(f"The path pattern {paths!r} lacks {{domain}}; add it.")
-        return {domain: paths.replace("{domain}", domain) for domain in domains}
-    taken: dict[str, str] = {}
+    if isinstance(paths, str | os.PathLike):
+        pattern = os.fspath(paths)
+        if "{domain}" not in pattern:
+            raise ExportError(f"The path pattern {pattern!r} lacks {{domain}}; add it.")
+        return {domain: pattern.replace("{domain}", domain) for domain in domains}
+    if not isinstance(paths, Mapping | None):
+        raise ExportError(
+            f"paths is {show(paths)}; give a mapping of domains to paths or one pattern with {{domain}}."
+        )
+    resolved: dict[str, str] = {}
     for domain, path in (paths or {}).items():
         if domain not in domains:
             raise ExportError(
                 f"Paths name {domain!r}, which is no domain of this proposal. "
                 f"{did_you_mean(domain, domains)}"
             )
-        if not path:
-            raise ExportError(f"The path of {domain!r} is empty; give one.")
-        if path in taken:
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+            raise ExportError(f"The path of {domain!r} is {show(path)}; give a path.")
+        if os.fspath(path) in resolved.values():
+            other = next(name for name, taken in resolved.items() if taken == os.fspath(path))
             raise ExportError(
-                f"{taken[path]!r} and {domain!r} have one path, {path!r}; a trainer could not tell "
-                "them apart."
+                f"{other!r} and {domain!r} have one path, {path!r}; give each domain its own."
             )
-        taken[path] = domain
-    return paths or {}
+        resolved[domain] = os.fspath(path)
+    return resolved
 
 
-def find_format(format: str) -> Format:
-    """The format called so.
-
-    Raises:
-        ExportError: There is none, or it cannot be loaded.
-    """
-    target = FORMATS.get(format, format)
+def find_format(format: str) -> ExportFormat:
+    """Return the format of this name; raise `ExportError` if it is unknown or cannot be loaded."""
+    target = FORMATS.get(format, format) if isinstance(format, str) else ""
     if ":" not in target:
         raise ExportError(
             f"No export format is called {format!r}. {did_you_mean(format, FORMATS)} "
@@ -294,21 +316,21 @@ def find_format(format: str) -> Format:
     module, _, name = target.partition(":")
     try:
         found = getattr(import_module(module), name)
-    except Exception as error:  # a user's own module may fail in any way while it is imported
+    except Exception as error:  # a user's module can raise anything while it is imported
         raise ExportError(f"The export format {format!r} cannot be loaded ({error}).") from error
-    if isinstance(found, Format):
+    if isinstance(found, ExportFormat):
         return found
-    if not isinstance(found, Callable):  # type: ignore[arg-type]
+    if not callable(found):
         raise ExportError(f"The export format {format!r} is no function; name one.")
-    return Format(found, options=("*",))
+    return ExportFormat(found, options=("*",))
 
 
-def check_options(name: str, found: Format, options: Mapping[str, Any]) -> None:
-    """Raises `ExportError` for an option that the format does not have."""
+def check_options(name: str, target: ExportFormat, options: Mapping[str, Any]) -> None:
+    """Raise `ExportError` for an option that the format does not have."""
     for option in options:
-        if "*" not in found.options and option not in found.options:
-            takes = f"it takes {', '.join(found.options)}" if found.options else "it takes none"
+        if "*" not in target.options and option not in target.options:
+            has = f"it has {', '.join(target.options)}" if target.options else "it has none"
             raise ExportError(
-                f"The format {name!r} has no option {option!r}; {takes}. "
-                f"{did_you_mean(option, found.options) if found.options else ''}".rstrip()
+                f"The format {name!r} has no option {option!r}; {has}. "
+                f"{did_you_mean(option, target.options) if target.options else ''}".rstrip()
             )

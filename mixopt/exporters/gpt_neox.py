@@ -1,35 +1,37 @@
-"""GPT-NeoX: train-data-paths and train-data-weights.
+"""GPT-NeoX config (YAML): `train-data-paths`, `train-data-weights`, `weight_by_num_documents: false`.
 
-Weights share out tokens. `weight_by_num_documents` would put its own in their place and weights do
-not go with train_epochs (read in megatron/data/data_utils.py, commit ea7aefd8).
+`weight_by_num_documents` would replace the weights, and weights cannot be combined with
+`train_epochs`. Validation and test data are left to the user's other config files.
+
+Ratios: of tokens. Source: megatron/data/data_utils.py at commit ea7aefd8 (read; not run).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import dig, dump_yaml, pair, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import dig, read_yaml, zip_weights
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
 
 
 def _write(request: ExportRequest) -> str:
-    used = request.used(request.ratios)
-    told = {
-        "train-data-paths": list(used),
-        "train-data-weights": list(used.values()),
+    weights = request.weights_by_path()
+    return request.to_yaml({
+        "train-data-paths": list(weights),
+        "train-data-weights": list(weights.values()),
         "weight_by_num_documents": False,
-    }
-    return request.comment() + dump_yaml(told)
+    })  # fmt: skip
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    plain = read_yaml(text)
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+    config = read_yaml(text)
     for name in ("weight_by_num_documents", "weight-by-num-documents"):
-        if isinstance(plain, Mapping) and plain.get(name):
-            raise ExportError(f"The file sets {name}, which puts other weights in place of these.")
-    names = dig(plain, "train-data-paths")
-    return [Reading(pair(names, dig(plain, "train-data-weights"), "train-data-paths"))]
+        if isinstance(config, Mapping) and config.get(name):
+            raise ExportError(f"The file sets {name}, which replaces these weights; remove it.")
+    paths = dig(config, "train-data-paths")
+    return [
+        ParsedMixture(zip_weights(paths, dig(config, "train-data-weights"), "train-data-paths"))
+    ]
 
 
-GPT_NEOX = Format(write=_write, read=_read)
-"""YAML to put beside the other config files; valid and test data are the user's."""
+GPT_NEOX = ExportFormat(write=_write, read=_read)

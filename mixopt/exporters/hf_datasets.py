@@ -1,16 +1,17 @@
-"""Hugging Face datasets: a module whose `load()` interleaves the domains by documents.
+"""Hugging Face datasets (Python module): `load()` calls `interleave_datasets` with `probabilities`.
 
-`interleave_datasets` draws documents, so the ratios are converted. `first_exhausted` ends with
-the first domain to run out and `all_exhausted` repeats; both keep the ratios.
-`all_exhausted_without_replacement` ignores them overall and is refused.
+The strategies `first_exhausted` (ends with the first domain that runs out) and `all_exhausted`
+(repeats domains) keep the ratios; `all_exhausted_without_replacement` does not and is refused.
+
+Ratios: of documents. Source: datasets 4 and 5, run in the tests.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import by_name, literal, read_constants
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import read_literal, weights_by_name
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
 
 STRATEGIES = ("all_exhausted", "first_exhausted")
 
@@ -20,7 +21,7 @@ TEMPLATE = '''"""Shares of documents for interleave_datasets."""
 from datasets import IterableDataset, interleave_datasets, load_dataset
 
 PATHS = {paths}
-PROBABILITIES = {probabilities}
+PROBABILITIES = {weights}
 
 
 def load(seed: int = {seed}) -> IterableDataset:
@@ -45,23 +46,19 @@ def _write(request: ExportRequest) -> str:
             f"stopping_strategy {strategy!r} does not keep the ratios; use one of "
             f"{', '.join(STRATEGIES)}."
         )
-    documents = {name: share for name, share in request.document_ratios().items() if share > 0}
-    return TEMPLATE.format(
-        header=request.comment(),
-        paths=literal({name: request.path_of(name) for name in documents}),
-        probabilities=literal(documents),
-        loader=str(request.options.get("loader", "json")),
-        seed=request.whole("seed", 0),
-        strategy=strategy,
-    )
+    loader = str(request.options.get("loader", "json"))
+    return request.to_python(
+        TEMPLATE, request.document_ratios(),
+        loader=loader, seed=request.int_option("seed", 0), strategy=strategy,
+    )  # fmt: skip
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    (given,) = read_constants(text, "PROBABILITIES")
-    return [Reading(by_name(given, "PROBABILITIES"), "documents")]
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+    weights = weights_by_name(read_literal(text, "PROBABILITIES"), "PROBABILITIES")
+    return [ParsedMixture(weights, "documents")]
 
 
-HF_DATASETS = Format(
+HF_DATASETS = ExportFormat(
     write=_write, read=_read, options=("loader", "seed", "stopping_strategy"), sums_to_one=True
 )
-"""A Python module with `load()`; options: `loader` (json), `seed`, `stopping_strategy`."""
+"""Options: `loader` (json), `seed` (0), `stopping_strategy` (all_exhausted)."""

@@ -1,14 +1,17 @@
-"""litdata and LitGPT: a module whose `load()` combines StreamingDatasets by weights.
+"""litdata and LitGPT (Python module): `load()` returns a `CombinedStreamingDataset` with `weights`.
 
-With a TokensLoader an item is a block of tokens, so weights share out tokens. They only count where
-`iterate_over_all` is False (litdata's README was corrected to say so).
+An item of a `TokensLoader` is a block of tokens. litdata applies weights only with
+`iterate_over_all=False`, as its README says since pull request 266.
+
+Ratios: of tokens. Source: litgpt/data/tinyllama.py at commit 26857050 (read); litdata 0.2.76, whose
+streams the tests read.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import by_name, read_constants
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import read_literal, weights_by_name
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
 
 TEMPLATE = '''"""Shares of tokens for litdata's CombinedStreamingDataset."""
 
@@ -32,17 +35,14 @@ def load(block_size: int = {block_size}, seed: int = {seed}) -> CombinedStreamin
 
 
 def _write(request: ExportRequest) -> str:
-    return TEMPLATE.format(
-        **request.python_parts(),
-        block_size=request.whole("block_size", 2049, least=1),
-        seed=request.whole("seed", 42),
-    )
+    block_size = request.int_option("block_size", 2049, least=1)
+    seed = request.int_option("seed", 42)
+    return request.to_python(TEMPLATE, request.ratios, block_size=block_size, seed=seed)
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    (weights,) = read_constants(text, "WEIGHTS")
-    return [Reading(by_name(weights, "WEIGHTS"))]
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+    return [ParsedMixture(weights_by_name(read_literal(text, "WEIGHTS"), "WEIGHTS"))]
 
 
-LITDATA = Format(write=_write, read=_read, options=("block_size", "seed"))
-"""A Python module with `load()`; options: `block_size` (2049), `seed` (42)."""
+LITDATA = ExportFormat(write=_write, read=_read, options=("block_size", "seed"))
+"""Options: `block_size` (2049), `seed` (42)."""

@@ -1,16 +1,25 @@
-"""LLaMA-Factory: `dataset`, `mix_strategy` and `interleave_probs` of its data arguments.
+"""LLaMA-Factory config (YAML): `dataset`, `mix_strategy`, `interleave_probs`, `streaming`.
 
-It draws examples; probabilities are one string, count for the interleaving strategies alone and must
-be as many as the datasets (read in hparams/data_args.py and run, 2026-11). Datasets are called as
-in the user's dataset_info.json: give those names as paths, or call them like the domains.
+Probabilities are one comma-separated string, one per dataset, and apply to the interleaving
+strategies only. Datasets are named as in the user's dataset_info.json: give those names as paths, or
+name them like the domains.
+
+Ratios: of documents (examples). Source: hparams/data_args.py and data/data_utils.py at commit
+ff6d4d12 (read); llamafactory 0.9.5, whose `DataArguments` the tests build.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import dig, dump_yaml, pair, read_yaml
-from mixopt.exporters.request import DOCUMENT_DECIMALS, ExportRequest, Format, Reading
+from mixopt.exporters.config_io import dig, read_yaml, zip_weights
+from mixopt.exporters.request import (
+    DOCUMENT_DECIMALS,
+    ExportFormat,
+    ExportRequest,
+    ParsedMixture,
+    positive,
+)
 from mixopt.exporters.rounding import format_ratio
 
 STRATEGIES = ("interleave_over", "interleave_under")
@@ -22,28 +31,27 @@ def _write(request: ExportRequest) -> str:
         raise ExportError(
             f"mix_strategy {strategy!r} takes no probabilities; use one of {', '.join(STRATEGIES)}."
         )
-    shares = {name: share for name, share in request.document_ratios().items() if share > 0}
+    shares = positive(request.document_ratios())
     names = [request.paths.get(domain, domain) for domain in shares]
     for name in names:
         if "," in name:
             raise ExportError(
-                f"LLaMA-Factory divides its datasets at commas, and {name!r} has one; rename it."
+                f"LLaMA-Factory splits its datasets at commas, and {name!r} has one; rename it."
             )
-    told = {
+    return request.to_yaml({
         "dataset": ",".join(names),
         "mix_strategy": strategy,
         "interleave_probs": ",".join(format_ratio(s, DOCUMENT_DECIMALS) for s in shares.values()),
         "streaming": True,
-    }
-    return request.comment() + dump_yaml(told)
+    })  # fmt: skip
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    plain = read_yaml(text)
-    names = [name.strip() for name in str(dig(plain, "dataset")).split(",")]
-    weights = str(dig(plain, "interleave_probs")).split(",")
-    return [Reading(pair(names, weights, "dataset"), "documents")]
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+    config = read_yaml(text)
+    names = [name.strip() for name in str(dig(config, "dataset")).split(",")]
+    weights = str(dig(config, "interleave_probs")).split(",")
+    return [ParsedMixture(zip_weights(names, weights, "dataset"), "documents")]
 
 
-LLAMA_FACTORY = Format(write=_write, read=_read, options=("mix_strategy",), sums_to_one=True)
-"""YAML; option `mix_strategy`: `interleave_over` (default) or `interleave_under`."""
+LLAMA_FACTORY = ExportFormat(write=_write, read=_read, options=("mix_strategy",), sums_to_one=True)
+"""Option `mix_strategy`: `interleave_over` (default) or `interleave_under`."""

@@ -1,8 +1,13 @@
-"""Megatron-LM and Megatron-Core: weights and data prefixes, inline or as JSON per split.
+"""Megatron-LM and Megatron-Core data arguments: `weight path weight path ...`, or JSON per split.
 
-Megatron draws by tokens (packed sequences) and asserts weights > 0, so zero ratios are dropped.
-The file for `--data-args-path` is split at white space, so a path may hold none.
-Syntax read in megatron/training/arguments.py and core/datasets/blended_dataset.py (2026-11).
+`megatron` writes the file for `--data-args-path` (the text also follows `--data-path` inline);
+`megatron-per-split` writes the JSON for `--per-split-data-args-path`, which must have the keys train,
+valid and test. Megatron asserts weights > 0, so zeros are left out. It splits arguments at white
+space, so a path must not contain any.
+
+Ratios: of tokens (packed sequences). Source: megatron/training/arguments.py and
+megatron/core/datasets/blended_dataset.py at commit d98e8a64 (read); megatron-core 0.16.1, whose
+`get_blend_from_list` the tests run.
 """
 
 import json
@@ -10,70 +15,55 @@ from collections.abc import Mapping
 from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import dig, pair, read_json
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import dig, read_json, zip_weights
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture, positive
 from mixopt.exporters.rounding import format_ratio
 
 
 def _write_arguments(request: ExportRequest) -> str:
-    return " ".join(blend_of(request)) + "\n"
+    return " ".join(_blend(request)) + "\n"
 
 
 def _write_per_split(request: ExportRequest) -> str:
+    splits = {"train": _blend(request)}
     for split in ("valid", "test"):
-        if not isinstance(request.options.get(split), list | tuple):
+        given = request.options.get(split)
+        # no default: validating on training data would be wrong
+        if not isinstance(given, list | tuple):
             raise ExportError(
                 f"megatron-per-split needs the option {split!r}, a list of held-out data paths; "
                 "give it (options: in a study, --option on the command line)."
             )
-    splits = {
-        "train": blend_of(request),
-        "valid": [str(part) for part in request.options["valid"]],
-        "test": [str(part) for part in request.options["test"]],
-    }
+        splits[split] = [str(part) for part in given]
     return json.dumps(splits, indent=2) + "\n"
 
 
-def blend_of(request: ExportRequest) -> list[str]:
-    """Weight and path in turn.
-
-    Raises:
-        ExportError: A path is missing or holds white space.
-    """
+def _blend(request: ExportRequest) -> list[str]:
+    """Return weight and path in turn; raise `ExportError` if a path is missing or has white space."""
     parts = []
-    for domain, ratio in request.ratios.items():
-        if ratio <= 0:
-            continue
+    for domain, ratio in positive(request.ratios).items():
         path = request.path_of(domain)
         if any(character.isspace() for character in path):
             raise ExportError(
                 f"Megatron splits its data arguments at white space, and the path of {domain!r} "
-                f"holds some ({path!r}); move or link the data."
+                f"contains some ({path!r}); move or link the data."
             )
         parts += [format_ratio(ratio), path]
     return parts
 
 
-def _read_blend(parts: list[str]) -> Reading:
-    return Reading(pair(parts[1::2], parts[::2], "the blend"))
+def _parse_blend(parts: list[str]) -> list[ParsedMixture]:
+    return [ParsedMixture(zip_weights(parts[1::2], parts[::2], "the blend"))]
 
 
-def _read_per_split(text: str, _: Mapping[str, Any]) -> list[Reading]:
+def _read_per_split(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
     train = dig(read_json(text), "train")
     if not isinstance(train, str | list):
         raise ExportError("train of the file should be a list of weights and paths.")
-    return [_read_blend(train.split() if isinstance(train, str) else train)]
+    return _parse_blend(train.split() if isinstance(train, str) else train)
 
 
-ARGUMENTS = Format(
-    write=_write_arguments,
-    read=lambda text, _: [_read_blend(text.split())],
-)
-"""`weight path weight path ...`: for `--data-args-path FILE`, or inline after `--data-path`."""
+ARGUMENTS = ExportFormat(write=_write_arguments, read=lambda text, _: _parse_blend(text.split()))
 
-PER_SPLIT = Format(write=_write_per_split, read=_read_per_split, options=("valid", "test"))
-"""JSON for `--per-split-data-args-path`: the blend under train, the given ones beside it.
-
-Megatron wants all three keys; `valid` and `test` are lists of paths (or of weights and paths in
-turn), and have no default, because the training data would be a wrong one.
-"""
+PER_SPLIT = ExportFormat(write=_write_per_split, read=_read_per_split, options=("valid", "test"))
+"""Options, both required: `valid` and `test`, lists of paths (or of weights and paths in turn)."""

@@ -1,26 +1,26 @@
-"""Megatron-Bridge and NeMo: `dataset.blend` of a ConfigContainer, as its YAML overrides name it.
+"""Megatron-Bridge and NeMo overrides (YAML): `dataset.blend` of a `ConfigContainer`.
 
-A blend is a list of prefixes and a list of weights, which share out tokens and are above zero
-(read in src/megatron/bridge/data/loaders.py and recipes/utils/dataset_utils.py, commit 067f987d).
+A blend is a list of path prefixes and a list of weights above zero. One file holds one phase.
+
+Ratios: of tokens. Source: src/megatron/bridge/data/loaders.py and recipes/utils/dataset_utils.py at
+commit 067f987d (read; not run).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import dig, dump_yaml, pair, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import dig, read_yaml, zip_weights
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
 
 
 def _write(request: ExportRequest) -> str:
-    used = request.used(request.ratios)
-    blend = [list(used), list(used.values())]
-    return request.comment() + dump_yaml({"dataset": {"blend": blend}})
+    weights = request.weights_by_path()
+    return request.to_yaml({"dataset": {"blend": [list(weights), list(weights.values())]}})
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
     blend = dig(read_yaml(text), "dataset", "blend")
-    return [Reading(pair(dig(blend, 0), dig(blend, 1), "dataset.blend"))]
+    return [ParsedMixture(zip_weights(dig(blend, 0), dig(blend, 1), "dataset.blend"))]
 
 
-MEGATRON_BRIDGE = Format(write=_write, read=_read)
-"""YAML to override a recipe with; one file per phase."""
+MEGATRON_BRIDGE = ExportFormat(write=_write, read=_read)

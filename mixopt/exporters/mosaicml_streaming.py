@@ -1,45 +1,47 @@
-"""MosaicML Streaming: the `streams` of a StreamingDataset, as llm-foundry's YAML nests them.
+"""MosaicML Streaming and llm-foundry config (YAML): `train_loader.dataset.streams`.
 
-A Stream's `proportion` draws samples: whole documents, or packed sequences of tokens where MDS files
-were written so (`packed: true`). Proportions are normalised and are given for all streams or none
-(read in streaming/base/stream.py and run, 2026-11).
+Each stream has `local` or `remote`, `split` and `proportion`. Proportions are normalized and given
+for all streams or for none.
+
+Ratios: of documents; of tokens with `packed: true`, where the MDS samples are packed sequences.
+Source: streaming/base/stream.py (read); mosaicml-streaming 0.13.0, whose `Stream`s the tests read.
+The nesting is llm-foundry's at commit 8c8dd48 (read; not run).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import by_name, dig, dump_yaml, mapping, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import dig, dig_mapping, read_yaml, weights_by_name
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture, RatioUnit, positive
 
 PACKED = "# Proportions are shares of packed sequences."
 WHOLE = "# Proportions are shares of documents."
 
 
 def _write(request: ExportRequest) -> str:
-    packed = request.flag("packed")
+    packed = request.bool_option("packed")
     shares = request.ratios if packed else request.document_ratios()
-    place = "remote" if request.flag("remote") else "local"
+    location = "remote" if request.bool_option("remote") else "local"
     split = request.options.get("split")
     streams = {
-        domain: {place: request.path_of(domain)}
+        domain: {location: request.path_of(domain)}
         | ({} if split is None else {"split": str(split)})
         | {"proportion": share}
-        for domain, share in shares.items()
-        if share > 0
+        for domain, share in positive(shares).items()
     }
     note = f"{PACKED if packed else WHOLE}\n"
-    nested = {"train_loader": {"dataset": {"streams": streams}}}
-    return request.comment() + note + dump_yaml(nested)
+    return request.to_yaml({"train_loader": {"dataset": {"streams": streams}}}, note)
 
 
-def _read(text: str, options: Mapping[str, Any]) -> list[Reading]:
-    streams = mapping(read_yaml(text), "train_loader", "dataset", "streams")
-    given = {name: dig(stream, "proportion") for name, stream in streams.items()}
+def _read(text: str, options: Mapping[str, Any]) -> list[ParsedMixture]:
+    streams = dig_mapping(read_yaml(text), "train_loader", "dataset", "streams")
+    proportions = {name: dig(stream, "proportion") for name, stream in streams.items()}
     packed = str(options.get("packed", False)).lower() == "true"
-    if PACKED in text or WHOLE in text:  # the file says so itself
+    if PACKED in text or WHOLE in text:  # the file's own comment overrides the option
         packed = PACKED in text
-    return [Reading(by_name(given, "proportion"), "tokens" if packed else "documents")]
+    unit: RatioUnit = "tokens" if packed else "documents"
+    return [ParsedMixture(weights_by_name(proportions, "proportion"), unit)]
 
 
-STREAMS = Format(write=_write, read=_read, options=("packed", "remote", "split"))
-"""YAML; options: `packed` (false), `remote` (false: paths are local folders), `split`."""
+STREAMS = ExportFormat(write=_write, read=_read, options=("packed", "remote", "split"))
+"""Options: `packed` (false), `remote` (false: paths are local folders), `split` (none)."""

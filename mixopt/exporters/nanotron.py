@@ -1,60 +1,53 @@
-"""nanotron: `data_stages`, one for each phase, over Nanosets.
+"""nanotron config (YAML): `data_stages` with `data.dataset.dataset_folder` and `dataset_weights`.
 
-Weights share out tokens, are normalised, and stand beside the folders in the same order; stages begin
-at a training step, the first at 1 (read in src/nanotron/config/config.py, commit 2411b02; its package
-could not be imported, so this format is held to its text alone).
+There is one stage per phase; a stage starts at a training step, the first one at 1. Weights are
+normalized and listed in the order of the folders (Nanosets).
+
+Ratios: of tokens. Source: src/nanotron/config/config.py at commit 2411b02 (read; not run, because
+the package of version 0.4 cannot be imported).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.errors import ExportError
-from mixopt.exporters.parsing import dig, dump_yaml, entries, pair, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Part, Reading
+from mixopt.exporters.config_io import dig, dig_list, read_yaml, zip_weights
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
 
 
 def _write(request: ExportRequest) -> str:
-    seed, workers = request.whole("seed", 42), request.whole("num_loading_workers", 1)
+    seed, workers = request.int_option("seed", 42), request.int_option("num_loading_workers", 1)
     stages = []
-    for part, start in zip(request.parts, _starts(request), strict=True):
-        used = request.used(part.ratios)
-        dataset = {"dataset_folder": list(used), "dataset_weights": list(used.values())}
+    for phase, step in zip(request.phases, _first_steps(request), strict=True):
+        weights = request.weights_by_path(phase.ratios)
+        dataset = {"dataset_folder": list(weights), "dataset_weights": list(weights.values())}
         stages.append({
-            "name": part.name or "stable",
-            "start_training_step": start,
+            "name": phase.name or "stable",
+            "start_training_step": step + 1,
             "data": {"dataset": dataset, "seed": seed, "num_loading_workers": workers},
         })  # fmt: skip
-    return request.comment() + dump_yaml({"data_stages": stages})
+    return request.to_yaml({"data_stages": stages})
 
 
-def _starts(request: ExportRequest) -> list[int]:
-    if len(request.parts) == 1:
-        return [1]
-    step = request.whole("batch_tokens", least=1)
-
-    def first(part: Part) -> int:
-        return round(part.first_token / step) + 1
-
-    starts = [first(part) for part in request.parts]
-    if sorted(set(starts)) != starts:
-        raise ExportError(
-            f"A phase is shorter than one step of {step:,} tokens; lower batch_tokens."
-        )
-    return starts
+def _first_steps(request: ExportRequest) -> list[int]:
+    if len(request.phases) == 1:
+        return [0]
+    tokens = request.int_option("batch_tokens", least=1)
+    too_short = f"A phase is shorter than one step of {tokens:,} tokens; lower batch_tokens."
+    return request.first_steps(tokens, 1, too_short)
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    readings = []
-    for stage in entries(read_yaml(text), "data_stages"):
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+    mixtures = []
+    for stage in dig_list(read_yaml(text), "data_stages"):
         dataset = dig(stage, "data", "dataset")
-        weights = pair(
-            dig(dataset, "dataset_folder"), dig(dataset, "dataset_weights"), "the folders"
+        weights = zip_weights(
+            dig(dataset, "dataset_folder"), dig(dataset, "dataset_weights"), "dataset_folder"
         )
-        readings.append(Reading(weights, phase=str(dig(stage, "name"))))
-    return readings
+        mixtures.append(ParsedMixture(weights, phase=str(dig(stage, "name"))))
+    return mixtures
 
 
-NANOTRON = Format(
+NANOTRON = ExportFormat(
     write=_write, read=_read, options=("batch_tokens", "seed", "num_loading_workers"), phases=True
 )
-"""YAML with the one key `data_stages`; for phases give `batch_tokens`, the tokens of a step."""
+"""Options: `batch_tokens` (per step; for phases), `seed` (42), `num_loading_workers` (1)."""

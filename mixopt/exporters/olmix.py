@@ -1,17 +1,21 @@
-"""Olmix: its nested mix, where a topic's weight is a share of its source.
+"""Olmix config (YAML): `mix`, a nested mapping with `weight` and `repetition_factor`.
 
-A domain called `source:topic` becomes a topic of its source; the others are sources. Each carries
-the `repetition_factor` that its cap says (read in olmix/aliases.py and its examples, 2026-11).
+A domain called `source:topic` becomes a topic of its source, and its weight a share of that source.
+`repetition_factor` is the domain's repetition limit.
+
+Ratios: of tokens. Source: olmix/aliases.py and
+configs/examples/launch/data_proportions/mix_heavy_code.yaml at commit 9586977 (read; not run).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import dig, dump_yaml, mapping, number, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import dig, dig_mapping, parse_weight, read_yaml
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
 
-OURS = ("weight", "repetition_factor")
+PROPERTIES = ("weight", "repetition_factor")
+"""Keys of a source that are not topics."""
 
 
 def _write(request: ExportRequest) -> str:
@@ -19,7 +23,7 @@ def _write(request: ExportRequest) -> str:
     topics: dict[str, dict[str, float]] = {}
     for domain, ratio in request.ratios.items():
         source, _, topic = domain.partition(":")
-        if topic in OURS:
+        if topic in PROPERTIES:
             raise ExportError(
                 f"Domain {domain!r}: olmix reads a topic called {topic!r} as a property of its source; "
                 "rename it."
@@ -28,7 +32,7 @@ def _write(request: ExportRequest) -> str:
             topics.setdefault(source, {})[topic] = ratio
             mix.setdefault(source, {})
         else:
-            mix[domain] = {"weight": ratio, **_repetition(request, domain)}
+            mix[domain] = {"weight": ratio, **_repetition_factor(request, domain)}
     for source, shares in topics.items():
         if mix[source]:
             raise ExportError(
@@ -40,31 +44,31 @@ def _write(request: ExportRequest) -> str:
         for topic, ratio in shares.items():
             mix[source][topic] = {
                 "weight": ratio / total if total else 0.0,
-                **_repetition(request, f"{source}:{topic}"),
+                **_repetition_factor(request, f"{source}:{topic}"),
             }
-    return request.comment() + dump_yaml({"mix": mix})
+    return request.to_yaml({"mix": mix})
 
 
-def _repetition(request: ExportRequest, domain: str) -> dict[str, float]:
-    cap = request.max_repetition.get(domain)
-    return {} if cap is None else {"repetition_factor": float(cap)}
+def _repetition_factor(request: ExportRequest, domain: str) -> dict[str, float]:
+    limit = request.max_repetition.get(domain)
+    return {} if limit is None else {"repetition_factor": float(limit)}
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    told: dict[str, float] = {}
-    for source, node in mapping(read_yaml(text), "mix").items():
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+    weights: dict[str, float] = {}
+    for source, node in dig_mapping(read_yaml(text), "mix").items():
         if not isinstance(node, Mapping):
-            told[source] = number(node, f"mix.{source}")
+            weights[source] = parse_weight(node, f"mix.{source}")
             continue
-        weight = number(dig(node, "weight"), f"mix.{source}.weight")
-        children = {name: child for name, child in node.items() if name not in OURS}
-        for topic, child in children.items():
-            inner = child["weight"] if isinstance(child, Mapping) and "weight" in child else child
-            told[f"{source}:{topic}"] = weight * number(inner, f"mix.{source}.{topic}.weight")
-        if not children:
-            told[source] = weight
-    return [Reading(told)]
+        weight = parse_weight(dig(node, "weight"), f"mix.{source}.weight")
+        topics = {name: topic for name, topic in node.items() if name not in PROPERTIES}
+        for name, topic in topics.items():
+            inner = topic["weight"] if isinstance(topic, Mapping) and "weight" in topic else topic
+            share = parse_weight(inner, f"mix.{source}.{name}.weight")
+            weights[f"{source}:{name}"] = weight * share
+        if not topics:
+            weights[source] = weight
+    return [ParsedMixture(weights)]
 
 
-OLMIX = Format(write=_write, read=_read, sums_to_one=True)
-"""YAML with the one key `mix`."""
+OLMIX = ExportFormat(write=_write, read=_read, sums_to_one=True)

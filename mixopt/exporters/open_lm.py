@@ -1,27 +1,30 @@
-"""open_lm and DCLM: train-data and train-data-mix-weights.
+"""open_lm and DCLM config (YAML for `--config`): `train-data`, `train-data-mix-weights`.
 
-Weights share out samples of packed tokens and are not normalised: they multiply the tokens of an
-epoch, so they must sum to one (read in open_lm/params.py and data.py, commit 9bb92ef).
+Paths are tar patterns. Weights multiply the samples of an epoch and are not normalized, so they must
+sum to one.
+
+Ratios: of tokens (packed samples). Source: open_lm/params.py and data.py at commit 9bb92ef (read;
+not run).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import dig, dump_yaml, pair, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import dig, read_yaml, zip_weights
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
 
 
 def _write(request: ExportRequest) -> str:
-    used = request.used(request.ratios)
-    told = {"train-data": list(used), "train-data-mix-weights": list(used.values())}
-    return request.comment() + dump_yaml(told)
+    weights = request.weights_by_path()
+    return request.to_yaml(
+        {"train-data": list(weights), "train-data-mix-weights": list(weights.values())}
+    )
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    plain = read_yaml(text)
-    weights = dig(plain, "train-data-mix-weights")
-    return [Reading(pair(dig(plain, "train-data"), weights, "train-data"))]
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+    config = read_yaml(text)
+    weights = dig(config, "train-data-mix-weights")
+    return [ParsedMixture(zip_weights(dig(config, "train-data"), weights, "train-data"))]
 
 
-OPEN_LM = Format(write=_write, read=_read, sums_to_one=True)
-"""YAML for `--config`; paths are tar patterns as open_lm takes them."""
+OPEN_LM = ExportFormat(write=_write, read=_read, sums_to_one=True)

@@ -1,58 +1,72 @@
-"""The proposal as plain JSON or YAML: ratios of tokens and of documents, and repetition."""
+"""Plain JSON or YAML, for any other tool.
+
+Keys: `token_ratios`, `document_ratios` (if tokens per document are known), `paths`, `repetition`,
+`verdict`; a schedule has `phases` with `name`, `tokens`, ratios and `verdict`.
+
+Ratios: of tokens and of documents; zeros are kept.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mixopt.exporters.parsing import by_name, dig, dump_yaml, entries, read_json, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Part, Reading
+from mixopt.exporters.config_io import (
+    dig,
+    dig_list,
+    dump_yaml,
+    read_json,
+    read_yaml,
+    weights_by_name,
+)
+from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest, ParsedMixture
 
 
-def _plain(request: ExportRequest) -> dict[str, Any]:
-    if len(request.parts) > 1:
-        plain: dict[str, Any] = {"phases": [_phase(request, part) for part in request.parts]}
-    else:
-        plain = _ratios(request)
+def _to_dict(request: ExportRequest) -> dict[str, Any]:
+    several = len(request.phases) > 1
+    config: dict[str, Any] = _ratios(request) if not several else {
+        "phases": [_phase(request, phase) for phase in request.phases]
+    }  # fmt: skip
     if request.paths:
-        plain["paths"] = dict(request.paths)
-    if request.seen:
-        plain["repetition"] = {name: round(v, 4) for name, v in request.seen.items()}
-    return plain if len(request.parts) > 1 else plain | {"verdict": request.proposal.verdict}
+        config["paths"] = dict(request.paths)
+    if request.repetition:
+        config["repetition"] = {name: round(n, 4) for name, n in request.repetition.items()}
+    return config if several else config | {"verdict": request.proposal.verdict}
 
 
 def _ratios(request: ExportRequest) -> dict[str, Any]:
-    told: dict[str, Any] = {"token_ratios": dict(request.ratios)}
+    config: dict[str, Any] = {"token_ratios": dict(request.ratios)}
     known = request.proposal.tokens_per_document
     if all(name in known for name, ratio in request.ratios.items() if ratio):
-        told["document_ratios"] = request.document_ratios()
-    return told
+        config["document_ratios"] = request.document_ratios()
+    return config
 
 
-def _phase(request: ExportRequest, part: Part) -> dict[str, Any]:
-    own = _ratios(replace(request, parts=(part,)))
-    return {"name": part.name, "tokens": part.tokens, **own, "verdict": part.proposal.verdict}
+def _phase(request: ExportRequest, phase: ExportPhase) -> dict[str, Any]:
+    own = _ratios(replace(request, phases=(phase,)))
+    return {"name": phase.name, "tokens": phase.tokens, **own, "verdict": phase.proposal.verdict}
 
 
-def _read(plain: Any) -> list[Reading]:
-    if isinstance(plain, Mapping) and "phases" in plain:
-        return [
-            Reading(by_name(dig(row, "token_ratios"), "token_ratios"), phase=str(dig(row, "name")))
-            for row in entries(plain, "phases")
-        ]
-    return [Reading(by_name(dig(plain, "token_ratios"), "token_ratios"))]
+def _parse(config: Any) -> list[ParsedMixture]:
+    if not isinstance(config, Mapping) or "phases" not in config:
+        return [ParsedMixture(weights_by_name(dig(config, "token_ratios"), "token_ratios"))]
+    return [
+        ParsedMixture(
+            weights_by_name(dig(phase, "token_ratios"), "token_ratios"),
+            phase=str(dig(phase, "name")),
+        )
+        for phase in dig_list(config, "phases")
+    ]
 
 
-JSON = Format(
-    write=lambda request: json.dumps(_plain(request), indent=2) + "\n",
-    read=lambda text, _: _read(read_json(text)),
+JSON = ExportFormat(
+    write=lambda request: json.dumps(_to_dict(request), indent=2) + "\n",
+    read=lambda text, _: _parse(read_json(text)),
     phases=True,
 )
-"""One JSON object."""
 
-YAML = Format(
-    write=lambda request: dump_yaml(_plain(request)),
-    read=lambda text, _: _read(read_yaml(text)),
+YAML = ExportFormat(
+    write=lambda request: dump_yaml(_to_dict(request)),
+    read=lambda text, _: _parse(read_yaml(text)),
     phases=True,
 )
-"""One YAML mapping, with the same keys as the JSON."""

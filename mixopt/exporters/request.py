@@ -1,31 +1,31 @@
-"""What an exporter is asked for, and what it is: a way to write a config and a way to read it back."""
+"""The types that exporters share: the request, the mixture parsed from a config, and the format."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mixopt.errors import ExportError
-from mixopt.exporters.parsing import literal
+from mixopt.exporters.config_io import dump_literal, dump_yaml
 from mixopt.exporters.rounding import largest_drift, round_ratios
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 
 DOCUMENT_DECIMALS = 12
-"""Digits of shares of documents: one of a long document may be a domain's whole share."""
+"""Decimals of document ratios: a few long documents can hold a large share of the tokens."""
 
-Unit = Literal["tokens", "documents"]
+RatioUnit = Literal["tokens", "documents"]
 
 
 @dataclass(frozen=True)
-class Part:
-    """One phase of what is exported; a proposal alone is one part.
+class ExportPhase:
+    """One phase of the exported plan; a single proposal is one phase.
 
     Attributes:
-        name: Of the phase; empty where there is one alone.
-        proposal: The proposal.
-        ratios: Its ratios of tokens, rounded so that they sum to exactly one.
-        first_token: Where it begins in the target run.
-        tokens: That it reads; None where no budget is known.
+        name: Empty for a single proposal.
+        proposal: Proposal of this phase.
+        ratios: Token ratios, rounded so that they sum to exactly one.
+        first_token: Token of the target run at which the phase starts.
+        tokens: Tokens of the phase; None without a token budget.
     """
 
     name: str
@@ -37,43 +37,39 @@ class Part:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What an exporter is given.
+    """The input of an exporter.
 
     Attributes:
-        parts: The phases, in order; one where the format takes one.
-        paths: Where the trainer finds each domain, by domain.
-        options: What only this format takes, by name.
-        seen: How often the whole run reads each domain, where that is known.
-        max_repetition: How often it may, where that was limited.
+        phases: In order; exactly one unless the format takes several.
+        paths: Data path by domain.
+        options: Options of this format by name.
+        repetition: How often the whole run reads each domain whose size is known.
+        max_repetition: The limits of `repetition`, where there are any.
     """
 
-    parts: tuple[Part, ...]
+    phases: tuple[ExportPhase, ...]
     paths: Mapping[str, str]
     options: Mapping[str, Any] = field(default_factory=dict)
-    seen: Mapping[str, float] = field(default_factory=dict)
+    repetition: Mapping[str, float] = field(default_factory=dict)
     max_repetition: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def proposal(self) -> Proposal:
-        """The proposal of the first part."""
-        return self.parts[0].proposal
+        """Proposal of the first phase."""
+        return self.phases[0].proposal
 
     @property
     def ratios(self) -> Mapping[str, float]:
-        """Ratios of tokens of the first part."""
-        return self.parts[0].ratios
+        """Rounded token ratios of the first phase."""
+        return self.phases[0].ratios
 
     @property
     def drift(self) -> float:
-        """How far rounding moved the ratio that it moved most."""
-        return max(largest_drift(part.proposal.ratios, part.ratios) for part in self.parts)
+        """Largest absolute change that rounding made to a ratio."""
+        return max(largest_drift(phase.proposal.ratios, phase.ratios) for phase in self.phases)
 
     def path_of(self, domain: str) -> str:
-        """The path of `domain`.
-
-        Raises:
-            ExportError: None was given.
-        """
+        """Return the path of `domain`; raise `ExportError` if it has none."""
         if domain not in self.paths:
             raise ExportError(
                 f"No path was given for domain {domain!r}; add it to paths (or use one pattern "
@@ -81,50 +77,54 @@ class ExportRequest:
             )
         return self.paths[domain]
 
-    def used(self, ratios: Mapping[str, float]) -> dict[str, float]:
-        """The ratios above zero by path, for trainers that take no zero."""
-        return {self.path_of(domain): ratio for domain, ratio in ratios.items() if ratio > 0}
-
-    def python_parts(self) -> dict[str, str]:
-        """Header, paths and weights above zero, as a Python file has them; weights share out tokens."""
-        weights = {domain: ratio for domain, ratio in self.ratios.items() if ratio > 0}
-        return {
-            "header": self.comment(),
-            "paths": literal({domain: self.path_of(domain) for domain in weights}),
-            "weights": literal(weights),
-        }
+    def weights_by_path(self, ratios: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Return the positive ratios (by default those of the first phase) by path."""
+        chosen = positive(self.ratios if ratios is None else ratios)
+        return {self.path_of(domain): ratio for domain, ratio in chosen.items()}
 
     def document_ratios(self) -> dict[str, float]:
-        """The ratios as shares of documents: token share ÷ tokens per document, renormalised.
+        """Return document ratios: token ratio / tokens per document, normalized.
 
         Raises:
-            ExportError: The tokens per document of some domain are not known.
+            ExportError: The tokens per document of a domain are unknown.
         """
         known = self.proposal.tokens_per_document
-        # what is rounded away as tokens is no document either
+        # a ratio that rounds to zero tokens gets no documents either
         exact = {name: r if self.ratios[name] else 0.0 for name, r in self.proposal.ratios.items()}
-        missing = [name for name, ratio in exact.items() if ratio and name not in known]
-        if missing:
-            raise ExportError(
-                f"This trainer draws documents, and the tokens per document of {missing[0]!r} are "
-                "not known; measure them (a study does) or give them: "
-                f"--tokens-per-document {missing[0]}=N."
-            )
-        shares = {n: ratio / known[n] if ratio else 0.0 for n, ratio in exact.items()}
+        for domain in positive(exact):
+            require_length(domain, known)
+        shares = {name: r / known[name] if r else 0.0 for name, r in exact.items()}
         rounded = round_ratios(Mixture.normalised(shares), DOCUMENT_DECIMALS)
         for domain, share in rounded.items():
-            if shares[domain] and not share:
+            if exact[domain] and not share:
                 raise ExportError(
-                    f"{domain!r} would be less than one document in 10^{DOCUMENT_DECIMALS}; leave it "
-                    "out of the mixture, or cut its documents into shorter ones."
+                    f"The share of {domain!r} is below one document in 10^{DOCUMENT_DECIMALS}; "
+                    "leave it out of the mixture, or split its documents into shorter ones."
                 )
         return rounded
 
-    def whole(self, name: str, default: int | None = None, *, least: int = 0) -> int:
-        """The option `name` as a whole number, at least `least`.
+    def first_steps(self, tokens_per_step: int, stride: int, too_short: str) -> list[int]:
+        """Return the training step at which each phase starts, from 0.
+
+        Args:
+            tokens_per_step: Tokens that the trainer reads per step.
+            stride: Steps are rounded to multiples of it.
+            too_short: Message of the error where two phases start at the same step.
 
         Raises:
-            ExportError: It is missing and has no default, or is no such number.
+            ExportError: Two phases start at the same step.
+        """
+        starts = [phase.first_token / tokens_per_step / stride for phase in self.phases]
+        steps = [round(start) * stride for start in starts]
+        if sorted(set(steps)) != steps:
+            raise ExportError(too_short)
+        return steps
+
+    def int_option(self, name: str, default: int | None = None, *, least: int = 0) -> int:
+        """Return the option `name` as an integer of at least `least`.
+
+        Raises:
+            ExportError: The option is missing without a default, or is no such integer.
         """
         given = self.options.get(name, default)
         if given is None:
@@ -137,67 +137,95 @@ class ExportRequest:
             raise ExportError(f"Option {name!r} is {given!r}; give a whole number from {least} on.")
         return number
 
-    def flag(self, name: str) -> bool:
-        """The option `name` as yes or no; no if left out.
-
-        Raises:
-            ExportError: It is neither.
-        """
+    def bool_option(self, name: str) -> bool:
+        """Return the option `name` (default: false); raise `ExportError` if it is no boolean."""
         given = str(self.options.get(name, False)).lower()
         if given not in ("true", "false"):
             raise ExportError(f"Option {name!r} is {given!r}; give true or false.")
         return given == "true"
 
-    @property
-    def header(self) -> list[str]:
-        """What a reader of the file should know: shares of tokens, and how often each is seen."""
+    def comment(self) -> str:
+        """Return comment lines that state the token ratios and the repetition of each domain."""
         lines = []
-        for part in self.parts:
-            name = f" ({part.name})" if part.name else ""
-            told = ", ".join(f"{domain} {ratio:.9g}" for domain, ratio in part.ratios.items())
-            lines.append(f"Data mixture proposed by mixopt, shares of tokens{name}: {told}")
-        if self.seen:
-            budget = sum(part.tokens or 0 for part in self.parts)
-            told = ", ".join(f"{domain} {times:.2f}" for domain, times in self.seen.items())
-            lines.append(f"Times that {budget:,.0f} tokens read each: {told}")
-        return lines
+        for phase in self.phases:
+            name = f" ({phase.name})" if phase.name else ""
+            listed = ", ".join(f"{domain} {ratio:.9g}" for domain, ratio in phase.ratios.items())
+            lines.append(f"Data mixture proposed by mixopt, shares of tokens{name}: {listed}")
+        if self.repetition:
+            budget = sum(phase.tokens or 0 for phase in self.phases)
+            listed = ", ".join(f"{domain} {n:.2f}" for domain, n in self.repetition.items())
+            lines.append(f"Times that {budget:,.0f} tokens read each: {listed}")
+        # domain names are untrusted: a line break would end the comment
+        printable = ("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+        return "".join(f"# {line}\n" for line in printable)
 
-    def comment(self, mark: str = "#") -> str:
-        """The header as a comment."""
-        lines = ("".join(c if c.isprintable() else "?" for c in line) for line in self.header)
-        return "".join(f"{mark} {line}\n" for line in lines)
+    def to_yaml(self, config: Mapping[str, Any], note: str = "") -> str:
+        """Return the comment, then `note` (comment lines), then `config` as YAML."""
+        return self.comment() + note + dump_yaml(config)
+
+    def to_python(self, template: str, ratios: Mapping[str, float], **fields: Any) -> str:
+        """Return `template` with `{header}`, `{paths}`, `{weights}` and `fields` filled in.
+
+        Args:
+            template: Text of a Python module, for `str.format`.
+            ratios: Weights by domain; zeros are left out.
+            fields: Values of further placeholders.
+        """
+        weights = positive(ratios)
+        paths = {domain: self.path_of(domain) for domain in weights}
+        return template.format(
+            header=self.comment(),
+            paths=dump_literal(paths),
+            weights=dump_literal(weights),
+            **fields,
+        )
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a config says of one phase.
+class ParsedMixture:
+    """The mixture that a config states for one phase.
 
     Attributes:
-        weights: By what the file calls a domain: its path, or its own name.
-        unit: What the weights share out.
-        phase: Its name; empty where there is one alone.
+        weights: By path or domain name, whichever the config uses.
+        unit: Whether weights are shares of tokens or of documents.
+        phase: Name of the phase; empty in a config of a single mixture.
     """
 
     weights: Mapping[str, float]
-    unit: Unit = "tokens"
+    unit: RatioUnit = "tokens"
     phase: str = ""
 
 
 @dataclass(frozen=True)
-class Format:
-    """The config of one trainer.
+class ExportFormat:
+    """The data config of one trainer.
 
     Attributes:
-        write: Its text.
-        read: What such a text says, given the options it was written with; None where nothing can
-            read it back.
-        options: Names of what `write` may be told.
-        phases: Whether one file takes several phases.
-        sums_to_one: Whether the trainer takes weights as they are, so that they must sum to one.
+        write: Returns the config text for a request.
+        read: Parses such a text, given the options it was written with, into one mixture per phase;
+            None for a format that cannot be read back.
+        options: Names of the options that `write` accepts; `*` accepts any.
+        phases: Whether one file can hold several phases.
+        sums_to_one: Whether the trainer uses weights without normalizing them.
     """
 
     write: Callable[[ExportRequest], str]
-    read: Callable[[str, Mapping[str, Any]], Sequence[Reading]] | None = None
+    read: Callable[[str, Mapping[str, Any]], Sequence[ParsedMixture]] | None = None
     options: tuple[str, ...] = ()
     phases: bool = False
     sums_to_one: bool = False
+
+
+def positive(ratios: Mapping[str, float]) -> dict[str, float]:
+    """Return the ratios above zero."""
+    return {domain: ratio for domain, ratio in ratios.items() if ratio > 0}
+
+
+def require_length(domain: str, tokens_per_document: Mapping[str, float]) -> None:
+    """Raise `ExportError` if the tokens per document of `domain` are unknown."""
+    if domain not in tokens_per_document:
+        raise ExportError(
+            f"This trainer draws documents, and the tokens per document of {domain!r} are not known; "
+            "measure them (a study does) or give tokens_per_document "
+            f"(--tokens-per-document {domain}=N)."
+        )

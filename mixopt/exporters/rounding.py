@@ -1,34 +1,32 @@
-"""Rounding: ratios in few digits that still sum to exactly one."""
+"""Round ratios to few decimals so that they still sum to exactly one."""
 
 from collections.abc import Mapping
 
-import numpy as np
+from mixopt.mixture import apportion
 
 DECIMALS = 9
-"""Digits of a written ratio; the last of them is apportioned so that the sum is exactly one."""
+"""Decimals of a written ratio."""
 
 
 def round_ratios(ratios: Mapping[str, float], decimals: int = DECIMALS) -> dict[str, float]:
-    """Ratios rounded to `decimals` digits that sum to exactly one (largest remainder)."""
+    """Return ratios with `decimals` decimals that sum to exactly one (largest remainder)."""
     unit = 10**decimals
-    return {name: count / unit for name, count in apportion(ratios, unit).items()}
+    return {name: count / unit for name, count in apportion_counts(ratios, unit).items()}
 
 
-def apportion(ratios: Mapping[str, float], total: int) -> dict[str, int]:
-    """Whole numbers in the ratios' proportions that sum to `total` (largest remainder)."""
-    names = list(ratios)
-    exact = np.array([ratios[name] for name in names]) * total
-    counts = np.floor(exact + 1e-9).astype(np.int64)
-    rest = total - int(counts.sum())
-    counts[np.argsort(counts - exact, kind="stable")[:rest]] += 1
-    return {name: int(count) for name, count in zip(names, counts, strict=True)}
+def apportion_counts(ratios: Mapping[str, float], total: int) -> dict[str, int]:
+    """Return integers in the proportions of `ratios` that sum to `total` (largest remainder)."""
+    quotas = [ratio * total for ratio in ratios.values()]
+    # 1e-9: a quota that is a whole number but for float error keeps that number
+    counts = apportion(quotas, total, tolerance=1e-9).tolist()
+    return dict(zip(ratios, counts, strict=True))
 
 
-def largest_drift(ratios: Mapping[str, float], written: Mapping[str, float]) -> float:
-    """How far rounding moved the ratio that it moved most."""
-    return max(abs(ratios[name] - written[name]) for name in ratios)
+def largest_drift(ratios: Mapping[str, float], rounded: Mapping[str, float]) -> float:
+    """Return the largest absolute change that rounding made to a ratio."""
+    return max(abs(ratios[name] - rounded[name]) for name in ratios)
 
 
 def format_ratio(ratio: float, decimals: int = DECIMALS) -> str:
-    """A ratio in plain decimals, as any trainer's parser reads it."""
+    """Return a ratio in plain decimal notation, which every trainer's parser accepts."""
     return f"{ratio:.{decimals}f}".rstrip("0").rstrip(".")

@@ -1,15 +1,17 @@
-"""torchtitan: a module with `mixture()`, a DatasetMixConfig over packed datasets.
+"""torchtitan (Python module): `mixture()` returns a `DatasetMixConfig` of packed datasets.
 
-Packed before they are mixed, datasets are drawn by tokens; weights must be above zero and are
-normalised (read in torchtitan/components/data/README.md, commit b5bcd76c; the released package
-lacks these classes, so this format is held to its text alone).
+Each dataset (JSONL) is packed before mixing, so that weights count tokens; mixed before packing, they
+would count documents. Weights must be above zero and are normalized.
+
+Ratios: of tokens. Source: torchtitan/components/data/README.md at commit b5bcd76c (read; not run,
+because release 0.3.0 lacks these classes).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import by_name, read_constants
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import read_literal, weights_by_name
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
 
 TEMPLATE = '''"""Shares of tokens for torchtitan's DatasetMixConfig."""
 
@@ -49,16 +51,13 @@ def mixture() -> DatasetMixConfig:
 
 
 def _write(request: ExportRequest) -> str:
-    return TEMPLATE.format(
-        **request.python_parts(),
-        text_field=str(request.options.get("text_field", "text")),
-    )
+    text_field = str(request.options.get("text_field", "text"))
+    return request.to_python(TEMPLATE, request.ratios, text_field=text_field)
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    (weights,) = read_constants(text, "WEIGHTS")
-    return [Reading(by_name(weights, "WEIGHTS"))]
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+    return [ParsedMixture(weights_by_name(read_literal(text, "WEIGHTS"), "WEIGHTS"))]
 
 
-TORCHTITAN = Format(write=_write, read=_read, options=("text_field",))
-"""A Python module with `mixture()`, over JSONL; option `text_field` (text)."""
+TORCHTITAN = ExportFormat(write=_write, read=_read, options=("text_field",))
+"""Option: `text_field` (text)."""

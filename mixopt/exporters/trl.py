@@ -1,35 +1,38 @@
-"""TRL: the `datasets` of a `DatasetMixtureConfig`, with a fraction of the examples for each.
+"""TRL config (YAML for `--config`): `datasets` with `path`, `data_files`, `split`, `fraction`.
 
-TRL draws examples, normalises the fractions, and cuts larger sets rather than repeat a smaller one;
-it takes fractions for all or for none and none below zero, and cannot stream them (read in
-trl/scripts/utils.py and run, 2026-11).
+These are fields of a `DatasetMixtureConfig`. TRL normalizes the fractions, which are given for all
+datasets or for none, and truncates larger datasets rather than repeat smaller ones. It cannot stream
+them, so the exporter writes `streaming: false`.
+
+Ratios: of documents (examples). Source: trl/scripts/utils.py at commit f2cd577 (read); TRL 1.16.0,
+whose parser and `get_dataset` the tests run.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from mixopt.exporters.parsing import dig, dump_yaml, entries, pair, read_yaml
-from mixopt.exporters.request import ExportRequest, Format, Reading
+from mixopt.exporters.config_io import dig, dig_list, read_yaml, zip_weights
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture, positive
+
+NOTE = "# Fractions are shares of examples; TRL cuts larger sets and repeats none.\n"
 
 
 def _write(request: ExportRequest) -> str:
     loader = str(request.options.get("loader", "json"))
-    told = []
-    for domain, share in request.document_ratios().items():
-        if share > 0:
-            path = request.path_of(domain)
-            where = {"path": path} if loader == "hub" else {"path": loader, "data_files": path}
-            told.append({**where, "split": "train", "fraction": share})
-    note = "# Fractions are shares of examples; TRL cuts larger sets and repeats none.\n"
-    return request.comment() + note + dump_yaml({"datasets": told, "streaming": False})
+    datasets = []
+    for domain, share in positive(request.document_ratios()).items():
+        path = request.path_of(domain)
+        place = {"path": path} if loader == "hub" else {"path": loader, "data_files": path}
+        datasets.append({**place, "split": "train", "fraction": share})
+    return request.to_yaml({"datasets": datasets, "streaming": False}, NOTE)
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[Reading]:
-    listed = entries(read_yaml(text), "datasets")
-    names = [entry.get("data_files", dig(entry, "path")) for entry in listed]
-    weights = [dig(entry, "fraction") for entry in listed]
-    return [Reading(pair(names, weights, "datasets"), "documents")]
+def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+    datasets = dig_list(read_yaml(text), "datasets")
+    names = [entry.get("data_files", dig(entry, "path")) for entry in datasets]
+    weights = [dig(entry, "fraction") for entry in datasets]
+    return [ParsedMixture(zip_weights(names, weights, "datasets"), "documents")]
 
 
-TRL = Format(write=_write, read=_read, options=("loader",))
-"""YAML for TRL's `--config`; option `loader`: `json` (default), `parquet`, ..., or `hub`."""
+TRL = ExportFormat(write=_write, read=_read, options=("loader",))
+"""Option `loader`: `json` (default), `parquet`, ..., or `hub` (paths are hub datasets)."""

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mixopt.data.corpus import Corpus
 from mixopt.errors import DataError
-from mixopt.mixture import Mixture
+from mixopt.mixture import Mixture, apportion
 
 
 class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
@@ -30,7 +29,8 @@ class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         self.context = context
         self.corpora = [corpora[name] for name in ratios]
         rng = np.random.default_rng(seed)
-        counts = apportion(ratios.vector(list(ratios)), sequences)
+        shares = ratios.vector(list(ratios))
+        counts = apportion(shares / shares.sum() * sequences, sequences)
         domains, windows = [], []
         for index, (name, count) in enumerate(zip(ratios, counts.tolist(), strict=True)):
             available = corpora[name].tokens // context
@@ -55,12 +55,3 @@ class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
             corpus.read(int(self._windows[index]) * self.context, self.context)
         )
         return {"input_ids": tokens, "labels": tokens}
-
-
-def apportion(ratios: NDArray[np.float64], total: int) -> NDArray[np.int64]:
-    """Whole numbers in the proportion of `ratios` that sum to `total` (largest remainder)."""
-    exact = ratios / ratios.sum() * total
-    counts = np.floor(exact).astype(np.int64)
-    rest = total - int(counts.sum())
-    counts[np.argsort(counts - exact, kind="stable")[:rest]] += 1
-    return np.asarray(counts)

@@ -5,7 +5,7 @@ from plans import BARE, OPTIONS, PATHS, PROPOSAL, SCHEDULE, proposal
 
 import mixopt
 from mixopt.errors import ExportError, InfeasibleError
-from mixopt.exporters.checking import check_config
+from mixopt.exporters.check import check_config
 from mixopt.exporters.export import FORMATS, export_phases, find_format
 from mixopt.mixture import Budget
 

@@ -9,7 +9,7 @@ from mixopt.config.text import FilesTextConfig
 from mixopt.data import corpus
 from mixopt.data.corpus import check_epochs, open_corpus
 from mixopt.errors import DataError
-from mixopt.training.dataset import MixtureDataset, apportion
+from mixopt.training.dataset import MixtureDataset
 
 TOKENS = tokenizer()
 
@@ -172,8 +172,3 @@ def test_text_shorter_than_a_sequence(tmp_path):
     made, _ = make(tmp_path, n=1)
     with pytest.raises(DataError, match="less than one sequence"):
         MixtureDataset({"birds": made}, Mixture({"birds": 1.0}), sequences=2, context=4096, seed=0)
-
-
-def test_apportion_is_the_largest_remainder():
-    assert apportion(np.array([0.5, 0.3, 0.2]), 7).tolist() == [4, 2, 1]
-    assert apportion(np.array([1.0, 0.0]), 5).tolist() == [5, 0]

@@ -6,7 +6,7 @@ from plans import PROPOSAL, proposal
 
 import mixopt
 from mixopt.errors import ExportError
-from mixopt.exporters.checking import check_config
+from mixopt.exporters.check import check_config
 
 
 def test_counts_are_those_of_the_budget():

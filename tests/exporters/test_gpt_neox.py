@@ -3,7 +3,7 @@ from plans import PATHS, PROPOSAL
 
 import mixopt
 from mixopt.errors import ExportError
-from mixopt.exporters.checking import check_config
+from mixopt.exporters.check import check_config
 
 GOLDEN = """\
 # Data mixture proposed by mixopt, shares of tokens: web 0.666666667, code 0.333333333, law 0
@@ -24,5 +24,5 @@ def test_golden():
 
 def test_what_would_put_other_weights_in_their_place_is_told():
     text = GOLDEN.replace("false", "true")
-    with pytest.raises(ExportError, match="puts other weights in place"):
+    with pytest.raises(ExportError, match="replaces these weights"):
         check_config(PROPOSAL, "gpt-neox", text, paths=PATHS)

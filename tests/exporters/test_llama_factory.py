@@ -27,7 +27,7 @@ def test_datasets_may_be_called_otherwise():
 def test_what_would_take_no_probabilities_is_refused():
     with pytest.raises(ExportError, match="'concat' takes no probabilities"):
         mixopt.export(PROPOSAL, "llama-factory", mix_strategy="concat")
-    with pytest.raises(ExportError, match="divides its datasets at commas"):
+    with pytest.raises(ExportError, match="splits its datasets at commas"):
         mixopt.export(PROPOSAL, "llama-factory", paths={"web": "a,b"})
 
 

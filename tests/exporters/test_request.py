@@ -15,17 +15,17 @@ def test_documents_follow_from_tokens_and_their_length():
 
 
 def test_options_are_numbers_and_flags():
-    asked = request(n="1_000", yes="True", wrong="maybe")
-    assert asked.whole("n") == 1000
-    assert asked.whole("m", 3) == 3
-    assert asked.flag("yes")
-    assert not asked.flag("no")
+    requested = request(n="1_000", yes="True", wrong="maybe")
+    assert requested.int_option("n") == 1000
+    assert requested.int_option("m", 3) == 3
+    assert requested.bool_option("yes")
+    assert not requested.bool_option("no")
     with pytest.raises(ExportError, match="needs the option 'm'"):
-        asked.whole("m")
+        requested.int_option("m")
     with pytest.raises(ExportError, match="give a whole number from 1 on"):
-        request(n=0).whole("n", least=1)
+        request(n=0).int_option("n", least=1)
     with pytest.raises(ExportError, match="give true or false"):
-        asked.flag("wrong")
+        requested.bool_option("wrong")
 
 
 def test_what_rounding_moved_is_known():

@@ -2,7 +2,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mixopt
-from mixopt.exporters.rounding import DECIMALS, apportion, format_ratio, largest_drift, round_ratios
+from mixopt.exporters.rounding import (
+    DECIMALS,
+    apportion_counts,
+    format_ratio,
+    largest_drift,
+    round_ratios,
+)
 
 AMOUNTS = st.lists(st.floats(0, 1), min_size=1, max_size=40).filter(lambda xs: sum(xs) > 1e-3)
 
@@ -23,6 +29,6 @@ def test_rounding_sums_to_exactly_one_and_drifts_little(amounts):
 @given(AMOUNTS, st.integers(0, 10**9))
 def test_counts_sum_to_what_is_counted_out_and_miss_by_less_than_one(amounts, total):
     ratios = mixture(amounts)
-    counts = apportion(ratios, total)
+    counts = apportion_counts(ratios, total)
     assert sum(counts.values()) == total
     assert all(abs(counts[name] - ratios[name] * total) < 1 + 1e-6 for name in ratios)

@@ -38,7 +38,7 @@ def test_what_determines_an_export_is_in_its_key():
 
 
 def test_a_format_of_your_own_is_always_written(tmp_path):
-    wanted = ExportConfig(format="exporters.plans:write_count", out="count.txt")
+    wanted = ExportConfig(format="plans:write_count", out="count.txt")
     for count in ("1", "2"):
         (file,) = Delivery(wanted, PLAN).deliver(ArtifactStore(tmp_path / "journal"), tmp_path)
         assert file.read_text() == count
@@ -52,7 +52,7 @@ def test_an_export_called_like_a_manifest_is_kept_whole(tmp_path):
 
 
 def test_a_format_of_ones_own_needs_leave(tmp_path):
-    exports = [{"format": "exporters.plans:write_count", "out": "count.txt"}]
+    exports = [{"format": "plans:write_count", "out": "count.txt"}]
     recipe = load_study(toy.write_study(tmp_path, exports=exports))
     with pytest.raises(ExportError, match="pass --run-code if you trust it"):
         check_exports(recipe, run_code=False)

@@ -3,7 +3,7 @@ import toy
 
 import mixopt
 from mixopt.errors import ConfigError
-from mixopt.tables.read import read_trials
+from mixopt.tables.read_trials import read_trials
 
 
 def test_proxy_runs_are_read_back_and_slopes_are_counted(tmp_path):

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from mixopt.errors import TrialsError
-from mixopt.tables.directions import drop_settings, tell_directions
+from mixopt.tables.metric_direction import drop_settings, tell_directions
 
 
 def test_given_directions_come_before_names():

@@ -25,9 +25,9 @@ from mixopt.tables.columns import (
     strip_common_prefix,
     without_tracker,
 )
-from mixopt.tables.directions import drop_settings, tell_directions
-from mixopt.tables.joining import check_ids, join, normalise
-from mixopt.tables.reading import as_numbers, drop_infinite, read_table, require_numbers
+from mixopt.tables.frame import as_numbers, drop_infinite, read_table, require_numbers
+from mixopt.tables.join import check_ids, join, normalise
+from mixopt.tables.metric_direction import drop_settings, tell_directions
 from mixopt.trials import KINDS, Direction, Metric, Score, Trial, Trials
 
 if TYPE_CHECKING:

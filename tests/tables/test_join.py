@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from mixopt.errors import MixtureError, TrialsError
-from mixopt.tables.joining import check_ids, normalise
+from mixopt.tables.join import check_ids, normalise
 
 
 def frame(ids):

@@ -3,7 +3,7 @@ from plans import PATHS, PROPOSAL, SCHEDULE
 
 import mixopt
 from mixopt.errors import ExportError
-from mixopt.exporters.checking import check_config
+from mixopt.exporters.check import check_config
 
 
 def test_weights_that_a_trainer_takes_as_they_are_must_sum_to_one():

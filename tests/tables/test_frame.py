@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from mixopt.errors import TrialsError
-from mixopt.tables.reading import drop_infinite, read_table, require_numbers
+from mixopt.tables.frame import drop_infinite, read_table, require_numbers
 
 TABLE = pd.DataFrame({"run": ["x", "y"], "a": [0.25, 1.0], "b": [0.75, 0.0]})
 

@@ -1,0 +1,137 @@
+"""Read and write config text: YAML, JSON and literals of Python files.
+
+A config that is read back is untrusted input: nothing in it is executed, and each reader raises an
+`ExportError` of one sentence where the text is not what it should be.
+"""
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from mixopt.errors import ExportError
+from mixopt.io.parsing import load_json, load_yaml, show, tell
+
+
+def dump_yaml(config: object) -> str:
+    """Return YAML text that keeps the order of keys."""
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+
+
+def dump_literal(mapping: Mapping[str, object]) -> str:
+    """Return a mapping as a Python literal with one entry per line."""
+    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in mapping.items())
+    return "{\n" + lines + "}"
+
+
+def read_yaml(text: str) -> Any:
+    """Return the content of YAML (or JSON) text; raise `ExportError` if it is not YAML."""
+    try:
+        return load_yaml(text, unique=False)
+    except (yaml.YAMLError, ValueError) as error:  # PyYAML raises ValueError for an invalid date
+        raise ExportError(f"The file is not valid YAML ({tell(error)}).") from None
+
+
+def read_json(text: str) -> Any:
+    """Return the content of JSON text; raise `ExportError` if it is not JSON."""
+    try:
+        return load_json(text)
+    except ValueError as error:
+        raise ExportError(f"The file is not valid JSON ({tell(error)}).") from None
+
+
+def read_literal(text: str, name: str) -> Any:
+    """Return the literal that a Python file assigns to `name`, without running the file.
+
+    Raises:
+        ExportError: The text is not Python or assigns no literal to `name`.
+    """
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ExportError(f"The file is not valid Python ({tell(error)}).") from None
+    for node in reversed(tree.body):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id == name
+        ):
+            try:
+                return ast.literal_eval(node.value)
+            except (ValueError, TypeError, RecursionError, MemoryError):
+                continue  # an expression, not a literal
+    raise ExportError(f"The file assigns no literal to {name}; check that --format is right.")
+
+
+def dig(config: Any, *keys: str | int) -> Any:
+    """Return the value at a path of keys and indices.
+
+    Raises:
+        ExportError: The path does not exist.
+    """
+    for at, key in enumerate(keys):
+        try:
+            config = config[key]
+        except (KeyError, IndexError, TypeError):
+            place = ".".join(map(str, keys[: at + 1]))
+            raise ExportError(f"The file has no {place}; check that --format is right.") from None
+    return config
+
+
+def dig_list(config: Any, *keys: str | int) -> list[Mapping[str, Any]]:
+    """Return the list of mappings at a path of keys; raise `ExportError` for anything else."""
+    found, place = dig(config, *keys), ".".join(map(str, keys))
+    if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
+        raise ExportError(f"{place} of the file should be a list of mappings.")
+    return found
+
+
+def dig_mapping(config: Any, *keys: str | int) -> Mapping[str, Any]:
+    """Return the mapping at a path of keys; raise `ExportError` for anything else."""
+    found = dig(config, *keys)
+    if not isinstance(found, Mapping):
+        raise ExportError(f"{'.'.join(map(str, keys))} of the file should be a mapping.")
+    return found
+
+
+def parse_weight(value: Any, where: str) -> float:
+    """Return a finite number of zero or more; raise `ExportError` for anything else."""
+    try:
+        weight = float(value)
+    except (TypeError, ValueError, OverflowError):
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise ExportError(f"{where} is {show(value)}; it should be a number of zero or more.")
+    return weight
+
+
+def zip_weights(names: Any, weights: Any, where: str) -> dict[str, float]:
+    """Return weights by name from two lists of equal length; weights of a repeated name add up.
+
+    Raises:
+        ExportError: They are not lists of equal length, or a weight is not a number.
+    """
+    for what, given in ((where, names), (f"the weights of {where}", weights)):
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            raise ExportError(f"{what} is {show(given)}; it should be a list.")
+    if len(names) != len(weights):
+        raise ExportError(f"{where} has {len(names)} entries and {len(weights)} weights.")
+    total: dict[str, float] = {}
+    for name, weight in zip(names, weights, strict=True):
+        value = parse_weight(weight, f"the weights of {where}")
+        total[str(name)] = total.get(str(name), 0.0) + value
+    return total
+
+
+def weights_by_name(mapping: Any, where: str) -> dict[str, float]:
+    """Return weights by name from a mapping of names to numbers.
+
+    Raises:
+        ExportError: It is not a mapping, or a weight is not a number.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ExportError(
+            f"{where} is {show(mapping)}; it should be a mapping of names to numbers."
+        )
+    return {str(name): parse_weight(value, f"{where}.{name}") for name, value in mapping.items()}
