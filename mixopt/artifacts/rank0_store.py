@@ -19,10 +19,10 @@ class ProcessGroup(Protocol):
     """The processes of a launch, as one of them sees them."""
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes."""
 
-    def agree(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """What the first process says, for all."""
 
 
@@ -46,10 +46,10 @@ class RankZeroStore(ArtifactStore):
         Raises:
             RunError: The first process failed, of which it tells itself.
         """
-        lacks = self._ranks.agree(self.find(kind, name, key) is None)
+        lacks = self._ranks.broadcast(self.find(kind, name, key) is None)
         error: Exception | None = None
         try:
-            if self._ranks.leads:
+            if self._ranks.is_main:
                 super().make(kind, name, key, build)
             elif lacks and kind in TOGETHER:
                 with tempfile.TemporaryDirectory() as scratch:
@@ -57,7 +57,7 @@ class RankZeroStore(ArtifactStore):
         except Exception as failure:
             error = failure
         # whoever fails says so when the others are done; in a step of training launchers end them all
-        failed = self._ranks.agree(None if error is None else str(error))
+        failed = self._ranks.broadcast(None if error is None else str(error))
         if error is not None:
             raise error
         if failed is not None:

@@ -44,7 +44,7 @@ def capability_text(
 
     from mixopt.config.loader import load_benchmark
     from mixopt.config.text import FilesTextConfig
-    from mixopt.data.capability_text import gather, writer_of
+    from mixopt.data.capability_text import collect_capability_text
     from mixopt.data.sources import read_documents
     from mixopt.errors import OutputError
     from mixopt.evaluation.tasks.items import read_item_texts
@@ -71,10 +71,11 @@ def capability_text(
         from mixopt.data.tokenizer import load_tokenizer
         from mixopt.training.device import Device
         from mixopt.training.model_loading import load_model
+        from mixopt.training.passage_writer import make_passage_writer
 
         device = Device.choose("auto", "auto")
-        write = writer_of(load_model(model, device), load_tokenizer(model), seed)
-    found = gather(items, documents, texts=texts, concepts=concepts, write=write)
+        write = make_passage_writer(load_model(model, device), load_tokenizer(model), seed)
+    found = collect_capability_text(items, documents, texts=texts, concepts=concepts, write=write)
     rows = [
         {"id": number, "text": p.text, "concept": p.concept, "source": p.source}
         for number, p in enumerate(found.passages)

@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +22,6 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from mixopt.data.contamination import RUN, WORD, RunIndex
 from mixopt.errors import DataError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PIECE_BYTES = 2000
 """Documents are cut at paragraph ends into pieces of about this size."""
@@ -38,7 +34,6 @@ CANDIDATES = 4000
 BATCH = 512
 SATURATION, LENGTH_SHARE = 1.2, 0.75
 """BM25's k1 and b."""
-PROMPT = "Here is an informative passage about {concept}.\n\n"
 
 Array = NDArray[np.float64]
 Write = Callable[[str], str]
@@ -61,7 +56,7 @@ class Passage:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class CapabilityText:
     """Capability text and how it came to be.
 
     Attributes:
@@ -77,14 +72,14 @@ class Gathered:
     read: int
 
 
-def gather(
+def collect_capability_text(
     items: Sequence[str],
     documents: Callable[[], Iterable[str]],
     *,
     texts: int,
     concepts: int,
     write: Write | None = None,
-) -> Gathered:
+) -> CapabilityText:
     """Up to `texts` passages about the core concepts of `items`.
 
     Args:
@@ -126,7 +121,7 @@ def gather(
                 refused += 1
             elif len(text.encode()) >= FEWEST_BYTES:
                 passages.append(Passage(text, name, "model"))
-    return Gathered(tuple(passages), tuple(names), refused, pieces)
+    return CapabilityText(tuple(passages), tuple(names), refused, pieces)
 
 
 class _Items:
@@ -255,24 +250,3 @@ def _batched(pieces: Iterable[str]) -> Iterator[list[str]]:
     stream = iter(pieces)
     while batch := list(islice(stream, BATCH)):
         yield batch
-
-
-def writer_of(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", seed: int, tokens: int = 200
-) -> Write:
-    """Writes texts about concepts with a model that the user gives."""
-    import torch
-
-    def write(concept: str) -> str:
-        encoded = tokenizer(PROMPT.format(concept=concept), return_tensors="pt").to(model.device)
-        with torch.random.fork_rng(), torch.inference_mode():
-            torch.manual_seed(seed)
-            written = model.generate(
-                **{name: encoded[name] for name in ("input_ids", "attention_mask")},
-                max_new_tokens=tokens, do_sample=True, temperature=0.8, top_p=0.95,
-                pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
-            )  # fmt: skip
-        start = encoded["input_ids"].shape[1]
-        return str(tokenizer.decode(written[0, start:], skip_special_tokens=True)).strip()
-
-    return write

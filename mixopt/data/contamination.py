@@ -108,7 +108,7 @@ class RunIndex:
         return hashes
 
 
-def count_overlaps(
+def count_contamination(
     domain: str, documents: Iterable[str], texts: Mapping[str, Sequence[str]]
 ) -> list[Contamination]:
     """The overlap of each benchmark (`texts` by name) with a domain's documents."""
@@ -124,7 +124,7 @@ def count_overlaps(
     return told
 
 
-def measure_overlaps(
+def measure_contamination(
     sources: Mapping[str, TextConfig],
     corpora: Mapping[str, Corpus],
     texts: Mapping[str, Sequence[str]],
@@ -144,7 +144,7 @@ def measure_overlaps(
 
         def build(scratch: Path, domain: str = domain, source: TextConfig = source) -> None:
             documents = (document.text for document in read_documents(source))
-            counted = [asdict(overlap) for overlap in count_overlaps(domain, documents, texts)]
+            counted = [asdict(overlap) for overlap in count_contamination(domain, documents, texts)]
             (scratch / "overlap.json").write_text(json.dumps(counted, indent=2))
 
         key = {"corpus": corpora[domain].folder.name, "items": told}
@@ -154,7 +154,7 @@ def measure_overlaps(
     return overlaps
 
 
-def tell_overlaps(overlaps: Iterable[Contamination]) -> list[str]:
+def describe_contamination(overlaps: Iterable[Contamination]) -> list[str]:
     """What a reader should know: which benchmarks are in training text or too short to be looked for."""
     by_benchmark: dict[str, list[Contamination]] = {}
     blind: dict[str, int] = {}

@@ -1,12 +1,11 @@
-"""The texts of a study: its tokenizer, its corpora, and what is known of them where they do not lie.
+"""The texts of one study: its tokenizer, its tokenized corpora, and their fingerprints.
 
-Keys of units need the texts' fingerprints and counts alone. The process that has the texts measures
-them once and hands what it found to its workers, which may be on machines without them.
+Artifact keys need only fingerprints and token counts. The process that has the texts measures them
+once and passes the result to its workers (`StudyInputs`), which may run on machines without the texts.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +23,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 KIND = "corpora"
-"""Kind of the units that corpora are."""
+"""Artifact kind of tokenized corpora."""
 
 
 @dataclass(frozen=True)
 class StudyInputs:
-    """What a worker is told of inputs that it may not have, or would read for long to know.
+    """What one process measured of a study's inputs, for workers that may not have them.
 
     Attributes:
-        fingerprints: Of each text, by domain.
-        corpora: Each corpus, by domain; of its folder the name alone counts.
-        base: The key of a base that was given.
-        experts: The keys of experts that were given, by domain.
+        fingerprints: Hash of each text, by domain.
+        corpora: Each corpus, by domain; a worker uses the name of its folder, not the path.
+        base: Key of a base that the config gives.
+        experts: Keys of experts that the config gives, by domain.
     """
 
     fingerprints: Mapping[str, str]
@@ -45,65 +44,71 @@ class StudyInputs:
 
 
 class StudyCorpora:
-    """Tokenizer and corpora of one recipe.
+    """Tokenizer and corpora of one study; each is computed on first use and then kept.
 
     Args:
-        recipe: The study's.
-        store: Where a tokenizer is kept that is trained here.
-        cache: Where corpora are kept.
-        handed: What another process found of the texts; measured if left out.
+        config: The study's config.
+        store: Holds a tokenizer that is trained here.
+        cache: Holds tokenized corpora, possibly of several studies.
+        inputs: What another process measured; measured here if left out.
     """
 
     def __init__(
         self,
-        recipe: StudyConfig,
+        config: StudyConfig,
         store: ArtifactStore,
         cache: ArtifactStore,
-        handed: StudyInputs | None = None,
+        inputs: StudyInputs | None = None,
     ) -> None:
-        self._recipe, self._store, self._cache, self._handed = recipe, store, cache, handed
+        self._config, self._store, self._cache, self._inputs = config, store, cache, inputs
+        self.by_domain: dict[str, TextConfig] = {
+            expert.domain: expert.text for expert in config.experts if expert.text is not None
+        }
+        self._fingerprints = None if inputs is None else inputs.fingerprints
+        self._corpora = None if inputs is None else inputs.corpora
+        self._tokenizer: PreTrainedTokenizerBase | None = None
 
-    @cached_property
-    def by_domain(self) -> dict[str, TextConfig]:
-        """The text of each domain that has one."""
-        return {e.domain: e.text for e in self._recipe.experts if e.text is not None}
-
-    @cached_property
-    def fingerprints(self) -> Mapping[str, str]:
-        """A hash of each text, by domain."""
-        if self._handed is not None:
-            return self._handed.fingerprints
-        return {domain: fingerprint_text(text) for domain, text in self.by_domain.items()}
+    def fingerprint(self) -> Mapping[str, str]:
+        """Return a hash of each text by domain; the texts are read once."""
+        if self._fingerprints is None:
+            self._fingerprints = {d: fingerprint_text(text) for d, text in self.by_domain.items()}
+        return self._fingerprints
 
     # --- tokenizer ----------------------------------------------------------------------------
 
-    @cached_property
-    def tokenizer(self) -> "PreTrainedTokenizerBase":
-        """The base's tokenizer; trained now where the base is built."""
-        base = self._recipe.base
-        if not isinstance(base, BuiltBaseConfig):
-            return load_tokenizer(base.path, revision=base.revision)
-        folder = self._store.make(
-            "tokenizers", "bpe", self.tokenizer_key(base), self._save_tokenizer
-        )
-        return load_tokenizer(folder)
+    def load_tokenizer(self) -> "PreTrainedTokenizerBase":
+        """Return the base's tokenizer; train it first if the base is built here.
+
+        Raises:
+            ModelError: The given base has no usable tokenizer.
+            DataError: The text is too small for the vocabulary.
+        """
+        if self._tokenizer is None:
+            base = self._config.base
+            if isinstance(base, BuiltBaseConfig):
+                key = self.tokenizer_key(base)
+                folder = self._store.make("tokenizers", "bpe", key, self._save_tokenizer)
+                self._tokenizer = load_tokenizer(folder)
+            else:
+                self._tokenizer = load_tokenizer(base.path, revision=base.revision)
+        return self._tokenizer
 
     def tokenizer_key(self, base: BuiltBaseConfig) -> dict[str, Any]:
-        """What determines the tokenizer of a base that is built."""
+        """Return what determines the tokenizer of a base that is built here."""
         return {
             "vocabulary": base.vocabulary,
             "bytes": base.tokenizer_bytes,
             "context": base.context,
-            "texts": list(self.fingerprints.values()),
+            "texts": list(self.fingerprint().values()),
         }
 
     def _save_tokenizer(self, scratch: Path) -> None:
-        base = self._recipe.base
+        base = self._config.base
         assert isinstance(base, BuiltBaseConfig)
-        build_tokenizer(self._documents_in_turn(), base).save_pretrained(scratch)
+        build_tokenizer(self._round_robin_documents(), base).save_pretrained(scratch)
 
-    def _documents_in_turn(self) -> Iterator[str]:
-        """A document of each domain in turn, so that each shapes the vocabulary alike."""
+    def _round_robin_documents(self) -> Iterator[str]:
+        """Yield one document per domain in turn, so that all domains shape the vocabulary equally."""
         streams = [iter(read_documents(text)) for text in self.by_domain.values()]
         while streams:
             for stream in list(streams):
@@ -116,49 +121,52 @@ class StudyCorpora:
     # --- corpora ------------------------------------------------------------------------------
 
     def open(self, domain: str) -> Corpus:
-        """The corpus of a domain that has text, tokenized now unless the cache has it.
+        """Return the corpus of a domain that has text, ready to be read.
+
+        It is tokenized first if the cache does not hold it.
 
         Raises:
-            StorageError: Another process measured the texts, and its cache is not here.
+            StorageError: Another process measured the texts, and its cache is not reachable here.
         """
-        if self._handed is not None:
-            name = self._handed.corpora[domain].folder.name
+        if self._inputs is not None:
+            name = self._inputs.corpora[domain].folder.name
             return Corpus.open(self._cache.open(f"{KIND}/{name}"))
         return open_corpus(
-            self.by_domain[domain], self.tokenizer, name=domain, cache=self._cache,
-            fingerprint=self.fingerprints[domain],
+            self.by_domain[domain], self.load_tokenizer(), name=domain, cache=self._cache,
+            fingerprint=self.fingerprint()[domain],
         )  # fmt: skip
 
-    @cached_property
-    def counts(self) -> Mapping[str, Corpus]:
-        """The corpus of each domain that has text, to be counted and named, not read."""
-        if self._handed is not None:
-            return self._handed.corpora
-        return {domain: self.open(domain) for domain in self.by_domain}
+    def tokenize_all(self) -> Mapping[str, Corpus]:
+        """Return the corpus of each domain that has text, tokenizing those that the cache lacks.
 
-    @cached_property
-    def available_tokens(self) -> dict[str, int]:
-        """Tokens of each domain that the target run could draw on, where that is known."""
+        On a worker the corpora carry names and counts only; `open` gives one whose tokens are readable.
+        """
+        if self._corpora is None:
+            self._corpora = {domain: self.open(domain) for domain in self.by_domain}
+        return self._corpora
+
+    def count_available_tokens(self) -> dict[str, int]:
+        """Return the tokens that the target run can draw on, for each domain where they are known."""
         return {
-            expert.domain: expert.available_tokens or self.counts[expert.domain].tokens
-            for expert in self._recipe.experts
-            if expert.available_tokens or expert.domain in self.counts
+            expert.domain: expert.available_tokens or self.tokenize_all()[expert.domain].tokens
+            for expert in self._config.experts
+            if expert.available_tokens or expert.domain in self.by_domain
         }
 
-    @cached_property
-    def natural(self) -> Mixture:
-        """The natural mixture: the recipe's, or proportional to the available tokens.
+    def natural_mixture(self) -> Mixture:
+        """Return the config's natural mixture, or the one proportional to the available tokens.
 
         Raises:
-            RecipeError: The recipe gives none, and a domain's tokens are not known.
+            ConfigError: The config gives none, and the tokens of a domain are not known.
         """
-        given = self._recipe.search.natural
+        given = self._config.search.natural
         if given is not None:
             return Mixture(given)
-        for domain in self._recipe.domains:
-            if domain not in self.available_tokens:
+        available = self.count_available_tokens()
+        for domain in self._config.domains:
+            if domain not in available:
                 raise ConfigError(
                     f"Expert {domain!r} has no text, so the natural mixture cannot be counted; give "
                     "its available_tokens, or search.natural."
                 )
-        return Mixture.normalised({name: float(n) for name, n in self.available_tokens.items()})
+        return Mixture.normalised({name: float(n) for name, n in available.items()})

@@ -11,7 +11,7 @@ from mixopt.data.sources import hash_file
 from mixopt.evaluation.engine import Engine, open_engine
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import warn_of_foreign
+from mixopt.merging.merge import warn_if_unrelated
 from mixopt.merging.tensor_names import holds_names_of, save_renamed
 from mixopt.training.base_model import Base
 
@@ -39,13 +39,15 @@ def assemble(
         open_expert(_in_memory_names(folder, base, store), allow_pickle=bool(pickled))
         for folder, pickled in experts.items()
     ]
-    folder = base.folder if scoring == "resident" else _in_memory_names(base.folder, base, store)
+    folder = base.find_folder()
+    if scoring != "resident":
+        folder = _in_memory_names(folder, base, store)
     engine = open_engine(
         folder, opened, base.device, base.load, scoring=scoring, memory_bytes=memory_bytes
     )
     for (expert, given), size in zip(experts.items(), engine.step_sizes(), strict=True):
         if given is not None:  # our own come from this base
-            warn_of_foreign(str(expert), size)
+            warn_if_unrelated(str(expert), size)
     return engine
 
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from mixopt.errors import ModelError
 from mixopt.evaluation.gradients import Slopes, measure_slopes
-from mixopt.evaluation.layerwise.layer_stream import LayerStream
-from mixopt.evaluation.layerwise.meta_model import StreamError
+from mixopt.evaluation.layerwise.meta_model import LayerwiseError
+from mixopt.evaluation.layerwise.scorer import LayerwiseScorer
 from mixopt.evaluation.scorer import Scorer, score_batches
 from mixopt.evaluation.tasks.base import ItemResults
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import Expert
-from mixopt.merging.merge import FREE_SHARE, Merger, free_bytes
+from mixopt.merging.merge import FREE_SHARE, ModelMerger, free_bytes
 from mixopt.training.device import Device
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Engine(Protocol):
 class ResidentEngine:
     """Merges in place, in a model that is held in memory."""
 
-    def __init__(self, merger: Merger) -> None:
+    def __init__(self, merger: ModelMerger) -> None:
         self.merger = merger
         self.k = len(merger.experts)
         self.parameters = sum(p.numel() for p in merger.model.parameters())
@@ -96,10 +96,10 @@ class ResidentEngine:
 class StreamedEngine:
     """Walks the network layer by layer, with all rows at once."""
 
-    def __init__(self, stream: LayerStream) -> None:
+    def __init__(self, stream: LayerwiseScorer) -> None:
         self.stream = stream
         self.k = len(stream.experts)
-        shapes = stream.skeleton.layout.shapes.values()
+        shapes = stream.meta_model.layout.shapes.values()
         self.parameters = int(sum(np.prod(shape) for shape in shapes))
 
     def prepare(self, scorer: Scorer) -> None:
@@ -159,8 +159,8 @@ def open_engine(
     needed = (len(experts) + 2) * sum(map(checkpoint.size_bytes, checkpoint.names))
     if scoring == "streamed" or (scoring == "auto" and needed > room):
         try:
-            stream = LayerStream(checkpoint, experts, device, memory_bytes=memory_bytes or room)
-        except StreamError as error:
+            stream = LayerwiseScorer(checkpoint, experts, device, memory_bytes=memory_bytes or room)
+        except LayerwiseError as error:
             log.warning(
                 "The base cannot be scored layer by layer (%s); it is held in memory instead, and "
                 "experts are read for every merge where they do not fit.", error,
@@ -168,4 +168,4 @@ def open_engine(
         else:
             stream.check_memory()
             return StreamedEngine(stream)
-    return ResidentEngine(Merger(load(), experts))
+    return ResidentEngine(ModelMerger(load(), experts))

@@ -11,7 +11,12 @@ import numpy as np
 from mixopt.evaluation.candidates import Candidates, Flats
 from mixopt.evaluation.engine import Engine, Weights
 from mixopt.evaluation.evaluator import MergeEvaluator
-from mixopt.evaluation.item_sampling import Draw, draw_subsets, fit_controls, make_controls
+from mixopt.evaluation.item_sampling import (
+    ItemSample,
+    compute_control_variates,
+    fit_control_variates,
+    sample_items,
+)
 from mixopt.evaluation.score_cache import CandidateScores, Results, Row, ScoreCache, as_row
 from mixopt.evaluation.scorer import Scorer
 from mixopt.evaluation.tasks.base import Array
@@ -50,8 +55,8 @@ class SampledEvaluator(Candidates):
         return self._swarm.score_base()
 
     @cached_property
-    def _drawn(self) -> tuple[Scorer, list[Draw]]:
-        return draw_subsets(self._swarm.scorer.tasks, self._experts, self._share, self._seed)
+    def _drawn(self) -> tuple[Scorer, list[ItemSample]]:
+        return sample_items(self._swarm.scorer.tasks, self._experts, self._share, self._seed)
 
     @cached_property
     def _coefficients(self) -> dict[str, Array]:
@@ -64,18 +69,18 @@ class SampledEvaluator(Candidates):
                 self._controls(self._swarm.respond(row), results["ensembled"], name)
                 for row, results in zip(self._seen, found, strict=True)
             ]
-            told[name] = fit_controls(controls, [r["merged"][name].values for r in found])
+            told[name] = fit_control_variates(controls, [r["merged"][name].values for r in found])
         return told
 
     def _controls(self, merged: Weights, ensemble: Results, name: str) -> Array:
         """Control variates of a benchmark at weights that are really merged."""
         experts = [results[name] for results in self._experts]
-        return make_controls(merged, ensemble[name], experts, self._base[name])
+        return compute_control_variates(merged, ensemble[name], experts, self._base[name])
 
     @property
     def flops_per_score(self) -> float:
         """Floating-point operations of one forward pass over what is scored."""
-        return 2.0 * self._swarm.facts.parameters * self._drawn[0].tokens
+        return 2.0 * self._swarm.facts.parameters * self._drawn[0].count_tokens()
 
     def score_all(self, rows: Sequence[Weights]) -> Iterator[dict[Kind, Results]]:
         """Item results at each of `rows` (`k` each): the ensemble's in full, the merge's estimated."""

@@ -22,7 +22,7 @@ from mixopt.evaluation.score_cache import CandidateScores, Results, Row, ScoreCa
 from mixopt.evaluation.scorer import Scorer
 from mixopt.executors.job import Job, JobDispatcher
 from mixopt.merging.ensemble import Ensemble
-from mixopt.merging.response import respond
+from mixopt.merging.response import merge_weights
 from mixopt.trials import Kind
 
 Array = NDArray[np.float64]
@@ -91,7 +91,7 @@ class MergeEvaluator(Candidates):
         def build(scratch: Path) -> None:
             self.engine.prepare(self.scorer)
             facts = Facts(
-                self.engine.parameters, self.scorer.tokens, self.engine.step_sizes(),
+                self.engine.parameters, self.scorer.count_tokens(), self.engine.step_sizes(),
                 isinstance(self.engine, StreamedEngine),
             )  # fmt: skip
             (scratch / "facts.json").write_text(json.dumps(asdict(facts)))
@@ -273,7 +273,7 @@ class MergeEvaluator(Candidates):
 
     def respond(self, weights: Weights) -> list[float]:
         """The weights (`k`) that are merged or mixed where `weights` are asked for."""
-        return respond(weights, self.response)
+        return merge_weights(weights, self.response)
 
 
 def _corner(weights: Weights) -> int | None:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mixopt.evaluation.scorer import Scorer, lay_out, token_logprobs
+from mixopt.evaluation.scorer import Scorer, batch_requests, token_logprobs
 from mixopt.evaluation.tasks.base import Array, Task
-from mixopt.merging.merge import Merger
+from mixopt.merging.merge import ModelMerger
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +40,7 @@ class Slopes:
     passes: float
 
 
-def measure_slopes(merger: Merger, scorer: Scorer, weights: Sequence[float]) -> Slopes:
+def measure_slopes(merger: ModelMerger, scorer: Scorer, weights: Sequence[float]) -> Slopes:
     """Losses and slopes at `weights` (`k`).
 
     The merged model is left in `merger`, with its gradients let go of.
@@ -56,7 +56,7 @@ def measure_slopes(merger: Merger, scorer: Scorer, weights: Sequence[float]) -> 
         losses.append(loss)
         slopes.append(_project(merger, model))
         model.zero_grad(set_to_none=True)
-    return Slopes(np.array(losses), np.stack(slopes), BACKWARD * tokens / scorer.tokens)
+    return Slopes(np.array(losses), np.stack(slopes), BACKWARD * tokens / scorer.count_tokens())
 
 
 def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
@@ -69,7 +69,7 @@ def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
     loss = 0.0
     tokens = 0
     # activations are kept for the way back
-    for batch in lay_out(requests, model, shared=False, share=0.5):
+    for batch in batch_requests(requests, model, shared=False, share=0.5):
         part = by_token[torch.from_numpy(batch.places).to(model.device)] @ token_logprobs(
             model, batch
         )
@@ -80,7 +80,7 @@ def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
 
 
 @torch.no_grad()
-def _project(merger: Merger, model: "PreTrainedModel") -> NDArray[np.float64]:
+def _project(merger: ModelMerger, model: "PreTrainedModel") -> NDArray[np.float64]:
     """⟨gradient, Θ_k − Θ_base⟩ for each expert (`k`)."""
     total = np.zeros(len(merger.experts))
     for name, parameter in model.named_parameters():

@@ -27,7 +27,7 @@ RIDGE = 1e-6
 Places = NDArray[np.intp]
 
 
-class SubsetTask:
+class SampledTask:
     """Some items of a task; a task itself.
 
     Args:
@@ -64,7 +64,7 @@ class SubsetTask:
 
 
 @dataclass(frozen=True)
-class Draw:
+class ItemSample:
     """The items of one benchmark that are scored.
 
     Attributes:
@@ -76,7 +76,7 @@ class Draw:
     stands_for: Array
 
     @classmethod
-    def stratified(cls, values: Array, sizes: Array, share: float, seed: int) -> "Draw":
+    def stratified(cls, values: Array, sizes: Array, share: float, seed: int) -> "ItemSample":
         """One item out of each stratum of about 1/`share` items.
 
         Args:
@@ -112,20 +112,20 @@ class Draw:
         return ItemResults(values, sizes)
 
 
-def draw_subsets(tasks: Sequence[Task], experts: Sequence[dict[str, ItemResults]], share: float,
-                 seed: int) -> tuple[Scorer, list[Draw]]:  # fmt: skip
+def sample_items(tasks: Sequence[Task], experts: Sequence[dict[str, ItemResults]], share: float,
+                 seed: int) -> tuple[Scorer, list[ItemSample]]:  # fmt: skip
     """A scorer of some items of each task, and which they are."""
     draws, parts = [], []
     for place, task in enumerate(tasks):
         results = [found[task.metric.name] for found in experts]
         values = np.stack([result.values for result in results])
-        draw = Draw.stratified(values, results[0].sizes, share, seed + place)
+        draw = ItemSample.stratified(values, results[0].sizes, share, seed + place)
         draws.append(draw)
-        parts.append(SubsetTask(task, draw.items))
+        parts.append(SampledTask(task, draw.items))
     return Scorer(parts), draws
 
 
-def make_controls(
+def compute_control_variates(
     weights: Sequence[float],
     ensemble: ItemResults,
     experts: Sequence[ItemResults],
@@ -139,7 +139,7 @@ def make_controls(
     return np.stack([ensemble.values, mean, base.values, ensemble.sizes], axis=1)
 
 
-def fit_controls(controls: Sequence[Array], values: Sequence[Array]) -> Array:
+def fit_control_variates(controls: Sequence[Array], values: Sequence[Array]) -> Array:
     """Coefficients (`c`) by which controls (`i x c` each) predict values (`i` each)."""
     x, y = np.concatenate(list(controls)), np.concatenate(list(values))
     scale = np.maximum(np.abs(x).max(axis=0), 1e-12)

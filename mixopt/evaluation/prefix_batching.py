@@ -27,7 +27,7 @@ MASK_CELLS = 1 << 26
 
 
 @dataclass(frozen=True)
-class Row:
+class PackedSequence:
     """Requests that share a prefix.
 
     Attributes:
@@ -80,9 +80,9 @@ class Batch:
         return Batch(tokens, at, targets, self.places, positions, owner)
 
 
-def make_rows(requests: Sequence[Request], *, shared: bool) -> list[Row]:
+def pack_requests(requests: Sequence[Request], *, shared: bool) -> list[PackedSequence]:
     """A row for each request; with `shared`, one for neighbours that have a prompt in common."""
-    rows: list[Row] = []
+    rows: list[PackedSequence] = []
     start = 0
     while start < len(requests):
         stop = start + 1
@@ -96,12 +96,12 @@ def make_rows(requests: Sequence[Request], *, shared: bool) -> list[Row]:
             stop += 1
         members = requests[start:stop]
         branches = tuple((*r.context[len(prefix) :], *r.target) for r in members)
-        rows.append(Row(prefix, branches, tuple(range(start, stop))))
+        rows.append(PackedSequence(prefix, branches, tuple(range(start, stop))))
         start = stop
     return rows
 
 
-def longest_sequence(row: Row) -> int:
+def longest_sequence(row: PackedSequence) -> int:
     """Tokens of the prefix and its longest branch: how far back a token may have to look."""
     return len(row.prefix) + max(len(branch) - 1 for branch in row.branches)
 
@@ -115,7 +115,7 @@ def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def make_batches(
-    rows: Sequence[Row],
+    rows: Sequence[PackedSequence],
     requests: Sequence[Request],
     offsets: np.ndarray,
     *,
@@ -125,13 +125,13 @@ def make_batches(
     """The rows in batches of like length, the longest first.
 
     Args:
-        rows: Of `make_rows`.
+        rows: Of `pack_requests`.
         requests: What they were made of.
         offsets: Where each request's target begins in the flat array.
         most_tokens: Padded tokens of a batch at most, unless one row has more.
         most_targets: Scored tokens of a batch at most, unless one row has more.
     """
-    batches: list[list[Row]] = []
+    batches: list[list[PackedSequence]] = []
     targets = 0
     # rows without branches need no mask and take the fast path of attention
     for row in sorted(rows, key=lambda r: (len(r.branches) > 1, -r.length)):
@@ -145,7 +145,7 @@ def make_batches(
     return [_to_batch(batch, requests, offsets) for batch in batches]
 
 
-def _fits(batch: Sequence[Row], row: Row, most_tokens: int) -> bool:
+def _fits(batch: Sequence[PackedSequence], row: PackedSequence, most_tokens: int) -> bool:
     length, count = batch[0].length, len(batch) + 1
     branched = len(batch[0].branches) > 1
     if branched != (len(row.branches) > 1):
@@ -154,7 +154,9 @@ def _fits(batch: Sequence[Row], row: Row, most_tokens: int) -> bool:
     return count * length <= most_tokens and cells <= MASK_CELLS
 
 
-def _to_batch(rows: Sequence[Row], requests: Sequence[Request], offsets: np.ndarray) -> Batch:
+def _to_batch(
+    rows: Sequence[PackedSequence], requests: Sequence[Request], offsets: np.ndarray
+) -> Batch:
     length = max(row.length for row in rows)
     tokens = np.zeros((len(rows), length), dtype=np.int64)
     positions = np.zeros((len(rows), length), dtype=np.int64)

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,10 @@ from mixopt.evaluation.prefix_batching import (
     longest_sequence,
     make_batches,
     make_mask,
-    make_rows,
+    pack_requests,
 )
 from mixopt.evaluation.tasks.base import ItemResults, ModelTask, Request, Task
-from mixopt.trials import Metric, Score
+from mixopt.trials import Metric
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,15 +94,14 @@ class Scorer:
         return Scorer(kept, share_prompts=self.share_prompts)
 
     @property
-    def targets(self) -> int:
+    def n_targets(self) -> int:
         """Tokens that are scored."""
         return int(self._offsets[-1])
 
-    @property
-    def tokens(self) -> int:
+    def count_tokens(self) -> int:
         """Tokens that one forward pass over everything reads, prompts shared where it was tried."""
         shared = self.share_prompts
-        return sum(row.length for row in make_rows(self.requests, shared=shared))
+        return sum(row.length for row in pack_requests(self.requests, shared=shared))
 
     @torch.inference_mode()
     def logprobs(self, model: "PreTrainedModel") -> NDArray[np.float32]:
@@ -115,7 +114,7 @@ class Scorer:
         self, batches: Sequence[Batch], parts: Sequence[NDArray[np.float32]]
     ) -> NDArray[np.float32]:
         """The flat array of all scored tokens, from the parts that `batches` gave."""
-        flat = np.empty(self.targets, dtype=np.float32)
+        flat = np.empty(self.n_targets, dtype=np.float32)
         for batch, part in zip(batches, parts, strict=True):
             flat[batch.places] = part
         return flat
@@ -154,21 +153,21 @@ class Scorer:
             model: Any of them, on its device or on the meta device.
             score: Scores batches with the base, by which it is tried whether prompts can be shared.
         """
-        key = (type(model), attention_of(model), model.device, model.dtype)
+        key = (type(model), attention_implementation(model), model.device, model.dtype)
         if key not in self._batches:
             self.share_prompts = self.share_prompts and self._can_share(model, score)
-            self._batches[key] = lay_out(self.requests, model, shared=self.share_prompts)
+            self._batches[key] = batch_requests(self.requests, model, shared=self.share_prompts)
         return self._batches[key]
 
     def _can_share(self, model: "PreTrainedModel", score: ScoreBatches) -> bool:
         """Whether the longest row with several choices scores as its choices do one by one."""
-        rows = [r for r in make_rows(self.requests, shared=True) if len(r.branches) > 1]
+        rows = [r for r in pack_requests(self.requests, shared=True) if len(r.branches) > 1]
         if not rows:
             return True
         why = "its forward pass takes no positions"
         if "position_ids" in inspect.signature(model.forward).parameters:
-            why = f"its attention ({attention_of(model)}) takes no mask of one's own"
-            if attention_of(model) in MASKED_ATTENTION:
+            why = f"its attention ({attention_implementation(model)}) takes no mask of one's own"
+            if attention_implementation(model) in MASKED_ATTENTION:
                 # a window hides what is far off in one sequence, other limits what is far in a row
                 tried = {max(rows, key=lambda r: r.length), max(rows, key=longest_sequence)}
                 why = _try_sharing(
@@ -184,8 +183,8 @@ class Scorer:
 
 def _try_sharing(requests: Sequence[Request], model: "PreTrainedModel", score: ScoreBatches) -> str:
     """Why shared prompts do not score as one for each choice; nothing where they do."""
-    together = lay_out(requests, model, shared=True)
-    alone = lay_out(requests, model, shared=False)
+    together = batch_requests(requests, model, shared=True)
+    alone = batch_requests(requests, model, shared=False)
     flats = np.zeros((2, sum(len(request.target) for request in requests)))
     try:
         parts = score([*together, *alone])
@@ -202,13 +201,13 @@ def _try_sharing(requests: Sequence[Request], model: "PreTrainedModel", score: S
     return f"the scores would differ by up to {apart.max():.2g} nats a token"
 
 
-def lay_out(
+def batch_requests(
     requests: Sequence[Request], model: "PreTrainedModel", *, shared: bool, share: float = 1.0
 ) -> list[Batch]:
     """The requests in batches as large as is good for a model on its device, or a `share` of it."""
     offsets = np.cumsum([0, *(len(request.target) for request in requests)])
-    rows = make_rows(requests, shared=shared)
-    limits = {what: max(1, int(share * most)) for what, most in limits_of(model).items()}
+    rows = pack_requests(requests, shared=shared)
+    limits = {what: max(1, int(share * most)) for what, most in batch_limits(model).items()}
     batches = make_batches(rows, requests, offsets, **limits)
     if model.device.type == "meta":
         return batches
@@ -221,14 +220,14 @@ def score_batches(model: "PreTrainedModel", batches: Sequence[Batch]) -> list[ND
     return [token_logprobs(model, batch).cpu().numpy() for batch in batches]
 
 
-def limits_of(model: "PreTrainedModel") -> dict[str, int]:
+def batch_limits(model: "PreTrainedModel") -> dict[str, int]:
     """How large a batch may be for a model: padded tokens, and scored ones."""
     vocabulary = int(model.config.get_text_config().vocab_size)
     most = BATCH_TOKENS["cpu" if model.device.type in ("cpu", "meta") else "other"]
     return {"most_tokens": most, "most_targets": max(1, LOGIT_BYTES // (4 * vocabulary))}
 
 
-def attention_of(model: "PreTrainedModel") -> str:
+def attention_implementation(model: "PreTrainedModel") -> str:
     """The implementation of attention that a model uses."""
     return str(getattr(model.config, "_attn_implementation", "eager"))
 
@@ -240,7 +239,7 @@ def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
     Padding stands on the right, where a causal model's earlier tokens never look.
     """
     with scored_positions_only(model, batch):
-        logits = model(**inputs_of(model, batch)).logits
+        logits = model(**model_inputs(model, batch)).logits
     if logits.shape[:2] != (1, len(batch.at)):  # the model has no output layer of its own
         logits = logits.reshape(-1, logits.shape[-1])[batch.at]
     logits = logits.reshape(len(batch.at), -1).float()
@@ -249,12 +248,12 @@ def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
     return scores
 
 
-def inputs_of(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
+def model_inputs(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
     """What the model's forward pass is called with."""
     inputs: dict[str, Any] = {"input_ids": batch.tokens, "use_cache": False}
     if batch.owner is not None:
         mask = make_mask(batch.owner)
-        if attention_of(model) == "eager":  # which adds it
+        if attention_implementation(model) == "eager":  # which adds it
             closed = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device)
             mask = closed.masked_fill(~mask, torch.finfo(model.dtype).min)
         inputs |= {"attention_mask": mask, "position_ids": batch.positions}
@@ -278,8 +277,3 @@ def scored_positions_only(model: "PreTrainedModel", batch: Batch) -> Iterator[No
         yield
     finally:
         handle.remove()
-
-
-def to_scores(results: Mapping[str, ItemResults]) -> dict[str, Score]:
-    """Scores with their standard errors, by benchmark."""
-    return {name: Score(result.score, result.std_error) for name, result in results.items()}

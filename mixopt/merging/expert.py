@@ -35,7 +35,7 @@ class Expert(Protocol):
     """What an expert adds to the base, tensor by tensor."""
 
     @property
-    def place(self) -> Path:
+    def folder(self) -> Path:
         """The folder it lies in."""
 
     def check(self, layout: Layout) -> None:
@@ -83,7 +83,7 @@ class FullExpert:
         self._tied: Mapping[str, str] = {}
 
     @property
-    def place(self) -> Path:
+    def folder(self) -> Path:
         """The folder it lies in."""
         return self.checkpoint.folder
 
@@ -110,14 +110,14 @@ class FullExpert:
         ]
         if told:
             raise ModelError(
-                f"{self.place} is no expert of this base ({'; '.join(told)}); train it from this "
+                f"{self.folder} is no expert of this base ({'; '.join(told)}); train it from this "
                 "base."
             )
 
     def _require_float(self, name: str) -> None:
         if not self.checkpoint.dtype(name).is_floating_point:
             raise ModelError(
-                f"{self.place}: {name} holds {self.checkpoint.dtype(name)}, which is no weight that "
+                f"{self.folder}: {name} holds {self.checkpoint.dtype(name)}, which is no weight that "
                 "can be merged; save it as bfloat16, float16 or float32."
             )
 
@@ -178,7 +178,7 @@ class LoraExpert:
     """An expert trained as low-rank factors; its step is scale · B·A on each adapted weight."""
 
     def __init__(self, folder: Path) -> None:
-        self.place = folder
+        self.folder = folder
         self._file = folder / "adapter_model.safetensors"
         self._open()
         config = _read_adapter_config(folder)

@@ -41,7 +41,7 @@ SOUND_STEP, FOREIGN_STEP = 0.10, 0.30
 two unrelated models of one shape lie δ = 0.59 apart."""
 
 
-class Merger:
+class ModelMerger:
     """Puts weighted merges of experts into one model, in place and always from the base.
 
     Args:
@@ -117,7 +117,7 @@ class Merger:
         total = torch.empty_like(base, dtype=torch.float32) if products else live
         if self._full:
             stack = self._stacks[name] if self.resident else self._stack(name)
-            weigh(base.view(-1), stack, [weights[i] for i in self._full], total.view(-1))
+            merge_tensor(base.view(-1), stack, [weights[i] for i in self._full], total.view(-1))
         else:
             total.copy_(base)
         for found, weight in products:
@@ -180,7 +180,7 @@ class Merger:
         return [math.sqrt(square) / (math.sqrt(square) + base) for square in squares]
 
 
-def weigh(
+def merge_tensor(
     base: torch.Tensor, stack: torch.Tensor, weights: Sequence[float], out: torch.Tensor
 ) -> None:
     """Writes (1 − Σ α)·`base` + Σ_k α_k `stack`_k into `out`, in float32, piece by piece.
@@ -206,7 +206,7 @@ def weigh(
         out[part].copy_(total)
 
 
-def warn_of_foreign(expert: str, step: float) -> None:
+def warn_if_unrelated(expert: str, step: float) -> None:
     """Says where an expert lies too far from the base to have been trained from it."""
     if step > FOREIGN_STEP:
         log.warning(

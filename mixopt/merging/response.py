@@ -15,7 +15,7 @@ import numpy as np
 from mixopt.evaluation.engine import Weights
 
 
-def respond(weights: Weights, gamma: float) -> list[float]:
+def merge_weights(weights: Weights, gamma: float) -> list[float]:
     """The weights (`k`) at which experts are merged or mixed to stand for `weights`.
 
     Corners stay corners, and no weight at all (the base) stays none; γ = 1 changes nothing, to the

@@ -24,7 +24,7 @@ from mixopt.io.files import resume_folder, write_text
 from mixopt.io.parsing import load_json, tell
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, FullExpert, open_expert
-from mixopt.merging.merge import check_weights, warn_of_foreign
+from mixopt.merging.merge import check_weights, warn_if_unrelated
 from mixopt.training.base_model import Layout
 
 PIECE_BYTES = 8 << 20
@@ -91,7 +91,7 @@ def merge_to_disk(
     told = [
         str(dtype),
         shard_bytes,
-        *(_identity(e.place, w) for e, w in zip(opened, weights, strict=True)),
+        *(_identity(e.folder, w) for e, w in zip(opened, weights, strict=True)),
     ]
     key = hashlib.blake2b(repr([_identity(folder, 1.0), *told]).encode(), digest_size=6).hexdigest()
     with resume_folder(target, key) as scratch:
@@ -104,7 +104,7 @@ def merge_to_disk(
             _write_index(scratch / INDEX, shards)
         _copy_rest(folder, scratch, written)
     for expert, size in zip(opened, sums.step_sizes(), strict=True):
-        warn_of_foreign(str(expert.place), size)
+        warn_if_unrelated(str(expert.folder), size)
     return target
 
 

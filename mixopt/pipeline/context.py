@@ -79,13 +79,13 @@ class StudyContext:
 
     def _warn_of_benchmarks(self, lab: "Laboratory") -> None:
         """What makes a benchmark's score mean less than it seems."""
-        from mixopt.data.contamination import tell_overlaps
+        from mixopt.data.contamination import describe_contamination
 
         for benchmark in self.recipe.benchmarks:
             sentence = warn_of_public_set(benchmark)
             if sentence:
                 self.callbacks.warning(sentence)
-        for sentence in tell_overlaps(lab.measure_overlap()):
+        for sentence in describe_contamination(lab.measure_overlap()):
             self.callbacks.warning(sentence)
 
     # --- who works ----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import torch
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
 from mixopt.config.training import BuiltBaseConfig
-from mixopt.data.contamination import Contamination, measure_overlaps
+from mixopt.data.contamination import Contamination, measure_contamination
 from mixopt.data.corpus import Corpus
 from mixopt.data.study_corpora import StudyCorpora, StudyInputs
 from mixopt.errors import ModelError
@@ -25,14 +25,15 @@ from mixopt.evaluation.engine import Engine, StreamedEngine
 from mixopt.evaluation.evaluator import MergeEvaluator
 from mixopt.evaluation.score_cache import Results, load_results, save_results
 from mixopt.evaluation.scorer import Scorer
-from mixopt.evaluation.tasks.base import TaskContext, build_task
+from mixopt.evaluation.tasks.base import TaskContext
 from mixopt.evaluation.tasks.items import read_item_texts
+from mixopt.evaluation.tasks.registry import build_task
 from mixopt.executors.job import JobDispatcher
 from mixopt.mixture import Mixture
 from mixopt.training.base_model import Base
 from mixopt.training.device import Device
 from mixopt.training.model_loading import build_model, count_parameters, resolve_dtype
-from mixopt.training.step_law import Step
+from mixopt.training.step_law import OptimizerHyperparameters
 from mixopt.training.trainer import TrainingOutcome, save_expert
 from mixopt.training.training_run import LacksError, Trainer, TrainingResult, Work
 
@@ -81,28 +82,28 @@ class Laboratory:
     @property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The base's tokenizer."""
-        return self.texts.tokenizer
+        return self.texts.load_tokenizer()
 
     @property
     def corpora(self) -> Mapping[str, Corpus]:
         """The corpus of each domain that has text."""
-        return self.texts.counts
+        return self.texts.tokenize_all()
 
     @property
     def available_tokens(self) -> dict[str, int]:
         """Tokens of each domain that the target run could draw on, where that is known."""
-        return self.texts.available_tokens
+        return self.texts.count_available_tokens()
 
     @property
     def natural(self) -> Mixture:
         """The natural mixture."""
-        return self.texts.natural
+        return self.texts.natural_mixture()
 
     def hand(self) -> StudyInputs:
         """What a worker elsewhere must know of the study's inputs."""
         given = {name: hash_expert(folder) for name, folder in self.given_experts.items()}
-        base = None if isinstance(self.recipe.base, BuiltBaseConfig) else self._start.key
-        return StudyInputs(self.texts.fingerprints, self.corpora, base, given)
+        base = None if isinstance(self.recipe.base, BuiltBaseConfig) else self._start.compute_key()
+        return StudyInputs(self.texts.fingerprint(), self.corpora, base, given)
 
     @property
     def has_base(self) -> bool:
@@ -220,12 +221,15 @@ class Laboratory:
             if not given.is_dir():
                 raise ModelError(f"Expert {name!r}: {given} does not exist; mend its checkpoint.")
             return TrainingResult(
-                given, TrainingOutcome(name, 0, 0, (), 0.0), Step(0.0, 0, "given"), {}
+                given,
+                TrainingOutcome(name, 0, 0, (), 0.0),
+                OptimizerHyperparameters(0.0, 0, "given"),
+                {},
             )
         index = list(self.compositions).index(name)
         seed = _mix_seed(self.recipe.seed, "expert", index)
         return self._train(
-            Work("experts", name, self.compositions[name], seed, {"base": self._start.key},
+            Work("experts", name, self.compositions[name], seed, {"base": self._start.compute_key()},
                  self.recipe.training, self._start.parameters, self._load_trainable, save_expert)
         )  # fmt: skip
 
@@ -242,7 +246,7 @@ class Laboratory:
         seed = _mix_seed(self.recipe.seed, "phase", 0)
         start = self._start
         return self._train(
-            Work("bases", name, ratios, seed, {"base": start.key}, training, start.parameters,
+            Work("bases", name, ratios, seed, {"base": start.compute_key()}, training, start.parameters,
                  lambda: start.load(torch.float32), save)
         ).folder  # fmt: skip
 
@@ -255,7 +259,7 @@ class Laboratory:
             merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
             save_results({"trained": self.scorer.score(merged.to(self.device.dtype))}, scratch)
 
-        key = {"base": self._start.key, "benchmarks": self.scorer.digest}
+        key = {"base": self._start.compute_key(), "benchmarks": self.scorer.digest}
         drawn = _mix_seed(self.recipe.seed, "proxy run", seed)
         trained = self._train(
             Work("proxy-runs", name, ratios, drawn, key, self.recipe.training,
@@ -277,7 +281,7 @@ class Laboratory:
     def measure_overlap(self) -> list[Contamination]:
         """How many items of each benchmark are in each domain's training text."""
         texts = {recipe.name: read_item_texts(recipe) for recipe in self.recipe.benchmarks}
-        return measure_overlaps(self.texts.by_domain, self.corpora, texts, self.store)
+        return measure_contamination(self.texts.by_domain, self.corpora, texts, self.store)
 
     def expert_keys(self, experts: Sequence[Path]) -> list[str]:
         """What stands for experts in the keys of their scores: our own are named by theirs."""
@@ -299,7 +303,7 @@ class Laboratory:
             crew: Who scores; this process if left out.
         """
         key = {
-            "base": self._start.key,
+            "base": self._start.compute_key(),
             "experts": self.expert_keys(experts),
             "device": self.device.key,
         }

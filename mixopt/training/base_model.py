@@ -78,11 +78,12 @@ class Base:
     revision: str | None = None
     name: str | None = None
 
-    @cached_property
-    def key(self) -> str:
+    def compute_key(self) -> str:
         """What stands for it in the keys of everything made from it."""
-        if self.name is not None:
-            return self.name
+        return self._hash if self.name is None else self.name
+
+    @cached_property
+    def _hash(self) -> str:
         told = self.config.to_json_string()
         files = sorted(Path(self.path).glob("*.safetensors"))
         if files:  # a folder: its content counts, wherever it lies
@@ -102,8 +103,7 @@ class Base:
         check_context(config, self.context)
         return config
 
-    @cached_property
-    def folder(self) -> Path:
+    def find_folder(self) -> Path:
         """Where its files lie, fetched from the hub if need be."""
         return find_folder(self.path, revision=self.revision)
 

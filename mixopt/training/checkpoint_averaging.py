@@ -24,7 +24,7 @@ DECAYS: dict[str, Callable[[Array], Array]] = {
 """Learning rate, as a share of its peak, by the share t of the decay that has passed."""
 
 
-def weigh_checkpoints(kind: CheckpointAverage, n: int, *, floor: float = 0.0) -> Array:
+def checkpoint_weights(kind: CheckpointAverage, n: int, *, floor: float = 0.0) -> Array:
     """Weights of `n` checkpoints, oldest first; they sum to 1 and the newest always counts.
 
     With w_i = r + (1 − r)·f(i/n) for i = 1 … n − 1, the share of the i-th stretch's step that is

@@ -33,20 +33,20 @@ NAME = re.compile(r"checkpoint-(\d+)")
 
 
 @dataclass(frozen=True)
-class CheckpointFolder:
+class CheckpointManager:
     """Where a training keeps its checkpoints until it is done.
 
     Attributes:
         folder: Theirs.
         every_s: Seconds between them.
         kept: Is called when a checkpoint is whole.
-        ranks: The processes that train together, of which the first alone writes.
+        processes: The processes that train together, of which the first alone writes.
     """
 
     folder: Path
     every_s: float
     kept: Callable[[], None] = field(default=lambda: None)
-    ranks: ProcessGroup = ProcessGroup()
+    processes: ProcessGroup = ProcessGroup()
 
     def latest(self) -> Path | None:
         """The last checkpoint that is whole and undamaged."""
@@ -66,7 +66,7 @@ class CheckpointFolder:
         self.kept()
 
 
-class Watched(Protocol):
+class ResumableState(Protocol):
     """What a training remembers beside what the Trainer does."""
 
     losses: list[tuple[int, float]]
@@ -79,7 +79,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
     Only where the Trainer logs: there its own sum of losses begins anew, so nothing is lost with it.
     """
 
-    def __init__(self, workplace: CheckpointFolder, watched: Watched) -> None:
+    def __init__(self, workplace: CheckpointManager, watched: ResumableState) -> None:
         self._workplace, self._watched = workplace, watched
         self._since = time.monotonic()
         self.found = workplace.latest()
@@ -107,7 +107,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Asks for a checkpoint when it is time."""
         due = time.monotonic() - self._since >= self._workplace.every_s
-        if self._workplace.ranks.agree(due) and state.global_step < state.max_steps:
+        if self._workplace.processes.broadcast(due) and state.global_step < state.max_steps:
             control.should_save = True
 
     def on_save(
@@ -120,18 +120,18 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Completes the checkpoint that the Trainer has written."""
         assert model is not None
-        ranks, folder = (
-            self._workplace.ranks,
+        processes, folder = (
+            self._workplace.processes,
             self._workplace.folder / f"checkpoint-{state.global_step}",
         )
         whole = {name: tensor.cpu().contiguous() for name, tensor in trained_tensors(model)}
-        ranks.wait()  # each process writes its own random state
-        if ranks.leads:
+        processes.barrier()  # each process writes its own random state
+        if processes.is_main:
             save_file(whole, folder / PARAMETERS)
             save_file(self._watched.sums, folder / SUMS)
             (folder / LOSSES).write_text(json.dumps(self._watched.losses))
             self._workplace.finish(folder)
-        ranks.wait()
+        processes.barrier()
         self._since = time.monotonic()
 
 

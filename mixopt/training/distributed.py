@@ -24,8 +24,8 @@ class ProcessGroup:
         count: Of the processes.
     """
 
-    own: int = 0
-    count: int = 1
+    rank: int = 0
+    world_size: int = 1
 
     @classmethod
     def launched(cls, *, cpu: bool) -> "ProcessGroup":
@@ -39,18 +39,18 @@ class ProcessGroup:
         return cls(state.process_index, state.num_processes)
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes."""
-        return self.own == 0
+        return self.rank == 0
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
-        if self.count > 1:
+        if self.world_size > 1:
             torch.distributed.barrier()
 
-    def agree(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """What the first process says, for all."""
-        if self.count == 1:
+        if self.world_size == 1:
             return value
         told = [value]
         torch.distributed.broadcast_object_list(told, src=0)

@@ -12,7 +12,7 @@ from mixopt.config.training import TrainingConfig
 
 
 @dataclass(frozen=True)
-class Step:
+class OptimizerHyperparameters:
     """A learning rate and a batch, with the words that say where they come from."""
 
     learning_rate: float
@@ -20,7 +20,9 @@ class Step:
     source: str
 
 
-def resolve_step(training: TrainingConfig, non_embedding_parameters: int) -> Step:
+def resolve_hyperparameters(
+    training: TrainingConfig, non_embedding_parameters: int
+) -> OptimizerHyperparameters:
     """The step of `training`; what it leaves out follows the Step Law."""
     rate = 1.79 * non_embedding_parameters**-0.713 * training.tokens**0.307
     batch = round(0.58 * training.tokens**0.571)
@@ -30,4 +32,4 @@ def resolve_step(training: TrainingConfig, non_embedding_parameters: int) -> Ste
         f"{what} from {'the recipe' if value is not None else law}"
         for what, value in zip(("learning rate", "batch"), given, strict=True)
     ]
-    return Step(given[0] or rate, given[1] or batch, "; ".join(sources))
+    return OptimizerHyperparameters(given[0] or rate, given[1] or batch, "; ".join(sources))

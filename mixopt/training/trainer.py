@@ -29,12 +29,12 @@ from transformers import (
 
 from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError, ModelError
-from mixopt.training.checkpoint_averaging import weigh_checkpoints
-from mixopt.training.checkpointing import CheckpointCallback, CheckpointFolder
+from mixopt.training.checkpoint_averaging import checkpoint_weights
+from mixopt.training.checkpointing import CheckpointCallback, CheckpointManager
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
 from mixopt.training.distributed import trained_tensors
-from mixopt.training.step_law import Step
+from mixopt.training.step_law import OptimizerHyperparameters
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class TrainingOutcome:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """Sequences and steps of a run: whole batches that come closest to the recipe's tokens."""
 
     sequences_per_step: int
@@ -72,8 +72,14 @@ class Plan:
 
     @classmethod
     def of(
-        cls, training: TrainingConfig, step: Step, context: int, devices: int, *, vocabulary: int
-    ) -> "Plan":
+        cls,
+        training: TrainingConfig,
+        step: OptimizerHyperparameters,
+        context: int,
+        devices: int,
+        *,
+        vocabulary: int,
+    ) -> "BatchPlan":
         """The plan for `training` on `devices` devices.
 
         Without `device_batch` a forward pass holds as many sequences as keep the logits within
@@ -99,14 +105,14 @@ def train(
     model: PreTrainedModel,
     dataset: MixtureDataset,
     training: TrainingConfig,
-    step: Step,
-    plan: Plan,
+    step: OptimizerHyperparameters,
+    plan: BatchPlan,
     *,
     name: str,
     scratch: Path,
     device: Device,
     seed: int,
-    workplace: CheckpointFolder | None = None,
+    workplace: CheckpointManager | None = None,
 ) -> tuple[TrainingOutcome, dict[str, torch.Tensor]]:
     """What training `model` on `dataset` came to, and its trained tensors: its checkpoints' average.
 
@@ -193,7 +199,7 @@ def _averaged_steps(training: TrainingConfig, steps: int) -> dict[int, float]:
     span = training.average_share * steps
     count = training.average_checkpoints
     places = sorted({max(1, round(steps - span * i / count)) for i in range(count)})
-    weights = weigh_checkpoints(training.average, len(places), floor=training.average_floor)
+    weights = checkpoint_weights(training.average, len(places), floor=training.average_floor)
     return dict(zip(places, weights.tolist(), strict=True))
 
 

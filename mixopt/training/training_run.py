@@ -17,12 +17,12 @@ from mixopt.data.study_corpora import StudyCorpora
 from mixopt.errors import DataError, RunError
 from mixopt.executors.job import SEEN_AFTER_S, wait_for
 from mixopt.mixture import Mixture
-from mixopt.training.checkpointing import CheckpointFolder, load_parameters
+from mixopt.training.checkpointing import CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
 from mixopt.training.distributed import ProcessGroup, is_sharded
-from mixopt.training.step_law import Step, resolve_step
-from mixopt.training.trainer import Plan, TrainingOutcome, count_devices, train
+from mixopt.training.step_law import OptimizerHyperparameters, resolve_hyperparameters
+from mixopt.training.trainer import BatchPlan, TrainingOutcome, count_devices, train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +34,7 @@ class TrainingResult:
 
     folder: Path
     outcome: TrainingOutcome
-    step: Step
+    step: OptimizerHyperparameters
     epochs: Mapping[str, float]
 
 
@@ -106,17 +106,17 @@ class Trainer:
             LacksError: It is not there, and `only_find` forbids to train it.
         """
         epochs = self._check_text(work)
-        step = resolve_step(work.training, work.parameters)
+        step = resolve_hyperparameters(work.training, work.parameters)
         devices = self.devices or count_devices(self.device)
-        plan = Plan.of(
-            work.training, step, self.context, devices, vocabulary=len(self.texts.tokenizer)
+        plan = BatchPlan.of(
+            work.training, step, self.context, devices, vocabulary=len(self.texts.load_tokenizer())
         )
         key = {
             **work.key,
             "training": work.training.model_dump(mode="json"),
             "step": [step.learning_rate, plan.sequences_per_step, plan.steps],
             "ratios": dict(work.ratios),
-            "corpora": [self.texts.counts[domain].folder.name for domain in work.domains],
+            "corpora": [self.texts.tokenize_all()[domain].folder.name for domain in work.domains],
             "context": self.context,
             "seed": work.seed,
             "device": self.device.key,
@@ -141,14 +141,14 @@ class Trainer:
     def _check_text(self, work: Work) -> dict[str, float]:
         """How often each domain's text will be read."""
         for domain in work.domains:
-            if domain not in self.texts.counts:
+            if domain not in self.texts.tokenize_all():
                 raise DataError(
                     f"{work.name!r} is to be trained on {domain!r}, which has no text; give the "
                     "domain's expert a text."
                 )
         tokens = work.training.tokens
         return check_epochs(
-            self.texts.counts,
+            self.texts.tokenize_all(),
             work.ratios,
             tokens=tokens,
             max_epochs=work.training.max_epochs,
@@ -156,7 +156,12 @@ class Trainer:
         )
 
     def _build(
-        self, work: Work, key: Mapping[str, Any], step: Step, plan: Plan, scratch: Path
+        self,
+        work: Work,
+        key: Mapping[str, Any],
+        step: OptimizerHyperparameters,
+        plan: BatchPlan,
+        scratch: Path,
     ) -> None:
         dataset = MixtureDataset(
             {domain: self.texts.open(domain) for domain in work.domains},
@@ -166,18 +171,18 @@ class Trainer:
             seed=work.seed,
         )
         model = work.open_model()
-        ranks = ProcessGroup.launched(cpu=self.device.name == "cpu")
+        processes = ProcessGroup.launched(cpu=self.device.name == "cpu")
         outcome, whole = train(
             model, dataset, work.training, step, plan,
             name=work.name, scratch=scratch, device=self.device, seed=work.seed,
-            workplace=CheckpointFolder(
+            workplace=CheckpointManager(
                 self.store.workplace(work.kind, work.name, key),
                 60 * self.checkpoint_minutes,
                 partial(self.store.keep, work.kind, work.name, key),
-                ranks,
+                processes,
             ),
         )  # fmt: skip
-        if not ranks.leads:
+        if not processes.is_main:
             return
         if is_sharded(model):
             model = work.open_model()

@@ -221,14 +221,14 @@ def main() -> None:
     best = int(utilities.argmax())
     noise = noise_of(bench, utility, rows[best], rows[int(np.argsort(utilities)[-20])])
     goal = float(utilities[best] - noise)
-    print(f"{bench.scorer.tokens} tokens a pass; best of {RANDOM} random merges "
+    print(f"{bench.scorer.count_tokens()} tokens a pass; best of {RANDOM} random merges "
           f"{utilities[best]:+.3f} sd, noise {noise:.3f}, goal {goal:+.3f}", flush=True)  # fmt: skip
     ensembles = bench.swarm.ensemble
     start = time.perf_counter()
     for row in rows:
         bench.scorer.losses(ensembles.mix(row))
     mixed = len(rows) / (time.perf_counter() - start)
-    print(f"ensembles: {mixed:.0f} mixtures a second over {bench.scorer.targets} scored tokens")
+    print(f"ensembles: {mixed:.0f} mixtures a second over {bench.scorer.n_targets} scored tokens")
     curves = {"sampling": [], "gradient": []}
     for seed in range(SEEDS):
         curves["sampling"].append(sampling(bench, utility, seed))

@@ -28,10 +28,11 @@ from mixopt.config.benchmarks import MultipleChoiceConfig
 from mixopt.config.training import BuiltBaseConfig, TrainingConfig
 from mixopt.data.tokenizer import build_tokenizer
 from mixopt.evaluation.scorer import Scorer
-from mixopt.evaluation.tasks.base import TaskContext, build_task
+from mixopt.evaluation.tasks.base import TaskContext
+from mixopt.evaluation.tasks.registry import build_task
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import Merger
+from mixopt.merging.merge import ModelMerger
 from mixopt.training.device import Device
 from mixopt.training.model_loading import load_model
 
@@ -115,7 +116,7 @@ def overhead(bench: Bench, args: argparse.Namespace) -> dict:
     for size, count in (("25M", 120), ("100M", 60)):
         network = load_model(bench.base(size), CPU)
         plain = load_model(bench.base(size), CPU)
-        merger = Merger(network, [open_expert(f) for f in bench.experts(size, K)])
+        merger = ModelMerger(network, [open_expert(f) for f in bench.experts(size, K)])
         scorer = bench.scorer(count)
         scorer.logprobs(plain)
         ratios, merges, forwards = [], [], []
@@ -127,7 +128,7 @@ def overhead(bench: Bench, args: argparse.Namespace) -> dict:
         parameters = sum(p.numel() for p in network.parameters())
         gigabytes = 4e-9 * parameters * (K + 1)  # weights sum to one: the base is not read
         found[size] = {
-            "parameters": parameters, "tokens": scorer.tokens, "forward s": spread(forwards),
+            "parameters": parameters, "tokens": scorer.count_tokens(), "forward s": spread(forwards),
             "beyond a forward pass": spread(ratios), "merge s": spread(merges),
             "merge / forward": median(merges) / median(forwards),
             "merge GB/s": gigabytes / median(merges),
@@ -162,7 +163,7 @@ def pipeline(bench: Bench, args: argparse.Namespace) -> dict:
     count, size = 60, "25M"
     harness, scorer = write_harness_task(bench, count), bench.scorer(count)
     experts = bench.experts(size, K)
-    merger = Merger(load_model(bench.base(size), CPU), [open_expert(f) for f in experts])
+    merger = ModelMerger(load_model(bench.base(size), CPU), [open_expert(f) for f in experts])
     folder, target = Path(args.peers).parent, bench.out / "merged"
 
     def score_ours(row: list[float]) -> None:
@@ -232,7 +233,7 @@ for _ in range(3):
     o, b = timed(lambda: scorer.read(scorer.logprobs(model))["m"].score)
     p, c = timed(lambda: alone.read(alone.logprobs(model))["m"].score)
     runs.append([t, o, p, a, b, c])
-print("RUNS", json.dumps(runs), scorer.tokens, alone.tokens)
+print("RUNS", json.dumps(runs), scorer.count_tokens(), alone.count_tokens())
 """
 
 
@@ -265,7 +266,7 @@ from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 import engine
-from mixopt.evaluation.layerwise.layer_stream import LayerStream
+from mixopt.evaluation.layerwise.scorer import LayerwiseScorer
 shared, out, way, k, m, budget = Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:8]
 k, m, budget = int(k), int(m), int(budget)
 bench = engine.Bench(shared, out)
@@ -276,10 +277,10 @@ before = peak()
 import time
 start = time.perf_counter()
 if way == "streamed":
-    stream = LayerStream(engine.Checkpoint(base), experts, engine.CPU, memory_bytes=budget)
+    stream = LayerwiseScorer(engine.Checkpoint(base), experts, engine.CPU, memory_bytes=budget)
     flats = stream.logprobs(scorer, rows)
 else:
-    merger = engine.Merger(engine.load_model(base, engine.CPU), experts, resident=True)
+    merger = engine.ModelMerger(engine.load_model(base, engine.CPU), experts, resident=True)
     flats = [scorer.logprobs(merger.merge(row)) for row in rows]
 size = sum(map(engine.Checkpoint(base).size_bytes, engine.Checkpoint(base).names))
 print("PEAK", json.dumps([peak() - before, size, time.perf_counter() - start, float(flats[0].sum())]))

@@ -17,9 +17,9 @@ class Two:
         both = self
 
         class Rank:
-            leads = own == 0
+            is_main = own == 0
 
-            def agree(self, value):
+            def broadcast(self, value):
                 if own == 0:
                     both.value = value
                 both.barrier.wait()

@@ -7,13 +7,8 @@ from models_for_tests import tokenizer
 
 from mixopt.config.benchmarks import BlankPerplexityConfig, ChoiceLossConfig, MultipleChoiceConfig
 from mixopt.config.loader import load_study
-from mixopt.evaluation.tasks.base import (
-    KINDS,
-    ItemResults,
-    TaskContext,
-    build_task,
-    ratio_std_error,
-)
+from mixopt.evaluation.tasks.base import ItemResults, TaskContext, ratio_std_error
+from mixopt.evaluation.tasks.registry import KINDS, build_task
 
 BY_MODEL = {"generation", "harness"}
 """Kinds that need a whole model; their own tests say what they promise."""

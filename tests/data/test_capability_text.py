@@ -1,10 +1,8 @@
 import random
 
 import pytest
-import torch
-from models_for_tests import model, tokenizer
 
-from mixopt.data.capability_text import FEWEST_BYTES, gather, writer_of
+from mixopt.data.capability_text import FEWEST_BYTES, collect_capability_text
 from mixopt.errors import DataError
 
 TOPICS = {
@@ -40,7 +38,7 @@ def about_birds(passage):
 
 
 def test_texts_about_the_items_are_found_and_no_others():
-    found = gather(ITEMS, lambda: CORPUS, texts=20, concepts=8)
+    found = collect_capability_text(ITEMS, lambda: CORPUS, texts=20, concepts=8)
     assert len(found.passages) == 20
     assert all(about_birds(passage) for passage in found.passages)
     assert len({passage.text for passage in found.passages}) == 20
@@ -52,7 +50,7 @@ def test_texts_about_the_items_are_found_and_no_others():
 
 
 def test_concepts_take_turns():
-    found = gather(ITEMS, lambda: CORPUS, texts=8, concepts=8)
+    found = collect_capability_text(ITEMS, lambda: CORPUS, texts=8, concepts=8)
     assert len({passage.concept for passage in found.passages}) == 8
 
 
@@ -60,16 +58,18 @@ def test_texts_that_contain_an_item_are_refused():
     leaked = [
         f"{text('birds', 300 + i)} {item} {text('birds', 400 + i)}" for i, item in enumerate(ITEMS)
     ]
-    found = gather(ITEMS, lambda: CORPUS + leaked, texts=40, concepts=8)
+    found = collect_capability_text(ITEMS, lambda: CORPUS + leaked, texts=40, concepts=8)
     assert found.refused == 20
     assert not {passage.text for passage in found.passages} & set(leaked)
-    with_one = gather(ITEMS, lambda: CORPUS, texts=5, concepts=4, write=lambda _: ITEMS[0])
+    with_one = collect_capability_text(
+        ITEMS, lambda: CORPUS, texts=5, concepts=4, write=lambda _: ITEMS[0]
+    )
     assert with_one.refused == 4
     assert all(passage.source == "corpus" for passage in with_one.passages)
 
 
 def test_a_model_writes_more():
-    written = gather(
+    written = collect_capability_text(
         ITEMS, lambda: CORPUS, texts=5, concepts=4, write=lambda name: f"{name} is new. " * 20
     )
     own = [passage for passage in written.passages if passage.source == "model"]
@@ -78,14 +78,14 @@ def test_a_model_writes_more():
 
 def test_long_documents_are_cut_between_paragraphs():
     long = "\n\n".join(text("birds", 500 + s) for s in range(20))
-    found = gather(ITEMS, lambda: [long, *CORPUS[30:]], texts=10, concepts=4)
+    found = collect_capability_text(ITEMS, lambda: [long, *CORPUS[30:]], texts=10, concepts=4)
     for passage in found.passages:
         assert FEWEST_BYTES <= len(passage.text.encode()) <= 2100
         assert all(part in long for part in passage.text.split("\n"))
 
 
 def test_the_same_text_twice_is_taken_once():
-    found = gather(ITEMS, lambda: CORPUS * 2, texts=60, concepts=8)
+    found = collect_capability_text(ITEMS, lambda: CORPUS * 2, texts=60, concepts=8)
     assert len({p.text for p in found.passages}) == len(found.passages) == 30
 
 
@@ -99,20 +99,13 @@ def test_the_same_text_twice_is_taken_once():
 )
 def test_what_cannot_be_found_is_said(items, corpus, words):
     with pytest.raises(DataError, match=words):
-        gather(items, lambda: corpus, texts=5, concepts=4)
-
-
-def test_a_users_model_writes_the_same_for_the_same_seed():
-    network = model().eval()
-    write = writer_of(network, tokenizer(), seed=3, tokens=12)
-    torch.manual_seed(0)
-    first = write("owl")
-    assert first == write("owl")
-    assert first != writer_of(network, tokenizer(), seed=4, tokens=12)("owl")
+        collect_capability_text(items, lambda: corpus, texts=5, concepts=4)
 
 
 def test_short_items_are_refused_too():
     short = "sparrow falcon feather nest owl"
     items = [*ITEMS, f"{short}?"]
     leaked = [f"{text('birds', 900)} {short.title()}. {text('birds', 901)}"]
-    assert gather(items, lambda: CORPUS + leaked, texts=40, concepts=8).refused == 1
+    assert (
+        collect_capability_text(items, lambda: CORPUS + leaked, texts=40, concepts=8).refused == 1
+    )

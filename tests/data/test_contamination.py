@@ -4,7 +4,7 @@ import toy
 
 from mixopt.config.benchmarks import BitsPerByteConfig, HarnessConfig, MultipleChoiceConfig
 from mixopt.config.text import FilesTextConfig
-from mixopt.data.contamination import RUN, RunIndex, count_overlaps, tell_overlaps
+from mixopt.data.contamination import RUN, RunIndex, count_contamination, describe_contamination
 from mixopt.evaluation.tasks.items import read_item_texts
 
 WORDS = [f"w{i}" for i in range(500)]
@@ -53,21 +53,25 @@ def test_case_and_punctuation_do_not_hide_a_run():
 def test_overlaps_are_counted_by_benchmark():
     first, second = [text(1), text(2), "too short"], [text(3)]
     documents = [text(9), text(2) + " and more", "x " + text(3)]
-    told = {o.benchmark: o for o in count_overlaps("web", documents, {"a": first, "b": second})}
+    told = {
+        o.benchmark: o for o in count_contamination("web", documents, {"a": first, "b": second})
+    }
     assert (told["a"].items, told["a"].short, told["a"].found) == (2, 1, 1)
     assert (told["b"].items, told["b"].found) == (1, 1)
-    (sentence,) = tell_overlaps(told.values())
+    (sentence,) = describe_contamination(told.values())
     assert "with training text: a (of 3 items web 1); b (of 1 items web 1)." in sentence
 
 
 def test_items_too_short_to_be_looked_for_are_told_in_one_sentence():
-    (sentence,) = tell_overlaps(count_overlaps("web", [text(1)], {"a": ["no"], "b": ["yes"]}))
+    (sentence,) = describe_contamination(
+        count_contamination("web", [text(1)], {"a": ["no"], "b": ["yes"]})
+    )
     assert "items of 'a', 'b' are in training text cannot be told" in sentence
 
 
 def test_no_items_overlap_with_nothing():
     assert RunIndex({}).find(text(0)) == set()
-    assert count_overlaps("web", [], {"a": [text(1)]})[0].found == 0
+    assert count_contamination("web", [], {"a": [text(1)]})[0].found == 0
 
 
 def test_items_are_read_whole(tmp_path):

@@ -63,11 +63,11 @@ def test_a_model_that_cannot_be_streamed_is_held_in_memory_and_that_is_said(tmp_
 
 
 def test_experts_read_for_every_merge_give_the_same(saved):
-    from mixopt.merging.merge import Merger
+    from mixopt.merging.merge import ModelMerger
 
     base, experts = saved
     kept, read = (
-        ResidentEngine(Merger(load_model(base, CPU), experts, resident=resident))
+        ResidentEngine(ModelMerger(load_model(base, CPU), experts, resident=resident))
         for resident in (True, False)
     )
     for one, other in zip(

@@ -39,12 +39,12 @@ def test_only_some_items_are_scored(swarm, estimator, monkeypatch):
     original = swarm.engine.logprobs
     monkeypatch.setattr(
         swarm.engine, "logprobs",
-        lambda scorer, rows: seen.append((scorer.targets, len(rows))) or original(scorer, rows),
+        lambda scorer, rows: seen.append((scorer.n_targets, len(rows))) or original(scorer, rows),
     )  # fmt: skip
     list(estimator.score_all([[0.3, 0.3, 0.4]]))
-    ((targets, rows),) = [call for call in seen if call[0] != swarm.scorer.targets]
+    ((targets, rows),) = [call for call in seen if call[0] != swarm.scorer.n_targets]
     assert rows == 1
-    assert targets < 0.8 * swarm.scorer.targets
+    assert targets < 0.8 * swarm.scorer.n_targets
     assert estimator.flops_per_score < 0.9 * swarm.flops_per_score
 
 

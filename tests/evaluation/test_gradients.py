@@ -8,7 +8,7 @@ from mixopt import Metric
 from mixopt.evaluation.gradients import measure_slopes
 from mixopt.evaluation.scorer import Scorer
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import Merger
+from mixopt.merging.merge import ModelMerger
 
 
 class RightChoices(Fixed):
@@ -48,7 +48,7 @@ def check(merger, scorer, weights):
 @pytest.mark.parametrize(("name", "size"), [("llama", 5e-3), ("gpt2", 5e-3), ("mixtral", 2e-4)])
 def test_slopes_are_the_derivatives(name, size, tmp_path, scorer):
     network = family(name)
-    merger = Merger(network, save_experts(tmp_path, network, size=size))
+    merger = ModelMerger(network, save_experts(tmp_path, network, size=size))
     measured = check(merger, scorer, [0.2, 0.3, 0.5])
     assert np.abs(measured.by_weight).max() > 200 * size
     # three passes over what the losses stand on: the texts and one choice in four
@@ -71,7 +71,7 @@ def test_slopes_of_lora_experts(tmp_path, scorer):
         wrapped.save_pretrained(str(tmp_path / str(seed)))
         folders.append(tmp_path / str(seed))
     network = family("llama")
-    merger = Merger(network, [open_expert(folder) for folder in folders])
+    merger = ModelMerger(network, [open_expert(folder) for folder in folders])
     check(merger, scorer, [0.4, 0.6])
     moved = {n for n, p in network.named_parameters() if p.requires_grad}
     assert all(n.split(".")[-2] in ("q_proj", "up_proj") for n in moved)
@@ -79,7 +79,7 @@ def test_slopes_of_lora_experts(tmp_path, scorer):
 
 def test_merging_goes_on_after_slopes(tmp_path, scorer):
     network = family("llama")
-    merger = Merger(network, save_experts(tmp_path, network))
+    merger = ModelMerger(network, save_experts(tmp_path, network))
     before = scorer.logprobs(merger.merge([0.5, 0.5, 0.0]))
     measure_slopes(merger, scorer, [0.1, 0.1, 0.8])
     assert np.array_equal(scorer.logprobs(merger.merge([0.5, 0.5, 0.0])), before)

@@ -2,31 +2,31 @@ import numpy as np
 import torch
 from merging_for_tests import choices, texts
 
-from mixopt.evaluation.prefix_batching import Row, make_batches, make_mask, make_rows
+from mixopt.evaluation.prefix_batching import PackedSequence, make_batches, make_mask, pack_requests
 from mixopt.evaluation.tasks.base import Request
 
 
 def test_choices_of_one_prompt_share_it_and_others_do_not():
     requests = [*choices(borders=False), *texts(), Request([0, 1], [5]), Request([0, 2], [5])]
-    rows = make_rows(requests, shared=True)
+    rows = pack_requests(requests, shared=True)
     assert [len(row.branches) for row in rows] == [4] * 6 + [1] * 7
     assert rows[0].prefix == tuple(requests[0].context)
-    assert all(len(row.branches) == 1 for row in make_rows(requests, shared=False))
+    assert all(len(row.branches) == 1 for row in pack_requests(requests, shared=False))
     fed = sum(row.length for row in rows[:6])
-    assert fed < 0.6 * sum(row.length for row in make_rows(requests[:24], shared=False))
+    assert fed < 0.6 * sum(row.length for row in pack_requests(requests[:24], shared=False))
 
 
 def test_contexts_that_differ_at_their_border_share_what_they_have_in_common():
     prompt = [*range(1, 10)]
     requests = [Request([*prompt, 6], [9, 8]), Request(prompt, [6, 7])]
-    (row,) = make_rows(requests, shared=True)
+    (row,) = pack_requests(requests, shared=True)
     assert row.prefix == tuple(prompt)
     assert row.branches == ((6, 9, 8), (6, 7))
     assert row.length == 9 + 2 + 1
 
 
 def test_a_prefix_too_short_to_pay_is_not_shared():
-    assert len(make_rows(texts(), shared=True)) == 5  # all begin with the separator
+    assert len(pack_requests(texts(), shared=True)) == 5  # all begin with the separator
 
 
 def test_questions_behind_one_long_instruction_stay_apart():
@@ -36,12 +36,12 @@ def test_questions_behind_one_long_instruction_stay_apart():
         for question in ([100] * 9, [101] * 9)
         for choice in (7, 8)
     ]
-    assert [len(row.branches) for row in make_rows(requests, shared=True)] == [2, 2]
+    assert [len(row.branches) for row in pack_requests(requests, shared=True)] == [2, 2]
 
 
 def test_a_branched_row_by_hand():
     requests = [Request([1, 2], [3, 4]), Request([1, 2], [5, 6, 7])]
-    rows = [Row((1, 2), ((3, 4), (5, 6, 7)), (0, 1))]
+    rows = [PackedSequence((1, 2), ((3, 4), (5, 6, 7)), (0, 1))]
     (batch,) = make_batches(rows, requests, np.array([0, 2, 5]), most_tokens=99, most_targets=99)
     assert batch.tokens.tolist() == [[1, 2, 3, 5, 6]]
     assert batch.positions.tolist() == [[0, 1, 2, 2, 3]]
@@ -61,7 +61,7 @@ def test_a_branched_row_by_hand():
 def test_every_target_has_one_place_and_batches_keep_their_limits():
     requests = [*choices(1), *texts(1)]
     sizes = np.cumsum([0, *(len(r.target) for r in requests)])
-    rows = make_rows(requests, shared=True)
+    rows = pack_requests(requests, shared=True)
     batches = make_batches(rows, requests, sizes, most_tokens=90, most_targets=40)
     places = np.concatenate([batch.places for batch in batches])
     assert sorted(places.tolist()) == list(range(sizes[-1]))

@@ -65,7 +65,8 @@ def benchmark_yaml() -> bytes:
 
 def read_benchmark(content: bytes) -> None:
     from mixopt.config.loader import load_benchmark
-    from mixopt.evaluation.tasks.base import TaskContext, build_task
+    from mixopt.evaluation.tasks.base import TaskContext
+    from mixopt.evaluation.tasks.registry import build_task
 
     path = folder() / "study" / "benchmarks" / "foreign.yaml"
     path.write_bytes(content)
@@ -194,7 +195,8 @@ def read_items(content: bytes) -> None:
     from pydantic import TypeAdapter
 
     from mixopt.config.benchmarks import BenchmarkConfig
-    from mixopt.evaluation.tasks.base import TaskContext, build_task
+    from mixopt.evaluation.tasks.base import TaskContext
+    from mixopt.evaluation.tasks.registry import build_task
 
     path = folder() / "items.jsonl"
     path.write_bytes(content)

@@ -34,13 +34,16 @@ def shard(model):
 
 
 def main(out):
-    ranks = ProcessGroup.launched(cpu=True)
+    processes = ProcessGroup.launched(cpu=True)
     model = make()
-    if ranks.count > 1:
+    if processes.world_size > 1:
         shard(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     watcher = _Watcher("sharded", STEPS, {2: 0.25, 4: 0.75})
-    own = slice(ranks.own * BATCH // ranks.count, (ranks.own + 1) * BATCH // ranks.count)
+    own = slice(
+        processes.rank * BATCH // processes.world_size,
+        (processes.rank + 1) * BATCH // processes.world_size,
+    )
     for step in range(1, STEPS + 1):
         batch = torch.randint(0, 64, (BATCH, 8), generator=torch.Generator().manual_seed(step))
         optimiser.zero_grad()
@@ -49,11 +52,11 @@ def main(out):
         watcher.on_step_end(None, SimpleNamespace(global_step=step), None, model=model)
     watcher.close()
     whole = watcher.finish(model)
-    if ranks.leads:
+    if processes.is_main:
         fresh = make()
         load_parameters(fresh, whole)
         save_file({name: p.detach().clone() for name, p in fresh.named_parameters()}, out)
-    ranks.wait()
+    processes.barrier()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from models_for_tests import family, model, perturbed
 
 from mixopt.errors import ModelError
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import Merger
+from mixopt.merging.merge import ModelMerger
 from mixopt.training.base_model import Layout, mergeable
 
 
@@ -27,7 +27,7 @@ def test_experts_of_another_base_are_named_before_anything_is_merged(tmp_path):
     with pytest.raises(
         ModelError, match=r"missing model.embed_tokens.weight; model.norm.weight \(7,\)"
     ):
-        Merger(base, [expert])
+        ModelMerger(base, [expert])
 
 
 def test_folders_that_are_no_experts(tmp_path):
@@ -49,7 +49,7 @@ def test_adapters_that_are_more_than_lora_are_refused(tmp_path):
 def test_adapter_of_another_architecture_is_refused(tmp_path):
     make_lora(model("llama"), tmp_path / "e")
     with pytest.raises(ModelError, match="which this base lacks"):
-        Merger(model("gpt2"), [open_expert(tmp_path / "e")])
+        ModelMerger(model("gpt2"), [open_expert(tmp_path / "e")])
 
 
 def test_vocabularies_and_layers_that_differ_are_named(tmp_path):
@@ -59,7 +59,7 @@ def test_vocabularies_and_layers_that_differ_are_named(tmp_path):
     tensors["model.layers.2.mlp.up_proj.weight"] = torch.ones(32, 16)
     expert = open_expert(save_tensors(tmp_path / "e", tensors))
     with pytest.raises(ModelError) as told:
-        Merger(base, [expert])
+        ModelMerger(base, [expert])
     assert "model.embed_tokens.weight (310, 16) against (300, 16)" in str(told.value)
     assert "model.layers.2.mlp.up_proj.weight is none of the base's" in str(told.value)
 
@@ -69,7 +69,7 @@ def test_tied_tensors_under_either_name(tmp_path):
     tensors = perturbed(base, 0)
     table = tensors.pop("model.embed_tokens.weight")
     expert = open_expert(save_tensors(tmp_path / "e", tensors | {"lm_head.weight": table}))
-    merged = Merger(base, [expert]).merge([1.0])
+    merged = ModelMerger(base, [expert]).merge([1.0])
     assert torch.equal(merged.get_input_embeddings().weight, table)
     both = {"lm_head.weight": table, "model.embed_tokens.weight": table}
     open_expert(save_tensors(tmp_path / "both", tensors | both)).check(Layout.of(base))
@@ -95,7 +95,7 @@ def test_stored_buffers_are_merged_like_parameters(tmp_path):
     base.model.register_buffer("router_bias", torch.zeros(3))
     moved = perturbed(base, 0) | {"model.router_bias": torch.ones(3)}
     assert "model.router_bias" in mergeable(base)
-    merger = Merger(base, [open_expert(save_tensors(tmp_path / "e", moved))])
+    merger = ModelMerger(base, [open_expert(save_tensors(tmp_path / "e", moved))])
     assert merger.merge([0.25]).model.router_bias.tolist() == [0.25] * 3
 
 
@@ -104,7 +104,7 @@ def test_routers_and_experts_of_a_mixture_of_experts_are_merged(name, tmp_path):
     base = family(name)
     start = {n: t.detach().clone() for n, t in mergeable(base).items()}
     moved = {n: t + 0.5 for n, t in start.items()}
-    merger = Merger(base, [open_expert(save_tensors(tmp_path / "e", moved))])
+    merger = ModelMerger(base, [open_expert(save_tensors(tmp_path / "e", moved))])
     for n, tensor in mergeable(merger.merge([0.5])).items():
         assert torch.allclose(tensor, start[n] + 0.25, atol=1e-5), n
 

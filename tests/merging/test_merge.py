@@ -8,7 +8,7 @@ from models_for_tests import model, perturbed
 from safetensors.torch import save_file
 
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import Merger
+from mixopt.merging.merge import ModelMerger
 
 
 def save_full(folder, tensors):
@@ -34,7 +34,7 @@ def test_full_merge_equals_a_float64_reference(architecture, tmp_path):
     base = model(architecture)
     start = {name: p.detach().clone() for name, p in base.named_parameters()}
     moved = [perturbed(base, seed) for seed in range(3)]
-    merger = Merger(base, [save_full(tmp_path / str(i), m) for i, m in enumerate(moved)])
+    merger = ModelMerger(base, [save_full(tmp_path / str(i), m) for i, m in enumerate(moved)])
     weights = [0.2, 0.5, 0.3]
     expected = reference(start, moved, weights)
     merged = dict(merger.merge(weights).named_parameters())
@@ -45,7 +45,7 @@ def test_full_merge_equals_a_float64_reference(architecture, tmp_path):
 def test_merges_never_drift_and_zeros_give_the_base(tmp_path):
     base = model()
     start = {name: p.detach().clone() for name, p in base.named_parameters()}
-    merger = Merger(base, [save_full(tmp_path / "e", perturbed(base, 1))])
+    merger = ModelMerger(base, [save_full(tmp_path / "e", perturbed(base, 1))])
     first = {n: p.detach().clone() for n, p in merger.merge([1.0]).named_parameters()}
     for weight in np.linspace(0, 1, 20):
         merger.merge([float(weight)])
@@ -57,7 +57,7 @@ def test_merges_never_drift_and_zeros_give_the_base(tmp_path):
 
 def test_tied_embeddings_stay_tied(tmp_path):
     base = model("llama")
-    merger = Merger(base, [save_full(tmp_path / "e", perturbed(base, 1))])
+    merger = ModelMerger(base, [save_full(tmp_path / "e", perturbed(base, 1))])
     merged = merger.merge([0.7])
     assert torch.equal(merged.get_input_embeddings().weight, merged.get_output_embeddings().weight)
 
@@ -69,7 +69,7 @@ def test_bfloat16_base_accumulates_in_float32(tmp_path):
     tiny = {name: p.float() + 0.002 for name, p in start.items()}
     experts = [save_full(tmp_path / str(i), tiny) for i in range(4)]
     norm = "model.norm.weight"
-    merged = dict(Merger(base, experts).merge([1.0] * 4).named_parameters())
+    merged = dict(ModelMerger(base, experts).merge([1.0] * 4).named_parameters())
     assert merged[norm][0].item() == pytest.approx(1.0078125)  # the bf16 nearest to 1.008
 
 
@@ -96,7 +96,7 @@ def test_lora_merge_is_the_weighted_sum_of_folded_products(architecture, tmp_pat
     start = {name: p.detach().clone() for name, p in base.named_parameters()}
     weights = [0.5, 0.2, 0.3]
     expected = reference(start, folded, weights)
-    merger = Merger(base, [open_expert(tmp_path / str(s)) for s in range(3)])
+    merger = ModelMerger(base, [open_expert(tmp_path / str(s)) for s in range(3)])
     for name, p in merger.merge(weights).named_parameters():
         assert np.abs(p.detach().numpy() - expected[name]).max() < 2e-6, name
 
@@ -120,7 +120,9 @@ def test_step_size_by_hand(tmp_path):
     base = model()
     start = {name: p.detach().clone() for name, p in base.named_parameters()}
     doubled = {name: 2 * p for name, p in start.items()}
-    assert Merger(base, [save_full(tmp_path / "e", doubled)]).step_sizes() == pytest.approx([0.5])
+    assert ModelMerger(base, [save_full(tmp_path / "e", doubled)]).step_sizes() == pytest.approx(
+        [0.5]
+    )
 
 
 def test_rank_stabilised_scale(tmp_path):
@@ -130,6 +132,8 @@ def test_rank_stabilised_scale(tmp_path):
     base = model()
     name = next(n for n, _ in base.named_parameters() if "q_proj" in n)
     start = dict(base.named_parameters())[name].detach().clone()
-    merged = dict(Merger(base, [open_expert(tmp_path / "e")]).merge([1.0]).named_parameters())[name]
+    merged = dict(ModelMerger(base, [open_expert(tmp_path / "e")]).merge([1.0]).named_parameters())[
+        name
+    ]
     ratio = (merged - start).norm() / (folded[name] - start).norm()
     assert ratio.item() == pytest.approx(math.sqrt(4), rel=1e-4)  # α/√r against α/r at r = 4

@@ -5,7 +5,7 @@ from models_for_tests import FAMILIES, family
 
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import Merger
+from mixopt.merging.merge import ModelMerger
 from mixopt.merging.tensor_names import holds_names_of, save_renamed
 from mixopt.training.base_model import Layout, mergeable
 
@@ -21,7 +21,7 @@ def test_checkpoints_as_transformers_saves_them_become_experts(name, tmp_path):
     assert holds_names_of(Checkpoint(tmp_path / "saved"), layout) == (name not in RENAMED)
     save_renamed(tmp_path / "saved", tmp_path / "renamed")
     assert holds_names_of(Checkpoint(tmp_path / "renamed"), layout)
-    merged = Merger(base, [open_expert(tmp_path / "renamed")]).merge([1.0])
+    merged = ModelMerger(base, [open_expert(tmp_path / "renamed")]).merge([1.0])
     for key, tensor in mergeable(merged).items():
         assert torch.equal(tensor, mergeable(expert)[key]), key
 

@@ -8,7 +8,7 @@ from pipeline.test_laboratory import laboratory
 from safetensors.torch import load_file
 
 from mixopt.training import checkpointing
-from mixopt.training.checkpointing import CheckpointFolder
+from mixopt.training.checkpointing import CheckpointManager
 
 
 class StoppedError(Exception):
@@ -17,14 +17,14 @@ class StoppedError(Exception):
 
 def stop_at(monkeypatch, step):
     """The process goes away just after the checkpoint at or after `step` is whole."""
-    finish = CheckpointFolder.finish
+    finish = CheckpointManager.finish
 
     def finish_and_stop(self, checkpoint):
         finish(self, checkpoint)
         if int(checkpoint.name.rpartition("-")[2]) >= step:
             raise StoppedError
 
-    monkeypatch.setattr(CheckpointFolder, "finish", finish_and_stop)
+    monkeypatch.setattr(CheckpointManager, "finish", finish_and_stop)
 
 
 def often(lab):
@@ -77,7 +77,7 @@ def test_an_expert_that_was_stopped_twice_is_the_same(undisturbed, tmp_path, mon
 
 
 def test_a_checkpoint_that_was_cut_off_or_damaged_is_passed_over(tmp_path):
-    place = CheckpointFolder(tmp_path, 1.0)
+    place = CheckpointManager(tmp_path, 1.0)
     assert place.latest() is None
     for step in (2, 10):
         folder = tmp_path / f"checkpoint-{step}"
@@ -92,7 +92,7 @@ def test_a_checkpoint_that_was_cut_off_or_damaged_is_passed_over(tmp_path):
 
 def test_a_finished_checkpoint_replaces_those_before_and_is_told(tmp_path):
     told = []
-    place = CheckpointFolder(tmp_path, 1.0, lambda: told.append(place.latest()))
+    place = CheckpointManager(tmp_path, 1.0, lambda: told.append(place.latest()))
     for step in (2, 10):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
@@ -103,5 +103,5 @@ def test_a_finished_checkpoint_replaces_those_before_and_is_told(tmp_path):
 
 
 def test_short_trainings_write_no_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(CheckpointFolder, "finish", lambda *_: pytest.fail("written"))
+    monkeypatch.setattr(CheckpointManager, "finish", lambda *_: pytest.fail("written"))
     laboratory(tmp_path).train_expert("birds")

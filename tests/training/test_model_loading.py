@@ -9,7 +9,7 @@ from mixopt.data.tokenizer import build_tokenizer, load_tokenizer
 from mixopt.errors import DataError, ModelError
 from mixopt.training.device import Device
 from mixopt.training.model_loading import build_model, count_parameters, load_model, resolve_dtype
-from mixopt.training.step_law import resolve_step
+from mixopt.training.step_law import resolve_hyperparameters
 
 CPU = Device("cpu", torch.float32)
 
@@ -22,14 +22,14 @@ def built(**changes):
 def test_step_law_against_the_paper_s_examples():
     """METHODS §8.1: N=1.7e9, D=5e10 -> 9.0e-4, 0.75M tokens; N=7e9, D=1.4e12 -> 9.2e-4, 5.0M."""
     for n, d, rate, batch in ((1.7e9, 5e10, 9.0e-4, 0.75e6), (7e9, 1.4e12, 9.2e-4, 5.0e6)):
-        step = resolve_step(TrainingConfig(tokens=int(d)), int(n))
+        step = resolve_hyperparameters(TrainingConfig(tokens=int(d)), int(n))
         assert step.learning_rate == pytest.approx(rate, rel=0.02)
         assert step.batch_tokens == pytest.approx(batch, rel=0.02)
         assert "Step Law (arXiv:2503.04715)" in step.source
 
 
 def test_recipe_overrules_the_law_and_says_so():
-    step = resolve_step(TrainingConfig(tokens=1000, learning_rate=0.5), 1000)
+    step = resolve_hyperparameters(TrainingConfig(tokens=1000, learning_rate=0.5), 1000)
     assert step.learning_rate == 0.5
     assert "learning rate from the recipe; batch from Step Law" in step.source
 

@@ -14,12 +14,12 @@ from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
 from mixopt.data.corpus import open_corpus
 from mixopt.errors import DivergedError
 from mixopt.training import trainer
-from mixopt.training.checkpoint_averaging import DECAYS, weigh_checkpoints
+from mixopt.training.checkpoint_averaging import DECAYS, checkpoint_weights
 from mixopt.training.checkpointing import load_parameters
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
-from mixopt.training.step_law import Step
-from mixopt.training.trainer import Plan, count_devices, save_expert, train
+from mixopt.training.step_law import OptimizerHyperparameters
+from mixopt.training.trainer import BatchPlan, count_devices, save_expert, train
 
 CPU = Device("cpu", torch.float32)
 CONTEXT = 32
@@ -40,8 +40,8 @@ def corpora(tmp_path_factory):
 
 
 def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
-    step = Step(rate, 256, "test")
-    plan = Plan.of(recipe, step, CONTEXT, 1, vocabulary=300)
+    step = OptimizerHyperparameters(rate, 256, "test")
+    plan = BatchPlan.of(recipe, step, CONTEXT, 1, vocabulary=300)
     dataset = MixtureDataset(
         corpora,
         Mixture({"birds": 1.0, "sums": 0.0}),
@@ -58,18 +58,30 @@ def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
 
 
 def test_plan_comes_close_to_the_tokens_asked_for():
-    plan = Plan.of(TrainingConfig(tokens=100_000), Step(1, 2048, ""), 256, 1, vocabulary=2048)
+    plan = BatchPlan.of(
+        TrainingConfig(tokens=100_000),
+        OptimizerHyperparameters(1, 2048, ""),
+        256,
+        1,
+        vocabulary=2048,
+    )
     assert (plan.sequences_per_step, plan.steps, plan.sequences) == (8, 49, 392)
     asked = TrainingConfig(tokens=100_000, device_batch=2)
-    split = Plan.of(asked, Step(1, 2048, ""), 256, 2, vocabulary=2048)
+    split = BatchPlan.of(asked, OptimizerHyperparameters(1, 2048, ""), 256, 2, vocabulary=2048)
     assert (split.device_batch, split.accumulation, split.sequences_per_step) == (2, 2, 8)
 
 
 def test_plan_keeps_the_batch_that_is_printed_and_the_logits_in_memory():
     odd = TrainingConfig(tokens=100_000, device_batch=5)
-    plan = Plan.of(odd, Step(1, 2048, ""), 256, 1, vocabulary=2048)
+    plan = BatchPlan.of(odd, OptimizerHyperparameters(1, 2048, ""), 256, 1, vocabulary=2048)
     assert (plan.device_batch, plan.accumulation, plan.sequences_per_step) == (4, 2, 8)
-    large = Plan.of(TrainingConfig(tokens=10**9), Step(1, 80_000, ""), 2048, 1, vocabulary=150_000)
+    large = BatchPlan.of(
+        TrainingConfig(tokens=10**9),
+        OptimizerHyperparameters(1, 80_000, ""),
+        2048,
+        1,
+        vocabulary=150_000,
+    )
     assert large.device_batch * 2048 * 150_000 * 4 <= 2 << 30
     assert large.device_batch * large.accumulation == 39
 
@@ -153,7 +165,7 @@ def test_average_is_that_of_the_last_checkpoints(corpora, tmp_path, monkeypatch,
     steps = list(trainer._averaged_steps(recipe, outcome.steps))
     assert len(steps) == 3
     assert steps[-1] == outcome.steps  # the newest is in
-    weights = weigh_checkpoints(kind, 3, floor=0.1)
+    weights = checkpoint_weights(kind, 3, floor=0.1)
     for name, parameter in network.named_parameters():
         mean = np.tensordot(weights, np.stack([seen[step - 1][name] for step in steps]), 1)
         assert np.abs(parameter.detach().numpy() - mean).max() < 1e-6

@@ -57,7 +57,7 @@ class SpilledActivations(Activations):
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """How candidates and batches are divided among sweeps.
 
     Attributes:
@@ -79,7 +79,7 @@ class Plan:
         width: int,
         read_again: int,
         spills: int,
-    ) -> "Plan":
+    ) -> "SweepPlan":
         """The plan that moves the fewest bytes.
 
         Args:

@@ -2,7 +2,7 @@
 
 Where the layers stand in the network, what they are called with and what comes before and after
 them is found by running the model's own forward pass with recorders in the layers' places. So no
-architecture is named here; a model whose layers are no plain chain is refused with `StreamError`.
+architecture is named here; a model whose layers are no plain chain is refused with `LayerwiseError`.
 """
 
 import inspect
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class StreamError(ModelError):
+class LayerwiseError(ModelError):
     """A model that cannot be walked layer by layer."""
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class LayerCall:
     """What a layer is called with beside the hidden states."""
 
     args: tuple[Any, ...]
@@ -37,7 +37,7 @@ class Call:
 
 
 @dataclass(eq=False)
-class Walk:
+class ForwardPass:
     """One run of the forward pass around the layers.
 
     Attributes:
@@ -48,7 +48,7 @@ class Walk:
     """
 
     answer: torch.Tensor | None = None
-    calls: list[Call] = field(default_factory=list)
+    calls: list[LayerCall] = field(default_factory=list)
     hidden: torch.Tensor | None = None
     logits: torch.Tensor | None = None
 
@@ -58,18 +58,18 @@ class Walk:
         """What the layer at `index` returns."""
         hidden = args[0] if args else kwargs.pop("hidden_states", None)
         if index != len(self.calls) or not isinstance(hidden, torch.Tensor):
-            raise StreamError("its layers are not called once each, in order, on hidden states")
+            raise LayerwiseError("its layers are not called once each, in order, on hidden states")
         if index and hidden is not self.hidden:
-            raise StreamError("something happens between its layers")
-        self.calls.append(Call(args[1:], kwargs))
+            raise LayerwiseError("something happens between its layers")
+        self.calls.append(LayerCall(args[1:], kwargs))
         self.hidden = hidden
         return self.answer if last and self.answer is not None else hidden
 
 
-class _Recorder(torch.nn.Module):
+class _LayerRecorder(torch.nn.Module):
     """Stands in a layer's place, and answers for its attributes (attention_type, ...)."""
 
-    def __init__(self, layer: torch.nn.Module, index: int, last: bool, walk: Walk) -> None:
+    def __init__(self, layer: torch.nn.Module, index: int, last: bool, walk: ForwardPass) -> None:
         super().__init__()
         object.__setattr__(self, "_stood_for", layer)  # not as a child of its own
         self._place = (index, last)
@@ -85,7 +85,7 @@ class _Recorder(torch.nn.Module):
         return self._walk.visit(*self._place, args, dict(kwargs))
 
 
-class Skeleton:
+class MetaModel:
     """The model of a configuration, its weights on the meta device.
 
     Attributes:
@@ -98,7 +98,7 @@ class Skeleton:
         output: Name of the output table; the same where they are tied.
 
     Raises:
-        StreamError: The model cannot be walked layer by layer.
+        LayerwiseError: The model cannot be walked layer by layer.
     """
 
     def __init__(self, folder: Path, device: Device) -> None:
@@ -110,10 +110,10 @@ class Skeleton:
         self._list, self.layers = _find_layers(self.model)
         embedding, head = self.model.get_input_embeddings(), self.model.get_output_embeddings()
         if not isinstance(embedding, torch.nn.Embedding) or not isinstance(head, torch.nn.Linear):
-            raise StreamError("it has no plain input and output tables")
+            raise LayerwiseError("it has no plain input and output tables")
         self.vocabulary, self.width = embedding.num_embeddings, embedding.embedding_dim
         if getattr(head, "bias", None) is not None or head.in_features != self.width:
-            raise StreamError("its output table is more than a table as wide as the input")
+            raise LayerwiseError("its output table is more than a table as wide as the input")
         embedding.padding_idx = None  # rows are renumbered
         names = {id(tensor): name for name, tensor in self._metas.items()}
         self.input, self.output = names[id(embedding.weight)], names[id(head.weight)]
@@ -138,7 +138,7 @@ class Skeleton:
         tables: tuple[torch.Tensor, torch.Tensor],
         inputs: dict[str, Any],
         answer: torch.Tensor | None = None,
-    ) -> Walk:
+    ) -> ForwardPass:
         """The forward pass around the layers.
 
         Args:
@@ -148,7 +148,7 @@ class Skeleton:
             answer: What the last layer is to return, in the shape of what `inputs` give.
         """
         weights = {**outside, self._tables[0]: tables[0], self._tables[1]: tables[1]}
-        walk = Walk(answer)
+        walk = ForwardPass(answer)
         with self._recorders(walk):
             told = functional_call(self.model, weights, kwargs=inputs, tie_weights=False)
         walk.logits = told.logits
@@ -163,11 +163,11 @@ class Skeleton:
         return inputs
 
     @contextmanager
-    def _recorders(self, walk: Walk) -> Iterator[None]:
+    def _recorders(self, walk: ForwardPass) -> Iterator[None]:
         places = self.model.get_submodule(self._list)
         assert isinstance(places, torch.nn.ModuleList)
         for index, layer in enumerate(self.layers):
-            places[index] = _Recorder(layer, index, index == len(self.layers) - 1, walk)
+            places[index] = _LayerRecorder(layer, index, index == len(self.layers) - 1, walk)
         try:
             yield
         finally:
@@ -190,10 +190,10 @@ class Skeleton:
             table = torch.full((2, self.width), value, dtype=self.dtype, device=self.device)
             walks.append(self.walk(outside, (table, table), dict(inputs)))
         if len(walks[0].calls) != len(self.layers):
-            raise StreamError("not all of its layers are called")
+            raise LayerwiseError("not all of its layers are called")
         for one, other in zip(walks[0].calls, walks[1].calls, strict=True):
             if not _same(one.args, other.args) or not _same(one.kwargs, other.kwargs):
-                raise StreamError(
+                raise LayerwiseError(
                     "its layers are given more than the hidden states of the last one"
                 )
 
@@ -221,7 +221,7 @@ def _find_layers(model: torch.nn.Module) -> tuple[str, list[torch.nn.Module]]:
     }
     outermost = [n for n in lists if not any(n.startswith(f"{other}.") for other in lists)]
     if not outermost:
-        raise StreamError("it has no list of layers")
+        raise LayerwiseError("it has no list of layers")
     name = max(outermost, key=lambda n: sum(p.numel() for p in lists[n].parameters()))
     return name, list(lists[name])
 

@@ -7,7 +7,6 @@ reads the log-probabilities back; the merge and the ensemble therefore share eve
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,17 +19,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 LN2 = math.log(2)
-
-KINDS = {
-    "bits_per_byte": "mixopt.evaluation.tasks.bits_per_byte:BitsPerByteTask",
-    "blank_perplexity": "mixopt.evaluation.tasks.blank_perplexity:BlankPerplexityTask",
-    "choice_loss": "mixopt.evaluation.tasks.choice_loss:ChoiceLossTask",
-    "continuation": "mixopt.evaluation.tasks.continuation:ContinuationTask",
-    "generation": "mixopt.evaluation.tasks.generation:GenerationTask",
-    "harness": "mixopt.evaluation.tasks.lm_eval:HarnessTask",
-    "multiple_choice": "mixopt.evaluation.tasks.multiple_choice:MultipleChoiceTask",
-}
-"""One line per kind of benchmark."""
 
 
 @dataclass(frozen=True)
@@ -170,17 +158,6 @@ class TaskContext:
         )
         ends = [end for _, end in encoded["offset_mapping"]]
         return encoded["input_ids"], [*ends[:-1], len(prompt + target)]
-
-
-def build_task(recipe: Any, context: TaskContext) -> Task | ModelTask:
-    """The task of a benchmark's recipe.
-
-    Raises:
-        DataError: Its items cannot be read or used.
-    """
-    module, name = KINDS[recipe.kind].split(":")
-    task: Task | ModelTask = getattr(import_module(module), name)(recipe, context)
-    return task
 
 
 def describe_metric(recipe: Any, better: Any) -> Metric:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from mixopt.config.benchmarks import BlankPerplexityConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext
-from mixopt.evaluation.tasks.choice import Built, ChoosingTask
+from mixopt.evaluation.tasks.choice import Built, ChoiceTask
 from mixopt.evaluation.tasks.items import read_answer, read_choices, read_items, require_text
-from mixopt.evaluation.tasks.prompt import GAP, Prompter, Row, Template
+from mixopt.evaluation.tasks.prompt import GAP, Item, PromptBuilder, Template
 
 
-class BlankPerplexityTask(ChoosingTask):
+class BlankPerplexityTask(ChoiceTask):
     """An item is a statement with a blank and what may fill it.
 
     Raises:
@@ -28,7 +28,7 @@ class BlankPerplexityTask(ChoosingTask):
         # the statement itself
         passage = recipe.model_copy(update={"template": None})
         self._template = None if recipe.template is None else Template(recipe.template, recipe.name)
-        self._prompter = Prompter(passage, self._solve)
+        self._prompter = PromptBuilder(passage, self._solve)
         super().__init__(recipe, self._build(context))
 
     def _build(self, context: TaskContext) -> Iterator[tuple[list[Built], int]]:
@@ -42,7 +42,7 @@ class BlankPerplexityTask(ChoosingTask):
             gap = "" if not prompt or prompt.endswith((GAP, "\n", " ")) else " "
             yield [context.request(prompt, gap + text) for text in filled], answer
 
-    def _fill(self, row: Row, where: str) -> tuple[list[str], int]:
+    def _fill(self, row: Item, where: str) -> tuple[list[str], int]:
         """The statement with each choice in its blank, and the right one's index."""
         recipe = self._recipe
         if self._template is None:
@@ -58,6 +58,6 @@ class BlankPerplexityTask(ChoosingTask):
         answer = read_answer(row, recipe.answer_field, len(choices), where)
         return [statement.replace(recipe.blank, choice.strip()) for choice in choices], answer
 
-    def _solve(self, row: Row, where: str) -> str:
+    def _solve(self, row: Item, where: str) -> str:
         filled, answer = self._fill(row, where)
         return filled[answer]

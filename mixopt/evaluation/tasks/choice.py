@@ -16,7 +16,7 @@ from mixopt.evaluation.tasks.base import (
     describe_metric,
 )
 from mixopt.evaluation.tasks.items import read_answer, read_choices, read_items
-from mixopt.evaluation.tasks.prompt import Prompter, Row
+from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
 
 Built = tuple[Request, int, bool]
 """A choice's request, its bytes, and whether it was cut to fit the context."""
@@ -75,7 +75,7 @@ class Choices:
         return weights
 
 
-class ChoosingTask:
+class ChoiceTask:
     """An item is right where its answer has the highest log-likelihood per byte.
 
     Args:
@@ -114,11 +114,11 @@ def read_choice_items(recipe: ChoiceItemsConfig) -> list[tuple[str, str, list[st
             out of range.
     """
 
-    def solve(row: Row, where: str) -> str:
+    def solve(row: Item, where: str) -> str:
         choices, answer = _read(recipe, row, where)
         return recipe.separator + choices[answer]
 
-    prompter = Prompter(recipe, solve)
+    prompter = PromptBuilder(recipe, solve)
     fields = [*prompter.fields, recipe.choices_field, recipe.answer_field]
     return [
         (where, prompter.write(row, where), *_read(recipe, row, where))
@@ -126,7 +126,7 @@ def read_choice_items(recipe: ChoiceItemsConfig) -> list[tuple[str, str, list[st
     ]
 
 
-def _read(recipe: ChoiceItemsConfig, row: Row, where: str) -> tuple[list[str], int]:
+def _read(recipe: ChoiceItemsConfig, row: Item, where: str) -> tuple[list[str], int]:
     choices = read_choices(row, recipe.choices_field, where)
     return choices, read_answer(row, recipe.answer_field, len(choices), where)
 

@@ -3,7 +3,7 @@
 from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.evaluation.tasks.base import TaskContext, describe_metric
 from mixopt.evaluation.tasks.items import read_items, require_fields, require_text
-from mixopt.evaluation.tasks.prompt import Prompter, Row
+from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
 from mixopt.evaluation.tasks.target import TargetTask
 
 
@@ -15,11 +15,11 @@ class ContinuationTask(TargetTask):
     """
 
     def __init__(self, recipe: ContinuationConfig, context: TaskContext) -> None:
-        def solve(row: Row, where: str) -> str:
+        def solve(row: Item, where: str) -> str:
             require_fields(row, [recipe.target_field], where)
             return require_text(row, recipe.target_field, where)
 
-        prompter = Prompter(recipe, solve)
+        prompter = PromptBuilder(recipe, solve)
         built = (
             context.request(prompter.write(row, where), solve(row, where))
             for where, row in read_items(recipe, [*prompter.fields, recipe.target_field])

@@ -17,7 +17,7 @@ from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import ItemResults, TaskContext, describe_metric
 from mixopt.evaluation.tasks.code_execution import passes_tests
 from mixopt.evaluation.tasks.items import read_items, require_fields, require_text
-from mixopt.evaluation.tasks.prompt import Prompter, Row, Template
+from mixopt.evaluation.tasks.prompt import Item, PromptBuilder, Template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,9 +49,9 @@ class GenerationTask:
         self._recipe, self._context = recipe, context
         self.truncated = 0
         self._prompts: list[list[int]] = []
-        self._items: list[tuple[str, Row]] = []
+        self._items: list[tuple[str, Item]] = []
         self._program = Template(recipe.program, recipe.name)
-        self._prompter = Prompter(recipe, self._solve, answered=recipe.match != "tests")
+        self._prompter = PromptBuilder(recipe, self._solve, answered=recipe.match != "tests")
         targets = [] if recipe.match == "tests" else [recipe.target_field]
         for where, row in read_items(recipe, [*self._prompter.fields, *targets]):
             prompt = self._prompter.write(row, where)
@@ -140,11 +140,11 @@ class GenerationTask:
             return last_number(text) == last_number(target)
         return text.strip() == target.strip()
 
-    def _write_program(self, completion: str, row: Row, where: str) -> str:
+    def _write_program(self, completion: str, row: Item, where: str) -> str:
         own = self._prompter.ask(row, where)
         return self._program.write(row | {"prompt": own, "completion": completion}, where)
 
-    def _solve(self, row: Row, where: str) -> str:
+    def _solve(self, row: Item, where: str) -> str:
         field = self._recipe.target_field
         require_fields(row, [field], where)
         target = require_text(row, field, where)

@@ -22,7 +22,7 @@ SEED = 1234
 """Of the harness's own draws of examples."""
 
 
-class HarnessTask:
+class LmEvalTask:
     """One task of the harness, run on a whole model.
 
     Raises:

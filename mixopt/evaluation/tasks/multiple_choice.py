@@ -2,10 +2,10 @@
 
 from mixopt.config.benchmarks import MultipleChoiceConfig
 from mixopt.evaluation.tasks.base import TaskContext
-from mixopt.evaluation.tasks.choice import ChoosingTask, read_choice_items, request_choice
+from mixopt.evaluation.tasks.choice import ChoiceTask, read_choice_items, request_choice
 
 
-class MultipleChoiceTask(ChoosingTask):
+class MultipleChoiceTask(ChoiceTask):
     """An item is right where its answer has the highest log-likelihood per byte (acc_norm).
 
     Raises:

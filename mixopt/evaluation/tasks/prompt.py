@@ -20,8 +20,8 @@ from mixopt.io.parsing import tell
 GAP = "\n\n"
 """Between examples, and before the item."""
 
-Row = dict[str, Any]
-Solve = Callable[[Row, str], str]
+Item = dict[str, Any]
+Solve = Callable[[Item, str], str]
 """The right answer of a row as it follows its prompt; the second argument names its place."""
 
 _RENDERING = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError, MemoryError,
@@ -78,7 +78,7 @@ class Template:
                 f"Benchmark {name!r}: its template is not valid Jinja ({tell(error)}); mend it."
             ) from None
 
-    def write(self, row: Row, where: str) -> str:
+    def write(self, row: Item, where: str) -> str:
         """The text for one item.
 
         Raises:
@@ -93,7 +93,7 @@ class Template:
             ) from None
 
 
-class Prompter:
+class PromptBuilder:
     """Writes the prompts of a benchmark.
 
     Args:
@@ -128,7 +128,7 @@ class Prompter:
         asked = self._recipe.prompt_field
         return [asked] if self._template is None and asked else []
 
-    def write(self, row: Row, where: str) -> str:
+    def write(self, row: Item, where: str) -> str:
         """The prompt of one item, the examples before it; an item is no example of itself."""
         own = self._lead + self.ask(row, where)
         known = own
@@ -136,7 +136,7 @@ class Prompter:
             known += self._solve(row, where)
         return GAP.join([*(text for name, text in self._examples if name != known), own])
 
-    def ask(self, row: Row, where: str) -> str:
+    def ask(self, row: Item, where: str) -> str:
         """What the item itself asks, without instruction and examples."""
         if self._template is not None:
             return self._template.write(row, where)
@@ -147,7 +147,7 @@ class Prompter:
         return require_text(row, field, where, empty=True)
 
 
-def _read_examples(recipe: ItemsBenchmarkConfig) -> list[tuple[str, Row]]:
+def _read_examples(recipe: ItemsBenchmarkConfig) -> list[tuple[str, Item]]:
     if isinstance(recipe.examples, str):
         return list(read_rows(recipe.examples))
     return [

@@ -2,7 +2,7 @@ import pytest
 import torch
 from merging_for_tests import texts
 
-from mixopt.evaluation.layerwise.activations import Activations, Plan, SpilledActivations
+from mixopt.evaluation.layerwise.activations import Activations, SpilledActivations, SweepPlan
 from mixopt.evaluation.prefix_batching import Batch
 
 
@@ -22,7 +22,7 @@ def batches(count, tokens=100):
 
 
 def plan(room, *, candidates=10, read_again=10**12, spills=8):
-    return Plan.of(batches(6), candidates, room, 4, read_again, spills)
+    return SweepPlan.of(batches(6), candidates, room, 4, read_again, spills)
 
 
 def test_everything_goes_at_once_where_it_fits():

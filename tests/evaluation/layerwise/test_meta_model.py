@@ -4,7 +4,7 @@ from merging_for_tests import save_model
 from models_for_tests import FAMILIES, family
 
 from mixopt.evaluation.layerwise import meta_model
-from mixopt.evaluation.layerwise.meta_model import Skeleton, StreamError, Walk
+from mixopt.evaluation.layerwise.meta_model import ForwardPass, LayerwiseError, MetaModel
 from mixopt.training.device import Device
 
 CPU = Device("cpu", torch.float32)
@@ -13,7 +13,7 @@ CPU = Device("cpu", torch.float32)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_layers_and_tables_are_found_without_a_table_of_names(name, tmp_path):
     network = family(name)
-    found = Skeleton(save_model(tmp_path, network), CPU)
+    found = MetaModel(save_model(tmp_path, network), CPU)
     assert len(found.layers) == 3
     every = {
         *found.outside,
@@ -27,12 +27,12 @@ def test_layers_and_tables_are_found_without_a_table_of_names(name, tmp_path):
 
 
 def test_something_between_the_layers_is_noticed():
-    walk = Walk()
+    walk = ForwardPass()
     given = torch.zeros(1, 2, 3)
     handed_on = walk.visit(0, False, (given,), {})
-    with pytest.raises(StreamError, match="something happens between its layers"):
+    with pytest.raises(LayerwiseError, match="something happens between its layers"):
         walk.visit(1, True, (handed_on * 2,), {})
-    with pytest.raises(StreamError, match="once each, in order"):
+    with pytest.raises(LayerwiseError, match="once each, in order"):
         walk.visit(0, True, (handed_on,), {})
 
 
@@ -52,12 +52,12 @@ def test_layers_that_are_given_the_input_again_are_refused(tmp_path, monkeypatch
 
     folder = save_model(tmp_path, family("llama"))
     monkeypatch.setattr(LlamaModel, "forward", with_more)
-    with pytest.raises(StreamError, match="more than the hidden states"):
-        Skeleton(folder, CPU)
+    with pytest.raises(LayerwiseError, match="more than the hidden states"):
+        MetaModel(folder, CPU)
 
 
 def test_a_model_without_layers_or_plain_tables():
-    with pytest.raises(StreamError, match="no list of layers"):
+    with pytest.raises(LayerwiseError, match="no list of layers"):
         meta_model._find_layers(torch.nn.Linear(2, 2))
 
 
@@ -67,5 +67,5 @@ def test_an_output_table_with_a_bias_is_refused(tmp_path):
     config = AutoConfig.for_model("phi", vocab_size=300, hidden_size=32, intermediate_size=48,
                                   num_hidden_layers=2, num_attention_heads=4)  # fmt: skip
     folder = save_model(tmp_path, AutoModelForCausalLM.from_config(config))
-    with pytest.raises(StreamError, match="more than a table"):
-        Skeleton(folder, CPU)
+    with pytest.raises(LayerwiseError, match="more than a table"):
+        MetaModel(folder, CPU)

@@ -9,7 +9,7 @@ from models_for_tests import model, tokenizer
 from mixopt.config.benchmarks import HarnessConfig, MultipleChoiceConfig
 from mixopt.errors import DataError, MissingExtraError
 from mixopt.evaluation.tasks.base import TaskContext
-from mixopt.evaluation.tasks.lm_eval import HarnessTask
+from mixopt.evaluation.tasks.lm_eval import LmEvalTask
 from mixopt.evaluation.tasks.multiple_choice import MultipleChoiceTask
 
 pytest.importorskip("lm_eval", reason="mixopt[eval] is not installed")
@@ -56,7 +56,7 @@ def folder(tmp_path, monkeypatch):
 def build(folder, **says):
     says = {"task": "toy_choice", "include_path": str(folder)} | says
     recipe = HarnessConfig(name="h", kind="harness", **says)
-    return HarnessTask(recipe, TaskContext(tokenizer(), 64, run_code=True))
+    return LmEvalTask(recipe, TaskContext(tokenizer(), 64, run_code=True))
 
 
 def test_the_harness_and_our_multiple_choice_agree_item_by_item(folder):
@@ -155,4 +155,4 @@ def test_one_filter_is_read(folder):
 def test_task_files_of_ones_own_are_code(folder):
     recipe = HarnessConfig(name="h", kind="harness", task="toy_choice", include_path=str(folder))
     with pytest.raises(DataError, match="may name Python that is run .*; pass --run-code"):
-        HarnessTask(recipe, TaskContext(tokenizer(), 64))
+        LmEvalTask(recipe, TaskContext(tokenizer(), 64))

@@ -3,12 +3,12 @@ import toy
 
 from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.errors import DataError
-from mixopt.evaluation.tasks.prompt import Prompter, Template
+from mixopt.evaluation.tasks.prompt import PromptBuilder, Template
 
 
 def prompter(**says):
     recipe = ContinuationConfig(name="c", kind="continuation", items="x.jsonl", **says)
-    return Prompter(recipe, lambda row, where: row["target"])
+    return PromptBuilder(recipe, lambda row, where: row["target"])
 
 
 ONE = {"prompt": "2+2=", "target": " 4"}

@@ -5,13 +5,13 @@ from merging_for_tests import Fixed, choices, save_experts, save_model, texts
 from models_for_tests import FAMILIES, family
 
 from mixopt.errors import ModelError
-from mixopt.evaluation.layerwise import layer_stream
-from mixopt.evaluation.layerwise.layer_stream import LayerStream
-from mixopt.evaluation.layerwise.meta_model import StreamError
-from mixopt.evaluation.scorer import Scorer, lay_out
+from mixopt.evaluation.layerwise import scorer as layerwise_scorer
+from mixopt.evaluation.layerwise.meta_model import LayerwiseError
+from mixopt.evaluation.layerwise.scorer import LayerwiseScorer
+from mixopt.evaluation.scorer import Scorer, batch_requests
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import Merger
+from mixopt.merging.merge import ModelMerger
 from mixopt.training.device import Device
 
 CPU = Device("cpu", torch.float32)
@@ -22,11 +22,11 @@ REQUESTS = [*choices(), *texts()]
 def stream_of(folder, network, *, memory_bytes=1 << 30, k=3):
     base = save_model(folder / "base", network)
     experts = save_experts(folder, network, k)
-    return LayerStream(Checkpoint(base), experts, CPU, memory_bytes=memory_bytes)
+    return LayerwiseScorer(Checkpoint(base), experts, CPU, memory_bytes=memory_bytes)
 
 
 def in_memory(stream, network, rows=ROWS):
-    merger = Merger(network, stream.experts)
+    merger = ModelMerger(network, stream.experts)
     return np.stack([Scorer([Fixed(REQUESTS)]).logprobs(merger.merge(row)) for row in rows])
 
 
@@ -46,18 +46,20 @@ def test_little_memory_gives_the_same(tmp_path, monkeypatch):
     network = family("llama")
     stream = stream_of(tmp_path, network)
     expected = stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS)
-    monkeypatch.setattr(layer_stream, "LOGIT_BYTES", 100 * 1024)  # the vocabulary in pieces too
+    monkeypatch.setattr(layerwise_scorer, "LOGIT_BYTES", 100 * 1024)  # the vocabulary in pieces too
     plans = []
-    planned = LayerStream._plan
+    planned = LayerwiseScorer._plan
 
     def spy(self, batches, candidates):
         plans.append(planned(self, batches, candidates))
         return plans[-1]
 
-    monkeypatch.setattr(LayerStream, "_plan", spy)
-    largest = max(b.tokens.numel() for b in lay_out(REQUESTS, network, shared=True))
+    monkeypatch.setattr(LayerwiseScorer, "_plan", spy)
+    largest = max(b.tokens.numel() for b in batch_requests(REQUESTS, network, shared=True))
     width = 4 * 32
-    stream.memory_bytes = stream._working_bytes() + (layer_stream.IN_FLIGHT + 2) * width * largest
+    stream.memory_bytes = (
+        stream._working_bytes() + (layerwise_scorer.IN_FLIGHT + 2) * width * largest
+    )
     again = stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS)
     assert np.abs(again - expected).max() < 1e-5
     assert len(plans[0].groups) * len(plans[0].chunks) > 1 or plans[0].spilled
@@ -67,13 +69,13 @@ def test_spilled_gives_the_same(tmp_path, monkeypatch):
     network = family("llama")
     stream = stream_of(tmp_path, network)
     expected = stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS)
-    whole = layer_stream.Plan.of
+    whole = layerwise_scorer.SweepPlan.of
 
     def always(batches, candidates, *_):
         plan = whole(batches, candidates, 1 << 40, 1, 0, 0)
-        return layer_stream.Plan(plan.groups, plan.chunks, spilled=True)
+        return layerwise_scorer.SweepPlan(plan.groups, plan.chunks, spilled=True)
 
-    monkeypatch.setattr(layer_stream.Plan, "of", always)
+    monkeypatch.setattr(layerwise_scorer.SweepPlan, "of", always)
     assert np.array_equal(stream.logprobs(Scorer([Fixed(REQUESTS)]), ROWS), expected)
 
 
@@ -92,12 +94,12 @@ def test_every_layer_of_every_expert_is_read_once_however_many_candidates(tmp_pa
 def test_of_the_input_table_a_batch_s_own_words_are_read(tmp_path, monkeypatch):
     """A large vocabulary is never in memory whole: neither for scores nor for step sizes."""
     stream = stream_of(tmp_path, family("llama"))
-    monkeypatch.setattr(layer_stream, "STEP_BYTES", 4096)
+    monkeypatch.setattr(layerwise_scorer, "STEP_BYTES", 4096)
     scorer = Scorer([Fixed(texts(count=2, length=9))])
     stream.logprobs(scorer, ROWS[:1])
     rows, whole = [], []
-    read_rows, read = LayerStream._read_rows, Checkpoint.read
-    monkeypatch.setattr(LayerStream, "_read_rows",
+    read_rows, read = LayerwiseScorer._read_rows, Checkpoint.read
+    monkeypatch.setattr(LayerwiseScorer, "_read_rows",
                         lambda self, ids: rows.append(len(ids)) or read_rows(self, ids))  # fmt: skip
     monkeypatch.setattr(Checkpoint, "read",
                         lambda self, name: whole.append(name) or read(self, name))  # fmt: skip
@@ -105,7 +107,7 @@ def test_of_the_input_table_a_batch_s_own_words_are_read(tmp_path, monkeypatch):
     assert max(rows) <= 18
     whole.clear()
     stream.step_sizes()
-    assert stream.skeleton.input not in whole
+    assert stream.meta_model.input not in whole
 
 
 def test_lora_experts_are_streamed(tmp_path):
@@ -123,7 +125,7 @@ def test_lora_experts_are_streamed(tmp_path):
         folders.append(tmp_path / f"lora-{seed}")
     experts = [open_expert(folder) for folder in folders]
     base = Checkpoint(save_model(tmp_path / "base", network))
-    stream = LayerStream(base, experts, CPU, memory_bytes=1 << 30)
+    stream = LayerwiseScorer(base, experts, CPU, memory_bytes=1 << 30)
     found = stream.logprobs(Scorer([Fixed(REQUESTS)]), [[0.3, 0.7]])
     assert np.abs(found - in_memory(stream, network, [[0.3, 0.7]])).max() < 1e-4
 
@@ -155,5 +157,5 @@ def test_files_in_other_names_are_told(tmp_path):
     network = family("mixtral")
     network.save_pretrained(tmp_path / "base")  # one tensor for each expert of each layer
     experts = save_experts(tmp_path, network)
-    with pytest.raises(StreamError, match="as the model calls it"):
-        LayerStream(Checkpoint(tmp_path / "base"), experts, CPU, memory_bytes=1 << 30)
+    with pytest.raises(LayerwiseError, match="as the model calls it"):
+        LayerwiseScorer(Checkpoint(tmp_path / "base"), experts, CPU, memory_bytes=1 << 30)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch.func import functional_call
 
 from mixopt.errors import ModelError
-from mixopt.evaluation.layerwise.activations import Activations, Plan
-from mixopt.evaluation.layerwise.meta_model import Call, Skeleton, StreamError
+from mixopt.evaluation.layerwise.activations import Activations, SweepPlan
+from mixopt.evaluation.layerwise.meta_model import LayerCall, LayerwiseError, MetaModel
 from mixopt.evaluation.prefix_batching import Batch
-from mixopt.evaluation.scorer import Scorer, attention_of, inputs_of
+from mixopt.evaluation.scorer import Scorer, attention_implementation, model_inputs
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import Expert
 from mixopt.merging.merge import check_weights
@@ -39,7 +39,7 @@ IN_FLIGHT = 12
 Weights = Sequence[float]
 
 
-class LayerStream:
+class LayerwiseScorer:
     """A base and its experts on disk, scored without any of them whole in memory.
 
     Args:
@@ -49,7 +49,7 @@ class LayerStream:
         memory_bytes: For layers and activations together.
 
     Raises:
-        StreamError: The model cannot be walked layer by layer.
+        LayerwiseError: The model cannot be walked layer by layer.
         ModelError: An expert does not fit the base.
     """
 
@@ -57,13 +57,13 @@ class LayerStream:
         self, base: Checkpoint, experts: Sequence[Expert], device: Device, *, memory_bytes: int
     ) -> None:
         self.base, self.experts, self.memory_bytes = base, tuple(experts), memory_bytes
-        self.skeleton = Skeleton(Path(base.folder), device)
-        layout = self.skeleton.layout
+        self.meta_model = MetaModel(Path(base.folder), device)
+        layout = self.meta_model.layout
         others = {own: other for other, own in layout.tied.items()}
         self._stored = {n: n if n in base else others.get(n, "") for n in layout.shapes}
         for name, stored in self._stored.items():
             if stored not in base:
-                raise StreamError(f"its files do not hold {name}, as the model calls it")
+                raise LayerwiseError(f"its files do not hold {name}, as the model calls it")
         for expert in self.experts:
             expert.check(layout)
         self._device = torch.device(device.name)
@@ -86,7 +86,7 @@ class LayerStream:
         self.check_memory()
         batches = self.prepare(scorer)
         plan = self._plan(batches, len(candidates))
-        flat = np.empty((len(candidates), scorer.targets), dtype=np.float32)
+        flat = np.empty((len(candidates), scorer.n_targets), dtype=np.float32)
         for chunk in plan.chunks:
             moved = [batch.to(self._device) for batch in chunk]
             for group in plan.groups:
@@ -100,7 +100,7 @@ class LayerStream:
 
     def prepare(self, scorer: Scorer) -> list[Batch]:
         """The requests in batches for this model."""
-        return scorer.batches(self.skeleton.model, self._score_base)
+        return scorer.batches(self.meta_model.model, self._score_base)
 
     def check_memory(self) -> None:
         """Raises `ModelError` where one layer of all models does not fit, with what would."""
@@ -112,13 +112,17 @@ class LayerStream:
             )
 
     def _working_bytes(self) -> int:
-        return (len(self.experts) + 3) * 4 * self.skeleton.largest_layer + LOGIT_BYTES
+        return (len(self.experts) + 3) * 4 * self.meta_model.largest_layer + LOGIT_BYTES
 
     def _held_bytes(self, batches: Sequence[Batch]) -> int:
         """Beside activations: a batch's rows of the input table, and all masks."""
-        words = max(min(batch.tokens.numel(), self.skeleton.vocabulary) for batch in batches)
-        table = (len(self.experts) + 3) * 4 * self.skeleton.width * words
-        cell = 1 if attention_of(self.skeleton.model) == "sdpa" else self.skeleton.dtype.itemsize
+        words = max(min(batch.tokens.numel(), self.meta_model.vocabulary) for batch in batches)
+        table = (len(self.experts) + 3) * 4 * self.meta_model.width * words
+        cell = (
+            1
+            if attention_implementation(self.meta_model.model) == "sdpa"
+            else self.meta_model.dtype.itemsize
+        )
         masks = sum(
             cell * batch.tokens.shape[0] * batch.tokens.shape[1] ** 2
             for batch in batches
@@ -130,8 +134,8 @@ class LayerStream:
         nothing = [0.0] * len(self.experts)
         return self._sweep([b.to(self._device) for b in batches], [nothing], Activations())[0]
 
-    def _plan(self, batches: Sequence[Batch], candidates: int) -> Plan:
-        width = self.skeleton.width * self.skeleton.dtype.itemsize
+    def _plan(self, batches: Sequence[Batch], candidates: int) -> SweepPlan:
+        width = self.meta_model.width * self.meta_model.dtype.itemsize
         largest = max(batch.tokens.numel() for batch in batches)
         room = self.memory_bytes - self._working_bytes() - IN_FLIGHT * width * largest
         room -= self._held_bytes(batches)
@@ -143,7 +147,9 @@ class LayerStream:
                 "it to that."
             )
         read_again = (len(self.experts) + 1) * self.model_bytes
-        return Plan.of(batches, candidates, room, width, read_again, 2 * len(self.skeleton.layers))
+        return SweepPlan.of(
+            batches, candidates, room, width, read_again, 2 * len(self.meta_model.layers)
+        )
 
     @torch.inference_mode()
     def step_sizes(self) -> list[float]:
@@ -176,7 +182,7 @@ class LayerStream:
         """Log-probabilities by candidate and batch, from one walk through the network."""
         calls = self._enter(batches, candidates, store)
         for index, (layer, names) in enumerate(
-            zip(self.skeleton.layers, self.skeleton.pieces, strict=True)
+            zip(self.meta_model.layers, self.meta_model.pieces, strict=True)
         ):
             pieces = self._read(names)
             for c, weights in enumerate(candidates):
@@ -189,18 +195,18 @@ class LayerStream:
 
     def _enter(
         self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
-    ) -> list[list[Call]]:
+    ) -> list[list[LayerCall]]:
         """Fills `store` with what enters the first layer; how each layer is called, by batch."""
         outside = self._read_outside()
-        calls: list[list[Call]] = []
+        calls: list[list[LayerCall]] = []
         for b, batch in enumerate(batches):
             ids, places = torch.unique(batch.tokens, return_inverse=True)
             rows = self._read_rows(ids.cpu())  # a batch's own words: the whole table is large
             for c, weights in enumerate(candidates):
                 table, others = rows.merge(weights)["table"], outside.merge(weights)
-                inputs = inputs_of(self.skeleton.model, batch) | {"input_ids": places}
+                inputs = model_inputs(self.meta_model.model, batch) | {"input_ids": places}
                 # the model's end is not wanted here: one word of it will do
-                walk = self.skeleton.walk(others, (table, table[:1]), inputs)
+                walk = self.meta_model.walk(others, (table, table[:1]), inputs)
                 assert walk.hidden is not None
                 store.put(c, b, walk.hidden)
                 if c == 0:
@@ -220,10 +226,11 @@ class LayerStream:
         found = [[torch.zeros_like(total) for total in row] for row in sums]
         outside = self._read_outside()
         rows = max(
-            1, min(self.skeleton.vocabulary, self.skeleton.largest_layer // self.skeleton.width)
+            1,
+            min(self.meta_model.vocabulary, self.meta_model.largest_layer // self.meta_model.width),
         )
-        for start in range(0, self.skeleton.vocabulary, rows):
-            pieces = self._read_run(start, min(self.skeleton.vocabulary, start + rows))
+        for start in range(0, self.meta_model.vocabulary, rows):
+            pieces = self._read_run(start, min(self.meta_model.vocabulary, start + rows))
             for c, weights in enumerate(candidates):
                 head, others = pieces.merge(weights)["table"], outside.merge(weights)
                 for b, batch in enumerate(batches):
@@ -248,8 +255,8 @@ class LayerStream:
         step = max(1, min(MOST_AT_END, LOGIT_BYTES // (4 * len(head))))
         for at in range(0, hidden.shape[1], step):
             part = slice(at, at + step)
-            inputs = self.skeleton.inputs_like(hidden[:, part])
-            walk = self.skeleton.walk(outside, (head[:1], head), inputs, hidden[:, part])
+            inputs = self.meta_model.inputs_like(hidden[:, part])
+            walk = self.meta_model.walk(outside, (head[:1], head), inputs, hidden[:, part])
             assert walk.logits is not None
             logits = walk.logits[0].float()
             sums[part] = torch.logaddexp(sums[part], logits.logsumexp(-1))
@@ -260,31 +267,31 @@ class LayerStream:
 
     # --- tensors ------------------------------------------------------------------------------
 
-    def _read(self, names: Mapping[str, str]) -> "Pieces":
+    def _read(self, names: Mapping[str, str]) -> "LayerTensors":
         """Base and experts' steps of some tensors."""
-        pieces = Pieces(len(self.experts), self.skeleton.dtype, self._device)
+        pieces = LayerTensors(len(self.experts), self.meta_model.dtype, self._device)
         for short, name in names.items():
             base = self.base.read(self._stored[name]).to(self._device)
             pieces.add(short, base, [expert.delta(name, base) for expert in self.experts])
         self._release()
         return pieces
 
-    def _read_outside(self) -> "Pieces":
-        return self._read({name: name for name in self.skeleton.outside})
+    def _read_outside(self) -> "LayerTensors":
+        return self._read({name: name for name in self.meta_model.outside})
 
-    def _read_rows(self, ids: torch.Tensor) -> "Pieces":
+    def _read_rows(self, ids: torch.Tensor) -> "LayerTensors":
         """Rows of the input table, as `table`."""
-        name = self.skeleton.input
-        pieces = Pieces(len(self.experts), self.skeleton.dtype, self._device)
+        name = self.meta_model.input
+        pieces = LayerTensors(len(self.experts), self.meta_model.dtype, self._device)
         base = self.base.read(self._stored[name])[ids].to(self._device)
         pieces.add("table", base, [expert.delta_at(name, base, ids) for expert in self.experts])
         self._release()
         return pieces
 
-    def _read_run(self, start: int, stop: int) -> "Pieces":
+    def _read_run(self, start: int, stop: int) -> "LayerTensors":
         """A run of rows of the output table, as `table`."""
-        name = self.skeleton.output
-        pieces = Pieces(len(self.experts), self.skeleton.dtype, self._device)
+        name = self.meta_model.output
+        pieces = LayerTensors(len(self.experts), self.meta_model.dtype, self._device)
         base = self.base.read_rows(self._stored[name], start, stop).to(self._device)
         steps = [expert.delta_rows(name, base, start, stop) for expert in self.experts]
         pieces.add("table", base, steps)
@@ -302,7 +309,7 @@ def _square(tensor: torch.Tensor) -> float:
     return float(flat @ flat)
 
 
-class Pieces:
+class LayerTensors:
     """Base and experts' steps of a few tensors, from which any candidate's are formed."""
 
     def __init__(self, k: int, dtype: torch.dtype, device: torch.device) -> None:
