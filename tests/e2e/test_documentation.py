@@ -1,4 +1,4 @@
-"""What the README and docs/ show is run: Python as it stands, shell commands and YAML in a sandbox."""
+"""What README and docs/ show is run: Python unchanged, shell commands and YAML in a sandbox."""
 
 import importlib.util
 import os
@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import sandbox
 import toy
 import yaml
 from calling import call
-import sandbox
 from pydantic import TypeAdapter
 
 from mixopt.config.benchmarks import BenchmarkConfig
@@ -22,11 +22,17 @@ from mixopt.config.training import ExpertConfig
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROSE = [
+    *PAGES,
+    *(ROOT / folder / "README.md" for folder in ("experts", "benchmarks")),
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "studies").glob("*/RESULTS.md")),
+]
 ON_STUDIES = ("run", "train", "search", "validate", "report", "status")
 
 
 def blocks(language):
-    """Each block with its page, in order."""
+    """Return each block with its page, in order."""
     return [
         pytest.param(block, id=f"{page.stem}-{number}")
         for page in PAGES
@@ -111,36 +117,109 @@ def test_yaml(block, tmp_path):
 
 
 def test_links_lead_somewhere():
-    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+    for page in PROSE:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_files_that_pages_name_exist():
+    """Paths in backticks; what a study writes, and patterns, begin elsewhere."""
+    for page in PROSE:
+        if page.name in ("DECISIONS.md", "LOG.md"):
+            continue  # of their day
+        for name in re.findall(
+            r"`((?:mixopt|docs|tests|studies|experts|benchmarks)/[\w./-]+)`", page.read_text()
+        ):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_rows_of_tables_are_short():
+    for page in PROSE:
+        for row in page.read_text().splitlines():
+            assert not row.startswith("|") or len(row) <= 200, f"{page.name}: {row[:60]}"
+
+
+def test_sections_of_the_methods_that_code_and_pages_cite_exist():
+    sections = set(re.findall(r"^##+ ([\d.]+) ", (ROOT / "docs" / "methods.md").read_text(), re.M))
+    assert len(sections) > 40
+    for file in [*PAGES, *sorted((ROOT / "mixopt").rglob("*.py"))]:
+        text = " ".join(file.read_text().replace("#", " ").split())
+        for number in re.findall(
+            r"methods(?:\.md)?[`)\]]*(?:\(methods\.md\))?, (?:section|chapter) ([\d.]*\d)", text
+        ):
+            assert number in sections, f"{file.name} cites section {number}"
+
+
 def test_every_page_is_in_the_navigation_and_builds_without_a_warning(tmp_path):
     pytest.importorskip("material", reason="mkdocs-material is not installed")
-    told = subprocess.run(
+    built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )  # fmt: skip
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "WARNING" not in told.stderr
-    assert 'not included in the "nav"' not in told.stderr
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "WARNING" not in built.stderr
+    assert 'not included in the "nav"' not in built.stderr
     assert (tmp_path / "site" / "how-to" / "trainers" / "index.html").is_file()
     pages = "".join(page.read_text() for page in (tmp_path / "site").rglob("*.html"))
     assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', pages)
 
 
+def script(name):
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_picture_of_the_architecture_is_that_of_the_imports():
-    spec = importlib.util.spec_from_file_location(
-        "draw_architecture", ROOT / "docs" / "draw_architecture.py"
-    )
-    drawing = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(drawing)
-    assert (ROOT / "docs" / "architecture.svg").read_text() == drawing.draw(), (
+    assert (ROOT / "docs" / "architecture.svg").read_text() == script("draw_architecture").draw(), (
         "run python docs/draw_architecture.py"
     )
+
+
+def test_the_picture_leaves_out_what_follows():
+    drawing = script("draw_architecture")
+    graph = {"a": {"b", "c", "d"}, "b": {"c", "d"}, "c": {"d"}, "d": {"c"}}
+    assert drawing.reduce_edges(graph) == [
+        ("a", "b"),
+        ("b", "c"),
+        ("b", "d"),
+        ("c", "d"),
+        ("d", "c"),
+    ]
+    assert drawing.list_floors(graph) == [["a"], ["b"], ["c", "d"]]
+
+
+def test_structure_is_measured_on_any_checkout(tmp_path):
+    """A package of three modules whose figures are counted by hand."""
+    measuring = script("measure_structure")
+    package = tmp_path / "mixopt"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "telling.py").write_text(
+        'from dataclasses import dataclass\nimport mixopt.base\n\n@dataclass\nclass One:\n    """A."""\n'
+    )
+    (package / "training.py").write_text("import mixopt.base, mixopt.telling\n")
+    (package / "base.py").write_text(
+        'def fit():\n    """Fit.\n\n    Returns:\n        Scores (`n x m`).\n    """\n'
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        "[[tool.importlinter.contracts]]\nlayers = ['a', 'b | c']\nsource_modules = ['a']\n"
+    )
+    figures = measuring.measure(tmp_path, study=False)
+    assert figures["gerund module names"] == "2 of 3 (67%)"
+    assert figures["the same without scoring, training, merging"] == "1: telling"
+    assert figures["entries at the top of the package"] == "4 files + 0 folders"
+    assert figures["modules imported by exactly one other"] == "1 of 3"
+    assert (figures["import contracts"], figures["layers in them"]) == ("1", "2")
+    assert figures["of 30 public docstrings: with Args or Returns"] == "1"
+    assert figures["of 30 public docstrings: with shapes"] == "1"
+    assert figures["one-line docstrings"] == "1 of 2 (50%)"
+    assert figures["dataclasses"] == "1 of 1 classes"
+    assert figures["lines of mixopt/, all files"] == "13"
 
 
 def test_every_format_has_its_row_among_the_trainers():

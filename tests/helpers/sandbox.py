@@ -1,4 +1,4 @@
-"""A folder in which what the documentation shows can be run: its paths, with toy content."""
+"""A folder with the paths that the documentation uses, and toy content."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ DOMAINS = tuple(NAMES.values())
 
 
 def make(folder):
-    """The sandbox in `folder`."""
+    """Write the sandbox into `folder`."""
     study = folder / "mine"
     base = {"kind": "pretrained", "path": "../models/base", "context": 32}
     phases = [{"name": "stable", "tokens": 15_000}, {"name": "anneal", "tokens": 5_000}]
@@ -37,7 +37,7 @@ def make(folder):
         (folder / "data" / name / "part.jsonl.zst").write_bytes(
             zstandard.ZstdCompressor().compress(stream.getvalue())
         )
-    # docs/merging.md stands beside its study
+    # in docs/merging.md the study is in the current folder
     for part in ("experts", "benchmarks", "data"):
         shutil.copytree(study / part, folder / "beside" / part)
     (folder / "beside" / "study.yaml").write_text(plain)
@@ -82,7 +82,7 @@ def _save_models(folder):
 
 
 def write_tables(folder):
-    """Tables of runs, as they are before any command has written one."""
+    """Write tables of runs, which commands may have replaced."""
     rows = [(i / 40, 0.5 - i / 80 + j / 9) for i in range(9) for j in range(3)]
     frame = pd.DataFrame(rows, columns=["math", "code"])
     frame["web"] = 1 - frame.math - frame.code
@@ -100,7 +100,7 @@ def write_tables(folder):
 
 
 def log_runs(experiment):
-    """The runs of the table, in MLflow; by a client, which leaves nothing global behind."""
+    """Log the runs of the table to MLflow, with a client, which changes no global state."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
