@@ -14,7 +14,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
 
 HEAD = """\
 # A mixopt study. Run it: mixopt run {path}
-# Every field, with its meaning: docs/recipes.md, or the docstrings in mixopt/recipe/.
+# Every field, with its meaning: docs/study-files.md, or the docstrings in mixopt/config/.
 """
 
 
