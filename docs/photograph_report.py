@@ -1,4 +1,4 @@
-"""Takes docs/report.png, the picture in the README, from a report of the quickstart.
+"""Write docs/report.png, the picture in the README, from a report of the quickstart.
 
 python docs/photograph_report.py mixopt-runs/quickstart/report.html
 """
@@ -14,15 +14,16 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def photograph(report: Path, out: Path) -> None:
-    """Saves the top of the page and its sliders as one picture."""
+    """Save the summary, the sliders and the ternary map as one picture."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1000, "height": 900}, color_scheme="light")
         page.goto(report.absolute().as_uri())
-        # what stands between the answer and the sliders would make the picture too long
+        # without the tables between summary and sliders, which would make the picture too long
         page.evaluate(
-            """() => { let at = document.querySelector(".answer").nextElementSibling;
-            while (at.id !== "try") { const next = at.nextElementSibling; at.remove(); at = next; } }"""
+            """() => { let node = document.querySelector(".summary").nextElementSibling;
+            while (node.id !== "try") {
+                const next = node.nextElementSibling; node.remove(); node = next; } }"""
         )
         end = page.locator("#ternary-part figure").bounding_box()
         height = end["y"] + end["height"]

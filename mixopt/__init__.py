@@ -32,6 +32,7 @@ _PUBLIC = {
     "design_runs": "mixopt.optimization.design",
     "export": "mixopt.exporters.export",
     "fit": "mixopt.surrogates.fit",
+    "plots": "mixopt.report.plots",
     "propose": "mixopt.optimization.optimize",
     "read_trials": "mixopt.tables.read_trials",
     "run_phases": "mixopt.pipeline.phases",
@@ -62,6 +63,7 @@ __all__ = [
     "design_runs",
     "export",
     "fit",
+    "plots",
     "propose",
     "read_trials",
     "run_phases",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from mixopt.optimization.outcome_constraint import OutcomeConstraint
     from mixopt.pipeline.phases import run_phases
     from mixopt.proposal import Estimate, Proposal
+    from mixopt.report import plots
     from mixopt.schedule import Phase, Schedule
     from mixopt.search_space import Group, Inequality, SearchSpace
     from mixopt.study import Study
@@ -91,7 +94,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mixopt' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    module = import_module(_PUBLIC[name])
+    return getattr(module, name, module)  # `plots` is a module itself
 
 
 def __dir__() -> list[str]:

@@ -28,17 +28,7 @@ from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 from mixopt.pipeline.validate import Validator
 from mixopt.pipeline.worker import RunEnvironment, is_launched, is_silent
 from mixopt.proposal import Proposal
-from mixopt.report.build import (
-    gather_expert_scores,
-    gather_facts,
-    gather_points,
-    gather_rounds,
-    gather_trials,
-    gather_what_if,
-    rank_unseen,
-    tell_costs,
-)
-from mixopt.report.data import UNITS, ReportData
+from mixopt.report.build import study_report_data, utility_rank_correlation
 from mixopt.report.page import write_report
 from mixopt.schedule import Schedule
 from mixopt.search_space import SearchSpace
@@ -198,7 +188,24 @@ class Study:
     ) -> Path:
         """The report: one HTML page that needs no network, and its figures as PNG."""
         with self.running():
-            path = write_report(self._report_data(trials, proposals, validation), self.output)
+            ground, learner = self.foundation, self.learner
+            data = study_report_data(
+                self.recipe, trials, proposals, validation,
+                surrogate=self.fit(trials),
+                proxy_surrogate=ground.learner.fit(trials),
+                weights=ground.weight_space,
+                proxy=learner.proxy,
+                trust=learner.trust(trials),
+                real_runs=learner.runs,
+                round_ranks=self._ranks,
+                domains=count_domains(self.recipe, self.laboratory),
+                expert_scores=self.score_experts(),
+                expert_costs=[(e.outcome.tokens, e.outcome.flops) for e in ground.experts.values()],
+                warnings=self.callbacks.warnings,
+                device=f"{self.laboratory.device.name}, {self.laboratory.device.dtype}",
+                elapsed_s=self.callbacks.elapsed_s,
+            )  # fmt: skip
+            path = write_report(data, self.output)
             self.callbacks.notify(lambda o: o.on_file_written(path))
             self.callbacks.notify(lambda o: o.on_file_written(self.output / "figures"))
             return path
@@ -206,6 +213,18 @@ class Study:
     def fit(self, trials: Trials) -> Surrogate:
         """The surrogate of the recipe's utility, corrected by real runs where any were trained."""
         return self.learner.fit(trials)
+
+    def score_experts(self) -> dict[str, dict[str, float]]:
+        """Scores by metric of each expert alone, by name, and of the `base`."""
+        with self.running():
+            swarm = self.foundation.swarm
+            results = {"base": swarm.score_base()}
+            for name, corner in zip(swarm.names, np.eye(swarm.k).tolist(), strict=True):
+                results[name] = swarm.score(corner)["merged"]
+            return {
+                name: {metric.name: row[metric.name].score for metric in swarm.scorer.metrics}
+                for name, row in results.items()
+            }
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -265,54 +284,8 @@ class Study:
                     self.callbacks.warning(found.sentence)
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
-        self._ranks[number] = (len(table), rank_unseen(surrogate))
+        self._ranks[number] = (len(table), utility_rank_correlation(surrogate))
         self.callbacks.notify(lambda o: o.on_round_scored(number, trials, metrics))
-
-    # --- report ---------------------------------------------------------------------------
-
-    def _report_data(
-        self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None
-    ) -> ReportData:
-        surrogate = self.fit(trials)
-        if not np.isfinite(surrogate.cv_utilities).any():  # too few real runs to leave any out
-            surrogate = self.foundation.learner.fit(trials)
-        ground, search = self.foundation, self.recipe.search
-        metrics = ground.swarm.scorer.metrics
-        return ReportData(
-            name=self.recipe.name,
-            measured_by=f"the {self.learner.proxy} proxy",
-            proposals=tuple(proposals),
-            metrics=metrics,
-            what_if=gather_what_if(
-                surrogate,
-                ground.weight_space,
-                proposals,
-                trust=self.learner.trust(trials),
-                normalise=search.normalise,
-            ),
-            trials=gather_trials(surrogate, trials.where(kind=self.learner.proxy)),
-            points=gather_points(surrogate),
-            domains=count_domains(self.recipe, self.laboratory),
-            expert_scores=gather_expert_scores(ground.swarm),
-            rounds=gather_rounds(
-                ground.learner.fit(trials), trials.where(kind=search.proxy), self._ranks
-            ),
-            validation=validation,
-            warnings=tuple(self.callbacks.warnings),
-            costs=tell_costs(
-                [(e.outcome.tokens, e.outcome.flops) for e in ground.experts.values()],
-                trials.where(kind="merged"),
-                validation,
-            ),
-            facts=gather_facts(
-                seed=str(self.recipe.seed),
-                device=f"{self.laboratory.device.name}, {self.laboratory.device.dtype}",
-                base=self.recipe.base.kind,
-                time=f"{self.callbacks.elapsed_s:,.0f} s in this command, up to this page",
-            ),
-            unit=UNITS[search.normalise],
-            aggregate="worst capability" if search.aggregate == "worst" else "weighted mean",
-        )
 
 
 def default_cache() -> Path:

@@ -100,7 +100,7 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     from mixopt.io.files import write_text
     from mixopt.optimization.comparisons import describe_fit
     from mixopt.pipeline.from_table import propose_from_table, space_of
-    from mixopt.report.build import gather_table
+    from mixopt.report.build import table_report_data
     from mixopt.report.page import write_report
 
     trials, recipe = read_table_options(options)
@@ -122,8 +122,8 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
             files.append(write_text(Path(options["output"]) / name, proposal.to_json()))
             click.echo(f"Written   {files[-1]}")
         table = next(Path(str(options[name])) for name in TABLES if options[name])
-        data = gather_table(table.stem, surrogate, proposals, space_of(trials, recipe),
-                            table=table.name, seed=str(options["seed"] or 0))  # fmt: skip
+        data = table_report_data(table.stem, surrogate, proposals, space_of(trials, recipe),
+                                 table=table.name, seed=str(options["seed"] or 0))  # fmt: skip
         files.append(write_report(data, Path(options["output"])))
         click.echo(f"Report    {files[-1]}")
     if options["track"] and "MLFLOW_RUN_ID" in os.environ:

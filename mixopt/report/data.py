@@ -1,16 +1,14 @@
-"""What a report shows: values alone, gathered by whoever made them.
+"""The values that a report shows.
 
-Shapes: `n` trials, `d` domains, `k` answers of the emulator.
+Shapes: `n` trials.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from mixopt.mixture import Array, Mixture
 from mixopt.proposal import Proposal
-from mixopt.report.emulator import Emulator
+from mixopt.report.what_if import WhatIf
 from mixopt.trials import DomainCount, Metric
 from mixopt.validation import Validation
 
@@ -19,111 +17,41 @@ UNITS = {
     "rank": "percentile ranks among the trials",
     "raw": "the benchmarks' own units",
 }
-"""What gains of the utility and of capabilities are in, by how benchmarks were made comparable."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One number that the page computes for any mixture; its variance stands beside it.
-
-    Attributes:
-        name: `gain`, a capability or a metric.
-        kind: `utility`, `capability` (gains over the reference) or `metric` (score and change).
-        better: Which direction is better, for metrics.
-        mean: Column of the emulator.
-        change: Column of the change against the reference, for metrics; else the same as `mean`.
-        spread: Column of log(variance of that change ÷ squared Hellinger distance from the reference,
-            times two): a change is sure at the reference, so its variance alone cannot be
-            interpolated there.
-    """
-
-    name: str
-    kind: str
-    better: str
-    mean: int
-    change: int
-    spread: int
+"""Unit of gains of the utility and of capabilities, by `search.normalise`."""
 
 
 @dataclass(frozen=True, eq=False)
-class WhatIf:
-    """The surrogate, ready to be asked in the page.
+class PredictedScores:
+    """Measured scores of one metric, and predictions of them.
 
     Attributes:
-        domains: In the order of every `d`.
-        emulator: Computes the answers.
-        answers: What its columns mean.
-        reference: Name of the mixture that gains are over.
-        anchor: √ratios of that mixture (`d`).
-        starts: Mixtures to start from, by name.
-        feasible: Mixtures that may be proposed (`n x d`), for the front between capabilities.
-        lower: Least ratio of each domain (`d`).
-        upper: Largest (`d`).
-        rules: What else bounds mixtures, in words.
-        miss: 95% of the differences between emulator and surrogate, over mixtures that are no nodes.
-        spread: Standard deviation of the surrogate's gain over the same mixtures.
-        band_miss: As `miss`, of the width of the gain's band, as a share of it.
-    """
-
-    domains: tuple[str, ...]
-    emulator: Emulator
-    answers: Sequence[Answer]
-    reference: str
-    anchor: Array
-    starts: Mapping[str, Mixture]
-    feasible: Array
-    lower: Array
-    upper: Array
-    rules: Sequence[str]
-    miss: float
-    spread: float
-    band_miss: float
-
-    def read(self, answer: "Answer", ratios: Array) -> tuple[Array, Array, Array]:
-        """Mean, change against the reference, and its deviation (`q` each) at `q x d` ratios."""
-        found = self.emulator.predict(ratios)
-        square = distance_from(self.anchor, ratios)
-        std = np.sqrt(np.exp(found[:, answer.spread]) * square)
-        return found[:, answer.mean], found[:, answer.change], std
-
-
-def distance_from(anchor: Array, ratios: Array) -> Array:
-    """Squared distance (`q`) of √ratios from `anchor`: twice the squared Hellinger distance."""
-    return np.asarray(np.square(np.sqrt(np.maximum(ratios, 0.0)) - anchor).sum(axis=1))
-
-
-@dataclass(frozen=True, eq=False)
-class Points:
-    """One metric's runs, measured and predicted without having been seen.
-
-    Attributes:
-        measured: Scores (`n`).
-        predicted: Out-of-fold predictions (`n`).
-        rank: Spearman between the two.
-        chosen: The surrogate that counts most.
+        measured: Scores (`n`), NaN where missing.
+        predicted: Predictions (`n`), out-of-fold in a report.
+        rank_correlation: Spearman's correlation of the two.
+        model: The model with the largest weight in the surrogate.
     """
 
     measured: Array
     predicted: Array
-    rank: float
-    chosen: str
+    rank_correlation: float
+    model: str
 
 
 @dataclass(frozen=True)
-class Round:
-    """What a round of the search taught.
+class RoundSummary:
+    """The state of the search after one round.
 
     Attributes:
-        number: Of the round.
-        trials: Candidates so far.
-        best: Best utility measured so far, in the last round's scale.
-        rank: How unseen candidates are ranked by utility, cross-validated.
+        number: Of the round, from 1.
+        n_trials: Candidates scored so far.
+        best: Best measured utility so far, in the scale of the last round.
+        rank_correlation: Spearman's correlation of cross-validated with measured utility, then.
     """
 
     number: int
-    trials: int
+    n_trials: int
     best: float
-    rank: float
+    rank_correlation: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,22 +60,22 @@ class ReportData:
 
     Attributes:
         name: Of the study or the table.
-        measured_by: What measured gains come from (`the merged proxy`), or `the surrogate`.
+        measured_by: Source of measured gains (`the merged proxy`), or `the surrogate`.
         proposals: Best first.
-        metrics: What was measured.
-        what_if: The surrogate, ready to be asked.
-        trials: Mixtures that were scored, and their utility.
-        points: Predicted against measured, by metric.
-        domains: How much text each domain has; empty where that is not known.
+        metrics: The measured metrics.
+        what_if: The emulator of the surrogate.
+        predictions: Cross-validated predictions, by metric and for `utility`.
+        domains: Amount of text by domain; empty where unknown.
         expert_scores: By expert, and for `base`: score by metric; empty without experts.
-        rounds: What each round of the search taught.
-        validation: What proxy runs say, where any were trained.
-        warnings: What a reader must know before trusting a number.
-        costs: What was spent so far, in words by name.
-        facts: How to make it again: versions, seeds, device, times.
-        aggregate: How capabilities became what was maximised.
-        unit: What gains of the utility and of capabilities are in.
-        advice: What to do to learn more, where nothing above says it.
+        rounds: Summary of each round of the search.
+        validation: Result of the proxy runs, if any were trained.
+        validated: The proposal that those runs trained; None means the first of `proposals`.
+        warnings: Sentences that a reader needs before trusting the numbers.
+        costs: Amounts spent so far, in words by name.
+        facts: What is needed to reproduce the report: versions, seed, device, time.
+        aggregate: How capabilities are combined into the utility.
+        unit: Unit of gains of the utility and of capabilities.
+        advice: How to learn more, for a table of runs.
     """
 
     name: str
@@ -155,12 +83,12 @@ class ReportData:
     proposals: Sequence[Proposal]
     metrics: Sequence[Metric]
     what_if: WhatIf
-    trials: Sequence[tuple[Mixture, float]]
-    points: Mapping[str, Points]
+    predictions: Mapping[str, PredictedScores]
     domains: Sequence[DomainCount] = ()
     expert_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    rounds: Sequence[Round] = ()
+    rounds: Sequence[RoundSummary] = ()
     validation: Validation | None = None
+    validated: Mixture | None = None
     warnings: Sequence[str] = ()
     costs: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -172,3 +100,11 @@ class ReportData:
     def best(self) -> Proposal:
         """The first proposal."""
         return self.proposals[0]
+
+    @property
+    def validated_an_earlier_proposal(self) -> bool:
+        """Whether the proxy runs trained another mixture than the first proposal.
+
+        So it is after real runs corrected the surrogate and moved the proposal.
+        """
+        return self.validated is not None and dict(self.validated) != dict(self.best.ratios)

@@ -1,13 +1,16 @@
-"""The emulator: a surrogate's answers as one short formula, so that a page can compute them alone.
+"""A cubic radial basis function (RBF) interpolant of the surrogate, small enough to embed in a page.
 
-A surrogate is a portfolio of laws with a matrix of the runs for each; none of that fits into a page.
-What it says at some hundred mixtures is interpolated instead: f(r) = Σᵢ wᵢ ‖√r − √rᵢ‖³ + b·φ(r) + c, the
-cubic radial basis (Fornberg & Flyer, "A Primer on Radial Basis Functions", §2) in the coordinates in
-which distances between mixtures are Hellinger's, beside what a domain's share does by itself: φ holds
-√r, r, log(r + 0.01) and log(r + 0.1) of every domain, in which the laws are nearly linear. At the nodes
-it is exact; how far it is off between them is measured and stands on the page.
+The surrogate itself does not fit into a page: it is a stack of models, each with the matrix of runs.
+The page interpolates its outputs between some hundred mixtures instead:
 
-Shapes: `n` nodes, `d` domains, `k` answers, `q` points.
+    f(r) = Σᵢ wᵢ ‖√r − √rᵢ‖³ + b·φ(r) + c,
+
+the cubic RBF with a polynomial-like tail (Fornberg & Flyer, "A Primer on Radial Basis Functions", §2).
+In the coordinates √r, distances are Hellinger distances up to a constant. The tail φ holds √r, r,
+log(r + 0.01) and log(r + 0.1) of every domain, in which the surrogate's models are nearly linear.
+The interpolant is exact at the nodes; `what_if` measures its error between them, and the page shows it.
+
+Shapes: `n` nodes, `d` domains, `k` outputs, `q` query points.
 """
 
 from dataclasses import dataclass
@@ -17,19 +20,19 @@ import numpy as np
 from mixopt.mixture import Array
 
 SHIFTS = (0.01, 0.1)
-"""Added to shares before their logarithm."""
+"""Added to ratios before the logarithm."""
 DIGITS = 10
-"""Significant digits of what is written; the formula is computed with these, here and in the page."""
+"""Significant digits of the coefficients, which Python and the page compute with alike."""
 
 
 @dataclass(frozen=True, eq=False)
 class Emulator:
-    """A formula for `k` answers.
+    """The coefficients of the interpolant.
 
     Attributes:
         nodes: √ratios (`n x d`).
         weights: w (`n x k`).
-        slopes: b (`4d x k`), in the order of `own_terms`.
+        slopes: b (`4d x k`), in the order of `tail_terms`.
         offsets: c (`k`).
     """
 
@@ -39,31 +42,31 @@ class Emulator:
     offsets: Array
 
     @classmethod
-    def through(cls, ratios: Array, answers: Array) -> "Emulator":
-        """The emulator that says `answers` (`n x k`) at `n x d` ratios, all different."""
+    def fit(cls, ratios: Array, outputs: Array) -> "Emulator":
+        """Interpolate `outputs` (`n x k`) at `n x d` ratios, all different."""
         nodes = _round(np.sqrt(np.maximum(ratios, 0.0)))
         n = len(nodes)
-        tail = np.column_stack([own_terms(nodes), np.ones(n)])
+        tail = np.column_stack([tail_terms(nodes), np.ones(n)])
         size = n + tail.shape[1]
         system = np.zeros((size, size))
         system[:n, :n] = _cubic(nodes, nodes)
         system[:n, n:], system[n:, :n] = tail, tail.T
-        right = np.concatenate([answers, np.zeros((tail.shape[1], answers.shape[1]))])
-        # least squares: shares sum to one, and with few nodes some of the linear part cannot be told
-        found = np.linalg.lstsq(system, right, rcond=1e-14)[0]
-        return cls(nodes, *map(_round, (found[:n], found[n:-1], found[-1])))
+        right = np.concatenate([outputs, np.zeros((tail.shape[1], outputs.shape[1]))])
+        # the system is singular: ratios sum to one, and few nodes do not determine the whole tail
+        solution = np.linalg.lstsq(system, right, rcond=1e-14)[0]
+        return cls(nodes, *map(_round, (solution[:n], solution[n:-1], solution[-1])))
 
     def predict(self, ratios: Array) -> Array:
-        """Answers (`q x k`) at `q x d` ratios."""
+        """Return outputs (`q x k`) at `q x d` ratios."""
         points = np.sqrt(np.maximum(ratios, 0.0))
         return np.asarray(
             _cubic(points, self.nodes) @ self.weights
-            + own_terms(points) @ self.slopes
+            + tail_terms(points) @ self.slopes
             + self.offsets
         )
 
     def to_dict(self) -> dict[str, list[object]]:
-        """Plain lists for JSON."""
+        """Return plain lists for JSON."""
         return {
             "nodes": self.nodes.tolist(),
             "weights": self.weights.tolist(),
@@ -72,8 +75,8 @@ class Emulator:
         }
 
 
-def own_terms(roots: Array) -> Array:
-    """φ (`n x 4d`) of √ratios (`n x d`): √r, r, log(r + 0.01), log(r + 0.1)."""
+def tail_terms(roots: Array) -> Array:
+    """Return φ (`n x 4d`) of √ratios (`n x d`): √r, r, log(r + 0.01), log(r + 0.1)."""
     shares = np.square(roots)
     return np.hstack([roots, shares, *(np.log(shares + shift) for shift in SHIFTS)])
 
@@ -84,6 +87,6 @@ def _cubic(points: Array, nodes: Array) -> Array:
 
 
 def _round(values: Array) -> Array:
-    """Each number to `DIGITS` significant digits, as it is written."""
+    """Round each number to `DIGITS` significant digits."""
     flat = [float(f"{value:.{DIGITS - 1}e}") for value in np.ravel(values)]
     return np.array(flat).reshape(np.shape(values))

@@ -1,4 +1,4 @@
-"""Figures of the report, drawn without pyplot, so that nothing global is touched."""
+"""Draw the figures of reports and of `mixopt.plots`, without pyplot and its global state."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixopt.proposal import Proposal
-from mixopt.report.data import Points
+from mixopt.proposal import Estimate, Proposal
+from mixopt.report.data import PredictedScores
 
-BLUE, GREY, RED = "#2a6f97", "#9aa5b1", "#c1443c"
+BLUE, GREY, LIGHT_GREY = "#2a6f97", "#9aa5b1", "#d9dee3"
 DPI = 110
 
 
 def draw_ratios(proposal: Proposal) -> Figure:
-    """The proposal beside the natural and the uniform mixture, as bars by domain."""
+    """Draw the ratios of the proposal and of its first two comparisons as bars by domain."""
     domains = list(proposal.ratios)
     figure = Figure(figsize=(7.2, 0.55 * len(domains) + 1.2), layout="constrained")
     axes = figure.subplots()
@@ -23,7 +23,7 @@ def draw_ratios(proposal: Proposal) -> Figure:
     rows = [("proposal", proposal.ratios, BLUE)]
     rows += [
         (c.name, c.ratios, colour)
-        for c, colour in zip(proposal.comparisons[:2], (GREY, "#d9dee3"), strict=False)
+        for c, colour in zip(proposal.comparisons[:2], (GREY, LIGHT_GREY), strict=False)
     ]
     for offset, (name, ratios, colour) in zip((-0.27, 0, 0.27), rows, strict=False):
         values = [100 * ratios.get(domain, 0.0) for domain in domains]
@@ -36,31 +36,35 @@ def draw_ratios(proposal: Proposal) -> Figure:
     return figure
 
 
-def draw_predicted(points: Mapping[str, Points]) -> Figure:
-    """Measured against predicted by cross-validation, one panel per metric; every dot unseen."""
-    names = list(points)
+def draw_predicted(
+    scores: Mapping[str, PredictedScores], *, x_label: str = "cross-validated prediction"
+) -> Figure:
+    """Draw measured against predicted scores, one panel per metric, without missing scores."""
+    names = list(scores)
     columns = min(4, len(names))
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(2.6 * columns, 2.5 * rows), layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axes, name in zip(panels, names, strict=False):
-        measured, predicted = points[name].measured, points[name].predicted
+        measured, predicted = scores[name].measured, scores[name].predicted
         known = np.isfinite(measured) & np.isfinite(predicted)
         axes.plot(predicted[known], measured[known], "o", color=BLUE, alpha=0.7, markersize=4)
-        ends = np.concatenate([predicted[known], measured[known]])
-        axes.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color=GREY, linewidth=1)
+        if known.any():
+            both = np.concatenate([predicted[known], measured[known]])
+            ends = [both.min(), both.max()]
+            axes.plot(ends, ends, color=GREY, linewidth=1)
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
         _tidy(axes)
     for axes in panels[len(names) :]:
         axes.set_visible(False)
-    figure.supxlabel("predicted without having seen it", fontsize=9)
+    figure.supxlabel(x_label, fontsize=9)
     figure.supylabel("measured", fontsize=9)
     return figure
 
 
 def draw_expert_losses(scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> Figure:
-    """Each expert's bits per byte against the base's, in %: blue is learnt, red is forgotten."""
+    """Draw the change in % of each expert's bits per byte against the base's; blue is lower."""
     experts = [name for name in scores if name != "base"]
     change = np.array([
         [100 * (scores[name][metric] / scores["base"][metric] - 1) for metric in metrics]
@@ -80,8 +84,35 @@ def draw_expert_losses(scores: Mapping[str, Mapping[str, float]], metrics: Seque
     return figure
 
 
+def draw_gains(proposal: Proposal) -> Figure:
+    """Draw the gain over each comparison with its 95% interval, predicted and measured."""
+    names = [comparison.name for comparison in proposal.comparisons]
+    series: list[tuple[str, list[Estimate | None], str, float]] = [
+        ("predicted", [c.predicted_gain for c in proposal.comparisons], GREY, -0.12),
+        ("measured", [c.measured_gain for c in proposal.comparisons], BLUE, 0.12),
+    ]
+    figure = Figure(figsize=(7.2, 0.6 * len(names) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    for label, gains, colour, offset in series:
+        known = [(place + offset, gain) for place, gain in enumerate(gains) if gain is not None]
+        if known:
+            axes.errorbar(
+                [gain.mean for _, gain in known],
+                [place for place, _ in known],
+                xerr=[gain.interval[1] - gain.mean for _, gain in known],
+                fmt="o", color=colour, label=label, capsize=3,
+            )  # fmt: skip
+    axes.axvline(0, color=LIGHT_GREY, linewidth=1)
+    axes.set_yticks(range(len(names)), [f"over {name}" for name in names])
+    axes.invert_yaxis()
+    axes.set_xlabel("gain of utility, 95% interval")
+    axes.legend(frameon=False)
+    _tidy(axes)
+    return figure
+
+
 def to_png(figure: Figure) -> bytes:
-    """The figure as PNG, the same bytes for the same figure."""
+    """Return the figure as PNG, the same bytes for the same figure."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
     return stream.getvalue()

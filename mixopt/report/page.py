@@ -1,4 +1,4 @@
-"""The report: one HTML page that opens anywhere, without a network, and its figures as PNG."""
+"""Write the report: one self-contained HTML page, and its figures as PNG."""
 
 import json
 import math
@@ -14,23 +14,27 @@ from markupsafe import Markup
 from mixopt import __version__
 from mixopt.io.files import write_bytes, write_text
 from mixopt.proposal import Estimate
-from mixopt.report.data import ReportData, WhatIf
+from mixopt.report.data import ReportData
 from mixopt.report.figures import draw_expert_losses, draw_predicted, draw_ratios, to_png
-from mixopt.report.sentences import tell_meeting, tell_ratios
+from mixopt.report.sentences import format_ratios, summarize
+from mixopt.report.what_if import WhatIf
 
-MOST_POINTS = 250
-"""Runs drawn in one panel; a table has all of them."""
-MOST_PANELS = 24
-"""Metrics drawn predicted against measured; a table has all of them."""
+MAX_POINTS = 250
+"""Runs drawn in one panel."""
+MAX_PANELS = 24
+"""Metrics drawn predicted against measured; the table has all of them."""
 
 
 def write_report(data: ReportData, folder: Path) -> Path:
-    """Writes `report.html` and `figures/*.png` into `folder`; returns the page's path."""
+    """Write `report.html` and `figures/*.png` into `folder`.
+
+    Returns:
+        Path of the page.
+    """
     losses = [metric.name for metric in data.metrics if metric.better == "lower"]
     figures = {"ratios": draw_ratios(data.best)}
-    if data.points:
-        shown = list(data.points)[:MOST_PANELS]
-        figures["predicted"] = draw_predicted({name: data.points[name] for name in shown})
+    if data.predictions:
+        figures["predicted"] = draw_predicted(dict(list(data.predictions.items())[:MAX_PANELS]))
     if losses and data.expert_scores:
         figures["experts"] = draw_expert_losses(data.expert_scores, losses)
     for name, figure in figures.items():
@@ -39,7 +43,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
 
 
 def render_page(data: ReportData) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     environment = Environment(
         loader=PackageLoader("mixopt.report", "templates"),
         autoescape=True,
@@ -55,8 +59,8 @@ def render_page(data: ReportData) -> str:
     return environment.get_template("page.html.j2").render(
         data=data,
         best=data.best,
-        meeting=tell_meeting(data),
-        ratios=tell_ratios(data.best),
+        summary=summarize(data),
+        ratios=format_ratios(data.best),
         by_name={metric.name: metric for metric in data.metrics},
         changes=change_by_expert(data),
         gains=gain_by_capability(data),
@@ -71,7 +75,7 @@ def render_page(data: ReportData) -> str:
 
 
 def change_by_expert(data: ReportData) -> dict[str, dict[str, float]]:
-    """By expert and metric that is a loss: its change against the base, in %."""
+    """Return each expert's change of every loss against the base, in %."""
     if not data.expert_scores:
         return {}
     base = data.expert_scores["base"]
@@ -84,51 +88,48 @@ def change_by_expert(data: ReportData) -> dict[str, dict[str, float]]:
 
 
 def gain_by_capability(data: ReportData) -> dict[str, Estimate]:
-    """The first proposal's predicted gain in each capability; none where there is one alone."""
-    asked, ratios = data.what_if, data.best.ratios.vector(data.what_if.domains)[None]
+    """Return the first proposal's predicted gain by capability; empty if there is only one."""
+    what_if, ratios = data.what_if, data.best.ratios.vector(data.what_if.domains)[None]
     gains = {}
-    for answer in asked.answers:
-        if answer.kind == "capability":
-            _, change, std = asked.read(answer, ratios)
-            gains[answer.name] = Estimate(float(change[0]), float(std[0]))
+    for output in what_if.outputs:
+        if output.kind == "capability":
+            _, change, std = what_if.read(output, ratios)
+            gains[output.name] = Estimate(float(change[0]), float(std[0]))
     return gains
 
 
 def _payload(data: ReportData) -> dict[str, Any]:
-    """What the page's script computes with and draws."""
+    """Return what the page's script computes with and draws."""
     budget = data.best.budget
     return {
         "what_if": _what_if(data.what_if),
         "budget": None if budget is None else {
             "tokens": budget.tokens,
             "available": dict(budget.available_tokens),
-            "most": dict(budget.max_repetition),
+            "max_repetition": dict(budget.max_repetition),
         },
-        "trials": [
-            [_short(mixture.vector(data.what_if.domains)), _number(utility)]
-            for mixture, utility in data.trials[:MOST_POINTS]
-        ],
-        "points": {
-            name: [_short(points.predicted[:MOST_POINTS]), _short(points.measured[:MOST_POINTS])]
-            for name, points in list(data.points.items())[:MOST_PANELS]
+        "predictions": {
+            name: [_short(scores.predicted[:MAX_POINTS]), _short(scores.measured[:MAX_POINTS])]
+            for name, scores in list(data.predictions.items())[:MAX_PANELS]
         },
     }  # fmt: skip
 
 
-def _what_if(asked: WhatIf) -> dict[str, Any]:
+def _what_if(what_if: WhatIf) -> dict[str, Any]:
     return {
-        "domains": list(asked.domains),
-        "emulator": asked.emulator.to_dict(),
-        "answers": [vars(answer) for answer in asked.answers],
-        "reference": asked.reference,
-        "anchor": asked.anchor.tolist(),
-        "miss": asked.miss,
+        "domains": list(what_if.domains),
+        "emulator": what_if.emulator.to_dict(),
+        "outputs": [vars(output) for output in what_if.outputs],
+        "reference": what_if.reference,
+        "sqrt_reference": what_if.sqrt_reference.tolist(),
+        "error": what_if.error,
         "starts": {
-            name: mixture.vector(asked.domains).tolist() for name, mixture in asked.starts.items()
+            name: mixture.vector(what_if.domains).tolist()
+            for name, mixture in what_if.starts.items()
         },
-        "feasible": [_short(row) for row in asked.feasible],
-        "lower": asked.lower.tolist(),
-        "upper": asked.upper.tolist(),
+        "feasible": [_short(row) for row in what_if.feasible],
+        "lower": what_if.lower.tolist(),
+        "upper": what_if.upper.tolist(),
     }
 
 
@@ -140,9 +141,9 @@ def _number(value: float) -> float | None:
     return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
-def _embed(plain: Mapping[str, Any]) -> Markup:
-    """JSON that no name in it can end: names come from files."""
-    text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
+def _embed(payload: Mapping[str, Any]) -> Markup:
+    """Return JSON that cannot end its script element: names in it come from files."""
+    text = json.dumps(payload, separators=(",", ":"), allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)

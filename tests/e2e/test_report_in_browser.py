@@ -1,13 +1,15 @@
-"""The report in a real browser: it computes what Python computes, and asks nobody."""
+"""The report in Chromium: the script computes what Python computes, and loads nothing else."""
 
 import json
 import shutil
 
 import numpy as np
 import pytest
-from pages import DOMAINS, NATURAL, report
+from pages import DOMAINS, NATURAL, OUTPUTS, report, what_if
 
+from mixopt import Estimate, Mixture, Proposal
 from mixopt.proposal import Z95
+from mixopt.report.emulator import Emulator
 from mixopt.report.page import write_report
 
 CHROMIUM = next(
@@ -28,53 +30,58 @@ def browser():
         opened.close()
 
 
-@pytest.fixture
-def opened(browser, tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     data = report()
-    path = write_report(data, tmp_path)
+    return data, write_report(data, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def opened(browser, written):
+    data, path = written
     context = browser.new_context(color_scheme="dark", viewport={"width": 390, "height": 800})
     page = context.new_page()
-    page.troubles, page.asked = [], []
-    page.on("console", lambda message: page.troubles.append(message.text))
-    page.on("pageerror", lambda error: page.troubles.append(str(error)))
-    page.on("request", lambda request: page.asked.append(request.url))
+    page.problems, page.requested = [], []
+    page.on("console", lambda message: page.problems.append(message.text))
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("request", lambda request: page.requested.append(request.url))
     page.goto(path.as_uri())
-    yield page, data, path
-    assert page.troubles == []
-    assert page.asked == [path.as_uri()]
+    yield page, data
+    assert page.problems == []
+    assert page.requested == [path.as_uri()]
     context.close()
 
 
 def compare(page, data):
-    """What the page shows, beside what Python says of the same mixture."""
-    told = page.locator("#gain").evaluate("e => ({...e.dataset})")
-    ratios = np.array(json.loads(told["ratios"]))
-    (found,) = data.what_if.emulator.predict(ratios[None])
-    assert float(told["mean"]) == pytest.approx(found[0], abs=1e-6)
-    _, _, std = data.what_if.read(data.what_if.answers[0], ratios[None])
-    assert float(told["half"]) == pytest.approx(Z95 * std[0], abs=1e-6)
-    return ratios, found
+    """Assert that the page shows what Python computes for the same mixture."""
+    shown = page.locator("#gain").evaluate("e => ({...e.dataset})")
+    ratios = np.array(json.loads(shown["ratios"]))
+    (columns,) = data.what_if.emulator.predict(ratios[None])
+    assert float(shown["mean"]) == pytest.approx(columns[0], abs=1e-6)
+    _, _, std = data.what_if.read(data.what_if.outputs[0], ratios[None])
+    assert float(shown["half"]) == pytest.approx(Z95 * std[0], abs=1e-6)
+    return ratios, columns
 
 
 def test_a_slider_moves_one_ratio_and_the_page_computes_as_python_does(opened):
-    page, data, _ = opened
+    page, data = opened
     before, _ = compare(page, data)
     slider = page.get_by_role("slider", name="ships")
     slider.fill("0.6")
-    ratios, found = compare(page, data)
+    ratios, columns = compare(page, data)
     assert ratios[1] == pytest.approx(0.6)
     assert ratios.sum() == pytest.approx(1)
     assert ratios[0] / ratios[2] == pytest.approx(before[0] / before[2])
-    row = page.locator("#answers tr", has_text="birds_heldout")
-    assert row.locator("td").first.inner_text() == f"{found[6]:.3f}"
+    row = page.locator("#outputs tr", has_text="birds_heldout")
+    assert row.locator("td").first.inner_text() == f"{columns[6]:.3f}"
 
 
-def test_every_start_and_the_keyboard(opened):
-    page, data, _ = opened
+def test_starting_mixtures_and_keyboard(opened):
+    page, data = opened
     page.get_by_role("button", name="natural").press("Enter")
-    ratios, found = compare(page, data)
+    ratios, columns = compare(page, data)
     assert ratios == pytest.approx([NATURAL[domain] for domain in DOMAINS])
-    assert found[0] == pytest.approx(0, abs=1e-6)
+    assert columns[0] == pytest.approx(0, abs=1e-6)
     slider = page.get_by_role("slider", name="birds")
     slider.focus()
     page.keyboard.press("ArrowRight")
@@ -82,16 +89,16 @@ def test_every_start_and_the_keyboard(opened):
     assert ratios[0] == pytest.approx(NATURAL["birds"] + 0.001)
 
 
-def test_limits_that_are_broken_are_said(opened):
-    page, _, _ = opened
+def test_violated_bounds_are_named(opened):
+    page, _ = opened
     page.get_by_role("slider", name="birds").fill("0.7")
-    assert "outside what may be proposed" in page.locator("#verdict").inner_text()
-    told = page.locator(".slider small").first.inner_text()
-    assert told == "may be 0.0% to 60.0%; seen 2.33 times, at most 2"
+    assert "outside the bounds" in page.locator("#verdict").inner_text()
+    limits = page.locator(".slider small").first.inner_text()
+    assert limits == "bounds 0.0% to 60.0%; 2.33 epochs, at most 2"
 
 
-def test_every_picture_has_its_numbers(opened):
-    page, data, _ = opened
+def test_every_picture_has_a_table(opened):
+    page, data = opened
     for picture in ("slices", "ternary", "front", "points"):
         assert page.locator(f"#{picture} svg").count() > 0, picture
     for table in ("slices-table", "ternary-table", "front-table"):
@@ -103,31 +110,26 @@ def test_every_picture_has_its_numbers(opened):
 
 
 def test_nothing_is_wider_than_a_phone(opened):
-    page, _, _ = opened
+    page, _ = opened
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_page_of_two_domains_and_one_capability_has_no_map_and_no_front(browser, tmp_path):
-    from pages import ANSWERS, what_if
-
-    from mixopt import Estimate, Mixture, Proposal
-    from mixopt.report.emulator import Emulator
-
     shares = np.linspace(0, 1, 9)
     nodes = np.stack([shares, 1 - shares], axis=1)
-    asked = what_if(
-        domains=("a", "b"), answers=ANSWERS[:1], feasible=nodes, lower=np.zeros(2), upper=np.ones(2),
-        emulator=Emulator.through(nodes, np.stack([shares, 0.01 + 0 * shares], axis=1)),
-        starts={"proposal": Mixture({"a": 0.5, "b": 0.5})}, anchor=np.sqrt([0.5, 0.5]),
+    two_domains = what_if(
+        domains=("a", "b"), outputs=OUTPUTS[:1], feasible=nodes, lower=np.zeros(2), upper=np.ones(2),
+        emulator=Emulator.fit(nodes, np.stack([shares, 0.01 + 0 * shares], axis=1)),
+        starts={"proposal": Mixture({"a": 0.5, "b": 0.5})}, sqrt_reference=np.sqrt([0.5, 0.5]),
     )  # fmt: skip
     alone = Proposal(Mixture({"a": 0.5, "b": 0.5}), Estimate(0, 1), {})
-    data = report(what_if=asked, trials=(), proposals=(alone,), domains=(), validation=None)
+    data = report(what_if=two_domains, proposals=(alone,), domains=(), validation=None)
     path = write_report(data, tmp_path)
     page = browser.new_page()
-    troubles = []
-    page.on("pageerror", lambda error: troubles.append(str(error)))
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(path.as_uri())
     assert page.locator("#gain").inner_text().startswith("+0.5")
     assert page.locator("#ternary-part").count() == page.locator("#front-part").count() == 0
-    assert troubles == []
+    assert problems == []
     page.close()

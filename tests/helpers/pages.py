@@ -1,59 +1,58 @@
-"""A report's data, small enough to be read: three domains, two benchmarks, an emulator of a formula."""
+"""A small report for tests: three domains, two benchmarks, an emulator of a known formula."""
 
 import numpy as np
-import toy
 
 from mixopt import Estimate, Metric, Mixture, Proposal
-from mixopt.config.loader import load_study
 from mixopt.mixture import Budget
 from mixopt.proposal import Comparison
-from mixopt.report.data import Answer, Points, ReportData, Round, WhatIf
+from mixopt.report.data import PredictedScores, ReportData, RoundSummary
 from mixopt.report.emulator import Emulator
+from mixopt.report.what_if import Output, WhatIf
 from mixopt.trials import DomainCount
 from mixopt.validation import Cost, Purchase, RankFidelity, Validation
 
 DOMAINS = ("birds", "ships", "sums")
 NATURAL = Mixture({"birds": 0.2, "ships": 0.3, "sums": 0.5})
 RATIOS = Mixture({"birds": 0.5, "ships": 0.25, "sums": 0.25})
-ANSWERS = (
-    Answer("gain", "utility", "higher", 0, 0, 1),
-    Answer("birds", "capability", "higher", 2, 2, 3),
-    Answer("sums", "capability", "higher", 4, 4, 5),
-    Answer("birds_heldout", "metric", "lower", 6, 7, 8),
+OUTPUTS = (
+    Output("gain", "utility", "higher", 0, 0, 1),
+    Output("birds", "capability", "higher", 2, 2, 3),
+    Output("sums", "capability", "higher", 4, 4, 5),
+    Output("birds_heldout", "metric", "lower", 6, 7, 8),
 )
 
 
-def answers_at(ratios):
-    """Gains and spreads of a made-up surrogate at `n x 3` mixtures."""
+def columns_at(ratios):
+    """The emulator's columns for an invented surrogate, `n x 9` at `n x 3` mixtures."""
     root = np.sqrt(ratios)
     birds, sums = root[:, 0] - np.sqrt(0.2), root[:, 2] - np.sqrt(0.5)
     loss = 3 - root[:, 0]
-    even = 0 * loss
+    zero = 0 * loss
     return np.stack([
-        birds + sums, np.log(0.1 + ratios[:, 1]), birds, even - 3, sums, even - 2, loss,
-        loss - 3 + np.sqrt(0.2), even - 6,
+        birds + sums, np.log(0.1 + ratios[:, 1]), birds, zero - 3, sums, zero - 2, loss,
+        loss - 3 + np.sqrt(0.2), zero - 6,
     ], axis=1)  # fmt: skip
 
 
 def what_if(**changes):
     rng = np.random.default_rng(0)
     nodes = np.vstack([np.eye(3), rng.dirichlet(np.ones(3), 80)])
-    told = {
+    fields = {
         "domains": DOMAINS,
-        "emulator": Emulator.through(nodes, answers_at(nodes)),
-        "answers": ANSWERS,
+        "emulator": Emulator.fit(nodes, columns_at(nodes)),
+        "outputs": OUTPUTS,
         "reference": "natural",
-        "anchor": np.sqrt(NATURAL.vector(DOMAINS)),
+        "sqrt_reference": np.sqrt(NATURAL.vector(DOMAINS)),
         "starts": {"proposal": RATIOS, "natural": NATURAL},
         "feasible": rng.dirichlet(np.ones(3), 30),
         "lower": np.zeros(3),
         "upper": np.array([0.6, 1.0, 1.0]),
-        "rules": ("birds + ships at most 0.9.",),
-        "miss": 0.01,
-        "spread": 0.2,
-        "band_miss": 0.05,
+        "constraints": ("birds + ships at most 0.9.",),
+        "error": 0.01,
+        "gain_std": 0.2,
+        "band_error": 0.05,
     }
-    return WhatIf(**told | changes)
+    return WhatIf(**fields | changes)
 
 
 def report(**changes):
@@ -71,26 +70,23 @@ def report(**changes):
         (row,), ("natural",), (0.1,), 0.2, {"merged": 0.0}, (0.1, -0.1), 2, Cost(1, 2.0, 3, 4.0),
         purchases=(Purchase("runs", 8, 0.05, 1000.0, False),),
     )  # fmt: skip
-    told = {
+    fields = {
         "name": "toy",
         "measured_by": "the merged proxy",
         "proposals": (proposal,),
         "metrics": (Metric("birds_heldout"), Metric("choice", "higher", role="holdout")),
         "what_if": what_if(),
-        "trials": [(NATURAL, 0.0), (RATIOS, float("nan"))],
-        "points": {"birds_heldout": Points(np.arange(8.0), np.arange(8.0) + 0.1, 0.9, "trees")},
+        "predictions": {
+            "birds_heldout": PredictedScores(np.arange(8.0), np.arange(8.0) + 0.1, 0.9, "trees")
+        },
         "domains": [DomainCount(name, 1000, 10, 1000, "x") for name in DOMAINS],
         "expert_scores": {
             "base": {"birds_heldout": 2.0, "choice": 0.3},
             "birds": {"birds_heldout": 1.5, "choice": 0.4},
         },
-        "rounds": (Round(1, 8, 0.5, 0.4), Round(2, 12, 0.6, 0.7)),
+        "rounds": (RoundSummary(1, 8, 0.5, 0.4), RoundSummary(2, 12, 0.6, 0.7)),
         "validation": validation,
         "costs": {"experts": "3; 1,000 tokens"},
         "facts": {"seed": "0"},
     }
-    return ReportData(**told | changes)
-
-
-def load(folder):
-    return load_study(toy.write_study(folder))
+    return ReportData(**fields | changes)

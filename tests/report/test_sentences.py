@@ -1,9 +1,9 @@
 from dataclasses import replace
 
-from pages import NATURAL, report
+from pages import NATURAL, RATIOS, report
 
 from mixopt import Estimate, Mixture, Proposal
-from mixopt.report.sentences import tell_meeting, tell_ratios
+from mixopt.report.sentences import format_ratios, summarize
 
 
 def with_gain(mean, std, **changes):
@@ -12,37 +12,41 @@ def with_gain(mean, std, **changes):
     return replace(data, proposals=(replace(data.best, comparisons=(first,)),))
 
 
-def test_what_moves_what_it_gains_and_whether_anyone_checked():
-    told = tell_meeting(with_gain(0.5, 0.1))
-    assert told == (
+def test_summary_names_changes_gain_and_validation():
+    assert summarize(with_gain(0.5, 0.1)) == (
         "More birds, less sums and ships: better than the natural mixture (measured by the merged "
-        "proxy: +0.50 sd of utility, 95% interval +0.30 to +0.70); it, really trained, gained by seed "
-        "+0.10, -0.10."
+        "proxy: +0.50 sd of utility, 95% interval +0.30 to +0.70). In real training runs it gained "
+        "+0.10, -0.10 (one number per seed)."
     )
-    assert "no real run has checked it." in tell_meeting(with_gain(0.5, 0.1, validation=None))
-    assert "worse than the natural" in tell_meeting(with_gain(-0.5, 0.1))
+    assert "No real training run" in summarize(with_gain(0.5, 0.1, validation=None))
+    assert "worse than the natural" in summarize(with_gain(-0.5, 0.1))
 
 
-def test_real_runs_that_changed_the_proposal_were_of_the_one_before():
-    data = with_gain(0.5, 0.1)
-    note = "corrected by 6 mixtures; the validation is of the proposal before."
-    data = replace(data, proposals=(replace(data.best, notes=(note,)),))
-    assert "the proposal before those runs, really trained, gained" in tell_meeting(data)
+def test_without_gains_by_seed_the_summary_names_no_validation():
+    validation = replace(report().validation, gain=())
+    assert summarize(with_gain(0.5, 0.1, validation=validation)).endswith("+0.70).")
 
 
-def test_no_difference_is_said_as_such():
-    assert "makes no difference that we can tell" in tell_meeting(with_gain(0.1, 0.1))
+def test_summary_says_which_proposal_was_trained():
+    assert "runs it gained" in summarize(with_gain(0.5, 0.1, validated=RATIOS))
+    summary = summarize(with_gain(0.5, 0.1, validated=NATURAL))
+    assert "the earlier proposal, from before they corrected the surrogate, gained" in summary
 
 
-def test_the_same_mixture_is_to_be_kept():
-    assert tell_meeting(with_gain(0.0, 0.0)).startswith("Keep the natural mixture")
+def test_an_interval_around_zero_is_not_distinguishable():
+    assert "is not distinguishable from the natural mixture" in summarize(with_gain(0.1, 0.1))
 
 
-def test_a_proposal_that_was_compared_with_nothing():
+def test_a_proposal_equal_to_the_natural_mixture_keeps_it():
+    assert summarize(with_gain(0.0, 0.0)).startswith("Keep the natural mixture")
+
+
+def test_a_proposal_without_comparison():
     alone = Proposal(NATURAL, Estimate(0, 1), {})
-    told = tell_meeting(report(proposals=(alone,)))
-    assert told == "Train on 50.0% sums, 30.0% ships and 20.0% birds; it was compared with nothing."
+    assert summarize(report(proposals=(alone,))) == (
+        "Train on 50.0% sums, 30.0% ships and 20.0% birds. It was not compared with another mixture."
+    )
 
 
 def test_domains_without_a_share_are_not_named():
-    assert tell_ratios(Proposal(Mixture({"a": 1.0, "b": 0.0}), Estimate(0, 1), {})) == "100.0% a"
+    assert format_ratios(Proposal(Mixture({"a": 1.0, "b": 0.0}), Estimate(0, 1), {})) == "100.0% a"

@@ -1,43 +1,43 @@
 "use strict";
-// The page's own numbers: the emulator's formula (mixopt/report/emulator.py) and drawings of it.
+// Evaluates the emulator (mixopt/report/emulator.py) and draws its predictions.
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const asked = data.what_if, emulator = asked.emulator, domains = asked.domains;
+  const whatIf = data.what_if, emulator = whatIf.emulator, domains = whatIf.domains;
   const d = domains.length, n = emulator.nodes.length, k = emulator.offsets.length;
   const Z95 = 1.959963984540054;
   const $ = (id) => document.getElementById(id);
   const percent = (x) => (100 * x).toFixed(1) + "%";
   const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(3);
 
-  /** All answers for one mixture: f(r) = Σ w ‖√r − √rᵢ‖³ + b·φ(r) + c. */
+  /** All emulator columns for one mixture: f(r) = Σ w ‖√r − √rᵢ‖³ + b·φ(r) + c. */
   function predict(ratios) {
     const point = ratios.map((r) => Math.sqrt(Math.max(r, 0)));
-    const found = emulator.offsets.slice();
+    const columns = emulator.offsets.slice();
     const shares = point.map((p) => p * p);
-    const own = point.concat(shares, shares.map((r) => Math.log(r + 0.01)), shares.map((r) => Math.log(r + 0.1)));
-    own.forEach((term, place) => {
+    const tail = point.concat(shares, shares.map((r) => Math.log(r + 0.01)), shares.map((r) => Math.log(r + 0.1)));
+    tail.forEach((term, place) => {
       const row = emulator.slopes[place];
-      for (let a = 0; a < k; a++) found[a] += term * row[a];
+      for (let a = 0; a < k; a++) columns[a] += term * row[a];
     });
     for (let i = 0; i < n; i++) {
       const node = emulator.nodes[i];
       let square = 0;
       for (let j = 0; j < d; j++) square += (point[j] - node[j]) * (point[j] - node[j]);
       const cubic = square * Math.sqrt(square), row = emulator.weights[i];
-      for (let a = 0; a < k; a++) found[a] += cubic * row[a];
+      for (let a = 0; a < k; a++) columns[a] += cubic * row[a];
     }
-    return found;
+    return columns;
   }
 
-  /** Mean, change and its 95% half-width: no doubt at the reference, more with the distance from it. */
-  function read(answer, found, mixture) {
-    const square = mixture.reduce((sum, r, j) => sum + (Math.sqrt(Math.max(r, 0)) - asked.anchor[j]) ** 2, 0);
+  /** Value, change, and 95% half-width of the change, which is zero at the reference. */
+  function read(output, columns, mixture) {
+    const square = mixture.reduce((sum, r, j) => sum + (Math.sqrt(Math.max(r, 0)) - whatIf.sqrt_reference[j]) ** 2, 0);
     return {
-      mean: found[answer.mean], change: found[answer.change],
-      half: Z95 * Math.sqrt(Math.exp(found[answer.spread]) * square),
+      mean: columns[output.mean], change: columns[output.change],
+      half: Z95 * Math.sqrt(Math.exp(columns[output.log_ratio]) * square),
     };
   }
-  const ask = (mixture) => read(asked.answers[0], predict(mixture), mixture);
+  const gainAt = (mixture) => read(whatIf.outputs[0], predict(mixture), mixture);
 
   /** The mixture in which one ratio is `share` and the others keep their proportions. */
   function withShare(ratios, place, share) {
@@ -52,11 +52,11 @@
 
   const SVG = "http://www.w3.org/2000/svg";
   function element(name, attributes, parent, text) {
-    const made = document.createElementNS(name === "tr" || name === "td" || name === "th" ? null : SVG, name);
-    for (const key in attributes) made.setAttribute(key, attributes[key]);
-    if (text !== undefined) made.textContent = text;
-    parent.appendChild(made);
-    return made;
+    const created = document.createElementNS(SVG, name);
+    for (const key in attributes) created.setAttribute(key, attributes[key]);
+    if (text !== undefined) created.textContent = text;
+    parent.appendChild(created);
+    return created;
   }
   function picture(parent, label, width, height) {
     return element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, parent);
@@ -66,10 +66,10 @@
     for (const cells of rows) {
       const row = document.createElement("tr");
       cells.forEach((cell, place) => {
-        const made = document.createElement(place ? "td" : "th");
-        if (!place) made.scope = "row";
-        made.textContent = cell;
-        row.appendChild(made);
+        const created = document.createElement(place ? "td" : "th");
+        if (!place) created.scope = "row";
+        created.textContent = cell;
+        row.appendChild(created);
       });
       body.appendChild(row);
     }
@@ -81,9 +81,9 @@
   }
   function axes(svg, box, xs, ys, format) {
     element("rect", { x: box.x, y: box.y, width: box.w, height: box.h, fill: "none", stroke: "var(--line)" }, svg);
-    const tell = format || ((v) => String(Number(v.toPrecision(2))));
-    element("text", { x: box.x, y: box.y + box.h + 13 }, svg, tell(xs[0], 0));
-    element("text", { x: box.x + box.w, y: box.y + box.h + 13, "text-anchor": "end" }, svg, tell(xs[1], 0));
+    const label = format || ((v) => String(Number(v.toPrecision(2))));
+    element("text", { x: box.x, y: box.y + box.h + 13 }, svg, label(xs[0]));
+    element("text", { x: box.x + box.w, y: box.y + box.h + 13, "text-anchor": "end" }, svg, label(xs[1]));
     element("text", { x: box.x - 4, y: box.y + box.h, "text-anchor": "end" }, svg, Number(ys[0].toPrecision(2)));
     element("text", { x: box.x - 4, y: box.y + 9, "text-anchor": "end" }, svg, Number(ys[1].toPrecision(2)));
     return {
@@ -94,21 +94,21 @@
 
   // --- try it ------------------------------------------------------------------------------
 
-  let ratios = asked.starts[Object.keys(asked.starts)[0]].slice();
+  let ratios = whatIf.starts[Object.keys(whatIf.starts)[0]].slice();
   const sliders = domains.map((domain, place) => {
     const row = document.createElement("div");
     row.className = "slider";
     const label = document.createElement("label"), input = document.createElement("input");
-    const told = document.createElement("output"), limits = document.createElement("small");
+    const share = document.createElement("output"), limits = document.createElement("small");
     label.textContent = domain;
     label.htmlFor = input.id = "ratio-" + place;
     Object.assign(input, { type: "range", min: 0, max: 1, step: 0.001 });
     input.addEventListener("input", () => { ratios = withShare(ratios, place, Number(input.value)); show(place); });
-    row.append(label, input, told, limits);
+    row.append(label, input, share, limits);
     $("sliders").appendChild(row);
-    return { input, told, limits };
+    return { input, share, limits };
   });
-  for (const [name, start] of Object.entries(asked.starts)) {
+  for (const [name, start] of Object.entries(whatIf.starts)) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = name;
@@ -117,23 +117,24 @@
   }
 
   function limitsOf(place) {
-    const domain = domains[place], told = [`may be ${percent(asked.lower[place])} to ${percent(asked.upper[place])}`];
-    let broken = ratios[place] < asked.lower[place] - 1e-6 || ratios[place] > asked.upper[place] + 1e-6;
-    const had = data.budget && data.budget.available[domain];
-    if (had) {
-      const seen = ratios[place] * data.budget.tokens / had, most = data.budget.most[domain];
-      told.push(`seen ${seen.toFixed(2)} times` + (most === undefined ? "" : `, at most ${most}`));
-      broken = broken || (most !== undefined && seen > most * (1 + 1e-6));
+    const domain = domains[place], lower = whatIf.lower[place], upper = whatIf.upper[place];
+    const parts = [`bounds ${percent(lower)} to ${percent(upper)}`];
+    let broken = ratios[place] < lower - 1e-6 || ratios[place] > upper + 1e-6;
+    const available = data.budget && data.budget.available[domain];
+    if (available) {
+      const epochs = ratios[place] * data.budget.tokens / available, limit = data.budget.max_repetition[domain];
+      parts.push(`${epochs.toFixed(2)} epochs` + (limit === undefined ? "" : `, at most ${limit}`));
+      broken = broken || (limit !== undefined && epochs > limit * (1 + 1e-6));
     }
-    return { text: told.join("; "), broken };
+    return { text: parts.join("; "), broken };
   }
 
   function show(moved) {
-    const found = predict(ratios), gain = read(asked.answers[0], found, ratios);
+    const columns = predict(ratios), gain = read(whatIf.outputs[0], columns, ratios);
     let outside = false;
     sliders.forEach((slider, place) => {
       if (place !== moved) slider.input.value = ratios[place];
-      slider.told.textContent = percent(ratios[place]);
+      slider.share.textContent = percent(ratios[place]);
       slider.input.setAttribute("aria-valuetext", percent(ratios[place]));
       const limits = limitsOf(place);
       slider.limits.textContent = limits.text;
@@ -145,15 +146,15 @@
     output.dataset.mean = gain.change;
     output.dataset.half = gain.half;
     output.dataset.ratios = JSON.stringify(ratios);
-    // what the page's formula misses counts too
-    const low = gain.change - gain.half - asked.miss, high = gain.change + gain.half + asked.miss;
-    $("verdict").textContent = (low > 0 ? `Better than ${asked.reference}`
-      : high < 0 ? `Worse than ${asked.reference}` : `Not to be told from ${asked.reference}`)
-      + (outside ? "; outside what may be proposed." : ".");
-    fill($("answers"), asked.answers.slice(1).map((answer) => {
-      const told = read(answer, found, ratios);
-      return [answer.name, answer.kind === "metric" ? told.mean.toFixed(3) : "",
-        `${signed(told.change)} ± ${told.half.toFixed(3)}`];
+    // the interval is widened by the emulator's error
+    const low = gain.change - gain.half - whatIf.error, high = gain.change + gain.half + whatIf.error;
+    $("verdict").textContent = (low > 0 ? `Better than ${whatIf.reference}`
+      : high < 0 ? `Worse than ${whatIf.reference}` : `Not distinguishable from ${whatIf.reference}`)
+      + (outside ? "; outside the bounds." : ".");
+    fill($("outputs"), whatIf.outputs.slice(1).map((output) => {
+      const value = read(output, columns, ratios);
+      return [output.name, output.kind === "metric" ? value.mean.toFixed(3) : "",
+        `${signed(value.change)} ± ${value.half.toFixed(3)}`];
     }));
     drawSlices();
     drawTernary();
@@ -163,15 +164,15 @@
 
   const STEPS = 24;
   function drawSlices() {
-    const home = $("slices"), shares = Array.from({ length: STEPS + 1 }, (_, s) => s / STEPS);
-    home.replaceChildren();
+    const container = $("slices"), shares = Array.from({ length: STEPS + 1 }, (_, s) => s / STEPS);
+    container.replaceChildren();
     const rows = [];
-    const curves = domains.map((_, place) => shares.map((s) => ask(withShare(ratios, place, s))));
+    const curves = domains.map((_, place) => shares.map((s) => gainAt(withShare(ratios, place, s))));
     const all = curves.flat();
     const ys = range(all.flatMap((p) => [p.change - p.half, p.change + p.half]));
     domains.forEach((domain, place) => {
       const holder = document.createElement("div");
-      home.appendChild(holder);
+      container.appendChild(holder);
       const svg = picture(holder, `Gain by the share of ${domain}`, 220, 150);
       const at = axes(svg, { x: 34, y: 18, w: 178, h: 112 }, [0, 1], ys, percent);
       element("text", { x: 34, y: 12 }, svg, domain);
@@ -213,14 +214,14 @@
   function drawTernary() {
     if (d < 3) return;
     const chosen = picks.map((select) => Number(select.value));
-    const home = $("ternary");
-    home.replaceChildren();
+    const container = $("ternary");
+    container.replaceChildren();
     if (new Set(chosen).size < 3) {
-      home.textContent = "Choose three different domains.";
+      container.textContent = "Choose three different domains.";
       fill($("ternary-table"), []);
       return;
     }
-    // the others keep the share that they have now
+    // the other domains keep their ratios
     const free = chosen.reduce((sum, place) => sum + ratios[place], 0);
     const total = free > 1e-9 ? free : 1;
     const at = (a, b, c) => {
@@ -230,15 +231,15 @@
     };
     const SIDE = 20, values = [];
     for (let i = 0; i <= SIDE; i++) for (let j = 0; j <= SIDE - i; j++) {
-      values.push([i / SIDE, j / SIDE, ask(at(i / SIDE, j / SIDE, 1 - (i + j) / SIDE))]);
+      values.push([i / SIDE, j / SIDE, gainAt(at(i / SIDE, j / SIDE, 1 - (i + j) / SIDE))]);
     }
     const gains = values.map((v) => v[2].change), low = Math.min(...gains), high = Math.max(...gains);
     const width = 420, height = 380, x = (a, b) => 40 + 340 * (b + (1 - a - b) / 2 + 0), y = (a, b) => 340 - 294 * (1 - a - b);
-    const svg = picture(home, `Gain over ${chosen.map((p) => domains[p]).join(", ")}`, width, height);
-    for (const [a, b, told] of values) {
-      element("circle", { cx: x(a, b), cy: y(a, b), r: 10, fill: colour((told.change - low) / (high - low || 1)) }, svg)
+    const svg = picture(container, `Gain over ${chosen.map((p) => domains[p]).join(", ")}`, width, height);
+    for (const [a, b, gain] of values) {
+      element("circle", { cx: x(a, b), cy: y(a, b), r: 10, fill: colour((gain.change - low) / (high - low || 1)) }, svg)
         .appendChild(document.createElementNS(SVG, "title")).textContent =
-        `${percent(a * total)} ${domains[chosen[0]]}, ${percent(b * total)} ${domains[chosen[1]]}: ${signed(told.change)} ± ${told.half.toFixed(3)}`;
+        `${percent(a * total)} ${domains[chosen[0]]}, ${percent(b * total)} ${domains[chosen[1]]}: ${signed(gain.change)} ± ${gain.half.toFixed(3)}`;
     }
     if (free > 1e-9) {
       const here = chosen.map((place) => ratios[place] / free);
@@ -249,21 +250,21 @@
     element("text", { x: 390, y: 366, "text-anchor": "end" }, svg, domains[chosen[1]]);
     element("text", { x: 210, y: 22, "text-anchor": "middle" }, svg, domains[chosen[2]]);
     element("text", { x: 415, y: 60, "text-anchor": "end" }, svg, `dark ${signed(low)}, bright ${signed(high)}`);
-    fill($("ternary-table"), values.filter((v) => [v[0], v[1]].every((s) => Math.abs(4 * s - Math.round(4 * s)) < 1e-9)).map(([a, b, told]) =>
-      [percent(a * total), percent(b * total), percent((1 - a - b) * total), signed(told.change), told.half.toFixed(3)]));
+    fill($("ternary-table"), values.filter((v) => [v[0], v[1]].every((s) => Math.abs(4 * s - Math.round(4 * s)) < 1e-9)).map(([a, b, gain]) =>
+      [percent(a * total), percent(b * total), percent((1 - a - b) * total), signed(gain.change), gain.half.toFixed(3)]));
     picks.forEach((select, i) => { $("ternary-head-" + i).textContent = domains[Number(select.value)]; });
   }
 
   // --- two capabilities against each other -------------------------------------------------
 
-  const capabilities = asked.answers.filter((answer) => answer.kind === "capability");
+  const capabilities = whatIf.outputs.filter((output) => output.kind === "capability");
   const sides = ["across", "up"].map($);
   if (capabilities.length > 1) {
-    const cloud = asked.feasible.map((row) => ({ row, found: predict(row) }));
+    const cloud = whatIf.feasible.map((row) => ({ row, columns: predict(row) }));
     sides.forEach((select, which) => {
-      capabilities.forEach((answer, place) => {
+      capabilities.forEach((output, place) => {
         const option = document.createElement("option");
-        option.textContent = answer.name;
+        option.textContent = output.name;
         option.value = place;
         option.selected = place === which;
         select.appendChild(option);
@@ -276,13 +277,13 @@
   }
   function drawFront(cloud) {
     const [one, two] = sides.map((select) => capabilities[Number(select.value)]);
-    const points = cloud.map(({ row, found }) => ({ row, x: found[one.change], y: found[two.change] }));
+    const points = cloud.map(({ row, columns }) => ({ row, x: columns[one.change], y: columns[two.change] }));
     points.sort((a, b) => b.x - a.x || b.y - a.y);
     let best = -Infinity;
     for (const point of points) { point.front = point.y > best; best = Math.max(best, point.y); }
-    const home = $("front");
-    home.replaceChildren();
-    const svg = picture(home, `${two.name} against ${one.name}`, 460, 320);
+    const container = $("front");
+    container.replaceChildren();
+    const svg = picture(container, `${two.name} against ${one.name}`, 460, 320);
     const at = axes(svg, { x: 50, y: 14, w: 396, h: 268 }, range(points.map((p) => p.x)), range(points.map((p) => p.y)));
     for (const p of points) {
       element("circle", { cx: at.x(p.x), cy: at.y(p.y), r: p.front ? 5 : 2.5, fill: p.front ? "var(--blue)" : "var(--grey)", "fill-opacity": p.front ? 1 : 0.5 }, svg);
@@ -297,7 +298,7 @@
 
   // --- predicted against measured ----------------------------------------------------------
 
-  for (const [name, [predicted, measured]] of Object.entries(data.points)) {
+  for (const [name, [predicted, measured]] of Object.entries(data.predictions)) {
     const holder = document.createElement("div");
     $("points").appendChild(holder);
     const svg = picture(holder, `${name}: measured against predicted`, 220, 190);

@@ -1,0 +1,271 @@
+"""The surrogate in a form that the page can evaluate for any mixture: the "Try it" part.
+
+Shapes: `n` mixtures, `d` domains, `k` columns of the emulator, `q` query points.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mixopt.mixture import Array, Mixture
+from mixopt.optimization.weight_space import WeightSpace
+from mixopt.proposal import Proposal
+from mixopt.report.emulator import Emulator
+from mixopt.surrogates.surrogate import Surrogate
+from mixopt.surrogates.utility import AnyUtility, WorstCapability
+from mixopt.trials import Normalisation
+
+MAX_NODES, MIN_NODES = 480, 160
+"""Mixtures at which the emulator interpolates the surrogate."""
+MAX_NUMBERS = 80_000
+"""Nodes times columns: about two megabytes of HTML."""
+N_TEST = 200
+"""Mixtures that are not nodes, where the emulator's error is measured."""
+N_FEASIBLE = 300
+SEED = 1_000_003
+NEAR, ASIDE = 1e-4, 0.03
+"""Within this squared distance of the reference, a variance is taken at a point moved by this share."""
+MIN_VARIANCE = 1e-18
+"""Lower limit, because a metric that is constant has no variance."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A quantity that the page computes for any mixture, and its emulator columns.
+
+    Attributes:
+        name: `gain`, a capability or a metric.
+        kind: `utility` or `capability` (gains over the reference), or `metric` (score and change).
+        better: The better direction of a metric, `higher` or `lower`.
+        mean: Column of the value.
+        change: Column of the change against the reference; for gains the same as `mean`.
+        log_ratio: Column of log(variance of that change ÷ `squared_distance` from the reference).
+            The variance itself falls to zero at the reference, where it could not be interpolated.
+    """
+
+    name: str
+    kind: str
+    better: str
+    mean: int
+    change: int
+    log_ratio: int
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIf:
+    """An emulator of the surrogate, with what the page needs to use it.
+
+    Attributes:
+        domains: The order of every `d`.
+        emulator: Computes the outputs.
+        outputs: The meaning of the emulator's columns.
+        reference: Name of the mixture that gains are relative to.
+        sqrt_reference: √ratios of that mixture (`d`).
+        starts: Mixtures to start from, by name.
+        feasible: Mixtures within the constraints (`n x d`), for the Pareto front.
+        lower: Lower bound of each domain's ratio (`d`).
+        upper: Upper bound (`d`).
+        constraints: The other constraints, a sentence each.
+        error: 95% quantile of |emulator − surrogate| of the gain, at mixtures that are not nodes.
+        gain_std: Standard deviation of the surrogate's gain over the same mixtures.
+        band_error: 95% quantile of the relative error of the gain's standard deviation.
+    """
+
+    domains: tuple[str, ...]
+    emulator: Emulator
+    outputs: Sequence[Output]
+    reference: str
+    sqrt_reference: Array
+    starts: Mapping[str, Mixture]
+    feasible: Array
+    lower: Array
+    upper: Array
+    constraints: Sequence[str]
+    error: float
+    gain_std: float
+    band_error: float
+
+    def read(self, output: Output, ratios: Array) -> tuple[Array, Array, Array]:
+        """Return value, change and the change's standard deviation (`q` each) at `q x d` ratios."""
+        columns = self.emulator.predict(ratios)
+        square = squared_distance(self.sqrt_reference, ratios)
+        std = np.sqrt(np.exp(columns[:, output.log_ratio]) * square)
+        return columns[:, output.mean], columns[:, output.change], std
+
+
+def squared_distance(sqrt_reference: Array, ratios: Array) -> Array:
+    """Return ‖√ratios − √reference‖² (`q`), which is twice the squared Hellinger distance."""
+    return np.asarray(np.square(np.sqrt(np.maximum(ratios, 0.0)) - sqrt_reference).sum(axis=1))
+
+
+def build_what_if(
+    surrogate: Surrogate,
+    weights: WeightSpace,
+    proposals: Sequence[Proposal],
+    *,
+    trust: Mapping[str, float] | None = None,
+    normalise: Normalisation = "z",
+) -> WhatIf:
+    """Fit an emulator to a surrogate; gains are relative to the first comparison's mixture.
+
+    Args:
+        surrogate: The model to emulate.
+        weights: The feasible mixtures.
+        proposals: Best first; they and the first one's comparisons are the starting mixtures.
+        trust: By metric, its weight inside its capability.
+        normalise: How benchmarks are made comparable.
+
+    Returns:
+        The emulator with its measured errors.
+    """
+    rng = np.random.default_rng(SEED)
+    starts = {
+        f"proposal {i}" if i > 1 else "proposal": p.ratios for i, p in enumerate(proposals, 1)
+    }
+    starts |= {c.name: c.ratios for c in proposals[0].comparisons}
+    reference = proposals[0].comparisons[0].name if proposals[0].comparisons else "proposal"
+    truth = _SurrogateOutputs(surrogate, starts[reference], trust or {}, normalise)
+    nodes = _choose_nodes(surrogate, weights, list(starts.values()), truth.n_columns, rng)
+    emulator = Emulator.fit(nodes, truth.emulator_columns(nodes))
+    tested = np.vstack([
+        weights.ratios(weights.sample(N_TEST // 2, rng)),
+        rng.dirichlet(np.ones(len(surrogate.domains)), N_TEST // 2),
+    ])  # fmt: skip
+    lower, upper = weights.space.bounds()
+    what_if = WhatIf(
+        domains=surrogate.domains,
+        emulator=emulator,
+        outputs=truth.outputs,
+        reference=reference,
+        sqrt_reference=truth.sqrt_reference,
+        starts=starts,
+        feasible=weights.ratios(weights.sample(N_FEASIBLE, rng)),
+        lower=lower,
+        upper=upper,
+        constraints=_describe_constraints(weights),
+        error=0.0,
+        gain_std=0.0,
+        band_error=0.0,
+    )
+    expected = truth.columns(tested)
+    _, gain, std = what_if.read(truth.outputs[0], tested)
+    expected_std = np.sqrt(np.maximum(expected[:, 1], 1e-300))
+    return replace(
+        what_if,
+        error=float(np.quantile(np.abs(gain - expected[:, 0]), 0.95)),
+        gain_std=float(expected[:, 0].std()),
+        band_error=float(np.quantile(np.abs(std / expected_std - 1), 0.95)),
+    )
+
+
+class _SurrogateOutputs:
+    """The surrogate's outputs as columns, `n x k` at `n x d` mixtures."""
+
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        reference: Mixture,
+        trust: Mapping[str, float],
+        normalise: Normalisation,
+    ) -> None:
+        self._surrogate = surrogate
+        self._reference = reference.vector(surrogate.domains)
+        self.sqrt_reference: Array = np.sqrt(self._reference)
+        metrics = surrogate.utility.metrics
+        parts = WorstCapability.of_capabilities(surrogate.trials, metrics, trust, normalise).parts
+        self._parts: dict[str, AnyUtility] = dict(parts) if len(parts) > 1 else {}
+        self.outputs = [Output("gain", "utility", "higher", 0, 0, 1)]
+        for name in self._parts:
+            self._add(name, "capability", "higher", n_columns=2)
+        for fitted in surrogate.metrics:
+            self._add(fitted.metric.name, "metric", fitted.metric.better, n_columns=3)
+
+    def _add(self, name: str, kind: str, better: str, *, n_columns: int) -> None:
+        start = self.n_columns
+        change = start + n_columns - 2
+        self.outputs.append(Output(name, kind, better, start, change, start + n_columns - 1))
+
+    @property
+    def n_columns(self) -> int:
+        """`k`."""
+        return self.outputs[-1].log_ratio + 1
+
+    def emulator_columns(self, ratios: Array) -> Array:
+        """Return `columns`, each variance replaced by `Output.log_ratio`."""
+        columns = self.columns(ratios)
+        places = [output.log_ratio for output in self.outputs]
+        # at the reference the ratio is 0 ÷ 0; a little way off it is that of the limit
+        near = squared_distance(self.sqrt_reference, ratios) < NEAR
+        corners = np.eye(ratios.shape[1])[ratios.argmin(axis=1)]
+        moved = np.where(near[:, None], (1 - ASIDE) * ratios + ASIDE * corners, ratios)
+        variances = columns[:, places]
+        if near.any():
+            variances[near] = self.columns(moved[near])[:, places]
+        square = np.maximum(squared_distance(self.sqrt_reference, moved), NEAR / 100)
+        columns[:, places] = np.log(np.maximum(variances, MIN_VARIANCE) / square[:, None])
+        return columns
+
+    def columns(self, ratios: Array) -> Array:
+        """Return gain and variance, the same by capability, and score, change, variance by metric."""
+        surrogate = self._surrogate
+        mean, _ = surrogate.predict(ratios)
+        mean_there, _ = surrogate.predict(self._reference[None])
+        change, errors = surrogate.differences(ratios, self._reference)
+        gain, std = surrogate.utility_difference(ratios, self._reference)
+        columns = [gain, np.square(std)]
+        order = [f.metric.name for f in surrogate.metrics]
+        places = [order.index(metric.name) for metric in surrogate.utility.metrics]
+        for part in self._parts.values():
+            here = mean[:, places]
+            columns.append(part.of(here) - part.of(mean_there[:, places]))
+            columns.append(np.square(part.std(errors[:, places], here)))
+        for m in range(len(surrogate.metrics)):
+            columns += [mean[:, m], change[:, m], np.square(errors[:, m])]
+        return np.stack(columns, axis=1)
+
+
+def _choose_nodes(
+    surrogate: Surrogate,
+    weights: WeightSpace,
+    starts: Sequence[Mixture],
+    n_columns: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Return mixtures (`n x d`) that cover the simplex, more densely where feasible."""
+    domains = surrogate.domains
+    d = len(domains)
+    n = int(np.clip(MAX_NUMBERS // n_columns, MIN_NODES, MAX_NODES))
+    given = np.stack([mixture.vector(domains) for mixture in starts])
+    corners = np.eye(d)
+    # from the first starting mixture towards each corner: the curves of "One domain at a time"
+    shares = np.array([0.1, 0.3, 0.5, 0.75])
+    rays = np.concatenate([
+        (1 - shares[:, None]) * given[0] + shares[:, None] * corner for corner in corners
+    ])  # fmt: skip
+    seen = surrogate.trials.ratios()[: n // 4]
+    fixed = np.vstack([given, corners, rays[: n // 3], seen])
+    rest = max(0, n - len(fixed))
+    inside = weights.ratios(weights.sample(rest // 2, rng)) if rest > 1 else np.empty((0, d))
+    around = rng.dirichlet(np.full(d, 0.7), rest - len(inside))
+    return _drop_near_duplicates(np.vstack([fixed, inside, around]))
+
+
+def _drop_near_duplicates(rows: Array, min_distance: float = 1e-3) -> Array:
+    """Drop rows close to an earlier one, which would make the interpolation ill-conditioned."""
+    kept: list[Array] = []
+    for row in np.maximum(rows, 0.0):
+        if all(np.abs(np.sqrt(row) - np.sqrt(other)).max() > min_distance for other in kept):
+            kept.append(row / row.sum())
+    return np.stack(kept)
+
+
+def _describe_constraints(weights: WeightSpace) -> list[str]:
+    space = weights.space
+    # bounds of single domains are shown beside their sliders
+    sentences = [f"{row.text}." for row in space.rows if np.count_nonzero(row.normal) > 1]
+    if space.max_kl is not None:
+        sentences.append(
+            f"At most {space.max_kl:g} nats of KL divergence from the natural mixture."
+        )
+    return sentences

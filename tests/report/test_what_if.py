@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from pages import NATURAL, what_if
+
+import mixopt
+from mixopt.optimization.weight_space import WeightSpace
+from mixopt.report.what_if import build_what_if, squared_distance
+from mixopt.surrogates.utility import WorstCapability
+
+
+def test_outputs_name_the_columns_of_the_emulator():
+    invented = what_if()
+    columns = {place for o in invented.outputs for place in (o.mean, o.change, o.log_ratio)}
+    assert columns == set(range(invented.emulator.offsets.size))
+
+
+def test_the_change_is_certain_at_the_reference_and_less_certain_with_distance():
+    invented = what_if()
+    natural = NATURAL.vector(invented.domains)
+    rows = np.stack([(1 - s) * natural + s * np.eye(3)[1] for s in (0.0, 0.01, 0.3)])
+    for output in invented.outputs:
+        _, _, std = invented.read(output, rows)
+        assert std[0] == pytest.approx(0, abs=1e-12)
+        assert 0 < std[1] < std[2]
+
+
+def test_squared_distance_is_twice_the_squared_hellinger_distance():
+    assert squared_distance(np.sqrt([1.0, 0.0]), np.array([[0.0, 1.0]])) == pytest.approx([2.0])
+
+
+def test_the_emulator_agrees_with_the_surrogate(surrogate, proposals, fitted_what_if):
+    emulated = fitted_what_if
+    natural = proposals[0].comparisons[0].ratios
+    points = np.random.default_rng(1).dirichlet(np.ones(len(emulated.domains)), 100)
+    columns = emulated.emulator.predict(points)
+    gain, std = surrogate.utility_difference(points, natural.vector(emulated.domains))
+    assert np.quantile(np.abs(columns[:, 0] - gain), 0.9) < 3 * emulated.error + 1e-6
+    assert emulated.error < 0.1 * emulated.gain_std
+    _, _, emulated_std = emulated.read(emulated.outputs[0], points)
+    assert np.quantile(np.abs(emulated_std / std - 1), 0.9) < 2 * emulated.band_error + 1e-6
+    assert emulated.band_error < 0.4
+    mean, _ = surrogate.predict(points)
+    for output in emulated.outputs:
+        if output.kind == "metric":
+            m = [f.metric.name for f in surrogate.metrics].index(output.name)
+            assert np.corrcoef(columns[:, output.mean], mean[:, m])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("share", [0.002, 0.01, 0.05])
+def test_standard_deviations_are_right_near_the_reference(
+    surrogate, proposals, fitted_what_if, share
+):
+    """Changes and their errors are small there, so the emulator's error could exceed them."""
+    natural = proposals[0].comparisons[0].ratios.vector(fitted_what_if.domains)
+    away = np.random.default_rng(2).dirichlet(np.ones(3), 60)
+    points = (1 - share) * natural + share * away
+    _, std = surrogate.utility_difference(points, natural)
+    _, _, emulated_std = fitted_what_if.read(fitted_what_if.outputs[0], points)
+    assert (emulated_std > 0).all()
+    assert np.median(np.abs(emulated_std / std - 1)) < 0.3
+
+
+def test_starting_mixtures_are_nodes(surrogate, fitted_what_if):
+    starts, domains = fitted_what_if.starts, fitted_what_if.domains
+    assert list(starts) == ["proposal", "natural", "uniform", "best seen"]
+    for name, mixture in starts.items():
+        (columns,) = fitted_what_if.emulator.predict(mixture.vector(domains)[None])
+        expected = surrogate.estimate_gain(mixture, starts["natural"]).mean
+        assert columns[0] == pytest.approx(expected, abs=5e-3), name
+    (at_natural,) = fitted_what_if.emulator.predict(starts["natural"].vector(domains)[None])
+    assert at_natural[0] == pytest.approx(0, abs=1e-5)
+
+
+def test_capabilities_are_outputs_if_there_are_several(fitted_what_if):
+    kinds = [output.kind for output in fitted_what_if.outputs]
+    assert kinds == ["utility", "capability", "capability", "metric", "metric"]
+
+
+@pytest.mark.parametrize("normalise", ["z", "rank"])
+def test_capabilities_are_in_the_scale_of_the_search(runs, normalise):
+    trials = runs[:16]
+    surrogate = mixopt.fit(trials, target="utility")
+    space = mixopt.SearchSpace(tuple(runs.domains))
+    proposals = mixopt.propose(surrogate, space, seed=0)
+    emulated = build_what_if(
+        surrogate, WeightSpace.of_domains(space), proposals, normalise=normalise
+    )
+    parts = WorstCapability.of_capabilities(trials, trials.search_metrics, {}, normalise).parts
+    best = proposals[0].ratios.vector(emulated.domains)[None]
+    natural = emulated.sqrt_reference[None] ** 2
+    here, there = (surrogate.predict(rows)[0] for rows in (best, natural))
+    for output in emulated.outputs:
+        if output.kind == "capability":
+            expected = parts[output.name].of(here) - parts[output.name].of(there)
+            _, change, _ = emulated.read(output, best)
+            assert change == pytest.approx(expected, abs=1e-3), output.name
+
+
+def test_bounds_and_constraints_are_those_of_the_space(fitted_what_if):
+    assert fitted_what_if.upper[0] == 0.7
+    assert len(fitted_what_if.constraints) == 1
+    assert "ends" in fitted_what_if.constraints[0]
+    assert (fitted_what_if.feasible[:, 0] <= 0.7 + 1e-9).all()
