@@ -47,7 +47,7 @@ def measure_slopes(merger: ModelMerger, scorer: Scorer, weights: Sequence[float]
     """
     model = merger.merge(weights).eval()
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(merger.moves(name))
+        parameter.requires_grad_(merger.has_delta(name))
     losses, slopes = [], []
     tokens = 0
     for task in scorer.tasks:

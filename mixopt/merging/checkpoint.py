@@ -1,9 +1,10 @@
-"""Checkpoints as they lie on disk: the tensors of a folder, by name, read when asked for.
+"""Checkpoints on disk: tensors of a model folder by name, read on demand.
 
-One safetensors file or many with an index, in the layout that transformers writes. Pickled weights
-run code when they are opened, so they are refused unless the user allows them.
+A folder holds one safetensors file, or several with an index, in the layout that transformers writes.
+Pickled weights can run code when they are opened, so they are refused unless the user allows them.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +29,26 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-"""Types by the names that safetensors gives them; 8-bit floats are not merged."""
+"""Types by their names in safetensors; 8-bit floats cannot be merged."""
+
+
+Rows = slice | torch.Tensor
+"""Rows of a tensor: a slice, or integer indices."""
 
 
 class Checkpoint:
     """The tensors of a model folder.
 
-    Attributes:
-        folder: Where they lie.
-        names: Of all tensors, sorted.
-
     Args:
         folder: A folder with `model.safetensors`, or shards and their index.
         allow_pickle: Open `pytorch_model.bin` where there are no safetensors.
 
+    Attributes:
+        folder: The folder.
+        names: Names of all tensors, sorted.
+
     Raises:
-        ModelError: There are no weights, a file is missing, cut short or foreign, or pickled.
+        ModelError: There are no weights, or a file is missing, truncated, pickled or of another format.
     """
 
     def __init__(self, folder: str | Path, *, allow_pickle: bool = False) -> None:
@@ -61,42 +66,45 @@ class Checkpoint:
         return name in self._places
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor, from the file's header."""
+        """Return the shape of a tensor, from the file's header."""
         return tuple(self._handle(self._places[name]).get_slice(name).get_shape())
 
     def dtype(self, name: str) -> torch.dtype:
-        """Type of a tensor, from the file's header.
+        """Return the type of a tensor, from the file's header.
 
         Raises:
-            ModelError: It is one that cannot be merged.
+            ModelError: Tensors of this type cannot be merged.
         """
-        told = self._handle(self._places[name]).get_slice(name).get_dtype()
-        if told not in DTYPES:
+        dtype = self._handle(self._places[name]).get_slice(name).get_dtype()
+        if dtype not in DTYPES:
             raise ModelError(
-                f"{self._places[name]}: tensor {name!r} is {told}, which cannot be merged; save it "
+                f"{self._places[name]}: tensor {name!r} is {dtype}, which cannot be merged; save it "
                 "as bfloat16, float16 or float32."
             )
-        return DTYPES[told]
+        return DTYPES[dtype]
 
     def size_bytes(self, name: str) -> int:
-        """Bytes of a tensor."""
-        count = 1
-        for length in self.shape(name):
-            count *= length
-        return count * self.dtype(name).itemsize
+        """Return the bytes of a tensor."""
+        return math.prod(self.shape(name)) * self.dtype(name).itemsize
 
-    def read(self, name: str) -> torch.Tensor:
-        """The tensor, on the CPU; it may be a view of the file, so it is not to be written to."""
-        tensor: torch.Tensor = self._handle(self._places[name]).get_tensor(name)
-        return tensor
+    def read(self, name: str, rows: Rows | None = None) -> torch.Tensor:
+        """Return a tensor, or some of its rows, on the CPU.
 
-    def read_rows(self, name: str, start: int, stop: int) -> torch.Tensor:
-        """Rows `start` to `stop` of a tensor, on the CPU."""
-        rows: torch.Tensor = self._handle(self._places[name]).get_slice(name)[start:stop]
-        return rows
+        It may be a view of the file, so it must not be written to.
+
+        Args:
+            name: Name of the tensor.
+            rows: Rows to return: a slice, of which no more is read, or indices; all if left out.
+        """
+        file = self._handle(self._places[name])
+        if isinstance(rows, slice):
+            part: torch.Tensor = file.get_slice(name)[rows]
+            return part
+        tensor: torch.Tensor = file.get_tensor(name)
+        return tensor if rows is None else tensor[rows]
 
     def release(self) -> None:
-        """Lets go of the files' pages; they are opened again when something is read."""
+        """Unmap the files; they are opened again by the next read."""
         self._open.clear()
 
     def _handle(self, file: Path) -> Any:
@@ -106,10 +114,8 @@ class Checkpoint:
 
 
 def _find_files(folder: Path, allow_pickle: bool) -> list[Path]:
-    kinds: list[tuple[str, str, bool]] = [(WHOLE, INDEX, False)]
-    if allow_pickle:
-        kinds.append((PICKLED, PICKLED_INDEX, True))
-    for whole, index, _ in kinds:
+    kinds = [(WHOLE, INDEX), (PICKLED, PICKLED_INDEX)] if allow_pickle else [(WHOLE, INDEX)]
+    for whole, index in kinds:
         if (folder / whole).is_file():
             return [folder / whole]
         if (folder / index).is_file():
@@ -130,18 +136,18 @@ def _read_index(index: Path) -> list[Path]:
     ending = ".bin" if index.name == PICKLED_INDEX else ".safetensors"
     files = [index.parent / name for name in names]
     for name, file in zip(names, files, strict=True):
-        # of another ending it would be opened as what it is not, pickles among them
+        # a file with another ending would be opened in the wrong format, as a pickle for example
         if Path(name).name != name or not name.endswith(ending) or not _is_file(file):
             raise ModelError(f"{index} names {show(name)}, which is not beside it; fetch it again.")
     return files
 
 
 def _read_map(index: Path) -> dict[str, str]:
-    """The file of each tensor, by its name."""
+    """Return the file name of each tensor."""
     try:
         places = load_json(index.read_text(encoding="utf-8"))["weight_map"]
         if not all(isinstance(name, str) for name in places.values()):
-            raise TypeError("a shard's name is no text")
+            raise TypeError("a shard's name is not text")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} is no index of shards ({tell(error)}); make it again.") from None
     return dict(places)
@@ -173,22 +179,21 @@ def _open_safely(file: Path) -> Any:
 
 
 class _PickledFile:
-    """A pickled state dict, with the few methods of a safetensors file that are used here."""
+    """A pickled state dict with the methods of a safetensors file that are used here."""
 
     def __init__(self, file: Path) -> None:
         try:
-            told = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # torch raises whatever its reader meets
+            tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # torch.load raises errors of many types
             raise ModelError(
                 f"{file} is not a whole pickled state dict ({tell(error)}); save it as safetensors."
             ) from None
-        whole = isinstance(told, dict) and all(
+        if not isinstance(tensors, dict) or not all(
             isinstance(name, str) and isinstance(tensor, torch.Tensor)
-            for name, tensor in told.items()
-        )
-        if not whole:
+            for name, tensor in tensors.items()
+        ):
             raise ModelError(f"{file} holds no tensors by name; save it as safetensors.")
-        self._tensors: dict[str, torch.Tensor] = told
+        self._tensors: dict[str, torch.Tensor] = tensors
 
     def keys(self) -> list[str]:
         return list(self._tensors)
@@ -208,8 +213,8 @@ class _PickledSlice:
         return list(self._tensor.shape)
 
     def get_dtype(self) -> str:
-        spelt = {dtype: name for name, dtype in DTYPES.items()}
-        return spelt.get(self._tensor.dtype, str(self._tensor.dtype))
+        names = {dtype: name for name, dtype in DTYPES.items()}
+        return names.get(self._tensor.dtype, str(self._tensor.dtype))
 
     def __getitem__(self, rows: slice) -> torch.Tensor:
         return self._tensor[rows]

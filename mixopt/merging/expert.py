@@ -1,7 +1,7 @@
-"""Experts as they lie on disk: full weights, or a LoRA adapter, each against its base.
+"""Experts on disk, full weights or LoRA adapters, as deltas Θ_k − Θ_base from their base.
 
-LoRA experts enter as their folded product B·A: averaging A and B apart (peft's `linear`
-combination) is another sum, with cross terms.
+A LoRA expert (arXiv:2106.09685) enters as its folded product scale·B·A. Averaging the factors A and B
+separately, as peft's `linear` combination does, gives another sum, with cross terms.
 """
 
 import math
@@ -15,49 +15,56 @@ from safetensors import SafetensorError, safe_open
 
 from mixopt.errors import ModelError
 from mixopt.io.parsing import load_json, show, tell
-from mixopt.merging.checkpoint import Checkpoint
+from mixopt.merging.checkpoint import Checkpoint, Rows
 from mixopt.training.base_model import Layout
 
 COMPUTED = re.compile(
     r"(rotary_emb\..*inv_freq|\.attn\.(masked_)?bias|\.attention\.(masked_)?bias)$"
 )
-"""Tensors that older checkpoints hold and that models compute anew."""
+"""Tensors that older checkpoints store and that models compute."""
 
 PLAIN_STARTS = ("gaussian", "eva", "orthogonal")
-"""Initialisations of LoRA beside the default that leave the base as it is; PiSSA, OLoRA and others
-take something off it first, so that their factors are steps from another model."""
+"""Initializations of LoRA, beside the default, that leave the base unchanged. PiSSA, OLoRA and others
+subtract from the base first, so that their factors are deltas from another model."""
 
-NAMED = 3
-"""Tensors that an error names of each kind."""
+MAX_NAMED = 3
+"""Tensors that an error message names, of each kind."""
+MAX_NAME_CHARS = 120
+"""Characters of a tensor's name that an error message repeats."""
+MAX_ALPHA = 1e9
+"""Largest accepted `lora_alpha`; a larger one is a damaged config."""
 
 
 class Expert(Protocol):
-    """What an expert adds to the base, tensor by tensor."""
+    """An expert as deltas from its base, tensor by tensor."""
 
-    @property
-    def folder(self) -> Path:
-        """The folder it lies in."""
+    folder: Path
 
     def check(self, layout: Layout) -> None:
-        """Raises `ModelError` where this expert does not fit the base."""
+        """Raise `ModelError` where this expert does not fit the base."""
 
-    def delta(self, name: str, base: torch.Tensor) -> torch.Tensor | None:
-        """Expert − base of the tensor `name` (float32, on the base's device), or no change."""
+    def delta(self, name: str, base: torch.Tensor, rows: Rows | None = None) -> torch.Tensor | None:
+        """Return Θ_k − Θ_base of one tensor, or of some of its rows.
 
-    def delta_rows(
-        self, name: str, base: torch.Tensor, start: int, stop: int
-    ) -> torch.Tensor | None:
-        """`delta` of rows `start` to `stop`; `base` holds these rows alone."""
+        Args:
+            name: Name of the tensor in the base.
+            base: The base's tensor; with `rows`, those rows of it only.
+            rows: Rows to return; all if left out.
 
-    def delta_at(self, name: str, base: torch.Tensor, ids: torch.Tensor) -> torch.Tensor | None:
-        """`delta` of some rows; `base` holds these rows alone."""
+        Returns:
+            The delta in float32 on the base's device; None where the expert does not change it.
+        """
 
     def release(self) -> None:
-        """Lets go of the pages of its files."""
+        """Unmap the expert's files."""
 
 
 def open_expert(folder: Path, *, allow_pickle: bool = False) -> Expert:
-    """The expert saved in `folder`: full weights, or a LoRA adapter.
+    """Open the expert in `folder`: full weights, or a LoRA adapter.
+
+    Args:
+        folder: Folder that transformers or peft has saved.
+        allow_pickle: Open pickled full weights where there are no safetensors.
 
     Raises:
         ModelError: The folder holds neither as safetensors.
@@ -69,48 +76,39 @@ def open_expert(folder: Path, *, allow_pickle: bool = False) -> Expert:
     return FullExpert(Checkpoint(folder, allow_pickle=allow_pickle))
 
 
-LONGEST_NAME = 120
-"""Characters of a tensor's name that a message repeats."""
-LARGEST_ALPHA = 1e9
-"""Of LoRA: beyond, a factor cannot have been trained."""
-
-
 class FullExpert:
     """An expert whose every parameter was trained."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.checkpoint = checkpoint
+        self.checkpoint, self.folder = checkpoint, checkpoint.folder
         self._tied: Mapping[str, str] = {}
 
-    @property
-    def folder(self) -> Path:
-        """The folder it lies in."""
-        return self.checkpoint.folder
-
     def check(self, layout: Layout) -> None:
-        """Raises `ModelError` that names the tensors that are missing, misshapen or too many."""
-        self._tied = _stand_ins(self.checkpoint, layout)
+        """Raise `ModelError` that names tensors that are missing, surplus or of another shape."""
+        self._tied = _tied_names(self.checkpoint, layout)
         for name in layout.shapes:
-            if self._own(name) in self.checkpoint:
-                self._require_float(self._own(name))
-        missing = sorted(name for name in layout.shapes if self._own(name) not in self.checkpoint)
+            if self._stored_name(name) in self.checkpoint:
+                self._require_float(self._stored_name(name))
+        missing = sorted(
+            name for name in layout.shapes if self._stored_name(name) not in self.checkpoint
+        )
         unlike = [
-            f"{name} {self.checkpoint.shape(self._own(name))} against {shape}"
+            f"{name} {self.checkpoint.shape(self._stored_name(name))} against {shape}"
             for name, shape in layout.shapes.items()
-            if name not in missing and self.checkpoint.shape(self._own(name)) != shape
+            if name not in missing and self.checkpoint.shape(self._stored_name(name)) != shape
         ]
         known = {*layout.shapes, *layout.tied, *layout.kept}
         extra = [n for n in self.checkpoint.names if n not in known and not COMPUTED.search(n)]
         untied = [] if missing or unlike else _untied(self.checkpoint, layout)
-        told = [
+        problems = [
             *_first("missing {}", missing),
             *_first("{}", unlike),
             *_first("{} is none of the base's", extra),
             *_first("{} is tied to another tensor in the base and not here", untied),
         ]
-        if told:
+        if problems:
             raise ModelError(
-                f"{self.folder} is no expert of this base ({'; '.join(told)}); train it from this "
+                f"{self.folder} is no expert of this base ({'; '.join(problems)}); train it from this "
                 "base."
             )
 
@@ -121,35 +119,24 @@ class FullExpert:
                 "can be merged; save it as bfloat16, float16 or float32."
             )
 
-    def _own(self, name: str) -> str:
+    def _stored_name(self, name: str) -> str:
         return self._tied.get(name, name)
 
-    def read(self, name: str) -> torch.Tensor:
-        """The expert's tensor, as it is stored."""
-        return self.checkpoint.read(self._own(name))
+    def read(self, name: str, rows: Rows | None = None) -> torch.Tensor:
+        """Return the expert's tensor Θ_k as it is stored, or some of its rows."""
+        return self.checkpoint.read(self._stored_name(name), rows)
 
-    def delta(self, name: str, base: torch.Tensor) -> torch.Tensor | None:
-        """Expert − base of the tensor `name`."""
-        return self.read(name).to(base.device, torch.float32) - base.float()
-
-    def delta_rows(
-        self, name: str, base: torch.Tensor, start: int, stop: int
-    ) -> torch.Tensor | None:
-        """`delta` of rows `start` to `stop`."""
-        rows = self.checkpoint.read_rows(self._own(name), start, stop)
-        return rows.to(base.device, torch.float32) - base.float()
-
-    def delta_at(self, name: str, base: torch.Tensor, ids: torch.Tensor) -> torch.Tensor | None:
-        """`delta` of some rows."""
-        return self.read(name)[ids].to(base.device, torch.float32) - base.float()
+    def delta(self, name: str, base: torch.Tensor, rows: Rows | None = None) -> torch.Tensor | None:
+        """Return Θ_k − Θ_base of one tensor, or of some of its rows."""
+        return self.read(name, rows).to(base.device, torch.float32) - base.float()
 
     def release(self) -> None:
-        """Lets go of the pages of its files."""
+        """Unmap the expert's files."""
         self.checkpoint.release()
 
 
-def _stand_ins(checkpoint: Checkpoint, layout: Layout) -> dict[str, str]:
-    """For tensors that the checkpoint stores under their other name: that name."""
+def _tied_names(checkpoint: Checkpoint, layout: Layout) -> dict[str, str]:
+    """Return the stored name of each tensor that the checkpoint stores under its tied name."""
     return {
         name: other
         for other, name in layout.tied.items()
@@ -158,7 +145,7 @@ def _stand_ins(checkpoint: Checkpoint, layout: Layout) -> dict[str, str]:
 
 
 def _untied(checkpoint: Checkpoint, layout: Layout) -> list[str]:
-    """Names that share a tensor in the base and hold another one in the checkpoint."""
+    """Return names that share a tensor in the base and hold another one in the checkpoint."""
     return [
         other
         for other, name in layout.tied.items()
@@ -169,13 +156,13 @@ def _untied(checkpoint: Checkpoint, layout: Layout) -> list[str]:
 
 
 def _first(words: str, names: Sequence[str]) -> list[str]:
-    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
-    told = [" ".join(name.split())[:LONGEST_NAME] for name in names[:NAMED]]
-    return [words.format(name) for name in told] + more
+    more = [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
+    shown = [" ".join(name.split())[:MAX_NAME_CHARS] for name in names[:MAX_NAMED]]
+    return [words.format(name) for name in shown] + more
 
 
 class LoraExpert:
-    """An expert trained as low-rank factors; its step is scale · B·A on each adapted weight."""
+    """An expert trained as low-rank factors; its delta is scale·B·A on each adapted weight."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -193,9 +180,9 @@ class LoraExpert:
         if isinstance(start, str) and start not in PLAIN_STARTS:
             odd.append(f"started as {start}, which changes the base")
         if foreign or odd or config.get("use_dora"):
-            told = ", ".join([*sorted(foreign)[:2], *odd]) or "DoRA"
+            what = ", ".join([*sorted(foreign)[:2], *odd]) or "DoRA"
             raise ModelError(
-                f"{folder} is more than plain LoRA ({told}); merge it into full weights first "
+                f"{folder} is more than plain LoRA ({what}); merge it into full weights first "
                 "(peft's merge_and_unload)."
             )
 
@@ -216,7 +203,7 @@ class LoraExpert:
         return tuple(self._handle.get_slice(name).get_shape())
 
     def check(self, layout: Layout) -> None:
-        """Raises `ModelError` where a factor belongs to no weight of the base, or does not fit."""
+        """Raise `ModelError` where a factor does not fit a weight of the base."""
         known = {self._factor(name, side) for name in layout.shapes for side in "AB"}
         foreign = sorted(self._names - known)
         if foreign:
@@ -249,7 +236,7 @@ class LoraExpert:
                 )
 
     def factors(self, name: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """P and Q (float32), with the step on weight `name` being P·Q; none if not adapted."""
+        """Return P and Q (float32) with delta P·Q of weight `name`; None if it is not adapted."""
         if self._factor(name, "A") not in self._names:
             return None
         a = self._handle.get_tensor(self._factor(name, "A")).to(device, torch.float32)
@@ -258,25 +245,16 @@ class LoraExpert:
         # GPT-2 keeps its weights as (in, out)
         return (a.T.contiguous(), b.T.contiguous()) if self._transposed else (b, a)
 
-    def delta(self, name: str, base: torch.Tensor) -> torch.Tensor | None:
-        """Scale · B·A where the weight is adapted."""
-        found = self.factors(name, base.device)
-        return None if found is None else found[0] @ found[1]
-
-    def delta_rows(
-        self, name: str, base: torch.Tensor, start: int, stop: int
-    ) -> torch.Tensor | None:
-        """`delta` of rows `start` to `stop`."""
-        found = self.factors(name, base.device)
-        return None if found is None else found[0][start:stop] @ found[1]
-
-    def delta_at(self, name: str, base: torch.Tensor, ids: torch.Tensor) -> torch.Tensor | None:
-        """`delta` of some rows."""
-        found = self.factors(name, base.device)
-        return None if found is None else found[0][ids.to(base.device)] @ found[1]
+    def delta(self, name: str, base: torch.Tensor, rows: Rows | None = None) -> torch.Tensor | None:
+        """Return scale·B·A, or some of its rows, where the weight is adapted."""
+        factors = self.factors(name, base.device)
+        if factors is None:
+            return None
+        left, right = factors
+        return (left if rows is None else left[rows]) @ right
 
     def release(self) -> None:
-        """Nothing: factors are small."""
+        """Do nothing: factors are small."""
 
 
 def _read_adapter_config(folder: Path) -> dict[str, Any]:
@@ -284,7 +262,7 @@ def _read_adapter_config(folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = load_json(file.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
-            raise TypeError("it holds no fields")
+            raise TypeError("it is not an object")
         config["r"], config["lora_alpha"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
@@ -295,11 +273,11 @@ def _read_adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def _require_rank(config: Mapping[str, Any], folder: Path) -> tuple[int, float]:
-    """Rank and alpha of an adapter."""
+    """Return rank and alpha of an adapter."""
     rank, alpha = config["r"], config["lora_alpha"]
     whole = isinstance(rank, int) and not isinstance(rank, bool) and 0 < rank < 1 << 31
     number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
-    if not whole or not number or not 0 < alpha < LARGEST_ALPHA:
+    if not whole or not number or not 0 < alpha < MAX_ALPHA:
         raise ModelError(
             f"{folder / 'adapter_config.json'} says r: {show(rank)} and lora_alpha: {show(alpha)}, "
             "which are not numbers above zero; save the adapter again."

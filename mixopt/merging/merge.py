@@ -1,16 +1,16 @@
-"""Exact weighted merges of experts: Θ_base + Σ_k α_k (Θ_k − Θ_base).
+"""The merge formula, and merges of experts into one model in memory.
 
-MergeMix, arXiv:2601.17858 §3.2. Accumulated in float32 and always from the base, so that no
-error builds up over merges. Full experts are summed as (1 − Σ α)·Θ_base + Σ α_k Θ_k, which reads
-every weight once and gives base and experts back to the bit; LoRA experts are added on top as
-products of their factors.
+A merge is Θ_base + Σ_k α_k (Θ_k − Θ_base) (MergeMix, arXiv:2601.17858 §3.2; task arithmetic,
+arXiv:2212.04089). `merge_tensor` computes it for one tensor, here, on disk (`to_disk`) and layer by
+layer (`evaluation.layerwise`). It accumulates in float32 and always starts from the base, so that
+rounding errors do not build up over merges.
 
 Shapes: `k` experts.
 """
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,38 +27,121 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Factors = tuple[torch.Tensor, torch.Tensor]
+"""Low-rank factors P and Q of a delta P·Q."""
+
 PIECE = {"cpu": 1 << 20, "other": 1 << 26}
-"""Weights that are summed at a time: on a CPU what its caches hold."""
+"""Weights summed at a time; on a CPU as many as its caches hold."""
 
 ROUNDING = 1e-12
-"""What weights that sum to one miss it by."""
+"""By how much weights that sum to one may miss it."""
 
 FREE_SHARE = 0.7
 """Share of the free memory that experts may take."""
 
-SOUND_STEP, FOREIGN_STEP = 0.10, 0.30
-"""δ below which DeMix calls merges sound, and above which an expert hardly comes from this base:
-two unrelated models of one shape lie δ = 0.59 apart."""
+UNRELATED_STEP = 0.30
+"""δ above which an expert was hardly trained from this base. DeMix (arXiv:2602.00747) calls merges
+sound below 0.10; two unrelated models of one shape lie δ = 0.59 apart."""
+
+
+def merge_tensor(
+    base: torch.Tensor,
+    deltas: torch.Tensor | Iterable[torch.Tensor | Factors | None],
+    weights: Sequence[float],
+    *,
+    base_weight: float = 1.0,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return w·Θ_base + Σ_k α_k Δ_k of one tensor, summed in float32.
+
+    Stacked deltas are summed by one matrix product, then the base is added. Deltas given one by one
+    are added to the base in their order, so that only one of them is in memory. The two orders differ
+    in the last bits; each caller keeps its own, because results are compared bit for bit.
+
+    Args:
+        base: The base's tensor; in any shape with single deltas, flat with stacked ones.
+        deltas: Stacked in one tensor (`k x numel`), or one by one (`k`): in the base's shape, as
+            low-rank factors, or None for no change. With `base_weight` = 1 − Σ α they may be the
+            experts' tensors Θ_k, which gives base and experts back to the last bit.
+        weights: α (`k`).
+        base_weight: w.
+        out: Written to if given: `base` itself in float32, or, with stacked deltas, any tensor as
+            large as `base` that does not overlap with them.
+    """
+    if not isinstance(deltas, torch.Tensor):
+        total = base.to(torch.float32, copy=True) if out is None else out
+        for delta, weight in zip(deltas, weights, strict=True):
+            if isinstance(delta, tuple):
+                total.addmm_(*delta, alpha=weight)
+            elif delta is not None:
+                total.add_(delta, alpha=weight)
+        return total
+    out = torch.empty_like(base, dtype=torch.float32) if out is None else out
+    alpha = torch.tensor([weights], dtype=torch.float32, device=base.device)
+    size = PIECE["cpu" if base.device.type == "cpu" else "other"]
+    if deltas.dtype == torch.float32:  # nothing is converted, so no piece has to fit a cache
+        size = max(1, base.numel())
+    for start in range(0, base.numel(), size):
+        part = slice(start, start + size)
+        # a row times a matrix reads along the rows; the matrix-vector product of the transposed
+        # matrix is three times slower on a CPU
+        total = (alpha @ deltas[:, part].float())[0]
+        if abs(base_weight) > ROUNDING:
+            total.add_(base[part], alpha=base_weight)
+        out[part].copy_(total)
+    return out
+
+
+def squared_norm(tensor: torch.Tensor) -> float:
+    """Return ‖tensor‖² as a dot product, which reads the tensor once."""
+    flat = tensor.reshape(-1)
+    return float(flat @ flat)
+
+
+class StepSizes:
+    """Relative step sizes δ_k = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) (DeMix, arXiv:2602.00747).
+
+    Args:
+        k: Experts.
+        norm: Squared norm of a float32 tensor.
+    """
+
+    def __init__(self, k: int, norm: Callable[[torch.Tensor], float] = squared_norm) -> None:
+        self._norm, self._base, self._deltas = norm, 0.0, [0.0] * k
+
+    def observe(
+        self, base: torch.Tensor, deltas: Iterable[torch.Tensor | None]
+    ) -> Iterator[torch.Tensor | None]:
+        """Yield the deltas (`k`) of one tensor, after adding them and the base's part to the norms."""
+        self._base += self._norm(base.float())
+        for index, delta in enumerate(deltas):
+            if delta is not None:
+                self._deltas[index] += self._norm(delta)
+            yield delta
+
+    def compute(self) -> list[float]:
+        """Return δ of each expert (`k`) over all tensors that were observed."""
+        base = math.sqrt(self._base)
+        return [math.sqrt(s) / max(math.sqrt(s) + base, 1e-30) for s in self._deltas]
 
 
 class ModelMerger:
-    """Puts weighted merges of experts into one model, in place and always from the base.
+    """Merges experts into one model in memory, in place.
+
+    Full experts are summed as (1 − Σ α)·Θ_base + Σ α_k Θ_k, which reads every weight once; LoRA
+    experts are added on top as products of their factors.
 
     Args:
-        model: The base; its weights are overwritten by every merge.
-        experts: What may be merged (`k`).
-        resident: Keep the experts in memory; where they fit, if not said.
+        model: The base; every merge overwrites its weights.
+        experts: Experts that may be merged (`k`).
+        resident: Whether full experts are kept in memory; if left out, where they fit.
 
     Raises:
-        ModelError: An expert does not fit the base; found before anything is merged.
+        ModelError: An expert does not fit the base; raised before anything is merged.
     """
 
     def __init__(
-        self,
-        model: "PreTrainedModel",
-        experts: Sequence[Expert],
-        *,
-        resident: bool | None = None,
+        self, model: "PreTrainedModel", experts: Sequence[Expert], *, resident: bool | None = None
     ) -> None:
         self.model = model
         self.experts = tuple(experts)
@@ -68,156 +151,117 @@ class ModelMerger:
         self._live = mergeable(model)
         self._base = {name: tensor.detach().clone() for name, tensor in self._live.items()}
         self._full = [i for i, e in enumerate(self.experts) if isinstance(e, FullExpert)]
-        self._lora = [i for i, e in enumerate(self.experts) if isinstance(e, LoraExpert)]
-        fits = self._resident_bytes() < FREE_SHARE * free_bytes(model.device)
+        self._lora = [(i, e) for i, e in enumerate(self.experts) if isinstance(e, LoraExpert)]
+        needed = len(self._full) * sum(t.numel() * t.element_size() for t in self._base.values())
+        fits = needed < FREE_SHARE * free_bytes(model.device)
         self.resident = fits if resident is None else resident
-        self._stacks = {n: self._stack(n) for n in self._base} if self.resident else {}
-
-    def _resident_bytes(self) -> int:
-        return len(self._full) * sum(t.numel() * t.element_size() for t in self._base.values())
+        self._stacks = {n: self._read_stack(n) for n in self._base} if self.resident else {}
 
     def _stack(self, name: str) -> torch.Tensor:
-        """The full experts' tensor `name`, `k_full x numel`, in the widest type they have."""
+        return self._stacks[name] if self.resident else self._read_stack(name)
+
+    def _read_stack(self, name: str) -> torch.Tensor:
+        """The full experts' tensor `name` (`k_full x numel`), in the widest type they have."""
         base = self._base[name]
-        rows = [self._expert_tensor(i, name).reshape(-1) for i in self._full]
+        full = [expert for expert in self.experts if isinstance(expert, FullExpert)]
+        rows = [expert.read(name).reshape(-1) for expert in full]
         if not rows:
             return torch.empty(0, base.numel(), device=base.device)
         widest = rows[0].dtype
         for row in rows[1:]:
             widest = torch.promote_types(widest, row.dtype)
         stack = torch.empty(len(rows), base.numel(), dtype=widest, device=base.device)
-        for place, row in enumerate(rows):
-            stack[place].copy_(row)
+        for index, row in enumerate(rows):
+            stack[index].copy_(row)
         return stack
-
-    def _expert_tensor(self, index: int, name: str) -> torch.Tensor:
-        expert = self.experts[index]
-        assert isinstance(expert, FullExpert)
-        return expert.read(name)
 
     @torch.no_grad()
     def merge(self, weights: Sequence[float]) -> "PreTrainedModel":
-        """The model, now Θ_base + Σ_k `weights`_k (Θ_k − Θ_base); zeros give the base back.
+        """Set the model to Θ_base + Σ_k α_k (Θ_k − Θ_base) and return it.
+
+        Args:
+            weights: α (`k`); zeros give the base back.
 
         Raises:
-            ModelError: The weights are not one finite number for each expert.
+            ModelError: The weights are not one finite number per expert.
         """
         check_weights(weights, self.experts)
+        alphas = [float(weight) for weight in weights]
         for name, live in self._live.items():
-            self._merge_tensor(name, live, [float(weight) for weight in weights])
+            self._merge_into(name, live, alphas)
         return self.model
 
-    def _merge_tensor(self, name: str, live: torch.Tensor, weights: Sequence[float]) -> None:
+    def _merge_into(self, name: str, live: torch.Tensor, weights: Sequence[float]) -> None:
         base = self._base[name]
         products = [
-            (found, weights[index])
-            for index in self._lora
-            if weights[index] and (found := self._factors(index, name)) is not None
+            (factors, weights[index])
+            for index, expert in self._lora
+            if weights[index] and (factors := expert.factors(name, base.device)) is not None
         ]
         total = torch.empty_like(base, dtype=torch.float32) if products else live
         if self._full:
-            stack = self._stacks[name] if self.resident else self._stack(name)
-            merge_tensor(base.view(-1), stack, [weights[i] for i in self._full], total.view(-1))
+            full = [weights[i] for i in self._full]
+            rest = 1.0 - math.fsum(full)
+            merge_tensor(base.view(-1), self._stack(name), full, base_weight=rest,
+                         out=total.view(-1))  # fmt: skip
         else:
             total.copy_(base)
-        for found, weight in products:
-            total.addmm_(*found, alpha=weight)
-        if total is not live:
+        if products:
+            merge_tensor(total, [f for f, _ in products], [w for _, w in products], out=total)
             live.copy_(total)
 
-    def _factors(self, index: int, name: str) -> tuple[torch.Tensor, torch.Tensor] | None:
-        expert = self.experts[index]
-        assert isinstance(expert, LoraExpert)
-        return expert.factors(name, self._base[name].device)
-
-    def moves(self, name: str) -> bool:
-        """Whether any expert changes the parameter `name`."""
-        known = name in self._base
-        return known and (bool(self._full) or any(
-            self._factors(index, name) is not None for index in self._lora
-        ))  # fmt: skip
+    def has_delta(self, name: str) -> bool:
+        """Return whether any expert changes the parameter `name`."""
+        if name not in self._base:
+            return False
+        device = self._base[name].device
+        return bool(self._full) or any(
+            expert.factors(name, device) is not None for _, expert in self._lora
+        )
 
     @torch.no_grad()
     def project(self, name: str, direction: torch.Tensor) -> NDArray[np.float64]:
-        """⟨`direction`, Θ_k − Θ_base⟩ over one tensor, for each expert (`k`)."""
+        """Return ⟨`direction`, Θ_k − Θ_base⟩ over one tensor, for each expert (`k`)."""
         products = np.zeros(len(self.experts))
         base, flat = self._base[name].view(-1), direction.reshape(-1)
         if self._full:
-            stack = self._stacks[name] if self.resident else self._stack(name)
+            stack = self._stack(name)
             size = PIECE["cpu" if base.device.type == "cpu" else "other"]
             total = torch.zeros(len(self._full), dtype=torch.float64, device=base.device)
             for start in range(0, base.numel(), size):
                 part = slice(start, start + size)
-                steps = stack[:, part].float() - base[part].float()
-                total += torch.mv(steps, flat[part].float()).double()
+                deltas = stack[:, part].float() - base[part].float()
+                total += torch.mv(deltas, flat[part].float()).double()
             products[self._full] = total.cpu().numpy()
-        for index in self._lora:
-            found = self._factors(index, name)
-            if found is not None:
-                left, right = found
+        for index, expert in self._lora:
+            factors = expert.factors(name, base.device)
+            if factors is not None:
+                left, right = factors
                 products[index] = float(((left.T @ direction.float()) * right).sum())
         return products
 
     @torch.no_grad()
-    def deltas(self, name: str) -> torch.Tensor:
-        """Θ_k − Θ_base of one tensor for all experts (`k x numel`, float32)."""
-        base = self._base[name]
-        rows = torch.zeros(len(self.experts), base.numel(), device=base.device)
-        for index, expert in enumerate(self.experts):
-            delta = expert.delta(name, base)
-            if delta is not None:
-                rows[index].copy_(delta.reshape(-1))
-        return rows
-
-    @torch.no_grad()
     def step_sizes(self) -> list[float]:
-        """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert (DeMix, arXiv:2602.00747)."""
-        base = math.sqrt(sum(float(t.float().square().sum()) for t in self._base.values()))
-        squares = [0.0] * len(self.experts)
-        for name in self._base:
-            for index, row in enumerate(self.deltas(name)):
-                squares[index] += float(row.square().sum())
-        return [math.sqrt(square) / (math.sqrt(square) + base) for square in squares]
+        """Return δ of each expert (`k`); its squares are summed pairwise, not as a dot product."""
+        sizes = StepSizes(len(self.experts), lambda tensor: float(tensor.square().sum()))
+        for name, base in self._base.items():
+            for _ in sizes.observe(base, (expert.delta(name, base) for expert in self.experts)):
+                pass
+        return sizes.compute()
 
 
-def merge_tensor(
-    base: torch.Tensor, stack: torch.Tensor, weights: Sequence[float], out: torch.Tensor
-) -> None:
-    """Writes (1 − Σ α)·`base` + Σ_k α_k `stack`_k into `out`, in float32, piece by piece.
-
-    Args:
-        base: Any number of weights, flat.
-        stack: `k` times as many.
-        weights: `k`.
-        out: As many as `base`; it may not overlap with `stack`.
-    """
-    alpha = torch.tensor([weights], dtype=torch.float32, device=base.device)
-    rest = 1.0 - math.fsum(weights)
-    size = PIECE["cpu" if base.device.type == "cpu" else "other"]
-    if stack.dtype == torch.float32:  # nothing has to be converted, so nothing has to fit a cache
-        size = max(1, base.numel())
-    for start in range(0, base.numel(), size):
-        part = slice(start, start + size)
-        # a row times a matrix reads along the rows; a matrix-vector product of the transposed is
-        # three times slower on a CPU
-        total = (alpha @ stack[:, part].float())[0]
-        if abs(rest) > ROUNDING:
-            total.add_(base[part], alpha=rest)
-        out[part].copy_(total)
-
-
-def warn_if_unrelated(expert: str, step: float) -> None:
-    """Says where an expert lies too far from the base to have been trained from it."""
-    if step > FOREIGN_STEP:
+def warn_if_unrelated(expert: str, step_size: float) -> None:
+    """Log a warning where an expert lies too far from the base to have been trained from it."""
+    if step_size > UNRELATED_STEP:
         log.warning(
             "%s lies δ = %.0f%% away from the base, further than training goes (10%% is usual, two "
             "unrelated models lie 59%% apart): was it trained from another base?",
-            expert, 100 * step,
+            expert, 100 * step_size,
         )  # fmt: skip
 
 
 def check_weights(weights: Sequence[float], experts: Sequence[Expert]) -> None:
-    """Raises `ModelError` unless there is one finite number for each expert."""
+    """Raise `ModelError` unless there is one finite weight for each expert."""
     if len(weights) != len(experts):
         raise ModelError(
             f"{len(weights)} weights are given for {len(experts)} experts; give one for each."
@@ -228,7 +272,7 @@ def check_weights(weights: Sequence[float], experts: Sequence[Expert]) -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free now: the machine's, or the accelerator's."""
+    """Return the bytes of memory that are free now, of the machine or of the accelerator."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)

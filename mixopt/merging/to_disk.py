@@ -1,17 +1,16 @@
-"""Merges written to disk: streamed piece by piece, so that a model of any size needs little memory.
+"""Merges written to disk piece by piece, so that a model of any size needs little memory.
 
-The files are written in the base's own names and shapes, as transformers reads them. The
-safetensors library writes whole shards from memory, so the format (a JSON header, then the
-tensors' bytes) is written here; it is read back by the library in the tests.
+Files have the base's names and shapes and are read by transformers. The safetensors library writes
+whole shards from memory, so the format (a JSON header, then the tensors' bytes) is written here;
+tests read it back with the library.
 
 Shapes: `k` experts.
 """
 
 import hashlib
 import json
-import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,11 +23,11 @@ from mixopt.io.files import resume_folder, write_text
 from mixopt.io.parsing import load_json, tell
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, FullExpert, open_expert
-from mixopt.merging.merge import check_weights, warn_if_unrelated
+from mixopt.merging.merge import StepSizes, check_weights, merge_tensor, warn_if_unrelated
 from mixopt.training.base_model import Layout
 
 PIECE_BYTES = 8 << 20
-"""Of a tensor of the base, read and merged at a time."""
+"""Bytes of a base tensor that are read and merged at a time."""
 SHARD_BYTES = 4 << 30
 FORMAT = {"format": "pt"}
 WRITTEN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -58,24 +57,27 @@ def merge_to_disk(
     shard_bytes: int = SHARD_BYTES,
     allow_pickle: bool = False,
 ) -> Path:
-    """`out`, now a model folder with Θ_base + Σ_k α_k (Θ_k − Θ_base), which transformers loads.
+    """Write Θ_base + Σ_k α_k (Θ_k − Θ_base) to a model folder that transformers loads.
 
-    Summed in float32. Integer tensors, the configuration and the tokenizer are the base's. What a
-    run that was stopped has written is taken up again by the next one.
+    The sum is taken in float32. Integer tensors, the configuration and the tokenizer are the base's.
+    A merge that was stopped continues with the files that it had not written.
 
     Args:
         base: Folder of the base's checkpoint.
-        experts: Weight by folder: full checkpoints in the same names, or LoRA adapters (`k`).
-        out: Folder to make.
-        dtype: `float32`, `bfloat16` or `float16`, to write floating tensors in; each tensor's own in
-            the base if left out.
-        shard_bytes: Files are at most so large, except for a tensor that is larger.
+        experts: α by folder (`k`): full checkpoints with the same tensor names, or LoRA adapters.
+        out: Folder to create.
+        dtype: Type of floating tensors in the files, `float32`, `bfloat16` or `float16`; each
+            tensor's own type in the base if left out.
+        shard_bytes: Largest size of a file; a larger tensor gets a file of its own.
         allow_pickle: Open pickled weights where there are no safetensors.
 
+    Returns:
+        `out` as an absolute path.
+
     Raises:
-        ModelError: An expert does not fit the base; found before anything is written.
+        ModelError: An expert does not fit the base; raised before anything is written.
         StorageError: The disk is full.
-        OutputError: `out` is there already.
+        OutputError: `out` exists already.
     """
     folder, target = Path(base), Path(out).absolute()
     checkpoint = Checkpoint(folder, allow_pickle=allow_pickle)
@@ -88,22 +90,23 @@ def merge_to_disk(
     for expert in opened:
         expert.check(layout)
     shards = _divide(plan, shard_bytes)
-    told = [
+    identity = [
+        _identity(folder, 1.0),
         str(dtype),
         shard_bytes,
         *(_identity(e.folder, w) for e, w in zip(opened, weights, strict=True)),
     ]
-    key = hashlib.blake2b(repr([_identity(folder, 1.0), *told]).encode(), digest_size=6).hexdigest()
+    key = hashlib.blake2b(repr(identity).encode(), digest_size=6).hexdigest()
     with resume_folder(target, key) as scratch:
         _require_space(scratch, plan)
-        sums = _Sums(checkpoint, opened, weights)
+        merge = _StreamedMerge(checkpoint, opened, weights)
         for name, tensors in tqdm(shards.items(), desc="merging", unit="file", leave=False):
             if not (scratch / name).is_file():
-                _write_shard(scratch / name, tensors, sums)
+                _write_shard(scratch / name, tensors, merge)
         if len(shards) > 1:
             _write_index(scratch / INDEX, shards)
         _copy_rest(folder, scratch, written)
-    for expert, size in zip(opened, sums.step_sizes(), strict=True):
+    for expert, size in zip(opened, merge.step_sizes.compute(), strict=True):
         warn_if_unrelated(str(expert.folder), size)
     return target
 
@@ -117,7 +120,7 @@ def _plan(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> _Plan
 def _layout_of(
     checkpoint: Checkpoint, plan: Sequence[_Planned], experts: Sequence[Expert]
 ) -> Layout:
-    """The base's floating tensors, and which other names the model ties to them."""
+    """Return the base's floating tensors, and the names that the model ties to them."""
     if not (checkpoint.folder / "config.json").is_file():
         raise ModelError(
             f"{checkpoint.folder} has no configuration that transformers can read (config.json is "
@@ -126,7 +129,7 @@ def _layout_of(
     shapes = {tensor.name: tensor.shape for tensor in plan if tensor.stored.is_floating_point}
     kept = frozenset(t.name for t in plan if not t.stored.is_floating_point)
     full = [expert for expert in experts if isinstance(expert, FullExpert)]
-    # transformers takes longer to import than a small merge does
+    # importing transformers takes longer than a small merge, so it is avoided where names agree
     alike = all(expert.checkpoint.names == checkpoint.names for expert in full)
     tied = {} if alike else _find_tied(checkpoint.folder)
     return Layout(
@@ -135,14 +138,14 @@ def _layout_of(
 
 
 def _find_tied(folder: Path) -> Mapping[str, str]:
-    """Names that the model of a configuration ties to others."""
+    """Return the names that the model of a configuration ties to others."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):
             return Layout.of(AutoModelForCausalLM.from_config(config)).tied
-    except Exception as error:  # transformers' classes raise whatever a field leads them to
+    except Exception as error:  # transformers raises errors of many types for bad fields
         raise ModelError(
             f"{folder} has no configuration that transformers can read "
             f"({tell(error)}); give the folder of a model."
@@ -150,7 +153,7 @@ def _find_tied(folder: Path) -> Mapping[str, str]:
 
 
 def _divide(plan: Sequence[_Planned], shard_bytes: int) -> dict[str, list[_Planned]]:
-    """Tensors by file, none above `shard_bytes` unless one tensor is."""
+    """Return the tensors by file; no file exceeds `shard_bytes` unless one tensor does."""
     groups: list[list[_Planned]] = []
     size = 0
     for tensor in plan:
@@ -166,16 +169,16 @@ def _divide(plan: Sequence[_Planned], shard_bytes: int) -> dict[str, list[_Plann
 
 
 def _identity(folder: Path, weight: float) -> tuple[object, ...]:
-    """What tells one merge from another: where the files lie, how large and how old they are."""
+    """Return what distinguishes one merge from another: paths, sizes and times of the files."""
     counts = (".safetensors", ".bin", ".json")
     files = sorted(f for f in folder.absolute().iterdir() if f.suffix in counts)
-    told = ((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)
-    return (str(folder.absolute()), weight, *told)
+    stats = ((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    return (str(folder.absolute()), weight, *stats)
 
 
 def _require_space(scratch: Path, plan: Sequence[_Planned]) -> None:
-    there = sum(f.stat().st_size for f in scratch.glob("*.safetensors"))
-    needed = sum(tensor.size_bytes for tensor in plan) - there
+    written = sum(f.stat().st_size for f in scratch.glob("*.safetensors"))
+    needed = sum(tensor.size_bytes for tensor in plan) - written
     free = shutil.disk_usage(scratch).free
     if needed > free:
         raise StorageError(
@@ -184,80 +187,62 @@ def _require_space(scratch: Path, plan: Sequence[_Planned]) -> None:
         )
 
 
-def _write_shard(file: Path, tensors: Sequence[_Planned], sums: "_Sums") -> None:
-    """Writes one safetensors file, which appears whole."""
+def _write_shard(file: Path, tensors: Sequence[_Planned], merge: "_StreamedMerge") -> None:
+    """Write one safetensors file under a temporary name, then rename it."""
     part = file.with_suffix(".part")
     with part.open("wb") as stream:
         stream.write(_header(tensors))
         for tensor in tensors:
-            for piece in sums.pieces(tensor):
+            for piece in merge.pieces(tensor):
                 _write_bytes(stream, piece.to(tensor.written))
     part.rename(file)
 
 
 def _header(tensors: Sequence[_Planned]) -> bytes:
-    spelt = {dtype: name for name, dtype in DTYPES.items()}
-    told: dict[str, Any] = {"__metadata__": FORMAT}
+    dtype_names = {dtype: name for name, dtype in DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": FORMAT}
     start = 0
     for tensor in tensors:
         stop = start + tensor.size_bytes
-        told[tensor.name] = {
-            "dtype": spelt[tensor.written], "shape": list(tensor.shape), "data_offsets": [start, stop],
-        }  # fmt: skip
+        header[tensor.name] = {
+            "dtype": dtype_names[tensor.written],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, stop],
+        }
         start = stop
-    text = json.dumps(told, separators=(",", ":")).encode()
+    text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
 
-class _Sums:
-    """The merge of one tensor after the other, and how far each expert lies from the base."""
+class _StreamedMerge:
+    """The merge of one tensor after another, and the experts' step sizes over all of them."""
 
     def __init__(
         self, base: Checkpoint, experts: Sequence[Expert], weights: Sequence[float]
     ) -> None:
         self._base, self._experts, self._weights = base, experts, weights
-        self._square = 0.0
-        self._squares = [0.0] * len(experts)
+        self.step_sizes = StepSizes(len(experts))
 
     def pieces(self, tensor: _Planned) -> Iterator[torch.Tensor]:
-        """The merged tensor in runs of rows; one that is no number to merge is the base's."""
-        name, rows = tensor.name, tensor.shape[0] if tensor.shape else 1
+        """Yield the merged tensor in runs of rows; integer tensors are the base's."""
+        name, count = tensor.name, tensor.shape[0] if tensor.shape else 1
         if not tensor.stored.is_floating_point:
             yield self._base.read(name)
-        elif not tensor.shape or not rows:
-            there = self._base.read(name)
-            yield self._sum(there, [expert.delta(name, there) for expert in self._experts])
+        elif not tensor.shape or not count:
+            yield self._merge(name, None)
         else:
-            step = max(1, PIECE_BYTES * rows // max(1, self._base.size_bytes(name)))
-            for start in range(0, rows, step):
-                stop = min(rows, start + step)
-                there = self._base.read_rows(name, start, stop)
-                deltas = (e.delta_rows(name, there, start, stop) for e in self._experts)
-                yield self._sum(there, deltas)
+            step = max(1, PIECE_BYTES * count // max(1, self._base.size_bytes(name)))
+            for start in range(0, count, step):
+                yield self._merge(name, slice(start, min(count, start + step)))
         self._base.release()
         for expert in self._experts:
             expert.release()
 
-    def _sum(self, there: torch.Tensor, deltas: Iterable[torch.Tensor | None]) -> torch.Tensor:
-        total = there.to(torch.float32, copy=True)
-        self._square += _square(total)
-        for place, (delta, weight) in enumerate(zip(deltas, self._weights, strict=True)):
-            if delta is not None:
-                self._squares[place] += _square(delta)
-                total.add_(delta, alpha=weight)
-        return total
-
-    def step_sizes(self) -> list[float]:
-        """δ of each expert over what was merged."""
-        base = math.sqrt(self._square)
-        return [math.sqrt(s) / max(math.sqrt(s) + base, 1e-30) for s in self._squares]
-
-
-def _square(tensor: torch.Tensor) -> float:
-    """‖tensor‖², in one reading."""
-    flat = tensor.reshape(-1)
-    return float(flat @ flat)
+    def _merge(self, name: str, rows: slice | None) -> torch.Tensor:
+        base = self._base.read(name, rows)
+        deltas = (expert.delta(name, base, rows) for expert in self._experts)
+        return merge_tensor(base, self.step_sizes.observe(base, deltas), self._weights)
 
 
 def _write_bytes(stream: BinaryIO, tensor: torch.Tensor) -> None:
@@ -267,12 +252,12 @@ def _write_bytes(stream: BinaryIO, tensor: torch.Tensor) -> None:
 def _write_index(file: Path, shards: Mapping[str, Sequence[_Planned]]) -> None:
     total = sum(tensor.size_bytes for tensors in shards.values() for tensor in tensors)
     places = {tensor.name: shard for shard, tensors in shards.items() for tensor in tensors}
-    told = {"metadata": {"total_size": total}, "weight_map": places}
-    write_text(file, json.dumps(told, indent=2) + "\n")
+    index = {"metadata": {"total_size": total}, "weight_map": places}
+    write_text(file, json.dumps(index, indent=2) + "\n")
 
 
 def _copy_rest(base: Path, out: Path, dtype: torch.dtype | None) -> None:
-    """Everything of the base's folder but its weights, with the type that was written."""
+    """Copy the base's folder without its weights, and set the type in its configuration."""
     for file in sorted(base.iterdir()):
         if file.is_file() and not file.name.endswith(WEIGHT_FILES):
             shutil.copyfile(file, out / file.name)
@@ -284,7 +269,7 @@ def _copy_rest(base: Path, out: Path, dtype: torch.dtype | None) -> None:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """What a model folder's configuration says.
+    """Return the fields of a model folder's configuration.
 
     Raises:
         ModelError: It cannot be read.
@@ -292,7 +277,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = load_json((folder / "config.json").read_text(encoding="utf-8"))
         if not isinstance(config, dict):
-            raise TypeError("it holds no fields")
+            raise TypeError("it is not an object")
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(
             f"{folder / 'config.json'} cannot be read ({tell(error)}); mend it, or leave out dtype."

@@ -1,4 +1,4 @@
-"""Activations between two layers: kept in memory, or spilled to disk where they do not fit.
+"""Activations between two layers, kept in memory or spilled to disk where they do not fit.
 
 Shapes: `c` candidates.
 """
@@ -24,16 +24,16 @@ class Activations:
         self._kept: dict[tuple[int, int], torch.Tensor] = {}
 
     def put(self, candidate: int, batch: int, hidden: torch.Tensor) -> None:
-        """Keeps hidden states."""
+        """Keep hidden states."""
         self._kept[candidate, batch] = hidden
 
     def get(self, candidate: int, batch: int) -> torch.Tensor:
-        """The hidden states that were kept."""
+        """Return the hidden states that were kept."""
         return self._kept[candidate, batch]
 
 
 class SpilledActivations(Activations):
-    """The same on disk, one at a time in memory."""
+    """Hidden states on disk, one at a time in memory."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -44,13 +44,13 @@ class SpilledActivations(Activations):
         return self._folder / f"{candidate}-{batch}"
 
     def put(self, candidate: int, batch: int, hidden: torch.Tensor) -> None:
-        """Writes hidden states."""
+        """Write hidden states."""
         self._like[candidate, batch] = (hidden.shape, hidden.dtype, hidden.device)
         raw = hidden.contiguous().cpu().view(-1).view(torch.uint8)
         raw.numpy().tofile(self._file(candidate, batch))
 
     def get(self, candidate: int, batch: int) -> torch.Tensor:
-        """Reads them back."""
+        """Read hidden states back."""
         shape, dtype, device = self._like[candidate, batch]
         raw = torch.from_numpy(np.fromfile(self._file(candidate, batch), dtype=np.uint8))
         return raw.view(dtype).view(shape).to(device)
@@ -58,12 +58,12 @@ class SpilledActivations(Activations):
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """How candidates and batches are divided among sweeps.
+    """How candidates and batches are divided into sweeps.
 
     Attributes:
-        groups: Candidates that go together.
-        chunks: Batches that go together.
-        spilled: Whether activations go to disk.
+        groups: Candidates of one sweep.
+        chunks: Batches of one sweep.
+        spilled: Whether activations are kept on disk.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -77,36 +77,36 @@ class SweepPlan:
         candidates: int,
         room: int,
         width: int,
-        read_again: int,
-        spills: int,
+        reread: int,
+        n_spills: int,
     ) -> "SweepPlan":
-        """The plan that moves the fewest bytes.
+        """Return the plan that reads and writes the fewest bytes.
 
         Args:
-            batches: What is scored.
-            candidates: How many.
+            batches: All batches.
+            candidates: Number of candidates.
             room: Bytes for activations, enough for the largest batch of one candidate.
             width: Bytes of one token's hidden state.
-            read_again: Bytes that one more sweep reads.
-            spills: How often spilled activations are written and read in a sweep.
+            reread: Bytes that each further sweep reads.
+            n_spills: Number of times that spilled activations are written or read in a sweep.
         """
-        everyone, whole = tuple(range(candidates)), tuple(batches)
+        everyone, every_batch = tuple(range(candidates)), tuple(batches)
         needed = candidates * width * sum(batch.tokens.numel() for batch in batches)
         if needed <= room:
-            return cls((everyone,), (whole,), spilled=False)
+            return cls((everyone,), (every_batch,), spilled=False)
         together = candidates * width * max(batch.tokens.numel() for batch in batches)
         at_once = max(1, min(candidates, candidates * room // together))
         groups = tuple(everyone[i : i + at_once] for i in range(0, candidates, at_once))
         chunks = _divide(batches, room // (at_once * width))
-        swept = (len(groups) * len(chunks) - 1) * read_again
-        spilled = spills * needed
+        swept = (len(groups) * len(chunks) - 1) * reread
+        spilled = n_spills * needed
         if spilled < swept and needed < shutil.disk_usage(tempfile.gettempdir()).free / 2:
-            return cls((everyone,), (whole,), spilled=True)
+            return cls((everyone,), (every_batch,), spilled=True)
         return cls(groups, chunks, spilled=False)
 
     @contextmanager
     def open_store(self) -> Iterator[Activations]:
-        """An empty store; what was spilled is removed at the end."""
+        """Yield an empty store; spilled files are removed at the end."""
         if not self.spilled:
             yield Activations()
             return
@@ -115,7 +115,7 @@ class SweepPlan:
 
 
 def _divide(batches: Sequence[Batch], tokens: int) -> tuple[tuple[Batch, ...], ...]:
-    """Runs of batches with at most so many tokens, unless one batch has more."""
+    """Return runs of batches of at most `tokens` tokens, unless one batch has more."""
     chunks: list[list[Batch]] = []
     size = math.inf
     for batch in batches:

@@ -1,8 +1,8 @@
-"""A model without weights, walked around its layers.
+"""A model on the meta device whose forward pass is run around its layers.
 
-Where the layers stand in the network, what they are called with and what comes before and after
-them is found by running the model's own forward pass with recorders in the layers' places. So no
-architecture is named here; a model whose layers are no plain chain is refused with `LayerwiseError`.
+The position of the layers, the arguments of their calls and what is computed before and after them are
+found by running the model's own forward pass with recorders in place of the layers. So this module
+names no architecture; a model whose layers are not a plain chain is refused with `LayerwiseError`.
 """
 
 import inspect
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 class LayerwiseError(ModelError):
-    """A model that cannot be walked layer by layer."""
+    """A model cannot be run layer by layer."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerCall:
-    """What a layer is called with beside the hidden states."""
+    """Arguments of a layer's call beside the hidden states."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -41,21 +41,21 @@ class ForwardPass:
     """One run of the forward pass around the layers.
 
     Attributes:
-        answer: What the last layer is to return; else what it was given.
-        calls: How each layer was called.
-        hidden: What the first layer was given.
-        logits: Where the forward pass ended.
+        output: Hidden states that the last layer returns; if None, its input.
+        calls: Call of each layer, in order.
+        hidden: Hidden states that the layers were given.
+        logits: Result of the forward pass.
     """
 
-    answer: torch.Tensor | None = None
+    output: torch.Tensor | None = None
     calls: list[LayerCall] = field(default_factory=list)
     hidden: torch.Tensor | None = None
     logits: torch.Tensor | None = None
 
-    def visit(
+    def call_layer(
         self, index: int, last: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> torch.Tensor:
-        """What the layer at `index` returns."""
+        """Record the call of the layer at `index` and return its output."""
         hidden = args[0] if args else kwargs.pop("hidden_states", None)
         if index != len(self.calls) or not isinstance(hidden, torch.Tensor):
             raise LayerwiseError("its layers are not called once each, in order, on hidden states")
@@ -63,42 +63,46 @@ class ForwardPass:
             raise LayerwiseError("something happens between its layers")
         self.calls.append(LayerCall(args[1:], kwargs))
         self.hidden = hidden
-        return self.answer if last and self.answer is not None else hidden
+        return self.output if last and self.output is not None else hidden
 
 
 class _LayerRecorder(torch.nn.Module):
-    """Stands in a layer's place, and answers for its attributes (attention_type, ...)."""
+    """Replaces a layer, records its calls, and has its attributes (attention_type, ...)."""
 
-    def __init__(self, layer: torch.nn.Module, index: int, last: bool, walk: ForwardPass) -> None:
+    def __init__(self, layer: torch.nn.Module, index: int, last: bool, run: ForwardPass) -> None:
         super().__init__()
-        object.__setattr__(self, "_stood_for", layer)  # not as a child of its own
-        self._place = (index, last)
-        self._walk = walk
+        object.__setattr__(self, "_replaced", layer)  # not registered as a submodule
+        self._position = (index, last)
+        self._run = run
 
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(self.__dict__["_stood_for"], name)
+            return getattr(self.__dict__["_replaced"], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._walk.visit(*self._place, args, dict(kwargs))
+        return self._run.call_layer(*self._position, args, dict(kwargs))
 
 
 class MetaModel:
-    """The model of a configuration, its weights on the meta device.
+    """The model of a configuration, with its weights on the meta device.
+
+    Args:
+        folder: Holds the configuration.
+        device: Where its buffers lie and layers are run.
 
     Attributes:
         model: The model; its buffers are real.
-        layout: What is merged of it.
-        layers: The modules of its layers, in order.
-        pieces: Of each layer, the full name by the name inside it.
-        outside: Names of what stands outside of the layers, but for the two tables.
+        layout: Which of its tensors are merged.
+        layers: Modules of its layers, in order.
+        layer_tensors: For each layer, full tensor names by their names inside the layer.
+        outside: Names of the tensors outside of the layers, without the two tables.
         input: Name of the input table (`vocabulary x width`).
         output: Name of the output table; the same where they are tied.
 
     Raises:
-        LayerwiseError: The model cannot be walked layer by layer.
+        LayerwiseError: The model cannot be run layer by layer.
     """
 
     def __init__(self, folder: Path, device: Device) -> None:
@@ -114,13 +118,13 @@ class MetaModel:
         self.vocabulary, self.width = embedding.num_embeddings, embedding.embedding_dim
         if getattr(head, "bias", None) is not None or head.in_features != self.width:
             raise LayerwiseError("its output table is more than a table as wide as the input")
-        embedding.padding_idx = None  # rows are renumbered
+        embedding.padding_idx = None  # token ids are renumbered
         names = {id(tensor): name for name, tensor in self._metas.items()}
         self.input, self.output = names[id(embedding.weight)], names[id(head.weight)]
         modules = {id(module): name for name, module in self.model.named_modules()}
         self._tables = f"{modules[id(embedding)]}.weight", f"{modules[id(head)]}.weight"
-        self.pieces = [self._below(f"{self._list}.{i}.") for i in range(len(self.layers))]
-        inside = {self.input, self.output}.union(*(piece.values() for piece in self.pieces))
+        self.layer_tensors = [self._below(f"{self._list}.{i}.") for i in range(len(self.layers))]
+        inside = {self.input, self.output}.union(*(names.values() for names in self.layer_tensors))
         self.outside = tuple(name for name in self._metas if name not in inside)
         self._check_chain()
 
@@ -129,57 +133,60 @@ class MetaModel:
 
     @property
     def largest_layer(self) -> int:
-        """Weights of the largest layer."""
-        return max(sum(self._metas[n].numel() for n in p.values()) for p in self.pieces)
+        """Number of weights of the largest layer."""
+        return max(
+            sum(self._metas[n].numel() for n in names.values()) for names in self.layer_tensors
+        )
 
-    def walk(
+    def run(
         self,
         outside: Mapping[str, torch.Tensor],
         tables: tuple[torch.Tensor, torch.Tensor],
         inputs: dict[str, Any],
-        answer: torch.Tensor | None = None,
+        output: torch.Tensor | None = None,
     ) -> ForwardPass:
-        """The forward pass around the layers.
+        """Run the forward pass around the layers.
 
         Args:
-            outside: Tensors by the names of `outside`.
-            tables: Rows of the input table, by the numbers that `inputs` hold, and of the output's.
-            inputs: What the model is called with.
-            answer: What the last layer is to return, in the shape of what `inputs` give.
+            outside: Tensors outside of the layers, by name.
+            tables: Rows of the input table, as `input_ids` number them, and of the output table.
+            inputs: Keyword arguments of the model.
+            output: Hidden states that the last layer returns, in the shape that `inputs` imply.
         """
         weights = {**outside, self._tables[0]: tables[0], self._tables[1]: tables[1]}
-        walk = ForwardPass(answer)
-        with self._recorders(walk):
-            told = functional_call(self.model, weights, kwargs=inputs, tie_weights=False)
-        walk.logits = told.logits
-        return walk
+        run = ForwardPass(output)
+        with self._recorders(run):
+            result = functional_call(self.model, weights, kwargs=inputs, tie_weights=False)
+        run.logits = result.logits
+        return run
 
     def inputs_like(self, hidden: torch.Tensor) -> dict[str, Any]:
-        """Inputs that bring hidden states of this shape (`1 x n x width`) to the end."""
+        """Return model inputs for hidden states of this shape (`1 x n x width`)."""
         zeros = torch.zeros(hidden.shape[:2], dtype=torch.long, device=self.device)
         inputs = {"input_ids": zeros, "use_cache": False}
         if "position_ids" in inspect.signature(self.model.forward).parameters:
-            inputs["position_ids"] = zeros  # there may be more of them than the model has positions
+            # there may be more tokens than the model has positions
+            inputs["position_ids"] = zeros
         return inputs
 
     @contextmanager
-    def _recorders(self, walk: ForwardPass) -> Iterator[None]:
-        places = self.model.get_submodule(self._list)
-        assert isinstance(places, torch.nn.ModuleList)
+    def _recorders(self, run: ForwardPass) -> Iterator[None]:
+        modules = self.model.get_submodule(self._list)
+        assert isinstance(modules, torch.nn.ModuleList)
         for index, layer in enumerate(self.layers):
-            places[index] = _LayerRecorder(layer, index, index == len(self.layers) - 1, walk)
+            modules[index] = _LayerRecorder(layer, index, index == len(self.layers) - 1, run)
         try:
             yield
         finally:
             for index, layer in enumerate(self.layers):
-                places[index] = layer
+                modules[index] = layer
 
     @torch.inference_mode()
     def _check_chain(self) -> None:
-        """Nothing that a layer is called with, but hidden states, may depend on the weights."""
+        """Check that no argument of a layer but its hidden states depends on the weights."""
         inputs = {"input_ids": torch.zeros(1, 2, dtype=torch.long, device=self.device),
                   "use_cache": False}  # fmt: skip
-        walks = []
+        runs = []
         for value in (0.5, -1.5):
             outside = {
                 name: torch.full(
@@ -188,10 +195,10 @@ class MetaModel:
                 for name in self.outside
             }
             table = torch.full((2, self.width), value, dtype=self.dtype, device=self.device)
-            walks.append(self.walk(outside, (table, table), dict(inputs)))
-        if len(walks[0].calls) != len(self.layers):
+            runs.append(self.run(outside, (table, table), dict(inputs)))
+        if len(runs[0].calls) != len(self.layers):
             raise LayerwiseError("not all of its layers are called")
-        for one, other in zip(walks[0].calls, walks[1].calls, strict=True):
+        for one, other in zip(runs[0].calls, runs[1].calls, strict=True):
             if not _same(one.args, other.args) or not _same(one.kwargs, other.kwargs):
                 raise LayerwiseError(
                     "its layers are given more than the hidden states of the last one"
@@ -213,7 +220,7 @@ def _open(folder: Path, device: Device) -> "PreTrainedModel":
 
 
 def _find_layers(model: torch.nn.Module) -> tuple[str, list[torch.nn.Module]]:
-    """The name of the outermost list that holds most of the model, and its modules."""
+    """Return the name of the outermost list with most of the parameters, and its modules."""
     lists = {
         name: module
         for name, module in model.named_modules()
@@ -227,7 +234,7 @@ def _find_layers(model: torch.nn.Module) -> tuple[str, list[torch.nn.Module]]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two calls of a layer are alike, tensor by tensor."""
+    """Return whether two calls of a layer have equal arguments, tensor by tensor."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, Mapping) and isinstance(other, Mapping):

@@ -19,7 +19,7 @@ def test_layers_and_tables_are_found_without_a_table_of_names(name, tmp_path):
         *found.outside,
         found.input,
         found.output,
-        *(n for p in found.pieces for n in p.values()),
+        *(n for p in found.layer_tensors for n in p.values()),
     }
     assert every == set(found.layout.shapes)
     assert found.layout.shapes[found.input] == (300, 32)
@@ -27,13 +27,13 @@ def test_layers_and_tables_are_found_without_a_table_of_names(name, tmp_path):
 
 
 def test_something_between_the_layers_is_noticed():
-    walk = ForwardPass()
+    run = ForwardPass()
     given = torch.zeros(1, 2, 3)
-    handed_on = walk.visit(0, False, (given,), {})
+    handed_on = run.call_layer(0, False, (given,), {})
     with pytest.raises(LayerwiseError, match="something happens between its layers"):
-        walk.visit(1, True, (handed_on * 2,), {})
+        run.call_layer(1, True, (handed_on * 2,), {})
     with pytest.raises(LayerwiseError, match="once each, in order"):
-        walk.visit(0, True, (handed_on,), {})
+        run.call_layer(0, True, (handed_on,), {})
 
 
 def test_layers_that_are_given_the_input_again_are_refused(tmp_path, monkeypatch):

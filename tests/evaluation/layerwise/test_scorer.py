@@ -85,7 +85,9 @@ def test_every_layer_of_every_expert_is_read_once_however_many_candidates(tmp_pa
     stream.logprobs(scorer, ROWS[:1])  # whether prompts are shared has been tried
     reads = []
     read = Checkpoint.read
-    monkeypatch.setattr(Checkpoint, "read", lambda self, n: reads.append(n) or read(self, n))
+    monkeypatch.setattr(
+        Checkpoint, "read", lambda self, n, rows=None: reads.append(n) or read(self, n, rows)
+    )
     stream.logprobs(scorer, ROWS * 4)
     inside = [name for name in reads if ".layers." in name]
     assert len(inside) == len(set(inside)) * 4  # the base and three experts
@@ -98,11 +100,16 @@ def test_of_the_input_table_a_batch_s_own_words_are_read(tmp_path, monkeypatch):
     scorer = Scorer([Fixed(texts(count=2, length=9))])
     stream.logprobs(scorer, ROWS[:1])
     rows, whole = [], []
-    read_rows, read = LayerwiseScorer._read_rows, Checkpoint.read
-    monkeypatch.setattr(LayerwiseScorer, "_read_rows",
+    read_rows, read = LayerwiseScorer._read_input_rows, Checkpoint.read
+    monkeypatch.setattr(LayerwiseScorer, "_read_input_rows",
                         lambda self, ids: rows.append(len(ids)) or read_rows(self, ids))  # fmt: skip
-    monkeypatch.setattr(Checkpoint, "read",
-                        lambda self, name: whole.append(name) or read(self, name))  # fmt: skip
+
+    def spy(self, name, rows=None):
+        if not isinstance(rows, slice):
+            whole.append(name)
+        return read(self, name, rows)
+
+    monkeypatch.setattr(Checkpoint, "read", spy)
     stream.logprobs(scorer, ROWS)
     assert max(rows) <= 18
     whole.clear()
