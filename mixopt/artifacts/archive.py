@@ -1,4 +1,4 @@
-"""Packing: a study's folder as one file, and back; every byte is checked on the way in."""
+"""A study's folder as one archive file, and back; the hash of every file is checked on unpacking."""
 
 import gzip
 import hashlib
@@ -21,23 +21,30 @@ from mixopt.io.files import publish_folder, storage_errors
 from mixopt.io.parsing import load_json, show, tell
 
 INDEX = "pack.json"
-"""First member of the archive: sizes and hashes of all the others."""
-ENDINGS = {".tar": "", ".tar.gz": "gz", ".tar.zst": "zst"}
+"""First member of the archive: size and hash of each other member."""
+COMPRESSIONS = {".tar": "", ".tar.gz": "gz", ".tar.zst": "zst"}
 CHUNK = 1 << 20
-LARGEST_INDEX = 256 << 20
-LONGEST_NAME = 1024
+MAX_INDEX_BYTES = 256 << 20
+MAX_NAME_LENGTH = 1024
 """Characters of a path inside an archive."""
-DAMAGE = (
+DAMAGE_ERRORS = (
     tarfile.TarError, zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError, ValueError,
     KeyError, TypeError, AttributeError, RecursionError, MemoryError, OverflowError,
 )  # fmt: skip
-"""What reading an archive that is not whole may raise, in the libraries and here."""
+"""What the libraries and this module raise for a damaged archive."""
 
 
 def pack(folder: Path, archive: Path) -> int:
-    """Writes a study's folder into `archive` (.tar, .tar.gz or .tar.zst); how many files it holds.
+    """Write a study's folder into an archive, atomically.
 
-    What is being made, locks and scratch folders stay behind. The archive appears whole.
+    Locks, scratch folders and what is being made, whose names begin with a dot, are left out.
+
+    Args:
+        folder: Folder of the study's results.
+        archive: New archive; its ending (.tar, .tar.gz or .tar.zst) chooses the compression.
+
+    Returns:
+        Number of files in it.
 
     Raises:
         OutputError: There is no such folder, nothing in it, or the archive's name has another ending.
@@ -45,7 +52,7 @@ def pack(folder: Path, archive: Path) -> int:
     """
     if not folder.is_dir():
         raise OutputError(f"{folder} does not exist; give the folder of a study's results.")
-    ending = _ending(archive)
+    compression = _compression(archive)
     scratch = archive.with_name(f".{archive.name}.part")
     with storage_errors(archive):
         files = [
@@ -64,9 +71,9 @@ def pack(folder: Path, archive: Path) -> int:
                 str(file.relative_to(folder)): (file.stat().st_size, hash_content(file))
                 for file in files
             }
-            told = json.dumps({"mixopt": __version__, "files": index}, indent=1).encode()
-            with _write(scratch, ending) as tar:
-                _add(tar, INDEX, io.BytesIO(told), len(told))
+            index_text = json.dumps({"mixopt": __version__, "files": index}, indent=1).encode()
+            with _open_to_write(scratch, compression) as tar:
+                _add(tar, INDEX, io.BytesIO(index_text), len(index_text))
                 for name, (size, digest) in index.items():
                     with (folder / name).open("rb") as stream:
                         if _add(tar, name, stream, size) != digest:
@@ -86,10 +93,17 @@ def pack(folder: Path, archive: Path) -> int:
 
 
 def unpack(archive: Path, folder: Path) -> int:
-    """Puts a packed study into `folder`, which appears whole; how many files it holds.
+    """Extract an archive that `pack` wrote, atomically.
+
+    Args:
+        archive: The archive, which need not be trusted.
+        folder: New folder, or an empty one.
+
+    Returns:
+        Number of files.
 
     Raises:
-        OutputError: The archive is damaged or none of ours, or `folder` holds something already.
+        OutputError: The archive is damaged or was not written by `pack`, or `folder` is not empty.
         StorageError: The disk is full or the place cannot be written.
     """
     if not archive.is_file():
@@ -99,7 +113,7 @@ def unpack(archive: Path, folder: Path) -> int:
     with publish_folder(folder) as scratch:
         try:
             return _extract(archive, scratch)
-        except DAMAGE as error:
+        except DAMAGE_ERRORS as error:
             raise OutputError(
                 f"{archive} is damaged or was not written by `mixopt pack` ({tell(error)}); pack it "
                 "again."
@@ -107,22 +121,24 @@ def unpack(archive: Path, folder: Path) -> int:
 
 
 def _extract(archive: Path, scratch: Path) -> int:
-    with _read(archive) as tar:
+    with _open_to_read(archive) as tar:
         first = tar.next()
         if first is None or first.name != INDEX:
             raise ValueError("it does not begin with its index")
-        if first.size > LARGEST_INDEX:
+        if first.size > MAX_INDEX_BYTES:
             raise ValueError("its index is larger than any of ours")
         stream = tar.extractfile(first)
         assert stream is not None
         index = load_json(stream.read())["files"]
-        left = dict(index)
+        missing = dict(index)
         while (member := tar.next()) is not None:
-            size, told = left.pop(member.name)  # what the index does not name is not ours
+            size, digest = missing.pop(
+                member.name
+            )  # KeyError for a member that is not in the index
             if not member.isfile() or member.size != size:
                 raise ValueError(f"{member.name} is not the file that was packed")
             place = scratch / member.name
-            if len(member.name) > LONGEST_NAME:
+            if len(member.name) > MAX_NAME_LENGTH:
                 raise ValueError(f"{show(member.name)} is no name of ours")
             if not place.resolve().is_relative_to(scratch.resolve()):
                 raise ValueError(f"{member.name} would leave the folder")
@@ -131,10 +147,10 @@ def _extract(archive: Path, scratch: Path) -> int:
             assert content is not None
             with place.open("wb") as out:
                 shutil.copyfileobj(content, out, CHUNK)
-            if hash_content(place) != told:
+            if hash_content(place) != digest:
                 raise ValueError(f"the content of {member.name} has changed")
-        if left:
-            raise ValueError(f"{next(iter(left))} is missing")
+        if missing:
+            raise ValueError(f"{next(iter(missing))} is missing")
     return len(index)
 
 
@@ -142,39 +158,39 @@ def _is_scratch(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _ending(archive: Path) -> str:
-    for ending, kind in ENDINGS.items():
+def _compression(archive: Path) -> str:
+    for ending, compression in COMPRESSIONS.items():
         if archive.name.endswith(ending):
-            return kind
+            return compression
     raise OutputError(f"{archive}: an archive is called .tar, .tar.gz or .tar.zst; rename it.")
 
 
 @contextmanager
-def _write(path: Path, kind: str) -> Iterator[tarfile.TarFile]:
+def _open_to_write(path: Path, compression: str) -> Iterator[tarfile.TarFile]:
     with (
         path.open("wb") as raw,
-        _squeeze(raw, kind) as stream,
+        _compress(raw, compression) as stream,
         tarfile.open(fileobj=stream, mode="w|") as tar,
     ):
         yield tar
 
 
 @contextmanager
-def _squeeze(raw: IO[bytes], kind: str) -> Iterator[IO[Any]]:
-    """`raw`, or what compresses into it; without names and times, so that it is the same each time."""
-    if kind == "gz":
+def _compress(raw: IO[bytes], compression: str) -> Iterator[IO[Any]]:
+    """Yield a stream that compresses into `raw`, without name and time: the same bytes each time."""
+    if compression == "gz":
         with gzip.GzipFile(fileobj=raw, filename="", mode="wb", mtime=0) as stream:
             yield cast(IO[Any], stream)
-    elif kind == "zst":
-        with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as squeezed:
-            yield cast(IO[Any], squeezed)
+    elif compression == "zst":
+        with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as compressor:
+            yield cast(IO[Any], compressor)
     else:
         yield raw
 
 
 @contextmanager
-def _read(path: Path) -> Iterator[tarfile.TarFile]:
-    if _ending(path) != "zst":
+def _open_to_read(path: Path) -> Iterator[tarfile.TarFile]:
+    if _compression(path) != "zst":
         with tarfile.open(path, "r:*") as tar:
             yield tar
         return
@@ -186,34 +202,33 @@ def _read(path: Path) -> Iterator[tarfile.TarFile]:
         yield tar
 
 
-class _Hashing:
-    """A file that is hashed as it is read."""
+class _HashingReader:
+    """Hashes a file as it is read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._digest = stream, hashlib.blake2b()
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes."""
+        """Read up to `size` bytes."""
         content = self._stream.read(size)
         self._digest.update(content)
         return content
 
-    @property
-    def told(self) -> str:
-        """As `hash_content`; of more than was read where more is there."""
+    def digest(self) -> str:
+        """Return the hash as `hash_content` does; another one if bytes are left to read."""
         self._digest.update(self._stream.read(1))
         return self._digest.hexdigest()[:32]
 
 
 def _add(tar: tarfile.TarFile, name: str, stream: IO[bytes], size: int) -> str:
-    """Adds a file without owner and time; the hash of what was read, or of nothing where it is short."""
+    """Add a file without owner and time; return its hash, or an empty string if it became shorter."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o644
-    hashing = _Hashing(stream)
+    reader = _HashingReader(stream)
     try:
-        tar.addfile(member, cast(IO[bytes], hashing))
+        tar.addfile(member, cast(IO[bytes], reader))
     except OSError as error:
         if "unexpected end of data" in str(error):
             return ""
         raise
-    return hashing.told
+    return reader.digest()

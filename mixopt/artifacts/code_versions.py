@@ -1,50 +1,50 @@
-"""Steps: the code that makes units of work, and which version of it a unit was made by.
+"""Versions of the code that makes artifacts, which are part of the artifacts' keys.
 
-A step's number rises when its code gives other results for the same recipe, data and seed; then what it
-made, and all that stands on that, is made again, and nothing else is. mixopt's own version is in no key.
-A test holds the code of each step against what it was when its number was given.
+Raise the version of a package when its code gives other results for the same config, data and seed. Its
+artifacts, and those that depend on them, are then made again and no others. A test compares the code of
+each package with a record, so that no change goes unnoticed. mixopt's own version is in no key.
 """
 
 from collections.abc import Mapping
 
-STEPS: Mapping[str, int] = {
-    "tokenizing": 1,
+VERSIONS: Mapping[str, int] = {
+    "data": 1,
     "training": 1,
     "merging": 1,
-    "scoring": 1,
-    "estimating": 1,
-    "fitting": 1,
-    "proposing": 1,
-    "exporting": 1,
-    "staging": 1,
+    "evaluation": 1,
+    "surrogates": 1,
+    "optimization": 1,
+    "exporters": 1,
+    "pipeline": 1,
+    "types": 1,
 }
-"""Version of each step."""
+"""Version by package; `types` are the modules directly in `mixopt/`."""
 
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "tokenizers": ("tokenizing",),
-    "corpora": ("tokenizing",),
-    "overlap": ("tokenizing", "scoring"),
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "tokenizers": ("data",),
+    "corpora": ("data",),
+    "overlap": ("data", "evaluation"),
     "base": ("training",),
     "bases": ("training",),
     "experts": ("training",),
-    "proxy-runs": ("training", "scoring"),
+    "proxy-runs": ("training", "evaluation"),
     "renamed": ("merging",),
-    "engines": ("merging", "scoring"),
-    "logprobs": ("merging", "scoring"),
-    "scores": ("merging", "scoring"),
-    "slopes": ("merging", "scoring"),
-    "estimates": ("merging", "scoring", "estimating"),
-    "fits": ("fitting",),
-    "proposals": ("fitting", "proposing"),
-    "exports": ("exporting",),
-    "inputs": ("staging",),
+    "engines": ("merging", "evaluation"),
+    "logprobs": ("merging", "evaluation"),
+    "scores": ("merging", "evaluation"),
+    "slopes": ("merging", "evaluation"),
+    "estimates": ("merging", "evaluation"),
+    "fits": ("surrogates", "optimization", "pipeline"),
+    "proposals": ("surrogates", "optimization", "pipeline", "types"),
+    "exports": ("exporters", "pipeline", "types"),
+    "inputs": ("pipeline",),
 }
-"""The steps whose code makes units of a kind; what they stand on is in their keys by itself."""
+"""Packages that make the artifacts of a kind. Their inputs are in their keys already."""
 
 CODE = "code"
-"""Field of a unit's key that holds the versions."""
+"""Field of a key that holds the versions."""
 
 
 def code_of(kind: str) -> dict[str, int]:
-    """The version of each step that makes units of `kind`; none of a kind that no step makes."""
-    return {step: STEPS[step] for step in KINDS.get(kind, ())}
+    """Return the versions of the packages that make artifacts of a kind; empty for other kinds."""
+    return {package: VERSIONS[package] for package in PACKAGES.get(kind, ())}

@@ -1,7 +1,7 @@
-"""Storage: objects under a URL, asked for with as few requests as each needs.
+"""Objects under a URL that fsspec opens, with as few requests as each operation needs.
 
-A request to an object store takes 30 to 100 ms, so none is made only to look. Whatever a store's own
-library raises is told in one sentence.
+A request to an object store takes 30 to 100 ms, so none is made only to look. Every error of a store's
+library is raised as a `StorageError` of one sentence.
 """
 
 import errno
@@ -17,20 +17,22 @@ import fsspec
 
 from mixopt.errors import StorageError, UnreachableError, UserError
 from mixopt.io.files import FULL
+from mixopt.io.parsing import tell
 
-FLAT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
-"""Stores that have names with slashes and no folders, so that none is made before a file."""
-NOTHING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-"""What is raised where no object lies under a name."""
-UNWRITABLE = (*NOTHING, FileExistsError, PermissionError)
-"""What no other try mends: a bucket that is not there, a folder in the way, no right to write."""
+FLAT_PROTOCOLS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
+"""Object stores: slashes are part of names, so no folder must be made before a file."""
+MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""Raised where no object has a name."""
+NOT_WRITABLE = (*MISSING, FileExistsError, PermissionError)
+"""Errors that are not transient: a missing bucket, a file where a folder is needed, no permission."""
+NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 class Storage:
     """Objects under a URL.
 
     Args:
-        url: Anything that fsspec opens: `s3://bucket/study`, `/nfs/study`.
+        url: Any URL or path that fsspec opens: `s3://bucket/study`, `/nfs/study`.
 
     Raises:
         UserError: The URL cannot be opened.
@@ -42,57 +44,57 @@ class Storage:
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
-            raise UserError(
-                f"Storage {url!r} cannot be opened ({_tell(error)}); mend it."
-            ) from None
+            raise UserError(f"Storage {url!r} cannot be opened ({tell(error)}); mend it.") from None
 
-    def read(self, name: str, most: int) -> bytes | None:
-        """What an object holds, but no more than `most` bytes of it; None where none is."""
+    def read(self, name: str, max_bytes: int) -> bytes | None:
+        """Return at most the first `max_bytes` of an object; None if there is no such object."""
         path = self._path(name)
         with self._reading():
             try:
-                # with a range s3fs does not ask for the size first
-                return bytes(self._files.cat_file(path, start=0, end=most))
-            except NOTHING:
+                # given a range, s3fs does not ask for the size first
+                return bytes(self._files.cat_file(path, start=0, end=max_bytes))
+            except MISSING:
                 return None
-            except Exception:  # of the store's own library; raised on, but for one case
-                if self._is_empty(path):  # an object store has no range of it
+            except Exception:
+                if self._is_empty(path):  # S3 has no range of an empty object
                     return b""
                 raise
 
     def write(self, name: str, content: bytes) -> None:
-        """Makes an object that appears whole, in the place of any before."""
+        """Write an object atomically; an older one is replaced."""
         with self._writing():
             self._make_folders([name])
-            if not self._is_disk:  # an object appears when it is written to its end
+            if self._is_disk:
+                with self._scratch_file(name, content) as scratch:
+                    scratch.rename(self._path(name))
+            else:
                 self._files.pipe_file(self._path(name), content)
-                return
-            with self._beside(name, content) as beside:
-                beside.rename(self._path(name))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Makes an object where none is, in one request; whether it did.
+        """Write an object if there is none, in one request.
 
-        Not either where the store cannot be asked in this way: who is told so looks, and writes.
+        Returns:
+            Whether it was written. False also if the store has no conditional write; then the caller
+            has to look and write.
         """
         with self._writing():
             self._make_folders([name])
             if self._is_disk:
-                with self._beside(name, content) as beside:
-                    return _link(beside, Path(self._path(name)))
-            if not self._can_create:
+                with self._scratch_file(name, content) as scratch:
+                    return _link(scratch, Path(self._path(name)))
+            if not self._has_conditional_write:
                 return False
             try:
                 self._files.pipe_file(self._path(name), content, mode="create")
-            except Exception as error:  # stores have many words for something that is there
-                lasting = isinstance(error, PermissionError) or _number(error) in FULL
-                if lasting or isinstance(error, NOTHING):
+            except Exception as error:  # stores raise many classes where an object exists
+                is_lasting = isinstance(error, PermissionError) or _is_disk_full(error)
+                if is_lasting or isinstance(error, MISSING):
                     raise
                 return False
             return True
 
     def send(self, folder: Path, names: Iterable[str], name: str) -> None:
-        """Copies the files `names` of a folder here to objects under `name`."""
+        """Upload the files `names` of a local folder as objects under `name`."""
         targets = {inner: f"{name}/{inner}" for inner in names}
         with self._writing():
             self._make_folders(targets.values())
@@ -100,16 +102,16 @@ class Storage:
                 self._files.put_file(str(folder / inner), self._path(target))
 
     def fetch(self, name: str, file: Path) -> bool:
-        """Copies an object to a file here; whether there was one."""
+        """Download an object to a local file; return whether there was one."""
         with self._reading():
             try:
                 self._files.get_file(self._path(name), str(file))
-            except NOTHING:
+            except MISSING:
                 return False
             return True
 
     def remove(self, name: str, *, folder: bool = False) -> None:
-        """Removes an object, or all under a name; another may have been faster."""
+        """Remove an object, or all objects under a name; it is no error if there is none."""
         with self._writing(), suppress(FileNotFoundError):
             if folder:
                 self._files.rm(self._path(name), recursive=True)
@@ -117,13 +119,13 @@ class Storage:
                 self._files.rm_file(self._path(name))
 
     def list_names(self, name: str) -> list[str]:
-        """The next part of all names that lie under one, as they are now."""
+        """Return the next part of all names under `name`, as they are now."""
         path = self._path(name)
         with self._reading():
             try:
-                self._files.invalidate_cache(path)  # object stores' libraries keep what they listed
+                self._files.invalidate_cache(path)  # s3fs and others cache listings
                 return [PurePosixPath(found).name for found in self._files.ls(path, detail=False)]
-            except NOTHING:
+            except MISSING:
                 return []
 
     def _path(self, name: str) -> str:
@@ -131,21 +133,21 @@ class Storage:
 
     @cached_property
     def _protocols(self) -> frozenset[str]:
-        told = self._files.protocol
-        return frozenset([told] if isinstance(told, str) else told)
+        protocols = self._files.protocol
+        return frozenset([protocols] if isinstance(protocols, str) else protocols)
 
     @property
     def _is_disk(self) -> bool:
         return "file" in self._protocols
 
     @cached_property
-    def _can_create(self) -> bool:
-        """Whether the store's library takes `mode`, which older ones do not."""
+    def _has_conditional_write(self) -> bool:
+        """Whether the store's library takes `mode`; older versions do not."""
         write = getattr(self._files, "_pipe_file", self._files.pipe_file)
         return "mode" in inspect.signature(write).parameters
 
     def _make_folders(self, names: Iterable[str]) -> None:
-        if not self._protocols & FLAT:
+        if not self._protocols & FLAT_PROTOCOLS:
             for folder in {str(PurePosixPath(self._path(name)).parent) for name in names}:
                 self._files.makedirs(folder, exist_ok=True)
         elif not self._has_bucket:
@@ -155,68 +157,64 @@ class Storage:
     def _is_empty(self, path: str) -> bool:
         try:
             return bool(self._files.info(path)["size"] == 0)
-        except Exception:  # then what was raised before is what matters
+        except Exception:  # the caller raises the error that it had before
             return False
 
     @contextmanager
-    def _beside(self, name: str, content: bytes) -> Iterator[Path]:
-        """A file with `content` beside its place; what is left of it vanishes."""
-        beside = Path(f"{self._path(name)}.{secrets.token_hex(4)}")
+    def _scratch_file(self, name: str, content: bytes) -> Iterator[Path]:
+        """Write a file beside the object's place, and remove it if it is still there at the end."""
+        scratch = Path(f"{self._path(name)}.{secrets.token_hex(4)}")
         try:
-            beside.write_bytes(content)
-            yield beside
+            scratch.write_bytes(content)
+            yield scratch
         finally:
-            beside.unlink(missing_ok=True)
+            scratch.unlink(missing_ok=True)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
         try:
             yield
         except PermissionError as error:
-            raise self._wrong("read", error) from error
+            raise self._unusable("read", error) from error
         except Exception as error:
-            if _number(error) in FULL:  # this machine's disk, of which others tell
+            if _is_disk_full(error):  # the local disk of a download; the caller reports it
                 raise
-            raise self._away(error) from error
+            raise self._unreachable(error) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            if isinstance(error, UNWRITABLE) or _number(error) in FULL:
-                raise self._wrong("written", error) from error
-            raise self._away(error) from error
+            if isinstance(error, NOT_WRITABLE) or _is_disk_full(error):
+                raise self._unusable("written", error) from error
+            raise self._unreachable(error) from error
 
-    def _wrong(self, done: str, error: Exception) -> StorageError:
+    def _unusable(self, participle: str, error: Exception) -> StorageError:
         return StorageError(
-            f"Storage {self.url} cannot be {done} ({_tell(error)}); mend it and run again."
+            f"Storage {self.url} cannot be {participle} ({tell(error)}); mend it and run again."
         )
 
-    def _away(self, error: Exception) -> UnreachableError:
+    def _unreachable(self, error: Exception) -> UnreachableError:
         return UnreachableError(
-            f"Storage {self.url} does not answer ({_tell(error)}); run again when it does."
+            f"Storage {self.url} does not answer ({tell(error)}); run again when it does."
         )
 
 
-def _link(beside: Path, place: Path) -> bool:
-    """Gives a whole file its name, unless another has it."""
+def _link(scratch: Path, place: Path) -> bool:
+    """Give a complete file its name; return False if another file has it."""
     try:
-        os.link(beside, place)
+        os.link(scratch, place)
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+        if error.errno not in NO_HARD_LINKS:
             raise
-        if place.exists():  # a disk without second names
+        if place.exists():
             return False
-        beside.rename(place)
+        scratch.rename(place)
     return True
 
 
-def _number(error: Exception) -> int | None:
-    return error.errno if isinstance(error, OSError) else None
-
-
-def _tell(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _is_disk_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in FULL

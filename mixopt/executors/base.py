@@ -1,5 +1,6 @@
-"""Executors: where jobs are done. One file for each engine; `open_executor` finds the one asked for."""
+"""The `Executor` protocol, and what its implementations share. Each engine has a file of its own."""
 
+import pickle
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from importlib import import_module
@@ -9,25 +10,27 @@ from typing import Protocol, cast
 from mixopt.config.executors import ExecutorConfig
 from mixopt.errors import RunError
 from mixopt.executors.job import Job, Worker, WorkerFactory
+from mixopt.io.parsing import tell
 
 ENGINES: Mapping[str, str] = {
     "processes": "mixopt.executors.processes",
     "ray": "mixopt.executors.ray",
     "slurm": "mixopt.executors.slurm",
 }
-"""Modules with a function `open_executor` like the one below, by kind; `local` needs no engine."""
+"""Modules with a function `open_executor` as below, by kind; `local` needs no engine."""
 
 
 class WorkerLostError(RunError):
-    """A worker ended before its job did: killed, out of memory, or its machine went away."""
+    """A worker ended before its job did: it was killed, ran out of memory, or its machine failed."""
 
 
 class Executor(Protocol):
-    """Takes jobs and has them done by workers.
+    """Runs jobs on workers.
 
     Attributes:
-        slots: Workers.
-        coarse: Whether a job should hold a share of all the work.
+        slots: Number of jobs that run at the same time.
+        coarse: Whether a job costs so much to start that it should hold a share of all
+            the work.
         remote: Whether workers are on other machines, which may lack what this one has.
     """
 
@@ -36,53 +39,50 @@ class Executor(Protocol):
     remote: bool
 
     def submit(self, job: Job) -> "Future[Exception | None]":
-        """What the job failed of, or None, when it is over; more jobs than slots wait their turn.
+        """Queue a job.
 
-        The future itself raises `WorkerLostError` where nobody can say how the job ended.
+        Returns:
+            A future of the job's error, or of None if it succeeded. The future raises
+            `WorkerLostError` if the outcome is unknown.
         """
 
     def close(self) -> None:
-        """Lets all workers go at once, whatever they are doing."""
+        """End all workers at once, busy ones too."""
 
 
 def open_executor(
-    recipe: ExecutorConfig, hire: WorkerFactory, folder: Path, cards: Sequence[str] = ()
+    config: ExecutorConfig, make_worker: WorkerFactory, folder: Path, gpus: Sequence[str] = ()
 ) -> Executor:
-    """The executor that `recipe` asks for.
+    """Open the executor that a config describes.
 
     Args:
-        recipe: Of any kind but `local`.
-        hire: Makes a worker, wherever one is.
-        folder: For what the engine itself writes.
-        cards: This machine's GPUs, by the names that CUDA_VISIBLE_DEVICES takes.
+        config: Of any kind but `local`.
+        make_worker: Makes a worker in its process.
+        folder: Folder for the engine's own files, such as logs.
+        gpus: This machine's GPUs, as CUDA_VISIBLE_DEVICES names them.
 
     Raises:
-        MissingExtraError: Its package is not installed.
-        UserError: It cannot give what the recipe asks for.
+        MissingExtraError: The engine's package is not installed.
+        UserError: The engine cannot give the resources that the config asks for.
     """
-    engine = import_module(ENGINES[recipe.kind])
-    return cast(Executor, engine.open_executor(recipe, hire, folder, cards))
+    engine = import_module(ENGINES[config.kind])
+    return cast(Executor, engine.open_executor(config, make_worker, folder, gpus))
 
 
-def attempt(worker: Worker, job: Job) -> Exception | None:
-    """What the job failed of, fit to be sent elsewhere; None if it is done."""
+def run_job(worker: Worker, job: Job) -> Exception | None:
+    """Run a job and return its error, in a form that can be pickled; None if it succeeded."""
     try:
         worker(job)
     except Exception as error:
-        return _portable(error)
+        return _make_picklable(error)
     return None
 
 
-def _portable(error: Exception) -> Exception:
-    """The error, or one that says the same where it could not be sent whole."""
-    import pickle
-
+def _make_picklable(error: Exception) -> Exception:
     plain = error.with_traceback(None)
     plain.__cause__ = plain.__context__ = None
     try:
         pickle.loads(pickle.dumps(plain))
-    except (
-        Exception
-    ):  # a class of somebody's that cannot be sent fails in ways of its own; its words go
-        return RunError(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    except Exception:  # what an exception class of another library raises here is unknown
+        return RunError(f"{type(error).__name__}: {tell(error)}")
     return plain

@@ -12,155 +12,159 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import psutil
 from tqdm import tqdm
 
-from mixopt.config.executors import ProcessesExecutorConfig as Recipe
-from mixopt.executors.base import WorkerLostError, attempt
+from mixopt.config.executors import ProcessesExecutorConfig
+from mixopt.executors.base import WorkerLostError, run_job
 from mixopt.executors.job import Job, Worker, WorkerFactory
 
-_SPAWN = multiprocessing.get_context("spawn")
-"""A fork would copy CUDA and locks."""
-_hired: Worker | None = None
-"""The worker of this process."""
+SPAWN = multiprocessing.get_context("spawn")
+"""A fork would copy CUDA contexts and locks."""
+_worker: Worker | None = None
+"""The worker of this process, if it is one of a `ProcessesExecutor`."""
 
 
-class ProcessesExecutorConfig:
-    """Processes that do jobs; one that dies is replaced.
+class ProcessesExecutor:
+    """Processes of this machine; one that dies is replaced.
 
-    Each slot is a pool of one process, so that a death costs one job and names its slot.
+    Each slot is a pool of one process, so that a death costs one job and its slot is known.
 
     Args:
-        hire: Makes a worker inside a process.
-        environments: What each process finds in its environment: its GPU, its threads.
+        make_worker: Makes a worker inside a process.
+        environments: Environment variables of each process: its GPU, its threads.
     """
 
     coarse = False
     remote = False
 
-    def __init__(self, hire: WorkerFactory, environments: Sequence[Mapping[str, str]]) -> None:
-        self._hire, self._environments = hire, environments
+    def __init__(
+        self, make_worker: WorkerFactory, environments: Sequence[Mapping[str, str]]
+    ) -> None:
+        self._make_worker, self._environments = make_worker, environments
         self.slots = len(environments)
         self._pools: dict[int, ProcessPoolExecutor] = {}
-        self._free = deque(range(self.slots))
+        self._free_slots = deque(range(self.slots))
         self._waiting: deque[tuple[Job, Future[Exception | None]]] = deque()
         self._lock = threading.RLock()
-        self._closed = False
-        self._broken: list[ProcessPoolExecutor] = []
-        # a process ends when nobody holds the other end any more: closed, or killed
-        self._leash, self._held = _SPAWN.Pipe(duplex=False)
+        self._is_closed = False
+        self._broken_pools: list[ProcessPoolExecutor] = []
+        # a worker exits at the end of this pipe: when we close our side, or are killed
+        self._lifeline, self._lifeline_end = SPAWN.Pipe(duplex=False)
 
     def submit(self, job: Job) -> "Future[Exception | None]":
-        """Done by the first process that is free."""
-        promised: Future[Exception | None] = Future()
+        """Queue a job for the first free process."""
+        future: Future[Exception | None] = Future()
         with self._lock:
-            self._waiting.append((job, promised))
-            self._start()
-        return promised
+            self._waiting.append((job, future))
+            self._start_waiting()
+        return future
 
-    def _start(self) -> None:
-        """Gives waiting jobs to free slots."""
-        while self._free and self._waiting and not self._closed:
-            slot = self._free.popleft()
-            job, promised = self._waiting.popleft()
+    def _start_waiting(self) -> None:
+        while self._free_slots and self._waiting and not self._is_closed:
+            slot = self._free_slots.popleft()
+            job, future = self._waiting.popleft()
             try:
-                running = self._pool(slot).submit(_work, self._hire, job)
-            except BrokenProcessPool:  # it died idle
-                self._broken.append(self._pools.pop(slot))
-                running = self._pool(slot).submit(_work, self._hire, job)
-            running.add_done_callback(partial(self._end, slot, job, promised))
+                running = self._pool(slot).submit(_run_in_process, self._make_worker, job)
+            except BrokenProcessPool:  # its process died while idle
+                self._broken_pools.append(self._pools.pop(slot))
+                running = self._pool(slot).submit(_run_in_process, self._make_worker, job)
+            running.add_done_callback(partial(self._end_job, slot, job, future))
 
     def _pool(self, slot: int) -> ProcessPoolExecutor:
         if slot not in self._pools:
             self._pools[slot] = ProcessPoolExecutor(
                 1,
-                mp_context=_SPAWN,
-                initializer=_begin,
-                initargs=(dict(self._environments[slot]), self._leash),
+                mp_context=SPAWN,
+                initializer=_prepare_process,
+                initargs=(dict(self._environments[slot]), self._lifeline),
             )
         return self._pools[slot]
 
-    def _end(
+    def _end_job(
         self,
         slot: int,
         job: Job,
-        promised: "Future[Exception | None]",
-        over: "Future[Exception | None]",
+        future: "Future[Exception | None]",
+        running: "Future[Exception | None]",
     ) -> None:
-        error = None if over.cancelled() else over.exception()
+        if running.cancelled():
+            with self._lock:
+                self._free_slots.append(slot)
+            future.cancel()
+            return
+        error = running.exception()
         with self._lock:
             if isinstance(error, BrokenProcessPool) and slot in self._pools:
-                # this runs inside the pool, which may not be shut down from there
-                self._broken.append(self._pools.pop(slot))
-            self._free.append(slot)
-            if not over.cancelled():
-                self._start()
-        if over.cancelled():
-            promised.cancel()
-        elif error is None:
-            promised.set_result(over.result())
+                # this runs in a thread of the pool, which cannot shut the pool down
+                self._broken_pools.append(self._pools.pop(slot))
+            self._free_slots.append(slot)
+            self._start_waiting()
+        if error is None:
+            future.set_result(running.result())
         else:
-            promised.set_exception(
+            future.set_exception(
                 WorkerLostError(
                     f"The process that did {job.name} was killed or ran out of memory; run again."
                 )
             )
 
     def close(self) -> None:
-        """Ends all processes."""
+        """End all processes, busy ones too."""
         with self._lock:
-            self._closed = True
+            self._is_closed = True
             self._waiting.clear()
             pools, self._pools = self._pools, {}
-            idle = len(self._free) == self.slots
-        if not idle:
-            self._held.close()
-        for pool in (*pools.values(), *self._broken):
+            is_idle = len(self._free_slots) == self.slots
+        if not is_idle:
+            self._lifeline_end.close()
+        for pool in (*pools.values(), *self._broken_pools):
             pool.shutdown(wait=True, cancel_futures=True)
-        self._held.close()
-        self._leash.close()
+        self._lifeline_end.close()
+        self._lifeline.close()
 
 
 def open_executor(
-    recipe: Recipe, hire: WorkerFactory, folder: Path, cards: Sequence[str]
-) -> ProcessesExecutorConfig:
-    """A process for each of the GPUs `cards`, or for each share of the cores."""
-    threads = recipe.threads or (None if cards else 1)
-    workers = recipe.workers or len(cards) or max(1, _cores() // (threads or 1))
+    config: ProcessesExecutorConfig, make_worker: WorkerFactory, folder: Path, gpus: Sequence[str]
+) -> ProcessesExecutor:
+    """Open an executor with a process for each GPU, or for each share of the cores."""
+    threads = config.threads or (None if gpus else 1)
+    n_workers = config.workers or len(gpus) or max(1, _count_cores() // (threads or 1))
     if threads is None:
-        threads = max(1, _cores() // workers)
+        threads = max(1, _count_cores() // n_workers)
     environments = []
-    for slot in range(workers):
+    for slot in range(n_workers):
         environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-        if cards:
-            environment["CUDA_VISIBLE_DEVICES"] = cards[slot % len(cards)]
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
         environments.append(environment)
-    return ProcessesExecutorConfig(hire, environments)
+    return ProcessesExecutor(make_worker, environments)
 
 
-def _cores() -> int:
-    return len(psutil.Process().cpu_affinity() or [0])
+def _count_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _begin(environment: Mapping[str, str], leash: Connection) -> None:
-    """Prepares a process before torch is loaded, and ends it with the one that started it."""
+def _prepare_process(environment: Mapping[str, str], lifeline: Connection) -> None:
+    """Set a process up before torch is imported, and make it exit with the process that started it."""
     os.environ.update(environment)
     os.environ["TQDM_DISABLE"] = "1"  # bars of many processes would write over each other
-    tqdm.set_lock(threading.RLock())  # its own between processes would outlive a sudden end
+    tqdm.set_lock(threading.RLock())  # its default lock between processes is leaked at `os._exit`
 
-    def follow() -> None:
+    def exit_with_parent() -> None:
         with suppress(EOFError, OSError):
-            leash.recv()
-        os._exit(1)  # a study that was killed leaves nobody behind; what is finished is kept
+            lifeline.recv()
+        os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
-def _work(hire: WorkerFactory, job: Job) -> Exception | None:
+def _run_in_process(make_worker: WorkerFactory, job: Job) -> Exception | None:
     def worker(job: Job) -> None:
-        global _hired
-        if _hired is None:
-            _hired = hire()
-        _hired(job)
+        global _worker
+        if _worker is None:
+            _worker = make_worker()
+        _worker(job)
 
-    return attempt(worker, job)
+    return run_job(worker, job)

@@ -1,22 +1,22 @@
 """The executor of many machines: a Ray cluster.
 
-Trainings are tasks; scoring is done by actors that hold base and experts. Whoever dies is replaced when
-there is room; the job is given back to the dispatcher, which has it tried again.
+Trainings are Ray tasks. Other jobs run on actors, which keep base and experts loaded between jobs. An
+actor that dies is replaced when there is room; its job fails and the dispatcher tries it again.
 """
 
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mixopt.config.executors import RayExecutorConfig as Recipe
+from mixopt.config.executors import RayExecutorConfig
 from mixopt.errors import MissingExtraError, UserError
-from mixopt.executors.base import WorkerLostError, attempt
+from mixopt.executors.base import WorkerLostError, run_job
 from mixopt.executors.job import Job, Worker, WorkerFactory
+from mixopt.io.parsing import tell
 
 try:
     import ray
@@ -26,217 +26,205 @@ except ImportError:
     ) from None
 
 ADDRESS = "RAY_ADDRESS"
-"""Where the cluster is; Ray itself reads it too."""
+"""Environment variable with the address of the cluster, which Ray itself reads too."""
 
 
 class _Actor:
-    """A worker that stays: what it has loaded is there for its next job."""
+    """A worker in an actor."""
 
-    def __init__(self, hire: WorkerFactory) -> None:
-        self._hire = hire
+    def __init__(self, make_worker: WorkerFactory) -> None:
+        self._make_worker = make_worker
         self._worker: Worker | None = None
 
-    def greet(self) -> None:
-        """Says that it has a place."""
+    def wait_until_placed(self) -> None:
+        """Return once the actor runs."""
 
-    def work(self, job: Job) -> Exception | None:
-        """What the job failed of."""
-        return attempt(self._do, job)
+    def run(self, job: Job) -> Exception | None:
+        """Run a job and return its error."""
+        return run_job(self._run, job)
 
-    def _do(self, job: Job) -> None:
+    def _run(self, job: Job) -> None:
         if self._worker is None:
-            self._worker = self._hire()
+            self._worker = self._make_worker()
         self._worker(job)
 
 
-def _train(hire: WorkerFactory, job: Job) -> Exception | None:
-    """What a job failed of that is done by itself."""
-    return attempt(lambda asked: hire()(asked), job)
+def _run_task(make_worker: WorkerFactory, job: Job) -> Exception | None:
+    return run_job(lambda job: make_worker()(job), job)
 
 
-class RayExecutorConfig:
+class RayExecutor:
     """Tasks and actors of a Ray cluster.
 
     Args:
-        hire: Makes a worker inside a Ray process.
-        slots: Workers.
-        needs: What each needs: `num_cpus`, `num_gpus`.
-        own: Whether this process started the cluster, and ends it.
+        make_worker: Makes a worker inside a Ray process.
+        slots: Number of workers.
+        resources: What each worker needs: `num_cpus` and `num_gpus`.
+        owns_cluster: Whether this process started the cluster and ends it.
     """
 
     coarse = False
     remote = True
 
     def __init__(
-        self, hire: WorkerFactory, slots: int, needs: dict[str, float], *, own: bool
+        self,
+        make_worker: WorkerFactory,
+        slots: int,
+        resources: dict[str, float],
+        *,
+        owns_cluster: bool,
     ) -> None:
         self.slots = slots
-        self._own = own
-        self._sent = ray.put(hire)
-        environment = {"env_vars": {"OMP_NUM_THREADS": str(int(needs["num_cpus"]))}}
-        # the dispatcher tries again, and counts
-        self._task = ray.remote(_train).options(
-            **needs, max_retries=0, scheduling_strategy="SPREAD", runtime_env=environment
-        )
-        self._kind = ray.remote(_Actor).options(
-            **needs, max_restarts=0, scheduling_strategy="SPREAD", runtime_env=environment
-        )
+        self._owns_cluster = owns_cluster
+        self._make_worker = ray.put(make_worker)
+        environment = {"env_vars": {"OMP_NUM_THREADS": str(int(resources["num_cpus"]))}}
+        options = {**resources, "scheduling_strategy": "SPREAD", "runtime_env": environment}
+        # retries are counted by the dispatcher
+        self._task = ray.remote(_run_task).options(max_retries=0, **options)
+        self._actor_class = ray.remote(_Actor).options(max_restarts=0, **options)
         self._actors: list[Any] = []
-        self._free: deque[Any] = deque()
+        self._free_actors: deque[Any] = deque()
+        self._busy_actors: list[Any] = []
         self._waiting: deque[tuple[Job, Future[Exception | None]]] = deque()
-        self._working: list[Any] = []
         self._lock = threading.RLock()
-        self._closed = False
+        self._is_closed = False
 
     def submit(self, job: Job) -> "Future[Exception | None]":
-        """Done by the next free actor, or as a task of its own."""
-        promised: Future[Exception | None] = Future()
+        """Run a training as a task; queue another job for the next free actor."""
+        future: Future[Exception | None] = Future()
         if job.trains:
             with self._lock:
-                self._let_go_of_idle()  # they hold the devices that it needs
-            self._follow(self._task.remote(self._sent, job), job, promised, lambda: None)
-            return promised
+                self._end_idle_actors()  # they hold the devices that the training needs
+            self._follow(self._task.remote(self._make_worker, job), job, future)
+            return future
         with self._lock:
-            self._waiting.append((job, promised))
-            while len(self._actors) < min(self.slots, len(self._working) + len(self._waiting)):
-                self._hire_actor()
-            self._start()
-        return promised
+            self._waiting.append((job, future))
+            while len(self._actors) < min(self.slots, len(self._busy_actors) + len(self._waiting)):
+                self._start_actor()
+            self._start_waiting()
+        return future
 
-    def _hire_actor(self) -> None:
-        """Asks for an actor; it gets work once it has a place."""
-        actor = self._kind.remote(self._sent)
+    def _start_actor(self) -> None:
+        """Start an actor, which takes jobs once the cluster has placed it."""
+        actor = self._actor_class.remote(self._make_worker)
         self._actors.append(actor)
 
-        def placed(greeting: "Future[None]") -> None:
-            error = greeting.exception()
+        def on_placed(placed: "Future[None]") -> None:
+            error = placed.exception()
             with self._lock:
-                if self._closed or actor not in self._actors:
-                    return  # let go of while it waited for a place
+                if self._is_closed or actor not in self._actors:
+                    return  # ended while it waited for a place
                 if error is None:
-                    self._free.append(actor)
-                    self._start()
+                    self._free_actors.append(actor)
+                    self._start_waiting()
                     return
-                # who waits loses a try with it, so that workers that never begin come to an end
+                # a job fails with it, so that actors that can never start are not started for ever
                 lost = self._waiting.popleft() if self._waiting else None
                 self._replace(actor)
             if lost is not None:
-                lost[1].set_exception(_lose(lost[0], error))
+                job, future = lost
+                future.set_exception(_worker_lost(job, error))
 
-        actor.greet.remote().future().add_done_callback(placed)
+        actor.wait_until_placed.remote().future().add_done_callback(on_placed)
 
-    def _start(self) -> None:
-        while self._free and self._waiting and not self._closed:
-            actor = self._free.popleft()
-            job, promised = self._waiting.popleft()
-            self._working.append(actor)
-            self._follow(actor.work.remote(job), job, promised, partial(self._freed, actor))
-
-    def _freed(self, actor: Any) -> None:
-        self._working.remove(actor)
-        if actor in self._actors:
-            self._free.append(actor)
-        self._start()
+    def _start_waiting(self) -> None:
+        while self._free_actors and self._waiting and not self._is_closed:
+            actor = self._free_actors.popleft()
+            job, future = self._waiting.popleft()
+            self._busy_actors.append(actor)
+            self._follow(actor.run.remote(job), job, future, actor)
 
     def _replace(self, actor: Any) -> None:
-        """Another actor for one that died, or cannot be reached."""
+        """Start another actor for one that died, if jobs are waiting."""
         if actor in self._actors:
-            self._actors.remove(actor)  # Ray ends an actor that nobody refers to any more
+            self._actors.remove(actor)  # Ray ends an actor without references
         if self._waiting and len(self._actors) < self.slots:
-            self._hire_actor()
+            self._start_actor()
 
     def _follow(
-        self,
-        reference: Any,
-        job: Job,
-        promised: "Future[Exception | None]",
-        done: Callable[[], None],
+        self, reference: Any, job: Job, future: "Future[Exception | None]", actor: Any = None
     ) -> None:
-        def over(answer: "Future[Exception | None]") -> None:
-            error = answer.exception()
-            with self._lock:
-                if error is None:
-                    done()
-                elif isinstance(done, partial):  # an actor, which is gone
-                    self._working.remove(done.args[0])
-                    self._replace(done.args[0])
+        """Pass a result on to `future`, and free or replace the actor that it came from, if any."""
+
+        def on_done(done: "Future[Exception | None]") -> None:
+            error = done.exception()
+            if actor is not None:
+                with self._lock:
+                    self._busy_actors.remove(actor)
+                    if error is not None:
+                        self._replace(actor)
+                    elif actor in self._actors:
+                        self._free_actors.append(actor)
+                    self._start_waiting()
             if error is None:
-                promised.set_result(answer.result())
+                future.set_result(done.result())
             else:
-                promised.set_exception(_lose(job, error))
+                future.set_exception(_worker_lost(job, error))
 
-        reference.future().add_done_callback(over)
+        reference.future().add_done_callback(on_done)
 
-    def _let_go_of_idle(self) -> None:
-        """Ends all actors but the busy ones: those that wait for a place would take the next too."""
-        for actor in [actor for actor in self._actors if actor not in self._working]:
+    def _end_idle_actors(self) -> None:
+        """End all actors that are not busy; those that wait for a place would take it first."""
+        for actor in [actor for actor in self._actors if actor not in self._busy_actors]:
             self._actors.remove(actor)
             ray.kill(actor)
-        self._free.clear()
+        self._free_actors.clear()
 
     def close(self) -> None:
-        """Lets all actors go, and ends the cluster where this process began it."""
+        """End all actors, and the cluster if this process started it."""
         with self._lock:
-            self._closed = True
+            self._is_closed = True
             self._waiting.clear()
             actors, self._actors = self._actors, []
         for actor in actors:
             ray.kill(actor)
-        if self._own:
+        if self._owns_cluster:
             ray.shutdown()
 
 
-def _lose(job: Job, error: BaseException) -> WorkerLostError:
-    told = " ".join(str(error).split())[:200]
-    return WorkerLostError(
-        f"The Ray worker of {job.name} was lost ({type(error).__name__}{': ' if told else ''}{told})."
-    )
+def _worker_lost(job: Job, error: BaseException) -> WorkerLostError:
+    reason = type(error).__name__ + (f": {tell(error)}" if str(error).strip() else "")
+    return WorkerLostError(f"The Ray worker of {job.name} was lost ({reason}).")
 
 
 def open_executor(
-    recipe: Recipe, hire: WorkerFactory, folder: Path, cards: Sequence[str]
-) -> RayExecutorConfig:
-    """Workers of the cluster that RAY_ADDRESS names, or of one on this machine.
+    config: RayExecutorConfig, make_worker: WorkerFactory, folder: Path, gpus: Sequence[str]
+) -> RayExecutor:
+    """Open an executor on the cluster that RAY_ADDRESS names, or on a new one on this machine.
 
     Raises:
-        UserError: There is no cluster there, or it has not one place for a worker.
+        UserError: No cluster answers, or no node has the resources of a worker.
     """
-    own = not ray.is_initialized()
-    if own:
+    owns_cluster = not ray.is_initialized()
+    if owns_cluster:
         address = os.environ.get(ADDRESS)
+        options = {"include_dashboard": False} if address is None else {}
         try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                include_dashboard=False,
-                configure_logging=False,
-            ) if address is None else ray.init(
-                address=address, log_to_driver=False, configure_logging=False
-            )
+            ray.init(address=address, log_to_driver=False, configure_logging=False, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            told = " ".join(str(error).split())[:200]
             raise UserError(
-                f"No Ray cluster answers at {address or 'this machine'} ({told}); mend {ADDRESS}."
+                f"No Ray cluster answers at {address or 'this machine'} ({tell(error)}); mend "
+                f"{ADDRESS}."
             ) from None
-    needs = {"num_cpus": float(recipe.cpus), "num_gpus": recipe.gpus}
-    room = _count_places(needs)
+    resources = {"num_cpus": float(config.cpus), "num_gpus": config.gpus}
+    room = _count_places(resources)
     if not room:
         raise UserError(
-            f"No node of the Ray cluster has {recipe.cpus} cores and {recipe.gpus:g} GPUs free; mend "
+            f"No node of the Ray cluster has {config.cpus} cores and {config.gpus:g} GPUs free; mend "
             "executor.cpus or executor.gpus."
         )
-    return RayExecutorConfig(hire, recipe.workers or room, needs, own=own)
+    return RayExecutor(make_worker, config.workers or room, resources, owns_cluster=owns_cluster)
 
 
-def _count_places(needs: dict[str, float]) -> int:
-    """Workers that the cluster's nodes have room for."""
+def _count_places(resources: dict[str, float]) -> int:
+    """Return how many workers the nodes of the cluster have room for."""
     places = 0
     for node in ray.nodes():
         if not node["Alive"]:
             continue
-        has = node["Resources"]
-        counts = [int(has.get("CPU", 0) // needs["num_cpus"])]
-        if needs["num_gpus"]:
-            counts.append(int(has.get("GPU", 0) / needs["num_gpus"]))
+        available = node["Resources"]
+        counts = [int(available.get("CPU", 0) // resources["num_cpus"])]
+        if resources["num_gpus"]:
+            counts.append(int(available.get("GPU", 0) / resources["num_gpus"]))
         places += min(counts)
     return places

@@ -165,7 +165,7 @@ def test_an_archive_among_the_results_is_not_packed_into_itself(folder):
 def test_an_index_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
     from mixopt.artifacts import archive
 
-    monkeypatch.setattr(archive, "LARGEST_INDEX", 100)
+    monkeypatch.setattr(archive, "MAX_INDEX_BYTES", 100)
     write_tar(tmp_path / "x.tar", [], {f"file {i}": [1, "x"] for i in range(50)})
     with pytest.raises(OutputError, match="larger than any of ours"):
         unpack(tmp_path / "x.tar", tmp_path / "y")

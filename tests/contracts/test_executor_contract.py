@@ -1,64 +1,64 @@
 """What every executor promises."""
 
-import os
-import time
-from pathlib import Path
-
 import pytest
-from workers import HireMarker, job, tries
+from workers import (
+    MarkingWorker,
+    MarkingWorkerFactory,
+    importable_in_workers,
+    job,
+    processes_of,
+    ray_cluster,
+)
 
-from mixopt.config.executors import ProcessesExecutorConfig, RayExecutorConfig, SlurmExecutorConfig
+from mixopt.config.executors import (
+    ProcessesExecutorConfig,
+    RayExecutorConfig,
+    SlurmExecutorConfig,
+)
 from mixopt.errors import ConfigError, DivergedError, RunError
-from mixopt.executors.base import WorkerLostError, open_executor
+from mixopt.executors.base import ENGINES, WorkerLostError, open_executor
 from mixopt.executors.dispatcher import Dispatcher
 from mixopt.executors.local import LocalExecutor
 
-ELSEWHERE = {
+CONFIGS = {
     "processes": ProcessesExecutorConfig(workers=2),
     "ray": RayExecutorConfig(workers=2),
     "slurm": SlurmExecutorConfig(cluster="local", workers=2, minutes=2),
 }
+PARALLEL = ["processes", "ray", "slurm"]
+
+
+def test_every_engine_is_tested():
+    assert CONFIGS.keys() == ENGINES.keys() == set(PARALLEL)
 
 
 @pytest.fixture(scope="module")
-def ray_here(_tests_can_be_imported):
-    """A cluster of this machine, begun once for all tests of the module."""
-    ray = pytest.importorskip("ray")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("RAY_TMPDIR", "/tmp/mixopt-ray")  # a socket's path may not be long
-    os.makedirs("/tmp/mixopt-ray", exist_ok=True)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
-             object_store_memory=100_000_000)  # fmt: skip
-    yield
-    ray.shutdown()
-    patch.undo()
+def ray_here():
+    with ray_cluster(2):
+        yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tests_can_be_imported():
-    """Workers of other processes find what they are to do."""
-    patch = pytest.MonkeyPatch()
-    helpers = str(Path(__file__).parent.parent / "helpers")
-    patch.setenv("PYTHONPATH", os.pathsep.join([helpers, os.environ.get("PYTHONPATH", "")]))
-    yield
-    patch.undo()
-
-
-@pytest.fixture(params=["local", *ELSEWHERE])
-def executor(request, tmp_path):
+@pytest.fixture(scope="module")
+def executor(request, tmp_path_factory):
+    """The kind of an executor and an executor, whose workers are started once for all tests."""
     kind = request.param
-    marks = tmp_path / "marks"
-    marks.mkdir()
     if kind == "local":
-        yield kind, LocalExecutor(HireMarker(marks)()), marks
+        yield kind, LocalExecutor(MarkingWorker())
         return
     if kind == "ray":
         request.getfixturevalue("ray_here")
     if kind == "slurm":
         pytest.importorskip("submitit")
-    opened = open_executor(ELSEWHERE[kind], HireMarker(marks), tmp_path / "own")
-    yield kind, opened, marks
-    opened.close()
+    with importable_in_workers():
+        opened = open_executor(
+            CONFIGS[kind], MarkingWorkerFactory(), tmp_path_factory.mktemp("executor")
+        )
+        yield kind, opened
+        opened.close()
+
+
+def executors(*kinds):
+    return pytest.mark.parametrize("executor", kinds, indirect=True, scope="module")
 
 
 @pytest.mark.slow
@@ -66,70 +66,74 @@ def executor(request, tmp_path):
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestExecutorContract:
-    def test_every_job_is_done_once_and_failures_are_told_apart(self, executor, caplog):
-        kind, opened, marks = executor
-        told = []
-        crew = Dispatcher(lambda: opened, 1, lambda *ended: told.append(ended))
-        jobs = [
-            job("one"), job("two", trains=True), job("once", "fails once"), job("never", "fails"),
-            job("wild", "diverges"), job("mute", "cannot be sent"),
-        ]  # fmt: skip
-        ended = {asked.name: error for asked, error in crew.do(jobs)}
-        assert ended.keys() == {asked.name for asked in jobs}
-        assert [ended[name] for name in ("one", "two", "once")] == [None] * 3
-        assert isinstance(ended["never"], OSError)
-        assert "bad card" in str(ended["never"])
-        assert isinstance(ended["wild"], DivergedError)  # trying again would not help
-        assert isinstance(ended["mute"], RunError if kind != "local" else Exception)
-        counts = {asked.name: tries(marks, asked.name) for asked in jobs}
+    @executors("local", *PARALLEL)
+    def test_every_job_is_done_once_and_failures_are_told_apart(self, executor, tmp_path, caplog):
+        kind, opened = executor
+        tries = []
+        dispatcher = Dispatcher(lambda: opened, 1, lambda *ended: tries.append(ended))
+        hows = {
+            "one": "works", "two": "works", "once": "fails once", "never": "fails",
+            "wild": "diverges", "mute": "cannot be sent",
+        }  # fmt: skip
+        jobs = [job(tmp_path, name, how, trains=name == "two") for name, how in hows.items()]
+        errors = {each.name: error for each, error in dispatcher.do(jobs)}
+        assert errors.keys() == hows.keys()
+        assert [errors[name] for name in ("one", "two", "once")] == [None] * 3
+        assert isinstance(errors["never"], OSError)
+        assert "bad card" in str(errors["never"])
+        assert isinstance(errors["wild"], DivergedError)
+        assert isinstance(errors["mute"], RunError if kind != "local" else Exception)
+        counts = {name: len(processes_of(tmp_path, name)) for name in hows}
         assert counts == {"one": 1, "two": 1, "once": 2, "never": 2, "wild": 1, "mute": 2}
-        assert sum(error is not None for _, error in told) == 1 + 2 + 1 + 2
+        assert sum(error is not None for _, error in tries) == 1 + 2 + 1 + 2
         assert sum("is tried again" in record.message for record in caplog.records) == 3
 
-    def test_wrong_input_ends_it_all(self, executor):
-        _, opened, _ = executor
-        crew = Dispatcher(lambda: opened, 5)
+    @executors("local", *PARALLEL)
+    def test_wrong_input_stops_the_dispatcher(self, executor, tmp_path):
+        _, opened = executor
+        dispatcher = Dispatcher(lambda: opened, 5)
+        jobs = [job(tmp_path, "bad", "is wrong")]
+        # a remote machine may be at fault, so that the job is tried again there
         with pytest.raises(ConfigError, match="not what it should be"):
-            list(crew.do([job("bad", "is wrong")]))
+            list(dispatcher.do(jobs))
+        assert len(processes_of(tmp_path, "bad")) == (6 if opened.remote else 1)
 
-    def test_a_worker_that_dies_costs_its_job_one_try(self, executor):
-        kind, opened, marks = executor
-        if kind == "local":
-            pytest.skip("the only worker is the process that would tell")
-        crew = Dispatcher(lambda: opened, 1)
-        jobs = [job("a"), job("victim", "dies once"), job("b"), job("c")]
-        if kind != "slurm":  # where it takes submitit a quarter of a minute to see a death
-            jobs.insert(1, job("deadly", "dies"))
-        ended = {asked.name: error for asked, error in crew.do(jobs)}
+    @executors(*PARALLEL)
+    def test_a_worker_that_dies_costs_its_job_one_try(self, executor, tmp_path):
+        kind, opened = executor
+        dispatcher = Dispatcher(lambda: opened, 1)
+        hows = {"a": "works", "victim": "dies once", "b": "works", "c": "works"}
+        if kind != "slurm":  # submitit needs 15 s to notice a death
+            hows["deadly"] = "dies"
+        jobs = [job(tmp_path, name, how) for name, how in hows.items()]
+        errors = {each.name: error for each, error in dispatcher.do(jobs)}
         if kind != "slurm":
-            assert isinstance(ended.pop("deadly"), WorkerLostError)
-            assert tries(marks, "deadly") == 2
-        assert set(ended.values()) == {None}
-        assert tries(marks, "victim") == 2
+            assert isinstance(errors.pop("deadly"), WorkerLostError)
+            assert len(processes_of(tmp_path, "deadly")) == 2
+        assert errors == dict.fromkeys(["a", "victim", "b", "c"])
+        assert len(processes_of(tmp_path, "victim")) == 2
 
-    def test_workers_work_at_the_same_time(self, executor):
-        kind, opened, marks = executor
-        if kind == "local":
-            pytest.skip("one after another is what it is for")
-        crew = Dispatcher(lambda: opened, 0)
-        list(crew.do([job("warm"), job("up")]))
-        jobs = [job(f"slow {index}", seconds=1.5) for index in range(2)]
-        start = time.monotonic()
-        assert all(error is None for _, error in crew.do(jobs))
-        if kind != "slurm":  # whose jobs load everything anew
-            assert len({p for m in marks.glob("slow*") for p in m.read_text().split()}) == 2
-        assert time.monotonic() - start < 60  # it ends
+    @executors(*PARALLEL)
+    def test_two_jobs_run_at_the_same_time(self, executor, tmp_path):
+        """Each job ends only after the other has begun."""
+        _, opened = executor
+        dispatcher = Dispatcher(lambda: opened, 0)
+        names = ["meeting 1", "meeting 2"]
+        jobs = [job(tmp_path, name, "meets") for name in names]
+        assert [error for _, error in dispatcher.do(jobs)] == [None, None]
+        assert len({pid for name in names for pid in processes_of(tmp_path, name)}) == 2
 
-    def test_jobs_are_taken_as_workers_become_free(self, executor):
-        _, opened, _ = executor
-        crew = Dispatcher(lambda: opened, 0)
-        taken = []
+    @executors("local", *PARALLEL)
+    def test_jobs_are_drawn_as_workers_become_free(self, executor, tmp_path):
+        _, opened = executor
+        dispatcher = Dispatcher(lambda: opened, 0)
+        drawn = []
 
         def jobs():
             for index in range(6):
-                taken.append(index)
-                yield job(f"lazy {index}")
+                drawn.append(index)
+                yield job(tmp_path, f"lazy {index}")
 
-        first = next(iter(crew.do(jobs())))
-        assert first[1] is None
-        assert len(taken) <= opened.slots + 1
+        _, error = next(dispatcher.do(jobs()))
+        assert error is None
+        assert len(drawn) <= opened.slots + 1

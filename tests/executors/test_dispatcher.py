@@ -1,10 +1,14 @@
 from concurrent.futures import Future
 
 import pytest
-from workers import job
 
 from mixopt.errors import StorageError
 from mixopt.executors.dispatcher import Dispatcher
+from mixopt.executors.job import Job
+
+
+def job(name):
+    return Job("work", (), name)
 
 
 class Late:

@@ -8,7 +8,7 @@ def test_a_job_can_be_sent():
     assert pickle.loads(pickle.dumps(job)) == job
 
 
-def test_what_another_machine_wrote_is_awaited_for_a_while():
+def test_waiting_ends_with_a_value_or_the_timeout():
     answers = [None, None, 7]
     assert wait_for(lambda: answers.pop(0), 10) == 7
     assert wait_for(lambda: None, 0.2) is None

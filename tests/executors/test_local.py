@@ -1,20 +1,20 @@
 import pytest
-from workers import Marker, job, tries
+from workers import MarkingWorker, job, processes_of
 
 from mixopt.executors.local import LocalExecutor
 
 
-def test_a_job_is_done_before_submit_returns_and_keeps_its_traceback(tmp_path):
-    opened = LocalExecutor(Marker(tmp_path))
-    assert opened.submit(job("a")).result() is None
-    assert tries(tmp_path, "a") == 1
-    error = opened.submit(job("b", "fails")).result()
+def test_a_job_is_done_before_submit_returns_and_its_error_keeps_the_traceback(tmp_path):
+    executor = LocalExecutor(MarkingWorker())
+    assert executor.submit(job(tmp_path, "a")).result() is None
+    assert len(processes_of(tmp_path, "a")) == 1
+    error = executor.submit(job(tmp_path, "b", "fails")).result()
     assert error.__traceback__ is not None
 
 
-def test_a_stop_by_the_user_is_no_failure(tmp_path):
-    def stopped(_):
+def test_an_interrupt_is_no_failure_of_a_job(tmp_path):
+    def worker(_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        LocalExecutor(stopped).submit(job("a"))
+        LocalExecutor(worker).submit(job(tmp_path, "a"))

@@ -6,67 +6,82 @@ import time
 
 import psutil
 import pytest
-from workers import HireMarker, job
+from workers import MarkingWorkerFactory, importable_in_workers, job, processes_of
 
-from mixopt.config.executors import ProcessesExecutorConfig as Recipe
+from mixopt.config.executors import ProcessesExecutorConfig
 from mixopt.executors.processes import open_executor
 
 
-def environments(recipe, tmp_path, cards=()):
-    opened = open_executor(recipe, HireMarker(tmp_path), tmp_path, cards)
+def environments(tmp_path, gpus=(), **fields):
+    executor = open_executor(
+        ProcessesExecutorConfig(**fields), MarkingWorkerFactory(), tmp_path, gpus
+    )
     try:
-        return opened._environments
+        return executor._environments
     finally:
-        opened.close()
+        executor.close()
 
 
-def test_each_gpu_has_a_process_and_cores_are_shared(tmp_path):
-    told = environments(Recipe(threads=3), tmp_path, ["0", "GPU-7"])
-    assert [each["CUDA_VISIBLE_DEVICES"] for each in told] == ["0", "GPU-7"]
-    assert {each["OMP_NUM_THREADS"] for each in told} == {"3"}
-    told = environments(Recipe(), tmp_path)
-    assert len(told) == len(psutil.Process().cpu_affinity())
-    assert {each["OMP_NUM_THREADS"] for each in told} == {"1"}
-    assert len(environments(Recipe(workers=5), tmp_path)) == 5
+def test_each_gpu_has_a_process_and_cores_are_shared(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    found = environments(tmp_path, ["0", "GPU-7"], threads=3)
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in found] == ["0", "GPU-7"]
+    assert {each["OMP_NUM_THREADS"] for each in found} == {"3"}
+    found = environments(tmp_path)
+    assert [each["OMP_NUM_THREADS"] for each in found] == ["1"] * 6
+    assert [each["OMP_NUM_THREADS"] for each in environments(tmp_path, ["0", "1"])] == ["3"] * 2
+    assert len(environments(tmp_path, workers=5)) == 5
+
+
+def test_cores_are_counted_where_there_is_no_affinity(tmp_path, monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert len(environments(tmp_path)) == 3
+
+
+def wait_until(condition, timeout_s=300.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
-def test_nobody_outlives_a_study_that_is_killed(tmp_path):
+def test_workers_of_a_killed_driver_end(tmp_path):
     """Workers of a driver that got SIGKILL end at once, though they are busy."""
-    program = f"""
+    program = """
 import sys
-sys.path.insert(0, {os.path.join(os.getcwd(), "tests")!r})
 from pathlib import Path
-from workers import HireMarker, job
+from workers import MarkingWorkerFactory, job
 from mixopt.config.executors import ProcessesExecutorConfig
 from mixopt.executors.processes import open_executor
-folder = Path({str(tmp_path)!r})
+folder = Path(sys.argv[1])
 if __name__ == "__main__":
-    opened = open_executor(ProcessesExecutorConfig(workers=2), HireMarker(folder), folder, [])
-    futures = [opened.submit(job(f"long {{i}}", seconds=600)) for i in range(2)]
+    config = ProcessesExecutorConfig(workers=2)
+    executor = open_executor(config, MarkingWorkerFactory(), folder, [])
+    futures = [executor.submit(job(folder, f"long {i}", "sleeps")) for i in range(2)]
     futures[0].result()
 """
     (tmp_path / "driver.py").write_text(program)
-    driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py")])
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("long*"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    workers = [int(mark.read_text()) for mark in tmp_path.glob("long*")]
+    with importable_in_workers():
+        driver = subprocess.Popen([sys.executable, str(tmp_path / "driver.py"), str(tmp_path)])
+    wait_until(lambda: all(processes_of(tmp_path, f"long {i}") for i in range(2)))
+    workers = [pid for i in range(2) for pid in processes_of(tmp_path, f"long {i}")]
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    while any(psutil.pid_exists(pid) for pid in workers):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in workers))
 
 
 @pytest.mark.slow
-def test_closing_ends_what_is_busy(tmp_path):
-    opened = open_executor(Recipe(workers=1), HireMarker(tmp_path), tmp_path, [])
-    future = opened.submit(job("long", seconds=600))
-    while not (tmp_path / "long").exists() or not (tmp_path / "long").read_text():
-        time.sleep(0.1)
-    pid = int((tmp_path / "long").read_text())
-    opened.close()
+def test_closing_ends_busy_workers(tmp_path):
+    with importable_in_workers():
+        executor = open_executor(
+            ProcessesExecutorConfig(workers=1), MarkingWorkerFactory(), tmp_path, []
+        )
+        future = executor.submit(job(tmp_path, "long", "sleeps"))
+        wait_until(lambda: processes_of(tmp_path, "long"))
+    (pid,) = processes_of(tmp_path, "long")
+    assert pid != os.getpid()
+    executor.close()
     assert not psutil.pid_exists(pid)
     assert future.exception() is not None

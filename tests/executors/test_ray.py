@@ -1,7 +1,7 @@
 import pytest
-from workers import HireMarker, job
+from workers import MarkingWorkerFactory, job, ray_cluster
 
-from mixopt.config.executors import RayExecutorConfig as Recipe
+from mixopt.config.executors import RayExecutorConfig
 from mixopt.errors import UserError
 from mixopt.executors.base import WorkerLostError
 from mixopt.executors.dispatcher import Dispatcher
@@ -29,24 +29,26 @@ def test_places_are_counted_node_by_node(monkeypatch, needs, places):
     assert ray_executor._count_places(needs) == places
 
 
-def test_a_cluster_without_room_is_told(tmp_path, monkeypatch):
+def test_a_cluster_without_room_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_executor.ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray_executor.ray, "nodes", lambda: NODES)
     with pytest.raises(UserError, match="No node of the Ray cluster has 100 cores and 0 GPUs free"):
-        ray_executor.open_executor(Recipe(cpus=100), HireMarker(tmp_path), tmp_path, [])
+        ray_executor.open_executor(
+            RayExecutorConfig(cpus=100), MarkingWorkerFactory(), tmp_path, []
+        )
 
 
-def test_an_address_where_nobody_answers_is_told(tmp_path, monkeypatch):
-    def nobody(**_):
+def test_an_address_that_does_not_answer_is_an_error(tmp_path, monkeypatch):
+    def refuse(**_):
         raise ConnectionError("could not connect")
 
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     monkeypatch.setattr(ray_executor.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray_executor.ray, "init", nobody)
+    monkeypatch.setattr(ray_executor.ray, "init", refuse)
     with pytest.raises(
         UserError, match="No Ray cluster answers at 127.0.0.1:1 .*; mend RAY_ADDRESS"
     ):
-        ray_executor.open_executor(Recipe(), HireMarker(tmp_path), tmp_path, [])
+        ray_executor.open_executor(RayExecutorConfig(), MarkingWorkerFactory(), tmp_path, [])
 
 
 class Broken:
@@ -60,34 +62,22 @@ def _missing():
     raise ImportError("No module named 'mixopt'")
 
 
-@pytest.fixture
-def here(monkeypatch):
-    import os
-
-    os.makedirs("/tmp/mixopt-ray", exist_ok=True)
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp/mixopt-ray")
-    tests = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False,
-             object_store_memory=100_000_000)  # fmt: skip
-    yield
-    ray.shutdown()
-
-
 @pytest.mark.slow
-def test_more_workers_than_places_neither_wait_for_each_other_nor_begin_for_ever(here, tmp_path):
+def test_more_workers_than_places_neither_block_each_other_nor_restart_for_ever(tmp_path):
     needs = {"num_cpus": 1.0, "num_gpus": 0.0}
-    crew = Dispatcher(
-        lambda: ray_executor.RayExecutorConfig(HireMarker(tmp_path), 3, needs, own=False), 1
-    )
-    for turn in range(2):  # actors that wait for a place must not take the training's
-        assert all(
-            error is None for _, error in crew.do([job(f"score {turn} {i}") for i in range(4)])
-        )
-        ((_, error),) = crew.do([job(f"train {turn}", trains=True)])
-        assert error is None
-    crew.close()
-    broken = Dispatcher(lambda: ray_executor.RayExecutorConfig(Broken(), 1, needs, own=False), 1)
-    ((_, error),) = broken.do([job("never")])
-    assert isinstance(error, WorkerLostError)
-    broken.close()
+
+    def executor(make_worker, n_workers):
+        return ray_executor.RayExecutor(make_worker, n_workers, needs, owns_cluster=False)
+
+    with ray_cluster(1):
+        dispatcher = Dispatcher(lambda: executor(MarkingWorkerFactory(), 3), 1)
+        for turn in range(2):  # actors that wait for a place must not take the training's
+            jobs = [job(tmp_path, f"score {turn} {i}") for i in range(4)]
+            assert all(error is None for _, error in dispatcher.do(jobs))
+            ((_, error),) = dispatcher.do([job(tmp_path, f"train {turn}", trains=True)])
+            assert error is None
+        dispatcher.close()
+        dispatcher = Dispatcher(lambda: executor(Broken(), 1), 1)
+        ((_, error),) = dispatcher.do([job(tmp_path, "never")])
+        assert isinstance(error, WorkerLostError)
+        dispatcher.close()

@@ -1,30 +1,38 @@
-"""Workers for tests of executors: they write marks into a folder, fail and die as jobs ask."""
+"""Workers for tests of executors: they write marks into a folder, and fail or die as jobs say."""
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from mixopt.errors import ConfigError, DivergedError
 from mixopt.executors.job import Job
 
+HELPERS = Path(__file__).parent
+MEETING_TIMEOUT_S = 300.0
+"""Only reached where jobs that should overlap do not."""
 
-@dataclass
-class Marker:
-    """Each job's mark says how often it was tried, and by which process."""
 
-    folder: Path
+class MarkingWorker:
+    """Appends its process id to a mark of each job, so that tries and processes can be counted."""
 
     def __call__(self, job: Job) -> None:
-        how, seconds = job.arguments
-        mark = self.folder / job.name.replace(" ", "-")
+        folder, how = job.arguments
+        mark = _mark(folder, job.name)
         with mark.open("a") as stream:
             stream.write(f"{os.getpid()}\n")
-        time.sleep(seconds)
-        tries = len(mark.read_text().splitlines())
-        if how == "dies" or (how == "dies once" and tries == 1):
+        n_tries = len(mark.read_text().splitlines())
+        if how == "sleeps":
+            time.sleep(600)
+        if how == "meets":
+            _wait_for_another(mark)
+        if how == "dies" or (how == "dies once" and n_tries == 1):
             os.kill(os.getpid(), 9)
-        if how == "fails" or (how == "fails once" and tries == 1):
+        if how == "fails" or (how == "fails once" and n_tries == 1):
             raise OSError(f"{job.name} met a bad card")
         if how == "diverges":
             raise DivergedError(f"The loss of {job.name} stopped being finite.")
@@ -39,19 +47,53 @@ class StubbornError(Exception):
 
 
 @dataclass
-class HireMarker:
-    """Makes a worker where it will work."""
+class MarkingWorkerFactory:
+    """Makes a worker in its process."""
 
-    folder: Path
-
-    def __call__(self) -> Marker:
-        return Marker(self.folder)
+    def __call__(self) -> MarkingWorker:
+        return MarkingWorker()
 
 
-def job(name: str, how: str = "works", seconds: float = 0.0, *, trains: bool = False) -> Job:
-    return Job("mark", (how, seconds), name, trains=trains)
+def job(folder: Path, name: str, how: str = "works", *, trains: bool = False) -> Job:
+    return Job("mark", (folder, how), name, trains=trains)
 
 
-def tries(folder: Path, name: str) -> int:
-    mark = folder / name.replace(" ", "-")
-    return len(mark.read_text().splitlines()) if mark.exists() else 0
+def processes_of(folder: Path, name: str) -> list[int]:
+    """Process ids of the tries of a job."""
+    mark = _mark(folder, name)
+    return [int(line) for line in mark.read_text().splitlines()] if mark.exists() else []
+
+
+@contextmanager
+def importable_in_workers() -> Iterator[None]:
+    """Let workers in other processes import this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        paths = [str(HELPERS), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        yield
+
+
+@contextmanager
+def ray_cluster(n_cpus: int) -> Iterator[None]:
+    """A Ray cluster on this machine."""
+    ray = pytest.importorskip("ray")
+    with importable_in_workers(), pytest.MonkeyPatch.context() as patch:
+        os.makedirs("/tmp/mixopt-ray", exist_ok=True)
+        patch.setenv("RAY_TMPDIR", "/tmp/mixopt-ray")  # the path of a socket must be short
+        ray.init(num_cpus=n_cpus, include_dashboard=False, log_to_driver=False,
+                 configure_logging=False, object_store_memory=100_000_000)  # fmt: skip
+        yield
+        ray.shutdown()
+
+
+def _mark(folder: Path, name: str) -> Path:
+    return folder / name.replace(" ", "-")
+
+
+def _wait_for_another(mark: Path) -> None:
+    """Return once another job of the same kind has begun, which then waits for this one too."""
+    deadline = time.monotonic() + MEETING_TIMEOUT_S
+    while len(list(mark.parent.glob("meeting-*"))) < 2:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{mark.name} was alone")
+        time.sleep(0.02)

@@ -1,5 +1,6 @@
 """Upload of queued records to an MLflow tracking store, each such that twice has the effect of once."""
 
+import json
 import logging
 import os
 import re
@@ -9,9 +10,7 @@ from typing import Any
 
 import mlflow
 import requests
-from mlflow.data.dataset_source import DatasetSource
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import InvalidUrlException, MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -141,11 +140,9 @@ class Uploader:
         )
 
     def _upload_data(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
-        dataset = MetaDataset(  # type: ignore[abstract]
-            _DomainSource(record["name"]), name=record["name"], digest=record["digest"]
-        )
-        tag = InputTag("mlflow.data.context", "training")
-        inputs = DatasetInput(dataset._to_mlflow_entity(), [tag])
+        source = json.dumps({"domain": record["name"]})  # the logged config says where its text is
+        dataset = Dataset(record["name"], record["digest"], source_type="mixopt", source=source)
+        inputs = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
         client.log_inputs(self._queue.run_ids[record["run"]], [inputs])
 
     def _upload_text(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
@@ -223,34 +220,3 @@ def tracking_uri() -> str:
 def hide_password(uri: str) -> str:
     """Return a URI without user name and password."""
     return re.sub(r"//[^/@]*@", "//", uri, count=1)
-
-
-class _DomainSource(DatasetSource):
-    """Source of a dataset that is the text of a domain; the logged config says where it lies."""
-
-    def __init__(self, domain: str) -> None:
-        self.domain = domain
-
-    @staticmethod
-    def _get_source_type() -> str:
-        return "mixopt"
-
-    def load(self) -> None:
-        """Return nothing: MLflow cannot load the text of a domain."""
-
-    @staticmethod
-    def _can_resolve(raw_source: Any) -> bool:
-        return False
-
-    @classmethod
-    def _resolve(cls, raw_source: Any) -> "_DomainSource":
-        return cls(str(raw_source))
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the name of the domain, as MLflow stores it."""
-        return {"domain": self.domain}
-
-    @classmethod
-    def from_dict(cls, source_dict: dict[str, str]) -> "_DomainSource":
-        """Return the source that `to_dict` described."""
-        return cls(source_dict["domain"])
