@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from mixopt.errors import ConfigError, DivergedError
 from mixopt.executors.job import Job
 
@@ -67,6 +65,8 @@ def processes_of(folder: Path, name: str) -> list[int]:
 @contextmanager
 def importable_in_workers() -> Iterator[None]:
     """Let workers in other processes import this module."""
+    import pytest  # not in workers, which would load it each time
+
     with pytest.MonkeyPatch.context() as patch:
         paths = [str(HELPERS), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
@@ -76,6 +76,8 @@ def importable_in_workers() -> Iterator[None]:
 @contextmanager
 def ray_cluster(n_cpus: int) -> Iterator[None]:
     """A Ray cluster on this machine."""
+    import pytest
+
     ray = pytest.importorskip("ray")
     with importable_in_workers(), pytest.MonkeyPatch.context() as patch:
         os.makedirs("/tmp/mixopt-ray", exist_ok=True)
