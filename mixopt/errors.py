@@ -98,6 +98,11 @@ LONGEST_NAME = 60
 """Characters of such a name that are repeated."""
 
 
+def one_line(error: BaseException, limit: int | None = None) -> str:
+    """Return an error's message in one line, cut to `limit` characters; its type where it has none."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:limit]
+
+
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """A sentence that names the closest of `known`, or lists them where none is close."""
     names = sorted({str(one) for one in known})

@@ -1,7 +1,7 @@
-"""The study: the whole search from text to training config, readable from top to bottom.
+"""A study, from text to training config: the verbs, top to bottom.
 
-The one place where the wings meet. Each verb (`train`, `search`, `propose`, `validate`, `export`,
-`run`) can be called alone: what came before is found in the journal or done first.
+Each verb (`train`, `search`, `propose`, `validate`, `report`, `export`, `run`) can be called alone: what comes
+before is read from the artifact store or built first.
 """
 
 import os
@@ -11,22 +11,23 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mixopt.artifacts.store import ArtifactStore
 from mixopt.callbacks.base import Callback
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import choose_executor, give_experts, load_study
 from mixopt.config.study import StudyConfig
-from mixopt.errors import RunError
+from mixopt.errors import ConfigError, RunError
 from mixopt.exporters.export import make_request
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.exports import Delivery
-from mixopt.pipeline.propose import Recommender
-from mixopt.pipeline.results import count_domains, to_yaml, write_result
+from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
+from mixopt.pipeline.experts import train_experts
+from mixopt.pipeline.exports import write_export
+from mixopt.pipeline.phases import run_phases
+from mixopt.pipeline.propose import build_proposals
+from mixopt.pipeline.results import count_domains, to_json, to_yaml, write_result
+from mixopt.pipeline.search import CandidateSearch, open_search
+from mixopt.pipeline.status import StatusRow, study_status
 from mixopt.pipeline.surrogate_policy import SurrogatePolicy
-from mixopt.pipeline.validate import Validator
-from mixopt.pipeline.worker import RunEnvironment, is_launched, is_silent
+from mixopt.pipeline.validate import validate
 from mixopt.proposal import Proposal
 from mixopt.report.build import study_report_data, utility_rank_correlation
 from mixopt.report.page import write_report
@@ -37,26 +38,25 @@ from mixopt.trials import Trials
 from mixopt.validation import Validation
 
 if TYPE_CHECKING:
-    from mixopt.pipeline.laboratory import Laboratory
     from mixopt.training.training_run import TrainingResult
 
 
 class Study:
-    """One study: a recipe, a folder for what it produces, and who watches.
+    """A search for the data mixture of one target run.
 
     Args:
-        recipe: The resolved recipe.
-        output: Folder of results; made if it is missing.
+        config: The resolved config.
+        output: Folder of results, created if it is missing; `mixopt-runs/NAME` if left out.
         cache: Folder of tokenized corpora, shared between studies.
-        storage: URL that workers share with this process; a disk that all see if left out.
+        storage: URL that workers share with this process; left out, all workers see this disk.
         device: `auto`, `cpu`, `cuda`, ...
-        run_code: Whether programs that models write may be run, for benchmarks that test them.
+        run_code: Whether to run programs that models write, for benchmarks that test them.
         callbacks: Called at each step (`mixopt.callbacks.mlflow.callback.MlflowCallback`, say).
     """
 
     def __init__(
         self,
-        recipe: StudyConfig,
+        config: StudyConfig,
         output: str | Path | None = None,
         *,
         cache: str | Path | None = None,
@@ -65,14 +65,14 @@ class Study:
         run_code: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.recipe = recipe
-        self.output = Path(output or Path("mixopt-runs") / recipe.name).absolute()
-        self.cache = Path(cache or default_cache()).absolute()
-        self.journal = ArtifactStore(self.output / "journal")
-        self.device, self.run_code, self.storage = device, run_code, storage
-        self.callbacks = CallbackList(recipe, self.output, () if is_silent() else callbacks)
+        self.config = config
+        self.output = Path(output or Path("mixopt-runs") / config.name).absolute()
+        store = self.output / "artifacts"
+        cache = Path(cache or default_cache()).absolute()
+        self.environment = RunEnvironment(store, cache, storage, device, run_code)
+        self.callbacks = CallbackList(config, self.output, () if is_silent() else callbacks)
         self._corrected: SurrogatePolicy | None = None
-        self._ranks: dict[int, tuple[int, float]] = {}
+        self._round_ranks: dict[int, tuple[int, float]] = {}
 
     @classmethod
     def load(
@@ -83,34 +83,45 @@ class Study:
         seed: int | None = None,
         experts: Mapping[str, Path] | None = None,
         executor: str | None = None,
-        **rest: Any,
+        **options: Any,
     ) -> "Study":
-        """The study in the YAML at `path`, or one that mixopt ships (`quickstart`).
+        """Return the study in a YAML file, or one that mixopt ships.
 
-        With `experts`, folders by domain, those are taken instead of being trained; `executor` names
-        another one than the YAML's.
+        Args:
+            path: File, or a name such as `quickstart`.
+            output: Folder of results.
+            seed: Replaces the file's seed.
+            experts: Folders of trained experts by domain, used instead of training them.
+            executor: Replaces the file's executor: `local`, `processes`, `ray` or `slurm`.
+            options: Further arguments of `Study`.
 
         Raises:
-            RecipeError: A YAML is missing or says something that it may not.
+            ConfigError: A YAML file is missing or invalid.
         """
-        recipe = load_study(path)
+        config = load_study(path)
         if seed is not None:
-            recipe = recipe.model_copy(update={"seed": seed})
+            config = config.model_copy(update={"seed": seed})
         if experts:
-            recipe = give_experts(recipe, experts)
+            config = give_experts(config, experts)
         if executor:
-            recipe = choose_executor(recipe, executor)
-        return cls(recipe, output, **rest)
+            config = choose_executor(config, executor)
+        return cls(config, output, **options)
 
-    # --- the verbs ----------------------------------------------------------------------------
+    # --- verbs --------------------------------------------------------------------------------
 
-    def run(self) -> Proposal:
-        """The best proposal, after the whole road: experts, search, validation, exports, report."""
+    def run(self) -> Proposal | Schedule:
+        """Run every stage: experts, search, proposals, validation, report, exports.
+
+        Returns:
+            The best proposal; the schedule of proposals where the study has phases.
+        """
         with self.running():
+            if self.config.phases:
+                return run_phases(self)
             trials = self.search()
             proposals = self.propose(trials)
             validation = None
-            if self.recipe.validation is not None:
+            if self.config.validation is not None:
                 validation = self.validate(proposals[0], trials=trials)
                 proposals = self.propose(trials)
             self.report(trials, proposals, validation)
@@ -118,15 +129,26 @@ class Study:
             return proposals[0]
 
     def train(self) -> dict[str, "TrainingResult"]:
-        """The experts by name, trained or found; one that diverges is set aside and said."""
-        with self.running():
-            return self.foundation.experts
+        """Train the base and the experts that the store lacks.
 
-    def search(self) -> Trials:
-        """The trials of every round, by both proxies.
+        Returns:
+            The experts by name; one that diverged is set aside with a message.
 
         Raises:
-            RunError: Several processes were launched, which train together and do nothing else.
+            DivergedError: Fewer than two experts are left.
+        """
+        with self.running():
+            self._prepared()
+            return train_experts(self.context).results
+
+    def search(self) -> Trials:
+        """Score the candidates of every round.
+
+        Returns:
+            The trials of all rounds, by both proxies.
+
+        Raises:
+            RunError: Several processes were launched; they can only train.
         """
         if is_launched():
             raise RunError(
@@ -134,158 +156,217 @@ class Study:
                 "launch `mixopt train`, and run the rest as one process over the same folder."
             )
         with self.running():
-            searcher, learner = self.foundation.searcher, self.foundation.learner
-            trials = searcher.no_trials
-            for number, count in enumerate(self.recipe.search.rounds, start=1):
-                fitted, trust = partial(learner.fit, trials), learner.trust(trials)
-                trials += searcher.score(searcher.choose(number, count, trials, fitted, trust))
-                self._tell_round(number, trials)
+            search, policy = self._search, self._policy
+            trials = search.no_trials
+            for number, count in enumerate(self.config.search.rounds, start=1):
+                fitted, trust = partial(policy.fit, trials), policy.trust(trials)
+                trials += search.score(search.choose(number, count, trials, fitted, trust))
+                self._report_round(number, trials)
             write_result(self.callbacks, "trials.csv", trials.to_frame().to_csv(index=False))
             return trials
 
     def propose(self, trials: Trials) -> list[Proposal]:
-        """Proposals fitted to `trials`, best first, each verified by really merging and scoring it."""
+        """Propose mixtures, and verify each by merging and scoring it.
+
+        Args:
+            trials: Of the search.
+
+        Returns:
+            Proposals, best first.
+        """
         with self.running():
-            proposals = Recommender(self.foundation, self.learner).recommend(trials)
+            proposals = build_proposals(self.context, self._search, self.policy, trials)
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
                 write_result(self.callbacks, name, proposal.to_json())
-            self.callbacks.notify(lambda o: o.on_proposals(proposals))
+            self.callbacks.notify(lambda callback: callback.on_proposals(proposals))
             return proposals
 
     def validate(
         self, proposal: Proposal | None = None, *, trials: Trials | None = None
     ) -> Validation:
-        """What real proxy runs, trained from the same base for an expert's tokens, say."""
+        """Train models on mixtures, from the base and for an expert's tokens, and rank the proxies by them.
+
+        Later proposals use these runs.
+
+        Args:
+            proposal: One of the mixtures; the best proposal if left out.
+            trials: Of the search, which runs if they are left out.
+
+        Raises:
+            ConfigError: The study has no `validation` section.
+            DivergedError: Too few runs were trained without diverging.
+        """
         with self.running():
             trials = self.search() if trials is None else trials
             proposal = proposal or self.propose(trials)[0]
-            alone = self.foundation.learner
-            validator = Validator.of(self.foundation)
-            validation, runs = validator.validate(proposal, trials, alone)
-            self._corrected = alone.hear(validation, runs)
-            if self.learner.doubt is not None:
-                self.callbacks.warning(self.learner.doubt)
-            self.callbacks.notify(lambda o: o.on_validation(validation))
-            return validation
+            result = validate(self.context, self._search, proposal, trials, self._policy)
+            write_result(self.callbacks, "proxy-runs.csv", result.runs.to_csv(index=False))
+            plain = to_json(result.validation.to_dict())
+            write_result(self.callbacks, "validation.json", plain)
+            self._corrected = self._policy.with_runs(result.validation, result.means)
+            if self.policy.doubt is not None:
+                self.callbacks.warning(self.policy.doubt)
+            self.callbacks.notify(lambda callback: callback.on_validation(result.validation))
+            return result.validation
 
     def export(self, plan: Proposal | Schedule) -> list[Path]:
-        """The training configs that the recipe lists, written under `exports/`."""
+        """Write the training configs that the study lists into `exports/`.
+
+        Raises:
+            ExportError: A format cannot express the plan.
+        """
         with self.running():
-            written = []
-            for wanted in self.recipe.exports:
-                written += Delivery(wanted, plan).deliver(self.journal, self.output / "exports")
+            written: list[Path] = []
+            folder, store = self.output / "exports", self.context.store
+            for wanted in self.config.exports:
+                written += write_export(wanted, plan, store, folder)
             if written:
                 drift = make_request(plan, None, {}).drift
                 self.callbacks.message(
                     f"Exports: {len(written)} files; rounding moves no ratio by more than {drift:.1e}."
                 )
-                self.callbacks.notify(lambda o: o.on_file_written(self.output / "exports"))
+                self.callbacks.notify(lambda callback: callback.on_file_written(folder))
             return written
 
     def report(
         self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None = None
     ) -> Path:
-        """The report: one HTML page that needs no network, and its figures as PNG."""
+        """Write the report: one HTML page that needs no network, and its figures as PNG.
+
+        Returns:
+            The page.
+        """
         with self.running():
-            ground, learner = self.foundation, self.learner
+            search, policy, device = self._search, self.policy, self.context.device
+            outcomes = [expert.outcome for expert in search.experts.results.values()]
             data = study_report_data(
-                self.recipe, trials, proposals, validation,
-                surrogate=self.fit(trials),
-                proxy_surrogate=ground.learner.fit(trials),
-                weights=ground.weight_space,
-                proxy=learner.proxy,
-                trust=learner.trust(trials),
-                real_runs=learner.runs,
-                round_ranks=self._ranks,
-                domains=count_domains(self.recipe, self.laboratory),
-                expert_scores=self.score_experts(),
-                expert_costs=[(e.outcome.tokens, e.outcome.flops) for e in ground.experts.values()],
+                self.config, trials, proposals, validation,
+                surrogate=policy.fit(trials),
+                proxy_surrogate=self._policy.fit(trials),
+                weights=search.space,
+                proxy=policy.proxy,
+                trust=policy.trust(trials),
+                real_runs=policy.runs,
+                round_ranks=self._round_ranks,
+                domains=count_domains(self.config, self.context.corpora),
+                expert_scores=search.score_experts(),
+                expert_costs=[(outcome.tokens, outcome.flops) for outcome in outcomes],
                 warnings=self.callbacks.warnings,
-                device=f"{self.laboratory.device.name}, {self.laboratory.device.dtype}",
+                device=f"{device.name}, {device.dtype}",
                 elapsed_s=self.callbacks.elapsed_s,
             )  # fmt: skip
             path = write_report(data, self.output)
-            self.callbacks.notify(lambda o: o.on_file_written(path))
-            self.callbacks.notify(lambda o: o.on_file_written(self.output / "figures"))
+            self.callbacks.notify(lambda callback: callback.on_file_written(path))
+            self.callbacks.notify(lambda callback: callback.on_file_written(self.output / "figures"))
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
-        """The surrogate of the recipe's utility, corrected by real runs where any were trained."""
-        return self.learner.fit(trials)
+        """Return the surrogate of the study's utility, corrected by real runs if any were trained."""
+        return self.policy.fit(trials)
 
-    def score_experts(self) -> dict[str, dict[str, float]]:
-        """Scores by metric of each expert alone, by name, and of the `base`."""
-        with self.running():
-            swarm = self.foundation.swarm
-            results = {"base": swarm.score_base()}
-            for name, corner in zip(swarm.names, np.eye(swarm.k).tolist(), strict=True):
-                results[name] = swarm.score(corner)["merged"]
-            return {
-                name: {metric.name: row[metric.name].score for metric in swarm.scorer.metrics}
-                for name, row in results.items()
-            }
+    def status(self) -> list[StatusRow]:
+        """Return what is done, running, failed and left, in the order of the stages; build nothing."""
+        return study_status(self)
+
+    # --- state --------------------------------------------------------------------------------
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Call `on_study_start` and `on_study_end` around the outermost command; end its workers."""
+        """Call `on_study_start` and `on_study_end` around the outermost verb, and stop its workers."""
         with self.callbacks.running():
             try:
                 if self.callbacks.is_outermost:
-                    write_result(self.callbacks, "recipe.yaml", to_yaml(self.recipe))
+                    write_result(self.callbacks, "recipe.yaml", to_yaml(self.config))
                 yield
             finally:
-                if self.callbacks.is_outermost and "foundation" in self.__dict__:
-                    self.foundation.let_workers_go()
-
-    # --- what the verbs stand on --------------------------------------------------------------
-
-    @property
-    def site(self) -> RunEnvironment:
-        """Where the work is done and kept."""
-        return RunEnvironment(
-            self.output / "journal", self.cache, self.storage, self.device, self.run_code
-        )
+                if self.callbacks.is_outermost and "context" in self.__dict__:
+                    self.context.close()
 
     @cached_property
-    def foundation(self) -> StudyContext:
-        """Laboratory, crew, experts, swarm, searcher: each made when it is first asked for."""
-        return StudyContext(self.recipe, self.site, self.callbacks)
-
-    @property
-    def laboratory(self) -> "Laboratory":
-        """Corpora, base, experts and scores: the model wing."""
-        return self.foundation.laboratory
+    def context(self) -> StudyContext:
+        """Stores, corpora, base, benchmarks and workers; nothing is built to open it."""
+        return StudyContext(self.config, self.environment, self.callbacks)
 
     @property
     def space(self) -> SearchSpace:
-        """The mixtures that may be proposed: the recipe's bounds and the repetition caps."""
-        return self.foundation.space
+        """The mixtures that may be proposed: the study's bounds and the repetition caps."""
+        return self._prepared().space
 
     @property
-    def learner(self) -> SurrogatePolicy:
-        """Who knows most: of the proxies alone, or of real runs too where any were trained."""
-        return self._corrected or self.foundation.learner
+    def policy(self) -> SurrogatePolicy:
+        """The policy that fits surrogates, with real runs if any were trained."""
+        return self._corrected or self._policy
 
-    # --- search -------------------------------------------------------------------------------
+    def of_phase(self, config: StudyConfig, name: str) -> "Study":
+        """Return the study of a phase, in a folder of its own below this one's."""
+        environment = self.environment
+        return Study(
+            config,
+            self.output / "phases" / name,
+            cache=environment.cache,
+            storage=f"{environment.storage.rstrip('/')}/phases/{name}" if environment.storage else None,
+            device=environment.device,
+            run_code=environment.run_code,
+            callbacks=self.callbacks.callbacks,
+        )
 
-    def _tell_round(self, number: int, trials: Trials) -> None:
-        surrogate = self.foundation.learner.fit(trials)
-        table = trials.where(kind=self.recipe.search.proxy)
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"Study({config.name!r}, {len(config.domains)} domains, {len(config.benchmarks)} benchmarks, "
+            f"rounds {config.search.rounds}, output {str(self.output)!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{row.what}</td><td>{row.state}</td><td>{row.why}</td></tr>"
+            for row in self.status()
+        )
+        return f"<p>{self!r}</p><table><tr><th>part</th><th>state</th><th></th></tr>{rows}</table>"
+
+    @cached_property
+    def _search(self) -> CandidateSearch:
+        return open_search(self._prepared())
+
+    @cached_property
+    def _policy(self) -> SurrogatePolicy:
+        """The policy without real runs: rounds of the search depend on no validation."""
+        measure = self._search.measure_reliability
+        return SurrogatePolicy(self.config, measure, store=self.context.store)
+
+    def _prepared(self) -> StudyContext:
+        """Return the context with tokenizer, corpora and checks done, once.
+
+        Raises:
+            ConfigError: The study has phases.
+        """
+        if self.config.phases:
+            raise ConfigError("The study has phases, which are searched one by one; use `run`.")
+        if not self._is_prepared:
+            self.context.prepare()
+            self._is_prepared = True
+        return self.context
+
+    _is_prepared = False
+
+    def _report_round(self, number: int, trials: Trials) -> None:
+        surrogate = self._policy.fit(trials)
+        table = trials.where(kind=self.config.search.proxy)
         utilities = surrogate.seen_utilities(table)
         metrics = {
             "search/trials": float(len(table)),
             "search/best_utility": float(utilities.max()),
         }
         if number == 1:
-            for name, found in self.foundation.learner.reliabilities(trials).items():
+            for name, found in self._policy.reliabilities(trials).items():
                 metrics[f"reliability/{name}"] = found.tau
                 if not found.tells:
                     self.callbacks.warning(found.sentence)
         for fitted in surrogate.metrics:
             metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
-        self._ranks[number] = (len(table), utility_rank_correlation(surrogate))
-        self.callbacks.notify(lambda o: o.on_round_scored(number, trials, metrics))
+        self._round_ranks[number] = (len(table), utility_rank_correlation(surrogate))
+        self.callbacks.notify(lambda callback: callback.on_round_scored(number, trials, metrics))
 
 
 def default_cache() -> Path:

@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 import zstandard
 
 from mixopt import __version__
-from mixopt.artifacts.artifact import hash_content
+from mixopt.artifacts.artifact import hash_file_content
 from mixopt.errors import OutputError
 from mixopt.io.files import publish_folder, storage_errors
 from mixopt.io.parsing import load_json, show, tell
@@ -68,7 +68,7 @@ def pack(folder: Path, archive: Path) -> int:
         archive.parent.mkdir(parents=True, exist_ok=True)
         try:
             index = {
-                str(file.relative_to(folder)): (file.stat().st_size, hash_content(file))
+                str(file.relative_to(folder)): (file.stat().st_size, hash_file_content(file))
                 for file in files
             }
             index_text = json.dumps({"mixopt": __version__, "files": index}, indent=1).encode()
@@ -147,7 +147,7 @@ def _extract(archive: Path, scratch: Path) -> int:
             assert content is not None
             with place.open("wb") as out:
                 shutil.copyfileobj(content, out, CHUNK)
-            if hash_content(place) != digest:
+            if hash_file_content(place) != digest:
                 raise ValueError(f"the content of {member.name} has changed")
         if missing:
             raise ValueError(f"{next(iter(missing))} is missing")
@@ -215,7 +215,7 @@ class _HashingReader:
         return content
 
     def digest(self) -> str:
-        """Return the hash as `hash_content` does; another one if bytes are left to read."""
+        """Return the hash as `hash_file_content` does; another one if bytes are left to read."""
         self._digest.update(self._stream.read(1))
         return self._digest.hexdigest()[:32]
 

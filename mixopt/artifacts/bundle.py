@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
-from mixopt.artifacts.artifact import MANIFEST, Unit
+from mixopt.artifacts.artifact import MANIFEST, ArtifactRecord
 from mixopt.errors import StorageError
 from mixopt.io.parsing import load_json, show
 
@@ -53,7 +53,7 @@ class Parcel:
     inside: Mapping[str, str] | None = None
 
     @classmethod
-    def pack(cls, unit: Unit) -> "Parcel":
+    def pack(cls, unit: ArtifactRecord) -> "Parcel":
         """The parcel of a unit; the files of a large one are still to be sent to `at`.
 
         Raises:
@@ -120,12 +120,12 @@ class Parcel:
             raise DamagedError(f"{show(name)} is missing") from None
 
 
-def is_small(unit: Unit) -> bool:
+def is_small(unit: ArtifactRecord) -> bool:
     """Whether a unit's files travel inside its parcel."""
     return unit.n_bytes <= SMALL
 
 
-def list_files(unit: Unit) -> dict[str, list[Any]]:
+def list_files(unit: ArtifactRecord) -> dict[str, list[Any]]:
     """Size and hash of a unit's files, as a parcel has them."""
     return {name: list(told) for name, told in unit.files.items()}
 

@@ -8,22 +8,22 @@ first counts, each with its own files.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mixopt.artifacts.artifact import (
     MANIFEST,
-    Unit,
-    find_artifact,
-    hold,
-    note_sound,
+    Artifact,
+    ArtifactRecord,
+    build_lock,
+    find_verified,
+    mark_verified,
     seal,
-    workplace_of,
+    work_folder_of,
 )
 from mixopt.artifacts.bundle import LARGEST, DamagedError, Parcel, is_name, is_small, list_files
 from mixopt.artifacts.object_storage import Storage
-from mixopt.artifacts.store import ArtifactStore
+from mixopt.artifacts.store import ArtifactStore, Build
 from mixopt.errors import UnreachableError
 from mixopt.io.files import publish_folder
 
@@ -57,68 +57,65 @@ class RemoteArtifactStore(ArtifactStore):
         self._listed: dict[str, set[str]] = {}
         """What was at the URL when a kind was listed."""
 
-    def make(
-        self, kind: str, name: str, key: Mapping[str, Any], build: Callable[[Path], None]
-    ) -> Path:
-        """The folder of the unit: found here or at the URL, or made now and sent there."""
-        reference = f"{kind}/{self.place(kind, name, key).name}"
+    def get_or_build(self, artifact: Artifact, build: Build) -> Path:
+        """Return the artifact's folder: found here or at the URL, or built now and uploaded."""
+        reference = artifact.reference
         self._fetch(reference)
-        made = super().make(kind, name, key, build)
+        folder = super().get_or_build(artifact, build)
         if reference not in self._there:
             self._agree(reference, new=True)
-        if reference in self._begun:  # whoever makes a unit has asked for its workplace
+        if reference in self._begun:  # every build has asked for its work folder
             self._drop(f"{BEGUN}/{reference}")
             self._begun.discard(reference)
-        return made
+        return folder
 
-    def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
-        """The folder of the unit, if it is finished here or at the URL.
+    def find(self, artifact: Artifact) -> Path | None:
+        """Return the artifact's folder if it is complete here or at the URL.
 
-        Asked for many units of a kind, it lists the kind once, and has that answer who asks for a unit
-        for the first time. Who asks again, or makes it, is told by the store.
+        When many artifacts of a kind are asked for, the kind is listed once, and the list answers the
+        first question about each. A second question, or a build, asks the URL.
         """
-        return self._fetch(f"{kind}/{self.place(kind, name, key).name}", listed=True)
+        return self._fetch(artifact.reference, listed=True)
 
     def find_all(self, kind: str, name: str) -> Iterator[Path]:
-        """The folders of finished units of one name, from here and from the URL."""
+        """Yield the folders of complete artifacts of one name, from here and from the URL."""
         for found in self._list(kind):
             if found.rpartition("-")[0] == name:
                 self._fetch(f"{kind}/{found}")
         yield from super().find_all(kind, name)
 
     def list_kind(self, kind: str) -> Iterator[Path]:
-        """Where the units of a kind lie or would, here and from the URL, unread."""
+        """Yield where the artifacts of a kind lie or would, here and from the URL, unread."""
         yield from (self.folder / kind / found for found in self._list(kind))
         yield from super().list_kind(kind)
 
     def open(self, reference: str) -> Path:
-        """The folder of the unit that lies at `KIND/NAME-KEY`, here or at the URL."""
+        """Return the folder of the artifact at `KIND/NAME-HASH`, here or at the URL."""
         self._fetch(reference)
         return super().open(reference)
 
-    def workplace(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
-        """A folder where a unit keeps what it needs to go on, as it was kept last on any machine."""
-        place = super().workplace(kind, name, key)
-        reference = f"{kind}/{self.place(kind, name, key).name}"
-        self._begun.add(reference)
+    def work_folder(self, artifact: Artifact) -> Path:
+        """Return the folder for checkpoints, with what any machine saved last."""
+        place = super().work_folder(artifact)
+        self._begun.add(artifact.reference)
         if not place.exists():
-            self._receive(f"{BEGUN}/{reference}", place)
+            self._receive(f"{BEGUN}/{artifact.reference}", place)
         return place
 
-    def keep(self, kind: str, name: str, key: Mapping[str, Any]) -> None:
-        """Sends what lies in the workplace to the URL."""
-        place = workplace_of(self.place(kind, name, key))
-        reference = f"{BEGUN}/{kind}/{self.place(kind, name, key).name}"
+    def save_work(self, artifact: Artifact) -> None:
+        """Upload the work folder."""
+        place = work_folder_of(self.path(artifact))
+        reference = f"{BEGUN}/{artifact.reference}"
         (place / MANIFEST).unlink(missing_ok=True)
         seal(place, {}, 0.0)
-        begun = Unit.read(place)
+        begun = ArtifactRecord.read(place)
         assert begun is not None, "it was sealed just now"
         try:
             before = self._look(reference)
             parcel = self._pack(reference, begun)
             self._storage.write(f"{reference}/{MANIFEST}", parcel.told)
             self._clear(reference, before)
-        except UnreachableError as error:  # the training goes on, and the checkpoint is here
+        except UnreachableError as error:  # the training continues, and the checkpoint is on this disk
             log.warning("A checkpoint stays on this machine: %s", error)
 
     # --- what is there -------------------------------------------------------------------------
@@ -156,7 +153,7 @@ class RemoteArtifactStore(ArtifactStore):
             listed: Whether a list of the kind may say that it is not there.
         """
         place = self.folder / reference
-        found = find_artifact(place)
+        found = find_verified(place)
         if found is None:
             return None if listed and self._is_new(reference) else self._receive(reference, place)
         if reference not in self._there:  # made before there was a mirror, or where it was away
@@ -168,8 +165,8 @@ class RemoteArtifactStore(ArtifactStore):
         parcel = self._look(reference)
         if parcel is None:
             return None
-        with hold(place):  # other workers of this machine may want it too
-            if find_artifact(place) is not None or self._unpack(reference, parcel, place):
+        with build_lock(place):  # other workers of this machine may want it too
+            if find_verified(place) is not None or self._unpack(reference, parcel, place):
                 self._there.add(reference)
                 return place
         return None
@@ -187,7 +184,7 @@ class RemoteArtifactStore(ArtifactStore):
                         raise DamagedError(f"{name} is missing")
                 told = json.dumps(parcel.manifest, indent=2) + "\n"
                 (scratch / MANIFEST).write_text(told, encoding="utf-8")
-                unit = Unit.read(scratch)
+                unit = ArtifactRecord.read(scratch)
                 damage = "its manifest cannot be read" if unit is None else unit.find_damage()
                 if damage is not None:
                     raise DamagedError(damage)
@@ -195,7 +192,7 @@ class RemoteArtifactStore(ArtifactStore):
             log.warning("%s/%s is damaged (%s) and is made again.", self.url, reference, damage)
             self._drop(reference, parcel)
             return False
-        note_sound(place)
+        mark_verified(place)
         return True
 
     # --- to there ------------------------------------------------------------------------------
@@ -209,7 +206,7 @@ class RemoteArtifactStore(ArtifactStore):
             reference: `KIND/NAME-KEY`.
             new: Whether it was made just now, so that another's is hardly there.
         """
-        ours = Unit.read(self.folder / reference)
+        ours = ArtifactRecord.read(self.folder / reference)
         if ours is None:  # another process of this machine is putting theirs here
             return
         # a large one costs more to send for nothing than to look for
@@ -218,13 +215,13 @@ class RemoteArtifactStore(ArtifactStore):
             theirs = self._send(reference, ours)
         if theirs is not None and theirs.files != list_files(ours):
             log.warning("%s was made elsewhere first; that one counts.", reference)
-            with hold(ours.folder):
+            with build_lock(ours.folder):
                 whole = self._unpack(reference, theirs, ours.folder)
             if not whole:
                 self._send(reference, ours)
         self._there.add(reference)
 
-    def _send(self, reference: str, unit: Unit) -> Parcel | None:
+    def _send(self, reference: str, unit: ArtifactRecord) -> Parcel | None:
         """Sends a unit; what another machine has sent first, which counts then."""
         parcel = self._pack(reference, unit)
         path = f"{reference}/{MANIFEST}"
@@ -237,7 +234,7 @@ class RemoteArtifactStore(ArtifactStore):
             self._clear(reference, parcel)
         return theirs
 
-    def _pack(self, reference: str, unit: Unit) -> Parcel:
+    def _pack(self, reference: str, unit: ArtifactRecord) -> Parcel:
         """What is to be written of a unit; the files of a large one are sent."""
         parcel = Parcel.pack(unit)
         if parcel.at is not None:

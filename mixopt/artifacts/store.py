@@ -1,33 +1,62 @@
-"""The journal: units of work, done once, kept whole, and found by what determines them."""
+"""The artifact store: each result is built once, kept whole, and found by the key that determines it."""
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from mixopt.artifacts.artifact import Unit, build_artifact, find_artifact, workplace_of
-from mixopt.artifacts.code_versions import CODE, code_of
-from mixopt.errors import StorageError
-from mixopt.io.files import write_text
+from mixopt.artifacts.artifact import (
+    Artifact,
+    ArtifactRecord,
+    build_lock,
+    explain_rebuild,
+    find_verified,
+    is_locked,
+    mark_verified,
+    seal,
+    work_folder_of,
+)
+from mixopt.errors import StorageError, UserError, one_line
+from mixopt.io.files import publish_folder, write_text
+
+log = logging.getLogger(__name__)
 
 MANY = {"scores", "estimates", "slopes", "fits", "proposals"}
-"""Kinds of which many units have one name: another key is another unit, not a change."""
+"""Kinds in which one name has many keys: another key is another artifact, not a change."""
 FAILURES = "failures"
-"""Folder of what failed, by kind."""
+"""Folder of recorded failures, by kind."""
+
+State = Literal["done", "running", "failed", "missing"]
+Build = Callable[[Path], None]
+"""Writes an artifact's files into a scratch folder."""
+
+
+class MissingArtifactError(UserError):
+    """A result is needed that has not been built.
+
+    Attributes:
+        artifact: The result.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(f"{artifact.reference} has not been built; run the study first.")
+        self.artifact = artifact
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A unit that could not be made.
+    """A build that failed and has not succeeded since.
 
     Attributes:
-        kind: Of the unit.
-        name: Of the unit.
-        folder: Of the unit, with its key.
-        cause: What went wrong.
-        times: How often it was tried.
+        kind: Of the artifact.
+        name: Of the artifact.
+        folder: Folder name of the artifact.
+        cause: The error in one line.
+        times: Number of attempts.
     """
 
     kind: str
@@ -38,120 +67,166 @@ class Failure:
 
 
 class ArtifactStore:
-    """Units of work under one folder, as `kind/name-key/`.
+    """Artifacts under one folder, as `KIND/NAME-HASH/`.
 
-    A unit's key says everything that determines its result, the version of the code included.
-    Its folder appears by a rename when it is whole; what a crash leaves behind is a scratch
-    folder that nothing reads. What failed is kept under `failures/` until it is made.
+    A folder appears by a rename when it is complete. A crash leaves a scratch folder that nothing reads.
+    A failure is recorded under `failures/` until the build succeeds.
+
+    Args:
+        folder: Root of the store.
+        read_only: Refuse to build: `get_or_build` raises `MissingArtifactError` instead.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.folder, self.read_only = folder, read_only
 
-    def make(
-        self, kind: str, name: str, key: Mapping[str, Any], build: Callable[[Path], None]
-    ) -> Path:
-        """The folder of the unit: found, or made now by `build`, which gets a scratch folder."""
-        place = self.place(kind, name, key)
-        failure = self.folder / FAILURES / kind / f"{place.name}.json"
+    # --- build and find -----------------------------------------------------------------------
+
+    def get_or_build(self, artifact: Artifact, build: Build) -> Path:
+        """Return the artifact's folder; call `build` with a scratch folder if it does not exist.
+
+        Raises:
+            StorageError: The disk is full or the folder cannot be written.
+            MissingArtifactError: It does not exist, and the store is read-only.
+        """
+        folder = self.path(artifact)
+        found = find_verified(folder)
+        if found is not None:
+            return found
+        if self.read_only:
+            raise MissingArtifactError(artifact)
         try:
-            made = build_artifact(place, whole_key(kind, key), build, alone=kind not in MANY)
+            with build_lock(folder):
+                if find_verified(folder) is not None:  # another process built it meanwhile
+                    return folder
+                if artifact.kind not in MANY:
+                    change = explain_rebuild(folder, artifact.full_key)
+                    if change:
+                        log.info("%s is built again: %s.", artifact.name, change)
+                for leftover in folder.parent.glob(f".{folder.name}-*"):  # of killed builds
+                    shutil.rmtree(leftover, ignore_errors=True)
+                start = time.monotonic()
+                with publish_folder(folder) as scratch:
+                    build(scratch)
+                    seal(scratch, artifact.full_key, time.monotonic() - start)
+                mark_verified(folder)
+                shutil.rmtree(work_folder_of(folder), ignore_errors=True)
         except Exception as error:
-            self._record(failure, kind, name, error)
+            self.record_failure(artifact, error)
             raise
-        self._forget(failure, name)
-        return made
+        self.forget_failure(artifact)
+        return folder
 
-    def find(self, kind: str, name: str, key: Mapping[str, Any]) -> Path | None:
-        """The folder of the unit, if it is finished and undamaged."""
-        return find_artifact(self.place(kind, name, key))
+    def find(self, artifact: Artifact) -> Path | None:
+        """Return the artifact's folder if it is complete and undamaged."""
+        return find_verified(self.path(artifact))
+
+    def get(self, artifact: Artifact) -> Path:
+        """Return the artifact's folder.
+
+        Raises:
+            MissingArtifactError: It has not been built, or is damaged.
+        """
+        folder = self.find(artifact)
+        if folder is None:
+            raise MissingArtifactError(artifact)
+        return folder
+
+    def open(self, reference: str) -> Path:
+        """Return the folder of the artifact at `KIND/NAME-HASH`.
+
+        Raises:
+            StorageError: It does not exist, or is damaged.
+        """
+        found = find_verified(self.folder / reference)
+        if found is None:
+            raise StorageError(f"{self.folder / reference} is missing or damaged; run again.")
+        return found
 
     def find_all(self, kind: str, name: str) -> Iterator[Path]:
-        """The folders of finished, undamaged units of one name, whatever their keys."""
+        """Yield the folders of complete artifacts of one name, whatever their keys."""
         for folder in sorted((self.folder / kind).glob(f"{name}-*")):
-            if folder.name.rpartition("-")[0] == name and find_artifact(folder) is not None:
+            if folder.name.rpartition("-")[0] == name and find_verified(folder) is not None:
                 yield folder
 
     def list_kind(self, kind: str) -> Iterator[Path]:
-        """Where the units of a kind lie, unread."""
+        """Yield the folders of a kind without reading them."""
         yield from (self.folder / kind).glob("[!.]*")
 
-    def open(self, reference: str) -> Path:
-        """The folder of the unit that lies at `KIND/NAME-KEY`.
+    def records(self, kind: str, name: str) -> list[ArtifactRecord]:
+        """Return the records of artifacts of one name, oldest first."""
+        found = [ArtifactRecord.read(folder) for folder in self.list_kind(kind)]
+        own = [record for record in found if record is not None and record.name == name]
+        return sorted(own, key=lambda record: record.folder.stat().st_mtime)
 
-        Raises:
-            StorageError: It is not there, or damaged.
-        """
-        found = find_artifact(self.folder / reference)
-        if found is None:
-            raise StorageError(f"{self.folder / reference} is not there or damaged; run again.")
-        return found
+    def path(self, artifact: Artifact) -> Path:
+        """Return where the artifact lies, or would."""
+        return self.folder / artifact.kind / artifact.folder_name
 
-    def workplace(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
-        """A folder where a unit keeps what it needs to go on; gone once it is made."""
-        return workplace_of(self.place(kind, name, key))
+    # --- state --------------------------------------------------------------------------------
 
-    def keep(self, kind: str, name: str, key: Mapping[str, Any]) -> None:
-        """Nothing: what lies under this folder is kept already."""
+    def state(self, artifact: Artifact) -> State:
+        """Return whether the artifact is done, being built now, failed, or missing."""
+        if self.find(artifact) is not None:
+            return "done"
+        if is_locked(self.path(artifact)):
+            return "running"
+        return "missing" if self.failure(artifact) is None else "failed"
 
-    def place(self, kind: str, name: str, key: Mapping[str, Any]) -> Path:
-        """Where the unit lies, or will."""
-        return self.folder / kind / f"{name}-{hash_key(whole_key(kind, key))}"
+    def record(self, artifact: Artifact) -> ArtifactRecord | None:
+        """Return the manifest of a finished artifact."""
+        return ArtifactRecord.read(self.path(artifact))
 
-    def units(self, kind: str) -> Iterator[Unit]:
-        """Every finished unit of a kind, whatever it was made from."""
-        for folder in sorted((self.folder / kind).glob("*")):
-            unit = Unit.read(folder)
-            if unit is not None:
-                yield unit
+    def explain_rebuild(self, artifact: Artifact) -> str:
+        """Describe what changed since an artifact of this name was built; empty where nothing did."""
+        return explain_rebuild(self.path(artifact), artifact.full_key)
+
+    # --- work in progress ---------------------------------------------------------------------
+
+    def work_folder(self, artifact: Artifact) -> Path:
+        """Return the folder in which a build keeps checkpoints; it is removed with the build's end."""
+        return work_folder_of(self.path(artifact))
+
+    def save_work(self, artifact: Artifact) -> None:
+        """Make the work folder survive the loss of this machine; a local store cannot."""
+
+    # --- failures -----------------------------------------------------------------------------
 
     def failures(self) -> list[Failure]:
-        """What failed and was not made since."""
-        found = []
-        for file in sorted((self.folder / FAILURES).glob("*/*.json")):
-            try:
-                found.append(Failure(**json.loads(file.read_text(encoding="utf-8"))))
-            except (ValueError, TypeError):
-                continue  # written by nobody we know
-        return found
+        """Return every recorded failure."""
+        found = [self._read_failure(f) for f in sorted((self.folder / FAILURES).glob("*/*.json"))]
+        return [failure for failure in found if failure is not None]
 
-    def note_failure(self, kind: str, name: str, key: Mapping[str, Any], error: Exception) -> None:
-        """Records what failed outside of `make`: a worker that was lost, say."""
-        self._record(self._noted(kind, key), kind, name, error)
+    def failure(self, artifact: Artifact) -> Failure | None:
+        """Return the recorded failure of an artifact, if any."""
+        return self._read_failure(self._failure_file(artifact))
 
-    def forget_failure(self, kind: str, key: Mapping[str, Any]) -> None:
-        """Drops what was noted: it is done now."""
-        self._noted(kind, key).unlink(missing_ok=True)
-
-    def _noted(self, kind: str, key: Mapping[str, Any]) -> Path:
-        return self.folder / FAILURES / kind / f"{hash_key(key)}.json"
-
-    def _forget(self, failure: Path, name: str) -> None:
-        """Drops what failed before under this key, and under others where a name is one thing."""
-        failure.unlink(missing_ok=True)
-        if failure.parent.name not in MANY and failure.parent.is_dir():
-            for file in failure.parent.glob(f"{name}-*.json"):
-                if file.stem.rpartition("-")[0] == name:
-                    file.unlink(missing_ok=True)
-
-    def _record(self, file: Path, kind: str, name: str, error: Exception) -> None:
-        before = [f.times for f in self.failures() if (f.kind, f.folder) == (kind, file.stem)]
-        cause = " ".join(str(error).split()) or type(error).__name__
-        told = {"kind": kind, "name": name, "folder": file.stem, "cause": cause,
-                "times": max(before, default=0) + 1}  # fmt: skip
+    def record_failure(self, artifact: Artifact, error: Exception) -> None:
+        """Record a failed build; a full disk adds a note to `error` instead."""
+        before = self.failure(artifact)
+        failure = {
+            "kind": artifact.kind, "name": artifact.name, "folder": artifact.folder_name,
+            "cause": one_line(error), "times": 1 + (before.times if before else 0),
+        }  # fmt: skip
         try:
-            write_text(file, json.dumps(told, indent=2) + "\n")
-        except Exception as unwritten:  # a full disk: what failed matters more than its record
+            write_text(self._failure_file(artifact), json.dumps(failure, indent=2) + "\n")
+        except Exception as unwritten:
             error.add_note(f"The failure could not be recorded ({unwritten}).")
 
+    def forget_failure(self, artifact: Artifact) -> None:
+        """Remove the record of a failure, also under older keys of the same name."""
+        file = self._failure_file(artifact)
+        file.unlink(missing_ok=True)
+        if artifact.kind not in MANY and file.parent.is_dir():
+            for other in file.parent.glob(f"{artifact.name}-*.json"):
+                if other.stem.rpartition("-")[0] == artifact.name:
+                    other.unlink(missing_ok=True)
 
-def whole_key(kind: str, key: Mapping[str, Any]) -> dict[str, Any]:
-    """The key of a unit with the version of the code that makes its kind."""
-    code = code_of(kind)
-    return {**key, CODE: code} if code else dict(key)
+    def _failure_file(self, artifact: Artifact) -> Path:
+        return self.folder / FAILURES / artifact.kind / f"{artifact.folder_name}.json"
 
-
-def hash_key(key: Mapping[str, Any]) -> str:
-    """A short hash of a key, the same on every machine and in every process."""
-    text = json.dumps(dict(key), sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    def _read_failure(self, file: Path) -> Failure | None:
+        try:
+            return Failure(**json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):  # none, or not written by mixopt
+            return None

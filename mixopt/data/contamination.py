@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import TextConfig
 from mixopt.data.corpus import Corpus
@@ -148,7 +149,7 @@ def measure_contamination(
             (scratch / "overlap.json").write_text(json.dumps(counted, indent=2))
 
         key = {"corpus": corpora[domain].folder.name, "items": told}
-        folder = store.make("overlap", domain, key, build)
+        folder = store.get_or_build(Artifact("overlap", domain, key), build)
         counted = json.loads((folder / "overlap.json").read_text())
         overlaps += [Contamination(**row) for row in counted]
     return overlaps

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig, TextConfig
 from mixopt.data.sources import hash_file, list_files, read_documents
@@ -71,41 +72,48 @@ class Corpus:
         return np.concatenate(parts).astype(np.int64)
 
 
-def open_corpus(
-    source: TextConfig,
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    name: str,
-    cache: ArtifactStore,
-    fingerprint: str | None = None,
-) -> Corpus:
-    """The corpus of `source` under `tokenizer`; tokenized now unless the cache has it.
+def corpus_artifact(
+    name: str, fingerprint: str, tokenizer: "PreTrainedTokenizerBase"
+) -> Artifact:
+    """Return the artifact of a domain's text under a tokenizer.
 
     Args:
+        name: Of the domain.
+        fingerprint: Of the text, by `fingerprint_text`.
+        tokenizer: Of the base.
+    """
+    key = {"text": fingerprint, "tokenizer": fingerprint_tokenizer(tokenizer)}
+    return Artifact("corpora", name, key)
+
+
+def build_corpus(
+    artifact: Artifact,
+    source: TextConfig,
+    tokenizer: "PreTrainedTokenizerBase",
+    cache: ArtifactStore,
+) -> Corpus:
+    """Return the corpus of `source`, tokenized now unless `cache` has it.
+
+    Args:
+        artifact: Its name, by `corpus_artifact`.
         source: The text.
         tokenizer: Of the base.
-        name: Of the domain.
         cache: Where corpora are kept.
-        fingerprint: Of the text, where it is known; it is read to the end if left out.
 
     Raises:
         DataError: The text cannot be read, or holds no document.
     """
-    key = {
-        "text": fingerprint or fingerprint_text(source),
-        "tokenizer": fingerprint_tokenizer(tokenizer),
-    }
 
     def build(scratch: Path) -> None:
-        # asked for only here: a mirror asks its URL what was kept, and of several processes one builds
-        workplace = cache.workplace("corpora", name, key)
+        # only here: a remote store asks its URL for saved work, and of several processes one builds
+        work_folder = cache.work_folder(artifact)
         counts = tokenize(
             read_documents(source), tokenizer, scratch,
-            workplace=workplace, shard_tokens=SHARD_TOKENS, name=name,
+            workplace=work_folder, shard_tokens=SHARD_TOKENS, name=artifact.name,
         )  # fmt: skip
         (scratch / "corpus.json").write_text(json.dumps(counts))
 
-    return Corpus.open(cache.make("corpora", name, key, build))
+    return Corpus.open(cache.get_or_build(artifact, build))
 
 
 def fingerprint_text(source: TextConfig) -> str:

@@ -1,19 +1,20 @@
-"""The texts of one study: its tokenizer, its tokenized corpora, and their fingerprints.
+"""The texts of a study: its tokenizer, its corpora, and what is known of them where they do not lie.
 
-Artifact keys need only fingerprints and token counts. The process that has the texts measures them
-once and passes the result to its workers (`StudyInputs`), which may run on machines without the texts.
+Keys of units need the texts' fingerprints and counts alone. The process that has the texts measures
+them once and hands what it found to its workers, which may be on machines without them.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
 from mixopt.config.text import TextConfig
 from mixopt.config.training import BuiltBaseConfig
-from mixopt.data.corpus import Corpus, fingerprint_text, open_corpus
+from mixopt.data.corpus import Corpus, build_corpus, corpus_artifact, fingerprint_text
 from mixopt.data.sources import read_documents
 from mixopt.data.tokenizer import build_tokenizer, load_tokenizer
 from mixopt.errors import ConfigError
@@ -22,19 +23,16 @@ from mixopt.mixture import Mixture
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-KIND = "corpora"
-"""Artifact kind of tokenized corpora."""
-
 
 @dataclass(frozen=True)
 class StudyInputs:
-    """What one process measured of a study's inputs, for workers that may not have them.
+    """What a worker is told of inputs that it may not have, or would read for long to know.
 
     Attributes:
-        fingerprints: Hash of each text, by domain.
-        corpora: Each corpus, by domain; a worker uses the name of its folder, not the path.
-        base: Key of a base that the config gives.
-        experts: Keys of experts that the config gives, by domain.
+        fingerprints: Of each text, by domain.
+        corpora: Each corpus, by domain; of its folder the name alone counts.
+        base: The key of a base that was given.
+        experts: The keys of experts that were given, by domain.
     """
 
     fingerprints: Mapping[str, str]
@@ -44,13 +42,16 @@ class StudyInputs:
 
 
 class StudyCorpora:
-    """Tokenizer and corpora of one study; each is computed on first use and then kept.
+    """Tokenizer and corpora of one study.
+
+    `build` makes them; everything else reads what has been built, and raises `MissingArtifactError`
+    where it has not.
 
     Args:
-        config: The study's config.
-        store: Holds a tokenizer that is trained here.
-        cache: Holds tokenized corpora, possibly of several studies.
-        inputs: What another process measured; measured here if left out.
+        config: The study's.
+        store: Where a tokenizer trained on the study's text is kept.
+        cache: Where corpora are kept.
+        inputs: What the driver measured of the texts, on a worker; measured here if left out.
     """
 
     def __init__(
@@ -61,54 +62,63 @@ class StudyCorpora:
         inputs: StudyInputs | None = None,
     ) -> None:
         self._config, self._store, self._cache, self._inputs = config, store, cache, inputs
-        self.by_domain: dict[str, TextConfig] = {
-            expert.domain: expert.text for expert in config.experts if expert.text is not None
-        }
-        self._fingerprints = None if inputs is None else inputs.fingerprints
-        self._corpora = None if inputs is None else inputs.corpora
-        self._tokenizer: PreTrainedTokenizerBase | None = None
 
-    def fingerprint(self) -> Mapping[str, str]:
-        """Return a hash of each text by domain; the texts are read once."""
-        if self._fingerprints is None:
-            self._fingerprints = {d: fingerprint_text(text) for d, text in self.by_domain.items()}
-        return self._fingerprints
+    @cached_property
+    def by_domain(self) -> dict[str, TextConfig]:
+        """The text of each domain that has one."""
+        return {e.domain: e.text for e in self._config.experts if e.text is not None}
+
+    @cached_property
+    def fingerprints(self) -> Mapping[str, str]:
+        """A hash of each text, by domain."""
+        if self._inputs is not None:
+            return self._inputs.fingerprints
+        return {domain: fingerprint_text(text) for domain, text in self.by_domain.items()}
+
+    def build(self) -> None:
+        """Train the tokenizer where the base is built, and tokenize every text.
+
+        Raises:
+            DataError: A text cannot be read, or is too short.
+        """
+        artifact, base = self.tokenizer_artifact, self._config.base
+        if artifact is not None and isinstance(base, BuiltBaseConfig):
+            self._store.get_or_build(
+                artifact,
+                lambda folder: build_tokenizer(self._interleaved(), base).save_pretrained(folder),
+            )
+        for domain in self.by_domain if self._inputs is None else ():
+            build_corpus(
+                self.corpus_artifact(domain), self.by_domain[domain], self.tokenizer, self._cache
+            )
 
     # --- tokenizer ----------------------------------------------------------------------------
 
-    def load_tokenizer(self) -> "PreTrainedTokenizerBase":
-        """Return the base's tokenizer; train it first if the base is built here.
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The base's tokenizer."""
+        artifact, base = self.tokenizer_artifact, self._config.base
+        if artifact is not None:
+            return load_tokenizer(self._store.get(artifact))
+        assert not isinstance(base, BuiltBaseConfig)
+        return load_tokenizer(base.path, revision=base.revision)
 
-        Raises:
-            ModelError: The given base has no usable tokenizer.
-            DataError: The text is too small for the vocabulary.
-        """
-        if self._tokenizer is None:
-            base = self._config.base
-            if isinstance(base, BuiltBaseConfig):
-                key = self.tokenizer_key(base)
-                folder = self._store.make("tokenizers", "bpe", key, self._save_tokenizer)
-                self._tokenizer = load_tokenizer(folder)
-            else:
-                self._tokenizer = load_tokenizer(base.path, revision=base.revision)
-        return self._tokenizer
-
-    def tokenizer_key(self, base: BuiltBaseConfig) -> dict[str, Any]:
-        """Return what determines the tokenizer of a base that is built here."""
-        return {
+    @cached_property
+    def tokenizer_artifact(self) -> Artifact | None:
+        """The artifact of the tokenizer; None where the base brings its own."""
+        base = self._config.base
+        if not isinstance(base, BuiltBaseConfig):
+            return None
+        key = {
             "vocabulary": base.vocabulary,
             "bytes": base.tokenizer_bytes,
             "context": base.context,
-            "texts": list(self.fingerprint().values()),
+            "texts": list(self.fingerprints.values()),
         }
+        return Artifact("tokenizers", "bpe", key)
 
-    def _save_tokenizer(self, scratch: Path) -> None:
-        base = self._config.base
-        assert isinstance(base, BuiltBaseConfig)
-        build_tokenizer(self._round_robin_documents(), base).save_pretrained(scratch)
-
-    def _round_robin_documents(self) -> Iterator[str]:
-        """Yield one document per domain in turn, so that all domains shape the vocabulary equally."""
+    def _interleaved(self) -> Iterator[str]:
+        """Yield a document of each domain in turn, so that every domain shapes the vocabulary."""
         streams = [iter(read_documents(text)) for text in self.by_domain.values()]
         while streams:
             for stream in list(streams):
@@ -120,53 +130,51 @@ class StudyCorpora:
 
     # --- corpora ------------------------------------------------------------------------------
 
+    def corpus_artifact(self, domain: str) -> Artifact:
+        """Return the artifact of a domain's corpus."""
+        return corpus_artifact(domain, self.fingerprints[domain], self.tokenizer)
+
     def open(self, domain: str) -> Corpus:
         """Return the corpus of a domain that has text, ready to be read.
 
-        It is tokenized first if the cache does not hold it.
-
         Raises:
-            StorageError: Another process measured the texts, and its cache is not reachable here.
+            StorageError: The driver measured the texts, and its cache is not on this machine.
         """
         if self._inputs is not None:
             name = self._inputs.corpora[domain].folder.name
-            return Corpus.open(self._cache.open(f"{KIND}/{name}"))
-        return open_corpus(
-            self.by_domain[domain], self.load_tokenizer(), name=domain, cache=self._cache,
-            fingerprint=self.fingerprint()[domain],
-        )  # fmt: skip
+            return Corpus.open(self._cache.open(f"corpora/{name}"))
+        return Corpus.open(self._cache.get(self.corpus_artifact(domain)))
 
-    def tokenize_all(self) -> Mapping[str, Corpus]:
-        """Return the corpus of each domain that has text, tokenizing those that the cache lacks.
+    @cached_property
+    def counts(self) -> Mapping[str, Corpus]:
+        """The corpus of each domain that has text: its counts and its folder's name."""
+        if self._inputs is not None:
+            return self._inputs.corpora
+        return {domain: self.open(domain) for domain in self.by_domain}
 
-        On a worker the corpora carry names and counts only; `open` gives one whose tokens are readable.
-        """
-        if self._corpora is None:
-            self._corpora = {domain: self.open(domain) for domain in self.by_domain}
-        return self._corpora
-
-    def count_available_tokens(self) -> dict[str, int]:
-        """Return the tokens that the target run can draw on, for each domain where they are known."""
+    @cached_property
+    def available_tokens(self) -> dict[str, int]:
+        """Tokens of each domain that the target run could draw on, where that is known."""
         return {
-            expert.domain: expert.available_tokens or self.tokenize_all()[expert.domain].tokens
+            expert.domain: expert.available_tokens or self.counts[expert.domain].tokens
             for expert in self._config.experts
-            if expert.available_tokens or expert.domain in self.by_domain
+            if expert.available_tokens or expert.domain in self.counts
         }
 
-    def natural_mixture(self) -> Mixture:
-        """Return the config's natural mixture, or the one proportional to the available tokens.
+    @cached_property
+    def natural(self) -> Mixture:
+        """The natural mixture: the recipe's, or proportional to the available tokens.
 
         Raises:
-            ConfigError: The config gives none, and the tokens of a domain are not known.
+            RecipeError: The recipe gives none, and a domain's tokens are not known.
         """
         given = self._config.search.natural
         if given is not None:
             return Mixture(given)
-        available = self.count_available_tokens()
         for domain in self._config.domains:
-            if domain not in available:
+            if domain not in self.available_tokens:
                 raise ConfigError(
                     f"Expert {domain!r} has no text, so the natural mixture cannot be counted; give "
                     "its available_tokens, or search.natural."
                 )
-        return Mixture.normalised({name: float(n) for name, n in available.items()})
+        return Mixture.normalised({name: float(n) for name, n in self.available_tokens.items()})

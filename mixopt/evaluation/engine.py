@@ -1,16 +1,21 @@
-"""Engines: what scores any weights of some experts, in memory or layer by layer.
+"""Engines score any weights of some experts, in memory or layer by layer.
 
 Shapes: `k` experts, `n` scored tokens.
 """
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.artifacts.artifact import Artifact
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.data.sources import hash_file
 from mixopt.errors import ModelError
 from mixopt.evaluation.gradients import Slopes, measure_slopes
 from mixopt.evaluation.layerwise.meta_model import LayerwiseError
@@ -18,8 +23,10 @@ from mixopt.evaluation.layerwise.scorer import LayerwiseScorer
 from mixopt.evaluation.scorer import Scorer, score_batches
 from mixopt.evaluation.tasks.base import ItemResults
 from mixopt.merging.checkpoint import Checkpoint
-from mixopt.merging.expert import Expert
-from mixopt.merging.merge import FREE_SHARE, ModelMerger, free_bytes
+from mixopt.merging.expert import Expert, open_expert
+from mixopt.merging.merge import FREE_SHARE, ModelMerger, free_bytes, warn_if_unrelated
+from mixopt.merging.tensor_names import holds_names_of, save_renamed
+from mixopt.training.base_model import Base
 from mixopt.training.device import Device
 
 if TYPE_CHECKING:
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Weights = Sequence[float]
+EXPERT_FILES = ("*.safetensors", "*.bin", "adapter_config.json")
+"""Files whose content identifies an expert."""
 
 
 class Engine(Protocol):
@@ -76,7 +85,7 @@ class ResidentEngine:
 
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
         """One merge and one forward pass for each row, as they are asked for."""
-        return (scorer.logprobs(self.merger.merge(row)) for row in rows)
+        return map(scorer.logprobs, map(self.merger.merge, rows))
 
     def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
         """From one merge."""
@@ -169,3 +178,57 @@ def open_engine(
             stream.check_memory()
             return StreamedEngine(stream)
     return ResidentEngine(ModelMerger(load(), experts))
+
+
+def open_engine_of(
+    base: Base,
+    experts: Mapping[Path, bool | None],
+    store: ArtifactStore,
+    *,
+    scoring: Literal["auto", "resident", "streamed"],
+    memory_bytes: int | None,
+) -> Engine:
+    """Return the engine that merges `experts` into `base`; warn of each that may not come from it.
+
+    Args:
+        base: What they were trained from.
+        experts: By folder: None for experts of the study; else whether pickled weights may be loaded.
+        store: Where checkpoints are kept whose tensors had to be renamed.
+        scoring: `resident`, `streamed` or `auto`.
+        memory_bytes: What may be held in memory; measured if left out.
+
+    Raises:
+        ModelError: An expert does not fit the base, or the memory is below what one layer needs.
+    """
+    opened = [
+        open_expert(_in_memory_names(folder, base, store), allow_pickle=bool(pickled))
+        for folder, pickled in experts.items()
+    ]
+    folder = base.find_folder()
+    if scoring != "resident":
+        folder = _in_memory_names(folder, base, store)
+    engine = open_engine(
+        folder, opened, base.device, base.load, scoring=scoring, memory_bytes=memory_bytes
+    )
+    for (expert, given), size in zip(experts.items(), engine.step_sizes(), strict=True):
+        if given is not None:  # our own come from this base
+            warn_if_unrelated(str(expert), size)
+    return engine
+
+
+def _in_memory_names(folder: Path, base: Base, store: ArtifactStore) -> Path:
+    """`folder`, or a copy with its tensors called as in memory; adapters stay as they are."""
+    if (folder / "adapter_config.json").is_file() or not (folder / "config.json").is_file():
+        return folder
+    has_safetensors = any(folder.glob("*.safetensors"))
+    if not has_safetensors or holds_names_of(Checkpoint(folder), base.layout):
+        return folder
+    key = {"files": [hash_file(file) for file in sorted(folder.glob("*.safetensors"))]}
+    return store.get_or_build(Artifact("renamed", folder.name, key), partial(save_renamed, folder))
+
+
+def hash_expert(folder: Path) -> str:
+    """Return a digest of an expert's weights, the same wherever the folder lies."""
+    files = sorted(file for pattern in EXPERT_FILES for file in folder.glob(pattern))
+    told = " ".join(hash_file(file) for file in files)
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()

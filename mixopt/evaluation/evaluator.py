@@ -1,21 +1,24 @@
-"""The swarm: base and experts, scoring any weights by both proxies, each candidate once.
+"""The evaluator scores merges and ensembles of experts on the benchmarks, each candidate once.
 
-Shapes: `k` experts.
+Shapes: `k` experts, `m` benchmarks, `n` candidates.
 """
 
 import json
+import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.errors import ModelError, RunError
-from mixopt.evaluation.candidates import Candidates, Flats
+from mixopt.errors import ModelError, RunError, UserError, one_line
 from mixopt.evaluation.engine import Engine, StreamedEngine, Weights
 from mixopt.evaluation.gradients import Slopes
 from mixopt.evaluation.score_cache import CandidateScores, Results, Row, ScoreCache, as_row
@@ -25,17 +28,21 @@ from mixopt.merging.ensemble import Ensemble
 from mixopt.merging.response import merge_weights
 from mixopt.trials import Kind
 
+log = logging.getLogger(__name__)
+
 Array = NDArray[np.float64]
+Flat = NDArray[np.float32]
+"""Log-probabilities of all scored tokens."""
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelFacts:
     """What is known of base and experts without opening them again.
 
     Attributes:
         parameters: Of one model.
         tokens: That one forward pass over all benchmarks reads.
-        step_sizes: δ of each expert.
+        step_sizes: δ of each expert (`k`).
         together: Whether many candidates are scored for little more than one.
     """
 
@@ -45,18 +52,48 @@ class Facts:
     together: bool
 
 
-class MergeEvaluator(Candidates):
-    """Base and experts, scoring any weights by both proxies.
+class Items(Protocol):
+    """Which items of the benchmarks a candidate is scored on, and how its results follow from them.
+
+    Attributes:
+        cache: Where the scores lie.
+    """
+
+    cache: ScoreCache
+
+    @property
+    def flops_per_score(self) -> float:
+        """Floating-point operations that score one candidate."""
+
+    def prepare(self) -> None:
+        """Build what the scores of every candidate need."""
+
+    def scorer_for(self, names: Sequence[str]) -> Scorer:
+        """Return the scorer of these items of some benchmarks."""
+
+    def needs_forward_pass(self, row: Row) -> bool:
+        """Return whether a candidate has to go through the engine."""
+
+    def read(self, row: Row, names: Sequence[str], scorer: Scorer, flat: Flat) -> CandidateScores:
+        """Return a candidate's scores on the benchmarks `names` that need log-probabilities only."""
+
+    def job(self, rows: Sequence[Row], experts: tuple[str, ...], name: str) -> Job:
+        """Return the job of scoring candidates; they are its last argument."""
+
+
+class MergeEvaluator:
+    """Scores any weights of some experts by both proxies: their merge and their ensemble.
 
     Args:
-        open_engine: Opens what scores merges; only where something must be scored here.
-        k: Experts.
+        open_engine: Opens the engine; called only where something is scored in this process.
+        k: Number of experts.
         scorer: The benchmarks.
         store: Where scores are kept.
-        key: What determines them beside weights and benchmarks.
-        response: γ of the map from the weights that are asked for to those that are merged.
-        names: What a crew calls the experts.
-        crew: Who scores; this process if left out.
+        key: What determines scores beside weights and benchmarks.
+        response: γ of the map from requested weights to those that are merged (λ^γ, normalized).
+        names: Names of the experts, for jobs.
+        dispatcher: Has candidates scored by workers; this process scores them if left out.
+        on_lost: Called with a message for each candidate that is set aside.
     """
 
     def __init__(
@@ -69,47 +106,219 @@ class MergeEvaluator(Candidates):
         response: float = 1.0,
         *,
         names: Sequence[str] = (),
-        crew: JobDispatcher | None = None,
+        dispatcher: JobDispatcher | None = None,
+        on_lost: Callable[[str], None] = log.warning,
     ) -> None:
-        super().__init__(ScoreCache(store, "scores", key, scorer.digests), crew)
         self._open, self.k, self.scorer, self.store = open_engine, k, scorer, store
-        self.response = response
-        self.names = tuple(names)
+        self.response, self.names = response, tuple(names)
+        self.dispatcher, self.on_lost = dispatcher, on_lost
         self._key = {**key, "benchmarks": scorer.digest}
+        self.items: Items = AllItems(self, ScoreCache(store, "scores", key, scorer.digests))
 
     @cached_property
     def engine(self) -> Engine:
-        """What scores merges, opened in this process."""
+        """The engine that scores merges in this process."""
         return self._open()
 
-    # --- what is known of all ------------------------------------------------------------------
+    # --- candidates ----------------------------------------------------------------------------
+
+    def evaluate(
+        self, rows: Sequence[Weights], items: Items | None = None
+    ) -> Iterator[dict[Kind, Results]]:
+        """Yield item results by kind at each of `rows` (`n x k`), in order.
+
+        A candidate that failed yields the benchmarks that succeeded, or nothing.
+
+        Args:
+            rows: Requested weights.
+            items: The items to score on; all of them if left out.
+
+        Raises:
+            UserError: The input of a benchmark is wrong.
+            Exception: Without a dispatcher, whatever a candidate failed with.
+        """
+        items = items or self.items
+        waiting = deque(as_row(self.respond(row)) for row in rows)
+        pending = [row for row in dict.fromkeys(waiting) if items.cache.find(row) is None]
+        given_up: set[Row] = set()
+        shards = [self._job(shard, items) for shard in self._shards(pending, items)]
+        singles: list[Job] = []
+        for jobs in (shards, singles):
+            if not jobs:
+                continue
+            # a generator each: the second list is filled while the first runs
+            done = self.dispatcher.run(jobs) if self.dispatcher else self._run_here(jobs, items)
+            for job, error in done:
+                scored = [tuple(row) for row in job.arguments[-1]]
+                lost = [] if error is None else [
+                    row for row in scored if items.cache.find(row) is None
+                ]  # fmt: skip
+                if len(scored) > 1:  # one candidate may be what fails the others
+                    singles += [self._job([row], items) for row in lost]
+                else:
+                    given_up |= {self._give_up(row, error, items) for row in lost}
+                while waiting and (scores := self._result(waiting[0], given_up, items)):
+                    waiting.popleft()
+                    yield scores.results
+        for row in waiting:
+            yield (self._result(row, given_up, items) or CandidateScores()).results
+
+    def build(self, rows: Sequence[Row], items: Items | None = None) -> None:
+        """Score merged weights (`n x k`) in this process, those with the same benchmarks together.
+
+        Raises:
+            Exception: Whatever a benchmark failed with; the results of the others are kept.
+        """
+        items = items or self.items
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            groups.setdefault(items.cache.missing(row), []).append(row)
+        for names, group in groups.items():
+            scorer = items.scorer_for(names)
+            forward = [row for row in group if scorer.tasks and items.needs_forward_pass(row)]
+            flats = zip(forward, self.engine.logprobs(scorer, forward) if forward else ())
+            for row in group:
+                score = partial(self._score_row, row, names, scorer, flats, items)
+                self.store.get_or_build(items.cache.artifact(row), score)
+
+    def _score_row(
+        self,
+        row: Row,
+        names: tuple[str, ...],
+        scorer: Scorer,
+        flats: Iterator[tuple[Row, Flat]],
+        items: Items,
+        folder: Path,
+    ) -> None:
+        """Write a candidate's scores into `folder`; `flats` computes log-probabilities in order."""
+        flat = np.empty(0, np.float32)
+        if scorer.tasks and items.needs_forward_pass(row):
+            for scored, flat in flats:  # noqa: B007 - the flat of the last turn is used
+                if scored == row:  # those before were finished by another process meanwhile
+                    break
+        scores = items.read(row, names, scorer, flat) if scorer.tasks else CandidateScores()
+        results, error = self._measure_model_tasks(scorer, row)
+        scores = scores.joined(CandidateScores({"merged": results}))
+        if error is not None:
+            items.cache.save_part(row, scores)
+            raise error
+        items.cache.save(row, scores, folder)
+
+    def score(self, weights: Weights) -> dict[Kind, Results]:
+        """Return item results by kind at `weights` (`k`).
+
+        Raises:
+            RunError: A benchmark failed.
+        """
+        (results,) = self.evaluate([weights])
+        missing = [n for n in self.items.cache.digests if n not in results.get("merged", {})]
+        if missing:
+            row = [round(w, 3) for w in self.respond(weights)]
+            raise RunError(
+                f"The merge at weights {row} has no score of {', '.join(missing)}, which is needed "
+                "here; fix the cause and run again."
+            )
+        return results
+
+    def score_base(self) -> Results:
+        """Return item results of the base."""
+        return self.score([0.0] * self.k)["merged"]
+
+    def losses(self, weights: Weights) -> Array:
+        """Return the smooth loss of each benchmark (`m`) at weights (`k`)."""
+        self.score(weights)
+        scores = self.items.cache.find(as_row(self.respond(weights)))
+        assert scores is not None, "score has built it"
+        return np.array([scores.losses[task.metric.name] for task in self.scorer.tasks])
+
+    def score_ensembles(self, rows: Array) -> list[Results]:
+        """Return item results of ensembles at `rows` (`n x k`): arithmetic on experts' probabilities."""
+        self.prepare()
+        return [self.scorer.read(self.ensemble.mix(self.respond(row))) for row in rows.tolist()]
+
+    def respond(self, weights: Weights) -> list[float]:
+        """Return the weights (`k`) that are merged or mixed where `weights` are requested."""
+        return merge_weights(weights, self.response)
+
+    def _shards(self, rows: list[Row], items: Items) -> list[list[Row]]:
+        """Split candidates into jobs: one each, or a share per worker where starting is expensive."""
+        if not rows or self.dispatcher is None:
+            return [rows] if rows else []
+        items.prepare()
+        size = 1
+        if self.dispatcher.coarse or self.measure_facts().together:
+            size = ceil(len(rows) / self.dispatcher.slots)
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+    def _job(self, rows: Sequence[Row], items: Items) -> Job:
+        name = f"{len(rows)} candidates" if len(rows) > 1 else "a candidate"
+        return items.job(rows, self.names, name)
+
+    def _run_here(self, jobs: list[Job], items: Items) -> Iterator[tuple[Job, None]]:
+        for job in jobs:
+            self.build([tuple(row) for row in job.arguments[-1]], items)
+            yield job, None
+
+    def _result(self, row: Row, given_up: set[Row], items: Items) -> CandidateScores | None:
+        found = items.cache.find(row)
+        return items.cache.gather(row, refresh=True) if found is None and row in given_up else found
+
+    def _give_up(self, row: Row, error: Exception | None, items: Items) -> Row:
+        missing = items.cache.missing(row, refresh=True)
+        weights = ", ".join(f"{weight:.3g}" for weight in row)
+        cause = one_line(error) if error else ""
+        partial = len(missing) < len(items.cache.digests)
+        self.on_lost(
+            f"The merge at weights {weights} continues without {', '.join(missing)}: {cause}"
+            if partial
+            else f"The merge at weights {weights} is set aside: {cause}"
+        )
+        return row
+
+    def _measure_model_tasks(self, scorer: Scorer, row: Row) -> tuple[Results, Exception | None]:
+        """Score the benchmarks that need a whole model; return the first failure beside the results."""
+        results: Results = {}
+        failed: Exception | None = None
+        for task in scorer.model_tasks:
+            try:
+                results |= self.engine.measure(scorer.restrict([task.metric.name]), row)
+            except UserError:
+                raise
+            except Exception as error:  # other benchmarks keep their scores; the job fails with this
+                failed = failed or error
+        return results, failed
+
+    # --- models --------------------------------------------------------------------------------
 
     @cached_property
-    def facts(self) -> Facts:
-        """Sizes of the models, found or measured now."""
+    def facts_artifact(self) -> Artifact:
+        """The artifact of the models' facts."""
+        return Artifact("engines", "facts", self._key)
 
-        def build(scratch: Path) -> None:
-            self.engine.prepare(self.scorer)
-            facts = Facts(
-                self.engine.parameters, self.scorer.count_tokens(), self.engine.step_sizes(),
-                isinstance(self.engine, StreamedEngine),
-            )  # fmt: skip
-            (scratch / "facts.json").write_text(json.dumps(asdict(facts)))
+    @cached_property
+    def facts(self) -> ModelFacts:
+        """Sizes of the models, read from the store."""
+        folder = self.store.get_or_build(self.facts_artifact, self.build_facts)
+        return ModelFacts(**json.loads((folder / "facts.json").read_text()))
 
-        if self.crew is not None and self.store.find(*self.facts_unit) is None:
-            self._insist([Job("describe", (self.names,), "the look at base and experts")])
-        folder = self.store.make(*self.facts_unit, build)
-        return Facts(**json.loads((folder / "facts.json").read_text()))
+    def build_facts(self, folder: Path) -> None:
+        """Measure the models' sizes and write them into `folder`."""
+        self.engine.prepare(self.scorer)
+        facts = ModelFacts(
+            self.engine.parameters, self.scorer.count_tokens(), self.engine.step_sizes(),
+            isinstance(self.engine, StreamedEngine),
+        )  # fmt: skip
+        (folder / "facts.json").write_text(json.dumps(asdict(facts)))
 
-    @property
-    def facts_unit(self) -> tuple[str, str, Mapping[str, Any]]:
-        """Kind, name and key of the unit that the facts are."""
-        return "engines", "facts", self._key
+    def measure_facts(self) -> ModelFacts:
+        """Return sizes of the models, measured by a worker where there is one.
 
-    @property
-    def together(self) -> bool:
-        """Whether many candidates are scored for little more than one."""
-        return self.facts.together
+        Raises:
+            RunError: A worker could not measure them.
+        """
+        self._require([Job("describe_models", (self.names,), "opening base and experts",
+                           (self.facts_artifact,))])  # fmt: skip
+        return self.facts
 
     @property
     def flops_per_score(self) -> float:
@@ -118,165 +327,134 @@ class MergeEvaluator(Candidates):
 
     @cached_property
     def ensemble(self) -> Ensemble:
-        """The experts' token probabilities, each computed once."""
-        return Ensemble(self._corners)
+        """The experts' token probabilities."""
+        return Ensemble(self.expert_logprobs)
 
     @cached_property
-    def _corners(self) -> list[NDArray[np.float32]]:
-        """Log-probabilities of each expert alone."""
-        self.prepare()
-        return [np.load(folder / "logprobs.npy") for folder in self.make_corners(range(self.k))]
+    def expert_logprobs(self) -> list[Flat]:
+        """Log-probabilities of all scored tokens (`t`) by each expert alone (`k`)."""
+        folders = self.build_expert_logprobs(range(self.k))
+        return [np.load(folder / "logprobs.npy") for folder in folders]
+
+    def expert_artifact(self, index: int) -> Artifact:
+        """Return the artifact of one expert's log-probabilities."""
+        return Artifact("logprobs", f"expert-{index}", {**self._key, "expert": index})
+
+    def build_expert_logprobs(self, indices: Sequence[int]) -> list[Path]:
+        """Return the folders of some experts' log-probabilities, computed together where missing."""
+        artifacts = {index: self.expert_artifact(index) for index in indices}
+        missing = [i for i, one in artifacts.items() if self.store.find(one) is None]
+        rows = np.eye(self.k)[missing].tolist()
+        compute = missing and not self.store.read_only
+        flats = zip(missing, self.engine.logprobs(self.scorer, rows) if compute else ())
+
+        def build(index: int, folder: Path) -> None:
+            flat = next(flat for computed, flat in flats if computed == index)
+            np.save(folder / "logprobs.npy", flat)
+
+        return [self.store.get_or_build(one, partial(build, i)) for i, one in artifacts.items()]
 
     def prepare(self) -> None:
-        """Has the log-probabilities of each expert alone computed, by a crew where there is one."""
-        if self.crew is None:
-            return
-        lacking = [
-            index for index in range(self.k)
-            if self.store.find(*self.corner_unit(index)) is None
-        ]  # fmt: skip
-        self._insist([
-            Job("score_corner", (self.names, index), f"expert {self.names[index]!r} alone")
-            for index in lacking
+        """Have the log-probabilities of each expert computed, by workers where there are any."""
+        self._require([
+            Job("score_expert", (self.names, index), f"expert {name!r} alone",
+                (self.expert_artifact(index),))
+            for index, name in enumerate(self.names)
         ])  # fmt: skip
 
-    def make_corners(self, indices: Sequence[int]) -> list[Path]:
-        """Units of the log-probabilities of some experts alone, found or computed together."""
-        units = {index: self.corner_unit(index) for index in indices}
-        lacking = [i for i, unit in units.items() if self.store.find(*unit) is None]
-        flats: list[Flats] = []
-        folders = []
-        for index, unit in units.items():
-
-            def build(scratch: Path, index: int = index) -> None:
-                if not flats:  # the engine is opened only if something lacks
-                    flats.append(Flats(self.engine, self.scorer, np.eye(self.k)[lacking].tolist()))
-                np.save(scratch / "logprobs.npy", flats[0].of(np.eye(self.k)[index].tolist()))
-
-            folders.append(self.store.make(*unit, build))
-        return folders
-
-    def corner_unit(self, index: int) -> tuple[str, str, Mapping[str, Any]]:
-        """Kind, name and key of the unit of one expert's log-probabilities."""
-        return "logprobs", f"expert-{index}", {**self._key, "expert": index}
-
-    def _insist(self, jobs: Sequence[Job]) -> None:
-        """Has jobs done that nothing goes on without."""
-        assert self.crew is not None
-        for job, error in self.crew.do(jobs):
+    def _require(self, jobs: Sequence[Job]) -> None:
+        """Have jobs done without which the study cannot continue; none without a dispatcher."""
+        for job, error in self.dispatcher.run(jobs) if self.dispatcher else ():
             if error is not None:
-                cause = " ".join(str(error).split()) or type(error).__name__
-                raise RunError(f"The study cannot go on without {job.name} ({cause}).") from error
+                raise RunError(
+                    f"The study cannot continue without {job.name} ({one_line(error)})."
+                ) from error
 
-    # --- candidates ----------------------------------------------------------------------------
-
-    def score(self, weights: Weights) -> dict[Kind, Results]:
-        """Item results of the merge and of the ensemble at `weights` (`k`), by kind.
-
-        Raises:
-            RunError: Some benchmark failed; without a crew, what it failed of.
-        """
-        row = as_row(self.respond(weights))
-        scored = next(self.score_rows([row]))
-        lacking = [name for name in self.book.digests if name not in scored.benchmarks]
-        if lacking:
-            raise RunError(
-                f"The merge at weights {[round(w, 3) for w in row]} has no score of "
-                f"{', '.join(lacking)}, which is needed here; mend what failed and run again."
-            )
-        return scored.results
-
-    def score_all(self, rows: Sequence[Weights]) -> Iterator[dict[Kind, Results]]:
-        """Item results at each of `rows` (`k` each), in turn; nothing of one that was set aside."""
-        for scored in self.score_rows([as_row(self.respond(row)) for row in rows]):
-            yield scored.results
-
-    def job(self, rows: Sequence[Row]) -> Job:
-        """The job of scoring some rows."""
-        told = f"{len(rows)} candidates" if len(rows) > 1 else "a candidate"
-        return Job("score", (self.names, list(rows)), told)
-
-    def restrict(self, names: Sequence[str]) -> Scorer:
-        """The benchmarks called `names`."""
-        return self.scorer.restrict(names)
-
-    def needs_flat(self, row: Row) -> bool:
-        """An expert alone is known already."""
-        return _corner(row) is None
-
-    def read(self, row: Row, names: Sequence[str], flats: Flats) -> CandidateScores:
-        """Scores of the merge and of the ensemble at weights that are really merged."""
-        corner = _corner(row)
-        scorer = flats.scorer if corner is None else self.scorer
-        flat = flats.of(row) if corner is None else self._corners[corner]
-        losses = zip((task.metric.name for task in scorer.tasks), scorer.losses(flat), strict=True)
-        results: dict[Kind, Results] = {"merged": scorer.read(flat)}
-        if any(row):
-            results["ensembled"] = self.scorer.read(self.ensemble.mix(row))
-        found = CandidateScores(results, {name: float(loss) for name, loss in losses})
-        return found.restrict(names)
-
-    def score_base(self) -> Results:
-        """Item results of the base itself."""
-        return self.score([0.0] * self.k)["merged"]
-
-    def losses(self, weights: Weights) -> Array:
-        """Smooth loss of each task (`m`) at weights (`k`)."""
-        row = as_row(self.respond(weights))
-        scored = next(self.score_rows([row]))
-        return np.array([scored.losses[task.metric.name] for task in self.scorer.tasks])
+    # --- gradients -----------------------------------------------------------------------------
 
     def slopes(self, weights: Weights) -> Slopes:
-        """Losses at `weights` and how they change with each expert's weight.
+        """Return losses at `weights` and their derivatives with respect to each expert's weight.
 
         Raises:
             ModelError: The models do not fit into memory, or a response map bends the weights.
-            RunError: A crew could not measure them.
+            RunError: A worker could not measure them.
         """
         if self.response != 1:
             raise ModelError(
                 f"Slopes are those of merges at the very weights, and search.response is "
                 f"{self.response}; set it to 1, or leave out search.slopes and search.method: gradient."
             )
+        self._require([self._slopes_job(weights)])
+        folder = self.store.get_or_build(
+            self.slopes_artifact(weights), lambda folder: self.build_slopes(weights, folder)
+        )
+        with np.load(folder / "slopes.npz") as arrays:
+            return Slopes(arrays["losses"], arrays["by_weight"], float(arrays["passes"]))
 
-        def build(scratch: Path) -> None:
-            measured = self.engine.slopes(self.scorer, weights)
-            np.savez(scratch / "slopes.npz", **asdict(measured))
-
-        unit = self.slopes_unit(weights)
-        if self.crew is not None and self.store.find(*unit) is None:
-            self._insist([self._slopes_job(weights)])
-        folder = self.store.make(*unit, build)
-        with np.load(folder / "slopes.npz") as told:
-            return Slopes(told["losses"], told["by_weight"], float(told["passes"]))
+    def build_slopes(self, weights: Weights, folder: Path) -> None:
+        """Measure losses and derivatives in this process and write them into `folder`."""
+        np.savez(folder / "slopes.npz", **asdict(self.engine.slopes(self.scorer, weights)))
 
     def prepare_slopes(self, rows: Sequence[Weights]) -> None:
-        """Has slopes at rows (`k` each) measured by the crew, if there is one; failures come later."""
-        if self.crew is not None:
-            lacking = [
-                row for row in rows
-                if self.store.find(*self.slopes_unit(row)) is None
-            ]  # fmt: skip
-            for _ in self.crew.do(self._slopes_job(row) for row in lacking):
-                pass
+        """Have slopes at rows (`n x k`) measured by workers; `slopes` reports failures later."""
+        for _ in self.dispatcher.run(map(self._slopes_job, rows)) if self.dispatcher else ():
+            pass
 
-    def slopes_unit(self, weights: Weights) -> tuple[str, str, Mapping[str, Any]]:
-        """Kind, name and key of the unit of slopes at weights (`k`)."""
-        return "slopes", "candidate", {**self._key, "weights": list(as_row(weights))}
+    def slopes_artifact(self, weights: Weights) -> Artifact:
+        """Return the artifact of the slopes at weights (`k`)."""
+        return Artifact("slopes", "candidate", {**self._key, "weights": list(as_row(weights))})
 
     def _slopes_job(self, weights: Weights) -> Job:
-        return Job("measure_slopes", (self.names, as_row(weights)), "the slopes of a candidate")
-
-    def score_ensembles(self, rows: Array) -> list[Results]:
-        """Item results of ensembles at `rows` (`n x k`): arithmetic alone, so nothing is kept."""
-        return [self.scorer.read(self.ensemble.mix(self.respond(row))) for row in rows.tolist()]
-
-    def respond(self, weights: Weights) -> list[float]:
-        """The weights (`k`) that are merged or mixed where `weights` are asked for."""
-        return merge_weights(weights, self.response)
+        return Job("measure_slopes", (self.names, as_row(weights)), "the slopes of a candidate",
+                   (self.slopes_artifact(weights),))  # fmt: skip
 
 
-def _corner(weights: Weights) -> int | None:
-    """The expert that is meant alone, if one is."""
+class AllItems:
+    """Scores candidates on every item.
+
+    Args:
+        evaluator: Gives the log-probabilities of single experts.
+        cache: Where the scores lie.
+    """
+
+    def __init__(self, evaluator: MergeEvaluator, cache: ScoreCache) -> None:
+        self._evaluator, self.cache = evaluator, cache
+
+    @property
+    def flops_per_score(self) -> float:
+        """Floating-point operations of one forward pass over all items."""
+        return self._evaluator.flops_per_score
+
+    def prepare(self) -> None:
+        """Have each expert scored alone, for the ensembles."""
+        self._evaluator.prepare()
+
+    def scorer_for(self, names: Sequence[str]) -> Scorer:
+        """Return the scorer of some benchmarks."""
+        return self._evaluator.scorer.restrict(names)
+
+    def needs_forward_pass(self, row: Row) -> bool:
+        """Return False for a single expert, whose log-probabilities are known."""
+        return single_expert(row) is None
+
+    def read(self, row: Row, names: Sequence[str], scorer: Scorer, flat: Flat) -> CandidateScores:
+        """Return the scores of the merge and of the ensemble at merged weights (`k`)."""
+        evaluator, index = self._evaluator, single_expert(row)
+        if index is not None:
+            scorer, flat = evaluator.scorer, evaluator.expert_logprobs[index]
+        losses = zip((task.metric.name for task in scorer.tasks), scorer.losses(flat), strict=True)
+        results: dict[Kind, Results] = {"merged": scorer.read(flat)}
+        if any(row):
+            results["ensembled"] = evaluator.scorer.read(evaluator.ensemble.mix(row))
+        scores = CandidateScores(results, {name: float(loss) for name, loss in losses})
+        return scores.restrict(names)
+
+    def job(self, rows: Sequence[Row], experts: tuple[str, ...], name: str) -> Job:
+        """Return the job of scoring candidates."""
+        return Job("score", (experts, list(rows)), name, tuple(map(self.cache.artifact, rows)))
+
+
+def single_expert(weights: Weights) -> int | None:
+    """Return the index of the only expert that has a weight, if that weight is one."""
     values = list(map(float, weights))
     return values.index(1.0) if values.count(0.0) == len(values) - 1 and 1.0 in values else None

@@ -1,12 +1,14 @@
-"""Scores on disk: item results of candidates, kept by candidate and benchmark.
+"""Item results of candidates on disk, by weights and benchmark.
 
-A unit holds what was scored together of one candidate. Benchmarks that were added, changed or failed are
-scored alone, and what other units of the candidate say of the rest is taken from them.
+An artifact holds what was scored together for one candidate. A benchmark that was added, changed or failed
+is scored alone, and the results of the others are taken from the candidate's other artifacts.
+
+Shapes: `k` experts.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from mixopt.artifacts.artifact import Unit
+from mixopt.artifacts.artifact import Artifact, ArtifactRecord
 from mixopt.artifacts.code_versions import code_of
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.evaluation.tasks.base import ItemResults
@@ -23,17 +25,17 @@ from mixopt.trials import KINDS, Kind
 Results = dict[str, ItemResults]
 """Item results by benchmark."""
 Row = tuple[float, ...]
-"""Weights that are really merged (`k`)."""
+"""Weights that are merged (`k`), hashable."""
 
-LOSSES, ITEMS, PLACES = "losses.json", "items.npy", "items.json"
+LOSSES, ITEMS, LAYOUT = "losses.json", "items.npy", "items.json"
 
 
 @dataclass(frozen=True)
 class CandidateScores:
-    """What is known of one candidate.
+    """Results of one candidate.
 
     Attributes:
-        results: Item results by kind and benchmark.
+        results: Item results by kind of proxy and benchmark.
         losses: Smooth loss of each benchmark that has one, where it was computed.
     """
 
@@ -42,21 +44,21 @@ class CandidateScores:
 
     @property
     def benchmarks(self) -> set[str]:
-        """Those that the merge was scored on."""
+        """The benchmarks on which the merge was scored."""
         return set(self.results.get("merged", {}))
 
     def restrict(self, names: Collection[str]) -> "CandidateScores":
-        """What is known of some benchmarks."""
+        """Return the results on some benchmarks."""
         return CandidateScores(
             {
-                kind: {name: found for name, found in results.items() if name in names}
+                kind: {name: result for name, result in results.items() if name in names}
                 for kind, results in self.results.items()
             },
             {name: loss for name, loss in self.losses.items() if name in names},
         )
 
     def joined(self, other: "CandidateScores") -> "CandidateScores":
-        """Both, the other's word being last."""
+        """Return both; `other` takes precedence."""
         kinds = [*self.results, *(kind for kind in other.results if kind not in self.results)]
         return CandidateScores(
             {kind: self.results.get(kind, {}) | other.results.get(kind, {}) for kind in kinds},
@@ -64,22 +66,22 @@ class CandidateScores:
         )
 
     def save(self, folder: Path) -> None:
-        """Writes it into `folder`."""
+        """Write the scores into `folder`."""
         save_results(self.results, folder)
         (folder / LOSSES).write_text(json.dumps(self.losses))
 
     @classmethod
     def load(cls, folder: Path) -> "CandidateScores":
-        """What `save` wrote."""
+        """Return what `save` wrote."""
         return cls(load_results(folder), json.loads((folder / LOSSES).read_text()))
 
 
 class ScoreCache:
-    """The units of candidates' scores in a store.
+    """The artifacts of candidates' scores.
 
     Args:
-        store: Where they are kept.
-        kind: Of the units: `scores`, `estimates`.
+        store: Where they lie.
+        kind: Of the artifacts: `scores`, `estimates`.
         key: What determines scores beside weights and benchmarks.
         digests: What determines the scores of each benchmark, in order.
     """
@@ -87,117 +89,101 @@ class ScoreCache:
     def __init__(
         self, store: ArtifactStore, kind: str, key: Mapping[str, Any], digests: Mapping[str, str]
     ) -> None:
-        self._store, self._kind, self._key, self.digests = store, kind, key, digests
+        self.store, self.kind, self._key, self.digests = store, kind, key, digests
 
     @property
     def shared_key(self) -> dict[str, Any]:
         """What determines the scores of all candidates."""
         return {**self._key, "benchmarks": self.digests}
 
-    def key(self, row: Row, names: Collection[str] | None = None) -> dict[str, Any]:
-        """What determines the scores of a candidate on some benchmarks, or on all."""
-        told = {n: d for n, d in self.digests.items() if names is None or n in names}
-        return {**self._key, "weights": list(row), "benchmarks": told}
-
-    def unit(self, row: Row) -> tuple[str, str, dict[str, Any]]:
-        """Kind, name and key of the unit of a candidate that was scored on all benchmarks."""
-        return self._kind, self._name(row), self.key(row)
-
-    def has(self, row: Row) -> bool:
-        """Whether the scores of a candidate on all benchmarks are there."""
-        return self._store.find(*self.unit(row)) is not None
+    def artifact(self, row: Row, names: Collection[str] | None = None) -> Artifact:
+        """Return the artifact of a candidate's scores on some benchmarks, or on all."""
+        digests = {n: d for n, d in self.digests.items() if names is None or n in names}
+        key = {**self._key, "weights": list(row), "benchmarks": digests}
+        return Artifact(self.kind, self._name(row), key)
 
     def find(self, row: Row) -> CandidateScores | None:
-        """The scores of a candidate on all benchmarks, if they are there."""
-        folder = self._store.find(*self.unit(row))
+        """Return the scores of a candidate on all benchmarks, if they exist."""
+        folder = self.store.find(self.artifact(row))
         return None if folder is None else self._in_order(CandidateScores.load(folder))
 
-    def gather(self, row: Row, *, look: bool = False) -> CandidateScores:
-        """What any units say of a candidate on these very benchmarks.
+    def gather(self, row: Row, *, refresh: bool = False) -> CandidateScores:
+        """Return what any artifacts of a candidate say of these benchmarks.
 
         Args:
-            row: Its weights.
-            look: For units that others have made since this process looked first.
+            row: The weights (`k`).
+            refresh: Also look for artifacts that other processes have built since the first look.
         """
         known = CandidateScores()
-        if not look and self._name(row) not in self._partial:
+        if not refresh and self._name(row) not in self._partial:
             return known
-        for folder in self._store.find_all(self._kind, self._name(row)):
-            unit = Unit.read(folder)
-            told = {} if unit is None else unit.key.get("benchmarks", {})
-            same = {name for name, digest in self.digests.items() if told.get(name) == digest}
+        for folder in self.store.find_all(self.kind, self._name(row)):
+            record = ArtifactRecord.read(folder)
+            digests = {} if record is None else record.key.get("benchmarks", {})
+            same = {name for name, digest in self.digests.items() if digests.get(name) == digest}
             known = known.joined(CandidateScores.load(folder).restrict(same))
         return self._in_order(known)
 
-    def make(
-        self, row: Row, measure: Callable[[], tuple[CandidateScores, Exception | None]]
-    ) -> None:
-        """Keeps what `measure` finds of the benchmarks that were lacking, beside what was known.
+    def missing(self, row: Row, *, refresh: bool = False) -> tuple[str, ...]:
+        """Return the benchmarks on which a candidate has no score."""
+        known = self.gather(row, refresh=refresh).benchmarks
+        return tuple(name for name in self.digests if name not in known)
 
-        Raises:
-            Exception: What some of them failed of; the others are kept before.
-        """
+    def save(self, row: Row, scores: CandidateScores, folder: Path) -> None:
+        """Write the scores of missing benchmarks, with those that were known, into `folder`."""
+        self.gather(row).joined(scores).save(folder)
 
-        def build(scratch: Path) -> None:
-            found, error = measure()
-            whole = self.gather(row).joined(found)
-            if error is not None:
-                self._keep_part(row, whole)
-                raise error
-            whole.save(scratch)
-
-        self._store.make(*self.unit(row), build)
-
-    def _keep_part(self, row: Row, part: CandidateScores) -> None:
-        if part.benchmarks:
+    def save_part(self, row: Row, scores: CandidateScores) -> None:
+        """Keep the scores of some benchmarks, of a candidate that failed on others."""
+        whole = self.gather(row).joined(scores)
+        if whole.benchmarks:
             self._partial.add(self._name(row))
-            name, key = self._name(row), self.key(row, part.benchmarks)
-            self._store.make(self._kind, name, key, part.save)
+            self.store.get_or_build(self.artifact(row, whole.benchmarks), whole.save)
 
     @cached_property
     def _partial(self) -> set[str]:
-        """Names of candidates of which there may be units that do not know all benchmarks.
+        """Names of candidates that may have artifacts without all benchmarks.
 
-        Listed once: what this process makes in parts is added, and a folder that holds thousands of
-        units is not listed for each.
+        The kind is listed once, because a folder with thousands of artifacts is not listed for each;
+        partial artifacts of this process are added.
         """
-        return {folder.name.rpartition("-")[0] for folder in self._store.list_kind(self._kind)}
+        return {folder.name.rpartition("-")[0] for folder in self.store.list_kind(self.kind)}
 
-    def _in_order(self, scored: CandidateScores) -> CandidateScores:
+    def _in_order(self, scores: CandidateScores) -> CandidateScores:
         results: dict[Kind, Results] = {}
         for kind in KINDS:
-            found = scored.results.get(kind)
+            found = scores.results.get(kind)
             if found is not None:
                 results[kind] = {name: found[name] for name in self.digests if name in found}
-        return CandidateScores(results, scored.losses)
+        return CandidateScores(results, scores.losses)
 
     def _name(self, row: Row) -> str:
-        """What all units of one candidate are called."""
-        told = json.dumps([code_of(self._kind), self._key, list(row)], sort_keys=True, default=str)
-        return f"candidate-{hashlib.blake2b(told.encode(), digest_size=8).hexdigest()}"
+        """Return the name that all artifacts of one candidate share."""
+        text = json.dumps([code_of(self.kind), self._key, list(row)], sort_keys=True, default=str)
+        return f"candidate-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
 def save_results(results: Mapping[Kind, Results], folder: Path) -> None:
-    """Writes values and sizes of each item as one array, and beside it what they are of.
+    """Write values and sizes of all items as one array, with a JSON file that says whose they are.
 
-    A driver reads a unit for each candidate; an array for each benchmark would cost it milliseconds.
+    A driver reads an artifact for each candidate; one array per benchmark would cost milliseconds.
     """
     rows = [
-        (kind, metric, found)
+        (kind, metric, result)
         for kind, by_metric in results.items()
-        for metric, found in by_metric.items()
+        for metric, result in by_metric.items()
     ]
-    values = [np.asarray([found.values, found.sizes], dtype=np.float64) for _, _, found in rows]
+    values = [np.asarray([result.values, result.sizes], dtype=np.float64) for *_, result in rows]
     np.save(folder / ITEMS, np.concatenate([np.empty((2, 0)), *values], axis=1))
-    told = [[kind, metric, len(found.values)] for kind, metric, found in rows]
-    (folder / PLACES).write_text(json.dumps(told))
+    layout = [[kind, metric, len(result.values)] for kind, metric, result in rows]
+    (folder / LAYOUT).write_text(json.dumps(layout))
 
 
 def load_results(folder: Path) -> dict[Kind, Results]:
-    """Item results by kind, as `save_results` wrote them."""
+    """Return item results by kind, as `save_results` wrote them."""
     results: dict[Kind, Results] = {}
     items, start = np.load(folder / ITEMS), 0
-    for kind, metric, count in json.loads((folder / PLACES).read_text()):
+    for kind, metric, count in json.loads((folder / LAYOUT).read_text()):
         values, sizes = items[:, start : start + count]
         results.setdefault(cast(Kind, kind), {})[metric] = ItemResults(values, sizes)
         start += count
@@ -205,11 +191,5 @@ def load_results(folder: Path) -> dict[Kind, Results]:
 
 
 def as_row(weights: Sequence[float]) -> Row:
-    """Weights that can be looked up."""
+    """Return weights as a hashable tuple of floats."""
     return tuple(map(float, weights))
-
-
-def in_shards(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
-    """Rows in lists of at most `size`."""
-    for start in range(0, len(rows), size):
-        yield list(rows[start : start + size])

@@ -108,7 +108,10 @@ class Scorer:
         """Natural log-probability of every target token of every request, in one flat array."""
         model.eval()
         batches = self.batches(model, lambda some: score_batches(model, some))
-        return self.join(batches, score_batches(model, batches))
+        flat = np.empty(self.n_targets, dtype=np.float32)
+        for batch in batches:
+            flat[batch.places] = token_logprobs(model, batch).cpu().numpy()
+        return flat
 
     def join(
         self, batches: Sequence[Batch], parts: Sequence[NDArray[np.float32]]

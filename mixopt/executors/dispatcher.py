@@ -1,40 +1,44 @@
-"""Dispatching: jobs given to workers as they become free, tried again, and given up in the end."""
+"""The dispatcher gives jobs to an executor's workers as they become free, and retries failed jobs."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from queue import SimpleQueue
 
-from mixopt.errors import DivergedError, StorageError, UserError
-from mixopt.executors.base import Executor
+from mixopt.artifacts.artifact import Artifact
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.errors import DivergedError, RunError, StorageError, UserError, one_line
+from mixopt.executors.base import Executor, WorkerLostError
 from mixopt.executors.job import Job
 
 log = logging.getLogger(__name__)
 
-ENDS_ALL = (UserError, StorageError)
-"""Failures that the whole study shares: wrong input, a full disk."""
-FINAL = (DivergedError,)
-"""Failures that the same work would meet again."""
+FATAL = (UserError, StorageError)
+"""Failures that end the study: wrong input, a full disk."""
+NOT_RETRIED = (DivergedError,)
+"""Failures that the same job would repeat."""
+VISIBLE_AFTER_S = 65.0
+"""Network file systems show within a minute what another machine has written."""
 
 
 class Dispatcher:
-    """A crew: has jobs done by an executor, which is opened with the first of them.
+    """Runs jobs on an executor, which is opened with the first job that has to be done.
 
     Args:
-        open_executor: Opens it.
-        retries: How often a job that failed is tried again.
-        ended: Is told of each try: the job, and what it failed of, if it did.
+        open_executor: Opens the executor.
+        store: Where jobs' artifacts are looked for.
+        retries: Number of further attempts at a failed job.
     """
 
     def __init__(
-        self,
-        open_executor: Callable[[], Executor],
-        retries: int,
-        ended: Callable[[Job, Exception | None], None] = lambda *_: None,
+        self, open_executor: Callable[[], Executor], store: ArtifactStore, retries: int
     ) -> None:
-        self._open, self._retries, self._ended = open_executor, retries, ended
+        self._open, self._store, self._retries = open_executor, store, retries
 
     @cached_property
     def _executor(self) -> Executor:
@@ -42,7 +46,7 @@ class Dispatcher:
 
     @property
     def slots(self) -> int:
-        """Jobs that are done at the same time."""
+        """Number of jobs that run at the same time."""
         return self._executor.slots
 
     @property
@@ -50,79 +54,121 @@ class Dispatcher:
         """Whether a job should hold a share of all the work."""
         return self._executor.coarse
 
-    @property
-    def remote(self) -> bool:
-        """Whether what is made may take a while to be seen from here."""
-        return self._executor.remote
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
+        """Yield each job when its artifacts exist, or with the error after which it was given up.
 
-    def do(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
-        """Each job as it is finished or given up, with what it failed of.
-
-        A job is taken from `jobs` when a worker is free for it, and costs the same however many
-        workers there are.
+        A job is taken from `jobs` when a worker is free, so the cost of a job does not depend on how
+        many there are.
 
         Raises:
             UserError: The input of a job is wrong.
-            StorageError: What was made could not be kept.
+            StorageError: A result could not be written.
+            RunError: A worker built other artifacts than the job's.
         """
         ended: SimpleQueue[tuple[Job, int, Future[Exception | None]]] = SimpleQueue()
         fresh, again = iter(jobs), deque[tuple[Job, int]]()
-        flying = 0
+        running = 0
         while True:
-            while flying == 0 or flying < self._executor.slots:
+            while running == 0 or running < self._executor.slots:
                 if again:
-                    job, tried = again.popleft()
+                    job, attempt = again.popleft()
                 else:
-                    found = next(fresh, None)
-                    if found is None:
+                    next_job = next(fresh, None)
+                    if next_job is None:
                         break
-                    job, tried = found, 0
-                self._send(job, tried + 1, ended)
-                flying += 1
-            if not flying:
+                    job, attempt = next_job, 0
+                    if is_built(job, self._store):
+                        yield job, None
+                        continue
+                self._submit(job, attempt + 1, ended)
+                running += 1
+            if not running:
                 return
-            job, tried, future = ended.get()
-            flying -= 1
-            error = _result(future)
-            self._ended(job, error)
+            job, attempt, future = ended.get()
+            running -= 1
+            error = _result_of(future)
             if error is None:
+                for artifact in job.artifacts:
+                    self._store.forget_failure(artifact)
+                require_built(job, self._store, wait=self._executor.remote)
                 yield job, None
                 continue
-            last = tried > self._retries
-            # of another machine it may be the fault: a driver that is missing, a disk of its own
-            if isinstance(error, ENDS_ALL) and (last or not self._executor.remote):
-                raise error
-            if isinstance(error, FINAL) or last:
+            if isinstance(error, WorkerLostError):  # the worker could not record it
+                for artifact in job.artifacts:
+                    self._store.record_failure(artifact, error)
+            if should_retry(error, attempt, self._retries, remote=self._executor.remote):
+                log.warning("%s failed (%s) and is tried again.", job.name, one_line(error))
+                again.append((job, attempt))
+            else:
                 yield job, error
-                continue
-            log.warning("%s failed (%s) and is tried again.", _begin(job.name), _tell(error))
-            again.append((job, tried))
 
-    def _send(
-        self, job: Job, tried: int, ended: "SimpleQueue[tuple[Job, int, Future[Exception | None]]]"
+    def _submit(
+        self,
+        job: Job,
+        attempt: int,
+        ended: "SimpleQueue[tuple[Job, int, Future[Exception | None]]]",
     ) -> None:
-        future = self._executor.submit(job)
-        future.add_done_callback(lambda over: ended.put((job, tried, over)))
+        future = self._executor.submit(replace(job, artifacts=()))
+        future.add_done_callback(lambda done: ended.put((job, attempt, done)))
 
     def close(self) -> None:
-        """Lets the workers go."""
+        """Stop the workers."""
         if "_executor" in self.__dict__:
             self._executor.close()
             del self.__dict__["_executor"]
 
 
-def _result(future: "Future[Exception | None]") -> Exception | None:
+def is_built(job: Job, store: ArtifactStore) -> bool:
+    """Return whether everything that the job would build exists."""
+    return bool(job.artifacts) and all(store.find(one) is not None for one in job.artifacts)
+
+
+def require_built(job: Job, store: ArtifactStore, *, wait: bool) -> None:
+    """Raise `RunError` unless everything that the job should have built exists.
+
+    Args:
+        job: The finished job.
+        store: Where to look.
+        wait: Allow for a network file system's delay.
+    """
+    for artifact in job.artifacts:
+        if find_soon(artifact, store, VISIBLE_AFTER_S if wait else 0.0) is None:
+            raise RunError(
+                f"A worker reports that {job.name} is done, but built other artifacts than were asked "
+                "for; run the same mixopt, Python and libraries on all machines."
+            )
+
+
+def find_soon(artifact: Artifact, store: ArtifactStore, seconds: float) -> Path | None:
+    """Return the artifact's folder, looking again for at most `seconds`."""
+    until, pause = time.monotonic() + seconds, 0.05
+    found = store.find(artifact)
+    while found is None and time.monotonic() < until:
+        time.sleep(pause)
+        pause = min(2 * pause, 5.0)
+        found = store.find(artifact)
+    return found
+
+
+def should_retry(error: Exception, attempt: int, retries: int, *, remote: bool = False) -> bool:
+    """Return whether a failed job is tried again; raise `error` where it ends the study.
+
+    Args:
+        error: What the job failed with.
+        attempt: Number of attempts so far.
+        retries: Number of further attempts allowed.
+        remote: Whether another machine may have caused it: a missing driver, a disk of its own.
+    """
+    last = attempt > retries
+    if isinstance(error, FATAL) and (last or not remote):
+        raise error
+    return not (last or isinstance(error, NOT_RETRIED))
+
+
+def _result_of(future: "Future[Exception | None]") -> Exception | None:
     error = future.exception()
     if error is None:
         return future.result()
     if not isinstance(error, Exception):
         raise error
     return error
-
-
-def _begin(name: str) -> str:
-    return name[:1].upper() + name[1:]
-
-
-def _tell(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,221 +1,223 @@
-"""The foundation: what the verbs of a study stand on, from the laboratory to who searches and learns.
+"""What the stages of one study share: configuration, stores, text, base, benchmarks and workers.
 
-Each part is made when it is first asked for; what came before it is found in the journal or done first.
+Nothing here trains or tokenizes but `prepare`; what has not been built raises `MissingArtifactError`.
 """
 
-from functools import cached_property
-from itertools import chain
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
-
-from mixopt.callbacks.base import TrainedModel
+from mixopt.artifacts.artifact import Artifact
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.public_test_sets import warn_of_public_set
 from mixopt.config.study import StudyConfig
 from mixopt.config.training import BuiltBaseConfig
-from mixopt.errors import ConfigError, DivergedError
-from mixopt.executors.job import Job, JobDispatcher
+from mixopt.data.contamination import describe_contamination, measure_contamination
+from mixopt.data.study_corpora import StudyCorpora, StudyInputs
+from mixopt.errors import ModelError
+from mixopt.executors.dispatcher import VISIBLE_AFTER_S, find_soon
+from mixopt.executors.job import JobDispatcher
+from mixopt.executors.read_only import ReadOnlyDispatcher
 from mixopt.mixture import Mixture
-from mixopt.optimization.weight_space import WeightSpace
+from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.exports import check_exports
 from mixopt.pipeline.results import count_domains
-from mixopt.pipeline.search import CandidateSearch
-from mixopt.pipeline.surrogate_policy import SurrogatePolicy
-from mixopt.pipeline.worker import RunEnvironment, gather_crew
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.utility import require_one_direction
 
 if TYPE_CHECKING:
-    from mixopt.evaluation.evaluator import MergeEvaluator
-    from mixopt.evaluation.tasks.base import ModelTask, Task
-    from mixopt.pipeline.laboratory import Laboratory
-    from mixopt.training.training_run import TrainingResult
+    from transformers import PreTrainedModel
 
-FEWEST_EXPERTS = 2
+    from mixopt.evaluation.scorer import Scorer
+    from mixopt.training.base_model import Base
+    from mixopt.training.device import Device
 
 
 class StudyContext:
-    """What a study stands on.
+    """One study, on the driver or on a worker.
 
     Args:
-        recipe: The study's.
-        site: Where its work is done and kept.
-        callbacks: Called at each step.
+        config: The study's.
+        environment: Where its work is done and kept.
+        callbacks: Notified of what is built or found; nobody on a worker.
+        inputs: What the driver measured of the study's inputs, on a worker.
+        read_only: Build nothing.
     """
 
-    def __init__(self, recipe: StudyConfig, site: RunEnvironment, callbacks: CallbackList) -> None:
-        self.recipe, self.site, self.callbacks = recipe, site, callbacks
-        self.failures: dict[str, str] = {}
-        """Experts that were set aside, and why."""
+    def __init__(
+        self,
+        config: StudyConfig,
+        environment: RunEnvironment,
+        callbacks: CallbackList | None = None,
+        *,
+        inputs: StudyInputs | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.config, self.environment, self.inputs = config, environment, inputs
+        self.callbacks = callbacks or CallbackList(config, None)
+        self.store, self.cache = environment.open_stores(read_only=read_only)
+        self.corpora = StudyCorpora(config, self.store, self.cache, inputs)
 
-    @cached_property
-    def laboratory(self) -> "Laboratory":
-        """Corpora, base, experts and scores: the model wing.
+    def prepare(self) -> None:
+        """Build tokenizer and corpora, and find what is wrong with the study before anything is trained.
 
         Raises:
-            RecipeError: The study has phases, or metrics that cannot be added.
-            ExportError: An export that the recipe asks for would fail.
+            ConfigError: The metrics cannot be added.
+            ExportError: An export that the study asks for would fail.
             InfeasibleError: No mixture meets every bound.
         """
-        if self.recipe.phases:
-            raise ConfigError(
-                "The study has phases, which are searched one by one; use `mixopt run`, or "
-                "mixopt.run_phases(study)."
-            )
-        lab = self._open_laboratory()
-        # what the user could have got wrong is found before anything is trained
-        check_exports(self.recipe, run_code=self.site.run_code)
-        self._space_of(lab)
-        metrics = lab.scorer.metrics
-        if self.recipe.search.normalise == "raw":
-            require_one_direction([m for m in metrics if m.role == "search"])
-        self.callbacks.notify(lambda o: o.on_domains_counted(count_domains(self.recipe, lab)))
-        self._warn_of_benchmarks(lab)
-        return lab
+        self.corpora.build()
+        check_exports(self.config, run_code=self.environment.run_code)
+        _ = self.space
+        if self.config.search.normalise == "raw":
+            require_one_direction([m for m in self.scorer.metrics if m.role == "search"])
+        counts = count_domains(self.config, self.corpora)
+        self.callbacks.notify(lambda callback: callback.on_domains_counted(counts))
+        for warning in self._warnings():
+            self.callbacks.warning(warning)
 
-    def _open_laboratory(self) -> "Laboratory":
-        return self.site.open_laboratory(self.recipe)
+    def _warnings(self) -> list[str]:
+        """Return what makes a benchmark's score mean less than it seems."""
+        from mixopt.evaluation.tasks.items import read_item_texts
 
-    def _warn_of_benchmarks(self, lab: "Laboratory") -> None:
-        """What makes a benchmark's score mean less than it seems."""
-        from mixopt.data.contamination import describe_contamination
+        benchmarks = self.config.benchmarks
+        public = [warn_of_public_set(benchmark) for benchmark in benchmarks]
+        texts = {benchmark.name: read_item_texts(benchmark) for benchmark in benchmarks}
+        shared = measure_contamination(self.corpora.by_domain, self.corpora.counts, texts, self.store)
+        return [*filter(None, public), *describe_contamination(shared)]
 
-        for benchmark in self.recipe.benchmarks:
-            sentence = warn_of_public_set(benchmark)
-            if sentence:
-                self.callbacks.warning(sentence)
-        for sentence in describe_contamination(lab.measure_overlap()):
-            self.callbacks.warning(sentence)
-
-    # --- who works ----------------------------------------------------------------------------
+    # --- models -------------------------------------------------------------------------------
 
     @cached_property
-    def hands(self) -> JobDispatcher:
-        """Who does the work."""
-        return gather_crew(self.site, self.recipe, self.laboratory)
+    def device(self) -> "Device":
+        """The device that trains and scores, here or on the workers."""
+        from mixopt.training.device import Device
+        from mixopt.training.model_loading import resolve_dtype
+
+        executor, name = self.config.executor, self.environment.device
+        if executor.kind in ("ray", "slurm") and name == "auto":
+            name = "cuda" if executor.gpus else "cpu"
+        here = executor.kind == "local" or self.inputs is not None
+        return Device.choose(name, resolve_dtype(self.config.base), here=here)
+
+    @property
+    def n_devices(self) -> int | None:
+        """GPUs that train one model; None for all of this process."""
+        executor = self.config.executor
+        if executor.kind in ("ray", "slurm"):
+            return max(1, int(executor.gpus))
+        return 1 if executor.kind == "processes" else None
 
     @cached_property
-    def crew(self) -> JobDispatcher:
-        """Who does the work, once the base is there."""
-        crew = self.hands
-        if isinstance(self.recipe.base, BuiltBaseConfig):
-            jobs = [Job("train_base", (), "the base", trains=True)]
-            for _, error in crew.do([] if self.laboratory.has_base else jobs):
-                if error is not None:
-                    raise error
-            base = self.laboratory.base
-            assert base is not None
-            self.callbacks.on_model_trained("base", "base", base, {})
-        return crew
-
-    def let_workers_go(self) -> None:
-        """Ends the workers; the next job gets new ones."""
-        if "hands" in self.__dict__:
-            self.hands.close()
-
-    # --- experts ------------------------------------------------------------------------------
-
-    @cached_property
-    def experts(self) -> dict[str, "TrainingResult"]:
-        """The experts by name, trained or found; one that diverges is set aside and said.
+    def base_model(self) -> "Base":
+        """What every expert starts from.
 
         Raises:
-            DivergedError: Too few are left.
+            MissingArtifactError: It is to be trained and has not been.
         """
-        trained: dict[str, TrainingResult] = {}
-        lab, crew = self.laboratory, self.crew
-        names = list(lab.compositions)
-        for name, folder in lab.given_experts.items():
-            trained[name] = lab.train_expert(name)
-            self.callbacks.message(f"Expert {name!r} is given: {folder}")
-        jobs = [
-            Job("train_expert", (name,), f"expert {name!r}", trains=True)
-            for name in names
-            if name not in trained
-        ]
-        # what is there is found without a worker
-        made = [job for job in jobs if lab.has_expert(job.arguments[0])]
-        lacking = [job for job in jobs if job not in made]
-        done = chain(((job, None) for job in made), crew.do(lacking))
-        for job, error in tqdm(done, desc="experts", unit="expert", total=len(jobs), leave=False):
-            (name,) = job.arguments
-            if error is not None:
-                self._set_aside(name, error)
-                continue
-            trained[name] = lab.train_expert(name)
-            self.callbacks.on_model_trained("expert", name, trained[name], lab.compositions[name])
-        trained = {name: trained[name] for name in names if name in trained}
-        if len(trained) < FEWEST_EXPERTS:
-            raise DivergedError(
-                f"{len(trained)} of {len(names)} experts were trained without diverging and at least "
-                f"{FEWEST_EXPERTS} are needed; lower training.learning_rate and run again."
-            )
-        return trained
+        from mixopt.pipeline.training_runs import base_run
+        from mixopt.training.base_model import Base
 
-    def _set_aside(self, name: str, error: Exception) -> None:
-        why = " ".join(str(error).split()) or type(error).__name__
-        self.failures[name] = why
-        self.callbacks.message(f"Expert {name!r} is set aside and no mixture weighs it: {why}")
-        self.callbacks.notify(
-            lambda o: o.on_model_trained(TrainedModel("expert", name, failure=why))
+        config, run = self.config.base, base_run(self)
+        make = partial(
+            Base, context=config.context, device=self.device, tokenizer=self.corpora.tokenizer
         )
+        if run is not None:
+            folder = self.folder_of(run.artifact)
+            return make(str(folder), name=folder.name)
+        assert not isinstance(config, BuiltBaseConfig)
+        name = self.inputs.base if self.inputs else None
+        return make(config.path, revision=config.revision, name=name)
+
+    def load_trainable(self) -> "PreTrainedModel":
+        """Return the base, ready to be trained as experts are."""
+        return self.base_model.load_trainable(self.config.training, self.config.seed)
 
     @cached_property
-    def swarm(self) -> "MergeEvaluator":
-        """Base and experts, ready to be merged and scored."""
-        folders = [trained.folder for trained in self.experts.values()]
-        swarm = self.laboratory.open_swarm(folders, list(self.experts), self.crew)
-        swarm.lost = self.callbacks.warning
-        for name, size in zip(self.experts, swarm.facts.step_sizes, strict=True):
-            self.callbacks.message(
-                f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
-            )
-        tasks: list[Task | ModelTask] = [*swarm.scorer.tasks, *swarm.scorer.model_tasks]
-        for task in tasks:
-            if task.truncated:
-                self.callbacks.warning(
-                    f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "
-                    "context and were cut from the left."
-                )
-        return swarm
+    def compositions(self) -> dict[str, Mixture]:
+        """Ratios of the tokens that each expert is trained on (rows of `k x d`)."""
+        training = self.config.training
+        if training.compositions is not None:
+            return {name: Mixture(row) for name, row in training.compositions.items()}
+        anchor = Mixture(training.anchor) if training.anchor else self.corpora.natural
+        rows = {}
+        for domain in self.config.domains:
+            row = {
+                name: training.anchor_share * anchor.get(name, 0.0) for name in self.config.domains
+            }
+            row[domain] += 1 - training.anchor_share
+            rows[domain] = Mixture(row)
+        return rows
 
-    # --- spaces -------------------------------------------------------------------------------
+    @property
+    def given_experts(self) -> dict[str, Path]:
+        """Folders of the experts that were trained elsewhere, by name."""
+        return {
+            expert.domain: Path(expert.checkpoint)
+            for expert in self.config.experts
+            if expert.checkpoint is not None
+        }
+
+    def given_expert(self, name: str) -> Path | None:
+        """Return the folder of an expert that was trained elsewhere; None of others.
+
+        Raises:
+            ModelError: The folder does not exist.
+        """
+        folder = self.given_experts.get(name)
+        if folder is not None and not folder.is_dir():
+            raise ModelError(f"Expert {name!r}: {folder} does not exist; correct its checkpoint.")
+        return folder
+
+    def folder_of(self, artifact: Artifact) -> Path:
+        """Return the folder of an artifact; a worker waits until the file system shows it.
+
+        Raises:
+            MissingArtifactError: It has not been built.
+        """
+        wait = VISIBLE_AFTER_S if self.inputs is not None else 0.0
+        return find_soon(artifact, self.store, wait) or self.store.get(artifact)
+
+    def measure_inputs(self) -> StudyInputs:
+        """Return what a worker on another machine must know of the study's inputs."""
+        from mixopt.evaluation.engine import hash_expert
+
+        given = {name: hash_expert(folder) for name, folder in self.given_experts.items()}
+        built = isinstance(self.config.base, BuiltBaseConfig)
+        base = None if built else self.base_model.compute_key()
+        return StudyInputs(self.corpora.fingerprints, self.corpora.counts, base, given)
+
+    # --- scoring ------------------------------------------------------------------------------
+
+    @cached_property
+    def scorer(self) -> "Scorer":
+        """The benchmarks, tokenized for scoring."""
+        from mixopt.evaluation.scorer import Scorer
+        from mixopt.evaluation.tasks.base import TaskContext
+        from mixopt.evaluation.tasks.registry import build_task
+
+        context = TaskContext(
+            self.corpora.tokenizer, self.config.base.context, self.environment.run_code
+        )
+        return Scorer([build_task(config, context) for config in self.config.benchmarks])
 
     @cached_property
     def space(self) -> SearchSpace:
-        """The mixtures that may be proposed: the recipe's bounds and the repetition caps."""
-        return self._space_of(self.laboratory)
+        """The mixtures that may be proposed: the study's bounds and the repetition caps."""
+        caps = self.config.budget(self.corpora.available_tokens).caps
+        domains = tuple(self.config.domains)
+        return self.config.search.space(domains, caps=caps, prior=self.corpora.natural)
 
-    def _space_of(self, lab: "Laboratory") -> SearchSpace:
-        caps = self.recipe.budget(lab.available_tokens).caps
-        return self.recipe.search.space(tuple(self.recipe.domains), caps=caps, prior=lab.natural)
-
-    @cached_property
-    def weight_space(self) -> WeightSpace:
-        """The weights of the finished experts whose ratios are in `space`."""
-        weights = WeightSpace.of_rows(self.space, self.compositions)
-        _ = weights.centre  # bounds that the experts cannot meet end the study here
-        return weights
-
-    @property
-    def compositions(self) -> dict[str, Mixture]:
-        """The ratios that each finished expert was trained on."""
-        return {name: self.laboratory.compositions[name] for name in self.experts}
-
-    # --- who searches and learns --------------------------------------------------------------
+    # --- workers ------------------------------------------------------------------------------
 
     @cached_property
-    def searcher(self) -> CandidateSearch:
-        """Chooses candidates and has them scored."""
-        return CandidateSearch(self.swarm, self.weight_space, self.compositions, self.recipe.domains,
-                        self.recipe.search, self.recipe.seed)  # fmt: skip
+    def dispatcher(self) -> JobDispatcher:
+        """What runs the study's jobs: this process, or workers that the study's executor opens."""
+        from mixopt.pipeline.worker import open_dispatcher
 
-    @cached_property
-    def learner(self) -> SurrogatePolicy:
-        """Learns from the proxies alone: rounds of the search depend on nothing that is validated."""
-        return SurrogatePolicy(
-            self.recipe,
-            lambda trials: self.searcher.measure_reliability(trials),
-            store=self.laboratory.store,
-        )
+        return ReadOnlyDispatcher(self.store) if self.store.read_only else open_dispatcher(self)
+
+    def close(self) -> None:
+        """Stop the workers; the next job starts new ones."""
+        if "dispatcher" in self.__dict__:
+            self.dispatcher.close()

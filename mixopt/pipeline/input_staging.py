@@ -1,6 +1,5 @@
 """Staging: a recipe whose files lie in the journal, so that a worker without this disk can read it."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -8,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mixopt.artifacts.artifact import Artifact, hash_file_content
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
 from mixopt.config.text import FilesTextConfig
@@ -73,7 +73,7 @@ def _put(path: Path, store: ArtifactStore) -> str:
     """The path in the store of a file or folder, copied there unless it is there."""
     if not path.exists():
         raise DataError(f"{path} does not exist; mend the path.")
-    key = {"content": [[name, _hash(file)] for name, file in _list(path)]}
+    key = {"content": [[name, hash_file_content(file)] for name, file in _list(path)]}
     stem = re.sub(r"[^A-Za-z0-9_]", "_", path.name)[:40]
 
     def build(scratch: Path) -> None:
@@ -82,7 +82,7 @@ def _put(path: Path, store: ArtifactStore) -> str:
             target.parent.mkdir(parents=True, exist_ok=True)
             _link_or_copy(file, target)
 
-    folder = store.make(KIND, stem, key, build)
+    folder = store.get_or_build(Artifact(KIND, stem, key), build)
     return f"{MARK}{folder.name}/" + ("" if path.is_dir() else path.name)
 
 
@@ -103,7 +103,3 @@ def _link_or_copy(file: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(file, target)
 
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]

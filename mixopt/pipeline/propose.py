@@ -1,77 +1,151 @@
-"""Recommending: from trials to proposals that are verified by really merging and scoring them."""
+"""The proposals of a study, each verified by really merging and scoring it."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.optimization.optimize import propose
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.pipeline.surrogate_policy import SurrogatePolicy
-from mixopt.pipeline.verify import Verifier
-from mixopt.proposal import Proposal
+from mixopt.proposal import Estimate, Proposal
+from mixopt.surrogates.utility import AnyUtility, measure_gain
 from mixopt.trials import Trials
 
-KIND, NAME, FILE = "proposals", "proposals", "proposals.json"
+if TYPE_CHECKING:
+    from mixopt.evaluation.score_cache import Results
+
+FILE = "proposals.json"
 
 
-@dataclass(frozen=True, eq=False)
-class Recommender:
-    """Makes a study's proposals, or finds them.
+def proposals_artifact(
+    context: StudyContext, search: CandidateSearch, policy: SurrogatePolicy, trials: Trials
+) -> Artifact:
+    """Return the artifact of the proposals that `build_proposals` makes of the same arguments."""
+    config, corpora = context.config, context.corpora
+    key = {
+        "fit": policy.key(trials),
+        "search": config.search.model_dump(mode="json"),
+        "target": config.target.model_dump(mode="json"),
+        "compositions": {n: dict(row) for n, row in search.experts.compositions.items()},
+        "set aside": search.experts.failures,
+        "scores": search.evaluator.items.cache.shared_key,
+        "natural": dict(corpora.natural),
+        "available": corpora.available_tokens,
+        "documents": {n: [c.tokens, c.documents] for n, c in corpora.counts.items()},
+        "seed": config.seed,
+    }
+    return Artifact("proposals", "proposals", key)
 
-    Attributes:
-        foundation: What the study stands on.
-        learner: Says what the trials teach.
+
+def build_proposals(
+    context: StudyContext, search: CandidateSearch, policy: SurrogatePolicy, trials: Trials
+) -> list[Proposal]:
+    """Return the proposals fitted to `trials`, best first, built now or read.
+
+    Args:
+        context: The study.
+        search: Scores the merges of proposals and of what they are compared with.
+        policy: Fits the surrogate.
+        trials: Of all rounds.
     """
 
-    foundation: StudyContext
-    learner: SurrogatePolicy
-
-    def recommend(self, trials: Trials) -> list[Proposal]:
-        """Proposals fitted to `trials`, best first, each verified."""
-
-        def build(scratch: Path) -> None:
-            made = [proposal.to_json() for proposal in self._make(trials)]
-            (scratch / FILE).write_text(f"[{','.join(made)}]")
-
-        # also what was made now is read back: a run that goes on must not differ in a bit
-        folder = self.foundation.laboratory.store.make(*self.unit(trials), build)
-        return [Proposal.from_dict(plain) for plain in json.loads((folder / FILE).read_text())]
-
-    def unit(self, trials: Trials) -> tuple[str, str, Mapping[str, Any]]:
-        """Kind, name and key of the unit that they are."""
-        ground = self.foundation
-        lab, recipe = ground.laboratory, ground.recipe
-        return (
-            KIND,
-            NAME,
-            {
-                "fit": self.learner.key(trials),
-                "search": recipe.search.model_dump(mode="json"),
-                "target": recipe.target.model_dump(mode="json"),
-                "compositions": {name: dict(row) for name, row in ground.compositions.items()},
-                "set aside": ground.failures,
-                "scores": ground.swarm.book.shared_key,
-                "natural": dict(lab.natural),
-                "available": lab.available_tokens,
-                "documents": {n: [c.tokens, c.documents] for n, c in lab.corpora.items()},
-                "seed": recipe.seed,
-            },
-        )
-
-    def _make(self, trials: Trials) -> list[Proposal]:
-        ground = self.foundation
+    def build(scratch: Path) -> None:
         proposals = propose(
-            self.learner.fit(trials),
-            ground.space,
-            q=ground.recipe.search.proposals,
-            seed=np.random.default_rng([ground.recipe.seed, 1_000_001]),
-            compositions=ground.compositions,
+            policy.fit(trials),
+            context.space,
+            q=context.config.search.proposals,
+            seed=np.random.default_rng([context.config.seed, 1_000_001]),
+            compositions=search.experts.compositions,
         )
-        verifier = Verifier(
-            ground.recipe, ground.laboratory, ground.searcher, self.learner, ground.failures
+        verified = [verify(context, search, policy, one, trials).to_json() for one in proposals]
+        (scratch / FILE).write_text(f"[{','.join(verified)}]")
+
+    # new proposals are read back too, so that a run that resumes does not differ in a bit
+    artifact = proposals_artifact(context, search, policy, trials)
+    folder = context.store.get_or_build(artifact, build)
+    return [Proposal.from_dict(plain) for plain in json.loads((folder / FILE).read_text())]
+
+
+def verify(
+    context: StudyContext,
+    search: CandidateSearch,
+    policy: SurrogatePolicy,
+    proposal: Proposal,
+    trials: Trials,
+) -> Proposal:
+    """Return the proposal with its measured gains, its budget, and notes for the reader.
+
+    Its own merge and those of the mixtures that it is compared with are scored on the same items.
+    """
+    assert proposal.weights is not None
+    own = _score(search, policy, list(proposal.weights.values()))
+    utilities, capabilities = policy.aggregates(trials), policy.by_capability(trials)
+    notes = [*proposal.notes, *_notes(search, policy)]
+    comparisons = []
+    for comparison in proposal.comparisons:
+        target = comparison.ratios.vector(context.config.domains)
+        weights, miss = search.space.weights_for(target)
+        if miss > UNREACHED:
+            notes.append(
+                f"The experts cannot make the {comparison.name} mixture; the nearest one stands "
+                f"for it, {miss:.3f} off in the worst ratio."
+            )
+        other = _score(search, policy, weights.tolist())
+        aggregates = _measure(utilities, own, other)
+        comparisons.append(
+            replace(
+                comparison,
+                aggregates=aggregates,
+                capabilities=_measure(capabilities, own, other),
+                differences={m: Estimate(*own[m].minus(other[m])) for m in own},
+                measured_gain=aggregates[policy.aggregate],
+            )
         )
-        return [verifier.verify(proposal, trials) for proposal in proposals]
+    corpora = context.corpora
+    return replace(
+        proposal,
+        comparisons=tuple(comparisons),
+        measured={m: Estimate(r.score, r.std_error) for m, r in own.items()},
+        budget=context.config.budget(corpora.available_tokens),
+        tokens_per_document={n: c.tokens_per_document for n, c in corpora.counts.items()},
+        notes=tuple(notes),
+    )
+
+
+def _score(search: CandidateSearch, policy: SurrogatePolicy, weights: list[float]) -> "Results":
+    return search.evaluator.score(weights)[policy.proxy]
+
+
+def _notes(search: CandidateSearch, policy: SurrogatePolicy) -> list[str]:
+    notes = []
+    if policy.runs is not None:
+        notes.append(
+            f"What the proxies say is corrected by {len(policy.runs)} mixtures that were "
+            "really trained; the validation is of the proposal before."
+        )
+    failures = search.experts.failures
+    return notes + [f"Expert {name!r} was set aside: {why}" for name, why in failures.items()]
+
+
+def _measure(
+    utilities: Mapping[Any, AnyUtility], own: "Results", other: "Results"
+) -> dict[str, Estimate]:
+    """Return the gain by each utility, both mixtures scored on the same items, in the proxy's scale."""
+    gains = {}
+    for name, utility in utilities.items():
+        metrics = [metric.name for metric in utility.metrics]
+        here, there = (
+            np.array([side[metric].score if metric in side else np.nan for metric in metrics])
+            for side in (own, other)
+        )
+        errors = np.array([
+            own[metric].minus(other[metric])[1] if metric in own else np.nan for metric in metrics
+        ])  # fmt: skip
+        gains[name] = Estimate(*measure_gain(utility, here, there, errors))
+    return gains

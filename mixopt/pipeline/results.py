@@ -1,17 +1,15 @@
 """Result files of a study, and the size of its domains."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.study import StudyConfig
+from mixopt.data.study_corpora import StudyCorpora
 from mixopt.io.files import write_text
 from mixopt.trials import DomainCount
-
-if TYPE_CHECKING:
-    from mixopt.pipeline.laboratory import Laboratory
 
 
 def write_result(callbacks: CallbackList, name: str, text: str) -> None:
@@ -40,12 +38,12 @@ def to_json(plain: Any) -> str:
     return json.dumps(plain, indent=2, default=float) + "\n"
 
 
-def count_domains(config: StudyConfig, lab: "Laboratory") -> list[DomainCount]:
+def count_domains(config: StudyConfig, corpora: StudyCorpora) -> list[DomainCount]:
     """Return the tokens and documents of each domain, in the order of the experts."""
     counts = []
     for expert in config.experts:
-        available = lab.available_tokens.get(expert.domain, 0)
-        corpus = lab.corpora.get(expert.domain)
+        available = corpora.available_tokens.get(expert.domain, 0)
+        corpus = corpora.counts.get(expert.domain)
         if corpus is None:
             counts.append(
                 DomainCount(expert.domain, 0, 0, available, "", "no text: a given expert")

@@ -17,34 +17,35 @@ from mixopt.optimization.design import design_first_round, design_next_round
 from mixopt.optimization.gradient_ascent import ascend, choose_starts, divide
 from mixopt.optimization.reliability import FEWEST_CANDIDATES, Reliability, measure_reliability
 from mixopt.optimization.weight_space import WeightSpace, as_weights
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.experts import Experts, train_experts
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import make_utility
 from mixopt.trials import Kind, Score, Slope, Trial, Trials
 
 if TYPE_CHECKING:
-    from mixopt.evaluation.estimator import SampledEvaluator
-    from mixopt.evaluation.evaluator import MergeEvaluator
+    from mixopt.evaluation.evaluator import Items, MergeEvaluator
     from mixopt.evaluation.score_cache import Results
 
 UNREACHED = 0.01
-"""A mixture that the experts miss by more than this in a ratio is said to be missed."""
+"""A mixture that the experts miss by more than this in a ratio is reported as missed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """Candidates that are to be scored.
+    """Candidates to be scored.
 
     Attributes:
         number: From 1.
         rows: Their weights (`n x k`).
-        scorer: Scores them: whole benchmarks, or a share of the items.
-        ensembles: Weights (`e x k`) of what is scored by ensembles alone.
-        climbed: Whether they were asked for by ascents, which have measured slopes on the way.
+        items: What they are scored on: all items, or a sample.
+        ensembles: Weights (`e x k`) that are scored by ensembles alone.
+        climbed: Whether gradient ascent asked for them, which has measured slopes already.
     """
 
     number: int
     rows: Array
-    scorer: "MergeEvaluator | SampledEvaluator"
+    items: "Items"
     ensembles: Array
     climbed: bool = False
 
@@ -54,25 +55,25 @@ class CandidateSearch:
     """Chooses candidates and has them scored.
 
     Attributes:
-        swarm: Scores any weights.
+        evaluator: Scores any weights.
         space: The weights that may be proposed.
-        compositions: Ratios by expert.
+        experts: The study's experts.
         domains: Of every mixture.
-        search: What the recipe says of rounds and methods.
+        config: Rounds and methods.
         seed: Of everything random here.
     """
 
-    swarm: "MergeEvaluator"
+    evaluator: "MergeEvaluator"
     space: WeightSpace
-    compositions: Mapping[str, Mixture]
+    experts: Experts
     domains: tuple[str, ...]
-    search: SearchConfig
+    config: SearchConfig
     seed: int
 
     @property
     def no_trials(self) -> Trials:
         """The table before the first round."""
-        return Trials([], self.swarm.scorer.metrics, self.domains)
+        return Trials([], self.evaluator.scorer.metrics, self.domains)
 
     def choose(
         self,
@@ -94,49 +95,61 @@ class CandidateSearch:
         rng = np.random.default_rng([self.seed, number])
         if number == 1:
             rows = design_first_round(self.space, count, rng)
-            n_ensembles = self.search.ensembles
+            n_ensembles = self.config.ensembles
             ensembles = self.space.sample(n_ensembles, rng) if n_ensembles else rows[:0]
-            return Round(1, rows, self.swarm, ensembles)
-        climbed = self.search.method == "gradient"
+            return Round(1, rows, self.evaluator.items, ensembles)
+        climbed = self.config.method == "gradient"
         if climbed:
             rows = self._ascend(count, before, trust)
         else:
             seen = np.array([
                 list((trial.weights or {}).values())
-                for trial in before.where(kind=self.search.proxy)
+                for trial in before.where(kind=self.config.proxy)
             ])  # fmt: skip
             rows = design_next_round(self.space, surrogate(), seen, count, rng)
-        scorer = self._estimator(before) if self.search.item_share < 1 else self.swarm
-        return Round(number, rows, scorer, rows[:0], climbed=climbed)
+        sampled = self.config.item_share < 1
+        items = self._sampled_items(before) if sampled else self.evaluator.items
+        return Round(number, rows, items, rows[:0], climbed=climbed)
 
     def score(self, chosen: "Round") -> Trials:
         """The trials of a round, by both proxies."""
-        number, rows, scorer = chosen.number, chosen.rows, chosen.scorer
+        number, rows, items = chosen.number, chosen.rows, chosen.items
         trials = self._score_ensembles(chosen.ensembles)
         scored = tqdm(
-            scorer.score_all(rows.tolist()), desc=f"round {number}: scoring", unit="candidate",
+            self.evaluator.evaluate(rows.tolist(), items), desc=f"round {number}: scoring", unit="candidate",
             total=len(rows), mininterval=1.0, leave=False,
         )  # fmt: skip
-        if self.search.slopes and not chosen.climbed:
-            self.swarm.prepare_slopes(rows.tolist())
+        if self.config.slopes and not chosen.climbed:
+            self.evaluator.prepare_slopes(rows.tolist())
         for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
             name = f"r{number}-{index:03d}"
-            made = [self.to_trial(name, kind, row, results[kind], number, scorer.flops_per_score)
+            made = [self.to_trial(name, kind, row, results[kind], number, items.flops_per_score)
                     for kind in results]  # fmt: skip
-            if chosen.climbed or self.search.slopes:
+            if chosen.climbed or self.config.slopes:
                 made = [self._with_slopes(t, row) if t.kind == "merged" else t for t in made]
             trials += made
         if number == 1:
             self._require_enough(trials, len(rows))
-        return Trials(trials, self.swarm.scorer.metrics, self.domains)
+        return Trials(trials, self.evaluator.scorer.metrics, self.domains)
 
     def _require_enough(self, trials: Sequence[Trial], asked: int) -> None:
-        scored = sum(trial.kind == self.search.proxy and trial.round == 1 for trial in trials)
+        scored = sum(trial.kind == self.config.proxy and trial.round == 1 for trial in trials)
         if scored < FEWEST_FIRST <= asked:
             raise RunError(
                 f"{scored} of {asked} candidates of the first round could be scored and at least "
                 f"{FEWEST_FIRST} are needed; mend what they failed of and run again."
             )
+
+    def score_experts(self) -> dict[str, dict[str, float]]:
+        """Return the scores by metric of each expert alone, by name, and of the `base`."""
+        evaluator = self.evaluator
+        results = {"base": evaluator.score_base()}
+        for name, weights in zip(evaluator.names, np.eye(evaluator.k).tolist(), strict=True):
+            results[name] = evaluator.score(weights)["merged"]
+        return {
+            name: {metric.name: row[metric.name].score for metric in evaluator.scorer.metrics}
+            for name, row in results.items()
+        }
 
     def measure_reliability(self, trials: Trials) -> dict[str, Reliability]:
         """How well each benchmark's halves agree on the candidates of the first round, by name.
@@ -145,14 +158,14 @@ class CandidateSearch:
         """
         rows = [
             list((trial.weights or {}).values())
-            for trial in trials.where(kind=self.search.proxy)
+            for trial in trials.where(kind=self.config.proxy)
             if trial.round == 1
         ]
         if len(rows) < FEWEST_CANDIDATES:
             return {}
-        found = [scored.get(self.search.proxy, {}) for scored in self.swarm.score_all(rows)]
+        found = [scored.get(self.config.proxy, {}) for scored in self.evaluator.evaluate(rows)]
         told = {}
-        for metric in self.swarm.scorer.metrics:
+        for metric in self.evaluator.scorer.metrics:
             # a candidate that lacks a score still tells of the others
             results = [scored[metric.name] for scored in found if metric.name in scored]
             if len(results) >= FEWEST_CANDIDATES:
@@ -162,22 +175,22 @@ class CandidateSearch:
                 )
         return told
 
-    def _estimator(self, before: Trials) -> "SampledEvaluator":
-        """Scores a share of the items, as the first round's candidates teach."""
-        from mixopt.evaluation.estimator import SampledEvaluator
+    def _sampled_items(self, before: Trials) -> "Items":
+        """Return a sample of the items, with control variates fitted to the first round."""
+        from mixopt.evaluation.sampled_items import SampledItems
 
         first = [trial for trial in before.where(kind="merged") if trial.round == 1]
-        whole = {metric.name for metric in self.swarm.scorer.metrics}
-        seen = [
+        whole = {metric.name for metric in self.evaluator.scorer.metrics}
+        fitted_on = [
             list((trial.weights or {}).values()) for trial in first if whole <= trial.scores.keys()
         ]
-        return SampledEvaluator(self.swarm, seen, self.search.item_share, self.seed)
+        return SampledItems(self.evaluator, fitted_on, self.config.item_share, self.seed)
 
     def _score_ensembles(self, rows: Array) -> list[Trial]:
         """Trials of ensembles alone, at weights (`n x k`) all over the space."""
         if not len(rows):
             return []
-        scored = self.swarm.score_ensembles(rows)
+        scored = self.evaluator.score_ensembles(rows)
         return [
             self.to_trial(f"ensemble-{index:03d}", "ensembled", row, results, 1)
             for index, (row, results) in enumerate(zip(rows, scored, strict=True))
@@ -186,13 +199,13 @@ class CandidateSearch:
     def _with_slopes(self, trial: Trial, row: Array) -> Trial:
         """The trial with what its losses do towards each expert's composition."""
         try:
-            measured = self.swarm.slopes(row.tolist())
+            measured = self.evaluator.slopes(row.tolist())
         except RunError as error:
-            self.swarm.lost(f"Candidate {trial.id} goes on without slopes: {error}")
+            self.evaluator.on_lost(f"Candidate {trial.id} goes on without slopes: {error}")
             return trial
-        metrics = self.swarm.scorer.metrics
+        metrics = self.evaluator.scorer.metrics
         slopes = []
-        for index, composition in enumerate(self.compositions.values()):
+        for index, composition in enumerate(self.experts.compositions.values()):
             # along (1 − h)·α + h·e_k
             ways = measured.by_weight[:, index] - measured.by_weight @ row
             changes = {
@@ -201,15 +214,15 @@ class CandidateSearch:
                 if m.better == "lower"  # there the loss is the score itself
             }
             slopes.append(Slope(composition, changes))
-        flops = trial.flops + measured.passes * self.swarm.flops_per_score
+        flops = trial.flops + measured.passes * self.evaluator.flops_per_score
         return replace(trial, slopes=tuple(slopes), flops=flops)
 
     def _ascend(self, count: int, before: Trials, trust: Mapping[str, float]) -> Array:
         """Weights (`n x k`) asked for by ascents of the merges' own losses."""
         table = before.where(kind="merged")
         weights = np.array([list((trial.weights or {}).values()) for trial in table])
-        losses = np.stack([self.swarm.losses(row) for row in weights.tolist()])
-        metrics = [replace(metric, better="lower") for metric in self.swarm.scorer.metrics]
+        losses = np.stack([self.evaluator.losses(row) for row in weights.tolist()])
+        metrics = [replace(metric, better="lower") for metric in self.evaluator.scorer.metrics]
         searched = [place for place, metric in enumerate(metrics) if metric.role == "search"]
         rows = [
             replace(
@@ -220,15 +233,15 @@ class CandidateSearch:
         utility = make_utility(  # of losses: ranks have no slope that leads anywhere
             Trials(rows, metrics, table.domains),
             [metrics[place] for place in searched],
-            aggregate="worst" if self.search.aggregate == "worst" else "weighted",
-            weights=self.search.capability_weights,
+            aggregate="worst" if self.config.aggregate == "worst" else "weighted",
+            weights=self.config.capability_weights,
             trust=trust,
         )
         asked: list[Array] = []
 
         def climbed(row: Array) -> tuple[float, Array]:
             asked.append(row)
-            measured = self.swarm.slopes(row.tolist())
+            measured = self.evaluator.slopes(row.tolist())
             here = measured.losses[searched][None]
             value = utility.of(here)[0]
             return float(value), utility.slopes_at(here)[0] @ measured.by_weight[searched]
@@ -241,7 +254,7 @@ class CandidateSearch:
             try:
                 ascend(climbed, self.space, start, evaluations=budget)
             except RunError as error:
-                self.swarm.lost(f"An ascent ends early: {error}")
+                self.evaluator.on_lost(f"An ascent ends early: {error}")
         return np.stack(asked)
 
     def to_trial(
@@ -262,7 +275,7 @@ class CandidateSearch:
             kind=kind,
             weights=as_weights(experts, row),
             round=number,
-            flops=(self.swarm.flops_per_score if flops is None else flops)
+            flops=(self.evaluator.flops_per_score if flops is None else flops)
             if kind == "merged"
             else 0.0,
         )
@@ -270,3 +283,31 @@ class CandidateSearch:
     def to_mixture(self, weights: Array) -> Mixture:
         """The mixture that weights (`k`) stand for."""
         return Mixture.from_vector(self.domains, self.space.ratios(weights[None])[0])
+
+
+def open_search(context: StudyContext) -> CandidateSearch:
+    """Train what is missing of base and experts, and return the search over their merges.
+
+    Raises:
+        DivergedError: Fewer than two experts were trained.
+        InfeasibleError: No merge of the experts meets every bound.
+    """
+    from mixopt.pipeline.evaluators import open_evaluator
+
+    experts = train_experts(context)
+    evaluator = open_evaluator(context, list(experts.results), context.dispatcher)
+    facts = evaluator.measure_facts()
+    for name, size in zip(experts.results, facts.step_sizes, strict=True):
+        context.callbacks.message(
+            f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
+        )
+    for task in (*evaluator.scorer.tasks, *evaluator.scorer.model_tasks):
+        if task.truncated:
+            context.callbacks.warning(
+                f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "
+                "context and were cut from the left."
+            )
+    space = WeightSpace.of_rows(context.space, experts.compositions)
+    _ = space.centre  # raises where the experts cannot meet the bounds
+    config = context.config
+    return CandidateSearch(evaluator, space, experts, config.domains, config.search, config.seed)

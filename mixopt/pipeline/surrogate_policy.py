@@ -1,13 +1,14 @@
-"""Learning: from a study's trials to its surrogate; whom it learns from, and how far each is trusted.
+"""Which trials a study's surrogate is fitted to, and how far each proxy and benchmark is trusted.
 
-Benchmarks that may be noise weigh less, real runs correct the proxy, and a proxy that does not rank
-what was really trained is no longer learnt from.
+A benchmark that may be noise weighs less, real runs correct the proxy, and a proxy that does not rank
+real runs is dropped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
 from mixopt.optimization.reliability import Reliability
@@ -19,82 +20,81 @@ from mixopt.surrogates.utility import AGGREGATES, AnyUtility, WorstCapability, m
 from mixopt.trials import KINDS, Aggregation, Kind, Trials
 from mixopt.validation import ENOUGH_TO_JUDGE, Validation
 
-FIT = "fit"
-"""What the units of fits are called: of as many tables as a study fits."""
-
 
 class SurrogatePolicy:
     """Fits surrogates to a study's trials, each table once.
 
     Args:
-        recipe: The study's.
-        measure: Measures how reliable benchmarks are on the first round of trials.
-        validation: What real runs said of the proxies, where there were any.
-        runs: The mixtures that were really trained.
+        config: The study's.
+        measure: Measures the reliability of each benchmark on the first round of trials.
+        validation: Statistics of the proxies against real runs, if any were trained.
+        runs: The real runs as trials.
         store: Where fits are kept; nowhere if left out.
     """
 
     def __init__(
         self,
-        recipe: StudyConfig,
+        config: StudyConfig,
         measure: Callable[[Trials], dict[str, Reliability]],
         validation: Validation | None = None,
         runs: Trials | None = None,
         store: ArtifactStore | None = None,
     ) -> None:
-        self._recipe, self._measure = recipe, measure
+        self._config, self._measure = config, measure
         self._validation, self.runs = validation, runs
         self._store = store
         self._fitted: tuple[Trials, Surrogate] | None = None
         self._reliabilities: dict[str, Reliability] | None = None
 
-    def hear(self, validation: Validation, runs: Trials) -> "SurrogatePolicy":
-        """A learner that knows what real runs say; this one goes on without."""
-        return SurrogatePolicy(self._recipe, self.reliabilities, validation, runs, self._store)
+    def with_runs(self, validation: Validation, runs: Trials) -> "SurrogatePolicy":
+        """Return the policy that also uses real runs; this one is not changed."""
+        return SurrogatePolicy(self._config, self.reliabilities, validation, runs, self._store)
 
     def fit(self, trials: Trials) -> Surrogate:
-        """The surrogate of the recipe's utility over `trials`, corrected by the real runs."""
+        """Return the surrogate of the study's utility over `trials` and the real runs."""
         if self._fitted is None or self._fitted[0] is not trials:
             both = trials if self.runs is None else trials + self.runs
             self._fitted = (trials, self.fit_table(both))
         return self._fitted[1]
 
     def fit_table(self, table: Trials) -> Surrogate:
-        """The surrogate of a table of proxies' trials and real runs, found or fitted now."""
-        learnt = self._learnt_from(table)
-        asked = self._settings(table, learnt)
+        """Return the surrogate of a table of proxy trials and real runs, fitted now or read."""
+        selected = self._select(table)
+        settings = self._settings(table, selected)
         if self._store is None:
-            return fit(learnt, **asked)
+            return fit(selected, **settings)
 
         def build(scratch: Path) -> None:
-            save_surrogate(fit(learnt, **asked), scratch)
+            save_surrogate(fit(selected, **settings), scratch)
 
-        # also what was fitted now is read back: a run that goes on must not differ in a bit
-        folder = self._store.make("fits", FIT, asked | {"trials": learnt.digest}, build)
-        return load_surrogate(folder, learnt)
+        # a new fit is read back too, so that a run that resumes does not differ in a bit
+        folder = self._store.get_or_build(self._fit_artifact(selected, settings), build)
+        return load_surrogate(folder, selected)
 
-    def _settings(self, table: Trials, learnt: Trials) -> dict[str, Any]:
-        search = self._recipe.search
+    def _fit_artifact(self, selected: Trials, settings: Mapping[str, Any]) -> Artifact:
+        return Artifact("fits", "fit", {**settings, "trials": selected.digest})
+
+    def _settings(self, table: Trials, selected: Trials) -> dict[str, Any]:
+        search = self._config.search
         return {
-            # by what they stand for: many benchmarks may make a score dearer than a short run
-            "fidelities": [kind for kind in KINDS if kind in learnt.levels],
+            # by what they stand for, not by cost: many benchmarks can make a score cost more than a run
+            "fidelities": [kind for kind in KINDS if kind in selected.levels],
             # all candidates are scored on the same items: their errors are not independent
             "use_std_errors": False,
             "target": "worst" if search.aggregate == "worst" else "utility",
             "capability_weights": search.capability_weights,
             "trust": self.trust(table),
             "normalise": search.normalise,
-            "seed": self._recipe.seed,
+            "seed": self._config.seed,
         }
 
     def key(self, trials: Trials) -> dict[str, Any]:
-        """What determines the surrogate of `trials` and what is measured in its scale."""
+        """Return what determines the surrogate of `trials` and what is measured in its scale."""
         both = trials if self.runs is None else trials + self.runs
-        asked = self._settings(both, self._learnt_from(both))
-        return asked | {"trials": both.digest, "proxy": self.proxy}
+        return self._settings(both, self._select(both)) | {"trials": both.digest, "proxy": self.proxy}
 
     def reliabilities(self, trials: Trials) -> dict[str, Reliability]:
-        """How well each benchmark's halves agree on the first round's candidates."""
+        """Return the split-half reliability of each benchmark on the first round's candidates."""
         if self._reliabilities is None and len(trials):
             self._reliabilities = self._measure(trials)
         return self._reliabilities or {}
@@ -102,14 +102,14 @@ class SurrogatePolicy:
     def utility(
         self, scale: Trials, trials: Trials, aggregate: Aggregation | None = None
     ) -> AnyUtility:
-        """One number of search metrics, in the scale of a table.
+        """Return the utility over the search metrics, in the scale of a table.
 
         Args:
-            scale: The table; metrics that it lacks count for nothing.
-            trials: Whose first round says which benchmarks to trust.
-            aggregate: How capabilities become one; as in the search if left out.
+            scale: The table; metrics without scores there are left out.
+            trials: Trials whose first round gives the reliability of benchmarks.
+            aggregate: How capabilities are aggregated; as in the search if left out.
         """
-        search = self._recipe.search
+        search = self._config.search
         return make_utility(
             scale, scale.search_metrics,
             aggregate=aggregate or self.aggregate, normalise=search.normalise,
@@ -118,75 +118,75 @@ class SurrogatePolicy:
 
     @property
     def aggregate(self) -> Aggregation:
-        """The aggregate that is maximised."""
-        return "worst" if self._recipe.search.aggregate == "worst" else "weighted"
+        """The aggregate that is maximized."""
+        return "worst" if self._config.search.aggregate == "worst" else "weighted"
 
     def aggregates(self, trials: Trials) -> dict[Aggregation, AnyUtility]:
-        """Each way of making one number of the capabilities, in the scale of the proxy's trials."""
+        """Return the utility by each way to aggregate capabilities, in the scale of the proxy's trials."""
         table = trials.where(kind=self.proxy)
         return {name: self.utility(table, trials, name) for name in AGGREGATES}
 
     def by_capability(self, trials: Trials) -> dict[str, AnyUtility]:
-        """The utility of each capability alone, in the scale of the proxy's trials."""
+        """Return the utility of each capability alone, in the scale of the proxy's trials."""
         table = trials.where(kind=self.proxy)
         parts = WorstCapability.of_capabilities(
-            table, table.search_metrics, self.trust(trials), self._recipe.search.normalise
+            table, table.search_metrics, self.trust(trials), self._config.search.normalise
         ).parts
         return dict(parts)
 
     @property
     def proxy(self) -> Kind:
-        """What measures candidates: the recipe's proxy, or the other where only that one ranks."""
-        return self._usable or self._recipe.search.proxy
+        """The proxy that measures candidates: the study's, or the other where only that one ranks."""
+        return self._usable or self._config.search.proxy
 
     @property
     def doubt(self) -> str | None:
-        """What a reader should know where the recipe's proxy has not earned trust."""
-        asked = self._recipe.search.proxy
-        row = None if self._validation is None else self._validation.overall(asked)
+        """A warning where the study's proxy is not shown to rank real runs; None otherwise."""
+        proxy = self._config.search.proxy
+        row = None if self._validation is None else self._validation.overall(proxy)
         if row is None or row.earned:
             return None
         if not row.failed:
             return (
-                f"{row.mixtures} trained mixtures are too few to tell whether the {asked} proxy ranks "
+                f"{row.mixtures} trained mixtures are too few to tell whether the {proxy} proxy ranks "
                 f"better than chance (rank {row.spearman:+.2f}); validate with {ENOUGH_TO_JUDGE}."
             )
-        lost = (
-            f"The {asked} proxy has not earned trust: over {row.mixtures} trained mixtures chance would "
-            f"explain its ranking (rank {row.spearman:+.2f}). "
+        failed = (
+            f"The {proxy} proxy is not used: over {row.mixtures} trained mixtures its ranking is no "
+            f"better than chance (rank {row.spearman:+.2f}). "
         )
         if self._usable is not None:
-            return f"{lost}The {self._usable} proxy has, and takes its place."
+            return f"{failed}The {self._usable} proxy replaces it."
         if self.runs is not None and len(self.runs) >= FEWEST_TRIALS:
-            return f"{lost}Nor has the other; the proposal stands on the real runs alone."
+            return f"{failed}The other proxy fails too; the proposal uses real runs alone."
         return (
-            f"{lost}Nor has the other, and so few real runs cannot stand alone: take the proposal for a "
-            "guess, or validate with more mixtures."
+            f"{failed}The other proxy fails too, and there are too few real runs to use alone: treat the "
+            "proposal as a guess, or validate with more mixtures."
         )
 
     @property
     def _usable(self) -> Kind | None:
-        """The recipe's proxy unless it failed; then the other where that has earned trust, or none."""
-        asked = self._recipe.search.proxy
+        """The study's proxy unless it failed; then the other if it ranks real runs, or None."""
+        proxy = self._config.search.proxy
         if self._validation is None:
-            return asked
-        row = self._validation.overall(asked)
+            return proxy
+        row = self._validation.overall(proxy)
         if row is None or not row.failed:
-            return asked
-        other: Kind = "ensembled" if asked == "merged" else "merged"
+            return proxy
+        other: Kind = "ensembled" if proxy == "merged" else "merged"
         instead = self._validation.overall(other)
         return other if instead is not None and instead.earned else None
 
-    def _learnt_from(self, table: Trials) -> Trials:
-        """A proxy's trials, ensembles beside merges where they are asked for, and the real runs."""
+    def _select(self, table: Trials) -> Trials:
+        """Return the proxy's trials, ensembles where the study asks for them, and the real runs."""
         runs = table.where(kind="trained")
         if self._usable is None and len(runs) >= FEWEST_TRIALS:
             return runs
         beside = table.where(kind="ensembled")
-        if self.proxy == "ensembled" or not self._recipe.search.ensembles:
+        if self.proxy == "ensembled" or not self._config.search.ensembles:
             beside = beside[:0]
         return beside + table.where(kind=self.proxy) + runs
 
     def trust(self, trials: Trials) -> dict[str, float]:
-        """Weight of each benchmark inside its capability."""
+        """Return the weight of each benchmark inside its capability."""
         return {name: found.trust for name, found in self.reliabilities(trials).items()}

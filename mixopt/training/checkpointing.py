@@ -23,7 +23,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from mixopt.artifacts.artifact import Unit, seal
+from mixopt.artifacts.artifact import ArtifactRecord, seal
 from mixopt.training.distributed import ProcessGroup, is_sharded, trained_tensors
 
 PARAMETERS = "parameters.safetensors"
@@ -52,7 +52,7 @@ class CheckpointManager:
         """The last checkpoint that is whole and undamaged."""
         found = [path for path in self.folder.glob("checkpoint-*") if NAME.fullmatch(path.name)]
         for path in sorted(found, key=_step_of, reverse=True):
-            unit = Unit.read(path)
+            unit = ArtifactRecord.read(path)
             if unit is not None and unit.find_damage() is None:
                 return path
         return None

@@ -1,0 +1,61 @@
+"""Opens the evaluator of a study's experts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixopt.evaluation.engine import Engine, StreamedEngine, hash_expert, open_engine_of
+from mixopt.evaluation.evaluator import MergeEvaluator
+from mixopt.executors.job import JobDispatcher
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.training_runs import expert_run
+
+
+def open_evaluator(
+    context: StudyContext, names: Sequence[str], dispatcher: JobDispatcher | None = None
+) -> MergeEvaluator:
+    """Return the evaluator of some experts.
+
+    Args:
+        context: The study.
+        names: Of the experts (`k`).
+        dispatcher: Has candidates scored by workers; this process scores them if left out.
+
+    Raises:
+        MissingArtifactError: An expert has not been trained.
+    """
+    folders = [
+        context.given_expert(name) or context.folder_of(expert_run(context, name).artifact)
+        for name in names
+    ]
+    key = {
+        "base": context.base_model.compute_key(),
+        "experts": [_key_of(context, *each) for each in zip(names, folders, strict=True)],
+        "device": context.device.key,
+    }
+    return MergeEvaluator(
+        lambda: _open_engine(context, names, folders), len(names), context.scorer, context.store, key,
+        context.config.search.gamma, names=names, dispatcher=dispatcher,
+        on_lost=context.callbacks.warning,
+    )  # fmt: skip
+
+
+def _key_of(context: StudyContext, name: str, folder: Path) -> str:
+    """Return what identifies an expert in keys: the hash of a given one, else its artifact's name."""
+    if name not in context.given_experts:
+        return folder.name
+    known = context.inputs.experts if context.inputs else {}
+    return known.get(name) or hash_expert(folder)
+
+
+def _open_engine(context: StudyContext, names: Sequence[str], folders: Sequence[Path]) -> Engine:
+    pickled = {e.domain: e.allow_pickle for e in context.config.experts if e.checkpoint is not None}
+    engine = open_engine_of(
+        context.base_model,
+        {folder: pickled.get(name) for name, folder in zip(names, folders, strict=True)},
+        context.store,
+        scoring=context.config.search.scoring,
+        memory_bytes=context.config.search.memory,
+    )
+    if isinstance(engine, StreamedEngine):
+        engine.measure(context.scorer, [])  # an unsupported benchmark is reported before the first sweep
+    return engine

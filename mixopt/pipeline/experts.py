@@ -1,0 +1,100 @@
+"""The first stage: base and experts, trained or found."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tqdm.auto import tqdm
+
+from mixopt.callbacks.base import TrainedModel
+from mixopt.errors import DivergedError, one_line
+from mixopt.executors.job import Job
+from mixopt.mixture import Mixture
+from mixopt.pipeline.context import StudyContext
+
+if TYPE_CHECKING:
+    from mixopt.training.training_run import TrainingResult
+
+MIN_EXPERTS = 2
+
+
+@dataclass(frozen=True)
+class Experts:
+    """The experts of a study.
+
+    Attributes:
+        results: By name, in the study's order.
+        failures: Experts that were set aside, with the cause.
+        compositions: Ratios of the tokens that each was trained on.
+    """
+
+    results: "dict[str, TrainingResult]"
+    failures: dict[str, str]
+    compositions: dict[str, Mixture]
+
+
+def train_base(context: StudyContext) -> None:
+    """Train the base where the study builds one.
+
+    Raises:
+        DivergedError: Its loss stopped being finite.
+    """
+    from mixopt.pipeline.training_runs import base_run, read_run
+
+    run = base_run(context)
+    if run is None:
+        return
+    job = Job("train_base", (), "the base", (run.artifact,), trains=True)
+    for _, error in context.dispatcher.run([job]):
+        if error is not None:
+            raise error
+    context.callbacks.on_model_trained("base", "base", read_run(context, run), {})
+
+
+def train_experts(context: StudyContext) -> Experts:
+    """Return the experts, trained or found; one that diverges is set aside.
+
+    Raises:
+        DivergedError: Fewer than two are left.
+    """
+    from mixopt.pipeline.training_runs import expert_run, read_run
+    from mixopt.training.step_law import OptimizerHyperparameters
+    from mixopt.training.trainer import TrainingOutcome
+    from mixopt.training.training_run import TrainingResult
+
+    train_base(context)
+    results: dict[str, TrainingResult] = {}
+    failures: dict[str, str] = {}
+    names = list(context.compositions)
+    for name in context.given_experts:
+        folder = context.given_expert(name)
+        assert folder is not None
+        outcome = TrainingOutcome(name, 0, 0, (), 0.0)
+        results[name] = TrainingResult(folder, outcome, OptimizerHyperparameters(0.0, 0, "given"), {})
+        context.callbacks.message(f"Expert {name!r} is given: {folder}")
+    runs = {name: expert_run(context, name) for name in names if name not in results}
+    jobs = [
+        Job("train_expert", (name,), f"expert {name!r}", (run.artifact,), trains=True)
+        for name, run in runs.items()
+    ]
+    done = context.dispatcher.run(jobs)
+    for job, error in tqdm(done, desc="experts", unit="expert", total=len(jobs), leave=False):
+        (name,) = job.arguments
+        if error is not None:
+            failures[name] = one_line(error)
+            _report_failure(context, name, failures[name])
+            continue
+        results[name] = read_run(context, runs[name])
+        context.callbacks.on_model_trained("expert", name, results[name], context.compositions[name])
+    results = {name: results[name] for name in names if name in results}
+    if len(results) < MIN_EXPERTS:
+        raise DivergedError(
+            f"{len(results)} of {len(names)} experts were trained without diverging and at least "
+            f"{MIN_EXPERTS} are needed; lower training.learning_rate and run again."
+        )
+    return Experts(results, failures, {name: context.compositions[name] for name in results})
+
+
+def _report_failure(context: StudyContext, name: str, cause: str) -> None:
+    context.callbacks.message(f"Expert {name!r} is set aside and no mixture weighs it: {cause}")
+    model = TrainedModel("expert", name, failure=cause)
+    context.callbacks.notify(lambda callback: callback.on_model_trained(model))

@@ -1,0 +1,177 @@
+"""The training runs of a study, each named before it is trained: base, experts, phases, validation."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from mixopt.config.training import BuiltBaseConfig
+from mixopt.evaluation.score_cache import Results, load_results, save_results
+from mixopt.mixture import Mixture
+from mixopt.training.checkpointing import CheckpointManager
+from mixopt.training.distributed import ProcessGroup
+from mixopt.training.model_loading import build_model, count_parameters
+from mixopt.training.trainer import save_expert
+from mixopt.training.training_run import TrainingResult, TrainingRun, plan_run, train_run
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from mixopt.pipeline.context import StudyContext
+
+
+def base_run(context: "StudyContext") -> TrainingRun | None:
+    """Return the run that trains the base from scratch; None where the base is given."""
+    base = context.config.base
+    if not isinstance(base, BuiltBaseConfig):
+        return None
+    corpora, seed = context.corpora, context.config.seed
+    artifact = corpora.tokenizer_artifact
+    assert artifact is not None
+
+    def open_model() -> "PreTrainedModel":
+        return build_model(base, corpora.tokenizer, seed)
+
+    with torch.device("meta"):
+        parameters = count_parameters(open_model())[1]
+    return plan_run(
+        "base", "base",
+        ratios=Mixture(base.ratios) if base.ratios else corpora.natural,
+        seed=seed,
+        key=base.model_dump(mode="json") | {"tokenizer": artifact.key},
+        config=base.training,
+        parameters=parameters,
+        open_model=open_model,
+        save=partial(_save_whole, context),
+        **_where(context),
+    )  # fmt: skip
+
+
+def expert_run(context: "StudyContext", name: str) -> TrainingRun:
+    """Return the run that trains an expert from the base.
+
+    Raises:
+        MissingArtifactError: The base has not been trained.
+        DataError: Its text would be read more often than `max_epochs` allows.
+    """
+    index = list(context.compositions).index(name)
+    return plan_run(
+        "experts", name,
+        ratios=context.compositions[name],
+        seed=mix_seed(context.config.seed, "expert", index),
+        key={"base": context.base_model.compute_key()},
+        config=context.config.training,
+        parameters=context.base_model.parameters,
+        open_model=context.load_trainable,
+        save=save_expert,
+        **_where(context),
+    )  # fmt: skip
+
+
+def continued_base_run(
+    context: "StudyContext", name: str, ratios: Mixture, tokens: int
+) -> TrainingRun:
+    """Return the run that continues the base for `tokens` on `ratios`, where a later phase begins."""
+    config = context.config.training.model_copy(update={"tokens": tokens, "method": "full"})
+    if context.config.training.method == "lora":
+        # a learning rate for LoRA factors does not fit whole models
+        config = config.model_copy(update={"learning_rate": None})
+    return plan_run(
+        "bases", name,
+        ratios=ratios,
+        seed=mix_seed(context.config.seed, "phase", 0),
+        key={"base": context.base_model.compute_key()},
+        config=config,
+        parameters=context.base_model.parameters,
+        open_model=lambda: context.base_model.load(torch.float32),
+        save=partial(_save_whole, context),
+        **_where(context),
+    )  # fmt: skip
+
+
+def validation_run(
+    context: "StudyContext", name: str, ratios: Mixture, seed: int
+) -> TrainingRun:
+    """Return the run that trains and scores a model on `ratios`; its weights are not kept.
+
+    Args:
+        context: The study.
+        name: Of the artifact.
+        ratios: Of the tokens that it reads.
+        seed: Index of the repetition, from 0.
+    """
+
+    def save_scores(model: "PreTrainedModel", scratch: Path) -> None:
+        merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+        scores = context.scorer.score(merged.to(context.device.dtype))
+        save_results({"trained": scores}, scratch)
+
+    return plan_run(
+        "proxy-runs", name,
+        ratios=ratios,
+        seed=mix_seed(context.config.seed, "proxy run", seed),
+        key={"base": context.base_model.compute_key(), "benchmarks": context.scorer.digest},
+        config=context.config.training,
+        parameters=context.base_model.parameters,
+        open_model=context.load_trainable,
+        save=save_scores,
+        **_where(context),
+    )  # fmt: skip
+
+
+def build_run(context: "StudyContext", run: TrainingRun) -> TrainingResult:
+    """Return the result of a run, trained now in this process unless the store has it.
+
+    Raises:
+        DivergedError: The loss stopped being finite.
+    """
+
+    def build(scratch: Path) -> None:
+        checkpoints = CheckpointManager(
+            context.store.work_folder(run.artifact),
+            60 * context.config.executor.checkpoint_minutes,
+            partial(context.store.save_work, run.artifact),
+            ProcessGroup.launched(cpu=context.device.name == "cpu"),
+        )
+        train_run(
+            run, scratch, corpora=context.corpora, context=context.config.base.context,
+            device=context.device, checkpoints=checkpoints,
+        )  # fmt: skip
+
+    return run.read(context.store.get_or_build(run.artifact, build))
+
+
+def read_run(context: "StudyContext", run: TrainingRun) -> TrainingResult:
+    """Return the result of a finished run.
+
+    Raises:
+        MissingArtifactError: It has not been trained.
+    """
+    return run.read(context.store.get(run.artifact))
+
+
+def read_scores(result: TrainingResult) -> Results:
+    """Return the item results of a validation run."""
+    return load_results(result.folder)["trained"]
+
+
+def mix_seed(seed: int, purpose: str, index: int) -> int:
+    """Return a seed for one piece of work that depends on nothing else."""
+    digest = hashlib.blake2b(f"{seed} {purpose} {index}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") % 2**31
+
+
+def _where(context: "StudyContext") -> dict[str, object]:
+    return {
+        "corpora": context.corpora,
+        "context": context.config.base.context,
+        "device": context.device,
+        "n_devices": context.n_devices,
+    }
+
+
+def _save_whole(context: "StudyContext", model: "PreTrainedModel", scratch: Path) -> None:
+    model.save_pretrained(scratch)
+    context.corpora.tokenizer.save_pretrained(scratch)
