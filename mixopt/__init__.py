@@ -35,7 +35,6 @@ _PUBLIC = {
     "plots": "mixopt.report.plots",
     "propose": "mixopt.optimization.optimize",
     "read_trials": "mixopt.tables.read_trials",
-    "run_phases": "mixopt.pipeline.phases",
 }
 
 __all__ = [
@@ -66,7 +65,6 @@ __all__ = [
     "plots",
     "propose",
     "read_trials",
-    "run_phases",
 ]
 
 if TYPE_CHECKING:
@@ -78,7 +76,6 @@ if TYPE_CHECKING:
     from mixopt.optimization.loss_to_error import LossToError
     from mixopt.optimization.optimize import propose
     from mixopt.optimization.outcome_constraint import OutcomeConstraint
-    from mixopt.pipeline.phases import run_phases
     from mixopt.proposal import Estimate, Proposal
     from mixopt.report import plots
     from mixopt.schedule import Phase, Schedule

@@ -32,7 +32,6 @@ from mixopt.proposal import Proposal
 from mixopt.report.build import study_report_data, utility_rank_correlation
 from mixopt.report.page import write_report
 from mixopt.schedule import Schedule
-from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trials
 from mixopt.validation import Validation
@@ -71,6 +70,9 @@ class Study:
         cache = Path(cache or default_cache()).absolute()
         self.environment = RunEnvironment(store, cache, storage, device, run_code)
         self.callbacks = CallbackList(config, self.output, () if is_silent() else callbacks)
+        self._is_prepared = False
+        self._search: CandidateSearch | None = None
+        self._policy: SurrogatePolicy | None = None
         self._corrected: SurrogatePolicy | None = None
         self._round_ranks: dict[int, tuple[int, float]] = {}
 
@@ -138,7 +140,7 @@ class Study:
             DivergedError: Fewer than two experts are left.
         """
         with self.running():
-            self._prepared()
+            self.prepare()
             return train_experts(self.context).results
 
     def search(self) -> Trials:
@@ -156,7 +158,7 @@ class Study:
                 "launch `mixopt train`, and run the rest as one process over the same folder."
             )
         with self.running():
-            search, policy = self._search, self._policy
+            search, policy = self.open_search(), self.open_policy(with_runs=False)
             trials = search.no_trials
             for number, count in enumerate(self.config.search.rounds, start=1):
                 fitted, trust = partial(policy.fit, trials), policy.trust(trials)
@@ -175,7 +177,9 @@ class Study:
             Proposals, best first.
         """
         with self.running():
-            proposals = build_proposals(self.context, self._search, self.policy, trials)
+            proposals = build_proposals(
+                self.context, self.open_search(), self.open_policy(), trials
+            )
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
                 write_result(self.callbacks, name, proposal.to_json())
@@ -200,13 +204,14 @@ class Study:
         with self.running():
             trials = self.search() if trials is None else trials
             proposal = proposal or self.propose(trials)[0]
-            result = validate(self.context, self._search, proposal, trials, self._policy)
+            search, alone = self.open_search(), self.open_policy(with_runs=False)
+            result = validate(self.context, search, proposal, trials, alone)
             write_result(self.callbacks, "proxy-runs.csv", result.runs.to_csv(index=False))
             plain = to_json(result.validation.to_dict())
             write_result(self.callbacks, "validation.json", plain)
-            self._corrected = self._policy.with_runs(result.validation, result.means)
-            if self.policy.doubt is not None:
-                self.callbacks.warning(self.policy.doubt)
+            self._corrected = alone.with_runs(result.validation, result.means)
+            if self._corrected.doubt is not None:
+                self.callbacks.warning(self._corrected.doubt)
             self.callbacks.notify(lambda callback: callback.on_validation(result.validation))
             return result.validation
 
@@ -238,12 +243,12 @@ class Study:
             The page.
         """
         with self.running():
-            search, policy, device = self._search, self.policy, self.context.device
+            search, policy, device = self.open_search(), self.open_policy(), self.context.device
             outcomes = [expert.outcome for expert in search.experts.results.values()]
             data = study_report_data(
                 self.config, trials, proposals, validation,
                 surrogate=policy.fit(trials),
-                proxy_surrogate=self._policy.fit(trials),
+                proxy_surrogate=self.open_policy(with_runs=False).fit(trials),
                 weights=search.space,
                 proxy=policy.proxy,
                 trust=policy.trust(trials),
@@ -258,12 +263,14 @@ class Study:
             )  # fmt: skip
             path = write_report(data, self.output)
             self.callbacks.notify(lambda callback: callback.on_file_written(path))
-            self.callbacks.notify(lambda callback: callback.on_file_written(self.output / "figures"))
+            self.callbacks.notify(
+                lambda callback: callback.on_file_written(self.output / "figures")
+            )
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
         """Return the surrogate of the study's utility, corrected by real runs if any were trained."""
-        return self.policy.fit(trials)
+        return self.open_policy().fit(trials)
 
     def status(self) -> list[StatusRow]:
         """Return what is done, running, failed and left, in the order of the stages; build nothing."""
@@ -288,15 +295,43 @@ class Study:
         """Stores, corpora, base, benchmarks and workers; nothing is built to open it."""
         return StudyContext(self.config, self.environment, self.callbacks)
 
-    @property
-    def space(self) -> SearchSpace:
-        """The mixtures that may be proposed: the study's bounds and the repetition caps."""
-        return self._prepared().space
+    def prepare(self) -> StudyContext:
+        """Build tokenizer and corpora, and check the study, once.
 
-    @property
-    def policy(self) -> SurrogatePolicy:
-        """The policy that fits surrogates, with real runs if any were trained."""
-        return self._corrected or self._policy
+        Returns:
+            The context, whose properties can be read from now on.
+
+        Raises:
+            ConfigError: The study has phases, or its metrics cannot be added.
+            ExportError: An export that the study asks for would fail.
+            InfeasibleError: No mixture meets every bound.
+        """
+        if self.config.phases:
+            raise ConfigError("The study has phases, which are searched one by one; use `run`.")
+        if not self._is_prepared:
+            self.context.prepare()
+            self._is_prepared = True
+        return self.context
+
+    def open_search(self) -> CandidateSearch:
+        """Train what is missing of base and experts, and return the search over their merges."""
+        if self._search is None:
+            self._search = open_search(self.prepare())
+        return self._search
+
+    def open_policy(self, *, with_runs: bool = True) -> SurrogatePolicy:
+        """Return the policy that fits surrogates.
+
+        Args:
+            with_runs: Use real runs, if a validation has trained any. The rounds of the search do not, so
+                that they depend on no validation.
+        """
+        if with_runs and self._corrected is not None:
+            return self._corrected
+        if self._policy is None:
+            measure = self.open_search().measure_reliability
+            self._policy = SurrogatePolicy(self.config, measure, store=self.context.store)
+        return self._policy
 
     def of_phase(self, config: StudyConfig, name: str) -> "Study":
         """Return the study of a phase, in a folder of its own below this one's."""
@@ -305,7 +340,9 @@ class Study:
             config,
             self.output / "phases" / name,
             cache=environment.cache,
-            storage=f"{environment.storage.rstrip('/')}/phases/{name}" if environment.storage else None,
+            storage=f"{environment.storage.rstrip('/')}/phases/{name}"
+            if environment.storage
+            else None,
             device=environment.device,
             run_code=environment.run_code,
             callbacks=self.callbacks.callbacks,
@@ -325,33 +362,9 @@ class Study:
         )
         return f"<p>{self!r}</p><table><tr><th>part</th><th>state</th><th></th></tr>{rows}</table>"
 
-    @cached_property
-    def _search(self) -> CandidateSearch:
-        return open_search(self._prepared())
-
-    @cached_property
-    def _policy(self) -> SurrogatePolicy:
-        """The policy without real runs: rounds of the search depend on no validation."""
-        measure = self._search.measure_reliability
-        return SurrogatePolicy(self.config, measure, store=self.context.store)
-
-    def _prepared(self) -> StudyContext:
-        """Return the context with tokenizer, corpora and checks done, once.
-
-        Raises:
-            ConfigError: The study has phases.
-        """
-        if self.config.phases:
-            raise ConfigError("The study has phases, which are searched one by one; use `run`.")
-        if not self._is_prepared:
-            self.context.prepare()
-            self._is_prepared = True
-        return self.context
-
-    _is_prepared = False
-
     def _report_round(self, number: int, trials: Trials) -> None:
-        surrogate = self._policy.fit(trials)
+        policy = self.open_policy(with_runs=False)
+        surrogate = policy.fit(trials)
         table = trials.where(kind=self.config.search.proxy)
         utilities = surrogate.seen_utilities(table)
         metrics = {
@@ -359,7 +372,7 @@ class Study:
             "search/best_utility": float(utilities.max()),
         }
         if number == 1:
-            for name, found in self._policy.reliabilities(trials).items():
+            for name, found in policy.reliabilities(trials).items():
                 metrics[f"reliability/{name}"] = found.tau
                 if not found.tells:
                     self.callbacks.warning(found.sentence)

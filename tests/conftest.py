@@ -12,7 +12,7 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 # each small training collects garbage twice, and need not look through pytest and all libraries
 with suppress(ImportError):  # exporters are tested where there is no torch
-    import mixopt.pipeline.laboratory  # noqa: F401
+    import mixopt.pipeline.worker  # noqa: F401
 gc.collect()
 gc.freeze()
 

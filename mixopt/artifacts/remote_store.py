@@ -115,7 +115,9 @@ class RemoteArtifactStore(ArtifactStore):
             parcel = self._pack(reference, begun)
             self._storage.write(f"{reference}/{MANIFEST}", parcel.told)
             self._clear(reference, before)
-        except UnreachableError as error:  # the training continues, and the checkpoint is on this disk
+        except (
+            UnreachableError
+        ) as error:  # the training continues, and the checkpoint is on this disk
             log.warning("A checkpoint stays on this machine: %s", error)
 
     # --- what is there -------------------------------------------------------------------------

@@ -87,15 +87,12 @@ def run(**options: Any) -> None:
     STUDY is a YAML file, or `quickstart`.
     """
     study = load_study_for("run", **options)
-    if study.recipe.phases:
-        from mixopt.pipeline.phases import run_phases
-
-        run_phases(study)
+    study.run()
+    if study.config.phases:
         click.echo(f"\nSchedule  {study.output / 'schedule.json'}")
         click.echo(f"Exports   {study.output / 'exports'}")
         click.echo(f"Reports   {study.output / 'phases'}")
         return
-    study.run()
     click.echo(f"\nProposal  {study.output / 'proposal.json'}")
     click.echo(f"Exports   {study.output / 'exports'}")
     click.echo(f"Report    {study.output / 'report.html'}")
@@ -139,7 +136,7 @@ def report(**options: Any) -> None:
     """Write the report of a study again; what it lacks is done first."""
     study = load_study_for("report", **options)
     trials = study.search()
-    validation = None if study.recipe.validation is None else study.validate(trials=trials)
+    validation = None if study.config.validation is None else study.validate(trials=trials)
     click.echo(f"Report    {study.report(trials, study.propose(trials), validation)}")
 
 
@@ -148,10 +145,8 @@ def report(**options: Any) -> None:
 @one_sentence
 def status(**options: Any) -> None:
     """Say what of a study is done, running, failed and left; nothing is made."""
-    from mixopt.pipeline.status import survey
-
     study = load_study_for("status", **options | {"track": False})
-    rows = survey(study)
+    rows = study.status()
     width = max(len(row.what) for row in rows)
     for row in rows:
         cost = f"{row.seconds:>9,.1f} s {row.n_bytes / 1e6:>9,.1f} MB" if row.seconds else ""

@@ -72,9 +72,7 @@ class Corpus:
         return np.concatenate(parts).astype(np.int64)
 
 
-def corpus_artifact(
-    name: str, fingerprint: str, tokenizer: "PreTrainedTokenizerBase"
-) -> Artifact:
+def corpus_artifact(name: str, fingerprint: str, tokenizer: "PreTrainedTokenizerBase") -> Artifact:
     """Return the artifact of a domain's text under a tokenizer.
 
     Args:

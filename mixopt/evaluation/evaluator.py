@@ -176,7 +176,9 @@ class MergeEvaluator:
         for names, group in groups.items():
             scorer = items.scorer_for(names)
             forward = [row for row in group if scorer.tasks and items.needs_forward_pass(row)]
-            flats = zip(forward, self.engine.logprobs(scorer, forward) if forward else ())
+            flats = zip(
+                forward, self.engine.logprobs(scorer, forward) if forward else (), strict=False
+            )
             for row in group:
                 score = partial(self._score_row, row, names, scorer, flats, items)
                 self.store.get_or_build(items.cache.artifact(row), score)
@@ -284,7 +286,9 @@ class MergeEvaluator:
                 results |= self.engine.measure(scorer.restrict([task.metric.name]), row)
             except UserError:
                 raise
-            except Exception as error:  # other benchmarks keep their scores; the job fails with this
+            except (
+                Exception
+            ) as error:  # other benchmarks keep their scores; the job fails with this
                 failed = failed or error
         return results, failed
 
@@ -346,7 +350,9 @@ class MergeEvaluator:
         missing = [i for i, one in artifacts.items() if self.store.find(one) is None]
         rows = np.eye(self.k)[missing].tolist()
         compute = missing and not self.store.read_only
-        flats = zip(missing, self.engine.logprobs(self.scorer, rows) if compute else ())
+        flats = zip(
+            missing, self.engine.logprobs(self.scorer, rows) if compute else (), strict=False
+        )
 
         def build(index: int, folder: Path) -> None:
             flat = next(flat for computed, flat in flats if computed == index)

@@ -83,7 +83,9 @@ class StudyContext:
         benchmarks = self.config.benchmarks
         public = [warn_of_public_set(benchmark) for benchmark in benchmarks]
         texts = {benchmark.name: read_item_texts(benchmark) for benchmark in benchmarks}
-        shared = measure_contamination(self.corpora.by_domain, self.corpora.counts, texts, self.store)
+        shared = measure_contamination(
+            self.corpora.by_domain, self.corpora.counts, texts, self.store
+        )
         return [*filter(None, public), *describe_contamination(shared)]
 
     # --- models -------------------------------------------------------------------------------

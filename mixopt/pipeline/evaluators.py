@@ -57,5 +57,7 @@ def _open_engine(context: StudyContext, names: Sequence[str], folders: Sequence[
         memory_bytes=context.config.search.memory,
     )
     if isinstance(engine, StreamedEngine):
-        engine.measure(context.scorer, [])  # an unsupported benchmark is reported before the first sweep
+        engine.measure(
+            context.scorer, []
+        )  # an unsupported benchmark is reported before the first sweep
     return engine

@@ -102,4 +102,3 @@ def _link_or_copy(file: Path, target: Path) -> None:
         os.link(file.resolve(), target)
     except OSError:
         shutil.copyfile(file, target)
-

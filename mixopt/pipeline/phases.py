@@ -37,9 +37,7 @@ def run_phases(study: "Study") -> Schedule:
         base = phase.base or base
         later = config.phases[number + 1 :]
         taken = _sum([seen, *(least[each.name] for each in later)])
-        own = study.of_phase(
-            config.for_phase(phase, base, taken, least[phase.name]), phase.name
-        )
+        own = study.of_phase(config.for_phase(phase, base, taken, least[phase.name]), phase.name)
         callbacks.message(f"Phase {phase.name}: {phase.tokens:,} tokens")
         proposal = own.run()
         assert isinstance(proposal, Proposal), "a phase has no phases"

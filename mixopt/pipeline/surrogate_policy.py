@@ -91,7 +91,10 @@ class SurrogatePolicy:
     def key(self, trials: Trials) -> dict[str, Any]:
         """Return what determines the surrogate of `trials` and what is measured in its scale."""
         both = trials if self.runs is None else trials + self.runs
-        return self._settings(both, self._select(both)) | {"trials": both.digest, "proxy": self.proxy}
+        return self._settings(both, self._select(both)) | {
+            "trials": both.digest,
+            "proxy": self.proxy,
+        }
 
     def reliabilities(self, trials: Trials) -> dict[str, Reliability]:
         """Return the split-half reliability of each benchmark on the first round's candidates."""

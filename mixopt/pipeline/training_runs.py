@@ -91,9 +91,7 @@ def continued_base_run(
     )  # fmt: skip
 
 
-def validation_run(
-    context: "StudyContext", name: str, ratios: Mixture, seed: int
-) -> TrainingRun:
+def validation_run(context: "StudyContext", name: str, ratios: Mixture, seed: int) -> TrainingRun:
     """Return the run that trains and scores a model on `ratios`; its weights are not kept.
 
     Args:

@@ -68,13 +68,15 @@ class ProxyRun:
         name = self.run.artifact.name
         arguments = (name, dict(self.run.ratios), self.seed)
         return Job(
-            "train_validation_run", arguments, f"proxy run {name}", (self.run.artifact,), trains=True
+            "train_validation_run",
+            arguments,
+            f"proxy run {name}",
+            (self.run.artifact,),
+            trains=True,
         )
 
 
-def list_runs(
-    context: StudyContext, search: CandidateSearch, proposal: Proposal
-) -> list[ProxyRun]:
+def list_runs(context: StudyContext, search: CandidateSearch, proposal: Proposal) -> list[ProxyRun]:
     """Return the runs of a validation, seed by seed.
 
     Raises:
@@ -252,9 +254,7 @@ def _weigh_purchases(
     )
 
 
-def _count_cost(
-    search: CandidateSearch, merged: Trials, run_tokens: int, run_flops: float
-) -> Cost:
+def _count_cost(search: CandidateSearch, merged: Trials, run_tokens: int, run_flops: float) -> Cost:
     score = search.evaluator.flops_per_score
     outcomes = [expert.outcome for expert in search.experts.results.values()]
     return Cost(

@@ -99,7 +99,9 @@ class StudyWorker:
         return self._items[1]
 
 
-def make_worker(environment: RunEnvironment, config: StudyConfig, inputs: StudyInputs) -> StudyWorker:
+def make_worker(
+    environment: RunEnvironment, config: StudyConfig, inputs: StudyInputs
+) -> StudyWorker:
     """Return a worker of a study on the machine where this is called."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     from transformers.utils import logging as transformers_logging
