@@ -10,7 +10,7 @@ from mixopt.errors import StorageError, UnreachableError, UserError
 
 @pytest.fixture(params=["file", "memory"])
 def storage(request, tmp_path):
-    """A disk that machines share, and a store of objects without folders or renames."""
+    """A shared disk, and an object store without folders and renames."""
     yield Storage(
         str(tmp_path / "storage") if request.param == "file" else f"memory://{tmp_path.name}"
     )
@@ -41,12 +41,12 @@ class NoAnswerError(Exception):
     """What a store's library raises need not be an OSError."""
 
 
-def test_a_url_that_cannot_be_opened_is_told():
+def test_a_url_that_cannot_be_opened_is_an_error():
     with pytest.raises(UserError, match="Storage 'nothing://x' cannot be opened"):
         Storage("nothing://x")
 
 
-def test_what_is_written_is_read_again(storage):
+def test_an_object_is_read_as_it_was_written(storage):
     assert storage.read("a/b/x", 10) is None
     for content in (b"first", b"second", b""):
         storage.write("a/b/x", content)
@@ -57,7 +57,7 @@ def test_what_is_written_is_read_again(storage):
     assert storage.list_names("nowhere") == []
 
 
-def test_no_more_is_read_than_was_asked_for(storage):
+def test_at_most_max_bytes_are_read(storage):
     storage.write("x", b"0123456789" * 1000)
     assert storage.read("x", 12) == b"012345678901"
 
@@ -75,7 +75,7 @@ def test_a_folder_is_no_object(storage):
     assert storage.read("a/b/x/y", 10) is None
 
 
-def test_files_go_there_and_come_back(storage, tmp_path):
+def test_files_are_uploaded_and_downloaded(storage, tmp_path):
     here = tmp_path / "here"
     (here / "inner").mkdir(parents=True)
     for name in ("x", "inner/y"):
@@ -86,7 +86,7 @@ def test_files_go_there_and_come_back(storage, tmp_path):
     assert not storage.fetch("a/b/z", tmp_path / "z")
 
 
-def test_what_is_removed_is_gone_and_may_be_gone_before(storage):
+def test_objects_are_removed_and_may_be_missing(storage):
     for name in ("a/x", "a/at/y", "a/at/inner/z"):
         storage.write(name, b"1")
     for _ in range(2):
@@ -95,7 +95,7 @@ def test_what_is_removed_is_gone_and_may_be_gone_before(storage):
     assert storage.read("a/x", 1) is storage.read("a/at/inner/z", 1) is None
 
 
-def test_a_disk_without_second_names_creates_too(tmp_path, monkeypatch):
+def test_a_disk_without_hard_links_creates_too(tmp_path, monkeypatch):
     storage = Storage(str(tmp_path / "storage"))
     monkeypatch.setattr(os, "link", failing(OSError(errno.ENOTSUP, "not supported")))
     assert storage.create("a/x", b"first")
@@ -108,13 +108,13 @@ def test_a_disk_without_second_names_creates_too(tmp_path, monkeypatch):
     FileExistsError(), OSError(errno.EINVAL, "PreconditionFailed"), NoAnswerError(),
     OSError(errno.ENOSYS, "A header implies functionality that is not implemented"),
 ])  # fmt: skip
-def test_a_store_that_does_not_create_is_left_to_be_looked_at(objects, monkeypatch, error):
-    """Its library says in words of its own that something is there, or that it cannot tell."""
+def test_a_store_without_conditional_write_creates_nothing(objects, monkeypatch, error):
+    """Its library raises an error of its own if the object exists or it cannot know."""
     monkeypatch.setattr(objects._files, "pipe_file", failing_by_mode(error))
     assert not objects.create("x", b"1")
 
 
-def test_a_library_that_knows_no_mode_is_not_asked_to_create(objects, monkeypatch):
+def test_a_library_without_mode_creates_nothing(objects, monkeypatch):
     sent = []
     monkeypatch.setattr(objects._files, "pipe_file", lambda path, value: sent.append(path))
     assert not objects.create("x", b"1")
@@ -123,7 +123,7 @@ def test_a_library_that_knows_no_mode_is_not_asked_to_create(objects, monkeypatc
     assert len(sent) == 1
 
 
-def test_a_bucket_that_is_not_there_is_told(objects, monkeypatch):
+def test_a_missing_bucket_is_an_error(objects, monkeypatch):
     gone = FileNotFoundError("The specified bucket does not exist")
     monkeypatch.setattr(objects._files, "pipe_file", failing_by_mode(gone))
     for write in (objects.write, objects.create):
@@ -133,7 +133,7 @@ def test_a_bucket_that_is_not_there_is_told(objects, monkeypatch):
             write("x", b"1")
 
 
-def test_a_file_in_the_way_is_told(tmp_path):
+def test_a_file_in_place_of_a_folder_is_an_error(tmp_path):
     (tmp_path / "storage").write_text("no folder")
     storage = Storage(str(tmp_path / "storage"))
     assert storage.read("a/x", 10) is None
@@ -146,7 +146,7 @@ def test_a_file_in_the_way_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("error", [TimeoutError("timed out"), NoAnswerError("timed out")])
-def test_a_store_that_does_not_answer_is_told_whatever_it_raises(
+def test_a_store_that_does_not_answer_is_unreachable_whatever_it_raises(
     objects, tmp_path, monkeypatch, error
 ):
     (tmp_path / "f").write_text("1")
@@ -164,7 +164,7 @@ def test_a_store_that_does_not_answer_is_told_whatever_it_raises(
             ask()
 
 
-def test_a_store_that_may_not_be_read_or_is_full_is_told(objects, tmp_path, monkeypatch):
+def test_a_store_that_is_forbidden_or_full_is_an_error(objects, tmp_path, monkeypatch):
     objects.write("x", b"1")
     monkeypatch.setattr(objects._files, "cat_file", failing(PermissionError("403")))
     with pytest.raises(StorageError, match=r"cannot be read \(403\); mend it"):
@@ -173,13 +173,13 @@ def test_a_store_that_may_not_be_read_or_is_full_is_told(objects, tmp_path, monk
     monkeypatch.setattr(objects._files, "pipe_file", failing(full))
     with pytest.raises(StorageError, match="cannot be written"):
         objects.write("x", b"1")
-    # the disk that is full is this machine's, of which whoever writes there tells
+    # the full disk is the local one, which the caller reports
     monkeypatch.setattr(objects._files, "get_file", failing(full))
     with pytest.raises(OSError, match="No space left on device"):
         objects.fetch("x", tmp_path / "g")
 
 
-def test_an_object_without_bytes_has_no_range(objects, monkeypatch):
+def test_an_empty_object_without_ranges_is_read(objects, monkeypatch):
     """S3 answers 416 to a range of it."""
     objects.write("x", b"")
     invalid = OSError(errno.EINVAL, "The requested range is not satisfiable")
@@ -187,7 +187,7 @@ def test_an_object_without_bytes_has_no_range(objects, monkeypatch):
     assert objects.read("x", 10) == b""
 
 
-def test_folders_are_made_where_there_are_any(tmp_path):
+def test_folders_are_made_only_where_a_store_has_them(tmp_path):
     made = []
 
     def watch(storage):
