@@ -91,7 +91,12 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mixopt' has no attribute {name!r}")
-    module = import_module(_PUBLIC[name])
+    try:
+        module = import_module(_PUBLIC[name])
+    except ModuleNotFoundError as error:
+        from mixopt.errors import explain_missing_extra
+
+        raise explain_missing_extra(error) from None
     return getattr(module, name, module)  # `plots` is a module itself
 
 

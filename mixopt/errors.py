@@ -22,6 +22,7 @@ A message is one sentence: what is wrong, where, and what to do about it.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 
 class MixoptError(Exception):
@@ -90,6 +91,55 @@ class OutputError(UserError):
 
 class MissingExtraError(UserError):
     """A package of an optional feature is not installed."""
+
+
+EXTRAS = {
+    "train": (
+        "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "filelock",
+        "fsspec", "psutil", "skops", "tqdm", "zstandard",
+    ),
+    "mlflow": ("mlflow",),
+    "ray": ("ray",),
+    "slurm": ("submitit",),
+    "eval": ("lm_eval",),
+    "hub": ("datasets",),
+}  # fmt: skip
+"""Import names of the packages that each extra of pyproject.toml installs."""
+
+
+def is_installed(package: str) -> bool:
+    """Return whether `package` can be imported, without importing it."""
+    try:
+        return find_spec(package) is not None
+    except (ModuleNotFoundError, ValueError):  # blocked in sys.meta_path or sys.modules
+        return False
+
+
+def require_extra(extra: str, *packages: str) -> None:
+    """Check that an extra is installed, without importing its packages.
+
+    Args:
+        extra: A key of `EXTRAS`.
+        packages: The packages that are needed; all of the extra if left out.
+
+    Raises:
+        MissingExtraError: One of the packages is missing; the message has the command to install it.
+    """
+    for package in packages or EXTRAS[extra]:
+        if not is_installed(package):
+            raise MissingExtraError(f"This needs {package}; run: pip install 'mixopt[{extra}]'")
+
+
+def explain_missing_extra(error: Exception) -> Exception:
+    """Return a MissingExtraError if a package of an extra could not be imported, else `error`."""
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        for extra, packages in EXTRAS.items():
+            if package in packages:
+                return MissingExtraError(
+                    f"This needs {package}; run: pip install 'mixopt[{extra}]'"
+                )
+    return error
 
 
 NAMED = 40

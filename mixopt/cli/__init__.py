@@ -1,6 +1,5 @@
-"""The command line: one command per verb, over the same functions that Python users call."""
+"""The `mixopt` command: one module per verb, imported when the verb is called.
 
-from mixopt.cli import exporting, merges, proposals, studies, texts
-from mixopt.cli.shell import main
-
-__all__ = ["exporting", "main", "merges", "proposals", "studies", "texts"]
+A verb parses its options and calls the functions that Python users call. Modules import only click at
+their top, so that `mixopt --help` is fast and works without any extra.
+"""

@@ -1,6 +1,6 @@
-"""`python -m mixopt.cli`: what MLflow's entry points call."""
+"""`python -m mixopt.cli`, which the entry points of MLproject call."""
 
-from mixopt.cli.shell import main
+from mixopt.cli.main import main
 
 if __name__ == "__main__":
     main()

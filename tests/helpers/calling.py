@@ -4,7 +4,7 @@ import os
 
 from click.testing import CliRunner
 
-from mixopt.cli.shell import main
+from mixopt.cli.main import main
 
 ENV = {**os.environ, "PYTHONWARNINGS": "default"}
 

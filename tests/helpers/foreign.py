@@ -322,7 +322,7 @@ def config_yaml() -> bytes:
 
 
 def read_config(content: bytes) -> None:
-    from mixopt.cli.exporting import read_file
+    from mixopt.cli.export import read_file
     from mixopt.exporters.check import check_config
     from mixopt.schedule import read_plan
 

@@ -1,4 +1,4 @@
-"""Commands on texts: capability-text."""
+"""`mixopt capability-text`: text about the subjects of benchmarks, as a smooth benchmark."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -6,24 +6,27 @@ from pathlib import Path
 
 import click
 
-from mixopt.cli.shell import main, one_sentence
+from mixopt.errors import require_extra
 
 
-@main.command("capability-text")
+@click.command("capability-text")
 @click.argument("benchmarks", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--corpus", multiple=True, required=True, metavar="GLOB",
-              help="Text of yours to look in; repeat for more.")  # fmt: skip
+              help="Text files to search; repeat for more.")  # fmt: skip
 @click.option("--field", default="text", show_default=True, help="Field that holds the text.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path, dir_okay=False),
-              help="JSONL to write; a benchmark of it is written beside, as YAML.")  # fmt: skip
-@click.option("--capability", default=None, help="Its name.  [default: the first benchmark's]")
+              help="JSONL to write; its benchmark is written beside it, as YAML.")  # fmt: skip
+@click.option(
+    "--capability", default=None, help="Name of the capability.  [default: the first benchmark's]"
+)
 @click.option("--texts", default=200, show_default=True, type=click.IntRange(min=2),
               help="Passages to find.")  # fmt: skip
 @click.option("--concepts", default=64, show_default=True, type=click.IntRange(min=1),
-              help="Terms to look for.")  # fmt: skip
-@click.option("--model", default=None, help="Folder of a model that writes a text on each concept.")
+              help="Terms to search for.")  # fmt: skip
+@click.option(
+    "--model", default=None, help="Folder of a model that generates a text on each concept."
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
-@one_sentence
 def capability_text(
     benchmarks: Sequence[Path],
     corpus: Sequence[str],
@@ -35,11 +38,12 @@ def capability_text(
     model: str | None,
     seed: int,
 ) -> None:
-    """Find texts about what BENCHMARKS ask, none of which contains one of their items.
+    """Find text on the subjects of BENCHMARKS that contains none of their items.
 
     BENCHMARKS are YAML files, as in a study. The loss on such text is a smooth signal of the capability
-    (SuperValid); keep what is found out of the training text.
+    (SuperValid); exclude the text that is found from training.
     """
+    require_extra("train")
     import yaml
 
     from mixopt.config.loader import load_benchmark
@@ -54,11 +58,11 @@ def capability_text(
     for path in (out, beside):
         if path.exists() or path.suffix in (".yaml", ".yml") and path == out:
             raise OutputError(
-                f"{path} exists already, or is no place for JSONL; give another --out (its benchmark is "
-                "written beside it, as .yaml)."
+                f"{path} exists already, or is not a name for JSONL; give another --out (its benchmark "
+                "is written beside it, as .yaml)."
             )
-    recipes = [load_benchmark(path) for path in benchmarks]
-    items = [text for recipe in recipes for text in read_item_texts(recipe)]
+    configs = [load_benchmark(path) for path in benchmarks]
+    items = [text for config in configs for text in read_item_texts(config)]
     source = FilesTextConfig(
         paths=[str(Path(pattern).absolute()) for pattern in corpus], field=field
     )
@@ -81,14 +85,14 @@ def capability_text(
         for number, p in enumerate(found.passages)
     ]
     write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    name = capability or recipes[0].capability
-    told = {
+    name = capability or configs[0].capability
+    benchmark = {
         "name": f"{name}_text",
         "kind": "bits_per_byte",
         "capability": name,
         "text": {"kind": "files", "paths": [out.name]},
     }
-    write_text(beside, yaml.safe_dump(told, sort_keys=False))
+    write_text(beside, yaml.safe_dump(benchmark, sort_keys=False))
     click.echo(
         f"Concepts  {', '.join(found.concepts[:8])}{', ...' if len(found.concepts) > 8 else ''}\n"
         f"Texts     {len(rows)} of {found.read:,} pieces; {found.refused} contained a benchmark item "
@@ -96,5 +100,5 @@ def capability_text(
     )
     if len(rows) < texts:
         click.echo(
-            f"Fewer than the {texts} texts asked for: the corpus has no more on these concepts."
+            f"Fewer than the {texts} texts requested: the corpus has no more on these concepts."
         )

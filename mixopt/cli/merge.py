@@ -1,25 +1,24 @@
-"""The command on experts alone: merge."""
+"""`mixopt merge`: write a weighted merge of experts as a model folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from mixopt.cli.shell import main, one_sentence
+from mixopt.errors import require_extra
 
 
-@main.command()
+@click.command()
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option("-e", "--expert", "experts", multiple=True, required=True, metavar="DIR=WEIGHT",
               help="An expert and its weight; repeat for each.")  # fmt: skip
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to make."
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to create."
 )
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
               help="Type to write.  [default: the base's]")  # fmt: skip
 @click.option("--shard-size", default="4GiB", show_default=True, help="Largest file.")
-@click.option("--allow-pickle", is_flag=True, help="Open pickled weights, which may run code.")
-@one_sentence
+@click.option("--allow-pickle", is_flag=True, help="Load pickled weights, which may execute code.")
 def merge(
     base: Path,
     experts: Sequence[str],
@@ -28,7 +27,8 @@ def merge(
     shard_size: str,
     allow_pickle: bool,
 ) -> None:
-    """Write BASE + weighted steps of experts as a model folder that transformers loads."""
+    """Write BASE + weighted deltas of experts as a model folder that transformers loads."""
+    require_extra("train")
     from mixopt.merging.to_disk import merge_to_disk
 
     folder = merge_to_disk(
@@ -43,8 +43,8 @@ def merge(
 
 
 def parse_experts(pairs: Sequence[str]) -> dict[str | Path, float]:
-    """Weight by folder from `DIR=WEIGHT`."""
-    found: dict[str | Path, float] = {}
+    """Return weights by folder from options of the form `DIR=WEIGHT`."""
+    weights: dict[str | Path, float] = {}
     for pair in pairs:
         folder, mark, number = pair.rpartition("=")
         try:
@@ -53,14 +53,14 @@ def parse_experts(pairs: Sequence[str]) -> dict[str | Path, float]:
             mark = ""
         if not mark or not folder:
             raise click.UsageError(f"Give each --expert as DIR=WEIGHT; {pair!r} is not.")
-        if Path(folder) in found:
+        if Path(folder) in weights:
             raise click.UsageError(f"--expert names {folder} twice; give it once.")
-        found[Path(folder)] = weight
-    return found
+        weights[Path(folder)] = weight
+    return weights
 
 
 def parse_bytes(text: str, option: str) -> int:
-    """A number of bytes from `4GiB`, `500MB`, ..."""
+    """Return a positive number of bytes from `4GiB`, `500MB`, ..."""
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     try:
@@ -68,5 +68,5 @@ def parse_bytes(text: str, option: str) -> int:
     except ValidationError:
         size = 0
     if size <= 0:
-        raise click.UsageError(f"{option} {text!r} is no size; give 4GiB, 500MB, ...")
+        raise click.UsageError(f"{option} {text!r} is not a size; give 4GiB, 500MB, ...")
     return size

@@ -29,7 +29,7 @@ def test_merge_from_the_shell(folders, caplog):
         (["-e", "web"], "as DIR=WEIGHT"),
         (["-e", "web=x"], "as DIR=WEIGHT"),
         (["-e", "web=1", "-e", "web=2"], "twice"),
-        (["-e", "web=1", "--shard-size", "much"], "no size"),
+        (["-e", "web=1", "--shard-size", "much"], "is not a size"),
         (["-e", "nowhere=1"], "holds no weights"),
         (["-e", "web=nan"], "finite numbers"),
     ],

@@ -4,7 +4,7 @@ import pytest
 from calling import call
 from plans import PROPOSAL, SCHEDULE
 
-from mixopt.cli.exporting import NAMES
+from mixopt.cli.export import NAMES
 from mixopt.exporters.export import FORMATS
 
 

@@ -1,0 +1,120 @@
+"""`mixopt design`: which runs to train, before there are any or after some."""
+
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mixopt.cli.options import refuse_unused
+from mixopt.cli.table_options import (
+    TABLES,
+    read_config,
+    read_table_options,
+    split_names,
+    table_options,
+)
+
+if TYPE_CHECKING:
+    from mixopt.mixture import Mixture
+    from mixopt.search_space import SearchSpace
+
+
+@click.command()
+@table_options
+@click.option("-n", "--number", type=click.IntRange(min=1), help="Runs to propose.")
+@click.option("--method", type=click.Choice(["d-optimal", "maximin", "sequential"]),
+              default="d-optimal", show_default=True)  # fmt: skip
+@click.option("--advise", is_flag=True, help="Estimate instead how much more runs would help.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="CSV to write.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def design(**options: Any) -> None:
+    """Propose runs to train, before there are any or after some.
+
+    Without a table, --domains (or --natural) names the domains.
+    """
+    tables = [name for name in TABLES if options[name]]
+    if options["advise"]:
+        refuse_unused(("number", "output", "method", "lower", "upper", "natural"),
+                "--advise proposes no runs")  # fmt: skip
+        if not tables:
+            raise click.UsageError("--advise needs the runs so far: --ratios and --metrics, ...")
+        _advise(options)
+        return
+    if not tables:
+        refuse_unused(
+            ("better", "holdout", "ignore", "counts", "target"), "there is no table of runs"
+        )
+    elif options["method"] != "sequential":
+        refuse_unused(("target",), f"a {options['method']} design uses no metric")
+    if options["number"] is None:
+        raise click.UsageError("Give -n, the number of runs to propose, or --advise.")
+    _design(options, with_runs=bool(tables))
+
+
+def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
+    from mixopt.exporters.rounding import round_ratios
+    from mixopt.io.files import write_text
+    from mixopt.optimization.design import design_runs
+    from mixopt.pipeline.from_table import space_of
+    from mixopt.surrogates.fit import fit
+    from mixopt.surrogates.multi_fidelity import order_levels
+
+    seen: list[Mixture] = []
+    surrogate = None
+    taken: set[str] = set()
+    if with_runs:
+        trials, config = read_table_options(options)
+        # a mixture tried at a low fidelity may still be worth a high-fidelity run
+        high_fidelity = trials.at(order_levels(trials, config.fidelities)[-1])
+        seen, taken = [trial.ratios for trial in high_fidelity], {trial.id for trial in trials}
+        space = space_of(trials, config)
+        if options["method"] == "sequential":
+            surrogate = fit(trials, target=config.target, surrogates=config.surrogates,
+                            capability_weights=config.capability_weights,
+                            fidelities=config.fidelities, seed=options["seed"])  # fmt: skip
+    else:
+        space = _space_without_runs(options)
+    mixtures = design_runs(space, options["number"], method=options["method"], seen=seen,
+                           surrogate=surrogate, seed=options["seed"])  # fmt: skip
+    lines = [",".join(["run", *space.domains])]
+    names = (name for i in count(len(taken)) if (name := f"run-{i:03d}") not in taken)
+    for mixture, name in zip(mixtures, names, strict=False):
+        ratios = round_ratios(mixture)
+        cells = (f"{ratios[d]:.6f}" for d in space.domains)
+        lines.append(",".join([name, *cells]))
+    text = "\n".join(lines) + "\n"
+    if options["output"]:
+        click.echo(f"Written   {write_text(options['output'], text)}")
+    else:
+        click.echo(text, nl=False)
+
+
+def _space_without_runs(options: Mapping[str, Any]) -> "SearchSpace":
+    from mixopt.pipeline.from_table import space_over
+
+    config = read_config(options)
+    domains = split_names(options["domains"]) or list(config.natural or ())
+    if len(domains) < 2:
+        raise click.UsageError("Give two --domains or more, or --natural, or a table of runs.")
+    return space_over(tuple(domains), config)
+
+
+def _advise(options: Mapping[str, Any]) -> None:
+    from mixopt.optimization.learning_curve import advise
+
+    trials, config = read_table_options(options)
+    rows = advise(trials, target=config.target, capability_weights=config.capability_weights,
+                  surrogates=config.surrogates, fidelities=config.fidelities,
+                  seed=options["seed"])  # fmt: skip
+    click.echo("  runs  error of the utility (sd)   rank of unseen runs")
+    for row in rows:
+        error = "{:.3f} to {:.3f}".format(*row.error_interval)
+        rank = "{:+.3f} to {:+.3f}".format(*row.rank_interval)
+        click.echo(f"  {row.runs:>4}  {row.error:.3f} ({error})   {row.rank:+.3f} ({rank})")
+    now, last = rows[0], rows[-1]
+    click.echo(
+        f"{last.runs - now.runs} more runs would cut the error by about "
+        f"{1 - last.error / now.error:.0%}, and the width of the proposal's intervals with it."
+    )

@@ -1,0 +1,95 @@
+"""The group of all verbs: logging, exit codes, and errors as one sentence.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong input, 130 interrupted. An error is one sentence on stderr;
+`mixopt -v` shows its traceback.
+"""
+
+import logging
+import os
+import sys
+import warnings
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mixopt import __version__
+from mixopt.errors import MixoptError, explain_missing_extra
+
+VERBS = {
+    "capability-text": "capability_text",
+    "design": "design",
+    "export": "export",
+    "init": "init",
+    "merge": "merge",
+    "pack": "archive",
+    "propose": "propose",
+    "report": "report",
+    "run": "run",
+    "search": "search",
+    "status": "status",
+    "sync": "sync",
+    "train": "train",
+    "unpack": "archive",
+    "validate": "validate",
+}
+"""Module of each verb; the command is the module's function of the verb's name."""
+
+
+class VerbGroup(click.Group):
+    """Import a verb's module on demand, and end in one sentence where a verb fails."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the verbs in the order of the help page."""
+        return list(VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return the command of a verb, or None if there is no such verb."""
+        if name not in VERBS:
+            return None
+        module = import_module(f"mixopt.cli.{VERBS[name]}")
+        command: click.Command = getattr(module, name.replace("-", "_"))
+        return command
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the verb and turn its exceptions into a message and an exit code."""
+        try:
+            return super().invoke(context)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            click.echo(
+                "mixopt: interrupted; finished work is kept, run again to continue.", err=True
+            )
+            sys.exit(130)
+        except Exception as raised:
+            if context.params["verbose"]:
+                raise
+            error = explain_missing_extra(raised)
+            if isinstance(error, MixoptError):
+                click.echo(f"mixopt: {error}", err=True)
+                sys.exit(error.exit_code)
+            click.echo(
+                f"mixopt: internal error ({type(error).__name__}: {error}); run again with "
+                "`mixopt -v ...` and report the traceback.",
+                err=True,
+            )
+            sys.exit(1)
+
+
+@click.group(
+    cls=VerbGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="mixopt")
+@click.option("-v", "--verbose", is_flag=True, help="Log more, and show tracebacks.")
+def main(verbose: bool) -> None:
+    """Find the data mixture for a language model's next training run."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("mixopt").setLevel(logging.DEBUG if verbose else logging.INFO)
+    # peft reads transformers' old names, which a user cannot change
+    warnings.filterwarnings("ignore", message=".*deprecated", category=FutureWarning)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,0 +1,129 @@
+"""Options and arguments that several verbs share."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mixopt.errors import is_installed, require_extra
+
+if TYPE_CHECKING:
+    from mixopt.study import Study
+
+log = logging.getLogger(__name__)
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def study_options(command: Command) -> Command:
+    """Add the argument STUDY and the options of every verb that runs a study."""
+    options = [
+        click.argument("study"),
+        click.option("-o", "--output", help="Folder of results.  [default: mixopt-runs/NAME]"),
+        click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."),
+        click.option("--track/--no-track", default=True, show_default=True,
+                     help="Log to MLflow, if it is installed."),
+        click.option("--experts", multiple=True, metavar="[DOMAIN=]DIR",
+                     help="An expert trained elsewhere; the domain is the folder's name if left out."),
+        click.option("--executor", metavar="NAME",
+                     help="local, processes, ray or slurm; the study's own if left out."),
+        click.option("--storage", metavar="URL",
+                     help="Shared storage of artifacts, for workers without a common disk."),
+        click.option("--run-code", is_flag=True,
+                     help="Allow benchmarks to execute code that models generate."),
+    ]  # fmt: skip
+    return add_options(command, options)
+
+
+def add_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Decorate `command` with `options`, which the help page then lists in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def load_study(
+    verb: str,
+    study: str,
+    output: str | None,
+    seed: int | None,
+    device: str,
+    track: bool,
+    experts: Sequence[str] = (),
+    run_code: bool = False,
+    executor: str | None = None,
+    storage: str | None = None,
+) -> "Study":
+    """Load a study that reports to the terminal and, if `track`, to MLflow as a run of `verb`.
+
+    Raises:
+        MissingExtraError: `mixopt[train]` is not installed; or `--track` is given without MLflow.
+    """
+    from mixopt.callbacks.console import ConsoleCallback
+    from mixopt.study import Study
+
+    callbacks: list[Any] = [ConsoleCallback(click.echo)]
+    if track and can_track():
+        from mixopt.callbacks.mlflow.callback import MlflowCallback
+
+        callbacks.append(MlflowCallback(verb))
+    return Study.load(study, output or None, seed=seed, device=device, callbacks=callbacks,
+                      experts=parse_folders(experts), run_code=run_code, executor=executor,
+                      storage=storage)  # fmt: skip
+
+
+def can_track() -> bool:
+    """Return whether MLflow is installed, and log a line where it is not.
+
+    Raises:
+        MissingExtraError: It is not, and the command line asks for `--track`.
+    """
+    if is_given("track"):
+        require_extra("mlflow")
+    if is_installed("mlflow"):
+        return True
+    log.info("MLflow is not installed, so nothing is tracked: pip install 'mixopt[mlflow]'")
+    return False
+
+
+def is_given(name: str) -> bool:
+    """Return whether the command line, not a default, gives the option called `name`."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def refuse_unused(names: Sequence[str], reason: str) -> None:
+    """Raise a `UsageError` if an option is given that the command would ignore."""
+    for name in names:
+        if is_given(name):
+            raise click.UsageError(f"{reason}, so --{name} would do nothing; leave it out.")
+
+
+def parse_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str]:
+    """Return the values by name of an option given as `NAME=VALUE`, each name once."""
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, mark, value = pair.partition("=")
+        if not mark or not name:
+            raise click.UsageError(f"Give each {option} as {form}; {pair!r} is not.")
+        if name in values:
+            raise click.UsageError(f"{option} names {name!r} twice; give it once.")
+        values[name] = value
+    return values
+
+
+def parse_folders(given: Sequence[str]) -> dict[str, Path]:
+    """Return folders by domain from `DOMAIN=DIR`, or from `DIR` whose name is the domain."""
+    folders: dict[str, Path] = {}
+    for one in given:
+        # a folder may have an equals sign in its name, a domain may not
+        domain, mark, folder = ("", "", one) if Path(one).is_dir() else one.partition("=")
+        if not mark:
+            domain, folder = Path(folder or one).absolute().name, folder or one
+        if domain in folders:
+            raise click.UsageError(f"--experts gives {domain!r} twice; give it once.")
+        folders[domain] = Path(folder)
+    return folders

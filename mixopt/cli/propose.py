@@ -1,0 +1,98 @@
+"""`mixopt propose`: mixtures for a study, or from a table of runs."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mixopt.cli.options import can_track, is_given, load_study, refuse_unused
+from mixopt.cli.table_options import TABLES, read_table_options, table_options
+
+ONLY_WITH_TABLES = (
+    "better",
+    "holdout",
+    "ignore",
+    "natural",
+    "lower",
+    "upper",
+    "domains",
+    "counts",
+    "recipe",
+    "target",
+)
+"""Options that a study sets in its YAML."""
+
+
+@click.command()
+@click.argument("study", required=False)
+@table_options
+@click.option("-q", "--proposals", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option("-o", "--output", help="Folder of results.")
+@click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed.")
+@click.option("--device", default="auto", show_default=True, help="With STUDY: auto, cpu, ...")
+@click.option(
+    "--track/--no-track",
+    default=True,
+    show_default=True,
+    help="Log to MLflow (a table: inside mlflow run).",
+)
+def propose(study: str | None, **options: Any) -> None:
+    """Propose mixtures: for a STUDY, or from a table of runs."""
+    tables = [name for name in TABLES if options[name]]
+    if study is None and tables:
+        refuse_unused(("device",), "a table of runs needs no model")
+        _propose_from_tables(options)
+        return
+    if study is None or tables:
+        raise click.UsageError(
+            "Give either STUDY, or a table: --ratios and --metrics, --runs, or --mlflow."
+        )
+    for name in ONLY_WITH_TABLES:
+        if options[name]:
+            raise click.UsageError(f"--{name} goes with tables; a study sets it in its YAML.")
+    if options["proposals"] != 1:
+        raise click.UsageError("--proposals goes with tables; a study sets search.proposals.")
+    loaded = load_study("propose", study, options["output"], options["seed"], options["device"],
+                   options["track"])  # fmt: skip
+    loaded.propose(loaded.search())
+    click.echo(f"Proposal  {loaded.output / 'proposal.json'}")
+
+
+def _propose_from_tables(options: Mapping[str, Any]) -> None:
+    from mixopt.callbacks.console import ConsoleCallback
+    from mixopt.io.files import write_text
+    from mixopt.optimization.comparisons import describe_fit
+    from mixopt.pipeline.from_table import propose_from_table, space_of
+    from mixopt.report.build import table_report_data
+    from mixopt.report.page import write_report
+
+    inside_mlflow = "MLFLOW_RUN_ID" in os.environ
+    tracked = options["track"] and (inside_mlflow or is_given("track")) and can_track()
+    trials, config = read_table_options(options)
+    if config.natural is None:
+        click.echo(
+            "No --natural was given; the mean of the runs stands for the natural mixture.", err=True
+        )
+    surrogate, proposals = propose_from_table(
+        trials, config, q=options["proposals"], seed=options["seed"] or 0
+    )
+    for sentence in describe_fit(surrogate):
+        click.echo(sentence)
+    ConsoleCallback(click.echo).on_proposals(proposals)
+    files = []
+    if options["output"]:
+        for number, proposal in enumerate(proposals, start=1):
+            name = "proposal.json" if number == 1 else f"proposal-{number}.json"
+            files.append(write_text(Path(options["output"]) / name, proposal.to_json()))
+            click.echo(f"Written   {files[-1]}")
+        table = next(Path(str(options[name])) for name in TABLES if options[name])
+        data = table_report_data(table.stem, surrogate, proposals, space_of(trials, config),
+                            table=table.name, seed=str(options["seed"] or 0))  # fmt: skip
+        files.append(write_report(data, Path(options["output"])))
+        click.echo(f"Report    {files[-1]}")
+    if tracked and inside_mlflow:
+        from mixopt.callbacks.mlflow.runs import log_proposals
+
+        log_proposals(proposals, files)

@@ -1,0 +1,16 @@
+"""`mixopt search`: score candidate mixtures by merges of the experts."""
+
+from typing import Any
+
+import click
+
+from mixopt.cli.options import load_study, study_options
+
+
+@click.command()
+@study_options
+def search(**options: Any) -> None:
+    """Score merges and ensembles of the experts, in rounds."""
+    study = load_study("search", **options)
+    study.search()
+    click.echo(f"Trials    {study.output / 'trials.csv'}")
