@@ -5,8 +5,8 @@
     │   ├── DivergedError        a loss stopped being finite
     │   ├── UnreachableError     a store that does not answer now
     │   └── StorageError         the disk is full or cannot be written
-    └── UserError                exit code 2: the input can be mended
-        ├── RecipeError          a YAML says something that cannot be
+    └── UserError                exit code 2: wrong input
+        ├── ConfigError          a YAML that cannot be used
         ├── DataError            text or benchmark items that cannot be read or used
         ├── ModelError           a base or an expert that cannot be used
         ├── MixtureError         numbers that are no mixture

@@ -1,5 +1,7 @@
 import pandas as pd
 import pytest
+import toy
+from calling import call
 
 
 @pytest.fixture
@@ -20,3 +22,28 @@ def tables(tmp_path):
     ratios.to_csv(tmp_path / "a.csv", index=False)
     metrics.to_csv(tmp_path / "b.csv", index=False)
     return tmp_path / "a.csv", tmp_path / "b.csv"
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory):
+    """A folder with a study, its cache and its results, and what `mixopt run` printed."""
+    folder = tmp_path_factory.mktemp("ran")
+    exports = [{"format": "json", "out": "mixture.json"}]
+    path = toy.write_study(folder, validation={"mixtures": 4, "seeds": 1}, exports=exports)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXOPT_CACHE", str(folder / "cache"))
+        told = call("run", path, "-o", folder / "out", "--device", "cpu", "--no-track")
+    return folder, told
+
+
+@pytest.fixture
+def again(ran, monkeypatch):
+    """Call a verb on the finished study, and return what it prints; training anew is an error."""
+    from mixopt.training import training_run
+
+    folder, _ = ran
+    monkeypatch.setenv("MIXOPT_CACHE", str(folder / "cache"))
+    monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained again"))
+    return lambda verb: call(
+        verb, folder / "toy.yaml", "-o", folder / "out", "--device", "cpu", "--no-track"
+    )

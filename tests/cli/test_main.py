@@ -1,5 +1,13 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from calling import call
+import toy
+from calling import ENV, call
+
+import mixopt.cli
+from mixopt.cli.main import VERBS
 
 
 @pytest.mark.parametrize(
@@ -56,3 +64,43 @@ def test_help_names_every_verb():
     told = call("--help")
     for verb in ("run", "train", "search", "propose", "validate", "export", "init", "design"):
         assert f"\n  {verb} " in told
+
+
+def test_bad_study_from_the_shell_as_a_user_sees_it(tmp_path):
+    study = toy.write_study(tmp_path, serch={})
+    done = subprocess.run(
+        [sys.executable, "-m", "mixopt.cli", "run", str(study), "--no-track"],
+        capture_output=True, text=True, cwd=tmp_path, env=ENV, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "Did you mean 'search'" in done.stderr
+
+
+def test_help_loads_no_library_of_a_verb():
+    heavy = "torch transformers mlflow numpy pandas scipy sklearn pydantic yaml"
+    code = f"""
+import sys
+from click.testing import CliRunner
+from mixopt.cli.main import main
+assert CliRunner().invoke(main, ["--help"]).exit_code == 0
+print([name for name in {heavy.split()} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_module_of_a_verb_is_in_the_table():
+    shared = {"__init__", "__main__", "main", "options", "table_options"}
+    modules = {path.stem for path in Path(mixopt.cli.__file__).parent.glob("*.py")}
+    assert set(VERBS.values()) == modules - shared
+
+
+def test_a_missing_package_of_an_extra_is_named_with_the_command(monkeypatch, tmp_path):
+    def missing(path):
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+    monkeypatch.setattr("mixopt.proposal.Proposal.read", missing)
+    told = call("export", tmp_path / "x", "-f", "json", code=2)
+    assert told == "mixopt: This needs torch; run: pip install 'mixopt[train]'\n"

@@ -1,0 +1,76 @@
+import numpy as np
+import pandas as pd
+import pytest
+from calling import call
+
+from mixopt import read_trials
+
+
+def test_design_before_any_run(tmp_path):
+    told = call("design", "--domains", "web:news,web:wiki,code", "-n", "6", "--upper", "code=0.5",
+                "-o", tmp_path / "runs.csv")  # fmt: skip
+    assert "runs.csv" in told
+    table = pd.read_csv(tmp_path / "runs.csv")
+    assert list(table.columns) == ["run", "web:news", "web:wiki", "code"]
+    ratios = table.drop(columns="run").to_numpy()
+    assert np.allclose(ratios.sum(1), 1)
+    assert (ratios[:, 2] <= 0.5 + 1e-6).all()
+    assert np.allclose(ratios[0], 1 / 3, atol=1e-5)  # the natural mixture first
+    again = call("design", "--domains", "web:news,web:wiki,code", "-n", "6", "--upper", "code=0.5")
+    assert again == (tmp_path / "runs.csv").read_text()
+
+
+@pytest.mark.parametrize("method", ["d-optimal", "maximin", "sequential"])
+def test_design_goes_on_from_a_table(tables, tmp_path, method):
+    told = call("design", "--ratios", tables[0], "--metrics", tables[1], "-n", "3",
+                "--method", method, "-o", tmp_path / "more.csv")  # fmt: skip
+    assert "Written" in told
+    table = pd.read_csv(tmp_path / "more.csv")
+    assert table["run"].tolist() == ["run-008", "run-009", "run-010"]
+
+
+def test_advice_on_more_runs(tmp_path):
+    rng = np.random.default_rng(0)
+    web = rng.uniform(size=24)
+    pd.DataFrame({"run": range(24), "web": web, "code": 1 - web}).to_csv(
+        tmp_path / "r.csv", index=False
+    )
+    losses = (web - 0.6) ** 2 + 1 + 0.01 * rng.normal(size=24)
+    pd.DataFrame({"run": range(24), "val_loss": losses}).to_csv(tmp_path / "m.csv", index=False)
+    told = call(
+        "design", "--advise", "--ratios", tmp_path / "r.csv", "--metrics", tmp_path / "m.csv"
+    )
+    assert [line.split()[0] for line in told.splitlines()[1:5]] == ["24", "32", "40", "56"]
+    assert "32 more runs would cut the error" in told
+
+
+def test_the_table_that_design_writes_is_read_back(tmp_path):
+    call("design", "--domains", "a,b", "-n", "6", "-o", tmp_path / "r.csv")
+    metrics = pd.DataFrame({"run": [f"run-{i:03d}" for i in range(6)], "loss": range(6)})
+    assert len(read_trials(ratios=tmp_path / "r.csv", metrics=metrics)) == 6
+
+
+def test_fidelities_of_the_recipe_reach_design_and_advice(tables, tmp_path):
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    both = pd.concat([both, both.assign(run=both["run"] + 8, val_loss=both["val_loss"] + 1)])
+    both["fidelity"] = ["small"] * 8 + ["large"] * 8
+    both.to_csv(tmp_path / "runs.csv", index=False)
+    given = ("--runs", tmp_path / "runs.csv", "--domains", " web, code ")
+    told = call("design", *given, "-n", "2", "--method", "sequential", code=2)
+    assert "nothing says which is dearer" in told
+    (tmp_path / "r.yaml").write_text("fidelities: [small, large]\n")
+    given = (*given, "--recipe", tmp_path / "r.yaml")
+    told = call("design", *given, "-n", "2", "--method", "sequential")
+    assert [line.split(",")[0] for line in told.splitlines()[-2:]] == ["run-016", "run-017"]
+    assert "8 large runs are too few" in call("design", *given, "--advise", code=2)
+
+
+def test_names_of_runs_that_are_taken_are_not_given_again(tables, tmp_path):
+    ratios, metrics = (pd.read_csv(table) for table in tables)
+    for frame, name in ((ratios, "r.csv"), (metrics, "m.csv")):
+        frame["run"] = [f"run-{i:03d}" for i in range(1, 9)]  # run-000 was lost
+        frame.to_csv(tmp_path / name, index=False)
+    told = call(
+        "design", "--ratios", tmp_path / "r.csv", "--metrics", tmp_path / "m.csv", "-n", "2"
+    )
+    assert [line.split(",")[0] for line in told.splitlines()[-2:]] == ["run-009", "run-010"]

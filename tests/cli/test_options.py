@@ -1,0 +1,58 @@
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import toy
+from calling import call
+
+from mixopt.cli.options import parse_folders, parse_pairs
+
+
+def test_pairs_name_each_thing_once():
+    assert parse_pairs(["a=1", "b=x=y"], "--o", "NAME=VALUE") == {"a": "1", "b": "x=y"}
+    for pairs, words in (
+        (["a"], "as NAME=VALUE"),
+        (["=1"], "as NAME=VALUE"),
+        (["a=1", "a=2"], "twice"),
+    ):
+        with pytest.raises(click.UsageError, match=words):
+            parse_pairs(pairs, "--o", "NAME=VALUE")
+
+
+def test_a_folder_s_name_is_its_domain_unless_one_is_given(tmp_path):
+    odd = tmp_path / "a=b"
+    odd.mkdir()
+    given = parse_folders([f"{tmp_path}/web", "code=/x/y", str(odd)])
+    assert given == {"web": tmp_path / "web", "code": Path("/x/y"), "a=b": odd}
+    with pytest.raises(click.UsageError, match="'web' twice"):
+        parse_folders(["x/web", "web=y"])
+
+
+@pytest.fixture
+def without_mlflow(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_tracking_that_is_asked_for_needs_mlflow(tables, tmp_path):
+    study = toy.write_study(tmp_path)
+    table = ("propose", "--ratios", tables[0], "--metrics", tables[1])
+    for command in (("train", study), table):
+        told = call(*command, "--track", code=2)
+        assert told == "mixopt: This needs mlflow; run: pip install 'mixopt[mlflow]'\n"
+    assert "mixopt[mlflow]" in call("propose", "--mlflow", "swarm", code=2)
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_by_default_a_study_is_not_tracked_without_mlflow(tmp_path, caplog):
+    (tmp_path / "x.yaml").write_text("name: x\n")
+    assert "is missing" in call("train", tmp_path / "x.yaml", code=2)
+    assert caplog.text.count("nothing is tracked") == 1
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_a_table_inside_an_mlflow_run_is_proposed_from_without_mlflow(tables, monkeypatch, caplog):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    assert "Proposal" in call("propose", "--ratios", tables[0], "--metrics", tables[1])
+    assert caplog.text.count("nothing is tracked") == 1

@@ -1,0 +1,81 @@
+import pandas as pd
+import pytest
+from calling import call
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("web: abc\n", "the ratio of 'web' is 'abc', not a number"),
+        ("web: [1\n", "not valid YAML"),
+        ("web: 0.2\ncode: 0.2\n", "sum to 0.4"),
+        ("wob: 1.0\n", "'wob' is not one of"),
+    ],
+)
+def test_natural_file_that_cannot_be_used(tables, tmp_path, content, words):
+    (tmp_path / "n.yaml").write_text(content)
+    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+                "--natural", tmp_path / "n.yaml", code=2)  # fmt: skip
+    assert words in told
+    assert told.count("\n") == 1
+
+
+def test_direction_by_metric_from_the_shell(tables, tmp_path):
+    metrics = pd.read_csv(tables[1]).rename(columns={"val_loss": "mystery"})
+    metrics["mystery"] /= 100
+    metrics.to_csv(tables[1], index=False)
+    call("propose", "--ratios", tables[0], "--metrics", tables[1], code=2)
+    told = call(
+        "propose", "--ratios", tables[0], "--metrics", tables[1], "--better", "mystery=lower"
+    )
+    assert "Proposal" in told
+
+
+def test_unknown_field_of_a_recipe(tables, tmp_path):
+    (tmp_path / "r.yaml").write_text("targt: average\n")
+    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+                "--recipe", tmp_path / "r.yaml", code=2)  # fmt: skip
+    assert "Did you mean 'target'" in told
+    assert told.count("\n") == 1
+
+
+def test_runs_in_one_table(tables, tmp_path):
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    both.to_parquet(tmp_path / "runs.parquet")
+    told = call("propose", "--runs", tmp_path / "runs.parquet", "--domains", "web,code")
+    assert "Proposal" in told
+    assert "nearest run" in told
+
+
+@pytest.mark.filterwarnings("ignore")  # sqlalchemy's and alembic's own, not ours
+def test_runs_of_an_mlflow_experiment(tables, tmp_path, monkeypatch):
+    import mlflow
+
+    uri = f"sqlite:///{tmp_path}/m.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    client = mlflow.MlflowClient(uri)  # the fluent calls leave their experiment in the environment
+    experiment = client.create_experiment("swarm")
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    for _, row in both.iterrows():
+        run = client.create_run(experiment).info.run_id
+        for name, value in {"ratio/web": row["web"], "ratio/code": row["code"], "lr": "x"}.items():
+            client.log_param(run, name, value)
+        client.log_metric(run, "val_loss", row["val_loss"])
+        client.set_terminated(run)
+    told = call("propose", "--mlflow", "swarm")
+    assert "Fitted 1 metrics on 8 runs" in told
+    assert "no experiment 'swarn'" in call("propose", "--mlflow", "swarn", code=2)
+
+
+def test_options_that_would_do_nothing_are_refused(tables, tmp_path):
+    given = ("--ratios", tables[0], "--metrics", tables[1])
+    for extra in (["-n", "3"], ["-o", tmp_path], ["--method", "maximin"], ["--lower", "web=0.9"]):
+        assert "would do nothing" in call("design", *given, "--advise", *extra, code=2)
+    assert "--target would do nothing" in call("design", *given, "-n", "3", "--target", "x", code=2)
+    assert "--device would do nothing" in call("propose", *given, "--device", "cuda", code=2)
+    told = call("design", "--domains", "a,b", "-n", "3", "--better", "lower", code=2)
+    assert "--better would do nothing" in told
+    assert "has an empty name" in call("design", "--domains", "a,,b", "-n", "3", code=2)
+    (tmp_path / "r.yaml").write_text("max_kl: 0.1\n")
+    told = call("design", "--domains", "a,b", "-n", "3", "--recipe", tmp_path / "r.yaml", code=2)
+    assert "--natural" in told
