@@ -15,7 +15,7 @@ from mixopt.callbacks.base import Callback
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import choose_executor, give_experts, load_study
 from mixopt.config.study import StudyConfig
-from mixopt.errors import ConfigError, RunError
+from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
@@ -99,7 +99,9 @@ class Study:
 
         Raises:
             ConfigError: A YAML file is missing or invalid.
+            MissingExtraError: `mixopt[train]` is not installed.
         """
+        require_extra("train")
         config = load_study(path)
         if seed is not None:
             config = config.model_copy(update={"seed": seed})
