@@ -1,1 +1,1 @@
-"""TODO"""
+"""Reading untrusted JSON and YAML, and writing files and folders atomically."""
