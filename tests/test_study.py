@@ -109,6 +109,15 @@ def test_measured_gain_is_what_merging_and_scoring_gives(finished):
     assert natural.measured_gain.mean == pytest.approx(gain, abs=1e-6)
 
 
+def test_experts_are_scored_by_their_own_merge(finished):
+    study, _, _ = finished
+    scores = study.score_experts()
+    swarm = study.foundation.swarm
+    assert list(scores) == ["base", *swarm.names]
+    second = swarm.score(np.eye(swarm.k)[1].tolist())["merged"]
+    assert scores[swarm.names[1]] == {name: result.score for name, result in second.items()}
+
+
 def test_what_is_searched_does_not_depend_on_what_is_validated_later(finished):
     """The finished study has heard of real runs; a search now gives what was searched then."""
     study, _, _ = finished

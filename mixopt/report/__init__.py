@@ -1,1 +1,1 @@
-"""The page that people look at, and its figures."""
+"""The HTML report, its figures, and the same figures for notebooks."""

@@ -1,6 +1,8 @@
 import json
 import re
 from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +107,14 @@ def test_without_experts_runs_or_text_the_page_has_no_empty_parts(html, tmp_path
     assert not parts & headings(bare)
     assert "No real training run" not in bare  # the summary says not distinguishable
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {"ratios.png"}
+
+
+def test_the_manual_names_every_part_of_the_page():
+    manual = (Path(__file__).parents[2] / "docs" / "how-to" / "report.md").read_text()
+    template = files("mixopt.report") / "templates" / "page.html.j2"
+    named = re.findall(r"^\| \*\*(.*?)\*\* \|", manual, re.M)
+    parts = re.findall("<h2[^>]*>(.*?)</h2>", template.read_text(encoding="utf-8"))
+    assert named == parts
 
 
 def headings(html):
