@@ -46,7 +46,7 @@ def test_page_shows_the_proposal_and_its_uncertainty(html):
     assert '<span class="worse">choice</span> (90.0%)' in html
     assert "Expert &lt;x&gt; was set aside" in html  # escaped: names come from files
     assert "Regret of the proposal: 0.200" in html
-    assert "by seed: +0.100, -0.100." in html
+    assert "by seed: +0.100, -0.100. Nothing here" in html
     assert "8 more real runs" in html
     assert "birds + ships at most 0.9." in html
     assert "1.667" in html  # 50% of 90 tokens, of which 27 are available
