@@ -8,12 +8,10 @@ The slice syntax is that of `datasets.load_dataset`, which the tests run.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, dig_list, read_yaml
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture, positive
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture, positive
 from mixopt.exporters.rounding import apportion_counts
 
 SLICE = re.compile(r"train\[:(\d+)\]")
@@ -59,7 +57,7 @@ def _count_documents(request: ExportRequest) -> tuple[dict[str, int], dict[str, 
     return {domain: count for domain, count in counts.items() if count}, available
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     counts: dict[str, float] = {}
     for entry in dig_list(read_yaml(text), "datasets"):
         path, split = str(dig(entry, "path")), str(dig(entry, "split"))

@@ -7,11 +7,10 @@ Ratios: of tokens. Source: megatron/data/data_utils.py at commit ea7aefd8 (read;
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, read_yaml, zip_weights
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 
 def _write(request: ExportRequest) -> str:
@@ -23,7 +22,7 @@ def _write(request: ExportRequest) -> str:
     })  # fmt: skip
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     config = read_yaml(text)
     for name in ("weight_by_num_documents", "weight-by-num-documents"):
         if isinstance(config, Mapping) and config.get(name):

@@ -6,12 +6,9 @@ The strategies `first_exhausted` (ends with the first domain that runs out) and 
 Ratios: of documents. Source: datasets 4 and 5, run in the tests.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import read_literal, weights_by_name
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 STRATEGIES = ("all_exhausted", "first_exhausted")
 
@@ -53,7 +50,7 @@ def _write(request: ExportRequest) -> str:
     )  # fmt: skip
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     weights = weights_by_name(read_literal(text, "PROBABILITIES"), "PROBABILITIES")
     return [ParsedMixture(weights, "documents")]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, read_yaml, weights_by_name
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 BLOCK = 2048
 """Levanter's default `mixture_block_size`, in sequences."""
@@ -50,7 +50,7 @@ def _first_steps(request: ExportRequest, block: int) -> list[int]:
     return request.first_steps(sequences * context, stride, too_short)
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     weights = dig(read_yaml(text), "data", "train_weights")
     if isinstance(weights, Mapping):
         return [ParsedMixture(weights_by_name(weights, "train_weights"))]

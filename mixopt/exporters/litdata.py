@@ -7,11 +7,8 @@ Ratios: of tokens. Source: litgpt/data/tinyllama.py at commit 26857050 (read); l
 streams the tests read.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.exporters.config_io import read_literal, weights_by_name
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 TEMPLATE = '''"""Shares of tokens for litdata's CombinedStreamingDataset."""
 
@@ -40,7 +37,7 @@ def _write(request: ExportRequest) -> str:
     return request.to_python(TEMPLATE, request.ratios, block_size=block_size, seed=seed)
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     return [ParsedMixture(weights_by_name(read_literal(text, "WEIGHTS"), "WEIGHTS"))]
 
 

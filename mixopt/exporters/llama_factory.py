@@ -8,15 +8,13 @@ Ratios: of documents (examples). Source: hparams/data_args.py and data/data_util
 ff6d4d12 (read); llamafactory 0.9.5, whose `DataArguments` the tests build.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, read_yaml, zip_weights
 from mixopt.exporters.request import (
     DOCUMENT_DECIMALS,
     ExportFormat,
     ExportRequest,
+    Options,
     ParsedMixture,
     positive,
 )
@@ -46,7 +44,7 @@ def _write(request: ExportRequest) -> str:
     })  # fmt: skip
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     config = read_yaml(text)
     names = [name.strip() for name in str(dig(config, "dataset")).split(",")]
     weights = str(dig(config, "interleave_probs")).split(",")

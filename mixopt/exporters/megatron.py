@@ -11,12 +11,10 @@ megatron/core/datasets/blended_dataset.py at commit d98e8a64 (read); megatron-co
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, read_json, zip_weights
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture, positive
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture, positive
 from mixopt.exporters.rounding import format_ratio
 
 
@@ -56,7 +54,7 @@ def _parse_blend(parts: list[str]) -> list[ParsedMixture]:
     return [ParsedMixture(zip_weights(parts[1::2], parts[::2], "the blend"))]
 
 
-def _read_per_split(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read_per_split(text: str, _: Options) -> list[ParsedMixture]:
     train = dig(read_json(text), "train")
     if not isinstance(train, str | list):
         raise ExportError("train of the file should be a list of weights and paths.")

@@ -6,11 +6,8 @@ Ratios: of tokens. Source: src/megatron/bridge/data/loaders.py and recipes/utils
 commit 067f987d (read; not run).
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.exporters.config_io import dig, read_yaml, zip_weights
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 
 def _write(request: ExportRequest) -> str:
@@ -18,7 +15,7 @@ def _write(request: ExportRequest) -> str:
     return request.to_yaml({"dataset": {"blend": [list(weights), list(weights.values())]}})
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     blend = dig(read_yaml(text), "dataset", "blend")
     return [ParsedMixture(zip_weights(dig(blend, 0), dig(blend, 1), "dataset.blend"))]
 

@@ -8,11 +8,15 @@ Source: streaming/base/stream.py (read); mosaicml-streaming 0.13.0, whose `Strea
 The nesting is llm-foundry's at commit 8c8dd48 (read; not run).
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.exporters.config_io import dig, dig_mapping, read_yaml, weights_by_name
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture, RatioUnit, positive
+from mixopt.exporters.request import (
+    ExportFormat,
+    ExportRequest,
+    Options,
+    ParsedMixture,
+    RatioUnit,
+    positive,
+)
 
 PACKED = "# Proportions are shares of packed sequences."
 WHOLE = "# Proportions are shares of documents."
@@ -33,7 +37,7 @@ def _write(request: ExportRequest) -> str:
     return request.to_yaml({"train_loader": {"dataset": {"streams": streams}}}, note)
 
 
-def _read(text: str, options: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, options: Options) -> list[ParsedMixture]:
     streams = dig_mapping(read_yaml(text), "train_loader", "dataset", "streams")
     proportions = {name: dig(stream, "proportion") for name, stream in streams.items()}
     packed = str(options.get("packed", False)).lower() == "true"

@@ -7,11 +7,8 @@ Ratios: of tokens. Source: src/nanotron/config/config.py at commit 2411b02 (read
 the package of version 0.4 cannot be imported).
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.exporters.config_io import dig, dig_list, read_yaml, zip_weights
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 
 def _write(request: ExportRequest) -> str:
@@ -36,7 +33,7 @@ def _first_steps(request: ExportRequest) -> list[int]:
     return request.first_steps(tokens, 1, too_short)
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     mixtures = []
     for stage in dig_list(read_yaml(text), "data_stages"):
         dataset = dig(stage, "data", "dataset")

@@ -12,7 +12,7 @@ from typing import Any
 
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, dig_mapping, parse_weight, read_yaml
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 PROPERTIES = ("weight", "repetition_factor")
 """Keys of a source that are not topics."""
@@ -54,7 +54,7 @@ def _repetition_factor(request: ExportRequest, domain: str) -> dict[str, float]:
     return {} if limit is None else {"repetition_factor": float(limit)}
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     weights: dict[str, float] = {}
     for source, node in dig_mapping(read_yaml(text), "mix").items():
         if not isinstance(node, Mapping):

@@ -9,11 +9,9 @@ ai2-olmo-core 3.0.0, whose `build()` the tests run.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from mixopt.exporters.config_io import dig, dig_list, read_yaml, zip_weights
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture, positive
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture, positive
 
 MARGIN = 1.01
 """Factor on the repetition that the budget needs, because OLMo-core counts whole instances."""
@@ -37,7 +35,7 @@ def _max_repetition_ratio(request: ExportRequest, domain: str) -> dict[str, floa
     return {"max_repetition_ratio": float(most)} if most > 1 else {}
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     sources = dig_list(read_yaml(text), "sources")
     names = [dig(source, "source_name") for source in sources]
     weights = [dig(source, "target_ratio") for source in sources]

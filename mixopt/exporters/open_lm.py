@@ -7,11 +7,8 @@ Ratios: of tokens (packed samples). Source: open_lm/params.py and data.py at com
 not run).
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.exporters.config_io import dig, read_yaml, zip_weights
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 
 def _write(request: ExportRequest) -> str:
@@ -21,7 +18,7 @@ def _write(request: ExportRequest) -> str:
     )
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     config = read_yaml(text)
     weights = dig(config, "train-data-mix-weights")
     return [ParsedMixture(zip_weights(dig(config, "train-data"), weights, "train-data"))]

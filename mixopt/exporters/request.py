@@ -14,6 +14,8 @@ DOCUMENT_DECIMALS = 12
 """Decimals of document ratios: a few long documents can hold a large share of the tokens."""
 
 RatioUnit = Literal["tokens", "documents"]
+Options = Mapping[str, Any]
+"""Options of a format by name."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class ExportRequest:
 
     phases: tuple[ExportPhase, ...]
     paths: Mapping[str, str]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     repetition: Mapping[str, float] = field(default_factory=dict)
     max_repetition: Mapping[str, float] = field(default_factory=dict)
 
@@ -210,7 +212,7 @@ class ExportFormat:
     """
 
     write: Callable[[ExportRequest], str]
-    read: Callable[[str, Mapping[str, Any]], Sequence[ParsedMixture]] | None = None
+    read: Callable[[str, Options], Sequence[ParsedMixture]] | None = None
     options: tuple[str, ...] = ()
     phases: bool = False
     sums_to_one: bool = False

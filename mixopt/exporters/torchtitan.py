@@ -7,11 +7,8 @@ Ratios: of tokens. Source: torchtitan/components/data/README.md at commit b5bcd7
 because release 0.3.0 lacks these classes).
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.exporters.config_io import read_literal, weights_by_name
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 TEMPLATE = '''"""Shares of tokens for torchtitan's DatasetMixConfig."""
 
@@ -55,7 +52,7 @@ def _write(request: ExportRequest) -> str:
     return request.to_python(TEMPLATE, request.ratios, text_field=text_field)
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     return [ParsedMixture(weights_by_name(read_literal(text, "WEIGHTS"), "WEIGHTS"))]
 
 

@@ -8,11 +8,8 @@ Ratios: of documents (examples). Source: trl/scripts/utils.py at commit f2cd577 
 whose parser and `get_dataset` the tests run.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mixopt.exporters.config_io import dig, dig_list, read_yaml, zip_weights
-from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture, positive
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture, positive
 
 NOTE = "# Fractions are shares of examples; TRL cuts larger sets and repeats none.\n"
 
@@ -27,7 +24,7 @@ def _write(request: ExportRequest) -> str:
     return request.to_yaml({"datasets": datasets, "streaming": False}, NOTE)
 
 
-def _read(text: str, _: Mapping[str, Any]) -> list[ParsedMixture]:
+def _read(text: str, _: Options) -> list[ParsedMixture]:
     datasets = dig_list(read_yaml(text), "datasets")
     names = [entry.get("data_files", dig(entry, "path")) for entry in datasets]
     weights = [dig(entry, "fraction") for entry in datasets]

@@ -1,10 +1,11 @@
-"""Tables as they lie on disk: CSV, Parquet, JSON lines, or a frame, indexed by the run's id."""
+"""Load a table (CSV, TSV, Parquet, JSON, JSON lines or data frame), indexed by run id."""
 
 import json
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,25 +21,34 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LARGEST = 1e100
-"""A score beyond is one of a run that diverged: its square is no number any more."""
+"""A larger score is taken as infinite: the run diverged, and its square would overflow."""
 ROW_NUMBER = "Unnamed: 0"
-"""What pandas calls the row numbers that `to_csv` writes: they name a place, not a run."""
+"""pandas' name for the row numbers that `to_csv` writes; they are positions, not run ids."""
 
 
 def read_table(
     table: "str | os.PathLike[str] | pd.DataFrame", what: str
 ) -> tuple["pd.DataFrame", str]:
-    """A table indexed by its id column, and the words that name it in errors.
+    """Load a table and index it by its id column.
+
+    Args:
+        table: A file or a data frame.
+        what: Its content (`ratios`), for messages.
+
+    Returns:
+        The table, and its name for messages.
 
     Raises:
-        TrialsError: It cannot be read, or its runs or columns are not named once each.
+        TrialsError: It cannot be read, a column name repeats, or a run has no id.
     """
     import pandas as pd
 
     if isinstance(table, pd.DataFrame):
         frame, where = table.copy(), f"The {what} table"
-    else:
+    elif isinstance(table, str | os.PathLike):
         frame, where = _read_file(Path(table), what), str(table)
+    else:
+        raise TrialsError(f"{what} is {show(table)}; give a file or a pandas DataFrame.")
     _require_unique_columns(list(map(str, frame.columns)), where)
     if frame.index.name in ID_COLUMNS and frame.index.name not in frame.columns:
         frame = frame.reset_index()
@@ -59,8 +69,8 @@ def read_table(
     frame = frame.set_index(frame[column].astype(str).rename(column))
     frame = frame.drop(columns=[column, *others])
     if frame.empty or not len(frame.columns):
-        lacking = "rows" if frame.empty else "columns"
-        raise TrialsError(f"{where} has no {lacking}; give one row per run.")
+        missing = "rows" if frame.empty else "columns"
+        raise TrialsError(f"{where} has no {missing}; give one row per run.")
     return frame, where
 
 
@@ -78,30 +88,27 @@ def _read_file(path: Path, what: str) -> "pd.DataFrame":
     try:
         return readers.get(kind, _read_csv)(path)
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        # pandas' and pyarrow's own errors are ValueErrors and OSErrors
-        told = tell(error)
+        # the errors of pandas and pyarrow are ValueErrors and OSErrors
         raise TrialsError(
-            f"{path} cannot be read as {kind[1:].upper()} ({told}); mend it."
+            f"{path} cannot be read as {kind[1:].upper()} ({tell(error)}); fix the file."
         ) from None
 
 
 def _read_jsonl(path: Path) -> "pd.DataFrame":
     lines = path.read_text(encoding="utf-8").splitlines()
-    return _frame([load_json(line) for line in lines if line.strip()])
+    return _from_rows([load_json(line) for line in lines if line.strip()])
 
 
 def _read_json(path: Path) -> "pd.DataFrame":
-    plain = load_json(path.read_text(encoding="utf-8"))
-    if isinstance(plain, list):
-        return _frame(plain)
-    import io
-
     import pandas as pd
 
-    return pd.read_json(io.StringIO(json.dumps(plain)))
+    content = load_json(path.read_text(encoding="utf-8"))
+    if isinstance(content, list):
+        return _from_rows(content)
+    return pd.read_json(StringIO(json.dumps(content)))
 
 
-def _frame(rows: list[Any]) -> "pd.DataFrame":
+def _from_rows(rows: list[Any]) -> "pd.DataFrame":
     import pandas as pd
 
     for number, row in enumerate(rows, start=1):
@@ -115,42 +122,42 @@ def _read_csv(path: Path) -> "pd.DataFrame":
 
     mark = "\t" if path.suffix == ".tsv" else ","
     header = pd.read_csv(path, header=None, nrows=1, dtype=str, sep=mark).iloc[0].dropna().tolist()
-    # pandas renames a column that is there twice
+    # checked here because pandas renames repeated columns
     _require_unique_columns(header, str(path))
     return pd.read_csv(path, index_col=False, sep=mark)
 
 
 def require_numbers(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    """The frame with every cell a finite number or missing.
+    """Return the frame with all columns as floats; missing cells stay missing.
 
     Raises:
-        TrialsError: A cell is neither.
+        TrialsError: A cell is not a number.
     """
-    found = frame.copy()
+    converted = frame.copy()
     for name in frame.columns:
         numbers = as_numbers(frame[name])
         bad = np.flatnonzero(numbers.isna() & frame[name].notna())
         if len(bad):
             raise TrialsError(
                 f"{where}, run {frame.index[bad[0]]}, column {show(name)}: "
-                f"{show(frame[name].iloc[bad[0]])} is not a number; mend the cell or take the column "
+                f"{show(frame[name].iloc[bad[0]])} is not a number; fix the cell or take the column "
                 "out (ignore=, --ignore on the shell)."
             )
-        found[name] = numbers
-    return found
+        converted[name] = numbers
+    return converted
 
 
 def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    """The column as floats; what is no number, or too large for one, is missing or infinite."""
+    """Return the column as floats: NaN for other values, infinite for too large numbers."""
     import pandas as pd
 
-    if column.dtype == object:  # whole numbers of hundreds of digits stay what they are in Python
+    if column.dtype == object:  # integers too large for int64 stay Python integers
         column = column.map(lambda cell: str(cell) if isinstance(cell, int) else cell)
     return pd.to_numeric(column, errors="coerce").astype("float64")
 
 
 def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    """The frame with infinite cells missing, which is said: a run that diverged has no score."""
+    """Return the frame with infinite cells (of diverged runs) as missing, and log them."""
     infinite = np.abs(frame.to_numpy(dtype=np.float64)) > LARGEST
     if infinite.any():
         row, column = (int(axis[0]) for axis in np.nonzero(infinite))

@@ -1,7 +1,6 @@
-"""Joining mixtures and metrics by the run's id, never by position.
+"""Join the tables of mixtures and metrics by run id, never by position.
 
-A metrics table in another order is a common thing and pairs every mixture with the wrong score
-without a sound.
+If the metrics are in another order, a join by position silently pairs mixtures with wrong scores.
 """
 
 import logging
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from mixopt.errors import MixtureError, TrialsError
-from mixopt.tables.columns import BOOKKEEPING, COST_COLUMNS, LEVEL_COLUMNS
+from mixopt.tables.columns import BOOKKEEPING, COST_COLUMNS, FIDELITY_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,109 +18,116 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROUNDING_TOLERANCE = 0.01
-"""Rows this close to one are rounded ratios (RegMix's are, to 0.001) and are normalised."""
+"""Rows whose sum is this close to one are rounded ratios (RegMix rounds to 0.001)."""
 
 COUNTS_FROM = 1.5
-"""Rows that sum to more look like counts or percentages."""
+"""Rows with a larger sum are probably counts or percentages."""
 
 
 def join(
     mixtures: "pd.DataFrame",
-    at: str,
+    mixtures_name: str,
     scores: "pd.DataFrame",
-    scores_at: str,
+    scores_name: str,
     *,
     keep: Sequence[str] = (),
 ) -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    """Both tables with the same runs in the same order; what is no ratio is out of `mixtures`.
+    """Return both tables with the same runs in the same order.
 
-    A fidelity may stand in either table or in both.
+    The fidelity column may be in either table or in both; in the result it is in `scores`. Columns
+    of `mixtures` that are known not to be ratios are dropped.
 
     Args:
-        mixtures: Ratios by run.
-        at: Its name, for errors.
-        scores: Metrics by run.
-        scores_at: Its name, for errors.
-        keep: Domains, which stay whatever they are called.
+        mixtures: Ratios, indexed by run id.
+        mixtures_name: Its name in messages.
+        scores: Metrics, indexed by run id.
+        scores_name: Its name in messages.
+        keep: Domains, which are never dropped.
 
     Raises:
-        TrialsError: An id repeats, or stands in one table only.
+        TrialsError: An id repeats, or is in one table only.
     """
-    check_ids(mixtures, at, scores, scores_at)
-    level = next((name for name in LEVEL_COLUMNS if name in mixtures.columns), None)
-    if level in keep:
-        level = None
-    own = next((name for name in LEVEL_COLUMNS if name in scores.columns), None)
-    if level is not None and own is not None:
-        pairs = [
+    check_ids(mixtures, mixtures_name, scores, scores_name)
+    fidelity = _fidelity_column(mixtures)
+    if fidelity in keep:
+        fidelity = None
+    own = _fidelity_column(scores)
+    if fidelity is not None and own is not None:
+        keyed = [
             frame.set_axis([f"{i} ({v})" for i, v in zip(frame.index, frame[c], strict=True)])
-            for frame, c in ((mixtures, level), (scores, own))
+            for frame, c in ((mixtures, fidelity), (scores, own))
         ]
-        check_ids(pairs[0], at, pairs[1], scores_at)
-        places = pairs[0].index.get_indexer(pairs[1].index)
-        mixtures = mixtures.iloc[places]
-    elif level is not None:
+        check_ids(keyed[0], mixtures_name, keyed[1], scores_name)
+        mixtures = mixtures.iloc[keyed[0].index.get_indexer(keyed[1].index)]
+    elif fidelity is not None:
         if mixtures.index.has_duplicates:
             raise TrialsError(
-                f"{at} tells runs apart by {level!r} and {scores_at} has no such column; add it."
+                f"{mixtures_name} distinguishes runs by {fidelity!r} and {scores_name} has no such "
+                "column; add it."
             )
-        scores = scores.loc[mixtures.index].assign(**{level: mixtures[level]})
-    elif scores.index.has_duplicates:  # runs of several fidelities on one mixture
+        scores = scores.loc[mixtures.index].assign(**{fidelity: mixtures[fidelity]})
+    elif scores.index.has_duplicates:  # one mixture was run at several fidelities
         mixtures = mixtures.loc[scores.index]
     else:
         scores = scores.loc[mixtures.index]
-    no_ratios = [c for c in (*BOOKKEEPING, *COST_COLUMNS, *LEVEL_COLUMNS)
-                 if c in mixtures.columns and c not in keep]  # fmt: skip
-    if no_ratios:
-        log.info("%s: %s are no domains and are left out; name them by domains= (--domains on the "
-                 "shell) if they are.", at, ", ".join(no_ratios))  # fmt: skip
-    return mixtures.drop(columns=no_ratios), scores
+    dropped = [c for c in (*BOOKKEEPING, *COST_COLUMNS, *FIDELITY_COLUMNS)
+               if c in mixtures.columns and c not in keep]  # fmt: skip
+    if dropped:
+        log.info("%s: %s are not domains and are left out; name them by domains= (--domains on the "
+                 "shell) if they are.", mixtures_name, ", ".join(dropped))  # fmt: skip
+    return mixtures.drop(columns=dropped), scores
 
 
-def check_ids(mixtures: "pd.DataFrame", at: str, scores: "pd.DataFrame", scores_at: str) -> None:
-    """Nothing where both tables name the same runs, once each and for each fidelity.
+def _fidelity_column(frame: "pd.DataFrame") -> str | None:
+    return next((name for name in FIDELITY_COLUMNS if name in frame.columns), None)
+
+
+def check_ids(
+    mixtures: "pd.DataFrame", mixtures_name: str, scores: "pd.DataFrame", scores_name: str
+) -> None:
+    """Check that both tables have the same run ids, once per fidelity.
 
     Raises:
-        TrialsError: An id repeats, or stands in one table only.
+        TrialsError: An id repeats, or is in one table only.
     """
-    for frame, where in ((mixtures, at), (scores, scores_at)):
-        level = next((name for name in LEVEL_COLUMNS if name in frame.columns), None)
-        levels = frame[level].astype(str) if level else frame.index
-        repeated = frame.index[list_duplicated(frame.index, levels)]
+    for frame, where in ((mixtures, mixtures_name), (scores, scores_name)):
+        fidelity = _fidelity_column(frame)
+        fidelities = frame[fidelity].astype(str) if fidelity else frame.index
+        repeated = frame.index[list_duplicated(frame.index, fidelities)]
         if len(repeated):
             raise TrialsError(
-                f"{where} holds run {repeated[0]!r} more than once; keep one row for each run"
-                + (f" and {level}." if level else ", or tell them apart by a column `fidelity`.")
+                f"{where} has run {repeated[0]!r} more than once; keep one row for each run"
+                + (f" and {fidelity}." if fidelity else ", or add a column `fidelity`.")
             )
-    only = mixtures.index.symmetric_difference(scores.index)
-    if len(only):
+    unmatched = mixtures.index.symmetric_difference(scores.index)
+    if len(unmatched):
         _explain_offset(mixtures, scores)
-        side = at if only[0] in mixtures.index else scores_at
-        other = scores_at if side == at else at
+        sides = [mixtures_name, scores_name]
+        side, other = sides if unmatched[0] in mixtures.index else reversed(sides)
         raise TrialsError(
-            f"{len(only)} runs stand in one table only (run {only[0]!r} is in {side} and not in "
-            f"{other}); give both tables the same ids."
+            f"{len(unmatched)} runs are in one table only (run {unmatched[0]!r} is in {side} and not "
+            f"in {other}); give both tables the same ids."
         )
 
 
-def list_duplicated(ids: Iterable[object], levels: Iterable[object]) -> list[bool]:
-    """Whether a run of that id and level came before, for each."""
+def list_duplicated(ids: Iterable[object], fidelities: Iterable[object]) -> list[bool]:
+    """Return for each run whether its id and fidelity occurred before."""
     seen: set[tuple[object, object]] = set()
-    found = []
-    for pair in zip(ids, levels, strict=True):
-        found.append(pair in seen)
+    repeated = []
+    for pair in zip(ids, fidelities, strict=True):
+        repeated.append(pair in seen)
         seen.add(pair)
-    return found
+    return repeated
 
 
 def _explain_offset(mixtures: "pd.DataFrame", scores: "pd.DataFrame") -> None:
-    """An error of its own where one table counts its runs from 0 and the other from 1."""
-    sides = []
+    """Raise `TrialsError` if one table numbers its runs from 0 and the other from 1, say."""
+    numbers = []
     for frame in (mixtures, scores):
         if not all(str(name).lstrip("-").isdigit() for name in frame.index):
             return
-        sides.append(sorted({int(str(name)) for name in frame.index}))
-    first, second = sides
+        numbers.append(sorted({int(str(name)) for name in frame.index}))
+    first, second = numbers
     if len(first) == len(second) and first != second and len(first) > 1:
         shifts = {b - a for a, b in zip(first, second, strict=True)}
         if len(shifts) == 1:
@@ -131,39 +137,37 @@ def _explain_offset(mixtures: "pd.DataFrame", scores: "pd.DataFrame") -> None:
             )
 
 
-def normalise(
+def normalize_rows(
     rows: np.ndarray, ids: Sequence[object], where: str, *, counts: bool = False
 ) -> np.ndarray:
-    """Rows (`n x d`) that sum to one.
+    """Return rows (`n x d`) divided by their sums.
 
     Args:
-        rows: Ratios that sum to one within rounding; or counts.
-        ids: Names of the runs, for errors.
-        where: Name of the table, for errors.
-        counts: Take rows as counts of tokens, whatever they sum to.
+        rows: Ratios that sum to one within `ROUNDING_TOLERANCE`, or counts (`n x d`).
+        ids: Run ids (`n`), for messages.
+        where: Name of the table, for messages.
+        counts: Accept rows of any positive sum.
 
     Raises:
-        MixtureError: A number is missing, infinite or negative, or a row sums to something else.
+        MixtureError: A ratio is missing, infinite or negative, or a row has the wrong sum.
     """
     sums = rows.sum(axis=1)
     for identifier, row, total in zip(ids, rows, sums, strict=True):
         if not np.isfinite(row).all() or (row < 0).any():
             raise MixtureError(
-                f"{where}, run {identifier}: a ratio is missing, infinite or negative; mend the row."
+                f"{where}, run {identifier}: a ratio is missing, infinite or negative; fix the row."
             )
         if counts and total <= 0:
-            raise MixtureError(f"{where}, run {identifier}: all its counts are zero; mend the row.")
+            raise MixtureError(f"{where}, run {identifier}: all its counts are zero; fix the row.")
         if not counts and abs(total - 1) > ROUNDING_TOLERANCE:
+            remedy = "fix the row."
+            if total > COUNTS_FROM:
+                remedy = "for counts or percentages pass counts=True (--counts on the shell)."
             raise MixtureError(
-                f"{where}, run {identifier}: the ratios sum to {total:.4g}, not to 1; "
-                + (
-                    "if they are counts or percentages, pass counts=True (--counts on the shell)."
-                    if total > COUNTS_FROM
-                    else "mend the row."
-                )
+                f"{where}, run {identifier}: the ratios sum to {total:.4g}, not to 1; {remedy}"
             )
     rounded = int((np.abs(sums - 1) > 1e-9).sum())
     if rounded and not counts:
-        log.info("%s: %d of %d rows summed to 1 only within rounding and were normalised.",
+        log.info("%s: %d of %d rows summed to 1 only within rounding and were normalized.",
                  where, rounded, len(rows))  # fmt: skip
     return cast(np.ndarray, rows / sums[:, None])

@@ -1,19 +1,20 @@
-"""Trials out of the tables that other tools leave: RegMix, Olmix, MLflow, W&B, or one's own."""
+"""Read trials from the tables of other tools: RegMix, Olmix, MLflow, W&B, or your own."""
 
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
+from mixopt.io.parsing import show
 from mixopt.mixture import Mixture
 from mixopt.tables.columns import (
     BOOKKEEPING,
     COST_COLUMNS,
+    FIDELITY_COLUMNS,
     FINISHED,
-    LEVEL_COLUMNS,
     METRIC_PREFIXES,
     RATIO_PREFIXES,
     STATE_COLUMNS,
@@ -26,73 +27,81 @@ from mixopt.tables.columns import (
     without_tracker,
 )
 from mixopt.tables.frame import as_numbers, drop_infinite, read_table, require_numbers
-from mixopt.tables.join import check_ids, join, normalise
-from mixopt.tables.metric_direction import drop_settings, tell_directions
-from mixopt.trials import KINDS, Direction, Metric, Score, Trial, Trials
+from mixopt.tables.join import check_ids, join, normalize_rows
+from mixopt.tables.metric_direction import Better, drop_settings, infer_directions
+from mixopt.trials import KINDS, Metric, Score, Trial, Trials
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    Table: TypeAlias = str | os.PathLike[str] | pd.DataFrame | None
 
 log = logging.getLogger(__name__)
 
 
 def read_trials(
     *,
-    ratios: "str | os.PathLike[str] | pd.DataFrame | None" = None,
-    metrics: "str | os.PathLike[str] | pd.DataFrame | None" = None,
-    runs: "str | os.PathLike[str] | pd.DataFrame | None" = None,
+    ratios: "Table" = None,
+    metrics: "Table" = None,
+    runs: "Table" = None,
     domains: Sequence[str] | None = None,
-    better: Direction | Mapping[str, Direction] | None = None,
+    better: Better = None,
     holdout: Sequence[str] = (),
     capabilities: Mapping[str, Sequence[str]] | None = None,
     counts: bool = False,
     ignore: Sequence[str] = (),
 ) -> Trials:
-    """Trials from a table of mixtures and a table of their metrics, or from one with both.
+    """Read trials from a table of mixtures and a table of metrics, or from one table with both.
 
-    Tables are CSV, TSV, Parquet, JSON (lines) or pandas frames, with a column that names the runs.
-    Beside metrics, columns may hold their standard errors (`x_stderr`, `se/x`), the run's cost
-    (`cost`, `gpu_hours`, `flops`, `tokens`) and its fidelity (`fidelity`, `model_size`, `kind`).
+    A table is a CSV, TSV, Parquet, JSON or JSON lines file or a data frame, with one row per run and
+    a column of run ids. Besides metrics, it may have their standard errors (`x_stderr`, `se/x`), the
+    cost of each run (`cost`, `gpu_hours`, `flops`, `tokens`) and its fidelity (`fidelity`,
+    `model_size`, `kind`).
 
     Args:
-        ratios: Table with one column per domain (`d`); a name may carry a hierarchy (`web:science`).
-        metrics: Table with the same runs and one column per metric (`m`).
-        runs: Instead of the two, one table with both, as trackers export it: ratios are columns
-            such as `ratio/web`, `params.mixture.web` or those named by `domains`.
-        domains: Columns that are ratios; all of `ratios`, or those of `runs` that look like
-            ratios, if left out.
-        better: Whether lower or higher is better, for all or by metric. Where it is not given
-            it is told from well-known names (loss, bpb, acc, ...), and said in the log.
-        holdout: Metrics that report but must not choose mixtures.
-        capabilities: Metrics by capability; those that none lists are one of their own, `all`.
-        counts: The ratios are counts of tokens or percentages, and are normalised.
+        ratios: Table with one column per domain (`n x d`); names may be hierarchical (`web:science`).
+        metrics: Table of the same runs with one column per metric (`n x m`).
+        runs: Instead of these two, one table with both, as trackers export it: ratio columns are
+            called like `ratio/web` or `params.mixture.web`, or are named by `domains`.
+        domains: Ratio columns; None takes all of `ratios`, or those of `runs` that look like ratios.
+        better: `lower` or `higher`, for all metrics or by metric. A direction that is not given is
+            inferred from well-known names (loss, bpb, acc, ...), which is logged.
+        holdout: Metrics that are reported but not used to choose mixtures.
+        capabilities: Metrics by capability; all other metrics belong to the capability `all`.
+        counts: Whether ratios are token counts or percentages, to be normalized.
         ignore: Columns that are neither ratios nor metrics.
 
+    Returns:
+        One trial per run and fidelity.
+
     Raises:
-        TrialsError: Ids repeat or do not match, a cell is no number, or a direction is unknown.
-        MixtureError: A row holds a negative ratio or does not sum to one within 0.01.
+        TrialsError: An argument is invalid, ids repeat or do not match, a cell is not a number, or
+            the direction of a metric is unknown.
+        MixtureError: A row has a negative ratio, or does not sum to one within 0.01.
     """
     if (runs is None) == (ratios is None) or (ratios is None) != (metrics is None):
         raise TrialsError("Give either ratios= and metrics=, or runs= with both in one table.")
+    members = {} if capabilities is None else capabilities
+    if not isinstance(members, Mapping):
+        raise TrialsError(f"capabilities is {show(members)}; give metrics by capability.")
+    lists = (("domains", domains), ("holdout", holdout), ("ignore", ignore), *members.items())
+    for what, names in lists:
+        if isinstance(names, str):
+            raise TrialsError(f"{what} is {show(names)}; give a list of names.")
     if runs is not None:
-        frame, at = read_table(runs, "runs")
-        mixtures, scores = _split_runs(_drop(frame, at, ignore), at, domains)
-        scores_at = at
-    else:
-        mixtures, at = read_table(cast("str", ratios), "ratios")
-        scores, scores_at = read_table(cast("str", metrics), "metrics")
-        known = [*map(str, mixtures.columns), *map(str, scores.columns)]
-        _check_ignored(ignore, known, scores_at)
-        mixtures = mixtures.drop(columns=[c for c in ignore if c in mixtures.columns])
-        scores = scores.drop(columns=[c for c in ignore if c in scores.columns])
-        mixtures, scores = join(mixtures, at, scores, scores_at, keep=domains or ())
-        mixtures = _choose(require_numbers(mixtures, at), at, domains)
-    return _to_trials(mixtures, at, scores, scores_at, better, holdout, capabilities or {}, counts)
-
-
-def _drop(frame: "pd.DataFrame", where: str, ignore: Sequence[str]) -> "pd.DataFrame":
-    _check_ignored(ignore, list(map(str, frame.columns)), where)
-    return frame.drop(columns=list(ignore))
+        frame, where = read_table(runs, "runs")
+        _check_ignored(ignore, list(map(str, frame.columns)), where)
+        frame = frame.drop(columns=list(ignore))
+        mixtures, scores = _split_runs(frame, where, domains)
+        return _to_trials(mixtures, where, scores, where, better, holdout, members, counts)
+    mixtures, where = read_table(cast("str", ratios), "ratios")
+    scores, scores_name = read_table(cast("str", metrics), "metrics")
+    _check_ignored(ignore, [*map(str, mixtures.columns), *map(str, scores.columns)], scores_name)
+    mixtures = mixtures.drop(columns=list(ignore), errors="ignore")
+    scores = scores.drop(columns=list(ignore), errors="ignore")
+    mixtures, scores = join(mixtures, where, scores, scores_name, keep=domains or ())
+    mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
+    return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)
 
 
 def _check_ignored(ignore: Sequence[str], known: Sequence[str], where: str) -> None:
@@ -103,55 +112,64 @@ def _check_ignored(ignore: Sequence[str], known: Sequence[str], where: str) -> N
             )
 
 
-def _choose(frame: "pd.DataFrame", where: str, domains: Sequence[str] | None) -> "pd.DataFrame":
-    """The columns of `domains`, by their full names or without what all begin with; or all."""
-    short = _rename(frame)
+def _select_domains(
+    frame: "pd.DataFrame", where: str, domains: Sequence[str] | None
+) -> "pd.DataFrame":
+    """Strip the common prefix of all columns, and select `domains` by full or stripped name."""
+    columns = list(map(str, frame.columns))
+    names = strip_common_prefix(columns)
+    if names != columns:
+        log.info("Domains are named without the common prefix of their columns (%r): %s, ...",
+                 columns[0].removesuffix(names[0]), names[0])  # fmt: skip
+    frame = frame.set_axis(names, axis="columns")
     if domains is None:
-        return short
-    full = dict(zip(map(str, frame.columns), short.columns, strict=True))
-    chosen = [full.get(domain, domain) for domain in domains]
-    for domain in chosen:
-        if domain not in short.columns:
-            raise TrialsError(
-                f"{where} has no ratios of {domain!r}. {did_you_mean(domain, [*short.columns])}"
-            )
-    return short[chosen]
+        return frame
+    full = dict(zip(columns, names, strict=True))
+    selected = [full.get(domain, domain) for domain in domains]
+    for domain in selected:
+        if domain not in names:
+            raise TrialsError(f"{where} has no ratios of {domain!r}. {did_you_mean(domain, names)}")
+    return frame[selected]
 
 
 def _split_runs(
     frame: "pd.DataFrame", where: str, domains: Sequence[str] | None
 ) -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    """Mixtures and scores of one table, its unfinished runs left out."""
+    """Return the mixtures and the scores of one table, without unfinished runs."""
     frame = _drop_unfinished(frame, where)
     check_ids(frame, where, frame, where)
     frame.columns = frame.columns.map(str)
-    columns = find_ratio_columns(list(frame.columns), domains)
-    mixtures = require_numbers(frame[list(columns)], where).rename(columns=columns)
+    ratio_columns = find_ratio_columns(list(frame.columns), domains)
+    mixtures = require_numbers(frame[list(ratio_columns)], where).rename(columns=ratio_columns)
     # a run that lists no ratio of a domain did not use it
     mixtures = mixtures.fillna(0.0)
-    rest = frame.drop(columns=list(columns))
-    others = [c for c in rest.columns if split_prefix(c, RATIO_PREFIXES) is not None
-              and without_tracker(c) not in (*COST_COLUMNS, *LEVEL_COLUMNS)]  # fmt: skip
-    kept = {}
-    for column in rest.columns.difference(others, sort=False):
-        bare = without_tracker(column)
-        if bare in BOOKKEEPING or bare.startswith(("weight/", "_wandb")):
-            continue
-        if column.startswith(("config.", "params.")) and bare not in (
-            *COST_COLUMNS,
-            *LEVEL_COLUMNS,
-        ):
-            continue  # what a run was told is no measure of it
-        if bare in (*COST_COLUMNS, *LEVEL_COLUMNS) or _is_numeric(rest[column]):
-            kept[column] = split_prefix(column, METRIC_PREFIXES) or bare
-    short = list(kept.values())
-    kept = {c: name if short.count(name) == 1 else c for c, name in kept.items()}
-    scores = rest[list(kept)].rename(columns=kept)
-    left = [c for c in rest.columns if c not in kept]
-    if left:
-        log.info("%s: %d columns that hold no numbers or no metrics are left out (%s).",
-                 where, len(left), ", ".join(left[:5]))  # fmt: skip
-    return mixtures, scores
+    rest = frame.drop(columns=list(ratio_columns))
+    found = {column: _score_name(column, rest[column]) for column in rest.columns}
+    kept = {column: name for column, name in found.items() if name is not None}
+    names = list(kept.values())
+    kept = {c: name if names.count(name) == 1 else c for c, name in kept.items()}
+    dropped = [c for c in rest.columns if c not in kept]
+    if dropped:
+        log.info("%s: %d columns without numbers or without a metric are left out (%s).",
+                 where, len(dropped), ", ".join(dropped[:5]))  # fmt: skip
+    return mixtures, rest[list(kept)].rename(columns=kept)
+
+
+def _score_name(column: str, cells: "pd.Series[float]") -> str | None:
+    """Return the name of a metric, cost or fidelity column without prefixes; None for others."""
+    bare = without_tracker(column)
+    if bare in (*COST_COLUMNS, *FIDELITY_COLUMNS):
+        return split_prefix(column, METRIC_PREFIXES) or bare
+    if (
+        split_prefix(column, RATIO_PREFIXES) is not None
+        or bare in BOOKKEEPING
+        or bare.startswith(("weight/", "_wandb"))
+        # a setting of the run, not a result
+        or column.startswith(("config.", "params."))
+        or not _is_numeric(cells)
+    ):
+        return None
+    return split_prefix(column, METRIC_PREFIXES) or bare
 
 
 def _is_numeric(column: "pd.Series[float]") -> bool:
@@ -159,7 +177,7 @@ def _is_numeric(column: "pd.Series[float]") -> bool:
 
     if pd.api.types.is_bool_dtype(column):
         return False
-    # a word among numbers ("diverged") is an error to be told, not a reason to drop the metric
+    # a word among numbers ("diverged") must raise an error later, not drop the metric
     numbers = as_numbers(column).notna().sum()
     return bool(numbers) and bool(numbers >= column.notna().sum() / 2)
 
@@ -169,50 +187,45 @@ def _drop_unfinished(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     if column is None:
         return frame
     done = frame[column].astype(str).str.lower().isin(FINISHED)
+    if not done.any():
+        raise TrialsError(f"{where}: no run is finished by its {column!r}; give runs that are.")
     if not done.all():
         log.warning("%s: %d runs that are not finished are left out.", where, int((~done).sum()))
     return frame[done].drop(columns=column)
 
 
-def _rename(frame: "pd.DataFrame") -> "pd.DataFrame":
-    columns = list(map(str, frame.columns))
-    names = strip_common_prefix(columns)
-    if names != columns:
-        log.info("Domains are named without what all their columns begin with (%r): %s, ...",
-                 columns[0].removesuffix(names[0]), names[0])  # fmt: skip
-    return frame.set_axis(names, axis="columns")
-
-
 def _to_trials(
     mixtures: "pd.DataFrame",
-    at: str,
+    where: str,
     scores: "pd.DataFrame",
-    scores_at: str,
-    better: Direction | Mapping[str, Direction] | None,
+    scores_name: str,
+    better: Better,
     holdout: Sequence[str],
     capabilities: Mapping[str, Sequence[str]],
     counts: bool,
 ) -> Trials:
     scores.columns = scores.columns.map(str)
     scores = scores.drop(columns=[c for c in BOOKKEEPING if c in scores.columns])
-    levels = _read_levels(scores, scores_at)
-    costs = [c for c in COST_COLUMNS if c in scores.columns][:1]
-    told = [c for c in scores.columns if c in (*LEVEL_COLUMNS, *COST_COLUMNS)]
-    numbers = require_numbers(scores.drop(columns=[c for c in told if c not in costs]), scores_at)
-    spent = numbers[costs[0]].fillna(0.0).to_numpy() if costs else np.zeros(len(scores))
-    numbers = drop_infinite(numbers.drop(columns=costs), scores_at)
-    errors = find_std_errors(list(numbers.columns))
-    values = drop_spreads(numbers.drop(columns=list(errors.values())), scores_at)
+    fidelities = _read_fidelities(scores, scores_name)
+    cost = [c for c in COST_COLUMNS if c in scores.columns][:1]
+    dropped = [
+        c for c in scores.columns if c in (*FIDELITY_COLUMNS, *COST_COLUMNS) and c not in cost
+    ]
+    numbers = require_numbers(scores.drop(columns=dropped), scores_name)
+    costs = numbers[cost[0]].fillna(0.0).to_numpy() if cost else np.zeros(len(scores))
+    numbers = drop_infinite(numbers.drop(columns=cost), scores_name)
+    std_errors = find_std_errors(list(numbers.columns))
+    values = drop_spreads(numbers.drop(columns=list(std_errors.values())), scores_name)
     if not len(values.columns):
-        raise TrialsError(f"{scores_at} has no metrics; give one column of numbers for each.")
-    values = drop_settings(values, better, scores_at)
-    directions = tell_directions(values, better, scores_at)
+        raise TrialsError(f"{scores_name} has no metrics; give one column of numbers for each.")
+    values = drop_settings(values, better, scores_name)
+    directions = infer_directions(values, better, scores_name)
     names = dict(zip(values.columns, strip_common_prefix(list(values.columns)), strict=True))
     known = list(names.values())
     for name in (*holdout, *(m for members in capabilities.values() for m in members)):
         if name not in known:
-            raise TrialsError(f"{scores_at} has no metric {name!r}. {did_you_mean(name, known)}")
-    table = [
+            raise TrialsError(f"{scores_name} has no metric {name!r}. {did_you_mean(name, known)}")
+    metrics = [
         Metric(
             name,
             directions[column],
@@ -222,33 +235,34 @@ def _to_trials(
         for column, name in names.items()
     ]
     ids, domains = list(mixtures.index), list(map(str, mixtures.columns))
-    rows = normalise(mixtures.to_numpy(dtype=np.float64), ids, at, counts=counts)
-    _tell_constants(rows, domains, at)
-    trials = []
-    for place, identifier in enumerate(ids):
-        level = levels[place]
-        trials.append(
-            Trial(
-                id=str(identifier),
-                ratios=Mixture.from_vector(domains, rows[place]),
-                scores=_scores_of(numbers, place, names, errors),
-                kind=level if level in KINDS else "trained",
-                fidelity="" if level in KINDS else level,
-                cost=float(spent[place]),
-            )
+    rows = normalize_rows(mixtures.to_numpy(dtype=np.float64), ids, where, counts=counts)
+    constant = [name for name, column in zip(domains, rows.T, strict=True) if np.ptp(column) < 1e-9]
+    if constant:
+        log.warning("%s: the ratio of %s is the same in all runs; its effect cannot be estimated.",
+                    where, ", ".join(constant))  # fmt: skip
+    trials = [
+        Trial(
+            id=str(ids[i]),
+            ratios=Mixture.from_vector(domains, rows[i]),
+            scores=_scores_of(numbers.iloc[i], names, std_errors),
+            kind=fidelity if fidelity in KINDS else "trained",
+            fidelity="" if fidelity in KINDS else fidelity,
+            cost=float(costs[i]),
         )
-    return Trials(trials, table, domains)
+        for i, fidelity in enumerate(fidelities)
+    ]
+    return Trials(trials, metrics, domains)
 
 
-def _read_levels(scores: "pd.DataFrame", where: str) -> list[str]:
-    """The fidelity of each run as the table spells it, empty where no column tells it.
+def _read_fidelities(scores: "pd.DataFrame", where: str) -> list[str]:
+    """Return the fidelity of each run as the table spells it, empty without a fidelity column.
 
     Raises:
         TrialsError: The column is empty for a run.
     """
     import pandas as pd
 
-    column = next((name for name in LEVEL_COLUMNS if name in scores.columns), None)
+    column = next((name for name in FIDELITY_COLUMNS if name in scores.columns), None)
     if column is None:
         return [""] * len(scores)
     cells = scores[column]
@@ -256,7 +270,7 @@ def _read_levels(scores: "pd.DataFrame", where: str) -> list[str]:
     if len(blank):
         raise TrialsError(
             f"{where}, run {blank[0]}: its {column} is empty; fill it in, or take the column out "
-            "where all runs are of one kind."
+            "if all runs are of one kind."
         )
     if pd.api.types.is_numeric_dtype(cells):
         return [f"{cell:.15g}" for cell in cells]
@@ -264,19 +278,14 @@ def _read_levels(scores: "pd.DataFrame", where: str) -> list[str]:
 
 
 def _scores_of(
-    numbers: "pd.DataFrame", place: int, names: Mapping[str, str], errors: Mapping[str, str]
+    row: "pd.Series[float]", names: Mapping[str, str], std_errors: Mapping[str, str]
 ) -> dict[str, Score]:
-    row = numbers.iloc[place]
-    found = {}
-    for column, name in names.items():
-        if np.isfinite(row[column]):
-            error = float(row[errors[column]]) if column in errors else float("nan")
-            found[name] = Score(float(row[column]), error)
-    return found
-
-
-def _tell_constants(rows: np.ndarray, domains: Sequence[str], where: str) -> None:
-    still = [name for name, column in zip(domains, rows.T, strict=True) if np.ptp(column) < 1e-9]
-    if still:
-        log.warning("%s: the ratio of %s is the same in all runs; nothing can be learnt about it.",
-                    where, ", ".join(still))  # fmt: skip
+    """Return the finite scores of a run with their standard errors, by metric."""
+    return {
+        name: Score(
+            float(row[column]),
+            float(row[std_errors[column]]) if column in std_errors else float("nan"),
+        )
+        for column, name in names.items()
+        if np.isfinite(row[column])
+    }

@@ -1,5 +1,7 @@
 """What every exporter must do, and the door for one's own."""
 
+from pathlib import Path
+
 import pytest
 from plans import BARE, OPTIONS, PATHS, PROPOSAL, SCHEDULE, proposal
 
@@ -244,6 +246,25 @@ def test_an_option_that_was_never_written_is_no_option_to_check_with():
 def test_an_endless_budget_is_refused():
     with pytest.raises(ExportError, match="budget_tokens is inf"):
         write("axolotl", budget_tokens=float("inf"))
+
+
+def test_wrong_types_are_named_with_what_to_give():
+    for plan, format, options, message in [
+        ({"web": 1.0}, "json", {}, r"plan is .*; give a Proposal or a Schedule"),
+        ("proposal.json", "json", {}, r"plan is 'proposal.json'; give a Proposal"),
+        (PROPOSAL, None, {}, "No export format is called None"),
+        (PROPOSAL, "json", {"paths": 3}, "paths is 3; give a mapping of domains to paths"),
+        (PROPOSAL, "json", {"paths": {"web": 3}}, "The path of 'web' is 3; give a path"),
+        (PROPOSAL, "json", {"budget_tokens": "30e9"}, "budget_tokens is '30e9'; give a number"),
+        (PROPOSAL, "trl", {"tokens_per_document": 3}, "give a mapping of domains to numbers"),
+        (PROPOSAL, "trl", {"tokens_per_document": {"web": 0}}, "'web' is 0; give a number above"),
+    ]:
+        with pytest.raises(ExportError, match=message):
+            mixopt.export(plan, format, **options)
+    text = mixopt.export(PROPOSAL, "json", paths=Path("/d/{domain}"))
+    assert text == mixopt.export(
+        PROPOSAL, "json", paths={n: Path("/d") / n for n in PROPOSAL.ratios}
+    )
 
 
 def shout(request):

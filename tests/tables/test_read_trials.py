@@ -35,14 +35,14 @@ def test_csv_files_give_the_same_as_frames(tmp_path):
 def test_repeated_id_is_named():
     ratios, metrics = frames()
     metrics.loc[1, "run"] = "z"
-    with pytest.raises(TrialsError, match="metrics table holds run 'z' more than once"):
+    with pytest.raises(TrialsError, match="metrics table has run 'z' more than once"):
         mixopt.read_trials(ratios=ratios, metrics=metrics)
 
 
 def test_id_in_one_table_only_is_named():
     ratios, metrics = frames()
     metrics.loc[0, "run"] = "w"
-    with pytest.raises(TrialsError, match="2 runs stand in one table only"):
+    with pytest.raises(TrialsError, match="2 runs are in one table only"):
         mixopt.read_trials(ratios=ratios, metrics=metrics)
 
 
@@ -196,6 +196,11 @@ def test_wandb_export(caplog):
     assert trials[1].scores["val_loss"].std_error == 0.2
     assert [t.cost for t in trials] == [4.0, 8.0]
     assert trials.levels == ("1M", "1B")
+
+
+def test_a_table_of_unfinished_runs():
+    with pytest.raises(TrialsError, match="no run is finished by its 'State'"):
+        mixopt.read_trials(runs=runs_table().assign(State="crashed"))
 
 
 def test_our_own_trials_come_back(tmp_path):
@@ -388,3 +393,28 @@ def test_spreads_are_no_metrics():
 def test_a_crashed_run_beside_its_retry():
     table = runs_table().assign(Name=["r1", "r1", "r3"])
     assert [t.id for t in mixopt.read_trials(runs=table)] == ["r1", "r3"]
+
+
+def test_wrong_types_are_named_with_what_to_give():
+    ratios, metrics = frames()
+    for arguments, message in [
+        ({"runs": [1, 2]}, r"runs is \[1, 2\]; give a file or a pandas DataFrame"),
+        ({"ratios": ratios, "metrics": 3}, "metrics is 3; give a file"),
+        ({"ratios": ratios, "metrics": metrics, "domains": "ab"}, "domains is 'ab'; give a list"),
+        (
+            {"ratios": ratios, "metrics": metrics, "holdout": "loss"},
+            "holdout is 'loss'; give a list",
+        ),
+        ({"ratios": ratios, "metrics": metrics, "ignore": "lr"}, "ignore is 'lr'; give a list"),
+        (
+            {"ratios": ratios, "metrics": metrics, "capabilities": ["a"]},
+            "give metrics by capability",
+        ),
+        (
+            {"ratios": ratios, "metrics": metrics, "capabilities": {"m": "loss"}},
+            "m is 'loss'; give a",
+        ),
+        ({"ratios": ratios, "metrics": metrics, "better": {"val_loss": ["up"]}}, "better must be"),
+    ]:
+        with pytest.raises(TrialsError, match=message):
+            mixopt.read_trials(**arguments)
