@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixopt.callbacks.base import Callback
+from mixopt.callbacks.base import Callback, RoundResult
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import choose_executor, give_experts, load_study
 from mixopt.config.study import StudyConfig
@@ -369,19 +369,20 @@ class Study:
         surrogate = policy.fit(trials)
         table = trials.where(kind=self.config.search.proxy)
         utilities = surrogate.seen_utilities(table)
-        metrics = {
-            "search/trials": float(len(table)),
-            "search/best_utility": float(utilities.max()),
-        }
-        if number == 1:
-            for name, found in policy.reliabilities(trials).items():
-                metrics[f"reliability/{name}"] = found.tau
-                if not found.tells:
-                    self.callbacks.warning(found.sentence)
-        for fitted in surrogate.metrics:
-            metrics[f"surrogate/cv_rank/{fitted.metric.name}"] = fitted.rank_correlation
+        reliabilities = policy.reliabilities(trials) if number == 1 else {}
+        for reliability in reliabilities.values():
+            if not reliability.tells:
+                self.callbacks.warning(reliability.sentence)
         self._round_ranks[number] = (len(table), utility_rank_correlation(surrogate))
-        self.callbacks.notify(lambda callback: callback.on_round_scored(number, trials, metrics))
+        result = RoundResult(
+            number,
+            trials,
+            n_candidates=len(table),
+            best_utility=float(utilities.max()),
+            rank_correlations={fit.metric.name: fit.rank_correlation for fit in surrogate.metrics},
+            reliabilities={name: found.tau for name, found in reliabilities.items()},
+        )
+        self.callbacks.notify(lambda callback: callback.on_round_scored(result))
 
 
 def default_cache() -> Path:

@@ -31,8 +31,8 @@ class Recorder(Callback):
     def on_model_trained(self, model):
         self.models.append(model)
 
-    def on_round_scored(self, number, trials, metrics):
-        self.events.append(f"round {number}")
+    def on_round_scored(self, result):
+        self.events.append(f"round {result.number}")
 
     def on_proposals(self, proposals):
         self.events.append("proposed")

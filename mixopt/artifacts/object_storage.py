@@ -15,9 +15,8 @@ from pathlib import Path, PurePosixPath
 
 import fsspec
 
-from mixopt.errors import StorageError, UnreachableError, UserError
+from mixopt.errors import StorageError, UnreachableError, UserError, one_line
 from mixopt.io.files import FULL
-from mixopt.io.parsing import tell
 
 FLAT_PROTOCOLS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"})
 """Object stores: slashes are part of names, so no folder must be made before a file."""
@@ -44,7 +43,9 @@ class Storage:
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
-            raise UserError(f"Storage {url!r} cannot be opened ({tell(error)}); mend it.") from None
+            raise UserError(
+                f"Storage {url!r} cannot be opened ({one_line(error)}); mend it."
+            ) from None
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
         """Return at most the first `max_bytes` of an object; None if there is no such object."""
@@ -192,12 +193,12 @@ class Storage:
 
     def _unusable(self, participle: str, error: Exception) -> StorageError:
         return StorageError(
-            f"Storage {self.url} cannot be {participle} ({tell(error)}); mend it and run again."
+            f"Storage {self.url} cannot be {participle} ({one_line(error)}); mend it and run again."
         )
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         return UnreachableError(
-            f"Storage {self.url} does not answer ({tell(error)}); run again when it does."
+            f"Storage {self.url} does not answer ({one_line(error)}); run again when it does."
         )
 
 

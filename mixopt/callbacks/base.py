@@ -69,6 +69,28 @@ class TrainedModel:
         return cls(kind, name, params, metrics, outcome.losses, result.folder)
 
 
+@dataclass(frozen=True)
+class RoundResult:
+    """A search round whose candidates were scored.
+
+    Attributes:
+        number: Round, from 1.
+        trials: All trials of this and earlier rounds.
+        n_candidates: Number of trials by the proxy that the search uses.
+        best_utility: Best utility among them.
+        rank_correlations: Cross-validated Spearman correlation of the surrogate by metric; NaN if
+            there are too few trials.
+        reliabilities: Mean of Kendall's tau between halves of a benchmark, by name; only in round 1.
+    """
+
+    number: int
+    trials: Trials
+    n_candidates: int
+    best_utility: float
+    rank_correlations: Mapping[str, float]
+    reliabilities: Mapping[str, float] = field(default_factory=dict)
+
+
 class Callback:
     """Base class of callbacks; override the hooks that you need, all others do nothing.
 
@@ -97,14 +119,8 @@ class Callback:
     def on_model_trained(self, model: TrainedModel) -> None:
         """Called for each model that was trained, loaded, or whose training failed."""
 
-    def on_round_scored(self, number: int, trials: Trials, metrics: Mapping[str, float]) -> None:
-        """Called after each search round.
-
-        Args:
-            number: Round, from 1.
-            trials: All trials of this and earlier rounds.
-            metrics: Number of trials, best utility and cross-validated rank correlations.
-        """
+    def on_round_scored(self, result: RoundResult) -> None:
+        """Called after each search round."""
 
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
         """Called with the verified proposals, best first."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mixopt.callbacks.base import Callback, TrainedModel
+from mixopt.callbacks.base import Callback, RoundResult, TrainedModel
 from mixopt.config.study import StudyConfig
 from mixopt.proposal import Proposal
-from mixopt.trials import DomainCount, Trials
+from mixopt.trials import DomainCount
 from mixopt.validation import Validation
 
 MAX_NAMED = 4
@@ -63,13 +63,13 @@ class ConsoleCallback(Callback):
         more = f"; reads {repeated}" if repeated else ""
         self._echo(f"  {model.kind} {model.name}: loss {model.metrics['final_loss']:.3f}{more}")
 
-    def on_round_scored(self, number: int, trials: Trials, metrics: Mapping[str, float]) -> None:
+    def on_round_scored(self, result: RoundResult) -> None:
         """Print the number of candidates and the rank correlation on held-out ones."""
-        ranks = [v for k, v in metrics.items() if k.startswith("surrogate/cv_rank/") and v == v]
+        ranks = [rank for rank in result.rank_correlations.values() if not isnan(rank)]
         quality = (
             f"; unseen ones are ranked at {median(ranks):+.2f} (median metric)" if ranks else ""
         )
-        self._echo(f"Round {number}: {metrics['search/trials']:.0f} candidates so far{quality}")
+        self._echo(f"Round {result.number}: {result.n_candidates} candidates so far{quality}")
 
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
         """Print ratios, comparisons and caveats of each proposal."""

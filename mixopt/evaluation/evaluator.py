@@ -248,7 +248,7 @@ class MergeEvaluator:
             return [rows] if rows else []
         items.prepare()
         size = 1
-        if self.dispatcher.coarse or self.measure_facts().together:
+        if self.dispatcher.prefers_large_jobs or self.measure_facts().together:
             size = ceil(len(rows) / self.dispatcher.slots)
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 

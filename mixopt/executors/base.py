@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from mixopt.config.executors import ExecutorConfig
-from mixopt.errors import RunError
+from mixopt.errors import RunError, one_line
 from mixopt.executors.job import Job, Worker, WorkerFactory
-from mixopt.io.parsing import tell
 
 ENGINES: Mapping[str, str] = {
     "processes": "mixopt.executors.processes",
@@ -29,14 +28,14 @@ class Executor(Protocol):
 
     Attributes:
         slots: Number of jobs that run at the same time.
-        coarse: Whether a job costs so much to start that it should hold a share of all
+        prefers_large_jobs: Whether a job costs so much to start that it should hold a share of all
             the work.
-        remote: Whether workers are on other machines, which may lack what this one has.
+        is_remote: Whether workers are on other machines, which may lack what this one has.
     """
 
     slots: int
-    coarse: bool
-    remote: bool
+    prefers_large_jobs: bool
+    is_remote: bool
 
     def submit(self, job: Job) -> "Future[Exception | None]":
         """Queue a job.
@@ -84,5 +83,5 @@ def _make_picklable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(plain))
     except Exception:  # what an exception class of another library raises here is unknown
-        return RunError(f"{type(error).__name__}: {tell(error)}")
+        return RunError(f"{type(error).__name__}: {one_line(error)}")
     return plain

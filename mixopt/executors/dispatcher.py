@@ -50,9 +50,9 @@ class Dispatcher:
         return self._executor.slots
 
     @property
-    def coarse(self) -> bool:
+    def prefers_large_jobs(self) -> bool:
         """Whether a job should hold a share of all the work."""
-        return self._executor.coarse
+        return self._executor.prefers_large_jobs
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
         """Yield each job when its artifacts exist, or with the error after which it was given up.
@@ -90,13 +90,13 @@ class Dispatcher:
             if error is None:
                 for artifact in job.artifacts:
                     self._store.forget_failure(artifact)
-                require_built(job, self._store, wait=self._executor.remote)
+                require_built(job, self._store, wait=self._executor.is_remote)
                 yield job, None
                 continue
             if isinstance(error, WorkerLostError):  # the worker could not record it
                 for artifact in job.artifacts:
                     self._store.record_failure(artifact, error)
-            if should_retry(error, attempt, self._retries, remote=self._executor.remote):
+            if should_retry(error, attempt, self._retries, remote=self._executor.is_remote):
                 log.warning("%s failed (%s) and is tried again.", job.name, one_line(error))
                 again.append((job, attempt))
             else:

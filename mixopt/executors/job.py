@@ -40,7 +40,7 @@ class JobDispatcher(Protocol):
         """Number of jobs that run at the same time."""
 
     @property
-    def coarse(self) -> bool:
+    def prefers_large_jobs(self) -> bool:
         """Whether starting a job costs so much that each should hold a share of all the work."""
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:

@@ -22,7 +22,7 @@ class LocalDispatcher:
     """
 
     slots = 1
-    coarse = False
+    prefers_large_jobs = False
 
     def __init__(
         self, make_worker: Callable[[], Worker], store: ArtifactStore, retries: int

@@ -34,8 +34,8 @@ class ProcessesExecutor:
         environments: Environment variables of each process: its GPU, its threads.
     """
 
-    coarse = False
-    remote = False
+    prefers_large_jobs = False
+    is_remote = False
 
     def __init__(
         self, make_worker: WorkerFactory, environments: Sequence[Mapping[str, str]]

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mixopt.config.executors import RayExecutorConfig
-from mixopt.errors import MissingExtraError, UserError
+from mixopt.errors import MissingExtraError, UserError, one_line
 from mixopt.executors.base import WorkerLostError, run_job
 from mixopt.executors.job import Job, Worker, WorkerFactory
-from mixopt.io.parsing import tell
 
 try:
     import ray
@@ -63,8 +62,8 @@ class RayExecutor:
         owns_cluster: Whether this process started the cluster and ends it.
     """
 
-    coarse = False
-    remote = True
+    prefers_large_jobs = False
+    is_remote = True
 
     def __init__(
         self,
@@ -183,7 +182,7 @@ class RayExecutor:
 
 
 def _worker_lost(job: Job, error: BaseException) -> WorkerLostError:
-    reason = type(error).__name__ + (f": {tell(error)}" if str(error).strip() else "")
+    reason = type(error).__name__ + (f": {one_line(error, 240)}" if str(error).strip() else "")
     return WorkerLostError(f"The Ray worker of {job.name} was lost ({reason}).")
 
 
@@ -203,7 +202,7 @@ def open_executor(
             ray.init(address=address, log_to_driver=False, configure_logging=False, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"No Ray cluster answers at {address or 'this machine'} ({tell(error)}); mend "
+                f"No Ray cluster answers at {address or 'this machine'} ({one_line(error, 240)}); mend "
                 f"{ADDRESS}."
             ) from None
     resources = {"num_cpus": float(config.cpus), "num_gpus": config.gpus}

@@ -15,7 +15,7 @@ class ReadOnlyDispatcher:
     """
 
     slots = 1
-    coarse = False
+    prefers_large_jobs = False
 
     def __init__(self, store: ArtifactStore) -> None:
         self._store = store

@@ -13,10 +13,9 @@ from subprocess import CalledProcessError
 from typing import Any
 
 from mixopt.config.executors import SlurmExecutorConfig
-from mixopt.errors import MissingExtraError, UserError
+from mixopt.errors import MissingExtraError, UserError, one_line
 from mixopt.executors.base import WorkerLostError, run_job
 from mixopt.executors.job import Job, WorkerFactory
-from mixopt.io.parsing import tell
 
 try:
     import submitit
@@ -54,9 +53,9 @@ class SlurmExecutor:
         poll_s: Seconds between looks at the jobs.
     """
 
-    coarse = True
+    prefers_large_jobs = True
     """A job waits in the queue and loads its models anew."""
-    remote = True
+    is_remote = True
 
     def __init__(self, make_worker: WorkerFactory, slots: int, queue: Any, poll_s: float) -> None:
         self.slots = slots
@@ -73,7 +72,7 @@ class SlurmExecutor:
             slurm_job = self._submit(job)
         except QUEUE_ERRORS as error:
             future.set_exception(
-                WorkerLostError(f"SLURM does not take {job.name} ({tell(error)}).")
+                WorkerLostError(f"SLURM does not take {job.name} ({one_line(error, 240)}).")
             )
             return future
         with self._lock:
@@ -111,7 +110,7 @@ class SlurmExecutor:
             future.set_exception(
                 WorkerLostError(
                     f"SLURM job {slurm_job.job_id} ended before {job.name} was done "
-                    f"({tell(error)}); its log is {slurm_job.paths.stderr}."
+                    f"({one_line(error, 240)}); its log is {slurm_job.paths.stderr}."
                 )
             )
 
@@ -151,7 +150,7 @@ def open_executor(
         )
     except RuntimeError as error:
         raise UserError(
-            f"This machine has no SLURM ({tell(error)}); submit from a login node, or set "
+            f"This machine has no SLURM ({one_line(error, 240)}); submit from a login node, or set "
             "executor.cluster: local."
         ) from None
     parameters: dict[str, Any] = {

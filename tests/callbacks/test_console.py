@@ -1,5 +1,5 @@
 from mixopt import Estimate, Mixture, Proposal
-from mixopt.callbacks.base import TrainedModel
+from mixopt.callbacks.base import RoundResult, TrainedModel
 from mixopt.callbacks.console import ConsoleCallback
 from mixopt.mixture import Budget
 from mixopt.proposal import Comparison
@@ -42,12 +42,9 @@ def test_repeated_reading_is_said():
 
 
 def test_round_says_how_well_unseen_candidates_are_ranked():
-    metrics = {
-        "search/trials": 16.0,
-        "surrogate/cv_rank/a": 0.5,
-        "surrogate/cv_rank/b": float("nan"),
-    }
-    text = printed(lambda c: c.on_round_scored(1, Trials([], [], []), metrics))
+    ranks = {"a": 0.5, "b": float("nan")}
+    result = RoundResult(1, Trials([], [], []), 16, 1.0, ranks)
+    text = printed(lambda c: c.on_round_scored(result))
     assert text == "Round 1: 16 candidates so far; unseen ones are ranked at +0.50 (median metric)"
 
 

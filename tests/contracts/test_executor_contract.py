@@ -10,6 +10,7 @@ from workers import (
     ray_cluster,
 )
 
+from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.executors import (
     ProcessesExecutorConfig,
     RayExecutorConfig,
@@ -18,7 +19,7 @@ from mixopt.config.executors import (
 from mixopt.errors import ConfigError, DivergedError, RunError
 from mixopt.executors.base import ENGINES, WorkerLostError, open_executor
 from mixopt.executors.dispatcher import Dispatcher
-from mixopt.executors.local import LocalExecutor
+from mixopt.executors.local import LocalDispatcher
 
 CONFIGS = {
     "processes": ProcessesExecutorConfig(workers=2),
@@ -43,7 +44,7 @@ def executor(request, tmp_path_factory):
     """The kind of an executor and an executor, whose workers are started once for all tests."""
     kind = request.param
     if kind == "local":
-        yield kind, LocalExecutor(MarkingWorker())
+        yield kind, None
         return
     if kind == "ray":
         request.getfixturevalue("ray_here")
@@ -57,6 +58,15 @@ def executor(request, tmp_path_factory):
         opened.close()
 
 
+def dispatch(executor, folder, retries):
+    """A dispatcher on an executor, which stays open."""
+    kind, opened = executor
+    store = ArtifactStore(folder / "store")
+    if kind == "local":
+        return LocalDispatcher(MarkingWorker, store, retries)
+    return Dispatcher(lambda: opened, store, retries)
+
+
 def executors(*kinds):
     return pytest.mark.parametrize("executor", kinds, indirect=True, scope="module")
 
@@ -68,15 +78,14 @@ def executors(*kinds):
 class TestExecutorContract:
     @executors("local", *PARALLEL)
     def test_every_job_is_done_once_and_failures_are_told_apart(self, executor, tmp_path, caplog):
-        kind, opened = executor
-        tries = []
-        dispatcher = Dispatcher(lambda: opened, 1, lambda *ended: tries.append(ended))
+        kind, _ = executor
+        dispatcher = dispatch(executor, tmp_path, 1)
         hows = {
             "one": "works", "two": "works", "once": "fails once", "never": "fails",
             "wild": "diverges", "mute": "cannot be sent",
         }  # fmt: skip
         jobs = [job(tmp_path, name, how, trains=name == "two") for name, how in hows.items()]
-        errors = {each.name: error for each, error in dispatcher.do(jobs)}
+        errors = {each.name: error for each, error in dispatcher.run(jobs)}
         assert errors.keys() == hows.keys()
         assert [errors[name] for name in ("one", "two", "once")] == [None] * 3
         assert isinstance(errors["never"], OSError)
@@ -85,28 +94,27 @@ class TestExecutorContract:
         assert isinstance(errors["mute"], RunError if kind != "local" else Exception)
         counts = {name: len(processes_of(tmp_path, name)) for name in hows}
         assert counts == {"one": 1, "two": 1, "once": 2, "never": 2, "wild": 1, "mute": 2}
-        assert sum(error is not None for _, error in tries) == 1 + 2 + 1 + 2
         assert sum("is tried again" in record.message for record in caplog.records) == 3
 
     @executors("local", *PARALLEL)
     def test_wrong_input_stops_the_dispatcher(self, executor, tmp_path):
         _, opened = executor
-        dispatcher = Dispatcher(lambda: opened, 1)
+        dispatcher = dispatch(executor, tmp_path, 1)
         jobs = [job(tmp_path, "bad", "is wrong")]
         # a remote machine may be at fault, so that the job is tried again there
         with pytest.raises(ConfigError, match="not what it should be"):
-            list(dispatcher.do(jobs))
-        assert len(processes_of(tmp_path, "bad")) == (2 if opened.remote else 1)
+            list(dispatcher.run(jobs))
+        assert len(processes_of(tmp_path, "bad")) == (2 if opened and opened.is_remote else 1)
 
     @executors(*PARALLEL)
     def test_a_worker_that_dies_costs_its_job_one_try(self, executor, tmp_path):
-        kind, opened = executor
-        dispatcher = Dispatcher(lambda: opened, 1)
+        kind, _ = executor
+        dispatcher = dispatch(executor, tmp_path, 1)
         hows = {"a": "works", "victim": "dies once", "b": "works", "c": "works"}
         if kind != "slurm":  # submitit needs 15 s to notice a death
             hows["deadly"] = "dies"
         jobs = [job(tmp_path, name, how) for name, how in hows.items()]
-        errors = {each.name: error for each, error in dispatcher.do(jobs)}
+        errors = {each.name: error for each, error in dispatcher.run(jobs)}
         if kind != "slurm":
             assert isinstance(errors.pop("deadly"), WorkerLostError)
             assert len(processes_of(tmp_path, "deadly")) == 2
@@ -116,17 +124,15 @@ class TestExecutorContract:
     @executors(*PARALLEL)
     def test_two_jobs_run_at_the_same_time(self, executor, tmp_path):
         """Each job ends only after the other has begun."""
-        _, opened = executor
-        dispatcher = Dispatcher(lambda: opened, 0)
+        dispatcher = dispatch(executor, tmp_path, 0)
         names = ["meeting 1", "meeting 2"]
         jobs = [job(tmp_path, name, "meets") for name in names]
-        assert [error for _, error in dispatcher.do(jobs)] == [None, None]
+        assert [error for _, error in dispatcher.run(jobs)] == [None, None]
         assert len({pid for name in names for pid in processes_of(tmp_path, name)}) == 2
 
     @executors("local", *PARALLEL)
     def test_jobs_are_drawn_as_workers_become_free(self, executor, tmp_path):
-        _, opened = executor
-        dispatcher = Dispatcher(lambda: opened, 0)
+        dispatcher = dispatch(executor, tmp_path, 0)
         drawn = []
 
         def jobs():
@@ -134,6 +140,6 @@ class TestExecutorContract:
                 drawn.append(index)
                 yield job(tmp_path, f"lazy {index}")
 
-        _, error = next(dispatcher.do(jobs()))
+        _, error = next(dispatcher.run(jobs()))
         assert error is None
-        assert len(drawn) <= opened.slots + 1
+        assert len(drawn) <= dispatcher.slots + 1

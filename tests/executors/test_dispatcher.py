@@ -2,26 +2,35 @@ from concurrent.futures import Future
 
 import pytest
 
-from mixopt.errors import StorageError
+from mixopt.artifacts.artifact import Artifact
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.errors import DivergedError, RunError, StorageError
+from mixopt.executors import dispatcher as dispatcher_module
+from mixopt.executors.base import WorkerLostError
 from mixopt.executors.dispatcher import Dispatcher
 from mixopt.executors.job import Job
 
 
-def job(name):
-    return Job("work", (), name)
+def job(name, *artifacts):
+    return Job("work", (), name, artifacts)
 
 
-class Late:
-    """An executor whose jobs end when the test says so, in the order that it says."""
+@pytest.fixture
+def store(tmp_path):
+    return ArtifactStore(tmp_path)
 
-    slots, coarse, remote = 2, True, False
+
+class Delayed:
+    """An executor whose jobs end in a given order."""
+
+    slots, prefers_large_jobs, is_remote = 2, True, False
 
     def __init__(self, order):
-        self.order, self.sent, self.closed = order, {}, 0
+        self.order, self.sent, self.n_closed = order, {}, 0
 
-    def submit(self, asked):
+    def submit(self, job):
         future = Future()
-        self.sent[asked.name] = future
+        self.sent[job.name] = future
         ready = [name for name in self.order if name in self.sent]
         if len(self.sent) >= self.slots or len(self.order) == 1:
             self.order.remove(ready[0])
@@ -29,75 +38,133 @@ class Late:
         return future
 
     def close(self):
-        self.closed += 1
+        self.n_closed += 1
 
 
-def test_jobs_come_back_in_the_order_in_which_they_end():
-    late = Late(["b", "a"])
-    crew = Dispatcher(lambda: late, 0)
-    found = crew.do([job("a"), job("b")])
-    assert next(found)[0].name == "b"
-    late.sent.pop("a").set_result(None)
-    assert next(found)[0].name == "a"
-    assert next(found, None) is None
+class Scripted:
+    """An executor whose tries end as a list says: with None, an error, or an action."""
+
+    slots, prefers_large_jobs = 1, False
+
+    def __init__(self, *outcomes, is_remote=False):
+        self.outcomes, self.is_remote, self.jobs = list(outcomes), is_remote, []
+
+    def submit(self, job):
+        self.jobs.append(job)
+        outcome, future = self.outcomes.pop(0), Future()
+        if isinstance(outcome, WorkerLostError | KeyboardInterrupt):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome() if callable(outcome) else outcome)
+        return future
+
+    def close(self):
+        pass
 
 
-def test_an_executor_is_opened_with_the_first_job_and_again_after_it_was_closed():
+def test_jobs_are_yielded_in_the_order_in_which_they_end(store):
+    delayed = Delayed(["b", "a"])
+    ended = Dispatcher(lambda: delayed, store, 0).run([job("a"), job("b")])
+    assert next(ended)[0].name == "b"
+    delayed.sent.pop("a").set_result(None)
+    assert next(ended)[0].name == "a"
+    assert next(ended, None) is None
+
+
+def test_an_executor_is_opened_with_the_first_job_and_again_after_it_was_closed(store):
     opened = []
 
-    def begin():
-        opened.append(Late(["a"]))
+    def open_executor():
+        opened.append(Delayed(["a"]))
         return opened[-1]
 
-    crew = Dispatcher(begin, 0)
-    crew.close()
+    dispatcher = Dispatcher(open_executor, store, 0)
+    dispatcher.close()
     assert not opened
-    list(crew.do([job("a")]))
-    assert (crew.slots, crew.coarse) == (2, True)
-    crew.close()
-    list(crew.do([job("a")]))
-    assert [late.closed for late in opened] == [1, 0]
+    list(dispatcher.run([job("a")]))
+    assert (dispatcher.slots, dispatcher.prefers_large_jobs) == (2, True)
+    dispatcher.close()
+    list(dispatcher.run([job("a")]))
+    assert [executor.n_closed for executor in opened] == [1, 0]
 
 
-def test_a_full_disk_ends_it_all():
-    class Full(Late):
-        def submit(self, asked):
-            future = Future()
-            future.set_result(StorageError("The disk is full."))
-            return future
-
-    crew = Dispatcher(lambda: Full([]), 9)
-    with pytest.raises(StorageError, match="full"):
-        list(crew.do([job("a")]))
+def test_a_job_whose_artifacts_exist_needs_no_worker(store):
+    artifact = Artifact("experts", "web", {})
+    store.get_or_build(artifact, lambda _: None)
+    dispatcher = Dispatcher(lambda: pytest.fail("opened"), store, 0)
+    done = job("a", artifact)
+    assert list(dispatcher.run([done])) == [(done, None)]
 
 
-def test_the_fault_may_be_another_machines():
-    """A node whose disk is full, or that lacks a driver, costs a try; if all do, it is the input."""
+def test_workers_get_no_artifacts_and_what_they_built_is_looked_for(store):
+    artifact = Artifact("experts", "web", {})
+    executor = Scripted(lambda: store.get_or_build(artifact, lambda _: None) and None)
+    ((_, error),) = Dispatcher(lambda: executor, store, 0).run([job("a", artifact)])
+    assert error is None
+    assert executor.jobs == [job("a")]
 
-    class Node(Late):
-        remote = True
 
-        def __init__(self, errors):
-            super().__init__([])
-            self.errors = errors
+def test_a_worker_that_built_something_else_is_an_error(store, monkeypatch):
+    monkeypatch.setattr(dispatcher_module, "VISIBLE_AFTER_S", 0.2)
+    missing = job("a", Artifact("experts", "web", {}))
+    for is_remote in (False, True):
+        dispatcher = Dispatcher(lambda: Scripted(None, is_remote=is_remote), store, 0)  # noqa: B023
+        with pytest.raises(
+            RunError, match=r"a is done, but built other artifacts .*; run the same"
+        ):
+            list(dispatcher.run([missing]))
 
-        def submit(self, asked):
-            future = Future()
-            future.set_result(self.errors.pop(0))
-            return future
 
+def test_an_artifact_of_another_machine_may_be_visible_late(store):
+    artifact, looks = Artifact("experts", "web", {}), []
+    find = store.find
+
+    def find_late(each):
+        looks.append(each)
+        if len(looks) == 3:
+            store.get_or_build(artifact, lambda _: None)
+        return find(each)
+
+    store.find = find_late
+    ((_, error),) = Dispatcher(lambda: Scripted(None, is_remote=True), store, 0).run(
+        [job("a", artifact)]
+    )
+    assert error is None
+
+
+def test_a_lost_worker_is_recorded_until_another_succeeds(store):
+    artifact = Artifact("experts", "web", {})
+    lost = WorkerLostError("The machine went away.")
+    ((_, error),) = Dispatcher(lambda: Scripted(lost, lost), store, 1).run([job("a", artifact)])
+    assert error is lost
+    assert (store.failure(artifact).cause, store.failure(artifact).times) == (str(lost), 2)
+    executor = Scripted(lambda: store.get_or_build(artifact, lambda _: None) and None)
+    list(Dispatcher(lambda: executor, store, 0).run([job("a", artifact)]))
+    assert store.failures() == []
+
+
+def test_a_full_disk_stops_the_dispatcher(store):
     full = StorageError("The disk is full.")
-    assert list(Dispatcher(lambda: Node([full, None]), 1).do([job("a")])) == [(job("a"), None)]
+    with pytest.raises(StorageError, match="full"):
+        list(Dispatcher(lambda: Scripted(full), store, 9).run([job("a")]))
+
+
+def test_a_fatal_error_of_a_remote_machine_is_tried_again(store):
+    """A node whose disk is full costs a try; if all tries fail, the error is raised."""
+    full = StorageError("The disk is full.")
+    executor = Scripted(full, None, is_remote=True)
+    assert list(Dispatcher(lambda: executor, store, 1).run([job("a")])) == [(job("a"), None)]
+    executor = Scripted(full, full, is_remote=True)
     with pytest.raises(StorageError):
-        list(Dispatcher(lambda: Node([full, full]), 1).do([job("a")]))
+        list(Dispatcher(lambda: executor, store, 1).run([job("a")]))
 
 
-def test_what_is_no_failure_of_a_job_passes():
-    class Stopped(Late):
-        def submit(self, asked):
-            future = Future()
-            future.set_exception(KeyboardInterrupt())
-            return future
+def test_a_diverged_training_is_not_tried_again(store):
+    diverged = DivergedError("The loss is not finite.")
+    dispatcher = Dispatcher(lambda: Scripted(diverged), store, 9)
+    assert list(dispatcher.run([job("a")])) == [(job("a"), diverged)]
 
+
+def test_an_interrupt_is_raised(store):
     with pytest.raises(KeyboardInterrupt):
-        list(Dispatcher(lambda: Stopped([]), 9).do([job("a")]))
+        list(Dispatcher(lambda: Scripted(KeyboardInterrupt()), store, 9).run([job("a")]))

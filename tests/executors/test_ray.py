@@ -1,6 +1,7 @@
 import pytest
 from workers import MarkingWorkerFactory, job, ray_cluster
 
+from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.executors import RayExecutorConfig
 from mixopt.errors import UserError
 from mixopt.executors.base import WorkerLostError
@@ -69,15 +70,16 @@ def test_more_workers_than_places_neither_block_each_other_nor_restart_for_ever(
     def executor(make_worker, n_workers):
         return ray_executor.RayExecutor(make_worker, n_workers, needs, owns_cluster=False)
 
+    store = ArtifactStore(tmp_path / "store")
     with ray_cluster(1):
-        dispatcher = Dispatcher(lambda: executor(MarkingWorkerFactory(), 3), 1)
+        dispatcher = Dispatcher(lambda: executor(MarkingWorkerFactory(), 3), store, 1)
         for turn in range(2):  # actors that wait for a place must not take the training's
             jobs = [job(tmp_path, f"score {turn} {i}") for i in range(4)]
-            assert all(error is None for _, error in dispatcher.do(jobs))
-            ((_, error),) = dispatcher.do([job(tmp_path, f"train {turn}", trains=True)])
+            assert all(error is None for _, error in dispatcher.run(jobs))
+            ((_, error),) = dispatcher.run([job(tmp_path, f"train {turn}", trains=True)])
             assert error is None
         dispatcher.close()
-        dispatcher = Dispatcher(lambda: executor(Broken(), 1), 1)
-        ((_, error),) = dispatcher.do([job(tmp_path, "never")])
+        dispatcher = Dispatcher(lambda: executor(Broken(), 1), store, 1)
+        ((_, error),) = dispatcher.run([job(tmp_path, "never")])
         assert isinstance(error, WorkerLostError)
         dispatcher.close()

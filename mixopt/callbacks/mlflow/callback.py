@@ -13,7 +13,7 @@ import mlflow
 import yaml
 from mlflow.tracking.context.registry import resolve_tags
 
-from mixopt.callbacks.base import Callback, TrainedModel
+from mixopt.callbacks.base import Callback, RoundResult, TrainedModel
 from mixopt.callbacks.mlflow.names import flatten, metric_key, now_ms, proposal_metrics
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.sender import FOLDER, Sender
@@ -21,7 +21,7 @@ from mixopt.callbacks.mlflow.uploader import fail_fast, hide_password, tracking_
 from mixopt.config.study import StudyConfig
 from mixopt.errors import UserError
 from mixopt.proposal import Proposal
-from mixopt.trials import DomainCount, Trials
+from mixopt.trials import DomainCount
 from mixopt.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -103,10 +103,13 @@ class MlflowCallback(Callback):
         )  # fmt: skip
         self._end_run(has_failed=bool(model.failure))
 
-    def on_round_scored(self, number: int, trials: Trials, metrics: Mapping[str, float]) -> None:
-        """Log the metrics of the round at step `number`, and the table of all trials so far."""
-        self._log_batch(metrics, step=number)
-        self._append("text", text=trials.to_frame().to_csv(index=False), path="trials.csv")
+    def on_round_scored(self, result: RoundResult) -> None:
+        """Log the metrics of the round, whose number is the step, and the table of all trials."""
+        metrics = {"search/trials": result.n_candidates, "search/best_utility": result.best_utility}
+        metrics |= {f"reliability/{name}": tau for name, tau in result.reliabilities.items()}
+        metrics |= {f"surrogate/cv_rank/{m}": rank for m, rank in result.rank_correlations.items()}
+        self._log_batch(metrics, step=result.number)
+        self._append("text", text=result.trials.to_frame().to_csv(index=False), path="trials.csv")
 
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
         """Log ratios and gains of the best proposal."""

@@ -4,7 +4,7 @@ import pytest
 import toy
 
 from mixopt import Estimate, Metric, Mixture, Proposal, Score, Trial, Trials
-from mixopt.callbacks.base import TrainedModel
+from mixopt.callbacks.base import RoundResult, TrainedModel
 from mixopt.callbacks.mlflow.callback import MlflowCallback
 from mixopt.config.loader import load_study
 from mixopt.errors import UserError
@@ -24,8 +24,11 @@ def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_
     callback.on_model_trained(TrainedModel("expert", "ships", failure="diverged at step 3"))
     trial = Trial("r1", Mixture({"birds": 1.0}), {"loss": Score(2.0)})
     callback.on_round_scored(
-        1, Trials([trial], [Metric("loss")], ["birds"]), {"search/best_utility": 0.5}
-    )
+        RoundResult(
+            1, Trials([trial], [Metric("loss")], ["birds"]), 1, 0.5,
+            {"loss": 0.25, "other": float("nan")}, {"loss": 0.75},
+        )
+    )  # fmt: skip
     natural = Comparison("natural", Mixture({"birds": 1.0}), Estimate(0.2, 0.1))
     callback.on_proposals([Proposal(Mixture({"birds": 1.0}), Estimate(0, 0), {}, (natural,))])
     (tmp_path / "exports").mkdir()
@@ -40,6 +43,11 @@ def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_
     assert parent.info.status == "FINISHED"
     assert parent.data.params["base.kind"] == "build"
     assert parent.data.metrics["proposal/gain_over_natural"] == 0.2
+    rounds = {key: value for key, value in parent.data.metrics.items() if "proposal" not in key}
+    assert rounds == {
+        "corpus/tokens/birds": 10, "search/trials": 1, "search/best_utility": 0.5,
+        "surrogate/cv_rank/loss": 0.25, "reliability/loss": 0.75,
+    }  # fmt: skip
     assert [d.dataset.name for d in parent.inputs.dataset_inputs] == ["birds"]
     assert {run.info.status for run in children} == {"FINISHED", "FAILED"}
     expert = next(run for run in children if run.info.status == "FINISHED")
