@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,15 @@ def test_the_picture_of_the_architecture_is_that_of_the_imports():
     assert (ROOT / "docs" / "architecture.svg").read_text() == script("draw_architecture").draw(), (
         "run python docs/draw_architecture.py"
     )
+
+
+def test_floors_of_the_architecture_are_those_of_the_import_contract():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [c["layers"] for c in contracts["contracts"] if c["type"] == "layers"]
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| \d+ \| (.+) \|$", page, re.MULTILINE)
+    named = [set(re.findall(r"`(\w+)`", row)) for row in rows]
+    assert named == [set(re.findall(r"\w+", layer)) for layer in layers]
 
 
 def test_the_picture_leaves_out_what_follows():
