@@ -1,23 +1,24 @@
 """Every error that mixopt raises on purpose.
 
-    MixoptError                  exit code 1: the run failed
+    MixoptError                    exit code 1: the run failed
     ├── RunError
-    │   ├── DivergedError        a loss stopped being finite
-    │   ├── UnreachableError     a store that does not answer now
-    │   └── StorageError         the disk is full or cannot be written
-    └── UserError                exit code 2: wrong input
-        ├── ConfigError          a YAML that cannot be used
-        ├── DataError            text or benchmark items that cannot be read or used
-        ├── ModelError           a base or an expert that cannot be used
-        ├── MixtureError         numbers that are no mixture
-        │   └── InfeasibleError  bounds that cannot all hold
-        ├── TrialsError          a table of runs that cannot be used
-        │   └── HoldoutError     a holdout score that would choose, or a search score as a result
-        ├── ExportError          a proposal that a trainer cannot be told
-        ├── OutputError          a place where no file can be written
-        └── MissingExtraError    a package that an optional feature needs
+    │   ├── DivergedError          a training loss is not finite
+    │   ├── UnreachableError       a store does not answer
+    │   └── StorageError           the disk is full or cannot be written
+    └── UserError                  exit code 2: the input can be fixed; a ValueError
+        ├── ArgumentTypeError      an argument of the wrong type; a TypeError too
+        ├── ConfigError            a YAML with an invalid value
+        ├── DataError              text or benchmark items that cannot be read or used
+        ├── ModelError             a base model or an expert that cannot be used
+        ├── MixtureError           numbers that are not a mixture
+        │   └── InfeasibleError    bounds that cannot all hold
+        ├── TrialsError            a table of runs that cannot be used
+        │   └── HoldoutError       a holdout score used to choose, or a search score as a result
+        ├── ExportError            a proposal that cannot be written for a trainer
+        ├── OutputError            a path where no file can be written
+        └── MissingExtraError      a package that an optional feature needs
 
-A message is one sentence: what is wrong, where, and what to do about it.
+A message is one sentence: the value, the rule it breaks and the remedy.
 """
 
 from collections.abc import Iterable
@@ -26,13 +27,13 @@ from importlib.util import find_spec
 
 
 class MixoptError(Exception):
-    """Root of the tree; the CLI prints the message alone and exits with `exit_code`."""
+    """Base class; the CLI prints the message alone and exits with `exit_code`."""
 
     exit_code = 1
 
 
 class RunError(MixoptError):
-    """The run failed although its input was right."""
+    """The run failed although its input was valid."""
 
 
 class DivergedError(RunError):
@@ -40,17 +41,21 @@ class DivergedError(RunError):
 
 
 class UnreachableError(RunError):
-    """A store that does not answer now; trying again may help."""
+    """A store does not answer; a later attempt may succeed."""
 
 
 class StorageError(RunError):
-    """A file could not be written whole; nothing half-written is left under its name."""
+    """A file could not be written completely; no partial file is left under its name."""
 
 
 class UserError(MixoptError, ValueError):
-    """The input is wrong; a `ValueError`, so that pydantic validators may raise it."""
+    """The input is invalid; a `ValueError`, so that pydantic validators may raise it."""
 
     exit_code = 2
+
+
+class ArgumentTypeError(UserError, TypeError):
+    """An argument has a type that the function does not take."""
 
 
 class ConfigError(UserError):
@@ -78,7 +83,7 @@ class TrialsError(UserError):
 
 
 class HoldoutError(TrialsError):
-    """A score with `role: holdout` where mixtures are chosen, or one with `role: search` as a result."""
+    """A `role: holdout` score used to choose a mixture, or a `role: search` score as a result."""
 
 
 class ExportError(UserError):
@@ -86,7 +91,7 @@ class ExportError(UserError):
 
 
 class OutputError(UserError):
-    """A place where no file can be written: a file stands where a folder should be, say."""
+    """A path where no file can be written, for example below a file instead of a folder."""
 
 
 class MissingExtraError(UserError):
@@ -142,10 +147,10 @@ def explain_missing_extra(error: Exception) -> Exception:
     return error
 
 
-NAMED = 40
-"""Names that a message lists at most."""
-LONGEST_NAME = 60
-"""Characters of such a name that are repeated."""
+MAX_LISTED = 40
+"""Most names that a message lists."""
+MAX_NAME = 60
+"""Characters after which a listed name is cut."""
 
 
 def one_line(error: BaseException, limit: int | None = None) -> str:
@@ -154,11 +159,29 @@ def one_line(error: BaseException, limit: int | None = None) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """A sentence that names the closest of `known`, or lists them where none is close."""
+    """Return a sentence with the closest of `known` names, or a list of them if none is close."""
     names = sorted({str(one) for one in known})
     close = get_close_matches(str(name), names, n=1)
     if close:
-        return f"Did you mean {close[0][:LONGEST_NAME]!r}?"
-    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    told = ", ".join(" ".join(one.split())[:LONGEST_NAME] for one in names[:NAMED])
-    return f"Known: {told or 'none'}{more}."
+        return f"Did you mean {close[0][:MAX_NAME]!r}?"
+    more = f", and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    listed = ", ".join(" ".join(one.split())[:MAX_NAME] for one in names[:MAX_LISTED])
+    return f"Known: {listed or 'none'}{more}."
+
+
+def require_type(name: str, value: object, expected: type, remedy: str) -> None:
+    """Check the type of an argument.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What was passed.
+        expected: Class that `value` must be an instance of.
+        remedy: How to get one, as an imperative (`fit the trials with mixopt.fit`).
+
+    Raises:
+        ArgumentTypeError: `value` is not an `expected`.
+    """
+    if not isinstance(value, expected):
+        raise ArgumentTypeError(
+            f"{name} is a {type(value).__name__}, not a {expected.__name__}; {remedy}."
+        )

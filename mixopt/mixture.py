@@ -1,16 +1,19 @@
-"""Mixtures: simplex arithmetic, and how often a budget repeats what there is.
+"""Mixtures: points on the simplex of named domains, and the token budget of a run.
 
 Shapes: `d` domains.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mixopt.errors import InfeasibleError, MixtureError, did_you_mean
+from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 
@@ -18,25 +21,30 @@ Seed = int | np.random.Generator | None
 """What `np.random.default_rng` takes; a generator is used, and advanced, as it is."""
 
 SUM_TOLERANCE = 1e-6
-"""How far a mixture's ratios may be from one: wider is a mistake, not rounding."""
+"""Largest distance of a mixture's sum from one; more is an error, not rounding."""
+REPETITION_TOLERANCE = 1e-6
+"""Relative excess over a repetition cap that counts as rounding: optima lie on the caps."""
+MAX_COUNT = 1e30
+"""Largest number of tokens and repetitions that a file may state."""
 
 
 class Mixture(Mapping[str, float]):
-    """A point on the simplex over named domains, in the order given.
+    """A point on the simplex of named domains, in the order given.
 
-    Read as *ratios* when tokens are drawn and as *weights* when parameters are merged.
+    Its numbers are *ratios* when tokens are drawn and *weights* when parameters are merged.
+
+    Args:
+        ratios: Ratio by domain: a dict, another mixture or a pandas Series.
 
     Raises:
-        MixtureError: A ratio is negative or not finite, or they do not sum to one.
+        MixtureError: A ratio is negative or not finite, or the ratios do not sum to one.
+        ArgumentTypeError: `ratios` has no names, or a ratio is not a number.
     """
 
     __slots__ = ("_ratios",)
 
-    def __init__(self, ratios: Mapping[str, float]) -> None:
-        try:
-            values = {str(domain): float(ratio) for domain, ratio in ratios.items()}
-        except OverflowError:
-            raise MixtureError("A ratio is too large for a number; ratios sum to one.") from None
+    def __init__(self, ratios: "Mapping[str, float] | pd.Series[float]") -> None:
+        values = _named_numbers(ratios)
         if not values:
             raise MixtureError("A mixture needs at least one domain; none was given.")
         for domain, ratio in values.items():
@@ -48,30 +56,43 @@ class Mixture(Mapping[str, float]):
         if abs(total - 1) > SUM_TOLERANCE:
             raise MixtureError(
                 f"The ratios of {', '.join(values)} sum to {total:.6g}, not to 1; "
-                "mend them, or use Mixture.normalised where they are counts."
+                "correct them, or use Mixture.normalised if they are counts."
             )
+        # rounding alone: a mixture that is written and read again keeps its bits
         if abs(total - 1) <= len(values) * np.finfo(np.float64).eps:
-            total = 1.0  # rounding alone: a mixture that is written and read again stays the same
+            total = 1.0
         self._ratios = {domain: ratio / total for domain, ratio in values.items()}
 
     @classmethod
-    def normalised(cls, amounts: Mapping[str, float]) -> "Mixture":
-        """The mixture proportional to `amounts` (token counts, say).
+    def normalised(cls, amounts: "Mapping[str, float] | pd.Series[float]") -> "Mixture":
+        """Return the mixture proportional to amounts such as token counts.
+
+        Args:
+            amounts: Amount by domain, not negative.
 
         Raises:
             MixtureError: An amount is negative or not finite, or all of them are zero.
         """
-        total = float(sum(amounts.values()))
+        values = _named_numbers(amounts)
+        total = sum(values.values())
         if not np.isfinite(total) or total <= 0:
             raise MixtureError(
-                f"Amounts of {', '.join(amounts) or 'no domain'} sum to {total:g}; "
+                f"Amounts of {', '.join(values) or 'no domain'} sum to {total:g}; "
                 "a mixture needs a positive sum."
             )
-        return cls({domain: amount / total for domain, amount in amounts.items()})
+        return cls({domain: amount / total for domain, amount in values.items()})
 
     @classmethod
     def from_vector(cls, domains: Sequence[str], vector: ArrayLike) -> "Mixture":
-        """The mixture whose ratios stand in `vector` (`d`) in the order of `domains`."""
+        """Return the mixture of an array.
+
+        Args:
+            domains: Names of the `d` domains.
+            vector: Ratios (`d`) in the order of `domains`.
+
+        Raises:
+            MixtureError: The array does not have one ratio for each domain, or is no mixture.
+        """
         values = np.asarray(vector, dtype=np.float64)
         if values.shape != (len(domains),):
             raise MixtureError(
@@ -81,19 +102,19 @@ class Mixture(Mapping[str, float]):
 
     @classmethod
     def uniform(cls, domains: Sequence[str]) -> "Mixture":
-        """The mixture with the same ratio for each of `domains`."""
+        """Return the mixture with the same ratio for each of `domains`."""
         return cls.normalised(dict.fromkeys(domains, 1.0))
 
     def vector(self, domains: Sequence[str]) -> Array:
-        """The ratios (`d`) in the order of `domains`; a domain the mixture lacks has 0.
+        """Return the ratios (`d`) in the order of `domains`, 0 for a domain without one.
 
         Raises:
-            MixtureError: The mixture has a share in a domain that is not in `domains`.
+            MixtureError: The mixture has a positive ratio of a domain that is not in `domains`.
         """
         for domain, ratio in self._ratios.items():
             if ratio > 0 and domain not in domains:
                 raise MixtureError(
-                    f"Domain {domain!r} is not one of this study's. {did_you_mean(domain, domains)}"
+                    f"Domain {domain!r} is not one of the domains. {did_you_mean(domain, domains)}"
                 )
         return np.array([self._ratios.get(domain, 0.0) for domain in domains])
 
@@ -129,23 +150,70 @@ def apportion(quotas: ArrayLike, total: int, *, tolerance: float = 0.0) -> NDArr
     return counts
 
 
-TOLERANCE = 1e-6
-"""Of a repetition above its cap: proposals lie on caps to rounding."""
+MixtureLike: TypeAlias = "Mapping[str, float] | pd.Series[float] | ArrayLike"
+"""A mixture, a dict or a Series of ratios by domain, or an array in the order of the domains."""
 
 
-LARGEST = 1e30
-"""Of tokens and repetitions."""
+def as_mixture(value: MixtureLike, domains: Sequence[str] | None = None) -> Mixture:
+    """Return ratios in any accepted form as a mixture.
+
+    Args:
+        value: A mixture, a dict or a pandas Series of ratios by domain (a domain left out has
+            none), or an array (`d`) in the order of `domains`.
+        domains: The `d` domains, whose order the result takes; the value's own names if None.
+
+    Raises:
+        MixtureError: The ratios are no mixture, or name a domain that is not in `domains`.
+        ArgumentTypeError: `value` is none of these types.
+    """
+    if hasattr(value, "items"):
+        mixture = value if isinstance(value, Mixture) else Mixture(value)
+        if domains is None or tuple(mixture) == tuple(domains):
+            return mixture
+        return Mixture.from_vector(domains, mixture.vector(domains))
+    if domains is None or isinstance(value, str | bytes) or value is None:
+        raise _no_mixture(value)
+    try:
+        vector = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _no_mixture(value) from None
+    return Mixture.from_vector(domains, vector)
+
+
+def _named_numbers(given: Any) -> dict[str, float]:
+    """The entries of a mapping or Series as floats by name."""
+    if not hasattr(given, "items"):
+        raise _no_mixture(given)
+    values = {}
+    for name, number in given.items():
+        try:
+            values[str(name)] = float(number)
+        except OverflowError:
+            raise MixtureError("A ratio is too large for a number; ratios sum to one.") from None
+        except (TypeError, ValueError):
+            raise ArgumentTypeError(
+                f"The ratio of {name!r} is a {type(number).__name__}, not a number; give a number "
+                "for each domain."
+            ) from None
+    return values
+
+
+def _no_mixture(value: object) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"A {type(value).__name__} is no mixture here; give a Mixture, or a dict or Series of "
+        "ratios by domain."
+    )
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Tokens of the target run against those of each domain.
+    """Tokens that the target run reads, and tokens that each domain has.
 
     Attributes:
-        tokens: That the target run reads.
-        available_tokens: Unique tokens by domain; a domain left out does not run out.
-        max_repetition: How often a token of a domain may be seen (1.0: at most once); a domain left
-            out may be read as often as it takes.
+        tokens: Tokens of the target run.
+        available_tokens: Unique tokens by domain; a domain left out is not limited.
+        max_repetition: Most times that a token of a domain may be read (1.0: once); a domain left
+            out is not limited.
     """
 
     tokens: float
@@ -154,27 +222,30 @@ class Budget:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Budget":
-        """The budget with these fields.
+        """Return the budget with these fields.
+
+        Args:
+            plain: The fields as `dataclasses.asdict` gives them, from an untrusted file.
 
         Raises:
-            ValueError: A count of tokens or a limit is no number above zero.
+            ValueError: A count of tokens is not above zero, or a limit is not a number.
         """
-        told = cls(
+        budget = cls(
             plain["tokens"], plain.get("available_tokens", {}), plain.get("max_repetition", {})
         )
-        for where, number in (("tokens", told.tokens), *told.available_tokens.items()):
-            if not isinstance(number, int | float) or not 0 < number < LARGEST:
+        for where, number in (("tokens", budget.tokens), *budget.available_tokens.items()):
+            if not isinstance(number, int | float) or not 0 < number < MAX_COUNT:
                 raise ValueError(f"the budget's {where} is no count of tokens")
-        for where, number in told.max_repetition.items():
-            if not isinstance(number, int | float) or not 0 <= number < LARGEST:
+        for where, number in budget.max_repetition.items():
+            if not isinstance(number, int | float) or not 0 <= number < MAX_COUNT:
                 raise ValueError(f"the budget's max_repetition of {where} is no number")
-        return told
+        return budget
 
     @property
     def caps(self) -> dict[str, float]:
-        """The largest ratio of each domain that reads no token more often than it may be.
+        """Largest ratio by domain that respects `max_repetition`.
 
-        Available tokens x highest repetition ÷ budget, at most 1 (the bound of Olmix and OLMo-core).
+        Available tokens x largest repetition ÷ budget, at most 1 (as in Olmix and OLMo-core).
         """
         return {
             domain: min(1.0, tokens * self.max_repetition[domain] / self.tokens)
@@ -182,19 +253,36 @@ class Budget:
             if domain in self.max_repetition
         }
 
-    def count(self, ratios: Mapping[str, float]) -> dict[str, float]:
-        """How often the run sees a token of each domain under `ratios`, where that is known."""
+    def count(self, ratios: MixtureLike) -> dict[str, float]:
+        """Return how often the run reads a token of each domain.
+
+        Args:
+            ratios: The mixture; an array is in the order of `available_tokens`.
+
+        Returns:
+            Repetitions by domain, for domains whose available tokens are known.
+        """
+        if not isinstance(ratios, Mapping):
+            named = hasattr(ratios, "items")
+            ratios = as_mixture(ratios, None if named else tuple(self.available_tokens))
         return {
             domain: ratio * self.tokens / self.available_tokens[domain]
             for domain, ratio in ratios.items()
             if self.available_tokens.get(domain)
         }
 
-    def check(self, seen: Mapping[str, float]) -> None:
-        """Raises `InfeasibleError` where a domain is `seen` more often than it may be."""
-        for domain, times in seen.items():
+    def check(self, repetitions: Mapping[str, float]) -> None:
+        """Check repetitions against `max_repetition`.
+
+        Args:
+            repetitions: Repetitions by domain, as `count` returns them.
+
+        Raises:
+            InfeasibleError: A domain is read more often than `max_repetition` allows.
+        """
+        for domain, times in repetitions.items():
             cap = self.max_repetition.get(domain)
-            if cap is not None and times > cap * (1 + TOLERANCE):
+            if cap is not None and times > cap * (1 + REPETITION_TOLERANCE):
                 raise InfeasibleError(
                     f"{self.tokens:,.0f} tokens would read {domain!r} {times:.2f} times and at most "
                     f"{cap:g} is allowed; lower the budget, raise its max_repetition, or propose "

@@ -1,15 +1,20 @@
-"""A proposal: the mixture to train on, what it should do, how sure we are, and against what."""
+"""A proposal: a recommended mixture with predictions, intervals and comparisons.
+
+Shapes: `d` domains, `m` metrics.
+"""
 
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from mixopt.errors import ExportError
+from mixopt.io.files import write_text
 from mixopt.io.parsing import load_json, show, tell
-from mixopt.mixture import Budget, Mixture
+from mixopt.mixture import Budget, Mixture, as_mixture
 
 Z95 = 1.959963984540054
 """Two-sided 95% quantile of the standard normal distribution."""
@@ -20,12 +25,12 @@ Z80 = 1.2815515655446004
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and how sure it is.
+    """A number with its uncertainty.
 
     Attributes:
         mean: The number.
-        std_error: Its standard error, calibrated where the 95% interval was.
-        half80: Half of the 80% interval in standard errors: tails need not be normal.
+        std_error: Its standard error, calibrated so that the normal 95% interval covers.
+        half80: Half of the 80% interval, in standard errors; the tails need not be normal.
     """
 
     mean: float
@@ -40,7 +45,7 @@ class Estimate:
 
     @property
     def chance(self) -> float:
-        """The probability that the number is above zero, under a normal error."""
+        """Probability that the number is above zero, with a normal error."""
         if not self.std_error > 0:
             return (
                 math.nan
@@ -57,25 +62,25 @@ class Estimate:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether zero lies outside the 95% interval."""
+        """Whether the 95% interval excludes zero."""
         low, high = self.interval
         return low > 0 or high < 0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The proposal against one other mixture.
+    """The proposal compared with one other mixture.
 
     Attributes:
-        name: `natural`, `uniform` or `best seen`.
+        name: `natural`, `best seen` (the best run), `uniform` or `given`.
         ratios: The other mixture.
-        predicted_gain: Utility of the proposal minus the other's, by the surrogate.
-        measured_gain: The same from really merging and scoring both, on the same items.
-        differences: Measured by metric, in the metric's own units, proposal minus other.
-        worse: Metrics that are expected to be worse than at the other, with the probability.
-        aggregates: The measured gain by each way of making one number of the capabilities:
-            `mean`, `weighted`, `worst`.
-        capabilities: The measured gain in each capability, in standard deviations over the trials.
+        predicted_gain: Utility of the proposal minus that of the other, by the surrogate.
+        measured_gain: The same difference from merging and scoring both on the same items.
+        differences: Measured score differences by metric, proposal minus other, in the metric's
+            units.
+        worse: Probability of a worse score by metric, for metrics where that is likely.
+        aggregates: Measured gain by aggregation of the capabilities: `mean`, `weighted`, `worst`.
+        capabilities: Measured gain by capability, in standard deviations over the trials.
     """
 
     name: str
@@ -89,17 +94,17 @@ class Comparison:
 
     @property
     def gain(self) -> Estimate:
-        """The measured gain where there is one, else the predicted one."""
+        """The measured gain if there is one, else the predicted one."""
         return self.measured_gain or self.predicted_gain
 
     @property
     def same(self) -> bool:
-        """Whether the proposal is the other mixture: no difference, and no doubt about it."""
+        """Whether the proposal is the other mixture."""
         return self.gain.mean == 0 and self.gain.std_error == 0
 
     @property
     def verdict(self) -> str:
-        """One sentence: better, worse, not distinguishable, or the same mixture."""
+        """The comparison in words: better, worse, not distinguishable, or the same mixture."""
         if self.same:
             return f"the same as the {self.name} mixture"
         low, high = self.gain.interval
@@ -114,12 +119,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Ties:
-    """Feasible mixtures that cannot be told from the proposal.
+    """Feasible mixtures that the surrogate cannot distinguish from the proposal.
 
     Attributes:
-        share: Of the candidates that were looked at.
+        share: Their share of the compared candidates.
         ranges: Smallest and largest ratio by domain among them.
-        examples: A few of them, far from each other.
+        examples: Some of them, far from each other.
     """
 
     share: float
@@ -129,12 +134,12 @@ class Ties:
 
 @dataclass(frozen=True)
 class Support:
-    """What of the trials stands behind a proposal.
+    """Distance of a proposal from the trials.
 
     Attributes:
-        nearest: Id of the trial whose mixture is nearest.
+        nearest: Id of the trial with the nearest mixture.
         distance: Hellinger distance to it, from 0 to 1.
-        usual: The largest distance of a trial to its nearest other one.
+        usual: Largest distance of a trial from its nearest other trial.
     """
 
     nearest: str
@@ -143,7 +148,7 @@ class Support:
 
     @property
     def extrapolates(self) -> bool:
-        """Whether the proposal lies further from every trial than trials from each other."""
+        """Whether the proposal lies further from every trial than `usual`."""
         return self.distance > self.usual
 
 
@@ -152,18 +157,22 @@ class Proposal:
     """A mixture that the surrogate recommends.
 
     Attributes:
-        ratios: Shares of tokens by domain.
-        utility: Predicted utility, higher is better.
-        predicted: Predicted score by metric, in the metric's own units.
-        comparisons: Against the reference mixtures; the first is the natural one.
-        weights: The experts' weights that stand for `ratios`, where there are experts.
-        measured: Score by metric of the proposal's own merge, where it was verified.
-        budget: What the target run reads, and what there is to read.
-        tokens_per_document: Measured mean by domain; trainers that draw documents need it.
-        notes: Sentences that a reader must not miss.
-        ties: Mixtures that cannot be told from this one.
-        support: The nearest trial, and how far the proposal extrapolates.
-        errors: Predicted error of benchmarks whose loss-to-error law is known.
+        ratios: Ratios of tokens by domain.
+        utility: Predicted utility; higher is better.
+        predicted: Predicted score by metric, in the metric's units.
+        comparisons: Comparisons with other mixtures. The first is with the natural mixture; if
+            none was given, with the best run.
+        weights: Weights by expert that stand for `ratios`, if experts are merged.
+        measured: Score by metric of the proposal's own merge, if it was verified.
+        budget: Token budget of the target run and available tokens.
+        tokens_per_document: Mean document length by domain, for trainers that draw documents.
+        notes: Warnings for the reader.
+        ties: Mixtures that cannot be distinguished from this one.
+        support: Distance from the trials.
+        errors: Predicted error of benchmarks with a loss-to-error law.
+
+    Raises:
+        ArgumentTypeError: `ratios` is not a mixture, a dict or a Series.
     """
 
     ratios: Mixture
@@ -179,42 +188,45 @@ class Proposal:
     support: Support | None = None
     errors: Mapping[str, Estimate] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ratios", as_mixture(self.ratios))
+
     @property
     def repetition(self) -> dict[str, float]:
-        """How often the target run would see a token of each domain, where that is known."""
+        """Times that the target run reads a token, by domain whose available tokens are known."""
         return {} if self.budget is None else self.budget.count(self.ratios)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% interval of the utility gain over the natural mixture.
-
-        From the verification where there was one; else the surrogate's own.
-        """
+        """95% interval of the gain in the first comparison, measured if it was verified."""
         return self.comparisons[0].gain.interval if self.comparisons else self.utility.interval
 
     @property
     def verdict(self) -> str:
-        """One sentence about the proposal and the natural mixture."""
+        """The first comparison in words; it names the mixture that it compares with."""
         return self.comparisons[0].verdict if self.comparisons else "compared with nothing"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, with the verdict and intervals spelled out for readers."""
+        """Return plain JSON types, with the verdicts and intervals for readers."""
         plain = asdict(self) | {"ratios": dict(self.ratios), "comparisons": []}
         if self.ties is not None:
             plain["ties"] |= {"examples": [dict(mixture) for mixture in self.ties.examples]}
         for comparison in self.comparisons:
             row = asdict(comparison) | {"ratios": dict(comparison.ratios)}
-            told = {"verdict": comparison.verdict, "chance": comparison.gain.chance}
-            plain["comparisons"].append(row | told)
-        told = {"repetition": self.repetition, "verdict": self.verdict}
-        return plain | told | {"interval": list(self.interval)}
+            derived = {"verdict": comparison.verdict, "chance": comparison.gain.chance}
+            plain["comparisons"].append(row | derived)
+        derived = {"repetition": self.repetition, "verdict": self.verdict}
+        return plain | derived | {"interval": list(self.interval)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Proposal":
-        """The proposal that `to_dict` wrote.
+        """Return the proposal that `to_dict` wrote.
+
+        Args:
+            plain: The fields, from an untrusted file.
 
         Raises:
-            ValueError: A number is none, or a mean length or a count of tokens is not positive.
+            ValueError: A field is not a number, or a length or token count is not positive.
         """
         for domain, number in plain.get("tokens_per_document", {}).items():
             if not isinstance(number, int | float) or not number > 0:
@@ -236,10 +248,13 @@ class Proposal:
 
     @classmethod
     def read(cls, path: str | Path) -> "Proposal":
-        """The proposal in a JSON file that mixopt wrote.
+        """Return the proposal in a JSON file that `write` or a study wrote.
+
+        Args:
+            path: The file (`proposal.json`).
 
         Raises:
-            ExportError: The file does not exist or holds no proposal.
+            ExportError: The file does not exist or is not a proposal.
         """
         file = Path(path)
         if not file.is_file():
@@ -251,9 +266,39 @@ class Proposal:
                 f"{file} is not a proposal that mixopt wrote ({tell(error)}); give a proposal.json."
             ) from None
 
+    def write(self, path: str | Path) -> Path:
+        """Write the proposal as JSON, which `read` and `mixopt export` take.
+
+        Args:
+            path: The file; folders above it are created.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        return write_text(Path(path), self.to_json())
+
     def to_json(self) -> str:
-        """The proposal as JSON text; NaN, which JSON lacks, is written as null."""
+        """Return the proposal as JSON text; NaN, which JSON lacks, is written as null."""
         return json.dumps(_without_nan(self.to_dict()), indent=2) + "\n"
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{domain}: {ratio:.4g}" for domain, ratio in self.ratios.items())
+        return f"Proposal({inside}; {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        columns = {"proposal": self.ratios} | {c.name: c.ratios for c in self.comparisons}
+        table = pd.DataFrame({name: dict(ratios) for name, ratios in columns.items()})
+        if self.repetition:
+            table["repetitions"] = pd.Series(self.repetition)
+        verdicts = "".join(f"<li>{escape(c.verdict)}</li>" for c in self.comparisons)
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        html = table.reindex(list(self.ratios)).to_html(float_format="%.4g", na_rep="")
+        return f"<b>Proposal</b>{html}<ul>{verdicts}{notes}</ul>"
 
 
 def _comparison(row: Mapping[str, Any]) -> Comparison:

@@ -1,14 +1,16 @@
-"""A schedule: proposals one after the other, each for its part of one target run."""
+"""A schedule: the proposals of consecutive phases of one target run."""
 
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from mixopt.errors import ExportError
+from mixopt.io.files import write_text
 from mixopt.io.parsing import load_json, tell
 from mixopt.mixture import Budget, Mixture
 from mixopt.proposal import Proposal
@@ -18,11 +20,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the target run on one mixture.
+    """A part of the target run with one mixture.
 
     Attributes:
-        name: `stable`, `anneal`, ...
-        proposal: The mixture, with the budget of this part.
+        name: Name such as `stable` or `anneal`.
+        proposal: The mixture, with the token budget of this part.
     """
 
     name: str
@@ -30,7 +32,7 @@ class Phase:
 
     @property
     def tokens(self) -> float:
-        """That it reads.
+        """Tokens of the phase.
 
         Raises:
             ExportError: The proposal has no budget.
@@ -44,12 +46,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The phases of a target run, in order; domains are the same in all.
+    """The phases of a target run, in order, over the same domains.
 
     Attributes:
-        phases: One or more.
-        max_repetition: How often the whole run may see a token of each domain; where nothing is
-            said each phase's own budget alone counts.
+        phases: One phase or more.
+        max_repetition: Most times that the whole run may read a token, by domain; a domain left out
+            is limited by the budgets of the phases alone.
     """
 
     phases: tuple[Phase, ...]
@@ -57,17 +59,17 @@ class Schedule:
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Of every phase."""
+        """The domains of every phase."""
         return tuple(self.phases[0].proposal.ratios)
 
     @property
     def tokens(self) -> float:
-        """Of the whole run."""
+        """Tokens of the whole run."""
         return sum(phase.tokens for phase in self.phases)
 
     @property
     def ratios(self) -> Mixture:
-        """Shares of tokens of the whole run."""
+        """Ratios of the tokens of the whole run."""
         read: Counter[str] = Counter()
         for phase in self.phases:
             for domain, ratio in phase.proposal.ratios.items():
@@ -75,17 +77,50 @@ class Schedule:
         return Mixture.normalised(dict(read))
 
     def to_json(self) -> str:
-        """The schedule as JSON text."""
+        """Return the schedule as JSON text."""
         phases = [
             {"name": phase.name, "proposal": json.loads(phase.proposal.to_json())}
             for phase in self.phases
         ]
-        told = {"phases": phases, "max_repetition": dict(self.max_repetition)}
-        return json.dumps(told, indent=2) + "\n"
+        plain = {"phases": phases, "max_repetition": dict(self.max_repetition)}
+        return json.dumps(plain, indent=2) + "\n"
+
+    def write(self, path: str | Path) -> Path:
+        """Write the schedule as JSON, which `mixopt export` takes.
+
+        Args:
+            path: The file; folders above it are created.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        return write_text(Path(path), self.to_json())
+
+    def __repr__(self) -> str:
+        return f"Schedule({'; '.join(_describe(phase) for phase in self.phases)})"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        table = pd.DataFrame(
+            {_describe(phase, ratios=False): dict(phase.proposal.ratios) for phase in self.phases}
+        )
+        verdicts = "".join(
+            f"<li>{escape(phase.name)}: {escape(phase.proposal.verdict)}</li>"
+            for phase in self.phases
+        )
+        html = table.reindex(list(self.domains)).to_html(float_format="%.4g")
+        return f"<b>Schedule</b>{html}<ul>{verdicts}</ul>"
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Schedule":
-        """The schedule that `to_json` wrote.
+        """Return the schedule that `to_json` wrote.
+
+        Args:
+            plain: The fields, from an untrusted file.
 
         Raises:
             ValueError: There is no phase, or phases differ in their domains or share a name.
@@ -106,17 +141,27 @@ class Schedule:
         return cls(phases, limits.max_repetition)
 
 
+def _describe(phase: Phase, *, ratios: bool = True) -> str:
+    budget = phase.proposal.budget
+    size = f" ({budget.tokens:.3g} tokens)" if budget else ""
+    inside = ", ".join(f"{domain}: {r:.4g}" for domain, r in phase.proposal.ratios.items())
+    return f"{phase.name}{size}{': ' + inside if ratios else ''}"
+
+
 def read_plan(path: str | Path) -> Proposal | Schedule:
-    """The proposal or the schedule in a JSON file that mixopt wrote.
+    """Return the proposal or the schedule in a JSON file that mixopt wrote.
+
+    Args:
+        path: A `proposal.json` or a `schedule.json`.
 
     Raises:
-        ExportError: The file does not exist or holds neither.
+        ExportError: The file does not exist or is neither.
     """
     file = Path(path)
     try:
         plain = load_json(file.read_text(encoding="utf-8"))
     except (ValueError, OSError):
-        return Proposal.read(file)  # which says what is wrong
+        return Proposal.read(file)  # raises an error that names the defect
     if not isinstance(plain, dict) or "phases" not in plain:
         return Proposal.read(file)
     try:

@@ -1,7 +1,7 @@
-"""The mixtures that may be proposed: a polytope inside the simplex, and a distance to a prior.
+"""The mixtures that may be proposed: linear limits on the simplex, and a distance from the prior.
 
-Everything linear is a `Row`, low <= normal · ratios <= high, with the words that name it; samplers
-and optimisers read rows and need not know what a group or a frozen ratio is.
+Every linear limit is a `Row`, low <= normal · ratios <= high, with its description. Samplers and
+optimizers read rows; they do not depend on groups, frozen ratios or other kinds of limits.
 
 Shapes: `d` domains, `n` mixtures, `c` rows.
 """
@@ -9,32 +9,33 @@ Shapes: `d` domains, `n` mixtures, `c` rows.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
-from mixopt.errors import InfeasibleError, MixtureError, did_you_mean
-from mixopt.mixture import SUM_TOLERANCE, Array, Mixture
+from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError, did_you_mean
+from mixopt.mixture import SUM_TOLERANCE, Array, Mixture, MixtureLike, as_mixture
 
 BOUND_TOLERANCE = 1e-9
 """Slack when a ratio is compared with its bound, for sums in floating point."""
-
 ROUNDING = 1e-12
-"""A ratio that is no more than this is zero."""
-
+"""A ratio of at most this counts as zero."""
 HIERARCHY_MARK = ":"
 """`web:science` belongs to the group `web`."""
+MAX_SHOWN = 8
+"""Domains that the repr lists."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Bounds on the sum of several domains' ratios.
+    """Bounds on the sum of the ratios of several domains.
 
     Attributes:
         lower: Smallest sum.
-        upper: Largest sum; the same as `lower` fixes it.
-        domains: The members; where none are given, those named `GROUP:...`.
+        upper: Largest sum; equal to `lower`, it fixes the sum.
+        domains: The members; if empty, the domains named `GROUP:...`.
     """
 
     lower: float = 0.0
@@ -44,7 +45,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Inequality:
-    """Σ_j coefficients_j · ratio_j <= limit, over the domains that are named."""
+    """Σ_j coefficients_j · ratio_j <= limit.
+
+    Attributes:
+        coefficients: Coefficient by domain; 0 for a domain left out.
+        limit: Largest value of the sum.
+    """
 
     coefficients: Mapping[str, float]
     limit: float
@@ -56,7 +62,14 @@ class Inequality:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """low <= normal · ratios <= high; `normal` is `d`, `text` says it in words."""
+    """low <= normal · ratios <= high.
+
+    Attributes:
+        normal: Coefficients (`d`).
+        low: Lower limit, or -inf.
+        high: Upper limit, or inf.
+        text: The limit in words.
+    """
 
     normal: Array
     low: float
@@ -65,7 +78,7 @@ class Row:
 
     @property
     def fixed(self) -> bool:
-        """Whether it is an equality."""
+        """Whether the row is an equality."""
         return self.high <= self.low
 
 
@@ -75,29 +88,38 @@ class SearchSpace:
 
     Attributes:
         domains: The `d` domains, whose order every vector follows.
-        lower: Smallest ratio of a domain; 0 where none is given.
-        upper: Largest ratio of a domain; 1 where none is given.
-        prior: The natural mixture, around which candidates are drawn; uniform if not given.
-        frozen: Ratios that do not move.
-        groups: Bounds on sums of domains; a name with `:` below it needs no members.
+        lower: Smallest ratio by domain; 0 if left out.
+        upper: Largest ratio by domain; 1 if left out.
+        prior: The natural mixture, usually proportional to the available tokens: a mixture, a
+            dict, a Series, or an array in the order of `domains`. Candidates are drawn around it,
+            proposals are compared with it, and `max_kl` is measured from it. Without one,
+            candidates are drawn around the uniform mixture and no comparison is called natural.
+        frozen: Fixed ratio by domain.
+        groups: Bounds on sums of domains; a group `web` without members holds all `web:...`.
         inequalities: Other linear limits.
         max_kl: Largest Kullback-Leibler divergence of a mixture from the prior, in nats.
 
     Raises:
-        MixtureError: A bound names an unknown domain or lies outside [0, 1].
+        MixtureError: A bound names an unknown domain or lies outside [0, 1], or `max_kl` is given
+            without a prior.
         InfeasibleError: The bounds cannot all hold; the message names those in conflict.
+        ArgumentTypeError: `domains` is a single string, or a bound is not a number.
     """
 
     domains: tuple[str, ...]
     lower: Mapping[str, float] = field(default_factory=dict)
     upper: Mapping[str, float] = field(default_factory=dict)
-    prior: Mapping[str, float] | None = None
+    prior: "MixtureLike | None" = None
     frozen: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     inequalities: tuple[Inequality, ...] = ()
     max_kl: float | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.domains, str):
+            raise ArgumentTypeError(
+                f"domains is the string {self.domains!r}; give a list of names."
+            )
         object.__setattr__(self, "domains", tuple(self.domains))
         object.__setattr__(self, "inequalities", tuple(self.inequalities))
         repeated = {name for name in self.domains if self.domains.count(name) > 1}
@@ -118,13 +140,22 @@ class SearchSpace:
                     f"The inequality {inequality} holds a number that is not finite."
                 )
         if self.prior is not None:
-            Mixture(self.prior).vector(self.domains)
+            object.__setattr__(self, "prior", as_mixture(self.prior, self.domains))
+        elif self.max_kl is not None:
+            raise MixtureError(
+                f"max_kl is {self.max_kl:g} and limits the distance from the prior, and there is no "
+                "prior; give prior=, the natural mixture, or leave max_kl out."
+            )
         if self.max_kl is not None and not self.max_kl >= 0:
             raise MixtureError(f"max_kl is {self.max_kl:g}; it is a distance, at least 0.")
         self._check_feasible()
 
     def _check_bound(self, side: str, domain: str, bound: float) -> None:
         self._check_domain(f"The {side} {'ratio' if side == 'frozen' else 'bound'}", domain)
+        if not isinstance(bound, int | float | np.number):
+            raise ArgumentTypeError(
+                f"The {side} bound of {domain!r} is a {type(bound).__name__}; give a number."
+            )
         if not (np.isfinite(bound) and 0 <= bound <= 1):
             raise MixtureError(
                 f"The {side} bound of {domain!r} is {bound:g}; bounds lie between 0 and 1."
@@ -176,12 +207,12 @@ class SearchSpace:
             explain_conflict(self.rows, np.eye(len(self.domains)))
 
     def members(self, group: str) -> tuple[str, ...]:
-        """The domains of a group: those it lists, or those named `GROUP:...`."""
+        """Return the domains of a group: those it lists, or those named `GROUP:...`."""
         listed = self.groups[group].domains if group in self.groups else ()
         return listed or tuple(d for d in self.domains if d.startswith(group + HIERARCHY_MARK))
 
     def bounds(self) -> tuple[Array, Array]:
-        """Lower and upper bounds of each domain, `d` each; equal where it is frozen."""
+        """Return the lower and upper bounds (`d` each), equal for a frozen ratio."""
         low = np.array([float(self.lower.get(domain, 0.0)) for domain in self.domains])
         high = np.array([float(self.upper.get(domain, 1.0)) for domain in self.domains])
         for index, domain in enumerate(self.domains):
@@ -189,13 +220,13 @@ class SearchSpace:
                 low[index] = max(low[index], self.frozen[domain])
                 high[index] = min(high[index], self.frozen[domain])
         if self.max_kl is not None:
-            # what the prior does not hold is infinitely far from it
+            # the divergence is infinite for a domain that the prior lacks
             high[self.prior_vector() == 0] = 0.0
         return low, high
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
-        """Every linear limit but Σ ratios = 1 and ratios >= 0."""
+        """Every linear limit except Σ ratios = 1 and ratios >= 0."""
         low, high = self.bounds()
         rows = []
         for index, domain in enumerate(self.domains):
@@ -213,12 +244,16 @@ class SearchSpace:
         return tuple(rows)
 
     def prior_vector(self) -> Array:
-        """The prior mixture (`d`); uniform where none was given."""
-        prior = Mixture.uniform(self.domains) if self.prior is None else Mixture(self.prior)
-        return prior.vector(self.domains)
+        """Return the center of sampling (`d`): the prior, or the uniform mixture without one."""
+        return (self.natural or Mixture.uniform(self.domains)).vector(self.domains)
+
+    @property
+    def natural(self) -> Mixture | None:
+        """The prior as a mixture, or None."""
+        return self.prior if isinstance(self.prior, Mixture) else None
 
     def divergence(self, ratios: ArrayLike) -> Array:
-        """Kullback-Leibler divergence of mixtures (`n x d`) from the prior, in nats (`n`)."""
+        """Return the Kullback-Leibler divergence (`n`, nats) of mixtures (`n x d`) from the prior."""
         points, prior = np.atleast_2d(np.asarray(ratios, dtype=np.float64)), self.prior_vector()
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = np.where(points > ROUNDING, points * np.log(points / prior), 0.0)
@@ -227,7 +262,15 @@ class SearchSpace:
     def contains(
         self, ratios: ArrayLike, *, tolerance: float = BOUND_TOLERANCE
     ) -> NDArray[np.bool_]:
-        """Which of the mixtures (`n x d`) meet every limit and sum to one (`n`)."""
+        """Return which mixtures meet every limit and sum to one.
+
+        Args:
+            ratios: Mixtures (`n x d`).
+            tolerance: Slack of each limit.
+
+        Returns:
+            True (`n`) for a mixture that may be proposed.
+        """
         points = np.atleast_2d(np.asarray(ratios, dtype=np.float64))
         inside = (points >= -tolerance).all(axis=1)
         inside &= np.abs(points.sum(axis=1) - 1) <= SUM_TOLERANCE
@@ -238,6 +281,27 @@ class SearchSpace:
             inside &= self.divergence(points) <= self.max_kl + max(tolerance, 1e-9)
         return np.asarray(inside)
 
+    def __repr__(self) -> str:
+        more = ", ..." if len(self.domains) > MAX_SHOWN else ""
+        parts = [f"{len(self.domains)} domains: {', '.join(self.domains[:MAX_SHOWN])}{more}"]
+        parts += [f"prior {self.natural!r}"] if self.natural else []
+        parts += [row.text for row in self.rows[:MAX_SHOWN]]
+        parts += ["..."] if len(self.rows) > MAX_SHOWN else []
+        parts += [f"at most {self.max_kl:g} nats from the prior"] if self.max_kl is not None else []
+        return f"SearchSpace({'; '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        low, high = self.bounds()
+        table = pd.DataFrame({"lower": low, "upper": high}, index=pd.Index(self.domains))
+        if self.natural:
+            table.insert(0, "prior", self.prior_vector())
+        others = "".join(
+            f"<li>{escape(row.text)}</li>" for row in self.rows if np.count_nonzero(row.normal) > 1
+        )
+        return f"<b>SearchSpace</b>{table.to_html(float_format='%.4g')}<ul>{others}</ul>"
+
 
 def _in_words(what: str, low: float, high: float) -> str:
     if low == high:
@@ -247,18 +311,20 @@ def _in_words(what: str, low: float, high: float) -> str:
 
 
 def explain_conflict(rows: Sequence[Row], composition: Array) -> None:
-    """Nothing where some weights meet all rows; else an error that says which do not go together.
+    """Check that some weights meet all rows.
 
-    A linear programme with an elastic variable for every row finds the smallest total change that
-    lets all of them hold; the rows with a price (non-zero dual) are those in conflict. By how much
-    each would have to give way alone is one more programme each.
+    A linear program with an elastic variable for every row finds the smallest total relaxation that
+    makes all of them hold. Rows with a non-zero dual are in conflict; one more program each gives
+    the relaxation that suffices if that row alone is changed.
 
     Args:
         rows: Limits on the ratios (`c`).
-        composition: Ratios of what is weighed, `k x d`: the identity where domains are weighed.
+        composition: Ratios (`k x d`) of each of the `k` weighted models; the identity if domains
+            are weighted.
 
     Raises:
-        InfeasibleError: No weights (`k`) on the simplex meet every row.
+        InfeasibleError: No weights (`k`) on the simplex meet every row; the message names the rows
+            in conflict and by how much each must change.
     """
     sides = [(row.normal, row.high, row) for row in rows if np.isfinite(row.high)]
     sides += [(-row.normal, -row.low, row) for row in rows if np.isfinite(row.low)]
@@ -290,10 +356,7 @@ def explain_conflict(rows: Sequence[Row], composition: Array) -> None:
 
 
 def _loosen(normals: Array, limits: Array, elastic: NDArray[np.bool_]) -> tuple[float, Array]:
-    """The least total by which `elastic` rows must give way for all to hold, and the rows' prices.
-
-    Infinite where that does not help.
-    """
+    """The smallest total relaxation of `elastic` rows with which all hold (inf: none), and duals."""
     c, k = normals.shape
     solved = linprog(
         c=np.concatenate([np.zeros(k), np.ones(c)]),

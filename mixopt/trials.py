@@ -1,44 +1,47 @@
-"""Trials: mixtures with their scores, and how a table of them is read and written.
+"""Trials: mixtures with their scores, and their form as arrays and data frames.
 
 Shapes: `n` trials, `d` domains, `m` metrics.
 """
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, overload
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-from mixopt.errors import HoldoutError, TrialsError, did_you_mean
-from mixopt.mixture import Mixture
+from mixopt.errors import ArgumentTypeError, HoldoutError, TrialsError, did_you_mean, require_type
+from mixopt.mixture import Array, Mixture, as_mixture
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 Direction = Literal["lower", "higher"]
 Role = Literal["search", "holdout"]
 Kind = Literal["merged", "ensembled", "trained"]
 Normalisation = Literal["z", "rank", "raw"]
 Aggregation = Literal["mean", "weighted", "worst"]
 KINDS: tuple[Kind, ...] = ("ensembled", "merged", "trained")
-"""From the cheapest to the dearest."""
+"""From the cheapest to the most expensive."""
+MAX_ROWS = 10
+"""Rows that a notebook shows."""
 
 
 @dataclass(frozen=True)
 class DomainCount:
-    """How much text a domain has.
+    """Size of the text of a domain.
 
     Attributes:
         domain: Name.
         tokens: Tokens in the corpus.
         documents: Documents in the corpus.
-        available_tokens: What the target run could draw on.
+        available_tokens: Unique tokens that the target run can draw on.
         content: Hash of the text and the tokenizer.
-        note: What else a reader should know (that the text is generated, say).
+        note: Remark for the reader, for example that the text is generated.
     """
 
     domain: str
@@ -51,14 +54,14 @@ class DomainCount:
 
 @dataclass(frozen=True)
 class Metric:
-    """What one benchmark measures.
+    """A benchmark score or a loss.
 
     Attributes:
         name: Name of the benchmark or of the table's column.
         better: Whether lower or higher values are better.
-        capability: The group of benchmarks that it belongs to.
-        role: `search` scores choose mixtures; `holdout` scores only report.
-        own_domain: The domain whose held-out text this is, if it is any's.
+        capability: Group of metrics that are averaged before capabilities are.
+        role: `search` scores choose mixtures; `holdout` scores are only reported.
+        own_domain: Domain whose held-out text the metric scores, if any.
     """
 
     name: str
@@ -70,7 +73,12 @@ class Metric:
 
 @dataclass(frozen=True)
 class Score:
-    """A measured value and its standard error (NaN where it is not known)."""
+    """A measured value.
+
+    Attributes:
+        value: The value, in the metric's units.
+        std_error: Its standard error; NaN if unknown.
+    """
 
     value: float
     std_error: float = float("nan")
@@ -78,11 +86,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Slope:
-    """How scores change from a trial's mixture towards another one.
+    """Directional derivatives of a trial's scores.
 
     Attributes:
-        towards: The other mixture.
-        changes: By metric, the derivative of the score by the share of the way that is gone.
+        towards: Mixture that the direction points to.
+        changes: By metric, the derivative of the score by the fraction of the way to `towards`.
     """
 
     towards: Mixture
@@ -94,18 +102,19 @@ class Trial:
     """One mixture with its scores.
 
     Attributes:
-        id: Unique within its kind.
-        ratios: The mixture of tokens that the trial stands for.
-        scores: By metric name; a metric that is missing costs that value, not the trial.
-        kind: `merged` and `ensembled` stand for a proxy, `trained` for a really trained run.
-        weights: The experts' weights, where experts were combined.
+        id: Name, unique within its fidelity.
+        ratios: Ratios of the tokens: a mixture, a dict or a Series by domain.
+        scores: Score by metric name; a plain number is a score of unknown standard error. A
+            missing metric is allowed.
+        kind: `trained` for a run really trained; `merged` or `ensembled` for a proxy of one.
+        weights: Weights by expert, if experts were combined.
         round: Round of the search, from 1.
-        seed: Seed of the training, where one was trained.
+        seed: Seed of the training, if one was trained.
         tokens: Tokens trained for this trial alone.
         flops: Floating-point operations spent on this trial alone.
-        fidelity: What was trained or scored, where that differs (`1B`); the kind if left out.
-        cost: What the trial cost, in a unit that all trials share; 0 where it is not known.
-        slopes: How the scores change around the mixture, where the scorer has slopes.
+        fidelity: Name of what was trained or scored (`1B`), if not the kind.
+        cost: Cost in a unit common to all trials; 0 if unknown.
+        slopes: Directional derivatives of the scores, if the scorer gives them.
     """
 
     id: str
@@ -121,17 +130,30 @@ class Trial:
     cost: float = 0.0
     slopes: tuple[Slope, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.ratios, Mixture):
+            object.__setattr__(self, "ratios", as_mixture(self.ratios))
+        if not all(isinstance(score, Score) for score in self.scores.values()):
+            scores = {name: _as_score(name, score) for name, score in self.scores.items()}
+            object.__setattr__(self, "scores", scores)
+
     @property
     def level(self) -> str:
-        """The fidelity, or the kind where none is named."""
+        """The fidelity, or the kind if none is named."""
         return self.fidelity or self.kind
 
 
 class Trials(Sequence[Trial]):
-    """A table of trials over the same domains and metrics.
+    """A table of `n` trials over the same `d` domains and `m` metrics.
+
+    Args:
+        trials: The trials.
+        metrics: The metrics that scores may name.
+        domains: The domains, in the order of every array.
 
     Raises:
-        TrialsError: Two trials of one kind share an id, or a score names an unknown metric.
+        TrialsError: Two trials of one fidelity share an id, or a score names an unknown metric.
+        ArgumentTypeError: An element is no `Trial` or no `Metric`.
     """
 
     def __init__(
@@ -140,9 +162,12 @@ class Trials(Sequence[Trial]):
         self._trials = tuple(trials)
         self.metrics = tuple(metrics)
         self.domains = tuple(domains)
+        for metric in self.metrics:
+            require_type("A metric", metric, Metric, "give mixopt.Metric(name, better)")
         known = {metric.name for metric in self.metrics}
         seen: set[tuple[str, str]] = set()
         for trial in self._trials:
+            require_type("A trial", trial, Trial, "give mixopt.Trial(id, ratios, scores)")
             if (trial.level, trial.id) in seen:
                 raise TrialsError(
                     f"Two {trial.level} trials have the id {trial.id!r}; ids are unique."
@@ -155,8 +180,141 @@ class Trials(Sequence[Trial]):
                         f"table. {did_you_mean(name, known)}"
                     )
 
+    @classmethod
+    def from_arrays(
+        cls,
+        ratios: ArrayLike,
+        scores: ArrayLike,
+        *,
+        domains: Sequence[str],
+        metrics: "Sequence[Metric] | Mapping[str, Direction]",
+        std_errors: ArrayLike | None = None,
+        ids: Sequence[str] | None = None,
+        kind: Kind = "trained",
+    ) -> "Trials":
+        """Return the trials of a design matrix and its scores.
+
+        Args:
+            ratios: Mixtures (`n x d`).
+            scores: Scores (`n x m`); NaN where one is missing.
+            domains: Names of the columns of `ratios`.
+            metrics: The metrics of the columns of `scores`, or `{"loss": "lower"}`.
+            std_errors: Standard errors of the scores (`n x m`), NaN if unknown.
+            ids: Names of the trials (`n`); 0 to n - 1 if None.
+            kind: How all trials were obtained.
+
+        Returns:
+            The trials, in the order of the rows.
+
+        Raises:
+            TrialsError: The shapes do not fit together.
+            MixtureError: A row of `ratios` is no mixture.
+        """
+        named = _as_metrics(metrics)
+        try:
+            mixtures, values = (np.asarray(array, dtype=np.float64) for array in (ratios, scores))
+            given = np.full(values.shape, np.nan) if std_errors is None else std_errors
+            errors = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ArgumentTypeError(
+                "ratios, scores and std_errors are arrays of numbers; one of them is not."
+            ) from None
+        n = len(mixtures) if mixtures.ndim else 0
+        names = [str(i) for i in range(n)] if ids is None else [str(one) for one in ids]
+        for what, shape, wanted in (
+            ("ratios", mixtures.shape, (n, len(domains))),
+            ("scores", values.shape, (n, len(named))),
+            ("std_errors", errors.shape, (n, len(named))),
+            ("ids", (len(names),), (n,)),
+        ):
+            if shape != wanted:
+                raise TrialsError(
+                    f"{what} has the shape {shape} and {wanted} is needed for {n} trials, "
+                    f"{len(domains)} domains and {len(named)} metrics."
+                )
+        trials = []
+        for name, row, row_values, row_errors in zip(names, mixtures, values, errors, strict=True):
+            pairs = zip(named, row_values.tolist(), row_errors.tolist(), strict=True)
+            found = {m.name: Score(value, error) for m, value, error in pairs if value == value}
+            trials.append(Trial(name, Mixture.from_vector(domains, row), found, kind=kind))
+        return cls(trials, named, domains)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: "pd.DataFrame",
+        *,
+        domains: Sequence[str],
+        metrics: "Sequence[Metric] | Mapping[str, Direction]",
+    ) -> "Trials":
+        """Return the trials of a data frame with one row per trial, the inverse of `to_frame`.
+
+        Columns are `ratio/X` or `X` for domain X, `score/Y` or `Y` for metric Y, and optionally
+        `se/Y`, `id` (else the index), and the other columns of `to_frame`. `read_trials` takes
+        tables of other tools, finds these columns itself, and accepts counts and percentages.
+
+        Args:
+            frame: The table.
+            domains: Names of the `d` domains.
+            metrics: The `m` metrics, or `{"loss": "lower"}`.
+
+        Returns:
+            The trials, in the order of the rows.
+
+        Raises:
+            TrialsError: A column is missing or holds no numbers, or ids repeat.
+            MixtureError: The ratios of a row are no mixture.
+            ArgumentTypeError: `frame` is no data frame.
+        """
+        import pandas as pd
+
+        require_type("frame", frame, pd.DataFrame, "pass a pandas DataFrame with a row per trial")
+        named = _as_metrics(metrics)
+        columns = [_column(frame, "ratio", name) for name in domains]
+        scores = [_column(frame, "score", metric.name) for metric in named]
+        errors = [f"se/{m.name}" if f"se/{m.name}" in frame else None for m in named]
+        experts = [str(c) for c in frame.columns if str(c).startswith("weight/")]
+        trials = []
+        for index, row in frame.iterrows():
+            fields = {
+                name: convert(row[name])
+                for name, convert in _FIELDS.items()
+                if name in frame and not pd.isna(row[name])
+            }
+            fields.setdefault("kind", "trained")
+            if fields.get("fidelity") == fields["kind"]:
+                del fields["fidelity"]
+            weights = {
+                c.removeprefix("weight/"): float(row[c]) for c in experts if row[c] == row[c]
+            }
+            name = str(row["id"] if "id" in frame else index)
+            pairs = zip(named, (row[c] for c in scores), errors, strict=True)
+            found = {
+                m.name: Score(float(value), float(row[error]) if error else float("nan"))
+                for m, value, error in pairs
+                if not pd.isna(value)
+            }
+            ratios = Mixture.from_vector(domains, row[columns].to_numpy(dtype=np.float64))
+            trials.append(Trial(name, ratios, found, weights=weights or None, **fields))
+        return cls(trials, named, domains)
+
     def __len__(self) -> int:
         return len(self._trials)
+
+    def __repr__(self) -> str:
+        counts = Counter(trial.level for trial in self)
+        kinds = ", ".join(f"{count} {level}" for level, count in counts.items())
+        return (
+            f"Trials({kinds or 'none'}; {len(self.domains)} domains: {_shorten(self.domains)}; "
+            f"{len(self.metrics)} metrics: {_shorten([metric.name for metric in self.metrics])})"
+        )
+
+    def _repr_html_(self) -> str:
+        frame = self[:MAX_ROWS].to_frame()
+        shown = [c for c in frame.columns if c == "id" or c.startswith(("ratio/", "score/"))]
+        more = f"<p>... {len(self)} trials</p>" if len(self) > MAX_ROWS else ""
+        table = frame[shown].to_html(index=False, float_format="%.4g")
+        return f"<b>{escape(repr(self))}</b>{table}{more}"
 
     @overload
     def __getitem__(self, index: int) -> Trial: ...
@@ -195,21 +353,21 @@ class Trials(Sequence[Trial]):
         return Trials([*self, *other], metrics, self.domains)
 
     def labelled(self, fidelity: str) -> "Trials":
-        """The same trials under the name of what was trained (`1M`), to be added to others."""
+        """Return the trials with `fidelity` as the name of what was trained (`1M`)."""
         return Trials([replace(t, fidelity=fidelity) for t in self], self.metrics, self.domains)
 
     def where(self, *, kind: Kind) -> "Trials":
-        """The trials that were obtained as `kind`."""
+        """Return the trials of one kind."""
         return Trials([t for t in self if t.kind == kind], self.metrics, self.domains)
 
     def at(self, level: str) -> "Trials":
-        """The trials of one fidelity."""
+        """Return the trials of one fidelity."""
         return Trials([t for t in self if t.level == level], self.metrics, self.domains)
 
     @property
     def digest(self) -> str:
-        """A hash of all that the table says."""
-        told = {
+        """Hash of the whole content."""
+        content = {
             "domains": self.domains,
             "metrics": [asdict(metric) for metric in self.metrics],
             "trials": [
@@ -219,7 +377,7 @@ class Trials(Sequence[Trial]):
                 for trial in self
             ],
         }  # fmt: skip
-        return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -228,16 +386,16 @@ class Trials(Sequence[Trial]):
 
     @property
     def search_metrics(self) -> tuple[Metric, ...]:
-        """The metrics that may choose mixtures."""
+        """The metrics with role search."""
         return tuple(metric for metric in self.metrics if metric.role == "search")
 
     @property
     def holdout_metrics(self) -> tuple[Metric, ...]:
-        """The metrics that chose nothing, which alone may be reported as a result."""
+        """The metrics with role holdout, which alone may be reported as a result."""
         return tuple(metric for metric in self.metrics if metric.role == "holdout")
 
     def metric(self, name: str) -> Metric:
-        """The metric called `name`.
+        """Return the metric called `name`.
 
         Raises:
             TrialsError: No metric has that name.
@@ -250,7 +408,7 @@ class Trials(Sequence[Trial]):
         )
 
     def require_search(self, names: Sequence[str]) -> tuple[Metric, ...]:
-        """The metrics called `names`, every one of them allowed to choose mixtures.
+        """Return the metrics called `names` if all of them may choose mixtures.
 
         Raises:
             HoldoutError: One of them has `role: holdout`.
@@ -266,7 +424,7 @@ class Trials(Sequence[Trial]):
         return metrics
 
     def require_holdout(self, names: Sequence[str]) -> tuple[Metric, ...]:
-        """The metrics called `names`, none of which chose a mixture.
+        """Return the metrics called `names` if none of them may choose mixtures.
 
         Raises:
             HoldoutError: One of them has `role: search`.
@@ -282,17 +440,17 @@ class Trials(Sequence[Trial]):
         return metrics
 
     def ratios(self) -> Array:
-        """Mixtures, `n x d`, in the order of `domains`."""
+        """Return the mixtures (`n x d`), in the order of `domains`."""
         if not self._trials:
             return np.empty((0, len(self.domains)))
         return np.stack([trial.ratios.vector(self.domains) for trial in self])
 
     def values(self, metrics: Sequence[Metric]) -> Array:
-        """Scores, `n x m`, NaN where a trial lacks one."""
+        """Return the scores (`n x m`), NaN where a trial lacks one."""
         return self._scores(metrics, lambda score: score.value)
 
     def std_errors(self, metrics: Sequence[Metric]) -> Array:
-        """Standard errors, `n x m`, NaN where they are not known."""
+        """Return the standard errors (`n x m`), NaN where unknown."""
         return self._scores(metrics, lambda score: score.std_error)
 
     def _scores(self, metrics: Sequence[Metric], pick: Callable[[Score], float]) -> Array:
@@ -301,10 +459,12 @@ class Trials(Sequence[Trial]):
         return np.array(rows, dtype=np.float64).reshape(len(self), len(metrics))
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row per trial: id, kind, round, seed, `ratio/*`, `weight/*`, `score/*`, `se/*`, ...
+        """Return a data frame with one row per trial, the inverse of `from_frame`.
 
-        Fidelity and cost are there where any trial has one; `read_trials(runs=...)` reads it back.
-        Slopes are left out.
+        Returns:
+            Columns id, kind, round, seed, `ratio/*`, `weight/*`, `score/*`, `se/*`, tokens and
+            flops; fidelity and cost if any trial has one. Slopes are left out.
+            `read_trials(runs=...)` reads the table too.
         """
         import pandas as pd
 
@@ -330,3 +490,50 @@ class Trials(Sequence[Trial]):
 def _ends_with(name: str, ending: str) -> bool:
     """Whether `name` is `ending` behind a prefix."""
     return name.endswith(ending) and name.removesuffix(ending)[-1:] in ("_", "/", ".")
+
+
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "kind": str, "round": int, "seed": int, "tokens": int, "flops": float, "fidelity": str,
+    "cost": float,
+}  # fmt: skip
+"""Fields of a trial that a frame may have as columns."""
+
+
+def _as_score(name: str, given: Any) -> Score:
+    if isinstance(given, Score):
+        return given
+    if not isinstance(given, int | float | np.number):
+        raise ArgumentTypeError(
+            f"The score of {name!r} is a {type(given).__name__}; give a number or a mixopt.Score."
+        )
+    return Score(float(given))
+
+
+def _as_metrics(given: Sequence[Metric] | Mapping[str, Direction]) -> tuple[Metric, ...]:
+    if isinstance(given, Mapping):
+        for name, better in given.items():
+            if better not in ("lower", "higher"):
+                raise TrialsError(f"Metric {name!r} is better {better!r}; say 'lower' or 'higher'.")
+        return tuple(Metric(name, better) for name, better in given.items())
+    if isinstance(given, str) or not all(isinstance(one, Metric) for one in given):
+        raise ArgumentTypeError(
+            "metrics without a direction are ambiguous; give mixopt.Metric(name, better) for each, "
+            "or a dict such as {'loss': 'lower', 'acc': 'higher'}."
+        )
+    return tuple(given)
+
+
+def _column(frame: "pd.DataFrame", prefix: str, name: str) -> str:
+    """The column `prefix/name` or `name`, checked to hold numbers."""
+    column = next((c for c in (f"{prefix}/{name}", name) if c in frame), None)
+    if column is None:
+        raise TrialsError(
+            f"The frame has no column {prefix}/{name} or {name}. {did_you_mean(name, frame.columns)}"
+        )
+    if frame[column].dtype.kind not in "biuf":
+        raise TrialsError(f"Column {column!r} holds {frame[column].dtype} values, not numbers.")
+    return column
+
+
+def _shorten(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mixopt import SearchSpace
+from mixopt import Mixture, SearchSpace
 from mixopt.optimization.gradient_ascent import ascend, choose_starts, divide
 from mixopt.optimization.weight_space import WeightSpace
 
@@ -29,7 +29,9 @@ def test_the_top_is_reached_in_few_evaluations():
 
 
 def test_every_point_that_is_asked_for_keeps_the_limits():
-    space = SearchSpace(DOMAINS, upper={"a": 0.35}, lower={"d": 0.1}, max_kl=0.2)
+    space = SearchSpace(
+        DOMAINS, upper={"a": 0.35}, lower={"d": 0.1}, max_kl=0.2, prior=Mixture.uniform(DOMAINS)
+    )
     asked = climb(space)
     assert space.contains(asked, tolerance=1e-6).all()
     assert asked[:, 0].max() == pytest.approx(0.35, abs=1e-4)
