@@ -1,6 +1,6 @@
-"""mixopt: the data mixture for a language model's next training run.
+"""mixopt: find the data mixture for a language model's next training run.
 
-The public nouns and verbs, loaded on first use: `import mixopt` loads neither torch nor mlflow.
+Every public name is imported on first use: `import mixopt` loads neither torch nor mlflow.
 """
 
 from importlib import import_module
@@ -8,84 +8,61 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "Budget": "mixopt.mixture",
-    "LossToError": "mixopt.optimization.loss_to_error",
-    "Estimate": "mixopt.proposal",
-    "Group": "mixopt.search_space",
-    "OutcomeConstraint": "mixopt.optimization.outcome_constraint",
-    "Inequality": "mixopt.search_space",
-    "Metric": "mixopt.trials",
-    "MixoptError": "mixopt.errors",
-    "Mixture": "mixopt.mixture",
-    "Phase": "mixopt.schedule",
-    "Proposal": "mixopt.proposal",
-    "Repetition": "mixopt.surrogates.repetition",
-    "Schedule": "mixopt.schedule",
-    "Score": "mixopt.trials",
-    "SearchSpace": "mixopt.search_space",
-    "Study": "mixopt.study",
-    "Surrogate": "mixopt.surrogates.surrogate",
-    "Trial": "mixopt.trials",
-    "Trials": "mixopt.trials",
-    "advise": "mixopt.optimization.learning_curve",
-    "design_runs": "mixopt.optimization.design",
-    "export": "mixopt.exporters.export",
-    "fit": "mixopt.surrogates.fit",
-    "plots": "mixopt.report.plots",
-    "propose": "mixopt.optimization.optimize",
-    "read_trials": "mixopt.tables.read_trials",
+_MODULES = {
+    "mixopt.errors": ["MixoptError"],
+    "mixopt.exporters.export": ["export"],
+    "mixopt.merging.to_disk": ["merge_to_disk"],
+    "mixopt.mixture": ["Budget", "Mixture"],
+    "mixopt.optimization.design": ["design_runs"],
+    "mixopt.optimization.learning_curve": ["advise"],
+    "mixopt.optimization.loss_to_error": ["LossToError"],
+    "mixopt.optimization.optimize": ["propose"],
+    "mixopt.optimization.outcome_constraint": ["OutcomeConstraint"],
+    "mixopt.proposal": ["Estimate", "Proposal"],
+    "mixopt.report.plots": ["plots"],
+    "mixopt.schedule": ["Phase", "Schedule"],
+    "mixopt.search_space": ["Group", "Inequality", "SearchSpace"],
+    "mixopt.study": ["Study"],
+    "mixopt.surrogates.fit": ["fit"],
+    "mixopt.surrogates.repetition": ["Repetition"],
+    "mixopt.surrogates.surrogate": ["Surrogate"],
+    "mixopt.tables.read_trials": ["read_trials"],
+    "mixopt.trials": ["Metric", "Score", "Trial", "Trials"],
 }
+"""Public names by module; the block below says the same to type checkers."""
 
-__all__ = [
-    "Budget",
-    "LossToError",
-    "Estimate",
-    "Group",
-    "OutcomeConstraint",
-    "Inequality",
-    "Metric",
-    "MixoptError",
-    "Mixture",
-    "Phase",
-    "Proposal",
-    "Repetition",
-    "Schedule",
-    "Score",
-    "SearchSpace",
-    "Study",
-    "Surrogate",
-    "Trial",
-    "Trials",
-    "__version__",
-    "advise",
-    "design_runs",
-    "export",
-    "fit",
-    "plots",
-    "propose",
-    "read_trials",
-]
+_PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from mixopt.errors import MixoptError
-    from mixopt.exporters.export import export
-    from mixopt.mixture import Budget, Mixture
-    from mixopt.optimization.design import design_runs
-    from mixopt.optimization.learning_curve import advise
-    from mixopt.optimization.loss_to_error import LossToError
-    from mixopt.optimization.optimize import propose
-    from mixopt.optimization.outcome_constraint import OutcomeConstraint
-    from mixopt.proposal import Estimate, Proposal
-    from mixopt.report import plots
-    from mixopt.schedule import Phase, Schedule
-    from mixopt.search_space import Group, Inequality, SearchSpace
-    from mixopt.study import Study
-    from mixopt.surrogates.fit import fit
-    from mixopt.surrogates.repetition import Repetition
-    from mixopt.surrogates.surrogate import Surrogate
-    from mixopt.tables.read_trials import read_trials
-    from mixopt.trials import Metric, Score, Trial, Trials
+    from mixopt.errors import MixoptError as MixoptError
+    from mixopt.exporters.export import export as export
+    from mixopt.merging.to_disk import merge_to_disk as merge_to_disk
+    from mixopt.mixture import Budget as Budget
+    from mixopt.mixture import Mixture as Mixture
+    from mixopt.optimization.design import design_runs as design_runs
+    from mixopt.optimization.learning_curve import advise as advise
+    from mixopt.optimization.loss_to_error import LossToError as LossToError
+    from mixopt.optimization.optimize import propose as propose
+    from mixopt.optimization.outcome_constraint import OutcomeConstraint as OutcomeConstraint
+    from mixopt.proposal import Estimate as Estimate
+    from mixopt.proposal import Proposal as Proposal
+    from mixopt.report import plots as plots
+    from mixopt.schedule import Phase as Phase
+    from mixopt.schedule import Schedule as Schedule
+    from mixopt.search_space import Group as Group
+    from mixopt.search_space import Inequality as Inequality
+    from mixopt.search_space import SearchSpace as SearchSpace
+    from mixopt.study import Study as Study
+    from mixopt.surrogates.fit import fit as fit
+    from mixopt.surrogates.repetition import Repetition as Repetition
+    from mixopt.surrogates.surrogate import Surrogate as Surrogate
+    from mixopt.tables.read_trials import read_trials as read_trials
+    from mixopt.trials import Metric as Metric
+    from mixopt.trials import Score as Score
+    from mixopt.trials import Trial as Trial
+    from mixopt.trials import Trials as Trials
 
 
 def __getattr__(name: str) -> Any:

@@ -141,13 +141,13 @@ class SearchSpace:
                 )
         if self.prior is not None:
             object.__setattr__(self, "prior", as_mixture(self.prior, self.domains))
-        elif self.max_kl is not None:
+        if self.max_kl is not None and not self.max_kl >= 0:
+            raise MixtureError(f"max_kl is {self.max_kl:g}; it is a distance, at least 0.")
+        if self.max_kl is not None and self.prior is None:
             raise MixtureError(
                 f"max_kl is {self.max_kl:g} and limits the distance from the prior, and there is no "
                 "prior; give prior=, the natural mixture, or leave max_kl out."
             )
-        if self.max_kl is not None and not self.max_kl >= 0:
-            raise MixtureError(f"max_kl is {self.max_kl:g}; it is a distance, at least 0.")
         self._check_feasible()
 
     def _check_bound(self, side: str, domain: str, bound: float) -> None:

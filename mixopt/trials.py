@@ -209,6 +209,7 @@ class Trials(Sequence[Trial]):
         Raises:
             TrialsError: The shapes do not fit together.
             MixtureError: A row of `ratios` is no mixture.
+            ArgumentTypeError: An array holds something else than numbers.
         """
         named = _as_metrics(metrics)
         try:

@@ -1,4 +1,4 @@
-"""A validation: what really trained proxy runs say of the proxies and of the proposal."""
+"""Results of a validation: proxies and the proposal compared with really trained runs."""
 
 import math
 from collections.abc import Mapping
@@ -8,27 +8,27 @@ from typing import Any
 from mixopt.trials import Kind
 
 ENOUGH_TO_JUDGE = 10
-"""Mixtures whose ranks tell a proxy of 0.7 from chance."""
+"""Mixtures with which a rank correlation of 0.7 is significant."""
 LEAST_GAIN = 0.005
-"""A gain of rank below this is none."""
+"""Smallest gain of rank correlation that counts."""
 
 
 @dataclass(frozen=True)
 class RankFidelity:
-    """How one proxy ranks the trained mixtures on one metric, or on the utility (`overall`).
+    """How a proxy ranks the trained mixtures on a metric, or on the utility (`overall`).
 
     Attributes:
         name: The metric, or `overall`.
         proxy: `merged` or `ensembled`.
-        spearman: Between the proxy's scores and the trained ones (mean over seeds).
+        spearman: Spearman's correlation of the proxy's scores with trained ones (mean over seeds).
         interval: Its 95% interval over mixtures (Fisher z, Bonett & Wright 2000).
-        ceiling: Spearman of one seed's scores with another's; NaN with one seed. The proxy is
-            held against the mean over seeds, which is less noisy, so it may lie a little above.
-        baseline: Spearman of log(own domain's ratio): no training at all; NaN where no domain
-            is the metric's own.
-        overlap: Share of the truly best quarter that is in the proxy's best quarter.
+        ceiling: Spearman's correlation of two seeds; NaN with one seed. The proxy is compared with
+            the mean over seeds, which is less noisy, so it may exceed the ceiling a little.
+        baseline: Spearman's correlation of log(own domain's ratio), which needs no training; NaN
+            without a domain of the metric's own.
+        overlap: Share of the best trained quarter that is in the proxy's best quarter.
         seeds: Runs of each mixture.
-        mixtures: How many were ranked.
+        mixtures: Number of mixtures.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RankFidelity:
 
     @property
     def attainable(self) -> float:
-        """What a proxy without noise of its own could reach against the mean over seeds.
+        """Largest correlation of a noiseless proxy with the mean over seeds.
 
         From the ceiling r of two single seeds: √(s·r ÷ (1 + (s − 1)·r)), the square root of the
         reliability of a mean of s (Spearman-Brown); exact for Pearson's correlation.
@@ -54,14 +54,14 @@ class RankFidelity:
 
     @property
     def earned(self) -> bool:
-        """Whether the ranking is not to be explained by chance: the interval is above zero."""
+        """Whether the ranking is better than chance: the interval is above zero."""
         return self.interval[0] > 0
 
     @property
     def failed(self) -> bool:
-        """Whether chance would explain the ranking although there was enough to show a useful one.
+        """Whether the ranking is no better than chance with enough mixtures to show a useful one.
 
-        Ten mixtures show a rank of 0.7. Fewer condemn a proxy only where it ranks backwards.
+        Ten mixtures show a correlation of 0.7. With fewer, only a negative correlation fails.
         """
         if self.earned or not math.isfinite(self.spearman):
             return False
@@ -70,13 +70,13 @@ class RankFidelity:
 
 @dataclass(frozen=True)
 class Purchase:
-    """What more of something would buy.
+    """Expected benefit of further computation.
 
     Attributes:
         what: `merges`, `experts` (trained as long again) or `runs`.
-        count: How many more are meant.
-        gain: Rank correlation with real training, utility against utility.
-        tokens: Training tokens, or what costs as much.
+        count: Number of further units.
+        gain: Gain of rank correlation with trained utility.
+        tokens: Cost in training tokens.
         at_most: Whether the gain is a bound, not an estimate.
     """
 
@@ -88,12 +88,12 @@ class Purchase:
 
     @property
     def per_token(self) -> float:
-        """Gain for a token."""
+        """Gain per token."""
         return self.gain / self.tokens if self.tokens > 0 else 0.0
 
     @property
     def sentence(self) -> str:
-        """What it would buy, in one line."""
+        """The purchase in words."""
         named = {
             "merges": f"{self.count} more candidates",
             "experts": "training every expert twice as long",
@@ -105,13 +105,13 @@ class Purchase:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the search cost, and what training every candidate would have.
+    """Cost of the search, and of training every candidate instead.
 
     Attributes:
-        search_tokens: Tokens the experts were trained on.
-        search_flops: Of training the experts and scoring every candidate.
-        trained_tokens: Tokens to train every candidate as a proxy run.
-        trained_flops: Of that, and of scoring each.
+        search_tokens: Training tokens of the experts.
+        search_flops: FLOPs of training the experts and scoring every candidate.
+        trained_tokens: Training tokens if every candidate were a proxy run.
+        trained_flops: FLOPs of those runs and of scoring them.
     """
 
     search_tokens: int
@@ -122,20 +122,20 @@ class Cost:
 
 @dataclass(frozen=True)
 class Validation:
-    """What real proxy runs say of the proxies and of the proposal.
+    """Proxies and the proposal compared with trained proxy runs.
 
     Attributes:
-        fidelities: By proxy: first `overall`, then every metric.
+        fidelities: Rank fidelity by proxy: first `overall`, then every metric.
         mixtures: Names of the trained mixtures.
         utilities: Trained utility of each (mean over seeds), in standard deviations over them.
-        regret: Best trained utility minus the proposal's; NaN where it was not trained.
-        proxy_regret: By proxy: best trained utility minus that of the mixture it ranks first.
-        gain: Proposal's trained utility minus the natural mixture's, by seed.
+        regret: Best trained utility minus the proposal's; NaN if it was not trained.
+        proxy_regret: By proxy, best trained utility minus that of the mixture it ranks first.
+        gain: The proposal's trained utility minus the natural mixture's, by seed.
         seeds: Runs of each mixture.
-        cost: Of the search and of its alternative.
-        result: Benchmarks that chose nothing, on which the result stands.
-        result_gain: Proposal's trained utility on those minus the natural mixture's, by seed.
-        purchases: What more of each would buy, the best per token first.
+        cost: Cost of the search and of its alternative.
+        result: Holdout benchmarks of the result.
+        result_gain: As `gain`, on those benchmarks.
+        purchases: Benefits of further computation, the largest per token first.
     """
 
     fidelities: tuple[RankFidelity, ...]
@@ -152,7 +152,7 @@ class Validation:
 
     @property
     def advice(self) -> str:
-        """What would buy most per token."""
+        """The most useful further computation, in words."""
         useful = [purchase for purchase in self.purchases if purchase.gain > LEAST_GAIN]
         if not useful:
             return (
@@ -161,13 +161,13 @@ class Validation:
         return "Most for its tokens: " + "; then ".join(p.sentence for p in useful) + "."
 
     def overall(self, proxy: str) -> RankFidelity | None:
-        """How a proxy ranks the mixtures by utility; None where it was not scored."""
+        """Return how a proxy ranks the mixtures by utility; None if it was not scored."""
         rows = [row for row in self.fidelities if row.name == "overall" and row.proxy == proxy]
         return rows[0] if rows else None
 
     @property
     def result_sentence(self) -> str:
-        """What may be reported: the gain on benchmarks that chose nothing."""
+        """The gain on holdout benchmarks in words, which may be reported."""
         if not self.result:
             return "Nothing here is a result: every benchmark chose the mixture. Give some role holdout."
         if not self.result_gain:
@@ -183,7 +183,7 @@ class Validation:
 
     @property
     def sentence(self) -> str:
-        """What the proxy runs say, in one line."""
+        """Rank fidelities of the proxies in words."""
         parts = []
         for row in self.fidelities:
             if row.name == "overall":
@@ -197,8 +197,8 @@ class Validation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         plain = asdict(self) | {"advice": self.advice}
-        for row, told in zip(self.fidelities, plain["fidelities"], strict=True):
-            told |= {"attainable": row.attainable, "earned": row.earned, "failed": row.failed}
+        for row, fields in zip(self.fidelities, plain["fidelities"], strict=True):
+            fields |= {"attainable": row.attainable, "earned": row.earned, "failed": row.failed}
         return plain

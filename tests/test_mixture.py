@@ -1,9 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from mixopt import Mixture, SearchSpace
-from mixopt.errors import InfeasibleError, MixtureError
-from mixopt.mixture import Budget, apportion
+from mixopt.errors import ArgumentTypeError, InfeasibleError, MixoptError, MixtureError
+from mixopt.mixture import Budget, apportion, as_mixture
 
 
 def test_a_mixture_made_of_a_mixture_is_the_same_to_the_last_digit():
@@ -115,3 +116,54 @@ def test_apportion_is_the_largest_remainder():
     assert apportion(np.array([0.5, 0.3, 0.2]) * 7, 7).tolist() == [4, 2, 1]
     assert apportion([5.0, 0.0], 5).tolist() == [5, 0]
     assert apportion([1 - 1e-10, 1e-10], 1, tolerance=1e-9).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Mixture({"b": 0.25, "a": 0.75}),
+        {"b": 0.25, "a": 0.75, "c": 0.0},
+        {"a": 0.75, "b": 0.25},
+        pd.Series([0.25, 0.75], index=["b", "a"]),
+        np.array([0.75, 0.25, 0.0]),
+        [0.75, 0.25, 0],
+    ],
+)
+def test_ratios_in_any_form_are_one_mixture_in_the_order_of_the_domains(given):
+    mixture = as_mixture(given, ("a", "b", "c"))
+    assert list(mixture.items()) == [("a", 0.75), ("b", 0.25), ("c", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ([0.5, 0.5], MixtureError, "2 ratios were given for 3 domains"),
+        ([[1, 0, 0]], MixtureError, "give one for each"),
+        ({"aa": 1.0}, MixtureError, "'aa' is not one of the domains. Did you mean 'a'"),
+        ({"a": "much"}, TypeError, "ratio of 'a' is a str, not a number"),
+        ({"a": None}, TypeError, "ratio of 'a' is a NoneType"),
+        ("a", TypeError, "A str is no mixture here; give a Mixture, or a dict"),
+        (None, TypeError, "A NoneType is no mixture"),
+        ([None, "x", 1], TypeError, "A list is no mixture"),
+        (pd.DataFrame({"a": [1.0, 2.0]}), TypeError, "ratio of 'a' is a Series"),
+    ],
+)
+def test_what_is_no_mixture_raises_one_error_of_ours(given, error, words):
+    with pytest.raises(error, match=words) as caught:
+        as_mixture(given, ("a", "b", "c"))
+    assert isinstance(caught.value, MixoptError)
+
+
+def test_an_array_without_domains_has_no_order():
+    with pytest.raises(ArgumentTypeError, match="A list is no mixture here"):
+        as_mixture([0.5, 0.5])
+    with pytest.raises(ArgumentTypeError, match="A list is no mixture here"):
+        Mixture([0.5, 0.5])
+    assert dict(as_mixture({"b": 0.5, "a": 0.5})) == {"b": 0.5, "a": 0.5}
+
+
+def test_a_budget_counts_ratios_in_any_form():
+    budget = Budget(1000, {"a": 100, "b": 500})
+    for given in ([0.2, 0.8], {"b": 0.8, "a": 0.2}, pd.Series({"b": 0.8, "a": 0.2})):
+        assert budget.count(given) == pytest.approx({"a": 2.0, "b": 1.6})
+    assert budget.count(pd.Series({"a": 0.2, "c": 0.8})) == pytest.approx({"a": 2.0})

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mixopt import Estimate, Mixture, Proposal
-from mixopt.errors import ExportError
+from mixopt.errors import ArgumentTypeError, ExportError, OutputError
 from mixopt.proposal import Comparison, Support, Ties
 
 GAIN = Estimate(0.5, 0.1)
@@ -43,7 +43,7 @@ def test_measured_gain_overrules_the_predicted_one():
 
 def test_json_round_trip(tmp_path):
     path = tmp_path / "proposal.json"
-    path.write_text(proposal().to_json())
+    assert proposal().write(path) == path
     again = Proposal.read(path)
     assert again.ratios == proposal().ratios
     assert again.comparisons == proposal().comparisons
@@ -80,3 +80,25 @@ def test_ties_support_and_errors_come_back(tmp_path):
     assert (again.ties, again.support, again.errors) == (full.ties, full.support, full.errors)
     assert json.loads(path.read_text())["comparisons"][0]["chance"] > 0.99
     assert not full.support.extrapolates
+
+
+def test_written_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot be written"):
+        proposal().write(tmp_path / "file" / "proposal.json")
+
+
+def test_ratios_may_be_a_dict_but_not_an_array():
+    made = Proposal({"a": 0.7, "b": 0.3}, GAIN, {})
+    assert made.ratios == Mixture({"a": 0.7, "b": 0.3})
+    with pytest.raises(ArgumentTypeError, match="A list is no mixture here"):
+        Proposal([0.7, 0.3], GAIN, {})
+
+
+def test_reprs_hold_ratios_and_verdict():
+    told = repr(proposal())
+    assert told.startswith("Proposal(a: 0.7, b: 0.3; better than the natural mixture (predicted")
+    html = replace(proposal(), notes=("a <note>",))._repr_html_()
+    assert "better than the natural mixture" in html
+    assert "a &lt;note&gt;" in html
+    assert "<th>natural</th>" in html

@@ -15,7 +15,7 @@ def test_the_whole_run_is_its_phases_by_their_tokens():
 
 def test_json_and_back(tmp_path):
     path = tmp_path / "schedule.json"
-    path.write_text(SCHEDULE.to_json())
+    assert SCHEDULE.write(path) == path
     assert read_plan(path).to_json() == SCHEDULE.to_json()
     path.write_text(PROPOSAL.to_json())
     assert read_plan(path).budget == PROPOSAL.budget
@@ -49,3 +49,12 @@ def test_names_of_phases_stay_in_their_folder(tmp_path, name):
 def test_a_phase_needs_its_tokens():
     with pytest.raises(ExportError, match="Phase 'a' has no token budget"):
         _ = Phase("a", BARE).tokens
+
+
+def test_reprs_name_the_phases_with_their_tokens():
+    told = repr(SCHEDULE)
+    assert told.startswith("Schedule(")
+    for phase in SCHEDULE.phases:
+        assert f"{phase.name} ({phase.tokens:.3g} tokens): " in told
+        assert phase.name in SCHEDULE._repr_html_()
+    assert repr(Schedule((Phase("a", BARE),))).startswith("Schedule(a: ")

@@ -1,8 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from mixopt import Group, Inequality, SearchSpace
-from mixopt.errors import InfeasibleError, MixtureError
+from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError
 from mixopt.search_space import explain_conflict
 
 DOMAINS = ("web:a", "web:b", "code", "math")
@@ -67,6 +68,7 @@ def test_conflicts_are_named_with_their_size(limits, words):
         ({"inequalities": (Inequality({"code": np.nan}, 1),)}, "not finite"),
         ({"frozen": {"cod": 0.1}}, "Did you mean 'code'"),
         ({"max_kl": -1.0}, "at least 0"),
+        ({"max_kl": 0.1}, "there is no prior; give prior="),
     ],
 )
 def test_limits_that_mean_nothing(limits, words):
@@ -94,3 +96,45 @@ def test_each_bound_in_conflict_is_named_with_what_it_alone_must_give():
     # and that is enough
     SearchSpace(("web", "code", "maths"), lower={"web": 0.6},
                 inequalities=(Inequality({"web": 1.0, "code": -2.0}, -0.2),))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [[0.4, 0.3, 0.2, 0.1], pd.Series([0.1, 0.2, 0.3, 0.4], index=DOMAINS[::-1]),
+     dict(zip(DOMAINS, (0.4, 0.3, 0.2, 0.1), strict=True))],
+)  # fmt: skip
+def test_the_prior_is_given_in_any_form(prior):
+    space = SearchSpace(DOMAINS, prior=prior)
+    assert space.prior_vector().tolist() == [0.4, 0.3, 0.2, 0.1]
+    assert list(space.natural) == list(DOMAINS)
+
+
+def test_without_a_prior_there_is_no_natural_mixture():
+    assert SearchSpace(DOMAINS).natural is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"domains": "web"}, "domains is the string 'web'"),
+        ({"domains": DOMAINS, "upper": {"code": "0.4"}}, "upper bound of 'code' is a str"),
+        ({"domains": DOMAINS, "prior": "natural"}, "A str is no mixture"),
+    ],
+)
+def test_arguments_of_another_type(arguments, words):
+    with pytest.raises(ArgumentTypeError, match=words):
+        SearchSpace(**arguments)
+
+
+def test_reprs_say_domains_prior_and_limits_in_short():
+    space = SearchSpace(DOMAINS, prior=[0.4, 0.3, 0.2, 0.1], upper={"code": 0.4}, max_kl=0.5,
+                        groups={"web": Group(0.1, 0.9)})  # fmt: skip
+    assert repr(space) == (
+        "SearchSpace(4 domains: web:a, web:b, code, math; prior Mixture(web:a: 0.4, web:b: 0.3, "
+        "code: 0.2, math: 0.1); code <= 0.4; the group web >= 0.1 and the group web <= 0.9; "
+        "at most 0.5 nats from the prior)"
+    )
+    assert "<li>the group web &gt;= 0.1" in space._repr_html_()
+    many = SearchSpace(tuple(f"d{i}" for i in range(40)))
+    assert repr(many).endswith("d7, ...)")
+    assert "<script>" not in SearchSpace(("<script>", "c"))._repr_html_()

@@ -76,13 +76,12 @@ class ConsoleCallback(Callback):
         for number, proposal in enumerate(proposals, start=1):
             self._echo(f"Proposal {number}" if len(proposals) > 1 else "Proposal")
             width = max(map(len, proposal.ratios))
-            natural = proposal.comparisons[0].ratios if proposal.comparisons else {}
+            first = proposal.comparisons[0] if proposal.comparisons else None
             for domain, ratio in proposal.ratios.items():
                 seen = proposal.repetition.get(domain)
                 times = "" if seen is None else f"  seen {seen:.2f} times"
-                self._echo(
-                    f"  {domain:<{width}}  {ratio:7.2%}  (natural {natural.get(domain, 0.0):.2%}){times}"
-                )
+                other = f"  ({first.name} {first.ratios.get(domain, 0.0):.2%})" if first else ""
+                self._echo(f"  {domain:<{width}}  {ratio:7.2%}{other}{times}")
             for comparison in proposal.comparisons:
                 chance = f"; {comparison.gain.chance:.0%} likely to be better"
                 self._echo(f"  {comparison.verdict}{'' if comparison.same else chance}")
@@ -92,7 +91,7 @@ class ConsoleCallback(Callback):
                 self._echo(f"  note: {note}")
 
     def _print_aggregates(self, proposal: Proposal) -> None:
-        """Print the gain over the natural mixture under each aggregate of the scores."""
+        """Print the gain over the first comparison under each aggregate of the scores."""
         first = proposal.comparisons[0] if proposal.comparisons else None
         if first is None or first.same or not first.aggregates:
             return

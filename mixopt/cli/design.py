@@ -69,7 +69,7 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
         # a mixture tried at a low fidelity may still be worth a high-fidelity run
         high_fidelity = trials.at(order_levels(trials, config.fidelities)[-1])
         seen, taken = [trial.ratios for trial in high_fidelity], {trial.id for trial in trials}
-        space = space_of(trials, config)
+        space = space_of(trials.domains, config)
         if options["method"] == "sequential":
             surrogate = fit(trials, target=config.target, surrogates=config.surrogates,
                             capability_weights=config.capability_weights,
@@ -92,13 +92,13 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
 
 
 def _space_without_runs(options: Mapping[str, Any]) -> "SearchSpace":
-    from mixopt.pipeline.from_table import space_over
+    from mixopt.pipeline.from_table import space_of
 
     config = read_config(options)
     domains = split_names(options["domains"]) or list(config.natural or ())
     if len(domains) < 2:
         raise click.UsageError("Give two --domains or more, or --natural, or a table of runs.")
-    return space_over(tuple(domains), config)
+    return space_of(domains, config)
 
 
 def _advise(options: Mapping[str, Any]) -> None:

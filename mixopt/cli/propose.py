@@ -62,7 +62,6 @@ def propose(study: str | None, **options: Any) -> None:
 
 def _propose_from_tables(options: Mapping[str, Any]) -> None:
     from mixopt.callbacks.console import ConsoleCallback
-    from mixopt.io.files import write_text
     from mixopt.optimization.comparisons import describe_fit
     from mixopt.pipeline.from_table import propose_from_table, space_of
     from mixopt.report.build import table_report_data
@@ -73,7 +72,8 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     trials, config = read_table_options(options)
     if config.natural is None:
         click.echo(
-            "No --natural was given; the mean of the runs stands for the natural mixture.", err=True
+            "No --natural was given; proposals are compared with the best run and the uniform mixture.",
+            err=True,
         )
     surrogate, proposals = propose_from_table(
         trials, config, q=options["proposals"], seed=options["seed"] or 0
@@ -85,10 +85,10 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     if options["output"]:
         for number, proposal in enumerate(proposals, start=1):
             name = "proposal.json" if number == 1 else f"proposal-{number}.json"
-            files.append(write_text(Path(options["output"]) / name, proposal.to_json()))
+            files.append(proposal.write(Path(options["output"]) / name))
             click.echo(f"Written   {files[-1]}")
         table = next(Path(str(options[name])) for name in TABLES if options[name])
-        data = table_report_data(table.stem, surrogate, proposals, space_of(trials, config),
+        data = table_report_data(table.stem, surrogate, proposals, space_of(trials.domains, config),
                             table=table.name, seed=str(options["seed"] or 0))  # fmt: skip
         files.append(write_report(data, Path(options["output"])))
         click.echo(f"Report    {files[-1]}")

@@ -35,8 +35,8 @@ def table_options(command: Command) -> Command:
         click.option("--ignore", multiple=True, metavar="COLUMN",
                      help="Neither a ratio nor a metric."),
         click.option("--recipe", type=path, help="YAML of bounds, target, budget and constraints."),
-        click.option("--natural", type=path, help="YAML of domain: ratio; else the runs' mean."),
-        click.option("--target", help="average, utility, worst, or a metric.  [default: average]"),
+        click.option("--natural", type=path, help="YAML of domain: ratio, compared with."),
+        click.option("--target", help="average, utility, worst, or a metric.  [default: utility]"),
         click.option("--lower", multiple=True, metavar="DOMAIN=RATIO", help="A lower bound."),
         click.option("--upper", multiple=True, metavar="DOMAIN=RATIO", help="An upper bound."),
     ]  # fmt: skip

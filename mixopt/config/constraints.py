@@ -139,9 +139,9 @@ class ProposalConfig(SearchSpaceConfig):
     """What to propose from a table of runs."""
 
     natural: dict[str, float] | None = None
-    """The natural mixture; the mean of the runs if left out."""
-    target: str | dict[str, Annotated[float, Field(ge=0)]] = "average"
-    """`average`, `utility`, `worst`, one metric, or weights by metric."""
+    """The natural mixture; without it none is assumed, and the best run is compared with first."""
+    target: str | dict[str, Annotated[float, Field(ge=0)]] = "utility"
+    """`utility`, `average`, `worst`, one metric, or weights by metric."""
     capabilities: dict[str, list[str]] = {}
     """Metrics by capability."""
     capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}

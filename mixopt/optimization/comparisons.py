@@ -1,14 +1,14 @@
-"""Assessing a mixture: what it is predicted to do, against what, and how sure that is.
+"""Comparisons of a mixture with reference mixtures, with its ties and with the trials.
 
-Shapes: `n` mixtures, `d` domains, `m` metrics, `k` weights.
+Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from mixopt.errors import TrialsError, did_you_mean
-from mixopt.mixture import Array, Mixture
+from mixopt.errors import MixtureError, TrialsError, did_you_mean
+from mixopt.mixture import Array, Mixture, MixtureLike, as_mixture
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.weight_space import hellinger
 from mixopt.proposal import Z95, Comparison, Estimate, Support, Ties
@@ -16,51 +16,111 @@ from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
 
 EXAMPLES = 5
-"""Mixtures shown of those that cannot be told from the proposal."""
+"""Ties that a proposal lists."""
 NO_GAIN = Estimate(0.0, 0.0)
-ALIKE = 1e-6
-"""Largest difference of a ratio between mixtures that are one."""
+SAME_RATIO = 1e-6
+"""Largest difference of a ratio between mixtures that count as the same."""
 WORSE = 0.5
-"""Probability of being worse from which a metric is named."""
+"""Probability of a worse score from which a metric is listed."""
+
+
+def reference_mixtures(surrogate: Surrogate, space: SearchSpace) -> dict[str, Mixture | None]:
+    """Return the mixtures that proposals are compared with.
+
+    Args:
+        surrogate: Fitted to the trials.
+        space: The mixtures that may be proposed; its prior is the natural mixture.
+
+    Returns:
+        `natural` (None without a prior), `uniform`, and `best seen` (None if no trial is feasible).
+        The first is what verdicts are about, so `best seen` comes first without a prior.
+    """
+    best, uniform = best_seen(surrogate, space), Mixture.uniform(space.domains)
+    if space.natural is None:
+        return {"best seen": best, "uniform": uniform, "natural": None}
+    natural = Mixture.from_vector(space.domains, space.prior_vector())
+    return {"natural": natural, "uniform": uniform, "best seen": best}
+
+
+def require_reference(name: str, references: Mapping[str, Mixture | None], use: str) -> Mixture:
+    """Return a reference mixture by name.
+
+    Args:
+        name: `natural`, `uniform` or `best seen`.
+        references: What `reference_mixtures` returns.
+        use: What the reference is for, for the message.
+
+    Raises:
+        MixtureError: The name is unknown, or there is no such mixture.
+    """
+    if name not in references:
+        raise MixtureError(f"{use} {name!r} is no mixture. {did_you_mean(name, references)}")
+    mixture = references[name]
+    if mixture is None:
+        why = (
+            "no natural mixture is given; give prior= of the search space (--natural on the shell)"
+            if name == "natural"
+            else "no trial is feasible; widen the bounds"
+        )
+        raise MixtureError(f"{use} is the {name} mixture and {why}, or name another reference.")
+    return mixture
 
 
 def compare(
-    surrogate: Surrogate, ratios: Mixture, others: Mapping[str, Mixture | None]
+    surrogate: Surrogate, ratios: MixtureLike, others: "Mapping[str, MixtureLike | None]"
 ) -> tuple[Comparison, ...]:
-    """The mixture against each of `others`: expected gain, and the metrics that get worse."""
-    return tuple(
-        Comparison(
-            name,
-            other,
-            NO_GAIN if _same(ratios, other) else surrogate.estimate_gain(ratios, other),
-            worse={} if _same(ratios, other) else _worse(surrogate, ratios, other),
+    """Compare a mixture with others.
+
+    Args:
+        surrogate: Predicts the scores.
+        ratios: The mixture; an array is in the order of the surrogate's domains.
+        others: Other mixtures by name; None is skipped.
+
+    Returns:
+        A comparison with each of `others`: the predicted gain and the metrics that get worse.
+    """
+    own = as_mixture(ratios, surrogate.domains)
+    rows = []
+    for name, given in others.items():
+        if given is None:
+            continue
+        other = given if isinstance(given, Mixture) else as_mixture(given, surrogate.domains)
+        same = _same(own, other)
+        gain = NO_GAIN if same else surrogate.estimate_gain(own, other)
+        rows.append(
+            Comparison(name, other, gain, worse={} if same else _worse(surrogate, own, other))
         )
-        for name, other in others.items()
-        if other is not None
-    )
+    return tuple(rows)
 
 
 def _same(one: Mixture, other: Mixture) -> bool:
-    """Whether two mixtures differ by rounding alone: what is left of a difference means nothing."""
-    return bool(np.abs(one.vector(tuple(one)) - other.vector(tuple(one))).max() < ALIKE)
+    """Whether two mixtures differ by rounding alone."""
+    return bool(np.abs(one.vector(tuple(one)) - other.vector(tuple(one))).max() < SAME_RATIO)
 
 
 def _worse(surrogate: Surrogate, ratios: Mixture, other: Mixture) -> dict[str, float]:
-    """Probability of being worse than `other`, by metric, where that is likely; worst first."""
+    """Probability of a worse score than `other` by metric, if above `WORSE`; largest first."""
     mean, std = surrogate.differences(
         ratios.vector(surrogate.domains)[None], other.vector(surrogate.domains)
     )
-    found = {}
+    worse = {}
     for fitted, difference, error in zip(surrogate.metrics, mean[0], std[0], strict=True):
         sign = 1.0 if fitted.metric.better == "lower" else -1.0
         chance = Estimate(sign * float(difference), float(error)).chance
         if difference != 0 and chance > WORSE:
-            found[fitted.metric.name] = chance
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+            worse[fitted.metric.name] = chance
+    return dict(sorted(worse.items(), key=lambda item: -item[1]))
 
 
 def find_ties(surrogate: Surrogate, space: SearchSpace, ratios: Mixture, candidates: Array) -> Ties:
-    """Those of `candidates` (`n x d`, the space's order) that the proposal does not clearly beat."""
+    """Return the candidates that the proposal does not beat with 95% confidence.
+
+    Args:
+        surrogate: Predicts utility differences.
+        space: The mixtures that may be proposed.
+        ratios: The proposal.
+        candidates: Candidates (`n x d`), in the order of the space's domains.
+    """
     order = [space.domains.index(name) for name in surrogate.domains]
     mean, std = surrogate.utility_difference(candidates[:, order], ratios.vector(surrogate.domains))
     alike = candidates[mean + Z95 * std >= 0]
@@ -75,7 +135,7 @@ def find_ties(surrogate: Surrogate, space: SearchSpace, ratios: Mixture, candida
 
 
 def _far_apart(points: Array, n: int) -> Array:
-    """The first of `points` (`n x d`) and others in turn the farthest from those before."""
+    """The first of `points` (`n x d`), then greedily the farthest from those chosen."""
     chosen = [points[0]]
     nearest = hellinger(points, points[:1])[:, 0]
     while len(chosen) < n and nearest.max() > 0.01:
@@ -86,7 +146,12 @@ def _far_apart(points: Array, n: int) -> Array:
 
 
 def find_support(surrogate: Surrogate, ratios: Mixture) -> Support:
-    """The nearest trial to `ratios`, and how far that is compared with trials among themselves."""
+    """Return the nearest trial of a mixture and its distance, beside distances between trials.
+
+    Args:
+        surrogate: Has the trials.
+        ratios: The mixture.
+    """
     seen = surrogate.trials.ratios()
     between = hellinger(seen, seen) + 2 * np.eye(len(seen))
     usual = float(between.min(axis=1).max()) if len(seen) > 1 else 0.0
@@ -98,7 +163,16 @@ def find_support(surrogate: Surrogate, ratios: Mixture) -> Support:
 def note_extrapolation(
     surrogate: Surrogate, mixtures: Mapping[str, Mixture | None]
 ) -> tuple[str, ...]:
-    """A sentence for each mixture that lies further from every trial than trials from each other."""
+    """Return warnings for predictions that extrapolate.
+
+    Args:
+        surrogate: Has the trials.
+        mixtures: Mixtures by name; None is skipped.
+
+    Returns:
+        A sentence for each mixture that is further from every trial than any trial from its
+        nearest.
+    """
     notes = []
     for name, mixture in mixtures.items():
         if mixture is None:
@@ -114,9 +188,16 @@ def note_extrapolation(
 
 
 def best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
-    """The feasible mixture of the trial with the highest measured utility, if any is feasible.
+    """Return the mixture of the feasible trial with the highest measured utility.
 
-    A metric that a trial lacks is filled in by prediction.
+    Missing scores are replaced by predictions.
+
+    Args:
+        surrogate: Has the trials and the utility.
+        space: The mixtures that may be proposed.
+
+    Returns:
+        The mixture, or None if no trial is feasible.
     """
     trials = surrogate.trials
     utilities = surrogate.seen_utilities(trials)
@@ -130,10 +211,17 @@ def best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
 def predict_errors(
     predicted: Mapping[str, Estimate], laws: Mapping[str, LossToError]
 ) -> dict[str, Estimate]:
-    """Benchmark errors from predicted losses, for the metrics whose law is given.
+    """Return benchmark errors from predicted losses.
+
+    Args:
+        predicted: Predicted loss by metric.
+        laws: Loss-to-error law by metric.
+
+    Returns:
+        Error by metric that has a law.
 
     Raises:
-        TrialsError: A law is for no metric that is predicted.
+        TrialsError: A law is for a metric that is not predicted.
     """
     for name in laws:
         if name not in predicted:
@@ -145,9 +233,17 @@ def predict_errors(
 
 
 def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
-    """Sentences on how well runs are predicted that were left out, and what runs there are."""
-    told = [one for one in surrogate.metrics if one.weights]
-    tested = [one for one in told if np.isfinite(one.rank_correlation)]
+    """Return sentences on the quality of a fit.
+
+    Args:
+        surrogate: The fit.
+
+    Returns:
+        Rank correlations of left-out runs, the weights of the surrogate models, and the runs of
+        each fidelity.
+    """
+    fitted = [one for one in surrogate.metrics if one.weights]
+    tested = [one for one in fitted if np.isfinite(one.rank_correlation)]
     left_out = "too few to leave any out"
     if tested:
         worst = min(tested, key=lambda one: one.rank_correlation)
@@ -159,17 +255,17 @@ def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
     name = surrogate.trials.levels[0]
     kind = f"{name} runs" if len(surrogate.fidelities) > 1 else "runs"
     shares: dict[str, float] = {}
-    for one in told:
+    for one in fitted:
         for name, weight in one.weights.items():
-            shares[name] = shares.get(name, 0.0) + weight / len(told)
+            shares[name] = shares.get(name, 0.0) + weight / len(fitted)
     leading = sorted(shares.items(), key=lambda item: -item[1])[:3]
     sentences = [
-        f"Fitted {len(told)} metrics on {len(surrogate.trials)} {kind}; {left_out}.",
+        f"Fitted {len(fitted)} metrics on {len(surrogate.trials)} {kind}; {left_out}.",
         "Surrogates: " + ", ".join(f"{name} {share:.0%}" for name, share in leading) + ", ...",
     ]
     for level in surrogate.fidelities[:-1]:
         known = [rank for rank in level.rank_correlations.values() if np.isfinite(rank)]
-        ranked = f", which rank the dearer ones at {np.median(known):+.2f}" if known else ""
+        ranked = f", which rank the costlier ones at {np.median(known):+.2f}" if known else ""
         cost = f", {level.cost:.3g} each" if np.isfinite(level.cost) else ""
         sentences.append(f"With {level.trials} {level.level} runs{cost}{ranked}.")
     return tuple(sentences)

@@ -1,30 +1,31 @@
-"""Which mixtures to run or score: first what covers the space, later where it pays.
+"""Experimental designs: which mixtures to run or score next.
 
-Shapes: `n` mixtures, `d` domains, `k` weights of experts (or of domains themselves).
+Shapes: `n` mixtures, `d` domains, `k` weights of experts (or of domains), `p` pool.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixopt.errors import MixtureError
-from mixopt.mixture import Array, Mixture, Seed
+from mixopt.errors import MixtureError, did_you_mean, require_type
+from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture
 from mixopt.optimization.weight_space import WeightSpace, hellinger
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.kernels import matern52, square_distances
 from mixopt.surrogates.surrogate import Surrogate
 
 POOL = 4096
+"""Random candidates that a design chooses from."""
 KAPPAS = (0.0, 1.0, 2.0)
-"""Standard deviations added to the expected utility, in turn: expects much, or knows little."""
+"""Standard deviations added to the expected utility, in turn: from exploitation to exploration."""
 NEAREST = 0.03
-"""Hellinger distance below which a candidate is the same as one already scored."""
-
+"""Hellinger distance below which a candidate counts as already scored."""
 OFFSET, LINEAR, LOCAL, LENGTH = 0.25, 4.0, 0.5, 0.7
-"""c₀, c₁, c₂ and ℓ above, in units of the scores' variance."""
+"""c₀, c₁, c₂ and ℓ of `choose_optimal`, in units of the scores' variance."""
 NOISE = 0.03
+"""Noise variance of `choose_optimal`, in the same units."""
 
 Method = Literal["d-optimal", "maximin", "sequential"]
 
@@ -35,30 +36,41 @@ def design_runs(
     *,
     seed: Seed = None,
     method: Method = "d-optimal",
-    seen: Sequence[Mixture] = (),
+    seen: Sequence[MixtureLike] = (),
     surrogate: Surrogate | None = None,
 ) -> list[Mixture]:
-    """`n` feasible mixtures to train on, so that a surrogate learns most from them.
+    """Return `n` feasible mixtures to run, chosen to fit a surrogate well.
 
     Args:
         space: Bounds, groups, inequalities and prior.
-        n: How many.
+        n: Number of mixtures.
         seed: Seed or generator of every random draw; fresh randomness if None.
-        method: `d-optimal` for the effective-token law (the best that was measured, METHODS §12)
-            and `maximin` in √r need no scores; `sequential` takes the runs so far into account.
-        seen: Mixtures that have been run; the natural one comes first where none has.
-        surrogate: Of the runs so far, for `sequential`.
+        method: `d-optimal` for the effective-token model (best in the comparison in
+            docs/methods.md) or `maximin` in Hellinger distance, which need no scores, or
+            `sequential`, which uses the scores so far.
+        seen: Mixtures already run, in any form that `as_mixture` takes. If there are none, the
+            first mixture is the prior, or the uniform mixture without a prior.
+        surrogate: Fitted to the runs so far, for `sequential`.
+
+    Returns:
+        The mixtures, in the order in which to run them.
 
     Raises:
         InfeasibleError: No mixture meets every bound.
-        MixtureError: `sequential` without a surrogate.
+        MixtureError: `sequential` without a surrogate or runs, or an unknown method.
+        ArgumentTypeError: `space` is no `SearchSpace`.
     """
+    require_type("space", space, SearchSpace, "give mixopt.SearchSpace(domains, ...)")
+    if method not in get_args(Method):
+        raise MixtureError(
+            f"No design is called {method!r}. {did_you_mean(method, get_args(Method))}"
+        )
     rng = np.random.default_rng(seed)
     weights = WeightSpace.of_domains(space)
-    given = np.array([mixture.vector(space.domains) for mixture in seen])
+    given = np.array([as_mixture(m, space.domains).vector(space.domains) for m in seen])
     given = given.reshape(-1, len(space.domains))
     if method == "sequential":
-        if surrogate is None:
+        if surrogate is None or not len(given):
             raise MixtureError("A sequential design needs runs with scores; give a table of them.")
         rows = design_next_round(weights, surrogate, given, n, rng)
         return [Mixture.from_vector(space.domains, row) for row in rows]
@@ -75,49 +87,59 @@ def design_runs(
 
 
 def choose_optimal(pool: Array, n: int, seen: Array | None = None) -> NDArray[np.intp]:
-    """Places in `pool` (`p x d`) of the `n` mixtures to run, in the order of choice.
+    """Choose mixtures greedily by D-optimality.
+
+    Each choice is the mixture with the largest posterior variance, given those before, of a
+    Gaussian process whose kernel stands for the effective-token model and its residual:
+
+        k(r, r') = c₀ + c₁ ⟨√r − m, √r' − m⟩ + c₂ Matérn52(‖√r − √r'‖ / ℓ),    m the pool's mean of √r
 
     Args:
-        pool: Mixtures that could be run.
-        n: How many to choose; all of the pool where that is smaller.
-        seen: Mixtures that have been run already (`s x d`).
+        pool: Mixtures that may be run (`p x d`).
+        n: Number of choices; all of the pool if it is smaller.
+        seen: Mixtures already run (`? x d`).
+
+    Returns:
+        Indices into `pool`, in the order of choice.
     """
     given = np.empty((0, pool.shape[1])) if seen is None else seen
     roots = np.sqrt(np.vstack([pool, given]))
     centred = roots - roots[: len(pool)].mean(axis=0)
     left = OFFSET + LINEAR * np.square(centred).sum(axis=1) + LOCAL
-    learnt = np.zeros((len(roots), len(given) + min(n, len(pool))))
+    factor = np.zeros((len(roots), len(given) + min(n, len(pool))))
     for step in range(len(given)):
-        _learn(roots, centred, left, learnt, step, len(pool) + step)
+        _condition(roots, centred, left, factor, step, len(pool) + step)
     chosen: list[int] = []
-    for step in range(len(given), learnt.shape[1]):
+    for step in range(len(given), factor.shape[1]):
         best = int(
             np.where(np.isin(np.arange(len(pool)), chosen), -1.0, left[: len(pool)]).argmax()
         )
         chosen.append(best)
-        _learn(roots, centred, left, learnt, step, best)
+        _condition(roots, centred, left, factor, step, best)
     return np.array(chosen, dtype=np.intp)
 
 
-def _learn(roots: Array, centred: Array, left: Array, learnt: Array, step: int, place: int) -> None:
-    """Takes what a run at `place` tells off the variances `left` (pivoted Cholesky, in place)."""
+def _condition(
+    roots: Array, centred: Array, left: Array, factor: Array, step: int, place: int
+) -> None:
+    """Update the variances `left` for a run at `place` (one pivoted Cholesky step, in place)."""
     near = matern52(square_distances(roots, roots[place : place + 1])[:, 0], LENGTH)
     column = OFFSET + LINEAR * centred @ centred[place] + LOCAL * near
-    column = column - learnt[:, :step] @ learnt[place, :step]
-    learnt[:, step] = column / np.sqrt(left[place] + NOISE)
-    left -= np.square(learnt[:, step])
+    column = column - factor[:, :step] @ factor[place, :step]
+    factor[:, step] = column / np.sqrt(left[place] + NOISE)
+    left -= np.square(factor[:, step])
     np.maximum(left, 0.0, out=left)
 
 
 def design_first_round(space: WeightSpace, n: int, rng: np.random.Generator) -> Array:
-    """Weights (`n x k`): natural, centroid, corners, then what is farthest from all of these.
+    """Return weights (`n x k`): natural, centroid, corners, then a maximin design.
 
-    Corners are the experts themselves. They are scored even where bounds forbid proposing them:
-    they cost nothing more, and the surrogate learns what a bound keeps it from.
+    Corners are the experts themselves. They are scored even if bounds forbid proposing them: they
+    need no merge, and the surrogate is fitted beyond the bounds.
     """
     k = len(space.experts)
     natural, _ = space.weights_for(space.space.prior_vector())
-    # all corners or none: a few of them would leave domains out by the order of their names
+    # all corners or none: a few of them would prefer the domains that come first by name
     corners = np.eye(k) if k + 2 <= n else np.empty((0, k))
     fixed = np.vstack([natural, np.full(k, 1 / k), corners])[:n]
     _, first = np.unique(fixed.round(9), axis=0, return_index=True)
@@ -126,9 +148,9 @@ def design_first_round(space: WeightSpace, n: int, rng: np.random.Generator) -> 
 
 
 def spread(space: WeightSpace, start: Array, n: int, rng: np.random.Generator) -> Array:
-    """Weights (`n x k`) of mixtures far from `start` (ratios, `? x d`) and from each other.
+    """Return weights (`n x k`) of mixtures far from `start` (ratios, `? x d`) and from each other.
 
-    Maximin in Hellinger distance over a pool around the prior.
+    Greedy maximin in Hellinger distance over a random pool around the prior.
     """
     pool = space.sample(max(POOL, 2 * n), rng)
     ratios = space.ratios(pool)
@@ -144,10 +166,10 @@ def spread(space: WeightSpace, start: Array, n: int, rng: np.random.Generator) -
 def design_next_round(
     space: WeightSpace, surrogate: Surrogate, seen: Array, n: int, rng: np.random.Generator
 ) -> Array:
-    """Weights (`n x k`) where the surrogate expects much or knows little, apart from `seen`.
+    """Return weights (`n x k`) with the largest upper confidence bounds, apart from `seen`.
 
-    An upper confidence bound whose κ goes round `KAPPAS`; the pool is half drawn from the prior
-    and half from around the best of it.
+    κ of the bound alternates over `KAPPAS`. Half of the pool is drawn around the prior and half is
+    perturbed from the best of it.
     """
     order = [space.space.domains.index(name) for name in surrogate.domains]
     pool = space.sample(POOL, rng)
@@ -159,18 +181,19 @@ def design_next_round(
     distances = hellinger(ratios, space.ratios(seen)).min(axis=1)
     chosen: list[Array] = []
     for index in range(n):
-        hopes = mean + KAPPAS[index % len(KAPPAS)] * std
+        bound = mean + KAPPAS[index % len(KAPPAS)] * std
         open_to = distances > NEAREST
-        if not open_to.any():  # bounds so tight that all candidates are one: take what is left
+        # tight bounds may leave only mixtures that are already scored
+        if not open_to.any():
             open_to = np.ones(len(pool), dtype=bool)
-        pick = int(np.where(open_to, hopes, -np.inf).argmax())
+        pick = int(np.where(open_to, bound, -np.inf).argmax())
         chosen.append(pool[pick])
         distances = np.minimum(distances, hellinger(ratios, ratios[pick : pick + 1])[:, 0])
     return np.stack(chosen)
 
 
 def perturb(space: WeightSpace, around: Array, n: int, rng: np.random.Generator) -> Array:
-    """Feasible weights (`n x k`) near rows of `around`: each mixed with a fresh draw."""
+    """Return feasible weights (`n x k`): rows of `around`, each mixed with a random draw."""
     rows = around[rng.integers(len(around), size=n)]
     share = rng.uniform(0.02, 0.3, size=(n, 1))
     return space.pull((1 - share) * rows + share * space.sample(n, rng))

@@ -1,6 +1,6 @@
-"""Ascending: a scorer whose slopes are known is climbed itself, without a surrogate between.
+"""Gradient ascent on a scorer with gradients of its own, without a surrogate.
 
-Each evaluation is a merge, so what is counted is evaluations, not steps.
+Each evaluation is a merge, so evaluations are limited, not iterations.
 
 Shapes: `k` weights.
 """
@@ -15,30 +15,28 @@ from mixopt.optimization.weight_space import WeightSpace, hellinger
 from mixopt.surrogates.minimize import minimise
 
 TOLERANCE = 1e-4
-"""Rise of the utility below which an ascent has arrived, in standard deviations."""
+"""Rise of the utility at which an ascent stops, in standard deviations."""
 APART = 0.12
 """Hellinger distance between starting points."""
 LEAST_EACH = 4
-"""Evaluations without which an ascent goes nowhere."""
+"""Fewest evaluations of an ascent."""
 
-Climbed = Callable[[Array], tuple[float, Array]]
-"""Utility and its slopes (`k`) at weights (`k`)."""
+Objective = Callable[[Array], tuple[float, Array]]
+"""Utility and its gradient (`k`) at weights (`k`)."""
 
 
 class _SpentError(Exception):
-    """The evaluations of an ascent are used up."""
+    """All evaluations of an ascent are used."""
 
 
-def ascend(climbed: Climbed, space: WeightSpace, start: Array, *, evaluations: int) -> None:
-    """Climbs from `start` (`k`) inside the space, by at most so many calls of `climbed`.
-
-    The callee keeps what it is asked for: a call costs more than anything here.
+def ascend(score: Objective, space: WeightSpace, start: Array, *, evaluations: int) -> None:
+    """Maximize `score` from one start by SLSQP. The results are what `score` records.
 
     Args:
-        climbed: Utility, higher better, and its slopes.
+        score: Utility (higher is better) and its gradient.
         space: Weights and the limits on their ratios.
-        start: Feasible weights.
-        evaluations: Calls at most.
+        start: Feasible weights (`k`).
+        evaluations: Most calls of `score`.
     """
     bounds, constraints = limits_of(space)
     left = evaluations
@@ -48,10 +46,10 @@ def ascend(climbed: Climbed, space: WeightSpace, start: Array, *, evaluations: i
         if not left:
             raise _SpentError
         left -= 1
-        # an optimiser may be off the simplex by its tolerance
+        # SLSQP may leave the simplex by its tolerance
         held = np.maximum(weights, 0.0)
-        value, slopes = climbed(space.pull((held / held.sum())[None])[0])
-        # only what keeps the sum counts: the rest would be cut off anyway
+        value, slopes = score(space.pull((held / held.sum())[None])[0])
+        # the component that changes the sum of the weights is projected away
         return -value, -(slopes - slopes.mean())
 
     try:
@@ -62,7 +60,17 @@ def ascend(climbed: Climbed, space: WeightSpace, start: Array, *, evaluations: i
 
 
 def choose_starts(space: WeightSpace, weights: Array, utilities: Array, n: int) -> Array:
-    """The best `n` of `weights` (`? x k`) by `utilities` that lie apart; fewer if there are not."""
+    """Choose starts that are good and apart.
+
+    Args:
+        space: Weights and their ratios.
+        weights: Scored weights (`? x k`).
+        utilities: Their utilities.
+        n: Most starts.
+
+    Returns:
+        The best weights that are further than `APART` from each other (at most `n x k`).
+    """
     ratios = space.ratios(weights)
     chosen: list[int] = []
     for index in np.argsort(-utilities, kind="stable"):
@@ -75,6 +83,6 @@ def choose_starts(space: WeightSpace, weights: Array, utilities: Array, n: int) 
 
 
 def divide(evaluations: int) -> list[int]:
-    """Evaluations of each ascent: one from every start, few of them but none too short."""
+    """Divide evaluations among one to three ascents, none with fewer than `2 * LEAST_EACH`."""
     count = max(1, min(3, evaluations // (2 * LEAST_EACH)))
     return [evaluations // count + (place < evaluations % count) for place in range(count)]

@@ -1,8 +1,8 @@
-"""What more runs would buy, from the learning curve of the runs there are.
+"""Learning curve of a surrogate: the error that more runs are expected to leave.
 
-Subsets of the runs are fitted and tested on the rest; squared error and what ranks miss (1 − ρ)
-fall about as powers of the number of runs, and the powers are carried on. Of runs of several
-fidelities those of the dearest are divided so, and the cheaper ones stand behind every fit.
+Subsets of the runs are fitted and tested on the rest. Squared error and 1 − Spearman's ρ are
+extrapolated as powers of the number of runs. With several fidelities, runs of the highest are
+subsampled and all cheaper ones enter every fit.
 
 Shapes: `n` runs.
 """
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixopt.errors import TrialsError
-from mixopt.mixture import Array
+from mixopt.errors import TrialsError, require_type
+from mixopt.mixture import Array, Seed
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.multi_fidelity import order_levels
 from mixopt.surrogates.rank_correlation import spearman
@@ -23,8 +23,9 @@ from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trial, Trials
 
 FEWEST_RUNS = 16
-"""Runs without which a curve has no ends."""
+"""Fewest runs for a curve."""
 FEWEST_MIXTURES = 8
+"""Fewest different mixtures among them."""
 SHARES = (0.5, 0.65, 0.8)
 """Sizes of the subsets, as shares of the runs."""
 REPEATS = 4
@@ -37,14 +38,14 @@ Places = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a number of runs is expected to give, with its 80% interval over resampled subsets.
+    """Expected quality of a fit to a number of runs, with 80% intervals over resampled subsets.
 
     Attributes:
-        runs: How many, of the dearest fidelity.
-        error: Root mean square error of predicted utility, in its standard deviations over runs.
-        error_interval: Of `error`.
-        rank: Spearman of predicted with measured utility.
-        rank_interval: Of `rank`.
+        runs: Number of runs of the highest fidelity.
+        error: Root mean square error of the predicted utility, in standard deviations over runs.
+        error_interval: Interval of `error`.
+        rank: Spearman's correlation of predicted with measured utility.
+        rank_interval: Interval of `rank`.
     """
 
     runs: int
@@ -62,51 +63,58 @@ def advise(
     capability_weights: Mapping[str, float] | None = None,
     surrogates: str | Sequence[str] = "auto",
     fidelities: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: Seed = None,
 ) -> list[Expectation]:
-    """What these runs, and each of `more` on top, are expected to give; the first row is now.
+    """Estimate how well a surrogate of these runs, and of more runs, predicts.
 
     Args:
-        trials: The runs so far (`n` of the dearest fidelity, and any of cheaper ones).
+        trials: The runs so far (`n` of the highest fidelity, and any of cheaper ones).
         more: Numbers of further runs.
         target: As in `fit`.
         capability_weights: As in `fit`.
         surrogates: As in `fit`.
         fidelities: As in `fit`.
-        seed: Of the subsets.
+        seed: Seed or generator of the subsets and fits; fresh randomness if None.
+
+    Returns:
+        The expectation for the runs so far, then for each number of `more`.
 
     Raises:
-        TrialsError: Fewer than 16 runs of the dearest fidelity.
+        TrialsError: Fewer than 16 runs of the highest fidelity, or fewer than 8 mixtures, or
+            metrics that do not differ between runs.
+        ArgumentTypeError: `trials` is no `Trials`.
     """
+    require_type("trials", trials, Trials, "read a table with mixopt.read_trials")
     levels = order_levels(trials, fidelities)
-    dearest = trials.at(levels[-1]) if levels else trials
+    highest = trials.at(levels[-1]) if levels else trials
     cheaper = [trial for trial in trials if trial.level in levels[:-1]]
-    if len(dearest) < FEWEST_RUNS:
-        which = f"{len(dearest)} {levels[-1]} runs" if cheaper else f"{len(dearest)} runs"
+    if len(highest) < FEWEST_RUNS:
+        which = f"{len(highest)} {levels[-1]} runs" if cheaper else f"{len(highest)} runs"
         raise TrialsError(
             f"{which} are too few for a learning curve; at least {FEWEST_RUNS} are needed."
         )
-    different = len(np.unique(dearest.ratios().round(6), axis=0))
+    different = len(np.unique(highest.ratios().round(6), axis=0))
     if different < FEWEST_MIXTURES:
         raise TrialsError(
-            f"The {len(dearest)} runs have {different} different mixtures, too few for a learning "
+            f"The {len(highest)} runs have {different} different mixtures, too few for a learning "
             f"curve; at least {FEWEST_MIXTURES} are needed."
         )
 
-    def test(learn: Places, rest: Places, seed: int) -> tuple[float, float]:
-        """Error (in standard deviations) and rank of the utility of runs that were left out."""
-        table = _pick(dearest, learn, cheaper)
+    def test(train: Places, rest: Places, seed: int) -> tuple[float, float]:
+        """Error (in standard deviations) and rank of the utility of left-out runs."""
+        table = _pick(highest, train, cheaper)
         surrogate = fit(table, target=target, capability_weights=capability_weights,
                         surrogates=surrogates, fidelities=levels, seed=seed)  # fmt: skip
-        return _compare(surrogate, dearest, _pick(dearest, rest))
+        return _compare(surrogate, highest, _pick(highest, rest))
 
     sizes, errors, misses = [], [], []
     rng = np.random.default_rng(seed)
+    first = seed if isinstance(seed, int) else int(rng.integers(2**31))
     for share in SHARES:
         for repeat in range(REPEATS):
-            order = rng.permutation(len(dearest))
-            size = max(8, round(share * len(dearest)))
-            error, rank = test(order[:size], order[size:], seed + repeat)
+            order = rng.permutation(len(highest))
+            size = max(8, round(share * len(highest)))
+            error, rank = test(order[:size], order[size:], first + repeat)
             if np.isfinite(error) and np.isfinite(rank):
                 sizes.append(size)
                 errors.append(max(error, 1e-3) ** 2)
@@ -116,9 +124,9 @@ def advise(
             "The utility is the same, or not known, in nearly all runs, so there is no learning "
             "curve; give metrics that differ and that most runs have."
         )
-    counts = len(dearest) + np.array([0, *more])
-    square, square_low, square_high = _carry_on(np.array(sizes), np.array(errors), counts, rng)
-    miss, miss_low, miss_high = _carry_on(np.array(sizes), np.array(misses), counts, rng)
+    counts = len(highest) + np.array([0, *more])
+    square, square_low, square_high = _extrapolate(np.array(sizes), np.array(errors), counts, rng)
+    miss, miss_low, miss_high = _extrapolate(np.array(sizes), np.array(misses), counts, rng)
     return [
         Expectation(
             int(n),
@@ -148,16 +156,17 @@ def _compare(surrogate: Surrogate, everywhere: Trials, rest: Trials) -> tuple[fl
     return float(error / np.nanstd(usual)), spearman(guess, truth)
 
 
-def _carry_on(
+def _extrapolate(
     sizes: Array, values: Array, counts: Array, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
-    """c·n^−b through `values`, at `counts`, with the 10% and 90% quantiles over resamples."""
+    """Values of c·n^−b fitted to `values`, at `counts`, with 10% and 90% quantiles over resamples."""
 
     def power(rows: Places) -> Array:
         x, y = np.log(sizes[rows]), np.log(values[rows])
         spread = x - x.mean()
         slope = float(spread @ y / (spread @ spread)) if spread.any() else 0.0
-        slope = float(np.clip(slope, -LARGEST_POWER, 0.0))  # more runs never tell less
+        # more runs never predict worse
+        slope = float(np.clip(slope, -LARGEST_POWER, 0.0))
         return np.asarray(np.exp(y.mean() + slope * (np.log(counts) - x.mean())))
 
     middle = power(np.arange(len(sizes)))

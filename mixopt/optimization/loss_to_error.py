@@ -1,7 +1,4 @@
-"""From a loss to a benchmark's error: Err(L) = ε − k·exp(−γL) (Gadre et al., 2403.08540, eq. 5).
-
-Where the constants are not given they are fitted to pairs of losses and errors.
-"""
+"""Loss-to-error law: Err(L) = ε − k·exp(−γL) (Gadre et al., arXiv:2403.08540, eq. 5)."""
 
 from dataclasses import dataclass
 
@@ -13,8 +10,9 @@ from mixopt.mixture import Array
 from mixopt.proposal import Estimate
 
 FEWEST_PAIRS = 4
-"""Pairs of loss and error without which three constants are not fitted."""
+"""Fewest pairs of loss and error for a fit of three constants."""
 STARTING_RATES = (0.3, 0.8, 2.0)
+"""Values of γ from which the fit starts."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +20,10 @@ class LossToError:
     """Err(L) = ε − k·exp(−γL).
 
     Attributes:
-        epsilon: Error of a model that knows nothing.
+        epsilon: Error at a large loss.
         k: Scale.
         gamma: Rate per unit of loss.
-        residual: Standard deviation of what the law misses, 0 where it was given.
+        residual: Standard deviation of the residuals; 0 if the constants are given.
     """
 
     epsilon: float
@@ -35,7 +33,14 @@ class LossToError:
 
     @classmethod
     def fit(cls, losses: Array, errors: Array) -> "LossToError":
-        """The law of least squares through `n` pairs, k and γ positive, ε at most one.
+        """Fit the constants by least squares, with k and γ positive and ε at most one.
+
+        Args:
+            losses: Losses (`n`).
+            errors: Benchmark errors (`n`); pairs that are not finite are left out.
+
+        Returns:
+            The fitted law.
 
         Raises:
             TrialsError: Fewer than four pairs, or losses that do not differ.
@@ -66,7 +71,11 @@ class LossToError:
         return cls(float(epsilon), float(np.exp(log_scale + gamma * middle)), gamma, residual)
 
     def of(self, loss: Estimate) -> Estimate:
-        """The error at a loss; its standard error by the delta method."""
+        """Return the error at a loss, with its standard error by the delta method.
+
+        Args:
+            loss: Predicted loss.
+        """
         drop = self.k * float(np.exp(-self.gamma * loss.mean))
         spread = np.hypot(self.gamma * drop * loss.std_error, self.residual)
         return Estimate(self.epsilon - drop, float(spread))

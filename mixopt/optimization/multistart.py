@@ -1,8 +1,7 @@
-"""Climbing: the best weights by gradient from many starts, inside every limit.
+"""Multi-start SLSQP over weights: the best by the differentiable surrogate models, within all limits.
 
-The smooth laws of a portfolio have slopes; trees have none and are left to simulation
-(`proposing`). Limits that depend on the surrogate, that no metric may get worse, enter as
-constraints whose margin follows the surrogate's doubt.
+Trees have no gradient and are covered by random candidates in `optimize`. Outcome constraints
+depend on the surrogate and enter with the uncertainty at the current mixture.
 
 Shapes: `k` weights, `d` domains, `m` metrics, `n` mixtures.
 """
@@ -22,47 +21,49 @@ from mixopt.surrogates.minimize import minimise
 from mixopt.surrogates.surrogate import Surrogate
 
 STEPS = 60
+"""Iterations of SLSQP."""
 TOLERANCE = 1e-5
+"""Change of the objective at which SLSQP stops."""
 GUARD_ROUNDS = 3
-"""Times that the doubt in a guard's margin is taken anew at the mixture that was reached."""
+"""Times that the uncertainty of an outcome constraint is updated at the mixture reached."""
 PER_GAIN = 0.01
-"""The chance that one standard deviation (of the trials' utilities) of expected gain is worth."""
+"""Probability that counts as much as one standard deviation (over trials) of expected gain."""
 DIFFERENCE = 1e-5
-"""Step of the finite differences for objectives that have no slopes of their own."""
+"""Step of finite differences."""
 
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """What is climbed: expected utility, or the chance of beating a reference.
+    """The objective: the expected utility, or the probability of beating a reference.
 
-    A tiny step may be as good as certain to help, and so may many large ones: the expected gain
-    decides between chances that hardly differ.
+    The probability alone is as high for a tiny sure gain as for a large one, so the expected gain
+    is added to it.
 
     Attributes:
-        surrogate: What predicts.
-        reference: The mixture (`d`) to beat, or none to maximise the expected utility.
+        surrogate: Predicts utilities.
+        reference: The mixture (`d`) to beat, or None to maximize the expected utility.
     """
 
     surrogate: Surrogate
     reference: Array | None = None
 
     def values(self, ratios: Array) -> Array:
-        """What is maximised (`n`), with all laws, at `n x d` ratios."""
+        """Return the objective (`n`) by the whole stacked model at ratios (`n x d`)."""
         if self.reference is None:
             return self.surrogate.predict_utility(ratios)[0]
         gain, std = self.surrogate.utility_difference(ratios, self.reference)
-        # at the reference itself both are zero: even chances
+        # at the reference itself gain and std are zero, and the probability is 0.5
         chance = ndtr(np.where(std > 0, gain / np.maximum(std, 1e-12), 0.0))
         return np.asarray(chance / PER_GAIN + gain / self._usual)
 
     @cached_property
     def _usual(self) -> float:
-        """Standard deviation of the trials' utilities."""
+        """Standard deviation of the utilities of the trials."""
         usual = float(np.nanstd(self.surrogate.seen_utilities(self.surrogate.trials)))
         return usual if usual > 0 else 1.0
 
-    def climbed(self, ratios: Array) -> tuple[float, Array]:
-        """Value and gradient (`d`) of the smooth part at one mixture (`d`)."""
+    def with_gradient(self, ratios: Array) -> tuple[float, Array]:
+        """Return value and gradient (`d`) by the differentiable models at one mixture (`d`)."""
         if self.reference is None:
             value, gradient = self.surrogate.smooth_utility(ratios[None])
             return float(value[0]), gradient[0]
@@ -78,19 +79,22 @@ def climb(
     starts: Array,
     guard: OutcomeConstraint | None = None,
 ) -> Array:
-    """Weights (`n x k`) reached from `starts` (`n x k`), every bound of the space kept.
+    """Maximize a goal from several starts.
 
     Args:
-        goal: What is climbed.
+        goal: The objective.
         space: Weights and their limits.
-        order: Places of the surrogate's domains among the space's.
-        starts: Feasible weights.
+        order: Index of each of the surrogate's domains in the space.
+        starts: Feasible weights (`n x k`).
         guard: Metrics that must not get worse.
+
+    Returns:
+        The feasible weights (`n x k`) reached.
     """
     composition = space.composition[:, order]
 
     def objective(weights: Array) -> tuple[float, Array]:
-        value, gradient = goal.climbed(_proper(composition.T @ weights))
+        value, gradient = goal.with_gradient(_proper(composition.T @ weights))
         return -value, -composition @ gradient
 
     bounds, linear = limits_of(space)
@@ -103,7 +107,7 @@ def climb(
                 constraints.append(_guarded(goal.surrogate, guard, composition, end))
             moved = minimise(objective, end, method="SLSQP", bounds=bounds, steps=STEPS,
                              constraints=constraints, tolerance=TOLERANCE)  # fmt: skip
-            # an optimiser that lost its way leaves the start as it is
+            # SLSQP may diverge; the start is kept then
             end = moved if np.isfinite(moved).all() and moved.sum() > 0 else end
         end = np.maximum(end, 0.0)
         ends.append(end / end.sum())
@@ -111,7 +115,7 @@ def climb(
 
 
 def limits_of(space: WeightSpace) -> tuple[Array, list[dict[str, Any]]]:
-    """Box bounds of the weights (`k x 2`) and all other limits, as SLSQP takes them."""
+    """Return box bounds of the weights (`k x 2`) and the other limits in SLSQP's form."""
     normals, lows, highs = space.limits
     bounds, rows = _split_bounds(normals, lows, highs)
     linear = linear_constraints(normals[rows], lows[rows], highs[rows])
@@ -121,13 +125,13 @@ def limits_of(space: WeightSpace) -> tuple[Array, list[dict[str, Any]]]:
 
 
 def _proper(ratios: Array) -> Array:
-    """Ratios an optimiser asks for, which may be off the simplex by its tolerance."""
+    """Ratios on the simplex; SLSQP may leave it by its tolerance."""
     held = np.maximum(ratios, 0.0)
     return np.asarray(held / max(float(held.sum()), 1e-12))
 
 
 def _split_bounds(normals: Array, lows: Array, highs: Array) -> tuple[Array, list[int]]:
-    """Box bounds of single weights (`k x 2`), and the rows that are none."""
+    """Box bounds (`k x 2`) from rows over a single weight, and the indices of other rows."""
     bounds = np.tile([0.0, 1.0], (normals.shape[1], 1))
     rows = []
     for index, (normal, low, high) in enumerate(zip(normals, lows, highs, strict=True)):
@@ -162,14 +166,14 @@ def _within_kl(space: WeightSpace) -> dict[str, Any]:
 def _guarded(
     surrogate: Surrogate, guard: OutcomeConstraint, composition: Array, at: Array
 ) -> dict[str, Any]:
-    """The guard as a constraint on weights, with the doubt that the surrogate has at `at`."""
+    """The outcome constraint on weights, with the uncertainty of the surrogate at `at`."""
     here = _proper(composition.T @ at)
-    # margins at `here` are exact; elsewhere the expected scores move and the doubt stays
-    doubt = guard.expected(surrogate, here[None])[0] - guard.margins(surrogate, here[None])[0]
+    # exact at `here`; elsewhere the expected scores change and the uncertainty is kept
+    uncertainty = guard.expected(surrogate, here[None])[0] - guard.margins(surrogate, here[None])[0]
 
     def room(weights: Array) -> Array:
         ratios = _proper(composition.T @ weights)
-        return np.asarray(guard.expected(surrogate, ratios[None])[0] - doubt)
+        return np.asarray(guard.expected(surrogate, ratios[None])[0] - uncertainty)
 
     def slopes(weights: Array) -> Array:
         by_ratio = guard.slopes(surrogate, _proper(composition.T @ weights))

@@ -1,4 +1,4 @@
-"""Proposing: the best feasible mixtures by a surrogate, and how sure it is.
+"""Proposals: the feasible mixtures that a surrogate predicts to be best.
 
 Shapes: `n` candidates, `k` weights, `d` domains.
 """
@@ -9,15 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from mixopt.errors import InfeasibleError, MixtureError
-from mixopt.mixture import Array, Mixture, Seed
+from mixopt.errors import InfeasibleError, require_type
+from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture
 from mixopt.optimization.comparisons import (
-    best_seen,
     compare,
     find_support,
     find_ties,
     note_extrapolation,
     predict_errors,
+    reference_mixtures,
+    require_reference,
 )
 from mixopt.optimization.design import perturb
 from mixopt.optimization.loss_to_error import LossToError
@@ -31,20 +32,20 @@ from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.threads import single_threaded
 
 POOL, LARGE_POOL = 1024, 16_384
-"""Simulated candidates where most laws can be climbed, and where most cannot."""
+"""Random candidates if most of the stacked model is differentiable, and if most is not."""
 REFINEMENTS = 3
 TOP = 64
-"""Best candidates that new ones are drawn around."""
+"""Best candidates that a refinement perturbs."""
 STARTS = 4
-"""Climbs from the pool; natural and best seen are climbed from too."""
+"""Starts from the pool; the reference mixtures are starts too."""
 RADIUS = 0.12
-"""Hellinger distance within which candidates count as one mode."""
-LOOKED_AT = 1024
-"""Candidates that are compared with the proposal one by one; a quarter for large tables."""
+"""Hellinger distance within which candidates belong to one mode."""
+COMPARED = 1024
+"""Candidates compared with the proposal to find ties; a quarter for large tables."""
 LARGE_TABLE = 20_000
-"""Scores (runs x metrics) from which fewer candidates are simulated and looked at."""
-KEPT_LIMIT = -1e-6
-"""A guard's margin that counts as kept, in standard deviations of the metric."""
+"""Scores (runs x metrics) from which fewer candidates are drawn and compared."""
+MIN_MARGIN = -1e-6
+"""Margin at which an outcome constraint counts as met, in standard deviations of the metric."""
 
 Reference = Literal["natural", "uniform", "best seen"]
 
@@ -56,55 +57,65 @@ def propose(
     *,
     q: int = 1,
     seed: Seed = None,
-    compositions: Mapping[str, Mixture] | None = None,
+    compositions: Mapping[str, MixtureLike] | None = None,
     maximise: Literal["utility", "chance"] = "utility",
-    reference: Mixture | Reference = "natural",
+    reference: "MixtureLike | Reference" = "natural",
     guard: OutcomeConstraint | None = None,
     repetition: Repetition | None = None,
     error_laws: Mapping[str, LossToError] | None = None,
 ) -> list[Proposal]:
-    """The `q` feasible mixtures the surrogate expects most of, best first.
+    """Return the `q` feasible mixtures that the surrogate predicts to be best, best first.
 
-    Smooth surrogates are climbed by gradient from many starts, trees are simulated, and the best
-    of all by the whole portfolio is proposed. Further proposals lie outside of the modes of those
-    before.
+    The differentiable surrogate models are maximized by SLSQP from several starts; candidates are
+    drawn at random and perturbed for the others. The best candidate by the whole stacked model is
+    proposed. Further proposals lie outside of the modes of the earlier ones.
 
     Args:
-        surrogate: Fitted on `n x d` mixtures and `n x m` scores.
-        space: Bounds, groups, inequalities and prior over the same `d` domains.
-        q: Proposals to return.
+        surrogate: Fitted to trials over the `d` domains.
+        space: Bounds, groups, inequalities and prior over the same domains, in any order.
+        q: Number of proposals.
         seed: Seed or generator of every random draw; fresh randomness if None.
-        compositions: Rows of ratios by expert, where weights of experts are searched.
-        maximise: The expected utility, or the chance of beating `reference`.
-        reference: The mixture to beat; one that is given by its ratios is compared with as `given`.
+        compositions: Mixture by expert, if weights of experts are searched instead of ratios.
+        maximise: `utility`, or `chance`, the probability of a higher utility than `reference`.
+        reference: For `chance`: `natural` (the prior of `space`), `uniform`, `best seen` (the best
+            feasible trial), or a mixture, which is then compared with as `given`.
         guard: Metrics that must not get worse than at a mixture.
-        repetition: How the target's budget repeats the domains; their worth falls with it.
-        error_laws: By metric, what turns its loss into a benchmark's error.
+        repetition: Repetition of the domains under the target's budget, which lowers their value.
+        error_laws: Loss-to-error law by metric.
+
+    Returns:
+        The proposals, fewer than `q` if the candidates have fewer modes. Each is compared with the
+        natural mixture, the uniform one and the best trial; without a prior no natural mixture is
+        assumed and the best trial comes first.
 
     Raises:
         InfeasibleError: No mixture meets every bound; the message names the bounds in conflict.
-        MixtureError: The space is over other domains than the surrogate.
+        MixtureError: The domains of `space` and `surrogate` differ, or `reference` is `natural` and
+            the space has no prior.
+        ArgumentTypeError: `surrogate` or `space` is of another type.
     """
+    require_type("surrogate", surrogate, Surrogate, "fit the trials with mixopt.fit")
+    require_type("space", space, SearchSpace, "give mixopt.SearchSpace(trials.domains, ...)")
     Mixture.uniform(space.domains).vector(surrogate.domains)
     Mixture.uniform(surrogate.domains).vector(space.domains)
     if repetition is not None:
         surrogate = surrogate.repeating(_reorder(repetition, surrogate.domains))
-    rows = compositions or {name: Mixture({name: 1.0}) for name in space.domains}
-    search = _Search(
-        surrogate, WeightSpace.of_rows(space, rows), np.random.default_rng(seed), guard
-    )
-    references = _references(surrogate, space)
+    rows = {name: Mixture({name: 1.0}) for name in space.domains}
+    if compositions:
+        rows = {name: as_mixture(row, space.domains) for name, row in compositions.items()}
+    weights = WeightSpace.of_rows(space, rows)
+    search = _Search(surrogate, weights, np.random.default_rng(seed), guard)
+    references = reference_mixtures(surrogate, space)
     if not isinstance(reference, str):
-        references["given"] = reference
-    aim = references[reference] if isinstance(reference, str) else reference
-    if maximise == "chance" and aim is None:
-        raise MixtureError(
-            "No trial is feasible, so there is none to beat; name another reference."
-        )
+        references["given"] = as_mixture(reference, space.domains)
     goal = Goal(surrogate)
-    if maximise == "chance" and aim is not None:
+    if maximise == "chance":
+        name = reference if isinstance(reference, str) else "given"
+        aim = require_reference(name, references, "The reference to beat")
         goal = Goal(surrogate, aim.vector(surrogate.domains))
-    pool, values = search.run(goal, [m for m in references.values() if m is not None])
+    centre = Mixture.from_vector(space.domains, space.prior_vector())
+    others = [references.get(name) for name in ("uniform", "best seen", "given")]
+    pool, values = search.run(goal, [centre, *(mixture for mixture in others if mixture)])
     proposals = []
     for _ in range(q):
         chosen = search.best_allowed(pool, values)
@@ -127,17 +138,9 @@ def _reorder(repetition: Repetition, domains: Sequence[str]) -> Repetition:
     )
 
 
-def _references(surrogate: Surrogate, space: SearchSpace) -> dict[str, Mixture | None]:
-    return {
-        "natural": Mixture.from_vector(space.domains, space.prior_vector()),
-        "uniform": Mixture.uniform(space.domains),
-        "best seen": best_seen(surrogate, space),
-    }
-
-
 @dataclass(eq=False)
 class _Search:
-    """Candidates for one surrogate in one space."""
+    """The search for candidates of one surrogate in one space."""
 
     surrogate: Surrogate
     space: WeightSpace
@@ -149,11 +152,11 @@ class _Search:
         self.order = [domains.index(name) for name in self.surrogate.domains]
 
     def ratios(self, weights: Array) -> Array:
-        """Ratios (`n x d`) in the surrogate's order of domains."""
+        """Return ratios (`n x d`) in the order of the surrogate's domains."""
         return self.space.ratios(weights)[:, self.order]
 
     def run(self, goal: Goal, references: Sequence[Mixture]) -> tuple[Array, Array]:
-        """Weights (`n x k`), densest where the goal is high, and the goal's values (`n`)."""
+        """Return candidates as weights (`n x k`), denser at higher values, and values (`n`)."""
         smooth = self.surrogate.portfolio.smooth_share > 0.5
         large = self.surrogate.portfolio.cv_means.size > LARGE_TABLE
         pool = self.space.sample((POOL // 2 if large else POOL) if smooth else LARGE_POOL, self.rng)
@@ -180,7 +183,7 @@ class _Search:
         return self.space.weights_for(mixture.vector(self.space.space.domains))[0]
 
     def _peaks(self, pool: Array, values: Array) -> Array:
-        """The best of the pool that lie apart (`STARTS x k` at most)."""
+        """The best of the pool further than `RADIUS` from each other (at most `STARTS x k`)."""
         left = np.argsort(-values, kind="stable")
         chosen: list[int] = []
         ratios = self.ratios(pool)
@@ -190,19 +193,19 @@ class _Search:
         return pool[chosen]
 
     def best_allowed(self, pool: Array, values: Array) -> Array:
-        """The best candidate (`k`) that keeps the guard.
+        """Return the best candidate (`k`) that meets the outcome constraint.
 
         Raises:
-            InfeasibleError: None does; the message names the metric that is the furthest off.
+            InfeasibleError: None does; the message names the metric with the largest violation.
         """
         ranked = np.argsort(-values, kind="stable")
         if self.guard is None:
             return np.asarray(pool[ranked[0]])
         closest, least = "", -np.inf
-        for start in range(0, len(ranked), LOOKED_AT):
-            part = ranked[start : start + LOOKED_AT]
+        for start in range(0, len(ranked), COMPARED):
+            part = ranked[start : start + COMPARED]
             margins = self.guard.margins(self.surrogate, self.ratios(pool[part]))
-            kept = (margins >= KEPT_LIMIT).all(axis=1)
+            kept = (margins >= MIN_MARGIN).all(axis=1)
             if kept.any():
                 return np.asarray(pool[part[int(kept.argmax())]])
             best = int(margins.min(axis=1).argmax())
@@ -231,9 +234,9 @@ def _describe(
     ratios = Mixture.from_vector(space.domains, search.space.ratios(weights[None])[0])
     predicted = surrogate.estimate(ratios)
     ranked = np.argsort(-values, kind="stable")
-    # the best, and as many from anywhere: the ties are a region, not a neighbourhood
-    size = LOOKED_AT // 4 if surrogate.portfolio.cv_means.size > LARGE_TABLE else LOOKED_AT
-    looked_at = np.unique(
+    # half the best candidates, half from all ranks: ties may lie far from the proposal
+    size = COMPARED // 4 if surrogate.portfolio.cv_means.size > LARGE_TABLE else COMPARED
+    compared = np.unique(
         np.concatenate([ranked[: size // 2], ranked[:: max(1, 2 * len(ranked) // size)]])
     )
     return Proposal(
@@ -243,7 +246,7 @@ def _describe(
         comparisons=compare(surrogate, ratios, references),
         weights=as_weights(search.space.experts, weights) if named else None,
         notes=note_extrapolation(surrogate, {"proposal": ratios, "natural": references["natural"]}),
-        ties=find_ties(surrogate, space, ratios, search.space.ratios(pool[looked_at])),
+        ties=find_ties(surrogate, space, ratios, search.space.ratios(pool[compared])),
         support=find_support(surrogate, ratios),
         errors=predict_errors(predicted, error_laws),
     )

@@ -1,6 +1,6 @@
-"""Guards: no metric worse than at a named mixture by more than ε, with probability 1 − δ.
+"""Outcome constraints: no metric worse than at a mixture by more than ε, with probability 1 − δ.
 
-Shapes: `n` mixtures, `d` domains, `m` metrics, `g` guarded ones.
+Shapes: `n` mixtures, `d` domains, `m` metrics, `g` constrained metrics.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from mixopt.errors import MixtureError, TrialsError, did_you_mean
-from mixopt.mixture import Array, Mixture
+from mixopt.mixture import Array, MixtureLike, as_mixture
 from mixopt.surrogates.surrogate import Surrogate
 
 
@@ -27,17 +27,21 @@ class _Limits(NamedTuple):
 
 @dataclass(frozen=True)
 class OutcomeConstraint:
-    """No metric worse than at `reference` by more than a tolerance, with some probability.
+    """No metric worse than at a reference mixture by more than a tolerance, with a probability.
 
     Attributes:
-        reference: The mixture that is not to be fallen behind.
-        tolerance: How much worse a metric may get, in its own units, for all or by metric.
-        probability: Of keeping to it, for each metric.
-        metrics: The metrics that are guarded; all that are searched by if none is given.
-        name: What the reference is called in messages.
+        reference: The mixture to compare with: a mixture, a dict, a Series, or an array in the
+            order of the surrogate's domains.
+        tolerance: Largest loss of a metric, in its units, for all or by metric.
+        probability: Probability of meeting each metric's limit.
+        metrics: The constrained metrics; all fitted ones if empty.
+        name: Name of the reference in messages.
+
+    Raises:
+        MixtureError: The probability is not between 0 and 1.
     """
 
-    reference: Mixture
+    reference: MixtureLike
     tolerance: float | Mapping[str, float] = 0.0
     probability: float = 0.9
     metrics: tuple[str, ...] = ()
@@ -50,37 +54,59 @@ class OutcomeConstraint:
             )
 
     def margins(self, surrogate: Surrogate, ratios: Array) -> Array:
-        """By how much each guarded metric keeps its limit (`n x guarded`); negative: it does not.
+        """Return by how much mixtures meet each limit.
 
-        In standard deviations of the metric over the trials.
+        Args:
+            surrogate: Predicts the score differences.
+            ratios: Mixtures (`n x d`).
+
+        Returns:
+            Margins (`n x g`) in standard deviations of the metric over the trials; negative where
+            a limit is violated.
 
         Raises:
-            TrialsError: A guarded metric is none that was fitted.
+            TrialsError: A constrained metric is not fitted.
         """
-        places, signs, tolerances, scales = self.limits(surrogate)
-        mean, std = surrogate.differences(ratios, self.reference.vector(surrogate.domains))
+        places, signs, tolerances, scales = self._limits(surrogate)
+        mean, std = surrogate.differences(ratios, self._at_reference(surrogate))
         worse = signs * mean[:, places] + float(ndtri(self.probability)) * std[:, places]
         return np.asarray((tolerances - worse) / scales)
 
     def expected(self, surrogate: Surrogate, ratios: Array) -> Array:
-        """The margins (`n x g`) without doubt, by the laws that have slopes: what is climbed."""
-        places, signs, tolerances, scales = self.limits(surrogate)
-        both = np.vstack([ratios, self.reference.vector(surrogate.domains)])
+        """Return the margins of the expected scores, without their uncertainty.
+
+        Args:
+            surrogate: Predicts by its differentiable models, as SLSQP needs it.
+            ratios: Mixtures (`n x d`).
+
+        Returns:
+            Margins (`n x g`).
+        """
+        places, signs, tolerances, scales = self._limits(surrogate)
+        both = np.vstack([ratios, self._at_reference(surrogate)])
         scores = surrogate.smooth_scores(both)[:, places]
         return np.asarray((tolerances - signs * (scores[:-1] - scores[-1:])) / scales)
 
     def slopes(self, surrogate: Surrogate, ratios: Array) -> Array:
-        """Gradients of the margins (`guarded x d`) at one mixture (`d`), the doubt held."""
-        places, signs, _, scales = self.limits(surrogate)
+        """Return the gradients of `expected`.
+
+        Args:
+            surrogate: As in `expected`.
+            ratios: One mixture (`d`).
+
+        Returns:
+            Gradients (`g x d`).
+        """
+        places, signs, _, scales = self._limits(surrogate)
         return np.asarray(-(signs / scales)[:, None] * surrogate.metric_slopes(ratios)[places])
 
     def guarded(self, surrogate: Surrogate) -> list[str]:
-        """Names of the guarded metrics, in the order of the margins."""
-        places = self.limits(surrogate).places
+        """Return the names of the constrained metrics, in the order of the margins."""
+        places = self._limits(surrogate).places
         return [surrogate.metrics[place].metric.name for place in places]
 
-    def limits(self, surrogate: Surrogate) -> _Limits:
-        """Which metrics are guarded, which way, how far, and on what scale."""
+    def _limits(self, surrogate: Surrogate) -> _Limits:
+        """Places, signs, tolerances and scales of the constrained metrics."""
         fitted = {one.metric.name: index for index, one in enumerate(surrogate.metrics)}
         given = self.tolerance if isinstance(self.tolerance, Mapping) else {}
         for name in (*self.metrics, *given):
@@ -100,3 +126,6 @@ class OutcomeConstraint:
         else:
             tolerances = np.full(len(names), float(self.tolerance))
         return _Limits(places, signs, tolerances, np.abs(surrogate.scales.slopes[places]))
+
+    def _at_reference(self, surrogate: Surrogate) -> Array:
+        return as_mixture(self.reference, surrogate.domains).vector(surrogate.domains)

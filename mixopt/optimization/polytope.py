@@ -1,4 +1,4 @@
-"""Points, half-spaces and lines: the geometry under the search space.
+"""Geometry of polytopes: projections onto half-spaces, bisection, and SLSQP's constraints.
 
 Shapes: `n` points, `k` coordinates, `c` half-spaces.
 """
@@ -11,12 +11,23 @@ from numpy.typing import NDArray
 from mixopt.mixture import Array
 
 SWEEPS = 100
+"""Most rounds of projections."""
 TOLERANCE = 1e-7
+"""Largest violation that a projection leaves."""
 BISECTIONS = 50
 
 
 def project_in_turn(points: Array, normals: Array, offsets: Array) -> Array:
-    """`points` (`n x k`) projected in turns onto the half-spaces that they violate, sum kept."""
+    """Project points onto half-spaces by alternating projections that keep their sum.
+
+    Args:
+        points: Points (`n x k`).
+        normals: Normals (`c x k`).
+        offsets: Offsets (`c`); a half-space is normal · x >= offset.
+
+    Returns:
+        Points (`n x k`) that violate no half-space by more than about `TOLERANCE`.
+    """
     points = points.copy()
     centred = normals - normals.mean(axis=1, keepdims=True)
     lengths = np.square(centred).sum(axis=1)
@@ -33,7 +44,16 @@ def project_in_turn(points: Array, normals: Array, offsets: Array) -> Array:
 
 
 def bisect(inside: Array, ends: Array, allowed: Callable[[Array], NDArray[np.bool_]]) -> Array:
-    """The farthest allowed points (`n x k`) on the lines from `inside` (`k`) to `ends`."""
+    """Return the farthest allowed points on lines.
+
+    Args:
+        inside: An allowed point (`k`).
+        ends: Ends of the lines (`n x k`).
+        allowed: Says which points (`n x k`) are allowed.
+
+    Returns:
+        Points (`n x k`) on the lines from `inside` to `ends`, the ends where they are allowed.
+    """
     whole = allowed(ends)
     low, high = np.zeros(len(ends)), np.ones(len(ends))
     for _ in range(BISECTIONS):
@@ -45,7 +65,7 @@ def bisect(inside: Array, ends: Array, allowed: Callable[[Array], NDArray[np.boo
 
 
 def linear_constraints(normals: Array, lows: Array, highs: Array) -> list[dict[str, object]]:
-    """Rows low <= normal · x <= high as SLSQP takes them."""
+    """Return the rows low <= normal · x <= high in SLSQP's form."""
     constraints: list[dict[str, object]] = []
     for normal, low, high in zip(normals, lows, highs, strict=True):
         if low == high:

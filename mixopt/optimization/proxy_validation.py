@@ -1,4 +1,7 @@
-"""Fidelity: how well a proxy ranks mixtures that were really trained, against what it must beat.
+"""Validation of proxies: how they rank mixtures that were really trained, and what would help most.
+
+The surrogate ranks candidates as the proxy would, and the proxy ranks them as training does. More
+merges reduce the first error, longer experts the second, and real runs both.
 
 Shapes: `n` mixtures, the same in the same order everywhere; `s` seeds.
 """
@@ -17,26 +20,41 @@ from mixopt.trials import Kind, Metric, Score, Trials
 from mixopt.validation import Cost, Purchase, RankFidelity, Validation
 
 MakeUtility = Callable[[Trials], AnyUtility]
-"""The utility of search metrics in the scale of a table."""
+"""Makes the utility of search metrics, in the scale of a table."""
 
 SMALL_SHARE = 0.003
-"""Added to a ratio before its logarithm, so that zero has one."""
+"""Added to a ratio before its logarithm, so that zero has a logarithm."""
 
 
 def quarter_overlap(proxy: Array, truth: Array) -> float:
-    """Share of the best quarter by `truth` that is in the best quarter by `proxy` (higher best)."""
+    """Return the share of the best quarter by `truth` that is in the best quarter by `proxy`.
+
+    Args:
+        proxy: Utilities by the proxy (`n`), higher is better.
+        truth: Trained utilities (`n`), higher is better.
+
+    Returns:
+        A share; NaN if `proxy` is constant.
+    """
     if np.ptp(proxy) == 0:
-        return float("nan")  # a proxy that says nothing finds nothing
+        return float("nan")
     size = max(1, len(truth) // 4)
     best = set(np.argsort(-truth, kind="stable")[:size].tolist())
     return len(best & set(np.argsort(-proxy, kind="stable")[:size].tolist())) / size
 
 
 def own_domain_baseline(trials: Trials, metrics: Sequence[Metric]) -> Array:
-    """Mean over `metrics` with a domain of their own of log(that domain's ratio): `n`, or NaN.
+    """Return the baseline of rank fidelity: log of the own domain's ratio, without any training.
 
-    Without this line a fidelity study proves nothing: on the domains' own held-out text it is
-    at the ceiling, and it needs no training (METHODS §13).
+    On held-out text of the domains themselves this baseline ranks as well as training does, so a
+    proxy is only useful where it ranks better (docs/methods.md).
+
+    Args:
+        trials: The mixtures.
+        metrics: Metrics; those without a domain of their own are left out.
+
+    Returns:
+        Mean over the metrics (`n`); NaN if no metric has a domain of its own.
     """
     ratios = trials.ratios()
     own = [trials.domains.index(m.own_domain) for m in metrics if m.own_domain]
@@ -51,12 +69,15 @@ def measure_fidelity(
     *,
     utility: MakeUtility,
 ) -> tuple[RankFidelity, ...]:
-    """Rank fidelity of each proxy, overall (utility of search metrics) and by every metric.
+    """Measure how each proxy ranks the trained mixtures.
 
     Args:
         proxies: Scores of the `n` mixtures by each proxy.
-        trained: Scores of the same mixtures by real training, one table per seed (`s`).
-        utility: Makes one number of scores in the scale of a table, as in the search.
+        trained: Scores of the same mixtures by training, one table per seed (`s`).
+        utility: Makes the utility in the scale of a table, as in the search.
+
+    Returns:
+        By proxy, the rank fidelity of the utility (`overall`), then of every metric.
     """
     metrics = trained[0].metrics
     search = trained[0].search_metrics
@@ -103,14 +124,17 @@ def validate_trials(
     cost: Cost,
     result: Sequence[str] | None = None,
 ) -> Validation:
-    """What the trained mixtures say; `proposal` and `natural` are looked at closely.
+    """Compare trained mixtures with the proxies and with the proposal.
 
     Args:
         proxies: Scores of the `n` mixtures by each proxy.
-        trained: Scores of the same mixtures by real training, one table per seed (`s`).
-        utility: Makes one number of search scores in the scale of a table, as in the search.
-        cost: Of the search and of its alternative.
-        result: Benchmarks to report as the result; all with role holdout if left out.
+        trained: Scores of the same mixtures by training, one table per seed (`s`).
+        utility: Makes the utility of search scores in the scale of a table, as in the search.
+        cost: Cost of the search and of training every candidate instead.
+        result: Benchmarks to report as the result; all with role holdout if None.
+
+    Returns:
+        The validation; regret and gains are about the trials called `proposal` and `natural`.
 
     Raises:
         HoldoutError: One of `result` has role search.
@@ -128,10 +152,10 @@ def validate_trials(
     gain = by_seed[:, place["proposal"]] - by_seed[:, place["natural"]] if known else np.empty(0)
     reported = both.holdout_metrics if result is None else both.require_holdout(result)
     reported_gain = np.empty(0)
-    telling = [metric for metric in reported if np.ptp(both.values([metric])) > 0]
-    if known and telling:
-        apart = Utility.standardised(both, telling)
-        each = [apart.of(table.values(telling)) for table in trained]
+    varying = [metric for metric in reported if np.ptp(both.values([metric])) > 0]
+    if known and varying:
+        apart = Utility.standardised(both, varying)
+        each = [apart.of(table.values(varying)) for table in trained]
         reported_gain = np.array([row[place["proposal"]] - row[place["natural"]] for row in each])
     return Validation(
         fidelities=measure_fidelity(proxies, trained, utility=utility),
@@ -152,12 +176,12 @@ def validate_trials(
 
 @dataclass(frozen=True)
 class Prices:
-    """Training tokens that one more of each costs.
+    """Cost of further computation, in training tokens.
 
     Attributes:
-        expert_tokens: All experts trained as long again.
-        merge_tokens: One candidate scored, in tokens of training that cost as much.
-        run_tokens: One real run.
+        expert_tokens: Cost of training all experts as long again.
+        merge_tokens: Cost of scoring one candidate.
+        run_tokens: Cost of one real run.
     """
 
     expert_tokens: float
@@ -175,16 +199,19 @@ def weigh_purchases(
     runs: int,
     prices: Prices,
 ) -> tuple[Purchase, ...]:
-    """What would buy most rank correlation with real training, the best per token first.
+    """Estimate which further computation improves the rank correlation with training most.
 
     Args:
         overall: How the proxy ranks the trained mixtures by utility.
         surrogate: Fitted to the proxy's trials.
-        corrected: Fitted to these and the trained mixtures; None where they are too few.
+        corrected: Fitted to these and the trained mixtures; None if they are too few.
         truth: Trained utility of the mixtures (`n`).
         trials: Candidates that were scored.
         runs: Real runs that were trained.
-        prices: Of more.
+        prices: Cost of more of each.
+
+    Returns:
+        The purchases, the largest gain per token first.
     """
     reach = overall.attainable if np.isfinite(overall.attainable) else 1.0
     proxy = overall.spearman if np.isfinite(overall.spearman) else 0.0
@@ -192,22 +219,29 @@ def weigh_purchases(
     follows = spearman(surrogate.cv_utilities, seen)
     missed = 1 - follows if np.isfinite(follows) else 0.0
     purchases = [
-        # what the surrogate misses of the proxy falls about as one over the trials
+        # the surrogate's rank error falls about as one over the trials: twice as many halve it
         Purchase(
             "merges", trials, max(proxy, 0.0) * missed / 2, trials * prices.merge_tokens, False
         ),
         Purchase("experts", 1, max(reach - proxy, 0.0), prices.expert_tokens, True),
     ]
     if corrected is not None:
-        mended = spearman(corrected.cv_utilities, truth)
-        if np.isfinite(mended):
-            gain = max(mended - proxy, 0.0)
+        corrected_rank = spearman(corrected.cv_utilities, truth)
+        if np.isfinite(corrected_rank):
+            gain = max(corrected_rank - proxy, 0.0)
             purchases.append(Purchase("runs", runs, gain, runs * prices.run_tokens, False))
     return tuple(sorted(purchases, key=lambda p: -p.per_token))
 
 
 def mean_over_seeds(tables: Sequence[Trials]) -> Trials:
-    """One trial for each mixture: the mean of its seeds, with the standard error that they tell."""
+    """Average the seeds of each mixture.
+
+    Args:
+        tables: Trials of the same `n` mixtures, one table per seed.
+
+    Returns:
+        One trial per mixture, with mean scores and their standard errors over the seeds.
+    """
     first = tables[0]
     rows = []
     for place, trial in enumerate(first):

@@ -1,8 +1,8 @@
-"""Reliability: whether a benchmark ranks candidates, or only noise.
+"""Reliability of benchmarks: whether the items of a benchmark rank candidates better than noise.
 
-Its items are halved at random many times; Kendall's tau between the rankings of the candidates by
-one half and by the other says how much of the ranking is the candidates' own (BOSE,
-arXiv:2503.00812, and MaP, arXiv:2510.09295, use the same statistic over checkpoints).
+The items are halved at random many times. Kendall's tau between the rankings by the two halves is
+the statistic of BOSE (arXiv:2503.00812) and MaP (arXiv:2510.09295), used here over candidates
+instead of checkpoints.
 
 Shapes: `n` candidates, `i` items.
 """
@@ -19,25 +19,24 @@ CHANCE = 0.05
 """One-sided level above which a tau may be chance."""
 FEWEST_CANDIDATES = 6
 LEAST_TRUST = 0.02
-"""Of a benchmark that ranks nothing: where there is no other, something has to be maximised."""
+"""Trust of a benchmark that ranks nothing; above 0 in case there is no other."""
 LEAST_SIGNAL = 0.05
-"""Share of their noise to which differences are taken for real at least; less cannot be told."""
+"""Smallest real variance of differences, as a share of their noise variance."""
 POWER = 0.8
-"""Chance of seeing a usual difference that enough items should give."""
+"""Power with which `items_needed` detects the usual difference."""
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How well a benchmark's halves agree on the candidates.
+    """Agreement of the halves of a benchmark on the candidates.
 
     Attributes:
         name: The benchmark.
-        items: How many it has.
+        items: Number of its items.
         tau: Mean of Kendall's tau over halvings.
-        whole: What tau would be between two benchmarks of its full length (Spearman-Brown).
-        chance: The tau that two rankings without anything in common reach in 5% of cases.
-        items_needed: Items with which a usual difference between candidates would be visible; 0 where
-            none differ.
+        whole: Tau between two benchmarks of the full length (Spearman-Brown).
+        chance: Tau that two independent rankings exceed in 5% of cases.
+        items_needed: Items that would show the usual difference of candidates; 0 if none differ.
     """
 
     name: str
@@ -54,12 +53,12 @@ class Reliability:
 
     @property
     def trust(self) -> float:
-        """Weight of the benchmark: 1, or less where it may be noise, and never quite 0."""
+        """Weight of the benchmark: 1, or `whole` if it may be noise, at least `LEAST_TRUST`."""
         return 1.0 if self.tells else max(self.whole, LEAST_TRUST)
 
     @property
     def sentence(self) -> str:
-        """What a reader should know of a benchmark that may be noise."""
+        """Warning about a benchmark that may be noise."""
         return (
             f"Benchmark {self.name!r} cannot be told from noise: halves of its {self.items} items "
             f"rank the candidates with a Kendall tau of {self.tau:+.2f} (chance reaches "
@@ -74,16 +73,19 @@ class Reliability:
 
 
 def measure_reliability(name: str, values: Array, sizes: Array, seed: int = 0) -> Reliability:
-    """Whether a benchmark's items rank the candidates.
+    """Measure whether the items of a benchmark rank the candidates.
 
-    The threshold is that of one halving (tau's variance 2(2n + 5) / 9n(n − 1) under chance); the
-    mean over halvings varies less, so that fewer benchmarks than `CHANCE` pass by chance.
+    The threshold `chance` is for one halving, with the variance 2(2n + 5) / 9n(n − 1) of tau under
+    independence. The mean over halvings varies less, so fewer than 5% of noise benchmarks pass.
 
     Args:
-        name: The benchmark's.
+        name: Name of the benchmark.
         values: Item values of the candidates (`n x i`); a score is Σ values ÷ Σ sizes.
-        sizes: Of the items (`i`).
-        seed: Of the halvings.
+        sizes: Sizes of the items (`i`).
+        seed: Seed of the halvings.
+
+    Returns:
+        The agreement of the halves.
     """
     n, items = values.shape
     rng = np.random.default_rng(seed)
@@ -93,7 +95,8 @@ def measure_reliability(name: str, values: Array, sizes: Array, seed: int = 0) -
         halves = order[: items // 2], order[items // 2 :]
         first, second = (values[:, half].sum(axis=1) / sizes[half].sum() for half in halves)
         if np.ptp(first) == 0 or np.ptp(second) == 0:
-            taus.append(0.0)  # a half that tells no candidate apart ranks none
+            # a half on which all candidates are equal ranks none
+            taus.append(0.0)
         else:
             taus.append(float(kendalltau(first, second).statistic))
     tau = float(np.mean(taus))
@@ -103,10 +106,10 @@ def measure_reliability(name: str, values: Array, sizes: Array, seed: int = 0) -
 
 
 def _items_needed(values: Array, sizes: Array) -> int:
-    """Items with which the usual (root mean square) difference of two candidates would be visible.
+    """Items that show the root mean square difference of two candidates.
 
-    Visible: two-sided 95% with a power of 80%, by the paired standard error over items. 0 where no two
-    candidates differ on any item, which says nothing of how many would be needed.
+    Two-sided 95% test with a power of 80%, by the paired standard error over items; 0 if no two
+    candidates differ on any item.
     """
     n, items = values.shape
     scores = values.sum(axis=1) / sizes.sum()
@@ -117,7 +120,7 @@ def _items_needed(values: Array, sizes: Array) -> int:
     noise = float(errors.mean())
     if noise == 0:
         return 0
-    # what the differences would be without the noise that is in them
+    # the variance of the differences without that of their noise
     real = max(float(np.square(apart).mean()) - noise, LEAST_SIGNAL * noise)
     wanted = norm.isf(0.025) + norm.ppf(POWER)
     return max(2, int(np.ceil(float(items * noise * wanted**2 / real))))

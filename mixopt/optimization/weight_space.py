@@ -1,7 +1,7 @@
-"""From experts' weights to ratios of tokens: λ = Σ_k α_k · composition_k.
+"""Weights of experts and their ratios of tokens: λ = Σ_k α_k · composition_k.
 
 An expert trained on 50% general data stands for a mixture, not for a domain, so the weights that
-are searched are not the ratios that are proposed (METHODS §2.6). Bounds hold on the ratios.
+are searched differ from the ratios that are proposed. Bounds hold on the ratios.
 
 Shapes: `k` experts, `d` domains, `n` mixtures.
 """
@@ -24,11 +24,11 @@ from mixopt.surrogates.minimize import minimise
 CONCENTRATION = (1.0, 4.0)
 """Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
 TEMPER = 0.7
-"""Exponent on the prior, as in DeMix's sampler: small domains are drawn more than they are had."""
+"""Exponent on the prior, as in DeMix (arXiv:2602.00747): small domains are drawn more often."""
 TINY = 1e-12
-"""Ratios below it count as it where their logarithm is taken."""
+"""Smallest ratio of which a logarithm is taken."""
 SUM_WEIGHT = 1e4
-"""Weight of Σα = 1 in the least squares that turns ratios into weights."""
+"""Weight of Σα = 1 in the least squares from ratios to weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class WeightSpace:
     Attributes:
         space: Bounds on the ratios of `d` domains.
         experts: Names of the `k` experts.
-        composition: Ratios of the tokens that each expert was trained on, `k x d`.
+        composition: Ratios of each expert's training tokens (`k x d`).
     """
 
     space: SearchSpace
@@ -47,21 +47,21 @@ class WeightSpace:
 
     @classmethod
     def of_domains(cls, space: SearchSpace) -> "WeightSpace":
-        """One expert per domain: weights are ratios."""
+        """Return the space of ratios themselves: one expert per domain."""
         return cls(space, space.domains, np.eye(len(space.domains)))
 
     @classmethod
     def of_rows(cls, space: SearchSpace, rows: Mapping[str, Mixture]) -> "WeightSpace":
-        """Experts by name with their compositions."""
+        """Return the space of experts with these compositions by name."""
         matrix = np.stack([row.vector(space.domains) for row in rows.values()])
         return cls(space, tuple(rows), matrix)
 
     def ratios(self, weights: Array) -> Array:
-        """Ratios (`n x d`) of weights (`n x k`)."""
+        """Return ratios (`n x d`) of weights (`n x k`)."""
         return np.asarray(weights @ self.composition)
 
     def weights_for(self, ratios: Array) -> tuple[Array, float]:
-        """The weights (`k`) whose ratios are nearest to `ratios` (`d`), and the largest miss."""
+        """Return the weights (`k`) with the ratios nearest to `ratios` (`d`), and the largest error."""
         stacked = np.vstack([self.composition.T, np.full((1, len(self.experts)), SUM_WEIGHT)])
         weights, _ = nnls(stacked, np.append(ratios, SUM_WEIGHT))
         weights = weights / weights.sum()
@@ -69,7 +69,7 @@ class WeightSpace:
 
     @cached_property
     def centre(self) -> Array:
-        """The weights (`k`) with most room to every bound (a linear programme).
+        """Weights (`k`) with the largest distance from every bound, by a linear program.
 
         Raises:
             InfeasibleError: No weights of these experts meet the bounds.
@@ -88,7 +88,7 @@ class WeightSpace:
             if np.isfinite(row.high):
                 rows.append(np.append(normal, 1.0))  # λ + t <= high
                 limits.append(row.high)
-        # an expert that a bound shuts out cannot have room
+        # an expert with tokens of a forbidden domain has weight 0 and no distance
         _, high = self.space.bounds()
         closed = self.composition @ (high == 0) > 0
         rows += list(np.hstack([-np.eye(k), np.where(closed, 0.0, 1.0)[:, None]]))  # α >= t
@@ -122,7 +122,7 @@ class WeightSpace:
         )
 
     def _near_prior(self, weights: Array) -> Array:
-        """`weights` (`k`), or the nearest towards the prior that `max_kl` allows.
+        """`weights` (`k`), moved towards the prior until `max_kl` holds.
 
         Raises:
             InfeasibleError: Not even the mixture closest to the prior is within `max_kl`.
@@ -137,12 +137,12 @@ class WeightSpace:
                 f"No mixture within the bounds is as near to the prior as max_kl {limit:.4g}: the "
                 f"nearest has {least + 5e-5:.4f} nats; raise max_kl to that or widen the bounds."
             )
-        # half of the room to the limit is left on either side
+        # halfway between the least divergence and the limit
         halfway = (limit + least) / 2
         return bisect(nearest, weights[None], lambda w: self._divergence(w) <= halfway).ravel()
 
     def _closest_to_prior(self, start: Array) -> Array:
-        """The feasible weights (`k`) of least divergence from the prior, a convex programme."""
+        """The feasible weights (`k`) of least divergence from the prior, by a convex program."""
         prior = np.maximum(self.space.prior_vector(), TINY)
         normals, lows, highs = self.limits
 
@@ -164,7 +164,7 @@ class WeightSpace:
         if miss < 1e-9 and self._meets_rows(prior_weights):
             return prior_weights
         near = np.maximum(near, 0.0)
-        # what the solver left of a limit is taken off towards a point with room
+        # the solver's small violations are removed on the line to an interior point
         return bisect(start, (near / near.sum())[None], self._meets_rows_each).ravel()
 
     def _divergence(self, weights: Array) -> Array:
@@ -181,7 +181,7 @@ class WeightSpace:
 
     @cached_property
     def limits(self) -> tuple[Array, Array, Array]:
-        """Rows over weights: normals (`c x k`), lows and highs (`c` each), Σα = 1 the first."""
+        """Limits on weights: normals (`c x k`), lows and highs (`c` each); the first is Σα = 1."""
         rows = self.space.rows
         normals = np.stack(
             [np.ones(len(self.experts)), *(self.composition @ r.normal for r in rows)]
@@ -193,11 +193,10 @@ class WeightSpace:
         )
 
     def pull(self, weights: Array) -> Array:
-        """Feasible weights (`n x k`) near `weights`, themselves where they are feasible.
+        """Return feasible weights (`n x k`) near `weights`; feasible weights are kept.
 
-        Alternating projections onto the violated bounds bring a point to the border where it is,
-        not to the middle; what they leave is taken off along the line to the centre, so that
-        every bound holds exactly. Frozen ratios stay frozen.
+        Alternating projections onto the violated bounds move a point to the nearest border. What
+        they leave is removed along the line to `centre`, so that every bound holds exactly.
         """
         normals, offsets, frozen = self._half_spaces
         near = project_in_turn(weights, normals, offsets)
@@ -218,7 +217,7 @@ class WeightSpace:
 
     @cached_property
     def _half_spaces(self) -> tuple[Array, Array, Array]:
-        """Normals and offsets of normal · α >= offset, and the rows that are equalities."""
+        """Normals and offsets of normal · α >= offset, and the normals of the equalities."""
         k = len(self.experts)
         normals, offsets, frozen = list(np.eye(k)), [0.0] * k, []
         for row in self.space.rows:
@@ -235,7 +234,7 @@ class WeightSpace:
         return np.array(normals), np.array(offsets), np.array(frozen).reshape(-1, k)
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Feasible weights (`n x k`) from Dirichlet distributions around the tempered prior."""
+        """Draw feasible weights (`n x k`) from Dirichlet distributions around the tempered prior."""
         prior, _ = self.weights_for(self.space.prior_vector())
         tempered = np.maximum(prior, 1e-3) ** TEMPER
         tempered /= tempered.sum()
@@ -246,11 +245,11 @@ class WeightSpace:
 
 
 def hellinger(first: Array, second: Array) -> Array:
-    """Hellinger distances between mixtures `a x d` and `b x d`: `a x b`, from 0 to 1."""
+    """Return Hellinger distances (`a x b`, from 0 to 1) between mixtures `a x d` and `b x d`."""
     overlap = np.sqrt(first) @ np.sqrt(second).T
     return np.asarray(np.sqrt(np.clip(1 - overlap, 0.0, None)))
 
 
 def as_weights(experts: Sequence[str], weights: Array) -> dict[str, float]:
-    """Weights by the experts' names."""
+    """Return weights (`k`) by expert."""
     return dict(zip(experts, weights.tolist(), strict=True))

@@ -1,13 +1,12 @@
-"""From a table of runs to proposals, as a recipe says: what the command line does."""
+"""Proposals from a table of runs by a config, as `mixopt propose --runs` makes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, cast
 
-from mixopt.config.constraints import REFERENCES, BudgetConfig, ProposalConfig
-from mixopt.errors import MixtureError
+from mixopt.config.constraints import BudgetConfig, ProposalConfig
 from mixopt.mixture import Budget, Mixture
-from mixopt.optimization.comparisons import best_seen
+from mixopt.optimization.comparisons import reference_mixtures, require_reference
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.optimize import Reference, propose
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
@@ -19,39 +18,31 @@ from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trials
 
 
-def space_of(trials: Trials, recipe: ProposalConfig) -> SearchSpace:
-    """The mixtures that `recipe` lets be proposed, around the natural one."""
-    return space_over(tuple(trials.domains), recipe, natural_of(trials, recipe))
-
-
-def space_over(
-    domains: tuple[str, ...], recipe: ProposalConfig, natural: Mixture | None = None
-) -> SearchSpace:
-    """The mixtures of `domains` that `recipe` lets be proposed."""
-    caps = budget_of(recipe.budget, domains).caps if recipe.budget else {}
-    prior = natural or (Mixture(recipe.natural) if recipe.natural else None)
-    return recipe.space(domains, caps=caps, prior=prior)
-
-
-def natural_of(trials: Trials, recipe: ProposalConfig) -> Mixture:
-    """The natural mixture: the recipe's, or the mean of the runs."""
-    if recipe.natural is not None:
-        return Mixture.from_vector(
-            trials.domains, Mixture(recipe.natural).vector(tuple(trials.domains))
-        )
-    return Mixture.from_vector(trials.domains, trials.ratios().mean(axis=0))
-
-
-def budget_of(target: BudgetConfig, domains: tuple[str, ...]) -> Budget:
-    """What the target run reads of `domains`, and what there is to read.
+def space_of(domains: Sequence[str], config: ProposalConfig) -> SearchSpace:
+    """Return the mixtures of `domains` that `config` lets be proposed, around its natural mixture.
 
     Raises:
-        MixtureError: It names another domain.
+        MixtureError: The config names another domain.
+        InfeasibleError: The limits cannot all hold.
+    """
+    caps = budget_of(config.budget, domains).caps if config.budget else {}
+    return config.space(tuple(domains), caps=caps, prior=config.natural)
+
+
+def budget_of(target: BudgetConfig, domains: Sequence[str]) -> Budget:
+    """Return the token budget of the target run.
+
+    Args:
+        target: The budget of a config.
+        domains: The `d` domains.
+
+    Raises:
+        MixtureError: The budget names another domain.
     """
     limit = target.max_repetition
     for name in (*target.available_tokens, *(limit if isinstance(limit, Mapping) else ())):
         if name not in domains:
-            Mixture({name: 1.0}).vector(domains)  # raises, naming the nearest domain
+            Mixture({name: 1.0}).vector(domains)  # raises, with the nearest domain
     most = {
         name: limit.get(name, 1.0) if isinstance(limit, Mapping) else limit
         for name in target.available_tokens
@@ -60,67 +51,73 @@ def budget_of(target: BudgetConfig, domains: tuple[str, ...]) -> Budget:
 
 
 def propose_from_table(
-    trials: Trials, recipe: ProposalConfig, *, q: int = 1, seed: int = 0
+    trials: Trials, config: ProposalConfig, *, q: int = 1, seed: int = 0
 ) -> tuple[Surrogate, list[Proposal]]:
-    """The surrogate of `trials` and the `q` mixtures that it recommends.
+    """Fit a surrogate to trials and propose mixtures.
+
+    Args:
+        trials: The runs.
+        config: Limits, target, budget and outcome constraint.
+        q: Number of proposals.
+        seed: Seed of the fit and of the search.
+
+    Returns:
+        The surrogate of the runs, and the proposals, best first.
 
     Raises:
-        TrialsError: The trials cannot be fitted, or the recipe names no such metric.
-        MixtureError: The recipe names a domain that the trials do not have.
+        TrialsError: The trials cannot be fitted, or the config names an unknown metric.
+        MixtureError: The config names a domain that the trials do not have, or compares with the
+            natural mixture and gives none.
         InfeasibleError: No mixture meets every limit.
     """
-    space = space_of(trials, recipe)
+    space = space_of(trials.domains, config)
     surrogate = fit(
         trials,
-        target=recipe.target,
-        capability_weights=recipe.capability_weights,
-        surrogates=recipe.surrogates,
-        fidelities=recipe.fidelities,
+        target=config.target,
+        capability_weights=config.capability_weights,
+        surrogates=config.surrogates,
+        fidelities=config.fidelities,
         seed=seed,
     )
     repetition = None
-    if recipe.budget is not None and recipe.budget.repetition_term:
+    if config.budget is not None and config.budget.repetition_term:
         repetition = Repetition.of(
             space.domains,
-            recipe.budget.available_tokens,
-            budget_tokens=recipe.budget.tokens,
-            saturation=recipe.budget.saturation,
+            config.budget.available_tokens,
+            budget_tokens=config.budget.tokens,
+            saturation=config.budget.saturation,
         )
-    reference = recipe.reference
+    reference = config.reference
     proposals = propose(
         surrogate,
         space,
         q=q,
         seed=seed,
-        maximise=cast(Literal["utility", "chance"], recipe.maximise),
-        reference=cast(Reference, reference) if isinstance(reference, str) else Mixture(reference),
-        guard=_guard(recipe, surrogate, space),
+        maximise=cast(Literal["utility", "chance"], config.maximise),
+        reference=cast(Reference, reference) if isinstance(reference, str) else reference,
+        guard=_guard(config, surrogate, space),
         repetition=repetition,
         error_laws={
             name: LossToError(law.epsilon, law.k, law.gamma)
-            for name, law in recipe.error_laws.items()
+            for name, law in config.error_laws.items()
         },
     )
-    if recipe.budget is not None:
-        budget = budget_of(recipe.budget, space.domains)
+    if config.budget is not None:
+        budget = budget_of(config.budget, space.domains)
         proposals = [replace(proposal, budget=budget) for proposal in proposals]
     return surrogate, proposals
 
 
 def _guard(
-    recipe: ProposalConfig, surrogate: Surrogate, space: SearchSpace
+    config: ProposalConfig, surrogate: Surrogate, space: SearchSpace
 ) -> OutcomeConstraint | None:
-    said = recipe.no_worse
-    if said is None:
+    given = config.no_worse
+    if given is None:
         return None
-    name = said.than if isinstance(said.than, str) else "given"
-    mixtures = {
-        "natural": Mixture.from_vector(space.domains, space.prior_vector()),
-        "uniform": Mixture.uniform(space.domains),
-        "best seen": best_seen(surrogate, space),
-    }
-    assert set(mixtures) == set(REFERENCES)
-    than = mixtures[said.than] if isinstance(said.than, str) else Mixture(said.than)
-    if than is None:
-        raise MixtureError("No run is feasible, so there is no best seen to keep up with.")
-    return OutcomeConstraint(than, said.tolerance, said.probability, tuple(said.metrics), name)
+    name, reference = "given", given.than
+    if isinstance(reference, str):
+        references = reference_mixtures(surrogate, space)
+        name, reference = reference, require_reference(reference, references, "no_worse.than")
+    return OutcomeConstraint(
+        reference, given.tolerance, given.probability, tuple(given.metrics), name
+    )

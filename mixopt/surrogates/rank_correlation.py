@@ -8,7 +8,15 @@ from mixopt.proposal import Z95
 
 
 def spearman(first: Array, second: Array) -> float:
-    """Spearman's rank correlation; NaN where a side is constant or fewer than three are finite."""
+    """Return Spearman's rank correlation.
+
+    Args:
+        first: Values (`n`).
+        second: Values (`n`); pairs with a value that is not finite are left out.
+
+    Returns:
+        The correlation; NaN if a side is constant or fewer than three pairs are left.
+    """
     known = np.isfinite(first) & np.isfinite(second)
     if known.sum() < 3:
         return float("nan")
@@ -19,10 +27,17 @@ def spearman(first: Array, second: Array) -> float:
 
 
 def spearman_interval(rho: float, n: int) -> tuple[float, float]:
-    """95% interval by Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett & Wright (2000).
+    """Return a 95% interval of Spearman's correlation.
 
-    A perfect ranking of n has no width by that formula; it is taken half a swap of neighbours
-    (Σd² = 1) away from perfect, because n mixtures cannot tell more than that.
+    Fisher's z with the variance (1 + ρ²/2) / (n − 3) of Bonett & Wright (2000). A perfect ranking
+    would have no width by that formula; ρ is limited to one swap of neighbors (Σd² = 1).
+
+    Args:
+        rho: The correlation.
+        n: Pairs that it is from.
+
+    Returns:
+        Lower and upper limit; NaN with fewer than four pairs.
     """
     if not np.isfinite(rho) or n < 4:
         return float("nan"), float("nan")

@@ -15,7 +15,7 @@ def test_design_before_any_run(tmp_path):
     ratios = table.drop(columns="run").to_numpy()
     assert np.allclose(ratios.sum(1), 1)
     assert (ratios[:, 2] <= 0.5 + 1e-6).all()
-    assert np.allclose(ratios[0], 1 / 3, atol=1e-5)  # the natural mixture first
+    assert np.allclose(ratios[0], 1 / 3, atol=1e-5)  # the uniform mixture first
     again = call("design", "--domains", "web:news,web:wiki,code", "-n", "6", "--upper", "code=0.5")
     assert again == (tmp_path / "runs.csv").read_text()
 

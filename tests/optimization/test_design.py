@@ -164,3 +164,17 @@ def test_a_design_tells_more_than_chance():
     chance = [left(np.random.default_rng(s).permutation(200)[:12]) for s in range(20)]
     assert left(choose_optimal(pool, 12)) < np.quantile(chance, 0.1)
     assert left(choose_optimal(pool, 12)) == pytest.approx(left(choose_optimal(pool, 12)))
+
+
+def test_designs_take_arrays_of_runs_and_any_seed():
+    limits = SearchSpace(("a", "b", "c"))
+    first = design_runs(limits, 4, seed=np.random.default_rng(2))
+    assert [dict(m) for m in first] == [dict(m) for m in design_runs(limits, 4, seed=2)]
+    rows = np.stack([mixture.vector(limits.domains) for mixture in first])
+    by_array = design_runs(limits, 2, seed=3, seen=rows)
+    assert [dict(m) for m in by_array] == [
+        dict(m) for m in design_runs(limits, 2, seed=3, seen=first)
+    ]
+    assert len(design_runs(limits, 2)) == 2
+    with pytest.raises(MixtureError, match="Did you mean 'maximin'"):
+        design_runs(limits, 2, method="maximim")

@@ -6,12 +6,14 @@ from example_trials import make_trials
 
 from mixopt import Trials
 from mixopt.errors import TrialsError
-from mixopt.optimization.learning_curve import _carry_on, advise
+from mixopt.optimization.learning_curve import _extrapolate, advise
 
 
 def test_powers_are_carried_on():
     sizes = np.array([10, 10, 20, 20, 40, 40])
-    middle, low, high = _carry_on(sizes, 3.0 / sizes, np.array([80, 160]), np.random.default_rng(0))
+    middle, low, high = _extrapolate(
+        sizes, 3.0 / sizes, np.array([80, 160]), np.random.default_rng(0)
+    )
     assert middle == pytest.approx([3 / 80, 3 / 160])
     assert (low <= middle + 1e-12).all()
     assert (high >= middle - 1e-12).all()
@@ -19,7 +21,7 @@ def test_powers_are_carried_on():
 
 def test_more_runs_never_tell_less():
     sizes = np.array([10, 10, 20, 20])
-    middle, _, _ = _carry_on(sizes, sizes / 10.0, np.array([40]), np.random.default_rng(0))
+    middle, _, _ = _extrapolate(sizes, sizes / 10.0, np.array([40]), np.random.default_rng(0))
     assert middle[0] == pytest.approx(np.exp(np.log(sizes / 10).mean()))
 
 

@@ -4,7 +4,7 @@ from surrogates.test_fit import DOMAINS, smooth_trials
 
 import mixopt
 from mixopt import Mixture, SearchSpace
-from mixopt.errors import InfeasibleError, MixtureError
+from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError
 
 
 def grid(step=0.02):
@@ -112,3 +112,51 @@ def test_regmix_road_from_csv_to_proposal(shared):
     proposal = mixopt.propose(surrogate, SearchSpace(trials.domains), seed=0)[0]
     # RegMix's own finding: web text is what helps Pile-CC
     assert proposal.ratios["pile_cc"] > 2 / 17
+
+
+def test_without_a_natural_mixture_none_is_compared_with():
+    surrogate = mixopt.fit(smooth_trials(24))
+    proposal = mixopt.propose(surrogate, SearchSpace(DOMAINS), seed=0)[0]
+    assert [c.name for c in proposal.comparisons] == ["best seen", "uniform"]
+    assert "the best seen mixture" in proposal.verdict
+    # the natural mixture changes what is compared, not what is proposed
+    named = SearchSpace(DOMAINS, prior=Mixture.uniform(DOMAINS))
+    assert mixopt.propose(surrogate, named, seed=0)[0].ratios == proposal.ratios
+
+
+def test_a_natural_mixture_to_beat_must_be_given():
+    surrogate = mixopt.fit(smooth_trials(24))
+    with pytest.raises(MixtureError, match="The reference to beat is the natural mixture and no"):
+        mixopt.propose(surrogate, SearchSpace(DOMAINS), maximise="chance")
+    best = mixopt.propose(surrogate, SearchSpace(DOMAINS), maximise="chance", seed=0,
+                          reference="best seen")[0]  # fmt: skip
+    assert best.comparisons[0].name == "best seen"
+    with pytest.raises(MixtureError, match="Did you mean 'natural'"):
+        mixopt.propose(surrogate, SearchSpace(DOMAINS), maximise="chance", reference="natual")
+
+
+def test_a_seed_is_a_number_a_generator_or_none():
+    surrogate, space = mixopt.fit(smooth_trials(24)), SearchSpace(DOMAINS)
+    by_number = mixopt.propose(surrogate, space, seed=5)[0].to_json()
+    assert mixopt.propose(surrogate, space, seed=np.random.default_rng(5))[0].to_json() == by_number
+    assert space.contains(mixopt.propose(surrogate, space)[0].ratios.vector(DOMAINS)).all()
+
+
+@pytest.mark.parametrize("given", [[0.2, 0.3, 0.5], {"a": 0.2, "b": 0.3, "c": 0.5}])
+def test_a_reference_is_given_in_any_form(given):
+    surrogate, space = mixopt.fit(smooth_trials(24)), SearchSpace(DOMAINS)
+    proposal = mixopt.propose(surrogate, space, seed=0, reference=given)[0]
+    assert proposal.comparisons[-1].name == "given"
+    assert dict(proposal.comparisons[-1].ratios) == {"a": 0.2, "b": 0.3, "c": 0.5}
+
+
+def test_arguments_of_another_type_raise_errors_of_ours():
+    trials = smooth_trials(24)
+    with pytest.raises(ArgumentTypeError, match="surrogate is a Trials, not a Surrogate; fit the"):
+        mixopt.propose(trials, SearchSpace(DOMAINS))
+    with pytest.raises(ArgumentTypeError, match="space is a tuple, not a SearchSpace"):
+        mixopt.propose(mixopt.fit(trials), DOMAINS)
+    with pytest.raises(ArgumentTypeError, match="space is a list, not a SearchSpace"):
+        mixopt.design_runs(["a", "b"], 3)
+    with pytest.raises(ArgumentTypeError, match="trials is a DataFrame, not a Trials"):
+        mixopt.advise(trials.to_frame())

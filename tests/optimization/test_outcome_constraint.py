@@ -52,7 +52,7 @@ def test_slopes_of_the_margins(all_metrics):
 def test_without_a_guard_a_metric_pays_and_with_one_it_does_not(all_metrics):
     space = SearchSpace(DOMAINS)
     free = mixopt.propose(all_metrics, space, seed=0)[0]
-    assert "loss_b" in free.comparisons[0].worse
+    assert "loss_b" in {c.name: c for c in free.comparisons}["uniform"].worse
     guard = OutcomeConstraint(EVEN, tolerance=0.05, probability=0.9, name="natural")
     kept = mixopt.propose(all_metrics, space, seed=0, guard=guard)[0]
     margins = guard.margins(all_metrics, kept.ratios.vector(DOMAINS)[None])
@@ -75,3 +75,10 @@ def test_guards_that_mean_nothing(surrogate):
         OutcomeConstraint(EVEN, probability=1.0)
     with pytest.raises(TrialsError, match="Did you mean 'loss_a'"):
         OutcomeConstraint(EVEN, metrics=("los_a",)).margins(surrogate, np.full((1, 4), 0.25))
+
+
+def test_the_reference_is_given_in_any_form(all_metrics):
+    point = np.array([[0.4, 0.2, 0.2, 0.2]])
+    by_mixture = OutcomeConstraint(EVEN).margins(all_metrics, point)
+    assert np.array_equal(OutcomeConstraint([0.25] * 4).margins(all_metrics, point), by_mixture)
+    assert np.array_equal(OutcomeConstraint(dict(EVEN)).margins(all_metrics, point), by_mixture)

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from example_trials import DOMAINS, make_trials
 
+import mixopt
 from mixopt.config.constraints import ProposalConfig
 from mixopt.errors import MixtureError
-from mixopt.pipeline.from_table import natural_of, propose_from_table, space_of
+from mixopt.pipeline.from_table import propose_from_table, space_of
 
 
 def test_caps_follow_from_tokens_repetition_and_budget():
@@ -12,7 +13,7 @@ def test_caps_follow_from_tokens_repetition_and_budget():
         budget={"tokens": 1e12, "available_tokens": {"a": 1e10, "b": 1e11},
                 "max_repetition": {"a": 2.0, "b": 4.0}},
     )  # fmt: skip
-    low, high = space_of(make_trials(8), recipe).bounds()
+    low, high = space_of(DOMAINS, recipe).bounds()
     assert high.tolist() == [0.02, 0.4, 1.0, 1.0]
     assert low.tolist() == [0, 0, 0, 0]
 
@@ -21,17 +22,34 @@ def test_budgets_may_be_counted_in_any_unit():
     recipe = ProposalConfig(
         budget={"tokens": 6.5, "available_tokens": {"a": 0.9}, "max_repetition": 0.5},
     )  # fmt: skip
-    _, high = space_of(make_trials(8), recipe).bounds()
+    _, high = space_of(DOMAINS, recipe).bounds()
     assert high.tolist() == pytest.approx([0.9 * 0.5 / 6.5, 1.0, 1.0, 1.0])
 
 
-def test_natural_is_the_recipe_s_or_the_mean_of_the_runs():
-    trials = make_trials(8)
-    assert natural_of(trials, ProposalConfig()).vector(DOMAINS) == pytest.approx(
-        trials.ratios().mean(0)
-    )
+def test_natural_is_the_recipe_s_and_none_is_made_up():
     given = ProposalConfig(natural={"b": 0.5, "a": 0.5})
-    assert dict(natural_of(trials, given)) == {"a": 0.5, "b": 0.5, "c": 0.0, "d": 0.0}
+    assert dict(space_of(DOMAINS, given).natural) == {"a": 0.5, "b": 0.5, "c": 0.0, "d": 0.0}
+    assert space_of(DOMAINS, ProposalConfig()).natural is None
+
+
+def test_a_table_has_one_verdict_in_shell_and_python():
+    trials = make_trials(24)
+    config = ProposalConfig(surrogates="ridge_root")
+    shell = propose_from_table(trials, config, seed=3)[1][0]
+    surrogate = mixopt.fit(trials, surrogates="ridge_root", seed=3)
+    python = mixopt.propose(surrogate, mixopt.SearchSpace(DOMAINS), seed=3)[0]
+    assert shell.to_json() == python.to_json()
+    assert [c.name for c in shell.comparisons] == ["best seen", "uniform"]
+    assert "best seen mixture" in shell.verdict
+
+
+@pytest.mark.parametrize(
+    "asked", [{"maximise": "chance"}, {"no_worse": {"tolerance": 0.1}}, {"max_kl": 0.1}]
+)
+def test_what_needs_a_natural_mixture_asks_for_it(asked):
+    config = ProposalConfig(surrogates="ridge_root", **asked)
+    with pytest.raises(MixtureError, match="natural mixture.*--natural on the shell"):
+        propose_from_table(make_trials(12), config)
 
 
 def test_a_whole_recipe():

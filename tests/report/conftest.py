@@ -14,7 +14,8 @@ def runs():
 @pytest.fixture(scope="session")
 def space(runs):
     group = {"ends": mixopt.Group(domains=(runs.domains[0], runs.domains[-1]), upper=0.9)}
-    return mixopt.SearchSpace(tuple(runs.domains), upper={runs.domains[0]: 0.7}, groups=group)
+    return mixopt.SearchSpace(tuple(runs.domains), upper={runs.domains[0]: 0.7}, groups=group,
+                              prior=mixopt.Mixture.uniform(runs.domains))  # fmt: skip
 
 
 @pytest.fixture(scope="session")
