@@ -166,8 +166,9 @@ def as_mixture(value: MixtureLike, domains: Sequence[str] | None = None) -> Mixt
         MixtureError: The ratios are no mixture, or name a domain that is not in `domains`.
         ArgumentTypeError: `value` is none of these types.
     """
-    if hasattr(value, "items"):
-        mixture = value if isinstance(value, Mixture) else Mixture(value)
+    named: Any = value
+    if hasattr(named, "items"):
+        mixture = named if isinstance(named, Mixture) else Mixture(named)
         if domains is None or tuple(mixture) == tuple(domains):
             return mixture
         return Mixture.from_vector(domains, mixture.vector(domains))

@@ -297,7 +297,7 @@ class Proposal:
             table["repetitions"] = pd.Series(self.repetition)
         verdicts = "".join(f"<li>{escape(c.verdict)}</li>" for c in self.comparisons)
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
-        html = table.reindex(list(self.ratios)).to_html(float_format="%.4g", na_rep="")
+        html = table.reindex(list(self.ratios)).to_html(float_format="{:.4g}".format, na_rep="")
         return f"<b>Proposal</b>{html}<ul>{verdicts}{notes}</ul>"
 
 

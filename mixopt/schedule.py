@@ -112,7 +112,7 @@ class Schedule:
             f"<li>{escape(phase.name)}: {escape(phase.proposal.verdict)}</li>"
             for phase in self.phases
         )
-        html = table.reindex(list(self.domains)).to_html(float_format="%.4g")
+        html = table.reindex(list(self.domains)).to_html(float_format="{:.4g}".format)
         return f"<b>Schedule</b>{html}<ul>{verdicts}</ul>"
 
     @classmethod

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -116,7 +117,8 @@ class SearchSpace:
     max_kl: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.domains, str):
+        domains: Any = self.domains
+        if isinstance(domains, str):
             raise ArgumentTypeError(
                 f"domains is the string {self.domains!r}; give a list of names."
             )
@@ -300,7 +302,7 @@ class SearchSpace:
         others = "".join(
             f"<li>{escape(row.text)}</li>" for row in self.rows if np.count_nonzero(row.normal) > 1
         )
-        return f"<b>SearchSpace</b>{table.to_html(float_format='%.4g')}<ul>{others}</ul>"
+        return f"<b>SearchSpace</b>{table.to_html(float_format='{:.4g}'.format)}<ul>{others}</ul>"
 
 
 def _in_words(what: str, low: float, high: float) -> str:

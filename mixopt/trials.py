@@ -131,8 +131,7 @@ class Trial:
     slopes: tuple[Slope, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.ratios, Mixture):
-            object.__setattr__(self, "ratios", as_mixture(self.ratios))
+        object.__setattr__(self, "ratios", as_mixture(self.ratios))
         if not all(isinstance(score, Score) for score in self.scores.values()):
             scores = {name: _as_score(name, score) for name, score in self.scores.items()}
             object.__setattr__(self, "scores", scores)
@@ -314,7 +313,7 @@ class Trials(Sequence[Trial]):
         frame = self[:MAX_ROWS].to_frame()
         shown = [c for c in frame.columns if c == "id" or c.startswith(("ratio/", "score/"))]
         more = f"<p>... {len(self)} trials</p>" if len(self) > MAX_ROWS else ""
-        table = frame[shown].to_html(index=False, float_format="%.4g")
+        table = frame[shown].to_html(index=False, float_format="{:.4g}".format)
         return f"<b>{escape(repr(self))}</b>{table}{more}"
 
     @overload
@@ -510,7 +509,7 @@ def _as_score(name: str, given: Any) -> Score:
     return Score(float(given))
 
 
-def _as_metrics(given: Sequence[Metric] | Mapping[str, Direction]) -> tuple[Metric, ...]:
+def _as_metrics(given: Any) -> tuple[Metric, ...]:
     if isinstance(given, Mapping):
         for name, better in given.items():
             if better not in ("lower", "higher"):
