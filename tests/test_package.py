@@ -113,7 +113,6 @@ def lacks(name, found):
 
 ELSEWHERE = {
     "Study",
-    "run_phases",
     "Repetition",
     "Surrogate",
     "fit",
@@ -152,15 +151,9 @@ def test_the_check_of_docstrings_finds_what_is_missing():
 
 
 WITHOUT_TORCH = (
-    "cli",
-    "config",
-    "exporters",
-    "io",
-    "optimization",
-    "report",
-    "surrogates",
-    "tables",
-)
+    "artifacts", "callbacks", "cli", "config", "data", "executors", "exporters", "io",
+    "optimization", "report", "surrogates", "tables",
+)  # fmt: skip
 
 
 def test_what_needs_no_torch_is_imported_without_fcntl():
@@ -169,9 +162,9 @@ def test_what_needs_no_torch_is_imported_without_fcntl():
         ".".join(file.relative_to(ROOT.parent).with_suffix("").parts)
         for package in ("", *WITHOUT_TORCH)
         for file in sorted((ROOT / package).glob("*.py"))
-        if file.name not in ("__init__.py", "__main__.py", "study.py")
+        if file.name not in ("__init__.py", "__main__.py")
     ]
-    assert len(modules) > 60
+    assert len(modules) > 100
     code = "import importlib, sys; sys.modules['fcntl'] = None; import mixopt\n"
     code += f"for name in {modules}: importlib.import_module(name)\n"
     assert run(code + "print('torch' in sys.modules)") == "False"
