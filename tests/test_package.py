@@ -101,7 +101,7 @@ def lacks(name, found):
     returns = signature.return_annotation not in (None, "None", inspect.Signature.empty)
     if returns and not inspect.isclass(found):
         said = re.search(r"(?m)^(Returns|Yields):", doc) or re.match(
-            r"(Return|Fit|Yield|Draw|Read)\b", doc
+            r"(Return|Fit|Yield|Draw|Plot|Read)\b", doc
         )
         missing += [] if said else ["Returns"]
     if dataclasses.is_dataclass(found):  # whose __init__ has no source

@@ -114,10 +114,11 @@ def _guard(
     given = config.no_worse
     if given is None:
         return None
-    name, reference = "given", given.than
-    if isinstance(reference, str):
+    if isinstance(given.than, str):
         references = reference_mixtures(surrogate, space)
-        name, reference = reference, require_reference(reference, references, "no_worse.than")
+        name, reference = given.than, require_reference(given.than, references, "no_worse.than")
+    else:
+        name, reference = "given", Mixture(given.than)
     return OutcomeConstraint(
         reference, given.tolerance, given.probability, tuple(given.metrics), name
     )
