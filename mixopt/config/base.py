@@ -1,16 +1,17 @@
-"""What all recipes are: closed, frozen, and told in the user's words."""
+"""The base class of all config models, and types of fields that several share."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
+"""A fraction from 0 to 1."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*$")]
-"""Names become folders, MLflow keys and table columns."""
+"""A name that can be a folder, an MLflow key and a table column."""
 
 
 class ConfigModel(BaseModel):
-    """A closed, frozen model: an unknown field is an error, not a typo that nobody sees."""
+    """A frozen model in which an unknown field is an error."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False

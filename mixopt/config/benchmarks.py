@@ -1,5 +1,7 @@
-"""What models are scored on: one recipe for each kind of benchmark."""
+"""Benchmarks that models are scored on: one config per kind, and names of public test sets."""
 
+import re
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -9,16 +11,16 @@ from mixopt.config.text import TextConfig
 
 
 class CommonBenchmarkConfig(ConfigModel):
-    """What all kinds of benchmark say."""
+    """Fields of every benchmark."""
 
     name: Name
     """Unique within the study."""
     capability: Name = "all"
-    """The group it counts towards; utility is a mean over capabilities."""
+    """Group that the benchmark belongs to; utility is a mean over capabilities."""
     role: Literal["search", "holdout"] = "search"
-    """`holdout` scores are reported and never choose a mixture."""
+    """`search` scores choose the mixture; `holdout` scores are only reported."""
     max_items: PositiveInt | None = None
-    """Score the first so many items."""
+    """Number of items to score, from the first; all if left out."""
 
 
 class BitsPerByteConfig(CommonBenchmarkConfig):
@@ -28,102 +30,102 @@ class BitsPerByteConfig(CommonBenchmarkConfig):
     text: TextConfig
     """The text to score; an item is one document."""
     item_bytes: PositiveInt | None = None
-    """Score so much of each document's beginning: more documents tell more than long ones."""
+    """Bytes to score at the start of each document; all if left out."""
     own_domain: str | None = None
-    """The domain whose held-out text this is, if it is any's."""
+    """Domain that this is the held-out text of, if any."""
 
 
 class ItemsBenchmarkConfig(CommonBenchmarkConfig):
-    """Items from a JSONL file (also .gz and .zst), a Parquet file, or the machine."""
+    """Items from a JSONL file (also .gz and .zst), a Parquet file, or the local machine."""
 
     items: Annotated[str, Field(min_length=1)]
     """Path relative to the YAML, or `machine:NAME`."""
     own_domain: str | None = None
-    """The domain whose held-out text this is made of, if it is any's."""
+    """Domain whose held-out text the items are made from, if any."""
     prompt_field: str = "prompt"
-    """Field with the prompt."""
+    """Field of an item that holds the prompt."""
     template: str | None = None
-    """The prompt, written with the item's fields in `{{ }}` (Jinja); `prompt_field` if left out."""
+    """Jinja template of the prompt over the item's fields; `prompt_field` alone if left out."""
     instruction: str = ""
-    """A light instruction in front of every example and of the item (BOSE's ICLiP)."""
+    """Instruction before every example and the item (ICLiP of BOSE)."""
     examples: list[dict[str, Any]] | str = []
-    """Solved items shown in front of each one: in place, or a file as in `items`."""
+    """Solved items for the prompt (few-shot): listed here, or a file as in `items`."""
     shots: PositiveInt | None = None
-    """Show the first so many examples; all if left out."""
+    """Number of examples in the prompt; all if left out."""
 
 
 class ContinuationConfig(ItemsBenchmarkConfig):
-    """Bits per byte of a target text given its prompt; lower is better."""
+    """Bits per byte of a target text, given its prompt; lower is better."""
 
     kind: Literal["continuation"]
     target_field: str = "target"
-    """Field with the target, leading space included."""
+    """Field of an item that holds the target, with its leading space."""
 
 
 class ChoiceItemsConfig(ItemsBenchmarkConfig):
-    """Items with several choices, one of them right."""
+    """Items with several choices, one of which is correct."""
 
     choices_field: str = "choices"
-    """Field with the list of choices."""
+    """Field of an item that holds the list of choices."""
     answer_field: str = "answer"
-    """Field with the index of the right choice."""
+    """Field of an item that holds the index of the correct choice, from 0."""
     separator: str = " "
-    """Stands between a prompt and a choice; nothing does where the prompt is empty."""
+    """Text between a prompt and a choice; unused if the prompt is empty."""
 
 
 class MultipleChoiceConfig(ChoiceItemsConfig):
-    """Share of items whose right choice has the highest log-likelihood per byte."""
+    """Share of items whose correct choice has the highest log-likelihood per byte."""
 
     kind: Literal["multiple_choice"]
 
 
 class ChoiceLossConfig(ChoiceItemsConfig):
-    """Bits per byte of the right choice given its prompt; lower is better.
+    """Bits per byte of the correct choice, given its prompt; lower is better.
 
-    What accuracy is made of, without its jumps: it tells mixtures apart where small models guess.
+    A smooth version of accuracy, which separates mixtures even if small models answer at chance.
     """
 
     kind: Literal["choice_loss"]
 
 
 class BlankPerplexityConfig(ChoiceItemsConfig):
-    """Share of items whose statement is likeliest with the right choice in its blank (BOSE)."""
+    """Share of items whose statement is most likely with the correct choice in its blank (BOSE)."""
 
     kind: Literal["blank_perplexity"]
     prompt_field: str = ""
-    """Field with text that stands in front of the statement; none if left out."""
+    """Field with text before the statement; none if left out."""
     statement_field: str = "statement"
-    """Field with the statement; `template` writes it from other fields."""
+    """Field with the statement; unused if `template` is given."""
     blank: Annotated[str, Field(min_length=1)] = "____"
-    """What marks the blank."""
+    """Marker of the blank in the statement."""
 
 
 class GenerationConfig(ItemsBenchmarkConfig):
-    """Share of items that are solved by text the model writes: pass@k over `samples`."""
+    """Share of items solved by generated text: pass@k over `samples`."""
 
     kind: Literal["generation"]
     match: Literal["exact", "number", "tests"] = "exact"
-    """What solves an item: the target's text, its last number, or passing its tests."""
+    """What solves an item: the target's text (`exact`), its last number, or passing its tests."""
     target_field: str = "target"
-    """Field with the right answer; for `tests` what examples show."""
+    """Field with the answer; for `match: tests`, the solution shown in examples."""
     program: str = "{{ prompt }}{{ completion }}\n{{ test }}\n"
-    """What `tests` runs, written with the item's fields, its `prompt` and the `completion`."""
+    """Jinja template of the program for `tests`, over the item's fields, `prompt` and `completion`."""
     stop: list[Annotated[str, Field(min_length=1)]] = ["\n\n"]
-    """A completion ends before the first of these."""
+    """Strings that end a completion."""
     max_new_tokens: PositiveInt = 128
-    """A completion ends after so many tokens."""
+    """Maximum tokens of a completion."""
     samples: PositiveInt = 1
-    """Completions of each item; one is the likeliest, more are drawn."""
+    """Completions per item; a single one is greedy, more are sampled."""
     k: PositiveInt = 1
-    """Pass@k: the chance that one of k samples is right."""
+    """k of pass@k, the probability that one of k samples is correct."""
     temperature: PositiveFloat = 0.8
-    """Of drawn samples."""
+    """Sampling temperature, if `samples` is above 1."""
     seed: int = 0
-    """Of drawn samples."""
+    """Seed of the samples."""
     timeout_s: PositiveFloat = 5.0
-    """Time for the tests of one completion."""
+    """Time limit of the tests of one completion, in seconds."""
     memory_mb: PositiveInt = 512
-    """Memory for the tests of one completion."""
+    """Memory limit of the tests of one completion, in MB."""
 
     @model_validator(mode="after")
     def _enough_samples(self) -> "GenerationConfig":
@@ -137,17 +139,17 @@ class HarnessConfig(CommonBenchmarkConfig):
 
     kind: Literal["harness"]
     task: Annotated[str, Field(min_length=1)]
-    """The harness's name of it."""
+    """Name of the task in the harness."""
     metric: str | None = None
-    """One of the task's metrics, `acc_norm` say; its first if left out."""
+    """Metric of the task, such as `acc_norm`; its first if left out."""
     filter: str | None = None
-    """One of the task's filters, `strict-match` say; its first if left out."""
+    """Filter of the task, such as `strict-match`; its first if left out."""
     include_path: str | None = None
-    """Folder with task YAMLs of your own, relative to the YAML."""
+    """Folder with custom task YAMLs, relative to this YAML."""
     shots: Annotated[int, Field(ge=0)] | None = None
-    """Examples in the prompt; the task's own number if left out."""
+    """Examples in the prompt; the task's default if left out."""
     own_domain: str | None = None
-    """The domain whose held-out text this is made of, if it is any's."""
+    """Domain whose held-out text the items are made from, if any."""
 
 
 BenchmarkConfig = Annotated[
@@ -161,4 +163,41 @@ BenchmarkConfig = Annotated[
     Field(discriminator="kind"),
 ]
 WHOLE_MODEL_CONFIGS = (GenerationConfig, HarnessConfig)
-"""Kinds that need a whole model, not token probabilities alone."""
+"""Kinds that need a whole model, because token probabilities do not suffice."""
+PUBLIC_TEST_SETS = (
+    "agieval", "aime", "arc", "bbh", "bigbench", "boolq", "ceval", "cmmlu", "commonsenseqa", "copa",
+    "coqa", "crows", "drop", "gpqa", "gsm8k", "hellaswag", "humaneval", "ifeval", "lambada",
+    "livecodebench", "logiqa", "math500", "mathqa", "mbpp", "mgsm", "minervamath", "mmlu", "mmlupro",
+    "musr", "naturalquestions", "nqopen", "openbookqa", "piqa", "pubmedqa", "quac", "race", "sciq",
+    "siqa", "socialiqa", "squad", "squadv2", "storycloze", "superglue", "svamp", "swag", "triviaqa",
+    "truthfulqa", "webqs", "wikitext", "winogrande", "wsc",
+)  # fmt: skip
+"""Names of public test sets, in lower case and without punctuation."""
+
+
+def find_public_test_set(config: BenchmarkConfig) -> str | None:
+    """Return the public test set that a benchmark's name, file or task names, or None."""
+    names = [config.name]
+    if isinstance(config, ItemsBenchmarkConfig):
+        names.append(PurePath(config.items).name.split(".")[0])
+    if isinstance(config, HarnessConfig):
+        names.append(config.task)
+    for name in names:
+        words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+        for start in range(len(words)):
+            for end in range(start + 1, len(words) + 1):
+                if "".join(words[start:end]) in PUBLIC_TEST_SETS:
+                    return "".join(words[start:end])
+    return None
+
+
+def public_test_set_warning(config: BenchmarkConfig) -> str | None:
+    """Return a warning if a public test set has role search and would choose the mixture, or None."""
+    name = find_public_test_set(config)
+    if config.role != "search" or name is None:
+        return None
+    return (
+        f"Benchmark {config.name!r} looks like the public test set {name} and has role search: the "
+        "mixture will be fitted to it, so its score is no longer a test and cannot be compared with "
+        "published ones. Search by its training split or by text of its kind, and give it role holdout."
+    )

@@ -1,4 +1,4 @@
-"""What a YAML may say about the mixtures that may be proposed."""
+"""Constraints on mixtures, and the config of a proposal from a table of runs."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -9,25 +9,28 @@ from mixopt.config.base import ConfigModel, Share
 from mixopt.errors import MixtureError
 from mixopt.search_space import Group, Inequality, SearchSpace
 
+REFERENCES = ("natural", "uniform", "best seen")
+"""Reference mixtures that have a name."""
+
 
 class GroupConfig(ConfigModel):
     """Bounds on the sum of several domains' ratios."""
 
     lower: Share = 0.0
-    """Smallest sum."""
+    """Smallest sum of the ratios."""
     upper: Share = 1.0
-    """Largest sum; the same as `lower` fixes it."""
+    """Largest sum of the ratios; equal to `lower` to fix it."""
     domains: list[str] = []
-    """Members; where none are listed, the domains named `GROUP:...`."""
+    """Members; the domains named `GROUP:...` if left out."""
 
 
 class InequalityConfig(ConfigModel):
-    """A weighted sum of ratios with a limit."""
+    """An upper limit on a weighted sum of ratios."""
 
     coefficients: Annotated[dict[str, float], Field(min_length=1)]
     """Weight by domain."""
     limit: float
-    """What the sum may be at most."""
+    """Largest value of the sum."""
 
 
 class SearchSpaceConfig(ConfigModel):
@@ -36,13 +39,13 @@ class SearchSpaceConfig(ConfigModel):
     lower: dict[str, Share] = {}
     """Smallest ratio by domain."""
     upper: dict[str, Share] = {}
-    """Largest ratio by domain; the repetition caps hold beside it."""
+    """Largest ratio by domain; the caps on repetition apply too."""
     frozen: dict[str, Share] = {}
-    """Ratios that do not move."""
+    """Fixed ratios by domain."""
     groups: dict[str, GroupConfig] = {}
     """Bounds on sums of domains, by name."""
     inequalities: list[InequalityConfig] = []
-    """Other linear limits."""
+    """Further linear constraints."""
     max_kl: Annotated[float, Field(ge=0)] | None = None
     """Largest Kullback-Leibler divergence from the natural mixture, in nats."""
 
@@ -53,11 +56,16 @@ class SearchSpaceConfig(ConfigModel):
         caps: Mapping[str, float] | None = None,
         prior: Mapping[str, float] | None = None,
     ) -> SearchSpace:
-        """The search space over `domains`, with `caps` on ratios beside the upper bounds.
+        """Return the search space of these constraints.
+
+        Args:
+            domains: The `d` domains, in order.
+            caps: Largest ratios by domain that apply beside `upper`, from repetition.
+            prior: The natural mixture; needed for `max_kl`.
 
         Raises:
-            MixtureError: A limit names an unknown domain, or max_kl has no natural mixture.
-            InfeasibleError: The limits cannot all hold.
+            MixtureError: A constraint names an unknown domain, or max_kl has no natural mixture.
+            InfeasibleError: No mixture meets all constraints.
         """
         if self.max_kl is not None and prior is None:
             raise MixtureError(
@@ -85,81 +93,78 @@ class SearchSpaceConfig(ConfigModel):
 
 
 class OutcomeConstraintConfig(ConfigModel):
-    """No metric worse than at a mixture by more than a tolerance, with some probability."""
+    """Metrics that may not get worse than at a reference mixture, with a probability."""
 
     than: str | dict[str, float] = "natural"
-    """`natural`, `uniform`, `best seen`, or ratios by domain."""
+    """Reference: `natural`, `uniform`, `best seen`, or ratios by domain."""
     tolerance: float | dict[str, float] = 0.0
-    """How much worse a metric may get, in its own units, for all or by metric."""
+    """Tolerated loss in the metric's units, for all or by metric."""
     probability: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Of keeping to it, for each metric."""
+    """Probability with which each constraint holds."""
     metrics: list[str] = []
-    """The metrics that are guarded; all that are searched by if none is listed."""
+    """Constrained metrics; all with role search if left out."""
 
 
 class LossToErrorConfig(ConfigModel):
-    """Err(L) = epsilon − k·exp(−gamma·L), from a loss to a benchmark's error."""
+    """Err(L) = epsilon − k·exp(−gamma·L): a benchmark's error as a function of a loss."""
 
     epsilon: float
-    """Error of a model that knows nothing."""
+    """Error at infinite loss."""
     k: float
-    """Scale."""
+    """Scale k."""
     gamma: Annotated[float, Field(gt=0)]
     """Rate per unit of loss."""
 
 
 class BudgetConfig(ConfigModel):
-    """What the target run can draw on."""
+    """Token budget and available data of the target run."""
 
     tokens: Annotated[float, Field(gt=0)]
-    """Token budget."""
+    """Tokens of the target run."""
     available_tokens: dict[str, Annotated[float, Field(gt=0)]] = {}
-    """Unique tokens by domain; a domain left out does not run out."""
+    """Unique tokens by domain; a domain left out is unlimited."""
     max_repetition: Annotated[float, Field(gt=0)] | dict[str, Annotated[float, Field(gt=0)]] = 4.0
-    """A token is seen at most this often, for all or by domain (left out there: at most once)."""
+    """Largest number of epochs, for all or by domain (1 for a domain left out)."""
     repetition_term: bool = True
-    """Whether tokens that are read again are predicted to be worth less."""
+    """Whether surrogates discount repeated tokens."""
     saturation: Annotated[float, Field(gt=0)] | dict[str, Annotated[float, Field(gt=0)]] = 15.387756
-    """R* of Muennighoff et al., repetitions after which one more is worth 1/e, or by domain."""
+    """R* of Muennighoff et al. (2023), the scale of the decay in repetitions, for all or by domain."""
 
 
-LARGEST = 1e300
-"""Of numbers that name a level."""
-
-
-def _spell(level: object) -> object:
-    """A level as tables spell it: numbers may be given as such."""
-    number = isinstance(level, int | float) and not isinstance(level, bool)
-    if number and abs(level) > LARGEST:  # type: ignore[arg-type]
-        raise ValueError("a level is a number that nobody can spell")
-    return f"{level:.15g}" if number else level
+def _fidelity_name(fidelity: object) -> object:
+    """Return a number as the name that tables give it."""
+    if isinstance(fidelity, int | float) and not isinstance(fidelity, bool):
+        if abs(fidelity) > 1e300:
+            raise ValueError("a fidelity must be a name or a number below 1e300")
+        return f"{fidelity:.15g}"
+    return fidelity
 
 
 class ProposalConfig(SearchSpaceConfig):
-    """What to propose from a table of runs."""
+    """Constraints and objective of a proposal from a table of runs."""
 
     natural: dict[str, float] | None = None
-    """The natural mixture; without it none is assumed, and the best run is compared with first."""
+    """Natural mixture; if left out, none is assumed and the best run is compared with first."""
     target: str | dict[str, Annotated[float, Field(ge=0)]] = "utility"
-    """`utility`, `average`, `worst`, one metric, or weights by metric."""
+    """Objective: `utility`, `average`, `worst`, one metric, or weights by metric."""
     capabilities: dict[str, list[str]] = {}
     """Metrics by capability."""
     capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Weight of each capability in `utility`; 1 if left out."""
     surrogates: str | list[str] = "auto"
-    """`auto`, or the surrogates to weigh."""
-    fidelities: list[Annotated[str, BeforeValidator(_spell)]] | None = None
-    """Levels of the runs from the cheapest to the one predicted; by cost if left out."""
+    """`auto`, or the names of the surrogates to stack."""
+    fidelities: list[Annotated[str, BeforeValidator(_fidelity_name)]] | None = None
+    """Fidelities of the runs, from the cheapest to the predicted one; by cost if left out."""
     maximise: Annotated[str, Field(pattern="^(utility|chance)$")] = "utility"
-    """The expected utility, or the chance of beating `reference`."""
+    """Expected utility, or probability (`chance`) of beating `reference`."""
     reference: str | dict[str, float] = "natural"
-    """`natural`, `uniform`, `best seen`, or ratios by domain: what is to be beaten."""
+    """Mixture to beat: `natural`, `uniform`, `best seen`, or ratios by domain."""
     no_worse: OutcomeConstraintConfig | None = None
-    """Metrics that must not get worse."""
+    """Constraint on metrics that may not get worse."""
     budget: BudgetConfig | None = None
-    """Token budget of the target run, from which caps follow."""
+    """Target run, whose data caps the ratios."""
     error_laws: dict[str, LossToErrorConfig] = {}
-    """By metric, what turns its loss into a benchmark's error."""
+    """Map from loss to a benchmark's error, by metric."""
 
     @model_validator(mode="after")
     def _names_are_references(self) -> "ProposalConfig":
@@ -170,6 +175,3 @@ class ProposalConfig(SearchSpaceConfig):
             if isinstance(given, str) and given not in REFERENCES:
                 raise ValueError(f"{where} is {given!r}; give {', '.join(REFERENCES)}, or ratios")
         return self
-
-
-REFERENCES = ("natural", "uniform", "best seen")

@@ -1,4 +1,4 @@
-"""Cross-checks of a whole study: what no field can know alone."""
+"""Checks of a whole study that involve several of its fields."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def check_study(study: "StudyConfig") -> None:
-    """Raises `ValueError` for the first thing in `study` that does not go with another."""
+    """Check that the parts of a study go together.
+
+    Raises:
+        ValueError: They do not; the message names the first conflict and its remedy.
+    """
     check_held_out(study)
     check_experts(study)
     check_names(study)
@@ -25,7 +29,7 @@ def check_study(study: "StudyConfig") -> None:
 
 
 def check_held_out(study: "StudyConfig") -> None:
-    """No benchmark reads the text that an expert is trained on."""
+    """Check that no benchmark reads the text that an expert is trained on."""
     for benchmark in study.benchmarks:
         if not isinstance(benchmark, BitsPerByteConfig):
             continue
@@ -45,7 +49,7 @@ def check_held_out(study: "StudyConfig") -> None:
 
 
 def check_experts(study: "StudyConfig") -> None:
-    """Every expert comes from somewhere, and given ones from a base that exists."""
+    """Check that every expert has text or a checkpoint, and that checkpoints have an existing base."""
     for expert in study.experts:
         if expert.text is None and expert.checkpoint is None:
             raise ValueError(f"expert {expert.domain!r} has neither text nor checkpoint; add one")
@@ -63,7 +67,7 @@ def check_experts(study: "StudyConfig") -> None:
 
 
 def check_names(study: "StudyConfig") -> None:
-    """Every domain and capability that is named exists, and every mixture is one."""
+    """Check that named domains and capabilities exist, and that mixtures sum to one."""
     known = study.domains
     named = _named_domains(study)
     for where, names in named:
@@ -112,16 +116,16 @@ def _named_domains(study: "StudyConfig") -> list[tuple[str, Mapping[str, float]]
 
 
 def check_space(study: "StudyConfig") -> None:
-    """Some mixture meets all bounds."""
+    """Check that some mixture meets all bounds."""
     try:
-        # how far from the natural mixture is told when that has been measured
+        # the natural mixture, which max_kl refers to, is known only after the text is measured
         study.search.model_copy(update={"max_kl": None}).space(tuple(study.domains))
     except ValueError as error:
         raise ValueError(f"search: {error}") from None
 
 
 def check_kinds(study: "StudyConfig") -> None:
-    """Benchmarks that need a whole model are not asked of what is none."""
+    """Check that benchmarks on whole models go with the proxies and the scoring of the search."""
     search = study.search
     for benchmark in study.benchmarks:
         if not isinstance(benchmark, WHOLE_MODEL_CONFIGS):
@@ -140,7 +144,7 @@ def check_kinds(study: "StudyConfig") -> None:
 
 
 def check_result(study: "StudyConfig") -> None:
-    """Nothing that chooses a mixture is reported as the result."""
+    """Check that no benchmark with role search is reported as the result."""
     roles = {benchmark.name: benchmark.role for benchmark in study.benchmarks}
     for name in (study.validation and study.validation.result) or ():
         if name not in roles:
@@ -155,7 +159,7 @@ def check_result(study: "StudyConfig") -> None:
 
 
 def _text_identity(text: TextConfig) -> tuple[object, ...]:
-    """What two sources share if they read the same documents."""
+    """Return a value that two sources share if they read the same documents."""
     if isinstance(text, FilesTextConfig):
         return ("files", *sorted(text.paths))
     if isinstance(text, HubTextConfig):
@@ -164,19 +168,19 @@ def _text_identity(text: TextConfig) -> tuple[object, ...]:
 
 
 def _split_of(text: TextConfig) -> tuple[object, ...]:
-    """What decides which side of the split a document is on."""
+    """Return the settings that decide which side of the split a document is on."""
     return text.heldout_share, getattr(text, "group", None)
 
 
 def require_unique(names: list[str], what: str) -> None:
-    """Raises `ValueError` where a name stands twice."""
+    """Raise a `ValueError` if a name is given twice."""
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{what} {name!r} is named twice; give each {what} a name of its own")
 
 
 def check_phases(study: "StudyConfig") -> None:
-    """Phases make up the target run, and start from what their experts start from."""
+    """Check that phases add up to the target run, and that each is a valid study."""
     if not study.phases:
         for wanted in study.exports:
             if "{phase}" in wanted.out:

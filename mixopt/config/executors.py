@@ -1,7 +1,7 @@
-"""Where a study's work is done. Nothing here changes a result, so none of it is in any unit's key.
+"""Where the jobs of a study run. No setting here changes a result, so artifact keys omit them all.
 
-Addresses and URLs are not said in a recipe: whoever passes one on would decide whom your machine talks
-to. Ray's address is in RAY_ADDRESS, storage in `--storage`.
+A YAML holds no address or URL: its author would decide which hosts the user's machine contacts. Ray's
+address comes from RAY_ADDRESS, shared storage from `--storage`.
 """
 
 from typing import Annotated, Any, Literal
@@ -12,41 +12,41 @@ from mixopt.config.base import ConfigModel
 
 
 class CommonExecutorConfig(ConfigModel):
-    """What all executors say."""
+    """Fields of every executor."""
 
     retries: Annotated[int, Field(ge=0)] = 2
-    """How often a piece of work that failed is tried again before it is set aside. What trying again
-    cannot mend (wrong input, a loss that diverged, a full disk) is not tried again."""
+    """Times a failed job is retried before it is set aside. Errors that a retry cannot fix (wrong
+    input, a diverged loss, a full disk) are not retried."""
     checkpoint_minutes: PositiveFloat = 10.0
-    """A training that is stopped loses at most so many minutes."""
+    """Minutes between checkpoints of a training run; an interrupted run loses no more."""
 
 
 class LocalExecutorConfig(CommonExecutorConfig):
-    """One after another, in the process that runs the study."""
+    """Jobs run one after another in the process of the study."""
 
     kind: Literal["local"] = "local"
 
 
 class ProcessesExecutorConfig(CommonExecutorConfig):
-    """One process for each GPU of this machine, or for each share of its cores."""
+    """Worker processes on this machine, one per GPU or per group of cores."""
 
     kind: Literal["processes"] = "processes"
     workers: PositiveInt | None = None
-    """Processes; as many as there are GPUs, or cores divided by `threads`, if left out."""
+    """Number of processes; the number of GPUs, or of cores divided by `threads`, if left out."""
     threads: PositiveInt | None = None
-    """Threads of each process; 1 where there is no GPU, if left out."""
+    """Threads of each process; if left out, 1 on a machine without GPUs."""
 
 
 class RayExecutorConfig(CommonExecutorConfig):
-    """A Ray cluster (`pip install 'mixopt[ray]'`): the one that RAY_ADDRESS names, or this machine."""
+    """A Ray cluster (`pip install 'mixopt[ray]'`): the one at RAY_ADDRESS, or this machine."""
 
     kind: Literal["ray"] = "ray"
     workers: PositiveInt | None = None
-    """Workers; as many as the cluster has room for when the study begins, if left out."""
+    """Number of workers; as many as fit on the cluster when the study starts, if left out."""
     gpus: NonNegativeFloat = 0.0
-    """GPUs of each worker; 0 works on CPUs."""
+    """GPUs of each worker; 0 for CPU only. Fractions share a GPU."""
     cpus: PositiveInt = 1
-    """Cores of each worker, and its threads."""
+    """Cores and threads of each worker."""
 
 
 class SlurmExecutorConfig(CommonExecutorConfig):
@@ -54,29 +54,29 @@ class SlurmExecutorConfig(CommonExecutorConfig):
 
     kind: Literal["slurm"] = "slurm"
     workers: PositiveInt = 16
-    """Jobs in the queue at the same time."""
+    """Largest number of jobs in the queue."""
     cluster: Literal["slurm", "local"] = "slurm"
-    """`local` runs the same jobs as processes of this machine, to try things out."""
+    """`slurm`, or `local` to try the same jobs as processes on this machine."""
     minutes: PositiveInt = 60
-    """Time limit of a job; one that reaches it goes on in another."""
+    """Time limit of a job, in minutes; work is continued in a new job."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs of each job."""
     cpus: PositiveInt = 1
-    """Cores of each job, and its threads."""
+    """Cores and threads of each job."""
     memory_gb: PositiveInt | None = None
-    """Memory of each job; the cluster's own rule if left out."""
+    """Memory of each job, in GB; the cluster's default if left out."""
     partition: str | None = None
-    """Partition."""
+    """SLURM partition; the cluster's default if left out."""
     account: str | None = None
-    """Account that is billed."""
+    """SLURM account; the user's default if left out."""
     qos: str | None = None
-    """Quality of service."""
+    """SLURM quality of service; the default if left out."""
     constraint: str | None = None
-    """Features that nodes must have."""
+    """Features that nodes must have, as `sbatch --constraint` takes them."""
 
 
 def _named(given: Any) -> Any:
-    """`ray` means `{kind: ray}`."""
+    """Expand `ray` to `{kind: ray}`."""
     return {"kind": given} if isinstance(given, str) else given
 
 

@@ -1,7 +1,7 @@
-"""Loading: a study's YAML files read, resolved and checked; every problem told in one sentence.
+"""Read, resolve and validate the YAML files of a study; every problem is one sentence.
 
-A study names experts and benchmarks by glob; `load_study` reads them all and returns one
-resolved recipe, which is what gets logged. Paths are relative to the YAML that holds them.
+A study names experts and benchmarks by glob; `load_study` reads them all and returns one config. Paths in
+a YAML are relative to it and become absolute.
 """
 
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ def shipped_folder() -> Path:
 
 
 def find_study(name: str | Path) -> Path:
-    """The YAML of a study: a path, or the name of one that mixopt ships (`quickstart`).
+    """Return the YAML of a study, given its path or the name of one that mixopt ships (`quickstart`).
 
     Raises:
-        RecipeError: There is no such file and no such study.
+        ConfigError: There is no such file and no such study.
     """
     path = Path(name)
     if path.is_file():
@@ -43,10 +43,10 @@ def find_study(name: str | Path) -> Path:
 
 
 def load_study(name: str | Path) -> StudyConfig:
-    """The resolved recipe of the study at `name`, its experts and benchmarks read in.
+    """Return the config of a study with its experts and benchmarks.
 
     Raises:
-        RecipeError: A file is missing, is no YAML, or says something that it may not.
+        ConfigError: A file is missing, is no YAML, or is invalid.
     """
     path = find_study(name)
     plain = read_yaml(path)
@@ -63,44 +63,48 @@ def load_study(name: str | Path) -> StudyConfig:
 
 
 def load_benchmark(path: Path) -> BenchmarkConfig:
-    """The recipe of one benchmark.
+    """Return the config of one benchmark.
 
     Raises:
-        RecipeError: The file is missing, is no YAML, or says something that it may not.
+        ConfigError: The file is missing, is no YAML, or is invalid.
     """
     plain = _anchor_paths(read_yaml(path), path.absolute().parent)
     try:
-        recipe: BenchmarkConfig = TypeAdapter(BenchmarkConfig).validate_python(plain)
+        config: BenchmarkConfig = TypeAdapter(BenchmarkConfig).validate_python(plain)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first_problem(error)}") from None
-    return recipe
+    return config
 
 
 def _add_capability_texts(plain: dict[str, Any], study: Path) -> None:
-    """Makes a benchmark of each text that `capabilities` names (SuperValid)."""
+    """Add a benchmark for each text in `capabilities` (SuperValid)."""
     named = plain.pop("capabilities", {})
     if not isinstance(named, dict) or not all(isinstance(c, dict) for c in named.values()):
         raise ConfigError(
             f"{study}: capabilities must be a mapping from each capability to its `text`."
         )
-    for name, told in named.items():
-        benchmark = {"name": f"{name}_text", "kind": "bits_per_byte", "capability": name, **told}
+    for name, fields in named.items():
+        benchmark = {"name": f"{name}_text", "kind": "bits_per_byte", "capability": name, **fields}
         plain.setdefault("benchmarks", []).append(_anchor_paths(benchmark, study.parent))
 
 
-def give_experts(recipe: StudyConfig, folders: Mapping[str, Path]) -> StudyConfig:
-    """The recipe with experts that were trained elsewhere, by domain.
+def give_experts(config: StudyConfig, folders: Mapping[str, Path]) -> StudyConfig:
+    """Return the config with experts that were trained elsewhere.
+
+    Args:
+        config: The study.
+        folders: Folder of each such expert by domain; relative ones start at the working directory.
 
     Raises:
-        RecipeError: A name is no domain of the study, or the recipe cannot have given experts.
+        ConfigError: A name is no domain of the study, or its base is built here.
     """
     for domain in folders:
-        if domain not in recipe.domains:
+        if domain not in config.domains:
             raise ConfigError(
                 f"--experts names {domain!r}, which is no domain of the study. "
-                f"{did_you_mean(domain, recipe.domains)}"
+                f"{did_you_mean(domain, config.domains)}"
             )
-    plain = recipe.model_dump(mode="json")
+    plain = config.model_dump(mode="json")
     for expert in plain["experts"]:
         if expert["domain"] in folders:
             expert["checkpoint"] = str(folders[expert["domain"]].absolute())
@@ -110,25 +114,25 @@ def give_experts(recipe: StudyConfig, folders: Mapping[str, Path]) -> StudyConfi
         raise ConfigError(f"--experts: {_first_problem(error)}") from None
 
 
-def choose_executor(recipe: StudyConfig, kind: str) -> StudyConfig:
-    """The recipe with its work done by the executor called `kind`, with its settings if it has some.
+def choose_executor(config: StudyConfig, kind: str) -> StudyConfig:
+    """Return the config with the executor `kind`; its settings are kept if it has that one already.
 
     Raises:
-        RecipeError: There is no such executor.
+        ConfigError: There is no such executor.
     """
-    if recipe.executor.kind == kind:
-        return recipe
+    if config.executor.kind == kind:
+        return config
     known = ("local", "processes", "ray", "slurm")
     if kind not in known:
         raise ConfigError(f"There is no executor {kind!r}. {did_you_mean(kind, known)}")
-    return StudyConfig.model_validate(recipe.model_dump(mode="json") | {"executor": kind})
+    return StudyConfig.model_validate(config.model_dump(mode="json") | {"executor": kind})
 
 
 def load_proposal_config(path: Path) -> ProposalConfig:
-    """The recipe of a proposal from a table of runs.
+    """Return the config of a proposal from a table of runs.
 
     Raises:
-        RecipeError: The file is missing, is no YAML, or says something that it may not.
+        ConfigError: The file is missing, is no YAML, or is invalid.
     """
     try:
         return ProposalConfig.model_validate(read_yaml(path))
@@ -137,14 +141,14 @@ def load_proposal_config(path: Path) -> ProposalConfig:
 
 
 def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
-    """The recipes of a section, which lists globs of YAML files or recipes in place."""
+    """Return the entries of a section that lists globs of YAML files, or mappings in place."""
     entries = [listed] if isinstance(listed, str) else listed
     if not isinstance(entries, list):
-        raise ConfigError(f"{study}: {section} must list YAML files (globs) or recipes in place.")
-    found = []
+        raise ConfigError(f"{study}: {section} must list YAML files (globs) or mappings in place.")
+    configs = []
     for entry in entries:
         if not isinstance(entry, str):
-            found.append(_anchor_paths(entry, study.parent))
+            configs.append(_anchor_paths(entry, study.parent))
             continue
         files = sorted(Path(name) for name in glob(str(study.parent / entry), recursive=True))
         files = [file.resolve() for file in files if file.is_file()]
@@ -152,12 +156,12 @@ def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
             raise ConfigError(
                 f"{study}: {section}: no file matches {show(entry)} beside the study."
             )
-        found += [_anchor_paths(read_yaml(file), file.parent) for file in files]
-    return found
+        configs += [_anchor_paths(read_yaml(file), file.parent) for file in files]
+    return configs
 
 
 def _anchor_paths(plain: Any, folder: Path) -> Any:
-    """The recipe with its relative paths made absolute, so that it means the same anywhere."""
+    """Return a mapping from a YAML with its relative paths made absolute."""
     if not isinstance(plain, dict):
         return plain
     plain = dict(plain)
@@ -183,22 +187,22 @@ def _anchor(path: str, folder: Path) -> str:
 
 
 def _anchor_if_exists(path: str, folder: Path) -> str:
-    """A hub id looks like a relative path: it is a folder where there is one."""
+    """Return an absolute folder if it exists, else the path, which may be a hub id."""
     try:
         looks_local = path.startswith((".", "/")) or (folder / path).exists()
         return str((folder / path).resolve()) if looks_local else path
     except (OSError, ValueError) as error:  # too long, or with a zero byte
-        raise ConfigError(f"{show(path)} is no path ({tell(error)}); mend it.") from None
+        raise ConfigError(f"{show(path)} is no path ({tell(error)}); correct it.") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Return the mapping in a YAML file.
 
     Raises:
-        RecipeError: There is no such file, or it is no YAML mapping in UTF-8.
+        ConfigError: There is no such file, or it is no YAML mapping in UTF-8.
     """
     if not path.is_file():
-        raise ConfigError(f"{path} does not exist; mend the path.")
+        raise ConfigError(f"{path} does not exist; correct the path.")
     try:
         plain = load_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -209,10 +213,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "broken"
-        told = " ".join(str(problem).split())
-        raise ConfigError(f"{path}{line}: not valid YAML ({told}); mend it there.") from None
-    except ValueError as error:  # a date that is none, say
-        raise ConfigError(f"{path}: not valid YAML ({tell(error)}); mend the value.") from None
+        words = " ".join(str(problem).split())
+        raise ConfigError(f"{path}{line}: not valid YAML ({words}); correct it there.") from None
+    except ValueError as error:  # such as a date that does not exist
+        raise ConfigError(f"{path}: not valid YAML ({tell(error)}); correct the value.") from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} must hold a mapping of fields; it is empty or a list.")
     return plain
@@ -226,7 +230,7 @@ def _parse(plain: dict[str, Any], path: Path) -> StudyConfig:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """The first thing that is wrong, with its place and a remedy, in one sentence."""
+    """Return the first problem, with its place and a remedy, in one sentence."""
     first = error.errors()[0]
     where = ".".join(str(step) for step in first["loc"])
     more = f" ({len(error.errors()) - 1} more like it)" if len(error.errors()) > 1 else ""
@@ -243,7 +247,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _known_fields() -> set[str]:
-    """Every field name of a recipe: enough to suggest the one that was meant."""
+    """Return the field names of all config models, to suggest the one that was meant."""
     names: set[str] = set()
     pending: list[type[BaseModel]] = [ConfigModel]
     while pending:

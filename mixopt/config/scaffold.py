@@ -1,4 +1,4 @@
-"""Starting a study: the YAML files of a new one, for a user's own text and base."""
+"""The YAML files of a new study, written by `mixopt init`."""
 
 import re
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ HEAD = """\
 
 
 def write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> Path:
-    """The path of a new study in `folder`: one expert and one held-out benchmark per domain.
+    """Write a new study, with one expert and one held-out benchmark per domain, and return its path.
 
     Args:
-        folder: Made if it is missing; a study that is there is not overwritten.
+        folder: Created if it is missing; an existing study is not overwritten.
         domains: Files (a glob relative to the caller) by domain; two example domains if empty.
         base: Folder or hub id; a small model is built and trained if it is None.
 
     Raises:
-        RecipeError: The folder holds a study already, or there is only one domain.
+        ConfigError: The folder holds a study already, a name is invalid, or there is only one domain.
     """
     study = folder / "study.yaml"
     if study.exists():
@@ -36,7 +36,7 @@ def write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> P
         if not NAME.fullmatch(name) or not pattern:
             raise ConfigError(
                 f"Domain {name!r} = {pattern!r}: a name is letters, digits, '_', '-' or ':', and its "
-                "files are a path or a glob; mend it."
+                "files are a path or a glob; correct it."
             )
     if len(domains) == 1:
         raise ConfigError("A mixture needs two domains or more; give --domain at least twice.")

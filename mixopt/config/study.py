@@ -1,4 +1,4 @@
-"""What a YAML may say. Every model is closed and frozen; the docstring under a field is its help."""
+"""The config of a whole study, and its sections search, target, validation, phases and exports."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -20,51 +20,49 @@ from mixopt.mixture import Budget
 from mixopt.trials import Normalisation
 
 RESPONSE = 0.7
-"""γ of the default: on average ahead of λ itself in `studies/rank-fidelity`, where trained scores
-follow those of merges about one for one."""
+"""Default γ of the response map; on average it ranks better than γ = 1 in `studies/rank-fidelity`."""
 RESERVED_EXPORT_OPTIONS = ("plan", "format", "paths", "out", "budget_tokens", "tokens_per_document")
-"""What an export is told beside a format's own options."""
+"""Arguments of an export that are not options of a format."""
 ROUNDING = 1e-9
-"""Room for a bound that was divided and multiplied back."""
+"""Relative tolerance for a bound that was divided and multiplied again."""
 FEWEST_FIRST = 6
-"""Candidates without which no surrogate can be fitted."""
+"""Smallest number of candidates that a surrogate can be fitted to."""
 
 
 class SearchConfig(SearchSpaceConfig):
-    """How mixtures are chosen and scored, and which may be proposed."""
+    """How candidate mixtures are chosen and scored, and the constraints on them."""
 
     rounds: Annotated[list[PositiveInt], Field(min_length=1)] = [16, 8, 8]
-    """Candidates scored in each round; the first needs 6 to be fitted."""
+    """Number of candidates in each round; at least 6 in the first."""
     proxy: Literal["merged", "ensembled"] = "merged"
-    """Which proxy the surrogate learns from; both are scored and logged."""
+    """Proxy that the surrogate is fitted to."""
     response: Annotated[float, Field(gt=0, le=1)] | None = None
-    """γ of the response map: experts are weighed by λ^γ for a mixture λ. 0.7 if left out, and 1 (which
-    is MergeMix as published) where slopes or gradients are asked for."""
+    """γ of the response map: a mixture λ weighs experts by λ^γ. If left out 0.7, or 1 (MergeMix as
+    published) with `slopes` or `method: gradient`."""
     method: Literal["sampling", "gradient"] = "sampling"
-    """How rounds after the first choose: by the surrogate, or by climbing the merges' own losses."""
+    """How rounds after the first choose candidates: by the surrogate, or by gradients of the merges."""
     slopes: bool = False
-    """Measure how losses change around every candidate: two to four more passes that tell the surrogate
-    as much as a candidate for each expert."""
+    """Measure the gradient of the losses at every candidate. It costs two to four passes and informs the
+    surrogate as much as one candidate per expert."""
     ensembles: Annotated[int, Field(ge=0)] = 0
-    """Probability ensembles scored beside the merges, a cheaper fidelity that costs arithmetic."""
+    """Number of probability ensembles scored too, as a cheaper fidelity."""
     scoring: Literal["auto", "resident", "streamed"] = "auto"
-    """Merge in memory, or walk the network layer by layer; `auto` streams where base and experts
-    do not fit."""
+    """Merge in memory (`resident`) or layer by layer (`streamed`); `auto` streams if the models do not
+    fit."""
     memory: Annotated[ByteSize, Field(gt=0)] | None = None
-    """What streamed scoring may use (`4GiB`); most of what is free if left out."""
+    """Memory for streamed scoring, such as `4GiB`; most of the free memory if left out."""
     item_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of each benchmark's items that candidates after the first round are scored on; what the
-    others would say is told by control variates."""
+    """Share of each benchmark's items that later rounds score; control variates estimate the rest."""
     natural: dict[str, float] | None = None
-    """The natural mixture; proportional to the available tokens if left out."""
+    """Natural mixture; proportional to the available tokens if left out."""
     normalise: Normalisation = "z"
-    """How benchmarks become comparable: z-scores over the trials, percentile ranks, or raw."""
+    """Normalization of benchmarks: z-scores over the trials, percentile ranks, or raw."""
     aggregate: Literal["mean", "worst"] = "mean"
-    """What is maximised: the (weighted) mean of the capabilities, or the worst one."""
+    """Utility: the weighted mean of the capabilities, or the worst one."""
     capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Weight of each capability in the mean; 1 if left out."""
     proposals: PositiveInt = 1
-    """How many distinct mixtures to propose."""
+    """Number of distinct mixtures to propose."""
 
     @model_validator(mode="after")
     def _first_round_can_be_fitted(self) -> "SearchConfig":
@@ -85,68 +83,70 @@ class SearchConfig(SearchSpaceConfig):
             if wanted and self.proxy != "merged":
                 raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
         if self.response not in (None, 1) and (self.slopes or self.method == "gradient"):
-            raise ValueError("response: slopes are of merges at the very weights; set it to 1")
+            raise ValueError(
+                "response: slopes are measured at weights equal to the ratios; set it to 1"
+            )
         if self.item_share < 1 and (self.slopes or self.method == "gradient"):
-            raise ValueError("item_share: slopes are of all items; leave one of them out")
+            raise ValueError("item_share: slopes are measured on all items; leave one of them out")
         return self
 
     @property
     def gamma(self) -> float:
-        """γ of the response map."""
+        """γ of the response map, with its default."""
         if self.response is not None:
             return self.response
         return 1.0 if self.slopes or self.method == "gradient" else RESPONSE
 
 
 class TargetConfig(ConfigModel):
-    """The run that the mixture is for."""
+    """The training run that the mixture is for."""
 
     tokens: PositiveInt
-    """Token budget."""
+    """Tokens of the target run."""
     max_repetition: PositiveFloat = 4.0
-    """A token is seen at most this often (1.0: at most once)."""
+    """Largest number of epochs over a domain."""
 
 
 class ValidationConfig(ConfigModel):
-    """Real proxy runs that test the proxies."""
+    """Proxy runs, really trained, that test the merges."""
 
     mixtures: Annotated[int, Field(ge=4)] = 6
-    """Mixtures to train; natural, uniform and the proposal are always among them."""
+    """Number of mixtures to train; natural, uniform and the proposal are among them."""
     seeds: Annotated[int, Field(ge=1)] = 2
-    """Runs of each mixture; two or more tell the ceiling."""
+    """Runs of each mixture; two or more measure the noise ceiling."""
     result: list[str] | None = None
     """Benchmarks to report as the result; all with role holdout if left out."""
 
 
 class PhaseConfig(ConfigModel):
-    """A part of the target run with a mixture of its own: stable, mid-training, anneal."""
+    """A part of the target run with its own mixture, such as stable, mid-training or anneal."""
 
     name: Name
-    """Name."""
+    """Unique name of the phase."""
     tokens: PositiveInt
-    """Tokens that it reads."""
+    """Tokens of the phase."""
     base: PretrainedBaseConfig | None = None
-    """Where it starts: a checkpoint near its beginning. Left out, the base of the phase before is
-    trained on for `base_tokens` on that phase's proposal; the first starts from the study's base."""
+    """Checkpoint near the start of the phase. If left out, the first phase starts from the study's base,
+    and a later one from the previous base trained for `base_tokens` on the previous proposal."""
     base_tokens: PositiveInt | None = None
-    """As many as an expert's if left out."""
+    """Tokens of that training; an expert's if left out."""
     search: SearchConfig | None = None
-    """How its mixture is chosen; as in the study if left out."""
+    """Search settings; the study's if left out."""
 
 
 class ExportConfig(ConfigModel):
     """One training config to write."""
 
     format: str
-    """A format that mixopt knows, or `package.module:function`."""
+    """Format of `mixopt export`, or `package.module:function`."""
     out: Annotated[str, Field(pattern=r"^([A-Za-z0-9_]|\{phase\})([A-Za-z0-9_.-]|\{phase\})*$")]
     """File name inside the study's `exports` folder; with `{phase}` in it, a file for each phase."""
     paths: dict[str, str] | str | None = None
-    """Where the trainer finds each domain: by domain, or one pattern with `{domain}`."""
+    """Paths for the trainer, by domain, or one pattern with `{domain}`."""
     tokens_per_document: dict[str, PositiveFloat] = {}
-    """By domain, where a trainer draws documents and they are not measured here."""
+    """Mean document length by domain, for trainers that draw documents; measured if left out."""
     options: dict[str, Any] = {}
-    """What only this format takes: `valid` and `test` of megatron-per-split, say."""
+    """Options of the format, such as `valid` and `test` of megatron-per-split."""
 
     @field_validator("options")
     @classmethod
@@ -158,48 +158,49 @@ class ExportConfig(ConfigModel):
 
 
 class StudyConfig(ConfigModel):
-    """A whole study, resolved: what `load_study` returns and what is logged."""
+    """A whole study with its experts and benchmarks, as `load_study` returns it."""
 
     name: Name
     """Name of the study, and of its MLflow experiment."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
-    """Everything random in the study follows from it."""
+    """Seed of everything random in the study."""
     base: BaseConfig
-    """The model that every expert starts from."""
+    """Base model that every expert starts from."""
     experts: Annotated[list[ExpertConfig], Field(min_length=2)]
-    """The domains."""
+    """Domains, with one expert each."""
     training: ExpertTrainingConfig
-    """How experts and proxy runs are trained."""
+    """Training of experts and proxy runs."""
     benchmarks: Annotated[list[BenchmarkConfig], Field(min_length=1)]
-    """What models are scored on."""
+    """Benchmarks that models are scored on."""
     search: SearchConfig = SearchConfig()
-    """How mixtures are chosen."""
+    """Search settings."""
     target: TargetConfig
-    """The run that the mixture is for."""
+    """The training run that the mixture is for."""
     validation: ValidationConfig | None = None
-    """Whether `run` trains real proxy runs too."""
+    """Validation by proxy runs; none if left out."""
     phases: list[PhaseConfig] = []
-    """The target run in phases, each with a search of its own; one mixture for all of it if left out."""
+    """Phases of the target run, each with its own search; one mixture for all of it if left out."""
     exports: list[ExportConfig] = []
-    """Training configs to write."""
+    """Trainer configs to write."""
     executor: ExecutorConfig = LocalExecutorConfig()
-    """Where the work is done: `local`, `processes`, `ray` or `slurm`, or one of these with settings."""
+    """Where jobs run: `local`, `processes`, `ray` or `slurm`, or one of these with settings."""
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """The `d` domains, in the order of the experts."""
+        """Names of the `d` domains, in the order of the experts."""
         return tuple(expert.domain for expert in self.experts)
 
     def budget(self, available_tokens: Mapping[str, int]) -> Budget:
-        """What the target run reads, given what there is to read."""
-        return Budget(self.target.tokens, available_tokens, self.most_repetition)
+        """Return the budget of the target run, given the unique tokens of each domain."""
+        return Budget(self.target.tokens, available_tokens, self.max_repetition)
 
     @property
-    def most_repetition(self) -> dict[str, float]:
-        """How often a token of each domain may be seen."""
-        most = self.target.max_repetition
+    def max_repetition(self) -> dict[str, float]:
+        """Largest number of epochs by domain."""
+        default = self.target.max_repetition
         return {
-            e.domain: most if e.max_repetition is None else e.max_repetition for e in self.experts
+            e.domain: default if e.max_repetition is None else e.max_repetition
+            for e in self.experts
         }
 
     def for_phase(
@@ -209,18 +210,18 @@ class StudyConfig(ConfigModel):
         seen: Mapping[str, float],
         least: Mapping[str, float] | None = None,
     ) -> "StudyConfig":
-        """The study of one phase.
+        """Return the config of the study of one phase.
 
         Args:
             phase: One of `phases`.
-            base: What its experts start from.
-            seen: How often the other phases read each domain, earlier ones by what was proposed and
-                later ones at least: that much less is left to it.
-            least: How often its own bounds make it read each domain, which rounding must not forbid.
+            base: Base model of the phase's experts.
+            seen: Epochs by domain of the other phases: proposed by earlier ones, required at least by
+                later ones. They are subtracted from the allowed epochs.
+            least: Epochs by domain that the phase's own bounds require; rounding must not forbid them.
         """
         experts = []
         for expert in self.experts:
-            left = self.most_repetition[expert.domain] - seen.get(expert.domain, 0.0)
+            left = self.max_repetition[expert.domain] - seen.get(expert.domain, 0.0)
             need = (least or {}).get(expert.domain, 0.0) * (1 + ROUNDING)
             experts.append(expert.model_copy(update={"max_repetition": max(0.0, left, need)}))
         return self.model_copy(update={

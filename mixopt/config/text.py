@@ -1,4 +1,4 @@
-"""Where text comes from, and which side of the hold-out split is read."""
+"""Sources of text, and the side of the held-out split to read."""
 
 from typing import Annotated, Literal
 
@@ -8,12 +8,12 @@ from mixopt.config.base import ConfigModel
 
 
 class SplitTextConfig(ConfigModel):
-    """Text whose documents are split into train and held-out parts by their group."""
+    """Text whose documents are split by group into a train and a held-out part."""
 
     part: Literal["all", "train", "heldout"] = "all"
-    """`train` and `heldout` are two sides of one split; no group is on both."""
+    """Side of the split to read; no group is on both sides."""
     heldout_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the groups that are held out; the same on both sides of a split."""
+    """Share of the groups that are held out; give both sides the same."""
 
 
 class FilesTextConfig(SplitTextConfig):
@@ -25,7 +25,7 @@ class FilesTextConfig(SplitTextConfig):
     field: str = "text"
     """Field or column that holds the text."""
     group: str | None = None
-    """Field that names the unit of the hold-out split; else a text's own content is."""
+    """Field with the group of a document; each distinct text is its own group if left out."""
 
 
 class HubTextConfig(SplitTextConfig):
@@ -33,7 +33,7 @@ class HubTextConfig(SplitTextConfig):
 
     kind: Literal["huggingface"]
     path: str
-    """Hub name, or a folder relative to the YAML."""
+    """Name on the Hugging Face hub, or a folder relative to the YAML."""
     name: str | None = None
     """Configuration of the dataset."""
     split: str = "train"
@@ -43,19 +43,19 @@ class HubTextConfig(SplitTextConfig):
     field: str = "text"
     """Column that holds the text."""
     group: str | None = None
-    """Column that names the unit of the hold-out split."""
+    """Column with the group of a document; each distinct text is its own group if left out."""
 
 
 class MachineTextConfig(SplitTextConfig):
-    """Text that any machine with Python has; see `mixopt.data.machine_text`."""
+    """Text from the local Python installation; see `mixopt.data.machine_text`."""
 
     kind: Literal["machine"]
     name: str
-    """One of the machine's texts, `python_source` say."""
+    """One of the texts of `mixopt.data.machine_text`, such as `python_source`."""
     max_bytes: PositiveInt = 2_000_000
-    """Text to take at most."""
+    """Bytes to read at most."""
     seed: int = 0
-    """Seed of what is generated (arithmetic)."""
+    """Seed of generated text (arithmetic)."""
 
 
 TextConfig = Annotated[

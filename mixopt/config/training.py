@@ -1,4 +1,4 @@
-"""The base, and how experts and proxy runs are trained from it."""
+"""The base model, and how experts and proxy runs are trained from it."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,64 +12,64 @@ CheckpointAverage = Literal["mean", "linear", "cosine", "1-sqrt", "ema"]
 
 
 class TrainingConfig(ConfigModel):
-    """How anything is trained; fields left out follow the Step Law and are printed."""
+    """Settings of one training run; rates and batches left out follow the Step Law and are logged."""
 
     tokens: PositiveInt
-    """Tokens to train on."""
+    """Number of tokens to train on."""
     learning_rate: PositiveFloat | None = None
-    """Peak (and, after warm-up, constant) rate; the Step Law's if left out."""
+    """Peak learning rate; the Step Law's if left out."""
     batch_tokens: PositiveInt | None = None
-    """Tokens per optimiser step, over all devices; the Step Law's if left out."""
+    """Tokens per optimizer step, over all devices; the Step Law's if left out."""
     warmup_share: Share = 0.05
-    """Share of the steps over which the rate rises."""
+    """Share of the steps over which the rate warms up."""
     schedule: LearningRateSchedule = "constant"
-    """What the rate does after its warm-up; constant is what merging wants (MergeMix)."""
+    """Learning rate after the warm-up; merges work best with `constant` (MergeMix)."""
     decay_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Last share of the steps over which a schedule that decays goes to zero."""
+    """Last share of the steps, over which a decaying schedule goes to zero."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """AdamW's decoupled weight decay."""
     max_grad_norm: PositiveFloat = 1.0
-    """Gradients are clipped to this norm."""
+    """Norm that gradients are clipped to."""
     max_epochs: PositiveFloat = 1.0
-    """How often a domain's tokens may be read in one training run before it is an error."""
+    """Epochs over a domain's tokens that one run may take; more is an error."""
     device_batch: PositiveInt | None = None
-    """Sequences per device and forward pass; the rest is accumulated. All if left out."""
+    """Sequences per device and forward pass, accumulated to the batch; the whole batch if left out."""
     gradient_checkpointing: bool = False
-    """Trade compute for memory on large models."""
+    """Recompute activations in the backward pass to save memory."""
 
 
 class BuiltBaseConfig(ConfigModel):
-    """A small model built and trained from the recipe, with a tokenizer of its own."""
+    """A small model that is built and trained from this config, with its own tokenizer."""
 
     kind: Literal["build"]
     architecture: str = "llama"
-    """Any `model_type` that transformers knows."""
+    """A `model_type` of transformers."""
     config: dict[str, Any] = {}
-    """Fields of that architecture's configuration."""
+    """Fields of the architecture's transformers config."""
     vocabulary: PositiveInt = 2048
     """Size of the byte-level BPE vocabulary, trained on the same text."""
     tokenizer_bytes: PositiveInt = 4_000_000
-    """Text the tokenizer is trained on."""
+    """Bytes of text that the tokenizer is trained on."""
     context: PositiveInt = 256
     """Tokens per sequence."""
     ratios: dict[str, float] | None = None
-    """Prior mixture of its training; the natural one if left out."""
+    """Mixture that the base is trained on; the natural one if left out."""
     training: TrainingConfig
     """How the base is trained."""
 
 
 class PretrainedBaseConfig(ConfigModel):
-    """A model that exists: a local Hugging Face folder, or a hub id."""
+    """An existing model: a Hugging Face folder, or a hub id."""
 
     kind: Literal["pretrained"]
     path: Annotated[str, Field(min_length=1)]
     """Folder relative to the YAML, or a hub id."""
     revision: str | None = None
-    """Commit, branch or tag on the hub."""
+    """Commit, branch or tag on the hub; the default branch if left out."""
     context: PositiveInt = 2048
     """Tokens per sequence, in training and scoring."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type the weights are loaded in; `auto` is the checkpoint's own."""
+    """Data type of the loaded weights; `auto` is the checkpoint's."""
 
 
 BaseConfig = Annotated[BuiltBaseConfig | PretrainedBaseConfig, Field(discriminator="kind")]
@@ -79,48 +79,48 @@ class LoraConfig(ConfigModel):
     """Low-rank adaptation (peft)."""
 
     rank: PositiveInt = 16
-    """Rank of each factor pair."""
+    """Rank of the factors."""
     alpha: PositiveFloat = 32
-    """Scale is alpha ÷ rank."""
+    """The delta is scaled by alpha ÷ rank."""
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
-    """Modules that are adapted."""
+    """Names of the adapted modules."""
 
 
 class ExpertTrainingConfig(TrainingConfig):
-    """How experts and proxy runs are trained: all alike, from the same base."""
+    """Settings of all experts and proxy runs, which start from the same base."""
 
     method: Literal["full", "lora"] = "full"
-    """Fine-tune every parameter, or low-rank factors."""
+    """Train all parameters (`full`) or low-rank factors (`lora`)."""
     lora: LoraConfig = LoraConfig()
-    """Used by `method: lora`."""
+    """Settings of `method: lora`."""
     average_checkpoints: PositiveInt = 4
-    """Average of so many of the last checkpoints (WSM, MaP); 1 keeps the last alone."""
+    """Number of last checkpoints to average (WSM, MaP); 1 takes the last one."""
     average: CheckpointAverage = "mean"
-    """Their weights: all alike, or what a decay of that shape would have reached (WSM)."""
+    """Weights of the average: equal (`mean`), exponential (`ema`), or equivalent to a decay (WSM)."""
     average_floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Lowest rate ÷ peak rate at the end of that decay."""
+    """Final rate ÷ peak rate of the emulated decay."""
     average_share: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """Last share of the steps over which those checkpoints are spread."""
+    """Last share of the steps, over which the averaged checkpoints are spread."""
     anchor_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of each expert's tokens that is general data (DeMix found 0.5 best)."""
+    """Share of general data in each expert's tokens (DeMix found 0.5 best)."""
     anchor: dict[str, float] | None = None
-    """Mixture of that general data; the natural one if left out."""
+    """Mixture of the general data; the natural one if left out."""
     compositions: dict[Name, dict[str, float]] | None = None
-    """Experts by name with their own rows of ratios, instead of one expert per domain."""
+    """Mixture of each expert by name; one expert per domain if left out."""
 
 
 class ExpertConfig(ConfigModel):
-    """One domain: a name, and the text that one expert is trained on or the expert itself."""
+    """One domain: its name, and its text or an expert trained elsewhere."""
 
     domain: Name
     """Name of the domain, unique within the study."""
     text: TextConfig | None = None
-    """Training text; it may be left out where `checkpoint` is given."""
+    """Training text; may be left out if `checkpoint` is given."""
     checkpoint: str | None = None
-    """Folder of an expert that was trained elsewhere from this base: full weights or LoRA."""
+    """Folder of an expert trained elsewhere from this base: full weights or LoRA."""
     allow_pickle: bool = False
-    """Open the checkpoint's pickled weights, which may run code, where there are no safetensors."""
+    """Allow the checkpoint's pickled weights, which may execute code, if it has no safetensors."""
     available_tokens: PositiveInt | None = None
-    """Tokens of this domain that the target run could draw on; those measured if left out."""
+    """Unique tokens of this domain for the target run; the measured number if left out."""
     max_repetition: Annotated[float, Field(ge=0)] | None = None
-    """Overrides the target's highest repetition for this domain."""
+    """Most epochs of the target run over this domain; `target.max_repetition` if left out."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig
 from mixopt.data.document import Document, is_held_out
 from mixopt.data.machine_text import read_machine_text
-from mixopt.errors import DataError, MissingExtraError, did_you_mean
+from mixopt.errors import DataError, did_you_mean, require_extra
 from mixopt.io.parsing import load_json, tell
 
 BLOCK_CHARACTERS = 1 << 20
@@ -212,12 +212,9 @@ def _read_plain(file: Path) -> Iterator[Document]:
 
 
 def _read_hub(source: HubTextConfig) -> Iterator[Document]:
-    try:
-        import datasets
-    except ImportError:
-        raise MissingExtraError(
-            "Text of kind huggingface needs the `datasets` package: pip install 'mixopt[hub]'."
-        ) from None
+    require_extra("hub")
+    import datasets
+
     saved = Path(source.path)
     if not saved.is_dir() and "/" not in source.path:
         raise DataError(

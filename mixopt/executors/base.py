@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from mixopt.config.executors import ExecutorConfig
-from mixopt.errors import RunError, one_line
+from mixopt.errors import EXTRAS, RunError, one_line, require_extra
 from mixopt.executors.job import Job, Worker, WorkerFactory
 
 ENGINES: Mapping[str, str] = {
@@ -64,6 +64,8 @@ def open_executor(
         MissingExtraError: The engine's package is not installed.
         UserError: The engine cannot give the resources that the config asks for.
     """
+    if config.kind in EXTRAS:
+        require_extra(config.kind)
     engine = import_module(ENGINES[config.kind])
     return cast(Executor, engine.open_executor(config, make_worker, folder, gpus))
 

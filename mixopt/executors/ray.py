@@ -12,17 +12,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from mixopt.config.executors import RayExecutorConfig
-from mixopt.errors import MissingExtraError, UserError, one_line
+from mixopt.errors import UserError, one_line
 from mixopt.executors.base import WorkerLostError, run_job
 from mixopt.executors.job import Job, Worker, WorkerFactory
-
-try:
-    import ray
-except ImportError:
-    raise MissingExtraError(
-        "`executor: ray` needs Ray; install it: pip install 'mixopt[ray]'"
-    ) from None
 
 ADDRESS = "RAY_ADDRESS"
 """Environment variable with the address of the cluster, which Ray itself reads too."""

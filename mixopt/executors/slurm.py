@@ -12,17 +12,12 @@ from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 
+import submitit
+
 from mixopt.config.executors import SlurmExecutorConfig
-from mixopt.errors import MissingExtraError, UserError, one_line
+from mixopt.errors import UserError, one_line
 from mixopt.executors.base import WorkerLostError, run_job
 from mixopt.executors.job import Job, WorkerFactory
-
-try:
-    import submitit
-except ImportError:
-    raise MissingExtraError(
-        "`executor: slurm` needs submitit; install it: pip install 'mixopt[slurm]'"
-    ) from None
 
 log = logging.getLogger(__name__)
 

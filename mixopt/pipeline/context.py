@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.callbacks.callback_list import CallbackList
-from mixopt.config.public_test_sets import warn_of_public_set
+from mixopt.config.benchmarks import public_test_set_warning
 from mixopt.config.study import StudyConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.data.contamination import describe_contamination, measure_contamination
@@ -81,7 +81,7 @@ class StudyContext:
         from mixopt.evaluation.tasks.items import read_item_texts
 
         benchmarks = self.config.benchmarks
-        public = [warn_of_public_set(benchmark) for benchmark in benchmarks]
+        public = [public_test_set_warning(benchmark) for benchmark in benchmarks]
         texts = {benchmark.name: read_item_texts(benchmark) for benchmark in benchmarks}
         shared = measure_contamination(
             self.corpora.by_domain, self.corpora.counts, texts, self.store

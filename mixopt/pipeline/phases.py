@@ -46,7 +46,7 @@ def run_phases(study: "Study") -> Schedule:
             seen[domain] += times  # type: ignore[assignment]
         if later and later[0].base is None:
             base = _continue_base(own.context, proposal, later[0])
-    schedule = Schedule(tuple(finished), config.most_repetition)
+    schedule = Schedule(tuple(finished), config.max_repetition)
     write_result(callbacks, "schedule.json", schedule.to_json())
     _report(study, schedule)
     study.export(schedule)

@@ -1,7 +1,15 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from mixopt.config.benchmarks import BenchmarkConfig
+from mixopt.config.benchmarks import (
+    BenchmarkConfig,
+    BitsPerByteConfig,
+    ContinuationConfig,
+    HarnessConfig,
+    find_public_test_set,
+    public_test_set_warning,
+)
+from mixopt.config.text import MachineTextConfig
 
 PARSE = TypeAdapter(BenchmarkConfig).validate_python
 ITEMS = {"name": "b", "items": "x.jsonl"}
@@ -24,3 +32,32 @@ ITEMS = {"name": "b", "items": "x.jsonl"}
 def test_what_may_not_be_is_refused(plain, words):
     with pytest.raises(ValidationError, match=words):
         PARSE(plain)
+
+
+def items(name, path="x.jsonl", role="search"):
+    return ContinuationConfig(name=name, kind="continuation", items=path, role=role)
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (items("gsm8k"), "gsm8k"),
+        (items("maths", "/data/GSM8K_test.jsonl"), "gsm8k"),
+        (items("maths", "/data/mmlu-pro.parquet"), "mmlu"),
+        (items("human-eval"), "humaneval"),
+        (HarnessConfig(name="reasoning", kind="harness", task="arc_challenge"), "arc"),
+        (items("archive"), None),
+        (items("march_report"), None),
+        (items("mine", "machine:arithmetic"), None),
+        (BitsPerByteConfig(name="own", kind="bits_per_byte",
+                     text=MachineTextConfig(kind="machine", name="python_source")), None),
+    ],
+)  # fmt: skip
+def test_public_sets_are_known_by_whole_words(config, found):
+    assert find_public_test_set(config) == found
+
+
+def test_only_a_search_by_one_is_warned_of():
+    assert "no longer a test" in public_test_set_warning(items("gsm8k"))
+    assert public_test_set_warning(items("gsm8k", role="holdout")) is None
+    assert public_test_set_warning(items("mine")) is None

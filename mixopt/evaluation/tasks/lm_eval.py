@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixopt.config.benchmarks import HarnessConfig
-from mixopt.errors import DataError, MissingExtraError, did_you_mean
+from mixopt.errors import DataError, did_you_mean, require_extra
 from mixopt.evaluation.tasks.base import ItemResults, TaskContext
 from mixopt.evaluation.tasks.items import require_items
 from mixopt.trials import Metric
@@ -127,13 +127,9 @@ class LmEvalTask:
 
 def _load(recipe: HarnessConfig) -> Any:
     """The harness's task object."""
-    try:
-        from lm_eval.tasks import TaskManager, get_task_dict
-    except ImportError:
-        raise MissingExtraError(
-            f"Benchmark {recipe.name!r} is a task of lm-evaluation-harness: "
-            "pip install 'mixopt[eval]'."
-        ) from None
+    require_extra("eval")
+    from lm_eval.tasks import TaskManager, get_task_dict
+
     manager = TaskManager(
         include_path=recipe.include_path, include_defaults=recipe.include_path is None
     )

@@ -105,7 +105,7 @@ def test_a_task_whose_data_is_not_there_is_one_sentence(folder):
 def test_without_the_extra_its_name_is_told(folder, monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(MissingExtraError, match=r"mixopt\[eval\]"):
         build(folder)
 
