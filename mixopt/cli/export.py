@@ -64,7 +64,7 @@ def export(
         "budget_tokens": budget_tokens,
         "tokens_per_document": _parse_lengths(lengths),
     }
-    format_options = _parse_options(options)
+    format_options: dict[str, Any] = {**_parse_options(options)}
     if checked:
         from mixopt.exporters.check import check_config
 

@@ -1,7 +1,7 @@
 """Read, resolve and validate the YAML files of a study; every problem is one sentence.
 
-A study names experts and benchmarks by glob; `load_study` reads them all and returns one config. Paths in
-a YAML are relative to it and become absolute.
+A study names experts and benchmarks by glob; `load_study` reads them all and returns one config. Paths
+in a YAML are relative to it and become absolute.
 """
 
 from collections.abc import Mapping
