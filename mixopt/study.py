@@ -371,7 +371,7 @@ class Study:
         utilities = surrogate.seen_utilities(table)
         reliabilities = policy.reliabilities(trials) if number == 1 else {}
         for reliability in reliabilities.values():
-            if not reliability.tells:
+            if not reliability.is_reliable:
                 self.callbacks.warning(reliability.sentence)
         self._round_ranks[number] = (len(table), utility_rank_correlation(surrogate))
         result = RoundResult(

@@ -24,7 +24,7 @@ STEPS = 60
 """Iterations of SLSQP."""
 TOLERANCE = 1e-5
 """Change of the objective at which SLSQP stops."""
-GUARD_ROUNDS = 3
+CONSTRAINT_ROUNDS = 3
 """Times that the uncertainty of an outcome constraint is updated at the mixture reached."""
 PER_GAIN = 0.01
 """Probability that counts as much as one standard deviation (over trials) of expected gain."""
@@ -72,12 +72,12 @@ class Goal:
         return float(values[0]), np.asarray((values[1:] - values[0]) / DIFFERENCE)
 
 
-def climb(
+def maximize(
     goal: Goal,
     space: WeightSpace,
     order: list[int],
     starts: Array,
-    guard: OutcomeConstraint | None = None,
+    outcome_constraint: OutcomeConstraint | None = None,
 ) -> Array:
     """Maximize a goal from several starts.
 
@@ -86,7 +86,7 @@ def climb(
         space: Weights and their limits.
         order: Index of each of the surrogate's domains in the space.
         starts: Feasible weights (`n x k`).
-        guard: Metrics that must not get worse.
+        outcome_constraint: Metrics that must not get worse.
 
     Returns:
         The feasible weights (`n x k`) reached.
@@ -101,10 +101,12 @@ def climb(
     ends = []
     for start in starts:
         end = start
-        for _ in range(GUARD_ROUNDS if guard else 1):
+        for _ in range(CONSTRAINT_ROUNDS if outcome_constraint else 1):
             constraints = list(linear)
-            if guard:
-                constraints.append(_guarded(goal.surrogate, guard, composition, end))
+            if outcome_constraint:
+                constraints.append(
+                    _outcome_limits(goal.surrogate, outcome_constraint, composition, end)
+                )
             moved = minimise(objective, end, method="SLSQP", bounds=bounds, steps=STEPS,
                              constraints=constraints, tolerance=TOLERANCE)  # fmt: skip
             # SLSQP may diverge; the start is kept then
@@ -163,20 +165,23 @@ def _within_kl(space: WeightSpace) -> dict[str, Any]:
     }
 
 
-def _guarded(
-    surrogate: Surrogate, guard: OutcomeConstraint, composition: Array, at: Array
+def _outcome_limits(
+    surrogate: Surrogate, outcome_constraint: OutcomeConstraint, composition: Array, at: Array
 ) -> dict[str, Any]:
     """The outcome constraint on weights, with the uncertainty of the surrogate at `at`."""
     here = _proper(composition.T @ at)
     # exact at `here`; elsewhere the expected scores change and the uncertainty is kept
-    uncertainty = guard.expected(surrogate, here[None])[0] - guard.margins(surrogate, here[None])[0]
+    uncertainty = (
+        outcome_constraint.expected(surrogate, here[None])[0]
+        - outcome_constraint.margins(surrogate, here[None])[0]
+    )
 
     def room(weights: Array) -> Array:
         ratios = _proper(composition.T @ weights)
-        return np.asarray(guard.expected(surrogate, ratios[None])[0] - uncertainty)
+        return np.asarray(outcome_constraint.expected(surrogate, ratios[None])[0] - uncertainty)
 
     def slopes(weights: Array) -> Array:
-        by_ratio = guard.slopes(surrogate, _proper(composition.T @ weights))
+        by_ratio = outcome_constraint.slopes(surrogate, _proper(composition.T @ weights))
         return np.asarray(by_ratio @ composition.T)
 
     return {"type": "ineq", "fun": room, "jac": slopes}

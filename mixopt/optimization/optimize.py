@@ -22,7 +22,7 @@ from mixopt.optimization.comparisons import (
 )
 from mixopt.optimization.design import perturb
 from mixopt.optimization.loss_to_error import LossToError
-from mixopt.optimization.multistart import Goal, climb
+from mixopt.optimization.multistart import Goal, maximize
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.weight_space import WeightSpace, as_weights, hellinger
 from mixopt.proposal import Proposal
@@ -60,7 +60,7 @@ def propose(
     compositions: Mapping[str, MixtureLike] | None = None,
     maximise: Literal["utility", "chance"] = "utility",
     reference: "MixtureLike | Reference" = "natural",
-    guard: OutcomeConstraint | None = None,
+    outcome_constraint: OutcomeConstraint | None = None,
     repetition: Repetition | None = None,
     error_laws: Mapping[str, LossToError] | None = None,
 ) -> list[Proposal]:
@@ -79,7 +79,7 @@ def propose(
         maximise: `utility`, or `chance`, the probability of a higher utility than `reference`.
         reference: For `chance`: `natural` (the prior of `space`), `uniform`, `best seen` (the best
             feasible trial), or a mixture, which is then compared with as `given`.
-        guard: Metrics that must not get worse than at a mixture.
+        outcome_constraint: Metrics that must not get worse than at a mixture.
         repetition: Repetition of the domains under the target's budget, which lowers their value.
         error_laws: Loss-to-error law by metric.
 
@@ -104,7 +104,7 @@ def propose(
     if compositions:
         rows = {name: as_mixture(row, space.domains) for name, row in compositions.items()}
     weights = WeightSpace.of_rows(space, rows)
-    search = _Search(surrogate, weights, np.random.default_rng(seed), guard)
+    search = _Search(surrogate, weights, np.random.default_rng(seed), outcome_constraint)
     references = reference_mixtures(surrogate, space)
     if not isinstance(reference, str):
         references["given"] = as_mixture(reference, space.domains)
@@ -145,7 +145,7 @@ class _Search:
     surrogate: Surrogate
     space: WeightSpace
     rng: np.random.Generator
-    guard: OutcomeConstraint | None
+    outcome_constraint: OutcomeConstraint | None
 
     def __post_init__(self) -> None:
         domains = self.space.space.domains
@@ -164,7 +164,7 @@ class _Search:
         pool = self.space.pull(np.vstack([given, pool]))
         values = self._expected(goal, pool)
         starts = np.vstack([pool[: len(given)], self._peaks(pool, values)])
-        ends = climb(goal, self.space, self.order, starts, self.guard)
+        ends = maximize(goal, self.space, self.order, starts, self.outcome_constraint)
         pool = np.vstack([ends, pool])
         values = np.concatenate([self._expected(goal, ends), values])
         for _ in range(REFINEMENTS):
@@ -199,22 +199,24 @@ class _Search:
             InfeasibleError: None does; the message names the metric with the largest violation.
         """
         ranked = np.argsort(-values, kind="stable")
-        if self.guard is None:
+        if self.outcome_constraint is None:
             return np.asarray(pool[ranked[0]])
         closest, least = "", -np.inf
         for start in range(0, len(ranked), COMPARED):
             part = ranked[start : start + COMPARED]
-            margins = self.guard.margins(self.surrogate, self.ratios(pool[part]))
+            margins = self.outcome_constraint.margins(self.surrogate, self.ratios(pool[part]))
             kept = (margins >= MIN_MARGIN).all(axis=1)
             if kept.any():
                 return np.asarray(pool[part[int(kept.argmax())]])
             best = int(margins.min(axis=1).argmax())
             if margins[best].min() > least:
                 least = float(margins[best].min())
-                closest = self.guard.guarded(self.surrogate)[int(margins[best].argmin())]
+                closest = self.outcome_constraint.metric_names(self.surrogate)[
+                    int(margins[best].argmin())
+                ]
         raise InfeasibleError(
-            f"No candidate keeps every metric within its tolerance of the {self.guard.name} mixture "
-            f"with probability {self.guard.probability:g}: the closest misses on {closest!r} by "
+            f"No candidate keeps every metric within its tolerance of the {self.outcome_constraint.name} mixture "
+            f"with probability {self.outcome_constraint.probability:g}: the closest misses on {closest!r} by "
             f"{-least:.2f} of its standard deviations; raise the tolerance, lower the probability, "
             "or widen the bounds."
         )

@@ -50,7 +50,7 @@ class OutcomeConstraint:
     def __post_init__(self) -> None:
         if not 0 < self.probability < 1:
             raise MixtureError(
-                f"The probability of a guard is {self.probability:g}; give one between 0 and 1."
+                f"The probability of an outcome constraint is {self.probability:g}; give one between 0 and 1."
             )
 
     def margins(self, surrogate: Surrogate, ratios: Array) -> Array:
@@ -100,7 +100,7 @@ class OutcomeConstraint:
         places, signs, _, scales = self._limits(surrogate)
         return np.asarray(-(signs / scales)[:, None] * surrogate.metric_slopes(ratios)[places])
 
-    def guarded(self, surrogate: Surrogate) -> list[str]:
+    def metric_names(self, surrogate: Surrogate) -> list[str]:
         """Return the names of the constrained metrics, in the order of the margins."""
         places = self._limits(surrogate).places
         return [surrogate.metrics[place].metric.name for place in places]
@@ -112,7 +112,7 @@ class OutcomeConstraint:
         for name in (*self.metrics, *given):
             if name not in fitted:
                 raise TrialsError(
-                    f"The guard names metric {name!r}, which is not fitted. "
+                    f"The outcome constraint names metric {name!r}, which is not fitted. "
                     f"{did_you_mean(name, fitted)}"
                 )
         varying = surrogate.scales.varying

@@ -47,14 +47,14 @@ class Reliability:
     items_needed: int
 
     @property
-    def tells(self) -> bool:
+    def is_reliable(self) -> bool:
         """Whether the halves agree better than chance."""
         return self.tau > self.chance
 
     @property
     def trust(self) -> float:
         """Weight of the benchmark: 1, or `whole` if it may be noise, at least `LEAST_TRUST`."""
-        return 1.0 if self.tells else max(self.whole, LEAST_TRUST)
+        return 1.0 if self.is_reliable else max(self.whole, LEAST_TRUST)
 
     @property
     def sentence(self) -> str:

@@ -95,7 +95,7 @@ def propose_from_table(
         seed=seed,
         maximise=cast(Literal["utility", "chance"], config.maximise),
         reference=cast(Reference, reference) if isinstance(reference, str) else reference,
-        guard=_guard(config, surrogate, space),
+        outcome_constraint=_outcome_constraint(config, surrogate, space),
         repetition=repetition,
         error_laws={
             name: LossToError(law.epsilon, law.k, law.gamma)
@@ -108,7 +108,7 @@ def propose_from_table(
     return surrogate, proposals
 
 
-def _guard(
+def _outcome_constraint(
     config: ProposalConfig, surrogate: Surrogate, space: SearchSpace
 ) -> OutcomeConstraint | None:
     given = config.no_worse

@@ -28,7 +28,7 @@ def test_margins_by_hand(all_metrics):
     )
     margins = guard.margins(all_metrics, point)[0]
     scales = np.abs(all_metrics.scales.slopes)
-    assert guard.guarded(all_metrics) == ["loss_b", "acc_c"]
+    assert guard.metric_names(all_metrics) == ["loss_b", "acc_c"]
     assert margins[0] == pytest.approx((0.2 - mean[0, 1] - 1.96 * std[0, 1]) / scales[1], rel=1e-3)
     assert margins[1] == pytest.approx((0.0 + mean[0, 2] - 1.96 * std[0, 2]) / scales[2], rel=1e-3)
 
@@ -54,7 +54,7 @@ def test_without_a_guard_a_metric_pays_and_with_one_it_does_not(all_metrics):
     free = mixopt.propose(all_metrics, space, seed=0)[0]
     assert "loss_b" in {c.name: c for c in free.comparisons}["uniform"].worse
     guard = OutcomeConstraint(EVEN, tolerance=0.05, probability=0.9, name="natural")
-    kept = mixopt.propose(all_metrics, space, seed=0, guard=guard)[0]
+    kept = mixopt.propose(all_metrics, space, seed=0, outcome_constraint=guard)[0]
     margins = guard.margins(all_metrics, kept.ratios.vector(DOMAINS)[None])
     assert (margins >= -1e-6).all()
     assert kept.ratios["a"] > EVEN["a"]  # what the guard leaves is still used
@@ -67,7 +67,7 @@ def test_a_guard_that_nothing_keeps(all_metrics):
         Mixture({"a": 0.1, "b": 0.7, "c": 0.1, "d": 0.1}), probability=0.99, name="given"
     )
     with pytest.raises(InfeasibleError, match="'loss_b' by .* standard deviations"):
-        mixopt.propose(all_metrics, space, seed=0, guard=guard)
+        mixopt.propose(all_metrics, space, seed=0, outcome_constraint=guard)
 
 
 def test_guards_that_mean_nothing(surrogate):

@@ -14,14 +14,14 @@ def items(n, count, spread, noise, seed=0):
 
 def test_halves_agree_where_candidates_differ():
     found = measure_reliability("b", items(16, 200, 1.0, 1.0), np.ones(200))
-    assert found.tells
+    assert found.is_reliable
     assert found.tau > 0.8
     assert found.trust == 1
 
 
 def test_noise_passes_in_fewer_than_five_cases_of_a_hundred():
     passed = [
-        measure_reliability("b", items(16, 60, 0.0, 1.0, seed), np.ones(60), seed).tells
+        measure_reliability("b", items(16, 60, 0.0, 1.0, seed), np.ones(60), seed).is_reliable
         for seed in range(100)
     ]
     assert np.mean(passed) <= 0.05
@@ -29,7 +29,7 @@ def test_noise_passes_in_fewer_than_five_cases_of_a_hundred():
 
 def test_noise_weighs_little_and_is_named_with_the_items_it_needs():
     found = measure_reliability("quiz", items(16, 60, 0.02, 1.0, 3), np.ones(60))
-    assert not found.tells
+    assert not found.is_reliable
     assert found.trust < 0.5
     assert "'quiz' cannot be told from noise" in found.sentence
     assert found.items_needed > 60
@@ -37,7 +37,7 @@ def test_noise_weighs_little_and_is_named_with_the_items_it_needs():
 
 def test_a_benchmark_that_is_the_same_everywhere_tells_nothing():
     found = measure_reliability("b", np.ones((8, 10)), np.ones(10))
-    assert (found.tau, found.tells, found.trust) == (0, False, LEAST_TRUST)
+    assert (found.tau, found.is_reliable, found.trust) == (0, False, LEAST_TRUST)
 
 
 def test_candidates_that_hardly_differ_need_more_items_than_there_are():
@@ -46,7 +46,7 @@ def test_candidates_that_hardly_differ_need_more_items_than_there_are():
     values[:, :20] = 1
     values[0, 30], values[1, 31], values[2, 32] = 1, 1, 1
     found = measure_reliability("b", values, np.ones(48))
-    assert not found.tells
+    assert not found.is_reliable
     assert found.items_needed > 48
     none = measure_reliability("b", np.ones((10, 48)), np.ones(48))
     assert "No two candidates differ" in none.sentence
