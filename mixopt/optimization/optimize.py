@@ -199,24 +199,23 @@ class _Search:
             InfeasibleError: None does; the message names the metric with the largest violation.
         """
         ranked = np.argsort(-values, kind="stable")
-        if self.outcome_constraint is None:
+        constraint = self.outcome_constraint
+        if constraint is None:
             return np.asarray(pool[ranked[0]])
         closest, least = "", -np.inf
         for start in range(0, len(ranked), COMPARED):
             part = ranked[start : start + COMPARED]
-            margins = self.outcome_constraint.margins(self.surrogate, self.ratios(pool[part]))
+            margins = constraint.margins(self.surrogate, self.ratios(pool[part]))
             kept = (margins >= MIN_MARGIN).all(axis=1)
             if kept.any():
                 return np.asarray(pool[part[int(kept.argmax())]])
             best = int(margins.min(axis=1).argmax())
             if margins[best].min() > least:
                 least = float(margins[best].min())
-                closest = self.outcome_constraint.metric_names(self.surrogate)[
-                    int(margins[best].argmin())
-                ]
+                closest = constraint.metric_names(self.surrogate)[int(margins[best].argmin())]
         raise InfeasibleError(
-            f"No candidate keeps every metric within its tolerance of the {self.outcome_constraint.name} mixture "
-            f"with probability {self.outcome_constraint.probability:g}: the closest misses on {closest!r} by "
+            f"No candidate keeps every metric within its tolerance of the {constraint.name} mixture "
+            f"with probability {constraint.probability:g}: the closest misses on {closest!r} by "
             f"{-least:.2f} of its standard deviations; raise the tolerance, lower the probability, "
             "or widen the bounds."
         )

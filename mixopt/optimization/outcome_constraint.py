@@ -50,7 +50,8 @@ class OutcomeConstraint:
     def __post_init__(self) -> None:
         if not 0 < self.probability < 1:
             raise MixtureError(
-                f"The probability of an outcome constraint is {self.probability:g}; give one between 0 and 1."
+                f"The probability of an outcome constraint is {self.probability:g}; give one between "
+                "0 and 1."
             )
 
     def margins(self, surrogate: Surrogate, ratios: Array) -> Array:
