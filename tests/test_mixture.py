@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixopt import Mixture, SearchSpace
+from mixopt import Mixture
 from mixopt.errors import ArgumentTypeError, InfeasibleError, MixoptError, MixtureError
 from mixopt.mixture import Budget, apportion, as_mixture
 
@@ -48,40 +48,6 @@ def test_mixture_from_counts():
 def test_mixture_vector_refuses_an_unknown_domain():
     with pytest.raises(MixtureError, match="Did you mean 'code'"):
         Mixture({"cod": 1.0}).vector(["code", "web"])
-
-
-def test_space_contains_what_its_bounds_allow():
-    space = SearchSpace(("a", "b", "c"), lower={"a": 0.2}, upper={"b": 0.5})
-    points = [[0.2, 0.5, 0.3], [0.1, 0.5, 0.4], [0.3, 0.6, 0.1], [0.3, 0.3, 0.3]]
-    assert space.contains(points).tolist() == [True, False, False, False]
-
-
-@pytest.mark.parametrize(
-    ("bounds", "error", "words"),
-    [
-        ({"lower": {"x": 0.1}}, MixtureError, "names no domain"),
-        ({"upper": {"a": 1.2}}, MixtureError, "between 0 and 1"),
-        ({"lower": {"a": 0.6}, "upper": {"a": 0.4}}, InfeasibleError, "'a' must have at least 0.6"),
-        (
-            {"lower": {"a": 0.6, "b": 0.6}},
-            InfeasibleError,
-            r"lower bounds sum to 1.2.*a 0.6, b 0.6",
-        ),
-        ({"upper": {"a": 0.3, "b": 0.3}}, InfeasibleError, "upper bounds sum to 0.6"),
-    ],
-)
-def test_space_names_the_bounds_in_conflict(bounds, error, words):
-    with pytest.raises(error, match=words):
-        SearchSpace(("a", "b"), **bounds)
-
-
-def test_space_refuses_a_domain_named_twice():
-    with pytest.raises(MixtureError, match="repeated: a"):
-        SearchSpace(("a", "a"))
-
-
-def test_uniform_prior_where_none_is_given():
-    assert np.allclose(SearchSpace(("a", "b", "c", "d")).prior_vector(), 0.25)
 
 
 def test_caps_and_repetition_are_each_other_s_inverse():

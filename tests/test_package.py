@@ -116,8 +116,6 @@ ELSEWHERE = {
     "Repetition",
     "Surrogate",
     "fit",
-    "merge_to_disk",
-    "read_trials",
 }
 
 

@@ -9,6 +9,40 @@ from mixopt.search_space import explain_conflict
 DOMAINS = ("web:a", "web:b", "code", "math")
 
 
+def test_space_contains_what_its_bounds_allow():
+    space = SearchSpace(("a", "b", "c"), lower={"a": 0.2}, upper={"b": 0.5})
+    points = [[0.2, 0.5, 0.3], [0.1, 0.5, 0.4], [0.3, 0.6, 0.1], [0.3, 0.3, 0.3]]
+    assert space.contains(points).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "error", "words"),
+    [
+        ({"lower": {"x": 0.1}}, MixtureError, "names no domain"),
+        ({"upper": {"a": 1.2}}, MixtureError, "between 0 and 1"),
+        ({"lower": {"a": 0.6}, "upper": {"a": 0.4}}, InfeasibleError, "'a' must have at least 0.6"),
+        (
+            {"lower": {"a": 0.6, "b": 0.6}},
+            InfeasibleError,
+            r"lower bounds sum to 1.2.*a 0.6, b 0.6",
+        ),
+        ({"upper": {"a": 0.3, "b": 0.3}}, InfeasibleError, "upper bounds sum to 0.6"),
+    ],
+)
+def test_space_names_the_bounds_in_conflict(bounds, error, words):
+    with pytest.raises(error, match=words):
+        SearchSpace(("a", "b"), **bounds)
+
+
+def test_space_refuses_a_domain_named_twice():
+    with pytest.raises(MixtureError, match="repeated: a"):
+        SearchSpace(("a", "a"))
+
+
+def test_uniform_prior_where_none_is_given():
+    assert np.allclose(SearchSpace(("a", "b", "c", "d")).prior_vector(), 0.25)
+
+
 def test_a_group_is_named_by_the_hierarchy_or_lists_its_domains():
     space = SearchSpace(
         DOMAINS, groups={"web": Group(0.3, 0.5), "stem": Group(0.2, 1, ("code", "math"))}
