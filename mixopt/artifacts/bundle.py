@@ -1,7 +1,7 @@
-"""Parcels: units as they travel, as one object that holds their files or says where those are.
+"""Bundles: artifacts as one object of a storage, which holds their files or says where these are.
 
-What comes from elsewhere may be anything: what is no parcel of ours is nothing, and what a parcel names
-stays in the folder that it is put into.
+The storage is not trusted: content that is not a valid bundle is ignored, and the paths that a bundle
+names stay inside the folder that it is unpacked into.
 """
 
 import base64
@@ -19,123 +19,124 @@ from mixopt.artifacts.artifact import MANIFEST, ArtifactRecord
 from mixopt.errors import StorageError
 from mixopt.io.parsing import load_json, show
 
-SMALL = 1 << 20
-"""Bytes of all files of a unit that travel inside: they take no longer than one more request (30 ms)."""
-LARGEST = 16 << 20
-"""Bytes of a parcel; more are not read, as what is read is held in memory."""
-AT = "at"
-"""Field of a parcel beside the manifest's: the folder that the files are in."""
-CONTENT = "content"
-"""Field of a parcel in the place of `AT`: the files themselves (base64)."""
-FOLDER = re.compile(r"[0-9a-f]{16}")
-"""What such folders are called; a parcel that names another is none of ours."""
+MAX_INLINE_BYTES = 1 << 20
+"""Artifacts up to this size are inside their bundle: sending them takes no longer than a request."""
+MAX_BYTES = 16 << 20
+"""Larger bundles are not read, as they are held in memory."""
+FOLDER_FIELD = "at"
+"""Field with the name of the folder that holds the files, beside the bundle."""
+CONTENT_FIELD = "content"
+"""Field with the files (base64), instead of `FOLDER_FIELD`."""
+FOLDER_NAME = re.compile(r"[0-9a-f]{16}")
 HASH = re.compile(r"[0-9a-f]{32}")
-LONGEST, LONGEST_PART = 800, 255
-"""Bytes of a name and of each of its parts: disks take 255 of a part, object stores 1024 in all."""
+MAX_PATH_BYTES, MAX_PART_BYTES = 800, 255
+"""Disks take 255 bytes of each part of a path, object stores 1024 of the whole."""
 
 
 class DamagedError(Exception):
-    """What came from elsewhere is not what was sent there."""
+    """An artifact from a storage is not what was sent there."""
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """A unit as it travels.
+class Bundle:
+    """An artifact as it is stored elsewhere.
 
     Attributes:
-        manifest: As it lies in the unit's folder.
-        at: The folder that the files are in, where they travel by themselves.
-        inside: The files themselves (base64), where they do not.
+        manifest: The artifact's manifest.
+        folder: Name of the folder that holds the files; None if they are in `contents`.
+        contents: The files (base64) by path; None if they are in `folder`.
     """
 
     manifest: Mapping[str, Any]
-    at: str | None = None
-    inside: Mapping[str, str] | None = None
+    folder: str | None = None
+    contents: Mapping[str, str] | None = None
 
     @classmethod
-    def pack(cls, unit: ArtifactRecord) -> "Parcel":
-        """The parcel of a unit; the files of a large one are still to be sent to `at`.
+    def pack(cls, record: ArtifactRecord) -> "Bundle":
+        """Return the bundle of an artifact; the caller has to send the files of a large one.
 
         Raises:
-            StorageError: It holds files that cannot travel.
+            StorageError: It has too many files, or one with a name that storages do not take.
         """
-        manifest = {"key": unit.key, "files": list_files(unit), "seconds": unit.seconds}
-        strange = next((name for name in unit.files if not is_name(name)), None)
-        if not is_small(unit):
-            parcel = cls(manifest, at=secrets.token_hex(8))
+        manifest = {"key": record.key, "files": list_files(record), "seconds": record.seconds}
+        bad_name = next((name for name in record.files if not is_safe_path(name)), None)
+        if is_small(record):
+            files = {name: (record.folder / name).read_bytes() for name in record.files}
+            contents = {name: base64.b64encode(found).decode() for name, found in files.items()}
+            bundle = cls(manifest, contents=contents)
         else:
-            files = {name: (unit.folder / name).read_bytes() for name in unit.files}
-            inside = {name: base64.b64encode(found).decode() for name, found in files.items()}
-            parcel = cls(manifest, inside=inside)
-        if strange is not None or len(parcel.told) > LARGEST:
-            told = (
-                f"{len(unit.files):,} files"
-                if strange is None
-                else f"a file called {show(strange)}"
+            bundle = cls(manifest, folder=secrets.token_hex(8))
+        if bad_name is not None or len(bundle.serialized) > MAX_BYTES:
+            reason = (
+                f"a file called {show(bad_name)}"
+                if bad_name is not None
+                else f"{len(record.files):,} files"
             )
             raise StorageError(
-                f"{unit.folder} has {told}, which no storage takes; rename or join what it is made of."
+                f"{record.folder} has {reason}, which no storage takes; rename or join what it is "
+                "made of."
             )
-        return parcel
+        return bundle
 
     @classmethod
-    def read(cls, told: bytes) -> "Parcel | None":
-        """What `told` says; None where it is none of ours, whatever else it is."""
+    def read(cls, serialized: bytes) -> "Bundle | None":
+        """Return the bundle that `serialized` holds; None if it is not a valid one."""
         try:
-            plain = load_json(told.decode("utf-8")) if len(told) <= LARGEST else None
+            plain = load_json(serialized.decode("utf-8")) if len(serialized) <= MAX_BYTES else None
         except ValueError:
             return None
         if not isinstance(plain, dict):
             return None
-        at, inside = plain.pop(AT, None), plain.pop(CONTENT, None)
+        folder, contents = plain.pop(FOLDER_FIELD, None), plain.pop(CONTENT_FIELD, None)
         if not _is_manifest(plain):
             return None
-        if isinstance(inside, dict) and at is None:
-            return cls(plain, inside=inside)
-        ours = isinstance(at, str) and FOLDER.fullmatch(at) and inside is None
-        return cls(plain, at) if ours else None
+        if isinstance(contents, dict) and folder is None:
+            return cls(plain, contents=contents)
+        is_valid = isinstance(folder, str) and FOLDER_NAME.fullmatch(folder) and contents is None
+        return cls(plain, folder) if is_valid else None
 
     @cached_property
-    def told(self) -> bytes:
-        """What is written elsewhere."""
-        beside = {AT: self.at} if self.inside is None else {CONTENT: self.inside}
-        return json.dumps({**self.manifest, **beside}).encode()
+    def serialized(self) -> bytes:
+        """The bundle as it is stored."""
+        if self.contents is None:
+            return json.dumps({**self.manifest, FOLDER_FIELD: self.folder}).encode()
+        return json.dumps({**self.manifest, CONTENT_FIELD: self.contents}).encode()
 
     @property
     def files(self) -> Mapping[str, list[Any]]:
-        """Size and hash, by path inside the unit."""
+        """Size in bytes and hash, by path inside the artifact."""
         files: Mapping[str, list[Any]] = self.manifest["files"]
         return files
 
     def content(self, name: str) -> bytes:
-        """A file that is inside.
+        """Return the content of a file that is inside.
 
         Raises:
-            DamagedError: It is not, or cannot be read.
+            DamagedError: It is missing or cannot be decoded.
         """
-        assert self.inside is not None
+        assert self.contents is not None
         try:
-            return base64.b64decode(self.inside[name], validate=True)
+            return base64.b64decode(self.contents[name], validate=True)
         except (KeyError, TypeError, ValueError):
             raise DamagedError(f"{show(name)} is missing") from None
 
 
-def is_small(unit: ArtifactRecord) -> bool:
-    """Whether a unit's files travel inside its parcel."""
-    return unit.n_bytes <= SMALL
+def is_small(record: ArtifactRecord) -> bool:
+    """Return whether an artifact's files are inside its bundle."""
+    return record.n_bytes <= MAX_INLINE_BYTES
 
 
-def list_files(unit: ArtifactRecord) -> dict[str, list[Any]]:
-    """Size and hash of a unit's files, as a parcel has them."""
-    return {name: list(told) for name, told in unit.files.items()}
+def list_files(record: ArtifactRecord) -> dict[str, list[Any]]:
+    """Return size and hash of an artifact's files, as `Bundle.files` has them."""
+    return {name: list(entry) for name, entry in record.files.items()}
 
 
-def is_name(name: str) -> bool:
-    """Whether a path stays in the folder that it is put into, and can be put there and elsewhere."""
+def is_safe_path(name: str) -> bool:
+    """Return whether a path stays inside its folder and can be written on disks and object stores."""
     path = PurePosixPath(name)
     try:
-        whole, *sizes = [len(part.encode()) for part in (name, *path.parts)]
-    except UnicodeEncodeError:  # half a character
+        n_bytes, *part_bytes = [len(part.encode()) for part in (name, *path.parts)]
+    except UnicodeEncodeError:  # a lone surrogate
         return False
     return (
         str(path) == name
@@ -143,13 +144,13 @@ def is_name(name: str) -> bool:
         and not path.is_absolute()
         and ".." not in path.parts
         and "\0" not in name
-        and whole <= LONGEST
-        and max(sizes) <= LONGEST_PART
+        and n_bytes <= MAX_PATH_BYTES
+        and max(part_bytes) <= MAX_PART_BYTES
     )
 
 
 def _is_manifest(plain: Mapping[str, Any]) -> bool:
-    """Whether a foreign value is a unit's manifest, and all that it names can be put into a folder."""
+    """Return whether untrusted values are a manifest whose files can all be written into a folder."""
     files, seconds = plain.get("files"), plain.get("seconds")
     if not (isinstance(plain.get("key"), dict) and isinstance(files, dict)):
         return False
@@ -157,11 +158,11 @@ def _is_manifest(plain: Mapping[str, Any]) -> bool:
         return False
     folders = {str(folder) for name in files for folder in PurePosixPath(name).parents}
     return folders.isdisjoint(files) and all(
-        is_name(name)
-        and isinstance(told, list)
-        and len(told) == 2
-        and isinstance(told[0], int)
-        and isinstance(told[1], str)
-        and HASH.fullmatch(told[1])
-        for name, told in files.items()
+        is_safe_path(name)
+        and isinstance(entry, list)
+        and len(entry) == 2
+        and isinstance(entry[0], int)
+        and isinstance(entry[1], str)
+        and HASH.fullmatch(entry[1])
+        for name, entry in files.items()
     )

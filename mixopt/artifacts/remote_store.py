@@ -21,7 +21,14 @@ from mixopt.artifacts.artifact import (
     seal,
     work_folder_of,
 )
-from mixopt.artifacts.bundle import LARGEST, DamagedError, Parcel, is_name, is_small, list_files
+from mixopt.artifacts.bundle import (
+    MAX_BYTES,
+    Bundle,
+    DamagedError,
+    is_safe_path,
+    is_small,
+    list_files,
+)
 from mixopt.artifacts.object_storage import Storage
 from mixopt.artifacts.store import ArtifactStore, Build
 from mixopt.errors import UnreachableError
@@ -112,8 +119,8 @@ class RemoteArtifactStore(ArtifactStore):
         assert begun is not None, "it was sealed just now"
         try:
             before = self._look(reference)
-            parcel = self._pack(reference, begun)
-            self._storage.write(f"{reference}/{MANIFEST}", parcel.told)
+            bundle = self._pack(reference, begun)
+            self._storage.write(f"{reference}/{MANIFEST}", bundle.serialized)
             self._clear(reference, before)
         except (
             UnreachableError
@@ -124,7 +131,7 @@ class RemoteArtifactStore(ArtifactStore):
 
     def _list(self, kind: str) -> set[str]:
         """What the units of a kind at the URL are called, now."""
-        self._listed[kind] = {n for n in self._storage.list_names(kind) if is_name(n)}
+        self._listed[kind] = {n for n in self._storage.list_names(kind) if is_safe_path(n)}
         return self._listed[kind]
 
     def _is_new(self, reference: str) -> bool:
@@ -140,10 +147,10 @@ class RemoteArtifactStore(ArtifactStore):
             self._list(kind)
         return name not in self._listed[kind]
 
-    def _look(self, reference: str) -> Parcel | None:
+    def _look(self, reference: str) -> Bundle | None:
         """What lies at the URL under a name; None where nothing does, or nothing that can be read."""
-        told = self._storage.read(f"{reference}/{MANIFEST}", LARGEST + 1)
-        return None if told is None else Parcel.read(told)
+        content = self._storage.read(f"{reference}/{MANIFEST}", MAX_BYTES + 1)
+        return None if content is None else Bundle.read(content)
 
     # --- from there ----------------------------------------------------------------------------
 
@@ -164,27 +171,27 @@ class RemoteArtifactStore(ArtifactStore):
 
     def _receive(self, reference: str, place: Path) -> Path | None:
         """What is at the URL, now at `place`; None where nothing whole is."""
-        parcel = self._look(reference)
-        if parcel is None:
+        bundle = self._look(reference)
+        if bundle is None:
             return None
         with build_lock(place):  # other workers of this machine may want it too
-            if find_verified(place) is not None or self._unpack(reference, parcel, place):
+            if find_verified(place) is not None or self._unpack(reference, bundle, place):
                 self._there.add(reference)
                 return place
         return None
 
-    def _unpack(self, reference: str, parcel: Parcel, place: Path) -> bool:
+    def _unpack(self, reference: str, bundle: Bundle, place: Path) -> bool:
         """Puts a unit at `place`, in that of any other; whether it was whole. If not it is dropped."""
         try:
             with publish_folder(place) as scratch:
-                for name in parcel.files:
+                for name in bundle.files:
                     file = scratch / name
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    if parcel.at is None:
-                        file.write_bytes(parcel.content(name))
-                    elif not self._storage.fetch(f"{reference}/{parcel.at}/{name}", file):
+                    if bundle.folder is None:
+                        file.write_bytes(bundle.content(name))
+                    elif not self._storage.fetch(f"{reference}/{bundle.folder}/{name}", file):
                         raise DamagedError(f"{name} is missing")
-                told = json.dumps(parcel.manifest, indent=2) + "\n"
+                told = json.dumps(bundle.manifest, indent=2) + "\n"
                 (scratch / MANIFEST).write_text(told, encoding="utf-8")
                 unit = ArtifactRecord.read(scratch)
                 damage = "its manifest cannot be read" if unit is None else unit.find_damage()
@@ -192,7 +199,7 @@ class RemoteArtifactStore(ArtifactStore):
                     raise DamagedError(damage)
         except DamagedError as damage:
             log.warning("%s/%s is damaged (%s) and is made again.", self.url, reference, damage)
-            self._drop(reference, parcel)
+            self._drop(reference, bundle)
             return False
         mark_verified(place)
         return True
@@ -223,35 +230,35 @@ class RemoteArtifactStore(ArtifactStore):
                 self._send(reference, ours)
         self._there.add(reference)
 
-    def _send(self, reference: str, unit: ArtifactRecord) -> Parcel | None:
+    def _send(self, reference: str, unit: ArtifactRecord) -> Bundle | None:
         """Sends a unit; what another machine has sent first, which counts then."""
-        parcel = self._pack(reference, unit)
+        bundle = self._pack(reference, unit)
         path = f"{reference}/{MANIFEST}"
-        if self._storage.create(path, parcel.told):
+        if self._storage.create(path, bundle.serialized):
             return None
         theirs = self._look(reference)
         if theirs is None:  # nothing that can be read, or a store that cannot say that nothing is
-            self._storage.write(path, parcel.told)
+            self._storage.write(path, bundle.serialized)
         else:
-            self._clear(reference, parcel)
+            self._clear(reference, bundle)
         return theirs
 
-    def _pack(self, reference: str, unit: ArtifactRecord) -> Parcel:
+    def _pack(self, reference: str, unit: ArtifactRecord) -> Bundle:
         """What is to be written of a unit; the files of a large one are sent."""
-        parcel = Parcel.pack(unit)
-        if parcel.at is not None:
-            self._storage.send(unit.folder, unit.files, f"{reference}/{parcel.at}")
-        return parcel
+        bundle = Bundle.pack(unit)
+        if bundle.folder is not None:
+            self._storage.send(unit.folder, unit.files, f"{reference}/{bundle.folder}")
+        return bundle
 
-    def _drop(self, reference: str, parcel: Parcel | None = None) -> None:
+    def _drop(self, reference: str, bundle: Bundle | None = None) -> None:
         """Forgets what is at the URL under a name, its manifest first."""
-        parcel = parcel or self._look(reference)
-        if parcel is not None:
+        bundle = bundle or self._look(reference)
+        if bundle is not None:
             self._there.discard(reference)
             self._storage.remove(f"{reference}/{MANIFEST}")
-            self._clear(reference, parcel)
+            self._clear(reference, bundle)
 
-    def _clear(self, reference: str, parcel: Parcel | None) -> None:
+    def _clear(self, reference: str, bundle: Bundle | None) -> None:
         """Removes files that no manifest names any more."""
-        if parcel is not None and parcel.at is not None:
-            self._storage.remove(f"{reference}/{parcel.at}", folder=True)
+        if bundle is not None and bundle.folder is not None:
+            self._storage.remove(f"{reference}/{bundle.folder}", folder=True)
