@@ -21,6 +21,12 @@ from mixopt.surrogates.utility import Utility
 class Recorder(Callback):
     def __init__(self):
         self.events, self.sentences, self.models, self.failure = [], [], [], None
+        self.called = set()
+
+    def __getattribute__(self, name):
+        if name.startswith("on_"):
+            self.called.add(name)
+        return super().__getattribute__(name)
 
     def on_study_start(self, recipe, output):
         self.events.append("started")
@@ -66,6 +72,11 @@ def test_the_road_is_walked_in_order_and_ended_once(finished):
     assert kinds.count("base") == 1
     assert kinds.count("expert") == 3
     assert kinds.count("proxy run") == 10
+
+
+def test_every_hook_of_a_callback_is_called(finished):
+    *_, recorder = finished
+    assert recorder.called == {name for name in vars(Callback) if name.startswith("on_")}
 
 
 def test_results_lie_whole_where_they_are_said_to_be(finished):

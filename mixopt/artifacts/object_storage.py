@@ -44,7 +44,7 @@ class Storage:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise UserError(
-                f"Storage {url!r} cannot be opened ({one_line(error)}); mend it."
+                f"Storage {url!r} cannot be opened ({one_line(error)}); fix it."
             ) from None
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
@@ -193,7 +193,7 @@ class Storage:
 
     def _unusable(self, participle: str, error: Exception) -> StorageError:
         return StorageError(
-            f"Storage {self.url} cannot be {participle} ({one_line(error)}); mend it and run again."
+            f"Storage {self.url} cannot be {participle} ({one_line(error)}); fix it and run again."
         )
 
     def _unreachable(self, error: Exception) -> UnreachableError:

@@ -197,14 +197,14 @@ def open_executor(
             ray.init(address=address, log_to_driver=False, configure_logging=False, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"No Ray cluster answers at {address or 'this machine'} ({one_line(error, 240)}); mend "
+                f"No Ray cluster answers at {address or 'this machine'} ({one_line(error, 240)}); fix "
                 f"{ADDRESS}."
             ) from None
     resources = {"num_cpus": float(config.cpus), "num_gpus": config.gpus}
     room = _count_places(resources)
     if not room:
         raise UserError(
-            f"No node of the Ray cluster has {config.cpus} cores and {config.gpus:g} GPUs free; mend "
+            f"No node of the Ray cluster has {config.cpus} cores and {config.gpus:g} GPUs free; fix "
             "executor.cpus or executor.gpus."
         )
     return RayExecutor(make_worker, config.workers or room, resources, owns_cluster=owns_cluster)

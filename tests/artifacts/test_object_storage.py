@@ -167,7 +167,7 @@ def test_a_store_that_does_not_answer_is_unreachable_whatever_it_raises(
 def test_a_store_that_is_forbidden_or_full_is_an_error(objects, tmp_path, monkeypatch):
     objects.write("x", b"1")
     monkeypatch.setattr(objects._files, "cat_file", failing(PermissionError("403")))
-    with pytest.raises(StorageError, match=r"cannot be read \(403\); mend it"):
+    with pytest.raises(StorageError, match=r"cannot be read \(403\); fix it"):
         objects.read("x", 1)
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(objects._files, "pipe_file", failing(full))

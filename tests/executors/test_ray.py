@@ -47,7 +47,7 @@ def test_an_address_that_does_not_answer_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_executor.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray_executor.ray, "init", refuse)
     with pytest.raises(
-        UserError, match="No Ray cluster answers at 127.0.0.1:1 .*; mend RAY_ADDRESS"
+        UserError, match="No Ray cluster answers at 127.0.0.1:1 .*; fix RAY_ADDRESS"
     ):
         ray_executor.open_executor(RayExecutorConfig(), MarkingWorkerFactory(), tmp_path, [])
 

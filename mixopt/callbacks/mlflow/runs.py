@@ -35,7 +35,7 @@ def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
     except MlflowException as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"The MLflow run {run} cannot be written ({reason}); mend the store."
+            f"The MLflow run {run} cannot be written ({reason}); fix the store."
         ) from None
 
 
@@ -54,7 +54,7 @@ def read_runs(experiment: str) -> pd.DataFrame:
     """
     if mlflow.get_experiment_by_name(experiment) is None:
         raise UserError(
-            f"MLflow has no experiment {experiment!r} at {mlflow.get_tracking_uri()}; mend the name, "
+            f"MLflow has no experiment {experiment!r} at {mlflow.get_tracking_uri()}; fix the name, "
             "or set MLFLOW_TRACKING_URI."
         )
     frame = mlflow.search_runs(experiment_names=[experiment], filter_string="status = 'FINISHED'")

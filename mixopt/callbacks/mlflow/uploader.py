@@ -73,7 +73,7 @@ class Uploader:
             except RejectedError as error:
                 if record["do"] == "run":
                     raise UserError(
-                        f"MLflow's store at {self.uri} cannot be used ({error}); mend "
+                        f"MLflow's store at {self.uri} cannot be used ({error}); fix "
                         "MLFLOW_TRACKING_URI, or run with --no-track."
                     ) from None
                 log.warning("MLflow refused a record, which is left out: %s", error)

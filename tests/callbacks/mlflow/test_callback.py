@@ -83,5 +83,5 @@ def test_inside_mlflow_run_it_attaches_to_that_run(store, tmp_path, monkeypatch)
 def test_store_that_cannot_be_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://x")
     mlflow.set_tracking_uri("nonsense://x")
-    with pytest.raises(UserError, match="mend MLFLOW_TRACKING_URI"):
+    with pytest.raises(UserError, match="fix MLFLOW_TRACKING_URI"):
         MlflowCallback("run").on_study_start(load_study(toy.write_study(tmp_path)), tmp_path)
