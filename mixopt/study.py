@@ -368,7 +368,7 @@ class Study:
         policy = self.open_policy(with_runs=False)
         surrogate = policy.fit(trials)
         table = trials.where(kind=self.config.search.proxy)
-        utilities = surrogate.seen_utilities(table)
+        utilities = surrogate.observed_utilities(table)
         reliabilities = policy.reliabilities(trials) if number == 1 else {}
         for reliability in reliabilities.values():
             if not reliability.is_reliable:

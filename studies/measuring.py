@@ -29,7 +29,7 @@ def ranks(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def coverage(surrogate: Surrogate, ratios: np.ndarray, truth: np.ndarray) -> dict:
     """Share of the truth inside 80% and 95% intervals, by metric."""
     mean, std = surrogate.predict(ratios)
-    miss, tails = np.abs(mean - truth), surrogate.portfolio.tails
+    miss, tails = np.abs(mean - truth), surrogate.model.critical_values
     half80 = std * Z95 * tails.half80 / tails.half95
     return {
         "within 80": (miss <= half80).mean(0).tolist(),

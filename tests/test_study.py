@@ -110,12 +110,12 @@ def test_measured_gain_is_what_merging_and_scoring_gives(finished):
     trials = study.search()
     proxy = study.learner.proxy
     table = trials.where(kind=proxy)
-    utility = Utility.standardised(table, table.search_metrics, trust=study.learner.trust(trials))
+    utility = Utility.standardized(table, table.search_metrics, trust=study.learner.trust(trials))
     natural = proposal.comparisons[0]
     here = study.foundation.swarm.score(list(proposal.weights.values()))[proxy]
     there = study.foundation.swarm.score(list(natural.ratios.values()))[proxy]
     gain = 0.0
-    for metric, slope in zip(utility.metrics, utility.slopes, strict=True):
+    for metric, slope in zip(utility.metrics, utility.coefficients, strict=True):
         gain += slope * (here[metric.name].score - there[metric.name].score)
     assert natural.measured_gain.mean == pytest.approx(gain, abs=1e-6)
 

@@ -200,7 +200,7 @@ def best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
         The mixture, or None if no trial is feasible.
     """
     trials = surrogate.trials
-    utilities = surrogate.seen_utilities(trials)
+    utilities = surrogate.observed_utilities(trials)
     vectors = np.stack([trial.ratios.vector(space.domains) for trial in trials])
     usable = space.contains(vectors, tolerance=1e-6) & np.isfinite(utilities)
     if not usable.any():

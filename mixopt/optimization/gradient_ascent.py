@@ -12,7 +12,7 @@ import numpy as np
 from mixopt.mixture import Array
 from mixopt.optimization.multistart import limits_of
 from mixopt.optimization.weight_space import WeightSpace, hellinger
-from mixopt.surrogates.minimize import minimise
+from mixopt.surrogates.minimize import minimize
 
 TOLERANCE = 1e-4
 """Rise of the utility at which an ascent stops, in standard deviations."""
@@ -53,7 +53,7 @@ def ascend(score: Objective, space: WeightSpace, start: Array, *, evaluations: i
         return -value, -(slopes - slopes.mean())
 
     try:
-        minimise(objective, start, method="SLSQP", bounds=bounds, steps=evaluations,
+        minimize(objective, start, method="SLSQP", bounds=bounds, steps=evaluations,
                  constraints=constraints, tolerance=TOLERANCE)  # fmt: skip
     except _SpentError:
         return

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mixopt.errors import TrialsError, require_type
 from mixopt.mixture import Array, Seed
 from mixopt.surrogates.fit import fit
-from mixopt.surrogates.multi_fidelity import order_levels
+from mixopt.surrogates.multi_fidelity import order_fidelities
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trial, Trials
@@ -85,7 +85,7 @@ def advise(
         ArgumentTypeError: `trials` is no `Trials`.
     """
     require_type("trials", trials, Trials, "read a table with mixopt.read_trials")
-    levels = order_levels(trials, fidelities)
+    levels = order_fidelities(trials, fidelities)
     highest = trials.at(levels[-1]) if levels else trials
     cheaper = [trial for trial in trials if trial.level in levels[:-1]]
     if len(highest) < FEWEST_RUNS:
@@ -146,8 +146,8 @@ def _pick(trials: Trials, places: Places, others: Sequence[Trial] = ()) -> Trial
 
 def _compare(surrogate: Surrogate, everywhere: Trials, rest: Trials) -> tuple[float, float]:
     """Error of the utility of `rest`, in standard deviations of `everywhere`, and the rank."""
-    truth = surrogate.seen_utilities(rest)
-    usual = surrogate.seen_utilities(everywhere)
+    truth = surrogate.observed_utilities(rest)
+    usual = surrogate.observed_utilities(everywhere)
     known = np.isfinite(truth)
     if known.sum() < 2 or not np.nanstd(usual) > 0:
         return float("nan"), float("nan")

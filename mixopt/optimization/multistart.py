@@ -17,7 +17,7 @@ from mixopt.mixture import Array
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.polytope import linear_constraints
 from mixopt.optimization.weight_space import WeightSpace
-from mixopt.surrogates.minimize import minimise
+from mixopt.surrogates.minimize import minimize
 from mixopt.surrogates.surrogate import Surrogate
 
 STEPS = 60
@@ -59,7 +59,7 @@ class Goal:
     @cached_property
     def _usual(self) -> float:
         """Standard deviation of the utilities of the trials."""
-        usual = float(np.nanstd(self.surrogate.seen_utilities(self.surrogate.trials)))
+        usual = float(np.nanstd(self.surrogate.observed_utilities(self.surrogate.trials)))
         return usual if usual > 0 else 1.0
 
     def with_gradient(self, ratios: Array) -> tuple[float, Array]:
@@ -107,7 +107,7 @@ def maximize(
                 constraints.append(
                     _outcome_limits(goal.surrogate, outcome_constraint, composition, end)
                 )
-            moved = minimise(objective, end, method="SLSQP", bounds=bounds, steps=STEPS,
+            moved = minimize(objective, end, method="SLSQP", bounds=bounds, steps=STEPS,
                              constraints=constraints, tolerance=TOLERANCE)  # fmt: skip
             # SLSQP may diverge; the start is kept then
             end = moved if np.isfinite(moved).all() and moved.sum() > 0 else end

@@ -99,7 +99,7 @@ def propose(
     Mixture.uniform(space.domains).vector(surrogate.domains)
     Mixture.uniform(surrogate.domains).vector(space.domains)
     if repetition is not None:
-        surrogate = surrogate.repeating(_reorder(repetition, surrogate.domains))
+        surrogate = surrogate.with_repetition(_reorder(repetition, surrogate.domains))
     rows = {name: Mixture({name: 1.0}) for name in space.domains}
     if compositions:
         rows = {name: as_mixture(row, space.domains) for name, row in compositions.items()}
@@ -157,8 +157,8 @@ class _Search:
 
     def run(self, goal: Goal, references: Sequence[Mixture]) -> tuple[Array, Array]:
         """Return candidates as weights (`n x k`), denser at higher values, and values (`n`)."""
-        smooth = self.surrogate.portfolio.smooth_share > 0.5
-        large = self.surrogate.portfolio.cv_means.size > LARGE_TABLE
+        smooth = self.surrogate.model.differentiable_share > 0.5
+        large = self.surrogate.model.cv_means.size > LARGE_TABLE
         pool = self.space.sample((POOL // 2 if large else POOL) if smooth else LARGE_POOL, self.rng)
         given = np.stack([self._weights_of(mixture) for mixture in references])
         pool = self.space.pull(np.vstack([given, pool]))
@@ -236,7 +236,7 @@ def _describe(
     predicted = surrogate.estimate(ratios)
     ranked = np.argsort(-values, kind="stable")
     # half the best candidates, half from all ranks: ties may lie far from the proposal
-    size = COMPARED // 4 if surrogate.portfolio.cv_means.size > LARGE_TABLE else COMPARED
+    size = COMPARED // 4 if surrogate.model.cv_means.size > LARGE_TABLE else COMPARED
     compared = np.unique(
         np.concatenate([ranked[: size // 2], ranked[:: max(1, 2 * len(ranked) // size)]])
     )

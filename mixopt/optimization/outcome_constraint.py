@@ -99,7 +99,7 @@ class OutcomeConstraint:
             Gradients (`g x d`).
         """
         places, signs, _, scales = self._limits(surrogate)
-        return np.asarray(-(signs / scales)[:, None] * surrogate.metric_slopes(ratios)[places])
+        return np.asarray(-(signs / scales)[:, None] * surrogate.metric_gradients(ratios)[places])
 
     def metric_names(self, surrogate: Surrogate) -> list[str]:
         """Return the names of the constrained metrics, in the order of the margins."""
@@ -116,7 +116,7 @@ class OutcomeConstraint:
                     f"The outcome constraint names metric {name!r}, which is not fitted. "
                     f"{did_you_mean(name, fitted)}"
                 )
-        varying = surrogate.scales.varying
+        varying = surrogate.standardization.varying
         names = [n for n in (self.metrics or fitted) if varying[fitted[n]]]
         places = np.array([fitted[name] for name in names], dtype=np.int64)
         signs = np.array([
@@ -126,7 +126,7 @@ class OutcomeConstraint:
             tolerances = np.array([float(given.get(name, 0.0)) for name in names])
         else:
             tolerances = np.full(len(names), float(self.tolerance))
-        return _Limits(places, signs, tolerances, np.abs(surrogate.scales.slopes[places]))
+        return _Limits(places, signs, tolerances, np.abs(surrogate.standardization.scales[places]))
 
     def _at_reference(self, surrogate: Surrogate) -> Array:
         return as_mixture(self.reference, surrogate.domains).vector(surrogate.domains)

@@ -154,7 +154,7 @@ def validate_trials(
     reported_gain = np.empty(0)
     varying = [metric for metric in reported if np.ptp(both.values([metric])) > 0]
     if known and varying:
-        apart = Utility.standardised(both, varying)
+        apart = Utility.standardized(both, varying)
         each = [apart.of(table.values(varying)) for table in trained]
         reported_gain = np.array([row[place["proposal"]] - row[place["natural"]] for row in each])
     return Validation(
@@ -215,7 +215,7 @@ def weigh_purchases(
     """
     reach = overall.attainable if np.isfinite(overall.attainable) else 1.0
     proxy = overall.spearman if np.isfinite(overall.spearman) else 0.0
-    seen = surrogate.seen_utilities(surrogate.trials)
+    seen = surrogate.observed_utilities(surrogate.trials)
     follows = spearman(surrogate.cv_utilities, seen)
     missed = 1 - follows if np.isfinite(follows) else 0.0
     purchases = [

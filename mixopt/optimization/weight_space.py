@@ -19,7 +19,7 @@ from mixopt.errors import InfeasibleError
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.polytope import bisect, linear_constraints, project_in_turn
 from mixopt.search_space import BOUND_TOLERANCE, SearchSpace, explain_conflict
-from mixopt.surrogates.minimize import minimise
+from mixopt.surrogates.minimize import minimize
 
 CONCENTRATION = (1.0, 4.0)
 """Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
@@ -151,7 +151,7 @@ class WeightSpace:
             logs = np.log(ratios / prior)
             return float(ratios @ logs), np.asarray(self.composition @ (logs + 1))
 
-        near = minimise(
+        near = minimize(
             divergence,
             start,
             method="SLSQP",

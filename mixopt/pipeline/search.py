@@ -244,7 +244,7 @@ class CandidateSearch:
             measured = self.evaluator.slopes(row.tolist())
             here = measured.losses[searched][None]
             value = utility.of(here)[0]
-            return float(value), utility.slopes_at(here)[0] @ measured.by_weight[searched]
+            return float(value), utility.gradient(here)[0] @ measured.by_weight[searched]
 
         allowed = self.space.space.contains(self.space.ratios(weights), tolerance=1e-6)
         reached = np.where(allowed, utility.of(losses[:, searched]), -np.inf)

@@ -13,7 +13,7 @@ from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
 from mixopt.optimization.reliability import Reliability
 from mixopt.surrogates.fit import fit
-from mixopt.surrogates.registry import FEWEST_TRIALS
+from mixopt.surrogates.base import MIN_TRIALS
 from mixopt.surrogates.serialization import load_surrogate, save_surrogate
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AGGREGATES, AnyUtility, WorstCapability, make_utility
@@ -160,7 +160,7 @@ class SurrogatePolicy:
         )
         if self._usable is not None:
             return f"{failed}The {self._usable} proxy replaces it."
-        if self.runs is not None and len(self.runs) >= FEWEST_TRIALS:
+        if self.runs is not None and len(self.runs) >= MIN_TRIALS:
             return f"{failed}The other proxy fails too; the proposal uses real runs alone."
         return (
             f"{failed}The other proxy fails too, and there are too few real runs to use alone: treat the "
@@ -183,7 +183,7 @@ class SurrogatePolicy:
     def _select(self, table: Trials) -> Trials:
         """Return the proxy's trials, ensembles where the study asks for them, and the real runs."""
         runs = table.where(kind="trained")
-        if self._usable is None and len(runs) >= FEWEST_TRIALS:
+        if self._usable is None and len(runs) >= MIN_TRIALS:
             return runs
         beside = table.where(kind="ensembled")
         if self.proxy == "ensembled" or not self._config.search.ensembles:

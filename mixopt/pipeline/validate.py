@@ -23,7 +23,7 @@ from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 from mixopt.proposal import Proposal
-from mixopt.surrogates.registry import FEWEST_TRIALS
+from mixopt.surrogates.base import MIN_TRIALS
 from mixopt.trials import Kind, Score, Trial, Trials
 from mixopt.validation import Cost, Purchase, Validation
 
@@ -238,7 +238,7 @@ def _weigh_purchases(
     assert overall is not None
     run_tokens = runs[0].tokens / validation.seeds
     count = len(trials.where(kind=proxy))
-    enough = len(runs) >= FEWEST_TRIALS
+    enough = len(runs) >= MIN_TRIALS
     return weigh_purchases(
         overall,
         surrogate=policy.fit(trials),

@@ -158,7 +158,7 @@ def summarize_rounds(
         trials: Candidates of all rounds, in order.
         round_ranks: By round: candidates so far, and `utility_rank_correlation` then.
     """
-    utilities = surrogate.seen_utilities(trials)
+    utilities = surrogate.observed_utilities(trials)
     return [
         RoundSummary(number, count, float(np.nanmax(utilities[:count])), rank)
         for number, (count, rank) in round_ranks.items()

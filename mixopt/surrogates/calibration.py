@@ -1,4 +1,4 @@
-"""How wide intervals have to be to hold: studentised residuals of runs that were not seen.
+"""Calibrate intervals from studentized residuals of runs outside of the fit.
 
 Shapes: `n` runs, `m` metrics.
 """
@@ -12,14 +12,14 @@ from mixopt.mixture import Array
 from mixopt.proposal import Z80, Z95
 
 SHARED_COUNT = 8.0
-"""What the width that all metrics share counts in pseudo-runs of one metric."""
+"""Weight of the width shared by all metrics, in pseudo-runs of one metric."""
 LEVELS = (0.80, 0.95)
 LEAST_SHARE = 0.25
-"""Of a sum's variance that has to be there for it to tell how wide the whole is."""
+"""Smallest known share of a sum's variance from which the whole sum is estimated."""
 
 
 @dataclass(frozen=True, eq=False)
-class Tails:
+class CriticalValues:
     """Half-widths of intervals in units of the standard deviation.
 
     Attributes:
@@ -32,21 +32,23 @@ class Tails:
 
     @property
     def factor(self) -> Array:
-        """What the standard deviation is multiplied by so that ±1.96 of it is the 95% interval."""
+        """Factor on the standard deviation that makes ±1.96 of it the 95% interval (`m`)."""
         return np.asarray(self.half95 / Z95)
 
 
-def scale_to_whole(residuals: Array, parts: Array, stds: Array) -> Array:
-    """Residuals of a sum (`n`) of which some parts are missing, as wide as if none were.
+def rescale_partial_sums(residuals: Array, parts: Array, stds: Array) -> Array:
+    """Scale residuals of sums with missing parts to the variance of complete sums.
 
-    Parts of one run err together, so that the variance of their sum is (1 − ρ)·Σ σ² + ρ·(Σ σ)²
-    with a ρ that all share, told by the parts that are there. A sum of which less than a quarter
-    of the variance is there tells nothing (NaN).
+    Parts of one run have a common correlation ρ, so the variance of their sum is
+    (1 − ρ)·Σ σ² + ρ·(Σ σ)². The known parts estimate ρ.
 
     Args:
-        residuals: Sums of the parts that are there.
+        residuals: Sums of the known parts (`n`).
         parts: Each part (`n x m`), NaN where missing.
-        stds: Standard deviation of each part (`n x m`), 0 where it does not count.
+        stds: Standard deviation of each part (`n x m`), 0 for parts outside of the sum.
+
+    Returns:
+        Scaled residuals (`n`); NaN where less than a quarter of the variance is known.
     """
     counts = stds > 0
     there = np.isfinite(parts) & counts
@@ -67,12 +69,12 @@ def scale_to_whole(residuals: Array, parts: Array, stds: Array) -> Array:
         return np.where(enough & (part > 0), residuals * np.sqrt(whole / part), np.nan)
 
 
-def calibrate(residuals: Array, stds: Array) -> Tails:
-    """Tails from out-of-fold residuals and their standard deviations (`n x m` each).
+def calibrate(residuals: Array, stds: Array) -> CriticalValues:
+    """Return critical values from out-of-fold residuals and standard deviations (`n x m` each).
 
-    A metric's own width is the root mean square of its studentised residuals, shrunk to what the
-    metrics have in common; the shape of the tails, which tens of runs of one metric cannot tell,
-    is that of all metrics together (quantiles as in the jackknife+, Barber et al. 2021).
+    A metric's width is the root mean square of its studentized residuals, shrunk to the mean of
+    all metrics. Tens of runs do not identify the shape of one metric's tails, so the quantiles are
+    those of all metrics together (as in the jackknife+, Barber et al. 2021).
     """
     ratio = np.where(np.isfinite(residuals), residuals, np.nan) / stds
     counts = np.isfinite(ratio).sum(axis=0)
@@ -80,14 +82,14 @@ def calibrate(residuals: Array, stds: Array) -> Tails:
     shared = squares.sum() / max(counts.sum(), 1)
     widths = np.sqrt((squares + SHARED_COUNT * shared) / (counts + SHARED_COUNT))
     if not shared > 0:
-        return Tails(np.full(len(counts), Z80), np.full(len(counts), Z95))
+        return CriticalValues(np.full(len(counts), Z80), np.full(len(counts), Z95))
     pooled = np.abs(ratio / widths)
     pooled = np.sort(pooled[np.isfinite(pooled)])
     half80, half95 = (_quantile(pooled, level, int(counts.max())) for level in LEVELS)
-    return Tails(half80 * widths, max(half95, half80) * widths)
+    return CriticalValues(half80 * widths, max(half95, half80) * widths)
 
 
 def _quantile(ordered: Array, level: float, n: int) -> float:
-    """The quantile that covers a new value with at least `level`, for residuals of `n` runs."""
+    """Return the quantile with finite-sample coverage of at least `level` for `n` runs."""
     corrected = min(level * (n + 1) / n, 1.0)
     return float(np.quantile(ordered, corrected))

@@ -1,23 +1,21 @@
-"""The mean of the scores: what every law has to beat, and what is left where none does."""
+"""The mean of the scores: the baseline of every other model."""
 
 import numpy as np
 
 from mixopt.mixture import Array
 
 PRIOR_COUNT = 1.0
-"""Pseudo-observations at zero, the mean of standardised scores."""
+"""Pseudo-observations at zero, the mean of standardized scores."""
 
 
 class Constant:
-    """One number per metric."""
+    """One number for each metric."""
 
-    def __init__(self, seed: int = 0) -> None:
-        del seed  # nothing random here; every surrogate is made the same way
+    def __init__(self) -> None:
         self._means = self._variances = self._counts = np.zeros(0)
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "Constant":
-        """Itself, fitted to `n x m` scores; `ratios` and `noise` do not matter."""
-        del ratios, noise
+        """Fit to `n x m` scores; `ratios` and `noise` have no effect."""
         known = np.isfinite(scores)
         values = np.where(known, scores, 0.0)
         self._counts = known.sum(axis=0) + PRIOR_COUNT
@@ -27,26 +25,23 @@ class Constant:
         return self
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "Constant":
-        """Another, fitted to other runs."""
+        """Return a new model fitted to other runs."""
         return Constant().fit(ratios, scores, noise)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (`n x m` each), observation noise included."""
-        variance = self._variances * (1 + 1 / self._counts)
-        ones = np.ones((len(ratios), 1))
-        return ones * self._means, ones * np.sqrt(variance)
+        """Return mean and standard deviation (`n x m` each), observation noise included."""
+        std = np.sqrt(self._variances * (1 + 1 / self._counts))
+        return self.mean(ratios), np.ones((len(ratios), 1)) * std
 
     def mean(self, ratios: Array) -> Array:
-        """Expected scores (`n x m`)."""
+        """Return expected scores (`n x m`)."""
         return np.ones((len(ratios), 1)) * self._means
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Noise-free scores minus those at `reference`: all zero."""
-        del reference
-        none = np.zeros((len(ratios), len(self._means)))
-        return none, none
+        """Return zero differences of zero variance (`n x m` each)."""
+        zeros = np.zeros((len(ratios), len(self._means)))
+        return zeros, zeros
 
-    def slopes(self, ratios: Array, weights: Array) -> Array:
-        """Gradient (`n x d`) by the ratios of Σ_m weights_nm · mean_nm: none."""
-        del weights
+    def gradient(self, ratios: Array, weights: Array) -> Array:
+        """Return a gradient of zero (`n x d`)."""
         return np.zeros(ratios.shape)

@@ -1,42 +1,31 @@
-"""What a linear model or a kernel sees of a mixture: r, √r or log r, and the slopes of it."""
+"""Elementwise transforms of the ratios (r, √r, log r) and their derivatives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from mixopt.mixture import Array
-from mixopt.surrogates.kernels import root_slope
+from mixopt.surrogates.kernels import sqrt_derivative
 
-SMALL_SHARE = 0.003
-"""Added to a ratio before its logarithm, so that zero has one."""
+LOG_OFFSET = 0.003
+"""Added to a ratio before its logarithm, so that log r is finite at r = 0."""
+
+FeatureName = Literal["identity", "sqrt", "log"]
 
 
 @dataclass(frozen=True)
 class Features:
-    """A function of each ratio on its own: `values` and `slopes` map `n x d` to `n x d`."""
+    """An elementwise transform: `values` and `derivative` map `n x d` to `n x d`."""
 
     values: Callable[[Array], Array]
-    slopes: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
 
 
-def _same(ratios: Array) -> Array:
-    return ratios
-
-
-def _ones(ratios: Array) -> Array:
-    return np.ones_like(ratios)
-
-
-def _log_share(ratios: Array) -> Array:
-    return np.asarray(np.log(ratios + SMALL_SHARE))
-
-
-def _log_share_slope(ratios: Array) -> Array:
-    return np.asarray(1 / (ratios + SMALL_SHARE))
-
-
-# functions with names: a surrogate is kept on disk by the names of what it is made of
-RATIOS = Features(_same, _ones)
-ROOTS = Features(np.sqrt, root_slope)
-LOG_SHARES = Features(_log_share, _log_share_slope)
+# models store the key, not the functions: a file of a fitted surrogate names no function
+FEATURES: Mapping[FeatureName, Features] = {
+    "identity": Features(lambda ratios: ratios, np.ones_like),
+    "sqrt": Features(np.sqrt, sqrt_derivative),
+    "log": Features(lambda r: np.log(r + LOG_OFFSET), lambda r: 1 / (r + LOG_OFFSET)),
+}

@@ -1,4 +1,4 @@
-"""Fitting: from trials to a surrogate, chosen and calibrated by cross-validation on the trials.
+"""Fit a surrogate to trials: choose, stack and calibrate models by cross-validation.
 
 Shapes: `n` trials, `d` domains, `m` metrics.
 """
@@ -10,19 +10,30 @@ import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Array
-from mixopt.surrogates.calibration import Tails, calibrate, scale_to_whole
-from mixopt.surrogates.multi_fidelity import describe_levels, fit_levels, is_poor, order_levels
+from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, as_seed
+from mixopt.surrogates.calibration import CriticalValues, calibrate, rescale_partial_sums
+from mixopt.surrogates.multi_fidelity import (
+    fit_fidelities,
+    is_uninformative,
+    order_fidelities,
+    summarize_fidelities,
+)
 from mixopt.surrogates.rank_correlation import spearman
-from mixopt.surrogates.registry import AUTO, FEWEST_TRIALS, SURROGATES, SurrogateModel, make_model
-from mixopt.surrogates.stacking import StackedModel, describe_weights
-from mixopt.surrogates.surrogate import Fidelity, FittedMetric, Scales, Surrogate
+from mixopt.surrogates.registry import AUTO, SURROGATES, make_model
+from mixopt.surrogates.stacking import StackedModel
+from mixopt.surrogates.surrogate import (
+    FittedFidelity,
+    FittedMetric,
+    Standardization,
+    Surrogate,
+)
 from mixopt.surrogates.threads import single_threaded
 from mixopt.surrogates.utility import AnyUtility, Utility, make_utility
 from mixopt.trials import Aggregation, Metric, Normalisation, Trials
 
 log = logging.getLogger(__name__)
 
-WHOLE_TARGETS = ("utility", "average", "worst")
+AGGREGATE_TARGETS = ("utility", "average", "worst")
 
 
 @single_threaded
@@ -36,71 +47,75 @@ def fit(
     surrogates: str | Sequence[str] = "auto",
     fidelities: Sequence[str] | None = None,
     use_std_errors: bool = True,
-    seed: int = 0,
+    seed: int | np.random.Generator | None = 0,
 ) -> Surrogate:
-    """The surrogate of `trials` for all metrics.
+    """Fit a surrogate that predicts the scores of all search metrics from mixture ratios.
 
     Args:
         trials: `n` mixtures over `d` domains with their scores.
-        target: What is maximised: `utility` (mean over capabilities of normalised metrics),
-            `average` (plain mean of metrics in their own units), `worst` (the worst capability),
-            the name of one metric, or weights by metric (of standardised scores).
+        target: The objective: `utility` (mean over capabilities of normalized metrics), `average`
+            (plain mean of metrics in their own units), `worst` (the worst capability), the name of
+            one metric, or weights by metric (of standardized scores).
         capability_weights: Weight of each capability in `utility`; 1 where none is given.
         trust: Weight of metrics inside their capability, for `utility` and `worst`; 1 where none is
             given.
         normalise: How metrics become comparable in `utility` and `worst`: `z` over the trials,
             percentile `rank` among them, or `raw`.
-        surrogates: `auto`, the name of one surrogate, or several to weigh.
-        fidelities: Levels of the trials from the cheapest to the one predicted. By mean cost, or
+        surrogates: `auto`, the name of one model, or several to stack.
+        fidelities: Fidelities of the trials from the lowest to the one to predict. By mean cost, or
             ensembled, merged, trained, if left out.
-        use_std_errors: Take the scores' standard errors as noise where that predicts better. They
+        use_std_errors: Use the scores' standard errors as noise where that predicts better. They
             are not noise where all trials share their items.
-        seed: Of everything random here.
+        seed: Seed of the folds and of models that draw random numbers.
+
+    Returns:
+        The surrogate, calibrated by cross-validation.
 
     Raises:
         TrialsError: Too few trials or all of one mixture, or no such metric, capability,
             surrogate or fidelity.
         HoldoutError: The target is a benchmark with role holdout.
     """
-    asked = _metrics_asked(trials, target)
+    seed = as_seed(seed)
+    targets = _target_metrics(trials, target)
     _check_weights(trials, target, capability_weights or {})
-    levels = order_levels(trials, fidelities)
+    levels = order_fidelities(trials, fidelities)
     tables = [trials.at(level) for level in levels]
-    metrics = _metrics_fitted(trials, asked, tables)
-    if all(len(table) < FEWEST_TRIALS for table in tables):
+    metrics = _metrics_to_fit(trials, targets, tables)
+    if all(len(table) < MIN_TRIALS for table in tables):
         raise TrialsError(
-            f"{len(trials)} trials are too few to fit; at least {FEWEST_TRIALS} are needed."
+            f"{len(trials)} trials are too few to fit; at least {MIN_TRIALS} are needed."
         )
-    if all(is_poor(table) for table in tables):
+    if all(is_uninformative(table) for table in tables):
         raise TrialsError(
-            f"All {len(tables[-1])} {levels[-1]} trials have one mixture, so nothing can be learnt "
-            "about others; add runs of other mixtures."
+            f"All {len(tables[-1])} {levels[-1]} trials have one mixture, so no effect of the "
+            "mixture can be fitted; add runs of other mixtures."
         )
-    while is_poor(tables[0]):  # nothing can stand on so few, or on one mixture
-        log.info("%d %s trials are too few, or too much alike, to start from.",
+    while is_uninformative(tables[0]):
+        log.info("%d %s trials are too few, or all of one mixture, to be the lowest fidelity.",
                  len(tables[0]), levels[0])  # fmt: skip
         tables, levels = tables[1:], levels[1:]
 
-    def make_laws(table: Trials) -> dict[str, SurrogateModel]:
-        names = _choose_laws(surrogates, len(table), len(table.domains))
+    def make_models(table: Trials) -> dict[str, SurrogateModel]:
+        names = _usable_models(surrogates, len(table), len(table.domains))
         return {name: make_model(name, seed) for name in names}
 
-    stages = fit_levels(tables, metrics, make_laws, use_std_errors=use_std_errors, seed=seed)
+    stages = fit_fidelities(tables, metrics, make_models, use_std_errors=use_std_errors, seed=seed)
     # standard deviations of a handful of runs are no scale to weigh metrics by
-    scaled_by = next(table for table in reversed(tables) if not is_poor(table))
-    utility = _utility_of(scaled_by, metrics, target, capability_weights, trust, normalise)
-    fidelities_told = describe_levels(levels, tables, metrics, stages)
-    return _assemble(tables[-1], metrics, utility, *stages[-1], fidelities_told)
+    scaled_by = next(table for table in reversed(tables) if not is_uninformative(table))
+    utility = _make_utility(scaled_by, metrics, target, capability_weights, trust, normalise)
+    summaries = summarize_fidelities(levels, tables, metrics, stages)
+    return _assemble(tables[-1], metrics, utility, *stages[-1], summaries)
 
 
-def _metrics_asked(trials: Trials, target: str | Mapping[str, float]) -> tuple[Metric, ...]:
-    """The metrics that the target stands on."""
+def _target_metrics(trials: Trials, target: str | Mapping[str, float]) -> tuple[Metric, ...]:
+    """Return the metrics that the target is made of."""
     if not isinstance(target, str):
         return trials.require_search(list(target))
-    if target not in WHOLE_TARGETS:
+    if target not in AGGREGATE_TARGETS:
         return trials.require_search([target])
     if not trials.search_metrics:
-        raise TrialsError("No metric of these trials has role search; name some to search by.")
+        raise TrialsError("No metric of these trials has role search; give one that role.")
     return trials.search_metrics
 
 
@@ -109,7 +124,7 @@ def _check_weights(
 ) -> None:
     if weights and target != "utility":
         raise TrialsError(
-            f"capability_weights are given and the target is {target!r}; they count for 'utility' "
+            f"capability_weights are given and the target is {target!r}; they apply to 'utility' "
             "alone: make it the target, or leave them out."
         )
     known = {metric.capability for metric in trials.metrics}
@@ -121,23 +136,23 @@ def _check_weights(
             )
 
 
-def _metrics_fitted(
-    trials: Trials, asked: Sequence[Metric], tables: Sequence[Trials]
+def _metrics_to_fit(
+    trials: Trials, targets: Sequence[Metric], tables: Sequence[Trials]
 ) -> tuple[Metric, ...]:
-    """All search metrics with scores enough: those that are not asked for inform those that are."""
+    """Return all search metrics with enough scores: the others inform the target's."""
     kept: list[Metric] = []
     dropped: list[Metric] = []
     for metric in trials.search_metrics:
-        counts = [np.isfinite(t.values([metric])).sum() for t in tables if len(t) >= FEWEST_TRIALS]
-        enough = all(count >= FEWEST_TRIALS for count in counts)
-        (kept if enough or metric in asked else dropped).append(metric)
+        counts = [np.isfinite(t.values([metric])).sum() for t in tables if len(t) >= MIN_TRIALS]
+        enough = all(count >= MIN_TRIALS for count in counts)
+        (kept if enough or metric in targets else dropped).append(metric)
     if dropped:
         log.info("%d metrics with fewer than %d scores are left out (%s, ...).",
-                 len(dropped), FEWEST_TRIALS, dropped[0].name)  # fmt: skip
+                 len(dropped), MIN_TRIALS, dropped[0].name)  # fmt: skip
     return tuple(kept)
 
 
-def _utility_of(
+def _make_utility(
     trials: Trials,
     metrics: tuple[Metric, ...],
     target: str | Mapping[str, float],
@@ -147,7 +162,7 @@ def _utility_of(
 ) -> AnyUtility:
     if not isinstance(target, str):
         return Utility.weighted(trials, metrics, target)
-    if target not in WHOLE_TARGETS:
+    if target not in AGGREGATE_TARGETS:
         return Utility.weighted(trials, metrics, {target: 1.0})
     if target == "average":
         return Utility.raw_mean(metrics)
@@ -156,27 +171,27 @@ def _utility_of(
                         weights=capability_weights, trust=trust)  # fmt: skip
 
 
-def _choose_laws(asked: str | Sequence[str], n: int, d: int) -> tuple[str, ...]:
-    """The names to fit: what was asked for, as far as `n` runs of `d` domains allow."""
-    if asked == "auto":
+def _usable_models(requested: str | Sequence[str], n: int, d: int) -> tuple[str, ...]:
+    """Return the requested names that `n` runs of `d` domains allow; `AUTO` if none is left."""
+    if requested == "auto":
         return AUTO
-    names = (asked,) if isinstance(asked, str) else tuple(asked)
+    names = (requested,) if isinstance(requested, str) else tuple(requested)
     usable = []
     for name in names:
         if name not in SURROGATES:
             known = [*SURROGATES, "auto"]
             raise TrialsError(f"No surrogate is called {name!r}. {did_you_mean(name, known)}")
-        entry = SURROGATES[name]
-        if n < entry.fewest(d):
+        spec = SURROGATES[name]
+        if n < spec.min_trials(d):
             log.warning("Surrogate %r needs %d runs for %d domains and has %d; it is left out.",
-                        name, entry.fewest(d), d, n)  # fmt: skip
-        elif d > entry.most_domains:
+                        name, spec.min_trials(d), d, n)  # fmt: skip
+        elif d > spec.max_domains:
             log.warning("Surrogate %r takes at most %d domains and has %d; it is left out.",
-                        name, entry.most_domains, d)  # fmt: skip
+                        name, spec.max_domains, d)  # fmt: skip
         else:
             usable.append(name)
     if not usable:
-        log.warning("None of the surrogates asked for can be fitted; auto is fitted instead.")
+        log.warning("None of the requested surrogates can be fitted; auto is fitted instead.")
     return tuple(usable) or AUTO
 
 
@@ -184,48 +199,49 @@ def _assemble(
     trials: Trials,
     metrics: tuple[Metric, ...],
     utility: AnyUtility,
-    scales: Scales,
-    portfolio: StackedModel,
-    fidelities: tuple[Fidelity, ...],
+    standardization: Standardization,
+    model: StackedModel,
+    fidelities: tuple[FittedFidelity, ...],
 ) -> Surrogate:
-    """What users hold, with the utility's own calibration."""
+    """Return the surrogate, with the calibration of the utility."""
     values = trials.values(metrics)
-    keep = scales.varying
-    predicted = np.tile(scales.centres, (len(values), 1))
-    stds = np.zeros(values.shape)
-    predicted[:, keep] += portfolio.cv_means * scales.slopes[keep]
-    stds[:, keep] = portfolio.cv_stds * portfolio.tails.factor * np.abs(scales.slopes[keep])
-    out_of_fold, tails = _calibrate_utility(utility, values, predicted, stds)
+    keep = standardization.varying
+    predicted, stds = standardization.untransform(
+        model.cv_means, model.cv_stds * model.critical_values.factor
+    )
+    out_of_fold, critical_values = _calibrate_utility(utility, values, predicted, stds)
     predicted = np.where(np.isfinite(values), predicted, np.nan)
     fitted, place = [], 0
     for index, metric in enumerate(metrics):
-        weights, errors = {}, {}
+        weights: dict[str, float] = {}
+        errors: dict[str, float] = {}
         if keep[index]:
-            weights = describe_weights(portfolio, place, list(portfolio.laws))
-            errors = dict(zip(portfolio.laws, portfolio.cv_errors[:, place].tolist(), strict=True))
+            shares = dict(zip(model.models, model.weights[:, place].tolist(), strict=True))
+            weights = dict(sorted(shares.items(), key=lambda item: -item[1]))
+            errors = dict(zip(model.models, model.cv_errors[:, place].tolist(), strict=True))
             place += 1
         rank = spearman(predicted[:, index], values[:, index])
         fitted.append(
             FittedMetric(metric, weights, errors, predicted[:, index], stds[:, index], rank)
         )
-    return Surrogate(trials.domains, tuple(fitted), utility, trials, fidelities, portfolio, scales,
-                     tails, out_of_fold)  # fmt: skip
+    return Surrogate(trials.domains, tuple(fitted), utility, trials, fidelities, model,
+                     standardization, critical_values, out_of_fold)  # fmt: skip
 
 
 def _calibrate_utility(
     utility: AnyUtility, values: Array, predicted: Array, stds: Array
-) -> tuple[Array, Tails]:
-    """Out-of-fold utilities (`n`), and how wide intervals of the utility have to be.
+) -> tuple[Array, CriticalValues]:
+    """Return out-of-fold utilities (`n`), and the critical values of the utility.
 
-    A run that lacks some metrics counts with those it has.
+    A run with missing metrics enters with those that it has.
     """
     out_of_fold = utility.of(predicted)
-    if not np.isfinite(predicted).all():  # runs too few to leave any out
+    if not np.isfinite(predicted).all():  # too few runs to cross-validate
         blank = np.full((len(values), 1), np.nan)
         return out_of_fold, calibrate(blank, np.ones_like(blank))
-    slopes = utility.slopes_at(predicted)
+    gradient = utility.gradient(predicted)
     known = np.isfinite(values)
     residuals = utility.of(np.where(known, values, predicted)) - out_of_fold
-    parts = np.where(known, slopes * (np.where(known, values, 0.0) - predicted), np.nan)
-    residuals = scale_to_whole(residuals, parts, np.abs(slopes) * stds)
+    parts = np.where(known, gradient * (np.where(known, values, 0.0) - predicted), np.nan)
+    residuals = rescale_partial_sums(residuals, parts, np.abs(gradient) * stds)
     return out_of_fold, calibrate(residuals[:, None], utility.std(stds, predicted)[:, None])

@@ -1,6 +1,6 @@
 """Gaussian processes on √r (whose distance is Hellinger's) or log r, with a length per domain.
 
-Shapes: `n` mixtures, `d` domains, `m` metrics, `q` points.
+Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 
 from collections.abc import Callable
@@ -11,33 +11,45 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from mixopt.mixture import Array
-from mixopt.surrogates.features import LOG_SHARES, ROOTS, Features
-from mixopt.surrogates.kernel_expansions import Expansions
-from mixopt.surrogates.kernels import for_keeping, matern52, matern52_slope, square_distances
-from mixopt.surrogates.minimize import minimise
+from mixopt.surrogates.features import FEATURES, FeatureName
+from mixopt.surrogates.kernels import (
+    KernelExpansions,
+    matern52,
+    matern52_derivative,
+    square_distances,
+    to_storage_precision,
+)
+from mixopt.surrogates.minimize import minimize
 
 PRIOR_MEANS = np.log([1.0, 0.3, 0.03])
-"""Of log amplitude, log linear variance and log noise, in standardised units."""
+"""Of log amplitude, log linear variance and log noise, in standardized units."""
 PRIOR_SDS = np.array([1.0, 1.5, 1.5])
 LENGTH, LENGTH_SD = np.log(2.0), 1.0
 """Prior of a domain's log length, in units of √d times its feature's standard deviation."""
 REACH = 3.5
-"""Hyper-parameters stay within so many prior standard deviations."""
+"""Bound of the hyperparameters, in prior standard deviations around the prior mean."""
 STEPS, REFIT_STEPS = 60, 8
 MOST_RUNS = 128
-"""Runs that hyper-parameters are learnt from; predictions use all of them."""
+"""Runs that hyperparameters are fitted to; predictions use all runs."""
 MISSING = 1e6
-"""Noise that takes a missing score out, in standardised units."""
+"""Noise variance of a missing score, in standardized units."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Posterior:
-    """One metric: hyper-parameters (log), √(lengths), and the factorised covariance."""
+    """One metric's posterior.
+
+    Attributes:
+        theta: Logarithms of amplitude, linear variance, noise and lengths (`3 + d`).
+        points: Features of the runs divided by the lengths (`n x d`).
+        factor: Cholesky factor of the covariance (`n x n`).
+        alpha: Inverse covariance times scores (`n`).
+    """
 
     theta: Array
     points: Array
     factor: Array
-    pull: Array
+    alpha: Array
 
     @property
     def amplitude(self) -> float:
@@ -57,17 +69,23 @@ class _Posterior:
 
 
 class GaussianProcess:
-    """Matérn-5/2 with automatic relevance plus a linear kernel, by penalised likelihood."""
+    """A Matérn-5/2 kernel with a length for each domain (ARD), plus a linear kernel.
 
-    def __init__(self, features: Features) -> None:
+    Hyperparameters maximize their posterior (penalized marginal likelihood).
+
+    Args:
+        features: Transform of the ratios.
+    """
+
+    def __init__(self, features: FeatureName) -> None:
         self._features = features
         self._mean = self._scale = np.zeros(1)
         self._points = np.zeros((0, 1))
         self._posteriors: list[_Posterior] = []
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "GaussianProcess":
-        """Itself, fitted to `n x d` ratios and `n x m` scores; `noise` is as in the protocol."""
-        raw = self._features.values(ratios)
+        """Fit to `n x d` ratios, `n x m` scores and their noise variances."""
+        raw = FEATURES[self._features].values(ratios)
         spread = raw.std(axis=0)
         self._mean = raw.mean(axis=0)
         self._scale = np.where(spread > 1e-12, spread, 1.0) * np.sqrt(ratios.shape[1])
@@ -75,7 +93,7 @@ class GaussianProcess:
         return self._condition(ratios, scores, noise, starts, STEPS)
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "GaussianProcess":
-        """Another, fitted to other runs from these hyper-parameters."""
+        """Return a new model fitted to other runs, starting from these hyperparameters."""
         other = GaussianProcess(self._features)
         other._mean, other._scale = self._mean, self._scale
         starts = [posterior.theta for posterior in self._posteriors]
@@ -84,14 +102,18 @@ class GaussianProcess:
     def _condition(
         self, ratios: Array, scores: Array, noise: Array, starts: list[Array], steps: int
     ) -> "GaussianProcess":
-        self._points = (self._features.values(ratios) - self._mean) / self._scale
+        self._points = self._standardize(ratios)
         self._posteriors = []
         for m, start in enumerate(starts):
             known = np.isfinite(scores[:, m])
             use = np.flatnonzero(known)[:MOST_RUNS]
-            theta = _learn(self._points[use], scores[use, m], noise[use, m], start, steps)
+            theta = _fit_theta(self._points[use], scores[use, m], noise[use, m], start, steps)
             self._posteriors.append(self._posterior(theta, scores[:, m], noise[:, m]))
         return self
+
+    def _standardize(self, ratios: Array) -> Array:
+        """Return standardized features (`n x d`)."""
+        return np.asarray((FEATURES[self._features].values(ratios) - self._mean) / self._scale)
 
     def _posterior(self, theta: Array, scores: Array, noise: Array) -> _Posterior:
         known = np.isfinite(scores)
@@ -101,24 +123,24 @@ class GaussianProcess:
         own = np.exp(theta[2]) + np.where(known, noise, MISSING)
         covariance[np.diag_indices(len(points))] += own
         factor = cholesky(covariance, lower=True, check_finite=False)
-        pull = cho_solve((factor, True), np.where(known, scores, 0.0))
-        return _Posterior(theta, points, for_keeping(factor), pull)
+        alpha = cho_solve((factor, True), np.where(known, scores, 0.0))
+        return _Posterior(theta, points, to_storage_precision(factor), alpha)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (`n x m` each), observation noise included."""
-        x = (self._features.values(ratios) - self._mean) / self._scale
+        """Return mean and standard deviation (`n x m` each), observation noise included."""
+        x = self._standardize(ratios)
         means, variances = [], []
         for one in self._posteriors:
             cross = self._cross(one, x)
             half = solve_triangular(one.factor, cross.T, lower=True, check_finite=False)
             own = one.amplitude + one.linear * np.square(x).sum(axis=1)
-            means.append(cross @ one.pull)
+            means.append(cross @ one.alpha)
             variances.append(np.maximum(own - np.square(half).sum(axis=0), 0.0) + one.noise)
         return np.stack(means, axis=1), np.sqrt(np.stack(variances, axis=1))
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Noise-free scores minus those at `reference`: mean and variance (`n x m` each)."""
-        both = (self._features.values(np.vstack([ratios, reference])) - self._mean) / self._scale
+        """Return noise-free scores minus those at `reference`: mean and variance, `n x m` each."""
+        both = self._standardize(np.vstack([ratios, reference]))
         x, there = both[:-1], both[-1:]
         means, variances = [], []
         for one in self._posteriors:
@@ -126,30 +148,31 @@ class GaussianProcess:
             half = solve_triangular(one.factor, cross.T, lower=True, check_finite=False)
             near = matern52(square_distances(x / one.lengths, there / one.lengths), 1.0)[:, 0]
             own = 2 * one.amplitude * (1 - near) + one.linear * np.square(x - there).sum(axis=1)
-            means.append(cross @ one.pull)
+            means.append(cross @ one.alpha)
             variances.append(np.maximum(own - np.square(half).sum(axis=0), 0.0))
         return np.stack(means, axis=1), np.stack(variances, axis=1)
 
     def mean(self, ratios: Array) -> Array:
-        """Expected scores (`n x m`)."""
-        x = (self._features.values(ratios) - self._mean) / self._scale
+        """Return expected scores (`n x m`)."""
+        x = self._standardize(ratios)
         return np.asarray(self._expansions.values(x).T + x @ self._linear.T)
 
-    def slopes(self, ratios: Array, weights: Array) -> Array:
-        """Gradient (`n x d`) by the ratios of Σ_m weights_nm · mean_nm."""
-        x = (self._features.values(ratios) - self._mean) / self._scale
-        by_feature = self._expansions.slopes(x, weights.T) + weights @ self._linear
-        return np.asarray(by_feature / self._scale * self._features.slopes(ratios))
+    def gradient(self, ratios: Array, weights: Array) -> Array:
+        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm with respect to the ratios."""
+        x = self._standardize(ratios)
+        by_feature = self._expansions.gradient(x, weights.T) + weights @ self._linear
+        return np.asarray(by_feature / self._scale * FEATURES[self._features].derivative(ratios))
 
     @cached_property
-    def _expansions(self) -> Expansions:
-        pulls = np.stack([one.amplitude * one.pull for one in self._posteriors])
-        return Expansions(self._points, pulls, np.stack([1 / p.lengths for p in self._posteriors]))
+    def _expansions(self) -> KernelExpansions:
+        alphas = np.stack([one.amplitude * one.alpha for one in self._posteriors])
+        inverse_lengths = np.stack([1 / one.lengths for one in self._posteriors])
+        return KernelExpansions(self._points, alphas, inverse_lengths)
 
     @cached_property
     def _linear(self) -> Array:
-        """Coefficients of the linear kernel's part (`m x d`)."""
-        return np.stack([one.linear * one.pull @ self._points for one in self._posteriors])
+        """Return the coefficients of the linear kernel's part (`m x d`)."""
+        return np.stack([one.linear * one.alpha @ self._points for one in self._posteriors])
 
     def _cross(self, one: _Posterior, x: Array) -> Array:
         near = matern52(square_distances(x / one.lengths, one.points), 1.0)
@@ -157,16 +180,16 @@ class GaussianProcess:
 
 
 def _prior(d: int) -> tuple[Array, Array]:
-    """Means and standard deviations of the logarithms of all hyper-parameters (`3 + d`)."""
+    """Return means and standard deviations of the log hyperparameters (`3 + d` each)."""
     means = np.concatenate([PRIOR_MEANS, np.full(d, LENGTH)])
     return means, np.concatenate([PRIOR_SDS, np.full(d, LENGTH_SD)])
 
 
-def _learn(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Array:
-    """Hyper-parameters (`3 + d`, log) of highest penalised likelihood (R&W, eq. 5.8-5.9)."""
+def _fit_theta(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Array:
+    """Return the log hyperparameters (`3 + d`) of highest posterior (R&W, eq. 5.8-5.9)."""
     means, sds = _prior(x.shape[1])
-    return minimise(
-        _objective(x, z, extra, means, sds),
+    return minimize(
+        _negative_log_posterior(x, z, extra, means, sds),
         start,
         method="L-BFGS-B",
         bounds=np.stack([means - REACH * sds, means + REACH * sds], axis=1),
@@ -174,10 +197,10 @@ def _learn(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Array:
     )
 
 
-def _objective(
+def _negative_log_posterior(
     x: Array, z: Array, extra: Array, means: Array, sds: Array
 ) -> Callable[[Array], tuple[float, Array]]:
-    """Negative log posterior of the hyper-parameters, and its gradient."""
+    """Return the negative log posterior of the hyperparameters, with its gradient."""
     inner, unit, diagonal = x @ x.T, np.eye(len(z)), np.diag_indices(len(z))
 
     def objective(theta: Array) -> tuple[float, Array]:
@@ -190,26 +213,18 @@ def _objective(
         factor = cholesky(covariance, lower=True, check_finite=False)
         inverse = cho_solve((factor, True), unit, check_finite=False)
         alpha = inverse @ z
-        pull = np.outer(alpha, alpha) - inverse
+        by_covariance = np.outer(alpha, alpha) - inverse
         # Σ_ab W_ab (x_a - x_b)² by domain, without an n x n x d array
-        weight = pull * matern52_slope(square, 1.0) * amplitude
+        weight = by_covariance * matern52_derivative(square, 1.0) * amplitude
         spread = weight.sum(axis=1) @ np.square(points) - (points * (weight @ points)).sum(axis=0)
-        by_scalar = [amplitude * (pull * near).sum(), linear * (pull * inner).sum()]
-        gradient = 0.5 * np.concatenate([by_scalar, [own * np.trace(pull)], -2 * spread])
+        by_scalar = [
+            amplitude * (by_covariance * near).sum(),
+            linear * (by_covariance * inner).sum(),
+            own * np.trace(by_covariance),
+        ]
+        gradient = 0.5 * np.concatenate([by_scalar, -2 * spread])
         away = (theta - means) / sds
         value = 0.5 * z @ alpha + np.log(np.diag(factor)).sum() + 0.5 * away @ away
         return float(value), away / sds - gradient
 
     return objective
-
-
-def on_roots(seed: int) -> GaussianProcess:
-    """A process on √r."""
-    del seed  # nothing random here; every surrogate is made the same way
-    return GaussianProcess(ROOTS)
-
-
-def on_logs(seed: int) -> GaussianProcess:
-    """A process on log(r + small)."""
-    del seed
-    return GaussianProcess(LOG_SHARES)

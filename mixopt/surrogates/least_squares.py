@@ -1,7 +1,7 @@
-"""Penalised least squares of a curve on many metrics at once (Levenberg-Marquardt).
+"""Regularized nonlinear least squares for many metrics at once (Levenberg-Marquardt).
 
-SciPy fits one metric at a time; batching over metrics is what makes refitting a law for every
-fold of a cross-validation cheap (`docs/DECISIONS.md` has the ratio).
+SciPy fits one metric at a time. Batching over metrics makes it cheap to refit a model in every
+fold of a cross-validation (`docs/DECISIONS.md` has the measured ratio).
 
 Shapes: `n` mixtures, `m` metrics, `p` parameters.
 """
@@ -14,13 +14,13 @@ import numpy as np
 from mixopt.mixture import Array
 
 NOISE, NOISE_COUNT = 0.005, 2.0
-"""Prior noise variance in standardised units, and what it counts in pseudo-observations."""
+"""Prior noise variance in standardized units, and its weight in pseudo-observations."""
 LONGEST_STEP = 4.0
-"""Largest change of a parameter in one step; they are logarithms and standardised scores."""
+"""Largest change of a parameter in one step; parameters are logarithms and standardized scores."""
 
 FIRST_DAMPING, MOST_DAMPING = 1e-2, 1e6
-ARRIVED = 1e-5
-"""Relative gain of a step below which a metric has arrived."""
+CONVERGED = 1e-5
+"""Relative decrease of the cost below which a metric has converged."""
 
 Curve = Callable[[Array], tuple[Array, Array]]
 """Values (`m x n`) and Jacobians (`m x n x p`) at parameters (`m x p`)."""
@@ -35,7 +35,13 @@ class Prior:
 
 
 def hessian(jacobian: Array, weight: Array, prior: Prior) -> Array:
-    """Gauss-Newton Hessians, `m x p x p`."""
+    """Return Gauss-Newton Hessians (`m x p x p`).
+
+    Args:
+        jacobian: `m x n x p`.
+        weight: Inverse noise variances (`m x n`).
+        prior: Normal priors of the parameters.
+    """
     weighted = jacobian * weight[..., None]
     curvature = np.swapaxes(weighted, 1, 2) @ jacobian
     index = np.arange(curvature.shape[-1])
@@ -43,12 +49,20 @@ def hessian(jacobian: Array, weight: Array, prior: Prior) -> Array:
     return np.asarray(curvature)
 
 
-def descend(
+def levenberg_marquardt(
     curve: Curve, theta: Array, z: Array, variance: Array, prior: Prior, steps: int
 ) -> tuple[Array, Array]:
-    """Parameters (`m x p`) after at most `steps` steps down from `theta`, and costs (`m`).
+    """Return parameters (`m x p`) and costs (`m`) after at most `steps` damped Gauss-Newton steps.
 
-    Metrics that have arrived leave the batch, so that a few slow ones do not cost all of them.
+    Metrics that have converged leave the batch, so that a few slow ones do not cost all of them.
+
+    Args:
+        curve: Values and Jacobians at given parameters.
+        theta: Starting parameters (`m x p`).
+        z: Scores (`m x n`).
+        variance: Noise variances (`m x n`), infinite where a score is missing.
+        prior: Normal priors of the parameters.
+        steps: Largest number of steps.
     """
     ends, costs = theta.copy(), np.full(len(theta), np.inf)
     active = np.arange(len(theta))
@@ -59,26 +73,26 @@ def descend(
     index = np.arange(theta.shape[1])
     for _ in range(steps):
         damped = hessian(jacobian, weight, prior)
-        pull = np.einsum("mnp,mn->mp", jacobian, weight * (z - values))
-        gradient = pull - prior.precisions * (theta - prior.means)
+        by_scores = np.einsum("mnp,mn->mp", jacobian, weight * (z - values))
+        gradient = by_scores - prior.precisions * (theta - prior.means)
         damped[:, index, index] *= 1 + damping[:, None]
         step = np.linalg.solve(damped, gradient[..., None])[..., 0]
         moved = theta + np.clip(step, -LONGEST_STEP, LONGEST_STEP)
         moved_values, moved_jacobian = curve(moved)
         moved_cost = _cost(moved, moved_values, z, weight, prior)
         better = moved_cost < cost
-        arrived = better & (cost - moved_cost < ARRIVED * (1 + np.abs(cost)))
-        arrived |= damping > MOST_DAMPING
+        converged = better & (cost - moved_cost < CONVERGED * (1 + np.abs(cost)))
+        converged |= damping > MOST_DAMPING
         theta = np.where(better[:, None], moved, theta)
         cost = np.where(better, moved_cost, cost)
         ends[active], costs[active] = theta, cost
-        if arrived.all():
+        if converged.all():
             break
         values = np.where(better[:, None], moved_values, values)
         jacobian[better] = moved_jacobian[better]
         damping = np.where(better, damping / 4, damping * 6)
-        if arrived.any():
-            go = ~arrived
+        if converged.any():
+            go = ~converged
             active, theta, values, jacobian = active[go], theta[go], values[go], jacobian[go]
             cost, damping, z, weight = cost[go], damping[go], z[go], weight[go]
             prior = Prior(prior.means[go], prior.precisions[go])
@@ -91,22 +105,30 @@ def _cost(theta: Array, values: Array, z: Array, weight: Array, prior: Prior) ->
 
 
 def invert(matrices: Array) -> Array:
-    """Inverses (`m x p x p`)."""
+    """Return inverses (`m x p x p`)."""
     return np.asarray(np.linalg.inv(matrices), dtype=np.float64)
 
 
 def diagonal(matrices: Array) -> Array:
-    """Diagonals (`m x p`) of square matrices (`m x p x p`)."""
+    """Return diagonals (`m x p`) of square matrices (`m x p x p`)."""
     return np.asarray(np.diagonal(matrices, axis1=1, axis2=2))
 
 
 def update_noise(
     residuals: Array, jacobian: Array, covariance: Array, extra: Array, noise: Array
 ) -> Array:
-    """Expected residual variance (`m`), with its prior's pseudo-observations."""
+    """Return the expected residual variance (`m`), shrunk to its prior: one EM update.
+
+    Args:
+        residuals: Scores minus values (`m x n`).
+        jacobian: `m x n x p`.
+        covariance: Posterior covariance of the parameters (`m x p x p`).
+        extra: Known noise variances (`m x n`), infinite where a score is missing.
+        noise: The present estimate (`m`).
+    """
     spread = np.einsum("mnp,mpq,mnq->mn", jacobian, covariance, jacobian, optimize=True)
     total = noise[:, None] + extra
-    # E-step of z = law + ε + known noise: what of the residual is ε
+    # E-step of z = curve + ε + known noise: the share of a residual that is ε
     share = noise[:, None] / total
     own = share**2 * (residuals**2 + spread) + np.where(
         np.isfinite(extra), share * np.where(np.isfinite(extra), extra, 0.0), 0.0

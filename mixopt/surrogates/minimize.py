@@ -1,10 +1,14 @@
-"""SciPy's optimisers behind one typed door."""
+"""`scipy.optimize.minimize` for objectives on NumPy arrays.
+
+SciPy's type stubs accept neither an array of bounds nor an objective on arrays of unknown rank;
+this wrapper holds the one exception to the type check.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy import optimize
 
 from mixopt.mixture import Array
 
@@ -12,7 +16,7 @@ Objective = Callable[[Array], tuple[float, Array]]
 """Value and gradient (`p`) at a point (`p`)."""
 
 
-def minimise(
+def minimize(
     objective: Objective | Callable[[Array], float],
     start: Array,
     *,
@@ -23,14 +27,22 @@ def minimise(
     tolerance: float | None = None,
     gradient: bool = True,
 ) -> Array:
-    """Where `objective` is least near `start` (`p`), inside `bounds` (`p x 2`) and constraints.
+    """Return a local minimum (`p`) of `objective` within bounds and constraints.
 
-    With `gradient=False` the objective gives its value alone and slopes are finite differences.
+    Args:
+        objective: Returns value and gradient, or the value alone if `gradient` is false.
+        start: Starting point (`p`).
+        method: SciPy's method.
+        bounds: Lower and upper bounds (`p x 2`).
+        steps: Largest number of iterations.
+        constraints: As SciPy's SLSQP takes them.
+        tolerance: SciPy's `ftol`; its default if None.
+        gradient: Whether `objective` returns a gradient; finite differences otherwise.
     """
     options: dict[str, Any] = {"maxiter": steps}
     if tolerance is not None:
         options["ftol"] = tolerance
-    found = minimize(  # type: ignore[call-overload]
+    result = optimize.minimize(  # type: ignore[call-overload]
         objective,
         start,
         jac=gradient,
@@ -39,4 +51,4 @@ def minimise(
         constraints=list(constraints),
         options=options,
     )
-    return np.asarray(found.x, dtype=np.float64)
+    return np.asarray(result.x, dtype=np.float64)

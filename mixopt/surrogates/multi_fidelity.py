@@ -1,7 +1,7 @@
-"""Fidelities: cheap runs first, each dearer level a correction of what they predict.
+"""Fit trials of several fidelities: cheap runs first, then corrections by expensive ones.
 
-Trials that were merged, ensembled, trained small and trained large enter one fit; predictions are
-about the dearest level. Each level has a bias against the next and a cost, which are told.
+Merged, ensembled, small and large trained runs enter one fit; predictions are of the highest
+fidelity. Each fidelity is reported with its cost and its bias against the next.
 
 Shapes: `n` trials, `d` domains, `m` metrics.
 """
@@ -13,39 +13,48 @@ import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Array
-from mixopt.surrogates.fidelity_correction import Corrected
+from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel
+from mixopt.surrogates.cokriging import CoKriging
 from mixopt.surrogates.rank_correlation import spearman
-from mixopt.surrogates.registry import FEWEST_TRIALS, SurrogateModel
-from mixopt.surrogates.stacking import Beside, StackedModel, fit_portfolio
-from mixopt.surrogates.surrogate import Fidelity, Scales
+from mixopt.surrogates.stacking import PseudoObservations, StackedModel, fit_stacked_model
+from mixopt.surrogates.surrogate import FittedFidelity, Standardization
 from mixopt.trials import KINDS, Metric, Trials
 
 log = logging.getLogger(__name__)
 
-CORRECTED = "corrected"
+COKRIGING = "corrected"
+"""Name of the co-kriging model among the stacked ones."""
 
 STEP = 0.02
-"""Share of the way towards another mixture at which a slope is put to a law: further out the
-scores bend away from it, nearer by it drowns in what laws take for noise (docs/LOG.md)."""
+"""Step towards another mixture at which a slope becomes a pseudo-observation, as a share of the
+way. Scores bend at longer steps, and shorter ones are below the models' noise (docs/LOG.md)."""
 
-FEWEST_FOR_OWN_LAWS = 20
-"""Runs from which a dearer level has laws of its own beside the correction of the cheaper one: with
-fewer, cross-validation cannot tell which is better, and they make it worse (`studies/rank-fidelity`)."""
+MIN_RUNS_OWN_MODELS = 20
+"""Runs from which a high fidelity also has models of its own beside the co-kriging. With fewer,
+cross-validation cannot tell which is better, and they worsen it (`studies/rank-fidelity`)."""
 
-MakeLaws = Callable[[Trials], dict[str, SurrogateModel]]
-"""Unfitted laws, by name, for a table of trials."""
+MakeModels = Callable[[Trials], dict[str, SurrogateModel]]
+"""Unfitted models, by name, for a table of trials."""
 
 
-def order_levels(trials: Trials, given: Sequence[str] | None) -> list[str]:
-    """Fidelities from the cheapest to the dearest."""
+def order_fidelities(trials: Trials, given: Sequence[str] | None) -> list[str]:
+    """Return the fidelities from the lowest to the highest.
+
+    Args:
+        trials: Trials of one or more fidelities.
+        given: The order, if the caller knows it; by mean cost, else by kind, if None.
+
+    Raises:
+        TrialsError: `given` is empty, repeats a name or has an unknown one, or nothing orders them.
+    """
     levels = trials.levels
     if given is not None:
         repeated = [name for name in given if list(given).count(name) > 1]
         if repeated or not given:
             raise TrialsError(
-                f"fidelities names {repeated[0]!r} twice; name each level once."
+                f"fidelities names {repeated[0]!r} twice; name each fidelity once."
                 if repeated
-                else "fidelities is empty; name the levels from the cheapest to the one to predict."
+                else "fidelities is empty; name them from the lowest to the one to predict."
             )
         for name in given:
             if name not in levels:
@@ -63,14 +72,14 @@ def order_levels(trials: Trials, given: Sequence[str] | None) -> list[str]:
     if set(levels) <= set(KINDS):
         return sorted(levels, key=[str(kind) for kind in KINDS].index)
     raise TrialsError(
-        f"The trials have fidelities {', '.join(levels)} and nothing says which is dearer; give "
-        "their costs, or fidelities= from the cheapest to the one to predict."
+        f"The trials have fidelities {', '.join(levels)} and neither cost nor kind orders them; "
+        "give their costs, or fidelities= from the lowest to the one to predict."
     )
 
 
-def is_poor(trials: Trials) -> bool:
-    """Whether trials are too few, or their mixtures too much alike, to learn from alone."""
-    return len(trials) < FEWEST_TRIALS or len(np.unique(trials.ratios().round(6), axis=0)) < 2
+def is_uninformative(trials: Trials) -> bool:
+    """Return whether trials are too few, or of one mixture, so that no model can be fitted."""
+    return len(trials) < MIN_TRIALS or len(np.unique(trials.ratios().round(6), axis=0)) < 2
 
 
 def _mean_cost(trials: Trials) -> float:
@@ -78,87 +87,105 @@ def _mean_cost(trials: Trials) -> float:
     return float(costs.mean()) if (costs > 0).all() else float("nan")
 
 
-def fit_levels(
+def fit_fidelities(
     tables: Sequence[Trials],
     metrics: Sequence[Metric],
-    make_laws: MakeLaws,
+    make_models: MakeModels,
     *,
     use_std_errors: bool,
     seed: int,
-) -> list[tuple[Scales, StackedModel]]:
-    """Scales and portfolio of each level, the dearer one a correction of the cheaper."""
-    stages: list[tuple[Scales, StackedModel]] = []
+) -> list[tuple[Standardization, StackedModel]]:
+    """Fit each fidelity, every one but the lowest as a correction of the one below.
+
+    Args:
+        tables: Trials of each fidelity, the lowest first.
+        metrics: Metrics to fit.
+        make_models: Constructs the unfitted models for a table.
+        use_std_errors: Also fit with standard errors as noise; the lower cross-validated error
+            decides.
+        seed: Seed of the assignment to folds.
+    """
+    stages: list[tuple[Standardization, StackedModel]] = []
     for table in tables:
-        cheaper = stages[-1] if stages else None
-        scales = _scales_of(table, metrics, cheaper)
-        z = scales.standardise(table.values(metrics))
-        noise = scales.standardise_variances(table.std_errors(metrics))
+        lower = stages[-1] if stages else None
+        standardization = _standardize(table, metrics, lower)
+        z = standardization.transform(table.values(metrics))
+        noise = standardization.transform_variances(table.std_errors(metrics))
         noises = [np.zeros(z.shape)] + ([noise] if use_std_errors and noise.any() else [])
-        portfolios = [
-            fit_portfolio(
-                _laws(table, make_laws, cheaper, scales),
+        candidates = [
+            fit_stacked_model(
+                _models(table, make_models, lower, standardization),
                 table.ratios(),
                 z,
                 known,
                 seed=seed,
-                beside=_around(table, metrics, scales, z),
+                pseudo=_from_slopes(table, metrics, standardization, z),
             )
             for known in noises
         ]
-        stages.append((scales, min(portfolios, key=lambda p: _cv_error(p, z))))
+        stages.append((standardization, min(candidates, key=lambda model: _cv_error(model, z))))
     return stages
 
 
-def _around(table: Trials, metrics: Sequence[Metric], scales: Scales, z: Array) -> Beside | None:
-    """What the slopes of trials say of mixtures `STEP` of the way towards others.
+def _from_slopes(
+    table: Trials, metrics: Sequence[Metric], standardization: Standardization, z: Array
+) -> PseudoObservations | None:
+    """Return pseudo-observations `STEP` of the way along the trials' slopes, None without slopes.
 
-    A score there is the trial's and `STEP` of the slope; laws of every kind learn from it as from
-    a trial. None where no trial has slopes.
+    A score there is the trial's plus `STEP` times the slope, so models of every kind learn from
+    derivatives as from trials.
     """
     ratios, scores, parents = [], [], []
-    keep = scales.varying
+    keep = standardization.varying
     for place, trial in enumerate(table):
         here = trial.ratios.vector(table.domains)
         for slope in trial.slopes:
             there = slope.towards.vector(table.domains)
             change = np.array([slope.changes.get(metric.name, np.nan) for metric in metrics])
             ratios.append(here + STEP * (there - here))
-            scores.append(z[place] + STEP * change[keep] / scales.slopes[keep])
+            scores.append(z[place] + STEP * change[keep] / standardization.scales[keep])
             parents.append(place)
     if not parents:
         return None
-    return Beside(np.stack(ratios), np.stack(scores), np.array(parents, dtype=np.intp))
+    return PseudoObservations(np.stack(ratios), np.stack(scores), np.array(parents, dtype=np.intp))
 
 
-def _laws(
+def _models(
     table: Trials,
-    make_laws: MakeLaws,
-    cheaper: tuple[Scales, StackedModel] | None,
-    scales: Scales,
+    make_models: MakeModels,
+    lower: tuple[Standardization, StackedModel] | None,
+    standardization: Standardization,
 ) -> Mapping[str, SurrogateModel]:
-    if cheaper is None:
-        return make_laws(table)
-    laws: dict[str, SurrogateModel] = {CORRECTED: Corrected(_Aligned(*cheaper, scales))}
-    return laws | (make_laws(table) if len(table) >= FEWEST_FOR_OWN_LAWS else {})
+    if lower is None:
+        return make_models(table)
+    models: dict[str, SurrogateModel] = {
+        COKRIGING: CoKriging(RescaledModel(*lower, standardization))
+    }
+    return models | (make_models(table) if len(table) >= MIN_RUNS_OWN_MODELS else {})
 
 
-class _Aligned:
-    """A cheaper level's portfolio over the metrics that vary at a dearer level, in that one's scale.
+class RescaledModel:
+    """A lower fidelity's model for the metrics that vary at a higher fidelity, in that one's scale.
 
-    Both levels measure a metric in the same unit, so a proxy that is right up to a constant has a
-    slope of one there. In scales of their own it would have the ratio of two spreads, of which one
-    may be a handful's.
+    Both fidelities measure a metric in the same unit, so a proxy that is right up to a constant
+    has ρ = 1. With a scale for each, ρ would be the ratio of two spreads, of which one may be that
+    of a handful of runs.
+
+    Args:
+        own: Standardization of the lower fidelity.
+        model: The lower fidelity's model.
+        target: Standardization of the higher fidelity.
     """
 
-    def __init__(self, own: Scales, portfolio: StackedModel, dearer: Scales) -> None:
-        self._portfolio = portfolio
-        asked = np.flatnonzero(dearer.varying)
+    def __init__(self, own: Standardization, model: StackedModel, target: Standardization) -> None:
+        self._model = model
+        varying = np.flatnonzero(target.varying)
         places = np.cumsum(own.varying) - 1
-        known = own.varying[asked]
-        self._places = np.where(known, places[asked], -1)
-        turned = own.slopes[asked] / dearer.slopes[asked]
-        self._stretch = np.where(known, turned, 1.0)
-        apart = (own.centres[asked] - dearer.centres[asked]) / dearer.slopes[asked]
+        known = own.varying[varying]
+        self._places = np.where(known, places[varying], -1)
+        ratio = own.scales[varying] / target.scales[varying]
+        self._stretch = np.where(known, ratio, 1.0)
+        apart = (own.centers[varying] - target.centers[varying]) / target.scales[varying]
         self._shift = np.where(known, apart, 0.0)
 
     def _pick(self, columns: Array, missing: float) -> Array:
@@ -166,98 +193,100 @@ class _Aligned:
         return np.asarray(padded[:, self._places])
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation; 0 ± 1 for a metric that does not vary there."""
-        mean, std = self._portfolio.predict(ratios)
-        return self._align(mean), self._widths(std)
+        """Return mean and standard deviation; 0 ± 1 for a metric that does not vary below."""
+        mean, std = self._model.predict(ratios)
+        return self._rescale(mean), self._rescale_std(std)
 
     def mean(self, ratios: Array) -> Array:
-        """The mean by what has slopes."""
-        return self._align(self._portfolio.mean(ratios))
+        """Return the mean of the differentiable models."""
+        return self._rescale(self._model.mean(ratios))
 
-    def _align(self, mean: Array) -> Array:
+    def _rescale(self, mean: Array) -> Array:
         return np.asarray(self._pick(mean, 0.0) * self._stretch + self._shift)
 
-    def _widths(self, std: Array) -> Array:
-        return np.asarray(self._pick(std * self._portfolio.tails.factor, 1.0) * self._stretch)
+    def _rescale_std(self, std: Array) -> Array:
+        calibrated = std * self._model.critical_values.factor
+        return np.asarray(self._pick(calibrated, 1.0) * self._stretch)
 
     def differences(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Differences from a reference mixture: mean and standard deviation."""
-        mean, std = self._portfolio.differences(ratios, reference)
-        return self._pick(mean, 0.0) * self._stretch, self._widths(std)
+        """Return differences from a reference mixture: mean and standard deviation."""
+        mean, std = self._model.differences(ratios, reference)
+        return self._pick(mean, 0.0) * self._stretch, self._rescale_std(std)
 
-    def slopes(self, ratios: Array, weights: Array) -> Array:
-        """Gradient by the ratios of the weighted sum of means."""
-        own = np.zeros((len(ratios), self._portfolio.weights.shape[1] + 1))
+    def gradient(self, ratios: Array, weights: Array) -> Array:
+        """Return the gradient of the weighted sum of means with respect to the ratios."""
+        own = np.zeros((len(ratios), self._model.weights.shape[1] + 1))
         own[:, self._places] = weights * self._stretch
-        return self._portfolio.slopes(ratios, own[:, :-1])
+        return self._model.gradient(ratios, own[:, :-1])
 
 
-def _scales_of(
-    table: Trials, metrics: Sequence[Metric], cheaper: tuple[Scales, StackedModel] | None
-) -> Scales:
-    """Means and standard deviations over the runs; a handful borrows a cheaper level's."""
+def _standardize(
+    table: Trials,
+    metrics: Sequence[Metric],
+    lower: tuple[Standardization, StackedModel] | None,
+) -> Standardization:
+    """Return means and standard deviations over the runs; a handful takes the lower fidelity's."""
     values = table.values(metrics)
-    turns = np.array([1.0 if metric.better == "lower" else -1.0 for metric in metrics])
-    if cheaper is not None and is_poor(table):
-        own, portfolio = cheaper
+    signs = np.array([1.0 if metric.better == "lower" else -1.0 for metric in metrics])
+    if lower is not None and is_uninformative(table):
+        own, model = lower
         proxy = np.zeros(values.shape)
-        proxy[:, own.varying], _ = portfolio.predict(table.ratios())
-        left = np.where(np.isfinite(values), values - proxy * own.slopes, 0.0)
+        proxy[:, own.varying], _ = model.predict(table.ratios())
+        residuals = np.where(np.isfinite(values), values - proxy * own.scales, 0.0)
         counts = np.isfinite(values).sum(axis=0)
         unknown = [m.name for m, count in zip(metrics, counts, strict=True) if not count]
         if unknown:
-            log.warning("No %s run has %s; its bias against cheaper runs is not known and taken as 0.",
+            log.warning("No %s run has %s; its bias against lower fidelities is unknown, taken as 0.",
                         table.levels[0], ", ".join(unknown))  # fmt: skip
-        centres = left.sum(axis=0) / np.maximum(counts, 1)
-        return Scales(np.where(counts > 0, centres, own.centres), own.slopes)
-    centres, deviations = np.zeros(len(metrics)), np.zeros(len(metrics))
+        centers = residuals.sum(axis=0) / np.maximum(counts, 1)
+        return Standardization(np.where(counts > 0, centers, own.centers), own.scales)
+    centers, deviations = np.zeros(len(metrics)), np.zeros(len(metrics))
     for index, (metric, column) in enumerate(zip(metrics, values.T, strict=True)):
         known = column[np.isfinite(column)]
-        if len(known) < FEWEST_TRIALS:
+        if len(known) < MIN_TRIALS:
             raise TrialsError(
                 f"Metric {metric.name!r} has {len(known)} scores in {table.levels[0]} runs and "
-                f"at least {FEWEST_TRIALS} are needed to fit it; add runs, or leave it out of "
-                "what is chosen by (holdout=, --holdout on the shell)."
+                f"at least {MIN_TRIALS} are needed to fit it; add runs, or give the metric role "
+                "holdout (holdout=, --holdout on the shell)."
             )
-        centres[index] = known.mean()
+        centers[index] = known.mean()
         spread = known.std()
-        # what differs in the last digits alone does not differ
+        # a difference in the last digits is rounding, not a difference
         deviations[index] = spread if spread > 1e-12 * max(abs(known).max(), 1e-300) else 0.0
     if not deviations.any():
         raise TrialsError(
             "Every metric is the same in all trials, so no mixture can be told from another; give "
             "metrics that differ."
         )
-    return Scales(centres, turns * deviations)
+    return Standardization(centers, signs * deviations)
 
 
-def _cv_error(portfolio: StackedModel, z: Array) -> float:
-    errors = np.square(portfolio.cv_means - z)
+def _cv_error(model: StackedModel, z: Array) -> float:
+    errors = np.square(model.cv_means - z)
     known = np.isfinite(errors)
     return float(errors[known].mean()) if known.any() else np.inf
 
 
-def describe_levels(
+def summarize_fidelities(
     levels: Sequence[str],
     tables: Sequence[Trials],
     metrics: Sequence[Metric],
-    stages: Sequence[tuple[Scales, StackedModel]],
-) -> tuple[Fidelity, ...]:
-    """Each level with its cost, and its bias and ranks against the next dearer one."""
-    told = []
+    stages: Sequence[tuple[Standardization, StackedModel]],
+) -> tuple[FittedFidelity, ...]:
+    """Return each fidelity with its cost, and bias and rank correlation against the next one."""
+    summaries = []
     for index, (level, table) in enumerate(zip(levels, tables, strict=True)):
         biases, ranks = {}, {}
         if index + 1 < len(tables):
-            scales, portfolio = stages[index]
-            dearer = tables[index + 1]
-            truth = dearer.values(metrics)
-            guess = np.tile(scales.centres, (len(dearer), 1))
-            keep = scales.varying
-            guess[:, keep] += portfolio.predict(dearer.ratios())[0] * scales.slopes[keep]
-            for metric, here, there in zip(metrics, guess.T, truth.T, strict=True):
-                known = np.isfinite(there)
+            standardization, model = stages[index]
+            higher = tables[index + 1]
+            mean, std = model.predict(higher.ratios())
+            predicted, _ = standardization.untransform(mean, std)
+            truths = higher.values(metrics).T
+            for metric, own, truth in zip(metrics, predicted.T, truths, strict=True):
+                known = np.isfinite(truth)
                 if known.any():
-                    biases[metric.name] = float((there - here)[known].mean())
-                ranks[metric.name] = spearman(here, there)
-        told.append(Fidelity(level, len(table), _mean_cost(table), biases, ranks))
-    return tuple(told)
+                    biases[metric.name] = float((truth - own)[known].mean())
+                ranks[metric.name] = spearman(own, truth)
+        summaries.append(FittedFidelity(level, len(table), _mean_cost(table), biases, ranks))
+    return tuple(summaries)

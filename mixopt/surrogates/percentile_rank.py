@@ -1,7 +1,7 @@
-"""Ranking: scores as percentile ranks among the trials, for metrics whose units mean nothing.
+"""Scores as percentile ranks among the trials, for metrics in incommensurable units.
 
-DeMix (arXiv:2602.00747) averages ranks. A rank has no slope, so the share of trials that a score
-beats is smoothed by a normal kernel; an optimiser can then climb it.
+DeMix (arXiv:2602.00747) averages ranks. A rank has no gradient, so a normal kernel smooths the
+share of trials that a score beats.
 
 Shapes: `n` mixtures, `m` metrics, `t` trials.
 """
@@ -16,7 +16,7 @@ from mixopt.mixture import Array
 from mixopt.trials import Metric
 
 SMOOTH = 0.5
-"""Width of the kernel, as a share of the normal reference rule's for densities."""
+"""Bandwidth of the kernel, as a share of the normal reference rule for densities."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class PercentileRank:
     Attributes:
         metrics: The metrics, in the order of every `m`.
         shares: Weight of each metric, summing to 1.
-        seen: Scores of the trials (`t x m`), turned so that higher is better; NaN where missing.
-        widths: Of each metric's kernel.
+        seen: Scores of the trials (`t x m`), signed so that higher is better; NaN where missing.
+        widths: Bandwidth of each metric's kernel (`m`).
     """
 
     metrics: tuple[Metric, ...]
@@ -37,7 +37,7 @@ class PercentileRank:
 
     @classmethod
     def among(cls, values: Array, metrics: Sequence[Metric], shares: Array) -> "PercentileRank":
-        """Ranks among the scores `values` (`t x m`)."""
+        """Return ranks among the scores `values` (`t x m`)."""
         seen = values * signs(metrics)
         counts = np.maximum(np.isfinite(seen).sum(axis=0), 1)
         spread = np.array([column[np.isfinite(column)].std() for column in seen.T])
@@ -45,38 +45,33 @@ class PercentileRank:
         return cls(tuple(metrics), shares, seen, np.where(widths > 0, widths, 1.0))
 
     def of(self, scores: Array) -> Array:
-        """Utility (`n`) of scores (`n x m`); NaN where a weighted score is missing."""
+        """Return the utility (`n`) of scores (`n x m`); NaN where a weighted score is missing."""
         total = np.zeros(len(scores))
-        for place, column in enumerate(self._turned(scores).T):
-            if self.shares[place]:
-                total += self.shares[place] * self._rank(place, column)
+        for place, share in enumerate(self.shares):
+            if share:
+                total += share * norm.cdf(self._distances(scores, place)).mean(axis=1)
         return total
 
-    def slopes_at(self, scores: Array) -> Array:
-        """Derivative by each score (`n x m`) at `n x m` scores."""
-        slopes = np.zeros(scores.shape)
-        turns = signs(self.metrics)
-        for place, column in enumerate(self._turned(scores).T):
-            known = self.seen[np.isfinite(self.seen[:, place]), place]
-            away = (column[:, None] - known) / self.widths[place]
-            density = norm.pdf(away).mean(axis=1) / self.widths[place]
-            slopes[:, place] = self.shares[place] * turns[place] * density
-        return slopes
+    def gradient(self, scores: Array) -> Array:
+        """Return the derivative by each score (`n x m`) at `n x m` scores."""
+        gradient = np.zeros(scores.shape)
+        for place, sign in enumerate(signs(self.metrics)):
+            density = norm.pdf(self._distances(scores, place)).mean(axis=1) / self.widths[place]
+            gradient[:, place] = self.shares[place] * sign * density
+        return gradient
 
     def std(self, std_errors: Array, at: Array) -> Array:
-        """Standard deviation (`n`) from the scores' (`n x m`), taken as independent."""
-        parts = np.where(self.shares == 0, 0.0, std_errors * self.slopes_at(at))
+        """Return the standard deviation (`n`), given those of independent scores (`n x m`)."""
+        parts = np.where(self.shares == 0, 0.0, std_errors * self.gradient(at))
         return np.asarray(np.sqrt(np.square(parts).sum(axis=1)))
 
-    def _turned(self, scores: Array) -> Array:
-        return np.asarray(scores * signs(self.metrics))
-
-    def _rank(self, place: int, column: Array) -> Array:
+    def _distances(self, scores: Array, place: int) -> Array:
+        """Return one metric's distances to the trials' scores, in bandwidths (`n x t`)."""
         known = self.seen[np.isfinite(self.seen[:, place]), place]
-        away = (column[:, None] - known) / self.widths[place]
-        return np.asarray(norm.cdf(away).mean(axis=1))
+        column = scores[:, place] * signs(self.metrics[place : place + 1])
+        return np.asarray((column[:, None] - known) / self.widths[place])
 
 
 def signs(metrics: Sequence[Metric]) -> Array:
-    """+1 where higher is better, −1 where lower is (`m`)."""
+    """Return +1 where higher is better, −1 where lower is (`m`)."""
     return np.array([1.0 if metric.better == "higher" else -1.0 for metric in metrics])

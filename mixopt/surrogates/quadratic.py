@@ -3,38 +3,32 @@
 import numpy as np
 
 from mixopt.mixture import Array
-from mixopt.surrogates.features import RATIOS, Features
+from mixopt.surrogates.features import FeatureName
 from mixopt.surrogates.linear import Ridge
 
 
-class Quadratic(Ridge):
-    """Ridge on the blending terms r_i and r_i·r_j.
+class ScheffeQuadratic(Ridge):
+    """Ridge regression on the blending terms r_i and r_i·r_j.
 
-    The shrinkage is what lets d(d+1)/2 terms be fitted to fewer runs than that.
+    Shrinkage makes d(d+1)/2 terms identifiable from fewer runs than that.
     """
 
-    def __init__(self, features: Features = RATIOS) -> None:
+    def __init__(self, features: FeatureName = "identity") -> None:
         super().__init__(features)
 
     def terms(self, ratios: Array) -> Array:
-        """r_i and r_i·r_j for i < j: `n x d(d+1)/2`."""
+        """Return r_i and r_i·r_j for i < j: `n x d(d+1)/2`."""
         first, second = np.triu_indices(ratios.shape[1], k=1)
         return np.hstack([ratios, ratios[:, first] * ratios[:, second]])
 
     def scales(self, spread: Array) -> Array:
-        """One for every term: a blend that hardly varies over the runs must not be blown up."""
+        """Return ones: a product that hardly varies over the runs must not be scaled up."""
         return np.ones(len(spread))
 
-    def slopes_of_terms(self, ratios: Array, weights: Array) -> Array:
-        """Gradient (`n x d`) by the ratios of Σ_f weights_nf · term_nf."""
+    def gradient_of_terms(self, ratios: Array, weights: Array) -> Array:
+        """Return the gradient (`n x d`) of Σ_f weights_nf · term_nf."""
         d = ratios.shape[1]
         first, second = np.triu_indices(d, k=1)
         blends = np.zeros((len(weights), d, d))
         blends[:, first, second] = blends[:, second, first] = weights[:, d:]
         return np.asarray(weights[:, :d] + np.einsum("nij,nj->ni", blends, ratios))
-
-
-def scheffe(seed: int) -> Quadratic:
-    """Scheffé's quadratic with shrinkage."""
-    del seed  # nothing random here; every surrogate is made the same way
-    return Quadratic()

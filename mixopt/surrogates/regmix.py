@@ -1,14 +1,14 @@
-"""RegMix's regressor exactly as published, so that its numbers can be had again (2407.01492).
+"""RegMix's regressor exactly as published, to reproduce its numbers (Liu et al. 2024, 2407.01492).
 
-LightGBM's defaults but for 1,000 rounds at a rate of 0.01 and seed 42. The released notebook stops
-early on the *test* set; `validation` does the same, and only `studies/regmix` uses it so.
+LightGBM's defaults, but 1,000 rounds at a rate of 0.01 and seed 42. The released notebook stops
+early on the *test* set; `validation` does the same, and only `studies/regmix` uses it.
 """
 
 import numpy as np
 from lightgbm import Booster, Dataset, early_stopping, train
 
 from mixopt.mixture import Array
-from mixopt.surrogates.trees import KeptByRuns
+from mixopt.surrogates.trees import LightGBMModel
 
 PUBLISHED = {
     "boosting_type": "gbdt",
@@ -20,24 +20,22 @@ PUBLISHED = {
     "verbosity": -1,
 }
 PATIENCE = 3
-FEWEST = 41
-"""Below 40 runs `min_child_samples=20` leaves a constant."""
 
 
-class RegMix(KeptByRuns):
-    """One booster per metric with RegMix's published settings; its deviation is a constant.
+class RegMix(LightGBMModel):
+    """Boosted trees with RegMix's published settings and a constant standard deviation.
 
-    With `validation` (ratios and scores of other runs) each booster stops when it has not improved on
-    them for three rounds.
+    Args:
+        validation: Ratios (`k x d`) and scores (`k x m`) of other runs. Each booster stops when it
+            has not improved on them for three rounds.
     """
 
-    def __init__(self, seed: int = 42, validation: tuple[Array, Array] | None = None) -> None:
+    def __init__(self, validation: tuple[Array, Array] | None = None) -> None:
         super().__init__()
-        del seed  # published with 42
         self._validation = validation
 
     def _boost(self, m: int, ratios: Array, scores: Array, noise: Array) -> Booster:
-        del noise  # not published, not used
+        # RegMix weighs all runs alike, so `noise` has no effect
         known = np.isfinite(scores)
         runs = Dataset(ratios[known], scores[known], params={"verbosity": -1})
         if self._validation is None:
@@ -51,5 +49,5 @@ class RegMix(KeptByRuns):
         )
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "RegMix":
-        """Another, fitted to other runs."""
-        return RegMix(validation=self._validation).fit(ratios, scores, noise)
+        """Return a new model fitted to other runs."""
+        return RegMix(self._validation).fit(ratios, scores, noise)

@@ -1,8 +1,8 @@
-"""What a token is worth when it is read again: effective tokens of a budget beyond what there is.
+"""The value of repeated tokens: effective tokens of a budget larger than the data.
 
 Muennighoff et al. (2305.16264): R repetitions of U unique tokens are worth U·(1 + R*(1 − e^{−R/R*})),
 R* = 15.39. Sedova et al. (2605.12715) use the same form for one scarce domain inside a mixture, with
-an r1 of its own, and add it up with the fresh rest: both are had by giving R* by domain.
+its own r1, and add the fresh rest: R* by domain gives both.
 
 Shapes: `n` mixtures, `d` domains.
 """
@@ -44,7 +44,13 @@ class Repetition:
         budget_tokens: float,
         saturation: float | Mapping[str, float] = SATURATION,
     ) -> "Repetition":
-        """The repetition of `budget_tokens` over what is there; a domain left out never runs out.
+        """Return the repetition of a budget over the available tokens.
+
+        Args:
+            domains: The `d` domains.
+            available_tokens: Unique tokens by domain; a domain left out never runs out.
+            budget_tokens: Tokens of the target run.
+            saturation: R*, of all domains or by domain.
 
         Raises:
             MixtureError: A name is no domain, or a number is not positive.
@@ -66,11 +72,18 @@ class Repetition:
         if not budget_tokens > 0:
             raise MixtureError(f"The budget is {budget_tokens:g} tokens; it must be positive.")
         unique = np.array([float(available_tokens.get(name, np.inf)) for name in domains])
-        lives = np.array([float(given.get(name, SATURATION)) for name in domains])
-        return cls(tuple(domains), unique, float(budget_tokens), lives)
+        saturations = np.array([float(given.get(name, SATURATION)) for name in domains])
+        return cls(tuple(domains), unique, float(budget_tokens), saturations)
 
     def effective(self, ratios: Array) -> tuple[Array, Array]:
-        """Effective shares of the budget (`n x d`, summing to at most one), and their slopes."""
+        """Return effective shares of the budget and their derivatives by the ratios.
+
+        Args:
+            ratios: `n x d`.
+
+        Returns:
+            Shares (`n x d`, summing to at most one) and derivatives (`n x d`).
+        """
         epochs = ratios * self.budget_tokens / self.available_tokens
         again = np.maximum(epochs - 1, 0.0)
         decay = np.exp(-again / self.saturation)
@@ -82,24 +95,3 @@ class Repetition:
                 worth * self.available_tokens / self.budget_tokens,
             )
         return share, np.where(epochs > 1, decay, 1.0)
-
-
-def effective_tokens(unique: float, tokens: float, saturation: float = SATURATION) -> float:
-    """Fresh tokens that `tokens` drawn from `unique` ones are worth (2305.16264)."""
-    if tokens <= unique:
-        return tokens
-    return unique * (1 + saturation * (1 - float(np.exp(-(tokens / unique - 1) / saturation))))
-
-
-def mixture_loss(share: float, unique: float, budget: float, *, law: Mapping[str, float]) -> float:
-    """Loss with a scarce domain in a mixture: E + A / D_eff^α + γh (2605.12715).
-
-    Args:
-        share: h, the scarce domain's share of the budget.
-        unique: D_t, its unique tokens.
-        budget: D, the budget in tokens.
-        law: `E`, `A`, `alpha`, `gamma`, `tau` (worth of its tokens) and `r1` (its saturation).
-    """
-    scarce = effective_tokens(unique, share * budget, law["r1"])
-    effective = (1 - share) * budget + law["tau"] * scarce
-    return float(law["E"] + law["A"] / effective ** law["alpha"] + law["gamma"] * share)

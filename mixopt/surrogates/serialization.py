@@ -1,7 +1,7 @@
-"""Keeping: a surrogate on disk, and back to the last digit.
+"""Store a fitted surrogate on disk, and read it back without loss.
 
-It is kept by skops, which writes arrays and plain values and calls nothing that the file names: a study
-that somebody sends holds no code. Nothing but mixopt's own laws is accepted; trees are fitted again.
+skops stores arrays and plain values, and runs no code that a file names: a study from an untrusted
+source can be read. Only classes of mixopt's own surrogates are accepted; trees are trained again.
 """
 
 from dataclasses import replace
@@ -15,52 +15,57 @@ from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trials
 
 FILE = "surrogate.skops"
-MOST_SWELL = 100
-"""Times its size that a file unpacks to; ours are at 7."""
-OURS = ("mixopt.surrogates.", "mixopt.trials.")
-"""Where the classes and functions are that a surrogate is made of."""
+MAX_INFLATION = 100
+"""Largest ratio of unpacked to packed size; files of ours have 7."""
+TRUSTED = ("mixopt.surrogates.", "mixopt.trials.")
+"""Modules whose classes a file may name."""
 
 
 def save_surrogate(surrogate: Surrogate, folder: Path) -> None:
-    """Writes a surrogate into `folder`, without the trials that it was fitted to."""
-    import skops.io  # which loads all of scikit-learn, and torch where that is installed
+    """Write a surrogate into `folder`, without the trials that it was fitted to."""
+    import skops.io  # here, because it imports all of scikit-learn, and torch where installed
 
     bare = replace(surrogate, trials=None)  # type: ignore[arg-type]
-    # most of it is the description of its parts, which shrinks to a sixth in no time
+    # most of the file is its schema, which level 1 compresses to a sixth at no cost
     skops.io.dump(bare, folder / FILE, compression=ZIP_DEFLATED, compresslevel=1)
 
 
 def load_surrogate(folder: Path, trials: Trials) -> Surrogate:
-    """The surrogate in `folder`, which was fitted to `trials`.
+    """Read the surrogate in `folder`.
+
+    Args:
+        folder: The folder that `save_surrogate` wrote into.
+        trials: The trials that it was fitted to.
 
     Raises:
-        StorageError: The file holds something that is no part of a surrogate.
+        StorageError: The file is damaged, too large when unpacked, or names other classes.
     """
     import skops.io
 
     file = folder / FILE
     try:
         with ZipFile(file) as packed:
-            if sum(part.file_size for part in packed.infolist()) > MOST_SWELL * file.stat().st_size:
-                raise ValueError("it swells to more than anybody wrote")
-        named = skops.io.get_untrusted_types(file=file)
-        strange = [name for name in named if not _is_ours(name)]
-        if strange:
-            raise ValueError(f"it holds {strange[0]}")
-        found = skops.io.load(file, trusted=named)
-        whole: Surrogate = replace(found, trials=trials.at(found.fidelities[-1].level))
-        whole.predict_utility(whole.trials.ratios()[:1])  # its parts fit together
-    except Exception as error:  # what we wrote is read; what somebody made up may fail in any way
+            size = sum(part.file_size for part in packed.infolist())
+        if size > MAX_INFLATION * file.stat().st_size:
+            raise ValueError(f"it unpacks to more than {MAX_INFLATION} times its size")
+        names = skops.io.get_untrusted_types(file=file)
+        foreign = [name for name in names if not _is_trusted(name)]
+        if foreign:
+            raise ValueError(f"it holds {foreign[0]}")
+        bare = skops.io.load(file, trusted=names)
+        surrogate: Surrogate = replace(bare, trials=trials.at(bare.fidelities[-1].level))
+        surrogate.predict_utility(surrogate.trials.ratios()[:1])  # checks that the parts fit
+    except Exception as error:  # an invented file may fail in any way
         raise StorageError(
-            f"{file} is no surrogate of ours ({tell(error)}); remove its folder and run again."
+            f"{file} is no surrogate of mixopt ({tell(error)}); remove its folder and run again."
         ) from error
-    return whole
+    return surrogate
 
 
-def _is_ours(name: str) -> bool:
-    """Whether a name is that of something defined in the number wing, not only reached through it."""
+def _is_trusted(name: str) -> bool:
+    """Return whether a name is defined in a trusted module, not only imported there."""
     module, _, own = name.rpartition(".")
-    if not f"{module}.".startswith(OURS):
+    if not f"{module}.".startswith(TRUSTED):
         return False
     try:
         return getattr(getattr(import_module(module), own), "__module__", None) == module

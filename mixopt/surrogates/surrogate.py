@@ -1,18 +1,20 @@
-"""The surrogate that users hold: scores and utility as functions of the mixture.
+"""The result of `fit`: scores and utility as functions of the mixture.
 
-Shapes: `n` mixtures, `d` domains, `m` metrics.
+Shapes: `n` mixtures, `d` domains, `m` metrics, `m'` metrics that differ between runs.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from html import escape
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixopt.mixture import Array, Mixture
 from mixopt.proposal import Z80, Z95, Estimate
-from mixopt.surrogates.calibration import Tails
-from mixopt.surrogates.effective_tokens import EffectiveTokens
+from mixopt.surrogates.calibration import CriticalValues
 from mixopt.surrogates.repetition import Repetition
+from mixopt.surrogates.scaling_law_gp import ScalingLawGP
 from mixopt.surrogates.stacking import StackedModel
 from mixopt.surrogates.utility import AnyUtility
 from mixopt.trials import Metric, Trials
@@ -22,15 +24,15 @@ CONSTANT = "constant"
 
 @dataclass(frozen=True)
 class FittedMetric:
-    """How one metric was fitted and how well runs were predicted that had not been seen.
+    """How one metric was fitted, and its cross-validation.
 
     Attributes:
         metric: The metric.
-        weights: What each surrogate counts for; empty where the scores do not differ.
-        cv_errors: Out-of-fold squared error of each surrogate, in units of the variance.
+        weights: Weight of each model, the largest first; empty where the scores do not differ.
+        cv_errors: Out-of-fold squared error of each model, in units of the variance.
         cv_predictions: Out-of-fold prediction of each trial (`n`), NaN where it has no score.
-        cv_stds: Calibrated standard deviations of these (`n`).
-        rank_correlation: Spearman of out-of-fold predictions with scores, NaN if constant.
+        cv_stds: Their calibrated standard deviations (`n`).
+        rank_correlation: Spearman's, of out-of-fold predictions with scores; NaN if constant.
     """
 
     metric: Metric
@@ -42,21 +44,21 @@ class FittedMetric:
 
     @property
     def chosen(self) -> str:
-        """The surrogate that counts most, or `constant` where the scores do not differ."""
+        """The model of largest weight, or `constant` where the scores do not differ."""
         return max(self.weights, key=lambda name: self.weights[name]) if self.weights else CONSTANT
 
 
 @dataclass(frozen=True)
-class Fidelity:
-    """One kind of run that entered the fit, and how it stands to the next dearer one.
+class FittedFidelity:
+    """One fidelity of the fit, compared with the next higher one.
 
     Attributes:
         level: Its name (`merged`, `1M`, ...).
-        trials: How many.
-        cost: Mean cost of one, in the table's unit; NaN where it is not known.
-        biases: By metric, mean of the dearer level's scores minus what this one predicts for
-            them, in the metric's own units; empty for the dearest.
-        rank_correlations: By metric, Spearman between the two; empty for the dearest.
+        trials: Number of trials.
+        cost: Mean cost of a trial, in the table's unit; NaN where unknown.
+        biases: By metric, mean of the higher fidelity's scores minus this one's predictions, in
+            the metric's own units; empty for the highest.
+        rank_correlations: By metric, Spearman's between the two; empty for the highest.
     """
 
     level: str
@@ -67,33 +69,42 @@ class Fidelity:
 
 
 @dataclass(frozen=True, eq=False)
-class Scales:
-    """Standardised scores z to the metrics' own: y = centre + slope · z.
+class Standardization:
+    """The affine transform of standardized scores z to the metrics' units: y = center + scale · z.
 
     Attributes:
-        centres: Means over the runs (`m`).
-        slopes: Standard deviations over the runs (`m`), negative where higher is better; 0 where
+        centers: Means over the runs (`m`).
+        scales: Standard deviations over the runs (`m`), negative where higher is better; 0 where
             the scores do not differ.
     """
 
-    centres: Array
-    slopes: Array
+    centers: Array
+    scales: Array
 
     @property
-    def varying(self) -> np.ndarray:
+    def varying(self) -> NDArray[np.bool_]:
         """Which metrics differ between runs (`m`)."""
-        return np.asarray(self.slopes != 0)
+        return np.asarray(self.scales != 0)
 
-    def standardise(self, values: Array) -> Array:
-        """Z of the metrics that vary (`n x m'`), lower better."""
+    def transform(self, values: Array) -> Array:
+        """Return z (`n x m'`, lower better) of scores (`n x m`)."""
         keep = self.varying
-        return np.asarray((values[:, keep] - self.centres[keep]) / self.slopes[keep])
+        return np.asarray((values[:, keep] - self.centers[keep]) / self.scales[keep])
 
-    def standardise_variances(self, std_errors: Array) -> Array:
-        """Sampling variances of z (`n x m'`) from standard errors (`n x m`), 0 where not known."""
+    def transform_variances(self, std_errors: Array) -> Array:
+        """Return variances of z (`n x m'`) from standard errors (`n x m`), 0 where unknown."""
         keep = self.varying
         known = np.nan_to_num(std_errors[:, keep], nan=0.0, posinf=0.0)
-        return np.asarray(np.square(known / self.slopes[keep]))
+        return np.asarray(np.square(known / self.scales[keep]))
+
+    def untransform(self, mean: Array, std: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation in the metrics' units (`n x m` each) from `n x m'`."""
+        values = np.tile(self.centers, (len(mean), 1))
+        errors = np.zeros_like(values)
+        keep = self.varying
+        values[:, keep] += mean * self.scales[keep]
+        errors[:, keep] = std * np.abs(self.scales[keep])
+        return values, errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,176 +114,205 @@ class Surrogate:
     Attributes:
         domains: The order of every `d`.
         metrics: How each metric was fitted.
-        utility: What is maximised.
-        trials: The trials of the dearest fidelity, which predictions are about.
-        fidelities: All that entered, the cheapest first.
-        portfolio: What predicts, in standardised scores of the metrics that vary.
-        scales: From those to the metrics' own units.
-        utility_tails: How wide intervals of the utility have to be (`1`).
+        utility: The objective.
+        trials: The trials of the highest fidelity, which predictions are about.
+        fidelities: All fidelities of the fit, the lowest first.
+        model: The model, in standardized scores of the metrics that vary.
+        standardization: From those to the metrics' own units.
+        utility_critical_values: Calibrated half-widths of intervals of the utility (`1`).
         cv_utilities: Out-of-fold predicted utility of each trial (`n`).
-        repetition: How the target's budget repeats the domains, where it does.
+        repetition: How the target's budget repeats the domains, if it does.
+        scaling_law: What fewer effective tokens cost, if the budget repeats domains.
     """
 
     domains: tuple[str, ...]
     metrics: tuple[FittedMetric, ...]
     utility: AnyUtility
     trials: Trials
-    fidelities: tuple[Fidelity, ...]
-    portfolio: StackedModel
-    scales: Scales
-    utility_tails: Tails
+    fidelities: tuple[FittedFidelity, ...]
+    model: StackedModel
+    standardization: Standardization
+    utility_critical_values: CriticalValues
     cv_utilities: Array
     repetition: Repetition | None = None
-    token_law: EffectiveTokens | None = None
+    scaling_law: ScalingLawGP | None = None
 
-    def repeating(self, repetition: Repetition) -> "Surrogate":
-        """The same for a target that reads some domains more than once.
+    @property
+    def _mean_weights(self) -> dict[str, float]:
+        """Weight of each model, averaged over the metrics that vary, the largest first."""
+        shares = dict(zip(self.model.models, self.model.weights.mean(axis=1), strict=True))
+        return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
-        A repeated token is worth less than a fresh one, so a mixture is taken as the mixture of
-        its effective tokens; that these are fewer in all costs what the effective-token law says
-        of fewer tokens (`docs/methods.md`).
+    def __repr__(self) -> str:
+        weights = ", ".join(f"{name} {share:.2f}" for name, share in self._mean_weights.items())
+        ranks = [fitted.rank_correlation for fitted in self.metrics]
+        known = [rank for rank in ranks if np.isfinite(rank)]
+        cv_rank = f"{np.mean(known):.2f}" if known else "unknown"
+        return (
+            f"Surrogate({self.fidelities[-1].trials} {self.fidelities[-1].level} trials, "
+            f"{len(self.domains)} domains, {len(self.metrics)} metrics; {weights}; "
+            f"mean CV rank {cv_rank})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(fitted.metric.name)}</td><td>{escape(fitted.chosen)}</td>"
+            f"<td>{fitted.rank_correlation:.2f}</td></tr>"
+            for fitted in self.metrics
+        )
+        head = "<tr><th>metric</th><th>model of largest weight</th><th>CV rank</th></tr>"
+        return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>"
+
+    def with_repetition(self, repetition: Repetition) -> "Surrogate":
+        """Return this surrogate for a target budget that repeats some domains.
+
+        A repeated token is worth less than a fresh one, so predictions are made at the mixture of
+        effective tokens. The scaling law gives the cost of their smaller total.
+
+        Args:
+            repetition: How the budget repeats the domains.
         """
-        law = self.portfolio.laws.get("effective_tokens")
-        if not isinstance(law, EffectiveTokens):
-            z = self.scales.standardise(self.trials.values([f.metric for f in self.metrics]))
-            law = EffectiveTokens().fit(self.trials.ratios(), z, np.zeros(z.shape))
-        return replace(self, repetition=repetition, token_law=law)
+        law = self.model.models.get("effective_tokens")
+        if not isinstance(law, ScalingLawGP):
+            scores = self.trials.values([fitted.metric for fitted in self.metrics])
+            z = self.standardization.transform(scores)
+            law = ScalingLawGP().fit(self.trials.ratios(), z, np.zeros(z.shape))
+        return replace(self, repetition=repetition, scaling_law=law)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Mean and calibrated standard deviation, `n x m` each, of runs at `n x d` ratios."""
+        """Predict the scores of new runs.
+
+        Args:
+            ratios: `n x d`.
+
+        Returns:
+            Mean and calibrated standard deviation (`n x m` each), in the metrics' own units.
+        """
         inner, share, _ = self._effective(ratios)
-        mean, std = self.portfolio.predict(inner)
-        return self._to_scores(mean + self._lost(inner, share), std * self.portfolio.tails.factor)
+        mean, std = self.model.predict(inner)
+        mean = mean + self._budget_effect(inner, share)
+        return self.standardization.untransform(mean, std * self.model.critical_values.factor)
 
     def predict_utility(self, ratios: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (`n` each) of the utility at `n x d` ratios."""
+        """Return mean and standard deviation of the utility (`n` each) at `n x d` ratios."""
         mean, std = self.predict(ratios)
-        return self.utility.of(mean), self.utility_tails.factor[0] * self.utility.std(std, mean)
+        factor = self.utility_critical_values.factor[0]
+        return self.utility.of(mean), factor * self.utility.std(std, mean)
 
-    def seen_utilities(self, trials: Trials) -> Array:
-        """Utility (`n`) that trials were measured at, what they lack filled in by prediction.
+    def observed_utilities(self, trials: Trials) -> Array:
+        """Return the measured utility of trials (`n`), with predictions for missing scores.
 
-        NaN where more than half of what the utility weighs is missing.
+        NaN where more than half of the utility's weight is missing.
         """
         values = trials.values(self.utility.metrics)
         mean, _ = self.predict(trials.ratios())
         known = np.isfinite(values)
-        weighed = np.abs(self.utility.slopes_at(mean) * self.scales.slopes)
-        enough = (weighed * known).sum(axis=1) >= 0.5 * weighed.sum(axis=1)
+        weight = np.abs(self.utility.gradient(mean) * self.standardization.scales)
+        enough = (weight * known).sum(axis=1) >= 0.5 * weight.sum(axis=1)
         return np.where(enough, self.utility.of(np.where(known, values, mean)), np.nan)
 
     def expected_utility(self, ratios: Array) -> Array:
-        """The mean of `predict_utility` alone (`n`), which is cheap."""
-        inner, share, _ = self._effective(ratios)
-        z = self.portfolio.mean(inner, smooth=False) + self._lost(inner, share)
-        return self.utility.of(self._to_scores(z, np.zeros_like(z))[0])
+        """Return the mean of `predict_utility` alone (`n`), which is cheaper."""
+        return self.utility.of(self._mean_scores(ratios, smooth=False))
 
     def smooth_utility(self, ratios: Array) -> tuple[Array, Array]:
-        """Expected utility by the laws that have slopes (`n`), and its gradient (`n x d`)."""
-        inner, share, jacobian = self._effective(ratios)
-        z = self.portfolio.mean(inner) + self._lost(inner, share)
-        mean, _ = self._to_scores(z, np.zeros_like(z))
-        slopes = self._slopes_back(inner, share, jacobian, self.utility.slopes_at(mean))
-        return self.utility.of(mean), slopes
+        """Return the differentiable models' expected utility (`n`) and its gradient (`n x d`)."""
+        mean = self.smooth_scores(ratios)
+        return self.utility.of(mean), self._gradient(ratios, self.utility.gradient(mean))
 
     def smooth_scores(self, ratios: Array) -> Array:
-        """Expected scores by the laws that have slopes (`n x m`), up to a constant by metric."""
-        inner, share, _ = self._effective(ratios)
-        z = self.portfolio.mean(inner) + self._lost(inner, share)
-        return self._to_scores(z, np.zeros_like(z))[0]
+        """Return the differentiable models' part of the mean (`n x m`)."""
+        return self._mean_scores(ratios, smooth=True)
 
-    def metric_slopes(self, ratios: Array) -> Array:
-        """Gradients (`m x d`) of every metric's expected score at one mixture (`d`)."""
-        inner, share, jacobian = self._effective(np.tile(ratios, (len(self.metrics), 1)))
-        return self._slopes_back(inner, share, jacobian, np.eye(len(self.metrics)))
+    def metric_gradients(self, ratios: Array) -> Array:
+        """Return the gradient of every metric's expected score (`m x d`) at one mixture (`d`)."""
+        m = len(self.metrics)
+        return self._gradient(np.tile(ratios, (m, 1)), np.eye(m))
 
     def differences(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Expected scores at `ratios` (`n x d`) minus those at `reference` (`d`): mean and std.
+        """Return expected scores at `ratios` (`n x d`) minus those at `reference` (`d`).
 
-        Noise that a single run would have is left out; both are `n x m`.
+        Returns:
+            Mean and standard deviation (`n x m` each), without the noise of single runs.
         """
         inner, share, _ = self._effective(ratios)
         there, share_there, _ = self._effective(reference[None])
-        mean, std = self.portfolio.differences(inner, there[0])
-        lost = self._lost(inner, share) - self._lost(there, share_there)
-        values = np.zeros((len(ratios), len(self.metrics)))
-        errors = np.zeros_like(values)
-        keep, slopes = self.scales.varying, self.scales.slopes
-        values[:, keep] = (mean + lost) * slopes[keep]
-        errors[:, keep] = std * self.portfolio.tails.factor * np.abs(slopes[keep])
-        return values, errors
+        mean, std = self.model.differences(inner, there[0])
+        lost = self._budget_effect(inner, share) - self._budget_effect(there, share_there)
+        # the centers cancel in a difference
+        scales = replace(self.standardization, centers=np.zeros(len(self.metrics)))
+        return scales.untransform(mean + lost, std * self.model.critical_values.factor)
 
     def utility_difference(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Expected utility at `ratios` minus that at `reference`: mean and std (`n` each)."""
+        """Return expected utility at `ratios` minus that at `reference`: mean and std, `n` each."""
         _, errors = self.differences(ratios, reference)
         mean, _ = self.predict(ratios)
         there, _ = self.predict(reference[None])
-        std = self.utility_tails.factor[0] * self.utility.std(errors, mean)
+        std = self.utility_critical_values.factor[0] * self.utility.std(errors, mean)
         return self.utility.of(mean) - self.utility.of(there), std
 
     def estimate(self, ratios: Mixture) -> dict[str, Estimate]:
-        """What a run of `ratios` would score, by metric, in the metric's own units."""
+        """Return the predicted score of a run of `ratios`, by metric, in the metric's own units."""
         mean, std = self.predict(ratios.vector(self.domains)[None])
         half80 = np.full(len(self.metrics), Z80)
-        tails = self.portfolio.tails
-        half80[self.scales.varying] = Z95 * tails.half80 / tails.half95
+        critical = self.model.critical_values
+        half80[self.standardization.varying] = Z95 * critical.half80 / critical.half95
         return {
             fitted.metric.name: Estimate(float(m), float(s), float(h))
             for fitted, m, s, h in zip(self.metrics, mean[0], std[0], half80, strict=True)
         }
 
     def estimate_utility(self, ratios: Mixture) -> Estimate:
-        """The utility of a run of `ratios`."""
+        """Return the predicted utility of a run of `ratios`."""
         mean, std = self.predict_utility(ratios.vector(self.domains)[None])
-        half80 = Z95 * self.utility_tails.half80[0] / self.utility_tails.half95[0]
+        critical = self.utility_critical_values
+        half80 = Z95 * critical.half80[0] / critical.half95[0]
         return Estimate(float(mean[0]), float(std[0]), float(half80))
 
     def estimate_gain(self, ratios: Mixture, other: Mixture) -> Estimate:
-        """Expected utility of `ratios` minus that of `other`."""
+        """Return the expected utility of `ratios` minus that of `other`."""
         mean, std = self.utility_difference(
             ratios.vector(self.domains)[None], other.vector(self.domains)
         )
         return Estimate(float(mean[0]), float(std[0]))
 
-    def _to_scores(self, mean: Array, std: Array) -> tuple[Array, Array]:
-        values = np.tile(self.scales.centres, (len(mean), 1))
-        errors = np.zeros_like(values)
-        keep, slopes = self.scales.varying, self.scales.slopes
-        values[:, keep] += mean * slopes[keep]
-        errors[:, keep] = std * np.abs(slopes[keep])
-        return values, errors
+    def _mean_scores(self, ratios: Array, *, smooth: bool) -> Array:
+        inner, share, _ = self._effective(ratios)
+        z = self.model.mean(inner, smooth=smooth) + self._budget_effect(inner, share)
+        return self.standardization.untransform(z, np.zeros_like(z))[0]
 
-    def _slopes_back(self, inner: Array, share: Array, jacobian: Array, weights: Array) -> Array:
-        """Gradient by the ratios of Σ_m weights_nm · score_nm, through repetition where there is."""
-        keep = self.scales.varying
-        weighted = (weights * self.scales.slopes)[:, keep]
-        gradient = self.portfolio.slopes(inner, weighted)
-        if self.repetition is None or self.token_law is None:
+    def _gradient(self, ratios: Array, weights: Array) -> Array:
+        """Return the gradient (`n x d`) of Σ_m weights_nm · score_nm, through repetition if any."""
+        inner, share, jacobian = self._effective(ratios)
+        keep = self.standardization.varying
+        weighted = (weights * self.standardization.scales)[:, keep]
+        gradient = self.model.gradient(inner, weighted)
+        if self.repetition is None or self.scaling_law is None:
             return gradient
         by_share = np.zeros((len(inner), 1))
         some = share[:, 0] < 1
         if some.any():
-            by_inner, by_size = self.token_law.shrink_slopes(
+            by_inner, by_size = self.scaling_law.budget_effect_gradient(
                 inner[some], share[some, 0], weighted[some]
             )
             gradient[some] += by_inner
             by_share[some, 0] = by_size
         # inner = e / Σe, share = Σe, with e the effective shares and jacobian = de/dr
-        centred = gradient - (gradient * inner).sum(axis=1, keepdims=True)
-        return np.asarray((centred / share + by_share) * jacobian)
+        centered = gradient - (gradient * inner).sum(axis=1, keepdims=True)
+        return np.asarray((centered / share + by_share) * jacobian)
 
     def _effective(self, ratios: Array) -> tuple[Array, Array, Array]:
-        """The mixture of effective tokens (`n x d`), their share of the budget (`n x 1`), slopes."""
+        """Return the mixture of effective tokens (`n x d`), their share of the budget, and d/dr."""
         if self.repetition is None:
             return ratios, np.ones((len(ratios), 1)), np.ones(ratios.shape)
-        effective, slopes = self.repetition.effective(ratios)
+        effective, derivative = self.repetition.effective(ratios)
         share = effective.sum(axis=1, keepdims=True)
-        return effective / share, share, slopes
+        return effective / share, share, derivative
 
-    def _lost(self, inner: Array, share: Array) -> Array:
-        """What having fewer effective tokens costs, standardised (`n x m'`)."""
-        lost = np.zeros((len(inner), int(self.scales.varying.sum())))
-        if self.token_law is not None and (share < 1).any():
+    def _budget_effect(self, inner: Array, share: Array) -> Array:
+        """Return the standardized cost of fewer effective tokens (`n x m'`)."""
+        lost = np.zeros((len(inner), int(self.standardization.varying.sum())))
+        if self.scaling_law is not None and (share < 1).any():
             some = share[:, 0] < 1
-            lost[some] = self.token_law.shrink(inner[some], share[some, 0])
+            lost[some] = self.scaling_law.budget_effect(inner[some], share[some, 0])
         return lost

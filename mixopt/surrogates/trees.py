@@ -1,4 +1,4 @@
-"""Gradient-boosted trees with leaves small enough for few runs (LightGBM)."""
+"""Gradient-boosted trees (LightGBM), with leaves small enough for few runs."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Self
@@ -18,17 +18,18 @@ SETTINGS = {
     "force_row_wise": True,
     "verbosity": -1,
 }
-SMALL, LEAVES, MORE_LEAVES = 128, 5, 8
-"""Leaves below and from `SMALL` runs."""
+FEW_RUNS, LEAVES, MORE_LEAVES = 128, 5, 8
+"""Number of leaves below and from `FEW_RUNS` runs."""
 SMALLEST_LEAF = 3
-LEAST_TRUST = 1e-3
+LEAST_NOISE = 1e-3
+"""Lower bound of a noise variance whose inverse weighs a run."""
 
 
-class KeptByRuns(ABC):
-    """A law that is kept by the runs that it was fitted to, and fitted again when it comes back.
+class LightGBMModel(ABC):
+    """One LightGBM booster for each metric, serialized as its training data.
 
-    LightGBM's reader of models trusts what it reads: a number that somebody has changed in its text ends
-    the process, or reads where it may not.
+    Deserialization trains the boosters again: LightGBM's own text format is unsafe to read from an
+    untrusted file, where a changed number crashes the process or reads memory out of bounds.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class KeptByRuns(ABC):
         self._boosters: list[Booster] = []
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> Self:
-        """Itself, fitted to `n x d` ratios and `n x m` scores; `noise` is as in the protocol."""
+        """Fit to `n x d` ratios, `n x m` scores and their noise variances."""
         self._runs = (ratios, scores, noise)
         self._boosters = [
             self._boost(m, ratios, scores[:, m], noise[:, m]) for m in range(scores.shape[1])
@@ -45,10 +46,10 @@ class KeptByRuns(ABC):
 
     @abstractmethod
     def _boost(self, m: int, ratios: Array, scores: Array, noise: Array) -> Booster:
-        """The booster of metric `m`: `n x d` ratios, `n` scores and variances."""
+        """Train the booster of metric `m` on `n x d` ratios, `n` scores and `n` variances."""
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Mean, and a standard deviation of one (`n x m` each)."""
+        """Return the mean, and a standard deviation of one (`n x m` each)."""
         mean = np.stack([np.asarray(b.predict(ratios)) for b in self._boosters], axis=1)
         return mean, np.ones(mean.shape)
 
@@ -62,12 +63,15 @@ class KeptByRuns(ABC):
             self.fit(*self._runs)
 
 
-class Trees(KeptByRuns):
-    """One booster per metric on the ratios.
+class BoostedTrees(LightGBMModel):
+    """Boosted trees on the ratios.
 
-    LightGBM's `min_child_samples=20` makes a constant of anything below 40 runs, and its bins of
-    three runs blur small ratios; both are set for tens of runs here. Trees have no standard
-    deviation of their own: theirs is constant, and cross-validation gives it its size.
+    LightGBM's default `min_child_samples=20` gives a constant below 40 runs, and its bins of three
+    runs merge small ratios; both settings are for tens of runs here. Trees have no standard
+    deviation of their own: it is one, and cross-validation scales it.
+
+    Args:
+        seed: LightGBM's seed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -76,16 +80,16 @@ class Trees(KeptByRuns):
 
     def _boost(self, m: int, ratios: Array, scores: Array, noise: Array) -> Booster:
         known = np.isfinite(scores)
-        trust = 1 / np.maximum(noise[known], LEAST_TRUST) if noise[known].any() else None
+        weight = 1 / np.maximum(noise[known], LEAST_NOISE) if noise[known].any() else None
         settings = SETTINGS | {
-            "num_leaves": LEAVES if known.sum() < SMALL else MORE_LEAVES,
+            "num_leaves": LEAVES if known.sum() < FEW_RUNS else MORE_LEAVES,
             "min_data_in_leaf": min(SMALLEST_LEAF, max(1, int(known.sum()) // 4)),
             "seed": self._seed,
         }
-        runs = Dataset(ratios[known], scores[known], weight=trust, params=settings)
-        # without keeping it, the booster is written to text and read again
+        runs = Dataset(ratios[known], scores[known], weight=weight, params=settings)
+        # otherwise LightGBM writes the booster to text and reads it again
         return train(settings, runs, TREES, keep_training_booster=True)
 
-    def refit(self, ratios: Array, scores: Array, noise: Array) -> "Trees":
-        """Another, fitted to other runs."""
-        return Trees(self._seed).fit(ratios, scores, noise)
+    def refit(self, ratios: Array, scores: Array, noise: Array) -> "BoostedTrees":
+        """Return a new model fitted to other runs."""
+        return BoostedTrees(self._seed).fit(ratios, scores, noise)

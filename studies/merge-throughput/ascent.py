@@ -4,7 +4,7 @@
 
 Base and experts are those of studies/six-domains (`mixopt train studies/six-domains/six-domains.yaml
 -o OUT_OF_SIX_DOMAINS`); the benchmarks are its search benchmarks, the first items of each. Utility is
-the mean over capabilities of standardised losses (that of the right choice where there are choices),
+the mean over capabilities of standardized losses (that of the right choice where there are choices),
 so that all ways climb the same thing. A pass is a forward pass of one merge over all items; a forward
 and a backward pass count three, over the items they read.
 """
@@ -97,7 +97,7 @@ def noise_of(bench: Bench, utility: Utility, best: np.ndarray, other: np.ndarray
         chosen = change[task.loss_weights != 0]
         n = len(chosen)
         own = n / (n - 1) * np.square(chosen - chosen.mean()).sum()
-        variance += float(utility.slopes[place] ** 2 * own)
+        variance += float(utility.coefficients[place] ** 2 * own)
     return float(np.sqrt(variance))
 
 
@@ -152,7 +152,7 @@ def climbing(bench: Bench, utility: Utility, seed: int) -> list[tuple[float, flo
         passes += measured.passes
         best = max(best, value)
         curve.append((passes, best))
-        return value, utility.slopes @ measured.by_weight
+        return value, utility.coefficients @ measured.by_weight
 
     ascend(climbed, bench.space, starts[seed % len(starts)], evaluations=14)
     return curve
@@ -216,7 +216,7 @@ def main() -> None:
     table = bench.trials(
         [bench.trial(f"r{i}", r, v) for i, (r, v) in enumerate(zip(rows, losses, strict=True))]
     )
-    utility = Utility.standardised(table, bench.metrics)
+    utility = Utility.standardized(table, bench.metrics)
     utilities = utility.of(losses)
     best = int(utilities.argmax())
     noise = noise_of(bench, utility, rows[best], rows[int(np.argsort(utilities)[-20])])

@@ -122,14 +122,14 @@ def mix_by_evidence(swarm, weights: np.ndarray) -> np.ndarray:
 
 
 def utilities(scores: np.ndarray, metrics: tuple[Metric, ...]) -> np.ndarray:
-    """The tool's utility: mean over capabilities of standardised scores (`n`)."""
+    """The tool's utility: mean over capabilities of standardized scores (`n`)."""
     rows = [
         Trial(str(i), Mixture({"a": 1.0}),
               {m.name: Score(float(v)) for m, v in zip(metrics, row, strict=True)})
         for i, row in enumerate(scores)
     ]  # fmt: skip
     trials = Trials(rows, metrics, ("a",))
-    return Utility.standardised(trials, metrics).of(scores)
+    return Utility.standardized(trials, metrics).of(scores)
 
 
 def attainable(first: np.ndarray, second: np.ndarray) -> float:
@@ -190,7 +190,7 @@ def regret_by_cost(target: Target, proxies: dict[str, np.ndarray], out: Path) ->
     experts alone.
     """
     run = 300_000
-    whole = Utility.standardised(
+    whole = Utility.standardized(
         Trials(to_trials(target.ratios, target.truth, target.metrics, "trained", "t"),
                target.metrics, DOMAINS), target.metrics)  # fmt: skip
     truth = whole.of(target.truth)

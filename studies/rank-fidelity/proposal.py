@@ -44,7 +44,7 @@ def main() -> None:
     told = to_trials(grid, table(mixed, names), target.metrics, "ensembled", "e")
     surrogate = fit(Trials(told, target.metrics, DOMAINS), use_std_errors=False)
     best = propose(surrogate, SearchSpace(DOMAINS), seed=rng)[0]
-    scale = Utility.standardised(
+    scale = Utility.standardized(
         Trials(to_trials(target.ratios, target.truth, target.metrics, "trained", "t"),
                target.metrics, DOMAINS), target.metrics)  # fmt: skip
     trained = scale.of(target.truth)

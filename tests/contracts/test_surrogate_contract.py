@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from mixopt.surrogates.fidelity_correction import Corrected
-from mixopt.surrogates.registry import AUTO, SURROGATES, is_smooth, make_model
+from mixopt.surrogates.cokriging import CoKriging
+from mixopt.surrogates.registry import AUTO, SURROGATES, is_differentiable, make_model
 
 D, METRICS = 4, 2
 
 
 class Proxy:
-    """A cheaper fidelity for `Corrected`: right but for an offset."""
+    """A cheaper fidelity for `CoKriging`: right but for an offset."""
 
     def predict(self, ratios):
         return truth(ratios) + 0.3, np.full((len(ratios), METRICS), 0.1)
@@ -33,7 +33,7 @@ class Proxy:
 @pytest.fixture(params=[*SURROGATES, "corrected"])
 def make(request):
     if request.param == "corrected":
-        return lambda seed: Corrected(Proxy())
+        return lambda seed: CoKriging(Proxy())
     return lambda seed: make_model(request.param, seed)
 
 
@@ -123,7 +123,7 @@ def test_a_domain_that_never_varies_does_no_harm(make):
 
 def test_slopes_are_those_of_the_mean(make):
     law = make(0).fit(*data(44))
-    if not is_smooth(law):
+    if not is_differentiable(law):
         return
     rng = np.random.default_rng(2)
     points, weights, step = rng.dirichlet(np.full(D, 4.0), 3), rng.normal(size=(3, METRICS)), 1e-6
@@ -137,7 +137,7 @@ def test_slopes_are_those_of_the_mean(make):
 
 def test_contrast_is_a_difference_and_knows_what_both_sides_share(make):
     law = make(0).fit(*data(44, noise=0.1))
-    if not is_smooth(law):
+    if not is_differentiable(law):
         return
     points = data(5, seed=3)[0]
     difference, variance = law.contrast(points, points[0])

@@ -27,7 +27,7 @@ def test_margins_by_hand(all_metrics):
         EVEN, tolerance={"loss_b": 0.2}, probability=0.975, metrics=("loss_b", "acc_c")
     )
     margins = guard.margins(all_metrics, point)[0]
-    scales = np.abs(all_metrics.scales.slopes)
+    scales = np.abs(all_metrics.standardization.scales)
     assert guard.metric_names(all_metrics) == ["loss_b", "acc_c"]
     assert margins[0] == pytest.approx((0.2 - mean[0, 1] - 1.96 * std[0, 1]) / scales[1], rel=1e-3)
     assert margins[1] == pytest.approx((0.0 + mean[0, 2] - 1.96 * std[0, 2]) / scales[2], rel=1e-3)

@@ -35,7 +35,7 @@ def table(far, *, kind="trained", suffix=""):
 
 
 def plain(scale):
-    return Utility.standardised(scale, scale.search_metrics)
+    return Utility.standardized(scale, scale.search_metrics)
 
 
 def test_quarter_overlap_by_hand():

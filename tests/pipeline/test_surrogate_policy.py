@@ -50,7 +50,7 @@ def test_a_table_is_fitted_once_and_again_when_real_runs_are_heard(recipe):
 def test_noise_weighs_less(recipe):
     plain = learner(recipe, loss=0.8, acc=0.8).fit(BOTH).utility
     doubted = learner(recipe, loss=0.8, acc=0.0).fit(BOTH).utility
-    assert 0 < doubted.slopes[1] < 0.05 * plain.slopes[1]
+    assert 0 < doubted.coefficients[1] < 0.05 * plain.coefficients[1]
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def test_levels_are_ordered_by_what_they_stand_for_whatever_they_cost(recipe):
 
 def test_noise_alone_in_its_capability_ends_no_study(recipe):
     own = learner(recipe, loss=0.8, acc=-0.3)
-    assert own.fit(BOTH).utility.slopes[1] == pytest.approx(0, abs=0.1)
+    assert own.fit(BOTH).utility.coefficients[1] == pytest.approx(0, abs=0.1)
     assert np.isfinite(own.aggregates(BOTH)["worst"].of(BOTH.values(METRICS))).all()
     all_noise = learner(recipe, loss=-0.3, acc=-0.3)
-    assert np.isfinite(all_noise.fit(BOTH).utility.slopes).all()
+    assert np.isfinite(all_noise.fit(BOTH).utility.coefficients).all()
     assert np.isfinite(all_noise.aggregates(BOTH)["worst"].of(BOTH.values(METRICS))).all()
 
 

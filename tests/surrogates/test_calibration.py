@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from mixopt.proposal import Z80, Z95
-from mixopt.surrogates.calibration import calibrate, scale_to_whole
+from mixopt.surrogates.calibration import calibrate, rescale_partial_sums
 
 
 def test_normal_residuals_get_normal_intervals():
     rng = np.random.default_rng(0)
-    tails = calibrate(rng.normal(size=(400, 5)), np.ones((400, 5)))
-    assert tails.half80 == pytest.approx(Z80, rel=0.1)
-    assert tails.half95 == pytest.approx(Z95, rel=0.1)
-    assert tails.factor == pytest.approx(1, rel=0.1)
+    critical_values = calibrate(rng.normal(size=(400, 5)), np.ones((400, 5)))
+    assert critical_values.half80 == pytest.approx(Z80, rel=0.1)
+    assert critical_values.half95 == pytest.approx(Z95, rel=0.1)
+    assert critical_values.factor == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize("n", [32, 128])
@@ -21,9 +21,9 @@ def test_intervals_hold_for_heavy_tails_and_wrong_deviations(n):
     for _ in range(60):
         size = np.array([0.3, 1.0, 3.0])  # each metric's deviations are wrong by another factor
         seen, new = (size * rng.standard_t(4, size=(k, 3)) for k in (n, 200))
-        tails = calibrate(seen, np.ones((n, 3)))
-        inside80.append((np.abs(new) <= tails.half80).mean())
-        inside95.append((np.abs(new) <= tails.half95).mean())
+        critical_values = calibrate(seen, np.ones((n, 3)))
+        inside80.append((np.abs(new) <= critical_values.half80).mean())
+        inside95.append((np.abs(new) <= critical_values.half95).mean())
     assert np.mean(inside80) == pytest.approx(0.80, abs=0.03)
     assert np.mean(inside95) == pytest.approx(0.95, abs=0.03)
 
@@ -41,10 +41,10 @@ def test_a_sum_with_missing_parts_is_as_wide_as_the_whole():
     stds = np.tile(np.linspace(0.5, 2.0, 8), (4000, 1))
     whole = stds * (0.8 * common + 0.6 * rng.normal(size=(4000, 8)))
     parts = np.where(rng.random(whole.shape) < 0.4, np.nan, whole)
-    scaled = scale_to_whole(np.nansum(parts, axis=1), parts, stds)
+    scaled = rescale_partial_sums(np.nansum(parts, axis=1), parts, stds)
     known = np.isfinite(scaled)
     assert known.mean() > 0.5
     assert scaled[known].std() == pytest.approx(whole.sum(axis=1).std(), rel=0.06)
-    assert np.allclose(scale_to_whole(whole.sum(1), whole, stds), whole.sum(1))
+    assert np.allclose(rescale_partial_sums(whole.sum(1), whole, stds), whole.sum(1))
     nothing = np.full((3, 8), np.nan)
-    assert np.isnan(scale_to_whole(np.zeros(3), nothing, stds[:3])).all()
+    assert np.isnan(rescale_partial_sums(np.zeros(3), nothing, stds[:3])).all()

@@ -34,5 +34,5 @@ def test_finds_a_synergy_that_no_sum_of_domains_has():
     def truth(r):
         return CodeLaw().evaluate(parameters(), r)[0].T
 
-    mean, _ = code_law(0).fit(ratios, truth(ratios), np.zeros((60, 1))).predict(fresh)
+    mean, _ = code_law().fit(ratios, truth(ratios), np.zeros((60, 1))).predict(fresh)
     assert mean == pytest.approx(truth(fresh), abs=0.08)

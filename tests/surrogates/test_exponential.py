@@ -28,5 +28,5 @@ def test_recovers_its_own_law(make):
     def truth(r):
         return (-1.2 + np.exp(0.3 + r @ [-2.0, 0.5, 1.0]))[:, None]
 
-    mean, _ = make(0).fit(ratios, truth(ratios), np.zeros((40, 1))).predict(fresh)
+    mean, _ = make().fit(ratios, truth(ratios), np.zeros((40, 1))).predict(fresh)
     assert mean == pytest.approx(truth(fresh), abs=0.05)

@@ -58,7 +58,7 @@ def test_constant_metric_is_constant_and_has_no_weight():
     surrogate = fit(smooth_trials(16))
     names = [fitted.metric.name for fitted in surrogate.metrics]
     assert surrogate.metrics[names.index("flat")].chosen == "constant"
-    assert surrogate.utility.slopes[names.index("flat")] == 0
+    assert surrogate.utility.coefficients[names.index("flat")] == 0
 
 
 def test_holdout_scores_never_reach_a_surrogate():
@@ -73,7 +73,7 @@ def test_target_may_be_one_metric():
     surrogate = fit(smooth_trials(24), target="first")
     # the others are fitted too: they inform it, and a proposal says what it costs them
     assert [fitted.metric.name for fitted in surrogate.metrics] == ["first", "second", "flat"]
-    assert surrogate.utility.slopes[1:].tolist() == [0.0, 0.0]
+    assert surrogate.utility.coefficients[1:].tolist() == [0.0, 0.0]
     mean, _ = surrogate.predict_utility(np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]))
     assert mean[0] > mean[1]  # utility is turned: a lower loss is better
 
@@ -160,10 +160,10 @@ def test_a_surrogate_that_needs_more_runs_is_left_out_and_said(caplog):
     surrogate = fit(smooth_trials(20), surrogates="regmix")
     assert "'regmix' needs 41 runs for 3 domains and has 20" in caplog.text
     assert "auto is fitted instead" in caplog.text
-    assert "gp_log" in surrogate.portfolio.laws
+    assert "gp_log" in surrogate.model.models
     caplog.clear()
     two = fit(smooth_trials(20), surrogates=("regmix", "ridge"))
-    assert list(two.portfolio.laws) == ["ridge"]
+    assert list(two.model.models) == ["ridge"]
     assert "instead" not in caplog.text
 
 
@@ -251,7 +251,7 @@ def trials_with_gaps(n, share, rng, seed):
 def test_a_gap_in_the_best_run_does_not_unseat_it():
     trials = smooth_trials(24, noise=0.0)
     surrogate = fit(trials, target={"first": 1.0, "second": 1.0})
-    best = int(np.nanargmax(surrogate.seen_utilities(trials)))
+    best = int(np.nanargmax(surrogate.observed_utilities(trials)))
     gaps = [
         replace(t, scores={n: s for n, s in t.scores.items() if i != best or n != "second"})
         for i, t in enumerate(trials)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from mixopt.surrogates.least_squares import Prior, descend, hessian, update_noise
+from mixopt.surrogates.least_squares import Prior, hessian, levenberg_marquardt, update_noise
 
 X = np.linspace(0, 1, 30)
 
@@ -23,7 +23,7 @@ def example():
 
 def test_ends_where_scipy_does():
     z, variance, prior = example()
-    ends, costs = descend(curve, np.zeros((2, 2)), z, variance, prior, 40)
+    ends, costs = levenberg_marquardt(curve, np.zeros((2, 2)), z, variance, prior, 40)
     for m in range(2):
 
         def miss(theta, m=m):
@@ -37,9 +37,9 @@ def test_ends_where_scipy_does():
 
 def test_a_metric_that_has_arrived_waits_for_the_rest():
     z, variance, prior = example()
-    at_end, _ = descend(curve, np.zeros((2, 2)), z, variance, prior, 40)
+    at_end, _ = levenberg_marquardt(curve, np.zeros((2, 2)), z, variance, prior, 40)
     start = np.stack([at_end[0], [0.3, -0.2]])
-    ends, _ = descend(curve, start, z, variance, prior, 40)
+    ends, _ = levenberg_marquardt(curve, start, z, variance, prior, 40)
     assert ends == pytest.approx(at_end, abs=1e-3)
 
 

@@ -6,7 +6,7 @@ from example_trials import make_trials, true_scores
 
 from mixopt import Mixture, Trials, fit
 from mixopt.errors import TrialsError
-from mixopt.surrogates.multi_fidelity import order_levels
+from mixopt.surrogates.multi_fidelity import order_fidelities
 from mixopt.trials import Slope
 
 
@@ -53,13 +53,13 @@ def test_even_three_dear_runs_are_enough_to_take_the_bias_off():
 def test_kinds_are_ordered_by_what_they_are():
     trials = make_trials(8, kind="merged") + make_trials(8, kind="trained")
     trials = trials + make_trials(8, kind="ensembled")
-    assert order_levels(trials, None) == ["ensembled", "merged", "trained"]
-    assert order_levels(trials, ["merged", "trained"]) == ["merged", "trained"]
+    assert order_fidelities(trials, None) == ["ensembled", "merged", "trained"]
+    assert order_fidelities(trials, ["merged", "trained"]) == ["merged", "trained"]
 
 
 def test_levels_that_nothing_orders_are_asked_for():
     trials = make_trials(8, fidelity="small") + make_trials(8, fidelity="large")
-    with pytest.raises(TrialsError, match="nothing says which is dearer"):
+    with pytest.raises(TrialsError, match="neither cost nor kind orders them"):
         fit(trials)
     assert fit(trials, fidelities=["small", "large"]).fidelities[-1].level == "large"
     with pytest.raises(TrialsError, match="Did you mean 'small'"):
@@ -87,9 +87,9 @@ def test_standard_errors_are_heeded_where_they_help():
 def test_levels_are_named_once_each():
     table = make_trials(4).labelled("1B") + make_trials(4).labelled("7B")
     with pytest.raises(TrialsError, match="names '1B' twice"):
-        order_levels(table, ["1B", "1B"])
+        order_fidelities(table, ["1B", "1B"])
     with pytest.raises(TrialsError, match="fidelities is empty"):
-        order_levels(table, [])
+        order_fidelities(table, [])
 
 
 def test_a_metric_that_no_dear_run_has_keeps_the_cheap_level_s_centre(caplog):
@@ -136,5 +136,5 @@ def test_slopes_are_no_trials_of_their_own():
     plain = make_trials(10, noise=0.0)
     surrogate = fit(with_slopes(plain))
     assert len(surrogate.trials) == 10
-    assert surrogate.portfolio.cv_means.shape == (10, 3)
+    assert surrogate.model.cv_means.shape == (10, 3)
     assert len(surrogate.cv_utilities) == 10

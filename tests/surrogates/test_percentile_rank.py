@@ -29,7 +29,7 @@ def test_slopes_are_the_derivative():
         moved = at.copy()
         moved[:, place] += step
         difference = (RANKS.of(moved) - RANKS.of(at)) / step
-        assert RANKS.slopes_at(at)[:, place] == pytest.approx(difference, rel=1e-2)
+        assert RANKS.gradient(at)[:, place] == pytest.approx(difference, rel=1e-2)
 
 
 def test_missing_scores_of_trials_are_left_out_and_of_candidates_told():
@@ -44,5 +44,5 @@ def test_missing_scores_of_trials_are_left_out_and_of_candidates_told():
 
 def test_errors_are_carried_by_the_slopes():
     errors = np.array([[0.001, 1.0]])
-    slopes = RANKS.slopes_at(SEEN[:1])
+    slopes = RANKS.gradient(SEEN[:1])
     assert RANKS.std(errors, SEEN[:1])[0] == pytest.approx(np.hypot(*(slopes * errors)[0]))

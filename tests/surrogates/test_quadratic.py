@@ -1,6 +1,6 @@
 import numpy as np
 
-from mixopt.surrogates.quadratic import Quadratic, scheffe
+from mixopt.surrogates.quadratic import ScheffeQuadratic
 
 
 def test_recovers_a_scheffe_polynomial():
@@ -12,10 +12,10 @@ def test_recovers_a_scheffe_polynomial():
 
     centre, scale = truth(ratios).mean(), truth(ratios).std()
     z = ((truth(ratios) - centre) / scale)[:, None]
-    mean, _ = scheffe(0).fit(ratios, z, np.zeros(z.shape)).predict(fresh)
+    mean, _ = ScheffeQuadratic().fit(ratios, z, np.zeros(z.shape)).predict(fresh)
     assert np.allclose(mean[:, 0] * scale + centre, truth(fresh), atol=0.02)
 
 
 def test_terms_are_ratios_and_their_products():
-    terms = Quadratic().terms(np.array([[0.5, 0.3, 0.2]]))
+    terms = ScheffeQuadratic().terms(np.array([[0.5, 0.3, 0.2]]))
     assert np.allclose(terms, [[0.5, 0.3, 0.2, 0.15, 0.1, 0.06]])

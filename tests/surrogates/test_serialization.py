@@ -12,7 +12,7 @@ from mixopt.surrogates.fit import fit
 from mixopt.surrogates.registry import SURROGATES
 from mixopt.surrogates.serialization import FILE, load_surrogate, save_surrogate
 
-ASKED = [name for name, entry in SURROGATES.items() if entry.fewest(4) <= 40]
+ASKED = [name for name, spec in SURROGATES.items() if spec.min_trials(4) <= 40]
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ class Elsewhere:
     ("content", "words"),
     [
         (Elsewhere(), "it holds .*Elsewhere"),
-        (np.zeros(3), "no surrogate of ours"),
-        ({"call": print}, "no surrogate of ours|it holds"),
+        (np.zeros(3), "no surrogate of mixopt"),
+        ({"call": print}, "no surrogate of mixopt|it holds"),
     ],
 )
 def test_what_somebody_made_up_is_refused(tmp_path, trials, content, words):
@@ -63,10 +63,10 @@ def test_what_somebody_made_up_is_refused(tmp_path, trials, content, words):
 @pytest.mark.parametrize("name", ["mixopt.surrogates.fit.np.save", "mixopt.surrogates.fit.log",
                                   "mixopt.io.files.write_text", "os.system"])  # fmt: skip
 def test_names_that_only_lead_elsewhere_are_none_of_ours(name):
-    from mixopt.surrogates.serialization import _is_ours
+    from mixopt.surrogates.serialization import _is_trusted
 
-    assert not _is_ours(name)
-    assert _is_ours("mixopt.surrogates.stacking.StackedModel")
+    assert not _is_trusted(name)
+    assert _is_trusted("mixopt.surrogates.stacking.StackedModel")
 
 
 def test_bytes_that_are_no_file_of_ours_are_refused(tmp_path, trials):
@@ -78,5 +78,5 @@ def test_bytes_that_are_no_file_of_ours_are_refused(tmp_path, trials):
 def test_a_file_that_swells_is_refused_unread(tmp_path, trials):
     with zipfile.ZipFile(tmp_path / FILE, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("schema.json", " " * 50_000_000)
-    with pytest.raises(StorageError, match="swells to more than anybody wrote"):
+    with pytest.raises(StorageError, match="unpacks to more than 100 times"):
         load_surrogate(tmp_path, trials)

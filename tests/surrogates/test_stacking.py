@@ -3,10 +3,10 @@ import pytest
 
 from mixopt.surrogates import stacking as module
 from mixopt.surrogates.registry import AUTO, make_model
-from mixopt.surrogates.stacking import assign_folds, fit_portfolio
+from mixopt.surrogates.stacking import assign_folds, fit_stacked_model
 
 
-def laws(names=AUTO):
+def models(names=AUTO):
     return {name: make_model(name, 0) for name in names}
 
 
@@ -19,10 +19,10 @@ def table(n=40, m=3, d=5, noise=0.05, seed=0):
 
 def test_weights_follow_cross_validation():
     ratios, z, noise = table()
-    made = fit_portfolio(laws(), ratios, z, noise, seed=0)
+    made = fit_stacked_model(models(), ratios, z, noise, seed=0)
     assert made.weights.sum(axis=0) == pytest.approx(1)
     assert (made.weights >= 0).all()
-    by_name = dict(zip(made.laws, made.weights.mean(axis=1), strict=True))
+    by_name = dict(zip(made.models, made.weights.mean(axis=1), strict=True))
     assert by_name["constant"] < 0.05 < by_name["gp_log"]
     # out-of-fold predictions are of runs that were not seen: worse than the fit, better than chance
     inside = np.square(made.predict(ratios)[0] - z).mean()
@@ -33,7 +33,7 @@ def test_weights_follow_cross_validation():
 def test_pure_noise_is_left_to_the_constant():
     ratios, _, noise = table()
     z = np.random.default_rng(1).normal(size=(40, 3))
-    made = fit_portfolio(laws(), ratios, z, noise, seed=0)
+    made = fit_stacked_model(models(), ratios, z, noise, seed=0)
     fresh = table(seed=2)[0]
     assert np.abs(made.predict(fresh)[0]).mean() < 0.4
 
@@ -46,12 +46,12 @@ def test_repeats_of_a_mixture_share_their_fold():
 
 
 def test_an_unbounded_law_is_held_to_the_range_and_its_excess_is_doubt():
-    """METHODS §12: unclipped, laws explode on sparse tables; here far outside of the runs."""
+    """Unclipped, models explode on sparse tables; here far outside of the runs."""
     rng = np.random.default_rng(0)
     ratios = rng.dirichlet([30, 2, 2], size=24)
     z = 50 * ratios[:, 1:2] * ratios[:, 2:] + 3 * ratios[:, 1:2]
     z = (z - z.mean()) / z.std()
-    made = fit_portfolio(laws(("scheffe",)), ratios, z, np.zeros(z.shape), seed=0)
+    made = fit_stacked_model(models(("scheffe",)), ratios, z, np.zeros(z.shape), seed=0)
     mean, std = made.predict(np.array([[0.0, 0.5, 0.5]]))
     width = float(np.ptp(z))
     assert z.min() - width / 2 - 1e-9 <= mean[0, 0] <= z.max() + width / 2 + 1e-9
@@ -60,7 +60,7 @@ def test_an_unbounded_law_is_held_to_the_range_and_its_excess_is_doubt():
 
 def test_differences_are_surer_than_their_ends_are():
     ratios, z, noise = table(noise=0.3)
-    made = fit_portfolio(laws(), ratios, z, noise, seed=0)
+    made = fit_stacked_model(models(), ratios, z, noise, seed=0)
     points = np.vstack([ratios[0], 0.98 * ratios[0] + 0.02 * ratios[1], ratios[2]])
     mean, std = made.differences(points, points[0])
     assert mean[0] == pytest.approx(0, abs=1e-9)
@@ -72,28 +72,28 @@ def test_differences_are_surer_than_their_ends_are():
 
 def test_slopes_are_those_of_the_smooth_mean():
     ratios, z, noise = table()
-    made = fit_portfolio(laws(), ratios, z, noise, seed=0)
+    made = fit_stacked_model(models(), ratios, z, noise, seed=0)
     point, weights, step = np.full((1, 5), 0.2), np.array([[1.0, -0.5, 2.0]]), 1e-6
     numeric = [
         float(((made.mean(point + step * u) - made.mean(point - step * u)) * weights).sum())
         / (2 * step) for u in np.eye(5)
     ]  # fmt: skip
-    assert made.slopes(point, weights)[0] == pytest.approx(numeric, rel=1e-4)
-    assert 0.5 < made.smooth_share <= 1
+    assert made.gradient(point, weights)[0] == pytest.approx(numeric, rel=1e-4)
+    assert 0.5 < made.differentiable_share <= 1
 
 
 def test_wide_tables_try_laws_on_a_sample_first(monkeypatch):
     monkeypatch.setattr(module, "SCREENED_FROM", 100)
     monkeypatch.setattr(module, "SAMPLE", 2)
     ratios, z, noise = table(m=5)
-    made = fit_portfolio(laws(), ratios, z, noise, seed=0)
-    assert "constant" not in made.laws
+    made = fit_stacked_model(models(), ratios, z, noise, seed=0)
+    assert "constant" not in made.models
     assert made.weights.shape[1] == 5
 
 
 @pytest.mark.parametrize(("d", "zeros"), [(24, 0.75), (64, 0.9)])
 def test_sparse_tables_do_not_explode(d, zeros):
-    """24 and 64 domains, most ratios zero: where the law alone was 1e25 times off (METHODS §12)."""
+    """24 and 64 domains, most ratios zero: where the law alone was 1e25 times off."""
     rng = np.random.default_rng(0)
     raw = rng.dirichlet(np.full(d, 0.5), 80) * (rng.random((80, d)) > zeros)
     raw[:, 0] += 1e-3
@@ -101,7 +101,7 @@ def test_sparse_tables_do_not_explode(d, zeros):
     worth = rng.normal(size=(d, 2))
     z = -np.log(np.sqrt(ratios) @ np.exp(worth) + 0.05) + 0.05 * rng.normal(size=(80, 2))
     z = (z - z.mean(0)) / z.std(0)
-    made = fit_portfolio(laws(), ratios[:60], z[:60], np.zeros((60, 2)), seed=0)
+    made = fit_stacked_model(models(), ratios[:60], z[:60], np.zeros((60, 2)), seed=0)
     mean, std = made.predict(ratios[60:])
     low, high = z[:60].min(0), z[:60].max(0)
     assert ((mean >= low - 0.5 * (high - low)) & (mean <= high + 0.5 * (high - low))).all()
@@ -111,6 +111,6 @@ def test_sparse_tables_do_not_explode(d, zeros):
 
 def test_too_few_runs_to_tell_laws_apart():
     ratios, z, noise = table(4)
-    made = fit_portfolio(laws(("ridge_root", "constant")), ratios, z, noise, seed=0)
+    made = fit_stacked_model(models(("ridge_root", "constant")), ratios, z, noise, seed=0)
     assert made.weights == pytest.approx(0.5)
     assert np.isfinite(made.predict(ratios)[0]).all()

@@ -30,8 +30,8 @@ def test_slopes_of_the_utility(surrogate):
 
     numeric = [along(unit) for unit in np.eye(4)]
     assert slopes[0] == pytest.approx(numeric, rel=1e-4)
-    by_metric = surrogate.metric_slopes(point[0])
-    assert surrogate.utility.slopes @ by_metric == pytest.approx(slopes[0], rel=1e-6)
+    by_metric = surrogate.metric_gradients(point[0])
+    assert surrogate.utility.coefficients @ by_metric == pytest.approx(slopes[0], rel=1e-6)
     assert np.isfinite(value).all()
 
 
@@ -59,14 +59,14 @@ def test_estimates_have_both_intervals(surrogate):
 
 def test_repetition_makes_a_scarce_domain_worth_less(surrogate):
     term = Repetition.of(DOMAINS, {"a": 1e8}, budget_tokens=1e10)
-    repeated = surrogate.repeating(term)
+    repeated = surrogate.with_repetition(term)
     scarce, plenty = np.array([[0.9, 0.0, 0.1, 0.0]]), np.array([[0.0, 0.0, 1.0, 0.0]])
     assert repeated.predict(scarce)[0][0, 0] > surrogate.predict(scarce)[0][0, 0]
     assert repeated.predict(plenty)[0] == pytest.approx(surrogate.predict(plenty)[0])
 
 
 def test_slopes_through_repetition(surrogate):
-    repeated = surrogate.repeating(Repetition.of(DOMAINS, {"a": 1e9}, budget_tokens=1e10))
+    repeated = surrogate.with_repetition(Repetition.of(DOMAINS, {"a": 1e9}, budget_tokens=1e10))
     point, step = np.array([[0.4, 0.2, 0.2, 0.2]]), 1e-6
     slopes = repeated.smooth_utility(point)[1][0]
 

@@ -30,24 +30,24 @@ def test_standardised_utility_by_hand():
     trials = table(ROWS)
     z = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
     by_hand = ((-z[:, 0] - z[:, 1]) / 2 + z[:, 2]) / 2
-    assert Utility.standardised(trials, METRICS).of(ROWS) == pytest.approx(by_hand)
+    assert Utility.standardized(trials, METRICS).of(ROWS) == pytest.approx(by_hand)
 
 
 def test_capability_weights_by_hand():
     trials = table(ROWS)
     z = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
     by_hand = 0.75 * (-z[:, 0] - z[:, 1]) / 2 + 0.25 * z[:, 2]
-    weighted = Utility.standardised(trials, METRICS, {"x": 3.0, "y": 1.0})
+    weighted = Utility.standardized(trials, METRICS, {"x": 3.0, "y": 1.0})
     assert weighted.of(ROWS) == pytest.approx(by_hand)
 
 
 def test_errors_carry_through_linearly():
-    utility = Utility.standardised(table(ROWS), METRICS)
+    utility = Utility.standardized(table(ROWS), METRICS)
     errors = np.array([[0.1, 0.2, 0.05]])
-    by_hand = np.sqrt(((errors[0] * utility.slopes) ** 2).sum())
+    by_hand = np.sqrt(((errors[0] * utility.coefficients) ** 2).sum())
     assert utility.std(errors, ROWS[:1])[0] == pytest.approx(by_hand)
     gain, error = measure_gain(utility, ROWS[0], ROWS[0] + [1.0, 0, 0], errors[0])
-    assert gain == pytest.approx(-utility.slopes[0])
+    assert gain == pytest.approx(-utility.coefficients[0])
     assert gain > 0
     assert error == pytest.approx(by_hand)
 
@@ -56,11 +56,11 @@ def test_trust_divides_a_capability_among_its_metrics():
     trials = table(ROWS)
     z = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
     by_hand = ((-z[:, 0] - 0.25 * z[:, 1]) / 1.25 + z[:, 2]) / 2
-    assert Utility.standardised(trials, METRICS, trust={"l2": 0.25}).of(ROWS) == pytest.approx(
+    assert Utility.standardized(trials, METRICS, trust={"l2": 0.25}).of(ROWS) == pytest.approx(
         by_hand
     )
     without = ((-z[:, 0]) + z[:, 2]) / 2
-    assert Utility.standardised(trials, METRICS, trust={"l2": 0.0}).of(ROWS) == pytest.approx(
+    assert Utility.standardized(trials, METRICS, trust={"l2": 0.0}).of(ROWS) == pytest.approx(
         without
     )
 
@@ -69,7 +69,7 @@ def test_a_capability_that_is_not_trusted_at_all_leaves_the_mean():
     trials = table(ROWS)
     z = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
     by_hand = (-z[:, 0] - z[:, 1]) / 2
-    assert Utility.standardised(trials, METRICS, trust={"acc": 0.0}).of(ROWS) == pytest.approx(
+    assert Utility.standardized(trials, METRICS, trust={"acc": 0.0}).of(ROWS) == pytest.approx(
         by_hand
     )
 
@@ -84,7 +84,7 @@ def test_every_way_of_aggregating_prefers_what_is_better_and_has_its_slopes(norm
     at = np.array([[-1.0, -1.2, -0.8]])
     better = at + [[-1.0, -1.0, 1.0]]
     assert utility.of(better)[0] > utility.of(at)[0]
-    slopes = utility.slopes_at(at)
+    slopes = utility.gradient(at)
     moved = np.array([
         utility.of(at + step)[0] - utility.of(at - step)[0] for step in 1e-5 * np.eye(3)
     ]) / 2e-5  # fmt: skip
@@ -95,10 +95,10 @@ def test_only_the_weighted_mean_weighs():
     weights = {"x": 3.0, "y": 1.0}
     trials = table(ROWS)
     mean = make_utility(trials, METRICS, aggregate="mean", weights=weights)
-    assert mean.of(ROWS) == pytest.approx(Utility.standardised(trials, METRICS).of(ROWS))
+    assert mean.of(ROWS) == pytest.approx(Utility.standardized(trials, METRICS).of(ROWS))
     weighted = make_utility(trials, METRICS, aggregate="weighted", weights=weights)
     assert weighted.of(ROWS) == pytest.approx(
-        Utility.standardised(trials, METRICS, weights).of(ROWS)
+        Utility.standardized(trials, METRICS, weights).of(ROWS)
     )
 
 
@@ -124,14 +124,14 @@ def test_raw_mean_keeps_units():
 def test_missing_score_makes_the_utility_unknown():
     rows = ROWS.copy()
     rows[0, 1] = np.nan
-    utilities = Utility.standardised(table(ROWS), METRICS).of(rows)
+    utilities = Utility.standardized(table(ROWS), METRICS).of(rows)
     assert np.isnan(utilities[0])
     assert np.isfinite(utilities[1:]).all()
 
 
 def test_no_capability_left_is_an_error():
     with pytest.raises(TrialsError, match="No capability has a weight above zero"):
-        Utility.standardised(table(ROWS), METRICS, {"x": 0.0, "y": 0.0})
+        Utility.standardized(table(ROWS), METRICS, {"x": 0.0, "y": 0.0})
 
 
 def test_weights_by_metric():
@@ -147,11 +147,11 @@ def test_weights_by_metric():
 
 def test_the_worst_capability_counts():
     worst = WorstCapability.of_capabilities(table(ROWS), METRICS)
-    each = [Utility.standardised(table(ROWS), METRICS, {"x": float(c == "x"), "y": float(c == "y")})
+    each = [Utility.standardized(table(ROWS), METRICS, {"x": float(c == "x"), "y": float(c == "y")})
             for c in ("x", "y")]  # fmt: skip
     assert worst.of(ROWS) == pytest.approx(np.minimum(each[0].of(ROWS), each[1].of(ROWS)))
-    slopes = worst.slopes_at(ROWS)
+    slopes = worst.gradient(ROWS)
     far = np.argmax(np.abs(each[0].of(ROWS) - each[1].of(ROWS)))
     lower = each[int(each[1].of(ROWS)[far] < each[0].of(ROWS)[far])]
-    assert slopes[far] == pytest.approx(lower.slopes, abs=1e-3)
+    assert slopes[far] == pytest.approx(lower.coefficients, abs=1e-3)
     assert (worst.std(np.ones((3, 3)), ROWS) > 0).all()

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from mixopt.surrogates import token_law
-from mixopt.surrogates.effective_tokens import EffectiveTokens
-from mixopt.surrogates.linear import ridge_on_roots
+from mixopt.surrogates import scaling_law
+from mixopt.surrogates.linear import Ridge
+from mixopt.surrogates.scaling_law_gp import ScalingLawGP
 
 
 def law_like(n, d=8, m=4, seed=0):
@@ -14,7 +14,7 @@ def law_like(n, d=8, m=4, seed=0):
         [np.tile([-2.0, -1.0, -3.0, np.log(0.4), 0.0], (m, 1)), rng.normal(size=(m, d))]
     )
     ratios = np.random.default_rng(seed).dirichlet(np.full(d, 0.5), n)
-    raw = token_law.evaluate(theta, ratios)[0].T + 0.3 * np.sin(4 * ratios[:, :1])
+    raw = scaling_law.evaluate(theta, ratios)[0].T + 0.3 * np.sin(4 * ratios[:, :1])
     return ratios, raw, np.zeros((n, m))
 
 
@@ -25,7 +25,7 @@ def test_beats_ridge_on_scores_of_its_own_kind():
     z = (scores - centre) / scale
     errors = [
         np.square(law.fit(ratios, z, noise).predict(fresh)[0] - (truth - centre) / scale).mean()
-        for law in (EffectiveTokens(), ridge_on_roots(0))
+        for law in (ScalingLawGP(), Ridge("sqrt"))
     ]
     assert errors[0] < 0.5 * errors[1]
 
@@ -33,12 +33,12 @@ def test_beats_ridge_on_scores_of_its_own_kind():
 def test_fewer_tokens_cost_and_the_slopes_say_how_much():
     ratios, scores, noise = law_like(40)
     z = (scores - scores.mean(0)) / scores.std(0)
-    law = EffectiveTokens().fit(ratios, z, noise)
+    law = ScalingLawGP().fit(ratios, z, noise)
     points = np.random.default_rng(1).dirichlet(np.full(8, 3.0), 2)
-    assert (law.shrink(points, np.array([0.5, 0.9])) > 0).all()  # losses rise
+    assert (law.budget_effect(points, np.array([0.5, 0.9])) > 0).all()  # losses rise
     weights, step = np.ones((2, 4)), 1e-6
-    _, by_share = law.shrink_slopes(points, np.full(2, 0.7), weights)
-    numeric = law.shrink(points, np.full(2, 0.7 + step)) - law.shrink(
+    _, by_share = law.budget_effect_gradient(points, np.full(2, 0.7), weights)
+    numeric = law.budget_effect(points, np.full(2, 0.7 + step)) - law.budget_effect(
         points, np.full(2, 0.7 - step)
     )
     assert by_share == pytest.approx(numeric.sum(1) / (2 * step), rel=1e-4)
@@ -56,6 +56,6 @@ def test_ranks_the_pile_from_fifty_runs(shared):
     order = np.random.default_rng(0).permutation(len(ratios))
     use, rest = order[:51], order[51:]
     z = (losses - losses[use].mean(0)) / losses[use].std(0)
-    mean, _ = EffectiveTokens().fit(ratios[use], z[use], np.zeros((51, 13))).predict(ratios[rest])
+    mean, _ = ScalingLawGP().fit(ratios[use], z[use], np.zeros((51, 13))).predict(ratios[rest])
     ranks = [spearmanr(mean[:, m], z[rest, m])[0] for m in range(13)]
     assert np.mean(ranks) > 0.975

@@ -1,10 +1,10 @@
-"""The effective-token law of many metrics at once, its parameters shrunk to each other.
+"""A scaling law in effective tokens, fitted to many metrics at once by empirical Bayes.
 
     z_t(r) = E_t + [ e^{A_t} ( Σ_j e^{e_tj} r_j^{γ_t} + δ_t ) ]^{−α_t}
 
-One domain's tokens are worth e^{e_tj} of another's for metric t; the bracket is an effective
-number of tokens, and the power is a scaling law in it (METHODS §12). Everything here is batched
-over metrics: parameters are `m x p` with p = 5 + d, in the order E, A, log δ, log α, log γ, e.
+A token of domain j is worth e^{e_tj} for metric t. The bracket is an effective number of tokens,
+and the power is a scaling law in it. Everything is batched over metrics: parameters are `m x p`
+with p = 5 + d, in the order E, A, log δ, log α, log γ, e.
 
 Shapes: `n` mixtures, `d` domains, `m` metrics, `p` parameters.
 """
@@ -17,10 +17,10 @@ from mixopt.mixture import Array
 from mixopt.surrogates.least_squares import (
     Curve,
     Prior,
-    descend,
     diagonal,
     hessian,
     invert,
+    levenberg_marquardt,
     update_noise,
 )
 
@@ -29,12 +29,12 @@ FLOOR, SCALE, DELTA, ALPHA, GAMMA = range(N_SCALARS)
 PRIOR_MEANS = np.array([-3.0, 0.0, -3.0, np.log(0.4), 0.0])
 PRIOR_SDS = np.array([3.0, 8.0, 1.5, 0.4, 0.4])
 STARTS = ((-3.0, 0.3), (-1.8, 0.6))
-"""(E, α) that a fit starts from; the better end is kept."""
+"""(E, α) of the two starts; each metric keeps the better end."""
 
 DEGREES = 4.0
-"""Degrees of freedom of the Student-t that log-worths come from."""
+"""Degrees of freedom of the Student-t prior of log-worths."""
 SPREAD, SPREAD_COUNT = 1.5, 4.0
-"""Starting spread of log-worths around a domain's mean, and what it counts in pseudo-worths."""
+"""Prior spread of log-worths around a domain's mean, and its weight in pseudo-observations."""
 EM_ROUNDS, REFIT_ROUNDS = 5, 2
 FIRST_NOISE = 0.05
 FIRST_STEPS, LATER_STEPS = 24, 6
@@ -42,14 +42,14 @@ LARGEST_EXPONENT = 30.0
 
 
 @dataclass(frozen=True)
-class FittedLaw:
+class FittedScalingLaw:
     """The law at its posterior mode.
 
     Attributes:
         parameters: `m x p`.
-        prior: The empirical-Bayes prior they were shrunk to.
-        noise: Residual variance of each metric (`m`), standardised units.
-        spread: Of log-worths around their domain's mean.
+        prior: The empirical-Bayes prior, shared over metrics.
+        noise: Residual variance of each metric (`m`), in standardized units.
+        spread: Standard deviation of log-worths around their domain's mean.
     """
 
     parameters: Array
@@ -59,7 +59,7 @@ class FittedLaw:
 
 
 def evaluate(parameters: Array, ratios: Array) -> tuple[Array, Array]:
-    """Values (`m x n`) and Jacobians (`m x n x p`) of the law at `n x d` ratios."""
+    """Return values (`m x n`) and Jacobians (`m x n x p`) of the law at `n x d` ratios."""
     floor, scale, log_delta, log_alpha, log_gamma = parameters[:, :N_SCALARS].T[..., None]
     alpha, gamma, delta = np.exp(log_alpha), np.exp(log_gamma), np.exp(log_delta)
     logs = np.log(np.maximum(ratios, 1e-300))
@@ -67,38 +67,45 @@ def evaluate(parameters: Array, ratios: Array) -> tuple[Array, Array]:
     worth = np.exp(parameters[:, None, N_SCALARS:] + gamma[:, :, None] * logs)
     worth *= ratios > 0
     total = worth.sum(axis=2) + delta
-    level = scale + np.log(total)
-    power = np.exp(np.clip(-alpha * level, -LARGEST_EXPONENT, LARGEST_EXPONENT))
-    slope = -alpha * power
-    per_total = slope / total
+    log_tokens = scale + np.log(total)
+    power = np.exp(np.clip(-alpha * log_tokens, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+    by_scale = -alpha * power
+    by_total = by_scale / total
     jacobian = np.empty((*power.shape, parameters.shape[1]))
     jacobian[..., FLOOR] = 1.0
-    jacobian[..., SCALE] = slope
-    jacobian[..., DELTA] = per_total * delta
-    jacobian[..., ALPHA] = slope * level
-    jacobian[..., GAMMA] = per_total * gamma * np.einsum("mnd,nd->mn", worth, logs * (ratios > 0))
-    np.multiply(worth, per_total[..., None], out=jacobian[..., N_SCALARS:])
+    jacobian[..., SCALE] = by_scale
+    jacobian[..., DELTA] = by_total * delta
+    jacobian[..., ALPHA] = by_scale * log_tokens
+    jacobian[..., GAMMA] = by_total * gamma * np.einsum("mnd,nd->mn", worth, logs * (ratios > 0))
+    np.multiply(worth, by_total[..., None], out=jacobian[..., N_SCALARS:])
     return floor + power, jacobian
 
 
-def slopes(parameters: Array, ratios: Array, weights: Array, smallest: float) -> Array:
-    """Gradient (`n x d`) by the ratios of Σ_m weights_nm · law_m, finite at r = 0."""
+def gradient(parameters: Array, ratios: Array, weights: Array, smallest: float) -> Array:
+    """Return the gradient (`n x d`) of Σ_m weights_nm · law_m with respect to the ratios.
+
+    Args:
+        parameters: `m x p`.
+        ratios: `n x d`.
+        weights: `n x m`.
+        smallest: Ratios below it count as it, so that the gradient is finite at r = 0.
+    """
     held = np.maximum(ratios, smallest)
     _, jacobian = evaluate(parameters, held)
     gamma = np.exp(parameters[:, GAMMA])
     return np.asarray(np.einsum("nm,mnd,m->nd", weights, jacobian[..., N_SCALARS:], gamma) / held)
 
 
-def fit_law(
-    ratios: Array, scores: Array, known_noise: Array, start: FittedLaw | None = None
-) -> FittedLaw:
-    """The law fitted to standardised scores, lower better, by empirical Bayes.
+def fit_scaling_law(
+    ratios: Array, scores: Array, known_noise: Array, start: FittedScalingLaw | None = None
+) -> FittedScalingLaw:
+    """Fit the law to standardized scores, lower better, by empirical Bayes.
 
     Args:
         ratios: `n x d`.
         scores: `n x m`; any number where `known_noise` is infinite.
         known_noise: Sampling variance of each score (`n x m`), infinite where it is missing.
-        start: A fit to nearly the same runs, to go on from.
+        start: A fit to nearly the same runs, to start from.
     """
     z, extra = scores.T, known_noise.T
 
@@ -110,34 +117,35 @@ def fit_law(
     else:
         rounds = REFIT_ROUNDS
     best, noise, spread = start.parameters, start.noise, start.spread
-    centres = start.prior.means[0, N_SCALARS:]
+    centers = start.prior.means[0, N_SCALARS:]
     prior = start.prior
     for _ in range(rounds):
         values, jacobian = curve(best)
         covariance = invert(hessian(jacobian, 1 / (noise[:, None] + extra), prior))
         noise = update_noise(z - values, jacobian, covariance, extra, noise)
         worths, variances = best[:, N_SCALARS:], diagonal(covariance)[:, N_SCALARS:]
-        centres, spread = _update_worths(worths, variances, centres, spread)
-        prior = _update_prior(best, covariance, centres, spread)
-        best, _ = descend(curve, best, z, noise[:, None] + extra, prior, LATER_STEPS)
-    return FittedLaw(best, prior, noise, spread)
+        centers, spread = _update_worths(worths, variances, centers, spread)
+        prior = _update_prior(best, covariance, centers, spread)
+        best, _ = levenberg_marquardt(curve, best, z, noise[:, None] + extra, prior, LATER_STEPS)
+    return FittedScalingLaw(best, prior, noise, spread)
 
 
-def _first_fit(curve: Curve, d: int, z: Array, extra: Array) -> FittedLaw:
-    """The law under its first prior: both starts a little way, the better one to the end."""
+def _first_fit(curve: Curve, d: int, z: Array, extra: Array) -> FittedScalingLaw:
+    """Fit under the first prior: both starts for half of the steps, then the better one."""
     m, prior = len(z), _first_prior(len(z), d)
     noise = np.full(m, FIRST_NOISE)
     variance = noise[:, None] + extra
+    steps = FIRST_STEPS // 2
     ends, costs = zip(
         *(
-            descend(curve, _start(d, floor, alpha, m), z, variance, prior, FIRST_STEPS // 2)
+            levenberg_marquardt(curve, _start(d, floor, alpha, m), z, variance, prior, steps)
             for floor, alpha in STARTS
         ),
         strict=True,
     )
     best = np.where((costs[0] <= costs[1])[:, None], ends[0], ends[1])
-    best, _ = descend(curve, best, z, variance, prior, FIRST_STEPS // 2)
-    return FittedLaw(best, prior, noise, SPREAD)
+    best, _ = levenberg_marquardt(curve, best, z, variance, prior, steps)
+    return FittedScalingLaw(best, prior, noise, SPREAD)
 
 
 def _first_prior(m: int, d: int) -> Prior:
@@ -147,7 +155,7 @@ def _first_prior(m: int, d: int) -> Prior:
 
 
 def _start(d: int, floor: float, alpha: float, m: int) -> Array:
-    """Parameters (`m x p`) whose law is zero, the mean of standardised scores, on the average."""
+    """Return parameters (`m x p`) whose law is zero, the mean of standardized scores."""
     theta = np.zeros(N_SCALARS + d)
     theta[:N_SCALARS] = PRIOR_MEANS
     theta[FLOOR], theta[ALPHA] = floor, np.log(alpha)
@@ -156,22 +164,22 @@ def _start(d: int, floor: float, alpha: float, m: int) -> Array:
 
 
 def _update_worths(
-    worths: Array, variances: Array, centres: Array, spread: float
+    worths: Array, variances: Array, centers: Array, spread: float
 ) -> tuple[Array, float]:
-    """Mean log-worth of each domain over the metrics (`d`), robustly, and the spread around it."""
-    weight = (DEGREES + 1) / (DEGREES + (np.square(worths - centres) + variances) / spread**2)
+    """Return each domain's mean log-worth over the metrics (`d`), robustly, and the spread."""
+    weight = (DEGREES + 1) / (DEGREES + (np.square(worths - centers) + variances) / spread**2)
     counts = weight.sum(axis=0)
     prior_count = (spread / SPREAD) ** 2
-    centres = (weight * worths).sum(axis=0) / (counts + prior_count)
-    centres = centres - centres.mean()  # a common factor belongs to A
-    unsure = spread**2 / (counts + prior_count)
-    square = (weight * (np.square(worths - centres) + variances + unsure)).sum()
+    centers = (weight * worths).sum(axis=0) / (counts + prior_count)
+    centers = centers - centers.mean()  # a common factor belongs to A
+    uncertainty = spread**2 / (counts + prior_count)
+    square = (weight * (np.square(worths - centers) + variances + uncertainty)).sum()
     total = square + SPREAD_COUNT * SPREAD**2
-    return centres, float(np.sqrt(total / (worths.size + SPREAD_COUNT)))
+    return centers, float(np.sqrt(total / (worths.size + SPREAD_COUNT)))
 
 
-def _update_prior(theta: Array, covariance: Array, centres: Array, spread: float) -> Prior:
-    """Priors around what the metrics have in common."""
+def _update_prior(theta: Array, covariance: Array, centers: Array, spread: float) -> Prior:
+    """Return the prior that the metrics share, given their present parameters."""
     m = len(theta)
     scalars, variances = theta[:, :N_SCALARS], diagonal(covariance)[:, :N_SCALARS]
     certainty = 1 / (variances + PRIOR_SDS**2)
@@ -180,8 +188,8 @@ def _update_prior(theta: Array, covariance: Array, centres: Array, spread: float
     square = (np.square(scalars - means) + variances).sum(0) + 4 * PRIOR_SDS**2
     sds = np.sqrt(square / (m + 4))
     worths = theta[:, N_SCALARS:]
-    t_weight = (DEGREES + 1) / (DEGREES + np.square((worths - centres) / spread))
+    t_weight = (DEGREES + 1) / (DEGREES + np.square((worths - centers) / spread))
     return Prior(
-        np.hstack([np.tile(means, (m, 1)), np.tile(centres, (m, 1))]),
+        np.hstack([np.tile(means, (m, 1)), np.tile(centers, (m, 1))]),
         np.hstack([np.tile(sds**-2.0, (m, 1)), t_weight / spread**2]),
     )

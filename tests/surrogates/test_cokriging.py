@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mixopt.surrogates.fidelity_correction import Corrected
-from mixopt.surrogates.linear import ridge_on_roots
+from mixopt.surrogates.cokriging import CoKriging
+from mixopt.surrogates.linear import Ridge
 
 
 class Proxy:
@@ -41,24 +41,24 @@ def test_eight_runs_correct_a_proxy_better_than_they_stand_alone():
     def error(law):
         return np.square(law.fit(*runs(8)).predict(fresh)[0] - truth).mean()
 
-    corrected = error(Corrected(Proxy(cheap)))
-    assert corrected < 0.3 * error(ridge_on_roots(0))
+    corrected = error(CoKriging(Proxy(cheap)))
+    assert corrected < 0.3 * error(Ridge("sqrt"))
     assert corrected < 0.1 * np.square(cheap(fresh)[:, None] - truth).mean()  # the bias is gone
 
 
 def test_a_wrong_proxy_is_unlearnt():
     fresh, truth, _ = runs(200, seed=1)
-    misleading = Corrected(Proxy(lambda r: -cheap(r)))
+    misleading = CoKriging(Proxy(lambda r: -cheap(r)))
     mean, _ = misleading.fit(*runs(60)).predict(fresh)
     assert np.corrcoef(mean[:, 0], truth[:, 0])[0, 1] > 0.9
 
 
 def test_slope_on_the_proxy_is_learnt():
-    assert Corrected(Proxy(cheap)).fit(*runs(60)).slopes_on_proxy == pytest.approx(0.8, abs=0.15)
+    assert CoKriging(Proxy(cheap)).fit(*runs(60)).rho == pytest.approx(0.8, abs=0.15)
 
 
 def test_a_doubtful_proxy_makes_doubtful_predictions():
     fresh = runs(5, seed=1)[0]
-    _, sure = Corrected(Proxy(cheap, 0.01)).fit(*runs(8)).predict(fresh)
-    _, unsure = Corrected(Proxy(cheap, 1.0)).fit(*runs(8)).predict(fresh)
+    _, sure = CoKriging(Proxy(cheap, 0.01)).fit(*runs(8)).predict(fresh)
+    _, unsure = CoKriging(Proxy(cheap, 1.0)).fit(*runs(8)).predict(fresh)
     assert (unsure > sure + 0.3).all()

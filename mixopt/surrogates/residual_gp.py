@@ -1,7 +1,7 @@
-"""What a law misses, as a Gaussian process on top of it, for one metric.
+"""A Gaussian process on the residuals of the scaling law, for one metric.
 
-With the law linearised at its mode, law and process are one Gaussian: the covariance of the scores
-is J P⁻¹ Jᵀ + s²(ρ K + I), so evidence, predictions and differences are linear algebra (METHODS §12).
+With the law linearized at its mode, law and process are one Gaussian: the covariance of the scores
+is J P⁻¹ Jᵀ + s²(ρ K + I), so evidence, predictions and differences are linear algebra.
 
 Shapes: `n` runs, `q` points, `d` domains, `p` parameters of the law.
 """
@@ -14,23 +14,23 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.special import logsumexp
 
 from mixopt.mixture import Array
-from mixopt.surrogates import token_law
-from mixopt.surrogates.kernels import for_keeping, matern52, square_distances
+from mixopt.surrogates import scaling_law
+from mixopt.surrogates.kernels import matern52, square_distances, to_storage_precision
 from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
 
 NOISE_GRID = np.exp(np.linspace(np.log(0.05), np.log(4.0), 16))
-"""Noise variances tried, in units of the law's own."""
+"""Candidate noise variances, in units of the law's own."""
 MISSING = 1e8
-"""Noise that takes a missing score out, in units of s²."""
+"""Noise variance of a missing score, in units of s²."""
 REFINEMENTS = 2
-"""Generalised least-squares steps after which the law has made room for the process."""
+"""Generalized least-squares steps of the law's parameters given the process."""
 NEGLIGIBLE = 0.02
-"""Share of the evidence below which a kernel is left out."""
+"""Share of the evidence below which a kernel is dropped."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """ρ·Matérn-5/2 over √r·S^tilt with length ℓ; ρ = 0 is the law alone."""
+    """ρ·Matérn-5/2 over √r·S^tilt with length ℓ; with ρ = 0 the law stands alone."""
 
     rho: float
     length: float
@@ -38,7 +38,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, eq=False)
-class Runs:
+class MetricData:
     """One metric's runs: `ratios` (`n x d`), scores `z` and known noise `extra` (`n` each)."""
 
     ratios: Array
@@ -47,7 +47,7 @@ class Runs:
 
 
 @dataclass(frozen=True, eq=False)
-class LawAtMode:
+class ScalingLawMode:
     """One metric's law: parameters, prior means and precisions (`p` each), and noise variance."""
 
     parameters: Array
@@ -56,24 +56,30 @@ class LawAtMode:
     noise: float
 
 
-def weigh_kernels(
-    runs: Runs,
-    law: LawAtMode,
+def select_kernels(
+    runs: MetricData,
+    law: ScalingLawMode,
     kernels: Sequence[Kernel],
     stretch: Array,
     kept: int,
     factors: dict[Kernel, Array],
 ) -> list[tuple[Kernel, float, float]]:
-    """The `kept` kernels of highest evidence, with noise variance and share of the evidence.
+    """Return the kernels of highest evidence, each with its noise variance and evidence share.
 
-    `factors` keeps what other metrics of the same runs can use.
+    Args:
+        runs: The metric's runs.
+        law: The law at its mode.
+        kernels: Candidates.
+        stretch: Sensitivities of the domains (`d`), the base of `tilt`.
+        kept: Largest number of kernels to return.
+        factors: Cache of Cholesky factors, shared by metrics of the same runs.
     """
-    values, jacobian = token_law.evaluate(law.parameters[None], runs.ratios)
+    values, jacobian = scaling_law.evaluate(law.parameters[None], runs.ratios)
     target = runs.z - values[0] - jacobian[0] @ (law.means - law.parameters)
     right = np.column_stack([target, jacobian[0] * law.precisions**-0.5])
     noises = law.noise * NOISE_GRID
-    made = (_factor(runs, kernel, stretch, law.noise, factors) for kernel in kernels)
-    scores = np.stack([_evidence(factor, runs, right, noises) for factor in made])
+    cholesky_factors = (_factor(runs, kernel, stretch, law.noise, factors) for kernel in kernels)
+    scores = np.stack([_log_evidence(factor, runs, right, noises) for factor in cholesky_factors])
     peaks = logsumexp(scores, axis=1)
     best = np.argsort(-peaks, kind="stable")[:kept]
     shares = np.exp(peaks[best] - logsumexp(peaks[best]))
@@ -84,11 +90,11 @@ def weigh_kernels(
     ]
 
 
-def _evidence(factor: Array, runs: Runs, right: Array, noises: Array) -> Array:
-    """Log evidence of the scores at each noise variance, up to a constant.
+def _log_evidence(factor: Array, runs: MetricData, right: Array, noises: Array) -> Array:
+    """Return the log evidence of the scores at each noise variance, up to a constant.
 
     In the eigenbasis of the whitened Jacobian the noise variance is a scalar, so a grid of it
-    costs one factorisation.
+    costs one factorization.
     """
     known = np.isfinite(runs.extra).sum()
     white = solve_triangular(factor, right, lower=True, check_finite=False)
@@ -104,10 +110,10 @@ def _evidence(factor: Array, runs: Runs, right: Array, noises: Array) -> Array:
 
 
 def _factor(
-    runs: Runs, kernel: Kernel, stretch: Array, noise: float, factors: dict[Kernel, Array]
+    runs: MetricData, kernel: Kernel, stretch: Array, noise: float, factors: dict[Kernel, Array]
 ) -> Array:
-    """Cholesky factor of ρ K + I, known noise and missing scores on the diagonal."""
-    # without a stretch or noises of its own a metric's matrix is that of all
+    """Return the Cholesky factor of ρ K + I, plus known noise and missing scores."""
+    # the matrix depends on the metric only through the stretch and the known noise
     shared = kernel.tilt == 0 and not runs.extra.any()
     if shared and kernel in factors:
         return factors[kernel]
@@ -124,13 +130,13 @@ def _factor(
     return factor
 
 
-class ResidualProcess:
-    """Law and process at their common mode, for one metric and one kernel."""
+class ResidualGP:
+    """Law and process at their joint mode, for one metric and one kernel."""
 
     def __init__(
         self,
-        runs: Runs,
-        law: LawAtMode,
+        runs: MetricData,
+        law: ScalingLawMode,
         kernel: Kernel,
         noise: float,
         stretch: Array,
@@ -141,24 +147,24 @@ class ResidualProcess:
         self.stretch = stretch**kernel.tilt
         self._points = np.sqrt(runs.ratios) * self.stretch
         self._factor = _factor(runs, kernel, stretch, noise, factors)
-        self.parameters = self._descend()
-        values, jacobian = token_law.evaluate(self.parameters[None], runs.ratios)
-        miss = self._whiten(runs.z - values[0])
-        self.pull = solve_triangular(self._factor, miss, lower=True, trans="T")
+        self.parameters = self._joint_mode()
+        values, jacobian = scaling_law.evaluate(self.parameters[None], runs.ratios)
+        white = self._whiten(runs.z - values[0])
+        self.alpha = solve_triangular(self._factor, white, lower=True, trans="T")
         self._design = self._whiten(jacobian[0])
         curvature = self._design.T @ self._design / noise + np.diag(law.precisions)
         self._root = cholesky(curvature, lower=True)
-        self._factor = for_keeping(self._factor)
+        self._factor = to_storage_precision(self._factor)
 
     def _whiten(self, right: Array) -> Array:
         return np.asarray(solve_triangular(self._factor, right, lower=True, check_finite=False))
 
-    def _descend(self) -> Array:
-        """The law's parameters (`p`) once the process has taken its share, by Gauss-Newton."""
+    def _joint_mode(self) -> Array:
+        """Return the law's parameters (`p`) given the process, by Gauss-Newton."""
         law, theta = self._law, self._law.parameters
         best, least = theta, np.inf
         for _ in range(REFINEMENTS + 1):
-            values, jacobian = token_law.evaluate(theta[None], self.runs.ratios)
+            values, jacobian = scaling_law.evaluate(theta[None], self.runs.ratios)
             miss, design = self._whiten(self.runs.z - values[0]), self._whiten(jacobian[0])
             away = theta - law.means
             cost = float(miss @ miss / self.noise + law.precisions @ np.square(away)) / 2
@@ -170,21 +176,21 @@ class ResidualProcess:
             theta = theta + np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
         return best
 
-    def drop_covariance(self) -> "ResidualProcess":
-        """Itself, without what only covariances need."""
+    def drop_covariance(self) -> "ResidualGP":
+        """Free the arrays that only variances need; return self."""
         del self._factor, self._design, self._root
         return self
 
     def variance(self, ratios: Array) -> Array:
-        """Variance of the noise-free scores (`q`)."""
-        lead, half = self._lead(ratios)
+        """Return the variance of the noise-free scores (`q`)."""
+        lead, half = self._whitened_directions(ratios)
         process = self.noise * np.maximum(self.kernel.rho - np.square(half).sum(axis=0), 0.0)
         return np.asarray(np.square(lead).sum(axis=0) + process)
 
     def variance_of_difference(self, ratios: Array, reference: Array) -> Array:
-        """Variance of noise-free scores (`q`) minus the one at `reference` (`d`)."""
-        lead, half = self._lead(ratios)
-        lead_there, half_there = self._lead(reference[None])
+        """Return the variance of noise-free scores (`q`) minus the one at `reference` (`d`)."""
+        lead, half = self._whitened_directions(ratios)
+        lead_there, half_there = self._whitened_directions(reference[None])
         points, there = np.sqrt(ratios) * self.stretch, np.sqrt(reference[None]) * self.stretch
         near = matern52(square_distances(points, there), self.kernel.length)[:, 0]
         own = 2 * self.kernel.rho * (1 - near) - np.square(half - half_there).sum(axis=0)
@@ -197,9 +203,9 @@ class ResidualProcess:
         square = square_distances(np.sqrt(ratios) * self.stretch, self._points)
         return self.kernel.rho * matern52(square, self.kernel.length)
 
-    def _lead(self, ratios: Array) -> tuple[Array, Array]:
-        """Whitened posterior directions of the law (`p x q`) and of the process (`n x q`)."""
+    def _whitened_directions(self, ratios: Array) -> tuple[Array, Array]:
+        """Return whitened posterior directions of the law (`p x q`) and the process (`n x q`)."""
         half = self._whiten(self._cross(ratios).T)
-        _, jacobian = token_law.evaluate(self.parameters[None], ratios)
+        _, jacobian = scaling_law.evaluate(self.parameters[None], ratios)
         left = jacobian[0] - half.T @ self._design
         return np.asarray(solve_triangular(self._root, left.T, lower=True)), half

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mixopt.surrogates import token_law
-from mixopt.surrogates.token_law import N_SCALARS, evaluate, fit_law, slopes
+from mixopt.surrogates import scaling_law
+from mixopt.surrogates.scaling_law import N_SCALARS, evaluate, fit_scaling_law, gradient
 
 
 def random_parameters(m=2, d=4, seed=0):
@@ -40,7 +40,7 @@ def test_slopes_by_the_ratios():
         ((evaluate(theta, ratios + step * u)[0] - evaluate(theta, ratios - step * u)[0]).T * weights)
         .sum(axis=1) / (2 * step) for u in np.eye(4)
     ], axis=1)  # fmt: skip
-    assert slopes(theta, ratios, weights, 1e-9) == pytest.approx(numeric, rel=1e-5)
+    assert gradient(theta, ratios, weights, 1e-9) == pytest.approx(numeric, rel=1e-5)
 
 
 def test_recovers_what_a_domain_is_worth():
@@ -50,7 +50,7 @@ def test_recovers_what_a_domain_is_worth():
     scores = evaluate(truth, ratios)[0].T
     z = (scores - scores.mean(0)) / scores.std(0)
     z = z + 0.02 * np.random.default_rng(2).normal(size=z.shape)
-    law = fit_law(ratios, z, np.zeros(z.shape))
+    law = fit_scaling_law(ratios, z, np.zeros(z.shape))
     for found, real in zip(law.parameters, truth, strict=True):
         worth, expected = found[N_SCALARS:], real[N_SCALARS:]
         assert worth - worth.mean() == pytest.approx(expected - expected.mean(), abs=0.35)
@@ -65,8 +65,8 @@ def test_metrics_with_few_scores_lean_on_the_others():
     z = (z - z.mean(0)) / z.std(0)
     extra = np.zeros(z.shape)
     extra[5:, 3] = np.inf
-    together = fit_law(ratios, z, extra)
-    alone = fit_law(ratios, z[:, 3:], extra[:, 3:])
+    together = fit_scaling_law(ratios, z, extra)
+    alone = fit_scaling_law(ratios, z[:, 3:], extra[:, 3:])
     errors = [
         np.square(evaluate(law.parameters[-1:], ratios)[0][0] - z[:, 3]).mean()
         for law in (together, alone)
@@ -78,9 +78,9 @@ def test_a_refit_starts_where_the_first_ended():
     ratios = np.random.default_rng(1).dirichlet(np.ones(4), 60)
     z = evaluate(random_parameters(seed=5), ratios)[0].T
     z = (z - z.mean(0)) / z.std(0)
-    first = fit_law(ratios, z, np.zeros(z.shape))
-    again = fit_law(ratios, z, np.zeros(z.shape), first)
+    first = fit_scaling_law(ratios, z, np.zeros(z.shape))
+    again = fit_scaling_law(ratios, z, np.zeros(z.shape), first)
     before, _ = evaluate(first.parameters, ratios)
     after, _ = evaluate(again.parameters, ratios)
     assert after == pytest.approx(before, abs=0.02)
-    assert token_law.REFIT_ROUNDS < token_law.EM_ROUNDS
+    assert scaling_law.REFIT_ROUNDS < scaling_law.EM_ROUNDS

@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from mixopt.surrogates import token_law
+from mixopt.surrogates import scaling_law
 from mixopt.surrogates.kernels import matern52, square_distances
 from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
-from mixopt.surrogates.residual_process import (
+from mixopt.surrogates.residual_gp import (
     Kernel,
-    LawAtMode,
-    ResidualProcess,
-    Runs,
-    _evidence,
+    MetricData,
+    ResidualGP,
+    ScalingLawMode,
     _factor,
-    weigh_kernels,
+    _log_evidence,
+    select_kernels,
 )
 
 
@@ -20,16 +20,16 @@ def example(n=25, d=3):
     rng = np.random.default_rng(0)
     ratios = rng.dirichlet(np.ones(d), n)
     theta = np.concatenate([[-2.0, -1.7, -3.0, np.log(0.4), 0.0], rng.normal(size=d)])
-    values, _ = token_law.evaluate(theta[None], ratios)
+    values, _ = scaling_law.evaluate(theta[None], ratios)
     z = values[0] + np.sin(5 * ratios[:, 0]) + 0.1 * rng.normal(size=n)
     means, precisions = theta + 0.1, np.full(len(theta), 2.0)
-    return Runs(ratios, z, np.zeros(n)), LawAtMode(theta, means, precisions, 0.05)
+    return MetricData(ratios, z, np.zeros(n)), ScalingLawMode(theta, means, precisions, 0.05)
 
 
 def test_evidence_is_that_of_the_gaussian():
     runs, law = example()
     kernel, s2 = Kernel(4.0, 1.5, 0.0), 0.05
-    values, jacobian = token_law.evaluate(law.parameters[None], runs.ratios)
+    values, jacobian = scaling_law.evaluate(law.parameters[None], runs.ratios)
     points = np.sqrt(runs.ratios)
     near = matern52(square_distances(points, points), kernel.length)
     covariance = s2 * (kernel.rho * near + np.eye(25))
@@ -37,21 +37,21 @@ def test_evidence_is_that_of_the_gaussian():
     mean = values[0] + jacobian[0] @ (law.means - law.parameters)
     exact = multivariate_normal(mean, covariance).logpdf(runs.z) + 25 / 2 * np.log(2 * np.pi)
     right = np.column_stack([runs.z - mean, jacobian[0] * law.precisions**-0.5])
-    ours = _evidence(_factor(runs, kernel, np.ones(3), s2, {}), runs, right, np.array([s2]))[0]
+    ours = _log_evidence(_factor(runs, kernel, np.ones(3), s2, {}), runs, right, np.array([s2]))[0]
     prior = NOISE_COUNT / 2 * (np.log(s2) + NOISE / s2)
     assert ours + prior == pytest.approx(exact, rel=1e-8)
 
 
 def test_what_the_law_misses_is_found():
     runs, law = example()
-    kept = weigh_kernels(runs, law, [Kernel(0, 1, 0), Kernel(16, 1.5, 0)], np.ones(3), 2, {})
+    kept = select_kernels(runs, law, [Kernel(0, 1, 0), Kernel(16, 1.5, 0)], np.ones(3), 2, {})
     assert kept[0][0].rho == 16
     assert 0.9 < sum(share for _, _, share in kept) <= 1 + 1e-9
 
 
 def test_variance_of_a_difference_is_that_of_the_pair():
     runs, law = example()
-    process = ResidualProcess(runs, law, Kernel(4, 1.5, 0.5), 0.05, np.array([1.0, 0.3, 0.5]), {})
+    process = ResidualGP(runs, law, Kernel(4, 1.5, 0.5), 0.05, np.array([1.0, 0.3, 0.5]), {})
     points = np.random.default_rng(1).dirichlet(np.ones(3), 4)
     apart = process.variance_of_difference(points, points[0])
     assert apart[0] == pytest.approx(0, abs=1e-10)
@@ -64,6 +64,6 @@ def test_variance_of_a_difference_is_that_of_the_pair():
 
 def test_is_surer_where_runs_are():
     runs, law = example()
-    process = ResidualProcess(runs, law, Kernel(16, 0.7, 0.0), 0.05, np.ones(3), {})
+    process = ResidualGP(runs, law, Kernel(16, 0.7, 0.0), 0.05, np.ones(3), {})
     inside, corner = process.variance(np.array([runs.ratios[0], [0.0, 0.0, 1.0]]))
     assert corner > inside

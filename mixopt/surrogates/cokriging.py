@@ -1,0 +1,234 @@
+"""Recursive co-kriging: the surrogate of a low fidelity, corrected by runs of a high fidelity.
+
+    z(r) = a + ρ·c(r) + g(r) + ε,   g ~ GP on √r
+
+c is the prediction of the low fidelity (Kennedy & O'Hagan 2000, fitted one fidelity after the
+other). The priors assume a good proxy until runs contradict it: at 8 to 16 runs, plain regression
+on proxy and ratios is worse than the proxy alone. Few runs do not identify each metric's variance
+of the correction and noise, so the metrics share a prior of both (empirical Bayes).
+
+Shapes: `n` mixtures, `d` domains, `m` metrics.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+from mixopt.mixture import Array
+from mixopt.surrogates.kernels import (
+    matern52,
+    matern52_derivative,
+    sqrt_derivative,
+    square_distances,
+)
+from mixopt.surrogates.minimize import minimize
+
+RHO, RHO_VARIANCE = 1.0, 0.1
+"""Prior of ρ: both fidelities are in one scale, so a perfect proxy has ρ = 1."""
+OFFSET_VARIANCE = 25.0
+"""Prior variance of the constant a, in standardized units: nearly flat."""
+LENGTH = 0.5
+"""Length of the correction g, in Hellinger-like units (‖√r − √r′‖)."""
+PRIOR_MEANS = np.log([0.1, 0.1])
+"""Of log variance of the correction and log noise, in standardized units."""
+PRIOR_SDS = np.array([1.2, 1.2])
+METRIC_SDS = np.array([0.5, 0.5])
+"""Standard deviation of a metric's own values around the shared ones."""
+STEPS = 40
+MISSING = 1e6
+"""Noise variance of a missing score, in standardized units."""
+
+
+class LowFidelityModel(Protocol):
+    """Standardized predictions of the same metrics at a lower fidelity."""
+
+    def predict(self, ratios: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation (`n x m` each)."""
+
+    def mean(self, ratios: Array) -> Array:
+        """Return the mean of the differentiable models (`n x m`)."""
+
+    def differences(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
+        """Return scores minus those at `reference`: mean and standard deviation, `n x m` each."""
+
+    def gradient(self, ratios: Array, weights: Array) -> Array:
+        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm."""
+
+
+@dataclass(frozen=True, eq=False)
+class _MetricPosterior:
+    """One metric: variance of the correction, noise, Cholesky factor, and K⁻¹ y."""
+
+    process: float
+    noise: float
+    factor: Array
+    alpha: Array
+
+
+class CoKriging:
+    """High-fidelity scores given the surrogate of a lower fidelity.
+
+    Args:
+        low_fidelity: The fitted surrogate of the lower fidelity.
+    """
+
+    def __init__(self, low_fidelity: LowFidelityModel) -> None:
+        self._low = low_fidelity
+        self._roots = self._proxy = np.zeros((0, 0))
+        self._posteriors: list[_MetricPosterior] = []
+
+    @property
+    def rho(self) -> Array:
+        """Posterior mean of ρ by metric (`m`)."""
+        return np.array([
+            RHO + RHO_VARIANCE * self._proxy[:, m] @ posterior.alpha
+            for m, posterior in enumerate(self._posteriors)
+        ])  # fmt: skip
+
+    def fit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
+        """Fit to `n x d` ratios, `n x m` scores and their noise variances."""
+        self._roots = np.sqrt(ratios)
+        self._proxy, _ = self._low.predict(ratios)
+        near = matern52(square_distances(self._roots, self._roots), LENGTH)
+        metrics = [
+            self._likelihood(m, near, scores[:, m], noise[:, m]) for m in range(scores.shape[1])
+        ]
+        shared = _posterior_mode(
+            lambda theta: sum(each(theta) for each in metrics) / max(len(metrics), 1),
+            PRIOR_MEANS,
+            PRIOR_SDS,
+            weight=1 / max(len(metrics), 1),
+        )
+        self._posteriors = [
+            each.posterior(_posterior_mode(each, shared, METRIC_SDS)) for each in metrics
+        ]
+        return self
+
+    def refit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
+        """Return a new model on the same lower fidelity, fitted to other runs."""
+        return CoKriging(self._low).fit(ratios, scores, noise)
+
+    def _likelihood(
+        self, m: int, near: Array, scores: Array, noise: Array
+    ) -> "_MarginalLikelihood":
+        known = np.isfinite(scores)
+        proxy = self._proxy[:, m]
+        residuals = np.where(known, np.where(known, scores, 0.0) - RHO * proxy, 0.0)
+        shared = OFFSET_VARIANCE + RHO_VARIANCE * np.outer(proxy, proxy)
+        return _MarginalLikelihood(shared, near, np.where(known, noise, MISSING), residuals)
+
+    def predict(self, ratios: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation (`n x m` each), observation noise included."""
+        proxy, proxy_std = self._low.predict(ratios)
+        near = matern52(square_distances(np.sqrt(ratios), self._roots), LENGTH)
+        means, variances = [], []
+        for m, posterior in enumerate(self._posteriors):
+            cross = self._cross(m, posterior, proxy[:, m], near)
+            half = solve_triangular(posterior.factor, cross.T, lower=True)
+            own = OFFSET_VARIANCE + RHO_VARIANCE * np.square(proxy[:, m]) + posterior.process
+            means.append(RHO * proxy[:, m] + cross @ posterior.alpha)
+            variances.append(np.maximum(own - np.square(half).sum(axis=0), 0.0) + posterior.noise)
+        variance = np.stack(variances, axis=1) + np.square(self.rho * proxy_std)
+        return np.stack(means, axis=1), np.sqrt(variance)
+
+    def mean(self, ratios: Array) -> Array:
+        """Return expected scores (`n x m`)."""
+        proxy = self._low.mean(ratios)
+        near = matern52(square_distances(np.sqrt(ratios), self._roots), LENGTH)
+        means = [
+            RHO * proxy[:, m] + self._cross(m, posterior, proxy[:, m], near) @ posterior.alpha
+            for m, posterior in enumerate(self._posteriors)
+        ]
+        return np.stack(means, axis=1)
+
+    def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
+        """Return noise-free scores minus those at `reference`: mean and variance, `n x m` each."""
+        points = np.vstack([ratios, reference])
+        proxy, _ = self._low.predict(points)
+        _, proxy_std = self._low.differences(ratios, reference)
+        roots = np.sqrt(points)
+        near = matern52(square_distances(roots, self._roots), LENGTH)
+        away = matern52(square_distances(roots[:-1], roots[-1:]), LENGTH)[:, 0]
+        means, variances = [], []
+        for m, posterior in enumerate(self._posteriors):
+            cross = self._cross(m, posterior, proxy[:, m], near)
+            apart, step = cross[:-1] - cross[-1], proxy[:-1, m] - proxy[-1, m]
+            half = solve_triangular(posterior.factor, apart.T, lower=True)
+            own = RHO_VARIANCE * np.square(step) + 2 * posterior.process * (1 - away)
+            means.append(RHO * step + apart @ posterior.alpha)
+            variances.append(np.maximum(own - np.square(half).sum(axis=0), 0.0))
+        variance = np.stack(variances, axis=1) + np.square(self.rho * proxy_std)
+        return np.stack(means, axis=1), variance
+
+    def gradient(self, ratios: Array, weights: Array) -> Array:
+        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm with respect to the ratios."""
+        gradient = self._low.gradient(ratios, weights * self.rho)
+        roots = np.sqrt(ratios)
+        derivative = matern52_derivative(square_distances(roots, self._roots), LENGTH)
+        for m, posterior in enumerate(self._posteriors):
+            weighted = posterior.process * derivative * posterior.alpha
+            by_root = weighted.sum(axis=1, keepdims=True) * roots - weighted @ self._roots
+            gradient = gradient + weights[:, m : m + 1] * by_root * sqrt_derivative(ratios)
+        return gradient
+
+    def _cross(self, m: int, posterior: _MetricPosterior, proxy: Array, near: Array) -> Array:
+        """Return covariances of new scores with those of the runs (`q x n`)."""
+        shared = OFFSET_VARIANCE + RHO_VARIANCE * np.outer(proxy, self._proxy[:, m])
+        return np.asarray(shared + posterior.process * near)
+
+
+@dataclass(frozen=True, eq=False)
+class _MarginalLikelihood:
+    """Negative log marginal likelihood of one metric's correction.
+
+    Attributes:
+        shared: Covariance of offset and ρ (`n x n`).
+        near: Correlation of the correction (`n x n`).
+        extra: Known noise of each run (`n`).
+        residuals: Scores minus ρ's prior mean times the proxy (`n`).
+    """
+
+    shared: Array
+    near: Array
+    extra: Array
+    residuals: Array
+
+    def __call__(self, theta: Array) -> float:
+        """Return its value at the log variance of the correction and the log noise."""
+        factor = self._cholesky(theta)
+        white = solve_triangular(factor, self.residuals, lower=True)
+        return float(0.5 * white @ white + np.log(np.diag(factor)).sum())
+
+    def posterior(self, theta: Array) -> _MetricPosterior:
+        """Return the metric's posterior at these hyperparameters."""
+        factor = self._cholesky(theta)
+        process, own = np.exp(theta)
+        alpha = cho_solve((factor, True), self.residuals)
+        return _MetricPosterior(float(process), float(own), factor, alpha)
+
+    def _cholesky(self, theta: Array) -> Array:
+        process, own = np.exp(theta)
+        noise = np.diag(own + self.extra)
+        return np.asarray(cholesky(self.shared + process * self.near + noise, lower=True))
+
+
+def _posterior_mode(
+    negative_log_likelihood: Callable[[Array], float],
+    center: Array,
+    widths: Array,
+    *,
+    weight: float = 1.0,
+) -> Array:
+    """Return the log variance and log noise of highest posterior, prior N(center, widths²)."""
+
+    def objective(theta: Array) -> float:
+        away = (theta - center) / widths
+        return negative_log_likelihood(theta) + weight * float(0.5 * away @ away)
+
+    bounds = np.stack([center - 4 * widths, center + 4 * widths], axis=1)
+    return minimize(
+        objective, center, method="L-BFGS-B", bounds=bounds, steps=STEPS, gradient=False
+    )
