@@ -12,7 +12,7 @@ VERSIONS: Mapping[str, int] = {
     "training": 1,
     "merging": 1,
     "evaluation": 1,
-    "surrogates": 1,
+    "surrogates": 2,
     "optimization": 1,
     "exporters": 1,
     "pipeline": 1,

@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeGuard
 
 import numpy as np
 
-from mixopt.mixture import Array
+from mixopt.mixture import Array, Seed
 
 MIN_TRIALS = 6
 """Smallest number of trials that a model is fitted to."""
@@ -55,6 +55,6 @@ def is_differentiable(model: SurrogateModel) -> TypeGuard[DifferentiableModel]:
     return hasattr(model, "gradient")
 
 
-def as_seed(seed: int | np.random.Generator | None) -> int:
+def as_seed(seed: Seed) -> int:
     """Return an integer seed: `seed` itself, or a draw from a generator or from fresh entropy."""
     return seed if isinstance(seed, int) else int(np.random.default_rng(seed).integers(2**31))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
-from mixopt.mixture import Array
+from mixopt.mixture import Array, Seed
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, as_seed
 from mixopt.surrogates.calibration import CriticalValues, calibrate, rescale_partial_sums
 from mixopt.surrogates.multi_fidelity import (
@@ -47,7 +47,7 @@ def fit(
     surrogates: str | Sequence[str] = "auto",
     fidelities: Sequence[str] | None = None,
     use_std_errors: bool = True,
-    seed: int | np.random.Generator | None = 0,
+    seed: Seed = 0,
 ) -> Surrogate:
     """Fit a surrogate that predicts the scores of all search metrics from mixture ratios.
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 
-import numpy as np
-
+from mixopt.mixture import Seed
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, as_seed
 
 
@@ -87,7 +86,7 @@ AUTO = ("effective_tokens", "gp_log", "gp_root", "ridge_root", "trees", "constan
 """The models that `auto` stacks."""
 
 
-def make_model(name: str, seed: int | np.random.Generator | None = 0) -> SurrogateModel:
+def make_model(name: str, seed: Seed = 0) -> SurrogateModel:
     """Return an unfitted model.
 
     Args:

@@ -26,7 +26,7 @@ def table(rows):
 ROWS = np.array([[1.0, 5.0, 0.1], [2.0, 3.0, 0.5], [4.0, 1.0, 0.3]])
 
 
-def test_standardised_utility_by_hand():
+def test_standardized_utility_by_hand():
     trials = table(ROWS)
     z = (ROWS - ROWS.mean(axis=0)) / ROWS.std(axis=0)
     by_hand = ((-z[:, 0] - z[:, 1]) / 2 + z[:, 2]) / 2
