@@ -9,44 +9,59 @@ from mixopt.errors import TrialsError
 from mixopt.surrogates.multi_fidelity import order_fidelities
 from mixopt.trials import Slope
 
+CHEAP_MODELS = ("gp_log",)
+FRESH = np.random.default_rng(5).dirichlet(np.ones(4), 300)
+TRUTH = true_scores(FRESH)
 
-def test_a_few_dear_runs_correct_many_cheap_ones():
+
+def low(n):
+    """Biased cheap runs."""
+    return make_trials(n, bias=0.3, seed=1, fidelity="1M", cost=1.0)
+
+
+def high(n):
+    return make_trials(n, seed=2, fidelity="1B", cost=1000.0)
+
+
+def cheap_fit(trials, **options):
+    return fit(trials, surrogates=CHEAP_MODELS, **options)
+
+
+def error(surrogate):
+    mean, _ = surrogate.predict(FRESH)
+    return np.square((mean - TRUTH) / TRUTH.std(0)).mean()
+
+
+@pytest.fixture(scope="module")
+def low_alone():
+    return cheap_fit(low(60))
+
+
+@pytest.fixture(scope="module")
+def both():
+    return cheap_fit(low(60) + high(8))
+
+
+def test_a_few_high_fidelity_runs_correct_many_cheap_ones(low_alone, both):
     """8 runs at 1B beside 60 biased ones at 1M predict 1B better than either alone."""
-    cheap = make_trials(60, bias=0.3, seed=1, fidelity="1M", cost=1.0)
-    dear = make_trials(8, seed=2, fidelity="1B", cost=1000.0)
-    fresh = np.random.default_rng(5).dirichlet(np.ones(4), 300)
-    truth = true_scores(fresh)
-
-    def error(trials):
-        mean, _ = fit(trials).predict(fresh)
-        return np.square((mean - truth) / truth.std(0)).mean()
-
-    both = error(cheap + dear)
-    assert both < 0.5 * error(dear)
-    assert both < 0.2 * error(cheap)
+    assert error(both) < 0.5 * error(cheap_fit(high(8)))
+    assert error(both) < 0.2 * error(low_alone)
 
 
-def test_what_is_told_of_each_level():
-    cheap = make_trials(40, bias=0.3, seed=1, fidelity="1M", cost=1.0)
-    dear = make_trials(10, seed=2, fidelity="1B", cost=1000.0)
-    surrogate = fit(cheap + dear)
-    low, high = surrogate.fidelities
-    assert (low.level, low.trials, low.cost) == ("1M", 40, 1.0)
-    assert (high.level, high.trials) == ("1B", 10)
-    assert low.biases["loss_a"] < -0.5  # the cheap level's losses are 30% and .3 too high
-    assert low.rank_correlations["loss_a"] > 0.9
-    assert high.biases == {}
-    assert [trial.level for trial in surrogate.trials] == ["1B"] * 10
+def test_summary_of_each_fidelity(both):
+    below, above = both.fidelities
+    assert (below.level, below.trials, below.cost) == ("1M", 60, 1.0)
+    assert (above.level, above.trials) == ("1B", 8)
+    assert below.biases["loss_a"] < -0.5  # the low fidelity's losses are 30% and .3 too high
+    assert below.rank_correlations["loss_a"] > 0.9
+    assert above.biases == {}
+    assert [trial.level for trial in both.trials] == ["1B"] * 8
 
 
-def test_even_three_dear_runs_are_enough_to_take_the_bias_off():
-    cheap = make_trials(60, bias=0.3, seed=1, fidelity="1M", cost=1.0)
-    dear = make_trials(3, seed=2, fidelity="1B", cost=1000.0)
-    fresh = np.random.default_rng(5).dirichlet(np.ones(4), 300)
-    truth = true_scores(fresh)
-    mean, std = fit(cheap + dear).predict(fresh)
-    alone, _ = fit(cheap).predict(fresh)
-    assert np.abs(mean - truth)[:, 0].mean() < 0.4 * np.abs(alone - truth)[:, 0].mean()
+def test_even_three_high_fidelity_runs_are_enough_to_take_the_bias_off(low_alone):
+    mean, std = cheap_fit(low(60) + high(3)).predict(FRESH)
+    alone, _ = low_alone.predict(FRESH)
+    assert np.abs(mean - TRUTH)[:, 0].mean() < 0.4 * np.abs(alone - TRUTH)[:, 0].mean()
     assert (std > 0).all()
 
 
@@ -61,7 +76,8 @@ def test_levels_that_nothing_orders_are_asked_for():
     trials = make_trials(8, fidelity="small") + make_trials(8, fidelity="large")
     with pytest.raises(TrialsError, match="neither cost nor kind orders them"):
         fit(trials)
-    assert fit(trials, fidelities=["small", "large"]).fidelities[-1].level == "large"
+    fitted = cheap_fit(trials, fidelities=["small", "large"])
+    assert fitted.fidelities[-1].level == "large"
     with pytest.raises(TrialsError, match="Did you mean 'small'"):
         fit(trials, fidelities=["smal", "large"])
 
@@ -70,15 +86,9 @@ def test_standard_errors_are_heeded_where_they_help():
     """Half of the runs are noisy and say so: their word counts less."""
     sure = make_trials(20, noise=0.01, seed=1, std_error=0.01)
     loud = make_trials(20, noise=1.5, seed=2, std_error=1.5)
-    from dataclasses import replace
-
-    from mixopt import Trials
-
-    both = Trials([*sure, *(replace(t, id=f"n{t.id}") for t in loud)], sure.metrics, sure.domains)
-    fresh = np.random.default_rng(5).dirichlet(np.ones(4), 300)
-    truth = true_scores(fresh)
+    mixed = Trials([*sure, *(replace(t, id=f"n{t.id}") for t in loud)], sure.metrics, sure.domains)
     errors = [
-        np.square(fit(both, use_std_errors=use).predict(fresh)[0] - truth).mean()
+        np.square(cheap_fit(mixed, use_std_errors=use).predict(FRESH)[0] - TRUTH).mean()
         for use in (True, False)
     ]
     assert errors[0] < 0.7 * errors[1]
@@ -96,7 +106,7 @@ def test_a_metric_that_no_dear_run_has_keeps_the_cheap_level_s_centre(caplog):
     cheap = make_trials(40, seed=1, fidelity="small", cost=1.0)
     dear = make_trials(4, seed=2, fidelity="large", cost=50.0)
     gaps = [replace(t, scores={n: s for n, s in t.scores.items() if n != "loss_b"}) for t in dear]
-    surrogate = fit(cheap + Trials(gaps, dear.metrics, dear.domains))
+    surrogate = cheap_fit(cheap + Trials(gaps, dear.metrics, dear.domains))
     even = np.full((1, 4), 0.25)
     mean, _ = surrogate.predict(even)
     assert mean[0, 1] == pytest.approx(true_scores(even)[0, 1], abs=0.3)
@@ -120,21 +130,17 @@ def with_slopes(trials):
     return Trials(found, trials.metrics, trials.domains)
 
 
-def test_slopes_tell_what_further_trials_would():
-    fresh = np.random.default_rng(5).dirichlet(np.ones(4), 300)
-    truth = true_scores(fresh)
-
-    def error(trials):
-        mean, _ = fit(trials).predict(fresh)
-        return np.square((mean - truth) / truth.std(0)).mean()
-
-    plain = make_trials(10, noise=0.0, seed=3)
-    assert error(with_slopes(plain)) < 0.6 * error(plain)
+@pytest.fixture(scope="module")
+def fitted_with_slopes():
+    return cheap_fit(with_slopes(make_trials(10, noise=0.0, seed=3)))
 
 
-def test_slopes_are_no_trials_of_their_own():
-    plain = make_trials(10, noise=0.0)
-    surrogate = fit(with_slopes(plain))
-    assert len(surrogate.trials) == 10
-    assert surrogate.model.cv_means.shape == (10, 3)
-    assert len(surrogate.cv_utilities) == 10
+def test_slopes_inform_as_further_trials_would(fitted_with_slopes):
+    plain = cheap_fit(make_trials(10, noise=0.0, seed=3))
+    assert error(fitted_with_slopes) < 0.6 * error(plain)
+
+
+def test_slopes_are_no_trials_of_their_own(fitted_with_slopes):
+    assert len(fitted_with_slopes.trials) == 10
+    assert fitted_with_slopes.model.cv_means.shape == (10, 3)
+    assert len(fitted_with_slopes.cv_utilities) == 10
