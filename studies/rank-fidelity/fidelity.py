@@ -239,9 +239,8 @@ def draw_curve(curve: dict, points: dict, tokens: int, out: Path) -> None:
 
 def with_part_of_the_items(target: Target, out: Path) -> None:
     """How a fraction of the items ranks merges, against all items: control variates and plain means."""
-    from scipy.stats import kendalltau
-
     from mixopt.evaluation.estimator import SampledEvaluator
+    from scipy.stats import kendalltau
 
     swarm = swarm_of("experts", out)
     rows = power(target.ratios, 0.7)

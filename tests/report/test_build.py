@@ -34,7 +34,7 @@ def test_rank_correlation_is_undefined_without_cross_validation(surrogate):
 
 def test_a_round_knows_the_candidates_up_to_it(surrogate, runs):
     first, last = summarize_rounds(surrogate, runs, {1: (8, 0.4), 2: (24, 0.6)})
-    utilities = surrogate.seen_utilities(runs)
+    utilities = surrogate.observed_utilities(runs)
     assert (first.number, first.n_trials, first.rank_correlation) == (1, 8, 0.4)
     assert first.best == utilities[:8].max()
     assert last.best == utilities.max()
