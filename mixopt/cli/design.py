@@ -59,7 +59,7 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
     from mixopt.optimization.design import design_runs
     from mixopt.pipeline.from_table import space_of
     from mixopt.surrogates.fit import fit
-    from mixopt.surrogates.multi_fidelity import order_levels
+    from mixopt.surrogates.multi_fidelity import order_fidelities
 
     seen: list[Mixture] = []
     surrogate = None
@@ -67,7 +67,7 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
     if with_runs:
         trials, config = read_table_options(options)
         # a mixture tried at a low fidelity may still be worth a high-fidelity run
-        high_fidelity = trials.at(order_levels(trials, config.fidelities)[-1])
+        high_fidelity = trials.at(order_fidelities(trials, config.fidelities)[-1])
         seen, taken = [trial.ratios for trial in high_fidelity], {trial.id for trial in trials}
         space = space_of(trials.domains, config)
         if options["method"] == "sequential":

@@ -57,7 +57,7 @@ def test_fidelities_of_the_recipe_reach_design_and_advice(tables, tmp_path):
     both.to_csv(tmp_path / "runs.csv", index=False)
     given = ("--runs", tmp_path / "runs.csv", "--domains", " web, code ")
     told = call("design", *given, "-n", "2", "--method", "sequential", code=2)
-    assert "nothing says which is dearer" in told
+    assert "neither cost nor kind orders them" in told
     (tmp_path / "r.yaml").write_text("fidelities: [small, large]\n")
     given = (*given, "--recipe", tmp_path / "r.yaml")
     told = call("design", *given, "-n", "2", "--method", "sequential")
