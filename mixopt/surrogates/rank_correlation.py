@@ -10,6 +10,9 @@ from mixopt.proposal import Z95
 def spearman(first: Array, second: Array) -> float:
     """Return Spearman's rank correlation.
 
+    Not `scipy.stats.spearmanr`: it warns about constant input, and sums in another order, which
+    changes the last digit of stored ranks.
+
     Args:
         first: Values (`n`).
         second: Values (`n`); pairs with a value that is not finite are left out.
