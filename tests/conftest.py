@@ -29,3 +29,23 @@ def shared() -> Path:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIXOPT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def trained_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy study's YAML and its trained base and experts; tests write nothing there."""
+    import toy
+
+    folder = tmp_path_factory.mktemp("toy")
+    toy.write_study(folder)
+    toy.load(folder).train()
+    return folder
+
+
+@pytest.fixture
+def toy_folder(trained_toy: Path, tmp_path: Path) -> Path:
+    """A copy of the trained toy study that a test may change; `toy.write_study` replaces its YAML."""
+    import toy
+
+    toy.write_study(tmp_path)
+    return toy.copy_trained(trained_toy, tmp_path)

@@ -1,6 +1,6 @@
 """The mirror: a journal whose units also lie at a storage URL, so that machines share no disk.
 
-At the URL a unit is a manifest, `KIND/NAME-KEY/unit.json`. A small unit's files are in it; those of a
+At the URL a unit is a manifest, `KIND/NAME-KEY/artifact.json`. A small unit's files are in it; those of a
 large one lie in a folder of their own beside it, and are sent first. Either way the manifest is one
 object, so a unit is there whole or not at all, also where a store has no renames; of two makers the
 first counts, each with its own files.

@@ -71,8 +71,8 @@ def try_full(
             code, told = run(study, place)
             half = [
                 p.name
-                for p in place.rglob("unit.json")
-                if not (p.parent / "unit.json").stat().st_size
+                for p in place.rglob("artifact.json")
+                if not (p.parent / "artifact.json").stat().st_size
             ]
             mount(place, f"size={needed * 3}", again=True)
             again, _ = run(study, place)

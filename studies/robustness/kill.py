@@ -39,7 +39,7 @@ def start(study: Path, folder: Path) -> subprocess.Popen:
 def finished_units(folder: Path) -> dict[str, int]:
     """When each finished unit was made, by its path."""
     return {str(mark.parent.relative_to(folder)): mark.stat().st_mtime_ns
-            for mark in folder.glob("*/**/unit.json")
+            for mark in folder.glob("*/**/artifact.json")
             if not any(part.startswith(".") for part in mark.parts)}  # fmt: skip
 
 

@@ -8,34 +8,39 @@ import pytest
 
 from mixopt.artifacts import artifact
 from mixopt.artifacts.artifact import (
-    Unit,
-    build_artifact,
-    find_artifact,
-    find_change,
-    is_being_made,
-    lock_of,
+    MANIFEST,
+    Artifact,
+    ArtifactRecord,
+    find_verified,
+    hash_key,
+    is_locked,
+    lock_file_of,
 )
+from mixopt.artifacts.store import ArtifactStore
 
 
 def write(text):
     return lambda scratch: (scratch / "x.bin").write_text(text)
 
 
-def forget():
-    """As if another process looked."""
-    artifact._sound.clear()
+def build(root, name, key, write_files):
+    """The folder of an artifact in a store at `root`."""
+    return ArtifactStore(root).get_or_build(Artifact("kind", name, key), write_files)
 
 
-def test_a_unit_knows_what_it_was_made_from(tmp_path):
-    folder = build_artifact(
-        tmp_path / "expert-1", {"seed": 3, "training": {"tokens": 9}}, write("done")
-    )
-    unit = Unit.read(folder)
-    assert unit.key == {"seed": 3, "training": {"tokens": 9}}
-    assert unit.files.keys() == {"x.bin"}
-    assert unit.n_bytes == 4
-    assert unit.seconds >= 0
-    assert not lock_of(folder).exists()
+def as_another_process():
+    artifact._verified.clear()
+
+
+def test_a_record_holds_key_files_and_seconds(tmp_path):
+    folder = build(tmp_path, "expert", {"seed": 3, "training": {"tokens": 9}}, write("done"))
+    record = ArtifactRecord.read(folder)
+    assert record.key == {"seed": 3, "training": {"tokens": 9}}
+    assert record.files.keys() == {"x.bin"}
+    assert record.n_bytes == 4
+    assert record.seconds >= 0
+    assert record.name == "expert"
+    assert not lock_file_of(folder).exists()
 
 
 @pytest.mark.parametrize(
@@ -46,142 +51,155 @@ def test_a_unit_knows_what_it_was_made_from(tmp_path):
         (lambda file: file.unlink(), "x.bin is missing"),
     ],
 )
-def test_damage_is_work_to_be_done_again(tmp_path, caplog, damage, words):
-    folder = build_artifact(tmp_path / "a-1", {}, write("done"))
+def test_a_damaged_artifact_is_built_again(tmp_path, caplog, damage, words):
+    folder = build(tmp_path, "a", {}, write("done"))
     damage(folder / "x.bin")
-    forget()
-    assert find_artifact(folder) is None
+    as_another_process()
+    assert find_verified(folder) is None
     assert words in caplog.text
-    build_artifact(folder, {}, write("done"))
+    build(tmp_path, "a", {}, write("done"))
     assert (folder / "x.bin").read_text() == "done"
 
 
 @pytest.mark.parametrize(
     "manifest", ["", "{", "[]", "null", '{"key": {}}', '{"files": {"x": 3}}', "3"]
 )
-def test_a_manifest_that_cannot_be_read_is_no_unit(tmp_path, manifest):
-    folder = build_artifact(tmp_path / "a-1", {}, write("done"))
-    (folder / "unit.json").write_text(manifest)
-    assert find_artifact(folder) is None
-    build_artifact(folder, {}, write("again"))
+def test_a_folder_without_a_readable_manifest_is_no_artifact(tmp_path, manifest):
+    folder = build(tmp_path, "a", {}, write("done"))
+    (folder / MANIFEST).write_text(manifest)
+    assert find_verified(folder) is None
+    build(tmp_path, "a", {}, write("again"))
     assert (folder / "x.bin").read_text() == "again"
 
 
 def test_every_bit_counts(tmp_path):
-    folder = build_artifact(tmp_path / "a-1", {}, lambda s: (s / "x").write_bytes(bytes(range(64))))
+    folder = build(tmp_path, "a", {}, lambda s: (s / "x").write_bytes(bytes(range(64))))
     content = (folder / "x").read_bytes()
     for place in range(0, 64 * 8, 37):
         flipped = bytearray(content)
         flipped[place // 8] ^= 1 << place % 8
         (folder / "x").write_bytes(flipped)
-        forget()
-        assert find_artifact(folder) is None, place
+        as_another_process()
+        assert find_verified(folder) is None, place
     (folder / "x").write_bytes(content)
-    assert find_artifact(folder) == folder
+    assert find_verified(folder) == folder
 
 
-def test_a_failure_leaves_nothing_that_is_found(tmp_path):
+def test_a_failed_build_leaves_nothing_that_is_found(tmp_path):
     def fail(scratch):
         (scratch / "x").write_text("half")
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        build_artifact(tmp_path / "a-1", {}, fail)
-    assert find_artifact(tmp_path / "a-1") is None
-    assert not is_being_made(tmp_path / "a-1")
+        build(tmp_path, "a", {}, fail)
+    folder = ArtifactStore(tmp_path).path(Artifact("kind", "a", {}))
+    assert find_verified(folder) is None
+    assert not is_locked(folder)
 
 
-def _make_slowly(folder, log, seconds):
-    def build(scratch):
+def _build_slowly(root, log, seconds):
+    def build_files(scratch):
         with open(log, "a") as stream:
             stream.write(f"{os.getpid()}\n")
         time.sleep(seconds)
         (scratch / "x").write_text("done")
 
-    build_artifact(folder, {}, build)
+    build(root, "a", {}, build_files)
 
 
-def test_two_runs_join_and_the_work_is_done_once(tmp_path):
+def test_processes_that_want_the_same_artifact_build_it_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     runs = [
-        context.Process(target=_make_slowly, args=(tmp_path / "a-1", tmp_path / "log", 0.8))
+        context.Process(target=_build_slowly, args=(tmp_path, tmp_path / "log", 0.8))
         for _ in range(3)
     ]
     for run in runs:
         run.start()
     for run in runs:
-        run.join(30)
+        run.join(120)
         assert run.exitcode == 0
     assert len((tmp_path / "log").read_text().split()) == 1
-    assert (tmp_path / "a-1" / "x").read_text() == "done"
+    (folder,) = ArtifactStore(tmp_path).list_kind("kind")
+    assert (folder / "x").read_text() == "done"
 
 
-def test_a_run_that_is_killed_lets_go_and_the_next_one_makes_it(tmp_path):
+def test_the_lock_of_a_killed_process_is_released(tmp_path):
     context = multiprocessing.get_context("spawn")
-    first = context.Process(target=_make_slowly, args=(tmp_path / "a-1", tmp_path / "log", 60))
+    first = context.Process(target=_build_slowly, args=(tmp_path, tmp_path / "log", 600))
     first.start()
     while not (tmp_path / "log").exists():
         time.sleep(0.02)
-    assert is_being_made(tmp_path / "a-1")
+    folder = ArtifactStore(tmp_path).path(Artifact("kind", "a", {}))
+    assert is_locked(folder)
     os.kill(first.pid, signal.SIGKILL)
-    first.join(10)
-    assert not is_being_made(tmp_path / "a-1")
-    assert find_artifact(tmp_path / "a-1") is None
-    build_artifact(tmp_path / "a-1", {}, write("done"))
-    assert find_artifact(tmp_path / "a-1") is not None
+    first.join(60)
+    assert not is_locked(folder)
+    assert find_verified(folder) is None
+    assert find_verified(build(tmp_path, "a", {}, write("done"))) is not None
 
 
-def test_what_a_killed_maker_left_is_swept_by_the_next(tmp_path):
-    for name in (".a-1-x81k", ".a-10-x81k", ".a-1.begun"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "half.bin").write_bytes(b"half")
+def test_a_build_removes_what_a_killed_one_left(tmp_path):
+    wanted = Artifact("kind", "a", {})
+    root = tmp_path / "kind"
+    other = f".{wanted.folder_name}0-x81k"
+    for name in (f".{wanted.folder_name}-x81k", other, f".{wanted.folder_name}.begun"):
+        (root / name).mkdir(parents=True)
+        (root / name / "half.bin").write_bytes(b"half")
 
-    def build(scratch):
-        assert {p.name for p in tmp_path.iterdir()} >= {".a-10-x81k", ".a-1.begun", scratch.name}
+    def build_files(scratch):
+        names = {path.name for path in root.iterdir()}
+        assert names >= {other, f".{wanted.folder_name}.begun", scratch.name}
+        assert f".{wanted.folder_name}-x81k" not in names
         write("done")(scratch)
 
-    build_artifact(tmp_path / "a-1", {}, build)
-    assert {p.name for p in tmp_path.iterdir()} == {"a-1", ".a-10-x81k"}  # that is another's
+    build(tmp_path, "a", {}, build_files)
+    assert {path.name for path in root.iterdir()} == {wanted.folder_name, other}
 
 
-def test_what_has_changed_since_the_nearest_unit_of_the_name(tmp_path, caplog):
+def test_a_rebuild_is_explained_by_the_nearest_key(tmp_path, caplog):
     caplog.set_level("INFO")
-    build_artifact(
-        tmp_path / "web-1", {"seed": 0, "training": {"tokens": 10, "rate": 1}}, write("a")
-    )
-    build_artifact(
-        tmp_path / "web-2", {"seed": 5, "training": {"tokens": 99, "rate": 2}}, write("b")
-    )
+    store = ArtifactStore(tmp_path)
+    build(tmp_path, "web", {"seed": 0, "training": {"tokens": 10, "rate": 1}}, write("a"))
+    build(tmp_path, "web", {"seed": 5, "training": {"tokens": 99, "rate": 2}}, write("b"))
     key = {"seed": 0, "training": {"tokens": 20, "rate": 1}}
-    assert find_change(tmp_path / "web-3", key) == "training.tokens was 10 and is 20"
-    build_artifact(tmp_path / "web-3", key, write("c"))
-    assert "web is made again: training.tokens was 10 and is 20." in caplog.text
-    assert find_change(tmp_path / "code-1", key) == ""
+    third = Artifact("kind", "web", key)
+    assert store.explain_rebuild(third) == "training.tokens was 10 and is 20"
+    store.get_or_build(third, write("c"))
+    assert "web is built again: training.tokens was 10 and is 20." in caplog.text
+    assert store.explain_rebuild(Artifact("kind", "code", key)) == ""
 
 
 def test_keys_are_compared_as_they_are_written(tmp_path):
     """Tuples become lists in JSON, and paths text: no change."""
     key = {"step": (0.1, 3), "path": tmp_path}
-    build_artifact(tmp_path / "a-1", key, write("x"))
-    assert json.loads((tmp_path / "a-1" / "unit.json").read_text())["key"]["step"] == [0.1, 3]
-    assert find_change(tmp_path / "a-2", key) == ""
+    folder = build(tmp_path, "a", key, write("x"))
+    assert json.loads((folder / MANIFEST).read_text())["key"]["step"] == [0.1, 3]
+    assert artifact.explain_rebuild(folder.parent / "a-2", key) == ""
 
 
 def test_a_disk_that_fails_is_damage(tmp_path, monkeypatch, caplog):
-    folder = build_artifact(tmp_path / "a-1", {}, write("done"))
-    forget()
+    folder = build(tmp_path, "a", {}, write("done"))
+    as_another_process()
 
     def fail(_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(artifact, "hash_content", fail)
-    assert find_artifact(folder) is None
+    monkeypatch.setattr(artifact, "hash_file_content", fail)
+    assert find_verified(folder) is None
     assert "x.bin cannot be read: Input/output error" in caplog.text
 
 
-def test_looking_writes_nothing(tmp_path):
-    assert not is_being_made(tmp_path / "a-1")
-    lock_of(tmp_path / "a-1").write_text("")
-    lock_of(tmp_path / "a-1").chmod(0o400)
-    assert not is_being_made(tmp_path / "a-1")
-    assert [p.name for p in tmp_path.iterdir()] == [".a-1.lock"]
+def test_asking_whether_it_is_built_now_creates_no_file(tmp_path):
+    assert not is_locked(tmp_path / "a-1")
+    assert list(tmp_path.iterdir()) == []
+    lock_file_of(tmp_path / "a-1").write_text("")
+    lock_file_of(tmp_path / "a-1").chmod(0o400)
+    assert not is_locked(tmp_path / "a-1")
+    assert [path.name for path in tmp_path.iterdir()] == [".a-1.lock"]
+
+
+def test_the_name_of_an_artifact_does_not_depend_on_the_order_of_keys():
+    assert hash_key({"a": 1, "b": [2]}) == hash_key({"b": [2], "a": 1})
+    assert hash_key({"a": 1}) != hash_key({"a": 2})
+    one, other = Artifact("k", "n", {"a": 1, "b": 2}), Artifact("k", "n", {"b": 2, "a": 1})
+    assert one.reference == other.reference == f"k/{one.folder_name}"

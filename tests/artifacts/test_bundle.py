@@ -5,8 +5,9 @@ import os
 import pytest
 
 from mixopt.artifacts import bundle
-from mixopt.artifacts.artifact import Unit, build_artifact, hash_content
+from mixopt.artifacts.artifact import Artifact, ArtifactRecord, hash_file_content
 from mixopt.artifacts.bundle import DamagedError, Parcel, is_name
+from mixopt.artifacts.store import ArtifactStore
 from mixopt.errors import StorageError
 
 FILES = {"inner/x.bin": bytes(range(256)), "told.json": b'{"a": 1}'}
@@ -19,7 +20,9 @@ def unit(tmp_path):
             (scratch / name).parent.mkdir(exist_ok=True)
             (scratch / name).write_bytes(content)
 
-    return Unit.read(build_artifact(tmp_path / "web-1", {"of": "text"}, build))
+    return ArtifactRecord.read(
+        ArtifactStore(tmp_path).get_or_build(Artifact("kind", "web", {"of": "text"}), build)
+    )
 
 
 def test_a_small_unit_comes_back_with_its_files(unit):
@@ -29,7 +32,7 @@ def test_a_small_unit_comes_back_with_its_files(unit):
     told = found.manifest
     assert told["key"] == {"of": "text"}
     assert told["seconds"] == unit.seconds
-    assert told["files"]["told.json"] == [8, hash_content(unit.folder / "told.json")]
+    assert told["files"]["told.json"] == [8, hash_file_content(unit.folder / "told.json")]
 
 
 def test_a_large_unit_says_where_its_files_are(unit, monkeypatch):
@@ -85,7 +88,7 @@ def test_what_is_none_of_ours_is_nothing(told):
 
 
 @pytest.mark.parametrize("name", [
-    "", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/./b", "a/", "unit.json", "a\0b",
+    "", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/./b", "a/", "artifact.json", "a\0b",
     "\udc80", "x" * 256, "/".join(["x" * 200] * 5),
 ])  # fmt: skip
 def test_names_that_lead_elsewhere_or_nowhere_are_none_of_ours(name):
@@ -94,7 +97,9 @@ def test_names_that_lead_elsewhere_or_nowhere_are_none_of_ours(name):
     assert Parcel.read(json.dumps(told).encode()) is None
 
 
-@pytest.mark.parametrize("name", ["x", "inner/x.bin", "inner/unit.json", "..x", "a b", "é" * 100])
+@pytest.mark.parametrize(
+    "name", ["x", "inner/x.bin", "inner/artifact.json", "..x", "a b", "é" * 100]
+)
 def test_names_of_files_are_ours(name):
     assert is_name(name)
 
@@ -116,7 +121,7 @@ def test_random_changes_are_damage_or_nothing_and_never_another_content(unit):
 
 @pytest.mark.parametrize("name", ["x" * 255 + "/y" * 300, "\udc80"])
 def test_a_file_that_no_storage_takes_is_told(tmp_path, name, monkeypatch):
-    unit = Unit(tmp_path, {}, {name: (bundle.SMALL + 1, "0" * 32)}, 0.0)
+    unit = ArtifactRecord(tmp_path, {}, {name: (bundle.SMALL + 1, "0" * 32)}, 0.0)
     with pytest.raises(StorageError, match="which no storage takes; rename or join"):
         Parcel.pack(unit)
 
@@ -131,7 +136,11 @@ def test_the_largest_small_unit_is_read_again(tmp_path):
     def build(scratch):
         (scratch / "x").write_bytes(os.urandom(bundle.SMALL))
 
-    told = Parcel.pack(Unit.read(build_artifact(tmp_path / "web-1", {}, build))).told
+    told = Parcel.pack(
+        ArtifactRecord.read(
+            ArtifactStore(tmp_path).get_or_build(Artifact("kind", "web", {}), build)
+        )
+    ).told
     assert len(base64.b64decode(json.loads(told)["content"]["x"])) == bundle.SMALL
     assert len(told) < bundle.LARGEST
     assert Parcel.read(told) is not None

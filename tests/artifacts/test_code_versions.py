@@ -3,6 +3,7 @@ import json
 import code_record
 import pytest
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.code_versions import PACKAGES, VERSIONS, code_of
 from mixopt.artifacts.store import ArtifactStore
 
@@ -49,24 +50,27 @@ def test_another_version_is_another_artifact_and_the_reason_is_logged(
 ):
     caplog.set_level("INFO")
     store = ArtifactStore(tmp_path)
-    before = {kind: store.make(kind, "web", {"seed": 1}, lambda _: None) for kind in PACKAGES}
+    before = {
+        kind: store.get_or_build(Artifact(kind, "web", {"seed": 1}), lambda _: None)
+        for kind in PACKAGES
+    }
     monkeypatch.setattr(
         "mixopt.artifacts.code_versions.VERSIONS",
         {**VERSIONS, "training": VERSIONS["training"] + 1},
     )
     for kind, packages in PACKAGES.items():
-        found = store.find(kind, "web", {"seed": 1})
+        found = store.find(Artifact(kind, "web", {"seed": 1}))
         assert (found is None) == ("training" in packages), kind
-    store.make("experts", "web", {"seed": 1}, lambda _: None)
-    assert "web is made again: code.training was 1 and is 2." in caplog.text
+    store.get_or_build(Artifact("experts", "web", {"seed": 1}), lambda _: None)
+    assert "web is built again: code.training was 1 and is 2." in caplog.text
     assert before["experts"].is_dir()
 
 
 def test_mixopts_own_version_is_in_no_key(tmp_path, monkeypatch):
     store = ArtifactStore(tmp_path)
-    made = store.make("experts", "web", {"seed": 1}, lambda _: None)
+    made = store.get_or_build(Artifact("experts", "web", {"seed": 1}), lambda _: None)
     monkeypatch.setattr("mixopt.__version__", "99")
-    assert store.find("experts", "web", {"seed": 1}) == made
+    assert store.find(Artifact("experts", "web", {"seed": 1})) == made
 
 
 def test_kinds_without_code_have_no_versions():

@@ -2,6 +2,7 @@ import threading
 
 import pytest
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.rank0_store import RankZeroStore
 from mixopt.errors import DivergedError, RunError
 
@@ -23,15 +24,15 @@ class Two:
                 if own == 0:
                     both.value = value
                 both.barrier.wait()
-                told = both.value
+                sent = both.value
                 both.barrier.wait()
-                return told
+                return sent
 
         return Rank()
 
 
-def sing(tmp_path, kind, build):
-    """What each of two processes gets, and who built."""
+def build_on_both(tmp_path, kind, build):
+    """What each of two processes gets, and which of them built."""
     both, found, built = Two(), {}, []
 
     def walk(own):
@@ -40,9 +41,8 @@ def sing(tmp_path, kind, build):
             build(own, scratch)
 
         try:
-            found[own] = RankZeroStore(tmp_path, both.rank(own)).make(
-                kind, "web", {"a": 1}, own_build
-            )
+            store = RankZeroStore(tmp_path, both.rank(own))
+            found[own] = store.get_or_build(Artifact(kind, "web", {"a": 1}), own_build)
         except Exception as error:
             found[own] = error
 
@@ -59,22 +59,22 @@ def write(own, scratch):
 
 
 @pytest.mark.parametrize(("kind", "builders"), [("experts", [0, 1]), ("scores", [0])])
-def test_trainings_are_made_by_all_and_the_rest_by_the_first(tmp_path, kind, builders):
-    found, built = sing(tmp_path, kind, write)
+def test_all_processes_train_and_the_first_builds_everything_else(tmp_path, kind, builders):
+    found, built = build_on_both(tmp_path, kind, write)
     assert built == builders
     assert found[0] == found[1]
     assert (found[0] / "who").read_text() == "0"
-    again, built = sing(tmp_path, kind, write)
+    again, built = build_on_both(tmp_path, kind, write)
     assert (again, built) == (found, [])
 
 
-def test_a_failure_is_everybodys(tmp_path):
+def test_every_process_reports_a_failure(tmp_path):
     def build(own, scratch):
         raise DivergedError("The loss stopped being finite.")
 
-    found, _ = sing(tmp_path, "experts", build)
+    found, _ = build_on_both(tmp_path, "experts", build)
     assert all(isinstance(error, DivergedError) for error in found.values())
-    found, _ = sing(tmp_path, "scores", build)
+    found, _ = build_on_both(tmp_path, "scores", build)
     assert isinstance(found[0], DivergedError)
     assert isinstance(found[1], RunError)
     assert "The first process failed: The loss stopped" in str(found[1])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mixopt.artifacts import bundle
-from mixopt.artifacts.artifact import MANIFEST, Unit
+from mixopt.artifacts.artifact import MANIFEST, Artifact, ArtifactRecord
 from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.errors import StorageError, UnreachableError
@@ -82,14 +82,14 @@ def objects(journal):
 
 
 def test_what_one_machine_made_another_finds_whole(tmp_path, url, travels):
-    made = machine(tmp_path, "a", url).make("experts", "web", KEY, build)
-    found = machine(tmp_path, "b", url).make("experts", "web", KEY, never)
+    made = machine(tmp_path, "a", url).get_or_build(Artifact("experts", "web", KEY), build)
+    found = machine(tmp_path, "b", url).get_or_build(Artifact("experts", "web", KEY), never)
     assert found.parent == tmp_path / "b" / "experts"
     assert (found / "inner" / "x.bin").read_bytes() == bytes(range(256))
-    assert Unit.read(found).key == Unit.read(made).key
-    assert Unit.read(found).key.items() >= KEY.items()
+    assert ArtifactRecord.read(found).key == ArtifactRecord.read(made).key
+    assert ArtifactRecord.read(found).key.items() >= KEY.items()
     assert (found / MANIFEST).read_text() == (made / MANIFEST).read_text()
-    assert Unit.read(found).find_damage() is None
+    assert ArtifactRecord.read(found).find_damage() is None
     assert machine(tmp_path, "c", url).open(f"experts/{made.name}").is_dir()
     assert [p.name for p in machine(tmp_path, "d", url).find_all("experts", "web")] == [made.name]
     assert {p.name for p in machine(tmp_path, "e", url).list_kind("experts")} == {made.name}
@@ -97,24 +97,24 @@ def test_what_one_machine_made_another_finds_whole(tmp_path, url, travels):
 
 def test_what_nobody_made_is_not_found(tmp_path, url):
     journal = machine(tmp_path, "a", url)
-    assert journal.find("experts", "web", KEY) is None
+    assert journal.find(Artifact("experts", "web", KEY)) is None
     assert list(journal.find_all("experts", "web")) == []
-    with pytest.raises(StorageError, match="is not there or damaged; run again"):
+    with pytest.raises(StorageError, match="is missing or damaged; run again"):
         journal.open("experts/web-1")
 
 
 def test_a_unit_without_its_manifest_is_not_there(tmp_path, url, travels):
     """Files come first: a machine that goes away while it sends leaves nothing behind to be found."""
     journal = machine(tmp_path, "a", url)
-    made = journal.make("experts", "web", KEY, build)
+    made = journal.get_or_build(Artifact("experts", "web", KEY), build)
     journal._storage.remove(f"experts/{made.name}/{MANIFEST}")
-    assert machine(tmp_path, "b", url).find("experts", "web", KEY) is None
+    assert machine(tmp_path, "b", url).find(Artifact("experts", "web", KEY)) is None
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "manifest"])
 def test_what_was_damaged_in_storage_is_made_again(tmp_path, url, travels, damage, caplog):
     first = machine(tmp_path, "a", url)
-    made = first.make("experts", "web", KEY, build)
+    made = first.get_or_build(Artifact("experts", "web", KEY), build)
     (files, root), name = objects(first), "inner/x.bin"
     path = f"{root}/experts/{made.name}/{MANIFEST}"
     told = json.loads(files.cat_file(path))
@@ -130,11 +130,11 @@ def test_what_was_damaged_in_storage_is_made_again(tmp_path, url, travels, damag
         told["content"][name] = None if content is None else base64.b64encode(content).decode()
         files.pipe_file(path, json.dumps(told).encode())
     again = machine(tmp_path, "b", url)
-    found = again.make("experts", "web", KEY, build)
-    assert Unit.read(found).find_damage() is None
+    found = again.get_or_build(Artifact("experts", "web", KEY), build)
+    assert ArtifactRecord.read(found).find_damage() is None
     if damage != "manifest":
         assert "is damaged" in caplog.text
-    assert machine(tmp_path, "c", url).make("experts", "web", KEY, never).is_dir()
+    assert machine(tmp_path, "c", url).get_or_build(Artifact("experts", "web", KEY), never).is_dir()
     assert files.exists(place) == (
         damage == "manifest" and travels == "apart"
     )  # nobody knows of it
@@ -142,28 +142,28 @@ def test_what_was_damaged_in_storage_is_made_again(tmp_path, url, travels, damag
 
 def test_a_manifest_may_not_name_files_outside(tmp_path, url, travels):
     first = machine(tmp_path, "a", url)
-    made = first.make("experts", "web", KEY, build)
+    made = first.get_or_build(Artifact("experts", "web", KEY), build)
     files, root = objects(first)
     path = f"{root}/experts/{made.name}/{MANIFEST}"
     told = json.loads(files.cat_file(path))
     told["files"]["../../../escaped"] = [1, "0" * 32]
     told.get("content", {})["../../../escaped"] = "AA=="
     files.pipe_file(path, json.dumps(told).encode())
-    assert machine(tmp_path, "b", url).find("experts", "web", KEY) is None
+    assert machine(tmp_path, "b", url).find(Artifact("experts", "web", KEY)) is None
     assert not list(tmp_path.rglob("escaped"))
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff", b"[]", b"{}", b"[" * 100_000, b"x" * (17 << 20)])
 def test_garbage_at_the_url_is_nothing_and_gives_way(tmp_path, url, garbage):
     first = machine(tmp_path, "a", url)
-    place = first.place("experts", "web", KEY)
+    place = first.path(Artifact("experts", "web", KEY))
     files, root = objects(first)
     files.makedirs(f"{root}/experts/{place.name}", exist_ok=True)
     files.pipe_file(f"{root}/experts/{place.name}/{MANIFEST}", garbage)
-    assert first.find("experts", "web", KEY) is None
+    assert first.find(Artifact("experts", "web", KEY)) is None
     assert list(first.find_all("experts", "web")) == []
-    first.make("experts", "web", KEY, build)
-    assert machine(tmp_path, "b", url).make("experts", "web", KEY, never).is_dir()
+    first.get_or_build(Artifact("experts", "web", KEY), build)
+    assert machine(tmp_path, "b", url).get_or_build(Artifact("experts", "web", KEY), never).is_dir()
 
 
 def test_of_two_makers_everybody_ends_with_one_makers_files(tmp_path, url, travels):
@@ -175,35 +175,39 @@ def test_of_two_makers_everybody_ends_with_one_makers_files(tmp_path, url, trave
         return write
 
     a, b = machine(tmp_path, "a", url), machine(tmp_path, "b", url)
-    super(RemoteArtifactStore, b).make("experts", "web", KEY, noisy(2))  # before it could see a's
-    a.make("experts", "web", KEY, noisy(1))
-    b.make("experts", "web", KEY, never)
-    found = machine(tmp_path, "c", url).make("experts", "web", KEY, never)
+    super(RemoteArtifactStore, b).get_or_build(
+        Artifact("experts", "web", KEY), noisy(2)
+    )  # before it could see a's
+    a.get_or_build(Artifact("experts", "web", KEY), noisy(1))
+    b.get_or_build(Artifact("experts", "web", KEY), never)
+    found = machine(tmp_path, "c", url).get_or_build(Artifact("experts", "web", KEY), never)
     assert {np.load(found / f"{name}.npy")[0] for name in ("x", "y")} == {1}
 
 
 def test_what_is_begun_goes_on_elsewhere_and_is_gone_when_it_is_made(tmp_path, url, travels):
     first = machine(tmp_path, "a", url)
-    place = first.workplace("experts", "web", KEY)
+    place = first.work_folder(Artifact("experts", "web", KEY))
     place.mkdir(parents=True)
     for step in (10, 20):
         shutil.rmtree(place)
         place.mkdir()
         (place / f"checkpoint-{step}").mkdir()
         (place / f"checkpoint-{step}" / "w.bin").write_bytes(bytes([step]))
-        first.keep("experts", "web", KEY)
+        first.save_work(Artifact("experts", "web", KEY))
     second = machine(tmp_path, "b", url)
-    found = second.workplace("experts", "web", KEY)
+    found = second.work_folder(Artifact("experts", "web", KEY))
     assert [p.name for p in found.glob("checkpoint-*")] == ["checkpoint-20"]
     assert (found / "checkpoint-20" / "w.bin").read_bytes() == bytes([20])
 
     def go_on(scratch):
-        second.workplace("experts", "web", KEY)  # as whoever makes a unit of this kind does
+        second.work_folder(
+            Artifact("experts", "web", KEY)
+        )  # as whoever makes a unit of this kind does
         build(scratch)
 
-    second.make("experts", "web", KEY, go_on)
+    second.get_or_build(Artifact("experts", "web", KEY), go_on)
     third = machine(tmp_path, "c", url)
-    assert not third.workplace("experts", "web", KEY).exists()
+    assert not third.work_folder(Artifact("experts", "web", KEY)).exists()
 
 
 @pytest.mark.parametrize("sends", ["put_file", "pipe_file"])
@@ -221,16 +225,16 @@ def test_a_store_that_fails_is_told(tmp_path, monkeypatch, sends):
     files, _ = objects(journal)
     monkeypatch.setattr(files, sends, failing(PermissionError("403 forbidden")))
     with pytest.raises(StorageError, match=r"Storage .* cannot be written \(403 forbidden\)"):
-        journal.make("experts", "web", KEY, build)
+        journal.get_or_build(Artifact("experts", "web", KEY), build)
     # what passes is no reason to end a study
     monkeypatch.setattr(files, sends, failing(TimeoutError("timed out")))
     with pytest.raises(UnreachableError, match=r"does not answer \(timed out\)"):
-        journal.make("experts", "web", KEY, build)
+        journal.get_or_build(Artifact("experts", "web", KEY), build)
 
 
 def test_a_checkpoint_that_cannot_be_sent_stays_here(tmp_path, monkeypatch, caplog):
     journal = machine(tmp_path, "a", f"memory://{tmp_path.name}")
-    place = journal.workplace("experts", "web", KEY)
+    place = journal.work_folder(Artifact("experts", "web", KEY))
     place.mkdir(parents=True)
     (place / "w.bin").write_bytes(b"1")
 
@@ -238,14 +242,14 @@ def test_a_checkpoint_that_cannot_be_sent_stays_here(tmp_path, monkeypatch, capl
         raise TimeoutError("timed out")
 
     monkeypatch.setattr(objects(journal)[0], "pipe_file", fail)
-    journal.keep("experts", "web", KEY)
+    journal.save_work(Artifact("experts", "web", KEY))
     assert "A checkpoint stays on this machine" in caplog.text
 
 
 def test_what_was_made_before_there_was_a_mirror_is_sent(tmp_path, url):
-    ArtifactStore(tmp_path / "a").make("experts", "web", KEY, build)
-    assert machine(tmp_path, "a", url).find("experts", "web", KEY) is not None
-    assert machine(tmp_path, "b", url).make("experts", "web", KEY, never).is_dir()
+    ArtifactStore(tmp_path / "a").get_or_build(Artifact("experts", "web", KEY), build)
+    assert machine(tmp_path, "a", url).find(Artifact("experts", "web", KEY)) is not None
+    assert machine(tmp_path, "b", url).get_or_build(Artifact("experts", "web", KEY), never).is_dir()
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
@@ -257,15 +261,15 @@ def test_of_two_machines_that_made_one_unit_both_go_on_with_the_first(tmp_path, 
         return lambda scratch: (scratch / "x").write_text(text)
 
     def late(scratch):
-        a.make("experts", "web", KEY, of("a"))
+        a.get_or_build(Artifact("experts", "web", KEY), of("a"))
         of("b")(scratch)
 
     if when == "meanwhile":
-        found = b.make("experts", "web", KEY, late)
+        found = b.get_or_build(Artifact("experts", "web", KEY), late)
     else:
-        super(RemoteArtifactStore, b).make("experts", "web", KEY, of("b"))
-        a.make("experts", "web", KEY, of("a"))
-        found = machine(tmp_path, "b", url).make("experts", "web", KEY, never)
+        super(RemoteArtifactStore, b).get_or_build(Artifact("experts", "web", KEY), of("b"))
+        a.get_or_build(Artifact("experts", "web", KEY), of("a"))
+        found = machine(tmp_path, "b", url).get_or_build(Artifact("experts", "web", KEY), never)
     assert (found / "x").read_text() == "a"
     files, root = objects(b)
     left = [path for path in files.find(root) if not path.endswith(MANIFEST)]
@@ -277,7 +281,9 @@ def test_what_another_has_sent_damaged_gives_way_to_ours(tmp_path, url, travels)
 
     def late(scratch):
         files, root = objects(a)
-        sent = a.make("experts", "web", KEY, lambda other: (other / "x").write_text("a"))
+        sent = a.get_or_build(
+            Artifact("experts", "web", KEY), lambda other: (other / "x").write_text("a")
+        )
         path = f"{root}/experts/{sent.name}/{MANIFEST}"
         told = json.loads(files.cat_file(path))
         if travels == "inside":
@@ -286,13 +292,15 @@ def test_what_another_has_sent_damaged_gives_way_to_ours(tmp_path, url, travels)
             files.pipe_file(f"{root}/experts/{sent.name}/{told['at']}/x", b"\0")
         (scratch / "x").write_text("b")
 
-    assert (b.make("experts", "web", KEY, late) / "x").read_text() == "b"
-    assert (machine(tmp_path, "c", url).make("experts", "web", KEY, never) / "x").read_text() == "b"
+    assert (b.get_or_build(Artifact("experts", "web", KEY), late) / "x").read_text() == "b"
+    assert (
+        machine(tmp_path, "c", url).get_or_build(Artifact("experts", "web", KEY), never) / "x"
+    ).read_text() == "b"
 
 
 def test_workers_of_one_machine_fetch_a_unit_once(tmp_path):
     url = str(tmp_path / "storage")
-    made = machine(tmp_path, "a", url).make("experts", "web", KEY, build)
+    made = machine(tmp_path, "a", url).get_or_build(Artifact("experts", "web", KEY), build)
     reference = f"experts/{made.name}"
     failed = []
 
@@ -313,7 +321,7 @@ def test_workers_of_one_machine_fetch_a_unit_once(tmp_path):
 
 def test_a_manifest_may_not_name_another_folder(tmp_path, url, travels):
     first = machine(tmp_path, "a", url)
-    made = first.make("experts", "web", KEY, build)
+    made = first.get_or_build(Artifact("experts", "web", KEY), build)
     files, root = objects(first)
     path = f"{root}/experts/{made.name}/{MANIFEST}"
     told = json.loads(files.cat_file(path))
@@ -321,14 +329,14 @@ def test_a_manifest_may_not_name_another_folder(tmp_path, url, travels):
     files.pipe_file(f"{root}/precious/x", b"1")
     files.pipe_file(path, json.dumps(told | {"at": "../../precious"}).encode())
     again = machine(tmp_path, "b", url)
-    again.make("experts", "web", KEY, build)
+    again.get_or_build(Artifact("experts", "web", KEY), build)
     assert files.exists(f"{root}/precious/x")
 
 
 def test_what_an_earlier_version_has_sent_is_found(tmp_path, url):
     """Its manifests name a folder for small units too, over several lines."""
     first = machine(tmp_path, "a", url)
-    made = first.make("experts", "web", KEY, build)
+    made = first.get_or_build(Artifact("experts", "web", KEY), build)
     files, root = objects(first)
     place, at = f"{root}/experts/{made.name}", "0123456789abcdef"
     for name in ("inner/x.bin", "told.json"):
@@ -336,7 +344,7 @@ def test_what_an_earlier_version_has_sent_is_found(tmp_path, url):
         files.pipe_file(f"{place}/{at}/{name}", (made / name).read_bytes())
     told = json.loads((made / MANIFEST).read_text()) | {"at": at}
     files.pipe_file(f"{place}/{MANIFEST}", json.dumps(told, indent=2).encode())
-    assert machine(tmp_path, "b", url).make("experts", "web", KEY, never).is_dir()
+    assert machine(tmp_path, "b", url).get_or_build(Artifact("experts", "web", KEY), never).is_dir()
 
 
 def test_a_candidate_costs_its_worker_two_requests_and_its_driver_one(tmp_path):
@@ -344,21 +352,23 @@ def test_a_candidate_costs_its_worker_two_requests_and_its_driver_one(tmp_path):
     driver, worker = machine(tmp_path, "driver", url), machine(tmp_path, "worker", url)
     keys = [{"weights": [index / 20, 0.5]} for index in range(20)]
     names = [f"candidate-{index}" for index in range(20)]
-    worker.make("scores", "candidate-first", KEY, candidate)  # after which there is a bucket
+    worker.get_or_build(
+        Artifact("scores", "candidate-first", KEY), candidate
+    )  # after which there is a bucket
     at_driver, at_worker = Counted(driver), Counted(worker)
     for name, key in zip(names, keys, strict=True):
-        assert driver.find("scores", name, key) is None
+        assert driver.find(Artifact("scores", name, key)) is None
     assert at_driver.asked == ["cat_file", "ls"]  # of all of them
     at_driver.asked.clear()
     for name, key in zip(names, keys, strict=True):
-        worker.make("scores", name, key, candidate)
+        worker.get_or_build(Artifact("scores", name, key), candidate)
         assert at_worker.asked == ["cat_file", "pipe_file"]
         at_worker.asked.clear()
         for _ in range(3):  # once it is here nobody is asked any more
-            assert driver.find("scores", name, key) is not None
+            assert driver.find(Artifact("scores", name, key)) is not None
         assert at_driver.asked == ["cat_file"]
         at_driver.asked.clear()
-    worker.make("scores", names[0], keys[0], never)
+    worker.get_or_build(Artifact("scores", names[0], keys[0]), never)
     assert at_worker.asked == []
 
 
@@ -366,37 +376,41 @@ def test_a_large_unit_costs_a_request_for_each_file_more(tmp_path, monkeypatch):
     monkeypatch.setattr(bundle, "SMALL", 0)
     url = f"memory://{tmp_path.name}"
     driver, worker = machine(tmp_path, "driver", url), machine(tmp_path, "worker", url)
-    worker.make("scores", "candidate-first", KEY, candidate)
+    worker.get_or_build(Artifact("scores", "candidate-first", KEY), candidate)
     at_driver, at_worker = Counted(driver), Counted(worker)
-    worker.make("scores", "candidate-1", KEY, candidate)
+    worker.get_or_build(Artifact("scores", "candidate-1", KEY), candidate)
     # looked for before and after, so that nothing large is sent for nothing
     assert at_worker.asked == ["cat_file"] * 2 + ["put_file"] * 4 + ["pipe_file"]
-    assert driver.find("scores", "candidate-1", KEY) is not None
+    assert driver.find(Artifact("scores", "candidate-1", KEY)) is not None
     assert at_driver.asked == ["cat_file"] + ["get_file"] * 4
 
 
 def test_only_who_asked_for_a_workplace_looks_for_it_when_a_unit_is_made(tmp_path):
     journal = machine(tmp_path, "a", f"memory://{tmp_path.name}")
-    journal.make("scores", "candidate-first", KEY, candidate)
+    journal.get_or_build(Artifact("scores", "candidate-first", KEY), candidate)
     counted = Counted(journal)
 
     def train(scratch):
-        journal.workplace("experts", "web", KEY)
+        journal.work_folder(Artifact("experts", "web", KEY))
         build(scratch)
 
-    journal.make("experts", "web", KEY, train)
+    journal.get_or_build(Artifact("experts", "web", KEY), train)
     assert counted.asked == ["cat_file", "cat_file", "pipe_file", "cat_file"]
 
 
 def test_what_a_list_lacked_is_found_by_who_asks_again(tmp_path, url):
     driver, other = machine(tmp_path, "a", url), machine(tmp_path, "b", url)
     for name in ("x", "y"):  # the second has the kind listed
-        assert driver.find("scores", name, KEY) is None
+        assert driver.find(Artifact("scores", name, KEY)) is None
     for name in ("y", "z"):
-        other.make("scores", name, KEY, build)
-    assert driver.find("scores", "y", KEY) is not None
-    assert driver.find("scores", "z", KEY) is None  # it was not there when the kind was listed
-    assert driver.find("scores", "z", KEY) is not None
-    assert driver.make("scores", "z", KEY, never).is_dir()
-    other.make("scores", "w", KEY, build)
-    assert driver.make("scores", "w", KEY, never).is_dir()  # who makes does not trust a list
+        other.get_or_build(Artifact("scores", name, KEY), build)
+    assert driver.find(Artifact("scores", "y", KEY)) is not None
+    assert (
+        driver.find(Artifact("scores", "z", KEY)) is None
+    )  # it was not there when the kind was listed
+    assert driver.find(Artifact("scores", "z", KEY)) is not None
+    assert driver.get_or_build(Artifact("scores", "z", KEY), never).is_dir()
+    other.get_or_build(Artifact("scores", "w", KEY), build)
+    assert driver.get_or_build(
+        Artifact("scores", "w", KEY), never
+    ).is_dir()  # who makes does not trust a list

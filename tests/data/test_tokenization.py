@@ -99,7 +99,7 @@ def stop(source, cache, most):
 def content(made):
     """Every byte of a corpus, but for the seconds that it took."""
     files = {file.name: file.read_bytes() for file in made.folder.iterdir()}
-    manifest = json.loads(files.pop("unit.json"))
+    manifest = json.loads(files.pop("artifact.json"))
     assert manifest.pop("seconds") >= 0
     return made.folder.name, manifest, files
 

@@ -33,11 +33,13 @@ def test_two_runs_over_one_folder_join(tmp_path):
     units = {
         folder: sorted(
             str(mark.parent.relative_to(tmp_path / folder))
-            for mark in (tmp_path / folder).rglob("unit.json")
+            for mark in (tmp_path / folder).rglob("artifact.json")
         )
         for folder in ("both", "alone")
     }
     assert units["both"] == units["alone"]
-    for mark in (tmp_path / "both").rglob("unit.json"):  # whole, and nobody's scratch among them
+    for mark in (tmp_path / "both").rglob(
+        "artifact.json"
+    ):  # whole, and nobody's scratch among them
         assert json.loads(mark.read_text())["files"]
         assert not any(part.startswith(".") for part in mark.parts)

@@ -2,10 +2,13 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+import mixopt
 
 SENTENCES = {
     "birds": "the small bird sings in a green tree and the old owl sleeps by day",
@@ -84,6 +87,22 @@ def study_plain() -> dict[str, Any]:
         "target": {"tokens": 20_000, "max_repetition": 9},
         "exports": [{"format": "yaml", "out": "mixture.yaml"}],
     }  # fmt: skip
+
+
+def load(folder: Path, path: Path | None = None, **options: Any) -> mixopt.Study:
+    """The toy study at `path`, with its results and corpora in `folder`."""
+    path = path or folder / "toy.yaml"
+    return mixopt.Study.load(path, folder / "out", cache=folder / "cache", device="cpu", **options)
+
+
+def copy_trained(trained: Path, folder: Path) -> Path:
+    """`folder` with the base, experts and corpora of a toy study that was trained before.
+
+    Artifacts are found by their keys, which do not depend on where a study lies.
+    """
+    for name in ("out/artifacts", "cache"):
+        shutil.copytree(trained / name, folder / name, dirs_exist_ok=True)
+    return folder
 
 
 def _dump(path: Path, plain: dict[str, Any]) -> Path:

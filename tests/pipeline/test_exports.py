@@ -46,7 +46,7 @@ def test_a_format_of_your_own_is_always_written(tmp_path):
 
 
 def test_an_export_called_like_a_manifest_is_kept_whole(tmp_path):
-    wanted = ExportConfig(format="yaml", out="unit.json")
+    wanted = ExportConfig(format="yaml", out="artifact.json")
     (file,) = Delivery(wanted, PLAN).deliver(ArtifactStore(tmp_path / "journal"), tmp_path)
     assert file.read_text().startswith("token_ratios:")
 

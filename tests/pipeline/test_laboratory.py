@@ -71,7 +71,7 @@ def test_proxy_run_is_scored_and_its_weights_are_not_kept(trained):
         "items.json",
         "items.npy",
         "outcome.json",
-        "unit.json",
+        "artifact.json",
     }
     again, same = lab.train_proxy_run("x", Mixture({"birds": 0.5, "ships": 0.5, "sums": 0.0}), 0)
     assert again.folder == run.folder
