@@ -119,9 +119,9 @@ class Study:
         Returns:
             The best proposal; the schedule of proposals where the study has phases.
         """
+        if self.config.phases:
+            return run_phases(self)
         with self.running():
-            if self.config.phases:
-                return run_phases(self)
             trials = self.search()
             proposals = self.propose(trials)
             validation = None

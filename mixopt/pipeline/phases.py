@@ -29,28 +29,31 @@ def run_phases(study: "Study") -> Schedule:
     """
     config, callbacks = study.config, study.callbacks
     check_exports(config, run_code=study.environment.run_code)
-    finished: list[Phase] = []
-    least = _least_repetition(study)
-    seen: Counter[str] = Counter()
-    base: BaseConfig = config.base
-    for number, phase in enumerate(config.phases):
-        base = phase.base or base
-        later = config.phases[number + 1 :]
-        taken = _sum([seen, *(least[each.name] for each in later)])
-        own = study.of_phase(config.for_phase(phase, base, taken, least[phase.name]), phase.name)
-        callbacks.message(f"Phase {phase.name}: {phase.tokens:,} tokens")
-        proposal = own.run()
-        assert isinstance(proposal, Proposal), "a phase has no phases"
-        finished.append(Phase(phase.name, proposal))
-        for domain, times in proposal.repetition.items():
-            seen[domain] += times  # type: ignore[assignment]
-        if later and later[0].base is None:
-            base = _continue_base(own.context, proposal, later[0])
-    schedule = Schedule(tuple(finished), config.max_repetition)
-    write_result(callbacks, "schedule.json", schedule.to_json())
-    _report(study, schedule)
-    study.export(schedule)
-    return schedule
+    with study.running():
+        finished: list[Phase] = []
+        least = _least_repetition(study)
+        seen: Counter[str] = Counter()
+        base: BaseConfig = config.base
+        for number, phase in enumerate(config.phases):
+            base = phase.base or base
+            later = config.phases[number + 1 :]
+            taken = _sum([seen, *(least[each.name] for each in later)])
+            own = study.of_phase(
+                config.for_phase(phase, base, taken, least[phase.name]), phase.name
+            )
+            callbacks.message(f"Phase {phase.name}: {phase.tokens:,} tokens")
+            proposal = own.run()
+            assert isinstance(proposal, Proposal), "a phase has no phases"
+            finished.append(Phase(phase.name, proposal))
+            for domain, times in proposal.repetition.items():
+                seen[domain] += times  # type: ignore[assignment]
+            if later and later[0].base is None:
+                base = _continue_base(own.context, proposal, later[0])
+        schedule = Schedule(tuple(finished), config.max_repetition)
+        write_result(callbacks, "schedule.json", schedule.to_json())
+        _report(study, schedule)
+        study.export(schedule)
+        return schedule
 
 
 def _least_repetition(study: "Study") -> dict[str, Counter[str]]:

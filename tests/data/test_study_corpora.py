@@ -14,13 +14,14 @@ def test_a_worker_that_was_handed_the_counts_needs_no_text(tmp_path):
     recipe = load_study(toy.write_study(tmp_path / "s"))
     journals = ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
     own = StudyCorpora(recipe, *journals)
-    handed = pickle.loads(pickle.dumps(StudyInputs(own.fingerprint(), own.tokenize_all())))
+    own.build()
+    handed = pickle.loads(pickle.dumps(StudyInputs(own.fingerprints, own.counts)))
     for file in (tmp_path / "s" / "data").iterdir():
         file.unlink()
     other = StudyCorpora(recipe, *journals, handed)
-    assert other.natural_mixture() == own.natural_mixture()
-    assert other.count_available_tokens() == own.count_available_tokens()
-    assert other.load_tokenizer().get_vocab() == own.load_tokenizer().get_vocab()
+    assert other.natural == own.natural
+    assert other.available_tokens == own.available_tokens
+    assert other.tokenizer.get_vocab() == own.tokenizer.get_vocab()
     assert (other.open("birds").read(3, 9) == own.open("birds").read(3, 9)).all()
 
 
@@ -35,7 +36,8 @@ def test_a_text_is_read_once_to_know_it(tmp_path, monkeypatch):
     found = StudyCorpora(
         recipe, ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
     )
-    assert found.tokenize_all()
+    found.build()
+    assert found.counts
     assert len(asked) == 3
 
 
@@ -46,5 +48,6 @@ def test_a_natural_mixture_needs_counts(tmp_path):
     found = StudyCorpora(
         recipe, ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
     )
+    found.build()
     with pytest.raises(ConfigError, match="give its available_tokens, or search.natural"):
-        found.natural_mixture()
+        _ = found.natural

@@ -1,45 +1,44 @@
 import pytest
 import toy
 
-import mixopt
-from mixopt.artifacts.store import ArtifactStore
+from mixopt.artifacts.store import MissingArtifactError
 from mixopt.errors import ConfigError
+from mixopt.executors.read_only import ReadOnlyDispatcher
+from mixopt.pipeline.context import StudyContext
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("foundation")
-    path = toy.write_study(folder, search={"rounds": [7]})
-    load(path, folder).train()
-    return path, folder
+def test_nothing_is_built_to_open_a_context(tmp_path):
+    study = toy.load(tmp_path, toy.write_study(tmp_path))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(MissingArtifactError, match="tokenizers/bpe-"):
+        _ = study.context.corpora.counts
+    assert sorted(tmp_path.rglob("*")) == before
 
 
-def load(path, folder):
-    return mixopt.Study.load(path, folder / "out", cache=folder / "cache", device="cpu")
+def test_the_natural_mixture_is_that_of_the_available_tokens(toy_folder):
+    corpora = toy.load(toy_folder).prepare().corpora
+    tokens = {name: corpus.tokens for name, corpus in corpora.counts.items()}
+    assert corpora.natural["birds"] == pytest.approx(tokens["birds"] / sum(tokens.values()))
 
 
-def test_what_is_there_is_found_without_a_worker(trained, monkeypatch):
-    ground = load(*trained).foundation
-    monkeypatch.setattr(ground.hands, "do", lambda jobs: iter([pytest.fail("asked") for _ in jobs]))
-    assert list(ground.experts) == list(toy.WORDS)
-    assert list(ground.compositions) == list(toy.WORDS)
-    assert ground.failures == {}
+def test_compositions_are_corners_or_hold_the_anchor(toy_folder):
+    assert toy.load(toy_folder).prepare().compositions["ships"]["ships"] == 1
+    training = toy.study_plain()["training"] | {"anchor_share": 0.5}
+    context = toy.load(toy_folder, toy.write_study(toy_folder, training=training)).prepare()
+    row, natural = context.compositions["ships"], context.corpora.natural
+    assert row["ships"] == pytest.approx(0.5 + 0.5 * natural["ships"])
+    assert row["birds"] == pytest.approx(0.5 * natural["birds"])
 
 
-def test_fits_are_kept_where_the_study_keeps_its_units(trained):
-    study = load(*trained)
-    trials = study.search()
-    ground = study.foundation
-    surrogate = ground.learner.fit(trials)
-    (folder,) = ArtifactStore(study.output / "journal").find_all("fits", "fit")
-    assert (folder / "surrogate.skops").is_file()
-    again = load(*trained).foundation.learner.fit(trials)
-    points = ground.weight_space.ratios(ground.weight_space.centre[None])
-    assert (again.predict(points)[0] == surrogate.predict(points)[0]).all()
+def test_a_read_only_context_runs_no_job(toy_folder):
+    study = toy.load(toy_folder)
+    context = StudyContext(study.config, study.environment, read_only=True)
+    assert isinstance(context.dispatcher, ReadOnlyDispatcher)
+    assert context.base_model.parameters > 0
 
 
-def test_a_study_of_phases_has_no_laboratory_of_its_own(trained, tmp_path):
+def test_a_study_with_phases_has_no_search_of_its_own(tmp_path):
     phases = [{"name": "a", "tokens": 15_000}, {"name": "b", "tokens": 5_000}]
-    study = load(toy.write_study(tmp_path, phases=phases), tmp_path)
+    study = toy.load(tmp_path, toy.write_study(tmp_path, phases=phases))
     with pytest.raises(ConfigError, match="has phases"):
-        _ = study.foundation.laboratory
+        study.prepare()

@@ -7,32 +7,32 @@ from mixopt.config.loader import load_study
 from mixopt.config.study import ExportConfig
 from mixopt.errors import ExportError
 from mixopt.pipeline import exports
-from mixopt.pipeline.exports import Delivery, check_exports
+from mixopt.pipeline.exports import check_exports, export_artifact, write_export
 
 PLAN = proposal({"web": 0.6, "code": 0.4})
 
 
 def test_an_export_is_written_once_and_found_again(tmp_path, monkeypatch):
     wanted = ExportConfig(format="yaml", out="mixture.yaml")
-    journal, folder = ArtifactStore(tmp_path / "journal"), tmp_path / "exports"
-    (first,) = Delivery(wanted, PLAN).deliver(journal, folder)
+    store, folder = ArtifactStore(tmp_path / "store"), tmp_path / "exports"
+    (first,) = write_export(wanted, PLAN, store, folder)
     content, when = first.read_bytes(), first.stat().st_mtime_ns
     monkeypatch.setattr(exports, "export_phases", lambda *_, **__: pytest.fail("written again"))
-    assert Delivery(wanted, PLAN).deliver(journal, folder) == [first]
+    assert write_export(wanted, PLAN, store, folder) == [first]
     assert first.stat().st_mtime_ns == when
     first.write_text("spoiled")
-    Delivery(wanted, PLAN).deliver(journal, folder)
+    write_export(wanted, PLAN, store, folder)
     assert first.read_bytes() == content
 
 
 def test_what_determines_an_export_is_in_its_key():
     wanted = ExportConfig(format="yaml", out="mixture.yaml")
     keys = [
-        Delivery(wanted, PLAN).unit[2],
-        Delivery(wanted, proposal({"web": 0.5, "code": 0.5})).unit[2],
-        Delivery(wanted.model_copy(update={"format": "json"}), PLAN).unit[2],
-        Delivery(wanted.model_copy(update={"paths": "/data/{domain}"}), PLAN).unit[2],
-        Delivery(wanted.model_copy(update={"options": {"x": 1}}), PLAN).unit[2],
+        export_artifact(wanted, PLAN).key,
+        export_artifact(wanted, proposal({"web": 0.5, "code": 0.5})).key,
+        export_artifact(wanted.model_copy(update={"format": "json"}), PLAN).key,
+        export_artifact(wanted.model_copy(update={"paths": "/data/{domain}"}), PLAN).key,
+        export_artifact(wanted.model_copy(update={"options": {"x": 1}}), PLAN).key,
     ]
     assert len({str(key) for key in keys}) == len(keys)
 
@@ -40,14 +40,14 @@ def test_what_determines_an_export_is_in_its_key():
 def test_a_format_of_your_own_is_always_written(tmp_path):
     wanted = ExportConfig(format="plans:write_count", out="count.txt")
     for count in ("1", "2"):
-        (file,) = Delivery(wanted, PLAN).deliver(ArtifactStore(tmp_path / "journal"), tmp_path)
+        (file,) = write_export(wanted, PLAN, ArtifactStore(tmp_path / "store"), tmp_path)
         assert file.read_text() == count
-    assert not (tmp_path / "journal").exists()
+    assert not (tmp_path / "store").exists()
 
 
 def test_an_export_called_like_a_manifest_is_kept_whole(tmp_path):
     wanted = ExportConfig(format="yaml", out="artifact.json")
-    (file,) = Delivery(wanted, PLAN).deliver(ArtifactStore(tmp_path / "journal"), tmp_path)
+    (file,) = write_export(wanted, PLAN, ArtifactStore(tmp_path / "store"), tmp_path)
     assert file.read_text().startswith("token_ratios:")
 
 

@@ -11,8 +11,6 @@ from mixopt.callbacks.base import Callback
 from mixopt.config.loader import load_study
 from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, ExportError, InfeasibleError
-from mixopt.pipeline.phases import run_phases
-from mixopt.pipeline.status import survey
 
 PHASES = [
     {"name": "stable", "tokens": 15_000},
@@ -45,7 +43,7 @@ def finished(tmp_path_factory):
     study = mixopt.Study.load(
         path, folder / "out", cache=folder / "cache", device="cpu", callbacks=[names]
     )
-    return study, run_phases(study), names
+    return study, study.run(), names
 
 
 def test_each_phase_is_searched_by_its_own_rules(finished):
@@ -66,7 +64,7 @@ def test_a_later_phase_starts_from_the_base_trained_on_what_came_before(finished
     study, schedule, _ = finished
     recipe = yaml.safe_load((study.output / "phases" / "anneal" / "recipe.yaml").read_text())
     assert recipe["base"]["kind"] == "pretrained"
-    folder = study.output / "phases" / "stable" / "journal" / "bases"
+    folder = study.output / "phases" / "stable" / "artifacts" / "bases"
     (unit,) = folder.iterdir()
     assert recipe["base"]["path"] == str(unit)
     tokens = json.loads((unit / "outcome.json").read_text())["tokens"]
@@ -81,7 +79,7 @@ def test_what_earlier_phases_read_counts_against_the_cap(finished):
     first, second = schedule.phases
     for domain, times in first.proposal.repetition.items():
         left = second.proposal.budget.max_repetition[domain]
-        assert left == pytest.approx(study.recipe.target.max_repetition - times)
+        assert left == pytest.approx(study.config.target.max_repetition - times)
 
 
 def test_exports_take_all_phases_or_one_file_each(finished):
@@ -107,7 +105,7 @@ def test_exports_are_tried_before_anything_is_trained(tmp_path, export, words):
     path = toy.write_study(tmp_path, phases=PHASES, exports=[export])
     study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
     with pytest.raises(ExportError, match=re.escape(words)):
-        run_phases(study)
+        study.run()
     assert not (tmp_path / "out").exists()
 
 
@@ -115,7 +113,7 @@ def test_what_a_later_phase_needs_is_left_to_it_or_refused_at_once(tmp_path):
     path = toy.write_study(tmp_path)
     plain = yaml.safe_load(path.read_text())
     study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
-    had = study.laboratory.available_tokens["sums"]
+    had = study.prepare().corpora.available_tokens["sums"]
     tokens = 2 * had
     phases = [
         {"name": "stable", "tokens": tokens},
@@ -133,10 +131,10 @@ def test_what_a_later_phase_needs_is_left_to_it_or_refused_at_once(tmp_path):
         again = mixopt.Study.load(path, out, cache=tmp_path / "cache", device="cpu")
         if sums is None:  # 0.6 of twice what there is, once
             with pytest.raises(InfeasibleError, match=r"read 'sums' 1\.20 times and at most 1"):
-                run_phases(again)
+                again.run()
             assert not (out / "phases" / "stable" / "trials.csv").exists()
         else:  # 0.4 of twice what there is leaves a fifth of it: a tenth of the first phase
-            schedule = run_phases(again)
+            schedule = again.run()
             assert schedule.phases[0].proposal.ratios["sums"] <= sums + 1e-6
             assert schedule.phases[1].proposal.ratios["sums"] >= 0.4 - 1e-6
             assert schedule.max_repetition["sums"] == 1.0
@@ -149,14 +147,14 @@ def test_the_recipe_of_a_phase_can_be_read_again(finished):
         text = (study.output / "phases" / phase / "recipe.yaml").read_text()
         recipe = StudyConfig.model_validate(yaml.safe_load(text))
         assert recipe.name == f"toy-{phase}"
-    spent = study.recipe.for_phase(study.recipe.phases[1], study.recipe.base, {"birds": 99.0})
+    spent = study.config.for_phase(study.config.phases[1], study.config.base, {"birds": 99.0})
     again = StudyConfig.model_validate(spent.model_dump(mode="json"))
     assert again.budget({"birds": 10}).caps["birds"] == 0
 
 
 def test_rounding_forbids_no_phase_its_own_bounds(finished):
     study, _, _ = finished
-    recipe, phase = study.recipe, study.recipe.phases[1]
+    recipe, phase = study.config, study.config.phases[1]
     rng = np.random.default_rng(0)
     for _ in range(300):
         lower, had = float(rng.uniform(0.01, 0.6)), int(rng.integers(1_000, 99_999))
@@ -167,7 +165,7 @@ def test_rounding_forbids_no_phase_its_own_bounds(finished):
 
 def test_status_looks_into_the_phases(finished):
     study, _, _ = finished
-    rows = survey(study)
+    rows = study.status()
     assert {row.what.partition(":")[0] for row in rows} == {
         "stable", "anneal", "schedule.json", "export stages.yaml", "export {phase}.txt"
     }  # fmt: skip
@@ -176,18 +174,15 @@ def test_status_looks_into_the_phases(finished):
     told = schedule.read_bytes()
     for content in (None, b"{", b"[]"):
         schedule.write_bytes(content) if content else schedule.unlink()
-        left = {row.what for row in survey(study) if row.state != "done"}
+        left = {row.what for row in study.status() if row.state != "done"}
         assert left == {"schedule.json", "export stages.yaml", "export {phase}.txt"}
     schedule.write_bytes(told)
 
 
-def test_other_verbs_and_studies_are_sent_where_they_belong(finished, tmp_path):
+def test_verbs_of_a_single_search_are_refused(finished):
     study, _, _ = finished
-    with pytest.raises(ConfigError, match="searched one by one; use `mixopt run`"):
+    with pytest.raises(ConfigError, match="searched one by one; use `run`"):
         study.search()
-    plain = mixopt.Study.load(toy.write_study(tmp_path), tmp_path / "out")
-    with pytest.raises(ConfigError, match="has no phases"):
-        run_phases(plain)
 
 
 @pytest.mark.parametrize(

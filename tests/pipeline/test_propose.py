@@ -1,45 +1,99 @@
-import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import toy
 
 import mixopt
 from mixopt.pipeline import propose
-from mixopt.pipeline.propose import Recommender
+from mixopt.pipeline.propose import build_proposals, proposals_artifact, verify
+from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recommending")
-    path = toy.write_study(folder, search={"rounds": [8]})
-    study = mixopt.Study.load(path, folder / "out", cache=folder / "cache", device="cpu")
-    return study, study.search()
+def searched(trained_toy, tmp_path_factory):
+    folder = toy.copy_trained(trained_toy, tmp_path_factory.mktemp("propose"))
+    study = toy.load(folder, toy.write_study(folder, search={"rounds": [8]}))
+    trials = study.search()
+    return study, trials, study.propose(trials)[0]
 
 
-def test_proposals_are_made_once_and_found_again(searched, monkeypatch):
-    study, trials = searched
-    made = Recommender(study.foundation, study.learner).recommend(trials)
-    monkeypatch.setattr(propose, "propose", lambda *_, **__: pytest.fail("made again"))
-    found = Recommender(study.foundation, study.learner).recommend(trials)
-    assert [p.to_json() for p in found] == [p.to_json() for p in made]
+def parts(study):
+    return study.context, study.open_search(), study.open_policy()
 
 
-def test_what_determines_proposals_is_in_their_key(searched, tmp_path):
-    study, trials = searched
-    plain = study.recipe.model_dump(mode="json")
+def test_proposals_are_built_once_and_read_again(searched, monkeypatch):
+    study, trials, first = searched
+    monkeypatch.setattr(propose, "propose", lambda *_, **__: pytest.fail("built again"))
+    assert [p.to_json() for p in build_proposals(*parts(study), trials)] == [first.to_json()]
 
-    def key(trials=trials, **sections):
-        changed = {name: plain[name] | told for name, told in sections.items()}
-        recipe = type(study.recipe).model_validate(plain | changed)
-        other = mixopt.Study(recipe, study.output, cache=study.cache, device="cpu")
-        return json.dumps(Recommender(other.foundation, other.learner).unit(trials)[2], default=str)
 
-    told = [
-        key(),
-        key(trials=trials[:-2]),
-        key(search={"upper": {"birds": 0.4}}),
-        key(search={"proposals": 3}),
-        key(target={"max_repetition": 3}),
+def test_what_determines_proposals_is_in_their_key(searched):
+    study, trials, _ = searched
+    plain = study.config.model_dump(mode="json")
+
+    def name(trials=trials, **sections):
+        changed = {section: plain[section] | values for section, values in sections.items()}
+        config = type(study.config).model_validate(plain | changed)
+        cache = study.environment.cache
+        other = mixopt.Study(config, study.output, cache=cache, device="cpu")
+        return proposals_artifact(*parts(other), trials).folder_name
+
+    names = [
+        name(),
+        name(trials=trials[:-2]),
+        name(search={"upper": {"birds": 0.4}}),
+        name(search={"proposals": 3}),
+        name(target={"max_repetition": 3}),
     ]
-    assert len(set(told)) == len(told)
-    assert key() == told[0]
+    assert len(set(names)) == len(names)
+    assert name() == names[0]
+
+
+def test_a_mixture_compared_with_itself_gains_exactly_nothing(searched):
+    study, trials, proposal = searched
+    same = replace(proposal.comparisons[0], name="itself", ratios=proposal.ratios)
+    own = replace(proposal, comparisons=(same,), notes=())
+    (comparison,) = verify(*parts(study), own, trials).comparisons
+    assert comparison.measured_gain.mean == pytest.approx(0, abs=1e-9)
+    assert set(comparison.aggregates) == {"mean", "weighted", "worst"}
+
+
+def test_gains_change_sign_when_the_sides_are_swapped(searched):
+    study, trials, proposal = searched
+    other = proposal.comparisons[0]
+    there = verify(*parts(study), proposal, trials).comparisons[0]
+    target = other.ratios.vector(study.config.domains)
+    weights, _ = study.open_search().space.weights_for(target)
+    swapped = replace(
+        proposal,
+        ratios=other.ratios,
+        weights=dict(zip(proposal.weights, map(float, weights), strict=True)),
+        comparisons=(replace(other, ratios=proposal.ratios),),
+    )
+    back = verify(*parts(study), swapped, trials).comparisons[0]
+    for metric, difference in there.differences.items():
+        assert back.differences[metric].mean == pytest.approx(-difference.mean, abs=1e-6)
+        assert back.differences[metric].std_error == pytest.approx(difference.std_error, abs=1e-6)
+    for name, gain in there.capabilities.items():
+        assert back.capabilities[name].mean == pytest.approx(-gain.mean, abs=1e-6)
+    assert set(there.capabilities) == {"birds", "ships", "sums"}
+    gains = [side.aggregates["mean"].mean for side in (there, back)]
+    assert gains[0] == pytest.approx(-gains[1], abs=1e-6)
+
+
+def test_failed_experts_and_real_runs_are_noted(searched):
+    study, trials, proposal = searched
+    context, search, policy = parts(study)
+    failures = {"ships": "its loss was not finite"}
+    failed = replace(search, experts=replace(search.experts, failures=failures))
+    verified = verify(context, failed, policy, proposal, trials)
+    assert verified.notes[-1] == "Expert 'ships' was set aside: its loss was not finite"
+    runs = trials.where(kind="merged")[:4]
+    with_runs = SurrogatePolicy(study.config, policy.reliabilities, runs=runs)
+    notes = verify(context, search, with_runs, proposal, trials).notes
+    assert any("corrected by 4 mixtures" in note for note in notes)
+    available = context.corpora.available_tokens
+    tokens = study.config.target.tokens
+    repetition = sum(tokens * share / available[name] for name, share in proposal.ratios.items())
+    assert np.isclose(sum(verified.repetition.values()), repetition)

@@ -2,18 +2,15 @@ import numpy as np
 import pytest
 import toy
 
-import mixopt
-from mixopt.errors import ConfigError
+from mixopt.errors import ConfigError, ModelError
 
 
 def study(folder, **search):
-    plain = toy.study_plain()["search"] | search
-    path = toy.write_study(folder, search=plain)
-    return mixopt.Study.load(path, folder / "out", cache=folder / "cache", device="cpu")
+    return toy.load(folder, toy.write_study(folder, search=toy.study_plain()["search"] | search))
 
 
-def test_gradient_rounds_climb_the_merges_own_losses(tmp_path):
-    climbing = study(tmp_path, rounds=[8, 12], method="gradient")
+def test_gradient_rounds_climb_the_merges_own_losses(toy_folder):
+    climbing = study(toy_folder, rounds=[8, 12], method="gradient")
     trials = climbing.search()
     merged = trials.where(kind="merged")
     first = [trial for trial in merged if trial.round == 1]
@@ -32,12 +29,16 @@ def test_gradient_rounds_climb_the_merges_own_losses(tmp_path):
 
     assert least(second) <= least(first) + 1e-6
     proposal = climbing.propose(trials)[0]
-    assert climbing.space.contains(proposal.ratios.vector(trials.domains), tolerance=1e-6).all()
+    assert (
+        climbing.prepare()
+        .space.contains(proposal.ratios.vector(trials.domains), tolerance=1e-6)
+        .all()
+    )
     assert climbing.search().to_frame().equals(trials.to_frame())  # found again
 
 
-def test_slopes_are_those_along_the_way_to_each_expert(tmp_path):
-    searched = study(tmp_path, rounds=[6], slopes=True)
+def test_slopes_are_those_along_the_way_to_each_expert(toy_folder):
+    searched = study(toy_folder, rounds=[6], slopes=True)
     trials = searched.search()
     trial = trials.where(kind="merged")[0]
     weights = np.array(list(trial.weights.values()))
@@ -45,15 +46,15 @@ def test_slopes_are_those_along_the_way_to_each_expert(tmp_path):
     for slope in trial.slopes:
         corner = slope.towards.vector(trials.domains)
         there = (1 - step) * weights + step * corner
-        scores = searched.foundation.swarm.score(there.tolist())["merged"]
+        scores = searched.open_search().evaluator.score(there.tolist())["merged"]
         for name, change in slope.changes.items():
             moved = scores[name].score - trial.scores[name].value
             assert moved == pytest.approx(step * change, abs=0.02 * step * 10 + 1e-4)
         assert "choice" not in slope.changes  # accuracy jumps
 
 
-def test_ensembles_enter_as_a_cheaper_fidelity(tmp_path):
-    searched = study(tmp_path, rounds=[8], ensembles=40)
+def test_ensembles_enter_as_a_cheaper_fidelity(toy_folder):
+    searched = study(toy_folder, rounds=[8], ensembles=40)
     trials = searched.search()
     assert len(trials.where(kind="ensembled")) == 48
     assert len(trials.where(kind="merged")) == 8
@@ -68,9 +69,9 @@ def test_what_stands_on_merges_goes_with_merges(tmp_path, search):
         study(tmp_path, proxy="ensembled", **search)
 
 
-def test_layer_by_layer_the_search_is_the_same(tmp_path):
+def test_layer_by_layer_the_search_is_the_same(trained_toy, tmp_path):
     here, there = (
-        study(tmp_path / scoring, rounds=[6], scoring=scoring)
+        study(toy.copy_trained(trained_toy, tmp_path / scoring), rounds=[6], scoring=scoring)
         for scoring in ("resident", "streamed")
     )
     one, other = here.search(), there.search()
@@ -78,7 +79,7 @@ def test_layer_by_layer_the_search_is_the_same(tmp_path):
     assert one.values(one.metrics) == pytest.approx(other.values(other.metrics), abs=1e-4)
 
 
-def test_slopes_of_a_model_that_is_streamed_are_refused(tmp_path):
-    searched = study(tmp_path, rounds=[6], scoring="streamed", slopes=True)
-    with pytest.raises(mixopt.errors.ModelError, match="Slopes need base and experts in memory"):
+def test_slopes_of_a_model_that_is_streamed_are_refused(toy_folder):
+    searched = study(toy_folder, rounds=[6], scoring="streamed", slopes=True)
+    with pytest.raises(ModelError, match="Slopes need base and experts in memory"):
         searched.search()

@@ -6,10 +6,8 @@ import toy
 from calling import call
 
 import mixopt
-from mixopt.artifacts.artifact import hold
-from mixopt.artifacts.store import ArtifactStore
+from mixopt.artifacts.artifact import build_lock
 from mixopt.errors import DivergedError
-from mixopt.pipeline.status import survey
 
 
 def load(path, folder):
@@ -21,24 +19,24 @@ def states(rows):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("survey")
+def finished(trained_toy, tmp_path_factory):
+    folder = toy.copy_trained(trained_toy, tmp_path_factory.mktemp("status"))
     path = toy.write_study(folder, validation={"mixtures": 4, "seeds": 1}, search={"rounds": [8]})
     load(path, folder).run()
     return path, folder
 
 
 def test_before_anything_everything_is_left_and_says_what_it_needs(tmp_path):
-    rows = survey(load(toy.write_study(tmp_path), tmp_path))
+    rows = load(toy.write_study(tmp_path), tmp_path).status()
     assert set(states(rows).values()) == {"left"}
     told = {row.what: row.why for row in rows}
     assert told["text birds"] == told["base"] == "needs the tokenizer first"
     assert told["round 1"] == told["report.html"] == "needs the tokenizer first"
-    assert not (tmp_path / "out" / "journal").exists()  # looking makes nothing
+    assert not (tmp_path / "out" / "artifacts").exists()  # looking makes nothing
 
 
 def test_after_a_run_everything_is_done_with_its_cost(finished):
-    rows = survey(load(*finished))
+    rows = load(*finished).status()
     assert set(states(rows).values()) == {"done"}
     costs = {row.what: (row.seconds, row.n_bytes) for row in rows}
     for what in ("tokenizer", "text ships", "base", "expert sums", "round 1", "first proposal",
@@ -51,13 +49,13 @@ def changed(finished, **sections):
     """What a survey says of the finished study with other sections in its recipe, by piece."""
     path, folder = finished
     study = load(path, folder)
-    plain = study.recipe.model_dump(mode="json")
+    plain = study.config.model_dump(mode="json")
     for name, section in sections.items():
         plain[name] = plain[name] | section if isinstance(section, dict) else section
-    recipe = type(study.recipe).model_validate(plain)
-    other = mixopt.Study(recipe, folder / "out", cache=folder / "cache", device="cpu")
+    config = type(study.config).model_validate(plain)
+    other = mixopt.Study(config, folder / "out", cache=folder / "cache", device="cpu")
     before = sorted(str(path) for path in folder.rglob("*"))
-    rows = {row.what: row for row in survey(other)}
+    rows = {row.what: row for row in other.status()}
     assert sorted(str(path) for path in folder.rglob("*")) == before  # looking makes nothing
     return rows
 
@@ -83,7 +81,7 @@ def test_other_bounds_search_again_and_train_nothing(finished):
 
 def test_a_benchmark_that_has_changed_says_so(finished):
     path, folder = finished
-    benchmarks = load(path, folder).recipe.model_dump(mode="json")["benchmarks"]
+    benchmarks = load(path, folder).config.model_dump(mode="json")["benchmarks"]
     items = folder / "data" / "other.jsonl"
     lines = (folder / "data" / "continue.jsonl").read_text().splitlines()
     items.write_text("\n".join(reversed(lines)) + "\n")
@@ -93,7 +91,9 @@ def test_a_benchmark_that_has_changed_says_so(finished):
     rows = changed(finished, benchmarks=benchmarks)
     assert rows["expert birds"].state == "done"
     assert rows["round 1"].state == "left"
-    assert rows["round 1"].why.startswith("needs a look at base and experts first: benchmarks was ")
+    assert rows["round 1"].why.startswith(
+        "needs the sizes of base and experts first: benchmarks was "
+    )
 
 
 def test_more_proposals_need_a_proposal_and_nothing_before(finished):
@@ -107,7 +107,7 @@ def test_another_export_is_all_that_is_left(finished):
     exports = [{"format": "json", "out": "mixture.yaml"}, {"format": "yaml", "out": "more.yaml"}]
     rows = changed(finished, exports=exports)
     left = {what: row.why for what, row in rows.items() if row.state != "done"}
-    assert left == {"export mixture.yaml": "made before, and format was yaml and is json",
+    assert left == {"export mixture.yaml": "built before, and format was yaml and is json",
                     "export more.yaml": ""}  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def test_results_that_went_are_left(finished):
         file = folder / "out" / name
         content, when = file.read_bytes(), file.stat()
         file.unlink()
-        rows = survey(load(path, folder))
+        rows = load(path, folder).status()
         assert {row.what for row in rows if row.state != "done"} == what
         file.write_bytes(content)
         os.utime(file, ns=(when.st_atime_ns, when.st_mtime_ns))
@@ -132,19 +132,21 @@ def test_what_a_worker_scores_now_is_running(finished, tmp_path):
     path, folder = finished
     shutil.copytree(folder, tmp_path / "copy")
     copy = tmp_path / "copy"
-    scores = copy / "out" / "journal" / "scores"
+    scores = copy / "out" / "artifacts" / "scores"
     asked = {f.name for f in scores.iterdir()}
     study = load(path, copy)
-    chosen = study.foundation.searcher.choose(1, 8, study.foundation.searcher.no_trials, None, {})
-    place = ArtifactStore(study.journal.folder).place(*chosen.scorer.book.unit(
-        tuple(map(float, study.foundation.swarm.respond(chosen.rows[7].tolist())))))  # fmt: skip
+    search = study.open_search()
+    chosen = search.choose(1, 8, search.no_trials, None, {})
+    weights = search.evaluator.respond(chosen.rows[7].tolist())
+    artifact = chosen.items.cache.artifact(tuple(map(float, weights)))
+    place = study.context.store.path(artifact)
     assert place.name in asked
     shutil.rmtree(place)
-    rows = {row.what: row for row in survey(study)}
+    rows = {row.what: row for row in study.status()}
     assert (rows["round 1"].state, rows["proposal"].state) == ("left", "left")
     assert rows["round 1"].why == "7 of 8 candidates scored"
-    with hold(place):
-        assert {row.what: row for row in survey(study)}["round 1"].state == "running"
+    with build_lock(place):
+        assert {row.what: row for row in study.status()}["round 1"].state == "running"
 
 
 def test_what_failed_is_told_with_its_cause_until_it_is_made(tmp_path, monkeypatch):
@@ -161,27 +163,12 @@ def test_what_failed_is_told_with_its_cause_until_it_is_made(tmp_path, monkeypat
     monkeypatch.setattr(training_run, "train", train)
     study.train()
     load(toy.write_study(tmp_path), tmp_path).train()
-    row = next(row for row in survey(study) if row.what == "expert ships")
+    row = next(row for row in study.status() if row.what == "expert ships")
     assert row.state == "failed"
     assert row.why == "the loss of ships was not finite at step 3. (tried 2 times)"
     monkeypatch.setattr(training_run, "train", real)
     load(toy.write_study(tmp_path), tmp_path).train()
-    assert states(survey(study))["expert ships"] == "done"
-
-
-def test_a_mended_recipe_forgets_what_failed_before(tmp_path):
-    journal = ArtifactStore(tmp_path)
-
-    def fail(_):
-        raise DivergedError("no")
-
-    for kind, name in (("experts", "web"), ("scores", "candidate")):
-        with pytest.raises(DivergedError):
-            journal.make(kind, name, {"rate": 1}, fail)
-        journal.make(kind, name, {"rate": 2}, lambda scratch: None)
-    (left,) = journal.failures()  # another candidate says nothing about the one that failed
-    assert (left.kind, left.name, left.times) == ("scores", "candidate", 1)
-    assert left.folder.startswith("candidate-")
+    assert states(study.status())["expert ships"] == "done"
 
 
 def test_parts_of_items_and_experts_set_aside_are_counted(tmp_path, monkeypatch):
@@ -197,7 +184,7 @@ def test_parts_of_items_and_experts_set_aside_are_counted(tmp_path, monkeypatch)
     monkeypatch.setattr(training_run, "train", train)
     study = load(toy.write_study(tmp_path, search={"rounds": [7, 3], "item_share": 0.5}), tmp_path)
     study.search()
-    rows = {row.what: row for row in survey(study)}
+    rows = {row.what: row for row in study.status()}
     assert rows["expert ships"].state == "failed"
     assert rows["round 1"].state == rows["round 2"].state == "done"
     assert rows["proposal"].state == "left"

@@ -33,18 +33,18 @@ def learner(recipe, **trust):
 BOTH = table(20, "merged", noise=0.05) + table(20, "ensembled", noise=0.05, seed=3)
 
 
-def test_a_table_is_fitted_once_and_again_when_real_runs_are_heard(recipe):
+def test_a_table_is_fitted_once_and_again_with_real_runs(recipe):
     own = learner(recipe)
     first = own.fit(BOTH)
     assert own.fit(BOTH) is first
     assert {trial.kind for trial in first.trials} == {"merged"}
-    corrected = own.hear(validation(merged=0.3, ensembled=0.3), table(8, "trained", seed=9))
+    corrected = own.with_runs(validation(merged=0.3, ensembled=0.3), table(8, "trained", seed=9))
     again = corrected.fit(BOTH)
     assert again is not first
     assert {trial.kind for trial in again.trials} == {"trained"}  # predictions are about these
     assert [fidelity.level for fidelity in again.fidelities] == ["merged", "trained"]
     assert corrected.doubt is None
-    assert own.fit(BOTH) is first  # the search goes on as if nobody had been heard
+    assert own.fit(BOTH) is first  # the search goes on without the real runs
 
 
 def test_noise_weighs_less(recipe):
@@ -56,13 +56,18 @@ def test_noise_weighs_less(recipe):
 @pytest.mark.parametrize(
     ("lows", "runs", "kinds", "words"),
     [
-        ({"merged": -0.1, "ensembled": 0.3}, 8, ["ensembled", "trained"], "takes its place"),
-        ({"merged": -0.1, "ensembled": -0.2}, 8, ["trained"], "on the real runs alone"),
-        ({"merged": -0.1, "ensembled": -0.2}, 4, ["merged", "trained"], "cannot stand alone"),
+        ({"merged": -0.1, "ensembled": 0.3}, 8, ["ensembled", "trained"], "replaces it"),
+        ({"merged": -0.1, "ensembled": -0.2}, 8, ["trained"], "uses real runs alone"),
+        (
+            {"merged": -0.1, "ensembled": -0.2},
+            4,
+            ["merged", "trained"],
+            "treat the proposal as a guess",
+        ),
     ],
 )
 def test_a_proxy_that_has_not_earned_trust_is_left(recipe, lows, runs, kinds, words):
-    own = learner(recipe).hear(validation(**lows), table(runs, "trained", seed=9))
+    own = learner(recipe).with_runs(validation(**lows), table(runs, "trained", seed=9))
     surrogate = own.fit(BOTH)
     assert [fidelity.level for fidelity in surrogate.fidelities] == kinds
     assert words in own.doubt
@@ -70,7 +75,7 @@ def test_a_proxy_that_has_not_earned_trust_is_left(recipe, lows, runs, kinds, wo
 
 
 def test_few_mixtures_condemn_no_proxy_that_ranks(recipe):
-    own = learner(recipe).hear(
+    own = learner(recipe).with_runs(
         validation(n=6, merged=-0.1, ensembled=0.3), table(6, "trained", seed=9)
     )
     assert own.proxy == "merged"
@@ -80,7 +85,9 @@ def test_few_mixtures_condemn_no_proxy_that_ranks(recipe):
 
 def test_levels_are_ordered_by_what_they_stand_for_whatever_they_cost(recipe):
     dear = Trials([replace(t, flops=1e9) for t in BOTH], BOTH.metrics, BOTH.domains)
-    own = learner(recipe).hear(validation(merged=0.3, ensembled=0.3), table(8, "trained", seed=9))
+    own = learner(recipe).with_runs(
+        validation(merged=0.3, ensembled=0.3), table(8, "trained", seed=9)
+    )
     assert [fidelity.level for fidelity in own.fit(dear).fidelities] == ["merged", "trained"]
 
 

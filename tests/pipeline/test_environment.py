@@ -1,0 +1,36 @@
+from mixopt.artifacts.remote_store import RemoteArtifactStore
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
+
+
+def environment(folder, storage=None):
+    return RunEnvironment(folder / "out" / "artifacts", folder / "cache", storage, "cpu", False)
+
+
+def test_stores_are_remote_where_there_is_storage(tmp_path):
+    local = environment(tmp_path)
+    assert [type(store) for store in local.open_stores()] == [ArtifactStore, ArtifactStore]
+    assert all(store.read_only for store in local.open_stores(read_only=True))
+    remote = environment(tmp_path, "memory://x/")
+    assert [store.url for store in remote.open_stores()] == [
+        "memory://x/artifacts", "memory://x/cache",
+    ]  # fmt: skip
+    assert all(isinstance(store, RemoteArtifactStore) for store in remote.open_stores())
+
+
+def test_a_machine_without_the_disk_has_folders_of_its_own(tmp_path):
+    assert environment(tmp_path).on_another_machine() == environment(tmp_path)
+    remote = environment(tmp_path, "memory://x").on_another_machine()
+    assert not remote.store.is_relative_to(tmp_path)
+    assert remote.storage == "memory://x"
+    assert remote == environment(tmp_path / "other", "memory://x").on_another_machine()
+
+
+def test_only_the_first_process_of_a_launch_reports(monkeypatch):
+    assert not is_launched()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert is_launched()
+    assert not is_silent()
+    monkeypatch.setenv("RANK", "1")
+    assert is_silent()

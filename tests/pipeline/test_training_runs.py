@@ -1,0 +1,84 @@
+import pytest
+import toy
+from models_for_tests import model, save_base
+
+from mixopt import Mixture
+from mixopt.artifacts.store import MissingArtifactError
+from mixopt.errors import DataError, ModelError
+from mixopt.pipeline.training_runs import (
+    base_run,
+    build_run,
+    continued_base_run,
+    expert_run,
+    read_run,
+    read_scores,
+    validation_run,
+)
+
+HALF = Mixture({"birds": 0.5, "ships": 0.5, "sums": 0.0})
+
+
+@pytest.fixture
+def context(toy_folder):
+    return toy.load(toy_folder).prepare()
+
+
+def test_every_run_is_named_before_it_is_trained(context):
+    assert context.store.state(base_run(context).artifact) == "done"
+    runs = [expert_run(context, "birds"), expert_run(context, "ships"),
+            continued_base_run(context, "later", HALF, 2000),
+            validation_run(context, "x", HALF, 0), validation_run(context, "x", HALF, 1)]  # fmt: skip
+    assert len({run.artifact.reference for run in runs}) == len(runs)
+    assert [context.store.state(run.artifact) for run in runs] == ["done"] * 2 + ["missing"] * 3
+    with pytest.raises(MissingArtifactError):
+        read_run(context, runs[2])
+    assert runs[2].domains == ["birds", "ships"]  # shares of zero are not read
+
+
+def test_experts_need_the_base(tmp_path):
+    toy.write_study(tmp_path)
+    with pytest.raises(MissingArtifactError, match="base/base-"):
+        expert_run(toy.load(tmp_path).prepare(), "birds")
+
+
+def test_another_text_is_another_expert(toy_folder):
+    before = expert_run(toy.load(toy_folder).prepare(), "birds").artifact
+    path = toy_folder / "data" / "birds.jsonl"
+    path.write_text(path.read_text() + '{"text": "one more bird sings", "page": "z"}\n')
+    study = toy.load(toy_folder)
+    with pytest.raises(MissingArtifactError):  # the tokenizer, and so the base, are others too
+        expert_run(study.prepare(), "birds")
+    assert study.context.store.find(before) is not None
+
+
+def test_too_little_text_ends_before_training(toy_folder):
+    training = toy.study_plain()["training"] | {"tokens": 4_000_000}
+    context = toy.load(toy_folder, toy.write_study(toy_folder, training=training)).prepare()
+    with pytest.raises(
+        DataError, match=r"'birds' has .* tokens, so the 4,000,000 tokens of 'birds'"
+    ):
+        expert_run(context, "birds")
+
+
+def test_a_domain_without_text_trains_nothing(context):
+    with pytest.raises(DataError, match="'x' is to be trained on 'law', which has no text"):
+        validation_run(context, "x", Mixture({"birds": 0.5, "law": 0.5}), 0)
+
+
+def test_a_validation_run_is_scored_and_its_weights_are_not_kept(context):
+    result = build_run(context, validation_run(context, "x", HALF, 0))
+    assert read_scores(result)["birds_heldout"].score > 0
+    names = {"items.json", "items.npy", "outcome.json", "artifact.json"}
+    assert {file.name for file in result.folder.iterdir()} == names
+    again = build_run(context, validation_run(context, "x", HALF, 0))
+    assert again.folder == result.folder
+    assert read_scores(again)["choice"].score == read_scores(result)["choice"].score
+
+
+def test_the_tokenizer_of_another_model_is_refused(tmp_path):
+    folder = save_base(tmp_path / "base")
+    model(vocabulary=100).save_pretrained(folder)
+    base = {"kind": "pretrained", "path": str(folder), "context": 32}
+    context = toy.load(tmp_path, toy.write_study(tmp_path, base=base)).prepare()
+    with pytest.raises(ModelError, match="belong to different models"):
+        build_run(context, expert_run(context, "birds"))
