@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed."""
+"""Atomic writes: files and folders are written beside their place, then renamed."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
 
 @contextmanager
 def publish_folder(folder: Path) -> Iterator[Path]:
-    """A scratch folder that becomes `folder` if the block ends well, and vanishes if it does not.
+    """Yield a scratch folder that replaces `folder` on success and is removed on an exception.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
@@ -39,13 +39,13 @@ def publish_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def resume_folder(folder: Path, key: str) -> Iterator[Path]:
-    """A scratch folder that becomes `folder` if the block ends well, and is kept if it does not.
+    """Yield a scratch folder that becomes `folder` on success and is kept on an exception.
 
-    The next call with the same `key` gets it back with what was written so far.
+    The next call with the same `key` yields it again, with the files written so far.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
-        OutputError: `folder` is there already.
+        OutputError: `folder` exists already.
     """
     if folder.exists():
         raise OutputError(f"{folder} is there already; remove it or choose another place.")
@@ -57,7 +57,7 @@ def resume_folder(folder: Path, key: str) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """`path`, now holding `text` whole; an older file stays until then.
+    """Write `text` to `path` atomically, and return `path`.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
@@ -66,7 +66,7 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """`path`, now holding `content` whole; an older file stays until then.
+    """Write `content` to `path` atomically, and return `path`.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
@@ -89,24 +89,29 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turns a full disk or an unwritable place into one sentence; all else passes unchanged."""
+    """Turn the errors of a full disk or an unwritable place into ours; others pass unchanged.
+
+    Raises:
+        StorageError: The disk is full or the place cannot be written.
+        OutputError: A file stands where a folder is needed, or the reverse.
+    """
     try:
         yield
     except Exception as error:
-        number = getattr(error, "errno", None)
-        # safetensors and torch raise errors of their own that only quote the system's words
-        if number in FULL or "No space left on device" in str(error):
+        code = getattr(error, "errno", None)
+        # safetensors and torch raise their own errors, which only quote the system's message
+        if code in FULL or "No space left on device" in str(error):
             raise StorageError(
                 f"The disk is full, so {path} was not written; free some space and run again."
             ) from error
         named = str(getattr(error, "filename", None) or path)
         ours = path.parent.is_relative_to(named) or named.startswith(str(path.parent))
-        if number in FORBIDDEN and ours:
+        if code in FORBIDDEN and ours:
             raise StorageError(
                 f"{path} cannot be written (permission); choose another place."
             ) from error
-        if number in NO_PLACE and ours:
+        if code in NO_PLACE and ours:
             raise OutputError(
-                f"{path} cannot be written ({os.strerror(number)}: {named}); choose another place."
+                f"{path} cannot be written ({os.strerror(code)}: {named}); choose another place."
             ) from error
         raise

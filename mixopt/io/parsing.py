@@ -1,8 +1,7 @@
-"""Untrusted text: JSON and YAML from anybody, read without surprises.
+"""Read untrusted JSON and YAML. Invalid input raises a `ValueError` with a short message.
 
-Everything that is wrong with a text is a `ValueError` with a short message: nesting that would exhaust
-the stack, numbers of thousands of digits, half characters that cannot be written again, aliases that
-hold themselves or unfold to billions.
+Refused are nesting that exhausts the stack, integers of thousands of digits, lone surrogates, which no
+file can hold, and YAML aliases that are recursive or expand to billions of values.
 """
 
 import json
@@ -12,22 +11,24 @@ from typing import Any
 
 import yaml
 
+from mixopt.errors import one_line
+
 MOST_DIGITS = 300
-"""Of a whole number: what fits into a float."""
+"""Largest number of digits of an integer; more do not fit into a float."""
 MOST_NODES = 1_000_000
-"""Of a YAML text with its aliases unfolded."""
+"""Largest number of nodes of a YAML text with its aliases expanded."""
 SHOWN = 80
-"""Characters of a foreign value that a message repeats."""
+"""Characters of an untrusted value that a message repeats."""
 
 
 def load_json(text: str | bytes) -> Any:
-    """What a JSON text holds.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: It is none, or holds what nobody can use.
+        ValueError: It is invalid, or refused.
     """
     try:
-        plain = json.loads(text, parse_int=_whole)
+        plain = json.loads(text, parse_int=_parse_int)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     sign = b"\\ud" if isinstance(text, bytes) else "\\ud"
@@ -37,15 +38,15 @@ def load_json(text: str | bytes) -> Any:
 
 
 def load_yaml(text: str, *, unique: bool = True) -> Any:
-    """What a YAML text holds, in plain values.
+    """Parse a YAML text into plain values.
 
     Args:
         text: The text.
-        unique: Whether a key that stands twice is an error, not a silent last word.
+        unique: Whether a duplicate key is an error; otherwise its last value counts.
 
     Raises:
-        ValueError: It holds what nobody can use.
-        yaml.YAMLError: It is no YAML.
+        ValueError: It is refused.
+        yaml.YAMLError: It is invalid.
     """
     try:
         plain = yaml.load(text, Loader=_UniqueLoader if unique else _PlainLoader)
@@ -57,43 +58,43 @@ def load_yaml(text: str, *, unique: bool = True) -> Any:
 
 
 def require_text(value: Any) -> None:
-    """Raises `ValueError` where a text inside `value` is half a character, which no file can hold."""
+    """Raise a `ValueError` if a string inside `value` has a lone surrogate."""
     pending = [value]
     while pending:
-        found = pending.pop()
-        if isinstance(found, str):
+        part = pending.pop()
+        if isinstance(part, str):
             try:
-                found.encode()
+                part.encode()
             except UnicodeEncodeError as error:
                 raise ValueError(
-                    f"it holds half a character ({found[error.start]!r}), which is no text"
+                    f"it holds half a character ({part[error.start]!r}), which is no text"
                 ) from None
-        elif isinstance(found, dict):
-            pending += [*found.keys(), *found.values()]
-        elif isinstance(found, list):
-            pending += found
+        elif isinstance(part, dict):
+            pending += [*part.keys(), *part.values()]
+        elif isinstance(part, list):
+            pending += part
 
 
 def show(value: object) -> str:
-    """A foreign value for a message: quoted, in one line, and short."""
-    told = repr(value)
-    return told if len(told) <= SHOWN else f"{told[:SHOWN]}..."
+    """Return an untrusted value for a message: quoted, in one line, cut to `SHOWN` characters."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def tell(error: BaseException) -> str:
-    """What an error says, in one short line."""
-    told = " ".join(str(error).split()) or type(error).__name__
-    return told if len(told) <= 3 * SHOWN else f"{told[: 3 * SHOWN]}..."
+    """Return the message of an error in one line, cut to three times `SHOWN` characters."""
+    text = one_line(error)
+    return text if len(text) <= 3 * SHOWN else f"{text[: 3 * SHOWN]}..."
 
 
-def _whole(digits: str) -> int:
+def _parse_int(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number of {len(digits):,} digits is no number for anybody")
+        raise ValueError(f"a number of {len(digits):,} digits is not supported")
     return int(digits)
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Plain values; aliases may not hold themselves nor unfold to more than `MOST_NODES`."""
+    """A safe loader that refuses recursive aliases and more than `MOST_NODES` nodes."""
 
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
@@ -103,7 +104,7 @@ class _PlainLoader(yaml.SafeLoader):
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         if len(node.value) > MOST_DIGITS:
-            raise ValueError(f"a number of {len(node.value):,} digits is no number for anybody")
+            raise ValueError(f"a number of {len(node.value):,} digits is not supported")
         return int(super().construct_yaml_int(node))
 
 
@@ -111,27 +112,28 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yam
 
 
 class _UniqueLoader(_PlainLoader):
-    """Plain values in which a key that stands twice is an error."""
+    """A loader that also refuses duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         for key, count in keys.items():
             if count > 1:
                 raise yaml.MarkedYAMLError(
-                    problem=f"{show(key)} stands twice", problem_mark=node.start_mark
+                    problem=f"{show(key)} is given twice", problem_mark=node.start_mark
                 )
         return super().construct_mapping(node, deep=deep)
 
 
 def _require_finite(root: yaml.Node) -> None:
+    """Raise a `ValueError` if aliases are recursive or expand to more than `MOST_NODES` nodes."""
     sizes: dict[int, float] = {}
 
     def size_of(node: yaml.Node) -> float:
-        found = sizes.get(id(node))
-        if found is not None:
-            if math.isnan(found):
-                raise ValueError("an alias holds itself")
-            return found
+        size = sizes.get(id(node))
+        if size is not None:
+            if math.isnan(size):
+                raise ValueError("an alias contains itself")
+            return size
         sizes[id(node)] = math.nan  # being counted
         inner: list[yaml.Node] = []
         if isinstance(node, yaml.MappingNode):
@@ -142,4 +144,4 @@ def _require_finite(root: yaml.Node) -> None:
         return sizes[id(node)]
 
     if size_of(root) > MOST_NODES:
-        raise ValueError("its aliases unfold to more values than anybody wrote")
+        raise ValueError(f"its aliases expand to more than {MOST_NODES:,} values")

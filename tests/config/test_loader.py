@@ -87,7 +87,7 @@ def test_files_that_are_no_yaml(tmp_path):
     with pytest.raises(ConfigError, match=r"x.yaml, line \d: not valid YAML"):
         load_study(path)
     path.write_text("name: a\nname: b\n")
-    with pytest.raises(ConfigError, match="'name' stands twice"):
+    with pytest.raises(ConfigError, match="'name' is given twice"):
         load_study(path)
     path.write_bytes(b"name: \xff\xfe")
     with pytest.raises(ConfigError, match="not UTF-8"):

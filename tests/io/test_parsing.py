@@ -33,10 +33,10 @@ MERGED = "a: &a {k: 1}\n" + "".join(
 
 
 @pytest.mark.parametrize(("text", "why"), [
-    (BOMB, "unfold to more"),
-    (MERGED, "unfold to more"),
-    ("a: &a [*a]", "holds itself"),
-    ("a: &a {b: *a}", "holds itself"),
+    (BOMB, "expand to more"),
+    (MERGED, "expand to more"),
+    ("a: &a [*a]", "contains itself"),
+    ("a: &a {b: *a}", "contains itself"),
     ("[" * 20_000, "nested too deeply"),
     ("a: " + "9" * 5000, "5,000 digits"),
     ('a: "\\ud800"', "half a character"),
@@ -49,7 +49,7 @@ def test_yaml_that_nobody_can_use(text, why):
 def test_yaml_is_data_and_its_keys_stand_once():
     with pytest.raises(yaml.YAMLError):
         load_yaml("!!python/object/apply:os.system ['true']")
-    with pytest.raises(yaml.YAMLError, match="'a' stands twice"):
+    with pytest.raises(yaml.YAMLError, match="'a' is given twice"):
         load_yaml("a: 1\na: 2")
     assert load_yaml("a: 1\na: 2", unique=False) == {"a": 2}
     assert load_yaml("a: &a [1]\nb: *a") == {"a": [1], "b": [1]}
