@@ -2,12 +2,11 @@
 
     python studies/scale-out/fleet.py --out OUT --workers 1000 --candidates 20000
 
-Everything on the driver's side is real: jobs, queue, retries, units of the journal and the reading of
-every score, as `Swarm.score_all` does it. Workers are timers: a candidate takes 30 s times a lognormal
-(σ 0.5), one in 50 takes 5 times as long (a straggler), one in 100 fails and one in 500 loses its worker.
-Their units are written beforehand by a second process, as workers would elsewhere, so that only the
-driver is measured. Time is simulated: the clock jumps to the next event, and the driver's own seconds
-are held against it.
+Everything on the driver's side is real: jobs, queue, retries, artifacts and the reading of every score.
+Workers are timers: a candidate takes 30 s times a lognormal (σ 0.5), one in 50 takes 5 times as long (a
+straggler), one in 100 fails and one in 500 loses its worker. Their artifacts are written beforehand by
+a second process, as workers would elsewhere, so that only the driver is measured. Time is simulated:
+the clock jumps to the next event, and the driver's own seconds are held against it.
 """
 
 import argparse
@@ -23,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.evaluation.candidates import Candidates
 from mixopt.evaluation.score_cache import CandidateScores, ScoreCache
 from mixopt.evaluation.tasks.base import ItemResults
 from mixopt.executors.base import WorkerLostError
@@ -42,14 +41,16 @@ ITEMS = 200
 class Fleet:
     """An executor whose workers are timers on a simulated clock."""
 
-    coarse = False
+    prefers_large_jobs = False
+    is_remote = True
 
     def __init__(self, workers: int, seed: int) -> None:
         self.slots = workers
         self.clock = 0.0
         self.busy_s = 0.0
         self._rng = random.Random(seed)
-        self._events: list[tuple[float, int, Future, object]] = []
+        self._events: list[tuple[float, int, Future, object, Job]] = []
+        self.on_success = lambda _: None
         self._count = 0
         self._draining = False
 
@@ -64,7 +65,7 @@ class Fleet:
         if self._rng.randrange(LOSES) == 0:
             outcome = WorkerLostError("A machine went away.")
         self._count += 1
-        heapq.heappush(self._events, (self.clock + lasts, self._count, future, outcome))
+        heapq.heappush(self._events, (self.clock + lasts, self._count, future, outcome, job))
         self.busy_s += lasts
         if len(self._events) >= self.slots or self._draining:
             self.advance()
@@ -80,7 +81,9 @@ class Fleet:
         """Lets the next worker end."""
         if not self._events:
             return False
-        self.clock, _, future, outcome = heapq.heappop(self._events)
+        self.clock, _, future, outcome, job = heapq.heappop(self._events)
+        if outcome is None:
+            self.on_success(job)
         if isinstance(outcome, WorkerLostError):
             future.set_exception(outcome)
         else:
@@ -91,43 +94,30 @@ class Fleet:
         self._events.clear()
 
 
-class Pretended(Candidates):
-    """Candidates as a driver sees them."""
+class LateStore(ArtifactStore):
+    """A store that shows an artifact only after its job has ended."""
 
-    together = False
-    engine = None
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.ended: set[str] = set()
 
-    def prepare(self) -> None:
-        return
-
-    def job(self, rows):
-        return Job("score", (tuple(map(str, range(K))), list(rows)), "a candidate")
-
-    def restrict(self, names):
-        raise NotImplementedError
-
-    def needs_flat(self, row):
-        raise NotImplementedError
-
-    def read(self, row, names, flats):
-        raise NotImplementedError
+    def find(self, artifact: Artifact) -> Path | None:
+        return super().find(artifact) if artifact.folder_name in self.ended else None
 
 
-def book(folder: Path) -> ScoreCache:
-    return ScoreCache(
-        ArtifactStore(folder), "scores", {"base": "b", "experts": list("abcdefgh")}, BENCHMARKS
-    )
+def open_cache(store: ArtifactStore) -> ScoreCache:
+    return ScoreCache(store, "scores", {"base": "b", "experts": list("abcdefgh")}, BENCHMARKS)
 
 
-def write_units(folder: Path, rows: list[tuple[float, ...]]) -> None:
-    """What workers leave behind, with items as many as real benchmarks have."""
+def write_artifacts(folder: Path, rows: list[tuple[float, ...]]) -> None:
+    """Write what workers would, with as many items as real benchmarks have."""
     rng = np.random.default_rng(1)
-    own = book(folder)
+    store = ArtifactStore(folder)
+    cache = open_cache(store)
     for row in rows:
-        found = {n: ItemResults(rng.normal(size=ITEMS), np.ones(ITEMS)) for n in BENCHMARKS}
-        own.make(
-            row, lambda found=found: (CandidateScores({"merged": found, "ensembled": found}), None)
-        )
+        results = {n: ItemResults(rng.normal(size=ITEMS), np.ones(ITEMS)) for n in BENCHMARKS}
+        scores = CandidateScores({"merged": results, "ensembled": results})
+        store.get_or_build(cache.artifact(row), scores.save)
 
 
 def main() -> None:
@@ -139,41 +129,34 @@ def main() -> None:
     rows = [
         tuple(r) for r in np.random.default_rng(0).dirichlet(np.ones(K), told.candidates).tolist()
     ]
-    writer = get_context("spawn").Process(target=write_units, args=(told.out / "journal", rows))
+    writer = get_context("spawn").Process(
+        target=write_artifacts, args=(told.out / "artifacts", rows)
+    )
     writer.start()
     writer.join()
     assert writer.exitcode == 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     fleet = Fleet(told.workers, seed=0)
-    crew = Dispatcher(lambda: fleet, 2)
-    lost: list[str] = []
-    candidates = Pretended(book(told.out / "journal"), crew, lost.append)
-    # the units are there already: the driver is made to ask for each all the same
-    asked = set()
-    find = candidates.book.find
+    store = LateStore(told.out / "artifacts")
+    cache = open_cache(store)
+    fleet.on_success = lambda job: store.ended.add(artifacts[job.arguments[-1][0]].folder_name)
+    artifacts = {row: cache.artifact(row) for row in rows}
+    dispatcher = Dispatcher(lambda: fleet, store, 2)
 
-    def find_once_done(row):
-        return find(row) if row in asked else None
-
-    candidates.book.find = find_once_done
-    do = crew.do
-
-    def all_of(jobs):
-        yield from jobs
+    def jobs():
+        for row, artifact in artifacts.items():
+            yield Job("score", (tuple(map(str, range(K))), [row]), "a candidate", (artifact,))
         fleet.drain()
 
-    def do_and_mark(jobs):
-        for job, error in do(all_of(jobs)):
-            if error is None:
-                asked.update(map(tuple, job.arguments[-1]))
-            yield job, error
-
-    crew.do = do_and_mark
     began, cpu = time.monotonic(), time.process_time()
-    values = 0
-    for scored in candidates.score_rows(rows):
-        values += len(scored.results.get("merged", {}))
+    values, lost = 0, []
+    for job, error in dispatcher.run(jobs()):
+        scores = cache.find(job.arguments[-1][0])
+        if error is not None or scores is None:
+            lost.append(job)
+        else:
+            values += len(scores.results["merged"])
     spent = time.process_time() - cpu
     report = {
         "workers": told.workers,
