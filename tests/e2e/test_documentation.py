@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -115,6 +116,14 @@ def test_yaml(block, tmp_path):
             text = text.replace("code: 0", "ships: 0")
         study.write_text(text)
         load_study(study)
+
+
+def test_the_tutorial_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "docs" / "tutorial.py"), run_name="tutorial")
+    assert "gain over natural" in capsys.readouterr().out
+    for name in ("proposal.json", "blend.txt", "ratios.png", "gains.png", "predicted.png"):
+        assert (tmp_path / name).stat().st_size > 0
 
 
 def test_links_lead_somewhere():
