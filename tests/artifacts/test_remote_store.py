@@ -33,7 +33,7 @@ def url(request, tmp_path):
 def travels(request, monkeypatch):
     """How the files of a unit travel: in the manifest, or as large ones do."""
     if request.param == "apart":
-        monkeypatch.setattr(bundle, "SMALL", 0)
+        monkeypatch.setattr(bundle, "MAX_INLINE_BYTES", 0)
     return request.param
 
 
@@ -214,7 +214,7 @@ def test_what_is_begun_goes_on_elsewhere_and_is_gone_when_it_is_made(tmp_path, u
 def test_a_store_that_fails_is_told(tmp_path, monkeypatch, sends):
     journal = machine(tmp_path, "a", f"memory://{tmp_path.name}")
     if sends == "put_file":
-        monkeypatch.setattr(bundle, "SMALL", 0)
+        monkeypatch.setattr(bundle, "MAX_INLINE_BYTES", 0)
 
     def failing(error):
         def fail(*_, **__):
@@ -373,7 +373,7 @@ def test_a_candidate_costs_its_worker_two_requests_and_its_driver_one(tmp_path):
 
 
 def test_a_large_unit_costs_a_request_for_each_file_more(tmp_path, monkeypatch):
-    monkeypatch.setattr(bundle, "SMALL", 0)
+    monkeypatch.setattr(bundle, "MAX_INLINE_BYTES", 0)
     url = f"memory://{tmp_path.name}"
     driver, worker = machine(tmp_path, "driver", url), machine(tmp_path, "worker", url)
     worker.get_or_build(Artifact("scores", "candidate-first", KEY), candidate)
