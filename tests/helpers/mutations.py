@@ -16,7 +16,7 @@ NASTY = [
 ]  # fmt: skip
 """What somebody has put where it does not belong."""
 RAW = [
-    b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"[" * 20_000, b'{"a":' * 20_000, b"- " * 5_000,
+    b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"[\n" * 20_000, b'{"a":' * 20_000, b"- " * 5_000,
     b"a: &a [*a]\n", b"a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n"
     b"c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n"
     b"e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"
