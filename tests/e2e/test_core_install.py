@@ -74,7 +74,7 @@ def check_proposals(python, folder):
     told = run(python, "-c", shell, "export", "out/proposal.json", "-f", "megatron",
                "-p", "/d/{domain}", cwd=folder)  # fmt: skip
     assert "/d/web" in told
-    assert "/d/code" in run(python, "-c", WITHOUT + FROM_PYTHON, cwd=folder)
+    assert "1 /d/web" in run(python, "-c", WITHOUT + FROM_PYTHON, cwd=folder)
     told = run(python, "-c", shell, *table, "--track", cwd=folder, code=2)
     assert "run: pip install 'mixopt[mlflow]'" in told
     told = run(python, "-c", shell, "train", "quickstart", cwd=folder, code=2)
