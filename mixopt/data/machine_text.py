@@ -116,15 +116,15 @@ def _drop_copies(documents: Iterable[Document], seen: set[int]) -> Iterator[Docu
 def _standard_library() -> list[tuple[str, str, str]]:
     """(path, source without docstrings, docstrings) of every module of the standard library."""
     root = Path(sysconfig.get_path("stdlib"))
-    files = [
-        file
-        for file in root.rglob("*.py")
-        if not SKIPPED_FOLDERS & set(file.relative_to(root).parts)
-    ]
     parsed = (
-        (file.relative_to(root).as_posix(), _split_docstrings(file)) for file in sorted(files)
+        (file.relative_to(root).as_posix(), _split_docstrings(file)) for file in _list_modules(root)
     )
     return [(path, *split) for path, split in parsed if split is not None]
+
+
+def _list_modules(root: Path) -> list[Path]:
+    files = root.rglob("*.py")
+    return sorted(f for f in files if not SKIPPED_FOLDERS & set(f.relative_to(root).parts))
 
 
 def _split_docstrings(file: Path) -> tuple[str, str] | None:

@@ -1,11 +1,6 @@
 import random
 
-import toy
-
-from mixopt.config.benchmarks import BitsPerByteConfig, HarnessConfig, MultipleChoiceConfig
-from mixopt.config.text import FilesTextConfig
 from mixopt.data.contamination import RUN, RunIndex, count_contamination, describe_contamination
-from mixopt.evaluation.tasks.items import read_item_texts
 
 WORDS = [f"w{i}" for i in range(500)]
 
@@ -72,14 +67,3 @@ def test_items_too_short_to_be_looked_for_are_told_in_one_sentence():
 def test_no_items_overlap_with_nothing():
     assert RunIndex({}).find(text(0)) == set()
     assert count_contamination("web", [], {"a": [text(1)]})[0].found == 0
-
-
-def test_items_are_read_whole(tmp_path):
-    rows = [{"prompt": "ask this", "choices": ["yes", "no"], "answer": 0}] * 3
-    path = str(toy.write_jsonl(tmp_path / "m.jsonl", rows))
-    recipe = MultipleChoiceConfig(name="m", kind="multiple_choice", items=path, max_items=2)
-    assert read_item_texts(recipe) == ["ask this yes no "] * 2
-    path = str(toy.write_jsonl(tmp_path / "t.jsonl", [{"text": "a document"}] * 2))
-    told = BitsPerByteConfig(name="t", kind="bits_per_byte", text=FilesTextConfig(paths=[path]))
-    assert read_item_texts(told) == ["a document"] * 2
-    assert read_item_texts(HarnessConfig(name="h", kind="harness", task="arc_easy")) == []

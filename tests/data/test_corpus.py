@@ -1,6 +1,6 @@
-import numpy as np
 import pytest
 import toy
+from models_for_tests import make_corpus as make
 from models_for_tests import tokenizer
 
 from mixopt import Mixture
@@ -9,20 +9,8 @@ from mixopt.config.text import FilesTextConfig
 from mixopt.data import corpus
 from mixopt.data.corpus import check_epochs, open_corpus
 from mixopt.errors import DataError
-from mixopt.training.dataset import MixtureDataset
 
 TOKENS = tokenizer()
-
-
-def make(folder, name="birds", n=40, **more):
-    import random
-
-    rng = random.Random(name)
-    path = toy.write_jsonl(
-        folder / f"{name}.jsonl", [{"text": toy.text(name, rng)} for _ in range(n)]
-    )
-    source = FilesTextConfig(paths=[str(path)], **more)
-    return open_corpus(source, TOKENS, name=name, cache=ArtifactStore(folder / "cache")), path
 
 
 def expected_tokens(path):
@@ -120,41 +108,6 @@ def test_no_document_on_this_side_of_the_split(tmp_path):
         open_corpus(source, TOKENS, name="x", cache=ArtifactStore(tmp_path / "cache"))
 
 
-def test_batches_hold_the_ratios_exactly_and_repeat_nothing_early(tmp_path):
-    corpora = {name: make(tmp_path, name)[0] for name in ("birds", "ships", "sums")}
-    ratios = Mixture({"birds": 0.5, "ships": 0.3, "sums": 0.2})
-    dataset = MixtureDataset(corpora, ratios, sequences=50, context=32, seed=1)
-    assert np.bincount(dataset._domains).tolist() == [25, 15, 10]
-    pairs = set(zip(dataset._domains.tolist(), dataset._windows.tolist(), strict=True))
-    assert len(pairs) == 50
-    item = dataset[0]
-    assert item["input_ids"].shape == (32,)
-    owner = corpora[list(ratios)[dataset._domains[0]]]
-    assert item["input_ids"].tolist() == owner.read(int(dataset._windows[0]) * 32, 32).tolist()
-
-
-def test_every_window_is_read_before_any_is_read_twice(tmp_path):
-    made, _ = make(tmp_path, n=8)
-    windows = made.tokens // 32
-    dataset = MixtureDataset(
-        {"birds": made}, Mixture({"birds": 1.0}), sequences=2 * windows, context=32, seed=0
-    )
-    assert np.bincount(dataset._windows).tolist() == [2] * windows
-
-
-def test_seed_fixes_the_order(tmp_path):
-    corpora = {name: make(tmp_path, name)[0] for name in ("birds", "ships")}
-    ratios = Mixture.uniform(["birds", "ships"])
-
-    def order(seed):
-        return MixtureDataset(
-            corpora, ratios, sequences=30, context=32, seed=seed
-        )._windows.tolist()
-
-    assert order(3) == order(3)
-    assert order(3) != order(4)
-
-
 def test_too_little_text_says_how_many_epochs(tmp_path):
     made, _ = make(tmp_path)
     asked = made.tokens * 3
@@ -166,9 +119,3 @@ def test_too_little_text_says_how_many_epochs(tmp_path):
         {"birds": made}, Mixture({"birds": 1.0}), tokens=asked, max_epochs=3, what="it"
     )
     assert epochs == {"birds": pytest.approx(3)}
-
-
-def test_text_shorter_than_a_sequence(tmp_path):
-    made, _ = make(tmp_path, n=1)
-    with pytest.raises(DataError, match="less than one sequence"):
-        MixtureDataset({"birds": made}, Mixture({"birds": 1.0}), sequences=2, context=4096, seed=0)

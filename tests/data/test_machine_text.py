@@ -1,4 +1,5 @@
 import pytest
+from machine import few_modules
 
 from mixopt.config.loader import load_study
 from mixopt.config.text import MachineTextConfig
@@ -15,6 +16,12 @@ from mixopt.data.sources import read_documents
 from mixopt.errors import DataError
 
 DOMAINS = ("python_source", "reference_prose", "licences", "package_descriptions", "arithmetic")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_modules():
+    with few_modules():
+        yield
 
 
 def test_every_text_is_there_and_stops_at_its_size():

@@ -1,12 +1,20 @@
-"""Small models and tokenizers made on the spot; nothing is downloaded."""
+"""Small models, tokenizers and corpora made on the spot; nothing is downloaded.
+
+What is slow to make is made once per process and copied for each caller.
+"""
 
 import random
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import torch
 import toy
 
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.config.text import FilesTextConfig
 from mixopt.config.training import BuiltBaseConfig, TrainingConfig
+from mixopt.data.corpus import open_corpus
 from mixopt.data.tokenizer import build_tokenizer
 
 CONFIGS = {
@@ -41,12 +49,14 @@ FAMILIES = {
 
 def family(name, seed=0, vocabulary=300):
     """A model of a family with weights large enough to tell its tokens apart."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
+    fields = {**SMALL, **FAMILIES[name]}
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(name, vocab_size=vocabulary, bos_token_id=0, eos_token_id=0,
-                                  pad_token_id=None, **{**SMALL, **FAMILIES[name]})  # fmt: skip
-    network = AutoModelForCausalLM.from_config(config).eval()
+    return deepcopy(_family(name, seed, vocabulary, tuple(fields.items())))
+
+
+@cache
+def _family(name, seed, vocabulary, fields):
+    network = _build(name, seed, vocabulary, pad_token_id=None, **dict(fields)).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() > 1:
@@ -54,23 +64,42 @@ def family(name, seed=0, vocabulary=300):
     return network
 
 
-def tokenizer(vocabulary=300):
-    rng = random.Random(0)
-    texts = [toy.text(domain, rng) for domain in toy.WORDS for _ in range(30)]
-    recipe = BuiltBaseConfig(
-        kind="build", vocabulary=vocabulary, context=32, training=TrainingConfig(tokens=1)
-    )
-    return build_tokenizer(texts, recipe)
-
-
-def model(architecture="llama", seed=0, vocabulary=300):
+def _build(name, seed, vocabulary, **fields):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(seed)
     config = AutoConfig.for_model(
-        architecture, vocab_size=vocabulary, bos_token_id=0, eos_token_id=0, **CONFIGS[architecture]
+        name, vocab_size=vocabulary, bos_token_id=0, eos_token_id=0, **fields
     )
     return AutoModelForCausalLM.from_config(config)
+
+
+def tokenizer(vocabulary=300):
+    return deepcopy(_tokenizer(vocabulary))
+
+
+@cache
+def _tokenizer(vocabulary):
+    rng = random.Random(0)
+    texts = [toy.text(domain, rng) for domain in toy.WORDS for _ in range(30)]
+    config = BuiltBaseConfig(
+        kind="build", vocabulary=vocabulary, context=32, training=TrainingConfig(tokens=1)
+    )
+    return build_tokenizer(texts, config)
+
+
+def make_corpus(folder, name="birds", n=40, **more):
+    """The corpus of `n` documents of a toy domain, and the file that they lie in."""
+    rng = random.Random(name)
+    rows = [{"text": toy.text(name, rng)} for _ in range(n)]
+    path = toy.write_jsonl(folder / f"{name}.jsonl", rows)
+    source = FilesTextConfig(paths=[str(path)], **more)
+    cache = ArtifactStore(folder / "cache")
+    return open_corpus(source, _tokenizer(300), name=name, cache=cache), path
+
+
+def model(architecture="llama", seed=0, vocabulary=300):
+    return _build(architecture, seed, vocabulary, **CONFIGS[architecture])
 
 
 def save_base(folder: Path, architecture="llama") -> Path:

@@ -1,6 +1,7 @@
 """A training that was stopped goes on as if it had not been, to the last digit."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -48,9 +49,18 @@ def undisturbed(request, tmp_path_factory):
     return training, lab.train_expert("birds").folder
 
 
+def take_base(undisturbed, tmp_path):
+    """The corpora and the base of the undisturbed training, and no expert."""
+    _, whole = undisturbed
+    for name in ("journal", "cache"):
+        shutil.copytree(whole.parents[2] / name, tmp_path / name)
+    shutil.rmtree(tmp_path / "journal" / "experts")
+
+
 @pytest.mark.slow
 def test_an_expert_that_was_stopped_twice_is_the_same(undisturbed, tmp_path, monkeypatch):
     training, whole = undisturbed
+    take_base(undisturbed, tmp_path)
     for step in (4, 9):
         with monkeypatch.context() as patch:
             stop_at(patch, step)
@@ -102,6 +112,7 @@ def test_a_finished_checkpoint_replaces_those_before_and_is_told(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
 
 
-def test_short_trainings_write_no_checkpoint(tmp_path, monkeypatch):
+def test_short_trainings_write_no_checkpoint(undisturbed, tmp_path, monkeypatch):
+    take_base(undisturbed, tmp_path)
     monkeypatch.setattr(CheckpointManager, "finish", lambda *_: pytest.fail("written"))
-    laboratory(tmp_path).train_expert("birds")
+    laboratory(tmp_path, training=undisturbed[0]).train_expert("birds")

@@ -5,11 +5,10 @@ import torch
 from models_for_tests import CONFIGS, model, save_base, tokenizer
 
 from mixopt.config.training import BuiltBaseConfig, PretrainedBaseConfig, TrainingConfig
-from mixopt.data.tokenizer import build_tokenizer, load_tokenizer
-from mixopt.errors import DataError, ModelError
+from mixopt.data.tokenizer import load_tokenizer
+from mixopt.errors import ModelError
 from mixopt.training.device import Device
 from mixopt.training.model_loading import build_model, count_parameters, load_model, resolve_dtype
-from mixopt.training.step_law import resolve_hyperparameters
 
 CPU = Device("cpu", torch.float32)
 
@@ -17,34 +16,6 @@ CPU = Device("cpu", torch.float32)
 def built(**changes):
     plain = {"kind": "build", "config": CONFIGS["llama"], "vocabulary": 300, "context": 32}
     return BuiltBaseConfig(**(plain | {"training": TrainingConfig(tokens=1000)} | changes))
-
-
-def test_step_law_against_the_paper_s_examples():
-    """METHODS §8.1: N=1.7e9, D=5e10 -> 9.0e-4, 0.75M tokens; N=7e9, D=1.4e12 -> 9.2e-4, 5.0M."""
-    for n, d, rate, batch in ((1.7e9, 5e10, 9.0e-4, 0.75e6), (7e9, 1.4e12, 9.2e-4, 5.0e6)):
-        step = resolve_hyperparameters(TrainingConfig(tokens=int(d)), int(n))
-        assert step.learning_rate == pytest.approx(rate, rel=0.02)
-        assert step.batch_tokens == pytest.approx(batch, rel=0.02)
-        assert "Step Law (arXiv:2503.04715)" in step.source
-
-
-def test_recipe_overrules_the_law_and_says_so():
-    step = resolve_hyperparameters(TrainingConfig(tokens=1000, learning_rate=0.5), 1000)
-    assert step.learning_rate == 0.5
-    assert "learning rate from the recipe; batch from Step Law" in step.source
-
-
-def test_tokenizer_gives_text_back_and_separates_documents():
-    tokens = tokenizer()
-    text = "a grey ship — naïve \n\t two"
-    assert tokens.decode(tokens(text)["input_ids"]) == text
-    assert tokens.eos_token_id is not None
-    assert len(tokens) == 300
-
-
-def test_too_little_text_for_the_vocabulary():
-    with pytest.raises(DataError, match="fewer than the vocabulary of 5,000"):
-        build_tokenizer(["some words"], built(vocabulary=5000))
 
 
 def test_same_seed_same_model_and_no_global_seeding():
@@ -101,22 +72,6 @@ def test_local_folder_loads(architecture, tmp_path):
     assert len(load_tokenizer(folder)) == 300
 
 
-def test_base_without_a_tokenizer(tmp_path):
-    model().save_pretrained(tmp_path / "base")
-    with pytest.raises(ModelError, match="has no tokenizer"):
-        load_tokenizer(tmp_path / "base")
-
-
-def test_tokenizer_without_an_end_of_text(tmp_path):
-    folder = save_base(tmp_path / "base")
-    config = json.loads((folder / "tokenizer_config.json").read_text())
-    config = {k: v for k, v in config.items() if k not in ("eos_token", "bos_token", "pad_token")}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    (folder / "special_tokens_map.json").unlink(missing_ok=True)
-    with pytest.raises(ModelError, match="no end-of-text token"):
-        load_tokenizer(folder)
-
-
 def test_model_that_is_not_there_and_pickled_weights(tmp_path):
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_model(tmp_path / "none", CPU)
@@ -125,16 +80,6 @@ def test_model_that_is_not_there_and_pickled_weights(tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="safetensors"):
         load_model(folder, CPU)
-
-
-def test_device_that_is_not_there():
-    assert Device.choose("cpu").name == "cpu"
-    assert Device.choose("auto").name in ("cpu", "cuda", "mps")
-    with pytest.raises(ModelError, match="CUDA_VISIBLE_DEVICES"):
-        Device.choose("cuda:1")
-    if not torch.cuda.is_available():
-        with pytest.raises(ModelError, match="'cuda' is not on this machine"):
-            Device.choose("cuda")
 
 
 def test_type_is_the_checkpoint_s_own(tmp_path):

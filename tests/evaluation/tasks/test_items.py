@@ -1,10 +1,17 @@
 import pandas as pd
 import pytest
 import toy
+from machine import few_modules
 
-from mixopt.config.benchmarks import ContinuationConfig
+from mixopt.config.benchmarks import (
+    BitsPerByteConfig,
+    ContinuationConfig,
+    HarnessConfig,
+    MultipleChoiceConfig,
+)
+from mixopt.config.text import FilesTextConfig
 from mixopt.errors import DataError
-from mixopt.evaluation.tasks.items import read_items
+from mixopt.evaluation.tasks.items import read_item_texts, read_items
 
 
 def recipe(path, **more):
@@ -25,7 +32,8 @@ def test_max_items_takes_the_first(tmp_path):
 
 
 def test_machine_items_are_there_and_unknown_ones_named():
-    items = read_items(recipe("machine:docstring_choice"), ["prompt", "choices", "answer"])
+    with few_modules():
+        items = read_items(recipe("machine:docstring_choice"), ["prompt", "choices", "answer"])
     assert len(items) > 50
     with pytest.raises(DataError, match="Did you mean 'docstring_choice'"):
         read_items(recipe("machine:docstring_choise"), ["prompt"])
@@ -34,3 +42,14 @@ def test_machine_items_are_there_and_unknown_ones_named():
 def test_missing_file(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_items(recipe(tmp_path / "none.jsonl"), ["prompt"])
+
+
+def test_items_are_read_whole(tmp_path):
+    rows = [{"prompt": "ask this", "choices": ["yes", "no"], "answer": 0}] * 3
+    path = str(toy.write_jsonl(tmp_path / "m.jsonl", rows))
+    config = MultipleChoiceConfig(name="m", kind="multiple_choice", items=path, max_items=2)
+    assert read_item_texts(config) == ["ask this yes no "] * 2
+    path = str(toy.write_jsonl(tmp_path / "t.jsonl", [{"text": "a document"}] * 2))
+    told = BitsPerByteConfig(name="t", kind="bits_per_byte", text=FilesTextConfig(paths=[path]))
+    assert read_item_texts(told) == ["a document"] * 2
+    assert read_item_texts(HarnessConfig(name="h", kind="harness", task="arc_easy")) == []
