@@ -1,13 +1,13 @@
-"""Capability text: texts about what a benchmark asks, none of which contains one of its items.
+"""Capability text: passages about the concepts of a benchmark that contain none of its items.
 
-A text is refused where it shares 13 words in a row with an item, or holds all words of a shorter one
-(of five or more) in a row.
+After SuperValid (arXiv:2605.28179): the core concepts of a capability's benchmarks are extracted, and
+the loss on diverse texts about them is a smooth signal of the capability. Here concepts are the terms
+that distinguish the items from the user's text (log-likelihood ratio), and passages are retrieved from
+that text by BM25 (Robertson & Zaragoza 2009); a model may write more. The text is read twice, as a
+stream.
 
-After SuperValid (arXiv:2605.28179): the core concepts of a capability's benchmarks are distilled and
-spread over diverse texts, whose loss is a smooth signal of the capability. Here the concepts are the
-terms that set the items apart from the user's own text, and the texts are found there by BM25
-(Robertson & Zaragoza 2009); a model that the user gives may write more. The text is read twice, in a
-stream. Terms are scikit-learn's.
+A passage is rejected where it shares 13 consecutive words with an item, or contains all words of a
+shorter item (of at least five words) in a row.
 """
 
 import heapq
@@ -24,20 +24,20 @@ from mixopt.data.contamination import RUN, WORD, RunIndex
 from mixopt.errors import DataError
 
 PIECE_BYTES = 2000
-"""Documents are cut at paragraph ends into pieces of about this size."""
+"""Approximate size of the pieces into which documents are split at paragraph ends."""
 FEWEST_BYTES = 200
-"""Shorter pieces say too little to be scored."""
+"""Smallest piece that is used."""
 SHORTEST = 5
-"""Words of an item that is looked for; shorter ones are said by chance."""
+"""Fewest words of an item that is searched for; shorter ones occur by chance."""
 CANDIDATES = 4000
-"""Terms that are looked at, the most frequent of the items'."""
+"""Number of candidate terms, the most frequent ones of the items."""
 BATCH = 512
 SATURATION, LENGTH_SHARE = 1.2, 0.75
 """BM25's k1 and b."""
 
 Array = NDArray[np.float64]
 Write = Callable[[str], str]
-"""Writes a text about a concept."""
+"""Function that writes a text about a concept."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Passage:
 
     Attributes:
         text: The text.
-        concept: What it was chosen for.
-        source: `corpus`, or `model` where one wrote it.
+        concept: Concept that it was retrieved for.
+        source: `corpus`, or `model` if a model wrote it.
     """
 
     text: str
@@ -57,13 +57,13 @@ class Passage:
 
 @dataclass(frozen=True)
 class CapabilityText:
-    """Capability text and how it came to be.
+    """Capability text and counts of how it was collected.
 
     Attributes:
-        passages: The texts.
-        concepts: The terms, most telling first.
-        refused: Texts that contained a benchmark item (a run of 13 words).
-        read: Pieces of the corpus that were looked at.
+        passages: The passages.
+        concepts: The concepts, most distinctive first.
+        refused: Number of passages rejected because they contain a benchmark item.
+        read: Number of pieces of the corpus that were read.
     """
 
     passages: tuple[Passage, ...]
@@ -80,17 +80,17 @@ def collect_capability_text(
     concepts: int,
     write: Write | None = None,
 ) -> CapabilityText:
-    """Up to `texts` passages about the core concepts of `items`.
+    """Collect passages about the core concepts of benchmark items.
 
     Args:
-        items: Whole texts of the benchmarks' items.
+        items: Full texts of the items.
         documents: Opens the user's text from its beginning; called twice.
-        texts: Passages to keep; each concept has its turn in choosing one.
-        concepts: Terms to look for.
-        write: Writes one more text about each concept.
+        texts: Most passages to keep from the text; concepts choose in turn.
+        concepts: Number of concepts.
+        write: Writes one more passage about each concept.
 
     Raises:
-        DataError: The items have no terms of their own, or nothing in the text is about them.
+        DataError: The items have no distinctive terms, or no piece of the text contains them.
     """
     counter = _count_terms(items)
     terms = counter.get_feature_names_out()
@@ -110,40 +110,40 @@ def collect_capability_text(
             "Nothing in the corpus is about what the benchmark asks; give a corpus of its field."
         )
     rarity = np.log(1 + (pieces - seen[chosen] + 0.5) / (seen[chosen] + 0.5))
-    index = _Items(items)
+    index = _ItemIndex(items)
     heaps, refused = _find(counter, chosen, rarity, length / pieces, documents, index, texts)
     names = [str(terms[place]) for place in chosen]
     passages = _take_turns(heaps, names, texts)
     if write is not None:
         for name in names:
             text = write(name)
-            if index.are_in(text):
+            if index.occur_in(text):
                 refused += 1
             elif len(text.encode()) >= FEWEST_BYTES:
                 passages.append(Passage(text, name, "model"))
     return CapabilityText(tuple(passages), tuple(names), refused, pieces)
 
 
-class _Items:
-    """The items, to be looked for in texts."""
+class _ItemIndex:
+    """Search index of the items."""
 
     def __init__(self, items: Sequence[str]) -> None:
         self._index = RunIndex({"items": items})
         words = [WORD.findall(item.lower()) for item in items]
         self._short = [f" {' '.join(some)} " for some in words if SHORTEST <= len(some) < RUN]
 
-    def are_in(self, text: str) -> bool:
-        """Whether some item is in `text`."""
+    def occur_in(self, text: str) -> bool:
+        """Return whether `text` contains an item."""
         if self._index.find(text):
             return True
         if not self._short:
             return False
-        spoken = f" {' '.join(WORD.findall(text.lower()))} "
-        return any(item in spoken for item in self._short)
+        words = f" {' '.join(WORD.findall(text.lower()))} "
+        return any(item in words for item in self._short)
 
 
 def _count_terms(items: Sequence[str]) -> CountVectorizer:
-    """Counts the items' words and pairs of words, the commonest English ones left out."""
+    """Return a counter of the items' words and word pairs, without English stop words."""
     counter = CountVectorizer(
         ngram_range=(1, 2), stop_words="english", max_features=CANDIDATES,
         token_pattern=r"(?u)\b[^\W\d_]{3,}\b",
@@ -159,9 +159,9 @@ def _count_terms(items: Sequence[str]) -> CountVectorizer:
 def _choose_concepts(
     in_items: Array, items: int, seen: Array, pieces: int, count: int
 ) -> NDArray[np.intp]:
-    """The terms that say most of whether a text is an item (signed log-likelihood ratio, Dunning 1993).
+    """Return the terms with the top signed log-likelihood ratio (Dunning 1993) of items against corpus.
 
-    Those that the corpus lacks cannot be found, and those of one item are its own affair.
+    Terms that the corpus lacks and terms of a single item are left out.
     """
     rate_items, rate_seen = in_items / items, seen / pieces
     both = (in_items + seen) / (items + pieces)
@@ -180,10 +180,10 @@ def _find(
     rarity: Array,
     mean_length: float,
     documents: Callable[[], Iterable[str]],
-    index: "_Items",
+    index: "_ItemIndex",
     texts: int,
 ) -> tuple[list[list[tuple[float, int, str]]], int]:
-    """For each concept the pieces that are most about it and the others, and how many are refused."""
+    """Return the best pieces of each concept by BM25, and the number of rejected pieces."""
     heaps: list[list[tuple[float, int, str]]] = [[] for _ in chosen]
     refused, number = 0, 0
     known: set[int] = set()
@@ -199,11 +199,11 @@ def _find(
             if not len(about) or hash(piece) in known:
                 continue
             known.add(hash(piece))
-            if index.are_in(piece):
+            if index.occur_in(piece):
                 refused += 1
                 continue
             for place in about:
-                # about its concept first, then about the others
+                # its own concept counts most, the others by their mean
                 value = parts[row, place] + whole[row] / len(chosen)
                 entry = (float(value), -number, piece)
                 push = heapq.heappush if len(heaps[place]) < texts else heapq.heappushpop
@@ -214,7 +214,7 @@ def _find(
 def _take_turns(
     heaps: Sequence[list[tuple[float, int, str]]], names: Sequence[str], texts: int
 ) -> list[Passage]:
-    """Concepts choose in turn, each the best of its pieces that no other has."""
+    """Let concepts choose in turn, each the best of its pieces that none has chosen."""
     ranked = [sorted(heap, reverse=True) for heap in heaps]
     taken: set[str] = set()
     passages: list[Passage] = []
@@ -230,7 +230,7 @@ def _take_turns(
 
 
 def _pieces(documents: Iterable[str]) -> Iterator[str]:
-    """Documents cut at paragraph ends; a paragraph is never cut in two."""
+    """Yield documents split at paragraph ends; a paragraph is never split."""
     for document in documents:
         piece = ""
         for paragraph in re.split(r"(?<=\n)\n+", document):

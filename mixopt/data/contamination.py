@@ -1,8 +1,8 @@
-"""Overlap: benchmark items that share a run of 13 words with the text that experts are trained on.
+"""Contamination: benchmark items that share 13 consecutive words with training text.
 
-Thirteen words in a row are seldom shared by chance (GPT-3's rule, arXiv:2005.14165, appendix C).
-Words are compared in lower case and without punctuation. Only words of the items have a number, so
-the corpus is read once, in a stream, whatever its size.
+The rule is GPT-3's (arXiv:2005.14165, appendix C): 13-grams are rarely shared by chance. Words are
+compared in lower case and without punctuation. Only words of the items are indexed, so a corpus of any
+size is read once, as a stream.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from mixopt.data.corpus import Corpus
 from mixopt.data.sources import read_documents
 
 RUN = 13
-"""Words in a row."""
+"""Words of an n-gram."""
 WORD = re.compile(r"\w+")
 SEED = 13
 
@@ -31,14 +31,14 @@ Numbers = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Contamination:
-    """How many of a benchmark's items are in a domain's training text.
+    """How many items of a benchmark occur in a domain's training text.
 
     Attributes:
-        benchmark: Name.
-        domain: Name.
-        items: Items that are long enough to be looked for.
-        short: Items of fewer words than a run, which cannot be.
-        found: Items that share a run.
+        benchmark: Name of the benchmark.
+        domain: Name of the domain.
+        items: Items of at least 13 words.
+        short: Shorter items, which cannot be searched for.
+        found: Items that share 13 consecutive words with the text.
     """
 
     benchmark: str
@@ -49,10 +49,13 @@ class Contamination:
 
 
 class RunIndex:
-    """The runs of many texts, to be looked for in others.
+    """Index of the 13-grams of many texts, hashed to 64 bits.
 
     Args:
-        texts: By name, the texts of each group.
+        texts: Texts of each group, by name.
+
+    Attributes:
+        owners: Group and position in it of each text.
     """
 
     def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
@@ -61,8 +64,8 @@ class RunIndex:
         self._factors: Numbers = rng.integers(1, 2**63, RUN, dtype=np.uint64) * np.uint64(2) + (
             np.uint64(1)
         )
-        self._draw = rng
-        self._values: Numbers = np.zeros(1, dtype=np.uint64)  # number 0: a word of no item
+        self._rng = rng
+        self._values: Numbers = np.zeros(1, dtype=np.uint64)  # number 0: words of no item
         self.owners: list[tuple[str, int]] = []
         runs, owners = [], []
         for name, group in texts.items():
@@ -77,7 +80,7 @@ class RunIndex:
         self._owner_of = np.concatenate(owners)[order] if owners else np.empty(0, dtype=int)
 
     def find(self, text: str) -> set[int]:
-        """Places in `owners` of the texts that share a run with `text`."""
+        """Return the indices in `owners` of the texts that share a 13-gram with `text`."""
         if not len(self._runs):
             return set()
         found = np.unique(self._runs_of(text, learn=False))
@@ -90,13 +93,13 @@ class RunIndex:
         }
 
     def _runs_of(self, text: str, *, learn: bool) -> Numbers:
-        """A number for each run of known words."""
+        """Return a hash for each 13-gram of indexed words."""
         words = WORD.findall(text.lower())
         if learn:
             for word in words:
                 self._numbers.setdefault(word, len(self._numbers) + 1)
-            lacking = len(self._numbers) + 1 - len(self._values)
-            drawn = self._draw.integers(1, 2**63, lacking, dtype=np.uint64)
+            missing = len(self._numbers) + 1 - len(self._values)
+            drawn = self._rng.integers(1, 2**63, missing, dtype=np.uint64)
             self._values = np.concatenate([self._values, drawn])
         if len(words) < RUN:
             return np.empty(0, dtype=np.uint64)
@@ -112,17 +115,23 @@ class RunIndex:
 def count_contamination(
     domain: str, documents: Iterable[str], texts: Mapping[str, Sequence[str]]
 ) -> list[Contamination]:
-    """The overlap of each benchmark (`texts` by name) with a domain's documents."""
+    """Count the items of each benchmark that occur in a domain's documents.
+
+    Args:
+        domain: Name of the domain.
+        documents: The domain's text.
+        texts: Texts of the items, by benchmark.
+    """
     index = RunIndex(texts)
     found: set[int] = set()
     for document in documents:
         found |= index.find(document)
-    told = []
+    counts = []
     for name, group in texts.items():
         short = sum(len(WORD.findall(text)) < RUN for text in group)
         hit = sum(index.owners[place][0] == name for place in found)
-        told.append(Contamination(name, domain, len(group) - short, short, hit))
-    return told
+        counts.append(Contamination(name, domain, len(group) - short, short, hit))
+    return counts
 
 
 def measure_contamination(
@@ -131,15 +140,15 @@ def measure_contamination(
     texts: Mapping[str, Sequence[str]],
     store: ArtifactStore,
 ) -> list[Contamination]:
-    """The overlap of each benchmark with each domain's training text, counted once.
+    """Count the items of each benchmark that occur in each domain's training text.
 
     Args:
-        sources: Training text by domain.
-        corpora: The same, tokenized: their folders tell one text from another.
-        texts: The items' texts by benchmark.
-        store: Where counts are kept.
+        sources: Training text, by domain.
+        corpora: The same text tokenized, by domain; names of the folders identify the text.
+        texts: Texts of the items, by benchmark.
+        store: Holds the counts, so that a text is searched once.
     """
-    told = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
     overlaps = []
     for domain, source in sources.items():
 
@@ -148,7 +157,7 @@ def measure_contamination(
             counted = [asdict(overlap) for overlap in count_contamination(domain, documents, texts)]
             (scratch / "overlap.json").write_text(json.dumps(counted, indent=2))
 
-        key = {"corpus": corpora[domain].folder.name, "items": told}
+        key = {"corpus": corpora[domain].folder.name, "items": digest}
         folder = store.get_or_build(Artifact("overlap", domain, key), build)
         counted = json.loads((folder / "overlap.json").read_text())
         overlaps += [Contamination(**row) for row in counted]
@@ -156,18 +165,18 @@ def measure_contamination(
 
 
 def describe_contamination(overlaps: Iterable[Contamination]) -> list[str]:
-    """What a reader should know: which benchmarks are in training text or too short to be looked for."""
+    """Return sentences on benchmarks that occur in training text or are too short to be searched for."""
     by_benchmark: dict[str, list[Contamination]] = {}
-    blind: dict[str, int] = {}
+    too_short: dict[str, int] = {}
     for overlap in overlaps:
         if overlap.found:
             by_benchmark.setdefault(overlap.benchmark, []).append(overlap)
         if overlap.short and not overlap.items:
-            blind[overlap.benchmark] = overlap.short
+            too_short[overlap.benchmark] = overlap.short
     sentences = []
-    if blind:
+    if too_short:
         sentences.append(
-            f"Whether items of {_list(blind)} are in training text cannot be told: they have fewer "
+            f"Whether items of {_list(too_short)} are in training text cannot be told: they have fewer "
             f"than {RUN} words."
         )
     if by_benchmark:

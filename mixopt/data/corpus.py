@@ -1,7 +1,7 @@
-"""Corpora: text tokenized once into memory-mapped shards, and batches drawn from them by ratios.
+"""Corpora: text tokenized once into memory-mapped shards.
 
-A corpus is a folder under a cache, keyed by the text's content and the tokenizer: the same text
-is never tokenized twice, and changed text is never mistaken for it. No corpus is held in memory.
+A corpus is an artifact keyed by the content of the text and the tokenizer, so that equal text is
+tokenized once and changed text is tokenized again. No corpus is held in memory.
 """
 
 import hashlib
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SHARD_TOKENS = 1 << 27
-"""Tokens per shard file: half a GiB at most, and what a stop costs at most of tokenizing."""
+"""Tokens per shard file: at most 512 MiB, and the most that is tokenized again after a stop."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tokens of one domain: documents, each ended by the separator token, in one long line.
+    """Tokens of one domain: all documents in one sequence, each followed by the separator token.
 
     Attributes:
-        folder: Holds `shard-*.bin` and `corpus.json`.
-        tokens: Tokens, separators included.
-        documents: Documents.
+        folder: Folder of `shard-*.bin` and `corpus.json`.
+        tokens: Number of tokens, separators included.
+        documents: Number of documents.
         bytes: Bytes of UTF-8 text.
         dtype: Type of a token on disk, uint16 where the vocabulary allows.
     """
@@ -50,12 +50,12 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
-        """The corpus that lies in `folder`."""
+        """Open the corpus in `folder`."""
         return cls(folder=folder, **json.loads((folder / "corpus.json").read_text()))
 
     @property
     def tokens_per_document(self) -> float:
-        """Mean tokens of a document: what turns shares of tokens into shares of documents."""
+        """Mean tokens per document, which converts shares of tokens to shares of documents."""
         return self.tokens / self.documents
 
     @cached_property
@@ -64,7 +64,7 @@ class Corpus:
         return [np.memmap(file, dtype=self.dtype, mode="r") for file in files]
 
     def read(self, start: int, length: int) -> NDArray[np.int64]:
-        """Tokens `start` to `start + length`, across shard borders."""
+        """Return tokens `start` to `start + length` (`length`), across shards."""
         parts, stop = [], start + length
         for index in range(start // SHARD_TOKENS, (stop - 1) // SHARD_TOKENS + 1):
             offset = index * SHARD_TOKENS
@@ -115,41 +115,48 @@ def build_corpus(
 
 
 def fingerprint_text(source: TextConfig) -> str:
-    """A hash of what `source` says and of the content that it names."""
-    # where the files lie does not matter, only what is in them
-    told = source.model_dump_json(exclude={"paths"})
-    digest = hashlib.blake2b(told.encode(), digest_size=16)
+    """Return a hash of a source's config and of the content that it names."""
+    # the content of the files counts, not their paths
+    config = source.model_dump_json(exclude={"paths"})
+    digest = hashlib.blake2b(config.encode(), digest_size=16)
     if isinstance(source, FilesTextConfig):
         for file in list_files(source):
-            ending = "".join(file.suffixes[-2:])  # decides how the file is read
+            ending = "".join(file.suffixes[-2:])  # determines how the file is read
             digest.update(f"{ending} {hash_file(file)} ".encode())
     else:
         for document in read_documents(source):
             content = document.text.encode()
-            digest.update(f"{len(content)} ".encode())  # where documents are cut matters
+            digest.update(f"{len(content)} ".encode())  # document boundaries count
             digest.update(content)
     return digest.hexdigest()
 
 
 def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """A hash of what `tokenizer` makes of text: its vocabulary, rules and separator."""
+    """Return a hash of what determines a tokenizer's output: vocabulary, rules and separator."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     text = (
         backend.to_str()
         if backend is not None
         else json.dumps(sorted(tokenizer.get_vocab().items()))
     )
-    told = f"{text} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"
-    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+    rules = f"{text} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"
+    return hashlib.blake2b(rules.encode(), digest_size=16).hexdigest()
 
 
 def check_epochs(
     corpora: Mapping[str, Corpus], ratios: Mixture, *, tokens: int, max_epochs: float, what: str
 ) -> dict[str, float]:
-    """How often each domain's tokens would be read, by domain.
+    """Return how often each domain's tokens are read (epochs), by domain.
+
+    Args:
+        corpora: Corpus of each domain.
+        ratios: Mixture ratios of the tokens.
+        tokens: Tokens of the training.
+        max_epochs: Most epochs that are allowed.
+        what: Names the tokens in the error message.
 
     Raises:
-        DataError: Some domain would be read more than `max_epochs` times.
+        DataError: A domain would be read more than `max_epochs` times.
     """
     epochs = {name: ratios[name] * tokens / corpora[name].tokens for name in ratios if ratios[name]}
     for name, count in epochs.items():

@@ -1,4 +1,4 @@
-"""A document, and the side of the hold-out split that it is on."""
+"""Documents and the hold-out split."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,13 +8,18 @@ from mixopt.config.text import SplitTextConfig
 
 @dataclass(frozen=True)
 class Document:
-    """A text, and the unit of the hold-out split that it belongs to (its file, say)."""
+    """A text and its group.
+
+    Attributes:
+        text: The text.
+        group: Unit of the hold-out split, such as the document's file; a group is never split.
+    """
 
     text: str
     group: str
 
 
 def is_held_out(group: str, split: SplitTextConfig) -> bool:
-    """Whether `group` is on the held-out side: decided by its hash, so it never changes sides."""
+    """Return whether `group` is held out; its hash decides, so that it never changes sides."""
     digest = hashlib.blake2b(group.encode(), digest_size=8, person=b"holdout").digest()
     return int.from_bytes(digest, "big") / 2**64 < split.heldout_share

@@ -1,13 +1,14 @@
-"""Text that any machine with Python has: the quickstart's domains and targets, read where it lies.
+"""Text that every Python installation has: the domains and benchmarks of the quickstart.
 
-Nothing is downloaded or copied. Domains: the standard library's source without its docstrings,
-those docstrings with pydoc's topics, licence texts and package descriptions of the installed
-distributions, and arithmetic that is *generated* from a seed. Targets that are no domain's own
-come from installed packages, whose source is in no domain.
+It belongs to `data`, not to the quickstart's folder, because `kind: machine` is a text source of study
+files and its items are benchmark items (`machine:NAME`); nothing is downloaded, so a first study runs
+offline. Domains are the standard library's source without docstrings, its docstrings with pydoc's
+topics, license texts and descriptions of the installed packages, and arithmetic generated from a seed.
+Benchmarks come from the source and docstrings of installed packages, which are in no domain.
 
-Long lines that an earlier text already has mark a document as a copy (licences are copies of
-each other but for the name); more than a third of copied text drops it, across all texts, so
-neither a split nor a target repeats what is trained on.
+A document is dropped as a copy where more than a third of its text is long lines that an earlier
+document has, over all texts (licenses differ in the name only). So neither the hold-out split nor a
+benchmark repeats training text.
 """
 
 import ast
@@ -25,11 +26,11 @@ from mixopt.data.document import Document
 from mixopt.errors import DataError, did_you_mean
 
 LONG_LINE = 40
-"""Characters from which a repeated line counts as copied text, not as idiom."""
+"""Characters from which a repeated line counts as copied."""
 COPIED_SHARE = 1 / 3
 SHORTEST_DOCUMENT = 200
 FILES_PER_PACKAGE = 40
-"""So that the targets are not one large package's alone."""
+"""Most files of one package, so that no large package dominates."""
 PACKAGE_BYTES = 3_000_000
 SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3"}
 ITEMS = 300
@@ -38,7 +39,12 @@ DOCSTRING_OWNERS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunction
 
 
 def read_machine_text(name: str, *, max_bytes: int, seed: int) -> Iterator[Document]:
-    """Documents of the text called `name`, in an order that depends on their content alone.
+    """Yield documents of the text called `name`, in an order that depends on their content only.
+
+    Args:
+        name: One of `TEXTS`.
+        max_bytes: Stop after about so many bytes.
+        seed: Seed of generated text.
 
     Raises:
         DataError: There is no such text, or this machine has none of it.
@@ -62,7 +68,7 @@ def read_machine_text(name: str, *, max_bytes: int, seed: int) -> Iterator[Docum
 
 
 def read_machine_items(name: str) -> list[dict[str, object]]:
-    """Multiple-choice items made of this machine's text: `id`, `prompt`, `choices`, `answer`.
+    """Return multiple-choice items from this machine's text: `id`, `prompt`, `choices`, `answer`.
 
     Raises:
         DataError: There are no such items, or this machine has too little text for them.
@@ -89,7 +95,7 @@ def _deduplicated(name: str) -> list[Document]:
 
 
 def _by_hash(documents: Iterable[Document]) -> list[Document]:
-    """Documents in the order of a hash of their group, so that any prefix is a fair sample."""
+    """Sort documents by a hash of their group, so that any prefix is a random sample."""
     return sorted(documents, key=lambda d: (_digest(d.group), d.text))
 
 
@@ -114,7 +120,7 @@ def _drop_copies(documents: Iterable[Document], seen: set[int]) -> Iterator[Docu
 
 @lru_cache(maxsize=1)
 def _standard_library() -> list[tuple[str, str, str]]:
-    """(path, source without docstrings, docstrings) of every module of the standard library."""
+    """Return (path, source without docstrings, docstrings) of each standard-library module."""
     root = Path(sysconfig.get_path("stdlib"))
     parsed = (
         (file.relative_to(root).as_posix(), _split_docstrings(file)) for file in _list_modules(root)
@@ -128,12 +134,12 @@ def _list_modules(root: Path) -> list[Path]:
 
 
 def _split_docstrings(file: Path) -> tuple[str, str] | None:
-    """A module's source without docstrings, and its docstrings; None where it cannot be parsed."""
+    """Return a module's source without docstrings, and its docstrings; None if it cannot be parsed."""
     try:
         source = file.read_text(encoding="utf-8")
         tree = ast.parse(source)
     except (OSError, SyntaxError, ValueError):
-        return None  # deliberately broken or foreign-encoded files lie among the modules
+        return None  # some modules are broken or in another encoding on purpose
     lines: list[str | None] = list(source.splitlines())
     found = []
     for node in ast.walk(tree):
@@ -161,7 +167,7 @@ def _reference_prose() -> Iterator[Document]:
             yield Document(docstrings, path)
     try:
         from pydoc_data import topics
-    except ImportError:  # some distributions leave pydoc's data out; the docstrings remain
+    except ImportError:  # some distributions lack pydoc's data; the docstrings remain
         return
     for name, text in topics.topics.items():
         yield Document(text, f"pydoc topic {name}")
@@ -172,7 +178,7 @@ def _reference_prose() -> Iterator[Document]:
 
 @lru_cache(maxsize=1)
 def _distributions() -> list[tuple[str, metadata.Distribution]]:
-    # a broken installation leaves a folder without a name behind
+    # broken installations leave folders without a name
     named = [(dist.metadata["Name"], dist) for dist in metadata.distributions()]
     found = {name.lower(): dist for name, dist in named if name}
     return sorted((name, dist) for name, dist in found.items() if name != "mixopt")
@@ -187,7 +193,7 @@ def _licences() -> Iterator[Document]:
             try:
                 text = Path(str(dist.locate_file(file))).read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError):
-                continue  # listed but not installed, or not text
+                continue  # listed but not installed, or not UTF-8
             yield Document(text, f"{name}/{file.name}")
 
 
@@ -196,7 +202,7 @@ FENCED_CODE = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 @lru_cache(maxsize=1)
 def _descriptions() -> list[tuple[str, str]]:
-    # parsed here, because the importlib_metadata backport moves the text where it is imported
+    # parsed here, because the importlib_metadata backport hides the text once it is imported
     files = ((name, dist.read_text("METADATA") or "") for name, dist in _distributions())
     return [(name, str(email.message_from_string(text).get_payload())) for name, text in files]
 
@@ -213,7 +219,7 @@ def _description_code() -> Iterator[Document]:
 
 @lru_cache(maxsize=1)
 def _packages() -> list[tuple[str, str, str]]:
-    """(path, source without docstrings, docstrings) of a fair sample of installed modules."""
+    """Return (path, source without docstrings, docstrings) of a random sample of installed modules."""
     chosen: list[tuple[str, Path]] = []
     for name, dist in _distributions():
         files = [
@@ -240,7 +246,7 @@ def _packages() -> list[tuple[str, str, str]]:
 
 def _package_docstrings() -> Iterator[Document]:
     for path, _, docstrings in _packages():
-        if _digest(path) % 2 == 0:  # the other half makes the multiple-choice items
+        if _digest(path) % 2 == 0:  # the other half is used for multiple-choice items
             yield Document(docstrings, path)
 
 
@@ -263,7 +269,7 @@ def _choice_source() -> Iterator[Document]:
 
 
 def _continuation_choices(documents: list[Document], name: str) -> list[dict[str, object]]:
-    """A prompt of 24 words, its true next 8 words, and three others' next 8 words."""
+    """Make items of a 24-word prompt, its next 8 words, and the next 8 words of three other prompts."""
     rng = random.Random(f"mixopt {name}")
     pairs = []
     for document in documents:
@@ -288,7 +294,7 @@ def _continuation_choices(documents: list[Document], name: str) -> list[dict[str
 
 
 def generate_arithmetic(seed: int, max_bytes: int) -> Iterator[Document]:
-    """Worked arithmetic, generated from `seed`: documents of 24 lines, without end up to a size."""
+    """Yield documents of 24 lines of worked arithmetic from `seed`, about `max_bytes` in all."""
     rng = random.Random(f"mixopt arithmetic {seed}")
     for number in range(max(1, max_bytes // 400)):
         text = "\n".join(_arithmetic_line(rng) for _ in range(24))
@@ -324,7 +330,7 @@ _READERS: dict[str, Callable[[], Iterator[Document]]] = {
     "choice_docstrings": _choice_docstrings,
     "choice_source": _choice_source,
 }
-"""In this order: what is a copy of an earlier text is dropped from the later one."""
+"""Readers in order: copies of an earlier text are dropped from a later one."""
 
 TEXTS = ("arithmetic", *_READERS)
 ITEM_TEXTS = {"docstring_choice": "choice_docstrings", "source_choice": "choice_source"}

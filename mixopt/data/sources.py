@@ -1,6 +1,6 @@
-"""Sources: documents out of files, hubs or the machine, one at a time.
+"""Text sources: documents read one at a time from files, the Hugging Face hub, or this machine.
 
-Nothing here holds a corpus in memory; a long plain-text file is cut at line ends.
+No corpus is held in memory; a long plain-text file is split at line ends.
 """
 
 import gzip
@@ -20,13 +20,13 @@ from mixopt.errors import DataError, did_you_mean, require_extra
 from mixopt.io.parsing import load_json, tell
 
 BLOCK_CHARACTERS = 1 << 20
-"""A plain-text file longer than this becomes several documents of one group."""
+"""Characters above which a plain-text file becomes several documents of one group."""
 PARQUET_ROWS = 1024
 JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
 
 
 def read_documents(source: TextConfig) -> Iterator[Document]:
-    """Documents of `source`, on its side of the hold-out split.
+    """Yield the documents of `source` on its side of the hold-out split.
 
     Raises:
         DataError: A file is missing, empty or not UTF-8, or lacks the field.
@@ -49,7 +49,7 @@ def _read_all(source: TextConfig) -> Iterator[Document]:
 
 
 def list_files(source: FilesTextConfig) -> list[Path]:
-    """The files that the globs of `source` match, each once, sorted.
+    """Return the files that the globs of `source` match, each once and sorted by glob.
 
     Raises:
         DataError: A glob matches nothing, or a file is empty.
@@ -60,7 +60,7 @@ def list_files(source: FilesTextConfig) -> list[Path]:
         matched = [file for file in matched if file.is_file()]
         if not matched:
             raise DataError(
-                f"No file matches {pattern}; mend the path in the expert's `text.paths`."
+                f"No file matches {pattern}; fix the path in the expert's `text.paths`."
             )
         files += [file for file in matched if file not in files]
     for file in files:
@@ -93,14 +93,14 @@ def _to_document(row: dict[str, Any], field: str, group: str | None, where: str)
         text.encode()
     except UnicodeEncodeError:
         raise DataError(
-            f"{where}: field {field!r} holds half a character, which is no text; mend or drop it."
+            f"{where}: field {field!r} holds half a character, which is no text; fix or drop it."
         ) from None
-    # Without a group the text is its own unit, so that a repeated text stays on one side.
+    # without a group the text is its own group, so that copies of it stay on one side
     return Document(text, text if group is None else str(row[group]))
 
 
 def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a JSONL file (.gz and .zst too), each with the words that name its place.
+    """Yield rows of a JSONL file (also .gz and .zst), each with its position for error messages.
 
     Raises:
         DataError: A line is not UTF-8 or no JSON object; the message names file and line.
@@ -117,8 +117,8 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     f"{where} is not UTF-8 text; re-encode the file as UTF-8."
                 ) from None
             except ValueError as error:
-                told = error.msg if isinstance(error, json.JSONDecodeError) else tell(error)
-                raise DataError(f"{where} is not JSON ({told}); mend or drop it.") from None
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else tell(error)
+                raise DataError(f"{where} is not JSON ({reason}); fix or drop it.") from None
             if not isinstance(row, dict):
                 raise DataError(f"{where} is not a JSON object; each line needs its fields.")
             yield where, row
@@ -126,7 +126,7 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
     if not file.is_file():
-        raise DataError(f"{file} does not exist; mend the path.")
+        raise DataError(f"{file} does not exist; fix the path.")
     if file.suffix == ".gz":
         return gzip.open(file, "rb")
     if file.suffix == ".zst":
@@ -148,7 +148,11 @@ def _lines(stream: Any, file: Path) -> Iterator[bytes]:
 
 
 def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of the columns (or all) of a Parquet file, read in row batches.
+    """Yield rows of a Parquet file, each with its position for error messages.
+
+    Args:
+        file: The file; it is read in batches of rows.
+        columns: Columns to read; all if None.
 
     Raises:
         DataError: The file does not exist, is no Parquet, or lacks a column.
@@ -157,12 +161,12 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
     import pyarrow.parquet as pq
 
     if not file.is_file():
-        raise DataError(f"{file} does not exist; mend the path.")
+        raise DataError(f"{file} does not exist; fix the path.")
     try:
         table = pq.ParquetFile(file)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
-            f"{file} is not a Parquet file ({tell(error)}); mend or replace it."
+            f"{file} is not a Parquet file ({tell(error)}); fix or replace it."
         ) from None
     for name in columns or []:
         if name not in table.schema_arrow.names:
@@ -186,7 +190,7 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
 
 
 def hash_file(file: Path) -> str:
-    """A hash of the file's content.
+    """Return a hash of the file's content.
 
     Raises:
         DataError: The file may not be read.
@@ -199,7 +203,7 @@ def hash_file(file: Path) -> str:
 
 
 def _read_plain(file: Path) -> Iterator[Document]:
-    group = hash_file(file)  # not its path: a split must not change where the file is moved
+    group = hash_file(file)  # not its path, so that moving the file does not change the split
     try:
         with file.open(encoding="utf-8") as stream:
             while lines := stream.readlines(BLOCK_CHARACTERS):
@@ -218,11 +222,11 @@ def _read_hub(source: HubTextConfig) -> Iterator[Document]:
     saved = Path(source.path)
     if not saved.is_dir() and "/" not in source.path:
         raise DataError(
-            f"Dataset {source.path!r} is no folder and no OWNER/NAME of the hub; mend its path."
+            f"Dataset {source.path!r} is no folder and no OWNER/NAME of the hub; fix its path."
         )
     try:
         if (saved / "state.json").is_file() or (saved / "dataset_dict.json").is_file():
-            rows = datasets.load_from_disk(source.path)  # what Dataset.save_to_disk wrote
+            rows = datasets.load_from_disk(source.path)  # saved by Dataset.save_to_disk
             rows = rows[source.split] if isinstance(rows, datasets.DatasetDict) else rows
         else:
             rows = datasets.load_dataset(
@@ -235,17 +239,17 @@ def _read_hub(source: HubTextConfig) -> Iterator[Document]:
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"Dataset {source.path!r} cannot be loaded ({tell(error)}); "
-            "mend its path, name or split."
+            "fix its path, name or split."
         ) from None
     for number, row in enumerate(_each(rows, source.path), start=1):
         yield _to_document(row, source.field, source.group, f"{source.path}, row {number}")
 
 
 def _each(rows: Any, path: str) -> Iterator[Any]:
-    """Rows of a dataset, whose files are read only now."""
+    """Yield rows of a dataset; its files are read here."""
     try:
         yield from rows
     except DataError:
         raise
-    except Exception as error:  # whatever the library of the file's format raises
-        raise DataError(f"Dataset {path!r} cannot be read ({tell(error)}); mend it.") from error
+    except Exception as error:  # libraries of file formats raise errors of many types
+        raise DataError(f"Dataset {path!r} cannot be read ({tell(error)}); fix it.") from error

@@ -163,10 +163,10 @@ class StudyCorpora:
 
     @cached_property
     def natural(self) -> Mixture:
-        """The natural mixture: the recipe's, or proportional to the available tokens.
+        """The natural mixture: the config's, or proportional to the available tokens.
 
         Raises:
-            RecipeError: The recipe gives none, and a domain's tokens are not known.
+            ConfigError: The config gives none, and a domain's tokens are not known.
         """
         given = self._config.search.natural
         if given is not None:

@@ -1,8 +1,8 @@
-"""Tokenizing: a text made into shards of tokens, each of which is kept as soon as it is full.
+"""Tokenization of a text into shards, resumable after a stop.
 
-Beside a full shard lies its mark: where in the text it ends, and a hash over all shards up to that place
-and the place itself. After a stop shards are held against their marks, and tokenizing goes on behind the
-last one that is sound; what was begun of the next one is written anew.
+Beside each full shard lies a mark: the position in the text where the shard ends, and a hash chained
+over all shards so far and that position. After a stop shards are verified against their marks, and
+tokenization continues after the last valid one; a shard that was not full is written again.
 """
 
 import hashlib
@@ -34,12 +34,12 @@ TOKENIZE_BATCH = 256
 
 @dataclass(frozen=True)
 class Place:
-    """A place in a text, between two of its tokens.
+    """A position in a text, between two of its tokens.
 
     Attributes:
-        documents: That end before it; those without text do not count.
-        bytes: Of UTF-8 text in these.
-        tokens: Of the next document that lie before it.
+        documents: Number of documents that end before it; empty ones are not counted.
+        bytes: Bytes of UTF-8 text in these documents.
+        tokens: Tokens of the next document that lie before it.
     """
 
     documents: int = 0
@@ -56,15 +56,18 @@ def tokenize(
     shard_tokens: int,
     name: str,
 ) -> Mapping[str, Any]:
-    """What was counted: tokens, documents, bytes and the type of a token; shards are in `folder`.
+    """Tokenize a text into shards in `folder`.
 
     Args:
-        documents: The text, the same each time for one workplace.
-        tokenizer: Of the base, the same too.
-        folder: Gets the shards when all are written.
-        workplace: Keeps them until then, and over a stop.
-        shard_tokens: Tokens of each shard but the last.
-        name: Of the domain.
+        documents: The text; always the same for one `workplace`.
+        tokenizer: The tokenizer; always the same for one `workplace`.
+        folder: Receives the shards when all are written.
+        workplace: Folder that keeps shards until then, and after a stop.
+        shard_tokens: Tokens per shard; the last one may be shorter.
+        name: Name of the domain.
+
+    Returns:
+        Number of tokens, documents and bytes, and the type of a token.
 
     Raises:
         DataError: The text holds no document.
@@ -75,7 +78,7 @@ def tokenize(
     before = [] if start is None or start == separator else [start]
     texts = (document.text for document in documents if document.text)
     with Shards(workplace, dtype, shard_tokens) as shards:
-        kept = shards.take_up()
+        kept = shards.resume()
         if kept.tokens:
             log.info(
                 "Tokenizing of %s goes on from document %s; %s tokens were kept.",
@@ -91,7 +94,7 @@ def tokenize(
                 bar.update(len(batch))
         if not shards.tokens:
             raise DataError(
-                f"The text of {name!r} holds no document; mend its source or its split."
+                f"The text of {name!r} holds no document; fix its source or its split."
             )
         shards.hand_over(folder)
     end = shards.place
@@ -106,24 +109,24 @@ def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 class Shards:
-    """Files of exactly `size` tokens, the last one shorter, and the marks of those that are full.
+    """Writes shards of exactly `size` tokens, the last one shorter, and a mark for each full one.
 
-    A block that fails leaves full shards and their marks, and nothing that it has begun.
+    As a context manager it leaves full shards and their marks on errors, and removes the unfinished one.
 
     Args:
-        folder: Where they lie; made with the first of them.
-        dtype: Of a token.
+        folder: Folder of the shards; created with the first of them.
+        dtype: Type of a token.
         size: Tokens of a full shard.
 
     Attributes:
-        tokens: In all of them.
-        place: Up to where the text is in them.
+        tokens: Tokens in all shards.
+        place: Position in the text up to which it has been written.
     """
 
     def __init__(self, folder: Path, dtype: np.dtype[Any], size: int) -> None:
         self.tokens, self.place = 0, Place()
         self._folder, self._dtype, self._size = folder, dtype, size
-        self._hash = f"{dtype.name} {size}"  # each mark stands on the one before, the first on this
+        self._hash = f"{dtype.name} {size}"  # the first hash of the chain
         self._digest = self._begin_hash()
         self._stream: BinaryIO | None = None
         self._begun: Path | None = None
@@ -134,20 +137,20 @@ class Shards:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if kind is None or self._begun is None:
             return
-        with suppress(OSError):  # a full disk has said so already
+        with suppress(OSError):  # a full disk has raised an error already
             self._close()
         with suppress(OSError):
             self._begun.unlink(missing_ok=True)
             self._folder.rmdir()  # only if nothing was kept
 
-    def take_up(self) -> Place:
-        """Where the shards that were kept end, as far as they are sound; writing goes on there."""
-        while self._take_up_next():
+    def resume(self) -> Place:
+        """Verify the kept shards and continue after the last valid one; return its end."""
+        while self._resume_next():
             pass
         return self.place
 
     def write(self, tokens: NDArray[Any], *, n_bytes: int) -> None:
-        """Appends a document of `n_bytes` of text; of the first after a stop, what is not here yet."""
+        """Append a document of `n_bytes` of text; after a stop, only the part that is missing."""
         at = self.place.tokens
         while at < len(tokens):
             part = tokens[at : at + self._size - self.tokens % self._size]
@@ -162,9 +165,9 @@ class Shards:
         self.place = Place(self.place.documents + 1, self.place.bytes + n_bytes)
 
     def hand_over(self, folder: Path) -> None:
-        """Puts all shards into `folder`; they stay here too, until what is made of them counts."""
+        """Link all shards into `folder`; they stay here too, until the corpus is complete."""
         self._close()
-        # the last one first: where there are no links, the first ones are still here after a stop
+        # the last one first: where files are moved, the first ones are still here after a stop
         for number in reversed(range(-(-self.tokens // self._size))):
             file = self._file(number)
             try:
@@ -172,10 +175,10 @@ class Shards:
             except OSError:  # a file system without links
                 file.rename(folder / file.name)
 
-    def _take_up_next(self) -> bool:
+    def _resume_next(self) -> bool:
         file = self._file(self.tokens // self._size)
         try:
-            told, _, place = _mark_of(file).read_bytes().partition(b"\n")
+            expected, _, place = _mark_of(file).read_bytes().partition(b"\n")
             with file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, self._begin_hash)
         except FileNotFoundError:
@@ -184,7 +187,7 @@ class Shards:
             log.warning("%s cannot be read (%s) and is made again.", file, error.strerror)
             return False
         digest.update(place)
-        if digest.hexdigest().encode() != told:
+        if digest.hexdigest().encode() != expected:
             log.warning("%s is damaged and is made again.", file)
             return False
         self._hash = digest.hexdigest()
@@ -195,19 +198,19 @@ class Shards:
     def _open(self) -> BinaryIO:
         self._begun = self._file(self.tokens // self._size)
         self._folder.mkdir(parents=True, exist_ok=True)
-        # never over what is there: it may be a file of a corpus too, by a link
+        # never overwritten in place: by a link it may be a file of a corpus too
         self._begun.unlink(missing_ok=True)
         self._stream, self._digest = self._begun.open("wb"), self._begin_hash()
         return self._stream
 
     def _keep(self, place: Place) -> None:
-        """Marks the shard that is full and ends at `place`."""
+        """Write the mark of the full shard that ends at `place`."""
         assert self._begun is not None
         self._close()
-        told = json.dumps(asdict(place)).encode()
-        self._digest.update(told)
+        encoded = json.dumps(asdict(place)).encode()
+        self._digest.update(encoded)
         self._hash = self._digest.hexdigest()
-        write_bytes(_mark_of(self._begun), self._hash.encode() + b"\n" + told)
+        write_bytes(_mark_of(self._begun), self._hash.encode() + b"\n" + encoded)
         self._begun = None
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""Tokenizers: trained on a study's own text, or loaded from beside a model."""
+"""Tokenizers, trained on a study's text or loaded from a model's folder."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 SEPARATOR = "<|endoftext|>"
 
 
-def build_tokenizer(texts: Iterable[str], recipe: BuiltBaseConfig) -> "PreTrainedTokenizerBase":
-    """A byte-level BPE tokenizer trained on at most `tokenizer_bytes` of `texts`.
+def build_tokenizer(texts: Iterable[str], config: BuiltBaseConfig) -> "PreTrainedTokenizerBase":
+    """Train a byte-level BPE tokenizer.
+
+    Args:
+        texts: Documents; about `config.tokenizer_bytes` of them are read.
+        config: Sets vocabulary size and sequence length.
 
     Raises:
-        DataError: The text is too little for the vocabulary.
+        DataError: The text is too small for the vocabulary.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -26,23 +30,23 @@ def build_tokenizer(texts: Iterable[str], recipe: BuiltBaseConfig) -> "PreTraine
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocabulary,
+        vocab_size=config.vocabulary,
         special_tokens=[SEPARATOR],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_take_bytes(texts, recipe.tokenizer_bytes), trainer)
-    if tokenizer.get_vocab_size() < recipe.vocabulary:
+    tokenizer.train_from_iterator(_take_bytes(texts, config.tokenizer_bytes), trainer)
+    if tokenizer.get_vocab_size() < config.vocabulary:
         raise DataError(
             f"The text yields {tokenizer.get_vocab_size():,} BPE tokens, fewer than the vocabulary "
-            f"of {recipe.vocabulary:,}; give more text or lower base.vocabulary."
+            f"of {config.vocabulary:,}; give more text or lower base.vocabulary."
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=SEPARATOR,
         bos_token=SEPARATOR,
         pad_token=SEPARATOR,
-        model_max_length=recipe.context,
+        model_max_length=config.context,
     )
 
 
@@ -56,7 +60,7 @@ def _take_bytes(texts: Iterable[str], size: int) -> Iterator[str]:
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> "PreTrainedTokenizerBase":
-    """The tokenizer beside the model at `path`.
+    """Load the tokenizer of the model at `path` (a folder or a hub id).
 
     Raises:
         ModelError: There is none, or it has no end-of-text token to separate documents.

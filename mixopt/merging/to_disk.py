@@ -280,6 +280,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
             raise TypeError("it is not an object")
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(
-            f"{folder / 'config.json'} cannot be read ({tell(error)}); mend it, or leave out dtype."
+            f"{folder / 'config.json'} cannot be read ({tell(error)}); fix it, or leave out dtype."
         ) from None
     return config

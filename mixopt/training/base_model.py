@@ -1,4 +1,4 @@
-"""The base: what every expert starts from, and what stands for it in the keys of what comes of it."""
+"""The base model that experts are trained from, and its artifact key."""
 
 import hashlib
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """What of a base is merged.
+    """Which tensors of a model are merged.
 
     Attributes:
-        shapes: Of parameters and stored buffers, each tensor once.
-        tied: The name under which a tensor is merged, by each other name that it has.
-        kept: Names of what is stored beside these and not merged (counters, masks).
+        shapes: Shape of each parameter and stored floating buffer, by name; tied tensors once.
+        tied: Name under which a tied tensor is merged, by each of its other names.
+        kept: Names of stored tensors that are not merged (counters, masks).
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -41,17 +41,17 @@ class Layout:
 
     @classmethod
     def of(cls, model: "PreTrainedModel") -> "Layout":
-        """The layout of a model in memory, or on the meta device."""
+        """Return the layout of a model in memory or on the meta device."""
         tensors = mergeable(model)
         names = {id(tensor): name for name, tensor in tensors.items()}
-        every = dict(model.named_parameters(remove_duplicate=False))
-        tied = {n: names[id(p)] for n, p in every.items() if id(p) in names and n not in tensors}
+        aliases = dict(model.named_parameters(remove_duplicate=False))
+        tied = {n: names[id(p)] for n, p in aliases.items() if id(p) in names and n not in tensors}
         kept = frozenset(set(model.state_dict()) - set(tensors) - set(tied))
         return cls({name: tuple(tensor.shape) for name, tensor in tensors.items()}, tied, kept)
 
 
 def mergeable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and stored floating buffers (routers' biases, say) of a model, each once."""
+    """Return a model's parameters and stored floating buffers (such as router biases), each once."""
     tensors: dict[str, torch.Tensor] = dict(model.named_parameters())
     stored = model.state_dict(keep_vars=True)
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}
@@ -65,10 +65,10 @@ class Base:
     Attributes:
         path: Folder or hub id.
         context: Tokens per sequence, in training and in scoring.
-        device: Where it is loaded.
+        device: Device that it is loaded on.
         tokenizer: Its tokenizer.
-        revision: Of a hub id.
-        name: What it was made from, where we made it: its key.
+        revision: Revision of a hub id.
+        name: Its key, where it was trained here or is known from another process.
     """
 
     path: str
@@ -79,37 +79,37 @@ class Base:
     name: str | None = None
 
     def compute_key(self) -> str:
-        """What stands for it in the keys of everything made from it."""
+        """Return its identity in artifact keys; the weights of a given folder are hashed once."""
         return self._hash if self.name is None else self.name
 
     @cached_property
     def _hash(self) -> str:
-        told = self.config.to_json_string()
+        identity = self.config.to_json_string()
         files = sorted(Path(self.path).glob("*.safetensors"))
-        if files:  # a folder: its content counts, wherever it lies
-            told += " ".join(hash_file(file) for file in files)
-        else:  # a hub id: the commit that it came from
-            told += f" {self.path} {getattr(self.config, '_commit_hash', self.revision)}"
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        if files:  # a folder, identified by its content and not by its path
+            identity += " ".join(hash_file(file) for file in files)
+        else:  # a hub id, identified by its commit
+            identity += f" {self.path} {getattr(self.config, '_commit_hash', self.revision)}"
+        return hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
 
     @cached_property
     def config(self) -> "PretrainedConfig":
-        """Its configuration.
+        """The configuration, read on first use.
 
         Raises:
-            ModelError: Sequences of `context` tokens are too long for it.
+            ModelError: It cannot be read, or the model has fewer than `context` positions.
         """
         config = load_config(self.path, revision=self.revision)
         check_context(config, self.context)
         return config
 
     def find_folder(self) -> Path:
-        """Where its files lie, fetched from the hub if need be."""
+        """Return the folder of its files, downloaded from the hub if necessary."""
         return find_folder(self.path, revision=self.revision)
 
     @cached_property
     def outline(self) -> "PreTrainedModel":
-        """The model without weights."""
+        """The model on the meta device, without weights."""
         from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
@@ -118,19 +118,19 @@ class Base:
 
     @cached_property
     def layout(self) -> Layout:
-        """What of it is merged."""
+        """Which of its tensors are merged."""
         return Layout.of(self.outline)
 
     @cached_property
     def parameters(self) -> int:
-        """Parameters outside the embeddings, counted without loading it."""
+        """Number of parameters outside the embeddings; the weights are not loaded."""
         return count_parameters(self.outline)[1]
 
     def load(self, dtype: torch.dtype | None = None) -> "PreTrainedModel":
-        """The model with its weights, in the device's type unless another is asked for.
+        """Load the model, in the device's type unless `dtype` is given.
 
         Raises:
-            ModelError: The tokenizer knows more tokens than the embedding.
+            ModelError: It cannot be loaded, or the tokenizer has more tokens than the embedding.
         """
         device = Device(self.device.name, dtype or self.device.dtype)
         model = load_model(self.path, device, revision=self.revision)
@@ -142,10 +142,14 @@ class Base:
         return model
 
     def load_trainable(self, training: ExpertTrainingConfig, seed: int) -> "PreTrainedModel":
-        """The model ready to be trained: float32 throughout, or frozen with LoRA factors beside.
+        """Load the model for training: all in float32, or frozen with LoRA factors.
+
+        Args:
+            training: Method and, for LoRA, rank, alpha and target modules.
+            seed: Seed of the LoRA factors.
 
         Raises:
-            ModelError: LoRA does not fit it.
+            ModelError: LoRA does not fit the model.
         """
         if training.method == "full":
             return self.load(torch.float32)
@@ -164,6 +168,6 @@ class Base:
                 return get_peft_model(self.load(), config)
             except ValueError as error:
                 raise ModelError(
-                    f"LoRA does not fit this base ({str(error).splitlines()[0]}); mend "
+                    f"LoRA does not fit this base ({str(error).splitlines()[0]}); fix "
                     "training.lora.target_modules."
                 ) from None

@@ -1,7 +1,7 @@
-"""Averaging: weights for the last checkpoints of one training, in place of a decaying rate.
+"""Weights for averaging the last checkpoints of a training, in place of a learning-rate decay.
 
-WSM (arXiv:2507.17634): with a constant rate, Σ_j c_j θ_{n+j} over the checkpoints of the last
-stretch is what a decaying rate would have reached, for a decay of any shape.
+WSM (arXiv:2507.17634, theorem 3.1): with a constant rate, a weighted average Σ_j c_j θ_{n+j} of the
+last checkpoints approximates what a decaying rate would have reached, for any shape of the decay.
 """
 
 from collections.abc import Callable
@@ -14,28 +14,28 @@ from mixopt.config.training import CheckpointAverage
 Array = NDArray[np.float64]
 
 EMA_DECAY = 10**-0.1
-"""β of the moving average; with ten checkpoints WSM's figure 2."""
+"""β of the moving average; with ten checkpoints as in figure 2 of WSM."""
 
 DECAYS: dict[str, Callable[[Array], Array]] = {
     "linear": lambda t: 1 - t,
     "cosine": lambda t: (1 + np.cos(np.pi * t)) / 2,
     "1-sqrt": lambda t: 1 - np.sqrt(t),
 }
-"""Learning rate, as a share of its peak, by the share t of the decay that has passed."""
+"""Learning rate as a share of its peak, by the elapsed share t of the decay."""
 
 
 def checkpoint_weights(kind: CheckpointAverage, n: int, *, floor: float = 0.0) -> Array:
-    """Weights of `n` checkpoints, oldest first; they sum to 1 and the newest always counts.
+    """Return weights of `n` checkpoints, oldest first; they sum to 1 and the newest is positive.
 
-    With w_i = r + (1 − r)·f(i/n) for i = 1 … n − 1, the share of the i-th stretch's step that is
-    kept, c_{n−1} = w_{n−1}, c_j = w_j − w_{j+1} and c_0 = 1 − w_1 (WSM, theorem 3.1). Stretches
-    are counted to n, not to n − 1, where f would be 0 and the newest checkpoint would drop out.
-    The plain mean is the linear decay.
+    Let w_i = r + (1 − r)·f(i/n), i = 1 … n − 1, be the share of the updates between checkpoints i − 1
+    and i that is kept. Then c_{n−1} = w_{n−1}, c_j = w_j − w_{j+1} and c_0 = 1 − w_1 (WSM, theorem
+    3.1). The argument is i/n, not i/(n − 1): there f would be 0 for the newest checkpoint. A linear
+    decay to zero gives the plain mean.
 
     Args:
         kind: Shape of the decay.
-        n: How many checkpoints.
-        floor: Lowest rate ÷ peak rate at the decay's end (r); not used by `ema`, which never ends.
+        n: Number of checkpoints.
+        floor: Final rate ÷ peak rate (r); unused by `mean` and `ema`.
     """
     if kind == "mean":
         return np.full(n, 1 / n)

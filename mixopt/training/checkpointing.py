@@ -1,7 +1,8 @@
-"""Resuming: checkpoints of a training that is going on, so that a stop costs minutes.
+"""Checkpoints of a training in progress, so that a stop costs minutes.
 
-The Trainer's own checkpoint holds optimiser, schedule and random states. Parameters are kept beside it
-as they live: those of some architectures are saved under other names, and would not be found again.
+The Trainer's own checkpoint holds optimizer, schedule and random states. Parameters are saved beside
+it under their names in memory, because some architectures save them under other names, from which
+they would not be restored.
 """
 
 import json
@@ -34,55 +35,63 @@ NAME = re.compile(r"checkpoint-(\d+)")
 
 @dataclass(frozen=True)
 class CheckpointManager:
-    """Where a training keeps its checkpoints until it is done.
+    """Keeps the last checkpoint of a training until the training is finished.
 
     Attributes:
-        folder: Theirs.
-        every_s: Seconds between them.
-        kept: Is called when a checkpoint is whole.
-        processes: The processes that train together, of which the first alone writes.
+        folder: Folder of the checkpoints.
+        interval_s: Seconds between checkpoints.
+        on_saved: Called when a checkpoint is complete.
+        processes: Processes that train together; only the main one writes.
     """
 
     folder: Path
-    every_s: float
-    kept: Callable[[], None] = field(default=lambda: None)
+    interval_s: float
+    on_saved: Callable[[], None] = field(default=lambda: None)
     processes: ProcessGroup = ProcessGroup()
 
     def latest(self) -> Path | None:
-        """The last checkpoint that is whole and undamaged."""
+        """Return the last checkpoint that is complete and undamaged."""
         found = [path for path in self.folder.glob("checkpoint-*") if NAME.fullmatch(path.name)]
         for path in sorted(found, key=_step_of, reverse=True):
-            unit = ArtifactRecord.read(path)
-            if unit is not None and unit.find_damage() is None:
+            record = ArtifactRecord.read(path)
+            if record is not None and record.find_damage() is None:
                 return path
         return None
 
-    def finish(self, checkpoint: Path) -> None:
-        """Makes a checkpoint count, and drops those before it."""
+    def commit(self, checkpoint: Path) -> None:
+        """Mark a checkpoint as complete, and delete those before it."""
         seal(checkpoint, {}, 0.0)
         for path in self.folder.glob("checkpoint-*"):
             if path != checkpoint:
                 shutil.rmtree(path, ignore_errors=True)
-        self.kept()
+        self.on_saved()
 
 
 class ResumableState(Protocol):
-    """What a training remembers beside what the Trainer does."""
+    """State of a training beside that of the Trainer."""
 
     losses: list[tuple[int, float]]
     sums: dict[str, torch.Tensor]
 
 
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
-    """Has a checkpoint written now and then, and takes one up again.
+    """Saves a checkpoint at intervals, and restores the last one when training begins.
 
-    Only where the Trainer logs: there its own sum of losses begins anew, so nothing is lost with it.
+    Checkpoints are saved only at steps where the Trainer logs. It resets its running loss there, so
+    that no part of the loss is lost on resuming.
+
+    Args:
+        manager: Keeps the checkpoints.
+        state: Saved and restored with them.
+
+    Attributes:
+        resumed_from: The checkpoint that was found, if any.
     """
 
-    def __init__(self, workplace: CheckpointManager, watched: ResumableState) -> None:
-        self._workplace, self._watched = workplace, watched
-        self._since = time.monotonic()
-        self.found = workplace.latest()
+    def __init__(self, manager: CheckpointManager, state: ResumableState) -> None:
+        self._manager, self._state = manager, state
+        self._last_saved = time.monotonic()
+        self.resumed_from = manager.latest()
 
     def on_train_begin(
         self,
@@ -92,22 +101,22 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         model: PreTrainedModel | None = None,
         **_: Any,
     ) -> None:
-        """Puts back what the checkpoint that was found remembers."""
-        self._since = time.monotonic()
-        if self.found is None or model is None:
+        """Restore parameters, losses and sums of the checkpoint that was found."""
+        self._last_saved = time.monotonic()
+        if self.resumed_from is None or model is None:
             return
-        if not is_sharded(model):  # the Trainer has put shards back itself
-            load_parameters(model, load_file(self.found / PARAMETERS))
-        self._watched.sums = load_file(self.found / SUMS)
-        told = json.loads((self.found / LOSSES).read_text())
-        self._watched.losses[:] = [(int(step), float(loss)) for step, loss in told]
+        if not is_sharded(model):  # the Trainer restores shards itself
+            load_parameters(model, load_file(self.resumed_from / PARAMETERS))
+        self._state.sums = load_file(self.resumed_from / SUMS)
+        losses = json.loads((self.resumed_from / LOSSES).read_text())
+        self._state.losses[:] = [(int(step), float(loss)) for step, loss in losses]
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Asks for a checkpoint when it is time."""
-        due = time.monotonic() - self._since >= self._workplace.every_s
-        if self._workplace.processes.broadcast(due) and state.global_step < state.max_steps:
+        """Request a checkpoint when the interval has passed."""
+        due = time.monotonic() - self._last_saved >= self._manager.interval_s
+        if self._manager.processes.broadcast(due) and state.global_step < state.max_steps:
             control.should_save = True
 
     def on_save(
@@ -118,29 +127,27 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         model: PreTrainedModel | None = None,
         **_: Any,
     ) -> None:
-        """Completes the checkpoint that the Trainer has written."""
+        """Complete the checkpoint that the Trainer has written."""
         assert model is not None
-        processes, folder = (
-            self._workplace.processes,
-            self._workplace.folder / f"checkpoint-{state.global_step}",
-        )
-        whole = {name: tensor.cpu().contiguous() for name, tensor in trained_tensors(model)}
+        processes = self._manager.processes
+        folder = self._manager.folder / f"checkpoint-{state.global_step}"
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in trained_tensors(model)}
         processes.barrier()  # each process writes its own random state
         if processes.is_main:
-            save_file(whole, folder / PARAMETERS)
-            save_file(self._watched.sums, folder / SUMS)
-            (folder / LOSSES).write_text(json.dumps(self._watched.losses))
-            self._workplace.finish(folder)
+            save_file(tensors, folder / PARAMETERS)
+            save_file(self._state.sums, folder / SUMS)
+            (folder / LOSSES).write_text(json.dumps(self._state.losses))
+            self._manager.commit(folder)
         processes.barrier()
-        self._since = time.monotonic()
+        self._last_saved = time.monotonic()
 
 
 @torch.no_grad()
-def load_parameters(model: PreTrainedModel, found: Mapping[str, torch.Tensor]) -> None:
-    """Puts parameters into a model in place."""
+def load_parameters(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy tensors into the model's parameters of the same names."""
     for name, parameter in model.named_parameters():
-        if name in found:
-            parameter.copy_(found[name])
+        if name in tensors:
+            parameter.copy_(tensors[name])
 
 
 def _step_of(path: Path) -> int:

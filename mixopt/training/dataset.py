@@ -11,10 +11,20 @@ from mixopt.mixture import Mixture, apportion
 
 
 class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
-    """Sequences of `context` tokens drawn from corpora by ratios, in an order fixed by a seed.
+    """Sequences drawn from corpora by mixture ratios, in an order fixed by a seed.
 
-    Domain counts are apportioned (largest remainder), so the realised mixture is the asked one
-    to within a sequence; each domain is read without repetition until it is through.
+    Sequences per domain are apportioned by largest remainder, so that the realized mixture deviates by
+    less than one sequence. No window of a domain repeats before all of them have been read.
+
+    Args:
+        corpora: Corpus of each domain.
+        ratios: Mixture ratios of the tokens.
+        sequences: Number of sequences.
+        context: Tokens per sequence.
+        seed: Seed of windows and order.
+
+    Raises:
+        DataError: A domain's corpus is shorter than one sequence.
     """
 
     def __init__(

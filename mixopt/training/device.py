@@ -1,4 +1,4 @@
-"""The device that models run on."""
+"""The device that models run on, and their floating-point type."""
 
 import os
 from dataclasses import dataclass
@@ -10,29 +10,34 @@ from mixopt.errors import ModelError
 
 @dataclass(frozen=True)
 class Device:
-    """Where models run and in which type they are loaded."""
+    """A device and the type in which models are loaded.
+
+    Attributes:
+        name: Name in torch, without a card's number.
+        dtype: Type of the parameters.
+    """
 
     name: str
     dtype: torch.dtype
 
     @property
     def torch(self) -> torch.device:
-        """The device as torch names it."""
+        """The device as a `torch.device`."""
         return torch.device(self.name)
 
     @property
     def key(self) -> list[str]:
-        """Kind and type: another card of the same kind gives the same model to rounding."""
+        """Kind and type, for artifact keys; cards of one kind agree up to rounding."""
         return [self.name.split(":")[0], str(self.dtype)]
 
     @classmethod
     def choose(cls, name: str = "auto", dtype: str = "auto", *, here: bool = True) -> "Device":
-        """The named device; `auto` takes an accelerator where there is one.
+        """Return the named device.
 
         Args:
-            name: As torch calls it, or `auto`.
-            dtype: Type that models are loaded in.
-            here: Whether it must be on this machine, not only on those of its workers.
+            name: Name in torch, or `auto` for an accelerator where there is one.
+            dtype: `float32`, `bfloat16`, or `auto` for float32.
+            here: Whether it must be on this machine; otherwise only workers need it.
 
         Raises:
             ModelError: The device does not exist on this machine.
@@ -57,8 +62,8 @@ class Device:
 
 
 def list_cards() -> list[str]:
-    """CUDA cards that this process may use, as CUDA_VISIBLE_DEVICES names them; none is opened."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is not None:
-        return [card.strip() for card in told.split(",") if card.strip() not in ("", "-1")]
+    """Return the CUDA cards of this process, as CUDA_VISIBLE_DEVICES names them, without opening any."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [card.strip() for card in visible.split(",") if card.strip() not in ("", "-1")]
     return [str(card) for card in range(torch.cuda.device_count())]

@@ -1,7 +1,7 @@
-"""Launching: one training spread over the processes that torchrun or accelerate has started.
+"""One training over several processes that torchrun or accelerate has started.
 
-Every process walks the same road; the first one of them alone writes. What is trained is gathered whole,
-also where FSDP has cut it into shards.
+All processes run the same code; only the main one (rank 0) writes. Trained tensors are gathered in
+full, also where FSDP has sharded them.
 """
 
 import os
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a launch, as one of them sees them.
+    """The processes of a launch.
 
     Attributes:
-        own: Number of this process; 0 leads.
-        count: Of the processes.
+        rank: Rank of this process; 0 is the main one.
+        world_size: Number of processes.
     """
 
     rank: int = 0
@@ -29,38 +29,38 @@ class ProcessGroup:
 
     @classmethod
     def launched(cls, *, cpu: bool) -> "ProcessGroup":
-        """The processes that a launcher has started; one alone if none has."""
+        """Return the processes that a launcher has started, or this process alone."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
             return cls()
         from accelerate import PartialState
 
-        state = PartialState(cpu=cpu)  # joins them: gloo on CPUs, NCCL on GPUs
+        state = PartialState(cpu=cpu)  # joins the group: gloo on CPUs, NCCL on GPUs
         return cls(state.process_index, state.num_processes)
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes."""
+        """Whether this is the main process, which writes."""
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Until all are here."""
+        """Wait until all processes have reached this call."""
         if self.world_size > 1:
             torch.distributed.barrier()
 
     def broadcast(self, value: Any) -> Any:
-        """What the first process says, for all."""
+        """Return the main process's `value` in all processes."""
         if self.world_size == 1:
             return value
-        told = [value]
-        torch.distributed.broadcast_object_list(told, src=0)
-        return told[0]
+        values = [value]
+        torch.distributed.broadcast_object_list(values, src=0)
+        return values[0]
 
 
 def trained_tensors(model: "PreTrainedModel") -> Iterator[tuple[str, torch.Tensor]]:
-    """Whole tensors of what is trained, by name, one after another.
+    """Yield the full tensor of each trainable parameter, by name.
 
-    Every process of a launch must go through all of them: a tensor in shards is gathered from all.
+    All processes of a launch must iterate to the end: sharded tensors are gathered from all of them.
     """
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -69,5 +69,5 @@ def trained_tensors(model: "PreTrainedModel") -> Iterator[tuple[str, torch.Tenso
 
 
 def is_sharded(model: "PreTrainedModel") -> bool:
-    """Whether no process has the whole model."""
+    """Return whether the model's parameters are sharded over processes."""
     return any(hasattr(parameter, "full_tensor") for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""The base: a small model built from a recipe, a local folder, or a hub id."""
+"""Causal language models built from a config, or loaded from a folder or the hub."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 
 def build_model(
-    recipe: BuiltBaseConfig, tokenizer: "PreTrainedTokenizerBase", seed: int
+    config: BuiltBaseConfig, tokenizer: "PreTrainedTokenizerBase", seed: int
 ) -> "PreTrainedModel":
-    """A model of the recipe's architecture with random weights drawn from `seed`.
+    """Build a model of the config's architecture with random weights.
+
+    Args:
+        config: Architecture and its fields.
+        tokenizer: Sets vocabulary and special tokens.
+        seed: Seed of the weights; the global random state is left as it was.
 
     Raises:
         ModelError: transformers does not know the architecture, or refuses its configuration.
@@ -26,17 +31,19 @@ def build_model(
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     fields: dict[str, Any] = {"vocab_size": len(tokenizer), "pad_token_id": None} | special
     try:
-        config = AutoConfig.for_model(recipe.architecture, **(fields | recipe.config))
-        check_context(config, recipe.context)
+        model_config = AutoConfig.for_model(config.architecture, **(fields | config.config))
+        check_context(model_config, config.context)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                model_config, dtype=torch.float32
+            )
     except ModelError:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"base: transformers cannot build a {recipe.architecture!r} from base.config "
-            f"({str(error).splitlines()[0]}); mend its fields."
+            f"base: transformers cannot build a {config.architecture!r} from base.config "
+            f"({str(error).splitlines()[0]}); fix its fields."
         ) from None
     return model
 
@@ -44,7 +51,7 @@ def build_model(
 def load_model(
     path: str | Path, device: Device, *, revision: str | None = None
 ) -> "PreTrainedModel":
-    """The causal language model at `path` (a folder or a hub id), from safetensors alone.
+    """Load the causal language model at `path` (a folder or a hub id), from safetensors only.
 
     Raises:
         ModelError: There is no such model, or its weights are not safetensors.
@@ -65,10 +72,10 @@ def load_model(
             f"The model at {path} cannot be loaded ({str(error).strip().splitlines()[0]}); give a "
             "folder with config.json and safetensors weights, or a hub id."
         ) from None
-    lacking = sorted(loaded["missing_keys"])
-    if lacking:  # transformers would draw them at random, differently each time
+    missing = sorted(loaded["missing_keys"])
+    if missing:  # transformers would initialize them at random
         raise ModelError(
-            f"The model at {path} lacks weights for {lacking[0]} ({len(lacking)} in all); save it "
+            f"The model at {path} lacks weights for {missing[0]} ({len(missing)} in all); save it "
             "whole, with its language-model head."
         )
     placed: PreTrainedModel = model.to(device.name)
@@ -76,7 +83,7 @@ def load_model(
 
 
 def find_folder(path: str | Path, *, revision: str | None = None) -> Path:
-    """The folder of a model: the one given, or where a hub's copy lies on this machine.
+    """Return the folder of a model; a hub id is downloaded if necessary.
 
     Raises:
         ModelError: There is no such folder and no such model on the hub.
@@ -97,7 +104,7 @@ def find_folder(path: str | Path, *, revision: str | None = None) -> Path:
 
 
 def load_config(path: str | Path, *, revision: str | None = None) -> "PretrainedConfig":
-    """The configuration of the model at `path`.
+    """Read the configuration of the model at `path`.
 
     Raises:
         ModelError: There is none.
@@ -117,7 +124,7 @@ def load_config(path: str | Path, *, revision: str | None = None) -> "Pretrained
 
 
 def check_context(config: "PretrainedConfig", context: int) -> None:
-    """Raises `ModelError` where sequences would be longer than the model has positions for."""
+    """Raise `ModelError` where `context` exceeds the model's number of positions."""
     most = getattr(config.get_text_config(), "max_position_embeddings", None)
     if most is not None and context > most:
         raise ModelError(
@@ -126,18 +133,18 @@ def check_context(config: "PretrainedConfig", context: int) -> None:
         )
 
 
-def resolve_dtype(recipe: PretrainedBaseConfig | BuiltBaseConfig) -> str:
-    """The type a base is loaded in: what the recipe says, or what its checkpoint says."""
-    if isinstance(recipe, BuiltBaseConfig):
+def resolve_dtype(config: PretrainedBaseConfig | BuiltBaseConfig) -> str:
+    """Return the type that a base is loaded in: the config's, or else its checkpoint's."""
+    if isinstance(config, BuiltBaseConfig):
         return "float32"
-    if recipe.dtype != "auto":
-        return recipe.dtype
-    told = load_config(recipe.path, revision=recipe.revision).get_text_config().dtype
-    return "bfloat16" if str(told).endswith("bfloat16") else "float32"
+    if config.dtype != "auto":
+        return config.dtype
+    stored = load_config(config.path, revision=config.revision).get_text_config().dtype
+    return "bfloat16" if str(stored).endswith("bfloat16") else "float32"
 
 
 def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
-    """All parameters (tied ones once), and those outside the embeddings."""
+    """Return the number of parameters, tied ones counted once, and of those outside the embeddings."""
     total = sum(parameter.numel() for parameter in model.parameters())
     embeddings = {
         id(module.weight): module.weight.numel()  # tied ones are one object, on any device

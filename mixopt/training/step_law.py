@@ -1,9 +1,9 @@
 """Learning rate and batch size by the Step Law.
 
-Learning rates and batch sizes that a config leaves out come from the Step Law (Li et al. 2025,
-arXiv:2503.04715): η = 1.79·N^-0.713·D^0.307 and B = 0.58·D^0.571 tokens, for N non-embedding
-parameters and D training tokens. It was fitted for pre-training from 60M parameters up; below,
-and for restarts, it is an extrapolation, which is why it is printed with its source.
+The Step Law (Li et al. 2025, arXiv:2503.04715) gives what a config leaves out:
+η = 1.79·N^-0.713·D^0.307 and B = 0.58·D^0.571 tokens, for N non-embedding parameters and D training
+tokens. It was fitted to pre-training of models from 60M parameters. For smaller models and for
+continued training it is an extrapolation, so the source of each value is printed.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,13 @@ from mixopt.config.training import TrainingConfig
 
 @dataclass(frozen=True)
 class OptimizerHyperparameters:
-    """A learning rate and a batch, with the words that say where they come from."""
+    """Learning rate and batch size of a training.
+
+    Attributes:
+        learning_rate: Peak learning rate.
+        batch_tokens: Tokens per optimizer step, over all devices.
+        source: Where both values come from, in words.
+    """
 
     learning_rate: float
     batch_tokens: int
@@ -23,13 +29,18 @@ class OptimizerHyperparameters:
 def resolve_hyperparameters(
     training: TrainingConfig, non_embedding_parameters: int
 ) -> OptimizerHyperparameters:
-    """The step of `training`; what it leaves out follows the Step Law."""
+    """Return the config's learning rate and batch size, or the Step Law's where it leaves them out.
+
+    Args:
+        training: The config.
+        non_embedding_parameters: N of the Step Law.
+    """
     rate = 1.79 * non_embedding_parameters**-0.713 * training.tokens**0.307
     batch = round(0.58 * training.tokens**0.571)
     given = training.learning_rate, training.batch_tokens
     law = f"Step Law (arXiv:2503.04715) at N={non_embedding_parameters:,}, D={training.tokens:,}"
     sources = [
-        f"{what} from {'the recipe' if value is not None else law}"
+        f"{what} from {'the config' if value is not None else law}"
         for what, value in zip(("learning rate", "batch"), given, strict=True)
     ]
     return OptimizerHyperparameters(given[0] or rate, given[1] or batch, "; ".join(sources))

@@ -1,7 +1,7 @@
-"""Training of the base, the experts and the proxy runs, on transformers' `Trainer`.
+"""Training of the base, experts and mixtures on transformers' `Trainer`.
 
-bf16, accumulation, gradient checkpointing and several GPUs come with the Trainer. Ours are the
-data, the last checkpoints' average, and the eye on the loss.
+The Trainer provides bf16, gradient accumulation, gradient checkpointing and several GPUs. This module
+adds the order of the data, the average of the last checkpoints, and the check of the loss.
 """
 
 import gc
@@ -39,19 +39,19 @@ from mixopt.training.step_law import OptimizerHyperparameters
 log = logging.getLogger(__name__)
 
 LOGIT_BYTES = 2 << 30
-"""Memory for one forward pass's logits in float32 while training."""
+"""Memory for the logits of one training forward pass, in float32."""
 
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What one training run came to.
+    """Summary of a finished training.
 
     Attributes:
-        name: Of the expert or proxy run.
+        name: Name of the run.
         tokens: Tokens trained on.
-        steps: Optimiser steps.
-        losses: (step, mean loss in nats per token since the one before).
-        flops: 6 x parameters x tokens (embedding look-ups counted as if multiplied).
+        steps: Optimizer steps.
+        losses: Pairs of a step and the mean loss since the pair before (nats per token).
+        flops: 6 x parameters x tokens; embedding look-ups are counted like multiplications.
     """
 
     name: str
@@ -63,7 +63,14 @@ class TrainingOutcome:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Sequences and steps of a run: whole batches that come closest to the recipe's tokens."""
+    """Batch sizes and steps of a training, closest to the config's tokens in whole batches.
+
+    Attributes:
+        sequences_per_step: Sequences per optimizer step, over all devices.
+        device_batch: Sequences per forward pass of one device.
+        accumulation: Forward passes per optimizer step.
+        steps: Optimizer steps.
+    """
 
     sequences_per_step: int
     device_batch: int
@@ -80,10 +87,17 @@ class BatchPlan:
         *,
         vocabulary: int,
     ) -> "BatchPlan":
-        """The plan for `training` on `devices` devices.
+        """Return the plan of a training.
 
-        Without `device_batch` a forward pass holds as many sequences as keep the logits within
-        `LOGIT_BYTES`; what is left of the batch is accumulated, in equal parts.
+        A forward pass takes `device_batch` sequences, or as many as keep the logits within
+        `LOGIT_BYTES`; the rest of a batch is accumulated in equal parts.
+
+        Args:
+            training: The config.
+            step: Learning rate and batch size.
+            context: Tokens per sequence.
+            devices: Devices that train one model.
+            vocabulary: Tokens of the vocabulary.
         """
         wanted = max(1, round(step.batch_tokens / context))
         wanted = min(wanted, max(1, training.tokens // context))
@@ -97,7 +111,7 @@ class BatchPlan:
 
     @property
     def sequences(self) -> int:
-        """Sequences that the whole run reads."""
+        """Sequences of the whole training."""
         return self.sequences_per_step * self.steps
 
 
@@ -112,25 +126,39 @@ def train(
     scratch: Path,
     device: Device,
     seed: int,
-    workplace: CheckpointManager | None = None,
+    checkpoints: CheckpointManager | None = None,
 ) -> tuple[TrainingOutcome, dict[str, torch.Tensor]]:
-    """What training `model` on `dataset` came to, and its trained tensors: its checkpoints' average.
+    """Train a model in place.
 
-    The rate rises over the warm-up and then, if the recipe does not say otherwise, stays (MergeMix:
-    no decay, so that the experts keep moving along their domains' gradients).
+    The learning rate rises over the warm-up and then stays constant unless the config sets a schedule
+    (MergeMix, arXiv:2601.17858: without decay, experts keep moving along their domains' gradients).
 
-    With a `workplace` it goes on from the last checkpoint there, to the last digit on a CPU.
+    Args:
+        model: The model.
+        dataset: Sequences, in the order in which they are read.
+        training: The config.
+        step: Learning rate and batch size.
+        plan: Batch sizes and steps.
+        name: Name of the run, for progress and errors.
+        scratch: Folder for temporary files.
+        device: Device that trains.
+        seed: Seed of dropout.
+        checkpoints: If given, training resumes from its last checkpoint, bit for bit on a CPU.
+
+    Returns:
+        Summary of the training, and the trained tensors by name, averaged over checkpoints.
 
     Raises:
-        DivergedError: The loss stopped being finite; the message names run and step.
+        DivergedError: The loss became infinite or NaN; the message names run and step.
+        ModelError: A forward pass does not fit into memory.
     """
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    watcher = _Watcher(name, plan.steps, _averaged_steps(training, plan.steps))
-    keeper = None if workplace is None else CheckpointCallback(workplace, watcher)
+    monitor = _TrainingMonitor(name, plan.steps, _averaged_steps(training, plan.steps))
+    resuming = None if checkpoints is None else CheckpointCallback(checkpoints, monitor)
     warmup = round(training.warmup_share * plan.steps)
     arguments = TrainingArguments(
-        output_dir=str(scratch if workplace is None else workplace.folder),
+        output_dir=str(scratch if checkpoints is None else checkpoints.folder),
         max_steps=plan.steps,
         per_device_train_batch_size=plan.device_batch,
         gradient_accumulation_steps=plan.accumulation,
@@ -146,7 +174,7 @@ def train(
         data_seed=seed,
         logging_steps=max(1, plan.steps // 50),
         logging_nan_inf_filter=False,
-        train_sampling_strategy="sequential",  # the dataset's own order is random already
+        train_sampling_strategy="sequential",  # the dataset is in random order already
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
@@ -154,12 +182,12 @@ def train(
         dataloader_pin_memory=device.name != "cpu",
     )
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    callbacks = [watcher] if keeper is None else [watcher, keeper]
+    callbacks = [monitor] if resuming is None else [monitor, resuming]
     trainer = Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     try:
-        found = None if keeper is None else keeper.found
+        found = None if resuming is None else resuming.resumed_from
         if found is not None:
             log.info("Training of %s goes on from step %s.", name, found.name.rpartition("-")[2])
         trainer.train(resume_from_checkpoint=None if found is None else str(found))
@@ -169,20 +197,18 @@ def train(
             "smaller training.device_batch, or gradient_checkpointing: true."
         ) from None
     finally:
-        watcher.close()
-    whole = watcher.finish(model)
-    _require_finite(whole, name, plan.steps)
+        monitor.close()
+    tensors = monitor.average(model)
+    _require_finite(tensors, name, plan.steps)
     tokens = plan.sequences * dataset.context
     del trainer
-    gc.collect()  # the trainer and its optimiser refer to each other
-    told = TrainingOutcome(
-        name, tokens, plan.steps, tuple(watcher.losses), 6.0 * parameters * tokens
-    )
-    return told, whole
+    gc.collect()  # the trainer and its optimizer refer to each other
+    flops = 6.0 * parameters * tokens
+    return TrainingOutcome(name, tokens, plan.steps, tuple(monitor.losses), flops), tensors
 
 
 def _schedule(training: TrainingConfig, steps: int, warmup: int) -> dict[str, Any]:
-    """What the Trainer is told of the rate after its warm-up."""
+    """Return the Trainer's arguments for the learning rate after the warm-up."""
     if training.schedule == "constant":
         return {"lr_scheduler_type": "constant_with_warmup"}
     decay = min(round(training.decay_share * steps), steps - warmup)
@@ -193,18 +219,18 @@ def _schedule(training: TrainingConfig, steps: int, warmup: int) -> dict[str, An
 
 
 def _averaged_steps(training: TrainingConfig, steps: int) -> dict[int, float]:
-    """The steps whose parameters are averaged, with their weights; the last is always one."""
+    """Return the weight of each step whose parameters are averaged; the last step is one."""
     if not isinstance(training, ExpertTrainingConfig) or training.average_checkpoints == 1:
         return {}
     span = training.average_share * steps
     count = training.average_checkpoints
-    places = sorted({max(1, round(steps - span * i / count)) for i in range(count)})
-    weights = checkpoint_weights(training.average, len(places), floor=training.average_floor)
-    return dict(zip(places, weights.tolist(), strict=True))
+    averaged = sorted({max(1, round(steps - span * i / count)) for i in range(count)})
+    weights = checkpoint_weights(training.average, len(averaged), floor=training.average_floor)
+    return dict(zip(averaged, weights.tolist(), strict=True))
 
 
-def _require_finite(whole: Mapping[str, torch.Tensor], name: str, step: int) -> None:
-    for tensor in whole.values():
+def _require_finite(tensors: Mapping[str, torch.Tensor], name: str, step: int) -> None:
+    for tensor in tensors.values():
         if not torch.isfinite(tensor).all():
             raise _diverged(name, step)
 
@@ -216,8 +242,8 @@ def _diverged(name: str, step: int) -> DivergedError:
     )
 
 
-class _Watcher(TrainerCallback):  # type: ignore[misc]
-    """Shows progress, keeps the losses and the checkpoints' average, and stops what diverged."""
+class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
+    """Shows progress, records losses, averages checkpoints, and stops a diverged training."""
 
     def __init__(self, name: str, steps: int, averaged: Mapping[int, float]) -> None:
         self.name, self.averaged = name, averaged
@@ -242,11 +268,11 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
                 value = tensor.float().cpu() * weight
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
 
-    def finish(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
-        """The average of the chosen steps' parameters, taken in float32, or the last ones.
+    def average(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+        """Return the average of the chosen steps' parameters in float32, or the last parameters.
 
-        Taken from the parameters as they live, not from saved checkpoints: those of some
-        architectures (mixtures of experts) are saved under other names and in other shapes.
+        It is taken from parameters in memory, because some architectures (mixtures of experts) save
+        checkpoints under other names and in other shapes.
         """
         last = {} if self.sums else {name: t.cpu() for name, t in trained_tensors(model)}
         return self.sums or last
@@ -272,7 +298,7 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
 
 
 def count_devices(device: Device) -> int:
-    """Cards that train one model: those of this process, or one for each process of a launch."""
+    """Return the devices that train one model: this process's, or one per process of a launch."""
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched > 1:
         return launched
@@ -280,9 +306,9 @@ def count_devices(device: Device) -> int:
 
 
 def save_expert(model: PreTrainedModel, folder: Path) -> None:
-    """Writes an expert: its LoRA factors, or every parameter in float32.
+    """Save an expert: its LoRA factors, or all parameters in float32.
 
-    bfloat16 would round away the small steps that an expert is.
+    bfloat16 would round away the small deltas of an expert.
     """
     if hasattr(model, "peft_config"):
         model.save_pretrained(str(folder), safe_serialization=True)

@@ -177,7 +177,7 @@ def train_run(
     model = run.open_model()
     outcome, parameters = train(
         model, dataset, run.config, run.step, run.plan,
-        name=run.artifact.name, scratch=scratch, device=device, seed=run.seed, workplace=checkpoints,
+        name=run.artifact.name, scratch=scratch, device=device, seed=run.seed, checkpoints=checkpoints,
     )  # fmt: skip
     if not checkpoints.processes.is_main:
         return

@@ -264,9 +264,9 @@ def test_any_flipped_byte_of_a_mark_is_seen(tmp_path, stopped):
     for at in range(len(content)):
         mark.write_bytes(flip(at)(content))
         shards = Shards(mark.parent, np.dtype(np.uint16), SHARD)
-        assert (shards.take_up(), shards.tokens) == (wanted, 3 * SHARD), at
+        assert (shards.resume(), shards.tokens) == (wanted, 3 * SHARD), at
     mark.write_bytes(content)
-    assert Shards(mark.parent, np.dtype(np.uint16), SHARD).take_up() == place_before(stopped, 7)
+    assert Shards(mark.parent, np.dtype(np.uint16), SHARD).resume() == place_before(stopped, 7)
 
 
 def test_a_flipped_bit_is_never_in_the_corpus(tmp_path, source, whole, stopped, caplog):

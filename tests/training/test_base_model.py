@@ -60,7 +60,7 @@ def test_lora_on_modules_that_are_not_there(tmp_path):
     training = ExpertTrainingConfig.model_validate(
         {"tokens": 1, "method": "lora", "lora": {"target_modules": ["q_prj"]}}
     )
-    with pytest.raises(ModelError, match=r"mend training\.lora\.target_modules"):
+    with pytest.raises(ModelError, match=r"fix training\.lora\.target_modules"):
         base(save_base(tmp_path)).load_trainable(training, seed=0)
 
 

@@ -18,14 +18,14 @@ class StoppedError(Exception):
 
 def stop_at(monkeypatch, step):
     """The process goes away just after the checkpoint at or after `step` is whole."""
-    finish = CheckpointManager.finish
+    finish = CheckpointManager.commit
 
     def finish_and_stop(self, checkpoint):
         finish(self, checkpoint)
         if int(checkpoint.name.rpartition("-")[2]) >= step:
             raise StoppedError
 
-    monkeypatch.setattr(CheckpointManager, "finish", finish_and_stop)
+    monkeypatch.setattr(CheckpointManager, "commit", finish_and_stop)
 
 
 def often(lab):
@@ -107,12 +107,12 @@ def test_a_finished_checkpoint_replaces_those_before_and_is_told(tmp_path):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
         (folder / "w.bin").write_bytes(b"abc")
-        place.finish(folder)
+        place.commit(folder)
     assert told == [tmp_path / "checkpoint-2", tmp_path / "checkpoint-10"]
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
 
 
 def test_short_trainings_write_no_checkpoint(undisturbed, tmp_path, monkeypatch):
     take_base(undisturbed, tmp_path)
-    monkeypatch.setattr(CheckpointManager, "finish", lambda *_: pytest.fail("written"))
+    monkeypatch.setattr(CheckpointManager, "commit", lambda *_: pytest.fail("written"))
     laboratory(tmp_path, training=undisturbed[0]).train_expert("birds")

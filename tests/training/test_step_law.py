@@ -16,4 +16,4 @@ def test_step_law_against_the_paper_s_examples():
 def test_config_overrules_the_law_and_says_so():
     found = resolve_hyperparameters(TrainingConfig(tokens=1000, learning_rate=0.5), 1000)
     assert found.learning_rate == 0.5
-    assert "learning rate from the recipe; batch from Step Law" in found.source
+    assert "learning rate from the config; batch from Step Law" in found.source

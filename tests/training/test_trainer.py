@@ -115,12 +115,12 @@ def rates(monkeypatch):
     """The rate after each step of what is trained."""
     seen = []
 
-    class Spy(trainer._Watcher):
+    class Spy(trainer._TrainingMonitor):
         def on_step_end(self, args, state, control, **kwargs):
             seen.append(kwargs["optimizer"].param_groups[0]["lr"])
             super().on_step_end(args, state, control, **kwargs)
 
-    monkeypatch.setattr(trainer, "_Watcher", Spy)
+    monkeypatch.setattr(trainer, "_TrainingMonitor", Spy)
     return seen
 
 
@@ -151,13 +151,13 @@ def test_a_decay_over_all_steps_begins_after_the_warm_up(corpora, tmp_path, rate
 def test_average_is_that_of_the_last_checkpoints(corpora, tmp_path, monkeypatch, kind):
     seen = []
 
-    class Spy(trainer._Watcher):
+    class Spy(trainer._TrainingMonitor):
         def on_step_end(self, args, state, control, model=None, **kwargs):
             tensors = {n: p.detach().double().numpy().copy() for n, p in model.named_parameters()}
             seen.append(tensors)
             super().on_step_end(args, state, control, model=model, **kwargs)
 
-    monkeypatch.setattr(trainer, "_Watcher", Spy)
+    monkeypatch.setattr(trainer, "_TrainingMonitor", Spy)
     recipe = ExpertTrainingConfig(
         tokens=8000, average_checkpoints=3, average_share=0.3, average=kind, average_floor=0.1
     )

@@ -1,7 +1,7 @@
-"""Kinds of benchmark: each turns items into tokens to score, and token scores into item results.
+"""Protocols of benchmark tasks, and the item results that they return.
 
-A task never sees a model. It says which tokens are scored after which context (`Request`), and
-reads the log-probabilities back; the merge and the ensemble therefore share every line of it.
+A `Task` never sees a model: it gives the tokens to score after a context (`Request`) and turns their
+log-probabilities into item results, for merges and for ensembles alike. A `ModelTask` needs a model.
 """
 
 import math
@@ -23,7 +23,12 @@ LN2 = math.log(2)
 
 @dataclass(frozen=True)
 class Request:
-    """Tokens whose log-probabilities are wanted, after a context that is only read."""
+    """Target tokens whose log-probabilities are requested, after context tokens.
+
+    Attributes:
+        context: Tokens that are read only.
+        target: Tokens that are scored.
+    """
 
     context: Sequence[int]
     target: Sequence[int]
@@ -31,10 +36,13 @@ class Request:
 
 @dataclass(frozen=True)
 class ItemResults:
-    """Per-item results: a benchmark's score is Σ `values` ÷ Σ `sizes` over its items.
+    """Results per item; a benchmark's score is Σ `values` ÷ Σ `sizes`.
 
-    For bits per byte a value is bits and a size is bytes; for accuracy a value is 0 or 1 and a
-    size is 1. Kept per item, so that differences are paired and every score has an error.
+    They are kept per item so that differences of models are paired and scores have standard errors.
+
+    Attributes:
+        values: Bits for bits per byte, 0 or 1 for accuracy (`i` items).
+        sizes: Bytes for bits per byte, 1 for accuracy (`i`).
     """
 
     values: Array
@@ -47,17 +55,17 @@ class ItemResults:
 
     @property
     def std_error(self) -> float:
-        """Standard error of the score over items (ratio estimator, linearised)."""
+        """Standard error of the score over items (see `ratio_std_error`)."""
         return ratio_std_error(self.values, self.sizes)
 
     def minus(self, other: "ItemResults") -> tuple[float, float]:
-        """Difference of the scores on the same items, and its paired standard error."""
+        """Return the difference of the scores on the same items, and its paired standard error."""
         difference = self.values - other.values
         return float(difference.sum() / self.sizes.sum()), ratio_std_error(difference, self.sizes)
 
 
 def ratio_std_error(values: Array, sizes: Array) -> float:
-    """Standard error of Σ values ÷ Σ sizes over independent items (Cochran 1977, eq. 6.13)."""
+    """Return the linearized standard error of Σ values ÷ Σ sizes (Cochran 1977, eq. 6.13)."""
     n = len(values)
     ratio = values.sum() / sizes.sum()
     residual = values - ratio * sizes
@@ -65,54 +73,55 @@ def ratio_std_error(values: Array, sizes: Array) -> float:
 
 
 class Task(Protocol):
-    """One benchmark that is scored by the probabilities of tokens."""
+    """A benchmark that is scored from token log-probabilities."""
 
     metric: Metric
     requests: Sequence[Request]
     starts: Sequence[int]
-    """The request that each item begins with."""
+    """Index of the first request of each item."""
     truncated: int
-    """Items that were cut to fit the model's context: the prompt from the left."""
+    """Number of items that were truncated to the model's context, the prompt from the left."""
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """What, besides the requests, decides the results: answers, sizes, borders of items."""
+        """What determines the results beside the requests: answers, sizes, starts of items."""
 
     @property
     def loss_weights(self) -> Array:
-        """What makes a loss that is smooth in the weights of merges: Σ weight · total per request.
+        """Weight of each request's total log-probability in a loss that is smooth in merge weights.
 
-        In bits per byte, lower is better. It is the score itself where that is a loss, and goes
-        with it where the score jumps (accuracy).
+        The loss is in bits per byte, lower is better: the score itself where that is a loss, and a
+        smooth substitute for scores with jumps (accuracy).
         """
 
     def read(self, totals: Array) -> ItemResults:
-        """Item results from the natural log-probability of each request's target."""
+        """Return item results from the log-probability of each request's target (nats)."""
 
 
 @runtime_checkable
 class ModelTask(Protocol):
-    """One benchmark that needs a whole model: what it writes, or what a harness makes of it."""
+    """A benchmark that needs a whole model, to generate text or for lm-evaluation-harness."""
 
     metric: Metric
     truncated: int
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """What decides the results beside the model."""
+        """What determines the results beside the model."""
 
     def measure(self, model: "PreTrainedModel") -> ItemResults:
-        """Item results of a model, which is left as it was."""
+        """Return item results of a model, which is left unchanged."""
 
 
 @dataclass
 class TaskContext:
-    """What a task needs to turn items into tokens.
+    """What tasks need to encode items.
 
     Attributes:
-        tokenizer: The base's.
+        tokenizer: The base's tokenizer.
         context: Tokens per sequence.
-        run_code: Whether programs that models write may be run.
+        run_code: Whether programs written by models may be run.
+        separator: Token that every sequence begins with.
     """
 
     tokenizer: "PreTrainedTokenizerBase"
@@ -125,18 +134,18 @@ class TaskContext:
         self.separator = int(self.tokenizer.eos_token_id if token is None else token)
 
     def encode(self, text: str) -> list[int]:
-        """Tokens of `text`, without special ones."""
+        """Return the tokens of `text`, without special tokens."""
         tokens: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)[
             "input_ids"
         ]
         return tokens
 
     def request(self, prompt: str, target: str) -> tuple[Request, int, bool]:
-        """The request that scores `target` after `prompt`, its bytes, and whether it was cut.
+        """Return the request that scores `target`, its bytes, and whether it was truncated.
 
-        Prompt and target are encoded together, because a token may lie across their border: it
-        is scored with the target. A prompt that does not fit is cut from the left; a target that
-        alone does not fit is cut at its end, and only the bytes that are scored are counted.
+        Prompt and target are encoded together; a token across their border is scored with the target.
+        A prompt that does not fit is truncated from the left. A target that does not fit is truncated
+        at its end, and only the bytes that are scored are counted.
         """
         tokens, ends = self._encode_with_ends(prompt, target)
         start = next(i for i, end in enumerate(ends) if end > len(prompt))
@@ -148,7 +157,7 @@ class TaskContext:
         return Request(before, after), len(scored.encode()), cut
 
     def _encode_with_ends(self, prompt: str, target: str) -> tuple[list[int], list[int]]:
-        """Tokens of prompt and target together, and where each ends, in characters."""
+        """Return the tokens of prompt and target, and the end of each in characters."""
         if not self.tokenizer.is_fast:
             before, whole = self.encode(prompt), self.encode(prompt + target)
             inside = [len(prompt)] * min(len(before), len(whole) - 1)
@@ -160,12 +169,12 @@ class TaskContext:
         return encoded["input_ids"], [*ends[:-1], len(prompt + target)]
 
 
-def describe_metric(recipe: Any, better: Any) -> Metric:
-    """The metric that a benchmark's recipe measures."""
+def describe_metric(config: Any, better: Any) -> Metric:
+    """Return the metric of a benchmark's config."""
     return Metric(
-        name=recipe.name,
+        name=config.name,
         better=better,
-        capability=recipe.capability,
-        role=recipe.role,
-        own_domain=recipe.own_domain,
+        capability=config.capability,
+        role=config.role,
+        own_domain=config.own_domain,
     )

@@ -1,4 +1,4 @@
-"""Bits per byte of held-out text: independent of the tokenizer, lower is better."""
+"""Bits per byte of held-out text, which is independent of the tokenizer; lower is better."""
 
 from itertools import islice
 
@@ -18,22 +18,22 @@ from mixopt.evaluation.tasks.items import require_items
 
 
 class BitsPerByteTask:
-    """An item is a document, read in windows of the model's context; every byte is scored once.
+    """An item is a document, read in windows of the model's context; each byte is scored once.
 
     Raises:
         DataError: The text cannot be read, or has fewer than two documents.
     """
 
-    def __init__(self, recipe: BitsPerByteConfig, context: TaskContext) -> None:
-        self.metric = describe_metric(recipe, "lower")
+    def __init__(self, config: BitsPerByteConfig, context: TaskContext) -> None:
+        self.metric = describe_metric(config, "lower")
         self.truncated = 0
         self.requests: list[Request] = []
         self.starts: list[int] = []
         sizes = []
-        for document in islice(read_documents(recipe.text), recipe.max_items):
+        for document in islice(read_documents(config.text), config.max_items):
             text = document.text
-            if recipe.item_bytes is not None:  # a character cut in two at the end is dropped
-                text = text.encode()[: recipe.item_bytes].decode(errors="ignore")
+            if config.item_bytes is not None:  # a partial character at the end is dropped
+                text = text.encode()[: config.item_bytes].decode(errors="ignore")
             tokens = context.encode(text)
             if not tokens:
                 continue
@@ -42,16 +42,16 @@ class BitsPerByteTask:
             for start in range(0, len(tokens), context.context):
                 window = tokens[start : start + context.context]
                 self.requests.append(Request([context.separator], window))
-        require_items(len(sizes), recipe.name)
+        require_items(len(sizes), config.name)
         self._sizes = np.array(sizes, dtype=np.float64)
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Bytes of each document, and the request that each begins with."""
+        """Bytes and first request of each document."""
         return self._sizes.tolist(), self.starts
 
     def read(self, totals: Array) -> ItemResults:
-        """Bits of each document."""
+        """Return the bits of each document."""
         return ItemResults(np.add.reduceat(-totals / LN2, self.starts), self._sizes)
 
     @property

@@ -1,4 +1,4 @@
-"""Choosing: items whose right choice should be the likeliest of several texts."""
+"""Shared base of tasks whose right choice should be the likeliest of several texts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,19 +19,19 @@ from mixopt.evaluation.tasks.items import read_answer, read_choices, read_items
 from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
 
 Built = tuple[Request, int, bool]
-"""A choice's request, its bytes, and whether it was cut to fit the context."""
+"""A choice's request, its bytes, and whether it was truncated."""
 
 
 @dataclass
 class Choices:
-    """The requests of all choices of all items, and which are right.
+    """The requests of all choices of all items, and the right ones.
 
     Attributes:
-        requests: One for each choice, an item's together.
+        requests: One per choice; those of an item are consecutive.
         lengths: Bytes by which a choice's log-likelihood is divided.
-        starts: The request that each item begins with.
+        starts: Index of the first request of each item.
         answers: Index of each item's right choice.
-        truncated: Items that were cut to fit the context.
+        truncated: Number of truncated items.
     """
 
     requests: list[Request] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Choices:
     truncated: int = 0
 
     def add(self, built: list[Built], answer: int) -> None:
-        """Adds an item: request, bytes and whether it was cut, for each choice."""
+        """Add an item with its choices and the index of the right one."""
         self.starts.append(len(self.requests))
         self.requests += [request for request, _, _ in built]
         self.lengths += [max(1, size) for _, size, _ in built]
@@ -50,16 +50,16 @@ class Choices:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Answers, bytes of each choice, and the request that each item begins with."""
+        """Answers, bytes of each choice, and first request of each item."""
         return self.answers, self.lengths, self.starts
 
     @property
     def right(self) -> NDArray[np.intp]:
-        """The requests of the right choices."""
+        """Indices of the requests of the right choices."""
         return np.add(self.starts, self.answers, dtype=np.intp)
 
     def read(self, totals: Array) -> ItemResults:
-        """1 for each item whose answer is most likely per byte, else 0; a tie counts its share."""
+        """Return 1 for items whose answer is likeliest per byte, else 0; ties count their share."""
         each = totals / np.array(self.lengths)
         counts = np.diff([*self.starts, len(self.requests)])
         best = each == np.repeat(np.maximum.reduceat(each, self.starts), counts)
@@ -68,7 +68,7 @@ class Choices:
 
     @property
     def loss_weights(self) -> Array:
-        """Bits per byte of the right choices: what moves smoothly where accuracy jumps."""
+        """Bits per byte of the right choices, a smooth substitute for accuracy."""
         lengths = np.array(self.lengths)
         weights = np.zeros(len(self.requests))
         weights[self.right] = -1 / LN2 / lengths[self.right].sum()
@@ -79,12 +79,12 @@ class ChoiceTask:
     """An item is right where its answer has the highest log-likelihood per byte.
 
     Args:
-        recipe: The benchmark's.
-        items: Of each item, its choices (request, bytes, whether cut) and the index of the right one.
+        config: The benchmark's config.
+        items: Choices and index of the right one, for each item.
     """
 
-    def __init__(self, recipe: BenchmarkConfig, items: Iterable[tuple[list[Built], int]]) -> None:
-        self.metric = describe_metric(recipe, "higher")
+    def __init__(self, config: BenchmarkConfig, items: Iterable[tuple[list[Built], int]]) -> None:
+        self.metric = describe_metric(config, "higher")
         self._choices = Choices()
         for built, answer in items:
             self._choices.add(built, answer)
@@ -93,11 +93,11 @@ class ChoiceTask:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Answers, bytes of each choice, and the request that each item begins with."""
+        """Answers, bytes of each choice, and first request of each item."""
         return self._choices.layout
 
     def read(self, totals: Array) -> ItemResults:
-        """1 for each item whose answer is most likely per byte, else 0; a tie counts its share."""
+        """Return 1 for items whose answer is likeliest per byte, else 0; ties count their share."""
         return self._choices.read(totals)
 
     @property
@@ -106,8 +106,8 @@ class ChoiceTask:
         return self._choices.loss_weights
 
 
-def read_choice_items(recipe: ChoiceItemsConfig) -> list[tuple[str, str, list[str], int]]:
-    """Place, prompt, choices and answer of each item.
+def read_choice_items(config: ChoiceItemsConfig) -> list[tuple[str, str, list[str], int]]:
+    """Read the items: position in the file, prompt, choices and answer.
 
     Raises:
         DataError: An item lacks a field, has fewer than two choices, an empty one, or an answer
@@ -115,24 +115,24 @@ def read_choice_items(recipe: ChoiceItemsConfig) -> list[tuple[str, str, list[st
     """
 
     def solve(row: Item, where: str) -> str:
-        choices, answer = _read(recipe, row, where)
-        return recipe.separator + choices[answer]
+        choices, answer = _read(config, row, where)
+        return config.separator + choices[answer]
 
-    prompter = PromptBuilder(recipe, solve)
-    fields = [*prompter.fields, recipe.choices_field, recipe.answer_field]
+    prompter = PromptBuilder(config, solve)
+    fields = [*prompter.fields, config.choices_field, config.answer_field]
     return [
-        (where, prompter.write(row, where), *_read(recipe, row, where))
-        for where, row in read_items(recipe, fields)
+        (where, prompter.write(row, where), *_read(config, row, where))
+        for where, row in read_items(config, fields)
     ]
 
 
-def _read(recipe: ChoiceItemsConfig, row: Item, where: str) -> tuple[list[str], int]:
-    choices = read_choices(row, recipe.choices_field, where)
-    return choices, read_answer(row, recipe.answer_field, len(choices), where)
+def _read(config: ChoiceItemsConfig, row: Item, where: str) -> tuple[list[str], int]:
+    choices = read_choices(row, config.choices_field, where)
+    return choices, read_answer(row, config.answer_field, len(choices), where)
 
 
 def request_choice(context: TaskContext, prompt: str, separator: str, choice: str) -> Built:
-    """The request of a choice after its prompt, the bytes of the choice alone, and whether cut."""
+    """Return a choice's request, the choice's bytes, and whether it was truncated."""
     gap = separator if prompt else ""
     request, size, cut = context.request(prompt, gap + choice)
     return request, size - len(gap.encode()), cut

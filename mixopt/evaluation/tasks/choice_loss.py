@@ -1,4 +1,4 @@
-"""Bits per byte of the right choice: multiple choice without the jumps of accuracy."""
+"""Bits per byte of the right choice, a smooth substitute for multiple-choice accuracy."""
 
 from mixopt.config.benchmarks import ChoiceLossConfig
 from mixopt.evaluation.tasks.base import TaskContext, describe_metric
@@ -7,15 +7,15 @@ from mixopt.evaluation.tasks.target import TargetTask
 
 
 class ChoiceLossTask(TargetTask):
-    """An item is the right choice given its prompt; the wrong ones are not scored.
+    """An item is the right choice given its prompt; wrong choices are not scored.
 
     Raises:
         DataError: An item has fewer than two choices, an empty one, or an answer out of range.
     """
 
-    def __init__(self, recipe: ChoiceLossConfig, context: TaskContext) -> None:
+    def __init__(self, config: ChoiceLossConfig, context: TaskContext) -> None:
         built = (
-            request_choice(context, prompt, recipe.separator, choices[answer])
-            for _, prompt, choices, answer in read_choice_items(recipe)
+            request_choice(context, prompt, config.separator, choices[answer])
+            for _, prompt, choices, answer in read_choice_items(config)
         )
-        super().__init__(describe_metric(recipe, "lower"), built)
+        super().__init__(describe_metric(config, "lower"), built)

@@ -1,8 +1,8 @@
-"""Code tests: whether a program that a model wrote passes its tests, in a process of its own.
+"""Execution of programs that models write, with their tests, in a restricted process.
 
-The process has limits on time, memory, files and output, an empty environment and a folder that is
-thrown away; it may not write, start processes or open connections. This stops accidents and common
-mischief, not an attacker who knows CPython's insides: run it where nothing is to be lost.
+The process has limits on time, memory, files and output, an empty environment and a temporary folder;
+it may not write files, start processes or open connections. This stops accidents and common misuse,
+but not an attacker who knows CPython's internals: run it on a machine without valuable data.
 """
 
 import os
@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""All that a program sees; threads are processes to the limit on them."""
+"""The program's environment; threads count against the limit on processes."""
 _REACHED = 97
-"""Exit code of a program that ran to its end: one that leaves before its tests has not passed them."""
+"""Exit code of a program that ran to its end; a program that exits earlier fails its tests."""
 _RUNNER = f"""\
 import os, posix, sys
 
@@ -53,14 +53,14 @@ _main()
 
 
 def passes_tests(program: str, *, timeout_s: float, memory_mb: int) -> bool:
-    """Whether `program`, tests included, runs to its end without an error.
+    """Return whether `program`, which includes its tests, runs to its end without an error.
 
-    It has the standard library; packages that load compiled code (NumPy) are refused.
+    The standard library is available; packages with compiled code (NumPy) are refused.
 
     Args:
         program: Python source.
-        timeout_s: Wall-clock and CPU time; what runs longer is killed with all it has started.
-        memory_mb: Address space.
+        timeout_s: Limit of wall-clock and CPU time (seconds); then the process group is killed.
+        memory_mb: Limit of the address space (MiB).
     """
     with tempfile.TemporaryDirectory(prefix="mixopt-tests-") as folder:
         runner = Path(folder) / "runner.py"
@@ -69,7 +69,7 @@ def passes_tests(program: str, *, timeout_s: float, memory_mb: int) -> bool:
         process = subprocess.Popen(
             [sys.executable, "-I", "-B", str(runner)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # printing without end costs time alone
+            stdout=subprocess.DEVNULL,  # endless output costs time only
             stderr=subprocess.DEVNULL,
             cwd=folder,
             env=_ENVIRONMENT,
@@ -85,7 +85,7 @@ def passes_tests(program: str, *, timeout_s: float, memory_mb: int) -> bool:
 
 
 def _limit(timeout_s: float, memory_mb: int) -> None:
-    """Limits of the process that is about to become the program."""
+    """Set the limits of the child process before it runs the program."""
     memory = memory_mb << 20
     cpu = max(1, round(timeout_s + 0.5))
     for what, most in (
@@ -94,7 +94,10 @@ def _limit(timeout_s: float, memory_mb: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_NPROC, 0),  # does not bind root, whom the guard alone keeps from forking
+        (
+            resource.RLIMIT_NPROC,
+            0,
+        ),  # not enforced for root, for whom only the audit hook prevents forks
     ):
         resource.setrlimit(what, (most, most))
 
@@ -103,6 +106,6 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
-        return  # nothing of it is left
+        return  # all of its processes have ended
     finally:
         process.wait()

@@ -1,4 +1,4 @@
-"""Bits per byte of a target given its prompt: a smooth stand-in for generation."""
+"""Bits per byte of a target given its prompt: a smooth substitute for generation."""
 
 from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.evaluation.tasks.base import TaskContext, describe_metric
@@ -14,14 +14,14 @@ class ContinuationTask(TargetTask):
         DataError: An item lacks its prompt or target.
     """
 
-    def __init__(self, recipe: ContinuationConfig, context: TaskContext) -> None:
+    def __init__(self, config: ContinuationConfig, context: TaskContext) -> None:
         def solve(row: Item, where: str) -> str:
-            require_fields(row, [recipe.target_field], where)
-            return require_text(row, recipe.target_field, where)
+            require_fields(row, [config.target_field], where)
+            return require_text(row, config.target_field, where)
 
-        prompter = PromptBuilder(recipe, solve)
+        prompter = PromptBuilder(config, solve)
         built = (
             context.request(prompter.write(row, where), solve(row, where))
-            for where, row in read_items(recipe, [*prompter.fields, recipe.target_field])
+            for where, row in read_items(config, [*prompter.fields, config.target_field])
         )
-        super().__init__(describe_metric(recipe, "lower"), built)
+        super().__init__(describe_metric(config, "lower"), built)

@@ -1,7 +1,7 @@
-"""Generation: items that are solved by what the model writes, scored as pass@k.
+"""Generation: items that the model's completion must solve, scored as pass@k.
 
-pass@k is the unbiased estimator 1 − C(n − c, k) / C(n, k) over n samples of which c are right
-(Chen et al., arXiv:2107.03374; MaP, arXiv:2510.09295). One greedy sample is plain accuracy.
+pass@k is estimated without bias by 1 − C(n − c, k) / C(n, k) over n samples of which c are right (Chen
+et al., arXiv:2107.03374, eq. 1; MaP, arXiv:2510.09295). One greedy sample gives accuracy.
 """
 
 import re
@@ -23,99 +23,100 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BATCH_SEQUENCES = 32
-"""Completions that are written together."""
+"""Completions that are generated together."""
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 
 
 def estimate_pass_at_k(samples: int, right: int, k: int) -> float:
-    """The chance that one of `k` samples is right, from `right` of `samples` (k ≤ samples)."""
+    """Return the probability that one of `k` ≤ `samples` is right, from `right` of `samples`."""
     return 1.0 - comb(samples - right, k) / comb(samples, k)
 
 
 class GenerationTask:
-    """An item is a prompt, and the answer or the tests that its completion must meet.
+    """An item is a prompt, and the answer or tests that its completion must satisfy.
 
     Raises:
-        DataError: An item lacks a field, or its tests are to be run without leave.
+        DataError: An item lacks a field, or its tests may not be run.
     """
 
-    def __init__(self, recipe: GenerationConfig, context: TaskContext) -> None:
-        if recipe.match == "tests" and not context.run_code:
+    def __init__(self, config: GenerationConfig, context: TaskContext) -> None:
+        if config.match == "tests" and not context.run_code:
             raise DataError(
-                f"Benchmark {recipe.name!r} runs programs that models write; allow it with --run-code "
+                f"Benchmark {config.name!r} runs programs that models write; allow it with --run-code "
                 "(run_code=True from Python) where nothing is to be lost, or leave it out."
             )
-        self.metric = describe_metric(recipe, "higher")
-        self._recipe, self._context = recipe, context
+        self.metric = describe_metric(config, "higher")
+        self._config, self._context = config, context
         self.truncated = 0
         self._prompts: list[list[int]] = []
         self._items: list[tuple[str, Item]] = []
-        self._program = Template(recipe.program, recipe.name)
-        self._prompter = PromptBuilder(recipe, self._solve, answered=recipe.match != "tests")
-        targets = [] if recipe.match == "tests" else [recipe.target_field]
-        for where, row in read_items(recipe, [*self._prompter.fields, *targets]):
+        self._program = Template(config.program, config.name)
+        self._prompter = PromptBuilder(config, self._solve, answered=config.match != "tests")
+        targets = [] if config.match == "tests" else [config.target_field]
+        for where, row in read_items(config, [*self._prompter.fields, *targets]):
             prompt = self._prompter.write(row, where)
             if targets:
                 self._solve(row, where)
             else:
-                self._write_program("", row, where)  # a field that is missing is told now
+                self._write_program("", row, where)  # raises now where a field is missing
             tokens = [context.separator, *context.encode(prompt)]
-            room = context.context - min(recipe.max_new_tokens, context.context // 2)
+            room = context.context - min(config.max_new_tokens, context.context // 2)
             self.truncated += len(tokens) > room
             self._prompts.append(tokens[-room:])
             self._items.append((where, row))
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Prompts, what solves them, and how completions are written."""
+        """Prompts, rows with their answers, and generation settings."""
         rows = repr([row for _, row in self._items])
-        told = self._recipe.model_dump_json(exclude={"items", "examples"})  # their content follows
-        return told, self._context.context, self._prompts, rows
+        # the content of items and examples follows
+        config = self._config.model_dump_json(exclude={"items", "examples"})
+        return config, self._context.context, self._prompts, rows
 
     @torch.inference_mode()
     def measure(self, model: "PreTrainedModel") -> ItemResults:
-        """pass@k of each item under `model`."""
-        recipe = self._recipe
+        """Return pass@k of each item under `model`."""
+        config = self._config
         right = np.zeros(len(self._prompts), dtype=int)
         for place, text in self._complete(model):
             right[place] += self._solves(place, text)
-        values = [estimate_pass_at_k(recipe.samples, int(count), recipe.k) for count in right]
+        values = [estimate_pass_at_k(config.samples, int(count), config.k) for count in right]
         return ItemResults(np.array(values), np.ones(len(values)))
 
     def _complete(self, model: "PreTrainedModel") -> Iterator[tuple[int, str]]:
-        """Completions with the places of their items; items of like length go together."""
+        """Yield the index of an item and a completion; items of similar length are batched."""
         model.eval()
-        recipe, tokenizer = self._recipe, self._context.tokenizer
-        each = max(1, BATCH_SEQUENCES // recipe.samples)
+        config, tokenizer = self._config, self._context.tokenizer
+        each = max(1, BATCH_SEQUENCES // config.samples)
         order = sorted(range(len(self._prompts)), key=lambda place: len(self._prompts[place]))
-        drawn: dict[str, Any] = {"do_sample": False}
-        if recipe.samples > 1:
-            drawn = {
+        sampling: dict[str, Any] = {"do_sample": False}
+        if config.samples > 1:
+            sampling = {
                 "do_sample": True,
-                "temperature": recipe.temperature,
+                "temperature": config.temperature,
                 "top_k": 0,
-                "num_return_sequences": recipe.samples,
+                "num_return_sequences": config.samples,
             }
         for start in range(0, len(order), each):
             places = order[start : start + each]
             tokens, mask = self._pad([self._prompts[place] for place in places])
             room = self._context.context - tokens.shape[1]
-            # draws depend on the item's batch alone, and no one else's are disturbed
-            with torch.random.fork_rng(enabled=recipe.samples > 1):
-                torch.manual_seed(recipe.seed + start)
+            # samples depend on the batch only, and the global random state is left as it was
+            with torch.random.fork_rng(enabled=config.samples > 1):
+                torch.manual_seed(config.seed + start)
                 written = model.generate(
                     tokens.to(model.device),
                     attention_mask=mask.to(model.device),
-                    max_new_tokens=min(recipe.max_new_tokens, max(1, room)),
+                    max_new_tokens=min(config.max_new_tokens, max(1, room)),
                     pad_token_id=self._context.separator,
-                    **drawn,
+                    **sampling,
                 )
             texts = tokenizer.batch_decode(written[:, tokens.shape[1] :], skip_special_tokens=True)
             for index, text in enumerate(texts):
-                yield places[index // recipe.samples], self._cut(text)
+                yield places[index // config.samples], self._cut(text)
 
     def _pad(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Prompts of one batch, padded on the left, and their mask."""
+        """Return the prompts of one batch, padded on the left, and their attention mask."""
         width = max(map(len, prompts))
         tokens = torch.full((len(prompts), width), self._context.separator)
         mask = torch.zeros_like(tokens)
@@ -125,18 +126,18 @@ class GenerationTask:
         return tokens, mask
 
     def _cut(self, text: str) -> str:
-        """The completion before the first of the stops."""
-        ends = [place for stop in self._recipe.stop if (place := text.find(stop)) >= 0]
+        """Return the completion up to the first stop string."""
+        ends = [place for stop in self._config.stop if (place := text.find(stop)) >= 0]
         return text[: min(ends)] if ends else text
 
     def _solves(self, place: int, text: str) -> bool:
-        recipe = self._recipe
+        config = self._config
         where, row = self._items[place]
-        if recipe.match == "tests":
+        if config.match == "tests":
             program = self._write_program(text, row, where)
-            return passes_tests(program, timeout_s=recipe.timeout_s, memory_mb=recipe.memory_mb)
+            return passes_tests(program, timeout_s=config.timeout_s, memory_mb=config.memory_mb)
         target = self._solve(row, where)
-        if recipe.match == "number":
+        if config.match == "number":
             return last_number(text) == last_number(target)
         return text.strip() == target.strip()
 
@@ -145,15 +146,15 @@ class GenerationTask:
         return self._program.write(row | {"prompt": own, "completion": completion}, where)
 
     def _solve(self, row: Item, where: str) -> str:
-        field = self._recipe.target_field
+        field = self._config.target_field
         require_fields(row, [field], where)
         target = require_text(row, field, where)
-        if self._recipe.match == "number" and last_number(target) is None:
-            raise DataError(f"{where}: field {field!r} has no number; mend it, or match: exact.")
+        if self._config.match == "number" and last_number(target) is None:
+            raise DataError(f"{where}: field {field!r} has no number; fix it, or match: exact.")
         return target
 
 
 def last_number(text: str) -> float | None:
-    """The last number of a text, thousands separators allowed; None where it has none."""
+    """Return the last number of a text, with or without thousands separators; None if there is none."""
     found = NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None

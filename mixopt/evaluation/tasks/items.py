@@ -1,4 +1,4 @@
-"""Benchmark items from JSONL, Parquet or the machine, checked one by one."""
+"""Benchmark items from JSONL, Parquet or this machine, validated one by one."""
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -11,18 +11,18 @@ from mixopt.errors import DataError, did_you_mean
 from mixopt.io.parsing import show
 
 FEWEST_ITEMS = 2
-"""Below this there is no standard error."""
+"""Fewest items for which there is a standard error."""
 
 
 def read_items(
-    recipe: ItemsBenchmarkConfig, fields: Sequence[str]
+    config: ItemsBenchmarkConfig, fields: Sequence[str]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Items with all `fields`, each with the words that name its place in errors.
+    """Read items that have all `fields`, each with its position for error messages.
 
     Raises:
         DataError: The file is missing, an item lacks a field, ids repeat, or items are too few.
     """
-    rows = list(islice(read_rows(recipe.items), recipe.max_items))
+    rows = list(islice(read_rows(config.items), config.max_items))
     ids: set[object] = set()
     for where, row in rows:
         require_fields(row, fields, where)
@@ -34,12 +34,12 @@ def read_items(
         if own in ids:
             raise DataError(f"{where}: the id {own!r} stands twice; give each item its own.")
         ids.add(own)
-    require_items(len(rows), recipe.name)
+    require_items(len(rows), config.name)
     return rows
 
 
 def require_items(count: int, name: str) -> None:
-    """Raises `DataError` where a benchmark has too few items for a standard error."""
+    """Raise `DataError` where a benchmark has too few items for a standard error."""
     if count < FEWEST_ITEMS:
         raise DataError(
             f"Benchmark {name!r} has {count} items; at least {FEWEST_ITEMS} are needed for a "
@@ -48,14 +48,14 @@ def require_items(count: int, name: str) -> None:
 
 
 def require_fields(row: dict[str, Any], fields: Sequence[str], where: str) -> None:
-    """Raises `DataError` for the first of `fields` that a row lacks."""
+    """Raise `DataError` for the first of `fields` that a row lacks."""
     for name in fields:
         if name not in row:
             raise DataError(f"{where} has no field {name!r}. {did_you_mean(name, row)}")
 
 
 def read_rows(items: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Rows of a file, or `machine:NAME`, each with the words that name its place.
+    """Return rows of a file or of `machine:NAME`, each with its position for error messages.
 
     Raises:
         DataError: The file is missing or broken.
@@ -70,7 +70,7 @@ def read_rows(items: str) -> Iterable[tuple[str, dict[str, Any]]]:
 
 
 def require_text(row: dict[str, Any], name: str, where: str, *, empty: bool = False) -> str:
-    """The text in a field; empty only where that is allowed."""
+    """Return the text in a field; it may be empty only if `empty`."""
     require_fields(row, [name], where)
     text = row[name]
     if not isinstance(text, str) or (not text and not empty):
@@ -85,16 +85,16 @@ def _require_whole(text: str, name: str, where: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise DataError(
-            f"{where}: field {name!r} holds half a character, which is no text; mend or drop the item."
+            f"{where}: field {name!r} holds half a character, which is no text; fix or drop the item."
         ) from None
     return text
 
 
 def read_choices(row: dict[str, Any], name: str, where: str) -> list[str]:
-    """The choices of an item: two or more, none of them empty.
+    """Return the choices of an item.
 
     Raises:
-        DataError: They are fewer, or no text.
+        DataError: There are fewer than two, or one is empty or not text.
     """
     require_fields(row, [name], where)
     choices = row[name]
@@ -102,16 +102,16 @@ def read_choices(row: dict[str, Any], name: str, where: str) -> list[str]:
         raise DataError(f"{where}: an item needs a list of at least two choices.")
     for choice in choices:
         if not isinstance(choice, str) or not choice.strip():
-            raise DataError(f"{where}: a choice is empty or no text; mend or drop the item.")
+            raise DataError(f"{where}: a choice is empty or no text; fix or drop the item.")
         _require_whole(choice, name, where)
     return choices
 
 
 def read_answer(row: dict[str, Any], name: str, count: int, where: str) -> int:
-    """The index of the right one of `count` choices.
+    """Return the index of the right one of `count` choices.
 
     Raises:
-        DataError: It is none.
+        DataError: The field holds no such index.
     """
     require_fields(row, [name], where)
     answer = row[name]
@@ -123,21 +123,21 @@ def read_answer(row: dict[str, Any], name: str, count: int, where: str) -> int:
     return answer
 
 
-def read_item_texts(recipe: BenchmarkConfig) -> list[str]:
-    """The whole text of each item; nothing for kinds whose items are not ours to read.
+def read_item_texts(config: BenchmarkConfig) -> list[str]:
+    """Return the full text of each item; none for tasks of lm-evaluation-harness.
 
     Raises:
         DataError: The items cannot be read.
     """
     texts: list[str] = []
-    if isinstance(recipe, BitsPerByteConfig):
-        for document in read_documents(recipe.text):
-            if len(texts) == recipe.max_items:
+    if isinstance(config, BitsPerByteConfig):
+        for document in read_documents(config.text):
+            if len(texts) == config.max_items:
                 break
             texts.append(document.text)
-    elif isinstance(recipe, ItemsBenchmarkConfig):
-        for _, row in read_rows(recipe.items):
-            if len(texts) == recipe.max_items:
+    elif isinstance(config, ItemsBenchmarkConfig):
+        for _, row in read_rows(config.items):
+            if len(texts) == config.max_items:
                 break
             texts.append(" ".join(_texts_in(value) for value in row.values()))
     return texts

@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness as benchmarks: its prompts, its scoring, our items and errors."""
+"""Tasks of lm-evaluation-harness, with its prompts and scoring and with results per item."""
 
 import logging
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BATCH_SEQUENCES = 16
 SEED = 1234
-"""Of the harness's own draws of examples."""
+"""Seed with which the harness draws few-shot examples."""
 
 
 class LmEvalTask:
@@ -30,52 +30,54 @@ class LmEvalTask:
         DataError: The harness has no such task or metric, or cannot load it.
     """
 
-    def __init__(self, recipe: HarnessConfig, context: TaskContext) -> None:
-        self._recipe, self._context = recipe, context
+    def __init__(self, config: HarnessConfig, context: TaskContext) -> None:
+        self._config, self._context = config, context
         self.truncated = 0
-        if recipe.include_path is not None and not context.run_code:
+        if config.include_path is not None and not context.run_code:
             raise DataError(
-                f"Benchmark {recipe.name!r}: task files of one's own may name Python that is run "
-                f"({recipe.include_path}); pass --run-code if you trust them."
+                f"Benchmark {config.name!r}: task files of one's own may name Python that is run "
+                f"({config.include_path}); pass --run-code if you trust them."
             )
         with _quiet():
-            self._task = _load(recipe)
+            self._task = _load(config)
         known = list(self._task.aggregation())
-        self._name = recipe.metric or known[0]
+        self._name = config.metric or known[0]
         if self._name not in known:
             raise DataError(
-                f"Benchmark {recipe.name!r}: task {recipe.task!r} has no metric {self._name!r}. "
+                f"Benchmark {config.name!r}: task {config.task!r} has no metric {self._name!r}. "
                 f"{did_you_mean(self._name, known)}"
             )
-        require_items(len(self._documents), recipe.name)
+        require_items(len(self._documents), config.name)
         better = self._task.higher_is_better().get(self._name, True)
         self.metric = Metric(
-            name=recipe.name,
+            name=config.name,
             better="higher" if better else "lower",
-            capability=recipe.capability,
-            role=recipe.role,
-            own_domain=recipe.own_domain,
+            capability=config.capability,
+            role=config.role,
+            own_domain=config.own_domain,
         )
 
     @cached_property
     def _documents(self) -> list[Any]:
-        return list(self._task.eval_docs)[: self._recipe.max_items]
+        return list(self._task.eval_docs)[: self._config.max_items]
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """The recipe, the harness, and all that a model would be asked, prompts included."""
+        """Config, version of the harness, and all requests of the task with their prompts."""
         from importlib.metadata import version
 
         with _quiet():
             self._task.set_fewshot_seed(seed=SEED)
-            self._task.build_all_requests(limit=self._recipe.max_items, rank=0, world_size=1)
+            self._task.build_all_requests(limit=self._config.max_items, rank=0, world_size=1)
         asked = [(instance.doc_id, repr(instance.args)) for instance in self._task.instances]
-        own = self._recipe.model_dump_json(exclude={"include_path"})  # where it lies does not count
-        told = [own, version("lm_eval"), str(self._task.VERSION)]
-        return *told, self._context.context, repr(self._task.dump_config()), asked
+        own = self._config.model_dump_json(
+            exclude={"include_path"}
+        )  # its content follows, its path does not count
+        versions = [own, version("lm_eval"), str(self._task.VERSION)]
+        return *versions, self._context.context, repr(self._task.dump_config()), asked
 
     def measure(self, model: "PreTrainedModel") -> ItemResults:
-        """The task's metric for each item under `model`.
+        """Return the task's metric of each item under `model`.
 
         Raises:
             DataError: The metric has no value for each item (a corpus-level one).
@@ -83,28 +85,28 @@ class LmEvalTask:
         from lm_eval.evaluator import evaluate
         from lm_eval.models.huggingface import HFLM
 
-        name = self._recipe.task
+        name = self._config.task
         with _quiet():
-            self._task.set_fewshot_seed(seed=SEED)  # or each model would see other examples
+            self._task.set_fewshot_seed(seed=SEED)  # the same examples for each model
             language_model = HFLM(
                 pretrained=model,
                 tokenizer=self._context.tokenizer,
                 batch_size=BATCH_SEQUENCES,
                 max_length=self._context.context,
             )
-            told = evaluate(
+            results = evaluate(
                 lm=language_model,
                 task_dict={name: self._task},
-                limit=self._recipe.max_items,
+                limit=self._config.max_items,
                 log_samples=True,
                 bootstrap_iters=0,
             )
-        samples = sorted(told["samples"][name], key=lambda sample: sample["doc_id"])
+        samples = sorted(results["samples"][name], key=lambda sample: sample["doc_id"])
         filters = dict.fromkeys(sample["filter"] for sample in samples)
-        chosen = self._recipe.filter or next(iter(filters))
+        chosen = self._config.filter or next(iter(filters))
         if chosen not in filters:
             raise DataError(
-                f"Benchmark {self._recipe.name!r}: task {name!r} has no filter {chosen!r}. "
+                f"Benchmark {self._config.name!r}: task {name!r} has no filter {chosen!r}. "
                 f"{did_you_mean(chosen, filters)}"
             )
         found = [sample.get(self._name) for sample in samples if sample["filter"] == chosen]
@@ -112,7 +114,7 @@ class LmEvalTask:
         return self._read(found)
 
     def _read(self, found: list[Any]) -> ItemResults:
-        """Item results; a pair is a value and its weight, as in bits per byte."""
+        """Return item results; a pair is a value and its weight, as for bits per byte."""
         if all(isinstance(value, bool | int | float | np.number) for value in found):
             return ItemResults(np.array(found, dtype=np.float64), np.ones(len(found)))
         pairs = [value for value in found if isinstance(value, tuple | list) and len(value) == 2]
@@ -120,41 +122,41 @@ class LmEvalTask:
             values, sizes = np.array(pairs, dtype=np.float64).T
             return ItemResults(-values / np.log(2), sizes)
         raise DataError(
-            f"Benchmark {self._recipe.name!r}: metric {self._name!r} of task {self._recipe.task!r} "
+            f"Benchmark {self._config.name!r}: metric {self._name!r} of task {self._config.task!r} "
             "has no single value for each item; name another metric of the task."
         )
 
 
-def _load(recipe: HarnessConfig) -> Any:
-    """The harness's task object."""
+def _load(config: HarnessConfig) -> Any:
+    """Return the harness's task object."""
     require_extra("eval")
     from lm_eval.tasks import TaskManager, get_task_dict
 
     manager = TaskManager(
-        include_path=recipe.include_path, include_defaults=recipe.include_path is None
+        include_path=config.include_path, include_defaults=config.include_path is None
     )
     known = manager.all_subtasks
-    if recipe.task not in known:
+    if config.task not in known:
         raise DataError(
-            f"Benchmark {recipe.name!r}: the harness has no single task {recipe.task!r}. "
-            f"{did_you_mean(recipe.task, known)}"
+            f"Benchmark {config.name!r}: the harness has no single task {config.task!r}. "
+            f"{did_you_mean(config.task, known)}"
         )
     try:
-        task = get_task_dict([recipe.task], manager)[recipe.task]
+        task = get_task_dict([config.task], manager)[config.task]
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(
-            f"Benchmark {recipe.name!r}: the harness cannot load {recipe.task!r} ({first[0]}); see "
+            f"Benchmark {config.name!r}: the harness cannot load {config.task!r} ({first[0]}); see "
             "whether its data can be reached from here."
         ) from None
-    if recipe.shots is not None:
-        task.set_config(key="num_fewshot", value=recipe.shots)
+    if config.shots is not None:
+        task.set_config(key="num_fewshot", value=config.shots)
     return task
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the harness's own log lines and progress out of ours."""
+    """Silence the harness's log below errors."""
     log = logging.getLogger("lm_eval")
     before = log.level
     log.setLevel(logging.ERROR)

@@ -12,11 +12,11 @@ class MultipleChoiceTask(ChoiceTask):
         DataError: An item has fewer than two choices, an empty one, or an answer out of range.
     """
 
-    def __init__(self, recipe: MultipleChoiceConfig, context: TaskContext) -> None:
+    def __init__(self, config: MultipleChoiceConfig, context: TaskContext) -> None:
         super().__init__(
-            recipe,
+            config,
             (
-                ([request_choice(context, prompt, recipe.separator, c) for c in choices], answer)
-                for _, prompt, choices, answer in read_choice_items(recipe)
+                ([request_choice(context, prompt, config.separator, c) for c in choices], answer)
+                for _, prompt, choices, answer in read_choice_items(config)
             ),
         )

@@ -1,7 +1,7 @@
-"""Prompting: what a model reads in front of an answer, templates and solved examples included.
+"""Prompts from templates, instructions and solved examples.
 
-BOSE's in-context light-instruction prompt (arXiv:2503.00812) is few-shot examples that each carry a
-short instruction; a base model then sees by example what is asked of it.
+Each few-shot example carries the instruction (in-context light-instruction prompt of BOSE,
+arXiv:2503.00812), so that a base model infers the task from examples.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ SWELLING = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "z
 
 
 class _Jinja(ImmutableSandboxedEnvironment):
-    """Templates from anybody: no code, and no arithmetic that fills the memory."""
+    """Sandbox for untrusted templates, without code and without operations that exhaust memory."""
 
     intercepted_binops = frozenset(("*", "**", "%"))
 
@@ -50,14 +50,14 @@ class _Jinja(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: Any) -> None:
-        """Nothing: `format` is refused like the other methods that swell."""
+        """Do nothing: `format` is refused like the other methods that multiply text."""
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         swells = isinstance(obj, str) and attr in SWELLING
         return not swells and super().is_safe_attribute(obj, attr, value)
 
 
-# nothing is worked out before an item is there, and then under the eye of the sandbox
+# constants are not folded when a template is compiled, so that the sandbox checks every operation
 _JINJA = _Jinja(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, optimized=False)
 for _name in ("center", "format", "indent", "wordwrap", "xmlattr"):
     del _JINJA.filters[_name]
@@ -75,61 +75,62 @@ class Template:
             self._template = _JINJA.from_string(text)
         except (jinja2.TemplateError, *_RENDERING) as error:
             raise DataError(
-                f"Benchmark {name!r}: its template is not valid Jinja ({tell(error)}); mend it."
+                f"Benchmark {name!r}: its template is not valid Jinja ({tell(error)}); fix it."
             ) from None
 
     def write(self, row: Item, where: str) -> str:
-        """The text for one item.
+        """Return the text for one item.
 
         Raises:
-            DataError: The item lacks a field, or the template does what it may not.
+            DataError: The item lacks a field, or the template does something forbidden.
         """
         try:
             return self._template.render(row)
         except _RENDERING as error:
             raise DataError(
-                f"{where}: the template cannot be filled in ({tell(error)}); mend the template or the "
+                f"{where}: the template cannot be filled in ({tell(error)}); fix the template or the "
                 "item."
             ) from None
 
 
 class PromptBuilder:
-    """Writes the prompts of a benchmark.
+    """Builds the prompts of a benchmark.
 
     Args:
-        recipe: Says template, instruction and examples.
-        solve: Writes the answer of an example, and of an item that may be one of them.
-        answered: Whether items have answers; else an item is known among the examples by its prompt.
+        config: Sets template, instruction and examples.
+        solve: Returns the answer of an example or item.
+        answered: Whether items have answers; if not, an item is recognized among the examples by its
+            prompt only.
 
     Raises:
         DataError: Examples cannot be read, or lack a field.
     """
 
     def __init__(
-        self, recipe: ItemsBenchmarkConfig, solve: Solve, *, answered: bool = True
+        self, config: ItemsBenchmarkConfig, solve: Solve, *, answered: bool = True
     ) -> None:
-        self._recipe, self._solve, self._answered = recipe, solve, answered
-        self._template = None if recipe.template is None else Template(recipe.template, recipe.name)
-        self._lead = recipe.instruction + "\n" if recipe.instruction else ""
+        self._config, self._solve, self._answered = config, solve, answered
+        self._template = None if config.template is None else Template(config.template, config.name)
+        self._lead = config.instruction + "\n" if config.instruction else ""
         self._examples = [
             (own if not answered else own + solve(row, where), own + solve(row, where))
-            for where, row in islice(_read_examples(recipe), recipe.shots)
+            for where, row in islice(_read_examples(config), config.shots)
             for own in [self._lead + self.ask(row, where)]
         ]
-        if recipe.shots is not None and len(self._examples) < recipe.shots:
+        if config.shots is not None and len(self._examples) < config.shots:
             raise DataError(
-                f"Benchmark {recipe.name!r} shows {recipe.shots} examples and has "
+                f"Benchmark {config.name!r} shows {config.shots} examples and has "
                 f"{len(self._examples)}; give more examples, or fewer shots."
             )
 
     @property
     def fields(self) -> list[str]:
-        """Fields that every item must have for its prompt."""
-        asked = self._recipe.prompt_field
+        """Fields that each item needs for its prompt."""
+        asked = self._config.prompt_field
         return [asked] if self._template is None and asked else []
 
     def write(self, row: Item, where: str) -> str:
-        """The prompt of one item, the examples before it; an item is no example of itself."""
+        """Return the prompt of one item after the examples; an item is never its own example."""
         own = self._lead + self.ask(row, where)
         known = own
         if self._examples and self._answered:
@@ -137,20 +138,20 @@ class PromptBuilder:
         return GAP.join([*(text for name, text in self._examples if name != known), own])
 
     def ask(self, row: Item, where: str) -> str:
-        """What the item itself asks, without instruction and examples."""
+        """Return the question of the item, without instruction and examples."""
         if self._template is not None:
             return self._template.write(row, where)
-        field = self._recipe.prompt_field
+        field = self._config.prompt_field
         if not field:
             return ""
         require_fields(row, [field], where)
         return require_text(row, field, where, empty=True)
 
 
-def _read_examples(recipe: ItemsBenchmarkConfig) -> list[tuple[str, Item]]:
-    if isinstance(recipe.examples, str):
-        return list(read_rows(recipe.examples))
+def _read_examples(config: ItemsBenchmarkConfig) -> list[tuple[str, Item]]:
+    if isinstance(config.examples, str):
+        return list(read_rows(config.examples))
     return [
-        (f"benchmark {recipe.name!r}, example {number}", row)
-        for number, row in enumerate(recipe.examples, start=1)
+        (f"benchmark {config.name!r}, example {number}", row)
+        for number, row in enumerate(config.examples, start=1)
     ]

@@ -1,4 +1,4 @@
-"""Targets: bits per byte of one text after its prompt, for every kind of item that has one."""
+"""Shared base of tasks that score one text after its prompt, in bits per byte."""
 
 from collections.abc import Iterable
 
@@ -12,8 +12,8 @@ class TargetTask:
     """An item is one request; its value is the target's bits and its size the target's bytes.
 
     Args:
-        metric: What is measured.
-        built: Request, bytes of the target and whether it was cut, for each item.
+        metric: The metric.
+        built: Request, bytes of the target and whether it was truncated, for each item.
     """
 
     def __init__(self, metric: Metric, built: Iterable[tuple[Request, int, bool]]) -> None:
@@ -34,7 +34,7 @@ class TargetTask:
         return (self._sizes.tolist(),)
 
     def read(self, totals: Array) -> ItemResults:
-        """Bits of each target."""
+        """Return the bits of each target."""
         return ItemResults(-totals / LN2, self._sizes)
 
     @property
