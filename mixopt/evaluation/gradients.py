@@ -1,7 +1,7 @@
-"""Slopes: how every benchmark's loss changes with every expert's weight, from one backward pass.
+"""Gradients of benchmark losses by merge weights.
 
 ∂loss/∂α_k = ⟨∂loss/∂Θ, Θ_k − Θ_base⟩ at the merge, because a merge is linear in its weights. One
-forward and backward pass over a benchmark's own items gives it for all experts at once.
+forward and backward pass over a benchmark's items gives it for all experts.
 
 Shapes: `k` experts, `m` benchmarks, `n` scored tokens.
 """
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BACKWARD = 3.0
-"""Cost of a forward and a backward pass, in forward passes."""
+"""Cost of a forward and backward pass, in forward passes."""
 
 
 @dataclass(frozen=True)
 class Slopes:
-    """Losses of a merge and their slopes.
+    """Losses of a merge and their gradients by merge weights.
 
     Attributes:
-        losses: Smooth loss of each benchmark, in bits per byte (`m`).
-        by_weight: Its derivative by each expert's weight (`m x k`).
-        passes: What they cost, in forward passes over all items.
+        losses: Smooth loss of each benchmark (`m`, bits per byte).
+        by_weight: Derivative of each loss by each expert's weight (`m x k`).
+        passes: Cost, in forward passes over all items.
     """
 
     losses: Array
@@ -41,9 +41,12 @@ class Slopes:
 
 
 def measure_slopes(merger: ModelMerger, scorer: Scorer, weights: Sequence[float]) -> Slopes:
-    """Losses and slopes at `weights` (`k`).
+    """Compute losses and gradients at merge weights.
 
-    The merged model is left in `merger`, with its gradients let go of.
+    Args:
+        merger: Base and experts; its model is left merged at `weights`, without gradients.
+        scorer: The benchmarks.
+        weights: Merge weights (`k`).
     """
     model = merger.merge(weights).eval()
     for name, parameter in model.named_parameters():
@@ -60,7 +63,7 @@ def measure_slopes(merger: ModelMerger, scorer: Scorer, weights: Sequence[float]
 
 
 def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
-    """The task's loss, its gradient left in the model; and the tokens that were read."""
+    """Return the task's loss and the tokens read; its gradient is added to the model's."""
     weights = task.loss_weights
     chosen = np.flatnonzero(weights)
     requests = [task.requests[int(index)] for index in chosen]
@@ -68,7 +71,7 @@ def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
     by_token = torch.from_numpy(np.repeat(weights[chosen], sizes)).to(model.device, torch.float32)
     loss = 0.0
     tokens = 0
-    # activations are kept for the way back
+    # smaller batches, because activations are kept for the backward pass
     for batch in batch_requests(requests, model, shared=False, share=0.5):
         part = by_token[torch.from_numpy(batch.places).to(model.device)] @ token_logprobs(
             model, batch
@@ -81,7 +84,7 @@ def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
 
 @torch.no_grad()
 def _project(merger: ModelMerger, model: "PreTrainedModel") -> NDArray[np.float64]:
-    """⟨gradient, Θ_k − Θ_base⟩ for each expert (`k`)."""
+    """Return ⟨gradient, Θ_k − Θ_base⟩ for each expert (`k`)."""
     total = np.zeros(len(merger.experts))
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:

@@ -1,12 +1,12 @@
-"""Subsets: a fraction of a benchmark's items that ranks candidates as all of them do.
+"""Benchmark scores estimated from a sample of the items, with control variates.
 
-What a merge scores on an item is close to what its experts' ensemble scores there, which costs no
-forward pass. So the ensemble, the experts and the base are *control variates*: a candidate is
-predicted on every item, scored on some, and what the prediction misses there is added (the
-regression estimator of survey sampling: Särndal, Swensson & Wretman 1992, §6.4). Items are stratified
-by what tells the experts apart, one is drawn from each stratum.
+A merge scores on an item about what its experts' ensemble scores, which needs no forward pass. So the
+ensemble, the experts and the base serve as control variates: a candidate is predicted on every item,
+scored on some, and the prediction is corrected by its errors there (regression estimator of survey
+sampling: Särndal, Swensson & Wretman 1992, §6.4). Items are stratified by what distinguishes the
+experts; one is drawn from each stratum.
 
-Shapes: `k` experts, `i` items, `s` scored items, `c` control variates.
+Shapes: `k` experts, `i` items, `s` sampled items, `c` control variates.
 """
 
 from collections.abc import Sequence
@@ -20,43 +20,43 @@ from mixopt.evaluation.tasks.base import Array, ItemResults, Request, Task
 from mixopt.trials import Metric
 
 FEWEST = 8
-"""A benchmark of fewer items than this is scored whole."""
+"""Fewest sampled items of a benchmark; a smaller benchmark is scored in full."""
 RIDGE = 1e-6
-"""Keeps the regression solvable where control variates are the same."""
+"""Ridge penalty, relative to the trace, for control variates that coincide."""
 
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 
 
 class SampledTask:
-    """Some items of a task; a task itself.
+    """A task of some items of another task.
 
     Args:
-        task: The whole one.
-        items: Places of the items that are kept (`s`).
+        task: The full task.
+        items: Indices of the items (`s`).
     """
 
-    def __init__(self, task: Task, items: Places) -> None:
+    def __init__(self, task: Task, items: Indices) -> None:
         self._task, self.items = task, items
         self.metric: Metric = task.metric
         self.truncated = task.truncated
         bounds = np.array([*task.starts, len(task.requests)])
         ranges = [np.arange(bounds[item], bounds[item + 1]) for item in items]
-        self._picked: Places = np.concatenate(ranges)
+        self._picked: Indices = np.concatenate(ranges)
         self.requests: Sequence[Request] = [task.requests[int(place)] for place in self._picked]
         self.starts: Sequence[int] = np.cumsum([0, *map(len, ranges[:-1])]).tolist()
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """The whole task's, and the items."""
+        """The full task's layout, and the items."""
         return *self._task.layout, self.items.tolist()
 
     @property
     def loss_weights(self) -> Array:
-        """The whole task's, of the requests that are kept."""
+        """The full task's loss weights of these items' requests."""
         return np.asarray(self._task.loss_weights[self._picked])
 
     def read(self, totals: Array) -> ItemResults:
-        """Item results of the items that are kept."""
+        """Return the results of these items."""
         padded = np.zeros(len(self._task.requests))
         padded[self._picked] = totals
         whole = self._task.read(padded)
@@ -65,26 +65,28 @@ class SampledTask:
 
 @dataclass(frozen=True)
 class ItemSample:
-    """The items of one benchmark that are scored.
+    """A stratified sample of one benchmark's items.
 
     Attributes:
-        items: Their places (`s`), rising.
-        stands_for: How many items each stands for (`s`), itself included.
+        items: Indices of the items (`s`), ascending.
+        stands_for: Size of each item's stratum (`s`).
     """
 
-    items: Places
+    items: Indices
     stands_for: Array
 
     @classmethod
     def stratified(cls, values: Array, sizes: Array, share: float, seed: int) -> "ItemSample":
-        """One item out of each stratum of about 1/`share` items.
+        """Draw one item from each stratum of about 1/`share` items.
+
+        Items are sorted by the first principal component of the experts' centered scores, then by mean
+        score; strata are consecutive runs.
 
         Args:
-            values: Item values of the experts (`k x i`); items in a row are alike in what tells the
-                experts apart (their first principal component), and close in difficulty.
-            sizes: Of the items (`i`).
-            share: Of the items to score.
-            seed: Of the draw.
+            values: Item values of the experts (`k x i`).
+            sizes: Sizes of the items (`i`).
+            share: Share of the items to sample.
+            seed: Seed of the sample.
         """
         count = values.shape[1]
         wanted = max(min(count, FEWEST), round(share * count))
@@ -100,12 +102,12 @@ class ItemSample:
         return cls(items[rising], each[rising])
 
     def estimate(self, scored: Array, predicted: Array, sizes: Array) -> ItemResults:
-        """Item results of all items (`i`), whose sums and errors are those of the estimate.
+        """Return results of all items (`i`) with the estimate's score and standard error.
 
         Args:
-            scored: Values of the scored items (`s`).
-            predicted: Of all items (`i`).
-            sizes: Of all items (`i`).
+            scored: Values of the sampled items (`s`).
+            predicted: Predicted values of all items (`i`).
+            sizes: Sizes of all items (`i`).
         """
         values = predicted.copy()
         values[self.items] += self.stands_for * (scored - predicted[self.items])
@@ -114,7 +116,17 @@ class ItemSample:
 
 def sample_items(tasks: Sequence[Task], experts: Sequence[dict[str, ItemResults]], share: float,
                  seed: int) -> tuple[Scorer, list[ItemSample]]:  # fmt: skip
-    """A scorer of some items of each task, and which they are."""
+    """Draw a sample of each task's items.
+
+    Args:
+        tasks: Full tasks (`m`).
+        experts: Results of each expert on all items, by benchmark (`k`).
+        share: Share of the items to sample.
+        seed: Seed of the first task's sample; the next task has the next seed.
+
+    Returns:
+        Scorer of the sampled items, and the sample of each task (`m`).
+    """
     draws, parts = [], []
     for place, task in enumerate(tasks):
         results = [found[task.metric.name] for found in experts]
@@ -131,16 +143,27 @@ def compute_control_variates(
     experts: Sequence[ItemResults],
     base: ItemResults,
 ) -> Array:
-    """Control variates of each item (`i x c`) of the candidate at `weights` (`k`).
+    """Return the control variates of each item (`i x c`) for one candidate.
 
-    Its ensemble's value, the experts' mean by its weights, the base's, and the item's size.
+    They are the ensemble's value, the weighted mean of the experts' values, the base's value, and size.
+
+    Args:
+        weights: Merge weights of the candidate (`k`).
+        ensemble: Results of the ensemble at `weights`.
+        experts: Results of each expert (`k`).
+        base: Results of the base.
     """
     mean = np.tensordot(np.asarray(weights), np.stack([e.values for e in experts]), 1)
     return np.stack([ensemble.values, mean, base.values, ensemble.sizes], axis=1)
 
 
 def fit_control_variates(controls: Sequence[Array], values: Sequence[Array]) -> Array:
-    """Coefficients (`c`) by which controls (`i x c` each) predict values (`i` each)."""
+    """Fit coefficients (`c`) that predict item values from control variates by ridge regression.
+
+    Args:
+        controls: Control variates of each candidate (`i x c`).
+        values: Item values of each candidate (`i`).
+    """
     x, y = np.concatenate(list(controls)), np.concatenate(list(values))
     scale = np.maximum(np.abs(x).max(axis=0), 1e-12)
     x = x / scale

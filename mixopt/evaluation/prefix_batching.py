@@ -1,10 +1,10 @@
-"""Rows: requests laid out for forward passes, each prompt once for all its choices.
+"""Packing of requests into sequences that compute a shared prefix once (as prefix caching in vLLM does).
 
-A row is a prefix and the branches that go on from it. Branches stand behind each other in one row;
-each sees the prefix and itself, at the positions that it would have alone. What is scored is the
-same as with one row for each choice, for a fraction of the tokens.
+A packed sequence is a prefix and the branches that continue it, one after another. Each branch attends
+to the prefix and to itself, at the positions that it would have alone. The scores equal those of one
+sequence per request, for a fraction of the tokens.
 
-Shapes: `b` rows of `t` tokens, `n` scored tokens.
+Shapes: `b` packed sequences of `t` tokens, `n` scored tokens.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ import torch
 from mixopt.evaluation.tasks.base import Request
 
 BORDER = 4
-"""Tokens by which the contexts of choices may differ at their end: a border may be merged with
-what follows it."""
+"""Tokens by which contexts that share a prefix may differ at their end, because a token can span the
+border between prompt and choice."""
 
 SHORTEST_SHARED = 8
-"""Tokens of a prefix from which sharing it pays for the mask that it needs."""
+"""Fewest tokens of a prefix for which sharing outweighs the cost of an attention mask."""
 
 MASK_CELLS = 1 << 26
-"""Cells (`b x t x t`) of a batch's attention mask at most."""
+"""Most cells (`b x t x t`) of a batch's attention mask."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class PackedSequence:
     """Requests that share a prefix.
 
     Attributes:
-        prefix: The tokens they share.
-        branches: What follows for each request, its target last.
-        requests: The requests' indices.
+        prefix: Tokens that they share.
+        branches: Tokens that follow for each request, its target last.
+        requests: Indices of the requests.
     """
 
     prefix: tuple[int, ...]
@@ -42,22 +42,22 @@ class PackedSequence:
 
     @property
     def length(self) -> int:
-        """Tokens that are fed: the last of each branch is only predicted."""
+        """Number of input tokens: the last token of each branch is only predicted."""
         return len(self.prefix) + sum(len(branch) - 1 for branch in self.branches)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that go through a model together.
+    """Packed sequences of one forward pass.
 
     Attributes:
-        tokens: `b x t`, padded on the right.
-        at: Where scored tokens are predicted (`n`), as row·t + position.
-        targets: The scored tokens (`n`).
-        places: Of the scored tokens in the flat array of all (`n`).
-        positions: Position of each token (`b x t`), where rows have branches.
-        owner: The branch of each token (`b x t`), 0 for the prefix and −1 for padding, where rows
-            have branches; `make_mask` turns it into a mask when it is needed.
+        tokens: Input tokens (`b x t`), padded on the right.
+        at: Index in the flattened logits (`b·t`) that predicts each scored token (`n`).
+        targets: Scored tokens (`n`).
+        places: Index of each scored token in the log-probabilities of all requests (`n`).
+        positions: Position of each token (`b x t`); None without branches.
+        owner: Branch of each token (`b x t`), 0 for the prefix and −1 for padding, of which `make_mask`
+            makes the attention mask; None without branches.
     """
 
     tokens: torch.Tensor
@@ -68,7 +68,7 @@ class Batch:
     owner: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on `device`."""
+        """Return the batch on `device`."""
         moved = (
             None if tensor is None else tensor.to(device)
             for tensor in (self.tokens, self.at, self.targets, self.positions, self.owner)
@@ -81,7 +81,13 @@ class Batch:
 
 
 def pack_requests(requests: Sequence[Request], *, shared: bool) -> list[PackedSequence]:
-    """A row for each request; with `shared`, one for neighbours that have a prompt in common."""
+    """Pack requests.
+
+    Args:
+        requests: The requests.
+        shared: Whether consecutive requests with a common prefix are packed together; otherwise each
+            request has a sequence of its own.
+    """
     rows: list[PackedSequence] = []
     start = 0
     while start < len(requests):
@@ -102,7 +108,7 @@ def pack_requests(requests: Sequence[Request], *, shared: bool) -> list[PackedSe
 
 
 def longest_sequence(row: PackedSequence) -> int:
-    """Tokens of the prefix and its longest branch: how far back a token may have to look."""
+    """Return the tokens of the prefix and its longest branch, the farthest that a token attends."""
     return len(row.prefix) + max(len(branch) - 1 for branch in row.branches)
 
 
@@ -122,18 +128,18 @@ def make_batches(
     most_tokens: int,
     most_targets: int,
 ) -> list[Batch]:
-    """The rows in batches of like length, the longest first.
+    """Batch packed sequences of similar length, the longest first.
 
     Args:
-        rows: Of `pack_requests`.
-        requests: What they were made of.
-        offsets: Where each request's target begins in the flat array.
-        most_tokens: Padded tokens of a batch at most, unless one row has more.
-        most_targets: Scored tokens of a batch at most, unless one row has more.
+        rows: The packed sequences.
+        requests: The requests that they were packed from.
+        offsets: Index of each request's first target in the log-probabilities of all requests.
+        most_tokens: Most tokens of a batch, padding included; a longer sequence is a batch of its own.
+        most_targets: Most scored tokens of a batch; with the same exception.
     """
     batches: list[list[PackedSequence]] = []
     targets = 0
-    # rows without branches need no mask and take the fast path of attention
+    # sequences without branches need no mask and use the fast path of attention
     for row in sorted(rows, key=lambda r: (len(r.branches) > 1, -r.length)):
         scored = sum(len(requests[index].target) for index in row.requests)
         if batches and _fits(batches[-1], row, most_tokens) and targets + scored <= most_targets:
@@ -173,7 +179,7 @@ def _to_batch(
             part = slice(end, end + fed)
             tokens[r, part], owner[r, part] = branch[:-1], b
             positions[r, part] = np.arange(n, n + fed)
-            # the first of a branch is predicted at the prefix' end, the others one place before
+            # the end of the prefix predicts the first token of a branch, each token the next one
             predicted_at = [n - 1, *range(end, end + fed)]
             target = requests[index].target
             at += [r * length + place for place in predicted_at[-len(target) :]]
@@ -192,11 +198,13 @@ def _to_batch(
 
 
 def make_mask(owner: torch.Tensor) -> torch.Tensor:
-    """The mask (`b x 1 x t x t`) of tokens by their owners (`b x t`).
+    """Return the attention mask (`b x 1 x t x t`, True where a token attends).
 
-    True where a token may look: backwards, into the prefix and its own branch, and at itself.
+    A token attends to itself and to earlier tokens of the prefix and its own branch. Padding attends to
+    itself, because attention to nothing gives NaN.
 
-    Padding looks at itself, because attention to nothing is not a number.
+    Args:
+        owner: Branch of each token (`b x t`).
     """
     length = owner.shape[1]
     backwards = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()

@@ -1,4 +1,7 @@
-"""Scoring: one pass of a model over every benchmark's requests, and what the tasks read from it."""
+"""Scores of a model on all benchmarks, from one forward pass over their requests.
+
+Shapes: `n` scored tokens, `m` benchmarks.
+"""
 
 import hashlib
 import inspect
@@ -29,28 +32,32 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOGIT_BYTES = 256 << 20
-"""Memory for one batch's logits in float32; the batch is as large as this allows."""
+"""Memory for the logits of one batch, in float32, which limits its scored tokens."""
 BATCH_TOKENS = {"cpu": 4096, "other": 65_536}
-"""Tokens per forward pass at most: on a CPU, what stays near its caches is fastest."""
+"""Most tokens per forward pass; on a CPU, batches that fit its caches are fastest."""
 MASKED_ATTENTION = ("sdpa", "eager")
-"""Implementations of attention that take any mask."""
+"""Attention implementations that accept any mask."""
 ALIKE = {torch.float32: 1e-3, torch.float64: 1e-3}
 ALIKE_IN_HALF_PRECISION = 0.05
-"""Differences of log-probabilities, in nats, that rounding explains: the largest in full precision,
-and the mean in half."""
+"""Differences of log-probabilities (nats) that rounding explains: the largest in full precision, the
+mean in half precision."""
 
 ScoreBatches = Callable[[Sequence[Batch]], list[NDArray[np.float32]]]
 
 
 class Scorer:
-    """The benchmarks of a study, laid out once for any number of models of one architecture.
+    """Scores models on benchmarks; requests are packed and batched once per architecture.
+
+    Args:
+        benchmarks: The tasks (`m`).
+        share_prompts: Whether prompts are computed once for all their choices, if a trial with the first
+            model shows that it supports that.
 
     Attributes:
-        tasks: The benchmarks that token probabilities are enough for.
-        model_tasks: Those that need a whole model.
-        metrics: What the benchmarks measure, in the order in which they were given.
-        share_prompts: Compute a prompt once for all its choices, where the model can; it is tried
-            on the first one.
+        tasks: Benchmarks that are scored from token log-probabilities.
+        model_tasks: Benchmarks that need a whole model.
+        metrics: Metric of each benchmark, in the given order.
+        share_prompts: As given, or False after a trial that failed.
     """
 
     def __init__(
@@ -67,26 +74,27 @@ class Scorer:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """What determines the scores of each benchmark, hashed, by its name."""
-        told = {}
+        """Hash of what determines each benchmark's scores, by its name."""
+        digests = {}
         for task in self.tasks:
             digest = hashlib.blake2b(repr((task.metric, task.layout)).encode(), digest_size=16)
             for request in task.requests:
                 digest.update(np.array([*request.context, -1, *request.target]).tobytes())
-            told[task.metric.name] = digest.hexdigest()
-        for asked in self.model_tasks:
-            digest = hashlib.blake2b(repr((asked.metric, asked.layout)).encode(), digest_size=16)
-            told[asked.metric.name] = digest.hexdigest()
-        return {metric.name: told[metric.name] for metric in self.metrics}
+            digests[task.metric.name] = digest.hexdigest()
+        for model_task in self.model_tasks:
+            identity = model_task.metric, model_task.layout
+            digest = hashlib.blake2b(repr(identity).encode(), digest_size=16)
+            digests[model_task.metric.name] = digest.hexdigest()
+        return {metric.name: digests[metric.name] for metric in self.metrics}
 
     @property
     def digest(self) -> str:
-        """What determines the scores of all benchmarks, hashed; their order counts, as in arrays."""
-        told = json.dumps(list(self.digests.items()))
-        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        """Hash of what determines all scores; the order of the benchmarks counts."""
+        digests = json.dumps(list(self.digests.items()))
+        return hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()
 
     def restrict(self, names: Collection[str]) -> "Scorer":
-        """The scorer of the benchmarks called `names` alone."""
+        """Return a scorer of the benchmarks called `names`."""
         if set(names) == set(self.digests):
             return self
         tasks: list[Task | ModelTask] = [*self.tasks, *self.model_tasks]
@@ -95,66 +103,57 @@ class Scorer:
 
     @property
     def n_targets(self) -> int:
-        """Tokens that are scored."""
+        """Number of scored tokens (`n`)."""
         return int(self._offsets[-1])
 
     def count_tokens(self) -> int:
-        """Tokens that one forward pass over everything reads, prompts shared where it was tried."""
+        """Return the input tokens of one forward pass over all requests, as they are packed."""
         shared = self.share_prompts
         return sum(row.length for row in pack_requests(self.requests, shared=shared))
 
     @torch.inference_mode()
     def logprobs(self, model: "PreTrainedModel") -> NDArray[np.float32]:
-        """Natural log-probability of every target token of every request, in one flat array."""
+        """Return the log-probability of every scored token (`n`, nats), request after request."""
         model.eval()
         batches = self.batches(model, lambda some: score_batches(model, some))
-        flat = np.empty(self.n_targets, dtype=np.float32)
+        logprobs = np.empty(self.n_targets, dtype=np.float32)
         for batch in batches:
-            flat[batch.places] = token_logprobs(model, batch).cpu().numpy()
-        return flat
+            logprobs[batch.places] = token_logprobs(model, batch).cpu().numpy()
+        return logprobs
 
-    def join(
-        self, batches: Sequence[Batch], parts: Sequence[NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
-        """The flat array of all scored tokens, from the parts that `batches` gave."""
-        flat = np.empty(self.n_targets, dtype=np.float32)
-        for batch, part in zip(batches, parts, strict=True):
-            flat[batch.places] = part
-        return flat
-
-    def read(self, flat: NDArray[Any]) -> dict[str, ItemResults]:
-        """Item results by benchmark from the flat array of log-probabilities."""
+    def read(self, logprobs: NDArray[Any]) -> dict[str, ItemResults]:
+        """Return item results by benchmark, from the log-probabilities of all scored tokens (`n`)."""
         return {
             task.metric.name: task.read(part)
-            for task, part in zip(self.tasks, self._totals(flat), strict=True)
+            for task, part in zip(self.tasks, self._totals(logprobs), strict=True)
         }
 
     def measure(self, model: "PreTrainedModel") -> dict[str, ItemResults]:
-        """Item results of the benchmarks that need a whole model."""
+        """Return item results of the benchmarks that need a whole model."""
         return {task.metric.name: task.measure(model) for task in self.model_tasks}
 
     def score(self, model: "PreTrainedModel") -> dict[str, ItemResults]:
-        """Item results of a model on every benchmark."""
+        """Return item results of a model on all benchmarks, by name."""
         return self.read(self.logprobs(model)) | self.measure(model)
 
-    def losses(self, flat: NDArray[Any]) -> NDArray[np.float64]:
-        """Each task's smooth loss (`m`), in bits per byte, from the flat array."""
-        parts = zip(self.tasks, self._totals(flat), strict=True)
+    def losses(self, logprobs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the smooth loss of each task (bits per byte), from all log-probabilities (`n`)."""
+        parts = zip(self.tasks, self._totals(logprobs), strict=True)
         return np.array([task.loss_weights @ part for task, part in parts])
 
-    def _totals(self, flat: NDArray[Any]) -> list[NDArray[np.float64]]:
-        """Log-probability of each request's target, by benchmark."""
+    def _totals(self, logprobs: NDArray[Any]) -> list[NDArray[np.float64]]:
+        """Return the log-probability of each request's target, by benchmark."""
         if not self.requests:
             return []
-        totals = np.add.reduceat(flat.astype(np.float64), self._offsets[:-1])
+        totals = np.add.reduceat(logprobs.astype(np.float64), self._offsets[:-1])
         return np.split(totals, np.cumsum([len(task.requests) for task in self.tasks])[:-1])
 
     def batches(self, model: "PreTrainedModel", score: ScoreBatches) -> list[Batch]:
-        """The requests in batches for models of this architecture.
+        """Return the requests in batches for models of this architecture.
 
         Args:
-            model: Any of them, on its device or on the meta device.
-            score: Scores batches with the base, by which it is tried whether prompts can be shared.
+            model: A model of the architecture, on its device or on the meta device.
+            score: Scores batches with the base, to try whether prompts can be shared.
         """
         key = (type(model), attention_implementation(model), model.device, model.dtype)
         if key not in self._batches:
@@ -163,7 +162,7 @@ class Scorer:
         return self._batches[key]
 
     def _can_share(self, model: "PreTrainedModel", score: ScoreBatches) -> bool:
-        """Whether the longest row with several choices scores as its choices do one by one."""
+        """Return whether the longest packed sequences score as their requests do one by one."""
         rows = [r for r in pack_requests(self.requests, shared=True) if len(r.branches) > 1]
         if not rows:
             return True
@@ -171,10 +170,10 @@ class Scorer:
         if "position_ids" in inspect.signature(model.forward).parameters:
             why = f"its attention ({attention_implementation(model)}) takes no mask of one's own"
             if attention_implementation(model) in MASKED_ATTENTION:
-                # a window hides what is far off in one sequence, other limits what is far in a row
-                tried = {max(rows, key=lambda r: r.length), max(rows, key=longest_sequence)}
+                # a sliding window limits single sequences, other limits apply to the packed one
+                longest = {max(rows, key=lambda r: r.length), max(rows, key=longest_sequence)}
                 why = _try_sharing(
-                    [self.requests[i] for row in sorted(tried, key=lambda r: r.requests)
+                    [self.requests[i] for row in sorted(longest, key=lambda r: r.requests)
                      for i in row.requests], model, score,
                 )  # fmt: skip
                 if not why:
@@ -185,19 +184,19 @@ class Scorer:
 
 
 def _try_sharing(requests: Sequence[Request], model: "PreTrainedModel", score: ScoreBatches) -> str:
-    """Why shared prompts do not score as one for each choice; nothing where they do."""
+    """Return why shared prompts score differently from separate ones; empty where they do not."""
     together = batch_requests(requests, model, shared=True)
     alone = batch_requests(requests, model, shared=False)
-    flats = np.zeros((2, sum(len(request.target) for request in requests)))
+    logprobs = np.zeros((2, sum(len(request.target) for request in requests)))
     try:
         parts = score([*together, *alone])
     except (ValueError, TypeError, RuntimeError, IndexError, KeyError, AttributeError) as error:
-        # whatever a model makes of a mask that it does not expect
+        # models fail in many ways on a mask that they do not expect
         return f"it fails with a mask of one's own: {str(error).strip().splitlines()[0]}"
     for place, (batch, part) in enumerate(zip([*together, *alone], parts, strict=True)):
-        flats[int(place >= len(together)), batch.places] = part
-    apart = np.abs(flats[0] - flats[1])
-    # rounding moves single tokens far in half precision, and none in full
+        logprobs[int(place >= len(together)), batch.places] = part
+    apart = np.abs(logprobs[0] - logprobs[1])
+    # in half precision rounding moves single tokens far, in full precision none
     off = apart.max() if model.dtype in ALIKE else apart.mean()
     if off <= ALIKE.get(model.dtype, ALIKE_IN_HALF_PRECISION):
         return ""
@@ -207,7 +206,14 @@ def _try_sharing(requests: Sequence[Request], model: "PreTrainedModel", score: S
 def batch_requests(
     requests: Sequence[Request], model: "PreTrainedModel", *, shared: bool, share: float = 1.0
 ) -> list[Batch]:
-    """The requests in batches as large as is good for a model on its device, or a `share` of it."""
+    """Return the requests in batches of a size that suits a model on its device.
+
+    Args:
+        requests: The requests.
+        model: The model; batches are put on its device unless it is the meta device.
+        shared: Whether shared prefixes are computed once.
+        share: Share of the usual batch size.
+    """
     offsets = np.cumsum([0, *(len(request.target) for request in requests)])
     rows = pack_requests(requests, shared=shared)
     limits = {what: max(1, int(share * most)) for what, most in batch_limits(model).items()}
@@ -219,31 +225,31 @@ def batch_requests(
 
 @torch.inference_mode()
 def score_batches(model: "PreTrainedModel", batches: Sequence[Batch]) -> list[NDArray[np.float32]]:
-    """Log-probabilities of the scored tokens of each batch."""
+    """Return the log-probabilities of the scored tokens of each batch (nats)."""
     return [token_logprobs(model, batch).cpu().numpy() for batch in batches]
 
 
 def batch_limits(model: "PreTrainedModel") -> dict[str, int]:
-    """How large a batch may be for a model: padded tokens, and scored ones."""
+    """Return the most tokens and the most scored tokens of a batch for a model."""
     vocabulary = int(model.config.get_text_config().vocab_size)
     most = BATCH_TOKENS["cpu" if model.device.type in ("cpu", "meta") else "other"]
     return {"most_tokens": most, "most_targets": max(1, LOGIT_BYTES // (4 * vocabulary))}
 
 
 def attention_implementation(model: "PreTrainedModel") -> str:
-    """The implementation of attention that a model uses."""
+    """Return the name of a model's attention implementation."""
     return str(getattr(model.config, "_attn_implementation", "eager"))
 
 
 def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
-    """Log-probabilities of the batch's scored tokens (`n`), from one forward pass.
+    """Return the log-probabilities of the batch's scored tokens (`n`, nats), from one forward pass.
 
-    The output layer, often the widest of a small model, sees only the positions that are scored.
-    Padding stands on the right, where a causal model's earlier tokens never look.
+    The output layer, often the widest of a small model, is applied to scored positions only. Padding is
+    on the right, where causal attention of earlier tokens does not reach.
     """
     with scored_positions_only(model, batch):
         logits = model(**model_inputs(model, batch)).logits
-    if logits.shape[:2] != (1, len(batch.at)):  # the model has no output layer of its own
+    if logits.shape[:2] != (1, len(batch.at)):  # the model has no separate output layer
         logits = logits.reshape(-1, logits.shape[-1])[batch.at]
     logits = logits.reshape(len(batch.at), -1).float()
     own = logits.gather(-1, batch.targets[:, None]).squeeze(-1)
@@ -252,11 +258,11 @@ def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
 
 
 def model_inputs(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
-    """What the model's forward pass is called with."""
+    """Return the keyword arguments of the model's forward pass."""
     inputs: dict[str, Any] = {"input_ids": batch.tokens, "use_cache": False}
     if batch.owner is not None:
         mask = make_mask(batch.owner)
-        if attention_implementation(model) == "eager":  # which adds it
+        if attention_implementation(model) == "eager":  # which adds the mask to the scores
             closed = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device)
             mask = closed.masked_fill(~mask, torch.finfo(model.dtype).min)
         inputs |= {"attention_mask": mask, "position_ids": batch.positions}
@@ -265,7 +271,7 @@ def model_inputs(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
 
 @contextmanager
 def scored_positions_only(model: "PreTrainedModel", batch: Batch) -> Iterator[None]:
-    """The model's output layer, fed with the scored positions alone (`1 x n x width`)."""
+    """Restrict the model's output layer to the scored positions (`1 x n x width`)."""
     head = model.get_output_embeddings()
     if head is None:
         yield

@@ -1,7 +1,7 @@
-"""Probability ensembles of experts: Σ_k α_k p_k (MDE, arXiv:2502.15950), a second proxy for free.
+"""Probability ensembles of experts: Σ_k α_k p_k (MDE, arXiv:2502.15950).
 
-Each expert's log-probability of every scored token is computed once; after that the ensemble of
-any α is arithmetic, with no forward pass.
+The log-probability of every scored token is computed once per expert; the ensemble at any α then needs
+no forward pass.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from mixopt.errors import ModelError
 
 OFF = 1e-6
-"""How far weights may be off the simplex by rounding."""
+"""By how much weights may miss the simplex through rounding."""
 
 
 class Ensemble:
-    """The experts' cached token probabilities, mixed by any weights.
+    """Token probabilities of the experts, mixed at any weights.
 
     Args:
-        logprobs: `k x t` natural log-probabilities of `t` tokens under `k` experts.
+        logprobs: Log-probabilities of `n` tokens under each of `k` experts (`k x n`, nats).
     """
 
     def __init__(self, logprobs: Sequence[NDArray[np.float32]]) -> None:
@@ -28,10 +28,13 @@ class Ensemble:
         self._relative = np.exp(stacked - self._largest)
 
     def mix(self, weights: Sequence[float]) -> NDArray[np.float64]:
-        """The logarithm of Σ_k α_k p_k(token) for each token (`t`).
+        """Return log Σ_k α_k p_k of each token (`n`, nats).
+
+        Args:
+            weights: α (`k`).
 
         Raises:
-            ModelError: The weights (`k`) are not on the simplex: probabilities need that.
+            ModelError: The weights are not on the simplex, so that the result is no probability.
         """
         alpha: NDArray[np.float64] = np.asarray(weights, dtype=np.float64)
         if alpha.shape != (len(self._relative),):
@@ -44,6 +47,8 @@ class Ensemble:
                 f"The weights of an ensemble are {alpha.round(4).tolist()}; they must not be negative "
                 "and must sum to 1."
             )
-        with np.errstate(divide="ignore"):  # a token no weighted expert can produce: -inf
+        with np.errstate(
+            divide="ignore"
+        ):  # -inf for a token that has probability 0 under each weighted expert
             mixed: NDArray[np.float64] = self._largest + np.log(alpha @ self._relative)
         return mixed

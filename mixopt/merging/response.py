@@ -1,25 +1,27 @@
-"""Responding: which weights of experts stand for a mixture of tokens.
+"""Merge weights that represent mixture ratios.
 
-A model trained on a small share of a domain learns more of it than that share of an expert's step:
-learning goes with a power of the tokens, merging with the weight itself. So the weights are
+A model trained on a small share of a domain learns more of it than that share of the expert's delta:
+learning grows with a power of the tokens, a merge linearly with the weight. So the weights are
 
     α_k = λ_k^γ ÷ Σ_j λ_j^γ
 
-with γ below one (`studies/rank-fidelity`). γ = 1 is MergeMix and MDE as published.
+with γ < 1 (measured in `studies/rank-fidelity`). γ = 1 gives MergeMix (arXiv:2601.17858) and MDE
+(arXiv:2502.15950) as published.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from mixopt.evaluation.engine import Weights
 
+def merge_weights(weights: Sequence[float], gamma: float) -> list[float]:
+    """Return the weights (`k`) at which experts are merged or ensembled for given ratios.
 
-def merge_weights(weights: Weights, gamma: float) -> list[float]:
-    """The weights (`k`) at which experts are merged or mixed to stand for `weights`.
+    Corners of the simplex, all zeros (the base) and, with γ = 1, all ratios are returned unchanged.
 
-    Corners stay corners, and no weight at all (the base) stays none; γ = 1 changes nothing, to the
-    last digit.
+    Args:
+        weights: Mixture ratios λ (`k`).
+        gamma: γ.
     """
     if gamma == 1.0 or _is_corner(weights):
         return [float(weight) for weight in weights]

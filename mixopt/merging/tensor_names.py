@@ -1,7 +1,7 @@
-"""Checkpoints whose tensors are called otherwise than in the model in memory, laid out anew.
+"""Checkpoints whose tensor names differ from those of the model in memory, saved under the latter.
 
-Mixtures of experts are saved with one tensor for each expert of a layer and held with one for all;
-older checkpoints lack a prefix. transformers knows how to read them all, so it reads them here.
+Mixtures of experts are saved with one tensor per expert of a layer and held with one for all; older
+checkpoints lack a prefix. transformers converts all of them, so it reads them here.
 """
 
 from pathlib import Path
@@ -16,16 +16,16 @@ from mixopt.training.model_loading import load_model
 
 
 def holds_names_of(checkpoint: Checkpoint, layout: Layout) -> bool:
-    """Whether every tensor of the model is in the checkpoint under one of its own names."""
+    """Return whether the checkpoint has every tensor of the model under one of the model's names."""
     others = {own: other for other, own in layout.tied.items()}
     return all(n in checkpoint or others.get(n, "") in checkpoint for n in layout.shapes)
 
 
 def save_renamed(folder: Path, out: Path) -> None:
-    """Writes the model in `folder` to `out`, in the names and types that it has in memory.
+    """Save the model in `folder` to `out`, with the tensor names that it has in memory.
 
     Raises:
-        ModelError: transformers cannot load it, or it lacks weights.
+        ModelError: transformers cannot load it, or weights are missing.
     """
     dtypes = {Checkpoint(folder).dtype(name) for name in Checkpoint(folder).names}
     dtype = torch.float32 if torch.float32 in dtypes else torch.bfloat16

@@ -1,13 +1,13 @@
 import pytest
 import toy
 from models_for_tests import make_corpus as make
-from models_for_tests import tokenizer
+from models_for_tests import open_corpus, tokenizer
 
 from mixopt import Mixture
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.data import corpus
-from mixopt.data.corpus import check_epochs, open_corpus
+from mixopt.data.corpus import check_epochs
 from mixopt.errors import DataError
 
 TOKENS = tokenizer()

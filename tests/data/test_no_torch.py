@@ -26,7 +26,8 @@ folder = Path(sys.argv[1])
 store = ArtifactStore(folder / "store")
 corpora = StudyCorpora(load_study(folder / "toy.yaml"), store, store)
 assert importlib.util.find_spec("torch") is None
-print(*corpora.natural_mixture(), corpora.open("birds").read(0, 4).shape)
+corpora.build()
+print(*corpora.natural, corpora.open("birds").read(0, 4).shape)
 """
 
 

@@ -10,15 +10,15 @@ from mixopt.data.study_corpora import StudyCorpora, StudyInputs
 from mixopt.errors import ConfigError
 
 
-def test_a_worker_that_was_handed_the_counts_needs_no_text(tmp_path):
-    recipe = load_study(toy.write_study(tmp_path / "s"))
+def test_a_worker_with_the_drivers_inputs_needs_no_text(tmp_path):
+    config = load_study(toy.write_study(tmp_path / "s"))
     journals = ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
-    own = StudyCorpora(recipe, *journals)
+    own = StudyCorpora(config, *journals)
     own.build()
-    handed = pickle.loads(pickle.dumps(StudyInputs(own.fingerprints, own.counts)))
+    inputs = pickle.loads(pickle.dumps(StudyInputs(own.fingerprints, own.counts)))
     for file in (tmp_path / "s" / "data").iterdir():
         file.unlink()
-    other = StudyCorpora(recipe, *journals, handed)
+    other = StudyCorpora(config, *journals, inputs)
     assert other.natural == own.natural
     assert other.available_tokens == own.available_tokens
     assert other.tokenizer.get_vocab() == own.tokenizer.get_vocab()
@@ -26,7 +26,7 @@ def test_a_worker_that_was_handed_the_counts_needs_no_text(tmp_path):
 
 
 def test_a_text_is_read_once_to_know_it(tmp_path, monkeypatch):
-    recipe = load_study(toy.write_study(tmp_path / "s"))
+    config = load_study(toy.write_study(tmp_path / "s"))
     asked = []
     original = corpus.fingerprint_text
     for module in (corpus, study_corpora):
@@ -34,7 +34,7 @@ def test_a_text_is_read_once_to_know_it(tmp_path, monkeypatch):
             module, "fingerprint_text", lambda text: asked.append(text) or original(text)
         )
     found = StudyCorpora(
-        recipe, ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
+        config, ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
     )
     found.build()
     assert found.counts
@@ -42,11 +42,11 @@ def test_a_text_is_read_once_to_know_it(tmp_path, monkeypatch):
 
 
 def test_a_natural_mixture_needs_counts(tmp_path):
-    recipe = load_study(toy.write_study(tmp_path / "s"))
-    given = recipe.experts[0].model_copy(update={"text": None, "checkpoint": "x"})
-    recipe = recipe.model_copy(update={"experts": [given, *recipe.experts[1:]]})
+    config = load_study(toy.write_study(tmp_path / "s"))
+    given = config.experts[0].model_copy(update={"text": None, "checkpoint": "x"})
+    config = config.model_copy(update={"experts": [given, *config.experts[1:]]})
     found = StudyCorpora(
-        recipe, ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
+        config, ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
     )
     found.build()
     with pytest.raises(ConfigError, match="give its available_tokens, or search.natural"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import toy
 from artifacts.test_rank0_store import Two
-from models_for_tests import tokenizer
+from models_for_tests import open_corpus, tokenizer
 
 from mixopt.artifacts import artifact
 from mixopt.artifacts.rank0_store import RankZeroStore
@@ -20,7 +20,6 @@ from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.data import corpus, tokenization
-from mixopt.data.corpus import open_corpus
 from mixopt.data.tokenization import Place, Shards
 from mixopt.errors import StorageError
 from mixopt.io.files import write_bytes

@@ -14,7 +14,7 @@ import toy
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.config.training import BuiltBaseConfig, TrainingConfig
-from mixopt.data.corpus import open_corpus
+from mixopt.data.corpus import build_corpus, corpus_artifact, fingerprint_text
 from mixopt.data.tokenizer import build_tokenizer
 
 CONFIGS = {
@@ -86,6 +86,12 @@ def _tokenizer(vocabulary):
         kind="build", vocabulary=vocabulary, context=32, training=TrainingConfig(tokens=1)
     )
     return build_tokenizer(texts, config)
+
+
+def open_corpus(source, tokens, *, name, cache):
+    """The corpus of a text under a tokenizer, tokenized now unless the cache has it."""
+    artifact = corpus_artifact(name, fingerprint_text(source), tokens)
+    return build_corpus(artifact, source, tokens, cache)
 
 
 def make_corpus(folder, name="birds", n=40, **more):

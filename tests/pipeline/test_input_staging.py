@@ -49,7 +49,7 @@ def test_a_base_and_given_experts_are_sent_whole(recipe, tmp_path):
 
 def test_a_file_that_is_not_there_is_told(recipe, tmp_path):
     (tmp_path / "study" / "data" / "choice.jsonl").unlink()
-    with pytest.raises(DataError, match="does not exist; mend the path"):
+    with pytest.raises(DataError, match="does not exist; fix the path"):
         stage(recipe, RemoteArtifactStore(tmp_path / "a", f"memory://{tmp_path.name}"))
 
 

@@ -5,9 +5,13 @@ import shutil
 
 import pytest
 import torch
-from pipeline.test_laboratory import laboratory
+import toy
 from safetensors.torch import load_file
 
+from mixopt.config.loader import load_study
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.environment import RunEnvironment
+from mixopt.pipeline.training_runs import base_run, build_run, expert_run
 from mixopt.training import checkpointing
 from mixopt.training.checkpointing import CheckpointManager
 
@@ -28,11 +32,15 @@ def stop_at(monkeypatch, step):
     monkeypatch.setattr(CheckpointManager, "commit", finish_and_stop)
 
 
-def often(lab):
-    """The laboratory with a checkpoint at every step that is logged."""
-    executor = lab.recipe.executor.model_copy(update={"checkpoint_minutes": 1e-9})
-    lab.recipe = lab.recipe.model_copy(update={"executor": executor})
-    return lab
+def train_expert(folder, training, minutes=10.0):
+    """The expert on birds of the toy study, trained or found, and its base."""
+    executor = {"kind": "local", "checkpoint_minutes": minutes}
+    path = toy.write_study(folder, training=training, executor=executor)
+    environment = RunEnvironment(folder / "journal", folder / "cache", None, "cpu", False)
+    context = StudyContext(load_study(path), environment)
+    context.corpora.build()
+    build_run(context, base_run(context))
+    return build_run(context, expert_run(context, "birds")).folder
 
 
 def weights(folder):
@@ -45,8 +53,7 @@ def undisturbed(request, tmp_path_factory):
     training = {"tokens": 4000, "learning_rate": 1e-2, "batch_tokens": 256, "max_epochs": 9,
                 "method": request.param, "schedule": "cosine", "average_checkpoints": 3,
                 "average_share": 0.8}  # fmt: skip
-    lab = laboratory(tmp_path_factory.mktemp("whole"), training=training)
-    return training, lab.train_expert("birds").folder
+    return training, train_expert(tmp_path_factory.mktemp("whole"), training)
 
 
 def take_base(undisturbed, tmp_path):
@@ -65,7 +72,8 @@ def test_an_expert_that_was_stopped_twice_is_the_same(undisturbed, tmp_path, mon
         with monkeypatch.context() as patch:
             stop_at(patch, step)
             with pytest.raises(StoppedError):
-                often(laboratory(tmp_path, training=training)).train_expert("birds")
+                # a checkpoint at every step that is logged
+                train_expert(tmp_path, training, minutes=1e-9)
     begun = []
     original = checkpointing.CheckpointCallback.on_train_begin
 
@@ -74,8 +82,7 @@ def test_an_expert_that_was_stopped_twice_is_the_same(undisturbed, tmp_path, mon
         original(self, args, state, control, **rest)
 
     monkeypatch.setattr(checkpointing.CheckpointCallback, "on_train_begin", on_train_begin)
-    lab = laboratory(tmp_path, training=training)
-    again = lab.train_expert("birds").folder
+    again = train_expert(tmp_path, training)
     assert max(begun) >= 9  # the steps before were not made again
     found, wanted = weights(again), weights(whole)
     assert found.keys() == wanted.keys()
@@ -115,4 +122,4 @@ def test_a_finished_checkpoint_replaces_those_before_and_is_told(tmp_path):
 def test_short_trainings_write_no_checkpoint(undisturbed, tmp_path, monkeypatch):
     take_base(undisturbed, tmp_path)
     monkeypatch.setattr(CheckpointManager, "commit", lambda *_: pytest.fail("written"))
-    laboratory(tmp_path, training=undisturbed[0]).train_expert("birds")
+    train_expert(tmp_path, undisturbed[0])

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 import toy
-from models_for_tests import model, tokenizer
+from models_for_tests import model, open_corpus, tokenizer
 from safetensors.torch import load_file
 
 from mixopt import Mixture
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
-from mixopt.data.corpus import open_corpus
 from mixopt.errors import DivergedError
 from mixopt.training import trainer
 from mixopt.training.checkpoint_averaging import DECAYS, checkpoint_weights
