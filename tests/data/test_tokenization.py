@@ -99,7 +99,7 @@ def stop(source, cache, most):
 def content(made):
     """Every byte of a corpus, but for the seconds that it took."""
     files = {file.name: file.read_bytes() for file in made.folder.iterdir()}
-    manifest = json.loads(files.pop("artifact.json"))
+    manifest = json.loads(files.pop(artifact.MANIFEST))
     assert manifest.pop("seconds") >= 0
     return made.folder.name, manifest, files
 
@@ -453,7 +453,7 @@ def test_a_file_of_a_corpus_is_never_written_over(tmp_path, source, whole, monke
     with shard.open("r+b") as stream:
         stream.write(b"damage")
     damaged = shard.read_bytes()
-    monkeypatch.setattr(artifact, "_sound", set())
+    monkeypatch.setattr(artifact, "_verified", set())
     with shard.open("rb") as reader:  # another process has it open
         again, after = go(source, tmp_path / "cache")
         assert reader.read() == damaged
