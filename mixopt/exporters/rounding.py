@@ -1,4 +1,7 @@
-"""Round ratios to few decimals so that they still sum to exactly one."""
+"""Round ratios to few decimals so that they still sum to exactly one.
+
+See docs/methods.md, section 10.2.
+"""
 
 from collections.abc import Mapping
 

@@ -1,5 +1,7 @@
 """Comparisons of a mixture with reference mixtures, with its ties and with the trials.
 
+See docs/methods.md, section 7.8.
+
 Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 

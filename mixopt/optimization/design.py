@@ -1,5 +1,7 @@
 """Experimental designs: which mixtures to run or score next.
 
+See docs/methods.md, section 7.4.
+
 Shapes: `n` mixtures, `d` domains, `k` weights of experts (or of domains), `p` pool.
 """
 

@@ -1,6 +1,7 @@
 """Gradient ascent on a scorer with gradients of its own, without a surrogate.
 
 Each evaluation is a merge, so evaluations are limited, not iterations.
+See docs/methods.md, section 7.9.
 
 Shapes: `k` weights.
 """

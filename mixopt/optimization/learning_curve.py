@@ -2,7 +2,7 @@
 
 Subsets of the runs are fitted and tested on the rest. Squared error and 1 − Spearman's ρ are
 extrapolated as powers of the number of runs. With several fidelities, runs of the highest are
-subsampled and all cheaper ones enter every fit.
+subsampled and all cheaper ones enter every fit. See docs/methods.md, chapter 8.
 
 Shapes: `n` runs.
 """

@@ -1,4 +1,7 @@
-"""Loss-to-error law: Err(L) = ε − k·exp(−γL) (Gadre et al., arXiv:2403.08540, eq. 5)."""
+"""Loss-to-error law: Err(L) = ε − k·exp(−γL) (Gadre et al., arXiv:2403.08540, eq. 5).
+
+See docs/methods.md, section 5.4.
+"""
 
 from dataclasses import dataclass
 

@@ -2,6 +2,7 @@
 
 Trees have no gradient and are covered by random candidates in `optimize`. Outcome constraints
 depend on the surrogate and enter with the uncertainty at the current mixture.
+See docs/methods.md, section 7.5.
 
 Shapes: `k` weights, `d` domains, `m` metrics, `n` mixtures.
 """

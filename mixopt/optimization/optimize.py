@@ -1,5 +1,7 @@
 """Proposals: the feasible mixtures that a surrogate predicts to be best.
 
+See docs/methods.md, section 7.5.
+
 Shapes: `n` candidates, `k` weights, `d` domains.
 """
 

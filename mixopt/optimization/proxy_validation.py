@@ -2,6 +2,7 @@
 
 The surrogate ranks candidates as the proxy would, and the proxy ranks them as training does. More
 merges reduce the first error, longer experts the second, and real runs both.
+See docs/methods.md, section 9.1.
 
 Shapes: `n` mixtures, the same in the same order everywhere; `s` seeds.
 """

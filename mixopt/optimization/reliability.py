@@ -2,7 +2,7 @@
 
 The items are halved at random many times. Kendall's tau between the rankings by the two halves is
 the statistic of BOSE (arXiv:2503.00812) and MaP (arXiv:2510.09295), used here over candidates
-instead of checkpoints.
+instead of checkpoints. See docs/methods.md, section 2.6.
 
 Shapes: `n` candidates, `i` items.
 """

@@ -2,6 +2,7 @@
 
 An expert trained on 50% general data stands for a mixture, not for a domain, so the weights that
 are searched differ from the ratios that are proposed. Bounds hold on the ratios.
+See docs/methods.md, section 7.1.
 
 Shapes: `k` experts, `d` domains, `n` mixtures.
 """

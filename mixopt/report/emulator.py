@@ -9,6 +9,7 @@ the cubic RBF with a polynomial-like tail (Fornberg & Flyer, "A Primer on Radial
 In the coordinates √r, distances are Hellinger distances up to a constant. The tail φ holds √r, r,
 log(r + 0.01) and log(r + 0.1) of every domain, in which the surrogate's models are nearly linear.
 The interpolant is exact at the nodes; `what_if` measures its error between them, and the page shows it.
+See docs/methods.md, section 10.1.
 
 Shapes: `n` nodes, `d` domains, `k` outputs, `q` query points.
 """

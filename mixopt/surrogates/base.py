@@ -1,5 +1,7 @@
 """Protocols of the surrogate models.
 
+See docs/methods.md, section 3.1.
+
 Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 

@@ -1,5 +1,7 @@
 """Calibrate intervals from studentized residuals of runs outside of the fit.
 
+See docs/methods.md, section 4.3.
+
 Shapes: `n` runs, `m` metrics.
 """
 

@@ -8,7 +8,7 @@ from the last, nor D apart from B, so the fitted form is
     z(p) = Σ_k p_k ℓ_k + exp( β − Σ_k p_k a_k − log(1 + Σ_{i<j} p_i p_j s_ij) · ā )
 
 where a_k stands for α_D,k·log D, ℓ_k for the floor with the model-size term, s for 2γτ, and ā is the
-mean exponent, absorbed into s.
+mean exponent, absorbed into s. See docs/methods.md, section 3.10.
 """
 
 import numpy as np

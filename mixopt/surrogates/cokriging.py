@@ -6,6 +6,7 @@ c is the prediction of the low fidelity (Kennedy & O'Hagan 2000, fitted one fide
 other). The priors assume a good proxy until runs contradict it: at 8 to 16 runs, plain regression
 on proxy and ratios is worse than the proxy alone. Few runs do not identify each metric's variance
 of the correction and noise, so the metrics share a prior of both (empirical Bayes).
+See docs/methods.md, section 4.6.
 
 Shapes: `n` mixtures, `d` domains, `m` metrics.
 """

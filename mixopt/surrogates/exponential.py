@@ -1,7 +1,7 @@
 """Laws that are exponential in the ratios: the Data Mixing Law and Olmix's log-linear law.
 
 On the simplex both are c + exp(Σ_j t_j r_j), because a factor k = e^κ adds κ to every t_j. They
-differ in how their authors fit them: see each function.
+differ in how their authors fit them: see each function. See docs/methods.md, section 3.8.
 """
 
 import numpy as np

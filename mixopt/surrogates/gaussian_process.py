@@ -1,5 +1,7 @@
 """Gaussian processes on √r (whose distance is Hellinger's) or log r, with a length per domain.
 
+See docs/methods.md, section 3.5.
+
 Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 

@@ -1,5 +1,7 @@
 """Matérn-5/2 kernels between mixtures, their derivatives, and batched sums of kernels.
 
+See docs/methods.md, section 3.2.
+
 Shapes: `a` and `b` points, `n` runs, `d` features, `q` points, `p` expansions.
 """
 

@@ -1,5 +1,7 @@
 """Linear regression on r, √r or log r: ridge and ordinary least squares.
 
+See docs/methods.md, section 3.6.
+
 Shapes: `n` mixtures, `d` domains, `m` metrics, `f` terms.
 """
 

@@ -1,7 +1,7 @@
 """Scores as percentile ranks among the trials, for metrics in incommensurable units.
 
 DeMix (arXiv:2602.00747) averages ranks. A rank has no gradient, so a normal kernel smooths the
-share of trials that a score beats.
+share of trials that a score beats. See docs/methods.md, section 5.2.
 
 Shapes: `n` mixtures, `m` metrics, `t` trials.
 """

@@ -1,4 +1,7 @@
-"""Scheffé's quadratic polynomial for mixtures: Σ b_i r_i + Σ_{i<j} b_ij r_i r_j (Scheffé 1958)."""
+"""Scheffé's quadratic polynomial for mixtures: Σ b_i r_i + Σ_{i<j} b_ij r_i r_j (Scheffé 1958).
+
+See docs/methods.md, section 3.9.
+"""
 
 import numpy as np
 

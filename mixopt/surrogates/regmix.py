@@ -2,6 +2,7 @@
 
 LightGBM's defaults, but 1,000 rounds at a rate of 0.01 and seed 42. The released notebook stops
 early on the *test* set; `validation` does the same, and only `studies/regmix` uses it.
+See docs/methods.md, section 3.7.
 """
 
 import numpy as np

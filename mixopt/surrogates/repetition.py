@@ -2,7 +2,7 @@
 
 Muennighoff et al. (2305.16264): R repetitions of U unique tokens are worth U·(1 + R*(1 − e^{−R/R*})),
 R* = 15.39. Sedova et al. (2605.12715) use the same form for one scarce domain inside a mixture, with
-its own r1, and add the fresh rest: R* by domain gives both.
+its own r1, and add the fresh rest: R* by domain gives both. See docs/methods.md, section 6.1.
 
 Shapes: `n` mixtures, `d` domains.
 """

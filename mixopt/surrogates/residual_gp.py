@@ -2,6 +2,7 @@
 
 With the law linearized at its mode, law and process are one Gaussian: the covariance of the scores
 is J P⁻¹ Jᵀ + s²(ρ K + I), so evidence, predictions and differences are linear algebra.
+See docs/methods.md, section 3.4.
 
 Shapes: `n` runs, `q` points, `d` domains, `p` parameters of the law.
 """

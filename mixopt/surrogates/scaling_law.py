@@ -4,7 +4,7 @@
 
 A token of domain j is worth e^{e_tj} for metric t. The bracket is an effective number of tokens,
 and the power is a scaling law in it. Everything is batched over metrics: parameters are `m x p`
-with p = 5 + d, in the order E, A, log δ, log α, log γ, e.
+with p = 5 + d, in the order E, A, log δ, log α, log γ, e. See docs/methods.md, section 3.3.
 
 Shapes: `n` mixtures, `d` domains, `m` metrics, `p` parameters.
 """

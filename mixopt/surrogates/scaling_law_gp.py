@@ -1,7 +1,7 @@
 """The scaling law in effective tokens plus a Gaussian process on its residuals.
 
 `scaling_law` fits the law of all metrics at once, and `residual_gp` the residuals of each. The
-model averages kernels of the process by their evidence.
+model averages kernels of the process by their evidence. See docs/methods.md, section 3.3.
 
 Shapes: `n` mixtures, `d` domains, `m` metrics, `k` processes.
 """

@@ -2,6 +2,7 @@
 
 No model is the best on every table, so several are fitted, and each is weighted by its error on
 runs outside of its fit. All numbers here come from the fitted runs, none from test runs.
+See docs/methods.md, section 4.1.
 
 Shapes: `n` runs, `d` domains, `m` metrics, `l` models. Scores are standardized, lower better.
 """

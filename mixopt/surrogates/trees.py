@@ -1,4 +1,7 @@
-"""Gradient-boosted trees (LightGBM), with leaves small enough for few runs."""
+"""Gradient-boosted trees (LightGBM), with leaves small enough for few runs.
+
+See docs/methods.md, section 3.7.
+"""
 
 from abc import ABC, abstractmethod
 from typing import Any, Self

@@ -2,6 +2,7 @@
 
 Metrics are signed so that higher is better, normalized (z-scores, percentile ranks, or raw) and
 averaged inside their capability. The utility is the weighted mean of the capabilities, or the worst.
+See docs/methods.md, section 5.1.
 
 Shapes: `n` mixtures, `m` metrics, `c` capabilities.
 """

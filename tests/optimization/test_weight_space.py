@@ -14,7 +14,7 @@ def test_domains_as_experts_are_ratios():
 
 
 def test_anchored_experts_stand_for_mixtures():
-    # DeMix, METHODS 2.6: with half general data, weights are not ratios
+    # DeMix, appendix A: with half general data, weights are not ratios
     rows = {"g": Mixture({"g": 1, "m": 0}), "m": Mixture({"g": 0.5, "m": 0.5})}
     space = WeightSpace.of_rows(SearchSpace(("g", "m")), rows)
     assert space.ratios(np.array([[0.2, 0.8]])).tolist() == [

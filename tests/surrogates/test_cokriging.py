@@ -35,7 +35,7 @@ def runs(n, seed=0, d=6):
 
 
 def test_eight_runs_correct_a_proxy_better_than_they_stand_alone():
-    """METHODS §13: the combination has to know that the proxy is good, and correct it gently."""
+    """The priors assume that the proxy is good, so few runs correct it a little."""
     fresh, truth, _ = runs(200, seed=1)
 
     def error(law):
