@@ -2,6 +2,7 @@
 
 ∂loss/∂α_k = ⟨∂loss/∂Θ, Θ_k − Θ_base⟩ at the merge, because a merge is linear in its weights. One
 forward and backward pass over a benchmark's items gives it for all experts.
+See docs/methods.md, section 2.5.
 
 Shapes: `k` experts, `m` benchmarks, `n` scored tokens.
 """

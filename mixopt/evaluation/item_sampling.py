@@ -4,7 +4,7 @@ A merge scores on an item about what its experts' ensemble scores, which needs n
 ensemble, the experts and the base serve as control variates: a candidate is predicted on every item,
 scored on some, and the prediction is corrected by its errors there (regression estimator of survey
 sampling: Särndal, Swensson & Wretman 1992, §6.4). Items are stratified by what distinguishes the
-experts; one is drawn from each stratum.
+experts; one is drawn from each stratum. See docs/methods.md, section 2.7.
 
 Shapes: `k` experts, `i` items, `s` sampled items, `c` control variates.
 """

@@ -1,7 +1,7 @@
 """Probability ensembles of experts: Σ_k α_k p_k (MDE, arXiv:2502.15950).
 
 The log-probability of every scored token is computed once per expert; the ensemble at any α then needs
-no forward pass.
+no forward pass. See docs/methods.md, section 2.2.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 A merge is Θ_base + Σ_k α_k (Θ_k − Θ_base) (MergeMix, arXiv:2601.17858 §3.2; task arithmetic,
 arXiv:2212.04089). `merge_tensor` computes it for one tensor, here, on disk (`to_disk`) and layer by
 layer (`evaluation.layerwise`). It accumulates in float32 and always starts from the base, so that
-rounding errors do not build up over merges.
+rounding errors do not build up over merges. See docs/methods.md, section 2.1.
 
 Shapes: `k` experts.
 """

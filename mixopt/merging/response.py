@@ -6,7 +6,7 @@ learning grows with a power of the tokens, a merge linearly with the weight. So 
     α_k = λ_k^γ ÷ Σ_j λ_j^γ
 
 with γ < 1 (measured in `studies/rank-fidelity`). γ = 1 gives MergeMix (arXiv:2601.17858) and MDE
-(arXiv:2502.15950) as published.
+(arXiv:2502.15950) as published. See docs/methods.md, section 2.3.
 """
 
 from collections.abc import Sequence

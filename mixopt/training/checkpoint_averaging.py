@@ -2,6 +2,7 @@
 
 WSM (arXiv:2507.17634, theorem 3.1): with a constant rate, a weighted average Σ_j c_j θ_{n+j} of the
 last checkpoints approximates what a decaying rate would have reached, for any shape of the decay.
+See docs/methods.md, section 1.3.
 """
 
 from collections.abc import Callable

@@ -4,6 +4,7 @@ The Step Law (Li et al. 2025, arXiv:2503.04715) gives what a config leaves out:
 η = 1.79·N^-0.713·D^0.307 and B = 0.58·D^0.571 tokens, for N non-embedding parameters and D training
 tokens. It was fitted to pre-training of models from 60M parameters. For smaller models and for
 continued training it is an extrapolation, so the source of each value is printed.
+See docs/methods.md, section 1.2.
 """
 
 from dataclasses import dataclass
