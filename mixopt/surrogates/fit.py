@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mixopt.errors import TrialsError, did_you_mean
+from mixopt.errors import TrialsError, did_you_mean, require_type
 from mixopt.mixture import Array, Seed
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, as_seed
 from mixopt.surrogates.calibration import CriticalValues, calibrate, rescale_partial_sums
@@ -76,6 +76,7 @@ def fit(
             surrogate or fidelity.
         HoldoutError: The target is a benchmark with role holdout.
     """
+    require_type("trials", trials, Trials, "read a table with mixopt.read_trials")
     seed = as_seed(seed)
     targets = _target_metrics(trials, target)
     _check_weights(trials, target, capability_weights or {})

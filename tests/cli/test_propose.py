@@ -10,6 +10,7 @@ def test_propose_from_tables(tables, tmp_path):
     proposal = Proposal.read(tmp_path / "out" / "proposal.json")
     assert 0.4 < proposal.ratios["web"] <= 0.55 + 1e-9
     assert "the best seen mixture" in told
+    assert "(best seen " in told
     assert "natural mixture" not in told
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Data mixture for a" in page  # the table's name

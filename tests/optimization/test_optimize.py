@@ -160,3 +160,5 @@ def test_arguments_of_another_type_raise_errors_of_ours():
         mixopt.design_runs(["a", "b"], 3)
     with pytest.raises(ArgumentTypeError, match="trials is a DataFrame, not a Trials"):
         mixopt.advise(trials.to_frame())
+    with pytest.raises(ArgumentTypeError, match="trials is a DataFrame, not a Trials"):
+        mixopt.fit(trials.to_frame())
