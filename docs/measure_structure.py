@@ -11,8 +11,8 @@ What is counted:
 - *Imported by exactly one other*: by the import graph of grimp, without imports for type checking.
 - *Public docstrings*: of functions and classes at the top level of modules whose names do not begin
   with `_`. The sample of 30 is the first 30 by the SHA-256 of `module:name`. A docstring counts as
-  having sections where it has a line `Args:` or `Returns:`, and as having shapes where it names one
-  in backticks (`n x d`, or a single letter).
+  having sections where it has a line `Args:` or `Returns:` (for classes also `Attributes:`, counted
+  apart), and as having shapes where it names one in backticks (`n x d`, or a single letter).
 - *One-line docstrings*: of all functions, methods and classes that have a docstring.
 - *Frames*: a toy study is trained, then searched with a hook on the model's forward pass. Counted
   are the frames from `Study.search` (included) to the model's forward pass whose file lies in
@@ -35,6 +35,7 @@ STANDARD = ("scoring", "training", "merging")
 """Gerunds that are terms of the field."""
 SAMPLE = 30
 SECTIONS = re.compile(r"^\s*(Args|Returns):\s*$", re.MULTILINE)
+ANY_SECTION = re.compile(r"^\s*(Args|Returns|Attributes):\s*$", re.MULTILINE)
 SHAPE = re.compile(r"`[a-z]( x [a-z0-9()+·−/ -]+)*`")
 
 TOY = """
@@ -182,6 +183,9 @@ def measure(root: Path, *, study: bool = True) -> dict[str, str]:
         "longest list of modules in one": str(longest),
         f"of {SAMPLE} public docstrings: with Args or Returns": str(
             sum(bool(SECTIONS.search(text)) for text in sample)
+        ),
+        f"of {SAMPLE} public docstrings: with Args, Returns or Attributes": str(
+            sum(bool(ANY_SECTION.search(text)) for text in sample)
         ),
         f"of {SAMPLE} public docstrings: with shapes": str(
             sum(bool(SHAPE.search(text)) for text in sample)
