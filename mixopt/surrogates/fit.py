@@ -28,7 +28,7 @@ from mixopt.surrogates.surrogate import (
     Surrogate,
 )
 from mixopt.surrogates.threads import single_threaded
-from mixopt.surrogates.utility import AnyUtility, Utility, make_utility
+from mixopt.surrogates.utility import AnyUtility, Utility, make_utility, require_one_direction
 from mixopt.trials import Aggregation, Metric, Normalisation, Trials
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,8 @@ def fit(
     levels = order_fidelities(trials, fidelities)
     tables = [trials.at(level) for level in levels]
     metrics = _metrics_to_fit(trials, targets, tables)
+    if target == "average":
+        require_one_direction(metrics)
     if all(len(table) < MIN_TRIALS for table in tables):
         raise TrialsError(
             f"{len(trials)} trials are too few to fit; at least {MIN_TRIALS} are needed."

@@ -76,3 +76,11 @@ def test_slopes_through_repetition(surrogate):
 
     for direction in (np.array([1, -1, 0, 0.0]), np.array([0, 1, -1, 0.0])):
         assert slopes @ direction == pytest.approx(along(direction), rel=1e-3)
+
+
+def test_repr_names_trials_models_and_rank(surrogate):
+    text = repr(surrogate)
+    assert text.startswith("Surrogate(40 trained trials, 4 domains, 3 metrics; ")
+    assert "mean CV rank 0." in text
+    assert len(text) < 250
+    assert "<td>loss_a</td>" in surrogate._repr_html_()
