@@ -14,7 +14,7 @@ def test_is_lightgbm_with_the_published_settings():
     ours, _ = RegMix().fit(ratios, scores, np.zeros((60, 1))).predict(ratios)
     theirs = LGBMRegressor(
         boosting_type="gbdt", objective="regression", n_estimators=1000, random_state=42,
-        learning_rate=1e-2, verbosity=-1,
+        learning_rate=1e-2, verbosity=-1, n_jobs=1,
     ).fit(ratios, scores[:, 0])  # fmt: skip
     assert ours[:, 0] == pytest.approx(theirs.predict(ratios), abs=1e-12)
 
