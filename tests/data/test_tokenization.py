@@ -14,7 +14,7 @@ import toy
 from artifacts.test_rank0_store import Two
 from models_for_tests import open_corpus, tokenizer
 
-from mixopt.artifacts import artifact
+from mixopt.artifacts import artifact, store
 from mixopt.artifacts.rank0_store import RankZeroStore
 from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore
@@ -420,7 +420,7 @@ def test_a_stop_while_the_corpus_is_sealed(tmp_path, source, whole, monkeypatch)
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(artifact, "seal", stops)
+        patch.setattr(store, "seal", stops)
         stop(source, tmp_path / "cache", 10**9)
     made, after = go(source, tmp_path / "cache")
     assert content(made) == content(whole)
@@ -446,7 +446,7 @@ def test_without_links_the_corpus_is_the_same(tmp_path, source, whole, monkeypat
 
 def test_a_file_of_a_corpus_is_never_written_over(tmp_path, source, whole, monkeypatch):
     with monkeypatch.context() as patch:  # the process goes away before it tidies up
-        patch.setattr(artifact.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(store.shutil, "rmtree", lambda *_, **__: None)
         made, _ = go(source, tmp_path / "cache")
     shard = made.folder / "shard-00002.bin"
     assert shard.stat().st_nlink == 2
