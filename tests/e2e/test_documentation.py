@@ -197,6 +197,9 @@ def test_floors_of_the_architecture_are_those_of_the_import_contract():
     rows = re.findall(r"^\| \d+ \| (.+) \|$", page, re.MULTILINE)
     named = [set(re.findall(r"`(\w+)`", row)) for row in rows]
     assert named == [set(re.findall(r"\w+", layer)) for layer in layers]
+    tree = page[page.index("mixopt/\n") :].split("```")[0]
+    folders = {path.parent.name for path in (ROOT / "mixopt").glob("*/__init__.py")}
+    assert set(re.findall(r"^  (\w+)/", tree, re.MULTILINE)) == folders
 
 
 def test_the_picture_leaves_out_what_follows():
