@@ -1,4 +1,4 @@
-"""What the studies on tables of runs have in common."""
+"""Functions that the experiments on tables of runs share."""
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -9,7 +9,7 @@ from mixopt.surrogates.surrogate import Surrogate
 
 
 def make_trials(ratios: np.ndarray, losses: np.ndarray, domains: list, metrics: list) -> Trials:
-    """Trials of losses, lower better."""
+    """Return trials of losses (`n x m`), of which lower is better."""
     return Trials(
         [
             Trial(str(i), Mixture.from_vector(domains, r),
@@ -22,15 +22,15 @@ def make_trials(ratios: np.ndarray, losses: np.ndarray, domains: list, metrics: 
 
 
 def ranks(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Spearman by column."""
+    """Return Spearman's correlation by column (`m`)."""
     return np.array([spearmanr(p, t)[0] for p, t in zip(predicted.T, truth.T, strict=True)])
 
 
 def coverage(surrogate: Surrogate, ratios: np.ndarray, truth: np.ndarray) -> dict:
-    """Share of the truth inside 80% and 95% intervals, by metric."""
+    """Return the share of true values inside 80% and 95% intervals, by metric."""
     mean, std = surrogate.predict(ratios)
-    miss, tails = np.abs(mean - truth), surrogate.model.critical_values
-    half80 = std * Z95 * tails.half80 / tails.half95
+    miss, critical = np.abs(mean - truth), surrogate.model.critical_values
+    half80 = std * Z95 * critical.half80 / critical.half95
     return {
         "within 80": (miss <= half80).mean(0).tolist(),
         "within 95": (miss <= Z95 * std).mean(0).tolist(),

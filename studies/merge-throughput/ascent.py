@@ -1,12 +1,12 @@
-"""Learned weights: passes to the best of 1,000 random merges, and what slopes tell a surrogate.
+"""Gradient ascent: passes to the best of 1,000 random merges, and slopes as data for a surrogate.
 
     python studies/merge-throughput/ascent.py --study OUT_OF_SIX_DOMAINS [--items 40] --out OUT
 
 Base and experts are those of studies/six-domains (`mixopt train studies/six-domains/six-domains.yaml
 -o OUT_OF_SIX_DOMAINS`); the benchmarks are its search benchmarks, the first items of each. Utility is
-the mean over capabilities of standardized losses (that of the right choice where there are choices),
-so that all ways climb the same thing. A pass is a forward pass of one merge over all items; a forward
-and a backward pass count three, over the items they read.
+the mean over capabilities of standardized losses (of the right choice where there are choices), so all
+methods maximize the same function. A pass is a forward pass of one merge over all items; a forward and a
+backward pass count as three, over the items that they read.
 """
 
 import argparse
@@ -33,29 +33,30 @@ from mixopt.surrogates.fit import fit
 from mixopt.surrogates.utility import Utility
 from mixopt.trials import Score, Slope, Trial
 
-RECIPE = Path(__file__).parents[1] / "six-domains" / "six-domains.yaml"
+CONFIG = Path(__file__).parents[1] / "six-domains" / "six-domains.yaml"
 RANDOM, SEEDS, ROUNDS = 1000, 5, (16, 8, 8, 8)
 SLOPED = (6, 8, 10, 13)
-"""Trials with slopes; three times as many without cost the same."""
+"""Numbers of trials with slopes; three times as many without slopes cost the same."""
 
 
 class Bench:
-    """The six-domains study's swarm over a part of its items."""
+    """The evaluator of the six-domains study, over the first items of each benchmark."""
 
-    def __init__(self, study: Path, items: int) -> None:
-        recipe = load_study(RECIPE)
+    def __init__(self, output: Path, items: int) -> None:
+        config = load_study(CONFIG)
         benchmarks = [
-            b.model_copy(update={"max_items": items})
-            for b in recipe.benchmarks
-            if b.role == "search"
+            benchmark.model_copy(update={"max_items": items})
+            for benchmark in config.benchmarks
+            if benchmark.role == "search"
         ]
-        recipe = recipe.model_copy(update={"benchmarks": benchmarks})
-        self.study = mixopt.Study(recipe, study, device="cpu", cache=study / "cache")
-        self.swarm = self.study.foundation.swarm
-        self.space = self.study.foundation.weight_space
-        self.metrics = [replace(m, better="lower") for m in self.swarm.scorer.metrics]
-        self.domains = recipe.domains
-        self.scorer, self.engine = self.swarm.scorer, self.swarm.engine
+        config = config.model_copy(update={"benchmarks": benchmarks})
+        study = mixopt.Study(config, output, device="cpu", cache=output / "cache")
+        search = study.open_search()
+        self.evaluator, self.space = search.evaluator, search.space
+        self.compositions = search.experts.compositions
+        self.domains = config.domains
+        self.scorer, self.engine = self.evaluator.scorer, self.evaluator.engine
+        self.metrics = [replace(m, better="lower") for m in self.scorer.metrics]
 
     def losses(self, weights: np.ndarray) -> np.ndarray:
         flat = next(self.engine.logprobs(self.scorer, [weights.tolist()]))
@@ -73,7 +74,7 @@ class Bench:
 
 
 def random_search(bench: Bench, out: Path) -> tuple[np.ndarray, np.ndarray]:
-    """1,000 random merges and their losses; kept, because they take a while."""
+    """Return 1,000 random merges and their losses, kept in OUT because they take minutes."""
     file = out / "random.npz"
     if not file.exists():
         rows = bench.space.sample(RANDOM, np.random.default_rng(0))
@@ -83,12 +84,12 @@ def random_search(bench: Bench, out: Path) -> tuple[np.ndarray, np.ndarray]:
             if index % 100 == 99:
                 print(f"  {index + 1} random merges", flush=True)
         np.savez(file, rows=rows, losses=np.stack(losses))
-    told = np.load(file)
-    return told["rows"], told["losses"]
+    arrays = np.load(file)
+    return arrays["rows"], arrays["losses"]
 
 
 def noise_of(bench: Bench, utility: Utility, best: np.ndarray, other: np.ndarray) -> float:
-    """Standard error over items of the utility difference of two merges, items resampled."""
+    """Return the standard error, over items, of the difference in utility of two merges."""
     flats = [next(bench.engine.logprobs(bench.scorer, [row.tolist()])) for row in (best, other)]
     parts = [bench.scorer._totals(flat) for flat in flats]
     variance = 0.0
@@ -102,7 +103,7 @@ def noise_of(bench: Bench, utility: Utility, best: np.ndarray, other: np.ndarray
 
 
 def sampling(bench: Bench, utility: Utility, seed: int) -> list[tuple[float, float]]:
-    """(passes, best utility) while 40 merges are sampled in rounds and a regressor proposes."""
+    """Return (passes, best utility) of rounds of 40 merges, with proposals by a surrogate."""
     rng = np.random.default_rng(seed)
     rows: list[np.ndarray] = []
     trials: list[Trial] = []
@@ -123,23 +124,21 @@ def sampling(bench: Bench, utility: Utility, seed: int) -> list[tuple[float, flo
             chosen = design_first_round(bench.space, count, rng)
         else:
             surrogate = fit(bench.trials(trials), use_std_errors=False, seed=seed)
-            # what a user would get by stopping here
+            # the proposal of a user who stops here
             proposal = propose(surrogate, bench.space.space, seed=rng,
-                               compositions=bench.study.foundation.compositions)[0]  # fmt: skip
+                               compositions=bench.compositions)[0]  # fmt: skip
             score(np.array(list(proposal.weights.values())))
             chosen = design_next_round(bench.space, surrogate, np.array(rows), count, rng)
         for row in chosen:
             score(row)
     surrogate = fit(bench.trials(trials), use_std_errors=False, seed=seed)
-    proposal = propose(
-        surrogate, bench.space.space, seed=rng, compositions=bench.study.foundation.compositions
-    )[0]
+    proposal = propose(surrogate, bench.space.space, seed=rng, compositions=bench.compositions)[0]
     score(np.array(list(proposal.weights.values())))
     return curve
 
 
 def climbing(bench: Bench, utility: Utility, seed: int) -> list[tuple[float, float]]:
-    """(passes, best utility) while the losses are climbed from a start that no score has chosen."""
+    """Return (passes, best utility) of gradient ascent from a start that no score has chosen."""
     natural, _ = bench.space.weights_for(bench.space.space.prior_vector())
     starts = [natural, bench.space.centre, *bench.space.sample(SEEDS, np.random.default_rng(seed))]
     curve: list[tuple[float, float]] = []
@@ -165,13 +164,13 @@ def passes_to(curve: list[tuple[float, float]], goal: float) -> float:
 def surrogate_errors(
     bench: Bench, utility: Utility, rows: np.ndarray, losses: np.ndarray, seed: int
 ) -> list:
-    """Error of the utility and of the metrics on the random merges, with slopes and without."""
+    """Return errors of the utility and of the metrics on random merges, with and without slopes."""
     rng = np.random.default_rng(100 + seed)
     order = rng.permutation(len(rows))
     test = order[200:]
     truth, scale = losses[test], losses.std(0)
     usual = utility.of(losses).std()
-    compositions = list(bench.study.foundation.compositions.values())
+    compositions = list(bench.compositions.values())
     found = []
     sloped: list[Trial] = []
     for n in SLOPED:
@@ -223,7 +222,7 @@ def main() -> None:
     goal = float(utilities[best] - noise)
     print(f"{bench.scorer.count_tokens()} tokens a pass; best of {RANDOM} random merges "
           f"{utilities[best]:+.3f} sd, noise {noise:.3f}, goal {goal:+.3f}", flush=True)  # fmt: skip
-    ensembles = bench.swarm.ensemble
+    ensembles = bench.evaluator.ensemble
     start = time.perf_counter()
     for row in rows:
         bench.scorer.losses(ensembles.mix(row))
@@ -241,13 +240,13 @@ def main() -> None:
     print("trials  passes  what                    metrics (sd)      utility (sd)")
     for place in range(len(errors[0])):
         cells = [run[place] for run in errors]
-        told = [
+        columns = [
             f"{np.mean([c[k] for c in cells]):.3f} ± {np.std([c[k] for c in cells]):.3f}"
             for k in ("metrics", "utility")
         ]
         one = cells[0]
         print(
-            f"{one['trials']:>6}  {one['passes']:>6.1f}  {one['what']:<22}  {told[0]}   {told[1]}"
+            f"{one['trials']:>6}  {one['passes']:>6.1f}  {one['what']:<22}  {'   '.join(columns)}"
         )
     result = {
         "goal": goal,

@@ -1,10 +1,10 @@
-"""What scoring merges costs: time beyond a forward pass, memory, and merging to disk.
+"""Cost of scoring merges: time beyond a forward pass, memory, and merging to disk.
 
     python studies/merge-throughput/engine.py --shared ../shared --out OUT [--peers PYTHON] [PART ...]
 
-Models are built at random width and hold random weights: what is timed does not depend on what they
-know. PYTHON is an interpreter of an environment of its own with mergekit and lm_eval, for the parts
-that compare with them. Every part prints a table and writes JSON to OUT.
+Models have random weights: times do not depend on the values. PYTHON is the interpreter of a separate
+environment with mergekit and lm_eval, for the parts that compare with them. Each part prints its results
+and writes them to OUT as JSON.
 """
 
 import argparse
@@ -49,7 +49,7 @@ CPU = Device("cpu", torch.float32)
 
 
 class Bench:
-    """Models, experts and items of the study, made once in OUT."""
+    """Models, experts and items, created once in OUT."""
 
     def __init__(self, shared: Path, out: Path) -> None:
         self.items, self.out = shared / "benchmarks" / ITEMS, out
@@ -86,13 +86,13 @@ class Bench:
                 self.tokenizer.save_pretrained(folder)
         return folders
 
-    def recipe(self, count: int) -> MultipleChoiceConfig:
+    def config(self, count: int) -> MultipleChoiceConfig:
         return MultipleChoiceConfig(
             name="mmlu", kind="multiple_choice", items=str(self.items), max_items=count
         )
 
     def scorer(self, count: int, *, share: bool = True) -> Scorer:
-        task = build_task(self.recipe(count), TaskContext(self.tokenizer, 2048))
+        task = build_task(self.config(count), TaskContext(self.tokenizer, 2048))
         return Scorer([task], share_prompts=share)
 
     def rows(self, k: int, count: int = M) -> list[list[float]]:
@@ -111,7 +111,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def overhead(bench: Bench, args: argparse.Namespace) -> dict:
-    """Each candidate's merge and forward pass beside a forward pass of the base, in turns."""
+    """Time a candidate's merge and forward pass beside a forward pass of the base, alternately."""
     found = {}
     for size, count in (("25M", 120), ("100M", 60)):
         network = load_model(bench.base(size), CPU)
@@ -122,7 +122,7 @@ def overhead(bench: Bench, args: argparse.Namespace) -> dict:
         ratios, merges, forwards = [], [], []
         for place, row in enumerate(bench.rows(K)):
             merges.append(clock(merger.merge, row))
-            if place % 4 == 0:  # forward passes take long: every fourth candidate's
+            if place % 4 == 0:  # forward passes are slow: every fourth candidate only
                 forwards.append(clock(scorer.logprobs, plain))
                 ratios.append((merges[-1] + clock(scorer.logprobs, network)) / forwards[-1] - 1)
         parameters = sum(p.numel() for p in network.parameters())
@@ -146,7 +146,7 @@ HARNESS_TASK = {
 
 
 def write_harness_task(bench: Bench, count: int) -> Path:
-    """The same items as a task of lm-evaluation-harness, its prompts behind the same separator."""
+    """Write the same items as a task of lm-evaluation-harness, prompts behind the same separator."""
     folder = bench.out / "harness"
     folder.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in bench.items.open()][:count]
@@ -159,7 +159,7 @@ def write_harness_task(bench: Bench, count: int) -> Path:
 
 
 def pipeline(bench: Bench, args: argparse.Namespace) -> dict:
-    """A candidate by mergekit to disk and lm-evaluation-harness in a process, and by ours."""
+    """Time a candidate by mergekit to disk and a process of lm-evaluation-harness, and by mixopt."""
     count, size = 60, "25M"
     harness, scorer = write_harness_task(bench, count), bench.scorer(count)
     experts = bench.experts(size, K)
@@ -215,15 +215,15 @@ from mixopt.evaluation.tasks.multiple_choice import MultipleChoiceTask
 from mixopt.config.benchmarks import MultipleChoiceConfig
 model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
 tokenizer = AutoTokenizer.from_pretrained(base)
-recipe = MultipleChoiceConfig(name="m", kind="multiple_choice", items=items, max_items=count)
-scorer = Scorer([MultipleChoiceTask(recipe, TaskContext(tokenizer, 2048))])
+config = MultipleChoiceConfig(name="m", kind="multiple_choice", items=items, max_items=count)
+scorer = Scorer([MultipleChoiceTask(config, TaskContext(tokenizer, 2048))])
 alone = Scorer(scorer.tasks, share_prompts=False)
 tasks = TaskManager(include_path=harness, include_defaults=False)
 hflm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=32, device="cpu", max_length=2048)
 def theirs():
-    told = lm_eval.simple_evaluate(model=hflm, tasks=["mixopt_mmlu"], task_manager=tasks,
+    found = lm_eval.simple_evaluate(model=hflm, tasks=["mixopt_mmlu"], task_manager=tasks,
                                    bootstrap_iters=0, log_samples=False)
-    return told["results"]["mixopt_mmlu"]["acc_norm,none"]
+    return found["results"]["mixopt_mmlu"]["acc_norm,none"]
 def timed(run):
     start = time.perf_counter(); value = run(); return time.perf_counter() - start, value
 runs = []
@@ -238,7 +238,7 @@ print("RUNS", json.dumps(runs), scorer.count_tokens(), alone.count_tokens())
 
 
 def choices(bench: Bench, args: argparse.Namespace) -> dict:
-    """Multiple choice on one model in memory: the harness, ours, and ours without shared prompts."""
+    """Time multiple choice on one model in memory: harness, mixopt, mixopt without shared prompts."""
     count = 150
     harness = write_harness_task(bench, count)
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "HF_HUB_OFFLINE": "1",
@@ -288,7 +288,7 @@ print("PEAK", json.dumps([peak() - before, size, time.perf_counter() - start, fl
 
 
 def memory(bench: Bench, args: argparse.Namespace) -> dict:
-    """Peak memory of scoring M = 32, K = 8 of 100M parameters in float32, streamed and resident."""
+    """Measure peak memory at M = 32, K = 8, 100M parameters, float32: streamed and resident."""
     k, budget = 8, 1 << 30
     bench.experts("100M", k)
     found = {}
@@ -308,7 +308,7 @@ def memory(bench: Bench, args: argparse.Namespace) -> dict:
 
 
 def disk(bench: Bench, args: argparse.Namespace) -> dict:
-    """A merge of eight experts of 100M to disk: peak memory and time, beside mergekit's."""
+    """Measure time and peak memory of merging eight experts of 100M to disk, beside mergekit."""
     k, size = 8, "100M"
     experts, weights = bench.experts(size, k), bench.rows(k, 1)[0]
     pairs = list(zip(experts, weights, strict=True))
@@ -337,7 +337,7 @@ def disk(bench: Bench, args: argparse.Namespace) -> dict:
 
 
 def measured(command: list) -> list[float]:
-    """Seconds and peak resident memory (GB) of a process."""
+    """Return seconds and peak resident memory (GB) of a process."""
     start = time.perf_counter()
     process = subprocess.Popen(
         list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -368,8 +368,8 @@ def main() -> None:
             print(f"{name}: left out, no --peers")
             continue
         print(f"--- {name}", flush=True)
-        told = PARTS[name](bench, args)
-        (args.out / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n")
+        found = PARTS[name](bench, args)
+        (args.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Proposals from Olmix' DCLM swarm: 127 runs, 24 topics, 110 metrics, three quarters of zeros.
+"""Proposals from Olmix' DCLM runs: 127 runs, 24 topics, 110 metrics, three quarters of ratios zero.
 
     python studies/olmix/olmix.py --tables ../shared/tables/olmix-dclm --out OUT
 
-Random subsets are fitted and tested on the rest. No choice in mixopt was made on these tests but
-those that RESULTS.md marks.
+Surrogates are fitted to random subsets and tested on the rest. No choice in mixopt was made on these
+tests, except those that RESULTS.md marks.
 """
 
 import argparse
@@ -64,8 +64,8 @@ def against(trials: Trials, seeds: int, jobs: int) -> dict:
         for what in ("rank", "rank of the mean"):
             values = {k: np.array([r[what] for r in v]) for k, v in found[n].items()}
             best = max(v.mean() for k, v in values.items() if k != "auto")
-            told = "  ".join(f"{k} {v.mean():.4f} ± {v.std(ddof=1):.4f}" for k, v in values.items())
-            print(f"n={n:>3}  {what}: {told}  auto − best {values['auto'].mean() - best:+.4f}")
+            text = "  ".join(f"{k} {v.mean():.4f} ± {v.std(ddof=1):.4f}" for k, v in values.items())
+            print(f"n={n:>3}  {what}: {text}  auto − best {values['auto'].mean() - best:+.4f}")
         for level in (80, 95):
             within = np.array([r[f"within {level}"] for r in found[n]["auto"]])
             by_metric = within.mean(0)
@@ -75,7 +75,7 @@ def against(trials: Trials, seeds: int, jobs: int) -> dict:
 
 
 def explosion(trials: Trials, seeds: int) -> dict:
-    """Squared error in variances: the law alone, unbounded, against the portfolio."""
+    """Compare squared errors, in variances: the scaling law alone, unbounded, and the stacked model."""
     found: dict = {"law alone": [], "auto": []}
     for seed in range(seeds):
         train, rest = split(trials, 48, seed)
@@ -92,23 +92,23 @@ def explosion(trials: Trials, seeds: int) -> dict:
 
 
 def proposal(trials: Trials, folder: Path) -> dict:
-    """The mixture for 6T tokens under Olmix' own cap of four repetitions."""
+    """Propose the mixture for 6T tokens under Olmix' own cap of four repetitions."""
     priors = yaml.safe_load((folder / "priors.yaml").read_text())["priors"]
     sizes, tokens = priors["relative_sizes"], priors["token_counts"]
     natural = Mixture.normalised({d: sizes[d] for d in trials.domains})
     caps = Budget(BUDGET_TOKENS, tokens, dict.fromkeys(tokens, MAX_REPETITION)).caps
     space = SearchSpace(trials.domains, upper=caps, prior=natural)
     surrogate = fit(trials, target="average")
-    made = propose(surrogate, space, seed=0)[0]
-    for comparison in made.comparisons:
+    proposed = propose(surrogate, space, seed=0)[0]
+    for comparison in proposed.comparisons:
         print(f"{comparison.verdict}; {len(comparison.worse)} of 110 metrics probably worse")
-    for domain, ratio in sorted(made.ratios.items(), key=lambda item: -item[1])[:8]:
+    for domain, ratio in sorted(proposed.ratios.items(), key=lambda item: -item[1])[:8]:
         print(f"  {domain:<28} {ratio:.3f} (natural {natural[domain]:.3f}, cap {caps[domain]:.3f})")
-    return made.to_dict()
+    return proposed.to_dict()
 
 
 def large(n: int = 500, d: int = 64, m: int = 110) -> dict:
-    """Time and memory at 64 domains x 110 metrics x 500 runs (drawn from a law)."""
+    """Measure time and memory at 64 domains x 110 metrics x 500 runs (drawn from a scaling law)."""
     rng = np.random.default_rng(0)
     ratios = rng.dirichlet(np.full(d, 0.15), n)
     worth = np.exp(1.2 * rng.normal(size=(m, d)))

@@ -1,10 +1,10 @@
-"""How well each proxy ranks what was really trained, beside its ceiling and what it must beat.
+"""Rank correlation of each proxy with trained runs, beside the attainable value and baselines.
 
 python studies/rank-fidelity/fidelity.py --out OUT > tables.md
 
-Needs the runs of runs.py and the scores of scores.py in OUT. Targets are of two kinds, reported apart:
-`own`, held-out text of the domains in the mixture, where the domain's share alone says nearly all; and
-`other`, which is no such domain's own: shared benchmarks, and held-out text of corpora left out.
+Needs the runs of runs.py and the scores of scores.py in OUT. Benchmarks of two kinds are reported
+apart: `own`, held-out text of the domains in the mixture, which the domain's share alone predicts well;
+and `other`: shared benchmarks, and held-out text of corpora that are left out.
 """
 
 import argparse
@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from runs import DOMAINS, EXPERTS, SEEDS, laboratory_of, mixtures
-from scores import MERGED, POWERS, power, swarm_of, weights_of
+from runs import DOMAINS, EXPERTS, SEEDS, context_of, mixtures
+from scores import MERGED, POWERS, evaluator_of, power, weights_of
 
+from mixopt.evaluation.evaluator import MergeEvaluator
+from mixopt.evaluation.item_sampling import sample_items
+from mixopt.evaluation.sampled_items import SampledItems
 from mixopt.mixture import Mixture
 from mixopt.optimization.proxy_validation import quarter_overlap
 from mixopt.surrogates.fit import fit
@@ -33,14 +36,14 @@ COUNTS = (4, 8, 12)
 
 @dataclass
 class Target:
-    """What one set of trained mixtures was measured on.
+    """Trained mixtures of one set, and their scores.
 
     Attributes:
-        name: Of the set.
+        name: Name of the set.
         ratios: Mixtures (`n x 6`).
         trained: Scores (`n x seeds x m`); lower is better in all of them.
         metrics: The benchmarks (`m`).
-        own: Which of them are the mixtures' domains' own (`m`).
+        own: Whether a benchmark is the own one of a domain in the mixtures (`m`).
     """
 
     name: str
@@ -63,10 +66,11 @@ def table(rows: list, names: list[str]) -> np.ndarray:
 
 
 def load_target(name: str, out: Path) -> tuple[Target, list[int]]:
-    swarm = swarm_of(name, out)
-    rows = [swarm.score(row.tolist())["merged"] for row in np.eye(swarm.engine.k)]
-    kept = [place for place, m in enumerate(swarm.scorer.metrics) if not m.name.endswith("_probe")]
-    metrics = tuple(swarm.scorer.metrics[place] for place in kept)
+    evaluator = evaluator_of(name, out)
+    rows = [evaluator.score(row)["merged"] for row in np.eye(evaluator.k).tolist()]
+    scored = evaluator.scorer.metrics
+    kept = [place for place, m in enumerate(scored) if not m.name.endswith("_probe")]
+    metrics = tuple(scored[place] for place in kept)
     ratios = mixtures()[name]
     trained = table(rows, [m.name for m in metrics]).reshape(len(ratios), SEEDS, len(metrics))
     present = {domain for domain, share in zip(DOMAINS, ratios.sum(axis=0), strict=True) if share}
@@ -75,32 +79,32 @@ def load_target(name: str, out: Path) -> tuple[Target, list[int]]:
 
 
 def load_proxies(target: Target, out: Path, kinds: list[str]) -> dict[str, np.ndarray]:
-    """Scores (`n x m`) of each proxy at the target's mixtures."""
+    """Return scores (`n x m`) of each proxy at the target's mixtures."""
     names = [metric.name for metric in target.metrics]
-    swarm = swarm_of("experts", out)
-    natural = laboratory_of("experts", out).natural.vector(DOMAINS)
+    evaluator = evaluator_of("experts", out)
+    natural = context_of("experts", out).corpora.natural.vector(DOMAINS)
     found: dict[str, np.ndarray] = {}
     for gamma in (1.0, *POWERS):
         label = "" if gamma == 1 else f" λ^{gamma:g}"
         rows = power(target.ratios, gamma) if gamma != 1 else target.ratios
-        merged = [swarm.score(row.tolist())["merged"] for row in rows]
+        merged = [evaluator.score(row.tolist())["merged"] for row in rows]
         found[f"merge{label}"] = table(merged, names)
-        mixed = [swarm.scorer.read(swarm.ensemble.mix(row)) for row in rows]
+        mixed = [evaluator.scorer.read(evaluator.ensemble.mix(row)) for row in rows]
         found[f"ensemble{label}"] = table(mixed, names)
     found["ensemble, posterior weights"] = table(
-        [swarm.scorer.read(mix_by_evidence(swarm, row)) for row in target.ratios], names
+        [evaluator.scorer.read(mix_by_evidence(evaluator, row)) for row in target.ratios], names
     )
-    corners = table([swarm.score(row.tolist())["merged"] for row in np.eye(6)], names)
+    corners = table([evaluator.score(row.tolist())["merged"] for row in np.eye(6)], names)
     found["Σ λ · expert's loss"] = target.ratios @ corners
     if kinds:
         for name in EXPERTS:
             if name == "experts" or name not in kinds:
                 continue
-            other = swarm_of(name, out)
+            other = evaluator_of(name, out)
             rows = weights_of(name, target.ratios, natural)
             label = name.removeprefix("experts-")
             if name in MERGED:
-                # some weights are negative, at which there is no ensemble beside
+                # some weights are negative, for which no ensemble exists
                 flats = other.engine.logprobs(other.scorer, rows.tolist())
                 found[f"merge, {label}"] = table([other.scorer.read(flat) for flat in flats], names)
             if "anchored" not in name:
@@ -109,10 +113,13 @@ def load_proxies(target: Target, out: Path, kinds: list[str]) -> dict[str, np.nd
     return found
 
 
-def mix_by_evidence(swarm, weights: np.ndarray) -> np.ndarray:
-    """The ensemble whose weights follow what each expert made of the text so far (Bayes)."""
-    each = np.stack([np.asarray(corner, dtype=float) for corner in swarm._corners])
-    sizes = np.array([len(request.target) for request in swarm.scorer.requests])
+def mix_by_evidence(evaluator: MergeEvaluator, weights: np.ndarray) -> np.ndarray:
+    """Return log-probabilities (`t`) of the ensemble weighted by each expert's posterior probability.
+
+    The prior is `weights`; the evidence at a token is the target text before it.
+    """
+    each = np.stack(evaluator.expert_logprobs).astype(float)
+    sizes = np.array([len(request.target) for request in evaluator.scorer.requests])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     before = np.cumsum(each, axis=1) - each
     before -= np.repeat(before[:, starts], sizes, axis=1)
@@ -122,7 +129,7 @@ def mix_by_evidence(swarm, weights: np.ndarray) -> np.ndarray:
 
 
 def utilities(scores: np.ndarray, metrics: tuple[Metric, ...]) -> np.ndarray:
-    """The tool's utility: mean over capabilities of standardized scores (`n`)."""
+    """Return the utility: mean over capabilities of standardized scores (`n`)."""
     rows = [
         Trial(str(i), Mixture({"a": 1.0}),
               {m.name: Score(float(v)) for m, v in zip(metrics, row, strict=True)})
@@ -133,13 +140,13 @@ def utilities(scores: np.ndarray, metrics: tuple[Metric, ...]) -> np.ndarray:
 
 
 def attainable(first: np.ndarray, second: np.ndarray) -> float:
-    """What a noise-free proxy could reach against the mean of two seeds."""
+    """Return the rank correlation of a noise-free proxy with the mean of two seeds."""
     ceiling = max(spearman(first, second), 0.0)
     return float(np.sqrt(2 * ceiling / (1 + ceiling)))
 
 
 def describe(target: Target, proxies: dict[str, np.ndarray], title: str) -> list[dict]:
-    """A table: each proxy's ranks per benchmark and overall, beside the ceilings."""
+    """Print each proxy's rank correlations, beside those that are attainable."""
     metrics, truth = target.metrics, target.truth
     reach = np.array([attainable(*target.trained[:, :, m].T) for m in range(len(metrics))])
     by_seed = [utilities(target.trained[:, seed], metrics) for seed in range(SEEDS)]
@@ -153,7 +160,7 @@ def describe(target: Target, proxies: dict[str, np.ndarray], title: str) -> list
         "| proxy | mean Spearman | share of attainable | utility [95%] | best quarter | regret, sd |"
     )
     print("|---|---|---|---|---|---|")
-    told = []
+    rows = []
     for name, scores in proxies.items():
         ranks = [spearman(scores[:, m], truth[:, m]) for m in range(len(metrics))]
         guess = utilities(scores, metrics)
@@ -163,12 +170,12 @@ def describe(target: Target, proxies: dict[str, np.ndarray], title: str) -> list
         share = np.mean(ranks) / reach.mean()
         print(f"| {name} | {np.mean(ranks):.3f} | {share:.2f} | {rho:+.2f} [{low:+.2f}, {high:+.2f}] | "
               f"{quarter_overlap(guess, whole):.0%} | {regret:.2f} |")  # fmt: skip
-        told.append({"proxy": name, "mean": float(np.mean(ranks)), "share": share, "utility": rho})
-    return told
+        rows.append({"proxy": name, "mean": float(np.mean(ranks)), "share": share, "utility": rho})
+    return rows
 
 
 def by_benchmark(target: Target, proxies: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
-    """A table: each benchmark's ceilings and how some proxies rank it."""
+    """Print attainable rank correlations by benchmark, and those of some proxies."""
     print(f"\n### {target.name}: by benchmark\n")
     print("| benchmark | capability | seed against seed | attainable | " + " | ".join(names) + " |")
     print("|---|---|---|---|" + "---|" * len(names))
@@ -183,11 +190,11 @@ def by_benchmark(target: Target, proxies: dict[str, np.ndarray], names: tuple[st
 
 
 def regret_by_cost(target: Target, proxies: dict[str, np.ndarray], out: Path) -> None:
-    """Regret of what is chosen among the trained mixtures, by the tokens that choosing cost.
+    """Print the regret of the mixture chosen among the trained ones, by training tokens.
 
-    RegMix's way: fit n trained mixtures (one seed each) and take the best predicted, here by our laws
-    (LightGBM as published predicts a constant below 40 runs); beside it the proxies, which cost the
-    experts alone.
+    RegMix's method: fit n trained mixtures (one seed each) and take the best predicted, here by our
+    surrogate models (LightGBM as published predicts a constant below 40 runs). The proxies, which cost
+    the experts' tokens only, are beside it.
     """
     run = 300_000
     whole = Utility.standardized(
@@ -222,7 +229,7 @@ def regret_by_cost(target: Target, proxies: dict[str, np.ndarray], out: Path) ->
 
 
 def draw_curve(curve: dict, points: dict, tokens: int, out: Path) -> None:
-    """The curve and the proxies' points as a picture, OUT/regret.png."""
+    """Draw the curve and the proxies' points into OUT/regret.png."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
@@ -238,54 +245,53 @@ def draw_curve(curve: dict, points: dict, tokens: int, out: Path) -> None:
 
 
 def with_part_of_the_items(target: Target, out: Path) -> None:
-    """How a fraction of the items ranks merges, against all items: control variates and plain means."""
-    from mixopt.evaluation.estimator import SampledEvaluator
+    """Print how a share of the items ranks merges: with control variates, and by plain means."""
     from scipy.stats import kendalltau
 
-    swarm = swarm_of("experts", out)
-    rows = power(target.ratios, 0.7)
-    whole = [swarm.score(row.tolist())["merged"] for row in rows]
+    evaluator = evaluator_of("experts", out)
+    experts = [evaluator.score(row)["merged"] for row in np.eye(evaluator.k).tolist()]
+    rows = power(target.ratios, 0.7).tolist()
+    whole = [evaluator.score(row)["merged"] for row in rows[12:]]
     print("\n### A share of the items against all of them\n\nKendall's tau over 12 merges, mean over "
           "benchmarks and 2 draws.\n")  # fmt: skip
     print("| share | control variates | plain mean of the same items |\n|---|---|---|")
-    seen, asked = rows[:12].tolist(), rows[12:].tolist()
     for share in (0.5, 0.25):
-        taus: dict[str, list[float]] = {"told": [], "plain": []}
+        taus: dict[str, list[float]] = {"estimated": [], "plain": []}
         for seed in range(2):
-            estimator = SampledEvaluator(swarm, seen, share, seed)
-            found = [results["merged"] for results in estimator.score_all(asked)]
-            for task, draw in zip(swarm.scorer.tasks, estimator._drawn[1], strict=True):
-                name = task.metric.name
-                truth = [results[name].score for results in whole[12:]]
-                told = [results[name].score for results in found]
-                items = draw.items
-                plain = [
-                    r[name].values[items].sum() / r[name].sizes[items].sum() for r in whole[12:]
-                ]
-                taus["told"].append(kendalltau(truth, told).statistic)
+            items = SampledItems(evaluator, rows[:12], share, seed)
+            scored = [results["merged"] for results in evaluator.evaluate(rows[12:], items)]
+            _, draws = sample_items(evaluator.scorer.tasks, experts, share, seed)
+            for task, draw in zip(evaluator.scorer.tasks, draws, strict=True):
+                name, drawn = task.metric.name, draw.items
+                truth = [results[name].score for results in whole]
+                estimated = [results[name].score for results in scored]
+                plain = [r[name].values[drawn].sum() / r[name].sizes[drawn].sum() for r in whole]
+                taus["estimated"].append(kendalltau(truth, estimated).statistic)
                 taus["plain"].append(kendalltau(truth, plain).statistic)
-        print(f"| {share:g} | {np.mean(taus['told']):.2f} | {np.mean(taus['plain']):.2f} |")
+        print(f"| {share:g} | {np.mean(taus['estimated']):.2f} | {np.mean(taus['plain']):.2f} |")
 
 
 def learning_curve(out: Path) -> None:
-    """γ as the experts' own learning says: what a domain's loss falls by goes with tokens^γ."""
+    """Print γ by the experts' learning curves: a domain's loss falls in proportion to tokens^γ."""
     falls = []
     for name in ("experts-0.5x", "experts", "experts-2x"):
-        swarm = swarm_of(name, out)
-        base = swarm.score_base()
-        corners = [swarm.score(row.tolist())["merged"] for row in np.eye(6)]
+        evaluator = evaluator_of(name, out)
+        base = evaluator.score_base()
+        corners = [evaluator.score(row.tolist())["merged"] for row in np.eye(6)]
         falls.append([
             base[f"{domain}_heldout"].score - corner[f"{domain}_heldout"].score
             for domain, corner in zip(DOMAINS, corners, strict=True)
         ])  # fmt: skip
     slopes = np.polyfit(np.log([0.5, 1, 2]), np.log(falls), 1)[0]
-    told = ", ".join(f"{domain} {slope:.2f}" for domain, slope in zip(DOMAINS, slopes, strict=True))
-    print(f"\nγ by the experts' own learning curves (0.5, 1 and 2 times the tokens): {told}; mean "
-          f"{slopes.mean():.2f}.")  # fmt: skip
+    by_domain = ", ".join(
+        f"{domain} {slope:.2f}" for domain, slope in zip(DOMAINS, slopes, strict=True)
+    )
+    print(f"\nγ by the experts' own learning curves (0.5, 1 and 2 times the tokens): {by_domain}; "
+          f"mean {slopes.mean():.2f}.")  # fmt: skip
 
 
 def log_ratio(target: Target) -> np.ndarray:
-    """−log of the own domain's share for each benchmark that has one (`n x m`)."""
+    """Return −log of the own domain's share for each benchmark (`n x m`), which must have one."""
     places = [DOMAINS.index(str(metric.own_domain)) for metric in target.metrics]
     return -np.log(target.ratios[:, places] + SMALL)
 
@@ -299,14 +305,16 @@ def to_trials(ratios, scores, metrics, kind, prefix):
 
 
 def with_real_runs(target: Target, out: Path, gamma: float) -> None:
-    """The proxy, the laws on a few real runs, and both together by the tool's own fit."""
-    swarm = swarm_of("experts", out)
+    """Print ranks by the proxy, by surrogates of a few trained runs, and by surrogates of both."""
+    evaluator = evaluator_of("experts", out)
     names = [metric.name for metric in target.metrics]
     grid = np.random.default_rng(5).dirichlet(np.ones(6), 58)
     grid = np.vstack([np.eye(6), grid])
-    rows = [swarm.scorer.read(swarm.ensemble.mix(power(row, gamma))) for row in grid]
-    cheap = to_trials(grid, table(rows, names), target.metrics, "ensembled", "e")
-    proxy = [swarm.scorer.read(swarm.ensemble.mix(power(row, gamma))) for row in target.ratios]
+    rows = [evaluator.scorer.read(evaluator.ensemble.mix(power(row, gamma))) for row in grid]
+    ensembles = to_trials(grid, table(rows, names), target.metrics, "ensembled", "e")
+    proxy = [
+        evaluator.scorer.read(evaluator.ensemble.mix(power(row, gamma))) for row in target.ratios
+    ]
     proxy = table(proxy, names)
     kinds = {"own": target.own, "other": ~target.own}
     found: dict[tuple[str, str, int], list[float]] = {}
@@ -318,7 +326,7 @@ def with_real_runs(target: Target, out: Path, gamma: float) -> None:
             runs = target.trained[picked, rng.integers(0, SEEDS, count)]
             real = to_trials(target.ratios[picked], runs, target.metrics, "trained", "t")
             guesses = {"proxy alone": proxy[rest]}
-            both = fit(Trials(cheap + real, target.metrics, DOMAINS), use_std_errors=False)
+            both = fit(Trials(ensembles + real, target.metrics, DOMAINS), use_std_errors=False)
             guesses["both"] = both.predict(target.ratios[rest])[0]
             if count >= 6:
                 alone = fit(Trials(real, target.metrics, DOMAINS), use_std_errors=False)
@@ -329,7 +337,7 @@ def with_real_runs(target: Target, out: Path, gamma: float) -> None:
                         spearman(guess[:, m], target.truth[rest, m]) for m in np.flatnonzero(mask)
                     ]
                     found.setdefault((kind, name, count), []).append(float(np.mean(ranks)))
-    print("\n### With real runs (tool's own fit; mean Spearman over what was left out, "
+    print("\n### With trained runs (fit; mean Spearman over the runs left out, "
           f"{DRAWS} draws, ± sd over draws)\n")  # fmt: skip
     print("| target | predicted by | " + " | ".join(f"{c} runs" for c in COUNTS) + " |")
     print("|---|---|" + "---|" * len(COUNTS))
@@ -347,7 +355,7 @@ def with_real_runs(target: Target, out: Path, gamma: float) -> None:
 
 
 def law_alone(target: Target) -> None:
-    """The effective-token law on as many real runs as the experts cost: how it ranks the rest."""
+    """Print how the effective-token law, fitted to as many runs as there are experts, ranks the rest."""
     found: dict[str, list[float]] = {"own": [], "other": []}
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)
@@ -370,19 +378,21 @@ def law_alone(target: Target) -> None:
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sets", default=",".join(mixtures()))
     parser.add_argument("--experts", default=",".join(EXPERTS))
-    parser.add_argument("--ranks-alone", action="store_true", help="leave out what is fitted")
-    told = parser.parse_args()
+    parser.add_argument(
+        "--ranks-alone", action="store_true", help="leave out the parts that fit surrogates"
+    )
+    args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     kept = {}
-    for name in told.sets.split(","):
-        target, _ = load_target(name, told.out)
-        proxies = load_proxies(target, told.out, told.experts.split(",") if name == "six" else [])
+    for name in args.sets.split(","):
+        target, _ = load_target(name, args.out)
+        proxies = load_proxies(target, args.out, args.experts.split(",") if name == "six" else [])
         own, other = target.pick(target.own), target.pick(~target.own)
         cut = {k: v[:, target.own] for k, v in proxies.items()}
         cut["log of the own share (no training)"] = log_ratio(own)
@@ -392,15 +402,15 @@ def main() -> None:
         if name == "six":
             shown = ("merge", "merge λ^0.7", "ensemble", "ensemble λ^0.7")
             by_benchmark(target, proxies, shown)
-        if name == "six" and "experts-2x" in told.experts.split(","):
-            learning_curve(told.out)
+        if name == "six" and "experts-2x" in args.experts.split(","):
+            learning_curve(args.out)
         if name == "six":
             law_alone(target)
-        if name == "six" and not told.ranks_alone:
-            with_real_runs(target, told.out, 0.7)
-            regret_by_cost(other, rest, told.out)
-            with_part_of_the_items(target, told.out)
-    (told.out / "fidelity.json").write_text(json.dumps(kept, indent=2))
+        if name == "six" and not args.ranks_alone:
+            with_real_runs(target, args.out, 0.7)
+            regret_by_cost(other, rest, args.out)
+            with_part_of_the_items(target, args.out)
+    (args.out / "fidelity.json").write_text(json.dumps(kept, indent=2))
 
 
 if __name__ == "__main__":

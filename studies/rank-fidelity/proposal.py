@@ -1,10 +1,10 @@
-"""The mixture that the tool proposes from the experts alone, trained beside the best and natural ones.
+"""Train the mixture that is proposed from the experts alone, beside the best and the natural one.
 
 python studies/rank-fidelity/proposal.py --out OUT
 
-The proposal maximises the utility of the benchmarks that are no domain's own, as the ensemble with the
-response map λ^0.5 tells it (200 mixtures). It, the best of the 24 by training and the natural one are
-trained with three seeds each and scored.
+The proposal maximizes the utility of the benchmarks that are no domain's own, by a surrogate fitted to
+the ensemble with the response map λ^0.5 (200 mixtures). The proposal, the best of the 24 trained
+mixtures and the natural mixture are trained with three seeds each and scored.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from fidelity import load_target, table, to_trials
-from runs import DOMAINS, laboratory_of
-from scores import power, swarm_of
+from runs import DOMAINS, open_context
+from scores import evaluator_of, open_trained, power
 
 from mixopt.optimization.optimize import propose
 from mixopt.search_space import SearchSpace
@@ -28,7 +28,7 @@ GRID = 200
 
 
 def main() -> None:
-    """Proposes, trains and prints."""
+    """Propose, train, score and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
@@ -37,12 +37,12 @@ def main() -> None:
     target, _ = load_target("six", out)
     target = target.pick(~target.own)
     names = [metric.name for metric in target.metrics]
-    swarm = swarm_of("experts", out)
+    evaluator = evaluator_of("experts", out)
     rng = np.random.default_rng(0)
     grid = np.vstack([np.eye(6), rng.dirichlet(np.ones(6), GRID - 6)])
-    mixed = [swarm.scorer.read(swarm.ensemble.mix(power(row, 0.5))) for row in grid]
-    told = to_trials(grid, table(mixed, names), target.metrics, "ensembled", "e")
-    surrogate = fit(Trials(told, target.metrics, DOMAINS), use_std_errors=False)
+    mixed = [evaluator.scorer.read(evaluator.ensemble.mix(power(row, 0.5))) for row in grid]
+    trials = to_trials(grid, table(mixed, names), target.metrics, "ensembled", "e")
+    surrogate = fit(Trials(trials, target.metrics, DOMAINS), use_std_errors=False)
     best = propose(surrogate, SearchSpace(DOMAINS), seed=rng)[0]
     scale = Utility.standardized(
         Trials(to_trials(target.ratios, target.truth, target.metrics, "trained", "t"),
@@ -61,19 +61,16 @@ def main() -> None:
         shares = " | ".join(f"{share:.0%}" for share in ratios)
         seeds = ", ".join(f"{value:+.2f}" for value in values)
         print(f"| {name} | {shares} | {seeds} | {values.mean():+.2f} |", flush=True)
-    print(f"\nThe 24: best {trained.max():+.2f} (mean of two seeds; chosen for it), median "
+    print(f"\nThe 24: best {trained.max():+.2f} (mean of two seeds, by which it was chosen), median "
           f"{np.median(trained):+.2f}, worst {trained.min():+.2f}.")  # fmt: skip
 
 
 def score(name: str, ratios: np.ndarray, out: Path, names: list[str]) -> np.ndarray:
-    """Scores (`seeds x m`) of a mixture that is trained now, or found."""
-    lab = laboratory_of("experts", out)
+    """Return the scores (`seeds x m`) of runs on one mixture, trained now where they are missing."""
     row = dict(zip(DOMAINS, ratios.tolist(), strict=True))
     compositions = {f"final-{name}-{seed}": row for seed in range(SEEDS)}
-    training = lab.recipe.training.model_copy(update={"compositions": compositions})
-    lab.recipe = lab.recipe.model_copy(update={"training": training})
-    swarm = lab.open_swarm([lab.train_expert(each).folder for each in compositions])
-    return table([swarm.score(row.tolist())["merged"] for row in np.eye(SEEDS)], names)
+    evaluator = open_trained(open_context({"compositions": compositions}, out))
+    return table([evaluator.score(one)["merged"] for one in np.eye(SEEDS).tolist()], names)
 
 
 if __name__ == "__main__":

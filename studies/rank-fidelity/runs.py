@@ -1,24 +1,26 @@
-"""Trains what the study of rank fidelity stands on: experts of several kinds, and mixtures.
+"""Train the runs of the rank-fidelity experiment: variants of the experts, and mixtures.
 
 python studies/rank-fidelity/runs.py --out OUT [--part 0/2] [SET ...]
 
-A set is a group of trainings from the one base: `six` (24 mixtures of six domains, two seeds each),
-`without-…` (12 mixtures of the four other domains), `three-…` (12 of three), `experts` and its
-variants. Everything is kept in OUT/journal; what is there is not trained again. Two processes with
+A set is a group of runs that start from the same base: `six` (24 mixtures of six domains, two seeds
+each), `without-…` (12 mixtures of the four other domains), `three-…` (12 of three), `experts` and its
+variants. Runs are kept in OUT/artifacts; a finished run is not trained again. Two processes with
 `--part 0/2` and `--part 1/2` share the work.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.loader import load_study
-from mixopt.config.study import StudyConfig
-from mixopt.pipeline.laboratory import Laboratory
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.experts import train_base
+from mixopt.pipeline.training_runs import build_run, expert_run
+from mixopt.study import Study
 from mixopt.training.training_run import TrainingResult
 
 HERE = Path(__file__).parent
@@ -41,11 +43,11 @@ EXPERTS = {
     "experts-2x-decayed": {"tokens": 600_000, "schedule": "linear", "average_checkpoints": 1},
     "experts-0.25x-decayed": {"tokens": 75_000, "schedule": "linear", "average_checkpoints": 1},
 }
-"""One expert per domain, by what differs from the recipe's training."""
+"""Sets with one expert per domain: changes to the config's `training` section."""
 
 
 def mixtures() -> dict[str, np.ndarray]:
-    """Mixtures (`n x 6`) by set: uniform draws from the simplex over the domains that take part."""
+    """Return mixtures (`n x 6`) by set: uniform draws from the simplex over the set's domains."""
     sets = {"six": draw(DOMAINS, 24, seed=1)}
     sets["six"][0] = 1 / 6
     for number, pair in enumerate(HELD_OUT):
@@ -57,60 +59,63 @@ def mixtures() -> dict[str, np.ndarray]:
 
 
 def draw(domains: tuple[str, ...], n: int, *, seed: int) -> np.ndarray:
-    """`n` draws from Dirichlet(1) over some of the domains; the others have no share."""
+    """Return `n` draws from Dirichlet(1) over some of the domains; the others have ratio 0."""
     rows = np.zeros((n, len(DOMAINS)))
     places = [DOMAINS.index(name) for name in domains]
     rows[:, places] = np.random.default_rng(seed).dirichlet(np.ones(len(domains)), size=n)
     return rows
 
 
-def load(out: Path) -> tuple[StudyConfig, ArtifactStore]:
-    """The recipe, and the journal in `out`."""
-    return load_study(HERE / "rank-fidelity.yaml"), ArtifactStore(out / "journal")
+def open_context(changes: Mapping[str, Any], out: Path) -> StudyContext:
+    """Return a study with changes to its `training` section; its base is trained if it is missing."""
+    config = load_study(HERE / "rank-fidelity.yaml")
+    training = type(config.training).model_validate(config.training.model_dump() | changes)
+    config = config.model_copy(update={"training": training})
+    context = Study(config, out, cache=out / "cache", device="cpu").prepare()
+    train_base(context)
+    return context
 
 
-def laboratory_of(name: str, out: Path) -> Laboratory:
-    """What trains the set called `name`."""
-    recipe, journal = load(out)
+def context_of(name: str, out: Path) -> StudyContext:
+    """Return the study whose experts are the runs of a set."""
     if name in EXPERTS:
-        changes = EXPERTS[name]
-    else:
-        rows = mixtures()[name]
-        changes = {
-            "compositions": {
-                f"{name}-{index:02d}-{seed}": dict(zip(DOMAINS, row.tolist(), strict=True))
-                for index, row in enumerate(rows)
-                for seed in range(SEEDS)
-            }
-        }
-    training = type(recipe.training).model_validate(recipe.training.model_dump() | changes)
-    recipe = recipe.model_copy(update={"training": training})
-    return Laboratory(recipe, journal, cache=ArtifactStore(out / "cache"), device="cpu")
+        return open_context(EXPERTS[name], out)
+    compositions = {
+        f"{name}-{index:02d}-{seed}": dict(zip(DOMAINS, row.tolist(), strict=True))
+        for index, row in enumerate(mixtures()[name])
+        for seed in range(SEEDS)
+    }
+    return open_context({"compositions": compositions}, out)
+
+
+def train_run(context: StudyContext, name: str) -> TrainingResult:
+    """Return a run of a set, trained now unless it is in the store."""
+    return build_run(context, expert_run(context, name))
 
 
 def train(
     names: list[str], out: Path, part: int, parts: int
 ) -> Iterator[tuple[str, TrainingResult]]:
-    """The trainings of the sets, each `parts`-th one from the `part`-th on."""
-    work = chain.from_iterable(
-        ((lab, name) for name in lab.compositions)
-        for lab in (laboratory_of(name, out) for name in names)
+    """Train the runs of the sets: each `parts`-th one from the `part`-th on."""
+    runs = chain.from_iterable(
+        ((context, name) for name in context.compositions)
+        for context in (context_of(name, out) for name in names)
     )
-    for index, (lab, name) in enumerate(work):
+    for index, (context, name) in enumerate(runs):
         if index % parts == part:
-            yield name, lab.train_expert(name)
+            yield name, train_run(context, name)
 
 
 def main() -> None:
-    """Trains the sets that are named, or all."""
+    """Train the named sets, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--part", default="0/1")
     parser.add_argument("sets", nargs="*")
-    told = parser.parse_args()
-    part, parts = map(int, told.part.split("/"))
-    names = told.sets or [*EXPERTS, *mixtures()]
-    for name, trained in train(names, told.out, part, parts):
+    args = parser.parse_args()
+    part, parts = map(int, args.part.split("/"))
+    names = args.sets or [*EXPERTS, *mixtures()]
+    for name, trained in train(names, args.out, part, parts):
         print(f"{name}: loss {trained.outcome.losses[-1][1]:.3f}", flush=True)
 
 

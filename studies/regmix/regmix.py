@@ -1,9 +1,10 @@
-"""Proposals from RegMix's released runs: how few are enough, how wide the bars are, how fast it is.
+"""Proposals from RegMix's released runs: runs needed, coverage of intervals, and speed.
 
     python studies/regmix/regmix.py --tables ../shared/tables/regmix --out OUT
 
-512 runs of 1M-parameter models are what may be fitted; 256 mixtures at 1M and 60M and 64 at 1B are
-the tests, which choose nothing here. Every part prints a table and writes JSON to OUT.
+Surrogates are fitted to 512 runs of 1M-parameter models, or to some of them; the test sets are 256
+mixtures at 1M and 60M and 64 at 1B, by which nothing is chosen here. Each part prints a table and writes
+JSON to OUT.
 """
 
 import argparse
@@ -35,11 +36,11 @@ RIVALS = ("regmix", "trees", "ridge_root", "gp_root")
 POOL = 256
 RESAMPLES = 2000
 LEVELS = {"Pile-CC": 98.487, "mean of 13": 98.387}
-"""What RegMix' LightGBM reaches at 60M with all 512 runs (part `reproduce`)."""
+"""Spearman x 100 of RegMix' LightGBM at 60M with all 512 runs (part `reproduce`)."""
 
 
 class Tables:
-    """RegMix's CSVs, joined by index; ratios as published, and normalised."""
+    """RegMix's CSVs, joined by index; ratios as published and normalized."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,22 +71,22 @@ class Tables:
 
 
 def reproduce(tables: Tables) -> dict:
-    """Spearman of RegMix's LightGBM as published: stopped early on the 1M test runs."""
-    law = RegMix(validation=tables.tests["1m"])
-    law.fit(tables.raw, tables.losses, np.zeros(tables.losses.shape))
+    """Return Spearman of RegMix's LightGBM as published: early stopping on the 1M test runs."""
+    model = RegMix(validation=tables.tests["1m"])
+    model.fit(tables.raw, tables.losses, np.zeros(tables.losses.shape))
     found = {}
     for scale, (raw, losses) in tables.tests.items():
-        each = 100 * ranks(law.predict(raw)[0], losses)
+        each = 100 * ranks(model.predict(raw)[0], losses)
         found[scale] = {"Pile-CC": each[PILE_CC], "mean of 13": float(each.mean())}
         print(f"{scale:>4}  Pile-CC {each[PILE_CC]:.2f}  mean of 13 {each.mean():.2f}")
     return found
 
 
 def official(tables: Tables) -> np.ndarray:
-    """What that LightGBM predicts for the 60M test."""
-    law = RegMix(validation=tables.tests["1m"])
-    law.fit(tables.raw, tables.losses, np.zeros(tables.losses.shape))
-    return law.predict(tables.tests["60m"][0])[0]
+    """Return the predictions of the same LightGBM for the 60M test."""
+    model = RegMix(validation=tables.tests["1m"])
+    model.fit(tables.raw, tables.losses, np.zeros(tables.losses.shape))
+    return model.predict(tables.tests["60m"][0])[0]
 
 
 # --- runs needed -------------------------------------------------------------------------------
@@ -96,14 +97,14 @@ def random_rows(tables: Tables, n: int, seed: int) -> np.ndarray:
 
 
 def chosen_rows(tables: Tables, n: int, seed: int) -> np.ndarray:
-    """Chosen from a pool of 256 runs; seeds 2k and 2k+1 have halves without a run in common."""
+    """Choose from a pool of 256 runs; the pools of seeds 2k and 2k+1 are disjoint."""
     order = np.random.default_rng(seed // 2).permutation(len(tables.ratios))
     pool = order[:POOL] if seed % 2 == 0 else order[POOL : 2 * POOL]
     return pool[choose_optimal(tables.ratios[pool], n)]
 
 
 def fit_and_test(tables: Tables, rows: np.ndarray, reference: np.ndarray, seed: int) -> dict:
-    """Everything the tables below need, from one fit."""
+    """Return all statistics of one fit that the tables need."""
     surrogate = fit(tables.trials(rows), target="average", seed=seed)
     out: dict = {}
     for scale in ("60m", "1m"):
@@ -124,7 +125,7 @@ def fit_and_test(tables: Tables, rows: np.ndarray, reference: np.ndarray, seed: 
 
 
 def bootstrap(ours: np.ndarray, theirs: np.ndarray, truth: np.ndarray, seed: int) -> dict:
-    """Probability over resampled test mixtures that our Spearman is the higher one."""
+    """Return the probability over resampled test mixtures that our Spearman is higher."""
     rng = np.random.default_rng(seed)
     wins = np.zeros((RESAMPLES, 2))
     for index in range(RESAMPLES):
@@ -135,7 +136,7 @@ def bootstrap(ours: np.ndarray, theirs: np.ndarray, truth: np.ndarray, seed: int
 
 
 def quick_ranks(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Spearman by column; ties, which resampling makes, are broken alike on both sides."""
+    """Return Spearman by column; ties, which resampling causes, are broken alike on both sides."""
     a = predicted.argsort(0, kind="stable").argsort(0, kind="stable").astype(float)
     b = truth.argsort(0, kind="stable").argsort(0, kind="stable").astype(float)
     a, b = a - a.mean(0), b - b.mean(0)
@@ -181,7 +182,7 @@ def walk(value: dict, keys: tuple[str, ...]) -> float:
 
 
 def crossing(found: dict[int, list[dict]], scale: str, what: str, level: float) -> float:
-    """Runs at which the mean over seeds reaches `level`, linear between the sizes; NaN if never."""
+    """Return the runs at which the mean over seeds reaches `level`, interpolated; NaN if never."""
     sizes = sorted(found)
     means = [100 * np.mean([run[scale][what] for run in found[n]]) for n in sizes]
     for (n0, m0), (n1, m1) in pairs(list(zip(sizes, means, strict=True))):
@@ -198,7 +199,7 @@ def pairs(items: list) -> Iterator[tuple]:
 
 
 def intervals(tables: Tables, seeds: int, jobs: int) -> dict:
-    """Coverage of the runs of the same table that were not fitted: what calibration is about."""
+    """Return the coverage of intervals for the runs of the same table that were not fitted."""
 
     def one(rows: np.ndarray, rest: np.ndarray, seed: int) -> dict:
         surrogate = fit(tables.trials(rows), target="average", seed=seed)
@@ -214,13 +215,13 @@ def intervals(tables: Tables, seeds: int, jobs: int) -> dict:
                 for seed, rows in enumerate(picks)
             )
             found[f"{choose.__name__} {n}"] = runs
-            told = []
+            texts = []
             for level in (80, 95):
                 within = np.array([run[f"within {level}"] for run in runs])
-                told.append(
+                texts.append(
                     f"{level}% {within.mean():.3f} (least target {within.mean(0).min():.3f})"
                 )
-            print(f"{choose.__name__} n={n:>3}  within {'  '.join(told)}", flush=True)
+            print(f"{choose.__name__} n={n:>3}  within {'  '.join(texts)}", flush=True)
     return found
 
 
@@ -228,7 +229,7 @@ def intervals(tables: Tables, seeds: int, jobs: int) -> dict:
 
 
 def rival(tables: Tables, n: int, name: str, seed: int) -> list[float]:
-    """Mean Spearman over the 13 losses at 1M and 60M."""
+    """Return the mean Spearman over the 13 losses, at 1M and at 60M."""
     trials = tables.trials(random_rows(tables, n, seed))
     surrogate = fit(trials, target="average", surrogates=name, seed=seed)
     return [
@@ -242,7 +243,7 @@ def rival(tables: Tables, n: int, name: str, seed: int) -> list[float]:
 def against(tables: Tables, seeds: int, jobs: int) -> dict:
     found: dict = {}
     for n in RIVAL_SIZES:
-        # RegMix's settings give a constant below 41 runs, which fit() refuses
+        # with RegMix's settings LightGBM is constant below 41 runs, which fit() refuses
         names = ["auto", *(r for r in RIVALS if r != "regmix" or n >= 41)]
         rows = Parallel(jobs)(
             delayed(rival)(tables, n, name, seed) for name in names for seed in range(seeds)
@@ -251,8 +252,8 @@ def against(tables: Tables, seeds: int, jobs: int) -> dict:
         found[n] = {name: values.mean(0).tolist() for name, values in by_name.items()}
         best = np.max([v.mean(0) for k, v in by_name.items() if k != "auto"], axis=0)
         margin = by_name["auto"].mean(0) - best
-        told = "  ".join(f"{k} {v.mean(0)[0]:.4f}/{v.mean(0)[1]:.4f}" for k, v in by_name.items())
-        print(f"n={n:>3}  {told}  auto − best {margin[0]:+.4f}/{margin[1]:+.4f}", flush=True)
+        text = "  ".join(f"{k} {v.mean(0)[0]:.4f}/{v.mean(0)[1]:.4f}" for k, v in by_name.items())
+        print(f"n={n:>3}  {text}  auto − best {margin[0]:+.4f}/{margin[1]:+.4f}", flush=True)
     return found
 
 
@@ -260,7 +261,7 @@ def against(tables: Tables, seeds: int, jobs: int) -> dict:
 
 
 def speed(tables: Tables, repeats: int = 5) -> dict:
-    """Seconds on one core for 64 runs, and the utility against a million simulated mixtures."""
+    """Measure seconds on one core for 64 runs; compare the utility with a million simulated mixtures."""
     trials = tables.trials(random_rows(tables, 64, 0))
     natural = Mixture.from_vector(tables.domains, tables.ratios.mean(0))
     space = SearchSpace(tuple(tables.domains), prior=natural)
@@ -271,7 +272,7 @@ def speed(tables: Tables, repeats: int = 5) -> dict:
         middle = time.perf_counter()
         proposal = propose(surrogate, space, seed=index)[0]
         times.append((middle - start, time.perf_counter() - middle))
-    fitting, proposing = np.array(times[1:]).T  # the first one imports
+    fitting, proposing = np.array(times[1:]).T  # the first includes imports
     rng, best, start = np.random.default_rng(0), -np.inf, time.perf_counter()
     prior = space.prior_vector()
     for index in range(100):
@@ -291,7 +292,7 @@ def speed(tables: Tables, repeats: int = 5) -> dict:
 
 
 def plot(out: Path) -> None:
-    """Learning curves at 60M, one line a way of choosing runs, band of one standard deviation."""
+    """Draw learning curves at 60M, a line for each way to choose runs, bands of one sd."""
     import matplotlib
 
     matplotlib.use("Agg")
