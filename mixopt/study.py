@@ -1,7 +1,7 @@
 """A study, from text to training config: the verbs, top to bottom.
 
-Each verb (`train`, `search`, `propose`, `validate`, `report`, `export`, `run`) can be called alone: what comes
-before is read from the artifact store or built first.
+Each verb (`train`, `search`, `propose`, `validate`, `report`, `export`, `run`) can be called alone: what
+comes before is read from the artifact store or built first.
 """
 
 import os
@@ -191,9 +191,9 @@ class Study:
     def validate(
         self, proposal: Proposal | None = None, *, trials: Trials | None = None
     ) -> Validation:
-        """Train models on mixtures, from the base and for an expert's tokens, and rank the proxies by them.
+        """Train models on mixtures and compare the proxies' ranking with theirs.
 
-        Later proposals use these runs.
+        Each starts from the base and reads as many tokens as an expert. Later proposals use these runs.
 
         Args:
             proposal: One of the mixtures; the best proposal if left out.
@@ -325,8 +325,8 @@ class Study:
         """Return the policy that fits surrogates.
 
         Args:
-            with_runs: Use real runs, if a validation has trained any. The rounds of the search do not, so
-                that they depend on no validation.
+            with_runs: Use real runs, if a validation has trained any. The rounds of the search do
+                not, so that they depend on no validation.
         """
         if with_runs and self._corrected is not None:
             return self._corrected
@@ -337,14 +337,12 @@ class Study:
 
     def of_phase(self, config: StudyConfig, name: str) -> "Study":
         """Return the study of a phase, in a folder of its own below this one's."""
-        environment = self.environment
+        environment, storage = self.environment, self.environment.storage
         return Study(
             config,
             self.output / "phases" / name,
             cache=environment.cache,
-            storage=f"{environment.storage.rstrip('/')}/phases/{name}"
-            if environment.storage
-            else None,
+            storage=None if storage is None else f"{storage.rstrip('/')}/phases/{name}",
             device=environment.device,
             run_code=environment.run_code,
             callbacks=self.callbacks.callbacks,
@@ -353,8 +351,9 @@ class Study:
     def __repr__(self) -> str:
         config = self.config
         return (
-            f"Study({config.name!r}, {len(config.domains)} domains, {len(config.benchmarks)} benchmarks, "
-            f"rounds {config.search.rounds}, output {str(self.output)!r})"
+            f"Study({config.name!r}, {len(config.domains)} domains, "
+            f"{len(config.benchmarks)} benchmarks, rounds {config.search.rounds}, "
+            f"output {str(self.output)!r})"
         )
 
     def _repr_html_(self) -> str:

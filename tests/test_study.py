@@ -83,7 +83,7 @@ def test_results_lie_whole_where_they_are_said_to_be(finished):
     study, proposal, _ = finished
     names = {path.name for path in study.output.iterdir()}
     assert names == {
-        "exports", "figures", "journal", "proposal.json", "proxy-runs.csv", "recipe.yaml",
+        "artifacts", "exports", "figures", "proposal.json", "proxy-runs.csv", "recipe.yaml",
         "report.html", "trials.csv", "validation.json",
     }  # fmt: skip
     assert mixopt.Proposal.read(study.output / "proposal.json").ratios == pytest.approx(
@@ -95,7 +95,7 @@ def test_results_lie_whole_where_they_are_said_to_be(finished):
 def test_proposal_is_measured_and_compared(finished):
     study, proposal, _ = finished
     assert [c.name for c in proposal.comparisons] == ["natural", "uniform", "best seen"]
-    assert set(proposal.measured) == {b.name for b in study.recipe.benchmarks}
+    assert set(proposal.measured) == {b.name for b in study.config.benchmarks}
     assert "choice" not in proposal.predicted  # holdout: measured, never predicted
     for comparison in proposal.comparisons:
         assert comparison.measured_gain is not None
@@ -108,12 +108,12 @@ def test_measured_gain_is_what_merging_and_scoring_gives(finished):
     """Recomputed from the swarm, metric by metric, outside the study's own code."""
     study, proposal, _ = finished
     trials = study.search()
-    proxy = study.learner.proxy
+    proxy = study.open_policy().proxy
     table = trials.where(kind=proxy)
-    utility = Utility.standardized(table, table.search_metrics, trust=study.learner.trust(trials))
+    utility = Utility.standardized(table, table.search_metrics, trust=study.open_policy().trust(trials))
     natural = proposal.comparisons[0]
-    here = study.foundation.swarm.score(list(proposal.weights.values()))[proxy]
-    there = study.foundation.swarm.score(list(natural.ratios.values()))[proxy]
+    here = study.open_search().evaluator.score(list(proposal.weights.values()))[proxy]
+    there = study.open_search().evaluator.score(list(natural.ratios.values()))[proxy]
     gain = 0.0
     for metric, slope in zip(utility.metrics, utility.coefficients, strict=True):
         gain += slope * (here[metric.name].score - there[metric.name].score)
@@ -122,11 +122,11 @@ def test_measured_gain_is_what_merging_and_scoring_gives(finished):
 
 def test_experts_are_scored_by_their_own_merge(finished):
     study, _, _ = finished
-    scores = study.score_experts()
-    swarm = study.foundation.swarm
-    assert list(scores) == ["base", *swarm.names]
-    second = swarm.score(np.eye(swarm.k)[1].tolist())["merged"]
-    assert scores[swarm.names[1]] == {name: result.score for name, result in second.items()}
+    scores = study.open_search().score_experts()
+    evaluator = study.open_search().evaluator
+    assert list(scores) == ["base", *evaluator.names]
+    second = evaluator.score(np.eye(evaluator.k)[1].tolist())["merged"]
+    assert scores[evaluator.names[1]] == {name: result.score for name, result in second.items()}
 
 
 def test_what_is_searched_does_not_depend_on_what_is_validated_later(finished):
@@ -169,13 +169,13 @@ def test_second_run_finds_everything_and_says_the_same(finished, monkeypatch):
     from mixopt.training import training_run
 
     monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained again"))
-    again = mixopt.Study(study.recipe, study.output, cache=study.cache, device="cpu")
+    again = mixopt.Study(study.config, study.output, cache=study.environment.cache, device="cpu")
     assert again.run().to_json() == proposal.to_json()
 
 
 def test_another_folder_gives_the_same_to_the_last_digit(finished, tmp_path):
     study, proposal, _ = finished
-    other = mixopt.Study(study.recipe, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
+    other = mixopt.Study(study.config, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
     other.run()
     for name in ("proposal.json", "trials.csv", "validation.json"):
         assert (other.output / name).read_bytes() == (study.output / name).read_bytes(), name
@@ -186,8 +186,8 @@ def test_another_folder_gives_the_same_to_the_last_digit(finished, tmp_path):
 
 def test_another_seed_is_another_study(finished, tmp_path):
     study, proposal, _ = finished
-    recipe = study.recipe.model_copy(update={"seed": 7, "validation": None})
-    other = mixopt.Study(recipe, tmp_path / "out", cache=study.cache, device="cpu").run()
+    recipe = study.config.model_copy(update={"seed": 7, "validation": None})
+    other = mixopt.Study(recipe, tmp_path / "out", cache=study.environment.cache, device="cpu").run()
     assert other.to_json() != proposal.to_json()
 
 
@@ -195,6 +195,20 @@ def test_proposal_helps_the_domains_that_it_feeds(finished):
     """Three capabilities, one for each domain: no sane proposal starves one of them."""
     _, proposal, _ = finished
     assert min(proposal.ratios.values()) > 0.05
+
+
+def failing(monkeypatch, *names):
+    """The training of these models diverges."""
+    from mixopt.training import training_run
+
+    train = training_run.train
+
+    def diverge(*arguments, name, **options):
+        if name in names:
+            raise DivergedError(f"The loss of {name!r} stopped being finite at step 3")
+        return train(*arguments, name=name, **options)
+
+    monkeypatch.setattr(training_run, "train", diverge)
 
 
 def load(folder, **changes):
@@ -207,17 +221,7 @@ def load(folder, **changes):
 
 
 def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(tmp_path, monkeypatch):
-    from mixopt.pipeline.laboratory import Laboratory
-
-    train = Laboratory.train_expert
-
-    def diverge(self, name):
-        if name == "ships":
-            raise DivergedError("The loss of 'ships' stopped being finite at step 3")
-        return train(self, name)
-
-    monkeypatch.setattr(Laboratory, "train_expert", diverge)
-    monkeypatch.setattr(Laboratory, "has_expert", lambda *_: False)
+    failing(monkeypatch, "ships")
     study, recorder = load(tmp_path)
     proposal = study.propose(study.search())[0]
     assert proposal.ratios["ships"] == 0
@@ -229,13 +233,7 @@ def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(tmp_path, mo
 
 
 def test_too_few_experts_left_is_the_end(tmp_path, monkeypatch):
-    from mixopt.pipeline.laboratory import Laboratory
-
-    def diverge(self, name):
-        raise DivergedError("x")
-
-    monkeypatch.setattr(Laboratory, "train_expert", diverge)
-    monkeypatch.setattr(Laboratory, "has_expert", lambda *_: False)
+    failing(monkeypatch, *toy.WORDS)
     study, recorder = load(tmp_path)
     with pytest.raises(DivergedError, match="0 of 3 experts"):
         study.search()
@@ -274,44 +272,34 @@ def test_missing_benchmark_items_are_found_before_anything_is_trained(tmp_path):
     assert recorder.models == []
 
 
-def test_a_proxy_run_that_diverges_is_left_out_and_said(tmp_path, monkeypatch):
-    from mixopt.pipeline.laboratory import Laboratory
-
-    train = Laboratory.train_proxy_run
-
-    def diverge(self, name, ratios, seed):
-        if name == "spread-00-1":
-            raise DivergedError("The loss of 'spread-00-1' stopped being finite at step 2")
-        return train(self, name, ratios, seed)
-
-    monkeypatch.setattr(Laboratory, "train_proxy_run", diverge)
-    monkeypatch.setattr(Laboratory, "has_proxy_run", lambda *_: False)
-    study, recorder = load(tmp_path, validation={"mixtures": 5, "seeds": 2})
+def test_a_proxy_run_that_diverges_is_left_out_and_said(toy_folder, monkeypatch):
+    failing(monkeypatch, "spread-00-1")
+    study, recorder = load(toy_folder, validation={"mixtures": 5, "seeds": 2})
     validation = study.validate()
     assert validation.mixtures == ("natural", "uniform", "proposal", "spread-01")
     assert any("'spread-00' is left out" in sentence for sentence in recorder.sentences)
 
 
-def test_repetition_cap_binds_the_proposal(tmp_path):
-    study, _ = load(tmp_path)
-    tokens = study.laboratory.available_tokens
+def test_repetition_cap_binds_the_proposal(toy_folder):
+    study, _ = load(toy_folder)
+    tokens = study.prepare().corpora.available_tokens
     budget = int(sum(tokens.values()) * 0.9)
-    recipe = study.recipe.model_copy(
+    recipe = study.config.model_copy(
         update={
-            "target": study.recipe.target.model_copy(
+            "target": study.config.target.model_copy(
                 update={"tokens": budget, "max_repetition": 1.0}
             )
         }
     )
-    capped = mixopt.Study(recipe, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
+    capped = mixopt.Study(recipe, toy_folder / "out", cache=toy_folder / "cache", device="cpu")
     proposal = capped.propose(capped.search())[0]
     assert max(proposal.repetition.values()) <= 1 + 1e-9
     for domain, count in proposal.repetition.items():
         assert count == pytest.approx(proposal.ratios[domain] * budget / tokens[domain])
 
 
-def test_validation_needs_its_section(tmp_path):
-    study, _ = load(tmp_path)
+def test_validation_needs_its_section(toy_folder):
+    study, _ = load(toy_folder)
     with pytest.raises(ConfigError, match="no `validation` section"):
         study.validate()
 
@@ -320,7 +308,7 @@ def test_anchored_experts_and_their_own_compositions(tmp_path):
     training = toy.study_plain()["training"] | {"anchor_share": 0.5}
     study, _ = load(tmp_path, training=training)
     proposal = study.propose(study.search())[0]
-    natural = study.laboratory.natural
+    natural = study.prepare().corpora.natural
     for domain in toy.WORDS:
         expected = 0.5 * proposal.weights[domain] + 0.5 * natural[domain]
         assert proposal.ratios[domain] == pytest.approx(expected)
@@ -340,13 +328,13 @@ def test_compositions_by_name(tmp_path):
     assert proposal.ratios["birds"] == pytest.approx(birds)
 
 
-def test_the_ensemble_may_lead_the_search(tmp_path):
-    study, _ = load(tmp_path, search={"rounds": [8], "proxy": "ensembled"})
+def test_the_ensemble_may_lead_the_search(toy_folder):
+    study, _ = load(toy_folder, search={"rounds": [8], "proxy": "ensembled"})
     trials = study.search()
     surrogate = study.fit(trials)
     assert {trial.kind for trial in surrogate.trials} == {"ensembled"}
     proposal = study.propose(trials)[0]
-    own = study.foundation.swarm.score(list(proposal.weights.values()))["ensembled"]
+    own = study.open_search().evaluator.score(list(proposal.weights.values()))["ensembled"]
     assert proposal.measured["birds_heldout"].mean == own["birds_heldout"].score
 
 
@@ -371,7 +359,7 @@ def test_whole_models_parts_of_items_and_guards_walk_the_road(tmp_path):
     merged, mixed = (trials.where(kind=kind) for kind in ("merged", "ensembled"))
     assert all("gsm8k" in trial.scores for trial in merged)
     assert not any("gsm8k" in trial.scores for trial in mixed)
-    assert list((study.output / "journal" / "estimates").iterdir())
+    assert list((study.output / "artifacts" / "estimates").iterdir())
     assert list(proposal.comparisons[0].aggregates) == ["mean", "weighted", "worst"]
     page = (study.output / "report.html").read_text()
     assert "looks like the public test set gsm8k" in page

@@ -1,8 +1,8 @@
-"""Artifacts: results on disk, named before they are built, that appear whole and notice damage.
+"""Artifacts: results on disk, named before they are built; they appear whole, and damage is detected.
 
 An artifact is a folder with a manifest: the key that determines its content, and the size and hash of
-every file. The files are compared with the manifest before first use in each process, so a flipped bit or
-a truncated file causes a rebuild and never a wrong result.
+every file. The files are compared with the manifest before first use in each process, so a flipped bit
+or a truncated file causes a rebuild and never a wrong result.
 """
 
 import hashlib

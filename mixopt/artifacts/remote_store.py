@@ -1,9 +1,9 @@
-"""The mirror: a journal whose units also lie at a storage URL, so that machines share no disk.
+"""An artifact store that is also kept at a storage URL, for machines that share no disk.
 
-At the URL a unit is a manifest, `KIND/NAME-KEY/artifact.json`. A small unit's files are in it; those of a
-large one lie in a folder of their own beside it, and are sent first. Either way the manifest is one
-object, so a unit is there whole or not at all, also where a store has no renames; of two makers the
-first counts, each with its own files.
+At the URL an artifact is a manifest, `KIND/NAME-HASH/artifact.json`. It holds the files of a small
+artifact; those of a large one lie in a folder beside it and are uploaded first. The manifest is one
+object, so an artifact is there whole or not at all, also in object stores without renames. On
+concurrent uploads the first one wins.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Item results of candidates on disk, by weights and benchmark.
 
-An artifact holds what was scored together for one candidate. A benchmark that was added, changed or failed
-is scored alone, and the results of the others are taken from the candidate's other artifacts.
+An artifact holds what was scored together for one candidate. A benchmark that was added, changed or
+failed is scored alone, and the results of the others come from the candidate's other artifacts.
 
 Shapes: `k` experts.
 """

@@ -116,8 +116,8 @@ class CandidateSearch:
         number, rows, items = chosen.number, chosen.rows, chosen.items
         trials = self._score_ensembles(chosen.ensembles)
         scored = tqdm(
-            self.evaluator.evaluate(rows.tolist(), items), desc=f"round {number}: scoring", unit="candidate",
-            total=len(rows), mininterval=1.0, leave=False,
+            self.evaluator.evaluate(rows.tolist(), items), desc=f"round {number}: scoring",
+            unit="candidate", total=len(rows), mininterval=1.0, leave=False,
         )  # fmt: skip
         if self.config.slopes and not chosen.climbed:
             self.evaluator.prepare_slopes(rows.tolist())

@@ -1,7 +1,7 @@
 """What of a study is done, running, failed and left, and why it would be built again.
 
-The stages are walked over a read-only store. What is done is what a run would find; the first artifact that a
-run would build ends the walk.
+The stages are walked over a read-only store. What is done is what a run would find; the first artifact
+that a run would build ends the walk.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -125,7 +125,7 @@ class SurrogatePolicy:
         return "worst" if self._config.search.aggregate == "worst" else "weighted"
 
     def aggregates(self, trials: Trials) -> dict[Aggregation, AnyUtility]:
-        """Return the utility by each way to aggregate capabilities, in the scale of the proxy's trials."""
+        """Return the utility by each aggregate of capabilities, in the scale of the proxy's trials."""
         table = trials.where(kind=self.proxy)
         return {name: self.utility(table, trials, name) for name in AGGREGATES}
 
@@ -151,8 +151,8 @@ class SurrogatePolicy:
             return None
         if not row.failed:
             return (
-                f"{row.mixtures} trained mixtures are too few to tell whether the {proxy} proxy ranks "
-                f"better than chance (rank {row.spearman:+.2f}); validate with {ENOUGH_TO_JUDGE}."
+                f"{row.mixtures} trained mixtures are too few to tell whether the {proxy} proxy "
+                f"ranks better than chance (rank {row.spearman:+.2f}); validate with {ENOUGH_TO_JUDGE}."
             )
         failed = (
             f"The {proxy} proxy is not used: over {row.mixtures} trained mixtures its ranking is no "
@@ -163,8 +163,8 @@ class SurrogatePolicy:
         if self.runs is not None and len(self.runs) >= MIN_TRIALS:
             return f"{failed}The other proxy fails too; the proposal uses real runs alone."
         return (
-            f"{failed}The other proxy fails too, and there are too few real runs to use alone: treat the "
-            "proposal as a guess, or validate with more mixtures."
+            f"{failed}The other proxy fails too, and there are too few real runs to use alone: treat "
+            "the proposal as a guess, or validate with more mixtures."
         )
 
     @property

@@ -96,7 +96,7 @@ def list_runs(context: StudyContext, search: CandidateSearch, proposal: Proposal
 def choose_mixtures(
     context: StudyContext, search: CandidateSearch, proposal: Proposal
 ) -> dict[str, Mixture]:
-    """Return the mixtures of a validation by name: natural, uniform, the proposal, and others far apart."""
+    """Return the mixtures by name: natural, uniform, the proposal, and others far from these."""
     domains, seed = context.config.domains, context.config.seed
     fixed = {
         "natural": context.corpora.natural,
@@ -196,7 +196,7 @@ def _require_enough(mixtures: Mapping[str, Mixture]) -> None:
 def _score_proxies(
     context: StudyContext, search: CandidateSearch, mixtures: dict[str, Mixture]
 ) -> dict[Kind, Trials]:
-    """Return the proxies' trials of the mixtures; drop a mixture whose merge could not be scored whole."""
+    """Return the proxies' trials; drop a mixture whose merge could not be scored on all benchmarks."""
     rows: dict[Kind, list[Trial]] = {"merged": [], "ensembled": []}
     found = {}
     for name, mixture in mixtures.items():

@@ -25,12 +25,12 @@ def test_the_whole_road(architecture, method, tmp_path):
     study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
     proposal = study.run()
     assert sum(proposal.ratios.values()) == pytest.approx(1)
-    names = {file.name for expert in (tmp_path / "out" / "journal" / "experts").iterdir()
+    names = {file.name for expert in (tmp_path / "out" / "artifacts" / "experts").iterdir()
              for file in expert.iterdir()}  # fmt: skip
     expected = "adapter_model.safetensors" if method == "lora" else "model.safetensors"
     assert expected in names
     scores = {name: e.mean for name, e in proposal.measured.items()}
-    base = study.foundation.swarm.score_base()
+    base = study.open_search().evaluator.score_base()
     learnt = [base[f"{d}_heldout"].score - scores[f"{d}_heldout"] for d in toy.WORDS]
     assert sum(learnt) > 0  # the merge of experts is better at the domains than the base
     assert folder.is_dir()

@@ -72,7 +72,7 @@ def test_a_ray_cluster_that_loses_a_node_gives_the_same(wanted, tmp_path, monkey
     killed = threading.Event()
 
     def kill():
-        while not list((storage / "journal" / "scores").glob("*/artifact.json")):
+        while not list((storage / "artifacts" / "scores").glob("*/artifact.json")):
             time.sleep(0.1)
         cluster.remove_node(node, allow_graceful=False)
         killed.set()

@@ -48,14 +48,14 @@ def test_checkpoints_from_elsewhere_are_searched_without_training(make, tmp_path
     study = load(given_study(tmp_path, make))
     trials = study.search()
     assert len(trials.where(kind="merged")) == 7
-    assert not (tmp_path / "out" / "journal" / "experts").exists()
+    assert not (tmp_path / "out" / "artifacts" / "experts").exists()
     # a corner is the expert itself, as transformers loads and scores it
     from transformers import AutoModelForCausalLM
 
     expert = AutoModelForCausalLM.from_pretrained(tmp_path / "given" / "ships").eval()
-    scorer = study.laboratory.scorer
+    scorer = study.prepare().scorer
     expected = scorer.read(scorer.logprobs(expert))
-    found = study.foundation.swarm.score([0.0, 1.0, 0.0])["merged"]
+    found = study.open_search().evaluator.score([0.0, 1.0, 0.0])["merged"]
     for name, result in expected.items():
         assert np.allclose(result.values, found[name].values, atol=1e-3), name
     proposal = study.propose(trials)[0]
@@ -68,7 +68,7 @@ def test_from_the_shell(tmp_path, caplog):
     told = call("search", path, "-o", tmp_path / "out", "--device", "cpu", "--no-track", *given)
     assert "Expert 'ships' is given" in told
     assert "Trials" in told
-    assert not (tmp_path / "out" / "journal" / "experts").exists()
+    assert not (tmp_path / "out" / "artifacts" / "experts").exists()
     given[1] = f"brds={tmp_path / 'given' / 'birds'}"
     told = call("search", path, "--device", "cpu", "--no-track", *given, code=2)
     assert "Did you mean 'birds'" in told

@@ -35,7 +35,7 @@ def test_two_processes_train_what_one_does(tmp_path, method):
         path, tmp_path / "one" / "out", cache=tmp_path / "one" / "cache", device="cpu"
     )
     for name, trained in alone.train().items():
-        (other,) = (tmp_path / "two" / "out" / "journal" / "experts").glob(f"{name}-*")
+        (other,) = (tmp_path / "two" / "out" / "artifacts" / "experts").glob(f"{name}-*")
         told = [json.loads((f / "outcome.json").read_text()) for f in (trained.folder, other)]
         assert told[0]["tokens"] == told[1]["tokens"]
         (file,) = trained.folder.glob("*.safetensors")
@@ -48,7 +48,7 @@ def test_two_processes_train_what_one_does(tmp_path, method):
         path, tmp_path / "two" / "out", cache=tmp_path / "two" / "cache", device="cpu"
     )
     assert {t.folder.parent.parent for t in study.train().values()} == {
-        tmp_path / "two" / "out" / "journal"
+        tmp_path / "two" / "out" / "artifacts"
     }
 
 

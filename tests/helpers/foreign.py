@@ -338,9 +338,9 @@ def archive() -> bytes:
 
     place = folder() / "packed"
     if not place.exists():
-        (place / "journal").mkdir(parents=True)
+        (place / "artifacts").mkdir(parents=True)
         (place / "trials.csv").write_text("id\n")
-        (place / "journal" / "x").write_text("y")
+        (place / "artifacts" / "x").write_text("y")
         pack(place, folder() / "right.tar")
     return (folder() / "right.tar").read_bytes()
 
