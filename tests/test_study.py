@@ -110,7 +110,9 @@ def test_measured_gain_is_what_merging_and_scoring_gives(finished):
     trials = study.search()
     proxy = study.open_policy().proxy
     table = trials.where(kind=proxy)
-    utility = Utility.standardized(table, table.search_metrics, trust=study.open_policy().trust(trials))
+    utility = Utility.standardized(
+        table, table.search_metrics, trust=study.open_policy().trust(trials)
+    )
     natural = proposal.comparisons[0]
     here = study.open_search().evaluator.score(list(proposal.weights.values()))[proxy]
     there = study.open_search().evaluator.score(list(natural.ratios.values()))[proxy]
@@ -187,7 +189,9 @@ def test_another_folder_gives_the_same_to_the_last_digit(finished, tmp_path):
 def test_another_seed_is_another_study(finished, tmp_path):
     study, proposal, _ = finished
     recipe = study.config.model_copy(update={"seed": 7, "validation": None})
-    other = mixopt.Study(recipe, tmp_path / "out", cache=study.environment.cache, device="cpu").run()
+    other = mixopt.Study(
+        recipe, tmp_path / "out", cache=study.environment.cache, device="cpu"
+    ).run()
     assert other.to_json() != proposal.to_json()
 
 

@@ -93,9 +93,7 @@ def tokenize(
                     shards.write(line, n_bytes=len(text.encode()))
                 bar.update(len(batch))
         if not shards.tokens:
-            raise DataError(
-                f"The text of {name!r} holds no document; fix its source or its split."
-            )
+            raise DataError(f"The text of {name!r} holds no document; fix its source or its split.")
         shards.hand_over(folder)
     end = shards.place
     return {"tokens": shards.tokens, "documents": end.documents, "bytes": end.bytes,

@@ -26,6 +26,7 @@ from mixopt.trials import Kind, Score, Slope, Trial, Trials
 if TYPE_CHECKING:
     from mixopt.evaluation.evaluator import Items, MergeEvaluator
     from mixopt.evaluation.score_cache import Results
+    from mixopt.evaluation.tasks.base import ModelTask, Task
 
 UNREACHED = 0.01
 """A mixture that the experts miss by more than this in a ratio is reported as missed."""
@@ -301,7 +302,8 @@ def open_search(context: StudyContext) -> CandidateSearch:
         context.callbacks.message(
             f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
         )
-    for task in (*evaluator.scorer.tasks, *evaluator.scorer.model_tasks):
+    tasks: list[Task | ModelTask] = [*evaluator.scorer.tasks, *evaluator.scorer.model_tasks]
+    for task in tasks:
         if task.truncated:
             context.callbacks.warning(
                 f"Benchmark {task.metric.name!r}: {task.truncated} items were longer than the "

@@ -166,12 +166,16 @@ class _StageWalk:
         corpora = context.corpora
         if corpora.tokenizer_artifact is not None:
             yield "tokenizer", self._store, "tokenizers", "bpe", lambda: corpora.tokenizer_artifact
+
+        def name_base() -> Artifact | None:
+            run = base_run(context)
+            return None if run is None else run.artifact
+
         for domain in corpora.by_domain:
             name_corpus = partial(corpora.corpus_artifact, domain)
             yield f"text {domain}", context.cache, "corpora", domain, name_corpus
         if config.base.kind == "build":
-            run = partial(base_run, context)
-            yield "base", self._store, "base", "base", lambda: (made := run()) and made.artifact
+            yield "base", self._store, "base", "base", name_base
         for name in config.training.compositions or config.domains:
 
             def name_expert(name: str = name) -> Artifact | None:

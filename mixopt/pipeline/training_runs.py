@@ -3,7 +3,7 @@
 import hashlib
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -36,8 +36,8 @@ def base_run(context: "StudyContext") -> TrainingRun | None:
 
     with torch.device("meta"):
         parameters = count_parameters(open_model())[1]
-    return plan_run(
-        "base", "base",
+    return _plan(
+        context, "base", "base",
         ratios=Mixture(base.ratios) if base.ratios else corpora.natural,
         seed=seed,
         key=base.model_dump(mode="json") | {"tokenizer": artifact.key},
@@ -45,7 +45,6 @@ def base_run(context: "StudyContext") -> TrainingRun | None:
         parameters=parameters,
         open_model=open_model,
         save=partial(_save_whole, context),
-        **_where(context),
     )  # fmt: skip
 
 
@@ -57,8 +56,8 @@ def expert_run(context: "StudyContext", name: str) -> TrainingRun:
         DataError: Its text would be read more often than `max_epochs` allows.
     """
     index = list(context.compositions).index(name)
-    return plan_run(
-        "experts", name,
+    return _plan(
+        context, "experts", name,
         ratios=context.compositions[name],
         seed=mix_seed(context.config.seed, "expert", index),
         key={"base": context.base_model.compute_key()},
@@ -66,7 +65,6 @@ def expert_run(context: "StudyContext", name: str) -> TrainingRun:
         parameters=context.base_model.parameters,
         open_model=context.load_trainable,
         save=save_expert,
-        **_where(context),
     )  # fmt: skip
 
 
@@ -78,8 +76,8 @@ def continued_base_run(
     if context.config.training.method == "lora":
         # a learning rate for LoRA factors does not fit whole models
         config = config.model_copy(update={"learning_rate": None})
-    return plan_run(
-        "bases", name,
+    return _plan(
+        context, "bases", name,
         ratios=ratios,
         seed=mix_seed(context.config.seed, "phase", 0),
         key={"base": context.base_model.compute_key()},
@@ -87,7 +85,6 @@ def continued_base_run(
         parameters=context.base_model.parameters,
         open_model=lambda: context.base_model.load(torch.float32),
         save=partial(_save_whole, context),
-        **_where(context),
     )  # fmt: skip
 
 
@@ -106,8 +103,8 @@ def validation_run(context: "StudyContext", name: str, ratios: Mixture, seed: in
         scores = context.scorer.score(merged.to(context.device.dtype))
         save_results({"trained": scores}, scratch)
 
-    return plan_run(
-        "proxy-runs", name,
+    return _plan(
+        context, "proxy-runs", name,
         ratios=ratios,
         seed=mix_seed(context.config.seed, "proxy run", seed),
         key={"base": context.base_model.compute_key(), "benchmarks": context.scorer.digest},
@@ -115,7 +112,6 @@ def validation_run(context: "StudyContext", name: str, ratios: Mixture, seed: in
         parameters=context.base_model.parameters,
         open_model=context.load_trainable,
         save=save_scores,
-        **_where(context),
     )  # fmt: skip
 
 
@@ -161,13 +157,16 @@ def mix_seed(seed: int, purpose: str, index: int) -> int:
     return int.from_bytes(digest, "big") % 2**31
 
 
-def _where(context: "StudyContext") -> dict[str, object]:
-    return {
-        "corpora": context.corpora,
-        "context": context.config.base.context,
-        "device": context.device,
-        "n_devices": context.n_devices,
-    }
+def _plan(context: "StudyContext", kind: str, name: str, **options: Any) -> TrainingRun:
+    return plan_run(
+        kind,
+        name,
+        corpora=context.corpora,
+        context=context.config.base.context,
+        device=context.device,
+        n_devices=context.n_devices,
+        **options,
+    )
 
 
 def _save_whole(context: "StudyContext", model: "PreTrainedModel", scratch: Path) -> None:

@@ -113,7 +113,7 @@ def test_an_expert_from_nowhere(tmp_path):
     with pytest.raises(ConfigError, match="neither text nor checkpoint"):
         load(path)
     (tmp_path / "experts" / "birds.yaml").write_text("domain: birds\ncheckpoint: ../given/brds\n")
-    with pytest.raises(ModelError, match="does not exist; mend its checkpoint"):
+    with pytest.raises(ModelError, match="does not exist; correct its checkpoint"):
         load(path).search()
 
 
