@@ -5,14 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.evaluation.score_cache import Results, load_results, save_results
 from mixopt.mixture import Mixture
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.distributed import ProcessGroup
-from mixopt.training.model_loading import build_model, count_parameters
+from mixopt.training.model_loading import build_model, count_on_meta
 from mixopt.training.trainer import save_expert
 from mixopt.training.training_run import TrainingResult, TrainingRun, plan_run, train_run
 
@@ -34,15 +32,13 @@ def base_run(context: "StudyContext") -> TrainingRun | None:
     def open_model() -> "PreTrainedModel":
         return build_model(base, corpora.tokenizer, seed)
 
-    with torch.device("meta"):
-        parameters = count_parameters(open_model())[1]
     return _plan(
         context, "base", "base",
         ratios=Mixture(base.ratios) if base.ratios else corpora.natural,
         seed=seed,
         key=base.model_dump(mode="json") | {"tokenizer": artifact.key},
         config=base.training,
-        parameters=parameters,
+        parameters=count_on_meta(open_model),
         open_model=open_model,
         save=partial(_save_whole, context),
     )  # fmt: skip
@@ -83,7 +79,7 @@ def continued_base_run(
         key={"base": context.base_model.compute_key()},
         config=config,
         parameters=context.base_model.parameters,
-        open_model=lambda: context.base_model.load(torch.float32),
+        open_model=lambda: context.base_model.load_trainable(config, context.config.seed),
         save=partial(_save_whole, context),
     )  # fmt: skip
 

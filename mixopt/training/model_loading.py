@@ -1,5 +1,6 @@
 """Causal language models built from a config, or loaded from a folder or the hub."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,12 @@ def resolve_dtype(config: PretrainedBaseConfig | BuiltBaseConfig) -> str:
         return config.dtype
     stored = load_config(config.path, revision=config.revision).get_text_config().dtype
     return "bfloat16" if str(stored).endswith("bfloat16") else "float32"
+
+
+def count_on_meta(open_model: Callable[[], "PreTrainedModel"]) -> int:
+    """Return the non-embedding parameters of a model, without memory for its weights."""
+    with torch.device("meta"):
+        return count_parameters(open_model())[1]
 
 
 def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
