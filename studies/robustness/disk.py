@@ -1,14 +1,14 @@
-"""A full disk, a read-only one, and files that are cut or flipped: what a study makes of each.
+"""Run a study on a full disk, on a read-only disk, and over files that are cut or have a flipped bit.
 
     python studies/robustness/disk.py --out OUT --sizes 24 --jobs 2
 
-It has to be run as root, because it mounts small file systems; so many trials run at the same time.
+It has to be run as root, because it mounts small file systems; `--jobs` trials run at the same time.
 
-Full: the study of the tests runs on a tmpfs of so many sizes, from nothing to what it needs; then
-the disk is made larger and it runs again. Read-only: on a finished folder that cannot be written,
-and on an empty one. Damaged: of each kind of file in a finished study, one is cut in half and one
-has one bit flipped, and the study runs again. Each must end with the results of an undisturbed run, bit
-for bit, or with one sentence.
+Full: the study of the tests runs on a tmpfs of `--sizes` sizes, from nothing to what it needs; then the
+disk is enlarged and it runs again. Read-only: it runs on a finished folder that cannot be written, and
+on an empty one. Damage: of each kind of file in a finished study, one is cut in half and one has one bit
+flipped, and the study runs again. Each trial must end with the results of an undisturbed run, bit for
+bit, or with one sentence.
 """
 
 import argparse
@@ -32,7 +32,7 @@ KEY = re.compile(r"-[0-9a-f]{16}")
 
 
 def run(study: Path, folder: Path) -> tuple[int, str]:
-    """The exit code, and the last line of what was said."""
+    """Return the exit code and the last line of the output."""
     command = [sys.executable, "-m", "mixopt.cli", "run", str(study), "-o", str(folder / "out"),
                "--device", "cpu", "--no-track"]  # fmt: skip
     env = {**os.environ, "MIXOPT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1",
@@ -57,18 +57,18 @@ def unmount(place: Path) -> None:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def is_sentence(code: int, told: str) -> bool:
-    return code in (1, 2) and told.startswith("mixopt: ") and "internal error" not in told
+def is_sentence(code: int, message: str) -> bool:
+    return code in (1, 2) and message.startswith("mixopt: ") and "internal error" not in message
 
 
 def try_full(
-    study: Path, out: Path, wanted: dict, needed: int, sizes: int, jobs: int
+    study: Path, out: Path, expected: dict, needed: int, sizes: int, jobs: int
 ) -> list[dict]:
     def attempt(step: int) -> dict:
         place, size = out / f"small-{step}", max(16 << 10, needed * step // sizes)
         mount(place, f"size={size}")
         try:
-            code, told = run(study, place)
+            code, message = run(study, place)
             half = [
                 p.name
                 for p in place.rglob("artifact.json")
@@ -76,9 +76,9 @@ def try_full(
             ]
             mount(place, f"size={needed * 3}", again=True)
             again, _ = run(study, place)
-            row = {"size kB": size >> 10, "code": code, "told": told if code else "",
-                   "sentence": code == 0 or is_sentence(code, told), "half": half,
-                   "same after": again == 0 and results(place) == wanted}  # fmt: skip
+            row = {"size kB": size >> 10, "code": code, "message": message if code else "",
+                   "sentence": code == 0 or is_sentence(code, message), "half": half,
+                   "same after": again == 0 and results(place) == expected}  # fmt: skip
         finally:
             unmount(place)
         print(json.dumps(row), flush=True)
@@ -97,9 +97,9 @@ def try_read_only(study: Path, out: Path, whole: Path) -> list[dict]:
             if filled:
                 shutil.copytree(whole, place, dirs_exist_ok=True)
             mount(place, "ro", again=True)
-            code, told = run(study, place)
-            rows.append({"folder": name, "code": code, "told": told,
-                         "sentence": is_sentence(code, told)})  # fmt: skip
+            code, message = run(study, place)
+            rows.append({"folder": name, "code": code, "message": message,
+                         "sentence": is_sentence(code, message)})  # fmt: skip
         finally:
             unmount(place)
         print(json.dumps(rows[-1]), flush=True)
@@ -107,22 +107,22 @@ def try_read_only(study: Path, out: Path, whole: Path) -> list[dict]:
 
 
 def kinds_of_files(whole: Path) -> dict[str, Path]:
-    """One file for each kind, by its place with keys and numbers left out."""
+    """Return one file of each kind, by its path without keys and names."""
     found: dict[str, Path] = {}
     for path in sorted(whole.rglob("*")):
         if path.is_file() and not path.name.startswith("."):
             place = KEY.sub("", str(path.relative_to(whole)))
             parts = place.split("/")
-            if "journal" in parts or "cache" in parts:
-                at = parts.index("journal") if "journal" in parts else parts.index("cache")
+            if "artifacts" in parts or "cache" in parts:
+                at = parts.index("artifacts" if "artifacts" in parts else "cache")
                 place = "/".join([*parts[: at + 2], "*", *parts[at + 3 :]])
             found.setdefault(place, path.relative_to(whole))
     return found
 
 
-def try_damage(study: Path, out: Path, whole: Path, wanted: dict, jobs: int) -> list[dict]:
-    def attempt(asked: tuple[int, str, Path, str]) -> dict:
-        number, kind, path, way = asked
+def try_damage(study: Path, out: Path, whole: Path, expected: dict, jobs: int) -> list[dict]:
+    def attempt(trial: tuple[int, str, Path, str]) -> dict:
+        number, kind, path, way = trial
         place = out / f"damaged-{number}"
         shutil.copytree(whole, place)
         content = bytearray((place / path).read_bytes())
@@ -131,11 +131,11 @@ def try_damage(study: Path, out: Path, whole: Path, wanted: dict, jobs: int) -> 
         elif content:
             content[len(content) // 2] ^= 4
         (place / path).write_bytes(content)
-        code, told = run(study, place)
-        same = results(place) == wanted
+        code, message = run(study, place)
+        same = results(place) == expected
         shutil.rmtree(place)
-        row = {"kind": kind, "way": way, "code": code, "told": told if code else "",
-               "right": same if code == 0 else is_sentence(code, told)}  # fmt: skip
+        row = {"kind": kind, "way": way, "code": code, "message": message if code else "",
+               "right": same if code == 0 else is_sentence(code, message)}  # fmt: skip
         print(json.dumps(row), flush=True)
         return row
 
@@ -151,23 +151,23 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, default=24)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", choices=["full", "read-only", "damage"])
-    told = parser.parse_args()
-    study = toy.write_study(told.out / "study", validation={"mixtures": 4, "seeds": 1})
-    whole = told.out / "whole"
+    args = parser.parse_args()
+    study = toy.write_study(args.out / "study", validation={"mixtures": 4, "seeds": 1})
+    whole = args.out / "whole"
     assert run(study, whole)[0] == 0
-    wanted = results(whole)
+    expected = results(whole)
     needed = sum(path.stat().st_size + 4096 for path in whole.rglob("*") if path.is_file())
     report: dict[str, list[dict]] = {}
-    if told.only in (None, "full"):
-        report["full"] = try_full(study, told.out, wanted, needed, told.sizes, told.jobs)
-    if told.only in (None, "read-only"):
-        report["read-only"] = try_read_only(study, told.out, whole)
-    if told.only in (None, "damage"):
-        report["damage"] = try_damage(study, told.out, whole, wanted, told.jobs)
-    (told.out / f"disk-{told.only or 'all'}.json").write_text(json.dumps(report, indent=1))
+    if args.only in (None, "full"):
+        report["full"] = try_full(study, args.out, expected, needed, args.sizes, args.jobs)
+    if args.only in (None, "read-only"):
+        report["read-only"] = try_read_only(study, args.out, whole)
+    if args.only in (None, "damage"):
+        report["damage"] = try_damage(study, args.out, whole, expected, args.jobs)
+    (args.out / f"disk-{args.only or 'all'}.json").write_text(json.dumps(report, indent=1))
     for name, rows in report.items():
-        asked = ("sentence", "same after", "right")
-        good = [all(row.get(key, True) for key in asked) and not row.get("half") for row in rows]
+        checks = ("sentence", "same after", "right")
+        good = [all(row.get(key, True) for key in checks) and not row.get("half") for row in rows]
         print(f"{name}: {sum(good)} of {len(rows)} ended as they should")
 
 

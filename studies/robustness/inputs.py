@@ -1,10 +1,10 @@
-"""Gives mixopt thousands of spoiled files of each kind, and counts what it does with them.
+"""Give mixopt thousands of damaged files of each kind, and count the outcomes.
 
     python studies/robustness/inputs.py --out OUT --examples 500 --atheris 120
 
-Two generators: hypothesis replaces values and bytes of right files (seeded, so that it can be repeated);
-atheris mutates bytes towards code that was not reached (`pip install atheris`; for so many seconds, 0 to
-leave it out). Each kind is tried in a process of its own, which may use 4 GiB; a file may take 20 s.
+Two generators: hypothesis replaces values and bytes of valid files (seeded, so runs repeat); atheris
+mutates bytes towards code that has not been reached (`pip install atheris`; the option is its seconds, 0
+to leave it out). Each kind has its own process with at most 4 GiB; a file may take 20 s.
 """
 
 import argparse
@@ -22,40 +22,40 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-MOST_BYTES = 4 << 30
-LONGEST_S = 20
+MAX_BYTES = 4 << 30
+MAX_SECONDS = 20
 
 
 class TooLongError(BaseException):
-    """A file that keeps mixopt busy."""
+    """A file takes longer than `MAX_SECONDS`."""
 
 
 def judge(name: str, content: bytes) -> tuple[str, str]:
-    """`accepted`, `refused`, or what went wrong; and in which words."""
+    """Return the verdict (`accepted`, `refused` or a kind of defect) and the message."""
     import foreign
 
     def late(*_: object) -> None:
         raise TooLongError
 
     signal.signal(signal.SIGALRM, late)
-    signal.alarm(LONGEST_S)
+    signal.alarm(MAX_SECONDS)
     try:
-        told = foreign.refusal_of(foreign.TARGETS[name][1], content)
+        refusal = foreign.refusal_of(foreign.TARGETS[name][1], content)
     except TooLongError:
-        return "hang", f"over {LONGEST_S} s"
+        return "hang", f"over {MAX_SECONDS} s"
     except MemoryError:
         return "memory", "over 4 GiB"
     except BaseException as error:
         return "traceback", f"{type(error).__name__}: {error}"[:300]
     finally:
         signal.alarm(0)
-    if told is None:
+    if refusal is None:
         return "accepted", ""
-    return ("refused", "") if foreign.is_one_sentence(told) else ("no sentence", told[:300])
+    return ("refused", "") if foreign.is_one_sentence(refusal) else ("no sentence", refusal[:300])
 
 
 class Tally:
-    """What became of the files of one kind."""
+    """Counts the outcomes for files of one kind."""
 
     def __init__(self, name: str) -> None:
         self.name, self.counts, self.defects = name, {}, []
@@ -63,12 +63,12 @@ class Tally:
 
     def add(self, content: bytes) -> None:
         began = time.monotonic()
-        verdict, words = judge(self.name, content)
+        verdict, message = judge(self.name, content)
         self.slowest = max(self.slowest, time.monotonic() - began)
         self.counts[verdict] = self.counts.get(verdict, 0) + 1
         if verdict not in ("accepted", "refused") and len(self.defects) < 50:
             self.defects.append(
-                {"verdict": verdict, "words": words, "content": repr(content[:2000])}
+                {"verdict": verdict, "message": message, "content": repr(content[:2000])}
             )
 
     def report(self) -> dict:
@@ -98,7 +98,7 @@ def try_with_hypothesis(name: str, examples: int) -> Tally:
 
 
 def try_with_atheris(name: str, seconds: int, out: Path) -> None:
-    """Never comes back: atheris ends the process, so the report is written as it goes."""
+    """Fuzz until the time is over; atheris then ends the process, so the report is written early."""
     import atheris
 
     with atheris.instrument_imports(include=["mixopt", "yaml", "foreign"]):
@@ -126,7 +126,7 @@ def try_with_atheris(name: str, seconds: int, out: Path) -> None:
 def work(name: str, examples: int, seconds: int, out: Path) -> None:
     faulthandler.enable()
     warnings.simplefilter("ignore")
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
     os.environ["HF_HUB_OFFLINE"] = "1"
     if seconds:
         try_with_atheris(name, seconds, out)
@@ -142,24 +142,24 @@ def main() -> None:
     parser.add_argument("--atheris", type=int, default=0)
     parser.add_argument("--only")
     parser.add_argument("--worker", action="store_true")
-    told = parser.parse_args()
-    told.out.mkdir(parents=True, exist_ok=True)
-    if told.worker:
-        work(told.only, told.examples, told.atheris, told.out)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.worker:
+        work(args.only, args.examples, args.atheris, args.out)
         return
     import foreign
 
-    names = [told.only] if told.only else list(foreign.TARGETS)
-    each = max(2, told.atheris // len(names)) if told.atheris else 0
+    names = [args.only] if args.only else list(foreign.TARGETS)
+    each = max(2, args.atheris // len(names)) if args.atheris else 0
     for name in names:
         for seconds in [0, each] if each else [0]:
             subprocess.run(
-                [sys.executable, __file__, "--worker", "--only", name, "--out", str(told.out),
-                 "--examples", str(told.examples), "--atheris", str(seconds)],
+                [sys.executable, __file__, "--worker", "--only", name, "--out", str(args.out),
+                 "--examples", str(args.examples), "--atheris", str(seconds)],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
             )  # fmt: skip
     total: dict[str, int] = {}
-    for path in sorted(told.out.glob("*.json")):
+    for path in sorted(args.out.glob("*.json")):
         report = json.loads(path.read_text())
         for verdict, count in report["counts"].items():
             total[verdict] = total.get(verdict, 0) + count
@@ -168,7 +168,7 @@ def main() -> None:
         for defect in report["defects"][:5]:
             print("   ", defect)
     lacking = [
-        n for n in names if not (told.out / f"hypothesis-{n.replace(' ', '-')}.json").exists()
+        n for n in names if not (args.out / f"hypothesis-{n.replace(' ', '-')}.json").exists()
     ]
     print(f"\n{sum(total.values())} files: {total}; kinds whose process did not end: {lacking}")
 

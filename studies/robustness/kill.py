@@ -1,10 +1,10 @@
-"""Kills a small study at random moments, lets it go on, and holds the end against an undisturbed run.
+"""Kill a small study at random moments, run it again, and compare its results with an undisturbed run.
 
     python studies/robustness/kill.py --out OUT --kills 100 --jobs 2
 
 The study is that of the tests: three toy domains, a base, three experts, two rounds, validation, exports
-and report. Each trial has a folder and a cache of its own; so many trials run at the same time. Moments
-are drawn from the whole run or, with --while-it-works, from the time between its first and last unit.
+and report. Each trial has its own folder and cache; `--jobs` trials run at the same time. Moments are
+drawn from the whole run or, with `--while-it-works`, from the time between its first and last artifact.
 """
 
 import argparse
@@ -36,44 +36,44 @@ def start(study: Path, folder: Path) -> subprocess.Popen:
     return subprocess.Popen(command, env=env, start_new_session=True, **quiet)
 
 
-def finished_units(folder: Path) -> dict[str, int]:
-    """When each finished unit was made, by its path."""
+def finished_artifacts(folder: Path) -> dict[str, int]:
+    """Return when each finished artifact was built, by its path."""
     return {str(mark.parent.relative_to(folder)): mark.stat().st_mtime_ns
             for mark in folder.glob("*/**/artifact.json")
             if not any(part.startswith(".") for part in mark.parts)}  # fmt: skip
 
 
-def begun_units(folder: Path) -> int:
-    """Units that were being made: a killed maker leaves a scratch folder behind."""
+def unfinished_artifacts(folder: Path) -> int:
+    """Return the number of scratch folders: a killed build leaves one behind."""
     return sum(path.is_dir() and path.name.startswith(".") and not path.name.endswith(".begun")
-               for kind in (*folder.glob("out/journal/*"), *folder.glob("cache/*"))
+               for kind in (*folder.glob("out/artifacts/*"), *folder.glob("cache/*"))
                for path in kind.iterdir())  # fmt: skip
 
 
 def try_once(
-    study: Path, folder: Path, moment: float, wanted: dict[str, bytes], *, works: bool
+    study: Path, folder: Path, moment: float, expected: dict[str, bytes], *, working: bool
 ) -> dict:
-    """One run that is killed after `moment` seconds, or that long after its first unit, and goes on."""
+    """Kill a run after `moment` seconds, or as long after its first artifact, and run it again."""
     run = start(study, folder)
-    while works and run.poll() is None and not finished_units(folder):
+    while working and run.poll() is None and not finished_artifacts(folder):
         time.sleep(0.02)
     try:
         run.wait(moment)
     except subprocess.TimeoutExpired:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    before, begun = finished_units(folder), begun_units(folder)
+    before, unfinished = finished_artifacts(folder), unfinished_artifacts(folder)
     code = start(study, folder).wait()
-    after = finished_units(folder)
-    found = {name: (folder / "out" / name).read_bytes() for name in wanted} if code == 0 else {}
+    after = finished_artifacts(folder)
+    results = {n: (folder / "out" / n).read_bytes() for n in expected} if code == 0 else {}
     return {
         "moment": round(moment, 2),
-        "units before": len(before),
-        "units begun": begun,
-        "units in all": len(after),
-        "left behind": begun_units(folder),
-        "redone": sum(after.get(name) != made for name, made in before.items()),
-        "same": found == wanted,
+        "artifacts before": len(before),
+        "unfinished": unfinished,
+        "artifacts in all": len(after),
+        "left behind": unfinished_artifacts(folder),
+        "rebuilt": sum(after.get(name) != built for name, built in before.items()),
+        "same": results == expected,
         "code": code,
     }
 
@@ -85,38 +85,38 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--while-it-works", action="store_true")
-    told = parser.parse_args()
-    study = toy.write_study(told.out / "study", validation={"mixtures": 4, "seeds": 1})
+    args = parser.parse_args()
+    study = toy.write_study(args.out / "study", validation={"mixtures": 4, "seeds": 1})
+    whole = args.out / "whole"
     began = time.monotonic()
-    assert start(study, told.out / "whole").wait() == 0
+    assert start(study, whole).wait() == 0
     length = time.monotonic() - began
-    made = finished_units(told.out / "whole").values()
-    working = (max(made) - min(made)) / 1e9
-    wanted = {name: (told.out / "whole" / "out" / name).read_bytes() for name in RESULTS}
-    rng = random.Random(told.seed)
-    works = told.while_it_works
-    moments = [rng.uniform(0, working if works else length) for _ in range(told.kills)]
+    built = finished_artifacts(whole).values()
+    expected = {name: (whole / "out" / name).read_bytes() for name in RESULTS}
+    rng, working = random.Random(args.seed), args.while_it_works
+    longest = (max(built) - min(built)) / 1e9 if working else length
+    moments = [rng.uniform(0, longest) for _ in range(args.kills)]
     trials = []
 
     def attempt(number: int) -> None:
-        folder = told.out / f"trial-{number:03d}"
-        found = try_once(study, folder, moments[number], wanted, works=works)
-        trials.append(found)
-        print(json.dumps(found), flush=True)
-        (told.out / "kills.json").write_text(json.dumps(trials, indent=1))
+        folder = args.out / f"trial-{number:03d}"
+        trial = try_once(study, folder, moments[number], expected, working=working)
+        trials.append(trial)
+        print(json.dumps(trial), flush=True)
+        (args.out / "kills.json").write_text(json.dumps(trials, indent=1))
         shutil.rmtree(folder)
 
-    with ThreadPoolExecutor(told.jobs) as pool:
-        list(pool.map(attempt, range(told.kills)))
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(attempt, range(args.kills)))
     same = sum(trial["same"] for trial in trials)
-    redone = sum(trial["redone"] for trial in trials)
-    inside = sum(0 < trial["units before"] < trial["units in all"] for trial in trials)
-    begun = max(trial["units begun"] for trial in trials)
+    rebuilt = sum(trial["rebuilt"] for trial in trials)
+    inside = sum(0 < trial["artifacts before"] < trial["artifacts in all"] for trial in trials)
+    unfinished = max(trial["unfinished"] for trial in trials)
     print(
-        f"\n{same} of {len(trials)} ended with the same results bit for bit; {redone} finished units "
-        f"were made again; at most {begun} unit was in flight; {inside} kills came between the first "
-        f"and the last unit; an undisturbed run takes {length:.1f} s and makes "
-        f"{trials[-1]['units in all']} units."
+        f"\n{same} of {len(trials)} ended with the same results bit for bit; {rebuilt} finished "
+        f"artifacts were built again; at most {unfinished} were unfinished at a kill; {inside} kills "
+        f"came between the first and the last artifact; an undisturbed run takes {length:.1f} s and "
+        f"builds {trials[-1]['artifacts in all']} artifacts."
     )
 
 

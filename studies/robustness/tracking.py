@@ -1,11 +1,11 @@
-"""An MLflow server that goes away for the middle third of a run: what is there in the end.
+"""Stop an MLflow server during the middle third of a run, and count what it holds in the end.
 
     python studies/robustness/tracking.py --out OUT
 
-The study of the tests runs twice with a server of its own each time: once undisturbed, once with the
-server killed (SIGKILL) after a third of the length and started again on the same database after two
-thirds. What still waits is sent by `mixopt sync`. Runs, parameters, values of every metric with their
-steps, datasets and artifacts are held against the undisturbed run, each with how often it is there.
+The study of the tests runs twice, with its own server each time: once undisturbed, once with the server
+killed (SIGKILL) after a third of the duration and started again on the same database after two thirds.
+`mixopt sync` sends what is still waiting. Runs, parameters, values of every metric with their steps,
+datasets and artifacts are compared with the undisturbed run, each with its number of occurrences.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import toy  # noqa: E402
 from server import Server  # noqa: E402
 
 OWN_TIMES = ("time", "elapsed")
-"""Parts of metrics' names that say how long something took."""
+"""Parts of the names of metrics that measure time."""
 
 
 def free_port() -> int:
@@ -39,12 +39,12 @@ def command(*words: str) -> list[str]:
 
 
 def run(study: Path, folder: Path, server: Server, stop: tuple[float, float] | None) -> float:
-    """Seconds of a tracked run; the server is away from `stop[0]` to `stop[1]`."""
+    """Return the seconds of a tracked run; the server is down from `stop[0]` to `stop[1]`."""
     env = {**os.environ, "MIXOPT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1",
            "MLFLOW_TRACKING_URI": server.uri}  # fmt: skip
     began = time.monotonic()
     with (folder / "log").open("w") as log:
-        going = subprocess.Popen(
+        process = subprocess.Popen(
             command("run", str(study), "-o", str(folder / "out"), "--device", "cpu"),
             env=env, stdout=log, stderr=log,
         )  # fmt: skip
@@ -53,7 +53,7 @@ def run(study: Path, folder: Path, server: Server, stop: tuple[float, float] | N
             server.stop()
             time.sleep(max(0.0, stop[1] - (time.monotonic() - began)))
             server.start()
-        assert going.wait() == 0, (folder / "log").read_text()[-2000:]
+        assert process.wait() == 0, (folder / "log").read_text()[-2000:]
     took = time.monotonic() - began
     sync = command("sync", str(folder / "out"))
     synced = subprocess.run(sync, env=env, capture_output=True, text=True, check=True)
@@ -62,7 +62,7 @@ def run(study: Path, folder: Path, server: Server, stop: tuple[float, float] | N
 
 
 def gather(server: Server) -> dict[str, Counter]:
-    """Everything that the server knows, each value with how often it stands there."""
+    """Return what the server holds, each value with its number of occurrences."""
     import mlflow
 
     client = mlflow.MlflowClient(server.uri)
@@ -91,26 +91,28 @@ def gather(server: Server) -> dict[str, Counter]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    told = parser.parse_args()
-    study = toy.write_study(told.out / "study", validation={"mixtures": 4, "seeds": 1})
-    known, took = {}, 0.0
+    args = parser.parse_args()
+    study = toy.write_study(args.out / "study", validation={"mixtures": 4, "seeds": 1})
+    held, took = {}, 0.0
     for name in ("undisturbed", "interrupted"):
-        folder = told.out / name
+        folder = args.out / name
         folder.mkdir(parents=True, exist_ok=True)
         server = Server(folder, free_port())
         server.start()
         try:
             stop = None if name == "undisturbed" else (took / 3, 2 * took / 3)
             took = run(study, folder, server, stop)
-            known[name] = gather(server)
+            held[name] = gather(server)
         finally:
             server.stop()
     report = {"seconds of the interrupted run": round(took, 1)}
-    for what, wanted in known["undisturbed"].items():
-        found = known["interrupted"][what]
-        report[what] = {"wanted": sum(wanted.values()), "there": sum((wanted & found).values()),
-                        "lacking": len(wanted - found), "too many": len(found - wanted)}  # fmt: skip
-    (told.out / "tracking.json").write_text(json.dumps(report, indent=1))
+    for what, expected in held["undisturbed"].items():
+        found = held["interrupted"][what]
+        report[what] = {
+            "expected": sum(expected.values()), "present": sum((expected & found).values()),
+            "missing": len(expected - found), "duplicate or different": len(found - expected),
+        }  # fmt: skip
+    (args.out / "tracking.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report, indent=1))
 
 
