@@ -37,15 +37,15 @@ from mixopt.io.files import publish_folder
 log = logging.getLogger(__name__)
 
 BEGUN = "begun"
-"""Kind of what lies at the URL for units that are not finished."""
+"""Folder at the URL for the work folders of unfinished artifacts."""
 
 
 class RemoteArtifactStore(ArtifactStore):
-    """A journal in a folder and at a storage URL; what one lacks it takes from the other.
+    """Artifacts in a folder and at a storage URL; each side gets what it lacks from the other.
 
     Args:
-        folder: On this machine.
-        url: Anything that fsspec opens: `s3://bucket/study`, `/nfs/study`.
+        folder: Root of the store on this machine.
+        url: Any URL or path that fsspec opens: `s3://bucket/study`, `/nfs/study`.
 
     Raises:
         UserError: The URL cannot be opened.
@@ -55,21 +55,20 @@ class RemoteArtifactStore(ArtifactStore):
         super().__init__(folder)
         self.url = url
         self._storage = Storage(url)
-        self._there: set[str] = set()
-        """Units that are at the URL as they are here."""
+        # references of artifacts that are at the URL as they are here
+        self._uploaded: set[str] = set()
+        # references whose work folder was asked for: no others have one at the URL
         self._begun: set[str] = set()
-        """Units that asked for their workplace: no others have one at the URL."""
-        self._asked: dict[str, set[str]] = {}
-        """Units that `find` was asked for, by kind."""
+        # by kind: names that `find` was asked for, and names at the URL when the kind was listed
+        self._requested: dict[str, set[str]] = {}
         self._listed: dict[str, set[str]] = {}
-        """What was at the URL when a kind was listed."""
 
     def get_or_build(self, artifact: Artifact, build: Build) -> Path:
         """Return the artifact's folder: found here or at the URL, or built now and uploaded."""
         reference = artifact.reference
         self._fetch(reference)
         folder = super().get_or_build(artifact, build)
-        if reference not in self._there:
+        if reference not in self._uploaded:
             self._agree(reference, new=True)
         if reference in self._begun:  # every build has asked for its work folder
             self._drop(f"{BEGUN}/{reference}")
@@ -122,66 +121,63 @@ class RemoteArtifactStore(ArtifactStore):
             bundle = self._pack(reference, begun)
             self._storage.write(f"{reference}/{MANIFEST}", bundle.serialized)
             self._clear(reference, before)
-        except (
-            UnreachableError
-        ) as error:  # the training continues, and the checkpoint is on this disk
+        except UnreachableError as error:
+            # the training continues, and the checkpoint is on this disk
             log.warning("A checkpoint stays on this machine: %s", error)
 
-    # --- what is there -------------------------------------------------------------------------
+    # --- listing -------------------------------------------------------------------------
 
     def _list(self, kind: str) -> set[str]:
-        """What the units of a kind at the URL are called, now."""
         self._listed[kind] = {n for n in self._storage.list_names(kind) if is_safe_path(n)}
         return self._listed[kind]
 
     def _is_new(self, reference: str) -> bool:
-        """Whether a unit is asked for the first time, and was not there when its kind was listed."""
+        """Return whether this is the first question about a name that the list of its kind lacks."""
         kind, _, name = reference.partition("/")
-        asked = self._asked.setdefault(kind, set())
-        if name in asked:
+        requested = self._requested.setdefault(kind, set())
+        if name in requested:
             return False
-        asked.add(name)
+        requested.add(name)
         if kind not in self._listed:
-            if len(asked) == 1:  # one unit costs less by itself
+            if len(requested) == 1:  # one question costs less than a list
                 return False
             self._list(kind)
         return name not in self._listed[kind]
 
     def _look(self, reference: str) -> Bundle | None:
-        """What lies at the URL under a name; None where nothing does, or nothing that can be read."""
+        """Return the bundle at the URL; None where there is none that can be read."""
         content = self._storage.read(f"{reference}/{MANIFEST}", MAX_BYTES + 1)
         return None if content is None else Bundle.read(content)
 
-    # --- from there ----------------------------------------------------------------------------
+    # --- download ----------------------------------------------------------------------------
 
     def _fetch(self, reference: str, *, listed: bool = False) -> Path | None:
-        """The unit, copied here if it is only at the URL; one that was damaged on the way is not.
+        """Return the artifact, downloaded if it is only at the URL.
 
         Args:
-            reference: `KIND/NAME-KEY`.
-            listed: Whether a list of the kind may say that it is not there.
+            reference: `KIND/NAME-HASH`.
+            listed: Whether a list of the kind may answer that it is not there.
         """
         place = self.folder / reference
         found = find_verified(place)
         if found is None:
             return None if listed and self._is_new(reference) else self._receive(reference, place)
-        if reference not in self._there:  # made before there was a mirror, or where it was away
+        if reference not in self._uploaded:  # built without the URL, or while it was unreachable
             self._agree(reference)
         return found
 
     def _receive(self, reference: str, place: Path) -> Path | None:
-        """What is at the URL, now at `place`; None where nothing whole is."""
         bundle = self._look(reference)
         if bundle is None:
             return None
         with build_lock(place):  # other workers of this machine may want it too
             if find_verified(place) is not None or self._unpack(reference, bundle, place):
-                self._there.add(reference)
+                self._uploaded.add(reference)
                 return place
         return None
 
     def _unpack(self, reference: str, bundle: Bundle, place: Path) -> bool:
-        """Puts a unit at `place`, in that of any other; whether it was whole. If not it is dropped."""
+        """Replace `place` by a bundle; return False, and remove it from the URL, if it is damaged."""
         try:
             with publish_folder(place) as scratch:
                 for name in bundle.files:
@@ -191,74 +187,73 @@ class RemoteArtifactStore(ArtifactStore):
                         file.write_bytes(bundle.content(name))
                     elif not self._storage.fetch(f"{reference}/{bundle.folder}/{name}", file):
                         raise DamagedError(f"{name} is missing")
-                told = json.dumps(bundle.manifest, indent=2) + "\n"
-                (scratch / MANIFEST).write_text(told, encoding="utf-8")
-                unit = ArtifactRecord.read(scratch)
-                damage = "its manifest cannot be read" if unit is None else unit.find_damage()
+                manifest = json.dumps(bundle.manifest, indent=2) + "\n"
+                (scratch / MANIFEST).write_text(manifest, encoding="utf-8")
+                record = ArtifactRecord.read(scratch)
+                damage = "its manifest cannot be read" if record is None else record.find_damage()
                 if damage is not None:
                     raise DamagedError(damage)
         except DamagedError as damage:
-            log.warning("%s/%s is damaged (%s) and is made again.", self.url, reference, damage)
+            log.warning("%s/%s is damaged (%s) and is built again.", self.url, reference, damage)
             self._drop(reference, bundle)
             return False
         mark_verified(place)
         return True
 
-    # --- to there ------------------------------------------------------------------------------
+    # --- upload ------------------------------------------------------------------------------
 
     def _agree(self, reference: str, *, new: bool = False) -> None:
-        """Sends a unit; one that another machine has sent first takes its place here too.
+        """Upload an artifact, or replace it by the one that another machine uploaded first.
 
-        On a CPU both are the same; of two that GPUs made all go on with one.
+        Both are the same on CPUs. On GPUs all machines continue with one of the two.
 
         Args:
-            reference: `KIND/NAME-KEY`.
-            new: Whether it was made just now, so that another's is hardly there.
+            reference: `KIND/NAME-HASH`.
+            new: Whether it was built just now, so that another upload is unlikely.
         """
         ours = ArtifactRecord.read(self.folder / reference)
-        if ours is None:  # another process of this machine is putting theirs here
+        if ours is None:  # another process of this machine is replacing it
             return
-        # a large one costs more to send for nothing than to look for
+        # uploading a large artifact for nothing costs more than looking for it
         theirs = None if new and is_small(ours) else self._look(reference)
         if theirs is None:
             theirs = self._send(reference, ours)
         if theirs is not None and theirs.files != list_files(ours):
-            log.warning("%s was made elsewhere first; that one counts.", reference)
+            log.warning("%s was uploaded by another machine first, which is used.", reference)
             with build_lock(ours.folder):
                 whole = self._unpack(reference, theirs, ours.folder)
             if not whole:
                 self._send(reference, ours)
-        self._there.add(reference)
+        self._uploaded.add(reference)
 
-    def _send(self, reference: str, unit: ArtifactRecord) -> Bundle | None:
-        """Sends a unit; what another machine has sent first, which counts then."""
-        bundle = self._pack(reference, unit)
+    def _send(self, reference: str, record: ArtifactRecord) -> Bundle | None:
+        """Upload an artifact; return the bundle that another machine uploaded first, if any."""
+        bundle = self._pack(reference, record)
         path = f"{reference}/{MANIFEST}"
         if self._storage.create(path, bundle.serialized):
             return None
         theirs = self._look(reference)
-        if theirs is None:  # nothing that can be read, or a store that cannot say that nothing is
+        if theirs is None:  # unreadable, or a store without conditional writes
             self._storage.write(path, bundle.serialized)
         else:
             self._clear(reference, bundle)
         return theirs
 
-    def _pack(self, reference: str, unit: ArtifactRecord) -> Bundle:
-        """What is to be written of a unit; the files of a large one are sent."""
-        bundle = Bundle.pack(unit)
+    def _pack(self, reference: str, record: ArtifactRecord) -> Bundle:
+        """Return the bundle to write; the files of a large artifact are uploaded now."""
+        bundle = Bundle.pack(record)
         if bundle.folder is not None:
-            self._storage.send(unit.folder, unit.files, f"{reference}/{bundle.folder}")
+            self._storage.send(record.folder, record.files, f"{reference}/{bundle.folder}")
         return bundle
 
     def _drop(self, reference: str, bundle: Bundle | None = None) -> None:
-        """Forgets what is at the URL under a name, its manifest first."""
+        # the manifest first, so that nothing incomplete is found
         bundle = bundle or self._look(reference)
         if bundle is not None:
-            self._there.discard(reference)
+            self._uploaded.discard(reference)
             self._storage.remove(f"{reference}/{MANIFEST}")
             self._clear(reference, bundle)
 
     def _clear(self, reference: str, bundle: Bundle | None) -> None:
-        """Removes files that no manifest names any more."""
         if bundle is not None and bundle.folder is not None:
             self._storage.remove(f"{reference}/{bundle.folder}", folder=True)

@@ -1,4 +1,4 @@
-"""Staging: a recipe whose files lie in the journal, so that a worker without this disk can read it."""
+"""Input files copied into the artifact store, for workers that do not see the driver's disk."""
 
 import os
 import re
@@ -15,16 +15,16 @@ from mixopt.errors import DataError
 
 KIND = "inputs"
 MARK = "unit:"
-"""What begins a path that is inside a unit: `unit:NAME-KEY/FILE`."""
+"""Prefix of a path inside an artifact: `unit:NAME-HASH/FILE`."""
 STAGED = re.compile(r"unit:([A-Za-z0-9_-]+)/(.*)")
 
 
-def stage(recipe: StudyConfig, store: ArtifactStore) -> StudyConfig:
-    """The recipe with every file that workers read put into `store`: items, base, given experts.
+def stage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
+    """Return the config with every file that workers read copied into `store`.
 
-    Training text is left where it is: workers read its corpora.
+    These are benchmark items, the base and given experts; workers read corpora, not training text.
     """
-    plain = recipe.model_dump(mode="json")
+    plain = config.model_dump(mode="json")
 
     def put(path: str) -> str:
         return _put(Path(path), store)
@@ -34,12 +34,12 @@ def stage(recipe: StudyConfig, store: ArtifactStore) -> StudyConfig:
     for expert in plain["experts"]:
         if expert["checkpoint"] is not None:
             expert["checkpoint"] = put(expert["checkpoint"])
-    for benchmark, told in zip(plain["benchmarks"], recipe.benchmarks, strict=True):
+    for benchmark, parsed in zip(plain["benchmarks"], config.benchmarks, strict=True):
         for name in ("items", "examples", "include_path"):
             value = benchmark.get(name)
             if isinstance(value, str) and not value.startswith("machine:"):
                 benchmark[name] = put(value)
-        text = getattr(told, "text", None)
+        text = getattr(parsed, "text", None)
         if isinstance(text, FilesTextConfig):
             benchmark["text"]["paths"] = _put_text(text, put)
         elif text is not None and text.kind == "huggingface" and Path(text.path).is_dir():
@@ -47,8 +47,8 @@ def stage(recipe: StudyConfig, store: ArtifactStore) -> StudyConfig:
     return StudyConfig.model_validate(plain)
 
 
-def unstage(recipe: StudyConfig, store: ArtifactStore) -> StudyConfig:
-    """The recipe with its files where `store` has them on this machine."""
+def unstage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
+    """Return the config with the paths of its files in `store` on this machine."""
 
     def place(value: Any) -> Any:
         if isinstance(value, dict):
@@ -60,7 +60,7 @@ def unstage(recipe: StudyConfig, store: ArtifactStore) -> StudyConfig:
             return value
         return str(store.open(f"{KIND}/{found[1]}") / found[2])
 
-    return StudyConfig.model_validate(place(recipe.model_dump(mode="json")))
+    return StudyConfig.model_validate(place(config.model_dump(mode="json")))
 
 
 def _put_text(text: FilesTextConfig, put: Callable[[str], str]) -> list[str]:
@@ -70,9 +70,8 @@ def _put_text(text: FilesTextConfig, put: Callable[[str], str]) -> list[str]:
 
 
 def _put(path: Path, store: ArtifactStore) -> str:
-    """The path in the store of a file or folder, copied there unless it is there."""
     if not path.exists():
-        raise DataError(f"{path} does not exist; mend the path.")
+        raise DataError(f"{path} does not exist; fix the path.")
     key = {"content": [[name, hash_file_content(file)] for name, file in _list(path)]}
     stem = re.sub(r"[^A-Za-z0-9_]", "_", path.name)[:40]
 
@@ -87,7 +86,6 @@ def _put(path: Path, store: ArtifactStore) -> str:
 
 
 def _list(path: Path) -> Iterator[tuple[str, Path]]:
-    """Name and place of a file, or of all files of a folder."""
     if path.is_file():
         yield path.name, path
         return
@@ -97,7 +95,7 @@ def _list(path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _link_or_copy(file: Path, target: Path) -> None:
-    """A second name for a file, which may be a model of many gigabytes; a copy on another disk."""
+    # a model may have many gigabytes: a second name costs nothing on the same disk
     try:
         os.link(file.resolve(), target)
     except OSError:

@@ -84,14 +84,14 @@ class CandidateSearch:
         surrogate: Callable[[], Surrogate],
         trust: Mapping[str, float],
     ) -> "Round":
-        """The candidates of a round.
+        """Choose the candidates of a round.
 
         Args:
             number: Of the round, from 1.
-            count: Candidates to score; ascents may arrive with fewer.
+            count: Candidates to score; gradient ascent may use fewer.
             before: Trials of earlier rounds.
-            surrogate: Fits those.
-            trust: Weight of benchmarks inside their capability.
+            surrogate: Fits a surrogate to these trials.
+            trust: Weight of each benchmark inside its capability.
         """
         rng = np.random.default_rng([self.seed, number])
         if number == 1:
@@ -113,7 +113,7 @@ class CandidateSearch:
         return Round(number, rows, items, rows[:0], climbed=climbed)
 
     def score(self, chosen: "Round") -> Trials:
-        """The trials of a round, by both proxies."""
+        """Score a round and return its trials, by both proxies."""
         number, rows, items = chosen.number, chosen.rows, chosen.items
         trials = self._score_ensembles(chosen.ensembles)
         scored = tqdm(
@@ -124,21 +124,25 @@ class CandidateSearch:
             self.evaluator.prepare_slopes(rows.tolist())
         for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
             name = f"r{number}-{index:03d}"
-            made = [self.to_trial(name, kind, row, results[kind], number, items.flops_per_score)
-                    for kind in results]  # fmt: skip
+            scored_trials = [
+                self.to_trial(name, kind, row, results[kind], number, items.flops_per_score)
+                for kind in results
+            ]
             if chosen.climbed or self.config.slopes:
-                made = [self._with_slopes(t, row) if t.kind == "merged" else t for t in made]
-            trials += made
+                scored_trials = [
+                    self._with_slopes(t, row) if t.kind == "merged" else t for t in scored_trials
+                ]
+            trials += scored_trials
         if number == 1:
             self._require_enough(trials, len(rows))
         return Trials(trials, self.evaluator.scorer.metrics, self.domains)
 
-    def _require_enough(self, trials: Sequence[Trial], asked: int) -> None:
+    def _require_enough(self, trials: Sequence[Trial], n_candidates: int) -> None:
         scored = sum(trial.kind == self.config.proxy and trial.round == 1 for trial in trials)
-        if scored < FEWEST_FIRST <= asked:
+        if scored < FEWEST_FIRST <= n_candidates:
             raise RunError(
-                f"{scored} of {asked} candidates of the first round could be scored and at least "
-                f"{FEWEST_FIRST} are needed; mend what they failed of and run again."
+                f"{scored} of {n_candidates} candidates of the first round could be scored and at least "
+                f"{FEWEST_FIRST} are needed; fix the cause and run again."
             )
 
     def score_experts(self) -> dict[str, dict[str, float]]:
@@ -153,9 +157,9 @@ class CandidateSearch:
         }
 
     def measure_reliability(self, trials: Trials) -> dict[str, Reliability]:
-        """How well each benchmark's halves agree on the candidates of the first round, by name.
+        """Return the split-half reliability of each benchmark on the first round's candidates.
 
-        Nothing where they are too few to tell.
+        Empty where there are too few candidates.
         """
         rows = [
             list((trial.weights or {}).values())
@@ -164,17 +168,17 @@ class CandidateSearch:
         ]
         if len(rows) < FEWEST_CANDIDATES:
             return {}
-        found = [scored.get(self.config.proxy, {}) for scored in self.evaluator.evaluate(rows)]
-        told = {}
+        scored = [each.get(self.config.proxy, {}) for each in self.evaluator.evaluate(rows)]
+        reliabilities = {}
         for metric in self.evaluator.scorer.metrics:
-            # a candidate that lacks a score still tells of the others
-            results = [scored[metric.name] for scored in found if metric.name in scored]
+            # a candidate without a score of this benchmark counts for the others
+            results = [each[metric.name] for each in scored if metric.name in each]
             if len(results) >= FEWEST_CANDIDATES:
                 values = np.stack([result.values for result in results])
-                told[metric.name] = measure_reliability(
+                reliabilities[metric.name] = measure_reliability(
                     metric.name, values, results[0].sizes, self.seed
                 )
-        return told
+        return reliabilities
 
     def _sampled_items(self, before: Trials) -> "Items":
         """Return a sample of the items, with control variates fitted to the first round."""
@@ -188,7 +192,6 @@ class CandidateSearch:
         return SampledItems(self.evaluator, fitted_on, self.config.item_share, self.seed)
 
     def _score_ensembles(self, rows: Array) -> list[Trial]:
-        """Trials of ensembles alone, at weights (`n x k`) all over the space."""
         if not len(rows):
             return []
         scored = self.evaluator.score_ensembles(rows)
@@ -198,20 +201,20 @@ class CandidateSearch:
         ]
 
     def _with_slopes(self, trial: Trial, row: Array) -> Trial:
-        """The trial with what its losses do towards each expert's composition."""
+        """Return the trial with the slopes of its losses towards each expert's composition."""
         try:
             measured = self.evaluator.slopes(row.tolist())
         except RunError as error:
-            self.evaluator.on_lost(f"Candidate {trial.id} goes on without slopes: {error}")
+            self.evaluator.on_lost(f"Candidate {trial.id} continues without slopes: {error}")
             return trial
         metrics = self.evaluator.scorer.metrics
         slopes = []
         for index, composition in enumerate(self.experts.compositions.values()):
             # along (1 − h)·α + h·e_k
-            ways = measured.by_weight[:, index] - measured.by_weight @ row
+            directions = measured.by_weight[:, index] - measured.by_weight @ row
             changes = {
-                m.name: float(way)
-                for m, way in zip(metrics, ways, strict=True)
+                m.name: float(slope)
+                for m, slope in zip(metrics, directions, strict=True)
                 if m.better == "lower"  # there the loss is the score itself
             }
             slopes.append(Slope(composition, changes))
@@ -219,44 +222,45 @@ class CandidateSearch:
         return replace(trial, slopes=tuple(slopes), flops=flops)
 
     def _ascend(self, count: int, before: Trials, trust: Mapping[str, float]) -> Array:
-        """Weights (`n x k`) asked for by ascents of the merges' own losses."""
+        """Return the weights (`n x k`) that gradient ascents of the merges' own losses evaluated."""
         table = before.where(kind="merged")
         weights = np.array([list((trial.weights or {}).values()) for trial in table])
         losses = np.stack([self.evaluator.losses(row) for row in weights.tolist()])
         metrics = [replace(metric, better="lower") for metric in self.evaluator.scorer.metrics]
-        searched = [place for place, metric in enumerate(metrics) if metric.role == "search"]
+        searched = [index for index, metric in enumerate(metrics) if metric.role == "search"]
         rows = [
             replace(
                 trial, scores={m.name: Score(float(v)) for m, v in zip(metrics, row, strict=True)}
             )
             for trial, row in zip(table, losses, strict=True)
         ]
-        utility = make_utility(  # of losses: ranks have no slope that leads anywhere
+        # a utility of losses, because ranks have no useful gradient
+        utility = make_utility(
             Trials(rows, metrics, table.domains),
-            [metrics[place] for place in searched],
+            [metrics[index] for index in searched],
             aggregate="worst" if self.config.aggregate == "worst" else "weighted",
             weights=self.config.capability_weights,
             trust=trust,
         )
-        asked: list[Array] = []
+        evaluated: list[Array] = []
 
-        def climbed(row: Array) -> tuple[float, Array]:
-            asked.append(row)
+        def value_and_gradient(row: Array) -> tuple[float, Array]:
+            evaluated.append(row)
             measured = self.evaluator.slopes(row.tolist())
             here = measured.losses[searched][None]
             value = utility.of(here)[0]
             return float(value), utility.gradient(here)[0] @ measured.by_weight[searched]
 
         allowed = self.space.space.contains(self.space.ratios(weights), tolerance=1e-6)
-        reached = np.where(allowed, utility.of(losses[:, searched]), -np.inf)
+        utilities = np.where(allowed, utility.of(losses[:, searched]), -np.inf)
         budgets = divide(count)
-        starts = choose_starts(self.space, weights, reached, len(budgets))
+        starts = choose_starts(self.space, weights, utilities, len(budgets))
         for start, budget in zip(starts, budgets[: len(starts)], strict=True):
             try:
-                ascend(climbed, self.space, start, evaluations=budget)
+                ascend(value_and_gradient, self.space, start, evaluations=budget)
             except RunError as error:
-                self.evaluator.on_lost(f"An ascent ends early: {error}")
-        return np.stack(asked)
+                self.evaluator.on_lost(f"A gradient ascent ends early: {error}")
+        return np.stack(evaluated)
 
     def to_trial(
         self,
@@ -267,7 +271,7 @@ class CandidateSearch:
         number: int,
         flops: float | None = None,
     ) -> Trial:
-        """The trial of weights (`k`) that scored `results`, for `flops` or those of all items."""
+        """Return the trial of weights (`k`); without `flops` it costs a pass over all items."""
         experts = self.space.experts
         return Trial(
             id=name,
@@ -282,7 +286,7 @@ class CandidateSearch:
         )
 
     def to_mixture(self, weights: Array) -> Mixture:
-        """The mixture that weights (`k`) stand for."""
+        """Return the mixture whose model the merge at weights (`k`) approximates."""
         return Mixture.from_vector(self.domains, self.space.ratios(weights[None])[0])
 
 
