@@ -199,6 +199,9 @@ class Study:
             proposal: One of the mixtures; the best proposal if left out.
             trials: Of the search, which runs if they are left out.
 
+        Returns:
+            Statistics of each proxy against the trained runs.
+
         Raises:
             ConfigError: The study has no `validation` section.
             DivergedError: Too few runs were trained without diverging.
@@ -220,6 +223,12 @@ class Study:
     def export(self, plan: Proposal | Schedule) -> list[Path]:
         """Write the training configs that the study lists into `exports/`.
 
+        Args:
+            plan: A proposal, or the schedule of a study with phases.
+
+        Returns:
+            The files.
+
         Raises:
             ExportError: A format cannot express the plan.
         """
@@ -240,6 +249,11 @@ class Study:
         self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None = None
     ) -> Path:
         """Write the report: one HTML page that needs no network, and its figures as PNG.
+
+        Args:
+            trials: Of the search.
+            proposals: Best first.
+            validation: Statistics of the proxies against real runs, if any were trained.
 
         Returns:
             The page.
@@ -271,7 +285,14 @@ class Study:
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
-        """Return the surrogate of the study's utility, corrected by real runs if any were trained."""
+        """Fit the surrogate of the study's utility, corrected by real runs if any were trained.
+
+        Args:
+            trials: Of the search.
+
+        Returns:
+            The surrogate, fitted now or read from the store.
+        """
         return self.open_policy().fit(trials)
 
     def status(self) -> list[StatusRow]:
@@ -282,7 +303,11 @@ class Study:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Call `on_study_start` and `on_study_end` around the outermost verb, and stop its workers."""
+        """Call `on_study_start` and `on_study_end` around the outermost verb, and stop its workers.
+
+        Returns:
+            A context manager without a value.
+        """
         with self.callbacks.running():
             try:
                 if self.callbacks.is_outermost:
@@ -316,7 +341,14 @@ class Study:
         return self.context
 
     def open_search(self) -> CandidateSearch:
-        """Train what is missing of base and experts, and return the search over their merges."""
+        """Train what is missing of base and experts.
+
+        Returns:
+            The search over the experts' merges, opened once.
+
+        Raises:
+            DivergedError: Fewer than two experts were trained.
+        """
         if self._search is None:
             self._search = open_search(self.prepare())
         return self._search
@@ -327,6 +359,9 @@ class Study:
         Args:
             with_runs: Use real runs, if a validation has trained any. The rounds of the search do
                 not, so that they depend on no validation.
+
+        Returns:
+            The policy.
         """
         if with_runs and self._corrected is not None:
             return self._corrected
@@ -336,7 +371,15 @@ class Study:
         return self._policy
 
     def of_phase(self, config: StudyConfig, name: str) -> "Study":
-        """Return the study of a phase, in a folder of its own below this one's."""
+        """Return the study of a phase, in a folder of its own below this one's.
+
+        Args:
+            config: The phase's config.
+            name: The phase's name.
+
+        Returns:
+            The study; it shares the cache and the callbacks.
+        """
         environment, storage = self.environment, self.environment.storage
         return Study(
             config,
