@@ -96,7 +96,6 @@ def compare(
 
 
 def _same(one: Mixture, other: Mixture) -> bool:
-    """Whether two mixtures differ by rounding alone."""
     return bool(np.abs(one.vector(tuple(one)) - other.vector(tuple(one))).max() < SAME_RATIO)
 
 

@@ -145,7 +145,6 @@ def _pick(trials: Trials, places: Places, others: Sequence[Trial] = ()) -> Trial
 
 
 def _compare(surrogate: Surrogate, everywhere: Trials, rest: Trials) -> tuple[float, float]:
-    """Error of the utility of `rest`, in standard deviations of `everywhere`, and the rank."""
     truth = surrogate.observed_utilities(rest)
     usual = surrogate.observed_utilities(everywhere)
     known = np.isfinite(truth)

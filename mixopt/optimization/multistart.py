@@ -59,7 +59,6 @@ class Goal:
 
     @cached_property
     def _usual(self) -> float:
-        """Standard deviation of the utilities of the trials."""
         usual = float(np.nanstd(self.surrogate.observed_utilities(self.surrogate.trials)))
         return usual if usual > 0 else 1.0
 

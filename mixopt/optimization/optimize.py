@@ -142,8 +142,6 @@ def _reorder(repetition: Repetition, domains: Sequence[str]) -> Repetition:
 
 @dataclass(eq=False)
 class _Search:
-    """The search for candidates of one surrogate in one space."""
-
     surrogate: Surrogate
     space: WeightSpace
     rng: np.random.Generator

@@ -109,7 +109,6 @@ class OutcomeConstraint:
         return [surrogate.metrics[place].metric.name for place in places]
 
     def _limits(self, surrogate: Surrogate) -> _Limits:
-        """Places, signs, tolerances and scales of the constrained metrics."""
         fitted = {one.metric.name: index for index, one in enumerate(surrogate.metrics)}
         given = self.tolerance if isinstance(self.tolerance, Mapping) else {}
         for name in (*self.metrics, *given):

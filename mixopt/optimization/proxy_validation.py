@@ -65,10 +65,7 @@ def own_domain_baseline(trials: Trials, metrics: Sequence[Metric]) -> Array:
 
 
 def measure_fidelity(
-    proxies: Mapping[Kind, Trials],
-    trained: Sequence[Trials],
-    *,
-    utility: MakeUtility,
+    proxies: Mapping[Kind, Trials], trained: Sequence[Trials], *, utility: MakeUtility
 ) -> tuple[RankFidelity, ...]:
     """Measure how each proxy ranks the trained mixtures.
 

@@ -143,7 +143,6 @@ class WeightSpace:
         return bisect(nearest, weights[None], lambda w: self._divergence(w) <= halfway).ravel()
 
     def _closest_to_prior(self, start: Array) -> Array:
-        """The feasible weights (`k`) of least divergence from the prior, by a convex program."""
         prior = np.maximum(self.space.prior_vector(), TINY)
         normals, lows, highs = self.limits
 

@@ -96,11 +96,7 @@ def study_report_data(
 
 
 def table_report_data(
-    name: str,
-    surrogate: Surrogate,
-    proposals: Sequence[Proposal],
-    space: SearchSpace,
-    **facts: str,
+    name: str, surrogate: Surrogate, proposals: Sequence[Proposal], space: SearchSpace, **facts: str
 ) -> ReportData:
     """Return what a report shows of proposals from a table of runs.
 
@@ -199,7 +195,6 @@ def reproduction_facts(**more: str) -> dict[str, str]:
 
 
 def _find_commit() -> str | None:
-    """Return the commit of the checkout that mixopt is imported from, if it is one."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

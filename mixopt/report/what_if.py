@@ -11,10 +11,81 @@ import numpy as np
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Proposal
-from mixopt.report.emulator import Emulator
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AnyUtility, WorstCapability
 from mixopt.trials import Normalisation
+
+SHIFTS = (0.01, 0.1)
+"""Added to ratios before the logarithm."""
+DIGITS = 10
+"""Significant digits of the coefficients, which Python and the page compute with alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Emulator:
+    """The coefficients of the interpolant.
+
+    Attributes:
+        nodes: √ratios (`n x d`).
+        weights: w (`n x k`).
+        slopes: b (`4d x k`), in the order of `tail_terms`.
+        offsets: c (`k`).
+    """
+
+    nodes: Array
+    weights: Array
+    slopes: Array
+    offsets: Array
+
+    @classmethod
+    def fit(cls, ratios: Array, outputs: Array) -> "Emulator":
+        """Interpolate `outputs` (`n x k`) at `n x d` ratios, all different."""
+        nodes = _round(np.sqrt(np.maximum(ratios, 0.0)))
+        n = len(nodes)
+        tail = np.column_stack([tail_terms(nodes), np.ones(n)])
+        size = n + tail.shape[1]
+        system = np.zeros((size, size))
+        system[:n, :n] = _cubic(nodes, nodes)
+        system[:n, n:], system[n:, :n] = tail, tail.T
+        right = np.concatenate([outputs, np.zeros((tail.shape[1], outputs.shape[1]))])
+        # the system is singular: ratios sum to one, and few nodes do not determine the whole tail
+        solution = np.linalg.lstsq(system, right, rcond=1e-14)[0]
+        return cls(nodes, *map(_round, (solution[:n], solution[n:-1], solution[-1])))
+
+    def predict(self, ratios: Array) -> Array:
+        """Return outputs (`q x k`) at `q x d` ratios."""
+        points = np.sqrt(np.maximum(ratios, 0.0))
+        return np.asarray(
+            _cubic(points, self.nodes) @ self.weights
+            + tail_terms(points) @ self.slopes
+            + self.offsets
+        )
+
+    def to_dict(self) -> dict[str, list[object]]:
+        """Return plain lists for JSON."""
+        return {
+            "nodes": self.nodes.tolist(),
+            "weights": self.weights.tolist(),
+            "slopes": self.slopes.tolist(),
+            "offsets": self.offsets.tolist(),
+        }
+
+
+def tail_terms(roots: Array) -> Array:
+    """Return φ (`n x 4d`) of √ratios (`n x d`): √r, r, log(r + 0.01), log(r + 0.1)."""
+    shares = np.square(roots)
+    return np.hstack([roots, shares, *(np.log(shares + shift) for shift in SHIFTS)])
+
+
+def _cubic(points: Array, nodes: Array) -> Array:
+    square = np.square(points[:, None, :] - nodes[None, :, :]).sum(axis=2)
+    return np.asarray(square * np.sqrt(square))
+
+
+def _round(values: Array) -> Array:
+    flat = [float(f"{value:.{DIGITS - 1}e}") for value in np.ravel(values)]
+    return np.array(flat).reshape(np.shape(values))
+
 
 MAX_NODES, MIN_NODES = 480, 160
 """Mixtures at which the emulator interpolates the surrogate."""
@@ -160,8 +231,6 @@ def build_what_if(
 
 
 class _SurrogateOutputs:
-    """The surrogate's outputs as columns, `n x k` at `n x d` mixtures."""
-
     def __init__(
         self,
         surrogate: Surrogate,
@@ -188,7 +257,6 @@ class _SurrogateOutputs:
 
     @property
     def n_columns(self) -> int:
-        """`k`."""
         return self.outputs[-1].log_ratio + 1
 
     def emulator_columns(self, ratios: Array) -> Array:

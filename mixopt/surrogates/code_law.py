@@ -28,7 +28,6 @@ class CodeLaw:
     """The fitted form, with parameters ℓ (`d`), β, a (`d`), s (`d(d−1)/2`)."""
 
     def prior(self, m: int, d: int) -> Prior:
-        """Return the normal prior of the parameters, `m x p`."""
         pairs = d * (d - 1) // 2
         means = np.concatenate([np.full(d, FLOOR_MEAN), np.zeros(1 + d + pairs)])
         sds = np.concatenate(
@@ -41,7 +40,6 @@ class CodeLaw:
         return [self.prior(m, d).means]
 
     def evaluate(self, parameters: Array, ratios: Array) -> tuple[Array, Array]:
-        """Return values (`m x n`) and Jacobians (`m x n x p`)."""
         power, synergy, pairs = self._parts(parameters, ratios)
         d = ratios.shape[1]
         jacobian = np.empty((*power.shape, parameters.shape[1]))
@@ -53,7 +51,6 @@ class CodeLaw:
         return parameters[:, :d] @ ratios.T + power, jacobian
 
     def gradient(self, parameters: Array, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_m weights_nm · value_mn with respect to the ratios."""
         power, synergy, _ = self._parts(parameters, ratios)
         d = ratios.shape[1]
         first, second = np.triu_indices(d, k=1)

@@ -13,7 +13,6 @@ Shapes: `n` mixtures, `d` domains, `m` metrics.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
@@ -26,6 +25,8 @@ from mixopt.surrogates.kernels import (
     square_distances,
 )
 from mixopt.surrogates.minimize import minimize
+from mixopt.surrogates.stacking import StackedModel
+from mixopt.surrogates.surrogate import Standardization
 
 RHO, RHO_VARIANCE = 1.0, 0.1
 """Prior of ρ: both fidelities are in one scale, so a perfect proxy has ρ = 1."""
@@ -43,20 +44,60 @@ MISSING = 1e6
 """Noise variance of a missing score, in standardized units."""
 
 
-class LowFidelityModel(Protocol):
-    """Standardized predictions of the same metrics at a lower fidelity."""
+class RescaledModel:
+    """A lower fidelity's model for the metrics that vary at a higher fidelity, in that one's scale.
+
+    Both fidelities measure a metric in the same unit, so a proxy that is right up to a constant
+    has ρ = 1. With a scale for each, ρ would be the ratio of two spreads, of which one may be that
+    of a handful of runs.
+
+    Args:
+        own: Standardization of the lower fidelity.
+        model: The lower fidelity's model.
+        target: Standardization of the higher fidelity.
+    """
+
+    def __init__(self, own: Standardization, model: StackedModel, target: Standardization) -> None:
+        self._model = model
+        varying = np.flatnonzero(target.varying)
+        places = np.cumsum(own.varying) - 1
+        known = own.varying[varying]
+        self._places = np.where(known, places[varying], -1)
+        ratio = own.scales[varying] / target.scales[varying]
+        self._stretch = np.where(known, ratio, 1.0)
+        apart = (own.centers[varying] - target.centers[varying]) / target.scales[varying]
+        self._shift = np.where(known, apart, 0.0)
+
+    def _pick(self, columns: Array, missing: float) -> Array:
+        padded = np.hstack([columns, np.full((len(columns), 1), missing)])
+        return np.asarray(padded[:, self._places])
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation (`n x m` each)."""
+        """Return mean and standard deviation, `n x m` each; 0 ± 1 where a metric is constant below."""
+        mean, std = self._model.predict(ratios)
+        return self._rescale(mean), self._rescale_std(std)
 
     def mean(self, ratios: Array) -> Array:
         """Return the mean of the differentiable models (`n x m`)."""
+        return self._rescale(self._model.mean(ratios))
+
+    def _rescale(self, mean: Array) -> Array:
+        return np.asarray(self._pick(mean, 0.0) * self._stretch + self._shift)
+
+    def _rescale_std(self, std: Array) -> Array:
+        calibrated = std * self._model.critical_values.factor
+        return np.asarray(self._pick(calibrated, 1.0) * self._stretch)
 
     def differences(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Return scores minus those at `reference`: mean and standard deviation, `n x m` each."""
+        """Return scores minus those at `reference` (`d`): mean and standard deviation, `n x m`."""
+        mean, std = self._model.differences(ratios, reference)
+        return self._pick(mean, 0.0) * self._stretch, self._rescale_std(std)
 
     def gradient(self, ratios: Array, weights: Array) -> Array:
         """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm."""
+        own = np.zeros((len(ratios), self._model.weights.shape[1] + 1))
+        own[:, self._places] = weights * self._stretch
+        return self._model.gradient(ratios, own[:, :-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +114,10 @@ class CoKriging:
     """High-fidelity scores given the surrogate of a lower fidelity.
 
     Args:
-        low_fidelity: The fitted surrogate of the lower fidelity.
+        low_fidelity: The fitted model of the lower fidelity.
     """
 
-    def __init__(self, low_fidelity: LowFidelityModel) -> None:
+    def __init__(self, low_fidelity: RescaledModel) -> None:
         self._low = low_fidelity
         self._roots = self._proxy = np.zeros((0, 0))
         self._posteriors: list[_MetricPosterior] = []
@@ -90,7 +131,6 @@ class CoKriging:
         ])  # fmt: skip
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
-        """Fit to `n x d` ratios, `n x m` scores and their noise variances."""
         self._roots = np.sqrt(ratios)
         self._proxy, _ = self._low.predict(ratios)
         near = matern52(square_distances(self._roots, self._roots), LENGTH)
@@ -109,7 +149,6 @@ class CoKriging:
         return self
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
-        """Return a new model on the same lower fidelity, fitted to other runs."""
         return CoKriging(self._low).fit(ratios, scores, noise)
 
     def _likelihood(
@@ -122,7 +161,6 @@ class CoKriging:
         return _MarginalLikelihood(shared, near, np.where(known, noise, MISSING), residuals)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation (`n x m` each), observation noise included."""
         proxy, proxy_std = self._low.predict(ratios)
         near = matern52(square_distances(np.sqrt(ratios), self._roots), LENGTH)
         means, variances = [], []
@@ -136,7 +174,6 @@ class CoKriging:
         return np.stack(means, axis=1), np.sqrt(variance)
 
     def mean(self, ratios: Array) -> Array:
-        """Return expected scores (`n x m`)."""
         proxy = self._low.mean(ratios)
         near = matern52(square_distances(np.sqrt(ratios), self._roots), LENGTH)
         means = [
@@ -146,7 +183,6 @@ class CoKriging:
         return np.stack(means, axis=1)
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Return noise-free scores minus those at `reference`: mean and variance, `n x m` each."""
         points = np.vstack([ratios, reference])
         proxy, _ = self._low.predict(points)
         _, proxy_std = self._low.differences(ratios, reference)
@@ -165,7 +201,6 @@ class CoKriging:
         return np.stack(means, axis=1), variance
 
     def gradient(self, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm with respect to the ratios."""
         gradient = self._low.gradient(ratios, weights * self.rho)
         roots = np.sqrt(ratios)
         derivative = matern52_derivative(square_distances(roots, self._roots), LENGTH)
@@ -176,7 +211,6 @@ class CoKriging:
         return gradient
 
     def _cross(self, m: int, posterior: _MetricPosterior, proxy: Array, near: Array) -> Array:
-        """Return covariances of new scores with those of the runs (`q x n`)."""
         shared = OFFSET_VARIANCE + RHO_VARIANCE * np.outer(proxy, self._proxy[:, m])
         return np.asarray(shared + posterior.process * near)
 
@@ -198,13 +232,11 @@ class _MarginalLikelihood:
     residuals: Array
 
     def __call__(self, theta: Array) -> float:
-        """Return its value at the log variance of the correction and the log noise."""
         factor = self._cholesky(theta)
         white = solve_triangular(factor, self.residuals, lower=True)
         return float(0.5 * white @ white + np.log(np.diag(factor)).sum())
 
     def posterior(self, theta: Array) -> _MetricPosterior:
-        """Return the metric's posterior at these hyperparameters."""
         factor = self._cholesky(theta)
         process, own = np.exp(theta)
         alpha = cho_solve((factor, True), self.residuals)
@@ -220,7 +252,6 @@ def _posterior_mode(
     negative_log_likelihood: Callable[[Array], float],
     center: Array,
     widths: Array,
-    *,
     weight: float = 1.0,
 ) -> Array:
     """Return the log variance and log noise of highest posterior, prior N(center, widths²)."""

@@ -25,23 +25,18 @@ class Constant:
         return self
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "Constant":
-        """Return a new model fitted to other runs."""
         return Constant().fit(ratios, scores, noise)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation (`n x m` each), observation noise included."""
         std = np.sqrt(self._variances * (1 + 1 / self._counts))
         return self.mean(ratios), np.ones((len(ratios), 1)) * std
 
     def mean(self, ratios: Array) -> Array:
-        """Return expected scores (`n x m`)."""
         return np.ones((len(ratios), 1)) * self._means
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Return zero differences of zero variance (`n x m` each)."""
         zeros = np.zeros((len(ratios), len(self._means)))
         return zeros, zeros
 
     def gradient(self, ratios: Array, weights: Array) -> Array:
-        """Return a gradient of zero (`n x d`)."""
         return np.zeros(ratios.shape)

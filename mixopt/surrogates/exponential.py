@@ -23,7 +23,6 @@ class Exponential:
     """c + exp(κ + Σ_j t_j r_j), with parameters c, κ, t (`p` = 2 + d)."""
 
     def prior(self, m: int, d: int) -> Prior:
-        """Return the normal prior of the parameters, `m x p`."""
         means = np.concatenate([[FLOOR_MEAN, np.log(-FLOOR_MEAN)], np.zeros(d)])
         sds = np.concatenate([[FLOOR_SD, 1.0], np.full(d, COEFFICIENT_SD)])
         return Prior(np.tile(means, (m, 1)), np.tile(sds**-2.0, (m, 1)))
@@ -36,7 +35,6 @@ class Exponential:
         ]
 
     def evaluate(self, parameters: Array, ratios: Array) -> tuple[Array, Array]:
-        """Return values (`m x n`) and Jacobians (`m x n x p`)."""
         inner = parameters[:, 1:2] + parameters[:, 2:] @ ratios.T
         power = np.exp(np.minimum(inner, LARGEST_EXPONENT))
         jacobian = np.empty((*power.shape, parameters.shape[1]))
@@ -45,7 +43,6 @@ class Exponential:
         return parameters[:, :1] + power, jacobian
 
     def gradient(self, parameters: Array, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_m weights_nm · value_mn with respect to the ratios."""
         _, jacobian = self.evaluate(parameters, ratios)
         return np.asarray((weights * jacobian[..., 1].T) @ parameters[:, 2:])
 

@@ -21,12 +21,7 @@ from mixopt.surrogates.multi_fidelity import (
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.registry import AUTO, SURROGATES, make_model
 from mixopt.surrogates.stacking import StackedModel
-from mixopt.surrogates.surrogate import (
-    FittedFidelity,
-    FittedMetric,
-    Standardization,
-    Surrogate,
-)
+from mixopt.surrogates.surrogate import FittedFidelity, FittedMetric, Standardization, Surrogate
 from mixopt.surrogates.threads import single_threaded
 from mixopt.surrogates.utility import AnyUtility, Utility, make_utility, require_one_direction
 from mixopt.trials import Aggregation, Metric, Normalisation, Trials
@@ -112,7 +107,6 @@ def fit(
 
 
 def _target_metrics(trials: Trials, target: str | Mapping[str, float]) -> tuple[Metric, ...]:
-    """Return the metrics that the target is made of."""
     if not isinstance(target, str):
         return trials.require_search(list(target))
     if target not in AGGREGATE_TARGETS:
@@ -206,7 +200,6 @@ def _assemble(
     model: StackedModel,
     fidelities: tuple[FittedFidelity, ...],
 ) -> Surrogate:
-    """Return the surrogate, with the calibration of the utility."""
     values = trials.values(metrics)
     keep = standardization.varying
     predicted, stds = standardization.untransform(

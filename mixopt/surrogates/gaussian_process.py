@@ -86,7 +86,6 @@ class GaussianProcess:
         self._posteriors: list[_Posterior] = []
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "GaussianProcess":
-        """Fit to `n x d` ratios, `n x m` scores and their noise variances."""
         raw = FEATURES[self._features].values(ratios)
         spread = raw.std(axis=0)
         self._mean = raw.mean(axis=0)
@@ -95,7 +94,6 @@ class GaussianProcess:
         return self._condition(ratios, scores, noise, starts, STEPS)
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "GaussianProcess":
-        """Return a new model fitted to other runs, starting from these hyperparameters."""
         other = GaussianProcess(self._features)
         other._mean, other._scale = self._mean, self._scale
         starts = [posterior.theta for posterior in self._posteriors]
@@ -114,7 +112,6 @@ class GaussianProcess:
         return self
 
     def _standardize(self, ratios: Array) -> Array:
-        """Return standardized features (`n x d`)."""
         return np.asarray((FEATURES[self._features].values(ratios) - self._mean) / self._scale)
 
     def _posterior(self, theta: Array, scores: Array, noise: Array) -> _Posterior:
@@ -129,7 +126,6 @@ class GaussianProcess:
         return _Posterior(theta, points, to_storage_precision(factor), alpha)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation (`n x m` each), observation noise included."""
         x = self._standardize(ratios)
         means, variances = [], []
         for one in self._posteriors:
@@ -141,7 +137,6 @@ class GaussianProcess:
         return np.stack(means, axis=1), np.sqrt(np.stack(variances, axis=1))
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Return noise-free scores minus those at `reference`: mean and variance, `n x m` each."""
         both = self._standardize(np.vstack([ratios, reference]))
         x, there = both[:-1], both[-1:]
         means, variances = [], []
@@ -155,12 +150,10 @@ class GaussianProcess:
         return np.stack(means, axis=1), np.stack(variances, axis=1)
 
     def mean(self, ratios: Array) -> Array:
-        """Return expected scores (`n x m`)."""
         x = self._standardize(ratios)
         return np.asarray(self._expansions.values(x).T + x @ self._linear.T)
 
     def gradient(self, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm with respect to the ratios."""
         x = self._standardize(ratios)
         by_feature = self._expansions.gradient(x, weights.T) + weights @ self._linear
         return np.asarray(by_feature / self._scale * FEATURES[self._features].derivative(ratios))
@@ -173,7 +166,6 @@ class GaussianProcess:
 
     @cached_property
     def _linear(self) -> Array:
-        """Return the coefficients of the linear kernel's part (`m x d`)."""
         return np.stack([one.linear * one.alpha @ self._points for one in self._posteriors])
 
     def _cross(self, one: _Posterior, x: Array) -> Array:
@@ -182,7 +174,6 @@ class GaussianProcess:
 
 
 def _prior(d: int) -> tuple[Array, Array]:
-    """Return means and standard deviations of the log hyperparameters (`3 + d` each)."""
     means = np.concatenate([PRIOR_MEANS, np.full(d, LENGTH)])
     return means, np.concatenate([PRIOR_SDS, np.full(d, LENGTH_SD)])
 
@@ -202,7 +193,6 @@ def _fit_theta(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Ar
 def _negative_log_posterior(
     x: Array, z: Array, extra: Array, means: Array, sds: Array
 ) -> Callable[[Array], tuple[float, Array]]:
-    """Return the negative log posterior of the hyperparameters, with its gradient."""
     inner, unit, diagonal = x @ x.T, np.eye(len(z)), np.diag_indices(len(z))
 
     def objective(theta: Array) -> tuple[float, Array]:

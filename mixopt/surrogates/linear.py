@@ -48,7 +48,6 @@ class Ridge:
         return np.where(spread > 1e-12, spread, 1.0)
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "Ridge":
-        """Fit to `n x d` ratios, `n x m` scores and their noise variances."""
         raw = self.terms(ratios)
         self._mean, spread = raw.mean(axis=0), raw.std(axis=0)
         self._scale = self.scales(spread)
@@ -61,7 +60,6 @@ class Ridge:
         return self
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "Ridge":
-        """Return a new model of the same kind, fitted to other runs."""
         return type(self)(self._features).fit(ratios, scores, noise)
 
     def _fit_metric(
@@ -104,7 +102,6 @@ class Ridge:
         return 1 / (eigen + penalty), own_noise(penalty)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation (`n x m` each), observation noise included."""
         design = (self.terms(ratios) - self._mean) / self._scale
         variance = [
             ((design @ covariance) * design).sum(axis=1) + own
@@ -113,18 +110,15 @@ class Ridge:
         return self.mean(ratios), np.sqrt(np.stack(variance, axis=1))
 
     def mean(self, ratios: Array) -> Array:
-        """Return expected scores (`n x m`)."""
         design = (self.terms(ratios) - self._mean) / self._scale
         return np.asarray(self._intercepts + design @ self._coefficients.T)
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Return noise-free scores minus those at `reference`: mean and variance, `n x m` each."""
         away = (self.terms(ratios) - self.terms(reference[None])) / self._scale
         variances = [((away @ c) * away).sum(axis=1) for c in self._covariances]
         return np.asarray(away @ self._coefficients.T), np.stack(variances, axis=1)
 
     def gradient(self, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm with respect to the ratios."""
         return self.gradient_of_terms(ratios, weights @ (self._coefficients / self._scale))
 
 
@@ -136,3 +130,30 @@ class LeastSquares(Ridge):
         inverse = np.where(kept, 1 / np.where(kept, eigen, 1.0), 0.0)
         left = max(total - float(inverse @ np.square(projection)), 0.0)
         return inverse, (left + NOISE_COUNT * NOISE) / max(n - float(kept.sum()), 1.0)
+
+
+class ScheffeQuadratic(Ridge):
+    """Ridge regression on the blending terms r_i and r_i·r_j.
+
+    Shrinkage makes d(d+1)/2 terms identifiable from fewer runs than that.
+    """
+
+    def __init__(self, features: FeatureName = "identity") -> None:
+        super().__init__(features)
+
+    def terms(self, ratios: Array) -> Array:
+        """Return r_i and r_i·r_j for i < j: `n x d(d+1)/2`."""
+        first, second = np.triu_indices(ratios.shape[1], k=1)
+        return np.hstack([ratios, ratios[:, first] * ratios[:, second]])
+
+    def scales(self, spread: Array) -> Array:
+        """Return ones: a product that hardly varies over the runs must not be scaled up."""
+        return np.ones(len(spread))
+
+    def gradient_of_terms(self, ratios: Array, weights: Array) -> Array:
+        """Return the gradient (`n x d`) of Σ_f weights_nf · term_nf."""
+        d = ratios.shape[1]
+        first, second = np.triu_indices(d, k=1)
+        blends = np.zeros((len(weights), d, d))
+        blends[:, first, second] = blends[:, second, first] = weights[:, d:]
+        return np.asarray(weights[:, :d] + np.einsum("nij,nj->ni", blends, ratios))

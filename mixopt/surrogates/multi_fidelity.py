@@ -15,7 +15,7 @@ import numpy as np
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Array
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel
-from mixopt.surrogates.cokriging import CoKriging
+from mixopt.surrogates.cokriging import CoKriging, RescaledModel
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.stacking import PseudoObservations, StackedModel, fit_stacked_model
 from mixopt.surrogates.surrogate import FittedFidelity, Standardization
@@ -105,6 +105,9 @@ def fit_fidelities(
         use_std_errors: Also fit with standard errors as noise; the lower cross-validated error
             decides.
         seed: Seed of the assignment to folds.
+
+    Returns:
+        By fidelity, its standardization and its fitted model.
     """
     stages: list[tuple[Standardization, StackedModel]] = []
     for table in tables:
@@ -159,72 +162,13 @@ def _models(
 ) -> Mapping[str, SurrogateModel]:
     if lower is None:
         return make_models(table)
-    models: dict[str, SurrogateModel] = {
-        COKRIGING: CoKriging(RescaledModel(*lower, standardization))
-    }
-    return models | (make_models(table) if len(table) >= MIN_RUNS_OWN_MODELS else {})
-
-
-class RescaledModel:
-    """A lower fidelity's model for the metrics that vary at a higher fidelity, in that one's scale.
-
-    Both fidelities measure a metric in the same unit, so a proxy that is right up to a constant
-    has ρ = 1. With a scale for each, ρ would be the ratio of two spreads, of which one may be that
-    of a handful of runs.
-
-    Args:
-        own: Standardization of the lower fidelity.
-        model: The lower fidelity's model.
-        target: Standardization of the higher fidelity.
-    """
-
-    def __init__(self, own: Standardization, model: StackedModel, target: Standardization) -> None:
-        self._model = model
-        varying = np.flatnonzero(target.varying)
-        places = np.cumsum(own.varying) - 1
-        known = own.varying[varying]
-        self._places = np.where(known, places[varying], -1)
-        ratio = own.scales[varying] / target.scales[varying]
-        self._stretch = np.where(known, ratio, 1.0)
-        apart = (own.centers[varying] - target.centers[varying]) / target.scales[varying]
-        self._shift = np.where(known, apart, 0.0)
-
-    def _pick(self, columns: Array, missing: float) -> Array:
-        padded = np.hstack([columns, np.full((len(columns), 1), missing)])
-        return np.asarray(padded[:, self._places])
-
-    def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation; 0 ± 1 for a metric that does not vary below."""
-        mean, std = self._model.predict(ratios)
-        return self._rescale(mean), self._rescale_std(std)
-
-    def mean(self, ratios: Array) -> Array:
-        """Return the mean of the differentiable models."""
-        return self._rescale(self._model.mean(ratios))
-
-    def _rescale(self, mean: Array) -> Array:
-        return np.asarray(self._pick(mean, 0.0) * self._stretch + self._shift)
-
-    def _rescale_std(self, std: Array) -> Array:
-        calibrated = std * self._model.critical_values.factor
-        return np.asarray(self._pick(calibrated, 1.0) * self._stretch)
-
-    def differences(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Return differences from a reference mixture: mean and standard deviation."""
-        mean, std = self._model.differences(ratios, reference)
-        return self._pick(mean, 0.0) * self._stretch, self._rescale_std(std)
-
-    def gradient(self, ratios: Array, weights: Array) -> Array:
-        """Return the gradient of the weighted sum of means with respect to the ratios."""
-        own = np.zeros((len(ratios), self._model.weights.shape[1] + 1))
-        own[:, self._places] = weights * self._stretch
-        return self._model.gradient(ratios, own[:, :-1])
+    corrected = CoKriging(RescaledModel(*lower, standardization))
+    own = make_models(table) if len(table) >= MIN_RUNS_OWN_MODELS else {}
+    return {COKRIGING: corrected, **own}
 
 
 def _standardize(
-    table: Trials,
-    metrics: Sequence[Metric],
-    lower: tuple[Standardization, StackedModel] | None,
+    table: Trials, metrics: Sequence[Metric], lower: tuple[Standardization, StackedModel] | None
 ) -> Standardization:
     """Return means and standard deviations over the runs; a handful takes the lower fidelity's."""
     values = table.values(metrics)
@@ -274,7 +218,17 @@ def summarize_fidelities(
     metrics: Sequence[Metric],
     stages: Sequence[tuple[Standardization, StackedModel]],
 ) -> tuple[FittedFidelity, ...]:
-    """Return each fidelity with its cost, and bias and rank correlation against the next one."""
+    """Compare each fidelity with the next one.
+
+    Args:
+        levels: Names of the fidelities, the lowest first.
+        tables: Trials of each.
+        metrics: The fitted metrics.
+        stages: What `fit_fidelities` returns.
+
+    Returns:
+        Cost, and by metric bias and rank correlation against the next one, by fidelity.
+    """
     summaries = []
     for index, (level, table) in enumerate(zip(levels, tables, strict=True)):
         biases, ranks = {}, {}

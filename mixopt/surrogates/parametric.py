@@ -50,13 +50,11 @@ class ParametricModel:
         self._roots = np.zeros((0, 0, 0))
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "ParametricModel":
-        """Fit to `n x d` ratios, `n x m` scores and their noise variances."""
         starts = self._formula.starts(scores.shape[1], ratios.shape[1])
         own = np.full(scores.shape[1], FIRST_NOISE)
         return self._fit(ratios, scores, noise, starts, own, STEPS)
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "ParametricModel":
-        """Return a new model fitted to other runs, starting from these parameters."""
         other = ParametricModel(self._formula, huber=self._huber)
         return other._fit(ratios, scores, noise, [self._parameters], self._noise, REFIT_STEPS)
 
@@ -100,23 +98,19 @@ class ParametricModel:
         return np.maximum(size / self._huber, 1.0)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation (`n x m` each), observation noise included."""
         values, jacobian = self._formula.evaluate(self._parameters, ratios)
         variance = np.square(jacobian @ self._roots).sum(axis=2) + self._noise[:, None]
         return values.T, np.sqrt(variance).T
 
     def mean(self, ratios: Array) -> Array:
-        """Return expected scores (`n x m`)."""
         values, _ = self._formula.evaluate(self._parameters, ratios)
         return values.T
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Return noise-free scores minus those at `reference`: mean and variance, `n x m` each."""
         values, jacobian = self._formula.evaluate(self._parameters, ratios)
         value, there = self._formula.evaluate(self._parameters, reference[None])
         variance = np.square((jacobian - there) @ self._roots).sum(axis=2)
         return (values - value).T, variance.T
 
     def gradient(self, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm with respect to the ratios."""
         return self._formula.gradient(self._parameters, ratios, weights)

@@ -68,7 +68,7 @@ SURROGATES: Mapping[str, ModelSpec] = {
         min_trials=_more_than_terms,
     ),
     "scheffe": ModelSpec(
-        "quadratic:ScheffeQuadratic", "Scheffé's quadratic with shrinkage", max_domains=64
+        "linear:ScheffeQuadratic", "Scheffé's quadratic with shrinkage", max_domains=64
     ),
     "data_mixing_law": ModelSpec("exponential:data_mixing_law", "c + k·exp(Σ t_j r_j)"),
     "log_linear": ModelSpec("exponential:log_linear", "Olmix's log-linear law, robust"),
@@ -77,7 +77,7 @@ SURROGATES: Mapping[str, ModelSpec] = {
     ),
     # from 41 runs: below, LightGBM's default min_child_samples=20 gives a constant
     "regmix": ModelSpec(
-        "regmix:RegMix", "RegMix's LightGBM exactly as published", min_trials=lambda d: 41
+        "trees:RegMix", "RegMix's LightGBM exactly as published", min_trials=lambda d: 41
     ),
 }
 """By the name that `surrogates:` of a study and `fit(surrogates=...)` take."""

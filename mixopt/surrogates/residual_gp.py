@@ -113,7 +113,6 @@ def _log_evidence(factor: Array, runs: MetricData, right: Array, noises: Array) 
 def _factor(
     runs: MetricData, kernel: Kernel, stretch: Array, noise: float, factors: dict[Kernel, Array]
 ) -> Array:
-    """Return the Cholesky factor of ρ K + I, plus known noise and missing scores."""
     # the matrix depends on the metric only through the stretch and the known noise
     shared = kernel.tilt == 0 and not runs.extra.any()
     if shared and kernel in factors:

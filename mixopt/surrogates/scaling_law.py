@@ -179,7 +179,6 @@ def _update_worths(
 
 
 def _update_prior(theta: Array, covariance: Array, centers: Array, spread: float) -> Prior:
-    """Return the prior that the metrics share, given their present parameters."""
     m = len(theta)
     scalars, variances = theta[:, :N_SCALARS], diagonal(covariance)[:, :N_SCALARS]
     certainty = 1 / (variances + PRIOR_SDS**2)

@@ -54,7 +54,6 @@ class ScalingLawGP:
         self._processes: list[list[tuple[float, ResidualGP]]] = []
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "ScalingLawGP":
-        """Fit to `n x d` ratios, `n x m` scores and their noise variances."""
         self._law = None
         return self._fit(ratios, scores, noise, [list(KERNELS)] * scores.shape[1])
 
@@ -102,14 +101,12 @@ class ScalingLawGP:
         return self
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation (`n x m` each), observation noise included."""
         mean, disagreement = self._average(ratios)
         leading = [metric[0][1] for metric in self._processes]
         own = [process.variance(ratios) + process.noise for process in leading]
         return mean, np.sqrt(np.stack(own, axis=1) + disagreement)
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Return noise-free scores minus those at `reference`: mean and variance, `n x m` each."""
         mean, disagreement = self._average(ratios)
         there, disagreement_there = self._average(reference[None])
         leading = [metric[0][1] for metric in self._processes]
@@ -118,11 +115,9 @@ class ScalingLawGP:
         return mean - there, np.stack(own, axis=1) + apart
 
     def mean(self, ratios: Array) -> Array:
-        """Return expected scores (`n x m`)."""
         return np.asarray((self._batch.shares.T @ self._each(ratios)).T)
 
     def _each(self, ratios: Array) -> Array:
-        """Return the mean of every process (`k x n`)."""
         values, _ = scaling_law.evaluate(self._batch.parameters, ratios)
         return np.asarray(values + self._batch.expansions.values(np.sqrt(ratios)))
 
@@ -134,7 +129,6 @@ class ScalingLawGP:
         return mean.T, np.maximum(disagreement, 0.0).T
 
     def gradient(self, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm with respect to the ratios."""
         batch = self._batch
         by_process = batch.shares @ weights.T
         by_root = batch.expansions.gradient(np.sqrt(ratios), by_process)

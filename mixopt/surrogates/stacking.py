@@ -246,7 +246,6 @@ def assign_folds(ratios: Array, seed: int) -> NDArray[np.intp]:
 
 
 def _clip_range(scores: Array) -> tuple[Array, Array]:
-    """Return the range of the scores (`m` each), widened by `CLIP_MARGIN` on either side."""
     low, high = np.nanmin(scores, axis=0), np.nanmax(scores, axis=0)
     margin = CLIP_MARGIN * (high - low)
     return low - margin, high + margin

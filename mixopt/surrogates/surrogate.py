@@ -139,7 +139,6 @@ class Surrogate:
 
     @property
     def _mean_weights(self) -> dict[str, float]:
-        """Weight of each model, averaged over the metrics that vary, the largest first."""
         shares = dict(zip(self.model.models, self.model.weights.mean(axis=1), strict=True))
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
@@ -282,7 +281,6 @@ class Surrogate:
         return self.standardization.untransform(z, np.zeros_like(z))[0]
 
     def _gradient(self, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_m weights_nm · score_nm, through repetition if any."""
         inner, share, jacobian = self._effective(ratios)
         keep = self.standardization.varying
         weighted = (weights * self.standardization.scales)[:, keep]

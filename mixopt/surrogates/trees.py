@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
-from lightgbm import Booster, Dataset, train
+from lightgbm import Booster, Dataset, early_stopping, train
 
 from mixopt.mixture import Array
 
@@ -40,7 +40,6 @@ class LightGBMModel(ABC):
         self._boosters: list[Booster] = []
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> Self:
-        """Fit to `n x d` ratios, `n x m` scores and their noise variances."""
         self._runs = (ratios, scores, noise)
         self._boosters = [
             self._boost(m, ratios, scores[:, m], noise[:, m]) for m in range(scores.shape[1])
@@ -94,5 +93,46 @@ class BoostedTrees(LightGBMModel):
         return train(settings, runs, TREES, keep_training_booster=True)
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "BoostedTrees":
-        """Return a new model fitted to other runs."""
         return BoostedTrees(self._seed).fit(ratios, scores, noise)
+
+
+PUBLISHED = {
+    "boosting_type": "gbdt",
+    "objective": "regression",
+    "metric": ["l1", "l2"],
+    "num_iterations": 1000,
+    "seed": 42,
+    "learning_rate": 1e-2,
+    "verbosity": -1,
+}
+PATIENCE = 3
+
+
+class RegMix(LightGBMModel):
+    """Boosted trees with RegMix's published settings and a constant standard deviation.
+
+    Args:
+        validation: Ratios (`k x d`) and scores (`k x m`) of other runs. Each booster stops when it
+            has not improved on them for three rounds.
+    """
+
+    def __init__(self, validation: tuple[Array, Array] | None = None) -> None:
+        super().__init__()
+        self._validation = validation
+
+    def _boost(self, m: int, ratios: Array, scores: Array, noise: Array) -> Booster:
+        # RegMix weighs all runs alike, so `noise` has no effect
+        known = np.isfinite(scores)
+        runs = Dataset(ratios[known], scores[known], params={"verbosity": -1})
+        if self._validation is None:
+            return train(PUBLISHED, runs)
+        x, y = self._validation
+        return train(
+            PUBLISHED,
+            runs,
+            valid_sets=[runs.create_valid(x, y[:, m])],
+            callbacks=[early_stopping(PATIENCE, verbose=False)],
+        )
+
+    def refit(self, ratios: Array, scores: Array, noise: Array) -> "RegMix":
+        return RegMix(self._validation).fit(ratios, scores, noise)

@@ -26,7 +26,7 @@ from measuring import coverage, make_trials, ranks
 
 from mixopt import Mixture, SearchSpace, Trials, fit, propose
 from mixopt.optimization.design import choose_optimal
-from mixopt.surrogates.regmix import RegMix
+from mixopt.surrogates.trees import RegMix
 
 PILE_CC = 8
 RANDOM_SIZES = (16, 24, 32, 40, 51, 64, 74, 80, 96, 128)

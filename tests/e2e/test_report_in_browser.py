@@ -9,8 +9,8 @@ from pages import DOMAINS, NATURAL, OUTPUTS, report, what_if
 
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.proposal import Z95
-from mixopt.report.emulator import Emulator
 from mixopt.report.page import write_report
+from mixopt.report.what_if import Emulator
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -6,8 +6,7 @@ from mixopt import Estimate, Metric, Mixture, Proposal
 from mixopt.mixture import Budget
 from mixopt.proposal import Comparison
 from mixopt.report.data import PredictedScores, ReportData, RoundSummary
-from mixopt.report.emulator import Emulator
-from mixopt.report.what_if import Output, WhatIf
+from mixopt.report.what_if import Emulator, Output, WhatIf
 from mixopt.trials import DomainCount
 from mixopt.validation import Cost, Purchase, RankFidelity, Validation
 
