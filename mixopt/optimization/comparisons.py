@@ -1,8 +1,6 @@
 """Comparisons of a mixture with reference mixtures, with its ties and with the trials.
 
-See docs/methods.md, section 7.8.
-
-Shapes: `n` mixtures, `d` domains, `m` metrics.
+See docs/methods.md, section 7.8. Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 
 from collections.abc import Mapping
@@ -87,23 +85,18 @@ def compare(
         if given is None:
             continue
         other = given if isinstance(given, Mixture) else as_mixture(given, surrogate.domains)
-        same = _same(own, other)
-        gain = NO_GAIN if same else surrogate.estimate_gain(own, other)
-        rows.append(
-            Comparison(name, other, gain, worse={} if same else _worse(surrogate, own, other))
-        )
+        if np.abs(own.vector(tuple(own)) - other.vector(tuple(own))).max() < SAME_RATIO:
+            rows.append(Comparison(name, other, NO_GAIN, worse={}))
+        else:
+            gain = surrogate.estimate_gain(own, other)
+            rows.append(Comparison(name, other, gain, worse=_worse(surrogate, own, other)))
     return tuple(rows)
-
-
-def _same(one: Mixture, other: Mixture) -> bool:
-    return bool(np.abs(one.vector(tuple(one)) - other.vector(tuple(one))).max() < SAME_RATIO)
 
 
 def _worse(surrogate: Surrogate, ratios: Mixture, other: Mixture) -> dict[str, float]:
     """Probability of a worse score than `other` by metric, if above `WORSE`; largest first."""
-    mean, std = surrogate.differences(
-        ratios.vector(surrogate.domains)[None], other.vector(surrogate.domains)
-    )
+    domains = surrogate.domains
+    mean, std = surrogate.differences(ratios.vector(domains)[None], other.vector(domains))
     worse = {}
     for fitted, difference, error in zip(surrogate.metrics, mean[0], std[0], strict=True):
         sign = 1.0 if fitted.metric.better == "lower" else -1.0
@@ -121,6 +114,9 @@ def find_ties(surrogate: Surrogate, space: SearchSpace, ratios: Mixture, candida
         space: The mixtures that may be proposed.
         ratios: The proposal.
         candidates: Candidates (`n x d`), in the order of the space's domains.
+
+    Returns:
+        Their share of the candidates, the range of each ratio, and some far from each other.
     """
     order = [space.domains.index(name) for name in surrogate.domains]
     mean, std = surrogate.utility_difference(candidates[:, order], ratios.vector(surrogate.domains))
@@ -152,6 +148,9 @@ def find_support(surrogate: Surrogate, ratios: Mixture) -> Support:
     Args:
         surrogate: Has the trials.
         ratios: The mixture.
+
+    Returns:
+        The trial, and Hellinger distances to it and at most between neighboring trials.
     """
     seen = surrogate.trials.ratios()
     between = hellinger(seen, seen) + 2 * np.eye(len(seen))
@@ -171,34 +170,24 @@ def note_extrapolation(
         mixtures: Mixtures by name; None is skipped.
 
     Returns:
-        A sentence for each mixture that is further from every trial than any trial from its
-        nearest.
+        A sentence for each mixture further from every trial than any trial from its nearest.
     """
-    notes = []
-    for name, mixture in mixtures.items():
-        if mixture is None:
-            continue
-        support = find_support(surrogate, mixture)
-        if support.extrapolates:
-            notes.append(
-                f"The {name} mixture lies further from every trial (Hellinger "
-                f"{support.distance:.2f}) than any trial from its nearest ({support.usual:.2f} at "
-                "most): its prediction is an extrapolation."
-            )
-    return tuple(notes)
+    supports = {name: find_support(surrogate, m) for name, m in mixtures.items() if m is not None}
+    return tuple(
+        f"The {name} mixture lies further from every trial (Hellinger {support.distance:.2f}) than "
+        f"any trial from its nearest ({support.usual:.2f} at most): its prediction is an "
+        "extrapolation."
+        for name, support in supports.items()
+        if support.extrapolates
+    )
 
 
 def best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
-    """Return the mixture of the feasible trial with the highest measured utility.
-
-    Missing scores are replaced by predictions.
+    """Return the mixture of the feasible trial with the highest utility; None if none is feasible.
 
     Args:
-        surrogate: Has the trials and the utility.
+        surrogate: Has the trials and the utility, and predicts missing scores.
         space: The mixtures that may be proposed.
-
-    Returns:
-        The mixture, or None if no trial is feasible.
     """
     trials = surrogate.trials
     utilities = surrogate.observed_utilities(trials)
@@ -248,9 +237,9 @@ def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
     left_out = "too few to leave any out"
     if tested:
         worst = min(tested, key=lambda one: one.rank_correlation)
+        median = np.median([one.rank_correlation for one in tested])
         left_out = (
-            f"runs that were left out are ranked at "
-            f"{np.median([one.rank_correlation for one in tested]):+.2f} (median), "
+            f"runs that were left out are ranked at {median:+.2f} (median), "
             f"{worst.rank_correlation:+.2f} at worst ({worst.metric.name})"
         )
     name = surrogate.trials.levels[0]

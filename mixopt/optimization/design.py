@@ -1,7 +1,6 @@
 """Experimental designs: which mixtures to run or score next.
 
 See docs/methods.md, section 7.4.
-
 Shapes: `n` mixtures, `d` domains, `k` weights of experts (or of domains), `p` pool.
 """
 
@@ -63,10 +62,8 @@ def design_runs(
         ArgumentTypeError: `space` is no `SearchSpace`.
     """
     require_type("space", space, SearchSpace, "give mixopt.SearchSpace(domains, ...)")
-    if method not in get_args(Method):
-        raise MixtureError(
-            f"No design is called {method!r}. {did_you_mean(method, get_args(Method))}"
-        )
+    if method not in (known := get_args(Method)):
+        raise MixtureError(f"No design is called {method!r}. {did_you_mean(method, known)}")
     rng = np.random.default_rng(seed)
     weights = WeightSpace.of_domains(space)
     given = np.array([as_mixture(m, space.domains).vector(space.domains) for m in seen])
@@ -113,9 +110,8 @@ def choose_optimal(pool: Array, n: int, seen: Array | None = None) -> NDArray[np
         _condition(roots, centred, left, factor, step, len(pool) + step)
     chosen: list[int] = []
     for step in range(len(given), factor.shape[1]):
-        best = int(
-            np.where(np.isin(np.arange(len(pool)), chosen), -1.0, left[: len(pool)]).argmax()
-        )
+        taken = np.isin(np.arange(len(pool)), chosen)
+        best = int(np.where(taken, -1.0, left[: len(pool)]).argmax())
         chosen.append(best)
         _condition(roots, centred, left, factor, step, best)
     return np.array(chosen, dtype=np.intp)
@@ -138,6 +134,11 @@ def design_first_round(space: WeightSpace, n: int, rng: np.random.Generator) -> 
 
     Corners are the experts themselves. They are scored even if bounds forbid proposing them: they
     need no merge, and the surrogate is fitted beyond the bounds.
+
+    Args:
+        space: Weights of `k` experts.
+        n: Number of candidates.
+        rng: Draws the pool of the design.
     """
     k = len(space.experts)
     natural, _ = space.weights_for(space.space.prior_vector())
@@ -150,9 +151,15 @@ def design_first_round(space: WeightSpace, n: int, rng: np.random.Generator) -> 
 
 
 def spread(space: WeightSpace, start: Array, n: int, rng: np.random.Generator) -> Array:
-    """Return weights (`n x k`) of mixtures far from `start` (ratios, `? x d`) and from each other.
+    """Return weights (`n x k`) of mixtures far from `start` and from each other.
 
     Greedy maximin in Hellinger distance over a random pool around the prior.
+
+    Args:
+        space: Weights of `k` experts.
+        start: Ratios of the mixtures so far (`? x d`).
+        n: Number of mixtures.
+        rng: Draws the pool.
     """
     pool = space.sample(max(POOL, 2 * n), rng)
     ratios = space.ratios(pool)
@@ -172,6 +179,13 @@ def design_next_round(
 
     κ of the bound alternates over `KAPPAS`. Half of the pool is drawn around the prior and half is
     perturbed from the best of it.
+
+    Args:
+        space: Weights of `k` experts.
+        surrogate: Fitted to the candidates so far.
+        seen: Their weights (`? x k`).
+        n: Number of candidates.
+        rng: Draws the pool.
     """
     order = [space.space.domains.index(name) for name in surrogate.domains]
     pool = space.sample(POOL, rng)
@@ -195,7 +209,14 @@ def design_next_round(
 
 
 def perturb(space: WeightSpace, around: Array, n: int, rng: np.random.Generator) -> Array:
-    """Return feasible weights (`n x k`): rows of `around`, each mixed with a random draw."""
+    """Return feasible weights (`n x k`) near given ones.
+
+    Args:
+        space: Weights of `k` experts.
+        around: Weights (`? x k`); each result is a row of them mixed with a random draw.
+        n: Number of results.
+        rng: Draws rows, shares and mixtures.
+    """
     rows = around[rng.integers(len(around), size=n)]
     share = rng.uniform(0.02, 0.3, size=(n, 1))
     return space.pull((1 - share) * rows + share * space.sample(n, rng))

@@ -1,9 +1,7 @@
 """Gradient ascent on a scorer with gradients of its own, without a surrogate.
 
 Each evaluation is a merge, so evaluations are limited, not iterations.
-See docs/methods.md, section 7.9.
-
-Shapes: `k` weights.
+See docs/methods.md, section 7.9. Shapes: `k` weights.
 """
 
 from collections.abc import Callable
@@ -20,7 +18,7 @@ TOLERANCE = 1e-4
 APART = 0.12
 """Hellinger distance between starting points."""
 LEAST_EACH = 4
-"""Fewest evaluations of an ascent."""
+"""Half of the fewest evaluations of one of several ascents."""
 
 Objective = Callable[[Array], tuple[float, Array]]
 """Utility and its gradient (`k`) at weights (`k`)."""
@@ -84,6 +82,13 @@ def choose_starts(space: WeightSpace, weights: Array, utilities: Array, n: int) 
 
 
 def divide(evaluations: int) -> list[int]:
-    """Divide evaluations among one to three ascents, none with fewer than `2 * LEAST_EACH`."""
+    """Divide evaluations among one to three ascents.
+
+    Args:
+        evaluations: Of all ascents together.
+
+    Returns:
+        Evaluations of each ascent: at least `2 * LEAST_EACH` if there are several.
+    """
     count = max(1, min(3, evaluations // (2 * LEAST_EACH)))
     return [evaluations // count + (place < evaluations % count) for place in range(count)]

@@ -101,7 +101,6 @@ def advise(
         )
 
     def test(train: Places, rest: Places, seed: int) -> tuple[float, float]:
-        """Error (in standard deviations) and rank of the utility of left-out runs."""
         table = _pick(highest, train, cheaper)
         surrogate = fit(table, target=target, capability_weights=capability_weights,
                         surrogates=surrogates, fidelities=levels, seed=seed)  # fmt: skip
@@ -168,9 +167,7 @@ def _extrapolate(
         slope = float(np.clip(slope, -LARGEST_POWER, 0.0))
         return np.asarray(np.exp(y.mean() + slope * (np.log(counts) - x.mean())))
 
-    middle = power(np.arange(len(sizes)))
-    resampled = np.stack(
-        [power(rng.integers(len(sizes), size=len(sizes))) for _ in range(BOOTSTRAPS)]
-    )
+    n = len(sizes)
+    resampled = np.stack([power(rng.integers(n, size=n)) for _ in range(BOOTSTRAPS)])
     low, high = np.quantile(resampled, (0.1, 0.9), axis=0)
-    return middle, low, high
+    return power(np.arange(n)), low, high

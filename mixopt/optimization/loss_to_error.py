@@ -42,9 +42,6 @@ class LossToError:
             losses: Losses (`n`).
             errors: Benchmark errors (`n`); pairs that are not finite are left out.
 
-        Returns:
-            The fitted law.
-
         Raises:
             TrialsError: Fewer than four pairs, or losses that do not differ.
         """
@@ -74,11 +71,7 @@ class LossToError:
         return cls(float(epsilon), float(np.exp(log_scale + gamma * middle)), gamma, residual)
 
     def of(self, loss: Estimate) -> Estimate:
-        """Return the error at a loss, with its standard error by the delta method.
-
-        Args:
-            loss: Predicted loss.
-        """
+        """Return the error at a predicted loss, with its standard error by the delta method."""
         drop = self.k * float(np.exp(-self.gamma * loss.mean))
         spread = np.hypot(self.gamma * drop * loss.std_error, self.residual)
         return Estimate(self.epsilon - drop, float(spread))

@@ -2,9 +2,7 @@
 
 Trees have no gradient and are covered by random candidates in `optimize`. Outcome constraints
 depend on the surrogate and enter with the uncertainty at the current mixture.
-See docs/methods.md, section 7.5.
-
-Shapes: `k` weights, `d` domains, `m` metrics, `n` mixtures.
+See docs/methods.md, section 7.5. Shapes: `k` weights, `d` domains, `m` metrics, `n` mixtures.
 """
 
 from dataclasses import dataclass
@@ -104,9 +102,8 @@ def maximize(
         for _ in range(CONSTRAINT_ROUNDS if outcome_constraint else 1):
             constraints = list(linear)
             if outcome_constraint:
-                constraints.append(
-                    _outcome_limits(goal.surrogate, outcome_constraint, composition, end)
-                )
+                limit = _outcome_limits(goal.surrogate, outcome_constraint, composition, end)
+                constraints.append(limit)
             moved = minimize(objective, end, method="SLSQP", bounds=bounds, steps=STEPS,
                              constraints=constraints, tolerance=TOLERANCE)  # fmt: skip
             # SLSQP may diverge; the start is kept then
@@ -117,7 +114,14 @@ def maximize(
 
 
 def limits_of(space: WeightSpace) -> tuple[Array, list[dict[str, Any]]]:
-    """Return box bounds of the weights (`k x 2`) and the other limits in SLSQP's form."""
+    """Return the limits on weights in SLSQP's form.
+
+    Args:
+        space: Weights of `k` experts.
+
+    Returns:
+        Box bounds (`k x 2`), and constraints from the other limits.
+    """
     normals, lows, highs = space.limits
     bounds, rows = _split_bounds(normals, lows, highs)
     linear = linear_constraints(normals[rows], lows[rows], highs[rows])
@@ -148,21 +152,14 @@ def _split_bounds(normals: Array, lows: Array, highs: Array) -> tuple[Array, lis
 
 def _within_kl(space: WeightSpace) -> dict[str, Any]:
     limit = space.space.max_kl or 0.0
-    prior = np.maximum(space.space.prior_vector(), 1e-12)
-
-    def logs(weights: Array) -> tuple[Array, Array]:
-        ratios = np.maximum(space.composition.T @ weights, 1e-12)
-        return ratios, np.log(ratios / prior)
 
     def room(weights: Array) -> float:
-        ratios, logarithms = logs(weights)
-        return limit - float(ratios @ logarithms)
+        return limit - space.divergence_and_gradient(weights)[0]
 
-    return {
-        "type": "ineq",
-        "fun": room,
-        "jac": lambda weights: -(space.composition @ (logs(weights)[1] + 1)),
-    }
+    def slopes(weights: Array) -> Array:
+        return -space.divergence_and_gradient(weights)[1]
+
+    return {"type": "ineq", "fun": room, "jac": slopes}
 
 
 def _outcome_limits(

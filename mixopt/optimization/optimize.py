@@ -1,8 +1,6 @@
 """Proposals: the feasible mixtures that a surrogate predicts to be best.
 
-See docs/methods.md, section 7.5.
-
-Shapes: `n` candidates, `k` weights, `d` domains.
+See docs/methods.md, section 7.5. Shapes: `n` candidates, `k` weights, `d` domains.
 """
 
 from collections.abc import Mapping, Sequence
@@ -132,12 +130,8 @@ def propose(
 
 def _reorder(repetition: Repetition, domains: Sequence[str]) -> Repetition:
     order = [repetition.domains.index(name) for name in domains]
-    return Repetition(
-        tuple(domains),
-        repetition.available_tokens[order],
-        repetition.budget_tokens,
-        repetition.saturation[order],
-    )
+    available, saturation = repetition.available_tokens[order], repetition.saturation[order]
+    return Repetition(tuple(domains), available, repetition.budget_tokens, saturation)
 
 
 @dataclass(eq=False)
@@ -237,9 +231,8 @@ def _describe(
     ranked = np.argsort(-values, kind="stable")
     # half the best candidates, half from all ranks: ties may lie far from the proposal
     size = COMPARED // 4 if surrogate.model.cv_means.size > LARGE_TABLE else COMPARED
-    compared = np.unique(
-        np.concatenate([ranked[: size // 2], ranked[:: max(1, 2 * len(ranked) // size)]])
-    )
+    every = max(1, 2 * len(ranked) // size)
+    compared = np.unique(np.concatenate([ranked[: size // 2], ranked[::every]]))
     return Proposal(
         ratios=ratios,
         utility=surrogate.estimate_utility(ratios),

@@ -1,7 +1,6 @@
 """Outcome constraints: no metric worse than at a mixture by more than ε, with probability 1 − δ.
 
 See docs/methods.md, section 7.6.
-
 Shapes: `n` mixtures, `d` domains, `m` metrics, `g` constrained metrics.
 """
 

@@ -65,7 +65,16 @@ def bisect(inside: Array, ends: Array, allowed: Callable[[Array], NDArray[np.boo
 
 
 def linear_constraints(normals: Array, lows: Array, highs: Array) -> list[dict[str, object]]:
-    """Return the rows low <= normal · x <= high in SLSQP's form."""
+    """Return the limits low <= normal · x <= high in SLSQP's form.
+
+    Args:
+        normals: Normals (`c x k`).
+        lows: Lower limits (`c`), minus infinity where there is none.
+        highs: Upper limits (`c`).
+
+    Returns:
+        An equality where both limits are the same, else one inequality by finite limit.
+    """
     constraints: list[dict[str, object]] = []
     for normal, low, high in zip(normals, lows, highs, strict=True):
         if low == high:

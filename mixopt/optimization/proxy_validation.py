@@ -2,9 +2,7 @@
 
 The surrogate ranks candidates as the proxy would, and the proxy ranks them as training does. More
 merges reduce the first error, longer experts the second, and real runs both.
-See docs/methods.md, section 9.1.
-
-Shapes: `n` mixtures, the same in the same order everywhere; `s` seeds.
+See docs/methods.md, section 9.1. Shapes: `n` mixtures, the same in the same order everywhere; `s` seeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +38,8 @@ def quarter_overlap(proxy: Array, truth: Array) -> float:
     if np.ptp(proxy) == 0:
         return float("nan")
     size = max(1, len(truth) // 4)
-    best = set(np.argsort(-truth, kind="stable")[:size].tolist())
-    return len(best & set(np.argsort(-proxy, kind="stable")[:size].tolist())) / size
+    first, second = (np.argsort(-values, kind="stable")[:size] for values in (proxy, truth))
+    return len(np.intersect1d(first, second)) / size
 
 
 def own_domain_baseline(trials: Trials, metrics: Sequence[Metric]) -> Array:
@@ -77,16 +75,14 @@ def measure_fidelity(
     Returns:
         By proxy, the rank fidelity of the utility (`overall`), then of every metric.
     """
-    metrics = trained[0].metrics
     search = trained[0].search_metrics
     rows = []
     for kind, proxy in proxies.items():
         truths = [utility(table).of(table.values(search)) for table in trained]
         guess = utility(proxy).of(proxy.values(search))
-        rows.append(
-            _compare("overall", kind, guess, truths, own_domain_baseline(trained[0], search))
-        )
-        for metric in metrics:
+        baseline = own_domain_baseline(trained[0], search)
+        rows.append(_compare("overall", kind, guess, truths, baseline))
+        for metric in trained[0].metrics:
             sign = 1.0 if metric.better == "higher" else -1.0
             columns = [sign * table.values([metric])[:, 0] for table in trained]
             guess = sign * proxy.values([metric])[:, 0]
@@ -101,17 +97,10 @@ def _compare(
     truth = np.mean(truths, axis=0)
     rho = spearman(guess, truth)
     pairs = [spearman(a, b) for a, b in combinations(truths, 2)]
-    return RankFidelity(
-        name,
-        kind,
-        rho,
-        spearman_interval(rho, len(truth)),
-        float(np.mean(pairs)) if pairs else float("nan"),
-        spearman(baseline, truth),
-        quarter_overlap(guess, truth),
-        len(truths),
-        len(truth),
-    )
+    between_seeds = float(np.mean(pairs)) if pairs else float("nan")
+    interval, overlap = spearman_interval(rho, len(truth)), quarter_overlap(guess, truth)
+    return RankFidelity(name, kind, rho, interval, between_seeds, spearman(baseline, truth),
+                        overlap, len(truths), len(truth))  # fmt: skip
 
 
 def validate_trials(
@@ -216,11 +205,10 @@ def weigh_purchases(
     seen = surrogate.observed_utilities(surrogate.trials)
     follows = spearman(surrogate.cv_utilities, seen)
     missed = 1 - follows if np.isfinite(follows) else 0.0
+    # the surrogate's rank error falls about as one over the trials: twice as many halve it
+    follow_gain = max(proxy, 0.0) * missed / 2
     purchases = [
-        # the surrogate's rank error falls about as one over the trials: twice as many halve it
-        Purchase(
-            "merges", trials, max(proxy, 0.0) * missed / 2, trials * prices.merge_tokens, False
-        ),
+        Purchase("merges", trials, follow_gain, trials * prices.merge_tokens, False),
         Purchase("experts", 1, max(reach - proxy, 0.0), prices.expert_tokens, True),
     ]
     if corrected is not None:

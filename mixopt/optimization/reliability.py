@@ -59,17 +59,14 @@ class Reliability:
     @property
     def sentence(self) -> str:
         """Warning about a benchmark that may be noise."""
+        remedy = "No two candidates differ on any item; give harder or easier ones."
+        if self.items_needed:
+            remedy = f"About {self.items_needed:,} items would make usual differences visible."
         return (
             f"Benchmark {self.name!r} cannot be told from noise: halves of its {self.items} items "
             f"rank the candidates with a Kendall tau of {self.tau:+.2f} (chance reaches "
-            f"{self.chance:+.2f}); it counts {self.trust:.2f} of a benchmark that does. {self._remedy}"
+            f"{self.chance:+.2f}); it counts {self.trust:.2f} of a benchmark that does. {remedy}"
         )
-
-    @property
-    def _remedy(self) -> str:
-        if not self.items_needed:
-            return "No two candidates differ on any item; give harder or easier ones."
-        return f"About {self.items_needed:,} items would make usual differences visible."
 
 
 def measure_reliability(name: str, values: Array, sizes: Array, seed: int = 0) -> Reliability:
@@ -94,11 +91,9 @@ def measure_reliability(name: str, values: Array, sizes: Array, seed: int = 0) -
         order = rng.permutation(items)
         halves = order[: items // 2], order[items // 2 :]
         first, second = (values[:, half].sum(axis=1) / sizes[half].sum() for half in halves)
-        if np.ptp(first) == 0 or np.ptp(second) == 0:
-            # a half on which all candidates are equal ranks none
-            taus.append(0.0)
-        else:
-            taus.append(float(kendalltau(first, second).statistic))
+        # a half on which all candidates are equal ranks none
+        equal = np.ptp(first) == 0 or np.ptp(second) == 0
+        taus.append(0.0 if equal else float(kendalltau(first, second).statistic))
     tau = float(np.mean(taus))
     chance = float(norm.isf(CHANCE) * np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))))
     whole = 2 * tau / (1 + tau) if tau > -1 else -1.0

@@ -2,9 +2,7 @@
 
 An expert trained on 50% general data stands for a mixture, not for a domain, so the weights that
 are searched differ from the ratios that are proposed. Bounds hold on the ratios.
-See docs/methods.md, section 7.1.
-
-Shapes: `k` experts, `d` domains, `n` mixtures.
+See docs/methods.md, section 7.1. Shapes: `k` experts, `d` domains, `n` mixtures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -94,13 +92,9 @@ class WeightSpace:
         closed = self.composition @ (high == 0) > 0
         rows += list(np.hstack([-np.eye(k), np.where(closed, 0.0, 1.0)[:, None]]))  # α >= t
         solved = linprog(
-            c=np.append(np.zeros(k), -1.0),
-            A_ub=np.array(rows),
-            b_ub=np.append(limits, np.zeros(k)),
-            A_eq=np.array(equal),
-            b_eq=np.array(values),
-            bounds=[(0, 1)] * (k + 1),
-        )
+            np.append(np.zeros(k), -1.0), np.array(rows), np.append(limits, np.zeros(k)),
+            np.array(equal), np.array(values), bounds=[(0, 1)] * (k + 1),
+        )  # fmt: skip
         if not solved.success:
             self._explain_infeasible()
         weights = np.asarray(solved.x, dtype=np.float64)[:k]
@@ -143,29 +137,22 @@ class WeightSpace:
         return bisect(nearest, weights[None], lambda w: self._divergence(w) <= halfway).ravel()
 
     def _closest_to_prior(self, start: Array) -> Array:
-        prior = np.maximum(self.space.prior_vector(), TINY)
-        normals, lows, highs = self.limits
-
-        def divergence(weights: Array) -> tuple[float, Array]:
-            ratios = np.maximum(self.composition.T @ weights, TINY)
-            logs = np.log(ratios / prior)
-            return float(ratios @ logs), np.asarray(self.composition @ (logs + 1))
-
-        near = minimize(
-            divergence,
-            start,
-            method="SLSQP",
-            bounds=np.tile([0.0, 1.0], (len(start), 1)),
-            constraints=linear_constraints(normals, lows, highs),
-            steps=300,
-            tolerance=1e-12,
-        )
-        prior_weights, miss = self.weights_for(prior)
+        bounds = np.tile([0.0, 1.0], (len(start), 1))
+        near = minimize(self.divergence_and_gradient, start, method="SLSQP", bounds=bounds, steps=300,
+                        constraints=linear_constraints(*self.limits), tolerance=1e-12)  # fmt: skip
+        prior_weights, miss = self.weights_for(np.maximum(self.space.prior_vector(), TINY))
         if miss < 1e-9 and self._meets_rows(prior_weights):
             return prior_weights
         near = np.maximum(near, 0.0)
         # the solver's small violations are removed on the line to an interior point
         return bisect(start, (near / near.sum())[None], self._meets_rows_each).ravel()
+
+    def divergence_and_gradient(self, weights: Array) -> tuple[float, Array]:
+        """Return the KL divergence of weights (`k`) from the prior, in nats, and its gradient (`k`)."""
+        prior = np.maximum(self.space.prior_vector(), TINY)
+        ratios = np.maximum(self.composition.T @ weights, TINY)
+        logs = np.log(ratios / prior)
+        return float(ratios @ logs), np.asarray(self.composition @ (logs + 1))
 
     def _divergence(self, weights: Array) -> Array:
         return self.space.divergence(self.ratios(weights))
@@ -183,14 +170,9 @@ class WeightSpace:
     def limits(self) -> tuple[Array, Array, Array]:
         """Limits on weights: normals (`c x k`), lows and highs (`c` each); the first is Σα = 1."""
         rows = self.space.rows
-        normals = np.stack(
-            [np.ones(len(self.experts)), *(self.composition @ r.normal for r in rows)]
-        )
-        return (
-            normals,
-            np.array([1.0, *(r.low for r in rows)]),
-            np.array([1.0, *(r.high for r in rows)]),
-        )
+        normals = [np.ones(len(self.experts)), *(self.composition @ row.normal for row in rows)]
+        lows, highs = [1.0, *(row.low for row in rows)], [1.0, *(row.high for row in rows)]
+        return np.stack(normals), np.array(lows), np.array(highs)
 
     def pull(self, weights: Array) -> Array:
         """Return feasible weights (`n x k`) near `weights`; feasible weights are kept.
@@ -245,7 +227,15 @@ class WeightSpace:
 
 
 def hellinger(first: Array, second: Array) -> Array:
-    """Return Hellinger distances (`a x b`, from 0 to 1) between mixtures `a x d` and `b x d`."""
+    """Return Hellinger distances (from 0 to 1) between mixtures.
+
+    Args:
+        first: Mixtures (`a x d`).
+        second: Mixtures (`b x d`).
+
+    Returns:
+        Distances (`a x b`).
+    """
     overlap = np.sqrt(first) @ np.sqrt(second).T
     return np.asarray(np.sqrt(np.clip(1 - overlap, 0.0, None)))
 

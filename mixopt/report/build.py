@@ -68,23 +68,22 @@ def study_report_data(
         surrogate = proxy_surrogate
     search = config.search
     validated = [run.ratios for run in real_runs or () if run.id == "proposal"]
+    what_if = build_what_if(surrogate, weights, proposals, trust=trust, normalise=search.normalise)
     return ReportData(
         name=config.name,
         measured_by=f"the {proxy} proxy",
         proposals=tuple(proposals),
         metrics=trials.metrics,
-        what_if=build_what_if(
-            surrogate, weights, proposals, trust=trust, normalise=search.normalise
-        ),
+        what_if=what_if,
         predictions=cross_validated_scores(surrogate),
         domains=domains,
         expert_scores=expert_scores,
-        rounds=summarize_rounds(proxy_surrogate, trials.where(kind=search.proxy), round_ranks),
+        rounds=_summarize_rounds(proxy_surrogate, trials.where(kind=search.proxy), round_ranks),
         validation=validation,
         validated=validated[0] if validated else None,
         warnings=tuple(warnings),
-        costs=describe_costs(expert_costs, trials.where(kind="merged"), validation),
-        facts=reproduction_facts(
+        costs=_describe_costs(expert_costs, trials.where(kind="merged"), validation),
+        facts=_reproduction_facts(
             seed=str(config.seed),
             device=device,
             base=config.base.kind,
@@ -116,21 +115,25 @@ def table_report_data(
         what_if=build_what_if(surrogate, WeightSpace.of_domains(space), proposals),
         predictions=cross_validated_scores(surrogate),
         costs={"runs": f"{len(trials)}"},
-        facts=reproduction_facts(**facts),
+        facts=_reproduction_facts(**facts),
         advice="`mixopt design --advise` estimates what more runs would improve; "
         "`mixopt design -n N` proposes N of them.",
     )
 
 
 def cross_validated_scores(surrogate: Surrogate) -> dict[str, PredictedScores]:
-    """Return measured and cross-validated scores by metric, and of the `utility`."""
-    table = surrogate.trials
-    scores = {
-        f.metric.name: PredictedScores(
-            table.values([f.metric])[:, 0], f.cv_predictions, f.rank_correlation, f.chosen
-        )
-        for f in surrogate.metrics
-    }
+    """Return measured and cross-validated scores.
+
+    Args:
+        surrogate: A fitted surrogate.
+
+    Returns:
+        Scores of the trials (`n`) by metric, and for `utility`.
+    """
+    table, scores = surrogate.trials, {}
+    for f in surrogate.metrics:
+        measured, rank = table.values([f.metric])[:, 0], f.rank_correlation
+        scores[f.metric.name] = PredictedScores(measured, f.cv_predictions, rank, f.chosen)
     measured = surrogate.utility.of(table.values(surrogate.utility.metrics))
     rank = utility_rank_correlation(surrogate)
     scores["utility"] = PredictedScores(measured, surrogate.cv_utilities, rank, "all of them")
@@ -144,16 +147,9 @@ def utility_rank_correlation(surrogate: Surrogate) -> float:
     return spearman(surrogate.cv_utilities, measured)
 
 
-def summarize_rounds(
+def _summarize_rounds(
     surrogate: Surrogate, trials: Trials, round_ranks: Mapping[int, tuple[int, float]]
 ) -> list[RoundSummary]:
-    """Return the state of the search after each round.
-
-    Args:
-        surrogate: Fitted to `trials`.
-        trials: Candidates of all rounds, in order.
-        round_ranks: By round: candidates so far, and `utility_rank_correlation` then.
-    """
     utilities = surrogate.observed_utilities(trials)
     return [
         RoundSummary(number, count, float(np.nanmax(utilities[:count])), rank)
@@ -161,25 +157,23 @@ def summarize_rounds(
     ]
 
 
-def describe_costs(
+def _describe_costs(
     expert_costs: Sequence[tuple[int, float]], scored: Trials, validation: Validation | None
 ) -> dict[str, str]:
-    """Return in words what experts (tokens, FLOPs of each) and candidates cost, and what was saved."""
     tokens, flops = sum(cost[0] for cost in expert_costs), sum(cost[1] for cost in expert_costs)
     costs = {
         "experts": f"{len(expert_costs)}; {tokens:,} tokens, {flops:.2e} FLOPs",
         "candidates": f"{len(scored)}; {sum(trial.flops for trial in scored):.2e} FLOPs",
     }
     if validation is not None:
-        cost = validation.cost
-        costs["training every candidate instead"] = (
-            f"{cost.trained_tokens:,} tokens, {cost.trained_flops:.2e} FLOPs"
+        saved = (
+            f"{validation.cost.trained_tokens:,} tokens, {validation.cost.trained_flops:.2e} FLOPs"
         )
+        costs["training every candidate instead"] = saved
     return costs
 
 
-def reproduction_facts(**more: str) -> dict[str, str]:
-    """Return versions and commit, after `more`."""
+def _reproduction_facts(**more: str) -> dict[str, str]:
     versions = []
     for name in PACKAGES:
         try:

@@ -20,12 +20,9 @@ def draw_ratios(proposal: Proposal) -> Figure:
     figure = Figure(figsize=(7.2, 0.55 * len(domains) + 1.2), layout="constrained")
     axes = figure.subplots()
     place = np.arange(len(domains))
-    rows = [("proposal", proposal.ratios, BLUE)]
-    rows += [
-        (c.name, c.ratios, colour)
-        for c, colour in zip(proposal.comparisons[:2], (GREY, LIGHT_GREY), strict=False)
-    ]
-    for offset, (name, ratios, colour) in zip((-0.27, 0, 0.27), rows, strict=False):
+    rows = [("proposal", proposal.ratios), *((c.name, c.ratios) for c in proposal.comparisons[:2])]
+    styles = ((-0.27, BLUE), (0, GREY), (0.27, LIGHT_GREY))
+    for (offset, colour), (name, ratios) in zip(styles, rows, strict=False):
         values = [100 * ratios.get(domain, 0.0) for domain in domains]
         axes.barh(place + offset, values, height=0.25, color=colour, label=name)
     axes.set_yticks(place, domains)
@@ -39,7 +36,12 @@ def draw_ratios(proposal: Proposal) -> Figure:
 def draw_predicted(
     scores: Mapping[str, PredictedScores], *, x_label: str = "cross-validated prediction"
 ) -> Figure:
-    """Draw measured against predicted scores, one panel per metric, without missing scores."""
+    """Draw measured against predicted scores, one panel per metric, without missing scores.
+
+    Args:
+        scores: By metric.
+        x_label: What the predictions are.
+    """
     names = list(scores)
     columns = min(4, len(names))
     rows = -(-len(names) // columns)
@@ -63,23 +65,46 @@ def draw_predicted(
     return figure
 
 
+def percent_changes(
+    scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return the change of each expert's scores against the base's, in %.
+
+    Args:
+        scores: By expert, and for `base`: score by metric.
+        metrics: Names of the metrics.
+
+    Returns:
+        By expert and metric; NaN where the base's score is 0.
+    """
+    base = {name: scores["base"][name] or float("nan") for name in metrics}
+    return {
+        expert: {name: 100 * (own[name] / base[name] - 1) for name in metrics}
+        for expert, own in scores.items()
+        if expert != "base"
+    }
+
+
 def draw_expert_losses(scores: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> Figure:
-    """Draw the change in % of each expert's bits per byte against the base's; blue is lower."""
-    experts = [name for name in scores if name != "base"]
-    change = np.array([
-        [100 * (scores[name][metric] / scores["base"][metric] - 1) for metric in metrics]
-        for name in experts
-    ])  # fmt: skip
+    """Draw the change in % of each expert's bits per byte against the base's; blue is lower.
+
+    Args:
+        scores: By expert, and for `base`: score by metric.
+        metrics: Names of the metrics; one that is 0 for the base has a dash.
+    """
+    changes = percent_changes(scores, metrics)
+    experts, change = list(changes), np.array([list(row.values()) for row in changes.values()])
     size = (1.0 * len(metrics) + 2.6, 0.5 * len(experts) + 2.2)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    limit = max(1e-9, float(np.abs(change).max()))
+    limit = max(1e-9, float(np.abs(np.nan_to_num(change)).max()))
     axes.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     axes.set_xticks(range(len(metrics)), metrics, rotation=35, ha="right", fontsize=8)
     axes.set_yticks(range(len(experts)), [f"{name} expert" for name in experts], fontsize=8)
     for (row, column), value in np.ndenumerate(change):
         colour = "white" if abs(value) > 0.6 * limit else "black"
-        axes.text(column, row, f"{value:+.0f}", ha="center", va="center", fontsize=8, color=colour)
+        text = f"{value:+.0f}" if np.isfinite(value) else "–"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     axes.set_title("change of bits per byte against the base, %", fontsize=9)
     return figure
 

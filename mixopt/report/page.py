@@ -15,7 +15,13 @@ from mixopt import __version__
 from mixopt.io.files import write_bytes, write_text
 from mixopt.proposal import Comparison, Estimate, Proposal
 from mixopt.report.data import UNITS, ReportData
-from mixopt.report.figures import draw_expert_losses, draw_predicted, draw_ratios, to_png
+from mixopt.report.figures import (
+    draw_expert_losses,
+    draw_predicted,
+    draw_ratios,
+    percent_changes,
+    to_png,
+)
 from mixopt.report.what_if import WhatIf
 
 MAX_POINTS = 250
@@ -25,12 +31,16 @@ MAX_PANELS = 24
 
 
 def write_report(data: ReportData, folder: Path) -> Path:
-    """Write `report.html` and `figures/*.png` into `folder`.
+    """Write `report.html` and `figures/*.png`.
+
+    Args:
+        data: What the page shows.
+        folder: Where to write.
 
     Returns:
         Path of the page.
     """
-    losses = [metric.name for metric in data.metrics if metric.better == "lower"]
+    losses = _losses(data)
     figures = {"ratios": draw_ratios(data.best)}
     if data.predictions:
         figures["predicted"] = draw_predicted(dict(list(data.predictions.items())[:MAX_PANELS]))
@@ -42,7 +52,11 @@ def write_report(data: ReportData, folder: Path) -> Path:
 
 
 def render_page(data: ReportData) -> str:
-    """Return the page as HTML."""
+    """Return the page as HTML.
+
+    Args:
+        data: What it shows.
+    """
     environment = Environment(
         loader=PackageLoader("mixopt.report", "templates"),
         autoescape=True,
@@ -58,13 +72,13 @@ def render_page(data: ReportData) -> str:
     return environment.get_template("page.html.j2").render(
         data=data,
         best=data.best,
-        summary=summarize(data),
-        ratios=format_ratios(data.best),
+        summary=_summarize(data),
+        ratios=_format_ratios(data.best),
         by_name={metric.name: metric for metric in data.metrics},
-        changes=change_by_expert(data),
-        gains=gain_by_capability(data),
-        bar=lambda share: (
-            f"background: linear-gradient(to left, var(--band) {100 * share:.1f}%, transparent 0)"
+        changes=_change_by_expert(data),
+        gains=_gain_by_capability(data),
+        bar=lambda x: (
+            f"background: linear-gradient(to left, var(--band) {100 * x:.1f}%, transparent 0)"
         ),
         style=Markup((templates / "page.css").read_text(encoding="utf-8")),
         script=Markup((templates / "page.js").read_text(encoding="utf-8")),
@@ -73,20 +87,16 @@ def render_page(data: ReportData) -> str:
     )
 
 
-def change_by_expert(data: ReportData) -> dict[str, dict[str, float]]:
-    """Return each expert's change of every loss against the base, in %."""
-    if not data.expert_scores:
-        return {}
-    base = data.expert_scores["base"]
-    losses = [metric.name for metric in data.metrics if metric.better == "lower"]
-    return {
-        expert: {name: 100 * (scores[name] / base[name] - 1) for name in losses}
-        for expert, scores in data.expert_scores.items()
-        if expert != "base" and losses
-    }
+def _change_by_expert(data: ReportData) -> dict[str, dict[str, float]]:
+    losses = _losses(data)
+    return percent_changes(data.expert_scores, losses) if losses and data.expert_scores else {}
 
 
-def gain_by_capability(data: ReportData) -> dict[str, Estimate]:
+def _losses(data: ReportData) -> list[str]:
+    return [metric.name for metric in data.metrics if metric.better == "lower"]
+
+
+def _gain_by_capability(data: ReportData) -> dict[str, Estimate]:
     """Return the first proposal's predicted gain by capability; empty if there is only one."""
     what_if, ratios = data.what_if, data.best.ratios.vector(data.what_if.domains)[None]
     gains = {}
@@ -121,10 +131,7 @@ def _what_if(what_if: WhatIf) -> dict[str, Any]:
         "reference": what_if.reference,
         "sqrt_reference": what_if.sqrt_reference.tolist(),
         "error": what_if.error,
-        "starts": {
-            name: mixture.vector(what_if.domains).tolist()
-            for name, mixture in what_if.starts.items()
-        },
+        "starts": {n: m.vector(what_if.domains).tolist() for n, m in what_if.starts.items()},
         "feasible": [_short(row) for row in what_if.feasible],
         "lower": what_if.lower.tolist(),
         "upper": what_if.upper.tolist(),
@@ -132,11 +139,7 @@ def _what_if(what_if: WhatIf) -> dict[str, Any]:
 
 
 def _short(values: Any) -> list[float | None]:
-    return [_number(value) for value in np.asarray(values)]
-
-
-def _number(value: float) -> float | None:
-    return float(f"{value:.5g}") if math.isfinite(value) else None
+    return [float(f"{x:.5g}") if math.isfinite(x) else None for x in np.asarray(values)]
 
 
 def _embed(payload: Mapping[str, Any]) -> Markup:
@@ -156,20 +159,17 @@ MIN_CHANGE = 0.02
 MAX_NAMED = 3
 
 
-def format_ratios(proposal: Proposal) -> str:
+def _format_ratios(proposal: Proposal) -> str:
     """Return `50.0% web, 30.0% code and 20.0% maths`, the largest first."""
-    return _join([
-        f"{100 * ratio:.1f}% {domain}"
-        for domain, ratio in sorted(proposal.ratios.items(), key=lambda pair: -pair[1])
-        if ratio >= 0.0005
-    ])  # fmt: skip
+    ranked = sorted(proposal.ratios.items(), key=lambda pair: -pair[1])
+    return _join([f"{100 * ratio:.1f}% {domain}" for domain, ratio in ranked if ratio >= 0.0005])
 
 
-def summarize(data: ReportData) -> str:
+def _summarize(data: ReportData) -> str:
     """Return what changes against the first comparison, the gain, and how certain that is."""
     best = data.best
     if not best.comparisons:
-        return f"Train on {format_ratios(best)}. It was not compared with another mixture."
+        return f"Train on {_format_ratios(best)}. It was not compared with another mixture."
     first = best.comparisons[0]
     if first.same:
         return f"Keep the {first.name} mixture: no mixture within the bounds is predicted to be better."
@@ -196,11 +196,8 @@ def _describe_changes(best: Proposal, other: Comparison) -> str:
     changes = {d: best.ratios[d] - other.ratios.get(d, 0.0) for d in best.ratios}
     more = sorted((d for d in changes if changes[d] > MIN_CHANGE), key=lambda d: -changes[d])
     less = sorted((d for d in changes if changes[d] < -MIN_CHANGE), key=lambda d: changes[d])
-    parts = [
-        f"{word} {_join(names[:MAX_NAMED])}"
-        for word, names in (("more", more), ("less", less))
-        if names
-    ]
+    named = {"more": more[:MAX_NAMED], "less": less[:MAX_NAMED]}
+    parts = [f"{word} {_join(names)}" for word, names in named.items() if names]
     return ", ".join(parts) or f"nearly the {other.name} mixture"
 
 

@@ -74,9 +74,8 @@ def plot_gains(proposal: Proposal) -> Plot:
         MixtureError: The proposal was not compared with another mixture.
     """
     if not proposal.comparisons:
-        raise MixtureError(
-            "The proposal has no comparisons; only gains over a mixture are plotted."
-        )
+        message = "The proposal has no comparisons; only gains over a mixture are plotted."
+        raise MixtureError(message)
     return Plot(draw_gains(proposal), "Gain of the proposal over other mixtures")
 
 
@@ -92,9 +91,8 @@ def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
         TrialsError: There are no trials, or they have none of the surrogate's metrics.
     """
     if trials is None:
-        return Plot(
-            draw_predicted(cross_validated_scores(surrogate)), "Cross-validated predictions"
-        )
+        figure = draw_predicted(cross_validated_scores(surrogate))
+        return Plot(figure, "Cross-validated predictions")
     if not trials:
         raise TrialsError("There are no trials to predict; give at least one.")
     names = {metric.name for metric in trials.metrics}
@@ -106,9 +104,8 @@ def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
             rank = spearman(predicted, measured)
             scores[fitted.metric.name] = PredictedScores(measured, predicted, rank, fitted.chosen)
     if not scores:
-        raise TrialsError(
-            "The trials have none of the surrogate's metrics; give trials with scores."
-        )
+        message = "The trials have none of the surrogate's metrics; give trials with scores."
+        raise TrialsError(message)
     return Plot(draw_predicted(scores, x_label="prediction"), "Predicted and measured scores")
 
 
@@ -118,10 +115,11 @@ def plot_expert_losses(
     """Plot how each expert's losses differ from the base model's, in %.
 
     Args:
-        scores: By expert, and for `base`: score by metric, as `Study.score_experts` returns.
-        metrics: Names of the losses to show; all of the base's scores if left out.
+        scores: By expert, and for `base`: score by metric, as `study.open_search().score_experts()`
+            returns.
+        metrics: Names of the losses to show; all of the base's scores if left out. A loss that is
+            0 for the base has no relative change and is drawn as a dash.
     """
     shown = list(scores["base"]) if metrics is None else list(metrics)
-    return Plot(
-        draw_expert_losses(scores, shown), "Change of each expert's losses against the base"
-    )
+    figure = draw_expert_losses(scores, shown)
+    return Plot(figure, "Change of each expert's losses against the base")

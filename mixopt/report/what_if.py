@@ -1,5 +1,6 @@
 """The surrogate in a form that the page can evaluate for any mixture: the "Try it" part.
 
+See docs/methods.md, section 10.1.
 Shapes: `n` mixtures, `d` domains, `k` columns of the emulator, `q` query points.
 """
 
@@ -23,12 +24,17 @@ DIGITS = 10
 
 @dataclass(frozen=True, eq=False)
 class Emulator:
-    """The coefficients of the interpolant.
+    """A cubic radial basis function interpolant of the surrogate, small enough to embed in a page.
+
+        f(r) = Σᵢ wᵢ ‖√r − √rᵢ‖³ + b·φ(r) + c
+
+    (Fornberg & Flyer, "A Primer on Radial Basis Functions", §2). The tail φ holds √r, r, log(r + 0.01)
+    and log(r + 0.1) of every domain, in which the surrogate's models are nearly linear.
 
     Attributes:
         nodes: √ratios (`n x d`).
         weights: w (`n x k`).
-        slopes: b (`4d x k`), in the order of `tail_terms`.
+        slopes: b (`4d x k`), in the order of φ.
         offsets: c (`k`).
     """
 
@@ -42,7 +48,7 @@ class Emulator:
         """Interpolate `outputs` (`n x k`) at `n x d` ratios, all different."""
         nodes = _round(np.sqrt(np.maximum(ratios, 0.0)))
         n = len(nodes)
-        tail = np.column_stack([tail_terms(nodes), np.ones(n)])
+        tail = np.column_stack([_tail_terms(nodes), np.ones(n)])
         size = n + tail.shape[1]
         system = np.zeros((size, size))
         system[:n, :n] = _cubic(nodes, nodes)
@@ -55,23 +61,15 @@ class Emulator:
     def predict(self, ratios: Array) -> Array:
         """Return outputs (`q x k`) at `q x d` ratios."""
         points = np.sqrt(np.maximum(ratios, 0.0))
-        return np.asarray(
-            _cubic(points, self.nodes) @ self.weights
-            + tail_terms(points) @ self.slopes
-            + self.offsets
-        )
+        tail = _tail_terms(points) @ self.slopes
+        return np.asarray(_cubic(points, self.nodes) @ self.weights + tail + self.offsets)
 
     def to_dict(self) -> dict[str, list[object]]:
         """Return plain lists for JSON."""
-        return {
-            "nodes": self.nodes.tolist(),
-            "weights": self.weights.tolist(),
-            "slopes": self.slopes.tolist(),
-            "offsets": self.offsets.tolist(),
-        }
+        return {name: values.tolist() for name, values in vars(self).items()}
 
 
-def tail_terms(roots: Array) -> Array:
+def _tail_terms(roots: Array) -> Array:
     """Return φ (`n x 4d`) of √ratios (`n x d`): √r, r, log(r + 0.01), log(r + 0.1)."""
     shares = np.square(roots)
     return np.hstack([roots, shares, *(np.log(shares + shift) for shift in SHIFTS)])
@@ -153,9 +151,9 @@ class WhatIf:
     lower: Array
     upper: Array
     constraints: Sequence[str]
-    error: float
-    gain_std: float
-    band_error: float
+    error: float = 0.0
+    gain_std: float = 0.0
+    band_error: float = 0.0
 
     def read(self, output: Output, ratios: Array) -> tuple[Array, Array, Array]:
         """Return value, change and the change's standard deviation (`q` each) at `q x d` ratios."""
@@ -166,7 +164,15 @@ class WhatIf:
 
 
 def squared_distance(sqrt_reference: Array, ratios: Array) -> Array:
-    """Return ‖√ratios − √reference‖² (`q`), which is twice the squared Hellinger distance."""
+    """Return ‖√ratios − √reference‖², which is twice the squared Hellinger distance.
+
+    Args:
+        sqrt_reference: √reference (`d`).
+        ratios: `q x d`.
+
+    Returns:
+        Squared distances (`q`).
+    """
     return np.asarray(np.square(np.sqrt(np.maximum(ratios, 0.0)) - sqrt_reference).sum(axis=1))
 
 
@@ -191,11 +197,11 @@ def build_what_if(
         The emulator with its measured errors.
     """
     rng = np.random.default_rng(SEED)
-    starts = {
-        f"proposal {i}" if i > 1 else "proposal": p.ratios for i, p in enumerate(proposals, 1)
-    }
-    starts |= {c.name: c.ratios for c in proposals[0].comparisons}
-    reference = proposals[0].comparisons[0].name if proposals[0].comparisons else "proposal"
+    names = ["proposal", *(f"proposal {i}" for i in range(2, len(proposals) + 1))]
+    starts = {name: p.ratios for name, p in zip(names, proposals, strict=True)}
+    comparisons = proposals[0].comparisons
+    starts |= {c.name: c.ratios for c in comparisons}
+    reference = comparisons[0].name if comparisons else "proposal"
     truth = _SurrogateOutputs(surrogate, starts[reference], trust or {}, normalise)
     nodes = _choose_nodes(surrogate, weights, list(starts.values()), truth.n_columns, rng)
     emulator = Emulator.fit(nodes, truth.emulator_columns(nodes))
@@ -204,21 +210,9 @@ def build_what_if(
         rng.dirichlet(np.ones(len(surrogate.domains)), N_TEST // 2),
     ])  # fmt: skip
     lower, upper = weights.space.bounds()
-    what_if = WhatIf(
-        domains=surrogate.domains,
-        emulator=emulator,
-        outputs=truth.outputs,
-        reference=reference,
-        sqrt_reference=truth.sqrt_reference,
-        starts=starts,
-        feasible=weights.ratios(weights.sample(N_FEASIBLE, rng)),
-        lower=lower,
-        upper=upper,
-        constraints=_describe_constraints(weights),
-        error=0.0,
-        gain_std=0.0,
-        band_error=0.0,
-    )
+    feasible = weights.ratios(weights.sample(N_FEASIBLE, rng))
+    what_if = WhatIf(surrogate.domains, emulator, truth.outputs, reference, truth.sqrt_reference,
+                     starts, feasible, lower, upper, _describe_constraints(weights))  # fmt: skip
     expected = truth.columns(tested)
     _, gain, std = what_if.read(truth.outputs[0], tested)
     expected_std = np.sqrt(np.maximum(expected[:, 1], 1e-300))
@@ -333,7 +327,6 @@ def _describe_constraints(weights: WeightSpace) -> list[str]:
     # bounds of single domains are shown beside their sliders
     sentences = [f"{row.text}." for row in space.rows if np.count_nonzero(row.normal) > 1]
     if space.max_kl is not None:
-        sentences.append(
-            f"At most {space.max_kl:g} nats of KL divergence from the natural mixture."
-        )
+        limit = f"At most {space.max_kl:g} nats of KL divergence from the natural mixture."
+        sentences.append(limit)
     return sentences

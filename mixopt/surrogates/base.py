@@ -1,8 +1,6 @@
 """Protocols of the surrogate models.
 
-See docs/methods.md, section 3.1.
-
-Shapes: `n` mixtures, `d` domains, `m` metrics.
+See docs/methods.md, section 3.1. Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 
 from typing import Protocol, Self, TypeGuard

@@ -1,8 +1,6 @@
 """Calibrate intervals from studentized residuals of runs outside of the fit.
 
-See docs/methods.md, section 4.3.
-
-Shapes: `n` runs, `m` metrics.
+See docs/methods.md, section 4.3. Shapes: `n` runs, `m` metrics.
 """
 
 from dataclasses import dataclass
@@ -72,11 +70,18 @@ def rescale_partial_sums(residuals: Array, parts: Array, stds: Array) -> Array:
 
 
 def calibrate(residuals: Array, stds: Array) -> CriticalValues:
-    """Return critical values from out-of-fold residuals and standard deviations (`n x m` each).
+    """Calibrate the intervals of each metric.
 
     A metric's width is the root mean square of its studentized residuals, shrunk to the mean of
     all metrics. Tens of runs do not identify the shape of one metric's tails, so the quantiles are
     those of all metrics together (as in the jackknife+, Barber et al. 2021).
+
+    Args:
+        residuals: Out-of-fold residuals (`n x m`).
+        stds: Their standard deviations by the model (`n x m`).
+
+    Returns:
+        Critical values by metric.
     """
     ratio = np.where(np.isfinite(residuals), residuals, np.nan) / stds
     counts = np.isfinite(ratio).sum(axis=0)

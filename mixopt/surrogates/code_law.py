@@ -30,9 +30,7 @@ class CodeLaw:
     def prior(self, m: int, d: int) -> Prior:
         pairs = d * (d - 1) // 2
         means = np.concatenate([np.full(d, FLOOR_MEAN), np.zeros(1 + d + pairs)])
-        sds = np.concatenate(
-            [np.full(d, FLOOR_SD), [1.0], np.full(d, EXPONENT_SD), np.full(pairs, SYNERGY_SD)]
-        )
+        sds = np.repeat([FLOOR_SD, 1.0, EXPONENT_SD, SYNERGY_SD], [d, 1, d, pairs])
         return Prior(np.tile(means, (m, 1)), np.tile(sds**-2.0, (m, 1)))
 
     def starts(self, m: int, d: int) -> list[Array]:
@@ -57,9 +55,8 @@ class CodeLaw:
         matrix = np.zeros((len(parameters), d, d))
         matrix[:, first, second] = matrix[:, second, first] = parameters[:, 2 * d + 1 :]
         weighted = (weights.T * power)[..., None]
-        by_synergy = np.where(synergy > LEAST_SYNERGY, 1 / synergy, 0.0)[..., None] * np.einsum(
-            "mij,nj->mni", matrix, ratios
-        )
+        inverse = np.where(synergy > LEAST_SYNERGY, 1 / synergy, 0.0)[..., None]
+        by_synergy = inverse * np.einsum("mij,nj->mni", matrix, ratios)
         exponents = parameters[:, None, d + 1 : 2 * d + 1]
         by_power = (weighted * (exponents + by_synergy)).sum(0)
         return np.asarray(weights @ parameters[:, :d] - by_power)

@@ -6,9 +6,7 @@ c is the prediction of the low fidelity (Kennedy & O'Hagan 2000, fitted one fide
 other). The priors assume a good proxy until runs contradict it: at 8 to 16 runs, plain regression
 on proxy and ratios is worse than the proxy alone. Few runs do not identify each metric's variance
 of the correction and noise, so the metrics share a prior of both (empirical Bayes).
-See docs/methods.md, section 4.6.
-
-Shapes: `n` mixtures, `d` domains, `m` metrics.
+See docs/methods.md, section 4.6. Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 
 from collections.abc import Callable
@@ -134,15 +132,14 @@ class CoKriging:
         self._roots = np.sqrt(ratios)
         self._proxy, _ = self._low.predict(ratios)
         near = matern52(square_distances(self._roots, self._roots), LENGTH)
-        metrics = [
-            self._likelihood(m, near, scores[:, m], noise[:, m]) for m in range(scores.shape[1])
-        ]
-        shared = _posterior_mode(
-            lambda theta: sum(each(theta) for each in metrics) / max(len(metrics), 1),
-            PRIOR_MEANS,
-            PRIOR_SDS,
-            weight=1 / max(len(metrics), 1),
-        )
+        columns = enumerate(zip(scores.T, noise.T, strict=True))
+        metrics = [self._likelihood(m, near, z, extra) for m, (z, extra) in columns]
+        count = max(len(metrics), 1)
+
+        def mean_likelihood(theta: Array) -> float:
+            return sum(each(theta) for each in metrics) / count
+
+        shared = _posterior_mode(mean_likelihood, PRIOR_MEANS, PRIOR_SDS, 1 / count)
         self._posteriors = [
             each.posterior(_posterior_mode(each, shared, METRIC_SDS)) for each in metrics
         ]
@@ -151,12 +148,9 @@ class CoKriging:
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
         return CoKriging(self._low).fit(ratios, scores, noise)
 
-    def _likelihood(
-        self, m: int, near: Array, scores: Array, noise: Array
-    ) -> "_MarginalLikelihood":
-        known = np.isfinite(scores)
-        proxy = self._proxy[:, m]
-        residuals = np.where(known, np.where(known, scores, 0.0) - RHO * proxy, 0.0)
+    def _likelihood(self, m: int, near: Array, z: Array, noise: Array) -> "_MarginalLikelihood":
+        known, proxy = np.isfinite(z), self._proxy[:, m]
+        residuals = np.where(known, np.where(known, z, 0.0) - RHO * proxy, 0.0)
         shared = OFFSET_VARIANCE + RHO_VARIANCE * np.outer(proxy, proxy)
         return _MarginalLikelihood(shared, near, np.where(known, noise, MISSING), residuals)
 
@@ -261,6 +255,5 @@ def _posterior_mode(
         return negative_log_likelihood(theta) + weight * float(0.5 * away @ away)
 
     bounds = np.stack([center - 4 * widths, center + 4 * widths], axis=1)
-    return minimize(
-        objective, center, method="L-BFGS-B", bounds=bounds, steps=STEPS, gradient=False
-    )
+    return minimize(objective, center, method="L-BFGS-B", bounds=bounds, steps=STEPS,
+                    gradient=False)  # fmt: skip

@@ -15,7 +15,6 @@ class Constant:
         self._means = self._variances = self._counts = np.zeros(0)
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "Constant":
-        """Fit to `n x m` scores; `ratios` and `noise` have no effect."""
         known = np.isfinite(scores)
         values = np.where(known, scores, 0.0)
         self._counts = known.sum(axis=0) + PRIOR_COUNT

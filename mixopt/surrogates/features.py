@@ -1,8 +1,7 @@
 """Elementwise transforms of the ratios (r, √r, log r) and their derivatives."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,7 @@ LOG_OFFSET = 0.003
 FeatureName = Literal["identity", "sqrt", "log"]
 
 
-@dataclass(frozen=True)
-class Features:
+class Features(NamedTuple):
     """An elementwise transform: `values` and `derivative` map `n x d` to `n x d`."""
 
     values: Callable[[Array], Array]

@@ -1,8 +1,6 @@
 """Gaussian processes on √r (whose distance is Hellinger's) or log r, with a length per domain.
 
-See docs/methods.md, section 3.5.
-
-Shapes: `n` mixtures, `d` domains, `m` metrics.
+See docs/methods.md, section 3.5. Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 
 from collections.abc import Callable
@@ -181,13 +179,9 @@ def _prior(d: int) -> tuple[Array, Array]:
 def _fit_theta(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Array:
     """Return the log hyperparameters (`3 + d`) of highest posterior (R&W, eq. 5.8-5.9)."""
     means, sds = _prior(x.shape[1])
-    return minimize(
-        _negative_log_posterior(x, z, extra, means, sds),
-        start,
-        method="L-BFGS-B",
-        bounds=np.stack([means - REACH * sds, means + REACH * sds], axis=1),
-        steps=steps,
-    )
+    objective = _negative_log_posterior(x, z, extra, means, sds)
+    bounds = np.stack([means - REACH * sds, means + REACH * sds], axis=1)
+    return minimize(objective, start, method="L-BFGS-B", bounds=bounds, steps=steps)
 
 
 def _negative_log_posterior(

@@ -1,7 +1,6 @@
 """Matérn-5/2 kernels between mixtures, their derivatives, and batched sums of kernels.
 
 See docs/methods.md, section 3.2.
-
 Shapes: `a` and `b` points, `n` runs, `d` features, `q` points, `p` expansions.
 """
 
@@ -21,34 +20,57 @@ CHUNK = 2_000_000
 
 
 def to_storage_precision(factor: Array) -> Array:
-    """Return a Cholesky factor (`n x n`), in single precision if it is large.
+    """Return a Cholesky factor in single precision if it is large: a hundred metrics have one each.
 
-    A hundred metrics have one each. At the condition numbers here, rounding changes a predicted
-    variance by less than one percent.
+    At the condition numbers here, rounding changes a predicted variance by less than one percent.
+
+    Args:
+        factor: `n x n`.
     """
     return factor if len(factor) < SINGLE_PRECISION_FROM else factor.astype(np.float32)
 
 
 def square_distances(first: Array, second: Array) -> Array:
-    """Return squared Euclidean distances of `... x a x d` and `... x b x d`: `... x a x b`."""
+    """Return squared Euclidean distances.
+
+    Args:
+        first: Points (`... x a x d`).
+        second: Points (`... x b x d`).
+
+    Returns:
+        Distances (`... x a x b`).
+    """
     cross = first @ np.swapaxes(second, -1, -2)
     a, b = np.square(first).sum(-1)[..., :, None], np.square(second).sum(-1)[..., None, :]
     return np.asarray(np.maximum(a + b - 2 * cross, 0.0))
 
 
 def matern52(square: Array, length: float) -> Array:
-    """Return Matérn-5/2 correlations from squared distances (Rasmussen & Williams, eq. 4.17)."""
+    """Return Matérn-5/2 correlations (Rasmussen & Williams, eq. 4.17).
+
+    Args:
+        square: Squared distances, of any shape.
+        length: Length scale.
+    """
     scaled = ROOT5 * np.sqrt(square) / length
     return np.asarray((1 + scaled + scaled * scaled / 3) * np.exp(-scaled))
 
 
 def matern52_derivative(square: Array, length: float) -> Array:
-    """Return −(5/3ℓ²)(1 + √5·r/ℓ)e^{−√5·r/ℓ}: `matern52` by half the squared distance."""
+    """Return −(5/3ℓ²)(1 + √5·r/ℓ)e^{−√5·r/ℓ}, the derivative of `matern52`.
+
+    Args:
+        square: Squared distances r², of any shape.
+        length: Length scale ℓ.
+
+    Returns:
+        Derivative by half the squared distance.
+    """
     scaled = ROOT5 * np.sqrt(square) / length
     return np.asarray(-(5 / (3 * length**2)) * (1 + scaled) * np.exp(-scaled))
 
 
-def matern52_and_derivative(square: Array) -> tuple[Array, Array]:
+def _matern52_and_derivative(square: Array) -> tuple[Array, Array]:
     """Return `matern52` and `matern52_derivative` at length one, with one exponential."""
     scaled = ROOT5 * np.sqrt(square)
     decay = np.exp(-scaled)
@@ -80,7 +102,7 @@ class KernelExpansions:
         """Return f (`p x q`) at `q x d` features."""
         values = np.empty((len(self._alphas), len(x)))
         for part in self._chunks(len(x)):
-            near, _ = matern52_and_derivative(self._distances(x[part]))
+            near, _ = _matern52_and_derivative(self._distances(x[part]))
             values[:, part] = np.einsum("pqn,pn->pq", near, self._alphas)
         return values
 
@@ -88,7 +110,7 @@ class KernelExpansions:
         """Return the gradient (`q x d`) of Σ_p weights_pq · f_p with respect to the features."""
         gradient = np.empty(x.shape)
         for part in self._chunks(len(x)):
-            _, derivative = matern52_and_derivative(self._distances(x[part]))
+            _, derivative = _matern52_and_derivative(self._distances(x[part]))
             steep = derivative * self._alphas[:, None, :] * weights[:, part, None]
             here = steep.sum(axis=2, keepdims=True) * x[part]
             gradient[part] = np.einsum("pqd,pd->qd", here - steep @ self._points, self._squares)

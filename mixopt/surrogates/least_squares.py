@@ -104,16 +104,6 @@ def _cost(theta: Array, values: Array, z: Array, weight: Array, prior: Prior) ->
     return np.asarray(0.5 * (weight * np.square(z - values)).sum(1) + 0.5 * misses.sum(1))
 
 
-def invert(matrices: Array) -> Array:
-    """Return inverses (`m x p x p`)."""
-    return np.asarray(np.linalg.inv(matrices), dtype=np.float64)
-
-
-def diagonal(matrices: Array) -> Array:
-    """Return diagonals (`m x p`) of square matrices (`m x p x p`)."""
-    return np.asarray(np.diagonal(matrices, axis1=1, axis2=2))
-
-
 def update_noise(
     residuals: Array, jacobian: Array, covariance: Array, extra: Array, noise: Array
 ) -> Array:

@@ -1,8 +1,6 @@
-"""Linear regression on r, √r or log r: ridge and ordinary least squares.
+"""Linear regression on r, √r, log r or blending terms: ridge and ordinary least squares.
 
-See docs/methods.md, section 3.6.
-
-Shapes: `n` mixtures, `d` domains, `m` metrics, `f` terms.
+See docs/methods.md, sections 3.6 and 3.9. Shapes: `n` mixtures, `d` domains, `m` metrics, `f` terms.
 """
 
 import numpy as np
@@ -133,7 +131,7 @@ class LeastSquares(Ridge):
 
 
 class ScheffeQuadratic(Ridge):
-    """Ridge regression on the blending terms r_i and r_i·r_j.
+    """Ridge regression on r_i and r_i·r_j: Scheffé's quadratic polynomial for mixtures (1958).
 
     Shrinkage makes d(d+1)/2 terms identifiable from fewer runs than that.
     """

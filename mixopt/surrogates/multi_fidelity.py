@@ -2,9 +2,7 @@
 
 Merged, ensembled, small and large trained runs enter one fit; predictions are of the highest
 fidelity. Each fidelity is reported with its cost and its bias against the next.
-See docs/methods.md, section 4.6.
-
-Shapes: `n` trials, `d` domains, `m` metrics.
+See docs/methods.md, section 4.6. Shapes: `n` trials, `d` domains, `m` metrics.
 """
 
 import logging

@@ -8,13 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from mixopt.mixture import Array
-from mixopt.surrogates.least_squares import (
-    Prior,
-    hessian,
-    invert,
-    levenberg_marquardt,
-    update_noise,
-)
+from mixopt.surrogates.least_squares import Prior, hessian, levenberg_marquardt, update_noise
 
 STEPS, REFIT_STEPS, ROUNDS = 30, 8, 3
 FIRST_NOISE = 0.05
@@ -30,7 +24,7 @@ class Formula(Protocol):
         """Return starting parameters (`m x p` each); the fit keeps the best end of each metric."""
 
     def evaluate(self, parameters: Array, ratios: Array) -> tuple[Array, Array]:
-        """Return values (`m x n`) and Jacobians (`m x n x p`)."""
+        """Return values (`m x n`) and Jacobians (`m x n x p`) at `m x p` parameters."""
 
     def gradient(self, parameters: Array, ratios: Array, weights: Array) -> Array:
         """Return the gradient (`n x d`) of Σ_m weights_nm · value_mn with respect to the ratios."""
@@ -82,14 +76,14 @@ class ParametricModel:
             least = np.minimum(cost, least)
         for _ in range(ROUNDS):
             values, jacobian = curve(best)
-            covariance = invert(hessian(jacobian, 1 / variance, prior))
+            covariance = np.linalg.inv(hessian(jacobian, 1 / variance, prior))
             own = update_noise(z - values, jacobian, covariance, extra, own)
             variance = (own[:, None] + extra) * self._huber_factors(z - values, own)
             best, _ = levenberg_marquardt(curve, best, z, variance, prior, REFIT_STEPS)
         _, jacobian = curve(best)
         curvature = hessian(jacobian, 1 / variance, prior)
         self._parameters, self._noise = best, own
-        self._roots = np.asarray(np.linalg.cholesky(invert(curvature)), dtype=np.float64)
+        self._roots = np.linalg.cholesky(np.linalg.inv(curvature))
         return self
 
     def _huber_factors(self, residuals: Array, own: Array) -> Array:

@@ -29,7 +29,7 @@ class ModelSpec:
     max_domains: int = 1000
 
 
-def _more_than_terms(d: int) -> int:
+def _above_terms(d: int) -> int:
     return max(d + 2, MIN_TRIALS)
 
 
@@ -53,19 +53,19 @@ SURROGATES: Mapping[str, ModelSpec] = {
         "linear:LeastSquares",
         "least squares on r",
         {"features": "identity"},
-        min_trials=_more_than_terms,
+        min_trials=_above_terms,
     ),
     "linear_root": ModelSpec(
         "linear:LeastSquares",
         "least squares on √r",
         {"features": "sqrt"},
-        min_trials=_more_than_terms,
+        min_trials=_above_terms,
     ),
     "linear_log": ModelSpec(
         "linear:LeastSquares",
         "least squares on log r",
         {"features": "log"},
-        min_trials=_more_than_terms,
+        min_trials=_above_terms,
     ),
     "scheffe": ModelSpec(
         "linear:ScheffeQuadratic", "Scheffé's quadratic with shrinkage", max_domains=64
@@ -96,7 +96,6 @@ def make_model(name: str, seed: Seed = 0) -> SurrogateModel:
     spec = SURROGATES[name]
     module, attribute = spec.path.split(":")
     factory = getattr(import_module(f"mixopt.surrogates.{module}"), attribute)
-    model: SurrogateModel = factory(
-        **spec.arguments, **({"seed": as_seed(seed)} if spec.seeded else {})
-    )
+    seeds = {"seed": as_seed(seed)} if spec.seeded else {}
+    model: SurrogateModel = factory(**spec.arguments, **seeds)
     return model

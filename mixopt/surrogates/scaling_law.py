@@ -17,9 +17,7 @@ from mixopt.mixture import Array
 from mixopt.surrogates.least_squares import (
     Curve,
     Prior,
-    diagonal,
     hessian,
-    invert,
     levenberg_marquardt,
     update_noise,
 )
@@ -59,7 +57,15 @@ class FittedScalingLaw:
 
 
 def evaluate(parameters: Array, ratios: Array) -> tuple[Array, Array]:
-    """Return values (`m x n`) and Jacobians (`m x n x p`) of the law at `n x d` ratios."""
+    """Evaluate the law.
+
+    Args:
+        parameters: `m x p`.
+        ratios: `n x d`.
+
+    Returns:
+        Values (`m x n`) and Jacobians (`m x n x p`).
+    """
     floor, scale, log_delta, log_alpha, log_gamma = parameters[:, :N_SCALARS].T[..., None]
     alpha, gamma, delta = np.exp(log_alpha), np.exp(log_gamma), np.exp(log_delta)
     logs = np.log(np.maximum(ratios, 1e-300))
@@ -106,6 +112,9 @@ def fit_scaling_law(
         scores: `n x m`; any number where `known_noise` is infinite.
         known_noise: Sampling variance of each score (`n x m`), infinite where it is missing.
         start: A fit to nearly the same runs, to start from.
+
+    Returns:
+        The fitted law.
     """
     z, extra = scores.T, known_noise.T
 
@@ -116,14 +125,13 @@ def fit_scaling_law(
         start, rounds = _first_fit(curve, ratios.shape[1], z, extra), EM_ROUNDS
     else:
         rounds = REFIT_ROUNDS
-    best, noise, spread = start.parameters, start.noise, start.spread
-    centers = start.prior.means[0, N_SCALARS:]
-    prior = start.prior
+    best, noise, spread, prior = start.parameters, start.noise, start.spread, start.prior
+    centers = prior.means[0, N_SCALARS:]
     for _ in range(rounds):
         values, jacobian = curve(best)
-        covariance = invert(hessian(jacobian, 1 / (noise[:, None] + extra), prior))
+        covariance = np.linalg.inv(hessian(jacobian, 1 / (noise[:, None] + extra), prior))
         noise = update_noise(z - values, jacobian, covariance, extra, noise)
-        worths, variances = best[:, N_SCALARS:], diagonal(covariance)[:, N_SCALARS:]
+        worths, variances = best[:, N_SCALARS:], _variances(covariance)[:, N_SCALARS:]
         centers, spread = _update_worths(worths, variances, centers, spread)
         prior = _update_prior(best, covariance, centers, spread)
         best, _ = levenberg_marquardt(curve, best, z, noise[:, None] + extra, prior, LATER_STEPS)
@@ -136,14 +144,11 @@ def _first_fit(curve: Curve, d: int, z: Array, extra: Array) -> FittedScalingLaw
     noise = np.full(m, FIRST_NOISE)
     variance = noise[:, None] + extra
     steps = FIRST_STEPS // 2
-    ends, costs = zip(
-        *(
-            levenberg_marquardt(curve, _start(d, floor, alpha, m), z, variance, prior, steps)
-            for floor, alpha in STARTS
-        ),
-        strict=True,
+    (end, cost), (other, other_cost) = (
+        levenberg_marquardt(curve, _start(d, floor, alpha, m), z, variance, prior, steps)
+        for floor, alpha in STARTS
     )
-    best = np.where((costs[0] <= costs[1])[:, None], ends[0], ends[1])
+    best = np.where((cost <= other_cost)[:, None], end, other)
     best, _ = levenberg_marquardt(curve, best, z, variance, prior, steps)
     return FittedScalingLaw(best, prior, noise, SPREAD)
 
@@ -163,6 +168,10 @@ def _start(d: int, floor: float, alpha: float, m: int) -> Array:
     return np.tile(theta, (m, 1))
 
 
+def _variances(covariance: Array) -> Array:
+    return np.diagonal(covariance, axis1=1, axis2=2)
+
+
 def _update_worths(
     worths: Array, variances: Array, centers: Array, spread: float
 ) -> tuple[Array, float]:
@@ -180,7 +189,7 @@ def _update_worths(
 
 def _update_prior(theta: Array, covariance: Array, centers: Array, spread: float) -> Prior:
     m = len(theta)
-    scalars, variances = theta[:, :N_SCALARS], diagonal(covariance)[:, :N_SCALARS]
+    scalars, variances = theta[:, :N_SCALARS], _variances(covariance)[:, :N_SCALARS]
     certainty = 1 / (variances + PRIOR_SDS**2)
     shared = (certainty * scalars).sum(0) + PRIOR_MEANS / PRIOR_SDS**2
     means = shared / (certainty.sum(0) + 1 / PRIOR_SDS**2)

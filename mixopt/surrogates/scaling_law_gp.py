@@ -1,26 +1,224 @@
 """The scaling law in effective tokens plus a Gaussian process on its residuals.
 
-`scaling_law` fits the law of all metrics at once, and `residual_gp` the residuals of each. The
-model averages kernels of the process by their evidence. See docs/methods.md, section 3.3.
+`scaling_law` fits the law of all metrics at once, and `ResidualGP` the residuals of each. With the
+law linearized at its mode, law and process are one Gaussian: the covariance of the scores is
+J P⁻¹ Jᵀ + s²(ρ K + I), so evidence, predictions and differences are linear algebra. The model
+averages kernels of the process by their evidence. See docs/methods.md, sections 3.3 and 3.4.
 
-Shapes: `n` mixtures, `d` domains, `m` metrics, `k` processes.
+Shapes: `n` mixtures, `d` domains, `m` metrics, `k` processes, `q` points, `p` parameters of the law.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.special import logsumexp
 
 from mixopt.mixture import Array
 from mixopt.surrogates import scaling_law
-from mixopt.surrogates.kernels import SMALL_RATIO, KernelExpansions, sqrt_derivative
-from mixopt.surrogates.residual_gp import (
-    Kernel,
-    MetricData,
-    ResidualGP,
-    ScalingLawMode,
-    select_kernels,
+from mixopt.surrogates.kernels import (
+    SMALL_RATIO,
+    KernelExpansions,
+    matern52,
+    sqrt_derivative,
+    square_distances,
+    to_storage_precision,
 )
+from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
+
+NOISE_GRID = np.exp(np.linspace(np.log(0.05), np.log(4.0), 16))
+"""Candidate noise variances, in units of the law's own."""
+MISSING = 1e8
+"""Noise variance of a missing score, in units of s²."""
+REFINEMENTS = 2
+"""Generalized least-squares steps of the law's parameters given the process."""
+NEGLIGIBLE = 0.02
+"""Share of the evidence below which a kernel is dropped."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """ρ·Matérn-5/2 over √r·S^tilt with length ℓ; with ρ = 0 the law stands alone."""
+
+    rho: float
+    length: float
+    tilt: float
+
+
+@dataclass(frozen=True, eq=False)
+class MetricData:
+    """One metric's runs: `ratios` (`n x d`), scores `z` and known noise `extra` (`n` each)."""
+
+    ratios: Array
+    z: Array
+    extra: Array
+
+
+@dataclass(frozen=True, eq=False)
+class ScalingLawMode:
+    """One metric's law: parameters, prior means and precisions (`p` each), and noise variance."""
+
+    parameters: Array
+    means: Array
+    precisions: Array
+    noise: float
+
+
+def select_kernels(
+    runs: MetricData,
+    law: ScalingLawMode,
+    kernels: Sequence[Kernel],
+    stretch: Array,
+    kept: int,
+    factors: dict[Kernel, Array],
+) -> list[tuple[Kernel, float, float]]:
+    """Return the kernels of highest evidence, each with its noise variance and evidence share.
+
+    Args:
+        runs: The metric's runs.
+        law: The law at its mode.
+        kernels: Candidates.
+        stretch: Sensitivities of the domains (`d`), the base of `tilt`.
+        kept: Largest number of kernels to return.
+        factors: Cache of Cholesky factors, shared by metrics of the same runs.
+    """
+    values, jacobian = scaling_law.evaluate(law.parameters[None], runs.ratios)
+    target = runs.z - values[0] - jacobian[0] @ (law.means - law.parameters)
+    right = np.column_stack([target, jacobian[0] * law.precisions**-0.5])
+    noises = law.noise * NOISE_GRID
+    cholesky_factors = (_factor(runs, kernel, stretch, law.noise, factors) for kernel in kernels)
+    scores = np.stack([_log_evidence(factor, runs, right, noises) for factor in cholesky_factors])
+    peaks = logsumexp(scores, axis=1)
+    best = np.argsort(-peaks, kind="stable")[:kept]
+    shares = np.exp(peaks[best] - logsumexp(peaks[best]))
+    return [
+        (kernels[k], float(noises[scores[k].argmax()]), float(share))
+        for k, share in zip(best, shares, strict=True)
+        if share > NEGLIGIBLE
+    ]
+
+
+def _log_evidence(factor: Array, runs: MetricData, right: Array, noises: Array) -> Array:
+    """Return the log evidence of the scores at each noise variance, up to a constant.
+
+    In the eigenbasis of the whitened Jacobian the noise variance is a scalar, so a grid of it
+    costs one factorization.
+    """
+    known = np.isfinite(runs.extra).sum()
+    white = solve_triangular(factor, right, lower=True, check_finite=False)
+    y, design = white[:, 0], white[:, 1:]
+    eigen, vectors = eigh(design.T @ design, check_finite=False)
+    eigen, projected = np.maximum(eigen, 0.0), np.square(vectors.T @ (design.T @ y))
+    s2 = noises[:, None]
+    misfit = (y @ y - (projected / (s2 + eigen)).sum(axis=1)) / noises
+    volume = np.log1p(eigen / s2).sum(axis=1) + known * np.log(noises)
+    volume += 2 * np.log(np.diag(factor)).sum()
+    prior = NOISE_COUNT / 2 * (np.log(noises) + NOISE / noises)
+    return np.asarray(-0.5 * (misfit + volume) - prior)
+
+
+def _factor(
+    runs: MetricData, kernel: Kernel, stretch: Array, noise: float, factors: dict[Kernel, Array]
+) -> Array:
+    # the matrix depends on the metric only through the stretch and the known noise
+    shared = kernel.tilt == 0 and not runs.extra.any()
+    if shared and kernel in factors:
+        return factors[kernel]
+    points = np.sqrt(runs.ratios) * stretch**kernel.tilt
+    n = len(points)
+    if kernel.rho:
+        matrix = kernel.rho * matern52(square_distances(points, points), kernel.length)
+    else:
+        matrix = np.zeros((n, n))
+    matrix[np.diag_indices(n)] += 1 + np.minimum(runs.extra / noise, MISSING)
+    factor = np.asarray(cholesky(matrix, lower=True, check_finite=False))
+    if shared:
+        factors[kernel] = factor
+    return factor
+
+
+class ResidualGP:
+    """Law and process at their joint mode, for one metric and one kernel."""
+
+    def __init__(
+        self,
+        runs: MetricData,
+        law: ScalingLawMode,
+        kernel: Kernel,
+        noise: float,
+        stretch: Array,
+        factors: dict[Kernel, Array],
+    ) -> None:
+        self.kernel, self.noise = kernel, noise
+        self.runs, self._law = runs, law
+        self.stretch = stretch**kernel.tilt
+        self._points = np.sqrt(runs.ratios) * self.stretch
+        self._factor = _factor(runs, kernel, stretch, noise, factors)
+        self.parameters = self._joint_mode()
+        values, jacobian = scaling_law.evaluate(self.parameters[None], runs.ratios)
+        white = self._whiten(runs.z - values[0])
+        self.alpha = solve_triangular(self._factor, white, lower=True, trans="T")
+        self._design = self._whiten(jacobian[0])
+        curvature = self._design.T @ self._design / noise + np.diag(law.precisions)
+        self._root = cholesky(curvature, lower=True)
+        self._factor = to_storage_precision(self._factor)
+
+    def _whiten(self, right: Array) -> Array:
+        return np.asarray(solve_triangular(self._factor, right, lower=True, check_finite=False))
+
+    def _joint_mode(self) -> Array:
+        """Return the law's parameters (`p`) given the process, by Gauss-Newton."""
+        law, theta = self._law, self._law.parameters
+        best, least = theta, np.inf
+        for _ in range(REFINEMENTS + 1):
+            values, jacobian = scaling_law.evaluate(theta[None], self.runs.ratios)
+            miss, design = self._whiten(self.runs.z - values[0]), self._whiten(jacobian[0])
+            away = theta - law.means
+            cost = float(miss @ miss / self.noise + law.precisions @ np.square(away)) / 2
+            if cost >= least:
+                break
+            best, least = theta, cost
+            curvature = design.T @ design / self.noise + np.diag(law.precisions)
+            gradient = design.T @ miss / self.noise - law.precisions * away
+            theta = theta + np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
+        return best
+
+    def drop_covariance(self) -> "ResidualGP":
+        """Free the arrays that only variances need; return self."""
+        del self._factor, self._design, self._root
+        return self
+
+    def variance(self, ratios: Array) -> Array:
+        """Return the variance of the noise-free scores (`q`)."""
+        lead, half = self._whitened_directions(ratios)
+        process = self.noise * np.maximum(self.kernel.rho - np.square(half).sum(axis=0), 0.0)
+        return np.asarray(np.square(lead).sum(axis=0) + process)
+
+    def variance_of_difference(self, ratios: Array, reference: Array) -> Array:
+        """Return the variance of noise-free scores (`q`) minus the one at `reference` (`d`)."""
+        lead, half = self._whitened_directions(ratios)
+        lead_there, half_there = self._whitened_directions(reference[None])
+        points, there = np.sqrt(ratios) * self.stretch, np.sqrt(reference[None]) * self.stretch
+        near = matern52(square_distances(points, there), self.kernel.length)[:, 0]
+        own = 2 * self.kernel.rho * (1 - near) - np.square(half - half_there).sum(axis=0)
+        law = np.square(lead - lead_there).sum(axis=0)
+        return np.asarray(law + self.noise * np.maximum(own, 0.0))
+
+    def _cross(self, ratios: Array) -> Array:
+        if not self.kernel.rho:
+            return np.zeros((len(ratios), len(self._points)))
+        square = square_distances(np.sqrt(ratios) * self.stretch, self._points)
+        return self.kernel.rho * matern52(square, self.kernel.length)
+
+    def _whitened_directions(self, ratios: Array) -> tuple[Array, Array]:
+        """Return whitened posterior directions of the law (`p x q`) and the process (`n x q`)."""
+        half = self._whiten(self._cross(ratios).T)
+        _, jacobian = scaling_law.evaluate(self.parameters[None], ratios)
+        left = jacobian[0] - half.T @ self._design
+        return np.asarray(solve_triangular(self._root, left.T, lower=True)), half
+
 
 SHAPES = ((1, 1.5), (4, 1.5), (16, 1.5), (4, 3.0), (16, 3.0), (64, 3.0), (4, 0.7), (1, 0.7))
 """(ρ, ℓ): the variance of the process in units of the noise, and its length."""

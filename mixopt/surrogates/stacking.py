@@ -2,9 +2,8 @@
 
 No model is the best on every table, so several are fitted, and each is weighted by its error on
 runs outside of its fit. All numbers here come from the fitted runs, none from test runs.
-See docs/methods.md, section 4.1.
-
-Shapes: `n` runs, `d` domains, `m` metrics, `l` models. Scores are standardized, lower better.
+See docs/methods.md, section 4.1. Scores are standardized, lower better.
+Shapes: `n` runs, `d` domains, `m` metrics, `l` models.
 """
 
 import logging
@@ -80,9 +79,8 @@ class StackedModel:
         mean = np.einsum("lm,lnm->nm", self.weights, np.clip(means, *bounds))
         at_reference = np.einsum("lm,lnm->nm", self.weights, np.clip(there, *bounds))
         variances, weights, smooth = [], [], []
-        for model, weight, scale in zip(
-            self.models.values(), self.weights, self.scales, strict=True
-        ):
+        parts = zip(self.models.values(), self.weights, self.scales, strict=True)
+        for model, weight, scale in parts:
             smooth.append(is_differentiable(model))
             if is_differentiable(model):
                 variances.append(scale * scale * model.contrast(ratios, reference)[1])
@@ -150,11 +148,6 @@ class PseudoObservations:
     scores: Array
     parents: NDArray[np.intp]
 
-    @classmethod
-    def empty(cls, d: int, m: int) -> "PseudoObservations":
-        """Return no rows."""
-        return cls(np.empty((0, d)), np.empty((0, m)), np.empty(0, dtype=np.intp))
-
     def append_to(self, ratios: Array, scores: Array, noise: Array) -> tuple[Array, Array, Array]:
         """Return the runs' arrays with these rows below, with the noise of their runs."""
         return (
@@ -182,14 +175,18 @@ def fit_stacked_model(
         noise: Sampling variances (`n x m`), 0 where unknown.
         seed: Seed of the assignment to folds.
         pseudo: Further rows to fit to.
+
+    Returns:
+        The fitted models; equal weights and no calibration where there are too few runs.
     """
     if scores.size > SCREENED_FROM:
         models = _screen(models, ratios, scores, noise, seed)
-    pseudo = pseudo or PseudoObservations.empty(ratios.shape[1], scores.shape[1])
-    every = pseudo.append_to(ratios, scores, noise)
+    every, parents = (ratios, scores, noise), np.arange(len(ratios))
+    if pseudo is not None:
+        every = pseudo.append_to(*every)
+        parents = np.concatenate([parents, pseudo.parents])
     fitted = {name: model.fit(*every) for name, model in models.items()}
     folds = assign_folds(ratios, seed)
-    parents = np.concatenate([np.arange(len(ratios)), pseudo.parents])
     if len(scores) < MIN_TRIALS or len(np.unique(folds)) < 2:
         return _equal_weights(fitted, scores)
     bounds = _clip_range(scores)
@@ -205,10 +202,8 @@ def fit_stacked_model(
     weights = _model_weights(np.clip(means, *bounds), scores, squares)
     scales = np.sqrt(np.nanmean(np.square((means - scores) / stds), axis=1))
     cv_means, cv_stds = _combine(means, stds, weights, scales, bounds)
-    critical_values = calibrate(scores - cv_means, cv_stds)
-    return StackedModel(
-        fitted, weights, scales, *bounds, squares, cv_means, cv_stds, critical_values
-    )
+    critical = calibrate(scores - cv_means, cv_stds)
+    return StackedModel(fitted, weights, scales, *bounds, squares, cv_means, cv_stds, critical)
 
 
 def _screen(
@@ -239,7 +234,15 @@ def _equal_weights(models: Mapping[str, SurrogateModel], scores: Array) -> Stack
 
 
 def assign_folds(ratios: Array, seed: int) -> NDArray[np.intp]:
-    """Return the fold (of at most `FOLDS`) of each run (`n`); repeats of a mixture share one."""
+    """Assign runs to folds; repeats of a mixture share one.
+
+    Args:
+        ratios: `n x d`.
+        seed: Seed of the order.
+
+    Returns:
+        Fold of each run (`n`), of at most `FOLDS`.
+    """
     _, same = np.unique(ratios.round(6), axis=0, return_inverse=True)
     order = np.random.default_rng(seed).permutation(int(same.max()) + 1)
     return np.asarray((order % min(FOLDS, len(order)))[same.ravel()])

@@ -2,9 +2,7 @@
 
 Metrics are signed so that higher is better, normalized (z-scores, percentile ranks, or raw) and
 averaged inside their capability. The utility is the weighted mean of the capabilities, or the worst.
-See docs/methods.md, section 5.1.
-
-Shapes: `n` mixtures, `m` metrics, `c` capabilities.
+See docs/methods.md, section 5. Shapes: `n` mixtures, `m` metrics, `c` capabilities, `t` trials.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +21,10 @@ SMOOTH = 0.5
 
 @dataclass(frozen=True)
 class PercentileRank:
-    """Σ_m share_m · rank_m over `m` metrics; a rank goes from 0 to 1, higher is better.
+    """Σ_m share_m · rank_m over `m` metrics; a percentile rank is from 0 to 1, higher is better.
+
+    DeMix (arXiv:2602.00747) averages ranks. A rank has no gradient, so a normal kernel smooths the
+    share of trials that a score beats.
 
     Attributes:
         metrics: The metrics, in the order of every `m`.
@@ -121,30 +122,6 @@ class Utility:
         shares = _metric_shares(metrics, weights or {}, scales > 0, trust or {})
         coefficients = signs(metrics) * shares / np.where(scales > 0, scales, 1.0)
         return cls(tuple(metrics), coefficients, centers)
-
-    @classmethod
-    def raw(
-        cls,
-        trials: Trials,
-        metrics: Sequence[Metric],
-        weights: Mapping[str, float] | None = None,
-        trust: Mapping[str, float] | None = None,
-    ) -> "Utility":
-        """Return the weighted mean over capabilities of scores in their own units.
-
-        Args:
-            trials: Metrics that are the same in every one of them have no weight.
-            metrics: The metrics of the utility.
-            weights: By capability; 1 where none is given.
-            trust: By metric, its weight inside its capability; 1 where none is given.
-
-        Raises:
-            TrialsError: Some metrics are better lower and some higher.
-        """
-        require_one_direction(metrics)
-        varying = _reduce_columns(np.nanstd, trials.values(metrics)) > 0
-        shares = _metric_shares(metrics, weights or {}, varying, trust or {})
-        return cls(tuple(metrics), signs(metrics) * shares, np.zeros(len(metrics)))
 
     @classmethod
     def weighted(
@@ -305,11 +282,13 @@ def _mean_utility(
 ) -> Utility | PercentileRank:
     if normalise == "z":
         return Utility.standardized(trials, metrics, weights, trust)
-    if normalise == "raw":
-        return Utility.raw(trials, metrics, weights, trust)
     values = trials.values(metrics)
+    if normalise == "raw":
+        require_one_direction(metrics)
     varying = _reduce_columns(np.nanstd, values) > 0
     shares = _metric_shares(metrics, weights or {}, varying, trust or {})
+    if normalise == "raw":
+        return Utility(tuple(metrics), signs(metrics) * shares, np.zeros(len(metrics)))
     return PercentileRank.among(values, metrics, shares)
 
 

@@ -9,11 +9,11 @@ from pages import report
 import mixopt
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.report.build import (
+    _describe_costs,
+    _reproduction_facts,
+    _summarize_rounds,
     cross_validated_scores,
-    describe_costs,
-    reproduction_facts,
     study_report_data,
-    summarize_rounds,
     table_report_data,
     utility_rank_correlation,
 )
@@ -33,7 +33,7 @@ def test_rank_correlation_is_undefined_without_cross_validation(surrogate):
 
 
 def test_a_round_knows_the_candidates_up_to_it(surrogate, runs):
-    first, last = summarize_rounds(surrogate, runs, {1: (8, 0.4), 2: (24, 0.6)})
+    first, last = _summarize_rounds(surrogate, runs, {1: (8, 0.4), 2: (24, 0.6)})
     utilities = surrogate.observed_utilities(runs)
     assert (first.number, first.n_trials, first.rank_correlation) == (1, 8, 0.4)
     assert first.best == utilities[:8].max()
@@ -42,17 +42,17 @@ def test_a_round_knows_the_candidates_up_to_it(surrogate, runs):
 
 def test_costs_name_what_training_every_candidate_would_take(runs):
     scored = Trials([replace(run, flops=2e6) for run in runs], runs.metrics, runs.domains)
-    costs = describe_costs([(1000, 1e9), (500, 2e9)], scored, report().validation)
+    costs = _describe_costs([(1000, 1e9), (500, 2e9)], scored, report().validation)
     assert costs == {
         "experts": "2; 1,500 tokens, 3.00e+09 FLOPs",
         "candidates": "24; 4.80e+07 FLOPs",
         "training every candidate instead": "3 tokens, 4.00e+00 FLOPs",
     }
-    assert len(describe_costs([], scored, None)) == 2
+    assert len(_describe_costs([], scored, None)) == 2
 
 
 def test_facts_name_versions_the_commit_and_what_the_caller_adds():
-    facts = reproduction_facts(seed="3")
+    facts = _reproduction_facts(seed="3")
     assert facts["seed"] == "3"
     assert f"numpy {np.__version__}" in facts["versions"]
     assert facts["mixopt"].startswith(mixopt.__version__)

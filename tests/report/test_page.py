@@ -10,11 +10,11 @@ from pages import DOMAINS, NATURAL, RATIOS, report, what_if
 
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.report.page import (
-    change_by_expert,
-    format_ratios,
-    gain_by_capability,
+    _change_by_expert,
+    _format_ratios,
+    _gain_by_capability,
+    _summarize,
     render_page,
-    summarize,
     write_report,
 )
 
@@ -132,7 +132,7 @@ def test_gains_by_capability_are_predicted_and_measured_side_by_side():
     data = report()
     first = replace(data.best.comparisons[0], capabilities={"sums": Estimate(-0.25, 0.1)})
     data = replace(data, proposals=(replace(data.best, comparisons=(first,)),))
-    gains = gain_by_capability(data)
+    gains = _gain_by_capability(data)
     assert gains["birds"].mean == pytest.approx(np.sqrt(0.5) - np.sqrt(0.2), abs=1e-3)
     square = np.square(np.sqrt(list(RATIOS.values())) - np.sqrt(list(NATURAL.values()))).sum()
     assert gains["birds"].std_error == pytest.approx(np.sqrt(np.exp(-3) * square), rel=1e-3)
@@ -140,7 +140,7 @@ def test_gains_by_capability_are_predicted_and_measured_side_by_side():
 
 
 def test_only_losses_are_changes_against_the_base():
-    assert change_by_expert(report()) == {"birds": {"birds_heldout": pytest.approx(-25.0)}}
+    assert _change_by_expert(report()) == {"birds": {"birds_heldout": pytest.approx(-25.0)}}
 
 
 def with_gain(mean, std, **changes):
@@ -150,40 +150,40 @@ def with_gain(mean, std, **changes):
 
 
 def test_summary_names_changes_gain_and_validation():
-    assert summarize(with_gain(0.5, 0.1)) == (
+    assert _summarize(with_gain(0.5, 0.1)) == (
         "More birds, less sums and ships: better than the natural mixture (measured by the merged "
         "proxy: +0.50 sd of utility, 95% interval +0.30 to +0.70). In real training runs it gained "
         "+0.10, -0.10 (one number per seed)."
     )
-    assert "No real training run" in summarize(with_gain(0.5, 0.1, validation=None))
-    assert "worse than the natural" in summarize(with_gain(-0.5, 0.1))
+    assert "No real training run" in _summarize(with_gain(0.5, 0.1, validation=None))
+    assert "worse than the natural" in _summarize(with_gain(-0.5, 0.1))
 
 
 def test_without_gains_by_seed_the_summary_names_no_validation():
     validation = replace(report().validation, gain=())
-    assert summarize(with_gain(0.5, 0.1, validation=validation)).endswith("+0.70).")
+    assert _summarize(with_gain(0.5, 0.1, validation=validation)).endswith("+0.70).")
 
 
 def test_summary_says_which_proposal_was_trained():
-    assert "runs it gained" in summarize(with_gain(0.5, 0.1, validated=RATIOS))
-    summary = summarize(with_gain(0.5, 0.1, validated=NATURAL))
+    assert "runs it gained" in _summarize(with_gain(0.5, 0.1, validated=RATIOS))
+    summary = _summarize(with_gain(0.5, 0.1, validated=NATURAL))
     assert "the earlier proposal, from before they corrected the surrogate, gained" in summary
 
 
 def test_an_interval_around_zero_is_not_distinguishable():
-    assert "is not distinguishable from the natural mixture" in summarize(with_gain(0.1, 0.1))
+    assert "is not distinguishable from the natural mixture" in _summarize(with_gain(0.1, 0.1))
 
 
 def test_a_proposal_equal_to_the_natural_mixture_keeps_it():
-    assert summarize(with_gain(0.0, 0.0)).startswith("Keep the natural mixture")
+    assert _summarize(with_gain(0.0, 0.0)).startswith("Keep the natural mixture")
 
 
 def test_a_proposal_without_comparison():
     alone = Proposal(NATURAL, Estimate(0, 1), {})
-    assert summarize(report(proposals=(alone,))) == (
+    assert _summarize(report(proposals=(alone,))) == (
         "Train on 50.0% sums, 30.0% ships and 20.0% birds. It was not compared with another mixture."
     )
 
 
 def test_domains_without_a_share_are_not_named():
-    assert format_ratios(Proposal(Mixture({"a": 1.0, "b": 0.0}), Estimate(0, 1), {})) == "100.0% a"
+    assert _format_ratios(Proposal(Mixture({"a": 1.0, "b": 0.0}), Estimate(0, 1), {})) == "100.0% a"

@@ -82,6 +82,13 @@ def test_expert_losses_are_changes_in_percent():
     assert [text.get_text() for text in axes.texts] == ["+10"]
 
 
+def test_a_loss_that_is_zero_for_the_base_has_a_dash():
+    scores = {"base": {"m": 0.0, "n": 1.0}, "birds": {"m": 1.0, "n": 1.1}}
+    plot = plots.plot_expert_losses(scores)
+    assert [text.get_text() for text in plot.figure.axes[0].texts] == ["–", "+10"]
+    assert plot._repr_png_()
+
+
 def test_a_plot_is_shown_in_notebooks_and_saved(tmp_path):
     plot = plots.plot_ratios(mixopt.Proposal(NATURAL, Estimate(0, 1), {}))
     png = plot._repr_png_()

@@ -5,8 +5,8 @@ from sklearn.gaussian_process.kernels import Matern
 from mixopt.surrogates import kernels
 from mixopt.surrogates.kernels import (
     KernelExpansions,
+    _matern52_and_derivative,
     matern52,
-    matern52_and_derivative,
     matern52_derivative,
     sqrt_derivative,
     square_distances,
@@ -24,7 +24,7 @@ def test_slope_is_the_derivative_by_half_the_square():
     square, step = np.array([0.1, 1.0, 4.0]), 1e-6
     numeric = (matern52(square + 2 * step, 0.7) - matern52(square - 2 * step, 0.7)) / (2 * step)
     assert matern52_derivative(square, 0.7) == pytest.approx(numeric, rel=1e-5)
-    near, slope = matern52_and_derivative(square)
+    near, slope = _matern52_and_derivative(square)
     assert near == pytest.approx(matern52(square, 1.0))
     assert slope == pytest.approx(matern52_derivative(square, 1.0))
 
