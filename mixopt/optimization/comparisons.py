@@ -15,13 +15,10 @@ from mixopt.proposal import Z95, Comparison, Estimate, Support, Ties
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
 
-EXAMPLES = 5
-"""Ties that a proposal lists."""
+EXAMPLES = 5  # ties that a proposal lists
 NO_GAIN = Estimate(0.0, 0.0)
-SAME_RATIO = 1e-6
-"""Largest difference of a ratio between mixtures that count as the same."""
-WORSE = 0.5
-"""Probability of a worse score from which a metric is listed."""
+SAME_RATIO = 1e-6  # largest difference of a ratio between mixtures that count as the same
+WORSE = 0.5  # probability of a worse score from which a metric is listed
 
 
 def reference_mixtures(surrogate: Surrogate, space: SearchSpace) -> dict[str, Mixture | None]:

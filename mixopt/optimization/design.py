@@ -17,16 +17,13 @@ from mixopt.search_space import SearchSpace
 from mixopt.surrogates.kernels import matern52, square_distances
 from mixopt.surrogates.surrogate import Surrogate
 
-POOL = 4096
-"""Random candidates that a design chooses from."""
+POOL = 4096  # random candidates that a design chooses from
 KAPPAS = (0.0, 1.0, 2.0)
 """Standard deviations added to the expected utility, in turn: from exploitation to exploration."""
-NEAREST = 0.03
-"""Hellinger distance below which a candidate counts as already scored."""
+NEAREST = 0.03  # Hellinger distance below which a candidate counts as already scored
 OFFSET, LINEAR, LOCAL, LENGTH = 0.25, 4.0, 0.5, 0.7
 """c₀, c₁, c₂ and ℓ of `choose_optimal`, in units of the scores' variance."""
-NOISE = 0.03
-"""Noise variance of `choose_optimal`, in the same units."""
+NOISE = 0.03  # noise variance of `choose_optimal`, in the same units
 
 Method = Literal["d-optimal", "maximin", "sequential"]
 

@@ -13,12 +13,9 @@ from mixopt.optimization.multistart import limits_of
 from mixopt.optimization.weight_space import WeightSpace, hellinger
 from mixopt.surrogates.minimize import minimize
 
-TOLERANCE = 1e-4
-"""Rise of the utility at which an ascent stops, in standard deviations."""
-APART = 0.12
-"""Hellinger distance between starting points."""
-LEAST_EACH = 4
-"""Half of the fewest evaluations of one of several ascents."""
+TOLERANCE = 1e-4  # rise of the utility at which an ascent stops, in standard deviations
+APART = 0.12  # Hellinger distance between starting points
+LEAST_EACH = 4  # half of the fewest evaluations of one of several ascents
 
 Objective = Callable[[Array], tuple[float, Array]]
 """Utility and its gradient (`k`) at weights (`k`)."""

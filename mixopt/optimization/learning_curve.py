@@ -22,12 +22,9 @@ from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trial, Trials
 
-FEWEST_RUNS = 16
-"""Fewest runs for a curve."""
-FEWEST_MIXTURES = 8
-"""Fewest different mixtures among them."""
-SHARES = (0.5, 0.65, 0.8)
-"""Sizes of the subsets, as shares of the runs."""
+FEWEST_RUNS = 16  # fewest runs for a curve
+FEWEST_MIXTURES = 8  # fewest different mixtures among them
+SHARES = (0.5, 0.65, 0.8)  # sizes of the subsets, as shares of the runs
 REPEATS = 4
 BOOTSTRAPS = 500
 LARGEST_POWER = 2.0

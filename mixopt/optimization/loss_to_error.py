@@ -12,10 +12,8 @@ from mixopt.errors import TrialsError
 from mixopt.mixture import Array
 from mixopt.proposal import Estimate
 
-FEWEST_PAIRS = 4
-"""Fewest pairs of loss and error for a fit of three constants."""
-STARTING_RATES = (0.3, 0.8, 2.0)
-"""Values of γ from which the fit starts."""
+FEWEST_PAIRS = 4  # fewest pairs of loss and error for a fit of three constants
+STARTING_RATES = (0.3, 0.8, 2.0)  # values of γ from which the fit starts
 
 
 @dataclass(frozen=True)

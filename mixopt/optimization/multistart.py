@@ -19,16 +19,13 @@ from mixopt.optimization.weight_space import WeightSpace
 from mixopt.surrogates.minimize import minimize
 from mixopt.surrogates.surrogate import Surrogate
 
-STEPS = 60
-"""Iterations of SLSQP."""
-TOLERANCE = 1e-5
-"""Change of the objective at which SLSQP stops."""
+STEPS = 60  # iterations of SLSQP
+TOLERANCE = 1e-5  # change of the objective at which SLSQP stops
 CONSTRAINT_ROUNDS = 3
 """Times that the uncertainty of an outcome constraint is updated at the mixture reached."""
 PER_GAIN = 0.01
 """Probability that counts as much as one standard deviation (over trials) of expected gain."""
-DIFFERENCE = 1e-5
-"""Step of finite differences."""
+DIFFERENCE = 1e-5  # step of finite differences
 
 
 @dataclass(frozen=True, eq=False)

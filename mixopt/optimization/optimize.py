@@ -11,15 +11,7 @@ import numpy as np
 
 from mixopt.errors import InfeasibleError, require_type
 from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture
-from mixopt.optimization.comparisons import (
-    compare,
-    find_support,
-    find_ties,
-    note_extrapolation,
-    predict_errors,
-    reference_mixtures,
-    require_reference,
-)
+from mixopt.optimization import comparisons
 from mixopt.optimization.design import perturb
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.multistart import Goal, maximize
@@ -34,16 +26,11 @@ from mixopt.surrogates.threads import single_threaded
 POOL, LARGE_POOL = 1024, 16_384
 """Random candidates if most of the stacked model is differentiable, and if most is not."""
 REFINEMENTS = 3
-TOP = 64
-"""Best candidates that a refinement perturbs."""
-STARTS = 4
-"""Starts from the pool; the reference mixtures are starts too."""
-RADIUS = 0.12
-"""Hellinger distance within which candidates belong to one mode."""
-COMPARED = 1024
-"""Candidates compared with the proposal to find ties; a quarter for large tables."""
-LARGE_TABLE = 20_000
-"""Scores (runs x metrics) from which fewer candidates are drawn and compared."""
+TOP = 64  # best candidates that a refinement perturbs
+STARTS = 4  # starts from the pool; the reference mixtures are starts too
+RADIUS = 0.12  # Hellinger distance within which candidates belong to one mode
+COMPARED = 1024  # candidates compared with the proposal to find ties; a quarter for large tables
+LARGE_TABLE = 20_000  # scores (runs x metrics) from which fewer candidates are drawn and compared
 MIN_MARGIN = -1e-6
 """Margin at which an outcome constraint counts as met, in standard deviations of the metric."""
 
@@ -105,13 +92,13 @@ def propose(
         rows = {name: as_mixture(row, space.domains) for name, row in compositions.items()}
     weights = WeightSpace.of_rows(space, rows)
     search = _Search(surrogate, weights, np.random.default_rng(seed), outcome_constraint)
-    references = reference_mixtures(surrogate, space)
+    references = comparisons.reference_mixtures(surrogate, space)
     if not isinstance(reference, str):
         references["given"] = as_mixture(reference, space.domains)
     goal = Goal(surrogate)
     if maximise == "chance":
         name = reference if isinstance(reference, str) else "given"
-        aim = require_reference(name, references, "The reference to beat")
+        aim = comparisons.require_reference(name, references, "The reference to beat")
         goal = Goal(surrogate, aim.vector(surrogate.domains))
     centre = Mixture.from_vector(space.domains, space.prior_vector())
     others = [references.get(name) for name in ("uniform", "best seen", "given")]
@@ -237,10 +224,12 @@ def _describe(
         ratios=ratios,
         utility=surrogate.estimate_utility(ratios),
         predicted=predicted,
-        comparisons=compare(surrogate, ratios, references),
+        comparisons=comparisons.compare(surrogate, ratios, references),
         weights=as_weights(search.space.experts, weights) if named else None,
-        notes=note_extrapolation(surrogate, {"proposal": ratios, "natural": references["natural"]}),
-        ties=find_ties(surrogate, space, ratios, search.space.ratios(pool[compared])),
-        support=find_support(surrogate, ratios),
-        errors=predict_errors(predicted, error_laws),
+        notes=comparisons.note_extrapolation(
+            surrogate, {"proposal": ratios, "natural": references["natural"]}
+        ),
+        ties=comparisons.find_ties(surrogate, space, ratios, search.space.ratios(pool[compared])),
+        support=comparisons.find_support(surrogate, ratios),
+        errors=comparisons.predict_errors(predicted, error_laws),
     )

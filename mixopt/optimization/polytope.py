@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from mixopt.mixture import Array
 
-SWEEPS = 100
-"""Most rounds of projections."""
-TOLERANCE = 1e-7
-"""Largest violation that a projection leaves."""
+SWEEPS = 100  # most rounds of projections
+TOLERANCE = 1e-7  # largest violation that a projection leaves
 BISECTIONS = 50
 
 

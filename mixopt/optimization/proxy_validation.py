@@ -21,8 +21,7 @@ from mixopt.validation import Cost, Purchase, RankFidelity, Validation
 MakeUtility = Callable[[Trials], AnyUtility]
 """Makes the utility of search metrics, in the scale of a table."""
 
-SMALL_SHARE = 0.003
-"""Added to a ratio before its logarithm, so that zero has a logarithm."""
+SMALL_SHARE = 0.003  # added to a ratio before its logarithm, so that zero has a logarithm
 
 
 def quarter_overlap(proxy: Array, truth: Array) -> float:

@@ -15,15 +15,11 @@ from scipy.stats import kendalltau, norm
 from mixopt.mixture import Array
 
 HALVINGS = 25
-CHANCE = 0.05
-"""One-sided level above which a tau may be chance."""
+CHANCE = 0.05  # one-sided level above which a tau may be chance
 FEWEST_CANDIDATES = 6
-LEAST_TRUST = 0.02
-"""Trust of a benchmark that ranks nothing; above 0 in case there is no other."""
-LEAST_SIGNAL = 0.05
-"""Smallest real variance of differences, as a share of their noise variance."""
-POWER = 0.8
-"""Power with which `items_needed` detects the usual difference."""
+LEAST_TRUST = 0.02  # trust of a benchmark that ranks nothing; above 0 in case there is no other
+LEAST_SIGNAL = 0.05  # smallest real variance of differences, as a share of their noise variance
+POWER = 0.8  # power with which `items_needed` detects the usual difference
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,8 @@ CONCENTRATION = (1.0, 4.0)
 """Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
 TEMPER = 0.7
 """Exponent on the prior, as in DeMix (arXiv:2602.00747): small domains are drawn more often."""
-TINY = 1e-12
-"""Smallest ratio of which a logarithm is taken."""
-SUM_WEIGHT = 1e4
-"""Weight of Σα = 1 in the least squares from ratios to weights."""
+TINY = 1e-12  # smallest ratio of which a logarithm is taken
+SUM_WEIGHT = 1e4  # weight of Σα = 1 in the least squares from ratios to weights
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,20 +14,14 @@ from markupsafe import Markup
 from mixopt import __version__
 from mixopt.io.files import write_bytes, write_text
 from mixopt.proposal import Comparison, Estimate, Proposal
+from mixopt.report import figures
 from mixopt.report.data import UNITS, ReportData
-from mixopt.report.figures import (
-    draw_expert_losses,
-    draw_predicted,
-    draw_ratios,
-    percent_changes,
-    to_png,
-)
 from mixopt.report.what_if import WhatIf
 
-MAX_POINTS = 250
-"""Runs drawn in one panel."""
-MAX_PANELS = 24
-"""Metrics drawn predicted against measured; the table has all of them."""
+MAX_POINTS = 250  # runs drawn in one panel
+MAX_PANELS = 24  # metrics drawn predicted against measured; the table has all of them
+MIN_CHANGE = 0.02  # smallest change of a ratio that the summary names
+MAX_NAMED = 3
 
 
 def write_report(data: ReportData, folder: Path) -> Path:
@@ -41,13 +35,15 @@ def write_report(data: ReportData, folder: Path) -> Path:
         Path of the page.
     """
     losses = _losses(data)
-    figures = {"ratios": draw_ratios(data.best)}
+    drawn = {"ratios": figures.draw_ratios(data.best)}
     if data.predictions:
-        figures["predicted"] = draw_predicted(dict(list(data.predictions.items())[:MAX_PANELS]))
+        drawn["predicted"] = figures.draw_predicted(
+            dict(list(data.predictions.items())[:MAX_PANELS])
+        )
     if losses and data.expert_scores:
-        figures["experts"] = draw_expert_losses(data.expert_scores, losses)
-    for name, figure in figures.items():
-        write_bytes(folder / "figures" / f"{name}.png", to_png(figure))
+        drawn["experts"] = figures.draw_expert_losses(data.expert_scores, losses)
+    for name, figure in drawn.items():
+        write_bytes(folder / "figures" / f"{name}.png", figures.to_png(figure))
     return write_text(folder / "report.html", render_page(data))
 
 
@@ -89,7 +85,9 @@ def render_page(data: ReportData) -> str:
 
 def _change_by_expert(data: ReportData) -> dict[str, dict[str, float]]:
     losses = _losses(data)
-    return percent_changes(data.expert_scores, losses) if losses and data.expert_scores else {}
+    return (
+        figures.percent_changes(data.expert_scores, losses) if losses and data.expert_scores else {}
+    )
 
 
 def _losses(data: ReportData) -> list[str]:
@@ -152,11 +150,6 @@ def _embed(payload: Mapping[str, Any]) -> Markup:
 
 def _format(number: float, form: str) -> str:
     return "–" if not math.isfinite(number) else format(number, form)
-
-
-MIN_CHANGE = 0.02
-"""Smallest change of a ratio that the summary names."""
-MAX_NAMED = 3
 
 
 def _format_ratios(proposal: Proposal) -> str:

@@ -13,15 +13,9 @@ from matplotlib.figure import Figure
 from mixopt.errors import MixtureError, TrialsError
 from mixopt.io.files import write_bytes
 from mixopt.proposal import Proposal
+from mixopt.report import figures
 from mixopt.report.build import cross_validated_scores
 from mixopt.report.data import PredictedScores
-from mixopt.report.figures import (
-    draw_expert_losses,
-    draw_gains,
-    draw_predicted,
-    draw_ratios,
-    to_png,
-)
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trials
@@ -52,7 +46,7 @@ class Plot:
 
     @cached_property
     def _png(self) -> bytes:
-        return to_png(self.figure)
+        return figures.to_png(self.figure)
 
 
 def plot_ratios(proposal: Proposal) -> Plot:
@@ -61,7 +55,7 @@ def plot_ratios(proposal: Proposal) -> Plot:
     Args:
         proposal: From `mixopt.propose` or a study.
     """
-    return Plot(draw_ratios(proposal), "Ratios of the proposal by domain")
+    return Plot(figures.draw_ratios(proposal), "Ratios of the proposal by domain")
 
 
 def plot_gains(proposal: Proposal) -> Plot:
@@ -76,7 +70,7 @@ def plot_gains(proposal: Proposal) -> Plot:
     if not proposal.comparisons:
         message = "The proposal has no comparisons; only gains over a mixture are plotted."
         raise MixtureError(message)
-    return Plot(draw_gains(proposal), "Gain of the proposal over other mixtures")
+    return Plot(figures.draw_gains(proposal), "Gain of the proposal over other mixtures")
 
 
 def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
@@ -91,7 +85,7 @@ def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
         TrialsError: There are no trials, or they have none of the surrogate's metrics.
     """
     if trials is None:
-        figure = draw_predicted(cross_validated_scores(surrogate))
+        figure = figures.draw_predicted(cross_validated_scores(surrogate))
         return Plot(figure, "Cross-validated predictions")
     if not trials:
         raise TrialsError("There are no trials to predict; give at least one.")
@@ -106,7 +100,9 @@ def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
     if not scores:
         message = "The trials have none of the surrogate's metrics; give trials with scores."
         raise TrialsError(message)
-    return Plot(draw_predicted(scores, x_label="prediction"), "Predicted and measured scores")
+    return Plot(
+        figures.draw_predicted(scores, x_label="prediction"), "Predicted and measured scores"
+    )
 
 
 def plot_expert_losses(
@@ -121,5 +117,5 @@ def plot_expert_losses(
             0 for the base has no relative change and is drawn as a dash.
     """
     shown = list(scores["base"]) if metrics is None else list(metrics)
-    figure = draw_expert_losses(scores, shown)
+    figure = figures.draw_expert_losses(scores, shown)
     return Plot(figure, "Change of each expert's losses against the base")

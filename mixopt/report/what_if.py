@@ -16,10 +16,16 @@ from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AnyUtility, WorstCapability
 from mixopt.trials import Normalisation
 
-SHIFTS = (0.01, 0.1)
-"""Added to ratios before the logarithm."""
-DIGITS = 10
-"""Significant digits of the coefficients, which Python and the page compute with alike."""
+SHIFTS = (0.01, 0.1)  # added to ratios before the logarithm
+DIGITS = 10  # significant digits of the coefficients, which Python and the page compute with alike
+MAX_NODES, MIN_NODES = 480, 160  # mixtures at which the emulator interpolates the surrogate
+MAX_NUMBERS = 80_000  # nodes times columns: about two megabytes of HTML
+N_TEST = 200  # mixtures that are not nodes, where the emulator's error is measured
+N_FEASIBLE = 300
+SEED = 1_000_003
+NEAR, ASIDE = 1e-4, 0.03
+"""Within this squared distance of the reference, a variance is taken at a point moved by this share."""
+MIN_VARIANCE = 1e-18  # lower limit, because a metric that is constant has no variance
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,20 +89,6 @@ def _cubic(points: Array, nodes: Array) -> Array:
 def _round(values: Array) -> Array:
     flat = [float(f"{value:.{DIGITS - 1}e}") for value in np.ravel(values)]
     return np.array(flat).reshape(np.shape(values))
-
-
-MAX_NODES, MIN_NODES = 480, 160
-"""Mixtures at which the emulator interpolates the surrogate."""
-MAX_NUMBERS = 80_000
-"""Nodes times columns: about two megabytes of HTML."""
-N_TEST = 200
-"""Mixtures that are not nodes, where the emulator's error is measured."""
-N_FEASIBLE = 300
-SEED = 1_000_003
-NEAR, ASIDE = 1e-4, 0.03
-"""Within this squared distance of the reference, a variance is taken at a point moved by this share."""
-MIN_VARIANCE = 1e-18
-"""Lower limit, because a metric that is constant has no variance."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ import numpy as np
 
 from mixopt.mixture import Array, Seed
 
-MIN_TRIALS = 6
-"""Smallest number of trials that a model is fitted to."""
+MIN_TRIALS = 6  # smallest number of trials that a model is fitted to
 
 
 class SurrogateModel(Protocol):

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from mixopt.mixture import Array
 from mixopt.proposal import Z80, Z95
 
-SHARED_COUNT = 8.0
-"""Weight of the width shared by all metrics, in pseudo-runs of one metric."""
+SHARED_COUNT = 8.0  # weight of the width shared by all metrics, in pseudo-runs of one metric
 LEVELS = (0.80, 0.95)
-LEAST_SHARE = 0.25
-"""Smallest known share of a sum's variance from which the whole sum is estimated."""
+LEAST_SHARE = 0.25  # smallest known share of a sum's variance from which the whole sum is estimated
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,18 +28,15 @@ from mixopt.surrogates.surrogate import Standardization
 
 RHO, RHO_VARIANCE = 1.0, 0.1
 """Prior of ρ: both fidelities are in one scale, so a perfect proxy has ρ = 1."""
-OFFSET_VARIANCE = 25.0
-"""Prior variance of the constant a, in standardized units: nearly flat."""
-LENGTH = 0.5
-"""Length of the correction g, in Hellinger-like units (‖√r − √r′‖)."""
+OFFSET_VARIANCE = 25.0  # prior variance of the constant a, in standardized units: nearly flat
+LENGTH = 0.5  # length of the correction g, in Hellinger-like units (‖√r − √r′‖)
 PRIOR_MEANS = np.log([0.1, 0.1])
 """Of log variance of the correction and log noise, in standardized units."""
 PRIOR_SDS = np.array([1.2, 1.2])
 METRIC_SDS = np.array([0.5, 0.5])
 """Standard deviation of a metric's own values around the shared ones."""
 STEPS = 40
-MISSING = 1e6
-"""Noise variance of a missing score, in standardized units."""
+MISSING = 1e6  # noise variance of a missing score, in standardized units
 
 
 class RescaledModel:

@@ -4,8 +4,7 @@ import numpy as np
 
 from mixopt.mixture import Array
 
-PRIOR_COUNT = 1.0
-"""Pseudo-observations at zero, the mean of standardized scores."""
+PRIOR_COUNT = 1.0  # pseudo-observations at zero, the mean of standardized scores
 
 
 class Constant:

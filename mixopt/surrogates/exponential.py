@@ -12,8 +12,7 @@ from mixopt.surrogates.parametric import ParametricModel
 
 FLOOR_MEAN, FLOOR_SD = -2.0, 2.0
 """Prior of the floor c in standardized scores: some standard deviations below the mean."""
-COEFFICIENT_SD = 3.0
-"""Prior standard deviation of the coefficients t."""
+COEFFICIENT_SD = 3.0  # prior standard deviation of the coefficients t
 LARGEST_EXPONENT = 20.0
 HUBER_THRESHOLD = 1.345
 """Threshold at which Huber's estimate is 95% efficient under normal noise (Huber 1964)."""

@@ -8,8 +8,7 @@ import numpy as np
 from mixopt.mixture import Array
 from mixopt.surrogates.kernels import sqrt_derivative
 
-LOG_OFFSET = 0.003
-"""Added to a ratio before its logarithm, so that log r is finite at r = 0."""
+LOG_OFFSET = 0.003  # added to a ratio before its logarithm, so that log r is finite at r = 0
 
 FeatureName = Literal["identity", "sqrt", "log"]
 

@@ -10,14 +10,10 @@ import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean, require_type
 from mixopt.mixture import Array, Seed
+from mixopt.surrogates import multi_fidelity
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, as_seed
 from mixopt.surrogates.calibration import CriticalValues, calibrate, rescale_partial_sums
-from mixopt.surrogates.multi_fidelity import (
-    fit_fidelities,
-    is_uninformative,
-    order_fidelities,
-    summarize_fidelities,
-)
+from mixopt.surrogates.multi_fidelity import is_uninformative
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.registry import AUTO, SURROGATES, make_model
 from mixopt.surrogates.stacking import StackedModel
@@ -75,15 +71,14 @@ def fit(
     seed = as_seed(seed)
     targets = _target_metrics(trials, target)
     _check_weights(trials, target, capability_weights or {})
-    levels = order_fidelities(trials, fidelities)
+    levels = multi_fidelity.order_fidelities(trials, fidelities)
     tables = [trials.at(level) for level in levels]
     metrics = _metrics_to_fit(trials, targets, tables)
     if target == "average":
         require_one_direction(metrics)
     if all(len(table) < MIN_TRIALS for table in tables):
-        raise TrialsError(
-            f"{len(trials)} trials are too few to fit; at least {MIN_TRIALS} are needed."
-        )
+        few = f"{len(trials)} trials are too few to fit; at least {MIN_TRIALS} are needed."
+        raise TrialsError(few)
     if all(is_uninformative(table) for table in tables):
         raise TrialsError(
             f"All {len(tables[-1])} {levels[-1]} trials have one mixture, so no effect of the "
@@ -98,11 +93,13 @@ def fit(
         names = _usable_models(surrogates, len(table), len(table.domains))
         return {name: make_model(name, seed) for name in names}
 
-    stages = fit_fidelities(tables, metrics, make_models, use_std_errors=use_std_errors, seed=seed)
+    stages = multi_fidelity.fit_fidelities(
+        tables, metrics, make_models, use_std_errors=use_std_errors, seed=seed
+    )
     # standard deviations of a handful of runs are no scale to weigh metrics by
     scaled_by = next(table for table in reversed(tables) if not is_uninformative(table))
     utility = _make_utility(scaled_by, metrics, target, capability_weights, trust, normalise)
-    summaries = summarize_fidelities(levels, tables, metrics, stages)
+    summaries = multi_fidelity.summarize_fidelities(levels, tables, metrics, stages)
     return _assemble(tables[-1], metrics, utility, *stages[-1], summaries)
 
 
@@ -217,9 +214,8 @@ def _assemble(
             errors = dict(zip(model.models, model.cv_errors[:, place].tolist(), strict=True))
             place += 1
         rank = spearman(predicted[:, index], values[:, index])
-        fitted.append(
-            FittedMetric(metric, weights, errors, predicted[:, index], stds[:, index], rank)
-        )
+        row = FittedMetric(metric, weights, errors, predicted[:, index], stds[:, index], rank)
+        fitted.append(row)
     return Surrogate(trials.domains, tuple(fitted), utility, trials, fidelities, model,
                      standardization, critical_values, out_of_fold)  # fmt: skip
 

@@ -26,13 +26,10 @@ PRIOR_MEANS = np.log([1.0, 0.3, 0.03])
 PRIOR_SDS = np.array([1.0, 1.5, 1.5])
 LENGTH, LENGTH_SD = np.log(2.0), 1.0
 """Prior of a domain's log length, in units of √d times its feature's standard deviation."""
-REACH = 3.5
-"""Bound of the hyperparameters, in prior standard deviations around the prior mean."""
+REACH = 3.5  # bound of the hyperparameters, in prior standard deviations around the prior mean
 STEPS, REFIT_STEPS = 60, 8
-MOST_RUNS = 128
-"""Runs that hyperparameters are fitted to; predictions use all runs."""
-MISSING = 1e6
-"""Noise variance of a missing score, in standardized units."""
+MOST_RUNS = 128  # runs that hyperparameters are fitted to; predictions use all runs
+MISSING = 1e6  # noise variance of a missing score, in standardized units
 
 
 @dataclass(frozen=True, eq=False)

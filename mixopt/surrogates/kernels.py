@@ -15,8 +15,7 @@ SMALL_RATIO = 1e-6
 """Ratio below which the derivative of √r is held constant, so that it is finite at r = 0."""
 SINGLE_PRECISION_FROM = 256
 """Number of runs from which Cholesky factors are stored in single precision."""
-CHUNK = 2_000_000
-"""Kernel values computed at once: about 100 MB with intermediate arrays."""
+CHUNK = 2_000_000  # kernel values computed at once: about 100 MB with intermediate arrays
 
 
 def to_storage_precision(factor: Array) -> Array:

@@ -19,8 +19,7 @@ LONGEST_STEP = 4.0
 """Largest change of a parameter in one step; parameters are logarithms and standardized scores."""
 
 FIRST_DAMPING, MOST_DAMPING = 1e-2, 1e6
-CONVERGED = 1e-5
-"""Relative decrease of the cost below which a metric has converged."""
+CONVERGED = 1e-5  # relative decrease of the cost below which a metric has converged
 
 Curve = Callable[[Array], tuple[Array, Array]]
 """Values (`m x n`) and Jacobians (`m x n x p`) at parameters (`m x p`)."""

@@ -13,8 +13,7 @@ from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
 
 LOG_PENALTIES = (-8.0, 8.0)
 """Range of log λ, with λ = noise variance / variance of a coefficient, on standardized terms."""
-SINGULAR = 1e-8
-"""Eigenvalues below this share of the largest count as zero."""
+SINGULAR = 1e-8  # eigenvalues below this share of the largest count as zero
 
 
 class Ridge:

@@ -12,8 +12,7 @@ from scipy import optimize
 
 from mixopt.mixture import Array
 
-Objective = Callable[[Array], tuple[float, Array]]
-"""Value and gradient (`p`) at a point (`p`)."""
+Objective = Callable[[Array], tuple[float, Array]]  # value and gradient (`p`) at a point (`p`)
 
 
 def minimize(

@@ -21,8 +21,7 @@ from mixopt.trials import KINDS, Metric, Trials
 
 log = logging.getLogger(__name__)
 
-COKRIGING = "corrected"
-"""Name of the co-kriging model among the stacked ones."""
+COKRIGING = "corrected"  # name of the co-kriging model among the stacked ones
 
 STEP = 0.02
 """Step towards another mixture at which a slope becomes a pseudo-observation, as a share of the
@@ -32,6 +31,7 @@ MIN_RUNS_OWN_MODELS = 20
 """Runs from which a high fidelity also has models of its own beside the co-kriging. With fewer,
 cross-validation cannot tell which is better, and they worsen it (`studies/rank-fidelity`)."""
 
+Stage = tuple[Standardization, StackedModel]  # one fidelity's scale and fitted model
 MakeModels = Callable[[Trials], dict[str, SurrogateModel]]
 """Unfitted models, by name, for a table of trials."""
 
@@ -48,13 +48,12 @@ def order_fidelities(trials: Trials, given: Sequence[str] | None) -> list[str]:
     """
     levels = trials.levels
     if given is not None:
-        repeated = [name for name in given if list(given).count(name) > 1]
-        if repeated or not given:
+        if not given:
             raise TrialsError(
-                f"fidelities names {repeated[0]!r} twice; name each fidelity once."
-                if repeated
-                else "fidelities is empty; name them from the lowest to the one to predict."
+                "fidelities is empty; name them from the lowest to the one to predict."
             )
+        if repeated := [name for name in given if list(given).count(name) > 1]:
+            raise TrialsError(f"fidelities names {repeated[0]!r} twice; name each fidelity once.")
         for name in given:
             if name not in levels:
                 raise TrialsError(f"No trial has fidelity {name!r}. {did_you_mean(name, levels)}")
@@ -93,7 +92,7 @@ def fit_fidelities(
     *,
     use_std_errors: bool,
     seed: int,
-) -> list[tuple[Standardization, StackedModel]]:
+) -> list[Stage]:
     """Fit each fidelity, every one but the lowest as a correction of the one below.
 
     Args:
@@ -107,24 +106,19 @@ def fit_fidelities(
     Returns:
         By fidelity, its standardization and its fitted model.
     """
-    stages: list[tuple[Standardization, StackedModel]] = []
+    stages: list[Stage] = []
     for table in tables:
         lower = stages[-1] if stages else None
         standardization = _standardize(table, metrics, lower)
         z = standardization.transform(table.values(metrics))
         noise = standardization.transform_variances(table.std_errors(metrics))
         noises = [np.zeros(z.shape)] + ([noise] if use_std_errors and noise.any() else [])
-        candidates = [
-            fit_stacked_model(
-                _models(table, make_models, lower, standardization),
-                table.ratios(),
-                z,
-                known,
-                seed=seed,
-                pseudo=_from_slopes(table, metrics, standardization, z),
-            )
-            for known in noises
-        ]
+        pseudo = _from_slopes(table, metrics, standardization, z)
+        candidates = []
+        for known in noises:
+            models = _models(table, make_models, lower, standardization)
+            fitted = fit_stacked_model(models, table.ratios(), z, known, seed=seed, pseudo=pseudo)
+            candidates.append(fitted)
         stages.append((standardization, min(candidates, key=lambda model: _cv_error(model, z))))
     return stages
 
@@ -153,10 +147,7 @@ def _from_slopes(
 
 
 def _models(
-    table: Trials,
-    make_models: MakeModels,
-    lower: tuple[Standardization, StackedModel] | None,
-    standardization: Standardization,
+    table: Trials, make_models: MakeModels, lower: Stage | None, standardization: Standardization
 ) -> Mapping[str, SurrogateModel]:
     if lower is None:
         return make_models(table)
@@ -165,9 +156,7 @@ def _models(
     return {COKRIGING: corrected, **own}
 
 
-def _standardize(
-    table: Trials, metrics: Sequence[Metric], lower: tuple[Standardization, StackedModel] | None
-) -> Standardization:
+def _standardize(table: Trials, metrics: Sequence[Metric], lower: Stage | None) -> Standardization:
     """Return means and standard deviations over the runs; a handful takes the lower fidelity's."""
     values = table.values(metrics)
     signs = np.array([1.0 if metric.better == "lower" else -1.0 for metric in metrics])
@@ -214,7 +203,7 @@ def summarize_fidelities(
     levels: Sequence[str],
     tables: Sequence[Trials],
     metrics: Sequence[Metric],
-    stages: Sequence[tuple[Standardization, StackedModel]],
+    stages: Sequence[Stage],
 ) -> tuple[FittedFidelity, ...]:
     """Compare each fidelity with the next one.
 

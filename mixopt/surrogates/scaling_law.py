@@ -26,11 +26,9 @@ N_SCALARS = 5
 FLOOR, SCALE, DELTA, ALPHA, GAMMA = range(N_SCALARS)
 PRIOR_MEANS = np.array([-3.0, 0.0, -3.0, np.log(0.4), 0.0])
 PRIOR_SDS = np.array([3.0, 8.0, 1.5, 0.4, 0.4])
-STARTS = ((-3.0, 0.3), (-1.8, 0.6))
-"""(E, α) of the two starts; each metric keeps the better end."""
+STARTS = ((-3.0, 0.3), (-1.8, 0.6))  # (E, α) of the two starts; each metric keeps the better end
 
-DEGREES = 4.0
-"""Degrees of freedom of the Student-t prior of log-worths."""
+DEGREES = 4.0  # degrees of freedom of the Student-t prior of log-worths
 SPREAD, SPREAD_COUNT = 1.5, 4.0
 """Prior spread of log-worths around a domain's mean, and its weight in pseudo-observations."""
 EM_ROUNDS, REFIT_ROUNDS = 5, 2

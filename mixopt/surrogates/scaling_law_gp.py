@@ -30,12 +30,9 @@ from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
 
 NOISE_GRID = np.exp(np.linspace(np.log(0.05), np.log(4.0), 16))
 """Candidate noise variances, in units of the law's own."""
-MISSING = 1e8
-"""Noise variance of a missing score, in units of s²."""
-REFINEMENTS = 2
-"""Generalized least-squares steps of the law's parameters given the process."""
-NEGLIGIBLE = 0.02
-"""Share of the evidence below which a kernel is dropped."""
+MISSING = 1e8  # noise variance of a missing score, in units of s²
+REFINEMENTS = 2  # generalized least-squares steps of the law's parameters given the process
+NEGLIGIBLE = 0.02  # share of the evidence below which a kernel is dropped
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class ScalingLawMode:
     noise: float
 
 
-def select_kernels(
+def _select_kernels(
     runs: MetricData,
     law: ScalingLawMode,
     kernels: Sequence[Kernel],
@@ -74,15 +71,9 @@ def select_kernels(
     kept: int,
     factors: dict[Kernel, Array],
 ) -> list[tuple[Kernel, float, float]]:
-    """Return the kernels of highest evidence, each with its noise variance and evidence share.
+    """Return the `kept` kernels of highest evidence, with noise variance and evidence share.
 
-    Args:
-        runs: The metric's runs.
-        law: The law at its mode.
-        kernels: Candidates.
-        stretch: Sensitivities of the domains (`d`), the base of `tilt`.
-        kept: Largest number of kernels to return.
-        factors: Cache of Cholesky factors, shared by metrics of the same runs.
+    `stretch` holds the sensitivities of the domains (`d`), and `factors` caches Cholesky factors.
     """
     values, jacobian = scaling_law.evaluate(law.parameters[None], runs.ratios)
     target = runs.z - values[0] - jacobian[0] @ (law.means - law.parameters)
@@ -128,10 +119,9 @@ def _factor(
         return factors[kernel]
     points = np.sqrt(runs.ratios) * stretch**kernel.tilt
     n = len(points)
+    matrix = np.zeros((n, n))
     if kernel.rho:
         matrix = kernel.rho * matern52(square_distances(points, points), kernel.length)
-    else:
-        matrix = np.zeros((n, n))
     matrix[np.diag_indices(n)] += 1 + np.minimum(runs.extra / noise, MISSING)
     factor = np.asarray(cholesky(matrix, lower=True, check_finite=False))
     if shared:
@@ -222,16 +212,14 @@ class ResidualGP:
 
 SHAPES = ((1, 1.5), (4, 1.5), (16, 1.5), (4, 3.0), (16, 3.0), (64, 3.0), (4, 0.7), (1, 0.7))
 """(ρ, ℓ): the variance of the process in units of the noise, and its length."""
-TILTS = (0.0, 0.5)
-"""Exponents of the sensitivities that stretch √r."""
+TILTS = (0.0, 0.5)  # exponents of the sensitivities that stretch √r
 KERNELS = (
     Kernel(0.0, 1.0, 0.0),
     *(Kernel(float(rho), length, tilt) for tilt in TILTS for rho, length in SHAPES),
 )
 KEPT, KEPT_OF_MANY, MANY = 5, 2, 256
 """Kernels averaged for a metric; fewer from `MANY` runs, whose evidence separates kernels."""
-FRESH_BELOW = 48
-"""Number of runs below which a refit starts from the prior."""
+FRESH_BELOW = 48  # number of runs below which a refit starts from the prior
 LEAST_SENSITIVITY = 0.03
 
 
@@ -280,15 +268,13 @@ class ScalingLawGP:
         factors: dict[Kernel, Array] = {}
         self._processes = []
         for m, stretch in enumerate(stretches):
-            mode = ScalingLawMode(
-                law.parameters[m], law.prior.means[m], law.prior.precisions[m], float(law.noise[m])
-            )
+            prior, noise_m = law.prior, float(law.noise[m])
+            mode = ScalingLawMode(law.parameters[m], prior.means[m], prior.precisions[m], noise_m)
             runs = MetricData(ratios, z[:, m], extra[:, m])
+            chosen = _select_kernels(runs, mode, kernels[m], stretch, kept, factors)
             processes = [
                 (share, ResidualGP(runs, mode, kernel, s2, stretch, factors))
-                for kernel, s2, share in select_kernels(
-                    runs, mode, kernels[m], stretch, kept, factors
-                )
+                for kernel, s2, share in chosen
             ]
             total = sum(share for share, _ in processes)
             processes = [(share / total, process) for share, process in processes]

@@ -15,10 +15,8 @@ from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trials
 
 FILE = "surrogate.skops"
-MAX_INFLATION = 100
-"""Largest ratio of unpacked to packed size; files of ours have 7."""
-TRUSTED = ("mixopt.surrogates.", "mixopt.trials.")
-"""Modules whose classes a file may name."""
+MAX_INFLATION = 100  # largest ratio of unpacked to packed size; files of ours have 7
+TRUSTED = ("mixopt.surrogates.", "mixopt.trials.")  # modules whose classes a file may name
 
 
 def save_surrogate(surrogate: Surrogate, folder: Path) -> None:

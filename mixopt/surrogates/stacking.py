@@ -24,13 +24,11 @@ log = logging.getLogger(__name__)
 FOLDS = 4
 CLIP_MARGIN = 0.5
 """Predictions stay in the range of the scores, widened by this share of it on either side."""
-POWER = 2.0
-"""Power of the squared error that a model's weight is inverse to."""
+POWER = 2.0  # power of the squared error that a model's weight is inverse to
 SCREENED_FROM, SAMPLE, LEAST_WEIGHT = 8000, 10, 0.05
 """Number of scores from which models are screened on a sample of metrics, the sample's size, and
 the least mean weight of a model that is kept."""
-SUM_WEIGHT = 1e4
-"""Weight of Σ weights = 1 in the stacking regression."""
+SUM_WEIGHT = 1e4  # weight of Σ weights = 1 in the stacking regression
 
 
 @dataclass(frozen=True, eq=False)

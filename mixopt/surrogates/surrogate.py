@@ -270,9 +270,8 @@ class Surrogate:
 
     def estimate_gain(self, ratios: Mixture, other: Mixture) -> Estimate:
         """Return the expected utility of `ratios` minus that of `other`."""
-        mean, std = self.utility_difference(
-            ratios.vector(self.domains)[None], other.vector(self.domains)
-        )
+        own, reference = ratios.vector(self.domains)[None], other.vector(self.domains)
+        mean, std = self.utility_difference(own, reference)
         return Estimate(float(mean[0]), float(std[0]))
 
     def _mean_scores(self, ratios: Array, *, smooth: bool) -> Array:
@@ -290,9 +289,8 @@ class Surrogate:
         by_share = np.zeros((len(inner), 1))
         some = share[:, 0] < 1
         if some.any():
-            by_inner, by_size = self.scaling_law.budget_effect_gradient(
-                inner[some], share[some, 0], weighted[some]
-            )
+            part = inner[some], share[some, 0], weighted[some]
+            by_inner, by_size = self.scaling_law.budget_effect_gradient(*part)
             gradient[some] += by_inner
             by_share[some, 0] = by_size
         # inner = e / Σe, share = Σe, with e the effective shares and jacobian = de/dr

@@ -12,20 +12,14 @@ from lightgbm import Booster, Dataset, early_stopping, train
 from mixopt.mixture import Array
 
 TREES = 80
-SETTINGS = {
-    "objective": "regression",
-    "learning_rate": 0.1,
-    "min_data_in_bin": 1,
-    "num_threads": 1,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbosity": -1,
-}
-FEW_RUNS, LEAVES, MORE_LEAVES = 128, 5, 8
-"""Number of leaves below and from `FEW_RUNS` runs."""
+SETTINGS = {"objective": "regression", "learning_rate": 0.1, "min_data_in_bin": 1, "num_threads": 1,
+            "deterministic": True, "force_row_wise": True, "verbosity": -1}  # fmt: skip
+FEW_RUNS, LEAVES, MORE_LEAVES = 128, 5, 8  # number of leaves below and from `FEW_RUNS` runs
 SMALLEST_LEAF = 3
-LEAST_NOISE = 1e-3
-"""Lower bound of a noise variance whose inverse weighs a run."""
+LEAST_NOISE = 1e-3  # lower bound of a noise variance whose inverse weighs a run
+PUBLISHED = {"boosting_type": "gbdt", "objective": "regression", "metric": ["l1", "l2"],
+             "num_iterations": 1000, "seed": 42, "learning_rate": 1e-2, "verbosity": -1}  # fmt: skip
+PATIENCE = 3
 
 
 class LightGBMModel(ABC):
@@ -93,18 +87,6 @@ class BoostedTrees(LightGBMModel):
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "BoostedTrees":
         return BoostedTrees(self._seed).fit(ratios, scores, noise)
-
-
-PUBLISHED = {
-    "boosting_type": "gbdt",
-    "objective": "regression",
-    "metric": ["l1", "l2"],
-    "num_iterations": 1000,
-    "seed": 42,
-    "learning_rate": 1e-2,
-    "verbosity": -1,
-}
-PATIENCE = 3
 
 
 class RegMix(LightGBMModel):

@@ -15,8 +15,12 @@ from mixopt.errors import TrialsError
 from mixopt.mixture import Array
 from mixopt.trials import Aggregation, Metric, Normalisation, Trials
 
-SMOOTH = 0.5
-"""Bandwidth of the kernel, as a share of the normal reference rule for densities."""
+Metrics = Sequence[Metric]
+Weights = Mapping[str, float] | None  # by capability or metric; 1 where none is given
+
+SMOOTH = 0.5  # bandwidth of the kernel, as a share of the normal reference rule for densities
+SOFTNESS = 0.05
+"""Temperature of the softmin over capabilities in a gradient, in standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class PercentileRank:
     widths: Array
 
     @classmethod
-    def among(cls, values: Array, metrics: Sequence[Metric], shares: Array) -> "PercentileRank":
+    def among(cls, values: Array, metrics: Metrics, shares: Array) -> "PercentileRank":
         """Return ranks among the scores `values` (`t x m`)."""
         seen = values * signs(metrics)
         counts = np.maximum(np.isfinite(seen).sum(axis=0), 1)
@@ -75,13 +79,9 @@ class PercentileRank:
         return np.asarray((column[:, None] - known) / self.widths[place])
 
 
-def signs(metrics: Sequence[Metric]) -> Array:
+def signs(metrics: Metrics) -> Array:
     """Return +1 where higher is better, −1 where lower is (`m`)."""
     return np.array([1.0 if metric.better == "higher" else -1.0 for metric in metrics])
-
-
-SOFTNESS = 0.05
-"""Temperature of the softmin over capabilities in a gradient, in standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,7 @@ class Utility:
 
     @classmethod
     def standardized(
-        cls,
-        trials: Trials,
-        metrics: Sequence[Metric],
-        weights: Mapping[str, float] | None = None,
-        trust: Mapping[str, float] | None = None,
+        cls, trials: Trials, metrics: Metrics, weights: Weights = None, trust: Weights = None
     ) -> "Utility":
         """Return the weighted mean over capabilities of z-scores over `trials`.
 
@@ -124,9 +120,7 @@ class Utility:
         return cls(tuple(metrics), coefficients, centers)
 
     @classmethod
-    def weighted(
-        cls, trials: Trials, metrics: Sequence[Metric], weights: Mapping[str, float]
-    ) -> "Utility":
+    def weighted(cls, trials: Trials, metrics: Metrics, weights: Mapping[str, float]) -> "Utility":
         """Return the mean of z-scores over `trials`, weighted by metric.
 
         Args:
@@ -154,7 +148,7 @@ class Utility:
         return cls(tuple(metrics), coefficients, _reduce_columns(np.nanmean, values))
 
     @classmethod
-    def raw_mean(cls, metrics: Sequence[Metric]) -> "Utility":
+    def raw_mean(cls, metrics: Metrics) -> "Utility":
         """Return the plain mean of metrics in their own units, signed so that higher is better.
 
         Raises:
@@ -191,11 +185,7 @@ class WorstCapability:
 
     @classmethod
     def of_capabilities(
-        cls,
-        trials: Trials,
-        metrics: Sequence[Metric],
-        trust: Mapping[str, float] | None = None,
-        normalise: Normalisation = "z",
+        cls, trials: Trials, metrics: Metrics, trust: Weights = None, normalise: Normalisation = "z"
     ) -> "WorstCapability":
         """Return one part for each capability with a fully trusted metric that varies.
 
@@ -247,12 +237,12 @@ AGGREGATES: tuple[Aggregation, ...] = ("mean", "weighted", "worst")
 
 def make_utility(
     trials: Trials,
-    metrics: Sequence[Metric],
+    metrics: Metrics,
     *,
     aggregate: Aggregation = "weighted",
     normalise: Normalisation = "z",
-    weights: Mapping[str, float] | None = None,
-    trust: Mapping[str, float] | None = None,
+    weights: Weights = None,
+    trust: Weights = None,
 ) -> AnyUtility:
     """Return the utility of scores, in the scale of `trials`.
 
@@ -274,11 +264,7 @@ def make_utility(
 
 
 def _mean_utility(
-    trials: Trials,
-    metrics: Sequence[Metric],
-    weights: Mapping[str, float] | None,
-    trust: Mapping[str, float] | None,
-    normalise: Normalisation,
+    trials: Trials, metrics: Metrics, weights: Weights, trust: Weights, normalise: Normalisation
 ) -> Utility | PercentileRank:
     if normalise == "z":
         return Utility.standardized(trials, metrics, weights, trust)
@@ -308,7 +294,7 @@ def measure_gain(
     return float(gain[0]), float(utility.std(std_errors[None], halfway)[0])
 
 
-def require_one_direction(metrics: Sequence[Metric]) -> None:
+def require_one_direction(metrics: Metrics) -> None:
     """Raise `TrialsError` if some metrics are better lower and some higher."""
     if len({metric.better for metric in metrics}) > 1:
         raise TrialsError(
@@ -331,10 +317,7 @@ def _reduce_columns(reduce: Callable[[Array], float], values: Array) -> Array:
 
 
 def _metric_shares(
-    metrics: Sequence[Metric],
-    weights: Mapping[str, float],
-    varying: np.ndarray,
-    trust: Mapping[str, float],
+    metrics: Metrics, weights: Mapping[str, float], varying: np.ndarray, trust: Mapping[str, float]
 ) -> Array:
     """Return each metric's share of the utility (`m`).
 

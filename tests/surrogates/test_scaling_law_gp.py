@@ -14,7 +14,7 @@ from mixopt.surrogates.scaling_law_gp import (
     ScalingLawMode,
     _factor,
     _log_evidence,
-    select_kernels,
+    _select_kernels,
 )
 
 
@@ -100,7 +100,7 @@ def test_evidence_is_that_of_the_gaussian():
 
 def test_what_the_law_misses_is_found():
     runs, law = example()
-    kept = select_kernels(runs, law, [Kernel(0, 1, 0), Kernel(16, 1.5, 0)], np.ones(3), 2, {})
+    kept = _select_kernels(runs, law, [Kernel(0, 1, 0), Kernel(16, 1.5, 0)], np.ones(3), 2, {})
     assert kept[0][0].rho == 16
     assert 0.9 < sum(share for _, _, share in kept) <= 1 + 1e-9
 
