@@ -19,7 +19,11 @@ from mixopt.trials import Trials
 
 
 def space_of(domains: Sequence[str], config: ProposalConfig) -> SearchSpace:
-    """Return the mixtures of `domains` that `config` lets be proposed, around its natural mixture.
+    """Return the mixtures that a config lets be proposed, around its natural mixture.
+
+    Args:
+        domains: The `d` domains.
+        config: Limits and budget.
 
     Raises:
         MixtureError: The config names another domain.
@@ -72,21 +76,15 @@ def propose_from_table(
     """
     space = space_of(trials.domains, config)
     surrogate = fit(
-        trials,
-        target=config.target,
-        capability_weights=config.capability_weights,
-        surrogates=config.surrogates,
-        fidelities=config.fidelities,
-        seed=seed,
-    )
+        trials, target=config.target, capability_weights=config.capability_weights,
+        surrogates=config.surrogates, fidelities=config.fidelities, seed=seed,
+    )  # fmt: skip
     repetition = None
     if config.budget is not None and config.budget.repetition_term:
         repetition = Repetition.of(
-            space.domains,
-            config.budget.available_tokens,
-            budget_tokens=config.budget.tokens,
+            space.domains, config.budget.available_tokens, budget_tokens=config.budget.tokens,
             saturation=config.budget.saturation,
-        )
+        )  # fmt: skip
     reference = config.reference
     proposals = propose(
         surrogate,
@@ -97,10 +95,7 @@ def propose_from_table(
         reference=cast(Reference, reference) if isinstance(reference, str) else reference,
         outcome_constraint=_outcome_constraint(config, surrogate, space),
         repetition=repetition,
-        error_laws={
-            name: LossToError(law.epsilon, law.k, law.gamma)
-            for name, law in config.error_laws.items()
-        },
+        error_laws={n: LossToError(x.epsilon, x.k, x.gamma) for n, x in config.error_laws.items()},
     )
     if config.budget is not None:
         budget = budget_of(config.budget, space.domains)

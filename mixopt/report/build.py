@@ -141,7 +141,11 @@ def cross_validated_scores(surrogate: Surrogate) -> dict[str, PredictedScores]:
 
 
 def utility_rank_correlation(surrogate: Surrogate) -> float:
-    """Return Spearman's correlation of cross-validated and measured utility, NaN if undefined."""
+    """Return Spearman's correlation of cross-validated and measured utility, NaN if undefined.
+
+    Args:
+        surrogate: A fitted surrogate.
+    """
     table = surrogate.trials
     measured = surrogate.utility.of(table.values(surrogate.utility.metrics))
     return spearman(surrogate.cv_utilities, measured)

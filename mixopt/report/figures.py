@@ -15,7 +15,11 @@ DPI = 110
 
 
 def draw_ratios(proposal: Proposal) -> Figure:
-    """Draw the ratios of the proposal and of its first two comparisons as bars by domain."""
+    """Draw the ratios of a proposal and of its first two comparisons as bars by domain.
+
+    Args:
+        proposal: With or without comparisons.
+    """
     domains = list(proposal.ratios)
     figure = Figure(figsize=(7.2, 0.55 * len(domains) + 1.2), layout="constrained")
     axes = figure.subplots()
@@ -110,7 +114,11 @@ def draw_expert_losses(scores: Mapping[str, Mapping[str, float]], metrics: Seque
 
 
 def draw_gains(proposal: Proposal) -> Figure:
-    """Draw the gain over each comparison with its 95% interval, predicted and measured."""
+    """Draw the gain over each comparison with its 95% interval, predicted and measured.
+
+    Args:
+        proposal: With at least one comparison.
+    """
     names = [comparison.name for comparison in proposal.comparisons]
     series: list[tuple[str, list[Estimate | None], str, float]] = [
         ("predicted", [c.predicted_gain for c in proposal.comparisons], GREY, -0.12),

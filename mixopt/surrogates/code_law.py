@@ -24,7 +24,7 @@ LEAST_SYNERGY = 0.05
 """Lower bound of 1 + synergy, the share of the tokens that counts: its logarithm must exist."""
 
 
-class CodeLaw:
+class _CodeLaw:
     """The fitted form, with parameters ℓ (`d`), β, a (`d`), s (`d(d−1)/2`)."""
 
     def prior(self, m: int, d: int) -> Prior:
@@ -34,7 +34,6 @@ class CodeLaw:
         return Prior(np.tile(means, (m, 1)), np.tile(sds**-2.0, (m, 1)))
 
     def starts(self, m: int, d: int) -> list[Array]:
-        """Return one start: the means of the prior, constant in the ratios."""
         return [self.prior(m, d).means]
 
     def evaluate(self, parameters: Array, ratios: Array) -> tuple[Array, Array]:
@@ -75,4 +74,4 @@ class CodeLaw:
 
 def code_law() -> ParametricModel:
     """Return the law of "Scaling Laws for Code" for runs of one model size and budget."""
-    return ParametricModel(CodeLaw())
+    return ParametricModel(_CodeLaw())

@@ -77,7 +77,14 @@ def _matern52_and_derivative(square: Array) -> tuple[Array, Array]:
 
 
 def sqrt_derivative(ratios: Array) -> Array:
-    """Return d√r/dr, finite at zero."""
+    """Return d√r/dr, finite at zero.
+
+    Args:
+        ratios: `n x d`.
+
+    Returns:
+        Derivatives (`n x d`).
+    """
     return np.asarray(0.5 / np.sqrt(np.maximum(ratios, SMALL_RATIO)))
 
 

@@ -76,7 +76,11 @@ def order_fidelities(trials: Trials, given: Sequence[str] | None) -> list[str]:
 
 
 def is_uninformative(trials: Trials) -> bool:
-    """Return whether trials are too few, or of one mixture, so that no model can be fitted."""
+    """Return whether trials are too few, or of one mixture, so that no model can be fitted.
+
+    Args:
+        trials: Trials of one fidelity.
+    """
     return len(trials) < MIN_TRIALS or len(np.unique(trials.ratios().round(6), axis=0)) < 2
 
 

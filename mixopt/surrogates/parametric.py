@@ -76,7 +76,8 @@ class ParametricModel:
             least = np.minimum(cost, least)
         for _ in range(ROUNDS):
             values, jacobian = curve(best)
-            covariance = np.linalg.inv(hessian(jacobian, 1 / variance, prior))
+            curvature = hessian(jacobian, 1 / variance, prior)
+            covariance = np.asarray(np.linalg.inv(curvature), dtype=np.float64)
             own = update_noise(z - values, jacobian, covariance, extra, own)
             variance = (own[:, None] + extra) * self._huber_factors(z - values, own)
             best, _ = levenberg_marquardt(curve, best, z, variance, prior, REFIT_STEPS)

@@ -127,7 +127,8 @@ def fit_scaling_law(
     centers = prior.means[0, N_SCALARS:]
     for _ in range(rounds):
         values, jacobian = curve(best)
-        covariance = np.linalg.inv(hessian(jacobian, 1 / (noise[:, None] + extra), prior))
+        curvature = hessian(jacobian, 1 / (noise[:, None] + extra), prior)
+        covariance = np.asarray(np.linalg.inv(curvature), dtype=np.float64)
         noise = update_noise(z - values, jacobian, covariance, extra, noise)
         worths, variances = best[:, N_SCALARS:], _variances(covariance)[:, N_SCALARS:]
         centers, spread = _update_worths(worths, variances, centers, spread)

@@ -1,6 +1,6 @@
 """The scaling law in effective tokens plus a Gaussian process on its residuals.
 
-`scaling_law` fits the law of all metrics at once, and `ResidualGP` the residuals of each. With the
+`scaling_law` fits the law of all metrics at once, and `_ResidualGP` the residuals of each. With the
 law linearized at its mode, law and process are one Gaussian: the covariance of the scores is
 J P⁻¹ Jᵀ + s²(ρ K + I), so evidence, predictions and differences are linear algebra. The model
 averages kernels of the process by their evidence. See docs/methods.md, sections 3.3 and 3.4.
@@ -36,7 +36,7 @@ NEGLIGIBLE = 0.02  # share of the evidence below which a kernel is dropped
 
 
 @dataclass(frozen=True)
-class Kernel:
+class _Kernel:
     """ρ·Matérn-5/2 over √r·S^tilt with length ℓ; with ρ = 0 the law stands alone."""
 
     rho: float
@@ -45,7 +45,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, eq=False)
-class MetricData:
+class _MetricData:
     """One metric's runs: `ratios` (`n x d`), scores `z` and known noise `extra` (`n` each)."""
 
     ratios: Array
@@ -54,7 +54,7 @@ class MetricData:
 
 
 @dataclass(frozen=True, eq=False)
-class ScalingLawMode:
+class _ScalingLawMode:
     """One metric's law: parameters, prior means and precisions (`p` each), and noise variance."""
 
     parameters: Array
@@ -64,13 +64,13 @@ class ScalingLawMode:
 
 
 def _select_kernels(
-    runs: MetricData,
-    law: ScalingLawMode,
-    kernels: Sequence[Kernel],
+    runs: _MetricData,
+    law: _ScalingLawMode,
+    kernels: Sequence[_Kernel],
     stretch: Array,
     kept: int,
-    factors: dict[Kernel, Array],
-) -> list[tuple[Kernel, float, float]]:
+    factors: dict[_Kernel, Array],
+) -> list[tuple[_Kernel, float, float]]:
     """Return the `kept` kernels of highest evidence, with noise variance and evidence share.
 
     `stretch` holds the sensitivities of the domains (`d`), and `factors` caches Cholesky factors.
@@ -91,7 +91,7 @@ def _select_kernels(
     ]
 
 
-def _log_evidence(factor: Array, runs: MetricData, right: Array, noises: Array) -> Array:
+def _log_evidence(factor: Array, runs: _MetricData, right: Array, noises: Array) -> Array:
     """Return the log evidence of the scores at each noise variance, up to a constant.
 
     In the eigenbasis of the whitened Jacobian the noise variance is a scalar, so a grid of it
@@ -111,7 +111,7 @@ def _log_evidence(factor: Array, runs: MetricData, right: Array, noises: Array) 
 
 
 def _factor(
-    runs: MetricData, kernel: Kernel, stretch: Array, noise: float, factors: dict[Kernel, Array]
+    runs: _MetricData, kernel: _Kernel, stretch: Array, noise: float, factors: dict[_Kernel, Array]
 ) -> Array:
     # the matrix depends on the metric only through the stretch and the known noise
     shared = kernel.tilt == 0 and not runs.extra.any()
@@ -129,17 +129,17 @@ def _factor(
     return factor
 
 
-class ResidualGP:
+class _ResidualGP:
     """Law and process at their joint mode, for one metric and one kernel."""
 
     def __init__(
         self,
-        runs: MetricData,
-        law: ScalingLawMode,
-        kernel: Kernel,
+        runs: _MetricData,
+        law: _ScalingLawMode,
+        kernel: _Kernel,
         noise: float,
         stretch: Array,
-        factors: dict[Kernel, Array],
+        factors: dict[_Kernel, Array],
     ) -> None:
         self.kernel, self.noise = kernel, noise
         self.runs, self._law = runs, law
@@ -175,19 +175,16 @@ class ResidualGP:
             theta = theta + np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
         return best
 
-    def drop_covariance(self) -> "ResidualGP":
-        """Free the arrays that only variances need; return self."""
+    def drop_covariance(self) -> "_ResidualGP":
         del self._factor, self._design, self._root
         return self
 
     def variance(self, ratios: Array) -> Array:
-        """Return the variance of the noise-free scores (`q`)."""
         lead, half = self._whitened_directions(ratios)
         process = self.noise * np.maximum(self.kernel.rho - np.square(half).sum(axis=0), 0.0)
         return np.asarray(np.square(lead).sum(axis=0) + process)
 
     def variance_of_difference(self, ratios: Array, reference: Array) -> Array:
-        """Return the variance of noise-free scores (`q`) minus the one at `reference` (`d`)."""
         lead, half = self._whitened_directions(ratios)
         lead_there, half_there = self._whitened_directions(reference[None])
         points, there = np.sqrt(ratios) * self.stretch, np.sqrt(reference[None]) * self.stretch
@@ -214,8 +211,8 @@ SHAPES = ((1, 1.5), (4, 1.5), (16, 1.5), (4, 3.0), (16, 3.0), (64, 3.0), (4, 0.7
 """(ρ, ℓ): the variance of the process in units of the noise, and its length."""
 TILTS = (0.0, 0.5)  # exponents of the sensitivities that stretch √r
 KERNELS = (
-    Kernel(0.0, 1.0, 0.0),
-    *(Kernel(float(rho), length, tilt) for tilt in TILTS for rho, length in SHAPES),
+    _Kernel(0.0, 1.0, 0.0),
+    *(_Kernel(float(rho), length, tilt) for tilt in TILTS for rho, length in SHAPES),
 )
 KEPT, KEPT_OF_MANY, MANY = 5, 2, 256
 """Kernels averaged for a metric; fewer from `MANY` runs, whose evidence separates kernels."""
@@ -237,7 +234,7 @@ class ScalingLawGP:
 
     def __init__(self) -> None:
         self._law: scaling_law.FittedScalingLaw | None = None
-        self._processes: list[list[tuple[float, ResidualGP]]] = []
+        self._processes: list[list[tuple[float, _ResidualGP]]] = []
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "ScalingLawGP":
         self._law = None
@@ -257,7 +254,7 @@ class ScalingLawGP:
         return other._fit(ratios, scores, noise, kept)
 
     def _fit(
-        self, ratios: Array, scores: Array, noise: Array, kernels: list[list[Kernel]]
+        self, ratios: Array, scores: Array, noise: Array, kernels: list[list[_Kernel]]
     ) -> "ScalingLawGP":
         known = np.isfinite(scores)
         z, extra = np.where(known, scores, 0.0), np.where(known, noise, np.inf)
@@ -265,15 +262,15 @@ class ScalingLawGP:
         _, jacobian = scaling_law.evaluate(law.parameters, ratios)
         stretches = _sensitivities(jacobian[..., scaling_law.N_SCALARS :], known.T)
         kept = KEPT if len(ratios) < MANY else KEPT_OF_MANY
-        factors: dict[Kernel, Array] = {}
+        factors: dict[_Kernel, Array] = {}
         self._processes = []
         for m, stretch in enumerate(stretches):
             prior, noise_m = law.prior, float(law.noise[m])
-            mode = ScalingLawMode(law.parameters[m], prior.means[m], prior.precisions[m], noise_m)
-            runs = MetricData(ratios, z[:, m], extra[:, m])
+            mode = _ScalingLawMode(law.parameters[m], prior.means[m], prior.precisions[m], noise_m)
+            runs = _MetricData(ratios, z[:, m], extra[:, m])
             chosen = _select_kernels(runs, mode, kernels[m], stretch, kept, factors)
             processes = [
-                (share, ResidualGP(runs, mode, kernel, s2, stretch, factors))
+                (share, _ResidualGP(runs, mode, kernel, s2, stretch, factors))
                 for kernel, s2, share in chosen
             ]
             total = sum(share for share, _ in processes)

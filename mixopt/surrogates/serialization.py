@@ -20,7 +20,12 @@ TRUSTED = ("mixopt.surrogates.", "mixopt.trials.")  # modules whose classes a fi
 
 
 def save_surrogate(surrogate: Surrogate, folder: Path) -> None:
-    """Write a surrogate into `folder`, without the trials that it was fitted to."""
+    """Write a surrogate to disk, without the trials that it was fitted to.
+
+    Args:
+        surrogate: The fitted surrogate.
+        folder: An existing folder.
+    """
     import skops.io  # here, because it imports all of scikit-learn, and torch where installed
 
     bare = replace(surrogate, trials=None)  # type: ignore[arg-type]

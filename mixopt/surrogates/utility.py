@@ -80,7 +80,11 @@ class PercentileRank:
 
 
 def signs(metrics: Metrics) -> Array:
-    """Return +1 where higher is better, −1 where lower is (`m`)."""
+    """Return +1 where higher is better, −1 where lower is (`m`).
+
+    Args:
+        metrics: `m` metrics.
+    """
     return np.array([1.0 if metric.better == "higher" else -1.0 for metric in metrics])
 
 

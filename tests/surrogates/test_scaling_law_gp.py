@@ -7,13 +7,13 @@ from mixopt.surrogates.kernels import matern52, square_distances
 from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
 from mixopt.surrogates.linear import Ridge
 from mixopt.surrogates.scaling_law_gp import (
-    Kernel,
-    MetricData,
-    ResidualGP,
     ScalingLawGP,
-    ScalingLawMode,
     _factor,
+    _Kernel,
     _log_evidence,
+    _MetricData,
+    _ResidualGP,
+    _ScalingLawMode,
     _select_kernels,
 )
 
@@ -79,12 +79,12 @@ def example(n=25, d=3):
     values, _ = scaling_law.evaluate(theta[None], ratios)
     z = values[0] + np.sin(5 * ratios[:, 0]) + 0.1 * rng.normal(size=n)
     means, precisions = theta + 0.1, np.full(len(theta), 2.0)
-    return MetricData(ratios, z, np.zeros(n)), ScalingLawMode(theta, means, precisions, 0.05)
+    return _MetricData(ratios, z, np.zeros(n)), _ScalingLawMode(theta, means, precisions, 0.05)
 
 
 def test_evidence_is_that_of_the_gaussian():
     runs, law = example()
-    kernel, s2 = Kernel(4.0, 1.5, 0.0), 0.05
+    kernel, s2 = _Kernel(4.0, 1.5, 0.0), 0.05
     values, jacobian = scaling_law.evaluate(law.parameters[None], runs.ratios)
     points = np.sqrt(runs.ratios)
     near = matern52(square_distances(points, points), kernel.length)
@@ -100,14 +100,14 @@ def test_evidence_is_that_of_the_gaussian():
 
 def test_what_the_law_misses_is_found():
     runs, law = example()
-    kept = _select_kernels(runs, law, [Kernel(0, 1, 0), Kernel(16, 1.5, 0)], np.ones(3), 2, {})
+    kept = _select_kernels(runs, law, [_Kernel(0, 1, 0), _Kernel(16, 1.5, 0)], np.ones(3), 2, {})
     assert kept[0][0].rho == 16
     assert 0.9 < sum(share for _, _, share in kept) <= 1 + 1e-9
 
 
 def test_variance_of_a_difference_is_that_of_the_pair():
     runs, law = example()
-    process = ResidualGP(runs, law, Kernel(4, 1.5, 0.5), 0.05, np.array([1.0, 0.3, 0.5]), {})
+    process = _ResidualGP(runs, law, _Kernel(4, 1.5, 0.5), 0.05, np.array([1.0, 0.3, 0.5]), {})
     points = np.random.default_rng(1).dirichlet(np.ones(3), 4)
     apart = process.variance_of_difference(points, points[0])
     assert apart[0] == pytest.approx(0, abs=1e-10)
@@ -120,6 +120,6 @@ def test_variance_of_a_difference_is_that_of_the_pair():
 
 def test_is_surer_where_runs_are():
     runs, law = example()
-    process = ResidualGP(runs, law, Kernel(16, 0.7, 0.0), 0.05, np.ones(3), {})
+    process = _ResidualGP(runs, law, _Kernel(16, 0.7, 0.0), 0.05, np.ones(3), {})
     inside, corner = process.variance(np.array([runs.ratios[0], [0.0, 0.0, 1.0]]))
     assert corner > inside
