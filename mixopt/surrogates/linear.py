@@ -50,10 +50,9 @@ class Ridge:
         self._scale = self.scales(spread)
         design = (raw - self._mean) / self._scale
         fits = [self._fit_metric(design, scores[:, m], noise[:, m]) for m in range(scores.shape[1])]
-        self._intercepts = np.array([intercept for intercept, _, _, _ in fits])
-        self._coefficients = np.stack([coefficients for _, coefficients, _, _ in fits])
-        self._covariances = [covariance for _, _, covariance, _ in fits]
-        self._noises = np.array([own for _, _, _, own in fits])
+        intercepts, coefficients, covariances, noises = zip(*fits, strict=True)
+        self._intercepts, self._noises = np.array(intercepts), np.array(noises)
+        self._coefficients, self._covariances = np.stack(coefficients), list(covariances)
         return self
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "Ridge":
@@ -78,11 +77,7 @@ class Ridge:
     def _solve(self, eigen: Array, projection: Array, total: float, n: int) -> tuple[Array, float]:
         """Return the eigenvalues (`f`) of (XᵀX + λI)⁻¹ and the noise, at the λ of highest evidence.
 
-        Args:
-            eigen: Eigenvalues of XᵀX (`f`).
-            projection: Xᵀy in its eigenbasis (`f`).
-            total: yᵀy.
-            n: Number of runs.
+        `eigen` are the eigenvalues of XᵀX, `projection` is Xᵀy in its eigenbasis, `total` is yᵀy.
         """
 
         def own_noise(penalty: float) -> float:

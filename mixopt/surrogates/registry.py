@@ -16,17 +16,20 @@ class ModelSpec:
         path: `module:callable` inside `mixopt.surrogates`.
         description: One line for users.
         arguments: Keyword arguments of the callable.
-        seeded: Whether the callable takes a `seed`.
         min_trials: Smallest number of trials for `d` domains.
+        seeded: Whether the callable takes a `seed`.
         max_domains: Largest number of domains.
     """
 
     path: str
     description: str
     arguments: Mapping[str, str] = field(default_factory=dict)
-    seeded: bool = False
     min_trials: Callable[[int], int] = lambda d: MIN_TRIALS
+    seeded: bool = False
     max_domains: int = 1000
+
+
+IDENTITY, ROOT, LOG = ({"features": name} for name in ("identity", "sqrt", "log"))
 
 
 def _above_terms(d: int) -> int:
@@ -38,35 +41,16 @@ SURROGATES: Mapping[str, ModelSpec] = {
         "scaling_law_gp:ScalingLawGP",
         "scaling law in effective tokens, shared over metrics, with a Gaussian process on residuals",
     ),
-    "gp_log": ModelSpec(
-        "gaussian_process:GaussianProcess", "Gaussian process on log r", {"features": "log"}
-    ),
-    "gp_root": ModelSpec(
-        "gaussian_process:GaussianProcess", "Gaussian process on √r", {"features": "sqrt"}
-    ),
-    "ridge_root": ModelSpec("linear:Ridge", "ridge on √r", {"features": "sqrt"}),
+    "gp_log": ModelSpec("gaussian_process:GaussianProcess", "Gaussian process on log r", LOG),
+    "gp_root": ModelSpec("gaussian_process:GaussianProcess", "Gaussian process on √r", ROOT),
+    "ridge_root": ModelSpec("linear:Ridge", "ridge on √r", ROOT),
     "trees": ModelSpec("trees:BoostedTrees", "LightGBM with leaves for few runs", seeded=True),
     "constant": ModelSpec("constant:Constant", "the mean of the scores"),
-    "ridge": ModelSpec("linear:Ridge", "ridge on r", {"features": "identity"}),
-    "ridge_log": ModelSpec("linear:Ridge", "ridge on log r", {"features": "log"}),
-    "linear": ModelSpec(
-        "linear:LeastSquares",
-        "least squares on r",
-        {"features": "identity"},
-        min_trials=_above_terms,
-    ),
-    "linear_root": ModelSpec(
-        "linear:LeastSquares",
-        "least squares on √r",
-        {"features": "sqrt"},
-        min_trials=_above_terms,
-    ),
-    "linear_log": ModelSpec(
-        "linear:LeastSquares",
-        "least squares on log r",
-        {"features": "log"},
-        min_trials=_above_terms,
-    ),
+    "ridge": ModelSpec("linear:Ridge", "ridge on r", IDENTITY),
+    "ridge_log": ModelSpec("linear:Ridge", "ridge on log r", LOG),
+    "linear": ModelSpec("linear:LeastSquares", "least squares on r", IDENTITY, _above_terms),
+    "linear_root": ModelSpec("linear:LeastSquares", "least squares on √r", ROOT, _above_terms),
+    "linear_log": ModelSpec("linear:LeastSquares", "least squares on log r", LOG, _above_terms),
     "scheffe": ModelSpec(
         "linear:ScheffeQuadratic", "Scheffé's quadratic with shrinkage", max_domains=64
     ),

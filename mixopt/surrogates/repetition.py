@@ -89,9 +89,6 @@ class Repetition:
         decay = np.exp(-again / self.saturation)
         worth = np.where(epochs > 1, 1 + self.saturation * (1 - decay), epochs)
         with np.errstate(invalid="ignore"):
-            share = np.where(
-                np.isinf(self.available_tokens),
-                ratios,
-                worth * self.available_tokens / self.budget_tokens,
-            )
+            limited = worth * self.available_tokens / self.budget_tokens
+            share = np.where(np.isinf(self.available_tokens), ratios, limited)
         return share, np.where(epochs > 1, decay, 1.0)
