@@ -55,5 +55,9 @@ def is_differentiable(model: SurrogateModel) -> TypeGuard[DifferentiableModel]:
 
 
 def as_seed(seed: Seed) -> int:
-    """Return an integer seed: `seed` itself, or a draw from a generator or from fresh entropy."""
+    """Return an integer seed.
+
+    Args:
+        seed: An integer, which is returned; a generator, which is drawn from; None for fresh entropy.
+    """
     return seed if isinstance(seed, int) else int(np.random.default_rng(seed).integers(2**31))

@@ -15,7 +15,14 @@ R = TypeVar("R")
 
 
 def single_threaded(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function so that BLAS uses one thread inside it."""
+    """Decorate a function so that BLAS uses one thread inside it.
+
+    Args:
+        function: Any function.
+
+    Returns:
+        The function with the same signature.
+    """
 
     @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -22,7 +22,7 @@ PUBLISHED = {"boosting_type": "gbdt", "objective": "regression", "metric": ["l1"
 PATIENCE = 3
 
 
-class LightGBMModel(ABC):
+class _LightGBMModel(ABC):
     """One LightGBM booster for each metric, serialized as its training data.
 
     Deserialization trains the boosters again: LightGBM's own text format is unsafe to read from an
@@ -58,7 +58,7 @@ class LightGBMModel(ABC):
             self.fit(*self._runs)
 
 
-class BoostedTrees(LightGBMModel):
+class BoostedTrees(_LightGBMModel):
     """Boosted trees on the ratios.
 
     LightGBM's default `min_child_samples=20` gives a constant below 40 runs, and its bins of three
@@ -89,7 +89,7 @@ class BoostedTrees(LightGBMModel):
         return BoostedTrees(self._seed).fit(ratios, scores, noise)
 
 
-class RegMix(LightGBMModel):
+class RegMix(_LightGBMModel):
     """Boosted trees exactly as RegMix published them (Liu et al. 2024, 2407.01492).
 
     LightGBM's defaults, but 1,000 rounds at a rate of 0.01 and seed 42. The released notebook stops

@@ -299,7 +299,14 @@ def measure_gain(
 
 
 def require_one_direction(metrics: Metrics) -> None:
-    """Raise `TrialsError` if some metrics are better lower and some higher."""
+    """Check that metrics can be averaged in their own units.
+
+    Args:
+        metrics: The metrics of an average.
+
+    Raises:
+        TrialsError: Some are better lower and some higher.
+    """
     if len({metric.better for metric in metrics}) > 1:
         raise TrialsError(
             "The average of metrics of which some are better lower and some higher means "
