@@ -28,7 +28,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "bases": ("training",),
     "experts": ("training",),
     "proxy-runs": ("training", "evaluation"),
-    "renamed": ("merging",),
+    "renamed": ("merging", "evaluation"),
     "engines": ("merging", "evaluation"),
     "logprobs": ("merging", "evaluation"),
     "scores": ("merging", "evaluation"),

@@ -125,8 +125,6 @@ def collect_capability_text(
 
 
 class _ItemIndex:
-    """Search index of the items."""
-
     def __init__(self, items: Sequence[str]) -> None:
         self._index = RunIndex({"items": items})
         words = [WORD.findall(item.lower()) for item in items]
@@ -143,7 +141,6 @@ class _ItemIndex:
 
 
 def _count_terms(items: Sequence[str]) -> CountVectorizer:
-    """Return a counter of the items' words and word pairs, without English stop words."""
     counter = CountVectorizer(
         ngram_range=(1, 2), stop_words="english", max_features=CANDIDATES,
         token_pattern=r"(?u)\b[^\W\d_]{3,}\b",
@@ -183,7 +180,6 @@ def _find(
     index: "_ItemIndex",
     texts: int,
 ) -> tuple[list[list[tuple[float, int, str]]], int]:
-    """Return the best pieces of each concept by BM25, and the number of rejected pieces."""
     heaps: list[list[tuple[float, int, str]]] = [[] for _ in chosen]
     refused, number = 0, 0
     known: set[int] = set()
@@ -230,7 +226,6 @@ def _take_turns(
 
 
 def _pieces(documents: Iterable[str]) -> Iterator[str]:
-    """Yield documents split at paragraph ends; a paragraph is never split."""
     for document in documents:
         piece = ""
         for paragraph in re.split(r"(?<=\n)\n+", document):

@@ -120,7 +120,6 @@ def _drop_copies(documents: Iterable[Document], seen: set[int]) -> Iterator[Docu
 
 @lru_cache(maxsize=1)
 def _standard_library() -> list[tuple[str, str, str]]:
-    """Return (path, source without docstrings, docstrings) of each standard-library module."""
     root = Path(sysconfig.get_path("stdlib"))
     parsed = (
         (file.relative_to(root).as_posix(), _split_docstrings(file)) for file in _list_modules(root)
@@ -219,7 +218,6 @@ def _description_code() -> Iterator[Document]:
 
 @lru_cache(maxsize=1)
 def _packages() -> list[tuple[str, str, str]]:
-    """Return (path, source without docstrings, docstrings) of a random sample of installed modules."""
     chosen: list[tuple[str, Path]] = []
     for name, dist in _distributions():
         files = [

@@ -246,7 +246,6 @@ def _read_hub(source: HubTextConfig) -> Iterator[Document]:
 
 
 def _each(rows: Any, path: str) -> Iterator[Any]:
-    """Yield rows of a dataset; its files are read here."""
     try:
         yield from rows
     except DataError:

@@ -202,7 +202,6 @@ class Shards:
         return self._stream
 
     def _keep(self, place: Place) -> None:
-        """Write the mark of the full shard that ends at `place`."""
         assert self._begun is not None
         self._close()
         encoded = json.dumps(asdict(place)).encode()

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
@@ -22,12 +24,12 @@ from mixopt.evaluation.layerwise.meta_model import LayerwiseError
 from mixopt.evaluation.layerwise.scorer import LayerwiseScorer
 from mixopt.evaluation.scorer import Scorer, score_batches
 from mixopt.evaluation.tasks.base import ItemResults
-from mixopt.merging.checkpoint import Checkpoint
+from mixopt.merging.checkpoint import WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, open_expert
 from mixopt.merging.merge import FREE_SHARE, ModelMerger, free_bytes, warn_if_unrelated
-from mixopt.merging.tensor_names import holds_names_of, save_renamed
-from mixopt.training.base_model import Base
+from mixopt.training.base_model import Base, Layout, mergeable
 from mixopt.training.device import Device
+from mixopt.training.model_loading import load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -221,10 +223,32 @@ def _in_memory_names(folder: Path, base: Base, store: ArtifactStore) -> Path:
     if (folder / "adapter_config.json").is_file() or not (folder / "config.json").is_file():
         return folder
     has_safetensors = any(folder.glob("*.safetensors"))
-    if not has_safetensors or holds_names_of(Checkpoint(folder), base.layout):
+    if not has_safetensors or _has_names_of(Checkpoint(folder), base.layout):
         return folder
     key = {"files": [hash_file(file) for file in sorted(folder.glob("*.safetensors"))]}
-    return store.get_or_build(Artifact("renamed", folder.name, key), partial(save_renamed, folder))
+    return store.get_or_build(Artifact("renamed", folder.name, key), partial(_save_renamed, folder))
+
+
+def _has_names_of(checkpoint: Checkpoint, layout: Layout) -> bool:
+    others = {own: other for other, own in layout.tied.items()}
+    return all(n in checkpoint or others.get(n, "") in checkpoint for n in layout.shapes)
+
+
+def _save_renamed(folder: Path, out: Path) -> None:
+    """Save the model in `folder` to `out`, with the tensor names that it has in memory.
+
+    Mixtures of experts are saved with one tensor per expert of a layer and held with one for all; older
+    checkpoints lack a prefix. transformers converts all of them, so it reads them here.
+    """
+    checkpoint = Checkpoint(folder)
+    dtypes = {checkpoint.dtype(name) for name in checkpoint.names}
+    dtype = torch.float32 if torch.float32 in dtypes else torch.bfloat16
+    if torch.float16 in dtypes and dtype == torch.bfloat16:
+        dtype = torch.float16
+    network = load_model(folder, Device("cpu", dtype))
+    network.config.save_pretrained(out)
+    tensors = {name: t.detach().contiguous() for name, t in mergeable(network).items()}
+    save_file(tensors, out / WHOLE, metadata={"format": "pt"})
 
 
 def hash_expert(folder: Path) -> str:

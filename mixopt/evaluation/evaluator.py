@@ -25,7 +25,7 @@ from mixopt.evaluation.score_cache import CandidateScores, Results, Row, ScoreCa
 from mixopt.evaluation.scorer import Scorer
 from mixopt.executors.job import Job, JobDispatcher
 from mixopt.merging.ensemble import Ensemble
-from mixopt.merging.response import merge_weights
+from mixopt.merging.merge import merge_weights
 from mixopt.trials import Kind
 
 log = logging.getLogger(__name__)
@@ -278,7 +278,6 @@ class MergeEvaluator:
         return row
 
     def _measure_model_tasks(self, scorer: Scorer, row: Row) -> tuple[Results, Exception | None]:
-        """Score the benchmarks that need a whole model; return the first failure beside the results."""
         results: Results = {}
         failed: Exception | None = None
         for task in scorer.model_tasks:
@@ -369,7 +368,6 @@ class MergeEvaluator:
         ])  # fmt: skip
 
     def _require(self, jobs: Sequence[Job]) -> None:
-        """Have jobs done without which the study cannot continue; none without a dispatcher."""
         for job, error in self.dispatcher.run(jobs) if self.dispatcher else ():
             if error is not None:
                 raise RunError(

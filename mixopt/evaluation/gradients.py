@@ -64,7 +64,6 @@ def measure_slopes(merger: ModelMerger, scorer: Scorer, weights: Sequence[float]
 
 
 def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
-    """Return the task's loss and the tokens read; its gradient is added to the model's."""
     weights = task.loss_weights
     chosen = np.flatnonzero(weights)
     requests = [task.requests[int(index)] for index in chosen]

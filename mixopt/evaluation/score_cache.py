@@ -158,7 +158,6 @@ class ScoreCache:
         return CandidateScores(results, scores.losses)
 
     def _name(self, row: Row) -> str:
-        """Return the name that all artifacts of one candidate share."""
         text = json.dumps([code_of(self.kind), self._key, list(row)], sort_keys=True, default=str)
         return f"candidate-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 

@@ -142,7 +142,6 @@ class Scorer:
         return np.array([task.loss_weights @ part for task, part in parts])
 
     def _totals(self, logprobs: NDArray[Any]) -> list[NDArray[np.float64]]:
-        """Return the log-probability of each request's target, by benchmark."""
         if not self.requests:
             return []
         totals = np.add.reduceat(logprobs.astype(np.float64), self._offsets[:-1])
@@ -162,7 +161,6 @@ class Scorer:
         return self._batches[key]
 
     def _can_share(self, model: "PreTrainedModel", score: ScoreBatches) -> bool:
-        """Return whether the longest packed sequences score as their requests do one by one."""
         rows = [r for r in pack_requests(self.requests, shared=True) if len(r.branches) > 1]
         if not rows:
             return True

@@ -143,7 +143,6 @@ def _read_index(index: Path) -> list[Path]:
 
 
 def _read_map(index: Path) -> dict[str, str]:
-    """Return the file name of each tensor."""
     try:
         places = load_json(index.read_text(encoding="utf-8"))["weight_map"]
         if not all(isinstance(name, str) for name in places.values()):
@@ -179,8 +178,6 @@ def _open_safely(file: Path) -> Any:
 
 
 class _PickledFile:
-    """A pickled state dict with the methods of a safetensors file that are used here."""
-
     def __init__(self, file: Path) -> None:
         try:
             tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)

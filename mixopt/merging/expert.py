@@ -136,7 +136,6 @@ class FullExpert:
 
 
 def _tied_names(checkpoint: Checkpoint, layout: Layout) -> dict[str, str]:
-    """Return the stored name of each tensor that the checkpoint stores under its tied name."""
     return {
         name: other
         for other, name in layout.tied.items()
@@ -273,7 +272,6 @@ def _read_adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def _require_rank(config: Mapping[str, Any], folder: Path) -> tuple[int, float]:
-    """Return rank and alpha of an adapter."""
     rank, alpha = config["r"], config["lora_alpha"]
     whole = isinstance(rank, int) and not isinstance(rank, bool) and 0 < rank < 1 << 31
     number = isinstance(alpha, int | float) and not isinstance(alpha, bool)

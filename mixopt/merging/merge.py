@@ -250,6 +250,28 @@ class ModelMerger:
         return sizes.compute()
 
 
+def merge_weights(weights: Sequence[float], gamma: float) -> list[float]:
+    """Return the weights at which experts are merged or ensembled for given mixture ratios.
+
+    A model trained on a small share of a domain learns more of it than that share of the expert's
+    delta: learning grows with a power of the tokens, a merge linearly with the weight. So
+    α_k = λ_k^γ ÷ Σ_j λ_j^γ with γ < 1 (measured in `studies/rank-fidelity`; docs/methods.md, section
+    2.3). γ = 1 gives MergeMix (arXiv:2601.17858) and MDE (arXiv:2502.15950) as published.
+
+    Args:
+        weights: Mixture ratios λ (`k`).
+        gamma: γ.
+
+    Returns:
+        α (`k`). Corners of the simplex, all zeros (the base) and, with γ = 1, all ratios are unchanged.
+    """
+    if gamma == 1.0 or sum(1 for weight in weights if weight) <= 1:
+        return [float(weight) for weight in weights]
+    raised = np.power(np.asarray(weights, dtype=np.float64), gamma)
+    total = float(raised.sum())
+    return (raised / total).tolist() if total else [0.0] * len(raised)
+
+
 def warn_if_unrelated(expert: str, step_size: float) -> None:
     """Log a warning where an expert lies too far from the base to have been trained from it."""
     if step_size > UNRELATED_STEP:

@@ -36,8 +36,6 @@ WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".msgpack", ".h5", ".inde
 
 @dataclass(frozen=True)
 class _Planned:
-    """One tensor to write."""
-
     name: str
     shape: tuple[int, ...]
     stored: torch.dtype
@@ -120,7 +118,6 @@ def _plan(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> _Plan
 def _layout_of(
     checkpoint: Checkpoint, plan: Sequence[_Planned], experts: Sequence[Expert]
 ) -> Layout:
-    """Return the base's floating tensors, and the names that the model ties to them."""
     if not (checkpoint.folder / "config.json").is_file():
         raise ModelError(
             f"{checkpoint.folder} has no configuration that transformers can read (config.json is "
@@ -138,7 +135,6 @@ def _layout_of(
 
 
 def _find_tied(folder: Path) -> Mapping[str, str]:
-    """Return the names that the model of a configuration ties to others."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
@@ -153,7 +149,6 @@ def _find_tied(folder: Path) -> Mapping[str, str]:
 
 
 def _divide(plan: Sequence[_Planned], shard_bytes: int) -> dict[str, list[_Planned]]:
-    """Return the tensors by file; no file exceeds `shard_bytes` unless one tensor does."""
     groups: list[list[_Planned]] = []
     size = 0
     for tensor in plan:
@@ -188,7 +183,6 @@ def _require_space(scratch: Path, plan: Sequence[_Planned]) -> None:
 
 
 def _write_shard(file: Path, tensors: Sequence[_Planned], merge: "_StreamedMerge") -> None:
-    """Write one safetensors file under a temporary name, then rename it."""
     part = file.with_suffix(".part")
     with part.open("wb") as stream:
         stream.write(_header(tensors))
@@ -216,8 +210,6 @@ def _header(tensors: Sequence[_Planned]) -> bytes:
 
 
 class _StreamedMerge:
-    """The merge of one tensor after another, and the experts' step sizes over all of them."""
-
     def __init__(
         self, base: Checkpoint, experts: Sequence[Expert], weights: Sequence[float]
     ) -> None:
@@ -257,7 +249,6 @@ def _write_index(file: Path, shards: Mapping[str, Sequence[_Planned]]) -> None:
 
 
 def _copy_rest(base: Path, out: Path, dtype: torch.dtype | None) -> None:
-    """Copy the base's folder without its weights, and set the type in its configuration."""
     for file in sorted(base.iterdir()):
         if file.is_file() and not file.name.endswith(WEIGHT_FILES):
             shutil.copyfile(file, out / file.name)

@@ -182,7 +182,7 @@ class CandidateSearch:
 
     def _sampled_items(self, before: Trials) -> "Items":
         """Return a sample of the items, with control variates fitted to the first round."""
-        from mixopt.evaluation.sampled_items import SampledItems
+        from mixopt.evaluation.item_sampling import SampledItems
 
         first = [trial for trial in before.where(kind="merged") if trial.round == 1]
         whole = {metric.name for metric in self.evaluator.scorer.metrics}

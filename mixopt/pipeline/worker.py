@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mixopt.config.study import StudyConfig
 from mixopt.data.study_corpora import StudyInputs
 from mixopt.evaluation.evaluator import MergeEvaluator
-from mixopt.evaluation.sampled_items import SampledItems
+from mixopt.evaluation.item_sampling import SampledItems
 from mixopt.executors.base import Executor, open_executor
 from mixopt.executors.dispatcher import Dispatcher
 from mixopt.executors.job import Job, JobDispatcher

@@ -8,12 +8,14 @@ import gc
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from transformers import (
@@ -27,9 +29,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
+from mixopt.config.training import CheckpointAverage, ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError, ModelError
-from mixopt.training.checkpoint_averaging import checkpoint_weights
 from mixopt.training.checkpointing import CheckpointCallback, CheckpointManager
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
@@ -38,8 +39,19 @@ from mixopt.training.step_law import OptimizerHyperparameters
 
 log = logging.getLogger(__name__)
 
+Array = NDArray[np.float64]
+
 LOGIT_BYTES = 2 << 30
 """Memory for the logits of one training forward pass, in float32."""
+EMA_DECAY = 10**-0.1
+"""β of the moving average; with ten checkpoints as in figure 2 of WSM."""
+
+DECAYS: dict[str, Callable[[Array], Array]] = {
+    "linear": lambda t: 1 - t,
+    "cosine": lambda t: (1 + np.cos(np.pi * t)) / 2,
+    "1-sqrt": lambda t: 1 - np.sqrt(t),
+}
+"""Learning rate as a share of its peak, by the elapsed share t of the decay."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +220,6 @@ def train(
 
 
 def _schedule(training: TrainingConfig, steps: int, warmup: int) -> dict[str, Any]:
-    """Return the Trainer's arguments for the learning rate after the warm-up."""
     if training.schedule == "constant":
         return {"lr_scheduler_type": "constant_with_warmup"}
     decay = min(round(training.decay_share * steps), steps - warmup)
@@ -229,6 +240,33 @@ def _averaged_steps(training: TrainingConfig, steps: int) -> dict[int, float]:
     return dict(zip(averaged, weights.tolist(), strict=True))
 
 
+def checkpoint_weights(kind: CheckpointAverage, n: int, *, floor: float = 0.0) -> Array:
+    """Return weights of `n` checkpoints, oldest first; they sum to 1 and the newest is positive.
+
+    Let w_i = r + (1 − r)·f(i/n), i = 1 … n − 1, be the share of the updates between checkpoints i − 1
+    and i that is kept. Then c_{n−1} = w_{n−1}, c_j = w_j − w_{j+1} and c_0 = 1 − w_1 (WSM, theorem
+    3.1). The argument is i/n, not i/(n − 1): there f would be 0 for the newest checkpoint. A linear
+    decay to zero gives the plain mean. With a constant rate, the average Σ_j c_j θ_{n+j} approximates
+    what a decaying rate would have reached (WSM, arXiv:2507.17634; docs/methods.md, section 1.3).
+
+    Args:
+        kind: Shape of the decay.
+        n: Number of checkpoints.
+        floor: Final rate ÷ peak rate (r); unused by `mean` and `ema`.
+
+    Returns:
+        Weights c (`n`).
+    """
+    if kind == "mean":
+        return np.full(n, 1 / n)
+    if kind == "ema":
+        kept = 1 - EMA_DECAY ** np.arange(n - 1, 0, -1)
+    else:
+        kept = floor + (1 - floor) * DECAYS[kind](np.arange(1, n) / n)
+    steps = np.concatenate([[1.0], kept, [0.0]])
+    return np.asarray(steps[:-1] - steps[1:])
+
+
 def _require_finite(tensors: Mapping[str, torch.Tensor], name: str, step: int) -> None:
     for tensor in tensors.values():
         if not torch.isfinite(tensor).all():
@@ -243,8 +281,6 @@ def _diverged(name: str, step: int) -> DivergedError:
 
 
 class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
-    """Shows progress, records losses, averages checkpoints, and stops a diverged training."""
-
     def __init__(self, name: str, steps: int, averaged: Mapping[int, float]) -> None:
         self.name, self.averaged = name, averaged
         self.losses: list[tuple[int, float]] = []

@@ -19,8 +19,7 @@ from runs import DOMAINS, EXPERTS, SEEDS, context_of, mixtures
 from scores import MERGED, POWERS, evaluator_of, power, weights_of
 
 from mixopt.evaluation.evaluator import MergeEvaluator
-from mixopt.evaluation.item_sampling import sample_items
-from mixopt.evaluation.sampled_items import SampledItems
+from mixopt.evaluation.item_sampling import SampledItems, sample_items
 from mixopt.mixture import Mixture
 from mixopt.optimization.proxy_validation import quarter_overlap
 from mixopt.surrogates.fit import fit

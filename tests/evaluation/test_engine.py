@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from merging_for_tests import Fixed, choices, save_experts, save_model, texts
-from models_for_tests import family, perturbed, tokenizer
+from merging_for_tests import Fixed, choices, save_experts, save_model, save_tensors, texts
+from models_for_tests import FAMILIES, family, perturbed, tokenizer
 from safetensors.torch import load_file, save_file
 
 from mixopt.artifacts.store import ArtifactStore
@@ -11,12 +11,17 @@ from mixopt.evaluation import engine as engine_module
 from mixopt.evaluation.engine import (
     ResidentEngine,
     StreamedEngine,
+    _has_names_of,
+    _save_renamed,
     hash_expert,
     open_engine,
     open_engine_of,
 )
 from mixopt.evaluation.scorer import Scorer
-from mixopt.training.base_model import Base
+from mixopt.merging.checkpoint import Checkpoint
+from mixopt.merging.expert import open_expert
+from mixopt.merging.merge import ModelMerger
+from mixopt.training.base_model import Base, Layout, mergeable
 from mixopt.training.device import Device
 from mixopt.training.model_loading import load_model
 
@@ -142,3 +147,38 @@ def test_digest_goes_with_the_weights(folders):
     state["lm_head.weight"][0, 0] += 1
     save_file(state, file, metadata={"format": "pt"})
     assert hash_expert(folders[1]) != before
+
+
+RENAMED = {"mixtral", "qwen2_moe", "olmoe", "gpt_neox"}
+"""Families whose files call tensors otherwise than the model in memory does."""
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_checkpoints_as_transformers_saves_them_become_experts(name, tmp_path):
+    base, expert = family(name), family(name, seed=1)
+    expert.save_pretrained(tmp_path / "saved")
+    layout = Layout.of(base)
+    assert _has_names_of(Checkpoint(tmp_path / "saved"), layout) == (name not in RENAMED)
+    _save_renamed(tmp_path / "saved", tmp_path / "renamed")
+    assert _has_names_of(Checkpoint(tmp_path / "renamed"), layout)
+    merged = ModelMerger(base, [open_expert(tmp_path / "renamed")]).merge([1.0])
+    for key, tensor in mergeable(merged).items():
+        assert torch.equal(tensor, mergeable(expert)[key]), key
+
+
+def test_older_names_without_their_prefix(tmp_path):
+    network = family("gpt2")
+    plain = {n.removeprefix("transformer."): t for n, t in network.named_parameters()}
+    network.config.save_pretrained(tmp_path / "old")
+    save_tensors(tmp_path / "old", plain)
+    assert not _has_names_of(Checkpoint(tmp_path / "old"), Layout.of(network))
+    _save_renamed(tmp_path / "old", tmp_path / "new")
+    assert _has_names_of(Checkpoint(tmp_path / "new"), Layout.of(network))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_types_stay_as_they_were(tmp_path, dtype):
+    family("mixtral").to(dtype).save_pretrained(tmp_path / "saved")
+    _save_renamed(tmp_path / "saved", tmp_path / "renamed")
+    opened = Checkpoint(tmp_path / "renamed")
+    assert {opened.dtype(name) for name in opened.names} == {dtype}

@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
 import toy
+from evaluation.test_evaluator import fresh
 from models_for_tests import model, tokenizer
 
+from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.benchmarks import BitsPerByteConfig, MultipleChoiceConfig
 from mixopt.config.text import FilesTextConfig
+from mixopt.evaluation import item_sampling
 from mixopt.evaluation.item_sampling import (
     ItemSample,
+    SampledItems,
     SampledTask,
     compute_control_variates,
     fit_control_variates,
@@ -16,6 +20,10 @@ from mixopt.evaluation.scorer import Scorer
 from mixopt.evaluation.tasks.base import ItemResults, TaskContext
 from mixopt.evaluation.tasks.bits_per_byte import BitsPerByteTask
 from mixopt.evaluation.tasks.multiple_choice import MultipleChoiceTask
+from mixopt.pipeline.evaluators import open_evaluator
+
+FITTED_ON = [[0.2, 0.3, 0.5], [0.6, 0.2, 0.2], [1 / 3] * 3, [0.1, 0.8, 0.1]]
+ROWS = [[0.5, 0.4, 0.1], [0.15, 0.25, 0.6]]
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +61,12 @@ def test_some_items_score_as_they_do_among_all(tasks):
     assert parts.count_tokens() < 0.4 * Scorer(tasks).count_tokens()
 
 
-def test_every_item_is_stood_for_once():
+def test_strata_hold_every_item_once():
     values = np.random.default_rng(0).normal(size=(4, 50))
     draw = ItemSample.stratified(values, np.ones(50), 0.3, seed=0)
     assert len(draw.items) == 15
     assert (np.diff(draw.items) > 0).all()
-    assert draw.stands_for.sum() == 50
+    assert draw.stratum_sizes.sum() == 50
 
 
 def test_a_small_benchmark_is_scored_whole():
@@ -124,3 +132,64 @@ def test_draws_are_of_all_tasks_and_the_same_for_the_same_seed(tasks):
     assert [task.metric.name for task in scorer.tasks] == ["t", "m"]
     again = sample_items(tasks, experts, 0.5, 7)[1]
     assert all((a.items == b.items).all() for a, b in zip(draws, again, strict=True))
+
+
+@pytest.fixture(scope="module")
+def evaluator(trained_toy, tmp_path_factory):
+    folder = toy.copy_trained(trained_toy, tmp_path_factory.mktemp("sampled"))
+    context = toy.load(folder, trained_toy / "toy.yaml").prepare()
+    return open_evaluator(context, tuple(toy.WORDS))
+
+
+@pytest.fixture
+def sampled(evaluator, monkeypatch):
+    monkeypatch.setattr(item_sampling, "FEWEST", 3)
+    return SampledItems(evaluator, FITTED_ON, 0.5, seed=0)
+
+
+def test_estimates_are_near_the_scores_on_all_items_and_know_how_near(evaluator, sampled):
+    for row, found in zip(ROWS, evaluator.evaluate(ROWS, sampled), strict=True):
+        whole = evaluator.score(row)
+        for name, result in found["merged"].items():
+            assert result.sizes == pytest.approx(whole["merged"][name].sizes)
+            off, error = result.minus(whole["merged"][name])
+            assert abs(off) <= 4 * error + 1e-9
+        for name, result in found["ensembled"].items():
+            assert result.values == pytest.approx(whole["ensembled"][name].values)
+
+
+def test_only_some_items_are_scored(evaluator, sampled, monkeypatch):
+    calls = []
+    original = evaluator.engine.logprobs
+    monkeypatch.setattr(
+        evaluator.engine, "logprobs",
+        lambda scorer, rows: calls.append((scorer.n_targets, len(rows))) or original(scorer, rows),
+    )  # fmt: skip
+    list(evaluator.evaluate([[0.3, 0.3, 0.4]], sampled))
+    ((targets, rows),) = [call for call in calls if call[0] != evaluator.scorer.n_targets]
+    assert rows == 1
+    assert targets < 0.8 * evaluator.scorer.n_targets
+    assert sampled.flops_per_score < 0.9 * evaluator.flops_per_score
+
+
+def test_estimates_are_read_again_and_another_seed_draws_other_items(
+    evaluator, sampled, monkeypatch
+):
+    (first,) = evaluator.evaluate(ROWS[:1], sampled)
+    (other,) = evaluator.evaluate(ROWS[:1], SampledItems(evaluator, FITTED_ON, 0.5, seed=1))
+    values = [r["merged"]["birds_heldout"].values for r in (first, other)]
+    assert not np.array_equal(*values)
+    monkeypatch.setattr(evaluator.scorer, "read", lambda *_: pytest.fail("scored again"))
+    (again,) = evaluator.evaluate(ROWS[:1], SampledItems(evaluator, FITTED_ON, 0.5, seed=0))
+    assert (again["merged"]["birds_heldout"].values == values[0]).all()
+
+
+def test_the_same_candidate_twice_leaves_the_others_their_own_scores(evaluator, sampled, tmp_path):
+    rows = [[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]]
+    together = list(evaluator.evaluate(rows, sampled))
+    alone = fresh(evaluator, ArtifactStore(tmp_path))
+    items = SampledItems(alone, FITTED_ON, 0.5, seed=0)
+    for row, found in zip(rows, together, strict=True):
+        (single,) = alone.evaluate([row], items)
+        for name, result in single["merged"].items():
+            assert found["merged"][name].values == pytest.approx(result.values)

@@ -8,7 +8,7 @@ from models_for_tests import model, perturbed
 from safetensors.torch import save_file
 
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import ModelMerger
+from mixopt.merging.merge import ModelMerger, merge_weights
 
 
 def save_full(folder, tensors):
@@ -137,3 +137,22 @@ def test_rank_stabilised_scale(tmp_path):
     ]
     ratio = (merged - start).norm() / (folded[name] - start).norm()
     assert ratio.item() == pytest.approx(math.sqrt(4), rel=1e-4)  # α/√r against α/r at r = 4
+
+
+def test_small_shares_count_more():
+    assert merge_weights([0.25, 0.75], 1.0) == [0.25, 0.75]
+    weights = merge_weights([0.04, 0.96], 0.5)
+    assert weights == pytest.approx([0.2 / (0.2 + 0.96**0.5), 0.96**0.5 / (0.2 + 0.96**0.5)])
+    assert weights[0] > 0.04
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.5])
+def test_experts_alone_and_the_base_stay_what_they_are(gamma):
+    assert merge_weights([0, 1, 0], gamma) == [0.0, 1.0, 0.0]
+    assert merge_weights([0, 0, 0], gamma) == [0.0, 0.0, 0.0]
+
+
+def test_weights_stay_on_the_simplex_and_zeros_zero():
+    weights = merge_weights([0.5, 0.0, 0.3, 0.2], 0.7)
+    assert np.sum(weights) == pytest.approx(1)
+    assert weights[1] == 0

@@ -115,7 +115,6 @@ class SweepPlan:
 
 
 def _divide(batches: Sequence[Batch], tokens: int) -> tuple[tuple[Batch, ...], ...]:
-    """Return runs of batches of at most `tokens` tokens, unless one batch has more."""
     chunks: list[list[Batch]] = []
     size = math.inf
     for batch in batches:

@@ -220,7 +220,6 @@ def _open(folder: Path, device: Device) -> "PreTrainedModel":
 
 
 def _find_layers(model: torch.nn.Module) -> tuple[str, list[torch.nn.Module]]:
-    """Return the name of the outermost list with most of the parameters, and its modules."""
     lists = {
         name: module
         for name, module in model.named_modules()
@@ -234,7 +233,6 @@ def _find_layers(model: torch.nn.Module) -> tuple[str, list[torch.nn.Module]]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two calls of a layer have equal arguments, tensor by tensor."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, Mapping) and isinstance(other, Mapping):

@@ -168,7 +168,6 @@ class LayerwiseScorer:
     def _sweep(
         self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
     ) -> list[list[NDArray[np.float32]]]:
-        """Return log-probabilities by candidate and batch, from one pass through the network."""
         calls = self._enter(batches, candidates, store)
         for index, (layer, names) in enumerate(
             zip(self.meta_model.layers, self.meta_model.layer_tensors, strict=True)
@@ -240,7 +239,6 @@ class LayerwiseScorer:
         outside: Mapping[str, torch.Tensor],
         totals: tuple[torch.Tensor, torch.Tensor],
     ) -> None:
-        """Add the logits of some rows of the output table to log-sums and targets' logits, in place."""
         sums, target_logits = totals
         step = max(1, min(MAX_OUTPUT_TOKENS, LOGIT_BYTES // (4 * len(head))))
         for at in range(0, hidden.shape[1], step):
@@ -258,7 +256,6 @@ class LayerwiseScorer:
     # --- tensors ------------------------------------------------------------------------------
 
     def _read(self, names: Mapping[str, str], rows: Rows | None = None) -> "LayerTensors":
-        """Read base and deltas of the tensors `names` (full name by short name)."""
         tensors = LayerTensors(len(self.experts), self.meta_model.dtype, self._device)
         for short, name in names.items():
             base = self.base.read(self._stored[name], rows).to(self._device)
@@ -270,7 +267,6 @@ class LayerwiseScorer:
         return self._read({name: name for name in self.meta_model.outside})
 
     def _read_table(self, name: str, rows: Rows) -> "LayerTensors":
-        """Read rows of the input or output table, as `table`."""
         return self._read({"table": name}, rows)
 
     def _read_input_rows(self, ids: torch.Tensor) -> "LayerTensors":

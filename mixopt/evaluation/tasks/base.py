@@ -157,7 +157,6 @@ class TaskContext:
         return Request(before, after), len(scored.encode()), cut
 
     def _encode_with_ends(self, prompt: str, target: str) -> tuple[list[int], list[int]]:
-        """Return the tokens of prompt and target, and the end of each in characters."""
         if not self.tokenizer.is_fast:
             before, whole = self.encode(prompt), self.encode(prompt + target)
             inside = [len(prompt)] * min(len(before), len(whole) - 1)

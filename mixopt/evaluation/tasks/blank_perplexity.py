@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from mixopt.config.benchmarks import BlankPerplexityConfig
 from mixopt.errors import DataError
-from mixopt.evaluation.tasks.base import TaskContext
+from mixopt.evaluation.tasks.base import TaskContext, describe_metric
 from mixopt.evaluation.tasks.choice import Built, ChoiceTask
 from mixopt.evaluation.tasks.items import read_answer, read_choices, read_items, require_text
 from mixopt.evaluation.tasks.prompt import GAP, Item, PromptBuilder, Template
@@ -28,7 +28,7 @@ class BlankPerplexityTask(ChoiceTask):
         passage = config.model_copy(update={"template": None})
         self._template = None if config.template is None else Template(config.template, config.name)
         self._prompter = PromptBuilder(passage, self._solve)
-        super().__init__(config, self._build(context))
+        super().__init__(describe_metric(config, "higher"), self._build(context))
 
     def _build(self, context: TaskContext) -> Iterator[tuple[list[Built], int]]:
         config = self._config

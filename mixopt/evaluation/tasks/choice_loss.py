@@ -3,7 +3,7 @@
 from mixopt.config.benchmarks import ChoiceLossConfig
 from mixopt.evaluation.tasks.base import TaskContext, describe_metric
 from mixopt.evaluation.tasks.choice import read_choice_items, request_choice
-from mixopt.evaluation.tasks.target import TargetTask
+from mixopt.evaluation.tasks.continuation import TargetTask
 
 
 class ChoiceLossTask(TargetTask):

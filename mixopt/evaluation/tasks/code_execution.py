@@ -85,7 +85,6 @@ def passes_tests(program: str, *, timeout_s: float, memory_mb: int) -> bool:
 
 
 def _limit(timeout_s: float, memory_mb: int) -> None:
-    """Set the limits of the child process before it runs the program."""
     memory = memory_mb << 20
     cpu = max(1, round(timeout_s + 0.5))
     for what, most in (

@@ -84,7 +84,6 @@ class GenerationTask:
         return ItemResults(np.array(values), np.ones(len(values)))
 
     def _complete(self, model: "PreTrainedModel") -> Iterator[tuple[int, str]]:
-        """Yield the index of an item and a completion; items of similar length are batched."""
         model.eval()
         config, tokenizer = self._config, self._context.tokenizer
         each = max(1, BATCH_SEQUENCES // config.samples)
@@ -116,7 +115,6 @@ class GenerationTask:
                 yield places[index // config.samples], self._cut(text)
 
     def _pad(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the prompts of one batch, padded on the left, and their attention mask."""
         width = max(map(len, prompts))
         tokens = torch.full((len(prompts), width), self._context.separator)
         mask = torch.zeros_like(tokens)
@@ -126,7 +124,6 @@ class GenerationTask:
         return tokens, mask
 
     def _cut(self, text: str) -> str:
-        """Return the completion up to the first stop string."""
         ends = [place for stop in self._config.stop if (place := text.find(stop)) >= 0]
         return text[: min(ends)] if ends else text
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from mixopt.config.benchmarks import HarnessConfig
 from mixopt.errors import DataError, did_you_mean, require_extra
-from mixopt.evaluation.tasks.base import ItemResults, TaskContext
+from mixopt.evaluation.tasks.base import ItemResults, TaskContext, describe_metric
 from mixopt.evaluation.tasks.items import require_items
-from mixopt.trials import Metric
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,13 +48,7 @@ class LmEvalTask:
             )
         require_items(len(self._documents), config.name)
         better = self._task.higher_is_better().get(self._name, True)
-        self.metric = Metric(
-            name=config.name,
-            better="higher" if better else "lower",
-            capability=config.capability,
-            role=config.role,
-            own_domain=config.own_domain,
-        )
+        self.metric = describe_metric(config, "higher" if better else "lower")
 
     @cached_property
     def _documents(self) -> list[Any]:
@@ -114,7 +107,6 @@ class LmEvalTask:
         return self._read(found)
 
     def _read(self, found: list[Any]) -> ItemResults:
-        """Return item results; a pair is a value and its weight, as for bits per byte."""
         if all(isinstance(value, bool | int | float | np.number) for value in found):
             return ItemResults(np.array(found, dtype=np.float64), np.ones(len(found)))
         pairs = [value for value in found if isinstance(value, tuple | list) and len(value) == 2]
@@ -128,7 +120,6 @@ class LmEvalTask:
 
 
 def _load(config: HarnessConfig) -> Any:
-    """Return the harness's task object."""
     require_extra("eval")
     from lm_eval.tasks import TaskManager, get_task_dict
 
@@ -156,7 +147,6 @@ def _load(config: HarnessConfig) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the harness's log below errors."""
     log = logging.getLogger("lm_eval")
     before = log.level
     log.setLevel(logging.ERROR)

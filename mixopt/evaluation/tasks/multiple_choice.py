@@ -1,7 +1,7 @@
-"""Multiple choice by length-normalised log-likelihood of each choice's text."""
+"""Multiple choice by length-normalized log-likelihood of each choice's text."""
 
 from mixopt.config.benchmarks import MultipleChoiceConfig
-from mixopt.evaluation.tasks.base import TaskContext
+from mixopt.evaluation.tasks.base import TaskContext, describe_metric
 from mixopt.evaluation.tasks.choice import ChoiceTask, read_choice_items, request_choice
 
 
@@ -13,10 +13,8 @@ class MultipleChoiceTask(ChoiceTask):
     """
 
     def __init__(self, config: MultipleChoiceConfig, context: TaskContext) -> None:
-        super().__init__(
-            config,
-            (
-                ([request_choice(context, prompt, config.separator, c) for c in choices], answer)
-                for _, prompt, choices, answer in read_choice_items(config)
-            ),
+        items = (
+            ([request_choice(context, prompt, config.separator, c) for c in choices], answer)
+            for _, prompt, choices, answer in read_choice_items(config)
         )
+        super().__init__(describe_metric(config, "higher"), items)

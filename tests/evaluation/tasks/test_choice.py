@@ -3,14 +3,14 @@ import pytest
 from models_for_tests import tokenizer
 
 from mixopt.evaluation.tasks.base import Request, TaskContext
-from mixopt.evaluation.tasks.choice import Choices, request_choice
+from mixopt.evaluation.tasks.choice import ChoiceTask, request_choice
+from mixopt.trials import Metric
 
 
 def test_items_of_different_sizes_are_read_apart():
-    choices = Choices()
     request = Request([0], [1])
-    choices.add([(request, 2, False), (request, 4, True)], answer=1)
-    choices.add([(request, 1, False)] * 3, answer=0)
+    items = [([(request, 2, False), (request, 4, True)], 1), ([(request, 1, False)] * 3, 0)]
+    choices = ChoiceTask(Metric("m"), items)
     assert (choices.starts, choices.truncated) == ([0, 2], 1)
     # -1 a byte against -.75 a byte; then a tie of all three
     assert choices.read(np.array([-2.0, -3.0, -1, -1, -1])).values.tolist() == [1, 1 / 3]

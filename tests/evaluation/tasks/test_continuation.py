@@ -7,14 +7,15 @@ from models_for_tests import tokenizer
 
 from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.errors import DataError
-from mixopt.evaluation.tasks.base import TaskContext
-from mixopt.evaluation.tasks.continuation import ContinuationTask
+from mixopt.evaluation.tasks.base import Request, TaskContext
+from mixopt.evaluation.tasks.continuation import ContinuationTask, TargetTask
+from mixopt.trials import Metric
 
 
 def build(path, rows, context=32):
     toy.write_jsonl(path / "c.jsonl", rows)
-    recipe = ContinuationConfig(name="c", kind="continuation", items=str(path / "c.jsonl"))
-    return ContinuationTask(recipe, TaskContext(tokenizer(), context))
+    config = ContinuationConfig(name="c", kind="continuation", items=str(path / "c.jsonl"))
+    return ContinuationTask(config, TaskContext(tokenizer(), context))
 
 
 ROWS = [{"prompt": "the small", "target": " bird"}, {"prompt": "", "target": "two and"}]
@@ -78,3 +79,12 @@ def test_the_loss_is_the_score(tmp_path):
     task = build(tmp_path, ROWS)
     totals = -np.random.default_rng(0).uniform(1, 9, len(task.requests))
     assert task.loss_weights @ totals == pytest.approx(task.read(totals).score)
+
+
+def test_bits_of_each_target_and_their_bytes():
+    built = [(Request([0], [1]), 2, False), (Request([0], [1, 2]), 6, True)]
+    task = TargetTask(Metric("m"), iter(built))
+    assert (task.starts, task.truncated, task.layout) == ([0, 1], 1, ([2.0, 6.0],))
+    results = task.read(np.array([-2.0, -4.0]))
+    assert results.score == pytest.approx(6 / np.log(2) / 8)
+    assert task.loss_weights @ np.array([-2.0, -4.0]) == pytest.approx(results.score)
