@@ -89,6 +89,9 @@ def collect_capability_text(
         concepts: Number of concepts.
         write: Writes one more passage about each concept.
 
+    Returns:
+        Passages, concepts and counts; passages of the text first, then the model's.
+
     Raises:
         DataError: The items have no distinctive terms, or no piece of the text contains them.
     """
@@ -131,7 +134,6 @@ class _ItemIndex:
         self._short = [f" {' '.join(some)} " for some in words if SHORTEST <= len(some) < RUN]
 
     def occur_in(self, text: str) -> bool:
-        """Return whether `text` contains an item."""
         if self._index.find(text):
             return True
         if not self._short:

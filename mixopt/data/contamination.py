@@ -61,18 +61,17 @@ class RunIndex:
     def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
         self._numbers: dict[str, int] = {}
         rng = np.random.default_rng(SEED)
-        self._factors: Numbers = rng.integers(1, 2**63, RUN, dtype=np.uint64) * np.uint64(2) + (
-            np.uint64(1)
-        )
+        drawn = rng.integers(1, 2**63, RUN, dtype=np.uint64)
+        self._factors: Numbers = drawn * np.uint64(2) + np.uint64(1)
         self._rng = rng
         self._values: Numbers = np.zeros(1, dtype=np.uint64)  # number 0: words of no item
         self.owners: list[tuple[str, int]] = []
         runs, owners = [], []
         for name, group in texts.items():
             for index, text in enumerate(group):
-                found = np.unique(self._runs_of(text, learn=True))
-                runs.append(found)
-                owners.append(np.full(len(found), len(self.owners)))
+                hashes = np.unique(self._runs_of(text, learn=True))
+                runs.append(hashes)
+                owners.append(np.full(len(hashes), len(self.owners)))
                 self.owners.append((name, index))
         joined = np.concatenate(runs) if runs else np.empty(0, dtype=np.uint64)
         order = np.argsort(joined, kind="stable")
@@ -83,14 +82,11 @@ class RunIndex:
         """Return the indices in `owners` of the texts that share a 13-gram with `text`."""
         if not len(self._runs):
             return set()
-        found = np.unique(self._runs_of(text, learn=False))
-        starts = np.searchsorted(self._runs, found, side="left")
-        ends = np.searchsorted(self._runs, found, side="right")
-        return {
-            int(owner)
-            for start, end in zip(starts, ends, strict=True)
-            for owner in self._owner_of[start:end]
-        }
+        hashes = np.unique(self._runs_of(text, learn=False))
+        starts = np.searchsorted(self._runs, hashes, side="left")
+        ends = np.searchsorted(self._runs, hashes, side="right")
+        spans = zip(starts, ends, strict=True)
+        return {int(owner) for start, end in spans for owner in self._owner_of[start:end]}
 
     def _runs_of(self, text: str, *, learn: bool) -> Numbers:
         """Return a hash for each 13-gram of indexed words."""
@@ -103,8 +99,7 @@ class RunIndex:
             self._values = np.concatenate([self._values, drawn])
         if len(words) < RUN:
             return np.empty(0, dtype=np.uint64)
-        numbers = self._numbers
-        places = np.fromiter((numbers.get(word, 0) for word in words), np.intp, len(words))
+        places = np.fromiter((self._numbers.get(word, 0) for word in words), np.intp, len(words))
         windows = np.lib.stride_tricks.sliding_window_view(places, RUN)
         windows = windows[(windows > 0).all(axis=1)]
         with np.errstate(over="ignore"):
@@ -112,25 +107,18 @@ class RunIndex:
         return hashes
 
 
-def count_contamination(
+def _count_contamination(
     domain: str, documents: Iterable[str], texts: Mapping[str, Sequence[str]]
 ) -> list[Contamination]:
-    """Count the items of each benchmark that occur in a domain's documents.
-
-    Args:
-        domain: Name of the domain.
-        documents: The domain's text.
-        texts: Texts of the items, by benchmark.
-    """
     index = RunIndex(texts)
-    found: set[int] = set()
+    hits: set[int] = set()
     for document in documents:
-        found |= index.find(document)
+        hits |= index.find(document)
     counts = []
     for name, group in texts.items():
         short = sum(len(WORD.findall(text)) < RUN for text in group)
-        hit = sum(index.owners[place][0] == name for place in found)
-        counts.append(Contamination(name, domain, len(group) - short, short, hit))
+        n_found = sum(index.owners[place][0] == name for place in hits)
+        counts.append(Contamination(name, domain, len(group) - short, short, n_found))
     return counts
 
 
@@ -147,6 +135,9 @@ def measure_contamination(
         corpora: The same text tokenized, by domain; names of the folders identify the text.
         texts: Texts of the items, by benchmark.
         store: Holds the counts, so that a text is searched once.
+
+    Returns:
+        One count for each domain and benchmark.
     """
     digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
     overlaps = []
@@ -154,7 +145,9 @@ def measure_contamination(
 
         def build(scratch: Path, domain: str = domain, source: TextConfig = source) -> None:
             documents = (document.text for document in read_documents(source))
-            counted = [asdict(overlap) for overlap in count_contamination(domain, documents, texts)]
+            counted = [
+                asdict(overlap) for overlap in _count_contamination(domain, documents, texts)
+            ]
             (scratch / "overlap.json").write_text(json.dumps(counted, indent=2))
 
         key = {"corpus": corpora[domain].folder.name, "items": digest}
@@ -165,7 +158,14 @@ def measure_contamination(
 
 
 def describe_contamination(overlaps: Iterable[Contamination]) -> list[str]:
-    """Return sentences on benchmarks that occur in training text or are too short to be searched for."""
+    """Describe benchmarks that occur in training text or are too short to be searched for.
+
+    Args:
+        overlaps: Counts of all domains and benchmarks.
+
+    Returns:
+        At most two sentences; none where nothing is contaminated.
+    """
     by_benchmark: dict[str, list[Contamination]] = {}
     too_short: dict[str, int] = {}
     for overlap in overlaps:
@@ -176,11 +176,11 @@ def describe_contamination(overlaps: Iterable[Contamination]) -> list[str]:
     sentences = []
     if too_short:
         sentences.append(
-            f"Whether items of {_list(too_short)} are in training text cannot be told: they have fewer "
-            f"than {RUN} words."
+            f"Items of {', '.join(map(repr, too_short))} are too short to be searched for in training "
+            f"text: they have fewer than {RUN} words."
         )
     if by_benchmark:
-        counts = [f"{name} ({_counts(found)})" for name, found in by_benchmark.items()]
+        counts = [f"{name} ({_counts(overlaps)})" for name, overlaps in by_benchmark.items()]
         sentences.append(
             f"Some items share a run of {RUN} words with training text: {'; '.join(counts)}. That part "
             "of a benchmark's score is memory; drop those documents or those items."
@@ -188,11 +188,7 @@ def describe_contamination(overlaps: Iterable[Contamination]) -> list[str]:
     return sentences
 
 
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))
-
-
-def _counts(found: Sequence[Contamination]) -> str:
-    items = found[0].items + found[0].short
-    shares = ", ".join(f"{overlap.domain} {overlap.found}" for overlap in found)
+def _counts(overlaps: Sequence[Contamination]) -> str:
+    items = overlaps[0].items + overlaps[0].short
+    shares = ", ".join(f"{overlap.domain} {overlap.found}" for overlap in overlaps)
     return f"of {items} items {shares}"

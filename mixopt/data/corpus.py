@@ -79,8 +79,11 @@ def corpus_artifact(name: str, fingerprint: str, tokenizer: "PreTrainedTokenizer
         name: Of the domain.
         fingerprint: Of the text, by `fingerprint_text`.
         tokenizer: Of the base.
+
+    Returns:
+        Artifact of kind `corpora`.
     """
-    key = {"text": fingerprint, "tokenizer": fingerprint_tokenizer(tokenizer)}
+    key = {"text": fingerprint, "tokenizer": _fingerprint_tokenizer(tokenizer)}
     return Artifact("corpora", name, key)
 
 
@@ -97,6 +100,9 @@ def build_corpus(
         source: The text.
         tokenizer: Of the base.
         cache: Where corpora are kept.
+
+    Returns:
+        The opened corpus.
 
     Raises:
         DataError: The text cannot be read, or holds no document.
@@ -115,7 +121,14 @@ def build_corpus(
 
 
 def fingerprint_text(source: TextConfig) -> str:
-    """Return a hash of a source's config and of the content that it names."""
+    """Hash the config of a text and the content that it names.
+
+    Args:
+        source: The text; paths of files do not count.
+
+    Returns:
+        Hash of 128 bits, in hexadecimal.
+    """
     # the content of the files counts, not their paths
     config = source.model_dump_json(exclude={"paths"})
     digest = hashlib.blake2b(config.encode(), digest_size=16)
@@ -131,14 +144,10 @@ def fingerprint_text(source: TextConfig) -> str:
     return digest.hexdigest()
 
 
-def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return a hash of what determines a tokenizer's output: vocabulary, rules and separator."""
+def _fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    text = (
-        backend.to_str()
-        if backend is not None
-        else json.dumps(sorted(tokenizer.get_vocab().items()))
-    )
+    vocabulary = sorted(tokenizer.get_vocab().items()) if backend is None else []
+    text = json.dumps(vocabulary) if backend is None else backend.to_str()
     rules = f"{text} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"
     return hashlib.blake2b(rules.encode(), digest_size=16).hexdigest()
 

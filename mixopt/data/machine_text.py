@@ -1,14 +1,9 @@
-"""Text that every Python installation has: the domains and benchmarks of the quickstart.
+"""Text that every Python installation has, so that the quickstart runs offline (`kind: machine`).
 
-It belongs to `data`, not to the quickstart's folder, because `kind: machine` is a text source of study
-files and its items are benchmark items (`machine:NAME`); nothing is downloaded, so a first study runs
-offline. Domains are the standard library's source without docstrings, its docstrings with pydoc's
-topics, license texts and descriptions of the installed packages, and arithmetic generated from a seed.
-Benchmarks come from the source and docstrings of installed packages, which are in no domain.
-
-A document is dropped as a copy where more than a third of its text is long lines that an earlier
-document has, over all texts (licenses differ in the name only). So neither the hold-out split nor a
-benchmark repeats training text.
+Domains come from the standard library, licenses and package descriptions, and arithmetic from a seed;
+benchmarks (`machine:NAME`) from installed packages, which are in no domain. A document is dropped as a
+copy where more than a third of its text is long lines of an earlier one, over all texts, so that neither
+the hold-out split nor a benchmark repeats training text.
 """
 
 import ast
@@ -33,6 +28,7 @@ FILES_PER_PACKAGE = 40
 """Most files of one package, so that no large package dominates."""
 PACKAGE_BYTES = 3_000_000
 SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3"}
+TEST_FOLDERS = {"tests", "test", "testing"}
 ITEMS = 300
 ITEMS_PER_DOCUMENT = 4
 DOCSTRING_OWNERS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -52,7 +48,7 @@ def read_machine_text(name: str, *, max_bytes: int, seed: int) -> Iterator[Docum
     if name not in TEXTS:
         raise DataError(f"This machine has no text called {name!r}. {did_you_mean(name, TEXTS)}")
     documents = (
-        generate_arithmetic(seed, max_bytes) if name == "arithmetic" else _deduplicated(name)
+        _generate_arithmetic(seed, max_bytes) if name == "arithmetic" else _deduplicated(name)
     )
     taken = 0
     for document in documents:
@@ -140,19 +136,16 @@ def _split_docstrings(file: Path) -> tuple[str, str] | None:
     except (OSError, SyntaxError, ValueError):
         return None  # some modules are broken or in another encoding on purpose
     lines: list[str | None] = list(source.splitlines())
-    found = []
+    docstrings = []
     for node in ast.walk(tree):
-        if not isinstance(node, DOCSTRING_OWNERS):
+        if not isinstance(node, DOCSTRING_OWNERS) or (docstring := ast.get_docstring(node)) is None:
             continue
-        docstring = ast.get_docstring(node)
-        if docstring is None:
-            continue
-        found.append(docstring)
+        docstrings.append(docstring)
         quoted = node.body[0]
         for line in range(quoted.lineno - 1, quoted.end_lineno or quoted.lineno):
             lines[line] = None
     code = "\n".join(line for line in lines if line is not None)
-    return code, "\n\n".join(text for text in found if len(text) > 60)
+    return code, "\n\n".join(text for text in docstrings if len(text) > 60)
 
 
 def _python_source() -> Iterator[Document]:
@@ -179,8 +172,8 @@ def _reference_prose() -> Iterator[Document]:
 def _distributions() -> list[tuple[str, metadata.Distribution]]:
     # broken installations leave folders without a name
     named = [(dist.metadata["Name"], dist) for dist in metadata.distributions()]
-    found = {name.lower(): dist for name, dist in named if name}
-    return sorted((name, dist) for name, dist in found.items() if name != "mixopt")
+    by_name = {name.lower(): dist for name, dist in named if name}
+    return sorted((name, dist) for name, dist in by_name.items() if name != "mixopt")
 
 
 def _licences() -> Iterator[Document]:
@@ -220,50 +213,29 @@ def _description_code() -> Iterator[Document]:
 def _packages() -> list[tuple[str, str, str]]:
     chosen: list[tuple[str, Path]] = []
     for name, dist in _distributions():
-        files = [
-            file
-            for file in dist.files or []
-            if file.suffix == ".py" and not {"tests", "test", "testing"} & set(file.parts)
-        ]
+        files = [f for f in dist.files or [] if f.suffix == ".py" and not TEST_FOLDERS & {*f.parts}]
         files.sort(key=lambda file: _digest(file.as_posix()))
         chosen += [
             (f"{name}:{file.as_posix()}", Path(str(dist.locate_file(file))))
             for file in files[:FILES_PER_PACKAGE]
         ]
     chosen.sort(key=lambda pair: _digest(pair[0]))
-    found, taken = [], 0
+    parsed, taken = [], 0
     for path, file in chosen:
         split = _split_docstrings(file)
         if split is not None:
-            found.append((path, *split))
+            parsed.append((path, *split))
             taken += len(split[0])
         if taken > PACKAGE_BYTES:
             break
-    return found
+    return parsed
 
 
-def _package_docstrings() -> Iterator[Document]:
-    for path, _, docstrings in _packages():
-        if _digest(path) % 2 == 0:  # the other half is used for multiple-choice items
-            yield Document(docstrings, path)
-
-
-def _choice_docstrings() -> Iterator[Document]:
-    for path, _, docstrings in _packages():
-        if _digest(path) % 2 == 1:
-            yield Document(docstrings, path)
-
-
-def _package_source() -> Iterator[Document]:
-    for path, code, _ in _packages():
-        if _digest(path) % 2 == 0:
-            yield Document(code, path)
-
-
-def _choice_source() -> Iterator[Document]:
-    for path, code, _ in _packages():
-        if _digest(path) % 2 == 1:
-            yield Document(code, path)
+def _read_packages(column: int, half: int) -> Iterator[Document]:
+    # one half is used as text, the other for multiple-choice items
+    for row in _packages():
+        if _digest(row[0]) % 2 == half:
+            yield Document(row[column], row[0])
 
 
 def _continuation_choices(documents: list[Document], name: str) -> list[dict[str, object]]:
@@ -291,8 +263,7 @@ def _continuation_choices(documents: list[Document], name: str) -> list[dict[str
 # --- generated ----------------------------------------------------------------------------------
 
 
-def generate_arithmetic(seed: int, max_bytes: int) -> Iterator[Document]:
-    """Yield documents of 24 lines of worked arithmetic from `seed`, about `max_bytes` in all."""
+def _generate_arithmetic(seed: int, max_bytes: int) -> Iterator[Document]:
     rng = random.Random(f"mixopt arithmetic {seed}")
     for number in range(max(1, max_bytes // 400)):
         text = "\n".join(_arithmetic_line(rng) for _ in range(24))
@@ -323,10 +294,10 @@ _READERS: dict[str, Callable[[], Iterator[Document]]] = {
     "licences": _licences,
     "package_descriptions": _package_descriptions,
     "description_code": _description_code,
-    "package_docstrings": _package_docstrings,
-    "package_source": _package_source,
-    "choice_docstrings": _choice_docstrings,
-    "choice_source": _choice_source,
+    "package_docstrings": lambda: _read_packages(2, 0),
+    "package_source": lambda: _read_packages(1, 0),
+    "choice_docstrings": lambda: _read_packages(2, 1),
+    "choice_source": lambda: _read_packages(1, 1),
 }
 """Readers in order: copies of an earlier text are dropped from a later one."""
 

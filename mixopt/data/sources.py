@@ -26,15 +26,17 @@ JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
 
 
 def read_documents(source: TextConfig) -> Iterator[Document]:
-    """Yield the documents of `source` on its side of the hold-out split.
+    """Yield the documents of a text on its side of the hold-out split.
+
+    Args:
+        source: Files, hub dataset or machine text; its `part` selects the side.
 
     Raises:
         DataError: A file is missing, empty or not UTF-8, or lacks the field.
     """
     for document in _read_all(source):
-        if source.part == "all" or is_held_out(document.group, source) == (
-            source.part == "heldout"
-        ):
+        held_out = source.part == "heldout"
+        if source.part == "all" or is_held_out(document.group, source) == held_out:
             yield document
 
 
@@ -49,7 +51,13 @@ def _read_all(source: TextConfig) -> Iterator[Document]:
 
 
 def list_files(source: FilesTextConfig) -> list[Path]:
-    """Return the files that the globs of `source` match, each once and sorted by glob.
+    """Find the files of a text.
+
+    Args:
+        source: Its globs.
+
+    Returns:
+        Each file once; those of one glob are sorted.
 
     Raises:
         DataError: A glob matches nothing, or a file is empty.
@@ -100,7 +108,13 @@ def _to_document(row: dict[str, Any], field: str, group: str | None, where: str)
 
 
 def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield rows of a JSONL file (also .gz and .zst), each with its position for error messages.
+    """Read the rows of a JSONL file one at a time.
+
+    Args:
+        file: The file, possibly compressed (.gz, .zst).
+
+    Returns:
+        Iterator of pairs: position of the row, for error messages, and its fields.
 
     Raises:
         DataError: A line is not UTF-8 or no JSON object; the message names file and line.
@@ -153,6 +167,9 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
     Args:
         file: The file; it is read in batches of rows.
         columns: Columns to read; all if None.
+
+    Returns:
+        Iterator of pairs: position of the row, for error messages, and its fields.
 
     Raises:
         DataError: The file does not exist, is no Parquet, or lacks a column.

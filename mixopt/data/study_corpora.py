@@ -1,7 +1,7 @@
-"""The texts of a study: its tokenizer, its corpora, and what is known of them where they do not lie.
+"""The texts of a study: its tokenizer, its corpora, and their fingerprints on machines without them.
 
-Keys of units need the texts' fingerprints and counts alone. The process that has the texts measures
-them once and hands what it found to its workers, which may be on machines without them.
+Keys of artifacts need the texts' fingerprints and counts only. The driver measures them once and sends
+them to its workers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyInputs:
-    """What a worker is told of inputs that it may not have, or would read for long to know.
+    """Fingerprints of inputs, sent to workers that may not have them or would have to read them whole.
 
     Attributes:
         fingerprints: Of each text, by domain.
@@ -44,8 +44,7 @@ class StudyInputs:
 class StudyCorpora:
     """Tokenizer and corpora of one study.
 
-    `build` makes them; everything else reads what has been built, and raises `MissingArtifactError`
-    where it has not.
+    `build` makes them; everything else raises `MissingArtifactError` where they have not been built.
 
     Args:
         config: The study's.

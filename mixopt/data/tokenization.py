@@ -77,7 +77,7 @@ def tokenize(
     start = tokenizer.bos_token_id
     before = [] if start is None or start == separator else [start]
     texts = (document.text for document in documents if document.text)
-    with Shards(workplace, dtype, shard_tokens) as shards:
+    with _Shards(workplace, dtype, shard_tokens) as shards:
         kept = shards.resume()
         if kept.tokens:
             log.info(
@@ -106,7 +106,7 @@ def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         yield batch
 
 
-class Shards:
+class _Shards:
     """Writes shards of exactly `size` tokens, the last one shorter, and a mark for each full one.
 
     As a context manager it leaves full shards and their marks on errors, and removes the unfinished one.
@@ -142,13 +142,11 @@ class Shards:
             self._folder.rmdir()  # only if nothing was kept
 
     def resume(self) -> Place:
-        """Verify the kept shards and continue after the last valid one; return its end."""
         while self._resume_next():
             pass
         return self.place
 
     def write(self, tokens: NDArray[Any], *, n_bytes: int) -> None:
-        """Append a document of `n_bytes` of text; after a stop, only the part that is missing."""
         at = self.place.tokens
         while at < len(tokens):
             part = tokens[at : at + self._size - self.tokens % self._size]
@@ -163,7 +161,6 @@ class Shards:
         self.place = Place(self.place.documents + 1, self.place.bytes + n_bytes)
 
     def hand_over(self, folder: Path) -> None:
-        """Link all shards into `folder`; they stay here too, until the corpus is complete."""
         self._close()
         # the last one first: where files are moved, the first ones are still here after a stop
         for number in reversed(range(-(-self.tokens // self._size))):
@@ -182,11 +179,11 @@ class Shards:
         except FileNotFoundError:
             return False
         except OSError as error:  # a disk that fails
-            log.warning("%s cannot be read (%s) and is made again.", file, error.strerror)
+            log.warning("%s cannot be read (%s) and is written again.", file, error.strerror)
             return False
         digest.update(place)
         if digest.hexdigest().encode() != expected:
-            log.warning("%s is damaged and is made again.", file)
+            log.warning("%s is damaged and is written again.", file)
             return False
         self._hash = digest.hexdigest()
         self.tokens += self._size

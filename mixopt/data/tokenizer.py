@@ -20,6 +20,9 @@ def build_tokenizer(texts: Iterable[str], config: BuiltBaseConfig) -> "PreTraine
         texts: Documents; about `config.tokenizer_bytes` of them are read.
         config: Sets vocabulary size and sequence length.
 
+    Returns:
+        Tokenizer of exactly `config.vocabulary` tokens.
+
     Raises:
         DataError: The text is too small for the vocabulary.
     """
@@ -60,7 +63,14 @@ def _take_bytes(texts: Iterable[str], size: int) -> Iterator[str]:
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer of the model at `path` (a folder or a hub id).
+    """Load the tokenizer of a model.
+
+    Args:
+        path: Folder or hub id of the model.
+        revision: Revision of a hub id.
+
+    Returns:
+        A tokenizer with an end-of-text token.
 
     Raises:
         ModelError: There is none, or it has no end-of-text token to separate documents.

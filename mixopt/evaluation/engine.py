@@ -72,35 +72,28 @@ class Engine(Protocol):
         """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert (DeMix, arXiv:2602.00747)."""
 
 
-class ResidentEngine:
-    """Merges in place, in a model that is held in memory."""
-
+class _ResidentEngine:
     def __init__(self, merger: ModelMerger) -> None:
         self.merger = merger
         self.k = len(merger.experts)
         self.parameters = sum(p.numel() for p in merger.model.parameters())
 
     def prepare(self, scorer: Scorer) -> None:
-        """Lays the benchmarks out for the model."""
         model = self.merger.model.eval()
         scorer.batches(model, lambda some: score_batches(model, some))
 
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
-        """One merge and one forward pass for each row, as they are asked for."""
         return map(scorer.logprobs, map(self.merger.merge, rows))
 
     def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
-        """From one merge."""
         if not scorer.model_tasks:
             return {}
         return scorer.measure(self.merger.merge(weights))
 
     def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
-        """From one forward and backward pass."""
         return measure_slopes(self.merger, scorer, weights)
 
     def step_sizes(self) -> list[float]:
-        """δ of each expert."""
         return self.merger.step_sizes()
 
 
@@ -161,6 +154,9 @@ def open_engine(
         scoring: `resident`, `streamed`, or `auto`: streamed where base and experts do not fit.
         memory_bytes: What streaming may use; a share of what is free if left out.
 
+    Returns:
+        An engine for these experts, resident or streamed.
+
     Raises:
         ModelError: An expert does not fit the base, or the memory is below what one layer needs.
     """
@@ -179,7 +175,7 @@ def open_engine(
         else:
             stream.check_memory()
             return StreamedEngine(stream)
-    return ResidentEngine(ModelMerger(load(), experts))
+    return _ResidentEngine(ModelMerger(load(), experts))
 
 
 def open_engine_of(
@@ -252,7 +248,14 @@ def _save_renamed(folder: Path, out: Path) -> None:
 
 
 def hash_expert(folder: Path) -> str:
-    """Return a digest of an expert's weights, the same wherever the folder lies."""
+    """Hash an expert's weights.
+
+    Args:
+        folder: Folder of the expert; its path does not count.
+
+    Returns:
+        Hash of 128 bits, in hexadecimal.
+    """
     files = sorted(file for pattern in EXPERT_FILES for file in folder.glob(pattern))
-    told = " ".join(hash_file(file) for file in files)
-    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+    digests = " ".join(hash_file(file) for file in files)
+    return hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()

@@ -48,6 +48,9 @@ def measure_slopes(merger: ModelMerger, scorer: Scorer, weights: Sequence[float]
         merger: Base and experts; its model is left merged at `weights`, without gradients.
         scorer: The benchmarks.
         weights: Merge weights (`k`).
+
+    Returns:
+        Losses (`m`) and derivatives (`m x k`).
     """
     model = merger.merge(weights).eval()
     for name, parameter in model.named_parameters():

@@ -32,7 +32,7 @@ RIDGE = 1e-6
 Indices = NDArray[np.intp]
 
 
-class SampledTask:
+class _SampledTask:
     """A task of some items of another task.
 
     Args:
@@ -52,16 +52,13 @@ class SampledTask:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """The full task's layout, and the items."""
         return *self._task.layout, self.items.tolist()
 
     @property
     def loss_weights(self) -> Array:
-        """The full task's loss weights of these items' requests."""
         return np.asarray(self._task.loss_weights[self._picked])
 
     def read(self, totals: Array) -> ItemResults:
-        """Return the results of these items."""
         padded = np.zeros(len(self._task.requests))
         padded[self._picked] = totals
         whole = self._task.read(padded)
@@ -69,7 +66,7 @@ class SampledTask:
 
 
 @dataclass(frozen=True)
-class ItemSample:
+class _ItemSample:
     """A stratified sample of one benchmark's items.
 
     Attributes:
@@ -81,7 +78,7 @@ class ItemSample:
     stratum_sizes: Array
 
     @classmethod
-    def stratified(cls, values: Array, sizes: Array, share: float, seed: int) -> "ItemSample":
+    def stratified(cls, values: Array, sizes: Array, share: float, seed: int) -> "_ItemSample":
         """Draw one item from each stratum of about 1/`share` items.
 
         Items are sorted by the first principal component of the experts' centered scores, then by mean
@@ -120,7 +117,7 @@ class ItemSample:
 
 
 def sample_items(tasks: Sequence[Task], experts: Sequence[dict[str, ItemResults]], share: float,
-                 seed: int) -> tuple[Scorer, list[ItemSample]]:  # fmt: skip
+                 seed: int) -> tuple[Scorer, list[_ItemSample]]:  # fmt: skip
     """Draw a sample of each task's items.
 
     Args:
@@ -134,15 +131,15 @@ def sample_items(tasks: Sequence[Task], experts: Sequence[dict[str, ItemResults]
     """
     draws, parts = [], []
     for place, task in enumerate(tasks):
-        results = [found[task.metric.name] for found in experts]
+        results = [by_name[task.metric.name] for by_name in experts]
         values = np.stack([result.values for result in results])
-        draw = ItemSample.stratified(values, results[0].sizes, share, seed + place)
+        draw = _ItemSample.stratified(values, results[0].sizes, share, seed + place)
         draws.append(draw)
-        parts.append(SampledTask(task, draw.items))
+        parts.append(_SampledTask(task, draw.items))
     return Scorer(parts), draws
 
 
-def compute_control_variates(
+def _compute_control_variates(
     weights: Sequence[float],
     ensemble: ItemResults,
     experts: Sequence[ItemResults],
@@ -162,7 +159,7 @@ def compute_control_variates(
     return np.stack([ensemble.values, mean, base.values, ensemble.sizes], axis=1)
 
 
-def fit_control_variates(controls: Sequence[Array], values: Sequence[Array]) -> Array:
+def _fit_control_variates(controls: Sequence[Array], values: Sequence[Array]) -> Array:
     """Fit coefficients (`c`) that predict item values from control variates by ridge regression.
 
     Args:
@@ -243,7 +240,7 @@ class SampledItems:
         return self._evaluator.score_base()
 
     @cached_property
-    def _drawn(self) -> tuple[Scorer, list[ItemSample]]:
+    def _drawn(self) -> tuple[Scorer, list[_ItemSample]]:
         return sample_items(self._evaluator.scorer.tasks, self._experts, self._share, self._seed)
 
     @cached_property
@@ -254,13 +251,13 @@ class SampledItems:
         for task in self._evaluator.scorer.tasks:
             name = task.metric.name
             controls = [
-                self._controls(self._evaluator.respond(row), found["ensembled"], name)
-                for row, found in zip(self._fitted_on, results, strict=True)
+                self._controls(self._evaluator.respond(row), result["ensembled"], name)
+                for row, result in zip(self._fitted_on, results, strict=True)
             ]
-            values = [found["merged"][name].values for found in results]
-            coefficients[name] = fit_control_variates(controls, values)
+            values = [result["merged"][name].values for result in results]
+            coefficients[name] = _fit_control_variates(controls, values)
         return coefficients
 
     def _controls(self, merged: Weights, ensemble: Results, name: str) -> Array:
         experts = [results[name] for results in self._experts]
-        return compute_control_variates(merged, ensemble[name], experts, self._base[name])
+        return _compute_control_variates(merged, ensemble[name], experts, self._base[name])

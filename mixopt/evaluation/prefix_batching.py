@@ -87,6 +87,9 @@ def pack_requests(requests: Sequence[Request], *, shared: bool) -> list[PackedSe
         requests: The requests.
         shared: Whether consecutive requests with a common prefix are packed together; otherwise each
             request has a sequence of its own.
+
+    Returns:
+        Packed sequences, in the order of the requests.
     """
     rows: list[PackedSequence] = []
     start = 0
@@ -136,6 +139,9 @@ def make_batches(
         offsets: Index of each request's first target in the log-probabilities of all requests.
         most_tokens: Most tokens of a batch, padding included; a longer sequence is a batch of its own.
         most_targets: Most scored tokens of a batch; with the same exception.
+
+    Returns:
+        Batches (`b x t`), those without attention mask first.
     """
     batches: list[list[PackedSequence]] = []
     targets = 0
@@ -198,13 +204,16 @@ def _to_batch(
 
 
 def make_mask(owner: torch.Tensor) -> torch.Tensor:
-    """Return the attention mask (`b x 1 x t x t`, True where a token attends).
+    """Build the attention mask of packed sequences.
 
     A token attends to itself and to earlier tokens of the prefix and its own branch. Padding attends to
     itself, because attention to nothing gives NaN.
 
     Args:
-        owner: Branch of each token (`b x t`).
+        owner: Branch of each token (`b x t`), 0 for the prefix and −1 for padding.
+
+    Returns:
+        Mask (`b x 1 x t x t`), True where a token attends.
     """
     length = owner.shape[1]
     backwards = torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()

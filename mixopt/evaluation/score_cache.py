@@ -152,9 +152,9 @@ class ScoreCache:
     def _in_order(self, scores: CandidateScores) -> CandidateScores:
         results: dict[Kind, Results] = {}
         for kind in KINDS:
-            found = scores.results.get(kind)
-            if found is not None:
-                results[kind] = {name: found[name] for name in self.digests if name in found}
+            by_name = scores.results.get(kind)
+            if by_name is not None:
+                results[kind] = {name: by_name[name] for name in self.digests if name in by_name}
         return CandidateScores(results, scores.losses)
 
     def _name(self, row: Row) -> str:
@@ -179,7 +179,14 @@ def save_results(results: Mapping[Kind, Results], folder: Path) -> None:
 
 
 def load_results(folder: Path) -> dict[Kind, Results]:
-    """Return item results by kind, as `save_results` wrote them."""
+    """Read what `save_results` wrote.
+
+    Args:
+        folder: Folder of an artifact.
+
+    Returns:
+        Item results by kind of proxy and benchmark.
+    """
     results: dict[Kind, Results] = {}
     items, start = np.load(folder / ITEMS), 0
     for kind, metric, count in json.loads((folder / LAYOUT).read_text()):

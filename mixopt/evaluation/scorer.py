@@ -211,10 +211,13 @@ def batch_requests(
         model: The model; batches are put on its device unless it is the meta device.
         shared: Whether shared prefixes are computed once.
         share: Share of the usual batch size.
+
+    Returns:
+        Batches (`b x t`) on the device of the model.
     """
     offsets = np.cumsum([0, *(len(request.target) for request in requests)])
     rows = pack_requests(requests, shared=shared)
-    limits = {what: max(1, int(share * most)) for what, most in batch_limits(model).items()}
+    limits = {what: max(1, int(share * most)) for what, most in _batch_limits(model).items()}
     batches = make_batches(rows, requests, offsets, **limits)
     if model.device.type == "meta":
         return batches
@@ -223,12 +226,19 @@ def batch_requests(
 
 @torch.inference_mode()
 def score_batches(model: "PreTrainedModel", batches: Sequence[Batch]) -> list[NDArray[np.float32]]:
-    """Return the log-probabilities of the scored tokens of each batch (nats)."""
+    """Score batches under a model.
+
+    Args:
+        model: The model, on the batches' device.
+        batches: The batches.
+
+    Returns:
+        Log-probabilities of the scored tokens of each batch (`n` of the batch, nats).
+    """
     return [token_logprobs(model, batch).cpu().numpy() for batch in batches]
 
 
-def batch_limits(model: "PreTrainedModel") -> dict[str, int]:
-    """Return the most tokens and the most scored tokens of a batch for a model."""
+def _batch_limits(model: "PreTrainedModel") -> dict[str, int]:
     vocabulary = int(model.config.get_text_config().vocab_size)
     most = BATCH_TOKENS["cpu" if model.device.type in ("cpu", "meta") else "other"]
     return {"most_tokens": most, "most_targets": max(1, LOGIT_BYTES // (4 * vocabulary))}
@@ -240,12 +250,19 @@ def attention_implementation(model: "PreTrainedModel") -> str:
 
 
 def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
-    """Return the log-probabilities of the batch's scored tokens (`n`, nats), from one forward pass.
+    """Score the tokens of a batch by one forward pass; gradients flow through it.
 
     The output layer, often the widest of a small model, is applied to scored positions only. Padding is
     on the right, where causal attention of earlier tokens does not reach.
+
+    Args:
+        model: The model.
+        batch: The batch, on the model's device.
+
+    Returns:
+        Log-probabilities of the batch's scored tokens (`n`, nats).
     """
-    with scored_positions_only(model, batch):
+    with _scored_positions_only(model, batch):
         logits = model(**model_inputs(model, batch)).logits
     if logits.shape[:2] != (1, len(batch.at)):  # the model has no separate output layer
         logits = logits.reshape(-1, logits.shape[-1])[batch.at]
@@ -256,7 +273,15 @@ def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
 
 
 def model_inputs(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
-    """Return the keyword arguments of the model's forward pass."""
+    """Build the inputs of a model's forward pass.
+
+    Args:
+        model: Its attention implementation decides the form of the mask.
+        batch: The batch (`b x t`).
+
+    Returns:
+        Keyword arguments; a mask (`b x 1 x t x t`) and positions only with shared prefixes.
+    """
     inputs: dict[str, Any] = {"input_ids": batch.tokens, "use_cache": False}
     if batch.owner is not None:
         mask = make_mask(batch.owner)
@@ -268,7 +293,7 @@ def model_inputs(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
 
 
 @contextmanager
-def scored_positions_only(model: "PreTrainedModel", batch: Batch) -> Iterator[None]:
+def _scored_positions_only(model: "PreTrainedModel", batch: Batch) -> Iterator[None]:
     """Restrict the model's output layer to the scored positions (`1 x n x width`)."""
     head = model.get_output_embeddings()
     if head is None:

@@ -47,8 +47,7 @@ class Ensemble:
                 f"The weights of an ensemble are {alpha.round(4).tolist()}; they must not be negative "
                 "and must sum to 1."
             )
-        with np.errstate(
-            divide="ignore"
-        ):  # -inf for a token that has probability 0 under each weighted expert
+        # -inf for a token that has probability 0 under each weighted expert
+        with np.errstate(divide="ignore"):
             mixed: NDArray[np.float64] = self._largest + np.log(alpha @ self._relative)
         return mixed

@@ -66,6 +66,9 @@ def open_expert(folder: Path, *, allow_pickle: bool = False) -> Expert:
         folder: Folder that transformers or peft has saved.
         allow_pickle: Open pickled full weights where there are no safetensors.
 
+    Returns:
+        The expert; `check` shows whether it fits a base.
+
     Raises:
         ModelError: The folder holds neither as safetensors.
     """
@@ -89,9 +92,7 @@ class FullExpert:
         for name in layout.shapes:
             if self._stored_name(name) in self.checkpoint:
                 self._require_float(self._stored_name(name))
-        missing = sorted(
-            name for name in layout.shapes if self._stored_name(name) not in self.checkpoint
-        )
+        missing = sorted(n for n in layout.shapes if self._stored_name(n) not in self.checkpoint)
         unlike = [
             f"{name} {self.checkpoint.shape(self._stored_name(name))} against {shape}"
             for name, shape in layout.shapes.items()
@@ -136,11 +137,8 @@ class FullExpert:
 
 
 def _tied_names(checkpoint: Checkpoint, layout: Layout) -> dict[str, str]:
-    return {
-        name: other
-        for other, name in layout.tied.items()
-        if name not in checkpoint and other in checkpoint
-    }
+    pairs = layout.tied.items()
+    return {n: other for other, n in pairs if n not in checkpoint and other in checkpoint}
 
 
 def _untied(checkpoint: Checkpoint, layout: Layout) -> list[str]:
@@ -213,12 +211,12 @@ class LoraExpert:
             raise ModelError(f"{self._file} holds no factors; train it again.")
         for name, wanted in layout.shapes.items():
             factors = [self._factor(name, side) for side in "AB"]
-            found = [factor for factor in factors if factor in self._names]
-            if not found:
+            stored = [factor for factor in factors if factor in self._names]
+            if not stored:
                 continue
-            if len(found) == 1:
+            if len(stored) == 1:
                 raise ModelError(
-                    f"{self._file} has {found[0]} and not its other half; save it again."
+                    f"{self._file} has {stored[0]} and not its other half; save it again."
                 )
             a, b = map(self._shape, factors)
             if len(a) != 2 or len(b) != 2 or a[0] != b[1]:

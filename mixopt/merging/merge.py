@@ -67,6 +67,9 @@ def merge_tensor(
         base_weight: w.
         out: Written to if given: `base` itself in float32, or, with stacked deltas, any tensor as
             large as `base` that does not overlap with them.
+
+    Returns:
+        The merged tensor in float32, in the base's shape, or `out`.
     """
     if not isinstance(deltas, torch.Tensor):
         total = base.to(torch.float32, copy=True) if out is None else out
@@ -92,8 +95,7 @@ def merge_tensor(
     return out
 
 
-def squared_norm(tensor: torch.Tensor) -> float:
-    """Return ‖tensor‖² as a dot product, which reads the tensor once."""
+def _squared_norm(tensor: torch.Tensor) -> float:
     flat = tensor.reshape(-1)
     return float(flat @ flat)
 
@@ -106,7 +108,7 @@ class StepSizes:
         norm: Squared norm of a float32 tensor.
     """
 
-    def __init__(self, k: int, norm: Callable[[torch.Tensor], float] = squared_norm) -> None:
+    def __init__(self, k: int, norm: Callable[[torch.Tensor], float] = _squared_norm) -> None:
         self._norm, self._base, self._deltas = norm, 0.0, [0.0] * k
 
     def observe(

@@ -217,7 +217,6 @@ class _StreamedMerge:
         self.step_sizes = StepSizes(len(experts))
 
     def pieces(self, tensor: _Planned) -> Iterator[torch.Tensor]:
-        """Yield the merged tensor in runs of rows; integer tensors are the base's."""
         name, count = tensor.name, tensor.shape[0] if tensor.shape else 1
         if not tensor.stored.is_floating_point:
             yield self._base.read(name)

@@ -156,12 +156,8 @@ class Base:
         from peft import LoraConfig, get_peft_model
 
         lora = training.lora
-        config = LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            target_modules=lora.target_modules,
-            task_type="CAUSAL_LM",
-        )
+        config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=lora.target_modules,
+                            task_type="CAUSAL_LM")  # fmt: skip
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             try:

@@ -51,8 +51,10 @@ class CheckpointManager:
 
     def latest(self) -> Path | None:
         """Return the last checkpoint that is complete and undamaged."""
-        found = [path for path in self.folder.glob("checkpoint-*") if NAME.fullmatch(path.name)]
-        for path in sorted(found, key=_step_of, reverse=True):
+        checkpoints = [
+            path for path in self.folder.glob("checkpoint-*") if NAME.fullmatch(path.name)
+        ]
+        for path in sorted(checkpoints, key=_step_of, reverse=True):
             record = ArtifactRecord.read(path)
             if record is not None and record.find_damage() is None:
                 return path
@@ -85,7 +87,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         state: Saved and restored with them.
 
     Attributes:
-        resumed_from: The checkpoint that was found, if any.
+        resumed_from: The last checkpoint, if there is one.
     """
 
     def __init__(self, manager: CheckpointManager, state: ResumableState) -> None:
@@ -101,7 +103,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         model: PreTrainedModel | None = None,
         **_: Any,
     ) -> None:
-        """Restore parameters, losses and sums of the checkpoint that was found."""
+        """Restore parameters, losses and sums of the last checkpoint."""
         self._last_saved = time.monotonic()
         if self.resumed_from is None or model is None:
             return

@@ -53,9 +53,9 @@ class Device:
         try:
             torch.empty(0, device=name if here else "cpu")
         except (RuntimeError, AssertionError):
-            found = f"cpu, {accelerator.type}" if accelerator else "cpu"
+            devices = f"cpu, {accelerator.type}" if accelerator else "cpu"
             raise ModelError(
-                f"Device {name!r} is not on this machine; here are: {found}."
+                f"Device {name!r} is not on this machine; here are: {devices}."
             ) from None
         types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         return cls(name, types.get(dtype, torch.float32))

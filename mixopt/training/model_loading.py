@@ -24,6 +24,9 @@ def build_model(
         tokenizer: Sets vocabulary and special tokens.
         seed: Seed of the weights; the global random state is left as it was.
 
+    Returns:
+        The model in float32 on the CPU.
+
     Raises:
         ModelError: transformers does not know the architecture, or refuses its configuration.
     """
@@ -52,7 +55,15 @@ def build_model(
 def load_model(
     path: str | Path, device: Device, *, revision: str | None = None
 ) -> "PreTrainedModel":
-    """Load the causal language model at `path` (a folder or a hub id), from safetensors only.
+    """Load a causal language model, from safetensors only.
+
+    Args:
+        path: Folder or hub id.
+        device: Device and type of the parameters.
+        revision: Revision of a hub id.
+
+    Returns:
+        The model on the device.
 
     Raises:
         ModelError: There is no such model, or its weights are not safetensors.
@@ -84,7 +95,14 @@ def load_model(
 
 
 def find_folder(path: str | Path, *, revision: str | None = None) -> Path:
-    """Return the folder of a model; a hub id is downloaded if necessary.
+    """Find the folder of a model; a hub id is downloaded if necessary.
+
+    Args:
+        path: Folder or hub id.
+        revision: Revision of a hub id.
+
+    Returns:
+        Folder of config, weights and tokenizer.
 
     Raises:
         ModelError: There is no such folder and no such model on the hub.
@@ -151,7 +169,14 @@ def count_on_meta(open_model: Callable[[], "PreTrainedModel"]) -> int:
 
 
 def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
-    """Return the number of parameters, tied ones counted once, and of those outside the embeddings."""
+    """Count a model's parameters; tied ones count once.
+
+    Args:
+        model: A model on any device, the meta device included.
+
+    Returns:
+        All parameters, and those outside the embeddings.
+    """
     total = sum(parameter.numel() for parameter in model.parameters())
     embeddings = {
         id(module.weight): module.weight.numel()  # tied ones are one object, on any device

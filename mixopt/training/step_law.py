@@ -35,6 +35,9 @@ def resolve_hyperparameters(
     Args:
         training: The config.
         non_embedding_parameters: N of the Step Law.
+
+    Returns:
+        Both values, and where each comes from.
     """
     rate = 1.79 * non_embedding_parameters**-0.713 * training.tokens**0.307
     batch = round(0.58 * training.tokens**0.571)

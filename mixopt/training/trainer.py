@@ -199,10 +199,10 @@ def train(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     try:
-        found = None if resuming is None else resuming.resumed_from
-        if found is not None:
-            log.info("Training of %s goes on from step %s.", name, found.name.rpartition("-")[2])
-        trainer.train(resume_from_checkpoint=None if found is None else str(found))
+        resumed = None if resuming is None else resuming.resumed_from
+        if resumed is not None:
+            log.info("Training of %s goes on from step %s.", name, resumed.name.rpartition("-")[2])
+        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     except torch.OutOfMemoryError:
         raise ModelError(
             f"Training {name!r} ran out of memory with {plan.device_batch} sequences a pass; set a "
@@ -211,7 +211,8 @@ def train(
     finally:
         monitor.close()
     tensors = monitor.average(model)
-    _require_finite(tensors, name, plan.steps)
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise _diverged(name, plan.steps)
     tokens = plan.sequences * dataset.context
     del trainer
     gc.collect()  # the trainer and its optimizer refer to each other
@@ -265,12 +266,6 @@ def checkpoint_weights(kind: CheckpointAverage, n: int, *, floor: float = 0.0) -
         kept = floor + (1 - floor) * DECAYS[kind](np.arange(1, n) / n)
     steps = np.concatenate([[1.0], kept, [0.0]])
     return np.asarray(steps[:-1] - steps[1:])
-
-
-def _require_finite(tensors: Mapping[str, torch.Tensor], name: str, step: int) -> None:
-    for tensor in tensors.values():
-        if not torch.isfinite(tensor).all():
-            raise _diverged(name, step)
 
 
 def _diverged(name: str, step: int) -> DivergedError:
@@ -334,7 +329,14 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
 
 
 def count_devices(device: Device) -> int:
-    """Return the devices that train one model: this process's, or one per process of a launch."""
+    """Count the devices that train one model.
+
+    Args:
+        device: Device of this process.
+
+    Returns:
+        Number of processes of a launch, or of the CUDA cards of this process.
+    """
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched > 1:
         return launched
@@ -345,6 +347,10 @@ def save_expert(model: PreTrainedModel, folder: Path) -> None:
     """Save an expert: its LoRA factors, or all parameters in float32.
 
     bfloat16 would round away the small deltas of an expert.
+
+    Args:
+        model: The trained model.
+        folder: Existing folder that receives the files.
     """
     if hasattr(model, "peft_config"):
         model.save_pretrained(str(folder), safe_serialization=True)

@@ -111,6 +111,9 @@ def plan_run(
         device: That trains.
         n_devices: GPUs that train one model; those of this process if None.
 
+    Returns:
+        The run; its artifact names the result.
+
     Raises:
         DataError: A domain has no text, or would be read more often than `max_epochs` allows.
     """
@@ -122,12 +125,9 @@ def plan_run(
                 "a text."
             )
     epochs = check_epochs(
-        corpora.counts,
-        ratios,
-        tokens=config.tokens,
-        max_epochs=config.max_epochs,
+        corpora.counts, ratios, tokens=config.tokens, max_epochs=config.max_epochs,
         what=f"the {config.tokens:,} tokens of {name!r}",
-    )
+    )  # fmt: skip
     step = resolve_hyperparameters(config, parameters)
     n_devices = n_devices or count_devices(device)
     plan = BatchPlan.of(config, step, context, n_devices, vocabulary=len(corpora.tokenizer))

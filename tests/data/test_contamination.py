@@ -1,6 +1,6 @@
 import random
 
-from mixopt.data.contamination import RUN, RunIndex, count_contamination, describe_contamination
+from mixopt.data.contamination import RUN, RunIndex, _count_contamination, describe_contamination
 
 WORDS = [f"w{i}" for i in range(500)]
 
@@ -49,7 +49,7 @@ def test_overlaps_are_counted_by_benchmark():
     first, second = [text(1), text(2), "too short"], [text(3)]
     documents = [text(9), text(2) + " and more", "x " + text(3)]
     told = {
-        o.benchmark: o for o in count_contamination("web", documents, {"a": first, "b": second})
+        o.benchmark: o for o in _count_contamination("web", documents, {"a": first, "b": second})
     }
     assert (told["a"].items, told["a"].short, told["a"].found) == (2, 1, 1)
     assert (told["b"].items, told["b"].found) == (1, 1)
@@ -59,11 +59,11 @@ def test_overlaps_are_counted_by_benchmark():
 
 def test_items_too_short_to_be_looked_for_are_told_in_one_sentence():
     (sentence,) = describe_contamination(
-        count_contamination("web", [text(1)], {"a": ["no"], "b": ["yes"]})
+        _count_contamination("web", [text(1)], {"a": ["no"], "b": ["yes"]})
     )
-    assert "items of 'a', 'b' are in training text cannot be told" in sentence
+    assert "Items of 'a', 'b' are too short to be searched for" in sentence
 
 
 def test_no_items_overlap_with_nothing():
     assert RunIndex({}).find(text(0)) == set()
-    assert count_contamination("web", [], {"a": [text(1)]})[0].found == 0
+    assert _count_contamination("web", [], {"a": [text(1)]})[0].found == 0

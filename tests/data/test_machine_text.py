@@ -8,7 +8,7 @@ from mixopt.data.document import Document
 from mixopt.data.machine_text import (
     ITEM_TEXTS,
     TEXTS,
-    generate_arithmetic,
+    _generate_arithmetic,
     read_machine_items,
     read_machine_text,
 )
@@ -97,11 +97,11 @@ def test_files_that_cannot_be_parsed_are_passed_over(tmp_path):
 
 
 def test_arithmetic_is_right_and_follows_its_seed():
-    first = next(iter(generate_arithmetic(0, 1000))).text
-    assert first == next(iter(generate_arithmetic(0, 1000))).text
-    assert first != next(iter(generate_arithmetic(1, 1000))).text
+    first = next(iter(_generate_arithmetic(0, 1000))).text
+    assert first == next(iter(_generate_arithmetic(0, 1000))).text
+    assert first != next(iter(_generate_arithmetic(1, 1000))).text
     checked = 0
-    for document in generate_arithmetic(0, 20_000):
+    for document in _generate_arithmetic(0, 20_000):
         for line in document.text.splitlines():
             if " + " in line:
                 left, right = line.split(",")[0].split(" = ")

@@ -20,7 +20,7 @@ from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.data import corpus, tokenization
-from mixopt.data.tokenization import Place, Shards
+from mixopt.data.tokenization import Place, _Shards
 from mixopt.errors import StorageError
 from mixopt.io.files import write_bytes
 
@@ -127,7 +127,7 @@ def ends(texts):
 
 def killed(monkeypatch):
     """The process goes away: nothing is tidied up, and what was written so far is there."""
-    monkeypatch.setattr(Shards, "__exit__", lambda shards, *_: shards._close())
+    monkeypatch.setattr(_Shards, "__exit__", lambda shards, *_: shards._close())
 
 
 def test_the_example_is_the_text(whole, texts):
@@ -186,7 +186,7 @@ def test_a_stop_at_any_shard_inside_of_a_document_too(
 ):
     for most in range(whole.tokens // SHARD):
         for marked in (False, True):
-            keep, calls = Shards._keep, []
+            keep, calls = _Shards._keep, []
 
             def keep_some(shards, place, most=most, marked=marked, keep=keep, calls=calls):
                 calls.append(place)
@@ -199,7 +199,7 @@ def test_a_stop_at_any_shard_inside_of_a_document_too(
             with monkeypatch.context() as patch:
                 if gone:
                     killed(patch)
-                patch.setattr(Shards, "_keep", keep_some)
+                patch.setattr(_Shards, "_keep", keep_some)
                 stop(source, cache, 10**9)
             n_marks = len([name for name in kept(cache) if name.endswith(".mark")])
             assert n_marks == most + marked
@@ -262,10 +262,10 @@ def test_any_flipped_byte_of_a_mark_is_seen(tmp_path, stopped):
     content, wanted = mark.read_bytes(), place_before(stopped, 3)
     for at in range(len(content)):
         mark.write_bytes(flip(at)(content))
-        shards = Shards(mark.parent, np.dtype(np.uint16), SHARD)
+        shards = _Shards(mark.parent, np.dtype(np.uint16), SHARD)
         assert (shards.resume(), shards.tokens) == (wanted, 3 * SHARD), at
     mark.write_bytes(content)
-    assert Shards(mark.parent, np.dtype(np.uint16), SHARD).resume() == place_before(stopped, 7)
+    assert _Shards(mark.parent, np.dtype(np.uint16), SHARD).resume() == place_before(stopped, 7)
 
 
 def test_a_flipped_bit_is_never_in_the_corpus(tmp_path, source, whole, stopped, caplog):
@@ -327,14 +327,14 @@ def test_shards_behind_a_damaged_one_count_again_once_it_is_made(
     tmp_path, source, whole, stopped, monkeypatch
 ):
     cache = damage(stopped, tmp_path, "shard-00001.bin", lambda content: content[:-1])
-    keep = Shards._keep
+    keep = _Shards._keep
 
     def keep_one(shards, place):
         keep(shards, place)
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Shards, "_keep", keep_one)
+        patch.setattr(_Shards, "_keep", keep_one)
         stop(source, cache, 10**9)
     made, after = go(source, cache)
     assert content(made) == content(whole)

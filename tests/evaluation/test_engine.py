@@ -9,9 +9,9 @@ from mixopt.artifacts.store import ArtifactStore
 from mixopt.errors import ModelError
 from mixopt.evaluation import engine as engine_module
 from mixopt.evaluation.engine import (
-    ResidentEngine,
     StreamedEngine,
     _has_names_of,
+    _ResidentEngine,
     _save_renamed,
     hash_expert,
     open_engine,
@@ -43,7 +43,7 @@ def opened(saved, **options):
 
 def test_both_engines_give_the_same(saved):
     resident, streamed = opened(saved, scoring="resident"), opened(saved, scoring="streamed")
-    assert isinstance(resident, ResidentEngine)
+    assert isinstance(resident, _ResidentEngine)
     assert isinstance(streamed, StreamedEngine)
     flats = [
         np.stack(list(engine.logprobs(Scorer([Fixed([*choices(), *texts()])]), ROWS)))
@@ -55,12 +55,12 @@ def test_both_engines_give_the_same(saved):
 
 
 def test_where_models_do_not_fit_they_are_streamed(saved, monkeypatch):
-    assert isinstance(opened(saved), ResidentEngine)
+    assert isinstance(opened(saved), _ResidentEngine)
     monkeypatch.setattr(engine_module, "free_bytes", lambda _: 300_000)
     with pytest.raises(ModelError, match="one layer of 3 models needs"):  # found at once
         opened(saved)
     assert isinstance(opened(saved, memory_bytes=1 << 30), StreamedEngine)
-    assert isinstance(opened(saved, scoring="resident"), ResidentEngine)
+    assert isinstance(opened(saved, scoring="resident"), _ResidentEngine)
 
 
 def test_a_model_that_cannot_be_streamed_is_held_in_memory_and_that_is_said(tmp_path, caplog):
@@ -71,7 +71,7 @@ def test_a_model_that_cannot_be_streamed_is_held_in_memory_and_that_is_said(tmp_
     network = AutoModelForCausalLM.from_config(config)
     saved = save_model(tmp_path / "base", network), save_experts(tmp_path, network, 2)
     engine = opened(saved, scoring="streamed")
-    assert isinstance(engine, ResidentEngine)
+    assert isinstance(engine, _ResidentEngine)
     assert "cannot be scored layer by layer (its output table is more than a table" in caplog.text
     assert len(list(engine.logprobs(Scorer([Fixed(texts())]), ROWS))) == 3
 
@@ -81,7 +81,7 @@ def test_experts_read_for_every_merge_give_the_same(saved):
 
     base, experts = saved
     kept, read = (
-        ResidentEngine(ModelMerger(load_model(base, CPU), experts, resident=resident))
+        _ResidentEngine(ModelMerger(load_model(base, CPU), experts, resident=resident))
         for resident in (True, False)
     )
     for one, other in zip(

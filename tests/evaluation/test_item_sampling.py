@@ -9,11 +9,11 @@ from mixopt.config.benchmarks import BitsPerByteConfig, MultipleChoiceConfig
 from mixopt.config.text import FilesTextConfig
 from mixopt.evaluation import item_sampling
 from mixopt.evaluation.item_sampling import (
-    ItemSample,
     SampledItems,
-    SampledTask,
-    compute_control_variates,
-    fit_control_variates,
+    _compute_control_variates,
+    _fit_control_variates,
+    _ItemSample,
+    _SampledTask,
     sample_items,
 )
 from mixopt.evaluation.scorer import Scorer
@@ -54,7 +54,7 @@ def test_some_items_score_as_they_do_among_all(tasks):
     network = model()
     whole = Scorer(tasks).score(network)
     items = np.array([1, 5, 6, 20])
-    parts = Scorer([SampledTask(task, items) for task in tasks])
+    parts = Scorer([_SampledTask(task, items) for task in tasks])
     for name, part in parts.score(network).items():
         assert part.values == pytest.approx(whole[name].values[items], rel=1e-5)
         assert part.sizes == pytest.approx(whole[name].sizes[items])
@@ -63,14 +63,14 @@ def test_some_items_score_as_they_do_among_all(tasks):
 
 def test_strata_hold_every_item_once():
     values = np.random.default_rng(0).normal(size=(4, 50))
-    draw = ItemSample.stratified(values, np.ones(50), 0.3, seed=0)
+    draw = _ItemSample.stratified(values, np.ones(50), 0.3, seed=0)
     assert len(draw.items) == 15
     assert (np.diff(draw.items) > 0).all()
     assert draw.stratum_sizes.sum() == 50
 
 
 def test_a_small_benchmark_is_scored_whole():
-    draw = ItemSample.stratified(
+    draw = _ItemSample.stratified(
         np.random.default_rng(0).normal(size=(3, 6)), np.ones(6), 0.1, seed=0
     )
     assert draw.items.tolist() == list(range(6))
@@ -85,7 +85,7 @@ def test_the_estimate_is_unbiased_whatever_is_predicted():
     for predicted in (np.zeros(40), truth + rng.normal(size=40)):
         scores = []
         for seed in range(600):
-            draw = ItemSample.stratified(experts, sizes, 0.25, seed)
+            draw = _ItemSample.stratified(experts, sizes, 0.25, seed)
             scores.append(draw.estimate(truth[draw.items], predicted, sizes).score)
         error = np.std(scores) / np.sqrt(len(scores))
         assert np.mean(scores) == pytest.approx(truth.sum() / sizes.sum(), abs=4 * error)
@@ -98,7 +98,7 @@ def test_good_predictions_make_it_surer_and_the_error_says_how_sure():
     experts = np.stack([hard + 0.3 * rng.normal(size=80) for _ in range(3)])
     scores, errors = {"blind": [], "told": []}, []
     for seed in range(300):
-        draw = ItemSample.stratified(experts, np.ones(80), 0.25, seed)
+        draw = _ItemSample.stratified(experts, np.ones(80), 0.25, seed)
         for name, predicted in (("blind", np.zeros(80)), ("told", hard)):
             estimate = draw.estimate(truth[draw.items], predicted, np.ones(80))
             scores[name].append(estimate.score)
@@ -118,10 +118,12 @@ def test_control_variates_learn_how_a_merge_follows_its_experts():
     for _ in range(5):
         weights = rng.dirichlet(np.ones(3))
         ensemble = ItemResults(rng.normal(size=30), sizes)
-        x = compute_control_variates(weights.tolist(), ensemble, experts, base)
+        x = _compute_control_variates(weights.tolist(), ensemble, experts, base)
         controls.append(x)
         values.append(x @ [0.8, 0.3, -0.1, 0.02])
-    assert fit_control_variates(controls, values) == pytest.approx([0.8, 0.3, -0.1, 0.02], abs=1e-3)
+    assert _fit_control_variates(controls, values) == pytest.approx(
+        [0.8, 0.3, -0.1, 0.02], abs=1e-3
+    )
 
 
 def test_draws_are_of_all_tasks_and_the_same_for_the_same_seed(tasks):

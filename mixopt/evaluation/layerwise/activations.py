@@ -32,9 +32,7 @@ class Activations:
         return self._kept[candidate, batch]
 
 
-class SpilledActivations(Activations):
-    """Hidden states on disk, one at a time in memory."""
-
+class _SpilledActivations(Activations):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._folder = folder
@@ -44,13 +42,11 @@ class SpilledActivations(Activations):
         return self._folder / f"{candidate}-{batch}"
 
     def put(self, candidate: int, batch: int, hidden: torch.Tensor) -> None:
-        """Write hidden states."""
         self._like[candidate, batch] = (hidden.shape, hidden.dtype, hidden.device)
         raw = hidden.contiguous().cpu().view(-1).view(torch.uint8)
         raw.numpy().tofile(self._file(candidate, batch))
 
     def get(self, candidate: int, batch: int) -> torch.Tensor:
-        """Read hidden states back."""
         shape, dtype, device = self._like[candidate, batch]
         raw = torch.from_numpy(np.fromfile(self._file(candidate, batch), dtype=np.uint8))
         return raw.view(dtype).view(shape).to(device)
@@ -111,7 +107,7 @@ class SweepPlan:
             yield Activations()
             return
         with tempfile.TemporaryDirectory(prefix="mixopt-activations-") as folder:
-            yield SpilledActivations(Path(folder))
+            yield _SpilledActivations(Path(folder))
 
 
 def _divide(batches: Sequence[Batch], tokens: int) -> tuple[tuple[Batch, ...], ...]:

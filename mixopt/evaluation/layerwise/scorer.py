@@ -118,11 +118,8 @@ class LayerwiseScorer:
         table = (len(self.experts) + 3) * 4 * self.meta_model.width * words
         sdpa = attention_implementation(self.meta_model.model) == "sdpa"
         cell = 1 if sdpa else self.meta_model.dtype.itemsize
-        masks = sum(
-            cell * batch.tokens.shape[0] * batch.tokens.shape[1] ** 2
-            for batch in batches
-            if batch.owner is not None
-        )
+        shapes = [batch.tokens.shape for batch in batches if batch.owner is not None]
+        masks = sum(cell * rows * length**2 for rows, length in shapes)
         return max(0, table - self._working_bytes()) + masks
 
     def _score_base(self, batches: Sequence[Batch]) -> list[NDArray[np.float32]]:
@@ -190,7 +187,7 @@ class LayerwiseScorer:
         for b, batch in enumerate(batches):
             ids, renumbered = torch.unique(batch.tokens, return_inverse=True)
             # only rows of tokens that occur in the batch: the whole table is large
-            rows = self._read_input_rows(ids.cpu())
+            rows = self._read({"table": self.meta_model.input}, ids.cpu())
             for c, weights in enumerate(candidates):
                 table, others = rows.merge(weights)["table"], outside.merge(weights)
                 inputs = model_inputs(self.meta_model.model, batch) | {"input_ids": renumbered}
@@ -217,9 +214,8 @@ class LayerwiseScorer:
         vocabulary = self.meta_model.vocabulary
         step = max(1, min(vocabulary, self.meta_model.largest_layer // self.meta_model.width))
         for start in range(0, vocabulary, step):
-            tensors = self._read_table(
-                self.meta_model.output, slice(start, min(vocabulary, start + step))
-            )
+            piece = slice(start, min(vocabulary, start + step))
+            tensors = self._read({"table": self.meta_model.output}, piece)
             for c, weights in enumerate(candidates):
                 head, others = tensors.merge(weights)["table"], outside.merge(weights)
                 for b, batch in enumerate(batches):
@@ -255,22 +251,16 @@ class LayerwiseScorer:
 
     # --- tensors ------------------------------------------------------------------------------
 
-    def _read(self, names: Mapping[str, str], rows: Rows | None = None) -> "LayerTensors":
-        tensors = LayerTensors(len(self.experts), self.meta_model.dtype, self._device)
+    def _read(self, names: Mapping[str, str], rows: Rows | None = None) -> "_LayerTensors":
+        tensors = _LayerTensors(len(self.experts), self.meta_model.dtype, self._device)
         for short, name in names.items():
             base = self.base.read(self._stored[name], rows).to(self._device)
             tensors.add(short, base, [expert.delta(name, base, rows) for expert in self.experts])
         self._release()
         return tensors
 
-    def _read_outside(self) -> "LayerTensors":
+    def _read_outside(self) -> "_LayerTensors":
         return self._read({name: name for name in self.meta_model.outside})
-
-    def _read_table(self, name: str, rows: Rows) -> "LayerTensors":
-        return self._read({"table": name}, rows)
-
-    def _read_input_rows(self, ids: torch.Tensor) -> "LayerTensors":
-        return self._read_table(self.meta_model.input, ids)
 
     def _release(self) -> None:
         self.base.release()
@@ -278,7 +268,7 @@ class LayerwiseScorer:
             expert.release()
 
 
-class LayerTensors:
+class _LayerTensors:
     """Base and stacked deltas of a few tensors, from which those of any candidate are merged."""
 
     def __init__(self, k: int, dtype: torch.dtype, device: torch.device) -> None:
@@ -286,7 +276,6 @@ class LayerTensors:
         self._tensors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def add(self, name: str, base: torch.Tensor, deltas: Sequence[torch.Tensor | None]) -> None:
-        """Add a tensor of the base and the experts' deltas (`k`) of it."""
         stack = torch.zeros(self._k, base.numel(), device=self._device)
         for row, delta in zip(stack, deltas, strict=True):
             if delta is not None:
@@ -295,7 +284,6 @@ class LayerTensors:
         self._tensors[name] = (base.clone(), stack)
 
     def merge(self, weights: Weights) -> dict[str, torch.Tensor]:
-        """Return the tensors merged at `weights` (`k`), summed in float32."""
         return {
             name: merge_tensor(base.reshape(-1), deltas, weights).to(self._dtype).view(base.shape)
             for name, (base, deltas) in self._tensors.items()

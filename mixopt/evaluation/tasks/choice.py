@@ -5,13 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from mixopt.config.benchmarks import ChoiceItemsConfig
-from mixopt.evaluation.tasks.base import (
-    LN2,
-    Array,
-    ItemResults,
-    Request,
-    TaskContext,
-)
+from mixopt.evaluation.tasks.base import LN2, Array, ItemResults, Request, TaskContext
 from mixopt.evaluation.tasks.items import read_answer, read_choices, read_items
 from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
 from mixopt.trials import Metric
@@ -71,7 +65,13 @@ class ChoiceTask:
 
 
 def read_choice_items(config: ChoiceItemsConfig) -> list[tuple[str, str, list[str], int]]:
-    """Read the items: position in the file, prompt, choices and answer.
+    """Read the items of a benchmark with choices.
+
+    Args:
+        config: Its config.
+
+    Returns:
+        Position in the file, prompt, choices and index of the right one, for each item.
 
     Raises:
         DataError: An item lacks a field, has fewer than two choices, an empty one, or an answer
@@ -96,7 +96,17 @@ def _read(config: ChoiceItemsConfig, row: Item, where: str) -> tuple[list[str], 
 
 
 def request_choice(context: TaskContext, prompt: str, separator: str, choice: str) -> Built:
-    """Return a choice's request, the choice's bytes, and whether it was truncated."""
+    """Build the request that scores one choice.
+
+    Args:
+        context: Tokenizer and sequence length.
+        prompt: Text before the choice.
+        separator: Text between them; left out where the prompt is empty.
+        choice: The choice.
+
+    Returns:
+        The request, bytes of the choice without separator, and whether it was truncated.
+    """
     gap = separator if prompt else ""
     request, size, cut = context.request(prompt, gap + choice)
     return request, size - len(gap.encode()), cut

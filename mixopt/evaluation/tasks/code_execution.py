@@ -40,7 +40,7 @@ def _guard(isinstance=isinstance, str=str, int=int, set=set, PermissionError=Per
 def _main(leave=os._exit):
     with open("program.py", encoding="utf-8") as stream:
         program = compile(stream.read(), "program.py", "exec")
-    for module in (os, posix):  # these tell no audit hook
+    for module in (os, posix):  # these raise no audit event
         for name in ("mkfifo", "mknod"):
             if hasattr(module, name):
                 delattr(module, name)
@@ -61,6 +61,9 @@ def passes_tests(program: str, *, timeout_s: float, memory_mb: int) -> bool:
         program: Python source.
         timeout_s: Limit of wall-clock and CPU time (seconds); then the process group is killed.
         memory_mb: Limit of the address space (MiB).
+
+    Returns:
+        False also for a program that exits before its end or runs out of time.
     """
     with tempfile.TemporaryDirectory(prefix="mixopt-tests-") as folder:
         runner = Path(folder) / "runner.py"
@@ -93,10 +96,8 @@ def _limit(timeout_s: float, memory_mb: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 64),
-        (
-            resource.RLIMIT_NPROC,
-            0,
-        ),  # not enforced for root, for whom only the audit hook prevents forks
+        # not enforced for root, for whom only the audit hook prevents forks
+        (resource.RLIMIT_NPROC, 0),
     ):
         resource.setrlimit(what, (most, most))
 

@@ -27,7 +27,7 @@ BATCH_SEQUENCES = 32
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 
 
-def estimate_pass_at_k(samples: int, right: int, k: int) -> float:
+def _estimate_pass_at_k(samples: int, right: int, k: int) -> float:
     """Return the probability that one of `k` ≤ `samples` is right, from `right` of `samples`."""
     return 1.0 - comb(samples - right, k) / comb(samples, k)
 
@@ -80,7 +80,7 @@ class GenerationTask:
         right = np.zeros(len(self._prompts), dtype=int)
         for place, text in self._complete(model):
             right[place] += self._solves(place, text)
-        values = [estimate_pass_at_k(config.samples, int(count), config.k) for count in right]
+        values = [_estimate_pass_at_k(config.samples, int(count), config.k) for count in right]
         return ItemResults(np.array(values), np.ones(len(values)))
 
     def _complete(self, model: "PreTrainedModel") -> Iterator[tuple[int, str]]:
@@ -90,12 +90,8 @@ class GenerationTask:
         order = sorted(range(len(self._prompts)), key=lambda place: len(self._prompts[place]))
         sampling: dict[str, Any] = {"do_sample": False}
         if config.samples > 1:
-            sampling = {
-                "do_sample": True,
-                "temperature": config.temperature,
-                "top_k": 0,
-                "num_return_sequences": config.samples,
-            }
+            sampling = {"do_sample": True, "temperature": config.temperature, "top_k": 0,
+                        "num_return_sequences": config.samples}  # fmt: skip
         for start in range(0, len(order), each):
             places = order[start : start + each]
             tokens, mask = self._pad([self._prompts[place] for place in places])
@@ -135,7 +131,7 @@ class GenerationTask:
             return passes_tests(program, timeout_s=config.timeout_s, memory_mb=config.memory_mb)
         target = self._solve(row, where)
         if config.match == "number":
-            return last_number(text) == last_number(target)
+            return _last_number(text) == _last_number(target)
         return text.strip() == target.strip()
 
     def _write_program(self, completion: str, row: Item, where: str) -> str:
@@ -146,12 +142,11 @@ class GenerationTask:
         field = self._config.target_field
         require_fields(row, [field], where)
         target = require_text(row, field, where)
-        if self._config.match == "number" and last_number(target) is None:
+        if self._config.match == "number" and _last_number(target) is None:
             raise DataError(f"{where}: field {field!r} has no number; fix it, or match: exact.")
         return target
 
 
-def last_number(text: str) -> float | None:
-    """Return the last number of a text, with or without thousands separators; None if there is none."""
-    found = NUMBER.findall(text)
-    return float(found[-1].replace(",", "")) if found else None
+def _last_number(text: str) -> float | None:
+    numbers = NUMBER.findall(text)
+    return float(numbers[-1].replace(",", "")) if numbers else None

@@ -17,7 +17,14 @@ FEWEST_ITEMS = 2
 def read_items(
     config: ItemsBenchmarkConfig, fields: Sequence[str]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """Read items that have all `fields`, each with its position for error messages.
+    """Read the items of a benchmark.
+
+    Args:
+        config: Its config: file and number of items.
+        fields: Fields that each item must have.
+
+    Returns:
+        Pairs of an item's position, for error messages, and its fields.
 
     Raises:
         DataError: The file is missing, an item lacks a field, ids repeat, or items are too few.
@@ -32,7 +39,7 @@ def read_items(
         if not isinstance(own, str | int | float):
             raise DataError(f"{where}: the id is {show(own)}, but must be text or a number.")
         if own in ids:
-            raise DataError(f"{where}: the id {own!r} stands twice; give each item its own.")
+            raise DataError(f"{where}: the id {own!r} occurs twice; give each item its own.")
         ids.add(own)
     require_items(len(rows), config.name)
     return rows
@@ -124,7 +131,13 @@ def read_answer(row: dict[str, Any], name: str, count: int, where: str) -> int:
 
 
 def read_item_texts(config: BenchmarkConfig) -> list[str]:
-    """Return the full text of each item; none for tasks of lm-evaluation-harness.
+    """Read the full text of each item.
+
+    Args:
+        config: Config of the benchmark.
+
+    Returns:
+        One text per item; none for tasks of lm-evaluation-harness.
 
     Raises:
         DataError: The items cannot be read.

@@ -62,12 +62,11 @@ class LmEvalTask:
         with _quiet():
             self._task.set_fewshot_seed(seed=SEED)
             self._task.build_all_requests(limit=self._config.max_items, rank=0, world_size=1)
-        asked = [(instance.doc_id, repr(instance.args)) for instance in self._task.instances]
-        own = self._config.model_dump_json(
-            exclude={"include_path"}
-        )  # its content follows, its path does not count
+        requests = [(instance.doc_id, repr(instance.args)) for instance in self._task.instances]
+        # the content of the path follows, and the path itself does not count
+        own = self._config.model_dump_json(exclude={"include_path"})
         versions = [own, version("lm_eval"), str(self._task.VERSION)]
-        return *versions, self._context.context, repr(self._task.dump_config()), asked
+        return *versions, self._context.context, repr(self._task.dump_config()), requests
 
     def measure(self, model: "PreTrainedModel") -> ItemResults:
         """Return the task's metric of each item under `model`.
@@ -102,17 +101,18 @@ class LmEvalTask:
                 f"Benchmark {self._config.name!r}: task {name!r} has no filter {chosen!r}. "
                 f"{did_you_mean(chosen, filters)}"
             )
-        found = [sample.get(self._name) for sample in samples if sample["filter"] == chosen]
-        assert len(found) == len(self._documents)
-        return self._read(found)
+        values = [sample.get(self._name) for sample in samples if sample["filter"] == chosen]
+        assert len(values) == len(self._documents)
+        return self._read(values)
 
-    def _read(self, found: list[Any]) -> ItemResults:
-        if all(isinstance(value, bool | int | float | np.number) for value in found):
-            return ItemResults(np.array(found, dtype=np.float64), np.ones(len(found)))
-        pairs = [value for value in found if isinstance(value, tuple | list) and len(value) == 2]
-        if len(pairs) == len(found) and self._name == "bits_per_byte":
-            values, sizes = np.array(pairs, dtype=np.float64).T
-            return ItemResults(-values / np.log(2), sizes)
+    def _read(self, values: list[Any]) -> ItemResults:
+        if all(isinstance(value, bool | int | float | np.number) for value in values):
+            return ItemResults(np.array(values, dtype=np.float64), np.ones(len(values)))
+        # for bits per byte, pairs of a value and its weight
+        pairs = [value for value in values if isinstance(value, tuple | list) and len(value) == 2]
+        if len(pairs) == len(values) and self._name == "bits_per_byte":
+            bits, sizes = np.array(pairs, dtype=np.float64).T
+            return ItemResults(-bits / np.log(2), sizes)
         raise DataError(
             f"Benchmark {self._config.name!r}: metric {self._name!r} of task {self._config.task!r} "
             "has no single value for each item; name another metric of the task."

@@ -126,8 +126,8 @@ class PromptBuilder:
     @property
     def fields(self) -> list[str]:
         """Fields that each item needs for its prompt."""
-        asked = self._config.prompt_field
-        return [asked] if self._template is None and asked else []
+        field = self._config.prompt_field
+        return [field] if self._template is None and field else []
 
     def write(self, row: Item, where: str) -> str:
         """Return the prompt of one item after the examples; an item is never its own example."""

@@ -2,14 +2,14 @@ import pytest
 import torch
 from merging_for_tests import texts
 
-from mixopt.evaluation.layerwise.activations import Activations, SpilledActivations, SweepPlan
+from mixopt.evaluation.layerwise.activations import Activations, SweepPlan, _SpilledActivations
 from mixopt.evaluation.prefix_batching import Batch
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_spilled_activations_come_back(tmp_path, dtype):
     hidden = torch.randn(2, 5, 4).to(dtype)
-    for store in (Activations(), SpilledActivations(tmp_path)):
+    for store in (Activations(), _SpilledActivations(tmp_path)):
         store.put(1, 0, hidden)
         assert torch.equal(store.get(1, 0), hidden)
         assert store.get(1, 0).dtype == dtype
@@ -48,4 +48,4 @@ def test_where_reading_again_costs_more_activations_are_spilled():
     assert told.spilled
     assert (len(told.groups), len(told.chunks)) == (1, 1)
     with told.open_store() as store:
-        assert isinstance(store, SpilledActivations)
+        assert isinstance(store, _SpilledActivations)

@@ -9,7 +9,7 @@ from models_for_tests import model, tokenizer
 from mixopt.config.benchmarks import GenerationConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext
-from mixopt.evaluation.tasks.generation import GenerationTask, estimate_pass_at_k, last_number
+from mixopt.evaluation.tasks.generation import GenerationTask, _estimate_pass_at_k, _last_number
 
 CONTEXT = 32
 
@@ -78,7 +78,7 @@ def test_samples_are_the_same_for_the_same_seed_and_disturb_no_other_draws(tmp_p
 def test_pass_at_k_is_the_share_of_draws_with_one_that_is_right(n, right, k):
     draws = list(combinations(range(n), k))
     share = np.mean([any(sample < right for sample in draw) for draw in draws])
-    assert estimate_pass_at_k(n, right, k) == pytest.approx(share)
+    assert _estimate_pass_at_k(n, right, k) == pytest.approx(share)
 
 
 def test_more_samples_than_k_are_needed():
@@ -91,7 +91,7 @@ def test_more_samples_than_k_are_needed():
     [("#### 1,234", 1234), ("so 3 + 4 = 7.", 7), ("-2.5", -2.5), ("none", None), ("7.0", 7)],
 )
 def test_last_number(text, number):
-    assert last_number(text) == number
+    assert _last_number(text) == number
 
 
 def test_numbers_are_compared_as_numbers(tmp_path):

@@ -47,7 +47,7 @@ def test_a_tie_counts_its_share(tmp_path):
         ({"prompt": "a", "choices": ["x"], "answer": 0}, "at least two choices"),
         ({"prompt": "a", "choices": ["x", ""], "answer": 0}, "a choice is empty"),
         ({"prompt": "a", "choices": ["x", "y"]}, "no field 'answer'"),
-        ({"id": 7, "prompt": "a", "choices": ["x", "y"], "answer": 0}, "id 7 stands twice"),
+        ({"id": 7, "prompt": "a", "choices": ["x", "y"], "answer": 0}, "id 7 occurs twice"),
     ],
 )
 def test_bad_items_are_named_with_their_line(tmp_path, row, words):
