@@ -49,27 +49,27 @@ class Engine(Protocol):
     """Of one model."""
 
     def prepare(self, scorer: Scorer) -> None:
-        """Lays the benchmarks out for this engine's models."""
+        """Batch the requests of the benchmarks for this engine's models."""
 
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
-        """Log-probabilities of every scored token (`n`) under each of `rows`, in turn."""
+        """Yield log-probabilities of every scored token (`n`) at each of `rows` (weights, `k`)."""
 
     def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
-        """Item results at `weights` of the benchmarks that need a whole model.
+        """Return item results at `weights` (`k`) of the benchmarks that need a whole model.
 
         Raises:
-            ModelError: This engine never has one.
+            ModelError: This engine never holds one.
         """
 
     def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
-        """Losses at `weights` and how they change with them.
+        """Return losses at `weights` (`k`) and their derivatives with respect to them.
 
         Raises:
             ModelError: This engine has no slopes.
         """
 
     def step_sizes(self) -> list[float]:
-        """δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert (DeMix, arXiv:2602.00747)."""
+        """Return δ = ‖Δ_k‖ / (‖Δ_k‖ + ‖Θ_base‖) of each expert (`k`; DeMix, arXiv:2602.00747)."""
 
 
 class _ResidentEngine:
@@ -98,7 +98,7 @@ class _ResidentEngine:
 
 
 class StreamedEngine:
-    """Walks the network layer by layer, with all rows at once."""
+    """Scores all rows at once, layer by layer."""
 
     def __init__(self, stream: LayerwiseScorer) -> None:
         self.stream = stream
@@ -107,15 +107,15 @@ class StreamedEngine:
         self.parameters = int(sum(np.prod(shape) for shape in shapes))
 
     def prepare(self, scorer: Scorer) -> None:
-        """Lays the benchmarks out; whether prompts are shared is tried by a sweep of its own."""
+        """Batch the requests; a sweep of its own tries whether prompts can be shared."""
         self.stream.prepare(scorer)
 
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
-        """One sweep for all rows."""
+        """Return log-probabilities (`n`) by row, from one sweep."""
         return iter(self.stream.logprobs(scorer, rows)) if rows else iter(())
 
     def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
-        """Nothing; raises `ModelError` where a benchmark needs a whole model."""
+        """Return nothing; raise `ModelError` where a benchmark needs a whole model."""
         for task in scorer.model_tasks:
             raise ModelError(
                 f"Benchmark {task.metric.name!r} needs a whole merged model, and models are scored "
@@ -124,14 +124,14 @@ class StreamedEngine:
         return {}
 
     def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
-        """Raises `ModelError`: a backward pass needs the whole model."""
+        """Raise `ModelError`: a backward pass needs the whole model."""
         raise ModelError(
             "Slopes need base and experts in memory, and they are scored layer by layer; leave out "
             "search.slopes and search.method: gradient, or set search.scoring: resident."
         )
 
     def step_sizes(self) -> list[float]:
-        """δ of each expert."""
+        """Return δ of each expert (`k`)."""
         return self.stream.step_sizes()
 
 
@@ -144,7 +144,7 @@ def open_engine(
     scoring: str = "auto",
     memory_bytes: int | None = None,
 ) -> Engine:
-    """The engine that suits the models' size.
+    """Open the engine that suits the models' size.
 
     Args:
         folder: Of the base.

@@ -33,12 +33,7 @@ Indices = NDArray[np.intp]
 
 
 class _SampledTask:
-    """A task of some items of another task.
-
-    Args:
-        task: The full task.
-        items: Indices of the items (`s`).
-    """
+    """A task of some items (`s`) of another task."""
 
     def __init__(self, task: Task, items: Indices) -> None:
         self._task, self.items = task, items
@@ -82,13 +77,7 @@ class _ItemSample:
         """Draw one item from each stratum of about 1/`share` items.
 
         Items are sorted by the first principal component of the experts' centered scores, then by mean
-        score; strata are consecutive runs.
-
-        Args:
-            values: Item values of the experts (`k x i`).
-            sizes: Sizes of the items (`i`).
-            share: Share of the items to sample.
-            seed: Seed of the sample.
+        score; strata are runs of them. `values` are the experts' (`k x i`), `sizes` the items' (`i`).
         """
         count = values.shape[1]
         wanted = max(min(count, FEWEST), round(share * count))
@@ -104,13 +93,7 @@ class _ItemSample:
         return cls(items[rising], each[rising])
 
     def estimate(self, scored: Array, predicted: Array, sizes: Array) -> ItemResults:
-        """Return results of all items (`i`) with the estimate's score and standard error.
-
-        Args:
-            scored: Values of the sampled items (`s`).
-            predicted: Predicted values of all items (`i`).
-            sizes: Sizes of all items (`i`).
-        """
+        """Return results of all items (`i`), from the sampled ones (`s`) and predictions (`i`)."""
         values = predicted.copy()
         values[self.items] += self.stratum_sizes * (scored - predicted[self.items])
         return ItemResults(values, sizes)
@@ -148,24 +131,13 @@ def _compute_control_variates(
     """Return the control variates of each item (`i x c`) for one candidate.
 
     They are the ensemble's value, the weighted mean of the experts' values, the base's value, and size.
-
-    Args:
-        weights: Merge weights of the candidate (`k`).
-        ensemble: Results of the ensemble at `weights`.
-        experts: Results of each expert (`k`).
-        base: Results of the base.
     """
     mean = np.tensordot(np.asarray(weights), np.stack([e.values for e in experts]), 1)
     return np.stack([ensemble.values, mean, base.values, ensemble.sizes], axis=1)
 
 
 def _fit_control_variates(controls: Sequence[Array], values: Sequence[Array]) -> Array:
-    """Fit coefficients (`c`) that predict item values from control variates by ridge regression.
-
-    Args:
-        controls: Control variates of each candidate (`i x c`).
-        values: Item values of each candidate (`i`).
-    """
+    """Return coefficients (`c`) of a ridge regression of item values on control variates."""
     x, y = np.concatenate(list(controls)), np.concatenate(list(values))
     scale = np.maximum(np.abs(x).max(axis=0), 1e-12)
     x = x / scale

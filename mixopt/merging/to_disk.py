@@ -259,11 +259,6 @@ def _copy_rest(base: Path, out: Path, dtype: torch.dtype | None) -> None:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """Return the fields of a model folder's configuration.
-
-    Raises:
-        ModelError: It cannot be read.
-    """
     try:
         config = load_json((folder / "config.json").read_text(encoding="utf-8"))
         if not isinstance(config, dict):

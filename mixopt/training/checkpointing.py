@@ -16,13 +16,7 @@ from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (
-    PreTrainedModel,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState
 
 from mixopt.artifacts.artifact import ArtifactRecord, seal
 from mixopt.training.distributed import ProcessGroup, is_sharded, trained_tensors
@@ -96,12 +90,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         self.resumed_from = manager.latest()
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: PreTrainedModel | None = None,
-        **_: Any,
+        self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
     ) -> None:
         """Restore parameters, losses and sums of the last checkpoint."""
         self._last_saved = time.monotonic()
@@ -113,24 +102,16 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         losses = json.loads((self.resumed_from / LOSSES).read_text())
         self._state.losses[:] = [(int(step), float(loss)) for step, loss in losses]
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Request a checkpoint when the interval has passed."""
         due = time.monotonic() - self._last_saved >= self._manager.interval_s
         if self._manager.processes.broadcast(due) and state.global_step < state.max_steps:
             control.should_save = True
 
     def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: PreTrainedModel | None = None,
-        **_: Any,
+        self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
     ) -> None:
         """Complete the checkpoint that the Trainer has written."""
-        assert model is not None
         processes = self._manager.processes
         folder = self._manager.folder / f"checkpoint-{state.global_step}"
         tensors = {name: tensor.cpu().contiguous() for name, tensor in trained_tensors(model)}

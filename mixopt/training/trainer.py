@@ -24,7 +24,6 @@ from transformers import (
     ProgressCallback,
     Trainer,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
@@ -285,12 +284,7 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         )
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: PreTrainedModel | None = None,
-        **_: Any,
+        self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
     ) -> None:
         self._bar.update(state.global_step - self._bar.n)
         weight = self.averaged.get(state.global_step)
@@ -300,21 +294,11 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def average(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
-        """Return the average of the chosen steps' parameters in float32, or the last parameters.
-
-        It is taken from parameters in memory, because some architectures (mixtures of experts) save
-        checkpoints under other names and in other shapes.
-        """
-        last = {} if self.sums else {name: t.cpu() for name, t in trained_tensors(model)}
-        return self.sums or last
+        # from memory, because some architectures save checkpoints under other names and in other shapes
+        return self.sums or {name: t.cpu() for name, t in trained_tensors(model)}
 
     def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
+        self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any
     ) -> None:
         if logs is None or "loss" not in logs:
             return

@@ -277,7 +277,7 @@ def test_a_flipped_bit_is_never_in_the_corpus(tmp_path, source, whole, stopped, 
             made, after = go(source, cache)
             assert content(made) == content(whole), (name, at)
             number = int(name[6:11])
-            assert f"shard-{number:05d}.bin is damaged and is made again" in caplog.text
+            assert f"shard-{number:05d}.bin is damaged and is written again" in caplog.text
             # those before it are still good
             assert after == made.documents - place_before(stopped, number).documents
             assert not leftovers(cache)
@@ -320,7 +320,7 @@ def test_a_kept_file_that_cannot_be_read(tmp_path, source, whole, stopped, monke
     wanted = whole.documents - place_before(stopped, 3).documents
     made, after = go(source, stopped)
     assert (content(made), after) == (content(whole), wanted)
-    assert "shard-00003.bin cannot be read (Input/output error) and is made again" in caplog.text
+    assert "shard-00003.bin cannot be read (Input/output error) and is written again" in caplog.text
 
 
 def test_shards_behind_a_damaged_one_count_again_once_it_is_made(
