@@ -1,13 +1,10 @@
 """Capability text: passages about the concepts of a benchmark that contain none of its items.
 
-After SuperValid (arXiv:2605.28179): the core concepts of a capability's benchmarks are extracted, and
-the loss on diverse texts about them is a smooth signal of the capability. Here concepts are the terms
-that distinguish the items from the user's text (log-likelihood ratio), and passages are retrieved from
-that text by BM25 (Robertson & Zaragoza 2009); a model may write more. The text is read twice, as a
-stream.
-
-A passage is rejected where it shares 13 consecutive words with an item, or contains all words of a
-shorter item (of at least five words) in a row.
+SuperValid (arXiv:2605.28179) takes the loss on texts about a capability's core concepts as a smooth
+signal of it. Here concepts are the terms that distinguish the items from the user's text (log-likelihood
+ratio), and passages are retrieved from that text, read twice as a stream, by BM25 (Robertson & Zaragoza
+2009). A passage is rejected where it shares 13 consecutive words with an item, or contains a shorter one
+of at least five words.
 """
 
 import heapq

@@ -111,9 +111,6 @@ def _drop_copies(documents: Iterable[Document], seen: set[int]) -> Iterator[Docu
             yield document
 
 
-# --- the standard library -----------------------------------------------------------------------
-
-
 @lru_cache(maxsize=1)
 def _standard_library() -> list[tuple[str, str, str]]:
     root = Path(sysconfig.get_path("stdlib"))
@@ -163,9 +160,6 @@ def _reference_prose() -> Iterator[Document]:
         return
     for name, text in topics.topics.items():
         yield Document(text, f"pydoc topic {name}")
-
-
-# --- the installed distributions ----------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
@@ -258,9 +252,6 @@ def _continuation_choices(documents: list[Document], name: str) -> list[dict[str
         items.append({"id": f"{name}/{index}/{group}", "prompt": prompt, "choices": choices,
                       "answer": answer})  # fmt: skip
     return items
-
-
-# --- generated ----------------------------------------------------------------------------------
 
 
 def _generate_arithmetic(seed: int, max_bytes: int) -> Iterator[Document]:

@@ -91,8 +91,6 @@ class StudyCorpora:
                 self.corpus_artifact(domain), self.by_domain[domain], self.tokenizer, self._cache
             )
 
-    # --- tokenizer ----------------------------------------------------------------------------
-
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The base's tokenizer."""
@@ -126,8 +124,6 @@ class StudyCorpora:
                     streams.remove(stream)
                 else:
                     yield document.text
-
-    # --- corpora ------------------------------------------------------------------------------
 
     def corpus_artifact(self, domain: str) -> Artifact:
         """Return the artifact of a domain's corpus."""

@@ -74,9 +74,7 @@ class Batch:
             for tensor in (self.tokens, self.at, self.targets, self.positions, self.owner)
         )  # fmt: skip
         tokens, at, targets, positions, owner = moved
-        assert tokens is not None
-        assert at is not None
-        assert targets is not None
+        assert tokens is not None and at is not None and targets is not None  # noqa: PT018
         return Batch(tokens, at, targets, self.places, positions, owner)
 
 
@@ -194,13 +192,10 @@ def _to_batch(
             end += fed
     branched = any(len(row.branches) > 1 for row in rows)
     return Batch(
-        torch.from_numpy(tokens),
-        torch.tensor(at),
-        torch.tensor(targets),
-        np.concatenate(places),
+        torch.from_numpy(tokens), torch.tensor(at), torch.tensor(targets), np.concatenate(places),
         torch.from_numpy(positions) if branched else None,
         torch.from_numpy(owner) if branched else None,
-    )
+    )  # fmt: skip
 
 
 def make_mask(owner: torch.Tensor) -> torch.Tensor:

@@ -160,8 +160,6 @@ class LayerwiseScorer:
             self._release()
         return sizes.compute()
 
-    # --- the sweep ----------------------------------------------------------------------------
-
     def _sweep(
         self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
     ) -> list[list[NDArray[np.float32]]]:
@@ -248,8 +246,6 @@ class LayerwiseScorer:
             inside = (rows >= 0) & (rows < len(head))
             own = logits.gather(-1, rows.clamp(0, len(head) - 1)[:, None])[:, 0]
             target_logits[part] += torch.where(inside, own, 0.0)
-
-    # --- tensors ------------------------------------------------------------------------------
 
     def _read(self, names: Mapping[str, str], rows: Rows | None = None) -> "_LayerTensors":
         tensors = _LayerTensors(len(self.experts), self.meta_model.dtype, self._device)

@@ -135,9 +135,8 @@ class TaskContext:
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of `text`, without special tokens."""
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)[
-            "input_ids"
-        ]
+        encoded = self.tokenizer(text, add_special_tokens=False, verbose=False)
+        tokens: list[int] = encoded["input_ids"]
         return tokens
 
     def request(self, prompt: str, target: str) -> tuple[Request, int, bool]:
@@ -169,11 +168,6 @@ class TaskContext:
 
 
 def describe_metric(config: Any, better: Any) -> Metric:
-    """Return the metric of a benchmark's config."""
-    return Metric(
-        name=config.name,
-        better=better,
-        capability=config.capability,
-        role=config.role,
-        own_domain=config.own_domain,
-    )
+    """Return the metric of a benchmark's config; `better` is its direction."""
+    return Metric(name=config.name, better=better, capability=config.capability, role=config.role,
+                  own_domain=config.own_domain)  # fmt: skip
