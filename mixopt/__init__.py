@@ -12,7 +12,7 @@ _MODULES = {
     "mixopt.errors": ["MixoptError"],
     "mixopt.exporters.export": ["export"],
     "mixopt.merging.to_disk": ["merge_to_disk"],
-    "mixopt.mixture": ["Budget", "Mixture"],
+    "mixopt.mixture": ["Mixture"],
     "mixopt.optimization.design": ["design_runs"],
     "mixopt.optimization.learning_curve": ["advise"],
     "mixopt.optimization.loss_to_error": ["LossToError"],
@@ -23,10 +23,11 @@ _MODULES = {
     "mixopt.schedule": ["Phase", "Schedule"],
     "mixopt.search_space": ["Group", "Inequality", "SearchSpace"],
     "mixopt.study": ["Study"],
+    "mixopt.surrogates.effective_tokens": ["Repetition"],
     "mixopt.surrogates.fit": ["fit"],
-    "mixopt.surrogates.repetition": ["Repetition"],
     "mixopt.surrogates.surrogate": ["Surrogate"],
     "mixopt.tables.read_trials": ["read_trials"],
+    "mixopt.token_budget": ["Budget"],
     "mixopt.trials": ["Metric", "Score", "Trial", "Trials"],
 }
 """Public names by module; the block below says the same to type checkers."""
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from mixopt.errors import MixoptError as MixoptError
     from mixopt.exporters.export import export as export
     from mixopt.merging.to_disk import merge_to_disk as merge_to_disk
-    from mixopt.mixture import Budget as Budget
     from mixopt.mixture import Mixture as Mixture
     from mixopt.optimization.design import design_runs as design_runs
     from mixopt.optimization.learning_curve import advise as advise
@@ -55,10 +55,11 @@ if TYPE_CHECKING:
     from mixopt.search_space import Inequality as Inequality
     from mixopt.search_space import SearchSpace as SearchSpace
     from mixopt.study import Study as Study
+    from mixopt.surrogates.effective_tokens import Repetition as Repetition
     from mixopt.surrogates.fit import fit as fit
-    from mixopt.surrogates.repetition import Repetition as Repetition
     from mixopt.surrogates.surrogate import Surrogate as Surrogate
     from mixopt.tables.read_trials import read_trials as read_trials
+    from mixopt.token_budget import Budget as Budget
     from mixopt.trials import Metric as Metric
     from mixopt.trials import Score as Score
     from mixopt.trials import Trial as Trial

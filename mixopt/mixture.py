@@ -1,16 +1,15 @@
-"""Mixtures: points on the simplex of named domains, and the token budget of a run.
+"""Mixtures: points on the simplex of named domains.
 
 Shapes: `d` domains.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError, did_you_mean
+from mixopt.errors import ArgumentTypeError, MixtureError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,10 +21,6 @@ Seed = int | np.random.Generator | None
 
 SUM_TOLERANCE = 1e-6
 """Largest distance of a mixture's sum from one; more is an error, not rounding."""
-REPETITION_TOLERANCE = 1e-6
-"""Relative excess over a repetition cap that counts as rounding: optima lie on the caps."""
-MAX_COUNT = 1e30
-"""Largest number of tokens and repetitions that a file may state."""
 
 
 class Mixture(Mapping[str, float]):
@@ -204,88 +199,3 @@ def _no_mixture(value: object) -> ArgumentTypeError:
         f"A {type(value).__name__} is no mixture here; give a Mixture, or a dict or Series of "
         "ratios by domain."
     )
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Tokens that the target run reads, and tokens that each domain has.
-
-    Attributes:
-        tokens: Tokens of the target run.
-        available_tokens: Unique tokens by domain; a domain left out is not limited.
-        max_repetition: Most times that a token of a domain may be read (1.0: once); a domain left
-            out is not limited.
-    """
-
-    tokens: float
-    available_tokens: Mapping[str, float] = field(default_factory=dict)
-    max_repetition: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> "Budget":
-        """Return the budget with these fields.
-
-        Args:
-            plain: The fields as `dataclasses.asdict` gives them, from an untrusted file.
-
-        Raises:
-            ValueError: A count of tokens is not above zero, or a limit is not a number.
-        """
-        budget = cls(
-            plain["tokens"], plain.get("available_tokens", {}), plain.get("max_repetition", {})
-        )
-        for where, number in (("tokens", budget.tokens), *budget.available_tokens.items()):
-            if not isinstance(number, int | float) or not 0 < number < MAX_COUNT:
-                raise ValueError(f"the budget's {where} is no count of tokens")
-        for where, number in budget.max_repetition.items():
-            if not isinstance(number, int | float) or not 0 <= number < MAX_COUNT:
-                raise ValueError(f"the budget's max_repetition of {where} is no number")
-        return budget
-
-    @property
-    def caps(self) -> dict[str, float]:
-        """Largest ratio by domain that respects `max_repetition`.
-
-        Available tokens x largest repetition ÷ budget, at most 1 (as in Olmix and OLMo-core).
-        """
-        return {
-            domain: min(1.0, tokens * self.max_repetition[domain] / self.tokens)
-            for domain, tokens in self.available_tokens.items()
-            if domain in self.max_repetition
-        }
-
-    def count(self, ratios: MixtureLike) -> dict[str, float]:
-        """Return how often the run reads a token of each domain.
-
-        Args:
-            ratios: The mixture; an array is in the order of `available_tokens`.
-
-        Returns:
-            Repetitions by domain, for domains whose available tokens are known.
-        """
-        if not isinstance(ratios, Mapping):
-            named = hasattr(ratios, "items")
-            ratios = as_mixture(ratios, None if named else tuple(self.available_tokens))
-        return {
-            domain: ratio * self.tokens / self.available_tokens[domain]
-            for domain, ratio in ratios.items()
-            if self.available_tokens.get(domain)
-        }
-
-    def check(self, repetitions: Mapping[str, float]) -> None:
-        """Check repetitions against `max_repetition`.
-
-        Args:
-            repetitions: Repetitions by domain, as `count` returns them.
-
-        Raises:
-            InfeasibleError: A domain is read more often than `max_repetition` allows.
-        """
-        for domain, times in repetitions.items():
-            cap = self.max_repetition.get(domain)
-            if cap is not None and times > cap * (1 + REPETITION_TOLERANCE):
-                raise InfeasibleError(
-                    f"{self.tokens:,.0f} tokens would read {domain!r} {times:.2f} times and at most "
-                    f"{cap:g} is allowed; lower the budget, raise its max_repetition, or propose "
-                    "again for this budget."
-                )

@@ -14,7 +14,8 @@ from typing import Any
 from mixopt.errors import ExportError
 from mixopt.io.files import write_text
 from mixopt.io.parsing import load_json, show, tell
-from mixopt.mixture import Budget, Mixture, as_mixture
+from mixopt.mixture import Mixture, as_mixture
+from mixopt.token_budget import Budget
 
 Z95 = 1.959963984540054
 """Two-sided 95% quantile of the standard normal distribution."""

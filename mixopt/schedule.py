@@ -12,8 +12,9 @@ from typing import Any
 from mixopt.errors import ExportError
 from mixopt.io.files import write_text
 from mixopt.io.parsing import load_json, tell
-from mixopt.mixture import Budget, Mixture
+from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
+from mixopt.token_budget import Budget
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
 

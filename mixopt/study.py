@@ -23,10 +23,10 @@ from mixopt.pipeline.experts import train_experts
 from mixopt.pipeline.exports import write_export
 from mixopt.pipeline.phases import run_phases
 from mixopt.pipeline.propose import build_proposals
+from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.results import count_domains, to_json, to_yaml, write_result
 from mixopt.pipeline.search import CandidateSearch, open_search
 from mixopt.pipeline.status import StatusRow, study_status
-from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 from mixopt.pipeline.validate import validate
 from mixopt.proposal import Proposal
 from mixopt.report.build import study_report_data, utility_rank_correlation

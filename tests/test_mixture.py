@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from mixopt import Mixture
-from mixopt.errors import ArgumentTypeError, InfeasibleError, MixoptError, MixtureError
-from mixopt.mixture import Budget, apportion, as_mixture
+from mixopt.errors import ArgumentTypeError, MixoptError, MixtureError
+from mixopt.mixture import apportion, as_mixture
 
 
 def test_a_mixture_made_of_a_mixture_is_the_same_to_the_last_digit():
@@ -48,34 +48,6 @@ def test_mixture_from_counts():
 def test_mixture_vector_refuses_an_unknown_domain():
     with pytest.raises(MixtureError, match="Did you mean 'code'"):
         Mixture({"cod": 1.0}).vector(["code", "web"])
-
-
-def test_caps_and_repetition_are_each_other_s_inverse():
-    budget = Budget(10_000, {"a": 1000, "b": 50_000}, {"a": 2.0, "b": 2.0})
-    assert budget.caps == {"a": 0.2, "b": 1.0}
-    assert budget.count({"a": 0.2, "b": 0.8}) == {"a": pytest.approx(2.0), "b": pytest.approx(0.16)}
-
-
-def test_a_domain_without_a_count_does_not_run_out():
-    budget = Budget(100, {"a": 10}, {"a": 3, "b": 1})
-    assert budget.caps == pytest.approx({"a": 0.3})
-    assert budget.count({"a": 0.3, "b": 0.7}) == pytest.approx({"a": 3.0})
-
-
-def test_a_token_read_too_often_is_told_with_what_to_do():
-    budget = Budget(1_000, {"a": 100}, {"a": 4})
-    budget.check({"a": 4 * (1 + 1e-9)})
-    with pytest.raises(
-        InfeasibleError, match=r"1,000 tokens would read 'a' 5\.00 times and at most 4"
-    ):
-        budget.check({"a": 5.0})
-
-
-def test_budgets_of_nonsense_are_refused():
-    for plain in ({"tokens": 0}, {"tokens": 1, "available_tokens": {"a": -1}},
-                  {"tokens": 1, "max_repetition": {"a": "x"}}):  # fmt: skip
-        with pytest.raises(ValueError, match="budget"):
-            Budget.from_dict(plain)
 
 
 def test_apportion_is_the_largest_remainder():
@@ -126,10 +98,3 @@ def test_an_array_without_domains_has_no_order():
     with pytest.raises(ArgumentTypeError, match="A list is no mixture here"):
         Mixture([0.5, 0.5])
     assert dict(as_mixture({"b": 0.5, "a": 0.5})) == {"b": 0.5, "a": 0.5}
-
-
-def test_a_budget_counts_ratios_in_any_form():
-    budget = Budget(1000, {"a": 100, "b": 500})
-    for given in ([0.2, 0.8], {"b": 0.8, "a": 0.2}, pd.Series({"b": 0.8, "a": 0.2})):
-        assert budget.count(given) == pytest.approx({"a": 2.0, "b": 1.6})
-    assert budget.count(pd.Series({"a": 0.2, "c": 0.8})) == pytest.approx({"a": 2.0})

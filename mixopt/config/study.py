@@ -16,7 +16,7 @@ from mixopt.config.training import (
     ExpertTrainingConfig,
     PretrainedBaseConfig,
 )
-from mixopt.mixture import Budget
+from mixopt.token_budget import Budget
 from mixopt.trials import Normalisation
 
 RESPONSE = 0.7

@@ -17,9 +17,10 @@ from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest
 from mixopt.exporters.rounding import round_ratios
 from mixopt.io.files import write_text
 from mixopt.io.parsing import show, tell
-from mixopt.mixture import Budget, Mixture
+from mixopt.mixture import Mixture
 from mixopt.proposal import Estimate, Proposal
 from mixopt.schedule import Phase, Schedule
+from mixopt.token_budget import Budget
 
 FORMATS = {
     "axolotl": "mixopt.exporters.axolotl:AXOLOTL",

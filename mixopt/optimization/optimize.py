@@ -19,7 +19,7 @@ from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.weight_space import WeightSpace, as_weights, hellinger
 from mixopt.proposal import Proposal
 from mixopt.search_space import SearchSpace
-from mixopt.surrogates.repetition import Repetition
+from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.threads import single_threaded
 

@@ -5,16 +5,17 @@ from dataclasses import replace
 from typing import Literal, cast
 
 from mixopt.config.constraints import BudgetConfig, ProposalConfig
-from mixopt.mixture import Budget, Mixture
+from mixopt.mixture import Mixture
 from mixopt.optimization.comparisons import reference_mixtures, require_reference
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.optimize import Reference, propose
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.proposal import Proposal
 from mixopt.search_space import SearchSpace
+from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.fit import fit
-from mixopt.surrogates.repetition import Repetition
 from mixopt.surrogates.surrogate import Surrogate
+from mixopt.token_budget import Budget
 from mixopt.trials import Trials
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from mixopt.artifacts.artifact import Artifact
 from mixopt.optimization.optimize import propose
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
-from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 from mixopt.proposal import Estimate, Proposal
 from mixopt.surrogates.utility import AnyUtility, measure_gain
 from mixopt.trials import Trials

@@ -19,8 +19,8 @@ from mixopt.io.parsing import load_json
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.exports import export_artifact, is_written
 from mixopt.pipeline.propose import build_proposals, proposals_artifact
+from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch, open_search
-from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 from mixopt.pipeline.validate import list_runs, validate
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule

@@ -20,8 +20,8 @@ from mixopt.optimization.proxy_validation import (
     weigh_purchases,
 )
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
-from mixopt.pipeline.surrogate_policy import SurrogatePolicy
 from mixopt.proposal import Proposal
 from mixopt.surrogates.base import MIN_TRIALS
 from mixopt.trials import Kind, Score, Trial, Trials

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mixopt.mixture import Array, Mixture
 from mixopt.proposal import Z80, Z95, Estimate
 from mixopt.surrogates.calibration import CriticalValues
-from mixopt.surrogates.repetition import Repetition
+from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.scaling_law_gp import ScalingLawGP
 from mixopt.surrogates.stacking import StackedModel
 from mixopt.surrogates.utility import AnyUtility

@@ -21,8 +21,8 @@ from joblib import Parallel, delayed
 from measuring import coverage, make_trials, ranks
 
 from mixopt import Mixture, SearchSpace, Trials, fit, propose, read_trials
-from mixopt.mixture import Budget
 from mixopt.surrogates.registry import make_model
+from mixopt.token_budget import Budget
 
 SIZES = (16, 32, 64, 96)
 RIVALS = ("regmix", "trees", "ridge_root", "gp_root")

@@ -1,8 +1,8 @@
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.callbacks.base import RoundResult, TrainedModel
 from mixopt.callbacks.console import ConsoleCallback
-from mixopt.mixture import Budget
 from mixopt.proposal import Comparison
+from mixopt.token_budget import Budget
 from mixopt.trials import DomainCount, Trials
 from mixopt.validation import Cost, RankFidelity, Validation
 

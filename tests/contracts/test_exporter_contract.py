@@ -9,7 +9,7 @@ import mixopt
 from mixopt.errors import ExportError, InfeasibleError
 from mixopt.exporters.check import check_config
 from mixopt.exporters.export import FORMATS, export_phases, find_format
-from mixopt.mixture import Budget
+from mixopt.token_budget import Budget
 
 PHASED = [name for name in FORMATS if find_format(name).phases]
 MALFORMED = [

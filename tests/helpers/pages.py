@@ -3,10 +3,10 @@
 import numpy as np
 
 from mixopt import Estimate, Metric, Mixture, Proposal
-from mixopt.mixture import Budget
 from mixopt.proposal import Comparison
 from mixopt.report.data import PredictedScores, ReportData, RoundSummary
 from mixopt.report.what_if import Emulator, Output, WhatIf
+from mixopt.token_budget import Budget
 from mixopt.trials import DomainCount
 from mixopt.validation import Cost, Purchase, RankFidelity, Validation
 

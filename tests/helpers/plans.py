@@ -1,8 +1,8 @@
 """A proposal and a schedule to export: three domains, one of them without a share."""
 
 from mixopt import Estimate, Mixture, Proposal
-from mixopt.mixture import Budget
 from mixopt.schedule import Phase, Schedule
+from mixopt.token_budget import Budget
 
 LENGTHS = {"web": 100.0, "code": 200.0, "law": 50.0}
 AVAILABLE = {"web": 10_000_000, "code": 2_000_000, "law": 1_000_000}

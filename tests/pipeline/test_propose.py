@@ -7,7 +7,7 @@ import toy
 import mixopt
 from mixopt.pipeline import propose
 from mixopt.pipeline.propose import build_proposals, proposals_artifact, verify
-from mixopt.pipeline.surrogate_policy import SurrogatePolicy
+from mixopt.pipeline.proxy_trust import SurrogatePolicy
 
 
 @pytest.fixture(scope="module")

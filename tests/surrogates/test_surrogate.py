@@ -3,7 +3,7 @@ import pytest
 from example_trials import DOMAINS, make_trials, true_scores
 
 from mixopt import Mixture, fit
-from mixopt.surrogates.repetition import Repetition
+from mixopt.surrogates.effective_tokens import Repetition
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mixopt.errors import MixtureError
-from mixopt.surrogates.repetition import Repetition
+from mixopt.surrogates.effective_tokens import Repetition
 
 
 @pytest.mark.parametrize(
