@@ -57,8 +57,10 @@ def test_a_ray_cluster_that_loses_a_node_gives_the_same(wanted, tmp_path, monkey
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    os.makedirs("/tmp/mixopt-ray", exist_ok=True)
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp/mixopt-ray")  # a socket's path may not be long
+    # short, as paths of sockets must be; of this process alone, or its clusters would join others'
+    folder = f"/tmp/mixopt-ray-{os.getpid()}"
+    os.makedirs(folder, exist_ok=True)
+    monkeypatch.setenv("RAY_TMPDIR", folder)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "workers"))  # where workers keep their copies
     (tmp_path / "workers").mkdir()
     path, results = wanted

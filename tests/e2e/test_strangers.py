@@ -109,7 +109,7 @@ def test_a_format_of_ones_own_is_code(tmp_path, trap, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     path = toy.write_study(tmp_path / "s", exports=[{"format": "evil:write", "out": "x.txt"}])
     study = Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
-    with pytest.raises(ExportError, match="runs Python that the recipe names; pass --run-code"):
+    with pytest.raises(ExportError, match="runs Python that the config names; pass --run-code"):
         study.run()
 
 

@@ -217,7 +217,7 @@ def test_a_candidate_that_fails_as_a_whole_is_set_aside(pair, monkeypatch):
 
 def test_candidates_of_a_failed_job_are_tried_one_by_one(pair, monkeypatch):
     driver, _, benchmark, messages = pair
-    monkeypatch.setattr(LocalDispatcher, "coarse", True)  # one job for all candidates
+    monkeypatch.setattr(LocalDispatcher, "prefers_large_jobs", True)  # one job for all candidates
     benchmark.fail = lambda call: OSError("no") if call >= 3 else None
     found = list(driver.evaluate(ROWS))
     both = ["fixed", "unreliable"]

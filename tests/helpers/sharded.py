@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mixopt.training.checkpointing import load_parameters
 from mixopt.training.distributed import ProcessGroup, is_sharded
-from mixopt.training.trainer import _Watcher
+from mixopt.training.trainer import _TrainingMonitor
 
 STEPS, BATCH = 4, 4
 
@@ -39,7 +39,7 @@ def main(out):
     if processes.world_size > 1:
         shard(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    watcher = _Watcher("sharded", STEPS, {2: 0.25, 4: 0.75})
+    monitor = _TrainingMonitor("sharded", STEPS, {2: 0.25, 4: 0.75})
     own = slice(
         processes.rank * BATCH // processes.world_size,
         (processes.rank + 1) * BATCH // processes.world_size,
@@ -49,9 +49,9 @@ def main(out):
         optimiser.zero_grad()
         model(input_ids=batch[own], labels=batch[own]).loss.backward()
         optimiser.step()
-        watcher.on_step_end(None, SimpleNamespace(global_step=step), None, model=model)
-    watcher.close()
-    whole = watcher.finish(model)
+        monitor.on_step_end(None, SimpleNamespace(global_step=step), None, model=model)
+    monitor.close()
+    whole = monitor.average(model)
     if processes.is_main:
         fresh = make()
         load_parameters(fresh, whole)

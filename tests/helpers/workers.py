@@ -80,8 +80,10 @@ def ray_cluster(n_cpus: int) -> Iterator[None]:
 
     ray = pytest.importorskip("ray")
     with importable_in_workers(), pytest.MonkeyPatch.context() as patch:
-        os.makedirs("/tmp/mixopt-ray", exist_ok=True)
-        patch.setenv("RAY_TMPDIR", "/tmp/mixopt-ray")  # the path of a socket must be short
+        # short, as paths of sockets must be; of this process alone, or its clusters would join others'
+        folder = f"/tmp/mixopt-ray-{os.getpid()}"
+        os.makedirs(folder, exist_ok=True)
+        patch.setenv("RAY_TMPDIR", folder)
         ray.init(num_cpus=n_cpus, include_dashboard=False, log_to_driver=False,
                  configure_logging=False, object_store_memory=100_000_000)  # fmt: skip
         yield

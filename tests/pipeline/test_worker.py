@@ -87,7 +87,7 @@ def test_every_job_that_a_study_gives_is_one_that_a_worker_does(toy_folder):
 class Lossy:
     """An executor whose worker is lost as often as the test says."""
 
-    slots, coarse, remote = 1, False, False
+    slots, prefers_large_jobs, is_remote = 1, False, False
 
     def __init__(self, do, losses):
         self.do, self.losses = do, losses
