@@ -151,11 +151,19 @@ MAX_LISTED = 40
 """Most names that a message lists."""
 MAX_NAME = 60
 """Characters after which a listed name is cut."""
+MAX_MESSAGE = 240
+"""Characters after which another library's message is cut."""
 
 
-def one_line(error: BaseException, limit: int | None = None) -> str:
-    """Return an error's message in one line, cut to `limit` characters; its type where it has none."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:limit]
+def one_line(error: BaseException, limit: int | None = MAX_MESSAGE) -> str:
+    """Return the message of an error in one line.
+
+    Args:
+        error: Its type's name stands for an empty message.
+        limit: Characters after which the message is cut; None keeps all of it.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if limit is None or len(text) <= limit else f"{text[:limit]}..."
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:

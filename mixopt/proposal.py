@@ -11,9 +11,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mixopt.errors import ExportError
+from mixopt.errors import ExportError, one_line
 from mixopt.io.files import write_text
-from mixopt.io.parsing import load_json, show, tell
+from mixopt.io.parsing import load_json, show
 from mixopt.mixture import Mixture, as_mixture
 from mixopt.token_budget import Budget
 
@@ -264,7 +264,7 @@ class Proposal:
             return cls.from_dict(load_json(file.read_text(encoding="utf-8")))
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise ExportError(
-                f"{file} is not a proposal that mixopt wrote ({tell(error)}); give a proposal.json."
+                f"{file} is not a proposal that mixopt wrote ({one_line(error)}); give a proposal.json."
             ) from None
 
     def write(self, path: str | Path) -> Path:

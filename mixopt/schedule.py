@@ -9,9 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mixopt.errors import ExportError
+from mixopt.errors import ExportError, one_line
 from mixopt.io.files import write_text
-from mixopt.io.parsing import load_json, tell
+from mixopt.io.parsing import load_json
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.token_budget import Budget
@@ -169,6 +169,6 @@ def read_plan(path: str | Path) -> Proposal | Schedule:
         return Schedule.from_dict(plain)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ExportError(
-            f"{file} is not a schedule that mixopt wrote ({tell(error)}); give a schedule.json or a "
+            f"{file} is not a schedule that mixopt wrote ({one_line(error)}); give a schedule.json or a "
             "proposal.json."
         ) from None

@@ -16,9 +16,9 @@ import zstandard
 
 from mixopt import __version__
 from mixopt.artifacts.artifact import hash_file_content
-from mixopt.errors import OutputError
+from mixopt.errors import OutputError, one_line
 from mixopt.io.files import publish_folder, storage_errors
-from mixopt.io.parsing import load_json, show, tell
+from mixopt.io.parsing import load_json, show
 
 INDEX = "pack.json"
 """First member of the archive: size and hash of each other member."""
@@ -115,7 +115,7 @@ def unpack(archive: Path, folder: Path) -> int:
             return _extract(archive, scratch)
         except DAMAGE_ERRORS as error:
             raise OutputError(
-                f"{archive} is damaged or was not written by `mixopt pack` ({tell(error)}); pack it "
+                f"{archive} is damaged or was not written by `mixopt pack` ({one_line(error)}); pack it "
                 "again."
             ) from None
 

@@ -206,7 +206,7 @@ class ArtifactStore:
         before = self.failure(artifact)
         failure = {
             "kind": artifact.kind, "name": artifact.name, "folder": artifact.folder_name,
-            "cause": one_line(error), "times": 1 + (before.times if before else 0),
+            "cause": one_line(error, limit=None), "times": 1 + (before.times if before else 0),
         }  # fmt: skip
         try:
             write_text(self._failure_file(artifact), json.dumps(failure, indent=2) + "\n")

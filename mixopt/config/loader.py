@@ -17,8 +17,8 @@ from mixopt.config.base import ConfigModel
 from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import ProposalConfig
 from mixopt.config.study import StudyConfig
-from mixopt.errors import ConfigError, did_you_mean
-from mixopt.io.parsing import load_yaml, show, tell
+from mixopt.errors import ConfigError, did_you_mean, one_line
+from mixopt.io.parsing import load_yaml, show
 
 
 def shipped_folder() -> Path:
@@ -192,7 +192,7 @@ def _anchor_if_exists(path: str, folder: Path) -> str:
         looks_local = path.startswith((".", "/")) or (folder / path).exists()
         return str((folder / path).resolve()) if looks_local else path
     except (OSError, ValueError) as error:  # too long, or with a zero byte
-        raise ConfigError(f"{show(path)} is no path ({tell(error)}); correct it.") from None
+        raise ConfigError(f"{show(path)} is no path ({one_line(error)}); correct it.") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -216,7 +216,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         words = " ".join(str(problem).split())
         raise ConfigError(f"{path}{line}: not valid YAML ({words}); correct it there.") from None
     except ValueError as error:  # such as a date that does not exist
-        raise ConfigError(f"{path}: not valid YAML ({tell(error)}); correct the value.") from None
+        raise ConfigError(
+            f"{path}: not valid YAML ({one_line(error)}); correct the value."
+        ) from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} must hold a mapping of fields; it is empty or a list.")
     return plain

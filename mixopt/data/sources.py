@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig
 from mixopt.data.document import Document, is_held_out
 from mixopt.data.machine_text import read_machine_text
-from mixopt.errors import DataError, did_you_mean, require_extra
-from mixopt.io.parsing import load_json, tell
+from mixopt.errors import DataError, did_you_mean, one_line, require_extra
+from mixopt.io.parsing import load_json
 
 BLOCK_CHARACTERS = 1 << 20
 """Characters above which a plain-text file becomes several documents of one group."""
@@ -131,7 +131,7 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     f"{where} is not UTF-8 text; re-encode the file as UTF-8."
                 ) from None
             except ValueError as error:
-                reason = error.msg if isinstance(error, json.JSONDecodeError) else tell(error)
+                reason = error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
                 raise DataError(f"{where} is not JSON ({reason}); fix or drop it.") from None
             if not isinstance(row, dict):
                 raise DataError(f"{where} is not a JSON object; each line needs its fields.")
@@ -183,7 +183,7 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
         table = pq.ParquetFile(file)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
-            f"{file} is not a Parquet file ({tell(error)}); fix or replace it."
+            f"{file} is not a Parquet file ({one_line(error)}); fix or replace it."
         ) from None
     for name in columns or []:
         if name not in table.schema_arrow.names:
@@ -197,7 +197,7 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
             rows = [] if batch is None else batch.to_pylist()
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(
-                f"{file} is damaged after row {number} ({tell(error)}); fetch it again."
+                f"{file} is damaged after row {number} ({one_line(error)}); fetch it again."
             ) from None
         if batch is None:
             return
@@ -255,7 +255,7 @@ def _read_hub(source: HubTextConfig) -> Iterator[Document]:
             )
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
-            f"Dataset {source.path!r} cannot be loaded ({tell(error)}); "
+            f"Dataset {source.path!r} cannot be loaded ({one_line(error)}); "
             "fix its path, name or split."
         ) from None
     for number, row in enumerate(_each(rows, source.path), start=1):
@@ -268,4 +268,4 @@ def _each(rows: Any, path: str) -> Iterator[Any]:
     except DataError:
         raise
     except Exception as error:  # libraries of file formats raise errors of many types
-        raise DataError(f"Dataset {path!r} cannot be read ({tell(error)}); fix it.") from error
+        raise DataError(f"Dataset {path!r} cannot be read ({one_line(error)}); fix it.") from error

@@ -268,7 +268,7 @@ class MergeEvaluator:
     def _give_up(self, row: Row, error: Exception | None, items: Items) -> Row:
         missing = items.cache.missing(row, refresh=True)
         weights = ", ".join(f"{weight:.3g}" for weight in row)
-        cause = one_line(error) if error else ""
+        cause = one_line(error, limit=None) if error else ""
         partial = len(missing) < len(items.cache.digests)
         self.on_lost(
             f"The merge at weights {weights} continues without {', '.join(missing)}: {cause}"
@@ -371,7 +371,7 @@ class MergeEvaluator:
         for job, error in self.dispatcher.run(jobs) if self.dispatcher else ():
             if error is not None:
                 raise RunError(
-                    f"The study cannot continue without {job.name} ({one_line(error)})."
+                    f"The study cannot continue without {job.name} ({one_line(error, limit=None)})."
                 ) from error
 
     # --- gradients -----------------------------------------------------------------------------

@@ -85,5 +85,5 @@ def _make_picklable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(plain))
     except Exception:  # what an exception class of another library raises here is unknown
-        return RunError(f"{type(error).__name__}: {one_line(error)}")
+        return RunError(f"{type(error).__name__}: {one_line(error, limit=None)}")
     return plain

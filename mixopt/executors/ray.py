@@ -177,7 +177,7 @@ class RayExecutor:
 
 
 def _worker_lost(job: Job, error: BaseException) -> WorkerLostError:
-    reason = type(error).__name__ + (f": {one_line(error, 240)}" if str(error).strip() else "")
+    reason = type(error).__name__ + (f": {one_line(error)}" if str(error).strip() else "")
     return WorkerLostError(f"The Ray worker of {job.name} was lost ({reason}).")
 
 
@@ -197,7 +197,7 @@ def open_executor(
             ray.init(address=address, log_to_driver=False, configure_logging=False, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"No Ray cluster answers at {address or 'this machine'} ({one_line(error, 240)}); fix "
+                f"No Ray cluster answers at {address or 'this machine'} ({one_line(error)}); fix "
                 f"{ADDRESS}."
             ) from None
     resources = {"num_cpus": float(config.cpus), "num_gpus": config.gpus}

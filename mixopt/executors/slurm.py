@@ -67,7 +67,7 @@ class SlurmExecutor:
             slurm_job = self._submit(job)
         except QUEUE_ERRORS as error:
             future.set_exception(
-                WorkerLostError(f"SLURM does not take {job.name} ({one_line(error, 240)}).")
+                WorkerLostError(f"SLURM does not take {job.name} ({one_line(error)}).")
             )
             return future
         with self._lock:
@@ -105,7 +105,7 @@ class SlurmExecutor:
             future.set_exception(
                 WorkerLostError(
                     f"SLURM job {slurm_job.job_id} ended before {job.name} was done "
-                    f"({one_line(error, 240)}); its log is {slurm_job.paths.stderr}."
+                    f"({one_line(error)}); its log is {slurm_job.paths.stderr}."
                 )
             )
 
@@ -145,7 +145,7 @@ def open_executor(
         )
     except RuntimeError as error:
         raise UserError(
-            f"This machine has no SLURM ({one_line(error, 240)}); submit from a login node, or set "
+            f"This machine has no SLURM ({one_line(error)}); submit from a login node, or set "
             "executor.cluster: local."
         ) from None
     parameters: dict[str, Any] = {

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from mixopt.errors import ExportError
-from mixopt.io.parsing import load_json, load_yaml, show, tell
+from mixopt.errors import ExportError, one_line
+from mixopt.io.parsing import load_json, load_yaml, show
 
 
 def dump_yaml(config: object) -> str:
@@ -30,7 +30,7 @@ def read_yaml(text: str) -> Any:
     try:
         return load_yaml(text, unique=False)
     except (yaml.YAMLError, ValueError) as error:  # PyYAML raises ValueError for an invalid date
-        raise ExportError(f"The file is not valid YAML ({tell(error)}).") from None
+        raise ExportError(f"The file is not valid YAML ({one_line(error)}).") from None
 
 
 def read_json(text: str) -> Any:
@@ -38,7 +38,7 @@ def read_json(text: str) -> Any:
     try:
         return load_json(text)
     except ValueError as error:
-        raise ExportError(f"The file is not valid JSON ({tell(error)}).") from None
+        raise ExportError(f"The file is not valid JSON ({one_line(error)}).") from None
 
 
 def read_literal(text: str, name: str) -> Any:
@@ -50,7 +50,7 @@ def read_literal(text: str, name: str) -> Any:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ExportError(f"The file is not valid Python ({tell(error)}).") from None
+        raise ExportError(f"The file is not valid Python ({one_line(error)}).") from None
     for node in reversed(tree.body):
         if (
             isinstance(node, ast.Assign)

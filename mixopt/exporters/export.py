@@ -12,11 +12,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from mixopt.errors import ExportError, did_you_mean
+from mixopt.errors import ExportError, did_you_mean, one_line
 from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest
 from mixopt.exporters.rounding import round_ratios
 from mixopt.io.files import write_text
-from mixopt.io.parsing import show, tell
+from mixopt.io.parsing import show
 from mixopt.mixture import Mixture
 from mixopt.proposal import Estimate, Proposal
 from mixopt.schedule import Phase, Schedule
@@ -95,7 +95,7 @@ def export(
         if format in FORMATS:
             raise
         raise ExportError(
-            f"The export format {format!r} fails ({type(error).__name__}: {tell(error)}); fix it."
+            f"The export format {format!r} fails ({type(error).__name__}: {one_line(error)}); fix it."
         ) from error
     if not isinstance(text, str):
         raise ExportError(

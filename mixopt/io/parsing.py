@@ -11,8 +11,6 @@ from typing import Any
 
 import yaml
 
-from mixopt.errors import one_line
-
 MOST_DIGITS = 300
 """Largest number of digits of an integer; more do not fit into a float."""
 MOST_NODES = 1_000_000
@@ -79,12 +77,6 @@ def show(value: object) -> str:
     """Return an untrusted value for a message: quoted, in one line, cut to `SHOWN` characters."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
-
-
-def tell(error: BaseException) -> str:
-    """Return the message of an error in one line, cut to three times `SHOWN` characters."""
-    text = one_line(error)
-    return text if len(text) <= 3 * SHOWN else f"{text[: 3 * SHOWN]}..."
 
 
 def _parse_int(digits: str) -> int:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from mixopt.errors import ModelError
-from mixopt.io.parsing import load_json, show, tell
+from mixopt.errors import ModelError, one_line
+from mixopt.io.parsing import load_json, show
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -148,7 +148,9 @@ def _read_map(index: Path) -> dict[str, str]:
         if not all(isinstance(name, str) for name in places.values()):
             raise TypeError("a shard's name is not text")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} is no index of shards ({tell(error)}); make it again.") from None
+        raise ModelError(
+            f"{index} is no index of shards ({one_line(error)}); make it again."
+        ) from None
     return dict(places)
 
 
@@ -173,7 +175,7 @@ def _open_safely(file: Path) -> Any:
         return safe_open(file, framework="pt")
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{file} is not a whole safetensors file ({tell(error)}); make it again."
+            f"{file} is not a whole safetensors file ({one_line(error)}); make it again."
         ) from None
 
 
@@ -183,7 +185,7 @@ class _PickledFile:
             tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         except Exception as error:  # torch.load raises errors of many types
             raise ModelError(
-                f"{file} is not a whole pickled state dict ({tell(error)}); save it as safetensors."
+                f"{file} is not a whole pickled state dict ({one_line(error)}); save it as safetensors."
             ) from None
         if not isinstance(tensors, dict) or not all(
             isinstance(name, str) and isinstance(tensor, torch.Tensor)

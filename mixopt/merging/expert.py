@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError, safe_open
 
-from mixopt.errors import ModelError
-from mixopt.io.parsing import load_json, show, tell
+from mixopt.errors import ModelError, one_line
+from mixopt.io.parsing import load_json, show
 from mixopt.merging.checkpoint import Checkpoint, Rows
 from mixopt.training.base_model import Layout
 
@@ -188,7 +188,7 @@ class LoraExpert:
             self._handle: Any = safe_open(self._file, framework="pt")
         except (SafetensorError, OSError) as error:
             raise ModelError(
-                f"{self._file} is not a whole safetensors file ({tell(error)}); make it again."
+                f"{self._file} is not a whole safetensors file ({one_line(error)}); make it again."
             ) from None
         self._names: set[str] = set(self._handle.keys())  # type: ignore[no-untyped-call]
 
@@ -263,7 +263,7 @@ def _read_adapter_config(folder: Path) -> dict[str, Any]:
         config["r"], config["lora_alpha"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{file} is not the configuration of a LoRA adapter ({tell(error)}); save the adapter "
+            f"{file} is not the configuration of a LoRA adapter ({one_line(error)}); save the adapter "
             "again."
         ) from None
     return config

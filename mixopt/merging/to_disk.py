@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 import torch
 from tqdm.auto import tqdm
 
-from mixopt.errors import ModelError, StorageError
+from mixopt.errors import ModelError, StorageError, one_line
 from mixopt.io.files import resume_folder, write_text
-from mixopt.io.parsing import load_json, tell
+from mixopt.io.parsing import load_json
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, FullExpert, open_expert
 from mixopt.merging.merge import StepSizes, check_weights, merge_tensor, warn_if_unrelated
@@ -144,7 +144,7 @@ def _find_tied(folder: Path) -> Mapping[str, str]:
     except Exception as error:  # transformers raises errors of many types for bad fields
         raise ModelError(
             f"{folder} has no configuration that transformers can read "
-            f"({tell(error)}); give the folder of a model."
+            f"({one_line(error)}); give the folder of a model."
         ) from None
 
 
@@ -265,6 +265,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
             raise TypeError("it is not an object")
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(
-            f"{folder / 'config.json'} cannot be read ({tell(error)}); fix it, or leave out dtype."
+            f"{folder / 'config.json'} cannot be read ({one_line(error)}); fix it, or leave out dtype."
         ) from None
     return config

@@ -82,7 +82,7 @@ def train_experts(context: StudyContext) -> Experts:
     for job, error in tqdm(done, desc="experts", unit="expert", total=len(jobs), leave=False):
         (name,) = job.arguments
         if error is not None:
-            failures[name] = one_line(error)
+            failures[name] = one_line(error, limit=None)
             _report_failure(context, name, failures[name])
             continue
         results[name] = read_run(context, runs[name])

@@ -169,7 +169,7 @@ def _train(
         each = by_name[job.arguments[0]]
         if error is not None:
             context.callbacks.message(
-                f"Mixture {each.mixture!r} is left out of the validation: {one_line(error)}"
+                f"Mixture {each.mixture!r} is left out of the validation: {one_line(error, limit=None)}"
             )
             mixtures.pop(each.mixture, None)
         if each.mixture not in mixtures:

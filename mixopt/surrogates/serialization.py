@@ -9,8 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
-from mixopt.errors import StorageError
-from mixopt.io.parsing import tell
+from mixopt.errors import StorageError, one_line
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trials
 
@@ -60,7 +59,7 @@ def load_surrogate(folder: Path, trials: Trials) -> Surrogate:
         surrogate.predict_utility(surrogate.trials.ratios()[:1])  # checks that the parts fit
     except Exception as error:  # an invented file may fail in any way
         raise StorageError(
-            f"{file} is no surrogate of mixopt ({tell(error)}); remove its folder and run again."
+            f"{file} is no surrogate of mixopt ({one_line(error)}); remove its folder and run again."
         ) from error
     return surrogate
 

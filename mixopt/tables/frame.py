@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixopt.errors import TrialsError
-from mixopt.io.parsing import load_json, show, tell
+from mixopt.errors import TrialsError, one_line
+from mixopt.io.parsing import load_json, show
 from mixopt.tables.columns import ID_COLUMNS
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _read_file(path: Path, what: str) -> "pd.DataFrame":
     except (OSError, ValueError, TypeError, RecursionError) as error:
         # the errors of pandas and pyarrow are ValueErrors and OSErrors
         raise TrialsError(
-            f"{path} cannot be read as {kind[1:].upper()} ({tell(error)}); fix the file."
+            f"{path} cannot be read as {kind[1:].upper()} ({one_line(error)}); fix the file."
         ) from None
 
 

@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from mixopt.io.parsing import load_json, load_yaml, show, tell
+from mixopt.errors import one_line
+from mixopt.io.parsing import load_json, load_yaml, show
 
 
 @pytest.mark.parametrize(("text", "why"), [
@@ -59,6 +60,7 @@ def test_yaml_is_data_and_its_keys_stand_once():
 def test_messages_repeat_little_and_in_one_line():
     assert show("a\nb") == "'a\\nb'"
     assert len(show("x" * 10_000)) < 100
-    assert tell(ValueError("one\n  two")) == "one two"
-    assert tell(ValueError()) == "ValueError"
-    assert len(tell(ValueError("x" * 10_000))) < 300
+    assert one_line(ValueError("one\n  two")) == "one two"
+    assert one_line(ValueError()) == "ValueError"
+    assert len(one_line(ValueError("x" * 10_000))) < 300
+    assert len(one_line(ValueError("x" * 10_000), limit=None)) == 10_000

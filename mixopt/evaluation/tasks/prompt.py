@@ -13,9 +13,8 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mixopt.config.benchmarks import ItemsBenchmarkConfig
-from mixopt.errors import DataError
+from mixopt.errors import DataError, one_line
 from mixopt.evaluation.tasks.items import read_rows, require_fields, require_text
-from mixopt.io.parsing import tell
 
 GAP = "\n\n"
 """Between examples, and before the item."""
@@ -75,7 +74,7 @@ class Template:
             self._template = _JINJA.from_string(text)
         except (jinja2.TemplateError, *_RENDERING) as error:
             raise DataError(
-                f"Benchmark {name!r}: its template is not valid Jinja ({tell(error)}); fix it."
+                f"Benchmark {name!r}: its template is not valid Jinja ({one_line(error)}); fix it."
             ) from None
 
     def write(self, row: Item, where: str) -> str:
@@ -88,8 +87,8 @@ class Template:
             return self._template.render(row)
         except _RENDERING as error:
             raise DataError(
-                f"{where}: the template cannot be filled in ({tell(error)}); fix the template or the "
-                "item."
+                f"{where}: the template cannot be filled in ({one_line(error)}); fix the template or "
+                "the item."
             ) from None
 
 
