@@ -17,6 +17,7 @@ from mixopt.config.loader import choose_executor, give_experts, load_study
 from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
+from mixopt.optimization.validation import Validation
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
 from mixopt.pipeline.experts import train_experts
@@ -34,7 +35,6 @@ from mixopt.report.page import write_report
 from mixopt.schedule import Schedule
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trials
-from mixopt.validation import Validation
 
 if TYPE_CHECKING:
     from mixopt.training.training_run import TrainingResult

@@ -32,27 +32,6 @@ MAX_ROWS = 10
 
 
 @dataclass(frozen=True)
-class DomainCount:
-    """Size of the text of a domain.
-
-    Attributes:
-        domain: Name.
-        tokens: Tokens in the corpus.
-        documents: Documents in the corpus.
-        available_tokens: Unique tokens that the target run can draw on.
-        content: Hash of the text and the tokenizer.
-        note: Remark for the reader, for example that the text is generated.
-    """
-
-    domain: str
-    tokens: int
-    documents: int
-    available_tokens: int
-    content: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Metric:
     """A benchmark score or a loss.
 

@@ -9,13 +9,34 @@ import numpy as np
 
 from mixopt.config.study import StudyConfig
 from mixopt.proposal import Proposal
-from mixopt.trials import DomainCount, Trials
-from mixopt.validation import Validation
+from mixopt.trials import Trials
 
 if TYPE_CHECKING:
+    from mixopt.optimization.validation import Validation
     from mixopt.training.training_run import TrainingResult
 
 ModelKind = Literal["base", "expert", "proxy run"]
+
+
+@dataclass(frozen=True)
+class DomainCount:
+    """Size of the text of a domain.
+
+    Attributes:
+        domain: Name.
+        tokens: Tokens in the corpus.
+        documents: Documents in the corpus.
+        available_tokens: Unique tokens that the target run can draw on.
+        content: Hash of the text and the tokenizer.
+        note: Remark for the reader, for example that the text is generated.
+    """
+
+    domain: str
+    tokens: int
+    documents: int
+    available_tokens: int
+    content: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +146,7 @@ class Callback:
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
         """Called with the verified proposals, best first."""
 
-    def on_validation(self, validation: Validation) -> None:
+    def on_validation(self, validation: "Validation") -> None:
         """Called when proxy runs were trained and compared with the predictions."""
 
     def on_file_written(self, path: Path) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mixopt.callbacks.base import Callback, RoundResult, TrainedModel
+from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedModel
 from mixopt.config.study import StudyConfig
 from mixopt.proposal import Proposal
-from mixopt.trials import DomainCount
-from mixopt.validation import Validation
+
+if TYPE_CHECKING:
+    from mixopt.optimization.validation import Validation
 
 MAX_NAMED = 4
 """Metrics or domains named in a line; of the others only the number is printed."""
@@ -125,7 +126,7 @@ class ConsoleCallback(Callback):
             low, high = error.interval
             self._echo(f"  error of {name}: {error.mean:.3f} [{low:.3f}, {high:.3f}]")
 
-    def on_validation(self, validation: Validation) -> None:
+    def on_validation(self, validation: "Validation") -> None:
         """Print rank fidelity by proxy and metric, regret and cost."""
         self._echo(
             f"Validation over {len(validation.mixtures)} trained mixtures x {validation.seeds} seeds"

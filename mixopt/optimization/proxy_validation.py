@@ -12,11 +12,11 @@ from itertools import combinations
 import numpy as np
 
 from mixopt.mixture import Array
+from mixopt.optimization.validation import Cost, Purchase, RankFidelity, Validation
 from mixopt.surrogates.rank_correlation import spearman, spearman_interval
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AnyUtility, Utility
 from mixopt.trials import Kind, Metric, Score, Trials
-from mixopt.validation import Cost, Purchase, RankFidelity, Validation
 
 MakeUtility = Callable[[Trials], AnyUtility]
 """Makes the utility of search metrics, in the scale of a table."""

@@ -12,13 +12,13 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
 from mixopt.optimization.reliability import Reliability
+from mixopt.optimization.validation import ENOUGH_TO_JUDGE, Validation
 from mixopt.surrogates.base import MIN_TRIALS
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.serialization import load_surrogate, save_surrogate
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AGGREGATES, AnyUtility, WorstCapability, make_utility
 from mixopt.trials import KINDS, Aggregation, Kind, Trials
-from mixopt.validation import ENOUGH_TO_JUDGE, Validation
 
 
 class SurrogatePolicy:

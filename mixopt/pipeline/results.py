@@ -5,11 +5,11 @@ from typing import Any
 
 import yaml
 
+from mixopt.callbacks.base import DomainCount
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.study import StudyConfig
 from mixopt.data.study_corpora import StudyCorpora
 from mixopt.io.files import write_text
-from mixopt.trials import DomainCount
 
 
 def write_result(callbacks: CallbackList, name: str, text: str) -> None:

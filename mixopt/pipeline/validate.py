@@ -19,13 +19,13 @@ from mixopt.optimization.proxy_validation import (
     validate_trials,
     weigh_purchases,
 )
+from mixopt.optimization.validation import Cost, Purchase, Validation
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.proposal import Proposal
 from mixopt.surrogates.base import MIN_TRIALS
 from mixopt.trials import Kind, Score, Trial, Trials
-from mixopt.validation import Cost, Purchase, Validation
 
 if TYPE_CHECKING:
     from mixopt.training.training_run import TrainingRun

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mixopt import __version__
+from mixopt.callbacks.base import DomainCount
 from mixopt.config.study import StudyConfig
+from mixopt.optimization.validation import Validation
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Proposal
 from mixopt.report.data import UNITS, PredictedScores, ReportData, RoundSummary
@@ -17,8 +19,7 @@ from mixopt.report.what_if import build_what_if
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
-from mixopt.trials import DomainCount, Kind, Trials
-from mixopt.validation import Validation
+from mixopt.trials import Kind, Trials
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "lightgbm", "torch", "transformers", "peft", "mlflow")
 

@@ -6,11 +6,12 @@ Shapes: `n` trials.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mixopt.callbacks.base import DomainCount
 from mixopt.mixture import Array, Mixture
+from mixopt.optimization.validation import Validation
 from mixopt.proposal import Proposal
 from mixopt.report.what_if import WhatIf
-from mixopt.trials import DomainCount, Metric
-from mixopt.validation import Validation
+from mixopt.trials import Metric
 
 UNITS = {
     "z": "standard deviations over the trials",

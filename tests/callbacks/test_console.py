@@ -1,10 +1,10 @@
 from mixopt import Estimate, Mixture, Proposal
-from mixopt.callbacks.base import RoundResult, TrainedModel
+from mixopt.callbacks.base import DomainCount, RoundResult, TrainedModel
 from mixopt.callbacks.console import ConsoleCallback
+from mixopt.optimization.validation import Cost, RankFidelity, Validation
 from mixopt.proposal import Comparison
 from mixopt.token_budget import Budget
-from mixopt.trials import DomainCount, Trials
-from mixopt.validation import Cost, RankFidelity, Validation
+from mixopt.trials import Trials
 
 
 def printed(call):

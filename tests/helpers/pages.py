@@ -3,12 +3,12 @@
 import numpy as np
 
 from mixopt import Estimate, Metric, Mixture, Proposal
+from mixopt.callbacks.base import DomainCount
+from mixopt.optimization.validation import Cost, Purchase, RankFidelity, Validation
 from mixopt.proposal import Comparison
 from mixopt.report.data import PredictedScores, ReportData, RoundSummary
 from mixopt.report.what_if import Emulator, Output, WhatIf
 from mixopt.token_budget import Budget
-from mixopt.trials import DomainCount
-from mixopt.validation import Cost, Purchase, RankFidelity, Validation
 
 DOMAINS = ("birds", "ships", "sums")
 NATURAL = Mixture({"birds": 0.2, "ships": 0.3, "sums": 0.5})

@@ -13,10 +13,10 @@ from mixopt.optimization.proxy_validation import (
     validate_trials,
     weigh_purchases,
 )
+from mixopt.optimization.validation import Cost, RankFidelity
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.utility import Utility
-from mixopt.validation import Cost, RankFidelity
 
 METRICS = (Metric("own", "lower", "x", own_domain="a"), Metric("far", "higher", "y"))
 NAMES = ["natural", "uniform", "proposal", *[f"m{i}" for i in range(9)]]

@@ -7,9 +7,9 @@ from runs_on_simplex import METRICS, table
 
 from mixopt.config.loader import load_study
 from mixopt.optimization.reliability import Reliability
+from mixopt.optimization.validation import Cost, RankFidelity, Validation
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.trials import Trials
-from mixopt.validation import Cost, RankFidelity, Validation
 
 
 @pytest.fixture

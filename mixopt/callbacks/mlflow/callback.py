@@ -7,13 +7,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import yaml
 from mlflow.tracking.context.registry import resolve_tags
 
-from mixopt.callbacks.base import Callback, RoundResult, TrainedModel
+from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedModel
 from mixopt.callbacks.mlflow.names import flatten, metric_key, now_ms, proposal_metrics
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.sender import FOLDER, Sender
@@ -21,8 +21,9 @@ from mixopt.callbacks.mlflow.uploader import fail_fast, hide_password, tracking_
 from mixopt.config.study import StudyConfig
 from mixopt.errors import UserError
 from mixopt.proposal import Proposal
-from mixopt.trials import DomainCount
-from mixopt.validation import Validation
+
+if TYPE_CHECKING:
+    from mixopt.optimization.validation import Validation
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class MlflowCallback(Callback):
         best = proposals[0]
         self._log_batch(proposal_metrics(best), tags={"mixopt.verdict": best.verdict})
 
-    def on_validation(self, validation: Validation) -> None:
+    def on_validation(self, validation: "Validation") -> None:
         """Log rank fidelity by proxy and metric."""
         self._log_batch(
             {f"fidelity/{row.proxy}/{row.name}": row.spearman for row in validation.fidelities}

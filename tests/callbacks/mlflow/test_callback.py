@@ -4,12 +4,11 @@ import pytest
 import toy
 
 from mixopt import Estimate, Metric, Mixture, Proposal, Score, Trial, Trials
-from mixopt.callbacks.base import RoundResult, TrainedModel
+from mixopt.callbacks.base import DomainCount, RoundResult, TrainedModel
 from mixopt.callbacks.mlflow.callback import MlflowCallback
 from mixopt.config.loader import load_study
 from mixopt.errors import UserError
 from mixopt.proposal import Comparison
-from mixopt.trials import DomainCount
 
 
 def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_path):

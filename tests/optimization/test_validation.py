@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from mixopt.validation import Cost, Purchase, RankFidelity, Validation
+from mixopt.optimization.validation import Cost, Purchase, RankFidelity, Validation
 
 
 def test_sentence_and_plain_form():
