@@ -33,8 +33,7 @@ SATURATION, LENGTH_SHARE = 1.2, 0.75
 """BM25's k1 and b."""
 
 Array = NDArray[np.float64]
-Write = Callable[[str], str]
-"""Function that writes a text about a concept."""
+_Heap = list[tuple[float, int, str]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def collect_capability_text(
     *,
     texts: int,
     concepts: int,
-    write: Write | None = None,
+    write: Callable[[str], str] | None = None,
 ) -> CapabilityText:
     """Collect passages about the core concepts of benchmark items.
 
@@ -84,7 +83,7 @@ def collect_capability_text(
         documents: Opens the user's text from its beginning; called twice.
         texts: Most passages to keep from the text; concepts choose in turn.
         concepts: Number of concepts.
-        write: Writes one more passage about each concept.
+        write: Returns a text about a concept; called once for each.
 
     Returns:
         Passages, concepts and counts; passages of the text first, then the model's.
@@ -133,17 +132,13 @@ class _ItemIndex:
     def occur_in(self, text: str) -> bool:
         if self._index.find(text):
             return True
-        if not self._short:
-            return False
-        words = f" {' '.join(WORD.findall(text.lower()))} "
+        words = self._short and f" {' '.join(WORD.findall(text.lower()))} "
         return any(item in words for item in self._short)
 
 
 def _count_terms(items: Sequence[str]) -> CountVectorizer:
-    counter = CountVectorizer(
-        ngram_range=(1, 2), stop_words="english", max_features=CANDIDATES,
-        token_pattern=r"(?u)\b[^\W\d_]{3,}\b",
-    )  # fmt: skip
+    counter = CountVectorizer(ngram_range=(1, 2), stop_words="english", max_features=CANDIDATES,
+                              token_pattern=r"(?u)\b[^\W\d_]{3,}\b")  # fmt: skip
     try:
         return counter.fit(items)
     except ValueError:
@@ -162,12 +157,11 @@ def _choose_concepts(
     rate_items, rate_seen = in_items / items, seen / pieces
     both = (in_items + seen) / (items + pieces)
     with np.errstate(divide="ignore", invalid="ignore"):
-        telling = in_items * np.log(rate_items / both) + np.where(
-            seen > 0, seen * np.log(rate_seen / both), 0.0
-        )
-    telling = np.where((rate_items > rate_seen) & (seen > 0) & (in_items > 1), telling, -np.inf)
-    order = np.argsort(-telling, kind="stable")[:count]
-    return np.asarray(order[np.isfinite(telling[order])])
+        in_corpus = np.where(seen > 0, seen * np.log(rate_seen / both), 0.0)
+        ratio = in_items * np.log(rate_items / both) + in_corpus
+    ratio = np.where((rate_items > rate_seen) & (seen > 0) & (in_items > 1), ratio, -np.inf)
+    order = np.argsort(-ratio, kind="stable")[:count]
+    return np.asarray(order[np.isfinite(ratio[order])])
 
 
 def _find(
@@ -176,10 +170,10 @@ def _find(
     rarity: Array,
     mean_length: float,
     documents: Callable[[], Iterable[str]],
-    index: "_ItemIndex",
+    index: _ItemIndex,
     texts: int,
-) -> tuple[list[list[tuple[float, int, str]]], int]:
-    heaps: list[list[tuple[float, int, str]]] = [[] for _ in chosen]
+) -> tuple[list[_Heap], int]:
+    heaps: list[_Heap] = [[] for _ in chosen]
     refused, number = 0, 0
     known: set[int] = set()
     for batch in _batched(_pieces(documents())):
@@ -206,9 +200,7 @@ def _find(
     return heaps, refused
 
 
-def _take_turns(
-    heaps: Sequence[list[tuple[float, int, str]]], names: Sequence[str], texts: int
-) -> list[Passage]:
+def _take_turns(heaps: Sequence[_Heap], names: Sequence[str], texts: int) -> list[Passage]:
     """Let concepts choose in turn, each the best of its pieces that none has chosen."""
     ranked = [sorted(heap, reverse=True) for heap in heaps]
     taken: set[str] = set()

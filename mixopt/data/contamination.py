@@ -60,10 +60,9 @@ class RunIndex:
 
     def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
         self._numbers: dict[str, int] = {}
-        rng = np.random.default_rng(SEED)
-        drawn = rng.integers(1, 2**63, RUN, dtype=np.uint64)
+        self._rng = np.random.default_rng(SEED)
+        drawn = self._rng.integers(1, 2**63, RUN, dtype=np.uint64)
         self._factors: Numbers = drawn * np.uint64(2) + np.uint64(1)
-        self._rng = rng
         self._values: Numbers = np.zeros(1, dtype=np.uint64)  # number 0: words of no item
         self.owners: list[tuple[str, int]] = []
         runs, owners = [], []
@@ -89,7 +88,6 @@ class RunIndex:
         return {int(owner) for start, end in spans for owner in self._owner_of[start:end]}
 
     def _runs_of(self, text: str, *, learn: bool) -> Numbers:
-        """Return a hash for each 13-gram of indexed words."""
         words = WORD.findall(text.lower())
         if learn:
             for word in words:
@@ -145,15 +143,13 @@ def measure_contamination(
 
         def build(scratch: Path, domain: str = domain, source: TextConfig = source) -> None:
             documents = (document.text for document in read_documents(source))
-            counted = [
-                asdict(overlap) for overlap in _count_contamination(domain, documents, texts)
-            ]
-            (scratch / "overlap.json").write_text(json.dumps(counted, indent=2))
+            counts = _count_contamination(domain, documents, texts)
+            (scratch / "overlap.json").write_text(json.dumps([*map(asdict, counts)], indent=2))
 
         key = {"corpus": corpora[domain].folder.name, "items": digest}
         folder = store.get_or_build(Artifact("overlap", domain, key), build)
-        counted = json.loads((folder / "overlap.json").read_text())
-        overlaps += [Contamination(**row) for row in counted]
+        rows = json.loads((folder / "overlap.json").read_text())
+        overlaps += [Contamination(**row) for row in rows]
     return overlaps
 
 

@@ -110,11 +110,9 @@ def build_corpus(
 
     def build(scratch: Path) -> None:
         # only here: a remote store asks its URL for saved work, and of several processes one builds
-        work_folder = cache.work_folder(artifact)
-        counts = tokenize(
-            read_documents(source), tokenizer, scratch,
-            workplace=work_folder, shard_tokens=SHARD_TOKENS, name=artifact.name,
-        )  # fmt: skip
+        workplace = cache.work_folder(artifact)
+        counts = tokenize(read_documents(source), tokenizer, scratch, workplace=workplace,
+                          shard_tokens=SHARD_TOKENS, name=artifact.name)  # fmt: skip
         (scratch / "corpus.json").write_text(json.dumps(counts))
 
     return Corpus.open(cache.get_or_build(artifact, build))
@@ -124,12 +122,11 @@ def fingerprint_text(source: TextConfig) -> str:
     """Hash the config of a text and the content that it names.
 
     Args:
-        source: The text; paths of files do not count.
+        source: The text; the content of its files counts, not their paths.
 
     Returns:
         Hash of 128 bits, in hexadecimal.
     """
-    # the content of the files counts, not their paths
     config = source.model_dump_json(exclude={"paths"})
     digest = hashlib.blake2b(config.encode(), digest_size=16)
     if isinstance(source, FilesTextConfig):
@@ -155,14 +152,17 @@ def _fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
 def check_epochs(
     corpora: Mapping[str, Corpus], ratios: Mixture, *, tokens: int, max_epochs: float, what: str
 ) -> dict[str, float]:
-    """Return how often each domain's tokens are read (epochs), by domain.
+    """Count how often the tokens of each domain are read (epochs).
 
     Args:
-        corpora: Corpus of each domain.
-        ratios: Mixture ratios of the tokens.
+        corpora: Corpus of each domain (`d`).
+        ratios: Share of each domain in the tokens (`d`).
         tokens: Tokens of the training.
         max_epochs: Most epochs that are allowed.
         what: Names the tokens in the error message.
+
+    Returns:
+        Epochs by domain; domains that are not read are left out.
 
     Raises:
         DataError: A domain would be read more than `max_epochs` times.

@@ -20,6 +20,11 @@ class Document:
 
 
 def is_held_out(group: str, split: SplitTextConfig) -> bool:
-    """Return whether `group` is held out; its hash decides, so that it never changes sides."""
+    """Return whether a group is held out; its hash decides, so that it never changes sides.
+
+    Args:
+        group: Of the document.
+        split: Sets the share of groups that are held out.
+    """
     digest = hashlib.blake2b(group.encode(), digest_size=8, person=b"holdout").digest()
     return int.from_bytes(digest, "big") / 2**64 < split.heldout_share

@@ -47,9 +47,8 @@ def read_machine_text(name: str, *, max_bytes: int, seed: int) -> Iterator[Docum
     """
     if name not in TEXTS:
         raise DataError(f"This machine has no text called {name!r}. {did_you_mean(name, TEXTS)}")
-    documents = (
-        _generate_arithmetic(seed, max_bytes) if name == "arithmetic" else _deduplicated(name)
-    )
+    generated = name == "arithmetic"
+    documents = _generate_arithmetic(seed, max_bytes) if generated else _deduplicated()[name]
     taken = 0
     for document in documents:
         if taken >= max_bytes:
@@ -64,14 +63,20 @@ def read_machine_text(name: str, *, max_bytes: int, seed: int) -> Iterator[Docum
 
 
 def read_machine_items(name: str) -> list[dict[str, object]]:
-    """Return multiple-choice items from this machine's text: `id`, `prompt`, `choices`, `answer`.
+    """Make multiple-choice items from text of this machine.
+
+    Args:
+        name: One of `ITEM_TEXTS`.
+
+    Returns:
+        Items with `id`, `prompt`, `choices` and `answer`, at most 300.
 
     Raises:
         DataError: There are no such items, or this machine has too little text for them.
     """
     if name not in ITEM_TEXTS:
         raise DataError(f"This machine has no items {name!r}. {did_you_mean(name, ITEM_TEXTS)}")
-    items = _continuation_choices(list(_deduplicated(ITEM_TEXTS[name])), name)
+    items = _continuation_choices(_deduplicated()[ITEM_TEXTS[name]], name)
     if len(items) < 2:
         raise DataError(
             f"This machine has too little text for the items {name!r}; install mixopt in a "
@@ -81,13 +86,9 @@ def read_machine_items(name: str) -> list[dict[str, object]]:
 
 
 @lru_cache(maxsize=1)
-def _all_deduplicated() -> dict[str, list[Document]]:
+def _deduplicated() -> dict[str, list[Document]]:
     seen: set[int] = set()
     return {name: list(_drop_copies(_by_hash(read()), seen)) for name, read in _READERS.items()}
-
-
-def _deduplicated(name: str) -> list[Document]:
-    return _all_deduplicated()[name]
 
 
 def _by_hash(documents: Iterable[Document]) -> list[Document]:
@@ -114,10 +115,8 @@ def _drop_copies(documents: Iterable[Document], seen: set[int]) -> Iterator[Docu
 @lru_cache(maxsize=1)
 def _standard_library() -> list[tuple[str, str, str]]:
     root = Path(sysconfig.get_path("stdlib"))
-    parsed = (
-        (file.relative_to(root).as_posix(), _split_docstrings(file)) for file in _list_modules(root)
-    )
-    return [(path, *split) for path, split in parsed if split is not None]
+    parsed = [(file.relative_to(root), _split_docstrings(file)) for file in _list_modules(root)]
+    return [(path.as_posix(), *split) for path, split in parsed if split is not None]
 
 
 def _list_modules(root: Path) -> list[Path]:
@@ -143,11 +142,6 @@ def _split_docstrings(file: Path) -> tuple[str, str] | None:
             lines[line] = None
     code = "\n".join(line for line in lines if line is not None)
     return code, "\n\n".join(text for text in docstrings if len(text) > 60)
-
-
-def _python_source() -> Iterator[Document]:
-    for path, code, _ in _standard_library():
-        yield Document(code, path)
 
 
 def _reference_prose() -> Iterator[Document]:
@@ -193,26 +187,14 @@ def _descriptions() -> list[tuple[str, str]]:
     return [(name, str(email.message_from_string(text).get_payload())) for name, text in files]
 
 
-def _package_descriptions() -> Iterator[Document]:
-    for name, text in _descriptions():
-        yield Document(FENCED_CODE.sub("", text), name)
-
-
-def _description_code() -> Iterator[Document]:
-    for name, text in _descriptions():
-        yield Document("\n".join(FENCED_CODE.findall(text)), name)
-
-
 @lru_cache(maxsize=1)
 def _packages() -> list[tuple[str, str, str]]:
     chosen: list[tuple[str, Path]] = []
     for name, dist in _distributions():
         files = [f for f in dist.files or [] if f.suffix == ".py" and not TEST_FOLDERS & {*f.parts}]
         files.sort(key=lambda file: _digest(file.as_posix()))
-        chosen += [
-            (f"{name}:{file.as_posix()}", Path(str(dist.locate_file(file))))
-            for file in files[:FILES_PER_PACKAGE]
-        ]
+        for listed in files[:FILES_PER_PACKAGE]:
+            chosen.append((f"{name}:{listed.as_posix()}", Path(str(dist.locate_file(listed)))))
     chosen.sort(key=lambda pair: _digest(pair[0]))
     parsed, taken = [], 0
     for path, file in chosen:
@@ -280,11 +262,15 @@ def _arithmetic_line(rng: random.Random) -> str:
 
 
 _READERS: dict[str, Callable[[], Iterator[Document]]] = {
-    "python_source": _python_source,
+    "python_source": lambda: (Document(code, path) for path, code, _ in _standard_library()),
     "reference_prose": _reference_prose,
     "licences": _licences,
-    "package_descriptions": _package_descriptions,
-    "description_code": _description_code,
+    "package_descriptions": lambda: (
+        Document(FENCED_CODE.sub("", text), name) for name, text in _descriptions()
+    ),
+    "description_code": lambda: (
+        Document("\n".join(FENCED_CODE.findall(text)), name) for name, text in _descriptions()
+    ),
     "package_docstrings": lambda: _read_packages(2, 0),
     "package_source": lambda: _read_packages(1, 0),
     "choice_docstrings": lambda: _read_packages(2, 1),

@@ -67,9 +67,7 @@ def list_files(source: FilesTextConfig) -> list[Path]:
         matched = sorted(Path(name) for name in glob(pattern, recursive=True))
         matched = [file for file in matched if file.is_file()]
         if not matched:
-            raise DataError(
-                f"No file matches {pattern}; fix the path in the expert's `text.paths`."
-            )
+            raise DataError(f"No file matches {pattern}; fix the expert's `text.paths`.")
         files += [file for file in matched if file not in files]
     for file in files:
         if not file.stat().st_size:
@@ -127,9 +125,7 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 row = load_json(line.decode("utf-8"))
             except UnicodeDecodeError:
-                raise DataError(
-                    f"{where} is not UTF-8 text; re-encode the file as UTF-8."
-                ) from None
+                raise DataError(f"{where} is not UTF-8 text; re-encode the file.") from None
             except ValueError as error:
                 reason = error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
                 raise DataError(f"{where} is not JSON ({reason}); fix or drop it.") from None
@@ -156,16 +152,14 @@ def _lines(stream: Any, file: Path) -> Iterator[bytes]:
     try:
         yield from stream
     except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise DataError(
-            f"{file} is not a whole compressed file ({error}); fetch it again."
-        ) from None
+        raise DataError(f"{file} is not a whole compressed file ({error}); replace it.") from None
 
 
 def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield rows of a Parquet file, each with its position for error messages.
+    """Read the rows of a Parquet file, a batch at a time.
 
     Args:
-        file: The file; it is read in batches of rows.
+        file: The file.
         columns: Columns to read; all if None.
 
     Returns:
@@ -182,13 +176,11 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
     try:
         table = pq.ParquetFile(file)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            f"{file} is not a Parquet file ({one_line(error)}); fix or replace it."
-        ) from None
+        raise DataError(f"{file} is not a Parquet file ({one_line(error)}); replace it.") from None
     for name in columns or []:
         if name not in table.schema_arrow.names:
-            known = did_you_mean(name, table.schema_arrow.names)
-            raise DataError(f"{file} has no column {name!r}. {known}")
+            hint = did_you_mean(name, table.schema_arrow.names)
+            raise DataError(f"{file} has no column {name!r}. {hint}")
     number = 0
     batches = table.iter_batches(batch_size=PARQUET_ROWS, columns=columns)
     while True:
@@ -207,7 +199,13 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
 
 
 def hash_file(file: Path) -> str:
-    """Return a hash of the file's content.
+    """Hash the content of a file.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Hash of 128 bits, in hexadecimal.
 
     Raises:
         DataError: The file may not be read.
@@ -246,17 +244,11 @@ def _read_hub(source: HubTextConfig) -> Iterator[Document]:
             rows = datasets.load_from_disk(source.path)  # saved by Dataset.save_to_disk
             rows = rows[source.split] if isinstance(rows, datasets.DatasetDict) else rows
         else:
-            rows = datasets.load_dataset(
-                source.path,
-                source.name,
-                split=source.split,
-                revision=source.revision,
-                streaming=True,
-            )
+            options = {"split": source.split, "revision": source.revision, "streaming": True}
+            rows = datasets.load_dataset(source.path, source.name, **options)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
-            f"Dataset {source.path!r} cannot be loaded ({one_line(error)}); "
-            "fix its path, name or split."
+            f"Dataset {source.path!r} cannot be loaded ({one_line(error)}); fix its path, name or split."
         ) from None
     for number, row in enumerate(_each(rows, source.path), start=1):
         yield _to_document(row, source.field, source.group, f"{source.path}, row {number}")

@@ -1,6 +1,6 @@
 """The texts of a study: its tokenizer, its corpora, and their fingerprints on machines without them.
 
-Keys of artifacts need the texts' fingerprints and counts only. The driver measures them once and sends
+Keys of artifacts need the texts' fingerprints and counts only: the driver measures them once and sends
 them to its workers.
 """
 
@@ -86,10 +86,8 @@ class StudyCorpora:
                 artifact,
                 lambda folder: build_tokenizer(self._interleaved(), base).save_pretrained(folder),
             )
-        for domain in self.by_domain if self._inputs is None else ():
-            build_corpus(
-                self.corpus_artifact(domain), self.by_domain[domain], self.tokenizer, self._cache
-            )
+        for domain, text in self.by_domain.items() if self._inputs is None else ():
+            build_corpus(self.corpus_artifact(domain), text, self.tokenizer, self._cache)
 
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
@@ -106,12 +104,8 @@ class StudyCorpora:
         base = self._config.base
         if not isinstance(base, BuiltBaseConfig):
             return None
-        key = {
-            "vocabulary": base.vocabulary,
-            "bytes": base.tokenizer_bytes,
-            "context": base.context,
-            "texts": list(self.fingerprints.values()),
-        }
+        key = {"vocabulary": base.vocabulary, "bytes": base.tokenizer_bytes,
+               "context": base.context, "texts": list(self.fingerprints.values())}  # fmt: skip
         return Artifact("tokenizers", "bpe", key)
 
     def _interleaved(self) -> Iterator[str]:
@@ -130,7 +124,7 @@ class StudyCorpora:
         return corpus_artifact(domain, self.fingerprints[domain], self.tokenizer)
 
     def open(self, domain: str) -> Corpus:
-        """Return the corpus of a domain that has text, ready to be read.
+        """Return the corpus of a domain that has text.
 
         Raises:
             StorageError: The driver measured the texts, and its cache is not on this machine.

@@ -34,7 +34,7 @@ TOKENIZE_BATCH = 256
 
 @dataclass(frozen=True)
 class Place:
-    """A position in a text, between two of its tokens.
+    """A position between two tokens of a text.
 
     Attributes:
         documents: Number of documents that end before it; empty ones are not counted.
@@ -56,7 +56,7 @@ def tokenize(
     shard_tokens: int,
     name: str,
 ) -> Mapping[str, Any]:
-    """Tokenize a text into shards in `folder`.
+    """Tokenize a text into shards of `shard_tokens` tokens.
 
     Args:
         documents: The text; always the same for one `workplace`.

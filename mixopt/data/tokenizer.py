@@ -44,12 +44,9 @@ def build_tokenizer(texts: Iterable[str], config: BuiltBaseConfig) -> "PreTraine
             f"The text yields {tokenizer.get_vocab_size():,} BPE tokens, fewer than the vocabulary "
             f"of {config.vocabulary:,}; give more text or lower base.vocabulary."
         )
+    special = dict.fromkeys(("eos_token", "bos_token", "pad_token"), SEPARATOR)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=SEPARATOR,
-        bos_token=SEPARATOR,
-        pad_token=SEPARATOR,
-        model_max_length=config.context,
+        tokenizer_object=tokenizer, model_max_length=config.context, **special
     )
 
 
@@ -82,10 +79,9 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> "PreTrai
         raise ModelError(
             f"The base at {path} has no tokenizer; save one beside it (tokenizer.save_pretrained)."
         )
+    load = AutoTokenizer.from_pretrained
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            path, revision=revision, trust_remote_code=False
-        )
+        tokenizer: PreTrainedTokenizerBase = load(path, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The tokenizer at {path} cannot be loaded ({str(error).strip().splitlines()[0]}); save "

@@ -51,7 +51,14 @@ class Layout:
 
 
 def mergeable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return a model's parameters and stored floating buffers (such as router biases), each once."""
+    """Return the tensors of a model that can be merged.
+
+    Args:
+        model: In memory or on the meta device.
+
+    Returns:
+        Parameters and stored floating buffers (such as router biases) by name, tied ones once.
+    """
     tensors: dict[str, torch.Tensor] = dict(model.named_parameters())
     stored = model.state_dict(keep_vars=True)
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -45,10 +45,8 @@ class CheckpointManager:
 
     def latest(self) -> Path | None:
         """Return the last checkpoint that is complete and undamaged."""
-        checkpoints = [
-            path for path in self.folder.glob("checkpoint-*") if NAME.fullmatch(path.name)
-        ]
-        for path in sorted(checkpoints, key=_step_of, reverse=True):
+        checkpoints = [p for p in self.folder.glob("checkpoint-*") if NAME.fullmatch(p.name)]
+        for path in sorted(checkpoints, key=lambda p: int(p.name.rpartition("-")[2]), reverse=True):
             record = ArtifactRecord.read(path)
             if record is not None and record.find_damage() is None:
                 return path
@@ -63,13 +61,6 @@ class CheckpointManager:
         self.on_saved()
 
 
-class ResumableState(Protocol):
-    """State of a training beside that of the Trainer."""
-
-    losses: list[tuple[int, float]]
-    sums: dict[str, torch.Tensor]
-
-
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
     """Saves a checkpoint at intervals, and restores the last one when training begins.
 
@@ -78,14 +69,20 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
 
     Args:
         manager: Keeps the checkpoints.
-        state: Saved and restored with them.
+        losses: Pairs of step and loss, saved and restored with them.
+        sums: Sums of averaged parameters by name, saved and restored with them.
 
     Attributes:
         resumed_from: The last checkpoint, if there is one.
     """
 
-    def __init__(self, manager: CheckpointManager, state: ResumableState) -> None:
-        self._manager, self._state = manager, state
+    def __init__(
+        self,
+        manager: CheckpointManager,
+        losses: list[tuple[int, float]],
+        sums: dict[str, torch.Tensor],
+    ) -> None:
+        self._manager, self._losses, self._sums = manager, losses, sums
         self._last_saved = time.monotonic()
         self.resumed_from = manager.latest()
 
@@ -98,9 +95,9 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
             return
         if not is_sharded(model):  # the Trainer restores shards itself
             load_parameters(model, load_file(self.resumed_from / PARAMETERS))
-        self._state.sums = load_file(self.resumed_from / SUMS)
+        self._sums.update(load_file(self.resumed_from / SUMS))
         losses = json.loads((self.resumed_from / LOSSES).read_text())
-        self._state.losses[:] = [(int(step), float(loss)) for step, loss in losses]
+        self._losses[:] = [(int(step), float(loss)) for step, loss in losses]
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Request a checkpoint when the interval has passed."""
@@ -118,8 +115,8 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         processes.barrier()  # each process writes its own random state
         if processes.is_main:
             save_file(tensors, folder / PARAMETERS)
-            save_file(self._state.sums, folder / SUMS)
-            (folder / LOSSES).write_text(json.dumps(self._state.losses))
+            save_file(self._sums, folder / SUMS)
+            (folder / LOSSES).write_text(json.dumps(self._losses))
             self._manager.commit(folder)
         processes.barrier()
         self._last_saved = time.monotonic()
@@ -127,11 +124,12 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
 
 @torch.no_grad()
 def load_parameters(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy tensors into the model's parameters of the same names."""
+    """Copy tensors into the parameters of the same names.
+
+    Args:
+        model: Changed in place.
+        tensors: By name; parameters without one stay as they are.
+    """
     for name, parameter in model.named_parameters():
         if name in tensors:
             parameter.copy_(tensors[name])
-
-
-def _step_of(path: Path) -> int:
-    return int(path.name.rpartition("-")[2])

@@ -18,9 +18,9 @@ class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
     Args:
         corpora: Corpus of each domain.
-        ratios: Mixture ratios of the tokens.
-        sequences: Number of sequences.
-        context: Tokens per sequence.
+        ratios: Mixture ratios of the tokens (`d`).
+        sequences: Number of sequences (`n`).
+        context: Tokens per sequence (`c`); an item holds `input_ids` and `labels` of this length.
         seed: Seed of windows and order.
 
     Raises:
@@ -61,7 +61,6 @@ class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         corpus = self.corpora[self._domains[index]]
-        tokens = torch.from_numpy(
-            corpus.read(int(self._windows[index]) * self.context, self.context)
-        )
+        read = corpus.read(int(self._windows[index]) * self.context, self.context)
+        tokens = torch.from_numpy(read)
         return {"input_ids": tokens, "labels": tokens}

@@ -54,9 +54,7 @@ class Device:
             torch.empty(0, device=name if here else "cpu")
         except (RuntimeError, AssertionError):
             devices = f"cpu, {accelerator.type}" if accelerator else "cpu"
-            raise ModelError(
-                f"Device {name!r} is not on this machine; here are: {devices}."
-            ) from None
+            raise ModelError(f"Device {name!r} is not on this machine; it has {devices}.") from None
         types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         return cls(name, types.get(dtype, torch.float32))
 

@@ -60,7 +60,8 @@ class ProcessGroup:
 def trained_tensors(model: "PreTrainedModel") -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the full tensor of each trainable parameter, by name.
 
-    All processes of a launch must iterate to the end: sharded tensors are gathered from all of them.
+    Args:
+        model: All processes of a launch must iterate to the end: shards are gathered from all of them.
     """
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -13,6 +13,8 @@ from mixopt.training.device import Device
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+REMEDY = "give a folder with config.json and safetensors weights, or a hub id."
+
 
 def build_model(
     config: BuiltBaseConfig, tokenizer: "PreTrainedTokenizerBase", seed: int
@@ -28,27 +30,23 @@ def build_model(
         The model in float32 on the CPU.
 
     Raises:
-        ModelError: transformers does not know the architecture, or refuses its configuration.
+        ModelError: transformers refuses architecture or configuration, or the context is too long.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     fields: dict[str, Any] = {"vocab_size": len(tokenizer), "pad_token_id": None} | special
     try:
-        model_config = AutoConfig.for_model(config.architecture, **(fields | config.config))
-        check_context(model_config, config.context)
+        built = AutoConfig.for_model(config.architecture, **(fields | config.config))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                model_config, dtype=torch.float32
-            )
-    except ModelError:
-        raise
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(built, dtype=torch.float32)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"base: transformers cannot build a {config.architecture!r} from base.config "
-            f"({str(error).splitlines()[0]}); fix its fields."
+            f"({_reason(error)}); fix its fields."
         ) from None
+    check_context(built, config.context)
     return model
 
 
@@ -81,8 +79,7 @@ def load_model(
         )
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"The model at {path} cannot be loaded ({str(error).strip().splitlines()[0]}); give a "
-            "folder with config.json and safetensors weights, or a hub id."
+            f"The model at {path} cannot be loaded ({_reason(error)}); {REMEDY}"
         ) from None
     missing = sorted(loaded["missing_keys"])
     if missing:  # transformers would initialize them at random
@@ -117,33 +114,47 @@ def find_folder(path: str | Path, *, revision: str | None = None) -> Path:
         return Path(snapshot_download(str(path), revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"The model at {path} cannot be found ({str(error).strip().splitlines()[0]}); give a "
-            "folder with config.json and safetensors weights, or a hub id."
+            f"The model at {path} cannot be found ({_reason(error)}); {REMEDY}"
         ) from None
 
 
 def load_config(path: str | Path, *, revision: str | None = None) -> "PretrainedConfig":
-    """Read the configuration of the model at `path`.
+    """Read the configuration of a model, without its weights.
+
+    Args:
+        path: Folder or hub id.
+        revision: Revision of a hub id.
 
     Raises:
         ModelError: There is none.
     """
     from transformers import AutoConfig
 
+    read = AutoConfig.from_pretrained
     try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            path, revision=revision, trust_remote_code=False
-        )
+        config: PretrainedConfig = read(path, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The base at {path} has no configuration that transformers can read "
-            f"({str(error).strip().splitlines()[0]}); give a model folder or a hub id."
+            f"({_reason(error)}); give a model folder or a hub id."
         ) from None
     return config
 
 
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
 def check_context(config: "PretrainedConfig", context: int) -> None:
-    """Raise `ModelError` where `context` exceeds the model's number of positions."""
+    """Check that a model has enough positions.
+
+    Args:
+        config: Configuration of the model.
+        context: Tokens per sequence.
+
+    Raises:
+        ModelError: `context` exceeds the model's number of positions.
+    """
     most = getattr(config.get_text_config(), "max_position_embeddings", None)
     if most is not None and context > most:
         raise ModelError(
@@ -153,7 +164,14 @@ def check_context(config: "PretrainedConfig", context: int) -> None:
 
 
 def resolve_dtype(config: PretrainedBaseConfig | BuiltBaseConfig) -> str:
-    """Return the type that a base is loaded in: the config's, or else its checkpoint's."""
+    """Return the type that a base is loaded in.
+
+    Args:
+        config: Of the base; with `dtype: auto`, the type of the checkpoint decides.
+
+    Returns:
+        `float32` or `bfloat16`.
+    """
     if isinstance(config, BuiltBaseConfig):
         return "float32"
     if config.dtype != "auto":
@@ -163,7 +181,11 @@ def resolve_dtype(config: PretrainedBaseConfig | BuiltBaseConfig) -> str:
 
 
 def count_on_meta(open_model: Callable[[], "PreTrainedModel"]) -> int:
-    """Return the non-embedding parameters of a model, without memory for its weights."""
+    """Count the non-embedding parameters of a model, without memory for its weights.
+
+    Args:
+        open_model: Builds the model; called on the meta device.
+    """
     with torch.device("meta"):
         return count_parameters(open_model())[1]
 

@@ -134,10 +134,9 @@ def train(
     plan: BatchPlan,
     *,
     name: str,
-    scratch: Path,
     device: Device,
     seed: int,
-    checkpoints: CheckpointManager | None = None,
+    checkpoints: CheckpointManager,
 ) -> tuple[TrainingOutcome, dict[str, torch.Tensor]]:
     """Train a model in place.
 
@@ -147,14 +146,13 @@ def train(
     Args:
         model: The model.
         dataset: Sequences, in the order in which they are read.
-        training: The config.
+        training: Schedule, regularization and averaging.
         step: Learning rate and batch size.
         plan: Batch sizes and steps.
         name: Name of the run, for progress and errors.
-        scratch: Folder for temporary files.
         device: Device that trains.
         seed: Seed of dropout.
-        checkpoints: If given, training resumes from its last checkpoint, bit for bit on a CPU.
+        checkpoints: Training resumes from the last one, bit for bit on a CPU.
 
     Returns:
         Summary of the training, and the trained tensors by name, averaged over checkpoints.
@@ -166,10 +164,10 @@ def train(
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     monitor = _TrainingMonitor(name, plan.steps, _averaged_steps(training, plan.steps))
-    resuming = None if checkpoints is None else CheckpointCallback(checkpoints, monitor)
+    checkpointing = CheckpointCallback(checkpoints, monitor.losses, monitor.sums)
     warmup = round(training.warmup_share * plan.steps)
     arguments = TrainingArguments(
-        output_dir=str(scratch if checkpoints is None else checkpoints.folder),
+        output_dir=str(checkpoints.folder),
         max_steps=plan.steps,
         per_device_train_batch_size=plan.device_batch,
         gradient_accumulation_steps=plan.accumulation,
@@ -193,12 +191,12 @@ def train(
         dataloader_pin_memory=device.name != "cpu",
     )
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    callbacks = [monitor] if resuming is None else [monitor, resuming]
+    callbacks = [monitor, checkpointing]
     trainer = Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     try:
-        resumed = None if resuming is None else resuming.resumed_from
+        resumed = checkpointing.resumed_from
         if resumed is not None:
             log.info("Training of %s goes on from step %s.", name, resumed.name.rpartition("-")[2])
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
@@ -208,13 +206,13 @@ def train(
             "smaller training.device_batch, or gradient_checkpointing: true."
         ) from None
     finally:
-        monitor.close()
+        monitor.bar.close()
     tensors = monitor.average(model)
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise _diverged(name, plan.steps)
-    tokens = plan.sequences * dataset.context
     del trainer
     gc.collect()  # the trainer and its optimizer refer to each other
+    tokens = plan.sequences * dataset.context
     flops = 6.0 * parameters * tokens
     return TrainingOutcome(name, tokens, plan.steps, tuple(monitor.losses), flops), tensors
 
@@ -223,14 +221,11 @@ def _schedule(training: TrainingConfig, steps: int, warmup: int) -> dict[str, An
     if training.schedule == "constant":
         return {"lr_scheduler_type": "constant_with_warmup"}
     decay = min(round(training.decay_share * steps), steps - warmup)
-    return {
-        "lr_scheduler_type": "warmup_stable_decay",
-        "lr_scheduler_kwargs": {"num_decay_steps": decay, "decay_type": training.schedule},
-    }
+    shape = {"num_decay_steps": decay, "decay_type": training.schedule}
+    return {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": shape}
 
 
 def _averaged_steps(training: TrainingConfig, steps: int) -> dict[int, float]:
-    """Return the weight of each step whose parameters are averaged; the last step is one."""
     if not isinstance(training, ExpertTrainingConfig) or training.average_checkpoints == 1:
         return {}
     span = training.average_share * steps
@@ -279,14 +274,13 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         self.name, self.averaged = name, averaged
         self.losses: list[tuple[int, float]] = []
         self.sums: dict[str, torch.Tensor] = {}
-        self._bar = tqdm(
-            total=steps, desc=f"training {name}", unit="step", mininterval=1.0, leave=False
-        )
+        self.bar = tqdm(total=steps, desc=f"training {name}", unit="step", mininterval=1.0,
+                        leave=False)  # fmt: skip
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
     ) -> None:
-        self._bar.update(state.global_step - self._bar.n)
+        self.bar.update(state.global_step - self.bar.n)
         weight = self.averaged.get(state.global_step)
         if weight is not None and model is not None:
             for name, tensor in trained_tensors(model):
@@ -297,40 +291,31 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         # from memory, because some architectures save checkpoints under other names and in other shapes
         return self.sums or {name: t.cpu() for name, t in trained_tensors(model)}
 
-    def on_log(
-        self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any
-    ) -> None:
-        if logs is None or "loss" not in logs:
+    def on_log(self, args: Any, state: TrainerState, control: Any, *, logs: Any, **_: Any) -> None:
+        if "loss" not in logs:
             return
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise _diverged(self.name, state.global_step)
         self.losses.append((state.global_step, loss))
-        self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-
-    def close(self) -> None:
-        self._bar.close()
+        self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
 
 def count_devices(device: Device) -> int:
-    """Count the devices that train one model.
+    """Return the number of devices that train one model.
+
+    These are the processes of a launch, or else the CUDA cards of this process.
 
     Args:
         device: Device of this process.
-
-    Returns:
-        Number of processes of a launch, or of the CUDA cards of this process.
     """
+    cards = torch.cuda.device_count() if device.name == "cuda" else 1
     launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if launched > 1:
-        return launched
-    return max(1, torch.cuda.device_count()) if device.name == "cuda" else 1
+    return launched if launched > 1 else max(1, cards)
 
 
 def save_expert(model: PreTrainedModel, folder: Path) -> None:
-    """Save an expert: its LoRA factors, or all parameters in float32.
-
-    bfloat16 would round away the small deltas of an expert.
+    """Save an expert: its LoRA factors, or all parameters in float32 (bfloat16 would round deltas away).
 
     Args:
         model: The trained model.

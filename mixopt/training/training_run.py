@@ -31,7 +31,7 @@ class TrainingResult:
         folder: Where its files lie.
         outcome: Tokens, steps, FLOPs and losses.
         step: Learning rate and batch size.
-        epochs: How often each domain's text was read.
+        epochs: How often the text of each domain was read.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class TrainingRun:
 
     Attributes:
         artifact: Its result.
-        ratios: Of the tokens that it reads, by domain.
+        ratios: Share of each domain in the tokens (`d`).
         seed: Of the order of the tokens.
         config: How it is trained.
         step: Learning rate and batch size.
@@ -99,7 +99,7 @@ def plan_run(
     Args:
         kind: Kind of the artifact.
         name: Name of the artifact.
-        ratios: Of the tokens that it reads, by domain.
+        ratios: Share of each domain in the tokens (`d`).
         seed: Of the order of the tokens.
         key: What determines the result beside the arguments here: the base, say.
         config: How it is trained.
@@ -118,12 +118,10 @@ def plan_run(
         DataError: A domain has no text, or would be read more often than `max_epochs` allows.
     """
     domains = [domain for domain in ratios if ratios[domain]]
-    for domain in domains:
-        if domain not in corpora.counts:
-            raise DataError(
-                f"{name!r} is to be trained on {domain!r}, which has no text; give the domain's expert "
-                "a text."
-            )
+    for domain in (domain for domain in domains if domain not in corpora.counts):
+        raise DataError(
+            f"{name!r} is to be trained on {domain!r}, which has no text; give its expert a text."
+        )
     epochs = check_epochs(
         corpora.counts, ratios, tokens=config.tokens, max_epochs=config.max_epochs,
         what=f"the {config.tokens:,} tokens of {name!r}",
@@ -154,11 +152,11 @@ def train_run(
     device: Device,
     checkpoints: CheckpointManager,
 ) -> None:
-    """Train the model and write what is kept of it, and its outcome, into `scratch`.
+    """Train a model and write what is kept of it, and its outcome.
 
     Args:
-        run: The run.
-        scratch: Folder of the result.
+        run: By `plan_run`.
+        scratch: Receives the files.
         corpora: The study's text.
         context: Tokens per sequence.
         device: That trains.
@@ -177,7 +175,7 @@ def train_run(
     model = run.open_model()
     outcome, parameters = train(
         model, dataset, run.config, run.step, run.plan,
-        name=run.artifact.name, scratch=scratch, device=device, seed=run.seed, checkpoints=checkpoints,
+        name=run.artifact.name, device=device, seed=run.seed, checkpoints=checkpoints,
     )  # fmt: skip
     if not checkpoints.processes.is_main:
         return

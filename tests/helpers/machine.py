@@ -6,7 +6,7 @@ import pytest
 
 from mixopt.data import machine_text
 
-CACHED = ("_all_deduplicated", "_standard_library", "_packages")
+CACHED = ("_deduplicated", "_standard_library", "_packages")
 
 
 @contextmanager

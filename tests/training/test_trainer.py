@@ -13,7 +13,7 @@ from mixopt.config.text import FilesTextConfig
 from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError
 from mixopt.training import trainer
-from mixopt.training.checkpointing import load_parameters
+from mixopt.training.checkpointing import CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
 from mixopt.training.step_law import OptimizerHyperparameters
@@ -56,9 +56,11 @@ def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
         seed=seed,
     )
     network = network or model()
+    checkpoints = CheckpointManager(tmp_path, interval_s=3600)
     outcome, whole = train(
-        network, dataset, recipe, step, plan, name="birds", scratch=tmp_path, device=CPU, seed=seed
-    )
+        network, dataset, recipe, step, plan,
+        name="birds", device=CPU, seed=seed, checkpoints=checkpoints,
+    )  # fmt: skip
     load_parameters(network, whole)
     return network, outcome
 
