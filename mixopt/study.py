@@ -30,7 +30,7 @@ from mixopt.pipeline.search import CandidateSearch, open_search
 from mixopt.pipeline.status import StatusRow, study_status
 from mixopt.pipeline.validate import validate
 from mixopt.proposal import Proposal
-from mixopt.report.build import study_report_data, utility_rank_correlation
+from mixopt.report.build import cross_validated_scores, study_report_data
 from mixopt.report.page import write_report
 from mixopt.schedule import Schedule
 from mixopt.surrogates.surrogate import Surrogate
@@ -415,7 +415,8 @@ class Study:
         for reliability in reliabilities.values():
             if not reliability.is_reliable:
                 self.callbacks.warning(reliability.sentence)
-        self._round_ranks[number] = (len(table), utility_rank_correlation(surrogate))
+        utility = cross_validated_scores(surrogate)["utility"]
+        self._round_ranks[number] = (len(table), utility.rank_correlation)
         result = RoundResult(
             number,
             trials,

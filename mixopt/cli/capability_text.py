@@ -16,16 +16,12 @@ from mixopt.errors import require_extra
 @click.option("--field", default="text", show_default=True, help="Field that holds the text.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path, dir_okay=False),
               help="JSONL to write; its benchmark is written beside it, as YAML.")  # fmt: skip
-@click.option(
-    "--capability", default=None, help="Name of the capability.  [default: the first benchmark's]"
-)
+@click.option("--capability", help="Name of the capability.  [default: the first benchmark's]")
 @click.option("--texts", default=200, show_default=True, type=click.IntRange(min=2),
               help="Passages to find.")  # fmt: skip
 @click.option("--concepts", default=64, show_default=True, type=click.IntRange(min=1),
               help="Terms to search for.")  # fmt: skip
-@click.option(
-    "--model", default=None, help="Folder of a model that generates a text on each concept."
-)
+@click.option("--model", help="Folder of a model that generates a text on each concept.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 def capability_text(
     benchmarks: Sequence[Path],
@@ -63,9 +59,8 @@ def capability_text(
             )
     configs = [load_benchmark(path) for path in benchmarks]
     items = [text for config in configs for text in read_item_texts(config)]
-    source = FilesTextConfig(
-        paths=[str(Path(pattern).absolute()) for pattern in corpus], field=field
-    )
+    globs = [str(Path(pattern).absolute()) for pattern in corpus]
+    source = FilesTextConfig(paths=globs, field=field)
 
     def documents() -> Iterator[str]:
         return (document.text for document in read_documents(source))
@@ -86,12 +81,8 @@ def capability_text(
     ]
     write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     name = capability or configs[0].capability
-    benchmark = {
-        "name": f"{name}_text",
-        "kind": "bits_per_byte",
-        "capability": name,
-        "text": {"kind": "files", "paths": [out.name]},
-    }
+    benchmark = {"name": f"{name}_text", "kind": "bits_per_byte", "capability": name,
+                 "text": {"kind": "files", "paths": [out.name]}}  # fmt: skip
     write_text(beside, yaml.safe_dump(benchmark, sort_keys=False))
     click.echo(
         f"Concepts  {', '.join(found.concepts[:8])}{', ...' if len(found.concepts) > 8 else ''}\n"

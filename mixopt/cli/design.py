@@ -18,7 +18,6 @@ from mixopt.cli.table_options import (
 
 if TYPE_CHECKING:
     from mixopt.mixture import Mixture
-    from mixopt.search_space import SearchSpace
 
 
 @click.command()
@@ -36,16 +35,15 @@ def design(**options: Any) -> None:
     """
     tables = [name for name in TABLES if options[name]]
     if options["advise"]:
-        refuse_unused(("number", "output", "method", "lower", "upper", "natural"),
-                "--advise proposes no runs")  # fmt: skip
+        without_runs = ("number", "output", "method", "lower", "upper", "natural")
+        refuse_unused(without_runs, "--advise proposes no runs")
         if not tables:
             raise click.UsageError("--advise needs the runs so far: --ratios and --metrics, ...")
         _advise(options)
         return
     if not tables:
-        refuse_unused(
-            ("better", "holdout", "ignore", "counts", "target"), "there is no table of runs"
-        )
+        with_table = ("better", "holdout", "ignore", "counts", "target")
+        refuse_unused(with_table, "there is no table of runs")
     elif options["method"] != "sequential":
         refuse_unused(("target",), f"a {options['method']} design uses no metric")
     if options["number"] is None:
@@ -75,30 +73,23 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
                             capability_weights=config.capability_weights,
                             fidelities=config.fidelities, seed=options["seed"])  # fmt: skip
     else:
-        space = _space_without_runs(options)
+        config = read_config(options)
+        domains = split_names(options["domains"]) or list(config.natural or ())
+        if len(domains) < 2:
+            raise click.UsageError("Give two --domains or more, or --natural, or a table of runs.")
+        space = space_of(domains, config)
     mixtures = design_runs(space, options["number"], method=options["method"], seen=seen,
                            surrogate=surrogate, seed=options["seed"])  # fmt: skip
     lines = [",".join(["run", *space.domains])]
     names = (name for i in count(len(taken)) if (name := f"run-{i:03d}") not in taken)
     for mixture, name in zip(mixtures, names, strict=False):
         ratios = round_ratios(mixture)
-        cells = (f"{ratios[d]:.6f}" for d in space.domains)
-        lines.append(",".join([name, *cells]))
+        lines.append(",".join([name, *(f"{ratios[d]:.6f}" for d in space.domains)]))
     text = "\n".join(lines) + "\n"
     if options["output"]:
         click.echo(f"Written   {write_text(options['output'], text)}")
     else:
         click.echo(text, nl=False)
-
-
-def _space_without_runs(options: Mapping[str, Any]) -> "SearchSpace":
-    from mixopt.pipeline.from_table import space_of
-
-    config = read_config(options)
-    domains = split_names(options["domains"]) or list(config.natural or ())
-    if len(domains) < 2:
-        raise click.UsageError("Give two --domains or more, or --natural, or a table of runs.")
-    return space_of(domains, config)
 
 
 def _advise(options: Mapping[str, Any]) -> None:

@@ -59,11 +59,8 @@ def export(
         raise click.UsageError("--check reads a file and --out writes one; give one of them.")
     sys.path.insert(0, os.getcwd())  # for a user's own package.module:name
     plan = read_plan(proposal)
-    request: dict[str, Any] = {
-        "paths": _parse_paths(paths),
-        "budget_tokens": budget_tokens,
-        "tokens_per_document": _parse_lengths(lengths),
-    }
+    request: dict[str, Any] = {"paths": _parse_paths(paths), "budget_tokens": budget_tokens,
+                               "tokens_per_document": _parse_lengths(lengths)}  # fmt: skip
     format_options: dict[str, Any] = {**_parse_options(options)}
     if checked:
         from mixopt.exporters.check import check_config
@@ -77,13 +74,12 @@ def export(
         return
     for path in export_phases(plan, format_, out=out, **request, **format_options):
         click.echo(f"Written   {path}")
-    made = make_request(plan, request["paths"], {}, budget_tokens)
-    click.echo(f"Rounding  moves no ratio by more than {made.drift:.1e}")
-    _echo_seen(made.repetition)
+    written = make_request(plan, request["paths"], {}, budget_tokens)
+    click.echo(f"Rounding  moves no ratio by more than {written.drift:.1e}")
+    _echo_repetition(written.repetition)
 
 
 def _echo_check(parts: "Sequence[CheckedPhase]", request: "ExportRequest") -> None:
-    """Print the ratios of a config by domain beside the proposed ones, and its notes."""
     seen: dict[str, float] = {}
     for part, proposed in zip(parts, request.phases, strict=True):
         if part.phase:
@@ -98,13 +94,12 @@ def _echo_check(parts: "Sequence[CheckedPhase]", request: "ExportRequest") -> No
             seen[domain] = seen.get(domain, 0.0) + times
         for note in part.notes:
             click.echo(f"  note: {note}")
-    _echo_seen(seen)
+    _echo_repetition(seen)
     for domain, times in seen.items():
         cap = request.max_repetition.get(domain)
         if cap is not None and times > cap * (1 + 1e-6) + _slack(request, domain):
-            click.echo(
-                f"  note: {domain!r} is read {times:.2f} times and at most {cap:g} was allowed"
-            )
+            note = f"{domain!r} is read {times:.2f} times and at most {cap:g} was allowed"
+            click.echo(f"  note: {note}")
     worst = max(part.largest for part in parts)
     click.echo(f"Check     the largest difference from the proposal is {worst:.1e}")
 
@@ -119,7 +114,7 @@ def _slack(request: "ExportRequest", domain: str) -> float:
     return tokens * 10**-DECIMALS / available if available else 0.0
 
 
-def _echo_seen(seen: Mapping[str, float]) -> None:
+def _echo_repetition(seen: Mapping[str, float]) -> None:
     if seen:
         listed = ", ".join(f"{domain} {times:.2f}" for domain, times in seen.items())
         click.echo(f"Seen      {listed} times")
@@ -127,6 +122,9 @@ def _echo_seen(seen: Mapping[str, float]) -> None:
 
 def read_file(path: Path) -> str:
     """Return the text of a config to check.
+
+    Args:
+        path: Of the file, in UTF-8.
 
     Raises:
         ExportError: The file does not exist or is not text.
@@ -156,10 +154,8 @@ def _parse_options(given: Sequence[str]) -> dict[str, str | list[str]]:
             raise click.UsageError(
                 f"{name!r} is no option of a format; see --help for the option that sets it."
             )
-    return {
-        key: value.split(",") if "," in value or key in LISTS else value
-        for key, value in values.items()
-    }
+    listed = {name for name, value in values.items() if "," in value or name in LISTS}
+    return {name: v.split(",") if name in listed else v for name, v in values.items()}
 
 
 def _parse_lengths(given: Sequence[str]) -> dict[str, float]:

@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -48,8 +48,7 @@ class VerbGroup(click.Group):
         if name not in VERBS:
             return None
         module = import_module(f"mixopt.cli.{VERBS[name]}")
-        command: click.Command = getattr(module, name.replace("-", "_"))
-        return command
+        return cast(click.Command, getattr(module, name.replace("-", "_")))
 
     def invoke(self, context: click.Context) -> Any:
         """Run the verb and turn its exceptions into a message and an exit code."""
@@ -58,9 +57,8 @@ class VerbGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            click.echo(
-                "mixopt: interrupted; finished work is kept, run again to continue.", err=True
-            )
+            message = "mixopt: interrupted; finished work is kept, run again to continue."
+            click.echo(message, err=True)
             sys.exit(130)
         except Exception as raised:
             if context.params["verbose"]:
@@ -77,10 +75,8 @@ class VerbGroup(click.Group):
             sys.exit(1)
 
 
-@click.group(
-    cls=VerbGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"],
+                                              "max_content_width": 100})  # fmt: skip
 @click.version_option(__version__, prog_name="mixopt")
 @click.option("-v", "--verbose", is_flag=True, help="Log more, and show tracebacks.")
 def main(verbose: bool) -> None:

@@ -12,9 +12,8 @@ from mixopt.errors import require_extra
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option("-e", "--expert", "experts", multiple=True, required=True, metavar="DIR=WEIGHT",
               help="An expert and its weight; repeat for each.")  # fmt: skip
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to create."
-)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
+              help="Folder to create.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
               help="Type to write.  [default: the base's]")  # fmt: skip
 @click.option("--shard-size", default="4GiB", show_default=True, help="Largest file.")
@@ -31,19 +30,13 @@ def merge(
     require_extra("train")
     from mixopt.merging.to_disk import merge_to_disk
 
-    folder = merge_to_disk(
-        base,
-        parse_experts(experts),
-        output,
-        dtype=dtype,
-        shard_bytes=parse_bytes(shard_size, "--shard-size"),
-        allow_pickle=allow_pickle,
-    )
+    folder = merge_to_disk(base, _parse_experts(experts), output, dtype=dtype,
+                           shard_bytes=_parse_bytes(shard_size, "--shard-size"),
+                           allow_pickle=allow_pickle)  # fmt: skip
     click.echo(f"Written   {folder}")
 
 
-def parse_experts(pairs: Sequence[str]) -> dict[str | Path, float]:
-    """Return weights by folder from options of the form `DIR=WEIGHT`."""
+def _parse_experts(pairs: Sequence[str]) -> dict[str | Path, float]:
     weights: dict[str | Path, float] = {}
     for pair in pairs:
         folder, mark, number = pair.rpartition("=")
@@ -59,8 +52,7 @@ def parse_experts(pairs: Sequence[str]) -> dict[str | Path, float]:
     return weights
 
 
-def parse_bytes(text: str, option: str) -> int:
-    """Return a positive number of bytes from `4GiB`, `500MB`, ..."""
+def _parse_bytes(text: str, option: str) -> int:
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     try:

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,50 +15,55 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Command = TypeVar("Command", bound=Callable[..., None])
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-def study_options(command: Command) -> Command:
-    """Add the argument STUDY and the options of every verb that runs a study."""
-    options = [
-        click.argument("study"),
-        click.option("-o", "--output", help="Folder of results.  [default: mixopt-runs/NAME]"),
-        click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."),
-        click.option("--track/--no-track", default=True, show_default=True,
-                     help="Log to MLflow, if it is installed."),
-        click.option("--experts", multiple=True, metavar="[DOMAIN=]DIR",
-                     help="An expert trained elsewhere; the domain is the folder's name if left out."),
-        click.option("--executor", metavar="NAME",
-                     help="local, processes, ray or slurm; the study's own if left out."),
-        click.option("--storage", metavar="URL",
-                     help="Shared storage of artifacts, for workers without a common disk."),
-        click.option("--run-code", is_flag=True,
-                     help="Allow benchmarks to execute code that models generate."),
-    ]  # fmt: skip
-    return add_options(command, options)
+def combine_options(*options: Decorator) -> Decorator:
+    """Return one decorator that adds several options to a command.
+
+    Args:
+        options: Decorators of click, in the order of the help page.
+    """
+    return lambda command: reduce(lambda done, add: add(done), reversed(options), command)
 
 
-def add_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
-    """Decorate `command` with `options`, which the help page then lists in this order."""
-    for option in reversed(options):
-        command = option(command)
-    return command
+study_options = combine_options(
+    click.argument("study"),
+    click.option("-o", "--output", help="Folder of results.  [default: mixopt-runs/NAME]"),
+    click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."),
+    click.option("--track/--no-track", default=True, show_default=True,
+                 help="Log to MLflow, if it is installed."),
+    click.option("--experts", multiple=True, metavar="[DOMAIN=]DIR",
+                 help="An expert trained elsewhere; the domain is the folder's name if left out."),
+    click.option("--executor", metavar="NAME",
+                 help="local, processes, ray or slurm; the study's own if left out."),
+    click.option("--storage", metavar="URL",
+                 help="Shared storage of artifacts, for workers without a common disk."),
+    click.option("--run-code", is_flag=True,
+                 help="Allow benchmarks to execute code that models generate."),
+)  # fmt: skip
+"""Adds the argument STUDY and the options of every verb that runs a study."""
 
 
 def load_study(
     verb: str,
     study: str,
     output: str | None,
-    seed: int | None,
-    device: str,
+    *,
     track: bool,
     experts: Sequence[str] = (),
-    run_code: bool = False,
-    executor: str | None = None,
-    storage: str | None = None,
+    **rest: Any,
 ) -> "Study":
-    """Load a study that reports to the terminal and, if `track`, to MLflow as a run of `verb`.
+    """Load a study that reports to the terminal and to MLflow.
+
+    Args:
+        verb: Name of the MLflow run.
+        study: YAML file, or `quickstart`.
+        output: Folder of results.
+        track: Whether to log to MLflow, if it is installed.
+        experts: Values of `--experts`.
+        rest: Further arguments of `Study.load`.
 
     Raises:
         MissingExtraError: `mixopt[train]` is not installed; or `--track` is given without MLflow.
@@ -70,9 +76,8 @@ def load_study(
         from mixopt.callbacks.mlflow.callback import MlflowCallback
 
         callbacks.append(MlflowCallback(verb))
-    return Study.load(study, output or None, seed=seed, device=device, callbacks=callbacks,
-                      experts=parse_folders(experts), run_code=run_code, executor=executor,
-                      storage=storage)  # fmt: skip
+    folders = parse_folders(experts)
+    return Study.load(study, output or None, callbacks=callbacks, experts=folders, **rest)
 
 
 def can_track() -> bool:
@@ -90,20 +95,41 @@ def can_track() -> bool:
 
 
 def is_given(name: str) -> bool:
-    """Return whether the command line, not a default, gives the option called `name`."""
+    """Return whether the command line gives an option, rather than a default.
+
+    Args:
+        name: Of the option, without dashes.
+    """
     source = click.get_current_context().get_parameter_source(name)
     return source is click.core.ParameterSource.COMMANDLINE
 
 
 def refuse_unused(names: Sequence[str], reason: str) -> None:
-    """Raise a `UsageError` if an option is given that the command would ignore."""
+    """Refuse options that the command would ignore.
+
+    Args:
+        names: Of the options, without dashes.
+        reason: Why they are ignored.
+
+    Raises:
+        UsageError: One of them is given.
+    """
     for name in names:
         if is_given(name):
             raise click.UsageError(f"{reason}, so --{name} would do nothing; leave it out.")
 
 
 def parse_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str]:
-    """Return the values by name of an option given as `NAME=VALUE`, each name once."""
+    """Return values by name.
+
+    Args:
+        pairs: Of the form `NAME=VALUE`.
+        option: Name of the option, for the message.
+        form: What to give, for the message.
+
+    Raises:
+        UsageError: One is of another form, or a name is given twice.
+    """
     values: dict[str, str] = {}
     for pair in pairs:
         name, mark, value = pair.partition("=")
@@ -116,7 +142,14 @@ def parse_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str]:
 
 
 def parse_folders(given: Sequence[str]) -> dict[str, Path]:
-    """Return folders by domain from `DOMAIN=DIR`, or from `DIR` whose name is the domain."""
+    """Return folders by domain.
+
+    Args:
+        given: `DOMAIN=DIR`, or `DIR` whose name is the domain.
+
+    Raises:
+        UsageError: A domain is given twice.
+    """
     folders: dict[str, Path] = {}
     for one in given:
         # a folder may have an equals sign in its name, a domain may not

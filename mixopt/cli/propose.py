@@ -10,18 +10,8 @@ import click
 from mixopt.cli.options import can_track, is_given, load_study, refuse_unused
 from mixopt.cli.table_options import TABLES, read_table_options, table_options
 
-ONLY_WITH_TABLES = (
-    "better",
-    "holdout",
-    "ignore",
-    "natural",
-    "lower",
-    "upper",
-    "domains",
-    "counts",
-    "recipe",
-    "target",
-)
+ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", "domains", "counts",
+                    "recipe", "target")  # fmt: skip
 """Options that a study sets in its YAML."""
 
 
@@ -32,12 +22,8 @@ ONLY_WITH_TABLES = (
 @click.option("-o", "--output", help="Folder of results.")
 @click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed.")
 @click.option("--device", default="auto", show_default=True, help="With STUDY: auto, cpu, ...")
-@click.option(
-    "--track/--no-track",
-    default=True,
-    show_default=True,
-    help="Log to MLflow (a table: inside mlflow run).",
-)
+@click.option("--track/--no-track", default=True, show_default=True,
+              help="Log to MLflow (a table: inside mlflow run).")  # fmt: skip
 def propose(study: str | None, **options: Any) -> None:
     """Propose mixtures: for a STUDY, or from a table of runs."""
     tables = [name for name in TABLES if options[name]]
@@ -54,8 +40,8 @@ def propose(study: str | None, **options: Any) -> None:
             raise click.UsageError(f"--{name} goes with tables; a study sets it in its YAML.")
     if options["proposals"] != 1:
         raise click.UsageError("--proposals goes with tables; a study sets search.proposals.")
-    loaded = load_study("propose", study, options["output"], options["seed"], options["device"],
-                   options["track"])  # fmt: skip
+    given = {name: options[name] for name in ("output", "seed", "device", "track")}
+    loaded = load_study("propose", study, **given)
     loaded.propose(loaded.search())
     click.echo(f"Proposal  {loaded.output / 'proposal.json'}")
 
@@ -75,9 +61,8 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
             "No --natural was given; proposals are compared with the best run and the uniform mixture.",
             err=True,
         )
-    surrogate, proposals = propose_from_table(
-        trials, config, q=options["proposals"], seed=options["seed"] or 0
-    )
+    seed = options["seed"] or 0
+    surrogate, proposals = propose_from_table(trials, config, q=options["proposals"], seed=seed)
     for sentence in describe_fit(surrogate):
         click.echo(sentence)
     ConsoleCallback(click.echo).on_proposals(proposals)
@@ -88,8 +73,10 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
             files.append(proposal.write(Path(options["output"]) / name))
             click.echo(f"Written   {files[-1]}")
         table = next(Path(str(options[name])) for name in TABLES if options[name])
-        data = table_report_data(table.stem, surrogate, proposals, space_of(trials.domains, config),
-                            table=table.name, seed=str(options["seed"] or 0))  # fmt: skip
+        space = space_of(trials.domains, config)
+        data = table_report_data(
+            table.stem, surrogate, proposals, space, table=table.name, seed=str(seed)
+        )
         files.append(write_report(data, Path(options["output"])))
         click.echo(f"Report    {files[-1]}")
     if tracked and inside_mlflow:

@@ -16,11 +16,9 @@ def run(**options: Any) -> None:
     """
     study = load_study("run", **options)
     study.run()
+    written = {"Proposal": "proposal.json", "Exports": "exports", "Report": "report.html"}
     if study.config.phases:
-        click.echo(f"\nSchedule  {study.output / 'schedule.json'}")
-        click.echo(f"Exports   {study.output / 'exports'}")
-        click.echo(f"Reports   {study.output / 'phases'}")
-        return
-    click.echo(f"\nProposal  {study.output / 'proposal.json'}")
-    click.echo(f"Exports   {study.output / 'exports'}")
-    click.echo(f"Report    {study.output / 'report.html'}")
+        written = {"Schedule": "schedule.json", "Exports": "exports", "Reports": "phases"}
+    click.echo()
+    for what, name in written.items():
+        click.echo(f"{what:<9} {study.output / name}")

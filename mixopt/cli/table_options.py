@@ -1,50 +1,52 @@
 """Options of the verbs on a table of runs, `propose` and `design`, and how they are read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mixopt.cli.options import add_options, parse_pairs
+from mixopt.cli.options import combine_options, parse_pairs
 from mixopt.errors import require_extra
 
 if TYPE_CHECKING:
     from mixopt.config.constraints import ProposalConfig
     from mixopt.trials import Trials
 
-Command = TypeVar("Command", bound=Callable[..., None])
 TABLES = ("ratios", "metrics", "runs", "mlflow")
 """Options that name a table; without any of them there is none."""
+_FILE = click.Path(path_type=Path)
 
-
-def table_options(command: Command) -> Command:
-    """Add the options that name the tables of runs and say how to read them."""
-    path = click.Path(path_type=Path)
-    options = [
-        click.option("--ratios", type=path, help="Table of mixtures (CSV, Parquet, JSON)."),
-        click.option("--metrics", type=path, help="Table of their metrics."),
-        click.option("--runs", type=path, help="One table with both, as trackers export it."),
-        click.option("--mlflow", metavar="EXPERIMENT", help="The runs of an MLflow experiment."),
-        click.option("--domains", metavar="A,B,...", help="Domains; the ratio columns of --runs."),
-        click.option("--counts", is_flag=True, help="The ratios are counts or percentages."),
-        click.option("--better", multiple=True, metavar="[METRIC=]lower|higher",
-                     help="Which way is better, for all or by metric."),
-        click.option("--holdout", multiple=True, metavar="METRIC",
-                     help="Reported, and never used to choose."),
-        click.option("--ignore", multiple=True, metavar="COLUMN",
-                     help="Neither a ratio nor a metric."),
-        click.option("--recipe", type=path, help="YAML of bounds, target, budget and constraints."),
-        click.option("--natural", type=path, help="YAML of domain: ratio, compared with."),
-        click.option("--target", help="average, utility, worst, or a metric.  [default: utility]"),
-        click.option("--lower", multiple=True, metavar="DOMAIN=RATIO", help="A lower bound."),
-        click.option("--upper", multiple=True, metavar="DOMAIN=RATIO", help="An upper bound."),
-    ]  # fmt: skip
-    return add_options(command, options)
+table_options = combine_options(
+    click.option("--ratios", type=_FILE, help="Table of mixtures (CSV, Parquet, JSON)."),
+    click.option("--metrics", type=_FILE, help="Table of their metrics."),
+    click.option("--runs", type=_FILE, help="One table with both, as trackers export it."),
+    click.option("--mlflow", metavar="EXPERIMENT", help="The runs of an MLflow experiment."),
+    click.option("--domains", metavar="A,B,...", help="Domains; the ratio columns of --runs."),
+    click.option("--counts", is_flag=True, help="The ratios are counts or percentages."),
+    click.option("--better", multiple=True, metavar="[METRIC=]lower|higher",
+                 help="Which way is better, for all or by metric."),
+    click.option("--holdout", multiple=True, metavar="METRIC",
+                 help="Reported, and never used to choose."),
+    click.option("--ignore", multiple=True, metavar="COLUMN",
+                 help="Neither a ratio nor a metric."),
+    click.option("--recipe", type=_FILE, help="YAML of bounds, target, budget and constraints."),
+    click.option("--natural", type=_FILE, help="YAML of domain: ratio, compared with."),
+    click.option("--target", help="average, utility, worst, or a metric.  [default: utility]"),
+    click.option("--lower", multiple=True, metavar="DOMAIN=RATIO", help="A lower bound."),
+    click.option("--upper", multiple=True, metavar="DOMAIN=RATIO", help="An upper bound."),
+)  # fmt: skip
+"""Adds the options that name the tables of runs and say how to read them."""
 
 
 def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalConfig"]:
-    """Return the trials that the options name, and the config that `read_config` returns.
+    """Read the tables and the config of a proposal.
+
+    Args:
+        options: Values of `table_options` by name.
+
+    Returns:
+        The trials, and the config as `read_config` returns it.
 
     Raises:
         MissingExtraError: `--mlflow` is given and MLflow is not installed.
@@ -58,30 +60,29 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
         from mixopt.callbacks.mlflow.runs import read_runs
 
         runs = read_runs(options["mlflow"])
-    domains = split_names(options["domains"]) or None
-    trials = read_trials(
-        ratios=options["ratios"],
-        metrics=options["metrics"],
-        runs=runs,
-        domains=domains,
-        better=parse_better(options["better"]),
-        holdout=options["holdout"],
-        capabilities=config.capabilities,
-        counts=options["counts"],
-        ignore=options["ignore"],
-    )
-    return trials, config
+    given = {name: options[name] for name in ("ratios", "metrics", "holdout", "counts", "ignore")}
+    better = _parse_better(options["better"])
+    return read_trials(runs=runs, domains=split_names(options["domains"]) or None, better=better,
+                       capabilities=config.capabilities, **given), config  # fmt: skip
 
 
 def read_config(options: Mapping[str, Any]) -> "ProposalConfig":
-    """Return the config in the YAML of `--recipe`, overridden by the other options."""
+    """Return the config in the YAML of `--recipe`, overridden by the other options.
+
+    Args:
+        options: Values of `table_options` by name.
+
+    Raises:
+        ConfigError: A YAML file is invalid.
+        UsageError: A bound is not of the form `DOMAIN=RATIO`.
+    """
     from mixopt.config.constraints import ProposalConfig
     from mixopt.config.loader import load_proposal_config
 
     path = options["recipe"]
     config = load_proposal_config(path) if path else ProposalConfig()
     changes: dict[str, Any] = {
-        side: {**getattr(config, side), **parse_bounds(options[side], f"--{side}")}
+        side: {**getattr(config, side), **_parse_bounds(options[side], f"--{side}")}
         for side in ("lower", "upper")
     }
     if options["target"]:
@@ -106,8 +107,7 @@ def _read_natural(path: Path) -> Mapping[str, float]:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def parse_bounds(pairs: Sequence[str], option: str) -> dict[str, float]:
-    """Return numbers by domain from options of the form `DOMAIN=RATIO`."""
+def _parse_bounds(pairs: Sequence[str], option: str) -> dict[str, float]:
     bounds = {}
     for name, number in parse_pairs(pairs, option, "DOMAIN=RATIO").items():
         try:
@@ -118,15 +118,21 @@ def parse_bounds(pairs: Sequence[str], option: str) -> dict[str, float]:
 
 
 def split_names(given: str | None) -> list[str]:
-    """Return comma-separated names, stripped; an empty list if the option is not given."""
-    names = [name.strip() for name in (given or "").split(",")] if given else []
+    """Return the names in `--domains`.
+
+    Args:
+        given: Value of the option; None gives an empty list.
+
+    Raises:
+        UsageError: A name is empty.
+    """
+    names = [name.strip() for name in given.split(",")] if given else []
     if "" in names:
         raise click.UsageError(f"--domains {given!r} has an empty name; give them as A,B,...")
     return names
 
 
-def parse_better(words: Sequence[str]) -> Any:
-    """Return one direction for all metrics, or directions by metric."""
+def _parse_better(words: Sequence[str]) -> Any:
     if len(words) == 1 and words[0] in ("lower", "higher"):
         return words[0]
     return parse_pairs(words, "--better", "lower, higher, or METRIC=lower|higher") or None

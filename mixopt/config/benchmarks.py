@@ -1,6 +1,7 @@
 """Benchmarks that models are scored on: one config per kind, and names of public test sets."""
 
 import re
+from itertools import combinations
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -175,25 +176,16 @@ PUBLIC_TEST_SETS = (
 """Names of public test sets, in lower case and without punctuation."""
 
 
-def find_public_test_set(config: BenchmarkConfig) -> str | None:
-    """Return the public test set that a benchmark's name, file or task names, or None."""
-    names = [config.name]
-    if isinstance(config, ItemsBenchmarkConfig):
-        names.append(PurePath(config.items).name.split(".")[0])
-    if isinstance(config, HarnessConfig):
-        names.append(config.task)
-    for name in names:
-        words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
-        for start in range(len(words)):
-            for end in range(start + 1, len(words) + 1):
-                if "".join(words[start:end]) in PUBLIC_TEST_SETS:
-                    return "".join(words[start:end])
-    return None
-
-
 def public_test_set_warning(config: BenchmarkConfig) -> str | None:
-    """Return a warning if a public test set has role search and would choose the mixture, or None."""
-    name = find_public_test_set(config)
+    """Warn of a public test set that would choose the mixture.
+
+    Args:
+        config: The set is recognized by whole words of the benchmark's name, file or task.
+
+    Returns:
+        A sentence, or None if the role is not search or no public test set is named.
+    """
+    name = _find_public_test_set(config)
     if config.role != "search" or name is None:
         return None
     return (
@@ -201,3 +193,17 @@ def public_test_set_warning(config: BenchmarkConfig) -> str | None:
         "mixture will be fitted to it, so its score is no longer a test and cannot be compared with "
         "published ones. Search by its training split or by text of its kind, and give it role holdout."
     )
+
+
+def _find_public_test_set(config: BenchmarkConfig) -> str | None:
+    names = [config.name]
+    if isinstance(config, ItemsBenchmarkConfig):
+        names.append(PurePath(config.items).name.split(".")[0])
+    if isinstance(config, HarnessConfig):
+        names.append(config.task)
+    for name in names:
+        words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+        for start, end in combinations(range(len(words) + 1), 2):
+            if (joined := "".join(words[start:end])) in PUBLIC_TEST_SETS:
+                return joined
+    return None

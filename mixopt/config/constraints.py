@@ -132,7 +132,6 @@ class BudgetConfig(ConfigModel):
 
 
 def _fidelity_name(fidelity: object) -> object:
-    """Return a number as the name that tables give it."""
     if isinstance(fidelity, int | float) and not isinstance(fidelity, bool):
         if abs(fidelity) > 1e300:
             raise ValueError("a fidelity must be a name or a number below 1e300")

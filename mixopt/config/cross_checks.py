@@ -16,31 +16,37 @@ if TYPE_CHECKING:
 def check_study(study: "StudyConfig") -> None:
     """Check that the parts of a study go together.
 
+    Args:
+        study: With all of its experts and benchmarks.
+
     Raises:
         ValueError: They do not; the message names the first conflict and its remedy.
     """
-    check_held_out(study)
-    check_experts(study)
-    check_names(study)
-    check_space(study)
-    check_kinds(study)
-    check_result(study)
-    check_phases(study)
+    _require_unique("exports: export file", [export.out for export in study.exports])
+    _require_unique("experts: domain", list(study.domains))
+    _require_unique("benchmarks: benchmark", [benchmark.name for benchmark in study.benchmarks])
+    for check in (_check_text, _check_checkpoints, *_PHASE_CHECKS, _check_roles, _check_phases):
+        check(study)
 
 
-def check_held_out(study: "StudyConfig") -> None:
-    """Check that no benchmark reads the text that an expert is trained on."""
-    for benchmark in study.benchmarks:
-        if not isinstance(benchmark, BitsPerByteConfig):
-            continue
-        for expert in study.experts:
-            if expert.text is None:
-                continue
-            if _text_identity(benchmark.text) != _text_identity(expert.text):
+def _require_unique(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} {name!r} is named twice; give each a name of its own")
+
+
+def _check_text(study: "StudyConfig") -> None:
+    for expert in study.experts:
+        if expert.text is None and expert.checkpoint is None:
+            raise ValueError(f"expert {expert.domain!r} has neither text nor checkpoint; add one")
+        for benchmark in study.benchmarks:
+            if not isinstance(benchmark, BitsPerByteConfig) or expert.text is None:
                 continue
             sides = expert.text.part, benchmark.text.part
-            same = _split_of(expert.text) == _split_of(benchmark.text)
-            if sides != ("train", "heldout") or not same:
+            same_split = _split_of(expert.text) == _split_of(benchmark.text)
+            if _documents_of(benchmark.text) == _documents_of(expert.text) and (
+                sides != ("train", "heldout") or not same_split
+            ):
                 raise ValueError(
                     f"benchmark {benchmark.name!r} reads the text that expert {expert.domain!r} is "
                     "trained on; give the expert part: train and the benchmark part: heldout, "
@@ -48,11 +54,19 @@ def check_held_out(study: "StudyConfig") -> None:
                 )
 
 
-def check_experts(study: "StudyConfig") -> None:
-    """Check that every expert has text or a checkpoint, and that checkpoints have an existing base."""
-    for expert in study.experts:
-        if expert.text is None and expert.checkpoint is None:
-            raise ValueError(f"expert {expert.domain!r} has neither text nor checkpoint; add one")
+def _documents_of(text: TextConfig) -> tuple[object, ...]:
+    if isinstance(text, FilesTextConfig):
+        return ("files", *sorted(text.paths))
+    if isinstance(text, HubTextConfig):
+        return ("huggingface", text.path, text.name, text.split, text.revision)
+    return ("machine", text.name, text.seed)
+
+
+def _split_of(text: TextConfig) -> tuple[object, ...]:
+    return text.heldout_share, getattr(text, "group", None)
+
+
+def _check_checkpoints(study: "StudyConfig") -> None:
     given = [expert.domain for expert in study.experts if expert.checkpoint is not None]
     if given and isinstance(study.base, BuiltBaseConfig):
         raise ValueError(
@@ -66,22 +80,20 @@ def check_experts(study: "StudyConfig") -> None:
         )
 
 
-def check_names(study: "StudyConfig") -> None:
-    """Check that named domains and capabilities exist, and that mixtures sum to one."""
-    known = study.domains
-    named = _named_domains(study)
+def _check_names(study: "StudyConfig") -> None:
+    known, named = study.domains, _named_domains(study)
     for where, names in named:
         for name in names:
             if name not in known:
                 raise ValueError(f"{where}: unknown domain {name!r}. {did_you_mean(name, known)}")
     capabilities = {benchmark.capability for benchmark in study.benchmarks}
-    for name in study.search.capability_weights:
+    weights = study.search.capability_weights
+    for name in weights:
         if name not in capabilities:
             raise ValueError(
                 f"search.capability_weights: unknown capability {name!r}. "
                 f"{did_you_mean(name, capabilities)}"
             )
-    weights = study.search.capability_weights
     if weights and study.search.aggregate == "worst":
         raise ValueError(
             "search.capability_weights count for the mean, and search.aggregate is worst; leave one "
@@ -115,8 +127,7 @@ def _named_domains(study: "StudyConfig") -> list[tuple[str, Mapping[str, float]]
     return named
 
 
-def check_space(study: "StudyConfig") -> None:
-    """Check that some mixture meets all bounds."""
+def _check_space(study: "StudyConfig") -> None:
     try:
         # the natural mixture, which max_kl refers to, is known only after the text is measured
         study.search.model_copy(update={"max_kl": None}).space(tuple(study.domains))
@@ -124,8 +135,7 @@ def check_space(study: "StudyConfig") -> None:
         raise ValueError(f"search: {error}") from None
 
 
-def check_kinds(study: "StudyConfig") -> None:
-    """Check that benchmarks on whole models go with the proxies and the scoring of the search."""
+def _check_kinds(study: "StudyConfig") -> None:
     search = study.search
     for benchmark in study.benchmarks:
         if not isinstance(benchmark, WHOLE_MODEL_CONFIGS):
@@ -143,9 +153,16 @@ def check_kinds(study: "StudyConfig") -> None:
                 )
 
 
-def check_result(study: "StudyConfig") -> None:
-    """Check that no benchmark with role search is reported as the result."""
+_PHASE_CHECKS = (_check_names, _check_space, _check_kinds)
+"""Checks of a study and of each of its phases."""
+
+
+def _check_roles(study: "StudyConfig") -> None:
     roles = {benchmark.name: benchmark.role for benchmark in study.benchmarks}
+    if "search" not in roles.values():
+        raise ValueError(
+            "benchmarks: every benchmark has role holdout; at least one must have role search"
+        )
     for name in (study.validation and study.validation.result) or ():
         if name not in roles:
             raise ValueError(
@@ -158,35 +175,13 @@ def check_result(study: "StudyConfig") -> None:
             )
 
 
-def _text_identity(text: TextConfig) -> tuple[object, ...]:
-    """Return a value that two sources share if they read the same documents."""
-    if isinstance(text, FilesTextConfig):
-        return ("files", *sorted(text.paths))
-    if isinstance(text, HubTextConfig):
-        return ("huggingface", text.path, text.name, text.split, text.revision)
-    return ("machine", text.name, text.seed)
-
-
-def _split_of(text: TextConfig) -> tuple[object, ...]:
-    """Return the settings that decide which side of the split a document is on."""
-    return text.heldout_share, getattr(text, "group", None)
-
-
-def require_unique(names: list[str], what: str) -> None:
-    """Raise a `ValueError` if a name is given twice."""
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{what} {name!r} is named twice; give each {what} a name of its own")
-
-
-def check_phases(study: "StudyConfig") -> None:
-    """Check that phases add up to the target run, and that each is a valid study."""
+def _check_phases(study: "StudyConfig") -> None:
     if not study.phases:
         for wanted in study.exports:
             if "{phase}" in wanted.out:
                 raise ValueError(f"exports: {wanted.out!r} asks for phases, and the study has none")
         return
-    require_unique([phase.name for phase in study.phases], "phase")
+    _require_unique("phase", [phase.name for phase in study.phases])
     total = sum(phase.tokens for phase in study.phases)
     if total != study.target.tokens:
         raise ValueError(
@@ -195,7 +190,7 @@ def check_phases(study: "StudyConfig") -> None:
         )
     for phase in study.phases:
         own = study.for_phase(phase, phase.base or study.base, {})
-        for check in (check_names, check_space, check_kinds):
+        for check in _PHASE_CHECKS:
             try:
                 check(own)
             except ValueError as error:

@@ -4,7 +4,7 @@ A YAML holds no address or URL: its author would decide which hosts the user's m
 address comes from RAY_ADDRESS, shared storage from `--storage`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -75,15 +75,10 @@ class SlurmExecutorConfig(CommonExecutorConfig):
     """Features that nodes must have, as `sbatch --constraint` takes them."""
 
 
-def _named(given: Any) -> Any:
-    """Expand `ray` to `{kind: ray}`."""
-    return {"kind": given} if isinstance(given, str) else given
-
-
 ExecutorConfig = Annotated[
     Annotated[
         LocalExecutorConfig | ProcessesExecutorConfig | RayExecutorConfig | SlurmExecutorConfig,
         Field(discriminator="kind"),
     ],
-    BeforeValidator(_named),
+    BeforeValidator(lambda given: {"kind": given} if isinstance(given, str) else given),
 ]

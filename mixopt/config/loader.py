@@ -4,11 +4,11 @@ A study names experts and benchmarks by glob; `load_study` reads them all and re
 in a YAML are relative to it and become absolute.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from glob import glob
 from os.path import normpath
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -20,15 +20,14 @@ from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, did_you_mean, one_line
 from mixopt.io.parsing import load_yaml, show
 
-
-def shipped_folder() -> Path:
-    """Return the folder with the quickstart's YAML files: inside the wheel, or the checkout's root."""
-    packed = Path(__file__).parents[1] / "_quickstart"
-    return packed if packed.is_dir() else Path(__file__).parents[2]
+T = TypeVar("T")
 
 
 def find_study(name: str | Path) -> Path:
-    """Return the YAML of a study, given its path or the name of one that mixopt ships (`quickstart`).
+    """Return the path of a study's YAML.
+
+    Args:
+        name: Path of the YAML, or the name of a study that mixopt ships (`quickstart`).
 
     Raises:
         ConfigError: There is no such file and no such study.
@@ -36,7 +35,9 @@ def find_study(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path.resolve()
-    shipped = shipped_folder() / "studies" / path.stem / f"{path.stem}.yaml"
+    packed = Path(__file__).parents[1] / "_quickstart"  # in a wheel; else the checkout's root
+    root = packed if packed.is_dir() else Path(__file__).parents[2]
+    shipped = root / "studies" / path.stem / f"{path.stem}.yaml"
     if path.parent == Path() and shipped.is_file():
         return shipped
     raise ConfigError(f"Study {name} does not exist; give a YAML file, or `quickstart`.")
@@ -44,6 +45,9 @@ def find_study(name: str | Path) -> Path:
 
 def load_study(name: str | Path) -> StudyConfig:
     """Return the config of a study with its experts and benchmarks.
+
+    Args:
+        name: As for `find_study`.
 
     Raises:
         ConfigError: A file is missing, is no YAML, or is invalid.
@@ -59,21 +63,21 @@ def load_study(name: str | Path) -> StudyConfig:
     for base in (plain.get("base"), *(row.get("base") for row in rows)):
         if isinstance(base, dict) and base.get("kind") == "pretrained" and base.get("path"):
             base["path"] = _anchor_if_exists(str(base["path"]), path.parent)
-    return _parse(plain, path)
+    return _validate(StudyConfig.model_validate, plain, path)
 
 
 def load_benchmark(path: Path) -> BenchmarkConfig:
     """Return the config of one benchmark.
 
+    Args:
+        path: Its YAML file.
+
     Raises:
         ConfigError: The file is missing, is no YAML, or is invalid.
     """
     plain = _anchor_paths(read_yaml(path), path.absolute().parent)
-    try:
-        config: BenchmarkConfig = TypeAdapter(BenchmarkConfig).validate_python(plain)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error)}") from None
-    return config
+    parse: Callable[[Any], BenchmarkConfig] = TypeAdapter(BenchmarkConfig).validate_python
+    return _validate(parse, plain, path)
 
 
 def _add_capability_texts(plain: dict[str, Any], study: Path) -> None:
@@ -108,14 +112,15 @@ def give_experts(config: StudyConfig, folders: Mapping[str, Path]) -> StudyConfi
     for expert in plain["experts"]:
         if expert["domain"] in folders:
             expert["checkpoint"] = str(folders[expert["domain"]].absolute())
-    try:
-        return StudyConfig.model_validate(plain)
-    except ValidationError as error:
-        raise ConfigError(f"--experts: {_first_problem(error)}") from None
+    return _validate(StudyConfig.model_validate, plain, "--experts")
 
 
 def choose_executor(config: StudyConfig, kind: str) -> StudyConfig:
-    """Return the config with the executor `kind`; its settings are kept if it has that one already.
+    """Return the config with another executor.
+
+    Args:
+        config: The study; unchanged if it has that executor already.
+        kind: `local`, `processes`, `ray` or `slurm`, which then has its default settings.
 
     Raises:
         ConfigError: There is no such executor.
@@ -131,17 +136,16 @@ def choose_executor(config: StudyConfig, kind: str) -> StudyConfig:
 def load_proposal_config(path: Path) -> ProposalConfig:
     """Return the config of a proposal from a table of runs.
 
+    Args:
+        path: Its YAML file.
+
     Raises:
         ConfigError: The file is missing, is no YAML, or is invalid.
     """
-    try:
-        return ProposalConfig.model_validate(read_yaml(path))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error)}") from None
+    return _validate(ProposalConfig.model_validate, read_yaml(path), path)
 
 
 def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
-    """Return the entries of a section that lists globs of YAML files, or mappings in place."""
     entries = [listed] if isinstance(listed, str) else listed
     if not isinstance(entries, list):
         raise ConfigError(f"{study}: {section} must list YAML files (globs) or mappings in place.")
@@ -150,8 +154,8 @@ def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
         if not isinstance(entry, str):
             configs.append(_anchor_paths(entry, study.parent))
             continue
-        files = sorted(Path(name) for name in glob(str(study.parent / entry), recursive=True))
-        files = [file.resolve() for file in files if file.is_file()]
+        paths = sorted(Path(name) for name in glob(str(study.parent / entry), recursive=True))
+        files = [path.resolve() for path in paths if path.is_file()]
         if not files:
             raise ConfigError(
                 f"{study}: {section}: no file matches {show(entry)} beside the study."
@@ -161,7 +165,6 @@ def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
 
 
 def _anchor_paths(plain: Any, folder: Path) -> Any:
-    """Return a mapping from a YAML with its relative paths made absolute."""
     if not isinstance(plain, dict):
         return plain
     plain = dict(plain)
@@ -187,8 +190,7 @@ def _anchor(path: str, folder: Path) -> str:
 
 
 def _anchor_if_exists(path: str, folder: Path) -> str:
-    """Return an absolute folder if it exists, else the path, which may be a hub id."""
-    try:
+    try:  # a path that does not exist may be a hub id
         looks_local = path.startswith((".", "/")) or (folder / path).exists()
         return str((folder / path).resolve()) if looks_local else path
     except (OSError, ValueError) as error:  # too long, or with a zero byte
@@ -198,6 +200,9 @@ def _anchor_if_exists(path: str, folder: Path) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
+    Args:
+        path: Of the file.
+
     Raises:
         ConfigError: There is no such file, or it is no YAML mapping in UTF-8.
     """
@@ -206,33 +211,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         plain = load_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
-        ) from None
+        message = f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+        raise ConfigError(message) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "broken"
-        words = " ".join(str(problem).split())
-        raise ConfigError(f"{path}{line}: not valid YAML ({words}); correct it there.") from None
+        problem = " ".join(str(getattr(error, "problem", None) or "broken").split())
+        raise ConfigError(f"{path}{line}: not valid YAML ({problem}); correct it there.") from None
     except ValueError as error:  # such as a date that does not exist
-        raise ConfigError(
-            f"{path}: not valid YAML ({one_line(error)}); correct the value."
-        ) from None
+        message = f"{path}: not valid YAML ({one_line(error)}); correct the value."
+        raise ConfigError(message) from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} must hold a mapping of fields; it is empty or a list.")
     return plain
 
 
-def _parse(plain: dict[str, Any], path: Path) -> StudyConfig:
+def _validate(parse: Callable[[Any], T], plain: Any, where: str | Path) -> T:
     try:
-        return StudyConfig.model_validate(plain)
+        return parse(plain)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error)}") from None
+        raise ConfigError(f"{where}: {_first_problem(error)}") from None
 
 
 def _first_problem(error: ValidationError) -> str:
-    """Return the first problem, with its place and a remedy, in one sentence."""
     first = error.errors()[0]
     where = ".".join(str(step) for step in first["loc"])
     more = f" ({len(error.errors()) - 1} more like it)" if len(error.errors()) > 1 else ""
@@ -249,7 +250,6 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _known_fields() -> set[str]:
-    """Return the field names of all config models, to suggest the one that was meant."""
     names: set[str] = set()
     pending: list[type[BaseModel]] = [ConfigModel]
     while pending:

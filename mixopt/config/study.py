@@ -8,7 +8,7 @@ from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validato
 from mixopt.config.base import ConfigModel, Name
 from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import SearchSpaceConfig
-from mixopt.config.cross_checks import check_study, require_unique
+from mixopt.config.cross_checks import check_study
 from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig
 from mixopt.config.training import (
     BaseConfig,
@@ -191,7 +191,11 @@ class StudyConfig(ConfigModel):
         return tuple(expert.domain for expert in self.experts)
 
     def budget(self, available_tokens: Mapping[str, int]) -> Budget:
-        """Return the budget of the target run, given the unique tokens of each domain."""
+        """Return the budget of the target run.
+
+        Args:
+            available_tokens: Unique tokens by domain.
+        """
         return Budget(self.target.tokens, available_tokens, self.max_repetition)
 
     @property
@@ -233,27 +237,6 @@ class StudyConfig(ConfigModel):
             "phases": [],
             "exports": [],
         })  # fmt: skip
-
-    @field_validator("exports")
-    @classmethod
-    def _files_once(cls, exports: list[ExportConfig]) -> list[ExportConfig]:
-        require_unique([wanted.out for wanted in exports], "export file")
-        return exports
-
-    @field_validator("experts")
-    @classmethod
-    def _domains_once(cls, experts: list[ExpertConfig]) -> list[ExpertConfig]:
-        names = [expert.domain for expert in experts]
-        require_unique(names, "domain")
-        return experts
-
-    @field_validator("benchmarks")
-    @classmethod
-    def _benchmarks_once(cls, benchmarks: list[BenchmarkConfig]) -> list[BenchmarkConfig]:
-        require_unique([benchmark.name for benchmark in benchmarks], "benchmark")
-        if not any(benchmark.role == "search" for benchmark in benchmarks):
-            raise ValueError("every benchmark has role holdout; at least one must have role search")
-        return benchmarks
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> "StudyConfig":

@@ -35,11 +35,7 @@ def _write(request: ExportRequest) -> str:
 
 
 def _count_documents(request: ExportRequest) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the documents to read of each domain, and those available.
-
-    Raises:
-        ExportError: The budget, or the tokens of a domain, are unknown.
-    """
+    """Return the documents to read of each domain, and those available."""
     budget = request.proposal.budget
     if budget is None:
         raise ExportError(f"{NEEDS}the token budget is needed; give it: --budget-tokens N.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixopt.errors import ExportError, did_you_mean
-from mixopt.exporters.export import Paths, check_options, find_format, make_request
+from mixopt.exporters.export import Paths, find_format, make_request
 from mixopt.exporters.request import ExportPhase, ParsedMixture, positive, require_length
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule
@@ -67,10 +67,9 @@ def check_config(
     Raises:
         ExportError: The text is not of this format, or draws data of an unknown domain.
     """
-    target = find_format(format)
+    target = find_format(format, options or {})
     if target.read is None:
         raise ExportError(f"The format {format!r} cannot be read back; give it a reader.")
-    check_options(format, target, options or {})
     request = make_request(plan, paths, options or {}, budget_tokens, tokens_per_document)
     mixtures = list(target.read(text, options or {}))
     if len(mixtures) != len(request.phases):

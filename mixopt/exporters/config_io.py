@@ -6,6 +6,7 @@ A config that is read back is untrusted input: nothing in it is executed, and ea
 
 import ast
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -15,18 +16,23 @@ from mixopt.io.parsing import load_json, load_yaml, show
 
 
 def dump_yaml(config: object) -> str:
-    """Return YAML text that keeps the order of keys."""
+    """Return YAML text.
+
+    Args:
+        config: Plain values; the order of keys is kept.
+    """
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
-def dump_literal(mapping: Mapping[str, object]) -> str:
-    """Return a mapping as a Python literal with one entry per line."""
-    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in mapping.items())
-    return "{\n" + lines + "}"
-
-
 def read_yaml(text: str) -> Any:
-    """Return the content of YAML (or JSON) text; raise `ExportError` if it is not YAML."""
+    """Return the content of YAML (or JSON) text.
+
+    Args:
+        text: Of the file.
+
+    Raises:
+        ExportError: It is not YAML.
+    """
     try:
         return load_yaml(text, unique=False)
     except (yaml.YAMLError, ValueError) as error:  # PyYAML raises ValueError for an invalid date
@@ -34,7 +40,14 @@ def read_yaml(text: str) -> Any:
 
 
 def read_json(text: str) -> Any:
-    """Return the content of JSON text; raise `ExportError` if it is not JSON."""
+    """Return the content of JSON text.
+
+    Args:
+        text: Of the file.
+
+    Raises:
+        ExportError: It is not JSON.
+    """
     try:
         return load_json(text)
     except ValueError as error:
@@ -42,7 +55,11 @@ def read_json(text: str) -> Any:
 
 
 def read_literal(text: str, name: str) -> Any:
-    """Return the literal that a Python file assigns to `name`, without running the file.
+    """Return a literal in a Python file, without running the file.
+
+    Args:
+        text: Of the file.
+        name: Variable that the literal is assigned to; the last assignment counts.
 
     Raises:
         ExportError: The text is not Python or assigns no literal to `name`.
@@ -52,20 +69,19 @@ def read_literal(text: str, name: str) -> Any:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ExportError(f"The file is not valid Python ({one_line(error)}).") from None
     for node in reversed(tree.body):
-        if (
-            isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Name)
-            and node.targets[0].id == name
-        ):
-            try:
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(node, ast.Assign) and isinstance(target, ast.Name) and target.id == name:
+            with suppress(ValueError, TypeError, RecursionError, MemoryError):  # an expression
                 return ast.literal_eval(node.value)
-            except (ValueError, TypeError, RecursionError, MemoryError):
-                continue  # an expression, not a literal
     raise ExportError(f"The file assigns no literal to {name}; check that --format is right.")
 
 
 def dig(config: Any, *keys: str | int) -> Any:
-    """Return the value at a path of keys and indices.
+    """Return the value at a path inside a config.
+
+    Args:
+        config: Content of the file.
+        keys: Keys and indices, from the outermost.
 
     Raises:
         ExportError: The path does not exist.
@@ -80,23 +96,47 @@ def dig(config: Any, *keys: str | int) -> Any:
 
 
 def dig_list(config: Any, *keys: str | int) -> list[Mapping[str, Any]]:
-    """Return the list of mappings at a path of keys; raise `ExportError` for anything else."""
-    found, place = dig(config, *keys), ".".join(map(str, keys))
-    if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
+    """Return the list of mappings at a path inside a config.
+
+    Args:
+        config: Content of the file.
+        keys: As for `dig`.
+
+    Raises:
+        ExportError: The path does not exist, or holds something else.
+    """
+    value, place = dig(config, *keys), ".".join(map(str, keys))
+    if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
         raise ExportError(f"{place} of the file should be a list of mappings.")
-    return found
+    return value
 
 
 def dig_mapping(config: Any, *keys: str | int) -> Mapping[str, Any]:
-    """Return the mapping at a path of keys; raise `ExportError` for anything else."""
-    found = dig(config, *keys)
-    if not isinstance(found, Mapping):
+    """Return the mapping at a path inside a config.
+
+    Args:
+        config: Content of the file.
+        keys: As for `dig`.
+
+    Raises:
+        ExportError: The path does not exist, or holds something else.
+    """
+    value = dig(config, *keys)
+    if not isinstance(value, Mapping):
         raise ExportError(f"{'.'.join(map(str, keys))} of the file should be a mapping.")
-    return found
+    return value
 
 
 def parse_weight(value: Any, where: str) -> float:
-    """Return a finite number of zero or more; raise `ExportError` for anything else."""
+    """Return a weight as a number.
+
+    Args:
+        value: As the file states it.
+        where: Its place, for the message.
+
+    Raises:
+        ExportError: It is not a finite number of zero or more.
+    """
     try:
         weight = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -107,7 +147,12 @@ def parse_weight(value: Any, where: str) -> float:
 
 
 def zip_weights(names: Any, weights: Any, where: str) -> dict[str, float]:
-    """Return weights by name from two lists of equal length; weights of a repeated name add up.
+    """Return weights by name.
+
+    Args:
+        names: List of `n` names; the weights of a repeated name add up.
+        weights: List of `n` numbers.
+        where: Place of the names, for messages.
 
     Raises:
         ExportError: They are not lists of equal length, or a weight is not a number.
@@ -125,7 +170,11 @@ def zip_weights(names: Any, weights: Any, where: str) -> dict[str, float]:
 
 
 def weights_by_name(mapping: Any, where: str) -> dict[str, float]:
-    """Return weights by name from a mapping of names to numbers.
+    """Return weights by name.
+
+    Args:
+        mapping: Of names to numbers.
+        where: Its place, for messages.
 
     Raises:
         ExportError: It is not a mapping, or a weight is not a number.

@@ -5,7 +5,7 @@ the measured tokens per document, and refuses if those are unknown.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from numbers import Real
@@ -79,8 +79,7 @@ def export(
         ExportError: An argument is invalid, or the trainer's config cannot express the plan.
         InfeasibleError: The budget repeats a domain more often than allowed.
     """
-    target = find_format(format)
-    check_options(format, target, options)
+    target = find_format(format, options)
     request = make_request(plan, paths, options, budget_tokens, tokens_per_document)
     if len(request.phases) > 1 and not target.phases:
         raise ExportError(
@@ -152,7 +151,14 @@ def make_request(
     budget_tokens: float | None = None,
     tokens_per_document: Mapping[str, float] | None = None,
 ) -> ExportRequest:
-    """Return the input of an exporter; arguments as for `export`.
+    """Return the input of an exporter.
+
+    Args:
+        plan: As for `export`.
+        paths: As for `export`.
+        options: Of the format, by name.
+        budget_tokens: As for `export`.
+        tokens_per_document: As for `export`.
 
     Raises:
         ExportError: The plan is no proposal or schedule, or paths or tokens per document are invalid.
@@ -172,9 +178,8 @@ def make_request(
     for phase in schedule.phases:
         proposal = replace(phase.proposal, tokens_per_document=known)
         tokens = phase.tokens if several or proposal.budget else None
-        phases.append(
-            ExportPhase(phase.name, proposal, round_ratios(proposal.ratios), start, tokens)
-        )
+        ratios = round_ratios(proposal.ratios)
+        phases.append(ExportPhase(phase.name, proposal, ratios, start, tokens))
         start += tokens or 0
         for domain, times in proposal.repetition.items():
             repetition[domain] = repetition.get(domain, 0) + times
@@ -186,7 +191,7 @@ def make_request(
     if not several and schedule.phases[0].proposal.budget is not None:
         limits = schedule.phases[0].proposal.budget.max_repetition
     Budget(start, {}, limits).check(repetition)
-    resolved = resolve_paths(paths, schedule.domains)
+    resolved = _resolve_paths(paths, schedule.domains)
     return ExportRequest(tuple(phases), resolved, options, repetition, limits)
 
 
@@ -198,11 +203,7 @@ def _check_lengths(
             f"tokens_per_document is {show(tokens_per_document)}; give a mapping of domains to numbers."
         )
     for domain, length in (tokens_per_document or {}).items():
-        if domain not in domains:
-            raise ExportError(
-                f"tokens_per_document names {domain!r}, which is no domain of this proposal. "
-                f"{did_you_mean(domain, domains)}"
-            )
+        _require_domain("tokens_per_document names", domain, domains)
         if not _is_positive(length):
             raise ExportError(
                 f"tokens_per_document of {domain!r} is {show(length)}; give a number above zero."
@@ -210,12 +211,17 @@ def _check_lengths(
     return tokens_per_document or {}
 
 
+def _require_domain(what: str, domain: str, domains: Sequence[str]) -> None:
+    if domain not in domains:
+        close = did_you_mean(domain, domains)
+        raise ExportError(f"{what} {domain!r}, which is no domain of this proposal. {close}")
+
+
 def _is_positive(value: object) -> bool:
     return isinstance(value, Real) and 0 < float(value) < float("inf")
 
 
 def _rescale(schedule: Schedule, budget_tokens: float | None) -> Schedule:
-    """Return the schedule for a run of `budget_tokens`, with phases in the same proportions."""
     if budget_tokens is None:
         return schedule
     if not _is_positive(budget_tokens):
@@ -256,16 +262,11 @@ def check_export(
     """
     plenty = dict.fromkeys(shares, sum(tokens.values()))
     mixture = Mixture.normalised(shares)
+    placeholder = Proposal(mixture, Estimate(0, 0), {}, tokens_per_document=tokens_per_document)
     phases = [
-        Phase(
-            name,
-            Proposal(
-                mixture, Estimate(0, 0), {}, budget=Budget(count, plenty),
-                tokens_per_document=tokens_per_document,
-            ),
-        )
+        Phase(name, replace(placeholder, budget=Budget(count, plenty)))
         for name, count in tokens.items()
-    ]  # fmt: skip
+    ]
     plans: list[Proposal | Schedule] = [Schedule(tuple(phases))]
     if len(phases) == 1 or PHASE in out:
         plans = [phase.proposal for phase in phases]
@@ -273,12 +274,7 @@ def check_export(
         export(plan, format, paths=paths, **options)
 
 
-def resolve_paths(paths: Paths, domains: Sequence[str]) -> Mapping[str, str]:
-    """Return the path of each domain that has one.
-
-    Raises:
-        ExportError: A pattern lacks `{domain}`; or a path is empty, repeated or of an unknown domain.
-    """
+def _resolve_paths(paths: Paths, domains: Sequence[str]) -> Mapping[str, str]:
     if isinstance(paths, str | os.PathLike):
         pattern = os.fspath(paths)
         if "{domain}" not in pattern:
@@ -290,24 +286,28 @@ def resolve_paths(paths: Paths, domains: Sequence[str]) -> Mapping[str, str]:
         )
     resolved: dict[str, str] = {}
     for domain, path in (paths or {}).items():
-        if domain not in domains:
-            raise ExportError(
-                f"Paths name {domain!r}, which is no domain of this proposal. "
-                f"{did_you_mean(domain, domains)}"
-            )
+        _require_domain("Paths name", domain, domains)
         if not isinstance(path, str | os.PathLike) or not os.fspath(path):
             raise ExportError(f"The path of {domain!r} is {show(path)}; give a path.")
-        if os.fspath(path) in resolved.values():
-            other = next(name for name, taken in resolved.items() if taken == os.fspath(path))
-            raise ExportError(
-                f"{other!r} and {domain!r} have one path, {path!r}; give each domain its own."
-            )
+        for other, taken in resolved.items():
+            if taken == os.fspath(path):
+                raise ExportError(
+                    f"{other!r} and {domain!r} have one path, {path!r}; give each domain its own."
+                )
         resolved[domain] = os.fspath(path)
     return resolved
 
 
-def find_format(format: str) -> ExportFormat:
-    """Return the format of this name; raise `ExportError` if it is unknown or cannot be loaded."""
+def find_format(format: str, options: Iterable[str] = ()) -> ExportFormat:
+    """Return the format of a name.
+
+    Args:
+        format: As for `export`.
+        options: Names of the options that the format must have.
+
+    Raises:
+        ExportError: It is unknown, cannot be loaded, or lacks an option.
+    """
     target = FORMATS.get(format, format) if isinstance(format, str) else ""
     if ":" not in target:
         raise ExportError(
@@ -316,22 +316,16 @@ def find_format(format: str) -> ExportFormat:
         )
     module, _, name = target.partition(":")
     try:
-        found = getattr(import_module(module), name)
+        loaded = getattr(import_module(module), name)
     except Exception as error:  # a user's module can raise anything while it is imported
         raise ExportError(f"The export format {format!r} cannot be loaded ({error}).") from error
-    if isinstance(found, ExportFormat):
-        return found
-    if not callable(found):
-        raise ExportError(f"The export format {format!r} is no function; name one.")
-    return ExportFormat(found, options=("*",))
-
-
-def check_options(name: str, target: ExportFormat, options: Mapping[str, Any]) -> None:
-    """Raise `ExportError` for an option that the format does not have."""
+    if not isinstance(loaded, ExportFormat):
+        if not callable(loaded):
+            raise ExportError(f"The export format {format!r} is no function; name one.")
+        return ExportFormat(loaded, options=("*",))
+    known = loaded.options
     for option in options:
-        if "*" not in target.options and option not in target.options:
-            has = f"it has {', '.join(target.options)}" if target.options else "it has none"
-            raise ExportError(
-                f"The format {name!r} has no option {option!r}; {has}. "
-                f"{did_you_mean(option, target.options) if target.options else ''}".rstrip()
-            )
+        if "*" not in known and option not in known:
+            has = f"{', '.join(known)}. {did_you_mean(option, known)}" if known else "none."
+            raise ExportError(f"The format {format!r} has no option {option!r}; it has {has}")
+    return loaded

@@ -27,10 +27,8 @@ def _read(text: str, _: Options) -> list[ParsedMixture]:
     for name in ("weight_by_num_documents", "weight-by-num-documents"):
         if isinstance(config, Mapping) and config.get(name):
             raise ExportError(f"The file sets {name}, which replaces these weights; remove it.")
-    paths = dig(config, "train-data-paths")
-    return [
-        ParsedMixture(zip_weights(paths, dig(config, "train-data-weights"), "train-data-paths"))
-    ]
+    paths, weights = dig(config, "train-data-paths"), dig(config, "train-data-weights")
+    return [ParsedMixture(zip_weights(paths, weights, "train-data-paths"))]
 
 
 GPT_NEOX = ExportFormat(write=_write, read=_read)

@@ -39,15 +39,13 @@ def load(seed: int = {seed}) -> IterableDataset:
 def _write(request: ExportRequest) -> str:
     strategy = request.options.get("stopping_strategy", "all_exhausted")
     if strategy not in STRATEGIES:
+        known = ", ".join(STRATEGIES)
         raise ExportError(
-            f"stopping_strategy {strategy!r} does not keep the ratios; use one of "
-            f"{', '.join(STRATEGIES)}."
+            f"stopping_strategy {strategy!r} does not keep the ratios; use one of {known}."
         )
     loader = str(request.options.get("loader", "json"))
-    return request.to_python(
-        TEMPLATE, request.document_ratios(),
-        loader=loader, seed=request.int_option("seed", 0), strategy=strategy,
-    )  # fmt: skip
+    fields = {"loader": loader, "seed": request.int_option("seed", 0), "strategy": strategy}
+    return request.to_python(TEMPLATE, request.document_ratios(), **fields)
 
 
 def _read(text: str, _: Options) -> list[ParsedMixture]:

@@ -56,12 +56,11 @@ def _read(text: str, _: Options) -> list[ParsedMixture]:
         return [ParsedMixture(weights_by_name(weights, "train_weights"))]
     if not isinstance(weights, list):
         raise ExportError("data.train_weights of the file should be a mapping or a list of stages.")
-    return [
-        ParsedMixture(
-            weights_by_name(dig(stage, 1), "train_weights"), phase=f"step {dig(stage, 0)}"
-        )
-        for stage in weights
-    ]
+    mixtures = []
+    for stage in weights:
+        ratios = weights_by_name(dig(stage, 1), "train_weights")
+        mixtures.append(ParsedMixture(ratios, phase=f"step {dig(stage, 0)}"))
+    return mixtures
 
 
 LEVANTER = ExportFormat(

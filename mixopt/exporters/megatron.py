@@ -37,7 +37,6 @@ def _write_per_split(request: ExportRequest) -> str:
 
 
 def _blend(request: ExportRequest) -> list[str]:
-    """Return weight and path in turn; raise `ExportError` if a path is missing or has white space."""
     parts = []
     for domain, ratio in positive(request.ratios).items():
         path = request.path_of(domain)

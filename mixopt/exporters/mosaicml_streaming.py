@@ -27,10 +27,9 @@ def _write(request: ExportRequest) -> str:
     shares = request.ratios if packed else request.document_ratios()
     location = "remote" if request.bool_option("remote") else "local"
     split = request.options.get("split")
+    given_split = {} if split is None else {"split": str(split)}
     streams = {
-        domain: {location: request.path_of(domain)}
-        | ({} if split is None else {"split": str(split)})
-        | {"proportion": share}
+        domain: {location: request.path_of(domain), **given_split, "proportion": share}
         for domain, share in positive(shares).items()
     }
     note = f"{PACKED if packed else WHOLE}\n"

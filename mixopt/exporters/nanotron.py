@@ -37,9 +37,8 @@ def _read(text: str, _: Options) -> list[ParsedMixture]:
     mixtures = []
     for stage in dig_list(read_yaml(text), "data_stages"):
         dataset = dig(stage, "data", "dataset")
-        weights = zip_weights(
-            dig(dataset, "dataset_folder"), dig(dataset, "dataset_weights"), "dataset_folder"
-        )
+        folders, shares = dig(dataset, "dataset_folder"), dig(dataset, "dataset_weights")
+        weights = zip_weights(folders, shares, "dataset_folder")
         mixtures.append(ParsedMixture(weights, phase=str(dig(stage, "name"))))
     return mixtures
 

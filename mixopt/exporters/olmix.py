@@ -42,10 +42,8 @@ def _write(request: ExportRequest) -> str:
         total = sum(shares.values())
         mix[source] = {"weight": total}
         for topic, ratio in shares.items():
-            mix[source][topic] = {
-                "weight": ratio / total if total else 0.0,
-                **_repetition_factor(request, f"{source}:{topic}"),
-            }
+            share = {"weight": ratio / total if total else 0.0}
+            mix[source][topic] = share | _repetition_factor(request, f"{source}:{topic}")
     return request.to_yaml({"mix": mix})
 
 

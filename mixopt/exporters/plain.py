@@ -24,9 +24,8 @@ from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest, P
 
 def _to_dict(request: ExportRequest) -> dict[str, Any]:
     several = len(request.phases) > 1
-    config: dict[str, Any] = _ratios(request) if not several else {
-        "phases": [_phase(request, phase) for phase in request.phases]
-    }  # fmt: skip
+    phases = [_phase(request, phase) for phase in request.phases]
+    config: dict[str, Any] = {"phases": phases} if several else _ratios(request)
     if request.paths:
         config["paths"] = dict(request.paths)
     if request.repetition:
@@ -50,13 +49,11 @@ def _phase(request: ExportRequest, phase: ExportPhase) -> dict[str, Any]:
 def _parse(config: Any) -> list[ParsedMixture]:
     if not isinstance(config, Mapping) or "phases" not in config:
         return [ParsedMixture(weights_by_name(dig(config, "token_ratios"), "token_ratios"))]
-    return [
-        ParsedMixture(
-            weights_by_name(dig(phase, "token_ratios"), "token_ratios"),
-            phase=str(dig(phase, "name")),
-        )
-        for phase in dig_list(config, "phases")
-    ]
+    mixtures = []
+    for phase in dig_list(config, "phases"):
+        weights = weights_by_name(dig(phase, "token_ratios"), "token_ratios")
+        mixtures.append(ParsedMixture(weights, phase=str(dig(phase, "name"))))
+    return mixtures
 
 
 JSON = ExportFormat(

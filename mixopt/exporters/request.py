@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mixopt.errors import ExportError
-from mixopt.exporters.config_io import dump_literal, dump_yaml
-from mixopt.exporters.rounding import largest_drift, round_ratios
+from mixopt.exporters.config_io import dump_yaml
+from mixopt.exporters.rounding import round_ratios
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 
@@ -68,10 +68,18 @@ class ExportRequest:
     @property
     def drift(self) -> float:
         """Largest absolute change that rounding made to a ratio."""
-        return max(largest_drift(phase.proposal.ratios, phase.ratios) for phase in self.phases)
+        return max(
+            abs(phase.proposal.ratios[name] - ratio)
+            for phase in self.phases
+            for name, ratio in phase.ratios.items()
+        )
 
     def path_of(self, domain: str) -> str:
-        """Return the path of `domain`; raise `ExportError` if it has none."""
+        """Return the path of `domain`.
+
+        Raises:
+            ExportError: It has none.
+        """
         if domain not in self.paths:
             raise ExportError(
                 f"No path was given for domain {domain!r}; add it to paths (or use one pattern "
@@ -140,7 +148,11 @@ class ExportRequest:
         return number
 
     def bool_option(self, name: str) -> bool:
-        """Return the option `name` (default: false); raise `ExportError` if it is no boolean."""
+        """Return the option `name`, by default False.
+
+        Raises:
+            ExportError: It is no boolean.
+        """
         given = str(self.options.get(name, False)).lower()
         if given not in ("true", "false"):
             raise ExportError(f"Option {name!r} is {given!r}; give true or false.")
@@ -175,12 +187,8 @@ class ExportRequest:
         """
         weights = positive(ratios)
         paths = {domain: self.path_of(domain) for domain in weights}
-        return template.format(
-            header=self.comment(),
-            paths=dump_literal(paths),
-            weights=dump_literal(weights),
-            **fields,
-        )
+        literals = {"paths": _dump_literal(paths), "weights": _dump_literal(weights)}
+        return template.format(header=self.comment(), **literals, **fields)
 
 
 @dataclass(frozen=True)
@@ -219,15 +227,32 @@ class ExportFormat:
 
 
 def positive(ratios: Mapping[str, float]) -> dict[str, float]:
-    """Return the ratios above zero."""
+    """Return the ratios above zero.
+
+    Args:
+        ratios: By domain.
+    """
     return {domain: ratio for domain, ratio in ratios.items() if ratio > 0}
 
 
 def require_length(domain: str, tokens_per_document: Mapping[str, float]) -> None:
-    """Raise `ExportError` if the tokens per document of `domain` are unknown."""
+    """Check that the tokens per document of a domain are known.
+
+    Args:
+        domain: Whose share is converted.
+        tokens_per_document: By domain.
+
+    Raises:
+        ExportError: They are not.
+    """
     if domain not in tokens_per_document:
         raise ExportError(
             f"This trainer draws documents, and the tokens per document of {domain!r} are not known; "
             "measure them (a study does) or give tokens_per_document "
             f"(--tokens-per-document {domain}=N)."
         )
+
+
+def _dump_literal(mapping: Mapping[str, object]) -> str:
+    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in mapping.items())
+    return "{\n" + lines + "}"

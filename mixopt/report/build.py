@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def study_report_data(
         proxy: The proxy that measures the proposals.
         trust: By metric, its weight inside its capability.
         real_runs: The proxy runs, one trial per mixture; the proposal's has the id `proposal`.
-        round_ranks: By round: candidates so far, and `utility_rank_correlation` then.
+        round_ranks: By round: candidates so far, and the utility's rank correlation then.
         domains: Amount of text by domain.
         expert_scores: Score by metric of each expert, and of `base`.
         expert_costs: Tokens and FLOPs of each expert's training.
@@ -136,20 +137,9 @@ def cross_validated_scores(surrogate: Surrogate) -> dict[str, PredictedScores]:
         measured, rank = table.values([f.metric])[:, 0], f.rank_correlation
         scores[f.metric.name] = PredictedScores(measured, f.cv_predictions, rank, f.chosen)
     measured = surrogate.utility.of(table.values(surrogate.utility.metrics))
-    rank = utility_rank_correlation(surrogate)
+    rank = spearman(surrogate.cv_utilities, measured)
     scores["utility"] = PredictedScores(measured, surrogate.cv_utilities, rank, "all of them")
     return scores
-
-
-def utility_rank_correlation(surrogate: Surrogate) -> float:
-    """Return Spearman's correlation of cross-validated and measured utility, NaN if undefined.
-
-    Args:
-        surrogate: A fitted surrogate.
-    """
-    table = surrogate.trials
-    measured = surrogate.utility.of(table.values(surrogate.utility.metrics))
-    return spearman(surrogate.cv_utilities, measured)
 
 
 def _summarize_rounds(
@@ -171,9 +161,8 @@ def _describe_costs(
         "candidates": f"{len(scored)}; {sum(trial.flops for trial in scored):.2e} FLOPs",
     }
     if validation is not None:
-        saved = (
-            f"{validation.cost.trained_tokens:,} tokens, {validation.cost.trained_flops:.2e} FLOPs"
-        )
+        cost = validation.cost
+        saved = f"{cost.trained_tokens:,} tokens, {cost.trained_flops:.2e} FLOPs"
         costs["training every candidate instead"] = saved
     return costs
 
@@ -181,10 +170,8 @@ def _describe_costs(
 def _reproduction_facts(**more: str) -> dict[str, str]:
     versions = []
     for name in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
     commit = _find_commit()
     return {
         **more,

@@ -145,7 +145,11 @@ def draw_gains(proposal: Proposal) -> Figure:
 
 
 def to_png(figure: Figure) -> bytes:
-    """Return the figure as PNG, the same bytes for the same figure."""
+    """Return a figure as PNG.
+
+    Args:
+        figure: The same figure gives the same bytes.
+    """
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
     return stream.getvalue()

@@ -15,7 +15,7 @@ from mixopt import __version__
 from mixopt.io.files import write_bytes, write_text
 from mixopt.proposal import Comparison, Estimate, Proposal
 from mixopt.report import figures
-from mixopt.report.data import UNITS, ReportData
+from mixopt.report.data import UNITS, PredictedScores, ReportData
 from mixopt.report.what_if import WhatIf
 
 MAX_POINTS = 250  # runs drawn in one panel
@@ -37,9 +37,7 @@ def write_report(data: ReportData, folder: Path) -> Path:
     losses = _losses(data)
     drawn = {"ratios": figures.draw_ratios(data.best)}
     if data.predictions:
-        drawn["predicted"] = figures.draw_predicted(
-            dict(list(data.predictions.items())[:MAX_PANELS])
-        )
+        drawn["predicted"] = figures.draw_predicted(_drawn_predictions(data))
     if losses and data.expert_scores:
         drawn["experts"] = figures.draw_expert_losses(data.expert_scores, losses)
     for name, figure in drawn.items():
@@ -83,11 +81,13 @@ def render_page(data: ReportData) -> str:
     )
 
 
+def _drawn_predictions(data: ReportData) -> dict[str, PredictedScores]:
+    return dict(list(data.predictions.items())[:MAX_PANELS])
+
+
 def _change_by_expert(data: ReportData) -> dict[str, dict[str, float]]:
-    losses = _losses(data)
-    return (
-        figures.percent_changes(data.expert_scores, losses) if losses and data.expert_scores else {}
-    )
+    scores, losses = data.expert_scores, _losses(data)
+    return figures.percent_changes(scores, losses) if losses and scores else {}
 
 
 def _losses(data: ReportData) -> list[str]:
@@ -95,7 +95,6 @@ def _losses(data: ReportData) -> list[str]:
 
 
 def _gain_by_capability(data: ReportData) -> dict[str, Estimate]:
-    """Return the first proposal's predicted gain by capability; empty if there is only one."""
     what_if, ratios = data.what_if, data.best.ratios.vector(data.what_if.domains)[None]
     gains = {}
     for output in what_if.outputs:
@@ -116,7 +115,7 @@ def _payload(data: ReportData) -> dict[str, Any]:
         },
         "predictions": {
             name: [_short(scores.predicted[:MAX_POINTS]), _short(scores.measured[:MAX_POINTS])]
-            for name, scores in list(data.predictions.items())[:MAX_PANELS]
+            for name, scores in _drawn_predictions(data).items()
         },
     }  # fmt: skip
 
@@ -159,7 +158,6 @@ def _format_ratios(proposal: Proposal) -> str:
 
 
 def _summarize(data: ReportData) -> str:
-    """Return what changes against the first comparison, the gain, and how certain that is."""
     best = data.best
     if not best.comparisons:
         return f"Train on {_format_ratios(best)}. It was not compared with another mixture."

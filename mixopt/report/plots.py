@@ -68,8 +68,9 @@ def plot_gains(proposal: Proposal) -> Plot:
         MixtureError: The proposal was not compared with another mixture.
     """
     if not proposal.comparisons:
-        message = "The proposal has no comparisons; only gains over a mixture are plotted."
-        raise MixtureError(message)
+        raise MixtureError(
+            "The proposal has no comparisons; only gains over a mixture are plotted."
+        )
     return Plot(figures.draw_gains(proposal), "Gain of the proposal over other mixtures")
 
 
@@ -98,11 +99,11 @@ def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
             rank = spearman(predicted, measured)
             scores[fitted.metric.name] = PredictedScores(measured, predicted, rank, fitted.chosen)
     if not scores:
-        message = "The trials have none of the surrogate's metrics; give trials with scores."
-        raise TrialsError(message)
-    return Plot(
-        figures.draw_predicted(scores, x_label="prediction"), "Predicted and measured scores"
-    )
+        raise TrialsError(
+            "The trials have none of the surrogate's metrics; give trials with scores."
+        )
+    figure = figures.draw_predicted(scores, x_label="prediction")
+    return Plot(figure, "Predicted and measured scores")
 
 
 def plot_expert_losses(
@@ -116,6 +117,7 @@ def plot_expert_losses(
         metrics: Names of the losses to show; all of the base's scores if left out. A loss that is
             0 for the base has no relative change and is drawn as a dash.
     """
-    shown = list(scores["base"]) if metrics is None else list(metrics)
-    figure = figures.draw_expert_losses(scores, shown)
+    figure = figures.draw_expert_losses(
+        scores, list(scores["base"] if metrics is None else metrics)
+    )
     return Plot(figure, "Change of each expert's losses against the base")

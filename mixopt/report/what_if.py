@@ -51,7 +51,12 @@ class Emulator:
 
     @classmethod
     def fit(cls, ratios: Array, outputs: Array) -> "Emulator":
-        """Interpolate `outputs` (`n x k`) at `n x d` ratios, all different."""
+        """Interpolate outputs.
+
+        Args:
+            ratios: Mixtures (`n x d`), all different.
+            outputs: Of those mixtures (`n x k`).
+        """
         nodes = _round(np.sqrt(np.maximum(ratios, 0.0)))
         n = len(nodes)
         tail = np.column_stack([_tail_terms(nodes), np.ones(n)])
@@ -65,7 +70,11 @@ class Emulator:
         return cls(nodes, *map(_round, (solution[:n], solution[n:-1], solution[-1])))
 
     def predict(self, ratios: Array) -> Array:
-        """Return outputs (`q x k`) at `q x d` ratios."""
+        """Return outputs (`q x k`).
+
+        Args:
+            ratios: `q x d`.
+        """
         points = np.sqrt(np.maximum(ratios, 0.0))
         tail = _tail_terms(points) @ self.slopes
         return np.asarray(_cubic(points, self.nodes) @ self.weights + tail + self.offsets)
@@ -101,7 +110,7 @@ class Output:
         better: The better direction of a metric, `higher` or `lower`.
         mean: Column of the value.
         change: Column of the change against the reference; for gains the same as `mean`.
-        log_ratio: Column of log(variance of that change ÷ `squared_distance` from the reference).
+        log_ratio: Column of log(variance of that change ÷ ‖√ratios − √reference‖²).
             The variance itself falls to zero at the reference, where it could not be interpolated.
     """
 
@@ -148,23 +157,23 @@ class WhatIf:
     band_error: float = 0.0
 
     def read(self, output: Output, ratios: Array) -> tuple[Array, Array, Array]:
-        """Return value, change and the change's standard deviation (`q` each) at `q x d` ratios."""
+        """Evaluate an output.
+
+        Args:
+            output: One of `outputs`.
+            ratios: `q x d`.
+
+        Returns:
+            Value, change and the change's standard deviation (`q` each).
+        """
         columns = self.emulator.predict(ratios)
-        square = squared_distance(self.sqrt_reference, ratios)
+        square = _squared_distance(self.sqrt_reference, ratios)
         std = np.sqrt(np.exp(columns[:, output.log_ratio]) * square)
         return columns[:, output.mean], columns[:, output.change], std
 
 
-def squared_distance(sqrt_reference: Array, ratios: Array) -> Array:
-    """Return ‖√ratios − √reference‖², which is twice the squared Hellinger distance.
-
-    Args:
-        sqrt_reference: √reference (`d`).
-        ratios: `q x d`.
-
-    Returns:
-        Squared distances (`q`).
-    """
+def _squared_distance(sqrt_reference: Array, ratios: Array) -> Array:
+    # twice the squared Hellinger distance (`q`) from `q x d` ratios
     return np.asarray(np.square(np.sqrt(np.maximum(ratios, 0.0)) - sqrt_reference).sum(axis=1))
 
 
@@ -250,13 +259,13 @@ class _SurrogateOutputs:
         columns = self.columns(ratios)
         places = [output.log_ratio for output in self.outputs]
         # at the reference the ratio is 0 ÷ 0; a little way off it is that of the limit
-        near = squared_distance(self.sqrt_reference, ratios) < NEAR
+        near = _squared_distance(self.sqrt_reference, ratios) < NEAR
         corners = np.eye(ratios.shape[1])[ratios.argmin(axis=1)]
         moved = np.where(near[:, None], (1 - ASIDE) * ratios + ASIDE * corners, ratios)
         variances = columns[:, places]
         if near.any():
             variances[near] = self.columns(moved[near])[:, places]
-        square = np.maximum(squared_distance(self.sqrt_reference, moved), NEAR / 100)
+        square = np.maximum(_squared_distance(self.sqrt_reference, moved), NEAR / 100)
         columns[:, places] = np.log(np.maximum(variances, MIN_VARIANCE) / square[:, None])
         return columns
 
@@ -306,7 +315,7 @@ def _choose_nodes(
 
 
 def _drop_near_duplicates(rows: Array, min_distance: float = 1e-3) -> Array:
-    """Drop rows close to an earlier one, which would make the interpolation ill-conditioned."""
+    # two close rows would make the interpolation ill-conditioned
     kept: list[Array] = []
     for row in np.maximum(rows, 0.0):
         if all(np.abs(np.sqrt(row) - np.sqrt(other)).max() > min_distance for other in kept):
@@ -318,7 +327,6 @@ def _describe_constraints(weights: WeightSpace) -> list[str]:
     space = weights.space
     # bounds of single domains are shown beside their sliders
     sentences = [f"{row.text}." for row in space.rows if np.count_nonzero(row.normal) > 1]
-    if space.max_kl is not None:
-        limit = f"At most {space.max_kl:g} nats of KL divergence from the natural mixture."
-        sentences.append(limit)
-    return sentences
+    if space.max_kl is None:
+        return sentences
+    return [*sentences, f"At most {space.max_kl:g} nats of KL divergence from the natural mixture."]

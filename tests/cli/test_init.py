@@ -1,7 +1,10 @@
+import pytest
 import toy
 from calling import call
 
+from mixopt.cli.init import write_study
 from mixopt.config.loader import load_study
+from mixopt.errors import ConfigError
 
 
 def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
@@ -11,3 +14,28 @@ def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
     )
     assert "mixopt run" in told
     assert load_study(tmp_path / "s" / "study.yaml").domains == ("a", "b")
+
+
+def test_written_study_loads_and_splits_its_text(tmp_path):
+    toy.write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}])
+    domains = {"a": str(tmp_path / "a.jsonl"), "b": str(tmp_path / "*.jsonl")}
+    recipe = load_study(write_study(tmp_path / "mine", domains, None))
+    assert recipe.name == "mine"
+    assert recipe.domains == ("a", "b")
+    assert recipe.experts[0].text.part == "train"
+    assert recipe.benchmarks[0].text.part == "heldout"
+    assert recipe.benchmarks[0].text.heldout_share == recipe.experts[0].text.heldout_share
+
+
+def test_base_of_one_s_own(tmp_path):
+    recipe = load_study(write_study(tmp_path / "s", {"a": "x", "b": "y"}, "some/hub-id"))
+    assert recipe.base.kind == "pretrained"
+    assert recipe.base.path == "some/hub-id"
+
+
+def test_nothing_is_overwritten_and_one_domain_is_no_mixture(tmp_path):
+    with pytest.raises(ConfigError, match="two domains or more"):
+        write_study(tmp_path / "s", {"a": "x"}, None)
+    write_study(tmp_path / "s", {}, None)
+    with pytest.raises(ConfigError, match="exists already"):
+        write_study(tmp_path / "s", {}, None)

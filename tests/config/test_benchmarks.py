@@ -6,7 +6,7 @@ from mixopt.config.benchmarks import (
     BitsPerByteConfig,
     ContinuationConfig,
     HarnessConfig,
-    find_public_test_set,
+    _find_public_test_set,
     public_test_set_warning,
 )
 from mixopt.config.text import MachineTextConfig
@@ -54,7 +54,7 @@ def items(name, path="x.jsonl", role="search"):
     ],
 )  # fmt: skip
 def test_public_sets_are_known_by_whole_words(config, found):
-    assert find_public_test_set(config) == found
+    assert _find_public_test_set(config) == found
 
 
 def test_only_a_search_by_one_is_warned_of():

@@ -2,7 +2,7 @@ import pytest
 from plans import BARE, PATHS, PROPOSAL, SCHEDULE
 
 from mixopt.errors import ExportError
-from mixopt.exporters.export import FORMATS, export, export_phases, find_format, resolve_paths
+from mixopt.exporters.export import FORMATS, _resolve_paths, export, export_phases, find_format
 
 
 def test_every_listed_format_is_found_by_its_name():
@@ -19,11 +19,11 @@ def test_an_export_is_returned_and_written_the_same(tmp_path):
 
 
 def test_one_pattern_stands_for_the_paths_of_all_domains():
-    assert resolve_paths("/d/{domain}.bin", ["web", "code"]) == {
+    assert _resolve_paths("/d/{domain}.bin", ["web", "code"]) == {
         "web": "/d/web.bin", "code": "/d/code.bin",
     }  # fmt: skip
     with pytest.raises(ExportError, match="Did you mean 'web'"):
-        resolve_paths({"wb": "/d"}, ["web", "code"])
+        _resolve_paths({"wb": "/d"}, ["web", "code"])
 
 
 def test_a_format_without_phases_takes_a_file_for_each(tmp_path):

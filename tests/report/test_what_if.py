@@ -6,7 +6,7 @@ from pages import NATURAL, what_if
 
 import mixopt
 from mixopt.optimization.weight_space import WeightSpace
-from mixopt.report.what_if import Emulator, build_what_if, squared_distance
+from mixopt.report.what_if import Emulator, _squared_distance, build_what_if
 from mixopt.surrogates.utility import WorstCapability
 
 
@@ -27,7 +27,7 @@ def test_the_change_is_certain_at_the_reference_and_less_certain_with_distance()
 
 
 def test_squared_distance_is_twice_the_squared_hellinger_distance():
-    assert squared_distance(np.sqrt([1.0, 0.0]), np.array([[0.0, 1.0]])) == pytest.approx([2.0])
+    assert _squared_distance(np.sqrt([1.0, 0.0]), np.array([[0.0, 1.0]])) == pytest.approx([2.0])
 
 
 def test_the_emulator_agrees_with_the_surrogate(surrogate, proposals, fitted_what_if):
