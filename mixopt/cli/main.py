@@ -16,24 +16,9 @@ import click
 from mixopt import __version__
 from mixopt.errors import MixoptError, explain_missing_extra
 
-VERBS = {
-    "capability-text": "capability_text",
-    "design": "design",
-    "export": "export",
-    "init": "init",
-    "merge": "merge",
-    "pack": "archive",
-    "propose": "propose",
-    "report": "report",
-    "run": "run",
-    "search": "search",
-    "status": "status",
-    "sync": "sync",
-    "train": "train",
-    "unpack": "archive",
-    "validate": "validate",
-}
-"""Module of each verb; the command is the module's function of the verb's name."""
+VERBS = ("capability-text", "design", "export", "init", "merge", "pack", "propose", "report", "run",
+         "search", "status", "sync", "train", "unpack", "validate")  # fmt: skip
+"""Each is a function of its module; `pack` and `unpack` share the module `archive`."""
 
 
 class VerbGroup(click.Group):
@@ -47,8 +32,9 @@ class VerbGroup(click.Group):
         """Return the command of a verb, or None if there is no such verb."""
         if name not in VERBS:
             return None
-        module = import_module(f"mixopt.cli.{VERBS[name]}")
-        return cast(click.Command, getattr(module, name.replace("-", "_")))
+        function = name.replace("-", "_")
+        module = "archive" if name in ("pack", "unpack") else function
+        return cast(click.Command, getattr(import_module(f"mixopt.cli.{module}"), function))
 
     def invoke(self, context: click.Context) -> Any:
         """Run the verb and turn its exceptions into a message and an exit code."""

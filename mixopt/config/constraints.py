@@ -80,16 +80,8 @@ class SearchSpaceConfig(ConfigModel):
             for name, group in self.groups.items()
         }
         inequalities = tuple(Inequality(i.coefficients, i.limit) for i in self.inequalities)
-        return SearchSpace(
-            domains,
-            lower=self.lower,
-            upper=upper,
-            prior=prior,
-            frozen=self.frozen,
-            groups=groups,
-            inequalities=inequalities,
-            max_kl=self.max_kl,
-        )
+        return SearchSpace(domains, lower=self.lower, upper=upper, prior=prior, frozen=self.frozen,
+                           groups=groups, inequalities=inequalities, max_kl=self.max_kl)  # fmt: skip
 
 
 class OutcomeConstraintConfig(ConfigModel):

@@ -65,15 +65,12 @@ class SearchConfig(SearchSpaceConfig):
     """Number of distinct mixtures to propose."""
 
     @model_validator(mode="after")
-    def _first_round_can_be_fitted(self) -> "SearchConfig":
+    def _settings_go_together(self) -> "SearchConfig":
         if self.rounds[0] < FEWEST_FIRST:
             raise ValueError(
                 f"rounds: the first has {self.rounds[0]} candidates and needs {FEWEST_FIRST}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _slopes_are_those_of_merges(self) -> "SearchConfig":
+        slopes = self.slopes or self.method == "gradient"
         for name, wanted in (
             ("method: gradient", self.method == "gradient"),
             ("slopes", self.slopes),
@@ -82,11 +79,11 @@ class SearchConfig(SearchSpaceConfig):
         ):
             if wanted and self.proxy != "merged":
                 raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
-        if self.response not in (None, 1) and (self.slopes or self.method == "gradient"):
+        if slopes and self.response not in (None, 1):
             raise ValueError(
                 "response: slopes are measured at weights equal to the ratios; set it to 1"
             )
-        if self.item_share < 1 and (self.slopes or self.method == "gradient"):
+        if slopes and self.item_share < 1:
             raise ValueError("item_share: slopes are measured on all items; leave one of them out")
         return self
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixopt.errors import ExportError, did_you_mean
-from mixopt.exporters.export import Paths, find_format, make_request
-from mixopt.exporters.request import ExportPhase, ParsedMixture, positive, require_length
+from mixopt.exporters.export import find_format, make_request
+from mixopt.exporters.request import ExportPhase, Options, ParsedMixture, positive, require_length
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule
 
@@ -48,10 +48,8 @@ def check_config(
     format: str,
     text: str,
     *,
-    paths: Paths = None,
-    options: Mapping[str, Any] | None = None,
-    budget_tokens: float | None = None,
-    tokens_per_document: Mapping[str, float] | None = None,
+    options: Options | None = None,
+    **arguments: Any,
 ) -> list[CheckedPhase]:
     """Return what a config draws of each domain beside what `plan` proposes, phase by phase.
 
@@ -59,10 +57,9 @@ def check_config(
         plan: The exported proposal or schedule.
         format: As given to `export`.
         text: The config, as exported or edited by hand.
-        paths: As given to `export`; they map the paths in the config to domains.
-        options: As given to `export`.
-        budget_tokens: As given to `export`.
-        tokens_per_document: As given to `export`.
+        options: Of the format, as given to `export`.
+        arguments: `paths`, which map those in the config to domains, `budget_tokens` and
+            `tokens_per_document`, as given to `export`.
 
     Raises:
         ExportError: The text is not of this format, or draws data of an unknown domain.
@@ -70,7 +67,7 @@ def check_config(
     target = find_format(format, options or {})
     if target.read is None:
         raise ExportError(f"The format {format!r} cannot be read back; give it a reader.")
-    request = make_request(plan, paths, options or {}, budget_tokens, tokens_per_document)
+    request = make_request(plan, options=options or {}, **arguments)
     mixtures = list(target.read(text, options or {}))
     if len(mixtures) != len(request.phases):
         raise ExportError(

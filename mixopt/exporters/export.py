@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mixopt.errors import ExportError, did_you_mean, one_line
-from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest
+from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest, Options
 from mixopt.exporters.rounding import round_ratios
 from mixopt.io.files import write_text
 from mixopt.io.parsing import show
@@ -136,7 +136,7 @@ def export_phases(
         raise ExportError(
             f"{out} asks for a file per phase, and the plan is one proposal; leave out {PHASE}."
         )
-    make_request(plan, None, {}, budget_tokens)  # checks the repetition limits of the whole run
+    make_request(plan, budget_tokens=budget_tokens)  # checks the repetition limits of the whole run
     files = []
     for phase in _rescale(plan, budget_tokens).phases:
         files.append(Path(str(out).replace(PHASE, phase.name)))
@@ -146,8 +146,8 @@ def export_phases(
 
 def make_request(
     plan: Proposal | Schedule,
-    paths: Paths,
-    options: Mapping[str, Any],
+    paths: Paths = None,
+    options: Options | None = None,
     budget_tokens: float | None = None,
     tokens_per_document: Mapping[str, float] | None = None,
 ) -> ExportRequest:
@@ -192,7 +192,7 @@ def make_request(
         limits = schedule.phases[0].proposal.budget.max_repetition
     Budget(start, {}, limits).check(repetition)
     resolved = _resolve_paths(paths, schedule.domains)
-    return ExportRequest(tuple(phases), resolved, options, repetition, limits)
+    return ExportRequest(tuple(phases), resolved, options or {}, repetition, limits)
 
 
 def _check_lengths(

@@ -51,13 +51,9 @@ def render_page(data: ReportData) -> str:
     Args:
         data: What it shows.
     """
-    environment = Environment(
-        loader=PackageLoader("mixopt.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    loader = PackageLoader("mixopt.report", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     environment.filters["signed"] = lambda number: _format(number, "+.3f")
     environment.filters["number"] = lambda number: _format(number, ".3f")
     environment.filters["percent"] = lambda number: f"{100 * number:.1f}%"

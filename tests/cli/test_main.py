@@ -94,7 +94,8 @@ print([name for name in {heavy.split()} if name in sys.modules])
 def test_every_module_of_a_verb_is_in_the_table():
     shared = {"__init__", "__main__", "main", "options", "table_options"}
     modules = {path.stem for path in Path(mixopt.cli.__file__).parent.glob("*.py")}
-    assert set(VERBS.values()) == modules - shared
+    verbs = {verb.replace("-", "_") for verb in VERBS} - {"pack", "unpack"} | {"archive"}
+    assert verbs == modules - shared
 
 
 def test_a_missing_package_of_an_extra_is_named_with_the_command(monkeypatch, tmp_path):
