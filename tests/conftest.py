@@ -1,6 +1,6 @@
 import gc
 import os
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,25 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
-# each small training collects garbage twice, and need not look through pytest and all libraries
-with suppress(ImportError):  # exporters are tested where there is no torch
-    import mixopt.pipeline.worker  # noqa: F401
-gc.collect()
-gc.freeze()
-
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+# Each small training collects garbage twice, and need not look through pytest and all libraries.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _modules_imported_meanwhile() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
