@@ -1,4 +1,4 @@
-"""Classify columns by name: run id, ratio, metric, standard error, cost or fidelity."""
+"""Classify columns by name: ratio, metric and its direction, standard error, cost or fidelity."""
 
 import logging
 import os
@@ -7,25 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mixopt.errors import TrialsError, did_you_mean
+from mixopt.trials import Direction
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
+# names by priority
 ID_COLUMNS = ("run_id", "run", "id", "trial", "name", "index", "ID", "Name")
-"""Names of the id column, by priority."""
-
 COST_COLUMNS = ("cost", "gpu_hours", "flops", "tokens")
-"""Names of the cost column, by priority."""
-
 FIDELITY_COLUMNS = ("fidelity", "model_size", "kind")
-"""Names of the fidelity column, by priority."""
 
 BOOKKEEPING = (
-    "round", "seed", "step", "_step", "epoch",
-    "_runtime", "_timestamp", "_wandb", "Runtime", "Created", "Updated", "End Time", "Start Time",
-    "Duration", "GPU Count",
+    "round", "seed", "step", "_step", "epoch", "_runtime", "_timestamp", "_wandb", "Runtime",
+    "Created", "Updated", "End Time", "Start Time", "Duration", "GPU Count",
 )  # fmt: skip
 """Numeric columns of mixopt, MLflow and W&B that are not metrics."""
 
@@ -35,9 +31,8 @@ FINISHED = {"finished", "done", "success", "completed"}
 TRACKER_PREFIXES = ("params.", "config.", "metrics.", "summary.")
 """Prefixes that MLflow and W&B put before the user's own names."""
 
-RATIO_PREFIXES = (
-    "ratio", "ratios", "mixture", "mix", "train", "domain_weights", "sources", "weights",
-)  # fmt: skip
+RATIO_PREFIXES = ("ratio", "ratios", "mixture", "mix", "train", "domain_weights", "sources",
+                  "weights")  # fmt: skip
 METRIC_PREFIXES = ("score", "scores", "metric", "metrics", "eval", "val", "test")
 SEPARATORS = "/._:"
 
@@ -50,25 +45,34 @@ STD_ERROR = re.compile(
 SPREAD = re.compile(r"^.+[/._:](?:std|stdev|std_dev|variance|ci|ci95|ci_low|ci_high)$")
 """`x_std`, `x/ci`: not used, because a table does not say whether over runs or over items."""
 
+LOWER_WORDS = {"loss", "bpb", "ppl", "perplexity", "nll", "bits", "error", "entropy"}
+HIGHER_WORDS = {"acc", "accuracy", "em", "f1", "pass@1", "score", "bleu", "rouge", "rougel"}
+SHOWN = 3  # number of columns that a log message names
+
+Better = Direction | Mapping[str, Direction] | None
+
 
 def without_tracker(name: str) -> str:
     """Return a name without the prefix of a tracker (`params.`, `metrics.`, ...)."""
-    for prefix in TRACKER_PREFIXES:
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    return name
+    prefix = next((prefix for prefix in TRACKER_PREFIXES if name.startswith(prefix)), "")
+    return name.removeprefix(prefix)
 
 
 def split_prefix(name: str, prefixes: Sequence[str]) -> str | None:
-    """Return what follows one of `prefixes` and a separator in `name`, or None."""
+    """Return what follows a prefix and a separator in a name without its tracker's prefix.
+
+    Args:
+        name: A column (`params.mixture.web`).
+        prefixes: Prefixes to look for (`mixture`), by priority.
+
+    Returns:
+        The rest (`web`), or None if no prefix matches.
+    """
     bare = without_tracker(name)
     for prefix in prefixes:
-        if (
-            bare.startswith(prefix)
-            and len(bare) > len(prefix) + 1
-            and bare[len(prefix)] in SEPARATORS
-        ):
-            return bare[len(prefix) + 1 :]
+        rest = bare.removeprefix(prefix)
+        if rest != bare and len(rest) > 1 and rest[0] in SEPARATORS:
+            return rest[1:]
     return None
 
 
@@ -99,7 +103,6 @@ def find_ratio_columns(columns: Sequence[str], domains: Sequence[str] | None) ->
 
 
 def _with_prefix(columns: Sequence[str], tracker: str, prefix: str) -> dict[str, str]:
-    """Return the columns that start with exactly this tracker's and ratio prefix, by domain."""
     found = {}
     for column in columns:
         own = column.removesuffix(without_tracker(column))
@@ -128,8 +131,7 @@ def _find_domains(columns: Sequence[str], domains: Sequence[str]) -> dict[str, s
 
 def drop_spreads(values: "pd.DataFrame", where: str) -> "pd.DataFrame":
     """Drop columns that state the spread of a metric (`x_std`, `x/ci`, ...), and log them."""
-    columns = [str(column) for column in values.columns]
-    spreads = [c for c in columns if STD_ERROR.match(c) or SPREAD.match(c)]
+    spreads = [c for c in map(str, values.columns) if STD_ERROR.match(c) or SPREAD.match(c)]
     if spreads:
         log.info("%s: %s are spreads, not metrics, and are left out.", where, ", ".join(spreads))
     return values.drop(columns=spreads)
@@ -158,6 +160,85 @@ def strip_common_prefix(names: list[str]) -> list[str]:
     return [name[cut:] for name in names]
 
 
-def capability_of(name: str, capabilities: Mapping[str, Sequence[str]]) -> str:
-    """Return the capability that lists a metric, or `all`."""
-    return next((key for key, members in capabilities.items() if name in members), "all")
+def drop_settings(scores: "pd.DataFrame", better: Better, where: str) -> "pd.DataFrame":
+    """Drop columns that have one value in all runs and no metric's name, and log them.
+
+    Trackers export settings (such as a batch size) beside metrics.
+
+    Args:
+        scores: One row per run (`n x m`).
+        better: As for `read_trials`; a column that it names stays.
+        where: Name of the table.
+    """
+    named = better if isinstance(better, Mapping) else {}
+    settings = [
+        str(column)
+        for column in scores.columns
+        if column not in named and _direction_of_name(str(column)) is None and len(scores) > 1
+        and scores[column].notna().all() and scores[column].nunique() == 1
+    ]  # fmt: skip
+    if settings and len(settings) < len(scores.columns):
+        log.info("%s: %s have one value in all runs and are taken for settings.",
+                 where, ", ".join(settings))  # fmt: skip
+        return scores.drop(columns=settings)
+    return scores
+
+
+def infer_directions(scores: "pd.DataFrame", better: Better, where: str) -> dict[str, Direction]:
+    """Return the direction of each column, from `better` or else from its name.
+
+    Args:
+        scores: One row per run, one column per metric (`n x m`).
+        better: As for `read_trials`.
+        where: Name of the table.
+
+    Raises:
+        TrialsError: `better` is invalid, or lacks a column whose name is not well known.
+    """
+    columns = list(map(str, scores.columns))
+    if better == "lower" or better == "higher":
+        unknown = [column for column in columns if _direction_of_name(column) is None]
+        if unknown and len(unknown) < len(columns):
+            log.info("%s: %s are taken as metrics too, %s is better; ignore= (--ignore) leaves a "
+                     "column out.", where, ", ".join(unknown), better)  # fmt: skip
+        return dict.fromkeys(columns, better)
+    given = {} if better is None else better
+    if not isinstance(given, Mapping) or any(v not in ("lower", "higher") for v in given.values()):
+        raise TrialsError("better must be 'lower', 'higher', or one of them for each metric.")
+    stripped = dict(zip(columns, strip_common_prefix(columns), strict=True))
+    for name in given:
+        if name not in columns and name not in stripped.values():
+            raise TrialsError(f"{where} has no metric {name!r}. {did_you_mean(name, columns)}")
+    directions: dict[str, Direction] = {}
+    guessed: dict[Direction, list[str]] = {"lower": [], "higher": []}
+    for column, short in stripped.items():
+        stated = {given[name] for name in (column, short) if name in given}
+        if len(stated) > 1:
+            raise TrialsError(
+                f"better gives two directions for {column!r}, also as {short!r}; give one."
+            )
+        direction = stated.pop() if stated else _direction_of_name(column)
+        if direction is None:
+            raise TrialsError(
+                f"{where} does not say whether lower or higher {column!r} is better; pass "
+                "better='lower', better='higher', or one of them by metric (--better on the "
+                "shell), or ignore the column (ignore=, --ignore)."
+            )
+        if column not in given and short not in given:
+            guessed[direction].append(column)
+        directions[column] = direction
+    for direction, names in guessed.items():
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            log.info(
+                "%s: by their names, %s is better for %s%s; pass better= (--better on the shell) "
+                "if that is wrong.", where, direction, ", ".join(names[:SHOWN]), more,
+            )  # fmt: skip
+    return directions
+
+
+def _direction_of_name(name: str) -> Direction | None:
+    words = set(re.split(r"[^a-z0-9@]+|_", name.lower()))
+    if words & LOWER_WORDS:
+        return "lower"
+    return "higher" if words & HIGHER_WORDS else None

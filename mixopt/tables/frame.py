@@ -1,4 +1,7 @@
-"""Load a table (CSV, TSV, Parquet, JSON, JSON lines or data frame), indexed by run id."""
+"""Load tables (CSV, TSV, Parquet, JSON, JSON lines or data frame), and join them by run id.
+
+If the metrics are in another order, a join by position silently pairs mixtures with wrong scores.
+"""
 
 import json
 import logging
@@ -7,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mixopt.errors import TrialsError, one_line
+from mixopt.errors import MixtureError, TrialsError, one_line
 from mixopt.io.parsing import load_json, show
-from mixopt.tables.columns import ID_COLUMNS
+from mixopt.tables.columns import BOOKKEEPING, COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +27,10 @@ LARGEST = 1e100
 """A larger score is taken as infinite: the run diverged, and its square would overflow."""
 ROW_NUMBER = "Unnamed: 0"
 """pandas' name for the row numbers that `to_csv` writes; they are positions, not run ids."""
+ROUNDING_TOLERANCE = 0.01
+"""Rows whose sum is this close to one are rounded ratios (RegMix rounds to 0.001)."""
+COUNTS_FROM = 1.5
+"""Rows with a larger sum are probably counts or percentages."""
 
 
 def read_table(
@@ -80,10 +87,7 @@ def _read_file(path: Path, what: str) -> "pd.DataFrame":
     if not path.is_file():
         raise TrialsError(f"{path} does not exist; give the table with the {what}.")
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".parquet": pd.read_parquet,
-        ".jsonl": _read_jsonl,
-        ".json": _read_json,
-    }
+        ".parquet": pd.read_parquet, ".jsonl": _read_jsonl, ".json": _read_json}  # fmt: skip
     kind = path.suffix if path.suffix in readers else ".csv"
     try:
         return readers.get(kind, _read_csv)(path)
@@ -103,9 +107,8 @@ def _read_json(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     content = load_json(path.read_text(encoding="utf-8"))
-    if isinstance(content, list):
-        return _from_rows(content)
-    return pd.read_json(StringIO(json.dumps(content)))
+    is_list = isinstance(content, list)
+    return _from_rows(content) if is_list else pd.read_json(StringIO(json.dumps(content)))
 
 
 def _from_rows(rows: list[Any]) -> "pd.DataFrame":
@@ -129,6 +132,10 @@ def _read_csv(path: Path) -> "pd.DataFrame":
 
 def require_numbers(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     """Return the frame with all columns as floats; missing cells stay missing.
+
+    Args:
+        frame: One row per run (`n x m`), indexed by run id.
+        where: Its name in messages.
 
     Raises:
         TrialsError: A cell is not a number.
@@ -161,10 +168,8 @@ def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     infinite = np.abs(frame.to_numpy(dtype=np.float64)) > LARGEST
     if infinite.any():
         row, column = (int(axis[0]) for axis in np.nonzero(infinite))
-        log.warning(
-            "%s: %d infinite cells (run %s, column %r, ...) are taken as missing.",
-            where, int(infinite.sum()), frame.index[row], frame.columns[column],
-        )  # fmt: skip
+        log.warning("%s: %d infinite cells (run %s, column %r, ...) are taken as missing.",
+                    where, int(infinite.sum()), frame.index[row], frame.columns[column])  # fmt: skip
     return frame.mask(infinite)
 
 
@@ -174,3 +179,144 @@ def _require_unique_columns(names: Sequence[str], where: str) -> None:
             raise TrialsError(
                 f"{where} has two columns called {show(name)}; give each its own name."
             )
+
+
+def join(
+    mixtures: "pd.DataFrame",
+    mixtures_name: str,
+    scores: "pd.DataFrame",
+    scores_name: str,
+    *,
+    keep: Sequence[str] = (),
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Return both tables with the same runs in the same order.
+
+    The fidelity column may be in either table or in both; in the result it is in `scores`. Columns
+    of `mixtures` that are known not to be ratios are dropped.
+
+    Args:
+        mixtures: Ratios, indexed by run id (`n x d`).
+        mixtures_name: Its name in messages.
+        scores: Metrics, indexed by run id (`n x m`).
+        scores_name: Its name in messages.
+        keep: Domains, which are never dropped.
+
+    Raises:
+        TrialsError: An id repeats, or is in one table only.
+    """
+    check_ids(mixtures, mixtures_name, scores, scores_name)
+    fidelity, own = _fidelity_column(mixtures), _fidelity_column(scores)
+    if fidelity in keep:
+        fidelity = None
+    if fidelity is not None and own is not None:
+        keyed = [
+            frame.set_axis([f"{i} ({v})" for i, v in zip(frame.index, frame[c], strict=True)])
+            for frame, c in ((mixtures, fidelity), (scores, own))
+        ]
+        check_ids(keyed[0], mixtures_name, keyed[1], scores_name)
+        mixtures = mixtures.iloc[keyed[0].index.get_indexer(keyed[1].index)]
+    elif fidelity is not None:
+        if mixtures.index.has_duplicates:
+            raise TrialsError(
+                f"{mixtures_name} distinguishes runs by {fidelity!r} and {scores_name} has no such "
+                "column; add it."
+            )
+        scores = scores.loc[mixtures.index].assign(**{fidelity: mixtures[fidelity]})
+    elif scores.index.has_duplicates:  # one mixture was run at several fidelities
+        mixtures = mixtures.loc[scores.index]
+    else:
+        scores = scores.loc[mixtures.index]
+    dropped = [c for c in (*BOOKKEEPING, *COST_COLUMNS, *FIDELITY_COLUMNS)
+               if c in mixtures.columns and c not in keep]  # fmt: skip
+    if dropped:
+        log.info("%s: %s are not domains and are left out; name them by domains= (--domains on the "
+                 "shell) if they are.", mixtures_name, ", ".join(dropped))  # fmt: skip
+    return mixtures.drop(columns=dropped), scores
+
+
+def _fidelity_column(frame: "pd.DataFrame") -> str | None:
+    return next((name for name in FIDELITY_COLUMNS if name in frame.columns), None)
+
+
+def check_ids(
+    mixtures: "pd.DataFrame", mixtures_name: str, scores: "pd.DataFrame", scores_name: str
+) -> None:
+    """Check that both tables have the same run ids, once per fidelity.
+
+    Args:
+        mixtures: Indexed by run id.
+        mixtures_name: Its name in messages.
+        scores: Indexed by run id.
+        scores_name: Its name in messages.
+
+    Raises:
+        TrialsError: An id repeats, or is in one table only.
+    """
+    for frame, where in ((mixtures, mixtures_name), (scores, scores_name)):
+        fidelity = _fidelity_column(frame)
+        fidelities = frame[fidelity].astype(str) if fidelity else frame.index
+        counts = Counter(zip(frame.index, fidelities, strict=True))
+        repeated = [run for (run, _), count in counts.items() if count > 1]
+        if repeated:
+            raise TrialsError(
+                f"{where} has run {repeated[0]!r} more than once; keep one row for each run"
+                + (f" and {fidelity}." if fidelity else ", or add a column `fidelity`.")
+            )
+    unmatched = mixtures.index.symmetric_difference(scores.index)
+    if len(unmatched):
+        _explain_offset(mixtures, scores)
+        sides = [mixtures_name, scores_name]
+        side, other = sides if unmatched[0] in mixtures.index else reversed(sides)
+        raise TrialsError(
+            f"{len(unmatched)} runs are in one table only (run {unmatched[0]!r} is in {side} and not "
+            f"in {other}); give both tables the same ids."
+        )
+
+
+def _explain_offset(mixtures: "pd.DataFrame", scores: "pd.DataFrame") -> None:
+    """Raise `TrialsError` if one table numbers its runs from 0 and the other from 1, say."""
+    if not all(str(name).lstrip("-").isdigit() for name in (*mixtures.index, *scores.index)):
+        return
+    first, second = (sorted({int(str(name)) for name in t.index}) for t in (mixtures, scores))
+    alike = len(first) == len(second) > 1 and first != second
+    if alike and len({b - a for a, b in zip(first, second, strict=True)}) == 1:
+        raise TrialsError(
+            f"The runs of one table are numbered from {first[0]} and those of the other from "
+            f"{second[0]}; number both alike, so that no mixture gets another's scores."
+        )
+
+
+def normalize_rows(
+    rows: np.ndarray, ids: Sequence[object], where: str, *, counts: bool = False
+) -> np.ndarray:
+    """Return rows (`n x d`) divided by their sums.
+
+    Args:
+        rows: Ratios that sum to one within `ROUNDING_TOLERANCE`, or counts (`n x d`).
+        ids: Run ids (`n`), for messages.
+        where: Name of the table, for messages.
+        counts: Accept rows of any positive sum.
+
+    Raises:
+        MixtureError: A ratio is missing, infinite or negative, or a row has the wrong sum.
+    """
+    sums = rows.sum(axis=1)
+    for identifier, row, total in zip(ids, rows, sums, strict=True):
+        if not np.isfinite(row).all() or (row < 0).any():
+            raise MixtureError(
+                f"{where}, run {identifier}: a ratio is missing, infinite or negative; fix the row."
+            )
+        if counts and total <= 0:
+            raise MixtureError(f"{where}, run {identifier}: all its counts are zero; fix the row.")
+        if not counts and abs(total - 1) > ROUNDING_TOLERANCE:
+            remedy = "fix the row."
+            if total > COUNTS_FROM:
+                remedy = "for counts or percentages pass counts=True (--counts on the shell)."
+            raise MixtureError(
+                f"{where}, run {identifier}: the ratios sum to {total:.4g}, not to 1; {remedy}"
+            )
+    rounded = int((np.abs(sums - 1) > 1e-9).sum())
+    if rounded and not counts:
+        log.info("%s: %d of %d rows summed to 1 only within rounding and were normalized.",
+                 where, rounded, len(rows))  # fmt: skip
+    return cast(np.ndarray, rows / sums[:, None])

@@ -18,17 +18,25 @@ from mixopt.tables.columns import (
     METRIC_PREFIXES,
     RATIO_PREFIXES,
     STATE_COLUMNS,
-    capability_of,
+    Better,
+    drop_settings,
     drop_spreads,
     find_ratio_columns,
     find_std_errors,
+    infer_directions,
     split_prefix,
     strip_common_prefix,
     without_tracker,
 )
-from mixopt.tables.frame import as_numbers, drop_infinite, read_table, require_numbers
-from mixopt.tables.join import check_ids, join, normalize_rows
-from mixopt.tables.metric_direction import Better, drop_settings, infer_directions
+from mixopt.tables.frame import (
+    as_numbers,
+    check_ids,
+    drop_infinite,
+    join,
+    normalize_rows,
+    read_table,
+    require_numbers,
+)
 from mixopt.trials import KINDS, Metric, Score, Trial, Trials
 
 if TYPE_CHECKING:
@@ -141,8 +149,7 @@ def _split_runs(
     frame.columns = frame.columns.map(str)
     ratio_columns = find_ratio_columns(list(frame.columns), domains)
     mixtures = require_numbers(frame[list(ratio_columns)], where).rename(columns=ratio_columns)
-    # a run that lists no ratio of a domain did not use it
-    mixtures = mixtures.fillna(0.0)
+    mixtures = mixtures.fillna(0.0)  # a run that lists no ratio of a domain did not use it
     rest = frame.drop(columns=list(ratio_columns))
     found = {column: _score_name(column, rest[column]) for column in rest.columns}
     kept = {column: name for column, name in found.items() if name is not None}
@@ -160,14 +167,9 @@ def _score_name(column: str, cells: "pd.Series[float]") -> str | None:
     bare = without_tracker(column)
     if bare in (*COST_COLUMNS, *FIDELITY_COLUMNS):
         return split_prefix(column, METRIC_PREFIXES) or bare
-    if (
-        split_prefix(column, RATIO_PREFIXES) is not None
-        or bare in BOOKKEEPING
-        or bare.startswith(("weight/", "_wandb"))
-        # a setting of the run, not a result
-        or column.startswith(("config.", "params."))
-        or not _is_numeric(cells)
-    ):
+    is_known = split_prefix(column, RATIO_PREFIXES) is not None or bare in BOOKKEEPING
+    is_setting = column.startswith(("config.", "params.")) or bare.startswith(("weight/", "_wandb"))
+    if is_known or is_setting or not _is_numeric(cells):
         return None
     return split_prefix(column, METRIC_PREFIXES) or bare
 
@@ -205,13 +207,11 @@ def _to_trials(
     counts: bool,
 ) -> Trials:
     scores.columns = scores.columns.map(str)
-    scores = scores.drop(columns=[c for c in BOOKKEEPING if c in scores.columns])
+    scores = scores.drop(columns=list(BOOKKEEPING), errors="ignore")
     fidelities = _read_fidelities(scores, scores_name)
     cost = [c for c in COST_COLUMNS if c in scores.columns][:1]
-    dropped = [
-        c for c in scores.columns if c in (*FIDELITY_COLUMNS, *COST_COLUMNS) and c not in cost
-    ]
-    numbers = require_numbers(scores.drop(columns=dropped), scores_name)
+    unused = [*FIDELITY_COLUMNS, *(c for c in COST_COLUMNS if c not in cost)]
+    numbers = require_numbers(scores.drop(columns=unused, errors="ignore"), scores_name)
     costs = numbers[cost[0]].fillna(0.0).to_numpy() if cost else np.zeros(len(scores))
     numbers = drop_infinite(numbers.drop(columns=cost), scores_name)
     std_errors = find_std_errors(list(numbers.columns))
@@ -226,14 +226,10 @@ def _to_trials(
         if name not in known:
             raise TrialsError(f"{scores_name} has no metric {name!r}. {did_you_mean(name, known)}")
     metrics = [
-        Metric(
-            name,
-            directions[column],
-            capability=capability_of(name, capabilities),
-            role="holdout" if name in holdout else "search",
-        )
+        Metric(name, directions[column], role="holdout" if name in holdout else "search",
+               capability=next((key for key in capabilities if name in capabilities[key]), "all"))
         for column, name in names.items()
-    ]
+    ]  # fmt: skip
     ids, domains = list(mixtures.index), list(map(str, mixtures.columns))
     rows = normalize_rows(mixtures.to_numpy(dtype=np.float64), ids, where, counts=counts)
     constant = [name for name, column in zip(domains, rows.T, strict=True) if np.ptp(column) < 1e-9]
@@ -242,8 +238,8 @@ def _to_trials(
                     where, ", ".join(constant))  # fmt: skip
     trials = [
         Trial(
-            id=str(ids[i]),
-            ratios=Mixture.from_vector(domains, rows[i]),
+            str(ids[i]),
+            Mixture.from_vector(domains, rows[i]),
             scores=_scores_of(numbers.iloc[i], names, std_errors),
             kind=fidelity if fidelity in KINDS else "trained",
             fidelity="" if fidelity in KINDS else fidelity,
@@ -255,11 +251,7 @@ def _to_trials(
 
 
 def _read_fidelities(scores: "pd.DataFrame", where: str) -> list[str]:
-    """Return the fidelity of each run as the table spells it, empty without a fidelity column.
-
-    Raises:
-        TrialsError: The column is empty for a run.
-    """
+    """Return the fidelity of each run as the table spells it, empty without a fidelity column."""
     import pandas as pd
 
     column = next((name for name in FIDELITY_COLUMNS if name in scores.columns), None)
@@ -281,11 +273,6 @@ def _scores_of(
     row: "pd.Series[float]", names: Mapping[str, str], std_errors: Mapping[str, str]
 ) -> dict[str, Score]:
     """Return the finite scores of a run with their standard errors, by metric."""
-    return {
-        name: Score(
-            float(row[column]),
-            float(row[std_errors[column]]) if column in std_errors else float("nan"),
-        )
-        for column, name in names.items()
-        if np.isfinite(row[column])
-    }
+    errors = {column: float(row[of_error]) for column, of_error in std_errors.items()}
+    return {name: Score(float(row[column]), errors.get(column, float("nan")))
+            for column, name in names.items() if np.isfinite(row[column])}  # fmt: skip
