@@ -25,14 +25,14 @@ def reference_mixtures(surrogate: Surrogate, space: SearchSpace) -> dict[str, Mi
     """Return the mixtures that proposals are compared with.
 
     Args:
-        surrogate: Fitted to the trials.
+        surrogate: Fitted to the trials, over `d` domains.
         space: The mixtures that may be proposed; its prior is the natural mixture.
 
     Returns:
         `natural` (None without a prior), `uniform`, and `best seen` (None if no trial is feasible).
         The first is what verdicts are about, so `best seen` comes first without a prior.
     """
-    best, uniform = best_seen(surrogate, space), Mixture.uniform(space.domains)
+    best, uniform = _best_seen(surrogate, space), Mixture.uniform(space.domains)
     if space.natural is None:
         return {"best seen": best, "uniform": uniform, "natural": None}
     natural = Mixture.from_vector(space.domains, space.prior_vector())
@@ -91,7 +91,7 @@ def compare(
 
 
 def _worse(surrogate: Surrogate, ratios: Mixture, other: Mixture) -> dict[str, float]:
-    """Probability of a worse score than `other` by metric, if above `WORSE`; largest first."""
+    """Return the probability of a worse score by metric, if above `WORSE`, the largest first."""
     domains = surrogate.domains
     mean, std = surrogate.differences(ratios.vector(domains)[None], other.vector(domains))
     worse = {}
@@ -129,7 +129,7 @@ def find_ties(surrogate: Surrogate, space: SearchSpace, ratios: Mixture, candida
 
 
 def _far_apart(points: Array, n: int) -> Array:
-    """The first of `points` (`n x d`), then greedily the farthest from those chosen."""
+    """Return the first of `points` (`n x d`), then greedily the farthest from those chosen."""
     chosen = [points[0]]
     nearest = hellinger(points, points[:1])[:, 0]
     while len(chosen) < n and nearest.max() > 0.01:
@@ -179,13 +179,8 @@ def note_extrapolation(
     )
 
 
-def best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
-    """Return the mixture of the feasible trial with the highest utility; None if none is feasible.
-
-    Args:
-        surrogate: Has the trials and the utility, and predicts missing scores.
-        space: The mixtures that may be proposed.
-    """
+def _best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
+    """Return the mixture of the feasible trial with the highest utility; None if none is feasible."""
     trials = surrogate.trials
     utilities = surrogate.observed_utilities(trials)
     vectors = np.stack([trial.ratios.vector(space.domains) for trial in trials])
@@ -235,10 +230,8 @@ def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
     if tested:
         worst = min(tested, key=lambda one: one.rank_correlation)
         median = np.median([one.rank_correlation for one in tested])
-        left_out = (
-            f"runs that were left out are ranked at {median:+.2f} (median), "
-            f"{worst.rank_correlation:+.2f} at worst ({worst.metric.name})"
-        )
+        left_out = (f"runs that were left out are ranked at {median:+.2f} (median), "
+                    f"{worst.rank_correlation:+.2f} at worst ({worst.metric.name})")  # fmt: skip
     name = surrogate.trials.levels[0]
     kind = f"{name} runs" if len(surrogate.fidelities) > 1 else "runs"
     shares: dict[str, float] = {}

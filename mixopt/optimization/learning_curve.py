@@ -121,18 +121,14 @@ def advise(
             "curve; give metrics that differ and that most runs have."
         )
     counts = len(highest) + np.array([0, *more])
-    square, square_low, square_high = _extrapolate(np.array(sizes), np.array(errors), counts, rng)
-    miss, miss_low, miss_high = _extrapolate(np.array(sizes), np.array(misses), counts, rng)
+    squares = _extrapolate(np.array(sizes), np.array(errors), counts, rng)
+    complements = _extrapolate(np.array(sizes), np.array(misses), counts, rng)
+    roots, ranks = np.sqrt(np.stack(squares)).T.tolist(), (1 - np.stack(complements)).T.tolist()
     return [
-        Expectation(
-            int(n),
-            float(np.sqrt(square[i])),
-            (float(np.sqrt(square_low[i])), float(np.sqrt(square_high[i]))),
-            float(1 - miss[i]),
-            (float(1 - miss_high[i]), float(1 - miss_low[i])),
-        )
-        for i, n in enumerate(counts)
-    ]
+        Expectation(int(n), error, (low, high), rank, (rank_low, rank_high))
+        for n, (error, low, high), (rank, rank_high, rank_low)
+        in zip(counts, roots, ranks, strict=True)
+    ]  # fmt: skip
 
 
 def _pick(trials: Trials, places: Places, others: Sequence[Trial] = ()) -> Trials:
@@ -154,7 +150,7 @@ def _compare(surrogate: Surrogate, everywhere: Trials, rest: Trials) -> tuple[fl
 def _extrapolate(
     sizes: Array, values: Array, counts: Array, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
-    """Values of c·n^−b fitted to `values`, at `counts`, with 10% and 90% quantiles over resamples."""
+    """Return c·n^−b fitted to `values`, at `counts`, with 10% and 90% quantiles over resamples."""
 
     def power(rows: Places) -> Array:
         x, y = np.log(sizes[rows]), np.log(values[rows])

@@ -1,10 +1,12 @@
-"""Multi-start SLSQP over weights: the best by the differentiable surrogate models, within all limits.
+"""SLSQP over weights within all limits: of a surrogate, or of a scorer with gradients of its own.
 
 Trees have no gradient and are covered by random candidates in `optimize`. Outcome constraints
-depend on the surrogate and enter with the uncertainty at the current mixture.
-See docs/methods.md, section 7.5. Shapes: `k` weights, `d` domains, `m` metrics, `n` mixtures.
+depend on the surrogate and enter with the uncertainty at the current mixture. See docs/methods.md,
+sections 7.5 and 7.9. Shapes: `k` weights, `d` domains, `m` metrics, `n` mixtures.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,17 +17,20 @@ from scipy.special import ndtr
 from mixopt.mixture import Array
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.polytope import linear_constraints
-from mixopt.optimization.weight_space import WeightSpace
+from mixopt.optimization.weight_space import WeightSpace, hellinger
 from mixopt.surrogates.minimize import minimize
 from mixopt.surrogates.surrogate import Surrogate
 
 STEPS = 60  # iterations of SLSQP
 TOLERANCE = 1e-5  # change of the objective at which SLSQP stops
-CONSTRAINT_ROUNDS = 3
-"""Times that the uncertainty of an outcome constraint is updated at the mixture reached."""
-PER_GAIN = 0.01
-"""Probability that counts as much as one standard deviation (over trials) of expected gain."""
+CONSTRAINT_ROUNDS = 3  # updates of an outcome constraint's uncertainty at the mixture reached
+PER_GAIN = 0.01  # probability worth one standard deviation (over trials) of expected gain
 DIFFERENCE = 1e-5  # step of finite differences
+ASCENT_TOLERANCE = 1e-4  # rise of the utility at which `ascend` stops, in standard deviations
+APART = 0.12  # Hellinger distance between starting points of ascents
+LEAST_EACH = 4  # half of the fewest evaluations of one of several ascents
+
+Scorer = Callable[[Array], tuple[float, Array]]  # utility and its gradient (`k`) at weights (`k`)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +97,14 @@ def maximize(
         value, gradient = goal.with_gradient(_proper(composition.T @ weights))
         return -value, -composition @ gradient
 
-    bounds, linear = limits_of(space)
+    bounds, linear = _limits_of(space)
     ends = []
     for start in starts:
         end = start
         for _ in range(CONSTRAINT_ROUNDS if outcome_constraint else 1):
             constraints = list(linear)
             if outcome_constraint:
-                limit = _outcome_limits(goal.surrogate, outcome_constraint, composition, end)
-                constraints.append(limit)
+                constraints.append(_outcome_limits(goal, outcome_constraint, composition, end))
             moved = minimize(objective, end, method="SLSQP", bounds=bounds, steps=STEPS,
                              constraints=constraints, tolerance=TOLERANCE)  # fmt: skip
             # SLSQP may diverge; the start is kept then
@@ -110,15 +114,8 @@ def maximize(
     return space.pull(np.stack(ends))
 
 
-def limits_of(space: WeightSpace) -> tuple[Array, list[dict[str, Any]]]:
-    """Return the limits on weights in SLSQP's form.
-
-    Args:
-        space: Weights of `k` experts.
-
-    Returns:
-        Box bounds (`k x 2`), and constraints from the other limits.
-    """
+def _limits_of(space: WeightSpace) -> tuple[Array, list[dict[str, Any]]]:
+    """Return the limits on weights in SLSQP's form: box bounds (`k x 2`), and constraints."""
     normals, lows, highs = space.limits
     bounds, rows = _split_bounds(normals, lows, highs)
     linear = linear_constraints(normals[rows], lows[rows], highs[rows])
@@ -128,13 +125,13 @@ def limits_of(space: WeightSpace) -> tuple[Array, list[dict[str, Any]]]:
 
 
 def _proper(ratios: Array) -> Array:
-    """Ratios on the simplex; SLSQP may leave it by its tolerance."""
+    """Return ratios on the simplex; SLSQP may leave it by its tolerance."""
     held = np.maximum(ratios, 0.0)
     return np.asarray(held / max(float(held.sum()), 1e-12))
 
 
 def _split_bounds(normals: Array, lows: Array, highs: Array) -> tuple[Array, list[int]]:
-    """Box bounds (`k x 2`) from rows over a single weight, and the indices of other rows."""
+    """Return box bounds (`k x 2`) from rows over a single weight, and the other rows' indices."""
     bounds = np.tile([0.0, 1.0], (normals.shape[1], 1))
     rows = []
     for index, (normal, low, high) in enumerate(zip(normals, lows, highs, strict=True)):
@@ -148,34 +145,95 @@ def _split_bounds(normals: Array, lows: Array, highs: Array) -> tuple[Array, lis
 
 
 def _within_kl(space: WeightSpace) -> dict[str, Any]:
-    limit = space.space.max_kl or 0.0
-
-    def room(weights: Array) -> float:
-        return limit - space.divergence_and_gradient(weights)[0]
-
-    def slopes(weights: Array) -> Array:
-        return -space.divergence_and_gradient(weights)[1]
-
-    return {"type": "ineq", "fun": room, "jac": slopes}
+    limit, divergence = space.space.max_kl or 0.0, space.divergence_and_gradient
+    return {"type": "ineq", "fun": lambda w: limit - divergence(w)[0],
+            "jac": lambda w: -divergence(w)[1]}  # fmt: skip
 
 
 def _outcome_limits(
-    surrogate: Surrogate, outcome_constraint: OutcomeConstraint, composition: Array, at: Array
+    goal: Goal, constraint: OutcomeConstraint, composition: Array, at: Array
 ) -> dict[str, Any]:
-    """The outcome constraint on weights, with the uncertainty of the surrogate at `at`."""
-    here = _proper(composition.T @ at)
+    """Return the outcome constraint on weights, with the uncertainty of the surrogate at `at`."""
+    surrogate, here = goal.surrogate, _proper(composition.T @ at)[None]
     # exact at `here`; elsewhere the expected scores change and the uncertainty is kept
-    uncertainty = (
-        outcome_constraint.expected(surrogate, here[None])[0]
-        - outcome_constraint.margins(surrogate, here[None])[0]
-    )
+    uncertainty = constraint.expected(surrogate, here)[0] - constraint.margins(surrogate, here)[0]
 
     def room(weights: Array) -> Array:
         ratios = _proper(composition.T @ weights)
-        return np.asarray(outcome_constraint.expected(surrogate, ratios[None])[0] - uncertainty)
+        return np.asarray(constraint.expected(surrogate, ratios[None])[0] - uncertainty)
 
     def slopes(weights: Array) -> Array:
-        by_ratio = outcome_constraint.slopes(surrogate, _proper(composition.T @ weights))
+        by_ratio = constraint.slopes(surrogate, _proper(composition.T @ weights))
         return np.asarray(by_ratio @ composition.T)
 
     return {"type": "ineq", "fun": room, "jac": slopes}
+
+
+class _SpentError(Exception): ...  # all evaluations of an ascent are used
+
+
+def ascend(score: Scorer, space: WeightSpace, start: Array, *, evaluations: int) -> None:
+    """Maximize `score` from one start by SLSQP, without a surrogate.
+
+    Each evaluation is a merge, so evaluations are limited, not iterations. The results are what
+    `score` records.
+
+    Args:
+        score: Utility (higher is better) and its gradient.
+        space: Weights and the limits on their ratios.
+        start: Feasible weights (`k`).
+        evaluations: Most calls of `score`.
+    """
+    bounds, constraints = _limits_of(space)
+    left = evaluations
+
+    def objective(weights: Array) -> tuple[float, Array]:
+        nonlocal left
+        if not left:
+            raise _SpentError
+        left -= 1
+        # SLSQP may leave the simplex by its tolerance
+        held = np.maximum(weights, 0.0)
+        value, slopes = score(space.pull((held / held.sum())[None])[0])
+        # the component that changes the sum of the weights is projected away
+        return -value, -(slopes - slopes.mean())
+
+    with suppress(_SpentError):
+        minimize(objective, start, method="SLSQP", bounds=bounds, steps=evaluations,
+                 constraints=constraints, tolerance=ASCENT_TOLERANCE)  # fmt: skip
+
+
+def choose_starts(space: WeightSpace, weights: Array, utilities: Array, n: int) -> Array:
+    """Choose starts that are good and apart.
+
+    Args:
+        space: Weights and their ratios.
+        weights: Scored weights (`? x k`).
+        utilities: Their utilities (`?`).
+        n: Most starts.
+
+    Returns:
+        The best weights that are further than `APART` from each other (at most `n x k`).
+    """
+    ratios = space.ratios(weights)
+    chosen: list[int] = []
+    for index in np.argsort(-utilities, kind="stable"):
+        near = hellinger(ratios[index : index + 1], ratios[chosen]) if chosen else np.array([[1.0]])
+        if np.isfinite(utilities[index]) and near.min() > APART:
+            chosen.append(int(index))
+        if len(chosen) == n:
+            break
+    return weights[chosen]
+
+
+def divide(evaluations: int) -> list[int]:
+    """Divide evaluations among one to three ascents.
+
+    Args:
+        evaluations: Of all ascents together.
+
+    Returns:
+        Evaluations of each of `n` ascents: at least `2 * LEAST_EACH` if there are several.
+    """
+    count = max(1, min(3, evaluations // (2 * LEAST_EACH)))
+    return [evaluations // count + (place < evaluations % count) for place in range(count)]

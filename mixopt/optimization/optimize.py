@@ -16,7 +16,7 @@ from mixopt.optimization.design import perturb
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.multistart import Goal, maximize
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
-from mixopt.optimization.weight_space import WeightSpace, as_weights, hellinger
+from mixopt.optimization.weight_space import WeightSpace, hellinger
 from mixopt.proposal import Proposal
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
@@ -31,8 +31,7 @@ STARTS = 4  # starts from the pool; the reference mixtures are starts too
 RADIUS = 0.12  # Hellinger distance within which candidates belong to one mode
 COMPARED = 1024  # candidates compared with the proposal to find ties; a quarter for large tables
 LARGE_TABLE = 20_000  # scores (runs x metrics) from which fewer candidates are drawn and compared
-MIN_MARGIN = -1e-6
-"""Margin at which an outcome constraint counts as met, in standard deviations of the metric."""
+MIN_MARGIN = -1e-6  # margin, in standard deviations, at which an outcome constraint counts as met
 
 Reference = Literal["natural", "uniform", "best seen"]
 
@@ -129,8 +128,7 @@ class _Search:
     outcome_constraint: OutcomeConstraint | None
 
     def __post_init__(self) -> None:
-        domains = self.space.space.domains
-        self.order = [domains.index(name) for name in self.surrogate.domains]
+        self.order = [self.space.space.domains.index(name) for name in self.surrogate.domains]
 
     def ratios(self, weights: Array) -> Array:
         """Return ratios (`n x d`) in the order of the surrogate's domains."""
@@ -141,7 +139,8 @@ class _Search:
         smooth = self.surrogate.model.differentiable_share > 0.5
         large = self.surrogate.model.cv_means.size > LARGE_TABLE
         pool = self.space.sample((POOL // 2 if large else POOL) if smooth else LARGE_POOL, self.rng)
-        given = np.stack([self._weights_of(mixture) for mixture in references])
+        vectors = [mixture.vector(self.space.space.domains) for mixture in references]
+        given = np.stack([self.space.weights_for(vector)[0] for vector in vectors])
         pool = self.space.pull(np.vstack([given, pool]))
         values = self._expected(goal, pool)
         starts = np.vstack([pool[: len(given)], self._peaks(pool, values)])
@@ -160,11 +159,8 @@ class _Search:
             return self.surrogate.expected_utility(self.ratios(weights))
         return goal.values(self.ratios(weights))
 
-    def _weights_of(self, mixture: Mixture) -> Array:
-        return self.space.weights_for(mixture.vector(self.space.space.domains))[0]
-
     def _peaks(self, pool: Array, values: Array) -> Array:
-        """The best of the pool further than `RADIUS` from each other (at most `STARTS x k`)."""
+        """Return the best of the pool further than `RADIUS` from each other (at most `STARTS x k`)."""
         left = np.argsort(-values, kind="stable")
         chosen: list[int] = []
         ratios = self.ratios(pool)
@@ -180,8 +176,7 @@ class _Search:
             InfeasibleError: None does; the message names the metric with the largest violation.
         """
         ranked = np.argsort(-values, kind="stable")
-        constraint = self.outcome_constraint
-        if constraint is None:
+        if (constraint := self.outcome_constraint) is None:
             return np.asarray(pool[ranked[0]])
         closest, least = "", -np.inf
         for start in range(0, len(ranked), COMPARED):
@@ -225,7 +220,7 @@ def _describe(
         utility=surrogate.estimate_utility(ratios),
         predicted=predicted,
         comparisons=comparisons.compare(surrogate, ratios, references),
-        weights=as_weights(search.space.experts, weights) if named else None,
+        weights=dict(zip(search.space.experts, weights.tolist(), strict=True)) if named else None,
         notes=comparisons.note_extrapolation(
             surrogate, {"proposal": ratios, "natural": references["natural"]}
         ),

@@ -109,7 +109,8 @@ class OutcomeConstraint:
 
     def _limits(self, surrogate: Surrogate) -> _Limits:
         fitted = {one.metric.name: index for index, one in enumerate(surrogate.metrics)}
-        given = self.tolerance if isinstance(self.tolerance, Mapping) else {}
+        same = self.tolerance
+        given = same if isinstance(same, Mapping) else dict.fromkeys(fitted, same)
         for name in (*self.metrics, *given):
             if name not in fitted:
                 raise TrialsError(
@@ -119,13 +120,9 @@ class OutcomeConstraint:
         varying = surrogate.standardization.varying
         names = [n for n in (self.metrics or fitted) if varying[fitted[n]]]
         places = np.array([fitted[name] for name in names], dtype=np.int64)
-        signs = np.array([
-            1.0 if surrogate.metrics[place].metric.better == "lower" else -1.0 for place in places
-        ])  # fmt: skip
-        if isinstance(self.tolerance, Mapping):
-            tolerances = np.array([float(given.get(name, 0.0)) for name in names])
-        else:
-            tolerances = np.full(len(names), float(self.tolerance))
+        lower = [surrogate.metrics[place].metric.better == "lower" for place in places]
+        signs = np.where(np.array(lower, dtype=bool), 1.0, -1.0)
+        tolerances = np.array([float(given.get(name, 0.0)) for name in names])
         return _Limits(places, signs, tolerances, np.abs(surrogate.standardization.scales[places]))
 
     def _at_reference(self, surrogate: Surrogate) -> Array:

@@ -6,7 +6,7 @@ See docs/methods.md, section 9.1. Shapes: `n` mixtures, the same in the same ord
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -18,8 +18,7 @@ from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AnyUtility, Utility
 from mixopt.trials import Kind, Metric, Score, Trials
 
-MakeUtility = Callable[[Trials], AnyUtility]
-"""Makes the utility of search metrics, in the scale of a table."""
+MakeUtility = Callable[[Trials], AnyUtility]  # utility of search metrics, in the scale of a table
 
 SMALL_SHARE = 0.003  # added to a ratio before its logarithm, so that zero has a logarithm
 
@@ -74,8 +73,7 @@ def measure_fidelity(
     Returns:
         By proxy, the rank fidelity of the utility (`overall`), then of every metric.
     """
-    search = trained[0].search_metrics
-    rows = []
+    search, rows = trained[0].search_metrics, []
     for kind, proxy in proxies.items():
         truths = [utility(table).of(table.values(search)) for table in trained]
         guess = utility(proxy).of(proxy.values(search))
@@ -160,21 +158,6 @@ def validate_trials(
     )
 
 
-@dataclass(frozen=True)
-class Prices:
-    """Cost of further computation, in training tokens.
-
-    Attributes:
-        expert_tokens: Cost of training all experts as long again.
-        merge_tokens: Cost of scoring one candidate.
-        run_tokens: Cost of one real run.
-    """
-
-    expert_tokens: float
-    merge_tokens: float
-    run_tokens: float
-
-
 def weigh_purchases(
     overall: RankFidelity,
     *,
@@ -183,7 +166,9 @@ def weigh_purchases(
     truth: Array,
     trials: int,
     runs: int,
-    prices: Prices,
+    expert_tokens: float,
+    merge_tokens: float,
+    run_tokens: float,
 ) -> tuple[Purchase, ...]:
     """Estimate which further computation improves the rank correlation with training most.
 
@@ -194,7 +179,9 @@ def weigh_purchases(
         truth: Trained utility of the mixtures (`n`).
         trials: Candidates that were scored.
         runs: Real runs that were trained.
-        prices: Cost of more of each.
+        expert_tokens: Cost of training all experts as long again, in training tokens.
+        merge_tokens: Cost of scoring one candidate.
+        run_tokens: Cost of one real run.
 
     Returns:
         The purchases, the largest gain per token first.
@@ -207,14 +194,14 @@ def weigh_purchases(
     # the surrogate's rank error falls about as one over the trials: twice as many halve it
     follow_gain = max(proxy, 0.0) * missed / 2
     purchases = [
-        Purchase("merges", trials, follow_gain, trials * prices.merge_tokens, False),
-        Purchase("experts", 1, max(reach - proxy, 0.0), prices.expert_tokens, True),
+        Purchase("merges", trials, follow_gain, trials * merge_tokens, False),
+        Purchase("experts", 1, max(reach - proxy, 0.0), expert_tokens, True),
     ]
     if corrected is not None:
         corrected_rank = spearman(corrected.cv_utilities, truth)
         if np.isfinite(corrected_rank):
             gain = max(corrected_rank - proxy, 0.0)
-            purchases.append(Purchase("runs", runs, gain, runs * prices.run_tokens, False))
+            purchases.append(Purchase("runs", runs, gain, runs * run_tokens, False))
     return tuple(sorted(purchases, key=lambda p: -p.per_token))
 
 

@@ -5,7 +5,7 @@ are searched differ from the ratios that are proposed. Bounds hold on the ratios
 See docs/methods.md, section 7.1. Shapes: `k` experts, `d` domains, `n` mixtures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
@@ -22,8 +22,7 @@ from mixopt.surrogates.minimize import minimize
 
 CONCENTRATION = (1.0, 4.0)
 """Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
-TEMPER = 0.7
-"""Exponent on the prior, as in DeMix (arXiv:2602.00747): small domains are drawn more often."""
+TEMPER = 0.7  # exponent on the prior, as in DeMix (2602.00747): small domains are drawn more often
 TINY = 1e-12  # smallest ratio of which a logarithm is taken
 SUM_WEIGHT = 1e4  # weight of Σα = 1 in the least squares from ratios to weights
 
@@ -71,28 +70,16 @@ class WeightSpace:
         Raises:
             InfeasibleError: No weights of these experts meet the bounds.
         """
-        k = len(self.experts)
-        rows, limits, equal, values = [], [], [np.append(np.ones(k), 0.0)], [1.0]
-        for row in self.space.rows:
-            normal = self.composition @ row.normal
-            if row.fixed:
-                equal.append(np.append(normal, 0.0))
-                values.append(row.low)
-                continue
-            if np.isfinite(row.low):
-                rows.append(np.append(-normal, 1.0))  # λ - t >= low
-                limits.append(-row.low)
-            if np.isfinite(row.high):
-                rows.append(np.append(normal, 1.0))  # λ + t <= high
-                limits.append(row.high)
+        k, (normals, offsets, frozen) = len(self.experts), self._half_spaces
         # an expert with tokens of a forbidden domain has weight 0 and no distance
         _, high = self.space.bounds()
         closed = self.composition @ (high == 0) > 0
-        rows += list(np.hstack([-np.eye(k), np.where(closed, 0.0, 1.0)[:, None]]))  # α >= t
-        solved = linprog(
-            np.append(np.zeros(k), -1.0), np.array(rows), np.append(limits, np.zeros(k)),
-            np.array(equal), np.array(values), bounds=[(0, 1)] * (k + 1),
-        )  # fmt: skip
+        distance = np.append(np.where(closed, 0.0, 1.0), np.ones(len(normals) - k))
+        rows = np.roll(np.column_stack([-normals, distance]), -k, axis=0)  # n · α >= offset + t
+        equal = np.column_stack([np.vstack([np.ones(k), frozen]), np.zeros(1 + len(frozen))])
+        values = np.array([1.0, *(row.low for row in self.space.rows if row.fixed)])
+        solved = linprog(np.append(np.zeros(k), -1.0), rows, np.roll(0.0 - offsets, -k),
+                         equal, values, bounds=[(0, 1)] * (k + 1))  # fmt: skip
         if not solved.success:
             self._explain_infeasible()
         weights = np.asarray(solved.x, dtype=np.float64)[:k]
@@ -115,11 +102,7 @@ class WeightSpace:
         )
 
     def _near_prior(self, weights: Array) -> Array:
-        """`weights` (`k`), moved towards the prior until `max_kl` holds.
-
-        Raises:
-            InfeasibleError: Not even the mixture closest to the prior is within `max_kl`.
-        """
+        """Return `weights` (`k`), moved towards the prior until `max_kl` holds."""
         limit = self.space.max_kl
         if limit is None or self._divergence(weights[None])[0] <= limit:
             return weights
@@ -139,11 +122,11 @@ class WeightSpace:
         near = minimize(self.divergence_and_gradient, start, method="SLSQP", bounds=bounds, steps=300,
                         constraints=linear_constraints(*self.limits), tolerance=1e-12)  # fmt: skip
         prior_weights, miss = self.weights_for(np.maximum(self.space.prior_vector(), TINY))
-        if miss < 1e-9 and self._meets_rows(prior_weights):
+        if miss < 1e-9 and self._meets_rows(prior_weights[None])[0]:
             return prior_weights
         near = np.maximum(near, 0.0)
         # the solver's small violations are removed on the line to an interior point
-        return bisect(start, (near / near.sum())[None], self._meets_rows_each).ravel()
+        return bisect(start, (near / near.sum())[None], self._meets_rows).ravel()
 
     def divergence_and_gradient(self, weights: Array) -> tuple[float, Array]:
         """Return the KL divergence of weights (`k`) from the prior, in nats, and its gradient (`k`)."""
@@ -155,13 +138,9 @@ class WeightSpace:
     def _divergence(self, weights: Array) -> Array:
         return self.space.divergence(self.ratios(weights))
 
-    def _meets_rows(self, weights: Array) -> bool:
-        return bool(self._meets_rows_each(weights[None])[0])
-
-    def _meets_rows_each(self, weights: Array) -> NDArray[np.bool_]:
+    def _meets_rows(self, weights: Array) -> NDArray[np.bool_]:
         normals, lows, highs = self.limits
-        values = weights @ normals.T
-        slack = BOUND_TOLERANCE
+        values, slack = weights @ normals.T, BOUND_TOLERANCE
         return np.asarray(((values >= lows - slack) & (values <= highs + slack)).all(axis=1))
 
     @cached_property
@@ -236,8 +215,3 @@ def hellinger(first: Array, second: Array) -> Array:
     """
     overlap = np.sqrt(first) @ np.sqrt(second).T
     return np.asarray(np.sqrt(np.clip(1 - overlap, 0.0, None)))
-
-
-def as_weights(experts: Sequence[str], weights: Array) -> dict[str, float]:
-    """Return weights (`k`) by expert."""
-    return dict(zip(experts, weights.tolist(), strict=True))

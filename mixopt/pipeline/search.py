@@ -14,9 +14,9 @@ from mixopt.config.study import FEWEST_FIRST, SearchConfig
 from mixopt.errors import RunError
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.design import design_first_round, design_next_round
-from mixopt.optimization.gradient_ascent import ascend, choose_starts, divide
+from mixopt.optimization.multistart import ascend, choose_starts, divide
 from mixopt.optimization.reliability import FEWEST_CANDIDATES, Reliability, measure_reliability
-from mixopt.optimization.weight_space import WeightSpace, as_weights
+from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.experts import Experts, train_experts
 from mixopt.surrogates.surrogate import Surrogate
@@ -278,7 +278,7 @@ class CandidateSearch:
             ratios=self.to_mixture(row),
             scores={m: Score(r.score, r.std_error) for m, r in results.items()},
             kind=kind,
-            weights=as_weights(experts, row),
+            weights=dict(zip(experts, row.tolist(), strict=True)),
             round=number,
             flops=(self.evaluator.flops_per_score if flops is None else flops)
             if kind == "merged"

@@ -14,7 +14,6 @@ from mixopt.executors.job import Job
 from mixopt.mixture import Mixture
 from mixopt.optimization.design import spread
 from mixopt.optimization.proxy_validation import (
-    Prices,
     mean_over_seeds,
     validate_trials,
     weigh_purchases,
@@ -246,11 +245,11 @@ def _weigh_purchases(
         truth=np.array(validation.utilities),
         trials=count,
         runs=len(runs) * validation.seeds,
-        prices=Prices(
-            sum(expert.outcome.tokens for expert in search.experts.results.values()),
-            search.evaluator.flops_per_score / run_flops * run_tokens if run_flops else 0.0,
-            run_tokens,
-        ),
+        expert_tokens=sum(expert.outcome.tokens for expert in search.experts.results.values()),
+        merge_tokens=search.evaluator.flops_per_score / run_flops * run_tokens
+        if run_flops
+        else 0.0,
+        run_tokens=run_tokens,
     )
 
 

@@ -20,8 +20,7 @@ from mixopt.surrogates.parametric import ParametricModel
 FLOOR_MEAN, FLOOR_SD = -1.0, 1.5
 EXPONENT_SD, SYNERGY_SD = 2.0, 1.0
 LARGEST_EXPONENT = 20.0
-LEAST_SYNERGY = 0.05
-"""Lower bound of 1 + synergy, the share of the tokens that counts: its logarithm must exist."""
+LEAST_SYNERGY = 0.05  # lower bound of 1 + synergy: its logarithm must exist
 
 
 class _CodeLaw:

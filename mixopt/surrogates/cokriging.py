@@ -33,8 +33,7 @@ LENGTH = 0.5  # length of the correction g, in Hellinger-like units (‖√r −
 PRIOR_MEANS = np.log([0.1, 0.1])
 """Of log variance of the correction and log noise, in standardized units."""
 PRIOR_SDS = np.array([1.2, 1.2])
-METRIC_SDS = np.array([0.5, 0.5])
-"""Standard deviation of a metric's own values around the shared ones."""
+METRIC_SDS = np.array([0.5, 0.5])  # of a metric's own values around the shared ones
 STEPS = 40
 MISSING = 1e6  # noise variance of a missing score, in standardized units
 
@@ -109,7 +108,7 @@ class CoKriging:
     """High-fidelity scores given the surrogate of a lower fidelity.
 
     Args:
-        low_fidelity: The fitted model of the lower fidelity.
+        low_fidelity: The fitted model of the lower fidelity for the same `m` metrics.
     """
 
     def __init__(self, low_fidelity: RescaledModel) -> None:
@@ -120,17 +119,15 @@ class CoKriging:
     @property
     def rho(self) -> Array:
         """Posterior mean of ρ by metric (`m`)."""
-        return np.array([
-            RHO + RHO_VARIANCE * self._proxy[:, m] @ posterior.alpha
-            for m, posterior in enumerate(self._posteriors)
-        ])  # fmt: skip
+        pairs = zip(self._proxy.T, self._posteriors, strict=True)
+        return np.array([RHO + RHO_VARIANCE * proxy @ one.alpha for proxy, one in pairs])
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
         self._roots = np.sqrt(ratios)
         self._proxy, _ = self._low.predict(ratios)
         near = matern52(square_distances(self._roots, self._roots), LENGTH)
-        columns = enumerate(zip(scores.T, noise.T, strict=True))
-        metrics = [self._likelihood(m, near, z, extra) for m, (z, extra) in columns]
+        columns = zip(self._proxy.T, scores.T, noise.T, strict=True)
+        metrics = [_MarginalLikelihood(proxy, near, z, extra) for proxy, z, extra in columns]
         count = max(len(metrics), 1)
 
         def mean_likelihood(theta: Array) -> float:
@@ -144,12 +141,6 @@ class CoKriging:
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
         return CoKriging(self._low).fit(ratios, scores, noise)
-
-    def _likelihood(self, m: int, near: Array, z: Array, noise: Array) -> "_MarginalLikelihood":
-        known, proxy = np.isfinite(z), self._proxy[:, m]
-        residuals = np.where(known, np.where(known, z, 0.0) - RHO * proxy, 0.0)
-        shared = OFFSET_VARIANCE + RHO_VARIANCE * np.outer(proxy, proxy)
-        return _MarginalLikelihood(shared, near, np.where(known, noise, MISSING), residuals)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         proxy, proxy_std = self._low.predict(ratios)
@@ -206,37 +197,33 @@ class CoKriging:
         return np.asarray(shared + posterior.process * near)
 
 
-@dataclass(frozen=True, eq=False)
 class _MarginalLikelihood:
-    """Negative log marginal likelihood of one metric's correction.
+    """Negative log marginal likelihood of one metric's correction, by log variance and log noise.
 
-    Attributes:
-        shared: Covariance of offset and ρ (`n x n`).
-        near: Correlation of the correction (`n x n`).
-        extra: Known noise of each run (`n`).
-        residuals: Scores minus ρ's prior mean times the proxy (`n`).
+    `near` holds the correlations of the correction (`n x n`); the others are `n` each.
     """
 
-    shared: Array
-    near: Array
-    extra: Array
-    residuals: Array
+    def __init__(self, proxy: Array, near: Array, z: Array, noise: Array) -> None:
+        known = np.isfinite(z)
+        self._residuals = np.where(known, np.where(known, z, 0.0) - RHO * proxy, 0.0)
+        self._shared = OFFSET_VARIANCE + RHO_VARIANCE * np.outer(proxy, proxy)
+        self._near, self._noise = near, np.where(known, noise, MISSING)
 
     def __call__(self, theta: Array) -> float:
         factor = self._cholesky(theta)
-        white = solve_triangular(factor, self.residuals, lower=True)
+        white = solve_triangular(factor, self._residuals, lower=True)
         return float(0.5 * white @ white + np.log(np.diag(factor)).sum())
 
     def posterior(self, theta: Array) -> _MetricPosterior:
         factor = self._cholesky(theta)
         process, own = np.exp(theta)
-        alpha = cho_solve((factor, True), self.residuals)
+        alpha = cho_solve((factor, True), self._residuals)
         return _MetricPosterior(float(process), float(own), factor, alpha)
 
     def _cholesky(self, theta: Array) -> Array:
         process, own = np.exp(theta)
-        noise = np.diag(own + self.extra)
-        return np.asarray(cholesky(self.shared + process * self.near + noise, lower=True))
+        noise = np.diag(own + self._noise)
+        return np.asarray(cholesky(self._shared + process * self._near + noise, lower=True))
 
 
 def _posterior_mode(

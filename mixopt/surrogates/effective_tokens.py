@@ -55,10 +55,8 @@ class Repetition:
         Raises:
             MixtureError: A name is no domain, or a number is not positive.
         """
-        given = (
-            saturation if isinstance(saturation, Mapping) else dict.fromkeys(domains, saturation)
-        )
-        for what, numbers in (("available tokens", available_tokens), ("saturation", given)):
+        each = saturation if isinstance(saturation, Mapping) else dict.fromkeys(domains, saturation)
+        for what, numbers in (("available tokens", available_tokens), ("saturation", each)):
             for name, number in numbers.items():
                 if name not in domains:
                     raise MixtureError(
@@ -67,12 +65,12 @@ class Repetition:
                     )
                 if not number > 0:
                     raise MixtureError(
-                        f"The {what} of {name!r} is {number:g}; it must be positive."
+                        f"The {what} of {name!r} is {number:g}, but must be positive."
                     )
         if not budget_tokens > 0:
             raise MixtureError(f"The budget is {budget_tokens:g} tokens; it must be positive.")
         unique = np.array([float(available_tokens.get(name, np.inf)) for name in domains])
-        saturations = np.array([float(given.get(name, SATURATION)) for name in domains])
+        saturations = np.array([float(each.get(name, SATURATION)) for name in domains])
         return cls(tuple(domains), unique, float(budget_tokens), saturations)
 
     def effective(self, ratios: Array) -> tuple[Array, Array]:

@@ -10,12 +10,10 @@ from mixopt.mixture import Array
 from mixopt.surrogates.least_squares import Prior
 from mixopt.surrogates.parametric import ParametricModel
 
-FLOOR_MEAN, FLOOR_SD = -2.0, 2.0
-"""Prior of the floor c in standardized scores: some standard deviations below the mean."""
+FLOOR_MEAN, FLOOR_SD = -2.0, 2.0  # prior of the floor c in standardized scores, below their mean
 COEFFICIENT_SD = 3.0  # prior standard deviation of the coefficients t
 LARGEST_EXPONENT = 20.0
-HUBER_THRESHOLD = 1.345
-"""Threshold at which Huber's estimate is 95% efficient under normal noise (Huber 1964)."""
+HUBER_THRESHOLD = 1.345  # Huber's estimate is 95% efficient under normal noise (Huber 1964)
 
 
 class Exponential:

@@ -104,10 +104,8 @@ def fit(
 
 
 def _target_metrics(trials: Trials, target: str | Mapping[str, float]) -> tuple[Metric, ...]:
-    if not isinstance(target, str):
-        return trials.require_search(list(target))
-    if target not in AGGREGATE_TARGETS:
-        return trials.require_search([target])
+    if not isinstance(target, str) or target not in AGGREGATE_TARGETS:
+        return trials.require_search([target] if isinstance(target, str) else list(target))
     if not trials.search_metrics:
         raise TrialsError("No metric of these trials has role search; give one that role.")
     return trials.search_metrics
@@ -154,10 +152,9 @@ def _make_utility(
     trust: Mapping[str, float] | None,
     normalise: Normalisation,
 ) -> AnyUtility:
-    if not isinstance(target, str):
-        return Utility.weighted(trials, metrics, target)
-    if target not in AGGREGATE_TARGETS:
-        return Utility.weighted(trials, metrics, {target: 1.0})
+    if not isinstance(target, str) or target not in AGGREGATE_TARGETS:
+        weights = {target: 1.0} if isinstance(target, str) else target
+        return Utility.weighted(trials, metrics, weights)
     if target == "average":
         return Utility.raw_mean(metrics)
     aggregate: Aggregation = "worst" if target == "worst" else "weighted"
@@ -214,8 +211,8 @@ def _assemble(
             errors = dict(zip(model.models, model.cv_errors[:, place].tolist(), strict=True))
             place += 1
         rank = spearman(predicted[:, index], values[:, index])
-        row = FittedMetric(metric, weights, errors, predicted[:, index], stds[:, index], rank)
-        fitted.append(row)
+        columns = predicted[:, index], stds[:, index]
+        fitted.append(FittedMetric(metric, weights, errors, *columns, rank))
     return Surrogate(trials.domains, tuple(fitted), utility, trials, fidelities, model,
                      standardization, critical_values, out_of_fold)  # fmt: skip
 

@@ -44,25 +44,13 @@ class _Posterior:
     """
 
     theta: Array
+    amplitude: float
+    linear: float
+    noise: float
+    lengths: Array
     points: Array
     factor: Array
     alpha: Array
-
-    @property
-    def amplitude(self) -> float:
-        return float(np.exp(self.theta[0]))
-
-    @property
-    def linear(self) -> float:
-        return float(np.exp(self.theta[1]))
-
-    @property
-    def noise(self) -> float:
-        return float(np.exp(self.theta[2]))
-
-    @property
-    def lengths(self) -> Array:
-        return np.asarray(np.exp(self.theta[3:]))
 
 
 class GaussianProcess:
@@ -110,15 +98,16 @@ class GaussianProcess:
         return np.asarray((FEATURES[self._features].values(ratios) - self._mean) / self._scale)
 
     def _posterior(self, theta: Array, scores: Array, noise: Array) -> _Posterior:
-        known = np.isfinite(scores)
-        points = self._points / np.exp(theta[3:])
+        known, lengths = np.isfinite(scores), np.exp(theta[3:])
+        amplitude, linear, own = (float(np.exp(log)) for log in theta[:3])
+        points = self._points / lengths
         near = matern52(square_distances(points, points), 1.0)
-        covariance = np.exp(theta[0]) * near + np.exp(theta[1]) * self._points @ self._points.T
-        own = np.exp(theta[2]) + np.where(known, noise, MISSING)
-        covariance[np.diag_indices(len(points))] += own
+        covariance = amplitude * near + linear * self._points @ self._points.T
+        covariance[np.diag_indices(len(points))] += own + np.where(known, noise, MISSING)
         factor = cholesky(covariance, lower=True, check_finite=False)
         alpha = cho_solve((factor, True), np.where(known, scores, 0.0))
-        return _Posterior(theta, points, to_storage_precision(factor), alpha)
+        factor = to_storage_precision(factor)
+        return _Posterior(theta, amplitude, linear, own, lengths, points, factor, alpha)
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         x = self._standardize(ratios)
@@ -200,11 +189,8 @@ def _negative_log_posterior(
         # Σ_ab W_ab (x_a - x_b)² by domain, without an n x n x d array
         weight = by_covariance * matern52_derivative(square, 1.0) * amplitude
         spread = weight.sum(axis=1) @ np.square(points) - (points * (weight @ points)).sum(axis=0)
-        by_scalar = [
-            amplitude * (by_covariance * near).sum(),
-            linear * (by_covariance * inner).sum(),
-            own * np.trace(by_covariance),
-        ]
+        by_scalar = [amplitude * (by_covariance * near).sum(),
+                     linear * (by_covariance * inner).sum(), own * np.trace(by_covariance)]  # fmt: skip
         gradient = 0.5 * np.concatenate([by_scalar, -2 * spread])
         away = (theta - means) / sds
         value = 0.5 * z @ alpha + np.log(np.diag(factor)).sum() + 0.5 * away @ away

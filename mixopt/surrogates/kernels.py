@@ -11,10 +11,8 @@ import numpy as np
 from mixopt.mixture import Array
 
 ROOT5 = np.sqrt(5.0)
-SMALL_RATIO = 1e-6
-"""Ratio below which the derivative of √r is held constant, so that it is finite at r = 0."""
-SINGLE_PRECISION_FROM = 256
-"""Number of runs from which Cholesky factors are stored in single precision."""
+SMALL_RATIO = 1e-6  # below it the derivative of √r is held constant, so that it is finite at r = 0
+SINGLE_PRECISION_FROM = 256  # runs from which Cholesky factors are stored in single precision
 CHUNK = 2_000_000  # kernel values computed at once: about 100 MB with intermediate arrays
 
 

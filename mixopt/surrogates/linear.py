@@ -95,10 +95,8 @@ class Ridge:
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         design = (self.terms(ratios) - self._mean) / self._scale
-        variance = [
-            ((design @ covariance) * design).sum(axis=1) + own
-            for covariance, own in zip(self._covariances, self._noises, strict=True)
-        ]
+        pairs = zip(self._covariances, self._noises, strict=True)
+        variance = [((design @ covariance) * design).sum(axis=1) + own for covariance, own in pairs]
         return self.mean(ratios), np.sqrt(np.stack(variance, axis=1))
 
     def mean(self, ratios: Array) -> Array:
@@ -143,7 +141,6 @@ class ScheffeQuadratic(Ridge):
         return np.ones(len(spread))
 
     def gradient_of_terms(self, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_f weights_nf · term_nf."""
         d = ratios.shape[1]
         first, second = np.triu_indices(d, k=1)
         blends = np.zeros((len(weights), d, d))

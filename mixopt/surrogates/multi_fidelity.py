@@ -17,6 +17,7 @@ from mixopt.surrogates.cokriging import CoKriging, RescaledModel
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.stacking import PseudoObservations, StackedModel, fit_stacked_model
 from mixopt.surrogates.surrogate import FittedFidelity, Standardization
+from mixopt.surrogates.utility import signs
 from mixopt.trials import KINDS, Metric, Trials
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,7 @@ MIN_RUNS_OWN_MODELS = 20
 cross-validation cannot tell which is better, and they worsen it (`studies/rank-fidelity`)."""
 
 Stage = tuple[Standardization, StackedModel]  # one fidelity's scale and fitted model
-MakeModels = Callable[[Trials], dict[str, SurrogateModel]]
-"""Unfitted models, by name, for a table of trials."""
+MakeModels = Callable[[Trials], dict[str, SurrogateModel]]  # unfitted models by name for a table
 
 
 def order_fidelities(trials: Trials, given: Sequence[str] | None) -> list[str]:
@@ -163,7 +163,6 @@ def _models(
 def _standardize(table: Trials, metrics: Sequence[Metric], lower: Stage | None) -> Standardization:
     """Return means and standard deviations over the runs; a handful takes the lower fidelity's."""
     values = table.values(metrics)
-    signs = np.array([1.0 if metric.better == "lower" else -1.0 for metric in metrics])
     if lower is not None and is_uninformative(table):
         own, model = lower
         proxy = np.zeros(values.shape)
@@ -194,7 +193,7 @@ def _standardize(table: Trials, metrics: Sequence[Metric], lower: Stage | None) 
             "Every metric is the same in all trials, so no mixture can be told from another; give "
             "metrics that differ."
         )
-    return Standardization(centers, signs * deviations)
+    return Standardization(centers, -signs(metrics) * deviations)
 
 
 def _cv_error(model: StackedModel, z: Array) -> float:

@@ -141,8 +141,7 @@ class _ResidualGP:
         stretch: Array,
         factors: dict[_Kernel, Array],
     ) -> None:
-        self.kernel, self.noise = kernel, noise
-        self.runs, self._law = runs, law
+        self.kernel, self.noise, self.runs, self._law = kernel, noise, runs, law
         self.stretch = stretch**kernel.tilt
         self._points = np.sqrt(runs.ratios) * self.stretch
         self._factor = _factor(runs, kernel, stretch, noise, factors)
@@ -220,15 +219,6 @@ FRESH_BELOW = 48  # number of runs below which a refit starts from the prior
 LEAST_SENSITIVITY = 0.03
 
 
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """All `k` processes side by side: the law's parameters (`k x p`) and shares (`k x m`)."""
-
-    parameters: Array
-    shares: Array
-    expansions: KernelExpansions
-
-
 class ScalingLawGP:
     """One scaling law for all metrics, so that a few runs of each inform the others."""
 
@@ -269,12 +259,11 @@ class ScalingLawGP:
             mode = _ScalingLawMode(law.parameters[m], prior.means[m], prior.precisions[m], noise_m)
             runs = _MetricData(ratios, z[:, m], extra[:, m])
             chosen = _select_kernels(runs, mode, kernels[m], stretch, kept, factors)
+            total = sum(share for _, _, share in chosen)
             processes = [
-                (share, _ResidualGP(runs, mode, kernel, s2, stretch, factors))
+                (share / total, _ResidualGP(runs, mode, kernel, s2, stretch, factors))
                 for kernel, s2, share in chosen
             ]
-            total = sum(share for share, _ in processes)
-            processes = [(share / total, process) for share, process in processes]
             # five covariances per metric would not fit into memory: the leading kernel keeps its
             self._processes.append(
                 processes[:1] + [(share, p.drop_covariance()) for share, p in processes[1:]]
@@ -296,29 +285,34 @@ class ScalingLawGP:
         return mean - there, np.stack(own, axis=1) + apart
 
     def mean(self, ratios: Array) -> Array:
-        return np.asarray((self._batch.shares.T @ self._each(ratios)).T)
+        _, shares, _ = self._batch
+        return np.asarray((shares.T @ self._each(ratios)).T)
 
     def _each(self, ratios: Array) -> Array:
-        values, _ = scaling_law.evaluate(self._batch.parameters, ratios)
-        return np.asarray(values + self._batch.expansions.values(np.sqrt(ratios)))
+        parameters, _, expansions = self._batch
+        values, _ = scaling_law.evaluate(parameters, ratios)
+        return np.asarray(values + expansions.values(np.sqrt(ratios)))
 
     def _average(self, ratios: Array) -> tuple[Array, Array]:
         """Return mean and variance over a metric's kernels, `n x m` each."""
-        each, shares = self._each(ratios), self._batch.shares
+        each, (_, shares, _) = self._each(ratios), self._batch
         mean = shares.T @ each
         disagreement = shares.T @ np.square(each) - np.square(mean)
         return mean.T, np.maximum(disagreement, 0.0).T
 
     def gradient(self, ratios: Array, weights: Array) -> Array:
-        batch = self._batch
-        by_process = batch.shares @ weights.T
-        by_root = batch.expansions.gradient(np.sqrt(ratios), by_process)
-        by_law = scaling_law.gradient(batch.parameters, ratios, by_process.T, SMALL_RATIO)
+        parameters, shares, expansions = self._batch
+        by_process = shares @ weights.T
+        by_root = expansions.gradient(np.sqrt(ratios), by_process)
+        by_law = scaling_law.gradient(parameters, ratios, by_process.T, SMALL_RATIO)
         return np.asarray(by_law + by_root * sqrt_derivative(ratios))
 
     @cached_property
-    def _batch(self) -> _Batch:
-        """All processes in arrays, so that an evaluation costs a few array operations."""
+    def _batch(self) -> tuple[Array, Array, KernelExpansions]:
+        """The law's parameters (`k x p`) and shares (`k x m`) of all processes, and their sums.
+
+        In arrays, an evaluation costs a few array operations.
+        """
         listed = [(m, share, p) for m, metric in enumerate(self._processes) for share, p in metric]
         shares = np.zeros((len(listed), len(self._processes)))
         for index, (m, share, _) in enumerate(listed):
@@ -329,7 +323,7 @@ class ScalingLawGP:
             np.stack([process.kernel.rho * process.alpha for process in processes]),
             np.stack([process.stretch / process.kernel.length for process in processes]),
         )
-        return _Batch(np.stack([p.parameters for p in processes]), shares, expansions)
+        return np.stack([p.parameters for p in processes]), shares, expansions
 
     def budget_effect(self, ratios: Array, share: Array) -> Array:
         """Return the change of scores (`n x m`) when a run has a share (`n`) of the tokens.
@@ -345,11 +339,7 @@ class ScalingLawGP:
     def budget_effect_gradient(
         self, ratios: Array, share: Array, weights: Array
     ) -> tuple[Array, Array]:
-        """Return gradients of Σ_m weights_nm · `budget_effect`_nm.
-
-        Returns:
-            Gradient with respect to the ratios (`n x d`) and derivative by the share (`n`).
-        """
+        """Return gradient (`n x d`) and derivative by share (`n`) of Σ_m weights_nm · effect_nm."""
         parameters = self._leading_parameters()
         fewer = ratios * share[:, None]
         by_fewer = scaling_law.gradient(parameters, fewer, weights, SMALL_RATIO)

@@ -22,8 +22,7 @@ from mixopt.surrogates.calibration import CriticalValues, calibrate
 log = logging.getLogger(__name__)
 
 FOLDS = 4
-CLIP_MARGIN = 0.5
-"""Predictions stay in the range of the scores, widened by this share of it on either side."""
+CLIP_MARGIN = 0.5  # share of the scores' range by which predictions may leave it, on either side
 POWER = 2.0  # power of the squared error that a model's weight is inverse to
 SCREENED_FROM, SAMPLE, LEAST_WEIGHT = 8000, 10, 0.05
 """Number of scores from which models are screened on a sample of metrics, the sample's size, and
@@ -76,14 +75,13 @@ class StackedModel:
         bounds = (self.low, self.high)
         mean = np.einsum("lm,lnm->nm", self.weights, np.clip(means, *bounds))
         at_reference = np.einsum("lm,lnm->nm", self.weights, np.clip(there, *bounds))
-        variances, weights, smooth = [], [], []
-        parts = zip(self.models.values(), self.weights, self.scales, strict=True)
-        for model, weight, scale in parts:
-            smooth.append(is_differentiable(model))
-            if is_differentiable(model):
-                variances.append(scale * scale * model.contrast(ratios, reference)[1])
-                weights.append(weight)
-        share = np.stack(weights) if weights else np.zeros((0, mean.shape[1]))
+        variances = [
+            scale * scale * model.contrast(ratios, reference)[1]
+            for model, scale in zip(self.models.values(), self.scales, strict=True)
+            if is_differentiable(model)
+        ]
+        smooth = [is_differentiable(model) for model in self.models.values()]
+        share = self.weights[smooth]
         if not (share.sum(axis=0) > 0).all():
             _, std = self.predict(np.vstack([ratios, reference]))
             return mean - at_reference, np.hypot(std[:-1], std[-1:])
@@ -146,14 +144,6 @@ class PseudoObservations:
     scores: Array
     parents: NDArray[np.intp]
 
-    def append_to(self, ratios: Array, scores: Array, noise: Array) -> tuple[Array, Array, Array]:
-        """Return the runs' arrays with these rows below, with the noise of their runs."""
-        return (
-            np.vstack([ratios, self.ratios]),
-            np.vstack([scores, self.scores]),
-            np.vstack([noise, noise[self.parents]]),
-        )
-
 
 def fit_stacked_model(
     models: Mapping[str, SurrogateModel],
@@ -179,12 +169,14 @@ def fit_stacked_model(
     """
     if scores.size > SCREENED_FROM:
         models = _screen(models, ratios, scores, noise, seed)
-    every, parents = (ratios, scores, noise), np.arange(len(ratios))
+    every: tuple[Array, ...] = ratios, scores, noise
+    parents = np.arange(len(ratios))
     if pseudo is not None:
-        every = pseudo.append_to(*every)
+        below = pseudo.ratios, pseudo.scores, noise[pseudo.parents]
+        every = tuple(map(np.vstack, zip(every, below, strict=True)))
         parents = np.concatenate([parents, pseudo.parents])
     fitted = {name: model.fit(*every) for name, model in models.items()}
-    folds = assign_folds(ratios, seed)
+    folds = _assign_folds(ratios, seed)
     if len(scores) < MIN_TRIALS or len(np.unique(folds)) < 2:
         return _equal_weights(fitted, scores)
     bounds = _clip_range(scores)
@@ -231,16 +223,8 @@ def _equal_weights(models: Mapping[str, SurrogateModel], scores: Array) -> Stack
     )  # fmt: skip
 
 
-def assign_folds(ratios: Array, seed: int) -> NDArray[np.intp]:
-    """Assign runs to folds; repeats of a mixture share one.
-
-    Args:
-        ratios: `n x d`.
-        seed: Seed of the order.
-
-    Returns:
-        Fold of each run (`n`), of at most `FOLDS`.
-    """
+def _assign_folds(ratios: Array, seed: int) -> NDArray[np.intp]:
+    """Return the fold of each run (`n`), of at most `FOLDS`; repeats of a mixture share one."""
     _, same = np.unique(ratios.round(6), axis=0, return_inverse=True)
     order = np.random.default_rng(seed).permutation(int(same.max()) + 1)
     return np.asarray((order % min(FOLDS, len(order)))[same.ravel()])

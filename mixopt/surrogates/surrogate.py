@@ -137,13 +137,10 @@ class Surrogate:
     repetition: Repetition | None = None
     scaling_law: ScalingLawGP | None = None
 
-    @property
-    def _mean_weights(self) -> dict[str, float]:
-        shares = dict(zip(self.model.models, self.model.weights.mean(axis=1), strict=True))
-        return dict(sorted(shares.items(), key=lambda item: -item[1]))
-
     def __repr__(self) -> str:
-        weights = ", ".join(f"{name} {share:.2f}" for name, share in self._mean_weights.items())
+        shares = zip(self.model.models, self.model.weights.mean(axis=1), strict=True)
+        ordered = sorted(shares, key=lambda item: -item[1])
+        weights = ", ".join(f"{name} {share:.2f}" for name, share in ordered)
         ranks = [fitted.rank_correlation for fitted in self.metrics]
         known = [rank for rank in ranks if np.isfinite(rank)]
         cv_rank = f"{np.mean(known):.2f}" if known else "unknown"

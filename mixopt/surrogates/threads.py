@@ -5,16 +5,14 @@ a fit of 110 metrics to 500 runs took 12 times as long with OpenBLAS' default th
 """
 
 from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def single_threaded(function: Callable[P, R]) -> Callable[P, R]:
+def single_threaded(function: Function) -> Function:
     """Decorate a function so that BLAS uses one thread inside it.
 
     Args:
@@ -23,10 +21,5 @@ def single_threaded(function: Callable[P, R]) -> Callable[P, R]:
     Returns:
         The function with the same signature.
     """
-
-    @wraps(function)
-    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-        with threadpool_limits(limits=1, user_api="blas"):
-            return function(*args, **kwargs)
-
+    limited: Function = threadpool_limits.wrap(limits=1, user_api="blas")(function)
     return limited

@@ -19,8 +19,7 @@ Metrics = Sequence[Metric]
 Weights = Mapping[str, float] | None  # by capability or metric; 1 where none is given
 
 SMOOTH = 0.5  # bandwidth of the kernel, as a share of the normal reference rule for densities
-SOFTNESS = 0.05
-"""Temperature of the softmin over capabilities in a gradient, in standard deviations."""
+SOFTNESS = 0.05  # temperature of the softmin in a gradient, in standard deviations
 
 
 @dataclass(frozen=True)

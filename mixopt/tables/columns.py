@@ -28,8 +28,7 @@ BOOKKEEPING = (
 STATE_COLUMNS = ("status", "State", "state")
 FINISHED = {"finished", "done", "success", "completed"}
 
-TRACKER_PREFIXES = ("params.", "config.", "metrics.", "summary.")
-"""Prefixes that MLflow and W&B put before the user's own names."""
+TRACKER_PREFIXES = ("params.", "config.", "metrics.", "summary.")  # of MLflow's and W&B's exports
 
 RATIO_PREFIXES = ("ratio", "ratios", "mixture", "mix", "train", "domain_weights", "sources",
                   "weights")  # fmt: skip

@@ -23,14 +23,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LARGEST = 1e100
-"""A larger score is taken as infinite: the run diverged, and its square would overflow."""
+LARGEST = 1e100  # a larger score, of a diverged run, is infinite: its square would overflow
 ROW_NUMBER = "Unnamed: 0"
 """pandas' name for the row numbers that `to_csv` writes; they are positions, not run ids."""
-ROUNDING_TOLERANCE = 0.01
-"""Rows whose sum is this close to one are rounded ratios (RegMix rounds to 0.001)."""
-COUNTS_FROM = 1.5
-"""Rows with a larger sum are probably counts or percentages."""
+ROUNDING_TOLERANCE = 0.01  # rows with a sum this close to one are rounded (RegMix: to 0.001)
+COUNTS_FROM = 1.5  # rows with a larger sum are probably counts or percentages
 
 
 def read_table(

@@ -27,7 +27,7 @@ import mixopt
 from mixopt import Mixture, Trials
 from mixopt.config.loader import load_study
 from mixopt.optimization.design import design_first_round, design_next_round
-from mixopt.optimization.gradient_ascent import ascend
+from mixopt.optimization.multistart import ascend
 from mixopt.optimization.optimize import propose
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.utility import Utility

@@ -5,7 +5,7 @@ from example_trials import DOMAINS, make_trials
 from mixopt import Estimate, Mixture, SearchSpace, fit
 from mixopt.errors import TrialsError
 from mixopt.optimization.comparisons import (
-    best_seen,
+    _best_seen,
     compare,
     describe_fit,
     find_support,
@@ -33,7 +33,7 @@ def test_metrics_that_get_worse_are_named_with_their_probability(surrogate):
 
 def test_ties_hold_what_is_no_worse_and_leave_out_what_is(surrogate):
     space = SearchSpace(DOMAINS)
-    best = best_seen(surrogate, space)
+    best = _best_seen(surrogate, space)
     near = best.vector(DOMAINS)
     bad = np.array([0.0, 0.0, 0.0, 1.0])
     ties = find_ties(surrogate, space, best, np.stack([near, bad]))

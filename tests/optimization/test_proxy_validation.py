@@ -5,7 +5,6 @@ from runs_on_simplex import table as runs_table
 
 from mixopt import Metric, Mixture, Score, Trial, Trials
 from mixopt.optimization.proxy_validation import (
-    Prices,
     mean_over_seeds,
     measure_fidelity,
     own_domain_baseline,
@@ -99,7 +98,7 @@ def test_validation_regret_and_gain_by_hand():
     assert validation.proxy_regret["ensembled"] > 0
 
 
-PRICES = Prices(expert_tokens=3000, merge_tokens=10, run_tokens=1000)
+PRICES = {"expert_tokens": 3000, "merge_tokens": 10, "run_tokens": 1000}
 
 
 def weigh(spearman, corrected=None, known=None, ceiling=0.9):
@@ -108,7 +107,7 @@ def weigh(spearman, corrected=None, known=None, ceiling=0.9):
     found = weigh_purchases(
         overall, surrogate=fit(proxies), corrected=corrected,
         truth=np.zeros(0) if known is None else known,
-        trials=24, runs=8, prices=PRICES,
+        trials=24, runs=8, **PRICES,
     )  # fmt: skip
     return {purchase.what: purchase for purchase in found}, found
 

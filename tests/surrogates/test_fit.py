@@ -5,7 +5,7 @@ import pytest
 
 from mixopt import Metric, Mixture, Score, SearchSpace, Trial, Trials, fit
 from mixopt.errors import HoldoutError, TrialsError
-from mixopt.optimization.comparisons import best_seen
+from mixopt.optimization.comparisons import _best_seen
 
 DOMAINS = ("a", "b", "c")
 RIDGE = "ridge_root"
@@ -273,7 +273,7 @@ def test_a_gap_in_the_best_run_does_not_unseat_it():
     ]
     table = Trials(gaps, trials.metrics, trials.domains)
     again = fit(table, target={"first": 1.0, "second": 1.0}, surrogates=RIDGE)
-    assert best_seen(again, SearchSpace(DOMAINS)) == trials[best].ratios
+    assert _best_seen(again, SearchSpace(DOMAINS)) == trials[best].ratios
 
 
 def test_a_poor_cheapest_level_is_stepped_over(caplog):

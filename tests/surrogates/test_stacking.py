@@ -3,7 +3,7 @@ import pytest
 
 from mixopt.surrogates import stacking as module
 from mixopt.surrogates.registry import AUTO, make_model
-from mixopt.surrogates.stacking import assign_folds, fit_stacked_model
+from mixopt.surrogates.stacking import _assign_folds, fit_stacked_model
 
 
 def models(names=AUTO):
@@ -45,7 +45,7 @@ def test_pure_noise_is_left_to_the_constant():
 
 def test_repeats_of_a_mixture_share_their_fold():
     ratios = np.repeat(table(10)[0], 3, axis=0)
-    folds = assign_folds(ratios, 0).reshape(10, 3)
+    folds = _assign_folds(ratios, 0).reshape(10, 3)
     assert (folds == folds[:, :1]).all()
     assert len(np.unique(folds)) == module.FOLDS
 
