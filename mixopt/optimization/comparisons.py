@@ -70,7 +70,7 @@ def compare(
 
     Args:
         surrogate: Predicts the scores.
-        ratios: The mixture; an array is in the order of the surrogate's domains.
+        ratios: The mixture; an array (`d`) is in the order of the surrogate's domains.
         others: Other mixtures by name; None is skipped.
 
     Returns:
@@ -143,8 +143,8 @@ def find_support(surrogate: Surrogate, ratios: Mixture) -> Support:
     """Return the nearest trial of a mixture and its distance, beside distances between trials.
 
     Args:
-        surrogate: Has the trials.
-        ratios: The mixture.
+        surrogate: Has the `n` trials.
+        ratios: The mixture, over `d` domains.
 
     Returns:
         The trial, and Hellinger distances to it and at most between neighboring trials.
@@ -163,7 +163,7 @@ def note_extrapolation(
     """Return warnings for predictions that extrapolate.
 
     Args:
-        surrogate: Has the trials.
+        surrogate: Has the `n` trials.
         mixtures: Mixtures by name; None is skipped.
 
     Returns:
@@ -218,7 +218,7 @@ def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
     """Return sentences on the quality of a fit.
 
     Args:
-        surrogate: The fit.
+        surrogate: The fit to `n` trials.
 
     Returns:
         Rank correlations of left-out runs, the weights of the surrogate models, and the runs of

@@ -87,9 +87,7 @@ def advise(
     cheaper = [trial for trial in trials if trial.level in levels[:-1]]
     if len(highest) < FEWEST_RUNS:
         which = f"{len(highest)} {levels[-1]} runs" if cheaper else f"{len(highest)} runs"
-        raise TrialsError(
-            f"{which} are too few for a learning curve; at least {FEWEST_RUNS} are needed."
-        )
+        raise TrialsError(f"{which} are too few for a learning curve; it needs {FEWEST_RUNS}.")
     different = len(np.unique(highest.ratios().round(6), axis=0))
     if different < FEWEST_MIXTURES:
         raise TrialsError(

@@ -145,9 +145,8 @@ def _split_bounds(normals: Array, lows: Array, highs: Array) -> tuple[Array, lis
 
 
 def _within_kl(space: WeightSpace) -> dict[str, Any]:
-    limit, divergence = space.space.max_kl or 0.0, space.divergence_and_gradient
-    return {"type": "ineq", "fun": lambda w: limit - divergence(w)[0],
-            "jac": lambda w: -divergence(w)[1]}  # fmt: skip
+    limit, kl = space.space.max_kl or 0.0, space.divergence_and_gradient
+    return {"type": "ineq", "fun": lambda w: limit - kl(w)[0], "jac": lambda w: -kl(w)[1]}
 
 
 def _outcome_limits(

@@ -16,12 +16,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from mixopt.mixture import Array
-from mixopt.surrogates.kernels import (
-    matern52,
-    matern52_derivative,
-    sqrt_derivative,
-    square_distances,
-)
+from mixopt.surrogates.kernels import matern52, matern52_slope, sqrt_derivative, square_distances
 from mixopt.surrogates.minimize import minimize
 from mixopt.surrogates.stacking import StackedModel
 from mixopt.surrogates.surrogate import Standardization
@@ -46,7 +41,7 @@ class RescaledModel:
     of a handful of runs.
 
     Args:
-        own: Standardization of the lower fidelity.
+        own: Standardization of the lower fidelity's `m` metrics.
         model: The lower fidelity's model.
         target: Standardization of the higher fidelity.
     """
@@ -134,9 +129,8 @@ class CoKriging:
             return sum(each(theta) for each in metrics) / count
 
         shared = _posterior_mode(mean_likelihood, PRIOR_MEANS, PRIOR_SDS, 1 / count)
-        self._posteriors = [
-            each.posterior(_posterior_mode(each, shared, METRIC_SDS)) for each in metrics
-        ]
+        modes = [_posterior_mode(each, shared, METRIC_SDS) for each in metrics]
+        self._posteriors = [each.posterior(mode) for each, mode in zip(metrics, modes, strict=True)]
         return self
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
@@ -185,7 +179,7 @@ class CoKriging:
     def gradient(self, ratios: Array, weights: Array) -> Array:
         gradient = self._low.gradient(ratios, weights * self.rho)
         roots = np.sqrt(ratios)
-        derivative = matern52_derivative(square_distances(roots, self._roots), LENGTH)
+        derivative = matern52_slope(square_distances(roots, self._roots), LENGTH)
         for m, posterior in enumerate(self._posteriors):
             weighted = posterior.process * derivative * posterior.alpha
             by_root = weighted.sum(axis=1, keepdims=True) * roots - weighted @ self._roots

@@ -57,16 +57,14 @@ class Repetition:
         """
         each = saturation if isinstance(saturation, Mapping) else dict.fromkeys(domains, saturation)
         for what, numbers in (("available tokens", available_tokens), ("saturation", each)):
-            for name, number in numbers.items():
+            for name, value in numbers.items():
                 if name not in domains:
                     raise MixtureError(
                         f"The {what} of {name!r} are of no domain of this search. "
                         f"{did_you_mean(name, domains)}"
                     )
-                if not number > 0:
-                    raise MixtureError(
-                        f"The {what} of {name!r} is {number:g}, but must be positive."
-                    )
+                if not value > 0:
+                    raise MixtureError(f"The {what} of {name!r} is {value:g}; it must be positive.")
         if not budget_tokens > 0:
             raise MixtureError(f"The budget is {budget_tokens:g} tokens; it must be positive.")
         unique = np.array([float(available_tokens.get(name, np.inf)) for name in domains])

@@ -26,10 +26,7 @@ class Exponential:
 
     def starts(self, m: int, d: int) -> list[Array]:
         """Return starts with floors near and far below the scores, constant in the ratios."""
-        return [
-            np.tile(np.concatenate([[floor, np.log(-floor)], np.zeros(d)]), (m, 1))
-            for floor in (-1.5, -4.0)
-        ]
+        return [np.tile([floor, np.log(-floor), *np.zeros(d)], (m, 1)) for floor in (-1.5, -4.0)]
 
     def evaluate(self, parameters: Array, ratios: Array) -> tuple[Array, Array]:
         inner = parameters[:, 1:2] + parameters[:, 2:] @ ratios.T

@@ -196,9 +196,8 @@ def _assemble(
 ) -> Surrogate:
     values = trials.values(metrics)
     keep = standardization.varying
-    predicted, stds = standardization.untransform(
-        model.cv_means, model.cv_stds * model.critical_values.factor
-    )
+    stds = model.cv_stds * model.critical_values.factor
+    predicted, stds = standardization.untransform(model.cv_means, stds)
     out_of_fold, critical_values = _calibrate_utility(utility, values, predicted, stds)
     predicted = np.where(np.isfinite(values), predicted, np.nan)
     fitted, place = [], 0

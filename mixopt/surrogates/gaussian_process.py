@@ -15,7 +15,7 @@ from mixopt.surrogates.features import FEATURES, FeatureName
 from mixopt.surrogates.kernels import (
     KernelExpansions,
     matern52,
-    matern52_derivative,
+    matern52_slope,
     square_distances,
     to_storage_precision,
 )
@@ -59,7 +59,7 @@ class GaussianProcess:
     Hyperparameters maximize their posterior (penalized marginal likelihood).
 
     Args:
-        features: Transform of the ratios.
+        features: Transform of the ratios (`n x d`).
     """
 
     def __init__(self, features: FeatureName) -> None:
@@ -187,7 +187,7 @@ def _negative_log_posterior(
         alpha = inverse @ z
         by_covariance = np.outer(alpha, alpha) - inverse
         # Σ_ab W_ab (x_a - x_b)² by domain, without an n x n x d array
-        weight = by_covariance * matern52_derivative(square, 1.0) * amplitude
+        weight = by_covariance * matern52_slope(square, 1.0) * amplitude
         spread = weight.sum(axis=1) @ np.square(points) - (points * (weight @ points)).sum(axis=0)
         by_scalar = [amplitude * (by_covariance * near).sum(),
                      linear * (by_covariance * inner).sum(), own * np.trace(by_covariance)]  # fmt: skip

@@ -46,18 +46,18 @@ def matern52(square: Array, length: float) -> Array:
     """Return Matérn-5/2 correlations (Rasmussen & Williams, eq. 4.17).
 
     Args:
-        square: Squared distances, of any shape.
+        square: Squared distances, of any shape (`a x b`).
         length: Length scale.
     """
     scaled = ROOT5 * np.sqrt(square) / length
     return np.asarray((1 + scaled + scaled * scaled / 3) * np.exp(-scaled))
 
 
-def matern52_derivative(square: Array, length: float) -> Array:
+def matern52_slope(square: Array, length: float) -> Array:
     """Return −(5/3ℓ²)(1 + √5·r/ℓ)e^{−√5·r/ℓ}, the derivative of `matern52`.
 
     Args:
-        square: Squared distances r², of any shape.
+        square: Squared distances r², of any shape (`a x b`).
         length: Length scale ℓ.
 
     Returns:
@@ -67,8 +67,8 @@ def matern52_derivative(square: Array, length: float) -> Array:
     return np.asarray(-(5 / (3 * length**2)) * (1 + scaled) * np.exp(-scaled))
 
 
-def _matern52_and_derivative(square: Array) -> tuple[Array, Array]:
-    """Return `matern52` and `matern52_derivative` at length one, with one exponential."""
+def _matern52_and_slope(square: Array) -> tuple[Array, Array]:
+    """Return `matern52` and `matern52_slope` at length one, with one exponential."""
     scaled = ROOT5 * np.sqrt(square)
     decay = np.exp(-scaled)
     return (1 + scaled + scaled * scaled / 3) * decay, -(5 / 3) * (1 + scaled) * decay
@@ -106,7 +106,7 @@ class KernelExpansions:
         """Return f (`p x q`) at `q x d` features."""
         values = np.empty((len(self._alphas), len(x)))
         for part in self._chunks(len(x)):
-            near, _ = _matern52_and_derivative(self._distances(x[part]))
+            near, _ = _matern52_and_slope(self._distances(x[part]))
             values[:, part] = np.einsum("pqn,pn->pq", near, self._alphas)
         return values
 
@@ -114,7 +114,7 @@ class KernelExpansions:
         """Return the gradient (`q x d`) of Σ_p weights_pq · f_p with respect to the features."""
         gradient = np.empty(x.shape)
         for part in self._chunks(len(x)):
-            _, derivative = _matern52_and_derivative(self._distances(x[part]))
+            _, derivative = _matern52_and_slope(self._distances(x[part]))
             steep = derivative * self._alphas[:, None, :] * weights[:, part, None]
             here = steep.sum(axis=2, keepdims=True) * x[part]
             gradient[part] = np.einsum("pqd,pd->qd", here - steep @ self._points, self._squares)

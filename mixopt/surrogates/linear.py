@@ -22,7 +22,7 @@ class Ridge:
     The standard deviations are those of the Gaussian model behind the evidence.
 
     Args:
-        features: Transform of the ratios.
+        features: Transform of the ratios (`n x d`).
     """
 
     def __init__(self, features: FeatureName) -> None:

@@ -79,7 +79,7 @@ def is_uninformative(trials: Trials) -> bool:
     """Return whether trials are too few, or of one mixture, so that no model can be fitted.
 
     Args:
-        trials: Trials of one fidelity.
+        trials: The `n` trials of one fidelity.
     """
     return len(trials) < MIN_TRIALS or len(np.unique(trials.ratios().round(6), axis=0)) < 2
 
@@ -100,8 +100,8 @@ def fit_fidelities(
     """Fit each fidelity, every one but the lowest as a correction of the one below.
 
     Args:
-        tables: Trials of each fidelity, the lowest first.
-        metrics: Metrics to fit.
+        tables: Trials of each fidelity, the lowest first (`n` trials each, over `d` domains).
+        metrics: The `m` metrics to fit.
         make_models: Constructs the unfitted models for a table.
         use_std_errors: Also fit with standard errors as noise; the lower cross-validated error
             decides.
@@ -212,7 +212,7 @@ def summarize_fidelities(
 
     Args:
         levels: Names of the fidelities, the lowest first.
-        tables: Trials of each.
+        tables: Trials of each (`n` each).
         metrics: The fitted metrics.
         stages: What `fit_fidelities` returns.
 

@@ -34,7 +34,7 @@ class ParametricModel:
     """A formula fitted by regularized least squares; standard deviations by the delta method.
 
     Args:
-        formula: The curve, its prior and its starting parameters.
+        formula: The curve, its prior and its starting parameters (`m x p`).
         huber: Residuals beyond this number of noise standard deviations have linear loss.
     """
 

@@ -36,7 +36,7 @@ def spearman_interval(rho: float, n: int) -> tuple[float, float]:
     would have no width by that formula; ρ is limited to one swap of neighbors (Σd² = 1).
 
     Args:
-        rho: The correlation.
+        rho: The correlation of `n` pairs.
         n: Pairs that it is from.
 
     Returns:

@@ -14,13 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixopt.mixture import Array
-from mixopt.surrogates.least_squares import (
-    Curve,
-    Prior,
-    hessian,
-    levenberg_marquardt,
-    update_noise,
-)
+from mixopt.surrogates.least_squares import Curve, Prior, hessian, levenberg_marquardt, update_noise
 
 N_SCALARS = 5
 FLOOR, SCALE, DELTA, ALPHA, GAMMA = range(N_SCALARS)

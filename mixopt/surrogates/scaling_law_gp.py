@@ -265,9 +265,8 @@ class ScalingLawGP:
                 for kernel, s2, share in chosen
             ]
             # five covariances per metric would not fit into memory: the leading kernel keeps its
-            self._processes.append(
-                processes[:1] + [(share, p.drop_covariance()) for share, p in processes[1:]]
-            )
+            others = [(share, process.drop_covariance()) for share, process in processes[1:]]
+            self._processes.append(processes[:1] + others)
         return self
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
@@ -336,9 +335,7 @@ class ScalingLawGP:
         full, _ = scaling_law.evaluate(parameters, ratios)
         return np.asarray((fewer - full).T)
 
-    def budget_effect_gradient(
-        self, ratios: Array, share: Array, weights: Array
-    ) -> tuple[Array, Array]:
+    def budget_gradient(self, ratios: Array, share: Array, weights: Array) -> tuple[Array, Array]:
         """Return gradient (`n x d`) and derivative by share (`n`) of Σ_m weights_nm · effect_nm."""
         parameters = self._leading_parameters()
         fewer = ratios * share[:, None]

@@ -22,7 +22,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path) -> None:
     """Write a surrogate to disk, without the trials that it was fitted to.
 
     Args:
-        surrogate: The fitted surrogate.
+        surrogate: Fitted to `n` trials of `m` metrics.
         folder: An existing folder.
     """
     import skops.io  # here, because it imports all of scikit-learn, and torch where installed
@@ -37,7 +37,7 @@ def load_surrogate(folder: Path, trials: Trials) -> Surrogate:
 
     Args:
         folder: The folder that `save_surrogate` wrote into.
-        trials: The trials that it was fitted to.
+        trials: The `n` trials that it was fitted to.
 
     Raises:
         StorageError: The file is damaged, too large when unpacked, or names other classes.

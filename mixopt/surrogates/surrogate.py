@@ -287,7 +287,7 @@ class Surrogate:
         some = share[:, 0] < 1
         if some.any():
             part = inner[some], share[some, 0], weighted[some]
-            by_inner, by_size = self.scaling_law.budget_effect_gradient(*part)
+            by_inner, by_size = self.scaling_law.budget_gradient(*part)
             gradient[some] += by_inner
             by_share[some, 0] = by_size
         # inner = e / Σe, share = Σe, with e the effective shares and jacobian = de/dr

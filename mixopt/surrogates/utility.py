@@ -145,7 +145,7 @@ class Utility:
         shares = np.array([weights.get(metric.name, 0.0) for metric in metrics]) * (scales > 0)
         if not shares.sum() > 0:
             raise TrialsError(
-                "No metric with a weight differs between trials; give weights to others."
+                "No metric with a weight differs between trials; weigh other metrics."
             )
         coefficients = signs(metrics) * shares / shares.sum() / np.where(scales > 0, scales, 1.0)
         return cls(tuple(metrics), coefficients, _reduce_columns(np.nanmean, values))
@@ -301,7 +301,7 @@ def require_one_direction(metrics: Metrics) -> None:
     """Check that metrics can be averaged in their own units.
 
     Args:
-        metrics: The metrics of an average.
+        metrics: The `m` metrics of an average.
 
     Raises:
         TrialsError: Some are better lower and some higher.
@@ -334,10 +334,8 @@ def _metric_shares(
     Metrics divide their capability's share by trust. A capability has the trust of its most trusted
     metric, so one of noisy metrics alone has little weight.
     """
-    each = [
-        trust.get(metric.name, 1.0) * float(varies)
-        for metric, varies in zip(metrics, varying, strict=True)
-    ]
+    pairs = zip(metrics, varying, strict=True)
+    each = [trust.get(metric.name, 1.0) * float(varies) for metric, varies in pairs]
     totals: dict[str, float] = {}
     best: dict[str, float] = {}
     for metric, own in zip(metrics, each, strict=True):

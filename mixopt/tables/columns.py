@@ -129,7 +129,12 @@ def _find_domains(columns: Sequence[str], domains: Sequence[str]) -> dict[str, s
 
 
 def drop_spreads(values: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    """Drop columns that state the spread of a metric (`x_std`, `x/ci`, ...), and log them."""
+    """Drop columns that state the spread of a metric (`x_std`, `x/ci`, ...), and log them.
+
+    Args:
+        values: One row per run (`n x m`).
+        where: Name of the table, for the log.
+    """
     spreads = [c for c in map(str, values.columns) if STD_ERROR.match(c) or SPREAD.match(c)]
     if spreads:
         log.info("%s: %s are spreads, not metrics, and are left out.", where, ", ".join(spreads))
@@ -137,7 +142,14 @@ def drop_spreads(values: "pd.DataFrame", where: str) -> "pd.DataFrame":
 
 
 def find_std_errors(columns: Sequence[str]) -> dict[str, str]:
-    """Return the column of the standard error by the column of its metric, where both exist."""
+    """Find the columns of standard errors.
+
+    Args:
+        columns: Columns of metrics and of standard errors.
+
+    Returns:
+        Column of the standard error by column of its metric, where both exist.
+    """
     found = {}
     for column in columns:
         match = STD_ERROR.match(column)
@@ -151,7 +163,14 @@ def find_std_errors(columns: Sequence[str]) -> dict[str, str]:
 
 
 def strip_common_prefix(names: list[str]) -> list[str]:
-    """Return names without their common prefix, up to a separator (`train_the_pile_`)."""
+    """Strip the common prefix of names.
+
+    Args:
+        names: Such as `train_the_pile_a` and `train_the_pile_b`.
+
+    Returns:
+        The names (`a`, `b`) after the last separator of the common prefix, in the same order.
+    """
     if len(names) < 2:
         return names
     prefix = os.path.commonprefix(names)

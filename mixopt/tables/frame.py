@@ -40,7 +40,7 @@ def read_table(
         what: Its content (`ratios`), for messages.
 
     Returns:
-        The table, and its name for messages.
+        The table (`n` rows by id), and its name for messages.
 
     Raises:
         TrialsError: It cannot be read, a column name repeats, or a run has no id.
@@ -161,7 +161,12 @@ def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
 
 
 def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    """Return the frame with infinite cells (of diverged runs) as missing, and log them."""
+    """Return the frame with infinite cells (of diverged runs) as missing, and log them.
+
+    Args:
+        frame: Numbers, one row per run (`n x m`).
+        where: Name of the table, for the log.
+    """
     infinite = np.abs(frame.to_numpy(dtype=np.float64)) > LARGEST
     if infinite.any():
         row, column = (int(axis[0]) for axis in np.nonzero(infinite))
@@ -173,9 +178,7 @@ def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
 def _require_unique_columns(names: Sequence[str], where: str) -> None:
     for name, count in Counter(names).items():
         if count > 1:
-            raise TrialsError(
-                f"{where} has two columns called {show(name)}; give each its own name."
-            )
+            raise TrialsError(f"{where} has two columns called {show(name)}; rename one.")
 
 
 def join(

@@ -48,7 +48,7 @@ def test_fewer_tokens_cost_and_the_slopes_say_how_much():
     points = np.random.default_rng(1).dirichlet(np.full(8, 3.0), 2)
     assert (law.budget_effect(points, np.array([0.5, 0.9])) > 0).all()  # losses rise
     weights, step = np.ones((2, 4)), 1e-6
-    _, by_share = law.budget_effect_gradient(points, np.full(2, 0.7), weights)
+    _, by_share = law.budget_gradient(points, np.full(2, 0.7), weights)
     numeric = law.budget_effect(points, np.full(2, 0.7 + step)) - law.budget_effect(
         points, np.full(2, 0.7 - step)
     )
