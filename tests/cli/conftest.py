@@ -32,8 +32,8 @@ def ran(tmp_path_factory):
     path = toy.write_study(folder, validation={"mixtures": 4, "seeds": 1}, exports=exports)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIXOPT_CACHE", str(folder / "cache"))
-        told = call("run", path, "-o", folder / "out", "--device", "cpu", "--no-track")
-    return folder, told
+        printed = call("run", path, "-o", folder / "out", "--device", "cpu", "--no-track")
+    return folder, printed
 
 
 @pytest.fixture

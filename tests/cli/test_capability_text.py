@@ -16,9 +16,9 @@ def test_text_is_found_and_used_as_a_capability(tmp_path):
     )
     texts = [{"text": toy.text(name, rng, 80)} for name in ("birds", "ships") for _ in range(20)]
     toy.write_jsonl(tmp_path / "corpus" / "all.jsonl", texts)
-    told = call("capability-text", tmp_path / "quiz.yaml", "--corpus", tmp_path / "corpus/*.jsonl",
+    printed = call("capability-text", tmp_path / "quiz.yaml", "--corpus", tmp_path / "corpus/*.jsonl",
                 "--out", tmp_path / "nature.jsonl", "--texts", "10", "--concepts", "4")  # fmt: skip
-    assert "10 of 40 pieces" in told
+    assert "10 of 40 pieces" in printed
     found = [json.loads(line) for line in (tmp_path / "nature.jsonl").read_text().splitlines()]
     birds = set(toy.WORDS["birds"]) - set(toy.WORDS["ships"])
     assert all(set(row["text"].split()) & birds for row in found)
@@ -35,18 +35,18 @@ def test_text_is_found_and_used_as_a_capability(tmp_path):
 
 def test_what_is_no_benchmark_or_capability_is_one_sentence(tmp_path):
     (tmp_path / "quiz.yaml").write_text("{name: quiz, kind: continuation, itmes: x}")
-    told = call("capability-text", tmp_path / "quiz.yaml", "--corpus", "x",
+    printed = call("capability-text", tmp_path / "quiz.yaml", "--corpus", "x",
                 "--out", tmp_path / "o.jsonl", code=2)  # fmt: skip
-    assert "continuation.items is missing" in told
+    assert "continuation.items is missing" in printed
     study = toy.write_study(tmp_path / "study", capabilities=["nature"])
-    told = call("train", study, "--no-track", "-o", tmp_path / "out", code=2)
-    assert "capabilities must be a mapping" in told
+    printed = call("train", study, "--no-track", "-o", tmp_path / "out", code=2)
+    assert "capabilities must be a mapping" in printed
 
 
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "quiz.yaml").write_text("{name: quiz, kind: continuation, items: items.jsonl}")
     for out in ("quiz.jsonl", "new.yaml"):
-        told = call("capability-text", tmp_path / "quiz.yaml", "--corpus", "x", "--out", tmp_path / out,
-                    code=2)  # fmt: skip
-        assert "give another --out" in told
+        printed = call("capability-text", tmp_path / "quiz.yaml", "--corpus", "x", "--out",
+                       tmp_path / out, code=2)  # fmt: skip
+        assert "give another --out" in printed
     assert "continuation" in (tmp_path / "quiz.yaml").read_text()

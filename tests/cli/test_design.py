@@ -7,9 +7,9 @@ from mixopt import read_trials
 
 
 def test_design_before_any_run(tmp_path):
-    told = call("design", "--domains", "web:news,web:wiki,code", "-n", "6", "--upper", "code=0.5",
+    printed = call("design", "--domains", "web:news,web:wiki,code", "-n", "6", "--upper", "code=0.5",
                 "-o", tmp_path / "runs.csv")  # fmt: skip
-    assert "runs.csv" in told
+    assert "runs.csv" in printed
     table = pd.read_csv(tmp_path / "runs.csv")
     assert list(table.columns) == ["run", "web:news", "web:wiki", "code"]
     ratios = table.drop(columns="run").to_numpy()
@@ -22,9 +22,9 @@ def test_design_before_any_run(tmp_path):
 
 @pytest.mark.parametrize("method", ["d-optimal", "maximin", "sequential"])
 def test_design_goes_on_from_a_table(tables, tmp_path, method):
-    told = call("design", "--ratios", tables[0], "--metrics", tables[1], "-n", "3",
+    printed = call("design", "--ratios", tables[0], "--metrics", tables[1], "-n", "3",
                 "--method", method, "-o", tmp_path / "more.csv")  # fmt: skip
-    assert "Written" in told
+    assert "Written" in printed
     table = pd.read_csv(tmp_path / "more.csv")
     assert table["run"].tolist() == ["run-008", "run-009", "run-010"]
 
@@ -37,11 +37,11 @@ def test_advice_on_more_runs(tmp_path):
     )
     losses = (web - 0.6) ** 2 + 1 + 0.01 * rng.normal(size=24)
     pd.DataFrame({"run": range(24), "val_loss": losses}).to_csv(tmp_path / "m.csv", index=False)
-    told = call(
+    printed = call(
         "design", "--advise", "--ratios", tmp_path / "r.csv", "--metrics", tmp_path / "m.csv"
     )
-    assert [line.split()[0] for line in told.splitlines()[1:5]] == ["24", "32", "40", "56"]
-    assert "32 more runs would cut the error" in told
+    assert [line.split()[0] for line in printed.splitlines()[1:5]] == ["24", "32", "40", "56"]
+    assert "32 more runs would cut the error" in printed
 
 
 def test_the_table_that_design_writes_is_read_back(tmp_path):
@@ -50,18 +50,18 @@ def test_the_table_that_design_writes_is_read_back(tmp_path):
     assert len(read_trials(ratios=tmp_path / "r.csv", metrics=metrics)) == 6
 
 
-def test_fidelities_of_the_recipe_reach_design_and_advice(tables, tmp_path):
+def test_fidelities_of_the_config_reach_design_and_advice(tables, tmp_path):
     both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
     both = pd.concat([both, both.assign(run=both["run"] + 8, val_loss=both["val_loss"] + 1)])
     both["fidelity"] = ["small"] * 8 + ["large"] * 8
     both.to_csv(tmp_path / "runs.csv", index=False)
     given = ("--runs", tmp_path / "runs.csv", "--domains", " web, code ")
-    told = call("design", *given, "-n", "2", "--method", "sequential", code=2)
-    assert "neither cost nor kind orders them" in told
+    printed = call("design", *given, "-n", "2", "--method", "sequential", code=2)
+    assert "neither cost nor kind orders them" in printed
     (tmp_path / "r.yaml").write_text("fidelities: [small, large]\n")
     given = (*given, "--recipe", tmp_path / "r.yaml")
-    told = call("design", *given, "-n", "2", "--method", "sequential")
-    assert [line.split(",")[0] for line in told.splitlines()[-2:]] == ["run-016", "run-017"]
+    printed = call("design", *given, "-n", "2", "--method", "sequential")
+    assert [line.split(",")[0] for line in printed.splitlines()[-2:]] == ["run-016", "run-017"]
     assert "8 large runs are too few" in call("design", *given, "--advise", code=2)
 
 
@@ -70,7 +70,7 @@ def test_names_of_runs_that_are_taken_are_not_given_again(tables, tmp_path):
     for frame, name in ((ratios, "r.csv"), (metrics, "m.csv")):
         frame["run"] = [f"run-{i:03d}" for i in range(1, 9)]  # run-000 was lost
         frame.to_csv(tmp_path / name, index=False)
-    told = call(
+    printed = call(
         "design", "--ratios", tmp_path / "r.csv", "--metrics", tmp_path / "m.csv", "-n", "2"
     )
-    assert [line.split(",")[0] for line in told.splitlines()[-2:]] == ["run-009", "run-010"]
+    assert [line.split(",")[0] for line in printed.splitlines()[-2:]] == ["run-009", "run-010"]

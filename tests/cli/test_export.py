@@ -14,9 +14,9 @@ def test_export_of_a_proposal(tables, tmp_path):
     parts = text.split()
     assert parts[1::2] == ["/d/web", "/d/code"]
     assert sum(map(float, parts[::2])) == pytest.approx(1)
-    told = call("export", tmp_path / "proposal.json", "-f", "json", "-o", tmp_path / "x.json",
+    printed = call("export", tmp_path / "proposal.json", "-f", "json", "-o", tmp_path / "x.json",
                 "-p", "web=/w", "-p", "code=/c")  # fmt: skip
-    assert "x.json" in told
+    assert "x.json" in printed
     assert json.loads((tmp_path / "x.json").read_text())["paths"] == {"web": "/w", "code": "/c"}
 
 
@@ -24,9 +24,9 @@ def test_damaged_proposals_are_told_in_one_sentence(tmp_path):
     path = tmp_path / "p.json"
     for content in ('{"ratios": [1, 2]}', "[]", '"x"', '{"ratios": {"a": 1}, "utility": 3}', "{"):
         path.write_text(content)
-        told = call("export", path, "-f", "json", code=2)
-        assert "not a proposal" in told
-        assert told.count("\n") == 1
+        printed = call("export", path, "-f", "json", code=2)
+        assert "not a proposal" in printed
+        assert printed.count("\n") == 1
 
 
 @pytest.fixture
@@ -42,26 +42,26 @@ def test_help_names_every_format():
 
 def test_a_config_is_checked_after_it_was_mended(proposal, tmp_path):
     out, place = tmp_path / "blend.txt", ("-p", "/d/{domain}")
-    told = call("export", proposal, "-f", "megatron", *place, "-o", out)
-    assert "moves no ratio by more than 3.3e-10" in told
-    assert "Seen      web 0.40, code 1.00, law 0.00 times" in told
-    told = call("export", proposal, "-f", "megatron", *place, "--check", out)
-    assert "largest difference from the proposal is 3.3e-10" in told
+    printed = call("export", proposal, "-f", "megatron", *place, "-o", out)
+    assert "moves no ratio by more than 3.3e-10" in printed
+    assert "Seen      web 0.40, code 1.00, law 0.00 times" in printed
+    printed = call("export", proposal, "-f", "megatron", *place, "--check", out)
+    assert "largest difference from the proposal is 3.3e-10" in printed
     out.write_text("0.05 /d/web 0.95 /d/code")
-    told = call("export", proposal, "-f", "megatron", *place, "--check", out,
+    printed = call("export", proposal, "-f", "megatron", *place, "--check", out,
                 "--budget-tokens", "12e6")  # fmt: skip
-    assert "web               5.0000%  proposed  66.6667%  difference -61.6667%" in told
-    assert "note: 'code' is read 5.70 times and at most 4 was allowed" in told
+    assert "web               5.0000%  proposed  66.6667%  difference -61.6667%" in printed
+    assert "note: 'code' is read 5.70 times and at most 4 was allowed" in printed
 
 
 def test_a_file_for_each_phase(tmp_path):
     path = tmp_path / "schedule.json"
     path.write_text(SCHEDULE.to_json())
-    told = call("export", path, "-f", "olmo-core", "-p", "/d/{domain}.npy",
+    printed = call("export", path, "-f", "olmo-core", "-p", "/d/{domain}.npy",
                 "-o", tmp_path / "{phase}.yaml")  # fmt: skip
-    assert "stable.yaml" in told
-    assert "anneal.yaml" in told
-    told = call("export", path, "-f", "json", "-o", tmp_path / "all.json")
+    assert "stable.yaml" in printed
+    assert "anneal.yaml" in printed
+    printed = call("export", path, "-f", "json", "-o", tmp_path / "all.json")
     assert "Phase     anneal" in call(
         "export", path, "-f", "json", "--check", tmp_path / "all.json"
     )
@@ -87,6 +87,6 @@ def test_what_cannot_be_checked(proposal, tmp_path):
 
 def test_what_is_no_option_of_a_format_is_not_taken_for_one(proposal, tmp_path):
     for option in ("format=x", "out=zz", "paths=a"):
-        told = call("export", proposal, "-f", "json", "--option", option, code=2)
-        assert "is no option of a format" in told
+        printed = call("export", proposal, "-f", "json", "--option", option, code=2)
+        assert "is no option of a format" in printed
     assert not (tmp_path / "zz").exists()

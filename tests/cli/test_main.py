@@ -34,16 +34,16 @@ def test_the_user_s_mistakes_end_with_a_sentence_and_code_2(
     arguments, words, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    told = call(*arguments, code=2)
-    assert words in told
-    assert "Traceback" not in told
+    printed = call(*arguments, code=2)
+    assert words in printed
+    assert "Traceback" not in printed
 
 
 def test_our_mistakes_end_with_code_1_and_no_traceback(monkeypatch, tmp_path):
     monkeypatch.setattr("mixopt.proposal.Proposal.read", lambda path: 1 / 0)
-    told = call("export", tmp_path / "x", "-f", "json", code=1)
-    assert "internal error (ZeroDivisionError" in told
-    assert "Traceback" not in told
+    printed = call("export", tmp_path / "x", "-f", "json", code=1)
+    assert "internal error (ZeroDivisionError" in printed
+    assert "Traceback" not in printed
 
 
 def test_a_full_disk_is_told_with_code_1(tables, tmp_path, monkeypatch):
@@ -53,17 +53,17 @@ def test_a_full_disk_is_told_with_code_1(tables, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fdopen", full)
-    told = call(
+    printed = call(
         "propose", "--ratios", *[tables[0]], "--metrics", tables[1], "-o", tmp_path / "o", code=1
     )
-    assert "disk is full" in told
+    assert "disk is full" in printed
     assert list((tmp_path / "o").iterdir()) == []
 
 
 def test_help_names_every_verb():
-    told = call("--help")
+    printed = call("--help")
     for verb in ("run", "train", "search", "propose", "validate", "export", "init", "design"):
-        assert f"\n  {verb} " in told
+        assert f"\n  {verb} " in printed
 
 
 def test_bad_study_from_the_shell_as_a_user_sees_it(tmp_path):
@@ -103,5 +103,5 @@ def test_a_missing_package_of_an_extra_is_named_with_the_command(monkeypatch, tm
         raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
 
     monkeypatch.setattr("mixopt.proposal.Proposal.read", missing)
-    told = call("export", tmp_path / "x", "-f", "json", code=2)
-    assert told == "mixopt: This needs torch; run: pip install 'mixopt[train]'\n"
+    printed = call("export", tmp_path / "x", "-f", "json", code=2)
+    assert printed == "mixopt: This needs torch; run: pip install 'mixopt[train]'\n"

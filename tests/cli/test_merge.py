@@ -13,9 +13,9 @@ def folders(tmp_path):
 def test_merge_from_the_shell(folders, caplog):
     from transformers import AutoModelForCausalLM
 
-    told = call("merge", folders / "base", "-e", f"{folders / 'web'}=0.25", "-e",
+    printed = call("merge", folders / "base", "-e", f"{folders / 'web'}=0.25", "-e",
                 f"{folders / 'code'}=0.75", "-o", folders / "out")  # fmt: skip
-    assert "Written" in told
+    assert "Written" in printed
     assert "was it trained from another base?" in caplog.text
     assert AutoModelForCausalLM.from_pretrained(folders / "out") is not None
     again = call("merge", folders / "base", "-e", f"{folders / 'web'}=1", "-o", folders / "out",

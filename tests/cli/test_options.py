@@ -39,8 +39,8 @@ def test_tracking_that_is_asked_for_needs_mlflow(tables, tmp_path):
     study = toy.write_study(tmp_path)
     table = ("propose", "--ratios", tables[0], "--metrics", tables[1])
     for command in (("train", study), table):
-        told = call(*command, "--track", code=2)
-        assert told == "mixopt: This needs mlflow; run: pip install 'mixopt[mlflow]'\n"
+        printed = call(*command, "--track", code=2)
+        assert printed == "mixopt: This needs mlflow; run: pip install 'mixopt[mlflow]'\n"
     assert "mixopt[mlflow]" in call("propose", "--mlflow", "swarm", code=2)
 
 

@@ -4,14 +4,14 @@ from mixopt.proposal import Proposal
 
 
 def test_propose_from_tables(tables, tmp_path):
-    told = call("propose", "--ratios", tables[0], "--metrics", tables[1], "-o", tmp_path / "out",
+    printed = call("propose", "--ratios", tables[0], "--metrics", tables[1], "-o", tmp_path / "out",
                 "--upper", "web=0.55")  # fmt: skip
-    assert "compared with the best run and the uniform mixture" in told
+    assert "compared with the best run and the uniform mixture" in printed
     proposal = Proposal.read(tmp_path / "out" / "proposal.json")
     assert 0.4 < proposal.ratios["web"] <= 0.55 + 1e-9
-    assert "the best seen mixture" in told
-    assert "(best seen " in told
-    assert "natural mixture" not in told
+    assert "the best seen mixture" in printed
+    assert "(best seen " in printed
+    assert "natural mixture" not in printed
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Data mixture for a" in page  # the table's name
     assert "0.55" in page  # the bound
@@ -19,10 +19,10 @@ def test_propose_from_tables(tables, tmp_path):
 
 def test_output_that_is_a_file(tables, tmp_path):
     (tmp_path / "file").write_text("x")
-    told = call(
+    printed = call(
         "propose", "--ratios", tables[0], "--metrics", tables[1], "-o", tmp_path / "file", code=2
     )
-    assert "cannot be written" in told
+    assert "cannot be written" in printed
     assert (tmp_path / "file").read_text() == "x"
 
 
@@ -40,30 +40,30 @@ error_laws:
 """
 
 
-def test_a_recipe_says_limits_budget_and_guard(tables, tmp_path):
+def test_a_config_sets_limits_budget_and_constraint(tables, tmp_path):
     (tmp_path / "r.yaml").write_text(RECIPE)
-    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+    printed = call("propose", "--ratios", tables[0], "--metrics", tables[1],
                 "--recipe", tmp_path / "r.yaml", "-o", tmp_path)  # fmt: skip
     proposal = Proposal.read(tmp_path / "proposal.json")
     assert proposal.ratios["web"] <= 0.58 + 1e-9
     assert set(proposal.errors) == {"val_loss"}
-    assert "error of val_loss" in told
+    assert "error of val_loss" in printed
     assert proposal.ties is not None
     assert proposal.support.nearest in {str(i) for i in range(8)}
 
 
 def test_nearest_to_the_natural_mixture_is_the_natural_mixture(tables, tmp_path):
     (tmp_path / "r.yaml").write_text("natural: {web: 0.5, code: 0.5}\nmax_kl: 0\n")
-    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+    printed = call("propose", "--ratios", tables[0], "--metrics", tables[1],
                 "--recipe", tmp_path / "r.yaml")  # fmt: skip
-    assert "the same as the natural mixture\n" in told
+    assert "the same as the natural mixture\n" in printed
 
 
 def test_a_reference_given_by_its_ratios_is_compared_with(tables, tmp_path):
     (tmp_path / "r.yaml").write_text("reference: {web: 0.9, code: 0.1}\nmaximise: chance\n")
-    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+    printed = call("propose", "--ratios", tables[0], "--metrics", tables[1],
                 "--recipe", tmp_path / "r.yaml", "-o", tmp_path)  # fmt: skip
-    assert "the given mixture" in told
+    assert "the given mixture" in printed
     proposal = Proposal.read(tmp_path / "proposal.json")
     assert [c.name for c in proposal.comparisons][-1] == "given"
     assert proposal.ratios["web"] < 0.8  # not the tiniest step away

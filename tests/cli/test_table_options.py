@@ -14,10 +14,10 @@ from calling import call
 )
 def test_natural_file_that_cannot_be_used(tables, tmp_path, content, words):
     (tmp_path / "n.yaml").write_text(content)
-    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+    printed = call("propose", "--ratios", tables[0], "--metrics", tables[1],
                 "--natural", tmp_path / "n.yaml", code=2)  # fmt: skip
-    assert words in told
-    assert told.count("\n") == 1
+    assert words in printed
+    assert printed.count("\n") == 1
 
 
 def test_direction_by_metric_from_the_shell(tables, tmp_path):
@@ -25,26 +25,26 @@ def test_direction_by_metric_from_the_shell(tables, tmp_path):
     metrics["mystery"] /= 100
     metrics.to_csv(tables[1], index=False)
     call("propose", "--ratios", tables[0], "--metrics", tables[1], code=2)
-    told = call(
+    printed = call(
         "propose", "--ratios", tables[0], "--metrics", tables[1], "--better", "mystery=lower"
     )
-    assert "Proposal" in told
+    assert "Proposal" in printed
 
 
-def test_unknown_field_of_a_recipe(tables, tmp_path):
+def test_unknown_field_of_a_config(tables, tmp_path):
     (tmp_path / "r.yaml").write_text("targt: average\n")
-    told = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+    printed = call("propose", "--ratios", tables[0], "--metrics", tables[1],
                 "--recipe", tmp_path / "r.yaml", code=2)  # fmt: skip
-    assert "Did you mean 'target'" in told
-    assert told.count("\n") == 1
+    assert "Did you mean 'target'" in printed
+    assert printed.count("\n") == 1
 
 
 def test_runs_in_one_table(tables, tmp_path):
     both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
     both.to_parquet(tmp_path / "runs.parquet")
-    told = call("propose", "--runs", tmp_path / "runs.parquet", "--domains", "web,code")
-    assert "Proposal" in told
-    assert "nearest run" in told
+    printed = call("propose", "--runs", tmp_path / "runs.parquet", "--domains", "web,code")
+    assert "Proposal" in printed
+    assert "nearest run" in printed
 
 
 @pytest.mark.filterwarnings("ignore")  # sqlalchemy's and alembic's own, not ours
@@ -62,8 +62,8 @@ def test_runs_of_an_mlflow_experiment(tables, tmp_path, monkeypatch):
             client.log_param(run, name, value)
         client.log_metric(run, "val_loss", row["val_loss"])
         client.set_terminated(run)
-    told = call("propose", "--mlflow", "swarm")
-    assert "Fitted 1 metrics on 8 runs" in told
+    printed = call("propose", "--mlflow", "swarm")
+    assert "Fitted 1 metrics on 8 runs" in printed
     assert "no experiment 'swarn'" in call("propose", "--mlflow", "swarn", code=2)
 
 
@@ -73,9 +73,9 @@ def test_options_that_would_do_nothing_are_refused(tables, tmp_path):
         assert "would do nothing" in call("design", *given, "--advise", *extra, code=2)
     assert "--target would do nothing" in call("design", *given, "-n", "3", "--target", "x", code=2)
     assert "--device would do nothing" in call("propose", *given, "--device", "cuda", code=2)
-    told = call("design", "--domains", "a,b", "-n", "3", "--better", "lower", code=2)
-    assert "--better would do nothing" in told
+    printed = call("design", "--domains", "a,b", "-n", "3", "--better", "lower", code=2)
+    assert "--better would do nothing" in printed
     assert "has an empty name" in call("design", "--domains", "a,,b", "-n", "3", code=2)
     (tmp_path / "r.yaml").write_text("max_kl: 0.1\n")
-    told = call("design", "--domains", "a,b", "-n", "3", "--recipe", tmp_path / "r.yaml", code=2)
-    assert "--natural" in told
+    printed = call("design", "--domains", "a,b", "-n", "3", "--recipe", tmp_path / "r.yaml", code=2)
+    assert "--natural" in printed

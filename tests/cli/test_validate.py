@@ -4,7 +4,7 @@ from mixopt.proposal import Proposal
 def test_validate_proposes_with_both(ran, again):
     folder, _ = ran
     before = Proposal.read(folder / "out" / "proposal.json")
-    told = again("validate")
-    assert f"Validation {folder / 'out' / 'validation.json'}" in told
-    assert f"Proposal   {folder / 'out' / 'proposal.json'}" in told
+    printed = again("validate")
+    assert f"Validation {folder / 'out' / 'validation.json'}" in printed
+    assert f"Proposal   {folder / 'out' / 'proposal.json'}" in printed
     assert Proposal.read(folder / "out" / "proposal.json").ratios == before.ratios

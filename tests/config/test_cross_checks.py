@@ -30,8 +30,8 @@ def test_benchmarks_of_whole_models_do_not_go_with_what_is_none(tmp_path, search
 
 
 def test_a_holdout_needs_no_ensemble(tmp_path):
-    recipe = load_study(write(tmp_path, {"proxy": "ensembled"}, role="holdout"))
-    assert recipe.benchmarks[-1].name == "wrote"
+    config = load_study(write(tmp_path, {"proxy": "ensembled"}, role="holdout"))
+    assert config.benchmarks[-1].name == "wrote"
 
 
 @pytest.mark.parametrize(

@@ -22,18 +22,18 @@ def test_a_name_alone_is_enough():
     {"kind": "processes", "workers": 0}, {"kind": "local", "retries": -1}, {}, None, 3,
 ])  # fmt: skip
 def test_what_an_executor_is_not(plain):
-    """Neither an address nor a command comes from a recipe: whoever wrote it would decide."""
+    """Neither an address nor a command comes from a config: whoever wrote it would decide."""
     with pytest.raises(ValidationError):
         parse(plain)
 
 
 def test_another_executor_may_be_chosen_and_its_settings_stay(tmp_path):
     given = {"kind": "ray", "workers": 7}
-    recipe = load_study(toy.write_study(tmp_path, executor=given))
-    assert choose_executor(recipe, "ray").executor.workers == 7
-    assert choose_executor(recipe, "processes").executor.kind == "processes"
+    config = load_study(toy.write_study(tmp_path, executor=given))
+    assert choose_executor(config, "ray").executor.workers == 7
+    assert choose_executor(config, "processes").executor.kind == "processes"
     with pytest.raises(ConfigError, match="no executor 'slrum'. Did you mean 'slurm'"):
-        choose_executor(recipe, "slrum")
+        choose_executor(config, "slrum")
 
 
 def test_where_work_is_done_is_in_no_key(tmp_path):

@@ -8,24 +8,24 @@ from mixopt.errors import ConfigError
 
 def test_quickstart_resolves_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recipe = load_study("quickstart")
-    assert len(recipe.experts) == 5
-    own = {b.own_domain for b in recipe.benchmarks if b.own_domain}
-    assert own == set(recipe.domains)
-    assert sum(not b.own_domain for b in recipe.benchmarks) >= 3
-    assert {b.role for b in recipe.benchmarks} == {"search", "holdout"}
+    config = load_study("quickstart")
+    assert len(config.experts) == 5
+    own = {b.own_domain for b in config.benchmarks if b.own_domain}
+    assert own == set(config.domains)
+    assert sum(not b.own_domain for b in config.benchmarks) >= 3
+    assert {b.role for b in config.benchmarks} == {"search", "holdout"}
 
 
 def test_paths_are_relative_to_the_file_that_holds_them(tmp_path):
-    recipe = load_study(toy.write_study(tmp_path))
-    assert recipe.experts[0].text.paths == [str(tmp_path / "data" / "birds.jsonl")]
+    config = load_study(toy.write_study(tmp_path))
+    assert config.experts[0].text.paths == [str(tmp_path / "data" / "birds.jsonl")]
 
 
-def test_resolved_recipe_loads_again(tmp_path):
-    recipe = load_study(toy.write_study(tmp_path))
+def test_resolved_config_loads_again(tmp_path):
+    config = load_study(toy.write_study(tmp_path))
     path = tmp_path / "resolved.yaml"
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    assert load_study(path) == recipe
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    assert load_study(path) == config
 
 
 def test_scientific_notation_without_a_point_is_a_number(tmp_path):

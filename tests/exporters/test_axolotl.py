@@ -11,9 +11,9 @@ from mixopt.exporters.check import check_config
 
 def test_counts_are_those_of_the_budget():
     """6M tokens: 4M of web in documents of 100, 2M of code in documents of 200."""
-    told = yaml.safe_load(mixopt.export(PROPOSAL, "axolotl", paths="{domain}", ds_type="json"))
-    assert told["shuffle_merged_datasets"] is True
-    assert told["datasets"] == [
+    config = yaml.safe_load(mixopt.export(PROPOSAL, "axolotl", paths="{domain}", ds_type="json"))
+    assert config["shuffle_merged_datasets"] is True
+    assert config["datasets"] == [
         {"path": "web", "type": "completion", "split": "train[:40000]", "ds_type": "json"},
         {"path": "code", "type": "completion", "split": "train[:10000]", "ds_type": "json"},
     ]
@@ -21,8 +21,8 @@ def test_counts_are_those_of_the_budget():
 
 def test_what_is_read_again_is_another_copy():
     plan = proposal({"web": 0.0, "code": 1.0, "law": 0.0}, 5_000_000)
-    told = yaml.safe_load(mixopt.export(plan, "axolotl", paths="{domain}"))
-    splits = [entry["split"] for entry in told["datasets"]]
+    config = yaml.safe_load(mixopt.export(plan, "axolotl", paths="{domain}"))
+    splits = [entry["split"] for entry in config["datasets"]]
     assert splits == ["train[:10000]", "train[:10000]", "train[:5000]"]
 
 

@@ -44,9 +44,9 @@ def test_what_phases_need_is_asked_for():
         mixopt.export(SCHEDULE, "levanter", paths="{domain}")
     with pytest.raises(ExportError, match="'batch_sequences' is 'x'; give a whole number"):
         mixopt.export(SCHEDULE, "levanter", paths="{domain}", batch_sequences="x", context=1)
-    told = {"batch_sequences": 1, "context": 1024, "mixture_block_size": 16384}
+    options = {"batch_sequences": 1, "context": 1024, "mixture_block_size": 16384}
     with pytest.raises(ExportError, match="A phase is shorter than 16384 steps"):
-        mixopt.export(SCHEDULE, "levanter", paths="{domain}", **told)
+        mixopt.export(SCHEDULE, "levanter", paths="{domain}", **options)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -36,6 +36,6 @@ def test_the_real_data_arguments():
     arguments = pytest.importorskip(
         "llamafactory.hparams.data_args", reason="llamafactory is not installed"
     )
-    told = arguments.DataArguments(**yaml.safe_load(mixopt.export(PROPOSAL, "llama-factory")))
-    assert told.dataset == ["web", "code"]
-    assert told.interleave_probs == [0.8, 0.2]
+    config = arguments.DataArguments(**yaml.safe_load(mixopt.export(PROPOSAL, "llama-factory")))
+    assert config.dataset == ["web", "code"]
+    assert config.interleave_probs == [0.8, 0.2]

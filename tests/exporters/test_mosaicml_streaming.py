@@ -44,8 +44,8 @@ def test_the_real_library_draws_the_proportions(tmp_path):
             for _ in range(1000):
                 writer.write({"domain": name})
     text = mixopt.export(PROPOSAL, "mosaicml-streaming", paths=str(tmp_path / "{domain}"))
-    told = yaml.safe_load(text)["train_loader"]["dataset"]["streams"]
-    streams = [streaming.Stream(**stream) for stream in told.values()]
+    config = yaml.safe_load(text)["train_loader"]["dataset"]["streams"]
+    streams = [streaming.Stream(**stream) for stream in config.values()]
     dataset = streaming.StreamingDataset(streams=streams, epoch_size=500, batch_size=1)
     drawn = [row["domain"] for row in dataset]
     assert drawn.count("web") / len(drawn) == pytest.approx(0.8, abs=0.01)

@@ -40,11 +40,11 @@ def test_the_real_library_draws_tokens_in_the_proposed_ratios(tmp_path):
         (tmp_path / f"{name}.jsonl").write_text((row + "\n") * 600)
     config = tmp_path / "trl.yaml"
     mixopt.export(PROPOSAL, "trl", paths=str(tmp_path / "{domain}.jsonl"), out=config)
-    (told,) = trl.TrlParser([trl.DatasetMixtureConfig]).parse_args_and_config(
+    (parsed,) = trl.TrlParser([trl.DatasetMixtureConfig]).parse_args_and_config(
         ["--config", str(config)]
     )
-    assert [entry.fraction for entry in told.datasets] == [0.8, 0.2]
+    assert [entry.fraction for entry in parsed.datasets] == [0.8, 0.2]
     tokens = {"web": 0, "code": 0}
-    for row in trl.get_dataset(told)["train"]:
+    for row in trl.get_dataset(parsed)["train"]:
         tokens[row["domain"]] += len(row["text"].split())
     assert tokens["web"] / sum(tokens.values()) == pytest.approx(2 / 3, abs=0.01)
