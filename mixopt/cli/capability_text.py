@@ -1,7 +1,7 @@
 """`mixopt capability-text`: text about the subjects of benchmarks, as a smooth benchmark."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -62,9 +62,6 @@ def capability_text(
     globs = [str(Path(pattern).absolute()) for pattern in corpus]
     source = FilesTextConfig(paths=globs, field=field)
 
-    def documents() -> Iterator[str]:
-        return (document.text for document in read_documents(source))
-
     write = None
     if model is not None:
         from mixopt.data.tokenizer import load_tokenizer
@@ -74,19 +71,18 @@ def capability_text(
 
         device = Device.choose("auto", "auto")
         write = make_passage_writer(load_model(model, device), load_tokenizer(model), seed)
-    found = collect_capability_text(items, documents, texts=texts, concepts=concepts, write=write)
-    rows = [
-        {"id": number, "text": p.text, "concept": p.concept, "source": p.source}
-        for number, p in enumerate(found.passages)
-    ]
+    result = collect_capability_text(items, lambda: (d.text for d in read_documents(source)),
+                                        texts=texts, concepts=concepts, write=write)  # fmt: skip
+    rows = [{"id": i, "text": p.text, "concept": p.concept, "source": p.source}
+            for i, p in enumerate(result.passages)]  # fmt: skip
     write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     name = capability or configs[0].capability
     benchmark = {"name": f"{name}_text", "kind": "bits_per_byte", "capability": name,
                  "text": {"kind": "files", "paths": [out.name]}}  # fmt: skip
     write_text(beside, yaml.safe_dump(benchmark, sort_keys=False))
     click.echo(
-        f"Concepts  {', '.join(found.concepts[:8])}{', ...' if len(found.concepts) > 8 else ''}\n"
-        f"Texts     {len(rows)} of {found.read:,} pieces; {found.refused} contained a benchmark item "
+        f"Concepts  {', '.join(result.concepts[:8])}{', ...' if len(result.concepts) > 8 else ''}\n"
+        f"Texts     {len(rows)} of {result.read:,} pieces; {result.refused} contained a benchmark item "
         f"and were refused\nWritten   {out}\nBenchmark {beside}"
     )
     if len(rows) < texts:

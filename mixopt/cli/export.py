@@ -65,16 +65,16 @@ def export(
     if checked:
         from mixopt.exporters.check import check_config
 
-        text = read_file(checked)
+        text = _read_file(checked)
         parts = check_config(plan, format_, text, options=format_options, **request)
-        _echo_check(parts, make_request(plan, None, {}, budget_tokens))
+        _echo_check(parts, make_request(plan, budget_tokens=budget_tokens))
         return
     if out is None:
         click.echo(export_plan(plan, format_, **request, **format_options), nl=False)
         return
     for path in export_phases(plan, format_, out=out, **request, **format_options):
         click.echo(f"Written   {path}")
-    written = make_request(plan, request["paths"], {}, budget_tokens)
+    written = make_request(plan, budget_tokens=budget_tokens)
     click.echo(f"Rounding  moves no ratio by more than {written.drift:.1e}")
     _echo_repetition(written.repetition)
 
@@ -120,15 +120,7 @@ def _echo_repetition(seen: Mapping[str, float]) -> None:
         click.echo(f"Seen      {listed} times")
 
 
-def read_file(path: Path) -> str:
-    """Return the text of a config to check.
-
-    Args:
-        path: Of the file, in UTF-8.
-
-    Raises:
-        ExportError: The file does not exist or is not text.
-    """
+def _read_file(path: Path) -> str:
     from mixopt.errors import ExportError
 
     try:

@@ -25,24 +25,11 @@ HEAD = """\
 @click.option("--base", help="Folder or hub id of the base; a small one is built if left out.")
 def init(folder: Path, domains: Sequence[str], base: str | None) -> None:
     """Write the YAML files of a new study into FOLDER."""
-    path = write_study(folder, parse_pairs(domains, "--domain", "NAME=GLOB"), base)
+    path = _write_study(folder, parse_pairs(domains, "--domain", "NAME=GLOB"), base)
     click.echo(f"Written   {path}\nNext      mixopt run {path}")
 
 
-def write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> Path:
-    """Write a new study, with one expert and one held-out benchmark per domain.
-
-    Args:
-        folder: Created if it is missing; an existing study is not overwritten.
-        domains: Files (a glob relative to the caller) by domain; two example domains if empty.
-        base: Folder or hub id; a small model is built and trained if it is None.
-
-    Returns:
-        Path of the study's YAML.
-
-    Raises:
-        ConfigError: The folder holds a study already, a name is invalid, or there is only one domain.
-    """
+def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> Path:
     study = folder / "study.yaml"
     if study.exists():
         raise ConfigError(f"{study} exists already; choose another folder or remove it.")

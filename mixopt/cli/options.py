@@ -76,7 +76,7 @@ def load_study(
         from mixopt.callbacks.mlflow.callback import MlflowCallback
 
         callbacks.append(MlflowCallback(verb))
-    folders = parse_folders(experts)
+    folders = _parse_folders(experts)
     return Study.load(study, output or None, callbacks=callbacks, experts=folders, **rest)
 
 
@@ -141,15 +141,7 @@ def parse_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str]:
     return values
 
 
-def parse_folders(given: Sequence[str]) -> dict[str, Path]:
-    """Return folders by domain.
-
-    Args:
-        given: `DOMAIN=DIR`, or `DIR` whose name is the domain.
-
-    Raises:
-        UsageError: A domain is given twice.
-    """
+def _parse_folders(given: Sequence[str]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for one in given:
         # a folder may have an equals sign in its name, a domain may not

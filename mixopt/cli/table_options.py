@@ -61,7 +61,11 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
 
         runs = read_runs(options["mlflow"])
     given = {name: options[name] for name in ("ratios", "metrics", "holdout", "counts", "ignore")}
-    better = _parse_better(options["better"])
+    better: Any = options["better"]
+    if len(better) == 1 and better[0] in ("lower", "higher"):  # for all metrics
+        better = better[0]
+    else:
+        better = parse_pairs(better, "--better", "lower, higher, or METRIC=lower|higher") or None
     return read_trials(runs=runs, domains=split_names(options["domains"]) or None, better=better,
                        capabilities=config.capabilities, **given), config  # fmt: skip
 
@@ -130,9 +134,3 @@ def split_names(given: str | None) -> list[str]:
     if "" in names:
         raise click.UsageError(f"--domains {given!r} has an empty name; give them as A,B,...")
     return names
-
-
-def _parse_better(words: Sequence[str]) -> Any:
-    if len(words) == 1 and words[0] in ("lower", "higher"):
-        return words[0]
-    return parse_pairs(words, "--better", "lower, higher, or METRIC=lower|higher") or None

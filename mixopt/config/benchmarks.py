@@ -22,6 +22,8 @@ class CommonBenchmarkConfig(ConfigModel):
     """`search` scores choose the mixture; `holdout` scores are only reported."""
     max_items: PositiveInt | None = None
     """Number of items to score, from the first; all if left out."""
+    own_domain: str | None = None
+    """Domain whose held-out text this is or is made from, if any."""
 
 
 class BitsPerByteConfig(CommonBenchmarkConfig):
@@ -32,8 +34,6 @@ class BitsPerByteConfig(CommonBenchmarkConfig):
     """The text to score; an item is one document."""
     item_bytes: PositiveInt | None = None
     """Bytes to score at the start of each document; all if left out."""
-    own_domain: str | None = None
-    """Domain that this is the held-out text of, if any."""
 
 
 class ItemsBenchmarkConfig(CommonBenchmarkConfig):
@@ -41,8 +41,6 @@ class ItemsBenchmarkConfig(CommonBenchmarkConfig):
 
     items: Annotated[str, Field(min_length=1)]
     """Path relative to the YAML, or `machine:NAME`."""
-    own_domain: str | None = None
-    """Domain whose held-out text the items are made from, if any."""
     prompt_field: str = "prompt"
     """Field of an item that holds the prompt."""
     template: str | None = None
@@ -149,20 +147,13 @@ class HarnessConfig(CommonBenchmarkConfig):
     """Folder with custom task YAMLs, relative to this YAML."""
     shots: Annotated[int, Field(ge=0)] | None = None
     """Examples in the prompt; the task's default if left out."""
-    own_domain: str | None = None
-    """Domain whose held-out text the items are made from, if any."""
 
 
 BenchmarkConfig = Annotated[
-    BitsPerByteConfig
-    | ContinuationConfig
-    | MultipleChoiceConfig
-    | ChoiceLossConfig
-    | BlankPerplexityConfig
-    | GenerationConfig
-    | HarnessConfig,
+    BitsPerByteConfig | ContinuationConfig | MultipleChoiceConfig | ChoiceLossConfig
+    | BlankPerplexityConfig | GenerationConfig | HarnessConfig,
     Field(discriminator="kind"),
-]
+]  # fmt: skip
 WHOLE_MODEL_CONFIGS = (GenerationConfig, HarnessConfig)
 """Kinds that need a whole model, because token probabilities do not suffice."""
 PUBLIC_TEST_SETS = (

@@ -111,12 +111,10 @@ def _check_names(study: "StudyConfig") -> None:
 
 def _named_domains(study: "StudyConfig") -> list[tuple[str, Mapping[str, float]]]:
     named: list[tuple[str, Mapping[str, float]]] = [
-        ("search.lower", study.search.lower),
-        ("search.upper", study.search.upper),
-        ("search.frozen", study.search.frozen),
-        ("search.natural", study.search.natural or {}),
-        ("training.anchor", study.training.anchor or {}),
+        (f"search.{field}", getattr(study.search, field) or {})
+        for field in ("lower", "upper", "frozen", "natural")
     ]
+    named.append(("training.anchor", study.training.anchor or {}))
     if isinstance(study.base, BuiltBaseConfig):
         named.append(("base.ratios", study.base.ratios or {}))
     for expert, composition in (study.training.compositions or {}).items():
@@ -160,9 +158,7 @@ _PHASE_CHECKS = (_check_names, _check_space, _check_kinds)
 def _check_roles(study: "StudyConfig") -> None:
     roles = {benchmark.name: benchmark.role for benchmark in study.benchmarks}
     if "search" not in roles.values():
-        raise ValueError(
-            "benchmarks: every benchmark has role holdout; at least one must have role search"
-        )
+        raise ValueError("benchmarks: all have role holdout; at least one must have role search")
     for name in (study.validation and study.validation.result) or ():
         if name not in roles:
             raise ValueError(

@@ -23,15 +23,7 @@ from mixopt.io.parsing import load_yaml, show
 T = TypeVar("T")
 
 
-def find_study(name: str | Path) -> Path:
-    """Return the path of a study's YAML.
-
-    Args:
-        name: Path of the YAML, or the name of a study that mixopt ships (`quickstart`).
-
-    Raises:
-        ConfigError: There is no such file and no such study.
-    """
+def _find_study(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path.resolve()
@@ -47,12 +39,12 @@ def load_study(name: str | Path) -> StudyConfig:
     """Return the config of a study with its experts and benchmarks.
 
     Args:
-        name: As for `find_study`.
+        name: Path of its YAML, or the name of a study that mixopt ships (`quickstart`).
 
     Raises:
         ConfigError: A file is missing, is no YAML, or is invalid.
     """
-    path = find_study(name)
+    path = _find_study(name)
     plain = read_yaml(path)
     for section in ("experts", "benchmarks"):
         if section in plain:

@@ -198,11 +198,9 @@ class StudyConfig(ConfigModel):
     @property
     def max_repetition(self) -> dict[str, float]:
         """Largest number of epochs by domain."""
-        default = self.target.max_repetition
-        return {
-            e.domain: default if e.max_repetition is None else e.max_repetition
-            for e in self.experts
-        }
+        limits = dict.fromkeys(self.domains, self.target.max_repetition)
+        own = {e.domain: e.max_repetition for e in self.experts if e.max_repetition is not None}
+        return limits | own
 
     def for_phase(
         self,
@@ -225,14 +223,10 @@ class StudyConfig(ConfigModel):
             left = self.max_repetition[expert.domain] - seen.get(expert.domain, 0.0)
             need = (least or {}).get(expert.domain, 0.0) * (1 + ROUNDING)
             experts.append(expert.model_copy(update={"max_repetition": max(0.0, left, need)}))
+        target = self.target.model_copy(update={"tokens": phase.tokens})
         return self.model_copy(update={
-            "name": f"{self.name}-{phase.name}",
-            "base": base,
-            "experts": experts,
-            "search": phase.search or self.search,
-            "target": self.target.model_copy(update={"tokens": phase.tokens}),
-            "phases": [],
-            "exports": [],
+            "name": f"{self.name}-{phase.name}", "base": base, "experts": experts,
+            "search": phase.search or self.search, "target": target, "phases": [], "exports": [],
         })  # fmt: skip
 
     @model_validator(mode="after")

@@ -19,12 +19,16 @@ from mixopt.exporters.config_io import (
     read_yaml,
     weights_by_name,
 )
-from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, ParsedMixture
 
 
 def _to_dict(request: ExportRequest) -> dict[str, Any]:
     several = len(request.phases) > 1
-    phases = [_phase(request, phase) for phase in request.phases]
+    phases = []
+    for phase in request.phases:
+        ratios = _ratios(replace(request, phases=(phase,)))
+        end = {"verdict": phase.proposal.verdict}
+        phases.append({"name": phase.name, "tokens": phase.tokens, **ratios, **end})
     config: dict[str, Any] = {"phases": phases} if several else _ratios(request)
     if request.paths:
         config["paths"] = dict(request.paths)
@@ -39,11 +43,6 @@ def _ratios(request: ExportRequest) -> dict[str, Any]:
     if all(name in known for name, ratio in request.ratios.items() if ratio):
         config["document_ratios"] = request.document_ratios()
     return config
-
-
-def _phase(request: ExportRequest, phase: ExportPhase) -> dict[str, Any]:
-    own = _ratios(replace(request, phases=(phase,)))
-    return {"name": phase.name, "tokens": phase.tokens, **own, "verdict": phase.proposal.verdict}
 
 
 def _parse(config: Any) -> list[ParsedMixture]:

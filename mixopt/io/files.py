@@ -17,7 +17,10 @@ NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR)
 
 @contextmanager
 def publish_folder(folder: Path) -> Iterator[Path]:
-    """Yield a scratch folder that replaces `folder` on success and is removed on an exception.
+    """Yield a scratch folder that is removed on an exception.
+
+    Args:
+        folder: Replaced by the scratch folder on success.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
@@ -39,9 +42,11 @@ def publish_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def resume_folder(folder: Path, key: str) -> Iterator[Path]:
-    """Yield a scratch folder that becomes `folder` on success and is kept on an exception.
+    """Yield a scratch folder that is kept on an exception.
 
-    The next call with the same `key` yields it again, with the files written so far.
+    Args:
+        folder: Place of the scratch folder on success.
+        key: The next call with the same key yields the folder with the files written so far.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
@@ -57,7 +62,11 @@ def resume_folder(folder: Path, key: str) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write `text` to `path` atomically, and return `path`.
+    """Write a text file atomically and return its path.
+
+    Args:
+        path: Of the file; its folder is created if it is missing.
+        text: Written in UTF-8.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
@@ -66,7 +75,11 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write `content` to `path` atomically, and return `path`.
+    """Write a file atomically and return its path.
+
+    Args:
+        path: Of the file; its folder is created if it is missing.
+        content: Of the file.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
@@ -90,6 +103,9 @@ def write_bytes(path: Path, content: bytes) -> Path:
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn the errors of a full disk or an unwritable place into ours; others pass unchanged.
+
+    Args:
+        path: What is written.
 
     Raises:
         StorageError: The disk is full or the place cannot be written.

@@ -22,6 +22,9 @@ SHOWN = 80
 def load_json(text: str | bytes) -> Any:
     """Parse a JSON text.
 
+    Args:
+        text: Untrusted; bytes are UTF-8.
+
     Raises:
         ValueError: It is invalid, or refused.
     """
@@ -56,7 +59,14 @@ def load_yaml(text: str, *, unique: bool = True) -> Any:
 
 
 def require_text(value: Any) -> None:
-    """Raise a `ValueError` if a string inside `value` has a lone surrogate."""
+    """Check that every string can be written to a file.
+
+    Args:
+        value: Plain values, nested as in JSON.
+
+    Raises:
+        ValueError: A string has a lone surrogate.
+    """
     pending = [value]
     while pending:
         part = pending.pop()
@@ -74,7 +84,11 @@ def require_text(value: Any) -> None:
 
 
 def show(value: object) -> str:
-    """Return an untrusted value for a message: quoted, in one line, cut to `SHOWN` characters."""
+    """Return an untrusted value for a message: quoted and in one line.
+
+    Args:
+        value: Its `repr` is cut to `SHOWN` characters.
+    """
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
@@ -86,8 +100,6 @@ def _parse_int(digits: str) -> int:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe loader that refuses recursive aliases and more than `MOST_NODES` nodes."""
-
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
         if node is not None:
@@ -104,8 +116,6 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yam
 
 
 class _UniqueLoader(_PlainLoader):
-    """A loader that also refuses duplicate keys."""
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         for key, count in keys.items():

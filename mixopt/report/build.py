@@ -71,29 +71,21 @@ def study_report_data(
     search = config.search
     validated = [run.ratios for run in real_runs or () if run.id == "proposal"]
     what_if = build_what_if(surrogate, weights, proposals, trust=trust, normalise=search.normalise)
+    time = f"{elapsed_s:,.0f} s in this command, up to this page"
     return ReportData(
-        name=config.name,
-        measured_by=f"the {proxy} proxy",
-        proposals=tuple(proposals),
-        metrics=trials.metrics,
-        what_if=what_if,
-        predictions=cross_validated_scores(surrogate),
-        domains=domains,
-        expert_scores=expert_scores,
+        config.name, f"the {proxy} proxy", tuple(proposals), trials.metrics, what_if,
+        cross_validated_scores(surrogate), domains, expert_scores,
         rounds=_summarize_rounds(proxy_surrogate, trials.where(kind=search.proxy), round_ranks),
         validation=validation,
         validated=validated[0] if validated else None,
         warnings=tuple(warnings),
         costs=_describe_costs(expert_costs, trials.where(kind="merged"), validation),
         facts=_reproduction_facts(
-            seed=str(config.seed),
-            device=device,
-            base=config.base.kind,
-            time=f"{elapsed_s:,.0f} s in this command, up to this page",
+            seed=str(config.seed), device=device, base=config.base.kind, time=time
         ),
         unit=UNITS[search.normalise],
         aggregate="worst capability" if search.aggregate == "worst" else "weighted mean",
-    )
+    )  # fmt: skip
 
 
 def table_report_data(
@@ -110,17 +102,14 @@ def table_report_data(
     """
     trials = surrogate.trials
     return ReportData(
-        name=name,
-        measured_by="the surrogate",
-        proposals=tuple(proposals),
-        metrics=trials.metrics,
-        what_if=build_what_if(surrogate, WeightSpace.of_domains(space), proposals),
-        predictions=cross_validated_scores(surrogate),
+        name, "the surrogate", tuple(proposals), trials.metrics,
+        build_what_if(surrogate, WeightSpace.of_domains(space), proposals),
+        cross_validated_scores(surrogate),
         costs={"runs": f"{len(trials)}"},
         facts=_reproduction_facts(**facts),
         advice="`mixopt design --advise` estimates what more runs would improve; "
         "`mixopt design -n N` proposes N of them.",
-    )
+    )  # fmt: skip
 
 
 def cross_validated_scores(surrogate: Surrogate) -> dict[str, PredictedScores]:

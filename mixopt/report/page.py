@@ -16,7 +16,6 @@ from mixopt.io.files import write_bytes, write_text
 from mixopt.proposal import Comparison, Estimate, Proposal
 from mixopt.report import figures
 from mixopt.report.data import UNITS, PredictedScores, ReportData
-from mixopt.report.what_if import WhatIf
 
 MAX_POINTS = 250  # runs drawn in one panel
 MAX_PANELS = 24  # metrics drawn predicted against measured; the table has all of them
@@ -42,15 +41,10 @@ def write_report(data: ReportData, folder: Path) -> Path:
         drawn["experts"] = figures.draw_expert_losses(data.expert_scores, losses)
     for name, figure in drawn.items():
         write_bytes(folder / "figures" / f"{name}.png", figures.to_png(figure))
-    return write_text(folder / "report.html", render_page(data))
+    return write_text(folder / "report.html", _render_page(data))
 
 
-def render_page(data: ReportData) -> str:
-    """Return the page as HTML.
-
-    Args:
-        data: What it shows.
-    """
+def _render_page(data: ReportData) -> str:
     loader = PackageLoader("mixopt.report", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)  # fmt: skip
@@ -60,21 +54,14 @@ def render_page(data: ReportData) -> str:
     environment.filters["span"] = lambda e: f"[{_format(e[0], '+.3f')}, {_format(e[1], '+.3f')}]"
     templates = files("mixopt.report") / "templates"
     return environment.get_template("page.html.j2").render(
-        data=data,
-        best=data.best,
-        summary=_summarize(data),
-        ratios=_format_ratios(data.best),
-        by_name={metric.name: metric for metric in data.metrics},
-        changes=_change_by_expert(data),
-        gains=_gain_by_capability(data),
-        bar=lambda x: (
-            f"background: linear-gradient(to left, var(--band) {100 * x:.1f}%, transparent 0)"
-        ),
+        data=data, best=data.best, summary=_summarize(data), ratios=_format_ratios(data.best),
+        by_name={metric.name: metric for metric in data.metrics}, version=__version__,
+        changes=_change_by_expert(data), gains=_gain_by_capability(data),
+        bar=lambda x: f"background: linear-gradient(to left, var(--band) {100 * x:.1f}%, transparent 0)",
         style=Markup((templates / "page.css").read_text(encoding="utf-8")),
         script=Markup((templates / "page.js").read_text(encoding="utf-8")),
         payload=_embed(_payload(data)),
-        version=__version__,
-    )
+    )  # fmt: skip
 
 
 def _drawn_predictions(data: ReportData) -> dict[str, PredictedScores]:
@@ -101,12 +88,19 @@ def _gain_by_capability(data: ReportData) -> dict[str, Estimate]:
 
 
 def _payload(data: ReportData) -> dict[str, Any]:
-    budget = data.best.budget
+    budget, what_if = data.best.budget, data.what_if
+    starts = {name: m.vector(what_if.domains).tolist() for name, m in what_if.starts.items()}
     return {
-        "what_if": _what_if(data.what_if),
+        "what_if": {
+            "domains": list(what_if.domains), "reference": what_if.reference,
+            "emulator": what_if.emulator.to_dict(), "error": what_if.error, "starts": starts,
+            "outputs": [vars(output) for output in what_if.outputs],
+            "sqrt_reference": what_if.sqrt_reference.tolist(),
+            "feasible": [_short(row) for row in what_if.feasible],
+            "lower": what_if.lower.tolist(), "upper": what_if.upper.tolist(),
+        },
         "budget": None if budget is None else {
-            "tokens": budget.tokens,
-            "available": dict(budget.available_tokens),
+            "tokens": budget.tokens, "available": dict(budget.available_tokens),
             "max_repetition": dict(budget.max_repetition),
         },
         "predictions": {
@@ -114,21 +108,6 @@ def _payload(data: ReportData) -> dict[str, Any]:
             for name, scores in _drawn_predictions(data).items()
         },
     }  # fmt: skip
-
-
-def _what_if(what_if: WhatIf) -> dict[str, Any]:
-    return {
-        "domains": list(what_if.domains),
-        "emulator": what_if.emulator.to_dict(),
-        "outputs": [vars(output) for output in what_if.outputs],
-        "reference": what_if.reference,
-        "sqrt_reference": what_if.sqrt_reference.tolist(),
-        "error": what_if.error,
-        "starts": {n: m.vector(what_if.domains).tolist() for n, m in what_if.starts.items()},
-        "feasible": [_short(row) for row in what_if.feasible],
-        "lower": what_if.lower.tolist(),
-        "upper": what_if.upper.tolist(),
-    }
 
 
 def _short(values: Any) -> list[float | None]:

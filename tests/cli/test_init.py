@@ -2,7 +2,7 @@ import pytest
 import toy
 from calling import call
 
-from mixopt.cli.init import write_study
+from mixopt.cli.init import _write_study
 from mixopt.config.loader import load_study
 from mixopt.errors import ConfigError
 
@@ -19,7 +19,7 @@ def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
 def test_written_study_loads_and_splits_its_text(tmp_path):
     toy.write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}])
     domains = {"a": str(tmp_path / "a.jsonl"), "b": str(tmp_path / "*.jsonl")}
-    config = load_study(write_study(tmp_path / "mine", domains, None))
+    config = load_study(_write_study(tmp_path / "mine", domains, None))
     assert config.name == "mine"
     assert config.domains == ("a", "b")
     assert config.experts[0].text.part == "train"
@@ -28,14 +28,14 @@ def test_written_study_loads_and_splits_its_text(tmp_path):
 
 
 def test_base_of_one_s_own(tmp_path):
-    config = load_study(write_study(tmp_path / "s", {"a": "x", "b": "y"}, "some/hub-id"))
+    config = load_study(_write_study(tmp_path / "s", {"a": "x", "b": "y"}, "some/hub-id"))
     assert config.base.kind == "pretrained"
     assert config.base.path == "some/hub-id"
 
 
 def test_nothing_is_overwritten_and_one_domain_is_no_mixture(tmp_path):
     with pytest.raises(ConfigError, match="two domains or more"):
-        write_study(tmp_path / "s", {"a": "x"}, None)
-    write_study(tmp_path / "s", {}, None)
+        _write_study(tmp_path / "s", {"a": "x"}, None)
+    _write_study(tmp_path / "s", {}, None)
     with pytest.raises(ConfigError, match="exists already"):
-        write_study(tmp_path / "s", {}, None)
+        _write_study(tmp_path / "s", {}, None)

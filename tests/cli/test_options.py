@@ -6,7 +6,7 @@ import pytest
 import toy
 from calling import call
 
-from mixopt.cli.options import parse_folders, parse_pairs
+from mixopt.cli.options import _parse_folders, parse_pairs
 
 
 def test_pairs_name_each_thing_once():
@@ -23,10 +23,10 @@ def test_pairs_name_each_thing_once():
 def test_a_folder_s_name_is_its_domain_unless_one_is_given(tmp_path):
     odd = tmp_path / "a=b"
     odd.mkdir()
-    given = parse_folders([f"{tmp_path}/web", "code=/x/y", str(odd)])
+    given = _parse_folders([f"{tmp_path}/web", "code=/x/y", str(odd)])
     assert given == {"web": tmp_path / "web", "code": Path("/x/y"), "a=b": odd}
     with pytest.raises(click.UsageError, match="'web' twice"):
-        parse_folders(["x/web", "web=y"])
+        _parse_folders(["x/web", "web=y"])
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 import toy
 import yaml
 
-from mixopt.config.loader import find_study, load_study
+from mixopt.config.loader import _find_study, load_study
 from mixopt.errors import ConfigError
 
 
@@ -81,7 +81,7 @@ def test_only_holdout_benchmarks(tmp_path):
 
 def test_files_that_are_no_yaml(tmp_path):
     with pytest.raises(ConfigError, match="does not exist"):
-        find_study(tmp_path / "none.yaml")
+        _find_study(tmp_path / "none.yaml")
     path = tmp_path / "x.yaml"
     path.write_text("a: [1,\nb: 2")
     with pytest.raises(ConfigError, match=r"x.yaml, line \d: not valid YAML"):

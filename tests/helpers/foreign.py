@@ -322,7 +322,7 @@ def config_yaml() -> bytes:
 
 
 def read_config(content: bytes) -> None:
-    from mixopt.cli.export import read_file
+    from mixopt.cli.export import _read_file
     from mixopt.exporters.check import check_config
     from mixopt.schedule import read_plan
 
@@ -330,7 +330,7 @@ def read_config(content: bytes) -> None:
     path.write_bytes(content)
     plan = folder() / "right.json"
     plan.write_bytes(proposal_json())
-    check_config(read_plan(plan), "olmo-core", read_file(path), paths="/data/{domain}")
+    check_config(read_plan(plan), "olmo-core", _read_file(path), paths="/data/{domain}")
 
 
 def archive() -> bytes:

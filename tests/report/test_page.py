@@ -13,8 +13,8 @@ from mixopt.report.page import (
     _change_by_expert,
     _format_ratios,
     _gain_by_capability,
+    _render_page,
     _summarize,
-    render_page,
     write_report,
 )
 
@@ -60,7 +60,7 @@ def test_page_shows_the_proposal_and_its_uncertainty(html):
 
 
 def test_page_says_if_an_earlier_proposal_was_trained(html):
-    earlier = render_page(report(validated=NATURAL))
+    earlier = _render_page(report(validated=NATURAL))
     assert "Regret of the earlier proposal: 0.200" in earlier
     assert "before these runs corrected the surrogate" in earlier
     assert "earlier proposal" not in html
@@ -89,7 +89,7 @@ def test_names_cannot_end_the_script():
     bad = "</script><script>alert(1)//"
     domains = (bad, "ships", "sums")
     ratios = Mixture(dict(zip(domains, RATIOS.values(), strict=True)))
-    html = render_page(report(
+    html = _render_page(report(
         what_if=what_if(domains=domains, starts={"proposal": ratios}),
         proposals=(Proposal(ratios, Estimate(0, 1), {}),),
         domains=(),
@@ -136,7 +136,7 @@ def test_gains_by_capability_are_predicted_and_measured_side_by_side():
     assert gains["birds"].mean == pytest.approx(np.sqrt(0.5) - np.sqrt(0.2), abs=1e-3)
     square = np.square(np.sqrt(list(RATIOS.values())) - np.sqrt(list(NATURAL.values()))).sum()
     assert gains["birds"].std_error == pytest.approx(np.sqrt(np.exp(-3) * square), rel=1e-3)
-    assert "-0.250 [-0.446, -0.054]" in render_page(data)
+    assert "-0.250 [-0.446, -0.054]" in _render_page(data)
 
 
 def test_only_losses_are_changes_against_the_base():
