@@ -42,27 +42,47 @@ EXPERT_FILES = ("*.safetensors", "*.bin", "adapter_config.json")
 
 
 class Engine(Protocol):
-    """Scores merges of `k` experts."""
+    """Scores merges of some experts.
+
+    Attributes:
+        k: Number of experts.
+        parameters: Parameters of one model.
+    """
 
     k: int
     parameters: int
-    """Of one model."""
 
     def prepare(self, scorer: Scorer) -> None:
         """Batch the requests of the benchmarks for this engine's models."""
 
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
-        """Yield log-probabilities of every scored token (`n`) at each of `rows` (weights, `k`)."""
+        """Score merges on the benchmarks that need log-probabilities only.
+
+        Args:
+            scorer: The benchmarks.
+            rows: Merge weights (`k` each).
+
+        Returns:
+            Iterator of the log-probabilities of every scored token (`n`, nats), by row.
+        """
 
     def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
-        """Return item results at `weights` (`k`) of the benchmarks that need a whole model.
+        """Return item results of the benchmarks that need a whole model.
+
+        Args:
+            scorer: The benchmarks.
+            weights: Merge weights (`k`).
 
         Raises:
             ModelError: This engine never holds one.
         """
 
     def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
-        """Return losses at `weights` (`k`) and their derivatives with respect to them.
+        """Return losses and their derivatives with respect to merge weights.
+
+        Args:
+            scorer: The benchmarks.
+            weights: Merge weights (`k`).
 
         Raises:
             ModelError: This engine has no slopes.
@@ -86,9 +106,7 @@ class _ResidentEngine:
         return map(scorer.logprobs, map(self.merger.merge, rows))
 
     def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
-        if not scorer.model_tasks:
-            return {}
-        return scorer.measure(self.merger.merge(weights))
+        return scorer.measure(self.merger.merge(weights)) if scorer.model_tasks else {}
 
     def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
         return measure_slopes(self.merger, scorer, weights)
@@ -98,7 +116,11 @@ class _ResidentEngine:
 
 
 class StreamedEngine:
-    """Scores all rows at once, layer by layer."""
+    """Scores all merges in one sweep, layer by layer; whole models and slopes are refused.
+
+    Args:
+        stream: Base and experts on disk.
+    """
 
     def __init__(self, stream: LayerwiseScorer) -> None:
         self.stream = stream
@@ -107,15 +129,12 @@ class StreamedEngine:
         self.parameters = int(sum(np.prod(shape) for shape in shapes))
 
     def prepare(self, scorer: Scorer) -> None:
-        """Batch the requests; a sweep of its own tries whether prompts can be shared."""
         self.stream.prepare(scorer)
 
     def logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[NDArray[np.float32]]:
-        """Return log-probabilities (`n`) by row, from one sweep."""
         return iter(self.stream.logprobs(scorer, rows)) if rows else iter(())
 
     def measure(self, scorer: Scorer, weights: Weights) -> dict[str, ItemResults]:
-        """Return nothing; raise `ModelError` where a benchmark needs a whole model."""
         for task in scorer.model_tasks:
             raise ModelError(
                 f"Benchmark {task.metric.name!r} needs a whole merged model, and models are scored "
@@ -124,14 +143,12 @@ class StreamedEngine:
         return {}
 
     def slopes(self, scorer: Scorer, weights: Weights) -> Slopes:
-        """Raise `ModelError`: a backward pass needs the whole model."""
         raise ModelError(
             "Slopes need base and experts in memory, and they are scored layer by layer; leave out "
             "search.slopes and search.method: gradient, or set search.scoring: resident."
         )
 
     def step_sizes(self) -> list[float]:
-        """Return δ of each expert (`k`)."""
         return self.stream.step_sizes()
 
 
@@ -186,25 +203,24 @@ def open_engine_of(
     scoring: Literal["auto", "resident", "streamed"],
     memory_bytes: int | None,
 ) -> Engine:
-    """Return the engine that merges `experts` into `base`; warn of each that may not come from it.
+    """Open the engine of a base and folders of experts; warn of each that may not come from the base.
 
     Args:
         base: What they were trained from.
-        experts: By folder: None for experts of the study; else whether pickled weights may be loaded.
+        experts: By folder (`k`): None for one trained here, else whether pickled weights may be loaded.
         store: Where checkpoints are kept whose tensors had to be renamed.
         scoring: `resident`, `streamed` or `auto`.
-        memory_bytes: What may be held in memory; measured if left out.
+        memory_bytes: What may be held in memory; measured if None.
+
+    Returns:
+        An engine, by `open_engine`.
 
     Raises:
         ModelError: An expert does not fit the base, or the memory is below what one layer needs.
     """
-    opened = [
-        open_expert(_in_memory_names(folder, base, store), allow_pickle=bool(pickled))
-        for folder, pickled in experts.items()
-    ]
-    folder = base.find_folder()
-    if scoring != "resident":
-        folder = _in_memory_names(folder, base, store)
+    renamed = partial(_in_memory_names, base=base, store=store)
+    opened = [open_expert(renamed(f), allow_pickle=bool(own)) for f, own in experts.items()]
+    folder = base.find_folder() if scoring == "resident" else renamed(base.find_folder())
     engine = open_engine(
         folder, opened, base.device, base.load, scoring=scoring, memory_bytes=memory_bytes
     )
@@ -215,13 +231,12 @@ def open_engine_of(
 
 
 def _in_memory_names(folder: Path, base: Base, store: ArtifactStore) -> Path:
-    """`folder`, or a copy with its tensors called as in memory; adapters stay as they are."""
     if (folder / "adapter_config.json").is_file() or not (folder / "config.json").is_file():
         return folder
-    has_safetensors = any(folder.glob("*.safetensors"))
-    if not has_safetensors or _has_names_of(Checkpoint(folder), base.layout):
+    files = sorted(folder.glob("*.safetensors"))
+    if not files or _has_names_of(Checkpoint(folder), base.layout):
         return folder
-    key = {"files": [hash_file(file) for file in sorted(folder.glob("*.safetensors"))]}
+    key = {"files": [hash_file(file) for file in files]}
     return store.get_or_build(Artifact("renamed", folder.name, key), partial(_save_renamed, folder))
 
 
@@ -238,9 +253,8 @@ def _save_renamed(folder: Path, out: Path) -> None:
     """
     checkpoint = Checkpoint(folder)
     dtypes = {checkpoint.dtype(name) for name in checkpoint.names}
-    dtype = torch.float32 if torch.float32 in dtypes else torch.bfloat16
-    if torch.float16 in dtypes and dtype == torch.bfloat16:
-        dtype = torch.float16
+    order = (torch.float32, torch.float16, torch.bfloat16)
+    dtype = next((dtype for dtype in order if dtype in dtypes), torch.bfloat16)
     network = load_model(folder, Device("cpu", dtype))
     network.config.save_pretrained(out)
     tensors = {name: t.detach().contiguous() for name, t in mergeable(network).items()}

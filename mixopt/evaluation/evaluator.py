@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from math import ceil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from mixopt.errors import ModelError, RunError, UserError, one_line
 from mixopt.evaluation.engine import Engine, StreamedEngine, Weights
 from mixopt.evaluation.gradients import Slopes
 from mixopt.evaluation.score_cache import CandidateScores, Results, Row, ScoreCache, as_row
+from mixopt.evaluation.scored_items import AllItems, Flat, Items
 from mixopt.evaluation.scorer import Scorer
 from mixopt.executors.job import Job, JobDispatcher
 from mixopt.merging.ensemble import Ensemble
@@ -31,8 +32,6 @@ from mixopt.trials import Kind
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-Flat = NDArray[np.float32]
-"""Log-probabilities of all scored tokens."""
 
 
 @dataclass(frozen=True)
@@ -52,35 +51,6 @@ class ModelFacts:
     together: bool
 
 
-class Items(Protocol):
-    """Which items of the benchmarks a candidate is scored on, and how its results follow from them.
-
-    Attributes:
-        cache: Where the scores lie.
-    """
-
-    cache: ScoreCache
-
-    @property
-    def flops_per_score(self) -> float:
-        """Floating-point operations that score one candidate."""
-
-    def prepare(self) -> None:
-        """Build what the scores of every candidate need."""
-
-    def scorer_for(self, names: Sequence[str]) -> Scorer:
-        """Return the scorer of these items of some benchmarks."""
-
-    def needs_forward_pass(self, row: Row) -> bool:
-        """Return whether a candidate has to go through the engine."""
-
-    def read(self, row: Row, names: Sequence[str], scorer: Scorer, flat: Flat) -> CandidateScores:
-        """Return a candidate's scores on the benchmarks `names` that need log-probabilities only."""
-
-    def job(self, rows: Sequence[Row], experts: tuple[str, ...], name: str) -> Job:
-        """Return the job of scoring candidates; they are its last argument."""
-
-
 class MergeEvaluator:
     """Scores any weights of some experts by both proxies: their merge and their ensemble.
 
@@ -92,7 +62,7 @@ class MergeEvaluator:
         key: What determines scores beside weights and benchmarks.
         response: γ of the map from requested weights to those that are merged (λ^γ, normalized).
         names: Names of the experts, for jobs.
-        dispatcher: Has candidates scored by workers; this process scores them if left out.
+        dispatcher: Has candidates scored by workers; this process scores them if None.
         on_lost: Called with a message for each candidate that is set aside.
     """
 
@@ -120,18 +90,18 @@ class MergeEvaluator:
         """The engine that scores merges in this process."""
         return self._open()
 
-    # --- candidates ----------------------------------------------------------------------------
-
     def evaluate(
         self, rows: Sequence[Weights], items: Items | None = None
     ) -> Iterator[dict[Kind, Results]]:
-        """Yield item results by kind at each of `rows` (`n x k`), in order.
-
-        A candidate that failed yields the benchmarks that succeeded, or nothing.
+        """Score merge and ensemble of each candidate.
 
         Args:
-            rows: Requested weights.
-            items: The items to score on; all of them if left out.
+            rows: Requested weights (`n x k`).
+            items: The items to score on; all of them if None.
+
+        Returns:
+            Iterator of item results by kind and benchmark, in the order of `rows`; a candidate that
+            failed has the benchmarks that succeeded, or none.
 
         Raises:
             UserError: The input of a benchmark is wrong.
@@ -150,9 +120,7 @@ class MergeEvaluator:
             done = self.dispatcher.run(jobs) if self.dispatcher else self._run_here(jobs, items)
             for job, error in done:
                 scored = [tuple(row) for row in job.arguments[-1]]
-                lost = [] if error is None else [
-                    row for row in scored if items.cache.find(row) is None
-                ]  # fmt: skip
+                lost = [row for row in scored if error is not None and not items.cache.find(row)]
                 if len(scored) > 1:  # one candidate may be what fails the others
                     singles += [self._job([row], items) for row in lost]
                 else:
@@ -164,7 +132,11 @@ class MergeEvaluator:
             yield (self._result(row, given_up, items) or CandidateScores()).results
 
     def build(self, rows: Sequence[Row], items: Items | None = None) -> None:
-        """Score merged weights (`n x k`) in this process, those with the same benchmarks together.
+        """Score candidates in this process, those with the same benchmarks together.
+
+        Args:
+            rows: Merged weights (`n x k`).
+            items: The items to score on; all of them if None.
 
         Raises:
             Exception: Whatever a benchmark failed with; the results of the others are kept.
@@ -176,12 +148,13 @@ class MergeEvaluator:
         for names, group in groups.items():
             scorer = items.scorer_for(names)
             forward = [row for row in group if scorer.tasks and items.needs_forward_pass(row)]
-            flats = zip(
-                forward, self.engine.logprobs(scorer, forward) if forward else (), strict=False
-            )
+            flats = zip(forward, self._logprobs(scorer, forward), strict=False)
             for row in group:
                 score = partial(self._score_row, row, names, scorer, flats, items)
                 self.store.get_or_build(items.cache.artifact(row), score)
+
+    def _logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[Flat]:
+        return self.engine.logprobs(scorer, rows) if rows else iter(())
 
     def _score_row(
         self,
@@ -192,7 +165,6 @@ class MergeEvaluator:
         items: Items,
         folder: Path,
     ) -> None:
-        """Write a candidate's scores into `folder`; `flats` computes log-probabilities in order."""
         flat = np.empty(0, np.float32)
         if scorer.tasks and items.needs_forward_pass(row):
             for scored, flat in flats:  # noqa: B007 - the flat of the last turn is used
@@ -207,7 +179,10 @@ class MergeEvaluator:
         items.cache.save(row, scores, folder)
 
     def score(self, weights: Weights) -> dict[Kind, Results]:
-        """Return item results by kind at `weights` (`k`).
+        """Return item results of one candidate by kind and benchmark.
+
+        Args:
+            weights: Requested weights (`k`).
 
         Raises:
             RunError: A benchmark failed.
@@ -243,11 +218,11 @@ class MergeEvaluator:
         return merge_weights(weights, self.response)
 
     def _shards(self, rows: list[Row], items: Items) -> list[list[Row]]:
-        """Split candidates into jobs: one each, or a share per worker where starting is expensive."""
         if not rows or self.dispatcher is None:
             return [rows] if rows else []
         items.prepare()
         size = 1
+        # starting a job may be expensive, or scoring many candidates as cheap as one
         if self.dispatcher.prefers_large_jobs or self.measure_facts().together:
             size = ceil(len(rows) / self.dispatcher.slots)
         return [rows[start : start + size] for start in range(0, len(rows), size)]
@@ -269,12 +244,9 @@ class MergeEvaluator:
         missing = items.cache.missing(row, refresh=True)
         weights = ", ".join(f"{weight:.3g}" for weight in row)
         cause = one_line(error, limit=None) if error else ""
-        partial = len(missing) < len(items.cache.digests)
-        self.on_lost(
-            f"The merge at weights {weights} continues without {', '.join(missing)}: {cause}"
-            if partial
-            else f"The merge at weights {weights} is set aside: {cause}"
-        )
+        without = len(missing) < len(items.cache.digests) and ", ".join(missing)
+        fate = f"continues without {without}" if without else "is set aside"
+        self.on_lost(f"The merge at weights {weights} {fate}: {cause}")
         return row
 
     def _measure_model_tasks(self, scorer: Scorer, row: Row) -> tuple[Results, Exception | None]:
@@ -285,13 +257,9 @@ class MergeEvaluator:
                 results |= self.engine.measure(scorer.restrict([task.metric.name]), row)
             except UserError:
                 raise
-            except (
-                Exception
-            ) as error:  # other benchmarks keep their scores; the job fails with this
+            except Exception as error:  # others keep their scores; the job fails with this
                 failed = failed or error
         return results, failed
-
-    # --- models --------------------------------------------------------------------------------
 
     @cached_property
     def facts_artifact(self) -> Artifact:
@@ -300,7 +268,7 @@ class MergeEvaluator:
 
     @cached_property
     def facts(self) -> ModelFacts:
-        """Sizes of the models, read from the store."""
+        """Sizes of the models, measured here unless the store has them."""
         folder = self.store.get_or_build(self.facts_artifact, self.build_facts)
         return ModelFacts(**json.loads((folder / "facts.json").read_text()))
 
@@ -344,14 +312,19 @@ class MergeEvaluator:
         return Artifact("logprobs", f"expert-{index}", {**self._key, "expert": index})
 
     def build_expert_logprobs(self, indices: Sequence[int]) -> list[Path]:
-        """Return the folders of some experts' log-probabilities, computed together where missing."""
+        """Compute the log-probabilities of some experts together, where they are missing.
+
+        Args:
+            indices: Of the experts.
+
+        Returns:
+            Folder of each expert's `logprobs.npy` (`t`).
+        """
         artifacts = {index: self.expert_artifact(index) for index in indices}
         missing = [i for i, one in artifacts.items() if self.store.find(one) is None]
         rows = np.eye(self.k)[missing].tolist()
-        compute = missing and not self.store.read_only
-        flats = zip(
-            missing, self.engine.logprobs(self.scorer, rows) if compute else (), strict=False
-        )
+        rows = [] if self.store.read_only else rows
+        flats = zip(missing, self._logprobs(self.scorer, rows), strict=False)
 
         def build(index: int, folder: Path) -> None:
             flat = next(flat for computed, flat in flats if computed == index)
@@ -362,9 +335,8 @@ class MergeEvaluator:
     def prepare(self) -> None:
         """Have the log-probabilities of each expert computed, by workers where there are any."""
         self._require([
-            Job("score_expert", (self.names, index), f"expert {name!r} alone",
-                (self.expert_artifact(index),))
-            for index, name in enumerate(self.names)
+            Job("score_expert", (self.names, i), f"expert {name!r} alone", (self.expert_artifact(i),))
+            for i, name in enumerate(self.names)
         ])  # fmt: skip
 
     def _require(self, jobs: Sequence[Job]) -> None:
@@ -374,10 +346,14 @@ class MergeEvaluator:
                     f"The study cannot continue without {job.name} ({one_line(error, limit=None)})."
                 ) from error
 
-    # --- gradients -----------------------------------------------------------------------------
-
     def slopes(self, weights: Weights) -> Slopes:
-        """Return losses at `weights` and their derivatives with respect to each expert's weight.
+        """Return losses and their derivatives with respect to each expert's weight.
+
+        Args:
+            weights: Where the merge is (`k`).
+
+        Returns:
+            Losses (`m`) and derivatives (`m x k`).
 
         Raises:
             ModelError: The models do not fit into memory, or a response map bends the weights.
@@ -389,9 +365,8 @@ class MergeEvaluator:
                 f"{self.response}; set it to 1, or leave out search.slopes and search.method: gradient."
             )
         self._require([self._slopes_job(weights)])
-        folder = self.store.get_or_build(
-            self.slopes_artifact(weights), lambda folder: self.build_slopes(weights, folder)
-        )
+        artifact = self.slopes_artifact(weights)
+        folder = self.store.get_or_build(artifact, partial(self.build_slopes, weights))
         with np.load(folder / "slopes.npz") as arrays:
             return Slopes(arrays["losses"], arrays["by_weight"], float(arrays["passes"]))
 
@@ -411,54 +386,3 @@ class MergeEvaluator:
     def _slopes_job(self, weights: Weights) -> Job:
         return Job("measure_slopes", (self.names, as_row(weights)), "the slopes of a candidate",
                    (self.slopes_artifact(weights),))  # fmt: skip
-
-
-class AllItems:
-    """Scores candidates on every item.
-
-    Args:
-        evaluator: Gives the log-probabilities of single experts.
-        cache: Where the scores lie.
-    """
-
-    def __init__(self, evaluator: MergeEvaluator, cache: ScoreCache) -> None:
-        self._evaluator, self.cache = evaluator, cache
-
-    @property
-    def flops_per_score(self) -> float:
-        """Floating-point operations of one forward pass over all items."""
-        return self._evaluator.flops_per_score
-
-    def prepare(self) -> None:
-        """Have each expert scored alone, for the ensembles."""
-        self._evaluator.prepare()
-
-    def scorer_for(self, names: Sequence[str]) -> Scorer:
-        """Return the scorer of some benchmarks."""
-        return self._evaluator.scorer.restrict(names)
-
-    def needs_forward_pass(self, row: Row) -> bool:
-        """Return False for a single expert, whose log-probabilities are known."""
-        return single_expert(row) is None
-
-    def read(self, row: Row, names: Sequence[str], scorer: Scorer, flat: Flat) -> CandidateScores:
-        """Return the scores of the merge and of the ensemble at merged weights (`k`)."""
-        evaluator, index = self._evaluator, single_expert(row)
-        if index is not None:
-            scorer, flat = evaluator.scorer, evaluator.expert_logprobs[index]
-        losses = zip((task.metric.name for task in scorer.tasks), scorer.losses(flat), strict=True)
-        results: dict[Kind, Results] = {"merged": scorer.read(flat)}
-        if any(row):
-            results["ensembled"] = evaluator.scorer.read(evaluator.ensemble.mix(row))
-        scores = CandidateScores(results, {name: float(loss) for name, loss in losses})
-        return scores.restrict(names)
-
-    def job(self, rows: Sequence[Row], experts: tuple[str, ...], name: str) -> Job:
-        """Return the job of scoring candidates."""
-        return Job("score", (experts, list(rows)), name, tuple(map(self.cache.artifact, rows)))
-
-
-def single_expert(weights: Weights) -> int | None:
-    """Return the index of the only expert that has a weight, if that weight is one."""
-    values = list(map(float, weights))
-    return values.index(1.0) if values.count(0.0) == len(values) - 1 and 1.0 in values else None

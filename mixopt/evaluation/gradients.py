@@ -55,15 +55,14 @@ def measure_slopes(merger: ModelMerger, scorer: Scorer, weights: Sequence[float]
     model = merger.merge(weights).eval()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(merger.has_delta(name))
-    losses, slopes = [], []
-    tokens = 0
+    losses, slopes, n_tokens = [], [], 0
     for task in scorer.tasks:
         loss, read = _backward(model, task)
-        tokens += read
+        n_tokens += read
         losses.append(loss)
         slopes.append(_project(merger, model))
         model.zero_grad(set_to_none=True)
-    return Slopes(np.array(losses), np.stack(slopes), BACKWARD * tokens / scorer.count_tokens())
+    return Slopes(np.array(losses), np.stack(slopes), BACKWARD * n_tokens / scorer.count_tokens())
 
 
 def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
@@ -72,13 +71,11 @@ def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
     requests = [task.requests[int(index)] for index in chosen]
     sizes = [len(request.target) for request in requests]
     by_token = torch.from_numpy(np.repeat(weights[chosen], sizes)).to(model.device, torch.float32)
-    loss = 0.0
-    tokens = 0
+    loss, tokens = 0.0, 0
     # smaller batches, because activations are kept for the backward pass
     for batch in batch_requests(requests, model, shared=False, share=0.5):
-        part = by_token[torch.from_numpy(batch.places).to(model.device)] @ token_logprobs(
-            model, batch
-        )
+        own = by_token[torch.from_numpy(batch.places).to(model.device)]
+        part = own @ token_logprobs(model, batch)
         part.backward()  # type: ignore[no-untyped-call]
         loss += float(part.detach())
         tokens += batch.tokens.numel()

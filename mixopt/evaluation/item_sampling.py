@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.evaluation.engine import Weights
-from mixopt.evaluation.evaluator import Flat, MergeEvaluator
+from mixopt.evaluation.evaluator import MergeEvaluator
 from mixopt.evaluation.score_cache import CandidateScores, Results, Row, ScoreCache
+from mixopt.evaluation.scored_items import Flat
 from mixopt.evaluation.scorer import Scorer
 from mixopt.evaluation.tasks.base import Array, ItemResults, Request, Task
 from mixopt.executors.job import Job
@@ -33,8 +34,6 @@ Indices = NDArray[np.intp]
 
 
 class _SampledTask:
-    """A task of some items (`s`) of another task."""
-
     def __init__(self, task: Task, items: Indices) -> None:
         self._task, self.items = task, items
         self.metric: Metric = task.metric
@@ -62,15 +61,8 @@ class _SampledTask:
 
 @dataclass(frozen=True)
 class _ItemSample:
-    """A stratified sample of one benchmark's items.
-
-    Attributes:
-        items: Indices of the items (`s`), ascending.
-        stratum_sizes: Size of each item's stratum (`s`).
-    """
-
-    items: Indices
-    stratum_sizes: Array
+    items: Indices  # `s`, ascending
+    stratum_sizes: Array  # `s`: items of the stratum that each was drawn from
 
     @classmethod
     def stratified(cls, values: Array, sizes: Array, share: float, seed: int) -> "_ItemSample":
@@ -122,16 +114,9 @@ def sample_items(tasks: Sequence[Task], experts: Sequence[dict[str, ItemResults]
     return Scorer(parts), draws
 
 
-def _compute_control_variates(
-    weights: Sequence[float],
-    ensemble: ItemResults,
-    experts: Sequence[ItemResults],
-    base: ItemResults,
-) -> Array:
-    """Return the control variates of each item (`i x c`) for one candidate.
-
-    They are the ensemble's value, the weighted mean of the experts' values, the base's value, and size.
-    """
+def _compute_control_variates(weights: Sequence[float], ensemble: ItemResults,
+                              experts: Sequence[ItemResults], base: ItemResults) -> Array:  # fmt: skip
+    """Return values of ensemble, weighted experts and base, and sizes of the items (`i x c`)."""
     mean = np.tensordot(np.asarray(weights), np.stack([e.values for e in experts]), 1)
     return np.stack([ensemble.values, mean, base.values, ensemble.sizes], axis=1)
 
@@ -168,26 +153,21 @@ class SampledItems:
 
     @property
     def flops_per_score(self) -> float:
-        """Floating-point operations of one forward pass over the drawn items."""
         return 2.0 * self._evaluator.facts.parameters * self._drawn[0].count_tokens()
 
     def prepare(self) -> None:
-        """Have experts and base scored on all items."""
         self._evaluator.prepare()
         _ = self._base, self._experts
 
     def scorer_for(self, names: Sequence[str]) -> Scorer:
-        """Return the scorer of the drawn items of some benchmarks."""
         kept = [t for t in self._drawn[0].tasks if t.metric.name in names]
         whole = [t for t in self._evaluator.scorer.model_tasks if t.metric.name in names]
         return Scorer([*kept, *whole])
 
     def needs_forward_pass(self, row: Row) -> bool:
-        """Return True: single experts were scored on other items."""
-        return True
+        return True  # single experts were scored on other items
 
     def read(self, row: Row, names: Sequence[str], scorer: Scorer, flat: Flat) -> CandidateScores:
-        """Return the merge's estimated scores and the ensemble's at merged weights (`k`)."""
         ensemble = self._evaluator.scorer.read(self._evaluator.ensemble.mix(row))
         scored = scorer.read(flat)
         merged = {}
@@ -199,7 +179,6 @@ class SampledItems:
         return CandidateScores({"merged": merged, "ensembled": ensemble}).restrict(names)
 
     def job(self, rows: Sequence[Row], experts: tuple[str, ...], name: str) -> Job:
-        """Return the job of estimating candidates."""
         arguments = (experts, self._fitted_on, self._share, self._seed, list(rows))
         return Job("estimate", arguments, name, tuple(map(self.cache.artifact, rows)))
 
@@ -217,7 +196,6 @@ class SampledItems:
 
     @cached_property
     def _coefficients(self) -> dict[str, Array]:
-        """By benchmark: how control variates predict a merge's item values (`c`)."""
         results = [self._evaluator.score(row) for row in self._fitted_on]
         coefficients = {}
         for task in self._evaluator.scorer.tasks:

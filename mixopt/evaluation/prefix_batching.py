@@ -9,6 +9,7 @@ Shapes: `b` packed sequences of `t` tokens, `n` scored tokens.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +19,8 @@ from mixopt.evaluation.tasks.base import Request
 BORDER = 4
 """Tokens by which contexts that share a prefix may differ at their end, because a token can span the
 border between prompt and choice."""
-
 SHORTEST_SHARED = 8
 """Fewest tokens of a prefix for which sharing outweighs the cost of an attention mask."""
-
 MASK_CELLS = 1 << 26
 """Most cells (`b x t x t`) of a batch's attention mask."""
 
@@ -44,6 +43,11 @@ class PackedSequence:
     def length(self) -> int:
         """Number of input tokens: the last token of each branch is only predicted."""
         return len(self.prefix) + sum(len(branch) - 1 for branch in self.branches)
+
+    @property
+    def reach(self) -> int:
+        """Tokens of the prefix and the longest branch, the farthest that a token attends."""
+        return len(self.prefix) + max(len(branch) - 1 for branch in self.branches)
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,9 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""
-        moved = (
-            None if tensor is None else tensor.to(device)
-            for tensor in (self.tokens, self.at, self.targets, self.positions, self.owner)
-        )  # fmt: skip
-        tokens, at, targets, positions, owner = moved
-        assert tokens is not None and at is not None and targets is not None  # noqa: PT018
-        return Batch(tokens, at, targets, self.places, positions, owner)
+        fields: dict[str, Any] = vars(self)
+        moved = {n: v.to(device) for n, v in fields.items() if isinstance(v, torch.Tensor)}
+        return Batch(**fields | moved)
 
 
 def pack_requests(requests: Sequence[Request], *, shared: bool) -> list[PackedSequence]:
@@ -108,17 +108,10 @@ def pack_requests(requests: Sequence[Request], *, shared: bool) -> list[PackedSe
     return rows
 
 
-def longest_sequence(row: PackedSequence) -> int:
-    """Return the tokens of the prefix and its longest branch, the farthest that a token attends."""
-    return len(row.prefix) + max(len(branch) - 1 for branch in row.branches)
-
-
 def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    limit = min(len(one), len(other))
-    for place in range(limit):
-        if one[place] != other[place]:
-            return place
-    return limit
+    pairs = zip(one, other, strict=False)
+    differing = (place for place, (a, b) in enumerate(pairs) if a != b)
+    return next(differing, min(len(one), len(other)))
 
 
 def make_batches(
@@ -158,10 +151,9 @@ def make_batches(
 def _fits(batch: Sequence[PackedSequence], row: PackedSequence, most_tokens: int) -> bool:
     length, count = batch[0].length, len(batch) + 1
     branched = len(batch[0].branches) > 1
-    if branched != (len(row.branches) > 1):
-        return False
     cells = count * length * length if branched else 0
-    return count * length <= most_tokens and cells <= MASK_CELLS
+    alike = branched == (len(row.branches) > 1)
+    return alike and count * length <= most_tokens and cells <= MASK_CELLS
 
 
 def _to_batch(

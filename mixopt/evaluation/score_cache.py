@@ -49,21 +49,18 @@ class CandidateScores:
 
     def restrict(self, names: Collection[str]) -> "CandidateScores":
         """Return the results on some benchmarks."""
-        return CandidateScores(
-            {
-                kind: {name: result for name, result in results.items() if name in names}
-                for kind, results in self.results.items()
-            },
-            {name: loss for name, loss in self.losses.items() if name in names},
-        )
+        losses = {name: loss for name, loss in self.losses.items() if name in names}
+        results = {
+            kind: {name: result for name, result in by_name.items() if name in names}
+            for kind, by_name in self.results.items()
+        }
+        return CandidateScores(results, losses)
 
     def joined(self, other: "CandidateScores") -> "CandidateScores":
         """Return both; `other` takes precedence."""
-        kinds = [*self.results, *(kind for kind in other.results if kind not in self.results)]
-        return CandidateScores(
-            {kind: self.results.get(kind, {}) | other.results.get(kind, {}) for kind in kinds},
-            self.losses | other.losses,
-        )
+        kinds = self.results | other.results
+        results = {k: self.results.get(k, {}) | other.results.get(k, {}) for k in kinds}
+        return CandidateScores(results, self.losses | other.losses)
 
     def save(self, folder: Path) -> None:
         """Write the scores into `folder`."""
@@ -142,19 +139,15 @@ class ScoreCache:
 
     @cached_property
     def _partial(self) -> set[str]:
-        """Names of candidates that may have artifacts without all benchmarks.
-
-        The kind is listed once, because a folder with thousands of artifacts is not listed for each;
-        partial artifacts of this process are added.
-        """
+        # may have artifacts without all benchmarks; listed once, as a folder may hold thousands
         return {folder.name.rpartition("-")[0] for folder in self.store.list_kind(self.kind)}
 
     def _in_order(self, scores: CandidateScores) -> CandidateScores:
-        results: dict[Kind, Results] = {}
-        for kind in KINDS:
-            by_name = scores.results.get(kind)
-            if by_name is not None:
-                results[kind] = {name: by_name[name] for name in self.digests if name in by_name}
+        results = {
+            kind: {n: scores.results[kind][n] for n in self.digests if n in scores.results[kind]}
+            for kind in KINDS
+            if kind in scores.results
+        }
         return CandidateScores(results, scores.losses)
 
     def _name(self, row: Row) -> str:
@@ -166,6 +159,10 @@ def save_results(results: Mapping[Kind, Results], folder: Path) -> None:
     """Write values and sizes of all items as one array, with a JSON file that says whose they are.
 
     A driver reads an artifact for each candidate; one array per benchmark would cost milliseconds.
+
+    Args:
+        results: Item results by kind of proxy and benchmark.
+        folder: Receives the files.
     """
     rows = [
         (kind, metric, result)

@@ -16,13 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mixopt.evaluation.prefix_batching import (
-    Batch,
-    longest_sequence,
-    make_batches,
-    make_mask,
-    pack_requests,
-)
+from mixopt.evaluation.prefix_batching import Batch, make_batches, make_mask, pack_requests
 from mixopt.evaluation.tasks.base import ItemResults, ModelTask, Request, Task
 from mixopt.trials import Metric
 
@@ -76,15 +70,12 @@ class Scorer:
     def digests(self) -> dict[str, str]:
         """Hash of what determines each benchmark's scores, by its name."""
         digests = {}
-        for task in self.tasks:
+        tasks: list[Task | ModelTask] = [*self.tasks, *self.model_tasks]
+        for task in tasks:
             digest = hashlib.blake2b(repr((task.metric, task.layout)).encode(), digest_size=16)
-            for request in task.requests:
+            for request in () if isinstance(task, ModelTask) else task.requests:
                 digest.update(np.array([*request.context, -1, *request.target]).tobytes())
             digests[task.metric.name] = digest.hexdigest()
-        for model_task in self.model_tasks:
-            identity = model_task.metric, model_task.layout
-            digest = hashlib.blake2b(repr(identity).encode(), digest_size=16)
-            digests[model_task.metric.name] = digest.hexdigest()
         return {metric.name: digests[metric.name] for metric in self.metrics}
 
     @property
@@ -108,8 +99,7 @@ class Scorer:
 
     def count_tokens(self) -> int:
         """Return the input tokens of one forward pass over all requests, as they are packed."""
-        shared = self.share_prompts
-        return sum(row.length for row in pack_requests(self.requests, shared=shared))
+        return sum(row.length for row in pack_requests(self.requests, shared=self.share_prompts))
 
     @torch.inference_mode()
     def logprobs(self, model: "PreTrainedModel") -> NDArray[np.float32]:
@@ -118,17 +108,13 @@ class Scorer:
         batches = self.batches(model, lambda some: score_batches(model, some))
         logprobs = np.empty(self.n_targets, dtype=np.float32)
         for batch in batches:
-            with _scored_positions_only(model, batch):
-                logits = model(**model_inputs(model, batch)).logits
-            logprobs[batch.places] = _target_logprobs(logits, batch).cpu().numpy()
+            logprobs[batch.places] = token_logprobs(model, batch).cpu().numpy()
         return logprobs
 
     def read(self, logprobs: NDArray[Any]) -> dict[str, ItemResults]:
         """Return item results by benchmark, from the log-probabilities of all scored tokens (`n`)."""
-        return {
-            task.metric.name: task.read(part)
-            for task, part in zip(self.tasks, self._totals(logprobs), strict=True)
-        }
+        parts = zip(self.tasks, self._totals(logprobs), strict=True)
+        return {task.metric.name: task.read(part) for task, part in parts}
 
     def measure(self, model: "PreTrainedModel") -> dict[str, ItemResults]:
         """Return item results of the benchmarks that need a whole model."""
@@ -155,6 +141,9 @@ class Scorer:
         Args:
             model: A model of the architecture, on its device or on the meta device.
             score: Scores batches with the base, to try whether prompts can be shared.
+
+        Returns:
+            Batches (`b x t`) on the device of the model.
         """
         key = (type(model), attention_implementation(model), model.device, model.dtype)
         if key not in self._batches:
@@ -171,11 +160,9 @@ class Scorer:
             why = f"its attention ({attention_implementation(model)}) takes no mask of one's own"
             if attention_implementation(model) in MASKED_ATTENTION:
                 # a sliding window limits single sequences, other limits apply to the packed one
-                longest = {max(rows, key=lambda r: r.length), max(rows, key=longest_sequence)}
-                why = _try_sharing(
-                    [self.requests[i] for row in sorted(longest, key=lambda r: r.requests)
-                     for i in row.requests], model, score,
-                )  # fmt: skip
+                longest = {max(rows, key=lambda r: r.length), max(rows, key=lambda r: r.reach)}
+                tried = sorted(i for row in longest for i in row.requests)
+                why = _try_sharing([self.requests[i] for i in tried], model, score)
                 if not why:
                     return True
         log.info("Prompts are computed once for each choice: %s cannot share them (%s).",
@@ -221,9 +208,8 @@ def batch_requests(
     rows = pack_requests(requests, shared=shared)
     limits = {what: max(1, int(share * most)) for what, most in _batch_limits(model).items()}
     batches = make_batches(rows, requests, offsets, **limits)
-    if model.device.type == "meta":
-        return batches
-    return [batch.to(model.device) for batch in batches]
+    on_meta = model.device.type == "meta"
+    return batches if on_meta else [batch.to(model.device) for batch in batches]
 
 
 @torch.inference_mode()
@@ -247,7 +233,11 @@ def _batch_limits(model: "PreTrainedModel") -> dict[str, int]:
 
 
 def attention_implementation(model: "PreTrainedModel") -> str:
-    """Return the name of a model's attention implementation."""
+    """Return the name of a model's attention implementation in transformers.
+
+    Args:
+        model: In memory or on the meta device.
+    """
     return str(getattr(model.config, "_attn_implementation", "eager"))
 
 
@@ -266,10 +256,6 @@ def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
     """
     with _scored_positions_only(model, batch):
         logits = model(**model_inputs(model, batch)).logits
-    return _target_logprobs(logits, batch)
-
-
-def _target_logprobs(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     if logits.shape[:2] != (1, len(batch.at)):  # the model has no separate output layer
         logits = logits.reshape(-1, logits.shape[-1])[batch.at]
     logits = logits.reshape(len(batch.at), -1).float()
@@ -300,7 +286,6 @@ def model_inputs(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
 
 @contextmanager
 def _scored_positions_only(model: "PreTrainedModel", batch: Batch) -> Iterator[None]:
-    """Restrict the model's output layer to the scored positions (`1 x n x width`)."""
     head = model.get_output_embeddings()
     if head is None:
         yield

@@ -18,20 +18,11 @@ WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 
 DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
 """Types by their names in safetensors; 8-bit floats cannot be merged."""
-
-
 Rows = slice | torch.Tensor
 """Rows of a tensor: a slice, or integer indices."""
 
@@ -53,12 +44,9 @@ class Checkpoint:
 
     def __init__(self, folder: str | Path, *, allow_pickle: bool = False) -> None:
         self.folder = Path(folder)
-        self._files = _find_files(self.folder, allow_pickle)
         self._open: dict[Path, Any] = {}
-        self._places: dict[str, Path] = {}
-        for file in self._files:
-            for name in self._handle(file).keys():  # noqa: SIM118 (no mapping)
-                self._places[name] = file
+        files = _find_files(self.folder, allow_pickle)
+        self._places = {str(name): file for file in files for name in self._handle(file).keys()}  # noqa: SIM118
         self.names = tuple(sorted(self._places))
         _check_index(self.folder, self._places)
 
@@ -66,7 +54,7 @@ class Checkpoint:
         return name in self._places
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor, from the file's header."""
+        """Return the shape of a tensor, from the header of its file."""
         return tuple(self._handle(self._places[name]).get_slice(name).get_shape())
 
     def dtype(self, name: str) -> torch.dtype:
@@ -94,7 +82,7 @@ class Checkpoint:
 
         Args:
             name: Name of the tensor.
-            rows: Rows to return: a slice, of which no more is read, or indices; all if left out.
+            rows: Rows to return: a slice, of which no more is read, or indices; all if None.
         """
         file = self._handle(self._places[name])
         if isinstance(rows, slice):
@@ -109,7 +97,9 @@ class Checkpoint:
 
     def _handle(self, file: Path) -> Any:
         if file not in self._open:
-            self._open[file] = _PickledFile(file) if file.suffix == ".bin" else _open_safely(file)
+            self._open[file] = (
+                _PickledFile(file) if file.suffix == ".bin" else open_safetensors(file)
+            )
         return self._open[file]
 
 
@@ -170,7 +160,18 @@ def _check_index(folder: Path, places: dict[str, Path]) -> None:
             raise ModelError(f"{folder / file} lacks tensor {name!r}; fetch it again.")
 
 
-def _open_safely(file: Path) -> Any:
+def open_safetensors(file: Path) -> Any:
+    """Open a safetensors file.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Handle of the library, which reads tensors on demand.
+
+    Raises:
+        ModelError: The file is missing, truncated or of another format.
+    """
     try:
         return safe_open(file, framework="pt")
     except (SafetensorError, OSError) as error:
@@ -187,10 +188,8 @@ class _PickledFile:
             raise ModelError(
                 f"{file} is not a whole pickled state dict ({one_line(error)}); save it as safetensors."
             ) from None
-        if not isinstance(tensors, dict) or not all(
-            isinstance(name, str) and isinstance(tensor, torch.Tensor)
-            for name, tensor in tensors.items()
-        ):
+        pairs = tensors.items() if isinstance(tensors, dict) else [(None, tensors)]
+        if not all(isinstance(n, str) and isinstance(t, torch.Tensor) for n, t in pairs):
             raise ModelError(f"{file} holds no tensors by name; save it as safetensors.")
         self._tensors: dict[str, torch.Tensor] = tensors
 

@@ -11,22 +11,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from mixopt.errors import ModelError, one_line
 from mixopt.io.parsing import load_json, show
-from mixopt.merging.checkpoint import Checkpoint, Rows
+from mixopt.merging.checkpoint import Checkpoint, Rows, open_safetensors
 from mixopt.training.base_model import Layout
 
-COMPUTED = re.compile(
-    r"(rotary_emb\..*inv_freq|\.attn\.(masked_)?bias|\.attention\.(masked_)?bias)$"
-)
+COMPUTED = re.compile(r"(rotary_emb\..*inv_freq|\.(attn|attention)\.(masked_)?bias)$")
 """Tensors that older checkpoints store and that models compute."""
-
 PLAIN_STARTS = ("gaussian", "eva", "orthogonal")
 """Initializations of LoRA, beside the default, that leave the base unchanged. PiSSA, OLoRA and others
 subtract from the base first, so that their factors are deltas from another model."""
-
 MAX_NAMED = 3
 """Tensors that an error message names, of each kind."""
 MAX_NAME_CHARS = 120
@@ -36,12 +31,23 @@ MAX_ALPHA = 1e9
 
 
 class Expert(Protocol):
-    """An expert as deltas from its base, tensor by tensor."""
+    """An expert as deltas from its base, tensor by tensor.
+
+    Attributes:
+        folder: Where its files lie.
+    """
 
     folder: Path
 
     def check(self, layout: Layout) -> None:
-        """Raise `ModelError` where this expert does not fit the base."""
+        """Check that the expert fits a base.
+
+        Args:
+            layout: Of the base.
+
+        Raises:
+            ModelError: Tensors are missing, surplus, of another shape, or no floating-point numbers.
+        """
 
     def delta(self, name: str, base: torch.Tensor, rows: Rows | None = None) -> torch.Tensor | None:
         """Return Θ_k − Θ_base of one tensor, or of some of its rows.
@@ -49,14 +55,14 @@ class Expert(Protocol):
         Args:
             name: Name of the tensor in the base.
             base: The base's tensor; with `rows`, those rows of it only.
-            rows: Rows to return; all if left out.
+            rows: Rows to return; all if None.
 
         Returns:
             The delta in float32 on the base's device; None where the expert does not change it.
         """
 
     def release(self) -> None:
-        """Unmap the expert's files."""
+        """Unmap the files; they are opened again by the next read."""
 
 
 def open_expert(folder: Path, *, allow_pickle: bool = False) -> Expert:
@@ -80,27 +86,32 @@ def open_expert(folder: Path, *, allow_pickle: bool = False) -> Expert:
 
 
 class FullExpert:
-    """An expert whose every parameter was trained."""
+    """An expert whose every parameter was trained.
+
+    Args:
+        checkpoint: Its full weights.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint, self.folder = checkpoint, checkpoint.folder
         self._tied: Mapping[str, str] = {}
 
     def check(self, layout: Layout) -> None:
-        """Raise `ModelError` that names tensors that are missing, surplus or of another shape."""
-        self._tied = _tied_names(self.checkpoint, layout)
-        for name in layout.shapes:
-            if self._stored_name(name) in self.checkpoint:
-                self._require_float(self._stored_name(name))
-        missing = sorted(n for n in layout.shapes if self._stored_name(n) not in self.checkpoint)
+        checkpoint, pairs = self.checkpoint, layout.tied.items()
+        self._tied = {n: o for o, n in pairs if n not in checkpoint and o in checkpoint}
+        stored = {name: self._tied.get(name, name) for name in layout.shapes}
+        missing = sorted(name for name in stored if stored[name] not in checkpoint)
+        shapes = {name: checkpoint.shape(stored[name]) for name in stored if name not in missing}
+        for name in shapes:
+            self._require_float(stored[name])
         unlike = [
-            f"{name} {self.checkpoint.shape(self._stored_name(name))} against {shape}"
-            for name, shape in layout.shapes.items()
-            if name not in missing and self.checkpoint.shape(self._stored_name(name)) != shape
+            f"{name} {shape} against {layout.shapes[name]}"
+            for name, shape in shapes.items()
+            if shape != layout.shapes[name]
         ]
         known = {*layout.shapes, *layout.tied, *layout.kept}
-        extra = [n for n in self.checkpoint.names if n not in known and not COMPUTED.search(n)]
-        untied = [] if missing or unlike else _untied(self.checkpoint, layout)
+        extra = [n for n in checkpoint.names if n not in known and not COMPUTED.search(n)]
+        untied = [] if missing or unlike else _untied(checkpoint, layout)
         problems = [
             *_first("missing {}", missing),
             *_first("{}", unlike),
@@ -120,36 +131,20 @@ class FullExpert:
                 "can be merged; save it as bfloat16, float16 or float32."
             )
 
-    def _stored_name(self, name: str) -> str:
-        return self._tied.get(name, name)
-
     def read(self, name: str, rows: Rows | None = None) -> torch.Tensor:
-        """Return the expert's tensor Θ_k as it is stored, or some of its rows."""
-        return self.checkpoint.read(self._stored_name(name), rows)
+        return self.checkpoint.read(self._tied.get(name, name), rows)
 
     def delta(self, name: str, base: torch.Tensor, rows: Rows | None = None) -> torch.Tensor | None:
-        """Return Θ_k − Θ_base of one tensor, or of some of its rows."""
         return self.read(name, rows).to(base.device, torch.float32) - base.float()
 
     def release(self) -> None:
-        """Unmap the expert's files."""
         self.checkpoint.release()
-
-
-def _tied_names(checkpoint: Checkpoint, layout: Layout) -> dict[str, str]:
-    pairs = layout.tied.items()
-    return {n: other for other, n in pairs if n not in checkpoint and other in checkpoint}
 
 
 def _untied(checkpoint: Checkpoint, layout: Layout) -> list[str]:
     """Return names that share a tensor in the base and hold another one in the checkpoint."""
-    return [
-        other
-        for other, name in layout.tied.items()
-        if other in checkpoint
-        and name in checkpoint
-        and not torch.equal(checkpoint.read(other), checkpoint.read(name))
-    ]
+    pairs = [(o, n) for o, n in layout.tied.items() if o in checkpoint and n in checkpoint]
+    return [o for o, n in pairs if not torch.equal(checkpoint.read(o), checkpoint.read(n))]
 
 
 def _first(words: str, names: Sequence[str]) -> list[str]:
@@ -159,19 +154,26 @@ def _first(words: str, names: Sequence[str]) -> list[str]:
 
 
 class LoraExpert:
-    """An expert trained as low-rank factors; its delta is scale·B·A on each adapted weight."""
+    """An expert trained as low-rank factors; its delta is scale·B·A on each adapted weight.
+
+    Args:
+        folder: Of a peft adapter as safetensors.
+
+    Raises:
+        ModelError: The adapter is damaged, or more than plain LoRA.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file = folder / "adapter_model.safetensors"
-        self._open()
+        self._handle = open_safetensors(self._file)
+        self._names: set[str] = set(self._handle.keys())
         config = _read_adapter_config(folder)
         rank, alpha = _require_rank(config, folder)
         self._scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
         self._transposed = bool(config.get("fan_in_fan_out"))
-        foreign = {
-            name for name in self._names if not name.endswith((".lora_A.weight", ".lora_B.weight"))
-        }
+        endings = (".lora_A.weight", ".lora_B.weight")
+        foreign = {name for name in self._names if not name.endswith(endings)}
         odd = [key for key in ("rank_pattern", "alpha_pattern") if config.get(key)]
         start = config.get("init_lora_weights", True)
         if isinstance(start, str) and start not in PLAIN_STARTS:
@@ -183,15 +185,6 @@ class LoraExpert:
                 "(peft's merge_and_unload)."
             )
 
-    def _open(self) -> None:
-        try:
-            self._handle: Any = safe_open(self._file, framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise ModelError(
-                f"{self._file} is not a whole safetensors file ({one_line(error)}); make it again."
-            ) from None
-        self._names: set[str] = set(self._handle.keys())  # type: ignore[no-untyped-call]
-
     @staticmethod
     def _factor(name: str, side: str) -> str:
         return f"base_model.model.{name.removesuffix('.weight')}.lora_{side}.weight"
@@ -200,7 +193,6 @@ class LoraExpert:
         return tuple(self._handle.get_slice(name).get_shape())
 
     def check(self, layout: Layout) -> None:
-        """Raise `ModelError` where a factor does not fit a weight of the base."""
         known = {self._factor(name, side) for name in layout.shapes for side in "AB"}
         foreign = sorted(self._names - known)
         if foreign:
@@ -215,9 +207,7 @@ class LoraExpert:
             if not stored:
                 continue
             if len(stored) == 1:
-                raise ModelError(
-                    f"{self._file} has {stored[0]} and not its other half; save it again."
-                )
+                raise ModelError(f"{self._file} has only one factor, {stored[0]}; save it again.")
             a, b = map(self._shape, factors)
             if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
                 raise ModelError(
@@ -233,7 +223,15 @@ class LoraExpert:
                 )
 
     def factors(self, name: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Return P and Q (float32) with delta P·Q of weight `name`; None if it is not adapted."""
+        """Return the factors of a delta P·Q.
+
+        Args:
+            name: Weight of the base (`a x b`).
+            device: Where the factors are put.
+
+        Returns:
+            P (`a x r`) and Q (`r x b`) in float32 for rank r; None where the weight is not adapted.
+        """
         if self._factor(name, "A") not in self._names:
             return None
         a = self._handle.get_tensor(self._factor(name, "A")).to(device, torch.float32)
@@ -243,7 +241,6 @@ class LoraExpert:
         return (a.T.contiguous(), b.T.contiguous()) if self._transposed else (b, a)
 
     def delta(self, name: str, base: torch.Tensor, rows: Rows | None = None) -> torch.Tensor | None:
-        """Return scale·B·A, or some of its rows, where the weight is adapted."""
         factors = self.factors(name, base.device)
         if factors is None:
             return None
@@ -251,7 +248,7 @@ class LoraExpert:
         return (left if rows is None else left[rows]) @ right
 
     def release(self) -> None:
-        """Do nothing: factors are small."""
+        pass  # factors are small
 
 
 def _read_adapter_config(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Shapes: `k` experts.
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,16 +30,12 @@ log = logging.getLogger(__name__)
 
 Factors = tuple[torch.Tensor, torch.Tensor]
 """Low-rank factors P and Q of a delta P·Q."""
-
 PIECE = {"cpu": 1 << 20, "other": 1 << 26}
 """Weights summed at a time; on a CPU as many as its caches hold."""
-
 ROUNDING = 1e-12
 """By how much weights that sum to one may miss it."""
-
 FREE_SHARE = 0.7
 """Share of the free memory that experts may take."""
-
 UNRELATED_STEP = 0.30
 """δ above which an expert was hardly trained from this base. DeMix (arXiv:2602.00747) calls merges
 sound below 0.10; two unrelated models of one shape lie δ = 0.59 apart."""
@@ -169,9 +166,7 @@ class ModelMerger:
         rows = [expert.read(name).reshape(-1) for expert in full]
         if not rows:
             return torch.empty(0, base.numel(), device=base.device)
-        widest = rows[0].dtype
-        for row in rows[1:]:
-            widest = torch.promote_types(widest, row.dtype)
+        widest = reduce(torch.promote_types, [row.dtype for row in rows])
         stack = torch.empty(len(rows), base.numel(), dtype=widest, device=base.device)
         for index, row in enumerate(rows):
             stack[index].copy_(row)
@@ -216,14 +211,20 @@ class ModelMerger:
         """Return whether any expert changes the parameter `name`."""
         if name not in self._base:
             return False
-        device = self._base[name].device
-        return bool(self._full) or any(
-            expert.factors(name, device) is not None for _, expert in self._lora
-        )
+        factors = (expert.factors(name, self._base[name].device) for _, expert in self._lora)
+        return bool(self._full) or any(pair is not None for pair in factors)
 
     @torch.no_grad()
     def project(self, name: str, direction: torch.Tensor) -> NDArray[np.float64]:
-        """Return ⟨`direction`, Θ_k − Θ_base⟩ over one tensor, for each expert (`k`)."""
+        """Project the experts' deltas of one tensor on a direction.
+
+        Args:
+            name: Name of the tensor.
+            direction: Of the tensor's shape.
+
+        Returns:
+            ⟨`direction`, Θ_k − Θ_base⟩ of each expert (`k`).
+        """
         products = np.zeros(len(self.experts))
         base, flat = self._base[name].view(-1), direction.reshape(-1)
         if self._full:
@@ -275,7 +276,12 @@ def merge_weights(weights: Sequence[float], gamma: float) -> list[float]:
 
 
 def warn_if_unrelated(expert: str, step_size: float) -> None:
-    """Log a warning where an expert lies too far from the base to have been trained from it."""
+    """Log a warning where an expert lies too far from the base to have been trained from it.
+
+    Args:
+        expert: Name or folder, for the message.
+        step_size: δ of the expert, by `StepSizes`.
+    """
     if step_size > UNRELATED_STEP:
         log.warning(
             "%s lies δ = %.0f%% away from the base, further than training goes (10%% is usual, two "
@@ -285,18 +291,29 @@ def warn_if_unrelated(expert: str, step_size: float) -> None:
 
 
 def check_weights(weights: Sequence[float], experts: Sequence[Expert]) -> None:
-    """Raise `ModelError` unless there is one finite weight for each expert."""
-    if len(weights) != len(experts):
-        raise ModelError(
-            f"{len(weights)} weights are given for {len(experts)} experts; give one for each."
-        )
+    """Check that weights can be merged at.
+
+    Args:
+        weights: α (`k`).
+        experts: The experts (`k`).
+
+    Raises:
+        ModelError: There is not one finite weight for each expert.
+    """
+    n, k = len(weights), len(experts)
+    if n != k:
+        raise ModelError(f"{n} weights are given for {k} experts; give one for each.")
     for weight in weights:
         if not math.isfinite(weight):
             raise ModelError(f"A weight is {weight}; weights are finite numbers.")
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the bytes of memory that are free now, of the machine or of the accelerator."""
+    """Return the bytes of memory that are free now.
+
+    Args:
+        device: An accelerator, or the CPU for the memory of the machine.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)

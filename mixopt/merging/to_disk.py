@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -29,6 +29,7 @@ from mixopt.training.base_model import Layout
 PIECE_BYTES = 8 << 20
 """Bytes of a base tensor that are read and merged at a time."""
 SHARD_BYTES = 4 << 30
+NO_CONFIG = "{} has no configuration that transformers can read ({}); give the folder of a model."
 FORMAT = {"format": "pt"}
 WRITTEN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".msgpack", ".h5", ".index.json", ".gguf")
@@ -88,12 +89,8 @@ def merge_to_disk(
     for expert in opened:
         expert.check(layout)
     shards = _divide(plan, shard_bytes)
-    identity = [
-        _identity(folder, 1.0),
-        str(dtype),
-        shard_bytes,
-        *(_identity(e.folder, w) for e, w in zip(opened, weights, strict=True)),
-    ]
+    identities = [_identity(e.folder, w) for e, w in zip(opened, weights, strict=True)]
+    identity = [_identity(folder, 1.0), str(dtype), shard_bytes, *identities]
     key = hashlib.blake2b(repr(identity).encode(), digest_size=6).hexdigest()
     with resume_folder(target, key) as scratch:
         _require_space(scratch, plan)
@@ -119,19 +116,15 @@ def _layout_of(
     checkpoint: Checkpoint, plan: Sequence[_Planned], experts: Sequence[Expert]
 ) -> Layout:
     if not (checkpoint.folder / "config.json").is_file():
-        raise ModelError(
-            f"{checkpoint.folder} has no configuration that transformers can read (config.json is "
-            "not there); give the folder of a model."
-        )
+        raise ModelError(NO_CONFIG.format(checkpoint.folder, "config.json is not there"))
     shapes = {tensor.name: tensor.shape for tensor in plan if tensor.stored.is_floating_point}
     kept = frozenset(t.name for t in plan if not t.stored.is_floating_point)
     full = [expert for expert in experts if isinstance(expert, FullExpert)]
     # importing transformers takes longer than a small merge, so it is avoided where names agree
     alike = all(expert.checkpoint.names == checkpoint.names for expert in full)
-    tied = {} if alike else _find_tied(checkpoint.folder)
-    return Layout(
-        shapes, {o: own for o, own in tied.items() if own in shapes and o not in shapes}, kept
-    )
+    pairs = {} if alike else _find_tied(checkpoint.folder)
+    tied = {o: own for o, own in pairs.items() if own in shapes and o not in shapes}
+    return Layout(shapes, tied, kept)
 
 
 def _find_tied(folder: Path) -> Mapping[str, str]:
@@ -142,10 +135,7 @@ def _find_tied(folder: Path) -> Mapping[str, str]:
         with torch.device("meta"):
             return Layout.of(AutoModelForCausalLM.from_config(config)).tied
     except Exception as error:  # transformers raises errors of many types for bad fields
-        raise ModelError(
-            f"{folder} has no configuration that transformers can read "
-            f"({one_line(error)}); give the folder of a model."
-        ) from None
+        raise ModelError(NO_CONFIG.format(folder, one_line(error))) from None
 
 
 def _divide(plan: Sequence[_Planned], shard_bytes: int) -> dict[str, list[_Planned]]:
@@ -188,7 +178,8 @@ def _write_shard(file: Path, tensors: Sequence[_Planned], merge: "_StreamedMerge
         stream.write(_header(tensors))
         for tensor in tensors:
             for piece in merge.pieces(tensor):
-                _write_bytes(stream, piece.to(tensor.written))
+                flat = piece.to(tensor.written).contiguous().reshape(-1)
+                flat.view(torch.uint8).numpy().tofile(stream)
     part.rename(file)
 
 
@@ -198,11 +189,8 @@ def _header(tensors: Sequence[_Planned]) -> bytes:
     start = 0
     for tensor in tensors:
         stop = start + tensor.size_bytes
-        header[tensor.name] = {
-            "dtype": dtype_names[tensor.written],
-            "shape": list(tensor.shape),
-            "data_offsets": [start, stop],
-        }
+        header[tensor.name] = {"dtype": dtype_names[tensor.written], "shape": list(tensor.shape),
+                               "data_offsets": [start, stop]}  # fmt: skip
         start = stop
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -234,10 +222,6 @@ class _StreamedMerge:
         base = self._base.read(name, rows)
         deltas = (expert.delta(name, base, rows) for expert in self._experts)
         return merge_tensor(base, self.step_sizes.observe(base, deltas), self._weights)
-
-
-def _write_bytes(stream: BinaryIO, tensor: torch.Tensor) -> None:
-    tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tofile(stream)
 
 
 def _write_index(file: Path, shards: Mapping[str, Sequence[_Planned]]) -> None:

@@ -24,8 +24,9 @@ from mixopt.surrogates.utility import make_utility
 from mixopt.trials import Kind, Score, Slope, Trial, Trials
 
 if TYPE_CHECKING:
-    from mixopt.evaluation.evaluator import Items, MergeEvaluator
+    from mixopt.evaluation.evaluator import MergeEvaluator
     from mixopt.evaluation.score_cache import Results
+    from mixopt.evaluation.scored_items import Items
     from mixopt.evaluation.tasks.base import ModelTask, Task
 
 UNREACHED = 0.01

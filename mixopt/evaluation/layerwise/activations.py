@@ -18,7 +18,7 @@ from mixopt.evaluation.prefix_batching import Batch
 
 
 class Activations:
-    """Hidden states by candidate and batch."""
+    """Hidden states (`b x t x width`) by candidate and batch, in memory."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[int, int], torch.Tensor] = {}
@@ -67,20 +67,13 @@ class SweepPlan:
     spilled: bool
 
     @classmethod
-    def of(
-        cls,
-        batches: Sequence[Batch],
-        candidates: int,
-        room: int,
-        width: int,
-        reread: int,
-        n_spills: int,
-    ) -> "SweepPlan":
+    def of(cls, batches: Sequence[Batch], candidates: int, room: int, width: int, reread: int,
+           n_spills: int) -> "SweepPlan":  # fmt: skip
         """Return the plan that reads and writes the fewest bytes.
 
         Args:
             batches: All batches.
-            candidates: Number of candidates.
+            candidates: Number of candidates (`c`).
             room: Bytes for activations, enough for the largest batch of one candidate.
             width: Bytes of one token's hidden state.
             reread: Bytes that each further sweep reads.
@@ -95,8 +88,8 @@ class SweepPlan:
         groups = tuple(everyone[i : i + at_once] for i in range(0, candidates, at_once))
         chunks = _divide(batches, room // (at_once * width))
         swept = (len(groups) * len(chunks) - 1) * reread
-        spilled = n_spills * needed
-        if spilled < swept and needed < shutil.disk_usage(tempfile.gettempdir()).free / 2:
+        fits_on_disk = needed < shutil.disk_usage(tempfile.gettempdir()).free / 2
+        if n_spills * needed < swept and fits_on_disk:
             return cls((everyone,), (every_batch,), spilled=True)
         return cls(groups, chunks, spilled=False)
 

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,6 @@ class ForwardPass:
 
 
 class _LayerRecorder(torch.nn.Module):
-    """Replaces a layer, records its calls, and has its attributes (attention_type, ...)."""
-
     def __init__(self, layer: torch.nn.Module, index: int, last: bool, run: ForwardPass) -> None:
         super().__init__()
         object.__setattr__(self, "_replaced", layer)  # not registered as a submodule
@@ -78,7 +77,7 @@ class _LayerRecorder(torch.nn.Module):
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
-        except AttributeError:
+        except AttributeError:  # an attribute of the layer, such as attention_type
             return getattr(self.__dict__["_replaced"], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -134,9 +133,8 @@ class MetaModel:
     @property
     def largest_layer(self) -> int:
         """Number of weights of the largest layer."""
-        return max(
-            sum(self._metas[n].numel() for n in names.values()) for names in self.layer_tensors
-        )
+        sizes = [[self._metas[n].numel() for n in names.values()] for names in self.layer_tensors]
+        return max(map(sum, sizes))
 
     def run(
         self,
@@ -152,6 +150,9 @@ class MetaModel:
             tables: Rows of the input table, as `input_ids` number them, and of the output table.
             inputs: Keyword arguments of the model.
             output: Hidden states that the last layer returns, in the shape that `inputs` imply.
+
+        Returns:
+            Calls of the layers, the hidden states they were given, and the logits.
         """
         weights = {**outside, self._tables[0]: tables[0], self._tables[1]: tables[1]}
         run = ForwardPass(output)
@@ -164,10 +165,9 @@ class MetaModel:
         """Return model inputs for hidden states of this shape (`1 x n x width`)."""
         zeros = torch.zeros(hidden.shape[:2], dtype=torch.long, device=self.device)
         inputs = {"input_ids": zeros, "use_cache": False}
-        if "position_ids" in inspect.signature(self.model.forward).parameters:
-            # there may be more tokens than the model has positions
-            inputs["position_ids"] = zeros
-        return inputs
+        takes_positions = "position_ids" in inspect.signature(self.model.forward).parameters
+        # given, because there may be more tokens than the model has positions
+        return inputs | ({"position_ids": zeros} if takes_positions else {})
 
     @contextmanager
     def _recorders(self, run: ForwardPass) -> Iterator[None]:
@@ -184,18 +184,13 @@ class MetaModel:
     @torch.inference_mode()
     def _check_chain(self) -> None:
         """Check that no argument of a layer but its hidden states depends on the weights."""
-        inputs = {"input_ids": torch.zeros(1, 2, dtype=torch.long, device=self.device),
-                  "use_cache": False}  # fmt: skip
+        ids = torch.zeros(1, 2, dtype=torch.long, device=self.device)
         runs = []
         for value in (0.5, -1.5):
-            outside = {
-                name: torch.full(
-                    self._metas[name].shape, value, dtype=self.dtype, device=self.device
-                )
-                for name in self.outside
-            }
-            table = torch.full((2, self.width), value, dtype=self.dtype, device=self.device)
-            runs.append(self.run(outside, (table, table), dict(inputs)))
+            fill = partial(torch.full, fill_value=value, dtype=self.dtype, device=self.device)
+            outside = {name: fill(self._metas[name].shape) for name in self.outside}
+            table = fill((2, self.width))
+            runs.append(self.run(outside, (table, table), {"input_ids": ids, "use_cache": False}))
         if len(runs[0].calls) != len(self.layers):
             raise LayerwiseError("not all of its layers are called")
         for one, other in zip(runs[0].calls, runs[1].calls, strict=True):
@@ -220,11 +215,8 @@ def _open(folder: Path, device: Device) -> "PreTrainedModel":
 
 
 def _find_layers(model: torch.nn.Module) -> tuple[str, list[torch.nn.Module]]:
-    lists = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.ModuleList) and len(module)
-    }
+    modules = dict(model.named_modules())
+    lists = {n: m for n, m in modules.items() if isinstance(m, torch.nn.ModuleList) and len(m)}
     outermost = [n for n in lists if not any(n.startswith(f"{other}.") for other in lists)]
     if not outermost:
         raise LayerwiseError("it has no list of layers")

@@ -69,11 +69,14 @@ class LayerwiseScorer:
 
     @torch.inference_mode()
     def logprobs(self, scorer: Scorer, candidates: Sequence[Weights]) -> NDArray[np.float32]:
-        """Return the log-probability of every scored token under every candidate (`c x n`, nats).
+        """Score candidates on all requests.
 
         Args:
             scorer: Holds the requests.
             candidates: Merge weights (`c x k`).
+
+        Returns:
+            Log-probability of every scored token under every candidate (`c x n`, nats).
 
         Raises:
             ModelError: The memory does not suffice for one batch of one candidate, or a candidate
@@ -113,8 +116,8 @@ class LayerwiseScorer:
         return (len(self.experts) + 3) * 4 * self.meta_model.largest_layer + LOGIT_BYTES
 
     def _held_bytes(self, batches: Sequence[Batch]) -> int:
-        """Bytes beside activations: a batch's rows of the input table, and all attention masks."""
         words = max(min(batch.tokens.numel(), self.meta_model.vocabulary) for batch in batches)
+        # beside activations: a batch's rows of the input table, and all attention masks
         table = (len(self.experts) + 3) * 4 * self.meta_model.width * words
         sdpa = attention_implementation(self.meta_model.model) == "sdpa"
         cell = 1 if sdpa else self.meta_model.dtype.itemsize
@@ -129,10 +132,10 @@ class LayerwiseScorer:
     def _plan(self, batches: Sequence[Batch], candidates: int) -> SweepPlan:
         width = self.meta_model.width * self.meta_model.dtype.itemsize
         largest = max(batch.tokens.numel() for batch in batches)
-        room = self.memory_bytes - self._working_bytes() - IN_FLIGHT * width * largest
-        room -= self._held_bytes(batches)
+        held = self._working_bytes() + IN_FLIGHT * width * largest + self._held_bytes(batches)
+        room = self.memory_bytes - held
         if room < width * largest:
-            needed = self.memory_bytes - room + width * largest
+            needed = held + width * largest
             raise ModelError(
                 f"search.memory is {self.memory_bytes / 2**20:.0f} MiB, but one layer of "
                 f"{len(self.experts) + 1} models and one batch need {needed / 2**20:.0f} MiB; raise "
@@ -164,9 +167,8 @@ class LayerwiseScorer:
         self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
     ) -> list[list[NDArray[np.float32]]]:
         calls = self._enter(batches, candidates, store)
-        for index, (layer, names) in enumerate(
-            zip(self.meta_model.layers, self.meta_model.layer_tensors, strict=True)
-        ):
+        layers = zip(self.meta_model.layers, self.meta_model.layer_tensors, strict=True)
+        for index, (layer, names) in enumerate(layers):
             tensors = self._read(names)
             for c, weights in enumerate(candidates):
                 merged = tensors.merge(weights)
@@ -179,7 +181,7 @@ class LayerwiseScorer:
     def _enter(
         self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
     ) -> list[list[LayerCall]]:
-        """Fill `store` with the inputs of the first layer; return each layer's call, by batch."""
+        # the inputs of the first layer go to `store`
         outside = self._read_outside()
         calls: list[list[LayerCall]] = []
         for b, batch in enumerate(batches):
@@ -200,7 +202,6 @@ class LayerwiseScorer:
     def _leave(
         self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
     ) -> list[list[NDArray[np.float32]]]:
-        """Return log-probabilities from the last layer's output, the output table piece by piece."""
         for c in range(len(candidates)):
             for b, batch in enumerate(batches):
                 hidden = store.get(c, b)
@@ -225,14 +226,9 @@ class LayerwiseScorer:
         ]
 
     def _add_logits(
-        self,
-        hidden: torch.Tensor,
-        targets: torch.Tensor,
-        start: int,
-        head: torch.Tensor,
-        outside: Mapping[str, torch.Tensor],
-        totals: tuple[torch.Tensor, torch.Tensor],
-    ) -> None:
+        self, hidden: torch.Tensor, targets: torch.Tensor, start: int, head: torch.Tensor,
+        outside: Mapping[str, torch.Tensor], totals: tuple[torch.Tensor, torch.Tensor],
+    ) -> None:  # fmt: skip
         sums, target_logits = totals
         step = max(1, min(MAX_OUTPUT_TOKENS, LOGIT_BYTES // (4 * len(head))))
         for at in range(0, hidden.shape[1], step):
@@ -265,8 +261,6 @@ class LayerwiseScorer:
 
 
 class _LayerTensors:
-    """Base and stacked deltas of a few tensors, from which those of any candidate are merged."""
-
     def __init__(self, k: int, dtype: torch.dtype, device: torch.device) -> None:
         self._k, self._dtype, self._device = k, dtype, device
         self._tensors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}

@@ -65,7 +65,12 @@ class ItemResults:
 
 
 def ratio_std_error(values: Array, sizes: Array) -> float:
-    """Return the linearized standard error of Σ values ÷ Σ sizes (Cochran 1977, eq. 6.13)."""
+    """Return the linearized standard error of Σ values ÷ Σ sizes (Cochran 1977, eq. 6.13).
+
+    Args:
+        values: By item (`i`).
+        sizes: By item (`i`).
+    """
     n = len(values)
     ratio = values.sum() / sizes.sum()
     residual = values - ratio * sizes
@@ -73,14 +78,19 @@ def ratio_std_error(values: Array, sizes: Array) -> float:
 
 
 class Task(Protocol):
-    """A benchmark that is scored from token log-probabilities."""
+    """A benchmark that is scored from token log-probabilities.
+
+    Attributes:
+        metric: Name, direction and role of the score.
+        requests: What is scored, item after item.
+        starts: Index of the first request of each item (`i`).
+        truncated: Number of items that were truncated to the model's context, the prompt from the left.
+    """
 
     metric: Metric
     requests: Sequence[Request]
     starts: Sequence[int]
-    """Index of the first request of each item."""
     truncated: int
-    """Number of items that were truncated to the model's context, the prompt from the left."""
 
     @property
     def layout(self) -> tuple[object, ...]:
@@ -95,12 +105,21 @@ class Task(Protocol):
         """
 
     def read(self, totals: Array) -> ItemResults:
-        """Return item results from the log-probability of each request's target (nats)."""
+        """Return the results of the items (`i`).
+
+        Args:
+            totals: Log-probability of each request's target (nats).
+        """
 
 
 @runtime_checkable
 class ModelTask(Protocol):
-    """A benchmark that needs a whole model, to generate text or for lm-evaluation-harness."""
+    """A benchmark that needs a whole model, to generate text or for lm-evaluation-harness.
+
+    Attributes:
+        metric: Name, direction and role of the score.
+        truncated: Number of items that were truncated to the model's context.
+    """
 
     metric: Metric
     truncated: int
@@ -136,15 +155,21 @@ class TaskContext:
     def encode(self, text: str) -> list[int]:
         """Return the tokens of `text`, without special tokens."""
         encoded = self.tokenizer(text, add_special_tokens=False, verbose=False)
-        tokens: list[int] = encoded["input_ids"]
-        return tokens
+        return list(encoded["input_ids"])
 
     def request(self, prompt: str, target: str) -> tuple[Request, int, bool]:
-        """Return the request that scores `target`, its bytes, and whether it was truncated.
+        """Build the request that scores a target.
 
         Prompt and target are encoded together; a token across their border is scored with the target.
         A prompt that does not fit is truncated from the left. A target that does not fit is truncated
         at its end, and only the bytes that are scored are counted.
+
+        Args:
+            prompt: Text before the target; may be empty.
+            target: Text that is scored.
+
+        Returns:
+            The request, the target's bytes, and whether it was truncated.
         """
         tokens, ends = self._encode_with_ends(prompt, target)
         start = next(i for i, end in enumerate(ends) if end > len(prompt))
@@ -160,14 +185,18 @@ class TaskContext:
             before, whole = self.encode(prompt), self.encode(prompt + target)
             inside = [len(prompt)] * min(len(before), len(whole) - 1)
             return whole, inside + [len(prompt + target)] * (len(whole) - len(inside))
-        encoded = self.tokenizer(
-            prompt + target, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
+        encoded = self.tokenizer(prompt + target, add_special_tokens=False, verbose=False,
+                                 return_offsets_mapping=True)  # fmt: skip
         ends = [end for _, end in encoded["offset_mapping"]]
         return encoded["input_ids"], [*ends[:-1], len(prompt + target)]
 
 
 def describe_metric(config: Any, better: Any) -> Metric:
-    """Return the metric of a benchmark's config; `better` is its direction."""
+    """Return the metric that a benchmark's config describes.
+
+    Args:
+        config: Of the benchmark.
+        better: `higher` or `lower`.
+    """
     return Metric(name=config.name, better=better, capability=config.capability, role=config.role,
                   own_domain=config.own_domain)  # fmt: skip

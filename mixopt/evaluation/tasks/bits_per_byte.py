@@ -20,6 +20,10 @@ from mixopt.evaluation.tasks.items import require_items
 class BitsPerByteTask:
     """An item is a document, read in windows of the model's context; each byte is scored once.
 
+    Args:
+        config: Sets the text, and the number and size of its documents.
+        context: Sets tokenizer and size of a window.
+
     Raises:
         DataError: The text cannot be read, or has fewer than two documents.
     """
@@ -31,9 +35,8 @@ class BitsPerByteTask:
         self.starts: list[int] = []
         sizes = []
         for document in islice(read_documents(config.text), config.max_items):
-            text = document.text
-            if config.item_bytes is not None:  # a partial character at the end is dropped
-                text = text.encode()[: config.item_bytes].decode(errors="ignore")
+            # a partial character at the end is dropped; None keeps all bytes
+            text = document.text.encode()[: config.item_bytes].decode(errors="ignore")
             tokens = context.encode(text)
             if not tokens:
                 continue
@@ -47,14 +50,11 @@ class BitsPerByteTask:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Bytes and first request of each document."""
         return self._sizes.tolist(), self.starts
 
     def read(self, totals: Array) -> ItemResults:
-        """Return the bits of each document."""
         return ItemResults(np.add.reduceat(-totals / LN2, self.starts), self._sizes)
 
     @property
     def loss_weights(self) -> Array:
-        """The score itself: bits per byte."""
         return np.full(len(self.requests), -1 / LN2 / self._sizes.sum())

@@ -11,12 +11,16 @@ from mixopt.config.benchmarks import BlankPerplexityConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext, describe_metric
 from mixopt.evaluation.tasks.choice import Built, ChoiceTask
-from mixopt.evaluation.tasks.items import read_answer, read_choices, read_items, require_text
+from mixopt.evaluation.tasks.items import read_choices, read_items, require_text
 from mixopt.evaluation.tasks.prompt import GAP, Item, PromptBuilder, Template
 
 
 class BlankPerplexityTask(ChoiceTask):
     """An item is a statement with one blank and choices to fill it.
+
+    Args:
+        config: Sets the file of items and their fields.
+        context: Sets tokenizer and sequence length.
 
     Raises:
         DataError: An item's statement has no blank or several, or its choices or answer are bad.
@@ -42,7 +46,6 @@ class BlankPerplexityTask(ChoiceTask):
             yield [context.request(prompt, gap + text) for text in filled], answer
 
     def _fill(self, row: Item, where: str) -> tuple[list[str], int]:
-        """Return the statement with each choice in its blank, and the index of the right one."""
         config = self._config
         if self._template is None:
             statement = require_text(row, config.statement_field, where)
@@ -53,8 +56,7 @@ class BlankPerplexityTask(ChoiceTask):
                 f"{where}: the statement has {statement.count(config.blank)} blanks "
                 f"({config.blank!r}) and needs one; fix the item or the template."
             )
-        choices = read_choices(row, config.choices_field, where)
-        answer = read_answer(row, config.answer_field, len(choices), where)
+        choices, answer = read_choices(row, config, where)
         return [statement.replace(config.blank, choice.strip()) for choice in choices], answer
 
     def _solve(self, row: Item, where: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from mixopt.config.benchmarks import ChoiceItemsConfig
 from mixopt.evaluation.tasks.base import LN2, Array, ItemResults, Request, TaskContext
-from mixopt.evaluation.tasks.items import read_answer, read_choices, read_items
+from mixopt.evaluation.tasks.items import read_choices, read_items
 from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
 from mixopt.trials import Metric
 
@@ -44,11 +44,10 @@ class ChoiceTask:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Answers, bytes of each choice, and first request of each item."""
         return self._answers, self._lengths, self.starts
 
     def read(self, totals: Array) -> ItemResults:
-        """Return 1 for items whose answer is likeliest per byte, else 0; ties count their share."""
+        # 1 for items whose answer is likeliest per byte, else 0; ties count their share
         each = totals / np.array(self._lengths)
         counts = np.diff([*self.starts, len(self.requests)])
         best = each == np.repeat(np.maximum.reduceat(each, self.starts), counts)
@@ -57,7 +56,7 @@ class ChoiceTask:
 
     @property
     def loss_weights(self) -> Array:
-        """Bits per byte of the right choices, a smooth substitute for accuracy."""
+        # bits per byte of the right choices, a smooth substitute for accuracy
         lengths = np.array(self._lengths)
         weights = np.zeros(len(self.requests))
         weights[self._right] = -1 / LN2 / lengths[self._right].sum()
@@ -79,20 +78,15 @@ def read_choice_items(config: ChoiceItemsConfig) -> list[tuple[str, str, list[st
     """
 
     def solve(row: Item, where: str) -> str:
-        choices, answer = _read(config, row, where)
+        choices, answer = read_choices(row, config, where)
         return config.separator + choices[answer]
 
     prompter = PromptBuilder(config, solve)
     fields = [*prompter.fields, config.choices_field, config.answer_field]
     return [
-        (where, prompter.write(row, where), *_read(config, row, where))
+        (where, prompter.write(row, where), *read_choices(row, config, where))
         for where, row in read_items(config, fields)
     ]
-
-
-def _read(config: ChoiceItemsConfig, row: Item, where: str) -> tuple[list[str], int]:
-    choices = read_choices(row, config.choices_field, where)
-    return choices, read_answer(row, config.answer_field, len(choices), where)
 
 
 def request_choice(context: TaskContext, prompt: str, separator: str, choice: str) -> Built:

@@ -9,6 +9,10 @@ from mixopt.evaluation.tasks.continuation import TargetTask
 class ChoiceLossTask(TargetTask):
     """An item is the right choice given its prompt; wrong choices are not scored.
 
+    Args:
+        config: Sets the file of items and their fields.
+        context: Sets tokenizer and sequence length.
+
     Raises:
         DataError: An item has fewer than two choices, an empty one, or an answer out of range.
     """

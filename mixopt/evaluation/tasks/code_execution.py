@@ -69,16 +69,12 @@ def passes_tests(program: str, *, timeout_s: float, memory_mb: int) -> bool:
         runner = Path(folder) / "runner.py"
         runner.write_text(_RUNNER, encoding="utf-8")
         (Path(folder) / "program.py").write_text(program, encoding="utf-8", errors="replace")
+        nowhere = subprocess.DEVNULL  # where endless output costs time only
         process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(runner)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # endless output costs time only
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            env=_ENVIRONMENT,
-            start_new_session=True,
+            [sys.executable, "-I", "-B", str(runner)], stdin=nowhere, stdout=nowhere, stderr=nowhere,
+            cwd=folder, env=_ENVIRONMENT, start_new_session=True,
             preexec_fn=lambda: _limit(timeout_s, memory_mb),
-        )
+        )  # fmt: skip
         try:
             return process.wait(timeout=timeout_s) == _REACHED
         except subprocess.TimeoutExpired:
@@ -88,17 +84,13 @@ def passes_tests(program: str, *, timeout_s: float, memory_mb: int) -> bool:
 
 
 def _limit(timeout_s: float, memory_mb: int) -> None:
-    memory = memory_mb << 20
-    cpu = max(1, round(timeout_s + 0.5))
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, cpu),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 64),
+    limits = {
+        resource.RLIMIT_AS: memory_mb << 20, resource.RLIMIT_CPU: max(1, round(timeout_s + 0.5)),
+        resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: 64,
         # not enforced for root, for whom only the audit hook prevents forks
-        (resource.RLIMIT_NPROC, 0),
-    ):
+        resource.RLIMIT_NPROC: 0,
+    }  # fmt: skip
+    for what, most in limits.items():
         resource.setrlimit(what, (most, most))
 
 

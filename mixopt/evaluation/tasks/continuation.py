@@ -1,6 +1,6 @@
 """Bits per byte of a target given its prompt: a smooth substitute for generation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from mixopt.evaluation.tasks.base import (
     TaskContext,
     describe_metric,
 )
-from mixopt.evaluation.tasks.items import read_items, require_fields, require_text
+from mixopt.evaluation.tasks.items import read_items, require_text
 from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
 from mixopt.trials import Metric
 
@@ -28,33 +28,30 @@ class TargetTask:
 
     def __init__(self, metric: Metric, built: Iterable[tuple[Request, int, bool]]) -> None:
         self.metric = metric
-        self.truncated = 0
-        self.requests: list[Request] = []
-        sizes = []
-        for request, size, cut in built:
-            self.requests.append(request)
-            sizes.append(max(1, size))
-            self.truncated += cut
-        self.starts = list(range(len(self.requests)))
-        self._sizes = np.array(sizes, dtype=np.float64)
+        requests, sizes, cuts = zip(*built, strict=True)
+        self.requests: Sequence[Request] = requests
+        self.truncated = sum(cuts)
+        self.starts = list(range(len(requests)))
+        self._sizes = np.maximum(sizes, 1).astype(np.float64)
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Bytes of each target."""
         return (self._sizes.tolist(),)
 
     def read(self, totals: Array) -> ItemResults:
-        """Return the bits of each target."""
         return ItemResults(-totals / LN2, self._sizes)
 
     @property
     def loss_weights(self) -> Array:
-        """The score itself: bits per byte."""
         return np.full(len(self.requests), -1 / LN2 / self._sizes.sum())
 
 
 class ContinuationTask(TargetTask):
     """An item is a prompt and its target; only the target is scored.
+
+    Args:
+        config: Sets the file of items and their fields.
+        context: Sets tokenizer and sequence length.
 
     Raises:
         DataError: An item lacks its prompt or target.
@@ -62,7 +59,6 @@ class ContinuationTask(TargetTask):
 
     def __init__(self, config: ContinuationConfig, context: TaskContext) -> None:
         def solve(row: Item, where: str) -> str:
-            require_fields(row, [config.target_field], where)
             return require_text(row, config.target_field, where)
 
         prompter = PromptBuilder(config, solve)

@@ -16,7 +16,7 @@ from mixopt.config.benchmarks import GenerationConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import ItemResults, TaskContext, describe_metric
 from mixopt.evaluation.tasks.code_execution import passes_tests
-from mixopt.evaluation.tasks.items import read_items, require_fields, require_text
+from mixopt.evaluation.tasks.items import read_items, require_text
 from mixopt.evaluation.tasks.prompt import Item, PromptBuilder, Template
 
 if TYPE_CHECKING:
@@ -28,12 +28,15 @@ NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 
 
 def _estimate_pass_at_k(samples: int, right: int, k: int) -> float:
-    """Return the probability that one of `k` ≤ `samples` is right, from `right` of `samples`."""
     return 1.0 - comb(samples - right, k) / comb(samples, k)
 
 
 class GenerationTask:
     """An item is a prompt, and the answer or tests that its completion must satisfy.
+
+    Args:
+        config: Sets the file of items, their fields, and how completions are sampled.
+        context: Sets tokenizer, sequence length, and whether programs may be run.
 
     Raises:
         DataError: An item lacks a field, or its tests may not be run.
@@ -67,7 +70,6 @@ class GenerationTask:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Prompts, rows with their answers, and generation settings."""
         rows = repr([row for _, row in self._items])
         # the content of items and examples follows
         config = self._config.model_dump_json(exclude={"items", "examples"})
@@ -75,7 +77,6 @@ class GenerationTask:
 
     @torch.inference_mode()
     def measure(self, model: "PreTrainedModel") -> ItemResults:
-        """Return pass@k of each item under `model`."""
         config = self._config
         right = np.zeros(len(self._prompts), dtype=int)
         for place, text in self._complete(model):
@@ -124,8 +125,7 @@ class GenerationTask:
         return text[: min(ends)] if ends else text
 
     def _solves(self, place: int, text: str) -> bool:
-        config = self._config
-        where, row = self._items[place]
+        config, (where, row) = self._config, self._items[place]
         if config.match == "tests":
             program = self._write_program(text, row, where)
             return passes_tests(program, timeout_s=config.timeout_s, memory_mb=config.memory_mb)
@@ -140,7 +140,6 @@ class GenerationTask:
 
     def _solve(self, row: Item, where: str) -> str:
         field = self._config.target_field
-        require_fields(row, [field], where)
         target = require_text(row, field, where)
         if self._config.match == "number" and _last_number(target) is None:
             raise DataError(f"{where}: field {field!r} has no number; fix it, or match: exact.")

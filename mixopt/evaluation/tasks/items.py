@@ -5,7 +5,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mixopt.config.benchmarks import BenchmarkConfig, BitsPerByteConfig, ItemsBenchmarkConfig
+from mixopt.config.benchmarks import (
+    BenchmarkConfig,
+    BitsPerByteConfig,
+    ChoiceItemsConfig,
+    ItemsBenchmarkConfig,
+)
 from mixopt.data.sources import read_documents, read_jsonl, read_parquet
 from mixopt.errors import DataError, did_you_mean
 from mixopt.io.parsing import show
@@ -32,7 +37,7 @@ def read_items(
     rows = list(islice(read_rows(config.items), config.max_items))
     ids: set[object] = set()
     for where, row in rows:
-        require_fields(row, fields, where)
+        _require_fields(row, fields, where)
         own = row.get("id")
         if own is None:
             continue
@@ -46,23 +51,35 @@ def read_items(
 
 
 def require_items(count: int, name: str) -> None:
-    """Raise `DataError` where a benchmark has too few items for a standard error."""
+    """Check that a benchmark has enough items for a standard error.
+
+    Args:
+        count: Number of items.
+        name: Of the benchmark.
+
+    Raises:
+        DataError: There are too few.
+    """
     if count < FEWEST_ITEMS:
         raise DataError(
-            f"Benchmark {name!r} has {count} items; at least {FEWEST_ITEMS} are needed for a "
-            "standard error."
+            f"Benchmark {name!r} has {count} items; at least {FEWEST_ITEMS} are needed for an error bar."
         )
 
 
-def require_fields(row: dict[str, Any], fields: Sequence[str], where: str) -> None:
-    """Raise `DataError` for the first of `fields` that a row lacks."""
+def _require_fields(row: dict[str, Any], fields: Sequence[str], where: str) -> None:
     for name in fields:
         if name not in row:
             raise DataError(f"{where} has no field {name!r}. {did_you_mean(name, row)}")
 
 
 def read_rows(items: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Return rows of a file or of `machine:NAME`, each with its position for error messages.
+    """Read the rows of an item file.
+
+    Args:
+        items: JSONL or Parquet file, or `machine:NAME`.
+
+    Returns:
+        Pairs of an item's position, for error messages, and its fields.
 
     Raises:
         DataError: The file is missing or broken.
@@ -77,13 +94,22 @@ def read_rows(items: str) -> Iterable[tuple[str, dict[str, Any]]]:
 
 
 def require_text(row: dict[str, Any], name: str, where: str, *, empty: bool = False) -> str:
-    """Return the text in a field; it may be empty only if `empty`."""
-    require_fields(row, [name], where)
+    """Return the text in a field.
+
+    Args:
+        row: Fields of an item.
+        name: Of the field.
+        where: Position of the item, for messages.
+        empty: Whether the text may be empty.
+
+    Raises:
+        DataError: The field is missing, or holds no text.
+    """
+    _require_fields(row, [name], where)
     text = row[name]
     if not isinstance(text, str) or (not text and not empty):
-        raise DataError(
-            f"{where}: field {name!r} must hold text{'' if empty else ' that is not empty'}."
-        )
+        not_empty = "" if empty else " that is not empty"
+        raise DataError(f"{where}: field {name!r} must hold text{not_empty}.")
     return _require_whole(text, name, where)
 
 
@@ -97,37 +123,34 @@ def _require_whole(text: str, name: str, where: str) -> str:
     return text
 
 
-def read_choices(row: dict[str, Any], name: str, where: str) -> list[str]:
-    """Return the choices of an item.
+def read_choices(
+    row: dict[str, Any], config: ChoiceItemsConfig, where: str
+) -> tuple[list[str], int]:
+    """Return the choices of an item, and the index of the right one.
+
+    Args:
+        row: Fields of the item.
+        config: Names the fields of choices and answer.
+        where: Position of the item, for messages.
 
     Raises:
-        DataError: There are fewer than two, or one is empty or not text.
+        DataError: There are fewer than two choices, one is empty or not text, or there is no such index.
     """
-    require_fields(row, [name], where)
-    choices = row[name]
+    _require_fields(row, [config.choices_field, config.answer_field], where)
+    choices, answer = row[config.choices_field], row[config.answer_field]
     if not isinstance(choices, list) or len(choices) < 2:
         raise DataError(f"{where}: an item needs a list of at least two choices.")
     for choice in choices:
         if not isinstance(choice, str) or not choice.strip():
             raise DataError(f"{where}: a choice is empty or no text; fix or drop the item.")
-        _require_whole(choice, name, where)
-    return choices
-
-
-def read_answer(row: dict[str, Any], name: str, count: int, where: str) -> int:
-    """Return the index of the right one of `count` choices.
-
-    Raises:
-        DataError: The field holds no such index.
-    """
-    require_fields(row, [name], where)
-    answer = row[name]
+        _require_whole(choice, config.choices_field, where)
+    count = len(choices)
     if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < count:
         raise DataError(
             f"{where}: the answer is {show(answer)}, but must be the index of one of {count} choices "
             f"(0 to {count - 1})."
         )
-    return answer
+    return choices, answer
 
 
 def read_item_texts(config: BenchmarkConfig) -> list[str]:
@@ -142,18 +165,12 @@ def read_item_texts(config: BenchmarkConfig) -> list[str]:
     Raises:
         DataError: The items cannot be read.
     """
-    texts: list[str] = []
     if isinstance(config, BitsPerByteConfig):
-        for document in read_documents(config.text):
-            if len(texts) == config.max_items:
-                break
-            texts.append(document.text)
-    elif isinstance(config, ItemsBenchmarkConfig):
-        for _, row in read_rows(config.items):
-            if len(texts) == config.max_items:
-                break
-            texts.append(" ".join(_texts_in(value) for value in row.values()))
-    return texts
+        return [d.text for d in islice(read_documents(config.text), config.max_items)]
+    if isinstance(config, ItemsBenchmarkConfig):
+        rows = islice(read_rows(config.items), config.max_items)
+        return [" ".join(_texts_in(value) for value in row.values()) for _, row in rows]
+    return []
 
 
 def _texts_in(value: object) -> str:

@@ -24,6 +24,10 @@ SEED = 1234
 class LmEvalTask:
     """One task of the harness, run on a whole model.
 
+    Args:
+        config: Sets task, metric, filter and number of examples.
+        context: Sets tokenizer, sequence length, and whether task files of one's own may be run.
+
     Raises:
         MissingExtraError: `mixopt[eval]` is not installed.
         DataError: The harness has no such task or metric, or cannot load it.
@@ -56,7 +60,6 @@ class LmEvalTask:
 
     @property
     def layout(self) -> tuple[object, ...]:
-        """Config, version of the harness, and all requests of the task with their prompts."""
         from importlib.metadata import version
 
         with _quiet():
@@ -69,11 +72,6 @@ class LmEvalTask:
         return *versions, self._context.context, repr(self._task.dump_config()), requests
 
     def measure(self, model: "PreTrainedModel") -> ItemResults:
-        """Return the task's metric of each item under `model`.
-
-        Raises:
-            DataError: The metric has no value for each item (a corpus-level one).
-        """
         from lm_eval.evaluator import evaluate
         from lm_eval.models.huggingface import HFLM
 
@@ -81,18 +79,13 @@ class LmEvalTask:
         with _quiet():
             self._task.set_fewshot_seed(seed=SEED)  # the same examples for each model
             language_model = HFLM(
-                pretrained=model,
-                tokenizer=self._context.tokenizer,
-                batch_size=BATCH_SEQUENCES,
-                max_length=self._context.context,
-            )
+                pretrained=model, tokenizer=self._context.tokenizer,
+                batch_size=BATCH_SEQUENCES, max_length=self._context.context,
+            )  # fmt: skip
             results = evaluate(
-                lm=language_model,
-                task_dict={name: self._task},
-                limit=self._config.max_items,
-                log_samples=True,
-                bootstrap_iters=0,
-            )
+                lm=language_model, task_dict={name: self._task}, limit=self._config.max_items,
+                log_samples=True, bootstrap_iters=0,
+            )  # fmt: skip
         samples = sorted(results["samples"][name], key=lambda sample: sample["doc_id"])
         filters = dict.fromkeys(sample["filter"] for sample in samples)
         chosen = self._config.filter or next(iter(filters))
@@ -113,6 +106,7 @@ class LmEvalTask:
         if len(pairs) == len(values) and self._name == "bits_per_byte":
             bits, sizes = np.array(pairs, dtype=np.float64).T
             return ItemResults(-bits / np.log(2), sizes)
+        # a corpus-level metric
         raise DataError(
             f"Benchmark {self._config.name!r}: metric {self._name!r} of task {self._config.task!r} "
             "has no single value for each item; name another metric of the task."

@@ -8,6 +8,10 @@ from mixopt.evaluation.tasks.choice import ChoiceTask, read_choice_items, reques
 class MultipleChoiceTask(ChoiceTask):
     """An item is right where its answer has the highest log-likelihood per byte (acc_norm).
 
+    Args:
+        config: Sets the file of items and their fields.
+        context: Sets tokenizer and sequence length.
+
     Raises:
         DataError: An item has fewer than two choices, an empty one, or an answer out of range.
     """

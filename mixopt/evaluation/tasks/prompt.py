@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mixopt.config.benchmarks import ItemsBenchmarkConfig
 from mixopt.errors import DataError, one_line
-from mixopt.evaluation.tasks.items import read_rows, require_fields, require_text
+from mixopt.evaluation.tasks.items import read_rows, require_text
 
 GAP = "\n\n"
 """Between examples, and before the item."""
@@ -33,8 +33,7 @@ SWELLING = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "z
 
 
 class _Jinja(ImmutableSandboxedEnvironment):
-    """Sandbox for untrusted templates, without code and without operations that exhaust memory."""
-
+    # untrusted templates get no code and no operations that exhaust memory
     intercepted_binops = frozenset(("*", "**", "%"))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
@@ -49,7 +48,7 @@ class _Jinja(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: Any) -> None:
-        """Do nothing: `format` is refused like the other methods that multiply text."""
+        pass  # `format` is refused like the other methods that multiply text
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         swells = isinstance(obj, str) and attr in SWELLING
@@ -63,7 +62,11 @@ for _name in ("center", "format", "indent", "wordwrap", "xmlattr"):
 
 
 class Template:
-    """Text with the fields of an item in `{{ }}`.
+    """Text with the fields of an item in `{{ }}`, rendered by Jinja in a sandbox.
+
+    Args:
+        text: Of the template; untrusted.
+        name: Of the benchmark, for messages.
 
     Raises:
         DataError: It is not valid Jinja.
@@ -80,6 +83,10 @@ class Template:
     def write(self, row: Item, where: str) -> str:
         """Return the text for one item.
 
+        Args:
+            row: Fields of the item.
+            where: Position of the item, for messages.
+
         Raises:
             DataError: The item lacks a field, or the template does something forbidden.
         """
@@ -87,8 +94,7 @@ class Template:
             return self._template.render(row)
         except _RENDERING as error:
             raise DataError(
-                f"{where}: the template cannot be filled in ({one_line(error)}); fix the template or "
-                "the item."
+                f"{where}: the template cannot be filled in ({one_line(error)}); fix it or the item."
             ) from None
 
 
@@ -131,26 +137,19 @@ class PromptBuilder:
     def write(self, row: Item, where: str) -> str:
         """Return the prompt of one item after the examples; an item is never its own example."""
         own = self._lead + self.ask(row, where)
-        known = own
-        if self._examples and self._answered:
-            known += self._solve(row, where)
+        known = own + (self._solve(row, where) if self._examples and self._answered else "")
         return GAP.join([*(text for name, text in self._examples if name != known), own])
 
     def ask(self, row: Item, where: str) -> str:
-        """Return the question of the item, without instruction and examples."""
+        """Return the question of an item, without instruction and examples."""
         if self._template is not None:
             return self._template.write(row, where)
         field = self._config.prompt_field
-        if not field:
-            return ""
-        require_fields(row, [field], where)
-        return require_text(row, field, where, empty=True)
+        return require_text(row, field, where, empty=True) if field else ""
 
 
 def _read_examples(config: ItemsBenchmarkConfig) -> list[tuple[str, Item]]:
     if isinstance(config.examples, str):
         return list(read_rows(config.examples))
-    return [
-        (f"benchmark {config.name!r}, example {number}", row)
-        for number, row in enumerate(config.examples, start=1)
-    ]
+    where = f"benchmark {config.name!r}, example"
+    return [(f"{where} {number}", row) for number, row in enumerate(config.examples, start=1)]
