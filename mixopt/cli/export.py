@@ -143,9 +143,7 @@ def _parse_options(given: Sequence[str]) -> dict[str, str | list[str]]:
     values = parse_pairs(given, "--option", "KEY=VALUE")
     for name in RESERVED_EXPORT_OPTIONS:
         if name in values:
-            raise click.UsageError(
-                f"{name!r} is no option of a format; see --help for the option that sets it."
-            )
+            raise click.UsageError(f"{name!r} is no option of a format; see --help.")
     listed = {name for name, value in values.items() if "," in value or name in LISTS}
     return {name: v.split(",") if name in listed else v for name, v in values.items()}
 
@@ -159,6 +157,6 @@ def _parse_lengths(given: Sequence[str]) -> dict[str, float]:
             lengths[domain] = 0.0
         if not 0 < lengths[domain] < float("inf"):
             raise click.UsageError(
-                f"--tokens-per-document {domain}={number}: give a number above zero."
+                f"--tokens-per-document {domain}={number}: give a number above 0."
             )
     return lengths

@@ -90,10 +90,8 @@ def _check_names(study: "StudyConfig") -> None:
     weights = study.search.capability_weights
     for name in weights:
         if name not in capabilities:
-            raise ValueError(
-                f"search.capability_weights: unknown capability {name!r}. "
-                f"{did_you_mean(name, capabilities)}"
-            )
+            close = did_you_mean(name, capabilities)
+            raise ValueError(f"search.capability_weights: unknown capability {name!r}. {close}")
     if weights and study.search.aggregate == "worst":
         raise ValueError(
             "search.capability_weights count for the mean, and search.aggregate is worst; leave one "
@@ -161,9 +159,8 @@ def _check_roles(study: "StudyConfig") -> None:
         raise ValueError("benchmarks: all have role holdout; at least one must have role search")
     for name in (study.validation and study.validation.result) or ():
         if name not in roles:
-            raise ValueError(
-                f"validation.result: unknown benchmark {name!r}. {did_you_mean(name, roles)}"
-            )
+            close = did_you_mean(name, roles)
+            raise ValueError(f"validation.result: unknown benchmark {name!r}. {close}")
         if roles[name] == "search":
             raise ValueError(
                 f"validation.result: benchmark {name!r} has role search, so it chooses the mixture and "
@@ -181,8 +178,7 @@ def _check_phases(study: "StudyConfig") -> None:
     total = sum(phase.tokens for phase in study.phases)
     if total != study.target.tokens:
         raise ValueError(
-            f"phases read {total:,} tokens and target.tokens is {study.target.tokens:,}; make them "
-            "agree"
+            f"phases read {total:,} tokens and target.tokens is {study.target.tokens:,}; change one"
         )
     for phase in study.phases:
         own = study.for_phase(phase, phase.base or study.base, {})

@@ -77,7 +77,7 @@ def _add_capability_texts(plain: dict[str, Any], study: Path) -> None:
     named = plain.pop("capabilities", {})
     if not isinstance(named, dict) or not all(isinstance(c, dict) for c in named.values()):
         raise ConfigError(
-            f"{study}: capabilities must be a mapping from each capability to its `text`."
+            f"{study}: capabilities must be a mapping of each capability to its text."
         )
     for name, fields in named.items():
         benchmark = {"name": f"{name}_text", "kind": "bits_per_byte", "capability": name, **fields}
@@ -149,9 +149,7 @@ def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
         paths = sorted(Path(name) for name in glob(str(study.parent / entry), recursive=True))
         files = [path.resolve() for path in paths if path.is_file()]
         if not files:
-            raise ConfigError(
-                f"{study}: {section}: no file matches {show(entry)} beside the study."
-            )
+            raise ConfigError(f"{study}: {section}: no file matches {show(entry)} beside it.")
         configs += [_anchor_paths(read_yaml(file), file.parent) for file in files]
     return configs
 

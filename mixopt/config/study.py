@@ -80,9 +80,7 @@ class SearchConfig(SearchSpaceConfig):
             if wanted and self.proxy != "merged":
                 raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
         if slopes and self.response not in (None, 1):
-            raise ValueError(
-                "response: slopes are measured at weights equal to the ratios; set it to 1"
-            )
+            raise ValueError("response: slopes are measured at weights = ratios; set it to 1")
         if slopes and self.item_share < 1:
             raise ValueError("item_share: slopes are measured on all items; leave one of them out")
         return self

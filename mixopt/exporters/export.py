@@ -98,7 +98,7 @@ def export(
         ) from error
     if not isinstance(text, str):
         raise ExportError(
-            f"The export format {format!r} returned {type(text).__name__}; it must return text."
+            f"The format {format!r} returned {type(text).__name__}; it must return text."
         )
     if out is not None:
         write_text(Path(out), text)
@@ -134,7 +134,7 @@ def export_phases(
         return [Path(out)]
     if not isinstance(plan, Schedule):
         raise ExportError(
-            f"{out} asks for a file per phase, and the plan is one proposal; leave out {PHASE}."
+            f"{out} asks for phases, and the plan is one proposal; leave out {PHASE}."
         )
     make_request(plan, budget_tokens=budget_tokens)  # checks the repetition limits of the whole run
     files = []

@@ -39,10 +39,8 @@ def load(seed: int = {seed}) -> IterableDataset:
 def _write(request: ExportRequest) -> str:
     strategy = request.options.get("stopping_strategy", "all_exhausted")
     if strategy not in STRATEGIES:
-        known = ", ".join(STRATEGIES)
-        raise ExportError(
-            f"stopping_strategy {strategy!r} does not keep the ratios; use one of {known}."
-        )
+        known = " or ".join(STRATEGIES)
+        raise ExportError(f"stopping_strategy {strategy!r} does not keep the ratios; use {known}.")
     loader = str(request.options.get("loader", "json"))
     fields = {"loader": loader, "seed": request.int_option("seed", 0), "strategy": strategy}
     return request.to_python(TEMPLATE, request.document_ratios(), **fields)

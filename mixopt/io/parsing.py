@@ -120,9 +120,8 @@ class _UniqueLoader(_PlainLoader):
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         for key, count in keys.items():
             if count > 1:
-                raise yaml.MarkedYAMLError(
-                    problem=f"{show(key)} is given twice", problem_mark=node.start_mark
-                )
+                problem = f"{show(key)} is given twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         return super().construct_mapping(node, deep=deep)
 
 

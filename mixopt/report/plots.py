@@ -68,9 +68,7 @@ def plot_gains(proposal: Proposal) -> Plot:
         MixtureError: The proposal was not compared with another mixture.
     """
     if not proposal.comparisons:
-        raise MixtureError(
-            "The proposal has no comparisons; only gains over a mixture are plotted."
-        )
+        raise MixtureError("The proposal has no comparisons; only gains over mixtures are plotted.")
     return Plot(figures.draw_gains(proposal), "Gain of the proposal over other mixtures")
 
 
@@ -99,9 +97,7 @@ def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
             rank = spearman(predicted, measured)
             scores[fitted.metric.name] = PredictedScores(measured, predicted, rank, fitted.chosen)
     if not scores:
-        raise TrialsError(
-            "The trials have none of the surrogate's metrics; give trials with scores."
-        )
+        raise TrialsError("The trials have none of the surrogate's metrics; give some with scores.")
     figure = figures.draw_predicted(scores, x_label="prediction")
     return Plot(figure, "Predicted and measured scores")
 
@@ -117,7 +113,6 @@ def plot_expert_losses(
         metrics: Names of the losses to show; all of the base's scores if left out. A loss that is
             0 for the base has no relative change and is drawn as a dash.
     """
-    figure = figures.draw_expert_losses(
-        scores, list(scores["base"] if metrics is None else metrics)
-    )
+    shown = scores["base"] if metrics is None else metrics
+    figure = figures.draw_expert_losses(scores, list(shown))
     return Plot(figure, "Change of each expert's losses against the base")

@@ -1,5 +1,4 @@
-"""What no field can know alone. Held-out sides, names and bounds are tested with whole files in
-`tests/test_loading.py`; here is what goes with which kind of benchmark."""
+"""Checks that involve several fields; those of text, names and bounds are in `test_loader.py`."""
 
 import pytest
 import toy

@@ -22,7 +22,7 @@ def test_a_name_alone_is_enough():
     {"kind": "processes", "workers": 0}, {"kind": "local", "retries": -1}, {}, None, 3,
 ])  # fmt: skip
 def test_what_an_executor_is_not(plain):
-    """Neither an address nor a command comes from a config: whoever wrote it would decide."""
+    """Neither an address nor a command comes from a YAML, whose author would decide."""
     with pytest.raises(ValidationError):
         parse(plain)
 
@@ -37,7 +37,7 @@ def test_another_executor_may_be_chosen_and_its_settings_stay(tmp_path):
 
 
 def test_where_work_is_done_is_in_no_key(tmp_path):
-    """The same units are found whatever executor made them."""
+    """Every executor finds the same artifacts."""
     from mixopt.study import Study
 
     path = toy.write_study(tmp_path)

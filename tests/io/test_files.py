@@ -11,16 +11,16 @@ def full_disk(*_, **__):
 
 
 def test_folder_appears_whole(tmp_path):
-    with publish_folder(tmp_path / "unit") as scratch:
+    with publish_folder(tmp_path / "artifact") as scratch:
         (scratch / "a").write_text("1")
-        assert not (tmp_path / "unit").exists()
-    assert (tmp_path / "unit" / "a").read_text() == "1"
-    assert [p.name for p in tmp_path.iterdir()] == ["unit"]
+        assert not (tmp_path / "artifact").exists()
+    assert (tmp_path / "artifact" / "a").read_text() == "1"
+    assert [p.name for p in tmp_path.iterdir()] == ["artifact"]
 
 
 def test_folder_that_fails_leaves_nothing(tmp_path):
     def build():
-        with publish_folder(tmp_path / "unit") as scratch:
+        with publish_folder(tmp_path / "artifact") as scratch:
             (scratch / "a").write_text("1")
             raise KeyError("x")
 
@@ -30,13 +30,13 @@ def test_folder_that_fails_leaves_nothing(tmp_path):
 
 
 def test_full_disk_while_building_is_one_sentence_and_leaves_nothing(tmp_path):
-    with pytest.raises(StorageError, match="disk is full"), publish_folder(tmp_path / "unit"):
+    with pytest.raises(StorageError, match="disk is full"), publish_folder(tmp_path / "artifact"):
         full_disk()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk_told_by_another_library(tmp_path):
-    with pytest.raises(StorageError, match="disk is full"), publish_folder(tmp_path / "unit"):
+    with pytest.raises(StorageError, match="disk is full"), publish_folder(tmp_path / "artifact"):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
 
@@ -50,5 +50,5 @@ def test_text_keeps_the_old_file_until_the_new_one_is_whole(tmp_path, monkeypatc
 
 
 def test_place_that_cannot_be_written(tmp_path):
-    with pytest.raises(StorageError, match="permission"), publish_folder(tmp_path / "unit"):
+    with pytest.raises(StorageError, match="permission"), publish_folder(tmp_path / "artifact"):
         raise PermissionError(errno.EACCES, "denied")
