@@ -27,7 +27,7 @@ CONSTRAINT_ROUNDS = 3  # updates of an outcome constraint's uncertainty at the m
 PER_GAIN = 0.01  # probability worth one standard deviation (over trials) of expected gain
 DIFFERENCE = 1e-5  # step of finite differences
 ASCENT_TOLERANCE = 1e-4  # rise of the utility at which `ascend` stops, in standard deviations
-APART = 0.12  # Hellinger distance between starting points of ascents
+APART = 0.12  # least Hellinger distance between starting points
 LEAST_EACH = 4  # half of the fewest evaluations of one of several ascents
 
 Scorer = Callable[[Array], tuple[float, Array]]  # utility and its gradient (`k`) at weights (`k`)
@@ -109,8 +109,7 @@ def maximize(
                              constraints=constraints, tolerance=TOLERANCE)  # fmt: skip
             # SLSQP may diverge; the start is kept then
             end = moved if np.isfinite(moved).all() and moved.sum() > 0 else end
-        end = np.maximum(end, 0.0)
-        ends.append(end / end.sum())
+        ends.append(_proper(end))
     return space.pull(np.stack(ends))
 
 
@@ -125,7 +124,7 @@ def _limits_of(space: WeightSpace) -> tuple[Array, list[dict[str, Any]]]:
 
 
 def _proper(ratios: Array) -> Array:
-    """Return ratios on the simplex; SLSQP may leave it by its tolerance."""
+    """Return weights or ratios on the simplex; SLSQP may leave it by its tolerance."""
     held = np.maximum(ratios, 0.0)
     return np.asarray(held / max(float(held.sum()), 1e-12))
 
@@ -191,9 +190,7 @@ def ascend(score: Scorer, space: WeightSpace, start: Array, *, evaluations: int)
         if not left:
             raise _SpentError
         left -= 1
-        # SLSQP may leave the simplex by its tolerance
-        held = np.maximum(weights, 0.0)
-        value, slopes = score(space.pull((held / held.sum())[None])[0])
+        value, slopes = score(space.pull(_proper(weights)[None])[0])
         # the component that changes the sum of the weights is projected away
         return -value, -(slopes - slopes.mean())
 
@@ -214,14 +211,12 @@ def choose_starts(space: WeightSpace, weights: Array, utilities: Array, n: int) 
     Returns:
         The best weights that are further than `APART` from each other (at most `n x k`).
     """
-    ratios = space.ratios(weights)
+    ratios, order = space.ratios(weights), np.argsort(-utilities, kind="stable")
+    left = order[np.isfinite(utilities[order])]
     chosen: list[int] = []
-    for index in np.argsort(-utilities, kind="stable"):
-        near = hellinger(ratios[index : index + 1], ratios[chosen]) if chosen else np.array([[1.0]])
-        if np.isfinite(utilities[index]) and near.min() > APART:
-            chosen.append(int(index))
-        if len(chosen) == n:
-            break
+    while len(left) and len(chosen) < n:
+        chosen.append(int(left[0]))
+        left = left[hellinger(ratios[left], ratios[chosen[-1:]])[:, 0] > APART]
     return weights[chosen]
 
 

@@ -14,7 +14,7 @@ from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture
 from mixopt.optimization import comparisons
 from mixopt.optimization.design import perturb
 from mixopt.optimization.loss_to_error import LossToError
-from mixopt.optimization.multistart import Goal, maximize
+from mixopt.optimization.multistart import Goal, choose_starts, maximize
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.weight_space import WeightSpace, hellinger
 from mixopt.proposal import Proposal
@@ -143,7 +143,7 @@ class _Search:
         given = np.stack([self.space.weights_for(vector)[0] for vector in vectors])
         pool = self.space.pull(np.vstack([given, pool]))
         values = self._expected(goal, pool)
-        starts = np.vstack([pool[: len(given)], self._peaks(pool, values)])
+        starts = np.vstack([pool[: len(given)], choose_starts(self.space, pool, values, STARTS)])
         ends = maximize(goal, self.space, self.order, starts, self.outcome_constraint)
         pool = np.vstack([ends, pool])
         values = np.concatenate([self._expected(goal, ends), values])
@@ -158,16 +158,6 @@ class _Search:
         if goal.reference is None:
             return self.surrogate.expected_utility(self.ratios(weights))
         return goal.values(self.ratios(weights))
-
-    def _peaks(self, pool: Array, values: Array) -> Array:
-        """Return the best of the pool further than `RADIUS` from each other (at most `STARTS x k`)."""
-        left = np.argsort(-values, kind="stable")
-        chosen: list[int] = []
-        ratios = self.ratios(pool)
-        while len(left) and len(chosen) < STARTS:
-            chosen.append(int(left[0]))
-            left = left[hellinger(ratios[left], ratios[chosen[-1:]])[:, 0] > RADIUS]
-        return pool[chosen]
 
     def best_allowed(self, pool: Array, values: Array) -> Array:
         """Return the best candidate (`k`) that meets the outcome constraint.

@@ -56,15 +56,9 @@ class OutcomeConstraint:
             )
 
     def margins(self, surrogate: Surrogate, ratios: Array) -> Array:
-        """Return by how much mixtures meet each limit.
+        """Return by how much mixtures (`n x d`) meet each limit (`n x g`).
 
-        Args:
-            surrogate: Predicts the score differences.
-            ratios: Mixtures (`n x d`).
-
-        Returns:
-            Margins (`n x g`) in standard deviations of the metric over the trials; negative where
-            a limit is violated.
+        In standard deviations of the metric over the trials; negative where a limit is violated.
 
         Raises:
             TrialsError: A constrained metric is not fitted.
@@ -75,14 +69,9 @@ class OutcomeConstraint:
         return np.asarray((tolerances - worse) / scales)
 
     def expected(self, surrogate: Surrogate, ratios: Array) -> Array:
-        """Return the margins of the expected scores, without their uncertainty.
+        """Return the margins (`n x g`) of expected scores, without their uncertainty.
 
-        Args:
-            surrogate: Predicts by its differentiable models, as SLSQP needs it.
-            ratios: Mixtures (`n x d`).
-
-        Returns:
-            Margins (`n x g`).
+        Only the differentiable models predict, because SLSQP needs gradients.
         """
         places, signs, tolerances, scales = self._limits(surrogate)
         both = np.vstack([ratios, self._at_reference(surrogate)])
@@ -90,15 +79,7 @@ class OutcomeConstraint:
         return np.asarray((tolerances - signs * (scores[:-1] - scores[-1:])) / scales)
 
     def slopes(self, surrogate: Surrogate, ratios: Array) -> Array:
-        """Return the gradients of `expected`.
-
-        Args:
-            surrogate: As in `expected`.
-            ratios: One mixture (`d`).
-
-        Returns:
-            Gradients (`g x d`).
-        """
+        """Return the gradients of `expected` (`g x d`) at one mixture (`d`)."""
         places, signs, _, scales = self._limits(surrogate)
         return np.asarray(-(signs / scales)[:, None] * surrogate.metric_gradients(ratios)[places])
 

@@ -7,10 +7,8 @@ from typing import Any
 
 from mixopt.trials import Kind
 
-ENOUGH_TO_JUDGE = 10
-"""Mixtures with which a rank correlation of 0.7 is significant."""
-LEAST_GAIN = 0.005
-"""Smallest gain of rank correlation that counts."""
+ENOUGH_TO_JUDGE = 10  # mixtures with which a rank correlation of 0.7 is significant
+LEAST_GAIN = 0.005  # smallest gain of rank correlation that counts
 
 
 @dataclass(frozen=True)
@@ -162,8 +160,8 @@ class Validation:
 
     def overall(self, proxy: str) -> RankFidelity | None:
         """Return how a proxy ranks the mixtures by utility; None if it was not scored."""
-        rows = [row for row in self.fidelities if row.name == "overall" and row.proxy == proxy]
-        return rows[0] if rows else None
+        rows = (row for row in self.fidelities if row.name == "overall" and row.proxy == proxy)
+        return next(rows, None)
 
     @property
     def result_sentence(self) -> str:
@@ -184,17 +182,12 @@ class Validation:
     @property
     def sentence(self) -> str:
         """Rank fidelities of the proxies in words."""
-        parts = []
-        for row in self.fidelities:
-            if row.name == "overall":
-                low, high = row.interval
-                parts.append(
-                    f"{row.proxy} rank {row.spearman:+.2f} [{low:+.2f}, {high:+.2f}] "
-                    f"(ceiling {row.ceiling:+.2f}, own-domain log-ratio {row.baseline:+.2f})"
-                )
-        return (
-            f"over {len(self.mixtures)} trained mixtures x {self.seeds} seeds: {'; '.join(parts)}"
-        )
+        parts = "; ".join(
+            f"{row.proxy} rank {row.spearman:+.2f} [{row.interval[0]:+.2f}, {row.interval[1]:+.2f}] "
+            f"(ceiling {row.ceiling:+.2f}, own-domain log-ratio {row.baseline:+.2f})"
+            for row in self.fidelities if row.name == "overall"
+        )  # fmt: skip
+        return f"over {len(self.mixtures)} trained mixtures x {self.seeds} seeds: {parts}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""

@@ -72,13 +72,9 @@ class Repetition:
         return cls(tuple(domains), unique, float(budget_tokens), saturations)
 
     def effective(self, ratios: Array) -> tuple[Array, Array]:
-        """Return effective shares of the budget and their derivatives by the ratios.
+        """Return effective shares of the budget and their derivatives by the ratios (`n x d` each).
 
-        Args:
-            ratios: `n x d`.
-
-        Returns:
-            Shares (`n x d`, summing to at most one) and derivatives (`n x d`).
+        The shares of a mixture sum to at most one.
         """
         epochs = ratios * self.budget_tokens / self.available_tokens
         again = np.maximum(epochs - 1, 0.0)

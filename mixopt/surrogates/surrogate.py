@@ -164,9 +164,6 @@ class Surrogate:
 
         A repeated token is worth less than a fresh one, so predictions are made at the mixture of
         effective tokens. The scaling law gives the cost of their smaller total.
-
-        Args:
-            repetition: How the budget repeats the domains.
         """
         law = self.model.models.get("effective_tokens")
         if not isinstance(law, ScalingLawGP):
