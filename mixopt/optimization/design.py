@@ -70,9 +70,7 @@ def design_runs(
             raise MixtureError("A sequential design needs runs with scores; give a table of them.")
         rows = design_next_round(weights, surrogate, given, n, rng)
         return [Mixture.from_vector(space.domains, row) for row in rows]
-    first = np.empty((0, len(space.domains)))
-    if not len(given):
-        first = weights.pull(space.prior_vector()[None])[:n]
+    first = given[:0] if len(given) else weights.pull(space.prior_vector()[None])[:n]
     start = np.vstack([given, first])
     if method == "maximin":
         rows = spread(weights, start, n - len(first), rng)

@@ -67,13 +67,6 @@ def matern52_slope(square: Array, length: float) -> Array:
     return np.asarray(-(5 / (3 * length**2)) * (1 + scaled) * np.exp(-scaled))
 
 
-def _matern52_and_slope(square: Array) -> tuple[Array, Array]:
-    """Return `matern52` and `matern52_slope` at length one, with one exponential."""
-    scaled = ROOT5 * np.sqrt(square)
-    decay = np.exp(-scaled)
-    return (1 + scaled + scaled * scaled / 3) * decay, -(5 / 3) * (1 + scaled) * decay
-
-
 def sqrt_derivative(ratios: Array) -> Array:
     """Return d√r/dr, finite at zero.
 
@@ -106,7 +99,7 @@ class KernelExpansions:
         """Return f (`p x q`) at `q x d` features."""
         values = np.empty((len(self._alphas), len(x)))
         for part in self._chunks(len(x)):
-            near, _ = _matern52_and_slope(self._distances(x[part]))
+            near = matern52(self._distances(x[part]), 1.0)
             values[:, part] = np.einsum("pqn,pn->pq", near, self._alphas)
         return values
 
@@ -114,8 +107,8 @@ class KernelExpansions:
         """Return the gradient (`q x d`) of Σ_p weights_pq · f_p with respect to the features."""
         gradient = np.empty(x.shape)
         for part in self._chunks(len(x)):
-            _, derivative = _matern52_and_slope(self._distances(x[part]))
-            steep = derivative * self._alphas[:, None, :] * weights[:, part, None]
+            slope = matern52_slope(self._distances(x[part]), 1.0)
+            steep = slope * self._alphas[:, None, :] * weights[:, part, None]
             here = steep.sum(axis=2, keepdims=True) * x[part]
             gradient[part] = np.einsum("pqd,pd->qd", here - steep @ self._points, self._squares)
         return gradient

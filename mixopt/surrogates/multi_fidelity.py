@@ -6,7 +6,7 @@ See docs/methods.md, section 4.6. Shapes: `n` trials, `d` domains, `m` metrics.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -120,7 +120,11 @@ def fit_fidelities(
         pseudo = _from_slopes(table, metrics, standardization, z)
         candidates = []
         for known in noises:
-            models = _models(table, make_models, lower, standardization)
+            models: dict[str, SurrogateModel] = {}
+            if lower is not None:
+                models[COKRIGING] = CoKriging(RescaledModel(*lower, standardization))
+            if lower is None or len(table) >= MIN_RUNS_OWN_MODELS:
+                models |= make_models(table)
             fitted = fit_stacked_model(models, table.ratios(), z, known, seed=seed, pseudo=pseudo)
             candidates.append(fitted)
         stages.append((standardization, min(candidates, key=lambda model: _cv_error(model, z))))
@@ -148,16 +152,6 @@ def _from_slopes(
     if not parents:
         return None
     return PseudoObservations(np.stack(ratios), np.stack(scores), np.array(parents, dtype=np.intp))
-
-
-def _models(
-    table: Trials, make_models: MakeModels, lower: Stage | None, standardization: Standardization
-) -> Mapping[str, SurrogateModel]:
-    if lower is None:
-        return make_models(table)
-    corrected = CoKriging(RescaledModel(*lower, standardization))
-    own = make_models(table) if len(table) >= MIN_RUNS_OWN_MODELS else {}
-    return {COKRIGING: corrected, **own}
 
 
 def _standardize(table: Trials, metrics: Sequence[Metric], lower: Stage | None) -> Standardization:

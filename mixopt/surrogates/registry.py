@@ -14,7 +14,6 @@ class ModelSpec:
 
     Attributes:
         path: `module:callable` inside `mixopt.surrogates`.
-        description: One line for users.
         arguments: Keyword arguments of the callable.
         min_trials: Smallest number of trials for `d` domains.
         seeded: Whether the callable takes a `seed`.
@@ -22,7 +21,6 @@ class ModelSpec:
     """
 
     path: str
-    description: str
     arguments: Mapping[str, str] = field(default_factory=dict)
     min_trials: Callable[[int], int] = lambda d: MIN_TRIALS
     seeded: bool = False
@@ -37,32 +35,23 @@ def _above_terms(d: int) -> int:
 
 
 SURROGATES: Mapping[str, ModelSpec] = {
-    "effective_tokens": ModelSpec(
-        "scaling_law_gp:ScalingLawGP",
-        "scaling law in effective tokens, shared over metrics, with a Gaussian process on residuals",
-    ),
-    "gp_log": ModelSpec("gaussian_process:GaussianProcess", "Gaussian process on log r", LOG),
-    "gp_root": ModelSpec("gaussian_process:GaussianProcess", "Gaussian process on √r", ROOT),
-    "ridge_root": ModelSpec("linear:Ridge", "ridge on √r", ROOT),
-    "trees": ModelSpec("trees:BoostedTrees", "LightGBM with leaves for few runs", seeded=True),
-    "constant": ModelSpec("constant:Constant", "the mean of the scores"),
-    "ridge": ModelSpec("linear:Ridge", "ridge on r", IDENTITY),
-    "ridge_log": ModelSpec("linear:Ridge", "ridge on log r", LOG),
-    "linear": ModelSpec("linear:LeastSquares", "least squares on r", IDENTITY, _above_terms),
-    "linear_root": ModelSpec("linear:LeastSquares", "least squares on √r", ROOT, _above_terms),
-    "linear_log": ModelSpec("linear:LeastSquares", "least squares on log r", LOG, _above_terms),
-    "scheffe": ModelSpec(
-        "linear:ScheffeQuadratic", "Scheffé's quadratic with shrinkage", max_domains=64
-    ),
-    "data_mixing_law": ModelSpec("exponential:data_mixing_law", "c + k·exp(Σ t_j r_j)"),
-    "log_linear": ModelSpec("exponential:log_linear", "Olmix's log-linear law, robust"),
-    "code_law": ModelSpec(
-        "code_law:code_law", "proportion-dependent law with synergies", max_domains=32
-    ),
+    "effective_tokens": ModelSpec("scaling_law_gp:ScalingLawGP"),
+    "gp_log": ModelSpec("gaussian_process:GaussianProcess", LOG),
+    "gp_root": ModelSpec("gaussian_process:GaussianProcess", ROOT),
+    "ridge_root": ModelSpec("linear:Ridge", ROOT),
+    "trees": ModelSpec("trees:BoostedTrees", seeded=True),
+    "constant": ModelSpec("constant:Constant"),
+    "ridge": ModelSpec("linear:Ridge", IDENTITY),
+    "ridge_log": ModelSpec("linear:Ridge", LOG),
+    "linear": ModelSpec("linear:LeastSquares", IDENTITY, _above_terms),
+    "linear_root": ModelSpec("linear:LeastSquares", ROOT, _above_terms),
+    "linear_log": ModelSpec("linear:LeastSquares", LOG, _above_terms),
+    "scheffe": ModelSpec("linear:ScheffeQuadratic", max_domains=64),
+    "data_mixing_law": ModelSpec("exponential:data_mixing_law"),
+    "log_linear": ModelSpec("exponential:log_linear"),
+    "code_law": ModelSpec("code_law:code_law", max_domains=32),
     # from 41 runs: below, LightGBM's default min_child_samples=20 gives a constant
-    "regmix": ModelSpec(
-        "trees:RegMix", "RegMix's LightGBM exactly as published", min_trials=lambda d: 41
-    ),
+    "regmix": ModelSpec("trees:RegMix", min_trials=lambda d: 41),
 }
 """By the name that `surrogates:` of a study and `fit(surrogates=...)` take."""
 

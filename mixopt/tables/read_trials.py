@@ -99,8 +99,7 @@ def read_trials(
     if runs is not None:
         frame, where = read_table(runs, "runs")
         _check_ignored(ignore, list(map(str, frame.columns)), where)
-        frame = frame.drop(columns=list(ignore))
-        mixtures, scores = _split_runs(frame, where, domains)
+        mixtures, scores = _split_runs(frame.drop(columns=list(ignore)), where, domains)
         return _to_trials(mixtures, where, scores, where, better, holdout, members, counts)
     mixtures, where = read_table(cast("str", ratios), "ratios")
     scores, scores_name = read_table(cast("str", metrics), "metrics")
@@ -272,7 +271,6 @@ def _read_fidelities(scores: "pd.DataFrame", where: str) -> list[str]:
 def _scores_of(
     row: "pd.Series[float]", names: Mapping[str, str], std_errors: Mapping[str, str]
 ) -> dict[str, Score]:
-    """Return the finite scores of a run with their standard errors, by metric."""
     errors = {column: float(row[of_error]) for column, of_error in std_errors.items()}
     return {name: Score(float(row[column]), errors.get(column, float("nan")))
             for column, name in names.items() if np.isfinite(row[column])}  # fmt: skip

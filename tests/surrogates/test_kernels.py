@@ -5,7 +5,6 @@ from sklearn.gaussian_process.kernels import Matern
 from mixopt.surrogates import kernels
 from mixopt.surrogates.kernels import (
     KernelExpansions,
-    _matern52_and_slope,
     matern52,
     matern52_slope,
     sqrt_derivative,
@@ -24,9 +23,6 @@ def test_slope_is_the_derivative_by_half_the_square():
     square, step = np.array([0.1, 1.0, 4.0]), 1e-6
     numeric = (matern52(square + 2 * step, 0.7) - matern52(square - 2 * step, 0.7)) / (2 * step)
     assert matern52_slope(square, 0.7) == pytest.approx(numeric, rel=1e-5)
-    near, slope = _matern52_and_slope(square)
-    assert near == pytest.approx(matern52(square, 1.0))
-    assert slope == pytest.approx(matern52_slope(square, 1.0))
 
 
 def test_slope_of_a_root_is_finite_at_zero():
