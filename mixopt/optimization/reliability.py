@@ -76,9 +76,6 @@ def measure_reliability(name: str, values: Array, sizes: Array, seed: int = 0) -
         values: Item values of the candidates (`n x i`); a score is Σ values ÷ Σ sizes.
         sizes: Sizes of the items (`i`).
         seed: Seed of the halvings.
-
-    Returns:
-        The agreement of the halves.
     """
     n, items = values.shape
     rng = np.random.default_rng(seed)

@@ -68,7 +68,7 @@ def rescale_partial_sums(residuals: Array, parts: Array, stds: Array) -> Array:
 
 
 def calibrate(residuals: Array, stds: Array) -> CriticalValues:
-    """Calibrate the intervals of each metric.
+    """Return the critical values of each metric.
 
     A metric's width is the root mean square of its studentized residuals, shrunk to the mean of
     all metrics. Tens of runs do not identify the shape of one metric's tails, so the quantiles are
@@ -77,9 +77,6 @@ def calibrate(residuals: Array, stds: Array) -> CriticalValues:
     Args:
         residuals: Out-of-fold residuals (`n x m`).
         stds: Their standard deviations by the model (`n x m`).
-
-    Returns:
-        Critical values by metric.
     """
     ratio = np.where(np.isfinite(residuals), residuals, np.nan) / stds
     counts = np.isfinite(ratio).sum(axis=0)

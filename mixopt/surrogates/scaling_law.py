@@ -104,9 +104,6 @@ def fit_scaling_law(
         scores: `n x m`; any number where `known_noise` is infinite.
         known_noise: Sampling variance of each score (`n x m`), infinite where it is missing.
         start: A fit to nearly the same runs, to start from.
-
-    Returns:
-        The fitted law.
     """
     z, extra = scores.T, known_noise.T
 

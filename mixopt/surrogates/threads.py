@@ -13,13 +13,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def single_threaded(function: Function) -> Function:
-    """Decorate a function so that BLAS uses one thread inside it.
+    """Return a function of the same signature inside which BLAS uses one thread.
 
     Args:
         function: Any function.
-
-    Returns:
-        The function with the same signature.
     """
     limited: Function = threadpool_limits.wrap(limits=1, user_api="blas")(function)
     return limited
