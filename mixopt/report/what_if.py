@@ -316,11 +316,13 @@ def _choose_nodes(
 
 def _drop_near_duplicates(rows: Array, min_distance: float = 1e-3) -> Array:
     # two close rows would make the interpolation ill-conditioned
-    kept: list[Array] = []
+    kept, roots, n_kept = np.empty_like(rows), np.empty_like(rows), 0
     for row in np.maximum(rows, 0.0):
-        if all(np.abs(np.sqrt(row) - np.sqrt(other)).max() > min_distance for other in kept):
-            kept.append(row / row.sum())
-    return np.stack(kept)
+        if (np.abs(np.sqrt(row) - roots[:n_kept]).max(axis=1) > min_distance).all():
+            kept[n_kept] = row / row.sum()
+            roots[n_kept] = np.sqrt(kept[n_kept])
+            n_kept += 1
+    return kept[:n_kept]
 
 
 def _describe_constraints(weights: WeightSpace) -> list[str]:

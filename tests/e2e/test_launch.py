@@ -4,33 +4,59 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+import sharded
 import torch
 import toy
 from safetensors.torch import load_file
 
 from mixopt.study import Study
 
+METHODS = ("full", "lora")
+SCRIPT = """
+import json, sys
+from mixopt.cli.main import main
 
-def launch(command, path, folder, **more):
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "MIXOPT_CACHE": str(folder / "cache"), **more}
-    given = [command, str(path), "-o", str(folder / "out"), "--device", "cpu", "--no-track"]
+for command in json.loads(sys.argv[1]):
+    main(command, standalone_mode=False)
+"""
+
+
+def torchrun(script, *arguments, **more):
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-         "-m", "mixopt.cli", *given], env=env, capture_output=True, text=True, check=False,
+         str(script), *arguments], capture_output=True, text=True, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **more},
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory):
+    """Two trainings by two processes that are started once, and then a verb that is not for them."""
+    folder = tmp_path_factory.mktemp("launch")
+    commands = []
+    for method in METHODS:
+        training = toy.study_plain()["training"] | {"method": method}
+        path = toy.write_study(folder / method / "study", training=training)
+        commands.append(["train", str(path), "-o", str(folder / method / "two" / "out"),
+                         "--device", "cpu", "--no-track"])  # fmt: skip
+    commands.append(["search", *commands[0][1:]])
+    (folder / "launched.py").write_text(SCRIPT)
+    done = torchrun(
+        folder / "launched.py", json.dumps(commands), MIXOPT_CACHE=str(folder / "cache")
+    )
+    return folder, done
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_two_processes_train_what_one_does(tmp_path, method):
-    training = toy.study_plain()["training"] | {"method": method}
-    path = toy.write_study(tmp_path / "study", training=training)
-    done = launch("train", path, tmp_path / "two")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("expert birds: loss") == 1  # one of them does the talking
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_train_what_one_does(launched, method):
+    folder, done = launched
+    # one of the two does the talking
+    assert done.stdout.count("expert birds: loss") == len(METHODS), done.stderr[-3000:]
+    tmp_path = folder / method
+    path = tmp_path / "study" / "toy.yaml"
     alone = Study.load(
         path, tmp_path / "one" / "out", cache=tmp_path / "one" / "cache", device="cpu"
     )
@@ -44,9 +70,7 @@ def test_two_processes_train_what_one_does(tmp_path, method):
         for tensor, found in mine.items():  # gradients are summed in another order
             assert torch.allclose(theirs[tensor], found, atol=2e-3), (name, tensor)
     # one process goes on over the same folder, and finds what two have trained
-    study = Study.load(
-        path, tmp_path / "two" / "out", cache=tmp_path / "two" / "cache", device="cpu"
-    )
+    study = Study.load(path, tmp_path / "two" / "out", cache=folder / "cache", device="cpu")
     assert {t.folder.parent.parent for t in study.train().values()} == {
         tmp_path / "two" / "out" / "artifacts"
     }
@@ -55,25 +79,18 @@ def test_two_processes_train_what_one_does(tmp_path, method):
 @pytest.mark.slow
 def test_shards_of_fsdp_come_to_what_one_process_comes_to(tmp_path):
     """The Trainer shards nothing on CPUs, so shards are made by torch itself, and gathered by us."""
-    script = str(Path(__file__).parent.parent / "helpers" / "sharded.py")
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    found = {}
-    for name, command in (("one", []), ("two", torchrun)):
-        out = tmp_path / f"{name}.safetensors"
-        done = subprocess.run(
-            [sys.executable, *command, script, str(out)], capture_output=True, text=True,
-            check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-        found[name] = load_file(out)
-    assert found["one"].keys() == found["two"].keys()
-    for name, tensor in found["one"].items():
-        assert torch.allclose(found["two"][name], tensor, atol=1e-5), name
+    out = tmp_path / "two.safetensors"
+    done = torchrun(sharded.__file__, str(out))
+    assert done.returncode == 0, done.stderr[-3000:]
+    sharded.main(str(tmp_path / "one.safetensors"))
+    one, two = load_file(tmp_path / "one.safetensors"), load_file(out)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        assert torch.allclose(two[name], tensor, atol=1e-5), name
 
 
 @pytest.mark.slow
-def test_only_training_is_spread_so(tmp_path):
-    path = toy.write_study(tmp_path / "study")
-    done = launch("search", path, tmp_path)
+def test_only_training_is_spread_so(launched):
+    _, done = launched
     assert done.returncode != 0
     assert "train experts together and do nothing else; launch `mixopt train`" in done.stderr

@@ -8,6 +8,8 @@ import sys
 import pytest
 import toy
 
+from mixopt.study import Study
+
 RESULTS = ("proposal.json", "trials.csv", "exports/mixture.yaml")
 
 
@@ -25,8 +27,8 @@ def test_two_runs_over_one_folder_join(tmp_path):
     said = [run.communicate(timeout=300) for run in both]
     assert [run.returncode for run in both] == [0, 0], said
     assert "waiting for it" in "".join(err for _, err in said)  # they met
-    alone = start(path, tmp_path / "alone")
-    alone.communicate(timeout=300)
+    alone = tmp_path / "alone"
+    Study.load(path, alone / "out", cache=alone / "cache", device="cpu").run()
     for name in RESULTS:
         content = (tmp_path / "both" / "out" / name).read_bytes()
         assert content == (tmp_path / "alone" / "out" / name).read_bytes(), name
