@@ -3,11 +3,12 @@
 import json
 import logging
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from mixopt.artifacts.artifact import (
     Artifact,
@@ -20,13 +21,15 @@ from mixopt.artifacts.artifact import (
     seal,
     work_folder_of,
 )
-from mixopt.errors import StorageError, UserError, one_line
+from mixopt.errors import RunError, StorageError, UserError, one_line
 from mixopt.io.files import publish_folder, write_text
 
 log = logging.getLogger(__name__)
 
 MANY = {"scores", "estimates", "slopes", "fits", "proposals"}
 """Kinds in which one name has many keys: another key is another artifact, not a change."""
+COLLECTIVE = {"base", "bases", "experts", "proxy-runs"}
+"""Kinds that all processes of a launch build together."""
 FAILURES = "failures"
 """Folder of recorded failures, by kind."""
 
@@ -230,3 +233,54 @@ class ArtifactStore:
             return Failure(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # none, or not written by mixopt
             return None
+
+
+class ProcessGroup(Protocol):
+    """The processes of a launch, seen from one of them."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes."""
+
+    def broadcast(self, value: Any) -> Any:
+        """Return the first process's value on every process."""
+
+
+class RankZeroStore(ArtifactStore):
+    """A store of several processes that torchrun or accelerate launched, used in step.
+
+    All processes train together; the first one builds everything else, and the others read it.
+
+    Args:
+        folder: Root of the store, visible to all processes.
+        ranks: The processes.
+    """
+
+    def __init__(self, folder: Path, ranks: ProcessGroup) -> None:
+        super().__init__(folder)
+        self._ranks = ranks
+
+    def get_or_build(self, artifact: Artifact, build: Build) -> Path:
+        """Return the artifact's folder; the processes that build its kind call `build` if needed.
+
+        Raises:
+            RunError: The first process failed; it reports the cause itself.
+        """
+        missing = self._ranks.broadcast(self.find(artifact) is None)
+        error: Exception | None = None
+        try:
+            if self._ranks.is_main:
+                super().get_or_build(artifact, build)
+            elif missing and artifact.kind in COLLECTIVE:
+                with tempfile.TemporaryDirectory() as scratch:
+                    build(Path(scratch))
+        except Exception as failure:
+            error = failure
+        # a process reports its failure after the others have finished; launchers kill all ranks of a
+        # failed training step
+        failed = self._ranks.broadcast(None if error is None else str(error))
+        if error is not None:
+            raise error
+        if failed is not None:
+            raise RunError(f"The first process failed: {failed}")
+        return self.open(artifact.reference)

@@ -1,4 +1,4 @@
-"""The dispatcher gives jobs to an executor's workers as they become free, and retries failed jobs."""
+"""Dispatchers: a study's jobs done by an executor's workers, by this process, or found in the store."""
 
 import logging
 import time
@@ -11,10 +11,10 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from mixopt.artifacts.artifact import Artifact
-from mixopt.artifacts.store import ArtifactStore
+from mixopt.artifacts.store import ArtifactStore, MissingArtifactError
 from mixopt.errors import DivergedError, RunError, StorageError, UserError, one_line
 from mixopt.executors.base import Executor, WorkerLostError
-from mixopt.executors.job import Job
+from mixopt.executors.job import Job, Worker
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Dispatcher:
                     if next_job is None:
                         break
                     job, attempt = next_job, 0
-                    if is_built(job, self._store):
+                    if _is_built(job, self._store):
                         yield job, None
                         continue
                 self._submit(job, attempt + 1, ended)
@@ -90,13 +90,13 @@ class Dispatcher:
             if error is None:
                 for artifact in job.artifacts:
                     self._store.forget_failure(artifact)
-                require_built(job, self._store, wait=self._executor.is_remote)
+                _require_built(job, self._store, wait=self._executor.is_remote)
                 yield job, None
                 continue
             if isinstance(error, WorkerLostError):  # the worker could not record it
                 for artifact in job.artifacts:
                     self._store.record_failure(artifact, error)
-            if should_retry(error, attempt, self._retries, remote=self._executor.is_remote):
+            if _should_retry(error, attempt, self._retries, remote=self._executor.is_remote):
                 log.warning("%s failed (%s) and is tried again.", job.name, one_line(error))
                 again.append((job, attempt))
             else:
@@ -118,12 +118,94 @@ class Dispatcher:
             del self.__dict__["_executor"]
 
 
-def is_built(job: Job, store: ArtifactStore) -> bool:
+class LocalDispatcher:
+    """Runs each job in this process when it is asked for.
+
+    Args:
+        make_worker: Makes the worker, with the first job that has to be done.
+        store: Where jobs' artifacts are looked for.
+        retries: Number of further attempts at a failed job.
+    """
+
+    slots = 1
+    prefers_large_jobs = False
+
+    def __init__(
+        self, make_worker: Callable[[], Worker], store: ArtifactStore, retries: int
+    ) -> None:
+        self._make_worker, self._store, self._retries = make_worker, store, retries
+
+    @cached_property
+    def _worker(self) -> Worker:
+        return self._make_worker()
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
+        """Yield each job when its artifacts exist, or with the error after which it was given up.
+
+        Raises:
+            UserError: The input of a job is wrong.
+            StorageError: A result could not be written.
+        """
+        for job in jobs:
+            attempt, error = 0, None
+            retry = not _is_built(job, self._store)
+            while retry:
+                attempt, error = attempt + 1, None
+                try:
+                    self._worker(job)
+                except Exception as failure:  # reported with the job, or raised by _should_retry
+                    error = failure
+                retry = error is not None and _should_retry(error, attempt, self._retries)
+                if retry and error is not None:
+                    log.warning("%s failed (%s) and is tried again.", job.name, one_line(error))
+            if error is None:
+                _require_built(job, self._store, wait=False)
+            yield job, error
+
+    def close(self) -> None:
+        """Do nothing: there is no process to stop."""
+
+
+class ReadOnlyDispatcher:
+    """Runs no job: yields finished jobs, and failed ones with the error that was recorded.
+
+    Args:
+        store: Where jobs' artifacts and failures are looked for.
+    """
+
+    slots = 1
+    prefers_large_jobs = False
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
+        """Yield each job as an earlier run left it.
+
+        Raises:
+            MissingArtifactError: A job has neither succeeded nor failed.
+        """
+        for job in jobs:
+            error: Exception | None = None
+            for artifact in job.artifacts:
+                if self._store.find(artifact) is not None:
+                    continue
+                failure = self._store.failure(artifact)
+                if failure is None:
+                    raise MissingArtifactError(artifact)
+                error = RunError(failure.cause)
+            yield job, error
+
+    def close(self) -> None:
+        """Do nothing: there is no worker."""
+
+
+def _is_built(job: Job, store: ArtifactStore) -> bool:
     """Return whether everything that the job would build exists."""
     return bool(job.artifacts) and all(store.find(one) is not None for one in job.artifacts)
 
 
-def require_built(job: Job, store: ArtifactStore, *, wait: bool) -> None:
+def _require_built(job: Job, store: ArtifactStore, *, wait: bool) -> None:
     """Raise `RunError` unless everything that the job should have built exists.
 
     Args:
@@ -150,7 +232,7 @@ def find_soon(artifact: Artifact, store: ArtifactStore, seconds: float) -> Path 
     return found
 
 
-def should_retry(error: Exception, attempt: int, retries: int, *, remote: bool = False) -> bool:
+def _should_retry(error: Exception, attempt: int, retries: int, *, remote: bool = False) -> bool:
     """Return whether a failed job is tried again; raise `error` where it ends the study.
 
     Args:

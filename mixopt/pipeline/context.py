@@ -15,9 +15,8 @@ from mixopt.config.training import BuiltBaseConfig
 from mixopt.data.contamination import describe_contamination, measure_contamination
 from mixopt.data.study_corpora import StudyCorpora, StudyInputs
 from mixopt.errors import ModelError
-from mixopt.executors.dispatcher import VISIBLE_AFTER_S, find_soon
+from mixopt.executors.dispatcher import VISIBLE_AFTER_S, ReadOnlyDispatcher, find_soon
 from mixopt.executors.job import JobDispatcher
-from mixopt.executors.read_only import ReadOnlyDispatcher
 from mixopt.mixture import Mixture
 from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.exports import check_exports

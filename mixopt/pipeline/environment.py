@@ -7,9 +7,8 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from mixopt.artifacts.artifact import hash_key
-from mixopt.artifacts.rank0_store import RankZeroStore
 from mixopt.artifacts.remote_store import RemoteArtifactStore
-from mixopt.artifacts.store import ArtifactStore
+from mixopt.artifacts.store import ArtifactStore, RankZeroStore
 
 if TYPE_CHECKING:
     from mixopt.training.distributed import ProcessGroup

@@ -18,8 +18,7 @@ from mixopt.config.executors import (
 )
 from mixopt.errors import ConfigError, DivergedError, RunError
 from mixopt.executors.base import ENGINES, WorkerLostError, open_executor
-from mixopt.executors.dispatcher import Dispatcher
-from mixopt.executors.local import LocalDispatcher
+from mixopt.executors.dispatcher import Dispatcher, LocalDispatcher
 
 CONFIGS = {
     "processes": ProcessesExecutorConfig(workers=2),

@@ -11,13 +11,12 @@ import threading
 import numpy as np
 import pytest
 import toy
-from artifacts.test_rank0_store import Two
+from artifacts.test_store import Two
 from models_for_tests import open_corpus, tokenizer
 
 from mixopt.artifacts import artifact, store
-from mixopt.artifacts.rank0_store import RankZeroStore
 from mixopt.artifacts.remote_store import RemoteArtifactStore
-from mixopt.artifacts.store import ArtifactStore
+from mixopt.artifacts.store import ArtifactStore, RankZeroStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.data import corpus, tokenization
 from mixopt.data.tokenization import Place, _Shards

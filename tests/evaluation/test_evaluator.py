@@ -8,8 +8,8 @@ from mixopt.errors import ModelError, RunError
 from mixopt.evaluation.evaluator import MergeEvaluator
 from mixopt.evaluation.scorer import Scorer
 from mixopt.evaluation.tasks.base import ItemResults
+from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.executors.job import Job
-from mixopt.executors.local import LocalDispatcher
 from mixopt.pipeline.evaluators import open_evaluator
 from mixopt.trials import Metric
 

@@ -1,13 +1,14 @@
 from concurrent.futures import Future
 
 import pytest
+import workers
 
 from mixopt.artifacts.artifact import Artifact
-from mixopt.artifacts.store import ArtifactStore
+from mixopt.artifacts.store import ArtifactStore, MissingArtifactError
 from mixopt.errors import DivergedError, RunError, StorageError
 from mixopt.executors import dispatcher as dispatcher_module
 from mixopt.executors.base import WorkerLostError
-from mixopt.executors.dispatcher import Dispatcher
+from mixopt.executors.dispatcher import Dispatcher, LocalDispatcher, ReadOnlyDispatcher
 from mixopt.executors.job import Job
 
 
@@ -17,7 +18,7 @@ def job(name, *artifacts):
 
 @pytest.fixture
 def store(tmp_path):
-    return ArtifactStore(tmp_path)
+    return ArtifactStore(tmp_path / "store")
 
 
 class Delayed:
@@ -168,3 +169,63 @@ def test_a_diverged_training_is_not_tried_again(store):
 def test_an_interrupt_is_raised(store):
     with pytest.raises(KeyboardInterrupt):
         list(Dispatcher(lambda: Scripted(KeyboardInterrupt()), store, 9).run([job("a")]))
+
+
+def test_a_job_is_done_when_it_is_yielded_and_its_error_keeps_the_traceback(store, tmp_path):
+    jobs = [
+        workers.job(tmp_path, "a"),
+        workers.job(tmp_path, "b", "fails"),
+        workers.job(tmp_path, "c"),
+    ]
+    ended = LocalDispatcher(workers.MarkingWorker, store, 1).run(jobs)
+    assert next(ended) == (jobs[0], None)
+    assert [len(workers.processes_of(tmp_path, name)) for name in "abc"] == [1, 0, 0]
+    _, error = next(ended)
+    assert error.__traceback__ is not None
+    assert [len(workers.processes_of(tmp_path, name)) for name in "abc"] == [1, 2, 0]
+
+
+def test_a_worker_is_made_with_the_first_job_that_has_to_be_done(store):
+    artifact = Artifact("experts", "web", {})
+    made = []
+
+    def make_worker():
+        made.append(1)
+        return lambda _: store.get_or_build(artifact, lambda _: None)
+
+    dispatcher = LocalDispatcher(make_worker, store, 0)
+    done = Job("train", (), "web", (artifact,))
+    for _ in range(2):
+        assert list(dispatcher.run([done])) == [(done, None)]
+        assert made == [1]
+    assert list(LocalDispatcher(make_worker, store, 0).run([done])) == [(done, None)]
+    assert made == [1]
+
+
+def test_this_process_that_built_something_else_is_an_error(store):
+    dispatcher = LocalDispatcher(lambda: lambda _: None, store, 0)
+    with pytest.raises(RunError, match="built other artifacts than were asked for"):
+        list(dispatcher.run([Job("train", (), "web", (Artifact("experts", "web", {}),))]))
+
+
+def test_an_interrupt_is_no_failure_of_a_job(store, tmp_path):
+    def worker(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(LocalDispatcher(lambda: worker, store, 9).run([workers.job(tmp_path, "a")]))
+
+
+def test_jobs_are_yielded_as_earlier_runs_left_them(tmp_path):
+    store = ArtifactStore(tmp_path)
+    done, failed, missing = (Artifact("experts", name, {}) for name in ("web", "law", "code"))
+    store.get_or_build(done, lambda _: None)
+    store.record_failure(failed, RunError("killed"))
+    jobs = [Job("train", (), each.name, (each,)) for each in (done, failed, missing)]
+    ended = ReadOnlyDispatcher(store).run(jobs)
+    assert next(ended) == (jobs[0], None)
+    _, error = next(ended)
+    assert isinstance(error, RunError)
+    assert str(error) == "killed"
+    with pytest.raises(MissingArtifactError, match=r"experts/code-.* has not been built"):
+        next(ended)

@@ -3,7 +3,7 @@ import toy
 
 from mixopt.artifacts.store import MissingArtifactError
 from mixopt.errors import ConfigError
-from mixopt.executors.read_only import ReadOnlyDispatcher
+from mixopt.executors.dispatcher import ReadOnlyDispatcher
 from mixopt.pipeline.context import StudyContext
 
 
