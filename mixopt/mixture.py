@@ -177,7 +177,6 @@ def as_mixture(value: MixtureLike, domains: Sequence[str] | None = None) -> Mixt
 
 
 def _named_numbers(given: Any) -> dict[str, float]:
-    """The entries of a mapping or Series as floats by name."""
     if not hasattr(given, "items"):
         raise _no_mixture(given)
     values = {}

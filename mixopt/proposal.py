@@ -48,11 +48,8 @@ class Estimate:
     def chance(self) -> float:
         """Probability that the number is above zero, with a normal error."""
         if not self.std_error > 0:
-            return (
-                math.nan
-                if math.isnan(self.mean)
-                else (float(self.mean > 0) + float(self.mean >= 0)) / 2
-            )
+            sure = (float(self.mean > 0) + float(self.mean >= 0)) / 2
+            return math.nan if math.isnan(self.mean) else sure
         return 0.5 * (1 + math.erf(self.mean / self.std_error / math.sqrt(2)))
 
     @property
@@ -229,9 +226,6 @@ class Proposal:
         Raises:
             ValueError: A field is not a number, or a length or token count is not positive.
         """
-        for domain, number in plain.get("tokens_per_document", {}).items():
-            if not isinstance(number, int | float) or not number > 0:
-                raise ValueError(f"tokens_per_document of {domain!r} is {number!r}")
         return cls(
             ratios=Mixture(plain["ratios"]),
             utility=_estimate(plain["utility"]),
@@ -326,17 +320,13 @@ def _estimate(plain: Mapping[str, float | None]) -> Estimate:
     for key, value in plain.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"its {key} is {show(value)}")
-    numbers = {key: math.nan if value is None else value for key, value in plain.items()}
-    return Estimate(**numbers)
+    return Estimate(**{key: math.nan if value is None else value for key, value in plain.items()})
 
 
 def _numbers(plain: Mapping[str, Any]) -> dict[str, float]:
     for name, value in plain.items():
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not 0 < value < math.inf
-        ):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 < value < math.inf:
             raise ValueError(f"{show(name)} has {show(value)} tokens per document")
     return {name: float(value) for name, value in plain.items()}
 

@@ -338,19 +338,14 @@ def explain_conflict(rows: Sequence[Row], composition: Array) -> None:
     if missing <= BOUND_TOLERANCE:
         return
     priced = [(i, row) for i, (_, _, row) in enumerate(sides) if prices[i] < -1e-9]
-    remedies, alone = [], np.zeros(len(sides), dtype=bool)
+    remedies = []
     for index, row in priced:
-        alone[:] = False
-        alone[index] = True
-        amount, _ = _loosen(normals, limits, alone)
+        amount, _ = _loosen(normals, limits, np.arange(len(sides)) == index)
         if np.isfinite(amount):
             remedies.append(f"{row.text} by {amount:.4g}")
     named = list(dict.fromkeys(row.text for _, row in priced))
-    reach = (
-        "mixture"
-        if np.array_equal(composition, np.eye(len(composition)))
-        else ("weighting of the experts")
-    )
+    is_identity = np.array_equal(composition, np.eye(len(composition)))
+    reach = "mixture" if is_identity else "weighting of the experts"
     remedy = f"loosen {', or '.join(remedies)}" if remedies else "loosen more than one of them"
     raise InfeasibleError(
         f"No {reach} meets {'; '.join(named)}{' together' if len(named) > 1 else ''}: {remedy}."
@@ -358,7 +353,7 @@ def explain_conflict(rows: Sequence[Row], composition: Array) -> None:
 
 
 def _loosen(normals: Array, limits: Array, elastic: NDArray[np.bool_]) -> tuple[float, Array]:
-    """The smallest total relaxation of `elastic` rows with which all hold (inf: none), and duals."""
+    """Return the least total relaxation of the `elastic` (`c`) rows, inf if none suffices, and duals."""
     c, k = normals.shape
     solved = linprog(
         c=np.concatenate([np.zeros(k), np.ones(c)]),

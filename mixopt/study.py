@@ -67,7 +67,7 @@ class Study:
         self.config = config
         self.output = Path(output or Path("mixopt-runs") / config.name).absolute()
         store = self.output / "artifacts"
-        cache = Path(cache or default_cache()).absolute()
+        cache = Path(cache or _default_cache()).absolute()
         self.environment = RunEnvironment(store, cache, storage, device, run_code)
         self.callbacks = CallbackList(config, self.output, () if is_silent() else callbacks)
         self._is_prepared = False
@@ -179,9 +179,8 @@ class Study:
             Proposals, best first.
         """
         with self.running():
-            proposals = build_proposals(
-                self.context, self.open_search(), self.open_policy(), trials
-            )
+            search, policy = self.open_search(), self.open_policy()
+            proposals = build_proposals(self.context, search, policy, trials)
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
                 write_result(self.callbacks, name, proposal.to_json())
@@ -212,8 +211,7 @@ class Study:
             search, alone = self.open_search(), self.open_policy(with_runs=False)
             result = validate(self.context, search, proposal, trials, alone)
             write_result(self.callbacks, "proxy-runs.csv", result.runs.to_csv(index=False))
-            plain = to_json(result.validation.to_dict())
-            write_result(self.callbacks, "validation.json", plain)
+            write_result(self.callbacks, "validation.json", to_json(result.validation.to_dict()))
             self._corrected = alone.with_runs(result.validation, result.means)
             if self._corrected.doubt is not None:
                 self.callbacks.warning(self._corrected.doubt)
@@ -279,9 +277,7 @@ class Study:
             )  # fmt: skip
             path = write_report(data, self.output)
             self.callbacks.notify(lambda callback: callback.on_file_written(path))
-            self.callbacks.notify(
-                lambda callback: callback.on_file_written(self.output / "figures")
-            )
+            self.callbacks.notify(lambda c: c.on_file_written(self.output / "figures"))
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
@@ -428,9 +424,7 @@ class Study:
         self.callbacks.notify(lambda callback: callback.on_round_scored(result))
 
 
-def default_cache() -> Path:
-    """Where corpora are kept: $MIXOPT_CACHE, or mixopt under the user's cache folder."""
-    given = os.environ.get("MIXOPT_CACHE")
-    if given:
+def _default_cache() -> Path:
+    if given := os.environ.get("MIXOPT_CACHE"):
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixopt"

@@ -467,7 +467,6 @@ class Trials(Sequence[Trial]):
 
 
 def _ends_with(name: str, ending: str) -> bool:
-    """Whether `name` is `ending` behind a prefix."""
     return name.endswith(ending) and name.removesuffix(ending)[-1:] in ("_", "/", ".")
 
 
@@ -503,7 +502,6 @@ def _as_metrics(given: Any) -> tuple[Metric, ...]:
 
 
 def _column(frame: "pd.DataFrame", prefix: str, name: str) -> str:
-    """The column `prefix/name` or `name`, checked to hold numbers."""
     column = next((c for c in (f"{prefix}/{name}", name) if c in frame), None)
     if column is None:
         raise TrialsError(

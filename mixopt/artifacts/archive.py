@@ -132,9 +132,7 @@ def _extract(archive: Path, scratch: Path) -> int:
         index = load_json(stream.read())["files"]
         missing = dict(index)
         while (member := tar.next()) is not None:
-            size, digest = missing.pop(
-                member.name
-            )  # KeyError for a member that is not in the index
+            size, digest = missing.pop(member.name)  # KeyError for one that is not in the index
             if not member.isfile() or member.size != size:
                 raise ValueError(f"{member.name} is not the file that was packed")
             place = scratch / member.name
@@ -203,8 +201,6 @@ def _open_to_read(path: Path) -> Iterator[tarfile.TarFile]:
 
 
 class _HashingReader:
-    """Hashes a file as it is read."""
-
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._digest = stream, hashlib.blake2b()
 

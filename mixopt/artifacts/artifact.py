@@ -215,7 +215,6 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _list_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return path, old and new value of what differs between two keys."""
     before = flatten(old)
     after = flatten(json.loads(json.dumps(dict(new), default=str)))  # as keys are written
     return [

@@ -67,11 +67,9 @@ class Bundle:
         else:
             bundle = cls(manifest, folder=secrets.token_hex(8))
         if bad_name is not None or len(bundle.serialized) > MAX_BYTES:
-            reason = (
-                f"a file called {show(bad_name)}"
-                if bad_name is not None
-                else f"{len(record.files):,} files"
-            )
+            reason = f"{len(record.files):,} files"
+            if bad_name is not None:
+                reason = f"a file called {show(bad_name)}"
             raise StorageError(
                 f"{record.folder} has {reason}, which no storage takes; rename or join what it is "
                 "made of."
@@ -150,7 +148,6 @@ def is_safe_path(name: str) -> bool:
 
 
 def _is_manifest(plain: Mapping[str, Any]) -> bool:
-    """Return whether untrusted values are a manifest whose files can all be written into a folder."""
     files, seconds = plain.get("files"), plain.get("seconds")
     if not (isinstance(plain.get("key"), dict) and isinstance(files, dict)):
         return False

@@ -143,7 +143,6 @@ class Storage:
 
     @cached_property
     def _has_conditional_write(self) -> bool:
-        """Whether the store's library takes `mode`; older versions do not."""
         write = getattr(self._files, "_pipe_file", self._files.pipe_file)
         return "mode" in inspect.signature(write).parameters
 

@@ -145,7 +145,6 @@ class RemoteArtifactStore(ArtifactStore):
         return name not in self._listed[kind]
 
     def _look(self, reference: str) -> Bundle | None:
-        """Return the bundle at the URL; None where there is none that can be read."""
         content = self._storage.read(f"{reference}/{MANIFEST}", MAX_BYTES + 1)
         return None if content is None else Bundle.read(content)
 
@@ -240,7 +239,6 @@ class RemoteArtifactStore(ArtifactStore):
         return theirs
 
     def _pack(self, reference: str, record: ArtifactRecord) -> Bundle:
-        """Return the bundle to write; the files of a large artifact are uploaded now."""
         bundle = Bundle.pack(record)
         if bundle.folder is not None:
             self._storage.send(record.folder, record.files, f"{reference}/{bundle.folder}")

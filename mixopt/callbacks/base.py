@@ -157,7 +157,7 @@ class Callback:
 
 
 def _final_loss(losses: Sequence[tuple[int, float]]) -> float:
-    """Return the mean loss of the last fifth of a run, as single steps are noisy."""
     if not losses:
         return float("nan")
+    # single steps are noisy
     return float(np.mean([loss for _, loss in losses[-max(1, len(losses) // 5) :]]))

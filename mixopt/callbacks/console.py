@@ -29,15 +29,12 @@ class ConsoleCallback(Callback):
         self._described_kinds: set[str] = set()
 
     def on_study_start(self, config: StudyConfig, output: Path) -> None:
-        """Print the name of the study and the folder of its results."""
         self._echo(f"Study {config.name}, seed {config.seed}; results in {output}")
 
     def on_message(self, text: str) -> None:
-        """Print the sentence."""
         self._echo(text)
 
     def on_domains_counted(self, counts: Sequence[DomainCount]) -> None:
-        """Print the size of each domain."""
         width = max(len(count.domain) for count in counts)
         self._echo("Domains")
         for count in counts:
@@ -48,7 +45,6 @@ class ConsoleCallback(Callback):
             )
 
     def on_model_trained(self, model: TrainedModel) -> None:
-        """Print the final loss and repeated domains; hyperparameters only for the first of a kind."""
         if model.failure:
             return  # its message has been printed
         source = model.params.get("step_source", "")
@@ -65,7 +61,6 @@ class ConsoleCallback(Callback):
         self._echo(f"  {model.kind} {model.name}: loss {model.metrics['final_loss']:.3f}{more}")
 
     def on_round_scored(self, result: RoundResult) -> None:
-        """Print the number of candidates and the rank correlation on held-out ones."""
         ranks = [rank for rank in result.rank_correlations.values() if not isnan(rank)]
         quality = (
             f"; unseen ones are ranked at {median(ranks):+.2f} (median metric)" if ranks else ""
@@ -73,7 +68,6 @@ class ConsoleCallback(Callback):
         self._echo(f"Round {result.number}: {result.n_candidates} candidates so far{quality}")
 
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
-        """Print ratios, comparisons and caveats of each proposal."""
         for number, proposal in enumerate(proposals, start=1):
             self._echo(f"Proposal {number}" if len(proposals) > 1 else "Proposal")
             width = max(map(len, proposal.ratios))
@@ -92,7 +86,6 @@ class ConsoleCallback(Callback):
                 self._echo(f"  note: {note}")
 
     def _print_aggregates(self, proposal: Proposal) -> None:
-        """Print the gain over the first comparison under each aggregate of the scores."""
         first = proposal.comparisons[0] if proposal.comparisons else None
         if first is None or first.same or not first.aggregates:
             return
@@ -103,7 +96,6 @@ class ConsoleCallback(Callback):
         self._echo(f"  gain over {first.name} by aggregate: {', '.join(gains)}")
 
     def _print_caveats(self, proposal: Proposal) -> None:
-        """Print metrics that get worse, ties, the nearest run and predicted errors."""
         first = proposal.comparisons[0] if proposal.comparisons else None
         if first is not None and first.worse:
             named = [f"{name} ({chance:.0%})" for name, chance in first.worse.items()]
@@ -127,7 +119,6 @@ class ConsoleCallback(Callback):
             self._echo(f"  error of {name}: {error.mean:.3f} [{low:.3f}, {high:.3f}]")
 
     def on_validation(self, validation: "Validation") -> None:
-        """Print rank fidelity by proxy and metric, regret and cost."""
         self._echo(
             f"Validation over {len(validation.mixtures)} trained mixtures x {validation.seeds} seeds"
         )
@@ -158,5 +149,4 @@ class ConsoleCallback(Callback):
 
 
 def _or_dash(rank: float) -> str:
-    """Format a rank correlation; NaN (one seed has no ceiling, say) as a dash."""
-    return "-" if isnan(rank) else f"{rank:+.2f}"
+    return "-" if isnan(rank) else f"{rank:+.2f}"  # one seed has no ceiling, say

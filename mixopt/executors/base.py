@@ -2,14 +2,13 @@
 
 import pickle
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
 from mixopt.config.executors import ExecutorConfig
 from mixopt.errors import EXTRAS, RunError, one_line, require_extra
-from mixopt.executors.job import Job, Worker, WorkerFactory
+from mixopt.executors.job import Job, Outcome, Worker, WorkerFactory
 
 ENGINES: Mapping[str, str] = {
     "processes": "mixopt.executors.processes",
@@ -37,13 +36,8 @@ class Executor(Protocol):
     prefers_large_jobs: bool
     is_remote: bool
 
-    def submit(self, job: Job) -> "Future[Exception | None]":
-        """Queue a job.
-
-        Returns:
-            A future of the job's error, or of None if it succeeded. The future raises
-            `WorkerLostError` if the outcome is unknown.
-        """
+    def submit(self, job: Job) -> Outcome:
+        """Queue a job."""
 
     def close(self) -> None:
         """End all workers at once, busy ones too."""

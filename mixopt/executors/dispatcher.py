@@ -4,7 +4,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore, MissingArtifactError
 from mixopt.errors import DivergedError, RunError, StorageError, UserError, one_line
 from mixopt.executors.base import Executor, WorkerLostError
-from mixopt.executors.job import Job, Worker
+from mixopt.executors.job import Job, Outcome, Worker
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ class Dispatcher:
             StorageError: A result could not be written.
             RunError: A worker built other artifacts than the job's.
         """
-        ended: SimpleQueue[tuple[Job, int, Future[Exception | None]]] = SimpleQueue()
+        ended: SimpleQueue[tuple[Job, int, Outcome]] = SimpleQueue()
         fresh, again = iter(jobs), deque[tuple[Job, int]]()
         running = 0
         while True:
@@ -102,12 +101,7 @@ class Dispatcher:
             else:
                 yield job, error
 
-    def _submit(
-        self,
-        job: Job,
-        attempt: int,
-        ended: "SimpleQueue[tuple[Job, int, Future[Exception | None]]]",
-    ) -> None:
+    def _submit(self, job: Job, attempt: int, ended: SimpleQueue[tuple[Job, int, Outcome]]) -> None:
         future = self._executor.submit(replace(job, artifacts=()))
         future.add_done_callback(lambda done: ended.put((job, attempt, done)))
 
@@ -247,7 +241,7 @@ def _should_retry(error: Exception, attempt: int, retries: int, *, remote: bool 
     return not (last or isinstance(error, NOT_RETRIED))
 
 
-def _result_of(future: "Future[Exception | None]") -> Exception | None:
+def _result_of(future: Outcome) -> Exception | None:
     error = future.exception()
     if error is None:
         return future.result()

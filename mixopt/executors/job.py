@@ -1,6 +1,7 @@
 """Jobs: parts of a study that any worker can do, described by plain values."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +27,8 @@ class Job:
     trains: bool = False
 
 
+Outcome = Future[Exception | None]
+"""A future of a job's error, or of None if it succeeded; raises `WorkerLostError` if unknown."""
 Worker = Callable[[Job], None]
 """Does jobs, one after another, and keeps loaded models between them."""
 WorkerFactory = Callable[[], Worker]

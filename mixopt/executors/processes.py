@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mixopt.config.executors import ProcessesExecutorConfig
 from mixopt.executors.base import WorkerLostError, run_job
-from mixopt.executors.job import Job, Worker, WorkerFactory
+from mixopt.executors.job import Job, Outcome, Worker, WorkerFactory
 
 SPAWN = multiprocessing.get_context("spawn")
 """A fork would copy CUDA contexts and locks."""
@@ -44,16 +44,16 @@ class ProcessesExecutor:
         self.slots = len(environments)
         self._pools: dict[int, ProcessPoolExecutor] = {}
         self._free_slots = deque(range(self.slots))
-        self._waiting: deque[tuple[Job, Future[Exception | None]]] = deque()
+        self._waiting: deque[tuple[Job, Outcome]] = deque()
         self._lock = threading.RLock()
         self._is_closed = False
         self._broken_pools: list[ProcessPoolExecutor] = []
         # a worker exits at the end of this pipe: when we close our side, or are killed
         self._lifeline, self._lifeline_end = SPAWN.Pipe(duplex=False)
 
-    def submit(self, job: Job) -> "Future[Exception | None]":
+    def submit(self, job: Job) -> Outcome:
         """Queue a job for the first free process."""
-        future: Future[Exception | None] = Future()
+        future: Outcome = Future()
         with self._lock:
             self._waiting.append((job, future))
             self._start_waiting()
@@ -72,21 +72,13 @@ class ProcessesExecutor:
 
     def _pool(self, slot: int) -> ProcessPoolExecutor:
         if slot not in self._pools:
+            arguments = dict(self._environments[slot]), self._lifeline
             self._pools[slot] = ProcessPoolExecutor(
-                1,
-                mp_context=SPAWN,
-                initializer=_prepare_process,
-                initargs=(dict(self._environments[slot]), self._lifeline),
+                1, mp_context=SPAWN, initializer=_prepare_process, initargs=arguments
             )
         return self._pools[slot]
 
-    def _end_job(
-        self,
-        slot: int,
-        job: Job,
-        future: "Future[Exception | None]",
-        running: "Future[Exception | None]",
-    ) -> None:
+    def _end_job(self, slot: int, job: Job, future: Outcome, running: Outcome) -> None:
         if running.cancelled():
             with self._lock:
                 self._free_slots.append(slot)

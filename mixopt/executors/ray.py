@@ -17,15 +17,13 @@ import ray
 from mixopt.config.executors import RayExecutorConfig
 from mixopt.errors import UserError, one_line
 from mixopt.executors.base import WorkerLostError, run_job
-from mixopt.executors.job import Job, Worker, WorkerFactory
+from mixopt.executors.job import Job, Outcome, Worker, WorkerFactory
 
 ADDRESS = "RAY_ADDRESS"
 """Environment variable with the address of the cluster, which Ray itself reads too."""
 
 
 class _Actor:
-    """A worker in an actor."""
-
     def __init__(self, make_worker: WorkerFactory) -> None:
         self._make_worker = make_worker
         self._worker: Worker | None = None
@@ -79,13 +77,13 @@ class RayExecutor:
         self._actors: list[Any] = []
         self._free_actors: deque[Any] = deque()
         self._busy_actors: list[Any] = []
-        self._waiting: deque[tuple[Job, Future[Exception | None]]] = deque()
+        self._waiting: deque[tuple[Job, Outcome]] = deque()
         self._lock = threading.RLock()
         self._is_closed = False
 
-    def submit(self, job: Job) -> "Future[Exception | None]":
+    def submit(self, job: Job) -> Outcome:
         """Run a training as a task; queue another job for the next free actor."""
-        future: Future[Exception | None] = Future()
+        future: Outcome = Future()
         if job.trains:
             with self._lock:
                 self._end_idle_actors()  # they hold the devices that the training needs
@@ -99,7 +97,6 @@ class RayExecutor:
         return future
 
     def _start_actor(self) -> None:
-        """Start an actor, which takes jobs once the cluster has placed it."""
         actor = self._actor_class.remote(self._make_worker)
         self._actors.append(actor)
 
@@ -135,12 +132,8 @@ class RayExecutor:
         if self._waiting and len(self._actors) < self.slots:
             self._start_actor()
 
-    def _follow(
-        self, reference: Any, job: Job, future: "Future[Exception | None]", actor: Any = None
-    ) -> None:
-        """Pass a result on to `future`, and free or replace the actor that it came from, if any."""
-
-        def on_done(done: "Future[Exception | None]") -> None:
+    def _follow(self, reference: Any, job: Job, future: Outcome, actor: Any = None) -> None:
+        def on_done(done: Outcome) -> None:
             error = done.exception()
             if actor is not None:
                 with self._lock:

@@ -17,7 +17,7 @@ import submitit
 from mixopt.config.executors import SlurmExecutorConfig
 from mixopt.errors import UserError, one_line
 from mixopt.executors.base import WorkerLostError, run_job
-from mixopt.executors.job import Job, WorkerFactory
+from mixopt.executors.job import Job, Outcome, WorkerFactory
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,14 @@ class SlurmExecutor:
     def __init__(self, make_worker: WorkerFactory, slots: int, queue: Any, poll_s: float) -> None:
         self.slots = slots
         self._make_worker, self._queue, self._poll_s = make_worker, queue, poll_s
-        self._running: list[tuple[Any, Job, Future[Exception | None]]] = []
+        self._running: list[tuple[Any, Job, Outcome]] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def submit(self, job: Job) -> "Future[Exception | None]":
+    def submit(self, job: Job) -> Outcome:
         """Submit a job to the queue."""
-        future: Future[Exception | None] = Future()
+        future: Outcome = Future()
         try:
             slurm_job = self._submit(job)
         except QUEUE_ERRORS as error:
@@ -83,9 +83,7 @@ class SlurmExecutor:
             try:
                 return self._queue.submit(_JobFunction(), self._make_worker, job)
             except QUEUE_ERRORS as error:
-                log.warning(
-                    "SLURM does not take a job now (%s); asking again in %g s.", error, pause
-                )
+                log.warning("SLURM does not take a job (%s); asking again in %g s.", error, pause)
                 if self._closed.wait(pause):
                     break
         return self._queue.submit(_JobFunction(), self._make_worker, job)
@@ -98,7 +96,7 @@ class SlurmExecutor:
             for slurm_job, job, future in done:
                 self._end_job(slurm_job, job, future)
 
-    def _end_job(self, slurm_job: Any, job: Job, future: "Future[Exception | None]") -> None:
+    def _end_job(self, slurm_job: Any, job: Job, future: Outcome) -> None:
         try:
             future.set_result(slurm_job.result())
         except Exception as error:  # submitit raises many classes for a job without a result
@@ -149,13 +147,9 @@ def open_executor(
             "executor.cluster: local."
         ) from None
     parameters: dict[str, Any] = {
-        "timeout_min": config.minutes,
-        "cpus_per_task": config.cpus,
-        "gpus_per_node": config.gpus,
-        "nodes": 1,
-        "tasks_per_node": 1,
-        "name": "mixopt",
-    }
+        "timeout_min": config.minutes, "cpus_per_task": config.cpus, "gpus_per_node": config.gpus,
+        "nodes": 1, "tasks_per_node": 1, "name": "mixopt",
+    }  # fmt: skip
     if config.memory_gb is not None:
         parameters["mem_gb"] = config.memory_gb
     for name in ("partition", "account", "qos", "constraint"):

@@ -4,14 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING
 
 from mixopt.artifacts.artifact import hash_key
 from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore, RankZeroStore
-
-if TYPE_CHECKING:
-    from mixopt.training.distributed import ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -34,20 +30,18 @@ class RunEnvironment:
 
     def open_stores(self, *, read_only: bool = False) -> tuple[ArtifactStore, ArtifactStore]:
         """Return the store of the study and that of its corpora."""
+        store, cache = self.store, self.cache
         if read_only:
-            return ArtifactStore(self.store, read_only=True), ArtifactStore(
-                self.cache, read_only=True
-            )
+            return ArtifactStore(store, read_only=True), ArtifactStore(cache, read_only=True)
         if is_launched():
-            ranks = join_launch(cpu=self.device == "cpu")
-            return RankZeroStore(self.store, ranks), RankZeroStore(self.cache, ranks)
+            from mixopt.training.distributed import ProcessGroup
+
+            ranks = ProcessGroup.launched(cpu=self.device == "cpu")
+            return RankZeroStore(store, ranks), RankZeroStore(cache, ranks)
         if self.storage is None:
-            return ArtifactStore(self.store), ArtifactStore(self.cache)
-        url = self.storage.rstrip("/")
-        return (
-            RemoteArtifactStore(self.store, f"{url}/artifacts"),
-            RemoteArtifactStore(self.cache, f"{url}/cache"),
-        )
+            return ArtifactStore(store), ArtifactStore(cache)
+        study_url, cache_url = (f"{self.storage.rstrip('/')}/{n}" for n in ("artifacts", "cache"))
+        return RemoteArtifactStore(store, study_url), RemoteArtifactStore(cache, cache_url)
 
     def on_another_machine(self) -> "RunEnvironment":
         """Return the same environment with folders that exist on a machine without this disk."""
@@ -61,17 +55,14 @@ class RunEnvironment:
 
 
 def is_launched() -> bool:
-    """Return whether torchrun or accelerate started this process as one of several."""
+    """Tell apart a launch of several processes.
+
+    Returns:
+        Whether torchrun or accelerate started this process as one of several.
+    """
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def is_silent() -> bool:
     """Return whether another process of the launch reports progress."""
     return is_launched() and os.environ.get("RANK", "0") != "0"
-
-
-def join_launch(*, cpu: bool) -> "ProcessGroup":
-    """Return the processes of the launch."""
-    from mixopt.training.distributed import ProcessGroup
-
-    return ProcessGroup.launched(cpu=cpu)

@@ -40,7 +40,6 @@ def open_evaluator(
 
 
 def _key_of(context: StudyContext, name: str, folder: Path) -> str:
-    """Return what identifies an expert in keys: the hash of a given one, else its artifact's name."""
     if name not in context.given_experts:
         return folder.name
     known = context.inputs.experts if context.inputs else {}
@@ -59,5 +58,5 @@ def _open_engine(context: StudyContext, names: Sequence[str], folders: Sequence[
     if isinstance(engine, StreamedEngine):
         engine.measure(
             context.scorer, []
-        )  # an unsupported benchmark is reported before the first sweep
+        )  # reports an unsupported benchmark before the first sweep
     return engine

@@ -69,9 +69,8 @@ def train_experts(context: StudyContext) -> Experts:
         folder = context.given_expert(name)
         assert folder is not None
         outcome = TrainingOutcome(name, 0, 0, (), 0.0)
-        results[name] = TrainingResult(
-            folder, outcome, OptimizerHyperparameters(0.0, 0, "given"), {}
-        )
+        step = OptimizerHyperparameters(0.0, 0, "given")
+        results[name] = TrainingResult(folder, outcome, step, {})
         context.callbacks.message(f"Expert {name!r} is given: {folder}")
     runs = {name: expert_run(context, name) for name in names if name not in results}
     jobs = [
@@ -86,9 +85,8 @@ def train_experts(context: StudyContext) -> Experts:
             _report_failure(context, name, failures[name])
             continue
         results[name] = read_run(context, runs[name])
-        context.callbacks.on_model_trained(
-            "expert", name, results[name], context.compositions[name]
-        )
+        ratios = context.compositions[name]
+        context.callbacks.on_model_trained("expert", name, results[name], ratios)
     results = {name: results[name] for name in names if name in results}
     if len(results) < MIN_EXPERTS:
         raise DivergedError(

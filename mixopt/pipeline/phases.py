@@ -38,9 +38,8 @@ def run_phases(study: "Study") -> Schedule:
             base = phase.base or base
             later = config.phases[number + 1 :]
             taken = _sum([seen, *(least[each.name] for each in later)])
-            own = study.of_phase(
-                config.for_phase(phase, base, taken, least[phase.name]), phase.name
-            )
+            own_config = config.for_phase(phase, base, taken, least[phase.name])
+            own = study.of_phase(own_config, phase.name)
             callbacks.message(f"Phase {phase.name}: {phase.tokens:,} tokens")
             proposal = own.run()
             assert isinstance(proposal, Proposal), "a phase has no phases"
@@ -83,7 +82,6 @@ def _sum(counts: Iterable[Counter[str]]) -> Counter[str]:
 def _continue_base(
     context: StudyContext, proposal: Proposal, later: PhaseConfig
 ) -> PretrainedBaseConfig:
-    """Train a phase's base on its proposal, to where the next phase begins."""
     from mixopt.pipeline.training_runs import continued_base_run, read_run
 
     tokens = later.base_tokens or context.config.training.tokens

@@ -136,7 +136,6 @@ def _notes(search: CandidateSearch, policy: SurrogatePolicy) -> list[str]:
 def _measure(
     utilities: Mapping[Any, AnyUtility], own: "Results", other: "Results"
 ) -> dict[str, Estimate]:
-    """Return the gain by each utility, both mixtures scored on the same items, in the proxy's scale."""
     gains = {}
     for name, utility in utilities.items():
         metrics = [metric.name for metric in utility.metrics]

@@ -4,7 +4,7 @@ A benchmark that may be noise weighs less, real runs correct the proxy, and a pr
 real runs is dropped.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,9 @@ class SurrogatePolicy:
             save_surrogate(fit(selected, **settings), scratch)
 
         # a new fit is read back too, so that a run that resumes does not differ in a bit
-        folder = self._store.get_or_build(self._fit_artifact(selected, settings), build)
+        artifact = Artifact("fits", "fit", {**settings, "trials": selected.digest})
+        folder = self._store.get_or_build(artifact, build)
         return load_surrogate(folder, selected)
-
-    def _fit_artifact(self, selected: Trials, settings: Mapping[str, Any]) -> Artifact:
-        return Artifact("fits", "fit", {**settings, "trials": selected.digest})
 
     def _settings(self, table: Trials, selected: Trials) -> dict[str, Any]:
         search = self._config.search
@@ -91,10 +89,8 @@ class SurrogatePolicy:
     def key(self, trials: Trials) -> dict[str, Any]:
         """Return what determines the surrogate of `trials` and what is measured in its scale."""
         both = trials if self.runs is None else trials + self.runs
-        return self._settings(both, self._select(both)) | {
-            "trials": both.digest,
-            "proxy": self.proxy,
-        }
+        settings = self._settings(both, self._select(both))
+        return settings | {"trials": both.digest, "proxy": self.proxy}
 
     def reliabilities(self, trials: Trials) -> dict[str, Reliability]:
         """Return the split-half reliability of each benchmark on the first round's candidates."""
@@ -181,7 +177,6 @@ class SurrogatePolicy:
         return other if instead is not None and instead.earned else None
 
     def _select(self, table: Trials) -> Trials:
-        """Return the proxy's trials, ensembles where the study asks for them, and the real runs."""
         runs = table.where(kind="trained")
         if self._usable is None and len(runs) >= MIN_TRIALS:
             return runs

@@ -42,16 +42,13 @@ def count_domains(config: StudyConfig, corpora: StudyCorpora) -> list[DomainCoun
     """Return the tokens and documents of each domain, in the order of the experts."""
     counts = []
     for expert in config.experts:
-        available = corpora.available_tokens.get(expert.domain, 0)
-        corpus = corpora.counts.get(expert.domain)
+        name = expert.domain
+        available, corpus = corpora.available_tokens.get(name, 0), corpora.counts.get(name)
         if corpus is None:
-            counts.append(
-                DomainCount(expert.domain, 0, 0, available, "", "no text: a given expert")
-            )
+            counts.append(DomainCount(name, 0, 0, available, "", "no text: a given expert"))
             continue
         content = corpus.folder.name.rsplit("-", 1)[-1]
         note = "generated" if getattr(expert.text, "name", "") == "arithmetic" else ""
-        counts.append(
-            DomainCount(expert.domain, corpus.tokens, corpus.documents, available, content, note)
-        )
+        size = corpus.tokens, corpus.documents
+        counts.append(DomainCount(name, *size, available, content, note))
     return counts

@@ -3,7 +3,7 @@
 Shapes: `n` candidates, `k` experts, `m` metrics.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -104,10 +104,7 @@ class CandidateSearch:
         if climbed:
             rows = self._ascend(count, before, trust)
         else:
-            seen = np.array([
-                list((trial.weights or {}).values())
-                for trial in before.where(kind=self.config.proxy)
-            ])  # fmt: skip
+            seen = np.array(_weights_of(before.where(kind=self.config.proxy)))
             rows = design_next_round(self.space, surrogate(), seen, count, rng)
         sampled = self.config.item_share < 1
         items = self._sampled_items(before) if sampled else self.evaluator.items
@@ -162,11 +159,7 @@ class CandidateSearch:
 
         Empty where there are too few candidates.
         """
-        rows = [
-            list((trial.weights or {}).values())
-            for trial in trials.where(kind=self.config.proxy)
-            if trial.round == 1
-        ]
+        rows = _weights_of(t for t in trials.where(kind=self.config.proxy) if t.round == 1)
         if len(rows) < FEWEST_CANDIDATES:
             return {}
         scored = [each.get(self.config.proxy, {}) for each in self.evaluator.evaluate(rows)]
@@ -182,14 +175,12 @@ class CandidateSearch:
         return reliabilities
 
     def _sampled_items(self, before: Trials) -> "Items":
-        """Return a sample of the items, with control variates fitted to the first round."""
         from mixopt.evaluation.item_sampling import SampledItems
 
+        # control variates are fitted to the first round
         first = [trial for trial in before.where(kind="merged") if trial.round == 1]
         whole = {metric.name for metric in self.evaluator.scorer.metrics}
-        fitted_on = [
-            list((trial.weights or {}).values()) for trial in first if whole <= trial.scores.keys()
-        ]
+        fitted_on = _weights_of(trial for trial in first if whole <= trial.scores.keys())
         return SampledItems(self.evaluator, fitted_on, self.config.item_share, self.seed)
 
     def _score_ensembles(self, rows: Array) -> list[Trial]:
@@ -202,7 +193,6 @@ class CandidateSearch:
         ]
 
     def _with_slopes(self, trial: Trial, row: Array) -> Trial:
-        """Return the trial with the slopes of its losses towards each expert's composition."""
         try:
             measured = self.evaluator.slopes(row.tolist())
         except RunError as error:
@@ -225,7 +215,7 @@ class CandidateSearch:
     def _ascend(self, count: int, before: Trials, trust: Mapping[str, float]) -> Array:
         """Return the weights (`n x k`) that gradient ascents of the merges' own losses evaluated."""
         table = before.where(kind="merged")
-        weights = np.array([list((trial.weights or {}).values()) for trial in table])
+        weights = np.array(_weights_of(table))
         losses = np.stack([self.evaluator.losses(row) for row in weights.tolist()])
         metrics = [replace(metric, better="lower") for metric in self.evaluator.scorer.metrics]
         searched = [index for index, metric in enumerate(metrics) if metric.role == "search"]
@@ -273,22 +263,24 @@ class CandidateSearch:
         flops: float | None = None,
     ) -> Trial:
         """Return the trial of weights (`k`); without `flops` it costs a pass over all items."""
-        experts = self.space.experts
+        cost = self.evaluator.flops_per_score if flops is None else flops
         return Trial(
             id=name,
             ratios=self.to_mixture(row),
             scores={m: Score(r.score, r.std_error) for m, r in results.items()},
             kind=kind,
-            weights=dict(zip(experts, row.tolist(), strict=True)),
+            weights=dict(zip(self.space.experts, row.tolist(), strict=True)),
             round=number,
-            flops=(self.evaluator.flops_per_score if flops is None else flops)
-            if kind == "merged"
-            else 0.0,
+            flops=cost if kind == "merged" else 0.0,
         )
 
     def to_mixture(self, weights: Array) -> Mixture:
         """Return the mixture whose model the merge at weights (`k`) approximates."""
         return Mixture.from_vector(self.domains, self.space.ratios(weights[None])[0])
+
+
+def _weights_of(trials: Iterable[Trial]) -> list[list[float]]:
+    return [list((trial.weights or {}).values()) for trial in trials]
 
 
 def open_search(context: StudyContext) -> CandidateSearch:

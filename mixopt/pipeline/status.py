@@ -89,7 +89,6 @@ def _phases(study: "Study") -> Iterator[StatusRow]:
 
 
 def _schedule(study: "Study") -> Iterator[StatusRow]:
-    """Yield the schedule that was written last, and its exports."""
     try:
         text = (study.output / "schedule.json").read_text(encoding="utf-8")
         schedule = Schedule.from_dict(load_json(text))
@@ -104,8 +103,6 @@ def _schedule(study: "Study") -> Iterator[StatusRow]:
 
 
 class _StageWalk:
-    """Walks the stages of one study."""
-
     def __init__(self, study: "Study") -> None:
         self._study, self._config = study, study.config
         self._context = StudyContext(study.config, study.environment, read_only=True)
@@ -126,7 +123,6 @@ class _StageWalk:
     def _until_missing(
         self, stages: Callable[[], Iterator[StatusRow]], names: Sequence[str]
     ) -> Iterator[StatusRow]:
-        """Yield the rows of `stages`; after the first missing artifact all later ones are left."""
         yielded: list[str] = []
         why = ""
         try:
@@ -144,7 +140,6 @@ class _StageWalk:
                 yield StatusRow(name, "left", why=why)
 
     def _stage_names(self) -> list[str]:
-        """Return the names of the rows after the experts."""
         rounds = [f"round {number}" for number in range(1, len(self._config.search.rounds) + 1)]
         validated = self._config.validation is not None
         first = ["first proposal", "proxy runs"] if validated else []
@@ -269,7 +264,6 @@ class _StageWalk:
         return replace(row, state="failed" if "failed" in states else "done"), trials
 
     def _explain_rescoring(self, artifact: Artifact) -> str:
-        """Describe what determines all scores and has changed since the last candidate was scored."""
         folders = list(self._store.list_kind(artifact.kind))
         latest = max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
         record = None if latest is None else ArtifactRecord.read(latest)
@@ -321,7 +315,6 @@ class _StageWalk:
         return file.is_file() and file.read_text(encoding="utf-8") == proposal.to_json()
 
     def _is_reported(self) -> bool:
-        """Return whether the report is newer than the proposal."""
         output = self._study.output
         report, proposal = output / "report.html", output / "proposal.json"
         return report.is_file() and report.stat().st_mtime_ns >= proposal.stat().st_mtime_ns
@@ -344,6 +337,5 @@ def _export(study: "Study", wanted: ExportConfig, plan: Proposal | Schedule) -> 
 
 
 def _cost(records: Sequence[ArtifactRecord | None]) -> tuple[float, int]:
-    """Return the build time and size of artifacts that exist."""
     done = [record for record in records if record is not None]
     return sum(record.seconds for record in done), sum(record.n_bytes for record in done)

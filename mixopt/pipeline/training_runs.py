@@ -55,7 +55,7 @@ def expert_run(context: "StudyContext", name: str) -> TrainingRun:
     return _plan(
         context, "experts", name,
         ratios=context.compositions[name],
-        seed=mix_seed(context.config.seed, "expert", index),
+        seed=_mix_seed(context.config.seed, "expert", index),
         key={"base": context.base_model.compute_key()},
         config=context.config.training,
         parameters=context.base_model.parameters,
@@ -75,7 +75,7 @@ def continued_base_run(
     return _plan(
         context, "bases", name,
         ratios=ratios,
-        seed=mix_seed(context.config.seed, "phase", 0),
+        seed=_mix_seed(context.config.seed, "phase", 0),
         key={"base": context.base_model.compute_key()},
         config=config,
         parameters=context.base_model.parameters,
@@ -102,7 +102,7 @@ def validation_run(context: "StudyContext", name: str, ratios: Mixture, seed: in
     return _plan(
         context, "proxy-runs", name,
         ratios=ratios,
-        seed=mix_seed(context.config.seed, "proxy run", seed),
+        seed=_mix_seed(context.config.seed, "proxy run", seed),
         key={"base": context.base_model.compute_key(), "benchmarks": context.scorer.digest},
         config=context.config.training,
         parameters=context.base_model.parameters,
@@ -147,7 +147,7 @@ def read_scores(result: TrainingResult) -> Results:
     return load_results(result.folder)["trained"]
 
 
-def mix_seed(seed: int, purpose: str, index: int) -> int:
+def _mix_seed(seed: int, purpose: str, index: int) -> int:
     """Return a seed for one piece of work that depends on nothing else."""
     digest = hashlib.blake2b(f"{seed} {purpose} {index}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") % 2**31
@@ -155,14 +155,9 @@ def mix_seed(seed: int, purpose: str, index: int) -> int:
 
 def _plan(context: "StudyContext", kind: str, name: str, **options: Any) -> TrainingRun:
     return plan_run(
-        kind,
-        name,
-        corpora=context.corpora,
-        context=context.config.base.context,
-        device=context.device,
-        n_devices=context.n_devices,
-        **options,
-    )
+        kind, name, corpora=context.corpora, context=context.config.base.context,
+        device=context.device, n_devices=context.n_devices, **options,
+    )  # fmt: skip
 
 
 def _save_whole(context: "StudyContext", model: "PreTrainedModel", scratch: Path) -> None:

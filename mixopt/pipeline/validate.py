@@ -66,13 +66,8 @@ class ProxyRun:
         """The job that trains and scores it."""
         name = self.run.artifact.name
         arguments = (name, dict(self.run.ratios), self.seed)
-        return Job(
-            "train_validation_run",
-            arguments,
-            f"proxy run {name}",
-            (self.run.artifact,),
-            trains=True,
-        )
+        artifacts = (self.run.artifact,)
+        return Job("train_validation_run", arguments, f"proxy run {name}", artifacts, trains=True)
 
 
 def list_runs(context: StudyContext, search: CandidateSearch, proposal: Proposal) -> list[ProxyRun]:

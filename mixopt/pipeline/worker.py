@@ -87,7 +87,6 @@ class StudyWorker:
                 raise ValueError(f"no worker knows the job {job.verb!r}")
 
     def _evaluator_of(self, names: Sequence[str]) -> MergeEvaluator:
-        """Return the evaluator of some experts, of which one set is held at a time."""
         wanted = tuple(names)
         if self._evaluator is None or self._evaluator[0] != wanted:
             self._evaluator = None  # the old models leave the memory first
@@ -101,7 +100,6 @@ class StudyWorker:
         share: float,
         seed: int,
     ) -> SampledItems:
-        """Return the sample of items, whose control variates are fitted once."""
         wanted = evaluator, tuple(map(tuple, fitted_on)), share, seed
         if self._items is None or self._items[0] != wanted:
             self._items = wanted, SampledItems(evaluator, fitted_on, share, seed)

@@ -54,7 +54,6 @@ class MlflowCallback(Callback):
         self._sender: Sender | None = None
 
     def on_study_start(self, config: StudyConfig, output: Path) -> None:
-        """Begin a run, or a child run for a phase, and log the resolved config."""
         is_outermost = not self._runs
         active = mlflow.active_run()
         # set by `mlflow run`
@@ -64,9 +63,8 @@ class MlflowCallback(Callback):
             fail_fast()
             self._output = output
             left_over = RecordQueue.list_in(output / FOLDER)
-            self._queue = RecordQueue.create(
-                output / FOLDER, {"uri": hide_password(tracking_uri())}
-            )
+            header = {"uri": hide_password(tracking_uri())}
+            self._queue = RecordQueue.create(output / FOLDER, header)
             self._sender = Sender([*left_over, self._queue])
         name = config.name if parent is not None else self._command
         tags = {} if attached else resolve_tags()
@@ -81,7 +79,6 @@ class MlflowCallback(Callback):
         self._append("text", text=text, path="recipe.yaml")
 
     def on_domains_counted(self, counts: Sequence[DomainCount]) -> None:
-        """Log a dataset for each domain, and its tokens as metrics."""
         for count in counts:
             if count.content:
                 self._append("data", name=count.domain, digest=count.content[:32])
@@ -90,7 +87,6 @@ class MlflowCallback(Callback):
         self._append("text", text=text, path="domains.json")
 
     def on_model_trained(self, model: TrainedModel) -> None:
-        """Log a child run with parameters, results and loss curve."""
         name = f"{model.kind} {model.name}"
         self._begin_run(name, parent=self._runs[-1], tags={"mixopt.kind": model.kind})
         # without times: the model may have been trained by an earlier command
@@ -105,7 +101,6 @@ class MlflowCallback(Callback):
         self._end_run(has_failed=bool(model.failure))
 
     def on_round_scored(self, result: RoundResult) -> None:
-        """Log the metrics of the round, whose number is the step, and the table of all trials."""
         metrics = {"search/trials": result.n_candidates, "search/best_utility": result.best_utility}
         metrics |= {f"reliability/{name}": tau for name, tau in result.reliabilities.items()}
         metrics |= {f"surrogate/cv_rank/{m}": rank for m, rank in result.rank_correlations.items()}
@@ -113,25 +108,20 @@ class MlflowCallback(Callback):
         self._append("text", text=result.trials.to_frame().to_csv(index=False), path="trials.csv")
 
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
-        """Log ratios and gains of the best proposal."""
         best = proposals[0]
         self._log_batch(proposal_metrics(best), tags={"mixopt.verdict": best.verdict})
 
     def on_validation(self, validation: "Validation") -> None:
-        """Log rank fidelity by proxy and metric."""
-        self._log_batch(
-            {f"fidelity/{row.proxy}/{row.name}": row.spearman for row in validation.fidelities}
-        )
+        rows = validation.fidelities
+        self._log_batch({f"fidelity/{row.proxy}/{row.name}": row.spearman for row in rows})
 
     def on_file_written(self, path: Path) -> None:
-        """Log a file, or each file of a folder, as an artifact."""
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:
             inner = file.parent.relative_to(path.parent).as_posix() if path.is_dir() else ""
             self._append("file", file=os.path.relpath(file, self._output), to=inner or None)
 
     def on_study_end(self, failure: BaseException | None) -> None:
-        """End the run; the outermost command waits until the server took all records."""
         if not self._runs:
             return  # on_study_start failed
         self._end_run(has_failed=failure is not None)

@@ -165,7 +165,6 @@ class RecordQueue:
         return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
 
     def _read(self) -> None:
-        """Parse the complete lines that were appended since the last call."""
         with self._reading:
             try:
                 with self.path.open("rb") as stream:

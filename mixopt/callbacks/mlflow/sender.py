@@ -30,9 +30,8 @@ class Sender:
 
     def __init__(self, queues: Sequence[RecordQueue]) -> None:
         self._queues = list(queues)
-        is_locked = self._queues[
-            -1
-        ].lock()  # at once, or another command would take it as left over
+        # at once, or another command would take it as left over
+        is_locked = self._queues[-1].lock()
         assert is_locked
         self._new_record, self._answered = threading.Event(), threading.Event()
         self._closing = threading.Event()

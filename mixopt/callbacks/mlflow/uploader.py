@@ -104,7 +104,6 @@ class Uploader:
             raise
 
     def _upload_run(self, client: MlflowClient, record: Mapping[str, Any]) -> dict[str, str]:
-        """Create a run, unless it is given or was created before."""
         if record["id"] is not None:
             for key, value in record["tags"].items():
                 client.set_tag(record["id"], key, value)
@@ -179,7 +178,6 @@ def _is_network(error: BaseException | None) -> bool:
 
 
 def _is_from_store(error: Exception) -> bool:
-    """Return whether the library of a store raised the error: MLflow, requests, or its database."""
     package = type(error).__module__.split(".")[0]
     return isinstance(error, MlflowException) or package in ("mlflow", "requests", "sqlalchemy")
 
