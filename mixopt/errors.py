@@ -167,7 +167,12 @@ def one_line(error: BaseException, limit: int | None = MAX_MESSAGE) -> str:
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """Return a sentence with the closest of `known` names, or a list of them if none is close."""
+    """Return a sentence with the closest of `known` names, or a list of them if none is close.
+
+    Args:
+        name: What was asked for; no `known` name.
+        known: The names that exist.
+    """
     names = sorted({str(one) for one in known})
     close = get_close_matches(str(name), names, n=1)
     if close:

@@ -29,7 +29,7 @@ class Mixture(Mapping[str, float]):
     Its numbers are *ratios* when tokens are drawn and *weights* when parameters are merged.
 
     Args:
-        ratios: Ratio by domain: a dict, another mixture or a pandas Series.
+        ratios: Ratio by domain (`d`): a dict, another mixture or a pandas Series.
 
     Raises:
         MixtureError: A ratio is negative or not finite, or the ratios do not sum to one.

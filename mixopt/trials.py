@@ -393,14 +393,11 @@ class Trials(Sequence[Trial]):
             HoldoutError: One of them has `role: holdout`.
             TrialsError: One of them does not exist.
         """
-        metrics = tuple(self.metric(name) for name in names)
-        for metric in metrics:
-            if metric.role == "holdout":
-                raise HoldoutError(
-                    f"Benchmark {metric.name!r} has role holdout, so its scores may not reach a "
-                    "surrogate; choose by search benchmarks, or change its role before the search."
-                )
-        return metrics
+        why = (
+            ", so its scores may not reach a surrogate; choose by search benchmarks, or change its "
+            "role before the search."
+        )
+        return self._refuse("holdout", names, why)
 
     def require_holdout(self, names: Sequence[str]) -> tuple[Metric, ...]:
         """Return the metrics called `names` if none of them may choose mixtures.
@@ -409,13 +406,14 @@ class Trials(Sequence[Trial]):
             HoldoutError: One of them has `role: search`.
             TrialsError: One of them does not exist.
         """
+        why = ": it chose the mixture, so its score is no result; report benchmarks with role holdout."
+        return self._refuse("search", names, why)
+
+    def _refuse(self, role: Role, names: Sequence[str], why: str) -> tuple[Metric, ...]:
         metrics = tuple(self.metric(name) for name in names)
         for metric in metrics:
-            if metric.role == "search":
-                raise HoldoutError(
-                    f"Benchmark {metric.name!r} has role search: it chose the mixture, so its score is "
-                    "no result; report benchmarks with role holdout."
-                )
+            if metric.role == role:
+                raise HoldoutError(f"Benchmark {metric.name!r} has role {role}{why}")
         return metrics
 
     def ratios(self) -> Array:

@@ -132,7 +132,13 @@ def find_verified(folder: Path) -> Path | None:
 
 
 def seal(folder: Path, key: Mapping[str, Any], seconds: float) -> None:
-    """Write the manifest of the files in `folder`; later damage is detected."""
+    """Write the manifest of the files in `folder`; later damage is detected.
+
+    Args:
+        folder: The artifact, complete.
+        key: Its full key.
+        seconds: Time that its build took.
+    """
     files = {
         str(file.relative_to(folder)): (file.stat().st_size, hash_file_content(file))
         for file in sorted(folder.rglob("*"))
@@ -192,7 +198,12 @@ def is_locked(folder: Path) -> bool:
 
 
 def explain_rebuild(folder: Path, key: Mapping[str, Any]) -> str:
-    """Describe how `key` differs from the nearest other artifact of the same name; empty without one."""
+    """Describe how `key` differs from the nearest other artifact of the same name; empty without one.
+
+    Args:
+        folder: Where the artifact would lie.
+        key: Its full key.
+    """
     name = folder.name.rpartition("-")[0]
     siblings = [
         path for path in folder.parent.glob(f"{name}-*") if path.name.rpartition("-")[0] == name
@@ -209,7 +220,15 @@ def explain_rebuild(folder: Path, key: Mapping[str, Any]) -> str:
 
 
 def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Describe the differences between two keys; empty where there are none."""
+    """Describe the differences between two keys; empty where there are none.
+
+    Args:
+        old: A key as it was written.
+        new: A key with values of any type, as they would be written.
+
+    Returns:
+        At most `MAX_CHANGES` of them, each with its dotted path, old and new value.
+    """
     changes = _list_changes(old, new)[:MAX_CHANGES]
     return "; ".join(f"{place} was {was!s:.60} and is {now!s:.60}" for place, was, now in changes)
 
@@ -235,12 +254,26 @@ def flatten(plain: Any, place: str = "") -> dict[str, Any]:
 
 
 def hash_key(key: Mapping[str, Any]) -> str:
-    """Return a short hash of a key."""
+    """Return a short hash of a key.
+
+    Args:
+        key: JSON-like values; their order does not matter, other types count as their `str`.
+
+    Returns:
+        16 hexadecimal digits, the same on every machine and in every process.
+    """
     text = json.dumps(dict(key), sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def hash_file_content(file: Path) -> str:
-    """Return a hash of a file's bytes."""
+    """Return a hash of a file's bytes.
+
+    Args:
+        file: A file of any size; it is not held in memory.
+
+    Returns:
+        32 hexadecimal digits of BLAKE2b.
+    """
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]

@@ -46,5 +46,12 @@ CODE = "code"
 
 
 def code_of(kind: str) -> dict[str, int]:
-    """Return the versions of the packages that make artifacts of a kind; empty for other kinds."""
+    """Look up the versions of the code that makes artifacts of a kind.
+
+    Args:
+        kind: Of an artifact; other kinds than those in `PACKAGES` depend on no code.
+
+    Returns:
+        Version by package, a part of the key.
+    """
     return {package: VERSIONS[package] for package in PACKAGES.get(kind, ())}

@@ -125,8 +125,6 @@ class RemoteArtifactStore(ArtifactStore):
             # the training continues, and the checkpoint is on this disk
             log.warning("A checkpoint stays on this machine: %s", error)
 
-    # --- listing -------------------------------------------------------------------------
-
     def _list(self, kind: str) -> set[str]:
         self._listed[kind] = {n for n in self._storage.list_names(kind) if is_safe_path(n)}
         return self._listed[kind]
@@ -147,8 +145,6 @@ class RemoteArtifactStore(ArtifactStore):
     def _look(self, reference: str) -> Bundle | None:
         content = self._storage.read(f"{reference}/{MANIFEST}", MAX_BYTES + 1)
         return None if content is None else Bundle.read(content)
-
-    # --- download ----------------------------------------------------------------------------
 
     def _fetch(self, reference: str, *, listed: bool = False) -> Path | None:
         """Return the artifact, downloaded if it is only at the URL.
@@ -198,8 +194,6 @@ class RemoteArtifactStore(ArtifactStore):
             return False
         mark_verified(place)
         return True
-
-    # --- upload ------------------------------------------------------------------------------
 
     def _agree(self, reference: str, *, new: bool = False) -> None:
         """Upload an artifact, or replace it by the one that another machine uploaded first.

@@ -83,8 +83,6 @@ class ArtifactStore:
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder, self.read_only = folder, read_only
 
-    # --- build and find -----------------------------------------------------------------------
-
     def get_or_build(self, artifact: Artifact, build: Build) -> Path:
         """Return the artifact's folder; call `build` with a scratch folder if it does not exist.
 
@@ -166,8 +164,6 @@ class ArtifactStore:
         """Return where the artifact lies, or would."""
         return self.folder / artifact.kind / artifact.folder_name
 
-    # --- state --------------------------------------------------------------------------------
-
     def state(self, artifact: Artifact) -> State:
         """Return whether the artifact is done, being built now, failed, or missing."""
         if self.find(artifact) is not None:
@@ -184,16 +180,12 @@ class ArtifactStore:
         """Describe what changed since an artifact of this name was built; empty where nothing did."""
         return explain_rebuild(self.path(artifact), artifact.full_key)
 
-    # --- work in progress ---------------------------------------------------------------------
-
     def work_folder(self, artifact: Artifact) -> Path:
         """Return the folder in which a build keeps checkpoints; it is removed with the build's end."""
         return work_folder_of(self.path(artifact))
 
     def save_work(self, artifact: Artifact) -> None:
         """Make the work folder survive the loss of this machine; a local store cannot."""
-
-    # --- failures -----------------------------------------------------------------------------
 
     def failures(self) -> list[Failure]:
         """Return every recorded failure."""

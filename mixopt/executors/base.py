@@ -65,7 +65,15 @@ def open_executor(
 
 
 def run_job(worker: Worker, job: Job) -> Exception | None:
-    """Run a job and return its error, in a form that can be pickled; None if it succeeded."""
+    """Run a job; return its error, or None if it succeeded.
+
+    Args:
+        worker: Does the job, in this process.
+        job: What is to be done.
+
+    Returns:
+        The error without traceback and cause, as a `RunError` where it cannot be pickled.
+    """
     try:
         worker(job)
     except Exception as error:

@@ -45,25 +45,13 @@ class Dispatcher:
 
     @property
     def slots(self) -> int:
-        """Number of jobs that run at the same time."""
         return self._executor.slots
 
     @property
     def prefers_large_jobs(self) -> bool:
-        """Whether a job should hold a share of all the work."""
         return self._executor.prefers_large_jobs
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
-        """Yield each job when its artifacts exist, or with the error after which it was given up.
-
-        A job is taken from `jobs` when a worker is free, so the cost of a job does not depend on how
-        many there are.
-
-        Raises:
-            UserError: The input of a job is wrong.
-            StorageError: A result could not be written.
-            RunError: A worker built other artifacts than the job's.
-        """
         ended: SimpleQueue[tuple[Job, int, Outcome]] = SimpleQueue()
         fresh, again = iter(jobs), deque[tuple[Job, int]]()
         running = 0
@@ -106,7 +94,6 @@ class Dispatcher:
         future.add_done_callback(lambda done: ended.put((job, attempt, done)))
 
     def close(self) -> None:
-        """Stop the workers."""
         if "_executor" in self.__dict__:
             self._executor.close()
             del self.__dict__["_executor"]
@@ -134,12 +121,6 @@ class LocalDispatcher:
         return self._make_worker()
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
-        """Yield each job when its artifacts exist, or with the error after which it was given up.
-
-        Raises:
-            UserError: The input of a job is wrong.
-            StorageError: A result could not be written.
-        """
         for job in jobs:
             attempt, error = 0, None
             retry = not _is_built(job, self._store)
@@ -157,7 +138,7 @@ class LocalDispatcher:
             yield job, error
 
     def close(self) -> None:
-        """Do nothing: there is no process to stop."""
+        pass
 
 
 class ReadOnlyDispatcher:
@@ -174,11 +155,6 @@ class ReadOnlyDispatcher:
         self._store = store
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
-        """Yield each job as an earlier run left it.
-
-        Raises:
-            MissingArtifactError: A job has neither succeeded nor failed.
-        """
         for job in jobs:
             error: Exception | None = None
             for artifact in job.artifacts:
@@ -191,7 +167,7 @@ class ReadOnlyDispatcher:
             yield job, error
 
     def close(self) -> None:
-        """Do nothing: there is no worker."""
+        pass
 
 
 def _is_built(job: Job, store: ArtifactStore) -> bool:
@@ -216,7 +192,16 @@ def _require_built(job: Job, store: ArtifactStore, *, wait: bool) -> None:
 
 
 def find_soon(artifact: Artifact, store: ArtifactStore, seconds: float) -> Path | None:
-    """Return the artifact's folder, looking again for at most `seconds`."""
+    """Return the artifact's folder, looking again for at most `seconds`.
+
+    Args:
+        artifact: What another machine has built.
+        store: Where it is looked for.
+        seconds: 0 looks once.
+
+    Returns:
+        None if it is not there by then.
+    """
     until, pause = time.monotonic() + seconds, 0.05
     found = store.find(artifact)
     while found is None and time.monotonic() < until:

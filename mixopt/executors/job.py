@@ -49,9 +49,14 @@ class JobDispatcher(Protocol):
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
         """Yield each job when its artifacts exist, or with the error after which it was given up.
 
+        Args:
+            jobs: The next one is taken when a worker is free, so a job costs the same among many.
+
         Raises:
             UserError: The input of a job is wrong, so no other attempt can succeed.
             StorageError: A result could not be written.
+            RunError: A worker built other artifacts than the job's.
+            MissingArtifactError: A job has neither succeeded nor failed, and the store is read-only.
         """
 
     def close(self) -> None:

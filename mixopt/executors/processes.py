@@ -52,7 +52,6 @@ class ProcessesExecutor:
         self._lifeline, self._lifeline_end = SPAWN.Pipe(duplex=False)
 
     def submit(self, job: Job) -> Outcome:
-        """Queue a job for the first free process."""
         future: Outcome = Future()
         with self._lock:
             self._waiting.append((job, future))
@@ -101,7 +100,6 @@ class ProcessesExecutor:
             )
 
     def close(self) -> None:
-        """End all processes, busy ones too."""
         with self._lock:
             self._is_closed = True
             self._waiting.clear()

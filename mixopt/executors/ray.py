@@ -32,7 +32,6 @@ class _Actor:
         """Return once the actor runs."""
 
     def run(self, job: Job) -> Exception | None:
-        """Run a job and return its error."""
         return run_job(self._run, job)
 
     def _run(self, job: Job) -> None:
@@ -82,7 +81,6 @@ class RayExecutor:
         self._is_closed = False
 
     def submit(self, job: Job) -> Outcome:
-        """Run a training as a task; queue another job for the next free actor."""
         future: Outcome = Future()
         if job.trains:
             with self._lock:
@@ -158,7 +156,6 @@ class RayExecutor:
         self._free_actors.clear()
 
     def close(self) -> None:
-        """End all actors, and the cluster if this process started it."""
         with self._lock:
             self._is_closed = True
             self._waiting.clear()

@@ -61,14 +61,12 @@ class SlurmExecutor:
         self._watcher: threading.Thread | None = None
 
     def submit(self, job: Job) -> Outcome:
-        """Submit a job to the queue."""
         future: Outcome = Future()
         try:
             slurm_job = self._submit(job)
         except QUEUE_ERRORS as error:
-            future.set_exception(
-                WorkerLostError(f"SLURM does not take {job.name} ({one_line(error)}).")
-            )
+            lost = WorkerLostError(f"SLURM does not take {job.name} ({one_line(error)}).")
+            future.set_exception(lost)
             return future
         with self._lock:
             self._running.append((slurm_job, job, future))
@@ -108,7 +106,6 @@ class SlurmExecutor:
             )
 
     def close(self) -> None:
-        """Cancel all jobs."""
         self._closed.set()
         with self._lock:
             running, self._running = self._running, []

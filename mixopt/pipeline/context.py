@@ -87,8 +87,6 @@ class StudyContext:
         )
         return [*filter(None, public), *describe_contamination(shared)]
 
-    # --- models -------------------------------------------------------------------------------
-
     @cached_property
     def device(self) -> "Device":
         """The device that trains and scores, here or on the workers."""
@@ -188,8 +186,6 @@ class StudyContext:
         base = None if built else self.base_model.compute_key()
         return StudyInputs(self.corpora.fingerprints, self.corpora.counts, base, given)
 
-    # --- scoring ------------------------------------------------------------------------------
-
     @cached_property
     def scorer(self) -> "Scorer":
         """The benchmarks, tokenized for scoring."""
@@ -208,8 +204,6 @@ class StudyContext:
         caps = self.config.budget(self.corpora.available_tokens).caps
         domains = tuple(self.config.domains)
         return self.config.search.space(domains, caps=caps, prior=self.corpora.natural)
-
-    # --- workers ------------------------------------------------------------------------------
 
     @cached_property
     def dispatcher(self) -> JobDispatcher:

@@ -50,7 +50,15 @@ def check_exports(config: StudyConfig, *, run_code: bool) -> None:
 
 
 def export_artifact(wanted: ExportConfig, plan: Proposal | Schedule) -> Artifact | None:
-    """Return the artifact of an export; None for a user's format, whose dependencies are unknown."""
+    """Name the artifact of an export.
+
+    Args:
+        wanted: Format, file name and options.
+        plan: What is exported.
+
+    Returns:
+        None for a user's own format, whose dependencies are unknown.
+    """
     if _runs_code(wanted):
         return None
     name = re.sub(r"[^A-Za-z0-9_]", "_", wanted.out)
@@ -94,7 +102,12 @@ def write_export(
 
 
 def is_written(built: Path, folder: Path) -> bool:
-    """Return whether `folder` holds the files of a built export, unchanged."""
+    """Return whether `folder` holds the files of a built export, unchanged.
+
+    Args:
+        built: Folder of the export's artifact.
+        folder: Where the user finds exports.
+    """
     return all(
         (folder / file.name).is_file() and (folder / file.name).read_bytes() == file.read_bytes()
         for file in (built / FILES).iterdir()

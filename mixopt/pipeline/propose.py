@@ -26,7 +26,14 @@ FILE = "proposals.json"
 def proposals_artifact(
     context: StudyContext, search: CandidateSearch, policy: SurrogatePolicy, trials: Trials
 ) -> Artifact:
-    """Return the artifact of the proposals that `build_proposals` makes of the same arguments."""
+    """Return the artifact of the proposals that `build_proposals` makes of the same arguments.
+
+    Args:
+        context: The study.
+        search: The experts and how candidates are scored.
+        policy: Fits the surrogate.
+        trials: Of all rounds (`n`).
+    """
     config, corpora = context.config, context.corpora
     key = {
         "fit": policy.key(trials),
@@ -82,6 +89,13 @@ def verify(
     """Return the proposal with its measured gains, its budget, and notes for the reader.
 
     Its own merge and those of the mixtures that it is compared with are scored on the same items.
+
+    Args:
+        context: The study.
+        search: Scores merges.
+        policy: Says which proxy measures, and in which scale.
+        proposal: With the weights (`k`) of its own merge.
+        trials: Of all rounds (`n`), which give the scale of gains.
     """
     assert proposal.weights is not None
     own = _score(search, policy, list(proposal.weights.values()))

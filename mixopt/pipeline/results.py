@@ -39,7 +39,12 @@ def to_json(plain: Any) -> str:
 
 
 def count_domains(config: StudyConfig, corpora: StudyCorpora) -> list[DomainCount]:
-    """Return the tokens and documents of each domain, in the order of the experts."""
+    """Return the tokens and documents of each domain, in the order of the experts.
+
+    Args:
+        config: The study's.
+        corpora: Built, but for given experts without text.
+    """
     counts = []
     for expert in config.experts:
         name = expert.domain

@@ -66,6 +66,12 @@ class StatusRow:
 def study_status(study: "Study") -> list[StatusRow]:
     """Return what of `study` is done and what is not, in the order of its stages; build nothing.
 
+    Args:
+        study: Its folder and cache are read, and nothing is written.
+
+    Returns:
+        A row for each text, model, round, proposal, export and the report.
+
     Raises:
         DataError: Its text cannot be read.
     """
@@ -114,19 +120,17 @@ class _StageWalk:
         for what, store, kind, name, artifact in self._models():
             self._listed.add((kind, name))
             yield self._model(what, store, kind, name, artifact)
-        yield from self._until_missing(self._stages, self._stage_names())
+        yield from self._stages_until_missing()
         for failure in self._store.failures():
             if (failure.kind, failure.name) not in self._listed:
                 why = f"{failure.cause} (tried {failure.times} times)"
                 yield StatusRow(f"{failure.kind} {failure.name}", "failed", why=why)
 
-    def _until_missing(
-        self, stages: Callable[[], Iterator[StatusRow]], names: Sequence[str]
-    ) -> Iterator[StatusRow]:
+    def _stages_until_missing(self) -> Iterator[StatusRow]:
         yielded: list[str] = []
         why = ""
         try:
-            for row in stages():
+            for row in self._stages():
                 yielded.append(row.what)
                 yield row
         except MissingArtifactError as missing:
@@ -135,21 +139,17 @@ class _StageWalk:
             why += f": {change}" if change else ""
         except MixoptError as error:
             why = str(error)
-        for name in names:
-            if name not in yielded:
-                yield StatusRow(name, "left", why=why)
-
-    def _stage_names(self) -> list[str]:
+        # all later stages are left
         rounds = [f"round {number}" for number in range(1, len(self._config.search.rounds) + 1)]
         validated = self._config.validation is not None
         first = ["first proposal", "proxy runs"] if validated else []
         exports = [f"export {wanted.out}" for wanted in self._config.exports]
-        return [*rounds, *first, "proposal", *exports, "report.html"]
+        for name in (*rounds, *first, "proposal", *exports, "report.html"):
+            if name not in yielded:
+                yield StatusRow(name, "left", why=why)
 
     def _needs(self, artifact: Artifact) -> str:
         return f"needs {NEEDED.get(artifact.kind, artifact.kind)} first"
-
-    # --- texts and models ---------------------------------------------------------------------
 
     def _models(
         self,
@@ -206,8 +206,6 @@ class _StageWalk:
             return StatusRow(what, "failed", why=why)
         change = store.explain_rebuild(artifact)
         return StatusRow(what, "left", why=f"built before, and {change}" if change else "")
-
-    # --- search, validation, exports ----------------------------------------------------------
 
     def _stages(self) -> Iterator[StatusRow]:
         search = open_search(self._context)

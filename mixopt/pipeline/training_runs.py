@@ -67,7 +67,14 @@ def expert_run(context: "StudyContext", name: str) -> TrainingRun:
 def continued_base_run(
     context: "StudyContext", name: str, ratios: Mixture, tokens: int
 ) -> TrainingRun:
-    """Return the run that continues the base for `tokens` on `ratios`, where a later phase begins."""
+    """Return the run that continues the base for `tokens` on `ratios`, where a later phase begins.
+
+    Args:
+        context: The study of the phase before.
+        name: Of the later phase.
+        ratios: Of the tokens that it reads.
+        tokens: Number of them.
+    """
     config = context.config.training.model_copy(update={"tokens": tokens, "method": "full"})
     if context.config.training.method == "lora":
         # a learning rate for LoRA factors does not fit whole models

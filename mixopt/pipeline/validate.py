@@ -73,13 +73,18 @@ class ProxyRun:
 def list_runs(context: StudyContext, search: CandidateSearch, proposal: Proposal) -> list[ProxyRun]:
     """Return the runs of a validation, seed by seed.
 
+    Args:
+        context: The study.
+        search: Gives mixtures far from each other that the experts can make.
+        proposal: One of the mixtures.
+
     Raises:
         ConfigError: The study asks for no validation.
     """
     from mixopt.pipeline.training_runs import validation_run
 
     config = _config_of(context)
-    mixtures = choose_mixtures(context, search, proposal)
+    mixtures = _choose_mixtures(context, search, proposal)
     return [
         ProxyRun(name, seed, validation_run(context, f"{name}-{seed}", mixture, seed))
         for seed in range(config.seeds)
@@ -87,7 +92,7 @@ def list_runs(context: StudyContext, search: CandidateSearch, proposal: Proposal
     ]
 
 
-def choose_mixtures(
+def _choose_mixtures(
     context: StudyContext, search: CandidateSearch, proposal: Proposal
 ) -> dict[str, Mixture]:
     """Return the mixtures by name: natural, uniform, the proposal, and others far from these."""
@@ -119,11 +124,14 @@ def validate(
         trials: Of the search.
         policy: Gives the utility and the surrogate.
 
+    Returns:
+        Statistics over the `n` mixtures that all seeds were trained on, and the runs as tables.
+
     Raises:
         ConfigError: The study asks for no validation.
         DivergedError: Too few runs were trained without diverging.
     """
-    mixtures = choose_mixtures(context, search, proposal)
+    mixtures = _choose_mixtures(context, search, proposal)
     tables = _train(context, mixtures, list_runs(context, search, proposal))
     proxies = _score_proxies(context, search, mixtures)
     _require_enough(mixtures)

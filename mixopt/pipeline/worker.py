@@ -109,7 +109,13 @@ class StudyWorker:
 def make_worker(
     environment: RunEnvironment, config: StudyConfig, inputs: StudyInputs
 ) -> StudyWorker:
-    """Return a worker of a study on the machine where this is called."""
+    """Return a worker of a study on the machine where this is called.
+
+    Args:
+        environment: Folders of that machine.
+        config: The study's; staged where machines share no disk.
+        inputs: What the driver measured of the study's inputs.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     from transformers.utils import logging as transformers_logging
 
@@ -147,6 +153,13 @@ def stage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
     """Return the config with every file that workers read copied into `store`.
 
     These are benchmark items, the base and given experts; workers read corpora, not training text.
+
+    Args:
+        config: The study's.
+        store: Kept at a URL too; receives the copies.
+
+    Returns:
+        A config that names the copies as `unit:NAME-HASH/FILE`.
     """
     plain = config.model_dump(mode="json")
 
@@ -172,7 +185,12 @@ def stage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
 
 
 def unstage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
-    """Return the config with the paths of its files in `store` on this machine."""
+    """Return the config with the paths of its files in `store` on this machine.
+
+    Args:
+        config: From `stage`, on another machine.
+        store: Finds the copies.
+    """
 
     def place(value: Any) -> Any:
         if isinstance(value, dict):

@@ -11,7 +11,14 @@ MAX_PARAM_LENGTH = 500
 
 
 def proposal_metrics(proposal: Proposal) -> dict[str, float]:
-    """Return the ratios of a proposal and its gain, with interval, over each other mixture."""
+    """Return the ratios of a proposal and its gain, with interval, over each other mixture.
+
+    Args:
+        proposal: With `d` ratios and any number of comparisons.
+
+    Returns:
+        Value by MLflow key: `proposal/ratio/DOMAIN`, `proposal/gain_over_NAME`, `..._low`, `..._high`.
+    """
     values = {f"proposal/ratio/{name}": ratio for name, ratio in proposal.ratios.items()}
     for comparison in proposal.comparisons:
         name = comparison.name.replace(" ", "_")
@@ -23,7 +30,15 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested fields as parameters with dotted names; long values are cut."""
+    """Return nested fields as parameters with dotted names; long values are cut.
+
+    Args:
+        nested: A config; a field that is None is left out.
+        prefix: Of every name.
+
+    Returns:
+        Text by name; what is no text is written as JSON, all at most 500 characters.
+    """
     flat: dict[str, str] = {}
     for key, value in nested.items():
         name = metric_key(f"{prefix}{key}")
