@@ -141,9 +141,8 @@ def explain_missing_extra(error: Exception) -> Exception:
         package = (error.name or "").partition(".")[0]
         for extra, packages in EXTRAS.items():
             if package in packages:
-                return MissingExtraError(
-                    f"This needs {package}; run: pip install 'mixopt[{extra}]'"
-                )
+                message = f"This needs {package}; run: pip install 'mixopt[{extra}]'"
+                return MissingExtraError(message)
     return error
 
 

@@ -80,8 +80,8 @@ class Schedule:
     def to_json(self) -> str:
         """Return the schedule as JSON text."""
         phases = [
-            {"name": phase.name, "proposal": json.loads(phase.proposal.to_json())}
-            for phase in self.phases
+            {"name": each.name, "proposal": json.loads(each.proposal.to_json())}
+            for each in self.phases
         ]
         plain = {"phases": phases, "max_repetition": dict(self.max_repetition)}
         return json.dumps(plain, indent=2) + "\n"
@@ -106,13 +106,10 @@ class Schedule:
     def _repr_html_(self) -> str:
         import pandas as pd
 
-        table = pd.DataFrame(
-            {_describe(phase, ratios=False): dict(phase.proposal.ratios) for phase in self.phases}
-        )
-        verdicts = "".join(
-            f"<li>{escape(phase.name)}: {escape(phase.proposal.verdict)}</li>"
-            for phase in self.phases
-        )
+        columns = {_describe(p, ratios=False): dict(p.proposal.ratios) for p in self.phases}
+        table = pd.DataFrame(columns)
+        pairs = [(escape(p.name), escape(p.proposal.verdict)) for p in self.phases]
+        verdicts = "".join(f"<li>{name}: {verdict}</li>" for name, verdict in pairs)
         html = table.reindex(list(self.domains)).to_html(float_format="{:.4g}".format)
         return f"<b>Schedule</b>{html}<ul>{verdicts}</ul>"
 
@@ -126,9 +123,8 @@ class Schedule:
         Raises:
             ValueError: There is no phase, or phases differ in their domains or share a name.
         """
-        phases = tuple(
-            Phase(str(row["name"]), Proposal.from_dict(row["proposal"])) for row in plain["phases"]
-        )
+        rows = plain["phases"]
+        phases = tuple(Phase(str(row["name"]), Proposal.from_dict(row["proposal"])) for row in rows)
         if not phases:
             raise ValueError("it has no phase")
         for phase in phases:

@@ -299,9 +299,8 @@ class SearchSpace:
         table = pd.DataFrame({"lower": low, "upper": high}, index=pd.Index(self.domains))
         if self.natural:
             table.insert(0, "prior", self.prior_vector())
-        others = "".join(
-            f"<li>{escape(row.text)}</li>" for row in self.rows if np.count_nonzero(row.normal) > 1
-        )
+        sums = [escape(row.text) for row in self.rows if np.count_nonzero(row.normal) > 1]
+        others = "".join(f"<li>{text}</li>" for text in sums)
         return f"<b>SearchSpace</b>{table.to_html(float_format='{:.4g}'.format)}<ul>{others}</ul>"
 
 

@@ -237,9 +237,8 @@ class Study:
                 written += write_export(wanted, plan, store, folder)
             if written:
                 drift = make_request(plan, None, {}).drift
-                self.callbacks.message(
-                    f"Exports: {len(written)} files; rounding moves no ratio by more than {drift:.1e}."
-                )
+                moved = f"rounding moves no ratio by more than {drift:.1e}"
+                self.callbacks.message(f"Exports: {len(written)} files; {moved}.")
                 self.callbacks.notify(lambda callback: callback.on_file_written(folder))
             return written
 
@@ -396,10 +395,8 @@ class Study:
         )
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{row.what}</td><td>{row.state}</td><td>{row.why}</td></tr>"
-            for row in self.status()
-        )
+        cells = [(row.what, row.state, row.why) for row in self.status()]
+        rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells)
         return f"<p>{self!r}</p><table><tr><th>part</th><th>state</th><th></th></tr>{rows}</table>"
 
     def _report_round(self, number: int, trials: Trials) -> None:

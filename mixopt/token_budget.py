@@ -38,9 +38,8 @@ class Budget:
         Raises:
             ValueError: A count of tokens is not above zero, or a limit is not a number.
         """
-        budget = cls(
-            plain["tokens"], plain.get("available_tokens", {}), plain.get("max_repetition", {})
-        )
+        caps = plain.get("max_repetition", {})
+        budget = cls(plain["tokens"], plain.get("available_tokens", {}), caps)
         for where, number in (("tokens", budget.tokens), *budget.available_tokens.items()):
             if not isinstance(number, int | float) or not 0 < number < MAX_COUNT:
                 raise ValueError(f"the budget's {where} is no count of tokens")

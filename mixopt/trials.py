@@ -263,9 +263,8 @@ class Trials(Sequence[Trial]):
             fields.setdefault("kind", "trained")
             if fields.get("fidelity") == fields["kind"]:
                 del fields["fidelity"]
-            weights = {
-                c.removeprefix("weight/"): float(row[c]) for c in experts if row[c] == row[c]
-            }
+            named_weights = ((c.removeprefix("weight/"), float(row[c])) for c in experts)
+            weights = {name: weight for name, weight in named_weights if weight == weight}
             name = str(row["id"] if "id" in frame else index)
             pairs = zip(named, (row[c] for c in scores), errors, strict=True)
             found = {

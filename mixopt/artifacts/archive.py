@@ -67,10 +67,8 @@ def pack(folder: Path, archive: Path) -> int:
             raise OutputError(f"{folder} holds no files; there is nothing to pack.")
         archive.parent.mkdir(parents=True, exist_ok=True)
         try:
-            index = {
-                str(file.relative_to(folder)): (file.stat().st_size, hash_file_content(file))
-                for file in files
-            }
+            relative = {str(file.relative_to(folder)): file for file in files}
+            index = {n: (f.stat().st_size, hash_file_content(f)) for n, f in relative.items()}
             index_text = json.dumps({"mixopt": __version__, "files": index}, indent=1).encode()
             with _open_to_write(scratch, compression) as tar:
                 _add(tar, INDEX, io.BytesIO(index_text), len(index_text))

@@ -205,14 +205,12 @@ def explain_rebuild(folder: Path, key: Mapping[str, Any]) -> str:
         key: Its full key.
     """
     name = folder.name.rpartition("-")[0]
-    siblings = [
-        path for path in folder.parent.glob(f"{name}-*") if path.name.rpartition("-")[0] == name
-    ]
+    found = folder.parent.glob(f"{name}-*")
+    siblings = [path for path in found if path.name.rpartition("-")[0] == name]
     if len(siblings) > MAX_SIBLINGS:
         return ""
-    keys = [
-        record.key for path in siblings if path != folder and (record := ArtifactRecord.read(path))
-    ]
+    records = [ArtifactRecord.read(path) for path in siblings if path != folder]
+    keys = [record.key for record in records if record is not None]
     if not keys:
         return ""
     nearest = min(keys, key=lambda other: len(_list_changes(other, key)))

@@ -147,12 +147,7 @@ class RemoteArtifactStore(ArtifactStore):
         return None if content is None else Bundle.read(content)
 
     def _fetch(self, reference: str, *, listed: bool = False) -> Path | None:
-        """Return the artifact, downloaded if it is only at the URL.
-
-        Args:
-            reference: `KIND/NAME-HASH`.
-            listed: Whether a list of the kind may answer that it is not there.
-        """
+        """Return the artifact, downloaded if it is only at the URL; a list may deny that it is."""
         place = self.folder / reference
         found = find_verified(place)
         if found is None:
@@ -198,11 +193,8 @@ class RemoteArtifactStore(ArtifactStore):
     def _agree(self, reference: str, *, new: bool = False) -> None:
         """Upload an artifact, or replace it by the one that another machine uploaded first.
 
-        Both are the same on CPUs. On GPUs all machines continue with one of the two.
-
-        Args:
-            reference: `KIND/NAME-HASH`.
-            new: Whether it was built just now, so that another upload is unlikely.
+        Both are the same on CPUs. On GPUs all machines continue with one of the two. If it is `new`,
+        another upload is unlikely.
         """
         ours = ArtifactRecord.read(self.folder / reference)
         if ours is None:  # another process of this machine is replacing it

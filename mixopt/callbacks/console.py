@@ -39,10 +39,8 @@ class ConsoleCallback(Callback):
         self._echo("Domains")
         for count in counts:
             note = f"  ({count.note})" if count.note else ""
-            self._echo(
-                f"  {count.domain:<{width}}  {count.tokens:>13,} tokens  {count.documents:>9,} "
-                f"documents{note}"
-            )
+            size = f"{count.tokens:>13,} tokens  {count.documents:>9,} documents"
+            self._echo(f"  {count.domain:<{width}}  {size}{note}")
 
     def on_model_trained(self, model: TrainedModel) -> None:
         if model.failure:
@@ -100,9 +98,8 @@ class ConsoleCallback(Callback):
         if first is not None and first.worse:
             named = [f"{name} ({chance:.0%})" for name, chance in first.worse.items()]
             more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
-            self._echo(
-                f"  probably worse than the {first.name} mixture: {', '.join(named[:MAX_NAMED])}{more}"
-            )
+            worse = f"{', '.join(named[:MAX_NAMED])}{more}"
+            self._echo(f"  probably worse than the {first.name} mixture: {worse}")
         if proposal.ties is not None:
             wide = sorted(proposal.ties.ranges.items(), key=lambda r: r[1][0] - r[1][1])[:MAX_NAMED]
             ranges = ", ".join(f"{name} {low:.0%} to {high:.0%}" for name, (low, high) in wide)
@@ -111,17 +108,15 @@ class ConsoleCallback(Callback):
                 f"are {ranges}"
             )
         if proposal.support is not None:
-            self._echo(
-                f"  nearest run {proposal.support.nearest} (Hellinger {proposal.support.distance:.2f})"
-            )
+            near = proposal.support
+            self._echo(f"  nearest run {near.nearest} (Hellinger {near.distance:.2f})")
         for name, error in proposal.errors.items():
             low, high = error.interval
             self._echo(f"  error of {name}: {error.mean:.3f} [{low:.3f}, {high:.3f}]")
 
     def on_validation(self, validation: "Validation") -> None:
-        self._echo(
-            f"Validation over {len(validation.mixtures)} trained mixtures x {validation.seeds} seeds"
-        )
+        n_mixtures, n_seeds = len(validation.mixtures), validation.seeds
+        self._echo(f"Validation over {n_mixtures} trained mixtures x {n_seeds} seeds")
         header = f"  {'metric':<24}{'proxy':<11}{'rank':>6}  {'95% interval':<17}{'ceiling':>8}"
         self._echo(header + f"{'log-ratio':>11}{'quarter':>9}")
         for row in validation.fidelities:

@@ -176,13 +176,7 @@ def _is_built(job: Job, store: ArtifactStore) -> bool:
 
 
 def _require_built(job: Job, store: ArtifactStore, *, wait: bool) -> None:
-    """Raise `RunError` unless everything that the job should have built exists.
-
-    Args:
-        job: The finished job.
-        store: Where to look.
-        wait: Allow for a network file system's delay.
-    """
+    # a network file system may be late
     for artifact in job.artifacts:
         if find_soon(artifact, store, VISIBLE_AFTER_S if wait else 0.0) is None:
             raise RunError(
@@ -212,14 +206,8 @@ def find_soon(artifact: Artifact, store: ArtifactStore, seconds: float) -> Path 
 
 
 def _should_retry(error: Exception, attempt: int, retries: int, *, remote: bool = False) -> bool:
-    """Return whether a failed job is tried again; raise `error` where it ends the study.
-
-    Args:
-        error: What the job failed with.
-        attempt: Number of attempts so far.
-        retries: Number of further attempts allowed.
-        remote: Whether another machine may have caused it: a missing driver, a disk of its own.
-    """
+    """Return whether a failed job is tried again; raise `error` where it ends the study."""
+    # another machine may have caused it: a missing driver, a disk of its own
     last = attempt > retries
     if isinstance(error, FATAL) and (last or not remote):
         raise error

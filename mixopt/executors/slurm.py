@@ -135,9 +135,8 @@ def open_executor(
         UserError: This machine has no SLURM.
     """
     try:
-        queue = submitit.AutoExecutor(
-            folder=folder / "%j", cluster=config.cluster, slurm_max_num_timeout=MAX_TIMEOUTS
-        )
+        options = {"cluster": config.cluster, "slurm_max_num_timeout": MAX_TIMEOUTS}
+        queue = submitit.AutoExecutor(folder=folder / "%j", **options)
     except RuntimeError as error:
         raise UserError(
             f"This machine has no SLURM ({one_line(error)}); submit from a login node, or set "

@@ -82,9 +82,8 @@ class StudyContext:
         benchmarks = self.config.benchmarks
         public = [public_test_set_warning(benchmark) for benchmark in benchmarks]
         texts = {benchmark.name: read_item_texts(benchmark) for benchmark in benchmarks}
-        shared = measure_contamination(
-            self.corpora.by_domain, self.corpora.counts, texts, self.store
-        )
+        corpora = self.corpora
+        shared = measure_contamination(corpora.by_domain, corpora.counts, texts, self.store)
         return [*filter(None, public), *describe_contamination(shared)]
 
     @cached_property
@@ -118,9 +117,8 @@ class StudyContext:
         from mixopt.training.base_model import Base
 
         config, run = self.config.base, base_run(self)
-        make = partial(
-            Base, context=config.context, device=self.device, tokenizer=self.corpora.tokenizer
-        )
+        tokenizer = self.corpora.tokenizer
+        make = partial(Base, context=config.context, device=self.device, tokenizer=tokenizer)
         if run is not None:
             folder = self.folder_of(run.artifact)
             return make(str(folder), name=folder.name)
@@ -139,11 +137,9 @@ class StudyContext:
         if training.compositions is not None:
             return {name: Mixture(row) for name, row in training.compositions.items()}
         anchor = Mixture(training.anchor) if training.anchor else self.corpora.natural
-        rows = {}
-        for domain in self.config.domains:
-            row = {
-                name: training.anchor_share * anchor.get(name, 0.0) for name in self.config.domains
-            }
+        rows, domains = {}, self.config.domains
+        for domain in domains:
+            row = {name: training.anchor_share * anchor.get(name, 0.0) for name in domains}
             row[domain] += 1 - training.anchor_share
             rows[domain] = Mixture(row)
         return rows
@@ -151,11 +147,8 @@ class StudyContext:
     @property
     def given_experts(self) -> dict[str, Path]:
         """Folders of the experts that were trained elsewhere, by name."""
-        return {
-            expert.domain: Path(expert.checkpoint)
-            for expert in self.config.experts
-            if expert.checkpoint is not None
-        }
+        experts = self.config.experts
+        return {e.domain: Path(e.checkpoint) for e in experts if e.checkpoint is not None}
 
     def given_expert(self, name: str) -> Path | None:
         """Return the folder of an expert that was trained elsewhere; None of others.
@@ -193,9 +186,8 @@ class StudyContext:
         from mixopt.evaluation.tasks.base import TaskContext
         from mixopt.evaluation.tasks.registry import build_task
 
-        context = TaskContext(
-            self.corpora.tokenizer, self.config.base.context, self.environment.run_code
-        )
+        length, run_code = self.config.base.context, self.environment.run_code
+        context = TaskContext(self.corpora.tokenizer, length, run_code)
         return Scorer([build_task(config, context) for config in self.config.benchmarks])
 
     @cached_property

@@ -1,7 +1,7 @@
 """Where a study's work is done and kept."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -49,9 +49,7 @@ class RunEnvironment:
             return self
         user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
         root = Path(gettempdir()) / f"mixopt-{user}-{hash_key({'storage': self.storage})}"
-        return RunEnvironment(
-            root / "artifacts", root / "cache", self.storage, self.device, self.run_code
-        )
+        return replace(self, store=root / "artifacts", cache=root / "cache")
 
 
 def is_launched() -> bool:

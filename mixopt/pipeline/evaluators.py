@@ -56,7 +56,6 @@ def _open_engine(context: StudyContext, names: Sequence[str], folders: Sequence[
         memory_bytes=context.config.search.memory,
     )
     if isinstance(engine, StreamedEngine):
-        engine.measure(
-            context.scorer, []
-        )  # reports an unsupported benchmark before the first sweep
+        # an unsupported benchmark is reported before the first sweep
+        engine.measure(context.scorer, [])
     return engine

@@ -48,10 +48,9 @@ def budget_of(target: BudgetConfig, domains: Sequence[str]) -> Budget:
     for name in (*target.available_tokens, *(limit if isinstance(limit, Mapping) else ())):
         if name not in domains:
             Mixture({name: 1.0}).vector(domains)  # raises, with the nearest domain
-    most = {
-        name: limit.get(name, 1.0) if isinstance(limit, Mapping) else limit
-        for name in target.available_tokens
-    }
+    if not isinstance(limit, Mapping):
+        limit = dict.fromkeys(target.available_tokens, limit)
+    most = {name: limit.get(name, 1.0) for name in target.available_tokens}
     return Budget(target.tokens, target.available_tokens, most)
 
 
@@ -115,6 +114,5 @@ def _outcome_constraint(
         name, reference = given.than, require_reference(given.than, references, "no_worse.than")
     else:
         name, reference = "given", Mixture(given.than)
-    return OutcomeConstraint(
-        reference, given.tolerance, given.probability, tuple(given.metrics), name
-    )
+    metrics = tuple(given.metrics)
+    return OutcomeConstraint(reference, given.tolerance, given.probability, metrics, name)

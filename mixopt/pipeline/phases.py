@@ -107,9 +107,7 @@ def _continue_base(
 def _report(study: "Study", schedule: Schedule) -> None:
     study.callbacks.message(f"Schedule over {schedule.tokens:,.0f} tokens")
     for domain in schedule.domains:
-        shares = "  ".join(
-            f"{phase.name} {phase.proposal.ratios[domain]:>7.2%}" for phase in schedule.phases
-        )
-        study.callbacks.message(
-            f"  {domain:<16}{shares}  whole run {schedule.ratios[domain]:>7.2%}"
-        )
+        by_name = {phase.name: phase.proposal.ratios[domain] for phase in schedule.phases}
+        shares = "  ".join(f"{name} {ratio:>7.2%}" for name, ratio in by_name.items())
+        whole = f"whole run {schedule.ratios[domain]:>7.2%}"
+        study.callbacks.message(f"  {domain:<16}{shares}  {whole}")

@@ -122,15 +122,11 @@ class CandidateSearch:
             self.evaluator.prepare_slopes(rows.tolist())
         for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
             name = f"r{number}-{index:03d}"
-            scored_trials = [
-                self.to_trial(name, kind, row, results[kind], number, items.flops_per_score)
-                for kind in results
-            ]
-            if chosen.climbed or self.config.slopes:
-                scored_trials = [
-                    self._with_slopes(t, row) if t.kind == "merged" else t for t in scored_trials
-                ]
-            trials += scored_trials
+            for kind in results:
+                flops = items.flops_per_score
+                trial = self.to_trial(name, kind, row, results[kind], number, flops)
+                with_slopes = kind == "merged" and (chosen.climbed or self.config.slopes)
+                trials.append(self._with_slopes(trial, row) if with_slopes else trial)
         if number == 1:
             self._require_enough(trials, len(rows))
         return Trials(trials, self.evaluator.scorer.metrics, self.domains)
@@ -166,12 +162,11 @@ class CandidateSearch:
         reliabilities = {}
         for metric in self.evaluator.scorer.metrics:
             # a candidate without a score of this benchmark counts for the others
-            results = [each[metric.name] for each in scored if metric.name in each]
+            name = metric.name
+            results = [each[name] for each in scored if name in each]
             if len(results) >= FEWEST_CANDIDATES:
                 values = np.stack([result.values for result in results])
-                reliabilities[metric.name] = measure_reliability(
-                    metric.name, values, results[0].sizes, self.seed
-                )
+                reliabilities[name] = measure_reliability(name, values, results[0].sizes, self.seed)
         return reliabilities
 
     def _sampled_items(self, before: Trials) -> "Items":
@@ -296,9 +291,8 @@ def open_search(context: StudyContext) -> CandidateSearch:
     evaluator = open_evaluator(context, list(experts.results), context.dispatcher)
     facts = evaluator.measure_facts()
     for name, size in zip(experts.results, facts.step_sizes, strict=True):
-        context.callbacks.message(
-            f"Expert {name!r} stepped δ = {size:.1%} away from the base (sound below 10%)."
-        )
+        moved = f"stepped δ = {size:.1%} away from the base (sound below 10%)"
+        context.callbacks.message(f"Expert {name!r} {moved}.")
     tasks: list[Task | ModelTask] = [*evaluator.scorer.tasks, *evaluator.scorer.model_tasks]
     for task in tasks:
         if task.truncated:

@@ -267,11 +267,8 @@ class _StageWalk:
         record = None if latest is None else ArtifactRecord.read(latest)
         if record is None:
             return ""
-        old, new = (
-            {k: v for k, v in key.items() if k != "weights"}
-            for key in (record.key, artifact.full_key)
-        )
-        changes = describe_changes(old, new)
+        same = {"weights": None}
+        changes = describe_changes({**record.key, **same}, {**artifact.full_key, **same})
         return f"; {changes}" if changes else ""
 
     def _proposals(

@@ -136,9 +136,7 @@ def validate(
     proxies = _score_proxies(context, search, mixtures)
     _require_enough(mixtures)
     metrics, domains = search.evaluator.scorer.metrics, context.config.domains
-    by_seed = [
-        Trials([rows[name] for name in mixtures], metrics, domains) for rows in tables.values()
-    ]
+    by_seed = [Trials([t[name] for name in mixtures], metrics, domains) for t in tables.values()]
     frames = [table.to_frame() for table in by_seed]
     for seed, frame in enumerate(frames):
         # the table of runs has a row for each seed of a mixture
@@ -215,9 +213,8 @@ def _score_proxies(
     names = {metric.name for metric in search.evaluator.scorer.metrics}
     for (name, weights), results in zip(found.items(), scored, strict=True):
         if results.get("merged", {}).keys() < names:
-            context.callbacks.message(
-                f"Mixture {name!r} is left out of the validation: its merge failed."
-            )
+            why = "its merge failed"
+            context.callbacks.message(f"Mixture {name!r} is left out of the validation: {why}.")
             del mixtures[name]
             continue
         for kind, table in rows.items():

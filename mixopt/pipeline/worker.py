@@ -138,9 +138,8 @@ def open_dispatcher(context: StudyContext) -> JobDispatcher:
     def open_workers() -> Executor:
         shared = environment.storage is None
         config = context.config if shared else stage(context.config, context.store)
-        factory = partial(
-            make_worker, environment.on_another_machine(), config, context.measure_inputs()
-        )
+        there, inputs = environment.on_another_machine(), context.measure_inputs()
+        factory = partial(make_worker, there, config, inputs)
         cards = [] if environment.device == "cpu" else list_cards()
         opened = open_executor(executor, factory, environment.store.parent / "executor", cards)
         log.info("Executor %s: %d workers", executor.kind, opened.slots)

@@ -91,9 +91,8 @@ class MlflowCallback(Callback):
         self._begin_run(name, parent=self._runs[-1], tags={"mixopt.kind": model.kind})
         # without times: the model may have been trained by an earlier command
         curve = [("loss", loss, 0, step) for step, loss in model.losses]
-        results = [
-            (metric_key(key), value, 0, 0) for key, value in model.metrics.items() if value == value
-        ]
+        known = [(key, value) for key, value in model.metrics.items() if value == value]
+        results = [(metric_key(key), value, 0, 0) for key, value in known]
         self._append(
             "batch", metrics=curve + results, params=flatten(model.params),
             tags={"mixopt.failure": model.failure} if model.failure else {},
@@ -176,11 +175,8 @@ class MlflowCallback(Callback):
     ) -> None:
         """Append a batch to the innermost run; NaN metrics are left out."""
         # the time is fixed here, so that delivering the record twice logs the same points
-        points = [
-            (metric_key(key), float(value), now_ms(), step)
-            for key, value in (metrics or {}).items()
-            if value == value
-        ]
+        known = [(key, float(value)) for key, value in (metrics or {}).items() if value == value]
+        points = [(metric_key(key), value, now_ms(), step) for key, value in known]
         self._append("batch", metrics=points, params=dict(params or {}), tags=dict(tags or {}))
 
     def _append(self, operation: str, **fields: Any) -> None:
