@@ -1,6 +1,6 @@
 """A proposal: a recommended mixture with predictions, intervals and comparisons.
 
-Shapes: `d` domains, `m` metrics.
+Shapes: `d` domains, `m` metrics, `k` experts.
 """
 
 import json
@@ -71,7 +71,7 @@ class Comparison:
 
     Attributes:
         name: `natural`, `best seen` (the best run), `uniform` or `given`.
-        ratios: The other mixture.
+        ratios: The other mixture (`d`).
         predicted_gain: Utility of the proposal minus that of the other, by the surrogate.
         measured_gain: The same difference from merging and scoring both on the same items.
         differences: Measured score differences by metric, proposal minus other, in the metric's
@@ -121,7 +121,7 @@ class Ties:
 
     Attributes:
         share: Their share of the compared candidates.
-        ranges: Smallest and largest ratio by domain among them.
+        ranges: Smallest and largest ratio by domain (`d`) among them.
         examples: Some of them, far from each other.
     """
 
@@ -155,12 +155,12 @@ class Proposal:
     """A mixture that the surrogate recommends.
 
     Attributes:
-        ratios: Ratios of tokens by domain.
+        ratios: Ratios of tokens by domain (`d`).
         utility: Predicted utility; higher is better.
-        predicted: Predicted score by metric, in the metric's units.
+        predicted: Predicted score by metric (`m`), in the metric's units.
         comparisons: Comparisons with other mixtures. The first is with the natural mixture; if
             none was given, with the best run.
-        weights: Weights by expert that stand for `ratios`, if experts are merged.
+        weights: Weights by expert (`k`) that stand for `ratios`, if experts are merged.
         measured: Score by metric of the proposal's own merge, if it was verified.
         budget: Token budget of the target run and available tokens.
         tokens_per_document: Mean document length by domain, for trainers that draw documents.

@@ -49,7 +49,7 @@ class Inequality:
     """Σ_j coefficients_j · ratio_j <= limit.
 
     Attributes:
-        coefficients: Coefficient by domain; 0 for a domain left out.
+        coefficients: Coefficient by domain (`d`); 0 for a domain left out.
         limit: Largest value of the sum.
     """
 

@@ -298,11 +298,7 @@ class Study:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Call `on_study_start` and `on_study_end` around the outermost verb, and stop its workers.
-
-        Returns:
-            A context manager without a value.
-        """
+        """Call `on_study_start` and `on_study_end` around the outermost verb, and stop its workers."""
         with self.callbacks.running():
             try:
                 if self.callbacks.is_outermost:

@@ -19,7 +19,7 @@ class Budget:
 
     Attributes:
         tokens: Tokens of the target run.
-        available_tokens: Unique tokens by domain; a domain left out is not limited.
+        available_tokens: Unique tokens by domain (`d`); a domain left out is not limited.
         max_repetition: Most times that a token of a domain may be read (1.0: once); a domain left
             out is not limited.
     """

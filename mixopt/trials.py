@@ -1,6 +1,6 @@
 """Trials: mixtures with their scores, and their form as arrays and data frames.
 
-Shapes: `n` trials, `d` domains, `m` metrics.
+Shapes: `n` trials, `d` domains, `m` metrics, `k` experts.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ class Slope:
     """Directional derivatives of a trial's scores.
 
     Attributes:
-        towards: Mixture that the direction points to.
+        towards: Mixture (`d`) that the direction points to.
         changes: By metric, the derivative of the score by the fraction of the way to `towards`.
     """
 
@@ -82,11 +82,11 @@ class Trial:
 
     Attributes:
         id: Name, unique within its fidelity.
-        ratios: Ratios of the tokens: a mixture, a dict or a Series by domain.
+        ratios: Ratios of the tokens (`d`): a mixture, a dict or a Series by domain.
         scores: Score by metric name; a plain number is a score of unknown standard error. A
             missing metric is allowed.
         kind: `trained` for a run really trained; `merged` or `ensembled` for a proxy of one.
-        weights: Weights by expert, if experts were combined.
+        weights: Weights by expert (`k`), if experts were combined.
         round: Round of the search, from 1.
         seed: Seed of the training, if one was trained.
         tokens: Tokens trained for this trial alone.

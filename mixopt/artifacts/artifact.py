@@ -91,11 +91,6 @@ class ArtifactRecord:
             return None
 
     @property
-    def name(self) -> str:
-        """The artifact's name, without the hash of its key."""
-        return self.folder.name.rpartition("-")[0]
-
-    @property
     def n_bytes(self) -> int:
         """Size of all files."""
         return sum(size for size, _ in self.files.values())

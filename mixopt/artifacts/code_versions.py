@@ -8,16 +8,9 @@ each package with a record, so that no change goes unnoticed. mixopt's own versi
 from collections.abc import Mapping
 
 VERSIONS: Mapping[str, int] = {
-    "data": 1,
-    "training": 1,
-    "merging": 1,
-    "evaluation": 1,
-    "surrogates": 2,
-    "optimization": 1,
-    "exporters": 1,
-    "pipeline": 1,
-    "types": 1,
-}
+    "data": 1, "training": 1, "merging": 1, "evaluation": 1, "surrogates": 2, "optimization": 1,
+    "exporters": 1, "pipeline": 1, "types": 1,
+}  # fmt: skip
 """Version by package; `types` are the modules directly in `mixopt/`."""
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {

@@ -162,7 +162,6 @@ class Storage:
 
     @contextmanager
     def _scratch_file(self, name: str, content: bytes) -> Iterator[Path]:
-        """Write a file beside the object's place, and remove it if it is still there at the end."""
         scratch = Path(f"{self._path(name)}.{secrets.token_hex(4)}")
         try:
             scratch.write_bytes(content)
@@ -202,7 +201,6 @@ class Storage:
 
 
 def _link(scratch: Path, place: Path) -> bool:
-    """Give a complete file its name; return False if another file has it."""
     try:
         os.link(scratch, place)
     except FileExistsError:

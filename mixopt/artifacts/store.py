@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from mixopt.artifacts.artifact import (
     Artifact,
@@ -23,6 +23,9 @@ from mixopt.artifacts.artifact import (
 )
 from mixopt.errors import RunError, StorageError, UserError, one_line
 from mixopt.io.files import publish_folder, write_text
+
+if TYPE_CHECKING:
+    from mixopt.training.distributed import ProcessGroup
 
 log = logging.getLogger(__name__)
 
@@ -154,12 +157,6 @@ class ArtifactStore:
         """Yield the folders of a kind without reading them."""
         yield from (self.folder / kind).glob("[!.]*")
 
-    def records(self, kind: str, name: str) -> list[ArtifactRecord]:
-        """Return the records of artifacts of one name, oldest first."""
-        found = [ArtifactRecord.read(folder) for folder in self.list_kind(kind)]
-        own = [record for record in found if record is not None and record.name == name]
-        return sorted(own, key=lambda record: record.folder.stat().st_mtime)
-
     def path(self, artifact: Artifact) -> Path:
         """Return where the artifact lies, or would."""
         return self.folder / artifact.kind / artifact.folder_name
@@ -227,17 +224,6 @@ class ArtifactStore:
             return None
 
 
-class ProcessGroup(Protocol):
-    """The processes of a launch, seen from one of them."""
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes."""
-
-    def broadcast(self, value: Any) -> Any:
-        """Return the first process's value on every process."""
-
-
 class RankZeroStore(ArtifactStore):
     """A store of several processes that torchrun or accelerate launched, used in step.
 
@@ -248,7 +234,7 @@ class RankZeroStore(ArtifactStore):
         ranks: The processes.
     """
 
-    def __init__(self, folder: Path, ranks: ProcessGroup) -> None:
+    def __init__(self, folder: Path, ranks: "ProcessGroup") -> None:
         super().__init__(folder)
         self._ranks = ranks
 

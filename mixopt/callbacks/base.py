@@ -5,15 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from mixopt.config.study import StudyConfig
 from mixopt.proposal import Proposal
 from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation
-    from mixopt.training.training_run import TrainingResult
 
 ModelKind = Literal["base", "expert", "proxy run"]
 
@@ -60,34 +57,6 @@ class TrainedModel:
     losses: Sequence[tuple[int, float]] = ()
     folder: Path | None = None
     failure: str | None = None
-
-    @classmethod
-    def from_result(
-        cls, kind: ModelKind, name: str, result: "TrainingResult", ratios: Mapping[str, float]
-    ) -> "TrainedModel":
-        """Summarize a training result.
-
-        Args:
-            kind: `base`, `expert` or `proxy run`.
-            name: Name of the model.
-            result: What the training returned.
-            ratios: Share of each domain in its training data.
-        """
-        outcome, step = result.outcome, result.step
-        params = {
-            "learning_rate": f"{step.learning_rate:.3g}",
-            "batch_tokens": step.batch_tokens,
-            "step_source": step.source,
-            "ratios": {domain: round(ratio, 6) for domain, ratio in ratios.items() if ratio},
-            "epochs": {domain: round(count, 3) for domain, count in result.epochs.items()},
-        }
-        metrics = {
-            "tokens": float(outcome.tokens),
-            "steps": float(outcome.steps),
-            "flops": outcome.flops,
-            "final_loss": _final_loss(outcome.losses),
-        }
-        return cls(kind, name, params, metrics, outcome.losses, result.folder)
 
 
 @dataclass(frozen=True)
@@ -154,10 +123,3 @@ class Callback:
 
     def on_study_end(self, failure: BaseException | None) -> None:
         """Called when the command ends; `failure` is the exception that ended it, if any."""
-
-
-def _final_loss(losses: Sequence[tuple[int, float]]) -> float:
-    if not losses:
-        return float("nan")
-    # single steps are noisy
-    return float(np.mean([loss for _, loss in losses[-max(1, len(losses) // 5) :]]))

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mixopt.callbacks.base import Callback, ModelKind, TrainedModel
 from mixopt.config.study import StudyConfig
 
@@ -81,6 +83,29 @@ class CallbackList:
     def on_model_trained(
         self, kind: ModelKind, name: str, result: "TrainingResult", ratios: Mapping[str, float]
     ) -> None:
-        """Report a trained model; arguments as for `TrainedModel.from_result`."""
-        model = TrainedModel.from_result(kind, name, result, ratios)
+        """Report a trained model.
+
+        Args:
+            kind: `base`, `expert` or `proxy run`.
+            name: Name of the model.
+            result: What the training returned.
+            ratios: Share of each domain in its training data.
+        """
+        outcome, step = result.outcome, result.step
+        params = {
+            "learning_rate": f"{step.learning_rate:.3g}",
+            "batch_tokens": step.batch_tokens,
+            "step_source": step.source,
+            "ratios": {domain: round(ratio, 6) for domain, ratio in ratios.items() if ratio},
+            "epochs": {domain: round(count, 3) for domain, count in result.epochs.items()},
+        }
+        # the mean over the last fifth, as single steps are noisy
+        last = [loss for _, loss in outcome.losses[-max(1, len(outcome.losses) // 5) :]]
+        metrics = {
+            "tokens": float(outcome.tokens),
+            "steps": float(outcome.steps),
+            "flops": outcome.flops,
+            "final_loss": float(np.mean(last)) if last else float("nan"),
+        }
+        model = TrainedModel(kind, name, params, metrics, outcome.losses, result.folder)
         self.notify(lambda c: c.on_model_trained(model))

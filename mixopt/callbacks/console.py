@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedModel
 from mixopt.config.study import StudyConfig
-from mixopt.proposal import Proposal
+from mixopt.proposal import Comparison, Proposal
 
 if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation
@@ -78,13 +78,12 @@ class ConsoleCallback(Callback):
             for comparison in proposal.comparisons:
                 chance = f"; {comparison.gain.chance:.0%} likely to be better"
                 self._echo(f"  {comparison.verdict}{'' if comparison.same else chance}")
-            self._print_aggregates(proposal)
-            self._print_caveats(proposal)
+            self._print_aggregates(first)
+            self._print_caveats(proposal, first)
             for note in proposal.notes:
                 self._echo(f"  note: {note}")
 
-    def _print_aggregates(self, proposal: Proposal) -> None:
-        first = proposal.comparisons[0] if proposal.comparisons else None
+    def _print_aggregates(self, first: Comparison | None) -> None:
         if first is None or first.same or not first.aggregates:
             return
         gains = [
@@ -93,8 +92,7 @@ class ConsoleCallback(Callback):
         ]
         self._echo(f"  gain over {first.name} by aggregate: {', '.join(gains)}")
 
-    def _print_caveats(self, proposal: Proposal) -> None:
-        first = proposal.comparisons[0] if proposal.comparisons else None
+    def _print_caveats(self, proposal: Proposal, first: Comparison | None) -> None:
         if first is not None and first.worse:
             named = [f"{name} ({chance:.0%})" for name, chance in first.worse.items()]
             more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""

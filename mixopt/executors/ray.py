@@ -124,7 +124,6 @@ class RayExecutor:
             self._follow(actor.run.remote(job), job, future, actor)
 
     def _replace(self, actor: Any) -> None:
-        """Start another actor for one that died, if jobs are waiting."""
         if actor in self._actors:
             self._actors.remove(actor)  # Ray ends an actor without references
         if self._waiting and len(self._actors) < self.slots:
@@ -201,7 +200,6 @@ def open_executor(
 
 
 def _count_places(resources: dict[str, float]) -> int:
-    """Return how many workers the nodes of the cluster have room for."""
     places = 0
     for node in ray.nodes():
         if not node["Alive"]:

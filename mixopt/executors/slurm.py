@@ -76,7 +76,6 @@ class SlurmExecutor:
         return future
 
     def _submit(self, job: Job) -> Any:
-        """Submit a job; retry for some minutes while the queue is full or busy."""
         for pause in SUBMIT_PAUSES_S:
             try:
                 return self._queue.submit(_JobFunction(), self._make_worker, job)

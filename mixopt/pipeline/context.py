@@ -76,7 +76,6 @@ class StudyContext:
             self.callbacks.warning(warning)
 
     def _warnings(self) -> list[str]:
-        """Return what makes a benchmark's score mean less than it seems."""
         from mixopt.evaluation.tasks.items import read_item_texts
 
         benchmarks = self.config.benchmarks

@@ -24,7 +24,7 @@ class Experts:
     Attributes:
         results: By name, in the study's order.
         failures: Experts that were set aside, with the cause.
-        compositions: Ratios of the tokens that each was trained on.
+        compositions: Ratios of the tokens that each was trained on (`k x d`).
     """
 
     results: "dict[str, TrainingResult]"

@@ -56,7 +56,6 @@ def run_phases(study: "Study") -> Schedule:
 
 
 def _least_repetition(study: "Study") -> dict[str, Counter[str]]:
-    """Return how often each phase reads each domain at the least, by its lower bounds."""
     config = study.config
     first = config.phases[0]
     own = study.of_phase(config.for_phase(first, first.base or config.base, {}), first.name)

@@ -81,7 +81,6 @@ def study_status(study: "Study") -> list[StatusRow]:
 
 
 def _phases(study: "Study") -> Iterator[StatusRow]:
-    """Yield the rows of the phases that were begun, by the configs that they were begun with."""
     for phase in study.config.phases:
         output = study.output / "phases" / phase.name
         try:

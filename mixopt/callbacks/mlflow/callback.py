@@ -173,7 +173,6 @@ class MlflowCallback(Callback):
         tags: Mapping[str, str] | None = None,
         step: int = 0,
     ) -> None:
-        """Append a batch to the innermost run; NaN metrics are left out."""
         # the time is fixed here, so that delivering the record twice logs the same points
         known = [(key, float(value)) for key, value in (metrics or {}).items() if value == value]
         points = [(metric_key(key), value, now_ms(), step) for key, value in known]
