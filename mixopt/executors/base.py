@@ -77,15 +77,11 @@ def run_job(worker: Worker, job: Job) -> Exception | None:
     try:
         worker(job)
     except Exception as error:
-        return _make_picklable(error)
+        plain = error.with_traceback(None)
+        plain.__cause__ = plain.__context__ = None
+        try:
+            pickle.loads(pickle.dumps(plain))
+        except Exception:  # what an exception class of another library raises here is unknown
+            return RunError(f"{type(error).__name__}: {one_line(error)}")
+        return plain
     return None
-
-
-def _make_picklable(error: Exception) -> Exception:
-    plain = error.with_traceback(None)
-    plain.__cause__ = plain.__context__ = None
-    try:
-        pickle.loads(pickle.dumps(plain))
-    except Exception:  # what an exception class of another library raises here is unknown
-        return RunError(f"{type(error).__name__}: {one_line(error, limit=None)}")
-    return plain

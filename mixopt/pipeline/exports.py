@@ -13,6 +13,8 @@ from mixopt.io.files import write_bytes
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule
 
+CODE_MARK = ":"
+"""In a format that is a user's own code, `package.module:name`."""
 FILES = "files"
 """Folder of an export's files inside its artifact."""
 
@@ -33,7 +35,7 @@ def check_exports(config: StudyConfig, *, run_code: bool) -> None:
     }
     measured = {e.domain: 1.0 for e in config.experts if e.text is not None}
     for wanted in config.exports:
-        if _runs_code(wanted) and not run_code:
+        if CODE_MARK in wanted.format and not run_code:
             raise ExportError(
                 f"exports: format {wanted.format!r} runs Python that the config names; pass "
                 "--run-code if you trust it."
@@ -59,7 +61,7 @@ def export_artifact(wanted: ExportConfig, plan: Proposal | Schedule) -> Artifact
     Returns:
         None for a user's own format, whose dependencies are unknown.
     """
-    if _runs_code(wanted):
+    if CODE_MARK in wanted.format:
         return None
     name = re.sub(r"[^A-Za-z0-9_]", "_", wanted.out)
     digest = hashlib.blake2b(plan.to_json().encode(), digest_size=16).hexdigest()
@@ -112,7 +114,3 @@ def is_written(built: Path, folder: Path) -> bool:
         (folder / file.name).is_file() and (folder / file.name).read_bytes() == file.read_bytes()
         for file in (built / FILES).iterdir()
     )
-
-
-def _runs_code(wanted: ExportConfig) -> bool:
-    return ":" in wanted.format
