@@ -46,7 +46,8 @@ class Study:
     Args:
         config: The resolved config.
         output: Folder of results, created if it is missing; `mixopt-runs/NAME` if left out.
-        cache: Folder of tokenized corpora, shared between studies.
+        cache: Folder of tokenized corpora, shared between studies; $MIXOPT_CACHE, or `mixopt` in the
+            user's cache folder, if left out.
         storage: URL that workers share with this process; left out, all workers see this disk.
         device: `auto`, `cpu`, `cuda`, ...
         run_code: Whether to run programs that models write, for benchmarks that test them.
@@ -67,7 +68,8 @@ class Study:
         self.config = config
         self.output = Path(output or Path("mixopt-runs") / config.name).absolute()
         store = self.output / "artifacts"
-        cache = Path(cache or _default_cache()).absolute()
+        user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = Path(cache or os.environ.get("MIXOPT_CACHE") or user_cache / "mixopt").absolute()
         self.environment = RunEnvironment(store, cache, storage, device, run_code)
         self.callbacks = CallbackList(config, self.output, () if is_silent() else callbacks)
         self._is_prepared = False
@@ -415,9 +417,3 @@ class Study:
             reliabilities={name: found.tau for name, found in reliabilities.items()},
         )
         self.callbacks.notify(lambda callback: callback.on_round_scored(result))
-
-
-def _default_cache() -> Path:
-    if given := os.environ.get("MIXOPT_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixopt"

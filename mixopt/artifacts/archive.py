@@ -8,7 +8,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -60,7 +60,7 @@ def pack(folder: Path, archive: Path) -> int:
             for file in sorted(folder.rglob("*"))
             if file.is_file()
             and not file.is_symlink()
-            and not _is_scratch(file.relative_to(folder))
+            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
             and file.resolve() != archive.resolve()
         ]
         if not files:
@@ -150,10 +150,6 @@ def _extract(archive: Path, scratch: Path) -> int:
     return len(index)
 
 
-def _is_scratch(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
 def _compression(archive: Path) -> str:
     for ending, compression in COMPRESSIONS.items():
         if archive.name.endswith(ending):
@@ -163,25 +159,16 @@ def _compression(archive: Path) -> str:
 
 @contextmanager
 def _open_to_write(path: Path, compression: str) -> Iterator[tarfile.TarFile]:
-    with (
-        path.open("wb") as raw,
-        _compress(raw, compression) as stream,
-        tarfile.open(fileobj=stream, mode="w|") as tar,
-    ):
-        yield tar
-
-
-@contextmanager
-def _compress(raw: IO[bytes], compression: str) -> Iterator[IO[Any]]:
-    """Yield a stream that compresses into `raw`, without name and time: the same bytes each time."""
-    if compression == "gz":
-        with gzip.GzipFile(fileobj=raw, filename="", mode="wb", mtime=0) as stream:
-            yield cast(IO[Any], stream)
-    elif compression == "zst":
-        with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as compressor:
-            yield cast(IO[Any], compressor)
-    else:
-        yield raw
+    """Compress without name and time: the same bytes each time."""
+    with ExitStack() as stack:
+        raw: IO[Any] = stack.enter_context(path.open("wb"))
+        stream: Any = raw
+        if compression == "gz":
+            stream = gzip.GzipFile(fileobj=raw, filename="", mode="wb", mtime=0)
+        elif compression == "zst":
+            stream = zstandard.ZstdCompressor().stream_writer(raw, closefd=False)
+        stack.enter_context(stream)
+        yield stack.enter_context(tarfile.open(fileobj=stream, mode="w|"))
 
 
 @contextmanager

@@ -100,7 +100,14 @@ def verify(
     assert proposal.weights is not None
     own = _score(search, policy, list(proposal.weights.values()))
     utilities, capabilities = policy.aggregates(trials), policy.by_capability(trials)
-    notes = [*proposal.notes, *_notes(search, policy)]
+    notes = [*proposal.notes]
+    if policy.runs is not None:
+        notes.append(
+            f"What the proxies say is corrected by {len(policy.runs)} mixtures that were "
+            "really trained; the validation is of the proposal before."
+        )
+    failures = search.experts.failures
+    notes += [f"Expert {name!r} was set aside: {why}" for name, why in failures.items()]
     comparisons = []
     for comparison in proposal.comparisons:
         target = comparison.ratios.vector(context.config.domains)
@@ -134,17 +141,6 @@ def verify(
 
 def _score(search: CandidateSearch, policy: SurrogatePolicy, weights: list[float]) -> "Results":
     return search.evaluator.score(weights)[policy.proxy]
-
-
-def _notes(search: CandidateSearch, policy: SurrogatePolicy) -> list[str]:
-    notes = []
-    if policy.runs is not None:
-        notes.append(
-            f"What the proxies say is corrected by {len(policy.runs)} mixtures that were "
-            "really trained; the validation is of the proposal before."
-        )
-    failures = search.experts.failures
-    return notes + [f"Expert {name!r} was set aside: {why}" for name, why in failures.items()]
 
 
 def _measure(

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -177,7 +177,7 @@ def stage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
                 benchmark[name] = put(value)
         text = getattr(parsed, "text", None)
         if isinstance(text, FilesTextConfig):
-            benchmark["text"]["paths"] = _put_text(text, put)
+            benchmark["text"]["paths"] = [put(str(file)) for file in list_files(text)]
         elif text is not None and text.kind == "huggingface" and Path(text.path).is_dir():
             benchmark["text"]["path"] = put(text.path)
     return StudyConfig.model_validate(plain)
@@ -202,10 +202,6 @@ def unstage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
         return str(store.open(f"{KIND}/{found[1]}") / found[2])
 
     return StudyConfig.model_validate(place(config.model_dump(mode="json")))
-
-
-def _put_text(text: FilesTextConfig, put: Callable[[str], str]) -> list[str]:
-    return [put(str(file)) for file in list_files(text)]
 
 
 def _put(path: Path, store: ArtifactStore) -> str:
