@@ -176,7 +176,7 @@ def _is_built(job: Job, store: ArtifactStore) -> bool:
 
 
 def _require_built(job: Job, store: ArtifactStore, *, wait: bool) -> None:
-    # a network file system may be late
+    # `wait` for a network file system, which may be late
     for artifact in job.artifacts:
         if find_soon(artifact, store, VISIBLE_AFTER_S if wait else 0.0) is None:
             raise RunError(
@@ -207,7 +207,7 @@ def find_soon(artifact: Artifact, store: ArtifactStore, seconds: float) -> Path 
 
 def _should_retry(error: Exception, attempt: int, retries: int, *, remote: bool = False) -> bool:
     """Return whether a failed job is tried again; raise `error` where it ends the study."""
-    # another machine may have caused it: a missing driver, a disk of its own
+    # a remote machine may have caused it: a missing driver, a disk of its own
     last = attempt > retries
     if isinstance(error, FATAL) and (last or not remote):
         raise error
