@@ -156,15 +156,8 @@ class MergeEvaluator:
     def _logprobs(self, scorer: Scorer, rows: Sequence[Weights]) -> Iterator[Flat]:
         return self.engine.logprobs(scorer, rows) if rows else iter(())
 
-    def _score_row(
-        self,
-        row: Row,
-        names: tuple[str, ...],
-        scorer: Scorer,
-        flats: Iterator[tuple[Row, Flat]],
-        items: Items,
-        folder: Path,
-    ) -> None:
+    def _score_row(self, row: Row, names: tuple[str, ...], scorer: Scorer,
+                   flats: Iterator[tuple[Row, Flat]], items: Items, folder: Path) -> None:  # fmt: skip
         flat = np.empty(0, np.float32)
         if scorer.tasks and items.needs_forward_pass(row):
             for scored, flat in flats:  # noqa: B007 - the flat of the last turn is used
@@ -202,14 +195,21 @@ class MergeEvaluator:
         return self.score([0.0] * self.k)["merged"]
 
     def losses(self, weights: Weights) -> Array:
-        """Return the smooth loss of each benchmark (`m`) at weights (`k`)."""
+        """Return the smooth loss of each benchmark (`m`, bits per byte) at weights (`k`)."""
         self.score(weights)
         scores = self.items.cache.find(as_row(self.respond(weights)))
         assert scores is not None, "score has built it"
         return np.array([scores.losses[task.metric.name] for task in self.scorer.tasks])
 
     def score_ensembles(self, rows: Array) -> list[Results]:
-        """Return item results of ensembles at `rows` (`n x k`): arithmetic on experts' probabilities."""
+        """Score ensembles, which is arithmetic on the experts' probabilities.
+
+        Args:
+            rows: Requested weights (`n x k`).
+
+        Returns:
+            Item results of each ensemble by benchmark (`n`).
+        """
         self.prepare()
         return [self.scorer.read(self.ensemble.mix(self.respond(row))) for row in rows.tolist()]
 
@@ -269,11 +269,10 @@ class MergeEvaluator:
     @cached_property
     def facts(self) -> ModelFacts:
         """Sizes of the models, measured here unless the store has them."""
-        folder = self.store.get_or_build(self.facts_artifact, self.build_facts)
+        folder = self.store.get_or_build(self.facts_artifact, self._build_facts)
         return ModelFacts(**json.loads((folder / "facts.json").read_text()))
 
-    def build_facts(self, folder: Path) -> None:
-        """Measure the models' sizes and write them into `folder`."""
+    def _build_facts(self, folder: Path) -> None:
         self.engine.prepare(self.scorer)
         facts = ModelFacts(
             self.engine.parameters, self.scorer.count_tokens(), self.engine.step_sizes(),
@@ -365,13 +364,12 @@ class MergeEvaluator:
                 f"{self.response}; set it to 1, or leave out search.slopes and search.method: gradient."
             )
         self._require([self._slopes_job(weights)])
-        artifact = self.slopes_artifact(weights)
-        folder = self.store.get_or_build(artifact, partial(self.build_slopes, weights))
+        artifact = self._slopes_artifact(weights)
+        folder = self.store.get_or_build(artifact, partial(self._build_slopes, weights))
         with np.load(folder / "slopes.npz") as arrays:
             return Slopes(arrays["losses"], arrays["by_weight"], float(arrays["passes"]))
 
-    def build_slopes(self, weights: Weights, folder: Path) -> None:
-        """Measure losses and derivatives in this process and write them into `folder`."""
+    def _build_slopes(self, weights: Weights, folder: Path) -> None:
         np.savez(folder / "slopes.npz", **asdict(self.engine.slopes(self.scorer, weights)))
 
     def prepare_slopes(self, rows: Sequence[Weights]) -> None:
@@ -379,10 +377,9 @@ class MergeEvaluator:
         for _ in self.dispatcher.run(map(self._slopes_job, rows)) if self.dispatcher else ():
             pass
 
-    def slopes_artifact(self, weights: Weights) -> Artifact:
-        """Return the artifact of the slopes at weights (`k`)."""
+    def _slopes_artifact(self, weights: Weights) -> Artifact:
         return Artifact("slopes", "candidate", {**self._key, "weights": list(as_row(weights))})
 
     def _slopes_job(self, weights: Weights) -> Job:
         return Job("measure_slopes", (self.names, as_row(weights)), "the slopes of a candidate",
-                   (self.slopes_artifact(weights),))  # fmt: skip
+                   (self._slopes_artifact(weights),))  # fmt: skip

@@ -155,16 +155,18 @@ class Scorer:
         rows = [r for r in pack_requests(self.requests, shared=True) if len(r.branches) > 1]
         if not rows:
             return True
-        why = "its forward pass takes no positions"
-        if "position_ids" in inspect.signature(model.forward).parameters:
-            why = f"its attention ({attention_implementation(model)}) takes no mask of one's own"
-            if attention_implementation(model) in MASKED_ATTENTION:
-                # a sliding window limits single sequences, other limits apply to the packed one
-                longest = {max(rows, key=lambda r: r.length), max(rows, key=lambda r: r.reach)}
-                tried = sorted(i for row in longest for i in row.requests)
-                why = _try_sharing([self.requests[i] for i in tried], model, score)
-                if not why:
-                    return True
+        attention = attention_implementation(model)
+        if "position_ids" not in inspect.signature(model.forward).parameters:
+            why = "its forward pass takes no positions"
+        elif attention not in MASKED_ATTENTION:
+            why = f"its attention ({attention}) takes no mask of one's own"
+        else:
+            # a sliding window limits single sequences, other limits apply to the packed one
+            longest = {max(rows, key=lambda r: r.length), max(rows, key=lambda r: r.reach)}
+            tried = sorted(i for row in longest for i in row.requests)
+            why = _try_sharing([self.requests[i] for i in tried], model, score)
+        if not why:
+            return True
         log.info("Prompts are computed once for each choice: %s cannot share them (%s).",
                  type(model).__name__, why)  # fmt: skip
         return False

@@ -28,20 +28,21 @@ class Ensemble:
         self._relative = np.exp(stacked - self._largest)
 
     def mix(self, weights: Sequence[float]) -> NDArray[np.float64]:
-        """Return log Σ_k α_k p_k of each token (`n`, nats).
+        """Mix the experts' probabilities.
 
         Args:
             weights: α (`k`).
+
+        Returns:
+            log Σ_k α_k p_k of each token (`n`, nats).
 
         Raises:
             ModelError: The weights are not on the simplex, so that the result is no probability.
         """
         alpha: NDArray[np.float64] = np.asarray(weights, dtype=np.float64)
-        if alpha.shape != (len(self._relative),):
-            raise ModelError(
-                f"{alpha.size} weights are given for an ensemble of {len(self._relative)} experts; "
-                "give one for each."
-            )
+        k = len(self._relative)
+        if alpha.shape != (k,):
+            raise ModelError(f"{alpha.size} weights are given for {k} experts; give one for each.")
         if not (alpha >= -OFF).all() or not abs(alpha.sum() - 1) < OFF:
             raise ModelError(
                 f"The weights of an ensemble are {alpha.round(4).tolist()}; they must not be negative "

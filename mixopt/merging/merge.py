@@ -111,7 +111,15 @@ class StepSizes:
     def observe(
         self, base: torch.Tensor, deltas: Iterable[torch.Tensor | None]
     ) -> Iterator[torch.Tensor | None]:
-        """Yield the deltas (`k`) of one tensor, after adding them and the base's part to the norms."""
+        """Add one tensor of base and experts to the norms.
+
+        Args:
+            base: The base's tensor.
+            deltas: Delta of each expert (`k`), or None for no change.
+
+        Returns:
+            Iterator of the same deltas; each is added when it is taken.
+        """
         self._base += self._norm(base.float())
         for index, delta in enumerate(deltas):
             if delta is not None:

@@ -65,8 +65,7 @@ def merge_to_disk(
         base: Folder of the base's checkpoint.
         experts: α by folder (`k`): full checkpoints with the same tensor names, or LoRA adapters.
         out: Folder to create.
-        dtype: Type of floating tensors in the files, `float32`, `bfloat16` or `float16`; each
-            tensor's own type in the base if left out.
+        dtype: `float32`, `bfloat16` or `float16` for floating tensors; their types in the base if None.
         shard_bytes: Largest size of a file; a larger tensor gets a file of its own.
         allow_pickle: Open pickled weights where there are no safetensors.
 
@@ -112,9 +111,8 @@ def _plan(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> _Plan
     return _Planned(name, checkpoint.shape(name), stored, written)
 
 
-def _layout_of(
-    checkpoint: Checkpoint, plan: Sequence[_Planned], experts: Sequence[Expert]
-) -> Layout:
+def _layout_of(checkpoint: Checkpoint, plan: Sequence[_Planned],
+               experts: Sequence[Expert]) -> Layout:  # fmt: skip
     if not (checkpoint.folder / "config.json").is_file():
         raise ModelError(NO_CONFIG.format(checkpoint.folder, "config.json is not there"))
     shapes = {tensor.name: tensor.shape for tensor in plan if tensor.stored.is_floating_point}
@@ -154,7 +152,6 @@ def _divide(plan: Sequence[_Planned], shard_bytes: int) -> dict[str, list[_Plann
 
 
 def _identity(folder: Path, weight: float) -> tuple[object, ...]:
-    """Return what distinguishes one merge from another: paths, sizes and times of the files."""
     counts = (".safetensors", ".bin", ".json")
     files = sorted(f for f in folder.absolute().iterdir() if f.suffix in counts)
     stats = ((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)

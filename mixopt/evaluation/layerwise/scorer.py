@@ -100,7 +100,7 @@ class LayerwiseScorer:
         return logprobs
 
     def prepare(self, scorer: Scorer) -> list[Batch]:
-        """Return the requests in batches for this model."""
+        """Return the requests in batches (`b x t`) for this model."""
         return scorer.batches(self.meta_model.model, self._score_base)
 
     def check_memory(self) -> None:
@@ -163,9 +163,8 @@ class LayerwiseScorer:
             self._release()
         return sizes.compute()
 
-    def _sweep(
-        self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
-    ) -> list[list[NDArray[np.float32]]]:
+    def _sweep(self, batches: Sequence[Batch], candidates: Sequence[Weights],
+               store: Activations) -> list[list[NDArray[np.float32]]]:  # fmt: skip
         calls = self._enter(batches, candidates, store)
         layers = zip(self.meta_model.layers, self.meta_model.layer_tensors, strict=True)
         for index, (layer, names) in enumerate(layers):
@@ -178,9 +177,8 @@ class LayerwiseScorer:
                     store.put(c, b, output[0] if isinstance(output, tuple) else output)
         return self._leave(batches, candidates, store)
 
-    def _enter(
-        self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
-    ) -> list[list[LayerCall]]:
+    def _enter(self, batches: Sequence[Batch], candidates: Sequence[Weights],
+               store: Activations) -> list[list[LayerCall]]:  # fmt: skip
         # the inputs of the first layer go to `store`
         outside = self._read_outside()
         calls: list[list[LayerCall]] = []
@@ -199,9 +197,8 @@ class LayerwiseScorer:
                     calls.append(run.calls)
         return calls
 
-    def _leave(
-        self, batches: Sequence[Batch], candidates: Sequence[Weights], store: Activations
-    ) -> list[list[NDArray[np.float32]]]:
+    def _leave(self, batches: Sequence[Batch], candidates: Sequence[Weights],
+               store: Activations) -> list[list[NDArray[np.float32]]]:  # fmt: skip
         for c in range(len(candidates)):
             for b, batch in enumerate(batches):
                 hidden = store.get(c, b)
@@ -220,10 +217,8 @@ class LayerwiseScorer:
                 for b, batch in enumerate(batches):
                     totals = sums[c][b], target_logits[c][b]
                     self._add_logits(store.get(c, b), batch.targets, start, head, others, totals)
-        return [
-            [(logit - total).cpu().numpy() for logit, total in zip(t, s, strict=True)]
-            for t, s in zip(target_logits, sums, strict=True)
-        ]
+        rows = zip(target_logits, sums, strict=True)
+        return [[(t - s).cpu().numpy() for t, s in zip(*row, strict=True)] for row in rows]
 
     def _add_logits(
         self, hidden: torch.Tensor, targets: torch.Tensor, start: int, head: torch.Tensor,
