@@ -22,7 +22,9 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./.ci/demo.sh
 
 # Few processes, and one thread in each: tests are small, and threads of several would wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# Files go out in the order of collection, which tests/conftest.py makes that of what they cost.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	--no-loadscope-reorder
 
 test: $(READY)
 	$(PYTEST)

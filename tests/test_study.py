@@ -17,6 +17,8 @@ from mixopt.errors import (
 )
 from mixopt.surrogates.utility import Utility
 
+pytestmark = pytest.mark.slow
+
 
 class Recorder(Callback):
     def __init__(self):
@@ -224,9 +226,10 @@ def load(folder, **changes):
     return study, recorder
 
 
-def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(tmp_path, monkeypatch):
+def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(toy_folder, monkeypatch):
     failing(monkeypatch, "ships")
-    study, recorder = load(tmp_path)
+    toy.forget_expert(toy_folder, "ships")
+    study, recorder = load(toy_folder)
     proposal = study.propose(study.search())[0]
     assert proposal.ratios["ships"] == 0
     assert any("'ships' was set aside" in note for note in proposal.notes)
@@ -236,9 +239,11 @@ def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(tmp_path, mo
     assert "at step 3" in failed[0].failure
 
 
-def test_too_few_experts_left_is_the_end(tmp_path, monkeypatch):
+def test_too_few_experts_left_is_the_end(toy_folder, monkeypatch):
     failing(monkeypatch, *toy.WORDS)
-    study, recorder = load(tmp_path)
+    for name in toy.WORDS:
+        toy.forget_expert(toy_folder, name)
+    study, recorder = load(toy_folder)
     with pytest.raises(DivergedError, match="0 of 3 experts"):
         study.search()
     assert isinstance(recorder.failure, DivergedError)
@@ -308,9 +313,9 @@ def test_validation_needs_its_section(toy_folder):
         study.validate()
 
 
-def test_anchored_experts_and_their_own_compositions(tmp_path):
+def test_anchored_experts_and_their_own_compositions(toy_folder):
     training = toy.study_plain()["training"] | {"anchor_share": 0.5}
-    study, _ = load(tmp_path, training=training)
+    study, _ = load(toy_folder, training=training)
     proposal = study.propose(study.search())[0]
     natural = study.prepare().corpora.natural
     for domain in toy.WORDS:
@@ -318,14 +323,14 @@ def test_anchored_experts_and_their_own_compositions(tmp_path):
         assert proposal.ratios[domain] == pytest.approx(expected)
 
 
-def test_compositions_by_name(tmp_path):
+def test_compositions_by_name(toy_folder):
     rows = {
         "fauna": {"birds": 0.8, "ships": 0.2},
         "fleet": {"ships": 0.9, "sums": 0.1},
         "count": {"sums": 1.0},
         "mixed": {"birds": 0.4, "ships": 0.3, "sums": 0.3},
     }
-    study, _ = load(tmp_path, training=toy.study_plain()["training"] | {"compositions": rows})
+    study, _ = load(toy_folder, training=toy.study_plain()["training"] | {"compositions": rows})
     proposal = study.propose(study.search())[0]
     assert list(proposal.weights) == list(rows)
     birds = 0.8 * proposal.weights["fauna"] + 0.4 * proposal.weights["mixed"]

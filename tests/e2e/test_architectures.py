@@ -6,6 +6,8 @@ from models_for_tests import save_base
 
 import mixopt
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 @pytest.mark.parametrize("method", ["full", "lora"])

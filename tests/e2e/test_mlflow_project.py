@@ -17,7 +17,10 @@ from mlflow.projects.submitted_run import LocalSubmittedRun
 from mlflow.projects.utils import get_run_env_vars
 
 ROOT = Path(__file__).parent.parent.parent
-pytestmark = pytest.mark.filterwarnings("ignore")  # sqlalchemy's and alembic's own, not ours
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # sqlalchemy's and alembic's own, not ours
+]
 
 
 def run_project(folder, entry_point, **parameters):

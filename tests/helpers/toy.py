@@ -105,6 +105,12 @@ def copy_trained(trained: Path, folder: Path) -> Path:
     return folder
 
 
+def forget_expert(folder: Path, name: str) -> None:
+    """Delete one trained expert of the toy study in `folder`."""
+    (expert,) = (folder / "out" / "artifacts" / "experts").glob(f"{name}-*")
+    shutil.rmtree(expert)
+
+
 def _dump(path: Path, plain: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(plain, sort_keys=False))

@@ -12,6 +12,7 @@ from mixopt.config.loader import load_study
 from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, ExportError, InfeasibleError
 
+pytestmark = pytest.mark.slow
 PHASES = [
     {"name": "stable", "tokens": 15_000},
     {"name": "anneal", "tokens": 5_000, "base_tokens": 2_000,

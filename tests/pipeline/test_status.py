@@ -9,6 +9,8 @@ import mixopt
 from mixopt.artifacts.artifact import build_lock
 from mixopt.errors import DivergedError
 
+pytestmark = pytest.mark.slow
+
 
 def load(path, folder):
     return mixopt.Study.load(path, folder / "out", cache=folder / "cache", device="cpu")
@@ -149,10 +151,11 @@ def test_what_a_worker_scores_now_is_running(finished, tmp_path):
         assert {row.what: row for row in study.status()}["round 1"].state == "running"
 
 
-def test_what_failed_is_told_with_its_cause_until_it_is_made(tmp_path, monkeypatch):
+def test_what_failed_is_told_with_its_cause_until_it_is_made(toy_folder, monkeypatch):
     from mixopt.training import training_run
 
-    study = load(toy.write_study(tmp_path), tmp_path)
+    toy.forget_expert(toy_folder, "ships")
+    study = load(toy.write_study(toy_folder), toy_folder)
     real = training_run.train
 
     def train(*arguments, name, **rest):
@@ -162,18 +165,19 @@ def test_what_failed_is_told_with_its_cause_until_it_is_made(tmp_path, monkeypat
 
     monkeypatch.setattr(training_run, "train", train)
     study.train()
-    load(toy.write_study(tmp_path), tmp_path).train()
+    load(toy.write_study(toy_folder), toy_folder).train()
     row = next(row for row in study.status() if row.what == "expert ships")
     assert row.state == "failed"
     assert row.why == "the loss of ships was not finite at step 3. (tried 2 times)"
     monkeypatch.setattr(training_run, "train", real)
-    load(toy.write_study(tmp_path), tmp_path).train()
+    load(toy.write_study(toy_folder), toy_folder).train()
     assert states(study.status())["expert ships"] == "done"
 
 
-def test_parts_of_items_and_experts_set_aside_are_counted(tmp_path, monkeypatch):
+def test_parts_of_items_and_experts_set_aside_are_counted(toy_folder, monkeypatch):
     from mixopt.training import training_run
 
+    toy.forget_expert(toy_folder, "ships")
     real = training_run.train
 
     def train(*arguments, name, **rest):
@@ -182,7 +186,9 @@ def test_parts_of_items_and_experts_set_aside_are_counted(tmp_path, monkeypatch)
         return real(*arguments, name=name, **rest)
 
     monkeypatch.setattr(training_run, "train", train)
-    study = load(toy.write_study(tmp_path, search={"rounds": [7, 3], "item_share": 0.5}), tmp_path)
+    study = load(
+        toy.write_study(toy_folder, search={"rounds": [7, 3], "item_share": 0.5}), toy_folder
+    )
     study.search()
     rows = {row.what: row for row in study.status()}
     assert rows["expert ships"].state == "failed"
