@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 from surrogates.test_fit import DOMAINS, smooth_trials
@@ -20,6 +22,11 @@ def truth(points):
     return first / sample[:, 0].std() / 2 + second / sample[:, 1].std() / 2
 
 
+@cache
+def fitted():
+    return mixopt.fit(smooth_trials(24))
+
+
 def test_proposal_is_near_the_true_optimum():
     surrogate = mixopt.fit(smooth_trials(32))
     proposal = mixopt.propose(surrogate, SearchSpace(DOMAINS), seed=0)[0]
@@ -30,14 +37,14 @@ def test_proposal_is_near_the_true_optimum():
 
 
 def test_bounds_hold():
-    surrogate = mixopt.fit(smooth_trials(24))
+    surrogate = fitted()
     space = SearchSpace(DOMAINS, lower={"b": 0.4}, upper={"a": 0.2})
     for proposal in mixopt.propose(surrogate, space, q=3, seed=0):
         assert space.contains(proposal.ratios.vector(DOMAINS)).all()
 
 
 def test_several_proposals_differ_and_come_best_first():
-    surrogate = mixopt.fit(smooth_trials(24))
+    surrogate = fitted()
     for seed in range(5):
         made = mixopt.propose(surrogate, SearchSpace(DOMAINS), q=5, seed=seed)
         means = [proposal.utility.mean for proposal in made]
@@ -50,7 +57,7 @@ def test_several_proposals_differ_and_come_best_first():
 
 
 def test_compared_with_natural_uniform_and_best_seen():
-    surrogate = mixopt.fit(smooth_trials(24))
+    surrogate = fitted()
     space = SearchSpace(DOMAINS, prior={"a": 0.1, "b": 0.1, "c": 0.8})
     proposal = mixopt.propose(surrogate, space, seed=0)[0]
     assert [c.name for c in proposal.comparisons] == ["natural", "uniform", "best seen"]
@@ -61,7 +68,7 @@ def test_compared_with_natural_uniform_and_best_seen():
 
 
 def test_domains_may_stand_in_another_order():
-    surrogate = mixopt.fit(smooth_trials(24))
+    surrogate = fitted()
     straight = mixopt.propose(surrogate, SearchSpace(DOMAINS), seed=0)[0]
     turned = mixopt.propose(surrogate, SearchSpace(DOMAINS[::-1]), seed=0)[0]
     for domain in DOMAINS:
@@ -69,13 +76,13 @@ def test_domains_may_stand_in_another_order():
 
 
 def test_other_domains_are_refused():
-    surrogate = mixopt.fit(smooth_trials(24))
+    surrogate = fitted()
     with pytest.raises(MixtureError, match="'x' is not one of"):
         mixopt.propose(surrogate, SearchSpace(("a", "b", "x")), seed=0)
 
 
 def test_weights_of_anchored_experts_give_ratios_inside_the_bounds():
-    surrogate = mixopt.fit(smooth_trials(24))
+    surrogate = fitted()
     rows = {
         name: Mixture({other: 0.5 / 3 + (0.5 if other == name else 0) for other in DOMAINS})
         for name in DOMAINS
@@ -87,7 +94,7 @@ def test_weights_of_anchored_experts_give_ratios_inside_the_bounds():
 
 
 def test_infeasible_bounds_are_an_error():
-    surrogate = mixopt.fit(smooth_trials(24))
+    surrogate = fitted()
     rows = {"x": Mixture({"a": 0.5, "b": 0.5}), "y": Mixture({"a": 0.5, "c": 0.5})}
     space = SearchSpace(DOMAINS, lower={"a": 0.9})
     with pytest.raises(InfeasibleError, match="bounds are 0.9 to 1"):
@@ -115,7 +122,7 @@ def test_regmix_road_from_csv_to_proposal(shared):
 
 
 def test_without_a_natural_mixture_none_is_compared_with():
-    surrogate = mixopt.fit(smooth_trials(24))
+    surrogate = fitted()
     proposal = mixopt.propose(surrogate, SearchSpace(DOMAINS), seed=0)[0]
     assert [c.name for c in proposal.comparisons] == ["best seen", "uniform"]
     assert "the best seen mixture" in proposal.verdict
@@ -125,7 +132,7 @@ def test_without_a_natural_mixture_none_is_compared_with():
 
 
 def test_a_natural_mixture_to_beat_must_be_given():
-    surrogate = mixopt.fit(smooth_trials(24))
+    surrogate = fitted()
     with pytest.raises(MixtureError, match="The reference to beat is the natural mixture and no"):
         mixopt.propose(surrogate, SearchSpace(DOMAINS), maximise="chance")
     best = mixopt.propose(surrogate, SearchSpace(DOMAINS), maximise="chance", seed=0,
@@ -136,7 +143,7 @@ def test_a_natural_mixture_to_beat_must_be_given():
 
 
 def test_a_seed_is_a_number_a_generator_or_none():
-    surrogate, space = mixopt.fit(smooth_trials(24)), SearchSpace(DOMAINS)
+    surrogate, space = fitted(), SearchSpace(DOMAINS)
     by_number = mixopt.propose(surrogate, space, seed=5)[0].to_json()
     assert mixopt.propose(surrogate, space, seed=np.random.default_rng(5))[0].to_json() == by_number
     assert space.contains(mixopt.propose(surrogate, space)[0].ratios.vector(DOMAINS)).all()
@@ -144,7 +151,7 @@ def test_a_seed_is_a_number_a_generator_or_none():
 
 @pytest.mark.parametrize("given", [[0.2, 0.3, 0.5], {"a": 0.2, "b": 0.3, "c": 0.5}])
 def test_a_reference_is_given_in_any_form(given):
-    surrogate, space = mixopt.fit(smooth_trials(24)), SearchSpace(DOMAINS)
+    surrogate, space = fitted(), SearchSpace(DOMAINS)
     proposal = mixopt.propose(surrogate, space, seed=0, reference=given)[0]
     assert proposal.comparisons[-1].name == "given"
     assert dict(proposal.comparisons[-1].ratios) == {"a": 0.2, "b": 0.3, "c": 0.5}
