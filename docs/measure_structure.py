@@ -143,6 +143,26 @@ def trace_search(root: Path) -> list[tuple[str, str]]:
     return [(file, function) for file, function in json.loads(printed)]
 
 
+def count_code(package: Path) -> int:
+    """Return the lines of a package's Python that are no docstring, comment or blank line."""
+    count = 0
+    for file in package.rglob("*.py"):
+        text = file.read_text()
+        within: set[int] = set()
+        for node in ast.walk(ast.parse(text)):
+            for part in (
+                getattr(node, "body", []) if isinstance(getattr(node, "body", []), list) else []
+            ):
+                if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant):
+                    within.update(range(part.lineno, (part.end_lineno or part.lineno) + 1))
+        lines = enumerate(text.splitlines(), start=1)
+        count += sum(
+            number not in within and bool(line.strip()) and not line.strip().startswith("#")
+            for number, line in lines
+        )
+    return count
+
+
 def measure(root: Path, *, study: bool = True) -> dict[str, str]:
     """Return the figures of the checkout at `root` by name.
 
@@ -196,6 +216,7 @@ def measure(root: Path, *, study: bool = True) -> dict[str, str]:
         "one-line docstrings": share(["\n" not in text.strip() for text in texts]),
         "dataclasses": f"{len(dataclasses)} of {len(classes)} classes",
         "lines of mixopt/, Python": f"{python:,}",
+        "of these without docstrings, comments and blank lines": f"{count_code(package):,}",
         "lines of mixopt/, all files": f"{sum(lines.values()):,}",
     }
     if study:

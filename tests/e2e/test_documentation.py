@@ -233,6 +233,7 @@ def test_structure_is_measured_on_any_checkout(tmp_path):
     )
     figures = measuring.measure(tmp_path, study=False)
     assert figures["gerund module names"] == "2 of 3 (67%)"
+    assert figures["of these without docstrings, comments and blank lines"] == "6"
     assert figures["the same without scoring, training, merging"] == "1: telling"
     assert figures["entries at the top of the package"] == "4 files + 0 folders"
     assert figures["modules imported by exactly one other"] == "1 of 3"
