@@ -300,7 +300,7 @@ class Study:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Call `on_study_start` and `on_study_end` around the outermost verb, and stop its workers."""
+        """Return a context in which the outermost verb reports start and end and stops its workers."""
         with self.callbacks.running():
             try:
                 if self.callbacks.is_outermost:

@@ -56,9 +56,13 @@ class OutcomeConstraint:
             )
 
     def margins(self, surrogate: Surrogate, ratios: Array) -> Array:
-        """Return by how much mixtures (`n x d`) meet each limit (`n x g`).
+        """Return by how much mixtures meet each limit (`n x g`).
 
         In standard deviations of the metric over the trials; negative where a limit is violated.
+
+        Args:
+            surrogate: Predicts the constrained metrics.
+            ratios: Mixtures (`n x d`).
 
         Raises:
             TrialsError: A constrained metric is not fitted.
@@ -72,6 +76,10 @@ class OutcomeConstraint:
         """Return the margins (`n x g`) of expected scores, without their uncertainty.
 
         Only the differentiable models predict, because SLSQP needs gradients.
+
+        Args:
+            surrogate: Predicts the constrained metrics.
+            ratios: Mixtures (`n x d`).
         """
         places, signs, tolerances, scales = self._limits(surrogate)
         both = np.vstack([ratios, self._at_reference(surrogate)])
@@ -79,7 +87,7 @@ class OutcomeConstraint:
         return np.asarray((tolerances - signs * (scores[:-1] - scores[-1:])) / scales)
 
     def slopes(self, surrogate: Surrogate, ratios: Array) -> Array:
-        """Return the gradients of `expected` (`g x d`) at one mixture (`d`)."""
+        """Return the gradients of `expected` (`g x d`) by the `surrogate` at `ratios` (`d`)."""
         places, signs, _, scales = self._limits(surrogate)
         return np.asarray(-(signs / scales)[:, None] * surrogate.metric_gradients(ratios)[places])
 

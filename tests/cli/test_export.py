@@ -74,7 +74,7 @@ def test_documents_of_known_length(proposal, tmp_path):
     assert "--tokens-per-document web=N" in call(*command, code=2)
     lengths = ("--tokens-per-document", "web=100", "--tokens-per-document", "code=200")
     assert "interleave_probs: 0.8,0.2" in call(*command, *lengths)
-    assert "above zero" in call(*command, "--tokens-per-document", "web=few", code=2)
+    assert "above 0" in call(*command, "--tokens-per-document", "web=few", code=2)
 
 
 def test_what_cannot_be_checked(proposal, tmp_path):
