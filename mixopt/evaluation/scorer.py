@@ -108,7 +108,9 @@ class Scorer:
         batches = self.batches(model, lambda some: score_batches(model, some))
         logprobs = np.empty(self.n_targets, dtype=np.float32)
         for batch in batches:
-            logprobs[batch.places] = token_logprobs(model, batch).cpu().numpy()
+            with _scored_positions_only(model, batch):
+                logits = model(**model_inputs(model, batch)).logits
+            logprobs[batch.places] = _target_logprobs(logits, batch).cpu().numpy()
         return logprobs
 
     def read(self, logprobs: NDArray[Any]) -> dict[str, ItemResults]:
@@ -258,6 +260,10 @@ def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
     """
     with _scored_positions_only(model, batch):
         logits = model(**model_inputs(model, batch)).logits
+    return _target_logprobs(logits, batch)
+
+
+def _target_logprobs(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     if logits.shape[:2] != (1, len(batch.at)):  # the model has no separate output layer
         logits = logits.reshape(-1, logits.shape[-1])[batch.at]
     logits = logits.reshape(len(batch.at), -1).float()
