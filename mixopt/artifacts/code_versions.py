@@ -8,7 +8,7 @@ each package with a record, so that no change goes unnoticed. mixopt's own versi
 from collections.abc import Mapping
 
 VERSIONS: Mapping[str, int] = {
-    "data": 1, "training": 1, "merging": 1, "evaluation": 1, "surrogates": 2, "optimization": 1,
+    "data": 1, "training": 2, "merging": 1, "evaluation": 1, "surrogates": 2, "optimization": 1,
     "exporters": 1, "pipeline": 1, "types": 1,
 }  # fmt: skip
 """Version by package; `types` are the modules directly in `mixopt/`."""
@@ -20,6 +20,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "base": ("training",),
     "bases": ("training",),
     "experts": ("training",),
+    "runs": ("training",),
     "proxy-runs": ("training", "evaluation"),
     "renamed": ("merging", "evaluation"),
     "engines": ("merging", "evaluation"),

@@ -1,6 +1,6 @@
-"""Opens the evaluator of a study's experts."""
+"""Opens the evaluators of a study: of its experts' merges, and of single runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mixopt.evaluation.engine import Engine, StreamedEngine, hash_expert, open_engine_of
@@ -8,6 +8,7 @@ from mixopt.evaluation.evaluator import MergeEvaluator
 from mixopt.executors.job import JobDispatcher
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.training_runs import expert_run
+from mixopt.training.training_run import TrainingRun, checkpoint_folder
 
 
 def open_evaluator(
@@ -32,8 +33,9 @@ def open_evaluator(
         "experts": [_key_of(context, *each) for each in zip(names, folders, strict=True)],
         "device": context.device.key,
     }
+    by_name = dict(zip(names, folders, strict=True))
     return MergeEvaluator(
-        lambda: _open_engine(context, names, folders), len(names), context.scorer, context.store, key,
+        lambda: _open_engine(context, by_name), len(names), context.scorer, context.store, key,
         context.config.search.gamma, names=names, dispatcher=dispatcher,
         on_lost=context.callbacks.warning,
     )  # fmt: skip
@@ -46,11 +48,33 @@ def _key_of(context: StudyContext, name: str, folder: Path) -> str:
     return known.get(name) or hash_expert(folder)
 
 
-def _open_engine(context: StudyContext, names: Sequence[str], folders: Sequence[Path]) -> Engine:
+def open_run_evaluator(context: StudyContext, run: TrainingRun, step: int) -> MergeEvaluator:
+    """Return the evaluator of one model: a run at one of its checkpoints (`k` is 1).
+
+    Args:
+        context: The study.
+        run: The run; it must have been trained before anything is scored.
+        step: One of its plan's checkpoints.
+    """
+    name = run.artifact.folder_name
+    key = {
+        "base": context.base_model.compute_key(),
+        "experts": [name if step == run.plan.steps else f"{name}/{step}"],
+        "device": context.device.key,
+    }
+
+    def open_engine() -> Engine:
+        folder = checkpoint_folder(run, context.folder_of(run.artifact), step)
+        return _open_engine(context, {run.artifact.name: folder})
+
+    return MergeEvaluator(open_engine, 1, context.scorer, context.store, key)
+
+
+def _open_engine(context: StudyContext, folders: Mapping[str, Path]) -> Engine:
     pickled = {e.domain: e.allow_pickle for e in context.config.experts if e.checkpoint is not None}
     engine = open_engine_of(
         context.base_model,
-        {folder: pickled.get(name) for name, folder in zip(names, folders, strict=True)},
+        {folder: pickled.get(name) for name, folder in folders.items()},
         context.store,
         scoring=context.config.search.scoring,
         memory_bytes=context.config.search.memory,

@@ -1,6 +1,7 @@
 """The training runs of a study, each named before it is trained: base, experts, phases, validation."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,33 @@ def continued_base_run(
         parameters=context.base_model.parameters,
         open_model=lambda: context.base_model.load_trainable(config, context.config.seed),
         save=partial(_save_whole, context),
+    )  # fmt: skip
+
+
+def mixture_run(
+    context: "StudyContext", name: str, ratios: Mixture, seed: int, checkpoints: Sequence[int]
+) -> TrainingRun:
+    """Return the run that trains a model on `ratios` and keeps its weights at each checkpoint.
+
+    Runs with the same `seed` read the same text of a domain, whatever their ratios.
+
+    Args:
+        context: The study.
+        name: Of the artifact.
+        ratios: Of the tokens that it reads.
+        seed: Index of the repetition, from 0.
+        checkpoints: Tokens after which the weights are kept, increasing; the last is the run's length.
+    """
+    return _plan(
+        context, "runs", name,
+        ratios=ratios,
+        seed=mix_seed(context.config.seed, "run", seed),
+        key={"base": context.base_model.compute_key()},
+        config=context.config.training,
+        parameters=context.base_model.parameters,
+        open_model=context.load_trainable,
+        save=save_expert,
+        checkpoints=checkpoints,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from mixopt.mixture import Mixture
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.evaluators import open_evaluator
+from mixopt.pipeline.mixture_runs import RunSpec, build_scored_run
 from mixopt.pipeline.training_runs import (
     base_run,
     build_run,
@@ -72,6 +73,9 @@ class StudyWorker:
                 build_run(context, continued_base_run(context, name, Mixture(ratios), tokens))
             case "train_validation_run", (name, ratios, seed):
                 build_run(context, validation_run(context, name, Mixture(ratios), seed))
+            case "train_run", (name, ratios, seed, checkpoints):
+                spec = RunSpec(name, Mixture(ratios), seed, tuple(checkpoints))
+                build_scored_run(context, spec)
             case "describe_models", (names,):
                 _ = self._evaluator_of(names).facts
             case "score_expert", (names, index):

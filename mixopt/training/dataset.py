@@ -1,27 +1,33 @@
-"""Training sequences drawn from tokenized corpora by mixture ratios."""
+"""Training sequences drawn from tokenized corpora by mixture ratios, in an order that is prefix-stable.
 
+A long run begins with the sequences of a short one, so that its checkpoint is a run of its own. Windows
+of a domain follow from seed and domain alone, so that two mixtures with one seed read the same text of a
+domain: their difference holds less noise than that of two seeds.
+"""
+
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 
 from mixopt.data.corpus import Corpus
 from mixopt.errors import DataError
-from mixopt.mixture import Mixture, apportion
+from mixopt.mixture import Mixture
 
 
 class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
     """Sequences drawn from corpora by mixture ratios, in an order fixed by a seed.
 
-    Sequences per domain are apportioned by largest remainder, so that the realized mixture deviates by
-    less than one sequence. No window of a domain repeats before all of them have been read.
+    No window of a domain repeats before all of them have been read.
 
     Args:
         corpora: Corpus of each domain.
         ratios: Mixture ratios of the tokens (`d`).
         sequences: Number of sequences (`n`).
         context: Tokens per sequence (`c`); an item holds `input_ids` and `labels` of this length.
-        seed: Seed of windows and order.
+        seed: Seed of the windows.
 
     Raises:
         DataError: A domain's corpus is shorter than one sequence.
@@ -38,23 +44,17 @@ class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
     ) -> None:
         self.context = context
         self.corpora = [corpora[name] for name in ratios]
-        rng = np.random.default_rng(seed)
-        shares = ratios.vector(list(ratios))
-        counts = apportion(shares / shares.sum() * sequences, sequences)
-        domains, windows = [], []
-        for index, (name, count) in enumerate(zip(ratios, counts.tolist(), strict=True)):
+        self._domains = interleave(ratios.vector(list(ratios)), sequences)
+        self._windows = np.empty(sequences, np.int64)
+        for index, name in enumerate(ratios):
+            places = np.flatnonzero(self._domains == index)
             available = corpora[name].tokens // context
-            if count and not available:
+            if len(places) and not available:
                 raise DataError(
                     f"Domain {name!r} has {corpora[name].tokens:,} tokens, less than one sequence "
                     f"of {context}; give it more text or a shorter context."
                 )
-            domains.append(np.full(count, index))
-            passes = [rng.permutation(available) for _ in range(-(-count // max(available, 1)))]
-            windows.append(np.concatenate([np.empty(0, np.int64), *passes])[:count])
-        order = rng.permutation(sequences)
-        self._domains = np.concatenate(domains)[order]
-        self._windows = np.concatenate(windows).astype(np.int64)[order]
+            self._windows[places] = _windows(name, len(places), available, seed)
 
     def __len__(self) -> int:
         return len(self._domains)
@@ -64,3 +64,34 @@ class MixtureDataset(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         read = corpus.read(int(self._windows[index]) * self.context, self.context)
         tokens = torch.from_numpy(read)
         return {"input_ids": tokens, "labels": tokens}
+
+
+def interleave(ratios: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Return the domain of each of `n` sequences by Webster's method of apportionment.
+
+    The j-th sequence of domain k stands where λ_k·t reaches j − 1/2. A longer order begins with a
+    shorter one (the method is house-monotone; Balinski & Young, Fair Representation, 1982), and after
+    each t a domain has been read λ_k·t times, up to about one.
+
+    Args:
+        ratios: λ (`d`), which sum to 1.
+        n: Number of sequences.
+
+    Returns:
+        Index of a domain (`n`).
+    """
+    shares = np.asarray(ratios, dtype=np.float64)
+    counts = np.where(shares > 0, np.ceil(shares * n) + 1, 0).astype(np.int64)
+    domains = np.repeat(np.arange(len(shares)), counts)
+    number = np.concatenate([np.arange(count) for count in counts])
+    return domains[np.argsort((number + 0.5) / shares[domains], kind="stable")][:n]
+
+
+def _windows(name: str, n: int, available: int, seed: int) -> NDArray[np.int64]:
+    """Return `n` windows of a domain: one permutation of all of them after another."""
+    own = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+    passes = [
+        np.random.default_rng([seed, own, epoch]).permutation(available)
+        for epoch in range(-(-n // max(available, 1)))
+    ]
+    return np.concatenate([np.empty(0, np.int64), *passes])[:n]

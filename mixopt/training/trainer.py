@@ -8,7 +8,7 @@ import gc
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,13 +80,15 @@ class BatchPlan:
         sequences_per_step: Sequences per optimizer step, over all devices.
         device_batch: Sequences per forward pass of one device.
         accumulation: Forward passes per optimizer step.
-        steps: Optimizer steps.
+        warmup: Steps over which the learning rate rises.
+        checkpoints: Steps after which the model is kept, increasing; the last one is the end.
     """
 
     sequences_per_step: int
     device_batch: int
     accumulation: int
-    steps: int
+    warmup: int
+    checkpoints: tuple[int, ...]
 
     @classmethod
     def of(
@@ -97,11 +99,13 @@ class BatchPlan:
         devices: int,
         *,
         vocabulary: int,
+        checkpoints: Sequence[int] = (),
     ) -> "BatchPlan":
         """Return the plan of a training.
 
-        A forward pass takes `device_batch` sequences, or as many as keep the logits within
-        `LOGIT_BYTES`; the rest of a batch is accumulated in equal parts.
+        Batch and warm-up follow from the config's tokens, however long the run is, so that runs of
+        several lengths differ in nothing else. A forward pass takes `device_batch` sequences, or as
+        many as keep the logits within `LOGIT_BYTES`; the rest of a batch is accumulated in equal parts.
 
         Args:
             training: The config.
@@ -109,6 +113,8 @@ class BatchPlan:
             context: Tokens per sequence.
             devices: Devices that train one model.
             vocabulary: Tokens of the vocabulary.
+            checkpoints: Tokens after which the model is kept, increasing; the last number is the
+                length of the run. The config's tokens alone if left out.
         """
         wanted = max(1, round(step.batch_tokens / context))
         wanted = min(wanted, max(1, training.tokens // context))
@@ -117,8 +123,18 @@ class BatchPlan:
         per_device = max(n for n in range(1, each + 1) if each % n == 0 and n <= most)
         accumulation = each // per_device
         together = per_device * accumulation * devices
-        steps = max(1, round(training.tokens / (together * context)))
-        return cls(together, per_device, accumulation, steps)
+
+        def count_steps(tokens: int) -> int:
+            return max(1, round(tokens / (together * context)))
+
+        marks = sorted({count_steps(tokens) for tokens in checkpoints or [training.tokens]})
+        warmup = round(training.warmup_share * count_steps(training.tokens))
+        return cls(together, per_device, accumulation, warmup, tuple(marks))
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return self.checkpoints[-1]
 
     @property
     def sequences(self) -> int:
@@ -137,6 +153,7 @@ def train(
     device: Device,
     seed: int,
     checkpoints: CheckpointManager,
+    on_checkpoint: Callable[[int, Mapping[str, torch.Tensor]], None] = lambda *_: None,
 ) -> tuple[TrainingOutcome, dict[str, torch.Tensor]]:
     """Train a model in place.
 
@@ -153,6 +170,8 @@ def train(
         device: Device that trains.
         seed: Seed of dropout.
         checkpoints: Training resumes from the last one, bit for bit on a CPU.
+        on_checkpoint: Called with step and averaged tensors at each of the plan's checkpoints but the
+            last; once more for those that are passed again after a resumption.
 
     Returns:
         Summary of the training, and the trained tensors by name, averaged over checkpoints.
@@ -163,17 +182,17 @@ def train(
     """
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    monitor = _TrainingMonitor(name, plan.steps, _averaged_steps(training, plan.steps))
+    averages = {end: _averaged_steps(training, end) for end in plan.checkpoints}
+    monitor = _TrainingMonitor(name, averages, on_checkpoint)
     checkpointing = CheckpointCallback(checkpoints, monitor.losses, monitor.sums)
-    warmup = round(training.warmup_share * plan.steps)
     arguments = TrainingArguments(
         output_dir=str(checkpoints.folder),
         max_steps=plan.steps,
         per_device_train_batch_size=plan.device_batch,
         gradient_accumulation_steps=plan.accumulation,
         learning_rate=step.learning_rate,
-        **_schedule(training, plan.steps, warmup),
-        warmup_steps=warmup,
+        **_schedule(training, plan.steps, plan.warmup),
+        warmup_steps=plan.warmup,
         weight_decay=training.weight_decay,
         adam_beta2=0.95,
         max_grad_norm=training.max_grad_norm,
@@ -207,7 +226,7 @@ def train(
         ) from None
     finally:
         monitor.bar.close()
-    tensors = monitor.average(model)
+    tensors = monitor.average(model, plan.steps)
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise _diverged(name, plan.steps)
     del trainer
@@ -270,26 +289,49 @@ def _diverged(name: str, step: int) -> DivergedError:
 
 
 class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, name: str, steps: int, averaged: Mapping[int, float]) -> None:
-        self.name, self.averaged = name, averaged
+    """Average parameters up to each checkpoint, and watch the loss.
+
+    Attributes:
+        losses: Pairs of a step and the mean loss since the pair before.
+        sums: Weighted sums of parameters, by `STEP:NAME`, of the checkpoints still to come.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        averages: Mapping[int, Mapping[int, float]],
+        on_checkpoint: Callable[[int, Mapping[str, torch.Tensor]], None],
+    ) -> None:
+        self.name, self.averages, self.on_checkpoint = name, averages, on_checkpoint
         self.losses: list[tuple[int, float]] = []
         self.sums: dict[str, torch.Tensor] = {}
-        self.bar = tqdm(total=steps, desc=f"training {name}", unit="step", mininterval=1.0,
+        self._last = max(averages)
+        self.bar = tqdm(total=self._last, desc=f"training {name}", unit="step", mininterval=1.0,
                         leave=False)  # fmt: skip
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
     ) -> None:
-        self.bar.update(state.global_step - self.bar.n)
-        weight = self.averaged.get(state.global_step)
-        if weight is not None and model is not None:
-            for name, tensor in trained_tensors(model):
-                value = tensor.float().cpu() * weight
-                self.sums[name] = self.sums[name] + value if name in self.sums else value
+        step = state.global_step
+        self.bar.update(step - self.bar.n)
+        if model is None:
+            return
+        weights = {end: share[step] for end, share in self.averages.items() if step in share}
+        for name, tensor in trained_tensors(model) if weights else ():
+            parameter = tensor.float().cpu()
+            for end, weight in weights.items():
+                key = f"{end}:{name}"
+                value = parameter * weight
+                self.sums[key] = self.sums[key] + value if key in self.sums else value
+        if step in self.averages and step < self._last:
+            self.on_checkpoint(step, self.average(model, step))
 
-    def average(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    def average(self, model: PreTrainedModel, end: int) -> dict[str, torch.Tensor]:
         # from memory, because some architectures save checkpoints under other names and in other shapes
-        return self.sums or {name: t.cpu() for name, t in trained_tensors(model)}
+        prefix = f"{end}:"
+        mine = [key for key in self.sums if key.startswith(prefix)]
+        sums = {key.removeprefix(prefix): self.sums.pop(key) for key in mine}
+        return sums or {name: t.cpu().clone() for name, t in trained_tensors(model)}
 
     def on_log(self, args: Any, state: TrainerState, control: Any, *, logs: Any, **_: Any) -> None:
         if "loss" not in logs:

@@ -1,10 +1,13 @@
 """A training run: a model trained on a mixture of a study's corpora, named before it is trained."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.config.training import TrainingConfig
@@ -93,6 +96,7 @@ def plan_run(
     context: int,
     device: Device,
     n_devices: int | None,
+    checkpoints: Sequence[int] = (),
 ) -> TrainingRun:
     """Return the run with everything that determines its result; nothing is trained.
 
@@ -110,6 +114,8 @@ def plan_run(
         context: Tokens per sequence.
         device: That trains.
         n_devices: GPUs that train one model; those of this process if None.
+        checkpoints: Tokens after which the model is kept, increasing; the last number is the length
+            of the run. The config's tokens alone if left out.
 
     Returns:
         The run; its artifact names the result.
@@ -122,17 +128,20 @@ def plan_run(
         raise DataError(
             f"{name!r} is to be trained on {domain!r}, which has no text; give its expert a text."
         )
+    tokens = max(checkpoints, default=config.tokens)
     epochs = check_epochs(
-        corpora.counts, ratios, tokens=config.tokens, max_epochs=config.max_epochs,
-        what=f"the {config.tokens:,} tokens of {name!r}",
+        corpora.counts, ratios, tokens=tokens, max_epochs=config.max_epochs,
+        what=f"the {tokens:,} tokens of {name!r}",
     )  # fmt: skip
     step = resolve_hyperparameters(config, parameters)
     n_devices = n_devices or count_devices(device)
-    plan = BatchPlan.of(config, step, context, n_devices, vocabulary=len(corpora.tokenizer))
+    plan = BatchPlan.of(
+        config, step, context, n_devices, vocabulary=len(corpora.tokenizer), checkpoints=checkpoints
+    )
     full_key = {
         **key,
         "training": config.model_dump(mode="json"),
-        "step": [step.learning_rate, plan.sequences_per_step, plan.steps],
+        "step": [step.learning_rate, plan.sequences_per_step, *plan.checkpoints],
         "ratios": dict(ratios),
         "corpora": [corpora.counts[domain].folder.name for domain in domains],
         "context": context,
@@ -173,14 +182,32 @@ def train_run(
         seed=run.seed,
     )
     model = run.open_model()
+    kept = checkpoints.folder / "kept"
+
+    def keep(step: int, tensors: Mapping[str, torch.Tensor]) -> None:
+        if checkpoints.processes.is_main:
+            kept.mkdir(parents=True, exist_ok=True)
+            save_file(dict(tensors), kept / f"{step}.partial")
+            (kept / f"{step}.partial").replace(kept / f"{step}.safetensors")
+
     outcome, parameters = train(
-        model, dataset, run.config, run.step, run.plan,
-        name=run.artifact.name, device=device, seed=run.seed, checkpoints=checkpoints,
+        model, dataset, run.config, run.step, run.plan, name=run.artifact.name, device=device,
+        seed=run.seed, checkpoints=checkpoints, on_checkpoint=keep,
     )  # fmt: skip
     if not checkpoints.processes.is_main:
         return
     if is_sharded(model):
         model = run.open_model()
+    for step in run.plan.checkpoints[:-1]:
+        load_parameters(model, load_file(kept / f"{step}.safetensors"))
+        folder = checkpoint_folder(run, scratch, step)
+        folder.mkdir()
+        run.save(model, folder)
     load_parameters(model, parameters)
     run.save(model, scratch)
     (scratch / "outcome.json").write_text(json.dumps(asdict(outcome), indent=2))
+
+
+def checkpoint_folder(run: TrainingRun, folder: Path, step: int) -> Path:
+    """Return where a run keeps the model of one of its checkpoints; the last one lies in `folder`."""
+    return folder if step == run.plan.steps else folder / f"step-{step}"

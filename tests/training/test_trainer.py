@@ -94,6 +94,18 @@ def test_plan_keeps_the_batch_that_is_printed_and_the_logits_in_memory():
     assert large.device_batch * large.accumulation == 39
 
 
+def test_runs_of_several_lengths_share_batch_and_warm_up():
+    step = OptimizerHyperparameters(1, 2048, "")
+    config = TrainingConfig(tokens=100_000, warmup_share=0.1)
+    plans = [
+        BatchPlan.of(config, step, 256, 1, vocabulary=2048, checkpoints=lengths)
+        for lengths in ([25_000], [25_000, 100_000], [100_000, 400_000], ())
+    ]
+    assert [plan.checkpoints for plan in plans] == [(12,), (12, 49), (49, 195), (49,)]
+    assert {plan.sequences_per_step for plan in plans} == {8}
+    assert {plan.warmup for plan in plans} == {5}
+
+
 def test_processes_that_were_launched_together_share_a_batch(monkeypatch):
     assert count_devices(CPU) == 1
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -1,0 +1,105 @@
+"""Models trained on mixtures, scored at several lengths: each is a real observation and a vertex."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from mixopt.executors.job import Job
+from mixopt.mixture import Mixture
+from mixopt.pipeline.context import StudyContext
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run to train.
+
+    Attributes:
+        name: Unique within the study for its ratios and seed.
+        ratios: Of the tokens that it reads.
+        seed: Index of the repetition, from 0; runs with one seed are paired.
+        checkpoints: Tokens at which it is scored, increasing; the last is its length.
+    """
+
+    name: str
+    ratios: Mixture
+    seed: int
+    checkpoints: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRun:
+    """A run that was trained and scored.
+
+    Attributes:
+        spec: What was asked for.
+        logprobs: Log-probabilities of all scored tokens (`t`, nats) by tokens trained on.
+        flops: Of the training.
+    """
+
+    spec: RunSpec
+    logprobs: dict[int, NDArray[np.float32]]
+    flops: float
+
+
+def train_runs(
+    context: StudyContext, specs: Sequence[RunSpec]
+) -> Iterator[tuple[RunSpec, ScoredRun | Exception]]:
+    """Train and score runs, where the store lacks them; yield each as it is finished.
+
+    Args:
+        context: The study, whose base has been trained.
+        specs: The runs.
+
+    Returns:
+        Pairs of a run and its scores, or what it failed with.
+    """
+    from mixopt.pipeline.evaluators import open_run_evaluator
+    from mixopt.pipeline.training_runs import mixture_run, read_run
+
+    runs = {spec: mixture_run(context, *_arguments(spec)) for spec in specs}
+    jobs = {}
+    for spec, run in runs.items():
+        scores = [
+            open_run_evaluator(context, run, step).expert_artifact(0)
+            for step in run.plan.checkpoints
+        ]
+        arguments = (spec.name, dict(spec.ratios), spec.seed, list(spec.checkpoints))
+        jobs[spec.name, spec.seed] = spec, Job(
+            "train_run", arguments, f"run {spec.name}", (run.artifact, *scores), trains=True
+        )  # fmt: skip
+    done = context.dispatcher.run([job for _, job in jobs.values()])
+    for job, error in tqdm(done, desc="runs", unit="run", total=len(jobs), leave=False):
+        spec, _ = jobs[job.arguments[0], job.arguments[2]]
+        if error is not None:
+            yield spec, error
+            continue
+        run = runs[spec]
+        outcome = read_run(context, run).outcome
+        per_step = run.plan.sequences_per_step * context.config.base.context
+        logprobs = {
+            step * per_step: open_run_evaluator(context, run, step).expert_logprobs[0]
+            for step in run.plan.checkpoints
+        }
+        yield spec, ScoredRun(spec, logprobs, outcome.flops)
+
+
+def build_scored_run(context: StudyContext, spec: RunSpec) -> None:
+    """Train a run and score its checkpoints in this process, where the store lacks them.
+
+    Raises:
+        DivergedError: The loss stopped being finite.
+    """
+    from mixopt.pipeline.evaluators import open_run_evaluator
+    from mixopt.pipeline.training_runs import build_run, mixture_run
+
+    run = mixture_run(context, *_arguments(spec))
+    build_run(context, run)
+    for step in run.plan.checkpoints:
+        open_run_evaluator(context, run, step).build_expert_logprobs([0])
+
+
+def _arguments(spec: RunSpec) -> tuple[str, Mixture, int, tuple[int, ...]]:
+    return spec.name, spec.ratios, spec.seed, spec.checkpoints

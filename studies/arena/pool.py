@@ -1,0 +1,152 @@
+"""Train the pool of a world, and write its losses and its experts' log-probabilities.
+
+    python studies/arena/pool.py WORLD --out OUT [--part 0/2] [--most N]
+
+Runs are mixopt's own: they lie in OUT/WORLD/artifacts, a finished run is not trained again, and a killed
+one goes on from its last checkpoint. Two processes with `--part 0/2` and `--part 1/2` share the work.
+Then `--write` puts the finished runs into studies/arena/pool/WORLD/: `runs.csv` (bits per byte by run,
+tokens and metric) and `experts.npz` (log-probabilities of the base, natural and pure runs, float16).
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from worlds import CAPABILITIES, LENGTHS, WORLDS, World, items, write_study
+
+from mixopt import Mixture
+from mixopt.errors import MissingArtifactError
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.evaluators import open_run_evaluator
+from mixopt.pipeline.experts import train_base
+from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, train_runs
+from mixopt.pipeline.training_runs import mixture_run
+from mixopt.study import Study
+
+POOL = Path(__file__).parent / "pool"
+EXPERT_LENGTHS = (LENGTHS[0], LENGTHS[2])
+"""Lengths of the experts whose log-probabilities are kept: 1/8 and 1/2 of a unit."""
+
+
+def open_world(world: World, out: Path) -> StudyContext:
+    """Return the study of a world, its base trained."""
+    study = Study.load(write_study(world, out / world.name), out / world.name / "results",
+                       cache=out / "cache", device="cpu")  # fmt: skip
+    context = study.prepare()
+    train_base(context)
+    return context
+
+
+def specs(world: World) -> list[RunSpec]:
+    """Return the runs of a world's pool."""
+    return [
+        RunSpec(name, Mixture.from_vector(world.domains, world.compositions[name]), seed, LENGTHS)
+        for name, seed in world.runs()
+    ]
+
+
+class Losses:
+    """Bits per byte of items and of their answers, from log-probabilities of all scored tokens."""
+
+    def __init__(self, context: StudyContext) -> None:
+        encode = context.corpora.tokenizer
+        names = [name for group in CAPABILITIES.values() for name in group]
+        self.metrics = [f"{name}.{part}" for name in names for part in ("item", "answer")]
+        rows, answers, self.item, self.benchmark = [], [], [], []
+        sizes = np.zeros((2, len(names), 0)).tolist()
+        item = 0
+        for number, name in enumerate(names):
+            whole, right = [], []
+            for prompt, answer in items(name):
+                ends = encode(prompt + answer, add_special_tokens=False,
+                              return_offsets_mapping=True)["offset_mapping"]  # fmt: skip
+                inside = np.array([end > len(prompt) for _, end in ends])
+                answers.append(inside)
+                rows.append(np.full(len(ends), number))
+                self.item += [item] * len(ends)
+                item += 1
+                whole.append(len((prompt + answer).encode()))
+                # the token across the border is scored with the answer
+                start = ends[int(np.flatnonzero(inside)[0])][0]
+                right.append(len((prompt + answer)[start:].encode()))
+            sizes[0][number], sizes[1][number] = sum(whole), sum(right)
+        self.benchmark = np.concatenate(rows)
+        self.answer = np.concatenate(answers)
+        self.bytes = np.array(sizes, dtype=float)
+        assert len(self.benchmark) == context.scorer.n_targets
+
+    def of(self, logprobs: np.ndarray) -> np.ndarray:
+        """Return bits per byte by metric, items and answers in turn."""
+        bits = -logprobs.astype(np.float64) / np.log(2)
+        count = self.bytes.shape[1]
+        whole = np.bincount(self.benchmark, bits, minlength=count) / self.bytes[0]
+        part = np.bincount(self.benchmark, bits * self.answer, minlength=count) / self.bytes[1]
+        return np.stack([whole, part], axis=1).ravel()
+
+
+def write(world: World, context: StudyContext) -> int:
+    """Write what is finished of a world's pool; return the number of runs."""
+    context.store.read_only = True
+    losses, rows, experts = Losses(context), [], {}
+    base = None
+    for spec in specs(world):
+        run = mixture_run(context, spec.name, spec.ratios, spec.seed, spec.checkpoints)
+        try:
+            flats = {
+                tokens: open_run_evaluator(context, run, step).expert_logprobs[0]
+                for tokens, step in zip(LENGTHS, run.plan.checkpoints, strict=True)
+            }
+        except MissingArtifactError:
+            continue
+        for tokens, flat in flats.items():
+            rows.append([spec.name, spec.seed, tokens, *losses.of(flat)])
+            if spec.seed == 0 and tokens in EXPERT_LENGTHS and (
+                spec.name == "natural" or spec.name.startswith("pure-")
+            ):  # fmt: skip
+                experts[f"{spec.name}-{tokens}"] = flat.astype(np.float16)
+        if base is None:
+            with torch.inference_mode():
+                base = context.scorer.logprobs(context.base_model.load())
+            rows.append(["base", 0, 0, *losses.of(base)])
+    folder = POOL / world.name
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame(rows, columns=["run", "seed", "tokens", *losses.metrics])
+    frame.sort_values(["run", "seed", "tokens"]).to_csv(
+        folder / "runs.csv", index=False, float_format="%.5f"
+    )
+    np.savez_compressed(
+        folder / "experts.npz", base=base.astype(np.float16), benchmark=losses.benchmark.astype(np.int8),
+        answer=losses.answer, item=np.array(losses.item, dtype=np.int16), **experts,
+    )  # fmt: skip
+    return len({(row[0], row[1]) for row in rows}) - 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("world", choices=WORLDS)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", default="0/1")
+    parser.add_argument("--most", type=int)
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    world = WORLDS[args.world]
+    part, parts = map(int, args.part.split("/"))
+    context = open_world(world, args.out)
+    if args.write:
+        print(f"{write(world, context)} runs are in {POOL / world.name}")
+        return
+    start = time.perf_counter()
+    chosen = specs(world)[part::parts][: args.most]
+    for spec, scored in train_runs(context, chosen):
+        if not isinstance(scored, ScoredRun):
+            raise scored
+        seconds = time.perf_counter() - start
+        print(f"{spec.name} {spec.seed}: {seconds:.0f} s, "
+              f"{-scored.logprobs[LENGTHS[-1]].mean():.4f} nats", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
