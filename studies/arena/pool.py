@@ -18,7 +18,7 @@ import torch
 from worlds import CAPABILITIES, LENGTHS, WORLDS, World, items, write_study
 
 from mixopt import Mixture
-from mixopt.errors import MissingArtifactError
+from mixopt.artifacts.store import MissingArtifactError
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.evaluators import open_run_evaluator
 from mixopt.pipeline.experts import train_base

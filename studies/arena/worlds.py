@@ -1,7 +1,7 @@
 """The worlds of the arena: domains, natural mixture, base, benchmarks and utilities of each.
 
-Three worlds are for development; five are for the test, which is looked at once. Metrics are bits per byte
-(lower is better) of a benchmark's whole items (`NAME.item`) and of their answers (`NAME.answer`).
+Three worlds are for development; five are for the test, which is looked at once. Metrics are bits per
+byte (lower is better) of a benchmark's whole items (`NAME.item`) and of their answers (`NAME.answer`).
 """
 
 import json
@@ -113,7 +113,7 @@ class World:
         yield from ((name, seed) for seed in (1, 2) for name in repeated[1:])
 
     def utilities(self) -> list[Utility]:
-        """Return problems: each capability, two of them, the mean, the worst, and what no domain owns."""
+        """Return problems: each capability, two of them, mean, worst, and what no domain owns."""
         owned = self.owned
         small = min(owned, key=lambda name: self.natural[OWNER[name] or ""])
         large = max(owned, key=lambda name: self.natural[OWNER[name] or ""])
