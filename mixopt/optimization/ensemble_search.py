@@ -47,7 +47,9 @@ class EnsembleSearch:
         Args:
             starts: Further weights α (`k`) to start from; the centre of the space is one always.
         """
-        ends = [self._climb(self.space.pull(start[None])[0]) for start in [self.space.centre, *starts]]
+        ends = [
+            self._climb(self.space.pull(start[None])[0]) for start in [self.space.centre, *starts]
+        ]
         return max(ends, key=self.value)
 
     def value(self, weights: Array) -> float:
