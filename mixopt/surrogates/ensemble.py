@@ -1,8 +1,8 @@
 """Losses of probability ensembles as functions of the mixture: a surrogate that needs no fit.
 
-An ensemble gives a token the probability Σ_k w_k p_k of the experts' probabilities (MDE, arXiv:2502.15950),
-with w_k = λ_k^γ ÷ Σ_j λ_j^γ. With the experts' log-probabilities in memory a mixture costs two passes over
-a matrix, gradient included, and no forward pass. See docs/methods.md, section 2.2.
+An ensemble gives a token the probability Σ_k w_k p_k of the experts' probabilities (MDE,
+arXiv:2502.15950), with w_k = λ_k^γ ÷ Σ_j λ_j^γ. With the experts' log-probabilities in memory a mixture
+costs two passes over a matrix, gradient included, and no forward pass. See docs/methods.md, section 2.2.
 
 Shapes: `k` experts, `t` tokens, `m` metrics, `i` items, `n` mixtures.
 """

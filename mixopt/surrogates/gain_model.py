@@ -1,0 +1,249 @@
+"""One Gaussian model of what a user asks: the gain of really training on a mixture over natural.
+
+The mean is the ensemble's gain times its growth with the tokens; a Gaussian process holds what ensembles
+miss. Runs of any mixture, length and seed are observations:
+
+    y_iem   = g_m(λ_i, T_i) + ε_im
+    g_m(λ, T) = G(T) · ((1 + u_0 + u_1·log2(T/T_e)) · e_m(λ) + f_m(λ, T)),   G(T) = A · (T/T_e)^ρ
+
+e_m is the ensemble's gain, T_e the experts' tokens, u_0 and u_1 normal, and f a Gaussian process that is
+zero at natural: its standard deviation is D_m · ‖√λ − √λ_nat‖. With few runs the interval is wide, since
+D was measured on other worlds (studies/arena). See docs/methods.md, section 8.
+
+Shapes: `n` runs, `q` mixtures asked about, `d` domains, `m` metrics, `c` linear combinations of metrics.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from mixopt.mixture import Array
+
+JITTER = 1e-9
+
+
+@dataclass(frozen=True)
+class GainPrior:
+    """What other worlds tell about ensembles and training; fitted by `studies/arena/prior.py`.
+
+    Attributes:
+        scale: A, real gain ÷ ensemble gain at the experts' own length.
+        growth: ρ, exponent of the gains' growth with tokens.
+        scale_sd: Standard deviation of u_0.
+        growth_sd: Standard deviation of u_1, by doubling of the tokens.
+        bias: D of a metric of usual spread, in units of its spread.
+        bias_floor: Part of D that does not shrink with a metric's spread, in units of the median spread.
+        length_scale: Distance ‖√λ − √λ'‖ over which the bias changes.
+        forgetting: Decay of the bias's correlation, by doubling of the tokens.
+        within: Correlation of the bias between metrics of one capability.
+        across: Correlation of the bias between other metrics.
+        noise_within: The same for the noise of seeds.
+        noise_forgetting: Decay of one run's noise, by doubling of the tokens.
+    """
+
+    scale: float = 1.0
+    growth: float = 0.42
+    scale_sd: float = 0.15
+    growth_sd: float = 0.05
+    bias: float = 0.3
+    bias_floor: float = 0.1
+    length_scale: float = 0.7
+    forgetting: float = 0.1
+    within: float = 0.3
+    across: float = 0.1
+    noise_within: float = 0.1
+    noise_forgetting: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Mixtures:
+    """Mixtures trained for some tokens, or asked about.
+
+    Attributes:
+        ratios: λ (`n x d`).
+        tokens: Tokens of each (`n`).
+        ensemble_gains: e, the ensemble's gain over natural, in the metrics' units (`n x m`).
+    """
+
+    ratios: Array
+    tokens: Array
+    ensemble_gains: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Runs(Mixtures):
+    """Observed gains of runs over the natural run with the same seed and tokens.
+
+    Attributes:
+        gains: y (`n x m`), positive where better; NaN where a score is missing.
+        seeds: Seed of each run (`n`); runs with one seed share the noise of its natural run.
+    """
+
+    gains: Array
+    seeds: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class GainModel:
+    """The joint prior of gains.
+
+    Attributes:
+        prior: Numbers of the prior.
+        natural: The natural mixture (`d`).
+        expert_tokens: T_e.
+        spreads: Spread of each metric over mixtures, in native units (`m`); gains are in these units.
+        capabilities: Capability of each metric, numbered (`m`).
+        noise_sd: Standard deviation of a paired difference between seeds, in the metric's spread (`m`).
+    """
+
+    prior: GainPrior
+    natural: Array
+    expert_tokens: float
+    spreads: Array
+    capabilities: NDArray[np.int64]
+    noise_sd: Array
+
+    def condition(self, runs: Runs | None) -> "GainPosterior":
+        """Return the posterior of gains given runs; the prior if there are none."""
+        return GainPosterior(self, runs)
+
+    def growth(self, tokens: Array) -> Array:
+        """Return G(T) (`n`)."""
+        return np.asarray(self.prior.scale * (tokens / self.expert_tokens) ** self.prior.growth)
+
+    def mean(self, at: Mixtures) -> Array:
+        """Return the prior mean of the gains (`n x m`)."""
+        return np.asarray(self.growth(at.tokens)[:, None] * at.ensemble_gains)
+
+    @cached_property
+    def bias_sd(self) -> Array:
+        """D of each metric, in its own spread (`m`).
+
+        A metric that no expert improves much has a large one: its small spread says little about it.
+        """
+        relative = np.median(self.spreads) / self.spreads
+        return np.asarray(np.hypot(self.prior.bias, self.prior.bias_floor * relative))
+
+    def covariance(self, first: Mixtures, second: Mixtures) -> Array:
+        """Return the prior covariance of two sets of gains (`n1 x m x n2 x m`)."""
+        p = self.prior
+        doublings = [np.log2(at.tokens / self.expert_tokens) for at in (first, second)]
+        slope = p.scale_sd**2 + p.growth_sd**2 * np.outer(*doublings)
+        apart = np.abs(np.subtract.outer(*doublings))
+        roots = [np.sqrt(at.ratios) for at in (first, second)]
+        moved = [np.linalg.norm(root - np.sqrt(self.natural), axis=1) for root in roots]
+        squared = np.square(roots[0][:, None] - roots[1][None]).sum(axis=2)
+        kernel = np.outer(*moved) * np.exp(-squared / (2 * p.length_scale**2))
+        kernel *= np.exp(-p.forgetting * apart)
+        growth = np.outer(self.growth(first.tokens), self.growth(second.tokens))
+        bias = self._correlation(p.within, p.across) * np.outer(self.bias_sd, self.bias_sd)
+        scaled = np.einsum(
+            "ij,ik,jl->ikjl", growth * slope, first.ensemble_gains, second.ensemble_gains
+        )
+        return np.asarray(scaled + np.einsum("ij,kl->ikjl", growth * kernel, bias))
+
+    def noise(self, runs: Runs) -> Array:
+        """Return the covariance of the noise of runs (`n x m x n x m`).
+
+        Two runs with one seed share the noise of the natural run, half of the difference's variance.
+        Checkpoints of one run share a part of their noise.
+        """
+        apart = np.abs(np.subtract.outer(np.log2(runs.tokens), np.log2(runs.tokens)))
+        same_seed = runs.seeds[:, None] == runs.seeds[None]
+        same_mixture = np.abs(runs.ratios[:, None] - runs.ratios[None]).max(axis=2) < 1e-12
+        shared = np.where(same_mixture, 1.0, 0.5) * same_seed
+        shared = shared * np.exp(-self.prior.noise_forgetting * apart)
+        correlation = self._correlation(self.prior.noise_within, 0.0)
+        return np.einsum(
+            "ij,kl->ikjl", shared, correlation * np.outer(self.noise_sd, self.noise_sd)
+        )
+
+    def _correlation(self, within: float, across: float) -> Array:
+        same = self.capabilities[:, None] == self.capabilities[None]
+        correlation = np.where(same, within, across)
+        np.fill_diagonal(correlation, 1.0)
+        return correlation
+
+
+@dataclass(frozen=True, eq=False)
+class GainPosterior:
+    """Gains given runs.
+
+    Attributes:
+        model: The prior.
+        runs: The observations, or None.
+    """
+
+    model: GainModel
+    runs: Runs | None
+    _seen: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        seen = np.zeros((0, 0), bool) if self.runs is None else np.isfinite(self.runs.gains)
+        object.__setattr__(self, "_seen", seen)
+
+    @cached_property
+    def _factor(self) -> tuple[Array, bool]:
+        assert self.runs is not None
+        n = self.runs.gains.size
+        covariance = self.model.covariance(self.runs, self.runs) + self.model.noise(self.runs)
+        seen = self._seen.ravel()
+        matrix = covariance.reshape(n, n)[np.ix_(seen, seen)]
+        matrix[np.diag_indices_from(matrix)] += JITTER
+        factor: tuple[Array, bool] = cho_factor(matrix, lower=True)
+        return factor
+
+    @cached_property
+    def _residual(self) -> Array:
+        assert self.runs is not None
+        return np.asarray((self.runs.gains - self.model.mean(self.runs))[self._seen])
+
+    @property
+    def log_likelihood(self) -> float:
+        """Log-density of the observed gains under the prior."""
+        lower, _ = self._factor
+        solved = cho_solve(self._factor, self._residual)
+        fit = -0.5 * float(self._residual @ solved) - float(np.log(np.diag(lower)).sum())
+        return fit - 0.5 * len(solved) * float(np.log(2 * np.pi))
+
+    def gains(self, at: Mixtures, weights: Array | None = None) -> tuple[Array, Array]:
+        """Return the posterior of linear combinations of gains, free of the noise of single runs.
+
+        Args:
+            at: The mixtures and their tokens.
+            weights: Combinations (`c x m`), such as utilities; each metric alone if left out.
+
+        Returns:
+            Mean (`q x c`) and covariance (`q x c x q x c`).
+        """
+        w = np.eye(len(self.model.spreads)) if weights is None else weights
+        mean = self.model.mean(at) @ w.T
+        covariance = self.model.covariance(at, at)
+        covariance = np.einsum("ikjl,ak,bl->iajb", covariance, w, w, optimize=True)
+        if self.runs is None:
+            return mean, covariance
+        cross = np.einsum("ikjl,ak->iajl", self.model.covariance(at, self.runs), w, optimize=True)
+        q, c = mean.shape
+        cross = cross.reshape(q * c, -1)[:, self._seen.ravel()]
+        mean = mean + (cross @ cho_solve(self._factor, self._residual)).reshape(q, c)
+        explained = (cross @ cho_solve(self._factor, cross.T)).reshape(q, c, q, c)
+        return np.asarray(mean), np.asarray(covariance - explained)
+
+    def draw(self, at: Mixtures, weights: Array | None, n: int, rng: np.random.Generator) -> Array:
+        """Return joint draws of combinations of gains (`n x q x c`).
+
+        Args:
+            at: The mixtures and their tokens.
+            weights: Combinations (`c x m`); each metric alone if left out.
+            n: Number of draws.
+            rng: Draws them.
+        """
+        mean, covariance = self.gains(at, weights)
+        size = mean.size
+        values, vectors = np.linalg.eigh(covariance.reshape(size, size))
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        normal = rng.standard_normal((n, size))
+        return np.asarray(mean.ravel() + normal @ root.T).reshape(n, *mean.shape)

@@ -1,0 +1,147 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import kstest, multivariate_normal
+
+from mixopt.surrogates.gain_model import GainModel, GainPrior, Mixtures, Runs
+
+NATURAL = np.array([0.5, 0.2, 0.2, 0.1])
+SLOPES = np.random.default_rng(5).normal(size=(4, 5))
+CAPABILITIES = np.array([0, 0, 1, 1, 2])
+EXPERT = 1e5
+
+
+def make_model(**changes):
+    spreads = np.array([1.0, 0.5, 2.0, 1.0, 0.1])
+    return GainModel(GainPrior(**changes), NATURAL, EXPERT, spreads, CAPABILITIES, np.full(5, 0.15))
+
+
+def at(ratios, tokens):
+    rows = np.atleast_2d(ratios)
+    return Mixtures(rows, np.full(len(rows), float(tokens)), (rows - NATURAL) @ SLOPES)
+
+
+def runs(mixtures, gains, seeds=None):
+    seeds = np.zeros(len(gains), int) if seeds is None else np.asarray(seeds)
+    return Runs(mixtures.ratios, mixtures.tokens, mixtures.ensemble_gains, gains, seeds)
+
+
+def draw_mixtures(n, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(4), size=n)
+
+
+def test_without_runs_the_gain_is_the_ensembles_times_its_growth():
+    model = make_model(scale=1.1, growth=0.5)
+    asked = at(draw_mixtures(3), 4 * EXPERT)
+    mean, covariance = model.condition(None).gains(asked)
+    assert mean == pytest.approx(2.2 * asked.ensemble_gains)
+    assert np.diag(covariance.reshape(15, 15)).min() > 0
+
+
+def test_natural_gains_nothing_for_certain():
+    model = make_model()
+    rows = draw_mixtures(4)
+    posterior = model.condition(runs(at(rows, EXPERT), np.ones((4, 5))))
+    mean, covariance = posterior.gains(at(NATURAL, 4 * EXPERT))
+    assert np.abs(mean).max() < 1e-9
+    assert np.abs(covariance).max() < 1e-9
+
+
+def test_bias_grows_with_the_distance_from_natural_and_for_metrics_without_spread():
+    model = make_model(scale_sd=0.0, growth_sd=0.0)
+    rows = np.stack([0.9 * NATURAL + 0.1 * np.eye(4)[0], np.eye(4)[3]])
+    _, covariance = model.condition(None).gains(at(rows, EXPERT))
+    sd = np.sqrt(np.einsum("iaia->ia", covariance))
+    assert (sd[1] > 3 * sd[0]).all()
+    assert sd[1, 4] > 2 * sd[1, 0]  # in units of its own spread
+
+
+def test_likelihood_is_that_of_the_joint_normal():
+    model = make_model()
+    observed = runs(
+        at(draw_mixtures(3), 2e5), np.random.default_rng(1).normal(size=(3, 5)), [0, 0, 1]
+    )
+    covariance = model.covariance(observed, observed) + model.noise(observed)
+    expected = multivariate_normal(model.mean(observed).ravel(), covariance.reshape(15, 15))
+    likelihood = model.condition(observed).log_likelihood
+    assert likelihood == pytest.approx(expected.logpdf(observed.gains.ravel()), rel=1e-6)
+
+
+def test_posterior_is_the_conditional_of_the_joint_normal_where_scores_are_missing():
+    model = make_model()
+    gains = np.random.default_rng(1).normal(size=(3, 5))
+    gains[1, 2] = gains[2, 0] = np.nan
+    observed, asked = runs(at(draw_mixtures(3), 2e5), gains), at(draw_mixtures(2, seed=9), 8e5)
+    mean, covariance = model.condition(observed).gains(asked)
+    seen = np.isfinite(gains).ravel()
+    inner = (model.covariance(observed, observed) + model.noise(observed)).reshape(15, 15)
+    cross = model.covariance(asked, observed).reshape(10, 15)[:, seen]
+    gain = cross @ np.linalg.inv(inner[np.ix_(seen, seen)])
+    miss = (gains - model.mean(observed)).ravel()[seen]
+    prior = model.covariance(asked, asked).reshape(10, 10)
+    assert mean.ravel() == pytest.approx(model.mean(asked).ravel() + gain @ miss, abs=1e-6)
+    assert covariance.reshape(10, 10) == pytest.approx(prior - gain @ cross.T, abs=1e-6)
+
+
+def test_a_run_narrows_the_gain_of_its_neighbours_more_than_that_of_others():
+    model = make_model(bias=1.0, length_scale=0.3)
+    near = draw_mixtures(1)[0]
+    asked = at(np.stack([0.95 * near + 0.05 * NATURAL, np.eye(4)[3]]), 2e5)
+    posterior = model.condition(runs(at(near, 2e5), at(near, 2e5).ensemble_gains + 1))
+    sds = [
+        np.sqrt(np.einsum("iaia->ia", p.gains(asked)[1]))
+        for p in (model.condition(None), posterior)
+    ]
+    narrowed = sds[1] / sds[0]
+    assert (narrowed[0] < 0.5).all()
+    assert (narrowed[1] > narrowed[0]).all()
+
+
+def test_a_second_seed_tells_more_than_a_second_checkpoint_of_the_same_run():
+    model = make_model(noise_forgetting=0.1)
+    model = replace(model, noise_sd=np.full(5, 2.0))
+    rows = np.tile(draw_mixtures(1), (2, 1))
+    asked = at(rows[:1], 2e5)
+
+    def sd(tokens, seeds):
+        mixtures = Mixtures(rows, np.array(tokens), (rows - NATURAL) @ SLOPES)
+        covariance = model.condition(runs(mixtures, np.zeros((2, 5)), seeds)).gains(asked)[1]
+        return np.sqrt(np.einsum("iaia->ia", covariance))
+
+    assert (sd([2e5, 2e5], [0, 1]) < sd([1e5, 2e5], [0, 0])).all()
+
+
+def test_draws_have_the_posteriors_moments():
+    model = make_model()
+    posterior = model.condition(runs(at(draw_mixtures(3), 2e5), np.zeros((3, 5))))
+    asked, weights = at(draw_mixtures(4, seed=2), 4e5), np.array([[0.5, 0.5, 0, 0, 0], [0.2] * 5])
+    mean, covariance = posterior.gains(asked, weights)
+    draws = posterior.draw(asked, weights, 20_000, np.random.default_rng(0))
+    assert draws.shape == (20_000, 4, 2)
+    assert draws.mean(axis=0) == pytest.approx(mean, abs=0.03)
+    expected = covariance.reshape(8, 8)
+    assert np.cov(draws.reshape(20_000, 8).T) == pytest.approx(expected, abs=0.05 * expected.max())
+
+
+def test_simulation_based_calibration():
+    """Ranks of the truth among posterior draws are uniform (Talts et al. 2018, arXiv:1804.06788)."""
+    model, rng = make_model(), np.random.default_rng(0)
+    weights = np.array([[0.25, 0.25, 0.25, 0.25, 0.0], [0, 0, 0, 0, 1.0]])
+    ranks = []
+    for turn in range(300):
+        rows = rng.dirichlet(np.ones(4), size=7)
+        tokens = np.array([1e5, 2e5, 2e5, 2e5, 8e5, 8e5, 8e5])
+        everything = Mixtures(rows, tokens, (rows - NATURAL) @ SLOPES)
+        truth = model.condition(None).draw(everything, None, 1, rng)[0]
+        first = Mixtures(rows[:4], tokens[:4], everything.ensemble_gains[:4])
+        seeds = np.array([0, 0, 1, 1])
+        silent = runs(first, np.zeros((4, 5)), seeds)
+        noise = rng.multivariate_normal(np.zeros(20), model.noise(silent).reshape(20, 20))
+        observed = runs(first, truth[:4] + noise.reshape(4, 5), seeds)
+        asked = Mixtures(rows[4:], tokens[4:], everything.ensemble_gains[4:])
+        draws = model.condition(observed).draw(asked, weights, 99, rng)
+        # one number a turn: ranks of one truth are not independent
+        place = turn % 3, turn % 2
+        ranks.append((draws[:, *place] < (truth[4:] @ weights.T)[place]).sum())
+    assert kstest((np.array(ranks) + rng.uniform(size=300)) / 100, "uniform").pvalue > 0.01
