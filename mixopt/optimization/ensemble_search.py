@@ -1,8 +1,8 @@
 """The mixture whose probability ensemble has the highest utility, by SLSQP with exact gradients.
 
 The search runs over the ensemble's weights w = λ^γ ÷ Σ λ^γ and not over the ratios λ: every loss is
-convex in w, and λ ∝ w^(1/γ) is smooth where a ratio is zero, which λ^γ is not. Without limits on the ratios
-the problem is convex, and the end does not depend on the start. See docs/methods.md, section 7.5.
+convex in w, and λ ∝ w^(1/γ) is smooth where a ratio is zero, which λ^γ is not. Without limits on the
+ratios the problem is convex, and the end does not depend on the start (docs/methods.md, section 8).
 
 Shapes: `k` experts, `m` metrics, `c` limits.
 """

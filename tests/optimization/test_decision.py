@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from mixopt.optimization.decision import decide, expected_improvement
+
+
+def draws(means, sds, n=20_000, seed=0):
+    return np.random.default_rng(seed).normal(means, sds, size=(n, len(means)))
+
+
+def test_the_highest_expected_gain_among_likely_ones_is_taken():
+    choice = decide(draws([0.0, 0.3, 0.5, 0.6], [1e-9, 0.1, 0.2, 2.0]), np.zeros(4))
+    # the last has the highest mean, and a chance of 62%
+    assert choice.candidate == 2
+    assert choice.moves
+
+
+def test_natural_is_kept_where_nothing_is_likely_and_the_best_is_shown():
+    choice = decide(draws([0.1, 0.2, -0.5], [1.0, 1.0, 0.1]), np.zeros(3))
+    assert not choice.moves
+    assert choice.candidate == 1
+
+
+def test_ties_go_to_what_was_trained():
+    gains = draws([0.50, 0.49, 0.46], [0.1, 0.1, 0.1])
+    choice = decide(gains, np.array([0.4, 0.1, 0.0]))
+    assert choice.candidate == 1
+    assert choice.ties == (0, 1)
+    assert decide(gains, np.array([0.4, 0.1, 0.0]), tie=0.0).candidate == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_improvement_is_that_of_simulation(seed):
+    rng = np.random.default_rng(seed)
+    mean, effects = rng.normal(size=6), rng.normal(size=6)
+    effects[1], mean[2] = effects[0], mean[3]
+    simulated = (mean + np.outer(rng.standard_normal(400_000), effects)).max(axis=1).mean()
+    assert expected_improvement(mean, effects) == pytest.approx(simulated - mean.max(), abs=5e-3)
+
+
+def test_an_observation_that_tells_nothing_improves_nothing():
+    assert expected_improvement(np.array([0.0, 0.4]), np.zeros(2)) == 0
+    assert expected_improvement(np.array([0.0, 0.4]), np.array([0.0, 0.1])) > 0
