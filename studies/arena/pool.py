@@ -119,7 +119,7 @@ def write(world: World, context: StudyContext) -> int:
     )
     np.savez_compressed(
         folder / "experts.npz", base=base.astype(np.float16), benchmark=losses.benchmark.astype(np.int8),
-        answer=losses.answer, item=np.array(losses.item, dtype=np.int16), **experts,
+        answer=losses.answer, item=np.array(losses.item, dtype=np.int16), bytes=losses.bytes, **experts,
     )  # fmt: skip
     return len({(row[0], row[1]) for row in rows}) - 1
 

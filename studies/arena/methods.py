@@ -1,0 +1,223 @@
+"""Methods that recommend a mixture of a pool within a budget, the new and those it is compared with.
+
+Each buys runs of the pool, pays for training and scoring in units (a run of length 1), and recommends a
+mixture, natural for "stay". Gains are in the utility's standard deviations at four units.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from pooled import SCORING, TARGET, Pooled, cost
+from worlds import LENGTHS, OWNER, UNIT, Utility
+
+from mixopt import Metric, Mixture, Score, Trial, Trials, fit
+from mixopt.optimization.decision import decide, expected_improvement
+from mixopt.surrogates.gain_model import GainModel, GainPosterior, GainPrior, Mixtures, Runs
+
+ONE = LENGTHS[3]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a method says.
+
+    Attributes:
+        name: Mixture of the pool; `natural` to stay.
+        mean: Expected gain at four units, or NaN where the method says none.
+        sd: Its standard deviation.
+        spent: Units.
+    """
+
+    name: str
+    mean: float = np.nan
+    sd: float = np.nan
+    spent: float = 0.0
+
+
+Method = Callable[[Pooled, Utility, float, np.random.Generator], Advice]
+
+
+def stay(pool: Pooled, utility: Utility, budget: float, rng: np.random.Generator) -> Advice:
+    return Advice("natural")
+
+
+def uniform(pool: Pooled, utility: Utility, budget: float, rng: np.random.Generator) -> Advice:
+    return Advice("uniform")
+
+
+def heuristic(pool: Pooled, utility: Utility, budget: float, rng: np.random.Generator) -> Advice:
+    """Half natural, half what resembles the target: the mixture of the pool nearest to it."""
+    aim = np.zeros(len(pool.natural))
+    for name, weight in utility.weights.items():
+        domain = OWNER[name]
+        if domain in pool.world.natural:
+            aim[pool.world.domains.index(domain)] += weight
+    aim = pool.natural if not aim.sum() else (aim / aim.sum() + pool.natural) / 2
+    return Advice(nearest(pool, aim))
+
+
+def nearest(pool: Pooled, aim: np.ndarray) -> str:
+    return pool.names[int(np.linalg.norm(np.sqrt(pool.ratios) - np.sqrt(aim), axis=1).argmin())]
+
+
+def buy_random(pool: Pooled, budget: float, rng: np.random.Generator) -> list[str]:
+    """Natural and random other runs of one unit, as many as the budget pays for."""
+    count = int(budget // cost(ONE))
+    others = rng.permutation(pool.names[1:])[: max(0, count - 1)]
+    return ["natural", *others.tolist()]
+
+
+def surrogate(kind: str) -> Method:
+    """Return the method that fits a surrogate to real runs of one unit and takes its best mixture."""
+
+    def advise(pool: Pooled, utility: Utility, budget: float, rng: np.random.Generator) -> Advice:
+        bought = buy_random(pool, budget, rng)
+        spent = len(bought) * cost(ONE)
+        gains = np.stack([pool.gains[name, 0, ONE] for name in bought])
+        if len(bought) < 6:
+            best = int(pool.value(utility, gains).argmax())
+            return Advice(bought[best], spent=spent)
+        rows = pool.combinations(utility)
+        domains = pool.world.domains
+        trials = Trials(
+            [Trial(str(i), Mixture.from_vector(domains, pool.world.compositions[name]),
+                   {f"u{c}": Score(float(v)) for c, v in enumerate(rows @ g)})
+             for i, (name, g) in enumerate(zip(bought, gains, strict=True))],
+            [Metric(f"u{c}", "higher") for c in range(len(rows))], domains,
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = fit(trials, surrogates=kind, target="average", seed=0)
+        predicted = fitted.predict(pool.ratios)[0].min(axis=1)
+        return Advice(pool.names[int(predicted.argmax())], spent=spent)
+
+    return advise
+
+
+def best_observed(
+    pool: Pooled, utility: Utility, budget: float, rng: np.random.Generator
+) -> Advice:
+    """The best of random real runs of one unit."""
+    bought = buy_random(pool, budget, rng)
+    gains = np.stack([pool.gains[name, 0, ONE] for name in bought])
+    return Advice(bought[int(pool.value(utility, gains).argmax())], spent=len(bought) * cost(ONE))
+
+
+def ensemble(tokens: int, gamma: float = 0.6) -> Method:
+    """Return the method that takes the best ensemble of pure experts of some tokens."""
+
+    def advise(pool: Pooled, utility: Utility, budget: float, rng: np.random.Generator) -> Advice:
+        values = pool.value(utility, pool.ensemble_gains(tokens, gamma))
+        spent = len(pool.natural) * cost(tokens)
+        return Advice(pool.names[int(values.argmax())], spent=spent)
+
+    return advise
+
+
+def gain_model(pool: Pooled, prior: GainPrior, tokens: int) -> GainModel:
+    return GainModel(
+        prior, pool.natural, float(tokens), pool.spreads, pool.capability, pool.noise_sd
+    )
+
+
+def observe(pool: Pooled, bought: list[tuple[str, int, int]], gains: np.ndarray) -> Runs:
+    """Return runs (name, seed, tokens) as observations."""
+    index = [pool.names.index(name) for name, _, _ in bought]
+    return Runs(
+        pool.ratios[index], np.array([tokens for _, _, tokens in bought], float), gains[index],
+        np.stack([pool.gains[run] for run in bought]), np.array([seed for _, seed, _ in bought]),
+    )  # fmt: skip
+
+
+def posterior(prior: GainPrior, tokens: int, gamma: float = 0.6) -> Method:
+    """Return the method of mixopt: ensembles, then runs where they are worth most, then a decision."""
+
+    def advise(pool: Pooled, utility: Utility, budget: float, rng: np.random.Generator) -> Advice:
+        model = gain_model(pool, prior, tokens)
+        gains = pool.ensemble_gains(tokens, gamma)
+        spent = len(pool.natural) * cost(tokens)
+        asked = Mixtures(pool.ratios, np.full(len(pool.names), float(TARGET)), gains)
+        rows = pool.combinations(utility)
+        bought: list[tuple[str, int, int]] = []
+        naturals: dict[int, int] = {}
+        while True:
+            known = model.condition(observe(pool, bought, gains) if bought else None)
+            action = most_useful(pool, known, asked, rows, bought, naturals, budget - spent, gains)
+            if action is None:
+                break
+            name, seed, length, price = action
+            naturals[seed] = max(naturals.get(seed, 0), length)
+            bought.append((name, seed, length))
+            spent += price
+        draws = known.draw(asked, rows, 2000, rng).min(axis=2)
+        trained = np.stack([pool.natural, *(pool.world.compositions[n] for n, _, _ in bought)])
+        roots = np.sqrt(pool.ratios)[:, None] - np.sqrt(trained)[None]
+        choice = decide(draws[:, 1:], np.linalg.norm(roots, axis=2).min(axis=1)[1:])
+        place = choice.candidate + 1
+        mean, sd = float(draws[:, place].mean()), float(draws[:, place].std())
+        if not choice.moves:
+            return Advice("natural", spent=spent)
+        return Advice(pool.names[place], mean, sd, spent)
+
+    return advise
+
+
+def most_useful(
+    pool: Pooled,
+    known: GainPosterior,
+    asked: Mixtures,
+    rows: np.ndarray,
+    bought: list[tuple[str, int, int]],
+    naturals: dict[int, int],
+    left: float,
+    gains: np.ndarray,
+) -> tuple[str, int, int, float] | None:
+    """Return the run that raises the expected gain most per unit: name, seed, tokens and price."""
+    mean, covariance = known.gains(asked, rows)
+    weight = rows
+    if len(rows) > 1:
+        # the worst capability of the best mixture now: the minimum is linear around it
+        place = int(mean[:, :].min(axis=1).argmax())
+        weight = np.eye(len(rows))[[int(mean[place].argmin())]] @ rows
+        mean, covariance = known.gains(asked, weight)
+    mean, covariance = mean[:, 0], covariance[:, 0, :, 0]
+    sd = np.sqrt(np.maximum(np.diag(covariance), 0))
+    plausible = np.flatnonzero(mean + sd >= mean.max() - sd[mean.argmax()])
+    best, chosen = 1e-3, None
+    noise = float(np.sqrt((weight[0] ** 2) @ known.model.noise_sd**2))
+    for place in plausible:
+        name = pool.names[place]
+        if name == "natural":
+            continue
+        for length in (LENGTHS[3], LENGTHS[5]):
+            done = [seed for n, seed, tokens in bought if n == name and tokens >= length]
+            seeds = [seed for seed in pool.seeds(name) if seed not in done]
+            if not seeds:
+                continue
+            seed = seeds[0]
+            price = cost(length)
+            paid = naturals.get(seed, 0)
+            if length > paid:
+                price += (length - paid) / UNIT + SCORING
+            if price > left:
+                continue
+            at = Mixtures(asked.ratios[[place]], np.array([float(length)]), gains[[place]])
+            cross = cross_covariance(known, asked, at, weight)
+            variance = known.gains(at, weight)[1].item() + noise**2
+            value = expected_improvement(
+                np.append(mean, 0.0), np.append(cross / variance**0.5, 0.0)
+            )
+            if value / price > best:
+                best, chosen = value / price, (name, seed, length, price)
+    return chosen
+
+
+def cross_covariance(
+    known: GainPosterior, asked: Mixtures, at: Mixtures, weight: np.ndarray
+) -> np.ndarray:
+    """Return the posterior covariance of the utility of mixtures (`q`) with that of one more."""
+    both = Mixtures(*[np.concatenate([getattr(asked, f), getattr(at, f)])
+                      for f in ("ratios", "tokens", "ensemble_gains")])  # fmt: skip
+    return known.gains(both, weight)[1][:-1, 0, -1, 0]

@@ -1,0 +1,153 @@
+"""The pool of a world as arrays: real gains by mixture, seed and tokens, and the experts' ensembles."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from worlds import CAPABILITIES, LENGTHS, UNIT, Utility, World
+
+from mixopt.surrogates.ensemble import EnsembleModel, response_weights
+
+POOL = Path(__file__).parent / "pool"
+TARGET = LENGTHS[-1]
+SCORING = 0.13
+"""Units that scoring a model costs: 92,000 tokens forward, where a unit is 230,400 trained."""
+DRAWS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """What is known of a world.
+
+    Attributes:
+        world: The world.
+        part: Metrics that count: of whole `item`s or of the `answer` alone.
+    """
+
+    world: World
+    part: str = "item"
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        return pd.read_csv(POOL / self.world.name / "runs.csv").set_index(["run", "seed", "tokens"])
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        return [f"{name}.{self.part}" for names in CAPABILITIES.values() for name in names]
+
+    @cached_property
+    def capability(self) -> np.ndarray:
+        """Number of each metric's capability (`m`)."""
+        return np.repeat(np.arange(len(CAPABILITIES)), [len(n) for n in CAPABILITIES.values()])
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Mixtures that were trained with seed 0, natural first."""
+        trained = {run for run, seed, tokens in self.frame.index if seed == 0 and tokens == TARGET}
+        return [name for name in self.world.compositions if name in trained]
+
+    @cached_property
+    def ratios(self) -> np.ndarray:
+        """Ratios of the mixtures (`q x d`)."""
+        return np.stack([self.world.compositions[name] for name in self.names])
+
+    @property
+    def natural(self) -> np.ndarray:
+        return self.ratios[0]
+
+    def seeds(self, name: str) -> list[int]:
+        return [seed for run, seed, tokens in self.frame.index if run == name and tokens == TARGET]
+
+    def gain(self, name: str, seed: int, tokens: int) -> np.ndarray:
+        """Return the gain over natural with the same seed, in units of the spread (`m`)."""
+        table = self.frame[self.metrics]
+        lost = table.loc["natural", seed, tokens] - table.loc[name, seed, tokens]
+        return lost.to_numpy() / self.spreads
+
+    @cached_property
+    def gains(self) -> dict[tuple[str, int, int], np.ndarray]:
+        return {
+            (name, seed, tokens): self.gain(name, seed, tokens)
+            for name in self.names
+            for seed in self.seeds(name)
+            for tokens in LENGTHS
+        }
+
+    def truth(self, seeds: tuple[int, ...] = (0, 1, 2)) -> np.ndarray:
+        """Return the mean gain at the target over the given seeds, where trained (`q x m`)."""
+        rows = []
+        for name in self.names:
+            mine = [s for s in self.seeds(name) if s in seeds] or self.seeds(name)
+            rows.append(np.mean([self.gains[name, seed, TARGET] for seed in mine], axis=0))
+        return np.stack(rows)
+
+    @cached_property
+    def noise_sd(self) -> np.ndarray:
+        """Standard deviation of the paired difference of one seed at the target (`m`)."""
+        squares, count = np.zeros(len(self.metrics)), 0
+        for name in self.names[1:]:
+            seeds = self.seeds(name)
+            if len(seeds) > 1:
+                rows = np.stack([self.gains[name, seed, TARGET] for seed in seeds])
+                squares += rows.var(axis=0, ddof=1) * (len(seeds) - 1)
+                count += len(seeds) - 1
+        pooled = squares / count
+        # shrunk towards the mean over metrics: there are few seeds
+        weight = count / (count + 10)
+        return np.sqrt(weight * pooled + (1 - weight) * pooled.mean())
+
+    # --- ensembles -----------------------------------------------------------------------------
+
+    def ensemble(self, tokens: int) -> EnsembleModel:
+        """Return the ensemble of the pure runs after some tokens; losses in bits per byte."""
+        with np.load(POOL / self.world.name / "experts.npz") as arrays:
+            logprobs = np.stack([arrays[f"pure-{name}-{tokens}"] for name in self.world.domains])
+            benchmark, answer, item = arrays["benchmark"], arrays["answer"], arrays["item"]
+            sizes = arrays["bytes"][0 if self.part == "item" else 1]
+        counted = answer if self.part == "answer" else np.ones(len(answer), bool)
+        weights = counted / np.log(2) / sizes[benchmark]
+        per_item = np.ones(int(item.max()) + 1)
+        return EnsembleModel.of(logprobs, weights, benchmark, item, per_item)
+
+    def ensemble_gains(
+        self, tokens: int, gamma: float, ratios: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the ensemble's gain over natural, in units of the spread (`q x m`)."""
+        return self.raw_gains(tokens, gamma, ratios) / self.spreads
+
+    def raw_gains(self, tokens: int, gamma: float, ratios: np.ndarray | None = None) -> np.ndarray:
+        model = self.ensemble(tokens)
+        rows = self.ratios if ratios is None else ratios
+        losses = np.stack([model.losses(response_weights(row, gamma)) for row in rows])
+        return model.losses(response_weights(self.world.compositions["natural"], gamma)) - losses
+
+    @cached_property
+    def spreads(self) -> np.ndarray:
+        """Half the distance of the 16th and 84th percentiles over ensembles around natural (`m`)."""
+        natural = self.world.compositions["natural"]
+        alpha = natural**0.7 / (natural**0.7).sum() * len(natural)
+        draws = np.random.default_rng(0).dirichlet(np.maximum(alpha, 0.05), size=DRAWS)
+        low, high = np.percentile(self.raw_gains(LENGTHS[0], 0.6, draws), [16, 84], axis=0)
+        return (high - low) / 2
+
+    # --- utilities -----------------------------------------------------------------------------
+
+    def combinations(self, utility: Utility) -> np.ndarray:
+        """Return the weights of metrics (`c x m`): one row, or one a capability for the worst."""
+        rows = []
+        for number, name in enumerate(CAPABILITIES):
+            if name in utility.weights:
+                mine = (self.capability == number).astype(float)
+                rows.append(mine / mine.sum() * (1 if utility.worst else utility.weights[name]))
+        return np.stack(rows) if utility.worst else np.sum(rows, axis=0)[None]
+
+    def value(self, utility: Utility, gains: np.ndarray) -> np.ndarray:
+        """Return the utility of gains (`... x m`), in units of the metrics' spread."""
+        return (gains @ self.combinations(utility).T).min(axis=-1)
+
+
+def cost(tokens: int, scored: int = 1) -> float:
+    """Return the units that a run of `tokens` costs, scored at some checkpoints."""
+    return tokens / UNIT + SCORING * scored

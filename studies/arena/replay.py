@@ -1,0 +1,100 @@
+"""Replay methods on the pools: what each recommends within a budget, and what that really gains.
+
+    python studies/arena/replay.py A B C [--repeats 10]
+
+A method may only buy runs of the pool. Its recommendation is scored by the mean gain at four units over
+the seeds of the pool. Regret is the gap to the best mixture, chosen on one half of the seeds and scored on
+the other where there are several. Prints, by method and budget, the mean over worlds, utilities and
+repeats: gain over natural, regret, share of "move", and z of what it said.
+"""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+from methods import (
+    Method,
+    best_observed,
+    ensemble,
+    heuristic,
+    posterior,
+    stay,
+    surrogate,
+    uniform,
+)
+from pooled import Pooled
+from worlds import LENGTHS, WORLDS
+
+from mixopt.surrogates.gain_model import GainPrior
+
+FREE: dict[str, Method] = {"natural": stay, "uniform": uniform, "person's heuristic": heuristic}
+BUDGETS = (8, 16, 32)
+
+
+def methods(prior: GainPrior) -> dict[str, Method]:
+    return {
+        "best of random runs": best_observed,
+        "RegMix": surrogate("regmix"),
+        "surrogate on runs alone": surrogate("auto"),
+        "posterior, experts 1/8": posterior(prior, LENGTHS[0]),
+        "posterior, experts 1/2": posterior(prior, LENGTHS[2]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("worlds", nargs="+", choices=WORLDS)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--part", default="item")
+    parser.add_argument("--only")
+    parser.add_argument("--csv")
+    args = parser.parse_args()
+    rows = []
+    for world in args.worlds:
+        pool = Pooled(WORLDS[world], args.part)
+        truth = pool.truth()
+        for utility in pool.world.utilities():
+            values = pool.value(utility, truth)
+            values = values - values[0]
+            best = values.max()
+
+            def note(method: str, budget: float, advice, utility=utility, values=values, best=best):
+                gain = values[pool.names.index(advice.name)]
+                rows.append({
+                    "world": pool.world.name, "utility": utility.name, "method": method,
+                    "budget": budget, "gain": gain, "regret": best - gain,
+                    "move": advice.name != "natural", "mean": advice.mean, "sd": advice.sd,
+                    "spent": advice.spent, "best": best,
+                })  # fmt: skip
+
+            rng = np.random.default_rng(0)
+            for name, method in FREE.items():
+                note(name, 0, method(pool, utility, 0, rng))
+            for tokens in (LENGTHS[0], LENGTHS[2]):
+                advice = ensemble(tokens)(pool, utility, 0, rng)
+                note(f"ensemble {tokens // 1536} steps", 0, advice)
+            for name, method in methods(GainPrior()).items():
+                if args.only and args.only not in name:
+                    continue
+                for budget in BUDGETS:
+                    repeats = 1 if name.startswith("posterior") else args.repeats
+                    for repeat in range(repeats):
+                        note(
+                            name,
+                            budget,
+                            method(pool, utility, budget, np.random.default_rng(repeat)),
+                        )
+    frame = pd.DataFrame(rows)
+    if args.csv:
+        frame.to_csv(args.csv, index=False)
+    frame["z"] = (frame["mean"] - frame["gain"]) / frame["sd"]
+    table = frame.groupby(["method", "budget"], sort=False).agg(
+        gain=("gain", "mean"), regret=("regret", "mean"), worst=("gain", "min"), move=("move", "mean"),
+        rms_z=("z", lambda z: np.sqrt(np.square(z).mean())), mean_z=("z", "mean"),
+        spent=("spent", "mean"),
+    )  # fmt: skip
+    print(table.round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
