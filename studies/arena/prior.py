@@ -48,8 +48,9 @@ def unpack(vector: np.ndarray) -> GainPrior:
 def fit_prior(worlds: list[tuple[GainModel, Runs]], steps: int = 60) -> GainPrior:
     """Return the prior of the highest likelihood over worlds, with a weak prior of its own."""
     start = GainPrior()
-    first = np.array([np.log(getattr(start, name)) for name in FITTED]
-                     + [np.log(getattr(start, n) / (0.95 - getattr(start, n))) for n in SHARES])  # fmt: skip
+    positive = [np.log(getattr(start, name)) for name in FITTED]
+    shares = [np.log(getattr(start, name) / (0.95 - getattr(start, name))) for name in SHARES]
+    first = np.array(positive + shares)
 
     def loss(vector: np.ndarray) -> float:
         prior = unpack(vector)
@@ -105,8 +106,8 @@ def main() -> None:
         model = replace(data[name][0], prior=prior)
         gains = pool.ensemble_gains(args.tokens, args.gamma)
         inside80, inside95, rms, mean = coverage(pool, model, None, gains)
-        print(f"  {name}, no run: {inside80:.2f} inside 80%, {inside95:.2f} inside 95%, rms z {rms:.2f}, "
-              f"mean z {mean:+.2f}")  # fmt: skip
+        print(f"  {name}, no run: {inside80:.2f} inside 80%, {inside95:.2f} inside 95%, "
+              f"rms z {rms:.2f}, mean z {mean:+.2f}")  # fmt: skip
     tell("all", fit_prior(list(data.values())))
 
 

@@ -3,9 +3,8 @@
     python studies/arena/replay.py A B C [--repeats 10]
 
 A method may only buy runs of the pool. Its recommendation is scored by the mean gain at four units over
-the seeds of the pool. Regret is the gap to the best mixture, chosen on one half of the seeds and scored on
-the other where there are several. Prints, by method and budget, the mean over worlds, utilities and
-repeats: gain over natural, regret, share of "move", and z of what it said.
+the seeds of the pool. Prints, by method and budget, means over worlds, utilities and repeats: gain over
+natural, regret against the best mixture of the pool, share of "move", and z of what it said.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from methods import (
     uniform,
 )
 from pooled import Pooled
-from worlds import LENGTHS, WORLDS
+from worlds import LENGTHS, WORLDS, Utility
 
 from mixopt.surrogates.gain_model import GainPrior
 
@@ -41,6 +40,35 @@ def methods(prior: GainPrior) -> dict[str, Method]:
     }
 
 
+def replay(pool: Pooled, utility: Utility, repeats: int, only: str | None) -> list[dict]:
+    """Return a row for each recommendation of each method."""
+    values = pool.value(utility, pool.truth())
+    values = values - values[0]
+    rng, advised = np.random.default_rng(0), []
+    for name, method in FREE.items():
+        advised.append((name, 0, method(pool, utility, 0, rng)))
+    for tokens in (LENGTHS[0], LENGTHS[2]):
+        name = f"ensemble, experts of {tokens // 1536} steps"
+        advised.append((name, 0, ensemble(tokens)(pool, utility, 0, rng)))
+    for name, method in methods(GainPrior()).items():
+        if only is None or only in name:
+            # the posterior draws no run at random
+            for repeat in range(1 if name.startswith("posterior") else repeats):
+                rng = np.random.default_rng(repeat)
+                advised += [
+                    (name, budget, method(pool, utility, budget, rng)) for budget in BUDGETS
+                ]
+    rows = []
+    for name, budget, advice in advised:
+        gain = values[pool.names.index(advice.name)]
+        rows.append({
+            "world": pool.world.name, "utility": utility.name, "method": name, "budget": budget,
+            "gain": gain, "regret": values.max() - gain, "move": advice.name != "natural",
+            "mean": advice.mean, "sd": advice.sd, "spent": advice.spent, "best": values.max(),
+        })  # fmt: skip
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("worlds", nargs="+", choices=WORLDS)
@@ -52,38 +80,8 @@ def main() -> None:
     rows = []
     for world in args.worlds:
         pool = Pooled(WORLDS[world], args.part)
-        truth = pool.truth()
         for utility in pool.world.utilities():
-            values = pool.value(utility, truth)
-            values = values - values[0]
-            best = values.max()
-
-            def note(method: str, budget: float, advice, utility=utility, values=values, best=best):
-                gain = values[pool.names.index(advice.name)]
-                rows.append({
-                    "world": pool.world.name, "utility": utility.name, "method": method,
-                    "budget": budget, "gain": gain, "regret": best - gain,
-                    "move": advice.name != "natural", "mean": advice.mean, "sd": advice.sd,
-                    "spent": advice.spent, "best": best,
-                })  # fmt: skip
-
-            rng = np.random.default_rng(0)
-            for name, method in FREE.items():
-                note(name, 0, method(pool, utility, 0, rng))
-            for tokens in (LENGTHS[0], LENGTHS[2]):
-                advice = ensemble(tokens)(pool, utility, 0, rng)
-                note(f"ensemble {tokens // 1536} steps", 0, advice)
-            for name, method in methods(GainPrior()).items():
-                if args.only and args.only not in name:
-                    continue
-                for budget in BUDGETS:
-                    repeats = 1 if name.startswith("posterior") else args.repeats
-                    for repeat in range(repeats):
-                        note(
-                            name,
-                            budget,
-                            method(pool, utility, budget, np.random.default_rng(repeat)),
-                        )
+            rows += replay(pool, utility, args.repeats, args.only)
     frame = pd.DataFrame(rows)
     if args.csv:
         frame.to_csv(args.csv, index=False)
