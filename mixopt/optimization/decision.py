@@ -2,7 +2,7 @@
 
 A user asks which mixture the next run should use, and whether it is better than what there is. Joint
 draws of the real gain over natural answer both: the highest expected gain among mixtures that are likely
-enough to beat natural, and natural where none is. See docs/methods.md, section 8.
+enough to beat natural, and natural where none is. See docs/methods.md, section 11.
 
 Shapes: `q` mixtures, `n` draws, `d` domains.
 """

@@ -2,7 +2,7 @@
 
 The search runs over the ensemble's weights w = λ^γ ÷ Σ λ^γ and not over the ratios λ: every loss is
 convex in w, and λ ∝ w^(1/γ) is smooth where a ratio is zero, which λ^γ is not. Without limits on the
-ratios the problem is convex, and the end does not depend on the start (docs/methods.md, section 8).
+ratios the problem is convex, and the end does not depend on the start (docs/methods.md, section 11.1).
 
 Shapes: `k` experts, `m` metrics, `c` limits.
 """

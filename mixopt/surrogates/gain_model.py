@@ -8,7 +8,7 @@ miss. Runs of any mixture, length and seed are observations:
 
 e_m is the ensemble's gain, T_e the experts' tokens, u_0 and u_1 normal, and f a Gaussian process that is
 zero at natural: its standard deviation is D_m · ‖√λ − √λ_nat‖. With few runs the interval is wide, since
-D was measured on other worlds (studies/arena). See docs/methods.md, section 8.
+D was measured on other worlds (studies/arena). See docs/methods.md, section 11.
 
 Shapes: `n` runs, `q` mixtures asked about, `d` domains, `m` metrics, `c` linear combinations of metrics.
 """
