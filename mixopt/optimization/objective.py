@@ -1,0 +1,159 @@
+"""The objective of a study: the one unit in which every gain is computed and told.
+
+The spread of each metric is measured once, over ensembles at mixtures around natural, before anything is
+searched. It is used for every fidelity and round after, so that the unit does not change with the runs.
+See docs/methods.md, section 11.5. Shapes: `n` mixtures, `m` metrics, `c` combinations.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mixopt.errors import TrialsError
+from mixopt.mixture import Array
+from mixopt.surrogates.utility import (
+    AnyUtility,
+    Utility,
+    WorstCapability,
+    require_one_direction,
+    signs,
+)
+from mixopt.trials import Metric
+
+DRAWS = 64
+"""Mixtures around natural over which a spread is measured."""
+CONCENTRATION = 1.0
+"""Total concentration of these draws, per domain."""
+TEMPER = 0.7
+FLOOR = 0.05
+"""Least concentration of a domain, so that small domains are drawn at all."""
+LEAST_SPREAD = 1e-9
+
+ObjectiveUnit = Literal["z", "raw"]
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What is maximized: weights of capabilities over metrics in units of their spread.
+
+    Attributes:
+        metrics: The metrics that choose (`m`).
+        spreads: Unit of each metric, in its native units (`m`): its spread over mixtures, or 1.
+        trust: Share of a metric's spread that is no noise of seeds, from 0 to 1 (`m`).
+        weights: Weight by capability; those left out have 1.
+        worst: Whether the worst capability counts instead of the weighted mean.
+    """
+
+    metrics: tuple[Metric, ...]
+    spreads: Array
+    trust: Array
+    weights: Mapping[str, float]
+    worst: bool = False
+
+    @classmethod
+    def measure(
+        cls,
+        metrics: tuple[Metric, ...],
+        scores: Array,
+        noise_sd: Array,
+        *,
+        unit: ObjectiveUnit = "z",
+        weights: Mapping[str, float] | None = None,
+        worst: bool = False,
+    ) -> "Objective":
+        """Return the objective in the spread of scores around natural.
+
+        A spread is half the distance of the 16th and 84th percentiles, so that corners of the simplex do
+        not set it. The trust of a metric is s² ÷ (s² + σ²), with σ the noise of seeds: what seeds cannot
+        reproduce loses its weight.
+
+        Args:
+            metrics: The metrics that choose (`m`).
+            scores: Scores at mixtures around natural (`n x m`).
+            noise_sd: Standard deviation of the difference of two runs by their seed, in native units
+                (`m`); 0 where unknown.
+            unit: `z` for spreads, `raw` for native units.
+            weights: Weight by capability; 1 where none is given.
+            worst: Whether the worst capability counts.
+
+        Raises:
+            TrialsError: No metric differs between mixtures, or raw metrics differ in direction.
+        """
+        low, high = np.percentile(scores, [16, 84], axis=0)
+        spreads = (high - low) / 2
+        varying = spreads > LEAST_SPREAD
+        if not varying.any():
+            raise TrialsError(
+                "No benchmark's score differs between mixtures; use benchmarks that separate them."
+            )
+        squares = np.square(spreads)
+        trust = np.where(varying, squares / np.maximum(squares + np.square(noise_sd), 1e-300), 0.0)
+        if unit == "raw":
+            require_one_direction(metrics)
+            spreads = np.ones(len(metrics))
+        return cls(metrics, np.where(varying, spreads, 1.0), trust, dict(weights or {}), worst)
+
+    @property
+    def capabilities(self) -> list[str]:
+        """Capabilities with a weight and a metric that varies, in the order of the metrics."""
+        return [
+            name
+            for name in dict.fromkeys(metric.capability for metric in self.metrics)
+            if self.weights.get(name, 1.0) > 0 and self._of(name).any()
+        ]
+
+    def combinations(self) -> Array:
+        """Return weights of standardized gains (`c x m`): one row, or one by capability for the worst."""
+        rows = np.stack([self.capability(name) for name in self.capabilities])
+        if self.worst:
+            return rows
+        weights = np.array([self.weights.get(name, 1.0) for name in self.capabilities])
+        return np.asarray(weights / weights.sum() @ rows)[None]
+
+    def capability(self, name: str) -> Array:
+        """Return the weights of standardized gains (`m`) that make the gain of one capability."""
+        mine = self._of(name)
+        return np.asarray(mine / mine.sum())
+
+    def gains(self, scores: Array, reference: Array) -> Array:
+        """Return standardized gains over a reference, positive where better.
+
+        Args:
+            scores: `n x m`.
+            reference: Scores of the reference (`m`, or `n x m` for one each).
+        """
+        return np.asarray((scores - reference) * signs(self.metrics) / self.spreads)
+
+    def utility(self, reference: Array) -> AnyUtility:
+        """Return the utility whose value is the gain over a reference.
+
+        Args:
+            reference: Scores of the reference (`m`).
+        """
+
+        def linear(row: Array) -> Utility:
+            return Utility(self.metrics, row * signs(self.metrics) / self.spreads, reference)
+
+        if not self.worst:
+            return linear(self.combinations()[0])
+        parts = {name: linear(self.capability(name)) for name in self.capabilities}
+        return WorstCapability(self.metrics, parts)
+
+    def _of(self, capability: str) -> Array:
+        mine = np.array([metric.capability == capability for metric in self.metrics])
+        return np.asarray(mine * self.trust)
+
+
+def draw_around(natural: Array, n: int, rng: np.random.Generator) -> Array:
+    """Return mixtures around natural (`n x d`), small domains more often than their share.
+
+    Args:
+        natural: The natural mixture (`d`).
+        n: Number of mixtures.
+        rng: Draws them.
+    """
+    tempered = natural**TEMPER
+    alpha = CONCENTRATION * len(natural) * tempered / tempered.sum()
+    return rng.dirichlet(np.maximum(alpha, FLOOR), size=n)
