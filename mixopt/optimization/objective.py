@@ -105,7 +105,7 @@ class Objective:
         ]
 
     def combinations(self) -> Array:
-        """Return weights of standardized gains (`c x m`): one row, or one by capability for the worst."""
+        """Return weights of standardized gains (`c x m`), one row; for the worst one by capability."""
         rows = np.stack([self.capability(name) for name in self.capabilities])
         if self.worst:
             return rows
