@@ -109,7 +109,7 @@ def mixture_run(
     return _plan(
         context, "runs", name,
         ratios=ratios,
-        seed=mix_seed(context.config.seed, "run", seed),
+        seed=_mix_seed(context.config.seed, "run", seed),
         key={"base": context.base_model.compute_key()},
         config=context.config.training,
         parameters=context.base_model.parameters,
