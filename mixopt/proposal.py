@@ -151,6 +151,52 @@ class Support:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What to train on, and how likely it is to be better than the natural mixture.
+
+    It is about one quantity: the gain of really training on a mixture for `tokens` over really
+    training on the natural one. Scores of merges are evidence about it.
+
+    Attributes:
+        moves: Whether to train on the candidate; otherwise stay with the natural mixture.
+        candidate: The best mixture other than natural.
+        natural: The natural mixture; if the bounds forbid it, the nearest one that they allow.
+        gain: Its gain, in the unit of the objective; the interval covers what the proxies miss.
+        tokens: Tokens of training at which the gain is stated.
+        runs: Number of really trained runs behind it.
+        capabilities: Its gain by capability, in the same unit.
+        differences: Its expected difference by metric, in the metric's units.
+    """
+
+    moves: bool
+    candidate: Mixture
+    natural: Mixture
+    gain: Estimate
+    tokens: int
+    runs: int
+    capabilities: Mapping[str, Estimate] = field(default_factory=dict)
+    differences: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def ratios(self) -> Mixture:
+        """The mixture to train on."""
+        return self.candidate if self.moves else self.natural
+
+    @property
+    def verdict(self) -> str:
+        """The decision in one sentence."""
+        low, high = self.gain.interval
+        what = f"gain {self.gain.mean:+.3f} at {self.tokens:,} tokens"
+        span = f"{what}, 95% interval [{low:+.3f}, {high:+.3f}]"
+        if self.moves:
+            return f"{self.gain.chance:.0%} likely to be better than the natural mixture ({span})"
+        return (
+            f"stay with the natural mixture: the best other one is {self.gain.chance:.0%} likely to "
+            f"be better ({span})"
+        )
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A mixture that the surrogate recommends.
 
@@ -168,6 +214,8 @@ class Proposal:
         ties: Mixtures that cannot be distinguished from this one.
         support: Distance from the trials.
         errors: Predicted error of benchmarks with a loss-to-error law.
+        decision: Whether to train on it, by what is known of real training; None where no natural
+            mixture is known, and for all proposals but the first.
 
     Raises:
         ArgumentTypeError: `ratios` is not a mixture, a dict or a Series.
@@ -185,6 +233,7 @@ class Proposal:
     ties: Ties | None = None
     support: Support | None = None
     errors: Mapping[str, Estimate] = field(default_factory=dict)
+    decision: Decision | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ratios", as_mixture(self.ratios))
@@ -196,12 +245,16 @@ class Proposal:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% interval of the gain in the first comparison, measured if it was verified."""
+        """95% interval of the gain that `verdict` is about."""
+        if self.decision is not None:
+            return self.decision.gain.interval
         return self.comparisons[0].gain.interval if self.comparisons else self.utility.interval
 
     @property
     def verdict(self) -> str:
-        """The first comparison in words; it names the mixture that it compares with."""
+        """The decision in words, or the first comparison where nothing was decided."""
+        if self.decision is not None:
+            return self.decision.verdict
         return self.comparisons[0].verdict if self.comparisons else "compared with nothing"
 
     def to_dict(self) -> dict[str, Any]:
@@ -213,6 +266,12 @@ class Proposal:
             row = asdict(comparison) | {"ratios": dict(comparison.ratios)}
             derived = {"verdict": comparison.verdict, "chance": comparison.gain.chance}
             plain["comparisons"].append(row | derived)
+        if self.decision is not None:
+            chance = {"chance": self.decision.gain.chance}
+            mixtures = {
+                name: dict(getattr(self.decision, name)) for name in ("candidate", "natural")
+            }
+            plain["decision"] |= mixtures | chance
         derived = {"repetition": self.repetition, "verdict": self.verdict}
         return plain | derived | {"interval": list(self.interval)}
 
@@ -239,6 +298,7 @@ class Proposal:
             ties=None if plain.get("ties") is None else _ties(plain["ties"]),
             support=None if plain.get("support") is None else Support(**plain["support"]),
             errors=_estimates(plain.get("errors", {})),
+            decision=None if plain.get("decision") is None else _decision(plain["decision"]),
         )
 
     @classmethod
@@ -307,6 +367,19 @@ def _comparison(row: Mapping[str, Any]) -> Comparison:
         worse=row.get("worse", {}),
         aggregates=_estimates(row.get("aggregates", {})),
         capabilities=_estimates(row.get("capabilities", {})),
+    )
+
+
+def _decision(plain: Mapping[str, Any]) -> Decision:
+    return Decision(
+        moves=bool(plain["moves"]),
+        candidate=Mixture(plain["candidate"]),
+        natural=Mixture(plain["natural"]),
+        gain=_estimate(plain["gain"]),
+        tokens=int(plain["tokens"]),
+        runs=int(plain["runs"]),
+        capabilities=_estimates(plain.get("capabilities", {})),
+        differences=_estimates(plain.get("differences", {})),
     )
 
 

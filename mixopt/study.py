@@ -214,7 +214,7 @@ class Study:
             result = validate(self.context, search, proposal, trials, alone)
             write_result(self.callbacks, "proxy-runs.csv", result.runs.to_csv(index=False))
             write_result(self.callbacks, "validation.json", to_json(result.validation.to_dict()))
-            self._corrected = alone.with_runs(result.validation, result.means)
+            self._corrected = alone.with_runs(result.validation, result.means, result.by_seed)
             if self._corrected.doubt is not None:
                 self.callbacks.warning(self._corrected.doubt)
             self.callbacks.notify(lambda callback: callback.on_validation(result.validation))

@@ -16,7 +16,7 @@ import numpy as np
 from mixopt.mixture import Array
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.surrogates.ensemble import EnsembleModel, response_weights
-from mixopt.surrogates.minimize import minimize
+from mixopt.surrogates.minimize import Objective, minimize
 from mixopt.surrogates.utility import AnyUtility, WorstCapability
 
 STEPS = 100
@@ -75,7 +75,8 @@ class EnsembleSearch:
         """Return the weights α where SLSQP ends, or the start where that is better."""
         k = len(start)
         inside = response_weights((1 - SPREAD) * start + SPREAD * self.space.centre, self.gamma)
-        objective, constraints = self._objective, self._limits(k)
+        objective: Objective = self._objective
+        constraints = self._limits(k)
         bounds = np.tile([0.0, 1.0], (k, 1))
         if isinstance(self.utility, WorstCapability):
             # maximize a bound below every capability: the minimum has kinks, the bound has none
@@ -103,7 +104,8 @@ class EnsembleSearch:
     def _above(self, extended: Array) -> Array:
         assert isinstance(self.utility, WorstCapability)
         losses = self.model.losses(extended[:-1])[None]
-        return np.array([part.of(losses)[0] for part in self.utility.parts.values()]) - extended[-1]
+        each = np.array([part.of(losses)[0] for part in self.utility.parts.values()])
+        return np.asarray(each - extended[-1])
 
     def _above_jacobian(self, extended: Array) -> Array:
         assert isinstance(self.utility, WorstCapability)

@@ -40,10 +40,11 @@ class Objective:
 
     Attributes:
         metrics: The metrics that choose (`m`).
-        spreads: Unit of each metric, in its native units (`m`): its spread over mixtures, or 1.
-        trust: Share of a metric's spread that is no noise of seeds, from 0 to 1 (`m`).
+        spreads: Spread of each metric over mixtures, in its native units (`m`).
+        trust: Weight of each metric inside its capability, from 0 to 1 (`m`).
         weights: Weight by capability; those left out have 1.
         worst: Whether the worst capability counts instead of the weighted mean.
+        unit: `z` if gains of metrics are averaged in units of their spread, `raw` in native units.
     """
 
     metrics: tuple[Metric, ...]
@@ -51,6 +52,7 @@ class Objective:
     trust: Array
     weights: Mapping[str, float]
     worst: bool = False
+    unit: ObjectiveUnit = "z"
 
     @classmethod
     def measure(
@@ -59,6 +61,7 @@ class Objective:
         scores: Array,
         noise_sd: Array,
         *,
+        trust: Array | None = None,
         unit: ObjectiveUnit = "z",
         weights: Mapping[str, float] | None = None,
         worst: bool = False,
@@ -66,7 +69,7 @@ class Objective:
         """Return the objective in the spread of scores around natural.
 
         A spread is half the distance of the 16th and 84th percentiles, so that corners of the simplex do
-        not set it. The trust of a metric is s² ÷ (s² + σ²), with σ the noise of seeds: what seeds cannot
+        not set it. A metric is trusted by s² ÷ (s² + σ²), with σ the noise of seeds: what seeds cannot
         reproduce loses its weight.
 
         Args:
@@ -74,6 +77,7 @@ class Objective:
             scores: Scores at mixtures around natural (`n x m`).
             noise_sd: Standard deviation of the difference of two runs by their seed, in native units
                 (`m`); 0 where unknown.
+            trust: Further weight of each metric, from 0 to 1 (`m`); 1 if left out.
             unit: `z` for spreads, `raw` for native units.
             weights: Weight by capability; 1 where none is given.
             worst: Whether the worst capability counts.
@@ -89,11 +93,12 @@ class Objective:
                 "No benchmark's score differs between mixtures; use benchmarks that separate them."
             )
         squares = np.square(spreads)
-        trust = np.where(varying, squares / np.maximum(squares + np.square(noise_sd), 1e-300), 0.0)
+        signal = np.where(varying, squares / np.maximum(squares + np.square(noise_sd), 1e-300), 0.0)
         if unit == "raw":
             require_one_direction(metrics)
-            spreads = np.ones(len(metrics))
-        return cls(metrics, np.where(varying, spreads, 1.0), trust, dict(weights or {}), worst)
+        trusted = signal if trust is None else signal * trust
+        spreads = np.where(varying, spreads, 1.0)
+        return cls(metrics, spreads, trusted, dict(weights or {}), worst, unit)
 
     @property
     def capabilities(self) -> list[str]:
@@ -115,7 +120,8 @@ class Objective:
     def capability(self, name: str) -> Array:
         """Return the weights of standardized gains (`m`) that make the gain of one capability."""
         mine = self._of(name)
-        return np.asarray(mine / mine.sum())
+        scale = self.spreads if self.unit == "raw" else 1.0
+        return np.asarray(mine / mine.sum() * scale)
 
     def gains(self, scores: Array, reference: Array) -> Array:
         """Return standardized gains over a reference, positive where better.

@@ -49,6 +49,7 @@ def propose(
     outcome_constraint: OutcomeConstraint | None = None,
     repetition: Repetition | None = None,
     error_laws: Mapping[str, LossToError] | None = None,
+    first: "MixtureLike | None" = None,
 ) -> list[Proposal]:
     """Return the `q` feasible mixtures that the surrogate predicts to be best, best first.
 
@@ -68,6 +69,7 @@ def propose(
         outcome_constraint: Metrics that must not get worse than at a mixture.
         repetition: Repetition of the domains under the target's budget, which lowers their value.
         error_laws: Loss-to-error law by metric.
+        first: A mixture that was chosen by other evidence and is described as the first proposal.
 
     Returns:
         The proposals, fewer than `q` if the candidates have fewer modes. Each is compared with the
@@ -102,9 +104,11 @@ def propose(
     centre = Mixture.from_vector(space.domains, space.prior_vector())
     others = [references.get(name) for name in ("uniform", "best seen", "given")]
     pool, values = search.run(goal, [centre, *(mixture for mixture in others if mixture)])
-    proposals = []
+    proposals: list[Proposal] = []
     for _ in range(q):
         chosen = search.best_allowed(pool, values)
+        if first is not None and not proposals:
+            chosen = weights.weights_for(as_mixture(first, space.domains).vector(space.domains))[0]
         near = hellinger(search.ratios(pool), search.ratios(chosen[None]))[:, 0] <= RADIUS
         proposals.append(_describe(search, chosen, references, pool, values, error_laws or {},
                                    named=compositions is not None))  # fmt: skip

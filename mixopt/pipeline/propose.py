@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixopt.artifacts.artifact import Artifact
+from mixopt.mixture import Mixture
 from mixopt.optimization.optimize import propose
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.decide import decide_study
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.proposal import Estimate, Proposal
@@ -37,6 +39,7 @@ def proposals_artifact(
     config, corpora = context.config, context.corpora
     key = {
         "fit": policy.key(trials),
+        "runs": [table.digest for table in policy.by_seed],
         "search": config.search.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json"),
         "compositions": {n: dict(row) for n, row in search.experts.compositions.items()},
@@ -62,14 +65,22 @@ def build_proposals(
         trials: Of all rounds.
     """
 
-    def build(scratch: Path) -> None:
-        proposals = propose(
+    def search_mixtures(first: Mixture | None = None) -> list[Proposal]:
+        return propose(
             policy.fit(trials),
             context.space,
             q=context.config.search.proposals,
             seed=np.random.default_rng([context.config.seed, 1_000_001]),
             compositions=search.experts.compositions,
+            first=first,
         )
+
+    def build(scratch: Path) -> None:
+        proposals = search_mixtures()
+        decision = decide_study(context, search, policy, trials, proposals)
+        if decision is not None:
+            proposals = search_mixtures(decision.ratios)
+            proposals[0] = replace(proposals[0], ratios=decision.ratios, decision=decision)
         verified = [verify(context, search, policy, one, trials).to_json() for one in proposals]
         (scratch / FILE).write_text(f"[{','.join(verified)}]")
 

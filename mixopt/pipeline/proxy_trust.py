@@ -4,7 +4,7 @@ A benchmark that may be noise weighs less, real runs correct the proxy, and a pr
 real runs is dropped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ class SurrogatePolicy:
         config: The study's.
         measure: Measures the reliability of each benchmark on the first round of trials.
         validation: Statistics of the proxies against real runs, if any were trained.
-        runs: The real runs as trials.
+        runs: The real runs as trials, one for each mixture, averaged over seeds.
         store: Where fits are kept; nowhere if left out.
+        by_seed: The real runs of each seed.
     """
 
     def __init__(
@@ -39,16 +40,20 @@ class SurrogatePolicy:
         validation: Validation | None = None,
         runs: Trials | None = None,
         store: ArtifactStore | None = None,
+        by_seed: Sequence[Trials] = (),
     ) -> None:
         self._config, self._measure = config, measure
-        self._validation, self.runs = validation, runs
+        self._validation, self.runs, self.by_seed = validation, runs, tuple(by_seed)
         self._store = store
         self._fitted: tuple[Trials, Surrogate] | None = None
         self._reliabilities: dict[str, Reliability] | None = None
 
-    def with_runs(self, validation: Validation, runs: Trials) -> "SurrogatePolicy":
+    def with_runs(
+        self, validation: Validation, runs: Trials, by_seed: Sequence[Trials]
+    ) -> "SurrogatePolicy":
         """Return the policy that also uses real runs; this one is not changed."""
-        return SurrogatePolicy(self._config, self.reliabilities, validation, runs, self._store)
+        measure, store = self.reliabilities, self._store
+        return SurrogatePolicy(self._config, measure, validation, runs, store, by_seed)
 
     def fit(self, trials: Trials) -> Surrogate:
         """Return the surrogate of the study's utility over `trials` and the real runs."""

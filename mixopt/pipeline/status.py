@@ -302,7 +302,7 @@ class _StageWalk:
             failure = self._store.failure(artifacts[next(iter(failed.values()))])
             cause = "" if failure is None else f"{failure.cause} (tried {failure.times} times)"
             row = replace(row, state="failed", why=f"{row.why}; {cause}")
-        return row, policy.with_runs(found.validation, found.means)
+        return row, policy.with_runs(found.validation, found.means, found.by_seed)
 
     def _is_current(self, proposal: Proposal) -> bool:
         file = self._study.output / "proposal.json"

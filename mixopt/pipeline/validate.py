@@ -40,11 +40,13 @@ class ValidationResult:
         validation: Statistics of the proxies against the runs.
         means: The runs as trials, one for each mixture, averaged over seeds.
         runs: The same, one for each mixture and seed.
+        by_seed: The same as trials, by seed.
     """
 
     validation: Validation
     means: Trials
     runs: pd.DataFrame
+    by_seed: tuple[Trials, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +153,8 @@ def validate(
     )
     means = mean_over_seeds(by_seed)
     purchases = _weigh_purchases(context, search, validation, trials, means, policy, run_flops)
-    return ValidationResult(replace(validation, purchases=purchases), means, pd.concat(frames))
+    found = replace(validation, purchases=purchases)
+    return ValidationResult(found, means, pd.concat(frames), tuple(by_seed))
 
 
 def _train(

@@ -157,15 +157,14 @@ class GainModel:
         shared = np.where(same_mixture, 1.0, 0.5) * same_seed
         shared = shared * np.exp(-self.prior.noise_forgetting * apart)
         correlation = self._correlation(self.prior.noise_within, 0.0)
-        return np.einsum(
-            "ij,kl->ikjl", shared, correlation * np.outer(self.noise_sd, self.noise_sd)
-        )
+        noise = correlation * np.outer(self.noise_sd, self.noise_sd)
+        return np.asarray(np.einsum("ij,kl->ikjl", shared, noise))
 
     def _correlation(self, within: float, across: float) -> Array:
         same = self.capabilities[:, None] == self.capabilities[None]
         correlation = np.where(same, within, across)
         np.fill_diagonal(correlation, 1.0)
-        return correlation
+        return np.asarray(correlation)
 
 
 @dataclass(frozen=True, eq=False)
