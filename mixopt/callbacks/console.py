@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedModel
 from mixopt.config.study import StudyConfig
-from mixopt.proposal import Comparison, Proposal
+from mixopt.proposal import Comparison, Decision, Proposal
 
 if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation
@@ -75,13 +75,26 @@ class ConsoleCallback(Callback):
                 times = "" if seen is None else f"  seen {seen:.2f} times"
                 other = f"  ({first.name} {first.ratios.get(domain, 0.0):.2%})" if first else ""
                 self._echo(f"  {domain:<{width}}  {ratio:7.2%}{other}{times}")
+            if proposal.decision is not None:
+                self._print_decision(proposal.decision)
             for comparison in proposal.comparisons:
                 chance = f"; {comparison.gain.chance:.0%} likely to be better"
-                self._echo(f"  {comparison.verdict}{'' if comparison.same else chance}")
+                if proposal.decision is not None or comparison.same:
+                    chance = ""
+                evidence = "" if proposal.decision is None else "evidence from merges: "
+                self._echo(f"  {evidence}{comparison.verdict}{chance}")
             self._print_aggregates(first)
             self._print_caveats(proposal, first)
             for note in proposal.notes:
                 self._echo(f"  note: {note}")
+
+    def _print_decision(self, decision: Decision) -> None:
+        self._echo(f"  {decision.verdict}")
+        if not decision.moves:
+            ratios = ", ".join(f"{name} {r:.1%}" for name, r in decision.candidate.items() if r)
+            self._echo(f"  the best other mixture: {ratios}")
+        said = f"{decision.runs} trained runs" if decision.runs else "no trained run"
+        self._echo(f"  known from ensembles of the experts and {said}")
 
     def _print_aggregates(self, first: Comparison | None) -> None:
         if first is None or first.same or not first.aggregates:

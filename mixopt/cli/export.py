@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from mixopt.cli.options import parse_pairs
 if TYPE_CHECKING:
     from mixopt.exporters.check import CheckedPhase
     from mixopt.exporters.request import ExportRequest
+    from mixopt.proposal import Proposal
+    from mixopt.schedule import Schedule
 
 LISTS = ("valid", "test")
 """Options of formats that are lists even with one element."""
@@ -36,6 +39,8 @@ NAMES = (
               help="Tokens of the target run, if they differ from the proposal's.")  # fmt: skip
 @click.option("--tokens-per-document", "lengths", multiple=True, metavar="DOMAIN=N",
               help="Mean document length, for trainers that draw documents.")  # fmt: skip
+@click.option("--candidate", is_flag=True,
+              help="Export the best other mixture where the advice is natural.")  # fmt: skip
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path),
               help="File to write; with {phase} in it, one for each phase.")  # fmt: skip
 @click.option("--check", "checked", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -47,18 +52,19 @@ def export(
     options: Sequence[str],
     budget_tokens: float | None,
     lengths: Sequence[str],
+    candidate: bool,
     out: Path | None,
     checked: Path | None,
 ) -> None:
     """Write a PROPOSAL (proposal.json or schedule.json) as a trainer's config."""
     from mixopt.exporters.export import export as export_plan
     from mixopt.exporters.export import export_phases, make_request
-    from mixopt.schedule import read_plan
+    from mixopt.schedule import Schedule, read_plan
 
     if out and checked:
         raise click.UsageError("--check reads a file and --out writes one; give one of them.")
     sys.path.insert(0, os.getcwd())  # for a user's own package.module:name
-    plan = read_plan(proposal)
+    plan = _with_candidate(read_plan(proposal)) if candidate else read_plan(proposal)
     request: dict[str, Any] = {"paths": _parse_paths(paths), "budget_tokens": budget_tokens,
                                "tokens_per_document": _parse_lengths(lengths)}  # fmt: skip
     format_options: dict[str, Any] = {**_parse_options(options)}
@@ -74,9 +80,23 @@ def export(
         return
     for path in export_phases(plan, format_, out=out, **request, **format_options):
         click.echo(f"Written   {path}")
+    decision = None if isinstance(plan, Schedule) else plan.decision
+    if decision is not None and not decision.moves:
+        click.echo(f"Decision  {'the candidate, although: ' * candidate}{decision.verdict}")
     written = make_request(plan, budget_tokens=budget_tokens)
     click.echo(f"Rounding  moves no ratio by more than {written.drift:.1e}")
     _echo_repetition(written.repetition)
+
+
+def _with_candidate(plan: "Proposal | Schedule") -> "Proposal | Schedule":
+    from mixopt.errors import ExportError
+    from mixopt.proposal import Proposal
+
+    if not isinstance(plan, Proposal) or plan.decision is None:
+        raise ExportError(
+            "--candidate needs a proposal with a decision; this plan has none, so leave it out."
+        )
+    return replace(plan, ratios=plan.decision.candidate)
 
 
 def _echo_check(parts: "Sequence[CheckedPhase]", request: "ExportRequest") -> None:

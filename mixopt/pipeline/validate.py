@@ -102,7 +102,8 @@ def _choose_mixtures(
     fixed = {
         "natural": context.corpora.natural,
         "uniform": Mixture.uniform(domains),
-        "proposal": proposal.ratios,
+        # where the advice is to stay, the candidate is what a run tells most about
+        "proposal": proposal.decision.candidate if proposal.decision else proposal.ratios,
     }
     start = np.stack([mixture.vector(domains) for mixture in fixed.values()])
     rng = np.random.default_rng([seed, 1_000_002])

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from mixopt import __version__
 from mixopt.io.files import write_bytes, write_text
-from mixopt.proposal import Comparison, Estimate, Proposal
+from mixopt.proposal import Comparison, Decision, Estimate, Proposal
 from mixopt.report import figures
 from mixopt.report.data import UNITS, PredictedScores, ReportData
 
@@ -137,6 +137,8 @@ def _summarize(data: ReportData) -> str:
     if not best.comparisons:
         return f"Train on {_format_ratios(best)}. It was not compared with another mixture."
     first = best.comparisons[0]
+    if best.decision is not None:
+        return _summarize_decision(data, best.decision)
     if first.same:
         return f"Keep the {first.name} mixture: no mixture within the bounds is predicted to be better."
     gain = first.gain
@@ -155,6 +157,24 @@ def _summarize(data: ReportData) -> str:
         f"{changes[:1].upper()}{changes[1:]}: {word} than the {first.name} mixture ({span})."
         f"{_describe_validation(data)}"
     )
+
+
+def _summarize_decision(data: ReportData, decision: Decision) -> str:
+    low, high = decision.gain.interval
+    unit = " sd" if data.unit == UNITS["z"] else ""
+    runs = f"{decision.runs} trained runs" if decision.runs else "no trained run"
+    span = (
+        f"expected gain {decision.gain.mean:+.2f}{unit} of utility after {decision.tokens:,} tokens, "
+        f"95% interval {low:+.2f} to {high:+.2f}; from ensembles of the experts and {runs}"
+    )
+    if not decision.moves:
+        return (
+            f"Stay with the natural mixture: the best other one is {decision.gain.chance:.0%} likely to "
+            f"be better ({span})."
+        )
+    changes = _describe_changes(data.best, data.best.comparisons[0])
+    chance = f"{decision.gain.chance:.0%} likely to be better than the natural mixture"
+    return f"{changes[:1].upper()}{changes[1:]}: {chance} ({span})."
 
 
 def _describe_changes(best: Proposal, other: Comparison) -> str:

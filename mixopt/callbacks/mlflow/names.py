@@ -17,7 +17,8 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
         proposal: With `d` ratios and any number of comparisons.
 
     Returns:
-        Value by MLflow key: `proposal/ratio/DOMAIN`, `proposal/gain_over_NAME`, `..._low`, `..._high`.
+        Value by MLflow key: `proposal/ratio/DOMAIN`, `proposal/gain_over_NAME`, `..._low`, `..._high`;
+        and `decision/gain`, `_low`, `_high`, `/chance`, `/moves` where something was decided.
     """
     values = {f"proposal/ratio/{name}": ratio for name, ratio in proposal.ratios.items()}
     for comparison in proposal.comparisons:
@@ -26,6 +27,11 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
         values[f"proposal/gain_over_{name}"] = comparison.gain.mean
         values[f"proposal/gain_over_{name}_low"] = low
         values[f"proposal/gain_over_{name}_high"] = high
+    if (decision := proposal.decision) is not None:
+        low, high = decision.gain.interval
+        values |= {"decision/gain": decision.gain.mean, "decision/gain_low": low,
+                   "decision/gain_high": high, "decision/chance": decision.gain.chance,
+                   "decision/moves": float(decision.moves)}  # fmt: skip
     return {metric_key(key): value for key, value in values.items()}
 
 
