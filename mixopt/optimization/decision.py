@@ -10,7 +10,6 @@ Shapes: `q` mixtures, `n` draws, `d` domains.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from mixopt.mixture import Array
 
@@ -58,38 +57,3 @@ def decide(draws: Array, distances: Array, *, chance: float = CHANCE, tie: float
         moves=bool(len(likely)) and best > 0,
         ties=tuple(ties.tolist()),
     )
-
-
-def expected_improvement(mean: Array, effects: Array) -> float:
-    """Return by how much one observation raises the expected gain of the best choice.
-
-    The knowledge gradient for correlated normal beliefs (Frazier, Powell & Dayanik 2009, algorithm 1):
-    E[max_i (mean_i + effects_i·Z)] − max_i mean_i for a standard normal Z.
-
-    Args:
-        mean: Expected gains (`q`), natural's 0 among them.
-        effects: Change of each mean by an observation one standard deviation above its mean (`q`).
-    """
-    order = np.lexsort((mean, effects))
-    slopes, intercepts = effects[order], mean[order]
-    # of equal slopes the highest line counts
-    last = np.append(np.diff(slopes) > 0, True)
-    slopes, intercepts = slopes[last], intercepts[last]
-    upper = [0]
-    crossings = [-np.inf]
-    for line in range(1, len(slopes)):
-        while True:
-            top = upper[-1]
-            crossing = (intercepts[top] - intercepts[line]) / (slopes[line] - slopes[top])
-            if crossing > crossings[-1] or len(upper) == 1:
-                break
-            upper.pop()
-            crossings.pop()
-        upper.append(line)
-        crossings.append(crossing)
-    ends = np.array([*crossings[1:], np.inf])
-    starts = np.array(crossings)
-    probability = norm.cdf(ends) - norm.cdf(starts)
-    moment = norm.pdf(starts) - norm.pdf(ends)
-    value = intercepts[upper] @ probability + slopes[upper] @ moment
-    return float(max(0.0, value - mean.max()))

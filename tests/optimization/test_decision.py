@@ -1,7 +1,6 @@
 import numpy as np
-import pytest
 
-from mixopt.optimization.decision import decide, expected_improvement
+from mixopt.optimization.decision import decide
 
 
 def draws(means, sds, n=20_000, seed=0):
@@ -27,17 +26,3 @@ def test_ties_go_to_what_was_trained():
     assert choice.candidate == 1
     assert choice.ties == (0, 1)
     assert decide(gains, np.array([0.4, 0.1, 0.0]), tie=0.0).candidate == 0
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_improvement_is_that_of_simulation(seed):
-    rng = np.random.default_rng(seed)
-    mean, effects = rng.normal(size=6), rng.normal(size=6)
-    effects[1], mean[2] = effects[0], mean[3]
-    simulated = (mean + np.outer(rng.standard_normal(400_000), effects)).max(axis=1).mean()
-    assert expected_improvement(mean, effects) == pytest.approx(simulated - mean.max(), abs=5e-3)
-
-
-def test_an_observation_that_tells_nothing_improves_nothing():
-    assert expected_improvement(np.array([0.0, 0.4]), np.zeros(2)) == 0
-    assert expected_improvement(np.array([0.0, 0.4]), np.array([0.0, 0.1])) > 0

@@ -1,0 +1,206 @@
+"""What a study knows of the gain of real training: its objective, its ensembles and its runs.
+
+Shapes: `n` mixtures, `k` experts, `d` domains, `m` metrics that choose.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixopt.mixture import Array
+from mixopt.optimization.ensemble_search import EnsembleSearch
+from mixopt.optimization.objective import DRAWS, Objective, draw_around
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.search import CandidateSearch
+from mixopt.surrogates.ensemble import GAMMA, EnsembleModel, response_weights
+from mixopt.surrogates.gain_model import GainModel, GainPosterior, GainPrior, Mixtures, Runs
+from mixopt.trials import Metric
+
+SEEDS = 1_000_003  # beside the seeds of proposals and validations
+BOOTSTRAPS = 8  # searches on resampled items, whose mean is a candidate
+USUAL_NOISE = 0.25
+"""Standard deviation of a difference between seeds, in a metric's spread, where no seeds were run."""
+SHRINKAGE = 10  # differences of seeds that weigh as much as the mean over metrics
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """A trained run at one of its lengths.
+
+    Attributes:
+        ratios: Of the tokens that it read (`d`).
+        seed: Runs with one seed read the same text of a domain.
+        tokens: Length.
+        scores: Scores of the metrics that choose (`m`), NaN where missing.
+    """
+
+    ratios: Array
+    seed: int
+    tokens: int
+    scores: Array
+
+
+class StudyGains:
+    """Estimates the gain of real training over natural.
+
+    Args:
+        context: The study.
+        search: The experts.
+        trust: Weight of benchmarks inside their capability; 1 where none is given.
+
+    Attributes:
+        natural: The natural mixture (`d`).
+        objective: The unit of every gain, measured once over ensembles around natural.
+    """
+
+    def __init__(
+        self, context: StudyContext, search: CandidateSearch, trust: Mapping[str, float]
+    ) -> None:
+        self.search = search
+        self.metrics = metrics_that_choose(search)
+        self.natural = context.corpora.natural.vector(context.config.domains)
+        self.expert_tokens = context.config.training.tokens
+        search.evaluator.prepare()
+        rng = np.random.default_rng([context.config.seed, SEEDS])
+        self._around = draw_around(self.natural, DRAWS, rng)
+        config = context.config.search
+        self.objective = Objective.measure(
+            self.metrics, self.ensemble_scores(self._around), np.zeros(len(self.metrics)),
+            trust=np.array([trust.get(metric.name, 1.0) for metric in self.metrics]),
+            unit="raw" if config.normalise == "raw" else "z",
+            weights=config.capability_weights, worst=config.aggregate == "worst",
+        )  # fmt: skip
+        self._reference = self.ensemble_scores(self.natural[None])[0]
+
+    def mixtures(self, ratios: Array, tokens: float) -> Mixtures:
+        """Return mixtures (`n x d`) trained for some tokens, with their ensembles' gains."""
+        gains = self.objective.gains(self.ensemble_scores(ratios), self._reference)
+        return Mixtures(ratios, np.full(len(ratios), float(tokens)), gains)
+
+    def observe(self, observations: Sequence[Observation]) -> Runs | None:
+        """Return runs as gains over the natural run with the same seed and length.
+
+        A run without such a natural run tells nothing about a gain and is left out.
+
+        Args:
+            observations: Runs, natural ones among them.
+
+        Returns:
+            The runs of other mixtures; None if there are none.
+        """
+        naturals, others = {}, []
+        for each in observations:
+            if np.abs(each.ratios - self.natural).max() < 1e-9:
+                naturals[each.seed, each.tokens] = each
+            else:
+                others.append(each)
+        paired = [each for each in others if (each.seed, each.tokens) in naturals]
+        if not paired:
+            return None
+        known = self.mixtures(np.stack([each.ratios for each in paired]), 1.0)
+        scores = np.stack([each.scores for each in paired])
+        references = np.stack([naturals[each.seed, each.tokens].scores for each in paired])
+        return Runs(
+            known.ratios, np.array([float(each.tokens) for each in paired]), known.ensemble_gains,
+            self.objective.gains(scores, references), np.array([each.seed for each in paired]),
+        )  # fmt: skip
+
+    def condition(self, runs: Runs | None) -> GainPosterior:
+        """Return the posterior of gains given runs."""
+        names = [metric.capability for metric in self.metrics]
+        distinct = list(dict.fromkeys(names))
+        model = GainModel(
+            GainPrior(), self.natural, float(self.expert_tokens), self.objective.spreads,
+            np.array([distinct.index(name) for name in names]), measure_noise(runs, len(names)),
+        )  # fmt: skip
+        return model.condition(runs)
+
+    def search_ensembles(self, seed: int) -> Array:
+        """Return the ratios of the best ensemble, and of the mean over resampled items (`2 x d`).
+
+        Scores with jumps (accuracies) are searched by the loss of their right answers.
+
+        Args:
+            seed: Of the resampled items.
+        """
+        model, space = self._losses(), self.search.space
+        around = response_weights(self._weights(self._around), GAMMA)
+        smooth = Objective.measure(
+            tuple(replace(metric, better="lower") for metric in self.metrics),
+            np.stack([model.losses(weights) for weights in around]), np.zeros(model.m),
+            trust=self.objective.trust, unit=self.objective.unit, weights=self.objective.weights,
+            worst=self.objective.worst,
+        )  # fmt: skip
+        start = self._weights(self.natural[None])[0]
+        utility = smooth.utility(model.losses(response_weights(start, GAMMA)))
+        found = EnsembleSearch(model, utility, space, GAMMA)
+        leader = found.maximize([start])
+        rng = np.random.default_rng([seed, SEEDS, 1])
+        mean = found.bootstrap(leader, BOOTSTRAPS, rng).mean(axis=0)
+        return space.ratios(np.stack([leader, space.pull(mean[None])[0]]))
+
+    def ensemble_scores(self, ratios: Array) -> Array:
+        """Return scores (`n x m`) of the experts' ensembles at mixtures (`n x d`)."""
+        evaluator, rows = self.search.evaluator, []
+        for weights in response_weights(self._weights(ratios), GAMMA):
+            results = evaluator.scorer.read(evaluator.ensemble.mix(weights.tolist()))
+            rows.append([results[metric.name].score for metric in self.metrics])
+        return np.array(rows)
+
+    def _weights(self, ratios: Array) -> Array:
+        return np.stack([self.search.space.weights_for(row)[0] for row in ratios])
+
+    def _losses(self) -> EnsembleModel:
+        """Return the smooth losses of the metrics as functions of the ensemble's weights."""
+        evaluator = self.search.evaluator
+        places = {metric.name: place for place, metric in enumerate(self.metrics)}
+        token_weights, metrics, items, sizes, n_items = [], [], [], [], 0
+        for task in evaluator.scorer.tasks:
+            lengths = [len(request.target) for request in task.requests]
+            counted = task.metric.name in places
+            token_weights.append(np.repeat(-task.loss_weights * counted, lengths))
+            metrics.append(np.full(sum(lengths), places.get(task.metric.name, 0)))
+            requests = np.diff([*task.starts, len(task.requests)])
+            numbers = np.repeat(np.arange(len(requests)), requests) + n_items
+            items.append(np.repeat(numbers, lengths))
+            sizes.append(task.read(np.zeros(len(task.requests))).sizes)
+            n_items += len(requests)
+        return EnsembleModel.of(
+            np.stack(evaluator.expert_logprobs), np.concatenate(token_weights),
+            np.concatenate(metrics), np.concatenate(items), np.concatenate(sizes),
+        )  # fmt: skip
+
+
+def metrics_that_choose(search: CandidateSearch) -> tuple[Metric, ...]:
+    """Return the metrics of role `search` (`m`)."""
+    return tuple(m for m in search.evaluator.scorer.metrics if m.role == "search")
+
+
+def has_ensembles(search: CandidateSearch) -> bool:
+    """Return whether ensembles score every metric that chooses; they generate no text."""
+    scored = {task.metric.name for task in search.evaluator.scorer.tasks}
+    return {metric.name for metric in metrics_that_choose(search)} <= scored
+
+
+def measure_noise(runs: Runs | None, m: int) -> NDArray[np.float64]:
+    """Return the standard deviation of a paired difference between seeds, by metric (`m`).
+
+    The variances of few differences are shrunk towards their mean over metrics, and that towards
+    what is usual.
+
+    Args:
+        runs: Gains, of which those of one mixture and length with several seeds count.
+        m: Number of metrics.
+    """
+    squares, count = np.zeros(m), 0
+    if runs is not None:
+        keys = np.column_stack([runs.ratios, runs.tokens])
+        for key in np.unique(keys, axis=0):
+            own = runs.gains[(keys == key).all(axis=1)]
+            if len(own) > 1:
+                squares += np.nan_to_num(own.var(axis=0, ddof=1)) * (len(own) - 1)
+                count += len(own) - 1
+    pooled = (squares.mean() + 2 * USUAL_NOISE**2) / (count + 2)
+    return np.asarray(np.sqrt((squares + SHRINKAGE * pooled) / (count + SHRINKAGE)))

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import toy
+
+from mixopt import Mixture
+from mixopt.pipeline.decide import decide_study
+from mixopt.proposal import Proposal
+from mixopt.trials import Score, Trial, Trials
+
+NATURAL = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
+SEARCH = {"rounds": [6], "natural": NATURAL}
+
+
+def open_toy(folder, **changes):
+    return toy.load(folder, toy.write_study(folder, **{"search": SEARCH} | changes))
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, trained_toy):
+    """A study whose natural mixture starves two domains of three, and its trials."""
+    folder = tmp_path_factory.mktemp("decide")
+    toy.copy_trained(trained_toy, folder)
+    study = open_toy(folder)
+    return study, study.search()
+
+
+def decide(study, trials, by_seed=()):
+    policy = study.open_policy()
+    policy.by_seed = tuple(by_seed)
+    proposals = [Proposal(Mixture.uniform(study.config.domains), None, {})]
+    return decide_study(study.context, study.open_search(), policy, trials, proposals)
+
+
+def real_runs(study, trials, gains, seeds=2):
+    """Runs of natural and of the candidates, each benchmark better by a gain in its own units."""
+    rng, tables = np.random.default_rng(0), []
+    mixtures = {"natural": Mixture(NATURAL)} | gains
+    for seed in range(seeds):
+        rows = []
+        for name, entry in mixtures.items():
+            mixture, gain = entry if isinstance(entry, tuple) else (entry, 0.0)
+            scores = {
+                m.name: Score(2.0 - gain + 0.001 * rng.standard_normal()) for m in trials.metrics
+            }
+            rows.append(Trial(name, mixture, scores, kind="trained", seed=seed, tokens=4000))
+        tables.append(Trials(rows, trials.metrics, trials.domains))
+    return tables
+
+
+def test_without_runs_the_interval_is_wide_and_the_tokens_are_within_reach(searched):
+    study, trials = searched
+    decision = decide(study, trials)
+    low, high = decision.gain.interval
+    assert high - low > 0.2 * abs(decision.gain.mean)
+    assert decision.runs == 0
+    assert decision.tokens == min(study.config.target.tokens, 8 * study.config.training.tokens)
+    assert set(decision.capabilities) == {"birds", "ships", "sums"}
+    assert decision.ratios == (decision.candidate if decision.moves else decision.natural)
+
+
+def test_runs_that_are_better_narrow_the_gain_and_move(searched):
+    study, trials = searched
+    before = decide(study, trials)
+    runs = real_runs(study, trials, {"proposal": (before.candidate, 1.0)})
+    after = decide(study, trials, runs)
+    assert after.runs == 2
+    assert after.moves
+    assert after.gain.chance > 0.9
+
+
+def test_runs_that_are_worse_everywhere_keep_natural(searched):
+    study, trials = searched
+    merged = trials.where(kind="merged")
+    bad = {f"m{i}": (trial.ratios, -1.0) for i, trial in enumerate(merged)}
+    before = decide(study, trials)
+    bad["proposal"] = before.candidate, -1.0
+    bad["uniform"] = Mixture.uniform(study.config.domains), -1.0
+    decision = decide(study, trials, real_runs(study, trials, bad))
+    assert not decision.moves
+    assert decision.ratios == Mixture(NATURAL)
+    assert "stay with the natural mixture" in decision.verdict
+
+
+def test_natural_that_the_bounds_forbid_is_replaced_by_the_nearest_mixture(tmp_path, trained_toy):
+    toy.copy_trained(trained_toy, tmp_path)
+    study = open_toy(tmp_path, search=SEARCH | {"upper": {"birds": 0.5}})
+    decision = decide(study, study.search())
+    assert decision.natural["birds"] == pytest.approx(0.5, abs=1e-6)
+    assert decision.candidate["birds"] <= 0.5 + 1e-6
+
+
+def test_the_decision_is_the_one_statement_of_a_proposal(searched):
+    study, trials = searched
+    (proposal,) = study.propose(trials)
+    assert proposal.decision is not None
+    assert proposal.verdict == proposal.decision.verdict
+    assert proposal.interval == proposal.decision.gain.interval
+    assert proposal.ratios == proposal.decision.ratios
+    again = Proposal.read(study.output / "proposal.json")
+    assert again.decision == proposal.decision
