@@ -166,6 +166,8 @@ class Decision:
         runs: Number of really trained runs behind it.
         capabilities: Its gain by capability, in the same unit.
         differences: Its expected difference by metric, in the metric's units.
+        confirmation: Its gain in unused seeds, which were trained at the end of a budget: evidence that
+            no choice has seen, and part of `gain`.
     """
 
     moves: bool
@@ -176,6 +178,7 @@ class Decision:
     runs: int
     capabilities: Mapping[str, Estimate] = field(default_factory=dict)
     differences: Mapping[str, Estimate] = field(default_factory=dict)
+    confirmation: Estimate | None = None
 
     @property
     def ratios(self) -> Mixture:
@@ -380,6 +383,7 @@ def _decision(plain: Mapping[str, Any]) -> Decision:
         runs=int(plain["runs"]),
         capabilities=_estimates(plain.get("capabilities", {})),
         differences=_estimates(plain.get("differences", {})),
+        confirmation=_estimate(plain["confirmation"]) if plain.get("confirmation") else None,
     )
 
 

@@ -18,10 +18,12 @@ from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
 from mixopt.optimization.validation import Validation
+from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
 from mixopt.pipeline.experts import train_experts
 from mixopt.pipeline.exports import write_export
+from mixopt.pipeline.gains import Observation, metrics_that_choose, tabulate
 from mixopt.pipeline.phases import run_phases
 from mixopt.pipeline.propose import build_proposals
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
@@ -130,6 +132,9 @@ class Study:
             if self.config.validation is not None:
                 validation = self.validate(proposals[0], trials=trials)
                 proposals = self.propose(trials)
+            if self.config.budget is not None:
+                self.spend(proposals, trials=trials)
+                proposals = self.propose(trials)
             self.report(trials, proposals, validation)
             self.export(proposals[0])
             return proposals[0]
@@ -219,6 +224,38 @@ class Study:
                 self.callbacks.warning(self._corrected.doubt)
             self.callbacks.notify(lambda callback: callback.on_validation(result.validation))
             return result.validation
+
+    def spend(
+        self, proposals: Sequence[Proposal] | None = None, *, trials: Trials | None = None
+    ) -> list[Observation]:
+        """Spend the study's budget on runs, each where it raises the expected gain most.
+
+        Later proposals use these runs.
+
+        Args:
+            proposals: Candidates beside ensembles and merges; those of `propose` if left out.
+            trials: Of the search, which runs if they are left out.
+
+        Returns:
+            The runs, at each of their lengths.
+
+        Raises:
+            ConfigError: The study has no `budget` section.
+            RunError: Natural could not be trained.
+        """
+        if self.config.budget is None:
+            raise ConfigError(
+                "The study has no `budget` section; add one (runs: 16) to train runs where they help."
+            )
+        with self.running():
+            trials = self.search() if trials is None else trials
+            proposals = self.propose(trials) if proposals is None else proposals
+            search, policy = self.open_search(), self.open_policy()
+            bought = spend_budget(self.context, search, policy, trials, proposals)
+            table = tabulate(bought, self.config.domains, metrics_that_choose(search))
+            write_result(self.callbacks, "runs.csv", table.to_csv(index=False))
+            self._corrected = policy.with_observations(bought)
+            return bought
 
     def export(self, plan: Proposal | Schedule) -> list[Path]:
         """Write the training configs that the study lists into `exports/`.

@@ -12,6 +12,9 @@ from mixopt.mixture import Mixture
 if TYPE_CHECKING:
     from mixopt.config.study import StudyConfig
 
+NATURAL_SEEDS = 2
+"""Seeds of the natural mixture that a budget begins with: one tells nothing about the noise."""
+
 
 def check_study(study: "StudyConfig") -> None:
     """Check that the parts of a study go together.
@@ -25,7 +28,14 @@ def check_study(study: "StudyConfig") -> None:
     _require_unique("exports: export file", [export.out for export in study.exports])
     _require_unique("experts: domain", list(study.domains))
     _require_unique("benchmarks: benchmark", [benchmark.name for benchmark in study.benchmarks])
-    for check in (_check_text, _check_checkpoints, *_PHASE_CHECKS, _check_roles, _check_phases):
+    for check in (
+        _check_text,
+        _check_checkpoints,
+        *_PHASE_CHECKS,
+        _check_roles,
+        _check_phases,
+        _check_budget,
+    ):
         check(study)
 
 
@@ -165,6 +175,35 @@ def _check_roles(study: "StudyConfig") -> None:
             raise ValueError(
                 f"validation.result: benchmark {name!r} has role search, so it chooses the mixture and "
                 "its score is no result; give it role holdout, or report another"
+            )
+
+
+def _check_budget(study: "StudyConfig") -> None:
+    if study.budget is None:
+        return
+    for expert in study.experts:
+        if expert.text is None:
+            raise ValueError(
+                f"budget: expert {expert.domain!r} has no text, and runs read every domain; add its text"
+            )
+    trained = sum(expert.checkpoint is None for expert in study.experts)
+    if study.training.compositions is not None:
+        trained = len(study.training.compositions)
+    least = (trained + NATURAL_SEEDS + 1) * study.training.tokens
+    if study.budget_tokens < least:
+        raise ValueError(
+            f"budget: {study.budget_tokens:,} tokens; {trained} experts, natural with {NATURAL_SEEDS} "
+            f"seeds and one candidate need {least:,}; raise it to that or more"
+        )
+    if study.phases:
+        raise ValueError(
+            "budget: the study has phases, which are searched one by one; leave it out"
+        )
+    for benchmark in study.benchmarks:
+        if benchmark.role == "search" and isinstance(benchmark, WHOLE_MODEL_CONFIGS):
+            raise ValueError(
+                f"budget: benchmark {benchmark.name!r} ({benchmark.kind}) chooses and ensembles cannot "
+                "score it; give it role holdout, or use `validation` instead of `budget`"
             )
 
 

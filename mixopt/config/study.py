@@ -113,6 +113,28 @@ class ValidationConfig(ConfigModel):
     """Benchmarks to report as the result; all with role holdout if left out."""
 
 
+class BudgetConfig(ConfigModel):
+    """Training that may be spent on the answer: experts, natural and candidate runs, confirmation."""
+
+    tokens: PositiveInt | None = None
+    """Tokens of training in all."""
+    runs: PositiveFloat | None = None
+    """The same in runs of `training.tokens`; give one of both."""
+    longest: Annotated[float, Field(ge=1)] = 4.0
+    """Length of the longest run, in runs of `training.tokens`; never beyond the target's tokens."""
+    confirmation: Annotated[int, Field(ge=0)] = 3
+    """Unused seeds of candidate and natural that are trained at the end; left out where they would take
+    more than half of the budget."""
+    batch: PositiveInt = 1
+    """Runs chosen at a time. As many as there are workers keep all of them busy; one chooses best."""
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> "BudgetConfig":
+        if (self.tokens is None) == (self.runs is None):
+            raise ValueError("give `tokens` or `runs`, one of both")
+        return self
+
+
 class PhaseConfig(ConfigModel):
     """A part of the target run with its own mixture, such as stable, mid-training or anneal."""
 
@@ -173,6 +195,8 @@ class StudyConfig(ConfigModel):
     """The training run that the mixture is for."""
     validation: ValidationConfig | None = None
     """Validation by proxy runs; none if left out."""
+    budget: BudgetConfig | None = None
+    """Training to spend on the answer, where it helps most; none if left out."""
     phases: list[PhaseConfig] = []
     """Phases of the target run, each with its own search; one mixture for all of it if left out."""
     exports: list[ExportConfig] = []
@@ -185,7 +209,22 @@ class StudyConfig(ConfigModel):
         """Names of the `d` domains, in the order of the experts."""
         return tuple(expert.domain for expert in self.experts)
 
-    def budget(self, available_tokens: Mapping[str, int]) -> Budget:
+    @property
+    def budget_tokens(self) -> int:
+        """Tokens of training that `budget` allows; 0 without one."""
+        if self.budget is None:
+            return 0
+        return self.budget.tokens or round((self.budget.runs or 0.0) * self.training.tokens)
+
+    @property
+    def run_lengths(self) -> tuple[int, ...]:
+        """Tokens of the runs that a budget buys, increasing: an expert's, and the longest."""
+        short = self.training.tokens
+        ratio = self.budget.longest if self.budget else 1.0
+        longest = min(round(ratio * short), max(short, self.target.tokens))
+        return tuple(sorted({short, longest}))
+
+    def target_budget(self, available_tokens: Mapping[str, int]) -> Budget:
         """Return the budget of the target run.
 
         Args:

@@ -192,7 +192,7 @@ class StudyContext:
     @cached_property
     def space(self) -> SearchSpace:
         """The mixtures that may be proposed: the study's bounds and the repetition caps."""
-        caps = self.config.budget(self.corpora.available_tokens).caps
+        caps = self.config.target_budget(self.corpora.available_tokens).caps
         domains = tuple(self.config.domains)
         return self.config.search.space(domains, caps=caps, prior=self.corpora.natural)
 

@@ -17,7 +17,7 @@ from mixopt.pipeline.gains import Observation, StudyGains, has_ensembles, metric
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Decision, Estimate, Proposal
-from mixopt.surrogates.gain_model import GainPosterior, Mixtures
+from mixopt.surrogates.gain_model import GainPosterior, Mixtures, Runs
 from mixopt.surrogates.utility import signs
 from mixopt.trials import Trials
 
@@ -25,7 +25,8 @@ FARTHEST = 8
 """A gain is stated for at most this many times the tokens of the longest run."""
 MOST_TRIALS = 24  # merges among the candidates, the best by the surrogate
 POSTERIOR_DRAWS = 4096
-SAME = 1e-9  # difference of ratios below which a mixture is natural
+SAME = 1e-9  # difference of ratios below which mixtures are the same
+FRESH = 1000  # first seed of a confirmation, which no other run has
 
 
 def decide_study(
@@ -48,8 +49,9 @@ def decide_study(
         return None
     gains = StudyGains(context, search, policy.trust(trials))
     leaders = gains.search_ensembles(context.config.seed)
-    rows = _candidates(context, search, policy, trials, proposals, leaders)
-    runs = gains.observe(_observations(search, policy.by_seed, context.config.domains))
+    rows = list_candidates(context, search, policy, trials, proposals, leaders)
+    observed = _observations(search, policy.by_seed, context.config.domains)
+    runs = gains.observe([*observed, *policy.observations])
     posterior = gains.condition(runs)
     longest = float(gains.expert_tokens if runs is None else runs.tokens.max())
     tokens = min(float(context.config.target.tokens), FARTHEST * longest)
@@ -71,10 +73,11 @@ def decide_study(
         runs=0 if runs is None else len(runs.gains),
         capabilities=_by_capability(posterior, chosen, objective),
         differences=_by_metric(posterior, chosen, objective),
+        confirmation=_confirm(runs, rows[choice.candidate], objective, posterior),
     )
 
 
-def _candidates(
+def list_candidates(
     context: StudyContext,
     search: CandidateSearch,
     policy: SurrogatePolicy,
@@ -82,11 +85,21 @@ def _candidates(
     proposals: Sequence[Proposal],
     leaders: Array,
 ) -> Array:
-    """Return the mixtures that may be recommended, each once (`q x d`); natural is not among them."""
+    """Return the mixtures that may be recommended, each once (`q x d`); natural is not among them.
+
+    Args:
+        context: The study.
+        search: The experts.
+        policy: Fits the surrogate; its runs are among the candidates.
+        trials: Of all rounds.
+        proposals: The surrogate's.
+        leaders: The best ensembles (`n x d`).
+    """
     domains = context.config.domains
     merged = trials.where(kind=policy.proxy)
     best = np.argsort(-policy.fit(trials).expected_utility(merged.ratios()), kind="stable")
     trained = [trial.ratios.vector(domains) for table in policy.by_seed[:1] for trial in table]
+    trained += [each.ratios for each in policy.observations]
     rows = np.vstack([
         *(proposal.ratios.vector(domains) for proposal in proposals),
         leaders,
@@ -117,6 +130,22 @@ def _observations(
         for seed, table in enumerate(by_seed)
         for trial, scores in zip(table, table.values(metrics), strict=True)
     ]
+
+
+def _confirm(
+    runs: Runs | None, candidate: Array, objective: Objective, posterior: GainPosterior
+) -> Estimate | None:
+    """Return the mean gain of the candidate over seeds that no choice has seen; None without any."""
+    if runs is None:
+        return None
+    mine = (np.abs(runs.ratios - candidate).max(axis=1) < SAME) & (runs.seeds >= FRESH)
+    mine &= runs.tokens == runs.tokens[mine].max(initial=0.0)
+    if not mine.any():
+        return None
+    combinations = objective.combinations()
+    gains = (runs.gains[mine] @ combinations.T).min(axis=1)
+    noise = np.square(combinations * posterior.model.noise_sd).sum(axis=1).max()
+    return Estimate(float(gains.mean()), float(np.sqrt(noise / mine.sum())))
 
 
 def _by_capability(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mixopt.mixture import Array
@@ -171,6 +172,25 @@ class StudyGains:
             np.stack(evaluator.expert_logprobs), np.concatenate(token_weights),
             np.concatenate(metrics), np.concatenate(items), np.concatenate(sizes),
         )  # fmt: skip
+
+
+def tabulate(
+    observations: Sequence[Observation], domains: Sequence[str], metrics: Sequence[Metric]
+) -> pd.DataFrame:
+    """Return a table of runs with columns `seed`, `tokens`, `ratio/DOMAIN` and one for each metric.
+
+    Args:
+        observations: The runs (`n` rows).
+        domains: Names of the `d` ratios.
+        metrics: The `m` metrics that choose.
+    """
+    rows = [
+        {"seed": each.seed, "tokens": each.tokens}
+        | {f"ratio/{name}": ratio for name, ratio in zip(domains, each.ratios, strict=True)}
+        | {metric.name: score for metric, score in zip(metrics, each.scores, strict=True)}
+        for each in observations
+    ]
+    return pd.DataFrame(rows)
 
 
 def metrics_that_choose(search: CandidateSearch) -> tuple[Metric, ...]:

@@ -60,7 +60,7 @@ def _least_repetition(study: "Study") -> dict[str, Counter[str]]:
     first = config.phases[0]
     own = study.of_phase(config.for_phase(first, first.base or config.base, {}), first.name)
     own.context.corpora.build()
-    budget = config.budget(own.context.corpora.available_tokens)
+    budget = config.target_budget(own.context.corpora.available_tokens)
     least = {}
     for phase in config.phases:
         search = phase.search or config.search

@@ -40,6 +40,10 @@ def proposals_artifact(
     key = {
         "fit": policy.key(trials),
         "runs": [table.digest for table in policy.by_seed],
+        "bought": [
+            [each.ratios.tolist(), each.seed, each.tokens, each.scores.tolist()]
+            for each in policy.observations
+        ],
         "search": config.search.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json"),
         "compositions": {n: dict(row) for n, row in search.experts.compositions.items()},
@@ -144,7 +148,7 @@ def verify(
         proposal,
         comparisons=tuple(comparisons),
         measured={m: Estimate(r.score, r.std_error) for m, r in own.items()},
-        budget=context.config.budget(corpora.available_tokens),
+        budget=context.config.target_budget(corpora.available_tokens),
         tokens_per_document={n: c.tokens_per_document for n, c in corpora.counts.items()},
         notes=tuple(notes),
     )

@@ -6,7 +6,7 @@ real runs is dropped.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
@@ -20,6 +20,9 @@ from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AGGREGATES, AnyUtility, WorstCapability, make_utility
 from mixopt.trials import KINDS, Aggregation, Kind, Trials
 
+if TYPE_CHECKING:
+    from mixopt.pipeline.gains import Observation
+
 
 class SurrogatePolicy:
     """Fits surrogates to a study's trials, each table once.
@@ -31,6 +34,7 @@ class SurrogatePolicy:
         runs: The real runs as trials, one for each mixture, averaged over seeds.
         store: Where fits are kept; nowhere if left out.
         by_seed: The real runs of each seed.
+        observations: Further runs, that a budget bought.
     """
 
     def __init__(
@@ -41,9 +45,11 @@ class SurrogatePolicy:
         runs: Trials | None = None,
         store: ArtifactStore | None = None,
         by_seed: Sequence[Trials] = (),
+        observations: "Sequence[Observation]" = (),
     ) -> None:
         self._config, self._measure = config, measure
         self._validation, self.runs, self.by_seed = validation, runs, tuple(by_seed)
+        self.observations = tuple(observations)
         self._store = store
         self._fitted: tuple[Trials, Surrogate] | None = None
         self._reliabilities: dict[str, Reliability] | None = None
@@ -52,8 +58,22 @@ class SurrogatePolicy:
         self, validation: Validation, runs: Trials, by_seed: Sequence[Trials]
     ) -> "SurrogatePolicy":
         """Return the policy that also uses real runs; this one is not changed."""
-        measure, store = self.reliabilities, self._store
-        return SurrogatePolicy(self._config, measure, validation, runs, store, by_seed)
+        return SurrogatePolicy(
+            self._config,
+            self.reliabilities,
+            validation,
+            runs,
+            self._store,
+            by_seed,
+            self.observations,
+        )
+
+    def with_observations(self, observations: "Sequence[Observation]") -> "SurrogatePolicy":
+        """Return the policy that also uses what a budget bought; this one is not changed."""
+        return SurrogatePolicy(
+            self._config, self.reliabilities, self._validation, self.runs, self._store, self.by_seed,
+            observations,
+        )  # fmt: skip
 
     def fit(self, trials: Trials) -> Surrogate:
         """Return the surrogate of the study's utility over `trials` and the real runs."""

@@ -16,6 +16,7 @@ from mixopt.artifacts.store import ArtifactStore, MissingArtifactError
 from mixopt.config.study import ExportConfig, StudyConfig
 from mixopt.errors import MixoptError
 from mixopt.io.parsing import load_json
+from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.exports import export_artifact, is_written
 from mixopt.pipeline.propose import build_proposals, proposals_artifact
@@ -40,6 +41,7 @@ NEEDED = {
     "fits": "a fit of the scores",
     "proposals": "the proposals",
     "proxy-runs": "the proxy runs",
+    "runs": "the runs of the budget",
 }
 """What has to be built before, by kind of artifact."""
 
@@ -142,6 +144,8 @@ class _StageWalk:
         rounds = [f"round {number}" for number in range(1, len(self._config.search.rounds) + 1)]
         validated = self._config.validation is not None
         first = ["first proposal", "proxy runs"] if validated else []
+        if self._config.budget is not None:
+            first += ["proposal before the budget", "runs of the budget"]
         exports = [f"export {wanted.out}" for wanted in self._config.exports]
         for name in (*rounds, *first, "proposal", *exports, "report.html"):
             if name not in yielded:
@@ -225,6 +229,15 @@ class _StageWalk:
             if corrected is None:
                 return
             policy = corrected
+        if self._config.budget is not None:
+            row, first = self._proposals("proposal before the budget", search, policy, trials)
+            yield row
+            if not first:
+                return
+            bought = spend_budget(self._context, search, policy, trials, first)
+            runs = {(each.ratios.tobytes(), each.seed) for each in bought}
+            yield StatusRow("runs of the budget", "done", why=f"{len(runs)} trained")
+            policy = policy.with_observations(bought)
         row, proposals = self._proposals("proposal", search, policy, trials)
         current = bool(proposals) and self._is_current(proposals[0])
         yield row if current or not proposals else replace(row, state="left")

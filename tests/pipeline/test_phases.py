@@ -150,7 +150,7 @@ def test_the_recipe_of_a_phase_can_be_read_again(finished):
         assert recipe.name == f"toy-{phase}"
     spent = study.config.for_phase(study.config.phases[1], study.config.base, {"birds": 99.0})
     again = StudyConfig.model_validate(spent.model_dump(mode="json"))
-    assert again.budget({"birds": 10}).caps["birds"] == 0
+    assert again.target_budget({"birds": 10}).caps["birds"] == 0
 
 
 def test_rounding_forbids_no_phase_its_own_bounds(finished):
@@ -161,7 +161,7 @@ def test_rounding_forbids_no_phase_its_own_bounds(finished):
         lower, had = float(rng.uniform(0.01, 0.6)), int(rng.integers(1_000, 99_999))
         least = {"sums": lower * phase.tokens / had}
         own = recipe.for_phase(phase, recipe.base, {"sums": 9 - least["sums"]}, least)
-        assert own.budget({"sums": had}).caps["sums"] >= min(1.0, lower)
+        assert own.target_budget({"sums": had}).caps["sums"] >= min(1.0, lower)
 
 
 def test_status_looks_into_the_phases(finished):

@@ -1,0 +1,277 @@
+"""Spends a study's budget of training: one run at a time, where it raises the expected gain most.
+
+Natural is trained with two seeds first. Then each run is the one that is worth most for its tokens: a
+candidate, a longer run, another seed. At the end unused seeds of the best candidate and of natural are
+trained, whose number was fixed before. Each choice follows from what was trained before, so that a study
+that was killed goes on with the same runs. Shapes: `q` candidates, `d` domains, `m` metrics.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mixopt.config.cross_checks import NATURAL_SEEDS
+from mixopt.errors import RunError, one_line
+from mixopt.mixture import Array, Mixture
+from mixopt.optimization.acquisition import value_of_runs
+from mixopt.optimization.decision import TIE
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.decide import FRESH, list_candidates
+from mixopt.pipeline.gains import Observation, StudyGains
+from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, train_runs
+from mixopt.pipeline.proxy_trust import SurrogatePolicy
+from mixopt.pipeline.search import CandidateSearch
+from mixopt.proposal import Proposal
+from mixopt.surrogates.gain_model import Mixtures, Runs
+from mixopt.trials import Trials
+
+CONSIDERED = 12  # candidates with the highest expected gains of which runs are considered
+ENOUGH_MISSES = 2  # runs in turn that promise less than a tie, after which nothing more is bought
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """A run that was chosen, and why.
+
+    Attributes:
+        ratios: Of the candidate.
+        tokens: Length.
+        seed: Seed.
+        price: Tokens that it costs, with the natural run that it is compared with.
+        value: By how much it is expected to raise the gain of the choice.
+    """
+
+    ratios: Mixture
+    tokens: int
+    seed: int
+    price: int
+    value: float
+
+    def describe(self) -> str:
+        """Return the run in words."""
+        largest = sorted(self.ratios.items(), key=lambda pair: -pair[1])[:3]
+        named = ", ".join(f"{ratio:.0%} {name}" for name, ratio in largest if ratio >= 0.005)
+        return (
+            f"train {named} for {self.tokens:,} tokens (seed {self.seed}), expected to raise the gain "
+            f"by {self.value:.3f} for {self.price:,} tokens"
+        )
+
+
+class BudgetSpender:
+    """Buys runs until the budget is spent or nothing is worth its tokens.
+
+    Args:
+        context: The study; it has a budget.
+        gains: What is known of gains before any run.
+        candidates: Mixtures that may be chosen (`q x d`).
+
+    Attributes:
+        observations: What was trained, with its scores.
+        spent: Tokens of training so far, experts included.
+    """
+
+    def __init__(self, context: StudyContext, gains: StudyGains, candidates: Array) -> None:
+        self._context, self._gains, self._candidates = context, gains, candidates
+        config = context.config
+        self._lengths, self._budget = config.run_lengths, config.budget_tokens
+        trained = [name for name in context.compositions if name not in context.given_experts]
+        self.spent = len(trained) * config.training.tokens
+        self.observations: list[Observation] = []
+        self._trained: dict[tuple[str, int], int] = {}
+        self._reserve, self._confirmed = self._plan_confirmation()
+
+    def _plan_confirmation(self) -> tuple[int, int]:
+        """Return tokens and length of the confirmation, fixed before anything is trained."""
+        config = self._context.config.budget
+        assert config is not None
+        left = self._budget - self.spent
+        for length in reversed(self._lengths):
+            needed = 2 * config.confirmation * length
+            if needed <= left / 2:
+                return needed, length
+        return 0, 0
+
+    def spend(self) -> list[Observation]:
+        """Train what the budget buys; return all runs at all their lengths.
+
+        Raises:
+            RunError: Natural could not be trained.
+        """
+        short = self._lengths[0]
+        self._train([(self._gains.natural, seed, short) for seed in range(NATURAL_SEEDS)])
+        if not self.observations:
+            raise RunError(
+                "The natural mixture could not be trained; fix what failed and run again."
+            )
+        misses = 0
+        while misses < ENOUGH_MISSES and (batch := self._choose()):
+            misses = 0 if batch[0].value >= TIE else misses + 1
+            for purchase in batch:
+                self._context.callbacks.message(f"next: {purchase.describe()}")
+            runs: list[tuple[Array, int, int]] = []
+            for purchase in batch:
+                ratios = purchase.ratios.vector(self._context.config.domains)
+                for mixture in (self._gains.natural, ratios):
+                    if self._length_of(mixture, purchase.seed) < purchase.tokens:
+                        runs.append((mixture, purchase.seed, purchase.tokens))
+            self._train(runs)
+        self._confirm()
+        return self.observations
+
+    def _choose(self) -> list[Purchase]:
+        """Return the most valuable runs for their tokens, a batch of them; [] for none."""
+        combinations = self._gains.objective.combinations()
+        runs = self._gains.observe(self.observations)
+        target = float(self._context.config.target.tokens)
+        tokens = min(target, 8.0 * self._lengths[-1])
+        asked = self._gains.mixtures(self._candidates, tokens)
+        left = self._budget - self._reserve - self.spent
+        batch: list[Purchase] = []
+        config = self._context.config.budget
+        for _ in range(config.batch if config else 0):
+            posterior = self._gains.condition(runs)
+            mean, covariance = posterior.gains(asked, combinations)
+            expected = mean.min(axis=1)
+            sds = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
+            order = np.argsort(-(expected + sds), kind="stable")[:CONSIDERED]
+            options = self._options(order, batch, left)
+            if not options:
+                break
+            places = [place for place, _ in options]
+            at = Mixtures(
+                asked.ratios[places], np.array([float(p.tokens) for _, p in options]),
+                asked.ensemble_gains[places],
+            )  # fmt: skip
+            values = value_of_runs(posterior, asked, at, combinations)
+            worth = values / np.array([purchase.price for _, purchase in options])
+            best = int(worth.argmax())
+            if values[best] <= 0:
+                break
+            batch.append(replace(options[best][1], value=float(values[best])))
+            left -= batch[-1].price
+            # a result at its expectation stands for a run that is still in training
+            row = Mixtures(at.ratios[[best]], at.tokens[[best]], at.ensemble_gains[[best]])
+            runs = _append(runs, row, posterior.gains(row)[0], batch[-1].seed)
+        return batch
+
+    def _options(
+        self, order: Array, batch: Sequence[Purchase], left: int
+    ) -> list[tuple[int, Purchase]]:
+        """Return the runs that can be paid for: index of the candidate, and the run."""
+        options = []
+        chosen = {(_name(p.ratios), p.seed) for p in batch}
+        for place in order.tolist():
+            mixture = Mixture.from_vector(self._context.config.domains, self._candidates[place])
+            for length in self._lengths:
+                seed = 0
+                while (_name(mixture), seed) in chosen or (
+                    self._length_of(self._candidates[place], seed) >= length
+                ):
+                    seed += 1
+                price = length
+                if self._length_of(self._gains.natural, seed) < length:
+                    price += length
+                if price <= left:
+                    options.append((place, Purchase(mixture, length, seed, price, 0.0)))
+        return options
+
+    def _confirm(self) -> None:
+        """Train unused seeds of the best candidate and of natural."""
+        config = self._context.config.budget
+        if not self._reserve or config is None:
+            return
+        posterior = self._gains.condition(self._gains.observe(self.observations))
+        asked = self._gains.mixtures(self._candidates, float(self._confirmed))
+        mean = posterior.gains(asked, self._gains.objective.combinations())[0].min(axis=1)
+        leader = self._candidates[int(mean.argmax())]
+        self._context.callbacks.message(
+            f"Confirmation: the best candidate and natural with {config.confirmation} unused seeds, "
+            f"{self._confirmed:,} tokens each."
+        )
+        seeds = range(FRESH, FRESH + config.confirmation)
+        rows = [
+            (row, seed, self._confirmed) for seed in seeds for row in (self._gains.natural, leader)
+        ]
+        self._train(rows)
+
+    def _train(self, rows: Sequence[tuple[Array, int, int]]) -> None:
+        """Train mixtures (`d`) with seeds for some tokens; a run that fails is reported and left out."""
+        domains = self._context.config.domains
+        specs = []
+        for row, seed, tokens in rows:
+            mixture = Mixture.from_vector(domains, row)
+            lengths = tuple(length for length in self._lengths if length <= tokens)
+            specs.append(RunSpec(f"{_name(mixture)}-{seed}", mixture, seed, lengths))
+            self._trained[_name(mixture), seed] = tokens
+            self.spent += tokens
+        for spec, scored in train_runs(self._context, specs):
+            if not isinstance(scored, ScoredRun):
+                self._context.callbacks.message(
+                    f"Run {spec.name} is left out: {one_line(scored, limit=None)}"
+                )
+                continue
+            self._observe(scored)
+
+    def _observe(self, scored: ScoredRun) -> None:
+        scorer = self._context.scorer
+        row = scored.spec.ratios.vector(self._context.config.domains)
+        # lengths are rounded to whole steps, the same for every run
+        for tokens, logprobs in scored.logprobs.items():
+            results = scorer.read(logprobs)
+            scores = np.array([results[metric.name].score for metric in self._gains.metrics])
+            known = Observation(row, scored.spec.seed, tokens, scores)
+            seen = [(o.seed, o.tokens, _same(o.ratios, row)) for o in self.observations]
+            if (known.seed, tokens, True) not in seen:
+                self.observations.append(known)
+
+    def _length_of(self, row: Array, seed: int) -> int:
+        """Return the tokens that a mixture was trained for with a seed, also where that failed."""
+        name = _name(Mixture.from_vector(self._context.config.domains, row))
+        return self._trained.get((name, seed), 0)
+
+
+def spend_budget(
+    context: StudyContext,
+    search: CandidateSearch,
+    policy: SurrogatePolicy,
+    trials: Trials,
+    proposals: Sequence[Proposal],
+) -> list[Observation]:
+    """Spend a study's budget; return the runs that it bought, at all their lengths.
+
+    Args:
+        context: The study.
+        search: The experts.
+        policy: Fits the surrogate, without runs of this budget.
+        trials: Of all rounds.
+        proposals: The surrogate's.
+
+    Raises:
+        RunError: Natural could not be trained.
+    """
+    gains = StudyGains(context, search, policy.trust(trials))
+    leaders = gains.search_ensembles(context.config.seed)
+    candidates = list_candidates(context, search, policy, trials, proposals, leaders)
+    return BudgetSpender(context, gains, candidates).spend()
+
+
+def _same(one: Array, other: Array) -> bool:
+    return bool(np.abs(one - other).max() < 1e-9)
+
+
+def _append(runs: Runs | None, row: Mixtures, gains: Array, seed: int) -> Runs:
+    if runs is None:
+        return Runs(row.ratios, row.tokens, row.ensemble_gains, gains, np.array([seed]))
+    return Runs(
+        np.vstack([runs.ratios, row.ratios]), np.append(runs.tokens, row.tokens),
+        np.vstack([runs.ensemble_gains, row.ensemble_gains]), np.vstack([runs.gains, gains]),
+        np.append(runs.seeds, seed),
+    )  # fmt: skip
+
+
+def _name(mixture: Mixture) -> str:
+    """Return a short name that depends on the ratios alone."""
+    text = repr([(name, round(ratio, 9)) for name, ratio in mixture.items()])
+    return "mix-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -1,0 +1,105 @@
+import numpy as np
+import pandas as pd
+import pytest
+import toy
+
+from mixopt.errors import ConfigError
+from mixopt.pipeline.budget import FRESH
+
+SEARCH = {"rounds": [6], "natural": {"birds": 0.8, "ships": 0.1, "sums": 0.1}}
+UNIT = 2048
+TRAINING = {"tokens": UNIT, "learning_rate": 1e-2, "batch_tokens": 256, "max_epochs": 99}
+
+
+def open_toy(folder, runs=14, **budget):
+    section = {"runs": runs, "longest": 2, "confirmation": 1} | budget
+    path = toy.write_study(folder, search=SEARCH, training=TRAINING, budget=section)
+    return toy.load(folder, path)
+
+
+@pytest.fixture(scope="module")
+def spent(tmp_path_factory):
+    study = open_toy(tmp_path_factory.mktemp("budget"))
+    trials = study.search()
+    bought = study.spend(trials=trials)
+    return study, trials, bought
+
+
+def is_natural(each):
+    return np.abs(each.ratios - [0.8, 0.1, 0.1]).max() < 1e-9
+
+
+def test_what_is_bought_fits_the_budget_and_natural_comes_first(spent):
+    study, _, bought = spent
+    assert [is_natural(each) for each in bought[:2]] == [True, True]
+    assert [each.seed for each in bought[:2]] == [0, 1]
+    # every run is paid for at its full length; its shorter lengths come with it
+    lengths = {}
+    for each in bought:
+        key = each.ratios.tobytes(), each.seed
+        lengths[key] = max(lengths.get(key, 0), each.tokens)
+    assert 3 * UNIT + sum(lengths.values()) <= 14 * UNIT
+    others = [each for each in bought if not is_natural(each)]
+    assert others
+    naturals = {(each.seed, each.tokens) for each in bought if is_natural(each)}
+    assert {(each.seed, each.tokens) for each in others} <= naturals
+
+
+def test_the_confirmation_has_unused_seeds_and_the_fixed_length(spent):
+    study, trials, bought = spent
+    fresh = [each for each in bought if each.seed >= FRESH]
+    assert {each.seed for each in fresh} == {FRESH}
+    assert max(each.tokens for each in fresh) == 2 * UNIT
+    assert sum(is_natural(each) for each in fresh) == len(fresh) / 2
+    (proposal,) = study.propose(trials)
+    decision = proposal.decision
+    assert decision.runs > 2
+    table = pd.read_csv(study.output / "runs.csv")
+    assert len(table) == len(bought)
+    ratios = table[["ratio/birds", "ratio/ships", "ratio/sums"]]
+    assert ratios.sum(axis=1).to_numpy() == pytest.approx(np.ones(len(bought)))
+
+
+def test_a_second_process_finds_the_same_runs_and_trains_nothing(spent, monkeypatch):
+    study, _, bought = spent
+    again = toy.load(study.output.parent, study.output.parent / "toy.yaml")
+    monkeypatch.setattr(
+        "mixopt.training.training_run.train", lambda *_, **__: pytest.fail("trained")
+    )
+    found = again.spend(trials=again.search())
+    assert [(e.seed, e.tokens) for e in found] == [(e.seed, e.tokens) for e in bought]
+    assert all(np.array_equal(a.scores, b.scores) for a, b in zip(found, bought, strict=True))
+    rows = {row.what: row.state for row in again.status()}
+    assert rows["runs of the budget"] == "done"
+
+
+def test_status_of_a_budget_that_is_not_spent(tmp_path):
+    study = open_toy(tmp_path)
+    rows = {row.what: row.state for row in study.status()}
+    assert rows["runs of the budget"] == "left"
+
+
+def test_a_batch_is_chosen_together(tmp_path, spent):
+    toy.copy_trained(spent[0].output.parent, tmp_path)
+    study = open_toy(tmp_path, batch=2)
+    bought = study.spend(trials=study.search())
+    assert len(bought) > 4
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"runs": 5}, r"3 experts, natural with 2 seeds and one candidate need 12,288"),
+        ({"runs": 14, "tokens": 9}, "give `tokens` or `runs`"),
+        ({}, "give `tokens` or `runs`"),
+    ],
+)
+def test_budgets_that_cannot_be(tmp_path, budget, message):
+    with pytest.raises(ConfigError, match=message):
+        toy.load(tmp_path, toy.write_study(tmp_path, training=TRAINING, budget=budget))
+
+
+def test_a_study_without_budget(toy_folder):
+    study = toy.load(toy_folder)
+    with pytest.raises(ConfigError, match="no `budget` section"):
+        study.spend()
