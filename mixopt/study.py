@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.callbacks.base import Callback, RoundResult
 from mixopt.callbacks.callback_list import CallbackList
-from mixopt.config.loader import choose_executor, give_experts, load_study
+from mixopt.config.loader import choose_executor, give_experts, load_study, set_budget
 from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
@@ -25,6 +25,7 @@ from mixopt.pipeline.experts import train_experts
 from mixopt.pipeline.exports import write_export
 from mixopt.pipeline.gains import Observation, metrics_that_choose, tabulate
 from mixopt.pipeline.phases import run_phases
+from mixopt.pipeline.plan import PlannedTraining, plan_study
 from mixopt.pipeline.propose import build_proposals
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.results import count_domains, to_json, to_yaml, write_result
@@ -89,6 +90,7 @@ class Study:
         seed: int | None = None,
         experts: Mapping[str, Path] | None = None,
         executor: str | None = None,
+        budget_tokens: int | None = None,
         **options: Any,
     ) -> "Study":
         """Return the study in a YAML file, or one that mixopt ships.
@@ -99,6 +101,7 @@ class Study:
             seed: Replaces the file's seed.
             experts: Folders of trained experts by domain, used instead of training them.
             executor: Replaces the file's executor: `local`, `processes`, `ray` or `slurm`.
+            budget_tokens: Replaces the file's budget.
             options: Further arguments of `Study`.
 
         Raises:
@@ -113,6 +116,8 @@ class Study:
             config = give_experts(config, experts)
         if executor:
             config = choose_executor(config, executor)
+        if budget_tokens is not None:
+            config = set_budget(config, budget_tokens)
         return cls(config, output, **options)
 
     # --- verbs --------------------------------------------------------------------------------
@@ -332,6 +337,10 @@ class Study:
     def status(self) -> list[StatusRow]:
         """Return what is done, running, failed and left, in the order of the stages; build nothing."""
         return study_status(self)
+
+    def plan(self) -> list[PlannedTraining]:
+        """Return what the study would train, in the order of its stages; train nothing."""
+        return plan_study(self.prepare())
 
     # --- state --------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ import click
 from mixopt import __version__
 from mixopt.errors import MixoptError, explain_missing_extra
 
-VERBS = ("capability-text", "design", "export", "init", "merge", "pack", "propose", "report", "run",
-         "search", "status", "sync", "train", "unpack", "validate")  # fmt: skip
+VERBS = ("capability-text", "design", "export", "init", "merge", "pack", "plan", "propose", "report",
+         "run", "search", "spend", "status", "sync", "train", "unpack", "validate")  # fmt: skip
 """Each is a function of its module; `pack` and `unpack` share the module `archive`."""
 
 

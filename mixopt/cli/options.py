@@ -38,6 +38,8 @@ study_options = combine_options(
                  help="An expert trained elsewhere; the domain is the folder's name if left out."),
     click.option("--executor", metavar="NAME",
                  help="local, processes, ray or slurm; the study's own if left out."),
+    click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N",
+                 help="Tokens of training to spend on the answer; overrides the study's budget."),
     click.option("--storage", metavar="URL",
                  help="Shared storage of artifacts, for workers without a common disk."),
     click.option("--run-code", is_flag=True,

@@ -107,6 +107,21 @@ def give_experts(config: StudyConfig, folders: Mapping[str, Path]) -> StudyConfi
     return _validate(StudyConfig.model_validate, plain, "--experts")
 
 
+def set_budget(config: StudyConfig, tokens: int) -> StudyConfig:
+    """Return the config with another budget.
+
+    Args:
+        config: The study.
+        tokens: Tokens of training that may be spent on the answer.
+
+    Raises:
+        ConfigError: They are too few, or the study cannot spend a budget.
+    """
+    plain = config.model_dump(mode="json")
+    plain["budget"] = (plain["budget"] or {}) | {"tokens": tokens, "runs": None}
+    return _validate(StudyConfig.model_validate, plain, "--budget-tokens")
+
+
 def choose_executor(config: StudyConfig, kind: str) -> StudyConfig:
     """Return the config with another executor.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mixopt.config.cross_checks import NATURAL_SEEDS
+from mixopt.config.study import StudyConfig
 from mixopt.errors import RunError, one_line
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.acquisition import value_of_runs
@@ -80,18 +81,7 @@ class BudgetSpender:
         self.spent = len(trained) * config.training.tokens
         self.observations: list[Observation] = []
         self._trained: dict[tuple[str, int], int] = {}
-        self._reserve, self._confirmed = self._plan_confirmation()
-
-    def _plan_confirmation(self) -> tuple[int, int]:
-        """Return tokens and length of the confirmation, fixed before anything is trained."""
-        config = self._context.config.budget
-        assert config is not None
-        left = self._budget - self.spent
-        for length in reversed(self._lengths):
-            needed = 2 * config.confirmation * length
-            if needed <= left / 2:
-                return needed, length
-        return 0, 0
+        self._reserve, self._confirmed = confirmation_of(config, self._budget - self.spent)
 
     def spend(self) -> list[Observation]:
         """Train what the budget buys; return all runs at all their lengths.
@@ -230,6 +220,20 @@ class BudgetSpender:
         """Return the tokens that a mixture was trained for with a seed, also where that failed."""
         name = _name(Mixture.from_vector(self._context.config.domains, row))
         return self._trained.get((name, seed), 0)
+
+
+def confirmation_of(config: StudyConfig, left: int) -> tuple[int, int]:
+    """Return tokens and length of the confirmation, fixed before anything is trained; 0 for none.
+
+    Args:
+        config: The study; it has a budget.
+        left: Tokens of the budget beside the experts.
+    """
+    seeds = config.budget.confirmation if config.budget else 0
+    for length in reversed(config.run_lengths):
+        if 0 < 2 * seeds * length <= left / 2:
+            return 2 * seeds * length, length
+    return 0, 0
 
 
 def spend_budget(

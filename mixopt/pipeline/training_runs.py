@@ -45,6 +45,12 @@ def base_run(context: "StudyContext") -> TrainingRun | None:
     )  # fmt: skip
 
 
+def count_base_parameters(context: "StudyContext") -> int:
+    """Return the base's parameters outside the embeddings; the base need not be trained."""
+    run = base_run(context)
+    return context.base_model.parameters if run is None else count_on_meta(run.open_model)
+
+
 def expert_run(context: "StudyContext", name: str) -> TrainingRun:
     """Return the run that trains an expert from the base.
 

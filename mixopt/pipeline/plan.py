@@ -1,0 +1,80 @@
+"""What a study would train, before anything is trained: tokens, FLOPs and estimated time."""
+
+from dataclasses import dataclass
+
+from mixopt.artifacts.artifact import Artifact
+from mixopt.config.cross_checks import NATURAL_SEEDS
+from mixopt.config.training import BuiltBaseConfig
+from mixopt.pipeline.budget import confirmation_of
+from mixopt.pipeline.context import StudyContext
+
+
+@dataclass(frozen=True)
+class PlannedTraining:
+    """A group of trainings.
+
+    Attributes:
+        what: In words.
+        tokens: Tokens in all.
+        flops: 6 x parameters x tokens.
+        seconds: Estimated from what was trained on this machine before; None if nothing was.
+    """
+
+    what: str
+    tokens: int
+    flops: float
+    seconds: float | None
+
+
+def plan_study(context: StudyContext) -> list[PlannedTraining]:
+    """Return what a study would train from the start, finished parts included.
+
+    Args:
+        context: The study, prepared.
+    """
+    from mixopt.pipeline.training_runs import count_base_parameters
+
+    config = context.config
+    groups: list[tuple[str, int]] = []
+    if isinstance(config.base, BuiltBaseConfig):
+        groups.append(("base", config.base.training.tokens))
+    unit = config.training.tokens
+    experts = [name for name in context.compositions if name not in context.given_experts]
+    groups.append((f"{len(experts)} experts", len(experts) * unit))
+    if config.validation is not None:
+        mixtures, seeds = config.validation.mixtures, config.validation.seeds
+        name = f"validation, {mixtures} mixtures x {seeds} seeds"
+        groups.append((name, mixtures * seeds * unit))
+    if config.budget is not None:
+        left = config.budget_tokens - len(experts) * unit
+        reserve, length = confirmation_of(config, left)
+        natural = NATURAL_SEEDS * unit
+        groups.append((f"natural, {NATURAL_SEEDS} seeds", natural))
+        candidates = left - natural - reserve
+        longest = config.run_lengths[-1]
+        name = f"candidates, at most {candidates // unit} runs of {unit:,} tokens"
+        if longest > unit:
+            name += f" or {candidates // (2 * longest)} of {longest:,} with natural's"
+        groups.append((name, candidates))
+        if reserve:
+            seeds = config.budget.confirmation
+            groups.append((f"confirmation, {seeds} seeds x {length:,} tokens, twice", reserve))
+    parameters, rate = count_base_parameters(context), _seconds_per_token(context)
+    return [
+        PlannedTraining(
+            what, tokens, 6.0 * parameters * tokens, None if rate is None else rate * tokens
+        )
+        for what, tokens in groups
+    ]
+
+
+def _seconds_per_token(context: StudyContext) -> float | None:
+    """Return the seconds that a token took in the base's training; None if it was not trained."""
+    from mixopt.pipeline.training_runs import base_run
+
+    run = base_run(context)
+    artifact: Artifact | None = None if run is None else run.artifact
+    record = None if artifact is None else context.store.record(artifact)
+    if run is None or record is None:
+        return None
+    return record.seconds / run.config.tokens
