@@ -54,6 +54,6 @@ def decide(draws: Array, distances: Array, *, chance: float = CHANCE, tie: float
     ties = allowed[expected[allowed] >= best - tie]
     return Choice(
         candidate=int(ties[np.argmin(distances[ties])]),
-        moves=bool(len(likely)) and best > 0,
+        moves=bool(len(likely) and best > 0),
         ties=tuple(ties.tolist()),
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.config.study import StudyConfig
@@ -147,7 +148,7 @@ class BudgetSpender:
         return batch
 
     def _options(
-        self, order: Array, batch: Sequence[Purchase], left: int
+        self, order: NDArray[np.int64], batch: Sequence[Purchase], left: int
     ) -> list[tuple[int, Purchase]]:
         """Return the runs that can be paid for: index of the candidate, and the run."""
         options = []
