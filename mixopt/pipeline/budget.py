@@ -21,7 +21,7 @@ from mixopt.optimization.acquisition import value_of_runs
 from mixopt.optimization.decision import TIE
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import FRESH, list_candidates
-from mixopt.pipeline.gains import Observation, StudyGains
+from mixopt.pipeline.gains import Observation, StudyGains, reaches_natural
 from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, train_runs
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
@@ -256,6 +256,11 @@ def spend_budget(
     Raises:
         RunError: Natural could not be trained.
     """
+    if not reaches_natural(context, search):
+        raise RunError(
+            "The budget cannot be spent, because the experts that were trained cannot make the natural "
+            "mixture; fix what made an expert diverge and run again."
+        )
     gains = StudyGains(context, search, policy.trust(trials))
     leaders = gains.search_ensembles(context.config.seed)
     candidates = list_candidates(context, search, policy, trials, proposals, leaders)

@@ -13,7 +13,13 @@ from mixopt.mixture import Array, Mixture
 from mixopt.optimization.decision import decide
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.gains import Observation, StudyGains, has_ensembles, metrics_that_choose
+from mixopt.pipeline.gains import (
+    Observation,
+    StudyGains,
+    has_ensembles,
+    metrics_that_choose,
+    reaches_natural,
+)
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Decision, Estimate, Proposal
@@ -36,7 +42,7 @@ def decide_study(
     trials: Trials,
     proposals: Sequence[Proposal],
 ) -> Decision | None:
-    """Return the decision, or None where a benchmark that chooses is not scored by ensembles.
+    """Return the decision; None where ensembles cannot score a benchmark that chooses, or natural.
 
     Args:
         context: The study.
@@ -45,7 +51,7 @@ def decide_study(
         trials: Of all rounds.
         proposals: The surrogate's.
     """
-    if not has_ensembles(search):
+    if not has_ensembles(search) or not reaches_natural(context, search):
         return None
     gains = StudyGains(context, search, policy.trust(trials))
     leaders = gains.search_ensembles(context.config.seed)

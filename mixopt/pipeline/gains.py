@@ -14,7 +14,7 @@ from mixopt.mixture import Array
 from mixopt.optimization.ensemble_search import EnsembleSearch
 from mixopt.optimization.objective import DRAWS, Objective, draw_around
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.search import CandidateSearch
+from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.surrogates.ensemble import GAMMA, EnsembleModel, response_weights
 from mixopt.surrogates.gain_model import GainModel, GainPosterior, GainPrior, Mixtures, Runs
 from mixopt.trials import Metric
@@ -202,6 +202,12 @@ def has_ensembles(search: CandidateSearch) -> bool:
     """Return whether ensembles score every metric that chooses; they generate no text."""
     scored = {task.metric.name for task in search.evaluator.scorer.tasks}
     return {metric.name for metric in metrics_that_choose(search)} <= scored
+
+
+def reaches_natural(context: StudyContext, search: CandidateSearch) -> bool:
+    """Return whether the experts can make the natural mixture; not if one of them diverged."""
+    natural = context.corpora.natural.vector(context.config.domains)
+    return search.space.weights_for(natural)[1] <= UNREACHED
 
 
 def measure_noise(runs: Runs | None, m: int) -> NDArray[np.float64]:

@@ -55,7 +55,7 @@ class SurrogatePolicy:
         self._reliabilities: dict[str, Reliability] | None = None
 
     def with_runs(
-        self, validation: Validation, runs: Trials, by_seed: Sequence[Trials]
+        self, validation: Validation, runs: Trials, by_seed: Sequence[Trials] = ()
     ) -> "SurrogatePolicy":
         """Return the policy that also uses real runs; this one is not changed."""
         return SurrogatePolicy(

@@ -4,8 +4,10 @@ import pytest
 from calling import call
 from plans import PROPOSAL, SCHEDULE
 
+from mixopt import Mixture
 from mixopt.cli.export import NAMES
 from mixopt.exporters.export import FORMATS
+from mixopt.proposal import Decision, Estimate, Proposal
 
 
 def test_export_of_a_proposal(tables, tmp_path):
@@ -90,3 +92,22 @@ def test_what_is_no_option_of_a_format_is_not_taken_for_one(proposal, tmp_path):
         printed = call("export", proposal, "-f", "json", "--option", option, code=2)
         assert "is no option of a format" in printed
     assert not (tmp_path / "zz").exists()
+
+
+def test_a_decision_to_stay_exports_natural_and_the_candidate_on_request(tmp_path):
+    ratios, natural = {"web": 0.2, "code": 0.8}, {"web": 0.9, "code": 0.1}
+    decision = Decision(False, Mixture(ratios), Mixture(natural), Estimate(0.1, 0.2), 1000, 3)
+    path = tmp_path / "proposal.json"
+    Proposal(Mixture(natural), Estimate(0, 1), {}, decision=decision).write(path)
+    out = tmp_path / "x.json"
+    printed = call("export", path, "-f", "json", "-o", out)
+    assert "Decision  stay with the natural mixture" in printed
+    assert json.loads(out.read_text())["token_ratios"] == natural
+    printed = call("export", path, "-f", "json", "-o", out, "--candidate")
+    assert "Decision  the candidate, although: stay with" in printed
+    assert json.loads(out.read_text())["token_ratios"] == ratios
+
+
+def test_a_plan_without_decision_has_no_candidate(proposal):
+    printed = call("export", proposal, "-f", "json", "--candidate", code=2)
+    assert "has none, so leave it out" in printed

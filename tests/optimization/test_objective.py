@@ -62,9 +62,9 @@ def test_raw_units_are_those_of_the_metrics():
         measure(unit="raw")
     losses = METRICS[::2]
     objective = Objective.measure(losses, SCORES[:, ::2], np.zeros(2), unit="raw")
-    assert objective.gains(np.array([[2.5, 2.0]]), np.array([3.0, 2.0]))[0] == pytest.approx(
-        [0.5, 0]
-    )
+    gains = objective.gains(np.array([[2.5, 2.0]]), np.array([3.0, 2.0]))
+    assert gains @ objective.capability("code") == pytest.approx([0.5])
+    assert gains @ objective.combinations()[0] == pytest.approx([0.25], rel=1e-6)
 
 
 def test_benchmarks_that_do_not_separate_mixtures_are_refused():

@@ -15,7 +15,7 @@ def test_gradient_rounds_climb_the_merges_own_losses(toy_folder):
     merged = trials.where(kind="merged")
     first = [trial for trial in merged if trial.round == 1]
     second = [trial for trial in merged if trial.round == 2]
-    assert 4 <= len(second) <= 12
+    assert 1 <= len(second) <= 12  # an ascent that converges stops early
     assert not any(trial.slopes for trial in first)
     assert all(len(trial.slopes) == 3 for trial in second)
     assert all(t.flops > f.flops for t, f in zip(second, first, strict=False))

@@ -1,0 +1,26 @@
+from calling import call
+
+
+def test_a_plan_lists_trainings_and_trains_nothing(toy_folder):
+    import toy
+
+    path = toy.write_study(toy_folder, budget={"runs": 14, "longest": 2})
+    output = toy_folder / "planned"
+    printed = call("plan", path, "-o", output, "--device", "cpu")
+    assert "3 experts" in printed
+    assert "12,000 tokens" in printed
+    assert "natural, 2 seeds" in printed
+    assert "confirmation, 3 seeds x 4,000 tokens" not in printed  # more than half of what is left
+    assert "the time is known after" in printed.lower()
+    assert not (output / "artifacts" / "base").exists()
+    more = call("plan", path, "-o", output, "--device", "cpu", "--budget-tokens", 100_000)
+    assert "confirmation, 3 seeds x " in more
+
+
+def test_too_small_a_budget(toy_folder):
+    import toy
+
+    path = toy.write_study(toy_folder)
+    printed = call("plan", path, "--budget-tokens", 9, code=2)
+    assert "raise it to that or more" in printed
+    assert printed.count("\n") == 1

@@ -1,0 +1,18 @@
+import toy
+from calling import call
+
+from mixopt.proposal import Proposal
+
+
+def test_spend_trains_runs_and_proposes_with_them(toy_folder):
+    path = toy.write_study(
+        toy_folder, search={"rounds": [6]}, budget={"runs": 9, "longest": 1, "confirmation": 1}
+    )
+    out = toy_folder / "out"
+    printed = call("spend", path, "-o", out, "--device", "cpu", "--no-track")
+    assert "next: train " in printed
+    assert f"Runs      {out / 'runs.csv'}" in printed
+    assert (out / "runs.csv").is_file()
+    proposal = Proposal.read(out / "proposal.json")
+    assert proposal.decision.runs >= 1
+    assert proposal.decision.verdict in printed

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import toy
+
+from mixopt.pipeline.gains import (
+    USUAL_NOISE,
+    Observation,
+    StudyGains,
+    has_ensembles,
+    measure_noise,
+    tabulate,
+)
+from mixopt.surrogates.gain_model import Runs
+
+
+@pytest.fixture(scope="module")
+def gains(tmp_path_factory, trained_toy):
+    folder = tmp_path_factory.mktemp("gains")
+    toy.write_study(folder)
+    study = toy.load(toy.copy_trained(trained_toy, folder))
+    assert has_ensembles(study.open_search())
+    return StudyGains(study.context, study.open_search(), {})
+
+
+def observation(gains, ratios, seed=0, tokens=4000, gain=0.0):
+    scores = np.full(len(gains.metrics), 2.0) - gain
+    return Observation(np.asarray(ratios, float), seed, tokens, scores)
+
+
+def test_natural_gains_nothing_and_others_something(gains):
+    rows = np.vstack([gains.natural, np.eye(3)])
+    found = gains.mixtures(rows, 8000)
+    assert found.ensemble_gains[0] == pytest.approx(np.zeros(len(gains.metrics)))
+    own = [metric.name for metric in gains.metrics].index("birds_heldout")
+    assert found.ensemble_gains[1, own] > 0
+
+
+def test_runs_are_compared_with_natural_of_their_seed_and_length(gains):
+    other = [0.2, 0.3, 0.5]
+    runs = gains.observe([
+        observation(gains, gains.natural, seed=0),
+        observation(gains, gains.natural, seed=1, gain=0.5),
+        observation(gains, other, seed=0, gain=1.0),
+        observation(gains, other, seed=1, gain=1.0),
+        observation(gains, other, seed=2, gain=1.0),
+        observation(gains, other, seed=0, tokens=8000, gain=1.0),
+    ])  # fmt: skip
+    assert runs.seeds.tolist() == [0, 1]  # seed 2 and the longer run have no natural run
+    spread = gains.objective.spreads
+    assert runs.gains * spread == pytest.approx(np.array([[1.0], [0.5]]) + 0 * spread)
+    assert gains.observe([observation(gains, other)]) is None
+
+
+def test_the_best_ensembles_are_better_than_natural_and_feasible(gains):
+    leaders = gains.search_ensembles(seed=0)
+    asked = gains.mixtures(leaders, 8000)
+    values = asked.ensemble_gains @ gains.objective.combinations()[0]
+    assert values[0] > 0
+    assert gains.search.space.space.contains(leaders, tolerance=1e-6).all()
+    assert np.array_equal(leaders, gains.search_ensembles(seed=0))
+
+
+def test_noise_comes_from_repeated_runs_and_is_shrunk():
+    assert measure_noise(None, 3) == pytest.approx([USUAL_NOISE] * 3)
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.dirichlet(np.ones(3), size=40), 3, axis=0)
+    noise = rng.normal(0, [0.1, 0.1, 1.0], size=(120, 3))
+    runs = Runs(rows, np.full(120, 1e3), noise, noise, np.tile(np.arange(3), 40))
+    found = measure_noise(runs, 3)
+    assert found[2] == pytest.approx(1.0, rel=0.2)
+    assert 0.1 < found[0] < 0.3
+
+
+def test_a_table_of_runs(gains):
+    rows = [observation(gains, gains.natural), observation(gains, [1, 0, 0], seed=1)]
+    table = tabulate(rows, ("birds", "ships", "sums"), gains.metrics)
+    assert table["ratio/birds"].tolist() == [pytest.approx(gains.natural[0]), 1.0]
+    assert table["seed"].tolist() == [0, 1]
+    assert set(table.columns) >= {metric.name for metric in gains.metrics}

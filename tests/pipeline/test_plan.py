@@ -1,0 +1,29 @@
+import pytest
+import toy
+
+
+def rows_of(folder, **changes):
+    study = toy.load(folder, toy.write_study(folder, **changes))
+    return {row.what.split(",")[0]: row for row in study.plan()}
+
+
+def test_the_parts_of_a_budget_sum_to_it(toy_folder):
+    rows = rows_of(toy_folder, budget={"tokens": 100_000, "longest": 2})
+    parts = ("3 experts", "natural", "candidates", "confirmation")
+    assert sum(rows[name].tokens for name in parts) == 100_000
+    assert rows["base"].tokens == 8000
+    assert rows["natural"].flops == pytest.approx(6 * rows["natural"].tokens
+                                                  * rows["base"].flops / (6 * 8000))  # fmt: skip
+
+
+def test_time_is_estimated_from_the_trained_base(toy_folder):
+    study = toy.load(toy_folder)
+    rows = study.plan()
+    assert all(row.seconds is not None for row in rows)
+    base, experts = rows[0], rows[1]
+    assert experts.seconds == pytest.approx(base.seconds * experts.tokens / base.tokens)
+
+
+def test_a_validation_is_listed(toy_folder):
+    rows = rows_of(toy_folder, validation={"mixtures": 5, "seeds": 2})
+    assert rows["validation"].tokens == 40_000
