@@ -45,6 +45,8 @@ class Objective:
         weights: Weight by capability; those left out have 1.
         worst: Whether the worst capability counts instead of the weighted mean.
         unit: `z` if gains of metrics are averaged in units of their spread, `raw` in native units.
+        growth: By how much a spread grows from the experts' length to the tokens at which gains are
+            stated. Combinations divide by it, so that their unit is the spread there.
     """
 
     metrics: tuple[Metric, ...]
@@ -53,6 +55,7 @@ class Objective:
     weights: Mapping[str, float]
     worst: bool = False
     unit: ObjectiveUnit = "z"
+    growth: float = 1.0
 
     @classmethod
     def measure(
@@ -63,6 +66,7 @@ class Objective:
         *,
         trust: Array | None = None,
         unit: ObjectiveUnit = "z",
+        growth: float = 1.0,
         weights: Mapping[str, float] | None = None,
         worst: bool = False,
     ) -> "Objective":
@@ -79,6 +83,7 @@ class Objective:
                 (`m`); 0 where unknown.
             trust: Further weight of each metric, from 0 to 1 (`m`); 1 if left out.
             unit: `z` for spreads, `raw` for native units.
+            growth: Growth of the spreads to the tokens at which gains are stated.
             weights: Weight by capability; 1 where none is given.
             worst: Whether the worst capability counts.
 
@@ -98,7 +103,7 @@ class Objective:
             require_one_direction(metrics)
         trusted = signal if trust is None else signal * trust
         spreads = np.where(varying, spreads, 1.0)
-        return cls(metrics, spreads, trusted, dict(weights or {}), worst, unit)
+        return cls(metrics, spreads, trusted, dict(weights or {}), worst, unit, growth)
 
     @property
     def capabilities(self) -> list[str]:
@@ -120,7 +125,7 @@ class Objective:
     def capability(self, name: str) -> Array:
         """Return the weights of standardized gains (`m`) that make the gain of one capability."""
         mine = self._of(name)
-        scale = self.spreads if self.unit == "raw" else 1.0
+        scale = self.spreads if self.unit == "raw" else 1 / self.growth
         return np.asarray(mine / mine.sum() * scale)
 
     def gains(self, scores: Array, reference: Array) -> Array:

@@ -115,9 +115,7 @@ class BudgetSpender:
         """Return the most valuable runs for their tokens, a batch of them; [] for none."""
         combinations = self._gains.objective.combinations()
         runs = self._gains.observe(self.observations)
-        target = float(self._context.config.target.tokens)
-        tokens = min(target, 8.0 * self._lengths[-1])
-        asked = self._gains.mixtures(self._candidates, tokens)
+        asked = self._gains.mixtures(self._candidates, self._gains.tokens)
         left = self._budget - self._reserve - self.spent
         batch: list[Purchase] = []
         config = self._context.config.budget

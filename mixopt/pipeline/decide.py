@@ -27,8 +27,6 @@ from mixopt.surrogates.gain_model import GainPosterior, Mixtures, Runs
 from mixopt.surrogates.utility import signs
 from mixopt.trials import Trials
 
-FARTHEST = 8
-"""A gain is stated for at most this many times the tokens of the longest run."""
 MOST_TRIALS = 24  # merges among the candidates, the best by the surrogate
 POSTERIOR_DRAWS = 4096
 SAME = 1e-9  # difference of ratios below which mixtures are the same
@@ -59,9 +57,7 @@ def decide_study(
     observed = _observations(search, policy.by_seed, context.config.domains)
     runs = gains.observe([*observed, *policy.observations])
     posterior = gains.condition(runs)
-    longest = float(gains.expert_tokens if runs is None else runs.tokens.max())
-    tokens = min(float(context.config.target.tokens), FARTHEST * longest)
-    asked, objective = gains.mixtures(rows, tokens), gains.objective
+    asked, objective = gains.mixtures(rows, gains.tokens), gains.objective
     rng = np.random.default_rng([context.config.seed, 1_000_004])
     draws = posterior.draw(asked, objective.combinations(), POSTERIOR_DRAWS, rng).min(axis=2)
     known = gains.natural[None] if runs is None else np.vstack([gains.natural, runs.ratios])
@@ -75,7 +71,7 @@ def decide_study(
         candidate=Mixture.from_vector(domains, rows[choice.candidate]),
         natural=Mixture.from_vector(domains, _nearest_allowed(search, gains.natural)),
         gain=Estimate(float(own.mean()), float(own.std())),
-        tokens=round(tokens),
+        tokens=gains.tokens,
         runs=0 if runs is None else len(runs.gains),
         capabilities=_by_capability(posterior, chosen, objective),
         differences=_by_metric(posterior, chosen, objective),

@@ -21,8 +21,11 @@ from mixopt.trials import Metric
 
 SEEDS = 1_000_003  # beside the seeds of proposals and validations
 BOOTSTRAPS = 8  # searches on resampled items, whose mean is a candidate
-USUAL_NOISE = 0.25
-"""Standard deviation of a difference between seeds, in a metric's spread, where no seeds were run."""
+USUAL_NOISE = 0.2
+"""Standard deviation of a difference between seeds where none were run, in a metric's spread at the
+tokens at which gains are stated; as in world A of `studies/arena`."""
+FARTHEST = 8
+"""A gain is stated for at most this many times the tokens of the longest run."""
 SHRINKAGE = 10  # differences of seeds that weigh as much as the mean over metrics
 
 
@@ -53,6 +56,7 @@ class StudyGains:
 
     Attributes:
         natural: The natural mixture (`d`).
+        tokens: Tokens of training at which gains are stated: the target's, if runs reach near it.
         objective: The unit of every gain, measured once over ensembles around natural.
     """
 
@@ -63,6 +67,9 @@ class StudyGains:
         self.metrics = metrics_that_choose(search)
         self.natural = context.corpora.natural.vector(context.config.domains)
         self.expert_tokens = context.config.training.tokens
+        longest = FARTHEST * context.config.run_lengths[-1]
+        self.tokens = min(context.config.target.tokens, longest)
+        self._growth = GainPrior().growth_to(self.tokens / self.expert_tokens)
         search.evaluator.prepare()
         rng = np.random.default_rng([context.config.seed, SEEDS])
         self._around = draw_around(self.natural, DRAWS, rng)
@@ -70,7 +77,7 @@ class StudyGains:
         self.objective = Objective.measure(
             self.metrics, self.ensemble_scores(self._around), np.zeros(len(self.metrics)),
             trust=np.array([trust.get(metric.name, 1.0) for metric in self.metrics]),
-            unit="raw" if config.normalise == "raw" else "z",
+            unit="raw" if config.normalise == "raw" else "z", growth=self._growth,
             weights=config.capability_weights, worst=config.aggregate == "worst",
         )  # fmt: skip
         self._reference = self.ensemble_scores(self.natural[None])[0]
@@ -114,7 +121,8 @@ class StudyGains:
         distinct = list(dict.fromkeys(names))
         model = GainModel(
             GainPrior(), self.natural, float(self.expert_tokens), self.objective.spreads,
-            np.array([distinct.index(name) for name in names]), measure_noise(runs, len(names)),
+            np.array([distinct.index(name) for name in names]),
+            measure_noise(runs, len(names), USUAL_NOISE * self._growth),
         )  # fmt: skip
         return model.condition(runs)
 
@@ -131,8 +139,8 @@ class StudyGains:
         smooth = Objective.measure(
             tuple(replace(metric, better="lower") for metric in self.metrics),
             np.stack([model.losses(weights) for weights in around]), np.zeros(model.m),
-            trust=self.objective.trust, unit=self.objective.unit, weights=self.objective.weights,
-            worst=self.objective.worst,
+            trust=self.objective.trust, unit=self.objective.unit, growth=self._growth,
+            weights=self.objective.weights, worst=self.objective.worst,
         )  # fmt: skip
         start = self._weights(self.natural[None])[0]
         utility = smooth.utility(model.losses(response_weights(start, GAMMA)))
@@ -210,7 +218,7 @@ def reaches_natural(context: StudyContext, search: CandidateSearch) -> bool:
     return search.space.weights_for(natural)[1] <= UNREACHED
 
 
-def measure_noise(runs: Runs | None, m: int) -> NDArray[np.float64]:
+def measure_noise(runs: Runs | None, m: int, usual: float) -> NDArray[np.float64]:
     """Return the standard deviation of a paired difference between seeds, by metric (`m`).
 
     The variances of few differences are shrunk towards their mean over metrics, and that towards
@@ -219,6 +227,7 @@ def measure_noise(runs: Runs | None, m: int) -> NDArray[np.float64]:
     Args:
         runs: Gains, of which those of one mixture and length with several seeds count.
         m: Number of metrics.
+        usual: What the differences of two seeds count as, in the unit of the gains.
     """
     squares, count = np.zeros(m), 0
     if runs is not None:
@@ -228,5 +237,5 @@ def measure_noise(runs: Runs | None, m: int) -> NDArray[np.float64]:
             if len(own) > 1:
                 squares += np.nan_to_num(own.var(axis=0, ddof=1)) * (len(own) - 1)
                 count += len(own) - 1
-    pooled = (squares.mean() + 2 * USUAL_NOISE**2) / (count + 2)
+    pooled = (squares.mean() + 2 * usual**2) / (count + 2)
     return np.asarray(np.sqrt((squares + SHRINKAGE * pooled) / (count + SHRINKAGE)))

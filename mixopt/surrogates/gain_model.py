@@ -57,6 +57,14 @@ class GainPrior:
     noise_within: float = 0.1
     noise_forgetting: float = 0.5
 
+    def growth_to(self, length: float) -> float:
+        """Return G: real gain of a run ÷ ensemble gain.
+
+        Args:
+            length: Tokens of the run ÷ tokens of the experts.
+        """
+        return float(self.scale * length**self.growth)
+
 
 @dataclass(frozen=True, eq=False)
 class Mixtures:

@@ -93,6 +93,10 @@ class Pooled:
                 rows = np.stack([self.gains[name, seed, TARGET] for seed in seeds])
                 squares += rows.var(axis=0, ddof=1) * (len(seeds) - 1)
                 count += len(seeds) - 1
+        if not count:
+            # seeds of natural alone: an upper limit, since pairing removes a part
+            own = self.frame[self.metrics].loc["natural"].xs(TARGET, level="tokens")
+            squares, count = 2 * own.var(ddof=1).to_numpy() / self.spreads**2 * (len(own) - 1), len(own) - 1
         pooled = squares / count
         # shrunk towards the mean over metrics: there are few seeds
         weight = count / (count + 10)

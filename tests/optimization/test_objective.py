@@ -48,6 +48,16 @@ def test_a_capability_without_weight_or_signal_does_not_count():
     assert objective.combinations()[0, 2] == 0
 
 
+def test_gains_are_told_in_the_spread_at_the_tokens_that_count():
+    grown, plain = measure(growth=2.5), measure()
+    assert grown.combinations() * 2.5 == pytest.approx(plain.combinations())
+    assert grown.spreads == pytest.approx(plain.spreads)
+    losses = METRICS[::2]
+    raw = Objective.measure(losses, SCORES[:, ::2], np.zeros(2), unit="raw", growth=2.5)
+    native = Objective.measure(losses, SCORES[:, ::2], np.zeros(2), unit="raw")
+    assert raw.combinations() == pytest.approx(native.combinations())
+
+
 def test_utility_is_the_gain():
     reference = np.array([3.0, 0.5, 2.0])
     for worst in (False, True):

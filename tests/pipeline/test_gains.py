@@ -3,7 +3,6 @@ import pytest
 import toy
 
 from mixopt.pipeline.gains import (
-    USUAL_NOISE,
     Observation,
     StudyGains,
     has_ensembles,
@@ -55,18 +54,19 @@ def test_the_best_ensembles_are_better_than_natural_and_feasible(gains):
     leaders = gains.search_ensembles(seed=0)
     asked = gains.mixtures(leaders, 8000)
     values = asked.ensemble_gains @ gains.objective.combinations()[0]
+    assert gains.tokens == 20_000
     assert values[0] > 0
     assert gains.search.space.space.contains(leaders, tolerance=1e-6).all()
     assert np.array_equal(leaders, gains.search_ensembles(seed=0))
 
 
 def test_noise_comes_from_repeated_runs_and_is_shrunk():
-    assert measure_noise(None, 3) == pytest.approx([USUAL_NOISE] * 3)
+    assert measure_noise(None, 3, 0.2) == pytest.approx([0.2] * 3)
     rng = np.random.default_rng(0)
     rows = np.repeat(rng.dirichlet(np.ones(3), size=40), 3, axis=0)
     noise = rng.normal(0, [0.1, 0.1, 1.0], size=(120, 3))
     runs = Runs(rows, np.full(120, 1e3), noise, noise, np.tile(np.arange(3), 40))
-    found = measure_noise(runs, 3)
+    found = measure_noise(runs, 3, 0.2)
     assert found[2] == pytest.approx(1.0, rel=0.2)
     assert 0.1 < found[0] < 0.3
 
