@@ -7,8 +7,8 @@ miss. Runs of any mixture, length and seed are observations:
     g_m(λ, T) = G(T) · ((1 + u_0 + u_1·log2(T/T_e)) · e_m(λ) + f_m(λ, T)),   G(T) = A · (T/T_e)^ρ
 
 e_m is the ensemble's gain, T_e the experts' tokens, u_0 and u_1 normal, and f a Gaussian process that is
-zero at natural: its standard deviation is D_m · ‖√λ − √λ_nat‖. With few runs the interval is wide, since
-D was measured on other worlds (studies/arena). See docs/methods.md, section 11.
+zero at natural: its standard deviation is D_m · ‖√λ − √λ_nat‖ + r·|e_m|. With few runs the interval is
+wide; D and r were measured on other worlds (studies/arena). See docs/methods.md, section 11.2.
 
 Shapes: `n` runs, `q` mixtures asked about, `d` domains, `m` metrics, `c` linear combinations of metrics.
 """
@@ -36,6 +36,8 @@ class GainPrior:
         growth_sd: Standard deviation of u_1, by doubling of the tokens.
         bias: D of a metric of usual spread, in units of its spread.
         bias_floor: Part of D that does not shrink with a metric's spread, in units of the median spread.
+        relative: Standard deviation of the bias by size of the ensemble's gain: corners forget the
+            other domains, and there ensembles err most.
         length_scale: Distance ‖√λ − √λ'‖ over which the bias changes.
         forgetting: Decay of the bias's correlation, by doubling of the tokens.
         within: Correlation of the bias between metrics of one capability.
@@ -46,10 +48,11 @@ class GainPrior:
 
     scale: float = 1.0
     growth: float = 0.42
-    scale_sd: float = 0.15
+    scale_sd: float = 0.2
     growth_sd: float = 0.05
     bias: float = 0.3
     bias_floor: float = 0.1
+    relative: float = 0.2
     length_scale: float = 0.7
     forgetting: float = 0.1
     within: float = 0.3
@@ -144,14 +147,20 @@ class GainModel:
         roots = [np.sqrt(at.ratios) for at in (first, second)]
         moved = [np.linalg.norm(root - np.sqrt(self.natural), axis=1) for root in roots]
         squared = np.square(roots[0][:, None] - roots[1][None]).sum(axis=2)
-        kernel = np.outer(*moved) * np.exp(-squared / (2 * p.length_scale**2))
-        kernel *= np.exp(-p.forgetting * apart)
+        kernel = np.exp(-squared / (2 * p.length_scale**2) - p.forgetting * apart)
+        amplitudes = [
+            np.outer(distance, self.bias_sd) + p.relative * np.abs(at.ensemble_gains)
+            for distance, at in zip(moved, (first, second), strict=True)
+        ]
         growth = np.outer(self.growth(first.tokens), self.growth(second.tokens))
-        bias = self._correlation(p.within, p.across) * np.outer(self.bias_sd, self.bias_sd)
         scaled = np.einsum(
             "ij,ik,jl->ikjl", growth * slope, first.ensemble_gains, second.ensemble_gains
         )
-        return np.asarray(scaled + np.einsum("ij,kl->ikjl", growth * kernel, bias))
+        correlation = self._correlation(p.within, p.across)
+        bias = np.einsum(
+            "ij,kl,ik,jl->ikjl", growth * kernel, correlation, *amplitudes, optimize=True
+        )
+        return np.asarray(scaled + bias)
 
     def noise(self, runs: Runs) -> Array:
         """Return the covariance of the noise of runs (`n x m x n x m`).

@@ -96,7 +96,10 @@ class Pooled:
         if not count:
             # seeds of natural alone: an upper limit, since pairing removes a part
             own = self.frame[self.metrics].loc["natural"].xs(TARGET, level="tokens")
-            squares, count = 2 * own.var(ddof=1).to_numpy() / self.spreads**2 * (len(own) - 1), len(own) - 1
+            squares, count = (
+                2 * own.var(ddof=1).to_numpy() / self.spreads**2 * (len(own) - 1),
+                len(own) - 1,
+            )
         pooled = squares / count
         # shrunk towards the mean over metrics: there are few seeds
         weight = count / (count + 10)

@@ -16,8 +16,9 @@ from worlds import LENGTHS, WORLDS
 
 from mixopt.surrogates.gain_model import GainModel, GainPrior, Mixtures, Runs
 
-FITTED = ("scale", "growth", "scale_sd", "growth_sd", "bias", "bias_floor", "length_scale",
-          "forgetting")  # fmt: skip
+FITTED = ("scale", "growth", "bias", "bias_floor", "relative", "length_scale", "forgetting")
+"""Fitted numbers. A world shows one draw of u_0 and u_1, so that their spread cannot be fitted to a few
+worlds; it is that of finding 4 of the first measurements (relative standard deviation .2)."""
 SHARES = ("within", "across", "noise_within")
 SEEN = (LENGTHS[3], LENGTHS[5])
 """Lengths of the runs that the prior is fitted to: 1 and 4 units."""
@@ -51,6 +52,8 @@ def fit_prior(worlds: list[tuple[GainModel, Runs]], steps: int = 60) -> GainPrio
     positive = [np.log(getattr(start, name)) for name in FITTED]
     shares = [np.log(getattr(start, name) / (0.95 - getattr(start, name))) for name in SHARES]
     first = np.array(positive + shares)
+    # the mean is known to a fifth, the rest to a factor of three
+    widths = np.where(np.arange(len(first)) < 2, 0.2, 1.0)
 
     def loss(vector: np.ndarray) -> float:
         prior = unpack(vector)
@@ -60,7 +63,7 @@ def fit_prior(worlds: list[tuple[GainModel, Runs]], steps: int = 60) -> GainPrio
             ]
         except np.linalg.LinAlgError:
             return 1e9
-        return -sum(likelihoods) + 0.5 * float(np.square(vector - first).sum())
+        return -sum(likelihoods) + 0.5 * float(np.square((vector - first) / widths).sum())
 
     found = minimize(loss, first, method="Powell", options={"maxfev": steps * len(first)},
                      bounds=[(x - 4, x + 4) for x in first])  # fmt: skip

@@ -129,6 +129,6 @@ def test_main_is_the_quickstart_and_the_file_says_what_it_says():
     project = yaml.safe_load((ROOT / "MLproject").read_text())
     assert set(project["entry_points"]) == {
         "main", "run", "train", "search", "propose", "propose_from_table", "design", "validate",
-        "export", "report",
+        "spend", "export", "report",
     }  # fmt: skip
     assert "run quickstart" in project["entry_points"]["main"]["command"]

@@ -39,7 +39,7 @@ def main(out):
     if processes.world_size > 1:
         shard(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    monitor = _TrainingMonitor("sharded", STEPS, {2: 0.25, 4: 0.75})
+    monitor = _TrainingMonitor("sharded", {STEPS: {2: 0.25, STEPS: 0.75}}, lambda *_: None)
     own = slice(
         processes.rank * BATCH // processes.world_size,
         (processes.rank + 1) * BATCH // processes.world_size,
@@ -51,7 +51,7 @@ def main(out):
         optimiser.step()
         monitor.on_step_end(None, SimpleNamespace(global_step=step), None, model=model)
     monitor.bar.close()
-    whole = monitor.average(model)
+    whole = monitor.average(model, STEPS)
     if processes.is_main:
         fresh = make()
         load_parameters(fresh, whole)
