@@ -27,7 +27,7 @@ JITTER = 1e-9
 
 @dataclass(frozen=True)
 class GainPrior:
-    """What other worlds tell about ensembles and training; fitted by `studies/arena/prior.py`.
+    """What other worlds tell about ensembles and training (`studies/arena/RESULTS.md`).
 
     Attributes:
         scale: A, real gain ÷ ensemble gain at the experts' own length.
@@ -47,17 +47,17 @@ class GainPrior:
     """
 
     scale: float = 1.0
-    growth: float = 0.42
+    growth: float = 0.4
     scale_sd: float = 0.2
     growth_sd: float = 0.05
-    bias: float = 0.3
+    bias: float = 0.4
     bias_floor: float = 0.1
-    relative: float = 0.2
-    length_scale: float = 0.7
-    forgetting: float = 0.1
-    within: float = 0.3
-    across: float = 0.1
-    noise_within: float = 0.1
+    relative: float = 0.3
+    length_scale: float = 0.5
+    forgetting: float = 0.03
+    within: float = 0.8
+    across: float = 0.35
+    noise_within: float = 0.3
     noise_forgetting: float = 0.5
 
     def growth_to(self, length: float) -> float:

@@ -13,10 +13,12 @@ from pooled import SCORING, TARGET, Pooled, cost
 from worlds import LENGTHS, OWNER, UNIT, Utility
 
 from mixopt import Metric, Mixture, Score, Trial, Trials, fit
-from mixopt.optimization.decision import decide, expected_improvement
+from mixopt.optimization.acquisition import value_of_runs
+from mixopt.optimization.decision import decide
 from mixopt.surrogates.gain_model import GainModel, GainPosterior, GainPrior, Mixtures, Runs
 
 ONE = LENGTHS[3]
+CONSIDERED = 12
 
 
 @dataclass(frozen=True)
@@ -176,17 +178,10 @@ def most_useful(
 ) -> tuple[str, int, int, float] | None:
     """Return the run that raises the expected gain most per unit: name, seed, tokens and price."""
     mean, covariance = known.gains(asked, rows)
-    weight = rows
-    if len(rows) > 1:
-        # the worst capability of the best mixture now: the minimum is linear around it
-        place = int(mean[:, :].min(axis=1).argmax())
-        weight = np.eye(len(rows))[[int(mean[place].argmin())]] @ rows
-        mean, covariance = known.gains(asked, weight)
-    mean, covariance = mean[:, 0], covariance[:, 0, :, 0]
-    sd = np.sqrt(np.maximum(np.diag(covariance), 0))
-    plausible = np.flatnonzero(mean + sd >= mean.max() - sd[mean.argmax()])
-    best, chosen = 1e-3, None
-    noise = float(np.sqrt((weight[0] ** 2) @ known.model.noise_sd**2))
+    expected = mean.min(axis=1)
+    sd = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
+    plausible = np.argsort(-(expected + sd), kind="stable")[:CONSIDERED]
+    options = []
     for place in plausible:
         name = pool.names[place]
         if name == "natural":
@@ -203,21 +198,12 @@ def most_useful(
                 price += (length - paid) / UNIT + SCORING
             if price > left:
                 continue
-            at = Mixtures(asked.ratios[[place]], np.array([float(length)]), gains[[place]])
-            cross = cross_covariance(known, asked, at, weight)
-            variance = known.gains(at, weight)[1].item() + noise**2
-            value = expected_improvement(
-                np.append(mean, 0.0), np.append(cross / variance**0.5, 0.0)
-            )
-            if value / price > best:
-                best, chosen = value / price, (name, seed, length, price)
-    return chosen
-
-
-def cross_covariance(
-    known: GainPosterior, asked: Mixtures, at: Mixtures, weight: np.ndarray
-) -> np.ndarray:
-    """Return the posterior covariance of the utility of mixtures (`q`) with that of one more."""
-    both = Mixtures(*[np.concatenate([getattr(asked, f), getattr(at, f)])
-                      for f in ("ratios", "tokens", "ensemble_gains")])  # fmt: skip
-    return known.gains(both, weight)[1][:-1, 0, -1, 0]
+            options.append((name, seed, length, price))
+    if not options:
+        return None
+    places = [pool.names.index(name) for name, *_ in options]
+    at = Mixtures(asked.ratios[places], np.array([float(o[2]) for o in options]), gains[places])
+    values = value_of_runs(known, asked, at, rows)
+    worth = values / np.array([option[3] for option in options])
+    best = int(worth.argmax())
+    return options[best] if values[best] > 1e-3 else None

@@ -9,6 +9,7 @@ import pandas as pd
 from worlds import CAPABILITIES, LENGTHS, UNIT, Utility, World
 
 from mixopt.surrogates.ensemble import EnsembleModel, response_weights
+from mixopt.surrogates.gain_model import GainPrior
 
 POOL = Path(__file__).parent / "pool"
 TARGET = LENGTHS[-1]
@@ -142,13 +143,17 @@ class Pooled:
     # --- utilities -----------------------------------------------------------------------------
 
     def combinations(self, utility: Utility) -> np.ndarray:
-        """Return the weights of metrics (`c x m`): one row, or one a capability for the worst."""
+        """Return the weights of metrics (`c x m`): one row, or one a capability for the worst.
+
+        Their unit is the spread at four units.
+        """
         rows = []
         for number, name in enumerate(CAPABILITIES):
             if name in utility.weights:
                 mine = (self.capability == number).astype(float)
                 rows.append(mine / mine.sum() * (1 if utility.worst else utility.weights[name]))
-        return np.stack(rows) if utility.worst else np.sum(rows, axis=0)[None]
+        whole = np.stack(rows) if utility.worst else np.sum(rows, axis=0)[None]
+        return whole / GainPrior().growth_to(TARGET / LENGTHS[0])
 
     def value(self, utility: Utility, gains: np.ndarray) -> np.ndarray:
         """Return the utility of gains (`... x m`), in units of the metrics' spread."""

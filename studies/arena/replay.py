@@ -33,7 +33,7 @@ BUDGETS = (8, 16, 32)
 def methods(prior: GainPrior) -> dict[str, Method]:
     return {
         "best of random runs": best_observed,
-        "RegMix": surrogate("regmix"),
+        "LightGBM on runs, as RegMix": surrogate("trees"),
         "surrogate on runs alone": surrogate("auto"),
         "posterior, experts 1/8": posterior(prior, LENGTHS[0]),
         "posterior, experts 1/2": posterior(prior, LENGTHS[2]),

@@ -49,12 +49,23 @@ def test_natural_gains_nothing_for_certain():
 
 
 def test_bias_grows_with_the_distance_from_natural_and_for_metrics_without_spread():
-    model = make_model(scale_sd=0.0, growth_sd=0.0)
+    model = make_model(scale_sd=0.0, growth_sd=0.0, relative=0.0, bias=0.3, bias_floor=0.1)
     rows = np.stack([0.9 * NATURAL + 0.1 * np.eye(4)[0], np.eye(4)[3]])
     _, covariance = model.condition(None).gains(at(rows, EXPERT))
     sd = np.sqrt(np.einsum("iaia->ia", covariance))
     assert (sd[1] > 3 * sd[0]).all()
     assert sd[1, 4] > 2 * sd[1, 0]  # in units of its own spread
+
+
+def test_bias_grows_with_the_ensembles_gain():
+    rows = draw_mixtures(1)
+    far = Mixtures(rows, np.array([EXPERT]), 3 * (rows - NATURAL) @ SLOPES)
+    model = make_model(scale_sd=0.0, growth_sd=0.0, bias=1e-6, bias_floor=1e-6, relative=0.3)
+    sds = [
+        np.sqrt(np.einsum("iaia->ia", model.covariance(one, one)))
+        for one in (at(rows, EXPERT), far)
+    ]
+    assert sds[1] == pytest.approx(3 * sds[0], rel=1e-3)
 
 
 def test_likelihood_is_that_of_the_joint_normal():
