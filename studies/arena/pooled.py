@@ -106,6 +106,12 @@ class Pooled:
         weight = count / (count + 10)
         return np.sqrt(weight * pooled + (1 - weight) * pooled.mean())
 
+    def error(self, utility: Utility, name: str) -> float:
+        """Return the standard error of a mixture's true utility, from the noise of its seeds."""
+        rows = self.combinations(utility)
+        variances = np.square(rows * self.noise_sd).sum(axis=1)
+        return float(np.sqrt(variances.max() / max(1, len(self.seeds(name)))))
+
     # --- ensembles -----------------------------------------------------------------------------
 
     def ensemble(self, tokens: int) -> EnsembleModel:

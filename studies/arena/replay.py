@@ -64,7 +64,9 @@ def replay(pool: Pooled, utility: Utility, repeats: int, only: str | None) -> li
         rows.append({
             "world": pool.world.name, "utility": utility.name, "method": name, "budget": budget,
             "gain": gain, "regret": values.max() - gain, "move": advice.name != "natural",
-            "mean": advice.mean, "sd": advice.sd, "spent": advice.spent, "best": values.max(),
+            "mean": advice.mean, "spent": advice.spent, "best": values.max(),
+            # the truth is a mean over few seeds and has an error of its own
+            "sd": np.hypot(advice.sd, pool.error(utility, advice.name)),
         })  # fmt: skip
     return rows
 
