@@ -5,7 +5,8 @@
 Runs are mixopt's own: they lie in OUT/WORLD/artifacts, a finished run is not trained again, and a killed
 one goes on from its last checkpoint. Two processes with `--part 0/2` and `--part 1/2` share the work.
 Then `--write` puts the finished runs into studies/arena/pool/WORLD/: `runs.csv` (bits per byte by run,
-tokens and metric) and `experts.npz` (log-probabilities of the base, natural and pure runs, float16).
+tokens and metric) and `ensembles.csv` (the same of the pure runs' ensembles). Log-probabilities stay in
+OUT; a base and experts that short are trained again in minutes.
 """
 
 import argparse
@@ -15,20 +16,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from pooled import draw_around
 from worlds import CAPABILITIES, LENGTHS, WORLDS, World, items, write_study
 
 from mixopt import Mixture
 from mixopt.artifacts.store import MissingArtifactError
+from mixopt.merging.ensemble import Ensemble
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.evaluators import open_run_evaluator
 from mixopt.pipeline.experts import train_base
 from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, train_runs
 from mixopt.pipeline.training_runs import mixture_run
 from mixopt.study import Study
+from mixopt.surrogates.ensemble import response_weights
 
 POOL = Path(__file__).parent / "pool"
 EXPERT_LENGTHS = (LENGTHS[0], LENGTHS[2])
-"""Lengths of the experts whose log-probabilities are kept: 1/8 and 1/2 of a unit."""
+"""Lengths of the experts that are ensembled: 1/8 and 1/2 of a unit."""
+GAMMAS = (0.5, 0.6, 0.7, 1.0)
 
 
 def open_world(world: World, out: Path) -> StudyContext:
@@ -106,7 +111,7 @@ def write(world: World, context: StudyContext) -> int:
             if spec.seed == 0 and tokens in EXPERT_LENGTHS and (
                 spec.name == "natural" or spec.name.startswith("pure-")
             ):  # fmt: skip
-                experts[f"{spec.name}-{tokens}"] = flat.astype(np.float16)
+                experts[f"{spec.name}-{tokens}"] = flat
         if base is None:
             with torch.inference_mode():
                 base = context.scorer.logprobs(context.base_model.load())
@@ -117,11 +122,26 @@ def write(world: World, context: StudyContext) -> int:
     frame.sort_values(["run", "seed", "tokens"]).to_csv(
         folder / "runs.csv", index=False, float_format="%.5f"
     )
-    np.savez_compressed(
-        folder / "experts.npz", base=base.astype(np.float16), benchmark=losses.benchmark.astype(np.int8),
-        answer=losses.answer, item=np.array(losses.item, dtype=np.int16), bytes=losses.bytes, **experts,
-    )  # fmt: skip
+    if all(f"pure-{domain}-{EXPERT_LENGTHS[0]}" in experts for domain in world.domains):
+        table = tabulate_ensembles(world, losses, experts)
+        table.to_csv(folder / "ensembles.csv", index=False, float_format="%.5f")
     return len({(row[0], row[1]) for row in rows}) - 1
+
+
+def tabulate_ensembles(
+    world: World, losses: Losses, experts: dict[str, np.ndarray]
+) -> pd.DataFrame:
+    """Return bits per byte of the pure runs' ensembles at the pool's mixtures and around natural."""
+    mixtures = dict(world.compositions)
+    mixtures |= {f"draw-{i:02d}": row for i, row in enumerate(draw_around(world))}
+    rows = []
+    for tokens in EXPERT_LENGTHS:
+        ensemble = Ensemble([experts[f"pure-{domain}-{tokens}"] for domain in world.domains])
+        for gamma in GAMMAS:
+            for name, row in mixtures.items():
+                mixed = ensemble.mix(response_weights(row, gamma).tolist())
+                rows.append([tokens, gamma, name, *losses.of(mixed)])
+    return pd.DataFrame(rows, columns=["tokens", "gamma", "mixture", *losses.metrics])
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from worlds import CAPABILITIES, LENGTHS, UNIT, Utility, World
 
-from mixopt.surrogates.ensemble import EnsembleModel, response_weights
 from mixopt.surrogates.gain_model import GainPrior
 
 POOL = Path(__file__).parent / "pool"
@@ -114,36 +113,24 @@ class Pooled:
 
     # --- ensembles -----------------------------------------------------------------------------
 
-    def ensemble(self, tokens: int) -> EnsembleModel:
-        """Return the ensemble of the pure runs after some tokens; losses in bits per byte."""
-        with np.load(POOL / self.world.name / "experts.npz") as arrays:
-            logprobs = np.stack([arrays[f"pure-{name}-{tokens}"] for name in self.world.domains])
-            benchmark, answer, item = arrays["benchmark"], arrays["answer"], arrays["item"]
-            sizes = arrays["bytes"][0 if self.part == "item" else 1]
-        counted = answer if self.part == "answer" else np.ones(len(answer), bool)
-        weights = counted / np.log(2) / sizes[benchmark]
-        per_item = np.ones(int(item.max()) + 1)
-        return EnsembleModel.of(logprobs, weights, benchmark, item, per_item)
+    @cached_property
+    def _ensembles(self) -> pd.DataFrame:
+        table = pd.read_csv(POOL / self.world.name / "ensembles.csv")
+        return table.set_index(["tokens", "gamma", "mixture"])[self.metrics].sort_index()
 
-    def ensemble_gains(
-        self, tokens: int, gamma: float, ratios: np.ndarray | None = None
-    ) -> np.ndarray:
+    def ensemble_gains(self, tokens: int, gamma: float) -> np.ndarray:
         """Return the ensemble's gain over natural, in units of the spread (`q x m`)."""
-        return self.raw_gains(tokens, gamma, ratios) / self.spreads
+        return self._raw_gains(tokens, gamma, self.names) / self.spreads
 
-    def raw_gains(self, tokens: int, gamma: float, ratios: np.ndarray | None = None) -> np.ndarray:
-        model = self.ensemble(tokens)
-        rows = self.ratios if ratios is None else ratios
-        losses = np.stack([model.losses(response_weights(row, gamma)) for row in rows])
-        return model.losses(response_weights(self.world.compositions["natural"], gamma)) - losses
+    def _raw_gains(self, tokens: int, gamma: float, names: list[str]) -> np.ndarray:
+        table = self._ensembles.loc[tokens, gamma]
+        return table.loc["natural"].to_numpy() - table.loc[names].to_numpy()
 
     @cached_property
     def spreads(self) -> np.ndarray:
         """Half the distance of the 16th and 84th percentiles over ensembles around natural (`m`)."""
-        natural = self.world.compositions["natural"]
-        alpha = natural**0.7 / (natural**0.7).sum() * len(natural)
-        draws = np.random.default_rng(0).dirichlet(np.maximum(alpha, 0.05), size=DRAWS)
-        low, high = np.percentile(self.raw_gains(LENGTHS[0], 0.6, draws), [16, 84], axis=0)
+        draws = [f"draw-{number:02d}" for number in range(DRAWS)]
+        low, high = np.percentile(self._raw_gains(LENGTHS[0], 0.6, draws), [16, 84], axis=0)
         return (high - low) / 2
 
     # --- utilities -----------------------------------------------------------------------------
@@ -164,6 +151,13 @@ class Pooled:
     def value(self, utility: Utility, gains: np.ndarray) -> np.ndarray:
         """Return the utility of gains (`... x m`), in units of the metrics' spread."""
         return (gains @ self.combinations(utility).T).min(axis=-1)
+
+
+def draw_around(world: World) -> np.ndarray:
+    """Return the mixtures around natural over which spreads are measured (`n x d`)."""
+    tempered = world.compositions["natural"] ** 0.7
+    alpha = np.maximum(tempered / tempered.sum() * len(tempered), 0.05)
+    return np.random.default_rng(0).dirichlet(alpha, size=DRAWS)
 
 
 def cost(tokens: int, scored: int = 1) -> float:

@@ -5,17 +5,19 @@ import toy
 from mixopt.errors import ConfigError, ModelError
 
 
-def study(folder, **search):
-    return toy.load(folder, toy.write_study(folder, search=toy.study_plain()["search"] | search))
+def study(folder, seed=0, **search):
+    path = toy.write_study(folder, search=toy.study_plain()["search"] | search, seed=seed)
+    return toy.load(folder, path)
 
 
 def test_gradient_rounds_climb_the_merges_own_losses(toy_folder):
-    climbing = study(toy_folder, rounds=[8, 12], method="gradient")
+    # with seed 0 the ascent converges after three evaluations
+    climbing = study(toy_folder, seed=1, rounds=[8, 12], method="gradient")
     trials = climbing.search()
     merged = trials.where(kind="merged")
     first = [trial for trial in merged if trial.round == 1]
     second = [trial for trial in merged if trial.round == 2]
-    assert 1 <= len(second) <= 12  # an ascent that converges stops early
+    assert 4 <= len(second) <= 12
     assert not any(trial.slopes for trial in first)
     assert all(len(trial.slopes) == 3 for trial in second)
     assert all(t.flops > f.flops for t, f in zip(second, first, strict=False))
