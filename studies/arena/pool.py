@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from pooled import draw_around
+from pooled import DRAWS
 from worlds import CAPABILITIES, LENGTHS, WORLDS, World, items, write_study
 
 from mixopt import Mixture
 from mixopt.artifacts.store import MissingArtifactError
 from mixopt.merging.ensemble import Ensemble
+from mixopt.optimization.objective import draw_around
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.evaluators import open_run_evaluator
 from mixopt.pipeline.experts import train_base
@@ -132,8 +133,9 @@ def tabulate_ensembles(
     world: World, losses: Losses, experts: dict[str, np.ndarray]
 ) -> pd.DataFrame:
     """Return bits per byte of the pure runs' ensembles at the pool's mixtures and around natural."""
+    around = draw_around(world.compositions["natural"], DRAWS, np.random.default_rng(0))
     mixtures = dict(world.compositions)
-    mixtures |= {f"draw-{i:02d}": row for i, row in enumerate(draw_around(world))}
+    mixtures |= {f"draw-{i:02d}": row for i, row in enumerate(around)}
     rows = []
     for tokens in EXPERT_LENGTHS:
         ensemble = Ensemble([experts[f"pure-{domain}-{tokens}"] for domain in world.domains])

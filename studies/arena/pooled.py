@@ -153,13 +153,6 @@ class Pooled:
         return (gains @ self.combinations(utility).T).min(axis=-1)
 
 
-def draw_around(world: World) -> np.ndarray:
-    """Return the mixtures around natural over which spreads are measured (`n x d`)."""
-    tempered = world.compositions["natural"] ** 0.7
-    alpha = np.maximum(tempered / tempered.sum() * len(tempered), 0.05)
-    return np.random.default_rng(0).dirichlet(alpha, size=DRAWS)
-
-
 def cost(tokens: int, scored: int = 1) -> float:
     """Return the units that a run of `tokens` costs, scored at some checkpoints."""
     return tokens / UNIT + SCORING * scored

@@ -19,7 +19,8 @@ import json, sys
 from mixopt.cli.main import main
 
 for command in json.loads(sys.argv[1]):
-    main(command, standalone_mode=False)
+    main(command, standalone_mode=False)  # a verb that fails exits the process
+    print("finished", command[0], flush=True)
 """
 
 
@@ -53,6 +54,7 @@ def launched(tmp_path_factory):
 @pytest.mark.parametrize("method", METHODS)
 def test_two_processes_train_what_one_does(launched, method):
     folder, done = launched
+    assert done.stdout.count("finished train") == 2 * len(METHODS), done.stderr[-3000:]
     # one of the two does the talking
     assert done.stdout.count("expert birds: loss") == len(METHODS), done.stderr[-3000:]
     tmp_path = folder / method

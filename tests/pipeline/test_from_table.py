@@ -57,7 +57,7 @@ def test_a_whole_recipe():
         target="worst", capabilities={}, frozen={"d": 0.1}, maximise="chance", reference="uniform",
         groups={"ab": {"upper": 0.7, "domains": ["a", "b"]}},
         budget={"tokens": 1e11, "available_tokens": {"a": 1e10}, "max_repetition": 8},
-        no_worse={"than": "uniform", "tolerance": 1.0, "probability": 0.6}, surrogates="gp_root",
+        no_worse={"than": "uniform", "tolerance": 1.0, "probability": 0.6},
     )  # fmt: skip
     surrogate, proposals = propose_from_table(make_trials(32), recipe, q=2)
     ratios = proposals[0].ratios
