@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "mixopt.errors": ["MixoptError"],
+    "mixopt.estimate": ["Estimate"],
     "mixopt.exporters.export": ["export"],
     "mixopt.merging.to_disk": ["merge_to_disk"],
     "mixopt.mixture": ["Mixture"],
@@ -18,7 +19,7 @@ _MODULES = {
     "mixopt.optimization.loss_to_error": ["LossToError"],
     "mixopt.optimization.optimize": ["propose"],
     "mixopt.optimization.outcome_constraint": ["OutcomeConstraint"],
-    "mixopt.proposal": ["Estimate", "Proposal"],
+    "mixopt.proposal": ["Proposal"],
     "mixopt.report.plots": ["plots"],
     "mixopt.schedule": ["Phase", "Schedule"],
     "mixopt.search_space": ["Group", "Inequality", "SearchSpace"],
@@ -38,6 +39,7 @@ __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from mixopt.errors import MixoptError as MixoptError
+    from mixopt.estimate import Estimate as Estimate
     from mixopt.exporters.export import export as export
     from mixopt.merging.to_disk import merge_to_disk as merge_to_disk
     from mixopt.mixture import Mixture as Mixture
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from mixopt.optimization.loss_to_error import LossToError as LossToError
     from mixopt.optimization.optimize import propose as propose
     from mixopt.optimization.outcome_constraint import OutcomeConstraint as OutcomeConstraint
-    from mixopt.proposal import Estimate as Estimate
     from mixopt.proposal import Proposal as Proposal
     from mixopt.report import plots as plots
     from mixopt.schedule import Phase as Phase

@@ -11,58 +11,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from mixopt.decision import Decision
 from mixopt.errors import ExportError, one_line
+from mixopt.estimate import Estimate, read_estimates
 from mixopt.io.files import write_text
 from mixopt.io.parsing import load_json, show
 from mixopt.mixture import Mixture, as_mixture
 from mixopt.token_budget import Budget
-
-Z95 = 1.959963984540054
-"""Two-sided 95% quantile of the standard normal distribution."""
-
-Z80 = 1.2815515655446004
-"""Two-sided 80% quantile of the standard normal distribution."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its uncertainty.
-
-    Attributes:
-        mean: The number.
-        std_error: Its standard error, calibrated so that the normal 95% interval covers.
-        half80: Half of the 80% interval, in standard errors; the tails need not be normal.
-    """
-
-    mean: float
-    std_error: float
-    half80: float = Z80
-
-    @property
-    def interval80(self) -> tuple[float, float]:
-        """The two-sided 80% interval."""
-        half = self.half80 * self.std_error
-        return self.mean - half, self.mean + half
-
-    @property
-    def chance(self) -> float:
-        """Probability that the number is above zero, with a normal error."""
-        if not self.std_error > 0:
-            sure = (float(self.mean > 0) + float(self.mean >= 0)) / 2
-            return math.nan if math.isnan(self.mean) else sure
-        return 0.5 * (1 + math.erf(self.mean / self.std_error / math.sqrt(2)))
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The two-sided 95% interval."""
-        half = Z95 * self.std_error
-        return self.mean - half, self.mean + half
-
-    @property
-    def distinguishable(self) -> bool:
-        """Whether the 95% interval excludes zero."""
-        low, high = self.interval
-        return low > 0 or high < 0
 
 
 @dataclass(frozen=True)
@@ -148,55 +103,6 @@ class Support:
     def extrapolates(self) -> bool:
         """Whether the proposal lies further from every trial than `usual`."""
         return self.distance > self.usual
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What to train on, and how likely it is to be better than the natural mixture.
-
-    It is about one quantity: the gain of really training on a mixture for `tokens` over really
-    training on the natural one. Scores of merges are evidence about it.
-
-    Attributes:
-        moves: Whether to train on the candidate; otherwise stay with the natural mixture.
-        candidate: The best mixture other than natural.
-        natural: The natural mixture; if the bounds forbid it, the nearest one that they allow.
-        gain: Its gain, in the unit of the objective; the interval covers what the proxies miss.
-        tokens: Tokens of training at which the gain is stated.
-        runs: Number of really trained runs behind it.
-        capabilities: Its gain by capability, in the same unit.
-        differences: Its expected difference by metric, in the metric's units.
-        confirmation: Its gain in unused seeds, which were trained at the end of a budget: evidence that
-            no choice has seen, and part of `gain`.
-    """
-
-    moves: bool
-    candidate: Mixture
-    natural: Mixture
-    gain: Estimate
-    tokens: int
-    runs: int
-    capabilities: Mapping[str, Estimate] = field(default_factory=dict)
-    differences: Mapping[str, Estimate] = field(default_factory=dict)
-    confirmation: Estimate | None = None
-
-    @property
-    def ratios(self) -> Mixture:
-        """The mixture to train on."""
-        return self.candidate if self.moves else self.natural
-
-    @property
-    def verdict(self) -> str:
-        """The decision in one sentence."""
-        low, high = self.gain.interval
-        what = f"gain {self.gain.mean:+.3f} at {self.tokens:,} tokens"
-        span = f"{what}, 95% interval [{low:+.3f}, {high:+.3f}]"
-        if self.moves:
-            return f"{self.gain.chance:.0%} likely to be better than the natural mixture ({span})"
-        return (
-            f"stay with the natural mixture: the best other one is {self.gain.chance:.0%} likely to "
-            f"be better ({span})"
-        )
 
 
 @dataclass(frozen=True)
@@ -290,18 +196,20 @@ class Proposal:
         """
         return cls(
             ratios=Mixture(plain["ratios"]),
-            utility=_estimate(plain["utility"]),
-            predicted=_estimates(plain["predicted"]),
+            utility=Estimate.from_dict(plain["utility"]),
+            predicted=read_estimates(plain["predicted"]),
             comparisons=tuple(_comparison(row) for row in plain["comparisons"]),
             weights=plain.get("weights"),
-            measured=None if plain.get("measured") is None else _estimates(plain["measured"]),
+            measured=None if plain.get("measured") is None else read_estimates(plain["measured"]),
             budget=None if plain.get("budget") is None else Budget.from_dict(plain["budget"]),
             tokens_per_document=_numbers(plain.get("tokens_per_document", {})),
             notes=tuple(plain.get("notes", ())),
             ties=None if plain.get("ties") is None else _ties(plain["ties"]),
             support=None if plain.get("support") is None else Support(**plain["support"]),
-            errors=_estimates(plain.get("errors", {})),
-            decision=None if plain.get("decision") is None else _decision(plain["decision"]),
+            errors=read_estimates(plain.get("errors", {})),
+            decision=None
+            if plain.get("decision") is None
+            else Decision.from_dict(plain["decision"]),
         )
 
     @classmethod
@@ -364,26 +272,12 @@ def _comparison(row: Mapping[str, Any]) -> Comparison:
     return Comparison(
         name=row["name"],
         ratios=Mixture(row["ratios"]),
-        predicted_gain=_estimate(row["predicted_gain"]),
-        measured_gain=None if measured is None else _estimate(measured),
-        differences=_estimates(row.get("differences", {})),
+        predicted_gain=Estimate.from_dict(row["predicted_gain"]),
+        measured_gain=None if measured is None else Estimate.from_dict(measured),
+        differences=read_estimates(row.get("differences", {})),
         worse=row.get("worse", {}),
-        aggregates=_estimates(row.get("aggregates", {})),
-        capabilities=_estimates(row.get("capabilities", {})),
-    )
-
-
-def _decision(plain: Mapping[str, Any]) -> Decision:
-    return Decision(
-        moves=bool(plain["moves"]),
-        candidate=Mixture(plain["candidate"]),
-        natural=Mixture(plain["natural"]),
-        gain=_estimate(plain["gain"]),
-        tokens=int(plain["tokens"]),
-        runs=int(plain["runs"]),
-        capabilities=_estimates(plain.get("capabilities", {})),
-        differences=_estimates(plain.get("differences", {})),
-        confirmation=_estimate(plain["confirmation"]) if plain.get("confirmation") else None,
+        aggregates=read_estimates(row.get("aggregates", {})),
+        capabilities=read_estimates(row.get("capabilities", {})),
     )
 
 
@@ -393,23 +287,12 @@ def _ties(plain: Mapping[str, Any]) -> Ties:
     return Ties(float(plain["share"]), ranges, examples)
 
 
-def _estimate(plain: Mapping[str, float | None]) -> Estimate:
-    for key, value in plain.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"its {key} is {show(value)}")
-    return Estimate(**{key: math.nan if value is None else value for key, value in plain.items()})
-
-
 def _numbers(plain: Mapping[str, Any]) -> dict[str, float]:
     for name, value in plain.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 < value < math.inf:
             raise ValueError(f"{show(name)} has {show(value)} tokens per document")
     return {name: float(value) for name, value in plain.items()}
-
-
-def _estimates(plain: Mapping[str, Mapping[str, float | None]]) -> dict[str, Estimate]:
-    return {name: _estimate(row) for name, row in plain.items()}
 
 
 def _without_nan(value: Any) -> Any:

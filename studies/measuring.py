@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from mixopt import Metric, Mixture, Score, Trial, Trials
-from mixopt.proposal import Z95
+from mixopt.estimate import Z95
 from mixopt.surrogates.surrogate import Surrogate
 
 

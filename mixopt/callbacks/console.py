@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedModel
 from mixopt.config.study import StudyConfig
-from mixopt.proposal import Comparison, Decision, Proposal
+from mixopt.decision import Decision
+from mixopt.proposal import Comparison, Proposal
 
 if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation

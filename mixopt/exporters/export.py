@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mixopt.errors import ExportError, did_you_mean, one_line
+from mixopt.estimate import Estimate
 from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest, Options
 from mixopt.exporters.rounding import round_ratios
 from mixopt.io.files import write_text
 from mixopt.io.parsing import show
 from mixopt.mixture import Mixture
-from mixopt.proposal import Estimate, Proposal
+from mixopt.proposal import Proposal
 from mixopt.schedule import Phase, Schedule
 from mixopt.token_budget import Budget
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from mixopt.errors import MixtureError, TrialsError, did_you_mean
+from mixopt.estimate import Z95, Estimate
 from mixopt.mixture import Array, Mixture, MixtureLike, as_mixture
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.weight_space import hellinger
-from mixopt.proposal import Z95, Comparison, Estimate, Support, Ties
+from mixopt.proposal import Comparison, Support, Ties
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
 

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from mixopt.errors import TrialsError
+from mixopt.estimate import Estimate
 from mixopt.mixture import Array
-from mixopt.proposal import Estimate
 
 FEWEST_PAIRS = 4  # fewest pairs of loss and error for a fit of three constants
 STARTING_RATES = (0.3, 0.8, 2.0)  # values of γ from which the fit starts

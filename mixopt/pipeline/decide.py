@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mixopt.decision import Decision
+from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.decision import decide
 from mixopt.optimization.objective import Objective
@@ -22,7 +24,7 @@ from mixopt.pipeline.gains import (
 )
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
-from mixopt.proposal import Decision, Estimate, Proposal
+from mixopt.proposal import Proposal
 from mixopt.surrogates.gain_model import GainPosterior, Mixtures, Runs
 from mixopt.surrogates.utility import signs
 from mixopt.trials import Trials

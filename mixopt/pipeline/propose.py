@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixopt.artifacts.artifact import Artifact
+from mixopt.estimate import Estimate
 from mixopt.mixture import Mixture
 from mixopt.optimization.optimize import propose
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import decide_study
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
-from mixopt.proposal import Estimate, Proposal
+from mixopt.proposal import Proposal
 from mixopt.surrogates.utility import AnyUtility, measure_gain
 from mixopt.trials import Trials
 

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixopt.proposal import Estimate, Proposal
+from mixopt.estimate import Estimate
+from mixopt.proposal import Proposal
 from mixopt.report.data import PredictedScores
 
 BLUE, GREY, LIGHT_GREY = "#2a6f97", "#9aa5b1", "#d9dee3"

@@ -12,8 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mixopt import __version__
+from mixopt.decision import Decision
+from mixopt.estimate import Estimate
 from mixopt.io.files import write_bytes, write_text
-from mixopt.proposal import Comparison, Decision, Estimate, Proposal
+from mixopt.proposal import Comparison, Proposal
 from mixopt.report import figures
 from mixopt.report.data import UNITS, PredictedScores, ReportData
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.estimate import Z80, Z95
 from mixopt.mixture import Array
-from mixopt.proposal import Z80, Z95
 
 SHARED_COUNT = 8.0  # weight of the width shared by all metrics, in pseudo-runs of one metric
 LEVELS = (0.80, 0.95)

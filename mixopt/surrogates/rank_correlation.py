@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.stats import rankdata
 
+from mixopt.estimate import Z95
 from mixopt.mixture import Array
-from mixopt.proposal import Z95
 
 
 def spearman(first: Array, second: Array) -> float:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from mixopt.estimate import Z80, Z95
 from mixopt.mixture import Array
-from mixopt.proposal import Z80, Z95
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, is_differentiable
 from mixopt.surrogates.calibration import CriticalValues, calibrate
 

@@ -10,8 +10,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.estimate import Z80, Z95, Estimate
 from mixopt.mixture import Array, Mixture
-from mixopt.proposal import Z80, Z95, Estimate
 from mixopt.surrogates.calibration import CriticalValues
 from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.scaling_law_gp import ScalingLawGP

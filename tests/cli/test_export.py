@@ -6,8 +6,10 @@ from plans import PROPOSAL, SCHEDULE
 
 from mixopt import Mixture
 from mixopt.cli.export import NAMES
+from mixopt.decision import Decision
+from mixopt.estimate import Estimate
 from mixopt.exporters.export import FORMATS
-from mixopt.proposal import Decision, Estimate, Proposal
+from mixopt.proposal import Proposal
 
 
 def test_export_of_a_proposal(tables, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from pages import DOMAINS, NATURAL, OUTPUTS, report, what_if
 
 from mixopt import Estimate, Mixture, Proposal
-from mixopt.proposal import Z95
+from mixopt.estimate import Z95
 from mixopt.report.page import write_report
 from mixopt.report.what_if import Emulator
 

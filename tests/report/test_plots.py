@@ -7,7 +7,7 @@ from pages import NATURAL, report
 
 import mixopt
 from mixopt.errors import MixtureError, TrialsError
-from mixopt.proposal import Estimate
+from mixopt.estimate import Estimate
 from mixopt.trials import Trials
 
 plots = mixopt.plots

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mixopt.proposal import Z80, Z95
+from mixopt.estimate import Z80, Z95
 from mixopt.surrogates.calibration import calibrate, rescale_partial_sums
 
 

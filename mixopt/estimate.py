@@ -1,0 +1,83 @@
+"""A number with its uncertainty."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mixopt.io.parsing import show
+
+Z95 = 1.959963984540054
+"""Two-sided 95% quantile of the standard normal distribution."""
+
+Z80 = 1.2815515655446004
+"""Two-sided 80% quantile of the standard normal distribution."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its uncertainty.
+
+    Attributes:
+        mean: The number.
+        std_error: Its standard error, calibrated so that the normal 95% interval covers.
+        half80: Half of the 80% interval, in standard errors; the tails need not be normal.
+    """
+
+    mean: float
+    std_error: float
+    half80: float = Z80
+
+    @property
+    def interval80(self) -> tuple[float, float]:
+        """The two-sided 80% interval."""
+        half = self.half80 * self.std_error
+        return self.mean - half, self.mean + half
+
+    @property
+    def chance(self) -> float:
+        """Probability that the number is above zero, with a normal error."""
+        if not self.std_error > 0:
+            sure = (float(self.mean > 0) + float(self.mean >= 0)) / 2
+            return math.nan if math.isnan(self.mean) else sure
+        return 0.5 * (1 + math.erf(self.mean / self.std_error / math.sqrt(2)))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The two-sided 95% interval."""
+        half = Z95 * self.std_error
+        return self.mean - half, self.mean + half
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the 95% interval excludes zero."""
+        low, high = self.interval
+        return low > 0 or high < 0
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, float | None]) -> "Estimate":
+        """Return the estimate whose attributes a mapping has; null stands for NaN.
+
+        Args:
+            plain: As `dataclasses.asdict` returns it.
+
+        Raises:
+            ValueError: A value is not a number.
+        """
+        for key, value in plain.items():
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int | float)
+            ):
+                raise ValueError(f"its {key} is {show(value)}")
+        return cls(**{key: math.nan if value is None else value for key, value in plain.items()})
+
+
+def read_estimates(plain: Mapping[str, Mapping[str, float | None]]) -> dict[str, Estimate]:
+    """Return estimates by name.
+
+    Args:
+        plain: Attributes of each by name.
+
+    Raises:
+        ValueError: A value is not a number.
+    """
+    return {name: Estimate.from_dict(row) for name, row in plain.items()}

@@ -1,0 +1,41 @@
+from dataclasses import asdict
+
+import pytest
+
+from mixopt import Estimate, Mixture
+from mixopt.decision import Decision
+
+NATURAL, CANDIDATE = Mixture({"a": 0.5, "b": 0.5}), Mixture({"a": 0.8, "b": 0.2})
+
+
+def decision(*, moves: bool, confirmation=None) -> Decision:
+    return Decision(
+        moves, CANDIDATE, NATURAL, Estimate(0.4, 0.3), 1000, 3, {"code": Estimate(0.4, 0.3)},
+        {"loss": Estimate(-0.1, 0.05)}, confirmation,
+    )  # fmt: skip
+
+
+def test_one_trains_on_the_candidate_or_on_natural():
+    assert decision(moves=True).ratios == CANDIDATE
+    assert decision(moves=False).ratios == NATURAL
+
+
+def test_verdict_names_chance_gain_tokens_and_interval():
+    assert decision(moves=True).verdict == (
+        "91% likely to be better than the natural mixture (gain +0.400 at 1,000 tokens, 95% interval "
+        "[-0.188, +0.988])"
+    )
+    stays = decision(moves=False).verdict
+    assert stays.startswith("stay with the natural mixture: the best other one is 91% likely")
+
+
+def test_it_is_read_back_as_it_was_written():
+    confirmed = decision(moves=True, confirmation=Estimate(0.5, 0.2))
+    assert (
+        Decision.from_dict(
+            asdict(confirmed) | {"candidate": dict(CANDIDATE), "natural": dict(NATURAL)}
+        )
+        == confirmed
+    )
+    with pytest.raises(KeyError, match="gain"):
+        Decision.from_dict({"moves": True, "candidate": {"a": 1}, "natural": {"a": 1}})

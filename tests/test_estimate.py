@@ -1,0 +1,31 @@
+import math
+
+import pytest
+
+from mixopt import Estimate
+from mixopt.estimate import read_estimates
+
+
+def test_intervals_are_the_normal_ones():
+    estimate = Estimate(1.0, 0.5)
+    assert estimate.interval == pytest.approx((1 - 0.97998, 1 + 0.97998), abs=1e-4)
+    assert estimate.interval80 == pytest.approx((1 - 0.64078, 1 + 0.64078), abs=1e-4)
+
+
+def test_chance_is_the_normal_one():
+    assert Estimate(0.5, 0.5).chance == pytest.approx(0.841345, abs=1e-6)
+    assert Estimate(0.0, 0.0).chance == 0.5
+    assert math.isnan(Estimate(math.nan, 0.0).chance)
+
+
+def test_estimates_are_read_from_plain_values():
+    read = read_estimates({"a": {"mean": 1.0, "std_error": None, "half80": 2.0}})
+    assert (read["a"].mean, read["a"].half80) == (1.0, 2.0)
+    assert math.isnan(read["a"].std_error)
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="its mean is 'x'"):
+        Estimate.from_dict({"mean": "x", "std_error": 1.0})
+    with pytest.raises(ValueError, match="its std_error is true|its std_error is True"):
+        Estimate.from_dict({"mean": 1.0, "std_error": True})
