@@ -446,7 +446,7 @@ class Study:
     def _report_round(self, number: int, trials: Trials) -> None:
         policy = self.open_policy(with_runs=False)
         surrogate = policy.fit(trials)
-        table = trials.where(kind=self.config.search.proxy)
+        table = trials.where(kind=self.config.proxy)
         utilities = surrogate.observed_utilities(table)
         reliabilities = policy.reliabilities(trials) if number == 1 else {}
         for reliability in reliabilities.values():

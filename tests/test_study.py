@@ -337,14 +337,32 @@ def test_compositions_by_name(toy_folder):
     assert proposal.ratios["birds"] == pytest.approx(birds)
 
 
-def test_the_ensemble_may_lead_the_search(toy_folder):
-    study, _ = load(toy_folder, search={"rounds": [8], "proxy": "ensembled"})
+def test_ensembles_lead_the_search_and_merges_check_the_proposal(toy_folder):
+    study, _ = load(toy_folder, search={"rounds": [8], "method": "auto"})
+    assert study.config.search_method == "ensemble"
     trials = study.search()
     surrogate = study.fit(trials)
+    assert {trial.kind for trial in trials} == {"ensembled"}
     assert {trial.kind for trial in surrogate.trials} == {"ensembled"}
     proposal = study.propose(trials)[0]
-    own = study.open_search().evaluator.score(list(proposal.weights.values()))["ensembled"]
+    own = study.open_search().evaluator.score(list(proposal.weights.values()))["merged"]
     assert proposal.measured["birds_heldout"].mean == own["birds_heldout"].score
+    rounds = [row for row in study.status() if row.what == "round 1"]
+    assert [(row.state, row.why) for row in rounds] == [("done", "3 of 3 experts scored")]
+
+
+def test_regmix_trains_its_candidates(toy_folder):
+    study, _ = load(toy_folder, search={"rounds": [7], "method": "regmix"})
+    trials = study.search()
+    assert {(trial.kind, trial.seed) for trial in trials} == {("trained", 0)}
+    assert len(trials) == 8  # natural is trained beside the candidates
+    assert trials[0].ratios == study.context.corpora.natural
+    surrogate = study.fit(trials)
+    assert set(surrogate.metrics[0].weights) <= {"trees", "constant"}
+    decision = study.propose(trials)[0].decision
+    assert decision.runs == 7  # the others, each beside the natural run
+    rounds = [row for row in study.status() if row.what == "round 1"]
+    assert [row.state for row in rounds] == ["done"]
 
 
 def test_whole_models_parts_of_items_and_guards_walk_the_road(tmp_path):

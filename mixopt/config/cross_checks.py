@@ -35,6 +35,7 @@ def check_study(study: "StudyConfig") -> None:
         _check_roles,
         _check_phases,
         _check_budget,
+        _check_regmix,
     ):
         check(study)
 
@@ -147,7 +148,8 @@ def _check_kinds(study: "StudyConfig") -> None:
         if not isinstance(benchmark, WHOLE_MODEL_CONFIGS):
             continue
         for what, wanted in (
-            ("search.proxy: ensembled", search.proxy == "ensembled" and benchmark.role == "search"),
+            ("search.method: ensemble", search.method == "ensemble" and benchmark.role == "search"),
+            ("search.method: regmix", search.method == "regmix" and benchmark.role == "search"),
             ("search.method: gradient", search.method == "gradient"),
             ("search.slopes", search.slopes),
             ("search.scoring: streamed", search.scoring == "streamed"),
@@ -189,10 +191,13 @@ def _check_budget(study: "StudyConfig") -> None:
     trained = sum(expert.checkpoint is None for expert in study.experts)
     if study.training.compositions is not None:
         trained = len(study.training.compositions)
-    least = (trained + NATURAL_SEEDS + 1) * study.training.tokens
+    candidates = sum(study.search.rounds) if study.search_method == "regmix" else 0
+    least = trained * study.training.expert_length
+    least += (candidates + NATURAL_SEEDS + 1) * study.training.tokens
+    what = f"{trained} experts, {candidates} candidates" if candidates else f"{trained} experts"
     if study.budget_tokens < least:
         raise ValueError(
-            f"budget: {study.budget_tokens:,} tokens; {trained} experts, natural with {NATURAL_SEEDS} "
+            f"budget: {study.budget_tokens:,} tokens; {what}, natural with {NATURAL_SEEDS} "
             f"seeds and one candidate need {least:,}; raise it to that or more"
         )
     if study.phases:
@@ -204,6 +209,22 @@ def _check_budget(study: "StudyConfig") -> None:
             raise ValueError(
                 f"budget: benchmark {benchmark.name!r} ({benchmark.kind}) chooses and ensembles cannot "
                 "score it; give it role holdout, or use `validation` instead of `budget`"
+            )
+
+
+def _check_regmix(study: "StudyConfig") -> None:
+    if study.search_method != "regmix":
+        return
+    if study.validation is not None:
+        raise ValueError(
+            "validation tests proxies, and search.method: regmix trains every candidate; leave one of "
+            "them out"
+        )
+    for expert in study.experts:
+        if expert.text is None:
+            raise ValueError(
+                f"search.method: regmix: expert {expert.domain!r} has no text, and runs read every "
+                "domain; add its text"
             )
 
 

@@ -1,12 +1,12 @@
 """The config of a whole study, and its sections search, target, validation, phases and exports."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from mixopt.config.base import ConfigModel, Name
-from mixopt.config.benchmarks import BenchmarkConfig
+from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BenchmarkConfig
 from mixopt.config.constraints import SearchSpaceConfig
 from mixopt.config.cross_checks import check_study
 from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig
@@ -17,10 +17,18 @@ from mixopt.config.training import (
     PretrainedBaseConfig,
 )
 from mixopt.token_budget import Budget
-from mixopt.trials import Normalisation
+from mixopt.trials import Kind, Normalisation
 
 RESPONSE = 0.7
-"""Default γ of the response map; on average it ranks better than γ = 1 in `studies/rank-fidelity`."""
+"""Default γ of the response map of merges; on average it ranks better than γ = 1 in
+`studies/rank-fidelity`."""
+ENSEMBLE_RESPONSE = 0.6
+"""Default γ of the response map of ensembles (`studies/arena`)."""
+SearchMethod = Literal["auto", "ensemble", "mergemix", "gradient", "regmix"]
+PROXIES: dict[SearchMethod, Kind] = {
+    "ensemble": "ensembled", "mergemix": "merged", "gradient": "merged", "regmix": "trained",
+}  # fmt: skip
+"""What each method scores candidates by."""
 RESERVED_EXPORT_OPTIONS = ("plan", "format", "paths", "out", "budget_tokens", "tokens_per_document")
 """Arguments of an export that are not options of a format."""
 ROUNDING = 1e-9
@@ -34,13 +42,13 @@ class SearchConfig(SearchSpaceConfig):
 
     rounds: Annotated[list[PositiveInt], Field(min_length=1)] = [16, 8, 8]
     """Number of candidates in each round; at least 6 in the first."""
-    proxy: Literal["merged", "ensembled"] = "merged"
-    """Proxy that the surrogate is fitted to."""
+    method: SearchMethod = "auto"
+    """What candidates are scored by: probability ensembles of the experts (`ensemble`), merges
+    (`mergemix`; `gradient` chooses the later rounds by gradients of the merges), or models trained on
+    them (`regmix`). `auto` is `ensemble` where ensembles can score every benchmark that chooses."""
     response: Annotated[float, Field(gt=0, le=1)] | None = None
-    """γ of the response map: a mixture λ weighs experts by λ^γ. If left out 0.7, or 1 (MergeMix as
-    published) with `slopes` or `method: gradient`."""
-    method: Literal["sampling", "gradient"] = "sampling"
-    """How rounds after the first choose candidates: by the surrogate, or by gradients of the merges."""
+    """γ of the response map: a mixture λ weighs experts by λ^γ. If left out 0.6 for ensembles, 0.7 for
+    merges, and 1 (MergeMix as published) with `slopes` or `method: gradient`."""
     slopes: bool = False
     """Measure the gradient of the losses at every candidate. It costs two to four passes and informs the
     surrogate as much as one candidate per expert."""
@@ -71,14 +79,8 @@ class SearchConfig(SearchSpaceConfig):
                 f"rounds: the first has {self.rounds[0]} candidates and needs {FEWEST_FIRST}"
             )
         slopes = self.slopes or self.method == "gradient"
-        for name, wanted in (
-            ("method: gradient", self.method == "gradient"),
-            ("slopes", self.slopes),
-            ("ensembles", bool(self.ensembles)),
-            ("item_share", self.item_share < 1),
-        ):
-            if wanted and self.proxy != "merged":
-                raise ValueError(f"{name} goes with proxy: merged; leave one of them out")
+        if self.method in ("ensemble", "regmix") and (wanted := self._of_merges):
+            raise ValueError(f"{wanted} goes with method: mergemix; leave one of them out")
         if slopes and self.response not in (None, 1):
             raise ValueError("response: slopes are measured at weights = ratios; set it to 1")
         if slopes and self.item_share < 1:
@@ -86,11 +88,38 @@ class SearchConfig(SearchSpaceConfig):
         return self
 
     @property
-    def gamma(self) -> float:
-        """γ of the response map, with its default."""
+    def _of_merges(self) -> str | None:
+        """A setting that only merges have, if one is made."""
+        made = {
+            "slopes": self.slopes,
+            "ensembles": bool(self.ensembles),
+            "item_share": self.item_share < 1,
+        }
+        return next((name for name, wanted in made.items() if wanted), None)
+
+    def choose_method(self, benchmarks: Sequence[BenchmarkConfig]) -> SearchMethod:
+        """Return the method, chosen by the benchmarks and the other settings where it is `auto`.
+
+        Args:
+            benchmarks: Of the study.
+        """
+        if self.method != "auto":
+            return self.method
+        chosen_by = (each for each in benchmarks if each.role == "search")
+        generates = any(isinstance(each, WHOLE_MODEL_CONFIGS) for each in chosen_by)
+        return "mergemix" if generates or self._of_merges else "ensemble"
+
+    def choose_response(self, method: SearchMethod) -> float:
+        """Return γ of the response map, with its default.
+
+        Args:
+            method: As `choose_method` returns it.
+        """
         if self.response is not None:
             return self.response
-        return 1.0 if self.slopes or self.method == "gradient" else RESPONSE
+        if self.slopes or method == "gradient":
+            return 1.0
+        return RESPONSE if method == "mergemix" else ENSEMBLE_RESPONSE
 
 
 class TargetConfig(ConfigModel):
@@ -146,7 +175,7 @@ class PhaseConfig(ConfigModel):
     """Checkpoint near the start of the phase. If left out, the first phase starts from the study's base,
     and a later one from the previous base trained for `base_tokens` on the previous proposal."""
     base_tokens: PositiveInt | None = None
-    """Tokens of that training; an expert's if left out."""
+    """Tokens of that training; `training.tokens` if left out."""
     search: SearchConfig | None = None
     """Search settings; the study's if left out."""
 
@@ -210,6 +239,21 @@ class StudyConfig(ConfigModel):
         return tuple(expert.domain for expert in self.experts)
 
     @property
+    def search_method(self) -> SearchMethod:
+        """What candidates are scored by, with `auto` resolved."""
+        return self.search.choose_method(self.benchmarks)
+
+    @property
+    def proxy(self) -> Kind:
+        """The kind of the trials that the surrogate is fitted to."""
+        return PROXIES[self.search_method]
+
+    @property
+    def response(self) -> float:
+        """γ of the response map."""
+        return self.search.choose_response(self.search_method)
+
+    @property
     def budget_tokens(self) -> int:
         """Tokens of training that `budget` allows; 0 without one."""
         if self.budget is None:
@@ -218,7 +262,7 @@ class StudyConfig(ConfigModel):
 
     @property
     def run_lengths(self) -> tuple[int, ...]:
-        """Tokens of the runs that a budget buys, increasing: an expert's, and the longest."""
+        """Tokens of the runs that a budget buys, increasing: `training.tokens`, and the longest."""
         short = self.training.tokens
         ratio = self.budget.longest if self.budget else 1.0
         longest = min(round(ratio * short), max(short, self.target.tokens))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from mixopt.config.base import ConfigModel, Name, Share
 from mixopt.config.text import TextConfig
@@ -86,9 +86,16 @@ class LoraConfig(ConfigModel):
     """Names of the adapted modules."""
 
 
-class ExpertTrainingConfig(TrainingConfig):
-    """Settings of all experts and proxy runs, which start from the same base."""
+EXPERT_SHARE = 0.5
+"""Default length of an expert, in runs; `studies/arena` compares an eighth with a half."""
 
+
+class ExpertTrainingConfig(TrainingConfig):
+    """Settings of all experts and proxy runs, which start from the same base; `tokens` is a run's."""
+
+    expert_tokens: PositiveInt | None = None
+    """Tokens of each expert; half of `tokens` if left out. Short experts rank mixtures about as well as
+    long ones (`studies/arena`), and leave the budget to runs."""
     method: Literal["full", "lora"] = "full"
     """Train all parameters (`full`) or low-rank factors (`lora`)."""
     lora: LoraConfig = LoraConfig()
@@ -107,6 +114,20 @@ class ExpertTrainingConfig(TrainingConfig):
     """Mixture of the general data; the natural one if left out."""
     compositions: dict[Name, dict[str, float]] | None = None
     """Mixture of each expert by name; one expert per domain if left out."""
+
+    @property
+    def expert_length(self) -> int:
+        """Tokens of each expert, with the default."""
+        return self.expert_tokens or max(1, round(EXPERT_SHARE * self.tokens))
+
+    @model_validator(mode="after")
+    def _experts_are_no_longer_than_runs(self) -> "ExpertTrainingConfig":
+        if self.expert_tokens is not None and self.expert_tokens > self.tokens:
+            raise ValueError(
+                f"expert_tokens: {self.expert_tokens:,} is more than the {self.tokens:,} tokens of a "
+                "run; lower it, or raise tokens"
+            )
+        return self
 
 
 class ExpertConfig(ConfigModel):

@@ -6,7 +6,6 @@ trained, whose number was fixed before. Each choice follows from what was traine
 that was killed goes on with the same runs. Shapes: `q` candidates, `d` domains, `m` metrics.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,9 +19,9 @@ from mixopt.mixture import Array, Mixture
 from mixopt.optimization.acquisition import value_of_runs
 from mixopt.optimization.decision import TIE
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.decide import FRESH, list_candidates
+from mixopt.pipeline.decide import FRESH, VALIDATED, list_candidates, list_observations
 from mixopt.pipeline.gains import Observation, StudyGains, reaches_natural
-from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, train_runs
+from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, name_mixture, train_runs
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Proposal
@@ -68,20 +67,33 @@ class BudgetSpender:
         context: The study; it has a budget.
         gains: What is known of gains before any run.
         candidates: Mixtures that may be chosen (`q x d`).
+        known: Runs that were trained before: candidates of the search, and of a validation.
 
     Attributes:
         observations: What was trained, with its scores.
         spent: Tokens of training so far, experts included.
     """
 
-    def __init__(self, context: StudyContext, gains: StudyGains, candidates: Array) -> None:
+    def __init__(
+        self,
+        context: StudyContext,
+        gains: StudyGains,
+        candidates: Array,
+        known: Sequence[Observation] = (),
+    ) -> None:
         self._context, self._gains, self._candidates = context, gains, candidates
+        self._known = [*known]
         config = context.config
         self._lengths, self._budget = config.run_lengths, config.budget_tokens
         trained = [name for name in context.compositions if name not in context.given_experts]
-        self.spent = len(trained) * config.training.tokens
+        self.spent = len(trained) * config.training.expert_length
         self.observations: list[Observation] = []
         self._trained: dict[tuple[str, int], int] = {}
+        for each in self._known:
+            if each.seed < VALIDATED:  # candidates of the search, which the budget pays for
+                mixture = Mixture.from_vector(config.domains, each.ratios)
+                self._trained[name_mixture(mixture), each.seed] = self._lengths[0]
+                self.spent += self._lengths[0]
         self._reserve, self._confirmed = confirmation_of(config, self._budget - self.spent)
 
     def spend(self) -> list[Observation]:
@@ -91,8 +103,10 @@ class BudgetSpender:
             RunError: Natural could not be trained.
         """
         short = self._lengths[0]
-        self._train([(self._gains.natural, seed, short) for seed in range(NATURAL_SEEDS)])
-        if not self.observations:
+        natural = self._gains.natural
+        seeds = [s for s in range(NATURAL_SEEDS) if self._length_of(natural, s) < short]
+        self._train([(natural, seed, short) for seed in seeds])
+        if not any(_same(each.ratios, natural) for each in self._all):
             raise RunError(
                 "The natural mixture could not be trained; fix what failed and run again."
             )
@@ -111,10 +125,14 @@ class BudgetSpender:
         self._confirm()
         return self.observations
 
+    @property
+    def _all(self) -> list[Observation]:
+        return [*self._known, *self.observations]
+
     def _choose(self) -> list[Purchase]:
         """Return the most valuable runs for their tokens, a batch of them; [] for none."""
         combinations = self._gains.objective.combinations()
-        runs = self._gains.observe(self.observations)
+        runs = self._gains.observe(self._all)
         asked = self._gains.mixtures(self._candidates, self._gains.tokens)
         left = self._budget - self._reserve - self.spent
         batch: list[Purchase] = []
@@ -150,12 +168,12 @@ class BudgetSpender:
     ) -> list[tuple[int, Purchase]]:
         """Return the runs that can be paid for: index of the candidate, and the run."""
         options = []
-        chosen = {(_name(p.ratios), p.seed) for p in batch}
+        chosen = {(name_mixture(p.ratios), p.seed) for p in batch}
         for place in order.tolist():
             mixture = Mixture.from_vector(self._context.config.domains, self._candidates[place])
             for length in self._lengths:
                 seed = 0
-                while (_name(mixture), seed) in chosen or (
+                while (name_mixture(mixture), seed) in chosen or (
                     self._length_of(self._candidates[place], seed) >= length
                 ):
                     seed += 1
@@ -171,7 +189,7 @@ class BudgetSpender:
         config = self._context.config.budget
         if not self._reserve or config is None:
             return
-        posterior = self._gains.condition(self._gains.observe(self.observations))
+        posterior = self._gains.condition(self._gains.observe(self._all))
         asked = self._gains.mixtures(self._candidates, float(self._confirmed))
         mean = posterior.gains(asked, self._gains.objective.combinations())[0].min(axis=1)
         leader = self._candidates[int(mean.argmax())]
@@ -192,8 +210,8 @@ class BudgetSpender:
         for row, seed, tokens in rows:
             mixture = Mixture.from_vector(domains, row)
             lengths = tuple(length for length in self._lengths if length <= tokens)
-            specs.append(RunSpec(f"{_name(mixture)}-{seed}", mixture, seed, lengths))
-            self._trained[_name(mixture), seed] = tokens
+            specs.append(RunSpec(f"{name_mixture(mixture)}-{seed}", mixture, seed, lengths))
+            self._trained[name_mixture(mixture), seed] = tokens
             self.spent += tokens
         for spec, scored in train_runs(self._context, specs):
             if not isinstance(scored, ScoredRun):
@@ -217,7 +235,7 @@ class BudgetSpender:
 
     def _length_of(self, row: Array, seed: int) -> int:
         """Return the tokens that a mixture was trained for with a seed, also where that failed."""
-        name = _name(Mixture.from_vector(self._context.config.domains, row))
+        name = name_mixture(Mixture.from_vector(self._context.config.domains, row))
         return self._trained.get((name, seed), 0)
 
 
@@ -262,7 +280,8 @@ def spend_budget(
     gains = StudyGains(context, search, policy.trust(trials))
     leaders = gains.search_ensembles(context.config.seed)
     candidates = list_candidates(context, search, policy, trials, proposals, leaders)
-    return BudgetSpender(context, gains, candidates).spend()
+    known = list_observations(search, policy, trials)
+    return BudgetSpender(context, gains, candidates, known).spend()
 
 
 def _same(one: Array, other: Array) -> bool:
@@ -277,9 +296,3 @@ def _append(runs: Runs | None, row: Mixtures, gains: Array, seed: int) -> Runs:
         np.vstack([runs.ensemble_gains, row.ensemble_gains]), np.vstack([runs.gains, gains]),
         np.append(runs.seeds, seed),
     )  # fmt: skip
-
-
-def _name(mixture: Mixture) -> str:
-    """Return a short name that depends on the ratios alone."""
-    text = repr([(name, round(ratio, 9)) for name, ratio in mixture.items()])
-    return "mix-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -32,6 +32,7 @@ from mixopt.trials import Trials
 MOST_TRIALS = 24  # merges among the candidates, the best by the surrogate
 POSTERIOR_DRAWS = 4096
 SAME = 1e-9  # difference of ratios below which mixtures are the same
+VALIDATED = 500  # first seed of a validation
 FRESH = 1000  # first seed of a confirmation, which no other run has
 
 
@@ -56,8 +57,7 @@ def decide_study(
     gains = StudyGains(context, search, policy.trust(trials))
     leaders = gains.search_ensembles(context.config.seed)
     rows = list_candidates(context, search, policy, trials, proposals, leaders)
-    observed = _observations(search, policy.by_seed, context.config.domains)
-    runs = gains.observe([*observed, *policy.observations])
+    runs = gains.observe(list_observations(search, policy, trials))
     posterior = gains.condition(runs)
     asked, objective = gains.mixtures(rows, gains.tokens), gains.objective
     rng = np.random.default_rng([context.config.seed, 1_000_004])
@@ -102,8 +102,7 @@ def list_candidates(
     domains = context.config.domains
     merged = trials.where(kind=policy.proxy)
     best = np.argsort(-policy.fit(trials).expected_utility(merged.ratios()), kind="stable")
-    trained = [trial.ratios.vector(domains) for table in policy.by_seed[:1] for trial in table]
-    trained += [each.ratios for each in policy.observations]
+    trained = [each.ratios for each in list_observations(search, policy, trials)]
     rows = np.vstack([
         *(proposal.ratios.vector(domains) for proposal in proposals),
         leaders,
@@ -124,16 +123,26 @@ def _nearest_allowed(search: CandidateSearch, natural: Array) -> Array:
     return np.asarray(search.space.ratios(search.space.pull(weights[None]))[0])
 
 
-def _observations(
-    search: CandidateSearch, by_seed: Sequence[Trials], domains: Sequence[str]
+def list_observations(
+    search: CandidateSearch, policy: SurrogatePolicy, trials: Trials
 ) -> list[Observation]:
-    """Return the runs of a validation."""
+    """Return all runs: candidates of the search, of a validation, and what a budget bought.
+
+    Args:
+        search: Names the metrics that choose.
+        policy: Has the runs of a validation and of a budget.
+        trials: Of all rounds; those of kind `trained` are runs with seed 0.
+    """
+    tables = [(0, trials.where(kind="trained"))]
+    # the runs of a validation read other text than those of a budget with the same seed
+    tables += [(VALIDATED + seed, table) for seed, table in enumerate(policy.by_seed)]
     metrics = metrics_that_choose(search)
-    return [
-        Observation(trial.ratios.vector(domains), seed, int(trial.tokens), scores)
-        for seed, table in enumerate(by_seed)
+    runs = [
+        Observation(trial.ratios.vector(search.domains), seed, int(trial.tokens), scores)
+        for seed, table in tables
         for trial, scores in zip(table, table.values(metrics), strict=True)
     ]
+    return [*runs, *policy.observations]
 
 
 def _confirm(

@@ -36,7 +36,7 @@ def open_evaluator(
     by_name = dict(zip(names, folders, strict=True))
     return MergeEvaluator(
         lambda: _open_engine(context, by_name), len(names), context.scorer, context.store, key,
-        context.config.search.gamma, names=names, dispatcher=dispatcher,
+        context.config.response, names=names, dispatcher=dispatcher,
         on_lost=context.callbacks.warning,
     )  # fmt: skip
 

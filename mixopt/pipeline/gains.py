@@ -66,7 +66,7 @@ class StudyGains:
         self.search = search
         self.metrics = metrics_that_choose(search)
         self.natural = context.corpora.natural.vector(context.config.domains)
-        self.expert_tokens = context.config.training.tokens
+        self.expert_tokens = context.config.training.expert_length
         longest = FARTHEST * context.config.run_lengths[-1]
         self.tokens = min(context.config.target.tokens, longest)
         self._growth = GainPrior().growth_to(self.tokens / self.expert_tokens)

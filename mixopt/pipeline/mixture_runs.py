@@ -1,5 +1,6 @@
 """Models trained on mixtures, scored at several lengths: each is a real observation and a vertex."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,12 @@ class ScoredRun:
     spec: RunSpec
     logprobs: dict[int, NDArray[np.float32]]
     flops: float
+
+
+def name_mixture(mixture: Mixture) -> str:
+    """Return a short name that depends on the ratios alone."""
+    text = repr([(name, round(ratio, 9)) for name, ratio in mixture.items()])
+    return "mix-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 def train_runs(

@@ -40,22 +40,27 @@ def plan_study(context: StudyContext) -> list[PlannedTraining]:
         groups.append(("base", config.base.training.tokens))
     unit = config.training.tokens
     experts = [name for name in context.compositions if name not in context.given_experts]
-    groups.append((f"{len(experts)} experts", len(experts) * unit))
+    expert_tokens = len(experts) * config.training.expert_length
+    groups.append((f"{len(experts)} experts", expert_tokens))
+    candidates = 0
+    if config.search_method == "regmix":
+        candidates = sum(config.search.rounds) * unit
+        groups.append((f"{sum(config.search.rounds)} candidates of the search", candidates))
     if config.validation is not None:
         mixtures, seeds = config.validation.mixtures, config.validation.seeds
         name = f"validation, {mixtures} mixtures x {seeds} seeds"
         groups.append((name, mixtures * seeds * unit))
     if config.budget is not None:
-        left = config.budget_tokens - len(experts) * unit
+        left = config.budget_tokens - expert_tokens - candidates
         reserve, length = confirmation_of(config, left)
         natural = NATURAL_SEEDS * unit
         groups.append((f"natural, {NATURAL_SEEDS} seeds", natural))
-        candidates = left - natural - reserve
+        rest = left - natural - reserve
         longest = config.run_lengths[-1]
-        name = f"candidates, at most {candidates // unit} runs of {unit:,} tokens"
+        name = f"candidates, at most {rest // unit} runs of {unit:,} tokens"
         if longest > unit:
-            name += f" or {candidates // (2 * longest)} of {longest:,} with natural's"
-        groups.append((name, candidates))
+            name += f" or {rest // (2 * longest)} of {longest:,} with natural's"
+        groups.append((name, rest))
         if reserve:
             seeds = config.budget.confirmation
             groups.append((f"confirmation, {seeds} seeds x {length:,} tokens, twice", reserve))

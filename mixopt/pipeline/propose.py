@@ -156,7 +156,7 @@ def verify(
 
 
 def _score(search: CandidateSearch, policy: SurrogatePolicy, weights: list[float]) -> "Results":
-    return search.evaluator.score(weights)[policy.proxy]
+    return search.evaluator.score(weights)[policy.check]
 
 
 def _measure(

@@ -15,6 +15,7 @@ from mixopt.optimization.reliability import Reliability
 from mixopt.optimization.validation import ENOUGH_TO_JUDGE, Validation
 from mixopt.surrogates.base import MIN_TRIALS
 from mixopt.surrogates.fit import fit
+from mixopt.surrogates.registry import SURROGATES
 from mixopt.surrogates.serialization import load_surrogate, save_surrogate
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AGGREGATES, AnyUtility, WorstCapability, make_utility
@@ -99,7 +100,12 @@ class SurrogatePolicy:
 
     def _settings(self, table: Trials, selected: Trials) -> dict[str, Any]:
         search = self._config.search
-        return {
+        models: dict[str, Any] = {}
+        if self._config.search_method == "regmix":
+            # below, LightGBM as RegMix sets it predicts a constant
+            few = len(selected) < SURROGATES["regmix"].min_trials(len(selected.domains))
+            models = {"surrogates": "trees" if few else "regmix"}
+        return models | {
             # by what they stand for, not by cost: many benchmarks can make a score cost more than a run
             "fidelities": [kind for kind in KINDS if kind in selected.levels],
             # all candidates are scored on the same items: their errors are not independent
@@ -161,12 +167,17 @@ class SurrogatePolicy:
     @property
     def proxy(self) -> Kind:
         """The proxy that measures candidates: the study's, or the other where only that one ranks."""
-        return self._usable or self._config.search.proxy
+        return self._usable or self._config.proxy
+
+    @property
+    def check(self) -> Kind:
+        """The proxy that verifies proposals: merges, but where they were dropped for ensembles."""
+        return "merged" if self._config.proxy != "merged" else self.proxy
 
     @property
     def doubt(self) -> str | None:
         """A warning where the study's proxy is not shown to rank real runs; None otherwise."""
-        proxy = self._config.search.proxy
+        proxy = self._config.proxy
         row = None if self._validation is None else self._validation.overall(proxy)
         if row is None or row.earned:
             return None
@@ -191,7 +202,7 @@ class SurrogatePolicy:
     @property
     def _usable(self) -> Kind | None:
         """The study's proxy unless it failed; then the other if it ranks real runs, or None."""
-        proxy = self._config.search.proxy
+        proxy = self._config.proxy
         if self._validation is None:
             return proxy
         row = self._validation.overall(proxy)
@@ -203,7 +214,7 @@ class SurrogatePolicy:
 
     def _select(self, table: Trials) -> Trials:
         runs = table.where(kind="trained")
-        if self._usable is None and len(runs) >= MIN_TRIALS:
+        if self.proxy == "trained" or (self._usable is None and len(runs) >= MIN_TRIALS):
             return runs
         beside = table.where(kind="ensembled")
         if self.proxy == "ensembled" or not self._config.search.ensembles:

@@ -5,12 +5,14 @@ Shapes: `n` candidates, `k` experts, `m` metrics.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from mixopt.config.study import FEWEST_FIRST, SearchConfig
+from mixopt.artifacts.artifact import Artifact
+from mixopt.config.study import FEWEST_FIRST, PROXIES, SearchConfig, SearchMethod
 from mixopt.errors import RunError
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.design import design_first_round, design_next_round
@@ -61,8 +63,10 @@ class CandidateSearch:
         space: The weights that may be proposed.
         experts: The study's experts.
         domains: Of every mixture.
-        config: Rounds and methods.
+        config: Rounds and their settings.
+        method: What candidates are scored by, with `auto` resolved.
         seed: Of everything random here.
+        train: Trains and scores weights (`n x k`) of a round, for the method `regmix`.
     """
 
     evaluator: "MergeEvaluator"
@@ -70,7 +74,14 @@ class CandidateSearch:
     experts: Experts
     domains: tuple[str, ...]
     config: SearchConfig
+    method: SearchMethod
     seed: int
+    train: "Callable[[CandidateSearch, Array, int], list[Trial]]"
+
+    @property
+    def proxy(self) -> Kind:
+        """The kind of the trials that candidates become."""
+        return PROXIES[self.method]
 
     @property
     def no_trials(self) -> Trials:
@@ -95,32 +106,58 @@ class CandidateSearch:
             trust: Weight of each benchmark inside its capability.
         """
         rng = np.random.default_rng([self.seed, number])
+        if self.method == "regmix":  # RegMix draws all of its runs before it trains one
+            rows = self.space.sample(count, rng)
+            return Round(number, rows, self.evaluator.items, rows[:0])
         if number == 1:
             rows = design_first_round(self.space, count, rng)
             n_ensembles = self.config.ensembles
             ensembles = self.space.sample(n_ensembles, rng) if n_ensembles else rows[:0]
             return Round(1, rows, self.evaluator.items, ensembles)
-        climbed = self.config.method == "gradient"
+        climbed = self.method == "gradient"
         if climbed:
             rows = self._ascend(count, before, trust)
         else:
-            seen = np.array(_weights_of(before.where(kind=self.config.proxy)))
+            seen = np.array(_weights_of(before.where(kind=self.proxy)))
             rows = design_next_round(self.space, surrogate(), seen, count, rng)
         sampled = self.config.item_share < 1
         items = self._sampled_items(before) if sampled else self.evaluator.items
         return Round(number, rows, items, rows[:0], climbed=climbed)
 
+    def list_artifacts(self, chosen: "Round") -> list[Artifact]:
+        """Return the artifacts that scoring a round needs; none where runs are trained for it."""
+        from mixopt.evaluation.score_cache import as_row
+
+        if self.method == "regmix":
+            return []
+        if self.method == "ensemble":
+            return [self.evaluator.expert_artifact(index) for index in range(self.evaluator.k)]
+        rows = [as_row(self.evaluator.respond(row)) for row in chosen.rows.tolist()]
+        return [chosen.items.cache.artifact(row) for row in rows]
+
     def score(self, chosen: "Round") -> Trials:
-        """Score a round and return its trials, by both proxies."""
+        """Score a round and return its trials: merges and ensembles, ensembles alone, or runs."""
         number, rows, items = chosen.number, chosen.rows, chosen.items
+        if self.method == "regmix":
+            trials = self.train(self, rows, number)
+            if number == 1:
+                self._require_enough(trials, len(rows))
+            return Trials(trials, self.evaluator.scorer.metrics, self.domains)
+        if self.method == "ensemble":
+            scored = zip(rows, self.evaluator.score_ensembles(rows), strict=True)
+            trials = [
+                self.to_trial(f"r{number}-{index:03d}", "ensembled", row, results, number)
+                for index, (row, results) in enumerate(scored)
+            ]
+            return Trials(trials, self.evaluator.scorer.metrics, self.domains)
         trials = self._score_ensembles(chosen.ensembles)
-        scored = tqdm(
+        merges = tqdm(
             self.evaluator.evaluate(rows.tolist(), items), desc=f"round {number}: scoring",
             unit="candidate", total=len(rows), mininterval=1.0, leave=False,
         )  # fmt: skip
         if self.config.slopes and not chosen.climbed:
             self.evaluator.prepare_slopes(rows.tolist())
-        for index, (row, results) in enumerate(zip(rows, scored, strict=True)):
+        for index, (row, results) in enumerate(zip(rows, merges, strict=True)):
             name = f"r{number}-{index:03d}"
             for kind in results:
                 flops = items.flops_per_score
@@ -132,7 +169,7 @@ class CandidateSearch:
         return Trials(trials, self.evaluator.scorer.metrics, self.domains)
 
     def _require_enough(self, trials: Sequence[Trial], n_candidates: int) -> None:
-        scored = sum(trial.kind == self.config.proxy and trial.round == 1 for trial in trials)
+        scored = sum(trial.kind == self.proxy and trial.round == 1 for trial in trials)
         if scored < FEWEST_FIRST <= n_candidates:
             raise RunError(
                 f"{scored} of {n_candidates} candidates of the first round could be scored and at least "
@@ -155,10 +192,18 @@ class CandidateSearch:
 
         Empty where there are too few candidates.
         """
-        rows = _weights_of(t for t in trials.where(kind=self.config.proxy) if t.round == 1)
+        first = [trial for trial in trials.where(kind=self.proxy) if trial.round == 1]
+        rows = [
+            list((trial.weights or {}).values())
+            or self.space.weights_for(trial.ratios.vector(self.domains))[0].tolist()
+            for trial in first
+        ]
         if len(rows) < FEWEST_CANDIDATES:
             return {}
-        scored = [each.get(self.config.proxy, {}) for each in self.evaluator.evaluate(rows)]
+        if self.proxy == "merged":
+            scored = [each.get("merged", {}) for each in self.evaluator.evaluate(rows)]
+        else:  # the items of a benchmark are as noisy for ensembles as for trained models
+            scored = self.evaluator.score_ensembles(np.array(rows))
         reliabilities = {}
         for metric in self.evaluator.scorer.metrics:
             # a candidate without a score of this benchmark counts for the others
@@ -286,6 +331,7 @@ def open_search(context: StudyContext) -> CandidateSearch:
         InfeasibleError: No merge of the experts meets every bound.
     """
     from mixopt.pipeline.evaluators import open_evaluator
+    from mixopt.pipeline.trained_candidates import train_candidates
 
     experts = train_experts(context)
     evaluator = open_evaluator(context, list(experts.results), context.dispatcher)
@@ -303,4 +349,7 @@ def open_search(context: StudyContext) -> CandidateSearch:
     space = WeightSpace.of_rows(context.space, experts.compositions)
     _ = space.centre  # raises where the experts cannot meet the bounds
     config = context.config
-    return CandidateSearch(evaluator, space, experts, config.domains, config.search, config.seed)
+    return CandidateSearch(
+        evaluator, space, experts, config.domains, config.search, config.search_method, config.seed,
+        partial(train_candidates, context),
+    )  # fmt: skip

@@ -255,16 +255,14 @@ class _StageWalk:
         before: Trials,
     ) -> tuple[StatusRow, Trials]:
         """Return a round of candidates, and the trials with it where none would be scored now."""
-        from mixopt.evaluation.score_cache import as_row
-
         fitted, trust = partial(policy.fit, before), policy.trust(before)
         chosen = search.choose(number, count, before, fitted, trust)
-        rows = [as_row(search.evaluator.respond(row)) for row in chosen.rows.tolist()]
-        artifacts = [chosen.items.cache.artifact(row) for row in rows]
+        artifacts = search.list_artifacts(chosen)
         states = [self._store.state(artifact) for artifact in artifacts]
         records = [self._store.record(artifact) for artifact in artifacts]
-        row = StatusRow(f"round {number}", "done", *_cost(records),
-                        f"{states.count('done')} of {len(rows)} candidates scored")  # fmt: skip
+        what = "experts" if search.method == "ensemble" else "candidates"
+        why = f"{states.count('done')} of {len(artifacts)} {what} scored" if artifacts else ""
+        row = StatusRow(f"round {number}", "done", *_cost(records), why)
         if "running" in states:
             return replace(row, state="running"), before
         if "missing" in states:

@@ -58,16 +58,17 @@ def expert_run(context: "StudyContext", name: str) -> TrainingRun:
         MissingArtifactError: The base has not been trained.
         DataError: Its text would be read more often than `max_epochs` allows.
     """
-    index = list(context.compositions).index(name)
+    index, training = list(context.compositions).index(name), context.config.training
     return _plan(
         context, "experts", name,
         ratios=context.compositions[name],
         seed=_mix_seed(context.config.seed, "expert", index),
         key={"base": context.base_model.compute_key()},
-        config=context.config.training,
+        config=training,
         parameters=context.base_model.parameters,
         open_model=context.load_trainable,
         save=save_expert,
+        checkpoints=(training.expert_length,),
     )  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def validate(
         proxies,
         by_seed,
         utility=lambda scale: policy.utility(scale, trials),
-        cost=_count_cost(search, trials.where(kind="merged"), run_tokens, run_flops),
+        cost=_count_cost(search, trials.where(kind=policy.proxy), run_tokens, run_flops),
         result=_config_of(context).result,
     )
     means = mean_over_seeds(by_seed)
@@ -236,7 +236,7 @@ def _weigh_purchases(
     policy: SurrogatePolicy,
     run_flops: float,
 ) -> tuple[Purchase, ...]:
-    proxy = context.config.search.proxy
+    proxy = context.config.proxy
     overall = validation.overall(proxy)
     assert overall is not None
     run_tokens = runs[0].tokens / validation.seeds
@@ -257,15 +257,15 @@ def _weigh_purchases(
     )
 
 
-def _count_cost(search: CandidateSearch, merged: Trials, run_tokens: int, run_flops: float) -> Cost:
+def _count_cost(search: CandidateSearch, scored: Trials, run_tokens: int, run_flops: float) -> Cost:
     score = search.evaluator.flops_per_score
     outcomes = [expert.outcome for expert in search.experts.results.values()]
     return Cost(
         search_tokens=sum(outcome.tokens for outcome in outcomes),
         search_flops=sum(outcome.flops for outcome in outcomes)
-        + sum(trial.flops for trial in merged),
-        trained_tokens=len(merged) * run_tokens,
-        trained_flops=len(merged) * (run_flops + score),
+        + sum(trial.flops for trial in scored),
+        trained_tokens=len(scored) * run_tokens,
+        trained_flops=len(scored) * (run_flops + score),
     )
 
 

@@ -75,7 +75,7 @@ def study_report_data(
     return ReportData(
         config.name, f"the {proxy} proxy", tuple(proposals), trials.metrics, what_if,
         cross_validated_scores(surrogate), domains, expert_scores,
-        rounds=_summarize_rounds(proxy_surrogate, trials.where(kind=search.proxy), round_ranks),
+        rounds=_summarize_rounds(proxy_surrogate, trials.where(kind=config.proxy), round_ranks),
         validation=validation,
         validated=validated[0] if validated else None,
         warnings=tuple(warnings),

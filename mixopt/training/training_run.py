@@ -140,7 +140,8 @@ def plan_run(
     )
     full_key = {
         **key,
-        "training": config.model_dump(mode="json"),
+        # the length of experts is among the plan's checkpoints, and no run's but theirs
+        "training": config.model_dump(mode="json", exclude={"expert_tokens"}),
         "step": [step.learning_rate, plan.sequences_per_step, *plan.checkpoints],
         "ratios": dict(ratios),
         "corpora": [corpora.counts[domain].folder.name for domain in domains],

@@ -20,7 +20,8 @@ def write(folder, search, **says):
         {"method": "gradient"},
         {"slopes": True},
         {"scoring": "streamed"},
-        {"proxy": "ensembled"},
+        {"method": "ensemble"},
+        {"method": "regmix"},
     ],
 )
 def test_benchmarks_of_whole_models_do_not_go_with_what_is_none(tmp_path, search):
@@ -29,8 +30,27 @@ def test_benchmarks_of_whole_models_do_not_go_with_what_is_none(tmp_path, search
 
 
 def test_a_holdout_needs_no_ensemble(tmp_path):
-    config = load_study(write(tmp_path, {"proxy": "ensembled"}, role="holdout"))
+    config = load_study(write(tmp_path, {"method": "ensemble"}, role="holdout"))
     assert config.benchmarks[-1].name == "wrote"
+
+
+def test_regmix_trains_every_candidate_and_needs_no_validation(tmp_path):
+    search = {"rounds": [7], "method": "regmix"}
+    with pytest.raises(ConfigError, match="trains every candidate; leave one of them out"):
+        load_study(toy.write_study(tmp_path, search=search, validation={"mixtures": 4}))
+
+
+def test_a_budget_pays_for_the_candidates_of_regmix(tmp_path):
+    search = {"rounds": [7], "method": "regmix"}
+    with pytest.raises(ConfigError, match="3 experts, 7 candidates, natural with 2 seeds"):
+        load_study(toy.write_study(tmp_path, search=search, budget={"runs": 12}))
+    assert load_study(toy.write_study(tmp_path, search=search, budget={"runs": 13})).budget_tokens
+
+
+def test_experts_are_no_longer_than_runs(tmp_path):
+    training = toy.study_plain()["training"] | {"expert_tokens": 5000}
+    with pytest.raises(ConfigError, match="expert_tokens: 5,000 is more than the 4,000 tokens"):
+        load_study(toy.write_study(tmp_path, training=training))
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ def write_study(folder: Path, **changes: Any) -> Path:
         "capability": "birds",
     })  # fmt: skip
     plain = study_plain() | changes
+    # candidates are merged and experts as long as runs, unless a test says otherwise
+    plain["search"] = {"method": "mergemix"} | plain["search"]
+    training = plain["training"]
+    plain["training"] = {"expert_tokens": training["tokens"]} | training
     return _dump(folder / "toy.yaml", plain)
 
 
@@ -80,10 +84,10 @@ def study_plain() -> dict[str, Any]:
             "training": {"tokens": 8000, "learning_rate": 1e-2, "batch_tokens": 256, "max_epochs": 9},
         },
         "experts": "experts/*.yaml",
-        "training": {"tokens": 4000, "learning_rate": 1e-2, "batch_tokens": 256, "max_epochs": 9,
-                     "average_checkpoints": 2},
+        "training": {"tokens": 4000, "expert_tokens": 4000, "learning_rate": 1e-2, "batch_tokens": 256,
+                     "max_epochs": 9, "average_checkpoints": 2},
         "benchmarks": "benchmarks/*.yaml",
-        "search": {"rounds": [8, 3]},
+        "search": {"rounds": [8, 3], "method": "mergemix"},
         "target": {"tokens": 20_000, "max_repetition": 9},
         "exports": [{"format": "yaml", "out": "mixture.yaml"}],
     }  # fmt: skip

@@ -65,10 +65,11 @@ def test_ensembles_enter_as_a_cheaper_fidelity(toy_folder):
     assert surrogate.fidelities[0].trials == 48
 
 
-@pytest.mark.parametrize("search", [{"method": "gradient"}, {"slopes": True}, {"ensembles": 9}])
-def test_what_stands_on_merges_goes_with_merges(tmp_path, search):
-    with pytest.raises(ConfigError, match="goes with proxy: merged"):
-        study(tmp_path, proxy="ensembled", **search)
+@pytest.mark.parametrize("method", ["ensemble", "regmix"])
+@pytest.mark.parametrize("search", [{"item_share": 0.5}, {"slopes": True}, {"ensembles": 9}])
+def test_what_stands_on_merges_goes_with_merges(tmp_path, method, search):
+    with pytest.raises(ConfigError, match="goes with method: mergemix"):
+        study(tmp_path, method=method, **search)
 
 
 def test_layer_by_layer_the_search_is_the_same(trained_toy, tmp_path):

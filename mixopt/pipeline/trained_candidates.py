@@ -1,0 +1,57 @@
+"""Candidates of a search that are scored by training on them, as RegMix does (arXiv:2407.01492).
+
+Shapes: `n` candidates, `k` experts.
+"""
+
+from typing import TYPE_CHECKING
+
+from mixopt.errors import one_line
+from mixopt.mixture import Array, Mixture
+from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, name_mixture, train_runs
+from mixopt.trials import Score, Trial
+
+if TYPE_CHECKING:
+    from mixopt.pipeline.context import StudyContext
+    from mixopt.pipeline.search import CandidateSearch
+
+
+def train_candidates(
+    context: "StudyContext", search: "CandidateSearch", rows: Array, number: int
+) -> list[Trial]:
+    """Train and score candidates, with the natural mixture before those of the first round.
+
+    A run that fails is reported and left out.
+
+    Args:
+        context: The study.
+        search: The experts, which say what mixture weights stand for.
+        rows: Weights of the candidates (`n x k`).
+        number: Of the round, from 1.
+
+    Returns:
+        A trial of kind `trained` for each run.
+    """
+    mixtures = [search.to_mixture(row) for row in rows]
+    if number == 1:
+        mixtures.insert(0, context.corpora.natural)
+    tokens = context.config.training.tokens
+    names: dict[str, Mixture] = {}
+    for mixture in mixtures:
+        names.setdefault(name_mixture(mixture), mixture)
+    specs = [RunSpec(f"{name}-0", mixture, 0, (tokens,)) for name, mixture in names.items()]
+    trials = {}
+    for spec, scored in train_runs(context, specs):
+        if not isinstance(scored, ScoredRun):
+            context.callbacks.message(
+                f"Run {spec.name} is left out: {one_line(scored, limit=None)}"
+            )
+            continue
+        ((read, logprobs),) = scored.logprobs.items()
+        results = search.evaluator.scorer.read(logprobs)
+        trials[spec] = Trial(
+            id=f"r{number}-{spec.name}", ratios=spec.ratios, kind="trained", seed=0, round=number,
+            scores={name: Score(each.score, each.std_error) for name, each in results.items()},
+            tokens=read, flops=scored.flops,
+        )  # fmt: skip
+    # in the order of the candidates, whichever was finished first
+    return [trials[spec] for spec in specs if spec in trials]
