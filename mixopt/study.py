@@ -24,6 +24,7 @@ from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
 from mixopt.pipeline.experts import train_experts
 from mixopt.pipeline.exports import write_export
 from mixopt.pipeline.gains import Observation, metrics_that_choose, tabulate
+from mixopt.pipeline.objective import open_policy
 from mixopt.pipeline.phases import run_phases
 from mixopt.pipeline.plan import PlannedTraining, plan_study
 from mixopt.pipeline.propose import build_proposals
@@ -405,8 +406,7 @@ class Study:
         if with_runs and self._corrected is not None:
             return self._corrected
         if self._policy is None:
-            measure = self.open_search().measure_reliability
-            self._policy = SurrogatePolicy(self.config, measure, store=self.context.store)
+            self._policy = open_policy(self.context, self.open_search())
         return self._policy
 
     def of_phase(self, config: StudyConfig, name: str) -> "Study":

@@ -29,11 +29,7 @@ def value_of_runs(
         each = posterior.gains(choices, combinations)[0]
         best = int(each.min(axis=1).argmax())
         weights = combinations[[int(each[best].argmin())]]
-    both = Mixtures(
-        np.vstack([choices.ratios, options.ratios]),
-        np.concatenate([choices.tokens, options.tokens]),
-        np.vstack([choices.ensemble_gains, options.ensemble_gains]),
-    )
+    both = choices.join(options)
     mean, covariance = posterior.gains(both, weights)
     q, covariance = len(choices.ratios), covariance[:, 0, :, 0]
     noise = float(np.square(weights[0] * posterior.model.noise_sd).sum())

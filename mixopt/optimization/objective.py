@@ -119,7 +119,9 @@ class Objective:
         rows = np.stack([self.capability(name) for name in self.capabilities])
         if self.worst:
             return rows
-        weights = np.array([self.weights.get(name, 1.0) for name in self.capabilities])
+        # a capability has the trust of its most trusted metric
+        trust = np.array([self._of(name).max() for name in self.capabilities])
+        weights = trust * [self.weights.get(name, 1.0) for name in self.capabilities]
         return np.asarray(weights / weights.sum() @ rows)[None]
 
     def capability(self, name: str) -> Array:

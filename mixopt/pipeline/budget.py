@@ -147,10 +147,7 @@ class BudgetSpender:
             if not options:
                 break
             places = [place for place, _ in options]
-            at = Mixtures(
-                asked.ratios[places], np.array([float(p.tokens) for _, p in options]),
-                asked.ensemble_gains[places],
-            )  # fmt: skip
+            at = asked.pick(places, np.array([float(p.tokens) for _, p in options]))
             values = value_of_runs(posterior, asked, at, combinations)
             worth = values / np.array([purchase.price for _, purchase in options])
             best = int(worth.argmax())
@@ -159,7 +156,7 @@ class BudgetSpender:
             batch.append(replace(options[best][1], value=float(values[best])))
             left -= batch[-1].price
             # a result at its expectation stands for a run that is still in training
-            row = Mixtures(at.ratios[[best]], at.tokens[[best]], at.ensemble_gains[[best]])
+            row = at.pick([best])
             runs = _append(runs, row, posterior.gains(row)[0], batch[-1].seed)
         return batch
 
@@ -277,7 +274,7 @@ def spend_budget(
             "The budget cannot be spent, because the experts that were trained cannot make the natural "
             "mixture; fix what made an expert diverge and run again."
         )
-    gains = StudyGains(context, search, policy.trust(trials))
+    gains = StudyGains(context, search, policy, trials)
     leaders = gains.search_ensembles(context.config.seed)
     candidates = list_candidates(context, search, policy, trials, proposals, leaders)
     known = list_observations(search, policy, trials)
@@ -289,10 +286,8 @@ def _same(one: Array, other: Array) -> bool:
 
 
 def _append(runs: Runs | None, row: Mixtures, gains: Array, seed: int) -> Runs:
-    if runs is None:
-        return Runs(row.ratios, row.tokens, row.ensemble_gains, gains, np.array([seed]))
-    return Runs(
-        np.vstack([runs.ratios, row.ratios]), np.append(runs.tokens, row.tokens),
-        np.vstack([runs.ensemble_gains, row.ensemble_gains]), np.vstack([runs.gains, gains]),
-        np.append(runs.seeds, seed),
-    )  # fmt: skip
+    known = row if runs is None else runs.join(row)
+    gains = gains if runs is None else np.vstack([runs.gains, gains])
+    seeds = np.array([seed]) if runs is None else np.append(runs.seeds, seed)
+    return Runs(known.ratios, known.tokens, known.proxy_gains, gains, seeds,
+                proxy_errors=known.proxy_errors)  # fmt: skip

@@ -18,7 +18,6 @@ from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.gains import (
     Observation,
     StudyGains,
-    has_ensembles,
     metrics_that_choose,
     reaches_natural,
 )
@@ -43,7 +42,7 @@ def decide_study(
     trials: Trials,
     proposals: Sequence[Proposal],
 ) -> Decision | None:
-    """Return the decision; None where ensembles cannot score a benchmark that chooses, or natural.
+    """Return the decision; None where ensembles score no benchmark that chooses, or not natural.
 
     Args:
         context: The study.
@@ -52,9 +51,9 @@ def decide_study(
         trials: Of all rounds.
         proposals: The surrogate's.
     """
-    if not has_ensembles(search) or not reaches_natural(context, search):
+    if policy.objective is None or not reaches_natural(context, search):
         return None
-    gains = StudyGains(context, search, policy.trust(trials))
+    gains = StudyGains(context, search, policy, trials)
     leaders = gains.search_ensembles(context.config.seed)
     rows = list_candidates(context, search, policy, trials, proposals, leaders)
     runs = gains.observe(list_observations(search, policy, trials))
@@ -65,8 +64,7 @@ def decide_study(
     known = gains.natural[None] if runs is None else np.vstack([gains.natural, runs.ratios])
     apart = np.linalg.norm(np.sqrt(rows)[:, None] - np.sqrt(known)[None], axis=2).min(axis=1)
     choice = decide(draws, apart)
-    place = slice(choice.candidate, choice.candidate + 1)
-    chosen = Mixtures(rows[place], asked.tokens[place], asked.ensemble_gains[place])
+    chosen = asked.pick([choice.candidate])
     own, domains = draws[:, choice.candidate], context.config.domains
     return Decision(
         moves=choice.moves,

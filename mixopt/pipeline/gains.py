@@ -3,7 +3,7 @@
 Shapes: `n` mixtures, `k` experts, `d` domains, `m` metrics that choose.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from mixopt.mixture import Array
 from mixopt.optimization.ensemble_search import EnsembleSearch
-from mixopt.optimization.objective import DRAWS, Objective, draw_around
+from mixopt.optimization.objective import DRAWS, LEAST_SPREAD, Objective, draw_around
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.objective import SEEDS, ensemble_scores
+from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.surrogates.ensemble import GAMMA, EnsembleModel, response_weights
 from mixopt.surrogates.gain_model import GainModel, GainPosterior, GainPrior, Mixtures, Runs
-from mixopt.trials import Metric
+from mixopt.trials import Metric, Trials
 
-SEEDS = 1_000_003  # beside the seeds of proposals and validations
 BOOTSTRAPS = 8  # searches on resampled items, whose mean is a candidate
 USUAL_NOISE = 0.2
 """Standard deviation of a difference between seeds where none were run, in a metric's spread at the
@@ -52,17 +53,25 @@ class StudyGains:
     Args:
         context: The study.
         search: The experts.
-        trust: Weight of benchmarks inside their capability; 1 where none is given.
+        policy: Has the objective, and the surrogate of what ensembles cannot score.
+        trials: Of all rounds.
 
     Attributes:
+        metrics: All that choose (`m`).
         natural: The natural mixture (`d`).
         tokens: Tokens of training at which gains are stated: the target's, if runs reach near it.
-        objective: The unit of every gain, measured once over ensembles around natural.
+        objective: The study's, with the metrics that ensembles cannot score in the spread of what the
+            surrogate of merges predicts, and gains in the unit at `tokens`.
     """
 
     def __init__(
-        self, context: StudyContext, search: CandidateSearch, trust: Mapping[str, float]
+        self,
+        context: StudyContext,
+        search: CandidateSearch,
+        policy: SurrogatePolicy,
+        trials: Trials,
     ) -> None:
+        assert policy.objective is not None
         self.search = search
         self.metrics = metrics_that_choose(search)
         self.natural = context.corpora.natural.vector(context.config.domains)
@@ -70,22 +79,34 @@ class StudyGains:
         longest = FARTHEST * context.config.run_lengths[-1]
         self.tokens = min(context.config.target.tokens, longest)
         self._growth = GainPrior().growth_to(self.tokens / self.expert_tokens)
-        search.evaluator.prepare()
+        measured = policy.objective
+        self._scored = np.array([metric in measured.metrics for metric in self.metrics])
+        self._surrogate = None if self._scored.all() else policy.fit(trials)
         rng = np.random.default_rng([context.config.seed, SEEDS])
         self._around = draw_around(self.natural, DRAWS, rng)
-        config = context.config.search
-        self.objective = Objective.measure(
-            self.metrics, self.ensemble_scores(self._around), np.zeros(len(self.metrics)),
-            trust=np.array([trust.get(metric.name, 1.0) for metric in self.metrics]),
-            unit="raw" if config.normalise == "raw" else "z", growth=self._growth,
-            weights=config.capability_weights, worst=config.aggregate == "worst",
-        )  # fmt: skip
-        self._reference = self.ensemble_scores(self.natural[None])[0]
+        spreads, trust = np.ones((2, len(self.metrics)))
+        places = [measured.metrics.index(m) for m in self.metrics if m in measured.metrics]
+        spreads[self._scored] = measured.spreads[places]
+        if self._surrogate is not None:
+            low, high = np.percentile(self._predict(self._around)[0], [16, 84], axis=0)
+            predicted = (high - low) / 2
+            spreads[~self._scored] = np.where(predicted > LEAST_SPREAD, predicted, 1.0)
+            trust[~self._scored] = predicted > LEAST_SPREAD
+        known = policy.trust(trials)
+        trust *= np.array([known.get(metric.name, 1.0) for metric in self.metrics])
+        self.objective = replace(
+            measured, metrics=self.metrics, spreads=spreads, trust=trust, growth=self._growth
+        )
+        self._reference = self.proxy_scores(self.natural[None])[0][0]
 
     def mixtures(self, ratios: Array, tokens: float) -> Mixtures:
-        """Return mixtures (`n x d`) trained for some tokens, with their ensembles' gains."""
-        gains = self.objective.gains(self.ensemble_scores(ratios), self._reference)
-        return Mixtures(ratios, np.full(len(ratios), float(tokens)), gains)
+        """Return mixtures (`n x d`) trained for some tokens, with the gains of their proxies."""
+        scores, errors = self.proxy_scores(ratios)
+        gains = self.objective.gains(scores, self._reference)
+        return Mixtures(
+            ratios, np.full(len(ratios), float(tokens)), gains,
+            proxy_errors=errors / self.objective.spreads,
+        )  # fmt: skip
 
     def observe(self, observations: Sequence[Observation]) -> Runs | None:
         """Return runs as gains over the natural run with the same seed and length.
@@ -111,8 +132,9 @@ class StudyGains:
         scores = np.stack([each.scores for each in paired])
         references = np.stack([naturals[each.seed, each.tokens].scores for each in paired])
         return Runs(
-            known.ratios, np.array([float(each.tokens) for each in paired]), known.ensemble_gains,
+            known.ratios, np.array([float(each.tokens) for each in paired]), known.proxy_gains,
             self.objective.gains(scores, references), np.array([each.seed for each in paired]),
+            proxy_errors=known.proxy_errors,
         )  # fmt: skip
 
     def condition(self, runs: Runs | None) -> GainPosterior:
@@ -129,11 +151,14 @@ class StudyGains:
     def search_ensembles(self, seed: int) -> Array:
         """Return the ratios of the best ensemble, and of the mean over resampled items (`2 x d`).
 
-        Scores with jumps (accuracies) are searched by the loss of their right answers.
+        Scores with jumps (accuracies) are searched by the loss of their right answers. There is none
+        (`0 x d`) where a metric that chooses needs merges.
 
         Args:
             seed: Of the resampled items.
         """
+        if not self._scored.all():
+            return np.empty((0, len(self.natural)))
         model, space = self._losses(), self.search.space
         around = response_weights(self._weights(self._around), GAMMA)
         smooth = Objective.measure(
@@ -150,13 +175,31 @@ class StudyGains:
         mean = found.bootstrap(leader, BOOTSTRAPS, rng).mean(axis=0)
         return space.ratios(np.stack([leader, space.pull(mean[None])[0]]))
 
-    def ensemble_scores(self, ratios: Array) -> Array:
-        """Return scores (`n x m`) of the experts' ensembles at mixtures (`n x d`)."""
-        evaluator, rows = self.search.evaluator, []
-        for weights in response_weights(self._weights(ratios), GAMMA):
-            results = evaluator.scorer.read(evaluator.ensemble.mix(weights.tolist()))
-            rows.append([results[metric.name].score for metric in self.metrics])
-        return np.array(rows)
+    def proxy_scores(self, ratios: Array) -> tuple[Array, Array]:
+        """Return what the proxies say of mixtures (`n x d`), and its errors (`n x m` each).
+
+        Ensembles score what needs token probabilities alone; their errors are 0 here, and the gain
+        model has a bias for them. The surrogate of merges predicts the other metrics, as differences
+        from natural.
+        """
+        means, errors = np.zeros((2, len(ratios), len(self.metrics)))
+        scored = tuple(m for m, own in zip(self.metrics, self._scored, strict=True) if own)
+        means[:, self._scored] = ensemble_scores(self.search, scored, ratios)
+        if self._surrogate is not None:
+            means[:, ~self._scored], errors[:, ~self._scored] = self._predict(ratios)
+        return means, errors
+
+    def _predict(self, ratios: Array) -> tuple[Array, Array]:
+        """Return differences from natural by the surrogate of merges, and their errors."""
+        assert self._surrogate is not None
+        names = [fitted.metric.name for fitted in self._surrogate.metrics]
+        means, errors = self._surrogate.differences(ratios, self.natural)
+        places = [
+            names.index(metric.name)
+            for metric, own in zip(self.metrics, self._scored, strict=True)
+            if not own
+        ]
+        return means[:, places], errors[:, places]
 
     def _weights(self, ratios: Array) -> Array:
         return np.stack([self.search.space.weights_for(row)[0] for row in ratios])
@@ -204,12 +247,6 @@ def tabulate(
 def metrics_that_choose(search: CandidateSearch) -> tuple[Metric, ...]:
     """Return the metrics of role `search` (`m`)."""
     return tuple(m for m in search.evaluator.scorer.metrics if m.role == "search")
-
-
-def has_ensembles(search: CandidateSearch) -> bool:
-    """Return whether ensembles score every metric that chooses; they generate no text."""
-    scored = {task.metric.name for task in search.evaluator.scorer.tasks}
-    return {metric.name for metric in metrics_that_choose(search)} <= scored
 
 
 def reaches_natural(context: StudyContext, search: CandidateSearch) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
+from mixopt.optimization.objective import Objective
 from mixopt.optimization.reliability import Reliability
 from mixopt.optimization.validation import ENOUGH_TO_JUDGE, Validation
 from mixopt.surrogates.base import MIN_TRIALS
@@ -36,6 +37,7 @@ class SurrogatePolicy:
         store: Where fits are kept; nowhere if left out.
         by_seed: The real runs of each seed.
         observations: Further runs, that a budget bought.
+        objective: The unit of gains and the trust of metrics by seeds; None where none was measured.
     """
 
     def __init__(
@@ -47,11 +49,12 @@ class SurrogatePolicy:
         store: ArtifactStore | None = None,
         by_seed: Sequence[Trials] = (),
         observations: "Sequence[Observation]" = (),
+        objective: Objective | None = None,
     ) -> None:
         self._config, self._measure = config, measure
         self._validation, self.runs, self.by_seed = validation, runs, tuple(by_seed)
         self.observations = tuple(observations)
-        self._store = store
+        self._store, self.objective = store, objective
         self._fitted: tuple[Trials, Surrogate] | None = None
         self._reliabilities: dict[str, Reliability] | None = None
 
@@ -60,20 +63,15 @@ class SurrogatePolicy:
     ) -> "SurrogatePolicy":
         """Return the policy that also uses real runs; this one is not changed."""
         return SurrogatePolicy(
-            self._config,
-            self.reliabilities,
-            validation,
-            runs,
-            self._store,
-            by_seed,
-            self.observations,
-        )
+            self._config, self.reliabilities, validation, runs, self._store, by_seed,
+            self.observations, self.objective,
+        )  # fmt: skip
 
     def with_observations(self, observations: "Sequence[Observation]") -> "SurrogatePolicy":
         """Return the policy that also uses what a budget bought; this one is not changed."""
         return SurrogatePolicy(
             self._config, self.reliabilities, self._validation, self.runs, self._store, self.by_seed,
-            observations,
+            observations, self.objective,
         )  # fmt: skip
 
     def fit(self, trials: Trials) -> Surrogate:
@@ -114,6 +112,7 @@ class SurrogatePolicy:
             "capability_weights": search.capability_weights,
             "trust": self.trust(table),
             "normalise": search.normalise,
+            "scales": self.scales,
             "seed": self._config.seed,
         }
 
@@ -143,7 +142,7 @@ class SurrogatePolicy:
         return make_utility(
             scale, scale.search_metrics,
             aggregate=aggregate or self.aggregate, normalise=search.normalise,
-            weights=search.capability_weights, trust=self.trust(trials),
+            weights=search.capability_weights, trust=self.trust(trials), scales=self.scales,
         )  # fmt: skip
 
     @property
@@ -160,7 +159,11 @@ class SurrogatePolicy:
         """Return the utility of each capability alone, in the scale of the proxy's trials."""
         table = trials.where(kind=self.proxy)
         parts = WorstCapability.of_capabilities(
-            table, table.search_metrics, self.trust(trials), self._config.search.normalise
+            table,
+            table.search_metrics,
+            self.trust(trials),
+            self._config.search.normalise,
+            self.scales,
         ).parts
         return dict(parts)
 
@@ -222,5 +225,18 @@ class SurrogatePolicy:
         return beside + table.where(kind=self.proxy) + runs
 
     def trust(self, trials: Trials) -> dict[str, float]:
-        """Return the weight of each benchmark inside its capability."""
-        return {name: found.trust for name, found in self.reliabilities(trials).items()}
+        """Return the weight of each benchmark inside its capability: by its items, and by seeds."""
+        trust = {name: found.trust for name, found in self.reliabilities(trials).items()}
+        if self.objective is not None:
+            pairs = zip(self.objective.metrics, self.objective.trust.tolist(), strict=True)
+            for metric, by_seeds in pairs:
+                trust[metric.name] = trust.get(metric.name, 1.0) * by_seeds
+        return trust
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The spread of each metric that ensembles score, which gains are told in."""
+        if self.objective is None:
+            return {}
+        pairs = zip(self.objective.metrics, self.objective.spreads.tolist(), strict=True)
+        return {metric.name: spread for metric, spread in pairs}

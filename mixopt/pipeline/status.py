@@ -19,6 +19,7 @@ from mixopt.io.parsing import load_json
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.exports import export_artifact, is_written
+from mixopt.pipeline.objective import open_policy
 from mixopt.pipeline.propose import build_proposals, proposals_artifact
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch, open_search
@@ -212,7 +213,7 @@ class _StageWalk:
 
     def _stages(self) -> Iterator[StatusRow]:
         search = open_search(self._context)
-        policy = SurrogatePolicy(self._config, search.measure_reliability, store=self._store)
+        policy = open_policy(self._context, search)
         trials = search.no_trials
         for number, count in enumerate(self._config.search.rounds, start=1):
             row, trials = self._round(search, policy, number, count, trials)

@@ -35,6 +35,7 @@ def fit(
     capability_weights: Mapping[str, float] | None = None,
     trust: Mapping[str, float] | None = None,
     normalise: Normalisation = "z",
+    scales: Mapping[str, float] | None = None,
     surrogates: str | Sequence[str] = "auto",
     fidelities: Sequence[str] | None = None,
     use_std_errors: bool = True,
@@ -52,6 +53,8 @@ def fit(
             given.
         normalise: How metrics become comparable in `utility` and `worst`: `z` over the trials,
             percentile `rank` among them, or `raw`.
+        scales: Score difference of each metric that counts as 1 in `z`; its standard deviation over the
+            trials where none is given.
         surrogates: `auto`, the name of one model, or several to stack.
         fidelities: Fidelities of the trials from the lowest to the one to predict. By mean cost, or
             ensembled, merged, trained, if left out.
@@ -98,7 +101,9 @@ def fit(
     )
     # standard deviations of a handful of runs are no scale to weigh metrics by
     scaled_by = next(table for table in reversed(tables) if not is_uninformative(table))
-    utility = _make_utility(scaled_by, metrics, target, capability_weights, trust, normalise)
+    utility = _make_utility(
+        scaled_by, metrics, target, capability_weights, trust, normalise, scales
+    )
     summaries = multi_fidelity.summarize_fidelities(levels, tables, metrics, stages)
     return _assemble(tables[-1], metrics, utility, *stages[-1], summaries)
 
@@ -151,6 +156,7 @@ def _make_utility(
     capability_weights: Mapping[str, float] | None,
     trust: Mapping[str, float] | None,
     normalise: Normalisation,
+    scales: Mapping[str, float] | None,
 ) -> AnyUtility:
     if not isinstance(target, str) or target not in AGGREGATE_TARGETS:
         weights = {target: 1.0} if isinstance(target, str) else target
@@ -159,7 +165,7 @@ def _make_utility(
         return Utility.raw_mean(metrics)
     aggregate: Aggregation = "worst" if target == "worst" else "weighted"
     return make_utility(trials, metrics, aggregate=aggregate, normalise=normalise,
-                        weights=capability_weights, trust=trust)  # fmt: skip
+                        weights=capability_weights, trust=trust, scales=scales)  # fmt: skip
 
 
 def _usable_models(requested: str | Sequence[str], n: int, d: int) -> tuple[str, ...]:

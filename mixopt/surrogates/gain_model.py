@@ -7,12 +7,14 @@ miss. Runs of any mixture, length and seed are observations:
     g_m(λ, T) = G(T) · ((1 + u_0 + u_1·log2(T/T_e)) · e_m(λ) + f_m(λ, T)),   G(T) = A · (T/T_e)^ρ
 
 e_m is the ensemble's gain, T_e the experts' tokens, u_0 and u_1 normal, and f a Gaussian process that is
-zero at natural: its standard deviation is D_m · ‖√λ − √λ_nat‖ + r·|e_m|. With few runs the interval is
-wide; D and r were measured on other worlds (studies/arena). See docs/methods.md, section 11.2.
+zero at natural: its standard deviation is D_m · ‖√λ − √λ_nat‖ + r·|e_m|, and the error of e_m beside it
+where e_m is what a surrogate predicts of merges. With few runs the interval is wide; D and r were
+measured on other worlds (studies/arena). See docs/methods.md, section 11.2.
 
 Shapes: `n` runs, `q` mixtures asked about, `d` domains, `m` metrics, `c` linear combinations of metrics.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -76,12 +78,41 @@ class Mixtures:
     Attributes:
         ratios: λ (`n x d`).
         tokens: Tokens of each (`n`).
-        ensemble_gains: e, the ensemble's gain over natural, in the metrics' units (`n x m`).
+        proxy_gains: e, the proxy's gain over natural, in the metrics' units (`n x m`): an ensemble's,
+            or what merges predict where a metric needs generated text.
+        proxy_errors: Standard deviation of the error of that prediction (`n x m`); 0 for ensembles.
     """
 
     ratios: Array
     tokens: Array
-    ensemble_gains: Array
+    proxy_gains: Array
+    proxy_errors: Array | None = field(default=None, kw_only=True)
+
+    @property
+    def errors(self) -> Array:
+        """Standard deviation of the errors of `proxy_gains` (`n x m`)."""
+        known = self.proxy_errors
+        return np.zeros_like(self.proxy_gains) if known is None else known
+
+    def pick(self, places: Sequence[int], tokens: Array | None = None) -> "Mixtures":
+        """Return some of the mixtures.
+
+        Args:
+            places: Their indices (`q`).
+            tokens: Tokens of each (`q`); as before if left out.
+        """
+        rows = list(places)
+        tokens = self.tokens[rows] if tokens is None else tokens
+        errors = None if self.proxy_errors is None else self.proxy_errors[rows]
+        return Mixtures(self.ratios[rows], tokens, self.proxy_gains[rows], proxy_errors=errors)
+
+    def join(self, others: "Mixtures") -> "Mixtures":
+        """Return these mixtures and others after them."""
+        return Mixtures(
+            np.vstack([self.ratios, others.ratios]), np.append(self.tokens, others.tokens),
+            np.vstack([self.proxy_gains, others.proxy_gains]),
+            proxy_errors=np.vstack([self.errors, others.errors]),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +158,7 @@ class GainModel:
 
     def mean(self, at: Mixtures) -> Array:
         """Return the prior mean of the gains (`n x m`)."""
-        return np.asarray(self.growth(at.tokens)[:, None] * at.ensemble_gains)
+        return np.asarray(self.growth(at.tokens)[:, None] * at.proxy_gains)
 
     @cached_property
     def bias_sd(self) -> Array:
@@ -149,13 +180,13 @@ class GainModel:
         squared = np.square(roots[0][:, None] - roots[1][None]).sum(axis=2)
         kernel = np.exp(-squared / (2 * p.length_scale**2) - p.forgetting * apart)
         amplitudes = [
-            np.outer(distance, self.bias_sd) + p.relative * np.abs(at.ensemble_gains)
+            np.hypot(
+                np.outer(distance, self.bias_sd) + p.relative * np.abs(at.proxy_gains), at.errors
+            )
             for distance, at in zip(moved, (first, second), strict=True)
         ]
         growth = np.outer(self.growth(first.tokens), self.growth(second.tokens))
-        scaled = np.einsum(
-            "ij,ik,jl->ikjl", growth * slope, first.ensemble_gains, second.ensemble_gains
-        )
+        scaled = np.einsum("ij,ik,jl->ikjl", growth * slope, first.proxy_gains, second.proxy_gains)
         correlation = self._correlation(p.within, p.across)
         bias = np.einsum(
             "ij,kl,ik,jl->ikjl", growth * kernel, correlation, *amplitudes, optimize=True

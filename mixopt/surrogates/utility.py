@@ -19,6 +19,7 @@ Metrics = Sequence[Metric]
 Weights = Mapping[str, float] | None  # by capability or metric; 1 where none is given
 
 SMOOTH = 0.5  # bandwidth of the kernel, as a share of the normal reference rule for densities
+TRUSTED = 0.8  # trust of a metric whose capability may be the worst one
 SOFTNESS = 0.05  # temperature of the softmin in a gradient, in standard deviations
 
 
@@ -103,23 +104,32 @@ class Utility:
 
     @classmethod
     def standardized(
-        cls, trials: Trials, metrics: Metrics, weights: Weights = None, trust: Weights = None
+        cls,
+        trials: Trials,
+        metrics: Metrics,
+        weights: Weights = None,
+        trust: Weights = None,
+        scales: Weights = None,
     ) -> "Utility":
         """Return the weighted mean over capabilities of z-scores over `trials`.
 
         A metric that is the same in every trial has no weight.
 
         Args:
-            trials: Their scores define the scale.
+            trials: Their scores define the center, and the scale of metrics that have none given.
             metrics: The metrics of the utility.
             weights: By capability; 1 where none is given.
             trust: By metric, its weight inside its capability; 1 where none is given.
+            scales: By metric, what counts as 1; the standard deviation over the trials where none is
+                given.
         """
         values = trials.values(metrics)
         centers = _reduce_columns(np.nanmean, values)
-        scales = _reduce_columns(np.nanstd, values)
-        shares = _metric_shares(metrics, weights or {}, scales > 0, trust or {})
-        coefficients = signs(metrics) * shares / np.where(scales > 0, scales, 1.0)
+        deviations = _reduce_columns(np.nanstd, values)
+        shares = _metric_shares(metrics, weights or {}, deviations > 0, trust or {})
+        given = [(scales or {}).get(metric.name, np.nan) for metric in metrics]
+        units = np.where(np.isfinite(given), given, deviations)
+        coefficients = signs(metrics) * shares / np.where(units > 0, units, 1.0)
         return cls(tuple(metrics), coefficients, centers)
 
     @classmethod
@@ -188,9 +198,14 @@ class WorstCapability:
 
     @classmethod
     def of_capabilities(
-        cls, trials: Trials, metrics: Metrics, trust: Weights = None, normalise: Normalisation = "z"
+        cls,
+        trials: Trials,
+        metrics: Metrics,
+        trust: Weights = None,
+        normalise: Normalisation = "z",
+        scales: Weights = None,
     ) -> "WorstCapability":
-        """Return one part for each capability with a fully trusted metric that varies.
+        """Return one part for each capability with a trusted metric that varies.
 
         If no capability has one, return a part for each with a metric that varies.
 
@@ -199,15 +214,16 @@ class WorstCapability:
             metrics: The metrics of the utility.
             trust: By metric, its weight inside its capability; 1 where none is given.
             normalise: As in `make_utility`.
+            scales: As in `make_utility`.
         """
         varying = _reduce_columns(np.nanstd, trials.values(metrics)) > 0
         differing = [metric for metric, varies in zip(metrics, varying, strict=True) if varies]
-        trusted = [m for m in differing if (trust or {}).get(m.name, 1.0) >= 1]
+        trusted = [m for m in differing if (trust or {}).get(m.name, 1.0) >= TRUSTED]
         names = dict.fromkeys(metric.capability for metric in trusted or differing)
         parts = {}
         for name in names:
             only = {other.capability: float(other.capability == name) for other in metrics}
-            parts[name] = _mean_utility(trials, metrics, only, trust, normalise)
+            parts[name] = _mean_utility(trials, metrics, only, trust, normalise, scales)
         return cls(tuple(metrics), parts)
 
     def of(self, scores: Array) -> Array:
@@ -246,6 +262,7 @@ def make_utility(
     normalise: Normalisation = "z",
     weights: Weights = None,
     trust: Weights = None,
+    scales: Weights = None,
 ) -> AnyUtility:
     """Return the utility of scores, in the scale of `trials`.
 
@@ -256,21 +273,28 @@ def make_utility(
         normalise: Of metrics: `z` over the trials, percentile `rank` among them, or `raw`.
         weights: By capability, for `weighted`; 1 where none is given.
         trust: By metric, its weight inside its capability; 1 where none is given.
+        scales: By metric, what counts as 1 for `z`; the standard deviation over the trials where none
+            is given.
 
     Raises:
         TrialsError: No metric differs between trials, or raw metrics differ in direction.
     """
     if aggregate == "worst":
-        return WorstCapability.of_capabilities(trials, metrics, trust, normalise)
+        return WorstCapability.of_capabilities(trials, metrics, trust, normalise, scales)
     by_capability = weights if aggregate == "weighted" else None
-    return _mean_utility(trials, metrics, by_capability, trust, normalise)
+    return _mean_utility(trials, metrics, by_capability, trust, normalise, scales)
 
 
 def _mean_utility(
-    trials: Trials, metrics: Metrics, weights: Weights, trust: Weights, normalise: Normalisation
+    trials: Trials,
+    metrics: Metrics,
+    weights: Weights,
+    trust: Weights,
+    normalise: Normalisation,
+    scales: Weights,
 ) -> Utility | PercentileRank:
     if normalise == "z":
-        return Utility.standardized(trials, metrics, weights, trust)
+        return Utility.standardized(trials, metrics, weights, trust, scales)
     values = trials.values(metrics)
     if normalise == "raw":
         require_one_direction(metrics)

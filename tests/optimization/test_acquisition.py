@@ -46,7 +46,7 @@ def test_value_is_that_of_simulated_runs():
     best = []
     for _ in range(1500):
         gain = prior.draw(option, None, 1, rng)[0] + 0.2 * rng.standard_normal((1, 2))
-        run = Runs(option.ratios, option.tokens, option.ensemble_gains, gain, np.zeros(1, int))
+        run = Runs(option.ratios, option.tokens, option.proxy_gains, gain, np.zeros(1, int))
         mean = MODEL.condition(run).gains(choices)[0] @ BOTH[0]
         best.append(max(0.0, mean.max()))
     simulated = np.mean(best) - before
@@ -57,7 +57,7 @@ def test_value_is_that_of_simulated_runs():
 
 def test_what_was_trained_many_times_is_worth_little_more():
     option = at(ROWS[:1], 4e5)
-    gains = np.tile(option.ensemble_gains, (20, 1))
+    gains = np.tile(option.proxy_gains, (20, 1))
     run = Runs(np.tile(option.ratios, (20, 1)), np.full(20, 4e5), gains,
                gains, np.arange(20))  # fmt: skip
     choices = at(ROWS, 4e5)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import toy
@@ -5,7 +7,6 @@ import toy
 from mixopt.pipeline.gains import (
     Observation,
     StudyGains,
-    has_ensembles,
     measure_noise,
     tabulate,
 )
@@ -17,8 +18,8 @@ def gains(tmp_path_factory, trained_toy):
     folder = tmp_path_factory.mktemp("gains")
     toy.write_study(folder)
     study = toy.load(toy.copy_trained(trained_toy, folder))
-    assert has_ensembles(study.open_search())
-    return StudyGains(study.context, study.open_search(), {})
+    trials = study.search()
+    return StudyGains(study.context, study.open_search(), study.open_policy(), trials)
 
 
 def observation(gains, ratios, seed=0, tokens=4000, gain=0.0):
@@ -29,9 +30,9 @@ def observation(gains, ratios, seed=0, tokens=4000, gain=0.0):
 def test_natural_gains_nothing_and_others_something(gains):
     rows = np.vstack([gains.natural, np.eye(3)])
     found = gains.mixtures(rows, 8000)
-    assert found.ensemble_gains[0] == pytest.approx(np.zeros(len(gains.metrics)))
+    assert found.proxy_gains[0] == pytest.approx(np.zeros(len(gains.metrics)))
     own = [metric.name for metric in gains.metrics].index("birds_heldout")
-    assert found.ensemble_gains[1, own] > 0
+    assert found.proxy_gains[1, own] > 0
 
 
 def test_runs_are_compared_with_natural_of_their_seed_and_length(gains):
@@ -53,11 +54,32 @@ def test_runs_are_compared_with_natural_of_their_seed_and_length(gains):
 def test_the_best_ensembles_are_better_than_natural_and_feasible(gains):
     leaders = gains.search_ensembles(seed=0)
     asked = gains.mixtures(leaders, 8000)
-    values = asked.ensemble_gains @ gains.objective.combinations()[0]
+    values = asked.proxy_gains @ gains.objective.combinations()[0]
     assert gains.tokens == 20_000
     assert values[0] > 0
     assert gains.search.space.space.contains(leaders, tolerance=1e-6).all()
     assert np.array_equal(leaders, gains.search_ensembles(seed=0))
+
+
+def test_merges_tell_what_ensembles_cannot_score(tmp_path, trained_toy):
+    toy.write_study(tmp_path)
+    study = toy.load(toy.copy_trained(trained_toy, tmp_path))
+    trials, policy = study.search(), study.open_policy()
+    whole = policy.objective
+    policy.objective = replace(
+        whole, metrics=whole.metrics[:-1], spreads=whole.spreads[:-1], trust=whole.trust[:-1]
+    )
+    gains = StudyGains(study.context, study.open_search(), policy, trials)
+    assert len(gains.metrics) == len(whole.metrics)
+    found = gains.mixtures(np.vstack([gains.natural, np.eye(3)]), 8000)
+    assert found.proxy_gains[0] == pytest.approx(np.zeros(len(gains.metrics)))
+    assert (found.proxy_errors[1:, -1] > 0).all()
+    assert (found.proxy_errors[:, :-1] == 0).all()
+    assert gains.search_ensembles(seed=0).shape == (0, 3)
+    width = np.diag(gains.condition(None).gains(found)[1][1, :, 1, :])
+    alone = np.diag(gains.condition(None).gains(replace(found, proxy_errors=None))[1][1, :, 1, :])
+    assert width[-1] > alone[-1]
+    assert width[:-1] == pytest.approx(alone[:-1])
 
 
 def test_noise_comes_from_repeated_runs_and_is_shrunk():

@@ -24,7 +24,7 @@ def at(ratios, tokens):
 
 def runs(mixtures, gains, seeds=None):
     seeds = np.zeros(len(gains), int) if seeds is None else np.asarray(seeds)
-    return Runs(mixtures.ratios, mixtures.tokens, mixtures.ensemble_gains, gains, seeds)
+    return Runs(mixtures.ratios, mixtures.tokens, mixtures.proxy_gains, gains, seeds)
 
 
 def draw_mixtures(n, seed=0):
@@ -35,7 +35,7 @@ def test_without_runs_the_gain_is_the_ensembles_times_its_growth():
     model = make_model(scale=1.1, growth=0.5)
     asked = at(draw_mixtures(3), 4 * EXPERT)
     mean, covariance = model.condition(None).gains(asked)
-    assert mean == pytest.approx(2.2 * asked.ensemble_gains)
+    assert mean == pytest.approx(2.2 * asked.proxy_gains)
     assert np.diag(covariance.reshape(15, 15)).min() > 0
 
 
@@ -99,7 +99,7 @@ def test_a_run_narrows_the_gain_of_its_neighbours_more_than_that_of_others():
     model = make_model(bias=1.0, length_scale=0.3)
     near = draw_mixtures(1)[0]
     asked = at(np.stack([0.95 * near + 0.05 * NATURAL, np.eye(4)[3]]), 2e5)
-    posterior = model.condition(runs(at(near, 2e5), at(near, 2e5).ensemble_gains + 1))
+    posterior = model.condition(runs(at(near, 2e5), at(near, 2e5).proxy_gains + 1))
     sds = [
         np.sqrt(np.einsum("iaia->ia", p.gains(asked)[1]))
         for p in (model.condition(None), posterior)
@@ -145,12 +145,12 @@ def test_simulation_based_calibration():
         tokens = np.array([1e5, 2e5, 2e5, 2e5, 8e5, 8e5, 8e5])
         everything = Mixtures(rows, tokens, (rows - NATURAL) @ SLOPES)
         truth = model.condition(None).draw(everything, None, 1, rng)[0]
-        first = Mixtures(rows[:4], tokens[:4], everything.ensemble_gains[:4])
+        first = Mixtures(rows[:4], tokens[:4], everything.proxy_gains[:4])
         seeds = np.array([0, 0, 1, 1])
         silent = runs(first, np.zeros((4, 5)), seeds)
         noise = rng.multivariate_normal(np.zeros(20), model.noise(silent).reshape(20, 20))
         observed = runs(first, truth[:4] + noise.reshape(4, 5), seeds)
-        asked = Mixtures(rows[4:], tokens[4:], everything.ensemble_gains[4:])
+        asked = Mixtures(rows[4:], tokens[4:], everything.proxy_gains[4:])
         draws = model.condition(observed).draw(asked, weights, 99, rng)
         # one number a turn: ranks of one truth are not independent
         place = turn % 3, turn % 2

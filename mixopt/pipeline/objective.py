@@ -1,0 +1,152 @@
+"""The objective of a study: the unit of every gain, measured once and kept as an artifact.
+
+It is measured over ensembles of the experts around the natural mixture before anything is searched, so
+that no round, proxy or run changes it. Shapes: `n` mixtures, `d` domains, `m` metrics that choose.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mixopt.artifacts.artifact import Artifact
+from mixopt.config.cross_checks import NATURAL_SEEDS
+from mixopt.errors import one_line
+from mixopt.mixture import Array, Mixture
+from mixopt.optimization.objective import DRAWS, Objective, draw_around
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, name_mixture, train_runs
+from mixopt.pipeline.proxy_trust import SurrogatePolicy
+from mixopt.pipeline.search import CandidateSearch
+from mixopt.surrogates.ensemble import GAMMA, response_weights
+from mixopt.surrogates.gain_model import GainPrior
+from mixopt.trials import Metric
+
+SEEDS = 1_000_003  # beside the seeds of proposals and validations
+POOLED = 2  # differences of seeds that weigh as much as the mean over metrics
+FILE = "objective.json"
+
+
+def open_policy(context: StudyContext, search: CandidateSearch) -> SurrogatePolicy:
+    """Return the policy that fits surrogates to the candidates of a search, in its objective's unit.
+
+    Args:
+        context: The study.
+        search: The experts.
+    """
+    objective = measure_objective(context, search)
+    return SurrogatePolicy(
+        context.config, search.measure_reliability, store=context.store, objective=objective
+    )
+
+
+def measure_objective(context: StudyContext, search: CandidateSearch) -> Objective | None:
+    """Return the objective over the metrics that ensembles score, measured now or read.
+
+    Args:
+        context: The study. If it has a budget, natural is trained with two seeds, whose difference is
+            the noise that metrics are trusted by.
+        search: The experts.
+
+    Returns:
+        The objective; None where ensembles score no metric that chooses.
+
+    Raises:
+        TrialsError: No metric differs between mixtures, or raw metrics differ in direction.
+    """
+    metrics = scored_by_ensembles(search)
+    if not metrics:
+        return None
+    search.evaluator.prepare()
+    config, natural = context.config, context.corpora.natural
+    noise = _measure_noise(context, search, metrics)
+    wanted = config.search
+    plain = {
+        "experts": [search.evaluator.expert_artifact(i).key for i in range(search.evaluator.k)],
+        "compositions": {name: dict(row) for name, row in search.experts.compositions.items()},
+        "metrics": [[metric.name, metric.capability, metric.better] for metric in metrics],
+        "natural": dict(natural),
+        "noise": None if noise is None else noise.tolist(),
+        "weights": wanted.capability_weights,
+        "aggregate": wanted.aggregate,
+        "normalise": wanted.normalise,
+        "seed": config.seed,
+    }
+
+    def build(folder: Path) -> None:
+        rng = np.random.default_rng([config.seed, SEEDS])
+        around = draw_around(natural.vector(config.domains), DRAWS, rng)
+        objective = Objective.measure(
+            metrics, ensemble_scores(search, metrics, around),
+            np.zeros(len(metrics)) if noise is None else noise,
+            unit="raw" if wanted.normalise == "raw" else "z",
+            weights=wanted.capability_weights, worst=wanted.aggregate == "worst",
+        )  # fmt: skip
+        measured = {"spreads": objective.spreads.tolist(), "trust": objective.trust.tolist()}
+        (folder / FILE).write_text(json.dumps(measured))
+
+    folder = context.store.get_or_build(Artifact("objectives", "objective", plain), build)
+    read = json.loads((folder / FILE).read_text())
+    return Objective(
+        metrics, np.array(read["spreads"]), np.array(read["trust"]), wanted.capability_weights,
+        wanted.aggregate == "worst", "raw" if wanted.normalise == "raw" else "z",
+    )  # fmt: skip
+
+
+def scored_by_ensembles(search: CandidateSearch) -> tuple[Metric, ...]:
+    """Return the metrics of role `search` that need token probabilities alone (`m`)."""
+    tasks = (task.metric for task in search.evaluator.scorer.tasks)
+    return tuple(metric for metric in tasks if metric.role == "search")
+
+
+def ensemble_scores(search: CandidateSearch, metrics: tuple[Metric, ...], ratios: Array) -> Array:
+    """Return scores (`n x m`) of the experts' ensembles at mixtures (`n x d`).
+
+    Args:
+        search: The experts.
+        metrics: Some of those that ensembles score (`m`).
+        ratios: The mixtures (`n x d`).
+    """
+    evaluator, rows = search.evaluator, []
+    for row in ratios:
+        weights = response_weights(search.space.weights_for(row)[0], GAMMA)
+        results = evaluator.scorer.read(evaluator.ensemble.mix(weights.tolist()))
+        rows.append([results[metric.name].score for metric in metrics])
+    return np.array(rows).reshape(len(ratios), len(metrics))
+
+
+def _measure_noise(
+    context: StudyContext, search: CandidateSearch, metrics: tuple[Metric, ...]
+) -> Array | None:
+    """Return the noise of a run's gain, in native units at the experts' length (`m`).
+
+    It is the difference of natural's seeds, shrunk towards its mean over metrics; None without a budget,
+    or where natural could not be trained.
+    """
+    config = context.config
+    if config.budget is None:
+        return None
+    natural: Mixture = context.corpora.natural
+    length = config.run_lengths[0]
+    name = name_mixture(natural)
+    specs = [RunSpec(f"{name}-{seed}", natural, seed, (length,)) for seed in range(NATURAL_SEEDS)]
+    scores = []
+    for spec, scored in train_runs(context, specs):
+        if not isinstance(scored, ScoredRun):
+            context.callbacks.message(f"Run {spec.name} failed: {one_line(scored, limit=None)}")
+            continue
+        ((_, logprobs),) = scored.logprobs.items()
+        results = search.evaluator.scorer.read(logprobs)
+        scores.append([results[metric.name].score for metric in metrics])
+    if len(scores) < NATURAL_SEEDS:
+        return None
+    squares = np.square(np.diff(np.array(scores), axis=0)).mean(axis=0)
+    around = draw_around(
+        natural.vector(config.domains), DRAWS, np.random.default_rng([config.seed, SEEDS])
+    )
+    spreads = ensemble_scores(search, metrics, around).std(axis=0)
+    varying = spreads > 0
+    relative = squares[varying] / np.square(spreads[varying])
+    pooled = np.median(relative) * np.square(spreads) if varying.any() else 0.0
+    growth = GainPrior().growth_to(length / config.training.expert_length)
+    return np.asarray(np.sqrt((squares + POOLED * pooled) / (1 + POOLED)) / growth)

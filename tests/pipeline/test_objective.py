@@ -1,0 +1,72 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import toy
+
+from mixopt.pipeline import objective as measuring
+from mixopt.pipeline.objective import ensemble_scores, measure_objective, scored_by_ensembles
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, trained_toy):
+    folder = tmp_path_factory.mktemp("objective")
+    toy.write_study(folder)
+    return toy.load(toy.copy_trained(trained_toy, folder))
+
+
+def test_it_is_measured_once_and_read_afterwards(study, monkeypatch):
+    search = study.open_search()
+    first = measure_objective(study.context, search)
+    names = {metric.name for metric in first.metrics}
+    assert names == {"birds_heldout", "ships_heldout", "sums_heldout", "continue"}
+    assert (first.spreads > 0).all()
+    assert first.trust.tolist() == [1.0] * 4  # no seeds without a budget
+    monkeypatch.setattr(measuring, "draw_around", None)
+    again = measure_objective(study.context, search)
+    assert again.spreads.tolist() == first.spreads.tolist()
+
+
+def test_the_search_is_told_in_its_unit(study):
+    policy = study.open_policy()
+    assert policy.scales == dict(
+        zip((m.name for m in policy.objective.metrics), policy.objective.spreads, strict=True)
+    )
+    trials = study.search()
+    surrogate = policy.fit(trials)
+    slopes = np.abs(surrogate.utility.gradient(np.zeros((1, len(surrogate.metrics))))[0])
+    for fitted, slope in zip(surrogate.metrics, slopes, strict=True):
+        capability = [m for m in trials.metrics if m.capability == fitted.metric.capability]
+        searched = [m for m in capability if m.role == "search"]
+        trust = policy.trust(trials)
+        share = trust[fitted.metric.name] / sum(trust[m.name] for m in searched)
+        best = max(trust[m.name] for m in searched)
+        total = sum(
+            max(
+                trust[m.name] for m in trials.metrics if m.capability == name and m.role == "search"
+            )
+            for name in ("birds", "ships", "sums")
+        )
+        expected = best / total * share / policy.scales[fitted.metric.name]
+        assert slope == pytest.approx(expected)
+
+
+def test_ensembles_score_natural_as_the_evaluator_does(study):
+    search = study.open_search()
+    metrics = scored_by_ensembles(search)
+    scores = ensemble_scores(search, metrics, np.eye(3))
+    alone = search.score_experts()
+    for row, name in zip(scores, ("birds", "ships", "sums"), strict=True):
+        for metric, score in zip(metrics, row, strict=True):
+            assert score == pytest.approx(alone[name][metric.name], abs=1e-4)
+
+
+def test_natural_with_two_seeds_tells_what_seeds_cannot_reproduce(study, tmp_path, trained_toy):
+    toy.write_study(tmp_path, budget={"runs": 9})
+    with_budget = toy.load(toy.copy_trained(trained_toy, tmp_path))
+    found = measure_objective(with_budget.context, with_budget.open_search())
+    alone = measure_objective(study.context, study.open_search())
+    assert ((found.trust > 0) & (found.trust < 1)).all()
+    assert found.spreads == pytest.approx(alone.spreads)
+    assert replace(found, trust=np.ones(4)).combinations() == pytest.approx(alone.combinations())
+    assert found.combinations() != pytest.approx(alone.combinations())
