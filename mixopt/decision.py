@@ -9,6 +9,54 @@ from mixopt.mixture import Mixture
 
 
 @dataclass(frozen=True)
+class EquivalentTokens:
+    """How long natural would have to be trained to be as good as the candidate.
+
+    Attributes:
+        tokens: Tokens of training on the candidate.
+        median: Tokens of training on natural with the same utility. They have no mean, because a slope
+            that may be near 0 divides.
+        low: Lower end of the 95% interval.
+        high: Upper end.
+    """
+
+    tokens: int
+    median: float
+    low: float
+    high: float
+
+    def describe(self, mixture: str) -> str:
+        """Return the comparison in words.
+
+        Args:
+            mixture: What the candidate is called.
+        """
+        return (
+            f"{self.tokens:,} tokens on {mixture} are worth {round_tokens(self.median)} on the natural "
+            f"mixture, 95% interval [{round_tokens(self.low)}, {round_tokens(self.high)}]"
+        )
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, float]) -> "EquivalentTokens":
+        """Return what `dataclasses.asdict` made a mapping of.
+
+        Args:
+            plain: The attributes.
+
+        Raises:
+            KeyError: An attribute is missing.
+            ValueError: A value is not a number.
+        """
+        numbers = (float(plain[name]) for name in ("median", "low", "high"))
+        return cls(int(plain["tokens"]), *numbers)
+
+
+def round_tokens(tokens: float) -> str:
+    """Return a number of tokens with three significant digits, such as `1,230,000`."""
+    return f"{int(float(f'{tokens:.3g}')):,}"
+
+
+@dataclass(frozen=True)
 class Decision:
     """What to train on, and how likely it is to be better than the natural mixture.
 
@@ -26,6 +74,8 @@ class Decision:
         differences: Its expected difference by metric, in the metric's units.
         confirmation: Its gain in unused seeds, which were trained at the end of a budget: evidence that
             no choice has seen, and part of `gain`.
+        equivalent_tokens: The gain as tokens of training on natural; None where it cannot be said.
+        no_equivalent: Why it cannot be said; empty where it is.
     """
 
     moves: bool
@@ -37,6 +87,8 @@ class Decision:
     capabilities: Mapping[str, Estimate] = field(default_factory=dict)
     differences: Mapping[str, Estimate] = field(default_factory=dict)
     confirmation: Estimate | None = None
+    equivalent_tokens: EquivalentTokens | None = None
+    no_equivalent: str = ""
 
     @property
     def ratios(self) -> Mixture:
@@ -56,6 +108,15 @@ class Decision:
             f"be better ({span})"
         )
 
+    @property
+    def equivalent(self) -> str:
+        """The gain as tokens of training on natural, or why it cannot be said; "" without either."""
+        if self.equivalent_tokens is not None:
+            mixture = "this mixture" if self.moves else "the best other mixture"
+            return self.equivalent_tokens.describe(mixture)
+        why = self.no_equivalent
+        return f"the gain cannot be said in tokens of the natural mixture: {why}" if why else ""
+
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Decision":
         """Return the decision whose attributes a mapping has.
@@ -67,7 +128,7 @@ class Decision:
             KeyError: An attribute is missing.
             ValueError: A value is not a number.
         """
-        confirmed = plain.get("confirmation")
+        confirmed, equivalent = plain.get("confirmation"), plain.get("equivalent_tokens")
         return cls(
             moves=bool(plain["moves"]),
             candidate=Mixture(plain["candidate"]),
@@ -78,4 +139,6 @@ class Decision:
             capabilities=read_estimates(plain.get("capabilities", {})),
             differences=read_estimates(plain.get("differences", {})),
             confirmation=Estimate.from_dict(confirmed) if confirmed else None,
+            equivalent_tokens=EquivalentTokens.from_dict(equivalent) if equivalent else None,
+            no_equivalent=str(plain.get("no_equivalent", "")),
         )

@@ -1,9 +1,9 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from mixopt import Estimate, Mixture
-from mixopt.decision import Decision
+from mixopt.decision import Decision, EquivalentTokens
 
 NATURAL, CANDIDATE = Mixture({"a": 0.5, "b": 0.5}), Mixture({"a": 0.8, "b": 0.2})
 
@@ -39,3 +39,21 @@ def test_it_is_read_back_as_it_was_written():
     )
     with pytest.raises(KeyError, match="gain"):
         Decision.from_dict({"moves": True, "candidate": {"a": 1}, "natural": {"a": 1}})
+
+
+def test_equivalent_tokens_are_said_of_the_candidate_and_read_back():
+    known = replace(
+        decision(moves=True), equivalent_tokens=EquivalentTokens(1000, 1934.4, 1299.6, 2871.2)
+    )
+    assert known.equivalent == (
+        "1,000 tokens on this mixture are worth 1,930 on the natural mixture, 95% interval "
+        "[1,300, 2,870]"
+    )
+    assert "on the best other mixture" in replace(known, moves=False).equivalent
+    plain = asdict(known) | {"candidate": dict(CANDIDATE), "natural": dict(NATURAL)}
+    assert Decision.from_dict(plain) == known
+    unknown = replace(decision(moves=True), no_equivalent="natural was not trained")
+    assert unknown.equivalent.endswith("tokens of the natural mixture: natural was not trained")
+    plain = asdict(unknown) | {"candidate": dict(CANDIDATE), "natural": dict(NATURAL)}
+    assert Decision.from_dict(plain) == unknown
+    assert decision(moves=True).equivalent == ""

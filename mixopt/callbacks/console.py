@@ -96,6 +96,8 @@ class ConsoleCallback(Callback):
             self._echo(f"  the best other mixture: {ratios}")
         said = f"{decision.runs} trained runs" if decision.runs else "no trained run"
         self._echo(f"  known from ensembles of the experts and {said}")
+        if decision.equivalent:
+            self._echo(f"  {decision.equivalent}")
 
     def _print_aggregates(self, first: Comparison | None) -> None:
         if first is None or first.same or not first.aggregates:

@@ -21,7 +21,13 @@ from mixopt.optimization.decision import TIE
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import FRESH, VALIDATED, list_candidates, list_observations
 from mixopt.pipeline.gains import Observation, StudyGains, reaches_natural
-from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, name_mixture, train_runs
+from mixopt.pipeline.mixture_runs import (
+    RunSpec,
+    ScoredRun,
+    first_checkpoints,
+    name_mixture,
+    train_runs,
+)
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Proposal
@@ -207,6 +213,9 @@ class BudgetSpender:
         for row, seed, tokens in rows:
             mixture = Mixture.from_vector(domains, row)
             lengths = tuple(length for length in self._lengths if length <= tokens)
+            first = seed < NATURAL_SEEDS and tokens == self._lengths[0]
+            if first and _same(row, self._gains.natural):
+                lengths = first_checkpoints(self._context.config)
             specs.append(RunSpec(f"{name_mixture(mixture)}-{seed}", mixture, seed, lengths))
             self._trained[name_mixture(mixture), seed] = tokens
             self.spent += tokens

@@ -21,6 +21,7 @@ from mixopt.pipeline.gains import (
     metrics_that_choose,
     reaches_natural,
 )
+from mixopt.pipeline.natural_curve import equivalent_tokens
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Proposal
@@ -56,7 +57,8 @@ def decide_study(
     gains = StudyGains(context, search, policy, trials)
     leaders = gains.search_ensembles(context.config.seed)
     rows = list_candidates(context, search, policy, trials, proposals, leaders)
-    runs = gains.observe(list_observations(search, policy, trials))
+    observed = list_observations(search, policy, trials)
+    runs = gains.observe(observed)
     posterior = gains.condition(runs)
     asked, objective = gains.mixtures(rows, gains.tokens), gains.objective
     rng = np.random.default_rng([context.config.seed, 1_000_004])
@@ -66,6 +68,9 @@ def decide_study(
     choice = decide(draws, apart)
     chosen = asked.pick([choice.candidate])
     own, domains = draws[:, choice.candidate], context.config.domains
+    equivalent = equivalent_tokens(
+        gains, posterior, rows[choice.candidate], observed, context.config.seed
+    )
     return Decision(
         moves=choice.moves,
         candidate=Mixture.from_vector(domains, rows[choice.candidate]),
@@ -76,6 +81,8 @@ def decide_study(
         capabilities=_by_capability(posterior, chosen, objective),
         differences=_by_metric(posterior, chosen, objective),
         confirmation=_confirm(runs, rows[choice.candidate], objective, posterior),
+        equivalent_tokens=None if isinstance(equivalent, str) else equivalent,
+        no_equivalent=equivalent if isinstance(equivalent, str) else "",
     )
 
 

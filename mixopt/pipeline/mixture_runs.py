@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from mixopt.config.study import StudyConfig
 from mixopt.executors.job import Job
 from mixopt.mixture import Mixture
 from mixopt.pipeline.context import StudyContext
@@ -43,6 +44,22 @@ class ScoredRun:
     spec: RunSpec
     logprobs: dict[int, NDArray[np.float32]]
     flops: float
+
+
+EARLY = (4, 2)
+"""Natural's first runs are scored at these parts of their length too: its own curve tells what a gain
+is worth in tokens."""
+
+
+def first_checkpoints(config: StudyConfig) -> tuple[int, ...]:
+    """Return the checkpoints of natural's first runs.
+
+    Args:
+        config: The study's. With a rate that decays a checkpoint is no run, and there is only the end.
+    """
+    length = config.training.tokens
+    early = [length // part for part in EARLY] if config.training.schedule == "constant" else []
+    return (*early, length)
 
 
 def name_mixture(mixture: Mixture) -> str:

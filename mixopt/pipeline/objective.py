@@ -15,7 +15,13 @@ from mixopt.errors import one_line
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.objective import DRAWS, Objective, draw_around
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, name_mixture, train_runs
+from mixopt.pipeline.mixture_runs import (
+    RunSpec,
+    ScoredRun,
+    first_checkpoints,
+    name_mixture,
+    train_runs,
+)
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.surrogates.ensemble import GAMMA, response_weights
@@ -127,16 +133,14 @@ def _measure_noise(
     if config.budget is None:
         return None
     natural: Mixture = context.corpora.natural
-    length = config.run_lengths[0]
-    name = name_mixture(natural)
-    specs = [RunSpec(f"{name}-{seed}", natural, seed, (length,)) for seed in range(NATURAL_SEEDS)]
+    name, marks = name_mixture(natural), first_checkpoints(config)
+    specs = [RunSpec(f"{name}-{seed}", natural, seed, marks) for seed in range(NATURAL_SEEDS)]
     scores = []
     for spec, scored in train_runs(context, specs):
         if not isinstance(scored, ScoredRun):
             context.callbacks.message(f"Run {spec.name} failed: {one_line(scored, limit=None)}")
             continue
-        ((_, logprobs),) = scored.logprobs.items()
-        results = search.evaluator.scorer.read(logprobs)
+        results = search.evaluator.scorer.read(scored.logprobs[max(scored.logprobs)])
         scores.append([results[metric.name].score for metric in metrics])
     if len(scores) < NATURAL_SEEDS:
         return None
@@ -148,5 +152,5 @@ def _measure_noise(
     varying = spreads > 0
     relative = squares[varying] / np.square(spreads[varying])
     pooled = np.median(relative) * np.square(spreads) if varying.any() else 0.0
-    growth = GainPrior().growth_to(length / config.training.expert_length)
+    growth = GainPrior().growth_to(marks[-1] / config.training.expert_length)
     return np.asarray(np.sqrt((squares + POOLED * pooled) / (1 + POOLED)) / growth)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from mixopt.errors import one_line
 from mixopt.mixture import Array, Mixture
-from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, name_mixture, train_runs
+from mixopt.pipeline.mixture_runs import (
+    RunSpec,
+    ScoredRun,
+    first_checkpoints,
+    name_mixture,
+    train_runs,
+)
 from mixopt.trials import Score, Trial
 
 if TYPE_CHECKING:
@@ -31,14 +37,19 @@ def train_candidates(
     Returns:
         A trial of kind `trained` for each run.
     """
+    natural = context.corpora.natural
     mixtures = [search.to_mixture(row) for row in rows]
     if number == 1:
-        mixtures.insert(0, context.corpora.natural)
-    tokens = context.config.training.tokens
+        mixtures.insert(0, natural)
+    marks = first_checkpoints(context.config)
     names: dict[str, Mixture] = {}
     for mixture in mixtures:
         names.setdefault(name_mixture(mixture), mixture)
-    specs = [RunSpec(f"{name}-0", mixture, 0, (tokens,)) for name, mixture in names.items()]
+    specs = [
+        # natural's run is the one that a budget begins with
+        RunSpec(f"{name}-0", mixture, 0, marks if mixture == natural else marks[-1:])
+        for name, mixture in names.items()
+    ]
     trials = {}
     for spec, scored in train_runs(context, specs):
         if not isinstance(scored, ScoredRun):
@@ -46,8 +57,8 @@ def train_candidates(
                 f"Run {spec.name} is left out: {one_line(scored, limit=None)}"
             )
             continue
-        ((read, logprobs),) = scored.logprobs.items()
-        results = search.evaluator.scorer.read(logprobs)
+        read = max(scored.logprobs)
+        results = search.evaluator.scorer.read(scored.logprobs[read])
         trials[spec] = Trial(
             id=f"r{number}-{spec.name}", ratios=spec.ratios, kind="trained", seed=0, round=number,
             scores={name: Score(each.score, each.std_error) for name, each in results.items()},

@@ -58,6 +58,7 @@ def _render_page(data: ReportData) -> str:
     return environment.get_template("page.html.j2").render(
         data=data, best=data.best, summary=_summarize(data), ratios=_format_ratios(data.best),
         by_name={metric.name: metric for metric in data.metrics}, version=__version__,
+        equivalent=_describe_equivalent(data),
         changes=_change_by_expert(data), gains=_gain_by_capability(data),
         bar=lambda x: f"background: linear-gradient(to left, var(--band) {100 * x:.1f}%, transparent 0)",
         style=Markup((templates / "page.css").read_text(encoding="utf-8")),
@@ -177,6 +178,11 @@ def _summarize_decision(data: ReportData, decision: Decision) -> str:
     changes = _describe_changes(data.best, data.best.comparisons[0])
     chance = f"{decision.gain.chance:.0%} likely to be better than the natural mixture"
     return f"{changes[:1].upper()}{changes[1:]}: {chance} ({span})."
+
+
+def _describe_equivalent(data: ReportData) -> str:
+    said = "" if data.best.decision is None else data.best.decision.equivalent
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
 
 
 def _describe_changes(best: Proposal, other: Comparison) -> str:

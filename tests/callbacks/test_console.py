@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.callbacks.base import DomainCount, RoundResult, TrainedModel
 from mixopt.callbacks.console import ConsoleCallback
+from mixopt.callbacks.mlflow.names import proposal_metrics
+from mixopt.decision import Decision, EquivalentTokens
 from mixopt.optimization.validation import Cost, RankFidelity, Validation
 from mixopt.proposal import Comparison
 from mixopt.token_budget import Budget
@@ -58,6 +62,24 @@ def test_proposal_with_its_verdict_and_notes():
     assert "90.00%  (natural 50.00%)  seen 3.00 times" in text
     assert "not distinguishable from the natural mixture" in text
     assert "mind this" in text
+
+
+def test_a_decision_is_told_in_tokens_of_natural_too():
+    mixture, natural = Mixture({"a": 0.9, "b": 0.1}), Mixture.uniform("ab")
+    decision = Decision(
+        True, mixture, natural, Estimate(0.4, 0.1), 9000, 2,
+        equivalent_tokens=EquivalentTokens(4000, 7000.0, 5000.0, 12_000.0),
+    )  # fmt: skip
+    known = Proposal(mixture, Estimate(0, 1), {}, decision=decision)
+    text = printed(lambda c: c.on_proposals([known]))
+    assert "4,000 tokens on this mixture are worth 7,000 on the natural mixture" in text
+    values = proposal_metrics(known)
+    assert values["decision/equivalent_tokens"] == 7000
+    assert values["decision/equivalent_tokens_high"] == 12_000
+    decision = replace(decision, equivalent_tokens=None, no_equivalent="one length")
+    unknown = replace(known, decision=decision)
+    assert "natural mixture: one length" in printed(lambda c: c.on_proposals([unknown]))
+    assert "decision/equivalent_tokens" not in proposal_metrics(unknown)
 
 
 def test_what_a_proxy_does_not_score_is_a_dash_and_no_rank():

@@ -31,8 +31,11 @@ def is_natural(each):
 
 def test_what_is_bought_fits_the_budget_and_natural_comes_first(spent):
     study, _, bought = spent
-    assert [is_natural(each) for each in bought[:2]] == [True, True]
-    assert [each.seed for each in bought[:2]] == [0, 1]
+    # natural's first runs are scored at a quarter and half of their length too, for its own curve
+    assert all(is_natural(each) for each in bought[:6])
+    assert [(each.seed, each.tokens) for each in bought[:6]] == [
+        (seed, UNIT // part) for seed in (0, 1) for part in (4, 2, 1)
+    ]
     # every run is paid for at its full length; its shorter lengths come with it
     lengths = {}
     for each in bought:
@@ -54,6 +57,8 @@ def test_the_confirmation_has_unused_seeds_and_the_fixed_length(spent):
     (proposal,) = study.propose(trials)
     decision = proposal.decision
     assert decision.runs > 2
+    assert (decision.equivalent_tokens is None) == bool(decision.no_equivalent)
+    assert decision.equivalent
     table = pd.read_csv(study.output / "runs.csv")
     assert len(table) == len(bought)
     ratios = table[["ratio/birds", "ratio/ships", "ratio/sums"]]
@@ -103,3 +108,10 @@ def test_a_study_without_budget(toy_folder):
     study = toy.load(toy_folder)
     with pytest.raises(ConfigError, match="no `budget` section"):
         study.spend()
+
+
+def test_with_a_decaying_rate_natural_has_no_early_lengths(tmp_path):
+    path = toy.write_study(tmp_path, search=SEARCH, budget={"runs": 9, "confirmation": 0},
+                           training=TRAINING | {"schedule": "linear"})  # fmt: skip
+    bought = toy.load(tmp_path, path).spend()
+    assert {each.tokens for each in bought} <= {UNIT, 4 * UNIT}

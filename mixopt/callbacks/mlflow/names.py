@@ -18,7 +18,8 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
 
     Returns:
         Value by MLflow key: `proposal/ratio/DOMAIN`, `proposal/gain_over_NAME`, `..._low`, `..._high`;
-        and `decision/gain`, `_low`, `_high`, `/chance`, `/moves` where something was decided.
+        and `decision/gain`, `_low`, `_high`, `/chance`, `/moves` where something was decided, with
+        `decision/equivalent_tokens`, `_low`, `_high` where they can be said.
     """
     values = {f"proposal/ratio/{name}": ratio for name, ratio in proposal.ratios.items()}
     for comparison in proposal.comparisons:
@@ -32,6 +33,10 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
         values |= {"decision/gain": decision.gain.mean, "decision/gain_low": low,
                    "decision/gain_high": high, "decision/chance": decision.gain.chance,
                    "decision/moves": float(decision.moves)}  # fmt: skip
+        if (equivalent := decision.equivalent_tokens) is not None:
+            values |= {"decision/equivalent_tokens": equivalent.median,
+                       "decision/equivalent_tokens_low": equivalent.low,
+                       "decision/equivalent_tokens_high": equivalent.high}  # fmt: skip
     return {metric_key(key): value for key, value in values.items()}
 
 
