@@ -51,6 +51,46 @@ class EquivalentTokens:
         return cls(int(plain["tokens"]), *numbers)
 
 
+@dataclass(frozen=True)
+class MergeCheck:
+    """What merges of the experts say of the candidate: evidence beside ensembles and runs.
+
+    Attributes:
+        gain: Gain of its merge over the merge of natural, at the experts' length; the interval covers
+            the sampling of benchmark items alone.
+        better: How many of the next best mixtures have a better merge.
+        neighbours: How many of them were merged.
+    """
+
+    gain: Estimate
+    better: int
+    neighbours: int
+
+    @property
+    def sentence(self) -> str:
+        """The check in words."""
+        low, high = self.gain.interval
+        rank = f"; {self.better} of the {self.neighbours} next best mixtures merge better"
+        return (
+            f"merges of the experts: gain {self.gain.mean:+.3f} at the experts' length, 95% interval of "
+            f"the items [{low:+.3f}, {high:+.3f}]{rank if self.neighbours else ''}"
+        )
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "MergeCheck":
+        """Return what `dataclasses.asdict` made a mapping of.
+
+        Args:
+            plain: The attributes.
+
+        Raises:
+            KeyError: An attribute is missing.
+            ValueError: A value is not a number.
+        """
+        gain = Estimate.from_dict(plain["gain"])
+        return cls(gain, int(plain["better"]), int(plain["neighbours"]))
+
+
 def round_tokens(tokens: float) -> str:
     """Return a number of tokens with three significant digits, such as `1,230,000`."""
     return f"{int(float(f'{tokens:.3g}')):,}"
@@ -76,6 +116,7 @@ class Decision:
             no choice has seen, and part of `gain`.
         equivalent_tokens: The gain as tokens of training on natural; None where it cannot be said.
         no_equivalent: Why it cannot be said; empty where it is.
+        merges: What merges say of the candidate, as a check.
     """
 
     moves: bool
@@ -89,6 +130,7 @@ class Decision:
     confirmation: Estimate | None = None
     equivalent_tokens: EquivalentTokens | None = None
     no_equivalent: str = ""
+    merges: MergeCheck | None = None
 
     @property
     def ratios(self) -> Mixture:
@@ -117,6 +159,18 @@ class Decision:
         why = self.no_equivalent
         return f"the gain cannot be said in tokens of the natural mixture: {why}" if why else ""
 
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Sentences on what the decision stands on beside ensembles of the experts."""
+        said = [f"{self.runs} trained runs" if self.runs else "no trained run"]
+        if self.confirmation is not None:
+            low, high = self.confirmation.interval
+            said.append(
+                f"unused seeds, which no choice has seen: gain {self.confirmation.mean:+.3f}, 95% "
+                f"interval [{low:+.3f}, {high:+.3f}]"
+            )
+        return (*said, *(() if self.merges is None else (self.merges.sentence,)))
+
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Decision":
         """Return the decision whose attributes a mapping has.
@@ -129,6 +183,7 @@ class Decision:
             ValueError: A value is not a number.
         """
         confirmed, equivalent = plain.get("confirmation"), plain.get("equivalent_tokens")
+        merges = plain.get("merges")
         return cls(
             moves=bool(plain["moves"]),
             candidate=Mixture(plain["candidate"]),
@@ -141,4 +196,5 @@ class Decision:
             confirmation=Estimate.from_dict(confirmed) if confirmed else None,
             equivalent_tokens=EquivalentTokens.from_dict(equivalent) if equivalent else None,
             no_equivalent=str(plain.get("no_equivalent", "")),
+            merges=MergeCheck.from_dict(merges) if merges else None,
         )

@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from mixopt import Estimate, Mixture
-from mixopt.decision import Decision, EquivalentTokens
+from mixopt.decision import Decision, EquivalentTokens, MergeCheck
 
 NATURAL, CANDIDATE = Mixture({"a": 0.5, "b": 0.5}), Mixture({"a": 0.8, "b": 0.2})
 
@@ -57,3 +57,19 @@ def test_equivalent_tokens_are_said_of_the_candidate_and_read_back():
     plain = asdict(unknown) | {"candidate": dict(CANDIDATE), "natural": dict(NATURAL)}
     assert Decision.from_dict(plain) == unknown
     assert decision(moves=True).equivalent == ""
+
+
+def test_evidence_names_runs_unused_seeds_and_merges():
+    alone = decision(moves=True)
+    assert alone.evidence == ("3 trained runs",)
+    merges = MergeCheck(Estimate(0.2, 0.1), better=1, neighbours=4)
+    known = replace(alone, confirmation=Estimate(0.5, 0.2), merges=merges, runs=0)
+    none, unused, merged = known.evidence
+    assert none == "no trained run"
+    assert unused.startswith("unused seeds, which no choice has seen: gain +0.500")
+    assert merged == (
+        "merges of the experts: gain +0.200 at the experts' length, 95% interval of the items "
+        "[+0.004, +0.396]; 1 of the 4 next best mixtures merge better"
+    )
+    plain = asdict(known) | {"candidate": dict(CANDIDATE), "natural": dict(NATURAL)}
+    assert Decision.from_dict(plain) == known

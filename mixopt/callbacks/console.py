@@ -94,10 +94,12 @@ class ConsoleCallback(Callback):
         if not decision.moves:
             ratios = ", ".join(f"{name} {r:.1%}" for name, r in decision.candidate.items() if r)
             self._echo(f"  the best other mixture: {ratios}")
-        said = f"{decision.runs} trained runs" if decision.runs else "no trained run"
-        self._echo(f"  known from ensembles of the experts and {said}")
         if decision.equivalent:
             self._echo(f"  {decision.equivalent}")
+        known, *others = decision.evidence
+        self._echo(f"  known from ensembles of the experts and {known}")
+        for sentence in others:
+            self._echo(f"  evidence: {sentence}")
 
     def _print_aggregates(self, first: Comparison | None) -> None:
         if first is None or first.same or not first.aggregates:

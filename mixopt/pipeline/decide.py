@@ -12,7 +12,7 @@ import numpy as np
 from mixopt.decision import Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture
-from mixopt.optimization.decision import decide
+from mixopt.optimization.decision import Choice, decide
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.gains import (
@@ -21,6 +21,7 @@ from mixopt.pipeline.gains import (
     metrics_that_choose,
     reaches_natural,
 )
+from mixopt.pipeline.merge_check import check_by_merges
 from mixopt.pipeline.natural_curve import equivalent_tokens
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
@@ -31,6 +32,7 @@ from mixopt.trials import Trials
 
 MOST_TRIALS = 24  # merges among the candidates, the best by the surrogate
 POSTERIOR_DRAWS = 4096
+DISTINCT = 0.05  # ‖√λ − √λ'‖ from which another mixture is worth a merge
 SAME = 1e-9  # difference of ratios below which mixtures are the same
 VALIDATED = 500  # first seed of a validation
 FRESH = 1000  # first seed of a confirmation, which no other run has
@@ -83,7 +85,19 @@ def decide_study(
         confirmation=_confirm(runs, rows[choice.candidate], objective, posterior),
         equivalent_tokens=None if isinstance(equivalent, str) else equivalent,
         no_equivalent=equivalent if isinstance(equivalent, str) else "",
+        merges=check_by_merges(gains, rows[choice.candidate], _next_best(rows, draws, choice)),
     )
+
+
+def _next_best(rows: Array, draws: Array, choice: Choice) -> Array:
+    """Return the other mixtures (`n x d`), the highest expected gain first, without near copies."""
+    order = np.argsort(-draws.mean(axis=0), kind="stable")
+    others = [rows[choice.candidate]]
+    for row in rows[order]:
+        apart = np.linalg.norm(np.sqrt(row) - np.sqrt(np.stack(others)), axis=1).min()
+        if apart > DISTINCT:
+            others.append(row)
+    return np.stack(others)[1:].reshape(-1, rows.shape[1])
 
 
 def list_candidates(

@@ -56,18 +56,41 @@ def open_run_evaluator(context: StudyContext, run: TrainingRun, step: int) -> Me
         run: The run; it must have been trained before anything is scored.
         step: One of its plan's checkpoints.
     """
-    name = run.artifact.folder_name
+    return open_checkpoint_evaluator(context, [(run, step)])
+
+
+def open_checkpoint_evaluator(
+    context: StudyContext, checkpoints: Sequence[tuple[TrainingRun, int]], response: float = 1.0
+) -> MergeEvaluator:
+    """Return the evaluator of merges and ensembles of runs, whatever they were trained on.
+
+    Args:
+        context: The study.
+        checkpoints: Runs (`k`), each with one of its plan's checkpoints; they must have been trained
+            before anything is scored.
+        response: γ of the map from requested weights to those that are merged.
+    """
+    names = [
+        run.artifact.folder_name + ("" if step == run.plan.steps else f"/{step}")
+        for run, step in checkpoints
+    ]
     key = {
         "base": context.base_model.compute_key(),
-        "experts": [name if step == run.plan.steps else f"{name}/{step}"],
+        "experts": names,
         "device": context.device.key,
     }
 
     def open_engine() -> Engine:
-        folder = checkpoint_folder(run, context.folder_of(run.artifact), step)
-        return _open_engine(context, {run.artifact.name: folder})
+        folders = {
+            run.artifact.name: checkpoint_folder(run, context.folder_of(run.artifact), step)
+            for run, step in checkpoints
+        }
+        return _open_engine(context, folders)
 
-    return MergeEvaluator(open_engine, 1, context.scorer, context.store, key)
+    return MergeEvaluator(
+        open_engine, len(names), context.scorer, context.store, key, response,
+        names=[run.artifact.name for run, _ in checkpoints],
+    )  # fmt: skip
 
 
 def _open_engine(context: StudyContext, folders: Mapping[str, Path]) -> Engine:

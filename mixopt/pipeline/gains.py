@@ -60,6 +60,7 @@ class StudyGains:
         metrics: All that choose (`m`).
         natural: The natural mixture (`d`).
         tokens: Tokens of training at which gains are stated: the target's, if runs reach near it.
+        growth: Real gain at `tokens` ÷ ensemble's gain, before any run.
         objective: The study's, with the metrics that ensembles cannot score in the spread of what the
             surrogate of merges predicts, and gains in the unit at `tokens`.
     """
@@ -78,7 +79,7 @@ class StudyGains:
         self.expert_tokens = context.config.training.expert_length
         longest = FARTHEST * context.config.run_lengths[-1]
         self.tokens = min(context.config.target.tokens, longest)
-        self._growth = GainPrior().growth_to(self.tokens / self.expert_tokens)
+        self.growth = GainPrior().growth_to(self.tokens / self.expert_tokens)
         measured = policy.objective
         self._scored = np.array([metric in measured.metrics for metric in self.metrics])
         self._surrogate = None if self._scored.all() else policy.fit(trials)
@@ -95,7 +96,7 @@ class StudyGains:
         known = policy.trust(trials)
         trust *= np.array([known.get(metric.name, 1.0) for metric in self.metrics])
         self.objective = replace(
-            measured, metrics=self.metrics, spreads=spreads, trust=trust, growth=self._growth
+            measured, metrics=self.metrics, spreads=spreads, trust=trust, growth=self.growth
         )
         self._reference = self.proxy_scores(self.natural[None])[0][0]
 
@@ -144,7 +145,7 @@ class StudyGains:
         model = GainModel(
             GainPrior(), self.natural, float(self.expert_tokens), self.objective.spreads,
             np.array([distinct.index(name) for name in names]),
-            measure_noise(runs, len(names), USUAL_NOISE * self._growth),
+            measure_noise(runs, len(names), USUAL_NOISE * self.growth),
         )  # fmt: skip
         return model.condition(runs)
 
@@ -164,7 +165,7 @@ class StudyGains:
         smooth = Objective.measure(
             tuple(replace(metric, better="lower") for metric in self.metrics),
             np.stack([model.losses(weights) for weights in around]), np.zeros(model.m),
-            trust=self.objective.trust, unit=self.objective.unit, growth=self._growth,
+            trust=self.objective.trust, unit=self.objective.unit, growth=self.growth,
             weights=self.objective.weights, worst=self.objective.worst,
         )  # fmt: skip
         start = self._weights(self.natural[None])[0]

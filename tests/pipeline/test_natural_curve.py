@@ -16,7 +16,8 @@ def gains(tmp_path_factory, trained_toy):
     folder = tmp_path_factory.mktemp("curve")
     toy.write_study(folder)
     study = toy.load(toy.copy_trained(trained_toy, folder))
-    return StudyGains(study.context, study.open_search(), {})
+    trials = study.search()
+    return StudyGains(study.context, study.open_search(), study.open_policy(), trials)
 
 
 def observe(gains, tokens, *, seeds=(0, 1), growth=1.0, ratios=None, gain=0.0, noise=0.01):

@@ -19,6 +19,7 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
     Returns:
         Value by MLflow key: `proposal/ratio/DOMAIN`, `proposal/gain_over_NAME`, `..._low`, `..._high`;
         and `decision/gain`, `_low`, `_high`, `/chance`, `/moves` where something was decided, with
+        `decision/confirmation` and `decision/merges` as evidence, and
         `decision/equivalent_tokens`, `_low`, `_high` where they can be said.
     """
     values = {f"proposal/ratio/{name}": ratio for name, ratio in proposal.ratios.items()}
@@ -33,6 +34,13 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
         values |= {"decision/gain": decision.gain.mean, "decision/gain_low": low,
                    "decision/gain_high": high, "decision/chance": decision.gain.chance,
                    "decision/moves": float(decision.moves)}  # fmt: skip
+        for name, evidence in (
+            ("confirmation", decision.confirmation),
+            ("merges", decision.merges.gain if decision.merges else None),
+        ):
+            if evidence is not None:
+                values |= {f"decision/{name}": evidence.mean,
+                           f"decision/{name}_std_error": evidence.std_error}  # fmt: skip
         if (equivalent := decision.equivalent_tokens) is not None:
             values |= {"decision/equivalent_tokens": equivalent.median,
                        "decision/equivalent_tokens_low": equivalent.low,
