@@ -97,12 +97,18 @@ def _check_names(study: "StudyConfig") -> None:
         for name in names:
             if name not in known:
                 raise ValueError(f"{where}: unknown domain {name!r}. {did_you_mean(name, known)}")
-    capabilities = {benchmark.capability for benchmark in study.benchmarks}
+    capabilities = {each.capability for each in study.benchmarks if each.role == "search"}
     weights = study.search.capability_weights
     for name in weights:
-        if name not in capabilities:
-            close = did_you_mean(name, capabilities)
-            raise ValueError(f"search.capability_weights: unknown capability {name!r}. {close}")
+        if name in capabilities:
+            continue
+        if any(benchmark.capability == name for benchmark in study.benchmarks):
+            raise ValueError(
+                f"search.capability_weights: all benchmarks of {name!r} have role holdout, so it has no "
+                "part in the choice; give one of them role search, or leave the weight out"
+            )
+        close = did_you_mean(name, capabilities)
+        raise ValueError(f"search.capability_weights: unknown capability {name!r}. {close}")
     if weights and study.search.aggregate == "worst":
         raise ValueError(
             "search.capability_weights count for the mean, and search.aggregate is worst; leave one "
@@ -161,7 +167,15 @@ def _check_kinds(study: "StudyConfig") -> None:
                 )
 
 
-_PHASE_CHECKS = (_check_names, _check_space, _check_kinds)
+def _check_target(study: "StudyConfig") -> None:
+    if study.target.tokens < study.training.tokens:
+        raise ValueError(
+            f"target.tokens is {study.target.tokens:,} and training.tokens {study.training.tokens:,}: "
+            "experts and runs would be longer than the run that they stand for; lower training.tokens"
+        )
+
+
+_PHASE_CHECKS = (_check_names, _check_space, _check_kinds, _check_target)
 """Checks of a study and of each of its phases."""
 
 
@@ -183,6 +197,11 @@ def _check_roles(study: "StudyConfig") -> None:
 def _check_budget(study: "StudyConfig") -> None:
     if study.budget is None:
         return
+    if study.phases:
+        raise ValueError(
+            "budget: the study has phases, which are searched one by one; leave it out, or run a study "
+            "with a budget for each phase"
+        )
     for expert in study.experts:
         if expert.text is None:
             raise ValueError(
@@ -199,10 +218,6 @@ def _check_budget(study: "StudyConfig") -> None:
         raise ValueError(
             f"budget: {study.budget_tokens:,} tokens; {what}, natural with {NATURAL_SEEDS} "
             f"seeds and one candidate need {least:,}; raise it to that or more"
-        )
-    if study.phases:
-        raise ValueError(
-            "budget: the study has phases, which are searched one by one; leave it out"
         )
     for benchmark in study.benchmarks:
         if benchmark.role == "search" and isinstance(benchmark, WHOLE_MODEL_CONFIGS):

@@ -100,6 +100,7 @@ class BudgetSpender:
                 mixture = Mixture.from_vector(config.domains, each.ratios)
                 self._trained[name_mixture(mixture), each.seed] = self._lengths[0]
                 self.spent += self._lengths[0]
+        self._failures: dict[tuple[str, int], str] = {}
         self._reserve, self._confirmed = confirmation_of(config, self._budget - self.spent)
 
     def spend(self) -> list[Observation]:
@@ -114,7 +115,8 @@ class BudgetSpender:
         self._train([(natural, seed, short) for seed in seeds])
         if not any(_same(each.ratios, natural) for each in self._all):
             raise RunError(
-                "The natural mixture could not be trained; fix what failed and run again."
+                "The natural mixture could not be trained, and every gain is measured against it: "
+                f"{next(iter(self._failures.values()))}"
             )
         misses = 0
         while misses < ENOUGH_MISSES and (batch := self._choose()):
@@ -129,6 +131,11 @@ class BudgetSpender:
                         runs.append((mixture, purchase.seed, purchase.tokens))
             self._train(runs)
         self._confirm()
+        if self._failures and self._gains.observe(self._all) is None:
+            self._context.callbacks.warning(
+                "No candidate could be trained, so the decision rests on ensembles of the experts alone; the "
+                f"first failure: {next(iter(self._failures.values()))}"
+            )
         return self.observations
 
     @property
@@ -174,10 +181,14 @@ class BudgetSpender:
         chosen = {(name_mixture(p.ratios), p.seed) for p in batch}
         for place in order.tolist():
             mixture = Mixture.from_vector(self._context.config.domains, self._candidates[place])
+            if self._failed(self._candidates[place]):
+                continue
             for length in self._lengths:
                 seed = 0
-                while (name_mixture(mixture), seed) in chosen or (
-                    self._length_of(self._candidates[place], seed) >= length
+                while (
+                    (name_mixture(mixture), seed) in chosen
+                    or self._length_of(self._candidates[place], seed) >= length
+                    or self._failed(self._gains.natural, seed)
                 ):
                     seed += 1
                 price = length
@@ -195,6 +206,9 @@ class BudgetSpender:
         posterior = self._gains.condition(self._gains.observe(self._all))
         asked = self._gains.mixtures(self._candidates, float(self._confirmed))
         mean = posterior.gains(asked, self._gains.objective.combinations())[0].min(axis=1)
+        mean[[self._failed(row) for row in self._candidates]] = -np.inf
+        if not np.isfinite(mean).any():
+            return
         leader = self._candidates[int(mean.argmax())]
         self._context.callbacks.message(
             f"Confirmation: the best candidate and natural with {config.confirmation} unused seeds, "
@@ -221,9 +235,11 @@ class BudgetSpender:
             self.spent += tokens
         for spec, scored in train_runs(self._context, specs):
             if not isinstance(scored, ScoredRun):
-                self._context.callbacks.message(
-                    f"Run {spec.name} is left out: {one_line(scored, limit=None)}"
-                )
+                cause = one_line(scored, limit=None)
+                self._failures[name_mixture(spec.ratios), spec.seed] = cause
+                natural = _same(spec.ratios.vector(domains), self._gains.natural)
+                name = f"of the natural mixture with seed {spec.seed}" if natural else spec.name
+                self._context.callbacks.warning(f"The run {name} is left out: {cause}")
                 continue
             self._observe(scored)
 
@@ -238,6 +254,11 @@ class BudgetSpender:
             seen = [(o.seed, o.tokens, _same(o.ratios, row)) for o in self.observations]
             if (known.seed, tokens, True) not in seen:
                 self.observations.append(known)
+
+    def _failed(self, row: Array, seed: int | None = None) -> bool:
+        """Return whether a run of a mixture failed, with one seed or with any."""
+        name = name_mixture(Mixture.from_vector(self._context.config.domains, row))
+        return any(own == name and seed in (None, number) for own, number in self._failures)
 
     def _length_of(self, row: Array, seed: int) -> int:
         """Return the tokens that a mixture was trained for with a seed, also where that failed."""

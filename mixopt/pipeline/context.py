@@ -61,13 +61,15 @@ class StudyContext:
         """Build tokenizer and corpora, and find what is wrong with the study before anything is trained.
 
         Raises:
-            ConfigError: The metrics cannot be added.
+            ConfigError: The metrics cannot be added, or a budget's experts cannot make natural.
             ExportError: An export that the study asks for would fail.
             InfeasibleError: No mixture meets every bound.
         """
         self.corpora.build()
         check_exports(self.config, run_code=self.environment.run_code)
-        _ = self.space
+        from mixopt.pipeline.natural_checks import require_reachable_natural
+
+        require_reachable_natural(self)
         if self.config.search.normalise == "raw":
             require_one_direction([m for m in self.scorer.metrics if m.role == "search"])
         counts = count_domains(self.config, self.corpora)
@@ -77,13 +79,15 @@ class StudyContext:
 
     def _warnings(self) -> list[str]:
         from mixopt.evaluation.tasks.items import read_item_texts
+        from mixopt.pipeline.natural_checks import describe_forbidden_natural
 
         benchmarks = self.config.benchmarks
         public = [public_test_set_warning(benchmark) for benchmark in benchmarks]
         texts = {benchmark.name: read_item_texts(benchmark) for benchmark in benchmarks}
         corpora = self.corpora
         shared = measure_contamination(corpora.by_domain, corpora.counts, texts, self.store)
-        return [*filter(None, public), *describe_contamination(shared)]
+        forbidden = describe_forbidden_natural(self.space)
+        return [*filter(None, [forbidden, *public]), *describe_contamination(shared)]
 
     @cached_property
     def device(self) -> "Device":

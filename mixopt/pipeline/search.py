@@ -173,7 +173,8 @@ class CandidateSearch:
         if scored < FEWEST_FIRST <= n_candidates:
             raise RunError(
                 f"{scored} of {n_candidates} candidates of the first round could be scored and at least "
-                f"{FEWEST_FIRST} are needed; fix the cause and run again."
+                f"{FEWEST_FIRST} are needed; the warnings before name what each failed with: fix it and "
+                "run again (what is scored is kept)."
             )
 
     def score_experts(self) -> dict[str, dict[str, float]]:

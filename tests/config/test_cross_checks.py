@@ -69,3 +69,42 @@ def test_weights_go_with_the_mean(tmp_path):
     search = {"rounds": [7], "aggregate": "worst", "capability_weights": {"birds": 2}}
     with pytest.raises(ConfigError, match="capability_weights count for the mean"):
         load_study(toy.write_study(tmp_path, search=search))
+
+
+def test_a_weight_of_a_capability_that_only_holdouts_measure(tmp_path):
+    path = toy.write_study(tmp_path, search={"rounds": [7], "capability_weights": {"taste": 2}})
+    toy.write_jsonl(tmp_path / "benchmarks" / "taste.yaml", [
+        {"name": "taste", "kind": "multiple_choice", "items": "../data/choice.jsonl",
+         "capability": "taste", "role": "holdout"},
+    ])  # fmt: skip
+    with pytest.raises(ConfigError, match="all benchmarks of 'taste' have role holdout") as error:
+        load_study(path)
+    assert "\n" not in str(error.value)
+    toy.write_study(
+        tmp_path, search={"rounds": [7], "capability_weights": dict.fromkeys(toy.WORDS, 0)}
+    )
+    with pytest.raises(ConfigError, match="every capability has weight 0"):
+        load_study(path)
+
+
+def test_a_target_shorter_than_the_runs_that_stand_for_it(tmp_path):
+    path = toy.write_study(tmp_path, target={"tokens": 3999})
+    with pytest.raises(ConfigError, match=r"target.tokens is 3,999 and training.tokens 4,000"):
+        load_study(path)
+    phases = [{"name": "a", "tokens": 17_000}, {"name": "b", "tokens": 3000}]
+    with pytest.raises(ConfigError, match=r"phase 'b': target.tokens is 3,000"):
+        load_study(toy.write_study(tmp_path, phases=phases))
+
+
+def test_phases_have_no_budget_of_their_own(tmp_path):
+    phases = [{"name": "a", "tokens": 15_000}, {"name": "b", "tokens": 5_000}]
+    path = toy.write_study(tmp_path, phases=phases, budget={"runs": 2})
+    with pytest.raises(ConfigError, match="budget: the study has phases"):
+        load_study(path)
+
+
+def test_a_budget_names_the_least_that_works(tmp_path):
+    path = toy.write_study(tmp_path, budget={"runs": 5})
+    with pytest.raises(ConfigError, match=r"need 24,000; raise it to that or more"):
+        load_study(path)
+    assert load_study(toy.write_study(tmp_path, budget={"tokens": 24_000})).budget_tokens == 24_000

@@ -1,10 +1,14 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import toy
 
-from mixopt.errors import ConfigError
-from mixopt.pipeline.budget import FRESH
+from mixopt import Mixture
+from mixopt.errors import ConfigError, DivergedError, RunError
+from mixopt.pipeline.budget import FRESH, _name
+from mixopt.training import training_run
 
 SEARCH = {"rounds": [6], "natural": {"birds": 0.8, "ships": 0.1, "sums": 0.1}}
 UNIT = 2048
@@ -115,3 +119,54 @@ def test_with_a_decaying_rate_natural_has_no_early_lengths(tmp_path):
                            training=TRAINING | {"schedule": "linear"})  # fmt: skip
     bought = toy.load(tmp_path, path).spend()
     assert {each.tokens for each in bought} <= {UNIT, 4 * UNIT}
+
+
+def failing(monkeypatch, fails):
+    real = training_run.train
+
+    def train(*arguments, name, **options):
+        if name.startswith("mix-") and fails(name):
+            raise DivergedError(f"The loss of {name!r} stopped being finite at step 3; lower it.")
+        return real(*arguments, name=name, **options)
+
+    monkeypatch.setattr(training_run, "train", train)
+
+
+@pytest.fixture
+def unspent(tmp_path, spent):
+    """The study before its budget was spent."""
+    toy.copy_trained(spent[0].output.parent, tmp_path)
+    shutil.rmtree(tmp_path / "out" / "artifacts" / "runs")
+    return open_toy(tmp_path, runs=9, confirmation=0)
+
+
+def test_a_natural_mixture_that_diverges_is_named_and_nothing_is_half_written(unspent, monkeypatch):
+    failing(monkeypatch, lambda name: True)
+    with pytest.raises(RunError, match="The natural mixture could not be trained") as error:
+        unspent.spend(trials=unspent.search())
+    assert "stopped being finite at step 3; lower it." in str(error.value)
+    assert "\n" not in str(error.value)
+    assert any(
+        "natural mixture with seed 1 is left out" in one for one in unspent.callbacks.warnings
+    )
+    assert not (unspent.output / "runs.csv").exists()
+    assert not list((unspent.output / "artifacts").glob("runs/mix-*"))
+
+
+def test_one_seed_of_natural_that_diverges_is_not_compared_with(unspent, monkeypatch):
+    natural = _name(Mixture(SEARCH["natural"]))
+    failing(monkeypatch, lambda name: name == f"{natural}-0")
+    bought = unspent.spend(trials=unspent.search())
+    assert all(each.seed > 0 for each in bought)
+    assert any(not is_natural(each) for each in bought)
+
+
+def test_candidates_that_all_diverge_leave_the_ensembles(unspent, monkeypatch):
+    natural = _name(Mixture(SEARCH["natural"]))
+    failing(monkeypatch, lambda name: not name.startswith(natural))
+    trials = unspent.search()
+    bought = unspent.spend(trials=trials)
+    assert all(is_natural(each) for each in bought)
+    assert any("No candidate could be trained" in one for one in unspent.callbacks.warnings)
+    (proposal,) = unspent.propose(trials)
+    assert proposal.decision.runs == 0

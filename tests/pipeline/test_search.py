@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import toy
 
-from mixopt.errors import ConfigError, ModelError
+from mixopt.errors import ConfigError, ModelError, RunError
 
 
 def study(folder, seed=0, **search):
@@ -86,3 +86,16 @@ def test_slopes_of_a_model_that_is_streamed_are_refused(toy_folder):
     searched = study(toy_folder, rounds=[6], scoring="streamed", slopes=True)
     with pytest.raises(ModelError, match="Slopes need base and experts in memory"):
         searched.search()
+
+
+@pytest.mark.parametrize("scored", [0, 5])
+def test_a_first_round_of_which_too_few_could_be_scored(toy_folder, monkeypatch, scored):
+    search = toy.load(toy_folder).open_search()
+    chosen = search.choose(1, 8, search.no_trials, lambda: None, {})
+    whole = list(search.evaluator.evaluate(chosen.rows[:scored].tolist()))
+    lost = [{}] * (8 - scored)
+    monkeypatch.setattr(search.evaluator, "evaluate", lambda *_: iter([*whole, *lost]))
+    with pytest.raises(
+        RunError, match=f"{scored} of 8 candidates of the first round could be scored"
+    ):
+        search.score(chosen)
