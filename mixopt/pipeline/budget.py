@@ -133,8 +133,8 @@ class BudgetSpender:
         self._confirm()
         if self._failures and self._gains.observe(self._all) is None:
             self._context.callbacks.warning(
-                "No candidate could be trained, so the decision rests on ensembles of the experts alone; the "
-                f"first failure: {next(iter(self._failures.values()))}"
+                "No candidate could be trained, so the decision rests on ensembles of the experts alone: "
+                f"{next(iter(self._failures.values()))}"
             )
         return self.observations
 
