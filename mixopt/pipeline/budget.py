@@ -133,7 +133,7 @@ class BudgetSpender:
         self._confirm()
         if self._failures and self._gains.observe(self._all) is None:
             self._context.callbacks.warning(
-                "No candidate could be trained, so the decision rests on ensembles of the experts alone: "
+                "No candidate could be trained, so ensembles of the experts alone tell: "
                 f"{next(iter(self._failures.values()))}"
             )
         return self.observations
