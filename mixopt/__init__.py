@@ -17,8 +17,8 @@ _MODULES = {
     "mixopt.optimization.design": ["design_runs"],
     "mixopt.optimization.learning_curve": ["advise"],
     "mixopt.optimization.loss_to_error": ["LossToError"],
-    "mixopt.optimization.optimize": ["propose"],
     "mixopt.optimization.outcome_constraint": ["OutcomeConstraint"],
+    "mixopt.optimization.propose": ["propose"],
     "mixopt.proposal": ["Proposal"],
     "mixopt.report.plots": ["plots"],
     "mixopt.schedule": ["Phase", "Schedule"],
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from mixopt.optimization.design import design_runs as design_runs
     from mixopt.optimization.learning_curve import advise as advise
     from mixopt.optimization.loss_to_error import LossToError as LossToError
-    from mixopt.optimization.optimize import propose as propose
     from mixopt.optimization.outcome_constraint import OutcomeConstraint as OutcomeConstraint
+    from mixopt.optimization.propose import propose as propose
     from mixopt.proposal import Proposal as Proposal
     from mixopt.report import plots as plots
     from mixopt.schedule import Phase as Phase

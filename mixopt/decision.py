@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mixopt.estimate import Estimate, read_estimates
+from mixopt.estimate import Estimate, format_chance, read_estimates
 from mixopt.mixture import Mixture
+
+SAME_RATIO = 1e-6  # largest difference of a ratio between mixtures that count as the same
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,18 @@ def round_tokens(tokens: float) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to train on, and how likely it is to be better than the natural mixture.
+    """What to train on, and how likely it is to be better than a reference, the natural mixture.
 
-    It is about one quantity: the gain of really training on a mixture for `tokens` over really
-    training on the natural one. Scores of merges are evidence about it.
+    It is about one quantity: the gain of really training on a mixture over really training on the
+    reference. Scores of merges are evidence about it.
 
     Attributes:
-        moves: Whether to train on the candidate; otherwise stay with the natural mixture.
-        candidate: The best mixture other than natural.
-        natural: The natural mixture; if the bounds forbid it, the nearest one that they allow.
-        gain: Its gain, in the unit of the objective; the interval covers what the proxies miss.
-        tokens: Tokens of training at which the gain is stated.
+        moves: Whether to train on the candidate; otherwise stay with the reference.
+        candidate: The best mixture other than the reference.
+        kept: The reference; if the bounds forbid it, the nearest mixture that they allow.
+        gain: The candidate's gain, in the unit of the objective; the interval covers what the
+            proxies miss.
+        tokens: Tokens of training at which the gain is stated; None where they are not known.
         runs: Number of really trained runs behind it.
         capabilities: Its gain by capability, in the same unit.
         differences: Its expected difference by metric, in the metric's units.
@@ -117,13 +120,17 @@ class Decision:
         equivalent_tokens: The gain as tokens of training on natural; None where it cannot be said.
         no_equivalent: Why it cannot be said; empty where it is.
         merges: What merges say of the candidate, as a check.
+        reference: Name of the reference: `natural`, `uniform`, `best seen` or `given`.
+        level: Fidelity of the runs at which the gain is stated, where a table has several.
+        proxies: What else it is known from; empty for runs alone.
+        advice: What it would take to tell, where the reference is kept; empty where unknown.
     """
 
     moves: bool
     candidate: Mixture
-    natural: Mixture
+    kept: Mixture
     gain: Estimate
-    tokens: int
+    tokens: int | None
     runs: int
     capabilities: Mapping[str, Estimate] = field(default_factory=dict)
     differences: Mapping[str, Estimate] = field(default_factory=dict)
@@ -131,23 +138,44 @@ class Decision:
     equivalent_tokens: EquivalentTokens | None = None
     no_equivalent: str = ""
     merges: MergeCheck | None = None
+    reference: str = "natural"
+    level: str = ""
+    proxies: str = "ensembles of the experts"
+    advice: str = ""
 
     @property
     def ratios(self) -> Mixture:
         """The mixture to train on."""
-        return self.candidate if self.moves else self.natural
+        return self.candidate if self.moves else self.kept
 
     @property
     def verdict(self) -> str:
         """The decision in one sentence."""
         low, high = self.gain.interval
-        what = f"gain {self.gain.mean:+.3f} at {self.tokens:,} tokens"
-        span = f"{what}, 95% interval [{low:+.3f}, {high:+.3f}]"
+        span = f"gain {self.gain.mean:+.3f}{self.where}, 95% interval [{low:+.3f}, {high:+.3f}]"
+        return self.say(span)
+
+    def say(self, span: str) -> str:
+        """Return the decision in one sentence.
+
+        Args:
+            span: The gain and its interval in words.
+        """
+        chance = format_chance(self.gain.chance)
         if self.moves:
-            return f"{self.gain.chance:.0%} likely to be better than the natural mixture ({span})"
-        return (
-            f"stay with the natural mixture: the best other one is {self.gain.chance:.0%} likely to "
-            f"be better ({span})"
+            return f"{chance} likely to be better than the {self.reference} mixture ({span})"
+        stay = f"stay with the {self.reference} mixture"
+        if self.alone:
+            return f"{stay}: there is no other candidate"
+        return f"{stay}: the best other one is {chance} likely to be better ({span})"
+
+    @property
+    def alone(self) -> bool:
+        """Whether the candidate is the reference itself, for want of another."""
+        names = {*self.candidate, *self.kept}
+        return all(
+            abs(self.candidate.get(name, 0.0) - self.kept.get(name, 0.0)) < SAME_RATIO
+            for name in names
         )
 
     @property
@@ -160,16 +188,27 @@ class Decision:
         return f"the gain cannot be said in tokens of the natural mixture: {why}" if why else ""
 
     @property
-    def evidence(self) -> tuple[str, ...]:
-        """Sentences on what the decision stands on beside ensembles of the experts."""
-        said = [f"{self.runs} trained runs" if self.runs else "no trained run"]
+    def where(self) -> str:
+        """Fidelity and tokens at which the gain is stated, in words: ` at 1B`; empty if unknown."""
+        tokens = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
+        parts = [self.level] * bool(self.level) + tokens
+        return f" at {', '.join(parts)}" if parts else ""
+
+    @property
+    def basis(self) -> str:
+        """What the gain is known from, in words."""
+        runs = f"{self.runs} trained runs" if self.runs else "no trained run"
+        return f"{self.proxies} and {runs}" if self.proxies else runs
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Sentences on what else was looked at: runs with unused seeds, and merges."""
+        said = [] if self.merges is None else [self.merges.sentence]
         if self.confirmation is not None:
-            low, high = self.confirmation.interval
-            said.append(
-                f"unused seeds, which no choice has seen: gain {self.confirmation.mean:+.3f}, 95% "
-                f"interval [{low:+.3f}, {high:+.3f}]"
-            )
-        return (*said, *(() if self.merges is None else (self.merges.sentence,)))
+            gain, (low, high) = self.confirmation.mean, self.confirmation.interval
+            sentence = f"unused seeds, which no choice has seen: gain {gain:+.3f}, "
+            said.insert(0, f"{sentence}95% interval [{low:+.3f}, {high:+.3f}]")
+        return tuple(said)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Decision":
@@ -184,12 +223,13 @@ class Decision:
         """
         confirmed, equivalent = plain.get("confirmation"), plain.get("equivalent_tokens")
         merges = plain.get("merges")
+        texts = ("reference", "level", "proxies", "advice")
         return cls(
             moves=bool(plain["moves"]),
             candidate=Mixture(plain["candidate"]),
-            natural=Mixture(plain["natural"]),
+            kept=Mixture(plain["kept"]),
             gain=Estimate.from_dict(plain["gain"]),
-            tokens=int(plain["tokens"]),
+            tokens=None if plain["tokens"] is None else int(plain["tokens"]),
             runs=int(plain["runs"]),
             capabilities=read_estimates(plain.get("capabilities", {})),
             differences=read_estimates(plain.get("differences", {})),
@@ -197,4 +237,5 @@ class Decision:
             equivalent_tokens=EquivalentTokens.from_dict(equivalent) if equivalent else None,
             no_equivalent=str(plain.get("no_equivalent", "")),
             merges=MergeCheck.from_dict(merges) if merges else None,
+            **{name: str(plain[name]) for name in texts if name in plain},
         )

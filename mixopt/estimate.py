@@ -71,6 +71,18 @@ class Estimate:
         return cls(**{key: math.nan if value is None else value for key, value in plain.items()})
 
 
+def format_chance(chance: float) -> str:
+    """Return a probability in whole percent; what would round to 0% or 100% is `< 1%` or `> 99%`.
+
+    Args:
+        chance: From 0 to 1; NaN is `unknown`.
+    """
+    if math.isnan(chance):
+        return "unknown"
+    rounded = f"{chance:.0%}"
+    return {"0%": "< 1%", "100%": "> 99%"}.get(rounded, rounded)
+
+
 def read_estimates(plain: Mapping[str, Mapping[str, float | None]]) -> dict[str, Estimate]:
     """Return estimates by name.
 

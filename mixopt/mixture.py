@@ -145,6 +145,20 @@ def apportion(quotas: ArrayLike, total: int, *, tolerance: float = 0.0) -> NDArr
     return counts
 
 
+def hellinger(first: Array, second: Array) -> Array:
+    """Return Hellinger distances (from 0 to 1) between mixtures.
+
+    Args:
+        first: Mixtures (`a x d`).
+        second: Mixtures (`b x d`).
+
+    Returns:
+        Distances (`a x b`).
+    """
+    overlap = np.sqrt(first) @ np.sqrt(second).T
+    return np.asarray(np.sqrt(np.clip(1 - overlap, 0.0, None)))
+
+
 MixtureLike: TypeAlias = "Mapping[str, float] | pd.Series[float] | ArrayLike"
 """A mixture, a dict or a Series of ratios by domain, or an array in the order of the domains."""
 

@@ -75,7 +75,7 @@ class Ties:
     """Feasible mixtures that the surrogate cannot distinguish from the proposal.
 
     Attributes:
-        share: Their share of the compared candidates.
+        share: Their share of the feasible mixtures, by uniform draws.
         ranges: Smallest and largest ratio by domain (`d`) among them.
         examples: Some of them, far from each other.
     """
@@ -92,17 +92,19 @@ class Support:
     Attributes:
         nearest: Id of the trial with the nearest mixture.
         distance: Hellinger distance to it, from 0 to 1.
-        usual: Largest distance of a trial from its nearest other trial.
+        usual: Usual distance of a trial from its nearest other trial: the 95th percentile.
+        domains: Domains whose ratio lies beyond the range of the trials and its margin.
     """
 
     nearest: str
     distance: float
     usual: float
+    domains: tuple[str, ...] = ()
 
     @property
     def extrapolates(self) -> bool:
-        """Whether the proposal lies further from every trial than `usual`."""
-        return self.distance > self.usual
+        """Whether the trials do not cover the mixture."""
+        return self.distance > self.usual or bool(self.domains)
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ class Proposal:
         ties: Mixtures that cannot be distinguished from this one.
         support: Distance from the trials.
         errors: Predicted error of benchmarks with a loss-to-error law.
-        decision: Whether to train on it, by what is known of real training; None where no natural
-            mixture is known, and for all proposals but the first.
+        decision: Whether to train on it, by what is known of real training; None where nothing is
+            known of that, and for all proposals but the first.
 
     Raises:
         ArgumentTypeError: `ratios` is not a mixture, a dict or a Series.
@@ -177,9 +179,7 @@ class Proposal:
             plain["comparisons"].append(row | derived)
         if self.decision is not None:
             chance = {"chance": self.decision.gain.chance}
-            mixtures = {
-                name: dict(getattr(self.decision, name)) for name in ("candidate", "natural")
-            }
+            mixtures = {name: dict(getattr(self.decision, name)) for name in ("candidate", "kept")}
             plain["decision"] |= mixtures | chance
         derived = {"repetition": self.repetition, "verdict": self.verdict}
         return plain | derived | {"interval": list(self.interval)}
@@ -205,7 +205,7 @@ class Proposal:
             tokens_per_document=_numbers(plain.get("tokens_per_document", {})),
             notes=tuple(plain.get("notes", ())),
             ties=None if plain.get("ties") is None else _ties(plain["ties"]),
-            support=None if plain.get("support") is None else Support(**plain["support"]),
+            support=None if plain.get("support") is None else _support(plain["support"]),
             errors=read_estimates(plain.get("errors", {})),
             decision=None
             if plain.get("decision") is None
@@ -285,6 +285,11 @@ def _ties(plain: Mapping[str, Any]) -> Ties:
     ranges = {name: (float(low), float(high)) for name, (low, high) in plain["ranges"].items()}
     examples = tuple(Mixture(ratios) for ratios in plain["examples"])
     return Ties(float(plain["share"]), ranges, examples)
+
+
+def _support(plain: Mapping[str, Any]) -> Support:
+    domains = tuple(str(name) for name in plain.get("domains", ()))
+    return Support(str(plain["nearest"]), float(plain["distance"]), float(plain["usual"]), domains)
 
 
 def _numbers(plain: Mapping[str, Any]) -> dict[str, float]:

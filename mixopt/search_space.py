@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
 from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError, did_you_mean
-from mixopt.mixture import SUM_TOLERANCE, Array, Mixture, MixtureLike, as_mixture
+from mixopt.mixture import SUM_TOLERANCE, Array, Mixture, MixtureLike, as_mixture, hellinger
 
 BOUND_TOLERANCE = 1e-9
 """Slack when a ratio is compared with its bound, for sums in floating point."""
@@ -25,6 +25,8 @@ ROUNDING = 1e-12
 """A ratio of at most this counts as zero."""
 HIERARCHY_MARK = ":"
 """`web:science` belongs to the group `web`."""
+NEAR_TOLERANCE = 1e-6
+"""Slack of a Hellinger distance, the rounding of √(1 − overlap) near zero."""
 MAX_SHOWN = 8
 """Domains that the repr lists."""
 
@@ -59,6 +61,24 @@ class Inequality:
     def __str__(self) -> str:
         terms = " + ".join(f"{c:g}·{name}" for name, c in self.coefficients.items())
         return f"{terms} <= {self.limit:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Neighborhood:
+    """Mixtures within a Hellinger distance of the nearest of some mixtures.
+
+    Attributes:
+        mixtures: The mixtures (`n x d`), in the order of the space's domains.
+        distance: Largest distance from the nearest of them, from 0 to 1.
+    """
+
+    mixtures: Array
+    distance: float
+
+    def contains(self, ratios: Array) -> NDArray[np.bool_]:
+        """Return which mixtures (`n x d`) are near enough (`n`)."""
+        nearest = hellinger(np.maximum(ratios, 0.0), self.mixtures).min(axis=1)
+        return np.asarray(nearest <= self.distance + NEAR_TOLERANCE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +119,7 @@ class SearchSpace:
         groups: Bounds on sums of domains; a group `web` without members holds all `web:...`.
         inequalities: Other linear limits.
         max_kl: Largest Kullback-Leibler divergence of a mixture from the prior, in nats.
+        near: Mixtures to stay near to, the runs of a table, say.
 
     Raises:
         MixtureError: A bound names an unknown domain or lies outside [0, 1], or `max_kl` is given
@@ -115,6 +136,7 @@ class SearchSpace:
     groups: Mapping[str, Group] = field(default_factory=dict)
     inequalities: tuple[Inequality, ...] = ()
     max_kl: float | None = None
+    near: Neighborhood | None = None
 
     def __post_init__(self) -> None:
         domains: Any = self.domains
@@ -281,6 +303,8 @@ class SearchSpace:
             inside &= (value >= row.low - tolerance) & (value <= row.high + tolerance)
         if self.max_kl is not None:
             inside &= self.divergence(points) <= self.max_kl + max(tolerance, 1e-9)
+        if self.near is not None:
+            inside &= self.near.contains(points)
         return np.asarray(inside)
 
     def __repr__(self) -> str:
@@ -290,6 +314,9 @@ class SearchSpace:
         parts += [row.text for row in self.rows[:MAX_SHOWN]]
         parts += ["..."] if len(self.rows) > MAX_SHOWN else []
         parts += [f"at most {self.max_kl:g} nats from the prior"] if self.max_kl is not None else []
+        if self.near is not None:
+            runs, distance = len(self.near.mixtures), self.near.distance
+            parts += [f"within Hellinger distance {distance:.2g} of the nearest of {runs} mixtures"]
         return f"SearchSpace({'; '.join(parts)})"
 
     def _repr_html_(self) -> str:

@@ -33,12 +33,12 @@ def test_it_is_read_back_as_it_was_written():
     confirmed = decision(moves=True, confirmation=Estimate(0.5, 0.2))
     assert (
         Decision.from_dict(
-            asdict(confirmed) | {"candidate": dict(CANDIDATE), "natural": dict(NATURAL)}
+            asdict(confirmed) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
         )
         == confirmed
     )
     with pytest.raises(KeyError, match="gain"):
-        Decision.from_dict({"moves": True, "candidate": {"a": 1}, "natural": {"a": 1}})
+        Decision.from_dict({"moves": True, "candidate": {"a": 1}, "kept": {"a": 1}})
 
 
 def test_equivalent_tokens_are_said_of_the_candidate_and_read_back():
@@ -50,26 +50,26 @@ def test_equivalent_tokens_are_said_of_the_candidate_and_read_back():
         "[1,300, 2,870]"
     )
     assert "on the best other mixture" in replace(known, moves=False).equivalent
-    plain = asdict(known) | {"candidate": dict(CANDIDATE), "natural": dict(NATURAL)}
+    plain = asdict(known) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
     assert Decision.from_dict(plain) == known
     unknown = replace(decision(moves=True), no_equivalent="natural was not trained")
     assert unknown.equivalent.endswith("tokens of the natural mixture: natural was not trained")
-    plain = asdict(unknown) | {"candidate": dict(CANDIDATE), "natural": dict(NATURAL)}
+    plain = asdict(unknown) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
     assert Decision.from_dict(plain) == unknown
     assert decision(moves=True).equivalent == ""
 
 
-def test_evidence_names_runs_unused_seeds_and_merges():
+def test_unused_seeds_and_merges_are_checks():
     alone = decision(moves=True)
-    assert alone.evidence == ("3 trained runs",)
+    assert (alone.basis, alone.checks) == ("ensembles of the experts and 3 trained runs", ())
     merges = MergeCheck(Estimate(0.2, 0.1), better=1, neighbours=4)
     known = replace(alone, confirmation=Estimate(0.5, 0.2), merges=merges, runs=0)
-    none, unused, merged = known.evidence
-    assert none == "no trained run"
+    assert known.basis == "ensembles of the experts and no trained run"
+    unused, merged = known.checks
     assert unused.startswith("unused seeds, which no choice has seen: gain +0.500")
     assert merged == (
         "merges of the experts: gain +0.200 at the experts' length, 95% interval of the items "
         "[+0.004, +0.396]; 1 of the 4 next best mixtures merge better"
     )
-    plain = asdict(known) | {"candidate": dict(CANDIDATE), "natural": dict(NATURAL)}
+    plain = asdict(known) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
     assert Decision.from_dict(plain) == known

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedModel
 from mixopt.config.study import StudyConfig
 from mixopt.decision import Decision
+from mixopt.estimate import format_chance
 from mixopt.proposal import Comparison, Proposal
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class ConsoleCallback(Callback):
 
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
         for number, proposal in enumerate(proposals, start=1):
+            if proposal.decision is not None:
+                self._print_decision(proposal.decision)
             self._echo(f"Proposal {number}" if len(proposals) > 1 else "Proposal")
             width = max(map(len, proposal.ratios))
             first = proposal.comparisons[0] if proposal.comparisons else None
@@ -76,13 +79,12 @@ class ConsoleCallback(Callback):
                 times = "" if seen is None else f"  seen {seen:.2f} times"
                 other = f"  ({first.name} {first.ratios.get(domain, 0.0):.2%})" if first else ""
                 self._echo(f"  {domain:<{width}}  {ratio:7.2%}{other}{times}")
-            if proposal.decision is not None:
-                self._print_decision(proposal.decision)
             for comparison in proposal.comparisons:
-                chance = f"; {comparison.gain.chance:.0%} likely to be better"
+                chance = f"; {format_chance(comparison.gain.chance)} likely to be better"
                 if proposal.decision is not None or comparison.same:
                     chance = ""
-                evidence = "" if proposal.decision is None else "evidence from merges: "
+                merged = proposal.decision is not None and comparison.measured_gain is not None
+                evidence = "evidence from merges: " if merged else ""
                 self._echo(f"  {evidence}{comparison.verdict}{chance}")
             self._print_aggregates(first)
             self._print_caveats(proposal, first)
@@ -90,15 +92,16 @@ class ConsoleCallback(Callback):
                 self._echo(f"  note: {note}")
 
     def _print_decision(self, decision: Decision) -> None:
-        self._echo(f"  {decision.verdict}")
-        if not decision.moves:
+        self._echo(decision.verdict)
+        if not decision.moves and not decision.alone:
             ratios = ", ".join(f"{name} {r:.1%}" for name, r in decision.candidate.items() if r)
             self._echo(f"  the best other mixture: {ratios}")
         if decision.equivalent:
             self._echo(f"  {decision.equivalent}")
-        known, *others = decision.evidence
-        self._echo(f"  known from ensembles of the experts and {known}")
-        for sentence in others:
+        if decision.advice:
+            self._echo(f"  {decision.advice}")
+        self._echo(f"  known from {decision.basis}")
+        for sentence in decision.checks:
             self._echo(f"  evidence: {sentence}")
 
     def _print_aggregates(self, first: Comparison | None) -> None:
@@ -112,20 +115,23 @@ class ConsoleCallback(Callback):
 
     def _print_caveats(self, proposal: Proposal, first: Comparison | None) -> None:
         if first is not None and first.worse:
-            named = [f"{name} ({chance:.0%})" for name, chance in first.worse.items()]
+            named = [f"{name} ({format_chance(chance)})" for name, chance in first.worse.items()]
             more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
             worse = f"{', '.join(named[:MAX_NAMED])}{more}"
             self._echo(f"  probably worse than the {first.name} mixture: {worse}")
         if proposal.ties is not None:
             wide = sorted(proposal.ties.ranges.items(), key=lambda r: r[1][0] - r[1][1])[:MAX_NAMED]
             ranges = ", ".join(f"{name} {low:.0%} to {high:.0%}" for name, (low, high) in wide)
+            share = format_chance(proposal.ties.share)
             self._echo(
-                f"  {proposal.ties.share:.0%} of the candidates cannot be told from it; among them "
-                f"are {ranges}"
+                f"  {share} of the feasible mixtures cannot be told from it; among them are {ranges}"
             )
         if proposal.support is not None:
             near = proposal.support
-            self._echo(f"  nearest run {near.nearest} (Hellinger {near.distance:.2f})")
+            self._echo(
+                f"  nearest run {near.nearest} (Hellinger {near.distance:.2f}; runs are usually within "
+                f"{near.usual:.2f} of another)"
+            )
         for name, error in proposal.errors.items():
             low, high = error.interval
             self._echo(f"  error of {name}: {error.mean:.3f} [{low:.3f}, {high:.3f}]")

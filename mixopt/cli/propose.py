@@ -11,13 +11,15 @@ from mixopt.cli.options import can_track, is_given, load_study, refuse_unused
 from mixopt.cli.table_options import TABLES, read_table_options, table_options
 
 ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", "domains", "counts",
-                    "recipe", "target")  # fmt: skip
+                    "recipe", "target", "explore")  # fmt: skip
 """Options that a study sets in its YAML."""
 
 
 @click.command()
 @click.argument("study", required=False)
 @table_options
+@click.option("--explore", type=bool, is_flag=False, flag_value=True, default=False, metavar="",
+              help="Let proposals leave what the runs cover.")  # fmt: skip
 @click.option("-q", "--proposals", default=1, show_default=True, type=click.IntRange(min=1))
 @click.option("-o", "--output", help="Folder of results.")
 @click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed.")
@@ -58,14 +60,15 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     trials, config = read_table_options(options)
     if config.natural is None:
         click.echo(
-            "No --natural was given; proposals are compared with the best run and the uniform mixture.",
+            "No --natural was given; the decision is about the best run. Give your mixture to decide "
+            "about it.",
             err=True,
         )
     seed = options["seed"] or 0
     surrogate, proposals = propose_from_table(trials, config, q=options["proposals"], seed=seed)
+    ConsoleCallback(click.echo).on_proposals(proposals)
     for sentence in describe_fit(surrogate):
         click.echo(sentence)
-    ConsoleCallback(click.echo).on_proposals(proposals)
     files = []
     if options["output"]:
         for number, proposal in enumerate(proposals, start=1):

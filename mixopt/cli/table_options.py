@@ -85,7 +85,8 @@ def read_config(options: Mapping[str, Any]) -> "ProposalConfig":
 
     path = options["recipe"]
     config = load_proposal_config(path) if path else ProposalConfig()
-    changes: dict[str, Any] = {
+    changes: dict[str, Any] = {"explore": True} if options.get("explore") else {}
+    changes |= {
         side: {**getattr(config, side), **_parse_bounds(options[side], f"--{side}")}
         for side in ("lower", "upper")
     }

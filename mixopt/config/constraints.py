@@ -149,7 +149,10 @@ class ProposalConfig(SearchSpaceConfig):
     maximise: Annotated[str, Field(pattern="^(utility|chance)$")] = "utility"
     """Expected utility, or probability (`chance`) of beating `reference`."""
     reference: str | dict[str, float] = "natural"
-    """Mixture to beat: `natural`, `uniform`, `best seen`, or ratios by domain."""
+    """Mixture that the decision is about: `natural` (the best run if none is given), `uniform`,
+    `best seen`, or ratios by domain."""
+    explore: bool = False
+    """Whether proposals may leave what the runs cover."""
     no_worse: OutcomeConstraintConfig | None = None
     """Constraint on metrics that may not get worse."""
     budget: BudgetConfig | None = None

@@ -9,10 +9,10 @@ import numpy as np
 
 from mixopt.errors import MixtureError, TrialsError, did_you_mean
 from mixopt.estimate import Z95, Estimate
-from mixopt.mixture import Array, Mixture, MixtureLike, as_mixture
+from mixopt.mixture import Array, Mixture, MixtureLike, as_mixture, hellinger
 from mixopt.optimization.loss_to_error import LossToError
-from mixopt.optimization.weight_space import hellinger
-from mixopt.proposal import Comparison, Support, Ties
+from mixopt.optimization.outcome_constraint import OutcomeConstraint
+from mixopt.proposal import Comparison, Ties
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
 
@@ -22,18 +22,21 @@ SAME_RATIO = 1e-6  # largest difference of a ratio between mixtures that count a
 WORSE = 0.5  # probability of a worse score from which a metric is listed
 
 
-def reference_mixtures(surrogate: Surrogate, space: SearchSpace) -> dict[str, Mixture | None]:
+def reference_mixtures(
+    surrogate: Surrogate, space: SearchSpace, constraint: OutcomeConstraint | None = None
+) -> dict[str, Mixture | None]:
     """Return the mixtures that proposals are compared with.
 
     Args:
         surrogate: Fitted to the trials, over `d` domains.
         space: The mixtures that may be proposed; its prior is the natural mixture.
+        constraint: What the best trial must meet.
 
     Returns:
         `natural` (None without a prior), `uniform`, and `best seen` (None if no trial is feasible).
         The first is what verdicts are about, so `best seen` comes first without a prior.
     """
-    best, uniform = _best_seen(surrogate, space), Mixture.uniform(space.domains)
+    best, uniform = _best_seen(surrogate, space, constraint), Mixture.uniform(space.domains)
     if space.natural is None:
         return {"best seen": best, "uniform": uniform, "natural": None}
     natural = Mixture.from_vector(space.domains, space.prior_vector())
@@ -104,29 +107,34 @@ def _worse(surrogate: Surrogate, ratios: Mixture, other: Mixture) -> dict[str, f
     return dict(sorted(worse.items(), key=lambda item: -item[1]))
 
 
-def find_ties(surrogate: Surrogate, space: SearchSpace, ratios: Mixture, candidates: Array) -> Ties:
-    """Return the candidates that the proposal does not beat with 95% confidence.
+def find_ties(
+    surrogate: Surrogate, space: SearchSpace, ratios: Mixture, uniform: Array, others: Array
+) -> Ties:
+    """Return the mixtures that the proposal does not beat with 95% confidence.
 
     Args:
         surrogate: Predicts utility differences.
         space: The mixtures that may be proposed.
         ratios: The proposal.
-        candidates: Candidates (`n x d`), in the order of the space's domains.
+        uniform: Uniform draws from them (`n x d`), in the order of the space's domains.
+        others: Further candidates (`? x d`), good ones say, which count for no share.
 
     Returns:
-        Their share of the candidates, the range of each ratio, and some far from each other.
+        Their share of the uniform draws; and of both, the range of each ratio and some mixtures far
+        from each other.
     """
     order = [space.domains.index(name) for name in surrogate.domains]
+    candidates = np.vstack([uniform, others])
     mean, std = surrogate.utility_difference(candidates[:, order], ratios.vector(surrogate.domains))
-    alike = candidates[mean + Z95 * std >= 0]
-    alike = np.vstack([ratios.vector(space.domains), alike])
+    tied = mean + Z95 * std >= 0
+    alike = np.vstack([ratios.vector(space.domains), candidates[tied]])
     ranges = {
         name: (float(low), float(high))
         for name, low, high in zip(space.domains, alike.min(0), alike.max(0), strict=True)
     }
     chosen = _far_apart(alike, EXAMPLES + 1)[1:]
     examples = tuple(Mixture.from_vector(space.domains, row) for row in chosen)
-    return Ties((len(alike) - 1) / max(len(candidates), 1), ranges, examples)
+    return Ties(float(tied[: len(uniform)].mean()), ranges, examples)
 
 
 def _far_apart(points: Array, n: int) -> Array:
@@ -140,55 +148,23 @@ def _far_apart(points: Array, n: int) -> Array:
     return np.stack(chosen)
 
 
-def find_support(surrogate: Surrogate, ratios: Mixture) -> Support:
-    """Return the nearest trial of a mixture and its distance, beside distances between trials.
+def _best_seen(
+    surrogate: Surrogate, space: SearchSpace, constraint: OutcomeConstraint | None = None
+) -> Mixture | None:
+    """Return the mixture of the feasible trial with the highest expected utility, if any is feasible.
 
-    Args:
-        surrogate: Has the `n` trials.
-        ratios: The mixture, over `d` domains.
-
-    Returns:
-        The trial, and Hellinger distances to it and at most between neighboring trials.
+    The highest measured utility would belong to a lucky trial: it holds the noise of one run.
     """
-    seen = surrogate.trials.ratios()
-    between = hellinger(seen, seen) + 2 * np.eye(len(seen))
-    usual = float(between.min(axis=1).max()) if len(seen) > 1 else 0.0
-    away = hellinger(ratios.vector(surrogate.domains)[None], seen)[0]
-    nearest = int(away.argmin())
-    return Support(surrogate.trials[nearest].id, float(away[nearest]), usual)
-
-
-def note_extrapolation(
-    surrogate: Surrogate, mixtures: Mapping[str, Mixture | None]
-) -> tuple[str, ...]:
-    """Return warnings for predictions that extrapolate.
-
-    Args:
-        surrogate: Has the `n` trials.
-        mixtures: Mixtures by name; None is skipped.
-
-    Returns:
-        A sentence for each mixture further from every trial than any trial from its nearest.
-    """
-    supports = {name: find_support(surrogate, m) for name, m in mixtures.items() if m is not None}
-    return tuple(
-        f"The {name} mixture lies further from every trial (Hellinger {support.distance:.2f}) than "
-        f"any trial from its nearest ({support.usual:.2f} at most): its prediction is an "
-        "extrapolation."
-        for name, support in supports.items()
-        if support.extrapolates
-    )
-
-
-def _best_seen(surrogate: Surrogate, space: SearchSpace) -> Mixture | None:
-    """Return the mixture of the feasible trial with the highest utility; None if none is feasible."""
     trials = surrogate.trials
-    utilities = surrogate.observed_utilities(trials)
+    expected = surrogate.expected_utility(trials.ratios())
+    measured = np.isfinite(surrogate.observed_utilities(trials))
     vectors = np.stack([trial.ratios.vector(space.domains) for trial in trials])
-    usable = space.contains(vectors, tolerance=1e-6) & np.isfinite(utilities)
+    usable = space.contains(vectors, tolerance=1e-6) & measured
+    if constraint is not None:
+        usable &= constraint.met(surrogate, trials.ratios())
     if not usable.any():
         return None
-    return trials[int(np.where(usable, utilities, -np.inf).argmax())].ratios
+    return trials[int(np.where(usable, expected, -np.inf).argmax())].ratios
 
 
 def predict_errors(
@@ -244,6 +220,15 @@ def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
         f"Fitted {len(fitted)} metrics on {len(surrogate.trials)} {kind}; {left_out}.",
         "Surrogates: " + ", ".join(f"{name} {share:.0%}" for name, share in leading) + ", ...",
     ]
+    if (noise := surrogate.noise) is not None:
+        spreads = np.nanstd(
+            surrogate.trials.values([one.metric for one in surrogate.metrics]), axis=0
+        )
+        share = np.median((noise.stds / np.where(spreads > 0, spreads, 1.0))[spreads > 0])
+        sentences.append(
+            f"{noise.repeats} repeats of {noise.mixtures} mixtures tell the noise of one run: "
+            f"{share:.2f} of the spread of all runs (median metric)."
+        )
     for level in surrogate.fidelities[:-1]:
         known = [rank for rank in level.rank_correlations.values() if np.isfinite(rank)]
         ranked = f", which rank the costlier ones at {np.median(known):+.2f}" if known else ""

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.errors import MixtureError, did_you_mean, require_type
-from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture
-from mixopt.optimization.weight_space import WeightSpace, hellinger
+from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture, hellinger
+from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.kernels import matern52, square_distances
 from mixopt.surrogates.surrogate import Surrogate

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from mixopt.mixture import Array
+from mixopt.mixture import Array, hellinger
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.polytope import linear_constraints
-from mixopt.optimization.weight_space import WeightSpace, hellinger
+from mixopt.optimization.weight_space import WeightSpace
+from mixopt.search_space import Neighborhood
+from mixopt.surrogates.kernels import sqrt_derivative
 from mixopt.surrogates.minimize import minimize
 from mixopt.surrogates.surrogate import Surrogate
 
@@ -120,6 +122,8 @@ def _limits_of(space: WeightSpace) -> tuple[Array, list[dict[str, Any]]]:
     linear = linear_constraints(normals[rows], lows[rows], highs[rows])
     if space.space.max_kl is not None:
         linear.append(_within_kl(space))
+    if space.space.near is not None:
+        linear.append(_within_reach(space, space.space.near))
     return bounds, linear
 
 
@@ -146,6 +150,22 @@ def _split_bounds(normals: Array, lows: Array, highs: Array) -> tuple[Array, lis
 def _within_kl(space: WeightSpace) -> dict[str, Any]:
     limit, kl = space.space.max_kl or 0.0, space.divergence_and_gradient
     return {"type": "ineq", "fun": lambda w: limit - kl(w)[0], "jac": lambda w: -kl(w)[1]}
+
+
+def _within_reach(space: WeightSpace, near: Neighborhood) -> dict[str, Any]:
+    """Return the distance from the nearest run as a limit on weights."""
+    roots, least = np.sqrt(near.mixtures), 1 - near.distance**2
+
+    def room(weights: Array) -> float:
+        overlaps = roots @ np.sqrt(_proper(space.composition.T @ weights))
+        return float(overlaps.max() - least)
+
+    def slopes(weights: Array) -> Array:
+        ratios = _proper(space.composition.T @ weights)
+        nearest = roots[int((roots @ np.sqrt(ratios)).argmax())]
+        return np.asarray(space.composition @ (nearest * sqrt_derivative(ratios)))
+
+    return {"type": "ineq", "fun": room, "jac": slopes}
 
 
 def _outcome_limits(

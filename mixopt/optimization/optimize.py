@@ -10,13 +10,14 @@ from typing import Literal
 import numpy as np
 
 from mixopt.errors import InfeasibleError, require_type
-from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture
+from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture, hellinger
 from mixopt.optimization import comparisons
 from mixopt.optimization.design import perturb
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.multistart import Goal, choose_starts, maximize
-from mixopt.optimization.outcome_constraint import OutcomeConstraint
-from mixopt.optimization.weight_space import WeightSpace, hellinger
+from mixopt.optimization.outcome_constraint import MIN_MARGIN, OutcomeConstraint
+from mixopt.optimization.support import find_support, note_extrapolation
+from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Proposal
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
@@ -29,19 +30,17 @@ REFINEMENTS = 3
 TOP = 64  # best candidates that a refinement perturbs
 STARTS = 4  # starts from the pool; the reference mixtures are starts too
 RADIUS = 0.12  # Hellinger distance within which candidates belong to one mode
-COMPARED = 1024  # candidates compared with the proposal to find ties; a quarter for large tables
+COMPARED = 1024  # mixtures of each kind compared to find ties; a quarter for large tables
 LARGE_TABLE = 20_000  # scores (runs x metrics) from which fewer candidates are drawn and compared
-MIN_MARGIN = -1e-6  # margin, in standard deviations, at which an outcome constraint counts as met
 
 Reference = Literal["natural", "uniform", "best seen"]
 
 
 @single_threaded
-def propose(
+def search_mixtures(
     surrogate: Surrogate,
     space: SearchSpace,
     *,
-    q: int = 1,
     seed: Seed = None,
     compositions: Mapping[str, MixtureLike] | None = None,
     maximise: Literal["utility", "chance"] = "utility",
@@ -49,32 +48,24 @@ def propose(
     outcome_constraint: OutcomeConstraint | None = None,
     repetition: Repetition | None = None,
     error_laws: Mapping[str, LossToError] | None = None,
-    first: "MixtureLike | None" = None,
-) -> list[Proposal]:
-    """Return the `q` feasible mixtures that the surrogate predicts to be best, best first.
+    references_in: SearchSpace | None = None,
+) -> "FoundMixtures":
+    """Return candidates among which the surrogate predicts the best feasible mixtures.
 
     The differentiable surrogate models are maximized by SLSQP from several starts; candidates are
-    drawn at random and perturbed for the others. The best candidate by the whole stacked model is
-    proposed. Further proposals lie outside of the modes of the earlier ones.
+    drawn at random and perturbed for the others.
 
     Args:
         surrogate: Fitted to trials over the `d` domains.
         space: Bounds, groups, inequalities and prior over the same domains, in any order.
-        q: Number of proposals.
         seed: Seed or generator of every random draw; fresh randomness if None.
         compositions: Mixture by expert, if weights of experts are searched instead of ratios.
         maximise: `utility`, or `chance`, the probability of a higher utility than `reference`.
-        reference: For `chance`: `natural` (the prior of `space`), `uniform`, `best seen` (the best
-            feasible trial), or a mixture, which is then compared with as `given`.
+        reference: As in `propose`.
         outcome_constraint: Metrics that must not get worse than at a mixture.
         repetition: Repetition of the domains under the target's budget, which lowers their value.
         error_laws: Loss-to-error law by metric.
-        first: A mixture that was chosen by other evidence and is described as the first proposal.
-
-    Returns:
-        The proposals, fewer than `q` if the candidates have fewer modes. Each is compared with the
-        natural mixture, the uniform one and the best trial; without a prior no natural mixture is
-        assumed and the best trial comes first.
+        references_in: The space of the best trial that proposals are compared with, if another.
 
     Raises:
         InfeasibleError: No mixture meets every bound; the message names the bounds in conflict.
@@ -92,8 +83,11 @@ def propose(
     if compositions:
         rows = {name: as_mixture(row, space.domains) for name, row in compositions.items()}
     weights = WeightSpace.of_rows(space, rows)
-    search = _Search(surrogate, weights, np.random.default_rng(seed), outcome_constraint)
-    references = comparisons.reference_mixtures(surrogate, space)
+    rng = np.random.default_rng(seed)
+    search = _Search(surrogate, weights, rng, outcome_constraint)
+    references = comparisons.reference_mixtures(
+        surrogate, references_in or space, outcome_constraint
+    )
     if not isinstance(reference, str):
         references["given"] = as_mixture(reference, space.domains)
     goal = Goal(surrogate)
@@ -104,18 +98,14 @@ def propose(
     centre = Mixture.from_vector(space.domains, space.prior_vector())
     others = [references.get(name) for name in ("uniform", "best seen", "given")]
     pool, values = search.run(goal, [centre, *(mixture for mixture in others if mixture)])
-    proposals: list[Proposal] = []
-    for _ in range(q):
-        chosen = search.best_allowed(pool, values)
-        if first is not None and not proposals:
-            chosen = weights.weights_for(as_mixture(first, space.domains).vector(space.domains))[0]
-        near = hellinger(search.ratios(pool), search.ratios(chosen[None]))[:, 0] <= RADIUS
-        proposals.append(_describe(search, chosen, references, pool, values, error_laws or {},
-                                   named=compositions is not None))  # fmt: skip
-        if near.all():
-            break
-        pool, values = pool[~near], values[~near]
-    return proposals
+    uniform = weights.ratios(weights.sample_uniform(_compared(surrogate), rng))
+    return FoundMixtures(search, references, pool, values, uniform, error_laws or {},
+                         named=compositions is not None)  # fmt: skip
+
+
+def _compared(surrogate: Surrogate) -> int:
+    """Return the number of mixtures that a proposal is compared with to find ties."""
+    return COMPARED // 4 if surrogate.model.cv_means.size > LARGE_TABLE else COMPARED
 
 
 def _reorder(repetition: Repetition, domains: Sequence[str]) -> Repetition:
@@ -191,34 +181,90 @@ class _Search:
         )
 
 
-def _describe(
-    search: _Search,
-    weights: Array,
-    references: Mapping[str, Mixture | None],
-    pool: Array,
-    values: Array,
-    error_laws: Mapping[str, LossToError],
-    *,
-    named: bool,
-) -> Proposal:
-    surrogate, space = search.surrogate, search.space.space
-    ratios = Mixture.from_vector(space.domains, search.space.ratios(weights[None])[0])
-    predicted = surrogate.estimate(ratios)
-    ranked = np.argsort(-values, kind="stable")
-    # half the best candidates, half from all ranks: ties may lie far from the proposal
-    size = COMPARED // 4 if surrogate.model.cv_means.size > LARGE_TABLE else COMPARED
-    every = max(1, 2 * len(ranked) // size)
-    compared = np.unique(np.concatenate([ranked[: size // 2], ranked[::every]]))
-    return Proposal(
-        ratios=ratios,
-        utility=surrogate.estimate_utility(ratios),
-        predicted=predicted,
-        comparisons=comparisons.compare(surrogate, ratios, references),
-        weights=dict(zip(search.space.experts, weights.tolist(), strict=True)) if named else None,
-        notes=comparisons.note_extrapolation(
-            surrogate, {"proposal": ratios, "natural": references["natural"]}
-        ),
-        ties=comparisons.find_ties(surrogate, space, ratios, search.space.ratios(pool[compared])),
-        support=comparisons.find_support(surrogate, ratios),
-        errors=comparisons.predict_errors(predicted, error_laws),
-    )
+@dataclass(eq=False)
+class FoundMixtures:
+    """The candidates of a search, and proposals from them.
+
+    Attributes:
+        search: Surrogate, weights and limits.
+        references: Mixtures that proposals are compared with, by name.
+        pool: Candidates as weights (`n x k`).
+        values: The goal at each of them (`n`).
+        uniform: Ratios of uniform draws from the feasible mixtures (`? x d`).
+        error_laws: Loss-to-error law by metric.
+        named: Whether weights are of experts with names.
+    """
+
+    search: _Search
+    references: Mapping[str, Mixture | None]
+    pool: Array
+    values: Array
+    uniform: Array
+    error_laws: Mapping[str, LossToError]
+    named: bool
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The surrogate, at the repetition of the target's budget."""
+        return self.search.surrogate
+
+    def choose(self, q: int, first: Mixture | None = None) -> list[Array]:
+        """Return the weights (`k` each) of the `q` best candidates, the best first.
+
+        Each lies outside of the modes of those before; there are fewer if there are fewer modes.
+
+        Args:
+            q: Number of candidates.
+            first: A mixture that was chosen by other evidence, as the first of them.
+
+        Raises:
+            InfeasibleError: No candidate meets the outcome constraint.
+        """
+        search, pool, values = self.search, self.pool, self.values
+        chosen: list[Array] = []
+        for _ in range(q):
+            if first is not None and not chosen:
+                weights, _ = search.space.weights_for(first.vector(search.space.space.domains))
+            else:
+                weights = search.best_allowed(pool, values)
+            chosen.append(weights)
+            near = hellinger(search.ratios(pool), search.ratios(weights[None]))[:, 0] <= RADIUS
+            if near.all():
+                break
+            pool, values = pool[~near], values[~near]
+        return chosen
+
+    def mixture(self, weights: Array) -> Mixture:
+        """Return the ratios of weights (`k`) as a mixture."""
+        space = self.search.space
+        return Mixture.from_vector(space.space.domains, space.ratios(weights[None])[0])
+
+    def propose(self, q: int, first: Mixture | None = None) -> list[Proposal]:
+        """Return the candidates of `choose` as proposals."""
+        return [self.describe(weights) for weights in self.choose(q, first)]
+
+    @single_threaded
+    def describe(self, weights: Array) -> Proposal:
+        """Return one candidate (`k`) with predictions and comparisons."""
+        surrogate, space = self.surrogate, self.search.space
+        ratios = self.mixture(weights)
+        predicted = surrogate.estimate(ratios)
+        # good candidates and some of all ranks: ties may lie far from the proposal
+        ranked, size = np.argsort(-self.values, kind="stable"), _compared(surrogate)
+        every = max(1, 2 * len(ranked) // size)
+        compared = np.unique(np.concatenate([ranked[: size // 2], ranked[::every]]))
+        others = space.ratios(self.pool[compared])
+        named = dict(zip(space.experts, weights.tolist(), strict=True)) if self.named else None
+        return Proposal(
+            ratios=ratios,
+            utility=surrogate.estimate_utility(ratios),
+            predicted=predicted,
+            comparisons=comparisons.compare(surrogate, ratios, self.references),
+            weights=named,
+            notes=note_extrapolation(
+                surrogate, {"proposal": ratios, "natural": self.references["natural"]}
+            ),
+            ties=comparisons.find_ties(surrogate, space.space, ratios, self.uniform, others),
+            support=find_support(surrogate, ratios),
+            errors=comparisons.predict_errors(predicted, self.error_laws),
+        )

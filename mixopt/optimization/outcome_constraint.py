@@ -16,6 +16,8 @@ from mixopt.errors import MixtureError, TrialsError, did_you_mean
 from mixopt.mixture import Array, MixtureLike, as_mixture
 from mixopt.surrogates.surrogate import Surrogate
 
+MIN_MARGIN = -1e-6  # margin, in standard deviations, at which a limit counts as met
+
 
 class _Limits(NamedTuple):
     """Places among the metrics, signs (+1: lower is better), tolerances and scales (`g` each)."""
@@ -71,6 +73,10 @@ class OutcomeConstraint:
         mean, std = surrogate.differences(ratios, self._at_reference(surrogate))
         worse = signs * mean[:, places] + float(ndtri(self.probability)) * std[:, places]
         return np.asarray((tolerances - worse) / scales)
+
+    def met(self, surrogate: Surrogate, ratios: Array) -> NDArray[np.bool_]:
+        """Return which mixtures (`n x d`) meet every limit (`n`), but for rounding."""
+        return np.asarray((self.margins(surrogate, ratios) >= MIN_MARGIN).all(axis=1))
 
     def expected(self, surrogate: Surrogate, ratios: Array) -> Array:
         """Return the margins (`n x g`) of expected scores, without their uncertainty.

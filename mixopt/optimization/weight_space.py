@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog, nnls
 
 from mixopt.errors import InfeasibleError
-from mixopt.mixture import Array, Mixture
+from mixopt.mixture import Array, Mixture, hellinger
 from mixopt.optimization.polytope import bisect, linear_constraints, project_in_turn
 from mixopt.search_space import BOUND_TOLERANCE, SearchSpace, explain_conflict
 from mixopt.surrogates.minimize import minimize
@@ -24,6 +24,9 @@ CONCENTRATION = (1.0, 4.0)
 """Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
 TEMPER = 0.7  # exponent on the prior, as in DeMix (2602.00747): small domains are drawn more often
 TINY = 1e-12  # smallest ratio of which a logarithm is taken
+CHAINS, STEPS = 128, 300
+"""Chains of uniform draws, and most steps of each before its first draw; 4k if that is less."""
+SHRINKS = 24  # most points tried on a line before a chain stays where it is
 SUM_WEIGHT = 1e4  # weight of Σα = 1 in the least squares from ratios to weights
 
 
@@ -155,8 +158,50 @@ class WeightSpace:
         """Return feasible weights (`n x k`) near `weights`; feasible weights are kept.
 
         Alternating projections onto the violated bounds move a point to the nearest border. What
-        they leave is removed along the line to `centre`, so that every bound holds exactly.
+        they leave is removed along the line to `centre`, so that every bound holds exactly. What is
+        too far from the runs is moved on the line to the nearest anchor.
         """
+        pulled = self._pull_to_limits(weights)
+        near = self.space.near
+        if near is None:
+            return pulled
+        far = np.flatnonzero(~near.contains(self.ratios(pulled)))
+        if len(far):
+            anchors, runs = self.anchors
+            ends = pulled[far]
+            place = hellinger(self.ratios(ends), self.ratios(anchors)).argmin(axis=1)
+            # the ball around one run is convex, so the allowed points of each line are an interval
+            roots = np.sqrt(runs[place])
+            most = 1 - near.distance**2
+
+            def close(points: Array) -> NDArray[np.bool_]:
+                overlap = (np.sqrt(np.maximum(self.ratios(points), 0.0)) * roots).sum(axis=1)
+                return np.asarray(overlap >= most)
+
+            pulled[far] = bisect(anchors[place], ends, close)
+        return pulled
+
+    @cached_property
+    def anchors(self) -> tuple[Array, Array]:
+        """Allowed weights near runs (`a x k`), and the ratios of each one's nearest run (`a x d`).
+
+        Raises:
+            InfeasibleError: The limits leave no mixture near enough to a run.
+        """
+        assert self.space.near is not None
+        runs = self.space.near.mixtures
+        anchors = self._pull_to_limits(np.stack([self.weights_for(run)[0] for run in runs]))
+        apart = hellinger(self.ratios(anchors), runs)
+        nearest = apart.argmin(axis=1)
+        usable = apart.min(axis=1) <= self.space.near.distance
+        if not usable.any():
+            raise InfeasibleError(
+                f"No mixture within the limits is nearer than {apart.min():.3f} (Hellinger) to a run, "
+                f"and at most {self.space.near.distance:.3f} is allowed; widen the limits."
+            )
+        return anchors[usable], runs[nearest[usable]]
+
+    def _pull_to_limits(self, weights: Array) -> Array:
         normals, offsets, frozen = self._half_spaces
         near = project_in_turn(weights, normals, offsets)
         # directions that change no frozen ratio and keep the sum
@@ -200,18 +245,57 @@ class WeightSpace:
         low, high = np.log(CONCENTRATION[0]), np.log(CONCENTRATION[1] * len(self.experts))
         totals = np.exp(rng.uniform(low, high, size=n))
         gammas = rng.gamma(np.maximum(totals[:, None] * tempered, 0.02)) + 1e-12
-        return self.pull(gammas / gammas.sum(axis=1, keepdims=True))
+        draws = gammas / gammas.sum(axis=1, keepdims=True)
+        if self.space.near is not None:
+            # half of them on the way from a run, since most others end on the border
+            anchors, _ = self.anchors
+            half = n // 2
+            start = anchors[rng.integers(len(anchors), size=half)]
+            draws[:half] = start + rng.uniform(size=(half, 1)) * (draws[:half] - start)
+        return self.pull(draws)
 
+    def sample_uniform(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw weights (`n x k`) uniformly from all that are allowed.
 
-def hellinger(first: Array, second: Array) -> Array:
-    """Return Hellinger distances (from 0 to 1) between mixtures.
+        Draws from the whole simplex are kept where enough of them are allowed. Else chains of
+        hit-and-run draw (Smith 1984): a random line through a point, and a point on it uniformly; a
+        point that other limits forbid shortens the line, as in slice sampling (Neal 2003).
+        """
+        draws = rng.dirichlet(np.ones(len(self.experts)), 8 * n)
+        allowed = draws[self.space.contains(self.ratios(draws))]
+        if len(allowed) >= n:
+            return np.asarray(allowed[:n])
+        count = min(CHAINS, n)
+        points = self.sample(count, rng)
+        drawn = [points]
+        kept = (n + count - 1) // count
+        for _ in range(min(STEPS, 4 * len(self.experts)) + kept):
+            points = self._step(points, rng)
+            drawn.append(points)
+        return np.vstack(drawn[-kept:])[:n]
 
-    Args:
-        first: Mixtures (`a x d`).
-        second: Mixtures (`b x d`).
-
-    Returns:
-        Distances (`a x b`).
-    """
-    overlap = np.sqrt(first) @ np.sqrt(second).T
-    return np.asarray(np.sqrt(np.clip(1 - overlap, 0.0, None)))
+    def _step(self, points: Array, rng: np.random.Generator) -> Array:
+        """Return one step of hit-and-run from each of some allowed points (`n x k`)."""
+        normals, offsets, frozen = self._half_spaces
+        fixed = np.vstack([np.ones(len(self.experts)), frozen])
+        free = np.eye(len(self.experts)) - np.linalg.pinv(fixed) @ fixed
+        lines = rng.normal(size=points.shape) @ free
+        slopes, room = lines @ normals.T, points @ normals.T - offsets
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = -np.maximum(room, 0.0) / slopes
+        high = np.where(slopes < -1e-15, steps, np.inf).min(axis=1)
+        low = np.where(slopes > 1e-15, steps, -np.inf).max(axis=1)
+        # where the limits leave a single point there is no line
+        high = np.where(np.isfinite(high), high, 0.0)
+        low = np.where(np.isfinite(low), low, 0.0)
+        moved, open_to = points.copy(), np.ones(len(points), dtype=bool)
+        for _ in range(SHRINKS):
+            at = rng.uniform(low, np.maximum(high, low))
+            tried = np.maximum(points + at[:, None] * lines, 0.0)
+            good = open_to & self.space.contains(self.ratios(tried), tolerance=1e-7)
+            moved[good] = tried[good]
+            open_to &= ~good
+            if not open_to.any():
+                break
+            low, high = np.where(at < 0, at, low), np.where(at >= 0, at, high)
+        return moved

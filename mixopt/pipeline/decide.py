@@ -76,7 +76,7 @@ def decide_study(
     return Decision(
         moves=choice.moves,
         candidate=Mixture.from_vector(domains, rows[choice.candidate]),
-        natural=Mixture.from_vector(domains, _nearest_allowed(search, gains.natural)),
+        kept=Mixture.from_vector(domains, _nearest_allowed(search, gains.natural)),
         gain=Estimate(float(own.mean()), float(own.std())),
         tokens=gains.tokens,
         runs=0 if runs is None else len(runs.gains),

@@ -8,8 +8,9 @@ from mixopt.config.constraints import BudgetConfig, ProposalConfig
 from mixopt.mixture import Mixture
 from mixopt.optimization.comparisons import reference_mixtures, require_reference
 from mixopt.optimization.loss_to_error import LossToError
-from mixopt.optimization.optimize import Reference, propose
+from mixopt.optimization.optimize import Reference
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
+from mixopt.optimization.propose import propose
 from mixopt.proposal import Proposal
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
@@ -96,6 +97,7 @@ def propose_from_table(
         outcome_constraint=_outcome_constraint(config, surrogate, space),
         repetition=repetition,
         error_laws={n: LossToError(x.epsilon, x.k, x.gamma) for n, x in config.error_laws.items()},
+        explore=config.explore,
     )
     if config.budget is not None:
         budget = budget_of(config.budget, space.domains)

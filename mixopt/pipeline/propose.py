@@ -10,8 +10,7 @@ import numpy as np
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.estimate import Estimate
-from mixopt.mixture import Mixture
-from mixopt.optimization.optimize import propose
+from mixopt.optimization.optimize import search_mixtures
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import decide_study
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
@@ -70,21 +69,18 @@ def build_proposals(
         trials: Of all rounds.
     """
 
-    def search_mixtures(first: Mixture | None = None) -> list[Proposal]:
-        return propose(
+    def build(scratch: Path) -> None:
+        found = search_mixtures(
             policy.fit(trials),
             context.space,
-            q=context.config.search.proposals,
             seed=np.random.default_rng([context.config.seed, 1_000_001]),
             compositions=search.experts.compositions,
-            first=first,
         )
-
-    def build(scratch: Path) -> None:
-        proposals = search_mixtures()
+        count = context.config.search.proposals
+        proposals = found.propose(count)
         decision = decide_study(context, search, policy, trials, proposals)
         if decision is not None:
-            proposals = search_mixtures(decision.ratios)
+            proposals = found.propose(count, first=decision.ratios)
             proposals[0] = replace(proposals[0], ratios=decision.ratios, decision=decision)
         verified = [verify(context, search, policy, one, trials).to_json() for one in proposals]
         (scratch / FILE).write_text(f"[{','.join(verified)}]")

@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from mixopt import __version__
 from mixopt.decision import Decision
-from mixopt.estimate import Estimate
+from mixopt.estimate import Estimate, format_chance
 from mixopt.io.files import write_bytes, write_text
+from mixopt.mixture import Mixture
 from mixopt.proposal import Comparison, Proposal
 from mixopt.report import figures
 from mixopt.report.data import UNITS, PredictedScores, ReportData
@@ -53,10 +54,13 @@ def _render_page(data: ReportData) -> str:
     environment.filters["signed"] = lambda number: _format(number, "+.3f")
     environment.filters["number"] = lambda number: _format(number, ".3f")
     environment.filters["percent"] = lambda number: f"{100 * number:.1f}%"
+    environment.filters["chance"] = format_chance
     environment.filters["span"] = lambda e: f"[{_format(e[0], '+.3f')}, {_format(e[1], '+.3f')}]"
     templates = files("mixopt.report") / "templates"
     return environment.get_template("page.html.j2").render(
-        data=data, best=data.best, summary=_summarize(data), ratios=_format_ratios(data.best),
+        data=data, best=data.best, summary=_summarize(data),
+        ratios=_format_ratios(data.best.ratios),
+        candidate=_format_ratios(data.best.decision.candidate) if data.best.decision else "",
         by_name={metric.name: metric for metric in data.metrics}, version=__version__,
         equivalent=_describe_equivalent(data),
         changes=_change_by_expert(data), gains=_gain_by_capability(data),
@@ -129,16 +133,16 @@ def _format(number: float, form: str) -> str:
     return "–" if not math.isfinite(number) else format(number, form)
 
 
-def _format_ratios(proposal: Proposal) -> str:
+def _format_ratios(mixture: Mixture) -> str:
     """Return `50.0% web, 30.0% code and 20.0% maths`, the largest first."""
-    ranked = sorted(proposal.ratios.items(), key=lambda pair: -pair[1])
+    ranked = sorted(mixture.items(), key=lambda pair: -pair[1])
     return _join([f"{100 * ratio:.1f}% {domain}" for domain, ratio in ranked if ratio >= 0.0005])
 
 
 def _summarize(data: ReportData) -> str:
     best = data.best
     if not best.comparisons:
-        return f"Train on {_format_ratios(best)}. It was not compared with another mixture."
+        return f"Train on {_format_ratios(best.ratios)}. It was not compared with another mixture."
     first = best.comparisons[0]
     if best.decision is not None:
         return _summarize_decision(data, best.decision)
@@ -165,19 +169,19 @@ def _summarize(data: ReportData) -> str:
 def _summarize_decision(data: ReportData, decision: Decision) -> str:
     low, high = decision.gain.interval
     unit = " sd" if data.unit == UNITS["z"] else ""
-    runs = f"{decision.runs} trained runs" if decision.runs else "no trained run"
+    tokens = "" if decision.tokens is None else f" after {decision.tokens:,} tokens"
+    level = f" at {decision.level}" if decision.level else ""
     span = (
-        f"expected gain {decision.gain.mean:+.2f}{unit} of utility after {decision.tokens:,} tokens, "
-        f"95% interval {low:+.2f} to {high:+.2f}; from ensembles of the experts and {runs}"
+        f"expected gain {decision.gain.mean:+.2f}{unit} of utility{level}{tokens}, "
+        f"95% interval {low:+.2f} to {high:+.2f}; from {decision.basis}"
     )
+    sentence = decision.say(span)
     if not decision.moves:
-        return (
-            f"Stay with the natural mixture: the best other one is {decision.gain.chance:.0%} likely to "
-            f"be better ({span})."
-        )
-    changes = _describe_changes(data.best, data.best.comparisons[0])
-    chance = f"{decision.gain.chance:.0%} likely to be better than the natural mixture"
-    return f"{changes[:1].upper()}{changes[1:]}: {chance} ({span})."
+        advice = f" {decision.advice}" if decision.advice else ""
+        return f"{sentence[:1].upper()}{sentence[1:]}.{advice}"
+    reference = Comparison(decision.reference, decision.kept, decision.gain)
+    changes = _describe_changes(data.best, reference)
+    return f"{changes[:1].upper()}{changes[1:]}: {sentence}."
 
 
 def _describe_equivalent(data: ReportData) -> str:

@@ -5,6 +5,7 @@ Shapes: `n` trials, `d` domains, `m` metrics.
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mixopt.surrogates.calibration import CriticalValues, calibrate, rescale_par
 from mixopt.surrogates.multi_fidelity import is_uninformative
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.registry import AUTO, SURROGATES, make_model
+from mixopt.surrogates.repeats import measure_noise
 from mixopt.surrogates.stacking import StackedModel
 from mixopt.surrogates.surrogate import FittedFidelity, FittedMetric, Standardization, Surrogate
 from mixopt.surrogates.threads import single_threaded
@@ -105,7 +107,10 @@ def fit(
         scaled_by, metrics, target, capability_weights, trust, normalise, scales
     )
     summaries = multi_fidelity.summarize_fidelities(levels, tables, metrics, stages)
-    return _assemble(tables[-1], metrics, utility, *stages[-1], summaries)
+    fitted = Trials([t for table in tables for t in table], trials.metrics, trials.domains)
+    assembled = _assemble(tables[-1], metrics, utility, *stages[-1], summaries)
+    noise = measure_noise(tables[-1].ratios(), tables[-1].values(metrics))
+    return replace(assembled, all_trials=fitted, noise=noise)
 
 
 def _target_metrics(trials: Trials, target: str | Mapping[str, float]) -> tuple[Metric, ...]:

@@ -15,6 +15,7 @@ from mixopt.mixture import Array
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel
 from mixopt.surrogates.cokriging import CoKriging, RescaledModel
 from mixopt.surrogates.rank_correlation import spearman
+from mixopt.surrogates.repeats import measure_noise
 from mixopt.surrogates.stacking import PseudoObservations, StackedModel, fit_stacked_model
 from mixopt.surrogates.surrogate import FittedFidelity, Standardization
 from mixopt.surrogates.utility import signs
@@ -99,6 +100,9 @@ def fit_fidelities(
 ) -> list[Stage]:
     """Fit each fidelity, every one but the lowest as a correction of the one below.
 
+    Where a mixture was run more than once, the noise of its repeats is tried as the noise of every
+    run too; the lower cross-validated error decides.
+
     Args:
         tables: Trials of each fidelity, the lowest first (`n` trials each, over `d` domains).
         metrics: The `m` metrics to fit.
@@ -117,6 +121,10 @@ def fit_fidelities(
         z = standardization.transform(table.values(metrics))
         noise = standardization.transform_variances(table.std_errors(metrics))
         noises = [np.zeros(z.shape)] + ([noise] if use_std_errors and noise.any() else [])
+        repeats = measure_noise(table.ratios(), table.values(metrics))
+        if repeats is not None:
+            every = np.tile(repeats.stds, (len(table), 1))
+            noises.append(standardization.transform_variances(every))
         pseudo = _from_slopes(table, metrics, standardization, z)
         candidates = []
         for known in noises:

@@ -27,7 +27,7 @@ def save_surrogate(surrogate: Surrogate, folder: Path) -> None:
     """
     import skops.io  # here, because it imports all of scikit-learn, and torch where installed
 
-    bare = replace(surrogate, trials=None)  # type: ignore[arg-type]
+    bare = replace(surrogate, trials=None, all_trials=None)  # type: ignore[arg-type]
     # most of the file is its schema, which level 1 compresses to a sixth at no cost
     skops.io.dump(bare, folder / FILE, compression=ZIP_DEFLATED, compresslevel=1)
 
@@ -55,7 +55,9 @@ def load_surrogate(folder: Path, trials: Trials) -> Surrogate:
         if foreign:
             raise ValueError(f"it holds {foreign[0]}")
         bare = skops.io.load(file, trusted=names)
-        surrogate: Surrogate = replace(bare, trials=trials.at(bare.fidelities[-1].level))
+        levels = [fidelity.level for fidelity in bare.fidelities]
+        fitted = Trials([t for t in trials if t.level in levels], trials.metrics, trials.domains)
+        surrogate: Surrogate = replace(bare, trials=trials.at(levels[-1]), all_trials=fitted)
         surrogate.predict_utility(surrogate.trials.ratios()[:1])  # checks that the parts fit
     except Exception as error:  # an invented file may fail in any way
         raise StorageError(

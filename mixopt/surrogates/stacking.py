@@ -18,6 +18,7 @@ from mixopt.estimate import Z80, Z95
 from mixopt.mixture import Array
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, is_differentiable
 from mixopt.surrogates.calibration import CriticalValues, calibrate
+from mixopt.surrogates.repeats import group_repeats
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +76,9 @@ class StackedModel:
         bounds = (self.low, self.high)
         mean = np.einsum("lm,lnm->nm", self.weights, np.clip(means, *bounds))
         at_reference = np.einsum("lm,lnm->nm", self.weights, np.clip(there, *bounds))
+        widest = self.high - self.low
         variances = [
-            scale * scale * model.contrast(ratios, reference)[1]
+            np.minimum(scale * scale * model.contrast(ratios, reference)[1], widest * widest)
             for model, scale in zip(self.models.values(), self.scales, strict=True)
             if is_differentiable(model)
         ]
@@ -87,7 +89,6 @@ class StackedModel:
             return mean - at_reference, np.hypot(std[:-1], std[-1:])
         share = share / share.sum(axis=0)
         apart = (means - there)[smooth]
-        widest = self.high - self.low
         middle = np.einsum("lm,lnm->nm", share, np.clip(apart, -widest, widest))
         spread = np.stack(variances) + np.square(np.clip(apart - middle, -widest, widest))
         std = np.sqrt(np.einsum("lm,lnm->nm", share, spread))
@@ -225,9 +226,9 @@ def _equal_weights(models: Mapping[str, SurrogateModel], scores: Array) -> Stack
 
 def _assign_folds(ratios: Array, seed: int) -> NDArray[np.intp]:
     """Return the fold of each run (`n`), of at most `FOLDS`; repeats of a mixture share one."""
-    _, same = np.unique(ratios.round(6), axis=0, return_inverse=True)
+    same = group_repeats(ratios)
     order = np.random.default_rng(seed).permutation(int(same.max()) + 1)
-    return np.asarray((order % min(FOLDS, len(order)))[same.ravel()])
+    return np.asarray((order % min(FOLDS, len(order)))[same])
 
 
 def _clip_range(scores: Array) -> tuple[Array, Array]:
@@ -241,11 +242,13 @@ def _combine(
 ) -> tuple[Array, Array]:
     """Return the weighted mean (`n x m`) of bounded predictions (`l x n x m`), and its std.
 
-    The standard deviation adds the models' own, their disagreement, and the clipped excess.
+    The standard deviation adds the models' own, their disagreement, and the clipped excess. Each
+    model's own is bounded by the range of the scores, as its mean is.
     """
     bounded = np.clip(means, *bounds)
     mean = np.einsum("lm,lnm->nm", weights, bounded)
-    own = np.square(stds * scales[:, None, :]) + np.square(bounded - mean)
+    widest = (bounds[1] - bounds[0]) / (1 + 2 * CLIP_MARGIN)
+    own = np.square(np.minimum(stds * scales[:, None, :], widest)) + np.square(bounded - mean)
     clipped = np.einsum("lm,lnm->nm", weights, np.abs(means - bounded))
     # an unbounded model may extrapolate absurdly far: its excess is bounded too
     clipped = np.minimum(clipped, bounds[1] - bounds[0])

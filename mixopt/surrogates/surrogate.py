@@ -14,6 +14,7 @@ from mixopt.estimate import Z80, Z95, Estimate
 from mixopt.mixture import Array, Mixture
 from mixopt.surrogates.calibration import CriticalValues
 from mixopt.surrogates.effective_tokens import Repetition
+from mixopt.surrogates.repeats import RunNoise
 from mixopt.surrogates.scaling_law_gp import ScalingLawGP
 from mixopt.surrogates.stacking import StackedModel
 from mixopt.surrogates.utility import AnyUtility
@@ -123,6 +124,8 @@ class Surrogate:
         cv_utilities: Out-of-fold predicted utility of each trial (`n`).
         repetition: How the target's budget repeats the domains, if it does.
         scaling_law: What fewer effective tokens cost, if the budget repeats domains.
+        all_trials: The trials of every fidelity of the fit; those of the highest alone if None.
+        noise: What repeats of the highest fidelity tell of the noise of one run, if there are any.
     """
 
     domains: tuple[str, ...]
@@ -136,6 +139,8 @@ class Surrogate:
     cv_utilities: Array
     repetition: Repetition | None = None
     scaling_law: ScalingLawGP | None = None
+    all_trials: Trials | None = None
+    noise: RunNoise | None = None
 
     def __repr__(self) -> str:
         shares = zip(self.model.models, self.model.weights.mean(axis=1), strict=True)

@@ -28,7 +28,7 @@ from mixopt import Mixture, Trials
 from mixopt.config.loader import load_study
 from mixopt.optimization.design import design_first_round, design_next_round
 from mixopt.optimization.multistart import ascend
-from mixopt.optimization.optimize import propose
+from mixopt.optimization.propose import propose
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.utility import Utility
 from mixopt.trials import Score, Slope, Trial

@@ -17,7 +17,7 @@ from fidelity import load_target, table, to_trials
 from runs import DOMAINS, open_context
 from scores import evaluator_of, open_trained, power
 
-from mixopt.optimization.optimize import propose
+from mixopt.optimization.propose import propose
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.utility import Utility
@@ -43,7 +43,7 @@ def main() -> None:
     mixed = [evaluator.scorer.read(evaluator.ensemble.mix(power(row, 0.5))) for row in grid]
     trials = to_trials(grid, table(mixed, names), target.metrics, "ensembled", "e")
     surrogate = fit(Trials(trials, target.metrics, DOMAINS), use_std_errors=False)
-    best = propose(surrogate, SearchSpace(DOMAINS), seed=rng)[0]
+    best = propose(surrogate, SearchSpace(DOMAINS), seed=rng, explore=True)[0]
     scale = Utility.standardized(
         Trials(to_trials(target.ratios, target.truth, target.metrics, "trained", "t"),
                target.metrics, DOMAINS), target.metrics)  # fmt: skip

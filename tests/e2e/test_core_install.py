@@ -45,7 +45,7 @@ assert "run: pip install 'mixopt[mlflow]'" in call(*table, "--track", code=2)
 assert "run: pip install 'mixopt[train]'" in call("train", "quickstart", code=2)
 
 import mixopt
-from mixopt.optimization.optimize import propose
+from mixopt.optimization.propose import propose
 from mixopt.search_space import SearchSpace
 trials = mixopt.read_trials(ratios="ratios.csv", metrics="metrics.csv", better="lower")
 surrogate = mixopt.fit(trials, surrogates="ridge")

@@ -1,16 +1,14 @@
 import numpy as np
 import pytest
-from example_trials import DOMAINS, make_trials
+from example_trials import DOMAINS, make_trials, true_scores
 
-from mixopt import Estimate, Mixture, SearchSpace, fit
+from mixopt import Estimate, Mixture, SearchSpace, Trial, Trials, fit
 from mixopt.errors import TrialsError
 from mixopt.optimization.comparisons import (
     _best_seen,
     compare,
     describe_fit,
-    find_support,
     find_ties,
-    note_extrapolation,
     predict_errors,
 )
 from mixopt.optimization.loss_to_error import LossToError
@@ -36,19 +34,24 @@ def test_ties_hold_what_is_no_worse_and_leave_out_what_is(surrogate):
     best = _best_seen(surrogate, space)
     near = best.vector(DOMAINS)
     bad = np.array([0.0, 0.0, 0.0, 1.0])
-    ties = find_ties(surrogate, space, best, np.stack([near, bad]))
-    assert ties.share == 0.5  # the mixture itself cannot be told from itself
+    ties = find_ties(surrogate, space, best, np.stack([near, bad]), near[None])
+    assert ties.share == 0.5  # the mixture itself cannot be told from itself; others do not count
     assert ties.ranges["d"][1] < 0.9
     assert all(example["d"] < 0.9 for example in ties.examples)
 
 
-def test_nearest_run_and_extrapolation(surrogate):
-    trial = surrogate.trials[7]
-    support = find_support(surrogate, trial.ratios)
-    assert (support.nearest, support.distance) == ("t7", pytest.approx(0, abs=1e-6))
-    assert not support.extrapolates
-    narrow = fit(make_trials(40), target="loss_a")
-    assert note_extrapolation(narrow, {"proposal": trial.ratios}) == ()
+def test_the_best_run_is_the_best_expected_one_and_no_lucky_one():
+    """One mixture was run six times, once with luck."""
+    trials = make_trials(30)
+    scores = true_scores(EVEN.vector(DOMAINS)[None])[0]
+    names = [metric.name for metric in trials.metrics]
+    repeats = [Trial(f"r{i}", EVEN, dict(zip(names, scores, strict=True))) for i in range(5)]
+    lucky = Trial("lucky", EVEN, dict(zip(names, scores + [-0.8, -0.8, 0.3], strict=True)))
+    surrogate = fit(Trials([*trials, *repeats, lucky], trials.metrics, DOMAINS))
+    assert (
+        surrogate.trials[int(surrogate.observed_utilities(surrogate.trials).argmax())].id == "lucky"
+    )
+    assert _best_seen(surrogate, SearchSpace(DOMAINS)) != EVEN
 
 
 def test_errors_of_benchmarks_follow_from_their_losses():

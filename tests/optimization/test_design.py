@@ -4,6 +4,7 @@ from surrogates.test_fit import smooth_trials
 
 from mixopt import Group, SearchSpace, fit
 from mixopt.errors import MixtureError
+from mixopt.mixture import hellinger
 from mixopt.optimization.design import (
     LENGTH,
     LINEAR,
@@ -17,7 +18,7 @@ from mixopt.optimization.design import (
     perturb,
     spread,
 )
-from mixopt.optimization.weight_space import WeightSpace, hellinger
+from mixopt.optimization.weight_space import WeightSpace
 from mixopt.surrogates.kernels import matern52, square_distances
 
 

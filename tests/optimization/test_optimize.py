@@ -64,7 +64,7 @@ def test_compared_with_natural_uniform_and_best_seen():
     natural = proposal.comparisons[0]
     assert natural.ratios["c"] == 0.8
     assert natural.predicted_gain.mean > 0
-    assert proposal.interval == natural.predicted_gain.interval
+    assert proposal.interval == proposal.decision.gain.interval
 
 
 def test_domains_may_stand_in_another_order():

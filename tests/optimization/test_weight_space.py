@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from mixopt import Group, Inequality, Mixture, SearchSpace
 from mixopt.errors import InfeasibleError
-from mixopt.optimization.weight_space import WeightSpace, hellinger
+from mixopt.mixture import hellinger
+from mixopt.optimization.weight_space import WeightSpace
 
 
 def test_domains_as_experts_are_ratios():

@@ -6,7 +6,7 @@ import skops.io
 from example_trials import make_trials
 
 from mixopt.errors import StorageError
-from mixopt.optimization.optimize import propose
+from mixopt.optimization.propose import propose
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.registry import SURROGATES

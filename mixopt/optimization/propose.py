@@ -1,0 +1,97 @@
+"""`mixopt.propose`: proposals of a surrogate, and the decision for a table of runs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+from mixopt.errors import require_type
+from mixopt.mixture import MixtureLike, Seed
+from mixopt.optimization.loss_to_error import LossToError
+from mixopt.optimization.optimize import Reference, search_mixtures
+from mixopt.optimization.outcome_constraint import OutcomeConstraint
+from mixopt.optimization.support import RunCover, find_support, restrict_to_runs
+from mixopt.optimization.surrogate_decision import decide_by_surrogate
+from mixopt.proposal import Proposal
+from mixopt.search_space import SearchSpace
+from mixopt.surrogates.effective_tokens import Repetition
+from mixopt.surrogates.surrogate import Surrogate
+from mixopt.surrogates.threads import single_threaded
+
+
+@single_threaded
+def propose(
+    surrogate: Surrogate,
+    space: SearchSpace,
+    *,
+    q: int = 1,
+    seed: Seed = None,
+    compositions: Mapping[str, MixtureLike] | None = None,
+    maximise: Literal["utility", "chance"] = "utility",
+    reference: "MixtureLike | Reference" = "natural",
+    outcome_constraint: OutcomeConstraint | None = None,
+    repetition: Repetition | None = None,
+    error_laws: Mapping[str, LossToError] | None = None,
+    explore: bool = False,
+) -> list[Proposal]:
+    """Return what to train on by a surrogate, and further mixtures that it predicts to be good.
+
+    The first proposal carries the decision: the mixture with the highest expected gain, if it is
+    likely enough to be better than the reference, else the reference itself. Further proposals lie
+    outside of the modes of the earlier ones.
+
+    Args:
+        surrogate: Fitted to trials over the `d` domains.
+        space: Bounds, groups, inequalities and prior over the same domains, in any order.
+        q: Number of proposals.
+        seed: Seed or generator of every random draw; fresh randomness if None.
+        compositions: Mixture by expert, if weights of experts are searched instead of ratios.
+        maximise: `utility`, or `chance`, the probability of a higher utility than `reference`.
+        reference: What the decision is about, and `chance`: `natural` (the prior of `space`),
+            `uniform`, `best seen` (the feasible trial with the highest expected utility), or a
+            mixture, which is then compared with as `given`. Without a prior the decision is about
+            `best seen`.
+        outcome_constraint: Metrics that must not get worse than at a mixture.
+        repetition: Repetition of the domains under the target's budget, which lowers their value.
+        error_laws: Loss-to-error law by metric.
+        explore: Let proposals leave what the trials cover: their ranges by domain, with a margin,
+            and the usual distance between them. Weights of experts are always free.
+
+    Returns:
+        The proposals, fewer than `q` if the candidates have fewer modes. Each is compared with the
+        natural mixture, the uniform one and the best trial; without a prior no natural mixture is
+        assumed and the best trial comes first. Where trials were not really trained (merges),
+        nothing is decided.
+
+    Raises:
+        InfeasibleError: No mixture meets every bound; the message names the bounds in conflict.
+        MixtureError: The domains of `space` and `surrogate` differ, or the chance to beat `natural`
+            is asked for and the space has no prior.
+        ArgumentTypeError: `surrogate` or `space` is of another type.
+    """
+    require_type("surrogate", surrogate, Surrogate, "fit the trials with mixopt.fit")
+    require_type("space", space, SearchSpace, "give mixopt.SearchSpace(trials.domains, ...)")
+    inside = space
+    notes: tuple[str, ...] = ()
+    if not (explore or compositions) and set(space.domains) == set(surrogate.domains):
+        inside, notes = restrict_to_runs(space, RunCover.of(surrogate))
+    found = search_mixtures(
+        surrogate, inside, seed=seed, compositions=compositions, maximise=maximise,
+        reference=reference, outcome_constraint=outcome_constraint, repetition=repetition,
+        error_laws=error_laws, references_in=space,
+    )  # fmt: skip
+    chosen = found.choose(q)
+    name = reference if isinstance(reference, str) else "given"
+    decision = decide_by_surrogate(found, space, chosen, name)
+    if decision is None:
+        proposals = [found.describe(weights) for weights in chosen]
+        return [replace(one, notes=(*notes, *one.notes)) for one in proposals]
+    if decision.reference != name:
+        run = find_support(surrogate, decision.kept).nearest
+        notes = (
+            f"No natural mixture was given: the reference is {run}, the run with the highest expected "
+            "utility.",
+            *notes,
+        )
+    proposals = found.propose(q, first=decision.ratios)
+    proposals[0] = replace(proposals[0], ratios=decision.ratios, decision=decision)
+    return [replace(one, notes=(*notes, *one.notes)) for one in proposals]

@@ -1,0 +1,248 @@
+"""The decision for a table of runs: by a surrogate's posterior of utility differences.
+
+See docs/methods.md, section 11.6. Shapes: `n` runs, `q` candidates, `d` domains, `m` metrics.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from scipy.special import ndtri
+
+from mixopt.decision import SAME_RATIO, Decision
+from mixopt.estimate import Estimate
+from mixopt.mixture import Array, Mixture, hellinger
+from mixopt.optimization.decision import CHANCE, decide
+from mixopt.optimization.optimize import FoundMixtures
+from mixopt.optimization.weight_space import WeightSpace
+from mixopt.search_space import SearchSpace
+from mixopt.surrogates.multi_fidelity import is_uninformative
+from mixopt.surrogates.repeats import group_repeats, measure_noise
+from mixopt.surrogates.surrogate import Surrogate
+from mixopt.surrogates.utility import WorstCapability
+
+QUANTILES = 512  # points that stand for a normal posterior
+FEWEST_MIXTURES = 6  # mixtures left out of a fit from which its predictions are checked
+MANY_RUNS = 100  # runs above which no number is advised
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far differences of left-out runs are what the surrogate predicted.
+
+    Attributes:
+        slope: Of measured utilities on out-of-fold predictions, at least 0 and at most 1.
+        std_error: Its standard error.
+        missed: Root mean square of what is left, which is a run's noise at most.
+    """
+
+    slope: float
+    std_error: float
+    missed: float
+
+
+def calibrate_gains(surrogate: Surrogate) -> Calibration | None:
+    """Compare measured utilities with out-of-fold predictions; None with too few runs.
+
+    A surrogate that has learned noise predicts differences that left-out runs do not show, and the
+    best of many candidates is chosen by such differences.
+
+    Args:
+        surrogate: Fitted to `n` runs of the highest fidelity.
+    """
+    predicted = surrogate.cv_utilities
+    measured = surrogate.observed_utilities(surrogate.trials)
+    known = np.isfinite(predicted) & np.isfinite(measured)
+    groups = group_repeats(surrogate.trials.ratios()[known])
+    counts = np.bincount(groups)
+    if len(counts) < FEWEST_MIXTURES:
+        return None
+    x = np.bincount(groups, predicted[known]) / counts
+    y = np.bincount(groups, measured[known]) / counts
+    centred, df = x - x.mean(), len(x) - 2
+    square = float(centred @ centred)
+    if not square > 1e-12 * float(np.square(y - y.mean()).sum()):
+        return Calibration(0.0, 0.0, float(y.std()))
+    slope = float(centred @ y) / square
+    left = y - y.mean() - slope * centred
+    # the variance of Student's t with so few degrees of freedom
+    variance = float(left @ left) / df / square * df / (df - 2)
+    missed = float(np.sqrt(left @ left / df))
+    return Calibration(float(np.clip(slope, 0.0, 1.0)), float(np.sqrt(variance)), missed)
+
+
+def decide_by_surrogate(
+    found: FoundMixtures, space: SearchSpace, chosen: Sequence[Array], reference: str = "natural"
+) -> Decision | None:
+    """Decide whether to train on the best mixture of a table's surrogate, or on the reference.
+
+    Candidates are the surrogate's choices and the runs of the highest fidelity that the limits allow.
+
+    Args:
+        found: The surrogate, its candidates and the reference mixtures.
+        space: The user's own limits.
+        chosen: Weights of the surrogate's choices, the best first.
+        reference: Name of the reference. Without a natural mixture, `natural` means the best run.
+
+    Returns:
+        The decision; None where trials were not really trained, where weights of experts were
+        searched, or where there is nothing to compare with.
+    """
+    surrogate = found.surrogate
+    name = reference
+    if name == "natural" and found.references["natural"] is None:
+        name = "best seen"
+    aim = found.references.get(name)
+    if aim is None or found.named or any(t.kind != "trained" for t in surrogate.trials):
+        return None
+    there = aim.vector(surrogate.domains)
+    kept = _nearest_allowed(space, aim)
+    rows = _list_candidates(found, space, chosen, kept)
+    calibration = calibrate_gains(surrogate)
+    means, stds = _gains(surrogate, rows, there, calibration)
+    known = np.vstack([there, surrogate.trials.ratios()])
+    unit = _spread(surrogate)
+    points = ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES)
+    choice = decide((means + np.outer(points, stds)) / unit, hellinger(rows, known).min(axis=1))
+    best = rows[choice.candidate]
+    gain = Estimate(float(means[choice.candidate]), float(stds[choice.candidate]))
+    lower = surrogate.fidelities[:-1]
+    counts = [f"{level.trials} {level.level} runs" for level in lower]
+    tokens = {trial.tokens for trial in surrogate.trials}
+    candidate = Mixture.from_vector(surrogate.domains, best)
+    return Decision(
+        moves=choice.moves,
+        candidate=Mixture({domain: candidate[domain] for domain in space.domains}),
+        kept=kept,
+        gain=gain,
+        tokens=tokens.pop() if len(tokens) == 1 and min(tokens) > 0 else None,
+        runs=len(surrogate.trials),
+        capabilities=_by_capability(surrogate, best, there),
+        differences=_by_metric(surrogate, best, there),
+        reference=name,
+        level=surrogate.fidelities[-1].level if lower else "",
+        proxies=", ".join(counts),
+        advice="" if choice.moves else _advise(found, gain, name, kept, calibration),
+    )
+
+
+def _nearest_allowed(space: SearchSpace, mixture: Mixture) -> Mixture:
+    """Return a mixture, or the nearest one that the limits allow."""
+    vector = mixture.vector(space.domains)
+    if not space.contains(vector, tolerance=1e-6)[0]:
+        weights = WeightSpace.of_domains(space)
+        vector = weights.ratios(weights.pull(vector[None]))[0]
+    return Mixture.from_vector(space.domains, vector)
+
+
+def _list_candidates(
+    found: FoundMixtures, space: SearchSpace, chosen: Sequence[Array], kept: Mixture
+) -> Array:
+    """Return the mixtures that may be recommended (`q x d`), without the reference."""
+    surrogate = found.surrogate
+    runs = surrogate.trials.ratios()
+    order = [surrogate.domains.index(name) for name in space.domains]
+    allowed = space.contains(runs[:, order], tolerance=1e-6)
+    constraint = found.search.outcome_constraint
+    if constraint is not None and allowed.any():
+        allowed &= constraint.met(surrogate, runs)
+    rows = np.vstack([found.search.ratios(np.stack(chosen)), runs[allowed]])
+    _, first = np.unique(rows.round(9), axis=0, return_index=True)
+    rows = rows[np.sort(first)]
+    others = rows[np.abs(rows - kept.vector(surrogate.domains)).max(axis=1) >= SAME_RATIO]
+    return others if len(others) else rows[:1]
+
+
+def _gains(
+    surrogate: Surrogate, rows: Array, there: Array, calibration: Calibration | None
+) -> tuple[Array, Array]:
+    """Return mean and standard deviation of the gain of mixtures (`q x d`) over one (`d`)."""
+    mean, std = surrogate.utility_difference(rows, there)
+    if calibration is None:
+        return mean, std
+    # adding zero turns a negative zero into zero, for printing
+    return calibration.slope * mean + 0.0, np.hypot(std, calibration.std_error * mean)
+
+
+def _spread(surrogate: Surrogate) -> float:
+    usual = float(np.nanstd(surrogate.observed_utilities(surrogate.trials)))
+    return usual if usual > 0 else 1.0
+
+
+def _by_capability(surrogate: Surrogate, best: Array, there: Array) -> dict[str, Estimate]:
+    """Return the gain by capability, where there are several and runs enough for their scale."""
+    metrics, utility = surrogate.utility.metrics, surrogate.utility
+    if isinstance(utility, WorstCapability):
+        parts = utility.parts
+    elif is_uninformative(surrogate.trials):
+        return {}
+    else:
+        parts = WorstCapability.of_capabilities(surrogate.trials, metrics).parts
+    if len(parts) < 2:
+        return {}
+    _, errors = surrogate.differences(best[None], there)
+    (here,), (other,) = surrogate.predict(best[None])[0], surrogate.predict(there[None])[0]
+    return {
+        name: Estimate(
+            float(part.of(here[None])[0] - part.of(other[None])[0]),
+            float(part.std(errors, here[None])[0]),
+        )
+        for name, part in parts.items()
+    }
+
+
+def _by_metric(surrogate: Surrogate, best: Array, there: Array) -> dict[str, Estimate]:
+    mean, std = surrogate.differences(best[None], there)
+    return {
+        fitted.metric.name: Estimate(float(m), float(s))
+        for fitted, m, s in zip(surrogate.metrics, mean[0], std[0], strict=True)
+    }
+
+
+def _advise(
+    found: FoundMixtures,
+    gain: Estimate,
+    reference: str,
+    kept: Mixture,
+    calibration: Calibration | None,
+) -> str:
+    """Return what it would take to tell, and whether the reference itself may be trained on."""
+    surrogate, constraint = found.surrogate, found.search.outcome_constraint
+    advice = _runs_needed(surrogate, gain, reference, calibration)
+    if constraint is None or constraint.met(surrogate, kept.vector(surrogate.domains)[None])[0]:
+        return advice
+    return f"The {reference} mixture does not meet the outcome constraint itself. {advice}".strip()
+
+
+def _runs_needed(
+    surrogate: Surrogate, gain: Estimate, reference: str, calibration: Calibration | None
+) -> str:
+    """Return how many runs of both mixtures would make the chance reach `CHANCE`, in words.
+
+    The gain is taken to be what is expected of it now. `k` runs of each measure it with the variance
+    2 noise² / k, which joins the posterior's.
+    """
+    if calibration is not None and calibration.slope == 0:
+        return "Left-out runs are not predicted at all: these runs do not show how mixtures differ."
+    if not gain.mean > 0:
+        return f"No candidate is expected to be better than the {reference} mixture."
+    trials = surrogate.trials
+    utilities = surrogate.observed_utilities(trials)
+    known = np.isfinite(utilities)
+    repeats = measure_noise(trials.ratios()[known], utilities[known, None])
+    if repeats is not None:
+        noise, how = float(repeats.stds[0]), f"a run's noise is {repeats.stds[0]:.3f}, by repeats"
+        about = "about"
+    elif calibration is not None:
+        noise, about = calibration.missed, "at most about"
+        how = f"left-out runs are missed by {noise:.3f}; no mixture was run twice"
+    else:
+        return ""
+    wanted = gain.mean / float(ndtri(CHANCE))
+    precision = max(1 / wanted**2 - 1 / max(gain.std_error, 1e-12) ** 2, 0.0)
+    runs = max(1, ceil(2 * noise**2 * precision))
+    each = f"new runs each of it and of the {reference} mixture would tell"
+    if runs > MANY_RUNS:
+        return f"If the gain is {gain.mean:+.3f}, more than {MANY_RUNS} {each} ({how})."
+    return f"If the gain is {gain.mean:+.3f}, {about} {runs} {each} ({how})."
