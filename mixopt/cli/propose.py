@@ -58,14 +58,17 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     inside_mlflow = "MLFLOW_RUN_ID" in os.environ
     tracked = options["track"] and (inside_mlflow or is_given("track")) and can_track()
     trials, config = read_table_options(options)
-    if config.natural is None:
-        click.echo(
-            "No --natural was given; the decision is about the best run. Give your mixture to decide "
-            "about it.",
-            err=True,
-        )
     seed = options["seed"] or 0
     surrogate, proposals = propose_from_table(trials, config, q=options["proposals"], seed=seed)
+    decision = proposals[0].decision
+    if config.natural is None and (decision is None or decision.reference == "best seen"):
+        click.echo(
+            "No --natural was given: the decision is about the best run. Give the mixture that you "
+            "would train on to decide about it.",
+            err=True,
+        )
+    if decision is None:  # else the callback begins with the verdict
+        click.echo(proposals[0].verdict)
     ConsoleCallback(click.echo).on_proposals(proposals)
     for sentence in describe_fit(surrogate):
         click.echo(sentence)

@@ -255,14 +255,17 @@ class FoundMixtures:
         compared = np.unique(np.concatenate([ranked[: size // 2], ranked[::every]]))
         others = space.ratios(self.pool[compared])
         named = dict(zip(space.experts, weights.tolist(), strict=True)) if self.named else None
+        compared_with = comparisons.compare(surrogate, ratios, self.references)
+        natural = self.references["natural"]
+        same = any(row.same for row in compared_with if row.name == "natural")
         return Proposal(
             ratios=ratios,
             utility=surrogate.estimate_utility(ratios),
             predicted=predicted,
-            comparisons=comparisons.compare(surrogate, ratios, self.references),
+            comparisons=compared_with,
             weights=named,
             notes=note_extrapolation(
-                surrogate, {"proposal": ratios, "natural": self.references["natural"]}
+                surrogate, {"natural": natural} | ({} if same else {"proposal": ratios})
             ),
             ties=comparisons.find_ties(surrogate, space.space, ratios, self.uniform, others),
             support=find_support(surrogate, ratios),

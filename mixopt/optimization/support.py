@@ -175,11 +175,10 @@ def _least_ratios(space: SearchSpace, low: Array, high: Array) -> Array:
     """
     d = len(space.domains)
     own_low, own_high = space.bounds()
-    rows = [row for row in space.rows if np.count_nonzero(row.normal) > 1]
     eye = np.eye(d)
     above = [np.hstack([eye, -eye]), np.hstack([-eye, -eye])]
     limits = [high, -low]
-    for row in rows:
+    for row in space.rows:
         for sign, limit in ((1.0, row.high), (-1.0, row.low)):
             if np.isfinite(limit):
                 above.append(np.concatenate([sign * row.normal, np.zeros(d)])[None])
