@@ -4,21 +4,24 @@ import gzip
 import hashlib
 import io
 import json
+import logging
 import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
 import zstandard
 
 from mixopt import __version__
-from mixopt.artifacts.artifact import hash_file_content
+from mixopt.artifacts.artifact import QUEUE_FOLDER, hash_file_content
 from mixopt.errors import OutputError, one_line
 from mixopt.io.files import publish_folder, storage_errors
 from mixopt.io.parsing import load_json, show
+
+log = logging.getLogger(__name__)
 
 INDEX = "pack.json"
 """First member of the archive: size and hash of each other member."""
@@ -37,7 +40,8 @@ DAMAGE_ERRORS = (
 def pack(folder: Path, archive: Path) -> int:
     """Write a study's folder into an archive, atomically.
 
-    Locks, scratch folders and what is being made, whose names begin with a dot, are left out.
+    Locks, scratch folders and what is being made, whose names begin with a dot, are left out, and so are
+    records that wait for the user's MLflow.
 
     Args:
         folder: Folder of the study's results.
@@ -60,7 +64,7 @@ def pack(folder: Path, archive: Path) -> int:
             for file in sorted(folder.rglob("*"))
             if file.is_file()
             and not file.is_symlink()
-            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+            and not _stays_behind(file.relative_to(folder))
             and file.resolve() != archive.resolve()
         ]
         if not files:
@@ -98,7 +102,7 @@ def unpack(archive: Path, folder: Path) -> int:
         folder: New folder, or an empty one.
 
     Returns:
-        Number of files.
+        Number of files. Records for MLflow, which `pack` leaves out, are not extracted.
 
     Raises:
         OutputError: The archive is damaged or was not written by `pack`, or `folder` is not empty.
@@ -128,7 +132,7 @@ def _extract(archive: Path, scratch: Path) -> int:
         stream = tar.extractfile(first)
         assert stream is not None
         index = load_json(stream.read())["files"]
-        missing = dict(index)
+        missing, n_left_out = dict(index), 0
         while (member := tar.next()) is not None:
             size, digest = missing.pop(member.name)  # KeyError for one that is not in the index
             if not member.isfile() or member.size != size:
@@ -138,6 +142,10 @@ def _extract(archive: Path, scratch: Path) -> int:
                 raise ValueError(f"{show(member.name)} is no name of ours")
             if not place.resolve().is_relative_to(scratch.resolve()):
                 raise ValueError(f"{member.name} would leave the folder")
+            if _stays_behind(PurePath(member.name)):
+                log.warning("%s is left out: no archive of mixopt has it.", show(member.name))
+                n_left_out += 1
+                continue
             place.parent.mkdir(parents=True, exist_ok=True)
             content = tar.extractfile(member)
             assert content is not None
@@ -147,7 +155,12 @@ def _extract(archive: Path, scratch: Path) -> int:
                 raise ValueError(f"the content of {member.name} has changed")
         if missing:
             raise ValueError(f"{next(iter(missing))} is missing")
-    return len(index)
+    return len(index) - n_left_out
+
+
+def _stays_behind(path: PurePath) -> bool:
+    """Return whether a path inside a study's folder is unfinished, or for its user alone."""
+    return any(part.startswith(".") or part.casefold() == QUEUE_FOLDER for part in path.parts)
 
 
 def _compression(archive: Path) -> str:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "artifact.json"
 """File name of the manifest."""
+QUEUE_FOLDER = "mlflow-spool"
+"""Folder of records for MLflow in a folder of results; no archive holds it, as it is for one user."""
 MAX_SIBLINGS = 64
 """Artifacts of one name that are compared to explain a rebuild."""
 MAX_CHANGES = 3

@@ -169,3 +169,28 @@ def test_a_huge_index_is_refused(tmp_path, monkeypatch):
     write_tar(tmp_path / "x.tar", [], {f"file {i}": [1, "x"] for i in range(50)})
     with pytest.raises(OutputError, match="larger than any of ours"):
         unpack(tmp_path / "x.tar", tmp_path / "y")
+
+
+def test_records_for_the_users_server_are_not_packed(folder, tmp_path):
+    for place in (folder / "mlflow-spool", folder / "phases" / "a" / "mlflow-spool"):
+        place.mkdir(parents=True)
+        (place / "1.jsonl").write_text("{}")
+    assert pack(folder, tmp_path / "x.tar") == 2
+    unpack(tmp_path / "x.tar", tmp_path / "there")
+    assert list((tmp_path / "there").rglob("mlflow-spool")) == []
+
+
+@pytest.mark.parametrize("name", [
+    "mlflow-spool/1.jsonl", "MLflow-Spool/1.jsonl", "a/../mlflow-spool/1.jsonl",
+    "./mlflow-spool/1.jsonl", "phases/a/mlflow-spool/1.jsonl", "artifacts/experts/.web-0123.begun/state.pt", ".lock",
+])  # fmt: skip
+def test_what_pack_leaves_out_is_not_unpacked(tmp_path, caplog, name):
+    import hashlib
+
+    digest = hashlib.blake2b(b"x").hexdigest()[:32]
+    files = {name: [1, digest], "proposal.json": [1, digest]}
+    write_tar(tmp_path / "x.tar", [(one, b"x", None) for one in files], files)
+    assert unpack(tmp_path / "x.tar", tmp_path / "there") == 1
+    found = [p.name for p in (tmp_path / "there").rglob("*") if p.is_file()]
+    assert found == ["proposal.json"]
+    assert "is left out: no archive of mixopt has it" in caplog.text

@@ -17,7 +17,12 @@ from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedMod
 from mixopt.callbacks.mlflow.names import flatten, metric_key, now_ms, proposal_metrics
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.sender import FOLDER, Sender
-from mixopt.callbacks.mlflow.uploader import fail_fast, hide_password, tracking_uri
+from mixopt.callbacks.mlflow.tracking import (
+    fail_fast,
+    hide_password,
+    require_own_store,
+    tracking_uri,
+)
 from mixopt.config.study import StudyConfig
 from mixopt.errors import UserError
 from mixopt.proposal import Proposal
@@ -61,6 +66,7 @@ class MlflowCallback(Callback):
         parent = self._runs[-1] if self._runs else None if active is None else active.info.run_id
         if is_outermost:
             fail_fast()
+            require_own_store(output)
             self._output = output
             left_over = RecordQueue.list_in(output / FOLDER)
             header = {"uri": hide_password(tracking_uri())}

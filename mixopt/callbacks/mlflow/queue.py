@@ -15,7 +15,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from mixopt.errors import OutputError
 from mixopt.io.files import storage_errors
+from mixopt.io.parsing import load_json
 
 RECORDS = ".jsonl"
 DELIVERED = ".sent"
@@ -48,7 +50,10 @@ class RecordQueue:
 
         Raises:
             StorageError: The disk is full or cannot be written.
+            OutputError: `folder` is a link.
         """
+        if folder.is_symlink():
+            raise OutputError(f"{folder} is a link, which mixopt never makes; remove it.")
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         queue = cls(folder / f"{time.time_ns()}-{os.getpid()}{RECORDS}")
@@ -58,7 +63,9 @@ class RecordQueue:
     @classmethod
     def list_in(cls, folder: Path) -> list["RecordQueue"]:
         """Return the queues in `folder`, oldest first; delivered ones have been removed."""
-        return [cls(path) for path in sorted(folder.glob(f"*{RECORDS}"))]
+        queues = [cls(path) for path in sorted(folder.glob(f"*{RECORDS}"))]
+        # a link, which mixopt never makes, would have another file written
+        return [queue for queue in queues if not any(p.is_symlink() for p in queue._paths)]
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Append a record.
@@ -98,8 +105,9 @@ class RecordQueue:
     def open_runs(self) -> set[str]:
         """Runs that were begun and not ended by the records: their command was killed."""
         self._read()
-        begun = {line["run"] for line in self._lines[1:] if line["do"] == "run"}
-        return begun - {line["run"] for line in self._lines[1:] if line["do"] == "end"}
+        records = [line for line in self._lines[1:] if isinstance(line.get("run"), str)]
+        begun = {line["run"] for line in records if line.get("do") == "run"}
+        return begun - {line["run"] for line in records if line.get("do") == "end"}
 
     @property
     def run_ids(self) -> dict[str, str]:
@@ -154,6 +162,12 @@ class RecordQueue:
         self.path.with_suffix(".lock").unlink(missing_ok=True)
 
     @property
+    def _paths(self) -> tuple[Path, ...]:
+        """The folder, and all files that are written."""
+        lock = self.path.with_suffix(".lock")
+        return self.path.parent, self.path, self._delivered_path, lock
+
+    @property
     def _delivered_path(self) -> Path:
         return self.path.with_suffix(DELIVERED)
 
@@ -162,7 +176,8 @@ class RecordQueue:
         if cached is not None:
             return cached
         content = self._delivered_path.read_bytes() if self._delivered_path.exists() else b""
-        return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+        lines = content[: content.rfind(b"\n") + 1].splitlines()
+        return [_parse_delivery(line) for line in lines]
 
     def _read(self) -> None:
         with self._reading:
@@ -178,8 +193,18 @@ class RecordQueue:
 
 
 def _parse(line: bytes) -> dict[str, Any]:
+    plain = _load(line)
+    return dict(DAMAGED) if plain is None else plain
+
+
+def _parse_delivery(line: bytes) -> dict[str, str]:
+    ids = _load(line) or {}
+    return ids if all(isinstance(value, str) for value in ids.values()) else {}
+
+
+def _load(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        plain = load_json(line)
     except ValueError:
-        record = None
-    return record if isinstance(record, dict) else dict(DAMAGED)
+        return None
+    return plain if isinstance(plain, dict) else None

@@ -9,6 +9,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationError
 from mixopt.callbacks.mlflow.names import proposal_metrics
 from mixopt.errors import UserError
 from mixopt.proposal import Proposal
@@ -30,9 +31,10 @@ def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
             client.log_metric(run, key, value)
         client.set_tag(run, "mixopt.verdict", proposals[0].verdict)
         client.set_tag(run, "mixopt.verb", "propose")
+        uploader = ArtifactUploader(client)
         for file in files:
-            client.log_artifact(run, str(file))
-    except MlflowException as error:
+            uploader.upload(run, file)
+    except (MlflowException, LocationError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"The MLflow run {run} cannot be written ({reason}); fix the store."

@@ -1,14 +1,24 @@
 """Delivery of queued records to MLflow, in a thread while a study runs or at once by `mixopt sync`."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from mixopt.artifacts.artifact import QUEUE_FOLDER
 from mixopt.callbacks.mlflow.queue import RecordQueue
-from mixopt.callbacks.mlflow.uploader import UnavailableError, Uploader, fail_fast
+from mixopt.callbacks.mlflow.tracking import (
+    fail_fast,
+    hide_password,
+    require_own_store,
+    tracking_uri,
+)
+from mixopt.callbacks.mlflow.uploader import ForeignStoreError, UnavailableError, Uploader
 from mixopt.errors import UserError
 
-FOLDER = "mlflow-spool"
+log = logging.getLogger(__name__)
+
+FOLDER = QUEUE_FOLDER
 """Folder of the queues, in the folder of a study's results."""
 RETRY_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Between tries while a server is unavailable; the last one repeats."""
@@ -72,7 +82,12 @@ class Sender:
 
     def _deliver(self, queue: RecordQueue, *, is_own: bool) -> bool:
         """Deliver a queue to its end; return False if the thread must stop before."""
-        uploader = Uploader(queue)
+        try:
+            uploader = Uploader(queue)
+        except ForeignStoreError as error:  # it waits for a command with its store
+            log.warning("%s", error)
+            queue.unlock()
+            return True
         n_tries = 0
         while True:
             is_closing = self._closing.is_set()
@@ -122,22 +137,39 @@ def send_pending(output: Path) -> tuple[int, int]:
     if not output.is_dir():
         raise UserError(f"{output} does not exist; give the folder of a study's results.")
     fail_fast()
-    n_delivered = 0
+    require_own_store(output)
+    n_delivered, foreign = 0, None
     for queue in RecordQueue.list_in(output / FOLDER):
         if not queue.lock():
             raise UserError(
                 f"A command is sending what waits in {output / FOLDER}; wait for its end."
             )
-        uploader = Uploader(queue)
         try:
-            while uploader.upload_next():
-                n_delivered += 1
-            uploader.end_open_runs()
+            n_delivered += _send_all(queue)
+        except ForeignStoreError as error:  # the other queues may be for this store
+            queue.unlock()
+            foreign = error
         except UnavailableError as error:
             queue.unlock()
             raise UserError(
-                f"MLflow at {uploader.uri} does not answer ({error}); {n_delivered} records were sent "
-                f"and {queue.n_pending} wait: start it and sync again."
+                f"MLflow at {hide_password(tracking_uri())} does not answer ({error}); "
+                f"{n_delivered + queue.n_delivered} records were sent and {queue.n_pending} wait: start "
+                "it and sync again."
             ) from None
-        queue.remove()
+        except BaseException:
+            queue.unlock()
+            raise
+        else:
+            queue.remove()
+    if foreign is not None:
+        raise foreign
     return n_delivered, sum(queue.n_pending for queue in RecordQueue.list_in(output / FOLDER))
+
+
+def _send_all(queue: RecordQueue) -> int:
+    uploader = Uploader(queue)
+    n_delivered = 0
+    while uploader.upload_next():
+        n_delivered += 1
+    uploader.end_open_runs()
+    return n_delivered

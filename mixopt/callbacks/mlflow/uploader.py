@@ -2,28 +2,27 @@
 
 import json
 import logging
-import os
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import mlflow
 import requests
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import InvalidUrlException, MlflowException
 from mlflow.tracking import MlflowClient
 
+from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationError
 from mixopt.callbacks.mlflow.names import now_ms
 from mixopt.callbacks.mlflow.queue import RecordQueue
+from mixopt.callbacks.mlflow.records import is_record
+from mixopt.callbacks.mlflow.tracking import hide_password, tracking_uri
 from mixopt.errors import UserError
+from mixopt.io.parsing import show
 
 log = logging.getLogger(__name__)
 
 TRANSIENT_CODES = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED",
                    "DEADLINE_EXCEEDED")  # fmt: skip
 HTTP_TIMEOUT, HTTP_TOO_MANY, HTTP_SERVER_ERROR = 408, 429, 500
-SQLITE = "sqlite:///"
 UID = "mixopt.uid"
 """Tag with our identifier of a run, by which a run that was created before a crash is found."""
 
@@ -36,19 +35,33 @@ class RejectedError(Exception):
     """The store will never take a record."""
 
 
+class ForeignStoreError(UserError):
+    """The records of a queue were made for another store than this process's own."""
+
+
 class Uploader:
-    """Uploads the records of one queue.
+    """Uploads the records of one queue to this process's own tracking store, and to no other.
 
     Args:
         queue: A queue that this process has locked.
+
+    Raises:
+        ForeignStoreError: Its records were made for another store.
     """
 
     def __init__(self, queue: RecordQueue) -> None:
         self._queue = queue
-        recorded, own = queue.header.get("uri", ""), tracking_uri()
-        # the header holds no password, this process's own address does
-        self.uri = own if hide_password(own) == recorded else recorded
+        self.uri = tracking_uri()
+        own, header = hide_password(self.uri), queue.header
+        # without a header, which a crash cut off, there are no records
+        if header and (recorded := header.get("uri")) != own:
+            raise ForeignStoreError(
+                f"The records in {queue.path} were made for MLflow at {show(recorded)}, and this is "
+                f"{own}; they wait. If that is your store, set MLFLOW_TRACKING_URI to it."
+            )
         self._client: MlflowClient | None = None
+        self._artifacts: ArtifactUploader | None = None
+        self._warned: set[str] = set()
         self._may_be_stored = True
         """Whether the next record may have been stored before, by a process that was then killed."""
 
@@ -66,8 +79,10 @@ class Uploader:
         if record is None:
             return False
         run_ids: dict[str, str] = {}
+        if not is_record(record):
+            self._warn("it is damaged")
         # records of a run that could not be created are skipped
-        if record["do"] == "run" or record["run"] in self._queue.run_ids:
+        elif record["do"] == "run" or record["run"] in self._queue.run_ids:
             try:
                 run_ids = self._upload(record)
             except RejectedError as error:
@@ -76,7 +91,7 @@ class Uploader:
                         f"MLflow's store at {self.uri} cannot be used ({error}); fix "
                         "MLFLOW_TRACKING_URI, or run with --no-track."
                     ) from None
-                log.warning("MLflow refused a record, which is left out: %s", error)
+                self._warn(str(error))
         self._queue.mark_delivered(run_ids)
         self._may_be_stored = False
         return True
@@ -89,17 +104,25 @@ class Uploader:
             except RejectedError as error:
                 log.warning("MLflow has no run to end any more: %s", error)
 
+    def _warn(self, reason: str) -> None:
+        if reason not in self._warned:
+            self._warned.add(reason)
+            log.warning("A record for MLflow is left out: %s", reason)
+
     def _upload(self, record: Mapping[str, Any]) -> dict[str, str]:
         try:
             if self._client is None:
                 self._client = MlflowClient(self.uri)
+                self._artifacts = ArtifactUploader(self._client)
             return getattr(self, f"_upload_{record['do']}")(self._client, record) or {}
         except Exception as error:
             self._may_be_stored = True
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             if is_transient(error):
                 raise UnavailableError(reason) from error
-            if isinstance(error, OSError | ImportError) or _is_from_store(error):
+            if isinstance(error, RejectedError):
+                raise
+            if isinstance(error, LocationError | OSError | ImportError) or _is_from_store(error):
                 raise RejectedError(reason) from error
             raise
 
@@ -144,13 +167,19 @@ class Uploader:
         inputs = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
         client.log_inputs(self._queue.run_ids[record["run"]], [inputs])
 
-    def _upload_text(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
-        client.log_text(self._queue.run_ids[record["run"]], record["text"], record["path"])
+    def _upload_text(self, _: MlflowClient, record: Mapping[str, Any]) -> None:
+        assert self._artifacts is not None
+        run = self._queue.run_ids[record["run"]]
+        self._artifacts.upload_text(run, record["text"], record["path"])
 
-    def _upload_file(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
-        path = self._queue.path.parent.parent / record["file"]
+    def _upload_file(self, _: MlflowClient, record: Mapping[str, Any]) -> None:
+        assert self._artifacts is not None
+        output = self._queue.path.parent.parent.resolve()
+        path = (output / record["file"]).resolve()
+        if not path.is_relative_to(output):
+            raise RejectedError(f"{show(record['file'])} is outside the folder of results")
         if path.is_file():  # a later command may have replaced its folder
-            client.log_artifact(self._queue.run_ids[record["run"]], str(path), record["to"])
+            self._artifacts.upload(self._queue.run_ids[record["run"]], path, record["to"])
 
     def _upload_end(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
         run = self._queue.run_ids[record["run"]]
@@ -195,26 +224,3 @@ def _find_experiment(client: MlflowClient, name: str) -> str:
     if experiment.lifecycle_stage == "deleted":
         raise RejectedError(f"its experiment {name!r} was deleted; restore it, or name another")
     return str(experiment.experiment_id)
-
-
-def fail_fast() -> None:
-    """Turn MLflow's own retries off.
-
-    They wait for minutes and may create a run twice; records that were not taken stay in the queue.
-    """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-
-
-def tracking_uri() -> str:
-    """Return this process's tracking URI with paths made absolute."""
-    uri = str(mlflow.get_tracking_uri())
-    if uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/"):
-        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
-    return uri if ":" in uri else str(Path(uri).absolute())
-
-
-def hide_password(uri: str) -> str:
-    """Return a URI without user name and password."""
-    return re.sub(r"//[^/@]*@", "//", uri, count=1)

@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from mixopt.callbacks.mlflow.queue import RecordQueue
-from mixopt.errors import StorageError
+from mixopt.errors import OutputError, StorageError
 
 
 def filled(tmp_path):
@@ -143,3 +143,31 @@ def test_nothing_is_pending_in_a_removed_queue(tmp_path):
     queue.lock()
     queue.remove()
     assert queue.n_pending == 0
+
+
+@pytest.mark.parametrize("linked", [".sent", ".jsonl", ".lock"])
+def test_queues_with_links_are_not_opened(tmp_path, linked):
+    """A stranger's link would have a file of the user's written."""
+    queue = filled(tmp_path)
+    victim = tmp_path / "mine"
+    victim.write_text("text")
+    path = queue.path.with_suffix(linked)
+    path.unlink(missing_ok=True)
+    path.symlink_to(victim)
+    assert RecordQueue.list_in(tmp_path / "spool") == []
+    assert victim.read_text() == "text"
+
+
+def test_a_folder_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "spool").symlink_to(tmp_path / "home")
+    with pytest.raises(OutputError, match="is a link, which mixopt never makes"):
+        RecordQueue.create(tmp_path / "spool", {})
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_deliveries_that_mixopt_did_not_write_are_ignored(tmp_path):
+    queue = filled(tmp_path)
+    queue.path.with_suffix(".sent").write_text('{"a": ["7"]}\nnonsense\n')
+    (again,) = RecordQueue.list_in(tmp_path / "spool")
+    assert (again.n_delivered, again.run_ids) == (2, {})

@@ -1,6 +1,7 @@
 import socket
 import time
 
+import fake_tracking
 import mlflow
 import pytest
 import toy
@@ -138,3 +139,29 @@ def test_a_slow_server_is_waited_for_until_the_timeout(store, tmp_path, monkeypa
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(UserError, match="does not exist; give the folder of a study's results"):
         send_pending(tmp_path / "no")
+
+
+def test_records_do_not_choose_the_server(store, tmp_path, monkeypatch, caplog):
+    """A stranger's folder of results names the stranger's server, which gets nothing."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "my-token")
+    with fake_tracking.serve() as stranger:
+        queue = write_records(tmp_path, stranger.uri)
+        with pytest.raises(
+            UserError, match="they wait. If that is your store, set MLFLOW_TRACKING"
+        ):
+            send_pending(tmp_path)
+        watch(tmp_path).on_study_end(None)
+        assert stranger.requests == []
+    assert "they wait" in caplog.text
+    assert queue.n_pending == 6
+    experiment = store.get_experiment_by_name("toy")
+    runs = store.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in runs) == ["expert birds", "search"]
+
+
+def test_other_queues_are_sent_beside_one_for_another_server(store, tmp_path):
+    write_records(tmp_path, "http://elsewhere.org")
+    write_records(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(UserError, match=r"elsewhere\.org"):
+        send_pending(tmp_path)
+    check(store)

@@ -8,7 +8,7 @@ from mlflow_records import check, write_records
 
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.sender import FOLDER, send_pending
-from mixopt.callbacks.mlflow.uploader import Uploader, hide_password, is_transient, tracking_uri
+from mixopt.callbacks.mlflow.uploader import Uploader, is_transient
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "files"])
@@ -20,6 +20,7 @@ def test_a_record_that_was_stored_and_not_marked_is_not_logged_twice(
     if kind == "files":
         monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         uri = f"file://{tmp_path}/runs"
+        mlflow.set_tracking_uri(uri)
     write_records(tmp_path, uri)
     for _ in range(6):
         (queue,) = RecordQueue.list_in(tmp_path / FOLDER)
@@ -40,7 +41,7 @@ def test_a_rejected_record_is_logged_and_left_out(store, tmp_path, caplog):
         {"do": "batch", "run": "p", "metrics": [["late", 1.0, 9, 0]], "params": {}, "tags": {}}
     )
     assert send_pending(tmp_path)[1] == 0
-    assert "MLflow refused a record" in caplog.text
+    assert "A record for MLflow is left out" in caplog.text
     assert check(store).data.metrics["late"] == 1.0
 
 
@@ -97,8 +98,29 @@ def test_transient_answers_of_an_artifact_store():
     ]  # fmt: skip
 
 
-def test_uris_are_absolute_and_hold_no_password(store, tmp_path):
-    mlflow.set_tracking_uri("sqlite:///m.db")
-    assert tracking_uri() == f"sqlite:///{tmp_path}/m.db"
-    assert hide_password("https://me:secret@tracking.org/x") == "https://tracking.org/x"
-    assert hide_password("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
+@pytest.mark.parametrize("kind", ["absolute", "parents", "link"])
+def test_only_files_of_the_results_are_uploaded(store, tmp_path, caplog, kind):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("mine")
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "report.html").write_text("page")
+    (results / "link.txt").symlink_to(secret)
+    file = {"absolute": str(secret), "parents": "../secret.txt", "link": "link.txt"}[kind]
+    queue = write_records(results, f"sqlite:///{tmp_path}/mlflow.db")
+    for name in (file, "report.html"):
+        queue.append({"do": "file", "run": "p", "file": name, "to": None})
+    assert send_pending(results) == (8, 0)
+    run = store.search_runs([store.get_experiment_by_name("toy").experiment_id],
+                            "run_name = 'run'")[0]  # fmt: skip
+    assert {a.path for a in store.list_artifacts(run.info.run_id)} == {"a.txt", "report.html"}
+    assert "is outside the folder of results" in caplog.text
+
+
+def test_damaged_records_are_left_out(store, tmp_path, caplog):
+    queue = write_records(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    queue.append({"do": "next", "run": "p"})
+    queue.append({"do": "end", "run": ["p"]})
+    assert send_pending(tmp_path) == (8, 0)
+    assert "A record for MLflow is left out: it is damaged" in caplog.text
+    check(store)
