@@ -1,18 +1,38 @@
 """The base class of all config models, and types of fields that several share."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mixopt.io.parsing import require_printable
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A fraction from 0 to 1."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*$")]
 """A name that can be a folder, an MLflow key and a table column."""
 
+TEXT_CONTROLS = "\t\n\r"
+"""Control characters of text of several lines."""
+
 
 class ConfigModel(BaseModel):
-    """A frozen model in which an unknown field is an error."""
+    """A frozen model in which an unknown field and a control character are errors.
+
+    Attributes:
+        TEXTS: Fields that hold text of several lines: line ends and tabs are allowed in them.
+    """
+
+    TEXTS: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="after")
+    def _is_printable(self) -> Self:
+        for name in type(self).model_fields:
+            try:
+                require_printable(getattr(self, name), TEXT_CONTROLS if name in self.TEXTS else "")
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return self

@@ -3,7 +3,7 @@
 import re
 from itertools import combinations
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -38,6 +38,10 @@ class BitsPerByteConfig(CommonBenchmarkConfig):
 
 class ItemsBenchmarkConfig(CommonBenchmarkConfig):
     """Items from a JSONL file (also .gz and .zst), a Parquet file, or the local machine."""
+
+    TEXTS: ClassVar[frozenset[str]] = frozenset(
+        {"template", "instruction", "examples", "separator", "blank", "program", "stop"}
+    )
 
     items: Annotated[str, Field(min_length=1)]
     """Path relative to the YAML, or `machine:NAME`."""

@@ -10,6 +10,13 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, Po
 
 from mixopt.config.base import ConfigModel
 
+SlurmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,@+-]*$", max_length=256)]
+"""A name, or names with commas, of partitions, accounts or qualities of service."""
+SlurmConstraint = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9_(\[][A-Za-z0-9_.,:&|*()\[\]!=+-]*$", max_length=256)
+]
+"""Features of nodes, with the operators that sbatch has."""
+
 
 class CommonExecutorConfig(ConfigModel):
     """Fields of every executor."""
@@ -65,13 +72,13 @@ class SlurmExecutorConfig(CommonExecutorConfig):
     """Cores and threads of each job."""
     memory_gb: PositiveInt | None = None
     """Memory of each job, in GB; the cluster's default if left out."""
-    partition: str | None = None
+    partition: SlurmName | None = None
     """SLURM partition; the cluster's default if left out."""
-    account: str | None = None
+    account: SlurmName | None = None
     """SLURM account; the user's default if left out."""
-    qos: str | None = None
+    qos: SlurmName | None = None
     """SLURM quality of service; the default if left out."""
-    constraint: str | None = None
+    constraint: SlurmConstraint | None = None
     """Features that nodes must have, as `sbatch --constraint` takes them."""
 
 

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from mixopt.config.base import ConfigModel
+from mixopt.config.base import TEXT_CONTROLS, ConfigModel
 from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import ProposalConfig
 from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, did_you_mean, one_line
-from mixopt.io.parsing import load_yaml, show
+from mixopt.io.parsing import load_yaml, require_printable, show
 
 T = TypeVar("T")
 
@@ -228,6 +228,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(message) from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path} must hold a mapping of fields; it is empty or a list.")
+    try:
+        require_printable(plain, TEXT_CONTROLS)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}.") from None
     return plain
 
 

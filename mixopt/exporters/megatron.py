@@ -11,15 +11,26 @@ megatron/core/datasets/blended_dataset.py at commit d98e8a64 (read); megatron-co
 """
 
 import json
+import re
 
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, read_json, zip_weights
 from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture, positive
 from mixopt.exporters.rounding import format_ratio
 
+SHELL_CHARACTERS = re.compile(r"[^\w@%+=:,./-]")
+"""Characters that `shlex.quote` would quote; letters of any alphabet are none."""
+
 
 def _write_arguments(request: ExportRequest) -> str:
-    return " ".join(_blend(request)) + "\n"
+    parts = _blend(request)
+    for path in parts[1::2]:
+        if SHELL_CHARACTERS.search(path):
+            raise ExportError(
+                f"The arguments may stand on a command line, and the path {path!r} has a character that "
+                "a shell acts on; rename or link the data."
+            )
+    return " ".join(parts) + "\n"
 
 
 def _write_per_split(request: ExportRequest) -> str:

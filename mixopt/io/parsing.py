@@ -8,6 +8,7 @@ import json
 import math
 from collections import Counter
 from typing import Any
+from unicodedata import category
 
 import yaml
 
@@ -15,6 +16,8 @@ MOST_DIGITS = 300
 """Largest number of digits of an integer; more do not fit into a float."""
 MOST_NODES = 1_000_000
 """Largest number of nodes of a YAML text with its aliases expanded."""
+CONTROL_CATEGORIES = ("Cc", "Zl", "Zp")
+"""Unicode categories of control characters, line and paragraph separators."""
 SHOWN = 80
 """Characters of an untrusted value that a message repeats."""
 
@@ -80,6 +83,33 @@ def require_text(value: Any) -> None:
         elif isinstance(part, dict):
             pending += [*part.keys(), *part.values()]
         elif isinstance(part, list):
+            pending += part
+
+
+def require_printable(value: Any, allowed: str = "") -> None:
+    """Check that no string has a control character.
+
+    One could end a line of a script for a scheduler, or change what a terminal shows.
+
+    Args:
+        value: Plain values, nested as in JSON; keys are checked too.
+        allowed: Control characters that may occur.
+
+    Raises:
+        ValueError: A string has another one.
+    """
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, str):
+            for character in part:
+                if category(character) in CONTROL_CATEGORIES and character not in allowed:
+                    raise ValueError(
+                        f"{show(part)} has the control character {character!r}; remove it"
+                    )
+        elif isinstance(part, dict):
+            pending += [*part.keys(), *part.values()]
+        elif isinstance(part, list | tuple):
             pending += part
 
 

@@ -182,7 +182,8 @@ def test_records_for_the_users_server_are_not_packed(folder, tmp_path):
 
 @pytest.mark.parametrize("name", [
     "mlflow-spool/1.jsonl", "MLflow-Spool/1.jsonl", "a/../mlflow-spool/1.jsonl",
-    "./mlflow-spool/1.jsonl", "phases/a/mlflow-spool/1.jsonl", "artifacts/experts/.web-0123.begun/state.pt", ".lock",
+    "./mlflow-spool/1.jsonl", "phases/a/mlflow-spool/1.jsonl",
+    "artifacts/experts/.web-0123.begun/state.pt", ".lock",
 ])  # fmt: skip
 def test_what_pack_leaves_out_is_not_unpacked(tmp_path, caplog, name):
     import hashlib

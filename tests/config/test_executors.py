@@ -47,3 +47,31 @@ def test_where_work_is_done_is_in_no_key(tmp_path):
                            executor=executor)  # fmt: skip
         folders.append([trained.folder for trained in study.train().values()])
     assert folders[0] == folders[1]
+
+
+ATTACK = "debug\ntouch /tmp/x\n#"
+
+
+@pytest.mark.parametrize("field", ["partition", "account", "qos", "constraint"])
+@pytest.mark.parametrize("value", [
+    ATTACK, "a b", "$(touch x)", "`x`", "a;b", "a'b", 'a"b', "-a", "--wrap=x", "a\x00", "a\u2028b",
+    "a" * 300, "",
+])  # fmt: skip
+def test_no_field_ends_a_line_of_a_job_script(field, value):
+    with pytest.raises(ValidationError):
+        parse({"kind": "slurm", field: value})
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("partition", "gpu_a100,long"), ("account", "abc-12@v100"), ("qos", "qos_gpu-t3"),
+    ("constraint", "[rack1|rack2]&gpu*2"), ("constraint", "(h100|a100)&ib"),
+])  # fmt: skip
+def test_what_slurm_takes(field, value):
+    assert getattr(parse({"kind": "slurm", field: value}), field) == value
+
+
+def test_a_study_with_such_a_field_is_refused_in_one_line(tmp_path):
+    study = toy.write_study(tmp_path, executor={"kind": "slurm", "partition": ATTACK})
+    with pytest.raises(ConfigError, match="control character|partition") as raised:
+        load_study(study)
+    assert "\n" not in str(raised.value)

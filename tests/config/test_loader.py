@@ -107,3 +107,12 @@ def test_benchmark_over_text_that_is_trained_on(tmp_path):
     expert.write_text(whole + "  heldout_share: 0.3\n")
     with pytest.raises(ConfigError, match="the same heldout_share and group"):
         load_study(study)
+
+
+def test_control_characters_in_a_study(tmp_path):
+    """One in an unknown field would reach the terminal by the message about that field."""
+    path = tmp_path / "x.yaml"
+    path.write_text('"na\\eme": a\n')
+    with pytest.raises(ConfigError, match="has the control character") as raised:
+        load_study(path)
+    assert "\x1b" not in str(raised.value)

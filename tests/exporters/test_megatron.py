@@ -48,6 +48,16 @@ def test_path_with_a_space_is_refused():
         mixopt.export(PROPOSAL, "megatron", paths=PATHS | {"web": "/d/my web"})
 
 
+@pytest.mark.parametrize("path", ["/d/$(x)", "/d/a;b", "/d/`x`", "/d/a|b", "/d/'a'", "/d/a&b"])
+def test_arguments_for_a_command_line_hold_no_commands(path):
+    with pytest.raises(ExportError, match="a shell acts on"):
+        mixopt.export(PROPOSAL, "megatron", paths=PATHS | {"web": path})
+
+
+def test_paths_of_other_alphabets():
+    assert "/d/日本" in mixopt.export(PROPOSAL, "megatron", paths=PATHS | {"web": "/d/日本"})
+
+
 def test_missing_path_is_named():
     with pytest.raises(ExportError, match="No path was given for domain 'code'"):
         mixopt.export(PROPOSAL, "megatron", paths={"web": "/d/web"})

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from mixopt.errors import one_line
-from mixopt.io.parsing import load_json, load_yaml, show
+from mixopt.io.parsing import load_json, load_yaml, require_printable, show
 
 
 @pytest.mark.parametrize(("text", "why"), [
@@ -64,3 +64,11 @@ def test_messages_repeat_little_and_in_one_line():
     assert one_line(ValueError()) == "ValueError"
     assert len(one_line(ValueError("x" * 10_000))) < 300
     assert len(one_line(ValueError("x" * 10_000), limit=None)) == 10_000
+
+
+def test_control_characters_are_found_anywhere():
+    require_printable({"a": ["b", {"c": "d\u00e9"}], "n": 3})
+    require_printable({"a": "b\n"}, allowed="\n")
+    for plain in ({"a": ["\x07"]}, {"\x9b": 1}, ("a", "\n")):
+        with pytest.raises(ValueError, match="has the control character"):
+            require_printable(plain)
