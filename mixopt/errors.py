@@ -21,15 +21,22 @@
 A message is one sentence: the value, the rule it breaks and the remedy.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
 
 
 class MixoptError(Exception):
-    """Base class; the CLI prints the message alone and exits with `exit_code`."""
+    """Base class; the CLI prints the message alone and exits with `exit_code`.
+
+    The message hides credentials of URLs.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return hide_credentials(super().__str__())
 
 
 class RunError(MixoptError):
@@ -154,14 +161,48 @@ MAX_MESSAGE = 240
 """Characters after which another library's message is cut."""
 
 
+CREDENTIALS = (
+    # user:password@ of a URL, up to the last @ before the path: a password may hold one
+    (re.compile(r"(?<=://)[^\s/?#]{0,512}@"), ""),
+    # the same where the password holds / ? or #, which is told from a port by its first characters
+    (re.compile(r"(?<=://)[^\s/?#@:\[]{0,512}:(?!\d{1,5}(?:[\s/?#'\",)]|$))\S{0,512}@"), ""),
+    # ?token=..., also in the ODBC string of a database URL
+    (
+        re.compile(
+            r"([?&;#][^\s=&?#;]{0,64}(?:token|passw|pwd|secret|key|sig|auth|credential|odbc)[^\s=&?#;]{0,64}=)"
+            r"[^\s&#;\"'<>)]*",
+            re.IGNORECASE,
+        ),
+        r"\1***",
+    ),
+    (
+        re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?)(?:\w+\s+)?[^\s'\"]+", re.IGNORECASE),
+        r"\1***",
+    ),
+)
+"""What hides credentials: a pattern, and what it is replaced by."""
+
+
+def hide_credentials(text: str) -> str:
+    """Return a text without passwords and tokens of URLs.
+
+    Args:
+        text: A message, a record or a value of a key.
+    """
+    if "://" in text or "=" in text or ":" in text:
+        for pattern, replacement in CREDENTIALS:
+            text = pattern.sub(replacement, text)
+    return text
+
+
 def one_line(error: BaseException, limit: int | None = MAX_MESSAGE) -> str:
-    """Return the message of an error in one line.
+    """Return the message of an error in one line, without credentials.
 
     Args:
         error: Its type's name stands for an empty message.
         limit: Characters after which the message is cut; None keeps all of it.
     """
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = hide_credentials(" ".join(str(error).split())) or type(error).__name__
     return text if limit is None or len(text) <= limit else f"{text[:limit]}..."
 
 

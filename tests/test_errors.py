@@ -49,3 +49,40 @@ def test_extras_are_those_of_the_package():
         installed = {re.split(r"[<>=\\[]", named)[0].replace("-", "_") for named in extras[extra]}
         assert set(packages) <= installed
         assert installed - set(packages) - {"mixopt", "filelock"} == set()
+
+
+@pytest.mark.parametrize(("text", "hidden"), [
+    ("https://me:secret@tracking.org/x", "https://tracking.org/x"),
+    ("https://token@tracking.org/x", "https://tracking.org/x"),
+    ("no answer from http://me:p@ss@host:5000/api, twice", "no answer from http://host:5000/api, twice"),
+    ("'http://me:p'w@host/'", "'http://host/'"),
+    ("postgresql+psycopg2://me:p/w#x@db:5432/m", "postgresql+psycopg2://db:5432/m"),
+    ("http://host/a?token=abc&x=1", "http://host/a?token=***&x=1"),
+    ("/api?x=1&access_token=abc (Caused by", "/api?x=1&access_token=*** (Caused by"),
+    ("s3://b/k?X-Amz-Signature=ab&X-Amz-Credential=cd", "s3://b/k?X-Amz-Signature=***&X-Amz-Credential=***"),
+    ("mssql://h/?odbc_connect=PWD%3Dabc", "mssql://h/?odbc_connect=***"),
+    ("{'Authorization': 'Bearer abc.def'}", "{'Authorization': '***'}"),
+])  # fmt: skip
+def test_credentials_are_hidden(text, hidden):
+    assert errors.hide_credentials(text) == hidden
+    assert str(errors.RunError(text)) == hidden
+    assert errors.one_line(ValueError(text)) == hidden
+
+
+@pytest.mark.parametrize("text", [
+    "sqlite:////a/b@c.db", "http://host:8080/a/b@c", "http://[::1]:8080/a@b", "me@host: 3 = 4",
+    "https://github.com/a/b.git@v1", "training.tokens was 4000; the key = 3", "http://host:8080",
+])  # fmt: skip
+def test_what_holds_no_credentials_stays(text):
+    assert errors.hide_credentials(text) == text
+
+
+def test_a_message_is_cut_after_its_credentials_are_hidden():
+    """Cut before, the password would lose the @ by which it is known."""
+    message = errors.one_line(ValueError(f"https://me:{'secret' * 20}@host/{'x' * 500}"), 40)
+    assert message.startswith("https://host/xxx")
+
+
+def test_long_texts_are_searched_in_little_time():
+    for part in ("://a:b", "?key", "://" + "@" * 9):
+        errors.hide_credentials(part * 20_000)

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from mixopt.artifacts.code_versions import CODE, code_of
 from mixopt.io.files import storage_errors, write_text
+from mixopt.io.redaction import hide_in
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +52,10 @@ class Artifact:
 
     @cached_property
     def full_key(self) -> dict[str, Any]:
-        """The key with the versions of the code that builds this kind."""
+        """The key with the versions of the code that builds this kind, without credentials."""
         code = code_of(self.kind)
-        return {**self.key, CODE: code} if code else dict(self.key)
+        key: dict[str, Any] = hide_in(dict(self.key))
+        return {**key, CODE: code} if code else key
 
     @cached_property
     def folder_name(self) -> str:

@@ -31,7 +31,7 @@ from mixopt.artifacts.bundle import (
 )
 from mixopt.artifacts.object_storage import Storage
 from mixopt.artifacts.store import ArtifactStore, Build
-from mixopt.errors import UnreachableError
+from mixopt.errors import UnreachableError, hide_credentials
 from mixopt.io.files import publish_folder
 
 log = logging.getLogger(__name__)
@@ -184,7 +184,8 @@ class RemoteArtifactStore(ArtifactStore):
                 if damage is not None:
                     raise DamagedError(damage)
         except DamagedError as damage:
-            log.warning("%s/%s is damaged (%s) and is built again.", self.url, reference, damage)
+            url = hide_credentials(self.url)
+            log.warning("%s/%s is damaged (%s) and is built again.", url, reference, damage)
             self._drop(reference, bundle)
             return False
         mark_verified(place)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mixopt.callbacks.base import Callback, ModelKind, TrainedModel
 from mixopt.config.study import StudyConfig
+from mixopt.errors import hide_credentials
 
 if TYPE_CHECKING:
     from mixopt.training.training_run import TrainingResult
@@ -75,7 +76,8 @@ class CallbackList:
         self.notify(lambda c: c.on_message(text))
 
     def warning(self, text: str) -> None:
-        """Send a warning, once, and keep it for the report."""
+        """Send a warning, once, and keep it for the report, without credentials."""
+        text = hide_credentials(text)
         if text not in self.warnings:
             self.warnings.append(text)
             self.message(text)

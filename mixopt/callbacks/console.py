@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedModel
 from mixopt.config.study import StudyConfig
 from mixopt.decision import Decision
+from mixopt.errors import hide_credentials
 from mixopt.estimate import format_chance
 from mixopt.proposal import Comparison, Proposal
 
@@ -27,7 +28,7 @@ class ConsoleCallback(Callback):
     """
 
     def __init__(self, echo: Callable[[str], Any]) -> None:
-        self._echo = echo
+        self._echo: Callable[[str], Any] = lambda text: echo(hide_credentials(text))
         self._described_kinds: set[str] = set()
 
     def on_study_start(self, config: StudyConfig, output: Path) -> None:

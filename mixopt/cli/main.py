@@ -14,7 +14,8 @@ from typing import Any, cast
 import click
 
 from mixopt import __version__
-from mixopt.errors import MixoptError, explain_missing_extra
+from mixopt.errors import MixoptError, explain_missing_extra, hide_credentials, one_line
+from mixopt.io.redaction import format_traceback, redact_output
 
 VERBS = ("capability-text", "design", "export", "init", "merge", "pack", "plan", "propose", "report",
          "run", "search", "spend", "status", "sync", "train", "unpack", "validate")  # fmt: skip
@@ -40,7 +41,10 @@ class VerbGroup(click.Group):
         """Run the verb and turn its exceptions into a message and an exit code."""
         try:
             return super().invoke(context)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.ClickException as raised:
+            raised.message = hide_credentials(raised.message)  # type: ignore[misc]
+            raise
+        except (click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
             message = "mixopt: interrupted; finished work is kept, run again to continue."
@@ -48,14 +52,15 @@ class VerbGroup(click.Group):
             sys.exit(130)
         except Exception as raised:
             if context.params["verbose"]:
-                raise
+                click.echo(format_traceback(raised), err=True)
+                sys.exit(getattr(raised, "exit_code", 1))
             error = explain_missing_extra(raised)
             if isinstance(error, MixoptError):
                 click.echo(f"mixopt: {error}", err=True)
                 sys.exit(error.exit_code)
             click.echo(
-                f"mixopt: internal error ({type(error).__name__}: {error}); run again with "
-                "`mixopt -v ...` and report the traceback.",
+                f"mixopt: internal error ({type(error).__name__}: {one_line(error, None)}); run again "
+                "with `mixopt -v ...` and report the traceback.",
                 err=True,
             )
             sys.exit(1)
@@ -67,6 +72,7 @@ class VerbGroup(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Log more, and show tracebacks.")
 def main(verbose: bool) -> None:
     """Find the data mixture for a language model's next training run."""
+    redact_output()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("mixopt").setLevel(logging.DEBUG if verbose else logging.INFO)
     # peft reads transformers' old names, which a user cannot change

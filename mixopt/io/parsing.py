@@ -12,6 +12,8 @@ from unicodedata import category
 
 import yaml
 
+from mixopt.errors import hide_credentials
+
 MOST_DIGITS = 300
 """Largest number of digits of an integer; more do not fit into a float."""
 MOST_NODES = 1_000_000
@@ -114,12 +116,12 @@ def require_printable(value: Any, allowed: str = "") -> None:
 
 
 def show(value: object) -> str:
-    """Return an untrusted value for a message: quoted and in one line.
+    """Return an untrusted value for a message: quoted, in one line, and without credentials.
 
     Args:
         value: Its `repr` is cut to `SHOWN` characters.
     """
-    text = repr(value)
+    text = hide_credentials(repr(value))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 

@@ -10,6 +10,7 @@ from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.study import StudyConfig
 from mixopt.data.study_corpora import StudyCorpora
 from mixopt.io.files import write_text
+from mixopt.io.redaction import hide_in
 
 
 def write_result(callbacks: CallbackList, name: str, text: str) -> None:
@@ -29,8 +30,10 @@ def write_result(callbacks: CallbackList, name: str, text: str) -> None:
 
 
 def to_yaml(config: StudyConfig) -> str:
-    """Return the resolved config as YAML that `load_study` reads."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """Return the resolved config as YAML that `load_study` reads; credentials are hidden."""
+    return yaml.safe_dump(
+        hide_in(config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
+    )
 
 
 def to_json(plain: Any) -> str:

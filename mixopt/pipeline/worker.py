@@ -21,6 +21,7 @@ from mixopt.evaluation.item_sampling import SampledItems
 from mixopt.executors.base import Executor, open_executor
 from mixopt.executors.dispatcher import Dispatcher, LocalDispatcher
 from mixopt.executors.job import Job, JobDispatcher
+from mixopt.io.redaction import redact_output
 from mixopt.mixture import Mixture
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.environment import RunEnvironment
@@ -120,6 +121,7 @@ def make_worker(
         config: The study's; staged where machines share no disk.
         inputs: What the driver measured of the study's inputs.
     """
+    redact_output()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     from transformers.utils import logging as transformers_logging
 

@@ -203,3 +203,11 @@ def test_the_name_of_an_artifact_does_not_depend_on_the_order_of_keys():
     assert hash_key({"a": 1}) != hash_key({"a": 2})
     one, other = Artifact("k", "n", {"a": 1, "b": 2}), Artifact("k", "n", {"b": 2, "a": 1})
     assert one.reference == other.reference == f"k/{one.folder_name}"
+
+
+def test_a_key_holds_no_credentials():
+    """Manifests are packed and shared; the folder's name follows from what is written."""
+    key = {"text": {"paths": ["https://me:secret@host/data.jsonl"]}}
+    named = Artifact("corpora", "web", key)
+    assert named.full_key["text"] == {"paths": ["https://host/data.jsonl"]}
+    assert named.folder_name == f"web-{hash_key(named.full_key)}"

@@ -105,3 +105,23 @@ def test_a_missing_package_of_an_extra_is_named_with_the_command(monkeypatch, tm
     monkeypatch.setattr("mixopt.proposal.Proposal.read", missing)
     printed = call("export", tmp_path / "x", "-f", "json", code=2)
     assert printed == "mixopt: This needs torch; run: pip install 'mixopt[train]'\n"
+
+
+@pytest.mark.parametrize("verbose", [(), ("-v",)])
+def test_no_password_reaches_the_terminal(monkeypatch, tmp_path, verbose):
+    url = "http://me:secret@host/x"
+
+    def fail(path):
+        try:
+            raise ValueError(f"no answer from {url}")
+        except ValueError as error:
+            raise RuntimeError(f"{url}?token=abcdef failed") from error
+
+    monkeypatch.setattr("mixopt.schedule.Proposal.read", fail)
+    (tmp_path / "x").write_text("{}")
+    printed = call(*verbose, "export", tmp_path / "x", "-f", "json", code=1)
+    assert "http://host/x?token=***" in printed
+    assert "secret" not in printed
+    assert "token=abcdef failed" not in printed.replace("{url}?token=abcdef failed", "")
+    printed = call("init", tmp_path / "y", "-d", url, code=2)
+    assert "'http://host/x' is not" in printed

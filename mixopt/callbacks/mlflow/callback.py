@@ -19,12 +19,11 @@ from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.sender import FOLDER, Sender
 from mixopt.callbacks.mlflow.tracking import (
     fail_fast,
-    hide_password,
     require_own_store,
     tracking_uri,
 )
 from mixopt.config.study import StudyConfig
-from mixopt.errors import UserError
+from mixopt.errors import UserError, hide_credentials
 from mixopt.proposal import Proposal
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class MlflowCallback(Callback):
             require_own_store(output)
             self._output = output
             left_over = RecordQueue.list_in(output / FOLDER)
-            header = {"uri": hide_password(tracking_uri())}
+            header = {"uri": hide_credentials(tracking_uri())}
             self._queue = RecordQueue.create(output / FOLDER, header)
             self._sender = Sender([*left_over, self._queue])
         name = config.name if parent is not None else self._command
@@ -136,7 +135,7 @@ class MlflowCallback(Callback):
         if n_pending:
             log.warning(
                 "%d records for MLflow at %s wait in %s; send them with: mixopt sync %s",
-                n_pending, hide_password(tracking_uri()), self._output / FOLDER, self._output,
+                n_pending, hide_credentials(tracking_uri()), self._output / FOLDER, self._output,
             )  # fmt: skip
         self._queue = self._sender = None
 
@@ -151,7 +150,7 @@ class MlflowCallback(Callback):
         if self._sender.outage is not None:
             log.warning(
                 "MLflow at %s does not answer; what is to be logged waits in %s and is sent when "
-                "it does.", hide_password(tracking_uri()), self._output / FOLDER,
+                "it does.", hide_credentials(tracking_uri()), self._output / FOLDER,
             )  # fmt: skip
 
     def _begin_run(

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from mixopt.errors import OutputError
 from mixopt.io.files import storage_errors
 from mixopt.io.parsing import load_json
+from mixopt.io.redaction import hide_in
 
 RECORDS = ".jsonl"
 DELIVERED = ".sent"
@@ -68,12 +69,12 @@ class RecordQueue:
         return [queue for queue in queues if not any(p.is_symlink() for p in queue._paths)]
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Append a record.
+        """Append a record, without credentials.
 
         Raises:
             StorageError: The disk is full or cannot be written.
         """
-        line = json.dumps(record, default=str).encode() + b"\n"
+        line = json.dumps(hide_in(dict(record)), default=str).encode() + b"\n"
         with storage_errors(self.path), self.path.open("ab", buffering=0) as stream:
             end = stream.seek(0, os.SEEK_END)
             try:

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationError
 from mixopt.callbacks.mlflow.names import proposal_metrics
+from mixopt.callbacks.mlflow.tracking import explain
 from mixopt.errors import UserError
 from mixopt.proposal import Proposal
 
@@ -35,9 +36,8 @@ def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
         for file in files:
             uploader.upload(run, file)
     except (MlflowException, LocationError) as error:
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"The MLflow run {run} cannot be written ({reason}); fix the store."
+            f"The MLflow run {run} cannot be written ({explain(error)}); fix the store."
         ) from None
 
 

@@ -9,7 +9,6 @@ from mixopt.artifacts.artifact import QUEUE_FOLDER
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.tracking import (
     fail_fast,
-    hide_password,
     require_own_store,
     tracking_uri,
 )
@@ -152,7 +151,7 @@ def send_pending(output: Path) -> tuple[int, int]:
         except UnavailableError as error:
             queue.unlock()
             raise UserError(
-                f"MLflow at {hide_password(tracking_uri())} does not answer ({error}); "
+                f"MLflow at {tracking_uri()} does not answer ({error}); "
                 f"{n_delivered + queue.n_delivered} records were sent and {queue.n_pending} wait: start "
                 "it and sync again."
             ) from None

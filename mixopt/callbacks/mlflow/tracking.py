@@ -9,13 +9,15 @@ receive the user's token.
 import os
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 
-from mixopt.errors import UserError
+from mixopt.errors import UserError, one_line
 
 SQLITE = "sqlite:///"
+FEWEST_SECRET = 4
+"""Characters of a password that is looked for in messages; a shorter one is part of many words."""
 NAMED_STORES = ("databricks", "databricks-uc", "uc")
 """Stores that MLflow knows by a name instead of a URI."""
 FILE_SCHEMES = ("", "file")
@@ -47,9 +49,22 @@ def tracking_uri() -> str:
     return uri if ":" in uri or uri in NAMED_STORES else str(Path(uri).absolute())
 
 
-def hide_password(uri: str) -> str:
-    """Return a URI without user name and password."""
-    return re.sub(r"//[^/@]*@", "//", uri, count=1)
+def explain(error: Exception) -> str:
+    """Return an error's message in one line, without the password of the tracking URI.
+
+    A library that takes the URI apart at the first @ calls the end of the password a host.
+    """
+    text, uri = str(error), tracking_uri()
+    login, mark, rest = uri.partition("://")[2].rpartition("@")
+    host = re.split(r"[:/?]", rest)[0]
+    if mark:
+        text = text.replace(f"{login}@", "")
+        if host:
+            text = re.sub(rf"[^\s\"'/]*@(?={re.escape(host)})", "", text)
+        password = login.partition(":")[2]
+        if len(password) >= FEWEST_SECRET:
+            text = text.replace(password, "***").replace(unquote(password), "***")
+    return one_line(Exception(text)) if text.strip() else type(error).__name__
 
 
 def require_own_store(output: Path) -> None:

@@ -14,8 +14,8 @@ from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationEr
 from mixopt.callbacks.mlflow.names import now_ms
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.records import is_record
-from mixopt.callbacks.mlflow.tracking import hide_password, tracking_uri
-from mixopt.errors import UserError
+from mixopt.callbacks.mlflow.tracking import explain, tracking_uri
+from mixopt.errors import UserError, hide_credentials
 from mixopt.io.parsing import show
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Uploader:
     def __init__(self, queue: RecordQueue) -> None:
         self._queue = queue
         self.uri = tracking_uri()
-        own, header = hide_password(self.uri), queue.header
+        own, header = hide_credentials(self.uri), queue.header
         # without a header, which a crash cut off, there are no records
         if header and (recorded := header.get("uri")) != own:
             raise ForeignStoreError(
@@ -117,7 +117,7 @@ class Uploader:
             return getattr(self, f"_upload_{record['do']}")(self._client, record) or {}
         except Exception as error:
             self._may_be_stored = True
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            reason = explain(error)
             if is_transient(error):
                 raise UnavailableError(reason) from error
             if isinstance(error, RejectedError):

@@ -171,3 +171,10 @@ def test_deliveries_that_mixopt_did_not_write_are_ignored(tmp_path):
     queue.path.with_suffix(".sent").write_text('{"a": ["7"]}\nnonsense\n')
     (again,) = RecordQueue.list_in(tmp_path / "spool")
     assert (again.n_delivered, again.run_ids) == (2, {})
+
+
+def test_records_hold_no_credentials(tmp_path):
+    queue = RecordQueue.create(tmp_path / "spool", {"uri": "http://me:secret@host"})
+    tags = {"mlflow.source.git.repoURL": "https://me:secret@example.org/a.git"}
+    queue.append({"do": "run", "run": "a", "tags": tags, "text": "storage: s3://me:secret@b"})
+    assert b"secret" not in queue.path.read_bytes()

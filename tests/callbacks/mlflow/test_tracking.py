@@ -2,8 +2,8 @@ import mlflow
 import pytest
 
 from mixopt.callbacks.mlflow.tracking import (
+    explain,
     find_location_problem,
-    hide_password,
     require_own_store,
     tracking_uri,
 )
@@ -12,11 +12,16 @@ from mixopt.errors import UserError
 SERVER = "https://me:secret@tracking.org/x"
 
 
-def test_uris_are_absolute_and_hold_no_password(store, tmp_path):
+def test_uris_are_absolute(store, tmp_path):
     mlflow.set_tracking_uri("sqlite:///m.db")
     assert tracking_uri() == f"sqlite:///{tmp_path}/m.db"
-    assert hide_password("https://me:secret@tracking.org/x") == "https://tracking.org/x"
-    assert hide_password("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
+
+
+def test_the_end_of_a_password_that_a_library_takes_for_a_host(store):
+    mlflow.set_tracking_uri("postgresql://me:p@ss%21word@db.org:5432/mlflow")
+    error = RuntimeError('could not translate host "ss%21word@db.org"; "p@ss!word" is no password')
+    assert explain(error) == 'could not translate host "db.org"; "***" is no password'
+    assert explain(RuntimeError()) == "RuntimeError"
 
 
 @pytest.mark.parametrize(("location", "uri", "problem"), [
