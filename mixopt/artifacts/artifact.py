@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from mixopt.artifacts.code_versions import CODE, code_of
 from mixopt.io.files import storage_errors, write_text
+from mixopt.io.parsing import show
 from mixopt.io.redaction import hide_in
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ MANIFEST = "artifact.json"
 """File name of the manifest."""
 QUEUE_FOLDER = "mlflow-spool"
 """Folder of records for MLflow in a folder of results; no archive holds it, as it is for one user."""
+REFERENCE = "artifact"
+"""Field of a manifest with the name of its artifact."""
 MAX_SIBLINGS = 64
 """Artifacts of one name that are compared to explain a rebuild."""
 MAX_CHANGES = 3
@@ -77,12 +80,14 @@ class ArtifactRecord:
         key: The full key that it was built from.
         files: Size in bytes and hash, by path inside the folder.
         seconds: Build time.
+        reference: `KIND/NAME-HASH` of the artifact; None in manifests of earlier versions.
     """
 
     folder: Path
     key: Mapping[str, Any]
     files: Mapping[str, tuple[int, str]]
     seconds: float
+    reference: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "ArtifactRecord | None":
@@ -90,7 +95,10 @@ class ArtifactRecord:
         try:
             plain = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             files = {name: (int(size), str(sha)) for name, (size, sha) in plain["files"].items()}
-            return cls(folder, dict(plain["key"]), files, float(plain["seconds"]))
+            reference = plain.get(REFERENCE)
+            if not isinstance(reference, str | None):
+                return None
+            return cls(folder, dict(plain["key"]), files, float(plain["seconds"]), reference)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -98,6 +106,20 @@ class ArtifactRecord:
     def n_bytes(self) -> int:
         """Size of all files."""
         return sum(size for size, _ in self.files.values())
+
+    def find_mismatch(self, folder: Path) -> str | None:
+        """Return how the artifact differs from the one whose name the folder has, if it does.
+
+        Args:
+            folder: Where it lies, or is to lie: `KIND/NAME-HASH` in a store.
+        """
+        if folder.name.startswith("."):  # work folders have no key
+            return None
+        if hash_key(self.key) != folder.name.rpartition("-")[2]:
+            return "its key is that of another artifact"
+        if self.reference not in (None, f"{folder.parent.name}/{folder.name}"):
+            return f"it is {show(self.reference)}"
+        return None
 
     def find_damage(self) -> str | None:
         """Return a description of the first file that differs from the manifest, if any."""
@@ -122,7 +144,7 @@ def find_verified(folder: Path) -> Path | None:
         return None
     mark = (str(folder), (folder / MANIFEST).stat().st_mtime_ns)
     if mark not in _verified:
-        damage = record.find_damage()
+        damage = record.find_mismatch(folder) or record.find_damage()
         if damage is not None:
             log.warning("%s is damaged (%s) and is built again.", folder, damage)
             return None
@@ -130,20 +152,23 @@ def find_verified(folder: Path) -> Path | None:
     return folder
 
 
-def seal(folder: Path, key: Mapping[str, Any], seconds: float) -> None:
+def seal(
+    folder: Path, key: Mapping[str, Any], seconds: float, reference: str | None = None
+) -> None:
     """Write the manifest of the files in `folder`; later damage is detected.
 
     Args:
         folder: The artifact, complete.
         key: Its full key.
         seconds: Time that its build took.
+        reference: `KIND/NAME-HASH`; None for a folder that is no artifact of a store.
     """
     files = {
         str(file.relative_to(folder)): (file.stat().st_size, hash_file_content(file))
         for file in sorted(folder.rglob("*"))
         if file.is_file()
     }
-    manifest = {"key": dict(key), "files": files, "seconds": seconds}
+    manifest = {REFERENCE: reference, "key": dict(key), "files": files, "seconds": seconds}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2, default=str) + "\n")
 
 
@@ -254,12 +279,15 @@ def hash_key(key: Mapping[str, Any]) -> str:
     """Return a short hash of a key.
 
     Args:
-        key: JSON-like values; their order does not matter, other types count as their `str`.
+        key: JSON-like values, as given or as read from a file; their order does not matter, other types
+            count as their `str`.
 
     Returns:
         16 hexadecimal digits, the same on every machine and in every process.
     """
-    text = json.dumps(dict(key), sort_keys=True, default=str)
+    # names that are numbers become text before they are sorted
+    written = json.loads(json.dumps(dict(key), default=str))
+    text = json.dumps(written, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
-from mixopt.artifacts.artifact import MANIFEST, ArtifactRecord
+from mixopt.artifacts.artifact import MANIFEST, REFERENCE, ArtifactRecord
 from mixopt.errors import StorageError
 from mixopt.io.parsing import load_json, show
 
@@ -58,7 +58,8 @@ class Bundle:
         Raises:
             StorageError: It has too many files, or one with a name that storages do not take.
         """
-        manifest = {"key": record.key, "files": list_files(record), "seconds": record.seconds}
+        manifest = {REFERENCE: record.reference, "key": record.key, "files": list_files(record),
+                    "seconds": record.seconds}  # fmt: skip
         bad_name = next((name for name in record.files if not is_safe_path(name)), None)
         if is_small(record):
             files = {name: (record.folder / name).read_bytes() for name in record.files}

@@ -180,7 +180,9 @@ class RemoteArtifactStore(ArtifactStore):
                 manifest = json.dumps(bundle.manifest, indent=2) + "\n"
                 (scratch / MANIFEST).write_text(manifest, encoding="utf-8")
                 record = ArtifactRecord.read(scratch)
-                damage = "its manifest cannot be read" if record is None else record.find_damage()
+                damage: str | None = "its manifest cannot be read"
+                if record is not None:
+                    damage = record.find_mismatch(place) or record.find_damage()
                 if damage is not None:
                     raise DamagedError(damage)
         except DamagedError as damage:

@@ -112,7 +112,8 @@ class ArtifactStore:
                 start = time.monotonic()
                 with publish_folder(folder) as scratch:
                     build(scratch)
-                    seal(scratch, artifact.full_key, time.monotonic() - start)
+                    seconds = time.monotonic() - start
+                    seal(scratch, artifact.full_key, seconds, artifact.reference)
                 mark_verified(folder)
                 shutil.rmtree(work_folder_of(folder), ignore_errors=True)
         except Exception as error:

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from mixopt.artifacts.artifact import Artifact, ArtifactRecord
+from mixopt.artifacts.artifact import Artifact, ArtifactRecord, hash_key
 from mixopt.artifacts.code_versions import code_of
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.evaluation.tasks.base import ItemResults
@@ -114,9 +114,12 @@ class ScoreCache:
         known = CandidateScores()
         if not refresh and self._name(row) not in self._partial:
             return known
+        own_key = hash_key(self.artifact(row, ()).full_key)
         for folder in self.store.find_all(self.kind, self._name(row)):
             record = ArtifactRecord.read(folder)
-            digests = {} if record is None else record.key.get("benchmarks", {})
+            if record is None or hash_key({**record.key, "benchmarks": {}}) != own_key:
+                continue  # of another candidate
+            digests = record.key.get("benchmarks", {})
             same = {name for name, digest in self.digests.items() if digests.get(name) == digest}
             known = known.joined(CandidateScores.load(folder).restrict(same))
         return self._in_order(known)

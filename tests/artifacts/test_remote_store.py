@@ -414,3 +414,15 @@ def test_what_a_list_lacked_is_found_by_who_asks_again(tmp_path, url):
     assert driver.get_or_build(
         Artifact("scores", "w", KEY), never
     ).is_dir()  # who makes does not trust a list
+
+
+def test_the_bundle_of_another_artifact_is_not_used(tmp_path, url, travels, caplog):
+    one, other = (Artifact("experts", name, KEY) for name in ("web", "code"))
+    first = RemoteArtifactStore(tmp_path / "a", url)
+    first.get_or_build(other, lambda scratch: (scratch / "x").write_text("theirs"))
+    files, root = first._storage._files, first._storage._root
+    files.copy(f"{root}/{other.reference}", f"{root}/{one.reference}", recursive=True)
+    second = RemoteArtifactStore(tmp_path / "b", url)
+    found = second.get_or_build(one, lambda scratch: (scratch / "x").write_text("ours"))
+    assert (found / "x").read_text() == "ours"
+    assert "is damaged (it is 'experts/code-" in caplog.text

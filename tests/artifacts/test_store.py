@@ -1,7 +1,10 @@
+import json
+import shutil
 import threading
 
 import pytest
 
+from mixopt.artifacts import artifact as artifact_module
 from mixopt.artifacts.artifact import MANIFEST, Artifact, ArtifactRecord, build_lock
 from mixopt.artifacts.store import ArtifactStore, MissingArtifactError, RankZeroStore
 from mixopt.errors import DivergedError, RunError, StorageError
@@ -170,3 +173,39 @@ def test_every_process_reports_a_failure(tmp_path):
     assert isinstance(found[0], DivergedError)
     assert isinstance(found[1], RunError)
     assert "The first process failed: The loss stopped" in str(found[1])
+
+
+@pytest.mark.parametrize("other", [
+    Artifact("kind", "name", {"seed": 2}),  # another key
+    Artifact("kind", "other", {"seed": 1}),  # another name, and a key that does not say so
+    Artifact("sort", "name", {"seed": 1}),  # another kind
+])  # fmt: skip
+def test_the_folder_of_another_artifact_is_not_used(tmp_path, caplog, other):
+    """A folder that was copied over another's is whole, and is not what is asked for."""
+    source = ArtifactStore(tmp_path / "a").get_or_build(other, write("theirs"))
+    store = ArtifactStore(tmp_path / "b")
+    place = store.path(ONE)
+    place.parent.mkdir(parents=True)
+    shutil.copytree(source, place)
+    assert store.find(ONE) is None
+    assert "is damaged (it" in caplog.text
+    assert (store.get_or_build(ONE, write("ours")) / "x").read_text() == "ours"
+    # its own name, in a store elsewhere, is no difference
+    shutil.copytree(source, store.path(other), dirs_exist_ok=True)
+    assert store.find(other) is not None
+
+
+def test_manifests_of_earlier_versions_name_no_artifact(tmp_path):
+    folder = ArtifactStore(tmp_path).get_or_build(ONE, write("done"))
+    plain = json.loads((folder / MANIFEST).read_text())
+    assert plain.pop("artifact") == ONE.reference
+    (folder / MANIFEST).write_text(json.dumps(plain))
+    assert ArtifactStore(tmp_path).find(ONE) == folder
+
+
+def test_a_key_hashes_the_same_as_it_was_written(tmp_path):
+    key = {"losses": {10: 1e-7, 9: 0.1 + 0.2}, "ratios": (1, 2), "path": tmp_path}
+    artifact = Artifact("kind", "name", key)
+    folder = ArtifactStore(tmp_path).get_or_build(artifact, write("done"))
+    artifact_module._verified.clear()
+    assert ArtifactStore(tmp_path).find(artifact) == folder

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,18 @@ def test_nothing_is_kept_of_what_failed_whole(tmp_path):
     with pytest.raises(OSError, match="no"):
         keep(first, CandidateScores(), OSError("no"))
     assert not any(ArtifactStore(tmp_path).list_kind("scores"))
+
+
+def test_scores_of_another_candidate_are_not_taken(tmp_path):
+    """Its folder, copied to this candidate's name, has a whole key of its own."""
+    first = cache(tmp_path, a="1", b="2")
+    other = (0.5, 0.5)
+    first.store.get_or_build(first.artifact(other, ["a"]), results(1.0, "a").save)
+    source = first.store.path(first.artifact(other, ["a"]))
+    manifest = source / "artifact.json"
+    manifest.write_text(manifest.read_text().replace('"artifact"', '"earlier"'))
+    name = first.artifact(ROW).folder_name.rpartition("-")[0]
+    shutil.copytree(source, source.parent / f"{name}-{source.name.rpartition('-')[2]}")
+    again = cache(tmp_path, a="1", b="2")
+    assert again.gather(ROW, refresh=True) == CandidateScores()
+    assert again.gather(other, refresh=True).benchmarks == {"a"}
