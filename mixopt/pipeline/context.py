@@ -3,6 +3,7 @@
 Nothing here trains or tokenizes but `prepare`; what has not been built raises `MissingArtifactError`.
 """
 
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,10 @@ class StudyContext:
             ConfigError: The metrics cannot be added, or a budget's experts cannot make natural.
             ExportError: An export that the study asks for would fail.
             InfeasibleError: No mixture meets every bound.
+            ModelError: The given base or a given expert cannot be used.
         """
+        if not isinstance(self.config.base, BuiltBaseConfig):
+            self._check_given_weights()
         self.corpora.build()
         check_exports(self.config, run_code=self.environment.run_code)
         from mixopt.pipeline.natural_checks import require_reachable_natural
@@ -76,6 +80,29 @@ class StudyContext:
         self.callbacks.notify(lambda callback: callback.on_domains_counted(counts))
         for warning in self._warnings():
             self.callbacks.warning(warning)
+
+    def _check_given_weights(self) -> None:
+        """Read the weights of base and experts once, before anything is trained from them."""
+        from mixopt.merging.weights_check import check_weights
+
+        def check_once(name: str, key: object, check: Callable[[], None]) -> None:
+            artifact = Artifact("checks", name, {"weights": key})
+            self.store.get_or_build(artifact, lambda _: check())
+
+        base = self.base_model
+        # a remote worker downloads a hub id by itself, this machine may not need it
+        if Path(base.path).is_dir() or self.config.executor.kind in ("local", "processes"):
+            check_once("base", base.compute_key(),
+                       lambda: check_weights(base.find_folder(), "The base", base.layout))  # fmt: skip
+        for name in self.given_experts:
+            folder = self.given_expert(name)
+            assert folder is not None
+            # a hash would read all files at each start
+            files = [
+                (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+                for file in sorted(folder.glob("*.safetensors"))
+            ]
+            check_once(name, files, partial(check_weights, folder, f"Expert {name!r}"))
 
     def _warnings(self) -> list[str]:
         from mixopt.evaluation.tasks.items import read_item_texts

@@ -11,7 +11,7 @@ import torch
 
 from mixopt.config.training import ExpertTrainingConfig
 from mixopt.data.sources import hash_file
-from mixopt.errors import ModelError
+from mixopt.errors import ModelError, one_line
 from mixopt.training.device import Device
 from mixopt.training.model_loading import (
     check_context,
@@ -116,11 +116,22 @@ class Base:
 
     @cached_property
     def outline(self) -> "PreTrainedModel":
-        """The model on the meta device, without weights."""
+        """The model on the meta device, without weights.
+
+        Raises:
+            ModelError: transformers cannot build it from its configuration.
+        """
         from transformers import AutoModelForCausalLM
 
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(self.config)
+        config = self.config
+        try:
+            with torch.device("meta"):
+                model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        except Exception as error:  # transformers raises errors of many classes
+            raise ModelError(
+                f"The base at {self.path} cannot be built from its configuration "
+                f"({type(error).__name__}: {one_line(error)}); fix its config.json."
+            ) from None
         return model
 
     @cached_property

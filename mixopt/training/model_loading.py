@@ -77,7 +77,9 @@ def load_model(
             revision=revision,
             output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers raises errors of many classes for a damaged model
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"The model at {path} cannot be loaded ({_reason(error)}); {REMEDY}"
         ) from None
@@ -133,7 +135,7 @@ def load_config(path: str | Path, *, revision: str | None = None) -> "Pretrained
     read = AutoConfig.from_pretrained
     try:
         config: PretrainedConfig = read(path, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # huggingface_hub validates fields with classes of its own
         raise ModelError(
             f"The base at {path} has no configuration that transformers can read "
             f"({_reason(error)}); give a model folder or a hub id."
@@ -141,8 +143,18 @@ def load_config(path: str | Path, *, revision: str | None = None) -> "Pretrained
     return config
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether this machine, and not the input, is the reason of an error of torch."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
 def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, OSError | ValueError) and lines:
+        return lines[0]
+    if "ignore_mismatched_sizes" in str(error):  # the cause is in a report that transformers logs
+        return "weights have other shapes than config.json says"
+    return " ".join([f"{type(error).__name__}:", *lines[:2]])
 
 
 def check_context(config: "PretrainedConfig", context: int) -> None:

@@ -178,7 +178,7 @@ def train(
 
     Raises:
         DivergedError: The loss became infinite or NaN; the message names run and step.
-        ModelError: A forward pass does not fit into memory.
+        ModelError: A forward pass does not fit into memory, or the first gradient is not finite.
     """
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
@@ -308,6 +308,19 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         self._last = max(averages)
         self.bar = tqdm(total=self._last, desc=f"training {name}", unit="step", mininterval=1.0,
                         leave=False)  # fmt: skip
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        # the first gradient does not depend on the learning rate
+        if state.global_step > 0 or model is None:
+            return
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        if not all(torch.isfinite(gradient).all() for gradient in gradients):
+            raise ModelError(
+                f"The model that {self.name!r} starts from has no finite loss and gradient before any "
+                "step: its weights are damaged or too large; give another base."
+            )
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any

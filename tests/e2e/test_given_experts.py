@@ -7,6 +7,7 @@ import toy
 import yaml
 from calling import call
 from models_for_tests import family, model, tokenizer
+from safetensors.torch import load_file, save_file
 
 import mixopt
 from mixopt.errors import ConfigError, DataError, ModelError
@@ -138,3 +139,27 @@ def test_experts_of_another_base_are_warned_of(tmp_path, caplog):
     warned = [r.message for r in caplog.records if "from another base" in r.message]
     assert len(warned) == 1
     assert str(tmp_path / "other") in warned[0]
+
+
+@pytest.mark.parametrize("spoiled", ["base", "given/ships"])
+def test_weights_that_are_no_numbers_end_a_study_before_anything_is_trained(tmp_path, spoiled):
+    path = given_study(tmp_path, lambda: model("qwen2"), text=spoiled == "base")
+    file = next((tmp_path / spoiled).glob("*.safetensors"))
+    tensors = load_file(file)
+    next(iter(tensors.values())).flatten()[0] = float("nan")
+    save_file(tensors, file, metadata={"format": "pt"})
+    study = load(path)
+    what = "The base" if spoiled == "base" else "Expert 'ships'"
+    for _ in range(2):
+        with pytest.raises(ModelError, match=f"{what} cannot be used: .* holds NaN or infinity"):
+            study.search()
+    assert not (tmp_path / "out" / "artifacts" / "experts").exists()
+
+
+def test_given_weights_are_read_once(tmp_path, monkeypatch):
+    path = given_study(tmp_path, lambda: model("qwen2"))
+    load(path).prepare()
+    monkeypatch.setattr(
+        "mixopt.merging.weights_check.open_safetensors", lambda _: pytest.fail("read")
+    )
+    load(path).prepare()

@@ -90,3 +90,25 @@ def test_type_is_the_checkpoint_s_own(tmp_path):
     assert resolve_dtype(PretrainedBaseConfig(kind="pretrained", path=str(folder))) == "bfloat16"
     given = PretrainedBaseConfig(kind="pretrained", path=str(folder), dtype="float32")
     assert resolve_dtype(given) == "float32"
+
+
+@pytest.mark.parametrize("change", [
+    {"hidden_size": 32}, {"vocab_size": "a"}, {"num_attention_heads": 0}, {"hidden_size": -1},
+    {"hidden_act": "zz"},
+])  # fmt: skip
+def test_a_config_that_lies_is_an_error_of_the_input(change, tmp_path):
+    folder = save_base(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ModelError, match=str(tmp_path)) as raised:
+        load_model(folder, CPU)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_machine_without_memory_is_no_error_of_the_input(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate ...")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fail)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        load_model(save_base(tmp_path), CPU)
