@@ -118,6 +118,20 @@ def ensemble(tokens: int, gamma: float = 0.6) -> Method:
     return advise
 
 
+def merges(tokens: int, gamma: float) -> Method:
+    """Return the method that merges pure experts at every mixture of the pool and takes the best merge.
+
+    MergeMix scores as many merges and fits LightGBM to them; here the surrogate makes no error.
+    """
+
+    def advise(pool: Pooled, utility: Utility, budget: float, rng: np.random.Generator) -> Advice:
+        values = pool.value(utility, pool.merge_gains(tokens, gamma))
+        spent = len(pool.natural) * tokens / UNIT + len(pool.names) * SCORING
+        return Advice(pool.names[int(values.argmax())], spent=spent)
+
+    return advise
+
+
 def gain_model(pool: Pooled, prior: GainPrior, tokens: int) -> GainModel:
     return GainModel(
         prior, pool.natural, float(tokens), pool.spreads, pool.capability, pool.noise_sd

@@ -126,6 +126,13 @@ class Pooled:
         table = self._ensembles.loc[tokens, gamma]
         return table.loc["natural"].to_numpy() - table.loc[names].to_numpy()
 
+    def merge_gains(self, tokens: int, gamma: float) -> np.ndarray:
+        """Return the gain of merges of the pure runs over natural (`q x m`), in units of the spread."""
+        whole = pd.read_csv(POOL / self.world.name / "merges.csv")
+        table = whole.set_index(["tokens", "gamma", "mixture"])[self.metrics].loc[tokens, gamma]
+        gains = table.loc["natural"].to_numpy() - table.loc[self.names].to_numpy()
+        return np.asarray(gains / self.spreads)
+
     @cached_property
     def spreads(self) -> np.ndarray:
         """Half the distance of the 16th and 84th percentiles over ensembles around natural (`m`)."""

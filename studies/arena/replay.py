@@ -16,12 +16,13 @@ from methods import (
     best_observed,
     ensemble,
     heuristic,
+    merges,
     posterior,
     stay,
     surrogate,
     uniform,
 )
-from pooled import Pooled
+from pooled import POOL, Pooled
 from worlds import LENGTHS, WORLDS, Utility
 
 from mixopt.surrogates.gain_model import GainPrior
@@ -50,6 +51,10 @@ def replay(pool: Pooled, utility: Utility, repeats: int, only: str | None) -> li
     for tokens in (LENGTHS[0], LENGTHS[2]):
         name = f"ensemble, experts of {tokens // 1536} steps"
         advised.append((name, 0, ensemble(tokens)(pool, utility, 0, rng)))
+    if (POOL / pool.world.name / "merges.csv").exists():
+        for gamma, label in ((1.0, "as MergeMix"), (0.7, "λ^0.7")):
+            advice = merges(LENGTHS[2], gamma)(pool, utility, 0, rng)
+            advised.append((f"merges of 75 steps, {label}", 0, advice))
     for name, method in methods(GainPrior()).items():
         if only is None or only in name:
             # the posterior draws no run at random

@@ -7,7 +7,8 @@ import toy
 
 from mixopt import Mixture
 from mixopt.errors import ConfigError, DivergedError, RunError
-from mixopt.pipeline.budget import FRESH, _name
+from mixopt.pipeline.decide import FRESH
+from mixopt.pipeline.mixture_runs import name_mixture
 from mixopt.training import training_run
 
 SEARCH = {"rounds": [6], "natural": {"birds": 0.8, "ships": 0.1, "sums": 0.1}}
@@ -154,7 +155,7 @@ def test_a_natural_mixture_that_diverges_is_named_and_nothing_is_half_written(un
 
 
 def test_one_seed_of_natural_that_diverges_is_not_compared_with(unspent, monkeypatch):
-    natural = _name(Mixture(SEARCH["natural"]))
+    natural = name_mixture(Mixture(SEARCH["natural"]))
     failing(monkeypatch, lambda name: name == f"{natural}-0")
     bought = unspent.spend(trials=unspent.search())
     assert all(each.seed > 0 for each in bought)
@@ -162,7 +163,7 @@ def test_one_seed_of_natural_that_diverges_is_not_compared_with(unspent, monkeyp
 
 
 def test_candidates_that_all_diverge_leave_the_ensembles(unspent, monkeypatch):
-    natural = _name(Mixture(SEARCH["natural"]))
+    natural = name_mixture(Mixture(SEARCH["natural"]))
     failing(monkeypatch, lambda name: not name.startswith(natural))
     trials = unspent.search()
     bought = unspent.spend(trials=trials)
