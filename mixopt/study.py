@@ -17,6 +17,7 @@ from mixopt.config.loader import choose_executor, give_experts, load_study, set_
 from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
+from mixopt.io.interrupts import acknowledge_stop
 from mixopt.optimization.validation import Validation
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
@@ -353,6 +354,9 @@ class Study:
                 if self.callbacks.is_outermost:
                     write_result(self.callbacks, "recipe.yaml", to_yaml(self.config))
                 yield
+            except KeyboardInterrupt:
+                acknowledge_stop()
+                raise
             finally:
                 if self.callbacks.is_outermost and "context" in self.__dict__:
                     self.context.close()

@@ -11,6 +11,7 @@ import numpy as np
 from mixopt.callbacks.base import Callback, ModelKind, TrainedModel
 from mixopt.config.study import StudyConfig
 from mixopt.errors import hide_credentials
+from mixopt.io.interrupts import acknowledge_stop
 
 if TYPE_CHECKING:
     from mixopt.training.training_run import TrainingResult
@@ -50,6 +51,8 @@ class CallbackList:
             yield
         except BaseException as error:
             failure = error
+            if isinstance(error, KeyboardInterrupt):
+                acknowledge_stop()
             raise
         finally:
             self._depth -= 1

@@ -1,6 +1,6 @@
 """`python -m mixopt.cli`, which the entry points of MLproject call."""
 
-from mixopt.cli.main import main
+from mixopt.cli.start import main
 
 if __name__ == "__main__":
     main()

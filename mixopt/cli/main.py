@@ -1,6 +1,7 @@
 """The group of all verbs: logging, exit codes, and errors as one sentence.
 
-Exit codes: 0 done, 1 the run failed, 2 wrong input, 130 interrupted. An error is one sentence on stderr;
+Exit codes: 0 done, 1 the run failed, 2 wrong input, 130 interrupted (143 by SIGTERM, 129 by SIGHUP). An
+error is one sentence on stderr;
 `mixopt -v` shows its traceback.
 """
 
@@ -9,12 +10,14 @@ import os
 import sys
 import warnings
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import click
 
 from mixopt import __version__
+from mixopt.cli.start import STOPPED
 from mixopt.errors import MixoptError, explain_missing_extra, hide_credentials, one_line
+from mixopt.io.interrupts import acknowledge_stop, is_stopping, stop_exit_code
 from mixopt.io.redaction import format_traceback, redact_output
 
 VERBS = ("capability-text", "design", "export", "init", "merge", "pack", "plan", "propose", "report",
@@ -47,10 +50,10 @@ class VerbGroup(click.Group):
         except (click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
-            message = "mixopt: interrupted; finished work is kept, run again to continue."
-            click.echo(message, err=True)
-            sys.exit(130)
+            _exit_stopped()
         except Exception as raised:
+            if is_stopping():  # a library turned the interrupt into an error of its own
+                _exit_stopped()
             if context.params["verbose"]:
                 click.echo(format_traceback(raised), err=True)
                 sys.exit(getattr(raised, "exit_code", 1))
@@ -64,6 +67,12 @@ class VerbGroup(click.Group):
                 err=True,
             )
             sys.exit(1)
+
+
+def _exit_stopped() -> NoReturn:
+    acknowledge_stop()
+    click.echo(STOPPED, err=True)
+    sys.exit(stop_exit_code())
 
 
 @click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"],

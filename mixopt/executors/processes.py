@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -138,6 +139,7 @@ def _count_cores() -> int:
 
 def _prepare_process(environment: Mapping[str, str], lifeline: Connection) -> None:
     """Set a process up before torch is imported, and make it exit with the process that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver stops its workers
     os.environ.update(environment)
     os.environ["TQDM_DISABLE"] = "1"  # bars of many processes would write over each other
     tqdm.set_lock(threading.RLock())  # its default lock between processes is leaked at `os._exit`

@@ -102,7 +102,7 @@ class MlflowCallback(Callback):
             "batch", metrics=curve + results, params=flatten(model.params),
             tags={"mixopt.failure": model.failure} if model.failure else {},
         )  # fmt: skip
-        self._end_run(has_failed=bool(model.failure))
+        self._end_run("FAILED" if model.failure else "FINISHED")
 
     def on_round_scored(self, result: RoundResult) -> None:
         metrics = {"search/trials": result.n_candidates, "search/best_utility": result.best_utility}
@@ -128,7 +128,8 @@ class MlflowCallback(Callback):
     def on_study_end(self, failure: BaseException | None) -> None:
         if not self._runs:
             return  # on_study_start failed
-        self._end_run(has_failed=failure is not None)
+        stopped = isinstance(failure, KeyboardInterrupt)
+        self._end_run("KILLED" if stopped else "FINISHED" if failure is None else "FAILED")
         if self._runs or self._sender is None:
             return
         n_pending = self._sender.finish()
@@ -166,8 +167,8 @@ class MlflowCallback(Callback):
         self._append("run", id=run_id, name=name, parent=parent, experiment=experiment,
                      tags=dict(tags), time=now_ms())  # fmt: skip
 
-    def _end_run(self, *, has_failed: bool) -> None:
-        self._append("end", status="FAILED" if has_failed else "FINISHED", time=now_ms())
+    def _end_run(self, status: str) -> None:
+        self._append("end", status=status, time=now_ms())
         self._runs.pop()
 
     def _log_batch(

@@ -84,3 +84,11 @@ def test_store_that_cannot_be_opened(tmp_path, monkeypatch):
     mlflow.set_tracking_uri("nonsense://x")
     with pytest.raises(UserError, match="fix MLFLOW_TRACKING_URI"):
         MlflowCallback("run").on_study_start(load_study(toy.write_study(tmp_path)), tmp_path)
+
+
+def test_a_stopped_verb_is_a_killed_run(store, tmp_path):
+    callback = MlflowCallback("search")
+    callback.on_study_start(load_study(toy.write_study(tmp_path / "s")), tmp_path)
+    callback.on_study_end(KeyboardInterrupt())
+    experiment = store.get_experiment_by_name("toy")
+    assert store.search_runs([experiment.experiment_id])[0].info.status == "KILLED"
