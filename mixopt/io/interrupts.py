@@ -56,7 +56,7 @@ class _Stop:
             if hasattr(signal, "pthread_kill"):
                 signal.pthread_kill(main, signum)
             else:  # Windows, where a blocked main thread is not woken
-                _thread.interrupt_main(signum)
+                _thread.interrupt_main(signal.Signals(signum))
 
 
 _stop = _Stop()

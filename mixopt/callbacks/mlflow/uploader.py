@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import InvalidUrlException, MlflowException
+from mlflow.exceptions import InvalidUrlException, MlflowException, RestException
 from mlflow.tracking import MlflowClient
 
 from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationError
@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 
 TRANSIENT_CODES = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED",
                    "DEADLINE_EXCEEDED")  # fmt: skip
-HTTP_TIMEOUT, HTTP_TOO_MANY, HTTP_SERVER_ERROR = 408, 429, 500
+LOGIN_CODES = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+NO_JSON = "not in a valid JSON format"
+"""What MLflow's client says of a page."""
+HTTP_UNAUTHORIZED, HTTP_TIMEOUT, HTTP_TOO_MANY, HTTP_SERVER_ERROR = 401, 408, 429, 500
 UID = "mixopt.uid"
 """Tag with our identifier of a run, by which a run that was created before a crash is found."""
 
@@ -118,7 +121,10 @@ class Uploader:
         except Exception as error:
             self._may_be_stored = True
             reason = explain(error)
-            if is_transient(error):
+            # at the start the user is told at once; later the records wait for a new token
+            is_start = record["do"] == "run" and self._queue.n_delivered == 0
+            waits = isinstance(error, StorageError) or (needs_login(error) and not is_start)
+            if waits or is_transient(error):
                 raise UnavailableError(reason) from error
             if isinstance(error, RejectedError):
                 raise
@@ -199,6 +205,20 @@ def is_transient(error: Exception) -> bool:
         code = error.response.status_code
         return code in (HTTP_TIMEOUT, HTTP_TOO_MANY) or code >= HTTP_SERVER_ERROR
     return _is_network(error)
+
+
+def needs_login(error: Exception) -> bool:
+    """Return whether the credentials were not accepted, such as a token that expired.
+
+    A proxy that asks for a login answers with a page, or with JSON that has no code of MLflow.
+    """
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code == HTTP_UNAUTHORIZED
+    if isinstance(error, RestException):
+        return error.error_code in LOGIN_CODES or "error_code" not in error.json
+    if isinstance(error, MlflowException):
+        return error.error_code in LOGIN_CODES or NO_JSON in str(error)
+    return False
 
 
 def _is_network(error: BaseException | None) -> bool:

@@ -1,14 +1,17 @@
 import urllib.error
 
+import fake_tracking
 import mlflow
 import pytest
 import requests
 from mlflow.exceptions import InvalidUrlException, MlflowException, RestException
+from mlflow.protos.databricks_pb2 import UNAUTHENTICATED
 from mlflow_records import check, write_records
 
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.sender import FOLDER, send_pending
-from mixopt.callbacks.mlflow.uploader import Uploader, is_transient
+from mixopt.callbacks.mlflow.uploader import UnavailableError, Uploader, is_transient, needs_login
+from mixopt.errors import UserError
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "files"])
@@ -85,6 +88,57 @@ def chained(error, cause):
 ])  # fmt: skip
 def test_transient_errors(error, transient):
     assert is_transient(error) is transient
+
+
+@pytest.mark.parametrize(("error", "login"), [
+    (RestException({"error_code": "UNAUTHENTICATED", "message": "expired"}), True),
+    (RestException({"error_code": "401", "message": "expired"}), True),
+    (RestException({"detail": "Unauthorized"}), True),
+    (MlflowException("x failed with error code 401 != 200", error_code=UNAUTHENTICATED), True),
+    (MlflowException("the response body was not in a valid JSON format"), True),
+    (RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}), False),
+    (MlflowException("something else"), False),
+    (OSError(), False),
+])  # fmt: skip
+def test_credentials_that_are_not_accepted(error, login):
+    assert needs_login(error) is login
+
+
+@pytest.mark.parametrize("answer", [
+    (401, {"error_code": "UNAUTHENTICATED", "message": "expired"}), (401, {"detail": "expired"}),
+])  # fmt: skip
+def test_records_wait_for_a_new_token(store, tmp_path, answer, caplog):
+    """They were dropped for good when a token expired in the middle of a run."""
+    with fake_tracking.serve() as server:
+        mlflow.set_tracking_uri(server.uri)
+        server.answers["experiments/get-by-name"] = 200, {"experiment": {
+            "experiment_id": "1", "name": "toy", "lifecycle_stage": "active"}}  # fmt: skip
+        server.answers["runs/create"] = fake_tracking.run_at("mlflow-artifacts:/1")
+        queue = write_records(tmp_path, server.uri)
+        queue.lock()
+        uploader = Uploader(queue)
+        assert uploader.upload_next()
+        server.answers["log-batch"] = server.answers["get-history-bulk-interval"] = answer
+        server.answers["get-history"] = answer
+        waiting = queue.n_pending
+        with pytest.raises(UnavailableError):
+            uploader.upload_next()
+        assert queue.n_pending == waiting
+        for name in ("log-batch", "get-history-bulk-interval", "get-history"):
+            del server.answers[name]  # a new token
+        assert uploader.upload_next()
+        assert queue.n_pending == waiting - 1
+    assert "is left out" not in caplog.text
+
+
+def test_a_wrong_token_at_the_start_is_told_at_once(store, tmp_path):
+    with fake_tracking.serve() as server:
+        mlflow.set_tracking_uri(server.uri)
+        server.answers["experiments/get-by-name"] = 401, {"error_code": "UNAUTHENTICATED"}
+        queue = write_records(tmp_path, server.uri)
+        queue.lock()
+        with pytest.raises(UserError, match="cannot be used"):
+            Uploader(queue).upload_next()
 
 
 def test_transient_answers_of_an_artifact_store():
