@@ -8,15 +8,16 @@ import logging
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 import zstandard
 
 from mixopt import __version__
 from mixopt.artifacts.artifact import QUEUE_FOLDER, hash_file_content
+from mixopt.artifacts.bundle import is_safe_path
 from mixopt.errors import OutputError, one_line
 from mixopt.io.files import publish_folder, storage_errors
 from mixopt.io.parsing import load_json, show
@@ -27,9 +28,14 @@ INDEX = "pack.json"
 """First member of the archive: size and hash of each other member."""
 COMPRESSIONS = {".tar": "", ".tar.gz": "gz", ".tar.zst": "zst"}
 CHUNK = 1 << 20
-MAX_INDEX_BYTES = 256 << 20
-MAX_NAME_LENGTH = 1024
-"""Characters of a path inside an archive."""
+MAX_INDEX_BYTES = 32 << 20
+"""Index of some 200,000 files; a longer one takes minutes to read."""
+MAX_HEADER_BYTES = 16 << 10
+"""Extended header of a member: a long name, a large size."""
+MAX_SIZE = 20 << 30
+"""Bytes of all files that `unpack` writes unless more is allowed."""
+FREE_SHARE = 0.95
+"""Share of the free disk space that `unpack` may fill."""
 DAMAGE_ERRORS = (
     tarfile.TarError, zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError, ValueError,
     KeyError, TypeError, AttributeError, RecursionError, MemoryError, OverflowError,
@@ -74,6 +80,7 @@ def pack(folder: Path, archive: Path) -> int:
             relative = {str(file.relative_to(folder)): file for file in files}
             index = {n: (f.stat().st_size, hash_file_content(f)) for n, f in relative.items()}
             index_text = json.dumps({"mixopt": __version__, "files": index}, indent=1).encode()
+            _require_packable(folder, index, len(index_text))
             with _open_to_write(scratch, compression) as tar:
                 _add(tar, INDEX, io.BytesIO(index_text), len(index_text))
                 for name, (size, digest) in index.items():
@@ -94,18 +101,20 @@ def pack(folder: Path, archive: Path) -> int:
     return len(index)
 
 
-def unpack(archive: Path, folder: Path) -> int:
+def unpack(archive: Path, folder: Path, *, max_size: int = MAX_SIZE) -> int:
     """Extract an archive that `pack` wrote, atomically.
 
     Args:
         archive: The archive, which need not be trusted.
         folder: New folder, or an empty one.
+        max_size: Most bytes of all files.
 
     Returns:
         Number of files. Records for MLflow, which `pack` leaves out, are not extracted.
 
     Raises:
-        OutputError: The archive is damaged or was not written by `pack`, or `folder` is not empty.
+        OutputError: The archive is damaged or was not written by `pack`, it holds more than `max_size`
+            bytes or than the disk has room for, or `folder` is not empty.
         StorageError: The disk is full or the place cannot be written.
     """
     if not archive.is_file():
@@ -114,7 +123,7 @@ def unpack(archive: Path, folder: Path) -> int:
         raise OutputError(f"{folder} holds something already; give a folder that does not exist.")
     with publish_folder(folder) as scratch:
         try:
-            return _extract(archive, scratch)
+            return _extract(archive, scratch, max_size)
         except DAMAGE_ERRORS as error:
             raise OutputError(
                 f"{archive} is damaged or was not written by `mixopt pack` ({one_line(error)}); pack it "
@@ -122,40 +131,92 @@ def unpack(archive: Path, folder: Path) -> int:
             ) from None
 
 
-def _extract(archive: Path, scratch: Path) -> int:
+def _extract(archive: Path, scratch: Path, max_size: int) -> int:
     with _open_to_read(archive) as tar:
         first = tar.next()
         if first is None or first.name != INDEX:
             raise ValueError("it does not begin with its index")
-        if first.size > MAX_INDEX_BYTES:
+        if first.size > MAX_INDEX_BYTES or not first.isfile():
             raise ValueError("its index is larger than any of ours")
         stream = tar.extractfile(first)
         assert stream is not None
-        index = load_json(stream.read())["files"]
+        index = _read_index(stream.read())
+        total = sum(size for size, _ in index.values())
+        _require_room(archive, scratch, total, max_size)
         missing, n_left_out = dict(index), 0
         while (member := tar.next()) is not None:
             size, digest = missing.pop(member.name)  # KeyError for one that is not in the index
-            if not member.isfile() or member.size != size:
-                raise ValueError(f"{member.name} is not the file that was packed")
+            if not member.isfile() or member.issparse() or member.size != size:
+                raise ValueError(f"{show(member.name)} is not the file that was packed")
             place = scratch / member.name
-            if len(member.name) > MAX_NAME_LENGTH:
-                raise ValueError(f"{show(member.name)} is no name of ours")
             if not place.resolve().is_relative_to(scratch.resolve()):
-                raise ValueError(f"{member.name} would leave the folder")
+                raise ValueError(f"{show(member.name)} would leave the folder")
             if _stays_behind(PurePath(member.name)):
                 log.warning("%s is left out: no archive of mixopt has it.", show(member.name))
                 n_left_out += 1
                 continue
+            if not is_safe_path(member.name):
+                raise ValueError(f"{show(member.name)} is no name of ours")
             place.parent.mkdir(parents=True, exist_ok=True)
             content = tar.extractfile(member)
             assert content is not None
             with place.open("wb") as out:
                 shutil.copyfileobj(content, out, CHUNK)
             if hash_file_content(place) != digest:
-                raise ValueError(f"the content of {member.name} has changed")
+                raise ValueError(f"the content of {show(member.name)} has changed")
         if missing:
-            raise ValueError(f"{next(iter(missing))} is missing")
+            raise ValueError(f"{show(next(iter(missing)))} is missing")
     return len(index) - n_left_out
+
+
+def _require_packable(folder: Path, names: Iterable[str], n_index_bytes: int) -> None:
+    """Check that `unpack` will accept the archive."""
+    for name in names:
+        if not is_safe_path(name):
+            raise OutputError(
+                f"{folder} has a file called {show(name)}, which no archive takes; rename it."
+            )
+    if n_index_bytes > MAX_INDEX_BYTES:
+        raise OutputError(
+            f"{folder} has more files than an archive takes; pack its parts one by one, or use tar."
+        )
+
+
+def _read_index(text: bytes) -> dict[str, tuple[int, str]]:
+    files = load_json(text)["files"]
+    index = {name: (size, digest) for name, (size, digest) in files.items()}
+    if not all(type(size) is int and size >= 0 for size, _ in index.values()):
+        raise ValueError("its index has a size that is none")
+    return index
+
+
+def _require_room(archive: Path, folder: Path, total: int, max_size: int) -> None:
+    if total > max_size:
+        raise OutputError(
+            f"{archive} holds {total / 1e9:,.1f} GB and at most {max_size / 1e9:,.1f} GB are unpacked; if "
+            f"you trust it, pass --max-size {-(-total // 10**9)}GB."
+        )
+    free = shutil.disk_usage(folder).free
+    if total > FREE_SHARE * free:
+        raise OutputError(
+            f"{archive} holds {total / 1e9:,.1f} GB and the disk of {folder.parent} has "
+            f"{free / 1e9:,.1f} GB free; choose another place."
+        )
+
+
+class _Member(tarfile.TarInfo):
+    """A member of an archive, whose header is checked before what follows it is read."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Parse a header; `tarfile` then reads as many bytes of an extended one as it says."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type == tarfile.XHDTYPE:
+            if not 0 <= member.size <= MAX_HEADER_BYTES:
+                raise ValueError("an extended header is larger than any of ours")
+        elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            raise ValueError(f"{show(member.name)} is not the file that was packed")
+        return member
 
 
 def _stays_behind(path: PurePath) -> bool:
@@ -186,14 +247,16 @@ def _open_to_write(path: Path, compression: str) -> Iterator[tarfile.TarFile]:
 
 @contextmanager
 def _open_to_read(path: Path) -> Iterator[tarfile.TarFile]:
-    if _compression(path) != "zst":
-        with tarfile.open(path, "r:*") as tar:
+    compression = _compression(path)
+    if compression != "zst":
+        # no other compression that tarfile knows: some decompress with gigabytes of memory
+        with tarfile.open(path, "r:gz" if compression else "r:", tarinfo=_Member) as tar:
             yield tar
         return
     with (
         path.open("rb") as raw,
         zstandard.ZstdDecompressor().stream_reader(raw) as stream,
-        tarfile.open(fileobj=cast(IO[Any], stream), mode="r|") as tar,
+        tarfile.open(fileobj=cast(IO[Any], stream), mode="r|", tarinfo=_Member) as tar,
     ):
         yield tar
 

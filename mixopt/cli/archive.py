@@ -18,8 +18,17 @@ def pack(output: Path, archive: Path) -> None:
 @click.command()
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-def unpack(archive: Path, output: Path) -> None:
+@click.option("--max-size", metavar="SIZE", default="20GB", show_default=True,
+              help="Most that is unpacked, such as 300GB.")  # fmt: skip
+def unpack(archive: Path, output: Path, max_size: str) -> None:
     """Extract ARCHIVE into OUTPUT, with every checksum verified; a study there can be continued."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
     from mixopt.artifacts import archive as archives
 
-    click.echo(f"Unpacked  {archives.unpack(archive, output)} files into {output}")
+    try:
+        limit = TypeAdapter(ByteSize).validate_python(max_size)
+    except ValidationError:
+        raise click.UsageError(f"--max-size {max_size!r} is no size; give one as 300GB.") from None
+    n_files = archives.unpack(archive, output, max_size=limit)
+    click.echo(f"Unpacked  {n_files} files into {output}")

@@ -1,8 +1,13 @@
+import gzip
+import hashlib
 import json
+import lzma
 import tarfile
+import tracemalloc
 
 import pytest
 import toy
+import zstandard
 from calling import call
 
 import mixopt
@@ -82,8 +87,6 @@ def write_tar(path, members, index):
 
 @pytest.mark.parametrize("name", ["../escape", "/tmp/escape-absolute", "a/../../escape"])
 def test_an_untrusted_archive_cannot_write_outside_the_folder(tmp_path, name):
-    import hashlib
-
     digest = hashlib.blake2b(b"x").hexdigest()[:32]
     write_tar(tmp_path / "x.tar", [(name, b"x", None)], {name: [1, digest]})
     with pytest.raises(OutputError, match="would leave the folder"):
@@ -186,8 +189,6 @@ def test_records_for_the_users_server_are_not_packed(folder, tmp_path):
     "artifacts/experts/.web-0123.begun/state.pt", ".lock",
 ])  # fmt: skip
 def test_what_pack_leaves_out_is_not_unpacked(tmp_path, caplog, name):
-    import hashlib
-
     digest = hashlib.blake2b(b"x").hexdigest()[:32]
     files = {name: [1, digest], "proposal.json": [1, digest]}
     write_tar(tmp_path / "x.tar", [(one, b"x", None) for one in files], files)
@@ -195,3 +196,73 @@ def test_what_pack_leaves_out_is_not_unpacked(tmp_path, caplog, name):
     found = [p.name for p in (tmp_path / "there").rglob("*") if p.is_file()]
     assert found == ["proposal.json"]
     assert "is left out: no archive of mixopt has it" in caplog.text
+
+
+def peak_of(call):
+    """Bytes that Python had allocated at most during a call."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_huge_header_is_refused_before_it_is_read(tmp_path, ending, kind):
+    """Zeros of any number are some kilobytes of an archive."""
+    size = 64 << 20
+    member = tarfile.TarInfo("x")
+    member.type, member.size = kind, size
+    content = member.tobuf(tarfile.USTAR_FORMAT) + bytes(size)
+    compress = {".tar": bytes, ".tar.gz": gzip.compress, ".tar.zst": zstandard.compress}[ending]
+    (tmp_path / f"x{ending}").write_bytes(compress(content))
+
+    def attempt():
+        with pytest.raises(OutputError, match="larger than any of ours|is not the file"):
+            unpack(tmp_path / f"x{ending}", tmp_path / "there")
+
+    assert peak_of(attempt) < size / 4
+
+
+def test_an_archive_that_unpacks_to_too_much_writes_nothing(tmp_path):
+    content = bytes(5 << 20)
+    digest = hashlib.blake2b(content).hexdigest()[:32]
+    write_tar(tmp_path / "x.tar", [("a", content, None)], {"a": [len(content), digest]})
+    with pytest.raises(OutputError, match=r"holds 0\.0 GB .* pass --max-size 1GB"):
+        unpack(tmp_path / "x.tar", tmp_path / "there", max_size=1 << 20)
+    assert not (tmp_path / "there").exists()
+    assert "pass --max-size" in call("unpack", tmp_path / "x.tar", tmp_path / "b", "--max-size", "1MB",
+                                     code=2)  # fmt: skip
+    assert "is no size" in call(
+        "unpack", tmp_path / "x.tar", tmp_path / "b", "--max-size", "x", code=2
+    )
+    call("unpack", tmp_path / "x.tar", tmp_path / "b", "--max-size", "6MiB")
+    write_tar(tmp_path / "x.tar", [], {"a": [10**18, digest]})
+    with pytest.raises(OutputError, match="GB free; choose another place"):
+        unpack(tmp_path / "x.tar", tmp_path / "there", max_size=10**19)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 500 + "b", "a//b", "a\0b"])
+def test_names_that_no_disk_takes_are_refused(tmp_path, name):
+    digest = hashlib.blake2b(b"x").hexdigest()[:32]
+    write_tar(tmp_path / "x.tar", [(name, b"x", None)], {name: [1, digest]})
+    with pytest.raises(OutputError, match="is damaged or was not written by"):
+        unpack(tmp_path / "x.tar", tmp_path / "there")
+
+
+def test_another_compression_is_not_opened(folder, tmp_path):
+    """xz may ask for gigabytes of memory."""
+    pack(folder, tmp_path / "x.tar")
+    (tmp_path / "y.tar").write_bytes(lzma.compress((tmp_path / "x.tar").read_bytes()))
+    with pytest.raises(OutputError, match="is damaged or was not written by"):
+        unpack(tmp_path / "y.tar", tmp_path / "there")
+
+
+def test_more_files_than_an_archive_takes(folder, tmp_path, monkeypatch):
+    from mixopt.artifacts import archive
+
+    monkeypatch.setattr(archive, "MAX_INDEX_BYTES", 100)
+    with pytest.raises(OutputError, match="more files than an archive takes"):
+        pack(folder, tmp_path / "x.tar")

@@ -213,7 +213,7 @@ def needs_login(error: Exception) -> bool:
     A proxy that asks for a login answers with a page, or with JSON that has no code of MLflow.
     """
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return error.response.status_code == HTTP_UNAUTHORIZED
+        return bool(error.response.status_code == HTTP_UNAUTHORIZED)
     if isinstance(error, RestException):
         return error.error_code in LOGIN_CODES or "error_code" not in error.json
     if isinstance(error, MlflowException):
