@@ -124,6 +124,8 @@ def unpack(archive: Path, folder: Path, *, max_size: int = MAX_SIZE) -> int:
     with publish_folder(folder) as scratch:
         try:
             return _extract(archive, scratch, max_size)
+        except OutputError:
+            raise
         except DAMAGE_ERRORS as error:
             raise OutputError(
                 f"{archive} is damaged or was not written by `mixopt pack` ({one_line(error)}); pack it "
@@ -193,8 +195,8 @@ def _read_index(text: bytes) -> dict[str, tuple[int, str]]:
 def _require_room(archive: Path, folder: Path, total: int, max_size: int) -> None:
     if total > max_size:
         raise OutputError(
-            f"{archive} holds {total / 1e9:,.1f} GB and at most {max_size / 1e9:,.1f} GB are unpacked; if "
-            f"you trust it, pass --max-size {-(-total // 10**9)}GB."
+            f"{archive} holds {total / 1e9:,.1f} GB and at most {max_size / 1e9:,.1f} GB are unpacked; "
+            f"if you trust it, pass --max-size {-(-total // 10**9)}GB."
         )
     free = shutil.disk_usage(folder).free
     if total > FREE_SHARE * free:

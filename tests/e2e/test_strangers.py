@@ -119,7 +119,7 @@ def test_a_format_of_ones_own_is_code(tmp_path, trap, monkeypatch):
     "{{ 'a'.ljust(999999999) }}", "{{ '{:999999999}'.format(1) }}", "{% include '/etc/passwd' %}",
 ])  # fmt: skip
 def test_templates_reach_nothing_and_swell_nothing(template):
-    from mixopt.evaluation.tasks.prompt import Template
+    from mixopt.evaluation.tasks.template import Template
 
     with pytest.raises(MixoptError):
         Template(template, "b").write({"prompt": "x"}, "item 1")

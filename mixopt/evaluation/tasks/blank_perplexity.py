@@ -12,7 +12,8 @@ from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import TaskContext, describe_metric
 from mixopt.evaluation.tasks.choice import Built, ChoiceTask
 from mixopt.evaluation.tasks.items import read_choices, read_items, require_text
-from mixopt.evaluation.tasks.prompt import GAP, Item, PromptBuilder, Template
+from mixopt.evaluation.tasks.prompt import GAP, Item, PromptBuilder
+from mixopt.evaluation.tasks.template import Template
 
 
 class BlankPerplexityTask(ChoiceTask):

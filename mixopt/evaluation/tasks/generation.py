@@ -17,7 +17,8 @@ from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import ItemResults, TaskContext, describe_metric
 from mixopt.evaluation.tasks.code_execution import passes_tests
 from mixopt.evaluation.tasks.items import read_items, require_text
-from mixopt.evaluation.tasks.prompt import Item, PromptBuilder, Template
+from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
+from mixopt.evaluation.tasks.template import Template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -3,7 +3,7 @@ import toy
 
 from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.errors import DataError
-from mixopt.evaluation.tasks.prompt import PromptBuilder, Template
+from mixopt.evaluation.tasks.prompt import PromptBuilder
 
 
 def prompter(**says):
@@ -49,23 +49,3 @@ def test_examples_come_from_a_file_as_many_as_are_asked_for(tmp_path):
 def test_an_example_without_its_prompt_is_named():
     with pytest.raises(DataError, match=r"benchmark 'c', example 1 has no field 'prompt'"):
         prompter(examples=[{"target": "x"}])
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{{ nothing }}", "'nothing' is undefined"),
-        ("{{ prompt.__class__.__mro__ }}", "unsafe"),
-        ("{{ prompt + 1 }}", "cannot be filled in"),
-        ("{% for i in range(10**9) %}x{% endfor %}", "cannot be filled in"),
-    ],
-)
-def test_a_template_that_cannot_be_filled_in_is_told_with_its_place(text, words):
-    with pytest.raises(DataError, match=words) as caught:
-        Template(text, "c").write({"prompt": "a"}, "file, line 3")
-    assert str(caught.value).startswith("file, line 3: ")
-
-
-def test_a_template_that_is_no_jinja_is_told():
-    with pytest.raises(DataError, match="not valid Jinja"):
-        Template("{{ prompt", "c")
