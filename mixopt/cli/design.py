@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @table_options
-@click.option("-n", "--number", type=click.IntRange(min=1), help="Runs to propose.")
+@click.option("-n", "--number", type=click.IntRange(min=1, max=100_000),
+              help="Runs to propose.")  # fmt: skip
 @click.option("--method", type=click.Choice(["d-optimal", "maximin", "sequential"]),
               default="d-optimal", show_default=True)  # fmt: skip
 @click.option("--advise", is_flag=True, help="Estimate instead how much more runs would help.")

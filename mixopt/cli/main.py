@@ -5,8 +5,10 @@ error is one sentence on stderr;
 `mixopt -v` shows its traceback.
 """
 
+import errno
 import logging
 import os
+import select
 import sys
 import warnings
 from importlib import import_module
@@ -57,6 +59,20 @@ class VerbGroup(click.Group):
             if context.params["verbose"]:
                 click.echo(format_traceback(raised), err=True)
                 sys.exit(getattr(raised, "exit_code", 1))
+            if _is_output_closed(raised):
+                click.echo(
+                    "mixopt: its output was closed (`| head`, say), so it stopped; finished work is kept, "
+                    "run again to continue.",
+                    err=True,
+                )
+                sys.exit(1)
+            if isinstance(raised, MemoryError) or getattr(raised, "errno", None) == errno.ENOMEM:
+                click.echo(
+                    f"mixopt: this machine has too little memory, or a limit of it is too low "
+                    f"({one_line(raised)}); finished work is kept, run again with more.",
+                    err=True,
+                )
+                sys.exit(1)
             error = explain_missing_extra(raised)
             if isinstance(error, MixoptError):
                 click.echo(f"mixopt: {error}", err=True)
@@ -67,6 +83,21 @@ class VerbGroup(click.Group):
                 err=True,
             )
             sys.exit(1)
+
+
+def _is_output_closed(error: Exception) -> bool:
+    """Return whether nobody reads the output any more; what is left to write is dropped."""
+    if not isinstance(error, OSError) or error.errno not in (errno.EPIPE, errno.EIO):
+        return False
+    try:
+        place, poll = sys.stdout.fileno(), select.poll()
+    except (OSError, AttributeError):  # no file, or a system without poll
+        return False
+    poll.register(place, 0)
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), place)  # Python flushes once more at its end
+    return True
 
 
 def _exit_stopped() -> NoReturn:

@@ -20,7 +20,8 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
 @table_options
 @click.option("--explore", type=bool, is_flag=False, flag_value=True, default=False, metavar="",
               help="Let proposals leave what the runs cover.")  # fmt: skip
-@click.option("-q", "--proposals", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option("-q", "--proposals", default=1, show_default=True,
+              type=click.IntRange(min=1, max=1000))  # fmt: skip
 @click.option("-o", "--output", help="Folder of results.")
 @click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed.")
 @click.option("--device", default="auto", show_default=True, help="With STUDY: auto, cpu, ...")

@@ -8,7 +8,7 @@ from mixopt.io.parsing import require_printable
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A fraction from 0 to 1."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*$", max_length=100)]
 """A name that can be a folder, an MLflow key and a table column."""
 
 TEXT_CONTROLS = "\t\n\r"

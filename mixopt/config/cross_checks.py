@@ -12,6 +12,8 @@ from mixopt.mixture import Mixture
 if TYPE_CHECKING:
     from mixopt.config.study import StudyConfig
 
+MAX_FILE_NAME = 200
+"""Characters of an exported file's name: disks take 255 bytes, and its artifact has a hash."""
 NATURAL_SEEDS = 2
 """Seeds of the natural mixture that a budget begins with: one tells nothing about the noise."""
 
@@ -250,6 +252,13 @@ def _check_phases(study: "StudyConfig") -> None:
                 raise ValueError(f"exports: {wanted.out!r} asks for phases, and the study has none")
         return
     _require_unique("phase", [phase.name for phase in study.phases])
+    longest = max((phase.name for phase in study.phases), key=len)
+    for wanted in study.exports:
+        if len(wanted.out.replace("{phase}", longest)) > MAX_FILE_NAME:
+            raise ValueError(
+                f"exports: {wanted.out!r} has more than {MAX_FILE_NAME} characters with the name of a "
+                "phase; shorten it"
+            )
     total = sum(phase.tokens for phase in study.phases)
     if total != study.target.tokens:
         raise ValueError(

@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, Po
 
 from mixopt.config.base import ConfigModel
 
+Workers = Annotated[int, Field(gt=0, le=10_000)]
+"""A number of workers."""
 SlurmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,@+-]*$", max_length=256)]
 """A name, or names with commas, of partitions, accounts or qualities of service."""
 SlurmConstraint = Annotated[
@@ -38,7 +40,7 @@ class ProcessesExecutorConfig(CommonExecutorConfig):
     """Worker processes on this machine, one per GPU or per group of cores."""
 
     kind: Literal["processes"] = "processes"
-    workers: PositiveInt | None = None
+    workers: Workers | None = None
     """Number of processes; the number of GPUs, or of cores divided by `threads`, if left out."""
     threads: PositiveInt | None = None
     """Threads of each process; if left out, 1 on a machine without GPUs."""
@@ -48,7 +50,7 @@ class RayExecutorConfig(CommonExecutorConfig):
     """A Ray cluster (`pip install 'mixopt[ray]'`): the one at RAY_ADDRESS, or this machine."""
 
     kind: Literal["ray"] = "ray"
-    workers: PositiveInt | None = None
+    workers: Workers | None = None
     """Number of workers; as many as fit on the cluster when the study starts, if left out."""
     gpus: NonNegativeFloat = 0.0
     """GPUs of each worker; 0 for CPU only. Fractions share a GPU."""
@@ -60,7 +62,7 @@ class SlurmExecutorConfig(CommonExecutorConfig):
     """SLURM jobs through submitit (`pip install 'mixopt[slurm]'`)."""
 
     kind: Literal["slurm"] = "slurm"
-    workers: PositiveInt = 16
+    workers: Workers = 16
     """Largest number of jobs in the queue."""
     cluster: Literal["slurm", "local"] = "slurm"
     """`slurm`, or `local` to try the same jobs as processes on this machine."""

@@ -8,7 +8,7 @@ from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validato
 from mixopt.config.base import ConfigModel, Name
 from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BenchmarkConfig
 from mixopt.config.constraints import SearchSpaceConfig
-from mixopt.config.cross_checks import check_study
+from mixopt.config.cross_checks import MAX_FILE_NAME, check_study
 from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig
 from mixopt.config.training import (
     BaseConfig,
@@ -40,7 +40,11 @@ FEWEST_FIRST = 6
 class SearchConfig(SearchSpaceConfig):
     """How candidate mixtures are chosen and scored, and the constraints on them."""
 
-    rounds: Annotated[list[PositiveInt], Field(min_length=1)] = [16, 8, 8]
+    rounds: Annotated[list[Annotated[int, Field(gt=0, le=100_000)]], Field(min_length=1)] = [
+        16,
+        8,
+        8,
+    ]
     """Number of candidates in each round; at least 6 in the first."""
     method: SearchMethod = "auto"
     """What candidates are scored by: probability ensembles of the experts (`ensemble`), merges
@@ -52,7 +56,7 @@ class SearchConfig(SearchSpaceConfig):
     slopes: bool = False
     """Measure the gradient of the losses at every candidate. It costs two to four passes and informs the
     surrogate as much as one candidate per expert."""
-    ensembles: Annotated[int, Field(ge=0)] = 0
+    ensembles: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Number of probability ensembles scored too, as a cheaper fidelity."""
     scoring: Literal["auto", "resident", "streamed"] = "auto"
     """Merge in memory (`resident`) or layer by layer (`streamed`); `auto` streams if the models do not
@@ -69,7 +73,7 @@ class SearchConfig(SearchSpaceConfig):
     """Utility: the weighted mean of the capabilities, or the worst one."""
     capability_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Weight of each capability in the mean; 1 if left out."""
-    proposals: PositiveInt = 1
+    proposals: Annotated[int, Field(gt=0, le=1000)] = 1
     """Number of distinct mixtures to propose."""
 
     @model_validator(mode="after")
@@ -134,9 +138,9 @@ class TargetConfig(ConfigModel):
 class ValidationConfig(ConfigModel):
     """Proxy runs, really trained, that test the merges."""
 
-    mixtures: Annotated[int, Field(ge=4)] = 6
+    mixtures: Annotated[int, Field(ge=4, le=10_000)] = 6
     """Number of mixtures to train; natural, uniform and the proposal are among them."""
-    seeds: Annotated[int, Field(ge=1)] = 2
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 2
     """Runs of each mixture; two or more measure the noise ceiling."""
     result: list[str] | None = None
     """Benchmarks to report as the result; all with role holdout if left out."""
@@ -151,10 +155,10 @@ class BudgetConfig(ConfigModel):
     """The same in runs of `training.tokens`; give one of both."""
     longest: Annotated[float, Field(ge=1)] = 4.0
     """Length of the longest run, in runs of `training.tokens`; never beyond the target's tokens."""
-    confirmation: Annotated[int, Field(ge=0)] = 3
+    confirmation: Annotated[int, Field(ge=0, le=1000)] = 3
     """Unused seeds of candidate and natural that are trained at the end; left out where they would take
     more than half of the budget."""
-    batch: PositiveInt = 1
+    batch: Annotated[int, Field(gt=0, le=10_000)] = 1
     """Runs chosen at a time. As many as there are workers keep all of them busy; one chooses best."""
 
     @model_validator(mode="after")
@@ -185,7 +189,13 @@ class ExportConfig(ConfigModel):
 
     format: str
     """Format of `mixopt export`, or `package.module:function`."""
-    out: Annotated[str, Field(pattern=r"^([A-Za-z0-9_]|\{phase\})([A-Za-z0-9_.-]|\{phase\})*$")]
+    out: Annotated[
+        str,
+        Field(
+            pattern=r"^([A-Za-z0-9_]|\{phase\})([A-Za-z0-9_.-]|\{phase\})*$",
+            max_length=MAX_FILE_NAME,
+        ),
+    ]
     """File name inside the study's `exports` folder; with `{phase}` in it, a file for each phase."""
     paths: dict[str, str] | str | None = None
     """Paths for the trainer, by domain, or one pattern with `{domain}`."""

@@ -16,11 +16,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mixopt.config.executors import ProcessesExecutorConfig
+from mixopt.errors import UserError, one_line
 from mixopt.executors.base import WorkerLostError, run_job
 from mixopt.executors.job import Job, Outcome, Worker, WorkerFactory
 
 SPAWN = multiprocessing.get_context("spawn")
 """A fork would copy CUDA contexts and locks."""
+NOT_STARTED = (OSError, MemoryError, RuntimeError)
+"""Raised where a limit of memory, processes or threads is reached; `RuntimeError` for a thread."""
 _worker: Worker | None = None
 """The worker of this process, if it is one of a `ProcessesExecutor`."""
 
@@ -64,11 +67,24 @@ class ProcessesExecutor:
             slot = self._free_slots.popleft()
             job, future = self._waiting.popleft()
             try:
-                running = self._pool(slot).submit(_run_in_process, self._make_worker, job)
-            except BrokenProcessPool:  # its process died while idle
-                self._broken_pools.append(self._pools.pop(slot))
-                running = self._pool(slot).submit(_run_in_process, self._make_worker, job)
+                running = self._start(slot, job)
+            except NOT_STARTED as error:
+                self._free_slots.append(slot)
+                future.set_exception(
+                    UserError(  # ends the study: the next job would fail too
+                        f"This machine could not start a process for {job.name} ({one_line(error)}); set "
+                        "a smaller executor.workers, or allow more memory and processes."
+                    )
+                )
+                continue
             running.add_done_callback(partial(self._end_job, slot, job, future))
+
+    def _start(self, slot: int, job: Job) -> Outcome:
+        try:
+            return self._pool(slot).submit(_run_in_process, self._make_worker, job)
+        except BrokenProcessPool:  # its process died while idle
+            self._broken_pools.append(self._pools.pop(slot))
+            return self._pool(slot).submit(_run_in_process, self._make_worker, job)
 
     def _pool(self, slot: int) -> ProcessPoolExecutor:
         if slot not in self._pools:

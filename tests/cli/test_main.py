@@ -125,3 +125,40 @@ def test_no_password_reaches_the_terminal(monkeypatch, tmp_path, verbose):
     assert "token=abcdef failed" not in printed.replace("{url}?token=abcdef failed", "")
     printed = call("init", tmp_path / "y", "-d", url, code=2)
     assert "'http://host/x' is not" in printed
+
+
+def test_a_closed_pipe_is_one_sentence(tmp_path):
+    program = (
+        "import os, sys\n"
+        "from mixopt.cli.main import main\n"
+        "import mixopt.proposal, click\n"
+        "def talk(path):\n"
+        "    sys.stdin.read()\n"
+        "    for _ in range(100_000):\n"
+        "        click.echo('a line of output')\n"
+        "mixopt.proposal.Proposal.read = talk\n"
+        "main(['export', sys.argv[1], '-f', 'json'])\n"
+    )
+    (tmp_path / "x").write_text("{}")
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "x"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate("go", timeout=300)
+    assert process.returncode == 1
+    assert errors == (
+        "mixopt: its output was closed (`| head`, say), so it stopped; finished work is kept, "
+        "run again to continue.\n"
+    )
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(12, "Cannot allocate memory")])
+def test_too_little_memory_is_one_sentence(monkeypatch, tmp_path, error):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr("mixopt.proposal.Proposal.read", fail)
+    (tmp_path / "x").write_text("{}")
+    assert "too little memory" in call("export", tmp_path / "x", "-f", "json", code=1)

@@ -56,6 +56,17 @@ def test_scientific_notation_without_a_point_is_a_number(tmp_path):
         ({"base": {"kind": "pretrained"}}, "base.pretrained.path is missing"),
         ({"experts": 3}, "experts must list YAML files"),
         ({"exports": [{"format": "yaml", "out": "../up.yaml"}]}, "exports.0.out"),
+        ({"exports": [{"format": "yaml", "out": "x" * 300}]}, "exports.0.out: .*at most 200"),
+        (
+            {
+                "exports": [{"format": "yaml", "out": "{phase}" * 3}],
+                "phases": [{"name": "a" * 90, "tokens": toy.study_plain()["target"]["tokens"]}],
+            },
+            "more than 200 characters with the name of a phase",
+        ),
+        ({"search": {"rounds": [1000000000]}}, "rounds.0: .*less than or equal to 100000"),
+        ({"executor": {"kind": "processes", "workers": 10**9}}, "workers: .*equal to 10000"),
+        ({"name": "n" * 300}, "name: .*at most 100"),
     ],
 )
 def test_what_a_study_may_not_say(tmp_path, changes, words):

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from workers import MarkingWorkerFactory, importable_in_workers, job, processes_of
 
 from mixopt.config.executors import ProcessesExecutorConfig
+from mixopt.errors import UserError
 from mixopt.executors.processes import open_executor
 
 
@@ -85,3 +87,27 @@ def test_closing_ends_busy_workers(tmp_path):
     executor.close()
     assert not psutil.pid_exists(pid)
     assert future.exception() is not None
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.ENOMEM, "Cannot allocate memory"), MemoryError(),
+    RuntimeError("can't start new thread"),
+])  # fmt: skip
+def test_a_machine_that_cannot_start_a_process_is_an_error_of_one_sentence(
+    tmp_path, monkeypatch, error
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("mixopt.executors.processes.ProcessPoolExecutor.submit", fail)
+    executor = open_executor(
+        ProcessesExecutorConfig(workers=1), MarkingWorkerFactory(), tmp_path, []
+    )
+    try:
+        for _ in range(2):  # its slot is free again
+            with pytest.raises(
+                UserError, match=r"could not start a process for one .*executor.workers"
+            ):
+                executor.submit(job(tmp_path, "one")).result(60)
+    finally:
+        executor.close()

@@ -2,8 +2,8 @@ import errno
 
 import pytest
 
-from mixopt.errors import StorageError
-from mixopt.io.files import publish_folder, write_text
+from mixopt.errors import OutputError, StorageError
+from mixopt.io.files import publish_file, publish_folder, write_text
 
 
 def full_disk(*_, **__):
@@ -16,6 +16,11 @@ def test_folder_appears_whole(tmp_path):
         assert not (tmp_path / "artifact").exists()
     assert (tmp_path / "artifact" / "a").read_text() == "1"
     assert [p.name for p in tmp_path.iterdir()] == ["artifact"]
+
+
+def test_a_name_that_no_disk_takes_is_one_sentence(tmp_path):
+    with pytest.raises(OutputError, match=r"cannot be written \(File name too long"):
+        write_text(tmp_path / ("x" * 300), "")
 
 
 def test_folder_that_fails_leaves_nothing(tmp_path):
