@@ -29,6 +29,31 @@ def test_verdict_names_chance_gain_tokens_and_interval():
     assert stays.startswith("stay with the natural mixture: the best other one is 91% likely")
 
 
+def test_a_table_knows_no_tokens_and_may_have_another_reference():
+    table = replace(
+        decision(moves=True), tokens=None, reference="best seen", level="1B", proxies="40 1M runs"
+    )
+    assert table.verdict == (
+        "91% likely to be better than the best seen mixture (gain +0.400 at 1B, 95% interval "
+        "[-0.188, +0.988])"
+    )
+    assert table.evidence == "40 1M runs and 3 trained runs"
+    assert replace(table, moves=False).verdict.startswith(
+        "stay with the best seen mixture: the best"
+    )
+    alone = replace(decision(moves=False), candidate=NATURAL)
+    assert alone.verdict == "stay with the natural mixture: there is no other candidate"
+    plain = asdict(table) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
+    assert Decision.from_dict(plain) == table
+
+
+def test_no_chance_is_said_to_be_certain():
+    sure = replace(decision(moves=True), gain=Estimate(0.4, 0.1))
+    assert sure.verdict.startswith("> 99% likely to be better")
+    hopeless = replace(decision(moves=False), gain=Estimate(-0.4, 0.1))
+    assert "is < 1% likely to be better" in hopeless.verdict
+
+
 def test_it_is_read_back_as_it_was_written():
     confirmed = decision(moves=True, confirmation=Estimate(0.5, 0.2))
     assert (

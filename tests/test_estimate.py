@@ -3,7 +3,7 @@ import math
 import pytest
 
 from mixopt import Estimate
-from mixopt.estimate import read_estimates
+from mixopt.estimate import format_chance, read_estimates
 
 
 def test_intervals_are_the_normal_ones():
@@ -16,6 +16,15 @@ def test_chance_is_the_normal_one():
     assert Estimate(0.5, 0.5).chance == pytest.approx(0.841345, abs=1e-6)
     assert Estimate(0.0, 0.0).chance == 0.5
     assert math.isnan(Estimate(math.nan, 0.0).chance)
+
+
+@pytest.mark.parametrize(
+    ("chance", "said"),
+    [(0.0, "< 1%"), (0.004, "< 1%"), (0.006, "1%"), (0.5, "50%"), (0.994, "99%"), (0.996, "> 99%"),
+     (1.0, "> 99%"), (math.nan, "unknown")],
+)  # fmt: skip
+def test_no_chance_is_said_to_be_none_or_certain(chance, said):
+    assert format_chance(chance) == said
 
 
 def test_estimates_are_read_from_plain_values():

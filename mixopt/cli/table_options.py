@@ -17,6 +17,12 @@ TABLES = ("ratios", "metrics", "runs", "mlflow")
 """Options that name a table; without any of them there is none."""
 _FILE = click.Path(path_type=Path)
 
+
+def _given(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+    """Return a path, or None for an empty one, as entry points of an MLflow project pass it."""
+    return None if value == Path() else value
+
+
 table_options = combine_options(
     click.option("--ratios", type=_FILE, help="Table of mixtures (CSV, Parquet, JSON)."),
     click.option("--metrics", type=_FILE, help="Table of their metrics."),
@@ -31,7 +37,7 @@ table_options = combine_options(
     click.option("--ignore", multiple=True, metavar="COLUMN",
                  help="Neither a ratio nor a metric."),
     click.option("--recipe", type=_FILE, help="YAML of bounds, target, budget and constraints."),
-    click.option("--natural", type=_FILE, help="YAML of domain: ratio, compared with."),
+    click.option("--natural", type=_FILE, callback=_given, help="YAML of domain: ratio, compared with."),
     click.option("--target", help="average, utility, worst, or a metric.  [default: utility]"),
     click.option("--lower", multiple=True, metavar="DOMAIN=RATIO", help="A lower bound."),
     click.option("--upper", multiple=True, metavar="DOMAIN=RATIO", help="An upper bound."),

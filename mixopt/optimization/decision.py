@@ -38,8 +38,8 @@ def decide(draws: Array, distances: Array, *, chance: float = CHANCE, tie: float
     """Choose among mixtures by joint draws of their gain.
 
     Of the mixtures with P(gain > 0) of at least `chance` the one with the highest expected gain is
-    taken; among ties the one nearest to what was trained. If no mixture is likely enough, natural is
-    kept, and the mixture with the highest expected gain is shown beside it.
+    taken; among ties the one nearest to what was trained. If no mixture is likely enough, or if natural
+    itself is a tie, natural is kept, and the best mixture is shown beside it.
 
     Args:
         draws: Gains over natural in standard deviations of the utility (`n x q`).
@@ -54,6 +54,6 @@ def decide(draws: Array, distances: Array, *, chance: float = CHANCE, tie: float
     ties = allowed[expected[allowed] >= best - tie]
     return Choice(
         candidate=int(ties[np.argmin(distances[ties])]),
-        moves=bool(len(likely) and best > 0),
+        moves=bool(len(likely) and best > tie),
         ties=tuple(ties.tolist()),
     )

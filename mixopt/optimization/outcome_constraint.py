@@ -75,7 +75,12 @@ class OutcomeConstraint:
         return np.asarray((tolerances - worse) / scales)
 
     def met(self, surrogate: Surrogate, ratios: Array) -> NDArray[np.bool_]:
-        """Return which mixtures (`n x d`) meet every limit (`n`), but for rounding."""
+        """Return which mixtures meet every limit (`n`), but for rounding.
+
+        Args:
+            surrogate: Predicts the constrained metrics.
+            ratios: Mixtures (`n x d`).
+        """
         return np.asarray((self.margins(surrogate, ratios) >= MIN_MARGIN).all(axis=1))
 
     def expected(self, surrogate: Surrogate, ratios: Array) -> Array:

@@ -13,7 +13,7 @@ from scipy.special import ndtri
 from mixopt.decision import SAME_RATIO, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture, hellinger
-from mixopt.optimization.decision import CHANCE, decide
+from mixopt.optimization.decision import CHANCE, TIE, decide
 from mixopt.optimization.optimize import FoundMixtures
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import SearchSpace
@@ -32,7 +32,8 @@ class Calibration:
     """How far differences of left-out runs are what the surrogate predicted.
 
     Attributes:
-        slope: Of measured utilities on out-of-fold predictions, at least 0 and at most 1.
+        slope: Of measured utilities on out-of-fold predictions, shrunk towards zero by its error
+            and from 0 to 1.
         std_error: Its standard error.
         missed: Root mean square of what is left, which is a run's noise at most.
     """
@@ -69,7 +70,9 @@ def calibrate_gains(surrogate: Surrogate) -> Calibration | None:
     # the variance of Student's t with so few degrees of freedom
     variance = float(left @ left) / df / square * df / (df - 2)
     missed = float(np.sqrt(left @ left / df))
-    return Calibration(float(np.clip(slope, 0.0, 1.0)), float(np.sqrt(variance)), missed)
+    # positive-part James-Stein: a slope within its own error of zero tells nothing
+    shrunk = slope - variance / slope if slope > 0 else 0.0
+    return Calibration(float(np.clip(shrunk, 0.0, 1.0)), float(np.sqrt(variance)), missed)
 
 
 def decide_by_surrogate(
@@ -227,6 +230,8 @@ def _runs_needed(
         return "Left-out runs are not predicted at all: these runs do not show how mixtures differ."
     if not gain.mean > 0:
         return f"No candidate is expected to be better than the {reference} mixture."
+    if gain.mean <= TIE * _spread(surrogate):
+        return f"A gain below {TIE:g} of the runs' spread counts as none."
     trials = surrogate.trials
     utilities = surrogate.observed_utilities(trials)
     known = np.isfinite(utilities)

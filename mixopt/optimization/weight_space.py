@@ -24,8 +24,9 @@ CONCENTRATION = (1.0, 4.0)
 """Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
 TEMPER = 0.7  # exponent on the prior, as in DeMix (2602.00747): small domains are drawn more often
 TINY = 1e-12  # smallest ratio of which a logarithm is taken
-CHAINS, STEPS = 128, 300
-"""Chains of uniform draws, and most steps of each before its first draw; 4k if that is less."""
+CHAINS, STEPS, STEPS_EACH = 128, 300, 12
+"""Chains of uniform draws, and steps before their first draw: the last for each expert, and at most
+the second."""
 SHRINKS = 24  # most points tried on a line before a chain stays where it is
 SUM_WEIGHT = 1e4  # weight of Σα = 1 in the least squares from ratios to weights
 
@@ -269,7 +270,7 @@ class WeightSpace:
         points = self.sample(count, rng)
         drawn = [points]
         kept = (n + count - 1) // count
-        for _ in range(min(STEPS, 4 * len(self.experts)) + kept):
+        for _ in range(min(STEPS, STEPS_EACH * len(self.experts)) + kept):
             points = self._step(points, rng)
             drawn.append(points)
         return np.vstack(drawn[-kept:])[:n]

@@ -1,3 +1,6 @@
+import json
+
+import pytest
 from calling import call
 
 from mixopt.proposal import Proposal
@@ -69,3 +72,33 @@ def test_a_reference_given_by_its_ratios_is_compared_with(tables, tmp_path):
     proposal = Proposal.read(tmp_path / "proposal.json")
     assert [c.name for c in proposal.comparisons][-1] == "given"
     assert proposal.ratios["web"] < 0.8  # not the tiniest step away
+
+
+def test_the_first_line_is_the_decision_and_files_carry_it(tables, tmp_path):
+    """Natural is the best mixture of the table, so it stays; what is exported is natural."""
+    (tmp_path / "natural.yaml").write_text("web: 0.6\ncode: 0.4\n")
+    printed = call("propose", "--ratios", tables[0], "--metrics", tables[1],
+                   "--natural", tmp_path / "natural.yaml", "-o", tmp_path)  # fmt: skip
+    first = printed.splitlines()[0]
+    assert first.startswith("stay with the natural mixture: the best other one is ")
+    proposal = Proposal.read(tmp_path / "proposal.json")
+    assert first == proposal.verdict == proposal.decision.verdict
+    assert dict(proposal.ratios) == {"web": 0.6, "code": 0.4}
+    assert "Stay with the natural mixture" in (tmp_path / "report.html").read_text()
+    out = call("export", tmp_path / "proposal.json", "-f", "json", "-o", tmp_path / "mix.json")
+    assert "stay with the natural mixture" in out
+    assert json.loads((tmp_path / "mix.json").read_text())["ratios"]["web"] == pytest.approx(0.6)
+    call(
+        "export", tmp_path / "proposal.json", "-f", "json", "--candidate", "-o", tmp_path / "c.json"
+    )
+    written = json.loads((tmp_path / "c.json").read_text())["ratios"]["web"]
+    assert written == pytest.approx(proposal.decision.candidate["web"], abs=1e-8)
+
+
+def test_limits_outside_of_the_runs_hold_and_explore_lifts_what_the_runs_cover(tables):
+    given = ("propose", "--ratios", tables[0], "--metrics", tables[1], "--lower", "web=0.99")
+    printed = call(*given)
+    assert "The limits put web at 99.00%, and runs had 10.00% to 90.00%" in printed
+    assert "The limits put" not in call(*given, "--explore")
+    assert "The limits put" not in call(*given, "--explore", "true")
+    assert "The limits put web" in call(*given, "--explore", "false")

@@ -26,3 +26,9 @@ def test_ties_go_to_what_was_trained():
     assert choice.candidate == 1
     assert choice.ties == (0, 1)
     assert decide(gains, np.array([0.4, 0.1, 0.0]), tie=0.0).candidate == 0
+
+
+def test_natural_is_kept_for_a_gain_that_counts_as_none():
+    choice = decide(draws([0.01, 0.005], [0.001, 0.001]), np.zeros(2))
+    assert (choice.candidate, choice.moves) == (0, False)
+    assert decide(draws([0.03], [0.001]), np.zeros(1)).moves

@@ -7,6 +7,7 @@ from mixopt import Group, Inequality, Mixture, SearchSpace
 from mixopt.errors import InfeasibleError
 from mixopt.mixture import hellinger
 from mixopt.optimization.weight_space import WeightSpace
+from mixopt.search_space import Neighborhood
 
 
 def test_domains_as_experts_are_ratios():
@@ -112,3 +113,41 @@ def test_groups_inequalities_and_distance_hold_for_every_sample():
     samples = WeightSpace.of_domains(limits).sample(500, np.random.default_rng(0))
     assert limits.contains(samples, tolerance=1e-8).all()
     assert samples.std(axis=0).min() > 0.02
+
+
+def test_uniform_draws_have_the_moments_of_the_uniform_distribution():
+    """On the simplex, and by hit-and-run in a small part of it, whose truth rejection tells."""
+    rng = np.random.default_rng(0)
+    free = WeightSpace.of_domains(SearchSpace(("a", "b", "c")))
+    draws = free.sample_uniform(3000, rng)
+    assert draws.mean(axis=0) == pytest.approx([1 / 3] * 3, abs=0.02)
+    limits = SearchSpace(("a", "b", "c", "d"), lower={"a": 0.6, "b": 0.1}, upper={"c": 0.2})
+    draws = WeightSpace.of_domains(limits).sample_uniform(2000, rng)
+    assert limits.contains(draws, tolerance=1e-6).all()
+    every = rng.dirichlet(np.ones(4), 400_000)
+    truth = every[limits.contains(every)]
+    assert len(truth) / len(every) < 1 / 8  # too rare to be drawn by rejection
+    assert draws.mean(axis=0) == pytest.approx(truth.mean(axis=0), abs=0.01)
+    assert draws.std(axis=0) == pytest.approx(truth.std(axis=0), abs=0.01)
+
+
+def test_uniform_draws_reach_every_part_near_runs():
+    runs = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+    space = SearchSpace(("a", "b", "c"), near=Neighborhood(runs, 0.1))
+    draws = WeightSpace.of_domains(space).sample_uniform(900, np.random.default_rng(0))
+    apart = hellinger(draws, runs)
+    assert (apart.min(axis=1) <= 0.1 + 1e-6).all()
+    assert np.bincount(apart.argmin(axis=1), minlength=3).min() > 200
+
+
+def test_a_single_mixture_is_drawn_again_and_again():
+    space = SearchSpace(("a", "b"), frozen={"a": 0.3})
+    draws = WeightSpace.of_domains(space).sample_uniform(10, np.random.default_rng(0))
+    assert draws == pytest.approx(np.tile([0.3, 0.7], (10, 1)))
+
+
+def test_limits_far_from_every_run_are_told():
+    near = Neighborhood(np.array([[0.9, 0.1]]), 0.05)
+    space = SearchSpace(("a", "b"), upper={"a": 0.2}, near=near)
+    with pytest.raises(InfeasibleError, match="No mixture within the limits is nearer than 0"):
+        WeightSpace.of_domains(space).sample(4, np.random.default_rng(0))

@@ -89,3 +89,14 @@ def test_weights_of_metrics_choose():
         _, proposals = propose_from_table(trials, ProposalConfig(target={name: 1.0}))
         assert max(proposals[0].ratios, key=proposals[0].ratios.get) == domain
     assert np.isfinite(proposals[0].utility.mean)
+
+
+def test_a_config_lets_proposals_leave_what_the_runs_cover():
+    near = [t for t in make_trials(200, noise=0.0) if t.ratios["a"] < 0.3][:30]
+    trials = mixopt.Trials(near, make_trials(1).metrics, DOMAINS)
+    inside, outside = (
+        propose_from_table(trials, ProposalConfig(target="loss_a", explore=explore), q=2)[1]
+        for explore in (False, True)
+    )
+    assert max(p.ratios["a"] for p in inside) < 0.35
+    assert max(p.ratios["a"] for p in outside) > 0.5

@@ -9,6 +9,7 @@ import pytest
 from pages import DOMAINS, NATURAL, RATIOS, report, what_if
 
 from mixopt import Estimate, Mixture, Proposal
+from mixopt.decision import Decision
 from mixopt.report.page import (
     _change_by_expert,
     _format_ratios,
@@ -50,7 +51,7 @@ def test_page_is_self_contained_and_small(folder, html):
 def test_page_shows_the_proposal_and_its_uncertainty(html):
     assert "50.0% birds, 25.0% ships and 25.0% sums" in html
     assert html.count("not distinguishable from the natural mixture") == 2  # summary and verdict
-    assert '<span class="worse">choice</span> (90.0%)' in html
+    assert '<span class="worse">choice</span> (90%)' in html
     assert "Expert &lt;x&gt; was set aside" in html  # escaped: names come from files
     assert "Regret of the proposal: 0.200" in html
     assert "by seed: +0.100, -0.100. Nothing here" in html
@@ -185,5 +186,23 @@ def test_a_proposal_without_comparison():
     )
 
 
+def test_a_decision_for_a_table_is_the_summary_and_shows_what_was_not_chosen():
+    stays = Decision(
+        False, RATIOS, NATURAL, Estimate(0.1, 0.2), None, 24, level="1B", proxies="40 1M runs",
+        advice="If the gain is +0.100, about 9 new runs would tell.",
+    )  # fmt: skip
+    data = report()
+    best = replace(data.best, ratios=NATURAL, decision=stays, measured=None)
+    page = _render_page(replace(data, proposals=(best,)))
+    assert (
+        "Stay with the natural mixture: the best other one is 69% likely to be better (expected gain "
+        "+0.10 sd of utility at 1B, 95% interval -0.29 to +0.49; from 40 1M runs and 24 trained "
+        "runs). If the gain is +0.100, about 9 new runs would tell."
+    ) in page
+    assert "The best other mixture: 50.0% birds" in page
+    assert "Predictions of the surrogate" in page
+    assert "differences of merges" not in page
+
+
 def test_domains_without_a_share_are_not_named():
-    assert _format_ratios(Proposal(Mixture({"a": 1.0, "b": 0.0}), Estimate(0, 1), {})) == "100.0% a"
+    assert _format_ratios(Mixture({"a": 1.0, "b": 0.0})) == "100.0% a"

@@ -3,7 +3,7 @@ import pytest
 
 from mixopt.surrogates import stacking as module
 from mixopt.surrogates.registry import AUTO, make_model
-from mixopt.surrogates.stacking import _assign_folds, fit_stacked_model
+from mixopt.surrogates.stacking import _assign_folds, _combine, fit_stacked_model
 
 
 def models(names=AUTO):
@@ -119,3 +119,12 @@ def test_too_few_runs_to_tell_laws_apart():
     stacked = fit_stacked_model(models(("ridge_root", "constant")), ratios, z, noise, seed=0)
     assert stacked.weights == pytest.approx(0.5)
     assert np.isfinite(stacked.predict(ratios)[0]).all()
+
+
+def test_one_model_with_an_absurd_error_does_not_set_the_width():
+    """Its standard deviation counts as the range of the scores, as its mean is bounded."""
+    bounds = np.array([-2.0]), np.array([2.0])  # scores from -1 to 1
+    means, weights = np.zeros((2, 1, 1)), np.array([[0.92], [0.08]])
+    stds = np.array([[[0.1]], [[508.0]]])
+    _, std = _combine(means, stds, weights, np.ones((2, 1)), bounds)
+    assert std[0, 0] == pytest.approx(np.sqrt(0.92 * 0.01 + 0.08 * 4.0))
