@@ -61,8 +61,8 @@ class VerbGroup(click.Group):
                 sys.exit(getattr(raised, "exit_code", 1))
             if _is_output_closed(raised):
                 click.echo(
-                    "mixopt: its output was closed (`| head`, say), so it stopped; finished work is kept, "
-                    "run again to continue.",
+                    "mixopt: its output was closed (`| head`, say), so it stopped; finished work is "
+                    "kept, run again to continue.",
                     err=True,
                 )
                 sys.exit(1)

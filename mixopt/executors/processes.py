@@ -72,8 +72,8 @@ class ProcessesExecutor:
                 self._free_slots.append(slot)
                 future.set_exception(
                     UserError(  # ends the study: the next job would fail too
-                        f"This machine could not start a process for {job.name} ({one_line(error)}); set "
-                        "a smaller executor.workers, or allow more memory and processes."
+                        f"This machine could not start a process for {job.name} ({one_line(error)}); "
+                        "set a smaller executor.workers, or allow more memory and processes."
                     )
                 )
                 continue

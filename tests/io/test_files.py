@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from mixopt.errors import OutputError, StorageError
-from mixopt.io.files import publish_file, publish_folder, write_text
+from mixopt.io.files import publish_folder, write_text
 
 
 def full_disk(*_, **__):

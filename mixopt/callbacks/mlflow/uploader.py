@@ -15,7 +15,7 @@ from mixopt.callbacks.mlflow.names import now_ms
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.records import is_record
 from mixopt.callbacks.mlflow.tracking import explain, tracking_uri
-from mixopt.errors import UserError, hide_credentials
+from mixopt.errors import StorageError, UserError, hide_credentials
 from mixopt.io.parsing import show
 
 log = logging.getLogger(__name__)
