@@ -61,6 +61,39 @@ def resume_folder(folder: Path, key: str) -> Iterator[Path]:
         scratch.rename(folder)
 
 
+@contextmanager
+def publish_file(path: Path) -> Iterator[Path]:
+    """Yield where to write a new file, which appears whole; one that exists already stays.
+
+    Args:
+        path: Place of the file; an empty file there is replaced.
+
+    Raises:
+        StorageError: The disk is full or the place cannot be written.
+    """
+    scratch = None
+    try:
+        with storage_errors(path):
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+            os.close(handle)
+            scratch = Path(name)
+            yield scratch
+            scratch.chmod(0o644)
+            if path.exists() and path.stat().st_size == 0:
+                scratch.replace(path)
+                return
+            try:
+                os.link(scratch, path)  # unlike a rename, it replaces nothing
+            except FileExistsError:
+                return
+            except OSError:  # a file system without hard links
+                if not path.exists():
+                    scratch.rename(path)
+    finally:
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write a text file atomically and return its path.
 

@@ -4,7 +4,9 @@
 
 The study is that of the tests: three toy domains, a base, three experts, two rounds, validation, exports
 and report. Each trial has its own folder and cache; `--jobs` trials run at the same time. Moments are
-drawn from the whole run or, with `--while-it-works`, from the time between its first and last artifact.
+drawn from the whole run or, with `--while-it-works`, from the time between its first and last artifact;
+`--first 12` draws from the first 12 seconds. Runs are tracked in a database in the trial's folder, which
+is empty at first.
 """
 
 import argparse
@@ -30,8 +32,10 @@ RESULTS = ("proposal.json", "trials.csv", "validation.json", "proxy-runs.csv",
 
 def start(study: Path, folder: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "mixopt.cli", "run", str(study), "-o", str(folder / "out"),
-               "--device", "cpu", "--no-track"]  # fmt: skip
-    env = {**os.environ, "MIXOPT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+               "--device", "cpu"]  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, "MIXOPT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1",
+           "MLFLOW_TRACKING_URI": f"sqlite:///{(folder / 'mlflow.db').absolute()}"}  # fmt: skip
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, env=env, start_new_session=True, **quiet)
 
@@ -66,6 +70,7 @@ def try_once(
     code = start(study, folder).wait()
     after = finished_artifacts(folder)
     results = {n: (folder / "out" / n).read_bytes() for n in expected} if code == 0 else {}
+    waiting = sum(1 for _ in (folder / "out").glob("mlflow-spool/*.jsonl"))
     return {
         "moment": round(moment, 2),
         "artifacts before": len(before),
@@ -74,6 +79,7 @@ def try_once(
         "left behind": unfinished_artifacts(folder),
         "rebuilt": sum(after.get(name) != built for name, built in before.items()),
         "same": results == expected,
+        "queues left": waiting,
         "code": code,
     }
 
@@ -85,6 +91,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--while-it-works", action="store_true")
+    parser.add_argument(
+        "--first", type=float, help="seconds of the run that moments are drawn from"
+    )
     args = parser.parse_args()
     study = toy.write_study(args.out / "study", validation={"mixtures": 4, "seeds": 1})
     whole = args.out / "whole"
@@ -94,7 +103,7 @@ def main() -> None:
     built = finished_artifacts(whole).values()
     expected = {name: (whole / "out" / name).read_bytes() for name in RESULTS}
     rng, working = random.Random(args.seed), args.while_it_works
-    longest = (max(built) - min(built)) / 1e9 if working else length
+    longest = args.first or ((max(built) - min(built)) / 1e9 if working else length)
     moments = [rng.uniform(0, longest) for _ in range(args.kills)]
     trials = []
 
@@ -116,7 +125,8 @@ def main() -> None:
         f"\n{same} of {len(trials)} ended with the same results bit for bit; {rebuilt} finished "
         f"artifacts were built again; at most {unfinished} were unfinished at a kill; {inside} kills "
         f"came between the first and the last artifact; an undisturbed run takes {length:.1f} s and "
-        f"builds {trials[-1]['artifacts in all']} artifacts."
+        f"builds {trials[-1]['artifacts in all']} artifacts; "
+        f"{sum(trial['queues left'] for trial in trials)} queues of records were left."
     )
 
 

@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from mixopt.errors import OutputError, StorageError
-from mixopt.io.files import publish_folder, write_text
+from mixopt.io.files import publish_file, publish_folder, write_text
 
 
 def full_disk(*_, **__):
@@ -57,3 +57,26 @@ def test_text_keeps_the_old_file_until_the_new_one_is_whole(tmp_path, monkeypatc
 def test_place_that_cannot_be_written(tmp_path):
     with pytest.raises(StorageError, match="permission"), publish_folder(tmp_path / "artifact"):
         raise PermissionError(errno.EACCES, "denied")
+
+
+def test_a_new_file_appears_whole_and_replaces_none(tmp_path):
+    path = tmp_path / "x"
+
+    def be_killed():
+        with publish_file(path) as place:
+            place.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        be_killed()
+    assert list(tmp_path.iterdir()) == []
+    for text in ("first", "second"):
+        with publish_file(path) as place:
+            assert not path.exists() or path.read_text() == "first"
+            place.write_text(text)
+    assert path.read_text() == "first"
+    path.write_text("")
+    with publish_file(path) as place:
+        place.write_text("third")
+    assert path.read_text() == "third"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]

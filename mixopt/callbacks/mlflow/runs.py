@@ -11,7 +11,8 @@ from mlflow.tracking import MlflowClient
 
 from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationError
 from mixopt.callbacks.mlflow.names import proposal_metrics
-from mixopt.callbacks.mlflow.tracking import explain
+from mixopt.callbacks.mlflow.store_creation import ensure_store
+from mixopt.callbacks.mlflow.tracking import explain, tracking_uri
 from mixopt.errors import UserError
 from mixopt.proposal import Proposal
 
@@ -54,6 +55,7 @@ def read_runs(experiment: str) -> pd.DataFrame:
     Raises:
         UserError: There is no such experiment, or it has no finished runs.
     """
+    ensure_store(tracking_uri())
     if mlflow.get_experiment_by_name(experiment) is None:
         raise UserError(
             f"MLflow has no experiment {experiment!r} at {mlflow.get_tracking_uri()}; fix the name, "

@@ -14,6 +14,7 @@ from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationEr
 from mixopt.callbacks.mlflow.names import now_ms
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.records import is_record
+from mixopt.callbacks.mlflow.store_creation import ensure_store
 from mixopt.callbacks.mlflow.tracking import explain, tracking_uri
 from mixopt.errors import StorageError, UserError, hide_credentials
 from mixopt.io.parsing import show
@@ -115,6 +116,7 @@ class Uploader:
     def _upload(self, record: Mapping[str, Any]) -> dict[str, str]:
         try:
             if self._client is None:
+                ensure_store(self.uri)
                 self._client = MlflowClient(self.uri)
                 self._artifacts = ArtifactUploader(self._client)
             return getattr(self, f"_upload_{record['do']}")(self._client, record) or {}
@@ -128,6 +130,8 @@ class Uploader:
                 raise UnavailableError(reason) from error
             if isinstance(error, RejectedError):
                 raise
+            if isinstance(error, StorageError):
+                raise UnavailableError(reason) from error
             if isinstance(error, LocationError | OSError | ImportError) or _is_from_store(error):
                 raise RejectedError(reason) from error
             raise
