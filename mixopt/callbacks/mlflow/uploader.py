@@ -130,8 +130,6 @@ class Uploader:
                 raise UnavailableError(reason) from error
             if isinstance(error, RejectedError):
                 raise
-            if isinstance(error, StorageError):
-                raise UnavailableError(reason) from error
             if isinstance(error, LocationError | OSError | ImportError) or _is_from_store(error):
                 raise RejectedError(reason) from error
             raise
