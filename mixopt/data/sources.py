@@ -32,12 +32,25 @@ def read_documents(source: TextConfig) -> Iterator[Document]:
         source: Files, hub dataset or machine text; its `part` selects the side.
 
     Raises:
-        DataError: A file is missing, empty or not UTF-8, or lacks the field.
+        DataError: A file is missing, empty or not UTF-8, or lacks the field; or all documents are on the
+            other side of the split.
     """
+    n_read = n_yielded = 0
     for document in _read_all(source):
+        n_read += 1
         held_out = source.part == "heldout"
         if source.part == "all" or is_held_out(document.group, source) == held_out:
+            n_yielded += 1
             yield document
+    if n_read and not n_yielded:
+        where = source.paths[0] if isinstance(source, FilesTextConfig) else source.kind
+        count = "its only document is" if n_read == 1 else f"all of its {n_read:,} documents are"
+        other = "held-out" if source.part == "train" else "train"
+        raise DataError(
+            f"The text of {where} has nothing on its {source.part} side: {count} on the {other} side of "
+            f"the split (heldout_share: {source.heldout_share:g}; a group is on one side); give more "
+            "documents or groups, or part: all."
+        )
 
 
 def _read_all(source: TextConfig) -> Iterator[Document]:

@@ -2,8 +2,8 @@
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,9 +29,10 @@ def publish_folder(folder: Path) -> Iterator[Path]:
     try:
         with storage_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            place = _scratch_name(folder)
+            place.mkdir()
+            scratch = place
             yield scratch
-            scratch.chmod(0o755)
             if folder.exists():
                 shutil.rmtree(folder)
             scratch.rename(folder)
@@ -74,11 +75,9 @@ def publish_file(path: Path) -> Iterator[Path]:
     scratch = None
     try:
         with storage_errors(path):
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+            handle, scratch = _create_scratch(path)
             os.close(handle)
-            scratch = Path(name)
             yield scratch
-            scratch.chmod(0o644)
             if path.exists() and path.stat().st_size == 0:
                 scratch.replace(path)
                 return
@@ -121,16 +120,24 @@ def write_bytes(path: Path, content: bytes) -> Path:
     try:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-            scratch = Path(name)
+            handle, scratch = _create_scratch(path)
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
-            scratch.chmod(0o644)
             scratch.rename(path)
     finally:
         if scratch is not None:
             scratch.unlink(missing_ok=True)
     return path
+
+
+def _scratch_name(path: Path) -> Path:
+    return path.parent / f".{path.name}-{secrets.token_hex(4)}"
+
+
+def _create_scratch(path: Path) -> tuple[int, Path]:
+    """Create a file beside `path`, whose mode follows the umask, unlike that of `tempfile`."""
+    scratch = _scratch_name(path)
+    return os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), scratch
 
 
 @contextmanager

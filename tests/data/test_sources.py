@@ -7,7 +7,7 @@ import toy
 import zstandard
 
 from mixopt.config.text import FilesTextConfig, HubTextConfig
-from mixopt.data.sources import BLOCK_CHARACTERS, read_documents
+from mixopt.data.sources import BLOCK_CHARACTERS, is_held_out, read_documents
 from mixopt.errors import DataError
 
 ROWS = [{"text": f"document {i}", "page": str(i // 2)} for i in range(40)]
@@ -142,3 +142,28 @@ def test_dataset_that_is_not_there(tmp_path):
     pytest.importorskip("datasets", reason="the hub extra is not installed")
     with pytest.raises(DataError, match="cannot be loaded"):
         list(read_documents(HubTextConfig(kind="huggingface", path=str(tmp_path / "none"))))
+
+
+@pytest.mark.parametrize(
+    ("n", "words"), [(1, "its only document is"), (3, "all of its 3 documents are")]
+)
+def test_a_text_whose_documents_are_all_on_the_other_side_says_so(tmp_path, n, words):
+    """It was said to hold no document."""
+    path = tmp_path / "a.jsonl"
+    for group in range(100):  # the first group that is held out
+        path.write_text(
+            "".join(json.dumps({"text": "x", "page": f"{group}"}) + "\n" for _ in range(n))
+        )
+        if _is_held(path):
+            break
+    with pytest.raises(
+        DataError, match=rf"nothing on its train side: {words} on the held-out side"
+    ):
+        texts(path, group="page", part="train", heldout_share=0.5)
+
+
+def _is_held(path):
+    (group,) = {document.group for document in read_documents(FilesTextConfig(paths=[str(path)],
+                                                                              group="page"))}  # fmt: skip
+    config = FilesTextConfig(paths=[str(path)], group="page", heldout_share=0.5)
+    return is_held_out(group, config)

@@ -1,4 +1,6 @@
 import errno
+import os
+import stat
 
 import pytest
 
@@ -80,3 +82,21 @@ def test_a_new_file_appears_whole_and_replaces_none(tmp_path):
         place.write_text("third")
     assert path.read_text() == "third"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize(("umask", "file", "folder"), [
+    (0o022, 0o644, 0o755), (0o077, 0o600, 0o700), (0o002, 0o664, 0o775),
+])  # fmt: skip
+def test_modes_follow_the_umask(tmp_path, umask, file, folder):
+    """Results of a group's members are for the group, those of a cautious user for nobody else."""
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "text", "x")
+        with publish_file(tmp_path / "file") as scratch:
+            scratch.write_text("x")
+        with publish_folder(tmp_path / "folder") as scratch:
+            (scratch / "x").write_text("x")
+    finally:
+        os.umask(before)
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
+    assert modes == {"text": file, "file": file, "folder": folder}
