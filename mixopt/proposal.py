@@ -3,7 +3,9 @@
 Shapes: `d` domains, `m` metrics, `k` experts.
 """
 
+import hashlib
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +20,11 @@ from mixopt.io.files import write_text
 from mixopt.io.parsing import load_json, show
 from mixopt.mixture import Mixture, as_mixture
 from mixopt.token_budget import Budget
+
+log = logging.getLogger(__name__)
+
+DIGEST = "digest"
+"""Field of a written proposal by which later changes are noticed."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +189,8 @@ class Proposal:
             mixtures = {name: dict(getattr(self.decision, name)) for name in ("candidate", "kept")}
             plain["decision"] |= mixtures | chance
         derived = {"repetition": self.repetition, "verdict": self.verdict}
-        return plain | derived | {"interval": list(self.interval)}
+        whole = plain | derived | {"interval": list(self.interval)}
+        return whole | {DIGEST: _digest(whole)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Proposal":
@@ -226,7 +234,10 @@ class Proposal:
         if not file.is_file():
             raise ExportError(f"{file} does not exist; give the proposal.json of a study.")
         try:
-            return cls.from_dict(load_json(file.read_text(encoding="utf-8")))
+            plain = load_json(file.read_text(encoding="utf-8"))
+            proposal = cls.from_dict(plain)
+            warn_if_edited(plain, str(file))
+            return proposal
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise ExportError(
                 f"{file} is not a proposal that mixopt wrote ({one_line(error)}); give a proposal.json."
@@ -265,6 +276,26 @@ class Proposal:
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         html = table.reindex(list(self.ratios)).to_html(float_format="{:.4g}".format, na_rep="")
         return f"<b>Proposal</b>{html}<ul>{verdicts}{notes}</ul>"
+
+
+def warn_if_edited(plain: Mapping[str, Any], where: str) -> None:
+    """Log a warning where a proposal is not as mixopt wrote it; earlier versions wrote no digest.
+
+    Args:
+        plain: The fields, from a file.
+        where: Its place, for the message.
+    """
+    if DIGEST in plain and plain[DIGEST] != _digest(plain):
+        log.warning(
+            "%s was changed after mixopt wrote it: its predictions, intervals and verdict are those of "
+            "what was computed, not of what it says now.", where,
+        )  # fmt: skip
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    fields = {name: value for name, value in plain.items() if name != DIGEST}
+    text = json.dumps(_without_nan(json.loads(json.dumps(fields))), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _comparison(row: Mapping[str, Any]) -> Comparison:

@@ -13,7 +13,7 @@ from mixopt.errors import ExportError, one_line
 from mixopt.io.files import write_text
 from mixopt.io.parsing import load_json
 from mixopt.mixture import Mixture
-from mixopt.proposal import Proposal
+from mixopt.proposal import Proposal, warn_if_edited
 from mixopt.token_budget import Budget
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
@@ -162,7 +162,10 @@ def read_plan(path: str | Path) -> Proposal | Schedule:
     if not isinstance(plain, dict) or "phases" not in plain:
         return Proposal.read(file)
     try:
-        return Schedule.from_dict(plain)
+        schedule = Schedule.from_dict(plain)
+        for phase in plain["phases"]:
+            warn_if_edited(phase["proposal"], f"{file}, phase {phase['name']}")
+        return schedule
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ExportError(
             f"{file} is not a schedule that mixopt wrote ({one_line(error)}); give a schedule.json or a "

@@ -18,6 +18,7 @@ from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
 from mixopt.io.interrupts import acknowledge_stop
+from mixopt.optimization.outliers import describe_outliers, describe_outlying_trials
 from mixopt.optimization.validation import Validation
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
@@ -227,6 +228,9 @@ class Study:
             write_result(self.callbacks, "proxy-runs.csv", result.runs.to_csv(index=False))
             write_result(self.callbacks, "validation.json", to_json(result.validation.to_dict()))
             self._corrected = alone.with_runs(result.validation, result.means, result.by_seed)
+            for runs in result.by_seed:
+                for sentence in describe_outlying_trials(runs):
+                    self.callbacks.warning(sentence)
             if self._corrected.doubt is not None:
                 self.callbacks.warning(self._corrected.doubt)
             self.callbacks.notify(lambda callback: callback.on_validation(result.validation))
@@ -261,6 +265,10 @@ class Study:
             bought = spend_budget(self.context, search, policy, trials, proposals)
             table = tabulate(bought, self.config.domains, metrics_that_choose(search))
             write_result(self.callbacks, "runs.csv", table.to_csv(index=False))
+            for _, rows in table.groupby("tokens"):
+                scores = {m.name: rows[m.name] for m in metrics_that_choose(search)}
+                for sentence in describe_outliers(scores, [f"row {index}" for index in rows.index]):
+                    self.callbacks.warning(sentence)
             self._corrected = policy.with_observations(bought)
             return bought
 

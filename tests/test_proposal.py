@@ -102,3 +102,19 @@ def test_reprs_hold_ratios_and_verdict():
     assert "better than the natural mixture" in html
     assert "a &lt;note&gt;" in html
     assert "<th>natural</th>" in html
+
+
+def test_a_proposal_that_was_edited_says_so(tmp_path, caplog):
+    path = proposal().write(tmp_path / "proposal.json")
+    Proposal.read(path)
+    assert "was changed" not in caplog.text
+    plain = json.loads(path.read_text())
+    plain["ratios"] = dict(zip(plain["ratios"], reversed(plain["ratios"].values()), strict=True))
+    path.write_text(json.dumps(plain))
+    Proposal.read(path)
+    assert "proposal.json was changed after mixopt wrote it" in caplog.text
+    caplog.clear()
+    del plain["digest"]  # of an earlier version
+    path.write_text(json.dumps(plain))
+    Proposal.read(path)
+    assert caplog.text == ""

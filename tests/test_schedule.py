@@ -58,3 +58,15 @@ def test_reprs_name_the_phases_with_their_tokens():
         assert f"{phase.name} ({phase.tokens:.3g} tokens): " in told
         assert phase.name in SCHEDULE._repr_html_()
     assert repr(Schedule((Phase("a", BARE),))).startswith("Schedule(a: ")
+
+
+def test_a_schedule_that_was_edited_says_so(tmp_path, caplog):
+    path = SCHEDULE.write(tmp_path / "schedule.json")
+    read_plan(path)
+    assert caplog.text == ""
+    plain = json.loads(path.read_text())
+    name = plain["phases"][0]["name"]
+    plain["phases"][0]["proposal"]["verdict"] = "better than everything"
+    path.write_text(json.dumps(plain))
+    read_plan(path)
+    assert f"schedule.json, phase {name} was changed after mixopt wrote it" in caplog.text

@@ -284,12 +284,17 @@ def merge_weights(weights: Sequence[float], gamma: float) -> list[float]:
 
 
 def warn_if_unrelated(expert: str, step_size: float) -> None:
-    """Log a warning where an expert lies too far from the base to have been trained from it.
+    """Log a warning where an expert is the base itself, or lies too far from it to come from it.
 
     Args:
         expert: Name or folder, for the message.
         step_size: δ of the expert, by `StepSizes`.
     """
+    if step_size == 0:
+        log.warning(
+            "%s is identical to the base, so its weight changes no merge: is it another folder that was "
+            "meant?", expert,
+        )  # fmt: skip
     if step_size > UNRELATED_STEP:
         log.warning(
             "%s lies δ = %.0f%% away from the base, further than training goes (10%% is usual, two "

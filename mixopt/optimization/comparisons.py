@@ -12,6 +12,7 @@ from mixopt.estimate import Z95, Estimate
 from mixopt.mixture import Array, Mixture, MixtureLike, as_mixture, hellinger
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
+from mixopt.optimization.outliers import describe_outlying_trials
 from mixopt.proposal import Comparison, Ties
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
@@ -198,8 +199,8 @@ def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
         surrogate: The fit to `n` trials.
 
     Returns:
-        Rank correlations of left-out runs, the weights of the surrogate models, and the runs of
-        each fidelity.
+        Rank correlations of left-out runs, the weights of the surrogate models, the runs of each
+        fidelity, and real runs that lie far from all others.
     """
     fitted = [one for one in surrogate.metrics if one.weights]
     tested = [one for one in fitted if np.isfinite(one.rank_correlation)]
@@ -234,4 +235,5 @@ def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
         ranked = f", which rank the costlier ones at {np.median(known):+.2f}" if known else ""
         cost = f", {level.cost:.3g} each" if np.isfinite(level.cost) else ""
         sentences.append(f"With {level.trials} {level.level} runs{cost}{ranked}.")
+    sentences += describe_outlying_trials(surrogate.trials)
     return tuple(sentences)

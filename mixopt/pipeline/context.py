@@ -21,6 +21,7 @@ from mixopt.executors.job import JobDispatcher
 from mixopt.mixture import Mixture
 from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.exports import check_exports
+from mixopt.pipeline.input_warnings import warn_of_inputs
 from mixopt.pipeline.results import count_domains
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.utility import require_one_direction
@@ -114,7 +115,8 @@ class StudyContext:
         corpora = self.corpora
         shared = measure_contamination(corpora.by_domain, corpora.counts, texts, self.store)
         forbidden = describe_forbidden_natural(self.space)
-        return [*filter(None, [forbidden, *public]), *describe_contamination(shared)]
+        odd = warn_of_inputs(corpora.by_domain, corpora.fingerprints, benchmarks)
+        return [*filter(None, [forbidden, *public]), *odd, *describe_contamination(shared)]
 
     @cached_property
     def device(self) -> "Device":

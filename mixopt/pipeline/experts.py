@@ -1,11 +1,13 @@
 """The first stage: base and experts, trained or found."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
 from mixopt.callbacks.base import TrainedModel
+from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import DivergedError, one_line
 from mixopt.executors.job import Job
 from mixopt.mixture import Mixture
@@ -87,6 +89,7 @@ def train_experts(context: StudyContext) -> Experts:
         results[name] = read_run(context, runs[name])
         ratios = context.compositions[name]
         context.callbacks.on_model_trained("expert", name, results[name], ratios)
+        _warn_of_vocabulary(context, results[name])
     results = {name: results[name] for name in names if name in results}
     if len(results) < MIN_EXPERTS:
         raise DivergedError(
@@ -94,6 +97,19 @@ def train_experts(context: StudyContext) -> Experts:
             f"{MIN_EXPERTS} are needed; lower training.learning_rate and run again."
         )
     return Experts(results, failures, {name: context.compositions[name] for name in results})
+
+
+def _warn_of_vocabulary(context: StudyContext, result: "TrainingResult") -> None:
+    """Warn where a given base begins worse than chance: its ids may be those of another tokenizer."""
+    losses, n_tokens = result.outcome.losses, len(context.corpora.tokenizer)
+    if isinstance(context.config.base, BuiltBaseConfig) or not losses:
+        return
+    if losses[0][1] > math.log(n_tokens):
+        context.callbacks.warning(
+            f"The base predicts the text of its experts worse than chance at first ({losses[0][1]:.1f} "
+            f"nats per token, {math.log(n_tokens):.1f} by chance): is its tokenizer that of another "
+            "model?"
+        )
 
 
 def _report_failure(context: StudyContext, name: str, cause: str) -> None:

@@ -163,7 +163,6 @@ def test_a_text_whose_documents_are_all_on_the_other_side_says_so(tmp_path, n, w
 
 
 def _is_held(path):
-    (group,) = {document.group for document in read_documents(FilesTextConfig(paths=[str(path)],
-                                                                              group="page"))}  # fmt: skip
     config = FilesTextConfig(paths=[str(path)], group="page", heldout_share=0.5)
+    (group,) = {document.group for document in read_documents(config)}
     return is_held_out(group, config)

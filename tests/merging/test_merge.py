@@ -8,7 +8,7 @@ from models_for_tests import model, perturbed
 from safetensors.torch import save_file
 
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import ModelMerger, merge_weights
+from mixopt.merging.merge import ModelMerger, merge_weights, warn_if_unrelated
 
 
 def save_full(folder, tensors):
@@ -156,3 +156,12 @@ def test_weights_stay_on_the_simplex_and_zeros_zero():
     weights = merge_weights([0.5, 0.0, 0.3, 0.2], 0.7)
     assert np.sum(weights) == pytest.approx(1)
     assert weights[1] == 0
+
+
+@pytest.mark.parametrize(("size", "words"), [
+    (0.0, "web is identical to the base"), (0.6, "trained from another base"), (0.1, ""),
+])  # fmt: skip
+def test_experts_that_are_none_are_warned_of(caplog, size, words):
+    warn_if_unrelated("web", size)
+    assert words in caplog.text
+    assert bool(caplog.text) == bool(words)

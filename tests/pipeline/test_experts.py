@@ -1,9 +1,15 @@
+import math
+
 import pytest
 import toy
 
+from mixopt.config.training import PretrainedBaseConfig
 from mixopt.errors import DivergedError
-from mixopt.pipeline.experts import train_experts
+from mixopt.pipeline.experts import _warn_of_vocabulary, train_experts
 from mixopt.training import training_run
+from mixopt.training.step_law import OptimizerHyperparameters
+from mixopt.training.trainer import TrainingOutcome
+from mixopt.training.training_run import TrainingResult
 
 
 def test_trained_experts_are_read_without_a_worker(toy_folder, monkeypatch):
@@ -35,3 +41,20 @@ def test_an_expert_that_diverges_is_set_aside(toy_folder, monkeypatch):
     toy.write_study(toy_folder, training=training | {"learning_rate": 8e-3})
     with pytest.raises(DivergedError, match="1 of 3 experts were trained without diverging"):
         train_experts(toy.load(toy_folder).prepare())
+
+
+def test_a_base_that_begins_worse_than_chance_is_warned_of(toy_folder):
+    """Its tokenizer's ids may be permuted: the model then sees other tokens than it was trained on."""
+    context = toy.load(toy_folder).prepare()
+    chance = math.log(len(context.corpora.tokenizer))
+    base = PretrainedBaseConfig(kind="pretrained", path="base")
+    context.config = context.config.model_copy(update={"base": base})
+
+    def warn(loss):
+        outcome = TrainingOutcome("birds", 0, 1, ((1, loss),), 0.0)
+        step = OptimizerHyperparameters(0.0, 0, "given")
+        _warn_of_vocabulary(context, TrainingResult(toy_folder, outcome, step, {}))
+        return [w for w in context.callbacks.warnings if "worse than chance" in w]
+
+    assert warn(chance - 0.5) == []
+    assert len(warn(chance + 0.5)) == 1
