@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+from waiting import wait_until
 
 from mixopt.artifacts import artifact
 from mixopt.artifacts.artifact import (
@@ -116,7 +117,7 @@ def test_processes_that_want_the_same_artifact_build_it_once(tmp_path):
     for run in runs:
         run.start()
     for run in runs:
-        run.join(120)
+        run.join(300)
         assert run.exitcode == 0
     assert len((tmp_path / "log").read_text().split()) == 1
     (folder,) = ArtifactStore(tmp_path).list_kind("kind")
@@ -127,12 +128,11 @@ def test_the_lock_of_a_killed_process_is_released(tmp_path):
     context = multiprocessing.get_context("spawn")
     first = context.Process(target=_build_slowly, args=(tmp_path, tmp_path / "log", 600))
     first.start()
-    while not (tmp_path / "log").exists():
-        time.sleep(0.02)
+    wait_until((tmp_path / "log").exists)
     folder = ArtifactStore(tmp_path).path(Artifact("kind", "a", {}))
     assert is_locked(folder)
     os.kill(first.pid, signal.SIGKILL)
-    first.join(60)
+    first.join(300)
     assert not is_locked(folder)
     assert find_verified(folder) is None
     assert find_verified(build(tmp_path, "a", {}, write("done"))) is not None

@@ -106,7 +106,7 @@ class Two:
     """Two threads that agree as the processes of a launch do."""
 
     def __init__(self):
-        self.barrier = threading.Barrier(2, timeout=20)
+        self.barrier = threading.Barrier(2, timeout=300)
         self.value = None
 
     def rank(self, own):

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 
 import pytest
 import toy
@@ -69,11 +68,12 @@ def test_a_ray_cluster_that_loses_a_node_gives_the_same(wanted, tmp_path, monkey
     node = cluster.add_node(num_cpus=1, **memory)
     ray.init(address=cluster.address, log_to_driver=False)
     storage = tmp_path / "storage"
-    killed = threading.Event()
+    killed, ended = threading.Event(), threading.Event()
 
     def kill():
         while not list((storage / "artifacts" / "scores").glob("*/artifact.json")):
-            time.sleep(0.1)
+            if ended.wait(0.1):
+                return
         cluster.remove_node(node, allow_graceful=False)
         killed.set()
 
@@ -82,6 +82,8 @@ def test_a_ray_cluster_that_loses_a_node_gives_the_same(wanted, tmp_path, monkey
     try:
         run(path, tmp_path / "out", tmp_path / "cache", executor="ray", storage=str(storage))
     finally:
+        ended.set()
+        killer.join(300)
         ray.shutdown()
         cluster.shutdown()
     assert killed.is_set()

@@ -3,10 +3,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
+from waiting import finish, wait_until
 from workers import MarkingWorkerFactory, importable_in_workers, job, processes_of
 
 from mixopt.config.executors import ProcessesExecutorConfig
@@ -41,19 +41,13 @@ def test_cores_are_counted_where_there_is_no_affinity(tmp_path, monkeypatch):
     assert len(environments(tmp_path)) == 3
 
 
-def wait_until(condition, timeout_s=300.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.slow
 def test_workers_of_a_killed_driver_end(tmp_path):
     """Workers of a driver that got SIGKILL end at once, though they are busy."""
     program = """
 import sys
 from pathlib import Path
+from waiting import finish, wait_until
 from workers import MarkingWorkerFactory, job
 from mixopt.config.executors import ProcessesExecutorConfig
 from mixopt.executors.processes import open_executor
@@ -70,7 +64,7 @@ if __name__ == "__main__":
     wait_until(lambda: all(processes_of(tmp_path, f"long {i}") for i in range(2)))
     workers = [pid for i in range(2) for pid in processes_of(tmp_path, f"long {i}")]
     driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    driver.wait(300)
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in workers))
 
 
@@ -84,7 +78,7 @@ def test_closing_ends_busy_workers(tmp_path):
         wait_until(lambda: processes_of(tmp_path, "long"))
     (pid,) = processes_of(tmp_path, "long")
     assert pid != os.getpid()
-    executor.close()
+    finish(lambda: executor.close() is None)
     assert not psutil.pid_exists(pid)
     assert future.exception() is not None
 

@@ -1,6 +1,5 @@
-import time
-
 import pytest
+from waiting import finish
 
 from mixopt.evaluation.tasks.code_execution import passes_tests
 
@@ -32,14 +31,12 @@ def test_leaving_before_the_tests_is_no_pass(program):
     [
         "while True: pass",
         "while True: print('a' * 1000)",
-        "import time; time.sleep(60)",
+        "import time; time.sleep(3600)",
         "try:\n    while True: pass\nexcept BaseException:\n    while True: pass",
     ],
 )
 def test_what_never_ends_is_stopped(program):
-    start = time.monotonic()
-    assert not passes(program, timeout_s=0.5)
-    assert time.monotonic() - start < 10
+    assert not finish(lambda: passes(program, timeout_s=0.5))
 
 
 @pytest.mark.parametrize(
