@@ -87,11 +87,13 @@ def test_the_first_line_is_the_decision_and_files_carry_it(tables, tmp_path):
     assert "Stay with the natural mixture" in (tmp_path / "report.html").read_text()
     out = call("export", tmp_path / "proposal.json", "-f", "json", "-o", tmp_path / "mix.json")
     assert "stay with the natural mixture" in out
-    assert json.loads((tmp_path / "mix.json").read_text())["ratios"]["web"] == pytest.approx(0.6)
+    assert json.loads((tmp_path / "mix.json").read_text())["token_ratios"]["web"] == pytest.approx(
+        0.6
+    )
     call(
         "export", tmp_path / "proposal.json", "-f", "json", "--candidate", "-o", tmp_path / "c.json"
     )
-    written = json.loads((tmp_path / "c.json").read_text())["ratios"]["web"]
+    written = json.loads((tmp_path / "c.json").read_text())["token_ratios"]["web"]
     assert written == pytest.approx(proposal.decision.candidate["web"], abs=1e-8)
 
 
