@@ -90,6 +90,8 @@ def write_tables(folder):
     run = pd.Series(range(len(frame)), name="run")
     pd.concat([run, frame[list(DOMAINS)]], axis=1).to_csv(folder / "ratios.csv", index=False)
     pd.DataFrame({"run": run, "val_loss": loss}).to_csv(folder / "metrics.csv", index=False)
+    natural = "".join(f"{name}: {1 / len(DOMAINS):.12f}\n" for name in DOMAINS)
+    (folder / "natural.yaml").write_text(natural)
     for size, rows in (("1m", frame.index), ("1b", frame.index[::3])):
         pd.concat([run, frame], axis=1).loc[rows].to_csv(folder / f"r{size}.csv", index=False)
         metrics = pd.DataFrame({"run": run, "val_loss": loss + (size == "1m")}).loc[rows]

@@ -55,7 +55,7 @@ def test_without_runs_the_interval_is_wide_and_the_tokens_are_within_reach(searc
     assert decision.runs == 0
     assert decision.tokens == min(study.config.target.tokens, 8 * study.config.training.tokens)
     assert set(decision.capabilities) == {"birds", "ships", "sums"}
-    assert decision.ratios == (decision.candidate if decision.moves else decision.natural)
+    assert decision.ratios == (decision.candidate if decision.moves else decision.kept)
 
 
 def test_runs_that_are_better_narrow_the_gain_and_move(searched):
@@ -85,7 +85,7 @@ def test_natural_that_the_bounds_forbid_is_replaced_by_the_nearest_mixture(tmp_p
     toy.copy_trained(trained_toy, tmp_path)
     study = open_toy(tmp_path, search=SEARCH | {"upper": {"birds": 0.5}})
     decision = decide(study, study.search())
-    assert decision.natural["birds"] == pytest.approx(0.5, abs=1e-6)
+    assert decision.kept["birds"] == pytest.approx(0.5, abs=1e-6)
     assert decision.candidate["birds"] <= 0.5 + 1e-6
 
 
