@@ -63,14 +63,19 @@ class Comparison:
         return self.gain.mean == 0 and self.gain.std_error == 0
 
     @property
+    def difference(self) -> str:
+        """The gain in words, without a verdict."""
+        low, high = self.gain.interval
+        how = "measured" if self.measured_gain else "predicted"
+        interval = f"95% interval [{low:+.3f}, {high:+.3f}]"
+        return f"{how} utility difference {self.gain.mean:+.3f}, {interval}"
+
+    @property
     def verdict(self) -> str:
         """The comparison in words: better, worse, not distinguishable, or the same mixture."""
         if self.same:
             return f"the same as the {self.name} mixture"
-        low, high = self.gain.interval
-        how = "measured" if self.measured_gain else "predicted"
-        interval = f"95% interval [{low:+.3f}, {high:+.3f}]"
-        span = f"{how} utility difference {self.gain.mean:+.3f}, {interval}"
+        span = self.difference
         if not self.gain.distinguishable:
             return f"not distinguishable from the {self.name} mixture ({span})"
         word = "better" if self.gain.mean > 0 else "worse"
@@ -272,7 +277,11 @@ class Proposal:
         table = pd.DataFrame({name: dict(ratios) for name, ratios in columns.items()})
         if self.repetition:
             table["repetitions"] = pd.Series(self.repetition)
-        verdicts = "".join(f"<li>{escape(c.verdict)}</li>" for c in self.comparisons)
+        said = [c.verdict for c in self.comparisons]
+        if self.decision is not None:
+            merges = [f"merges, against {c.name}: {c.difference}" for c in self.comparisons]
+            said = [self.verdict, *filter(None, [self.decision.equivalent]), *merges]
+        verdicts = "".join(f"<li>{escape(text)}</li>" for text in said)
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         html = table.reindex(list(self.ratios)).to_html(float_format="{:.4g}".format, na_rep="")
         return f"<b>Proposal</b>{html}<ul>{verdicts}{notes}</ul>"

@@ -80,15 +80,18 @@ class ConsoleCallback(Callback):
                 times = "" if seen is None else f"  seen {seen:.2f} times"
                 other = f"  ({first.name} {first.ratios.get(domain, 0.0):.2%})" if first else ""
                 self._echo(f"  {domain:<{width}}  {ratio:7.2%}{other}{times}")
+            # with a decision, differences of merges are evidence, and no verdict
+            merged = proposal.decision is not None and proposal.measured is not None
             for comparison in proposal.comparisons:
                 chance = f"; {format_chance(comparison.gain.chance)} likely to be better"
                 if proposal.decision is not None or comparison.same:
                     chance = ""
-                merged = proposal.decision is not None and comparison.measured_gain is not None
-                evidence = "evidence from merges: " if merged else ""
-                self._echo(f"  {evidence}{comparison.verdict}{chance}")
-            self._print_aggregates(first)
-            self._print_caveats(proposal, first)
+                said = f"{comparison.verdict}{chance}"
+                if merged:
+                    said = f"merges, against {comparison.name}: {comparison.difference}"
+                self._echo(f"  {said}")
+            self._print_aggregates(first, merged=merged)
+            self._print_caveats(proposal, first, merged=merged)
             for note in proposal.notes:
                 self._echo(f"  note: {note}")
 
@@ -105,27 +108,30 @@ class ConsoleCallback(Callback):
         for sentence in decision.checks:
             self._echo(f"  evidence: {sentence}")
 
-    def _print_aggregates(self, first: Comparison | None) -> None:
+    def _print_aggregates(self, first: Comparison | None, *, merged: bool) -> None:
         if first is None or first.same or not first.aggregates:
             return
         gains = [
             f"{name} {gain.mean:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}]"
             for name, gain in first.aggregates.items()
         ]
-        self._echo(f"  gain over {first.name} by aggregate: {', '.join(gains)}")
+        what = "merges, against" if merged else "gain over"
+        self._echo(f"  {what} {first.name} by aggregate: {', '.join(gains)}")
 
-    def _print_caveats(self, proposal: Proposal, first: Comparison | None) -> None:
+    def _print_caveats(self, proposal: Proposal, first: Comparison | None, *, merged: bool) -> None:
         if first is not None and first.worse:
             named = [f"{name} ({format_chance(chance)})" for name, chance in first.worse.items()]
             more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
             worse = f"{', '.join(named[:MAX_NAMED])}{more}"
-            self._echo(f"  probably worse than the {first.name} mixture: {worse}")
+            what = "merges probably score worse" if merged else "probably worse"
+            self._echo(f"  {what} than the {first.name} mixture: {worse}")
         if proposal.ties is not None:
             wide = sorted(proposal.ties.ranges.items(), key=lambda r: r[1][0] - r[1][1])[:MAX_NAMED]
             ranges = ", ".join(f"{name} {low:.0%} to {high:.0%}" for name, (low, high) in wide)
             share = format_chance(proposal.ties.share)
             self._echo(
-                f"  {share} of the feasible mixtures cannot be told from it; among them are {ranges}"
+                f"  {share} of the feasible mixtures cannot be told from it"
+                f"{' by their merges' if merged else ''}; among them are {ranges}"
             )
         if proposal.support is not None:
             near = proposal.support

@@ -1,6 +1,6 @@
 """The decision for a table of runs: by a surrogate's posterior of utility differences.
 
-See docs/methods.md, section 11.6. Shapes: `n` runs, `q` candidates, `d` domains, `m` metrics.
+See docs/methods.md, section 11.8. Shapes: `n` runs, `q` candidates, `d` domains, `m` metrics.
 """
 
 from collections.abc import Sequence

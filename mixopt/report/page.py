@@ -24,6 +24,7 @@ MAX_POINTS = 250  # runs drawn in one panel
 MAX_PANELS = 24  # metrics drawn predicted against measured; the table has all of them
 MIN_CHANGE = 0.02  # smallest change of a ratio that the summary names
 MAX_NAMED = 3
+DECISION_UNIT = "the spread (standard deviations) over mixtures around the natural one"
 
 
 def write_report(data: ReportData, folder: Path) -> Path:
@@ -60,9 +61,9 @@ def _render_page(data: ReportData) -> str:
     return environment.get_template("page.html.j2").render(
         data=data, best=data.best, summary=_summarize(data),
         ratios=_format_ratios(data.best.ratios),
-        candidate=_format_ratios(data.best.decision.candidate) if data.best.decision else "",
         by_name={metric.name: metric for metric in data.metrics}, version=__version__,
-        equivalent=_describe_equivalent(data),
+        decision_unit=UNITS["raw"] if data.unit == UNITS["raw"] else DECISION_UNIT,
+        equivalent=_describe_equivalent(data), candidate=_candidate_ratios(data.best),
         changes=_change_by_expert(data), gains=_gain_by_capability(data),
         bar=lambda x: f"background: linear-gradient(to left, var(--band) {100 * x:.1f}%, transparent 0)",
         style=Markup((templates / "page.css").read_text(encoding="utf-8")),
@@ -98,6 +99,7 @@ def _payload(data: ReportData) -> dict[str, Any]:
     budget, what_if = data.best.budget, data.what_if
     starts = {name: m.vector(what_if.domains).tolist() for name, m in what_if.starts.items()}
     return {
+        "decided": data.best.decision is not None and data.best.measured is not None,
         "what_if": {
             "domains": list(what_if.domains), "reference": what_if.reference,
             "emulator": what_if.emulator.to_dict(), "error": what_if.error, "starts": starts,
@@ -131,6 +133,10 @@ def _embed(payload: Mapping[str, Any]) -> Markup:
 
 def _format(number: float, form: str) -> str:
     return "–" if not math.isfinite(number) else format(number, form)
+
+
+def _candidate_ratios(proposal: Proposal) -> str:
+    return "" if proposal.decision is None else _format_ratios(proposal.decision.candidate)
 
 
 def _format_ratios(mixture: Mixture) -> str:
@@ -168,7 +174,8 @@ def _summarize(data: ReportData) -> str:
 
 def _summarize_decision(data: ReportData, decision: Decision) -> str:
     low, high = decision.gain.interval
-    unit = " sd" if data.unit == UNITS["z"] else ""
+    # ranks have no spread that ensembles share, so a study's decision is in spreads there too
+    unit = "" if data.unit == UNITS["raw"] else " sd"
     tokens = "" if decision.tokens is None else f" after {decision.tokens:,} tokens"
     level = f" at {decision.level}" if decision.level else ""
     span = (

@@ -9,7 +9,8 @@ import pytest
 from pages import DOMAINS, NATURAL, RATIOS, report, what_if
 
 from mixopt import Estimate, Mixture, Proposal
-from mixopt.decision import Decision
+from mixopt.decision import Decision, EquivalentTokens
+from mixopt.proposal import Support, Ties
 from mixopt.report.page import (
     _change_by_expert,
     _format_ratios,
@@ -142,6 +143,72 @@ def test_gains_by_capability_are_predicted_and_measured_side_by_side():
 
 def test_only_losses_are_changes_against_the_base():
     assert _change_by_expert(report()) == {"birds": {"birds_heldout": pytest.approx(-25.0)}}
+
+
+def decided(mean=0.4, **changes):
+    """A report whose merges say the opposite of its decision where `mean` is negative."""
+    data = report()
+    decision = Decision(
+        mean > 0, RATIOS, NATURAL, Estimate(mean, 0.1), 9000, 4,
+        {"birds": Estimate(mean, 0.2)}, {"birds_heldout": Estimate(-mean, 0.1)},
+        equivalent_tokens=EquivalentTokens(9000, 12_000.0, 9500.0, 16_000.0),
+    )  # fmt: skip
+    first = replace(data.best.comparisons[0], measured_gain=Estimate(-mean, 0.1))
+    ties = Ties(0.9, {"birds": (0.1, 0.8)})
+    best = replace(
+        data.best, ratios=decision.ratios, decision=replace(decision, **changes),
+        comparisons=(first,), ties=ties, support=Support("r1-000", 0.3, 0.2),
+    )  # fmt: skip
+    return replace(data, proposals=(best,))
+
+
+def parts(html):
+    """The text of a page before its evidence, its evidence, and what follows."""
+    text = re.sub(r"<(script|style).*?</\1>", "", html, flags=re.S)
+    text = " ".join(re.sub(r"<[^>]+>", " ", text).split())
+    before, evidence = text.split("Evidence from merges and the surrogate")
+    return before, *evidence.split("How to reproduce")
+
+
+@pytest.mark.parametrize("mean", [0.4, -0.4])
+def test_beside_a_decision_nothing_else_has_a_verdict(mean):
+    page = _render_page(decided(mean))
+    before, evidence, after = parts(page)
+    chance = "&gt; 99% likely" if mean > 0 else "&lt; 1% likely"
+    assert before.count("likely to be better") == 1
+    assert chance in before
+    assert "9,000 tokens on" in before
+    # what merges say is below, and says that it is of merges
+    for word in ("merge", "measured", "distinguish", "extrapolate", "predicted"):
+        assert word not in before.lower(), word
+    assert f"{-mean:+.3f}" in evidence
+    for word in (
+        "better than the",
+        "worse than the natural mixture (",
+        "likely to be better",
+        "gain over",
+    ):
+        assert word not in evidence.split("Proxy runs")[0], word
+    assert evidence.count("difference of merges") >= 8
+    assert (
+        "90% of the feasible mixtures are not distinguishable from the proposal by their merges"
+        in evidence
+    )
+    assert "merge" not in after
+    assert payload(page)["decided"]
+    assert ("The best other mixture: 50.0% birds" in before) == (mean < 0)
+
+
+def test_the_gain_of_real_training_is_told_by_capability_and_benchmark():
+    before, _, _ = parts(_render_page(decided(confirmation=Estimate(0.35, 0.1))))
+    assert "birds +0.400 [+0.008, +0.792]" in before
+    assert "birds_heldout (lower is better) -0.400 [-0.596, -0.204]" in before
+    assert "it gained +0.350 [+0.154, +0.546]" in before
+
+
+def test_a_page_without_a_decision_has_no_part_about_real_training(html):
+    assert "Gain of real training" not in headings(html)
+    assert not payload(html)["decided"]
 
 
 def with_gain(mean, std, **changes):

@@ -4,6 +4,9 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const whatIf = data.what_if, emulator = whatIf.emulator, domains = whatIf.domains;
   const d = domains.length, n = emulator.nodes.length, k = emulator.offsets.length;
+  // beside a decision, which is about real training, the surrogate's gains are told as those of merges
+  const word = data.decided ? "difference of merges" : "gain";
+  const Word = word[0].toUpperCase() + word.slice(1);
   const Z95 = 1.959963984540054;
   const $ = (id) => document.getElementById(id);
   const percent = (x) => (100 * x).toFixed(1) + "%";
@@ -148,8 +151,10 @@
     output.dataset.ratios = JSON.stringify(ratios);
     // the interval is widened by the emulator's error
     const low = gain.change - gain.half - whatIf.error, high = gain.change + gain.half + whatIf.error;
-    $("verdict").textContent = (low > 0 ? `Better than ${whatIf.reference}`
-      : high < 0 ? `Worse than ${whatIf.reference}` : `Not distinguishable from ${whatIf.reference}`)
+    const words = data.decided
+      ? ["Its merge is predicted to score higher than that of", "Its merge is predicted to score lower than that of", "Its merge is not distinguishable from that of"]
+      : ["Better than", "Worse than", "Not distinguishable from"];
+    $("verdict").textContent = `${words[low > 0 ? 0 : high < 0 ? 1 : 2]} ${whatIf.reference}`
       + (outside ? "; outside the bounds." : ".");
     fill($("outputs"), whatIf.outputs.slice(1).map((output) => {
       const value = read(output, columns, ratios);
@@ -173,7 +178,7 @@
     domains.forEach((domain, place) => {
       const holder = document.createElement("div");
       container.appendChild(holder);
-      const svg = picture(holder, `Gain by the share of ${domain}`, 220, 150);
+      const svg = picture(holder, `${Word} by the share of ${domain}`, 220, 150);
       const at = axes(svg, { x: 34, y: 18, w: 178, h: 112 }, [0, 1], ys, percent);
       element("text", { x: 34, y: 12 }, svg, domain);
       const curve = curves[place];
@@ -235,7 +240,7 @@
     }
     const gains = values.map((v) => v[2].change), low = Math.min(...gains), high = Math.max(...gains);
     const width = 420, height = 380, x = (a, b) => 40 + 340 * (b + (1 - a - b) / 2 + 0), y = (a, b) => 340 - 294 * (1 - a - b);
-    const svg = picture(container, `Gain over ${chosen.map((p) => domains[p]).join(", ")}`, width, height);
+    const svg = picture(container, `${Word} over ${chosen.map((p) => domains[p]).join(", ")}`, width, height);
     for (const [a, b, gain] of values) {
       element("circle", { cx: x(a, b), cy: y(a, b), r: 10, fill: colour((gain.change - low) / (high - low || 1)) }, svg)
         .appendChild(document.createElementNS(SVG, "title")).textContent =
@@ -288,8 +293,8 @@
     for (const p of points) {
       element("circle", { cx: at.x(p.x), cy: at.y(p.y), r: p.front ? 5 : 2.5, fill: p.front ? "var(--blue)" : "var(--grey)", "fill-opacity": p.front ? 1 : 0.5 }, svg);
     }
-    element("text", { x: 248, y: 312, "text-anchor": "middle" }, svg, `gain in ${one.name}`);
-    element("text", { x: 14, y: 148, transform: "rotate(-90 14 148)", "text-anchor": "middle" }, svg, `gain in ${two.name}`);
+    element("text", { x: 248, y: 312, "text-anchor": "middle" }, svg, `${word} in ${one.name}`);
+    element("text", { x: 14, y: 148, transform: "rotate(-90 14 148)", "text-anchor": "middle" }, svg, `${word} in ${two.name}`);
     fill($("front-table"), points.filter((p) => p.front).map((p) =>
       [p.row.map((r, j) => `${domains[j]} ${percent(r)}`).filter((_, j) => p.row[j] >= 0.0005).join(", "), signed(p.x), signed(p.y)]));
     $("front-head-0").textContent = one.name;
