@@ -8,6 +8,7 @@ Shapes: `k` experts, `t` tokens, `m` metrics, `i` items, `n` mixtures.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,11 @@ from mixopt.mixture import Array
 
 GAMMA = 0.6
 """Default γ: among .5 to 1 it ranked mixtures best in the development worlds of `studies/arena`."""
-CHUNK = 1 << 16
-"""Tokens that are read at a time, so that a chunk stays in the cache between its two passes."""
+CHUNK = 1 << 14
+"""Tokens that are read at a time, so that a chunk stays in the cache between its passes."""
+TINY = np.finfo(np.float32).tiny
+LEAST = 1e-6
+"""Smallest probability, relative to the largest expert's, at which curvature is computed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +40,7 @@ class EnsembleModel:
 
     probabilities: NDArray[np.float32]
     shift: NDArray[np.float32]
-    token_weights: Array
+    token_weights: NDArray[np.float32]
     starts: NDArray[np.int64]
     items: NDArray[np.int64]
     sizes: Array
@@ -65,7 +69,7 @@ class EnsembleModel:
         shift = some.max(axis=0)
         starts = np.searchsorted(metrics[kept], np.arange(int(metrics.max()) + 2))
         return cls(
-            np.exp(some - shift), shift, np.asarray(token_weights, dtype=np.float64)[kept],
+            np.exp(some - shift), shift, np.asarray(token_weights, dtype=np.float32)[kept],
             starts, np.asarray(items, dtype=np.int64)[kept], np.asarray(sizes, dtype=np.float64),
         )  # fmt: skip
 
@@ -81,24 +85,64 @@ class EnsembleModel:
 
     def losses(self, weights: Array) -> Array:
         """Return the losses (`m`) of the ensemble with these weights of the experts (`k`)."""
-        return self.losses_and_jacobian(weights)[0]
+        w, losses = np.asarray(weights, dtype=np.float32), self._offsets.copy()
+        for metric, part in self._chunks:
+            mixed = self._mix(w, part)
+            losses[metric] -= self.token_weights[part] @ np.log(mixed, out=mixed)
+        return losses
 
     def losses_and_jacobian(self, weights: Array) -> tuple[Array, Array]:
         """Return the losses (`m`) at weights (`k`) and their derivatives by each weight (`m x k`).
 
         Each loss is convex in the weights.
         """
-        w = np.asarray(weights, dtype=np.float32)
-        losses, jacobian = np.zeros(self.m), np.zeros((self.m, self.k))
-        for metric in range(self.m):
-            for start in range(self.starts[metric], self.starts[metric + 1], CHUNK):
-                part = slice(start, min(start + CHUNK, int(self.starts[metric + 1])))
-                p, share = self.probabilities[:, part], self.token_weights[part]
-                # a token that every weighted expert excludes costs a finite loss
-                mixed = np.maximum(w @ p, np.finfo(np.float32).tiny)
-                losses[metric] -= share @ (self.shift[part] + np.log(mixed))
-                jacobian[metric] -= p @ (share / mixed).astype(np.float32)
+        w, losses = np.asarray(weights, dtype=np.float32), self._offsets.copy()
+        jacobian = np.zeros((self.m, self.k))
+        for metric, part in self._chunks:
+            mixed, share = self._mix(w, part), self.token_weights[part]
+            losses[metric] -= share @ np.log(mixed)
+            jacobian[metric] -= self.probabilities[:, part] @ np.divide(share, mixed, out=mixed)
         return losses, jacobian
+
+    def curvature(self, weights: Array) -> Array:
+        """Return the second derivatives of the losses at weights (`k`), `m x k x k`."""
+        w, curvature = np.asarray(weights, dtype=np.float32), np.zeros((self.m, self.k, self.k))
+        for metric, part in self._chunks:
+            p = self.probabilities[:, part]
+            # a token that no weighted expert allows bends the loss without limit
+            mixed = np.maximum(self._mix(w, part), LEAST)
+            curvature[metric] += (p * (self.token_weights[part] / mixed / mixed)) @ p.T
+        return curvature
+
+    def _mix(self, w: NDArray[np.float32], part: slice) -> NDArray[np.float32]:
+        """Return Σ_k w_k p_k ÷ the largest p_k of some tokens."""
+        mixed: NDArray[np.float32] = w @ self.probabilities[:, part]
+        # a token that every weighted expert excludes costs a finite loss
+        np.maximum(mixed, TINY, out=mixed)
+        return mixed
+
+    @cached_property
+    def _chunks(self) -> list[tuple[int, slice]]:
+        """Metric and place of the tokens that are read at a time."""
+        return [
+            (metric, slice(start, min(start + CHUNK, int(self.starts[metric + 1]))))
+            for metric in range(self.m)
+            for start in range(int(self.starts[metric]), int(self.starts[metric + 1]), CHUNK)
+        ]
+
+    @cached_property
+    def _offsets(self) -> Array:
+        """The losses (`m`) if each token had the largest of the experts' probabilities."""
+        offsets = np.zeros(self.m)
+        for metric, part in self._chunks:
+            offsets[metric] -= float(self.token_weights[part].astype(np.float64) @ self.shift[part])
+        return offsets
+
+    @cached_property
+    def _items_of_metrics(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """The items of each metric, and which of them each of its tokens belongs to."""
+        pairs = zip(self.starts[:-1], self.starts[1:], strict=True)
+        return [np.unique(self.items[start:stop], return_inverse=True) for start, stop in pairs]
 
     def resample(self, rng: np.random.Generator) -> "EnsembleModel":
         """Return the model of a bootstrap sample of the items, drawn within each metric.
@@ -107,15 +151,40 @@ class EnsembleModel:
             rng: Draws the sample.
         """
         weights = self.token_weights.copy()
-        for start, stop in zip(self.starts[:-1], self.starts[1:], strict=True):
-            mine = self.items[start:stop]
-            if not len(mine):
+        for start, (ids, places) in zip(self.starts[:-1], self._items_of_metrics, strict=True):
+            if not len(ids):
                 continue
-            ids = np.unique(mine)
             counts = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
             scale = self.sizes[ids].sum() / (counts * self.sizes[ids]).sum()
-            weights[start:stop] *= scale * counts[np.searchsorted(ids, mine)]
+            weights[start : start + len(places)] *= (scale * counts).astype(np.float32)[places]
         return replace(self, token_weights=weights)
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticLosses:
+    """Losses near some weights, to second order; cheap, since no token is read.
+
+    Attributes:
+        weights: The weights (`k`).
+        there: Losses there (`m`).
+        slopes: First derivatives (`m x k`).
+        curvature: Second derivatives (`m x k x k`).
+    """
+
+    weights: Array
+    there: Array
+    slopes: Array
+    curvature: Array
+
+    def losses(self, weights: Array) -> Array:
+        """Return the losses (`m`) at weights (`k`)."""
+        return self.losses_and_jacobian(weights)[0]
+
+    def losses_and_jacobian(self, weights: Array) -> tuple[Array, Array]:
+        """Return the losses (`m`) at weights (`k`) and their derivatives by each weight (`m x k`)."""
+        step = weights - self.weights
+        bent = self.curvature @ step
+        return self.there + (self.slopes + bent / 2) @ step, self.slopes + bent
 
 
 def response_weights(ratios: Array, gamma: float) -> Array:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from mixopt import Metric, SearchSpace
 from mixopt.optimization.ensemble_search import EnsembleSearch
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import Group
-from mixopt.surrogates.ensemble import EnsembleModel
+from mixopt.surrogates.ensemble import EnsembleModel, response_weights
 from mixopt.surrogates.utility import Utility, WorstCapability
 
 DOMAINS = ("code", "law", "web")
@@ -81,6 +83,28 @@ def test_bootstrap_spreads_the_choice_around_the_leader():
     assert 0.005 < draws.std(axis=0).max() < 0.2
     again = found.bootstrap(best, 20, np.random.default_rng(0))
     assert np.array_equal(draws, again)
+
+
+@pytest.mark.parametrize("utility", [linear(0.2, 0.3, 0.5), worst()])
+def test_newton_ends_where_slsqp_on_the_losses_does(utility):
+    found = search(utility)
+    best = found.maximize()
+    exact = max((found._climb(start) for start in (best, found.space.centre)), key=found.value)
+    assert best == pytest.approx(exact, abs=1e-3)
+    assert found.value(best) >= found.value(exact) - 1e-6
+    for seed in range(3):
+        sample = replace(found, model=found.model.resample(np.random.default_rng(seed)))
+        curvature = found.model.curvature(response_weights(best, found.gamma))
+        assert sample._refine(best, curvature) == pytest.approx(sample._climb(best), abs=2e-3)
+
+
+def test_where_second_order_misleads_the_losses_themselves_are_searched():
+    found = search(linear(0.2, 0.3, 0.5))
+    best = found.maximize()
+    # a curvature far too small asks for steps far too large
+    flat = 1e-3 * found.model.curvature(response_weights(best, found.gamma))
+    assert found._refine(np.array([0.8, 0.1, 0.1]), flat) == pytest.approx(best, abs=2e-3)
+    assert found._refine(best, flat) == pytest.approx(best, abs=2e-3)
 
 
 def test_experts_that_are_mixtures_are_searched_by_their_weights():

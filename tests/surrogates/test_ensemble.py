@@ -3,7 +3,7 @@ import pytest
 
 from mixopt.merging.ensemble import Ensemble
 from mixopt.surrogates import ensemble
-from mixopt.surrogates.ensemble import EnsembleModel, response_weights
+from mixopt.surrogates.ensemble import EnsembleModel, QuadraticLosses, response_weights
 
 LN2 = np.log(2)
 
@@ -36,6 +36,32 @@ def test_jacobian_is_that_of_finite_differences(monkeypatch):
     for place, step in enumerate(1e-2 * np.eye(3)):
         difference = (model.losses(w + step) - model.losses(w - step)) / 2e-2
         assert jacobian[:, place] == pytest.approx(difference, rel=2e-3)
+
+
+def test_curvature_is_that_of_finite_differences_and_the_expansion_is_near(monkeypatch):
+    monkeypatch.setattr(ensemble, "CHUNK", 5)
+    model = EnsembleModel.of(*make())
+    w = np.array([0.2, 0.5, 0.3])
+    losses, slopes = model.losses_and_jacobian(w)
+    curvature = model.curvature(w)
+    assert curvature == pytest.approx(curvature.transpose(0, 2, 1))
+    for place, step in enumerate(1e-2 * np.eye(3)):
+        there, here = (model.losses_and_jacobian(w + sign * step)[1] for sign in (1, -1))
+        assert curvature[:, :, place] == pytest.approx((there - here) / 2e-2, rel=5e-3)
+    near = QuadraticLosses(w, losses, slopes, curvature)
+    moved = w + [0.02, -0.03, 0.01]
+    exact, exact_slopes = model.losses_and_jacobian(moved)
+    found, found_slopes = near.losses_and_jacobian(moved)
+    assert found == pytest.approx(exact, abs=1e-4)
+    assert np.abs(found_slopes - exact_slopes).max() < 0.02 * np.abs(exact_slopes).max()
+    assert np.array_equal(near.losses(w), losses)
+
+
+def test_curvature_is_finite_where_no_weighted_expert_allows_a_token():
+    logprobs, *rest = make()
+    logprobs[0, 3] = -np.inf
+    model = EnsembleModel.of(logprobs, *rest)
+    assert np.isfinite(model.curvature(np.array([1.0, 0, 0]))).all()
 
 
 def test_tokens_without_weight_do_not_count():
