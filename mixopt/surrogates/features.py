@@ -26,3 +26,19 @@ FEATURES: Mapping[FeatureName, Features] = {
     "sqrt": Features(np.sqrt, sqrt_derivative),
     "log": Features(lambda r: np.log(r + LOG_OFFSET), lambda r: 1 / (r + LOG_OFFSET)),
 }
+
+
+def scale_features(name: FeatureName, spread: Array) -> Array:
+    """Return the divisors of features (`d`) that make domains comparable.
+
+    On √r all domains have one scale, the root mean square of their spreads, since a step in √r is the
+    same Hellinger distance in every domain. With a scale of its own, a domain that hardly varied would
+    have a huge leverage. Other features have the spread of each domain.
+
+    Args:
+        name: The transform.
+        spread: Standard deviation of each feature over the runs (`d`).
+    """
+    if name == "sqrt":
+        spread = np.full(len(spread), np.sqrt(np.square(spread).mean()))
+    return np.where(spread > 1e-12, spread, 1.0)

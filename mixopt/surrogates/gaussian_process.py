@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from mixopt.mixture import Array
-from mixopt.surrogates.features import FEATURES, FeatureName
+from mixopt.surrogates.features import FEATURES, FeatureName, scale_features
 from mixopt.surrogates.kernels import (
     KernelExpansions,
     matern52,
@@ -70,9 +70,8 @@ class GaussianProcess:
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "GaussianProcess":
         raw = FEATURES[self._features].values(ratios)
-        spread = raw.std(axis=0)
         self._mean = raw.mean(axis=0)
-        self._scale = np.where(spread > 1e-12, spread, 1.0) * np.sqrt(ratios.shape[1])
+        self._scale = scale_features(self._features, raw.std(axis=0)) * np.sqrt(ratios.shape[1])
         starts = [_prior(ratios.shape[1])[0]] * scores.shape[1]
         return self._condition(ratios, scores, noise, starts, STEPS)
 

@@ -8,7 +8,7 @@ from scipy.linalg import eigh
 from scipy.optimize import minimize_scalar
 
 from mixopt.mixture import Array
-from mixopt.surrogates.features import FEATURES, FeatureName
+from mixopt.surrogates.features import FEATURES, FeatureName, scale_features
 from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
 
 LOG_PENALTIES = (-8.0, 8.0)
@@ -42,7 +42,7 @@ class Ridge:
 
     def scales(self, spread: Array) -> Array:
         """Return the divisors of the terms (`f`), given their standard deviations over the runs."""
-        return np.where(spread > 1e-12, spread, 1.0)
+        return scale_features(self._features, spread)
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "Ridge":
         raw = self.terms(ratios)

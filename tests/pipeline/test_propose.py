@@ -24,7 +24,7 @@ def parts(study):
 
 def test_proposals_are_built_once_and_read_again(searched, monkeypatch):
     study, trials, first = searched
-    monkeypatch.setattr(propose, "propose", lambda *_, **__: pytest.fail("built again"))
+    monkeypatch.setattr(propose, "search_mixtures", lambda *_, **__: pytest.fail("built again"))
     assert [p.to_json() for p in build_proposals(*parts(study), trials)] == [first.to_json()]
 
 
