@@ -48,15 +48,15 @@ class GainPrior:
         noise_forgetting: Decay of one run's noise, by doubling of the tokens.
     """
 
-    scale: float = 1.0
+    scale: float = 0.9
     growth: float = 0.4
     scale_sd: float = 0.2
     growth_sd: float = 0.05
     bias: float = 0.4
-    bias_floor: float = 0.1
+    bias_floor: float = 0.6
     relative: float = 0.3
     length_scale: float = 0.5
-    forgetting: float = 0.03
+    forgetting: float = 0.1
     within: float = 0.8
     across: float = 0.35
     noise_within: float = 0.3
