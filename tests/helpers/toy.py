@@ -84,7 +84,7 @@ def study_plain() -> dict[str, Any]:
             "training": {"tokens": 8000, "learning_rate": 1e-2, "batch_tokens": 256, "max_epochs": 9},
         },
         "experts": "experts/*.yaml",
-        "training": {"tokens": 4000, "expert_tokens": 4000, "learning_rate": 1e-2, "batch_tokens": 256,
+        "training": {"tokens": 4000, "learning_rate": 1e-2, "batch_tokens": 256,
                      "max_epochs": 9, "average_checkpoints": 2},
         "benchmarks": "benchmarks/*.yaml",
         "search": {"rounds": [8, 3], "method": "mergemix"},

@@ -53,7 +53,9 @@ def test_another_text_is_another_expert(toy_folder):
 
 def test_too_little_text_ends_before_training(toy_folder):
     training = toy.study_plain()["training"] | {"tokens": 4_000_000}
-    context = toy.load(toy_folder, toy.write_study(toy_folder, training=training)).prepare()
+    target = {"tokens": 4_000_000, "max_repetition": 999}
+    path = toy.write_study(toy_folder, training=training, target=target)
+    context = toy.load(toy_folder, path).prepare()
     with pytest.raises(
         DataError, match=r"'birds' has .* tokens, so the 4,000,000 tokens of 'birds'"
     ):

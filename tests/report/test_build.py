@@ -74,7 +74,8 @@ CONFIG = SimpleNamespace(
     name="toy",
     seed=3,
     base=SimpleNamespace(kind="new"),
-    search=SimpleNamespace(proxy="merged", normalise="rank", aggregate="worst"),
+    proxy="merged",
+    search=SimpleNamespace(normalise="rank", aggregate="worst"),
 )
 
 
