@@ -100,7 +100,7 @@ def test_the_decision_is_about_the_highest_fidelity_that_is_named():
         assert decision.level == order[-1]
         assert f" at {order[-1]}, 95% interval" in decision.verdict
         assert decision.runs == len(both.at(order[-1]))
-        assert decision.evidence == (
+        assert decision.basis == (
             f"{len(both.at(order[0]))} {order[0]} runs and {decision.runs} trained runs"
         )
         assert max(decision.candidate, key=decision.candidate.get) == likes
