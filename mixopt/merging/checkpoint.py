@@ -57,13 +57,17 @@ class Checkpoint:
         """Return the shape of a tensor, from the header of its file."""
         return tuple(self._handle(self._places[name]).get_slice(name).get_shape())
 
+    def dtype_name(self, name: str) -> str:
+        """Return the type of a tensor as safetensors names it, from the file's header."""
+        return str(self._handle(self._places[name]).get_slice(name).get_dtype())
+
     def dtype(self, name: str) -> torch.dtype:
         """Return the type of a tensor, from the file's header.
 
         Raises:
             ModelError: Tensors of this type cannot be merged.
         """
-        dtype = self._handle(self._places[name]).get_slice(name).get_dtype()
+        dtype = self.dtype_name(name)
         if dtype not in DTYPES:
             raise ModelError(
                 f"{self._places[name]}: tensor {name!r} is {dtype}, which cannot be merged; save it "

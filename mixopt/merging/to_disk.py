@@ -23,6 +23,7 @@ from mixopt.io.files import resume_folder, write_text
 from mixopt.io.parsing import load_json
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, FullExpert, open_expert
+from mixopt.merging.full_precision import require_full_precision
 from mixopt.merging.merge import StepSizes, check_weights, merge_tensor, warn_if_unrelated
 from mixopt.training.base_model import Layout
 
@@ -73,11 +74,15 @@ def merge_to_disk(
         `out` as an absolute path.
 
     Raises:
-        ModelError: An expert does not fit the base; raised before anything is written.
+        ModelError: A model is quantized, or an expert does not fit the base; raised before anything is
+            written.
         StorageError: The disk is full.
         OutputError: `out` exists already.
     """
     folder, target = Path(base), Path(out).absolute()
+    require_full_precision(folder, "The base", allow_pickle=allow_pickle)
+    for place in experts:
+        require_full_precision(Path(place), "The expert", allow_pickle=allow_pickle)
     checkpoint = Checkpoint(folder, allow_pickle=allow_pickle)
     opened = [open_expert(Path(place), allow_pickle=allow_pickle) for place in experts]
     weights = [float(weight) for weight in experts.values()]

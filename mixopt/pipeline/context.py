@@ -12,7 +12,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.benchmarks import public_test_set_warning
 from mixopt.config.study import StudyConfig
-from mixopt.config.training import BuiltBaseConfig
+from mixopt.config.training import BuiltBaseConfig, PretrainedBaseConfig
 from mixopt.data.contamination import describe_contamination, measure_contamination
 from mixopt.data.study_corpora import StudyCorpora, StudyInputs
 from mixopt.errors import ModelError
@@ -69,6 +69,7 @@ class StudyContext:
             ModelError: The given base or a given expert cannot be used.
         """
         if not isinstance(self.config.base, BuiltBaseConfig):
+            self._require_full_precision(self.config.base)
             self._check_given_weights()
         self.corpora.build()
         check_exports(self.config, run_code=self.environment.run_code)
@@ -82,19 +83,40 @@ class StudyContext:
         for warning in self._warnings():
             self.callbacks.warning(warning)
 
+    def _require_full_precision(self, base: PretrainedBaseConfig) -> None:
+        """Refuse a quantized base or expert before anything is read or tokenized."""
+        from mixopt.merging.full_precision import require_full_precision, require_unquantized
+        from mixopt.training.model_loading import load_config
+
+        if Path(base.path).exists():
+            require_full_precision(Path(base.path), "The base")
+        else:  # a hub id; its weights are looked at where they are downloaded
+            config = load_config(base.path, revision=base.revision)
+            require_unquantized(config.to_dict(), f"The base {base.path}")
+        for expert in self.config.experts:
+            folder = self.given_expert(expert.domain)
+            if folder is not None:
+                require_full_precision(folder, f"Expert {expert.domain!r}",
+                                       allow_pickle=expert.allow_pickle)  # fmt: skip
+
     def _check_given_weights(self) -> None:
         """Read the weights of base and experts once, before anything is trained from them."""
+        from mixopt.merging.full_precision import require_full_precision
         from mixopt.merging.weights_check import check_weights
 
         def check_once(name: str, key: object, check: Callable[[], None]) -> None:
             artifact = Artifact("checks", name, {"weights": key})
             self.store.get_or_build(artifact, lambda _: check())
 
+        def check_base() -> None:
+            folder = base.find_folder()
+            require_full_precision(folder, "The base")
+            check_weights(folder, "The base", base.layout)
+
         base = self.base_model
         # a remote worker downloads a hub id by itself, this machine may not need it
         if Path(base.path).is_dir() or self.config.executor.kind in ("local", "processes"):
-            check_once("base", base.compute_key(),
-                       lambda: check_weights(base.find_folder(), "The base", base.layout))  # fmt: skip
+            check_once("base", base.compute_key(), check_base)
         for name in self.given_experts:
             folder = self.given_expert(name)
             assert folder is not None

@@ -1,5 +1,7 @@
 """Experts that were trained elsewhere, by path: no training of ours."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -163,3 +165,29 @@ def test_given_weights_are_read_once(tmp_path, monkeypatch):
         "mixopt.merging.weights_check.open_safetensors", lambda _: pytest.fail("read")
     )
     load(path).prepare()
+
+
+@pytest.mark.parametrize("spoiled", ["base", "given/ships"])
+@pytest.mark.parametrize("kind", ["config", "codes", "gguf"])
+def test_quantized_models_end_a_study_before_anything_is_tokenized(tmp_path, spoiled, kind):
+    path = given_study(tmp_path, lambda: model("qwen2"), text=spoiled == "base")
+    folder = tmp_path / spoiled
+    if kind == "config":
+        config = json.loads((folder / "config.json").read_text())
+        config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+        (folder / "config.json").write_text(json.dumps(config))
+    for file in folder.glob("*.safetensors*") if kind == "gguf" else ():
+        file.unlink()
+    if kind == "gguf":
+        (folder / "model.gguf").write_bytes(b"GGUF" + bytes(60))
+    if kind == "codes":
+        file = next(folder.glob("*.safetensors"))
+        tensors = load_file(file)
+        name = next(name for name in tensors if tensors[name].dim() > 1)
+        tensors[name] = tensors[name].to(torch.int8)
+        save_file(tensors, file, metadata={"format": "pt"})
+    what = "The base" if spoiled == "base" else "Expert 'ships'"
+    problem = "is a GGUF file" if kind == "gguf" else "is quantized"
+    with pytest.raises(ModelError, match=f"{what} at .* {problem}"):
+        load(path).search()
+    assert not list((tmp_path / "cache").glob("*/*"))
