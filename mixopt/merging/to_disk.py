@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 
 from mixopt.errors import ModelError, StorageError, one_line
 from mixopt.io.files import resume_folder, write_text
-from mixopt.io.parsing import load_json
+from mixopt.io.parsing import load_json, show
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, FullExpert, open_expert
 from mixopt.merging.full_precision import require_full_precision
@@ -60,7 +61,8 @@ def merge_to_disk(
     """Write Θ_base + Σ_k α_k (Θ_k − Θ_base) to a model folder that transformers loads.
 
     The sum is taken in float32. Integer tensors, the configuration and the tokenizer are the base's.
-    A merge that was stopped continues with the files that it had not written.
+    A merge that was stopped continues with the files that it had not written; one that met NaN or
+    infinity leaves nothing.
 
     Args:
         base: Folder of the base's checkpoint.
@@ -74,8 +76,8 @@ def merge_to_disk(
         `out` as an absolute path.
 
     Raises:
-        ModelError: A model is quantized, or an expert does not fit the base; raised before anything is
-            written.
+        ModelError: A model is quantized, or an expert does not fit the base, raised before anything is
+            written; a weight is NaN or infinite, or the merge is out of the range of `dtype`.
         StorageError: The disk is full.
         OutputError: `out` exists already.
     """
@@ -99,9 +101,13 @@ def merge_to_disk(
     with resume_folder(target, key) as scratch:
         _require_space(scratch, plan)
         merge = _StreamedMerge(checkpoint, opened, weights)
-        for name, tensors in tqdm(shards.items(), desc="merging", unit="file", leave=False):
-            if not (scratch / name).is_file():
-                _write_shard(scratch / name, tensors, merge)
+        try:
+            for name, tensors in tqdm(shards.items(), desc="merging", unit="file", leave=False):
+                if not (scratch / name).is_file():
+                    _write_shard(scratch / name, tensors, merge)
+        except ModelError:  # the same weights would end every further try
+            shutil.rmtree(scratch)
+            raise
         if len(shards) > 1:
             _write_index(scratch / INDEX, shards)
         _copy_rest(folder, scratch, written)
@@ -180,7 +186,7 @@ def _write_shard(file: Path, tensors: Sequence[_Planned], merge: "_StreamedMerge
         stream.write(_header(tensors))
         for tensor in tensors:
             for piece in merge.pieces(tensor):
-                flat = piece.to(tensor.written).contiguous().reshape(-1)
+                flat = piece.contiguous().reshape(-1)
                 flat.view(torch.uint8).numpy().tofile(stream)
     part.rename(file)
 
@@ -211,19 +217,44 @@ class _StreamedMerge:
         if not tensor.stored.is_floating_point:
             yield self._base.read(name)
         elif not tensor.shape or not count:
-            yield self._merge(name, None)
+            yield self._merge(tensor, None)
         else:
             step = max(1, PIECE_BYTES * count // max(1, self._base.size_bytes(name)))
             for start in range(0, count, step):
-                yield self._merge(name, slice(start, min(count, start + step)))
+                yield self._merge(tensor, slice(start, min(count, start + step)))
         self._base.release()
         for expert in self._experts:
             expert.release()
 
-    def _merge(self, name: str, rows: slice | None) -> torch.Tensor:
-        base = self._base.read(name, rows)
-        deltas = (expert.delta(name, base, rows) for expert in self._experts)
-        return merge_tensor(base, self.step_sizes.observe(base, deltas), self._weights)
+    def _merge(self, tensor: _Planned, rows: slice | None) -> torch.Tensor:
+        base = self._base.read(tensor.name, rows)
+        deltas = (expert.delta(tensor.name, base, rows) for expert in self._experts)
+        total = merge_tensor(base, self.step_sizes.observe(base, deltas), self._weights)
+        merged = total.to(tensor.written)
+        # NaN and infinity of base or expert are in the sum, even at weight 0
+        if not torch.isfinite(merged).all():
+            raise self._explain(tensor, rows, total)
+        return merged
+
+    def _explain(self, tensor: _Planned, rows: slice | None, total: torch.Tensor) -> ModelError:
+        """Return the error that says whose number is not finite."""
+        base = self._base.read(tensor.name, rows)
+        parts = [("The base", self._base.folder, lambda: base)] + [
+            ("The expert", e.folder, partial(e.delta, tensor.name, base, rows))
+            for e in self._experts
+        ]
+        for what, folder, read in parts:
+            numbers = read()
+            if numbers is not None and not torch.isfinite(numbers).all():
+                return ModelError(
+                    f"{what} at {folder} holds NaN or infinity in tensor {show(tensor.name)}; fetch or "
+                    "save it again."
+                )
+        largest, name = float(total.abs().max()), str(tensor.written).removeprefix("torch.")
+        return ModelError(
+            f"The merge reaches {largest:.3g} in tensor {show(tensor.name)}, and {name} ends at "
+            f"{torch.finfo(tensor.written).max:.3g}; write it with --dtype bfloat16 or float32."
+        )
 
 
 def _write_index(file: Path, shards: Mapping[str, Sequence[_Planned]]) -> None:

@@ -117,15 +117,18 @@ class StudyContext:
         # a remote worker downloads a hub id by itself, this machine may not need it
         if Path(base.path).is_dir() or self.config.executor.kind in ("local", "processes"):
             check_once("base", base.compute_key(), check_base)
-        for name in self.given_experts:
-            folder = self.given_expert(name)
-            assert folder is not None
+        for expert in self.config.experts:
+            folder, pickled = self.given_expert(expert.domain), expert.allow_pickle
+            if folder is None:
+                continue
             # a hash would read all files at each start
             files = [
                 (file.name, file.stat().st_size, file.stat().st_mtime_ns)
-                for file in sorted(folder.glob("*.safetensors"))
+                for pattern in ("*.safetensors", *(("*.bin",) if pickled else ()))
+                for file in sorted(folder.glob(pattern))
             ]
-            check_once(name, files, partial(check_weights, folder, f"Expert {name!r}"))
+            check_once(expert.domain, files, partial(check_weights, folder, f"Expert {expert.domain!r}",
+                                                     allow_pickle=pickled))  # fmt: skip
 
     def _warnings(self) -> list[str]:
         from mixopt.evaluation.tasks.items import read_item_texts

@@ -246,3 +246,57 @@ def test_a_merge_whose_adapter_changed_meanwhile_starts_anew(tmp_path, monkeypat
     fresh = tensors(merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "fresh"))
     for name, value in tensors(out).items():
         assert np.array_equal(value, fresh[name]), name
+
+
+def change_one(folder, value, name="model.layers.1.mlp.up_proj.weight"):
+    """Set one number of a tensor."""
+    changed = {n: torch.from_numpy(v).float() for n, v in tensors(folder).items()}
+    changed[name][-1, -1] = value
+    return save_tensors(folder, changed)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("weight", [0.5, 0.0])
+@pytest.mark.parametrize("role", ["base", "expert"])
+def test_numbers_that_are_none_are_not_written(tmp_path, monkeypatch, value, weight, role):
+    monkeypatch.setattr(to_disk, "PIECE_BYTES", 200)
+    base, fine = save(tmp_path / "base", model()), save(tmp_path / "fine", moved(model(), 1))
+    bad = save(tmp_path / "bad", moved(model(), 2))
+    spoiled = change_one(base if role == "base" else bad, value)
+    with pytest.raises(ModelError) as error:
+        merge_to_disk(base, {fine: 0.5, bad: weight}, tmp_path / "out", shard_bytes=10_000)
+    assert str(error.value) == (
+        f"The {role} at {spoiled} holds NaN or infinity in tensor 'model.layers.1.mlp.up_proj.weight'; "
+        "fetch or save it again."
+    )
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_an_adapter_that_is_not_finite_is_named(tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file, save_file
+
+    base = save(tmp_path / "base", model())
+    lora = LoraConfig(r=4, target_modules=["up_proj"])
+    get_peft_model(model(), lora).save_pretrained(str(tmp_path / "lora"))
+    file = tmp_path / "lora" / "adapter_model.safetensors"
+    factors = load_file(file)
+    factors["base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"][0, 0] = float("nan")
+    save_file(factors, file)
+    with pytest.raises(
+        ModelError, match=r"The expert at .*lora holds NaN .*'model.layers.0.mlp.up_pr"
+    ):
+        merge_to_disk(base, {tmp_path / "lora": 0.5}, tmp_path / "out")
+
+
+def test_a_merge_out_of_the_range_of_its_type_is_not_written(tmp_path):
+    base = change_one(save(tmp_path / "base", model()), 1e5)
+    expert = save(tmp_path / "e", moved(model(), 1))
+    change_one(expert, 3e5)
+    reached = (
+        r"The merge reaches 2e\+05 in tensor 'model.layers.1.mlp.up_proj.weight', and float16 ends"
+    )
+    with pytest.raises(ModelError, match=reached):
+        merge_to_disk(base, {expert: 0.5}, tmp_path / "out", dtype="float16")
+    assert not list(tmp_path.glob("*out*"))
+    merge_to_disk(base, {expert: 0.5}, tmp_path / "out", dtype="bfloat16")

@@ -44,6 +44,13 @@ def test_numbers_that_are_none(folder, value, dtype, monkeypatch):
         check_weights(folder, "The base")
 
 
+def test_pickled_numbers_that_are_none(tmp_path):
+    torch.save({"up.weight": torch.tensor([1.0, float("nan")])}, tmp_path / "pytorch_model.bin")
+    check_weights(tmp_path, "Expert 'web'")  # not opened
+    with pytest.raises(ModelError, match="Expert 'web' cannot be used: tensor 'up.weight' .* NaN"):
+        check_weights(tmp_path, "Expert 'web'", allow_pickle=True)
+
+
 @pytest.mark.parametrize(("change", "words"), [
     (lambda entry: entry.update(shape=entry["shape"][::-1]), "has shape"),
     (lambda entry: entry.update(shape=[entry["shape"][0] * entry["shape"][1]]), "has shape"),
