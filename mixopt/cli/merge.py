@@ -12,6 +12,7 @@ from mixopt.errors import require_extra
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option("-e", "--expert", "experts", multiple=True, required=True, metavar="DIR=WEIGHT",
               help="An expert and its weight; repeat for each.")  # fmt: skip
+@click.option("--normalise", is_flag=True, help="Divide the weights by their sum.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="Folder to create.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -21,6 +22,7 @@ from mixopt.errors import require_extra
 def merge(
     base: Path,
     experts: Sequence[str],
+    normalise: bool,
     output: Path,
     dtype: str | None,
     shard_size: str,
@@ -32,7 +34,7 @@ def merge(
 
     folder = merge_to_disk(base, _parse_experts(experts), output, dtype=dtype,
                            shard_bytes=_parse_bytes(shard_size, "--shard-size"),
-                           allow_pickle=allow_pickle)  # fmt: skip
+                           allow_pickle=allow_pickle, normalise=normalise)  # fmt: skip
     click.echo(f"Written   {folder}")
 
 

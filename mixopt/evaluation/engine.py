@@ -27,6 +27,7 @@ from mixopt.evaluation.tasks.base import ItemResults
 from mixopt.merging.checkpoint import WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, open_expert
 from mixopt.merging.merge import FREE_SHARE, ModelMerger, free_bytes, warn_if_unrelated
+from mixopt.merging.origin_warnings import warn_of_origin
 from mixopt.training.base_model import Base, Layout, mergeable
 from mixopt.training.device import Device
 from mixopt.training.model_loading import load_model
@@ -227,6 +228,7 @@ def open_engine_of(
     for (expert, given), size in zip(experts.items(), engine.step_sizes(), strict=True):
         if given is not None:  # our own come from this base
             warn_if_unrelated(str(expert), size)
+            warn_of_origin(expert, base.find_folder(), base.path)
     return engine
 
 

@@ -168,7 +168,7 @@ class LoraExpert:
         self._file = folder / "adapter_model.safetensors"
         self._handle = open_safetensors(self._file)
         self._names: set[str] = set(self._handle.keys())
-        config = _read_adapter_config(folder)
+        config = read_adapter_config(folder)
         rank, alpha = _require_rank(config, folder)
         self._scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
         self._transposed = bool(config.get("fan_in_fan_out"))
@@ -251,7 +251,15 @@ class LoraExpert:
         pass  # factors are small
 
 
-def _read_adapter_config(folder: Path) -> dict[str, Any]:
+def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """Read the configuration of a LoRA adapter.
+
+    Args:
+        folder: Folder of the adapter.
+
+    Raises:
+        ModelError: It is missing, or names no rank and alpha.
+    """
     file = folder / "adapter_config.json"
     try:
         config: dict[str, Any] = load_json(file.read_text(encoding="utf-8"))

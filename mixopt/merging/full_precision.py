@@ -42,7 +42,7 @@ def require_full_precision(folder: Path, what: str, *, allow_pickle: bool = Fals
     if adapter.is_file():  # a config.json beside it is the base's
         tensors = _headers(adapter)
     else:
-        require_unquantized(_read_config(folder), f"{what} at {folder}")
+        require_unquantized(read_config(folder), f"{what} at {folder}")
         tensors = _tensors(folder, allow_pickle)
     for name, dtype, shape in tensors:
         if _is_code(name, dtype, shape):
@@ -78,7 +78,18 @@ def require_unquantized(config: Mapping[str, Any], what: str) -> None:
             )
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the `config.json` of a model as it is, without transformers.
+
+    Args:
+        folder: Folder of the model.
+
+    Returns:
+        Its content; empty where there is none.
+
+    Raises:
+        ModelError: It is not a JSON object.
+    """
     file = folder / "config.json"
     if not file.is_file():
         return {}

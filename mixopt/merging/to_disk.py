@@ -9,6 +9,7 @@ Shapes: `k` experts.
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,16 @@ from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, FullExpert, open_expert
 from mixopt.merging.full_precision import require_full_precision
 from mixopt.merging.merge import StepSizes, check_weights, merge_tensor, warn_if_unrelated
+from mixopt.merging.origin_warnings import warn_of_origin
 from mixopt.training.base_model import Layout
 
 PIECE_BYTES = 8 << 20
 """Bytes of a base tensor that are read and merged at a time."""
 SHARD_BYTES = 4 << 30
+PERCENT_OFF = 1.0
+"""By how much percentages may miss 100 through rounding."""
+MAX_WEIGHT = 10.0
+"""Largest weight of an expert; its delta times ten is no merge but percent, or a typing error."""
 NO_CONFIG = "{} has no configuration that transformers can read ({}); give the folder of a model."
 FORMAT = {"format": "pt"}
 WRITTEN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -57,6 +63,7 @@ def merge_to_disk(
     dtype: str | None = None,
     shard_bytes: int = SHARD_BYTES,
     allow_pickle: bool = False,
+    normalise: bool = False,
 ) -> Path:
     """Write Θ_base + Σ_k α_k (Θ_k − Θ_base) to a model folder that transformers loads.
 
@@ -71,6 +78,7 @@ def merge_to_disk(
         dtype: `float32`, `bfloat16` or `float16` for floating tensors; their types in the base if None.
         shard_bytes: Largest size of a file; a larger tensor gets a file of its own.
         allow_pickle: Open pickled weights where there are no safetensors.
+        normalise: Divide the weights by their sum.
 
     Returns:
         `out` as an absolute path.
@@ -89,11 +97,14 @@ def merge_to_disk(
     opened = [open_expert(Path(place), allow_pickle=allow_pickle) for place in experts]
     weights = [float(weight) for weight in experts.values()]
     check_weights(weights, opened)
+    weights = _normalized(weights) if normalise else weights
+    _refuse_percent(weights)
     written = None if dtype is None else WRITTEN[dtype]
     plan = [_plan(checkpoint, name, written) for name in checkpoint.names]
     layout = _layout_of(checkpoint, plan, opened)
     for expert in opened:
         expert.check(layout)
+        warn_of_origin(expert.folder, folder)
     shards = _divide(plan, shard_bytes)
     identities = [_identity(e.folder, w) for e, w in zip(opened, weights, strict=True)]
     identity = [_identity(folder, 1.0), str(dtype), shard_bytes, *identities]
@@ -114,6 +125,24 @@ def merge_to_disk(
     for expert, size in zip(opened, merge.step_sizes.compute(), strict=True):
         warn_if_unrelated(str(expert.folder), size)
     return target
+
+
+def _normalized(weights: Sequence[float]) -> list[float]:
+    total = math.fsum(weights)
+    if min(weights) < 0 or total <= 0:
+        raise ModelError(
+            f"Weights {weights} cannot be divided by their sum; give none below zero and one above it."
+        )
+    return [weight / total for weight in weights]
+
+
+def _refuse_percent(weights: Sequence[float]) -> None:
+    total = math.fsum(weights)
+    if abs(total - 100) < PERCENT_OFF or max(map(abs, weights)) > MAX_WEIGHT:
+        raise ModelError(
+            f"The weights sum to {total:g}, which multiplies the experts' deltas; give shares (0.6 for "
+            "60%), or normalise them (--normalise, normalise=True)."
+        )
 
 
 def _plan(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> _Planned:

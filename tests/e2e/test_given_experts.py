@@ -143,6 +143,17 @@ def test_experts_of_another_base_are_warned_of(tmp_path, caplog):
     assert str(tmp_path / "other") in warned[0]
 
 
+def test_an_expert_with_other_settings_is_warned_of(tmp_path, caplog):
+    path = given_study(tmp_path, lambda: model("qwen2"))
+    file = tmp_path / "given" / "ships" / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"rope_parameters": {"rope_theta": 1e6}}))
+    load(path).search()
+    warned = [r.message for r in caplog.records if "other settings" in r.message]
+    assert len(warned) == 1
+    assert warned[0].startswith(str(tmp_path / "given" / "ships"))
+
+
 @pytest.mark.parametrize("spoiled", ["base", "given/ships"])
 def test_weights_that_are_no_numbers_end_a_study_before_anything_is_trained(tmp_path, spoiled):
     path = given_study(tmp_path, lambda: model("qwen2"), text=spoiled == "base")
