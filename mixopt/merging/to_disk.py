@@ -9,6 +9,7 @@ Shapes: `k` experts.
 
 import hashlib
 import json
+import logging
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +24,15 @@ from tqdm.auto import tqdm
 from mixopt.errors import ModelError, StorageError, one_line
 from mixopt.io.files import resume_folder, write_text
 from mixopt.io.parsing import load_json, show
+from mixopt.io.run_folders import find_model_folder
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, FullExpert, open_expert
 from mixopt.merging.full_precision import require_full_precision
 from mixopt.merging.merge import StepSizes, check_weights, merge_tensor, warn_if_unrelated
 from mixopt.merging.origin_warnings import warn_of_origin
 from mixopt.training.base_model import Layout
+
+log = logging.getLogger(__name__)
 
 PIECE_BYTES = 8 << 20
 """Bytes of a base tensor that are read and merged at a time."""
@@ -89,12 +93,13 @@ def merge_to_disk(
         StorageError: The disk is full.
         OutputError: `out` exists already.
     """
-    folder, target = Path(base), Path(out).absolute()
+    folder, target = _find_model(Path(base)), Path(out).absolute()
     require_full_precision(folder, "The base", allow_pickle=allow_pickle)
-    for place in experts:
-        require_full_precision(Path(place), "The expert", allow_pickle=allow_pickle)
+    places = [_find_model(Path(place)) for place in experts]
+    for place in places:
+        require_full_precision(place, "The expert", allow_pickle=allow_pickle)
     checkpoint = Checkpoint(folder, allow_pickle=allow_pickle)
-    opened = [open_expert(Path(place), allow_pickle=allow_pickle) for place in experts]
+    opened = [open_expert(place, allow_pickle=allow_pickle) for place in places]
     weights = [float(weight) for weight in experts.values()]
     check_weights(weights, opened)
     weights = _normalized(weights) if normalise else weights
@@ -125,6 +130,13 @@ def merge_to_disk(
     for expert, size in zip(opened, merge.step_sizes.compute(), strict=True):
         warn_if_unrelated(str(expert.folder), size)
     return target
+
+
+def _find_model(folder: Path) -> Path:
+    found = find_model_folder(folder)
+    if found != folder:
+        log.warning("%s holds checkpoints only; its last one, %s, is merged.", folder, found.name)
+    return found
 
 
 def _normalized(weights: Sequence[float]) -> list[float]:

@@ -18,6 +18,7 @@ from mixopt.data.study_corpora import StudyCorpora, StudyInputs
 from mixopt.errors import ModelError
 from mixopt.executors.dispatcher import VISIBLE_AFTER_S, ReadOnlyDispatcher, find_soon
 from mixopt.executors.job import JobDispatcher
+from mixopt.io.run_folders import find_model_folder
 from mixopt.mixture import Mixture
 from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.exports import check_exports
@@ -203,9 +204,13 @@ class StudyContext:
 
     @property
     def given_experts(self) -> dict[str, Path]:
-        """Folders of the experts that were trained elsewhere, by name."""
+        """Folders of the experts that were trained elsewhere, by name; of runs, the last checkpoints."""
         experts = self.config.experts
-        return {e.domain: Path(e.checkpoint) for e in experts if e.checkpoint is not None}
+        return {
+            expert.domain: find_model_folder(Path(expert.checkpoint))
+            for expert in experts
+            if expert.checkpoint is not None
+        }
 
     def given_expert(self, name: str) -> Path | None:
         """Return the folder of an expert that was trained elsewhere; None of others.

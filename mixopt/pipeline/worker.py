@@ -22,6 +22,7 @@ from mixopt.executors.base import Executor, open_executor
 from mixopt.executors.dispatcher import Dispatcher, LocalDispatcher
 from mixopt.executors.job import Job, JobDispatcher
 from mixopt.io.redaction import redact_output
+from mixopt.io.run_folders import find_model_folder
 from mixopt.mixture import Mixture
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.environment import RunEnvironment
@@ -175,7 +176,7 @@ def stage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
         plain["base"]["path"] = put(plain["base"]["path"])
     for expert in plain["experts"]:
         if expert["checkpoint"] is not None:
-            expert["checkpoint"] = put(expert["checkpoint"])
+            expert["checkpoint"] = put(str(find_model_folder(Path(expert["checkpoint"]))))
     for benchmark, parsed in zip(plain["benchmarks"], config.benchmarks, strict=True):
         for name in ("items", "examples", "include_path"):
             value = benchmark.get(name)

@@ -79,6 +79,17 @@ def test_from_the_shell(tmp_path, caplog):
     assert "twice" in call("search", path, "--device", "cpu", "--no-track", *twice, code=2)
 
 
+def test_the_last_checkpoint_of_a_run_is_searched(tmp_path):
+    path = given_study(tmp_path, lambda: model("qwen2"))
+    ships = tmp_path / "given" / "ships"
+    ships.rename(tmp_path / "checkpoint-20")
+    ships.mkdir()
+    (tmp_path / "checkpoint-20").rename(ships / "checkpoint-20")
+    (ships / "checkpoint-3").mkdir()
+    told = call("search", path, "-o", tmp_path / "out", "--device", "cpu", "--no-track")
+    assert f"Expert 'ships' is given: {ships / 'checkpoint-20'}" in told.replace("\n", "")
+
+
 def test_what_cannot_be_known_without_text_is_asked_for(tmp_path):
     path = given_study(tmp_path, lambda: model("qwen2"))
     plain = yaml.safe_load(path.read_text())

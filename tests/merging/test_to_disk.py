@@ -300,3 +300,14 @@ def test_a_merge_out_of_the_range_of_its_type_is_not_written(tmp_path):
         merge_to_disk(base, {expert: 0.5}, tmp_path / "out", dtype="float16")
     assert not list(tmp_path.glob("*out*"))
     merge_to_disk(base, {expert: 0.5}, tmp_path / "out", dtype="bfloat16")
+
+
+def test_the_last_checkpoint_of_a_run_is_merged(tmp_path, caplog):
+    base = save(tmp_path / "base", model())
+    for step in (90, 100):
+        save(tmp_path / "web" / f"checkpoint-{step}", moved(model(), step, 0.001))
+    out = merge_to_disk(base, {tmp_path / "web": 1.0}, tmp_path / "out")
+    last = tensors(tmp_path / "web" / "checkpoint-100")
+    assert all(np.allclose(value, last[name], atol=1e-6) for name, value in tensors(out).items())
+    said = f"{tmp_path / 'web'} holds checkpoints only; its last one, checkpoint-100, is merged."
+    assert [record.message for record in caplog.records] == [said]
