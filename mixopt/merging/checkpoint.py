@@ -5,6 +5,8 @@ Pickled weights can run code when they are opened, so they are refused unless th
 """
 
 import math
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ DTYPES = {
     "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 """Types by their names in safetensors; 8-bit floats cannot be merged."""
+WRAPPERS = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Parts of names that `torch.compile`, FSDP and activation checkpointing add, anywhere in a name."""
+PARALLEL = "module."
+"""What DataParallel, DDP and DeepSpeed put before every name."""
 Rows = slice | torch.Tensor
 """Rows of a tensor: a slice, or integer indices."""
 
@@ -36,7 +42,8 @@ class Checkpoint:
 
     Attributes:
         folder: The folder.
-        names: Names of all tensors, sorted.
+        names: Names of all tensors, sorted, without the prefixes of `torch.compile` and of wrappers for
+            parallel training.
 
     Raises:
         ModelError: There are no weights, or a file is missing, truncated, pickled or of another format.
@@ -46,20 +53,22 @@ class Checkpoint:
         self.folder = Path(folder)
         self._open: dict[Path, Any] = {}
         files = _find_files(self.folder, allow_pickle)
-        self._places = {str(name): file for file in files for name in self._handle(file).keys()}  # noqa: SIM118
+        places = {str(name): file for file in files for name in self._handle(file).keys()}  # noqa: SIM118
+        _check_index(self.folder, places)
+        self._stored = strip_wrappers(places, self.folder)
+        self._places = {name: places[stored] for name, stored in self._stored.items()}
         self.names = tuple(sorted(self._places))
-        _check_index(self.folder, self._places)
 
     def __contains__(self, name: object) -> bool:
         return name in self._places
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor, from the header of its file."""
-        return tuple(self._handle(self._places[name]).get_slice(name).get_shape())
+        return tuple(self._slice(name).get_shape())
 
     def dtype_name(self, name: str) -> str:
         """Return the type of a tensor as safetensors names it, from the file's header."""
-        return str(self._handle(self._places[name]).get_slice(name).get_dtype())
+        return str(self._slice(name).get_dtype())
 
     def dtype(self, name: str) -> torch.dtype:
         """Return the type of a tensor, from the file's header.
@@ -88,16 +97,18 @@ class Checkpoint:
             name: Name of the tensor.
             rows: Rows to return: a slice, of which no more is read, or indices; all if None.
         """
-        file = self._handle(self._places[name])
         if isinstance(rows, slice):
-            part: torch.Tensor = file.get_slice(name)[rows]
+            part: torch.Tensor = self._slice(name)[rows]
             return part
-        tensor: torch.Tensor = file.get_tensor(name)
+        tensor: torch.Tensor = self._handle(self._places[name]).get_tensor(self._stored[name])
         return tensor if rows is None else tensor[rows]
 
     def release(self) -> None:
         """Unmap the files; they are opened again by the next read."""
         self._open.clear()
+
+    def _slice(self, name: str) -> Any:
+        return self._handle(self._places[name]).get_slice(self._stored[name])
 
     def _handle(self, file: Path) -> Any:
         if file not in self._open:
@@ -105,6 +116,33 @@ class Checkpoint:
                 _PickledFile(file) if file.suffix == ".bin" else open_safetensors(file)
             )
         return self._open[file]
+
+
+def strip_wrappers(names: Iterable[str], folder: Path) -> dict[str, str]:
+    """Strip the prefixes that wrappers of a model add to its tensors' names.
+
+    Args:
+        names: Names as they are stored.
+        folder: Where they are stored, for the message.
+
+    Returns:
+        The stored name of each tensor, by its name in the model that was wrapped.
+
+    Raises:
+        ModelError: Two stored names stand for one tensor.
+    """
+    plain = {stored: WRAPPERS.sub("", stored) for stored in names}
+    while plain and all(name.startswith(PARALLEL) for name in plain.values()):
+        plain = {stored: name.removeprefix(PARALLEL) for stored, name in plain.items()}
+    stored_by_name: dict[str, str] = {}
+    for stored, name in plain.items():
+        if name in stored_by_name:
+            raise ModelError(
+                f"{folder} holds tensor {show(name)} twice, as {show(stored_by_name[name])} and as "
+                f"{show(stored)}; save it again from the model without its wrapper."
+            )
+        stored_by_name[name] = stored
+    return stored_by_name
 
 
 def _find_files(folder: Path, allow_pickle: bool) -> list[Path]:

@@ -14,7 +14,7 @@ import torch
 
 from mixopt.errors import ModelError, one_line
 from mixopt.io.parsing import load_json, show
-from mixopt.merging.checkpoint import Checkpoint, Rows, open_safetensors
+from mixopt.merging.checkpoint import Checkpoint, Rows, open_safetensors, strip_wrappers
 from mixopt.training.base_model import Layout
 
 COMPUTED = re.compile(r"(rotary_emb\..*inv_freq|\.(attn|attention)\.(masked_)?bias)$")
@@ -167,7 +167,8 @@ class LoraExpert:
         self.folder = folder
         self._file = folder / "adapter_model.safetensors"
         self._handle = open_safetensors(self._file)
-        self._names: set[str] = set(self._handle.keys())
+        self._stored = strip_wrappers(self._handle.keys(), folder)
+        self._names = set(self._stored)
         config = read_adapter_config(folder)
         rank, alpha = _require_rank(config, folder)
         self._scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
@@ -190,7 +191,11 @@ class LoraExpert:
         return f"base_model.model.{name.removesuffix('.weight')}.lora_{side}.weight"
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._handle.get_slice(name).get_shape())
+        return tuple(self._handle.get_slice(self._stored[name]).get_shape())
+
+    def _read(self, name: str) -> torch.Tensor:
+        tensor: torch.Tensor = self._handle.get_tensor(self._stored[name])
+        return tensor
 
     def check(self, layout: Layout) -> None:
         known = {self._factor(name, side) for name in layout.shapes for side in "AB"}
@@ -234,8 +239,8 @@ class LoraExpert:
         """
         if self._factor(name, "A") not in self._names:
             return None
-        a = self._handle.get_tensor(self._factor(name, "A")).to(device, torch.float32)
-        b = self._handle.get_tensor(self._factor(name, "B")).to(device, torch.float32)
+        a = self._read(self._factor(name, "A")).to(device, torch.float32)
+        b = self._read(self._factor(name, "B")).to(device, torch.float32)
         b = b * self._scale
         # GPT-2 keeps its weights as (in, out)
         return (a.T.contiguous(), b.T.contiguous()) if self._transposed else (b, a)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 import torch
@@ -79,3 +80,53 @@ def test_types_that_cannot_be_merged(tmp_path):
     save_file({"x": torch.zeros(4).to(torch.float8_e4m3fn)}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match="cannot be merged"):
         Checkpoint(tmp_path).dtype("x")
+
+
+WRAPPED = {
+    "compiled": lambda name: f"_orig_mod.{name}",
+    "parallel": lambda name: f"module.{name}",
+    "compiled in parallel": lambda name: f"module._orig_mod.{name}",
+    "parallel compiled": lambda name: f"_orig_mod.module.{name}",
+    "compiled layers": lambda name: re.sub(r"layers\.(\d+)\.", r"layers.\1._orig_mod.", name),
+    "sharded": lambda name: f"_fsdp_wrapped_module.{name}".replace(
+        "mlp.", "mlp._checkpoint_wrapped_module."
+    ),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize("layout", ["one", "shards", "pickled"])
+def test_prefixes_of_wrappers_are_stripped(tmp_path, wrap, layout):
+    tensors = {name: t.detach().clone() for name, t in model("qwen2").named_parameters()}
+    names = sorted(tensors)
+    stored = {wrap(name): t for name, t in tensors.items()}
+    if layout == "one":
+        save_file(stored, tmp_path / "model.safetensors")
+    elif layout == "pickled":
+        torch.save(stored, tmp_path / "pytorch_model.bin")
+    else:
+        halves = {"a.safetensors": names[:5], "b.safetensors": names[5:]}
+        for file, some in halves.items():
+            save_file({wrap(name): tensors[name] for name in some}, tmp_path / file)
+        places = {wrap(name): file for file, some in halves.items() for name in some}
+        index = json.dumps({"weight_map": places})
+        (tmp_path / "model.safetensors.index.json").write_text(index)
+    opened = Checkpoint(tmp_path, allow_pickle=layout == "pickled")
+    assert list(opened.names) == names
+    for name, tensor in tensors.items():
+        assert torch.equal(opened.read(name), tensor)
+        assert torch.equal(opened.read(name, slice(0, 2)), tensor[:2])
+        assert opened.shape(name) == tuple(tensor.shape)
+        assert opened.dtype(name) == tensor.dtype
+
+
+def test_names_that_only_look_wrapped(tmp_path):
+    names = ["module.up.weight", "my_orig_mod.x", "head.weight"]  # `module` is a part of this model
+    save_file({name: torch.ones(1) for name in names}, tmp_path / "model.safetensors")
+    assert list(Checkpoint(tmp_path).names) == sorted(names)
+
+
+def test_one_tensor_under_two_names(tmp_path):
+    save_file({n: torch.ones(1) for n in ("x", "_orig_mod.x")}, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="holds tensor 'x' twice"):
+        Checkpoint(tmp_path)

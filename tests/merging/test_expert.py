@@ -135,3 +135,23 @@ def test_adapters_whose_start_changes_the_base_are_refused(tmp_path, start):
     get_peft_model(model(), config).save_pretrained(str(tmp_path / "e"))
     with pytest.raises(ModelError, match=f"started as {start}, which changes the base"):
         open_expert(tmp_path / "e")
+
+
+def test_an_adapter_of_a_compiled_model(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    base = model()
+    layout, tensors = Layout.of(base), dict(mergeable(base))
+    make_lora(model(), tmp_path / "e")
+    file = tmp_path / "e" / "adapter_model.safetensors"
+    factors = {n: torch.full_like(t, 0.5) for n, t in load_file(file).items()}
+    save_file(factors, file)
+    plain = open_expert(tmp_path / "e")
+    expected = {name: plain.delta(name, tensor) for name, tensor in tensors.items()}
+    save_file({f"_orig_mod.{name}": t for name, t in factors.items()}, file)
+    compiled = open_expert(tmp_path / "e")
+    compiled.check(layout)
+    for name, tensor in tensors.items():
+        delta = compiled.delta(name, tensor)
+        assert (delta is None) == (expected[name] is None)
+        assert delta is None or torch.equal(delta, expected[name])

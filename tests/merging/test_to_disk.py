@@ -311,3 +311,19 @@ def test_the_last_checkpoint_of_a_run_is_merged(tmp_path, caplog):
     assert all(np.allclose(value, last[name], atol=1e-6) for name, value in tensors(out).items())
     said = f"{tmp_path / 'web'} holds checkpoints only; its last one, checkpoint-100, is merged."
     assert [record.message for record in caplog.records] == [said]
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module."])
+def test_base_and_experts_saved_from_wrappers(tmp_path, prefix):
+    def wrap(folder, network):
+        save(folder, network)
+        named = {prefix + n: torch.from_numpy(v).float() for n, v in tensors(folder).items()}
+        return save_tensors(folder, named)
+
+    base, expert = save(tmp_path / "base", model()), save(tmp_path / "e", moved(model(), 1))
+    plain = tensors(merge_to_disk(base, {expert: 0.5}, tmp_path / "plain"))
+    wrapped = {wrap(tmp_path / "wrapped", moved(model(), 1)): 0.5}
+    for start in (base, wrap(tmp_path / "wrapped-base", model())):
+        out = tensors(merge_to_disk(start, wrapped, tmp_path / f"out-{start.name}"))
+        assert out.keys() == plain.keys()
+        assert all(np.array_equal(out[name], plain[name]) for name in plain)
