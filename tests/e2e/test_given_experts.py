@@ -90,6 +90,21 @@ def test_the_last_checkpoint_of_a_run_is_searched(tmp_path):
     assert f"Expert 'ships' is given: {ships / 'checkpoint-20'}" in told.replace("\n", "")
 
 
+def test_an_expert_saved_from_a_wrapper_is_searched(tmp_path):
+    study = load(given_study(tmp_path, lambda: model("qwen2")))
+    expected = study.search().to_frame()
+    for file in (tmp_path / "given" / "ships").glob("*.safetensors*"):
+        if file.suffix == ".json":
+            index = json.loads(file.read_text())
+            index["weight_map"] = {f"module.{n}": p for n, p in index["weight_map"].items()}
+            file.write_text(json.dumps(index))
+        else:
+            tensors = {f"module.{name}": t for name, t in load_file(file).items()}
+            save_file(tensors, file, metadata={"format": "pt"})
+    found = load(tmp_path / "toy.yaml").search().to_frame()
+    assert found.equals(expected)
+
+
 def test_what_cannot_be_known_without_text_is_asked_for(tmp_path):
     path = given_study(tmp_path, lambda: model("qwen2"))
     plain = yaml.safe_load(path.read_text())
