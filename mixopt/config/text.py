@@ -1,10 +1,13 @@
 """Sources of text, and the side of the held-out split to read."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 
 from mixopt.config.base import ConfigModel
+
+Conditions: TypeAlias = dict[str, str | bool | int | float | list[str | bool | int | float]]
+"""Value, or list of allowed values, by field."""
 
 
 class SplitTextConfig(ConfigModel):
@@ -16,19 +19,34 @@ class SplitTextConfig(ConfigModel):
     """Share of the groups that are held out; give both sides the same."""
 
 
-class FilesTextConfig(SplitTextConfig):
-    """Local files: JSONL (also .gz and .zst), Parquet, or plain text."""
+class RecordTextConfig(SplitTextConfig):
+    """Text whose documents may be records with fields; `meta.source` names a field of a field."""
+
+    where: Conditions | None = None
+    """Records to read: value, or list of values, by field (`{meta.source: web}`); all if left out."""
+
+    @model_serializer(mode="wrap")
+    def _omit_unused_conditions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # keys of artifacts hash this form, and those of texts without conditions must not change
+        plain: dict[str, Any] = handler(self)
+        if plain.get("where", 0) is None:
+            del plain["where"]
+        return plain
+
+
+class FilesTextConfig(RecordTextConfig):
+    """Local files: JSON lines or arrays, CSV, TSV (these also .gz, .zst), Parquet, or plain text."""
 
     kind: Literal["files"] = "files"
     paths: Annotated[list[str], Field(min_length=1)]
     """Files or globs, relative to the YAML."""
     field: str = "text"
-    """Field or column that holds the text."""
+    """Field or column that holds the text, or a list of chat messages."""
     group: str | None = None
     """Field with the group of a document; each distinct text is its own group if left out."""
 
 
-class HubTextConfig(SplitTextConfig):
+class HubTextConfig(RecordTextConfig):
     """A dataset of the `datasets` library: a local folder it can load, or a hub name."""
 
     kind: Literal["huggingface"]
@@ -41,7 +59,7 @@ class HubTextConfig(SplitTextConfig):
     revision: str | None = None
     """Commit, branch or tag on the hub."""
     field: str = "text"
-    """Column that holds the text."""
+    """Column that holds the text, or a list of chat messages."""
     group: str | None = None
     """Column with the group of a document; each distinct text is its own group if left out."""
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig, TextConfig
-from mixopt.data.sources import hash_file, list_files, read_documents
+from mixopt.data.sources import describe_format, hash_file, list_files, read_documents
 from mixopt.data.tokenization import tokenize
 from mixopt.errors import DataError
 from mixopt.mixture import Mixture
@@ -131,8 +131,8 @@ def fingerprint_text(source: TextConfig) -> str:
     digest = hashlib.blake2b(config.encode(), digest_size=16)
     if isinstance(source, FilesTextConfig):
         for file in list_files(source):
-            ending = "".join(file.suffixes[-2:])  # determines how the file is read
-            digest.update(f"{ending} {hash_file(file)} ".encode())
+            # how the file is read counts too
+            digest.update(f"{describe_format(file)} {hash_file(file)} ".encode())
     else:
         for document in read_documents(source):
             content = document.text.encode()

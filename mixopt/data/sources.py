@@ -9,20 +9,25 @@ import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig
 from mixopt.data.document import Document, is_held_out
 from mixopt.data.machine_text import read_machine_text
+from mixopt.data.record_fields import get_field, join_messages, matches
+from mixopt.data.record_files import REFUSED, is_json_array, read_csv, read_json
 from mixopt.errors import DataError, did_you_mean, one_line, require_extra
-from mixopt.io.parsing import load_json
+from mixopt.io.parsing import load_json, show
 
 BLOCK_CHARACTERS = 1 << 20
 """Characters above which a plain-text file becomes several documents of one group."""
 PARQUET_ROWS = 1024
 JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
+CSV_ENDINGS = tuple(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".zst"))
 
 
 def read_documents(source: TextConfig) -> Iterator[Document]:
@@ -42,6 +47,8 @@ def read_documents(source: TextConfig) -> Iterator[Document]:
         if source.part == "all" or is_held_out(document.group, source) == held_out:
             n_yielded += 1
             yield document
+    if not n_read and (conditions := getattr(source, "where", None)):
+        raise DataError(f"No record of the text matches where: {show(conditions)}; fix its values.")
     if n_read and not n_yielded:
         where = source.paths[0] if isinstance(source, FilesTextConfig) else source.kind
         count = "its only document is" if n_read == 1 else f"all of its {n_read:,} documents are"
@@ -88,24 +95,75 @@ def list_files(source: FilesTextConfig) -> list[Path]:
     return files
 
 
+def find_format(file: Path) -> str:
+    """Tell how a file is read: `jsonl`, `json`, `csv`, `parquet` or `plain`.
+
+    Args:
+        file: The file. Its ending counts, in small or capital letters; JSON lines and arrays are told
+            apart by content.
+
+    Raises:
+        DataError: The file has another format that is known.
+    """
+    name = file.name.lower()
+    ending = Path(name).suffix
+    if ending in REFUSED:
+        raise DataError(f"{file} is {REFUSED[ending]}.")
+    if name.endswith(JSONL_ENDINGS):
+        with _open_bytes(file) as stream:
+            head = b"".join(islice(_lines(stream, file), 2))
+        return "json" if is_json_array(io.BytesIO(head)) else "jsonl"
+    if name.endswith((".json", ".json.zst", ".ndjson.gz", ".ndjson.zst")):
+        return "json"
+    if name.endswith(CSV_ENDINGS):
+        return "csv"
+    return "parquet" if ending == ".parquet" else "plain"
+
+
+def describe_format(file: Path) -> str:
+    """Return the ending of a file for a hash, and its format where the ending alone does not tell it.
+
+    Args:
+        file: The file.
+    """
+    ending = "".join(file.suffixes[-2:])
+    format = find_format(file)
+    by_name = file.name.endswith(JSONL_ENDINGS) or file.suffix == ".parquet"
+    is_told = format == "plain" or (by_name and format in ("jsonl", "parquet"))
+    return ending if is_told else f"{ending}:{format}"
+
+
 def _read_file(file: Path, source: FilesTextConfig) -> Iterator[Document]:
-    if file.name.endswith(JSONL_ENDINGS):
-        rows: Iterable[tuple[str, dict[str, Any]]] = read_jsonl(file)
-    elif file.suffix == ".parquet":
-        columns = [source.field] + ([source.group] if source.group else [])
-        rows = read_parquet(file, columns)
-    else:
+    format = find_format(file)
+    if format == "plain":
+        if source.where:
+            raise DataError(f"{file} is plain text without fields; take `where` out.")
         yield from _read_plain(file)
         return
+    if format == "parquet":
+        columns = [source.field, *filter(None, [source.group]), *(source.where or {})]
+        yield from _to_documents(read_parquet(file, list(dict.fromkeys(columns))), source)
+    elif format == "jsonl":
+        yield from _to_documents(read_jsonl(file), source)
+    else:
+        read = read_json if format == "json" else read_csv
+        with _open_bytes(file) as stream, _tell_damage(file):
+            yield from _to_documents(read(stream, file), source)
+
+
+def _to_documents(
+    rows: Iterable[tuple[str, dict[str, Any]]], source: FilesTextConfig | HubTextConfig
+) -> Iterator[Document]:
     for where, row in rows:
-        yield _to_document(row, source.field, source.group, where)
+        if source.where is None or matches(row, source.where):
+            yield _to_document(row, source.field, source.group, where)
 
 
 def _to_document(row: dict[str, Any], field: str, group: str | None, where: str) -> Document:
-    for name in filter(None, (field, group)):
-        if name not in row:
-            raise DataError(f"{where} has no field {name!r}. {did_you_mean(name, row)}")
-    text = row[field]
+    text = get_field(row, field, where)
+    if (joined := join_messages(text)) is not None:
+        text = joined
+    owner = None if group is None else str(get_field(row, group, where))
     if not isinstance(text, str):
         raise DataError(f"{where}: field {field!r} holds {type(text).__name__}, not text.")
     try:
@@ -115,7 +173,7 @@ def _to_document(row: dict[str, Any], field: str, group: str | None, where: str)
             f"{where}: field {field!r} holds half a character, which is no text; fix or drop it."
         ) from None
     # without a group the text is its own group, so that copies of it stay on one side
-    return Document(text, text if group is None else str(row[group]))
+    return Document(text, text if owner is None else owner)
 
 
 def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -150,9 +208,10 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
     if not file.is_file():
         raise DataError(f"{file} does not exist; fix the path.")
-    if file.suffix == ".gz":
+    packing = file.suffix.lower()
+    if packing == ".gz":
         return gzip.open(file, "rb")
-    if file.suffix == ".zst":
+    if packing == ".zst":
         import zstandard
 
         return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file.open("rb")))
@@ -160,10 +219,16 @@ def _open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
 
 
 def _lines(stream: Any, file: Path) -> Iterator[bytes]:
+    with _tell_damage(file):
+        yield from stream
+
+
+@contextmanager
+def _tell_damage(file: Path) -> Iterator[None]:
     import zstandard
 
     try:
-        yield from stream
+        yield
     except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise DataError(f"{file} is not a whole compressed file ({error}); replace it.") from None
 
@@ -191,8 +256,9 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{file} is not a Parquet file ({one_line(error)}); replace it.") from None
     for name in columns or []:
-        if name not in table.schema_arrow.names:
-            hint = did_you_mean(name, table.schema_arrow.names)
+        known = [*table.schema_arrow.names, *(column.path for column in table.schema)]
+        if not any(name == one or one.startswith(f"{name}.") for one in known):
+            hint = did_you_mean(name, known)
             raise DataError(f"{file} has no column {name!r}. {hint}")
     number = 0
     batches = table.iter_batches(batch_size=PARQUET_ROWS, columns=columns)
@@ -263,8 +329,10 @@ def _read_hub(source: HubTextConfig) -> Iterator[Document]:
         raise DataError(
             f"Dataset {source.path!r} cannot be loaded ({one_line(error)}); fix its path, name or split."
         ) from None
-    for number, row in enumerate(_each(rows, source.path), start=1):
-        yield _to_document(row, source.field, source.group, f"{source.path}, row {number}")
+    each = _each(rows, source.path)
+    yield from _to_documents(
+        ((f"{source.path}, row {number}", row) for number, row in enumerate(each, start=1)), source
+    )
 
 
 def _each(rows: Any, path: str) -> Iterator[Any]:

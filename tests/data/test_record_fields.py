@@ -1,0 +1,122 @@
+import hashlib
+import json
+
+import pandas as pd
+import pytest
+import toy
+
+from mixopt.config.text import FilesTextConfig, HubTextConfig
+from mixopt.data.corpus import fingerprint_text
+from mixopt.data.record_fields import join_messages
+from mixopt.data.sources import read_documents
+from mixopt.errors import DataError
+
+ROWS = [
+    {
+        "data": {"text": f"document {i}"},
+        "meta": {"source": "web" if i % 3 else "code", "repo": str(i // 2), "stars": i % 4},
+    }
+    for i in range(24)
+]
+WEB = [row["data"]["text"] for row in ROWS if row["meta"]["source"] == "web"]
+
+
+def documents(path, **more):
+    return list(read_documents(FilesTextConfig(paths=[str(path)], **more)))
+
+
+@pytest.fixture(params=["a.jsonl", "a.json", "a.parquet"])
+def nested(request, tmp_path):
+    path = tmp_path / request.param
+    if path.suffix == ".parquet":
+        pd.DataFrame(ROWS).to_parquet(path)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(ROWS))
+    else:
+        toy.write_jsonl(path, ROWS)
+    return path
+
+
+def test_fields_of_fields_are_the_text_and_the_group(nested):
+    found = documents(nested, field="data.text", group="meta.repo")
+    assert [d.text for d in found] == [row["data"]["text"] for row in ROWS]
+    assert [d.group for d in found] == [row["meta"]["repo"] for row in ROWS]
+
+
+def test_one_file_holds_several_domains(nested):
+    found = documents(nested, field="data.text", where={"meta.source": "web"})
+    assert [d.text for d in found] == WEB
+    found = documents(nested, field="data.text", where={"meta.source": "web", "meta.stars": [1, 2]})
+    expected = [r["data"]["text"] for r in ROWS
+                if r["meta"]["source"] == "web" and r["meta"]["stars"] in (1, 2)]  # fmt: skip
+    assert [d.text for d in found] == expected
+    assert 0 < len(expected) < len(WEB)
+
+
+def test_datasets_have_conditions_too(tmp_path):
+    pytest.importorskip("datasets", reason="the hub extra is not installed")
+    toy.write_jsonl(tmp_path / "set" / "train.jsonl", ROWS)
+    source = HubTextConfig(
+        kind="huggingface",
+        path=str(tmp_path / "set"),
+        field="data.text",
+        where={"meta.source": "web"},
+    )
+    assert [d.text for d in read_documents(source)] == WEB
+
+
+def test_what_is_not_there_is_said(nested, tmp_path):
+    with pytest.raises(DataError, match=r"meta\.source"):
+        documents(nested, field="data.text", group="meta.sorce")
+    with pytest.raises(
+        DataError, match="No record of the text matches where: {'meta.source': 'wep'}"
+    ):
+        documents(nested, field="data.text", where={"meta.source": "wep"})
+    (tmp_path / "a.txt").write_text("plain")
+    with pytest.raises(DataError, match="plain text without fields; take `where` out"):
+        documents(tmp_path / "a.txt", where={"x": "y"})
+
+
+def test_a_field_with_dots_in_its_name_goes_first(tmp_path):
+    path = toy.write_jsonl(tmp_path / "a.jsonl", [{"a.b": "flat", "a": {"b": "nested"}}])
+    assert [d.text for d in documents(path, field="a.b")] == ["flat"]
+
+
+CHAT = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
+
+
+def test_chat_messages_are_joined(tmp_path):
+    path = toy.write_jsonl(tmp_path / "a.jsonl", [{"messages": CHAT}])
+    assert [d.text for d in documents(path, field="messages")] == ["Why?\n\nBecause."]
+    pd.DataFrame([{"messages": CHAT}]).to_parquet(tmp_path / "a.parquet")
+    assert [d.text for d in documents(tmp_path / "a.parquet", field="messages")] == [
+        "Why?\n\nBecause."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "joined"),
+    [
+        ([{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "a\n\nb"),
+        ([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}]}], "a"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": None}], "a"),
+        (["a", "b"], None),
+        ([{"text": "a"}], None),
+        ([{"role": "user", "content": 3}], None),
+        ([], None),
+        ("a", None),
+    ],
+)
+def test_messages_of_other_layouts(value, joined):
+    assert join_messages(value) == joined
+
+
+def test_keys_of_texts_without_conditions_did_not_change(tmp_path):
+    """The form that was hashed before conditions existed, written out."""
+    path = toy.write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}])
+    config = '{"part":"all","heldout_share":0.1,"kind":"files","field":"text","group":null}'
+    content = hashlib.blake2b(path.read_bytes()).hexdigest()[:32]
+    expected = hashlib.blake2b(f"{config}.jsonl {content} ".encode(), digest_size=16).hexdigest()
+    assert fingerprint_text(FilesTextConfig(paths=[str(path)])) == expected
+    chosen = FilesTextConfig(paths=[str(path)], where={"text": "x"})
+    assert fingerprint_text(chosen) != expected

@@ -1,0 +1,105 @@
+import csv
+import gzip
+import json
+
+import pytest
+import zstandard
+
+from mixopt.config.text import FilesTextConfig
+from mixopt.data import record_files
+from mixopt.data.corpus import fingerprint_text
+from mixopt.data.sources import read_documents
+from mixopt.errors import DataError
+
+ROWS = [{"text": f'document {i}, with "quotes",\nlines and é', "page": i} for i in range(40)]
+TEXTS = [row["text"] for row in ROWS]
+LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
+
+
+def texts(path, **more):
+    return [d.text for d in read_documents(FilesTextConfig(paths=[str(path)], **more))]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("array.json", json.dumps(ROWS, indent=1)),
+        ("one_line.json", json.dumps(ROWS, ensure_ascii=False)),
+        ("bom.json", "\ufeff" + json.dumps(ROWS)),
+        ("lines.json", LINES),
+        ("lines.JSONL", LINES),
+        ("array.jsonl", json.dumps(ROWS, indent=1)),
+        ("one_line_array.jsonl", json.dumps(ROWS)),
+        ("objects_over_lines.json", "\n".join(json.dumps(row, indent=2) for row in ROWS)),
+        ("array.json.gz", json.dumps(ROWS)),
+        ("array.json.zst", json.dumps(ROWS)),
+        ("lines.ndjson.gz", LINES),
+    ],
+)
+@pytest.mark.parametrize("size", [7, 1 << 20])  # a record lies in several blocks, and in one
+def test_json_is_read_by_content(tmp_path, monkeypatch, name, content, size):
+    monkeypatch.setattr(record_files, "CHARACTERS", size)
+    pack = {"gz": gzip.compress, "zst": zstandard.compress}.get(name.rsplit(".")[-1], bytes)
+    (tmp_path / name).write_bytes(pack(content.encode()))
+    assert texts(tmp_path / name) == TEXTS
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"), [("a.csv", ","), ("a.CSV", ";"), ("a.tsv", "\t"), ("a.csv.gz", ",")]
+)
+def test_cells_of_the_text_column_are_the_documents(tmp_path, name, mark):
+    with (tmp_path / "plain").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ["page", "text"], delimiter=mark)
+        writer.writeheader()
+        writer.writerows(ROWS)
+    content = (tmp_path / "plain").read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert texts(tmp_path / name) == TEXTS
+
+
+def test_long_cells_are_read(tmp_path):
+    """The csv library stops at 128 KiB unless told."""
+    (tmp_path / "a.csv").write_text("text\n" + "x" * 300_000 + "\n")
+    assert texts(tmp_path / "a.csv") == ["x" * 300_000]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", b'[{"text": "x"}, {"text": ', "a.json, record 2 is not JSON"),
+        ("a.json", b'[{"text": "x"} {"text": "y"}]', "after record 1: no comma"),
+        ("a.json", b'[{"text": "x"}', "ends within its JSON array"),
+        ("a.json", b'[{"text": "x"}] []', "goes on after its JSON array"),
+        ("a.json", b'["x"]', "record 1 is not a JSON object"),
+        ("a.json", b'{"txt": "x"}', "record 1 has no field 'text'. Did you mean 'txt'"),
+        ("a.json", b'{"text": "\xff"}', "not UTF-8"),
+        ("a.json", b'{"text": "\\ud800"}', "half a character"),
+        ("a.json", b"[" * 100_000, "not a JSON object"),
+        ("a.json", b'{"a": ' * 100_000, "nested too deeply"),
+        (
+            "a.json.gz",
+            gzip.compress(json.dumps(ROWS).encode(), mtime=0)[:60],
+            "not a whole compressed",
+        ),
+        ("a.csv", b"id,body\n1,x\n", "row 1 has no field 'text'"),
+        ("a.csv", b"id,text\n1,x,y\n", "row 1 has 3 cells, and the header 2"),
+        ("a.csv", b'id,text\n1,"x\n', "not a CSV file"),
+        ("a.csv", b"id,text\n1,\xff\n", "not UTF-8"),
+        ("a.arrow", b"\xff", "an Arrow file; name its folder with `kind: huggingface`"),
+        ("a.TAR", b"x", "an archive; unpack it"),
+    ],
+)
+def test_bad_files_are_told_in_one_sentence(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words) as caught:
+        texts(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_text_that_was_read_as_it_stands_has_another_key(tmp_path):
+    """Otherwise a corpus of raw JSON would be used again."""
+    keys = set()
+    for name in ("a.json", "a.JSONL", "a.jsonl", "a.txt"):
+        (tmp_path / name).write_text(LINES)
+        keys.add(fingerprint_text(FilesTextConfig(paths=[str(tmp_path / name)])))
+    assert len(keys) == 4
