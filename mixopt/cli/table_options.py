@@ -25,9 +25,11 @@ def _given(context: click.Context, option: click.Parameter, value: Path | None) 
 
 table_options = combine_options(
     click.option("--ratios", type=_FILE, help="Table of mixtures (CSV, Parquet, JSON)."),
-    click.option("--metrics", type=_FILE, help="Table of their metrics."),
+    click.option("--metrics", type=_FILE,
+                 help="Table of their metrics; with --runs or --mlflow, columns (A,B,...)."),
     click.option("--runs", type=_FILE, help="One table with both, as trackers export it."),
     click.option("--mlflow", metavar="EXPERIMENT", help="The runs of an MLflow experiment."),
+    click.option("--id", metavar="COLUMN", help="Column that names the runs."),
     click.option("--domains", metavar="A,B,...", help="Domains; the ratio columns of --runs."),
     click.option("--counts", is_flag=True, help="The ratios are counts or percentages."),
     click.option("--better", multiple=True, metavar="[METRIC=]lower|higher",
@@ -67,6 +69,9 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
 
         runs = read_runs(options["mlflow"])
     given = {name: options[name] for name in ("ratios", "metrics", "holdout", "counts", "ignore")}
+    given["id_column"] = options["id"]
+    if given["metrics"] is not None and runs is not None and not given["metrics"].is_file():
+        given["metrics"] = split_names(str(given["metrics"]), "--metrics")
     better: Any = options["better"]
     if len(better) == 1 and better[0] in ("lower", "higher"):  # for all metrics
         better = better[0]
@@ -128,16 +133,17 @@ def _parse_bounds(pairs: Sequence[str], option: str) -> dict[str, float]:
     return bounds
 
 
-def split_names(given: str | None) -> list[str]:
-    """Return the names in `--domains`.
+def split_names(given: str | None, option: str = "--domains") -> list[str]:
+    """Return the names in an option.
 
     Args:
         given: Value of the option; None gives an empty list.
+        option: Its name, for the message.
 
     Raises:
         UsageError: A name is empty.
     """
     names = [name.strip() for name in given.split(",")] if given else []
     if "" in names:
-        raise click.UsageError(f"--domains {given!r} has an empty name; give them as A,B,...")
+        raise click.UsageError(f"{option} {given!r} has an empty name; give them as A,B,...")
     return names

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mixopt.errors import TrialsError, did_you_mean
+from mixopt.tables.bookkeeping import is_bookkeeping
+from mixopt.tables.ratio_columns import select_ratios
 from mixopt.trials import Direction
 
 if TYPE_CHECKING:
@@ -18,12 +20,6 @@ log = logging.getLogger(__name__)
 ID_COLUMNS = ("run_id", "run", "id", "trial", "name", "index", "ID", "Name")
 COST_COLUMNS = ("cost", "gpu_hours", "flops", "tokens")
 FIDELITY_COLUMNS = ("fidelity", "model_size", "kind")
-
-BOOKKEEPING = (
-    "round", "seed", "step", "_step", "epoch", "_runtime", "_timestamp", "_wandb", "Runtime",
-    "Created", "Updated", "End Time", "Start Time", "Duration", "GPU Count",
-)  # fmt: skip
-"""Numeric columns of mixopt, MLflow and W&B that are not metrics."""
 
 STATE_COLUMNS = ("status", "State", "state")
 FINISHED = {"finished", "done", "success", "completed"}
@@ -75,12 +71,20 @@ def split_prefix(name: str, prefixes: Sequence[str]) -> str | None:
     return None
 
 
-def find_ratio_columns(columns: Sequence[str], domains: Sequence[str] | None) -> dict[str, str]:
+def find_ratio_columns(
+    columns: Sequence[str],
+    domains: Sequence[str] | None,
+    values: "pd.DataFrame | None" = None,
+    where: str = "The table",
+) -> dict[str, str]:
     """Find the ratio columns of a table that holds metrics too.
 
     Args:
         columns: All columns of the table.
         domains: Domains to look for; None takes the columns with one of `RATIO_PREFIXES`.
+        values: Their cells (`n x columns`): of several prefixes, the first whose columns are ratios of
+            one mixture counts; if none is, or without cells, the first prefix.
+        where: Name of the table, for the log.
 
     Returns:
         Domain by column.
@@ -90,15 +94,34 @@ def find_ratio_columns(columns: Sequence[str], domains: Sequence[str] | None) ->
     """
     if domains is not None:
         return _find_domains(columns, domains)
-    for prefix in RATIO_PREFIXES:
-        for tracker in ("", *TRACKER_PREFIXES):
-            found = _with_prefix(columns, tracker, prefix)
-            if len(found) > 1:
-                return {column: domain for domain, column in found.items()}
+    groups = [{column: domain for domain, column in _with_prefix(columns, tracker, prefix).items()}
+              for prefix in RATIO_PREFIXES for tracker in ("", *TRACKER_PREFIXES)]  # fmt: skip
+    groups = [group for group in groups if len(group) > 1]
+    for group in groups:
+        if values is None:
+            break
+        ratios = select_ratios(values[list(group)], doubtful_columns(list(group)), where)
+        if ratios is not None:
+            return {column: group[column] for column in ratios}
+    for group in groups:
+        others = doubtful_columns(list(group))[-1]
+        kept = {column: domain for column, domain in group.items() if column not in others}
+        if len(kept) > 1:
+            return kept
     raise TrialsError(
         "No columns of the table look like ratios (ratio/web, mixture.code, ...); name them with "
         "domains=."
     )
+
+
+def doubtful_columns(columns: Sequence[str]) -> list[set[str]]:
+    """Return columns that are hardly domains: bookkeeping, and it with what is named like a metric.
+
+    Args:
+        columns: Candidates for ratios.
+    """
+    records = {column for column in columns if is_bookkeeping(without_tracker(column))}
+    return [records, records | {c for c in columns if _direction_of_name(c) is not None}]
 
 
 def _with_prefix(columns: Sequence[str], tracker: str, prefix: str) -> dict[str, str]:

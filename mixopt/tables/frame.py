@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mixopt.errors import MixtureError, TrialsError, one_line
+from mixopt.errors import MixtureError, TrialsError, did_you_mean, one_line
 from mixopt.io.parsing import load_json, show
-from mixopt.tables.columns import BOOKKEEPING, COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS
+from mixopt.tables.bookkeeping import is_bookkeeping
+from mixopt.tables.columns import COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS, without_tracker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,13 +32,14 @@ COUNTS_FROM = 1.5  # rows with a larger sum are probably counts or percentages
 
 
 def read_table(
-    table: "str | os.PathLike[str] | pd.DataFrame", what: str
+    table: "str | os.PathLike[str] | pd.DataFrame", what: str, id_column: str | None = None
 ) -> tuple["pd.DataFrame", str]:
     """Load a table and index it by its id column.
 
     Args:
         table: A file or a data frame.
         what: Its content (`ratios`), for messages.
+        id_column: Column that names the runs; None takes the first of `ID_COLUMNS`.
 
     Returns:
         The table (`n` rows by id), and its name for messages.
@@ -56,10 +58,14 @@ def read_table(
     _require_unique_columns(list(map(str, frame.columns)), where)
     if frame.index.name in ID_COLUMNS and frame.index.name not in frame.columns:
         frame = frame.reset_index()
-    column = next((name for name in ID_COLUMNS if name in frame.columns), None)
+    column = id_column or next((name for name in ID_COLUMNS if name in frame.columns), None)
+    if id_column is not None and id_column not in frame.columns:
+        hint = did_you_mean(id_column, list(map(str, frame.columns)))
+        raise TrialsError(f"{where} has no column {id_column!r} that names its runs. {hint}")
     if column is None:
         raise TrialsError(
-            f"{where} has no column that names its runs; add one of {', '.join(ID_COLUMNS)}."
+            f"{where} has no column that names its runs; add one of "
+            f"{', '.join(ID_COLUMNS)}, or name it by id_column= (--id on the shell)."
         )
     if ROW_NUMBER in frame.columns:
         log.info("%s: the row numbers in its first column are left out; runs are named by %r.",
@@ -226,8 +232,9 @@ def join(
         mixtures = mixtures.loc[scores.index]
     else:
         scores = scores.loc[mixtures.index]
-    dropped = [c for c in (*BOOKKEEPING, *COST_COLUMNS, *FIDELITY_COLUMNS)
-               if c in mixtures.columns and c not in keep]  # fmt: skip
+    known = (*COST_COLUMNS, *FIDELITY_COLUMNS)
+    dropped = [c for c in map(str, mixtures.columns)
+               if (c in known or is_bookkeeping(without_tracker(c))) and c not in keep]  # fmt: skip
     if dropped:
         log.info("%s: %s are not domains and are left out; name them by domains= (--domains on the "
                  "shell) if they are.", mixtures_name, ", ".join(dropped))  # fmt: skip

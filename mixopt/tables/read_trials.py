@@ -10,8 +10,8 @@ import numpy as np
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.io.parsing import show
 from mixopt.mixture import Mixture
+from mixopt.tables.bookkeeping import MODEL_SIZES, is_bookkeeping
 from mixopt.tables.columns import (
-    BOOKKEEPING,
     COST_COLUMNS,
     FIDELITY_COLUMNS,
     FINISHED,
@@ -19,6 +19,7 @@ from mixopt.tables.columns import (
     RATIO_PREFIXES,
     STATE_COLUMNS,
     Better,
+    doubtful_columns,
     drop_settings,
     drop_spreads,
     find_ratio_columns,
@@ -37,6 +38,7 @@ from mixopt.tables.frame import (
     read_table,
     require_numbers,
 )
+from mixopt.tables.ratio_columns import find_total, select_ratios
 from mixopt.trials import KINDS, Metric, Score, Trial, Trials
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ log = logging.getLogger(__name__)
 def read_trials(
     *,
     ratios: "Table" = None,
-    metrics: "Table" = None,
+    metrics: "Table | Sequence[str]" = None,
     runs: "Table" = None,
     domains: Sequence[str] | None = None,
     better: Better = None,
@@ -58,6 +60,7 @@ def read_trials(
     capabilities: Mapping[str, Sequence[str]] | None = None,
     counts: bool = False,
     ignore: Sequence[str] = (),
+    id_column: str | None = None,
 ) -> Trials:
     """Read trials from a table of mixtures and a table of metrics, or from one table with both.
 
@@ -68,7 +71,8 @@ def read_trials(
 
     Args:
         ratios: Table with one column per domain (`n x d`); names may be hierarchical (`web:science`).
-        metrics: Table of the same runs with one column per metric (`n x m`).
+        metrics: Table of the same runs with one column per metric (`n x m`); or, with `runs`, the names
+            of its columns that are metrics.
         runs: Instead of these two, one table with both, as trackers export it: ratio columns are
             called like `ratio/web` or `params.mixture.web`, or are named by `domains`.
         domains: Ratio columns; None takes all of `ratios`, or those of `runs` that look like ratios.
@@ -78,6 +82,7 @@ def read_trials(
         capabilities: Metrics by capability; all other metrics belong to the capability `all`.
         counts: Whether ratios are token counts or percentages, to be normalized.
         ignore: Columns that are neither ratios nor metrics.
+        id_column: Column that names the runs; None takes `run_id`, `run`, `id`, ...
 
     Returns:
         One trial per run and fidelity.
@@ -87,7 +92,11 @@ def read_trials(
             the direction of a metric is unknown.
         MixtureError: A row has a negative ratio, or does not sum to one within 0.01.
     """
-    if (runs is None) == (ratios is None) or (ratios is None) != (metrics is None):
+    chosen = (
+        list(map(str, metrics)) if runs is not None and isinstance(metrics, list | tuple) else None
+    )
+    table = None if chosen is not None else metrics
+    if (runs is None) == (ratios is None) or (ratios is None) != (table is None):
         raise TrialsError("Give either ratios= and metrics=, or runs= with both in one table.")
     members = {} if capabilities is None else capabilities
     if not isinstance(members, Mapping):
@@ -97,17 +106,19 @@ def read_trials(
         if isinstance(names, str):
             raise TrialsError(f"{what} is {show(names)}; give a list of names.")
     if runs is not None:
-        frame, where = read_table(runs, "runs")
+        frame, where = read_table(runs, "runs", id_column)
         _check_ignored(ignore, list(map(str, frame.columns)), where)
-        mixtures, scores = _split_runs(frame.drop(columns=list(ignore)), where, domains)
+        mixtures, scores = _split_runs(frame.drop(columns=list(ignore)), where, domains, chosen)
         return _to_trials(mixtures, where, scores, where, better, holdout, members, counts)
-    mixtures, where = read_table(cast("str", ratios), "ratios")
-    scores, scores_name = read_table(cast("str", metrics), "metrics")
+    mixtures, where = read_table(cast("str", ratios), "ratios", id_column)
+    scores, scores_name = read_table(cast("str", table), "metrics", id_column)
     _check_ignored(ignore, [*map(str, mixtures.columns), *map(str, scores.columns)], scores_name)
     mixtures = mixtures.drop(columns=list(ignore), errors="ignore")
     scores = scores.drop(columns=list(ignore), errors="ignore")
     mixtures, scores = join(mixtures, where, scores, scores_name, keep=domains or ())
     mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
+    _warn_of_sizes(scores, scores_name)
+    scores = _drop_bookkeeping(scores, scores_name)
     return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)
 
 
@@ -123,7 +134,10 @@ def _select_domains(
     frame: "pd.DataFrame", where: str, domains: Sequence[str] | None
 ) -> "pd.DataFrame":
     """Strip the common prefix of all columns, and select `domains` by full or stripped name."""
-    columns = list(map(str, frame.columns))
+    frame = frame.set_axis(list(map(str, frame.columns)), axis="columns")
+    if domains is None:
+        frame = _drop_others(frame, where)
+    columns = list(frame.columns)
     names = strip_common_prefix(columns)
     if names != columns:
         log.info("Domains are named without the common prefix of their columns (%r): %s, ...",
@@ -139,19 +153,40 @@ def _select_domains(
     return frame[selected]
 
 
+def _drop_others(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
+    """Drop a sum of all ratios, and what is named like a metric if the rest sums to one."""
+    kept = select_ratios(frame, doubtful_columns(list(frame.columns)), where)
+    if kept is None:
+        total = find_total(frame)
+        kept = [column for column in frame.columns if column != total]
+        if total is not None:
+            log.info("%s: %r is the sum of the other columns and is left out.", where, total)
+    named = [c for c in frame.columns if c not in kept and find_total(frame) != c]
+    if named:
+        log.info("%s: %s are not domains and are left out; name them by domains= (--domains on the "
+                 "shell) if they are.", where, ", ".join(named))  # fmt: skip
+    return frame[kept]
+
+
 def _split_runs(
-    frame: "pd.DataFrame", where: str, domains: Sequence[str] | None
+    frame: "pd.DataFrame",
+    where: str,
+    domains: Sequence[str] | None,
+    chosen: Sequence[str] | None = None,
 ) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Return the mixtures and the scores of one table, without unfinished runs."""
     frame = _drop_unfinished(frame, where)
+    _warn_of_sizes(frame, where)
     check_ids(frame, where, frame, where)
     frame.columns = frame.columns.map(str)
-    ratio_columns = find_ratio_columns(list(frame.columns), domains)
+    ratio_columns = find_ratio_columns(list(frame.columns), domains, frame, where)
     mixtures = require_numbers(frame[list(ratio_columns)], where).rename(columns=ratio_columns)
     mixtures = mixtures.fillna(0.0)  # a run that lists no ratio of a domain did not use it
     rest = frame.drop(columns=list(ratio_columns))
     found = {column: _score_name(column, rest[column]) for column in rest.columns}
     kept = {column: name for column, name in found.items() if name is not None}
+    if chosen is not None:
+        kept = _choose_metrics(list(rest.columns), kept, chosen, where)
     names = list(kept.values())
     kept = {c: name if names.count(name) == 1 else c for c, name in kept.items()}
     dropped = [c for c in rest.columns if c not in kept]
@@ -161,12 +196,44 @@ def _split_runs(
     return mixtures, rest[list(kept)].rename(columns=kept)
 
 
+def _choose_metrics(
+    columns: Sequence[str], found: Mapping[str, str], chosen: Sequence[str], where: str
+) -> dict[str, str]:
+    """Return name by column of the chosen metrics, their standard errors, cost and fidelity."""
+    picked: dict[str, str] = {}
+    for name in chosen:
+        matching = [c for c in columns if name == c] or [c for c in found if found[c] == name]
+        if not matching:
+            raise TrialsError(f"{where} has no metric {name!r}. {did_you_mean(name, columns)}")
+        picked[matching[0]] = name
+    names = {column: found.get(column, column) for column in columns}
+    errors = find_std_errors(columns)
+    others = [errors[column] for column in picked if column in errors]
+    others += [c for c, name in names.items() if name in (*COST_COLUMNS, *FIDELITY_COLUMNS)]
+    return {**picked, **{column: names[column] for column in others if column not in picked}}
+
+
+def _drop_bookkeeping(scores: "pd.DataFrame", where: str) -> "pd.DataFrame":
+    records = [c for c in scores.columns if is_bookkeeping(without_tracker(str(c)))]
+    if records:
+        log.info("%s: %s are records of the runs, not metrics, and are left out.",
+                 where, ", ".join(map(str, records)))  # fmt: skip
+    return scores.drop(columns=records)
+
+
+def _warn_of_sizes(frame: "pd.DataFrame", where: str) -> None:
+    for column in frame.columns:
+        if without_tracker(str(column)) in MODEL_SIZES and frame[column].nunique() > 1:
+            log.warning("%s: models of several sizes (%s) are taken as one; name the column model_size "
+                        "to keep them apart.", where, column)  # fmt: skip
+
+
 def _score_name(column: str, cells: "pd.Series[float]") -> str | None:
     """Return the name of a metric, cost or fidelity column without prefixes; None for others."""
     bare = without_tracker(column)
     if bare in (*COST_COLUMNS, *FIDELITY_COLUMNS):
         return split_prefix(column, METRIC_PREFIXES) or bare
-    is_known = split_prefix(column, RATIO_PREFIXES) is not None or bare in BOOKKEEPING
+    is_known = split_prefix(column, RATIO_PREFIXES) is not None or is_bookkeeping(bare)
     is_setting = column.startswith(("config.", "params.")) or bare.startswith(("weight/", "_wandb"))
     if is_known or is_setting or not _is_numeric(cells):
         return None
@@ -206,7 +273,6 @@ def _to_trials(
     counts: bool,
 ) -> Trials:
     scores.columns = scores.columns.map(str)
-    scores = scores.drop(columns=list(BOOKKEEPING), errors="ignore")
     fidelities = _read_fidelities(scores, scores_name)
     cost = [c for c in COST_COLUMNS if c in scores.columns][:1]
     unused = [*FIDELITY_COLUMNS, *(c for c in COST_COLUMNS if c not in cost)]

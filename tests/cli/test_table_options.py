@@ -79,3 +79,14 @@ def test_options_that_would_do_nothing_are_refused(tables, tmp_path):
     (tmp_path / "r.yaml").write_text("max_kl: 0.1\n")
     printed = call("design", "--domains", "a,b", "-n", "3", "--recipe", tmp_path / "r.yaml", code=2)
     assert "--natural" in printed
+
+
+def test_metrics_and_ids_by_hand(tables, tmp_path):
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    both = both.rename(columns={"run": "mine"}).assign(mystery=both["val_loss"] / 100)
+    both.to_csv(tmp_path / "runs.csv", index=False)
+    command = ("propose", "--runs", tmp_path / "runs.csv", "--domains", "web,code")
+    assert "--id on the shell" in call(*command, code=2)
+    assert "'mystery'" in call(*command, "--id", "mine", code=2)
+    assert "Proposal" in call(*command, "--id", "mine", "--metrics", "val_loss")
+    assert "no metric 'val_los'" in call(*command, "--id", "mine", "--metrics", "val_los", code=2)

@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mixopt.errors import TrialsError
+from mixopt.tables.ratio_columns import are_ratios, find_total, select_ratios
+from mixopt.tables.read_trials import read_trials
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+RATIOS = np.random.default_rng(0).dirichlet(np.ones(3), size=20).round(4)
+DOMAINS = ("web", "code", "math")
+
+
+def table(prefix="", **more):
+    frame = pd.DataFrame(RATIOS, columns=[prefix + name for name in DOMAINS])
+    for name, cells in more.items():
+        frame[name] = cells
+    frame.insert(0, "run", [f"r{i}" for i in range(len(frame))])
+    return frame
+
+
+LOSS = np.linspace(2, 3, 20)
+
+
+def test_values_tell_ratios():
+    ratios = pd.DataFrame(RATIOS)
+    assert are_ratios(ratios)
+    assert not are_ratios(ratios * 100)
+    assert not are_ratios(ratios.assign(loss=LOSS))
+    assert not are_ratios(ratios.iloc[:0])
+    one_wrong = ratios.copy()
+    one_wrong.iloc[3] = 0.9
+    assert are_ratios(one_wrong)
+    one_wrong.iloc[:3] = 0.9
+    assert not are_ratios(one_wrong)
+
+
+def test_the_sum_of_the_others():
+    ratios = pd.DataFrame(RATIOS, columns=DOMAINS)
+    assert find_total(ratios) is None
+    assert find_total(ratios.assign(n=1.0)) == "n"
+    counts = (ratios * 1e9).round()
+    assert find_total(counts.assign(total=counts.sum(axis=1))) == "total"
+    # a domain with half of the tokens in every run is one unless its name says otherwise
+    assert find_total(counts.assign(books=counts.sum(axis=1))) is None
+
+
+def test_doubtful_columns_stay_where_they_complete_the_sum():
+    ratios = pd.DataFrame(RATIOS, columns=["web", "epoch", "errors"])
+    assert select_ratios(ratios, [{"epoch"}], "t") == ["web", "epoch", "errors"]
+    assert select_ratios(ratios.assign(lr=3.0), [{"lr"}], "t") == ["web", "epoch", "errors"]
+    assert select_ratios(ratios * 3, [{"epoch"}], "t") is None
+
+
+@pytest.mark.parametrize("prefix", ["domain_weights/", "train_", "weights/"])
+def test_records_of_trainers_are_neither_domains_nor_metrics(prefix, caplog):
+    caplog.set_level("INFO", "mixopt")
+    frame = table(prefix, eval_loss=LOSS, eval_runtime=LOSS * 3, eval_samples_per_second=LOSS,
+                  learning_rate=LOSS, total_flos=LOSS, epoch=LOSS, _step=LOSS)  # fmt: skip
+    frame["train_loss"], frame["train_runtime"] = LOSS + 1, LOSS * 100
+    frame["system/gpu"], frame["eval_loss__MIN"] = LOSS, LOSS
+    trials = read_trials(runs=frame)
+    assert trials.domains == DOMAINS
+    assert [metric.name for metric in trials.metrics] == ["loss"]
+    assert "are left out" in caplog.text
+
+
+def test_records_in_tables_of_ratios_and_of_metrics():
+    ratios = table("train_", train_loss=LOSS, train_runtime=LOSS * 100)
+    metrics = table()[["run"]].assign(val_loss=LOSS, grad_norm=LOSS, eval_runtime=LOSS)
+    trials = read_trials(ratios=ratios, metrics=metrics)
+    assert (trials.domains, [m.name for m in trials.metrics]) == (DOMAINS, ["val_loss"])
+
+
+@pytest.mark.parametrize(("scale", "counts"), [(1.0, False), (1e6, True)])
+def test_total_column(scale, counts, caplog):
+    caplog.set_level("INFO", "mixopt")
+    ratios = table()
+    ratios[list(DOMAINS)] = (ratios[list(DOMAINS)] * scale).round(4)
+    ratios["total"] = ratios[list(DOMAINS)].sum(axis=1)
+    trials = read_trials(ratios=ratios, metrics=table()[["run"]].assign(loss=LOSS), counts=counts)
+    assert trials.domains == DOMAINS
+    assert "'total' is the sum of the other" in caplog.text
+
+
+def test_metrics_and_ids_are_chosen_by_hand():
+    frame = table("ratio/", acc=LOSS, acc_stderr=LOSS / 9, eval_loss=LOSS).rename(
+        columns={"run": "mine"}
+    )
+    frame["train/loss"] = LOSS
+    with pytest.raises(TrialsError, match="--id on the shell"):
+        read_trials(runs=frame)
+    with pytest.raises(TrialsError, match="no column 'mime'.*Did you mean 'mine'"):
+        read_trials(runs=frame, id_column="mime")
+    trials = read_trials(runs=frame, id_column="mine", metrics=["acc"])
+    assert [m.name for m in trials.metrics] == ["acc"]
+    assert trials[1].id == "r1"
+    assert trials[1].scores["acc"].std_error == pytest.approx(LOSS[1] / 9)
+    trials = read_trials(runs=frame, id_column="mine", metrics=["train/loss"])
+    assert [m.name for m in trials.metrics] == ["train/loss"]
+    with pytest.raises(TrialsError, match="no metric 'los'"):
+        read_trials(runs=frame, id_column="mine", metrics=["los"])
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the inputs of users in ../shared/cases are missing")
+@pytest.mark.parametrize(
+    "name", ["hf-trainer-wandb/runs", "hf-trainer-wandb/ratio", "wandb-min-max/runs"]
+)
+def test_exports_of_users(name):
+    trials = read_trials(runs=CASES / f"{name}.csv")
+    assert (trials.domains, [m.name for m in trials.metrics]) == (DOMAINS, ["loss"])
+
+
+def test_models_of_several_sizes_are_said(caplog):
+    frame = table("ratio/", loss=LOSS, n_params=6e7)
+    read_trials(runs=frame)
+    assert caplog.text == ""
+    read_trials(runs=frame.assign(n_params=[6e7] * 10 + [1e9] * 10))
+    assert "name the column model_size" in caplog.text
