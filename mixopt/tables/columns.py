@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # names by priority
-ID_COLUMNS = ("run_id", "run", "id", "trial", "name", "index", "ID", "Name")
+ID_COLUMNS = ("run_id", "run", "id", "trial", "name", "index", "ID", "Name", "Run", "run_name",
+              "uuid", "model")  # fmt: skip
 COST_COLUMNS = ("cost", "gpu_hours", "flops", "tokens")
 FIDELITY_COLUMNS = ("fidelity", "model_size", "kind")
 
@@ -27,7 +28,11 @@ FINISHED = {"finished", "done", "success", "completed"}
 TRACKER_PREFIXES = ("params.", "config.", "metrics.", "summary.")  # of MLflow's and W&B's exports
 
 RATIO_PREFIXES = ("ratio", "ratios", "mixture", "mix", "train", "domain_weights", "sources",
-                  "weights")  # fmt: skip
+                  "weights", "proportion", "proportions")  # fmt: skip
+PREFIXES_BY_VALUE = ("weight", "w")
+"""Prefixes of ratios where the values are ratios of one mixture; other things are called so too."""
+RATIO_SUFFIXES = ("ratio", "weight", "proportion")
+"""Ends of names (`web_ratio`), likewise by value."""
 METRIC_PREFIXES = ("score", "scores", "metric", "metrics", "eval", "val", "test")
 SEPARATORS = "/._:"
 
@@ -97,9 +102,9 @@ def find_ratio_columns(
     groups = [{column: domain for domain, column in _with_prefix(columns, tracker, prefix).items()}
               for prefix in RATIO_PREFIXES for tracker in ("", *TRACKER_PREFIXES)]  # fmt: skip
     groups = [group for group in groups if len(group) > 1]
-    for group in groups:
-        if values is None:
-            break
+    for group in (*groups, *_groups_by_value(columns)):
+        if values is None or len(group) < 2:
+            continue
         ratios = select_ratios(values[list(group)], doubtful_columns(list(group)), where)
         if ratios is not None:
             return {column: group[column] for column in ratios}
@@ -134,6 +139,17 @@ def _with_prefix(columns: Sequence[str], tracker: str, prefix: str) -> dict[str,
     return found
 
 
+def _groups_by_value(columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return groups of domain by column that are ratios if their values are."""
+    groups = [{column: domain for domain, column in _with_prefix(columns, tracker, prefix).items()}
+              for prefix in PREFIXES_BY_VALUE for tracker in ("", *TRACKER_PREFIXES)]  # fmt: skip
+    for suffix in RATIO_SUFFIXES:
+        ends = tuple(f"{mark}{suffix}" for mark in SEPARATORS)
+        groups.append({column: without_tracker(column)[: -len(suffix) - 1]
+                       for column in columns if column.endswith(ends)})  # fmt: skip
+    return groups
+
+
 def _find_domains(columns: Sequence[str], domains: Sequence[str]) -> dict[str, str]:
     """Return domain by column: a column of that name, or one with a prefix that all others share."""
     found = {domain: domain for domain in domains if domain in columns}
@@ -141,6 +157,8 @@ def _find_domains(columns: Sequence[str], domains: Sequence[str]) -> dict[str, s
     groups = [_with_prefix(columns, tracker, prefix)
               for prefix in RATIO_PREFIXES for tracker in ("", *TRACKER_PREFIXES)]  # fmt: skip
     groups.append({without_tracker(column): column for column in columns})
+    groups += [{domain: column for column, domain in group.items()}
+               for group in _groups_by_value(columns)]  # fmt: skip
     group = next((group for group in groups if all(domain in group for domain in missing)), {})
     for domain in missing:
         if domain not in group:

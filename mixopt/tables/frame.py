@@ -18,6 +18,7 @@ from mixopt.errors import MixtureError, TrialsError, did_you_mean, one_line
 from mixopt.io.parsing import load_json, show
 from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS, without_tracker
+from mixopt.tables.csv_layout import convert_decimal_commas, find_delimiter, name_ids, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ LARGEST = 1e100  # a larger score, of a diverged run, is infinite: its square wo
 ROW_NUMBER = "Unnamed: 0"
 """pandas' name for the row numbers that `to_csv` writes; they are positions, not run ids."""
 ROUNDING_TOLERANCE = 0.01  # rows with a sum this close to one are rounded (RegMix: to 0.001)
+ROUNDING_OF_ZERO = 1e-9  # a negative ratio smaller than this is zero with an error of arithmetic
 COUNTS_FROM = 1.5  # rows with a larger sum are probably counts or percentages
 
 
@@ -52,9 +54,10 @@ def read_table(
     if isinstance(table, pd.DataFrame):
         frame, where = table.copy(), f"The {what} table"
     elif isinstance(table, str | os.PathLike):
-        frame, where = _read_file(Path(table), what), str(table)
+        frame, where = _read_file(Path(table), what, id_column), str(table)
     else:
         raise TrialsError(f"{what} is {show(table)}; give a file or a pandas DataFrame.")
+    frame.columns = [name.strip() if isinstance(name, str) else name for name in frame.columns]
     _require_unique_columns(list(map(str, frame.columns)), where)
     if frame.index.name in ID_COLUMNS and frame.index.name not in frame.columns:
         frame = frame.reset_index()
@@ -76,7 +79,7 @@ def read_table(
     others = [name for name in ID_COLUMNS if name in frame.columns and name != column]
     if others:
         log.info("%s: runs are named by %r; %s is left out.", where, column, ", ".join(others))
-    frame = frame.set_index(frame[column].astype(str).rename(column))
+    frame = frame.set_index(name_ids(frame[column]).rename(column))
     frame = frame.drop(columns=[column, *others])
     if frame.empty or not len(frame.columns):
         missing = "rows" if frame.empty else "columns"
@@ -84,16 +87,18 @@ def read_table(
     return frame, where
 
 
-def _read_file(path: Path, what: str) -> "pd.DataFrame":
+def _read_file(path: Path, what: str, id_column: str | None) -> "pd.DataFrame":
     import pandas as pd
 
     if not path.is_file():
         raise TrialsError(f"{path} does not exist; give the table with the {what}.")
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".parquet": pd.read_parquet, ".jsonl": _read_jsonl, ".json": _read_json}  # fmt: skip
-    kind = path.suffix if path.suffix in readers else ".csv"
+        ".parquet": pd.read_parquet, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl,
+        ".json": _read_json}  # fmt: skip
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
+    kind = Path(name).suffix if Path(name).suffix in readers else ".csv"
     try:
-        return readers.get(kind, _read_csv)(path)
+        return readers[kind](path) if kind in readers else _read_csv(path, id_column)
     except (OSError, ValueError, TypeError, RecursionError) as error:
         # the errors of pandas and pyarrow are ValueErrors and OSErrors
         raise TrialsError(
@@ -102,14 +107,24 @@ def _read_file(path: Path, what: str) -> "pd.DataFrame":
 
 
 def _read_jsonl(path: Path) -> "pd.DataFrame":
-    lines = path.read_text(encoding="utf-8").splitlines()
+    return _from_lines(read_text(path))
+
+
+def _from_lines(text: str) -> "pd.DataFrame":
+    lines = text.split("\n")  # not at the line ends that a JSON text may hold
     return _from_rows([load_json(line) for line in lines if line.strip()])
 
 
 def _read_json(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
-    content = load_json(path.read_text(encoding="utf-8"))
+    text = read_text(path)
+    try:
+        content = load_json(text)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        return _from_lines(text)
     is_list = isinstance(content, list)
     return _from_rows(content) if is_list else pd.read_json(StringIO(json.dumps(content)))
 
@@ -123,14 +138,18 @@ def _from_rows(rows: list[Any]) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _read_csv(path: Path) -> "pd.DataFrame":
+def _read_csv(path: Path, id_column: str | None) -> "pd.DataFrame":
     import pandas as pd
 
-    mark = "\t" if path.suffix == ".tsv" else ","
-    header = pd.read_csv(path, header=None, nrows=1, dtype=str, sep=mark).iloc[0].dropna().tolist()
+    text = read_text(path)
+    mark = find_delimiter(text.lstrip().split("\n", 1)[0])
+    header = pd.read_csv(StringIO(text), header=None, nrows=1, dtype=str, sep=mark).iloc[0]
     # checked here because pandas renames repeated columns
-    _require_unique_columns(header, str(path))
-    return pd.read_csv(path, index_col=False, sep=mark)
+    _require_unique_columns(header.dropna().str.strip().tolist(), str(path))
+    # as text, because hash-like ids (12e5) look like numbers
+    ids = {cell: str for cell in header.dropna() if cell.strip() in (*ID_COLUMNS, id_column)}
+    frame = pd.read_csv(StringIO(text), index_col=False, sep=mark, dtype=ids)
+    return convert_decimal_commas(frame, surely=mark == ";")
 
 
 def require_numbers(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
@@ -307,6 +326,7 @@ def normalize_rows(
     Raises:
         MixtureError: A ratio is missing, infinite or negative, or a row has the wrong sum.
     """
+    rows = np.where((rows < 0) & (rows > -ROUNDING_OF_ZERO), 0.0, rows)
     sums = rows.sum(axis=1)
     for identifier, row, total in zip(ids, rows, sums, strict=True):
         if not np.isfinite(row).all() or (row < 0).any():
