@@ -19,12 +19,13 @@ from datasets import IterableDataset, interleave_datasets, load_dataset
 
 PATHS = {paths}
 PROBABILITIES = {weights}
+COLUMNS = [{field!r}]  # others may differ in type between domains, which cannot be interleaved
 
 
 def load(seed: int = {seed}) -> IterableDataset:
     """The domains' documents, interleaved so that tokens come in the proposed ratios."""
     parts = [
-        load_dataset({loader!r}, data_files=path, split="train", streaming=True)
+        load_dataset({loader!r}, data_files=path, split="train", streaming=True).select_columns(COLUMNS)
         for path in PATHS.values()
     ]
     return interleave_datasets(
@@ -42,7 +43,13 @@ def _write(request: ExportRequest) -> str:
         known = " or ".join(STRATEGIES)
         raise ExportError(f"stopping_strategy {strategy!r} does not keep the ratios; use {known}.")
     loader = str(request.options.get("loader", "json"))
-    fields = {"loader": loader, "seed": request.int_option("seed", 0), "strategy": strategy}
+    field = str(request.options.get("field", "text"))
+    fields = {
+        "loader": loader,
+        "field": field,
+        "seed": request.int_option("seed", 0),
+        "strategy": strategy,
+    }
     return request.to_python(TEMPLATE, request.document_ratios(), **fields)
 
 
@@ -52,6 +59,9 @@ def _read(text: str, _: Options) -> list[ParsedMixture]:
 
 
 HF_DATASETS = ExportFormat(
-    write=_write, read=_read, options=("loader", "seed", "stopping_strategy"), sums_to_one=True
+    write=_write,
+    read=_read,
+    options=("field", "loader", "seed", "stopping_strategy"),
+    sums_to_one=True,
 )
-"""Options: `loader` (json), `seed` (0), `stopping_strategy` (all_exhausted)."""
+"""Options: `field` (text), `loader` (json), `seed` (0), `stopping_strategy` (all_exhausted)."""
