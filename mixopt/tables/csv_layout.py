@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixopt.errors import require_extra
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -25,6 +27,7 @@ def read_text(path: Path) -> str:
     Raises:
         OSError: It cannot be read.
         ValueError: It is no UTF-8 text, or a damaged .zst file.
+        MissingExtraError: It is a .zst file and zstandard is not installed.
     """
     content = path.read_bytes()
     if path.suffix == ".gz":
@@ -33,6 +36,7 @@ def read_text(path: Path) -> str:
         except EOFError:
             raise ValueError("it is not a whole compressed file") from None
     elif path.suffix == ".zst":
+        require_extra("train", "zstandard")
         import zstandard
 
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mixopt.errors import MixtureError, TrialsError, did_you_mean, one_line
+from mixopt.errors import MissingExtraError, MixtureError, TrialsError, did_you_mean, one_line
 from mixopt.io.parsing import load_json, show
 from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS, without_tracker
@@ -99,6 +99,8 @@ def _read_file(path: Path, what: str, id_column: str | None) -> "pd.DataFrame":
     kind = Path(name).suffix if Path(name).suffix in readers else ".csv"
     try:
         return readers[kind](path) if kind in readers else _read_csv(path, id_column)
+    except MissingExtraError:
+        raise
     except (OSError, ValueError, TypeError, RecursionError) as error:
         # the errors of pandas and pyarrow are ValueErrors and OSErrors
         raise TrialsError(

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import zstandard
 
-from mixopt.errors import TrialsError
+from mixopt.errors import MissingExtraError, TrialsError
 from mixopt.tables.csv_layout import convert_decimal_commas, find_delimiter, name_ids
 from mixopt.tables.read_trials import read_trials
 
@@ -148,3 +148,10 @@ def test_tables_of_users(ratios, metrics):
     assert trials.domains == ("web", "code", "math")
     assert dict(trials[3].ratios) == pytest.approx({"web": 0.2451, "code": 0.2598, "math": 0.4951})
     assert trials[3].scores["val_loss"].value == 2.23492
+
+
+def test_the_core_install_says_what_zst_needs(tmp_path, monkeypatch):
+    (tmp_path / "a.csv.zst").write_bytes(zstandard.compress(CSV.encode()))
+    monkeypatch.setattr("mixopt.errors.is_installed", lambda package: package != "zstandard")
+    with pytest.raises(MissingExtraError, match="needs zstandard; run: pip install"):
+        read_trials(runs=tmp_path / "a.csv.zst")
