@@ -60,7 +60,7 @@ class MergeCheck:
     Attributes:
         gain: Gain of its merge over the merge of natural, at the experts' length; the interval covers
             the sampling of benchmark items alone.
-        better: How many of the next best mixtures have a better merge.
+        better: How many of the next best mixtures have a better merge, beyond the sampling of items.
         neighbours: How many of them were merged.
     """
 
@@ -72,7 +72,7 @@ class MergeCheck:
     def sentence(self) -> str:
         """The check in words."""
         low, high = self.gain.interval
-        rank = f"; {self.better} of the {self.neighbours} next best mixtures merge better"
+        rank = f"; {self.better} of the {self.neighbours} next best mixtures have a better merge"
         return (
             f"merges of the experts: gain {self.gain.mean:+.3f} at the experts' length, 95% interval of "
             f"the items [{low:+.3f}, {high:+.3f}]{rank if self.neighbours else ''}"

@@ -18,7 +18,7 @@ from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
 from mixopt.io.interrupts import acknowledge_stop
-from mixopt.optimization.outliers import describe_outliers, describe_outlying_trials
+from mixopt.optimization.outliers import describe_outlying_trials
 from mixopt.optimization.validation import Validation
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
@@ -265,10 +265,6 @@ class Study:
             bought = spend_budget(self.context, search, policy, trials, proposals)
             table = tabulate(bought, self.config.domains, metrics_that_choose(search))
             write_result(self.callbacks, "runs.csv", table.to_csv(index=False))
-            for _, rows in table.groupby("tokens"):
-                scores = {m.name: rows[m.name] for m in metrics_that_choose(search)}
-                for sentence in describe_outliers(scores, [f"row {index}" for index in rows.index]):
-                    self.callbacks.warning(sentence)
             self._corrected = policy.with_observations(bought)
             return bought
 

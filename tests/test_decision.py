@@ -94,7 +94,7 @@ def test_unused_seeds_and_merges_are_checks():
     assert unused.startswith("unused seeds, which no choice has seen: gain +0.500")
     assert merged == (
         "merges of the experts: gain +0.200 at the experts' length, 95% interval of the items "
-        "[+0.004, +0.396]; 1 of the 4 next best mixtures merge better"
+        "[+0.004, +0.396]; 1 of the 4 next best mixtures have a better merge"
     )
     plain = asdict(known) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
     assert Decision.from_dict(plain) == known

@@ -6,7 +6,7 @@ Shapes: `q` mixtures, `d` domains, `m` metrics that choose.
 import numpy as np
 
 from mixopt.decision import MergeCheck
-from mixopt.estimate import Estimate
+from mixopt.estimate import Z95, Estimate
 from mixopt.mixture import Array
 from mixopt.pipeline.gains import StudyGains
 from mixopt.surrogates.utility import signs
@@ -38,8 +38,10 @@ def check_by_merges(gains: StudyGains, candidate: Array, others: Array) -> Merge
     own = int(utilities[0].argmin())
     weights = combinations[own] / objective.spreads
     best = utilities.min(axis=1)
+    paired = [[each[name].minus(results[1][name])[1] for name in names] for each in results[2:]]
+    noise = np.linalg.norm(weights * np.array(paired).reshape(-1, len(names)), axis=1)
     return MergeCheck(
         gain=Estimate(float(best[0]), float(np.linalg.norm(weights * errors[0]))),
-        better=int((best[1:] > best[0]).sum()),
+        better=int((best[1:] - best[0] > Z95 * noise).sum()),
         neighbours=len(best) - 1,
     )

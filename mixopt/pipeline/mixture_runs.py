@@ -62,9 +62,15 @@ def first_checkpoints(config: StudyConfig) -> tuple[int, ...]:
     return (*early, length)
 
 
+def order_natural(context: StudyContext) -> Mixture:
+    """Return the natural mixture in the order of the study's domains, as all runs have it."""
+    domains = context.config.domains
+    return Mixture.from_vector(domains, context.corpora.natural.vector(domains))
+
+
 def name_mixture(mixture: Mixture) -> str:
     """Return a short name that depends on the ratios alone."""
-    text = repr([(name, round(ratio, 9)) for name, ratio in mixture.items()])
+    text = repr([(name, round(ratio, 9)) for name, ratio in sorted(mixture.items())])
     return "mix-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 

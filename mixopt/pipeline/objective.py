@@ -12,7 +12,7 @@ import numpy as np
 from mixopt.artifacts.artifact import Artifact
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.errors import one_line
-from mixopt.mixture import Array, Mixture
+from mixopt.mixture import Array
 from mixopt.optimization.objective import DRAWS, Objective, draw_around
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.mixture_runs import (
@@ -20,6 +20,7 @@ from mixopt.pipeline.mixture_runs import (
     ScoredRun,
     first_checkpoints,
     name_mixture,
+    order_natural,
     train_runs,
 )
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
@@ -132,7 +133,7 @@ def _measure_noise(
     config = context.config
     if config.budget is None:
         return None
-    natural: Mixture = context.corpora.natural
+    natural = order_natural(context)
     name, marks = name_mixture(natural), first_checkpoints(config)
     specs = [RunSpec(f"{name}-{seed}", natural, seed, marks) for seed in range(NATURAL_SEEDS)]
     scores = []

@@ -12,6 +12,7 @@ from mixopt.pipeline.mixture_runs import (
     ScoredRun,
     first_checkpoints,
     name_mixture,
+    order_natural,
     train_runs,
 )
 from mixopt.trials import Score, Trial
@@ -37,7 +38,7 @@ def train_candidates(
     Returns:
         A trial of kind `trained` for each run.
     """
-    natural = context.corpora.natural
+    natural = order_natural(context)
     mixtures = [search.to_mixture(row) for row in rows]
     if number == 1:
         mixtures.insert(0, natural)

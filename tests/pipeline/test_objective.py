@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import toy
 
+from mixopt import Mixture
 from mixopt.pipeline import objective as measuring
+from mixopt.pipeline.mixture_runs import name_mixture, order_natural
 from mixopt.pipeline.objective import ensemble_scores, measure_objective, scored_by_ensembles
 
 
@@ -49,6 +51,13 @@ def test_the_search_is_told_in_its_unit(study):
         )
         expected = best / total * share / policy.scales[fitted.metric.name]
         assert slope == pytest.approx(expected)
+
+
+def test_natural_is_trained_once_for_objective_and_budget(study):
+    natural = order_natural(study.context)
+    assert tuple(natural) == study.config.domains
+    turned = Mixture(dict(list(natural.items())[::-1]))
+    assert name_mixture(turned) == name_mixture(natural)
 
 
 def test_ensembles_score_natural_as_the_evaluator_does(study):
