@@ -248,7 +248,7 @@ class Study:
             trials: Of the search, which runs if they are left out.
 
         Returns:
-            The runs, at each of their lengths.
+            The runs, at each of their lengths; one that failed has no scores.
 
         Raises:
             ConfigError: The study has no `budget` section.

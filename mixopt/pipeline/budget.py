@@ -76,7 +76,7 @@ class BudgetSpender:
         known: Runs that were trained before: candidates of the search, and of a validation.
 
     Attributes:
-        observations: What was trained, with its scores.
+        observations: What was trained, with its scores; none of them for a run that failed.
         spent: Tokens of training so far, experts included.
     """
 
@@ -113,7 +113,7 @@ class BudgetSpender:
         natural = self._gains.natural
         seeds = [s for s in range(NATURAL_SEEDS) if self._length_of(natural, s) < short]
         self._train([(natural, seed, short) for seed in seeds])
-        if not any(_same(each.ratios, natural) for each in self._all):
+        if not any(_same(each.ratios, natural) and not each.failed for each in self._all):
             raise RunError(
                 "The natural mixture could not be trained, and every gain is measured against it: "
                 f"{next(iter(self._failures.values()))}"
@@ -240,8 +240,14 @@ class BudgetSpender:
                 natural = _same(spec.ratios.vector(domains), self._gains.natural)
                 name = f"of the natural mixture with seed {spec.seed}" if natural else spec.name
                 self._context.callbacks.warning(f"The run {name} is left out: {cause}")
+                self.observations.append(self._failure(spec))
                 continue
             self._observe(scored)
+
+    def _failure(self, spec: RunSpec) -> Observation:
+        row = spec.ratios.vector(self._context.config.domains)
+        missing = np.full(len(self._gains.metrics), np.nan)
+        return Observation(row, spec.seed, spec.checkpoints[-1], missing)
 
     def _observe(self, scored: ScoredRun) -> None:
         scorer = self._context.scorer

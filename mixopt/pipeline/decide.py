@@ -110,6 +110,8 @@ def list_candidates(
 ) -> Array:
     """Return the mixtures that may be recommended, each once (`q x d`); natural is not among them.
 
+    A mixture with a run that failed is not recommended.
+
     Args:
         context: The study.
         search: The experts.
@@ -121,7 +123,9 @@ def list_candidates(
     domains = context.config.domains
     merged = trials.where(kind=policy.proxy)
     best = np.argsort(-policy.fit(trials).expected_utility(merged.ratios()), kind="stable")
-    trained = [each.ratios for each in list_observations(search, policy, trials)]
+    observed = list_observations(search, policy, trials)
+    trained = [each.ratios for each in observed]
+    failed = np.array([each.ratios for each in observed if each.failed]).reshape(-1, len(domains))
     rows = np.vstack([
         *(proposal.ratios.vector(domains) for proposal in proposals),
         leaders,
@@ -130,7 +134,8 @@ def list_candidates(
     ])  # fmt: skip
     rows = np.unique(rows[context.space.contains(rows, tolerance=1e-6)].round(12), axis=0)
     natural = context.corpora.natural.vector(domains)
-    others = rows[np.abs(rows - natural).max(axis=1) > SAME]
+    unwanted = np.vstack([natural, failed])
+    others = rows[np.abs(rows[:, None] - unwanted[None]).max(axis=2).min(axis=1) > SAME]
     return others if len(others) else _nearest_allowed(search, natural)[None]
 
 

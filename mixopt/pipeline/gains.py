@@ -46,6 +46,11 @@ class Observation:
     tokens: int
     scores: Array
 
+    @property
+    def failed(self) -> bool:
+        """Whether the run has no score at all: it diverged, or could not be trained."""
+        return not np.isfinite(self.scores).any()
+
 
 class StudyGains:
     """Estimates the gain of real training over natural.
@@ -122,6 +127,8 @@ class StudyGains:
         """
         naturals, others = {}, []
         for each in observations:
+            if each.failed:
+                continue
             if np.abs(each.ratios - self.natural).max() < 1e-9:
                 naturals[each.seed, each.tokens] = each
             else:

@@ -41,7 +41,12 @@ def proposals_artifact(
         "fit": policy.key(trials),
         "runs": [table.digest for table in policy.by_seed],
         "bought": [
-            [each.ratios.tolist(), each.seed, each.tokens, each.scores.tolist()]
+            [
+                each.ratios.tolist(),
+                each.seed,
+                each.tokens,
+                None if each.failed else each.scores.tolist(),
+            ]
             for each in policy.observations
         ],
         "search": config.search.model_dump(mode="json"),

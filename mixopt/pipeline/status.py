@@ -236,8 +236,12 @@ class _StageWalk:
             if not first:
                 return
             bought = spend_budget(self._context, search, policy, trials, first)
-            runs = {(each.ratios.tobytes(), each.seed) for each in bought}
-            yield StatusRow("runs of the budget", "done", why=f"{len(runs)} trained")
+            done, failed = (
+                {(each.ratios.tobytes(), each.seed) for each in bought if each.failed is kind}
+                for kind in (False, True)
+            )
+            why = f"{len(done)} trained" + (f", {len(failed)} failed" if failed else "")
+            yield StatusRow("runs of the budget", "done", why=why)
             policy = policy.with_observations(bought)
         row, proposals = self._proposals("proposal", search, policy, trials)
         current = bool(proposals) and self._is_current(proposals[0])

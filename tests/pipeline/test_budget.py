@@ -158,7 +158,8 @@ def test_one_seed_of_natural_that_diverges_is_not_compared_with(unspent, monkeyp
     natural = name_mixture(Mixture(SEARCH["natural"]))
     failing(monkeypatch, lambda name: name == f"{natural}-0")
     bought = unspent.spend(trials=unspent.search())
-    assert all(each.seed > 0 for each in bought)
+    assert all(each.seed > 0 for each in bought if not each.failed)
+    assert [(is_natural(each), each.seed) for each in bought if each.failed] == [(True, 0)]
     assert any(not is_natural(each) for each in bought)
 
 
@@ -167,7 +168,14 @@ def test_candidates_that_all_diverge_leave_the_ensembles(unspent, monkeypatch):
     failing(monkeypatch, lambda name: not name.startswith(natural))
     trials = unspent.search()
     bought = unspent.spend(trials=trials)
-    assert all(is_natural(each) for each in bought)
+    assert all(is_natural(each) for each in bought if not each.failed)
     assert any("No candidate could be trained" in one for one in unspent.callbacks.warnings)
+    table = pd.read_csv(unspent.output / "runs.csv")
+    metrics = table.columns.drop([*table.filter(like="ratio/"), "seed", "tokens"])
+    assert table[metrics].isna().all(axis=1).sum() == sum(each.failed for each in bought) > 0
     (proposal,) = unspent.propose(trials)
     assert proposal.decision.runs == 0
+    for each in bought:
+        if each.failed:
+            chosen = proposal.decision.candidate.vector(unspent.config.domains)
+            assert np.abs(each.ratios - chosen).max() > 1e-6
