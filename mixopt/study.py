@@ -4,7 +4,6 @@ Each verb (`train`, `search`, `propose`, `validate`, `report`, `export`, `run`) 
 comes before is read from the artifact store or built first.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -17,6 +16,7 @@ from mixopt.config.loader import choose_executor, give_experts, load_study, set_
 from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
+from mixopt.io.content_hash import user_cache
 from mixopt.io.interrupts import acknowledge_stop
 from mixopt.optimization.outliers import describe_outlying_trials
 from mixopt.optimization.validation import Validation
@@ -74,8 +74,7 @@ class Study:
         self.config = config
         self.output = Path(output or Path("mixopt-runs") / config.name).absolute()
         store = self.output / "artifacts"
-        user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        cache = Path(cache or os.environ.get("MIXOPT_CACHE") or user_cache / "mixopt").absolute()
+        cache = Path(cache or user_cache()).absolute()
         self.environment = RunEnvironment(store, cache, storage, device, run_code)
         self.callbacks = CallbackList(config, self.output, () if is_silent() else callbacks)
         self._is_prepared = False

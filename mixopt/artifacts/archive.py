@@ -16,9 +16,10 @@ from typing import IO, Any, Self, cast
 import zstandard
 
 from mixopt import __version__
-from mixopt.artifacts.artifact import QUEUE_FOLDER, hash_file_content
+from mixopt.artifacts.artifact import QUEUE_FOLDER
 from mixopt.artifacts.bundle import is_safe_path
 from mixopt.errors import OutputError, one_line
+from mixopt.io.content_hash import hash_content
 from mixopt.io.files import publish_folder, storage_errors
 from mixopt.io.parsing import load_json, show
 
@@ -78,7 +79,7 @@ def pack(folder: Path, archive: Path) -> int:
         archive.parent.mkdir(parents=True, exist_ok=True)
         try:
             relative = {str(file.relative_to(folder)): file for file in files}
-            index = {n: (f.stat().st_size, hash_file_content(f)) for n, f in relative.items()}
+            index = {n: (f.stat().st_size, hash_content(f, read=True)) for n, f in relative.items()}
             index_text = json.dumps({"mixopt": __version__, "files": index}, indent=1).encode()
             _require_packable(folder, index, len(index_text))
             with _open_to_write(scratch, compression) as tar:
@@ -164,7 +165,7 @@ def _extract(archive: Path, scratch: Path, max_size: int) -> int:
             assert content is not None
             with place.open("wb") as out:
                 shutil.copyfileobj(content, out, CHUNK)
-            if hash_file_content(place) != digest:
+            if hash_content(place, read=True) != digest:
                 raise ValueError(f"the content of {show(member.name)} has changed")
         if missing:
             raise ValueError(f"{show(next(iter(missing)))} is missing")
@@ -274,7 +275,7 @@ class _HashingReader:
         return content
 
     def digest(self) -> str:
-        """Return the hash as `hash_file_content` does; another one if bytes are left to read."""
+        """Return the hash as `hash_content` does; another one if bytes are left to read."""
         self._digest.update(self._stream.read(1))
         return self._digest.hexdigest()[:32]
 

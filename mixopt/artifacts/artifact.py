@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mixopt.artifacts.code_versions import CODE, code_of
+from mixopt.io.content_hash import hash_content
 from mixopt.io.files import storage_errors, write_text
 from mixopt.io.parsing import show
 from mixopt.io.redaction import hide_in
@@ -128,7 +129,7 @@ class ArtifactRecord:
             try:
                 if file.stat().st_size != size:
                     return f"{name} has {file.stat().st_size:,} bytes and had {size:,}"
-                if hash_file_content(file) != digest:
+                if hash_content(file) != digest:
                     return f"the content of {name} has changed"
             except FileNotFoundError:
                 return f"{name} is missing"
@@ -164,7 +165,7 @@ def seal(
         reference: `KIND/NAME-HASH`; None for a folder that is no artifact of a store.
     """
     files = {
-        str(file.relative_to(folder)): (file.stat().st_size, hash_file_content(file))
+        str(file.relative_to(folder)): (file.stat().st_size, hash_content(file))
         for file in sorted(folder.rglob("*"))
         if file.is_file()
     }
@@ -289,16 +290,3 @@ def hash_key(key: Mapping[str, Any]) -> str:
     written = json.loads(json.dumps(dict(key), default=str))
     text = json.dumps(written, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def hash_file_content(file: Path) -> str:
-    """Return a hash of a file's bytes.
-
-    Args:
-        file: A file of any size; it is not held in memory.
-
-    Returns:
-        32 hexadecimal digits of BLAKE2b.
-    """
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]

@@ -85,6 +85,7 @@ class ArtifactStore:
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.folder, self.read_only = folder, read_only
+        self._killed: dict[str, dict[str, list[Path]]] = {}
 
     def get_or_build(self, artifact: Artifact, build: Build) -> Path:
         """Return the artifact's folder; call `build` with a scratch folder if it does not exist.
@@ -107,7 +108,7 @@ class ArtifactStore:
                     change = explain_rebuild(folder, artifact.full_key)
                     if change:
                         log.info("%s is built again: %s.", artifact.name, change)
-                for leftover in folder.parent.glob(f".{folder.name}-*"):  # of killed builds
+                for leftover in self._killed_builds(folder):
                     shutil.rmtree(leftover, ignore_errors=True)
                 start = time.monotonic()
                 with publish_folder(folder) as scratch:
@@ -214,6 +215,20 @@ class ArtifactStore:
             for other in file.parent.glob(f"{artifact.name}-*.json"):
                 if other.stem.rpartition("-")[0] == artifact.name:
                     other.unlink(missing_ok=True)
+
+    def _killed_builds(self, folder: Path) -> list[Path]:
+        """Return the scratch folders that killed builds of an artifact left.
+
+        A kind's folder is listed once: with thousands of artifacts a listing for each would cost more
+        than many builds.
+        """
+        if folder.parent.name not in self._killed:
+            by_name: dict[str, list[Path]] = {}
+            for path in folder.parent.glob(".*-*"):
+                if path.suffix not in (".lock", ".begun"):
+                    by_name.setdefault(path.name[1:].rpartition("-")[0], []).append(path)
+            self._killed[folder.parent.name] = by_name
+        return self._killed[folder.parent.name].pop(folder.name, [])
 
     def _failure_file(self, artifact: Artifact) -> Path:
         return self.folder / FAILURES / artifact.kind / f"{artifact.folder_name}.json"

@@ -4,7 +4,6 @@ No corpus is held in memory; a long plain-text file is split at line ends.
 """
 
 import gzip
-import hashlib
 import io
 import json
 import zlib
@@ -21,6 +20,7 @@ from mixopt.data.machine_text import read_machine_text
 from mixopt.data.record_fields import get_field, join_messages, matches
 from mixopt.data.record_files import REFUSED, is_json_array, read_csv, read_json
 from mixopt.errors import DataError, did_you_mean, one_line, require_extra
+from mixopt.io.content_hash import hash_content
 from mixopt.io.parsing import load_json, show
 
 BLOCK_CHARACTERS = 1 << 20
@@ -290,8 +290,7 @@ def hash_file(file: Path) -> str:
         DataError: The file may not be read.
     """
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+        return hash_content(file)
     except PermissionError:
         raise DataError(f"{file} may not be read; change its permissions.") from None
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mixopt.artifacts.artifact import Artifact, hash_file_content
+from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
 from mixopt.config.text import FilesTextConfig
@@ -21,6 +21,7 @@ from mixopt.evaluation.item_sampling import SampledItems
 from mixopt.executors.base import Executor, open_executor
 from mixopt.executors.dispatcher import Dispatcher, LocalDispatcher
 from mixopt.executors.job import Job, JobDispatcher
+from mixopt.io.content_hash import hash_content
 from mixopt.io.redaction import redact_output
 from mixopt.io.run_folders import find_model_folder
 from mixopt.mixture import Mixture
@@ -214,7 +215,7 @@ def unstage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
 def _put(path: Path, store: ArtifactStore) -> str:
     if not path.exists():
         raise DataError(f"{path} does not exist; fix the path.")
-    key = {"content": [[name, hash_file_content(file)] for name, file in _list(path)]}
+    key = {"content": [[name, hash_content(file)] for name, file in _list(path)]}
     stem = re.sub(r"[^A-Za-z0-9_]", "_", path.name)[:40]
 
     def build(scratch: Path) -> None:

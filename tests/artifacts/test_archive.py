@@ -146,15 +146,15 @@ def test_the_same_study_is_the_same_archive(folder, tmp_path, ending, monkeypatc
 def test_a_file_that_changes_while_packing_is_an_error(folder, tmp_path, monkeypatch, content):
     from mixopt.artifacts import archive
 
-    real = archive.hash_file_content
+    real = archive.hash_content
 
-    def hash_and_change(file):
-        digest = real(file)
+    def hash_and_change(file, *, read=False):
+        digest = real(file, read=read)
         if file.name == "proposal.json":
             file.write_text(content)
         return digest
 
-    monkeypatch.setattr(archive, "hash_file_content", hash_and_change)
+    monkeypatch.setattr(archive, "hash_content", hash_and_change)
     with pytest.raises(OutputError, match=r"proposal\.json is being written; stop the run"):
         pack(folder, tmp_path / "x.tar")
     assert not (tmp_path / "x.tar").exists()

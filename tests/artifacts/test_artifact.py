@@ -18,6 +18,7 @@ from mixopt.artifacts.artifact import (
     lock_file_of,
 )
 from mixopt.artifacts.store import ArtifactStore
+from mixopt.io import content_hash
 
 
 def write(text):
@@ -184,9 +185,24 @@ def test_a_disk_that_fails_is_damage(tmp_path, monkeypatch, caplog):
     def fail(_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(artifact, "hash_file_content", fail)
+    monkeypatch.setattr(artifact, "hash_content", fail)
     assert find_verified(folder) is None
     assert "x.bin cannot be read: Input/output error" in caplog.text
+
+
+def test_another_process_does_not_read_large_files_again(tmp_path, monkeypatch):
+    folder, reads = build(tmp_path, "a", {}, write("done")), []
+    monkeypatch.setattr(content_hash, "LARGE", 1)
+    monkeypatch.setattr(content_hash, "SETTLED_S", -60)
+    real = content_hash._hash
+    monkeypatch.setattr(content_hash, "_hash", lambda file: reads.append(file.name) or real(file))
+    for _ in range(3):
+        as_another_process()
+        assert find_verified(folder) == folder
+    assert reads == ["x.bin"]
+    (folder / "x.bin").write_text("DONE")
+    as_another_process()
+    assert find_verified(folder) is None
 
 
 def test_asking_whether_it_is_built_now_creates_no_file(tmp_path):

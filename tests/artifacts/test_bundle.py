@@ -5,10 +5,11 @@ import os
 import pytest
 
 from mixopt.artifacts import bundle
-from mixopt.artifacts.artifact import Artifact, ArtifactRecord, hash_file_content
+from mixopt.artifacts.artifact import Artifact, ArtifactRecord
 from mixopt.artifacts.bundle import Bundle, DamagedError, is_safe_path
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.errors import StorageError
+from mixopt.io.content_hash import hash_content
 
 FILES = {"inner/x.bin": bytes(range(256)), "told.json": b'{"a": 1}'}
 
@@ -32,7 +33,7 @@ def test_a_small_artifact_is_inside_its_bundle(unit):
     told = found.manifest
     assert told["key"] == {"of": "text"}
     assert told["seconds"] == unit.seconds
-    assert told["files"]["told.json"] == [8, hash_file_content(unit.folder / "told.json")]
+    assert told["files"]["told.json"] == [8, hash_content(unit.folder / "told.json")]
 
 
 def test_the_bundle_of_a_large_artifact_names_a_folder(unit, monkeypatch):

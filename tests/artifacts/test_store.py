@@ -1,6 +1,7 @@
 import json
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -209,3 +210,14 @@ def test_a_key_hashes_the_same_as_it_was_written(tmp_path):
     folder = ArtifactStore(tmp_path).get_or_build(artifact, write("done"))
     artifact_module._verified.clear()
     assert ArtifactStore(tmp_path).find(artifact) == folder
+
+
+def test_leftovers_of_a_kind_are_listed_once(tmp_path, monkeypatch):
+    listed, real = [], Path.glob
+    monkeypatch.setattr(
+        Path, "glob", lambda self, pattern: listed.append(pattern) or real(self, pattern)
+    )
+    store = ArtifactStore(tmp_path)
+    for number in range(5):
+        store.get_or_build(Artifact("scores", f"a{number}", {}), lambda scratch: None)
+    assert len(listed) == 1
