@@ -179,8 +179,9 @@ class Study:
             for number, count in enumerate(self.config.search.rounds, start=1):
                 fitted, trust = partial(policy.fit, trials), policy.trust(trials)
                 trials += search.score(search.choose(number, count, trials, fitted, trust))
+                # before a fit that may find nothing to learn
+                write_result(self.callbacks, "trials.csv", trials.to_frame().to_csv(index=False))
                 self._report_round(number, trials)
-            write_result(self.callbacks, "trials.csv", trials.to_frame().to_csv(index=False))
             return trials
 
     def propose(self, trials: Trials) -> list[Proposal]:

@@ -2,6 +2,7 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import toy
 
@@ -14,6 +15,7 @@ from mixopt.errors import (
     ExportError,
     HoldoutError,
     InfeasibleError,
+    TrialsError,
 )
 from mixopt.surrogates.utility import Utility
 
@@ -349,6 +351,19 @@ def test_ensembles_lead_the_search_and_merges_check_the_proposal(toy_folder):
     assert proposal.measured["birds_heldout"].mean == own["birds_heldout"].score
     rounds = [row for row in study.status() if row.what == "round 1"]
     assert [(row.state, row.why) for row in rounds] == [("done", "3 of 3 experts scored")]
+
+
+def test_scores_are_written_before_a_fit_that_fails(toy_folder, monkeypatch):
+    study, _ = load(toy_folder)
+
+    def fail(*_):
+        raise TrialsError("Every metric is the same in all trials.")
+
+    monkeypatch.setattr("mixopt.pipeline.proxy_trust.SurrogatePolicy.fit", fail)
+    with pytest.raises(TrialsError, match="Every metric is the same"):
+        study.search()
+    table = pd.read_csv(study.output / "trials.csv")
+    assert (table["kind"] == "merged").sum() == study.config.search.rounds[0]
 
 
 def test_regmix_trains_its_candidates(toy_folder):
