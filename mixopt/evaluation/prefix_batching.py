@@ -9,6 +9,7 @@ Shapes: `b` packed sequences of `t` tokens, `n` scored tokens.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -121,8 +122,12 @@ def make_batches(
     *,
     most_tokens: int,
     most_targets: int,
+    pass_tokens: int = 0,
 ) -> list[Batch]:
-    """Batch packed sequences of similar length, the longest first.
+    """Batch packed sequences of similar length, the longest first, at the least cost.
+
+    A batch costs its tokens, padding included, and `pass_tokens`. Batches are runs of the sequences in
+    the order of their length, and the best runs are found by dynamic programming.
 
     Args:
         rows: The packed sequences.
@@ -130,30 +135,56 @@ def make_batches(
         offsets: Index of each request's first target in the log-probabilities of all requests.
         most_tokens: Most tokens of a batch, padding included; a longer sequence is a batch of its own.
         most_targets: Most scored tokens of a batch; with the same exception.
+        pass_tokens: Tokens whose computation takes as long as what a pass costs beside its tokens.
 
     Returns:
         Batches (`b x t`), those without attention mask first.
     """
     batches: list[list[PackedSequence]] = []
-    targets = 0
     # sequences without branches need no mask and use the fast path of attention
-    for row in sorted(rows, key=lambda r: (len(r.branches) > 1, -r.length)):
-        scored = sum(len(requests[index].target) for index in row.requests)
-        if batches and _fits(batches[-1], row, most_tokens) and targets + scored <= most_targets:
-            batches[-1].append(row)
-            targets += scored
-        else:
-            batches.append([row])
-            targets = scored
+    for branched in (False, True):
+        alike = [row for row in rows if (len(row.branches) > 1) == branched]
+        alike.sort(key=lambda row: -row.length)
+        lengths = np.array([row.length for row in alike], dtype=np.int64)
+        scored = [sum(len(requests[index].target) for index in row.requests) for row in alike]
+        cells = MASK_CELLS if branched else None
+        borders = _divide(lengths, np.array(scored), most_tokens, most_targets, cells, pass_tokens)
+        batches += [alike[start:stop] for start, stop in pairwise(borders)]
     return [_to_batch(batch, requests, offsets) for batch in batches]
 
 
-def _fits(batch: Sequence[PackedSequence], row: PackedSequence, most_tokens: int) -> bool:
-    length, count = batch[0].length, len(batch) + 1
-    branched = len(batch[0].branches) > 1
-    cells = count * length * length if branched else 0
-    alike = branched == (len(row.branches) > 1)
-    return alike and count * length <= most_tokens and cells <= MASK_CELLS
+def _divide(
+    lengths: np.ndarray,
+    scored: np.ndarray,
+    most_tokens: int,
+    most_targets: int,
+    most_cells: int | None,
+    pass_tokens: int,
+) -> list[int]:
+    """Return the borders of the batches of sequences in the order of their length, with 0 and `len`."""
+    n = len(lengths)
+    if not n:
+        return [0]
+    least, start = np.zeros(n + 1), np.zeros(n + 1, dtype=np.int64)
+    targets = np.concatenate([[0], np.cumsum(scored)])
+    first = 0
+    for stop in range(1, n + 1):
+        begin = np.arange(first, stop)
+        count, longest = stop - begin, lengths[begin]
+        fits = (count * longest <= most_tokens) & (targets[stop] - targets[begin] <= most_targets)
+        if most_cells is not None:
+            fits &= count * longest * longest <= most_cells
+        fits[-1] = True
+        # a batch that is too large stays so with one more sequence
+        first += int(fits.argmax())
+        begin, count, longest = begin[fits], count[fits], longest[fits]
+        costs = least[begin] + pass_tokens + count * longest
+        best = int(costs.argmin())
+        least[stop], start[stop] = costs[best], begin[best]
+    borders = [n]
+    while borders[-1]:
+        borders.append(int(start[borders[-1]]))
+    return borders[::-1]
 
 
 def _to_batch(

@@ -29,6 +29,9 @@ LOGIT_BYTES = 256 << 20
 """Memory for the logits of one batch, in float32, which limits its scored tokens."""
 BATCH_TOKENS = {"cpu": 4096, "other": 65_536}
 """Most tokens per forward pass; on a CPU, batches that fit its caches are fastest."""
+PASS_TOKENS = {"cpu": 64, "other": 4096}
+"""Tokens that cost as much as what a forward pass costs beside its tokens, in small models on a CPU and
+on a GPU (`studies/merge-throughput`)."""
 MASKED_ATTENTION = ("sdpa", "eager")
 """Attention implementations that accept any mask."""
 ALIKE = {torch.float32: 1e-3, torch.float64: 1e-3}
@@ -210,8 +213,14 @@ def batch_requests(
     """
     offsets = np.cumsum([0, *(len(request.target) for request in requests)])
     rows = pack_requests(requests, shared=shared)
-    limits = {what: max(1, int(share * most)) for what, most in _batch_limits(model).items()}
-    batches = make_batches(rows, requests, offsets, **limits)
+    device = "cpu" if model.device.type in ("cpu", "meta") else "other"
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    batches = make_batches(
+        rows, requests, offsets,
+        most_tokens=max(1, int(share * BATCH_TOKENS[device])),
+        most_targets=max(1, int(share * (LOGIT_BYTES // (4 * vocabulary)))),
+        pass_tokens=PASS_TOKENS[device],
+    )  # fmt: skip
     on_meta = model.device.type == "meta"
     return batches if on_meta else [batch.to(model.device) for batch in batches]
 
@@ -228,12 +237,6 @@ def score_batches(model: "PreTrainedModel", batches: Sequence[Batch]) -> list[ND
         Log-probabilities of the scored tokens of each batch (`n` of the batch, nats).
     """
     return [token_logprobs(model, batch).cpu().numpy() for batch in batches]
-
-
-def _batch_limits(model: "PreTrainedModel") -> dict[str, int]:
-    vocabulary = int(model.config.get_text_config().vocab_size)
-    most = BATCH_TOKENS["cpu" if model.device.type in ("cpu", "meta") else "other"]
-    return {"most_tokens": most, "most_targets": max(1, LOGIT_BYTES // (4 * vocabulary))}
 
 
 def attention_implementation(model: "PreTrainedModel") -> str:
@@ -267,9 +270,7 @@ def _target_logprobs(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     if logits.shape[:2] != (1, len(batch.at)):  # the model has no separate output layer
         logits = logits.reshape(-1, logits.shape[-1])[batch.at]
     logits = logits.reshape(len(batch.at), -1).float()
-    own = logits.gather(-1, batch.targets[:, None]).squeeze(-1)
-    scores: torch.Tensor = own - logits.logsumexp(-1)
-    return scores
+    return -torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
 
 
 def model_inputs(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:

@@ -1,4 +1,7 @@
+from itertools import combinations, pairwise
+
 import numpy as np
+import pytest
 import torch
 from merging_for_tests import choices, texts
 
@@ -58,11 +61,36 @@ def test_a_branched_row_by_hand():
     ]
 
 
+def cost(lengths, borders, pass_tokens):
+    parts = pairwise([0, *borders, len(lengths)])
+    return sum(pass_tokens + (stop - start) * lengths[start] for start, stop in parts)
+
+
+@pytest.mark.parametrize("pass_tokens", [0, 7, 60, 500])
+def test_batches_cost_least(pass_tokens):
+    requests = [Request(list(range(n)), [1]) for n in (50, 48, 47, 30, 29, 29, 12, 11, 3, 3)]
+    rows = pack_requests(requests, shared=False)
+    batches = make_batches(
+        rows, requests, np.arange(11), most_tokens=150, most_targets=99, pass_tokens=pass_tokens
+    )
+    lengths = sorted((row.length for row in rows), reverse=True)
+    ways = (borders for k in range(10) for borders in combinations(range(1, 10), k))
+    allowed = (
+        borders
+        for borders in ways
+        if all(
+            (stop - start) * lengths[start] <= 150 for start, stop in pairwise([0, *borders, 10])
+        )
+    )
+    least = min(cost(lengths, borders, pass_tokens) for borders in allowed)
+    assert sum(pass_tokens + batch.tokens.numel() for batch in batches) == least
+
+
 def test_every_target_has_one_place_and_batches_keep_their_limits():
     requests = [*choices(1), *texts(1)]
     sizes = np.cumsum([0, *(len(r.target) for r in requests)])
     rows = pack_requests(requests, shared=True)
-    batches = make_batches(rows, requests, sizes, most_tokens=90, most_targets=40)
+    batches = make_batches(rows, requests, sizes, most_tokens=90, most_targets=40, pass_tokens=30)
     places = np.concatenate([batch.places for batch in batches])
     assert sorted(places.tolist()) == list(range(sizes[-1]))
     for batch in batches:
