@@ -197,7 +197,7 @@ class Decision:
     @property
     def basis(self) -> str:
         """What the gain is known from, in words."""
-        runs = f"{self.runs} trained runs" if self.runs else "no trained run"
+        runs = f"{self.runs} {self.level or 'trained'} runs" if self.runs else "no trained run"
         return f"{self.proxies} and {runs}" if self.proxies else runs
 
     @property

@@ -37,7 +37,7 @@ def test_a_table_knows_no_tokens_and_may_have_another_reference():
         "91% likely to be better than the best seen mixture (gain +0.400 at 1B, 95% interval "
         "[-0.188, +0.988])"
     )
-    assert table.basis == "40 1M runs and 3 trained runs"
+    assert table.basis == "40 1M runs and 3 1B runs"
     assert replace(table, moves=False).verdict.startswith(
         "stay with the best seen mixture: the best"
     )

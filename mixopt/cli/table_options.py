@@ -38,6 +38,8 @@ table_options = combine_options(
                  help="Reported, and never used to choose."),
     click.option("--ignore", multiple=True, metavar="COLUMN",
                  help="Neither a ratio nor a metric."),
+    click.option("--fidelities", metavar="A,B,...",
+                 help="Fidelities of the runs (60M,1B), from the lowest to the predicted one."),
     click.option("--recipe", type=_FILE, help="YAML of bounds, target, budget and constraints."),
     click.option("--natural", type=_FILE, callback=_given, help="YAML of domain: ratio, compared with."),
     click.option("--target", help="average, utility, worst, or a metric.  [default: utility]"),
@@ -69,7 +71,7 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
 
         runs = read_runs(options["mlflow"])
     given = {name: options[name] for name in ("ratios", "metrics", "holdout", "counts", "ignore")}
-    given["id_column"] = options["id"]
+    given["id_column"], given["fidelities"] = options["id"], config.fidelities
     if given["metrics"] is not None and runs is not None and not given["metrics"].is_file():
         given["metrics"] = split_names(str(given["metrics"]), "--metrics")
     better: Any = options["better"]
@@ -101,6 +103,8 @@ def read_config(options: Mapping[str, Any]) -> "ProposalConfig":
         side: {**getattr(config, side), **_parse_bounds(options[side], f"--{side}")}
         for side in ("lower", "upper")
     }
+    if options["fidelities"]:
+        changes["fidelities"] = split_names(options["fidelities"], "--fidelities")
     if options["target"]:
         changes["target"] = options["target"]
     if options["natural"]:

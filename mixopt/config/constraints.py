@@ -145,7 +145,7 @@ class ProposalConfig(SearchSpaceConfig):
     surrogates: str | list[str] = "auto"
     """`auto`, or the names of the surrogates to stack."""
     fidelities: list[Annotated[str, BeforeValidator(_fidelity_name)]] | None = None
-    """Fidelities of the runs, from the cheapest to the predicted one; by cost if left out."""
+    """Fidelities of the runs, from the lowest to the predicted one; by size or cost if left out."""
     maximise: Annotated[str, Field(pattern="^(utility|chance)$")] = "utility"
     """Expected utility, or probability (`chance`) of beating `reference`."""
     reference: str | dict[str, float] = "natural"

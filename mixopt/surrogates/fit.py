@@ -58,8 +58,8 @@ def fit(
         scales: Score difference of each metric that counts as 1 in `z`; its standard deviation over the
             trials where none is given.
         surrogates: `auto`, the name of one model, or several to stack.
-        fidelities: Fidelities of the trials from the lowest to the one to predict. By mean cost, or
-            ensembled, merged, trained, if left out.
+        fidelities: Fidelities of the trials from the lowest to the one to predict. If left out: by size
+            (`60M`, `1B`), else by mean cost, or ensembled, merged, trained.
         use_std_errors: Use the scores' standard errors as noise where that predicts better. They
             are not noise where all trials share their items.
         seed: Seed of the folds and of models that draw random numbers.
@@ -82,8 +82,11 @@ def fit(
     if target == "average":
         require_one_direction(metrics)
     if all(len(table) < MIN_TRIALS for table in tables):
-        few = f"{len(trials)} trials are too few to fit; at least {MIN_TRIALS} are needed."
-        raise TrialsError(few)
+        listed = ", ".join(f"{len(t)} {level}" for t, level in zip(tables, levels, strict=True))
+        each = f" of one fidelity ({listed})" if len(levels) > 1 else ""
+        raise TrialsError(
+            f"{len(trials)} trials{each} are too few to fit; at least {MIN_TRIALS} are needed."
+        )
     if all(is_uninformative(table) for table in tables):
         raise TrialsError(
             f"All {len(tables[-1])} {levels[-1]} trials have one mixture, so no effect of the "

@@ -6,11 +6,13 @@ See docs/methods.md, section 4.6. Shapes: `n` trials, `d` domains, `m` metrics.
 """
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
+from mixopt.io.model_sizes import parse_size
 from mixopt.mixture import Array
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel
 from mixopt.surrogates.cokriging import CoKriging, RescaledModel
@@ -33,6 +35,10 @@ MIN_RUNS_OWN_MODELS = 20
 """Runs from which a high fidelity also has models of its own beside the co-kriging. With fewer,
 cross-validation cannot tell which is better, and they worsen it (`studies/rank-fidelity`)."""
 
+ROUNDED = 0.006
+"""Relative error of a size of three digits (`1.24B`)."""
+NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
+
 Stage = tuple[Standardization, StackedModel]  # one fidelity's scale and fitted model
 MakeModels = Callable[[Trials], dict[str, SurrogateModel]]  # unfitted models by name for a table
 
@@ -42,12 +48,15 @@ def order_fidelities(trials: Trials, given: Sequence[str] | None) -> list[str]:
 
     Args:
         trials: Trials of one or more fidelities.
-        given: The order, if the caller knows it; by mean cost, else by kind, if None.
+        given: The order, if the caller knows it; a name may be another spelling of a size (`1B`). If
+            None, by size where all names plainly have one, else by mean cost, by kind or by number.
 
     Raises:
         TrialsError: `given` is empty, repeats a name or has an unknown one, or nothing orders them.
     """
     levels = trials.levels
+    if given is not None:
+        given = [_find_level(str(name), levels) for name in given]
     if given is not None:
         if not given:
             raise TrialsError(
@@ -65,15 +74,30 @@ def order_fidelities(trials: Trials, given: Sequence[str] | None) -> list[str]:
         return list(given)
     if len(levels) < 2:
         return list(levels)
+    sizes = {level: parse_size(level) for level in levels}
+    if None not in sizes.values() and len(set(sizes.values())) == len(sizes):
+        return sorted(levels, key=lambda level: sizes[level] or 0.0)
     costs = {level: _mean_cost(trials.at(level)) for level in levels}
     if all(np.isfinite(cost) for cost in costs.values()) and len(set(costs.values())) == len(costs):
         return sorted(levels, key=lambda level: costs[level])
     if set(levels) <= set(KINDS):
         return sorted(levels, key=[str(kind) for kind in KINDS].index)
+    if all(map(NUMBER.fullmatch, levels)):
+        return sorted(levels, key=float)
     raise TrialsError(
-        f"The trials have fidelities {', '.join(levels)} and neither cost nor kind orders them; "
-        "give their costs, or fidelities= from the lowest to the one to predict."
+        f"The trials have fidelities {', '.join(levels)} and neither size, cost nor kind orders them; "
+        f"give their costs, or fidelities= (--fidelities {','.join(levels)} on the shell) from the "
+        "lowest to the one to predict."
     )
+
+
+def _find_level(name: str, levels: Sequence[str]) -> str:
+    """Return the level of a name: itself, or the only one of the same size (to three digits)."""
+    size = parse_size(name)
+    if name in levels or size is None:
+        return name
+    same = [level for level in levels if abs((parse_size(level) or 0.0) / size - 1) < ROUNDED]
+    return same[0] if len(same) == 1 else name
 
 
 def is_uninformative(trials: Trials) -> bool:

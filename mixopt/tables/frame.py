@@ -19,6 +19,7 @@ from mixopt.io.parsing import load_json, show
 from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS, without_tracker
 from mixopt.tables.csv_layout import convert_decimal_commas, find_delimiter, name_ids, read_text
+from mixopt.tables.fidelities import name_fidelities, warn_of_sizes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,12 @@ COUNTS_FROM = 1.5  # rows with a larger sum are probably counts or percentages
 
 
 def read_table(
-    table: "str | os.PathLike[str] | pd.DataFrame", what: str, id_column: str | None = None
+    table: "str | os.PathLike[str] | pd.DataFrame",
+    what: str,
+    id_column: str | None = None,
+    *,
+    fidelities: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
 ) -> tuple["pd.DataFrame", str]:
     """Load a table and index it by its id column.
 
@@ -42,12 +48,16 @@ def read_table(
         table: A file or a data frame.
         what: Its content (`ratios`), for messages.
         id_column: Column that names the runs; None takes the first of `ID_COLUMNS`.
+        fidelities: As the user names them, if at all.
+        ignore: Columns that are left out, and domains, which are never taken for something else.
 
     Returns:
-        The table (`n` rows by id), and its name for messages.
+        The table (`n` rows by id), and its name for messages. The column that tells models of several
+        sizes apart is called as in `FIDELITY_COLUMNS`.
 
     Raises:
-        TrialsError: It cannot be read, a column name repeats, or a run has no id.
+        TrialsError: It cannot be read, a column name repeats, a run has no id, or nothing orders the
+            models that runs are of.
     """
     import pandas as pd
 
@@ -76,11 +86,14 @@ def read_table(
         frame = frame.drop(columns=ROW_NUMBER)
     if frame[column].isna().any():
         raise TrialsError(f"{where}: a cell of its id column {column!r} is empty; name every run.")
-    others = [name for name in ID_COLUMNS if name in frame.columns and name != column]
+    ids = name_ids(frame[column]).rename(column)
+    frame = name_fidelities(frame.drop(columns=column), where, given=fidelities, ignore=ignore)
+    if _fidelity_column(frame) is None:
+        warn_of_sizes(ids, where)
+    others = [name for name in ID_COLUMNS if name in frame.columns and name not in ignore]
     if others:
         log.info("%s: runs are named by %r; %s is left out.", where, column, ", ".join(others))
-    frame = frame.set_index(name_ids(frame[column]).rename(column))
-    frame = frame.drop(columns=[column, *others])
+    frame = frame.set_index(ids).drop(columns=others)
     if frame.empty or not len(frame.columns):
         missing = "rows" if frame.empty else "columns"
         raise TrialsError(f"{where} has no {missing}; give one row per run.")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
+from mixopt.io.model_sizes import PLAIN_FROM, parse_size, show_size
 from mixopt.io.parsing import show
 from mixopt.mixture import Mixture
-from mixopt.tables.bookkeeping import MODEL_SIZES, is_bookkeeping
+from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import (
     COST_COLUMNS,
     FIDELITY_COLUMNS,
@@ -61,13 +62,14 @@ def read_trials(
     counts: bool = False,
     ignore: Sequence[str] = (),
     id_column: str | None = None,
+    fidelities: Sequence[str] | None = None,
 ) -> Trials:
     """Read trials from a table of mixtures and a table of metrics, or from one table with both.
 
     A table is a CSV, TSV, Parquet, JSON or JSON lines file or a data frame, with one row per run and
     a column of run ids. Besides metrics, it may have their standard errors (`x_stderr`, `se/x`), the
     cost of each run (`cost`, `gpu_hours`, `flops`, `tokens`) and its fidelity (`fidelity`,
-    `model_size`, `kind`).
+    `model_size`, `kind`, or what plainly is a model's size in `model`, `n_params`, ...).
 
     Args:
         ratios: Table with one column per domain (`n x d`); names may be hierarchical (`web:science`).
@@ -83,13 +85,14 @@ def read_trials(
         counts: Whether ratios are token counts or percentages, to be normalized.
         ignore: Columns that are neither ratios nor metrics.
         id_column: Column that names the runs; None takes `run_id`, `run`, `id`, ...
+        fidelities: Fidelities of the runs, to find their column where its name does not tell it.
 
     Returns:
         One trial per run and fidelity.
 
     Raises:
-        TrialsError: An argument is invalid, ids repeat or do not match, a cell is not a number, or
-            the direction of a metric is unknown.
+        TrialsError: An argument is invalid, ids repeat or do not match, a cell is not a number, runs
+            are of several models that nothing orders, or the direction of a metric is unknown.
         MixtureError: A row has a negative ratio, or does not sum to one within 0.01.
     """
     chosen = (
@@ -101,23 +104,30 @@ def read_trials(
     members = {} if capabilities is None else capabilities
     if not isinstance(members, Mapping):
         raise TrialsError(f"capabilities is {show(members)}; give metrics by capability.")
-    lists = (("domains", domains), ("holdout", holdout), ("ignore", ignore), *members.items())
+    lists = (("domains", domains), ("holdout", holdout), ("ignore", ignore),
+             ("fidelities", fidelities), *members.items())  # fmt: skip
     for what, names in lists:
         if isinstance(names, str):
             raise TrialsError(f"{what} is {show(names)}; give a list of names.")
+    untouched = (*ignore, *(domains or ()))
+
+    def read(given: object, what: str) -> tuple["pd.DataFrame", str]:
+        return read_table(
+            cast("str", given), what, id_column, fidelities=fidelities, ignore=untouched
+        )
+
     if runs is not None:
-        frame, where = read_table(runs, "runs", id_column)
+        frame, where = read(runs, "runs")
         _check_ignored(ignore, list(map(str, frame.columns)), where)
         mixtures, scores = _split_runs(frame.drop(columns=list(ignore)), where, domains, chosen)
         return _to_trials(mixtures, where, scores, where, better, holdout, members, counts)
-    mixtures, where = read_table(cast("str", ratios), "ratios", id_column)
-    scores, scores_name = read_table(cast("str", table), "metrics", id_column)
+    mixtures, where = read(ratios, "ratios")
+    scores, scores_name = read(table, "metrics")
     _check_ignored(ignore, [*map(str, mixtures.columns), *map(str, scores.columns)], scores_name)
     mixtures = mixtures.drop(columns=list(ignore), errors="ignore")
     scores = scores.drop(columns=list(ignore), errors="ignore")
     mixtures, scores = join(mixtures, where, scores, scores_name, keep=domains or ())
     mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
-    _warn_of_sizes(scores, scores_name)
     scores = _drop_bookkeeping(scores, scores_name)
     return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)
 
@@ -176,7 +186,6 @@ def _split_runs(
 ) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Return the mixtures and the scores of one table, without unfinished runs."""
     frame = _drop_unfinished(frame, where)
-    _warn_of_sizes(frame, where)
     check_ids(frame, where, frame, where)
     frame.columns = frame.columns.map(str)
     ratio_columns = find_ratio_columns(list(frame.columns), domains, frame, where)
@@ -219,13 +228,6 @@ def _drop_bookkeeping(scores: "pd.DataFrame", where: str) -> "pd.DataFrame":
         log.info("%s: %s are records of the runs, not metrics, and are left out.",
                  where, ", ".join(map(str, records)))  # fmt: skip
     return scores.drop(columns=records)
-
-
-def _warn_of_sizes(frame: "pd.DataFrame", where: str) -> None:
-    for column in frame.columns:
-        if without_tracker(str(column)) in MODEL_SIZES and frame[column].nunique() > 1:
-            log.warning("%s: models of several sizes (%s) are taken as one; name the column model_size "
-                        "to keep them apart.", where, column)  # fmt: skip
 
 
 def _score_name(column: str, cells: "pd.Series[float]") -> str | None:
@@ -316,7 +318,10 @@ def _to_trials(
 
 
 def _read_fidelities(scores: "pd.DataFrame", where: str) -> list[str]:
-    """Return the fidelity of each run as the table spells it, empty without a fidelity column."""
+    """Return the fidelity of each run, empty without a fidelity column.
+
+    It is spelled as in the table; numbers that plainly are sizes have a unit (`60M`).
+    """
     import pandas as pd
 
     column = next((name for name in FIDELITY_COLUMNS if name in scores.columns), None)
@@ -330,7 +335,11 @@ def _read_fidelities(scores: "pd.DataFrame", where: str) -> list[str]:
             "if all runs are of one kind."
         )
     if pd.api.types.is_numeric_dtype(cells):
-        return [f"{cell:.15g}" for cell in cells]
+        names = {cell: f"{cell:.15g}" for cell in cells.unique()}
+        shown = {cell: show_size(parse_size(name) or 0.0) for cell, name in names.items()}
+        if min(names) >= PLAIN_FROM and len(set(shown.values())) == len(names):
+            names = shown
+        return [names[cell] for cell in cells]
     return [str(cell).strip() for cell in cells]
 
 

@@ -57,7 +57,7 @@ def test_fidelities_of_the_config_reach_design_and_advice(tables, tmp_path):
     both.to_csv(tmp_path / "runs.csv", index=False)
     given = ("--runs", tmp_path / "runs.csv", "--domains", " web, code ")
     printed = call("design", *given, "-n", "2", "--method", "sequential", code=2)
-    assert "neither cost nor kind orders them" in printed
+    assert "neither size, cost nor kind orders them" in printed
     (tmp_path / "r.yaml").write_text("fidelities: [small, large]\n")
     given = (*given, "--recipe", tmp_path / "r.yaml")
     printed = call("design", *given, "-n", "2", "--method", "sequential")

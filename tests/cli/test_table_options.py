@@ -90,3 +90,21 @@ def test_metrics_and_ids_by_hand(tables, tmp_path):
     assert "'mystery'" in call(*command, "--id", "mine", code=2)
     assert "Proposal" in call(*command, "--id", "mine", "--metrics", "val_loss")
     assert "no metric 'val_los'" in call(*command, "--id", "mine", "--metrics", "val_los", code=2)
+
+
+def test_fidelities_from_the_shell(tables, tmp_path, caplog):
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    both = both.rename(columns={"web": "ratio/web", "code": "ratio/code"})
+    large = both.assign(model="large", val_loss=both["val_loss"] - 1)
+    frame = pd.concat([large, both.assign(model="small")])
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    command = ("propose", "--runs", tmp_path / "runs.csv")
+    assert "--fidelities large,small" in call(*command, code=2)
+    printed = call(*command, "--fidelities", "small,large")
+    assert "Fitted 1 metrics on 8 large runs" in printed
+    assert "With 8 small runs" in printed
+    call(*command, "--fidelities", "small")
+    assert "8 trials of fidelity 'large' are left out" in caplog.text
+    assert "an empty name" in call(*command, "--fidelities", "small,", code=2)
+    printed = call("design", "--domains", "a,b", "-n", "3", "--fidelities", "x", code=2)
+    assert "--fidelities would do nothing" in printed

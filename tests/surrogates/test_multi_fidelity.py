@@ -72,9 +72,43 @@ def test_kinds_are_ordered_by_what_they_are():
     assert order_fidelities(trials, ["merged", "trained"]) == ["merged", "trained"]
 
 
+@pytest.mark.parametrize(
+    ("names", "costs"),
+    [
+        (["60M", "1B"], [0, 0]),
+        (["Tiny-60M", "pythia-1.4b-deduped"], [0, 0]),
+        (["6e7", "1B"], [9, 1]),  # a small model that read more
+        (["9.5", "10"], [0, 0]),
+    ],
+)
+def test_sizes_are_ordered_whatever_their_place_or_cost(names, costs):
+    tables = [make_trials(8, fidelity=n, cost=c) for n, c in zip(names, costs, strict=True)]
+    assert order_fidelities(tables[1] + tables[0], None) == names
+    assert order_fidelities(tables[0] + tables[1], None) == names
+
+
+def test_two_models_of_one_size_are_asked_for():
+    trials = make_trials(8, fidelity="gpt-60M") + make_trials(8, fidelity="llama-60M")
+    with pytest.raises(TrialsError, match="--fidelities gpt-60M,llama-60M"):
+        order_fidelities(trials, None)
+
+
+def test_a_size_may_be_spelled_otherwise():
+    trials = make_trials(8, fidelity="61.5M") + make_trials(8, fidelity="1B")
+    assert order_fidelities(trials, ["61483264", "1e9"]) == ["61.5M", "1B"]
+    with pytest.raises(TrialsError, match="No trial has fidelity '62.5M'"):
+        order_fidelities(trials, ["62.5M", "1B"])
+
+
+def test_too_few_of_every_size_are_listed():
+    trials = make_trials(4, fidelity="60M") + make_trials(5, fidelity="1B")
+    with pytest.raises(TrialsError, match=r"9 trials of one fidelity \(4 60M, 5 1B\) are too few"):
+        fit(trials)
+
+
 def test_levels_that_nothing_orders_are_asked_for():
     trials = make_trials(8, fidelity="small") + make_trials(8, fidelity="large")
-    with pytest.raises(TrialsError, match="neither cost nor kind orders them"):
+    with pytest.raises(TrialsError, match="neither size, cost nor kind orders them"):
         fit(trials)
     fitted = cheap_fit(trials, fidelities=["small", "large"])
     assert fitted.fidelities[-1].level == "large"

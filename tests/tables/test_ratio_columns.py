@@ -111,11 +111,3 @@ def test_metrics_and_ids_are_chosen_by_hand():
 def test_exports_of_users(name):
     trials = read_trials(runs=CASES / f"{name}.csv")
     assert (trials.domains, [m.name for m in trials.metrics]) == (DOMAINS, ["loss"])
-
-
-def test_models_of_several_sizes_are_said(caplog):
-    frame = table("ratio/", loss=LOSS, n_params=6e7)
-    read_trials(runs=frame)
-    assert caplog.text == ""
-    read_trials(runs=frame.assign(n_params=[6e7] * 10 + [1e9] * 10))
-    assert "name the column model_size" in caplog.text
