@@ -8,6 +8,8 @@ from mixopt.config.base import ConfigModel
 
 Conditions: TypeAlias = dict[str, str | bool | int | float | list[str | bool | int | float]]
 """Value, or list of allowed values, by field."""
+TextFields: TypeAlias = str | Annotated[list[str], Field(min_length=1)]
+"""A field, or several that are joined (`[instruction, input, output]`)."""
 
 
 class SplitTextConfig(ConfigModel):
@@ -40,8 +42,8 @@ class FilesTextConfig(RecordTextConfig):
     kind: Literal["files"] = "files"
     paths: Annotated[list[str], Field(min_length=1)]
     """Files or globs, relative to the YAML."""
-    field: str = "text"
-    """Field or column that holds the text, or a list of chat messages."""
+    field: TextFields = "text"
+    """Field or column that holds the text, or a list of chat messages; several are joined in order."""
     group: str | None = None
     """Field with the group of a document; each distinct text is its own group if left out."""
 
@@ -58,8 +60,8 @@ class HubTextConfig(RecordTextConfig):
     """Split of the dataset."""
     revision: str | None = None
     """Commit, branch or tag on the hub."""
-    field: str = "text"
-    """Column that holds the text, or a list of chat messages."""
+    field: TextFields = "text"
+    """Column that holds the text, or a list of chat messages; several are joined in order."""
     group: str | None = None
     """Column with the group of a document; each distinct text is its own group if left out."""
 

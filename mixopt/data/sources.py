@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig
 from mixopt.data.document import Document, is_held_out
 from mixopt.data.machine_text import read_machine_text
-from mixopt.data.record_fields import get_field, join_messages, matches
+from mixopt.data.record_fields import TextReader, get_field, matches, unwrap_records
 from mixopt.data.record_files import REFUSED, is_json_array, read_csv, read_json
 from mixopt.errors import DataError, did_you_mean, one_line, require_extra
 from mixopt.io.content_hash import hash_content
@@ -141,7 +141,7 @@ def _read_file(file: Path, source: FilesTextConfig) -> Iterator[Document]:
         yield from _read_plain(file)
         return
     if format == "parquet":
-        columns = [source.field, *filter(None, [source.group]), *(source.where or {})]
+        columns = [*_fields(source), *filter(None, [source.group]), *(source.where or {})]
         yield from _to_documents(read_parquet(file, list(dict.fromkeys(columns))), source)
     elif format == "jsonl":
         yield from _to_documents(read_jsonl(file), source)
@@ -154,26 +154,22 @@ def _read_file(file: Path, source: FilesTextConfig) -> Iterator[Document]:
 def _to_documents(
     rows: Iterable[tuple[str, dict[str, Any]]], source: FilesTextConfig | HubTextConfig
 ) -> Iterator[Document]:
-    for where, row in rows:
+    fields = _fields(source)
+    reader = TextReader(fields)
+    last: tuple[dict[str, Any], str] | None = None
+    for where, row in unwrap_records(rows, fields):
         if source.where is None or matches(row, source.where):
-            yield _to_document(row, source.field, source.group, where)
+            last = row, where
+            text = reader.read(row, where)
+            owner = None if source.group is None else str(get_field(row, source.group, where))
+            # without a group the text is its own group, so that copies of it stay on one side
+            yield Document(text, text if owner is None else owner)
+    if last is not None:
+        reader.finish(*last)
 
 
-def _to_document(row: dict[str, Any], field: str, group: str | None, where: str) -> Document:
-    text = get_field(row, field, where)
-    if (joined := join_messages(text)) is not None:
-        text = joined
-    owner = None if group is None else str(get_field(row, group, where))
-    if not isinstance(text, str):
-        raise DataError(f"{where}: field {field!r} holds {type(text).__name__}, not text.")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise DataError(
-            f"{where}: field {field!r} holds half a character, which is no text; fix or drop it."
-        ) from None
-    # without a group the text is its own group, so that copies of it stay on one side
-    return Document(text, text if owner is None else owner)
+def _fields(source: FilesTextConfig | HubTextConfig) -> list[str]:
+    return [source.field] if isinstance(source.field, str) else source.field
 
 
 def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -120,3 +120,93 @@ def test_keys_of_texts_without_conditions_did_not_change(tmp_path):
     assert fingerprint_text(FilesTextConfig(paths=[str(path)])) == expected
     chosen = FilesTextConfig(paths=[str(path)], where={"text": "x"})
     assert fingerprint_text(chosen) != expected
+
+
+ALPACA = [
+    {"instruction": f"Do {i}.", "input": f"It is {i}." if i % 2 else "", "output": f"Done {i}."}
+    for i in range(6)
+]
+JOINED = [f"Do {i}." + f"\n\nIt is {i}." * (i % 2) + f"\n\nDone {i}." for i in range(6)]
+FIELDS = ["instruction", "input", "output"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv", "a.parquet", "wrapped.json"])
+def test_several_fields_are_joined(tmp_path, name):
+    path = tmp_path / name
+    if name == "a.csv":
+        pd.DataFrame(ALPACA).to_csv(path, index=False)
+    elif name == "a.parquet":
+        pd.DataFrame(ALPACA).to_parquet(path)
+    elif name == "a.jsonl":
+        toy.write_jsonl(path, ALPACA)
+    else:
+        path.write_text(json.dumps({"data": ALPACA} if "wrapped" in name else ALPACA))
+    assert [d.text for d in documents(path, field=FIELDS)] == JOINED
+    assert [d.text for d in documents(path, field=["output"])] == [r["output"] for r in ALPACA]
+
+
+def test_a_record_may_lack_one_of_several_fields(tmp_path):
+    rows = [{k: v for k, v in row.items() if v} for row in ALPACA]
+    rows[1]["input"] = None
+    path = toy.write_jsonl(tmp_path / "a.jsonl", rows)
+    assert [d.text for d in documents(path, field=FIELDS)] == [
+        JOINED[0], "Do 1.\n\nDone 1.", *JOINED[2:]
+    ]  # fmt: skip
+
+
+def test_a_field_that_no_record_has_is_named(tmp_path):
+    path = toy.write_jsonl(tmp_path / "a.jsonl", ALPACA)
+    with pytest.raises(DataError, match=r"no field 'inptu'. Did you mean 'input'"):
+        documents(path, field=["instruction", "inptu", "output"])
+    path = toy.write_jsonl(tmp_path / "long.jsonl", ALPACA * 50)
+    with pytest.raises(DataError, match=r"line 100 has no field 'inptu'"):
+        documents(path, field=["instruction", "inptu", "output"])
+    with pytest.raises(DataError, match=r"line 1 has no field 'a'"):
+        documents(path, field=["b", "a"])
+
+
+PLAIN = [{"text": f"document {i}", "page": i} for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"data": PLAIN},
+        {"version": "1.0", "tags": [{"name": "x"}], "data": PLAIN, "count": 5},
+        {row["text"]: row for row in PLAIN},
+        [{"split": "train", "rows": PLAIN[:3]}, {"split": "test", "rows": PLAIN[3:]}],
+        [*PLAIN[:2], {"rows": PLAIN[2:]}],
+    ],
+)
+def test_objects_that_wrap_records_are_opened(tmp_path, content):
+    (tmp_path / "a.json").write_text(json.dumps(content, indent=1))
+    expected = [row["text"] for row in PLAIN]
+    assert [d.text for d in documents(tmp_path / "a.json")] == expected
+    assert [d.group for d in documents(tmp_path / "a.json", group="page")] == list("01234")
+    toy.write_jsonl(tmp_path / "a.jsonl", content if isinstance(content, list) else [content])
+    assert [d.text for d in documents(tmp_path / "a.jsonl")] == expected
+
+
+def test_records_of_a_wrapper_may_be_chats_or_nested(tmp_path):
+    wrapped = {"rows": [{"row_idx": 0, "row": {"text": "x"}}, {"row_idx": 1, "row": {"text": "y"}}]}
+    (tmp_path / "a.json").write_text(json.dumps(wrapped))
+    assert [d.text for d in documents(tmp_path / "a.json", field="row.text")] == ["x", "y"]
+    (tmp_path / "b.json").write_text(json.dumps({"data": [{"messages": CHAT}] * 2}))
+    assert len(documents(tmp_path / "b.json", field="messages")) == 2
+    (tmp_path / "c.json").write_text(json.dumps({"messages": CHAT}))
+    assert len(documents(tmp_path / "c.json", field="messages")) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": PLAIN, "b": PLAIN},  # which of the two?
+        {"data": [*PLAIN, {"txt": "x"}]},
+        {"data": []},
+        {"prompt": {"text": "x"}, "answer": 3},
+    ],
+)
+def test_an_object_that_wraps_no_records_is_refused(tmp_path, content):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="record 1 has no field 'text'"):
+        documents(tmp_path / "a.json")
