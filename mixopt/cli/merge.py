@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -13,6 +14,8 @@ from mixopt.errors import require_extra
 @click.option("-e", "--expert", "experts", multiple=True, required=True, metavar="DIR=WEIGHT",
               help="An expert and its weight; repeat for each.")  # fmt: skip
 @click.option("--normalise", is_flag=True, help="Divide the weights by their sum.")
+@click.option("--resize", type=click.Choice(["base", "largest"]),
+              help="Vocabulary of the merge, where sizes differ.  [default: the base's]")  # fmt: skip
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
               help="Folder to create.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -23,6 +26,7 @@ def merge(
     base: Path,
     experts: Sequence[str],
     normalise: bool,
+    resize: Literal["base", "largest"] | None,
     output: Path,
     dtype: str | None,
     shard_size: str,
@@ -34,7 +38,7 @@ def merge(
 
     folder = merge_to_disk(base, _parse_experts(experts), output, dtype=dtype,
                            shard_bytes=_parse_bytes(shard_size, "--shard-size"),
-                           allow_pickle=allow_pickle, normalise=normalise)  # fmt: skip
+                           allow_pickle=allow_pickle, normalise=normalise, resize=resize)  # fmt: skip
     click.echo(f"Written   {folder}")
 
 

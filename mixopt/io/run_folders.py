@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+CHECKPOINT = re.compile(r"(?:checkpoint|ckpt|global_step|step|iter|epoch)[-_]?(\d+)")
+"""Names of the checkpoints of a run; transformers writes `checkpoint-100`."""
 MODEL_FILES = ("config.json", "adapter_config.json", "*.safetensors", "*.bin", "*.gguf")
 """Files of a model or an adapter; a folder with any of them is taken as it is."""
 
@@ -18,13 +19,17 @@ def find_model_folder(folder: Path) -> Path:
         folder: Folder of a model or of a run.
 
     Returns:
-        `folder`, or the `checkpoint-N` in it with the largest N.
+        `folder`, or the `checkpoint-N` in it with the largest N that holds a model.
     """
-    if not folder.is_dir() or any(any(folder.glob(pattern)) for pattern in MODEL_FILES):
+    if not folder.is_dir() or _has_model(folder):
         return folder
     found = {
         int(match[1]): place
         for place in folder.iterdir()
-        if (match := CHECKPOINT.fullmatch(place.name)) and place.is_dir()
+        if (match := CHECKPOINT.fullmatch(place.name)) and place.is_dir() and _has_model(place)
     }
     return found[max(found)] if found else folder
+
+
+def _has_model(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in MODEL_FILES)

@@ -5,8 +5,7 @@ Pickled weights can run code when they are opened, so they are refused unless th
 """
 
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from mixopt.errors import ModelError, one_line
 from mixopt.io.parsing import load_json, show
+from mixopt.training.tensor_names import align_names, strip_wrappers
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -25,10 +25,9 @@ DTYPES = {
     "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 """Types by their names in safetensors; 8-bit floats cannot be merged."""
-WRAPPERS = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-"""Parts of names that `torch.compile`, FSDP and activation checkpointing add, anywhere in a name."""
-PARALLEL = "module."
-"""What DataParallel, DDP and DeepSpeed put before every name."""
+ADAPTER, PICKLED_ADAPTER = "adapter_model.safetensors", "adapter_model.bin"
+OTHER_BASE = "give the base that it was trained from, or train it from this base."
+"""What to do where the tensors of an expert are none of the base's."""
 Rows = slice | torch.Tensor
 """Rows of a tensor: a slice, or integer indices."""
 
@@ -57,6 +56,17 @@ class Checkpoint:
         _check_index(self.folder, places)
         self._stored = strip_wrappers(places, self.folder)
         self._places = {name: places[stored] for name, stored in self._stored.items()}
+        self.names = tuple(sorted(self._places))
+
+    def align(self, wanted: Collection[str]) -> None:
+        """Rename the tensors as in another model, where only a prefix of all names differs.
+
+        Args:
+            wanted: Names of the other model's tensors.
+        """
+        renamed = align_names(self.names, wanted)
+        self._stored = {renamed[name]: stored for name, stored in self._stored.items()}
+        self._places = {renamed[name]: place for name, place in self._places.items()}
         self.names = tuple(sorted(self._places))
 
     def __contains__(self, name: object) -> bool:
@@ -112,37 +122,33 @@ class Checkpoint:
 
     def _handle(self, file: Path) -> Any:
         if file not in self._open:
-            self._open[file] = (
-                _PickledFile(file) if file.suffix == ".bin" else open_safetensors(file)
-            )
+            self._open[file] = open_tensors(file)
         return self._open[file]
 
 
-def strip_wrappers(names: Iterable[str], folder: Path) -> dict[str, str]:
-    """Strip the prefixes that wrappers of a model add to its tensors' names.
+def find_adapter(folder: Path) -> Path | None:
+    """Return the file of the adapter in a folder, safetensors first; None if there is none.
 
     Args:
-        names: Names as they are stored.
-        folder: Where they are stored, for the message.
+        folder: Folder of an expert.
+    """
+    files = (folder / ADAPTER, folder / PICKLED_ADAPTER)
+    return next((file for file in files if file.is_file()), None)
+
+
+def open_tensors(file: Path) -> Any:
+    """Open a file of tensors: safetensors, or a pickle that the user allows.
+
+    Args:
+        file: Its ending tells which.
 
     Returns:
-        The stored name of each tensor, by its name in the model that was wrapped.
+        Handle that reads tensors on demand.
 
     Raises:
-        ModelError: Two stored names stand for one tensor.
+        ModelError: The file is missing, truncated or of another format.
     """
-    plain = {stored: WRAPPERS.sub("", stored) for stored in names}
-    while plain and all(name.startswith(PARALLEL) for name in plain.values()):
-        plain = {stored: name.removeprefix(PARALLEL) for stored, name in plain.items()}
-    stored_by_name: dict[str, str] = {}
-    for stored, name in plain.items():
-        if name in stored_by_name:
-            raise ModelError(
-                f"{folder} holds tensor {show(name)} twice, as {show(stored_by_name[name])} and as "
-                f"{show(stored)}; save it again from the model without its wrapper."
-            )
-        stored_by_name[name] = stored
-    return stored_by_name
+    return _PickledFile(file) if file.suffix == ".bin" else open_safetensors(file)
 
 
 def _find_files(folder: Path, allow_pickle: bool) -> list[Path]:

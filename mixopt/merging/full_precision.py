@@ -7,7 +7,13 @@ from typing import Any
 
 from mixopt.errors import ModelError, one_line
 from mixopt.io.parsing import load_json, show
-from mixopt.merging.checkpoint import PICKLED, PICKLED_INDEX, Checkpoint, open_safetensors
+from mixopt.merging.checkpoint import (
+    PICKLED,
+    PICKLED_INDEX,
+    Checkpoint,
+    find_adapter,
+    open_tensors,
+)
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Types in safetensors that weights of full precision have."""
@@ -38,9 +44,10 @@ def require_full_precision(folder: Path, what: str, *, allow_pickle: bool = Fals
             f"{what} at {folder} is a GGUF file, which holds quantized weights for inference; use the "
             "checkpoint of safetensors files that it was made from."
         )
-    adapter = folder / "adapter_model.safetensors"
-    if adapter.is_file():  # a config.json beside it is the base's
-        tensors = _headers(adapter)
+    adapter = find_adapter(folder)
+    if adapter is not None:  # a config.json beside it is the base's
+        readable = adapter.suffix == ".safetensors" or allow_pickle
+        tensors = _headers(adapter) if readable else iter(())
     else:
         require_unquantized(read_config(folder), f"{what} at {folder}")
         tensors = _tensors(folder, allow_pickle)
@@ -117,7 +124,7 @@ def _tensors(folder: Path, allow_pickle: bool) -> Iterator[tuple[str, str, tuple
 
 
 def _headers(file: Path) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    handle = open_safetensors(file)
+    handle = open_tensors(file)
     for name in handle.keys():  # noqa: SIM118 - no mapping
         part = handle.get_slice(name)
         yield name, part.get_dtype(), tuple(part.get_shape())

@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from mixopt.errors import ModelError
-from mixopt.merging.expert import Expert, FullExpert, LoraExpert
+from mixopt.merging.expert import Expert, FullExpert
+from mixopt.merging.lora_expert import LoraExpert
 from mixopt.training.base_model import Layout, mergeable
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class ModelMerger:
         """The full experts' tensor `name` (`k_full x numel`), in the widest type they have."""
         base = self._base[name]
         full = [expert for expert in self.experts if isinstance(expert, FullExpert)]
-        rows = [expert.read(name).reshape(-1) for expert in full]
+        rows = [expert.read(name, base).reshape(-1) for expert in full]
         if not rows:
             return torch.empty(0, base.numel(), device=base.device)
         widest = reduce(torch.promote_types, [row.dtype for row in rows])

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mixopt.io.parsing import show
-from mixopt.merging.expert import read_adapter_config
+from mixopt.merging.checkpoint import find_adapter
 from mixopt.merging.full_precision import read_config
+from mixopt.merging.lora_expert import read_adapter_config
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def warn_of_origin(expert: Path, base: Path, name: str | None = None) -> None:
     Raises:
         ModelError: A configuration cannot be read.
     """
-    if (expert / "adapter_model.safetensors").is_file():
+    if find_adapter(expert) is not None:
         stated = read_adapter_config(expert).get("base_model_name_or_path")
         if isinstance(stated, str) and stated and not _is_same_model(stated, base, name):
             log.warning(

@@ -13,7 +13,7 @@ import logging
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ from tqdm.auto import tqdm
 
 from mixopt.errors import ModelError, StorageError, one_line
 from mixopt.io.files import resume_folder, write_text
-from mixopt.io.parsing import load_json, show
+from mixopt.io.parsing import show
 from mixopt.io.run_folders import find_model_folder
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
-from mixopt.merging.expert import Expert, FullExpert, open_expert
+from mixopt.merging.expert import COMPUTED, Expert, FullExpert, open_expert
 from mixopt.merging.full_precision import require_full_precision
 from mixopt.merging.merge import StepSizes, check_weights, merge_tensor, warn_if_unrelated
+from mixopt.merging.model_files import copy_model_files, copy_tokenizer
 from mixopt.merging.origin_warnings import warn_of_origin
+from mixopt.merging.vocabulary import Resize, average_rows, untie
 from mixopt.training.base_model import Layout
 
 log = logging.getLogger(__name__)
@@ -44,15 +46,30 @@ MAX_WEIGHT = 10.0
 NO_CONFIG = "{} has no configuration that transformers can read ({}); give the folder of a model."
 FORMAT = {"format": "pt"}
 WRITTEN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".msgpack", ".h5", ".index.json", ".gguf")
 
 
 @dataclass(frozen=True)
 class _Planned:
+    """A tensor to write.
+
+    Attributes:
+        name: Its name in the base.
+        shape: As it is written.
+        stored: Its type in the base.
+        written: The type that is written.
+        source: Name of the base's tensor that it is made from.
+    """
+
     name: str
     shape: tuple[int, ...]
     stored: torch.dtype
     written: torch.dtype
+    source: str
+
+    @property
+    def merged(self) -> bool:
+        """Whether experts change it; counters and masks are the base's."""
+        return self.stored.is_floating_point and not COMPUTED.search(self.name)
 
     @property
     def size_bytes(self) -> int:
@@ -68,6 +85,7 @@ def merge_to_disk(
     shard_bytes: int = SHARD_BYTES,
     allow_pickle: bool = False,
     normalise: bool = False,
+    resize: Resize | None = None,
 ) -> Path:
     """Write Θ_base + Σ_k α_k (Θ_k − Θ_base) to a model folder that transformers loads.
 
@@ -83,6 +101,9 @@ def merge_to_disk(
         shard_bytes: Largest size of a file; a larger tensor gets a file of its own.
         allow_pickle: Open pickled weights where there are no safetensors.
         normalise: Divide the weights by their sum.
+        resize: Where vocabularies have different sizes: `base` merges the rows that the base has, and
+            is the default where sizes differ by padding or a few added tokens. `largest` keeps all rows;
+            one that the base lacks is the weighted mean of the experts that have it.
 
     Returns:
         `out` as an absolute path.
@@ -107,12 +128,21 @@ def merge_to_disk(
     written = None if dtype is None else WRITTEN[dtype]
     plan = [_plan(checkpoint, name, written) for name in checkpoint.names]
     layout = _layout_of(checkpoint, plan, opened)
+    full = [expert for expert in opened if isinstance(expert, FullExpert)]
+    layout, heads = untie(layout, [expert.checkpoint for expert in full])
+    plan += [replace(t, name=head) for t in plan for head, own in heads.items() if own == t.name]
     for expert in opened:
-        expert.check(layout)
+        if isinstance(expert, FullExpert):
+            expert.check(layout, resize=resize)
+        else:
+            expert.check(layout)
         warn_of_origin(expert.folder, folder)
+    if resize == "largest":
+        plan = [_enlarge(tensor, full) for tensor in plan]
+    grown = max((t.shape[0] for t in plan if t.shape != checkpoint.shape(t.source)), default=None)
     shards = _divide(plan, shard_bytes)
     identities = [_identity(e.folder, w) for e, w in zip(opened, weights, strict=True)]
-    identity = [_identity(folder, 1.0), str(dtype), shard_bytes, *identities]
+    identity = [_identity(folder, 1.0), str(dtype), shard_bytes, resize, *identities]
     key = hashlib.blake2b(repr(identity).encode(), digest_size=6).hexdigest()
     with resume_folder(target, key) as scratch:
         _require_space(scratch, plan)
@@ -126,7 +156,10 @@ def merge_to_disk(
             raise
         if len(shards) > 1:
             _write_index(scratch / INDEX, shards)
-        _copy_rest(folder, scratch, written)
+        copy_model_files(folder, scratch, dtype=dtype, untied=bool(heads), rows=grown)
+        if grown is not None:
+            largest = next(e for e in full if any(e.rows(t.name) == grown for t in plan))
+            copy_tokenizer(largest.folder, grown, scratch)
     for expert, size in zip(opened, merge.step_sizes.compute(), strict=True):
         warn_if_unrelated(str(expert.folder), size)
     return target
@@ -160,15 +193,22 @@ def _refuse_percent(weights: Sequence[float]) -> None:
 def _plan(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> _Planned:
     stored = checkpoint.dtype(name)
     written = dtype if dtype is not None and stored.is_floating_point else stored
-    return _Planned(name, checkpoint.shape(name), stored, written)
+    return _Planned(name, checkpoint.shape(name), stored, written, name)
+
+
+def _enlarge(tensor: _Planned, experts: Sequence[FullExpert]) -> _Planned:
+    rows = max((expert.rows(tensor.name) or 0 for expert in experts), default=0)
+    if not tensor.shape or rows <= tensor.shape[0]:
+        return tensor
+    return replace(tensor, shape=(rows, *tensor.shape[1:]))
 
 
 def _layout_of(checkpoint: Checkpoint, plan: Sequence[_Planned],
                experts: Sequence[Expert]) -> Layout:  # fmt: skip
     if not (checkpoint.folder / "config.json").is_file():
         raise ModelError(NO_CONFIG.format(checkpoint.folder, "config.json is not there"))
-    shapes = {tensor.name: tensor.shape for tensor in plan if tensor.stored.is_floating_point}
-    kept = frozenset(t.name for t in plan if not t.stored.is_floating_point)
+    shapes = {tensor.name: tensor.shape for tensor in plan if tensor.merged}
+    kept = frozenset(tensor.name for tensor in plan if not tensor.merged)
     full = [expert for expert in experts if isinstance(expert, FullExpert)]
     # importing transformers takes longer than a small merge, so it is avoided where names agree
     alike = all(expert.checkpoint.names == checkpoint.names for expert in full)
@@ -254,21 +294,24 @@ class _StreamedMerge:
         self.step_sizes = StepSizes(len(experts))
 
     def pieces(self, tensor: _Planned) -> Iterator[torch.Tensor]:
-        name, count = tensor.name, tensor.shape[0] if tensor.shape else 1
-        if not tensor.stored.is_floating_point:
-            yield self._base.read(name)
+        source = self._base.shape(tensor.source)
+        count = source[0] if source else 1
+        if not tensor.merged:
+            yield self._base.read(tensor.source).to(tensor.written)
         elif not tensor.shape or not count:
             yield self._merge(tensor, None)
         else:
-            step = max(1, PIECE_BYTES * count // max(1, self._base.size_bytes(name)))
+            step = max(1, PIECE_BYTES * count // max(1, self._base.size_bytes(tensor.source)))
             for start in range(0, count, step):
                 yield self._merge(tensor, slice(start, min(count, start + step)))
+            for start in range(count, tensor.shape[0], step):
+                yield self._average(tensor, slice(start, min(tensor.shape[0], start + step)))
         self._base.release()
         for expert in self._experts:
             expert.release()
 
     def _merge(self, tensor: _Planned, rows: slice | None) -> torch.Tensor:
-        base = self._base.read(tensor.name, rows)
+        base = self._base.read(tensor.source, rows)
         deltas = (expert.delta(tensor.name, base, rows) for expert in self._experts)
         total = merge_tensor(base, self.step_sizes.observe(base, deltas), self._weights)
         merged = total.to(tensor.written)
@@ -277,9 +320,26 @@ class _StreamedMerge:
             raise self._explain(tensor, rows, total)
         return merged
 
+    def _average(self, tensor: _Planned, rows: slice) -> torch.Tensor:
+        """Return rows that the base lacks."""
+        parts, weights = [], []
+        for expert, weight in zip(self._experts, self._weights, strict=True):
+            own = expert.rows(tensor.name) if isinstance(expert, FullExpert) else None
+            if isinstance(expert, FullExpert) and own is not None and own > rows.start:
+                parts.append(expert.read_rows(tensor.name, slice(rows.start, min(rows.stop, own))))
+                weights.append(weight)
+        averaged = average_rows(parts, weights).to(tensor.written)
+        if not torch.isfinite(averaged).all():
+            raise ModelError(
+                f"The experts hold NaN or infinity in the last rows of tensor {show(tensor.name)}, "
+                "which the base lacks; fetch or save them again, or leave these rows out (--resize "
+                "base)."
+            )
+        return averaged
+
     def _explain(self, tensor: _Planned, rows: slice | None, total: torch.Tensor) -> ModelError:
         """Return the error that says whose number is not finite."""
-        base = self._base.read(tensor.name, rows)
+        base = self._base.read(tensor.source, rows)
         parts = [("The base", self._base.folder, lambda: base)] + [
             ("The expert", e.folder, partial(e.delta, tensor.name, base, rows))
             for e in self._experts
@@ -303,26 +363,3 @@ def _write_index(file: Path, shards: Mapping[str, Sequence[_Planned]]) -> None:
     places = {tensor.name: shard for shard, tensors in shards.items() for tensor in tensors}
     index = {"metadata": {"total_size": total}, "weight_map": places}
     write_text(file, json.dumps(index, indent=2) + "\n")
-
-
-def _copy_rest(base: Path, out: Path, dtype: torch.dtype | None) -> None:
-    for file in sorted(base.iterdir()):
-        if file.is_file() and not file.name.endswith(WEIGHT_FILES):
-            shutil.copyfile(file, out / file.name)
-    if dtype is not None:
-        config = _read_config(out)
-        config.pop("torch_dtype", None)
-        config["dtype"] = str(dtype).removeprefix("torch.")
-        write_text(out / "config.json", json.dumps(config, indent=2) + "\n")
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = load_json((folder / "config.json").read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise TypeError("it is not an object")
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"{folder / 'config.json'} cannot be read ({one_line(error)}); fix it, or leave out dtype."
-        ) from None
-    return config

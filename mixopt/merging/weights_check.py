@@ -6,8 +6,9 @@ import torch
 
 from mixopt.errors import ModelError
 from mixopt.io.parsing import show
-from mixopt.merging.checkpoint import DTYPES, Checkpoint, open_safetensors
+from mixopt.merging.checkpoint import DTYPES, Checkpoint, find_adapter, open_tensors
 from mixopt.training.base_model import Layout
+from mixopt.training.tensor_names import align_names, strip_wrappers
 
 CHUNK = 1 << 26
 """Elements that are looked at at a time, so that a large tensor takes no second copy of itself."""
@@ -19,7 +20,7 @@ def check_weights(
     """Read all weights of a model folder once.
 
     Args:
-        folder: Folder with safetensors files: a model, shards of one, or an adapter.
+        folder: Folder of a model, of shards of one, or of an adapter.
         what: What the weights are, for the message (`The base`).
         layout: Of the model; tensors that it names must have its shapes and be floating-point numbers.
         allow_pickle: Read pickled weights where there are no safetensors.
@@ -28,23 +29,33 @@ def check_weights(
         ModelError: A file is damaged, a tensor has another shape or type than the model's, or holds NaN
             or infinity.
     """
-    for file in sorted(folder.glob("*.safetensors")):
-        handle = open_safetensors(file)
-        for name in handle.keys():  # noqa: SIM118 - no mapping
-            part = handle.get_slice(name)
+    files = sorted(folder.glob("*.safetensors"))
+    adapter = find_adapter(folder)
+    if allow_pickle and not files:
+        if adapter is not None:
+            files = [adapter]
+        else:
+            checkpoint = Checkpoint(folder, allow_pickle=True)
+            for name in checkpoint.names:
+                _require_finite(checkpoint.read(name), what, folder, name)
+    for file in files:
+        handle = open_tensors(file)
+        names = strip_wrappers(handle.keys(), folder)
+        plain = align_names(names, layout.shapes) if layout is not None else {}
+        for name, stored in names.items():
+            part = handle.get_slice(stored)
             shape, dtype = tuple(part.get_shape()), DTYPES.get(part.get_dtype())
-            if layout is not None and name in layout.shapes:
-                if shape != layout.shapes[name]:
-                    raise _unusable(what, file, name, f"has shape {shape}, and config.json makes it "
-                                    f"{layout.shapes[name]}")  # fmt: skip
+            wanted = None if layout is None else layout.shapes.get(plain[name])
+            if wanted is not None:
+                if shape != wanted:
+                    problem = f"has shape {shape}, and config.json makes it {wanted}"
+                    raise _unusable(what, file, stored, problem)
                 if dtype is not None and not dtype.is_floating_point:
-                    raise _unusable(what, file, name, f"holds {dtype}, not floating-point numbers")
+                    raise _unusable(
+                        what, file, stored, f"holds {dtype}, not floating-point numbers"
+                    )
             if dtype is not None and dtype.is_floating_point:
-                _require_finite(handle.get_tensor(name), what, file, name)
-    if allow_pickle and not any(folder.glob("*.safetensors")):
-        checkpoint = Checkpoint(folder, allow_pickle=True)
-        for name in checkpoint.names:
-            _require_finite(checkpoint.read(name), what, folder, name)
+                _require_finite(handle.get_tensor(stored), what, file, stored)
 
 
 def _require_finite(tensor: torch.Tensor, what: str, file: Path, name: str) -> None:

@@ -3,6 +3,7 @@
 Nothing here trains or tokenizes but `prepare`; what has not been built raises `MissingArtifactError`.
 """
 
+import logging
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from mixopt.training.base_model import Base
     from mixopt.training.device import Device
 
+log = logging.getLogger(__name__)
+
 
 class StudyContext:
     """One study, on the driver or on a worker.
@@ -55,6 +58,7 @@ class StudyContext:
         inputs: StudyInputs | None = None,
         read_only: bool = False,
     ) -> None:
+        config = _find_base(config)
         self.config, self.environment, self.inputs = config, environment, inputs
         self.callbacks = callbacks or CallbackList(config, None)
         self.store, self.cache = environment.open_stores(read_only=read_only)
@@ -270,3 +274,15 @@ class StudyContext:
         """Stop the workers; the next job starts new ones."""
         if "dispatcher" in self.__dict__:
             self.dispatcher.close()
+
+
+def _find_base(config: StudyConfig) -> StudyConfig:
+    """Return the config with the last checkpoint as base, if the base is a folder of checkpoints."""
+    base = config.base
+    if isinstance(base, BuiltBaseConfig):
+        return config
+    folder = find_model_folder(Path(base.path))
+    if folder == Path(base.path):
+        return config
+    log.warning("%s holds checkpoints only; its last one, %s, is the base.", base.path, folder.name)
+    return config.model_copy(update={"base": base.model_copy(update={"path": str(folder)})})

@@ -1,14 +1,17 @@
 """Causal language models built from a config, or loaded from a folder or the hub."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import safe_open
 
 from mixopt.config.training import BuiltBaseConfig, PretrainedBaseConfig
 from mixopt.errors import ModelError
 from mixopt.training.device import Device
+from mixopt.training.tensor_names import strip_wrappers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -76,6 +79,7 @@ def load_model(
             trust_remote_code=False,
             revision=revision,
             output_loading_info=True,
+            key_mapping=_wrapper_patterns(Path(path)),
         )
     except Exception as error:  # transformers raises errors of many classes for a damaged model
         if is_out_of_memory(error):
@@ -91,6 +95,18 @@ def load_model(
         )
     placed: PreTrainedModel = model.to(device.name)
     return placed
+
+
+def _wrapper_patterns(folder: Path) -> dict[str, str] | None:
+    """Return patterns of the prefixes that wrappers left in a folder's tensor names, if any."""
+    names: list[str] = []
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        with safe_open(file, framework="pt") as handle:
+            names += handle.keys()
+    stored = strip_wrappers(names, folder)
+    if all(name == plain for plain, name in stored.items()):
+        return None
+    return {f"^{re.escape(name)}$": plain for plain, name in stored.items() if name != plain}
 
 
 def find_folder(path: str | Path, *, revision: str | None = None) -> Path:

@@ -90,6 +90,42 @@ def test_the_last_checkpoint_of_a_run_is_searched(tmp_path):
     assert f"Expert 'ships' is given: {ships / 'checkpoint-20'}" in told.replace("\n", "")
 
 
+def test_a_base_that_is_the_folder_of_a_run_or_saved_from_a_wrapper(tmp_path, caplog):
+    path = given_study(tmp_path, lambda: model("qwen2"))
+    expected = load(path).search().to_frame()
+    base = tmp_path / "base"
+    for file in base.glob("*.safetensors"):
+        tensors = {f"_orig_mod.{name}": t for name, t in load_file(file).items()}
+        save_file(tensors, file, metadata={"format": "pt"})
+    found = load(path).search().to_frame()
+    assert found.drop(columns="flops").equals(expected.drop(columns="flops"))
+    base.rename(tmp_path / "checkpoint-20")
+    base.mkdir()
+    (tmp_path / "checkpoint-20").rename(base / "checkpoint-20")
+    caplog.clear()
+    found = load(path).search().to_frame()
+    assert found.drop(columns="flops").equals(expected.drop(columns="flops"))
+    assert f"{base} holds checkpoints only; its last one, checkpoint-20, is the base" in caplog.text
+
+
+def test_experts_with_another_vocabulary_and_other_names_are_searched(tmp_path, caplog):
+    make = lambda: model("gpt2")  # noqa: E731
+    path = given_study(tmp_path, make)
+    larger = moved(make(), 1)
+    larger.resize_token_embeddings(308, mean_resizing=False)
+    for file in (tmp_path / "given" / "ships").iterdir():
+        file.unlink()
+    larger.save_pretrained(tmp_path / "given" / "ships")
+    hub = tmp_path / "given" / "birds"
+    tensors = dict(moved(make(), 2).named_parameters())
+    for file in hub.glob("*.safetensors*"):
+        file.unlink()
+    plain = {n.removeprefix("transformer."): t.detach().clone() for n, t in tensors.items()}
+    save_file(plain, hub / "model.safetensors", metadata={"format": "pt"})
+    assert len(load(path).search().where(kind="merged")) == 7
+    assert "has a vocabulary of 308 rows and the base 300" in caplog.text
+
+
 def test_an_expert_saved_from_a_wrapper_is_searched(tmp_path):
     study = load(given_study(tmp_path, lambda: model("qwen2")))
     expected = study.search().to_frame()
