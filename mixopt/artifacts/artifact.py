@@ -40,6 +40,15 @@ _verified: set[tuple[str, int]] = set()
 """Manifests (path and modification time) whose files this process has verified."""
 
 
+def folder_stem(name: str) -> str:
+    """Return the name of an artifact as the beginning of a folder's name.
+
+    Args:
+        name: May be the name of a domain with slashes (`dclm/web`).
+    """
+    return name.replace("/", "_")
+
+
 @dataclass(frozen=True, eq=False)
 class Artifact:
     """The name of a result: where it lies in a store, whether or not it exists.
@@ -64,7 +73,7 @@ class Artifact:
     @cached_property
     def folder_name(self) -> str:
         """`NAME-HASH`, the same on every machine and in every process."""
-        return f"{self.name}-{hash_key(self.full_key)}"
+        return f"{folder_stem(self.name)}-{hash_key(self.full_key)}"
 
     @property
     def reference(self) -> str:

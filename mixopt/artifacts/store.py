@@ -16,6 +16,7 @@ from mixopt.artifacts.artifact import (
     build_lock,
     explain_rebuild,
     find_verified,
+    folder_stem,
     is_locked,
     mark_verified,
     seal,
@@ -151,8 +152,11 @@ class ArtifactStore:
 
     def find_all(self, kind: str, name: str) -> Iterator[Path]:
         """Yield the folders of complete artifacts of one name, whatever their keys."""
-        for folder in sorted((self.folder / kind).glob(f"{name}-*")):
-            if folder.name.rpartition("-")[0] == name and find_verified(folder) is not None:
+        for folder in sorted((self.folder / kind).glob(f"{folder_stem(name)}-*")):
+            if (
+                folder.name.rpartition("-")[0] == folder_stem(name)
+                and find_verified(folder) is not None
+            ):
                 yield folder
 
     def list_kind(self, kind: str) -> Iterator[Path]:
@@ -212,8 +216,8 @@ class ArtifactStore:
         file = self._failure_file(artifact)
         file.unlink(missing_ok=True)
         if artifact.kind not in MANY and file.parent.is_dir():
-            for other in file.parent.glob(f"{artifact.name}-*.json"):
-                if other.stem.rpartition("-")[0] == artifact.name:
+            for other in file.parent.glob(f"{folder_stem(artifact.name)}-*.json"):
+                if other.stem.rpartition("-")[0] == folder_stem(artifact.name):
                     other.unlink(missing_ok=True)
 
     def _killed_builds(self, folder: Path) -> list[Path]:

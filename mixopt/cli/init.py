@@ -8,9 +8,23 @@ from typing import Any
 import click
 
 from mixopt.cli.options import parse_pairs
-from mixopt.errors import ConfigError
+from mixopt.errors import ConfigError, is_installed
+from mixopt.io.parsing import load_json
+from mixopt.io.run_folders import find_model_folder
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*([./][A-Za-z0-9_:-]+)*")
+CONTEXT = 1024
+"""Tokens per sequence where the base does not tell its own."""
+LONGEST_CONTEXT = 4096
+"""Longest context that is written: experts with more rarely pay, and memory grows with it."""
+POSITIONS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "max_sequence_length",
+)
+"""Fields of `config.json` with the number of positions."""
 
 HEAD = """\
 # A mixopt study. Run it: mixopt run {path}
@@ -26,6 +40,8 @@ HEAD = """\
 def init(folder: Path, domains: Sequence[str], base: str | None) -> None:
     """Write the YAML files of a new study into FOLDER."""
     path = _write_study(folder, parse_pairs(domains, "--domain", "NAME=GLOB"), base)
+    if base is not None:
+        click.echo(f"Context   {_context(base)[1]}")
     click.echo(f"Written   {path}\nNext      mixopt run {path}")
 
 
@@ -36,8 +52,8 @@ def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> 
     for name, pattern in domains.items():
         if not NAME.fullmatch(name) or not pattern:
             raise ConfigError(
-                f"Domain {name!r} = {pattern!r}: a name is letters, digits, '_', '-' or ':', and its "
-                "files are a path or a glob; correct it."
+                f"Domain {name!r} = {pattern!r}: a name is letters, digits, '_', '-' or ':', in parts "
+                "with '.' or '/' between, and its files are a path or a glob; correct it."
             )
     if len(domains) == 1:
         raise ConfigError("A mixture needs two domains or more; give --domain at least twice.")
@@ -45,16 +61,20 @@ def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> 
         "web": "data/web/*.jsonl.gz",
         "code": "data/code/*.jsonl.gz",
     }
+    stems = {name: re.sub(r"[./]", "_", name) for name in globs}
+    for name, stem in stems.items():
+        if list(stems.values()).count(stem) > 1:
+            raise ConfigError(f"Domain {name!r} and another one have one file name; rename one.")
     for name, pattern in globs.items():
         # the examples are relative to the study, and the written file is one folder below it
         path = pattern if Path(pattern).is_absolute() else str(Path("..") / pattern)
         text = {"kind": "files", "paths": [path], "heldout_share": 0.05}
         expert = {"domain": name, "text": {**text, "part": "train"}}
-        _write(folder / "experts" / f"{name}.yaml", expert)
-        benchmark = {"name": f"{name}_heldout", "kind": "bits_per_byte", "own_domain": name,
-                     "capability": name, "text": {**text, "part": "heldout"},
+        _write(folder / "experts" / f"{stems[name]}.yaml", expert)
+        benchmark = {"name": f"{stems[name]}_heldout", "kind": "bits_per_byte", "own_domain": name,
+                     "capability": stems[name], "text": {**text, "part": "heldout"},
                      "max_items": 200}  # fmt: skip
-        _write(folder / "benchmarks" / f"{name}_heldout.yaml", benchmark)
+        _write(folder / "benchmarks" / f"{stems[name]}_heldout.yaml", benchmark)
     plain: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9_-]+", "-", folder.absolute().name).strip("-_") or "study",
         "base": _base(base),
@@ -72,12 +92,47 @@ def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> 
 def _base(base: str | None) -> dict[str, Any]:
     if base is not None:
         path = str(Path(base).absolute()) if Path(base).exists() else base
-        return {"kind": "pretrained", "path": path, "context": 1024}
+        return {"kind": "pretrained", "path": path, "context": _context(base)[0]}
     config = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4,
               "num_attention_heads": 4, "tie_word_embeddings": True}  # fmt: skip
     training = {"tokens": 10_000_000, "max_epochs": 4}
     return {"kind": "build", "config": config, "vocabulary": 4096, "context": 256,
             "training": training}  # fmt: skip
+
+
+def _context(base: str) -> tuple[int, str]:
+    """Return the tokens per sequence for a base, and why.
+
+    Args:
+        base: Folder or hub id; a hub id is looked up in the local cache alone.
+    """
+    folder = find_model_folder(Path(base))
+    file: Path | str | None = folder / "config.json" if folder.is_dir() else _find_cached(base)
+    try:
+        config = load_json(Path(file).read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError):
+        config = {}
+    inner = config.get("text_config") if isinstance(config, dict) else None
+    parts = [part for part in (inner, config) if isinstance(part, dict)]
+    found = [part[name] for part in parts for name in POSITIONS if isinstance(part.get(name), int)]
+    if not found or found[0] < 1:
+        return CONTEXT, f"{CONTEXT:,} tokens; how many positions the base has is not known here"
+    if found[0] > LONGEST_CONTEXT:
+        return LONGEST_CONTEXT, f"{LONGEST_CONTEXT:,} tokens; the base has {found[0]:,} positions"
+    return found[0], f"{found[0]:,} tokens, as many as the base has positions"
+
+
+def _find_cached(base: str) -> str | None:
+    if not is_installed("huggingface_hub"):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(base, "config.json")
+    except HFValidationError:  # a folder that does not exist
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _write(path: Path, plain: Mapping[str, Any], head: str = "") -> Path:

@@ -11,6 +11,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*$", max_length=100)]
 """A name that can be a folder, an MLflow key and a table column."""
 
+DomainName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*([./][A-Za-z0-9_:-]+)*$", max_length=100)
+]
+"""A name of a domain, which may be hierarchical: `wiki:en`, `dclm/web`, `stack.v2`."""
+
 TEXT_CONTROLS = "\t\n\r"
 """Control characters of text of several lines."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from mixopt.config.base import ConfigModel, Name, Share
+from mixopt.config.base import ConfigModel, DomainName, Share
 from mixopt.config.text import TextConfig
 
 LearningRateSchedule = Literal["constant", "linear", "cosine", "1-sqrt"]
@@ -112,7 +112,7 @@ class ExpertTrainingConfig(TrainingConfig):
     """Share of general data in each expert's tokens (DeMix found 0.5 best)."""
     anchor: dict[str, float] | None = None
     """Mixture of the general data; the natural one if left out."""
-    compositions: dict[Name, dict[str, float]] | None = None
+    compositions: dict[DomainName, dict[str, float]] | None = None
     """Mixture of each expert by name; one expert per domain if left out."""
 
     @property
@@ -133,7 +133,7 @@ class ExpertTrainingConfig(TrainingConfig):
 class ExpertConfig(ConfigModel):
     """One domain: its name, and its text or an expert trained elsewhere."""
 
-    domain: Name
+    domain: DomainName
     """Name of the domain, unique within the study."""
     text: TextConfig | None = None
     """Training text; may be left out if `checkpoint` is given."""

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import toy
 from calling import call
@@ -39,3 +41,36 @@ def test_nothing_is_overwritten_and_one_domain_is_no_mixture(tmp_path):
     _write_study(tmp_path / "s", {}, None)
     with pytest.raises(ConfigError, match="exists already"):
         _write_study(tmp_path / "s", {}, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "context", "said"),
+    [
+        ({"max_position_embeddings": 128}, 128, "128 tokens, as many as the base has"),
+        ({"n_positions": 512, "n_ctx": 512}, 512, "512 tokens"),
+        ({"max_position_embeddings": 131072}, 4096, "4,096 tokens; the base has 131,072 positions"),
+        ({"text_config": {"max_position_embeddings": 256}}, 256, "256 tokens"),
+        ({}, 1024, "1,024 tokens; how many positions the base has is not known"),
+    ],
+)
+def test_the_context_is_the_base_s_own(tmp_path, config, context, said):
+    base = tmp_path / "run" / "checkpoint-10"
+    base.mkdir(parents=True)
+    (base / "config.json").write_text(json.dumps(config))
+    for number, place in enumerate((base, base.parent)):
+        folder = tmp_path / f"s{number}"
+        printed = call("init", folder, "--base", place, "-d", "a=x", "-d", "b=y")
+        assert said in printed
+        assert load_study(folder / "study.yaml").base.context == context
+
+
+def test_domains_with_dots_and_slashes(tmp_path):
+    domains = {"dclm/web-1.0": "x", "stack.v2": "y", "wiki:en": "z"}
+    config = load_study(_write_study(tmp_path / "s", domains, None))
+    assert set(config.domains) == set(domains)
+    assert {b.own_domain for b in config.benchmarks} == set(domains)
+    for name in ("../x", "a//b", "a/", ".a", "a b", "a/../b"):
+        with pytest.raises(ConfigError, match="a name is letters"):
+            _write_study(tmp_path / "t", {name: "x", "b": "y"}, None)
+    with pytest.raises(ConfigError, match="one file name"):
+        _write_study(tmp_path / "t", {"a/b": "x", "a.b": "y"}, None)

@@ -264,3 +264,20 @@ def test_quantized_models_end_a_study_before_anything_is_tokenized(tmp_path, spo
     with pytest.raises(ModelError, match=f"{what} at .* {problem}"):
         load(path).search()
     assert not list((tmp_path / "cache").glob("*/*"))
+
+
+def test_domains_with_dots_and_slashes_are_trained_and_searched(tmp_path):
+    path = toy.write_study(tmp_path, search={"rounds": [7]})
+    for folder in ("experts", "benchmarks"):
+        for file in (tmp_path / folder).glob("*.yaml"):
+            plain = yaml.safe_load(file.read_text())
+            for key in ("domain", "own_domain"):
+                if plain.get(key) == "birds":
+                    plain[key] = "zoo/birds-1.0"
+            file.write_text(yaml.safe_dump(plain))
+    study = load(path)
+    assert "zoo/birds-1.0" in study.propose(study.search())[0].ratios
+    built = sorted(folder.name for folder in (tmp_path / "out" / "artifacts" / "experts").iterdir())
+    assert any(name.startswith("zoo_birds-1.0-") for name in built)
+    again = load(path)
+    assert again.propose(again.search())[0].ratios == study.propose(study.search())[0].ratios
