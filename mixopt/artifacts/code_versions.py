@@ -14,6 +14,7 @@ VERSIONS: Mapping[str, int] = {
 """Version by package; `types` are the modules directly in `mixopt/`."""
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "fingerprints": ("data",),
     "tokenizers": ("data",),
     "corpora": ("data",),
     "overlap": ("data", "evaluation"),

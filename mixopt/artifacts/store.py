@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MANY = {"scores", "logprobs", "estimates", "slopes", "runs", "fits", "proposals"}
+MANY = {"fingerprints", "scores", "logprobs", "estimates", "slopes", "runs", "fits", "proposals"}
 """Kinds in which one name has many keys: another key is another artifact, not a change."""
 COLLECTIVE = {"base", "bases", "experts", "runs", "proxy-runs"}
 """Kinds that all processes of a launch build together."""

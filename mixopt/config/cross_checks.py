@@ -32,6 +32,7 @@ def check_study(study: "StudyConfig") -> None:
     _require_unique("benchmarks: benchmark", [benchmark.name for benchmark in study.benchmarks])
     for check in (
         _check_text,
+        _check_limits,
         _check_checkpoints,
         *_PHASE_CHECKS,
         _check_roles,
@@ -65,6 +66,15 @@ def _check_text(study: "StudyConfig") -> None:
                     "trained on; give the expert part: train and the benchmark part: heldout, "
                     "with the same heldout_share and group"
                 )
+
+
+def _check_limits(study: "StudyConfig") -> None:
+    for benchmark in study.benchmarks:
+        limit = getattr(getattr(benchmark, "text", None), "tokens", None)
+        if isinstance(limit, int):
+            raise ValueError(
+                f"benchmark {benchmark.name!r}: text.tokens limits training text; set max_items instead"
+            )
 
 
 def _documents_of(text: TextConfig) -> tuple[object, ...]:

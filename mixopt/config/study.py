@@ -1,5 +1,6 @@
 """The config of a whole study, and its sections search, target, validation, phases and exports."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -10,8 +11,10 @@ from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BenchmarkConfig
 from mixopt.config.constraints import SearchSpaceConfig
 from mixopt.config.cross_checks import MAX_FILE_NAME, check_study
 from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig
+from mixopt.config.text import RecordTextConfig
 from mixopt.config.training import (
     BaseConfig,
+    BuiltBaseConfig,
     ExpertConfig,
     ExpertTrainingConfig,
     PretrainedBaseConfig,
@@ -33,6 +36,9 @@ RESERVED_EXPORT_OPTIONS = ("plan", "format", "paths", "out", "budget_tokens", "t
 """Arguments of an export that are not options of a format."""
 ROUNDING = 1e-9
 """Relative tolerance for a bound that was divided and multiplied again."""
+TEXT_FACTOR, LEAST_TEXT, USUAL_LONGEST = 2.0, 1 << 22, 4.0
+"""Tokens of a domain's text that a study reads: in units of its longest training, and at least. The
+longest run of a study without a budget counts as four, so that adding a budget changes no text."""
 FEWEST_FIRST = 6
 """Smallest number of candidates that a surrogate can be fitted to."""
 
@@ -278,6 +284,21 @@ class StudyConfig(ConfigModel):
         longest = min(round(ratio * short), max(short, self.target.tokens))
         return tuple(sorted({short, longest}))
 
+    @property
+    def text_tokens(self) -> int:
+        """Tokens of each domain's text that the study can use; of a larger text a sample is read.
+
+        Twice the longest training, which may be of one domain, rounded up to a power of two: a change of
+        the study's lengths that is small does not change the text.
+        """
+        ratio = max(USUAL_LONGEST, self.budget.longest if self.budget else 0.0)
+        short = self.training.tokens
+        lengths = [min(ratio * short, max(short, self.target.tokens)), self.training.expert_length]
+        if isinstance(self.base, BuiltBaseConfig):
+            lengths.append(self.base.training.tokens)
+        lengths += [phase.base_tokens or 0 for phase in self.phases]
+        return max(LEAST_TEXT, 1 << math.ceil(math.log2(TEXT_FACTOR * max(lengths))))
+
     def target_budget(self, available_tokens: Mapping[str, int]) -> Budget:
         """Return the budget of the target run.
 
@@ -313,7 +334,12 @@ class StudyConfig(ConfigModel):
         for expert in self.experts:
             left = self.max_repetition[expert.domain] - seen.get(expert.domain, 0.0)
             need = (least or {}).get(expert.domain, 0.0) * (1 + ROUNDING)
-            experts.append(expert.model_copy(update={"max_repetition": max(0.0, left, need)}))
+            changes: dict[str, Any] = {"max_repetition": max(0.0, left, need)}
+            if isinstance(expert.text, RecordTextConfig) and expert.text.tokens is None:
+                # phases read the same text, whatever the length of each
+                text = expert.text.model_copy(update={"tokens": self.text_tokens})
+                changes["text"] = text
+            experts.append(expert.model_copy(update=changes))
         target = self.target.model_copy(update={"tokens": phase.tokens})
         return self.model_copy(update={
             "name": f"{self.name}-{phase.name}", "base": base, "experts": experts,

@@ -26,13 +26,17 @@ class RecordTextConfig(SplitTextConfig):
 
     where: Conditions | None = None
     """Records to read: value, or list of values, by field (`{meta.source: web}`); all if left out."""
+    tokens: PositiveInt | Literal["all"] | None = None
+    """Tokens to read of a larger text, by a sample spread over all of it, or `all`; if left out, as many
+    as the study can use."""
 
     @model_serializer(mode="wrap")
-    def _omit_unused_conditions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # keys of artifacts hash this form, and those of texts without conditions must not change
+    def _omit_unused_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # keys of artifacts hash this form, and those of texts without these fields must not change
         plain: dict[str, Any] = handler(self)
-        if plain.get("where", 0) is None:
-            del plain["where"]
+        for name in ("where", "tokens"):
+            if plain.get(name, 0) is None:
+                del plain[name]
         return plain
 
 

@@ -8,7 +8,7 @@ size is read once, as a stream.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.config.text import TextConfig
 from mixopt.data.corpus import Corpus
-from mixopt.data.sources import read_documents
 
 RUN = 13
 """Words of an n-gram."""
@@ -121,7 +119,7 @@ def _count_contamination(
 
 
 def measure_contamination(
-    sources: Mapping[str, TextConfig],
+    documents: Mapping[str, Callable[[], Iterable[str]]],
     corpora: Mapping[str, Corpus],
     texts: Mapping[str, Sequence[str]],
     store: ArtifactStore,
@@ -129,7 +127,7 @@ def measure_contamination(
     """Count the items of each benchmark that occur in each domain's training text.
 
     Args:
-        sources: Training text, by domain.
+        documents: Opens the training text, by domain.
         corpora: The same text tokenized, by domain; names of the folders identify the text.
         texts: Texts of the items, by benchmark.
         store: Holds the counts, so that a text is searched once.
@@ -139,11 +137,10 @@ def measure_contamination(
     """
     digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
     overlaps = []
-    for domain, source in sources.items():
+    for domain in documents:
 
-        def build(scratch: Path, domain: str = domain, source: TextConfig = source) -> None:
-            documents = (document.text for document in read_documents(source))
-            counts = _count_contamination(domain, documents, texts)
+        def build(scratch: Path, domain: str = domain) -> None:
+            counts = _count_contamination(domain, documents[domain](), texts)
             (scratch / "overlap.json").write_text(json.dumps([*map(asdict, counts)], indent=2))
 
         key = {"corpus": corpora[domain].folder.name, "items": digest}

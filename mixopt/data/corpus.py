@@ -7,7 +7,7 @@ tokenized once and changed text is tokenized again. No corpus is held in memory.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig, TextConfig
+from mixopt.data.availability import Availability
 from mixopt.data.sources import describe_format, hash_file, list_files, read_documents
+from mixopt.data.text_sample import TextSample
 from mixopt.data.tokenization import tokenize
 from mixopt.errors import DataError
 from mixopt.mixture import Mixture
@@ -40,6 +42,7 @@ class Corpus:
         documents: Number of documents.
         bytes: Bytes of UTF-8 text.
         dtype: Type of a token on disk, uint16 where the vocabulary allows.
+        available: Of a text of which a sample was read: its tokens in all.
     """
 
     folder: Path
@@ -47,11 +50,20 @@ class Corpus:
     documents: int
     bytes: int
     dtype: str
+    available: Availability | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
         """Open the corpus in `folder`."""
-        return cls(folder=folder, **json.loads((folder / "corpus.json").read_text()))
+        plain = json.loads((folder / "corpus.json").read_text())
+        if "available" in plain:
+            plain["available"] = Availability(**plain["available"])
+        return cls(folder=folder, **plain)
+
+    @property
+    def available_tokens(self) -> int:
+        """Tokens of the whole text, estimated where a sample of it was read."""
+        return self.tokens if self.available is None else self.available.tokens
 
     @property
     def tokens_per_document(self) -> float:
@@ -92,6 +104,7 @@ def build_corpus(
     source: TextConfig,
     tokenizer: "PreTrainedTokenizerBase",
     cache: ArtifactStore,
+    sample: TextSample | None = None,
 ) -> Corpus:
     """Return the corpus of `source`, tokenized now unless `cache` has it.
 
@@ -100,6 +113,7 @@ def build_corpus(
         source: The text.
         tokenizer: Of the base.
         cache: Where corpora are kept.
+        sample: Of a text that is not read whole; only this is tokenized.
 
     Returns:
         The opened corpus.
@@ -111,9 +125,16 @@ def build_corpus(
     def build(scratch: Path) -> None:
         # only here: a remote store asks its URL for saved work, and of several processes one builds
         workplace = cache.work_folder(artifact)
-        counts = tokenize(read_documents(source), tokenizer, scratch, workplace=workplace,
-                          shard_tokens=SHARD_TOKENS, name=artifact.name)  # fmt: skip
-        (scratch / "corpus.json").write_text(json.dumps(counts))
+        counts = tokenize(
+            read_documents(source) if sample is None else sample.read(), tokenizer, scratch,
+            workplace=workplace, shard_tokens=SHARD_TOKENS, name=artifact.name,
+            max_tokens=None if sample is None else sample.tokens,
+        )  # fmt: skip
+        plain = asdict(counts)
+        del plain["parts"]
+        if sample is not None:
+            plain["available"] = asdict(sample.estimate(counts.documents, counts.parts))
+        (scratch / "corpus.json").write_text(json.dumps(plain))
 
     return Corpus.open(cache.get_or_build(artifact, build))
 
@@ -127,7 +148,7 @@ def fingerprint_text(source: TextConfig) -> str:
     Returns:
         Hash of 128 bits, in hexadecimal.
     """
-    config = source.model_dump_json(exclude={"paths"})
+    config = source.model_dump_json(exclude={"paths", "tokens"})
     digest = hashlib.blake2b(config.encode(), digest_size=16)
     if isinstance(source, FilesTextConfig):
         for file in list_files(source):
@@ -170,9 +191,11 @@ def check_epochs(
     epochs = {name: ratios[name] * tokens / corpora[name].tokens for name in ratios if ratios[name]}
     for name, count in epochs.items():
         if count > max_epochs:
+            sampled = corpora[name].available is not None
+            more = "read more of it (`tokens` of its text)" if sampled else "give it more text"
             raise DataError(
-                f"Domain {name!r} has {corpora[name].tokens:,} tokens, so {what} would read them "
-                f"{count:.1f} times (allowed: {max_epochs:g}); give it more text, train on fewer "
-                "tokens, or raise max_epochs."
+                f"Domain {name!r} has {corpora[name].tokens:,} tokens{' in its sample' * sampled}, so "
+                f"{what} would read them {count:.1f} times (allowed: {max_epochs:g}); {more}, train on "
+                "fewer tokens, or raise max_epochs."
             )
     return epochs

@@ -13,10 +13,12 @@ class Document:
     Attributes:
         text: The text.
         group: Unit of the hold-out split, such as the document's file; a group is never split.
+        part: Index of the part of the text that it is from, in a sample.
     """
 
     text: str
     group: str
+    part: int = 0
 
 
 def is_held_out(group: str, split: SplitTextConfig) -> bool:

@@ -46,12 +46,15 @@ def is_json_array(stream: Any) -> bool:
     return bool(head[:1] == b"[" and head[1:].lstrip()[:1] in (b"{", b""))
 
 
-def read_json(stream: Any, file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_json(
+    stream: Any, file: Path, *, characters: int = CHARACTERS
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the objects of a JSON file: an array of them, or one after the other (JSON lines).
 
     Args:
         stream: Its bytes.
         file: Its path, for messages.
+        characters: Characters that are read at a time.
 
     Returns:
         Iterator of pairs: position of the record, for messages, and its fields.
@@ -60,7 +63,7 @@ def read_json(stream: Any, file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         DataError: The content is not UTF-8, is no JSON, or has a value that is no object.
     """
     with io.TextIOWrapper(stream, encoding="utf-8-sig") as text:
-        yield from _read_records(_JsonReader(text, file), file)
+        yield from _read_records(_JsonReader(text, file, characters), file)
 
 
 def _read_records(reader: "_JsonReader", file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -86,8 +89,8 @@ def _read_records(reader: "_JsonReader", file: Path) -> Iterator[tuple[str, dict
 class _JsonReader:
     """Position in a JSON text of which a few records are in memory."""
 
-    def __init__(self, text: io.TextIOWrapper, file: Path) -> None:
-        self._text, self._file = text, file
+    def __init__(self, text: io.TextIOWrapper, file: Path, characters: int) -> None:
+        self._text, self._file, self._characters = text, file, characters
         self._buffer, self._at = "", 0
         self._decoder = json.JSONDecoder(parse_int=str)  # finds ends; `load_json` parses
 
@@ -106,7 +109,7 @@ class _JsonReader:
                 if not self._buffer[self._at].isspace():
                     return self._buffer[self._at]
                 self._at += 1
-            if not self._fill(CHARACTERS):
+            if not self._fill(self._characters):
                 return ""
 
     def take(self) -> str:
@@ -126,7 +129,7 @@ class _JsonReader:
             except (ValueError, RecursionError) as error:
                 # the record may go on; a growing size keeps the time linear for a long one
                 is_cut = isinstance(error, json.JSONDecodeError)
-                if is_cut and self._fill(max(CHARACTERS, len(self._buffer) - self._at)):
+                if is_cut and self._fill(max(self._characters, len(self._buffer) - self._at)):
                     continue
                 reason = error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
                 if isinstance(error, RecursionError):

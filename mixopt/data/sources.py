@@ -4,6 +4,7 @@ No corpus is held in memory; a long plain-text file is split at line ends.
 """
 
 import gzip
+import hashlib
 import io
 import json
 import zlib
@@ -17,15 +18,17 @@ from typing import Any, BinaryIO
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig
 from mixopt.data.document import Document, is_held_out
 from mixopt.data.machine_text import read_machine_text
+from mixopt.data.parquet_files import read_parquet
 from mixopt.data.record_fields import TextReader, get_field, matches, unwrap_records
 from mixopt.data.record_files import REFUSED, is_json_array, read_csv, read_json
-from mixopt.errors import DataError, did_you_mean, one_line, require_extra
+from mixopt.errors import DataError, one_line, require_extra
 from mixopt.io.content_hash import hash_content
 from mixopt.io.parsing import load_json, show
 
 BLOCK_CHARACTERS = 1 << 20
 """Characters above which a plain-text file becomes several documents of one group."""
-PARQUET_ROWS = 1024
+PROBED_BYTES, PROBES, PROBE_BYTES = 1 << 24, 64, 1 << 12
+"""Size above which a plain-text file is told by pieces of its content; their number and size."""
 JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
 CSV_ENDINGS = tuple(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".zst"))
 
@@ -63,7 +66,7 @@ def read_documents(source: TextConfig) -> Iterator[Document]:
 def _read_all(source: TextConfig) -> Iterator[Document]:
     if isinstance(source, FilesTextConfig):
         for file in list_files(source):
-            yield from _read_file(file, source)
+            yield from read_file(file, source)
     elif isinstance(source, HubTextConfig):
         yield from _read_hub(source)
     else:
@@ -110,7 +113,7 @@ def find_format(file: Path) -> str:
     if ending in REFUSED:
         raise DataError(f"{file} is {REFUSED[ending]}.")
     if name.endswith(JSONL_ENDINGS):
-        with _open_bytes(file) as stream:
+        with open_bytes(file) as stream:
             head = b"".join(islice(_lines(stream, file), 2))
         return "json" if is_json_array(io.BytesIO(head)) else "jsonl"
     if name.endswith((".json", ".json.zst", ".ndjson.gz", ".ndjson.zst")):
@@ -129,31 +132,60 @@ def describe_format(file: Path) -> str:
     ending = "".join(file.suffixes[-2:])
     format = find_format(file)
     by_name = file.name.endswith(JSONL_ENDINGS) or file.suffix == ".parquet"
+    if format == "plain" and file.stat().st_size > PROBED_BYTES:
+        return f"{ending}:probed"  # its group is another one than that of a file hashed whole
     is_told = format == "plain" or (by_name and format in ("jsonl", "parquet"))
     return ending if is_told else f"{ending}:{format}"
 
 
-def _read_file(file: Path, source: FilesTextConfig) -> Iterator[Document]:
+def read_file(file: Path, source: FilesTextConfig) -> Iterator[Document]:
+    """Yield the documents of one file, of both sides of the split.
+
+    Args:
+        file: The file.
+        source: Names the fields.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
     format = find_format(file)
     if format == "plain":
         if source.where:
             raise DataError(f"{file} is plain text without fields; take `where` out.")
-        yield from _read_plain(file)
+        yield from read_plain(file)
         return
     if format == "parquet":
-        columns = [*_fields(source), *filter(None, [source.group]), *(source.where or {})]
-        yield from _to_documents(read_parquet(file, list(dict.fromkeys(columns))), source)
+        yield from to_documents(read_parquet(file, list_columns(source)), source)
     elif format == "jsonl":
-        yield from _to_documents(read_jsonl(file), source)
+        yield from to_documents(read_jsonl(file), source)
     else:
         read = read_json if format == "json" else read_csv
-        with _open_bytes(file) as stream, _tell_damage(file):
-            yield from _to_documents(read(stream, file), source)
+        with open_bytes(file) as stream, tell_damage(file):
+            yield from to_documents(read(stream, file), source)
 
 
-def _to_documents(
+def list_columns(source: FilesTextConfig) -> list[str]:
+    """List the columns that a text needs, each once.
+
+    Args:
+        source: Names them.
+    """
+    columns = [*_fields(source), *filter(None, [source.group]), *(source.where or {})]
+    return list(dict.fromkeys(columns))
+
+
+def to_documents(
     rows: Iterable[tuple[str, dict[str, Any]]], source: FilesTextConfig | HubTextConfig
 ) -> Iterator[Document]:
+    """Yield the documents of those records that match the conditions of a text.
+
+    Args:
+        rows: Pairs: position of the record, for messages, and its fields.
+        source: Names the fields.
+
+    Raises:
+        DataError: A record lacks the field, or it holds no text.
+    """
     fields = _fields(source)
     reader = TextReader(fields)
     last: tuple[dict[str, Any], str] | None = None
@@ -184,24 +216,45 @@ def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         DataError: A line is not UTF-8 or no JSON object; the message names file and line.
     """
-    with _open_bytes(file) as stream:
+    with open_bytes(file) as stream:
         for number, line in enumerate(_lines(stream, file), start=1):
             if not line.strip():
                 continue
             where = f"{file}, line {number}"
-            try:
-                row = load_json(line.decode("utf-8"))
-            except UnicodeDecodeError:
-                raise DataError(f"{where} is not UTF-8 text; re-encode the file.") from None
-            except ValueError as error:
-                reason = error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
-                raise DataError(f"{where} is not JSON ({reason}); fix or drop it.") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{where} is not a JSON object; each line needs its fields.")
-            yield where, row
+            yield where, parse_line(line, where)
 
 
-def _open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
+def parse_line(line: bytes, where: str) -> dict[str, Any]:
+    """Parse a line of a JSONL file.
+
+    Args:
+        line: Its bytes.
+        where: Its position, for messages.
+
+    Raises:
+        DataError: It is not UTF-8 or no JSON object.
+    """
+    try:
+        row = load_json(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise DataError(f"{where} is not UTF-8 text; re-encode the file.") from None
+    except ValueError as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
+        raise DataError(f"{where} is not JSON ({reason}); fix or drop it.") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where} is not a JSON object; each line needs its fields.")
+    return row
+
+
+def open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
+    """Open a file that may be compressed (.gz, .zst).
+
+    Args:
+        file: The file.
+
+    Raises:
+        DataError: It does not exist.
+    """
     if not file.is_file():
         raise DataError(f"{file} does not exist; fix the path.")
     packing = file.suffix.lower()
@@ -215,62 +268,23 @@ def _open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
 
 
 def _lines(stream: Any, file: Path) -> Iterator[bytes]:
-    with _tell_damage(file):
+    with tell_damage(file):
         yield from stream
 
 
 @contextmanager
-def _tell_damage(file: Path) -> Iterator[None]:
+def tell_damage(file: Path) -> Iterator[None]:
+    """Raise a `DataError` where a compressed file turns out to be damaged.
+
+    Args:
+        file: The file.
+    """
     import zstandard
 
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise DataError(f"{file} is not a whole compressed file ({error}); replace it.") from None
-
-
-def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read the rows of a Parquet file, a batch at a time.
-
-    Args:
-        file: The file.
-        columns: Columns to read; all if None.
-
-    Returns:
-        Iterator of pairs: position of the row, for error messages, and its fields.
-
-    Raises:
-        DataError: The file does not exist, is no Parquet, or lacks a column.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not file.is_file():
-        raise DataError(f"{file} does not exist; fix the path.")
-    try:
-        table = pq.ParquetFile(file)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{file} is not a Parquet file ({one_line(error)}); replace it.") from None
-    for name in columns or []:
-        known = [*table.schema_arrow.names, *(column.path for column in table.schema)]
-        if not any(name == one or one.startswith(f"{name}.") for one in known):
-            hint = did_you_mean(name, known)
-            raise DataError(f"{file} has no column {name!r}. {hint}")
-    number = 0
-    batches = table.iter_batches(batch_size=PARQUET_ROWS, columns=columns)
-    while True:
-        try:
-            batch = next(batches, None)
-            rows = [] if batch is None else batch.to_pylist()
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(
-                f"{file} is damaged after row {number} ({one_line(error)}); fetch it again."
-            ) from None
-        if batch is None:
-            return
-        for row in rows:
-            number += 1
-            yield f"{file}, row {number}", row
 
 
 def hash_file(file: Path) -> str:
@@ -291,8 +305,36 @@ def hash_file(file: Path) -> str:
         raise DataError(f"{file} may not be read; change its permissions.") from None
 
 
-def _read_plain(file: Path) -> Iterator[Document]:
-    group = hash_file(file)  # not its path, so that moving the file does not change the split
+def identify_file(file: Path) -> str:
+    """Return a hash that tells the content of a file, its group in the split of plain text.
+
+    Not the path, so that moving the file does not change the split. Of a file above `PROBED_BYTES` the
+    size and `PROBES` short pieces spread over it are hashed.
+
+    Args:
+        file: The file.
+    """
+    size = file.stat().st_size
+    if size <= PROBED_BYTES:
+        return hash_file(file)
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with file.open("rb") as stream:
+        for number in range(PROBES):
+            stream.seek(number * (size - PROBE_BYTES) // (PROBES - 1))
+            digest.update(stream.read(PROBE_BYTES))
+    return digest.hexdigest()
+
+
+def read_plain(file: Path) -> Iterator[Document]:
+    """Yield the documents of a plain-text file, which are one group.
+
+    Args:
+        file: The file; a long one becomes several documents, cut at line ends.
+
+    Raises:
+        DataError: It is not UTF-8.
+    """
+    group = identify_file(file)
     try:
         with file.open(encoding="utf-8") as stream:
             while lines := stream.readlines(BLOCK_CHARACTERS):
@@ -325,7 +367,7 @@ def _read_hub(source: HubTextConfig) -> Iterator[Document]:
             f"Dataset {source.path!r} cannot be loaded ({one_line(error)}); fix its path, name or split."
         ) from None
     each = _each(rows, source.path)
-    yield from _to_documents(
+    yield from to_documents(
         ((f"{source.path}, row {number}", row) for number, row in enumerate(each, start=1)), source
     )
 

@@ -7,21 +7,27 @@ them to its workers.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
-from mixopt.config.text import TextConfig
+from mixopt.config.text import FilesTextConfig, TextConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.data.corpus import Corpus, build_corpus, corpus_artifact, fingerprint_text
+from mixopt.data.document import Document
 from mixopt.data.sources import read_documents
+from mixopt.data.text_sample import TextSample, find_sample
 from mixopt.data.tokenizer import build_tokenizer, load_tokenizer
 from mixopt.errors import ConfigError
 from mixopt.mixture import Mixture
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+FILE = "fingerprint"
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,50 @@ class StudyCorpora:
         """A hash of each text, by domain."""
         if self._inputs is not None:
             return self._inputs.fingerprints
-        return {domain: fingerprint_text(text) for domain, text in self.by_domain.items()}
+        return {domain: self._fingerprint(domain) for domain in self.by_domain}
+
+    @cached_property
+    def samples(self) -> Mapping[str, TextSample]:
+        """The sample of each text that is larger than what the study can use, by domain."""
+        found = {}
+        for domain, text in self.by_domain.items():
+            if isinstance(text, FilesTextConfig) and text.tokens != "all":
+                tokens = text.tokens or self._config.text_tokens
+                if (sample := find_sample(text, tokens, self._config.seed)) is not None:
+                    found[domain] = sample
+        return found
+
+    def read(self, domain: str) -> Iterator[Document]:
+        """Yield the documents of a domain's text, or of its sample.
+
+        Raises:
+            DataError: The text cannot be read.
+        """
+        sample = self.samples.get(domain)
+        yield from read_documents(self.by_domain[domain]) if sample is None else sample.read()
+
+    def read_tokenized(self, domain: str) -> Iterator[str]:
+        """Yield the texts of which a domain's corpus holds the tokens."""
+        texts = (document.text for document in self.read(domain) if document.text)
+        yield from islice(texts, self.counts[domain].documents)
+
+    def _fingerprint(self, domain: str) -> str:
+        sample = self.samples.get(domain)
+        if sample is None:
+            return fingerprint_text(self.by_domain[domain])
+        # a sample is read only where its files have changed
+        text = sample.source.model_dump(mode="json", exclude={"paths", "tokens"})
+        key = {"text": text, "tokens": sample.tokens, "seed": self._config.seed,
+               "files": sample.describe_files()}  # fmt: skip
+        artifact = Artifact("fingerprints", domain, key)
+        folder = self._cache.find(artifact)
+        if folder is None and self._cache.read_only:
+            return sample.compute_fingerprint()
+
+        def build(scratch: Path) -> None:
+            (scratch / FILE).write_text(sample.compute_fingerprint())
+
+        return ((folder or self._cache.get_or_build(artifact, build)) / FILE).read_text()
 
     def build(self) -> None:
         """Train the tokenizer where the base is built, and tokenize every text.
@@ -87,7 +136,8 @@ class StudyCorpora:
                 lambda folder: build_tokenizer(self._interleaved(), base).save_pretrained(folder),
             )
         for domain, text in self.by_domain.items() if self._inputs is None else ():
-            build_corpus(self.corpus_artifact(domain), text, self.tokenizer, self._cache)
+            artifact = self.corpus_artifact(domain)
+            build_corpus(artifact, text, self.tokenizer, self._cache, self.samples.get(domain))
 
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
@@ -110,7 +160,7 @@ class StudyCorpora:
 
     def _interleaved(self) -> Iterator[str]:
         """Yield a document of each domain in turn, so that every domain shapes the vocabulary."""
-        streams = [iter(read_documents(text)) for text in self.by_domain.values()]
+        streams = [self.read(domain) for domain in self.by_domain]
         while streams:
             for stream in list(streams):
                 document = next(stream, None)
@@ -145,7 +195,7 @@ class StudyCorpora:
     def available_tokens(self) -> dict[str, int]:
         """Tokens of each domain that the target run could draw on, where that is known."""
         return {
-            expert.domain: expert.available_tokens or self.counts[expert.domain].tokens
+            expert.domain: expert.available_tokens or self.counts[expert.domain].available_tokens
             for expert in self._config.experts
             if expert.available_tokens or expert.domain in self.counts
         }

@@ -9,12 +9,14 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOKENIZE_BATCH = 256
+TOKENIZE_BATCH, BATCH_CHARACTERS = 1024, 1 << 22
+"""Documents and characters of a batch, which all cores share."""
+
+T = TypeVar("T")
+Encode: TypeAlias = Callable[[list[str]], Sequence[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,13 @@ class Place:
         documents: Number of documents that end before it; empty ones are not counted.
         bytes: Bytes of UTF-8 text in these documents.
         tokens: Tokens of the next document that lie before it.
+        parts: Tokens of these documents by part of the text, as pairs.
     """
 
     documents: int = 0
     bytes: int = 0
     tokens: int = 0
+    parts: tuple[tuple[int, int], ...] = ()
 
 
 def tokenize(
@@ -55,7 +63,8 @@ def tokenize(
     workplace: Path,
     shard_tokens: int,
     name: str,
-) -> Mapping[str, Any]:
+    max_tokens: int | None = None,
+) -> "TokenizedText":
     """Tokenize a text into shards of `shard_tokens` tokens.
 
     Args:
@@ -65,9 +74,10 @@ def tokenize(
         workplace: Folder that keeps shards until then, and after a stop.
         shard_tokens: Tokens per shard; the last one may be shorter.
         name: Name of the domain.
+        max_tokens: Stop after the document that reaches this number; tokenize all if None.
 
     Returns:
-        Number of tokens, documents and bytes, and the type of a token.
+        Counts, and the type of a token.
 
     Raises:
         DataError: The text holds no document.
@@ -76,7 +86,9 @@ def tokenize(
     separator = tokenizer.eos_token_id
     start = tokenizer.bos_token_id
     before = [] if start is None or start == separator else [start]
-    texts = (document.text for document in documents if document.text)
+    encode = _open_encoder(tokenizer)
+    wanted = float("inf") if max_tokens is None else max_tokens
+    full = (document for document in documents if document.text)
     with _Shards(workplace, dtype, shard_tokens) as shards:
         kept = shards.resume()
         if kept.tokens:
@@ -86,24 +98,92 @@ def tokenize(
             )  # fmt: skip
         with tqdm(desc=f"tokenizing {name}", unit=" documents", initial=kept.documents,
                   mininterval=1.0, leave=False) as bar:  # fmt: skip
-            for batch in _batched(islice(texts, kept.documents, None), TOKENIZE_BATCH):
-                encoded = tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]
-                for text, tokens in zip(batch, encoded, strict=True):
+            batches = _ahead(_batched(islice(full, kept.documents, None)))
+            for batch, encoded in _ahead(_encode(batches, encode)):
+                for document, tokens in zip(batch, encoded, strict=True):
                     line = np.array([*before, *tokens, separator], dtype=dtype)
-                    shards.write(line, n_bytes=len(text.encode()))
+                    shards.write(line, document)
+                    if shards.tokens >= wanted:
+                        break
                 bar.update(len(batch))
+                if shards.tokens >= wanted:
+                    break
         if not shards.tokens:
             raise DataError(f"The text of {name!r} holds no document; fix its source or its split.")
         shards.hand_over(folder)
     end = shards.place
-    return {"tokens": shards.tokens, "documents": end.documents, "bytes": end.bytes,
-            "dtype": dtype.name}  # fmt: skip
+    return TokenizedText(shards.tokens, end.documents, end.bytes, dtype.name, dict(shards.parts))
 
 
-def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(texts)
-    while batch := list(islice(iterator, size)):
+@dataclass(frozen=True)
+class TokenizedText:
+    """Counts of a text that was tokenized.
+
+    Attributes:
+        tokens: Number of tokens, separators included.
+        documents: Number of documents, without empty ones.
+        bytes: Bytes of UTF-8 text.
+        dtype: Type of a token on disk.
+        parts: Tokens by part of the text.
+    """
+
+    tokens: int
+    documents: int
+    bytes: int
+    dtype: str
+    parts: dict[int, int]
+
+
+def _open_encoder(tokenizer: "PreTrainedTokenizerBase") -> Encode:
+    """Return what turns texts into tokens without special ones, on all cores where that is possible."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return partial(_encode_slowly, tokenizer)
+    # as transformers does before each call, but without what it makes of the result
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = tokenizer.split_special_tokens
+    return partial(_encode_fast, backend)
+
+
+def _encode_slowly(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> Sequence[list[int]]:
+    encoded: Sequence[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)[
+        "input_ids"
+    ]
+    return encoded
+
+
+def _encode_fast(backend: Any, texts: list[str]) -> Sequence[list[int]]:
+    return [each.ids for each in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _encode(
+    batches: Iterable[list[Document]], encode: Encode
+) -> Iterator[tuple[list[Document], Sequence[list[int]]]]:
+    for batch in batches:
+        yield batch, encode([document.text for document in batch])
+
+
+def _batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text)
+        if len(batch) == TOKENIZE_BATCH or size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
         yield batch
+
+
+def _ahead(values: Iterator[T]) -> Iterator[T]:
+    """Yield the values of an iterator; a thread computes the next one meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, values, None)
+        while (value := following.result()) is not None:
+            following = pool.submit(next, values, None)
+            yield value
 
 
 class _Shards:
@@ -118,11 +198,13 @@ class _Shards:
 
     Attributes:
         tokens: Tokens in all shards.
+        parts: Tokens of the documents that have ended, by part of the text.
         place: Position in the text up to which it has been written.
     """
 
     def __init__(self, folder: Path, dtype: np.dtype[Any], size: int) -> None:
         self.tokens, self.place = 0, Place()
+        self.parts: dict[int, int] = {}
         self._folder, self._dtype, self._size = folder, dtype, size
         self._hash = f"{dtype.name} {size}"  # the first hash of the chain
         self._digest = self._begin_hash()
@@ -146,7 +228,7 @@ class _Shards:
             pass
         return self.place
 
-    def write(self, tokens: NDArray[Any], *, n_bytes: int) -> None:
+    def write(self, tokens: NDArray[Any], document: Document) -> None:
         at = self.place.tokens
         while at < len(tokens):
             part = tokens[at : at + self._size - self.tokens % self._size]
@@ -157,8 +239,11 @@ class _Shards:
             at += len(part)
             self.tokens += len(part)
             if self.tokens % self._size == 0:
-                self._keep(Place(self.place.documents, self.place.bytes, at))
+                parts = tuple(self.parts.items())
+                self._keep(Place(self.place.documents, self.place.bytes, at, parts))
+        n_bytes = len(document.text.encode())
         self.place = Place(self.place.documents + 1, self.place.bytes + n_bytes)
+        self.parts[document.part] = self.parts.get(document.part, 0) + len(tokens)
 
     def hand_over(self, folder: Path) -> None:
         self._close()
@@ -188,6 +273,7 @@ class _Shards:
         self._hash = digest.hexdigest()
         self.tokens += self._size
         self.place = Place(**json.loads(place))
+        self.parts = {int(part): int(count) for part, count in self.place.parts}
         return True
 
     def _open(self) -> BinaryIO:

@@ -143,9 +143,10 @@ class StudyContext:
         public = [public_test_set_warning(benchmark) for benchmark in benchmarks]
         texts = {benchmark.name: read_item_texts(benchmark) for benchmark in benchmarks}
         corpora = self.corpora
-        shared = measure_contamination(corpora.by_domain, corpora.counts, texts, self.store)
+        read = {domain: partial(corpora.read_tokenized, domain) for domain in corpora.by_domain}
+        shared = measure_contamination(read, corpora.counts, texts, self.store)
         forbidden = describe_forbidden_natural(self.space)
-        odd = warn_of_inputs(corpora.by_domain, corpora.fingerprints, benchmarks)
+        odd = warn_of_inputs(corpora.read, corpora.fingerprints, benchmarks)
         return [*filter(None, [forbidden, *public]), *odd, *describe_contamination(shared)]
 
     @cached_property

@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from unicodedata import category
 
 from mixopt.config.benchmarks import BenchmarkConfig, BitsPerByteConfig, ItemsBenchmarkConfig
-from mixopt.config.text import TextConfig
-from mixopt.data.sources import read_documents
+from mixopt.data.document import Document
+from mixopt.data.heldout_text import read_heldout
 from mixopt.evaluation.tasks.items import read_rows
 
 SAMPLED_DOCUMENTS, SAMPLED_CHARACTERS = 50, 2000
@@ -20,15 +20,15 @@ MAX_REPEATED_SHARE = 0.02
 
 
 def warn_of_inputs(
-    texts: Mapping[str, TextConfig],
+    read: Callable[[str], Iterable[Document]],
     fingerprints: Mapping[str, str],
     benchmarks: Iterable[BenchmarkConfig],
 ) -> list[str]:
     """Return warnings about text and items.
 
     Args:
-        texts: Training text by domain.
-        fingerprints: Of the same texts, by `fingerprint_text`.
+        read: Opens the training text of a domain.
+        fingerprints: Of these texts, by domain.
         benchmarks: With their items.
 
     Raises:
@@ -36,7 +36,7 @@ def warn_of_inputs(
     """
     return [
         *_describe_identical(fingerprints),
-        *_describe_binary(texts),
+        *_describe_binary(read, fingerprints),
         *filter(None, map(_describe_repeated, benchmarks)),
     ]
 
@@ -53,10 +53,12 @@ def _describe_identical(fingerprints: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _describe_binary(texts: Mapping[str, TextConfig]) -> list[str]:
+def _describe_binary(
+    read: Callable[[str], Iterable[Document]], domains: Iterable[str]
+) -> list[str]:
     shares = {}
-    for domain, source in texts.items():
-        documents = islice(read_documents(source), SAMPLED_DOCUMENTS)
+    for domain in domains:
+        documents = islice(read(domain), SAMPLED_DOCUMENTS)
         sample = "".join(document.text[:SAMPLED_CHARACTERS] for document in documents)
         shares[domain] = sum(map(_is_binary, sample)) / max(1, len(sample))
     named = [f"{n!r} ({share:.0%})" for n, share in shares.items() if share > MAX_BINARY_SHARE]
@@ -77,7 +79,7 @@ def _describe_repeated(config: BenchmarkConfig) -> str | None:
     """Warn of equal items, whose ids may differ."""
     contents: list[str] = []
     if isinstance(config, BitsPerByteConfig):
-        contents = [d.text for d in islice(read_documents(config.text), config.max_items)]
+        contents = [d.text for d in read_heldout(config.text, config.max_items)]
     elif isinstance(config, ItemsBenchmarkConfig):
         rows = [row for _, row in islice(read_rows(config.items), config.max_items)]
         contents = [json.dumps(row | {"id": None}, sort_keys=True, default=str) for row in rows]

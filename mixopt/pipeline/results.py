@@ -57,6 +57,8 @@ def count_domains(config: StudyConfig, corpora: StudyCorpora) -> list[DomainCoun
             continue
         content = corpus.folder.name.rsplit("-", 1)[-1]
         note = "generated" if getattr(expert.text, "name", "") == "arithmetic" else ""
+        if corpus.available is not None:
+            note = corpus.available.describe()
         size = corpus.tokens, corpus.documents
         counts.append(DomainCount(name, *size, available, content, note))
     return counts

@@ -1,5 +1,7 @@
 """What a worker does with a study's jobs, on any machine, and how a study gets its workers."""
 
+import hashlib
+import json
 import logging
 import os
 import re
@@ -11,8 +13,10 @@ from typing import Any
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
+from mixopt.config.benchmarks import BitsPerByteConfig
 from mixopt.config.study import StudyConfig
 from mixopt.config.text import FilesTextConfig
+from mixopt.data.heldout_text import is_large, read_heldout
 from mixopt.data.sources import list_files
 from mixopt.data.study_corpora import StudyInputs
 from mixopt.errors import DataError
@@ -43,6 +47,8 @@ log = logging.getLogger(__name__)
 KIND = "inputs"
 MARK = "unit:"
 """Prefix of a path inside an artifact: `unit:NAME-HASH/FILE`."""
+ITEMS = "items.jsonl"
+"""File of the documents that a benchmark reads of a large text."""
 STAGED = re.compile(r"unit:([A-Za-z0-9_-]+)/(.*)")
 
 
@@ -184,7 +190,14 @@ def stage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
             if isinstance(value, str) and not value.startswith("machine:"):
                 benchmark[name] = put(value)
         text = getattr(parsed, "text", None)
-        if isinstance(text, FilesTextConfig):
+        if isinstance(text, FilesTextConfig) and is_large(text):
+            assert isinstance(parsed, BitsPerByteConfig)
+            benchmark["text"] = {
+                "kind": "files",
+                "paths": [_put_items(parsed, store)],
+                "tokens": "all",
+            }
+        elif isinstance(text, FilesTextConfig):
             benchmark["text"]["paths"] = [put(str(file)) for file in list_files(text)]
         elif text is not None and text.kind == "huggingface" and Path(text.path).is_dir():
             benchmark["text"]["path"] = put(text.path)
@@ -226,6 +239,19 @@ def _put(path: Path, store: ArtifactStore) -> str:
 
     folder = store.get_or_build(Artifact(KIND, stem, key), build)
     return f"{MARK}{folder.name}/" + ("" if path.is_dir() else path.name)
+
+
+def _put_items(config: BitsPerByteConfig, store: ArtifactStore) -> str:
+    """Copy the documents that a benchmark reads of a large text."""
+    texts = [document.text for document in read_heldout(config.text, config.max_items)]
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    digest = hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
+
+    def build(scratch: Path) -> None:
+        (scratch / ITEMS).write_text(lines)
+
+    artifact = Artifact(KIND, config.name, {"content": digest})
+    return f"{MARK}{store.get_or_build(artifact, build).name}/{ITEMS}"
 
 
 def _list(path: Path) -> Iterator[tuple[str, Path]]:

@@ -2,6 +2,7 @@
 
 import pytest
 import toy
+import yaml
 
 from mixopt.config.loader import load_study
 from mixopt.errors import ConfigError
@@ -108,3 +109,15 @@ def test_a_budget_names_the_least_that_works(tmp_path):
     with pytest.raises(ConfigError, match=r"need 24,000; raise it to that or more"):
         load_study(path)
     assert load_study(toy.write_study(tmp_path, budget={"tokens": 24_000})).budget_tokens == 24_000
+
+
+def test_a_benchmark_is_limited_by_its_items(tmp_path):
+    path = toy.write_study(tmp_path)
+    file = tmp_path / "benchmarks" / "birds.yaml"
+    plain = yaml.safe_load(file.read_text())
+    plain["text"]["tokens"] = 500
+    file.write_text(yaml.safe_dump(plain))
+    with pytest.raises(
+        ConfigError, match="text.tokens limits training text; set max_items instead"
+    ):
+        load_study(path)

@@ -1,13 +1,17 @@
+import os
 import pickle
 
 import pytest
 import toy
 
+from mixopt import Mixture
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.loader import load_study
-from mixopt.data import corpus, study_corpora
+from mixopt.data import corpus, study_corpora, tokenization
+from mixopt.data.corpus import build_corpus, check_epochs, corpus_artifact, fingerprint_text
 from mixopt.data.study_corpora import StudyCorpora, StudyInputs
-from mixopt.errors import ConfigError
+from mixopt.data.text_sample import TextSample
+from mixopt.errors import ConfigError, DataError
 
 
 def test_a_worker_with_the_drivers_inputs_needs_no_text(tmp_path):
@@ -51,3 +55,99 @@ def test_a_natural_mixture_needs_counts(tmp_path):
     found.build()
     with pytest.raises(ConfigError, match="give its available_tokens, or search.natural"):
         _ = found.natural
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A study in which one text is much larger than what it may read."""
+    config = load_study(toy.write_study(tmp_path / "s"))
+    birds = config.experts[0]
+    rows = [{"text": f"bird {i} sings " * 9, "page": str(i // 2)} for i in range(4000)]
+    toy.write_jsonl(tmp_path / "s" / "data" / "birds.jsonl", rows)
+    text = birds.text.model_copy(update={"tokens": 9000})
+    experts = [birds.model_copy(update={"text": text}), *config.experts[1:]]
+    return config.model_copy(update={"experts": experts})
+
+
+def open_corpora(config, folder, *, read_only=False):
+    cache = ArtifactStore(folder / "cache", read_only=read_only)
+    return StudyCorpora(config, ArtifactStore(folder / "journal", read_only=read_only), cache)
+
+
+def test_of_a_large_text_a_sample_is_tokenized_and_the_rest_is_estimated(tmp_path, large):
+    found = open_corpora(large, tmp_path)
+    found.build()
+    assert list(found.samples) == ["birds"]
+    corpus = found.open("birds")
+    assert 9000 <= corpus.tokens < 9400
+    whole = large.experts[0].text.model_copy(update={"tokens": "all"})
+    artifact = corpus_artifact("birds", fingerprint_text(whole), found.tokenizer)
+    tokens = build_corpus(artifact, whole, found.tokenizer, found._cache).tokens
+    assert found.available_tokens["birds"] == pytest.approx(tokens, rel=0.15)
+    error = corpus.available.std_error
+    assert abs(found.available_tokens["birds"] - tokens) < 4 * error
+    # natural and the caps follow what there is, not what was read
+    shares = {n: found.available_tokens[n] for n in large.domains}
+    assert found.natural["birds"] == pytest.approx(shares["birds"] / sum(shares.values()))
+    assert large.target_budget(found.available_tokens).caps["birds"] == 1.0
+
+
+def test_what_is_searched_for_items_is_what_was_tokenized(tmp_path, large):
+    found = open_corpora(large, tmp_path)
+    found.build()
+    texts = list(found.read_tokenized("birds"))
+    assert len(texts) == found.open("birds").documents
+    assert len(list(found.read_tokenized("ships"))) == found.open("ships").documents
+    tokens = [t for text in texts for t in [*found.tokenizer(text)["input_ids"], 0]]
+    assert found.open("birds").read(0, len(tokens)).tolist() == tokens
+
+
+def test_a_sample_is_read_once_to_know_it(tmp_path, large, monkeypatch):
+    found = open_corpora(large, tmp_path)
+    found.build()
+    calls = []
+    original = TextSample.compute_fingerprint
+    monkeypatch.setattr(
+        TextSample, "compute_fingerprint", lambda one: calls.append(1) or original(one)
+    )
+    again = open_corpora(large, tmp_path, read_only=True)
+    assert again.open("birds").folder == found.open("birds").folder
+    assert not calls
+    os.utime(tmp_path / "s" / "data" / "birds.jsonl")  # touched, and the same
+    touched = open_corpora(large, tmp_path, read_only=True)
+    assert touched.open("birds").folder == found.open("birds").folder
+    assert calls == [1]
+
+
+def test_a_sampled_text_that_is_too_short_for_a_run_says_how_to_read_more(tmp_path, large):
+    found = open_corpora(large, tmp_path)
+    found.build()
+    with pytest.raises(
+        DataError, match=r"tokens in its sample, so it would .*\(`tokens` of its text\)"
+    ):
+        check_epochs(found.counts, Mixture({"birds": 1.0}), tokens=10**6, max_epochs=2, what="it")
+
+
+def test_a_stopped_sample_goes_on_where_it_stopped(tmp_path, large, monkeypatch):
+    monkeypatch.setattr(corpus, "SHARD_TOKENS", 2000)
+    monkeypatch.setattr(tokenization, "TOKENIZE_BATCH", 20)
+    whole = open_corpora(large, tmp_path / "whole")
+    whole.build()
+    encode = tokenization._encode_fast
+    batches = []
+
+    def stop_soon(backend, texts):
+        batches.append(len(texts))
+        if len(batches) == 4:
+            raise RuntimeError
+        return encode(backend, texts)
+
+    monkeypatch.setattr(tokenization, "_encode_fast", stop_soon)
+    found = open_corpora(large, tmp_path)
+    with pytest.raises(RuntimeError):
+        found.build()
+    found.build()
+    one, other = found.open("birds"), whole.open("birds")
+    assert one.folder.name == other.folder.name
+    for file in ("corpus.json", "shard-00000.bin", "shard-00004.bin"):
+        assert (one.folder / file).read_bytes() == (other.folder / file).read_bytes()

@@ -37,17 +37,29 @@ class Counting:
     def __init__(self, most=10**9):
         self.most, self.batches = most, []
 
-    def __call__(self, batch, **more):
-        if len(self.batches) >= self.most:
-            raise StoppedError
-        self.batches.append(len(batch))
-        return TOKENS(batch, **more)
+    @property
+    def backend_tokenizer(self):
+        return CountingBackend(self)
 
     def __len__(self):
         return len(TOKENS)
 
     def __getattr__(self, name):
         return getattr(TOKENS, name)
+
+
+class CountingBackend:
+    def __init__(self, counting):
+        self.counting = counting
+
+    def encode_batch_fast(self, batch, **more):
+        if len(self.counting.batches) >= self.counting.most:
+            raise StoppedError
+        self.counting.batches.append(len(batch))
+        return TOKENS.backend_tokenizer.encode_batch_fast(batch, **more)
+
+    def __getattr__(self, name):
+        return getattr(TOKENS.backend_tokenizer, name)
 
 
 @pytest.fixture(autouse=True)

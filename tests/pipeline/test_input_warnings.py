@@ -6,6 +6,7 @@ import toy
 from mixopt.config.benchmarks import BitsPerByteConfig, MultipleChoiceConfig
 from mixopt.config.text import FilesTextConfig
 from mixopt.data.corpus import fingerprint_text
+from mixopt.data.sources import read_documents
 from mixopt.pipeline.input_warnings import warn_of_inputs
 
 
@@ -14,7 +15,8 @@ def source(path, rows):
 
 
 def warn(texts, benchmarks=()):
-    return warn_of_inputs(texts, {n: fingerprint_text(t) for n, t in texts.items()}, benchmarks)
+    read = lambda name: read_documents(texts[name])  # noqa: E731
+    return warn_of_inputs(read, {n: fingerprint_text(t) for n, t in texts.items()}, benchmarks)
 
 
 def test_domains_of_identical_text(tmp_path):

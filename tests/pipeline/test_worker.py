@@ -10,7 +10,9 @@ import mixopt
 from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.config.loader import choose_executor, load_study
 from mixopt.config.study import StudyConfig
+from mixopt.data import heldout_text
 from mixopt.errors import DataError, RunError
+from mixopt.evaluation.tasks.items import read_item_texts
 from mixopt.executors.base import WorkerLostError
 from mixopt.executors.dispatcher import Dispatcher
 from mixopt.executors.job import Job
@@ -143,6 +145,19 @@ def test_another_machine_reads_the_same_items(recipe, tmp_path):
         assert texts[0] == texts[1]
     # training text stays where it is: workers read corpora
     assert found.experts == recipe.experts
+
+
+def test_of_a_large_heldout_text_its_items_alone_are_sent(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(heldout_text, "LARGE_TOKENS", 1000)
+    url = f"memory://{tmp_path.name}"
+    sent = stage(recipe, RemoteArtifactStore(tmp_path / "a", url))
+    found = unstage(sent, RemoteArtifactStore(tmp_path / "b", url))
+    before, after = recipe.benchmarks[0], found.benchmarks[0]
+    assert before.kind == "bits_per_byte"
+    here, there = (read_item_texts(config) for config in (before, after))
+    assert here == there
+    assert len(here) == before.max_items
+    assert Path(after.text.paths[0]).stat().st_size < 5000
 
 
 def test_a_base_and_given_experts_are_sent_whole(recipe, tmp_path):

@@ -1,11 +1,9 @@
 """Bits per byte of held-out text, which is independent of the tokenizer; lower is better."""
 
-from itertools import islice
-
 import numpy as np
 
 from mixopt.config.benchmarks import BitsPerByteConfig
-from mixopt.data.sources import read_documents
+from mixopt.data.heldout_text import read_heldout
 from mixopt.evaluation.tasks.base import (
     LN2,
     Array,
@@ -34,7 +32,7 @@ class BitsPerByteTask:
         self.requests: list[Request] = []
         self.starts: list[int] = []
         sizes = []
-        for document in islice(read_documents(config.text), config.max_items):
+        for document in read_heldout(config.text, config.max_items):
             # a partial character at the end is dropped; None keeps all bytes
             text = document.text.encode()[: config.item_bytes].decode(errors="ignore")
             tokens = context.encode(text)

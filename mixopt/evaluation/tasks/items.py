@@ -11,7 +11,9 @@ from mixopt.config.benchmarks import (
     ChoiceItemsConfig,
     ItemsBenchmarkConfig,
 )
-from mixopt.data.sources import read_documents, read_jsonl, read_parquet
+from mixopt.data.heldout_text import read_heldout
+from mixopt.data.parquet_files import read_parquet
+from mixopt.data.sources import read_jsonl
 from mixopt.errors import DataError, did_you_mean
 from mixopt.io.parsing import show
 
@@ -166,7 +168,7 @@ def read_item_texts(config: BenchmarkConfig) -> list[str]:
         DataError: The items cannot be read.
     """
     if isinstance(config, BitsPerByteConfig):
-        return [d.text for d in islice(read_documents(config.text), config.max_items)]
+        return [d.text for d in read_heldout(config.text, config.max_items)]
     if isinstance(config, ItemsBenchmarkConfig):
         rows = islice(read_rows(config.items), config.max_items)
         return [" ".join(_texts_in(value) for value in row.values()) for _, row in rows]

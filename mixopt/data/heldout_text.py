@@ -1,0 +1,48 @@
+"""Documents of a held-out text that a benchmark scores: of a large text they are spread over it."""
+
+from collections.abc import Iterator
+from itertools import chain, islice
+
+from mixopt.config.text import FilesTextConfig, TextConfig
+from mixopt.data.document import Document
+from mixopt.data.sources import list_files, read_documents
+from mixopt.data.text_sample import TextSample, find_sample
+
+LARGE_TOKENS = 1 << 22
+"""Size in tokens from which a text is large, the least that a study reads of training text."""
+ITEM_TOKENS, SEEN_PER_ITEM = 64, 4
+"""Tokens per item by which parts are sized, and documents that are read for an item: where there are
+enough parts, no two items are of one."""
+
+
+def read_heldout(source: TextConfig, count: int | None) -> Iterator[Document]:
+    """Yield at most `count` documents of a text.
+
+    Args:
+        source: The text. Of files that are large documents spread over all of them are read, unless its
+            `tokens` is `all`.
+        count: Number of documents; all of them, in order, if None.
+
+    Raises:
+        DataError: The text cannot be read.
+    """
+    if count is not None and is_large(source):
+        assert isinstance(source, FilesTextConfig)
+        sample = TextSample(source, list_files(source), ITEM_TOKENS * count, seed=0)
+        seen = list(islice(sample.read_all(), SEEN_PER_ITEM * count))
+        first = {document.part: document for document in reversed(seen)}
+        others = (document for document in seen if first[document.part] is not document)
+        yield from islice(chain(reversed(first.values()), others), count)
+    else:
+        yield from islice(read_documents(source), count)
+
+
+def is_large(source: TextConfig) -> bool:
+    """Return whether some documents of a text are spread over it, and not its first ones.
+
+    Args:
+        source: The text.
+    """
+    if not isinstance(source, FilesTextConfig) or source.tokens == "all":
+        return False
+    return find_sample(source, LARGE_TOKENS, seed=0) is not None

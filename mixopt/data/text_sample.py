@@ -1,0 +1,377 @@
+"""A sample of a text that is too large to be read whole: documents spread over all of its files.
+
+Files are cut into parts of about the same size, which are read in an order of which every beginning is
+spread evenly over the text (multiples of the golden ratio). JSON lines and plain text are cut at any
+byte, Parquet into row groups. What can only be read from its beginning (compressed files, JSON arrays,
+CSV) is read a beginning of each file at a time, in proportion to its size.
+"""
+
+import hashlib
+import io
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixopt.config.text import FilesTextConfig
+from mixopt.data.availability import Availability, SampledPart, estimate_tokens
+from mixopt.data.byte_ranges import UnpackedStream, find_extents, read_lines, read_text
+from mixopt.data.document import Document, is_held_out
+from mixopt.data.parquet_files import open_parquet, read_batches
+from mixopt.data.record_files import is_json_array, read_csv, read_json
+from mixopt.data.sources import (
+    find_format,
+    identify_file,
+    list_columns,
+    list_files,
+    parse_line,
+    read_plain,
+    tell_damage,
+    to_documents,
+)
+from mixopt.errors import DataError
+
+WHOLE_BYTES = 4
+"""Bytes of files per token of the limit up to which a text is read whole."""
+MOST_BYTES = 6
+"""Bytes of documents per token of the limit at which a sample ends, also with fewer tokens."""
+PACKED = 4
+"""Bytes of text in a byte of a compressed file or of Parquet, about."""
+PARTS = 256
+"""Parts that a sample has at least, where the text has as many."""
+SMALLEST_PART, LARGEST_PART = 1 << 14, 1 << 22
+WHOLE_PLAIN = 1 << 20
+"""Largest plain-text file that is one part, as it is one document."""
+READ_AHEAD = 1 << 13
+"""Characters of a JSON file that are read at a time."""
+SAMPLE_ROWS = 64
+"""Rows of a Parquet file that are read at a time."""
+PACKINGS = (".gz", ".zst")
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """A file, or a range of one, of one or more parts."""
+
+    file: Path
+    size: int
+    start: int
+    stop: int
+    kind: str
+    """`lines` and `plain` are cut into ranges of bytes; `beginning` is read from its beginning."""
+
+
+@dataclass
+class _Progress:
+    """How many rows of each row group of a file were read; other files have one group."""
+
+    rows: dict[int, int] = field(default_factory=dict)
+    is_finished: bool = False
+
+
+def find_sample(source: FilesTextConfig, tokens: int, seed: int) -> "TextSample | None":
+    """Return the sample of a text that is larger than what a study can use; None of a smaller one.
+
+    Args:
+        source: The text.
+        tokens: Tokens that the study can use.
+        seed: Of the sample.
+
+    Raises:
+        DataError: A file is missing or empty.
+    """
+    files = list_files(source)
+    sizes = [file.stat().st_size * _expansion(file) for file in files]
+    return TextSample(source, files, tokens, seed) if sum(sizes) > WHOLE_BYTES * tokens else None
+
+
+def _expansion(file: Path) -> int:
+    return PACKED if file.suffix.lower() in (*PACKINGS, ".parquet") else 1
+
+
+class TextSample:
+    """Documents of a large text, in an order of which every beginning is spread over all of it.
+
+    Args:
+        source: The text.
+        files: Its files.
+        tokens: Tokens that are wanted.
+        seed: Of the order.
+    """
+
+    def __init__(self, source: FilesTextConfig, files: list[Path], tokens: int, seed: int) -> None:
+        self.source, self.tokens = source, tokens
+        self._files, self._seed = files, seed
+        share = {"train": 1 - source.heldout_share, "heldout": source.heldout_share}
+        wanted = tokens * WHOLE_BYTES / share.get(source.part, 1.0)
+        self._part_bytes = min(max(int(wanted / PARTS), SMALLEST_PART), LARGEST_PART)
+        self._sizes = [file.stat().st_size for file in files]
+        self._wanted = wanted
+        self._extents: list[_Extent] = []
+        self._parts: list[SampledPart] = []
+        self._index: dict[tuple[int, int], int] = {}
+        self._cut: set[Path] = set()
+        self._groups: dict[Path, str] = {}
+
+    def read(self) -> Iterator[Document]:
+        """Yield documents on the side of the split, until enough bytes of text were read.
+
+        Raises:
+            DataError: A file that is reached cannot be read, or no document is on the side.
+        """
+        n_bytes = 0
+        for document in self.read_all():
+            n_bytes += len(document.text.encode())
+            yield document
+            if n_bytes >= MOST_BYTES * self.tokens:
+                return
+        if not n_bytes:
+            raise DataError(
+                f"The text of {self.source.paths[0]} has no document that matches `where` on its "
+                f"{self.source.part} side; correct them."
+            )
+
+    def compute_fingerprint(self) -> str:
+        """Hash the documents of the sample, and what determines which these are."""
+        config = self.source.model_dump_json(exclude={"paths", "tokens"})
+        digest = hashlib.blake2b(f"{config} {self.tokens} {self._seed} ".encode(), digest_size=16)
+        for file, size in zip(self._files, self._sizes, strict=True):
+            digest.update(f"{file.suffix} {size} ".encode())
+        for document in self.read():
+            content = document.text.encode()
+            digest.update(f"{document.part} {len(content)} ".encode())
+            digest.update(content)
+        return digest.hexdigest()
+
+    def describe_files(self) -> list[tuple[str, int, int]]:
+        """Return path, size and time of the last change of each file, which tell it without reading."""
+        return [(str(file), size, file.stat().st_mtime_ns)
+                for file, size in zip(self._files, self._sizes, strict=True)]  # fmt: skip
+
+    def estimate(self, documents: int, tokens: dict[int, int]) -> Availability:
+        """Estimate the tokens of the whole text, on the side of the split.
+
+        Args:
+            documents: Number of documents that were tokenized, empty ones left out.
+            tokens: Their tokens by part.
+        """
+        used = (document for document in self.read() if document.text)
+        for _ in islice(used, documents):
+            pass
+        parts = [replace(part) for part in self._parts]
+        if next(used, None) is None:  # the last part is finished
+            parts = self._parts
+        totals: Counter[str] = Counter()
+        for extent in self._extents:
+            totals[extent.file.suffix] += extent.stop - extent.start
+        found = estimate_tokens(parts, tokens, totals)
+        if not self._cut:
+            return found
+        first, more = min(self._cut), len(self._cut) - 1
+        what = f"{first.name} and {more} more files" if more else first.name
+        remark = f"{what} can only be read from the beginning, and only that was read"
+        return Availability(found.tokens, found.std_error, found.total_bytes, remark)
+
+    def read_all(self) -> Iterator[Document]:
+        """Yield all documents on the side of the split, in the order of the sample."""
+        held_out = self.source.part == "heldout"
+        for document in self._read_parts():
+            if self.source.part == "all" or is_held_out(document.group, self.source) == held_out:
+                yield document
+
+    def _read_parts(self) -> Iterator[Document]:
+        """Yield the documents of all parts; of files without ranges a longer beginning each round."""
+        self._parts, self._index, self._cut = [], {}, set()
+        extents = self._extents = list(self._list_extents())
+        lengths = [
+            1 if e.kind == "beginning" else -(-(e.stop - e.start) // self._part_bytes)
+            for e in extents
+        ]
+        ends = np.cumsum(lengths)
+        begun: dict[int, _Progress] = {}
+        for place in spread_order(int(ends[-1]), self._seed):
+            number = int(np.searchsorted(ends, place, side="right"))
+            if extents[number].kind == "beginning":
+                begun[number] = _Progress()
+                yield from self._read_beginning(number, begun[number], 1)
+            else:
+                yield from self._read_range(number, place - int(ends[number]) + lengths[number])
+        factor = 1
+        while unfinished := [number for number, at in begun.items() if not at.is_finished]:
+            for number in unfinished:
+                yield from self._read_beginning(number, begun[number], factor)
+            factor *= 2
+
+    def _list_extents(self) -> Iterator[_Extent]:
+        for file, size in zip(self._files, self._sizes, strict=True):
+            kind = self._find_kind(file, size)
+            ranges = [(0, size)] if kind == "beginning" else find_extents(file)
+            for start, stop in ranges:
+                yield _Extent(file, size, start, stop, kind)
+
+    def _find_kind(self, file: Path, size: int) -> str:
+        name = file.name.lower()
+        if name.endswith((".jsonl", ".ndjson", ".json")):
+            if size <= self._part_bytes:
+                return "beginning"
+            with file.open("rb") as stream:
+                if is_json_array(stream):
+                    return "beginning"
+                stream.seek(0)
+                if name.endswith(".json") and not _is_record(stream.readline(LARGEST_PART)):
+                    return "beginning"
+            return "lines"
+        if size <= WHOLE_PLAIN or find_format(file) != "plain":
+            return "beginning"
+        return "plain"
+
+    def _open_part(self, number: int, inner: int, weight: float) -> SampledPart:
+        at = number, inner
+        if at not in self._index:
+            self._index[at] = len(self._parts)
+            stratum = self._extents[number].file.suffix
+            self._parts.append(SampledPart(weight, stratum=stratum))
+        return self._parts[self._index[at]]
+
+    def _read_range(self, number: int, inner: int) -> Iterator[Document]:
+        extent = self._extents[number]
+        start = extent.start + inner * self._part_bytes
+        stop = min(start + self._part_bytes, extent.stop)
+        part = self._open_part(number, inner, stop - start)
+        index = self._index[number, inner]
+        file = extent.file
+        with file.open("rb") as stream:
+            if extent.kind == "plain":
+                if self.source.where:
+                    raise DataError(f"{file} is plain text without fields; take `where` out.")
+                text, dropped = read_text(stream, start, stop, is_first=start == 0,
+                                          is_last=stop == extent.size)  # fmt: skip
+                part.covered = stop - start - dropped
+                if file not in self._groups:
+                    self._groups[file] = identify_file(file)
+                yield Document(_decode(text, file, start), self._groups[file], index)
+                return
+            for end, line in read_lines(stream, start, stop):
+                part.covered = min(end, stop) - start
+                if line.strip():
+                    where = f"{file}, the line that ends at byte {end}"
+                    for document in to_documents([(where, parse_line(line, where))], self.source):
+                        yield Document(document.text, document.group, index)
+            part.covered = stop - start
+
+    def _read_beginning(self, number: int, progress: _Progress, factor: int) -> Iterator[Document]:
+        """Yield documents from where the last call stopped."""
+        file, size = self._extents[number].file, self._extents[number].size
+        share = size / sum(self._sizes) * max(1.0, len(self._files) / PARTS)
+        limit = factor * max(self._part_bytes, share * self._wanted)
+        format = find_format(file)
+        if format == "parquet":
+            yield from self._read_row_groups(number, progress, limit)
+            return
+        self._cut.add(file)
+        part = self._open_part(number, 0, size)
+        index, before = self._index[number, 0], progress.rows.get(0, 0)
+        n_bytes = 0
+        for n_rows, (row, covered) in enumerate(self._iterate_rows(file, format), start=1):
+            if n_rows <= before:
+                continue
+            part.covered = min(covered, size)
+            for document in row:
+                n_bytes += len(document.text)
+                yield Document(document.text, document.group, index)
+            progress.rows[0] = n_rows
+            if n_bytes >= limit:
+                return
+        part.covered, progress.is_finished = size, True
+        self._cut.discard(file)
+
+    def _iterate_rows(self, file: Path, format: str) -> Iterator[tuple[Any, float]]:
+        """Yield the documents of each row, and the bytes of the file up to there."""
+        if format == "plain":
+            for document in read_plain(file):  # one, as the file is small
+                yield [document], file.stat().st_size
+            return
+        with file.open("rb") as raw, tell_damage(file):
+            unpacked = UnpackedStream(raw, file.suffix.lower())
+            stream: Any = io.BufferedReader(unpacked)
+            if format == "jsonl":
+                n_bytes = 0
+                for count, line in enumerate(stream, start=1):
+                    n_bytes += len(line)
+                    if line.strip():
+                        where = f"{file}, line {count}"
+                        rows = to_documents([(where, parse_line(line, where))], self.source)
+                        yield rows, unpacked.taken * n_bytes / max(1, unpacked.given)
+                return
+            json_rows = partial(read_json, characters=READ_AHEAD)
+            for row in (json_rows if format == "json" else read_csv)(stream, file):
+                yield to_documents([row], self.source), unpacked.taken
+
+    def _read_row_groups(
+        self, number: int, progress: _Progress, limit: float
+    ) -> Iterator[Document]:
+        file, size = self._extents[number].file, self._extents[number].size
+        columns = list_columns(self.source)
+        table = open_parquet(file, columns, buffer_size=1 << 16, pre_buffer=False)
+        groups, per_row = table.metadata.num_row_groups, size / max(1, table.metadata.num_rows)
+        n_read = max(1, min(groups, math.ceil(limit / self._part_bytes)))
+        for inner in islice(spread_order(groups, self._seed), n_read):
+            group = table.metadata.row_group(inner)
+            before, rows = progress.rows.get(inner, 0), group.num_rows
+            if before == rows:
+                continue
+            # by rows: a beginning that ends with a long text would hold too many long ones
+            wanted = math.ceil(limit / n_read * rows / max(1, group.total_byte_size))
+            part = self._open_part(number, inner, rows * per_row)
+            index = self._index[number, inner]
+            batches = table.iter_batches(SAMPLE_ROWS, row_groups=[inner], columns=columns)
+            for at, row in enumerate(read_batches(batches, file), start=1):
+                if at <= before:
+                    continue
+                part.covered = at * per_row
+                for document in to_documents([row], self.source):
+                    yield Document(document.text, document.group, index)
+                progress.rows[inner] = at
+                if at >= before + wanted:
+                    break
+        progress.is_finished = sum(progress.rows.values()) == table.metadata.num_rows
+
+
+def spread_order(n: int, seed: int) -> Iterator[int]:
+    """Yield 0 to `n` − 1, each once, so that every beginning of the order is spread evenly.
+
+    Args:
+        n: Number of places.
+        seed: Of the first place.
+    """
+    # a Fibonacci number and the one before it are coprime, and their ratio is nearly the golden one
+    step, size = 1, 2
+    while size < n:
+        step, size = size, step + size
+    place = int(np.random.default_rng([seed, n]).integers(size))
+    for _ in range(size):
+        if place < n:
+            yield place
+        place = (place + step) % size
+
+
+def _is_record(line: bytes) -> bool:
+    """Return whether a line is a whole JSON object, as in JSON lines."""
+    line = line.strip()
+    return line.startswith(b"{") and line.endswith(b"}")
+
+
+def _decode(content: bytes, file: Path, start: int) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} is not UTF-8 text (near byte {start + error.start}); re-encode it, or name it "
+            ".jsonl, .jsonl.gz, .jsonl.zst or .parquet if it is one of these."
+        ) from None
