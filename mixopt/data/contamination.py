@@ -13,18 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.data.corpus import Corpus
+from mixopt.data.word_runs import cut_texts, find_owners, hash_all_runs, hash_runs, map_on_cores
 
 RUN = 13
 """Words of an n-gram."""
 WORD = re.compile(r"\w+")
-SEED = 13
-
-Numbers = NDArray[np.uint64]
+SPARSE = 16
+"""Places of the table of first bits per run of an item."""
 
 
 @dataclass(frozen=True)
@@ -57,59 +56,51 @@ class RunIndex:
     """
 
     def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
-        self._numbers: dict[str, int] = {}
-        self._rng = np.random.default_rng(SEED)
-        drawn = self._rng.integers(1, 2**63, RUN, dtype=np.uint64)
-        self._factors: Numbers = drawn * np.uint64(2) + np.uint64(1)
-        self._values: Numbers = np.zeros(1, dtype=np.uint64)  # number 0: words of no item
-        self.owners: list[tuple[str, int]] = []
-        runs, owners = [], []
-        for name, group in texts.items():
-            for index, text in enumerate(group):
-                hashes = np.unique(self._runs_of(text, learn=True))
-                runs.append(hashes)
-                owners.append(np.full(len(hashes), len(self.owners)))
-                self.owners.append((name, index))
-        joined = np.concatenate(runs) if runs else np.empty(0, dtype=np.uint64)
-        order = np.argsort(joined, kind="stable")
-        self._runs = joined[order]
-        self._owner_of = np.concatenate(owners)[order] if owners else np.empty(0, dtype=int)
+        self.owners = [
+            (name, place) for name, group in texts.items() for place in range(len(group))
+        ]
+        flat = [text.lower() for group in texts.values() for text in group]
+        runs, owners = hash_runs(flat, RUN)
+        order = np.argsort(runs, kind="stable")
+        self._runs, self._owner_of = runs[order], owners[order]
+        bits = min(max(16, (SPARSE * len(runs)).bit_length()), 24)
+        self._shift = np.uint64(64 - bits)
+        self._is_near = np.zeros(1 << bits, dtype=np.bool_)
+        self._is_near[self._runs >> self._shift] = True
 
     def find(self, text: str) -> set[int]:
         """Return the indices in `owners` of the texts that share a 13-gram with `text`."""
+        return self.find_in_all([text])
+
+    def find_in_all(self, texts: Iterable[str]) -> set[int]:
+        """Return the indices in `owners` of the texts that share a 13-gram with one of `texts`.
+
+        Args:
+            texts: Read once, as a stream, by all cores.
+        """
         if not len(self._runs):
             return set()
-        hashes = np.unique(self._runs_of(text, learn=False))
-        starts = np.searchsorted(self._runs, hashes, side="left")
-        ends = np.searchsorted(self._runs, hashes, side="right")
-        spans = zip(starts, ends, strict=True)
-        return {int(owner) for start, end in spans for owner in self._owner_of[start:end]}
+        return map_on_cores(self._find_in_group, cut_texts(texts, RUN))
 
-    def _runs_of(self, text: str, *, learn: bool) -> Numbers:
-        words = WORD.findall(text.lower())
-        if learn:
-            for word in words:
-                self._numbers.setdefault(word, len(self._numbers) + 1)
-            missing = len(self._numbers) + 1 - len(self._values)
-            drawn = self._rng.integers(1, 2**63, missing, dtype=np.uint64)
-            self._values = np.concatenate([self._values, drawn])
-        if len(words) < RUN:
-            return np.empty(0, dtype=np.uint64)
-        places = np.fromiter((self._numbers.get(word, 0) for word in words), np.intp, len(words))
-        windows = np.lib.stride_tricks.sliding_window_view(places, RUN)
-        windows = windows[(windows > 0).all(axis=1)]
-        with np.errstate(over="ignore"):
-            hashes: Numbers = (self._values[windows] * self._factors).sum(axis=1, dtype=np.uint64)
-        return hashes
+    def _find_in_group(self, group: list[str]) -> set[int]:
+        runs, borders = hash_all_runs(group, RUN)
+        # nearly all runs are told by the first bits of their hash
+        near = np.flatnonzero(self._is_near[runs >> self._shift])
+        hashes = runs[near[find_owners(near, borders, RUN)[1]]]
+        nearest = np.searchsorted(self._runs, hashes)
+        is_hit = self._runs[np.minimum(nearest, len(self._runs) - 1)] == hashes
+        hashes = np.unique(hashes[is_hit])
+        starts = np.searchsorted(self._runs, hashes)
+        counts = np.searchsorted(self._runs, hashes, side="right") - starts
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return set(self._owner_of[np.repeat(starts, counts) + within].tolist())
 
 
 def _count_contamination(
     domain: str, documents: Iterable[str], texts: Mapping[str, Sequence[str]]
 ) -> list[Contamination]:
     index = RunIndex(texts)
-    hits: set[int] = set()
-    for document in documents:
-        hits |= index.find(document)
+    hits = index.find_in_all(documents)
     counts = []
     for name, group in texts.items():
         short = sum(len(WORD.findall(text)) < RUN for text in group)

@@ -34,11 +34,16 @@ def load_json(text: str | bytes) -> Any:
         ValueError: It is invalid, or refused.
     """
     try:
-        plain = json.loads(text, parse_int=_parse_int)
+        if isinstance(text, str) and not text.startswith("\ufeff"):
+            plain = _decoder.decode(
+                text
+            )  # as `json.loads` would, without making a decoder each time
+        else:
+            plain = json.loads(text, parse_int=_parse_int)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    sign = b"\\ud" if isinstance(text, bytes) else "\\ud"
-    if sign in text.lower():  # type: ignore[operator]
+    escape, sign = (b"\\u", b"\\ud") if isinstance(text, bytes) else ("\\u", "\\ud")
+    if escape in text and sign in text.lower():  # type: ignore[operator]
         require_text(plain)
     return plain
 
@@ -129,6 +134,9 @@ def _parse_int(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
         raise ValueError(f"a number of {len(digits):,} digits is not supported")
     return int(digits)
+
+
+_decoder = json.JSONDecoder(parse_int=_parse_int)
 
 
 class _PlainLoader(yaml.SafeLoader):
