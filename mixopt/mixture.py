@@ -3,6 +3,7 @@
 Shapes: `d` domains.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -43,7 +44,7 @@ class Mixture(Mapping[str, float]):
         if not values:
             raise MixtureError("A mixture needs at least one domain; none was given.")
         for domain, ratio in values.items():
-            if not np.isfinite(ratio) or ratio < 0:
+            if not math.isfinite(ratio) or ratio < 0:
                 raise MixtureError(
                     f"The ratio of {domain!r} is {ratio:g}; ratios are finite and not negative."
                 )
@@ -106,8 +107,9 @@ class Mixture(Mapping[str, float]):
         Raises:
             MixtureError: The mixture has a positive ratio of a domain that is not in `domains`.
         """
+        known = set(domains)  # a search in the sequence itself is quadratic in the domains
         for domain, ratio in self._ratios.items():
-            if ratio > 0 and domain not in domains:
+            if ratio > 0 and domain not in known:
                 raise MixtureError(
                     f"Domain {domain!r} is not one of the domains. {did_you_mean(domain, domains)}"
                 )

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -417,6 +418,10 @@ class Trials(Sequence[Trial]):
 
     def ratios(self) -> Array:
         """Return the mixtures (`n x d`), in the order of `domains`."""
+        return self._ratios.copy()
+
+    @cached_property
+    def _ratios(self) -> Array:
         if not self._trials:
             return np.empty((0, len(self.domains)))
         return np.stack([trial.ratios.vector(self.domains) for trial in self])
@@ -444,23 +449,25 @@ class Trials(Sequence[Trial]):
         """
         import pandas as pd
 
-        rows = []
-        for trial in self:
-            row: dict[str, object] = {"id": trial.id, "kind": trial.kind, "round": trial.round}
-            row["seed"] = trial.seed
-            row |= {f"ratio/{name}": trial.ratios.get(name, 0.0) for name in self.domains}
-            row |= {f"weight/{name}": weight for name, weight in (trial.weights or {}).items()}
-            for metric in self.metrics:
-                score = trial.scores.get(metric.name, Score(float("nan")))
-                row[f"score/{metric.name}"] = score.value
-                row[f"se/{metric.name}"] = score.std_error
-            row |= {"tokens": trial.tokens, "flops": trial.flops}
-            if any(other.fidelity for other in self):
-                row["fidelity"] = trial.level
-            if any(other.cost for other in self):
-                row["cost"] = trial.cost
-            rows.append(row)
-        return pd.DataFrame(rows)
+        # by column: a dict for each row, with a look at all trials in each, was quadratic
+        columns: dict[str, Any] = {
+            name: [getattr(trial, name) for trial in self]
+            for name in ("id", "kind", "round", "seed")
+        }
+        ratios = self.ratios().T
+        columns |= {f"ratio/{name}": row for name, row in zip(self.domains, ratios, strict=True)}
+        given = [trial.weights or {} for trial in self]
+        for name in dict.fromkeys(name for weights in given for name in weights):
+            columns[f"weight/{name}"] = [weights.get(name, float("nan")) for weights in given]
+        values, errors = self.values(self.metrics).T, self.std_errors(self.metrics).T
+        for metric, scores, std_errors in zip(self.metrics, values, errors, strict=True):
+            columns[f"score/{metric.name}"], columns[f"se/{metric.name}"] = scores, std_errors
+        columns |= {name: [getattr(trial, name) for trial in self] for name in ("tokens", "flops")}
+        if any(trial.fidelity for trial in self):
+            columns["fidelity"] = [trial.level for trial in self]
+        if any(trial.cost for trial in self):
+            columns["cost"] = [trial.cost for trial in self]
+        return pd.DataFrame(columns)
 
 
 def _ends_with(name: str, ending: str) -> bool:

@@ -166,3 +166,38 @@ def test_reprs_count_and_name_in_short():
     assert "30 trials" in html
     odd = Trials([Trial("<script>", {"a": 1.0})], [], ("a",))
     assert "<script>" not in odd._repr_html_()
+
+
+def test_a_frame_looks_at_each_trial_a_fixed_number_of_times(monkeypatch):
+    """A look at all trials inside the loop over them made tables of ten thousand take half a minute."""
+    counts = []
+    original = Trials.__iter__
+
+    def counted(self):
+        for one in original(self):
+            counts[-1] += 1
+            yield one
+
+    monkeypatch.setattr(Trials, "__iter__", counted)
+    for n in (20, 200):
+        trials = make_trials(n)
+        counts.append(0)
+        trials.to_frame()
+    assert counts[1] == 10 * counts[0]
+
+
+def test_a_vector_does_not_search_the_domains_one_by_one():
+    """Comparisons of names grow with the domains, not with their square."""
+    compared = 0
+
+    class Name(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    names = [Name(f"domain {i}") for i in range(300)]
+    Mixture.uniform([str(name) for name in names]).vector(names)
+    assert compared < 3000

@@ -29,6 +29,7 @@ POOL, LARGE_POOL = 1024, 16_384
 REFINEMENTS = 3
 TOP = 64  # best candidates that a refinement perturbs
 STARTS = 4  # starts from the pool; the reference mixtures are starts too
+WIDE, STARTS_OF_WIDE = 128, 3  # weights beyond which only the best starts are used: a step costs k³
 RADIUS = 0.12  # Hellinger distance within which candidates belong to one mode
 COMPARED = 1024  # mixtures of each kind compared to find ties; a quarter for large tables
 LARGE_TABLE = 20_000  # scores (runs x metrics) from which fewer candidates are drawn and compared
@@ -138,6 +139,9 @@ class _Search:
         pool = self.space.pull(np.vstack([given, pool]))
         values = self._expected(goal, pool)
         starts = np.vstack([pool[: len(given)], choose_starts(self.space, pool, values, STARTS)])
+        if len(self.space.experts) > WIDE:
+            reached = self._expected(goal, starts)
+            starts = starts[np.argsort(-reached, kind="stable")[:STARTS_OF_WIDE]]
         ends = maximize(goal, self.space, self.order, starts, self.outcome_constraint)
         pool = np.vstack([ends, pool])
         values = np.concatenate([self._expected(goal, ends), values])

@@ -62,10 +62,18 @@ class WeightSpace:
 
     def weights_for(self, ratios: Array) -> tuple[Array, float]:
         """Return the weights (`k`) with the ratios nearest to `ratios` (`d`), and the largest error."""
+        if self._of_domains and (ratios >= 0).all():
+            return np.asarray(ratios / ratios.sum()), 0.0
         stacked = np.vstack([self.composition.T, np.full((1, len(self.experts)), SUM_WEIGHT)])
         weights, _ = nnls(stacked, np.append(ratios, SUM_WEIGHT))
         weights = weights / weights.sum()
         return weights, float(np.abs(self.ratios(weights) - ratios).max())
+
+    @cached_property
+    def _of_domains(self) -> bool:
+        """Whether weights are ratios, so that no least squares is needed."""
+        d = len(self.space.domains)
+        return self.composition.shape == (d, d) and bool((self.composition == np.eye(d)).all())
 
     @cached_property
     def centre(self) -> Array:

@@ -8,16 +8,24 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from numpy.typing import NDArray
+from scipy.linalg import cholesky
+from scipy.linalg.lapack import dpotri
 
 from mixopt.mixture import Array
+from mixopt.surrogates.covariance import (
+    EXACT,
+    Covariance,
+    ExactCovariance,
+    LowRankCovariance,
+    choose_centers,
+)
 from mixopt.surrogates.features import FEATURES, FeatureName, scale_features
 from mixopt.surrogates.kernels import (
     KernelExpansions,
     matern52,
-    matern52_slope,
+    matern52_with_slope,
     square_distances,
-    to_storage_precision,
 )
 from mixopt.surrogates.minimize import minimize
 
@@ -27,8 +35,11 @@ PRIOR_SDS = np.array([1.0, 1.5, 1.5])
 LENGTH, LENGTH_SD = np.log(2.0), 1.0
 """Prior of a domain's log length, in units of √d times its feature's standard deviation."""
 REACH = 3.5  # bound of the hyperparameters, in prior standard deviations around the prior mean
-STEPS, REFIT_STEPS = 60, 8
-MOST_RUNS = 128  # runs that hyperparameters are fitted to; predictions use all runs
+STEPS, REFIT_STEPS, REFIT_STEPS_OF_MANY = 60, 8, 0
+"""Most steps of a fit, and of a refit without some runs; beyond `EXACT` runs a fold hardly matters."""
+MOST_RUNS = (
+    128  # runs that hyperparameters are fitted to, spread over all; predictions use all runs
+)
 MISSING = 1e6  # noise variance of a missing score, in standardized units
 
 
@@ -38,9 +49,9 @@ class _Posterior:
 
     Attributes:
         theta: Logarithms of amplitude, linear variance, noise and lengths (`3 + d`).
-        points: Features of the runs divided by the lengths (`n x d`).
-        factor: Cholesky factor of the covariance (`n x n`).
-        alpha: Inverse covariance times scores (`n`).
+        points: Features of the centers divided by the lengths (`c x d`).
+        covariance: Of the runs' scores.
+        alpha: Coefficients of the centers' kernels (`c`).
     """
 
     theta: Array
@@ -49,7 +60,7 @@ class _Posterior:
     noise: float
     lengths: Array
     points: Array
-    factor: Array
+    covariance: Covariance
     alpha: Array
 
 
@@ -79,44 +90,59 @@ class GaussianProcess:
         other = GaussianProcess(self._features)
         other._mean, other._scale = self._mean, self._scale
         starts = [posterior.theta for posterior in self._posteriors]
-        return other._condition(ratios, scores, noise, starts, REFIT_STEPS)
+        steps = REFIT_STEPS if len(ratios) <= EXACT else REFIT_STEPS_OF_MANY
+        return other._condition(ratios, scores, noise, starts, steps)
 
     def _condition(
         self, ratios: Array, scores: Array, noise: Array, starts: list[Array], steps: int
     ) -> "GaussianProcess":
-        self._points = self._standardize(ratios)
+        points = self._standardize(ratios)
+        centers = choose_centers(points)
+        self._points = points[centers]
         self._posteriors = []
+        chosen: dict[bytes, NDArray[np.intp]] = {}
         for m, start in enumerate(starts):
             known = np.isfinite(scores[:, m])
-            use = np.flatnonzero(known)[:MOST_RUNS]
-            theta = _fit_theta(self._points[use], scores[use, m], noise[use, m], start, steps)
-            self._posteriors.append(self._posterior(theta, scores[:, m], noise[:, m]))
+            key = known.tobytes()
+            if key not in chosen:
+                chosen[key] = np.flatnonzero(known)[choose_centers(points[known], MOST_RUNS)]
+            use = chosen[key]
+            theta = _fit_theta(points[use], scores[use, m], noise[use, m], start, steps)
+            self._posteriors.append(self._posterior(theta, points, scores[:, m], noise[:, m]))
         return self
 
     def _standardize(self, ratios: Array) -> Array:
         return np.asarray((FEATURES[self._features].values(ratios) - self._mean) / self._scale)
 
-    def _posterior(self, theta: Array, scores: Array, noise: Array) -> _Posterior:
+    def _posterior(self, theta: Array, runs: Array, scores: Array, noise: Array) -> _Posterior:
         known, lengths = np.isfinite(scores), np.exp(theta[3:])
         amplitude, linear, own = (float(np.exp(log)) for log in theta[:3])
-        points = self._points / lengths
-        near = matern52(square_distances(points, points), 1.0)
-        covariance = amplitude * near + linear * self._points @ self._points.T
-        covariance[np.diag_indices(len(points))] += own + np.where(known, noise, MISSING)
-        factor = cholesky(covariance, lower=True, check_finite=False)
-        alpha = cho_solve((factor, True), np.where(known, scores, 0.0))
-        factor = to_storage_precision(factor)
-        return _Posterior(theta, amplitude, linear, own, lengths, points, factor, alpha)
+        centers = self._points / lengths
+
+        def kernel(x: Array) -> Array:
+            near = matern52(square_distances(centers, x / lengths), 1.0)
+            return np.asarray(amplitude * near + linear * self._points @ x.T)
+
+        diagonal = own + np.where(known, noise, MISSING)
+        covariance: Covariance = (
+            ExactCovariance(kernel(runs), diagonal)
+            if len(centers) == len(runs)
+            else LowRankCovariance(kernel(self._points), kernel(runs), diagonal)
+        )
+        alpha = covariance.coefficients(np.where(known, scores, 0.0))
+        return _Posterior(
+            theta, amplitude, linear, own, lengths, centers, covariance.compact(), alpha
+        )
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         x = self._standardize(ratios)
         means, variances = [], []
         for one in self._posteriors:
             cross = self._cross(one, x)
-            half = solve_triangular(one.factor, cross.T, lower=True, check_finite=False)
             own = one.amplitude + one.linear * np.square(x).sum(axis=1)
+            explained = one.covariance.explained(one.covariance.directions(cross))
             means.append(cross @ one.alpha)
-            variances.append(np.maximum(own - np.square(half).sum(axis=0), 0.0) + one.noise)
+            variances.append(np.maximum(own - explained, 0.0) + one.noise)
         return np.stack(means, axis=1), np.sqrt(np.stack(variances, axis=1))
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
@@ -125,11 +151,11 @@ class GaussianProcess:
         means, variances = [], []
         for one in self._posteriors:
             cross = self._cross(one, x) - self._cross(one, there)
-            half = solve_triangular(one.factor, cross.T, lower=True, check_finite=False)
             near = matern52(square_distances(x / one.lengths, there / one.lengths), 1.0)[:, 0]
             own = 2 * one.amplitude * (1 - near) + one.linear * np.square(x - there).sum(axis=1)
+            explained = one.covariance.explained(one.covariance.directions(cross))
             means.append(cross @ one.alpha)
-            variances.append(np.maximum(own - np.square(half).sum(axis=0), 0.0))
+            variances.append(np.maximum(own - explained, 0.0))
         return np.stack(means, axis=1), np.stack(variances, axis=1)
 
     def mean(self, ratios: Array) -> Array:
@@ -163,6 +189,8 @@ def _prior(d: int) -> tuple[Array, Array]:
 
 def _fit_theta(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Array:
     """Return the log hyperparameters (`3 + d`) of highest posterior (R&W, eq. 5.8-5.9)."""
+    if not steps:
+        return start
     means, sds = _prior(x.shape[1])
     objective = _negative_log_posterior(x, z, extra, means, sds)
     bounds = np.stack([means - REACH * sds, means + REACH * sds], axis=1)
@@ -172,27 +200,35 @@ def _fit_theta(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Ar
 def _negative_log_posterior(
     x: Array, z: Array, extra: Array, means: Array, sds: Array
 ) -> Callable[[Array], tuple[float, Array]]:
-    inner, unit, diagonal = x @ x.T, np.eye(len(z)), np.diag_indices(len(z))
+    inner, diagonal = x @ x.T, np.diag_indices(len(z))
 
     def objective(theta: Array) -> tuple[float, Array]:
         amplitude, linear, own = np.exp(theta[:3])
         points = x / np.exp(theta[3:])
-        square = square_distances(points, points)
-        near = matern52(square, 1.0)
+        near, slope = matern52_with_slope(square_distances(points, points))
         covariance = amplitude * near + linear * inner
         covariance[diagonal] += own + extra
-        factor = cholesky(covariance, lower=True, check_finite=False)
-        inverse = cho_solve((factor, True), unit, check_finite=False)
+        factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
+        inverse = _inverse(factor)
         alpha = inverse @ z
-        by_covariance = np.outer(alpha, alpha) - inverse
+        by_covariance = np.outer(alpha, alpha)
+        by_covariance -= inverse
         # Σ_ab W_ab (x_a - x_b)² by domain, without an n x n x d array
-        weight = by_covariance * matern52_slope(square, 1.0) * amplitude
-        spread = weight.sum(axis=1) @ np.square(points) - (points * (weight @ points)).sum(axis=0)
-        by_scalar = [amplitude * (by_covariance * near).sum(),
-                     linear * (by_covariance * inner).sum(), own * np.trace(by_covariance)]  # fmt: skip
+        slope *= by_covariance
+        slope *= amplitude
+        spread = slope.sum(axis=1) @ np.square(points) - (points * (slope @ points)).sum(axis=0)
+        by_scalar = [amplitude * np.vdot(by_covariance, near),
+                     linear * np.vdot(by_covariance, inner), own * np.trace(by_covariance)]  # fmt: skip
         gradient = 0.5 * np.concatenate([by_scalar, -2 * spread])
         away = (theta - means) / sds
         value = 0.5 * z @ alpha + np.log(np.diag(factor)).sum() + 0.5 * away @ away
         return float(value), away / sds - gradient
 
     return objective
+
+
+def _inverse(factor: Array) -> Array:
+    """Return the inverse of a matrix from its lower Cholesky factor (`n x n`)."""
+    inverse, _ = dpotri(factor, lower=True)
+    lower = np.tril(inverse, -1)
+    return np.asarray(lower + lower.T + np.diag(np.diag(inverse)))

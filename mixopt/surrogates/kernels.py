@@ -37,9 +37,11 @@ def square_distances(first: Array, second: Array) -> Array:
     Returns:
         Distances (`... x a x b`).
     """
-    cross = first @ np.swapaxes(second, -1, -2)
-    a, b = np.square(first).sum(-1)[..., :, None], np.square(second).sum(-1)[..., None, :]
-    return np.asarray(np.maximum(a + b - 2 * cross, 0.0))
+    square = first @ np.swapaxes(second, -1, -2)
+    square *= -2
+    square += np.square(first).sum(-1)[..., :, None]
+    square += np.square(second).sum(-1)[..., None, :]
+    return np.asarray(np.maximum(square, 0.0, out=square))
 
 
 def matern52(square: Array, length: float) -> Array:
@@ -49,8 +51,16 @@ def matern52(square: Array, length: float) -> Array:
         square: Squared distances, of any shape (`a x b`).
         length: Length scale.
     """
-    scaled = ROOT5 * np.sqrt(square) / length
-    return np.asarray((1 + scaled + scaled * scaled / 3) * np.exp(-scaled))
+    # in place: with temporary arrays, large tables wait for memory
+    scaled = np.sqrt(square)
+    scaled *= ROOT5 / length
+    correlation = scaled / 3
+    correlation += 1
+    correlation *= scaled
+    correlation += 1
+    np.negative(scaled, out=scaled)
+    correlation *= np.exp(scaled, out=scaled)
+    return np.asarray(correlation)
 
 
 def matern52_slope(square: Array, length: float) -> Array:
@@ -63,8 +73,31 @@ def matern52_slope(square: Array, length: float) -> Array:
     Returns:
         Derivative by half the squared distance.
     """
-    scaled = ROOT5 * np.sqrt(square) / length
-    return np.asarray(-(5 / (3 * length**2)) * (1 + scaled) * np.exp(-scaled))
+    scaled = np.sqrt(square)
+    scaled *= ROOT5 / length
+    slope = scaled + 1
+    slope *= -(5 / (3 * length**2))
+    np.negative(scaled, out=scaled)
+    slope *= np.exp(scaled, out=scaled)
+    return np.asarray(slope)
+
+
+def matern52_with_slope(square: Array) -> tuple[Array, Array]:
+    """Return `matern52` and `matern52_slope` of length 1, which share their exponential.
+
+    Args:
+        square: Squared distances, of any shape (`a x b`).
+    """
+    scaled = ROOT5 * np.sqrt(square)
+    slope = np.exp(-scaled)
+    near = np.square(scaled)
+    near /= 3
+    scaled += 1
+    near += scaled
+    near *= slope
+    slope *= scaled
+    slope *= -5 / 3
+    return near, slope
 
 
 def sqrt_derivative(ratios: Array) -> Array:
@@ -115,9 +148,13 @@ class KernelExpansions:
 
     def _distances(self, x: Array) -> Array:
         """Return squared distances, `p x q x n`."""
-        cross = (x[None] * self._squares[:, None]) @ self._points.T
-        ends = (np.square(x) @ self._squares.T).T[:, :, None] + self._norms.T[:, None, :]
-        return np.asarray(np.maximum(ends - 2 * cross, 0.0))
+        p, n = self._alphas.shape
+        # one product of matrices for all expansions
+        scaled = (x[None] * (-2 * self._squares[:, None])).reshape(p * len(x), -1)
+        square = (scaled @ self._points.T).reshape(p, len(x), n)
+        square += (np.square(x) @ self._squares.T).T[:, :, None]
+        square += self._norms.T[:, None, :]
+        return np.asarray(np.maximum(square, 0.0, out=square))
 
     def _chunks(self, q: int) -> Iterator[slice]:
         step = max(1, CHUNK // max(1, self._alphas.size))

@@ -13,18 +13,24 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.special import logsumexp
 
 from mixopt.mixture import Array
 from mixopt.surrogates import scaling_law
+from mixopt.surrogates.covariance import (
+    Covariance,
+    ExactCovariance,
+    LowRankCovariance,
+    choose_centers,
+)
 from mixopt.surrogates.kernels import (
     SMALL_RATIO,
     KernelExpansions,
     matern52,
     sqrt_derivative,
     square_distances,
-    to_storage_precision,
 )
 from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
 
@@ -43,14 +49,33 @@ class _Kernel:
     length: float
     tilt: float
 
+    def between(self, first: Array, second: Array) -> Array:
+        """Return the covariance (`a x b`) of points `a x d` and `b x d`, in units of the noise."""
+        if not self.rho:
+            return np.zeros((len(first), len(second)))
+        return self.rho * matern52(square_distances(first, second), self.length)
+
+
+_Covariances = dict[tuple[_Kernel, int], Covariance]
+"""By kernel and number of runs; without a stretch or known noise, all metrics share them."""
+
 
 @dataclass(frozen=True, eq=False)
 class _MetricData:
-    """One metric's runs: `ratios` (`n x d`), scores `z` and known noise `extra` (`n` each)."""
+    """One metric's runs: `ratios` (`n x d`), scores `z` and known noise `extra` (`n` each).
+
+    `centers` are the runs whose kernels the process is made of (`c`).
+    """
 
     ratios: Array
     z: Array
     extra: Array
+    centers: NDArray[np.intp]
+
+    def at_centers(self) -> "_MetricData":
+        """Return the centers alone, as the runs."""
+        c = self.centers
+        return _MetricData(self.ratios[c], self.z[c], self.extra[c], np.arange(len(c)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +94,23 @@ def _select_kernels(
     kernels: Sequence[_Kernel],
     stretch: Array,
     kept: int,
-    factors: dict[_Kernel, Array],
+    known: _Covariances,
 ) -> list[tuple[_Kernel, float, float]]:
     """Return the `kept` kernels of highest evidence, with noise variance and evidence share.
 
-    `stretch` holds the sensitivities of the domains (`d`), and `factors` caches Cholesky factors.
+    `stretch` holds the sensitivities of the domains (`d`), and `known` caches covariances. In a large
+    table the centers choose the kernels, since all runs would cost most of the fit; all runs then
+    give noise and shares.
     """
+    if len(runs.centers) < len(runs.z) and len(kernels) > kept:
+        chosen = _select_kernels(runs.at_centers(), law, kernels, stretch, kept, known)
+        kernels = [kernel for kernel, _, _ in chosen]
     values, jacobian = scaling_law.evaluate(law.parameters[None], runs.ratios)
     target = runs.z - values[0] - jacobian[0] @ (law.means - law.parameters)
     right = np.column_stack([target, jacobian[0] * law.precisions**-0.5])
     noises = law.noise * NOISE_GRID
-    cholesky_factors = (_factor(runs, kernel, stretch, law.noise, factors) for kernel in kernels)
-    scores = np.stack([_log_evidence(factor, runs, right, noises) for factor in cholesky_factors])
+    covariances = (_covariance(runs, kernel, stretch, law.noise, known) for kernel in kernels)
+    scores = np.stack([_log_evidence(one, runs, right, noises) for one in covariances])
     peaks = logsumexp(scores, axis=1)
     best = np.argsort(-peaks, kind="stable")[:kept]
     shares = np.exp(peaks[best] - logsumexp(peaks[best]))
@@ -91,42 +121,42 @@ def _select_kernels(
     ]
 
 
-def _log_evidence(factor: Array, runs: _MetricData, right: Array, noises: Array) -> Array:
+def _log_evidence(covariance: Covariance, runs: _MetricData, right: Array, noises: Array) -> Array:
     """Return the log evidence of the scores at each noise variance, up to a constant.
 
     In the eigenbasis of the whitened Jacobian the noise variance is a scalar, so a grid of it
     costs one factorization.
     """
-    known = np.isfinite(runs.extra).sum()
-    white = solve_triangular(factor, right, lower=True, check_finite=False)
+    count = np.isfinite(runs.extra).sum()
+    white = covariance.whiten(right)
     y, design = white[:, 0], white[:, 1:]
     eigen, vectors = eigh(design.T @ design, check_finite=False)
     eigen, projected = np.maximum(eigen, 0.0), np.square(vectors.T @ (design.T @ y))
     s2 = noises[:, None]
     misfit = (y @ y - (projected / (s2 + eigen)).sum(axis=1)) / noises
-    volume = np.log1p(eigen / s2).sum(axis=1) + known * np.log(noises)
-    volume += 2 * np.log(np.diag(factor)).sum()
+    volume = np.log1p(eigen / s2).sum(axis=1) + count * np.log(noises)
+    volume += covariance.log_determinant
     prior = NOISE_COUNT / 2 * (np.log(noises) + NOISE / noises)
     return np.asarray(-0.5 * (misfit + volume) - prior)
 
 
-def _factor(
-    runs: _MetricData, kernel: _Kernel, stretch: Array, noise: float, factors: dict[_Kernel, Array]
-) -> Array:
-    # the matrix depends on the metric only through the stretch and the known noise
-    shared = kernel.tilt == 0 and not runs.extra.any()
-    if shared and kernel in factors:
-        return factors[kernel]
+def _covariance(
+    runs: _MetricData, kernel: _Kernel, stretch: Array, noise: float, known: _Covariances
+) -> Covariance:
+    kept, key = not runs.extra.any(), (kernel, len(runs.z))
+    if kept and key in known:
+        return known[key]
     points = np.sqrt(runs.ratios) * stretch**kernel.tilt
-    n = len(points)
-    matrix = np.zeros((n, n))
-    if kernel.rho:
-        matrix = kernel.rho * matern52(square_distances(points, points), kernel.length)
-    matrix[np.diag_indices(n)] += 1 + np.minimum(runs.extra / noise, MISSING)
-    factor = np.asarray(cholesky(matrix, lower=True, check_finite=False))
-    if shared:
-        factors[kernel] = factor
-    return factor
+    centers, diagonal = points[runs.centers], 1 + np.minimum(runs.extra / noise, MISSING)
+    covariance: Covariance
+    if len(centers) == len(points):
+        covariance = ExactCovariance(kernel.between(points, points), diagonal)
+    else:
+        own = kernel.between(centers, centers) if kernel.rho else np.eye(len(centers))
+        covariance = LowRankCovariance(own, kernel.between(centers, points), diagonal)
+    if kept:
+        known[key] = covariance
+    return covariance
 
 
 class _ResidualGP:
@@ -139,71 +169,67 @@ class _ResidualGP:
         kernel: _Kernel,
         noise: float,
         stretch: Array,
-        factors: dict[_Kernel, Array],
+        known: _Covariances,
     ) -> None:
-        self.kernel, self.noise, self.runs, self._law = kernel, noise, runs, law
+        self.kernel, self.noise = kernel, noise
         self.stretch = stretch**kernel.tilt
-        self._points = np.sqrt(runs.ratios) * self.stretch
-        self._factor = _factor(runs, kernel, stretch, noise, factors)
-        self.parameters = self._joint_mode()
+        self._points = np.sqrt(runs.ratios[runs.centers]) * self.stretch
+        covariance = _covariance(runs, kernel, stretch, noise, known)
+        self.parameters = _joint_mode(runs, law, noise, covariance)
         values, jacobian = scaling_law.evaluate(self.parameters[None], runs.ratios)
-        white = self._whiten(runs.z - values[0])
-        self.alpha = solve_triangular(self._factor, white, lower=True, trans="T")
-        self._design = self._whiten(jacobian[0])
-        curvature = self._design.T @ self._design / noise + np.diag(law.precisions)
+        self.alpha = covariance.coefficients(runs.z - values[0])
+        design = covariance.whiten(jacobian[0])
+        curvature = design.T @ design / noise + np.diag(law.precisions)
         self._root = cholesky(curvature, lower=True)
-        self._factor = to_storage_precision(self._factor)
-
-    def _whiten(self, right: Array) -> Array:
-        return np.asarray(solve_triangular(self._factor, right, lower=True, check_finite=False))
-
-    def _joint_mode(self) -> Array:
-        """Return the law's parameters (`p`) given the process, by Gauss-Newton."""
-        law, theta = self._law, self._law.parameters
-        best, least = theta, np.inf
-        for _ in range(REFINEMENTS + 1):
-            values, jacobian = scaling_law.evaluate(theta[None], self.runs.ratios)
-            miss, design = self._whiten(self.runs.z - values[0]), self._whiten(jacobian[0])
-            away = theta - law.means
-            cost = float(miss @ miss / self.noise + law.precisions @ np.square(away)) / 2
-            if cost >= least:
-                break
-            best, least = theta, cost
-            curvature = design.T @ design / self.noise + np.diag(law.precisions)
-            gradient = design.T @ miss / self.noise - law.precisions * away
-            theta = theta + np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
-        return best
+        self._design = design[-len(runs.centers) :]
+        self._covariance = covariance.compact()
 
     def drop_covariance(self) -> "_ResidualGP":
-        del self._factor, self._design, self._root
+        del self._covariance, self._design, self._root
         return self
 
     def variance(self, ratios: Array) -> Array:
         lead, half = self._whitened_directions(ratios)
-        process = self.noise * np.maximum(self.kernel.rho - np.square(half).sum(axis=0), 0.0)
-        return np.asarray(np.square(lead).sum(axis=0) + process)
+        own = self.kernel.rho - self._covariance.explained(half)
+        return np.asarray(np.square(lead).sum(axis=0) + self.noise * np.maximum(own, 0.0))
 
     def variance_of_difference(self, ratios: Array, reference: Array) -> Array:
         lead, half = self._whitened_directions(ratios)
         lead_there, half_there = self._whitened_directions(reference[None])
         points, there = np.sqrt(ratios) * self.stretch, np.sqrt(reference[None]) * self.stretch
-        near = matern52(square_distances(points, there), self.kernel.length)[:, 0]
-        own = 2 * self.kernel.rho * (1 - near) - np.square(half - half_there).sum(axis=0)
+        own = 2 * (self.kernel.rho - self.kernel.between(points, there)[:, 0])
+        own -= self._covariance.explained(half - half_there)
         law = np.square(lead - lead_there).sum(axis=0)
         return np.asarray(law + self.noise * np.maximum(own, 0.0))
 
-    def _cross(self, ratios: Array) -> Array:
-        if not self.kernel.rho:
-            return np.zeros((len(ratios), len(self._points)))
-        square = square_distances(np.sqrt(ratios) * self.stretch, self._points)
-        return self.kernel.rho * matern52(square, self.kernel.length)
-
     def _whitened_directions(self, ratios: Array) -> tuple[Array, Array]:
-        """Return whitened posterior directions of the law (`p x q`) and the process (`n x q`)."""
-        half = self._whiten(self._cross(ratios).T)
+        """Return whitened posterior directions of the law (`p x q`) and the process (`c x q`)."""
+        cross = self.kernel.between(np.sqrt(ratios) * self.stretch, self._points)
+        half = self._covariance.directions(cross)
         _, jacobian = scaling_law.evaluate(self.parameters[None], ratios)
         left = jacobian[0] - half.T @ self._design
         return np.asarray(solve_triangular(self._root, left.T, lower=True)), half
+
+
+def _joint_mode(
+    runs: _MetricData, law: _ScalingLawMode, noise: float, covariance: Covariance
+) -> Array:
+    """Return the law's parameters (`p`) given the process, by Gauss-Newton."""
+    theta = law.parameters
+    best, least = theta, np.inf
+    for _ in range(REFINEMENTS + 1):
+        values, jacobian = scaling_law.evaluate(theta[None], runs.ratios)
+        white = covariance.whiten(np.column_stack([runs.z - values[0], jacobian[0]]))
+        miss, design = white[:, 0], white[:, 1:]
+        away = theta - law.means
+        cost = float(miss @ miss / noise + law.precisions @ np.square(away)) / 2
+        if cost >= least:
+            break
+        best, least = theta, cost
+        curvature = design.T @ design / noise + np.diag(law.precisions)
+        gradient = design.T @ miss / noise - law.precisions * away
+        theta = theta + np.clip(np.linalg.solve(curvature, gradient), -2.0, 2.0)
+    return best
 
 
 SHAPES = ((1, 1.5), (4, 1.5), (16, 1.5), (4, 3.0), (16, 3.0), (64, 3.0), (4, 0.7), (1, 0.7))
@@ -224,6 +250,7 @@ class ScalingLawGP:
 
     def __init__(self) -> None:
         self._law: scaling_law.FittedScalingLaw | None = None
+        self._roots = np.zeros((0, 0))
         self._processes: list[list[tuple[float, _ResidualGP]]] = []
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "ScalingLawGP":
@@ -252,16 +279,19 @@ class ScalingLawGP:
         _, jacobian = scaling_law.evaluate(law.parameters, ratios)
         stretches = _sensitivities(jacobian[..., scaling_law.N_SCALARS :], known.T)
         kept = KEPT if len(ratios) < MANY else KEPT_OF_MANY
-        factors: dict[_Kernel, Array] = {}
+        covariances: _Covariances = {}
         self._processes = []
+        centers = choose_centers(np.sqrt(ratios))
+        self._roots = np.sqrt(ratios[centers])
         for m, stretch in enumerate(stretches):
             prior, noise_m = law.prior, float(law.noise[m])
             mode = _ScalingLawMode(law.parameters[m], prior.means[m], prior.precisions[m], noise_m)
-            runs = _MetricData(ratios, z[:, m], extra[:, m])
-            chosen = _select_kernels(runs, mode, kernels[m], stretch, kept, factors)
+            runs = _MetricData(ratios, z[:, m], extra[:, m], centers)
+            covariances = {key: one for key, one in covariances.items() if key[0].tilt == 0}
+            chosen = _select_kernels(runs, mode, kernels[m], stretch, kept, covariances)
             total = sum(share for _, _, share in chosen)
             processes = [
-                (share / total, _ResidualGP(runs, mode, kernel, s2, stretch, factors))
+                (share / total, _ResidualGP(runs, mode, kernel, s2, stretch, covariances))
                 for kernel, s2, share in chosen
             ]
             # five covariances per metric would not fit into memory: the leading kernel keeps its
@@ -318,7 +348,7 @@ class ScalingLawGP:
             shares[index, m] = share
         processes = [process for _, _, process in listed]
         expansions = KernelExpansions(
-            np.sqrt(processes[0].runs.ratios),
+            self._roots,
             np.stack([process.kernel.rho * process.alpha for process in processes]),
             np.stack([process.stretch / process.kernel.length for process in processes]),
         )

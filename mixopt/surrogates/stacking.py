@@ -114,14 +114,40 @@ class StackedModel:
                 total += share * np.clip(model.predict(ratios)[0], self.low, self.high)
         return total
 
-    def gradient(self, ratios: Array, weights: Array) -> Array:
-        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm with respect to the ratios."""
+    def smooth_means(self, ratios: Array) -> dict[str, Array]:
+        """Return the unbounded means (`n x m`) of the differentiable models with a weight."""
+        shares = zip(self.models.items(), self.weights, strict=True)
+        return {
+            name: model.mean(ratios)
+            for (name, model), share in shares
+            if is_differentiable(model) and share.any()
+        }
+
+    def combine_smooth(self, means: Mapping[str, Array], n: int) -> Array:
+        """Return the weighted mean (`n x m`) of what `smooth_means` returned for `n` mixtures."""
+        total = np.zeros((n, self.weights.shape[1]))
+        shares = dict(zip(self.models, self.weights, strict=True))
+        for name, mean in means.items():
+            total += shares[name] * np.clip(mean, self.low, self.high)
+        return total
+
+    def gradient(
+        self, ratios: Array, weights: Array, means: Mapping[str, Array] | None = None
+    ) -> Array:
+        """Return the gradient (`n x d`) of Σ_m weights_nm · mean_nm with respect to the ratios.
+
+        Args:
+            ratios: `n x d`.
+            weights: `n x m`.
+            means: What `smooth_means` returned for the same ratios, if that is known.
+        """
         gradient = np.zeros(ratios.shape)
-        for model, share in zip(self.models.values(), self.weights, strict=True):
-            if is_differentiable(model) and share.any():
-                mean = model.mean(ratios)
-                inside = (mean > self.low) & (mean < self.high)
-                gradient += model.gradient(ratios, weights * share * inside)
+        shares = dict(zip(self.models, self.weights, strict=True))
+        for name, mean in (self.smooth_means(ratios) if means is None else means).items():
+            model = self.models[name]
+            assert is_differentiable(model)
+            inside = (mean > self.low) & (mean < self.high)
+            gradient += model.gradient(ratios, weights * shares[name] * inside)
         return gradient
 
     @property

@@ -203,7 +203,7 @@ class Surrogate:
         NaN where more than half of the utility's weight is missing.
         """
         values = trials.values(self.utility.metrics)
-        mean, _ = self.predict(trials.ratios())
+        mean = self._mean_scores(trials.ratios(), smooth=False)
         known = np.isfinite(values)
         weight = np.abs(self.utility.gradient(mean) * self.standardization.scales)
         enough = (weight * known).sum(axis=1) >= 0.5 * weight.sum(axis=1)
@@ -215,8 +215,11 @@ class Surrogate:
 
     def smooth_utility(self, ratios: Array) -> tuple[Array, Array]:
         """Return the differentiable models' expected utility (`n`) and its gradient (`n x d`)."""
-        mean = self.smooth_scores(ratios)
-        return self.utility.of(mean), self._gradient(ratios, self.utility.gradient(mean))
+        inner, share, _ = self._effective(ratios)
+        means = self.model.smooth_means(inner)
+        z = self.model.combine_smooth(means, len(inner)) + self._budget_effect(inner, share)
+        mean = self.standardization.untransform(z, np.zeros_like(z))[0]
+        return self.utility.of(mean), self._gradient(ratios, self.utility.gradient(mean), means)
 
     def smooth_scores(self, ratios: Array) -> Array:
         """Return the differentiable models' part of the mean (`n x m`)."""
@@ -244,8 +247,8 @@ class Surrogate:
     def utility_difference(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
         """Return expected utility at `ratios` minus that at `reference`: mean and std, `n` each."""
         _, errors = self.differences(ratios, reference)
-        mean, _ = self.predict(ratios)
-        there, _ = self.predict(reference[None])
+        mean = self._mean_scores(ratios, smooth=False)
+        there = self._mean_scores(reference[None], smooth=False)
         std = self.utility_critical_values.factor[0] * self.utility.std(errors, mean)
         return self.utility.of(mean) - self.utility.of(there), std
 
@@ -278,11 +281,13 @@ class Surrogate:
         z = self.model.mean(inner, smooth=smooth) + self._budget_effect(inner, share)
         return self.standardization.untransform(z, np.zeros_like(z))[0]
 
-    def _gradient(self, ratios: Array, weights: Array) -> Array:
+    def _gradient(
+        self, ratios: Array, weights: Array, means: Mapping[str, Array] | None = None
+    ) -> Array:
         inner, share, jacobian = self._effective(ratios)
         keep = self.standardization.varying
         weighted = (weights * self.standardization.scales)[:, keep]
-        gradient = self.model.gradient(inner, weighted)
+        gradient = self.model.gradient(inner, weighted, means)
         if self.repetition is None or self.scaling_law is None:
             return gradient
         by_share = np.zeros((len(inner), 1))

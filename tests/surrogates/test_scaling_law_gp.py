@@ -8,7 +8,7 @@ from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
 from mixopt.surrogates.linear import Ridge
 from mixopt.surrogates.scaling_law_gp import (
     ScalingLawGP,
-    _factor,
+    _covariance,
     _Kernel,
     _log_evidence,
     _MetricData,
@@ -79,7 +79,9 @@ def example(n=25, d=3):
     values, _ = scaling_law.evaluate(theta[None], ratios)
     z = values[0] + np.sin(5 * ratios[:, 0]) + 0.1 * rng.normal(size=n)
     means, precisions = theta + 0.1, np.full(len(theta), 2.0)
-    return _MetricData(ratios, z, np.zeros(n)), _ScalingLawMode(theta, means, precisions, 0.05)
+    return _MetricData(ratios, z, np.zeros(n), np.arange(n)), _ScalingLawMode(
+        theta, means, precisions, 0.05
+    )
 
 
 def test_evidence_is_that_of_the_gaussian():
@@ -93,7 +95,9 @@ def test_evidence_is_that_of_the_gaussian():
     mean = values[0] + jacobian[0] @ (law.means - law.parameters)
     exact = multivariate_normal(mean, covariance).logpdf(runs.z) + 25 / 2 * np.log(2 * np.pi)
     right = np.column_stack([runs.z - mean, jacobian[0] * law.precisions**-0.5])
-    ours = _log_evidence(_factor(runs, kernel, np.ones(3), s2, {}), runs, right, np.array([s2]))[0]
+    ours = _log_evidence(
+        _covariance(runs, kernel, np.ones(3), s2, {}), runs, right, np.array([s2])
+    )[0]
     prior = NOISE_COUNT / 2 * (np.log(s2) + NOISE / s2)
     assert ours + prior == pytest.approx(exact, rel=1e-8)
 
