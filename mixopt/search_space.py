@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
 from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError, did_you_mean
-from mixopt.mixture import SUM_TOLERANCE, Array, Mixture, MixtureLike, as_mixture, hellinger
+from mixopt.mixture import SUM_TOLERANCE, Array, Mixture, MixtureLike, as_mixture, nearest
 
 BOUND_TOLERANCE = 1e-9
 """Slack when a ratio is compared with its bound, for sums in floating point."""
@@ -77,8 +77,8 @@ class Neighborhood:
 
     def contains(self, ratios: Array) -> NDArray[np.bool_]:
         """Return which mixtures (`n x d`) are near enough (`n`)."""
-        nearest = hellinger(np.maximum(ratios, 0.0), self.mixtures).min(axis=1)
-        return np.asarray(nearest <= self.distance + NEAR_TOLERANCE)
+        _, away = nearest(np.maximum(ratios, 0.0), self.mixtures)
+        return np.asarray(away <= self.distance + NEAR_TOLERANCE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,8 +303,8 @@ class SearchSpace:
             inside &= (value >= row.low - tolerance) & (value <= row.high + tolerance)
         if self.max_kl is not None:
             inside &= self.divergence(points) <= self.max_kl + max(tolerance, 1e-9)
-        if self.near is not None:
-            inside &= self.near.contains(points)
+        if self.near is not None and inside.any():
+            inside[inside] = self.near.contains(points[inside])
         return np.asarray(inside)
 
     def __repr__(self) -> str:

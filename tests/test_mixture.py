@@ -4,7 +4,7 @@ import pytest
 
 from mixopt import Mixture
 from mixopt.errors import ArgumentTypeError, MixoptError, MixtureError
-from mixopt.mixture import apportion, as_mixture
+from mixopt.mixture import apportion, as_mixture, hellinger, nearest
 
 
 def test_a_mixture_made_of_a_mixture_is_the_same_to_the_last_digit():
@@ -98,3 +98,16 @@ def test_an_array_without_domains_has_no_order():
     with pytest.raises(ArgumentTypeError, match="A list is no mixture here"):
         Mixture([0.5, 0.5])
     assert dict(as_mixture({"b": 0.5, "a": 0.5})) == {"b": 0.5, "a": 0.5}
+
+
+def test_the_nearest_is_that_of_all_distances_in_pieces(monkeypatch):
+    monkeypatch.setattr("mixopt.mixture.CHUNK", 20)
+    rng = np.random.default_rng(0)
+    first, second = rng.dirichlet(np.ones(4), 30), rng.dirichlet(np.ones(4), 7)
+    places, away = nearest(first, second)
+    apart = hellinger(first, second)
+    assert (places == apart.argmin(axis=1)).all()
+    assert away == pytest.approx(apart.min(axis=1))
+    places, away = nearest(first, first, others=True)
+    assert (places != np.arange(30)).all()
+    assert away == pytest.approx((hellinger(first, first) + 2 * np.eye(30)).min(axis=1), abs=1e-7)

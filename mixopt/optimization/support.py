@@ -7,17 +7,19 @@ are to each other. See docs/methods.md, section 7.8. Shapes: `n` runs, `d` domai
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
 from mixopt.errors import InfeasibleError
-from mixopt.mixture import Array, Mixture, hellinger
+from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Support
 from mixopt.search_space import Neighborhood, SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
+from mixopt.trials import Trials
 
 MARGIN = 0.1
 """Share of a domain's observed range by which a proposal may leave it, on either side."""
@@ -44,9 +46,12 @@ class RunCover:
     @classmethod
     def of(cls, surrogate: Surrogate) -> "RunCover":
         """Return the cover of all runs that a surrogate was fitted to, of every fidelity."""
-        ratios = (surrogate.all_trials or surrogate.trials).ratios()
-        _, first = np.unique(ratios.round(6), axis=0, return_index=True)
-        return cls(surrogate.domains, ratios[np.sort(first)])
+        trials = surrogate.all_trials or surrogate.trials
+        if trials not in _COVERS:
+            ratios = trials.ratios()
+            _, first = np.unique(ratios.round(6), axis=0, return_index=True)
+            _COVERS[trials] = cls(surrogate.domains, ratios[np.sort(first)])
+        return _COVERS[trials]
 
     @property
     def low(self) -> Array:
@@ -66,8 +71,8 @@ class RunCover:
         """
         if len(self.mixtures) < 2:
             return 0.0
-        apart = hellinger(self.mixtures, self.mixtures) + 2 * np.eye(len(self.mixtures))
-        return float(np.quantile(apart.min(axis=1), USUAL))
+        _, apart = nearest(self.mixtures, self.mixtures, others=True)
+        return float(np.quantile(apart, USUAL))
 
     @cached_property
     def held(self) -> NDArray[np.bool_]:
@@ -105,10 +110,13 @@ class RunCover:
         """Return the nearest run of a mixture, its distance, and the domains beyond the runs."""
         trials = surrogate.all_trials or surrogate.trials
         own = ratios.vector(self.domains)
-        away = hellinger(own[None], trials.ratios())[0]
-        nearest = int(away.argmin())
+        (place,), (away,) = nearest(own[None], trials.ratios())
         names = tuple(self.domains[place] for place in self.outside(own))
-        return Support(trials[nearest].id, float(away[nearest]), self.usual, names)
+        return Support(trials[int(place)].id, float(away), self.usual, names)
+
+
+_COVERS: WeakKeyDictionary[Trials, RunCover] = WeakKeyDictionary()
+"""Covers by table: distances between all runs are computed once for a table, not for each sentence."""
 
 
 def restrict_to_runs(space: SearchSpace, cover: RunCover) -> tuple[SearchSpace, tuple[str, ...]]:
@@ -197,7 +205,7 @@ def _least_distance(space: SearchSpace, near: Neighborhood) -> float:
     """Return the distance of the allowed mixture nearest to a run from that run."""
     weights = WeightSpace.of_domains(space)
     allowed = weights.ratios(weights.pull(near.mixtures))
-    return float(hellinger(allowed, near.mixtures).min())
+    return float(nearest(allowed, near.mixtures)[1].min())
 
 
 def find_support(surrogate: Surrogate, ratios: Mixture) -> Support:
@@ -252,9 +260,9 @@ def _describe(cover: RunCover, ratios: Array, outside: tuple[str, ...]) -> str:
         ]
         more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
         return f"in {', '.join(listed)}{more}"
-    nearest = cover.mixtures[int(hellinger(ratios[None], cover.mixtures)[0].argmin())]
-    share = np.square(np.sqrt(ratios) - np.sqrt(nearest))
+    run = cover.mixtures[int(nearest(ratios[None], cover.mixtures)[0][0])]
+    share = np.square(np.sqrt(ratios) - np.sqrt(run))
     leading = np.argsort(-share, kind="stable")[:NAMED]
-    listed = [f"{cover.domains[j]} {ratios[j]:.1%} (nearest trial {nearest[j]:.1%})"
+    listed = [f"{cover.domains[j]} {ratios[j]:.1%} (nearest trial {run[j]:.1%})"
               for j in leading if share[j] > 0]  # fmt: skip
     return f"by a combination that no trial is near, mostly in {', '.join(listed)}"

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from mixopt.decision import SAME_RATIO, Decision
 from mixopt.estimate import Estimate
-from mixopt.mixture import Array, Mixture, hellinger
+from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.decision import CHANCE, TIE, decide
 from mixopt.optimization.optimize import FoundMixtures
 from mixopt.optimization.weight_space import WeightSpace
@@ -107,7 +107,7 @@ def decide_by_surrogate(
     known = np.vstack([there, surrogate.trials.ratios()])
     unit = _spread(surrogate)
     points = ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES)
-    choice = decide((means + np.outer(points, stds)) / unit, hellinger(rows, known).min(axis=1))
+    choice = decide((means + np.outer(points, stds)) / unit, nearest(rows, known)[1])
     best = rows[choice.candidate]
     gain = Estimate(float(means[choice.candidate]), float(stds[choice.candidate]))
     lower = surrogate.fidelities[:-1]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog, nnls
 
 from mixopt.errors import InfeasibleError
-from mixopt.mixture import Array, Mixture, hellinger
+from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.polytope import bisect, linear_constraints, project_in_turn
 from mixopt.search_space import BOUND_TOLERANCE, SearchSpace, explain_conflict
 from mixopt.surrogates.minimize import minimize
@@ -178,7 +178,7 @@ class WeightSpace:
         if len(far):
             anchors, runs = self.anchors
             ends = pulled[far]
-            place = hellinger(self.ratios(ends), self.ratios(anchors)).argmin(axis=1)
+            place, _ = nearest(self.ratios(ends), self.ratios(anchors))
             # the ball around one run is convex, so the allowed points of each line are an interval
             roots = np.sqrt(runs[place])
             most = 1 - near.distance**2
@@ -200,15 +200,14 @@ class WeightSpace:
         assert self.space.near is not None
         runs = self.space.near.mixtures
         anchors = self._pull_to_limits(np.stack([self.weights_for(run)[0] for run in runs]))
-        apart = hellinger(self.ratios(anchors), runs)
-        nearest = apart.argmin(axis=1)
-        usable = apart.min(axis=1) <= self.space.near.distance
+        place, apart = nearest(self.ratios(anchors), runs)
+        usable = apart <= self.space.near.distance
         if not usable.any():
             raise InfeasibleError(
                 f"No mixture within the limits is nearer than {apart.min():.3f} (Hellinger) to a run, "
                 f"and at most {self.space.near.distance:.3f} is allowed; widen the limits."
             )
-        return anchors[usable], runs[nearest[usable]]
+        return anchors[usable], runs[place[usable]]
 
     def _pull_to_limits(self, weights: Array) -> Array:
         normals, offsets, frozen = self._half_spaces

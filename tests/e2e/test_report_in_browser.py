@@ -133,3 +133,58 @@ def test_a_page_of_two_domains_and_one_capability_has_no_map_and_no_front(browse
     assert page.locator("#ternary-part").count() == page.locator("#front-part").count() == 0
     assert problems == []
     page.close()
+
+
+def wide_report(d, folder):
+    """A page of many domains whose gain depends on all of them."""
+    rng = np.random.default_rng(0)
+    domains = tuple(f"domain {j}" for j in range(d))
+    nodes = rng.dirichlet(np.full(d, 0.3), 24)
+    gain = np.sqrt(nodes) @ rng.normal(size=d)
+    start = rng.dirichlet(np.full(d, 0.3))
+    start[: d // 2] = 0.0
+    mixture = Mixture.from_vector(domains, start / start.sum())
+    wide = what_if(
+        domains=domains, outputs=OUTPUTS[:1], feasible=nodes, lower=np.zeros(d), upper=np.ones(d),
+        emulator=Emulator.fit(nodes, np.stack([gain, 0.01 + 0 * gain], axis=1)),
+        starts={"proposal": mixture}, sqrt_reference=np.sqrt(nodes[0]),
+    )  # fmt: skip
+    data = report(what_if=wide, proposals=(Proposal(mixture, Estimate(0, 1), {}),), domains=(),
+                  validation=None)  # fmt: skip
+    return data, write_report(data, folder)
+
+
+COUNT = """
+window.roots = 0;
+const root = Math.sqrt;
+Math.sqrt = (x) => { window.roots++; return root(x); };
+"""
+
+
+def test_a_move_among_many_domains_costs_no_more_for_each_of_them(browser, tmp_path):
+    """Every curve at every point over all domains took seconds for each move with 200 domains."""
+    counts = []
+    for d in (60, 120):
+        (tmp_path / str(d)).mkdir()
+        data, path = wide_report(d, tmp_path / str(d))
+        page = browser.new_page()
+        page.add_init_script(COUNT)
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-drawn=yes]", state="attached")
+        page.evaluate("window.roots = 0")
+        page.get_by_role("slider", name="domain 3", exact=True).fill("0.2")
+        page.wait_for_selector("html[data-drawn=yes]", state="attached")
+        ternary = 231 * (24 + 8)
+        counts.append(page.evaluate("window.roots") - ternary)
+        ratios, _ = compare(page, data)
+        for place in (0, 3, d - 1):
+            rows = page.locator("#slices-table tr", has_text=f"domain {place}").all()[:5]
+            for row, share in zip(rows, (0.0, 0.25, 0.5, 0.75, 1.0), strict=True):
+                other = ratios * (1 - share) / (1 - ratios[place])
+                other[place] = share
+                _, change, std = data.what_if.read(data.what_if.outputs[0], other[None])
+                shown = [cell.text_content() for cell in row.locator("td").all()]
+                assert float(shown[1].replace("−", "-")) == pytest.approx(change[0], abs=6e-4)
+                assert float(shown[2]) == pytest.approx(Z95 * std[0], abs=6e-4)
+        page.close()
+    assert counts[1] < 2.3 * counts[0]

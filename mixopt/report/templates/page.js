@@ -1,5 +1,5 @@
 "use strict";
-// Evaluates the emulator (mixopt/report/emulator.py) and draws its predictions.
+// Evaluates the emulator (mixopt/report/what_if.py) and draws its predictions.
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
   const whatIf = data.what_if, emulator = whatIf.emulator, domains = whatIf.domains;
@@ -42,6 +42,85 @@
   }
   const gainAt = (mixture) => read(whatIf.outputs[0], predict(mixture), mixture);
 
+  // The gain alone, for curves and maps: two columns, and only what changes from a mixture to the next.
+  // With hundreds of domains, all columns at every point of every curve took seconds for each move.
+  const GAIN = [whatIf.outputs[0].change, whatIf.outputs[0].log_ratio];
+  const nodes = Float64Array.from(emulator.nodes.flat()), norms = new Float64Array(n);
+  for (let i = 0; i < n; i++) for (let j = 0; j < d; j++) norms[i] += nodes[i * d + j] ** 2;
+  const cubicWeights = GAIN.map((column) => Float64Array.from(emulator.weights, (row) => row[column]));
+  const slopes = GAIN.map((column) => Float64Array.from(emulator.slopes, (row) => row[column]));
+  const reference = whatIf.sqrt_reference, referenceNorm = reference.reduce((sum, r) => sum + r * r, 0);
+  const SHIFTS = [0.01, 0.1];
+
+  /** Sums over the nodes and domains of a mixture, from which mixtures near it are computed. */
+  function gainSums(ratios) {
+    const roots = Float64Array.from(ratios, (r) => Math.sqrt(Math.max(r, 0)));
+    const dots = new Float64Array(n);
+    for (let i = 0; i < n; i++) {
+      let dot = 0;
+      for (let j = 0; j < d; j++) dot += nodes[i * d + j] * roots[j];
+      dots[i] = dot;
+    }
+    const positive = roots.reduce((places, r, j) => (r > 0 ? places.concat(j) : places), []);
+    return { roots, dots, positive, norm: roots.reduce((s, r) => s + r * r, 0), logs: new Map(),
+      towards: roots.reduce((s, r, j) => s + r * reference[j], 0) };
+  }
+  /** Σ_j b_j log(c·r_j + shift) of both columns and shifts, once for each c. */
+  function logSums(sums, c) {
+    if (!sums.logs.has(c)) {
+      const found = [0, 0];
+      GAIN.forEach((_, a) => SHIFTS.forEach((shift, s) => { found[a] += idleLogs[a][s]; }));
+      for (const j of sums.positive) {
+        SHIFTS.forEach((shift, s) => {
+          const log = Math.log(c * sums.roots[j] ** 2 + shift) - Math.log(shift);
+          GAIN.forEach((_, a) => { found[a] += slopes[a][(2 + s) * d + j] * log; });
+        });
+      }
+      sums.logs.set(c, found);
+    }
+    return sums.logs.get(c);
+  }
+  const idleLogs = GAIN.map((_, a) => SHIFTS.map((shift, s) => {
+    let sum = 0;
+    for (let j = 0; j < d; j++) sum += slopes[a][(2 + s) * d + j];
+    return sum * Math.log(shift);
+  }));
+
+  /** The gain where some ratios are given and all others are multiplied by c. */
+  function gainNear(sums, places, shares, c) {
+    const root = Math.sqrt(c), old = places.map((j) => sums.roots[j]), fresh = shares.map((r) => Math.sqrt(Math.max(r, 0)));
+    let norm = c * sums.norm, towards = root * sums.towards;
+    const columns = GAIN.map((column) => emulator.offsets[column]), logs = logSums(sums, c);
+    if (!sums.linear) {
+      sums.linear = GAIN.map((_, a) => [0, 1].map((term) => {
+        let sum = 0;
+        for (const j of sums.positive) sum += slopes[a][term * d + j] * (term ? sums.roots[j] ** 2 : sums.roots[j]);
+        return sum;
+      }));
+    }
+    GAIN.forEach((_, a) => { columns[a] += root * sums.linear[a][0] + c * sums.linear[a][1] + logs[a]; });
+    places.forEach((j, at) => {
+      const before = root * old[at], after = fresh[at];
+      norm += after * after - before * before;
+      towards += (after - before) * reference[j];
+      GAIN.forEach((_, a) => {
+        columns[a] += slopes[a][j] * (after - before) + slopes[a][d + j] * (after * after - before * before);
+        SHIFTS.forEach((shift, s) => {
+          columns[a] += slopes[a][(2 + s) * d + j] * (Math.log(after * after + shift) - Math.log(before * before + shift));
+        });
+      });
+    });
+    for (let i = 0; i < n; i++) {
+      let dot = root * sums.dots[i];
+      for (let at = 0; at < places.length; at++) dot += (fresh[at] - root * old[at]) * nodes[i * d + places[at]];
+      const square = Math.max(norm + norms[i] - 2 * dot, 0), cubic = square * Math.sqrt(square);
+      columns[0] += cubic * cubicWeights[0][i];
+      columns[1] += cubic * cubicWeights[1][i];
+    }
+    const apart = Math.max(norm + referenceNorm - 2 * towards, 0);
+    return { change: columns[0], half: Z95 * Math.sqrt(Math.exp(columns[1]) * apart) };
+  }
+
   /** The mixture in which one ratio is `share` and the others keep their proportions. */
   function withShare(ratios, place, share) {
     const rest = ratios.reduce((sum, r, j) => sum + (j === place ? 0 : r), 0);
@@ -79,7 +158,7 @@
   }
   function range(values) {
     const known = values.filter((v) => v !== null && Number.isFinite(v));
-    const low = Math.min(...known), high = Math.max(...known), gap = (high - low || 1) * 0.06;
+    const low = known.reduce((a, b) => Math.min(a, b)), high = known.reduce((a, b) => Math.max(a, b)), gap = (high - low || 1) * 0.06;
     return [low - gap, high + gap];
   }
   function axes(svg, box, xs, ys, format) {
@@ -161,38 +240,78 @@
       return [output.name, output.kind === "metric" ? value.mean.toFixed(3) : "",
         `${signed(value.change)} ± ${value.half.toFixed(3)}`];
     }));
-    drawSlices();
-    drawTernary();
+    // a slider waits for its numbers alone
+    if (moved < 0) drawTernary();
+    drawSlices(moved >= 0);
   }
 
   // --- the response surface ----------------------------------------------------------------
 
-  const STEPS = 24;
-  function drawSlices() {
-    const container = $("slices"), shares = Array.from({ length: STEPS + 1 }, (_, s) => s / STEPS);
-    container.replaceChildren();
-    const rows = [];
-    const curves = domains.map((_, place) => shares.map((s) => gainAt(withShare(ratios, place, s))));
-    const all = curves.flat();
-    const ys = range(all.flatMap((p) => [p.change - p.half, p.change + p.half]));
-    domains.forEach((domain, place) => {
-      const holder = document.createElement("div");
-      container.appendChild(holder);
-      const svg = picture(holder, `${Word} by the share of ${domain}`, 220, 150);
-      const at = axes(svg, { x: 34, y: 18, w: 178, h: 112 }, [0, 1], ys, percent);
-      element("text", { x: 34, y: 12 }, svg, domain);
-      const curve = curves[place];
-      const top = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change + p.half)}`);
-      const bottom = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change - p.half)}`).reverse();
-      element("polygon", { points: top.concat(bottom).join(" "), fill: "var(--band)" }, svg);
-      const line = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change)}`).join(" ");
-      element("polyline", { points: line, fill: "none", stroke: "var(--blue)", "stroke-width": 2 }, svg);
-      element("line", { x1: at.x(ratios[place]), x2: at.x(ratios[place]), y1: 18, y2: 130, stroke: "var(--grey)", "stroke-dasharray": "3 3" }, svg);
-      for (const s of [0, 6, 12, 18, 24]) {
-        rows.push([domain, percent(shares[s]), signed(curve[s].change), curve[s].half.toFixed(3)]);
-      }
+  const STEPS = 24, TABLED = [0, 6, 12, 18, 24], LONGEST = 20; // milliseconds at once
+  const shares = Array.from({ length: STEPS + 1 }, (_, s) => s / STEPS);
+  const slices = domains.map((domain, place) => {
+    const holder = document.createElement("div");
+    $("slices").appendChild(holder);
+    const svg = picture(holder, `${Word} by the share of ${domain}`, 220, 150);
+    element("text", { x: 34, y: 12 }, svg, domain);
+    const drawn = element("g", {}, svg);
+    const rows = TABLED.map((s) => {
+      const row = document.createElement("tr"), head = document.createElement("th");
+      head.scope = "row";
+      head.textContent = domain;
+      row.append(head, ...[0, 1, 2].map(() => document.createElement("td")));
+      row.children[1].textContent = percent(shares[s]);
+      $("slices-table").appendChild(row);
+      return row;
     });
-    fill($("slices-table"), rows);
+    return { drawn, rows, place };
+  });
+  let drawing = 0;
+  /** Draw the curves in pieces, so that a slider follows the hand; a later move ends an earlier drawing. */
+  function drawSlices(mapToo) {
+    const current = ++drawing, sums = gainSums(ratios), curves = [];
+    document.documentElement.dataset.drawn = "no";
+    function work() {
+      if (current !== drawing) return;
+      const until = performance.now() + LONGEST;
+      while (curves.length < d && performance.now() < until) curves.push(curveOf(sums, curves.length));
+      if (curves.length === d) {
+        const ends = curves.flat();
+        const ys = range(ends.map((p) => p.change - p.half).concat(ends.map((p) => p.change + p.half)));
+        drawCurves({ curves, ys, current, mapToo }, 0, until);
+      } else requestAnimationFrame(work);
+    }
+    requestAnimationFrame(work);
+  }
+  function curveOf(sums, place) {
+    const rest = sums.norm - sums.roots[place] ** 2;
+    if (rest <= 1e-12) return shares.map((s) => gainAt(withShare(ratios, place, s)));
+    return shares.map((s) => gainNear(sums, [place], [s], (1 - s) / rest));
+  }
+  function drawCurves(plan, first, until) {
+    if (plan.current !== drawing) return;
+    let place = first;
+    for (; place < d && performance.now() < until; place++) drawCurve(slices[place], plan.curves[place], plan.ys);
+    if (place < d) {
+      requestAnimationFrame(() => drawCurves(plan, place, performance.now() + LONGEST));
+      return;
+    }
+    if (plan.mapToo) drawTernary();
+    document.documentElement.dataset.drawn = "yes";
+  }
+  function drawCurve({ drawn, rows, place }, curve, ys) {
+    drawn.replaceChildren();
+    const at = axes(drawn, { x: 34, y: 18, w: 178, h: 112 }, [0, 1], ys, percent);
+    const top = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change + p.half)}`);
+    const bottom = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change - p.half)}`).reverse();
+    element("polygon", { points: top.concat(bottom).join(" "), fill: "var(--band)" }, drawn);
+    const line = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change)}`).join(" ");
+    element("polyline", { points: line, fill: "none", stroke: "var(--blue)", "stroke-width": 2 }, drawn);
+    element("line", { x1: at.x(ratios[place]), x2: at.x(ratios[place]), y1: 18, y2: 130, stroke: "var(--grey)", "stroke-dasharray": "3 3" }, drawn);
+    TABLED.forEach((s, row) => {
+      rows[row].children[2].textContent = signed(curve[s].change);
+      rows[row].children[3].textContent = curve[s].half.toFixed(3);
+    });
   }
 
   const COLOURS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
@@ -234,9 +353,10 @@
       [a, b, c].forEach((share, i) => { mixture[chosen[i]] = share * total; });
       return mixture;
     };
-    const SIDE = 20, values = [];
+    const SIDE = 20, values = [], sums = gainSums(at(1 / 3, 1 / 3, 1 / 3));
     for (let i = 0; i <= SIDE; i++) for (let j = 0; j <= SIDE - i; j++) {
-      values.push([i / SIDE, j / SIDE, gainAt(at(i / SIDE, j / SIDE, 1 - (i + j) / SIDE))]);
+      const parts = [i / SIDE, j / SIDE, 1 - (i + j) / SIDE].map((share) => share * total);
+      values.push([i / SIDE, j / SIDE, gainNear(sums, chosen, parts, 1)]);
     }
     const gains = values.map((v) => v[2].change), low = Math.min(...gains), high = Math.max(...gains);
     const width = 420, height = 380, x = (a, b) => 40 + 340 * (b + (1 - a - b) / 2 + 0), y = (a, b) => 340 - 294 * (1 - a - b);
