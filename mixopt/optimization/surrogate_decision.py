@@ -189,7 +189,7 @@ def _by_capability(surrogate: Surrogate, best: Array, there: Array) -> dict[str,
     return {
         name: Estimate(
             float(part.of(here[None])[0] - part.of(other[None])[0]),
-            float(part.std(errors, here[None])[0]),
+            float(part.std(errors, here[None], surrogate.correlation)[0]),
         )
         for name, part in parts.items()
     }

@@ -279,10 +279,13 @@ class _SurrogateOutputs:
         columns = [gain, np.square(std)]
         order = [f.metric.name for f in surrogate.metrics]
         places = [order.index(metric.name) for metric in surrogate.utility.metrics]
+        correlation = surrogate.correlation
+        if correlation is not None:
+            correlation = correlation[np.ix_(places, places)]
         for part in self._parts.values():
             here = mean[:, places]
             columns.append(part.of(here) - part.of(mean_there[:, places]))
-            columns.append(np.square(part.std(errors[:, places], here)))
+            columns.append(np.square(part.std(errors[:, places], here, correlation)))
         for m in range(len(surrogate.metrics)):
             columns += [mean[:, m], change[:, m], np.square(errors[:, m])]
         return np.stack(columns, axis=1)

@@ -34,6 +34,37 @@ class CriticalValues:
         return np.asarray(self.half95 / Z95)
 
 
+def correlate(residuals: Array, stds: Array) -> Array:
+    """Return the correlation of the metrics' errors (`m x m`), shrunk to a common correlation.
+
+    Pairs of metrics have few runs, so their correlations are shrunk to the mean of all pairs by as
+    much as sampling explains of their spread (Ledoit & Wolf 2004).
+
+    Args:
+        residuals: Out-of-fold residuals (`n x m`), NaN where a score is missing.
+        stds: Their standard deviations by the model (`n x m`).
+    """
+    known = np.isfinite(residuals)
+    ratio = np.where(known, residuals, 0.0) / np.where(stds > 0, stds, 1.0)
+    counts = np.maximum(known.sum(axis=0), 1)
+    widths = np.sqrt(np.square(ratio).sum(axis=0) / counts)
+    ratio = ratio / np.where(widths > 0, widths, 1.0)
+    together = np.maximum(known.T.astype(np.float64) @ known, 1.0)
+    each = ratio.T @ ratio / together
+    different = ~np.eye(len(each), dtype=bool)
+    # metrics that do not vary have no errors
+    different &= np.outer(widths > 0, widths > 0)
+    if not different.any():
+        return np.eye(len(each))
+    common = float(np.clip(each[different].mean(), 0.0, 1.0))
+    sampling = np.square(ratio).T @ np.square(ratio) / together - np.square(each)
+    sampling = (sampling / together)[different].sum()
+    spread = np.square(each - common)[different].sum()
+    share = float(np.clip(sampling / spread, 0.0, 1.0)) if spread > 0 else 1.0
+    shrunk = np.clip(share * common + (1 - share) * each, -1.0, 1.0)
+    return np.where(different, shrunk, np.eye(len(each)))
+
+
 def rescale_partial_sums(residuals: Array, parts: Array, stds: Array) -> Array:
     """Scale residuals of sums with missing parts to the variance of complete sums.
 

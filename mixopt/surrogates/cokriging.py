@@ -57,6 +57,24 @@ class RescaledModel:
         apart = (own.centers[varying] - target.centers[varying]) / target.scales[varying]
         self._shift = np.where(known, apart, 0.0)
 
+    def reach(self, ratios: Array, scores: Array) -> tuple[Array, Array]:
+        """Return the limits of the lower fidelity's predictions in the higher one's scale (`m` each).
+
+        They are moved by the mean difference of the fidelities at runs of the higher one, so that a
+        bias narrows nothing.
+
+        Args:
+            ratios: Runs of the higher fidelity (`n x d`).
+            scores: Their standardized scores (`n x m`), NaN where missing.
+        """
+        proxy, _ = self.predict(ratios)
+        known = np.isfinite(scores)
+        apart = np.where(known, scores - proxy, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        ends = np.stack([self._model.low, self._model.high])
+        low, high = np.sort(self._rescale(ends), axis=0) + apart
+        unknown = self._places < 0  # constant at the lower fidelity
+        return np.where(unknown, np.inf, low), np.where(unknown, -np.inf, high)
+
     def _pick(self, columns: Array, missing: float) -> Array:
         padded = np.hstack([columns, np.full((len(columns), 1), missing)])
         return np.asarray(padded[:, self._places])

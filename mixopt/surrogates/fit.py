@@ -13,7 +13,12 @@ from mixopt.errors import TrialsError, did_you_mean, require_type
 from mixopt.mixture import Array, Seed
 from mixopt.surrogates import multi_fidelity
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, as_seed
-from mixopt.surrogates.calibration import CriticalValues, calibrate, rescale_partial_sums
+from mixopt.surrogates.calibration import (
+    CriticalValues,
+    calibrate,
+    correlate,
+    rescale_partial_sums,
+)
 from mixopt.surrogates.multi_fidelity import is_uninformative
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.registry import AUTO, SURROGATES, make_model
@@ -111,7 +116,8 @@ def fit(
     )
     summaries = multi_fidelity.summarize_fidelities(levels, tables, metrics, stages)
     fitted = Trials([t for table in tables for t in table], trials.metrics, trials.domains)
-    assembled = _assemble(tables[-1], metrics, utility, *stages[-1], summaries)
+    correlation = _correlate_errors(tables, metrics, stages)
+    assembled = _assemble(tables[-1], metrics, utility, *stages[-1], summaries, correlation)
     noise = measure_noise(tables[-1].ratios(), tables[-1].values(metrics))
     return replace(assembled, all_trials=fitted, noise=noise)
 
@@ -207,12 +213,13 @@ def _assemble(
     standardization: Standardization,
     model: StackedModel,
     fidelities: tuple[FittedFidelity, ...],
+    correlation: Array | None,
 ) -> Surrogate:
     values = trials.values(metrics)
     keep = standardization.varying
     stds = model.cv_stds * model.critical_values.factor
     predicted, stds = standardization.untransform(model.cv_means, stds)
-    out_of_fold, critical_values = _calibrate_utility(utility, values, predicted, stds)
+    out_of_fold, critical_values = _calibrate_utility(utility, values, predicted, stds, correlation)
     predicted = np.where(np.isfinite(values), predicted, np.nan)
     fitted, place = [], 0
     for index, metric in enumerate(metrics):
@@ -227,11 +234,36 @@ def _assemble(
         columns = predicted[:, index], stds[:, index]
         fitted.append(FittedMetric(metric, weights, errors, *columns, rank))
     return Surrogate(trials.domains, tuple(fitted), utility, trials, fidelities, model,
-                     standardization, critical_values, out_of_fold)  # fmt: skip
+                     standardization, critical_values, out_of_fold, correlation=correlation)  # fmt: skip
+
+
+def _correlate_errors(
+    tables: Sequence[Trials], metrics: Sequence[Metric], stages: Sequence[multi_fidelity.Stage]
+) -> Array | None:
+    """Return the correlation of the metrics' errors (`m x m`), None without cross-validation.
+
+    A handful of runs of the highest fidelity has none, so the next lower one's stands for it.
+    """
+    for table, (standardization, model) in zip(reversed(tables), reversed(stages), strict=True):
+        if not np.isfinite(model.cv_means).all():
+            continue
+        residuals = standardization.transform(table.values(metrics)) - model.cv_means
+        keep = standardization.varying
+        correlation = np.eye(len(metrics))
+        # standardized scores are better lower; utilities weigh metrics in their own direction
+        signs = np.sign(standardization.scales[keep])
+        own = correlate(residuals, model.cv_stds) * np.outer(signs, signs)
+        correlation[np.ix_(keep, keep)] = own
+        return correlation
+    return None
 
 
 def _calibrate_utility(
-    utility: AnyUtility, values: Array, predicted: Array, stds: Array
+    utility: AnyUtility,
+    values: Array,
+    predicted: Array,
+    stds: Array,
+    correlation: Array | None,
 ) -> tuple[Array, CriticalValues]:
     """Return out-of-fold utilities (`n`), and the critical values of the utility.
 
@@ -246,4 +278,5 @@ def _calibrate_utility(
     residuals = utility.of(np.where(known, values, predicted)) - out_of_fold
     parts = np.where(known, gradient * (np.where(known, values, 0.0) - predicted), np.nan)
     residuals = rescale_partial_sums(residuals, parts, np.abs(gradient) * stds)
-    return out_of_fold, calibrate(residuals[:, None], utility.std(stds, predicted)[:, None])
+    own = utility.std(stds, predicted, correlation)
+    return out_of_fold, calibrate(residuals[:, None], own[:, None])

@@ -87,7 +87,7 @@ class GaussianProcess:
         return self._condition(ratios, scores, noise, starts, STEPS)
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "GaussianProcess":
-        other = GaussianProcess(self._features)
+        other = type(self)(self._features)
         other._mean, other._scale = self._mean, self._scale
         starts = [posterior.theta for posterior in self._posteriors]
         steps = REFIT_STEPS if len(ratios) <= EXACT else REFIT_STEPS_OF_MANY
@@ -99,17 +99,29 @@ class GaussianProcess:
         points = self._standardize(ratios)
         centers = choose_centers(points)
         self._points = points[centers]
-        self._posteriors = []
+        thetas = self.fit_hyperparameters(points, scores, noise, starts, steps)
+        self._posteriors = [
+            self._posterior(theta, points, scores[:, m], noise[:, m])
+            for m, theta in enumerate(thetas)
+        ]
+        return self
+
+    def fit_hyperparameters(
+        self, points: Array, scores: Array, noise: Array, starts: list[Array], steps: int
+    ) -> list[Array]:
+        """Return log hyperparameters by metric (`3 + d` each), from runs that are spread over all."""
         chosen: dict[bytes, NDArray[np.intp]] = {}
+        thetas = []
         for m, start in enumerate(starts):
             known = np.isfinite(scores[:, m])
             key = known.tobytes()
             if key not in chosen:
                 chosen[key] = np.flatnonzero(known)[choose_centers(points[known], MOST_RUNS)]
             use = chosen[key]
-            theta = _fit_theta(points[use], scores[use, m], noise[use, m], start, steps)
-            self._posteriors.append(self._posterior(theta, points, scores[:, m], noise[:, m]))
-        return self
+            thetas.append(
+                fit_theta(points[use], scores[use, m : m + 1], noise[use, m], start, steps)
+            )
+        return thetas
 
     def _standardize(self, ratios: Array) -> Array:
         return np.asarray((FEATURES[self._features].values(ratios) - self._mean) / self._scale)
@@ -187,8 +199,16 @@ def _prior(d: int) -> tuple[Array, Array]:
     return means, np.concatenate([PRIOR_SDS, np.full(d, LENGTH_SD)])
 
 
-def _fit_theta(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Array:
-    """Return the log hyperparameters (`3 + d`) of highest posterior (R&W, eq. 5.8-5.9)."""
+def fit_theta(x: Array, z: Array, extra: Array, start: Array, steps: int) -> Array:
+    """Return the log hyperparameters (`3 + d`) of highest posterior (R&W, eq. 5.8-5.9).
+
+    Args:
+        x: Standardized features (`n x d`).
+        z: Scores (`n x m`); with several metrics, their mean likelihood counts.
+        extra: Known noise variances (`n`).
+        start: Where the maximization starts (`3 + d`).
+        steps: Most iterations; with none, the start is returned.
+    """
     if not steps:
         return start
     means, sds = _prior(x.shape[1])
@@ -211,7 +231,7 @@ def _negative_log_posterior(
         factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
         inverse = _inverse(factor)
         alpha = inverse @ z
-        by_covariance = np.outer(alpha, alpha)
+        by_covariance = alpha @ alpha.T / z.shape[1]
         by_covariance -= inverse
         # Σ_ab W_ab (x_a - x_b)² by domain, without an n x n x d array
         slope *= by_covariance
@@ -221,7 +241,9 @@ def _negative_log_posterior(
                      linear * np.vdot(by_covariance, inner), own * np.trace(by_covariance)]  # fmt: skip
         gradient = 0.5 * np.concatenate([by_scalar, -2 * spread])
         away = (theta - means) / sds
-        value = 0.5 * z @ alpha + np.log(np.diag(factor)).sum() + 0.5 * away @ away
+        value = (
+            0.5 * np.vdot(z, alpha) / z.shape[1] + np.log(np.diag(factor)).sum() + 0.5 * away @ away
+        )
         return float(value), away / sds - gradient
 
     return objective

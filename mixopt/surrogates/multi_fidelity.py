@@ -151,13 +151,17 @@ def fit_fidelities(
             noises.append(standardization.transform_variances(every))
         pseudo = _from_slopes(table, metrics, standardization, z)
         candidates = []
+        proxy = None if lower is None else RescaledModel(*lower, standardization)
+        reach = None if proxy is None else proxy.reach(table.ratios(), z)
         for known in noises:
             models: dict[str, SurrogateModel] = {}
-            if lower is not None:
-                models[COKRIGING] = CoKriging(RescaledModel(*lower, standardization))
+            if proxy is not None:
+                models[COKRIGING] = CoKriging(proxy)
             if lower is None or len(table) >= MIN_RUNS_OWN_MODELS:
                 models |= make_models(table)
-            fitted = fit_stacked_model(models, table.ratios(), z, known, seed=seed, pseudo=pseudo)
+            fitted = fit_stacked_model(
+                models, table.ratios(), z, known, seed=seed, pseudo=pseudo, reach=reach
+            )
             candidates.append(fitted)
         stages.append((standardization, min(candidates, key=lambda model: _cv_error(model, z))))
     return stages

@@ -38,6 +38,7 @@ SURROGATES: Mapping[str, ModelSpec] = {
     "effective_tokens": ModelSpec("scaling_law_gp:ScalingLawGP"),
     "gp_log": ModelSpec("gaussian_process:GaussianProcess", LOG),
     "gp_root": ModelSpec("gaussian_process:GaussianProcess", ROOT),
+    "gp_shared": ModelSpec("shared_gp:SharedGaussianProcess", ROOT),
     "ridge_root": ModelSpec("linear:Ridge", ROOT),
     "trees": ModelSpec("trees:BoostedTrees", seeded=True),
     "constant": ModelSpec("constant:Constant"),

@@ -180,6 +180,7 @@ def fit_stacked_model(
     *,
     seed: int,
     pseudo: PseudoObservations | None = None,
+    reach: tuple[Array, Array] | None = None,
 ) -> StackedModel:
     """Fit `models` and weight them by cross-validation.
 
@@ -190,6 +191,8 @@ def fit_stacked_model(
         noise: Sampling variances (`n x m`), 0 where unknown.
         seed: Seed of the assignment to folds.
         pseudo: Further rows to fit to.
+        reach: Limits that predictions may reach (`m` each) where the runs' own are narrower, from
+            cheaper runs of the same metrics.
 
     Returns:
         The fitted models; equal weights and no calibration where there are too few runs.
@@ -207,6 +210,8 @@ def fit_stacked_model(
     if len(scores) < MIN_TRIALS or len(np.unique(folds)) < 2:
         return _equal_weights(fitted, scores)
     bounds = _clip_range(scores)
+    if reach is not None:
+        bounds = np.minimum(bounds[0], reach[0]), np.maximum(bounds[1], reach[1])
     means = np.zeros((len(models), *scores.shape))
     stds = np.ones_like(means)
     for fold in np.unique(folds):

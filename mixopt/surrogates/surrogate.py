@@ -125,6 +125,7 @@ class Surrogate:
         repetition: How the target's budget repeats the domains, if it does.
         scaling_law: What fewer effective tokens cost, if the budget repeats domains.
         all_trials: The trials of every fidelity of the fit; those of the highest alone if None.
+        correlation: Of the errors of the metrics' predictions (`m x m`); None if they are independent.
         noise: What repeats of the highest fidelity tell of the noise of one run, if there are any.
     """
 
@@ -141,6 +142,7 @@ class Surrogate:
     scaling_law: ScalingLawGP | None = None
     all_trials: Trials | None = None
     noise: RunNoise | None = None
+    correlation: Array | None = None
 
     def __repr__(self) -> str:
         shares = zip(self.model.models, self.model.weights.mean(axis=1), strict=True)
@@ -195,7 +197,7 @@ class Surrogate:
         """Return mean and standard deviation of the utility (`n` each) at `n x d` ratios."""
         mean, std = self.predict(ratios)
         factor = self.utility_critical_values.factor[0]
-        return self.utility.of(mean), factor * self.utility.std(std, mean)
+        return self.utility.of(mean), factor * self.utility.std(std, mean, self.correlation)
 
     def observed_utilities(self, trials: Trials) -> Array:
         """Return the measured utility of trials (`n`), with predictions for missing scores.
@@ -249,7 +251,8 @@ class Surrogate:
         _, errors = self.differences(ratios, reference)
         mean = self._mean_scores(ratios, smooth=False)
         there = self._mean_scores(reference[None], smooth=False)
-        std = self.utility_critical_values.factor[0] * self.utility.std(errors, mean)
+        std = self.utility.std(errors, mean, self.correlation)
+        std *= self.utility_critical_values.factor[0]
         return self.utility.of(mean) - self.utility.of(there), std
 
     def estimate(self, ratios: Mixture) -> dict[str, Estimate]:

@@ -67,10 +67,14 @@ class PercentileRank:
             gradient[:, place] = self.shares[place] * sign * density
         return gradient
 
-    def std(self, std_errors: Array, at: Array) -> Array:
-        """Return the standard deviation (`n`), given those of independent scores (`n x m`)."""
-        parts = np.where(self.shares == 0, 0.0, std_errors * self.gradient(at))
-        return np.asarray(np.sqrt(np.square(parts).sum(axis=1)))
+    def std(self, std_errors: Array, at: Array, correlation: Array | None = None) -> Array:
+        """Return the standard deviation (`n`), given those of scores (`n x m`) and their correlation.
+
+        Scores are independent without a `correlation` (`m x m`).
+        """
+        return _propagate(
+            std_errors, np.where(self.shares == 0, 0.0, self.gradient(at)), correlation
+        )
 
     def _distances(self, scores: Array, place: int) -> Array:
         """Return one metric's distances to the trials' scores, in bandwidths (`n x t`)."""
@@ -179,9 +183,12 @@ class Utility:
         """Return the derivative by each score (`n x m`) at `n x m` scores: a constant."""
         return np.broadcast_to(self.coefficients, scores.shape)
 
-    def std(self, std_errors: Array, at: Array) -> Array:
-        """Return the standard deviation (`n`), given those of independent scores (`n x m`)."""
-        return _propagate(std_errors, self.gradient(at))
+    def std(self, std_errors: Array, at: Array, correlation: Array | None = None) -> Array:
+        """Return the standard deviation (`n`), given those of scores (`n x m`) and their correlation.
+
+        Scores are independent without a `correlation` (`m x m`).
+        """
+        return _propagate(std_errors, self.gradient(at), correlation)
 
 
 @dataclass(frozen=True)
@@ -241,9 +248,12 @@ class WorstCapability:
         gradients = np.stack([part.gradient(scores) for part in self.parts.values()], axis=1)
         return np.asarray(np.einsum("nc,ncm->nm", share, gradients))
 
-    def std(self, std_errors: Array, at: Array) -> Array:
-        """Return the standard deviation (`n`), given those of independent scores (`n x m`)."""
-        return _propagate(std_errors, self.gradient(at))
+    def std(self, std_errors: Array, at: Array, correlation: Array | None = None) -> Array:
+        """Return the standard deviation (`n`), given those of scores (`n x m`) and their correlation.
+
+        Scores are independent without a `correlation` (`m x m`).
+        """
+        return _propagate(std_errors, self.gradient(at), correlation)
 
     def _each(self, scores: Array) -> Array:
         return np.stack([part.of(scores) for part in self.parts.values()], axis=1)
@@ -337,9 +347,12 @@ def require_one_direction(metrics: Metrics) -> None:
         )
 
 
-def _propagate(std_errors: Array, gradient: Array) -> Array:
+def _propagate(std_errors: Array, gradient: Array, correlation: Array | None) -> Array:
     parts = np.where(gradient == 0, 0.0, std_errors * gradient)
-    return np.asarray(np.sqrt(np.square(parts).sum(axis=1)))
+    if correlation is None:
+        return np.asarray(np.sqrt(np.square(parts).sum(axis=1)))
+    # pairs are estimated one by one, so the matrix may miss being positive by rounding
+    return np.asarray(np.sqrt(np.maximum(((parts @ correlation) * parts).sum(axis=1), 0.0)))
 
 
 def _reduce_columns(reduce: Callable[[Array], float], values: Array) -> Array:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mixopt.estimate import Z80, Z95
-from mixopt.surrogates.calibration import calibrate, rescale_partial_sums
+from mixopt.surrogates.calibration import calibrate, correlate, rescale_partial_sums
 
 
 def test_normal_residuals_get_normal_intervals():
@@ -48,3 +48,41 @@ def test_a_sum_with_missing_parts_is_as_wide_as_the_whole():
     assert np.allclose(rescale_partial_sums(whole.sum(1), whole, stds), whole.sum(1))
     nothing = np.full((3, 8), np.nan)
     assert np.isnan(rescale_partial_sums(np.zeros(3), nothing, stds[:3])).all()
+
+
+def test_errors_that_metrics_share_are_correlated_and_few_runs_shrink_them():
+    rng = np.random.default_rng(0)
+
+    def errors(n):
+        common = rng.normal(size=(n, 1))
+        own = rng.normal(size=(n, 4))
+        return np.hstack([np.sqrt(0.7) * common + np.sqrt(0.3) * own[:, :3], own[:, 3:]])
+
+    many = correlate(errors(4000), np.ones((4000, 4)))
+    assert many[:3, :3] == pytest.approx(0.7 + 0.3 * np.eye(3), abs=0.05)
+    assert many[3, :3] == pytest.approx(0.0, abs=0.05)
+    few = correlate(errors(8), np.ones((8, 4)))
+    away = ~np.eye(4, dtype=bool)
+    assert few[away].std() < many[away].std()
+    assert (np.diag(few) == 1).all()
+
+
+def test_missing_residuals_and_metrics_without_errors_have_no_correlation():
+    residuals = np.array([[1.0, 0.0, np.nan], [-1.0, 0.0, -1.0], [2.0, 0.0, 1.0]])
+    found = correlate(residuals, np.ones((3, 3)))
+    assert np.isfinite(found).all()
+    assert found[1].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("n", [12, 200])
+def test_a_sum_of_correlated_errors_has_the_width_that_it_has(n):
+    """Independent errors would make the sum of ten metrics a third as wide as it is."""
+    rng = np.random.default_rng(1)
+    draws, widths = [], []
+    for _ in range(50):
+        residuals = rng.normal(size=(n, 1)) + 0.3 * rng.normal(size=(n, 10))
+        stds = np.full((n, 10), np.sqrt(1.09))
+        widths.append(np.sqrt((stds[0] @ correlate(residuals, stds)) @ stds[0]))
+        draws.append(residuals.sum(axis=1).std())
+    assert np.mean(widths) == pytest.approx(np.sqrt(109), rel=0.1)
+    assert np.mean(draws) == pytest.approx(np.mean(widths), rel=0.1)

@@ -29,7 +29,7 @@ def test_is_less_sure_far_from_the_runs(features):
 
 def test_gradient_of_the_evidence():
     rng = np.random.default_rng(0)
-    x, z = rng.normal(size=(12, 3)), rng.normal(size=12)
+    x, z = rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
     means, sds = _prior(3)
     objective = _negative_log_posterior(x, z, np.full(12, 0.01), means, sds)
     start = means + 0.2 * rng.normal(size=6)

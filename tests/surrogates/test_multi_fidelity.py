@@ -178,3 +178,26 @@ def test_slopes_are_no_trials_of_their_own(fitted_with_slopes):
     assert len(fitted_with_slopes.trials) == 10
     assert fitted_with_slopes.model.cv_means.shape == (10, 3)
     assert len(fitted_with_slopes.cv_utilities) == 10
+
+
+def test_dear_runs_of_a_narrow_range_do_not_clip_what_cheap_ones_showed():
+    """Four dear runs near each other; the cheap ones reach far better mixtures."""
+    cheap, dear = low(60), high(40)
+    order = np.argsort(np.abs(dear.values(dear.metrics)[:, 0] - true_scores(FRESH)[:, 0].mean()))
+    near = Trials([dear[int(i)] for i in order[:8]], dear.metrics, dear.domains)
+    surrogate = cheap_fit(cheap + near)
+    spread = np.ptp(surrogate.predict(FRESH)[0][:, 0])
+    narrow = np.ptp(near.values(near.metrics)[:, 0])
+    assert spread > 3 * narrow
+    assert error(surrogate) < 0.25
+
+
+def test_few_dear_runs_take_the_correlation_of_errors_from_cheap_ones():
+    surrogate = cheap_fit(low(60) + high(3))
+    assert surrogate.correlation is not None
+    ratios = FRESH[:5]
+    mean, std = surrogate.predict(ratios)
+    _, wide = surrogate.predict_utility(ratios)
+    expected = surrogate.utility.std(std, mean, surrogate.correlation)
+    assert wide == pytest.approx(expected)
+    assert (wide != surrogate.utility.std(std, mean)).all()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mixopt.surrogates import stacking as module
+from mixopt.surrogates.linear import Ridge
 from mixopt.surrogates.registry import AUTO, make_model
 from mixopt.surrogates.stacking import _assign_folds, _combine, fit_stacked_model
 
@@ -128,3 +129,32 @@ def test_one_model_with_an_absurd_error_does_not_set_the_width():
     stds = np.array([[[0.1]], [[508.0]]])
     _, std = _combine(means, stds, weights, np.ones((2, 1)), bounds)
     assert std[0, 0] == pytest.approx(np.sqrt(0.92 * 0.01 + 0.08 * 4.0))
+
+
+@pytest.mark.parametrize("d", [24, 64])
+def test_no_model_s_absurd_deviation_sets_the_width_of_scores_or_differences(d):
+    """One model of small weight claims 500 standard deviations: each one counts as the range at most."""
+    rng = np.random.default_rng(0)
+    ratios = rng.dirichlet(np.full(d, 0.2), 40)
+    z = np.sqrt(ratios) @ rng.normal(size=(d, 2))
+    z = (z - z.mean(0)) / z.std(0)
+
+    class Absurd(Ridge):
+        def predict(self, ratios):
+            mean, std = super().predict(ratios)
+            return mean, std * np.where(ratios[:, :1] == ratios.max(), 5000.0, 1.0)
+
+        def contrast(self, ratios, reference):
+            mean, variance = super().contrast(ratios, reference)
+            return mean, variance * 1e8
+
+        def refit(self, *table):
+            return Ridge("sqrt").fit(*table)
+
+    both = {"plain": Ridge("sqrt"), "absurd": Absurd("sqrt")}
+    stacked = fit_stacked_model(both, ratios, z, np.zeros(z.shape), seed=0)
+    widest = np.ptp(z, axis=0)
+    _, std = stacked.predict(ratios)
+    assert (std < 1.5 * widest).all()
+    _, apart = stacked.differences(ratios, ratios[0])
+    assert (apart < 3.5 * widest).all()
