@@ -1,0 +1,57 @@
+"""The methods by the name that `search.method` gives them."""
+
+from collections.abc import Callable
+
+from mixopt.baselines.base import Method, Problem, Recommendation
+from mixopt.baselines.d_optimal import DOptimal
+from mixopt.baselines.mde_law import MdeLaw
+from mixopt.baselines.merge_to_mix import MergeToMix
+from mixopt.baselines.olmix import Olmix
+from mixopt.baselines.op_mix import OpMix
+from mixopt.baselines.points import Points
+from mixopt.errors import ConfigError, did_you_mean
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "olmix": Olmix,
+    "op-mix": OpMix,
+    "mde-law": MdeLaw,
+    "merge-to-mix": MergeToMix,
+    "points": Points,
+    "d-optimal": DOptimal,
+}
+
+
+def open_method(name: str) -> Method:
+    """Return a method with its published settings.
+
+    Raises:
+        ConfigError: There is none of this name.
+    """
+    if name not in METHODS:
+        raise ConfigError(f"There is no method {name!r}. {did_you_mean(name, METHODS)}")
+    return METHODS[name]()
+
+
+def recommend(name: str, problem: Problem, *, method: Method | None = None) -> Recommendation:
+    """Run a method.
+
+    Args:
+        name: Its name.
+        problem: What it is asked.
+        method: The method with other settings than the published ones.
+
+    Raises:
+        ConfigError: The budget is below the method's least.
+        UserError: The problem lacks what the method needs.
+        RunError: Too little of what was trained can be used.
+    """
+    chosen = method or open_method(name)
+    experts = problem.expert_tokens if chosen.need == "experts" else 0
+    least = chosen.least_tokens(len(problem.space.domains), experts, problem.run_tokens)
+    if problem.budget_tokens < least:
+        raise ConfigError(
+            f"Method {name!r} needs {least:,} tokens of training for "
+            f"{len(problem.space.domains)} domains and its budget is {problem.budget_tokens:,}; raise "
+            "it to that or more."
+        )
+    return chosen.recommend(problem)

@@ -1,0 +1,92 @@
+"""A world where everything is known: a domain is a distribution over tokens, a model its best mixture.
+
+A model trained on p has the token probabilities Σ p_i q_i, so an ensemble is exact and a merge is not.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mixopt.baselines.base import OnlineTraining, Problem
+from mixopt.search_space import Group, SearchSpace
+from mixopt.trials import Metric
+
+DOMAINS = ("web:a", "web:b", "code", "books")
+NATURAL = {"web:a": 0.5, "web:b": 0.3, "code": 0.15, "books": 0.05}
+METRICS = (
+    Metric("code_loss", "lower", own_domain="code"),
+    Metric("books_loss", "lower", own_domain="books"),
+    Metric("right", "higher"),
+)
+RUN_TOKENS = 1000
+EXPERT_TOKENS = 500
+
+
+class World:
+    """Trainer and evaluator in one; `log` holds what was paid for, `memory` what a store would keep."""
+
+    def __init__(self, seed=0, noise=0.0, vocabulary=12):
+        rng = np.random.default_rng(seed)
+        self.tokens_by_domain = rng.dirichlet(np.full(vocabulary, 0.4), len(DOMAINS)) + 1e-3
+        self.tokens_by_domain /= self.tokens_by_domain.sum(axis=1, keepdims=True)
+        self.noise, self.run_tokens, self.tokens = noise, RUN_TOKENS, EXPERT_TOKENS * len(DOMAINS)
+        self.composition = np.eye(len(DOMAINS))
+        self.trained, self.scored, self.memory, self.fail, self.stop_after = [], 0, {}, set(), None
+
+    def measure(self, probabilities):
+        code, books = (self.tokens_by_domain[DOMAINS.index(name)] for name in ("code", "books"))
+        logs = np.log(probabilities)
+        losses = [-(logs @ code), -(logs @ books)]
+        return np.stack([*losses, 0.2 + 0.5 * probabilities[:, 3]], axis=1)
+
+    def ensembles(self, weights):
+        self.scored += len(weights)
+        return self.measure(np.asarray(weights) @ self.tokens_by_domain)
+
+    def merges(self, weights):
+        self.scored += len(weights)
+        logs = np.asarray(weights) @ np.log(self.tokens_by_domain)
+        merged = np.exp(logs)
+        return self.measure(merged / merged.sum(axis=1, keepdims=True))
+
+    def train(self, ratios):
+        rows = []
+        for row in np.asarray(ratios):
+            key = row.round(9).tobytes()
+            if key not in self.memory:
+                if self.stop_after is not None and len(self.trained) >= self.stop_after:
+                    raise KeyboardInterrupt
+                self.trained.append(row)
+                rng = np.random.default_rng(len(self.trained))
+                found = self.measure((row @ self.tokens_by_domain)[None])[0]
+                found = found + self.noise * rng.standard_normal(len(METRICS))
+                failed = len(self.trained) in self.fail
+                self.memory[key] = np.full(len(METRICS), np.nan) if failed else found
+            rows.append(self.memory[key])
+        return np.array(rows).reshape(-1, len(METRICS))
+
+    def train_online(self, training: OnlineTraining):
+        raise AssertionError(f"no test here trains {training}")
+
+
+def limited_space() -> SearchSpace:
+    """A bound of every kind: lower, upper, frozen group, divergence."""
+    return SearchSpace(
+        DOMAINS, prior=NATURAL, lower={"books": 0.02}, upper={"code": 0.6},
+        groups={"web": Group(0.2, 0.7)}, max_kl=0.8,
+    )  # fmt: skip
+
+
+def make_problem(world, budget=None, space=None, **options) -> Problem:
+    if budget is None:
+        budget = world.tokens + 16 * RUN_TOKENS
+    space = space or SearchSpace(DOMAINS, prior=NATURAL)
+    weights = options.pop("weights", np.array([0.5, 0.3, 0.2]))
+    return Problem(space, METRICS, weights, world, budget, evaluator=world, **options)
+
+
+def quick(method):
+    """The method with fewer starts of a fit and a smaller pool, which take most of the time."""
+    small = {"restarts": 3, "pool": 64}
+    fields = getattr(method, "__dataclass_fields__", {})
+    return replace(method, **{name: value for name, value in small.items() if name in fields})
