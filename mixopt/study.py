@@ -26,7 +26,8 @@ from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
 from mixopt.pipeline.experts import train_experts
 from mixopt.pipeline.exports import write_export
 from mixopt.pipeline.gains import Observation, metrics_that_choose, tabulate
-from mixopt.pipeline.objective import open_policy
+from mixopt.pipeline.method_search import MethodResult, describe_recommendation, run_method
+from mixopt.pipeline.objective import open_policy, require_objective
 from mixopt.pipeline.phases import run_phases
 from mixopt.pipeline.plan import PlannedTraining, plan_study
 from mixopt.pipeline.propose import build_proposals
@@ -81,6 +82,7 @@ class Study:
         self._search: CandidateSearch | None = None
         self._policy: SurrogatePolicy | None = None
         self._corrected: SurrogatePolicy | None = None
+        self._method: MethodResult | None = None
         self._round_ranks: dict[int, tuple[int, float]] = {}
 
     @classmethod
@@ -182,6 +184,7 @@ class Study:
                 # before a fit that may find nothing to learn
                 write_result(self.callbacks, "trials.csv", trials.to_frame().to_csv(index=False))
                 self._report_round(number, trials)
+            self._run_method()
             return trials
 
     def propose(self, trials: Trials) -> list[Proposal]:
@@ -262,10 +265,12 @@ class Study:
             trials = self.search() if trials is None else trials
             proposals = self.propose(trials) if proposals is None else proposals
             search, policy = self.open_search(), self.open_policy()
-            bought = spend_budget(self.context, search, policy, trials, proposals)
+            found = self._run_method()
+            paid, own = (found.online_tokens, found.observations) if found else (0, ())
+            bought = spend_budget(self.context, search, policy, trials, proposals, paid)
             table = tabulate(bought, self.config.domains, metrics_that_choose(search))
             write_result(self.callbacks, "runs.csv", table.to_csv(index=False))
-            self._corrected = policy.with_observations(bought)
+            self._corrected = policy.with_observations([*own, *bought])
             return bought
 
     def export(self, plan: Proposal | Schedule) -> list[Path]:
@@ -415,7 +420,19 @@ class Study:
             return self._corrected
         if self._policy is None:
             self._policy = open_policy(self.context, self.open_search())
+        if with_runs and (found := self._run_method()) is not None:
+            return self._policy.with_recommendation(found.recommendation, found.observations)
         return self._policy
+
+    def _run_method(self) -> MethodResult | None:
+        """Run the method of others that the study names, once; None where mixopt searches."""
+        if self._method is None and self.config.published_method is not None:
+            objective = require_objective(self.open_policy(with_runs=False))
+            self._method = run_method(self.context, self.open_search(), objective)
+            found = self._method.recommendation
+            self.callbacks.message(describe_recommendation(self.config, found))
+            write_result(self.callbacks, "recommendation.json", to_json(found.to_dict()))
+        return self._method
 
     def of_phase(self, config: StudyConfig, name: str) -> "Study":
         """Return the study of a phase, in a folder of its own below this one's.

@@ -8,8 +8,8 @@ each package with a record, so that no change goes unnoticed. mixopt's own versi
 from collections.abc import Mapping
 
 VERSIONS: Mapping[str, int] = {
-    "data": 1, "training": 2, "merging": 1, "evaluation": 2, "surrogates": 4, "optimization": 3,
-    "exporters": 2, "pipeline": 3, "types": 2,
+    "baselines": 1, "data": 1, "training": 2, "merging": 1, "evaluation": 2, "surrogates": 4,
+    "optimization": 3, "exporters": 2, "pipeline": 3, "types": 2,
 }  # fmt: skip
 """Version by package; `types` are the modules directly in `mixopt/`."""
 
@@ -29,6 +29,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "scores": ("merging", "evaluation"),
     "slopes": ("merging", "evaluation"),
     "estimates": ("merging", "evaluation"),
+    "recommendations": ("baselines", "surrogates", "optimization", "pipeline"),
     "objectives": ("surrogates", "optimization", "pipeline"),
     "fits": ("surrogates", "optimization", "pipeline"),
     "proposals": ("surrogates", "optimization", "pipeline", "types"),

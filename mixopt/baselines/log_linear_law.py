@@ -26,7 +26,8 @@ HUBER = 0.02
 SCALE = 100.0
 """Factor on the sum of losses, so that L-BFGS stops at a change of 1e-9 as theirs does: what stops the
 fit is its only regularization."""
-STEPS = 2000
+FIRST_STEPS, STEPS, KEPT = 20, 2000, 10
+"""Iterations from every start, and of the best of them to the end."""
 LARGEST_EXPONENT = 50.0
 
 
@@ -124,14 +125,16 @@ def _fit_one(
 
     d = ratios.shape[1]
     bounds = np.tile([-np.inf, np.inf], (d + 1, 1))
-    best, least = np.zeros(d + 1), np.inf
+
+    def descend(start: Array, steps: int) -> Array:
+        return minimize(objective, start, method="L-BFGS-B", bounds=bounds, steps=steps,
+                        tolerance=1e-9 * SCALE)  # fmt: skip
+
+    first = []
     for index in range(restarts):
         start = np.append(FLOORS[index % len(FLOORS)], 0.1 * rng.random(d))
         if own is not None:
             start[1 + own] = -rng.random()
-        end = minimize(objective, start, method="L-BFGS-B", bounds=bounds, steps=STEPS,
-                       tolerance=1e-9 * SCALE)  # fmt: skip
-        value = objective(end)[0]
-        if value < least:
-            best, least = end, value
-    return best
+        first.append(descend(start, FIRST_STEPS))
+    first.sort(key=lambda end: objective(end)[0])
+    return min((descend(end, STEPS) for end in first[:KEPT]), key=lambda end: objective(end)[0])

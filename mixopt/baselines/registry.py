@@ -46,12 +46,33 @@ def recommend(name: str, problem: Problem, *, method: Method | None = None) -> R
         RunError: Too little of what was trained can be used.
     """
     chosen = method or open_method(name)
-    experts = problem.expert_tokens if chosen.need == "experts" else 0
-    least = chosen.least_tokens(len(problem.space.domains), experts, problem.run_tokens)
-    if problem.budget_tokens < least:
-        raise ConfigError(
-            f"Method {name!r} needs {least:,} tokens of training for "
-            f"{len(problem.space.domains)} domains and its budget is {problem.budget_tokens:,}; raise "
-            "it to that or more."
-        )
+    require_budget(
+        name, chosen, d=len(problem.space.domains),
+        expert_tokens=problem.expert_tokens if chosen.need == "experts" else 0,
+        run_tokens=problem.run_tokens, budget_tokens=problem.budget_tokens,
+    )  # fmt: skip
     return chosen.recommend(problem)
+
+
+def require_budget(
+    name: str, method: Method, *, d: int, expert_tokens: int, run_tokens: int, budget_tokens: int
+) -> None:
+    """Check that a budget is enough for a method.
+
+    Args:
+        name: Name of the method.
+        method: The method.
+        d: Number of domains.
+        expert_tokens: Tokens of training that the experts cost.
+        run_tokens: Length of a run.
+        budget_tokens: Tokens of training that it may spend, experts included.
+
+    Raises:
+        ConfigError: It is below the method's least.
+    """
+    least = method.least_tokens(d, expert_tokens, run_tokens)
+    if budget_tokens < least:
+        raise ConfigError(
+            f"Method {name!r} needs {least:,} tokens of training for {d} domains and its budget is "
+            f"{budget_tokens:,}; raise it to that or more."
+        )

@@ -39,6 +39,7 @@ def check_study(study: "StudyConfig") -> None:
         _check_phases,
         _check_budget,
         _check_regmix,
+        _check_published,
     ):
         check(study)
 
@@ -169,6 +170,10 @@ def _check_kinds(study: "StudyConfig") -> None:
             ("search.method: ensemble", search.method == "ensemble" and benchmark.role == "search"),
             ("search.method: regmix", search.method == "regmix" and benchmark.role == "search"),
             ("search.method: gradient", search.method == "gradient"),
+            (
+                f"search.method: {search.method}",
+                study.published_method is not None and benchmark.role == "search",
+            ),
             ("search.slopes", search.slopes),
             ("search.scoring: streamed", search.scoring == "streamed"),
         ):
@@ -224,8 +229,10 @@ def _check_budget(study: "StudyConfig") -> None:
         trained = len(study.training.compositions)
     candidates = sum(study.search.rounds) if study.search_method == "regmix" else 0
     least = trained * study.training.expert_length
-    least += (candidates + NATURAL_SEEDS + 1) * study.training.tokens
+    least += (candidates + NATURAL_SEEDS + 1) * study.training.tokens + study.method_tokens
     what = f"{trained} experts, {candidates} candidates" if candidates else f"{trained} experts"
+    if study.published_method is not None:
+        what += f", {study.search.method_runs:g} runs of {study.published_method}"
     if study.budget_tokens < least:
         raise ValueError(
             f"budget: {study.budget_tokens:,} tokens; {what}, natural with {NATURAL_SEEDS} "
@@ -252,6 +259,23 @@ def _check_regmix(study: "StudyConfig") -> None:
             raise ValueError(
                 f"search.method: regmix: expert {expert.domain!r} has no text, and runs read every "
                 "domain; add its text"
+            )
+
+
+def _check_published(study: "StudyConfig") -> None:
+    method = study.published_method
+    if method is None:
+        return
+    if study.search.aggregate == "worst":
+        raise ValueError(
+            f"search.method: {method} minimizes a mean, and search.aggregate is worst; leave one of "
+            "them out"
+        )
+    for expert in study.experts:
+        if expert.text is None and study.method_trains:
+            raise ValueError(
+                f"search.method: {method}: expert {expert.domain!r} has no text, and what the method "
+                "trains reads every domain; add its text"
             )
 
 

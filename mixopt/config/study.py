@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
@@ -27,9 +27,15 @@ RESPONSE = 0.7
 `studies/rank-fidelity`."""
 ENSEMBLE_RESPONSE = 0.6
 """Default γ of the response map of ensembles (`studies/arena`)."""
-SearchMethod = Literal["auto", "ensemble", "mergemix", "gradient", "regmix"]
+PublishedMethod = Literal["olmix", "op-mix", "mde-law", "merge-to-mix", "points", "d-optimal"]
+"""Methods of others in `mixopt.baselines`, which recommend one mixture."""
+PUBLISHED: tuple[PublishedMethod, ...] = get_args(PublishedMethod)
+TRAINS_NOTHING: tuple[PublishedMethod, ...] = ("op-mix", "merge-to-mix", "points")
+"""Those that only combine experts."""
+SearchMethod = Literal["auto", "ensemble", "mergemix", "gradient", "regmix"] | PublishedMethod
 PROXIES: dict[SearchMethod, Kind] = {
     "ensemble": "ensembled", "mergemix": "merged", "gradient": "merged", "regmix": "trained",
+    **dict.fromkeys(PUBLISHED, "ensembled"),
 }  # fmt: skip
 """What each method scores candidates by."""
 RESERVED_EXPORT_OPTIONS = ("plan", "format", "paths", "out", "budget_tokens", "tokens_per_document")
@@ -55,10 +61,14 @@ class SearchConfig(SearchSpaceConfig):
     method: SearchMethod = "auto"
     """What candidates are scored by: probability ensembles of the experts (`ensemble`), merges
     (`mergemix`; `gradient` chooses the later rounds by gradients of the merges), or models trained on
-    them (`regmix`). `auto` is `ensemble` where ensembles can score every benchmark that chooses."""
+    them (`regmix`). `auto` is `ensemble` where ensembles can score every benchmark that chooses. A
+    method of others (`olmix`, `op-mix`, `mde-law`, `merge-to-mix`, `points`, `d-optimal`) recommends one
+    mixture, which is then the only candidate."""
+    method_runs: Annotated[float, Field(ge=0)] = 16
+    """Training that a method of others may spend beside the experts, in runs of `training.tokens`."""
     response: Annotated[float, Field(gt=0, le=1)] | None = None
     """γ of the response map: a mixture λ weighs experts by λ^γ. If left out 0.6 for ensembles, 0.7 for
-    merges, and 1 (MergeMix as published) with `slopes` or `method: gradient`."""
+    merges, and 1 (MergeMix as published) with `slopes`, `method: gradient` or a method of others."""
     slopes: bool = False
     """Measure the gradient of the losses at every candidate. It costs two to four passes and informs the
     surrogate as much as one candidate per expert."""
@@ -89,7 +99,7 @@ class SearchConfig(SearchSpaceConfig):
                 f"rounds: the first has {self.rounds[0]} candidates and needs {FEWEST_FIRST}"
             )
         slopes = self.slopes or self.method == "gradient"
-        if self.method in ("ensemble", "regmix") and (wanted := self._of_merges):
+        if self.method in ("ensemble", "regmix", *PUBLISHED) and (wanted := self._of_merges):
             raise ValueError(f"{wanted} goes with method: mergemix; leave one of them out")
         if slopes and self.response not in (None, 1):
             raise ValueError("response: slopes are measured at weights = ratios; set it to 1")
@@ -127,7 +137,7 @@ class SearchConfig(SearchSpaceConfig):
         """
         if self.response is not None:
             return self.response
-        if self.slopes or method == "gradient":
+        if self.slopes or method == "gradient" or method in PUBLISHED:
             return 1.0
         return RESPONSE if method == "mergemix" else ENSEMBLE_RESPONSE
 
@@ -258,6 +268,23 @@ class StudyConfig(ConfigModel):
     def search_method(self) -> SearchMethod:
         """What candidates are scored by, with `auto` resolved."""
         return self.search.choose_method(self.benchmarks)
+
+    @property
+    def published_method(self) -> PublishedMethod | None:
+        """The method of others that recommends the candidate; None where mixopt searches."""
+        return next((name for name in PUBLISHED if name == self.search.method), None)
+
+    @property
+    def method_trains(self) -> bool:
+        """Whether a method of others trains models beside the experts."""
+        return self.published_method not in (None, *TRAINS_NOTHING)
+
+    @property
+    def method_tokens(self) -> int:
+        """Tokens of training that a method of others may spend beside the experts; 0 without one."""
+        if not self.method_trains:
+            return 0
+        return round(self.search.method_runs * self.training.tokens)
 
     @property
     def proxy(self) -> Kind:

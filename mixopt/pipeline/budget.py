@@ -74,6 +74,7 @@ class BudgetSpender:
         gains: What is known of gains before any run.
         candidates: Mixtures that may be chosen (`q x d`).
         known: Runs that were trained before: candidates of the search, and of a validation.
+        paid: Tokens of training that a method of others took beside experts and runs.
 
     Attributes:
         observations: What was trained, with its scores; none of them for a run that failed.
@@ -86,13 +87,14 @@ class BudgetSpender:
         gains: StudyGains,
         candidates: Array,
         known: Sequence[Observation] = (),
+        paid: int = 0,
     ) -> None:
         self._context, self._gains, self._candidates = context, gains, candidates
         self._known = [*known]
         config = context.config
         self._lengths, self._budget = config.run_lengths, config.budget_tokens
         trained = [name for name in context.compositions if name not in context.given_experts]
-        self.spent = len(trained) * config.training.expert_length
+        self.spent = len(trained) * config.training.expert_length + paid
         self.observations: list[Observation] = []
         self._trained: dict[tuple[str, int], int] = {}
         for each in self._known:
@@ -292,6 +294,7 @@ def spend_budget(
     policy: SurrogatePolicy,
     trials: Trials,
     proposals: Sequence[Proposal],
+    paid: int = 0,
 ) -> list[Observation]:
     """Spend a study's budget; return the runs that it bought, at all their lengths.
 
@@ -301,6 +304,7 @@ def spend_budget(
         policy: Fits the surrogate, without runs of this budget.
         trials: Of all rounds.
         proposals: The surrogate's.
+        paid: Tokens of training that a method of others took beside experts and runs.
 
     Raises:
         RunError: Natural could not be trained.
@@ -314,7 +318,7 @@ def spend_budget(
     leaders = gains.search_ensembles(context.config.seed)
     candidates = list_candidates(context, search, policy, trials, proposals, leaders)
     known = list_observations(search, policy, trials)
-    return BudgetSpender(context, gains, candidates, known).spend()
+    return BudgetSpender(context, gains, candidates, known, paid).spend()
 
 
 def _same(one: Array, other: Array) -> bool:

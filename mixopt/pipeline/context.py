@@ -68,7 +68,8 @@ class StudyContext:
         """Build tokenizer and corpora, and find what is wrong with the study before anything is trained.
 
         Raises:
-            ConfigError: The metrics cannot be added, or a budget's experts cannot make natural.
+            ConfigError: The metrics cannot be added, a budget's experts cannot make natural, or the
+                budget of a method of others is below its least.
             ExportError: An export that the study asks for would fail.
             InfeasibleError: No mixture meets every bound.
             ModelError: The given base or a given expert cannot be used.
@@ -81,6 +82,9 @@ class StudyContext:
         from mixopt.pipeline.natural_checks import require_reachable_natural
 
         require_reachable_natural(self)
+        from mixopt.pipeline.method_search import require_method_budget
+
+        require_method_budget(self)
         if self.config.search.normalise == "raw":
             require_one_direction([m for m in self.scorer.metrics if m.role == "search"])
         counts = count_domains(self.config, self.corpora)

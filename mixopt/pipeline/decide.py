@@ -110,7 +110,8 @@ def list_candidates(
 ) -> Array:
     """Return the mixtures that may be recommended, each once (`q x d`); natural is not among them.
 
-    A mixture with a run that failed is not recommended.
+    A mixture with a run that failed is not recommended. What a method of others recommends is the only
+    candidate.
 
     Args:
         context: The study.
@@ -121,6 +122,12 @@ def list_candidates(
         leaders: The best ensembles (`n x d`).
     """
     domains = context.config.domains
+    if policy.recommendation is not None:
+        row, natural = (
+            each.vector(domains) for each in (policy.recommendation.ratios, context.corpora.natural)
+        )
+        same = np.abs(row - natural).max() <= SAME
+        return _nearest_allowed(search, natural)[None] if same else row[None]
     merged = trials.where(kind=policy.proxy)
     best = np.argsort(-policy.fit(trials).expected_utility(merged.ratios()), kind="stable")
     observed = list_observations(search, policy, trials)

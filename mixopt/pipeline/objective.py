@@ -11,7 +11,7 @@ import numpy as np
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.config.cross_checks import NATURAL_SEEDS
-from mixopt.errors import one_line
+from mixopt.errors import ConfigError, one_line
 from mixopt.mixture import Array
 from mixopt.optimization.objective import DRAWS, Objective, draw_around
 from mixopt.pipeline.context import StudyContext
@@ -45,6 +45,23 @@ def open_policy(context: StudyContext, search: CandidateSearch) -> SurrogatePoli
     return SurrogatePolicy(
         context.config, search.measure_reliability, store=context.store, objective=objective
     )
+
+
+def require_objective(policy: SurrogatePolicy) -> Objective:
+    """Return the objective that a method of others needs.
+
+    Args:
+        policy: Of the study.
+
+    Raises:
+        ConfigError: Ensembles score no benchmark that chooses.
+    """
+    if policy.objective is None:
+        raise ConfigError(
+            "A method of others minimizes losses that ensembles score, and no benchmark that chooses is "
+            "one; choose by bits_per_byte, choices or continuations, or by search.method: mergemix."
+        )
+    return policy.objective
 
 
 def measure_objective(context: StudyContext, search: CandidateSearch) -> Objective | None:

@@ -46,6 +46,9 @@ def plan_study(context: StudyContext) -> list[PlannedTraining]:
     if config.search_method == "regmix":
         candidates = sum(config.search.rounds) * unit
         groups.append((f"{sum(config.search.rounds)} candidates of the search", candidates))
+    if config.published_method is not None:
+        candidates = config.method_tokens
+        groups.append((f"method {config.published_method}, at most", candidates))
     if config.validation is not None:
         mixtures, seeds = config.validation.mixtures, config.validation.seeds
         name = f"validation, {mixtures} mixtures x {seeds} seeds"

@@ -13,6 +13,7 @@ from mixopt.estimate import Estimate
 from mixopt.optimization.optimize import search_mixtures
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import decide_study
+from mixopt.pipeline.method_search import describe_recommendation
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.proposal import Proposal
@@ -59,6 +60,8 @@ def proposals_artifact(
         "documents": {n: [c.tokens, c.documents] for n, c in corpora.counts.items()},
         "seed": config.seed,
     }
+    if policy.recommendation is not None:
+        key["recommended"] = policy.recommendation.to_dict()
     return Artifact("proposals", "proposals", key)
 
 
@@ -84,6 +87,8 @@ def build_proposals(
         count = context.config.search.proposals
         proposals = found.propose(count)
         decision = decide_study(context, search, policy, trials, proposals)
+        if decision is None and policy.recommendation is not None:
+            proposals = found.propose(count, first=policy.recommendation.ratios)
         if decision is not None:
             proposals = found.propose(count, first=decision.ratios)
             proposals[0] = replace(proposals[0], ratios=decision.ratios, decision=decision)
@@ -123,6 +128,8 @@ def verify(
             f"What the proxies say is corrected by {len(policy.runs)} mixtures that were "
             "really trained; the validation is of the proposal before."
         )
+    if policy.recommendation is not None:
+        notes.append(describe_recommendation(context.config, policy.recommendation))
     failures = search.experts.failures
     notes += [f"Expert {name!r} was set aside: {why}" for name, why in failures.items()]
     comparisons = []

@@ -23,6 +23,7 @@ from mixopt.surrogates.utility import AGGREGATES, AnyUtility, WorstCapability, m
 from mixopt.trials import KINDS, Aggregation, Kind, Trials
 
 if TYPE_CHECKING:
+    from mixopt.baselines.base import Recommendation
     from mixopt.pipeline.gains import Observation
 
 
@@ -36,8 +37,9 @@ class SurrogatePolicy:
         runs: The real runs as trials, one for each mixture, averaged over seeds.
         store: Where fits are kept; nowhere if left out.
         by_seed: The real runs of each seed.
-        observations: Further runs, that a budget bought.
+        observations: Further runs, that a budget bought or a method of others trained.
         objective: The unit of gains and the trust of metrics by seeds; None where none was measured.
+        recommendation: What a method of others recommends: the only candidate of a decision.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class SurrogatePolicy:
         by_seed: Sequence[Trials] = (),
         observations: "Sequence[Observation]" = (),
         objective: Objective | None = None,
+        recommendation: "Recommendation | None" = None,
     ) -> None:
         self._config, self._measure = config, measure
         self._validation, self.runs, self.by_seed = validation, runs, tuple(by_seed)
         self.observations = tuple(observations)
         self._store, self.objective = store, objective
+        self.recommendation = recommendation
         self._fitted: tuple[Trials, Surrogate] | None = None
         self._reliabilities: dict[str, Reliability] | None = None
 
@@ -64,14 +68,28 @@ class SurrogatePolicy:
         """Return the policy that also uses real runs; this one is not changed."""
         return SurrogatePolicy(
             self._config, self.reliabilities, validation, runs, self._store, by_seed,
-            self.observations, self.objective,
+            self.observations, self.objective, self.recommendation,
         )  # fmt: skip
 
     def with_observations(self, observations: "Sequence[Observation]") -> "SurrogatePolicy":
         """Return the policy that also uses what a budget bought; this one is not changed."""
         return SurrogatePolicy(
             self._config, self.reliabilities, self._validation, self.runs, self._store, self.by_seed,
-            observations, self.objective,
+            observations, self.objective, self.recommendation,
+        )  # fmt: skip
+
+    def with_recommendation(
+        self, recommendation: "Recommendation", observations: "Sequence[Observation]"
+    ) -> "SurrogatePolicy":
+        """Return the policy that knows what a method of others recommends; this one is not changed.
+
+        Args:
+            recommendation: The only candidate of a decision.
+            observations: The runs that the method trained.
+        """
+        return SurrogatePolicy(
+            self._config, self.reliabilities, self._validation, self.runs, self._store, self.by_seed,
+            observations, self.objective, recommendation,
         )  # fmt: skip
 
     def fit(self, trials: Trials) -> Surrogate:

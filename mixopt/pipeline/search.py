@@ -350,7 +350,9 @@ def open_search(context: StudyContext) -> CandidateSearch:
     space = WeightSpace.of_rows(context.space, experts.compositions)
     _ = space.centre  # raises where the experts cannot meet the bounds
     config = context.config
+    # the candidates beside a method's own are ensembles, which cost nothing
+    method = "ensemble" if config.published_method is not None else config.search_method
     return CandidateSearch(
-        evaluator, space, experts, config.domains, config.search, config.search_method, config.seed,
+        evaluator, space, experts, config.domains, config.search, method, config.seed,
         partial(train_candidates, context),
     )  # fmt: skip

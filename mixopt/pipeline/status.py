@@ -19,7 +19,9 @@ from mixopt.io.parsing import load_json
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.exports import export_artifact, is_written
-from mixopt.pipeline.objective import open_policy
+from mixopt.pipeline.gains import Observation
+from mixopt.pipeline.method_search import run_method
+from mixopt.pipeline.objective import open_policy, require_objective
 from mixopt.pipeline.propose import build_proposals, proposals_artifact
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch, open_search
@@ -43,6 +45,7 @@ NEEDED = {
     "proposals": "the proposals",
     "proxy-runs": "the proxy runs",
     "runs": "the runs of the budget",
+    "recommendations": "the recommendation of the method",
 }
 """What has to be built before, by kind of artifact."""
 
@@ -144,6 +147,8 @@ class _StageWalk:
         # all later stages are left
         rounds = [f"round {number}" for number in range(1, len(self._config.search.rounds) + 1)]
         validated = self._config.validation is not None
+        if self._config.published_method is not None:
+            rounds.append(f"method {self._config.published_method}")
         first = ["first proposal", "proxy runs"] if validated else []
         if self._config.budget is not None:
             first += ["proposal before the budget", "runs of the budget"]
@@ -220,6 +225,12 @@ class _StageWalk:
             yield row
             if row.state in ("left", "running"):
                 return
+        paid, own = 0, tuple[Observation, ...]()
+        if self._config.published_method is not None:
+            found = run_method(self._context, search, require_objective(policy))
+            yield StatusRow(f"method {self._config.published_method}", "done")
+            policy = policy.with_recommendation(found.recommendation, found.observations)
+            paid, own = found.online_tokens, found.observations
         if self._config.validation is not None:
             row, first = self._proposals("first proposal", search, policy, trials)
             yield row
@@ -235,14 +246,14 @@ class _StageWalk:
             yield row
             if not first:
                 return
-            bought = spend_budget(self._context, search, policy, trials, first)
+            bought = spend_budget(self._context, search, policy, trials, first, paid)
             done, failed = (
                 {(each.ratios.tobytes(), each.seed) for each in bought if each.failed is kind}
                 for kind in (False, True)
             )
             why = f"{len(done)} trained" + (f", {len(failed)} failed" if failed else "")
             yield StatusRow("runs of the budget", "done", why=why)
-            policy = policy.with_observations(bought)
+            policy = policy.with_observations([*own, *bought])
         row, proposals = self._proposals("proposal", search, policy, trials)
         current = bool(proposals) and self._is_current(proposals[0])
         yield row if current or not proposals else replace(row, state="left")

@@ -1,0 +1,264 @@
+"""Runs a method of others inside a study: what it trains and scores are the study's artifacts.
+
+What it recommends is the study's only candidate, judged by the same posterior as any other, and the runs
+that it trained are observations of real training.
+
+Shapes: `n` mixtures, `k` experts, `d` domains, `m` metrics.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixopt.artifacts.artifact import Artifact
+from mixopt.baselines.base import OnlineTraining, Problem, Recommendation
+from mixopt.baselines.registry import open_method, recommend, require_budget
+from mixopt.config.study import StudyConfig
+from mixopt.errors import one_line
+from mixopt.mixture import Array, Mixture
+from mixopt.optimization.objective import Objective
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.gains import Observation, metrics_that_choose
+from mixopt.pipeline.mixture_runs import (
+    RunSpec,
+    ScoredRun,
+    first_checkpoints,
+    name_mixture,
+    order_natural,
+    train_runs,
+)
+from mixopt.pipeline.search import CandidateSearch
+from mixopt.trials import Metric
+
+if TYPE_CHECKING:
+    from mixopt.evaluation.score_cache import Results
+
+FILE = "recommendation.json"
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """What a method found, and what it trained.
+
+    Attributes:
+        recommendation: The mixture, with its cost.
+        observations: The runs that it trained; one that failed has no scores.
+        online_tokens: Tokens of training beside experts and runs.
+    """
+
+    recommendation: Recommendation
+    observations: tuple[Observation, ...]
+    online_tokens: int
+
+
+def expert_tokens(context: StudyContext) -> int:
+    """Return the tokens of training that the study's experts cost."""
+    trained = [name for name in context.compositions if name not in context.given_experts]
+    return len(trained) * context.config.training.expert_length
+
+
+def method_budget(context: StudyContext) -> int:
+    """Return the tokens of training that the study's method may spend.
+
+    Those of the experts are among them if the method combines experts.
+    """
+    name = context.config.published_method
+    assert name is not None
+    experts = expert_tokens(context) if open_method(name).need == "experts" else 0
+    return experts + context.config.method_tokens
+
+
+def require_method_budget(context: StudyContext) -> None:
+    """Check that the study's method can work with its budget, before anything is trained.
+
+    Raises:
+        ConfigError: The budget is below the method's least.
+    """
+    name = context.config.published_method
+    if name is None:
+        return
+    method = open_method(name)
+    experts = expert_tokens(context)
+    require_budget(
+        name, method, d=len(context.config.domains), expert_tokens=experts,
+        run_tokens=context.config.training.tokens, budget_tokens=method_budget(context),
+    )  # fmt: skip
+
+
+def run_method(
+    context: StudyContext, search: CandidateSearch, objective: Objective
+) -> MethodResult:
+    """Return what the study's method recommends, found now or read.
+
+    Args:
+        context: The study.
+        search: The experts.
+        objective: Weighs the metrics.
+
+    Raises:
+        RunError: Too little of what was trained can be used.
+    """
+    name = context.config.published_method
+    assert name is not None
+    metrics, weights = metrics_that_choose(search), metric_weights(objective)
+
+    def build(folder: Path) -> None:
+        trainer = StudyTrainer(context, search, metrics)
+        problem = Problem(
+            context.space, metrics, weights, trainer, method_budget(context),
+            evaluator=StudyEvaluator(context, search, metrics),
+            epochs=_epochs(context.config, context.corpora.available_tokens),
+            seed=context.config.seed,
+        )  # fmt: skip
+        found = recommend(name, problem)
+        runs = [
+            {"ratios": each.ratios.tolist(), "seed": each.seed, "tokens": each.tokens,
+             "scores": None if each.failed else each.scores.tolist()}
+            for each in trainer.observations
+        ]  # fmt: skip
+        plain = {**found.to_dict(), "runs": runs, "online_tokens": trainer.online_tokens}
+        (folder / FILE).write_text(json.dumps(plain))
+
+    artifact = _artifact(context, search, name, weights)
+    folder = context.store.get_or_build(artifact, build)
+    plain = json.loads((folder / FILE).read_text())
+    missing = [float("nan")] * len(metrics)
+    observations = tuple(
+        Observation(np.array(run["ratios"]), run["seed"], run["tokens"],
+                    np.array(run["scores"] or missing, dtype=np.float64))
+        for run in plain["runs"]
+    )  # fmt: skip
+    return MethodResult(Recommendation.from_dict(plain), observations, plain["online_tokens"])
+
+
+def metric_weights(objective: Objective) -> Array:
+    """Return the weights of the metrics' native losses in the mean that a method minimizes (`m`)."""
+    weights = objective.combinations()[0] / objective.spreads
+    return np.asarray(weights / weights.sum())
+
+
+def describe_recommendation(config: StudyConfig, found: Recommendation) -> str:
+    """Return a recommendation in words."""
+    ratios = ", ".join(f"{ratio:.1%} {name}" for name, ratio in found.ratios.items())
+    name, cost = config.published_method, f"{found.tokens:,} tokens of training"
+    return f"Method {name} recommends {ratios}, for {cost}."
+
+
+def _artifact(
+    context: StudyContext, search: CandidateSearch, name: str, weights: Array
+) -> Artifact:
+    config, evaluator = context.config, search.evaluator
+    key = {
+        "method": name,
+        "budget": method_budget(context),
+        "weights": weights.tolist(),
+        "search": config.search.model_dump(mode="json"),
+        "target": config.target.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json"),
+        "natural": dict(context.corpora.natural),
+        "available": context.corpora.available_tokens,
+        "experts": [evaluator.expert_artifact(index).key for index in range(evaluator.k)],
+        "compositions": {n: dict(row) for n, row in search.experts.compositions.items()},
+        "seed": config.seed,
+    }
+    return Artifact("recommendations", name, key)
+
+
+def _epochs(config: StudyConfig, available: Mapping[str, int]) -> Array:
+    return np.array([config.target.tokens / available[name] for name in config.domains])
+
+
+class StudyEvaluator:
+    """Scores merges and ensembles of a study's experts for a method.
+
+    Args:
+        context: The study.
+        search: The experts.
+        metrics: The metrics that choose (`m`).
+    """
+
+    def __init__(
+        self, context: StudyContext, search: CandidateSearch, metrics: Sequence[Metric]
+    ) -> None:
+        self.composition = search.space.composition
+        self.tokens = expert_tokens(context)
+        self._evaluator = search.evaluator
+        self._names = [metric.name for metric in metrics]
+
+    def merges(self, weights: Array) -> Array:
+        """Return scores (`n x m`) of merges; NaN for one that was set aside."""
+        scored = self._evaluator.evaluate(weights.tolist())
+        return self._table([results.get("merged", {}) for results in scored])
+
+    def ensembles(self, weights: Array) -> Array:
+        """Return scores (`n x m`) of probability ensembles."""
+        return self._table(self._evaluator.score_ensembles(weights))
+
+    def _table(self, rows: "Sequence[Results]") -> Array:
+        values = [
+            [row[name].score if name in row else float("nan") for name in self._names]
+            for row in rows
+        ]
+        return np.array(values, dtype=np.float64).reshape(len(rows), len(self._names))
+
+
+class StudyTrainer:
+    """Trains runs of a study for a method, as its jobs; what is finished is kept.
+
+    Args:
+        context: The study.
+        search: Reads the scores.
+        metrics: The metrics that choose (`m`).
+
+    Attributes:
+        observations: The runs, in the order in which they were asked for.
+        online_tokens: Tokens of training with weights that change.
+    """
+
+    def __init__(
+        self, context: StudyContext, search: CandidateSearch, metrics: Sequence[Metric]
+    ) -> None:
+        self.run_tokens = context.config.training.tokens
+        self.observations: list[Observation] = []
+        self.online_tokens = 0
+        self._context, self._search = context, search
+        self._names = [metric.name for metric in metrics]
+
+    def train(self, ratios: Array) -> Array:
+        """Train a run on each mixture (`n x d`), with seed 0; return scores, NaN for one that failed."""
+        context, natural = self._context, order_natural(self._context)
+        marks = first_checkpoints(context.config)
+        specs, places = {}, []
+        for row in ratios:
+            mixture = Mixture.from_vector(context.config.domains, row)
+            # natural's run is the one that a budget begins with
+            if np.abs(row - natural.vector(context.config.domains)).max() < 1e-9:
+                mixture = natural
+            name = name_mixture(mixture)
+            places.append(name)
+            specs[name] = RunSpec(
+                f"{name}-0", mixture, 0, marks if mixture == natural else marks[-1:]
+            )
+        scores = {}
+        for spec, scored in train_runs(context, list(specs.values())):
+            name = name_mixture(spec.ratios)
+            if isinstance(scored, ScoredRun):
+                tokens = max(scored.logprobs)
+                results = self._search.evaluator.scorer.read(scored.logprobs[tokens])
+                scores[name] = tokens, np.array([results[metric].score for metric in self._names])
+                continue
+            cause = one_line(scored, limit=None)
+            context.callbacks.warning(f"The run {spec.name} is left out: {cause}")
+            scores[name] = self.run_tokens, np.full(len(self._names), np.nan)
+        for name, spec in specs.items():
+            row = spec.ratios.vector(context.config.domains)
+            self.observations.append(Observation(row, 0, *scores[name]))
+        return np.stack([scores[name][1] for name in places])
+
+    def train_online(self, training: OnlineTraining) -> Array:
+        """Train with weights that change; return them at each step (`t x d`)."""
+        raise NotImplementedError

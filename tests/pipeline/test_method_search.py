@@ -1,0 +1,119 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import toy
+
+from mixopt import Mixture
+from mixopt.baselines.d_optimal import DOptimal
+from mixopt.baselines.registry import METHODS
+from mixopt.config.loader import load_study
+from mixopt.config.study import PUBLISHED, TRAINS_NOTHING
+from mixopt.errors import ConfigError
+from mixopt.executors.dispatcher import LocalDispatcher
+from mixopt.pipeline.method_search import metric_weights, run_method
+from mixopt.proposal import Proposal
+
+
+def open_toy(folder, method, **changes):
+    search = {"rounds": [6], "method": method, "method_runs": 3} | changes.pop("search", {})
+    return toy.load(folder, toy.write_study(folder, search=search, **changes))
+
+
+def test_the_config_knows_every_method():
+    assert set(PUBLISHED) == set(METHODS)
+    nothing = {n for n in METHODS if METHODS[n]().least_tokens(4, 7, 100) == 7}
+    assert set(TRAINS_NOTHING) == nothing - {"mde-law"}
+
+
+def test_a_method_that_merges_is_judged_like_any_candidate(toy_folder):
+    study = open_toy(toy_folder, "points")
+    proposal = study.run()
+    found = json.loads((study.output / "recommendation.json").read_text())
+    recommended = Mixture(found["ratios"])
+    assert proposal.decision.candidate == recommended
+    assert proposal.ratios in (recommended, proposal.decision.kept)
+    assert any(note.startswith("Method points recommends") for note in proposal.notes)
+    assert found["tokens"] == 3 * 4000
+    assert set(found["predicted"]) == {m.name for m in study.open_policy().objective.metrics}
+    assert (study.output / "report.html").is_file()
+    assert (study.output / "exports" / "mixture.yaml").is_file()
+    assert [row.state for row in study.status() if row.what == "method points"] == ["done"]
+
+
+def test_runs_of_a_method_are_observations_and_a_stopped_study_goes_on(toy_folder, monkeypatch):
+    monkeypatch.setitem(METHODS, "d-optimal", lambda: DOptimal(pool=64))
+    study = open_toy(toy_folder, "d-optimal")
+    done, run = [], LocalDispatcher.run
+
+    def stop_after_two(self, jobs):
+        for job, error in run(self, jobs):
+            if job.verb == "train_run":
+                done.append(job.name)
+            yield job, error
+            if len(done) == 2:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(LocalDispatcher, "run", stop_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            study.search()
+    again = toy.load(toy_folder)
+    trials = again.search()
+    result = again._run_method()
+    runs = list((again.output / "artifacts" / "runs").glob("mix-*"))
+    assert len(runs) == len(result.observations) == 3
+    natural = again.context.corpora.natural.vector(again.config.domains)
+    assert result.observations[0].ratios == pytest.approx(natural)
+    assert result.recommendation.tokens == 3 * 4000
+    (proposal,) = again.propose(trials)
+    assert proposal.decision.runs == 2  # natural is what they are compared with
+    # a third process reads what was found
+    assert toy.load(toy_folder)._run_method().recommendation == result.recommendation
+
+
+def test_a_budget_confirms_what_a_method_recommends(toy_folder, monkeypatch):
+    monkeypatch.setitem(METHODS, "d-optimal", lambda: DOptimal(pool=64))
+    study = open_toy(toy_folder, "d-optimal", budget={"runs": 9, "longest": 1, "confirmation": 0})
+    study.run()
+    read = Proposal.read(study.output / "proposal.json")
+    assert read.decision.candidate == study._run_method().recommendation.ratios
+    bought = pd.read_csv(study.output / "runs.csv").groupby(["seed", "ratio/birds"]).size()
+    # 3 experts and 3 runs of the method are paid before: natural's second seed, and the candidate
+    assert 2 <= len(bought) <= 3
+
+
+def test_a_budget_below_the_least_ends_before_anything_is_trained(tmp_path):
+    study = open_toy(tmp_path, "olmix")
+    with pytest.raises(ConfigError, match="'olmix' needs 16,000 tokens .* for 3 domains"):
+        study.search()
+    assert not (study.output / "artifacts" / "base").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"search": {"aggregate": "worst"}},
+            "olmix minimizes a mean, and search.aggregate is worst",
+        ),
+        ({"search": {"slopes": True}}, "slopes goes with method: mergemix"),
+        ({"budget": {"runs": 8}}, "3 experts, 3 runs of olmix, natural with 2 seeds"),
+    ],
+)
+def test_settings_that_do_not_go_with_a_method(tmp_path, changes, words):
+    search = {"rounds": [6], "method": "olmix", "method_runs": 3} | changes.pop("search", {})
+    with pytest.raises(ConfigError, match=words):
+        load_study(toy.write_study(tmp_path, search=search, **changes))
+
+
+def test_weights_are_of_native_losses(toy_folder):
+    study = open_toy(toy_folder, "points")
+    objective = study.open_policy(with_runs=False).objective
+    weights = metric_weights(objective)
+    assert weights.sum() == pytest.approx(1)
+    expected = objective.combinations()[0] / objective.spreads
+    assert weights / weights[0] == pytest.approx(expected / expected[0])
+    found = run_method(study.context, study.open_search(), objective)
+    assert np.isfinite(list(found.recommendation.predicted.values())).all()
