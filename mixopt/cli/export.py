@@ -32,7 +32,7 @@ NAMES = (
 @click.option("-f", "--format", "format_", required=True,
               help=f"{NAMES}, or package.module:name.")  # fmt: skip
 @click.option("-p", "--path", "paths", multiple=True, metavar="DOMAIN=PATH",
-              help="Path of a domain for the trainer; or one pattern with {domain}.")  # fmt: skip
+              help="Path of a domain, several with commas; or one pattern with {domain}.")  # fmt: skip
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
               help="Option of this format; lists with commas: valid=/d/a,/d/b.")  # fmt: skip
 @click.option("--budget-tokens", type=click.FloatRange(min=0, min_open=True), metavar="N",
@@ -56,15 +56,21 @@ def export(
     out: Path | None,
     checked: Path | None,
 ) -> None:
-    """Write a PROPOSAL (proposal.json or schedule.json) as a trainer's config."""
+    """Write a PROPOSAL as a trainer's config.
+
+    PROPOSAL is a proposal.json or schedule.json, or ratios of your own: domain: ratio as JSON or YAML,
+    or a CSV of domain,ratio.
+    """
     from mixopt.exporters.export import export as export_plan
     from mixopt.exporters.export import export_phases, make_request
-    from mixopt.schedule import Schedule, read_plan
+    from mixopt.exporters.given_ratios import read_given_plan
+    from mixopt.schedule import Schedule
 
     if out and checked:
         raise click.UsageError("--check reads a file and --out writes one; give one of them.")
     sys.path.insert(0, os.getcwd())  # for a user's own package.module:name
-    plan = _with_candidate(read_plan(proposal)) if candidate else read_plan(proposal)
+    plan = read_given_plan(proposal)
+    plan = _with_candidate(plan) if candidate else plan
     request: dict[str, Any] = {"paths": _parse_paths(paths), "budget_tokens": budget_tokens,
                                "tokens_per_document": _parse_lengths(lengths)}  # fmt: skip
     format_options: dict[str, Any] = {**_parse_options(options)}
@@ -151,10 +157,13 @@ def _read_file(path: Path) -> str:
         raise ExportError(f"{path} cannot be read as text ({error}).") from None
 
 
-def _parse_paths(given: Sequence[str]) -> Mapping[str, str] | str | None:
+def _parse_paths(given: Sequence[str]) -> Mapping[str, str | Sequence[str]] | str | None:
     if len(given) == 1 and "{domain}" in given[0]:
         return given[0]
-    return parse_pairs(given, "--path", "DOMAIN=PATH (or one pattern with {domain})") or None
+    pairs = parse_pairs(given, "--path", "DOMAIN=PATH (or one pattern with {domain})")
+    # a path may have a comma itself
+    whole = {domain for domain, path in pairs.items() if "," not in path or Path(path).exists()}
+    return {d: path if d in whole else path.split(",") for d, path in pairs.items()} or None
 
 
 def _parse_options(given: Sequence[str]) -> dict[str, str | list[str]]:

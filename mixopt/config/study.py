@@ -213,8 +213,8 @@ class ExportConfig(ConfigModel):
         ),
     ]
     """File name inside the study's `exports` folder; with `{phase}` in it, a file for each phase."""
-    paths: dict[str, str] | str | None = None
-    """Paths for the trainer, by domain, or one pattern with `{domain}`."""
+    paths: dict[str, str | list[str]] | str | None = None
+    """Paths for the trainer, by domain (a list for several), or one pattern with `{domain}`."""
     tokens_per_document: dict[str, PositiveFloat] = {}
     """Mean document length by domain, for trainers that draw documents; measured if left out."""
     options: dict[str, Any] = {}

@@ -1,9 +1,12 @@
 """axolotl config (YAML): `datasets` as counted slices, `shuffle_merged_datasets`.
 
-axolotl takes no weights: it concatenates its datasets and shuffles them. The exporter writes the
-documents that the budget needs of a domain as whole copies of its dataset and one partial slice.
+axolotl 0.19 takes no weights: it concatenates its datasets and shuffles them. The exporter writes the
+documents that the budget needs of a domain as whole copies of its dataset and one partial slice. The
+`weight` that its main branch has since pull request 3690 takes a part of a dataset, repeats none, and is
+not in 0.19.0.
 
-Ratios: of documents. Source: src/axolotl/utils/data/shared.py at commit 067b021c (read; not run).
+Ratios: of documents. Source: src/axolotl/utils/data/shared.py at commit 067b021c and
+axolotl/utils/schemas/datasets.py of 0.19.0 (read; not run).
 The slice syntax is that of `datasets.load_dataset`, which the tests run.
 """
 
@@ -26,10 +29,15 @@ def _write(request: ExportRequest) -> str:
     counts, available = _count_documents(request)
     kind, loader = str(request.options.get("type", "completion")), request.options.get("ds_type")
     datasets = []
-    for domain, count in counts.items():
-        copies, rest = divmod(count, available[domain])
-        for size in [available[domain]] * copies + ([rest] if rest else []):
-            entry = {"path": request.path_of(domain), "type": kind, "split": f"train[:{size}]"}
+    parts = [
+        (path, n, max(1, round(available[domain] * request.split_of(domain)[path])))
+        for domain, count in counts.items()
+        for path, n in apportion_counts(request.split_of(domain), count).items()
+    ]
+    for path, count, most in parts:
+        copies, rest = divmod(count, most)
+        for size in [most] * copies + ([rest] if rest else []):
+            entry = {"path": path, "type": kind, "split": f"train[:{size}]"}
             datasets.append(entry | ({} if loader is None else {"ds_type": str(loader)}))
     return request.to_yaml({"datasets": datasets, "shuffle_merged_datasets": True}, NOTE)
 

@@ -7,6 +7,7 @@ from typing import Any
 from mixopt.errors import ExportError, did_you_mean
 from mixopt.exporters.export import find_format, make_request
 from mixopt.exporters.request import ExportPhase, Options, ParsedMixture, positive, require_length
+from mixopt.mixture import MixtureLike
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule
 
@@ -44,7 +45,7 @@ class CheckedPhase:
 
 
 def check_config(
-    plan: Proposal | Schedule,
+    plan: "Proposal | Schedule | MixtureLike",
     format: str,
     text: str,
     *,
@@ -75,18 +76,24 @@ def check_config(
             "against the plan that it was written from."
         )
     return [
-        _compare(mixture, phase, request.paths, target.sums_to_one)
+        _compare(mixture, phase, request.domain_of_path, target.sums_to_one)
         for mixture, phase in zip(mixtures, request.phases, strict=True)
     ]
 
 
 def _compare(
-    mixture: ParsedMixture, phase: ExportPhase, paths: Mapping[str, str], sums_to_one: bool
+    mixture: ParsedMixture,
+    phase: ExportPhase,
+    domain_of_path: Mapping[str, str],
+    sums_to_one: bool,
 ) -> CheckedPhase:
-    domain_of_path = {path: domain for domain, path in paths.items()}
     weights = dict.fromkeys(phase.ratios, 0.0)
+    unused: list[str] = []
     for name, weight in mixture.weights.items():
         domain = domain_of_path.get(name, name)
+        if domain not in weights and weight == 0:
+            unused.append(name)
+            continue
         if domain not in weights:
             raise ExportError(
                 f"The file draws from {name!r}, which is no domain's path; give the paths that it was "
@@ -97,6 +104,10 @@ def _compare(
     if not total > 0:
         raise ExportError("The weights of the file sum to zero; give one domain a weight above 0.")
     notes = []
+    if unused:
+        notes.append(
+            f"{', '.join(unused)}: weight 0 and no domain, so nothing is drawn from it (validation, say)"
+        )
     if sums_to_one and abs(total - 1) > SUM_TOLERANCE:
         notes.append(
             f"the weights sum to {total:.6f}, and this trainer does not normalize them: make them "

@@ -164,7 +164,7 @@ def zip_weights(names: Any, weights: Any, where: str) -> dict[str, float]:
         raise ExportError(f"{where} has {len(names)} entries and {len(weights)} weights.")
     total: dict[str, float] = {}
     for name, weight in zip(names, weights, strict=True):
-        value = parse_weight(weight, f"the weights of {where}")
+        value = parse_weight(weight, f"a weight of {where}")
         total[str(name)] = total.get(str(name), 0.0) + value
     return total
 

@@ -4,7 +4,6 @@ mixopt proposes ratios of tokens. For a trainer that draws documents, an exporte
 the measured tokens per document, and refuses if those are unknown.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -14,11 +13,13 @@ from typing import Any
 
 from mixopt.errors import ExportError, did_you_mean, one_line
 from mixopt.estimate import Estimate
+from mixopt.exporters.given_ratios import as_plan
+from mixopt.exporters.paths import Paths, resolve_paths
 from mixopt.exporters.request import ExportFormat, ExportPhase, ExportRequest, Options
 from mixopt.exporters.rounding import round_ratios
 from mixopt.io.files import write_text
 from mixopt.io.parsing import show
-from mixopt.mixture import Mixture
+from mixopt.mixture import Mixture, MixtureLike
 from mixopt.proposal import Proposal
 from mixopt.schedule import Phase, Schedule
 from mixopt.token_budget import Budget
@@ -48,11 +49,9 @@ FORMATS = {
 PHASE = "{phase}"
 """Placeholder in a file name: write one file per phase."""
 
-Paths = Mapping[str, str] | str | None
-
 
 def export(
-    plan: Proposal | Schedule,
+    plan: "Proposal | Schedule | MixtureLike",
     format: str,
     *,
     paths: Paths = None,
@@ -64,10 +63,12 @@ def export(
     """Return the config of a trainer that draws data as `plan` proposes.
 
     Args:
-        plan: A proposal, or a schedule for a format that takes phases.
+        plan: A proposal; a schedule for a format that takes phases; or a mixture, a dict or a Series of
+            ratios that somebody else chose.
         format: A key of `FORMATS`, or `package.module:name` of an `ExportFormat` or a function from
             `ExportRequest` to text.
-        paths: Data path by domain, or one pattern with `{domain}`.
+        paths: Data path by domain, or one pattern with `{domain}`. A list stands for several paths of a
+            domain; its share is split by their sizes where they are on this machine, else evenly.
         out: File to write the text to, atomically.
         budget_tokens: Tokens of the target run; by default the plan's own.
         tokens_per_document: Mean tokens per document by domain; they override the proposal's.
@@ -80,6 +81,7 @@ def export(
         ExportError: An argument is invalid, or the trainer's config cannot express the plan.
         InfeasibleError: The budget repeats a domain more often than allowed.
     """
+    plan = as_plan(plan)
     target = find_format(format, options)
     request = make_request(plan, paths, options, budget_tokens, tokens_per_document)
     if len(request.phases) > 1 and not target.phases:
@@ -107,7 +109,7 @@ def export(
 
 
 def export_phases(
-    plan: Proposal | Schedule,
+    plan: "Proposal | Schedule | MixtureLike",
     format: str,
     *,
     out: str | Path,
@@ -130,6 +132,7 @@ def export_phases(
         ExportError: As `export`; or `out` contains `{phase}` and the plan has no phases.
         InfeasibleError: The budget repeats a domain more often than allowed.
     """
+    plan = as_plan(plan)
     if PHASE not in str(out):
         export(plan, format, out=out, budget_tokens=budget_tokens, **rest)
         return [Path(out)]
@@ -146,7 +149,7 @@ def export_phases(
 
 
 def make_request(
-    plan: Proposal | Schedule,
+    plan: "Proposal | Schedule | MixtureLike",
     paths: Paths = None,
     options: Options | None = None,
     budget_tokens: float | None = None,
@@ -165,10 +168,7 @@ def make_request(
         ExportError: The plan is no proposal or schedule, or paths or tokens per document are invalid.
         InfeasibleError: The budget repeats a domain more often than allowed.
     """
-    if not isinstance(plan, Proposal | Schedule):
-        raise ExportError(
-            f"plan is {show(plan)}; give a Proposal or a Schedule (Proposal.read reads a file)."
-        )
+    plan = as_plan(plan)
     whole = plan if isinstance(plan, Schedule) else Schedule((Phase("", plan),))
     schedule = _rescale(whole, budget_tokens)
     lengths = _check_lengths(tokens_per_document, schedule.domains)
@@ -192,7 +192,7 @@ def make_request(
     if not several and schedule.phases[0].proposal.budget is not None:
         limits = schedule.phases[0].proposal.budget.max_repetition
     Budget(start, {}, limits).check(repetition)
-    resolved = _resolve_paths(paths, schedule.domains)
+    resolved = resolve_paths(paths, schedule.domains)
     return ExportRequest(tuple(phases), resolved, options or {}, repetition, limits)
 
 
@@ -273,30 +273,6 @@ def check_export(
         plans = [phase.proposal for phase in phases]
     for plan in plans:
         export(plan, format, paths=paths, **options)
-
-
-def _resolve_paths(paths: Paths, domains: Sequence[str]) -> Mapping[str, str]:
-    if isinstance(paths, str | os.PathLike):
-        pattern = os.fspath(paths)
-        if "{domain}" not in pattern:
-            raise ExportError(f"The path pattern {pattern!r} lacks {{domain}}; add it.")
-        return {domain: pattern.replace("{domain}", domain) for domain in domains}
-    if not isinstance(paths, Mapping | None):
-        raise ExportError(
-            f"paths is {show(paths)}; give a mapping of domains to paths or one pattern with {{domain}}."
-        )
-    resolved: dict[str, str] = {}
-    for domain, path in (paths or {}).items():
-        _require_domain("Paths name", domain, domains)
-        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-            raise ExportError(f"The path of {domain!r} is {show(path)}; give a path.")
-        for other, taken in resolved.items():
-            if taken == os.fspath(path):
-                raise ExportError(
-                    f"{other!r} and {domain!r} have one path, {path!r}; give each domain its own."
-                )
-        resolved[domain] = os.fspath(path)
-    return resolved
 
 
 def find_format(format: str, options: Iterable[str] = ()) -> ExportFormat:

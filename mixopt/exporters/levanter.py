@@ -22,7 +22,7 @@ BLOCK = 2048
 
 def _write(request: ExportRequest) -> str:
     components = {
-        domain: {"source": {"type": "url", "train_urls": [request.path_of(domain)]}}
+        domain: {"source": {"type": "url", "train_urls": request.paths_of(domain)}}
         for domain in request.ratios
         if any(phase.ratios[domain] for phase in request.phases)
     }

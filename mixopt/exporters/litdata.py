@@ -34,7 +34,9 @@ def load(block_size: int = {block_size}, seed: int = {seed}) -> CombinedStreamin
 def _write(request: ExportRequest) -> str:
     block_size = request.int_option("block_size", 2049, least=1)
     seed = request.int_option("seed", 42)
-    return request.to_python(TEMPLATE, request.ratios, block_size=block_size, seed=seed)
+    return request.to_python(
+        TEMPLATE, request.ratios, by_path=True, block_size=block_size, seed=seed
+    )
 
 
 def _read(text: str, _: Options) -> list[ParsedMixture]:

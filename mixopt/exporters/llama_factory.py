@@ -30,7 +30,16 @@ def _write(request: ExportRequest) -> str:
             f"mix_strategy {strategy!r} takes no probabilities; use one of {', '.join(STRATEGIES)}."
         )
     shares = positive(request.document_ratios())
-    names = [request.paths.get(domain, domain) for domain in shares]
+    shares = {
+        path: share
+        for domain, ratio in shares.items()
+        for path, share in (
+            request.split({domain: ratio}, DOCUMENT_DECIMALS)[domain].items()
+            if domain in request.paths
+            else [(domain, ratio)]
+        )
+    }
+    names = list(shares)
     for name in names:
         if "," in name:
             raise ExportError(

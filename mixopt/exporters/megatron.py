@@ -15,9 +15,10 @@ import re
 
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, read_json, zip_weights
-from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture, positive
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 from mixopt.exporters.rounding import format_ratio
 
+WEIGHT = re.compile(r"[\d.]+(?:[eE][-+]?\d+)?")
 SHELL_CHARACTERS = re.compile(r"[^\w@%+=:,./-]")
 """Characters that `shlex.quote` would quote; letters of any alphabet are none."""
 
@@ -49,18 +50,22 @@ def _write_per_split(request: ExportRequest) -> str:
 
 def _blend(request: ExportRequest) -> list[str]:
     parts = []
-    for domain, ratio in positive(request.ratios).items():
-        path = request.path_of(domain)
+    for path, ratio in request.weights_by_path().items():
         if any(character.isspace() for character in path):
             raise ExportError(
-                f"Megatron splits its data arguments at white space, and the path of {domain!r} "
-                f"contains some ({path!r}); move or link the data."
+                f"Megatron splits its data arguments at white space, and the path {path!r} "
+                "contains some; move or link the data."
             )
         parts += [format_ratio(ratio), path]
     return parts
 
 
 def _parse_blend(parts: list[str]) -> list[ParsedMixture]:
+    if parts and not any(WEIGHT.fullmatch(str(part)) for part in parts):
+        raise ExportError(
+            "The blend states no weights, and Megatron then draws from each path by its size; write a "
+            "weight before each path."
+        )
     return [ParsedMixture(zip_weights(parts[1::2], parts[::2], "the blend"))]
 
 

@@ -10,13 +10,14 @@ The nesting is llm-foundry's at commit 8c8dd48 (read; not run).
 
 from mixopt.exporters.config_io import dig, dig_mapping, read_yaml, weights_by_name
 from mixopt.exporters.request import (
+    DOCUMENT_DECIMALS,
     ExportFormat,
     ExportRequest,
     Options,
     ParsedMixture,
     RatioUnit,
-    positive,
 )
+from mixopt.exporters.rounding import DECIMALS
 
 PACKED = "# Proportions are shares of packed sequences."
 WHOLE = "# Proportions are shares of documents."
@@ -25,12 +26,13 @@ WHOLE = "# Proportions are shares of documents."
 def _write(request: ExportRequest) -> str:
     packed = request.bool_option("packed")
     shares = request.ratios if packed else request.document_ratios()
+    decimals = DECIMALS if packed else DOCUMENT_DECIMALS
     location = "remote" if request.bool_option("remote") else "local"
     split = request.options.get("split")
     given_split = {} if split is None else {"split": str(split)}
     streams = {
-        domain: {location: request.path_of(domain), **given_split, "proportion": share}
-        for domain, share in positive(shares).items()
+        key: {location: path, **given_split, "proportion": share}
+        for key, (path, share) in request.weights_by_key(shares, decimals).items()
     }
     note = f"{PACKED if packed else WHOLE}\n"
     return request.to_yaml({"train_loader": {"dataset": {"streams": streams}}}, note)

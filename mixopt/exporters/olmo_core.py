@@ -20,7 +20,7 @@ MARGIN = 1.01
 def _write(request: ExportRequest) -> str:
     sources = []
     for domain, ratio in positive(request.ratios).items():
-        source = {"source_name": domain, "target_ratio": ratio, "paths": [request.path_of(domain)]}
+        source = {"source_name": domain, "target_ratio": ratio, "paths": request.paths_of(domain)}
         sources.append(source | _max_repetition_ratio(request, domain))
     return request.to_yaml({"sources": sources})
 

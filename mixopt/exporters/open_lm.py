@@ -12,7 +12,7 @@ from mixopt.exporters.request import ExportFormat, ExportRequest, Options, Parse
 
 
 def _write(request: ExportRequest) -> str:
-    weights = request.weights_by_path()
+    weights = request.weights_by_path(expand=False)
     return request.to_yaml(
         {"train-data": list(weights), "train-data-mix-weights": list(weights.values())}
     )

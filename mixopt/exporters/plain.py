@@ -31,7 +31,9 @@ def _to_dict(request: ExportRequest) -> dict[str, Any]:
         phases.append({"name": phase.name, "tokens": phase.tokens, **ratios, **end})
     config: dict[str, Any] = {"phases": phases} if several else _ratios(request)
     if request.paths:
-        config["paths"] = dict(request.paths)
+        config["paths"] = {
+            d: p if isinstance(p, str) else list(p) for d, p in request.paths.items()
+        }
     if request.repetition:
         config["repetition"] = {name: round(n, 4) for name, n in request.repetition.items()}
     return config if several else config | {"verdict": request.proposal.verdict}

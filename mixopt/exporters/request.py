@@ -1,14 +1,20 @@
 """The types that exporters share: the request, the mixture parsed from a config, and the format."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dump_yaml
-from mixopt.exporters.rounding import round_ratios
+from mixopt.exporters.paths import PathsByDomain, expand_globs, split_by_size
+from mixopt.exporters.rounding import DECIMALS, apportion_counts, round_ratios
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
+
+log = logging.getLogger(__name__)
 
 DOCUMENT_DECIMALS = 12
 """Decimals of document ratios: a few long documents can hold a large share of the tokens."""
@@ -43,14 +49,14 @@ class ExportRequest:
 
     Attributes:
         phases: In order; exactly one unless the format takes several.
-        paths: Data path by domain.
+        paths: Data path by domain; a tuple where there are several.
         options: Options of this format by name.
         repetition: How often the whole run reads each domain whose size is known.
         max_repetition: The limits of `repetition`, where there are any.
     """
 
     phases: tuple[ExportPhase, ...]
-    paths: Mapping[str, str]
+    paths: PathsByDomain
     options: Options = field(default_factory=dict)
     repetition: Mapping[str, float] = field(default_factory=dict)
     max_repetition: Mapping[str, float] = field(default_factory=dict)
@@ -78,6 +84,20 @@ class ExportRequest:
         """Return the path of `domain`.
 
         Raises:
+            ExportError: It has none, or several.
+        """
+        paths = self.paths_of(domain)
+        if len(paths) > 1:
+            raise ExportError(
+                f"Domain {domain!r} has {len(paths)} paths and a config of this format takes one; give "
+                "a folder, or one path that holds all of it."
+            )
+        return paths[0]
+
+    def paths_of(self, domain: str) -> list[str]:
+        """Return the paths of `domain` as they were given.
+
+        Raises:
             ExportError: It has none.
         """
         if domain not in self.paths:
@@ -85,12 +105,86 @@ class ExportRequest:
                 f"No path was given for domain {domain!r}; add it to paths (or use one pattern "
                 "with {domain})."
             )
-        return self.paths[domain]
+        given = self.paths[domain]
+        return [given] if isinstance(given, str) else list(given)
 
-    def weights_by_path(self, ratios: Mapping[str, float] | None = None) -> dict[str, float]:
+    @cached_property
+    def _splits(self) -> dict[tuple[str, bool], dict[str, float]]:
+        return {}
+
+    def split_of(self, domain: str, *, expand: bool = False) -> dict[str, float]:
+        """Return what share of `domain` each of its paths gets, and log it where there are several.
+
+        Args:
+            domain: One of the domains.
+            expand: Replace globs by what they match, for trainers that expand none.
+
+        Raises:
+            ExportError: It has no path, or a glob matches nothing.
+        """
+        if (domain, expand) not in self._splits:
+            given = self.paths_of(domain)
+            paths = expand_globs(given, domain) if expand else given
+            shares, by_size = split_by_size(paths)
+            if len(shares) > 1:
+                how = "by their sizes" if by_size else "evenly: their sizes are not known here"
+                log.info("The share of %s is split among %d paths, %s.", domain, len(shares), how)
+            self._splits[domain, expand] = shares
+        return self._splits[domain, expand]
+
+    def split(
+        self, ratios: Mapping[str, float], decimals: int = DECIMALS, *, expand: bool = False
+    ) -> dict[str, dict[str, float]]:
+        """Return the positive ratios by domain and path; those of a domain sum to its ratio.
+
+        Args:
+            ratios: Rounded to `decimals`, by domain.
+            decimals: Of the result.
+            expand: As for `split_of`.
+        """
+        parts: dict[str, dict[str, float]] = {}
+        for domain, ratio in positive(ratios).items():
+            shares = self.split_of(domain, expand=expand)
+            if len(shares) == 1:
+                parts[domain] = dict.fromkeys(shares, ratio)
+                continue
+            unit = 10**decimals
+            counts = apportion_counts(shares, round(ratio * unit))
+            parts[domain] = {path: count / unit for path, count in counts.items() if count}
+        return parts
+
+    def weights_by_path(
+        self, ratios: Mapping[str, float] | None = None, *, expand: bool = True
+    ) -> dict[str, float]:
         """Return the positive ratios (by default those of the first phase) by path."""
-        chosen = positive(self.ratios if ratios is None else ratios)
-        return {self.path_of(domain): ratio for domain, ratio in chosen.items()}
+        parts = self.split(self.ratios if ratios is None else ratios, expand=expand)
+        return {path: ratio for split in parts.values() for path, ratio in split.items()}
+
+    def weights_by_key(
+        self, ratios: Mapping[str, float], decimals: int = DECIMALS
+    ) -> dict[str, tuple[str, float]]:
+        """Return path and ratio by domain; of a domain with several paths, by path.
+
+        Args:
+            ratios: Rounded to `decimals`, by domain.
+            decimals: Of the result.
+        """
+        return {
+            domain if len(split) == 1 else path: (path, ratio)
+            for domain, split in self.split(ratios, decimals).items()
+            for path, ratio in split.items()
+        }
+
+    @property
+    def domain_of_path(self) -> dict[str, str]:
+        """Domain by each of its paths, globs as they were given and as they match here."""
+        found: dict[str, str] = {}
+        for domain in self.paths:
+            given = self.paths_of(domain)
+            found |= dict.fromkeys(given, domain)
+            with suppress(ExportError):  # a glob that matches nothing here
+                found |= dict.fromkeys(expand_globs(given, domain), domain)
+        return found
 
     def document_ratios(self) -> dict[str, float]:
         """Return document ratios: token ratio / tokens per document, normalized.
@@ -164,7 +258,8 @@ class ExportRequest:
         for phase in self.phases:
             name = f" ({phase.name})" if phase.name else ""
             listed = ", ".join(f"{domain} {ratio:.9g}" for domain, ratio in phase.ratios.items())
-            lines.append(f"Data mixture proposed by mixopt, shares of tokens{name}: {listed}")
+            source = "proposed by mixopt" if phase.proposal.predicted else "as it was given"
+            lines.append(f"Data mixture {source}, shares of tokens{name}: {listed}")
         if self.repetition:
             budget = sum(phase.tokens or 0 for phase in self.phases)
             listed = ", ".join(f"{domain} {n:.2f}" for domain, n in self.repetition.items())
@@ -177,16 +272,25 @@ class ExportRequest:
         """Return the comment, then `note` (comment lines), then `config` as YAML."""
         return self.comment() + note + dump_yaml(config)
 
-    def to_python(self, template: str, ratios: Mapping[str, float], **fields: Any) -> str:
+    def to_python(
+        self, template: str, ratios: Mapping[str, float], *, by_path: bool = False, **fields: Any
+    ) -> str:
         """Return `template` with `{header}`, `{paths}`, `{weights}` and `fields` filled in.
 
         Args:
-            template: Text of a Python module, for `str.format`.
+            template: Text of a Python module, for `str.format`; of a domain with several paths it gets a
+                list.
             ratios: Weights by domain; zeros are left out.
+            by_path: Split the weight of a domain with several paths, which are keys then.
             fields: Values of further placeholders.
         """
         weights = positive(ratios)
-        paths = {domain: self.path_of(domain) for domain in weights}
+        several = {domain: self.paths_of(domain) for domain in weights}
+        paths: dict[str, Any] = {d: p[0] if len(p) == 1 else p for d, p in several.items()}
+        if by_path:
+            keyed = self.weights_by_key(ratios)
+            paths = {key: path for key, (path, _) in keyed.items()}
+            weights = {key: weight for key, (_, weight) in keyed.items()}
         literals = {"paths": _dump_literal(paths), "weights": _dump_literal(weights)}
         return template.format(header=self.comment(), **literals, **fields)
 

@@ -8,7 +8,7 @@ because release 0.3.0 lacks these classes).
 """
 
 from mixopt.exporters.config_io import read_literal, weights_by_name
-from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
+from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture, positive
 
 TEMPLATE = '''"""Shares of tokens for torchtitan's DatasetMixConfig."""
 
@@ -31,7 +31,7 @@ def mixture() -> DatasetMixConfig:
     packed = {{
         domain: ConcatThenSplitPackingConfig(
             dataset=SingleDatasetConfig(
-                source=IndexedJsonlSource.Config(patterns=(path,)),
+                source=IndexedJsonlSource.Config(patterns={patterns}),
                 processor=TextProcessor.Config(text_fn=lambda row: row[{text_field!r}]),
                 post_filters=(lambda sample: sample is not None,),
             )
@@ -49,7 +49,9 @@ def mixture() -> DatasetMixConfig:
 
 def _write(request: ExportRequest) -> str:
     text_field = str(request.options.get("text_field", "text"))
-    return request.to_python(TEMPLATE, request.ratios, text_field=text_field)
+    several = any(len(request.paths_of(domain)) > 1 for domain in positive(request.ratios))
+    patterns = "tuple([path] if isinstance(path, str) else path)" if several else "(path,)"
+    return request.to_python(TEMPLATE, request.ratios, text_field=text_field, patterns=patterns)
 
 
 def _read(text: str, _: Options) -> list[ParsedMixture]:

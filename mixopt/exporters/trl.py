@@ -18,7 +18,8 @@ def _write(request: ExportRequest) -> str:
     loader = str(request.options.get("loader", "json"))
     datasets = []
     for domain, share in positive(request.document_ratios()).items():
-        path = request.path_of(domain)
+        paths = request.paths_of(domain)
+        path = request.path_of(domain) if loader == "hub" or len(paths) == 1 else paths
         place = {"path": path} if loader == "hub" else {"path": loader, "data_files": path}
         datasets.append({**place, "split": "train", "fraction": share})
     return request.to_yaml({"datasets": datasets, "streaming": False}, NOTE)
@@ -26,7 +27,8 @@ def _write(request: ExportRequest) -> str:
 
 def _read(text: str, _: Options) -> list[ParsedMixture]:
     datasets = dig_list(read_yaml(text), "datasets")
-    names = [entry.get("data_files", dig(entry, "path")) for entry in datasets]
+    files = [entry.get("data_files", dig(entry, "path")) for entry in datasets]
+    names = [name[0] if isinstance(name, list) and name else name for name in files]
     weights = [dig(entry, "fraction") for entry in datasets]
     return [ParsedMixture(zip_weights(names, weights, "datasets"), "documents")]
 

@@ -2,7 +2,7 @@ import pytest
 from plans import BARE, PATHS, PROPOSAL, SCHEDULE
 
 from mixopt.errors import ExportError
-from mixopt.exporters.export import FORMATS, _resolve_paths, export, export_phases, find_format
+from mixopt.exporters.export import FORMATS, export, export_phases, find_format
 
 
 def test_every_listed_format_is_found_by_its_name():
@@ -16,14 +16,6 @@ def test_an_export_is_returned_and_written_the_same(tmp_path):
     text = export(PROPOSAL, "megatron", paths=PATHS, out=tmp_path / "blend.txt")
     assert (tmp_path / "blend.txt").read_text() == text
     assert text == export(PROPOSAL, "megatron", paths=PATHS)
-
-
-def test_one_pattern_stands_for_the_paths_of_all_domains():
-    assert _resolve_paths("/d/{domain}.bin", ["web", "code"]) == {
-        "web": "/d/web.bin", "code": "/d/code.bin",
-    }  # fmt: skip
-    with pytest.raises(ExportError, match="Did you mean 'web'"):
-        _resolve_paths({"wb": "/d"}, ["web", "code"])
 
 
 def test_a_format_without_phases_takes_a_file_for_each(tmp_path):

@@ -1,0 +1,171 @@
+"""Ratios that a person or another tool chose, as a plan to export."""
+
+import csv
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mixopt.errors import ExportError, MixtureError, one_line
+from mixopt.estimate import Estimate
+from mixopt.io.parsing import load_json, load_yaml, show
+from mixopt.mixture import Mixture
+from mixopt.proposal import Proposal
+from mixopt.schedule import Schedule, read_plan
+
+log = logging.getLogger(__name__)
+
+OWN_FIELDS = ("utility", "predicted", "comparisons", "phases")
+"""Fields of a file that mixopt wrote."""
+TABLES = (".csv", ".tsv", ".txt")
+NAMES = ("domain", "name", "source", "dataset", "path")
+RATIOS = ("ratio", "weight", "proportion", "share", "token_ratio", "probability", "tokens")
+WRAPPERS = (
+    "token_ratios",
+    "ratios",
+    "mixture",
+    "weights",
+    "train_weights",
+    "proportions",
+    "domain_weights",
+)
+"""Fields that hold the ratios of a file with other fields, by priority."""
+ROUNDING = 0.01
+"""How far the sum of rounded ratios may be from one."""
+AMOUNTS_FROM = 1.5
+"""Sum from which numbers are amounts (percent, tokens) and no ratios."""
+EXAMPLE = (
+    "give domain: ratio as JSON or YAML, a CSV of domain,ratio, or the proposal.json of a study."
+)
+
+
+def read_given_plan(path: str | Path) -> Proposal | Schedule:
+    """Return the plan in a file: what mixopt wrote, or ratios by domain.
+
+    Args:
+        path: A `proposal.json` or `schedule.json`; or JSON, YAML or CSV with the ratios, amounts or
+            percent of each domain.
+
+    Raises:
+        ExportError: The file does not exist, or holds neither.
+    """
+    file = Path(path)
+    if not file.is_file():
+        return read_plan(file)  # raises an error that names the defect
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix.lower() in TABLES:
+            return plan_of(_read_table(text), str(file))
+        is_json = file.suffix.lower() == ".json"
+        plain = load_json(text) if is_json else load_yaml(text)
+    except (OSError, ValueError, yaml.YAMLError, csv.Error) as error:
+        raise ExportError(f"{file} cannot be read ({one_line(error)}); {EXAMPLE}") from None
+    if isinstance(plain, dict) and any(name in plain for name in OWN_FIELDS):
+        return read_plan(file)
+    return plan_of(_find_ratios(plain), str(file))
+
+
+def plan_of(ratios: Any, where: str = "plan") -> Proposal:
+    """Return a plan of ratios alone, which are compared with nothing.
+
+    Args:
+        ratios: Ratios or amounts by domain.
+        where: Whose they are, for messages.
+
+    Raises:
+        ExportError: They are no mixture.
+    """
+    try:
+        amounts = {str(domain): float(ratio) for domain, ratio in dict(ratios).items()}
+    except (TypeError, ValueError, OverflowError):
+        raise ExportError(f"{where} holds no ratios of domains; {EXAMPLE}") from None
+    total = sum(amounts.values())
+    is_rounded = abs(total - 1) <= ROUNDING
+    if not is_rounded and not AMOUNTS_FROM < total < float("inf"):
+        raise ExportError(f"{where}: the ratios sum to {total:.4g}, not to 1; fix them.")
+    try:
+        mixture = Mixture.normalised(amounts)
+    except MixtureError as error:
+        raise ExportError(f"{where}: {error}") from None
+    if abs(total - 1) > 1e-9:
+        what = "ratios" if is_rounded else "amounts (tokens or percent)"
+        log.info("%s: %s that sum to %.6g are divided by their sum.", where, what, total)
+    return Proposal(mixture, Estimate(0, 0), {})
+
+
+def as_plan(plan: Any) -> Proposal | Schedule:
+    """Return a plan: a proposal or a schedule as it is, ratios by domain as a proposal.
+
+    Args:
+        plan: A proposal, a schedule, a mixture, a dict or a Series.
+
+    Raises:
+        ExportError: It is none of these.
+    """
+    if isinstance(plan, Proposal | Schedule):
+        return plan
+    if hasattr(plan, "items"):
+        return plan_of(plan)
+    raise ExportError(
+        f"plan is {show(plan)}; give a Proposal, a Schedule or ratios by domain (Proposal.read reads a "
+        "file)."
+    )
+
+
+def _find_ratios(plain: Any) -> Any:
+    """Return the ratios in a parsed file: at its top, below one of `WRAPPERS`, or as a list of pairs."""
+    if isinstance(plain, list):
+        return _from_rows(plain)
+    if not isinstance(plain, Mapping):
+        return plain
+    for name in WRAPPERS:
+        if isinstance(plain.get(name), Mapping | list):
+            return _find_ratios(plain[name])
+    if len(plain) == 1 and isinstance(inner := next(iter(plain.values())), Mapping | list):
+        return _find_ratios(inner)
+    return plain
+
+
+def _from_rows(rows: list[Any]) -> dict[str, Any] | None:
+    found: dict[str, Any] = {}
+    for row in rows:
+        keys = {str(key).strip().lower(): key for key in row} if isinstance(row, Mapping) else {}
+        name = next((keys[key] for key in NAMES if key in keys), None)
+        ratio = next((keys[key] for key in RATIOS if key in keys), None)
+        if name is None or ratio is None or str(row[name]) in found:
+            return None
+        found[str(row[name])] = row[ratio]
+    return found
+
+
+def _read_table(text: str) -> dict[str, Any] | None:
+    mark = max(",;\t", key=text.split("\n", 1)[0].count)
+    rows = [
+        row for row in csv.reader(io.StringIO(text), delimiter=mark) if any(map(str.strip, row))
+    ]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    if mark == ";":
+        cells = [[cell.replace(",", ".") for cell in row] for row in cells]
+    if not cells or len({len(row) for row in cells}) > 1:
+        return None
+    if len(cells[0]) == 2 and _is_number(cells[-1][1]):
+        body = cells if _is_number(cells[0][1]) else cells[1:]
+        return dict(body) if len({row[0] for row in body}) == len(body) else None
+    header = dict(zip(map(str.lower, cells[0]), range(len(cells[0])), strict=False))
+    if len(cells) > 2 and any(name in header for name in NAMES):
+        return _from_rows([dict(zip(cells[0], row, strict=True)) for row in cells[1:]])
+    if len(cells) != 2:
+        return None
+    pairs = zip(cells[0], cells[1], strict=True)
+    return {name: cell for name, cell in pairs if _is_number(cell)}  # the run may have a name
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from calling import call
+from plans import PROPOSAL, SCHEDULE
+
+import mixopt
+from mixopt.errors import ExportError
+from mixopt.exporters.check import check_config
+from mixopt.exporters.given_ratios import as_plan, read_given_plan
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+RATIOS = {"web": 0.7, "code": 0.2, "math": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", '{"web": 0.7, "code": 0.2, "math": 0.1}'),
+        ("a.json", '{"web": "0.7", "code": 0.2, "math": 0.1}'),
+        ("a.json", '{"web": 70, "code": 20, "math": 10}'),
+        ("a.json", '{"web": 7e9, "code": 2e9, "math": 1000000000}'),
+        ("a.json", '{"seed": 3, "mixture": {"web": 0.7, "code": 0.2, "math": 0.1}}'),
+        ("a.json", '{"data": {"ratios": {"web": 0.7, "code": 0.2, "math": 0.1}}}'),
+        ("a.json", '[{"domain": "web", "weight": 0.7}, {"domain": "code", "weight": 0.2},'
+                   ' {"domain": "math", "weight": 0.1}]'),
+        ("a.yaml", "web: 0.7\ncode: 0.2\nmath: 0.1\n"),
+        ("a.yml", "train_weights:\n  web: 7\n  code: 2\n  math: 1\n"),
+        ("a.yaml", "sources:\n- {name: web, ratio: 0.7}\n- {name: code, ratio: 0.2}\n"
+                   "- {name: math, ratio: 0.1}\n"),
+        ("a.csv", "domain,ratio\nweb,0.7\ncode,0.2\nmath,0.1\n"),
+        ("a.csv", "web,0.7\ncode,0.2\nmath,0.1\n"),
+        ("a.csv", "domain;share\nweb;0,7\ncode;0,2\nmath;0,1\n"),
+        ("a.csv", "source,files,tokens\nweb,3,7e9\ncode,1,2e9\nmath,9,1e9\n"),
+        ("a.csv", "run,web,code,math\nbest,0.7,0.2,0.1\n"),
+        ("a.tsv", "web\tcode\tmath\n0.7\t0.2\t0.1\n"),
+        ("a.csv", "\ufeffdomain,ratio\nweb,0.70001\ncode,0.2\nmath,0.1\n"),
+    ],
+)  # fmt: skip
+def test_ratios_in_any_plain_form(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    found = read_given_plan(tmp_path / name).ratios
+    assert list(found) == list(RATIOS)
+    assert all(found[domain] == pytest.approx(ratio, abs=1e-4) for domain, ratio in RATIOS.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.json", '{"web": 0.2, "code": 0.2}', "sum to 0.4, not to 1"),
+        ("a.json", '{"web": 1.2, "code": -0.2}', "negative"),
+        ("a.json", '{"web": 0.7, "code": "x"}', "holds no ratios of domains"),
+        ("a.json", "[0.7, 0.3]", "holds no ratios of domains"),
+        ("a.json", '{"web": 0.7', "cannot be read"),
+        ("a.yaml", "web: [1\n", "cannot be read"),
+        ("a.csv", "run,web,code\na,0.7,0.3\nb,0.5,0.5\n", "holds no ratios of domains"),
+        ("a.csv", "domain,ratio\nweb,0.7\nweb,0.3\n", "holds no ratios of domains"),
+        ("a.csv", "", "holds no ratios of domains"),
+    ],
+)
+def test_what_holds_no_ratios_is_told_in_one_sentence(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ExportError, match=words) as caught:
+        read_given_plan(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_mixopt_wrote_is_read_as_before(tmp_path):
+    PROPOSAL.write(tmp_path / "proposal.json")
+    assert read_given_plan(tmp_path / "proposal.json") == PROPOSAL
+    SCHEDULE.write(tmp_path / "schedule.json")
+    assert read_given_plan(tmp_path / "schedule.json") == SCHEDULE
+    mixopt.export(PROPOSAL, "json", out=tmp_path / "exported.json")
+    found = read_given_plan(tmp_path / "exported.json").ratios
+    assert found["web"] == pytest.approx(2 / 3, abs=1e-8)
+    with pytest.raises(ExportError, match="does not exist"):
+        read_given_plan(tmp_path / "nowhere.json")
+    (tmp_path / "damaged.json").write_text('{"ratios": {"web": 1.0}, "predicted": 3}')
+    with pytest.raises(ExportError, match="is not a proposal that mixopt wrote"):
+        read_given_plan(tmp_path / "damaged.json")
+
+
+@pytest.mark.parametrize("plan", [RATIOS, mixopt.Mixture(RATIOS), pd.Series(RATIOS)])
+def test_ratios_from_python(plan):
+    text = mixopt.export(plan, "megatron", paths="/d/{domain}")
+    assert text == "0.7 /d/web 0.2 /d/code 0.1 /d/math\n"
+    (part,) = check_config(plan, "megatron", text, paths="/d/{domain}")
+    assert part.largest < 1e-9
+    assert "proposed by mixopt" not in mixopt.export(plan, "gpt-neox", paths="/d/{domain}")
+    with pytest.raises(ExportError, match="give a Proposal, a Schedule or ratios by domain"):
+        as_plan([0.7, 0.3])
+
+
+def test_ratios_of_others_from_the_shell(tmp_path):
+    given = (CASES / "plain-ratios-export" / "ratios.json", "-f", "megatron")
+    paths = ("-p", "web=/d/web_00,/d/web_01", "-p", "code=/d/code", "-p", "math=/d/math")
+    printed = call("export", *given, *paths)
+    assert printed == "0.35 /d/web_00 0.35 /d/web_01 0.2 /d/code 0.1 /d/math\n"
+    out = tmp_path / "blend.txt"
+    assert "Written" in call("export", *given, *paths, "-o", out)
+    checked = call("export", *given, *paths, "--check", CASES / "many-shards" / "blend.txt")
+    assert "web              60.0000%  proposed  70.0000%" in checked
+    checked = call(
+        "export", *given, *paths, "--check", CASES / "many-shards" / "blend3.txt", code=2
+    )
+    assert "states no weights" in checked
+    levanter = (*given[:2], "levanter", "--check", CASES / "validation-only-source" / "lv.yaml")
+    assert "paloma: weight 0 and no domain" in call("export", *levanter)
