@@ -29,6 +29,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "scores": ("merging", "evaluation"),
     "slopes": ("merging", "evaluation"),
     "estimates": ("merging", "evaluation"),
+    "online": ("baselines", "training", "evaluation"),
     "recommendations": ("baselines", "surrogates", "optimization", "pipeline"),
     "objectives": ("surrogates", "optimization", "pipeline"),
     "fits": ("surrogates", "optimization", "pipeline"),

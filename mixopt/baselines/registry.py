@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 from mixopt.baselines.base import Method, Problem, Recommendation
 from mixopt.baselines.d_optimal import DOptimal
+from mixopt.baselines.doremi import DoReMi
 from mixopt.baselines.mde_law import MdeLaw
 from mixopt.baselines.merge_to_mix import MergeToMix
+from mixopt.baselines.odm import OnlineDataMixing
 from mixopt.baselines.olmix import Olmix
 from mixopt.baselines.op_mix import OpMix
 from mixopt.baselines.points import Points
+from mixopt.baselines.scalebio import ScaleBio
 from mixopt.errors import ConfigError, did_you_mean
 
 METHODS: dict[str, Callable[[], Method]] = {
@@ -18,6 +21,9 @@ METHODS: dict[str, Callable[[], Method]] = {
     "merge-to-mix": MergeToMix,
     "points": Points,
     "d-optimal": DOptimal,
+    "doremi": DoReMi,
+    "odm": OnlineDataMixing,
+    "scalebio": ScaleBio,
 }
 
 

@@ -27,7 +27,9 @@ RESPONSE = 0.7
 `studies/rank-fidelity`."""
 ENSEMBLE_RESPONSE = 0.6
 """Default γ of the response map of ensembles (`studies/arena`)."""
-PublishedMethod = Literal["olmix", "op-mix", "mde-law", "merge-to-mix", "points", "d-optimal"]
+PublishedMethod = Literal[
+    "olmix", "op-mix", "mde-law", "merge-to-mix", "points", "d-optimal", "doremi", "odm", "scalebio"
+]
 """Methods of others in `mixopt.baselines`, which recommend one mixture."""
 PUBLISHED: tuple[PublishedMethod, ...] = get_args(PublishedMethod)
 TRAINS_NOTHING: tuple[PublishedMethod, ...] = ("op-mix", "merge-to-mix", "points")
@@ -62,8 +64,8 @@ class SearchConfig(SearchSpaceConfig):
     """What candidates are scored by: probability ensembles of the experts (`ensemble`), merges
     (`mergemix`; `gradient` chooses the later rounds by gradients of the merges), or models trained on
     them (`regmix`). `auto` is `ensemble` where ensembles can score every benchmark that chooses. A
-    method of others (`olmix`, `op-mix`, `mde-law`, `merge-to-mix`, `points`, `d-optimal`) recommends one
-    mixture, which is then the only candidate."""
+    method of others (`olmix`, `op-mix`, `mde-law`, `merge-to-mix`, `points`, `d-optimal`, `doremi`,
+    `odm`, `scalebio`) recommends one mixture, which is then the only candidate."""
     method_runs: Annotated[float, Field(ge=0)] = 16
     """Training that a method of others may spend beside the experts, in runs of `training.tokens`."""
     response: Annotated[float, Field(gt=0, le=1)] | None = None

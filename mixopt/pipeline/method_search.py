@@ -31,6 +31,7 @@ from mixopt.pipeline.mixture_runs import (
     order_natural,
     train_runs,
 )
+from mixopt.pipeline.online_runs import run_online
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.trials import Metric
 
@@ -107,7 +108,7 @@ def run_method(
     metrics, weights = metrics_that_choose(search), metric_weights(objective)
 
     def build(folder: Path) -> None:
-        trainer = StudyTrainer(context, search, metrics)
+        trainer = StudyTrainer(context, search, metrics, weights)
         problem = Problem(
             context.space, metrics, weights, trainer, method_budget(context),
             evaluator=StudyEvaluator(context, search, metrics),
@@ -213,6 +214,7 @@ class StudyTrainer:
         context: The study.
         search: Reads the scores.
         metrics: The metrics that choose (`m`).
+        metric_weights: Of their losses in the mean that is minimized (`m`).
 
     Attributes:
         observations: The runs, in the order in which they were asked for.
@@ -220,13 +222,18 @@ class StudyTrainer:
     """
 
     def __init__(
-        self, context: StudyContext, search: CandidateSearch, metrics: Sequence[Metric]
+        self,
+        context: StudyContext,
+        search: CandidateSearch,
+        metrics: Sequence[Metric],
+        metric_weights: Array,
     ) -> None:
         self.run_tokens = context.config.training.tokens
         self.observations: list[Observation] = []
         self.online_tokens = 0
         self._context, self._search = context, search
         self._names = [metric.name for metric in metrics]
+        self._metric_weights = dict(zip(self._names, metric_weights.tolist(), strict=True))
 
     def train(self, ratios: Array) -> Array:
         """Train a run on each mixture (`n x d`), with seed 0; return scores, NaN for one that failed."""
@@ -260,5 +267,6 @@ class StudyTrainer:
         return np.stack([scores[name][1] for name in places])
 
     def train_online(self, training: OnlineTraining) -> Array:
-        """Train with weights that change; return them at each step (`t x d`)."""
-        raise NotImplementedError
+        """Train with weights that change, as a job; return them at each step (`t x d`)."""
+        self.online_tokens += training.tokens * (2 if training.method == "scalebio" else 1)
+        return run_online(self._context, training, self._metric_weights)

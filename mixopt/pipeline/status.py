@@ -45,6 +45,7 @@ NEEDED = {
     "proposals": "the proposals",
     "proxy-runs": "the proxy runs",
     "runs": "the runs of the budget",
+    "online": "the training of the method",
     "recommendations": "the recommendation of the method",
 }
 """What has to be built before, by kind of artifact."""

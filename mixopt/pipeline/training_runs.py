@@ -62,7 +62,7 @@ def expert_run(context: "StudyContext", name: str) -> TrainingRun:
     return _plan(
         context, "experts", name,
         ratios=context.compositions[name],
-        seed=_mix_seed(context.config.seed, "expert", index),
+        seed=mix_seed(context.config.seed, "expert", index),
         key={"base": context.base_model.compute_key()},
         config=training,
         parameters=context.base_model.parameters,
@@ -90,7 +90,7 @@ def continued_base_run(
     return _plan(
         context, "bases", name,
         ratios=ratios,
-        seed=_mix_seed(context.config.seed, "phase", 0),
+        seed=mix_seed(context.config.seed, "phase", 0),
         key={"base": context.base_model.compute_key()},
         config=config,
         parameters=context.base_model.parameters,
@@ -116,7 +116,7 @@ def mixture_run(
     return _plan(
         context, "runs", name,
         ratios=ratios,
-        seed=_mix_seed(context.config.seed, "run", seed),
+        seed=mix_seed(context.config.seed, "run", seed),
         key={"base": context.base_model.compute_key()},
         config=context.config.training,
         parameters=context.base_model.parameters,
@@ -144,7 +144,7 @@ def validation_run(context: "StudyContext", name: str, ratios: Mixture, seed: in
     return _plan(
         context, "proxy-runs", name,
         ratios=ratios,
-        seed=_mix_seed(context.config.seed, "proxy run", seed),
+        seed=mix_seed(context.config.seed, "proxy run", seed),
         key={"base": context.base_model.compute_key(), "benchmarks": context.scorer.digest},
         config=context.config.training,
         parameters=context.base_model.parameters,
@@ -189,8 +189,14 @@ def read_scores(result: TrainingResult) -> Results:
     return load_results(result.folder)["trained"]
 
 
-def _mix_seed(seed: int, purpose: str, index: int) -> int:
-    """Return a seed for one piece of work that depends on nothing else."""
+def mix_seed(seed: int, purpose: str, index: int) -> int:
+    """Return a seed for one piece of work that depends on nothing else.
+
+    Args:
+        seed: The study's.
+        purpose: Of the work.
+        index: Among those of one purpose.
+    """
     digest = hashlib.blake2b(f"{seed} {purpose} {index}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") % 2**31
 

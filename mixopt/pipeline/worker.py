@@ -13,6 +13,7 @@ from typing import Any
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
+from mixopt.baselines.base import OnlineTraining
 from mixopt.config.benchmarks import BitsPerByteConfig
 from mixopt.config.study import StudyConfig
 from mixopt.config.text import FilesTextConfig
@@ -33,6 +34,7 @@ from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.evaluators import open_evaluator
 from mixopt.pipeline.mixture_runs import RunSpec, build_scored_run
+from mixopt.pipeline.online_runs import build_online
 from mixopt.pipeline.training_runs import (
     base_run,
     build_run,
@@ -85,6 +87,8 @@ class StudyWorker:
             case "train_run", (name, ratios, seed, checkpoints):
                 spec = RunSpec(name, Mixture(ratios), seed, tuple(checkpoints))
                 build_scored_run(context, spec)
+            case "train_online", (plain, metric_weights):
+                build_online(context, OnlineTraining(**plain), metric_weights)
             case "describe_models", (names,):
                 _ = self._evaluator_of(names).facts
             case "score_expert", (names, index):

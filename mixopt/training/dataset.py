@@ -89,9 +89,21 @@ def interleave(ratios: ArrayLike, n: int) -> NDArray[np.int64]:
 
 def _windows(name: str, n: int, available: int, seed: int) -> NDArray[np.int64]:
     """Return `n` windows of a domain: one permutation of all of them after another."""
-    own = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
-    passes = [
-        np.random.default_rng([seed, own, epoch]).permutation(available)
-        for epoch in range(-(-n // max(available, 1)))
-    ]
+    passes = [permute_windows(name, available, seed, e) for e in range(-(-n // max(available, 1)))]
     return np.concatenate([np.empty(0, np.int64), *passes])[:n]
+
+
+def permute_windows(name: str, available: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the order in which the windows of a domain are read in an epoch.
+
+    Args:
+        name: The domain.
+        available: Number of windows (`w`).
+        seed: Seed of the order.
+        epoch: From 0.
+
+    Returns:
+        Windows (`w`).
+    """
+    own = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+    return np.random.default_rng([seed, own, epoch]).permutation(available)

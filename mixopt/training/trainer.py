@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 from transformers import (
     PreTrainedModel,
@@ -30,7 +30,7 @@ from transformers import (
 
 from mixopt.config.training import CheckpointAverage, ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError, ModelError
-from mixopt.training.checkpointing import CheckpointCallback, CheckpointManager
+from mixopt.training.checkpointing import CheckpointCallback, CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
 from mixopt.training.distributed import trained_tensors
@@ -381,3 +381,18 @@ def save_expert(model: PreTrainedModel, folder: Path) -> None:
         return
     tensors = {name: p.detach().float().cpu().contiguous() for name, p in model.named_parameters()}
     save_file(tensors, folder / "model.safetensors")
+
+
+def load_expert(model: PreTrainedModel, folder: Path) -> None:
+    """Load what `save_expert` saved into a model of the same kind.
+
+    Args:
+        model: The base, ready to be trained as the expert was; changed in place.
+        folder: Of the expert.
+    """
+    if hasattr(model, "peft_config"):
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+        return
+    load_parameters(model, load_file(folder / "model.safetensors"))

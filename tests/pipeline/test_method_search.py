@@ -15,6 +15,8 @@ from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.pipeline.method_search import metric_weights, run_method
 from mixopt.proposal import Proposal
 
+pytestmark = pytest.mark.slow
+
 
 def open_toy(folder, method, **changes):
     search = {"rounds": [6], "method": method, "method_runs": 3} | changes.pop("search", {})

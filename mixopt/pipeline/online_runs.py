@@ -1,0 +1,190 @@
+"""Trainings whose weights of the domains change, as jobs of a study: DoReMi, ODM, ScaleBiO.
+
+Their result is the weights over the steps; the models are not kept. Shapes: `d` domains, `t` steps.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixopt.artifacts.artifact import Artifact
+from mixopt.baselines.base import OnlineTraining
+from mixopt.baselines.online import open_weights
+from mixopt.baselines.scalebio import SourceWeights, take_step
+from mixopt.errors import RunError, one_line
+from mixopt.executors.job import Job
+from mixopt.mixture import Array
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.mixture_runs import first_checkpoints, name_mixture, order_natural
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from mixopt.training.domain_sequences import DomainSequences
+    from mixopt.training.online_training import OnlineSettings
+    from mixopt.training.training_run import TrainingRun
+
+KIND, FILE = "online", "path.npy"
+
+
+def run_online(
+    context: StudyContext, training: OnlineTraining, metric_weights: Mapping[str, float]
+) -> Array:
+    """Return the weights at each step (`t x d`), trained by a worker or read.
+
+    Args:
+        context: The study.
+        training: What is trained.
+        metric_weights: Of the losses of the metrics that choose, by name.
+
+    Raises:
+        RunError: The training failed.
+    """
+    artifact = online_artifact(context, training, metric_weights)
+    plain = asdict(training) | {"settings": dict(training.settings)}
+    job = Job("train_online", (plain, dict(metric_weights)), f"the training of {training.method}",
+              (artifact,), trains=True)  # fmt: skip
+    for _, error in context.dispatcher.run([job]):
+        if error is not None:
+            raise RunError(
+                f"Method {training.method!r} cannot recommend a mixture without its training "
+                f"({one_line(error, limit=None)})."
+            ) from error
+    return np.asarray(np.load(context.folder_of(artifact) / FILE))
+
+
+def online_artifact(
+    context: StudyContext, training: OnlineTraining, metric_weights: Mapping[str, float]
+) -> Artifact:
+    """Return the artifact of a training, with everything that determines its result.
+
+    Args:
+        context: The study.
+        training: What is trained.
+        metric_weights: Of the losses of the metrics that choose, by name.
+    """
+    corpora, config = context.corpora, context.config
+    key = {
+        "training": asdict(training) | {"settings": dict(training.settings)},
+        "config": config.training.model_dump(mode="json", exclude={"expert_tokens"}),
+        "base": context.base_model.compute_key(),
+        "domains": list(config.domains),
+        "corpora": [corpora.counts[domain].folder.name for domain in config.domains],
+        "context": config.base.context,
+        "seed": config.seed,
+        "device": context.device.key,
+    }
+    if training.method == "doremi":
+        key["reference"] = _reference(context).artifact.folder_name
+    if training.method == "scalebio":
+        key["benchmarks"] = [context.scorer.digest, dict(metric_weights)]
+    return Artifact(KIND, training.method, key)
+
+
+def build_online(
+    context: StudyContext, training: OnlineTraining, metric_weights: Mapping[str, float]
+) -> None:
+    """Train in this process, unless the store has the result.
+
+    Raises:
+        DivergedError: A gradient stopped being finite.
+        DataError: A domain would be read more often than `max_epochs` allows.
+    """
+    from mixopt.training.domain_sequences import DomainSequences
+    from mixopt.training.online_training import train_with_weights
+    from mixopt.training.trainer import load_expert
+
+    artifact = online_artifact(context, training, metric_weights)
+    config, domains = context.config, context.config.domains
+
+    def build(scratch: Path) -> None:
+        settings = _settings(context, training, artifact)
+        sequences = DomainSequences(
+            {domain: context.corpora.open(domain) for domain in domains},
+            context=config.base.context, seed=_seed(context), max_epochs=config.training.max_epochs,
+        )  # fmt: skip
+        weights = open_weights(training, len(domains), settings.plan.steps)
+        if isinstance(weights, SourceWeights):
+            path = _train_pair(context, weights, sequences, settings, metric_weights)
+        else:
+            reference = None
+            if training.method == "doremi":
+                reference = _on_device(context, context.load_trainable())
+                load_expert(reference, context.folder_of(_reference(context).artifact))
+                reference.eval()
+            model = _on_device(context, context.load_trainable())
+            path = train_with_weights(model, sequences, weights, settings, reference=reference)
+        np.save(scratch / FILE, path)
+
+    context.store.get_or_build(artifact, build)
+
+
+def _train_pair(
+    context: StudyContext,
+    weights: SourceWeights,
+    sequences: "DomainSequences",
+    settings: "OnlineSettings",
+    metric_weights: Mapping[str, float],
+) -> Array:
+    from mixopt.evaluation.validation_loss import ValidationLoss
+    from mixopt.training.bilevel_training import TrainedPair
+    from mixopt.training.online_training import run_steps
+
+    w, u = (_on_device(context, context.load_trainable()) for _ in range(2))
+    validation = ValidationLoss(context.scorer, metric_weights, _seed(context))
+    pair = TrainedPair(w, u, sequences, validation, settings, len(weights.weights))
+
+    def step(number: int) -> Array:
+        take_step(pair, weights, number, settings.plan.steps)
+        return weights.weights
+
+    return run_steps(step, settings, pair.models, pair.optimizers, [weights, sequences, validation])
+
+
+def _settings(
+    context: StudyContext, training: OnlineTraining, artifact: Artifact
+) -> "OnlineSettings":
+    from mixopt.training.checkpointing import CheckpointManager
+    from mixopt.training.online_training import OnlineSettings
+    from mixopt.training.step_law import resolve_hyperparameters
+    from mixopt.training.trainer import BatchPlan
+
+    config = context.config.training
+    step = resolve_hyperparameters(config, context.base_model.parameters)
+    plan = BatchPlan.of(
+        config, step, context.config.base.context, 1, vocabulary=len(context.corpora.tokenizer),
+        checkpoints=(training.tokens,),
+    )  # fmt: skip
+    checkpoints = CheckpointManager(
+        context.store.work_folder(artifact),
+        60 * context.config.executor.checkpoint_minutes,
+        partial(context.store.save_work, artifact),
+    )
+    return OnlineSettings(training.method, config, step, plan, context.device, checkpoints)
+
+
+def _on_device(context: StudyContext, model: "PreTrainedModel") -> "PreTrainedModel":
+    if context.config.training.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    moved: PreTrainedModel = model.to(context.device.name)
+    return moved
+
+
+def _reference(context: StudyContext) -> "TrainingRun":
+    """Return the run on natural that a method's first run is."""
+    from mixopt.pipeline.training_runs import mixture_run
+
+    natural = order_natural(context)
+    name = f"{name_mixture(natural)}-0"
+    return mixture_run(context, name, natural, 0, first_checkpoints(context.config))
+
+
+def _seed(context: StudyContext) -> int:
+    """Return the seed of the runs with seed 0, whose text is read."""
+    from mixopt.pipeline.training_runs import mix_seed
+
+    return mix_seed(context.config.seed, "run", 0)

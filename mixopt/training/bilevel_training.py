@@ -1,0 +1,69 @@
+"""The two models of ScaleBiO, and their step on one batch.
+
+See `mixopt.baselines.scalebio`. Every batch has as many sequences of each domain, so that no source
+lacks a gradient. Shapes: `d` domains.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mixopt.mixture import Array
+from mixopt.training.domain_sequences import DomainSequences
+from mixopt.training.online_training import OnlineSettings, by_domain, token_losses
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Validation = Callable[["PreTrainedModel"], torch.Tensor]
+"""Adds the gradient of the validation loss on a batch of its own, and returns the loss."""
+
+
+class TrainedPair:
+    """Models w and u, trained on the same batches.
+
+    Args:
+        w: Follows the validation loss too.
+        u: Follows the training loss alone.
+        sequences: Draws batches.
+        validation: The validation loss of w.
+        settings: Of the training.
+        d: Number of domains.
+    """
+
+    def __init__(
+        self,
+        w: "PreTrainedModel",
+        u: "PreTrainedModel",
+        sequences: DomainSequences,
+        validation: Validation,
+        settings: OnlineSettings,
+        d: int,
+    ) -> None:
+        self.models, self._sequences, self._validation = (w, u), sequences, validation
+        self._settings, self._d = settings, d
+        self.optimizers = tuple(settings.make_optimizer(model) for model in self.models)
+
+    def step(self, p: Array, penalty: float, rate: float) -> tuple[Array, Array]:
+        """Take a step of both models; return the domains' losses of w and u before it (`d` each)."""
+        plan, d = self._settings.plan, self._d
+        n = d * max(1, plan.sequences_per_step // d)
+        batch, domains = self._sequences.draw(np.full(d, 1 / d), n)
+        own = penalty * p[domains] * d / n
+        found = []
+        for model, optimizer in zip(self.models, self.optimizers, strict=True):
+            model.train()
+            losses = []
+            for place in range(0, n, plan.device_batch):
+                part = slice(place, place + plan.device_batch)
+                tokens = batch[part].to(model.device)
+                each = token_losses(model, tokens, self._settings.device).mean(dim=1)
+                (each @ torch.from_numpy(own[part]).to(each)).backward()  # type: ignore[no-untyped-call]
+                losses.append(each.detach().double().cpu().numpy())
+            if model is self.models[0]:
+                self._validation(model)
+            self._settings.descend(model, optimizer, rate)
+            found.append(by_domain(np.concatenate(losses), domains, d))
+        return found[0], found[1]

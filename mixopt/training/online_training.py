@@ -1,0 +1,288 @@
+"""Training with weights of the domains that change: one model, or two of a bilevel problem.
+
+The weights are those of a method in `mixopt.baselines`, which this module knows by what they do.
+Trainings are checkpointed and resume bit for bit on a CPU.
+
+Shapes: `n` sequences, `c` tokens, `d` domains, `t` steps.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from mixopt.config.training import TrainingConfig
+from mixopt.errors import DivergedError
+from mixopt.mixture import Array
+from mixopt.training.checkpointing import CheckpointManager
+from mixopt.training.device import Device
+from mixopt.training.domain_sequences import DomainSequences
+from mixopt.training.step_law import OptimizerHyperparameters
+from mixopt.training.trainer import BatchPlan
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+BETAS = (0.9, 0.95)
+STATE, TENSORS = "state.json", "tensors.pt"
+
+
+class Weights(Protocol):
+    """Weights that learn from each batch, such as those of `mixopt.baselines`.
+
+    Attributes:
+        weights: Current weights of the domains (`d`), which sum to 1.
+    """
+
+    weights: Array
+
+    @property
+    def shares(self) -> Array:
+        """Share of each domain in the next batch (`d`)."""
+
+    @property
+    def loss_weights(self) -> Array:
+        """Weight of each domain's loss (`d`)."""
+
+    def update(self, losses: Array) -> None:
+        """Learn from a batch.
+
+        Args:
+            losses: Mean loss of each domain (`d`, nats per token), NaN for one without a sequence; with
+                a reference the mean excess over it, by token and at least 0.
+        """
+
+    def state(self) -> dict[str, list[float]]:
+        """Return what changes."""
+
+    def restore(self, state: dict[str, list[float]]) -> None:
+        """Take what `state` returned."""
+
+
+@dataclass(frozen=True, eq=False)
+class OnlineSettings:
+    """What every training here needs.
+
+    Attributes:
+        name: For progress and errors.
+        config: Schedule and regularization.
+        step: Learning rate and batch size.
+        plan: Steps and sequences.
+        device: That trains.
+        checkpoints: Where unfinished work is kept.
+    """
+
+    name: str
+    config: TrainingConfig
+    step: OptimizerHyperparameters
+    plan: BatchPlan
+    device: Device
+    checkpoints: CheckpointManager
+
+    def make_optimizer(self, model: torch.nn.Module) -> torch.optim.AdamW:
+        """Return AdamW over the trained parameters, as runs have it."""
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        rate, decay = self.step.learning_rate, self.config.weight_decay
+        return torch.optim.AdamW(trained, lr=rate, betas=BETAS, weight_decay=decay)
+
+    def descend(self, model: torch.nn.Module, optimizer: torch.optim.AdamW, share: float) -> None:
+        """Take a step with a share of the learning rate, and clear the gradients.
+
+        Raises:
+            DivergedError: The gradient is not finite.
+        """
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.config.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise DivergedError(
+                f"The gradient of {self.name!r} stopped being finite; lower training.learning_rate and "
+                "run again (what is finished is kept)."
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = share * self.step.learning_rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def warmup_share(self, step: int) -> float:
+        """Return the share of the learning rate at a step from 0: a warm-up, then constant."""
+        return min(1.0, (step + 1) / max(1, self.plan.warmup))
+
+
+def token_losses(model: "PreTrainedModel", tokens: torch.Tensor, device: Device) -> torch.Tensor:
+    """Return the loss of each token but the first (`n x (c − 1)`, nats).
+
+    Args:
+        model: The model.
+        tokens: Sequences (`n x c`), on the model's device.
+        device: Whose data type the forward pass has.
+    """
+    with torch.autocast(tokens.device.type, torch.bfloat16, enabled=device.dtype == torch.bfloat16):
+        logits = model(input_ids=tokens).logits
+    logits = logits[:, :-1].float()
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+    )
+    return losses.view(len(tokens), -1)
+
+
+def by_domain(values: Array, domains: NDArray[np.int64], d: int) -> Array:
+    """Return the mean of sequences' values (`n`) by domain (`d`), NaN for one without a sequence."""
+    counts = np.bincount(domains, minlength=d)
+    sums = np.bincount(domains, weights=values, minlength=d)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def train_with_weights(
+    model: "PreTrainedModel",
+    sequences: DomainSequences,
+    weights: Weights,
+    settings: OnlineSettings,
+    *,
+    reference: "PreTrainedModel | None" = None,
+) -> Array:
+    """Train a model in place while the weights of its domains learn from its losses.
+
+    Args:
+        model: The model.
+        sequences: Draws batches.
+        weights: The weights; changed in place.
+        settings: Of the training.
+        reference: A model whose losses are subtracted, token by token and not below 0, before the
+            weights learn from them; none if left out.
+
+    Returns:
+        The weights that each step was taken with (`t x d`).
+
+    Raises:
+        DivergedError: The gradient stopped being finite.
+        DataError: A domain would be read too often.
+    """
+    optimizer, d = settings.make_optimizer(model), len(weights.weights)
+    model.train()
+
+    def step(number: int) -> Array:
+        taken = weights.weights.copy()
+        batch, domains = sequences.draw(weights.shares, settings.plan.sequences_per_step)
+        own = weights.loss_weights[domains]
+        own = own / own.sum()
+        learnt = []
+        for place in range(0, len(batch), settings.plan.device_batch):
+            part = slice(place, place + settings.plan.device_batch)
+            tokens = batch[part].to(model.device)
+            losses = token_losses(model, tokens, settings.device)
+            counted = torch.from_numpy(own[part]).to(losses)
+            (losses.mean(dim=1) @ counted).backward()  # type: ignore[no-untyped-call]
+            excess = losses.detach()
+            if reference is not None:
+                with torch.no_grad():
+                    excess = (excess - token_losses(reference, tokens, settings.device)).clamp(
+                        min=0
+                    )
+            learnt.append(excess.mean(dim=1).double().cpu().numpy())
+        settings.descend(model, optimizer, settings.warmup_share(number))
+        weights.update(by_domain(np.concatenate(learnt), domains, d))
+        return taken
+
+    return run_steps(step, settings, [model], [optimizer], [weights, sequences])
+
+
+class HasState(Protocol):
+    """Something that a checkpoint keeps."""
+
+    def state(self) -> dict[str, list[float]]:
+        """Return what changes."""
+
+    def restore(self, state: dict[str, list[float]]) -> None:
+        """Take what `state` returned."""
+
+
+def run_steps(
+    step: Callable[[int], Array],
+    settings: OnlineSettings,
+    models: Sequence[torch.nn.Module],
+    optimizers: Sequence[torch.optim.Optimizer],
+    others: Sequence[HasState],
+) -> Array:
+    """Take all steps, with checkpoints; go on from the last one.
+
+    Args:
+        step: Takes the step of a number from 0, and returns the weights it was taken with (`d`).
+        settings: Of the training.
+        models: Whose trained parameters are kept.
+        optimizers: Of the models.
+        others: What else changes.
+
+    Returns:
+        The weights of every step (`t x d`).
+    """
+    manager, path = settings.checkpoints, list[list[float]]()
+    latest = manager.latest()
+    if latest is not None:
+        path = _load(latest, models, optimizers, others)
+    steps = settings.plan.steps
+    last_saved = time.monotonic()
+    bar = tqdm(total=steps, desc=f"training {settings.name}", unit="step", mininterval=1.0,
+               leave=False, initial=len(path))  # fmt: skip
+    with bar:
+        for number in range(len(path), steps):
+            path.append(step(number).tolist())
+            bar.update()
+            if number + 1 < steps and time.monotonic() - last_saved >= manager.interval_s:
+                _save(manager, number + 1, path, models, optimizers, others)
+                last_saved = time.monotonic()
+    return np.array(path)
+
+
+def _save(
+    manager: CheckpointManager,
+    number: int,
+    path: list[list[float]],
+    models: Sequence[torch.nn.Module],
+    optimizers: Sequence[torch.optim.Optimizer],
+    others: Sequence[HasState],
+) -> None:
+    folder = manager.folder / f"checkpoint-{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        "models": [_trained(model) for model in models],
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "random": torch.get_rng_state(),
+    }
+    torch.save(tensors, folder / TENSORS)
+    plain = {"path": path, "others": [other.state() for other in others]}
+    (folder / STATE).write_text(json.dumps(plain))
+    manager.commit(folder)
+
+
+def _load(
+    folder: Path,
+    models: Sequence[torch.nn.Module],
+    optimizers: Sequence[torch.optim.Optimizer],
+    others: Sequence[HasState],
+) -> list[list[float]]:
+    tensors = torch.load(folder / TENSORS, weights_only=True, map_location="cpu")
+    for model, kept in zip(models, tensors["models"], strict=True):
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in kept:
+                    parameter.copy_(kept[name])
+    for optimizer, kept in zip(optimizers, tensors["optimizers"], strict=True):
+        optimizer.load_state_dict(kept)
+    torch.set_rng_state(tensors["random"])
+    plain = json.loads((folder / STATE).read_text())
+    for other, kept in zip(others, plain["others"], strict=True):
+        other.restore(kept)
+    path: list[list[float]] = plain["path"]
+    return path
+
+
+def _trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    named = model.named_parameters()
+    return {name: p.detach().cpu().clone() for name, p in named if p.requires_grad}

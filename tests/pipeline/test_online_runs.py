@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import toy
+
+from mixopt.baselines.base import OnlineTraining
+from mixopt.errors import RunError
+from mixopt.executors.dispatcher import LocalDispatcher
+from mixopt.pipeline.method_search import metric_weights
+from mixopt.pipeline.online_runs import online_artifact, run_online
+
+pytestmark = pytest.mark.slow
+
+
+def open_toy(folder, method, **changes):
+    search = {"rounds": [6], "method": method, "method_runs": 2}
+    return toy.load(folder, toy.write_study(folder, search=search, **changes))
+
+
+@pytest.mark.parametrize(("method", "runs"), [("doremi", 2), ("odm", 1), ("scalebio", 2)])
+def test_a_method_that_changes_weights_recommends_in_a_study(toy_folder, method, runs):
+    study = open_toy(toy_folder, method)
+    trials = study.search()
+    result = study._run_method()
+    found = result.recommendation
+    assert found.tokens == runs * 4000
+    assert result.online_tokens == (runs if method == "scalebio" else 1) * 4000
+    path = np.array(found.path)
+    assert path.shape == (16, 3)  # 4,000 tokens in steps of 256
+    assert path.sum(axis=1) == pytest.approx(np.ones(16))
+    assert path[-1].tolist() != path[0].tolist()
+    (proposal,) = study.propose(trials)
+    assert proposal.decision.candidate == found.ratios
+    # what was trained is found again
+    again = toy.load(toy_folder)
+    again.search()
+    assert again._run_method().recommendation == found
+    assert len(list((study.output / "artifacts" / "online").glob(f"{method}-*"))) == 1
+
+
+def test_a_training_that_fails_ends_in_one_sentence(toy_folder, monkeypatch):
+    study = open_toy(toy_folder, "odm")
+    study.prepare()
+
+    def fail(self, jobs):
+        for job in jobs:
+            yield job, RunError("the device is gone")
+
+    monkeypatch.setattr(LocalDispatcher, "run", fail)
+    training = OnlineTraining("odm", 4000, (0.5, 0.3, 0.2), {"warmup": 0.0})
+    with pytest.raises(RunError, match=r"'odm' cannot recommend .* training \(.*device is gone\)"):
+        run_online(study.context, training, {})
+
+
+def test_the_artifact_depends_on_what_is_trained(toy_folder):
+    study = open_toy(toy_folder, "scalebio")
+    weights = metric_weights(study.open_policy(with_runs=False).objective)
+    names = [metric.name for metric in study.open_policy(with_runs=False).objective.metrics]
+    named = dict(zip(names, weights.tolist(), strict=True))
+    settings = {"rate": 0.01, "penalty": 10.0}
+
+    def key(method="scalebio", tokens=4000, settings=settings, named=named):
+        return online_artifact(
+            study.context, OnlineTraining(method, tokens, (), settings), named
+        ).folder_name
+
+    assert key() == key()
+    others = [
+        key(tokens=8000), key(settings={"rate": 0.02, "penalty": 10.0}),
+        key(named={names[0]: 1.0}), key(method="doremi"),
+    ]  # fmt: skip
+    assert len({key(), *others}) == 5

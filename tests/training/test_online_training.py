@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+import torch
+from models_for_tests import family
+from models_for_tests import make_corpus as make
+
+from mixopt.baselines.doremi import DoReMiWeights
+from mixopt.baselines.odm import Exp3Weights
+from mixopt.config.training import TrainingConfig
+from mixopt.errors import DivergedError
+from mixopt.training.checkpointing import CheckpointManager
+from mixopt.training.device import Device
+from mixopt.training.domain_sequences import DomainSequences
+from mixopt.training.online_training import (
+    OnlineSettings,
+    by_domain,
+    token_losses,
+    train_with_weights,
+)
+from mixopt.training.step_law import resolve_hyperparameters
+from mixopt.training.trainer import BatchPlan
+
+NAMES = ("birds", "ships", "sums")
+DEVICE = Device("cpu", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("online")
+    return {name: make(folder, name)[0] for name in NAMES}
+
+
+def settings(folder, steps=6, rate=3e-3, interval_s=1e9):
+    config = TrainingConfig(
+        tokens=steps * 6 * 32,
+        learning_rate=rate,
+        batch_tokens=6 * 32,
+        device_batch=4,
+        max_epochs=99,
+    )
+    step = resolve_hyperparameters(config, 1000)
+    plan = BatchPlan.of(config, step, 32, 1, vocabulary=300)
+    manager = CheckpointManager(folder / "work", interval_s)
+    return OnlineSettings("toy", config, step, plan, DEVICE, manager)
+
+
+def sequences(corpora):
+    return DomainSequences(corpora, context=32, seed=0, max_epochs=99.0)
+
+
+def test_losses_are_those_of_the_model(corpora):
+    model = family("llama")
+    tokens, _ = sequences(corpora).draw(np.full(3, 1 / 3), 3)
+    with torch.no_grad():
+        own = token_losses(model, tokens, DEVICE)
+        expected = model(input_ids=tokens, labels=tokens).loss
+    assert own.shape == (3, 31)
+    assert float(own.mean()) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_means_by_domain_know_what_was_not_read():
+    found = by_domain(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 2]), 3)
+    assert found[[0, 2]].tolist() == [2.0, 5.0]
+    assert np.isnan(found[1])
+
+
+def test_the_weights_learn_from_the_excess_over_a_reference(corpora, tmp_path):
+    """The reference is the model itself with one domain learnt: only there is an excess."""
+    reference, model = family("llama"), family("llama")
+    optimizer = torch.optim.AdamW(reference.parameters(), lr=1e-2)
+    batches = sequences(corpora)
+    for _ in range(12):
+        tokens, _ = batches.draw(np.array([0.0, 0.0, 1.0]), 6)
+        token_losses(reference, tokens, DEVICE).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    weights = DoReMiWeights(3, 1.0, 1e-4)
+    path = train_with_weights(
+        model,
+        sequences(corpora),
+        weights,
+        settings(tmp_path, rate=1e-5),
+        reference=reference.eval(),
+    )
+    assert path.shape == (6, 3)
+    assert path[0].tolist() == [1 / 3] * 3
+    assert weights.weights.argmax() == 2
+
+
+def test_training_lowers_the_loss_and_follows_the_probabilities(corpora, tmp_path):
+    model, batches = family("llama"), sequences(corpora)
+    tokens, _ = sequences(corpora).draw(np.full(3, 1 / 3), 6)
+    before = float(token_losses(model, tokens, DEVICE).detach().mean())
+    weights = Exp3Weights(np.array([0.6, 0.3, 0.1]), 100)
+    path = train_with_weights(model, batches, weights, settings(tmp_path, steps=10, rate=1e-2))
+    assert float(token_losses(model, tokens, DEVICE).detach().mean()) < before
+    assert path == pytest.approx(np.tile([0.6, 0.3, 0.1], (10, 1)))
+    assert np.array(batches.state()["read"]) == pytest.approx([36, 18, 6], abs=1)
+
+
+def test_a_training_that_was_stopped_goes_on_bit_for_bit(corpora, tmp_path):
+    def start(folder, stop=None):
+        model, weights = family("llama"), Exp3Weights(np.full(3, 1 / 3), 0)
+        batches = sequences(corpora)
+        if stop is not None:
+            draw = batches.draw
+
+            def stopping(shares, n):
+                if sum(batches.state()["read"]) >= stop * n:
+                    raise KeyboardInterrupt
+                return draw(shares, n)
+
+            batches.draw = stopping
+        path = train_with_weights(
+            model, batches, weights, settings(folder, rate=1e-2, interval_s=0)
+        )
+        return path, [parameter.detach().clone() for parameter in model.parameters()]
+
+    whole, trained = start(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "other", stop=4)
+    path, again = start(tmp_path / "other")
+    assert path.tolist() == whole.tolist()
+    assert all(torch.equal(a, b) for a, b in zip(trained, again, strict=True))
+
+
+def test_a_gradient_that_is_not_finite_ends_in_one_sentence(corpora, tmp_path):
+    model = family("llama")
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(DivergedError, match="gradient of 'toy' stopped being finite; lower"):
+        train_with_weights(
+            model, sequences(corpora), DoReMiWeights(3, 1.0, 0.0), settings(tmp_path)
+        )
