@@ -24,7 +24,7 @@ from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
 from mixopt.pipeline.experts import train_experts
-from mixopt.pipeline.exports import write_export
+from mixopt.pipeline.exports import with_known_paths, write_export
 from mixopt.pipeline.gains import Observation, metrics_that_choose, tabulate
 from mixopt.pipeline.method_search import MethodResult, describe_recommendation, run_method
 from mixopt.pipeline.objective import open_policy, require_objective
@@ -288,7 +288,7 @@ class Study:
         with self.running():
             written: list[Path] = []
             folder, store = self.output / "exports", self.context.store
-            for wanted in self.config.exports:
+            for wanted in with_known_paths(self.config):
                 written += write_export(wanted, plan, store, folder)
             if written:
                 drift = make_request(plan, None, {}).drift

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BitsPerByteConfig
-from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig
+from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig, TokensTextConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import did_you_mean
 from mixopt.mixture import Mixture
@@ -54,6 +54,11 @@ def _check_text(study: "StudyConfig") -> None:
     for expert in study.experts:
         if expert.text is None and expert.checkpoint is None:
             raise ValueError(f"expert {expert.domain!r} has neither text nor checkpoint; add one")
+        if isinstance(expert.text, TokensTextConfig) and isinstance(study.base, BuiltBaseConfig):
+            raise ValueError(
+                f"expert {expert.domain!r} has tokens, and the base is built here with a tokenizer of "
+                "its own; give a pretrained base, or the text"
+            )
         for benchmark in study.benchmarks:
             if not isinstance(benchmark, BitsPerByteConfig) or expert.text is None:
                 continue
@@ -83,6 +88,8 @@ def _documents_of(text: TextConfig) -> tuple[object, ...]:
         return ("files", *sorted(text.paths))
     if isinstance(text, HubTextConfig):
         return ("huggingface", text.path, text.name, text.split, text.revision)
+    if isinstance(text, TokensTextConfig):
+        return ("tokens", *sorted(text.paths))
     return ("machine", text.name, text.seed)
 
 

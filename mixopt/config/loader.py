@@ -180,6 +180,8 @@ def _anchor_paths(plain: Any, folder: Path) -> Any:
             text["paths"] = [_anchor(str(path), folder) for path in text["paths"]]
         if text.get("kind") == "huggingface" and isinstance(text.get("path"), str):
             text["path"] = _anchor_if_exists(text["path"], folder)
+        if text.get("kind") == "tokens" and isinstance(text.get("tokenizer"), str):
+            text["tokenizer"] = _anchor_if_exists(text["tokenizer"], folder)
         plain["text"] = text
     if isinstance(plain.get("checkpoint"), str):
         plain["checkpoint"] = _anchor(plain["checkpoint"], folder)

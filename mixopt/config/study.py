@@ -11,7 +11,7 @@ from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BenchmarkConfig
 from mixopt.config.constraints import SearchSpaceConfig
 from mixopt.config.cross_checks import MAX_FILE_NAME, check_study
 from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig
-from mixopt.config.text import RecordTextConfig
+from mixopt.config.text import RecordTextConfig, TokensTextConfig
 from mixopt.config.training import (
     BaseConfig,
     BuiltBaseConfig,
@@ -364,10 +364,10 @@ class StudyConfig(ConfigModel):
             left = self.max_repetition[expert.domain] - seen.get(expert.domain, 0.0)
             need = (least or {}).get(expert.domain, 0.0) * (1 + ROUNDING)
             changes: dict[str, Any] = {"max_repetition": max(0.0, left, need)}
-            if isinstance(expert.text, RecordTextConfig) and expert.text.tokens is None:
+            text = expert.text
+            if isinstance(text, RecordTextConfig | TokensTextConfig) and text.tokens is None:
                 # phases read the same text, whatever the length of each
-                text = expert.text.model_copy(update={"tokens": self.text_tokens})
-                changes["text"] = text
+                changes["text"] = text.model_copy(update={"tokens": self.text_tokens})
             experts.append(expert.model_copy(update=changes))
         target = self.target.model_copy(update={"tokens": phase.tokens})
         return self.model_copy(update={

@@ -70,6 +70,30 @@ class HubTextConfig(RecordTextConfig):
     """Column with the group of a document; each distinct text is its own group if left out."""
 
 
+class TokensTextConfig(SplitTextConfig):
+    """Text that is tokenized already, by the base's tokenizer."""
+
+    kind: Literal["tokens"]
+    paths: Annotated[list[str], Field(min_length=1)]
+    """Files, prefixes of `.bin` and `.idx`, or globs, relative to the YAML."""
+    format: Literal["megatron", "olmo", "datatrove"] | None = None
+    """Megatron's `.bin` and `.idx`, OLMo's `.npy` without a header, datatrove's and nanotron's `.ds`;
+    told by the ending if left out."""
+    tokenizer: Annotated[str, Field(min_length=1)]
+    """Folder or hub id of the tokenizer that made the tokens."""
+    dtype: Literal["uint16", "uint32"] | None = None
+    """Type of a token in `.npy` and `.ds` files; told by the values if left out."""
+    tokens: PositiveInt | Literal["all"] | None = None
+    """Tokens to read, as for files."""
+
+    @model_serializer(mode="wrap")
+    def _omit_limit(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = handler(self)
+        if plain.get("tokens", 0) is None:
+            del plain["tokens"]
+        return plain
+
+
 class MachineTextConfig(SplitTextConfig):
     """Text from the local Python installation; see `mixopt.data.machine_text`."""
 
@@ -83,5 +107,6 @@ class MachineTextConfig(SplitTextConfig):
 
 
 TextConfig = Annotated[
-    FilesTextConfig | HubTextConfig | MachineTextConfig, Field(discriminator="kind")
+    FilesTextConfig | HubTextConfig | TokensTextConfig | MachineTextConfig,
+    Field(discriminator="kind"),
 ]

@@ -21,6 +21,7 @@ from mixopt.config.text import FilesTextConfig, TextConfig
 from mixopt.data.availability import Availability
 from mixopt.data.sources import describe_format, hash_file, list_files, read_documents
 from mixopt.data.text_sample import TextSample
+from mixopt.data.token_text import TokenText
 from mixopt.data.tokenization import tokenize
 from mixopt.errors import DataError
 from mixopt.mixture import Mixture
@@ -104,7 +105,7 @@ def build_corpus(
     source: TextConfig,
     tokenizer: "PreTrainedTokenizerBase",
     cache: ArtifactStore,
-    sample: TextSample | None = None,
+    sample: TextSample | TokenText | None = None,
 ) -> Corpus:
     """Return the corpus of `source`, tokenized now unless `cache` has it.
 
@@ -113,7 +114,7 @@ def build_corpus(
         source: The text.
         tokenizer: Of the base.
         cache: Where corpora are kept.
-        sample: Of a text that is not read whole; only this is tokenized.
+        sample: Of a text that is not read whole, or is tokenized already; only this is kept.
 
     Returns:
         The opened corpus.
@@ -125,14 +126,15 @@ def build_corpus(
     def build(scratch: Path) -> None:
         # only here: a remote store asks its URL for saved work, and of several processes one builds
         workplace = cache.work_folder(artifact)
+        documents = read_documents(source) if sample is None else sample.read_for_corpus()
         counts = tokenize(
-            read_documents(source) if sample is None else sample.read(), tokenizer, scratch,
+            documents, tokenizer, scratch,
             workplace=workplace, shard_tokens=SHARD_TOKENS, name=artifact.name,
             max_tokens=None if sample is None else sample.tokens,
         )  # fmt: skip
         plain = asdict(counts)
         del plain["parts"]
-        if sample is not None:
+        if sample is not None and sample.tokens is not None:
             plain["available"] = asdict(sample.estimate(counts.documents, counts.parts))
         (scratch / "corpus.json").write_text(json.dumps(plain))
 

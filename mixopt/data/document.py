@@ -1,7 +1,10 @@
 """Documents and the hold-out split."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mixopt.config.text import SplitTextConfig
 
@@ -19,6 +22,17 @@ class Document:
     text: str
     group: str
     part: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class TokenDocument(Document):
+    """A document that is tokenized already; its text is empty.
+
+    Attributes:
+        tokens: Its tokens, without separators.
+    """
+
+    tokens: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, dtype=np.uint32))
 
 
 def is_held_out(group: str, split: SplitTextConfig) -> bool:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from itertools import chain, islice
 
-from mixopt.config.text import FilesTextConfig, TextConfig
+from mixopt.config.text import FilesTextConfig, TextConfig, TokensTextConfig
 from mixopt.data.document import Document
 from mixopt.data.sources import list_files, read_documents
 from mixopt.data.text_sample import TextSample, find_sample
+from mixopt.data.token_text import TokenText
 
 LARGE_TOKENS = 1 << 22
 """Size in tokens from which a text is large, the least that a study reads of training text."""
@@ -27,9 +28,7 @@ def read_heldout(source: TextConfig, count: int | None) -> Iterator[Document]:
         DataError: The text cannot be read.
     """
     if count is not None and is_large(source):
-        assert isinstance(source, FilesTextConfig)
-        sample = TextSample(source, list_files(source), ITEM_TOKENS * count, seed=0)
-        seen = list(islice(sample.read_all(), SEEN_PER_ITEM * count))
+        seen = list(islice(_read_spread(source, ITEM_TOKENS * count), SEEN_PER_ITEM * count))
         first = {document.part: document for document in reversed(seen)}
         others = (document for document in seen if first[document.part] is not document)
         yield from islice(chain(reversed(first.values()), others), count)
@@ -43,6 +42,15 @@ def is_large(source: TextConfig) -> bool:
     Args:
         source: The text.
     """
-    if not isinstance(source, FilesTextConfig) or source.tokens == "all":
+    if not isinstance(source, FilesTextConfig | TokensTextConfig) or source.tokens == "all":
         return False
+    if isinstance(source, TokensTextConfig):
+        return TokenText(source, None, seed=0).total > LARGE_TOKENS
     return find_sample(source, LARGE_TOKENS, seed=0) is not None
+
+
+def _read_spread(source: TextConfig, tokens: int) -> Iterator[Document]:
+    if isinstance(source, TokensTextConfig):
+        return TokenText(source, tokens, seed=0).read()
+    assert isinstance(source, FilesTextConfig)
+    return TextSample(source, list_files(source), tokens, seed=0).read_all()

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig
+from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig, TokensTextConfig
 from mixopt.data.document import Document, is_held_out
 from mixopt.data.machine_text import read_machine_text
 from mixopt.data.parquet_files import read_parquet
@@ -69,6 +69,10 @@ def _read_all(source: TextConfig) -> Iterator[Document]:
             yield from read_file(file, source)
     elif isinstance(source, HubTextConfig):
         yield from _read_hub(source)
+    elif isinstance(source, TokensTextConfig):
+        from mixopt.data.token_text import TokenText  # which is above this module
+
+        yield from TokenText(source.model_copy(update={"part": "all"}), None, seed=0).read()
     else:
         yield from read_machine_text(source.name, max_bytes=source.max_bytes, seed=source.seed)
 

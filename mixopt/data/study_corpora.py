@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
-from mixopt.config.text import FilesTextConfig, TextConfig
+from mixopt.config.text import FilesTextConfig, TextConfig, TokensTextConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.data.corpus import Corpus, build_corpus, corpus_artifact, fingerprint_text
 from mixopt.data.document import Document
 from mixopt.data.sources import read_documents
 from mixopt.data.text_sample import TextSample, find_sample
+from mixopt.data.token_text import TokenText, open_token_text
 from mixopt.data.tokenizer import build_tokenizer, load_tokenizer
 from mixopt.errors import ConfigError
 from mixopt.mixture import Mixture
@@ -81,14 +82,20 @@ class StudyCorpora:
         return {domain: self._fingerprint(domain) for domain in self.by_domain}
 
     @cached_property
-    def samples(self) -> Mapping[str, TextSample]:
-        """The sample of each text that is larger than what the study can use, by domain."""
-        found = {}
+    def samples(self) -> Mapping[str, TextSample | TokenText]:
+        """The sample of each text that is larger than what the study can use, by domain.
+
+        Texts that are tokenized already are among them, also whole ones.
+        """
+        found: dict[str, TextSample | TokenText] = {}
         for domain, text in self.by_domain.items():
             if isinstance(text, FilesTextConfig) and text.tokens != "all":
                 tokens = text.tokens or self._config.text_tokens
                 if (sample := find_sample(text, tokens, self._config.seed)) is not None:
                     found[domain] = sample
+            elif isinstance(text, TokensTextConfig):
+                limit = None if text.tokens == "all" else text.tokens or self._config.text_tokens
+                found[domain] = open_token_text(text, limit, self._config.seed)
         return found
 
     def read(self, domain: str) -> Iterator[Document]:
@@ -136,8 +143,10 @@ class StudyCorpora:
                 lambda folder: build_tokenizer(self._interleaved(), base).save_pretrained(folder),
             )
         for domain, text in self.by_domain.items() if self._inputs is None else ():
-            artifact = self.corpus_artifact(domain)
-            build_corpus(artifact, text, self.tokenizer, self._cache, self.samples.get(domain))
+            artifact, sample = self.corpus_artifact(domain), self.samples.get(domain)
+            if isinstance(sample, TokenText):
+                sample.check_vocabulary(self.tokenizer)
+            build_corpus(artifact, text, self.tokenizer, self._cache, sample)
 
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":

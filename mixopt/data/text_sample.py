@@ -137,6 +137,10 @@ class TextSample:
                 f"{self.source.part} side; correct them."
             )
 
+    def read_for_corpus(self) -> Iterator[Document]:
+        """Yield what is tokenized, or is tokens already."""
+        return self.read()
+
     def compute_fingerprint(self) -> str:
         """Hash the documents of the sample, and what determines which these are."""
         config = self.source.model_dump_json(exclude={"paths", "tokens"})

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from mixopt.data.document import Document
+from mixopt.data.document import Document, TokenDocument
 from mixopt.errors import DataError
 from mixopt.io.files import write_bytes
 
@@ -35,7 +35,9 @@ TOKENIZE_BATCH, BATCH_CHARACTERS = 1024, 1 << 22
 """Documents and characters of a batch, which all cores share."""
 
 T = TypeVar("T")
-Encode: TypeAlias = Callable[[list[str]], Sequence[list[int]]]
+Line: TypeAlias = list[int] | NDArray[np.uint32]
+"""Tokens of a document."""
+Encode: TypeAlias = Callable[[list[str]], Sequence[Line]]
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def tokenize(
     before = [] if start is None or start == separator else [start]
     encode = _open_encoder(tokenizer)
     wanted = float("inf") if max_tokens is None else max_tokens
-    full = (document for document in documents if document.text)
+    full = (each for each in documents if each.text or isinstance(each, TokenDocument))
     with _Shards(workplace, dtype, shard_tokens) as shards:
         kept = shards.resume()
         if kept.tokens:
@@ -122,7 +124,7 @@ class TokenizedText:
     Attributes:
         tokens: Number of tokens, separators included.
         documents: Number of documents, without empty ones.
-        bytes: Bytes of UTF-8 text.
+        bytes: Bytes of UTF-8 text, or of tokens where these were given.
         dtype: Type of a token on disk.
         parts: Tokens by part of the text.
     """
@@ -146,22 +148,28 @@ def _open_encoder(tokenizer: "PreTrainedTokenizerBase") -> Encode:
     return partial(_encode_fast, backend)
 
 
-def _encode_slowly(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> Sequence[list[int]]:
+def _encode_slowly(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> Sequence[Line]:
     encoded: Sequence[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)[
         "input_ids"
     ]
     return encoded
 
 
-def _encode_fast(backend: Any, texts: list[str]) -> Sequence[list[int]]:
+def _encode_fast(backend: Any, texts: list[str]) -> Sequence[Line]:
     return [each.ids for each in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def _encode(
     batches: Iterable[list[Document]], encode: Encode
-) -> Iterator[tuple[list[Document], Sequence[list[int]]]]:
+) -> Iterator[tuple[list[Document], Sequence[Line]]]:
     for batch in batches:
-        yield batch, encode([document.text for document in batch])
+        if isinstance(batch[0], TokenDocument):
+            yield (
+                batch,
+                [document.tokens for document in batch if isinstance(document, TokenDocument)],
+            )
+        else:
+            yield batch, encode([document.text for document in batch])
 
 
 def _batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -169,7 +177,9 @@ def _batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
     size = 0
     for document in documents:
         batch.append(document)
-        size += len(document.text)
+        size += (
+            document.tokens.nbytes if isinstance(document, TokenDocument) else len(document.text)
+        )
         if len(batch) == TOKENIZE_BATCH or size >= BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
@@ -241,7 +251,8 @@ class _Shards:
             if self.tokens % self._size == 0:
                 parts = tuple(self.parts.items())
                 self._keep(Place(self.place.documents, self.place.bytes, at, parts))
-        n_bytes = len(document.text.encode())
+        is_text = not isinstance(document, TokenDocument)
+        n_bytes = len(document.text.encode()) if is_text else tokens.nbytes
         self.place = Place(self.place.documents + 1, self.place.bytes + n_bytes)
         self.parts[document.part] = self.parts.get(document.part, 0) + len(tokens)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import ExportConfig, StudyConfig
+from mixopt.config.text import TokensTextConfig
+from mixopt.data.token_files import list_token_files
 from mixopt.errors import ExportError
 from mixopt.exporters.export import check_export, export_phases
 from mixopt.io.files import write_bytes
@@ -34,7 +36,7 @@ def check_exports(config: StudyConfig, *, run_code: bool) -> None:
         if all(s.frozen.get(domain, s.upper.get(domain, 1.0)) == 0 for s in searches)
     }
     measured = {e.domain: 1.0 for e in config.experts if e.text is not None}
-    for wanted in config.exports:
+    for wanted in with_known_paths(config):
         if CODE_MARK in wanted.format and not run_code:
             raise ExportError(
                 f"exports: format {wanted.format!r} runs Python that the config names; pass "
@@ -49,6 +51,30 @@ def check_exports(config: StudyConfig, *, run_code: bool) -> None:
             out=wanted.out,
             **wanted.options,
         )
+
+
+def with_known_paths(config: StudyConfig) -> list[ExportConfig]:
+    """Return the exports of a study, with the paths of its tokens where an export names none.
+
+    A domain has a path where its text is one file of tokens, which the trainer reads too.
+
+    Args:
+        config: The study's.
+    """
+    known = {}
+    for expert in config.experts:
+        if isinstance(expert.text, TokensTextConfig):
+            files = list_token_files(expert.text)
+            if len(files) == 1:
+                # Megatron names a pair of files by what is before their endings
+                pair = files[0].suffix == ".bin"
+                known[expert.domain] = str(files[0].with_suffix("") if pair else files[0])
+    if set(known) != set(config.domains):
+        return list(config.exports)
+    return [
+        wanted.model_copy(update={"paths": known}) if wanted.paths is None else wanted
+        for wanted in config.exports
+    ]
 
 
 def export_artifact(wanted: ExportConfig, plan: Proposal | Schedule) -> Artifact | None:

@@ -18,7 +18,7 @@ from mixopt.errors import MixoptError
 from mixopt.io.parsing import load_json
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.exports import export_artifact, is_written
+from mixopt.pipeline.exports import export_artifact, is_written, with_known_paths
 from mixopt.pipeline.gains import Observation
 from mixopt.pipeline.method_search import run_method
 from mixopt.pipeline.objective import open_policy, require_objective
@@ -110,7 +110,7 @@ def _schedule(study: "Study") -> Iterator[StatusRow]:
             yield StatusRow(f"export {wanted.out}", "left")
         return
     yield StatusRow("schedule.json", "done")
-    for wanted in study.config.exports:
+    for wanted in with_known_paths(study.config):
         yield _export(study, wanted, schedule)
 
 
@@ -258,7 +258,7 @@ class _StageWalk:
         row, proposals = self._proposals("proposal", search, policy, trials)
         current = bool(proposals) and self._is_current(proposals[0])
         yield row if current or not proposals else replace(row, state="left")
-        for wanted in self._config.exports if proposals else ():
+        for wanted in with_known_paths(self._config) if proposals else ():
             yield _export(self._study, wanted, proposals[0])
         if proposals:
             yield StatusRow("report.html", "done" if current and self._is_reported() else "left")

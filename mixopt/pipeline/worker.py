@@ -16,7 +16,7 @@ from mixopt.artifacts.store import ArtifactStore
 from mixopt.baselines.base import OnlineTraining
 from mixopt.config.benchmarks import BitsPerByteConfig
 from mixopt.config.study import StudyConfig
-from mixopt.config.text import FilesTextConfig
+from mixopt.config.text import FilesTextConfig, TokensTextConfig
 from mixopt.data.heldout_text import is_large, read_heldout
 from mixopt.data.sources import list_files
 from mixopt.data.study_corpora import StudyInputs
@@ -194,7 +194,7 @@ def stage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
             if isinstance(value, str) and not value.startswith("machine:"):
                 benchmark[name] = put(value)
         text = getattr(parsed, "text", None)
-        if isinstance(text, FilesTextConfig) and is_large(text):
+        if isinstance(text, TokensTextConfig) or (text is not None and is_large(text)):
             assert isinstance(parsed, BitsPerByteConfig)
             benchmark["text"] = {
                 "kind": "files",
@@ -246,7 +246,7 @@ def _put(path: Path, store: ArtifactStore) -> str:
 
 
 def _put_items(config: BitsPerByteConfig, store: ArtifactStore) -> str:
-    """Copy the documents that a benchmark reads of a large text."""
+    """Copy the documents that a benchmark reads of a large text, or of tokens."""
     texts = [document.text for document in read_heldout(config.text, config.max_items)]
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     digest = hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()

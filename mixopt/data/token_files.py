@@ -1,0 +1,241 @@
+"""Files of tokens that other programs wrote, memory-mapped: Megatron, OLMo, datatrove and nanotron.
+
+Each gives the documents that begin in a range of its tokens, without reading anything else.
+"""
+
+import struct
+from collections.abc import Iterator
+from glob import glob
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixopt.config.text import TokensTextConfig
+from mixopt.errors import DataError
+
+MEGATRON = b"MMIDIDX\x00\x00"
+MEGATRON_TYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
+"""Types of a token by the code in the index."""
+HEADER = len(MEGATRON) + struct.calcsize("<QBQQ")
+NUMPY = b"\x93NUMPY"
+PROBED = 1 << 16
+"""Tokens at the beginning and in the middle of a file that tell the type of a token."""
+SEARCHED = 1 << 14
+"""Tokens in which the end of a document is searched for at a time."""
+
+Tokens = NDArray[Any]
+
+
+class TokenFile(Protocol):
+    """Tokens of many documents in one file.
+
+    Attributes:
+        path: The file.
+        n_tokens: Number of tokens.
+        token_bytes: Bytes of a token.
+    """
+
+    path: Path
+    n_tokens: int
+    token_bytes: int
+
+    def read(self, start: int, stop: int) -> Iterator[tuple[int, Tokens]]:
+        """Yield the documents that begin at tokens `start` to `stop`, each with the place of its end."""
+
+
+def list_token_files(source: TokensTextConfig) -> list[Path]:
+    """Find the files of tokens; of Megatron's pairs, the `.bin`.
+
+    Args:
+        source: Its globs or prefixes.
+
+    Raises:
+        DataError: A glob matches nothing, or a file has no known ending.
+    """
+    files: list[Path] = []
+    for pattern in source.paths:
+        names = sorted(glob(pattern, recursive=True)) or sorted(glob(f"{pattern}.bin"))
+        found = [Path(name).with_suffix(".bin") if name.endswith(".idx") else Path(name)
+                 for name in names if not name.endswith((".index", ".metadata", ".csv.gz"))]  # fmt: skip
+        found = [file for file in found if file.is_file() and file not in files]
+        if not found and not names:
+            raise DataError(f"No file of tokens matches {pattern}; fix the expert's `text.paths`.")
+        files += list(dict.fromkeys(found))
+    if not files:
+        raise DataError(
+            f"{source.paths[0]} names no file of tokens; fix the expert's `text.paths`."
+        )
+    return files
+
+
+def open_token_file(path: Path, source: TokensTextConfig, separator: int, size: int) -> TokenFile:
+    """Open a file of tokens.
+
+    Args:
+        path: The file.
+        source: Its format and type, where they are given.
+        separator: Token that ends a document, in formats without an index.
+        size: Size of the vocabulary.
+
+    Raises:
+        DataError: It is damaged, or has another format.
+    """
+    by_ending = {".bin": "megatron", ".npy": "olmo", ".ds": "datatrove"}
+    format = source.format or by_ending.get(path.suffix)
+    if format is None:
+        raise DataError(
+            f"{path} has no ending that tells its format (.bin with .idx, .npy, .ds); give `format`."
+        )
+    if format == "megatron":
+        return MegatronFile(path)
+    dtype = np.dtype(source.dtype) if source.dtype else _find_type(path, size)
+    if path.stat().st_size % dtype.itemsize:
+        raise DataError(f"{path} is no whole number of {dtype.name} tokens; correct its `dtype`.")
+    if format == "datatrove":
+        return IndexedFile(path, dtype)
+    return PlainTokens(path, dtype, separator)
+
+
+def _find_type(path: Path, size: int) -> np.dtype[Any]:
+    """Return the type with which all tokens are of the vocabulary; the wider one where both do."""
+    with path.open("rb") as stream:
+        if stream.read(len(NUMPY)) == NUMPY:
+            raise DataError(
+                f"{path} is an array saved by numpy.save; OLMo's files have no header: write its tokens "
+                "by ndarray.tofile."
+            )
+    n_bytes = path.stat().st_size
+    for dtype in (np.dtype("<u4"), np.dtype("<u2")):
+        if n_bytes % dtype.itemsize:
+            continue
+        tokens = np.memmap(path, dtype, mode="r")
+        middle = len(tokens) // 2
+        probed = np.concatenate([tokens[:PROBED], tokens[middle : middle + PROBED]])
+        if len(probed) and int(probed.max()) < size:
+            return dtype
+    raise DataError(
+        f"{path} holds ids beyond the {size:,} tokens of the base's tokenizer, as uint16 and as uint32; "
+        "name the tokenizer that made it, and its `dtype`."
+    )
+
+
+class MegatronFile:
+    """A pair of `.bin` and `.idx` of Megatron-LM; a document may have several sequences.
+
+    Args:
+        path: The `.bin`.
+
+    Raises:
+        DataError: The index is missing, damaged or of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        index = path.with_suffix(".idx")
+        if not index.is_file():
+            raise DataError(f"{path} has no {index.name} beside it; give both files.")
+        with index.open("rb") as stream:
+            head = stream.read(HEADER)
+        if not head.startswith(MEGATRON) or len(head) < HEADER:
+            raise DataError(
+                f"{index} is no index of Megatron's MMIDIDX format; preprocess it again."
+            )
+        version, code, n, documents = struct.unpack("<QBQQ", head[len(MEGATRON) :])
+        size = HEADER + 12 * n + 8 * documents
+        if version != 1 or code not in MEGATRON_TYPES or index.stat().st_size < size:
+            raise DataError(f"{index} is damaged or of another version; preprocess it again.")
+        if not n or documents < 2:
+            raise DataError(f"{index} has no document; take it out of `text.paths`.")
+        self.path, dtype = path, np.dtype(MEGATRON_TYPES[code])
+        self.token_bytes = dtype.itemsize
+        self._tokens = np.memmap(path, dtype, mode="r")
+        self._lengths = np.memmap(index, "<i4", "r", HEADER, (n,))
+        self._places = np.memmap(index, "<i8", "r", HEADER + 4 * n, (n,))
+        self._documents = np.memmap(index, "<i8", "r", HEADER + 12 * n, (documents,))
+        self.n_tokens = len(self._tokens)
+        if int(self._places[-1]) // dtype.itemsize + int(self._lengths[-1]) > self.n_tokens:
+            raise DataError(f"{path} is shorter than its index says; copy it again.")
+
+    def read(self, start: int, stop: int) -> Iterator[tuple[int, Tokens]]:
+        """Yield the documents that begin at tokens `start` to `stop`, each with the place of its end."""
+        first = np.searchsorted(self._places, np.int64(start * self.token_bytes))
+        document = int(np.searchsorted(self._documents, np.int64(first)))
+        while document + 1 < len(self._documents):
+            here, following = self._documents[document : document + 2]
+            document += 1
+            if here == following:  # empty
+                continue
+            begin = int(self._places[here]) // self.token_bytes
+            if begin >= stop:
+                return
+            last = following - 1
+            end = int(self._places[last]) // self.token_bytes + int(self._lengths[last])
+            yield end, self._tokens[begin:end]
+
+
+class IndexedFile:
+    """A `.ds` of datatrove and nanotron, with the ends of its documents in `.ds.index`.
+
+    Args:
+        path: The file.
+        dtype: Of a token.
+
+    Raises:
+        DataError: There is no index.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        index = path.with_name(f"{path.name}.index")
+        if not index.is_file():
+            raise DataError(f"{path} has no {index.name} beside it; give both files.")
+        self.path, self.token_bytes = path, dtype.itemsize
+        self._tokens = np.memmap(path, dtype, mode="r")
+        self._ends = np.memmap(index, "<u8", mode="r")
+        self.n_tokens = len(self._tokens)
+        if int(self._ends[-1]) > self.n_tokens:
+            raise DataError(
+                f"{path} is shorter than its index says; correct `dtype`, or copy it again."
+            )
+
+    def read(self, start: int, stop: int) -> Iterator[tuple[int, Tokens]]:
+        """Yield the documents that begin at tokens `start` to `stop`, each with the place of its end."""
+        document = int(np.searchsorted(self._ends, np.uint64(start))) if start else 0
+        begin = int(self._ends[document - 1]) if document else 0
+        if start and begin < start:  # the document that `start` is in
+            begin, document = int(self._ends[document]), document + 1
+        while begin < stop and document < len(self._ends):
+            end = int(self._ends[document])
+            yield end, self._tokens[begin:end]
+            begin, document = end, document + 1
+
+
+class PlainTokens:
+    """Tokens without an index, such as OLMo's `.npy`: a document ends with the separator.
+
+    Args:
+        path: The file.
+        dtype: Of a token.
+        separator: Token that ends a document.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], separator: int) -> None:
+        self.path, self.token_bytes = path, dtype.itemsize
+        self._tokens, self._separator = np.memmap(path, dtype, mode="r"), separator
+        self.n_tokens = len(self._tokens)
+
+    def read(self, start: int, stop: int) -> Iterator[tuple[int, Tokens]]:
+        """Yield the documents that begin at tokens `start` to `stop`, each with the place of its end."""
+        begin = self._find_end(start - 1, stop) if start else 0
+        while begin < stop:
+            end = self._find_end(begin, self.n_tokens)
+            yield end, self._tokens[begin:end]
+            begin = end
+
+    def _find_end(self, start: int, stop: int) -> int:
+        """Return the place after the next separator from `start` on, or `stop`."""
+        for at in range(start, stop, SEARCHED):
+            found = np.flatnonzero(self._tokens[at : min(at + SEARCHED, stop)] == self._separator)
+            if len(found):
+                return at + int(found[0]) + 1
+        return stop

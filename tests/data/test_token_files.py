@@ -1,0 +1,157 @@
+"""Files of tokens, written here byte by byte as their formats say."""
+
+import random
+import struct
+
+import numpy as np
+import pytest
+
+from mixopt.config.text import TokensTextConfig
+from mixopt.data import token_files
+from mixopt.data.token_files import list_token_files, open_token_file
+from mixopt.errors import DataError
+
+EOS, SIZE = 0, 300
+
+
+def documents(n=50, seed=0):
+    rng = random.Random(seed)
+    return [
+        [rng.randrange(1, SIZE) for _ in range(rng.choice([1, 4, 30]))] + [EOS] for _ in range(n)
+    ]
+
+
+def write_megatron(folder, name, found, *, code=8, sequences=1):
+    """`code` is that of uint16; a document may be cut into sequences."""
+    dtype = {8: "<u2", 4: "<i4"}[code]
+    pieces = [[list(each) for each in np.array_split(one, sequences)] for one in found]
+    flat = [piece for one in pieces for piece in one]
+    tokens = np.array([token for piece in flat for token in piece], dtype=dtype)
+    (folder / f"{name}.bin").write_bytes(tokens.tobytes())
+    lengths = np.array([len(piece) for piece in flat], dtype="<i4")
+    places = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype("<i8") * tokens.itemsize
+    borders = np.arange(0, len(flat) + 1, sequences).astype("<i8")
+    head = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, code, len(flat), len(borders))
+    (folder / f"{name}.idx").write_bytes(
+        head + lengths.tobytes() + places.tobytes() + borders.tobytes()
+    )
+    return folder / name
+
+
+def write_olmo(folder, name, found, dtype="<u2"):
+    tokens = np.array([token for one in found for token in one], dtype=dtype)
+    (folder / f"{name}.npy").write_bytes(tokens.tobytes())
+    return folder / f"{name}.npy"
+
+
+def write_datatrove(folder, name, found, dtype="<u2"):
+    tokens = np.array([token for one in found for token in one], dtype=dtype)
+    (folder / f"{name}.ds").write_bytes(tokens.tobytes())
+    ends = np.cumsum([len(one) for one in found])
+    (folder / f"{name}.ds.index").write_bytes(struct.pack(f"<{len(ends)}Q", *ends.tolist()))
+    (folder / f"{name}.ds.metadata").write_text(f"toy|{tokens.itemsize}\n{len(tokens)}\n0.0 B")
+    return folder / f"{name}.ds"
+
+
+WRITERS = {
+    "megatron": write_megatron,
+    "megatron-int32": lambda *a: write_megatron(*a, code=4),
+    "megatron-sequences": lambda *a: write_megatron(*a, sequences=3),
+    "olmo": write_olmo,
+    "olmo-uint32": lambda *a: write_olmo(*a, "<u4"),
+    "datatrove": write_datatrove,
+    "datatrove-uint32": lambda *a: write_datatrove(*a, "<u4"),
+}
+
+
+def open_one(path, **more):
+    source = TokensTextConfig(kind="tokens", paths=[str(path)], tokenizer="toy", **more)
+    (file,) = list_token_files(source)
+    return open_token_file(file, source, EOS, SIZE)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_ranges_have_each_document_once(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(token_files, "SEARCHED", 5)
+    found = documents()
+    file = open_one(WRITERS[name](tmp_path, "x", found))
+    total = sum(map(len, found))
+    assert file.n_tokens == total
+    for size in (1, 7, 64, total):
+        read = [
+            (end, tokens.tolist())
+            for start in range(0, total, size)
+            for end, tokens in file.read(start, min(start + size, total))
+        ]
+        assert [tokens for _, tokens in read] == found
+        assert [end for end, _ in read] == np.cumsum([len(one) for one in found]).tolist()
+
+
+def test_a_document_without_an_end_is_the_last_one(tmp_path):
+    file = open_one(write_olmo(tmp_path, "x", [[5, 6, EOS], [7, 8]]))
+    assert [tokens.tolist() for _, tokens in file.read(0, 5)] == [[5, 6, EOS], [7, 8]]
+
+
+def test_globs_and_prefixes(tmp_path):
+    write_megatron(tmp_path, "a", documents())
+    write_datatrove(tmp_path, "b", documents())
+
+    def names(*paths):
+        source = TokensTextConfig(
+            kind="tokens", paths=[str(tmp_path / path) for path in paths], tokenizer="t"
+        )
+        return [file.name for file in list_token_files(source)]
+
+    assert names("a") == names("a.bin") == names("a.idx") == names("a.*") == ["a.bin"]
+    assert names("b.ds*") == ["b.ds"]
+    assert names("*", "a") == ["a.bin", "b.ds"]
+    with pytest.raises(DataError, match="No file of tokens matches"):
+        names("c")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (lambda d: (d / "a.idx").unlink(), "has no a.idx beside it"),
+        (lambda d: (d / "a.idx").write_bytes(b"TNTIDX\0\0" + bytes(99)), "is no index of Megatron"),
+        (lambda d: (d / "a.idx").write_bytes((d / "a.idx").read_bytes()[:-8]), "damaged or of another"),
+        (lambda d: (d / "a.bin").write_bytes(bytes(10)), "a.bin is shorter than its index says"),
+    ],
+)  # fmt: skip
+def test_broken_pairs_are_told_in_one_sentence(tmp_path, break_it, words):
+    write_megatron(tmp_path, "a", documents())
+    break_it(tmp_path)
+    with pytest.raises(DataError, match=words):
+        open_one(tmp_path / "a.bin")
+
+
+def test_files_of_another_type(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(9))
+    with pytest.raises(DataError, match="an array saved by numpy.save"):
+        open_one(tmp_path / "a.npy")
+    write_olmo(tmp_path, "b", [[60_000, 59_000, 50_001, 1]])
+    with pytest.raises(DataError, match="holds ids beyond the 300 tokens"):
+        open_one(tmp_path / "b.npy")
+    (tmp_path / "c.tokens").write_bytes(bytes(8))
+    with pytest.raises(DataError, match="no ending that tells its format"):
+        open_one(tmp_path / "c.tokens")
+    write_olmo(tmp_path, "d", [[1, 2, 3]])
+    with pytest.raises(DataError, match="no whole number of uint32 tokens"):
+        open_one(tmp_path / "d.npy", dtype="uint32")
+    write_datatrove(tmp_path, "e", documents())
+    with pytest.raises(DataError, match="e.ds is shorter than its index says"):
+        open_one(tmp_path / "e.ds", dtype="uint32")
+
+
+def test_what_megatron_itself_writes_is_read(tmp_path):
+    indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
+    import torch
+
+    found = documents()
+    builder = indexed.IndexedDatasetBuilder(str(tmp_path / "m.bin"), dtype=np.uint16)
+    for one in found:
+        builder.add_item(torch.tensor(one))
+        builder.end_document()
+    builder.finalize(str(tmp_path / "m.idx"))
+    file = open_one(tmp_path / "m")
+    assert [tokens.tolist() for _, tokens in file.read(0, file.n_tokens)] == found
