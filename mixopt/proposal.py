@@ -167,6 +167,20 @@ class Proposal:
         return {} if self.budget is None else self.budget.count(self.ratios)
 
     @property
+    def reference(self) -> tuple[str, Mixture | None]:
+        """Name and ratios of the mixture that it is compared with; "" and None without one.
+
+        It is the reference of the decision where there is one, else that of the first comparison.
+        """
+        if self.decision is not None:
+            named = {comparison.name: comparison.ratios for comparison in self.comparisons}
+            name = self.decision.reference
+            return name, named.get(name, self.decision.kept)
+        if not self.comparisons:
+            return "", None
+        return self.comparisons[0].name, self.comparisons[0].ratios
+
+    @property
     def interval(self) -> tuple[float, float]:
         """95% interval of the gain that `verdict` is about."""
         if self.decision is not None:

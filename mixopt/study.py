@@ -22,6 +22,7 @@ from mixopt.optimization.outliers import describe_outlying_trials
 from mixopt.optimization.validation import Validation
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.decide import list_observations
 from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
 from mixopt.pipeline.experts import train_experts
 from mixopt.pipeline.exports import with_known_paths, write_export
@@ -35,6 +36,7 @@ from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.results import count_domains, to_json, to_yaml, write_result
 from mixopt.pipeline.search import CandidateSearch, open_search
 from mixopt.pipeline.status import StatusRow, study_status
+from mixopt.pipeline.trained_runs import list_trained_runs
 from mixopt.pipeline.validate import validate
 from mixopt.proposal import Proposal
 from mixopt.report.build import cross_validated_scores, study_report_data
@@ -235,7 +237,7 @@ class Study:
                 for sentence in describe_outlying_trials(runs):
                     self.callbacks.warning(sentence)
             if self._corrected.doubt is not None:
-                self.callbacks.warning(self._corrected.doubt)
+                self.callbacks.warning(self._corrected.doubt, "ratios")
             self.callbacks.notify(lambda callback: callback.on_validation(result.validation))
             return result.validation
 
@@ -313,6 +315,10 @@ class Study:
         with self.running():
             search, policy, device = self.open_search(), self.open_policy(), self.context.device
             outcomes = [expert.outcome for expert in search.experts.results.values()]
+            trained = list_trained_runs(
+                list_observations(search, policy, trials), metrics_that_choose(search),
+                self.context.corpora.natural, self.config.domains, policy.objective,
+            )  # fmt: skip
             data = study_report_data(
                 self.config, trials, proposals, validation,
                 surrogate=policy.fit(trials),
@@ -325,7 +331,8 @@ class Study:
                 domains=count_domains(self.config, self.context.corpora),
                 expert_scores=search.score_experts(),
                 expert_costs=[(outcome.tokens, outcome.flops) for outcome in outcomes],
-                warnings=self.callbacks.warnings,
+                warnings=self.callbacks.study_warnings,
+                trained=trained,
                 device=f"{device.name}, {device.dtype}",
                 elapsed_s=self.callbacks.elapsed_s,
             )  # fmt: skip
@@ -476,7 +483,8 @@ class Study:
         reliabilities = policy.reliabilities(trials) if number == 1 else {}
         for reliability in reliabilities.values():
             if not reliability.is_reliable:
-                self.callbacks.warning(reliability.sentence)
+                # the study counts it for less
+                self.callbacks.warning(reliability.sentence, "nothing")
         utility = cross_validated_scores(surrogate)["utility"]
         self._round_ranks[number] = (len(table), utility.rank_correlation)
         result = RoundResult(

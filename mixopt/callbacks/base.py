@@ -13,6 +13,21 @@ if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation
 
 ModelKind = Literal["base", "expert", "proxy run"]
+Changes = Literal["ratios", "scores", "nothing"]
+"""What a warning may change: what to train on, scores and their weight, or nothing any more."""
+
+
+@dataclass(frozen=True)
+class StudyWarning:
+    """A sentence that a reader needs before trusting the numbers.
+
+    Attributes:
+        text: The sentence, with its remedy.
+        changes: What it may change; `nothing` where the study has dealt with it.
+    """
+
+    text: str
+    changes: Changes = "scores"
 
 
 @dataclass(frozen=True)

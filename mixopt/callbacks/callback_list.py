@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixopt.callbacks.base import Callback, ModelKind, TrainedModel
+from mixopt.callbacks.base import Callback, Changes, ModelKind, StudyWarning, TrainedModel
 from mixopt.config.study import StudyConfig
 from mixopt.errors import hide_credentials
 from mixopt.io.interrupts import acknowledge_stop
@@ -26,14 +26,14 @@ class CallbackList:
         callbacks: Called in this order.
 
     Attributes:
-        warnings: Warnings so far; the report repeats them.
+        study_warnings: Warnings so far; the report repeats them.
     """
 
     def __init__(
         self, config: StudyConfig, output: Path | None, callbacks: Sequence[Callback] = ()
     ) -> None:
         self.config, self.output, self.callbacks = config, output, tuple(callbacks)
-        self.warnings: list[str] = []
+        self.study_warnings: list[StudyWarning] = []
         self._depth = 0
         self._started = time.monotonic()
 
@@ -78,12 +78,22 @@ class CallbackList:
         """Send a sentence for the user."""
         self.notify(lambda c: c.on_message(text))
 
-    def warning(self, text: str) -> None:
-        """Send a warning, once, and keep it for the report, without credentials."""
+    def warning(self, text: str, changes: Changes = "scores") -> None:
+        """Send a warning, once, and keep it for the report, without credentials.
+
+        Args:
+            text: The sentence, with its remedy.
+            changes: What it may change.
+        """
         text = hide_credentials(text)
         if text not in self.warnings:
-            self.warnings.append(text)
+            self.study_warnings.append(StudyWarning(text, changes))
             self.message(text)
+
+    @property
+    def warnings(self) -> list[str]:
+        """The sentences of the warnings so far."""
+        return [warning.text for warning in self.study_warnings]
 
     def on_model_trained(
         self, kind: ModelKind, name: str, result: "TrainingResult", ratios: Mapping[str, float]

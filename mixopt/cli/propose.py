@@ -52,7 +52,7 @@ def propose(study: str | None, **options: Any) -> None:
 def _propose_from_tables(options: Mapping[str, Any]) -> None:
     from mixopt.callbacks.console import ConsoleCallback
     from mixopt.optimization.comparisons import describe_fit
-    from mixopt.pipeline.from_table import propose_from_table, space_of
+    from mixopt.pipeline.from_table import propose_from_table, repetition_of, space_of
     from mixopt.report.build import table_report_data
     from mixopt.report.page import write_report
 
@@ -82,8 +82,9 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
         table = next(Path(str(options[name])) for name in TABLES if options[name])
         space = space_of(trials.domains, config)
         data = table_report_data(
-            table.stem, surrogate, proposals, space, table=table.name, seed=str(seed)
-        )
+            table.stem, surrogate, proposals, space,
+            repetition=repetition_of(config, trials.domains), table=table.name, seed=str(seed),
+        )  # fmt: skip
         files.append(write_report(data, Path(options["output"])))
         click.echo(f"Report    {files[-1]}")
     if tracked and inside_mlflow:

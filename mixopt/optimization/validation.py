@@ -90,15 +90,19 @@ class Purchase:
         return self.gain / self.tokens if self.tokens > 0 else 0.0
 
     @property
-    def sentence(self) -> str:
-        """The purchase in words."""
-        named = {
+    def option(self) -> str:
+        """What is bought, in words."""
+        return {
             "merges": f"{self.count} more candidates",
             "experts": "training every expert twice as long",
             "runs": f"{self.count} more real runs",
         }[self.what]
+
+    @property
+    def sentence(self) -> str:
+        """The purchase in words."""
         most = "at most " if self.at_most else "about "
-        return f"{named}: {most}{self.gain:+.3f} of rank for {self.tokens:,.0f} tokens"
+        return f"{self.option}: {most}{self.gain:+.3f} of rank for {self.tokens:,.0f} tokens"
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,8 @@ class BudgetSpender:
         if self._failures and self._gains.observe(self._all) is None:
             self._context.callbacks.warning(
                 "No candidate could be trained, so ensembles of the experts alone tell: "
-                f"{next(iter(self._failures.values()))}"
+                f"{next(iter(self._failures.values()))}",
+                "ratios",
             )
         return self.observations
 
@@ -241,7 +242,7 @@ class BudgetSpender:
                 self._failures[name_mixture(spec.ratios), spec.seed] = cause
                 natural = _same(spec.ratios.vector(domains), self._gains.natural)
                 name = f"of the natural mixture with seed {spec.seed}" if natural else spec.name
-                self._context.callbacks.warning(f"The run {name} is left out: {cause}")
+                self._context.callbacks.warning(f"The run {name} is left out: {cause}", "ratios")
                 self.observations.append(self._failure(spec))
                 continue
             self._observe(scored)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixopt.artifacts.artifact import Artifact
+from mixopt.callbacks.base import Changes
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.benchmarks import public_test_set_warning
 from mixopt.config.study import StudyConfig
@@ -89,8 +90,9 @@ class StudyContext:
             require_one_direction([m for m in self.scorer.metrics if m.role == "search"])
         counts = count_domains(self.config, self.corpora)
         self.callbacks.notify(lambda callback: callback.on_domains_counted(counts))
-        for warning in self._warnings():
-            self.callbacks.warning(warning)
+        for changes, sentences in self._warnings().items():
+            for sentence in sentences:
+                self.callbacks.warning(sentence, changes)
 
     def _require_full_precision(self, base: PretrainedBaseConfig) -> None:
         """Refuse a quantized base or expert before anything is read or tokenized."""
@@ -139,7 +141,7 @@ class StudyContext:
             check_once(expert.domain, files, partial(check_weights, folder, f"Expert {expert.domain!r}",
                                                      allow_pickle=pickled))  # fmt: skip
 
-    def _warnings(self) -> list[str]:
+    def _warnings(self) -> dict[Changes, list[str]]:
         from mixopt.evaluation.tasks.items import read_item_texts
         from mixopt.pipeline.natural_checks import describe_forbidden_natural
 
@@ -151,7 +153,10 @@ class StudyContext:
         shared = measure_contamination(read, corpora.counts, texts, self.store)
         forbidden = describe_forbidden_natural(self.space)
         odd = warn_of_inputs(corpora.read, corpora.fingerprints, benchmarks)
-        return [*filter(None, [forbidden, *public]), *odd, *describe_contamination(shared)]
+        return {
+            "ratios": [*filter(None, [forbidden]), *odd],
+            "scores": [*filter(None, public), *describe_contamination(shared)],
+        }
 
     @cached_property
     def device(self) -> "Device":

@@ -108,7 +108,8 @@ def _warn_of_vocabulary(context: StudyContext, result: "TrainingResult") -> None
         context.callbacks.warning(
             f"The base predicts the text of its experts worse than chance at first ({losses[0][1]:.1f} "
             f"nats per token, {math.log(n_tokens):.1f} by chance): is its tokenizer that of another "
-            "model?"
+            "model?",
+            "ratios",
         )
 
 

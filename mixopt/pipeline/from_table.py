@@ -55,6 +55,21 @@ def budget_of(target: BudgetConfig, domains: Sequence[str]) -> Budget:
     return Budget(target.tokens, target.available_tokens, most)
 
 
+def repetition_of(config: ProposalConfig, domains: Sequence[str]) -> Repetition | None:
+    """Return how the target's budget repeats domains; None where that shall not count.
+
+    Args:
+        config: With or without a budget.
+        domains: The `d` domains.
+    """
+    if config.budget is None or not config.budget.repetition_term:
+        return None
+    return Repetition.of(
+        tuple(domains), config.budget.available_tokens, budget_tokens=config.budget.tokens,
+        saturation=config.budget.saturation,
+    )  # fmt: skip
+
+
 def propose_from_table(
     trials: Trials, config: ProposalConfig, *, q: int = 1, seed: int = 0
 ) -> tuple[Surrogate, list[Proposal]]:
@@ -80,12 +95,7 @@ def propose_from_table(
         trials, target=config.target, capability_weights=config.capability_weights,
         surrogates=config.surrogates, fidelities=config.fidelities, seed=seed,
     )  # fmt: skip
-    repetition = None
-    if config.budget is not None and config.budget.repetition_term:
-        repetition = Repetition.of(
-            space.domains, config.budget.available_tokens, budget_tokens=config.budget.tokens,
-            saturation=config.budget.saturation,
-        )  # fmt: skip
+    repetition = repetition_of(config, space.domains)
     reference = config.reference
     proposals = propose(
         surrogate,

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from mixopt import __version__
-from mixopt.callbacks.base import DomainCount
+from mixopt.callbacks.base import DomainCount, StudyWarning
 from mixopt.config.study import StudyConfig
 from mixopt.optimization.validation import Validation
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Proposal
-from mixopt.report.data import UNITS, PredictedScores, ReportData, RoundSummary
+from mixopt.report.data import UNITS, PredictedScores, ReportData, RoundSummary, TrainedRun
 from mixopt.report.what_if import build_what_if
 from mixopt.search_space import SearchSpace
+from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Kind, Trials
@@ -41,7 +42,8 @@ def study_report_data(
     domains: Sequence[DomainCount],
     expert_scores: Mapping[str, Mapping[str, float]],
     expert_costs: Sequence[tuple[int, float]],
-    warnings: Sequence[str],
+    warnings: Sequence[StudyWarning],
+    trained: Sequence[TrainedRun] = (),
     device: str,
     elapsed_s: float,
 ) -> ReportData:
@@ -62,7 +64,8 @@ def study_report_data(
         domains: Amount of text by domain.
         expert_scores: Score by metric of each expert, and of `base`.
         expert_costs: Tokens and FLOPs of each expert's training.
-        warnings: Sentences that a reader needs before trusting the numbers.
+        warnings: What a reader needs to know before trusting the numbers.
+        trained: Runs that were really trained.
         device: Name and dtype of the device.
         elapsed_s: Seconds since the command started.
     """
@@ -79,6 +82,7 @@ def study_report_data(
         validation=validation,
         validated=validated[0] if validated else None,
         warnings=tuple(warnings),
+        trained=tuple(trained),
         costs=_describe_costs(expert_costs, trials.where(kind="merged"), validation),
         facts=_reproduction_facts(
             seed=str(config.seed), device=device, base=config.base.kind, time=time
@@ -89,7 +93,13 @@ def study_report_data(
 
 
 def table_report_data(
-    name: str, surrogate: Surrogate, proposals: Sequence[Proposal], space: SearchSpace, **facts: str
+    name: str,
+    surrogate: Surrogate,
+    proposals: Sequence[Proposal],
+    space: SearchSpace,
+    *,
+    repetition: Repetition | None = None,
+    **facts: str,
 ) -> ReportData:
     """Return what a report shows of proposals from a table of runs.
 
@@ -98,12 +108,14 @@ def table_report_data(
         surrogate: Fitted to the table.
         proposals: Best first.
         space: The feasible mixtures.
+        repetition: How the target's budget repeats domains; the proposals' gains count it, if given.
         facts: What is needed to reproduce the report, by name.
     """
     trials = surrogate.trials
+    asked = surrogate if repetition is None else surrogate.with_repetition(repetition)
     return ReportData(
         name, "the surrogate", tuple(proposals), trials.metrics,
-        build_what_if(surrogate, WeightSpace.of_domains(space), proposals),
+        build_what_if(asked, WeightSpace.of_domains(space), proposals),
         cross_validated_scores(surrogate),
         costs={"runs": f"{len(trials)}"},
         facts=_reproduction_facts(**facts),

@@ -6,7 +6,7 @@ Shapes: `n` trials.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mixopt.callbacks.base import DomainCount
+from mixopt.callbacks.base import Changes, DomainCount, StudyWarning
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.validation import Validation
 from mixopt.proposal import Proposal
@@ -19,6 +19,13 @@ UNITS = {
     "raw": "the benchmarks' own units",
 }
 """Unit of gains of the utility and of capabilities, by `search.normalise`."""
+
+CHANGES: dict[Changes, str] = {
+    "ratios": "These may change what to train on",
+    "scores": "These change scores, or how much they count",
+    "nothing": "These change nothing: the study has dealt with them",
+}
+"""What warnings may change, in the words of the page."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +62,28 @@ class RoundSummary:
     rank_correlation: float
 
 
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run that was really trained, beside the natural run with the same seed and length.
+
+    Attributes:
+        ratios: What it was trained on.
+        seed: Runs with one seed read the same text of a domain.
+        tokens: Its length.
+        gain: Utility over that natural run, in the spread over mixtures around natural; NaN for a
+            natural run, and where either failed.
+        failed: Whether it has no score.
+        unseen: Whether no choice has seen its seed.
+    """
+
+    ratios: Mixture
+    seed: int
+    tokens: int
+    gain: float
+    failed: bool = False
+    unseen: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class ReportData:
     """What the page shows.
@@ -70,8 +99,9 @@ class ReportData:
         expert_scores: By expert, and for `base`: score by metric; empty without experts.
         rounds: Summary of each round of the search.
         validation: Result of the proxy runs, if any were trained.
+        trained: Runs that were really trained, natural ones too.
         validated: The proposal that those runs trained; None means the first of `proposals`.
-        warnings: Sentences that a reader needs before trusting the numbers.
+        warnings: What a reader needs to know before trusting the numbers.
         costs: Amounts spent so far, in words by name.
         facts: What is needed to reproduce the report: versions, seed, device, time.
         aggregate: How capabilities are combined into the utility.
@@ -89,8 +119,9 @@ class ReportData:
     expert_scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     rounds: Sequence[RoundSummary] = ()
     validation: Validation | None = None
+    trained: Sequence[TrainedRun] = ()
     validated: Mixture | None = None
-    warnings: Sequence[str] = ()
+    warnings: Sequence[StudyWarning] = ()
     costs: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     aggregate: str = "weighted mean"

@@ -1,20 +1,26 @@
-"""The report's figures for notebooks, available as `mixopt.plots`."""
+"""The report's charts for notebooks, available as `mixopt.plots`."""
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from mixopt.errors import MixtureError, TrialsError
-from mixopt.io.files import write_bytes
+from mixopt.errors import MixtureError, OutputError, TrialsError
+from mixopt.io.files import write_bytes, write_text
 from mixopt.proposal import Proposal
-from mixopt.report import figures
 from mixopt.report.build import cross_validated_scores
+from mixopt.report.charts.experts import experts_picture
+from mixopt.report.charts.gains import gains_picture
+from mixopt.report.charts.picture import Picture
+from mixopt.report.charts.predicted import predicted_picture
+from mixopt.report.charts.ratios import ratios_picture
+from mixopt.report.charts.rendering import to_png, to_svg
 from mixopt.report.data import PredictedScores
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
@@ -23,19 +29,43 @@ from mixopt.trials import Trials
 
 @dataclass(frozen=True, eq=False)
 class Plot:
-    """A figure that notebooks display and `save` writes.
+    """A chart that notebooks display and `save` writes.
 
     Attributes:
-        figure: The drawing library's figure.
-        description: What it shows, for readers who cannot see it.
+        picture: The chart, in words and numbers too.
     """
 
-    figure: Figure
-    description: str
+    picture: Picture
+
+    @property
+    def description(self) -> str:
+        """What it shows, for readers who cannot see it."""
+        return self.picture.label
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """The chart in Vega-Lite."""
+        return self.picture.spec()
 
     def save(self, path: str | Path) -> Path:
-        """Write the figure as a PNG file and return its path."""
-        return write_bytes(Path(path), self._png)
+        """Write the chart and return its path.
+
+        Args:
+            path: Its ending says the format: `.png`, `.svg`, or `.json` for Vega-Lite.
+
+        Raises:
+            OutputError: The ending is another one, or the file cannot be written.
+        """
+        file = Path(path)
+        if file.suffix == ".png":
+            return write_bytes(file, self._png)
+        if file.suffix == ".svg":
+            return write_text(file, to_svg(self.spec))
+        if file.suffix == ".json":
+            return write_text(file, json.dumps(self.spec, indent=2) + "\n")
+        raise OutputError(
+            f"{file} ends in none of .png, .svg and .json; give it one of these endings."
+        )
 
     def _repr_png_(self) -> bytes:
         return self._png
@@ -46,16 +76,16 @@ class Plot:
 
     @cached_property
     def _png(self) -> bytes:
-        return figures.to_png(self.figure)
+        return to_png(self.spec)
 
 
 def plot_ratios(proposal: Proposal) -> Plot:
-    """Plot the ratios of a proposal beside those of its first two comparisons.
+    """Plot the ratios of a proposal as arrows from those of its first comparison.
 
     Args:
         proposal: From `mixopt.propose` or a study.
     """
-    return Plot(figures.draw_ratios(proposal), "Ratios of the proposal by domain")
+    return Plot(ratios_picture(proposal))
 
 
 def plot_gains(proposal: Proposal) -> Plot:
@@ -69,7 +99,15 @@ def plot_gains(proposal: Proposal) -> Plot:
     """
     if not proposal.comparisons:
         raise MixtureError("The proposal has no comparisons; only gains over mixtures are plotted.")
-    return Plot(figures.draw_gains(proposal), "Gain of the proposal over other mixtures")
+    rows = []
+    for comparison in proposal.comparisons:
+        rows.append((f"over {comparison.name}, predicted", comparison.predicted_gain))
+        if comparison.measured_gain is not None:
+            rows.append((f"over {comparison.name}, measured", comparison.measured_gain))
+    return Plot(gains_picture(
+        rows, name="comparisons", label="Gain of the proposal over other mixtures",
+        title="gain of utility", first_column="mixture",
+    ))  # fmt: skip
 
 
 def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
@@ -84,8 +122,7 @@ def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
         TrialsError: There are no trials, or they have none of the surrogate's metrics.
     """
     if trials is None:
-        figure = figures.draw_predicted(cross_validated_scores(surrogate))
-        return Plot(figure, "Cross-validated predictions")
+        return Plot(predicted_picture(cross_validated_scores(surrogate)))
     if not trials:
         raise TrialsError("There are no trials to predict; give at least one.")
     names = {metric.name for metric in trials.metrics}
@@ -98,8 +135,7 @@ def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:
             scores[fitted.metric.name] = PredictedScores(measured, predicted, rank, fitted.chosen)
     if not scores:
         raise TrialsError("The trials have none of the surrogate's metrics; give some with scores.")
-    figure = figures.draw_predicted(scores, x_label="prediction")
-    return Plot(figure, "Predicted and measured scores")
+    return Plot(predicted_picture(scores, title="prediction"))
 
 
 def plot_expert_losses(
@@ -114,5 +150,4 @@ def plot_expert_losses(
             0 for the base has no relative change and is drawn as a dash.
     """
     shown = scores["base"] if metrics is None else metrics
-    figure = figures.draw_expert_losses(scores, list(shown))
-    return Plot(figure, "Change of each expert's losses against the base")
+    return Plot(experts_picture(scores, list(shown)))

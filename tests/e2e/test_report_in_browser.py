@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pages import DOMAINS, NATURAL, OUTPUTS, report, what_if
 
 from mixopt import Estimate, Mixture, Proposal
+from mixopt.decision import Decision
 from mixopt.estimate import Z95
+from mixopt.report.findings import find
 from mixopt.report.page import write_report
 from mixopt.report.what_if import Emulator
 
@@ -17,6 +20,9 @@ CHROMIUM = next(
 )
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
          "--disable-component-update", "--no-first-run"]  # fmt: skip
+
+DRAWN = "html[data-ready=yes]"
+FRAME = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +52,59 @@ def opened(browser, written):
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("request", lambda request: page.requested.append(request.url))
     page.goto(path.as_uri())
+    page.locator(DRAWN).wait_for()
     yield page, data
     assert page.problems == []
     assert page.requested == [path.as_uri()]
     context.close()
+
+
+CELLS = "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+# every text with its colour, over the nearest opaque background; numbers by WCAG 2.2
+CONTRASTS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const owner = node.parentElement;
+    if (!node.textContent.trim() || owner.closest("script, noscript, option")) continue;
+    if (!owner.getClientRects().length) continue;
+    const style = getComputedStyle(owner), inSvg = Boolean(owner.closest("svg"));
+    const ink = parse(inSvg ? style.fill : style.color);
+    let back = [255, 255, 255];
+    for (let at = owner; at; at = at.parentElement) {
+      const own = parse(getComputedStyle(at).backgroundColor);
+      if (own.length === 3 || own[3] === 1) { back = own; break; }
+    }
+    const [low, high] = [light(ink), light(back)].sort((a, b) => a - b);
+    const text = node.textContent.trim().slice(0, 40);
+    found.push([inSvg ? "svg" : "html", (high + 0.05) / (low + 0.05), text]);
+  }
+  return found;
+}"""
+
+
+def read_number(text):
+    return float(text.replace("−", "-").rstrip("%"))
+
+
+def many_domains(names, natural, best):
+    """A report of as many domains; its emulator knows the first two alone."""
+    rng = np.random.default_rng(0)
+    nodes = rng.dirichlet(np.ones(len(names)), 60)
+    root = np.sqrt(nodes)
+    columns = np.stack([
+        root[:, 0], -3 + 0 * root[:, 0], root[:, 0], -3 + 0 * root[:, 0], root[:, 1],
+        -3 + 0 * root[:, 0], 2 - root[:, 0], -root[:, 0], -6 + 0 * root[:, 0],
+    ], axis=1)  # fmt: skip
+    made = what_if(
+        domains=tuple(names), emulator=Emulator.fit(nodes, columns), feasible=nodes[:30],
+        sqrt_reference=np.sqrt(natural.vector(names)), lower=np.zeros(len(names)),
+        upper=np.ones(len(names)), starts={"proposal": best.ratios, "natural": natural},
+    )  # fmt: skip
+    return report(what_if=made, proposals=(best,), domains=())
 
 
 def compare(page, data):
@@ -99,19 +154,144 @@ def test_violated_bounds_are_named(opened):
 
 def test_every_picture_has_a_table(opened):
     page, data = opened
-    for picture in ("slices", "ternary", "front", "points"):
-        assert page.locator(f"#{picture} svg").count() > 0, picture
+    for picture in ("slices", "ternary", "front", "points", *find(data).pictures):
+        assert page.locator(f"#{picture} svg").count() == 1, picture
+        assert page.locator(f"#{picture} svg path").count() > 0, picture
+    for name in find(data).pictures:
+        assert page.locator(f"#{name} details tbody tr").count() > 0, name
     for table in ("slices-table", "ternary-table", "front-table"):
         assert page.locator(f"#{table} tr").count() > 0, table
     page.locator("#third").select_option("0")  # the same domain twice
-    assert "three different domains" in page.locator("#ternary").inner_text()
+    assert "three different domains" in page.locator("#ternary-legend").inner_text()
     page.locator("#across").select_option("1")
     assert page.locator("#front-head-0").text_content() == "sums"
+    page.get_by_text("gain in sums").first.wait_for()
+
+
+def test_curves_and_maps_have_the_numbers_that_python_has(opened):
+    """They are computed from updated scalar products, the sliders' gain from all ratios."""
+    page, data = opened
+    page.get_by_role("slider", name="ships").fill("0.6")
+    ratios, _ = compare(page, data)
+    page.evaluate(FRAME)
+    gain = data.what_if.outputs[0]
+
+    def check(cells, mixture):
+        _, change, std = data.what_if.read(gain, np.array([mixture]))
+        assert read_number(cells[-2]) == pytest.approx(change[0], abs=6e-4)
+        assert read_number(cells[-1]) == pytest.approx(Z95 * std[0], abs=6e-4)
+
+    rows = page.locator("#slices-table tr").evaluate_all(CELLS)
+    assert len(rows) == 5 * len(DOMAINS)
+    for cells in rows:
+        place, share = DOMAINS.index(cells[0]), read_number(cells[1]) / 100
+        if share > 0.002:  # shares are rounded, and the gain is steep at zero
+            mixture = ratios * (1 - share) / (1 - ratios[place])
+            mixture[place] = share
+            check(cells, mixture) if round(1000 * share, 6).is_integer() else None
+    rows = page.locator("#ternary-table tr").evaluate_all(CELLS)
+    assert len(rows) == 15
+    for cells in rows:
+        check(cells, [read_number(cell) / 100 for cell in cells[:3]])
+
+
+def test_the_map_follows_the_sliders_and_marks_the_best(opened):
+    page, _ = opened
+    assert page.locator("#ternary-legend span").count() == 8
+    before = page.locator("#ternary svg").inner_html()
+    page.get_by_role("slider", name="ships").fill("0.9")
+    page.evaluate(FRAME)
+    page.wait_for_timeout(200)  # the chart is drawn after its frame
+    assert page.locator("#ternary svg").inner_html() != before
+
+
+def test_metrics_can_be_chosen_for_the_scatter(opened):
+    page, data = opened
+    shown = page.locator("#points-table tr")
+    assert shown.count() == len(data.predictions["birds_heldout"].measured)
 
 
 def test_nothing_is_wider_than_a_phone(opened):
     page, _ = opened
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_the_contrast_of_wcag_aa(browser, written, scheme):
+    _, path = written
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 800, "height": 800})
+    page = context.new_page()
+    page.goto(path.as_uri())
+    page.locator(DRAWN).wait_for()
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    found = page.evaluate(CONTRASTS)
+    assert len(found) > 100
+    assert {colour for colour, *_ in found} >= {"html", "svg"}  # both kinds of text
+    low = [row for row in found if row[1] < 4.5]
+    assert not low, low
+    context.close()
+
+
+def test_printed_it_is_one_sheet_in_light_colours(browser, tmp_path):
+    rows = [(f"benchmark-{i}", Estimate(-0.01 * i, 0.02)) for i in range(64)]
+    names = [f"domain-{i}" for i in range(25)]
+    natural = Mixture.uniform(names)
+    ratios = Mixture(
+        {n: r + (0.02 if i == 0 else -0.02 / 24) for i, (n, r) in enumerate(natural.items())}
+    )
+    decision = Decision(True, ratios, natural, Estimate(1, 0.1), 9000, 4,
+                        {f"capability-{i}": Estimate(1, 0.4) for i in range(8)}, dict(rows))  # fmt: skip
+    best = replace(
+        report().best, ratios=ratios, decision=decision, comparisons=(), budget=None, measured=None
+    )
+    path = write_report(many_domains(names, natural, best), tmp_path)
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(path.as_uri())
+    page.locator(DRAWN).wait_for()
+    pdf = page.pdf(prefer_css_page_size=True)
+    assert pdf.count(b"/Type /Page\n") == 1
+    page.emulate_media(media="print")
+    assert (
+        page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
+        == "rgb(255, 255, 255)"
+    )
+    assert page.locator("#ratios svg").is_visible()
+    assert not page.locator("#sliders").is_visible()
+    context.close()
+
+
+def test_300_domains_and_hostile_names_stay_usable(browser, tmp_path):
+    bad = "<img src=x onerror=alert(1)>\"'&", "\u202eright", "long-" * 40
+    names = [*bad, *(f"domain-{i}" for i in range(297))]
+    natural = Mixture.uniform(names)
+    ratios = Mixture(
+        {**natural, "domain-7": natural["domain-7"] + 0.001, bad[0]: natural[bad[0]] - 0.001}
+    )
+    first = replace(report().best.comparisons[0], ratios=natural)
+    best = replace(report().best, ratios=ratios, comparisons=(first,), budget=None)
+    path = write_report(many_domains(names, natural, best), tmp_path)
+    context = browser.new_context(viewport={"width": 400, "height": 800})
+    page = context.new_page()
+    problems, requested = [], []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: problems.append(dialog.message))
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(path.as_uri())
+    page.locator(DRAWN).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    sliders = page.locator(".slider:visible label").all_inner_texts()
+    assert len(sliders) == 12
+    assert {sliders[0], sliders[1]} == {"domain-7", bad[0]}  # what moves most is first
+    page.get_by_label("Search domains").fill("domain-29")
+    assert page.locator(".slider:visible").count() == 8  # 29, and 290 to 296
+    page.get_by_role("slider", name="domain-290").fill("0.5")
+    assert page.locator("#gain").inner_text()
+    assert page.locator("#ratios").get_by_text(bad[0]).count() > 0
+    assert problems == []
+    assert requested == [path.as_uri()]
+    context.close()
 
 
 def test_a_page_of_two_domains_and_one_capability_has_no_map_and_no_front(browser, tmp_path):

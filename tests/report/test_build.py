@@ -7,6 +7,7 @@ import pytest
 from pages import report
 
 import mixopt
+from mixopt.callbacks.base import StudyWarning
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.report.build import (
     _describe_costs,
@@ -16,6 +17,7 @@ from mixopt.report.build import (
     study_report_data,
     table_report_data,
 )
+from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.trials import Trials
 
@@ -70,6 +72,19 @@ def test_a_table_s_report_has_no_proxy(surrogate, proposals, space):
     assert data.validated is None
 
 
+def test_the_page_s_gains_count_repetition_where_the_proposals_do(surrogate, space):
+    scarce = dict.fromkeys(surrogate.domains[:1], 1e9)
+    repetition = Repetition.of(tuple(space.domains), scarce, budget_tokens=1e11)
+    proposals = mixopt.propose(surrogate, space, seed=0, repetition=repetition)
+    data = table_report_data("toy", surrogate, proposals, space, repetition=repetition)
+    best = proposals[0].ratios.vector(surrogate.domains)[None]
+    _, gain, _ = data.what_if.read(data.what_if.outputs[0], best)
+    expected = proposals[0].comparisons[0].predicted_gain.mean
+    assert gain[0] == pytest.approx(expected, abs=0.01 * abs(expected) + 1e-3)
+    alone = table_report_data("toy", surrogate, proposals, space).what_if
+    assert abs(alone.read(alone.outputs[0], best)[1][0] - expected) > 0.01
+
+
 CONFIG = SimpleNamespace(
     name="toy",
     seed=3,
@@ -86,7 +101,7 @@ def study_data(surrogate, runs, space, proposals):
             CONFIG, as_kind(runs, "merged"), proposals, validation,
             surrogate=corrected, proxy_surrogate=surrogate, weights=WeightSpace.of_domains(space),
             proxy="merged", trust={}, real_runs=real_runs, round_ranks={1: (24, 0.5)},
-            domains=(), expert_scores={}, expert_costs=[(1, 2.0)], warnings=["a"],
+            domains=(), expert_scores={}, expert_costs=[(1, 2.0)], warnings=[StudyWarning("a")],
             device="cpu, float32", elapsed_s=1234.0,
         )  # fmt: skip
 
@@ -104,7 +119,7 @@ def test_a_study_s_report_says_how_it_was_measured(study_data, runs):
     assert (data.facts["base"], data.facts["device"]) == ("new", "cpu, float32")
     assert data.facts["time"].startswith("1,234 s")
     assert data.rounds[0].n_trials == len(runs)
-    assert data.warnings == ("a",)
+    assert data.warnings == (StudyWarning("a"),)
     assert data.metrics == runs.metrics
 
 

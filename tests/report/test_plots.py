@@ -1,44 +1,49 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.container import ErrorbarContainer
 from pages import NATURAL, report
 
 import mixopt
-from mixopt.errors import MixtureError, TrialsError
+from mixopt.errors import MixtureError, OutputError, TrialsError
 from mixopt.estimate import Estimate
 from mixopt.trials import Trials
 
 plots = mixopt.plots
 
 
+def rows_of(plot, field):
+    """The rows of a chart's data that have a field."""
+    return next(rows for rows in plot.spec["datasets"].values() if field in rows[0])
+
+
 def panels(plot):
-    return {axes.get_title(): axes.lines[0].get_xydata() for axes in plot.figure.axes}
+    drawn = {}
+    for row in rows_of(plot, "metric"):
+        drawn.setdefault(row["metric"], []).append((row["predicted"], row["measured"]))
+    return {name: np.array(pairs) for name, pairs in drawn.items()}
 
 
-def test_ratios_are_bars_in_percent_of_proposal_and_comparison():
-    (axes,) = plots.plot_ratios(report().best).figure.axes
-    bars = {box.get_label(): [bar.get_width() for bar in box] for box in axes.containers}
-    assert bars["proposal"] == pytest.approx([50, 25, 25])
-    assert bars["natural"] == pytest.approx([20, 30, 50])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["birds", "ships", "sums"]
+def test_ratios_are_arrows_in_percent_from_comparison_to_proposal():
+    rows = rows_of(plots.plot_ratios(report().best), "domain")
+    assert [row["after"] for row in rows] == pytest.approx([50, 25, 25])
+    assert [row["before"] for row in rows] == pytest.approx([20, 30, 50])
 
 
 def test_gains_are_points_with_95_percent_intervals():
     proposal = report().best
-    (axes,) = plots.plot_gains(proposal).figure.axes
+    predicted, measured = rows_of(plots.plot_gains(proposal), "gain")
+    for row, gain in ((predicted, Estimate(0.4, 0.2)), (measured, Estimate(0.1, 0.2))):
+        assert row["gain"] == gain.mean
+        assert (row["low"], row["high"]) == pytest.approx(gain.interval)
+    assert [predicted["name"], measured["name"]] == [
+        "over natural, predicted", "over natural, measured"
+    ]  # fmt: skip
     (comparison,) = proposal.comparisons
-    bars = {c.get_label(): c for c in axes.containers if isinstance(c, ErrorbarContainer)}
-    for name, gain in (("predicted", Estimate(0.4, 0.2)), ("measured", Estimate(0.1, 0.2))):
-        points, _, (lines,) = bars[name]
-        assert points.get_xdata().tolist() == [gain.mean]
-        (segment,) = lines.get_segments()
-        assert segment[:, 0] == pytest.approx(gain.interval)
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["over natural"]
     unmeasured = replace(proposal, comparisons=(replace(comparison, measured_gain=None),))
-    (axes,) = plots.plot_gains(unmeasured).figure.axes
-    assert [c.get_label() for c in axes.containers] == ["predicted"]
+    (row,) = rows_of(plots.plot_gains(unmeasured), "gain")
+    assert row["name"] == "over natural, predicted"
 
 
 def test_gains_need_a_comparison():
@@ -51,7 +56,10 @@ def test_own_trials_are_cross_validated(surrogate, runs):
     assert list(drawn) == [*(f.metric.name for f in surrogate.metrics), "utility"]
     fitted = surrogate.metrics[0]
     measured = runs.values([fitted.metric])[:, 0]
-    assert np.array_equal(drawn[fitted.metric.name].T, [fitted.cv_predictions, measured])
+    assert (
+        pytest.approx(np.array([fitted.cv_predictions, measured]), rel=1e-4)
+        == drawn[fitted.metric.name].T
+    )
 
 
 def test_other_trials_are_predicted_whatever_the_order_of_their_domains(surrogate, runs):
@@ -62,7 +70,8 @@ def test_other_trials_are_predicted_whatever_the_order_of_their_domains(surrogat
     drawn = panels(plots.plot_predicted(surrogate, turned))
     mean, _ = surrogate.predict(some.ratios())
     assert list(drawn) == [metric.name]
-    assert np.array_equal(drawn[metric.name].T, [mean[:, 1], some.values([metric])[:, 0]])
+    expected = np.array([mean[:, 1], some.values([metric])[:, 0]])
+    assert pytest.approx(expected, rel=1e-4) == drawn[metric.name].T
 
 
 def test_trials_that_cannot_be_predicted_are_refused(surrogate, runs):
@@ -76,16 +85,16 @@ def test_trials_that_cannot_be_predicted_are_refused(surrogate, runs):
 
 def test_expert_losses_are_changes_in_percent():
     scores = {"base": {"m": 2.0, "n": 1.0}, "birds": {"m": 1.0, "n": 1.1}}
-    (axes,) = plots.plot_expert_losses(scores).figure.axes
-    assert axes.images[0].get_array().ravel().tolist() == pytest.approx([-50, 10])
-    (axes,) = plots.plot_expert_losses(scores, ["n"]).figure.axes
-    assert [text.get_text() for text in axes.texts] == ["+10"]
+    rows = rows_of(plots.plot_expert_losses(scores), "change")
+    assert [row["change"] for row in rows] == pytest.approx([-50, 10])
+    (row,) = rows_of(plots.plot_expert_losses(scores, ["n"]), "change")
+    assert row["text"] == "+10"
 
 
 def test_a_loss_that_is_zero_for_the_base_has_a_dash():
     scores = {"base": {"m": 0.0, "n": 1.0}, "birds": {"m": 1.0, "n": 1.1}}
     plot = plots.plot_expert_losses(scores)
-    assert [text.get_text() for text in plot.figure.axes[0].texts] == ["–", "+10"]
+    assert [row["text"] for row in rows_of(plot, "change")] == ["–", "+10"]
     assert plot._repr_png_()
 
 
@@ -94,4 +103,8 @@ def test_a_plot_is_shown_in_notebooks_and_saved(tmp_path):
     png = plot._repr_png_()
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     assert plot.save(tmp_path / "ratios.png").read_bytes() == png
-    assert 'alt="Ratios of the proposal by domain"' in plot._repr_html_()
+    assert 'alt="Recommended ratios by domain"' in plot._repr_html_()
+    assert plot.save(tmp_path / "ratios.svg").read_text().startswith("<svg")
+    assert json.loads(plot.save(tmp_path / "ratios.json").read_text())["$schema"]
+    with pytest.raises(OutputError, match=r"\.png, \.svg and \.json"):
+        plot.save(tmp_path / "ratios.gif")

@@ -1,151 +1,43 @@
-"use strict";
-// Evaluates the emulator (mixopt/report/what_if.py) and draws its predictions.
-(function () {
+// Fills the page: sliders and tables from the emulator, charts by Vega-Lite with the rows computed here.
+(async function () {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const whatIf = data.what_if, emulator = whatIf.emulator, domains = whatIf.domains;
-  const d = domains.length, n = emulator.nodes.length, k = emulator.offsets.length;
-  // beside a decision, which is about real training, the surrogate's gains are told as those of merges
-  const word = data.decided ? "difference of merges" : "gain";
-  const Word = word[0].toUpperCase() + word.slice(1);
-  const Z95 = 1.959963984540054;
+  const whatIf = data.what_if, domains = whatIf.domains, d = domains.length;
+  const emulator = makeEmulator(whatIf);
   const $ = (id) => document.getElementById(id);
   const percent = (x) => (100 * x).toFixed(1) + "%";
   const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(3);
+  const word = data.decided ? "difference of merges" : "gain";
+  document.documentElement.classList.add("scripted");
 
-  /** All emulator columns for one mixture: f(r) = Σ w ‖√r − √rᵢ‖³ + b·φ(r) + c. */
-  function predict(ratios) {
-    const point = ratios.map((r) => Math.sqrt(Math.max(r, 0)));
-    const columns = emulator.offsets.slice();
-    const shares = point.map((p) => p * p);
-    const tail = point.concat(shares, shares.map((r) => Math.log(r + 0.01)), shares.map((r) => Math.log(r + 0.1)));
-    tail.forEach((term, place) => {
-      const row = emulator.slopes[place];
-      for (let a = 0; a < k; a++) columns[a] += term * row[a];
-    });
-    for (let i = 0; i < n; i++) {
-      const node = emulator.nodes[i];
-      let square = 0;
-      for (let j = 0; j < d; j++) square += (point[j] - node[j]) * (point[j] - node[j]);
-      const cubic = square * Math.sqrt(square), row = emulator.weights[i];
-      for (let a = 0; a < k; a++) columns[a] += cubic * row[a];
-    }
-    return columns;
-  }
+  // --- charts ------------------------------------------------------------------------------
 
-  /** Value, change, and 95% half-width of the change, which is zero at the reference. */
-  function read(output, columns, mixture) {
-    const square = mixture.reduce((sum, r, j) => sum + (Math.sqrt(Math.max(r, 0)) - whatIf.sqrt_reference[j]) ** 2, 0);
-    return {
-      mean: columns[output.mean], change: columns[output.change],
-      half: Z95 * Math.sqrt(Math.exp(columns[output.log_ratio]) * square),
-    };
-  }
-  const gainAt = (mixture) => read(whatIf.outputs[0], predict(mixture), mixture);
-
-  // The gain alone, for curves and maps: two columns, and only what changes from a mixture to the next.
-  // With hundreds of domains, all columns at every point of every curve took seconds for each move.
-  const GAIN = [whatIf.outputs[0].change, whatIf.outputs[0].log_ratio];
-  const nodes = Float64Array.from(emulator.nodes.flat()), norms = new Float64Array(n);
-  for (let i = 0; i < n; i++) for (let j = 0; j < d; j++) norms[i] += nodes[i * d + j] ** 2;
-  const cubicWeights = GAIN.map((column) => Float64Array.from(emulator.weights, (row) => row[column]));
-  const slopes = GAIN.map((column) => Float64Array.from(emulator.slopes, (row) => row[column]));
-  const reference = whatIf.sqrt_reference, referenceNorm = reference.reduce((sum, r) => sum + r * r, 0);
-  const SHIFTS = [0.01, 0.1];
-
-  /** Sums over the nodes and domains of a mixture, from which mixtures near it are computed. */
-  function gainSums(ratios) {
-    const roots = Float64Array.from(ratios, (r) => Math.sqrt(Math.max(r, 0)));
-    const dots = new Float64Array(n);
-    for (let i = 0; i < n; i++) {
-      let dot = 0;
-      for (let j = 0; j < d; j++) dot += nodes[i * d + j] * roots[j];
-      dots[i] = dot;
-    }
-    const positive = roots.reduce((places, r, j) => (r > 0 ? places.concat(j) : places), []);
-    return { roots, dots, positive, norm: roots.reduce((s, r) => s + r * r, 0), logs: new Map(),
-      towards: roots.reduce((s, r, j) => s + r * reference[j], 0) };
-  }
-  /** Σ_j b_j log(c·r_j + shift) of both columns and shifts, once for each c. */
-  function logSums(sums, c) {
-    if (!sums.logs.has(c)) {
-      const found = [0, 0];
-      GAIN.forEach((_, a) => SHIFTS.forEach((shift, s) => { found[a] += idleLogs[a][s]; }));
-      for (const j of sums.positive) {
-        SHIFTS.forEach((shift, s) => {
-          const log = Math.log(c * sums.roots[j] ** 2 + shift) - Math.log(shift);
-          GAIN.forEach((_, a) => { found[a] += slopes[a][(2 + s) * d + j] * log; });
-        });
+  const views = {};
+  const narrow = () => document.body.clientWidth < 560;
+  /** Draws a chart of Vega-Lite; a chart that is drawn anew replaces the old one. */
+  async function draw(name, target, spec) {
+    if (narrow()) {
+      spec = structuredClone(spec);
+      Object.assign(spec.config.axis, { labelLimit: 105, labelFontSize: 11, titleFontSize: 11 });
+      spec.config.text.fontSize = 11;
+      for (const layer of spec.layer || []) {
+        if (name === "picture-ratios" && layer.encoding.text) layer.encoding.text.field = "short";
       }
-      sums.logs.set(c, found);
     }
-    return sums.logs.get(c);
+    if (views[name]) views[name].finalize();
+    const options = { mode: "vega-lite", actions: false, renderer: "svg", ast: true, defaultStyle: false, tooltip: { disableDefaultStyle: true } };
+    const result = await vegaEmbed(target, spec, options);
+    views[name] = result;
+    return result.view;
   }
-  const idleLogs = GAIN.map((_, a) => SHIFTS.map((shift, s) => {
-    let sum = 0;
-    for (let j = 0; j < d; j++) sum += slopes[a][(2 + s) * d + j];
-    return sum * Math.log(shift);
-  }));
-
-  /** The gain where some ratios are given and all others are multiplied by c. */
-  function gainNear(sums, places, shares, c) {
-    const root = Math.sqrt(c), old = places.map((j) => sums.roots[j]), fresh = shares.map((r) => Math.sqrt(Math.max(r, 0)));
-    let norm = c * sums.norm, towards = root * sums.towards;
-    const columns = GAIN.map((column) => emulator.offsets[column]), logs = logSums(sums, c);
-    if (!sums.linear) {
-      sums.linear = GAIN.map((_, a) => [0, 1].map((term) => {
-        let sum = 0;
-        for (const j of sums.positive) sum += slopes[a][term * d + j] * (term ? sums.roots[j] ** 2 : sums.roots[j]);
-        return sum;
-      }));
-    }
-    GAIN.forEach((_, a) => { columns[a] += root * sums.linear[a][0] + c * sums.linear[a][1] + logs[a]; });
-    places.forEach((j, at) => {
-      const before = root * old[at], after = fresh[at];
-      norm += after * after - before * before;
-      towards += (after - before) * reference[j];
-      GAIN.forEach((_, a) => {
-        columns[a] += slopes[a][j] * (after - before) + slopes[a][d + j] * (after * after - before * before);
-        SHIFTS.forEach((shift, s) => {
-          columns[a] += slopes[a][(2 + s) * d + j] * (Math.log(after * after + shift) - Math.log(before * before + shift));
-        });
-      });
-    });
-    for (let i = 0; i < n; i++) {
-      let dot = root * sums.dots[i];
-      for (let at = 0; at < places.length; at++) dot += (fresh[at] - root * old[at]) * nodes[i * d + places[at]];
-      const square = Math.max(norm + norms[i] - 2 * dot, 0), cubic = square * Math.sqrt(square);
-      columns[0] += cubic * cubicWeights[0][i];
-      columns[1] += cubic * cubicWeights[1][i];
-    }
-    const apart = Math.max(norm + referenceNorm - 2 * towards, 0);
-    return { change: columns[0], half: Z95 * Math.sqrt(Math.exp(columns[1]) * apart) };
+  function put(name, tables) {
+    if (!views[name]) return undefined;
+    const view = views[name].view;
+    for (const key in tables) view.data(key, tables[key]);
+    return view.runAsync();
   }
 
-  /** The mixture in which one ratio is `share` and the others keep their proportions. */
-  function withShare(ratios, place, share) {
-    const rest = ratios.reduce((sum, r, j) => sum + (j === place ? 0 : r), 0);
-    return ratios.map((r, j) => {
-      if (j === place) return share;
-      return rest > 1e-12 ? r * (1 - share) / rest : (1 - share) / (d - 1);
-    });
-  }
-
-  // --- drawing -----------------------------------------------------------------------------
-
-  const SVG = "http://www.w3.org/2000/svg";
-  function element(name, attributes, parent, text) {
-    const created = document.createElementNS(SVG, name);
-    for (const key in attributes) created.setAttribute(key, attributes[key]);
-    if (text !== undefined) created.textContent = text;
-    parent.appendChild(created);
-    return created;
-  }
-  function picture(parent, label, width, height) {
-    return element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, parent);
-  }
   function fill(body, rows) {
-    body.replaceChildren();
-    for (const cells of rows) {
+    body.replaceChildren(...rows.map((cells) => {
       const row = document.createElement("tr");
       cells.forEach((cell, place) => {
         const created = document.createElement(place ? "td" : "th");
@@ -153,30 +45,38 @@
         created.textContent = cell;
         row.appendChild(created);
       });
-      body.appendChild(row);
-    }
+      return row;
+    }));
   }
-  function range(values) {
-    const known = values.filter((v) => v !== null && Number.isFinite(v));
-    const low = known.reduce((a, b) => Math.min(a, b)), high = known.reduce((a, b) => Math.max(a, b)), gap = (high - low || 1) * 0.06;
-    return [low - gap, high + gap];
+  function addOptions(select, names, chosen) {
+    names.forEach((name, place) => {
+      const option = document.createElement("option");
+      option.textContent = name;
+      option.value = place;
+      option.selected = place === chosen;
+      select.appendChild(option);
+    });
   }
-  function axes(svg, box, xs, ys, format) {
-    element("rect", { x: box.x, y: box.y, width: box.w, height: box.h, fill: "none", stroke: "var(--line)" }, svg);
-    const label = format || ((v) => String(Number(v.toPrecision(2))));
-    element("text", { x: box.x, y: box.y + box.h + 13 }, svg, label(xs[0]));
-    element("text", { x: box.x + box.w, y: box.y + box.h + 13, "text-anchor": "end" }, svg, label(xs[1]));
-    element("text", { x: box.x - 4, y: box.y + box.h, "text-anchor": "end" }, svg, Number(ys[0].toPrecision(2)));
-    element("text", { x: box.x - 4, y: box.y + 9, "text-anchor": "end" }, svg, Number(ys[1].toPrecision(2)));
-    return {
-      x: (v) => box.x + box.w * (v - xs[0]) / (xs[1] - xs[0]),
-      y: (v) => box.y + box.h * (1 - (v - ys[0]) / (ys[1] - ys[0])),
+  for (const input of document.querySelectorAll("input.filter")) {
+    let holder = input.closest("p");
+    while (holder && !holder.querySelector("table")) holder = holder.nextElementSibling;
+    const filter = () => {
+      const wanted = input.value.toLowerCase();
+      for (const row of holder.querySelectorAll("tbody tr")) row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
     };
+    input.addEventListener("input", filter);
+    input.again = filter;
   }
 
   // --- try it ------------------------------------------------------------------------------
 
-  let ratios = whatIf.starts[Object.keys(whatIf.starts)[0]].slice();
+  const names = Object.keys(whatIf.starts), first = whatIf.starts[names[0]];
+  const reference = whatIf.starts[whatIf.reference] || first;
+  // what moves most, for pages with many domains
+  const movers = domains.map((_, j) => j).sort((a, b) =>
+    Math.abs(first[b] - reference[b]) - Math.abs(first[a] - reference[a]) || first[b] - first[a] || a - b);
+  const MANY = 15, SHOWN = 12;
+  let ratios = first.slice();
   const sliders = domains.map((domain, place) => {
     const row = document.createElement("div");
     row.className = "slider";
@@ -185,18 +85,34 @@
     label.textContent = domain;
     label.htmlFor = input.id = "ratio-" + place;
     Object.assign(input, { type: "range", min: 0, max: 1, step: 0.001 });
-    input.addEventListener("input", () => { ratios = withShare(ratios, place, Number(input.value)); show(place); });
+    input.addEventListener("input", () => { ratios = emulator.withShare(ratios, place, Number(input.value)); show(place); });
     row.append(label, input, share, limits);
-    $("sliders").appendChild(row);
-    return { input, share, limits };
+    return { row, input, share, limits };
   });
-  for (const [name, start] of Object.entries(whatIf.starts)) {
+  $("sliders").append(...(d > MANY ? movers : domains.map((_, j) => j)).map((j) => sliders[j].row));
+  if (d > MANY) {
+    $("slider-search").hidden = false;
+    let all = false;
+    const search = () => {
+      const wanted = $("find-domain").value.toLowerCase();
+      movers.forEach((j, rank) => {
+        sliders[j].row.hidden = wanted ? !domains[j].toLowerCase().includes(wanted) : !all && rank >= SHOWN;
+      });
+      $("all-domains").textContent = all ? `show ${SHOWN}` : `show all ${d}`;
+    };
+    // what was hidden is written when it is shown
+    $("find-domain").addEventListener("input", () => { search(); show(-1); });
+    $("all-domains").addEventListener("click", () => { all = !all; search(); show(-1); });
+    search();
+  }
+  for (const name of names) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = name;
-    button.addEventListener("click", () => { ratios = start.slice(); show(-1); });
+    button.addEventListener("click", () => { ratios = whatIf.starts[name].slice(); show(-1); });
     $("starts").appendChild(button);
   }
+  if (whatIf.outputs.length > MANY) $("output-search").hidden = false;
 
   function limitsOf(place) {
     const domain = domains[place], lower = whatIf.lower[place], upper = whatIf.upper[place];
@@ -211,17 +127,19 @@
     return { text: parts.join("; "), broken };
   }
 
-  function show(moved) {
-    const columns = predict(ratios), gain = read(whatIf.outputs[0], columns, ratios);
+  let waiting = false, moved = -1;
+  function show(place) {
+    const columns = emulator.predict(ratios), gain = emulator.read(whatIf.outputs[0], columns, ratios);
     let outside = false;
-    sliders.forEach((slider, place) => {
-      if (place !== moved) slider.input.value = ratios[place];
-      slider.share.textContent = percent(ratios[place]);
-      slider.input.setAttribute("aria-valuetext", percent(ratios[place]));
-      const limits = limitsOf(place);
+    sliders.forEach((slider, j) => {
+      if (j !== place) slider.input.value = ratios[j];
+      const limits = limitsOf(j);
+      outside = outside || limits.broken;
+      if (slider.row.hidden && j !== place) return;
+      slider.share.textContent = percent(ratios[j]);
+      slider.input.setAttribute("aria-valuetext", percent(ratios[j]));
       slider.limits.textContent = limits.text;
       slider.limits.className = limits.broken ? "worse" : "";
-      outside = outside || limits.broken;
     });
     const output = $("gain");
     output.textContent = `${signed(gain.change)} ± ${gain.half.toFixed(3)}`;
@@ -236,207 +154,246 @@
     $("verdict").textContent = `${words[low > 0 ? 0 : high < 0 ? 1 : 2]} ${whatIf.reference}`
       + (outside ? "; outside the bounds." : ".");
     fill($("outputs"), whatIf.outputs.slice(1).map((output) => {
-      const value = read(output, columns, ratios);
+      const value = emulator.read(output, columns, ratios);
       return [output.name, output.kind === "metric" ? value.mean.toFixed(3) : "",
         `${signed(value.change)} ± ${value.half.toFixed(3)}`];
     }));
-    // a slider waits for its numbers alone
-    if (moved < 0) drawTernary();
-    drawSlices(moved >= 0);
+    document.querySelector("#output-search input").again();
+    moved = place;
+    if (!waiting) {
+      waiting = true;
+      requestAnimationFrame(() => { waiting = false; showCharts(); });
+    }
+  }
+  function showCharts() {
+    return Promise.all([put("slices", { slices: slices() }), put("ternary", ternary()), put("front", { front: front() })]);
   }
 
-  // --- the response surface ----------------------------------------------------------------
+  // --- one domain at a time ----------------------------------------------------------------
 
-  const STEPS = 24, TABLED = [0, 6, 12, 18, 24], LONGEST = 20; // milliseconds at once
-  const shares = Array.from({ length: STEPS + 1 }, (_, s) => s / STEPS);
-  const slices = domains.map((domain, place) => {
-    const holder = document.createElement("div");
-    $("slices").appendChild(holder);
-    const svg = picture(holder, `${Word} by the share of ${domain}`, 220, 150);
-    element("text", { x: 34, y: 12 }, svg, domain);
-    const drawn = element("g", {}, svg);
-    const rows = TABLED.map((s) => {
-      const row = document.createElement("tr"), head = document.createElement("th");
-      head.scope = "row";
-      head.textContent = domain;
-      row.append(head, ...[0, 1, 2].map(() => document.createElement("td")));
-      row.children[1].textContent = percent(shares[s]);
-      $("slices-table").appendChild(row);
-      return row;
-    });
-    return { drawn, rows, place };
+  const STEPS = 24;
+  /** The ratios that a curve shows: those within the bounds that mixtures have, and the present one. */
+  const reach = domains.map((_, j) => {
+    const seen = whatIf.feasible.map((row) => row[j]).concat(names.map((name) => whatIf.starts[name][j]));
+    return [Math.max(whatIf.lower[j], 0), Math.min(whatIf.upper[j], 1.1 * Math.max(...seen, 0.01))];
   });
-  let drawing = 0;
-  /** Draw the curves in pieces, so that a slider follows the hand; a later move ends an earlier drawing. */
-  function drawSlices(mapToo) {
-    const current = ++drawing, sums = gainSums(ratios), curves = [];
-    document.documentElement.dataset.drawn = "no";
-    function work() {
-      if (current !== drawing) return;
-      const until = performance.now() + LONGEST;
-      while (curves.length < d && performance.now() < until) curves.push(curveOf(sums, curves.length));
-      if (curves.length === d) {
-        const ends = curves.flat();
-        const ys = range(ends.map((p) => p.change - p.half).concat(ends.map((p) => p.change + p.half)));
-        drawCurves({ curves, ys, current, mapToo }, 0, until);
-      } else requestAnimationFrame(work);
-    }
-    requestAnimationFrame(work);
-  }
-  function curveOf(sums, place) {
-    const rest = sums.norm - sums.roots[place] ** 2;
-    if (rest <= 1e-12) return shares.map((s) => gainAt(withShare(ratios, place, s)));
-    return shares.map((s) => gainNear(sums, [place], [s], (1 - s) / rest));
-  }
-  function drawCurves(plan, first, until) {
-    if (plan.current !== drawing) return;
-    let place = first;
-    for (; place < d && performance.now() < until; place++) drawCurve(slices[place], plan.curves[place], plan.ys);
-    if (place < d) {
-      requestAnimationFrame(() => drawCurves(plan, place, performance.now() + LONGEST));
-      return;
-    }
-    if (plan.mapToo) drawTernary();
-    document.documentElement.dataset.drawn = "yes";
-  }
-  function drawCurve({ drawn, rows, place }, curve, ys) {
-    drawn.replaceChildren();
-    const at = axes(drawn, { x: 34, y: 18, w: 178, h: 112 }, [0, 1], ys, percent);
-    const top = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change + p.half)}`);
-    const bottom = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change - p.half)}`).reverse();
-    element("polygon", { points: top.concat(bottom).join(" "), fill: "var(--band)" }, drawn);
-    const line = curve.map((p, s) => `${at.x(shares[s])},${at.y(p.change)}`).join(" ");
-    element("polyline", { points: line, fill: "none", stroke: "var(--blue)", "stroke-width": 2 }, drawn);
-    element("line", { x1: at.x(ratios[place]), x2: at.x(ratios[place]), y1: 18, y2: 130, stroke: "var(--grey)", "stroke-dasharray": "3 3" }, drawn);
-    TABLED.forEach((s, row) => {
-      rows[row].children[2].textContent = signed(curve[s].change);
-      rows[row].children[3].textContent = curve[s].half.toFixed(3);
+  function slices() {
+    const drawn = movers.slice(0, SHOWN);
+    if (moved >= 0 && !drawn.includes(moved)) drawn[drawn.length - 1] = moved;
+    const table = [], curves = drawn.map((j) => {
+      const [low, high] = [Math.min(reach[j][0], ratios[j]), Math.max(reach[j][1], ratios[j])];
+      const shares = Array.from({ length: STEPS + 1 }, (_, s) => low + (high - low) * s / STEPS);
+      shares.push(ratios[j]);
+      const gains = emulator.alongOne(ratios, j, shares);
+      for (const s of [0, 6, 12, 18, 24]) table.push([domains[j], percent(shares[s]), signed(gains[s].change), gains[s].half.toFixed(3)]);
+      return { j, shares, gains };
     });
+    fill($("slices-table"), table);
+    const means = curves.flatMap((curve) => curve.gains.map((gain) => gain.change));
+    const bottom = Math.min(...means), top = Math.max(...means), room = 0.5 * (top - bottom) + 1e-6;
+    const clip = (y) => Math.min(Math.max(y, bottom - room), top + room);
+    let cut = false;
+    const rows = curves.flatMap(({ j, shares, gains }) => gains.map(({ change, half }, s) => {
+      cut = cut || clip(change - half) !== change - half || clip(change + half) !== change + half;
+      return { domain: domains[j], place: drawn.indexOf(j), share: 100 * shares[s], gain: change, low: clip(change - half), high: clip(change + half),
+        zero: clip(0), crosses: clip(0) === 0, here: s === shares.length - 1 };
+    }));
+    $("slices-note").textContent = (cut ? "Intervals are cut off at the frame. " : "")
+      + (d > SHOWN ? `The ${SHOWN} domains that change most, or the one that you move.` : "");
+    return rows;
+  }
+  async function drawSlices() {
+    const spec = structuredClone(data.charts.slices), width = $("slices").clientWidth;
+    spec.columns = Math.max(1, Math.min(d, Math.floor(width / 230)) || 1);
+    if (narrow()) spec.columns = Math.min(2, d);
+    const side = Math.floor((width - 56 - 16 * (spec.columns - 1)) / spec.columns);
+    spec.spec.width = side;
+    spec.facet.header.labelLimit = side;
+    spec.data.values = slices();
+    await draw("slices", $("slices"), spec);
   }
 
-  const COLOURS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-  function colour(share) {
-    const at = Math.min(Math.max(share, 0), 1) * (COLOURS.length - 1), low = Math.min(Math.floor(at), COLOURS.length - 2);
-    const mixed = COLOURS[low].map((c, i) => Math.round(c + (COLOURS[low + 1][i] - c) * (at - low)));
-    return `rgb(${mixed.join(",")})`;
-  }
-  const picks = ["first", "second", "third"].map($);
+  // --- three domains -----------------------------------------------------------------------
+
+  const picks = ["first", "second", "third"].map($), SIDE = 36, HEIGHT = Math.sqrt(3) / 2;
   if (d >= 3) {
+    const chosen = movers.slice(0, 3).sort((a, b) => a - b);
     picks.forEach((select, which) => {
-      domains.forEach((domain, place) => {
-        const option = document.createElement("option");
-        option.textContent = domain;
-        option.value = place;
-        option.selected = place === which;
-        select.appendChild(option);
-      });
-      select.addEventListener("change", drawTernary);
+      addOptions(select, domains, chosen[which]);
+      select.addEventListener("change", () => put("ternary", ternary()));
     });
   } else {
     $("ternary-part").remove();
   }
-  function drawTernary() {
-    if (d < 3) return;
+  const at = ([a, b, c]) => [b + c / 2, c * HEIGHT];
+  /** The part of a polygon with sign · (gain − level) ≥ 0. */
+  function cutOff(polygon, level, sign) {
+    const kept = [];
+    polygon.forEach((corner, place) => {
+      const next = polygon[(place + 1) % polygon.length];
+      const here = sign * (corner.gain - level), there = sign * (next.gain - level);
+      if (here >= 0) kept.push(corner);
+      if (here * there < 0) {
+        const share = here / (here - there);
+        kept.push({ x: corner.x + share * (next.x - corner.x), y: corner.y + share * (next.y - corner.y), gain: level });
+      }
+    });
+    return kept;
+  }
+  function ternary() {
+    if (d < 3) return {};
     const chosen = picks.map((select) => Number(select.value));
-    const container = $("ternary");
-    container.replaceChildren();
+    const nothing = { bands: [], lines: [], frame: [], marks: [] };
+    picks.forEach((select, i) => {
+      $("ternary-head-" + i).textContent = $(["ternary-left", "ternary-right", "ternary-top"][i]).textContent = domains[chosen[i]];
+    });
     if (new Set(chosen).size < 3) {
-      container.textContent = "Choose three different domains.";
+      $("ternary-legend").textContent = "Choose three different domains.";
       fill($("ternary-table"), []);
-      return;
+      return nothing;
     }
-    // the other domains keep their ratios
-    const free = chosen.reduce((sum, place) => sum + ratios[place], 0);
-    const total = free > 1e-9 ? free : 1;
-    const at = (a, b, c) => {
-      const mixture = free > 1e-9 ? ratios.slice() : ratios.map(() => 0);
-      [a, b, c].forEach((share, i) => { mixture[chosen[i]] = share * total; });
-      return mixture;
-    };
-    const SIDE = 20, values = [], sums = gainSums(at(1 / 3, 1 / 3, 1 / 3));
-    for (let i = 0; i <= SIDE; i++) for (let j = 0; j <= SIDE - i; j++) {
-      const parts = [i / SIDE, j / SIDE, 1 - (i + j) / SIDE].map((share) => share * total);
-      values.push([i / SIDE, j / SIDE, gainNear(sums, chosen, parts, 1)]);
+    const free = chosen.reduce((sum, j) => sum + ratios[j], 0), total = free > 1e-9 ? free : 1;
+    const gainAt = emulator.overThree(ratios, chosen, free > 1e-9 ? free : undefined);
+    const grid = [], flat = [];
+    for (let i = 0; i <= SIDE; i++) {
+      grid.push([]);
+      for (let j = 0; j <= SIDE - i; j++) {
+        const shares = [i / SIDE, j / SIDE, (SIDE - i - j) / SIDE], [x, y] = at(shares), gain = gainAt(shares);
+        grid[i].push({ x, y, shares, gain: gain.change, half: gain.half });
+        flat.push(grid[i][j]);
+      }
     }
-    const gains = values.map((v) => v[2].change), low = Math.min(...gains), high = Math.max(...gains);
-    const width = 420, height = 380, x = (a, b) => 40 + 340 * (b + (1 - a - b) / 2 + 0), y = (a, b) => 340 - 294 * (1 - a - b);
-    const svg = picture(container, `${Word} over ${chosen.map((p) => domains[p]).join(", ")}`, width, height);
-    for (const [a, b, gain] of values) {
-      element("circle", { cx: x(a, b), cy: y(a, b), r: 10, fill: colour((gain.change - low) / (high - low || 1)) }, svg)
-        .appendChild(document.createElementNS(SVG, "title")).textContent =
-        `${percent(a * total)} ${domains[chosen[0]]}, ${percent(b * total)} ${domains[chosen[1]]}: ${signed(gain.change)} ± ${gain.half.toFixed(3)}`;
+    const triangles = [];
+    for (let i = 0; i < SIDE; i++) for (let j = 0; j < SIDE - i; j++) {
+      triangles.push([grid[i][j], grid[i + 1][j], grid[i][j + 1]]);
+      if (j < SIDE - i - 1) triangles.push([grid[i + 1][j], grid[i + 1][j + 1], grid[i][j + 1]]);
     }
+    const sorted = flat.map((point) => point.gain).sort((a, b) => a - b);
+    const low = sorted[Math.floor(0.05 * (sorted.length - 1))], high = sorted[Math.ceil(0.95 * (sorted.length - 1))];
+    const levels = high - low > 1e-9 ? Array.from({ length: 7 }, (_, t) => low + (high - low) * t / 6) : [];
+    const bands = [];
+    for (let band = 0; band <= levels.length; band++) {
+      const from = band ? levels[band - 1] : -Infinity, to = band < levels.length ? levels[band] : Infinity, polygons = [];
+      for (const triangle of triangles) {
+        let part = triangle;
+        if (from > -Infinity) part = cutOff(part, from, 1);
+        if (to < Infinity && part.length) part = cutOff(part, to, -1);
+        if (part.length > 2) polygons.push([part.concat([part[0]]).map((corner) => [corner.x, corner.y])]);
+      }
+      if (polygons.length) bands.push({ type: "Feature", properties: { band: levels.length ? band : 4 }, geometry: { type: "MultiPolygon", coordinates: polygons } });
+    }
+    const line = (level) => triangles.flatMap((triangle) => {
+      const crossed = cutOff(triangle, level, 1).filter((corner) => corner.gain === level && !corner.shares);
+      return crossed.length === 2 ? [crossed.map((corner) => [corner.x, corner.y])] : [];
+    });
+    const lines = [...levels, 0].map((level) => ({ type: "Feature", properties: { zero: level === 0 }, geometry: { type: "MultiLineString", coordinates: line(level) } }))
+      .filter((feature) => feature.geometry.coordinates.length);
+    const frame = [{ type: "Feature", properties: {}, geometry: { type: "LineString", coordinates: [[0, 0], [1, 0], [0.5, HEIGHT], [0, 0]] } }];
+    const tell = (shares, gain) => shares.map((share, i) => `${percent(share * total)} ${domains[chosen[i]]}`).join(", ") + `: ${signed(gain)}`;
+    const best = flat.reduce((a, b) => (b.gain > a.gain ? b : a));
+    const marks = [{ what: "best", x: best.x, y: best.y, text: tell(best.shares, best.gain) }];
     if (free > 1e-9) {
-      const here = chosen.map((place) => ratios[place] / free);
-      element("circle", { cx: x(here[0], here[1]), cy: y(here[0], here[1]), r: 6, fill: "none", stroke: "#fff", "stroke-width": 3 }, svg);
-      element("circle", { cx: x(here[0], here[1]), cy: y(here[0], here[1]), r: 8, fill: "none", stroke: "#000", "stroke-width": 1.5 }, svg);
+      const shares = chosen.map((j) => ratios[j] / free), [x, y] = at(shares);
+      marks.push({ what: "sliders", x, y, text: tell(shares, gainAt(shares).change) });
     }
-    element("text", { x: 30, y: 366 }, svg, domains[chosen[0]]);
-    element("text", { x: 390, y: 366, "text-anchor": "end" }, svg, domains[chosen[1]]);
-    element("text", { x: 210, y: 22, "text-anchor": "middle" }, svg, domains[chosen[2]]);
-    element("text", { x: 415, y: 60, "text-anchor": "end" }, svg, `dark ${signed(low)}, bright ${signed(high)}`);
-    fill($("ternary-table"), values.filter((v) => [v[0], v[1]].every((s) => Math.abs(4 * s - Math.round(4 * s)) < 1e-9)).map(([a, b, gain]) =>
-      [percent(a * total), percent(b * total), percent((1 - a - b) * total), signed(gain.change), gain.half.toFixed(3)]));
-    picks.forEach((select, i) => { $("ternary-head-" + i).textContent = domains[Number(select.value)]; });
+    const swatches = levels.length ? [`below ${signed(levels[0])}`, ...levels.slice(1).map((level, t) => `${signed(levels[t])} to ${signed(level)}`), `above ${signed(levels[6])}`] : [];
+    $("ternary-legend").replaceChildren(...swatches.map((text, band) => {
+      const entry = document.createElement("span"), swatch = document.createElement("i");
+      swatch.style.background = data.colours[band];
+      entry.append(swatch, text);
+      return entry;
+    }));
+    fill($("ternary-table"), flat.filter((point) => point.shares.every((s) => Math.abs(4 * s - Math.round(4 * s)) < 1e-9)).map(({ shares, gain, half }) =>
+      [...shares.map((share) => percent(share * total)), signed(gain), half.toFixed(3)]));
+    return { bands, lines, frame, marks };
+  }
+  async function drawTernary() {
+    if (d < 3) return;
+    const spec = structuredClone(data.charts.ternary), rows = ternary();
+    spec.width = $("ternary").clientWidth - 4;
+    spec.height = Math.round(spec.width * HEIGHT);
+    for (const layer of spec.layer) layer.data.values = rows[layer.data.name];
+    await draw("ternary", $("ternary"), spec);
   }
 
   // --- two capabilities against each other -------------------------------------------------
 
-  const capabilities = whatIf.outputs.filter((output) => output.kind === "capability");
-  const sides = ["across", "up"].map($);
-  if (capabilities.length > 1) {
-    const cloud = whatIf.feasible.map((row) => ({ row, columns: predict(row) }));
-    sides.forEach((select, which) => {
-      capabilities.forEach((output, place) => {
-        const option = document.createElement("option");
-        option.textContent = output.name;
-        option.value = place;
-        option.selected = place === which;
-        select.appendChild(option);
-      });
-      select.addEventListener("change", () => drawFront(cloud));
-    });
-    drawFront(cloud);
-  } else {
-    $("front-part").remove();
-  }
-  function drawFront(cloud) {
+  const capabilities = whatIf.outputs.filter((output) => output.kind === "capability"), sides = ["across", "up"].map($);
+  const cloud = capabilities.length > 1
+    ? whatIf.feasible.map((row) => ({ row, columns: emulator.predict(row) })) : [];
+  function front() {
+    if (capabilities.length < 2) return [];
     const [one, two] = sides.map((select) => capabilities[Number(select.value)]);
-    const points = cloud.map(({ row, columns }) => ({ row, x: columns[one.change], y: columns[two.change] }));
-    points.sort((a, b) => b.x - a.x || b.y - a.y);
+    const describe = (row) => row.map((r, j) => [r, j]).filter(([r]) => r >= 0.005).sort((a, b) => b[0] - a[0]).slice(0, 6)
+      .map(([r, j]) => `${domains[j]} ${percent(r)}`).join(", ");
+    const rows = cloud.map(({ row, columns }) => ({ x: columns[one.change], y: columns[two.change], text: describe(row), kind: "dominated" }));
+    rows.sort((a, b) => b.x - a.x || b.y - a.y);
     let best = -Infinity;
-    for (const point of points) { point.front = point.y > best; best = Math.max(best, point.y); }
-    const container = $("front");
-    container.replaceChildren();
-    const svg = picture(container, `${two.name} against ${one.name}`, 460, 320);
-    const at = axes(svg, { x: 50, y: 14, w: 396, h: 268 }, range(points.map((p) => p.x)), range(points.map((p) => p.y)));
-    for (const p of points) {
-      element("circle", { cx: at.x(p.x), cy: at.y(p.y), r: p.front ? 5 : 2.5, fill: p.front ? "var(--blue)" : "var(--grey)", "fill-opacity": p.front ? 1 : 0.5 }, svg);
-    }
-    element("text", { x: 248, y: 312, "text-anchor": "middle" }, svg, `${word} in ${one.name}`);
-    element("text", { x: 14, y: 148, transform: "rotate(-90 14 148)", "text-anchor": "middle" }, svg, `${word} in ${two.name}`);
-    fill($("front-table"), points.filter((p) => p.front).map((p) =>
-      [p.row.map((r, j) => `${domains[j]} ${percent(r)}`).filter((_, j) => p.row[j] >= 0.0005).join(", "), signed(p.x), signed(p.y)]));
+    for (const row of rows) if (row.y > best) { row.kind = "front"; best = row.y; }
+    fill($("front-table"), rows.filter((row) => row.kind === "front").map((row) => [row.text, signed(row.x), signed(row.y)]));
     $("front-head-0").textContent = one.name;
     $("front-head-1").textContent = two.name;
+    for (const name of names) {
+      const columns = emulator.predict(whatIf.starts[name]);
+      rows.push({ x: columns[one.change], y: columns[two.change], text: name, kind: "start" });
+    }
+    return rows;
+  }
+  async function drawFront() {
+    if (capabilities.length < 2) return;
+    const spec = structuredClone(data.charts.front), [one, two] = sides.map((select) => capabilities[Number(select.value)].name);
+    for (const layer of spec.layer) {
+      if (!layer.encoding.x || !layer.encoding.x.axis) continue;
+      layer.encoding.x.axis.title = `${word} in ${one}`;
+      layer.encoding.y.axis.title = `${word} in ${two}`;
+    }
+    Object.assign(spec, { width: "container", height: 300, autosize: { type: "fit-x", contains: "padding" } });
+    spec.data.values = front();
+    await draw("front", $("front"), spec);
+  }
+  if (capabilities.length > 1) {
+    sides.forEach((select, which) => {
+      addOptions(select, capabilities.map((output) => output.name), which);
+      select.addEventListener("change", drawFront);
+    });
+  } else {
+    $("front-part").remove();
   }
 
   // --- predicted against measured ----------------------------------------------------------
 
-  for (const [name, [predicted, measured]] of Object.entries(data.predictions)) {
-    const holder = document.createElement("div");
-    $("points").appendChild(holder);
-    const svg = picture(holder, `${name}: measured against predicted`, 220, 190);
-    const ends = range(predicted.concat(measured));
-    const at = axes(svg, { x: 34, y: 18, w: 178, h: 150 }, ends, ends);
-    element("text", { x: 34, y: 12 }, svg, name);
-    element("line", { x1: at.x(ends[0]), y1: at.y(ends[0]), x2: at.x(ends[1]), y2: at.y(ends[1]), stroke: "var(--line)" }, svg);
-    predicted.forEach((p, i) => {
-      if (p === null || measured[i] === null) return;
-      element("circle", { cx: at.x(p), cy: at.y(measured[i]), r: 3, fill: "var(--blue)", "fill-opacity": 0.7 }, svg);
-    });
+  const metrics = Object.keys(data.predictions);
+  async function drawPoints() {
+    const spec = structuredClone(data.charts.points), [predicted, measured] = data.predictions[metrics[Number($("metric").value)]];
+    const pairs = predicted.map((x, i) => ({ predicted: x, measured: measured[i] })).filter((pair) => pair.predicted !== null && pair.measured !== null);
+    fill($("points-table"), pairs.map((pair, i) => [String(i + 1), String(pair.predicted), String(pair.measured)]));
+    Object.assign(spec, { width: "container", height: 260, autosize: { type: "fit-x", contains: "padding" } });
+    spec.data.values = pairs;
+    await draw("points", $("points"), spec);
   }
 
-  document.documentElement.classList.add("scripted");
   show(-1);
+  for (const place of document.querySelectorAll("[data-picture]")) {
+    const name = place.dataset.picture;
+    await draw("picture-" + name, place, data.pictures[name]);
+  }
+  await drawSlices();
+  await drawTernary();
+  await drawFront();
+  if (metrics.length) {
+    addOptions($("metric"), metrics, Math.max(0, metrics.indexOf("utility")));
+    $("metric").addEventListener("change", drawPoints);
+    await drawPoints();
+  }
+  let width = document.body.clientWidth, timer = 0;
+  addEventListener("resize", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (document.body.clientWidth === width) return;
+      width = document.body.clientWidth;
+      drawSlices();
+      drawTernary();
+    }, 150);
+  });
+  document.documentElement.dataset.ready = "yes";
 })();

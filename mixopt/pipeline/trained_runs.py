@@ -1,0 +1,55 @@
+"""The runs that a study really trained, with their gains, for readers of its report."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mixopt.mixture import Array, Mixture
+from mixopt.optimization.objective import Objective
+from mixopt.pipeline.decide import FRESH, SAME
+from mixopt.pipeline.gains import Observation
+from mixopt.report.data import TrainedRun
+from mixopt.trials import Metric
+
+
+def list_trained_runs(
+    observations: Sequence[Observation],
+    metrics: Sequence[Metric],
+    natural: Mixture,
+    domains: Sequence[str],
+    objective: Objective | None,
+) -> list[TrainedRun]:
+    """Return runs with their gain over the natural run of the same seed and length.
+
+    Args:
+        observations: The runs.
+        metrics: Of their scores (`m`).
+        natural: The natural mixture.
+        domains: In the order of the runs' ratios.
+        objective: The unit of the gains; without one, or where it has other metrics, gains are NaN.
+    """
+    reference = natural.vector(domains)
+    naturals = {
+        (each.seed, each.tokens): each.scores
+        for each in observations
+        if not each.failed and np.abs(each.ratios - reference).max() < SAME
+    }
+    names = [metric.name for metric in metrics]
+    known = objective is not None and all(metric.name in names for metric in objective.metrics)
+    runs = []
+    for each in observations:
+        gain = float("nan")
+        paired = naturals.get((each.seed, each.tokens))
+        if objective is not None and known and paired is not None and each.scores is not paired:
+            places = [names.index(metric.name) for metric in objective.metrics]
+            gain = _gain(objective, each.scores[places], paired[places])
+        runs.append(TrainedRun(
+            Mixture.from_vector(domains, each.ratios), each.seed, each.tokens, gain, each.failed,
+            each.seed >= FRESH,
+        ))  # fmt: skip
+    return runs
+
+
+def _gain(objective: Objective, scores: Array, reference: Array) -> float:
+    gains = objective.gains(scores[None], reference)
+    return float((gains @ objective.combinations().T).min())

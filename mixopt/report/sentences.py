@@ -1,0 +1,117 @@
+"""The report's answer in sentences. The verdict is the decision's; nothing here decides."""
+
+from mixopt.decision import Decision
+from mixopt.mixture import Mixture
+from mixopt.proposal import Proposal
+from mixopt.report.data import UNITS, ReportData
+
+MIN_CHANGE = 0.02  # smallest change of a ratio that the summary names
+MAX_NAMED = 3
+DECISION_UNIT = "the spread (standard deviations) over mixtures around the natural one"
+
+
+def summarize(data: ReportData) -> str:
+    """Return the answer in one sentence: what to change, how likely it is better, and by how much.
+
+    Args:
+        data: What the page shows.
+    """
+    best = data.best
+    if not best.comparisons:
+        return f"Train on {format_ratios(best.ratios)}. It was not compared with another mixture."
+    first = best.comparisons[0]
+    if best.decision is not None:
+        return _summarize_decision(data, best.decision)
+    if first.same:
+        return f"Keep the {first.name} mixture: no mixture within the bounds is predicted to be better."
+    gain = first.gain
+    low, high = gain.interval
+    unit = " sd" if data.unit == UNITS["z"] else ""
+    source = f"measured by {data.measured_by}" if first.measured_gain else "predicted"
+    span = f"{source}: {gain.mean:+.2f}{unit} of utility, 95% interval {low:+.2f} to {high:+.2f}"
+    changes = _describe_changes(best, first.name, first.ratios)
+    if not gain.distinguishable:
+        return (
+            f"The proposal ({changes}) is not distinguishable from the {first.name} mixture ({span}). "
+            "Choose it for other reasons, or measure more."
+        )
+    word = "better" if gain.mean > 0 else "worse"
+    return (
+        f"{changes[:1].upper()}{changes[1:]}: {word} than the {first.name} mixture ({span})."
+        f"{_describe_validation(data)}"
+    )
+
+
+def _summarize_decision(data: ReportData, decision: Decision) -> str:
+    low, high = decision.gain.interval
+    # ranks have no spread that ensembles share, so a study's decision is in spreads there too
+    unit = "" if data.unit == UNITS["raw"] else " sd"
+    tokens = "" if decision.tokens is None else f" after {decision.tokens:,} tokens"
+    level = f" at {decision.level}" if decision.level else ""
+    span = (
+        f"expected gain {decision.gain.mean:+.2f}{unit} of utility{level}{tokens}, "
+        f"95% interval {low:+.2f} to {high:+.2f}; from {decision.basis}"
+    )
+    sentence = decision.say(span)
+    if not decision.moves:
+        advice = f" {decision.advice}" if decision.advice else ""
+        return f"{sentence[:1].upper()}{sentence[1:]}.{advice}"
+    name, before = data.best.reference
+    changes = _describe_changes(data.best, name, before or decision.kept)
+    return f"{changes[:1].upper()}{changes[1:]}: {sentence}."
+
+
+def describe_equivalent(data: ReportData) -> str:
+    """Return the gain as tokens of training on natural, or why it cannot be said; "" without either.
+
+    Args:
+        data: What the page shows.
+    """
+    said = "" if data.best.decision is None else data.best.decision.equivalent
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
+
+
+def format_ratios(mixture: Mixture, limit: int | None = None) -> str:
+    """Return `50.0% web, 30.0% code and 20.0% maths`, the largest first.
+
+    Args:
+        mixture: Its domains without a share are not named.
+        limit: Most domains to name; the others are counted.
+    """
+    ranked = sorted(mixture.items(), key=lambda pair: -pair[1])
+    parts = [f"{100 * ratio:.1f}% {domain}" for domain, ratio in ranked if ratio >= 0.0005]
+    if limit is not None and len(parts) > limit:
+        rest = sum(ratio for _, ratio in ranked[limit:])
+        parts = [*parts[:limit], f"{100 * rest:.1f}% in {len(parts) - limit} other domains"]
+    return join(parts)
+
+
+def _describe_changes(best: Proposal, name: str, other: Mixture) -> str:
+    """Return `more code and maths, less web`."""
+    changes = {d: best.ratios[d] - other.get(d, 0.0) for d in best.ratios}
+    more = sorted((d for d in changes if changes[d] > MIN_CHANGE), key=lambda d: -changes[d])
+    less = sorted((d for d in changes if changes[d] < -MIN_CHANGE), key=lambda d: changes[d])
+    named = {"more": more[:MAX_NAMED], "less": less[:MAX_NAMED]}
+    parts = [f"{word} {join(names)}" for word, names in named.items() if names]
+    return ", ".join(parts) or f"nearly the {name} mixture"
+
+
+def _describe_validation(data: ReportData) -> str:
+    if data.validation is None:
+        return " No real training run has checked it."
+    gains = ", ".join(f"{gain:+.2f}" for gain in data.validation.gain)
+    if not gains:
+        return ""
+    subject = "it"
+    if data.validated_an_earlier_proposal:
+        subject = "the earlier proposal, from before they corrected the surrogate,"
+    return f" In real training runs {subject} gained {gains} (one number per seed)."
+
+
+def join(names: list[str]) -> str:
+    """Return `a, b and c`.
+
+    Args:
+        names: At least one.
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+from pages import NATURAL, RATIOS, report
+
+from mixopt import Estimate, Mixture, Proposal
+from mixopt.decision import Decision, EquivalentTokens
+from mixopt.report.sentences import describe_equivalent, format_ratios, summarize
+
+
+def with_gain(mean, std, **changes):
+    data = report(**changes)
+    first = replace(data.best.comparisons[0], measured_gain=Estimate(mean, std))
+    return replace(data, proposals=(replace(data.best, comparisons=(first,)),))
+
+
+def test_summary_names_changes_gain_and_validation():
+    assert summarize(with_gain(0.5, 0.1)) == (
+        "More birds, less sums and ships: better than the natural mixture (measured by the merged "
+        "proxy: +0.50 sd of utility, 95% interval +0.30 to +0.70). In real training runs it gained "
+        "+0.10, -0.10 (one number per seed)."
+    )
+    assert "No real training run" in summarize(with_gain(0.5, 0.1, validation=None))
+    assert "worse than the natural" in summarize(with_gain(-0.5, 0.1))
+
+
+def test_without_gains_by_seed_the_summary_names_no_validation():
+    validation = replace(report().validation, gain=())
+    assert summarize(with_gain(0.5, 0.1, validation=validation)).endswith("+0.70).")
+
+
+def test_summary_says_which_proposal_was_trained():
+    assert "runs it gained" in summarize(with_gain(0.5, 0.1, validated=RATIOS))
+    summary = summarize(with_gain(0.5, 0.1, validated=NATURAL))
+    assert "the earlier proposal, from before they corrected the surrogate, gained" in summary
+
+
+def test_an_interval_around_zero_is_not_distinguishable():
+    assert "is not distinguishable from the natural mixture" in summarize(with_gain(0.1, 0.1))
+
+
+def test_a_proposal_equal_to_the_natural_mixture_keeps_it():
+    assert summarize(with_gain(0.0, 0.0)).startswith("Keep the natural mixture")
+
+
+def test_a_proposal_without_comparison():
+    alone = Proposal(NATURAL, Estimate(0, 1), {})
+    assert summarize(report(proposals=(alone,))) == (
+        "Train on 50.0% sums, 30.0% ships and 20.0% birds. It was not compared with another mixture."
+    )
+
+
+def test_domains_without_a_share_are_not_named():
+    assert format_ratios(Mixture({"a": 1.0, "b": 0.0})) == "100.0% a"
+
+
+def test_of_many_domains_the_largest_are_named_and_the_others_counted():
+    mixture = Mixture({f"d{i}": 0.1 for i in range(10)})
+    assert format_ratios(mixture, 2) == "10.0% d0, 10.0% d1 and 80.0% in 8 other domains"
+    assert format_ratios(mixture, 10).count("10.0%") == 10
+
+
+def decision(**changes):
+    return Decision(True, RATIOS, NATURAL, Estimate(0.4, 0.1), 9000, 4, **changes)
+
+
+def test_changes_are_those_from_the_decision_s_reference_even_if_limits_forbid_it():
+    allowed = Mixture({"birds": 0.5, "ships": 0.3, "sums": 0.2})
+    best = replace(report().best, decision=replace(decision(), kept=allowed))
+    assert summarize(report(proposals=(best,))).startswith("More birds, less sums and ships:")
+
+
+def test_equivalent_tokens_are_a_sentence_of_their_own():
+    tokens = EquivalentTokens(9000, 12_000.0, 9500.0, 16_000.0)
+    best = replace(report().best, decision=decision(equivalent_tokens=tokens))
+    assert describe_equivalent(report(proposals=(best,))).startswith("9,000 tokens on this mixture")
+    assert describe_equivalent(report()) == ""
