@@ -166,7 +166,9 @@
     }
   }
   function showCharts() {
-    return Promise.all([put("slices", { slices: slices() }), put("ternary", ternary()), put("front", { front: front() })]);
+    // the panels of other domains are a chart of their own
+    const panels = chosenSlices().join() === panelsDrawn ? put("slices", { slices: slices() }) : views.slices && drawSlices();
+    return Promise.all([panels, put("ternary", ternary()), put("front", { front: front() })]);
   }
 
   // --- one domain at a time ----------------------------------------------------------------
@@ -177,9 +179,14 @@
     const seen = whatIf.feasible.map((row) => row[j]).concat(names.map((name) => whatIf.starts[name][j]));
     return [Math.max(whatIf.lower[j], 0), Math.min(whatIf.upper[j], 1.1 * Math.max(...seen, 0.01))];
   });
-  function slices() {
+  let panelsDrawn = "";
+  function chosenSlices() {
     const drawn = movers.slice(0, SHOWN);
     if (moved >= 0 && !drawn.includes(moved)) drawn[drawn.length - 1] = moved;
+    return drawn;
+  }
+  function slices() {
+    const drawn = chosenSlices();
     const table = [], curves = drawn.map((j) => {
       const [low, high] = [Math.min(reach[j][0], ratios[j]), Math.max(reach[j][1], ratios[j])];
       const shares = Array.from({ length: STEPS + 1 }, (_, s) => low + (high - low) * s / STEPS);
@@ -203,6 +210,7 @@
     return rows;
   }
   async function drawSlices() {
+    panelsDrawn = chosenSlices().join();
     const spec = structuredClone(data.charts.slices), width = $("slices").clientWidth;
     spec.columns = Math.max(1, Math.min(d, Math.floor(width / 230)) || 1);
     if (narrow()) spec.columns = Math.min(2, d);
