@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mixopt.cli.options import can_track, is_given, load_study, refuse_unused
-from mixopt.cli.table_options import TABLES, read_table_options, table_options
+from mixopt.cli.table_options import NOT_GIVEN, TABLES, read_table_options, table_options
 
 ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", "domains", "counts",
                     "recipe", "target", "explore", "id", "fidelities")  # fmt: skip
@@ -29,9 +29,12 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
               help="Log to MLflow (a table: inside mlflow run).")  # fmt: skip
 def propose(study: str | None, **options: Any) -> None:
     """Propose mixtures: for a STUDY, or from a table of runs."""
+    if study is not None and Path(study) in NOT_GIVEN:  # by an entry point of an MLflow project
+        study = None
     tables = [name for name in TABLES if options[name]]
     if study is None and tables:
-        refuse_unused(("device",), "a table of runs needs no model")
+        if options["device"] != "auto":
+            refuse_unused(("device",), "a table of runs needs no model")
         _propose_from_tables(options)
         return
     if study is None or tables:

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
 TABLES = ("ratios", "metrics", "runs", "mlflow")
 """Options that name a table; without any of them there is none."""
+NOT_GIVEN = (Path(), Path("/"))
 _FILE = click.Path(path_type=Path)
 
 
 def _given(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
-    """Return a path, or None for an empty one, as entry points of an MLflow project pass it."""
-    return None if value == Path() else value
+    """Return a path, or None for those that entry points of an MLflow project pass for none."""
+    return None if value in NOT_GIVEN else value
 
 
 table_options = combine_options(
-    click.option("--ratios", type=_FILE, help="Table of mixtures (CSV, Parquet, JSON)."),
-    click.option("--metrics", type=_FILE,
+    click.option("--ratios", type=_FILE, callback=_given,
+                 help="Table of mixtures (CSV, Parquet, JSON)."),
+    click.option("--metrics", type=_FILE, callback=_given,
                  help="Table of their metrics; with --runs or --mlflow, columns (A,B,...)."),
-    click.option("--runs", type=_FILE, help="One table with both, as trackers export it."),
+    click.option("--runs", type=_FILE, callback=_given,
+                 help="One table with both, as trackers export it."),
     click.option("--mlflow", metavar="EXPERIMENT", help="The runs of an MLflow experiment."),
     click.option("--id", metavar="COLUMN", help="Column that names the runs."),
     click.option("--domains", metavar="A,B,...", help="Domains; the ratio columns of --runs."),

@@ -158,14 +158,33 @@ def read_file(file: Path, source: FilesTextConfig) -> Iterator[Document]:
             raise DataError(f"{file} is plain text without fields; take `where` out.")
         yield from read_plain(file)
         return
+    yield from to_documents(read_records(file, format, list_columns(source)), source)
+
+
+def read_records(
+    file: Path, format: str, columns: list[str] | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read the records of a file one at a time.
+
+    Args:
+        file: The file, possibly compressed (.gz, .zst).
+        format: By `find_format`: `parquet`, `jsonl`, `json` or `csv`.
+        columns: Columns of a Parquet file to read; all if None.
+
+    Returns:
+        Iterator of pairs: position of the record, for error messages, and its fields.
+
+    Raises:
+        DataError: The file is damaged, or is not of that format.
+    """
     if format == "parquet":
-        yield from to_documents(read_parquet(file, list_columns(source)), source)
+        yield from read_parquet(file, columns)
     elif format == "jsonl":
-        yield from to_documents(read_jsonl(file), source)
+        yield from read_jsonl(file)
     else:
         read = read_json if format == "json" else read_csv
         with open_bytes(file) as stream, tell_damage(file):
-            yield from to_documents(read(stream, file), source)
+            yield from read(stream, file)
 
 
 def list_columns(source: FilesTextConfig) -> list[str]:

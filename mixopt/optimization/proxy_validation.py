@@ -179,7 +179,8 @@ def weigh_purchases(
         truth: Trained utility of the mixtures (`n`).
         trials: Candidates that were scored.
         runs: Real runs that were trained.
-        expert_tokens: Cost of training all experts as long again, in training tokens.
+        expert_tokens: Cost of training all experts as long again, in training tokens; 0 where all of
+            them are given, which cannot be trained longer here.
         merge_tokens: Cost of scoring one candidate.
         run_tokens: Cost of one real run.
 
@@ -187,16 +188,18 @@ def weigh_purchases(
         The purchases, the largest gain per token first.
     """
     reach = overall.attainable if np.isfinite(overall.attainable) else 1.0
-    proxy = overall.spearman if np.isfinite(overall.spearman) else 0.0
+    # a proxy that ranks worse than chance is not used, so gains are over no ranking at all
+    proxy = max(overall.spearman, 0.0) if np.isfinite(overall.spearman) else 0.0
     seen = surrogate.observed_utilities(surrogate.trials)
     follows = spearman(surrogate.cv_utilities, seen)
     missed = 1 - follows if np.isfinite(follows) else 0.0
     # the surrogate's rank error falls about as one over the trials: twice as many halve it
-    follow_gain = max(proxy, 0.0) * missed / 2
+    follow_gain = proxy * missed / 2
     purchases = [
         Purchase("merges", trials, follow_gain, trials * merge_tokens, False),
-        Purchase("experts", 1, max(reach - proxy, 0.0), expert_tokens, True),
     ]
+    if expert_tokens > 0:
+        purchases.append(Purchase("experts", 1, max(reach - proxy, 0.0), expert_tokens, True))
     if corrected is not None:
         corrected_rank = spearman(corrected.cv_utilities, truth)
         if np.isfinite(corrected_rank):

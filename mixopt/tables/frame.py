@@ -6,6 +6,7 @@ If the metrics are in another order, a join by position silently pairs mixtures 
 import json
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from io import StringIO
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 LARGEST = 1e100  # a larger score, of a diverged run, is infinite: its square would overflow
 ROW_NUMBER = "Unnamed: 0"
 """pandas' name for the row numbers that `to_csv` writes; they are positions, not run ids."""
+PERCENT = re.compile(r"[-+]?\d+(?:\.\d*)?\s*%")
 ROUNDING_TOLERANCE = 0.01  # rows with a sum this close to one are rounded (RegMix: to 0.001)
 ROUNDING_OF_ZERO = 1e-9  # a negative ratio smaller than this is zero with an error of arithmetic
 COUNTS_FROM = 1.5  # rows with a larger sum are probably counts or percentages
@@ -192,11 +194,17 @@ def require_numbers(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
 
 
 def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    """Return the column as floats: NaN for other values, infinite for too large numbers."""
+    """Return the column as floats, percent as shares; NaN for what is no number."""
     import pandas as pd
 
-    if column.dtype == object:  # integers too large for int64 stay Python integers
+    if column.dtype.kind == "O" or pd.api.types.is_string_dtype(column):
+        # integers too large for int64 stay Python integers
         column = column.map(lambda cell: str(cell) if isinstance(cell, int) else cell)
+        texts = [cell.strip() for cell in column.dropna() if isinstance(cell, str) and cell.strip()]
+        if texts and all(PERCENT.fullmatch(text) for text in texts):
+            column = column.map(
+                lambda cell: float(cell.strip()[:-1]) / 100 if cell == cell else cell
+            )
     return pd.to_numeric(column, errors="coerce").astype("float64")
 
 

@@ -190,6 +190,13 @@ def _split_runs(
     frame.columns = frame.columns.map(str)
     ratio_columns = find_ratio_columns(list(frame.columns), domains, frame, where)
     mixtures = require_numbers(frame[list(ratio_columns)], where).rename(columns=ratio_columns)
+    without = mixtures.isna().all(axis=1) | (mixtures.fillna(0.0) == 0).all(axis=1)
+    if without.any() and not without.all():
+        log.warning(
+            "%s: %d runs without ratios are left out (%s, ...), such as the parent of a sweep.",
+            where, int(without.sum()), mixtures.index[without.to_numpy()][0],
+        )  # fmt: skip
+        frame, mixtures = frame[~without.to_numpy()], mixtures[~without.to_numpy()]
     mixtures = mixtures.fillna(0.0)  # a run that lists no ratio of a domain did not use it
     rest = frame.drop(columns=list(ratio_columns))
     found = {column: _score_name(column, rest[column]) for column in rest.columns}

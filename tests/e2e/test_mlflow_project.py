@@ -1,5 +1,6 @@
 """The MLflow project's entry points, run by MLflow from another folder."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -132,3 +133,28 @@ def test_main_is_the_quickstart_and_the_file_says_what_it_says():
         "spend", "export", "report",
     }  # fmt: skip
     assert "run quickstart" in project["entry_points"]["main"]["command"]
+
+
+def test_propose_takes_one_table_or_an_experiment(run_here, tmp_path):
+    rows = [(0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.5, 0.5), (0.4, 0.6), (0.3, 0.7), (0.1, 0.9)]
+    frame = pd.DataFrame(rows, columns=["ratio/web", "ratio/code"])
+    frame.insert(0, "run", range(len(rows)))
+    frame["val_loss"] = [(a - 0.6) ** 2 + 1 for a, _ in rows]
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    run_here("propose", runs="runs.csv", output=tmp_path / "out")
+    assert (tmp_path / "out" / "proposal.json").is_file()
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.create_experiment("swarm")
+    client.set_terminated(client.create_run(experiment).info.run_id)  # the parent of the sweep
+    for _, row in frame.iterrows():
+        run = client.create_run(experiment).info.run_id
+        for name in ("ratio/web", "ratio/code"):
+            client.log_param(run, name, row[name])
+        client.log_metric(run, "val_loss", row["val_loss"])
+        client.set_terminated(run)
+    run_here("propose", experiment="swarm", output=tmp_path / "from-mlflow")
+    ratios = [
+        json.loads((tmp_path / name / "proposal.json").read_text())["decision"]["candidate"]
+        for name in ("out", "from-mlflow")
+    ]
+    assert ratios[0] == pytest.approx(ratios[1], abs=1e-3)

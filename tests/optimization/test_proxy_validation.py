@@ -101,13 +101,13 @@ def test_validation_regret_and_gain_by_hand():
 PRICES = {"expert_tokens": 3000, "merge_tokens": 10, "run_tokens": 1000}
 
 
-def weigh(spearman, corrected=None, known=None, ceiling=0.9):
+def weigh(spearman, corrected=None, known=None, ceiling=0.9, **prices):
     proxies = runs_table(24, "merged", noise=0.02)
     overall = RankFidelity("overall", "merged", spearman, (0.1, 0.9), ceiling, 0.3, 0.5, 2)
     found = weigh_purchases(
         overall, surrogate=fit(proxies), corrected=corrected,
         truth=np.zeros(0) if known is None else known,
-        trials=24, runs=8, **PRICES,
+        trials=24, runs=8, **PRICES | prices,
     )  # fmt: skip
     return {purchase.what: purchase for purchase in found}, found
 
@@ -119,6 +119,14 @@ def test_longer_experts_buy_at_most_what_the_proxy_misses():
     assert found["experts"].at_most
     assert found["experts"].tokens == 3000
     assert weigh(0.999)[0]["experts"].gain == 0
+
+
+def test_given_experts_cannot_be_bought_and_chance_is_where_gains_begin():
+    """A study of given experts read "at most +2.000 of rank for 0 tokens"."""
+    assert "experts" not in weigh(-1.0, expert_tokens=0)[0]
+    found = weigh(-1.0)[0]
+    assert found["experts"].gain == weigh(0.0)[0]["experts"].gain <= 1
+    assert found["merges"].gain == 0
 
 
 def test_merges_buy_half_of_what_the_surrogate_misses_of_the_proxy():

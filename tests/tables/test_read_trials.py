@@ -418,3 +418,38 @@ def test_wrong_types_are_named_with_what_to_give():
     ]:
         with pytest.raises(TrialsError, match=message):
             mixopt.read_trials(**arguments)
+
+
+def one_table(n=6):
+    rows = np.random.default_rng(0).dirichlet(np.ones(2), size=n)
+    frame = pd.DataFrame(rows, columns=["params.ratio/a", "params.ratio/b"])
+    return frame.assign(
+        run_id=[f"r{i}" for i in range(n)], **{"metrics.loss": np.linspace(1, 2, n)}
+    )
+
+
+@pytest.mark.parametrize("empty", [None, 0.0])
+def test_runs_without_ratios_are_left_out_and_counted(caplog, empty):
+    """The parent of a sweep is a run like any other to a tracker."""
+    parents = pd.DataFrame({"run_id": ["parent-1", "parent-2"], "metrics.loss": [0.1, 0.2]})
+    if empty is not None:
+        parents = parents.assign(**{"params.ratio/a": empty, "params.ratio/b": empty})
+    trials = mixopt.read_trials(runs=pd.concat([parents, one_table()], ignore_index=True))
+    assert [t.id for t in trials] == [f"r{i}" for i in range(6)]
+    assert "2 runs without ratios are left out (parent-1, ...)" in caplog.text
+
+
+def test_a_run_that_lists_some_domains_only_used_no_other():
+    frame = one_table()
+    frame.loc[2, ["params.ratio/a", "params.ratio/b"]] = [None, 1.0]
+    trials = mixopt.read_trials(runs=frame)
+    assert trials[2].ratios["a"] == 0.0
+    assert len(trials) == 6
+
+
+def test_percent_are_shares():
+    frame = one_table()
+    plain = mixopt.read_trials(runs=frame.round(3))
+    for column in ("params.ratio/a", "params.ratio/b"):
+        frame[column] = [f"{100 * cell:.1f} %" for cell in frame[column]]
+    assert np.allclose(mixopt.read_trials(runs=frame).ratios(), plain.ratios(), atol=2e-3)

@@ -1,4 +1,4 @@
-"""Benchmark items from JSONL, Parquet or this machine, validated one by one."""
+"""Benchmark items from JSON, CSV, Parquet or this machine, validated one by one."""
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -12,8 +12,8 @@ from mixopt.config.benchmarks import (
     ItemsBenchmarkConfig,
 )
 from mixopt.data.heldout_text import read_heldout
-from mixopt.data.parquet_files import read_parquet
-from mixopt.data.sources import read_jsonl
+from mixopt.data.record_fields import unwrap_records
+from mixopt.data.sources import find_format, read_records
 from mixopt.errors import DataError, did_you_mean
 from mixopt.io.parsing import show
 
@@ -36,7 +36,7 @@ def read_items(
     Raises:
         DataError: The file is missing, an item lacks a field, ids repeat, or items are too few.
     """
-    rows = list(islice(read_rows(config.items), config.max_items))
+    rows = list(islice(unwrap_records(read_rows(config.items), fields), config.max_items))
     ids: set[object] = set()
     for where, row in rows:
         _require_fields(row, fields, where)
@@ -78,7 +78,7 @@ def read_rows(items: str) -> Iterable[tuple[str, dict[str, Any]]]:
     """Read the rows of an item file.
 
     Args:
-        items: JSONL or Parquet file, or `machine:NAME`.
+        items: JSON lines or array, CSV or Parquet file, or `machine:NAME`.
 
     Returns:
         Pairs of an item's position, for error messages, and its fields.
@@ -92,7 +92,15 @@ def read_rows(items: str) -> Iterable[tuple[str, dict[str, Any]]]:
         rows = read_machine_items(items.removeprefix("machine:"))
         return [(f"{items}, item {number}", row) for number, row in enumerate(rows)]
     file = Path(items)
-    return read_parquet(file, None) if file.suffix == ".parquet" else read_jsonl(file)
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; fix the path.")
+    format = find_format(file)
+    if format == "plain":
+        raise DataError(
+            f"{file} is no file of items; give JSON lines, a JSON array, CSV or Parquet, with an ending "
+            "that says so (.jsonl)."
+        )
+    return read_records(file, format)
 
 
 def require_text(row: dict[str, Any], name: str, where: str, *, empty: bool = False) -> str:

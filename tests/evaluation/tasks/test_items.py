@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 import toy
@@ -53,3 +55,40 @@ def test_items_are_read_whole(tmp_path):
     told = BitsPerByteConfig(name="t", kind="bits_per_byte", text=FilesTextConfig(paths=[path]))
     assert read_item_texts(told) == ["a document"] * 2
     assert read_item_texts(HarnessConfig(name="h", kind="harness", task="arc_easy")) == []
+
+
+ROWS = [{"prompt": f"a{i}", "target": f"b{i}"} for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("c.json", json.dumps(ROWS, indent=1)),
+        ("c.json", json.dumps({"version": 1, "data": ROWS})),
+        ("c.json", "\n".join(map(json.dumps, ROWS))),
+        ("c.JSONL", "\n".join(map(json.dumps, ROWS))),
+        ("c.csv", pd.DataFrame(ROWS).to_csv(index=False)),
+        ("c.tsv", pd.DataFrame(ROWS).to_csv(index=False, sep="\t")),
+    ],
+)
+def test_items_are_read_by_content(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    items = read_items(recipe(tmp_path / name), ["prompt", "target"])
+    assert [row for _, row in items] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("c.txt", "a\nb\n", "is no file of items; give JSON lines"),
+        ("c.arrow", "x", "an Arrow file"),
+        ("c.xlsx", "x", "an Excel workbook; save it as CSV"),
+        ("c.json", "[]", "has 0 items; at least 2"),
+        ("c.json", "[1, 2]", "record 1 is not a JSON object"),
+    ],
+)
+def test_files_of_another_format_are_named(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=words) as caught:
+        read_items(recipe(tmp_path / name), ["prompt", "target"])
+    assert "\n" not in str(caught.value)
