@@ -57,7 +57,7 @@ def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> 
             )
     if len(domains) == 1:
         raise ConfigError("A mixture needs two domains or more; give --domain at least twice.")
-    globs = {n: str(Path(p).absolute()) for n, p in domains.items()} or {
+    globs = {n: p if "://" in p else str(Path(p).absolute()) for n, p in domains.items()} or {
         "web": "data/web/*.jsonl.gz",
         "code": "data/code/*.jsonl.gz",
     }
@@ -67,7 +67,8 @@ def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> 
             raise ConfigError(f"Domain {name!r} and another one have one file name; rename one.")
     for name, pattern in globs.items():
         # the examples are relative to the study, and the written file is one folder below it
-        path = pattern if Path(pattern).is_absolute() else str(Path("..") / pattern)
+        is_given = "://" in pattern or Path(pattern).is_absolute()
+        path = pattern if is_given else str(Path("..") / pattern)
         text = {"kind": "files", "paths": [path], "heldout_share": 0.05}
         expert = {"domain": name, "text": {**text, "part": "train"}}
         _write(folder / "experts" / f"{stems[name]}.yaml", expert)

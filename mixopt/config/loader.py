@@ -193,6 +193,8 @@ def _anchor_paths(plain: Any, folder: Path) -> Any:
 
 
 def _anchor(path: str, folder: Path) -> str:
+    if "://" in path:  # a URL
+        return path
     return path if Path(path).is_absolute() else normpath((folder / path).absolute())
 
 

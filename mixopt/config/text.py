@@ -41,11 +41,11 @@ class RecordTextConfig(SplitTextConfig):
 
 
 class FilesTextConfig(RecordTextConfig):
-    """Local files: JSON lines or arrays, CSV, TSV (these also .gz, .zst), Parquet, or plain text."""
+    """Files: JSON lines or arrays, CSV, TSV (these also .gz, .zst), Parquet, or plain text."""
 
     kind: Literal["files"] = "files"
     paths: Annotated[list[str], Field(min_length=1)]
-    """Files or globs, relative to the YAML."""
+    """Files or globs, relative to the YAML, or URLs that fsspec reads (`s3://`, `gs://`, `hf://`)."""
     field: TextFields = "text"
     """Field or column that holds the text, or a list of chat messages; several are joined in order."""
     group: str | None = None

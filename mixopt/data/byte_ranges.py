@@ -5,8 +5,9 @@ import io
 import os
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+from mixopt.data.remote_files import TextFile
 
 CHUNK = 1 << 16
 """Bytes that are read at a time where a line begins before a range or ends after it."""
@@ -14,7 +15,7 @@ PACKED_CHUNK = 1 << 12
 """Compressed bytes that are unpacked at a time: what was read of a file is known this closely."""
 
 
-def find_extents(file: Path) -> list[tuple[int, int]]:
+def find_extents(file: TextFile) -> list[tuple[int, int]]:
     """Return the ranges of a file that hold data; a sparse file has holes between them.
 
     Args:

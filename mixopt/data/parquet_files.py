@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mixopt.data.remote_files import TextFile
 from mixopt.errors import DataError, did_you_mean, one_line
 
 PARQUET_ROWS = 1024
 
 
-def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_parquet(file: TextFile, columns: list[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the rows of a Parquet file, a batch at a time.
 
     Args:
@@ -26,7 +27,7 @@ def read_parquet(file: Path, columns: list[str] | None) -> Iterator[tuple[str, d
     yield from read_batches(table.iter_batches(batch_size=PARQUET_ROWS, columns=columns), file)
 
 
-def open_parquet(file: Path, columns: list[str] | None, **options: Any) -> Any:
+def open_parquet(file: TextFile, columns: list[str] | None, **options: Any) -> Any:
     """Open a Parquet file.
 
     Args:
@@ -43,7 +44,8 @@ def open_parquet(file: Path, columns: list[str] | None, **options: Any) -> Any:
     if not file.is_file():
         raise DataError(f"{file} does not exist; fix the path.")
     try:
-        table = pq.ParquetFile(file, **options)
+        local = isinstance(file, Path)
+        table = pq.ParquetFile(file if local else file.open("rb"), **options)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{file} is not a Parquet file ({one_line(error)}); replace it.") from None
     for name in columns or []:
@@ -55,7 +57,7 @@ def open_parquet(file: Path, columns: list[str] | None, **options: Any) -> Any:
 
 
 def read_batches(
-    batches: Iterator[Any], file: Path, *, before: int = 0
+    batches: Iterator[Any], file: TextFile, *, before: int = 0
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the rows of record batches.
 

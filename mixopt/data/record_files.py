@@ -5,9 +5,9 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from mixopt.data.remote_files import TextFile
 from mixopt.errors import DataError, one_line
 from mixopt.io.parsing import load_json
 
@@ -47,7 +47,7 @@ def is_json_array(stream: Any) -> bool:
 
 
 def read_json(
-    stream: Any, file: Path, *, characters: int = CHARACTERS
+    stream: Any, file: TextFile, *, characters: int = CHARACTERS
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the objects of a JSON file: an array of them, or one after the other (JSON lines).
 
@@ -66,7 +66,7 @@ def read_json(
         yield from _read_records(_JsonReader(text, file, characters), file)
 
 
-def _read_records(reader: "_JsonReader", file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_records(reader: "_JsonReader", file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
     is_array = reader.peek() == "["
     if is_array:
         reader.take()
@@ -89,7 +89,7 @@ def _read_records(reader: "_JsonReader", file: Path) -> Iterator[tuple[str, dict
 class _JsonReader:
     """Position in a JSON text of which a few records are in memory."""
 
-    def __init__(self, text: io.TextIOWrapper, file: Path, characters: int) -> None:
+    def __init__(self, text: io.TextIOWrapper, file: TextFile, characters: int) -> None:
         self._text, self._file, self._characters = text, file, characters
         self._buffer, self._at = "", 0
         self._decoder = json.JSONDecoder(parse_int=str)  # finds ends; `load_json` parses
@@ -140,7 +140,7 @@ class _JsonReader:
             return row
 
 
-def read_csv(stream: Any, file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_csv(stream: Any, file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the rows of a CSV file with a header; its cells are parted by comma, tab or semicolon.
 
     Args:
@@ -163,7 +163,7 @@ def read_csv(stream: Any, file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(f"{file} is not a CSV file ({one_line(error)}); fix it.") from None
 
 
-def _read_rows(text: io.TextIOWrapper, file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_rows(text: io.TextIOWrapper, file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
     header = text.readline()
     mark = max(DELIMITERS, key=header.count)
     names = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob
 from itertools import islice
@@ -21,6 +21,7 @@ from mixopt.data.machine_text import read_machine_text
 from mixopt.data.parquet_files import read_parquet
 from mixopt.data.record_fields import TextReader, get_field, matches, unwrap_records
 from mixopt.data.record_files import REFUSED, is_json_array, read_csv, read_json
+from mixopt.data.remote_files import TextFile, is_remote, list_remote
 from mixopt.errors import DataError, one_line, require_extra
 from mixopt.io.content_hash import hash_content
 from mixopt.io.parsing import load_json, show
@@ -77,11 +78,11 @@ def _read_all(source: TextConfig) -> Iterator[Document]:
         yield from read_machine_text(source.name, max_bytes=source.max_bytes, seed=source.seed)
 
 
-def list_files(source: FilesTextConfig) -> list[Path]:
+def list_files(source: FilesTextConfig) -> list[TextFile]:
     """Find the files of a text.
 
     Args:
-        source: Its globs.
+        source: Its globs, which may be URLs.
 
     Returns:
         Each file once; those of one glob are sorted.
@@ -89,20 +90,25 @@ def list_files(source: FilesTextConfig) -> list[Path]:
     Raises:
         DataError: A glob matches nothing, or a file is empty.
     """
-    files: list[Path] = []
+    files: list[TextFile] = []
     for pattern in source.paths:
-        matched = sorted(Path(name) for name in glob(pattern, recursive=True))
-        matched = [file for file in matched if file.is_file()]
+        matched: Sequence[TextFile]
+        if is_remote(pattern):
+            matched = list_remote(pattern)
+        else:
+            paths = sorted(Path(name) for name in glob(pattern, recursive=True))
+            matched = [file for file in paths if file.is_file()]
         if not matched:
             raise DataError(f"No file matches {pattern}; fix the expert's `text.paths`.")
-        files += [file for file in matched if file not in files]
+        files += matched
+    files = list(dict.fromkeys(files))
     for file in files:
         if not file.stat().st_size:
             raise DataError(f"{file} is empty; take it out of `text.paths` or fill it.")
     return files
 
 
-def find_format(file: Path) -> str:
+def find_format(file: TextFile) -> str:
     """Tell how a file is read: `jsonl`, `json`, `csv`, `parquet` or `plain`.
 
     Args:
@@ -127,7 +133,7 @@ def find_format(file: Path) -> str:
     return "parquet" if ending == ".parquet" else "plain"
 
 
-def describe_format(file: Path) -> str:
+def describe_format(file: TextFile) -> str:
     """Return the ending of a file for a hash, and its format where the ending alone does not tell it.
 
     Args:
@@ -142,7 +148,7 @@ def describe_format(file: Path) -> str:
     return ending if is_told else f"{ending}:{format}"
 
 
-def read_file(file: Path, source: FilesTextConfig) -> Iterator[Document]:
+def read_file(file: TextFile, source: FilesTextConfig) -> Iterator[Document]:
     """Yield the documents of one file, of both sides of the split.
 
     Args:
@@ -227,7 +233,7 @@ def _fields(source: FilesTextConfig | HubTextConfig) -> list[str]:
     return [source.field] if isinstance(source.field, str) else source.field
 
 
-def read_jsonl(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_jsonl(file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the rows of a JSONL file one at a time.
 
     Args:
@@ -269,7 +275,7 @@ def parse_line(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
-def open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
+def open_bytes(file: TextFile) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
     """Open a file that may be compressed (.gz, .zst).
 
     Args:
@@ -282,7 +288,9 @@ def open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
         raise DataError(f"{file} does not exist; fix the path.")
     packing = file.suffix.lower()
     if packing == ".gz":
-        return gzip.open(file, "rb")
+        if isinstance(file, Path):
+            return gzip.GzipFile(file, "rb")
+        return gzip.GzipFile(fileobj=file.open("rb"))
     if packing == ".zst":
         import zstandard
 
@@ -290,13 +298,13 @@ def open_bytes(file: Path) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
     return file.open("rb")
 
 
-def _lines(stream: Any, file: Path) -> Iterator[bytes]:
+def _lines(stream: Any, file: TextFile) -> Iterator[bytes]:
     with tell_damage(file):
         yield from stream
 
 
 @contextmanager
-def tell_damage(file: Path) -> Iterator[None]:
+def tell_damage(file: TextFile) -> Iterator[None]:
     """Raise a `DataError` where a compressed file turns out to be damaged.
 
     Args:
@@ -310,7 +318,7 @@ def tell_damage(file: Path) -> Iterator[None]:
         raise DataError(f"{file} is not a whole compressed file ({error}); replace it.") from None
 
 
-def hash_file(file: Path) -> str:
+def hash_file(file: TextFile) -> str:
     """Hash the content of a file.
 
     Args:
@@ -328,7 +336,7 @@ def hash_file(file: Path) -> str:
         raise DataError(f"{file} may not be read; change its permissions.") from None
 
 
-def identify_file(file: Path) -> str:
+def identify_file(file: TextFile) -> str:
     """Return a hash that tells the content of a file, its group in the split of plain text.
 
     Not the path, so that moving the file does not change the split. Of a file above `PROBED_BYTES` the
@@ -348,7 +356,7 @@ def identify_file(file: Path) -> str:
     return digest.hexdigest()
 
 
-def read_plain(file: Path) -> Iterator[Document]:
+def read_plain(file: TextFile) -> Iterator[Document]:
     """Yield the documents of a plain-text file, which are one group.
 
     Args:

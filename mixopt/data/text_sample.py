@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from mixopt.data.byte_ranges import UnpackedStream, find_extents, read_lines, re
 from mixopt.data.document import Document, is_held_out
 from mixopt.data.parquet_files import open_parquet, read_batches
 from mixopt.data.record_files import is_json_array, read_csv, read_json
+from mixopt.data.remote_files import RemoteFile, TextFile
 from mixopt.data.sources import (
     find_format,
     identify_file,
@@ -59,7 +59,7 @@ PACKINGS = (".gz", ".zst")
 class _Extent:
     """A file, or a range of one, of one or more parts."""
 
-    file: Path
+    file: TextFile
     size: int
     start: int
     stop: int
@@ -91,7 +91,7 @@ def find_sample(source: FilesTextConfig, tokens: int, seed: int) -> "TextSample 
     return TextSample(source, files, tokens, seed) if sum(sizes) > WHOLE_BYTES * tokens else None
 
 
-def _expansion(file: Path) -> int:
+def _expansion(file: TextFile) -> int:
     return PACKED if file.suffix.lower() in (*PACKINGS, ".parquet") else 1
 
 
@@ -105,7 +105,9 @@ class TextSample:
         seed: Of the order.
     """
 
-    def __init__(self, source: FilesTextConfig, files: list[Path], tokens: int, seed: int) -> None:
+    def __init__(
+        self, source: FilesTextConfig, files: list[TextFile], tokens: int, seed: int
+    ) -> None:
         self.source, self.tokens = source, tokens
         self._files, self._seed = files, seed
         share = {"train": 1 - source.heldout_share, "heldout": source.heldout_share}
@@ -116,8 +118,8 @@ class TextSample:
         self._extents: list[_Extent] = []
         self._parts: list[SampledPart] = []
         self._index: dict[tuple[int, int], int] = {}
-        self._cut: set[Path] = set()
-        self._groups: dict[Path, str] = {}
+        self._cut: set[TextFile] = set()
+        self._groups: dict[TextFile, str] = {}
 
     def read(self) -> Iterator[Document]:
         """Yield documents on the side of the split, until enough bytes of text were read.
@@ -177,7 +179,7 @@ class TextSample:
         found = estimate_tokens(parts, tokens, totals)
         if not self._cut:
             return found
-        first, more = min(self._cut), len(self._cut) - 1
+        first, more = min(self._cut, key=str), len(self._cut) - 1
         what = f"{first.name} and {more} more files" if more else first.name
         remark = f"{what} can only be read from the beginning, and only that was read"
         return Availability(found.tokens, found.std_error, found.total_bytes, remark)
@@ -219,11 +221,13 @@ class TextSample:
             for start, stop in ranges:
                 yield _Extent(file, size, start, stop, kind)
 
-    def _find_kind(self, file: Path, size: int) -> str:
+    def _find_kind(self, file: TextFile, size: int) -> str:
         name = file.name.lower()
         if name.endswith((".jsonl", ".ndjson", ".json")):
             if size <= self._part_bytes:
                 return "beginning"
+            if isinstance(file, RemoteFile) and not name.endswith(".json"):
+                return "lines"  # a look into each of many files would cost more than the sample
             with file.open("rb") as stream:
                 if is_json_array(stream):
                     return "beginning"
@@ -295,7 +299,7 @@ class TextSample:
         part.covered, progress.is_finished = size, True
         self._cut.discard(file)
 
-    def _iterate_rows(self, file: Path, format: str) -> Iterator[tuple[Any, float]]:
+    def _iterate_rows(self, file: TextFile, format: str) -> Iterator[tuple[Any, float]]:
         """Yield the documents of each row, and the bytes of the file up to there."""
         if format == "plain":
             for document in read_plain(file):  # one, as the file is small
@@ -371,7 +375,7 @@ def _is_record(line: bytes) -> bool:
     return line.startswith(b"{") and line.endswith(b"}")
 
 
-def _decode(content: bytes, file: Path, start: int) -> str:
+def _decode(content: bytes, file: TextFile, start: int) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -202,7 +202,10 @@ def stage(config: StudyConfig, store: ArtifactStore) -> StudyConfig:
                 "tokens": "all",
             }
         elif isinstance(text, FilesTextConfig):
-            benchmark["text"]["paths"] = [put(str(file)) for file in list_files(text)]
+            # workers read URLs themselves
+            benchmark["text"]["paths"] = [
+                put(str(file)) if isinstance(file, Path) else file.url for file in list_files(text)
+            ]
         elif text is not None and text.kind == "huggingface" and Path(text.path).is_dir():
             benchmark["text"]["path"] = put(text.path)
     return StudyConfig.model_validate(plain)
