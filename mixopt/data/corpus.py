@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig, TextConfig
 from mixopt.data.availability import Availability
+from mixopt.data.hub_sample import HubSample
 from mixopt.data.sources import describe_format, hash_file, list_files, read_documents
 from mixopt.data.text_sample import TextSample
 from mixopt.data.token_text import TokenText
@@ -29,6 +30,7 @@ from mixopt.mixture import Mixture
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+AnySample: TypeAlias = TextSample | TokenText | HubSample
 SHARD_TOKENS = 1 << 27
 """Tokens per shard file: at most 512 MiB, and the most that is tokenized again after a stop."""
 
@@ -105,7 +107,7 @@ def build_corpus(
     source: TextConfig,
     tokenizer: "PreTrainedTokenizerBase",
     cache: ArtifactStore,
-    sample: TextSample | TokenText | None = None,
+    sample: "AnySample | None" = None,
 ) -> Corpus:
     """Return the corpus of `source`, tokenized now unless `cache` has it.
 

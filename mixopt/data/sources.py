@@ -378,6 +378,21 @@ def read_plain(file: TextFile) -> Iterator[Document]:
 
 
 def _read_hub(source: HubTextConfig) -> Iterator[Document]:
+    each = each_row(open_dataset(source), source.path)
+    yield from to_documents(
+        ((f"{source.path}, row {number}", row) for number, row in enumerate(each, start=1)), source
+    )
+
+
+def open_dataset(source: HubTextConfig) -> Any:
+    """Open a dataset: a saved one, or any other as a stream of rows.
+
+    Args:
+        source: Names it.
+
+    Raises:
+        DataError: It cannot be loaded.
+    """
     require_extra("hub")
     import datasets
 
@@ -393,17 +408,23 @@ def _read_hub(source: HubTextConfig) -> Iterator[Document]:
         else:
             options = {"split": source.split, "revision": source.revision, "streaming": True}
             rows = datasets.load_dataset(source.path, source.name, **options)
+        return rows
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"Dataset {source.path!r} cannot be loaded ({one_line(error)}); fix its path, name or split."
         ) from None
-    each = _each(rows, source.path)
-    yield from to_documents(
-        ((f"{source.path}, row {number}", row) for number, row in enumerate(each, start=1)), source
-    )
 
 
-def _each(rows: Any, path: str) -> Iterator[Any]:
+def each_row(rows: Any, path: str) -> Iterator[Any]:
+    """Yield the rows of a dataset.
+
+    Args:
+        rows: The dataset.
+        path: Its name, for messages.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
         yield from rows
     except DataError:

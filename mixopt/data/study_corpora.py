@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import StudyConfig
-from mixopt.config.text import FilesTextConfig, TextConfig, TokensTextConfig
+from mixopt.config.text import HubTextConfig, MachineTextConfig, TextConfig, TokensTextConfig
 from mixopt.config.training import BuiltBaseConfig
-from mixopt.data.corpus import Corpus, build_corpus, corpus_artifact, fingerprint_text
+from mixopt.data.corpus import AnySample, Corpus, build_corpus, corpus_artifact, fingerprint_text
 from mixopt.data.document import Document
+from mixopt.data.hub_sample import find_hub_sample
 from mixopt.data.sources import read_documents
-from mixopt.data.text_sample import TextSample, find_sample
+from mixopt.data.text_sample import find_sample
 from mixopt.data.token_text import TokenText, open_token_text
 from mixopt.data.tokenizer import build_tokenizer, load_tokenizer
 from mixopt.errors import ConfigError
@@ -82,21 +83,26 @@ class StudyCorpora:
         return {domain: self._fingerprint(domain) for domain in self.by_domain}
 
     @cached_property
-    def samples(self) -> Mapping[str, TextSample | TokenText]:
+    def samples(self) -> Mapping[str, AnySample]:
         """The sample of each text that is larger than what the study can use, by domain.
 
         Texts that are tokenized already are among them, also whole ones.
         """
-        found: dict[str, TextSample | TokenText] = {}
-        for domain, text in self.by_domain.items():
-            if isinstance(text, FilesTextConfig) and text.tokens != "all":
-                tokens = text.tokens or self._config.text_tokens
-                if (sample := find_sample(text, tokens, self._config.seed)) is not None:
-                    found[domain] = sample
-            elif isinstance(text, TokensTextConfig):
-                limit = None if text.tokens == "all" else text.tokens or self._config.text_tokens
-                found[domain] = open_token_text(text, limit, self._config.seed)
-        return found
+        samples = {domain: self._find_sample(text) for domain, text in self.by_domain.items()}
+        return {domain: sample for domain, sample in samples.items() if sample is not None}
+
+    def _find_sample(self, text: TextConfig) -> AnySample | None:
+        seed = self._config.seed
+        if isinstance(text, MachineTextConfig):
+            return None
+        limit = None if text.tokens == "all" else text.tokens or self._config.text_tokens
+        if isinstance(text, TokensTextConfig):
+            return open_token_text(text, limit, seed)
+        if limit is None:
+            return None
+        if isinstance(text, HubTextConfig):
+            return find_hub_sample(text, limit, seed)
+        return find_sample(text, limit, seed)
 
     def read(self, domain: str) -> Iterator[Document]:
         """Yield the documents of a domain's text, or of its sample.
@@ -117,7 +123,7 @@ class StudyCorpora:
         if sample is None:
             return fingerprint_text(self.by_domain[domain])
         # a sample is read only where its files have changed
-        text = sample.source.model_dump(mode="json", exclude={"paths", "tokens"})
+        text = sample.source.model_dump(mode="json", exclude={"paths", "path", "tokens"})
         key = {"text": text, "tokens": sample.tokens, "seed": self._config.seed,
                "files": sample.describe_files()}  # fmt: skip
         artifact = Artifact("fingerprints", domain, key)
