@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mixopt.config.text import TokensTextConfig
 from mixopt.errors import DataError
+from mixopt.io.parsing import load_json
 
 MEGATRON = b"MMIDIDX\x00\x00"
 MEGATRON_TYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
@@ -57,6 +58,8 @@ def list_token_files(source: TokensTextConfig) -> list[Path]:
     files: list[Path] = []
     for pattern in source.paths:
         names = sorted(glob(pattern, recursive=True)) or sorted(glob(f"{pattern}.bin"))
+        for name in names:
+            _refuse_streams(Path(name))
         found = [Path(name).with_suffix(".bin") if name.endswith(".idx") else Path(name)
                  for name in names if not name.endswith((".index", ".metadata", ".csv.gz"))]  # fmt: skip
         found = [file for file in found if file.is_file() and file not in files]
@@ -68,6 +71,25 @@ def list_token_files(source: TokensTextConfig) -> list[Path]:
             f"{source.paths[0]} names no file of tokens; fix the expert's `text.paths`."
         )
     return files
+
+
+def _refuse_streams(path: Path) -> None:
+    """Refuse folders that only the libraries read that wrote them."""
+    index = path / "index.json" if path.is_dir() else path.with_name("index.json")
+    if (path.is_file() and path.suffix not in (".mds", ".bin", ".json")) or not index.is_file():
+        return
+    try:
+        plain = load_json(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    known = {"shards": "MosaicML's MDS", "chunks": "litdata"}
+    for field, format in known.items():
+        if isinstance(plain, dict) and field in plain:
+            raise DataError(
+                f"{index.parent} is a folder of {format}, which is not read: write its tokens document "
+                "by document, each with the separator, to an `.npy` by ndarray.tofile (format: olmo), "
+                "or give the text."
+            )
 
 
 def open_token_file(path: Path, source: TokensTextConfig, separator: int, size: int) -> TokenFile:

@@ -143,6 +143,27 @@ def test_files_of_another_type(tmp_path):
         open_one(tmp_path / "e.ds", dtype="uint32")
 
 
+@pytest.mark.parametrize(
+    ("index", "name", "words"),
+    [
+        (
+            '{"version": 2, "shards": []}',
+            "shard.00000.mds",
+            "a folder of MosaicML's MDS, which is not",
+        ),
+        ('{"chunks": [], "config": {}}', "chunk-0-0.bin", "a folder of litdata, which is not read"),
+    ],
+)
+def test_folders_of_streams_are_told_what_to_do(tmp_path, index, name, words):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "index.json").write_text(index)
+    (tmp_path / "d" / name).write_bytes(bytes(8))
+    for path in ("d", f"d/{name}", "d/*"):
+        source = TokensTextConfig(kind="tokens", paths=[str(tmp_path / path)], tokenizer="t")
+        with pytest.raises(DataError, match=words):
+            list_token_files(source)
+
+
 def test_what_megatron_itself_writes_is_read(tmp_path):
     indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
     import torch
