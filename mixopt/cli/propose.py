@@ -11,7 +11,7 @@ from mixopt.cli.options import can_track, is_given, load_study, refuse_unused
 from mixopt.cli.table_options import NOT_GIVEN, TABLES, read_table_options, table_options
 
 ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", "domains", "counts",
-                    "recipe", "target", "explore", "id", "fidelities")  # fmt: skip
+                    "recipe", "target", "explore", "id", "fidelities", "proposed")  # fmt: skip
 """Options that a study sets in its YAML."""
 
 
@@ -20,6 +20,8 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
 @table_options
 @click.option("--explore", type=bool, is_flag=False, flag_value=True, default=False, metavar="",
               help="Let proposals leave what the runs cover.")  # fmt: skip
+@click.option("--proposed", metavar="IDS",
+              help="Runs that were earlier proposals, comma-separated: they correct gains.")  # fmt: skip
 @click.option("-q", "--proposals", default=1, show_default=True,
               type=click.IntRange(min=1, max=1000))  # fmt: skip
 @click.option("-o", "--output", help="Folder of results.")
@@ -63,7 +65,10 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     tracked = options["track"] and (inside_mlflow or is_given("track")) and can_track()
     trials, config = read_table_options(options)
     seed = options["seed"] or 0
-    surrogate, proposals = propose_from_table(trials, config, q=options["proposals"], seed=seed)
+    proposed = [name.strip() for name in (options["proposed"] or "").split(",") if name.strip()]
+    surrogate, proposals = propose_from_table(
+        trials, config, q=options["proposals"], seed=seed, proposed=proposed
+    )
     decision = proposals[0].decision
     if config.natural is None and (decision is None or decision.reference == "best seen"):
         click.echo(

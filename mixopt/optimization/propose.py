@@ -7,6 +7,7 @@ from typing import Literal
 from mixopt.errors import require_type
 from mixopt.mixture import MixtureLike, Seed
 from mixopt.optimization.loss_to_error import LossToError
+from mixopt.optimization.optimism import Optimism
 from mixopt.optimization.optimize import Reference, search_mixtures
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.support import RunCover, find_support, restrict_to_runs
@@ -32,6 +33,7 @@ def propose(
     repetition: Repetition | None = None,
     error_laws: Mapping[str, LossToError] | None = None,
     explore: bool = False,
+    optimism: Optimism | None = None,
 ) -> list[Proposal]:
     """Return what to train on by a surrogate, and further mixtures that it predicts to be good.
 
@@ -55,6 +57,8 @@ def propose(
         error_laws: Loss-to-error law by metric.
         explore: Let proposals leave what the trials cover: their ranges by domain, with a margin,
             and the usual distance between them. Weights of experts are always free.
+        optimism: What trained proposals of an earlier fit showed (`measure_optimism`); the decision's
+            gains are corrected by it.
 
     Returns:
         The proposals, fewer than `q` if the candidates have fewer modes. Each is compared with the
@@ -81,7 +85,7 @@ def propose(
     )  # fmt: skip
     chosen = found.choose(q)
     name = reference if isinstance(reference, str) else "given"
-    decision = decide_by_surrogate(found, space, chosen, name)
+    decision = decide_by_surrogate(found, space, chosen, name, optimism)
     if decision is None:
         proposals = [found.describe(weights) for weights in chosen]
         return [replace(one, notes=(*notes, *one.notes)) for one in proposals]
@@ -92,6 +96,7 @@ def propose(
             "utility.",
             *notes,
         )
+    notes = (str(optimism), *notes) if optimism is not None else notes
     proposals = found.propose(q, first=decision.ratios)
     proposals[0] = replace(proposals[0], ratios=decision.ratios, decision=decision)
     return [replace(one, notes=(*notes, *one.notes)) for one in proposals]

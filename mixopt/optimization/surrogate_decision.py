@@ -14,6 +14,7 @@ from mixopt.decision import SAME_RATIO, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.decision import CHANCE, TIE, decide
+from mixopt.optimization.optimism import Optimism
 from mixopt.optimization.optimize import FoundMixtures
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import SearchSpace
@@ -76,7 +77,11 @@ def calibrate_gains(surrogate: Surrogate) -> Calibration | None:
 
 
 def decide_by_surrogate(
-    found: FoundMixtures, space: SearchSpace, chosen: Sequence[Array], reference: str = "natural"
+    found: FoundMixtures,
+    space: SearchSpace,
+    chosen: Sequence[Array],
+    reference: str = "natural",
+    optimism: Optimism | None = None,
 ) -> Decision | None:
     """Decide whether to train on the best mixture of a table's surrogate, or on the reference.
 
@@ -87,6 +92,7 @@ def decide_by_surrogate(
         space: The user's own limits.
         chosen: Weights of the surrogate's choices, the best first.
         reference: Name of the reference. Without a natural mixture, `natural` means the best run.
+        optimism: Of earlier proposals that were trained; gains are corrected by it.
 
     Returns:
         The decision; None where trials were not really trained, where weights of experts were
@@ -104,6 +110,8 @@ def decide_by_surrogate(
     rows = _list_candidates(found, space, chosen, kept)
     calibration = calibrate_gains(surrogate)
     means, stds = _gains(surrogate, rows, there, calibration)
+    if optimism is not None:
+        means, stds = optimism.correct(means, stds)
     known = np.vstack([there, surrogate.trials.ratios()])
     unit = _spread(surrogate)
     points = ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES)

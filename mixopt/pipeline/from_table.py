@@ -8,9 +8,11 @@ from mixopt.config.constraints import BudgetConfig, ProposalConfig
 from mixopt.mixture import Mixture
 from mixopt.optimization.comparisons import reference_mixtures, require_reference
 from mixopt.optimization.loss_to_error import LossToError
+from mixopt.optimization.optimism import Optimism, measure_optimism, split_proposals
 from mixopt.optimization.optimize import Reference
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.propose import propose
+from mixopt.optimization.surrogate_decision import calibrate_gains
 from mixopt.proposal import Proposal
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
@@ -71,7 +73,12 @@ def repetition_of(config: ProposalConfig, domains: Sequence[str]) -> Repetition 
 
 
 def propose_from_table(
-    trials: Trials, config: ProposalConfig, *, q: int = 1, seed: int = 0
+    trials: Trials,
+    config: ProposalConfig,
+    *,
+    q: int = 1,
+    seed: int = 0,
+    proposed: Sequence[str] = (),
 ) -> tuple[Surrogate, list[Proposal]]:
     """Fit a surrogate to trials and propose mixtures.
 
@@ -80,6 +87,8 @@ def propose_from_table(
         config: Limits, target, budget and outcome constraint.
         q: Number of proposals.
         seed: Seed of the fit and of the search.
+        proposed: Ids of runs that were proposals of an earlier fit. The other runs are fitted too, and
+            how far they predict these corrects the decision's gains.
 
     Returns:
         The surrogate of the runs, and the proposals, best first.
@@ -91,10 +100,7 @@ def propose_from_table(
         InfeasibleError: No mixture meets every limit.
     """
     space = space_of(trials.domains, config)
-    surrogate = fit(
-        trials, target=config.target, capability_weights=config.capability_weights,
-        surrogates=config.surrogates, fidelities=config.fidelities, seed=seed,
-    )  # fmt: skip
+    surrogate = _fit(trials, config, seed)
     repetition = repetition_of(config, space.domains)
     reference = config.reference
     proposals = propose(
@@ -108,11 +114,37 @@ def propose_from_table(
         repetition=repetition,
         error_laws={n: LossToError(x.epsilon, x.k, x.gamma) for n, x in config.error_laws.items()},
         explore=config.explore,
+        optimism=_measure_optimism(surrogate, config, space, proposed, seed) if proposed else None,
     )
     if config.budget is not None:
         budget = budget_of(config.budget, space.domains)
         proposals = [replace(proposal, budget=budget) for proposal in proposals]
     return surrogate, proposals
+
+
+def _fit(trials: Trials, config: ProposalConfig, seed: int) -> Surrogate:
+    return fit(
+        trials, target=config.target, capability_weights=config.capability_weights,
+        surrogates=config.surrogates, fidelities=config.fidelities, seed=seed,
+    )  # fmt: skip
+
+
+def _measure_optimism(
+    surrogate: Surrogate,
+    config: ProposalConfig,
+    space: SearchSpace,
+    proposed: Sequence[str],
+    seed: int,
+) -> Optimism | None:
+    others, chosen = split_proposals(surrogate.all_trials or surrogate.trials, proposed)
+    earlier = _fit(others, config, seed)
+    references = reference_mixtures(earlier, space)
+    reference = references["natural"] or references["best seen"] or references["uniform"]
+    assert reference is not None
+    calibration = calibrate_gains(earlier)
+    slope = 1.0 if calibration is None else calibration.slope
+    level = earlier.fidelities[-1].level
+    return measure_optimism(earlier, chosen.at(level), reference, slope)
 
 
 def _outcome_constraint(

@@ -104,3 +104,12 @@ def test_limits_outside_of_the_runs_hold_and_explore_lifts_what_the_runs_cover(t
     assert "The limits put" not in call(*given, "--explore")
     assert "The limits put" not in call(*given, "--explore", "true")
     assert "The limits put web" in call(*given, "--explore", "false")
+
+
+def test_runs_that_were_proposals_correct_the_gains(tables):
+    printed = call("propose", "--ratios", tables[0], "--metrics", tables[1], "--proposed", "6, 7")
+    assert "2 runs of earlier proposals came out" in printed
+    unknown = call(
+        "propose", "--ratios", tables[0], "--metrics", tables[1], "--proposed", "x", code=2
+    )
+    assert "No run has the id 'x'" in unknown

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from example_trials import DOMAINS, make_trials
+
+import mixopt
+from mixopt import Mixture, SearchSpace, Trials
+from mixopt.errors import TrialsError
+from mixopt.optimization.optimism import Optimism, measure_optimism, split_proposals
+
+NATURAL = Mixture(dict.fromkeys(DOMAINS, 0.25))
+
+
+@pytest.fixture(scope="module")
+def earlier():
+    return mixopt.fit(make_trials(24), surrogates="ridge_root")
+
+
+def trained(earlier, misses):
+    """Runs whose utility is off what is predicted by `misses`."""
+    rng = np.random.default_rng(3)
+    ratios = rng.dirichlet(np.full(len(DOMAINS), 3.0), len(misses))
+    mean, _ = earlier.predict(ratios)
+    scores = mean.copy()
+    for row, miss in enumerate(misses):
+        gradient = earlier.utility.gradient(mean[row : row + 1])[0]
+        scores[row] += miss * gradient / (gradient @ gradient)
+    ids = [f"p{i}" for i in range(len(misses))]
+    return Trials.from_arrays(ratios, scores, domains=DOMAINS, ids=ids,
+                              metrics=earlier.utility.metrics)  # fmt: skip
+
+
+def test_proposals_below_their_predictions_lower_gains(earlier):
+    found = measure_optimism(earlier, trained(earlier, [-1.1, -0.9, -1.0, -1.0]), NATURAL)
+    assert found.raw == pytest.approx(-1.0)
+    assert -1.0 < found.bias < -0.5
+    mean, std = found.correct(np.array([1.2]), np.array([0.1]))
+    assert mean[0] == pytest.approx(1.2 + found.bias)
+    assert std[0] > 0.1
+
+
+def test_one_small_miss_is_noise(earlier):
+    _, std = earlier.predict_utility(trained(earlier, [0.0]).ratios())
+    found = measure_optimism(earlier, trained(earlier, [-0.5 * std[0]]), NATURAL)
+    assert found.bias == 0
+    assert found.widening == 1
+
+
+def test_scattered_proposals_widen(earlier):
+    found = measure_optimism(earlier, trained(earlier, [-2.0, 2.0, -2.0, 2.0]), NATURAL)
+    assert found.widening > 3
+    assert found.bias == pytest.approx(0.0)
+
+
+def test_a_slope_that_was_applied_is_no_optimism(earlier):
+    """Gains that were halved when told are compared as they were told."""
+    runs = trained(earlier, [0.0, 0.0])
+    full = measure_optimism(earlier, runs, NATURAL)
+    half = measure_optimism(earlier, runs, NATURAL, slope=0.5)
+    gains = earlier.utility_difference(runs.ratios(), NATURAL.vector(DOMAINS))[0]
+    assert full.raw == pytest.approx(0.0, abs=1e-9)
+    assert half.raw == pytest.approx(0.5 * gains.mean())
+
+
+def test_ids_are_of_runs():
+    runs = make_trials(8)
+    others, proposed = split_proposals(runs, [runs[2].id])
+    assert (len(others), len(proposed)) == (7, 1)
+    with pytest.raises(TrialsError, match="No run has the id 'nobody'"):
+        split_proposals(runs, ["nobody"])
+
+
+def test_the_decision_is_corrected_and_says_so():
+    surrogate = mixopt.fit(make_trials(24), surrogates="ridge_root")
+    space = SearchSpace(DOMAINS, prior=NATURAL)
+    plain = mixopt.propose(surrogate, space, seed=0)[0]
+    optimism = Optimism(-5.0, 0.1, 2.0, -5.5, 3)
+    lowered = mixopt.propose(surrogate, space, seed=0, optimism=optimism)[0]
+    assert plain.decision.moves
+    assert not lowered.decision.moves
+    assert "3 runs of earlier proposals came out 5.500 below" in lowered.notes[0]
