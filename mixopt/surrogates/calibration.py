@@ -122,6 +122,23 @@ def calibrate(residuals: Array, stds: Array) -> CriticalValues:
     return CriticalValues(half80 * widths, max(half95, half80) * widths)
 
 
+def calibrate_few(residuals: Array, stds: Array, metrics: CriticalValues) -> CriticalValues:
+    """Return the critical values of a sum of metrics that a handful of runs measured.
+
+    So few residuals have no quantiles: the width is shrunk to what the metrics' own intervals and
+    correlations make of it, and the quantiles are the metrics'.
+
+    Args:
+        residuals: Out-of-fold residuals of the sum (`n`), NaN where unknown.
+        stds: Their standard deviations (`n`), of which 1.96 is a 95% interval by the metrics' own.
+        metrics: Critical values of the metrics.
+    """
+    ratio = (residuals / np.where(stds > 0, stds, 1.0))[np.isfinite(residuals)]
+    width = np.sqrt((np.square(ratio).sum() + SHARED_COUNT) / (len(ratio) + SHARED_COUNT))
+    share = float(np.median(metrics.half80 / metrics.half95))
+    return CriticalValues(np.array([Z95 * share * width]), np.array([Z95 * width]))
+
+
 def _quantile(ordered: Array, level: float, n: int) -> float:
     """Return the quantile with finite-sample coverage of at least `level` for `n` runs."""
     corrected = min(level * (n + 1) / n, 1.0)

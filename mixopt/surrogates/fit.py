@@ -14,8 +14,8 @@ from mixopt.mixture import Array, Seed
 from mixopt.surrogates import multi_fidelity
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, as_seed
 from mixopt.surrogates.calibration import (
-    CriticalValues,
     calibrate,
+    calibrate_few,
     correlate,
     rescale_partial_sums,
 )
@@ -219,7 +219,13 @@ def _assemble(
     keep = standardization.varying
     stds = model.cv_stds * model.critical_values.factor
     predicted, stds = standardization.untransform(model.cv_means, stds)
-    out_of_fold, critical_values = _calibrate_utility(utility, values, predicted, stds, correlation)
+    out_of_fold, residuals, own = _utility_residuals(utility, values, predicted, stds, correlation)
+    few = len(fidelities) > 1 and len(trials) < multi_fidelity.MIN_RUNS_OWN_MODELS
+    critical_values = (
+        calibrate_few(residuals, own, model.critical_values)
+        if few
+        else calibrate(residuals[:, None], own[:, None])
+    )
     predicted = np.where(np.isfinite(values), predicted, np.nan)
     fitted, place = [], 0
     for index, metric in enumerate(metrics):
@@ -258,25 +264,24 @@ def _correlate_errors(
     return None
 
 
-def _calibrate_utility(
+def _utility_residuals(
     utility: AnyUtility,
     values: Array,
     predicted: Array,
     stds: Array,
     correlation: Array | None,
-) -> tuple[Array, CriticalValues]:
-    """Return out-of-fold utilities (`n`), and the critical values of the utility.
+) -> tuple[Array, Array, Array]:
+    """Return out-of-fold utilities, residuals and their standard deviations (`n` each).
 
     A run with missing metrics enters with those that it has.
     """
     out_of_fold = utility.of(predicted)
     if not np.isfinite(predicted).all():  # too few runs to cross-validate
-        blank = np.full((len(values), 1), np.nan)
-        return out_of_fold, calibrate(blank, np.ones_like(blank))
+        blank = np.full(len(values), np.nan)
+        return out_of_fold, blank, np.ones_like(blank)
     gradient = utility.gradient(predicted)
     known = np.isfinite(values)
     residuals = utility.of(np.where(known, values, predicted)) - out_of_fold
     parts = np.where(known, gradient * (np.where(known, values, 0.0) - predicted), np.nan)
     residuals = rescale_partial_sums(residuals, parts, np.abs(gradient) * stds)
-    own = utility.std(stds, predicted, correlation)
-    return out_of_fold, calibrate(residuals[:, None], own[:, None])
+    return out_of_fold, residuals, utility.std(stds, predicted, correlation)

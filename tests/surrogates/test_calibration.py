@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from mixopt.estimate import Z80, Z95
-from mixopt.surrogates.calibration import calibrate, correlate, rescale_partial_sums
+from mixopt.surrogates.calibration import (
+    CriticalValues,
+    calibrate,
+    calibrate_few,
+    correlate,
+    rescale_partial_sums,
+)
 
 
 def test_normal_residuals_get_normal_intervals():
@@ -86,3 +92,14 @@ def test_a_sum_of_correlated_errors_has_the_width_that_it_has(n):
         draws.append(residuals.sum(axis=1).std())
     assert np.mean(widths) == pytest.approx(np.sqrt(109), rel=0.1)
     assert np.mean(draws) == pytest.approx(np.mean(widths), rel=0.1)
+
+
+def test_a_handful_of_residuals_moves_the_width_and_not_the_quantiles():
+    metrics = CriticalValues(np.full(3, 1.0), np.full(3, 2.0))
+    none = calibrate_few(np.full(3, np.nan), np.ones(3), metrics)
+    assert none.half95[0] == pytest.approx(1.96, abs=0.01)
+    assert none.half80[0] == pytest.approx(0.98, abs=0.01)
+    small = calibrate_few(np.full(8, 0.1), np.ones(8), metrics)
+    assert 0.65 < small.half95[0] / none.half95[0] < 0.75  # half of the weight is the metrics'
+    wide = calibrate_few(np.full(8, 3.0), np.ones(8), metrics)
+    assert wide.half95[0] > 2 * none.half95[0]
