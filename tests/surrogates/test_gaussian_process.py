@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from mixopt.surrogates.gaussian_process import GaussianProcess, _negative_log_posterior, _prior
+from mixopt.surrogates.gaussian_process import (
+    MOST_RUNS,
+    GaussianProcess,
+    _negative_log_posterior,
+    _prior,
+)
 
 
 def line(share, score):
@@ -53,3 +58,20 @@ def test_known_noise_is_not_followed():
     noise[10] = 25.0
     near = GaussianProcess("sqrt").fit(ratios, z, noise).predict(ratios[10:11])[0][0, 0]
     assert abs(near - (z[9, 0] + z[11, 0]) / 2) < 0.3
+
+
+def test_hyperparameters_see_all_kinds_of_runs_of_a_sorted_table(monkeypatch):
+    """The first 128 rows of a table that is sorted by a domain have none of its larger shares."""
+    seen = []
+
+    def record(x, z, extra, start, steps):
+        seen.append(x)
+        return start
+
+    monkeypatch.setattr("mixopt.surrogates.gaussian_process.fit_theta", record)
+    share = np.linspace(0, 1, 300)
+    model = GaussianProcess("sqrt").fit(*line(share, np.sin(12 * share)))
+    every = model._standardize(np.stack([share, 1 - share], axis=1))
+    (used,) = seen
+    assert len(used) == MOST_RUNS
+    assert np.ptp(used, axis=0) == pytest.approx(np.ptp(every, axis=0), rel=0.05)
