@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from mixopt.errors import require_extra
+
+LARGEST_TOKENS = 1 << 26
+"""Tokens that are searched of a larger corpus."""
 
 
 @click.command("capability-text")
@@ -46,6 +50,7 @@ def capability_text(
     from mixopt.config.text import FilesTextConfig
     from mixopt.data.capability_text import collect_capability_text
     from mixopt.data.sources import read_documents
+    from mixopt.data.text_sample import find_sample
     from mixopt.errors import OutputError
     from mixopt.evaluation.tasks.items import read_item_texts
     from mixopt.io.files import write_text
@@ -59,8 +64,12 @@ def capability_text(
             )
     configs = [load_benchmark(path) for path in benchmarks]
     items = [text for config in configs for text in read_item_texts(config)]
-    globs = [str(Path(pattern).absolute()) for pattern in corpus]
+    globs = [each if "://" in each else str(Path(each).absolute()) for each in corpus]
     source = FilesTextConfig(paths=globs, field=field)
+    sample = find_sample(source, LARGEST_TOKENS, seed)
+    if sample is not None:
+        click.echo(f"Corpus    a sample spread over it, about {LARGEST_TOKENS / 1e6:,.0f}M tokens")
+    read = partial(read_documents, source) if sample is None else sample.read
 
     write = None
     if model is not None:
@@ -71,7 +80,7 @@ def capability_text(
 
         device = Device.choose("auto", "auto")
         write = make_passage_writer(load_model(model, device), load_tokenizer(model), seed)
-    result = collect_capability_text(items, lambda: (d.text for d in read_documents(source)),
+    result = collect_capability_text(items, lambda: (d.text for d in read()),
                                         texts=texts, concepts=concepts, write=write)  # fmt: skip
     rows = [{"id": i, "text": p.text, "concept": p.concept, "source": p.source}
             for i, p in enumerate(result.passages)]  # fmt: skip

@@ -1,3 +1,4 @@
+import importlib
 import json
 import random
 
@@ -41,6 +42,25 @@ def test_what_is_no_benchmark_or_capability_is_one_sentence(tmp_path):
     study = toy.write_study(tmp_path / "study", capabilities=["nature"])
     printed = call("train", study, "--no-track", "-o", tmp_path / "out", code=2)
     assert "capabilities must be a mapping" in printed
+
+
+def test_of_a_large_corpus_a_sample_is_searched(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        importlib.import_module("mixopt.cli.capability_text"), "LARGEST_TOKENS", 3000
+    )
+    rng = random.Random(0)
+    rows = [{"prompt": toy.text("birds", rng, 12), "target": " owl"} for _ in range(12)]
+    toy.write_jsonl(tmp_path / "items.jsonl", rows)
+    (tmp_path / "quiz.yaml").write_text("{name: quiz, kind: continuation, items: items.jsonl}")
+    for number in range(6):
+        name = ("birds", "ships")[number % 2]
+        texts = [{"text": toy.text(name, rng, 80)} for _ in range(100)]
+        toy.write_jsonl(tmp_path / "corpus" / f"{number}.jsonl", texts)
+    printed = call("capability-text", tmp_path / "quiz.yaml", "--corpus", tmp_path / "corpus/*.jsonl",
+                "--out", tmp_path / "nature.jsonl", "--texts", "10", "--concepts", "4")  # fmt: skip
+    assert "Corpus    a sample spread over it, about 0M tokens" in printed
+    n_pieces = int(printed.split(" pieces")[0].split()[-1])
+    assert 10 < n_pieces < 150
 
 
 def test_nothing_is_overwritten(tmp_path):
