@@ -58,14 +58,15 @@ def _render_page(data: ReportData, findings: Findings | None = None) -> str:
     def read(name: str) -> Markup:
         return Markup((templates / name).read_text(encoding="utf-8"))
 
-    best = data.best
+    best, raw = data.best, data.unit == UNITS["raw"]
     columns, rows = tables.scores(data)
     candidate = "" if best.decision is None else format_ratios(best.decision.candidate, MAX_NAMED)
     return environment.get_template("page.html.j2").render(
         data=data, best=best, summary=summarize(data), findings=findings,
         ratios=format_ratios(best.ratios, MAX_NAMED), candidate=candidate,
         by_name={metric.name: metric for metric in data.metrics}, version=__version__,
-        decision_unit=UNITS["raw"] if data.unit == UNITS["raw"] else DECISION_UNIT,
+        # a study's decision is in the unit of its objective, a table's in that of its surrogate
+        decision_unit=data.unit if best.measured is None or raw else DECISION_UNIT,
         equivalent=describe_equivalent(data), worse=probably_worse(data),
         gains=predicted_gains(data), long_table=LONG_TABLE, score_columns=columns, score_rows=rows,
         tie_rows=tables.ties(data), trained_rows=tables.trained(data), domain_rows=tables.domains(data),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.weight_space import WeightSpace
@@ -25,6 +26,8 @@ N_FEASIBLE = 300
 SEED = 1_000_003
 NEAR, ASIDE = 1e-4, 0.03
 """Within this squared distance of the reference, a variance is taken at a point moved by this share."""
+FAR = 10.0
+"""Quartile ranges beyond which a node's gain is left out of the emulator."""
 MIN_VARIANCE = 1e-18  # lower limit, because a metric that is constant has no variance
 
 
@@ -205,7 +208,10 @@ def build_what_if(
     reference = comparisons[0].name if comparisons else "proposal"
     truth = _SurrogateOutputs(surrogate, starts[reference], trust or {}, normalise)
     nodes = _choose_nodes(surrogate, weights, list(starts.values()), truth.n_columns, rng)
-    emulator = Emulator.fit(nodes, truth.emulator_columns(nodes))
+    columns = truth.emulator_columns(nodes)
+    kept = _usual(columns[:, 0])
+    kept[: len(starts)] = True
+    emulator = Emulator.fit(nodes[kept], columns[kept])
     tested = np.vstack([
         weights.ratios(weights.sample(N_TEST // 2, rng)),
         rng.dirichlet(np.ones(len(surrogate.domains)), N_TEST // 2),
@@ -315,6 +321,16 @@ def _choose_nodes(
     inside = weights.ratios(weights.sample(rest // 2, rng)) if rest > 1 else np.empty((0, d))
     around = rng.dirichlet(np.full(d, 0.7), rest - len(inside))
     return _drop_near_duplicates(np.vstack([fixed, inside, around]))
+
+
+def _usual(gains: Array) -> NDArray[np.bool_]:
+    """Return which gains (`n`) lie within `FAR` quartile ranges of the middle half.
+
+    A corner whose few tokens the target run repeats a hundred times is worse than all else by orders
+    of magnitude, and an interpolant through it swings everywhere.
+    """
+    low, high = np.quantile(gains, [0.25, 0.75])
+    return np.asarray(np.abs(gains - (low + high) / 2) <= (FAR + 0.5) * max(high - low, 1e-9))
 
 
 def _drop_near_duplicates(rows: Array, min_distance: float = 1e-3) -> Array:

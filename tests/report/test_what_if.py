@@ -6,7 +6,7 @@ from pages import NATURAL, what_if
 
 import mixopt
 from mixopt.optimization.weight_space import WeightSpace
-from mixopt.report.what_if import Emulator, _squared_distance, build_what_if
+from mixopt.report.what_if import Emulator, _squared_distance, _usual, build_what_if
 from mixopt.surrogates.utility import WorstCapability
 
 
@@ -96,6 +96,27 @@ def test_capabilities_are_in_the_scale_of_the_search(runs, normalise):
             expected = parts[output.name].of(here) - parts[output.name].of(there)
             _, change, _ = emulated.read(output, best)
             assert change == pytest.approx(expected, abs=1e-3), output.name
+
+
+def test_absurd_corners_do_not_spoil_the_emulator():
+    """As of domains that the target run would read hundreds of times, as a whole mixture."""
+    d = 12
+    ratios, _ = nodes_and_outputs(d, 200)
+    ratios = np.vstack([ratios, np.eye(d)])
+    gains = np.log(ratios[:, :1] + 0.1) + ratios[:, 1:2] ** 2
+    gains[-2:] = -150.0
+    kept = _usual(gains[:, 0])
+    assert kept[:-2].all()
+    assert not kept[-2:].any()
+    points = np.random.default_rng(9).dirichlet(np.ones(d), 100)
+    expected = np.log(points[:, 0] + 0.1) + points[:, 1] ** 2
+
+    def miss(rows):
+        predicted = Emulator.fit(ratios[rows], gains[rows]).predict(points)[:, 0]
+        return np.quantile(np.abs(predicted - expected), 0.95)
+
+    assert miss(kept) < 0.05 < 10 * miss(kept) < miss(np.full(len(ratios), True))
+    assert _usual(np.zeros(3)).all()
 
 
 def test_bounds_and_constraints_are_those_of_the_space(fitted_what_if):
