@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixopt.baselines.base import Recommendation
 from mixopt.callbacks.base import Callback, RoundResult
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import choose_executor, give_experts, load_study, set_budget
@@ -186,8 +187,24 @@ class Study:
                 # before a fit that may find nothing to learn
                 write_result(self.callbacks, "trials.csv", trials.to_frame().to_csv(index=False))
                 self._report_round(number, trials)
-            self._run_method()
+            self.recommend()
             return trials
+
+    def recommend(self) -> Recommendation | None:
+        """Run the method of others that `search.method` names.
+
+        What it recommends is the only candidate of `propose`.
+
+        Returns:
+            Its mixture, cost and predictions, found now or read; None where mixopt searches.
+
+        Raises:
+            ConfigError: The method's budget is below its least.
+            RunError: Too little of what it trained can be used.
+        """
+        with self.running():
+            found = self._find_recommendation()
+            return None if found is None else found.recommendation
 
     def propose(self, trials: Trials) -> list[Proposal]:
         """Propose mixtures, and verify each by merging and scoring it.
@@ -267,7 +284,7 @@ class Study:
             trials = self.search() if trials is None else trials
             proposals = self.propose(trials) if proposals is None else proposals
             search, policy = self.open_search(), self.open_policy()
-            found = self._run_method()
+            found = self._find_recommendation()
             paid, own = (found.online_tokens, found.observations) if found else (0, ())
             bought = spend_budget(self.context, search, policy, trials, proposals, paid)
             table = tabulate(bought, self.config.domains, metrics_that_choose(search))
@@ -427,19 +444,9 @@ class Study:
             return self._corrected
         if self._policy is None:
             self._policy = open_policy(self.context, self.open_search())
-        if with_runs and (found := self._run_method()) is not None:
+        if with_runs and (found := self._find_recommendation()) is not None:
             return self._policy.with_recommendation(found.recommendation, found.observations)
         return self._policy
-
-    def _run_method(self) -> MethodResult | None:
-        """Run the method of others that the study names, once; None where mixopt searches."""
-        if self._method is None and self.config.published_method is not None:
-            objective = require_objective(self.open_policy(with_runs=False))
-            self._method = run_method(self.context, self.open_search(), objective)
-            found = self._method.recommendation
-            self.callbacks.message(describe_recommendation(self.config, found))
-            write_result(self.callbacks, "recommendation.json", to_json(found.to_dict()))
-        return self._method
 
     def of_phase(self, config: StudyConfig, name: str) -> "Study":
         """Return the study of a phase, in a folder of its own below this one's.
@@ -474,6 +481,15 @@ class Study:
         cells = [(row.what, row.state, row.why) for row in self.status()]
         rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells)
         return f"<p>{self!r}</p><table><tr><th>part</th><th>state</th><th></th></tr>{rows}</table>"
+
+    def _find_recommendation(self) -> MethodResult | None:
+        if self._method is None and self.config.published_method is not None:
+            objective = require_objective(self.open_policy(with_runs=False))
+            self._method = run_method(self.context, self.open_search(), objective)
+            found = self._method.recommendation
+            self.callbacks.message(describe_recommendation(self.config, found))
+            write_result(self.callbacks, "recommendation.json", to_json(found.to_dict()))
+        return self._method
 
     def _report_round(self, number: int, trials: Trials) -> None:
         policy = self.open_policy(with_runs=False)

@@ -122,17 +122,15 @@ def list_candidates(
         leaders: The best ensembles (`n x d`).
     """
     domains = context.config.domains
+    natural = context.corpora.natural.vector(domains)
+    observed = list_observations(search, policy, trials)
+    failed = np.array([each.ratios for each in observed if each.failed]).reshape(-1, len(domains))
     if policy.recommendation is not None:
-        row, natural = (
-            each.vector(domains) for each in (policy.recommendation.ratios, context.corpora.natural)
-        )
-        same = np.abs(row - natural).max() <= SAME
-        return _nearest_allowed(search, natural)[None] if same else row[None]
+        rows = policy.recommendation.ratios.vector(domains)[None]
+        return _drop_unwanted(search, rows, natural, failed)
     merged = trials.where(kind=policy.proxy)
     best = np.argsort(-policy.fit(trials).expected_utility(merged.ratios()), kind="stable")
-    observed = list_observations(search, policy, trials)
     trained = [each.ratios for each in observed]
-    failed = np.array([each.ratios for each in observed if each.failed]).reshape(-1, len(domains))
     rows = np.vstack([
         *(proposal.ratios.vector(domains) for proposal in proposals),
         leaders,
@@ -140,7 +138,11 @@ def list_candidates(
         merged.ratios()[best[:MOST_TRIALS]],
     ])  # fmt: skip
     rows = np.unique(rows[context.space.contains(rows, tolerance=1e-6)].round(12), axis=0)
-    natural = context.corpora.natural.vector(domains)
+    return _drop_unwanted(search, rows, natural, failed)
+
+
+def _drop_unwanted(search: CandidateSearch, rows: Array, natural: Array, failed: Array) -> Array:
+    """Return the mixtures but natural and failed ones (`q x d`); the nearest allowed if none is left."""
     unwanted = np.vstack([natural, failed])
     others = rows[np.abs(rows[:, None] - unwanted[None]).max(axis=2).min(axis=1) > SAME]
     return others if len(others) else _nearest_allowed(search, natural)[None]

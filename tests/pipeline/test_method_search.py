@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from mixopt.config.study import PUBLISHED, TRAINS_NOTHING
 from mixopt.errors import ConfigError
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.pipeline.method_search import metric_weights, run_method
+from mixopt.pipeline.objective import require_objective
 from mixopt.proposal import Proposal
 
 pytestmark = pytest.mark.slow
@@ -63,7 +65,7 @@ def test_runs_of_a_method_are_observations_and_a_stopped_study_goes_on(toy_folde
             study.search()
     again = toy.load(toy_folder)
     trials = again.search()
-    result = again._run_method()
+    result = again._find_recommendation()
     runs = list((again.output / "artifacts" / "runs").glob("mix-*"))
     assert len(runs) == len(result.observations) == 3
     natural = again.context.corpora.natural.vector(again.config.domains)
@@ -72,7 +74,7 @@ def test_runs_of_a_method_are_observations_and_a_stopped_study_goes_on(toy_folde
     (proposal,) = again.propose(trials)
     assert proposal.decision.runs == 2  # natural is what they are compared with
     # a third process reads what was found
-    assert toy.load(toy_folder)._run_method().recommendation == result.recommendation
+    assert toy.load(toy_folder).recommend() == result.recommendation
 
 
 def test_a_budget_confirms_what_a_method_recommends(toy_folder, monkeypatch):
@@ -80,7 +82,7 @@ def test_a_budget_confirms_what_a_method_recommends(toy_folder, monkeypatch):
     study = open_toy(toy_folder, "d-optimal", budget={"runs": 9, "longest": 1, "confirmation": 0})
     study.run()
     read = Proposal.read(study.output / "proposal.json")
-    assert read.decision.candidate == study._run_method().recommendation.ratios
+    assert read.decision.candidate == study.recommend().ratios
     bought = pd.read_csv(study.output / "runs.csv").groupby(["seed", "ratio/birds"]).size()
     # 3 experts and 3 runs of the method are paid before: natural's second seed, and the candidate
     assert 2 <= len(bought) <= 3
@@ -119,3 +121,18 @@ def test_weights_are_of_native_losses(toy_folder):
     assert weights / weights[0] == pytest.approx(expected / expected[0])
     found = run_method(study.context, study.open_search(), objective)
     assert np.isfinite(list(found.recommendation.predicted.values())).all()
+
+
+def test_without_losses_that_ensembles_score_there_is_no_method():
+    with pytest.raises(
+        ConfigError, match="no benchmark that chooses is one; choose by bits_per_byte"
+    ):
+        require_objective(SimpleNamespace(objective=None))
+
+
+def test_plan_and_status_name_the_method(toy_folder):
+    study = open_toy(toy_folder, "d-optimal")
+    planned = {group.what: group.tokens for group in study.plan()}
+    assert planned["method d-optimal, at most"] == 3 * 4000
+    (row,) = (row for row in study.status() if row.what == "method d-optimal")
+    assert row.state == "left"

@@ -20,7 +20,7 @@ def open_toy(folder, method, **changes):
 def test_a_method_that_changes_weights_recommends_in_a_study(toy_folder, method, runs):
     study = open_toy(toy_folder, method)
     trials = study.search()
-    result = study._run_method()
+    result = study._find_recommendation()
     found = result.recommendation
     assert found.tokens == runs * 4000
     assert result.online_tokens == (runs if method == "scalebio" else 1) * 4000
@@ -33,7 +33,7 @@ def test_a_method_that_changes_weights_recommends_in_a_study(toy_folder, method,
     # what was trained is found again
     again = toy.load(toy_folder)
     again.search()
-    assert again._run_method().recommendation == found
+    assert again.recommend() == found
     assert len(list((study.output / "artifacts" / "online").glob(f"{method}-*"))) == 1
 
 
