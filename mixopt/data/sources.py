@@ -168,7 +168,7 @@ def read_file(file: TextFile, source: FilesTextConfig) -> Iterator[Document]:
 
 
 def read_records(
-    file: Path, format: str, columns: list[str] | None = None
+    file: TextFile, format: str, columns: list[str] | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the records of a file one at a time.
 
@@ -331,7 +331,10 @@ def hash_file(file: TextFile) -> str:
         DataError: The file may not be read.
     """
     try:
-        return hash_content(file)
+        if isinstance(file, Path):
+            return hash_content(file)
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
     except PermissionError:
         raise DataError(f"{file} may not be read; change its permissions.") from None
 
