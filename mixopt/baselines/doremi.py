@@ -41,8 +41,13 @@ class DoReMiWeights:
         """Return the weights."""
         return self.weights
 
-    def update(self, losses: Array) -> None:
-        """Raise the weights of domains with a large excess loss; one without sequences keeps its own."""
+    def update(self, losses: Array, read: Array) -> None:
+        """Raise the weights of domains with a large excess loss; one without sequences keeps its own.
+
+        Args:
+            losses: Mean excess of each domain (`d`), NaN for one without a sequence.
+            read: Share of each domain in the batch (`d`), which does not matter here.
+        """
         logs = np.log(self.weights) + self._eta * np.nan_to_num(losses)
         raised = np.exp(logs - logs.max())
         d = len(self.weights)

@@ -1,12 +1,13 @@
 """Online Data Mixing: a bandit draws the domains of each batch, with their training loss as reward.
 
 Albalak et al. 2023, arXiv:2312.02406, as EXP3 in alon-albalak/online-data-mixing: with the step t, a
-loss L_i of a domain of the batch and the probability π_i it was drawn with,
+loss L_i of a domain with the share b_i of the batch and the probability π_i it was drawn with,
 
-    R_i ← R_i + L_i / (10 π_i)        ε_t = min(1/d, √(ln d / (d t)))
+    R_i ← R_i + b_i L_i / (10 π_i)        ε_t = min(1/d, √(ln d / (d t)))
     π_i = (1 − d ε_t) e^(ε_(t−1) R_i) / Σ_j e^(ε_(t−1) R_j) + ε_t
 
-It is a schedule, not a mixture: the mean of π over the training stands for it. See docs/methods.md,
+Their batch has one domain, b_i = 1; here it is a mean over draws, which has the same expectation. It
+is a schedule, not a mixture: the mean of π over the training stands for it. See docs/methods.md,
 section 12.9.
 """
 
@@ -45,12 +46,18 @@ class Exp3Weights:
         """Return the same weight for every sequence."""
         return np.ones(len(self.weights))
 
-    def update(self, losses: Array) -> None:
-        """Add the rewards of the domains of a batch, and draw from them after the warm-up."""
+    def update(self, losses: Array, read: Array) -> None:
+        """Add the rewards of the domains of a batch, and draw by them after the warm-up.
+
+        Args:
+            losses: Mean loss of each domain (`d`), NaN for one without a sequence.
+            read: Share of each domain in the batch (`d`).
+        """
         d = len(self.weights)
         self._step += 1
         known = np.isfinite(losses)
-        self._rewards[known] += losses[known] / REWARD_SCALE / self.weights[known]
+        drawn = read[known] / self.weights[known]
+        self._rewards[known] += drawn * losses[known] / REWARD_SCALE
         before = self._epsilon
         self._epsilon = min(1 / d, float(np.sqrt(np.log(d) / (d * self._step))))
         if self._step <= self._warmup:

@@ -51,12 +51,13 @@ class Weights(Protocol):
     def loss_weights(self) -> Array:
         """Weight of each domain's loss (`d`)."""
 
-    def update(self, losses: Array) -> None:
+    def update(self, losses: Array, read: Array) -> None:
         """Learn from a batch.
 
         Args:
             losses: Mean loss of each domain (`d`, nats per token), NaN for one without a sequence; with
                 a reference the mean excess over it, by token and at least 0.
+            read: Share of each domain in the batch (`d`).
         """
 
     def state(self) -> dict[str, list[float]]:
@@ -187,7 +188,8 @@ def train_with_weights(
                     )
             learnt.append(excess.mean(dim=1).double().cpu().numpy())
         settings.descend(model, optimizer, settings.warmup_share(number))
-        weights.update(by_domain(np.concatenate(learnt), domains, d))
+        read = np.bincount(domains, minlength=d) / len(domains)
+        weights.update(by_domain(np.concatenate(learnt), domains, d), read)
         return taken
 
     return run_steps(step, settings, [model], [optimizer], [weights, sequences])

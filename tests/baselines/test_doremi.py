@@ -5,6 +5,8 @@ from categorical_world import World, make_problem
 from mixopt.baselines.doremi import DoReMi, DoReMiWeights
 from mixopt.errors import RunError
 
+EVEN = np.full(3, 1 / 3)
+
 
 def test_the_mean_of_the_weights_is_recommended_after_a_run_on_natural():
     world = World()
@@ -28,7 +30,7 @@ def test_a_reference_that_failed_ends_in_one_sentence():
 
 def test_one_step_is_the_published_one():
     weights = DoReMiWeights(3, 1.0, 0.3)
-    weights.update(np.array([0.0, np.log(2.0), np.log(5.0)]))
+    weights.update(np.array([0.0, np.log(2.0), np.log(5.0)]), EVEN)
     assert weights.weights == pytest.approx(0.7 * np.array([1, 2, 5]) / 8 + 0.1)
     assert weights.loss_weights is weights.weights
     assert weights.shares == pytest.approx(np.full(3, 1 / 3))
@@ -36,22 +38,22 @@ def test_one_step_is_the_published_one():
 
 def test_a_domain_that_was_not_read_keeps_its_odds():
     weights = DoReMiWeights(3, 1.0, 0.0)
-    weights.update(np.array([0.5, np.nan, 0.0]))
+    weights.update(np.array([0.5, np.nan, 0.0]), EVEN)
     assert weights.weights[1] / weights.weights[2] == pytest.approx(1.0)
 
 
 def test_the_worst_domain_gets_the_weight_and_smoothing_keeps_the_others():
     weights = DoReMiWeights(3, 1.0, 0.03)
     for _ in range(200):
-        weights.update(np.array([0.0, 0.0, 0.5]))
+        weights.update(np.array([0.0, 0.0, 0.5]), EVEN)
     assert weights.weights[2] > 0.9
     assert weights.weights.min() >= 0.01
 
 
 def test_a_state_is_restored():
     first, second = (DoReMiWeights(3, 1.0, 1e-4) for _ in range(2))
-    first.update(np.array([0.1, 0.2, 0.3]))
+    first.update(np.array([0.1, 0.2, 0.3]), EVEN)
     second.restore(first.state())
     for each in (first, second):
-        each.update(np.array([0.3, 0.0, 0.1]))
+        each.update(np.array([0.3, 0.0, 0.1]), EVEN)
     assert first.weights.tolist() == second.weights.tolist()

@@ -81,7 +81,7 @@ class World:
                 weights.descend(losses - np.array([0.0, 0.0, 0.1, 0.0]), losses, 1.0)
             else:
                 read = read + weights.shares * weights.loss_weights
-                weights.update(losses)
+                weights.update(losses, weights.shares)
         return np.array(path)
 
 
