@@ -43,7 +43,7 @@ def design(**options: Any) -> None:
         _advise(options)
         return
     if not tables:
-        with_table = ("better", "holdout", "ignore", "counts", "target", "id", "fidelities")
+        with_table = ("better", "holdout", "ignore", "counts", "target", "id", "fidelities", "step")
         refuse_unused(with_table, "there is no table of runs")
     elif options["method"] != "sequential":
         refuse_unused(("target",), f"a {options['method']} design uses no metric")

@@ -11,7 +11,8 @@ from mixopt.cli.options import can_track, is_given, load_study, refuse_unused
 from mixopt.cli.table_options import NOT_GIVEN, TABLES, read_table_options, table_options
 
 ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", "domains", "counts",
-                    "recipe", "target", "explore", "id", "fidelities", "proposed")  # fmt: skip
+                    "recipe", "target", "explore", "id", "fidelities", "proposed",
+                    "step")  # fmt: skip
 """Options that a study sets in its YAML."""
 
 

@@ -1,6 +1,8 @@
 """Options of the verbs on a table of runs, `propose` and `design`, and how they are read."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,12 @@ if TYPE_CHECKING:
     from mixopt.config.constraints import ProposalConfig
     from mixopt.trials import Trials
 
+log = logging.getLogger(__name__)
+
 TABLES = ("ratios", "metrics", "runs", "mlflow")
 """Options that name a table; without any of them there is none."""
+AMOUNTS_FROM = 1.5
+"""Sum from which the numbers of a natural mixture are tokens or percent."""
 NOT_GIVEN = (Path(), Path("/"))
 _FILE = click.Path(path_type=Path)
 
@@ -43,6 +49,8 @@ table_options = combine_options(
                  help="Neither a ratio nor a metric."),
     click.option("--fidelities", metavar="A,B,...",
                  help="Fidelities of the runs (60M,1B), from the lowest to the predicted one."),
+    click.option("--step", type=float, metavar="N",
+                 help="Step of each run that is read.  [default: the last]"),
     click.option("--recipe", type=_FILE, help="YAML of bounds, target, budget and constraints."),
     click.option("--natural", type=_FILE, callback=_given, help="YAML of domain: ratio, compared with."),
     click.option("--target", help="average, utility, worst, or a metric.  [default: utility]"),
@@ -74,6 +82,7 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
 
         runs = read_runs(options["mlflow"])
     given = {name: options[name] for name in ("ratios", "metrics", "holdout", "counts", "ignore")}
+    given["step"] = options["step"]
     given["id_column"], given["fidelities"] = options["id"], config.fidelities
     if given["metrics"] is not None and runs is not None and not given["metrics"].is_file():
         given["metrics"] = split_names(str(given["metrics"]), "--metrics")
@@ -120,11 +129,18 @@ def _read_natural(path: Path) -> Mapping[str, float]:
     from mixopt.errors import ConfigError
     from mixopt.mixture import Mixture
 
-    plain = read_yaml(path)
+    plain = dict(read_yaml(path))
     for domain, ratio in plain.items():
+        if isinstance(ratio, str):  # YAML reads 6.0e9 as text
+            with suppress(ValueError):
+                plain[domain] = ratio = float(ratio)
         if not isinstance(ratio, int | float):
             raise ConfigError(f"{path}: the ratio of {domain!r} is {ratio!r}, not a number.")
+    total = sum(plain.values())
     try:
+        if AMOUNTS_FROM < total < float("inf"):
+            log.info("%s: amounts that sum to %.6g are divided by their sum.", path, total)
+            return Mixture.normalised({str(domain): ratio for domain, ratio in plain.items()})
         return Mixture({str(domain): ratio for domain, ratio in plain.items()})
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None

@@ -47,6 +47,8 @@ SPREAD = re.compile(r"^.+[/._:](?:std|stdev|std_dev|variance|ci|ci95|ci_low|ci_h
 
 LOWER_WORDS = {"loss", "bpb", "ppl", "perplexity", "nll", "bits", "error", "entropy"}
 HIGHER_WORDS = {"acc", "accuracy", "em", "f1", "pass@1", "score", "bleu", "rouge", "rougel"}
+NEGATIONS = {"neg", "negative", "minus", "negated"}
+"""Words of a metric with the other sign (`neg_loss`)."""
 SHOWN = 3  # number of columns that a log message names
 
 Better = Direction | Mapping[str, Direction] | None
@@ -297,7 +299,11 @@ def infer_directions(scores: "pd.DataFrame", better: Better, where: str) -> dict
 
 
 def _direction_of_name(name: str) -> Direction | None:
-    words = set(re.split(r"[^a-z0-9@]+|_", name.lower()))
-    if words & LOWER_WORDS:
-        return "lower"
-    return "higher" if words & HIGHER_WORDS else None
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)  # valLoss
+    words = re.split(r"[^a-z0-9@]+|_", spaced.lower())
+    known = [word for word in words if word in LOWER_WORDS | HIGHER_WORDS]
+    if not known:
+        return None
+    # the last word says what it is: acc_loss is a loss
+    lower = (known[-1] in LOWER_WORDS) != any(word in NEGATIONS for word in words)
+    return "lower" if lower else "higher"

@@ -21,6 +21,8 @@ from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS, without_tracker
 from mixopt.tables.csv_layout import convert_decimal_commas, find_delimiter, name_ids, read_text
 from mixopt.tables.fidelities import name_fidelities, warn_of_sizes
+from mixopt.tables.nested import find_rows, flatten_cells
+from mixopt.tables.repeats import settle_repeats, spread_over_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +45,8 @@ def read_table(
     *,
     fidelities: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
+    step: float | None = None,
+    numbered: bool = False,
 ) -> tuple["pd.DataFrame", str]:
     """Load a table and index it by its id column.
 
@@ -52,6 +56,8 @@ def read_table(
         id_column: Column that names the runs; None takes the first of `ID_COLUMNS`.
         fidelities: As the user names them, if at all.
         ignore: Columns that are left out, and domains, which are never taken for something else.
+        step: Step of a run whose rows are taken; the last if None.
+        numbered: Number the runs if no column names them; for a table that is joined with no other.
 
     Returns:
         The table (`n` rows by id), and its name for messages. The column that tells models of several
@@ -70,6 +76,7 @@ def read_table(
     else:
         raise TrialsError(f"{what} is {show(table)}; give a file or a pandas DataFrame.")
     frame.columns = [name.strip() if isinstance(name, str) else name for name in frame.columns]
+    frame = flatten_cells(frame)
     _require_unique_columns(list(map(str, frame.columns)), where)
     if frame.index.name in ID_COLUMNS and frame.index.name not in frame.columns:
         frame = frame.reset_index()
@@ -77,6 +84,13 @@ def read_table(
     if id_column is not None and id_column not in frame.columns:
         hint = did_you_mean(id_column, list(map(str, frame.columns)))
         raise TrialsError(f"{where} has no column {id_column!r} that names its runs. {hint}")
+    if numbered and (column is None or (column == "model" and not frame[column].is_unique)):
+        column = _find_unique_texts(frame)
+        if column is None:
+            column = "row"
+            frame = frame.assign(row=[f"row {number}" for number in range(1, len(frame) + 1)])
+        how = "their rows" if column == "row" else repr(column)
+        log.info("%s: no column is known to name its runs; they are named by %s.", where, how)
     if column is None:
         raise TrialsError(
             f"{where} has no column that names its runs; add one of "
@@ -95,11 +109,21 @@ def read_table(
     others = [name for name in ID_COLUMNS if name in frame.columns and name not in ignore]
     if others:
         log.info("%s: runs are named by %r; %s is left out.", where, column, ", ".join(others))
-    frame = frame.set_index(ids).drop(columns=others)
+    frame, ids = settle_repeats(frame.drop(columns=others), ids, where, step)
+    frame = frame.set_index(ids)
     if frame.empty or not len(frame.columns):
         missing = "rows" if frame.empty else "columns"
         raise TrialsError(f"{where} has no {missing}; give one row per run.")
     return frame, where
+
+
+def _find_unique_texts(frame: "pd.DataFrame") -> str | None:
+    """Return the first column of texts that differ in all rows."""
+    for column in map(str, frame.columns):
+        cells = frame[column]
+        if cells.notna().all() and cells.is_unique and as_numbers(cells).isna().all():
+            return column
+    return None
 
 
 def _read_file(path: Path, what: str, id_column: str | None) -> "pd.DataFrame":
@@ -142,8 +166,8 @@ def _read_json(path: Path) -> "pd.DataFrame":
         if error.msg != "Extra data":
             raise
         return _from_lines(text)
-    is_list = isinstance(content, list)
-    return _from_rows(content) if is_list else pd.read_json(StringIO(json.dumps(content)))
+    rows = content if isinstance(content, list) else find_rows(content)
+    return pd.read_json(StringIO(json.dumps(content))) if rows is None else _from_rows(rows)
 
 
 def _from_rows(rows: list[Any]) -> "pd.DataFrame":
@@ -252,6 +276,7 @@ def join(
     Raises:
         TrialsError: An id repeats, or is in one table only.
     """
+    mixtures = spread_over_seeds(mixtures, scores)
     check_ids(mixtures, mixtures_name, scores, scores_name)
     fidelity, own = _fidelity_column(mixtures), _fidelity_column(scores)
     if fidelity in keep:
@@ -309,7 +334,7 @@ def check_ids(
         if repeated:
             raise TrialsError(
                 f"{where} has run {repeated[0]!r} more than once; keep one row for each run"
-                + (f" and {fidelity}." if fidelity else ", or add a column `fidelity`.")
+                + (f" and {fidelity}." if fidelity else ", or a column `seed` or `fidelity`.")
             )
     unmatched = mixtures.index.symmetric_difference(scores.index)
     if len(unmatched):

@@ -63,6 +63,7 @@ def read_trials(
     ignore: Sequence[str] = (),
     id_column: str | None = None,
     fidelities: Sequence[str] | None = None,
+    step: float | None = None,
 ) -> Trials:
     """Read trials from a table of mixtures and a table of metrics, or from one table with both.
 
@@ -86,9 +87,10 @@ def read_trials(
         ignore: Columns that are neither ratios nor metrics.
         id_column: Column that names the runs; None takes `run_id`, `run`, `id`, ...
         fidelities: Fidelities of the runs, to find their column where its name does not tell it.
+        step: Where a table has rows of several steps of a run, the one to take; the last if None.
 
     Returns:
-        One trial per run and fidelity.
+        One trial per run, seed and fidelity.
 
     Raises:
         TrialsError: An argument is invalid, ids repeat or do not match, a cell is not a number, runs
@@ -113,8 +115,9 @@ def read_trials(
 
     def read(given: object, what: str) -> tuple["pd.DataFrame", str]:
         return read_table(
-            cast("str", given), what, id_column, fidelities=fidelities, ignore=untouched
-        )
+            cast("str", given), what, id_column, fidelities=fidelities, ignore=untouched,
+            step=None if what == "ratios" else step, numbered=what == "runs",
+        )  # fmt: skip
 
     if runs is not None:
         frame, where = read(runs, "runs")

@@ -86,8 +86,8 @@ def test_metrics_and_ids_by_hand(tables, tmp_path):
     both = both.rename(columns={"run": "mine"}).assign(mystery=both["val_loss"] / 100)
     both.to_csv(tmp_path / "runs.csv", index=False)
     command = ("propose", "--runs", tmp_path / "runs.csv", "--domains", "web,code")
-    assert "--id on the shell" in call(*command, code=2)
     assert "'mystery'" in call(*command, "--id", "mine", code=2)
+    assert "no column 'mime' that names its runs" in call(*command, "--id", "mime", code=2)
     assert "Proposal" in call(*command, "--id", "mine", "--metrics", "val_loss")
     assert "no metric 'val_los'" in call(*command, "--id", "mine", "--metrics", "val_los", code=2)
 
@@ -108,3 +108,14 @@ def test_fidelities_from_the_shell(tables, tmp_path, caplog):
     assert "an empty name" in call(*command, "--fidelities", "small,", code=2)
     printed = call("design", "--domains", "a,b", "-n", "3", "--fidelities", "x", code=2)
     assert "--fidelities would do nothing" in printed
+
+
+def test_natural_as_tokens_or_percent_and_a_step(tables, tmp_path, caplog):
+    caplog.set_level("INFO")
+    given = ("propose", "--ratios", tables[0], "--metrics", tables[1])
+    (tmp_path / "n.yaml").write_text("web: 6.0e9\ncode: 4.0e9\n")
+    counted = call(*given, "--natural", tmp_path / "n.yaml")
+    assert "amounts that sum to 1e+10 are divided by their sum" in caplog.text
+    (tmp_path / "n.yaml").write_text("web: 0.6\ncode: 0.4\n")
+    assert call(*given, "--natural", tmp_path / "n.yaml") == counted
+    assert "no row of step 5" in call(*given, "--step", "5", code=2)

@@ -85,3 +85,25 @@ def test_what_is_the_same_in_all_runs_and_no_metric_by_name_is_a_setting(caplog)
     assert list(drop_settings(scores, "lower", "t").columns) == ["flat_loss", "loss"]
     assert "batch_size have one value" in caplog.text
     assert "batch_size" in drop_settings(scores, {"batch_size": "lower"}, "t").columns
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [
+        ("neg_loss", "higher"),
+        ("negative_perplexity", "higher"),
+        ("neg_accuracy", "lower"),
+        ("acc_loss", "lower"),
+        ("loss_acc", "higher"),
+        ("valLoss", "lower"),
+        ("eval/arc/acc", "higher"),
+        ("hellaswag", None),
+    ],
+)
+def test_the_last_word_and_the_sign_of_a_name(name, direction):
+    frame = pd.DataFrame({name: [1.0, 2.0]})
+    if direction is None:
+        with pytest.raises(TrialsError, match="whether lower or higher"):
+            infer_directions(frame, None, "T")
+    else:
+        assert infer_directions(frame, None, "T") == {name: direction}

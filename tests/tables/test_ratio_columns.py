@@ -90,8 +90,9 @@ def test_metrics_and_ids_are_chosen_by_hand():
         columns={"run": "mine"}
     )
     frame["train/loss"] = LOSS
+    assert read_trials(runs=frame)[1].id == "r1"  # the only column of texts that differ
     with pytest.raises(TrialsError, match="--id on the shell"):
-        read_trials(runs=frame)
+        read_trials(ratios=frame, metrics=frame)
     with pytest.raises(TrialsError, match="no column 'mime'.*Did you mean 'mine'"):
         read_trials(runs=frame, id_column="mime")
     trials = read_trials(runs=frame, id_column="mine", metrics=["acc"])

@@ -329,7 +329,7 @@ def test_one_run_at_two_fidelities(tmp_path):
     trials.to_frame().to_csv(tmp_path / "t.csv", index=False)
     assert mixopt.read_trials(runs=tmp_path / "t.csv").levels == ("60M", "1B")
     with pytest.raises(TrialsError, match="one row for each run and fidelity"):
-        mixopt.read_trials(ratios=ratios, metrics=pd.concat([both, both]))
+        mixopt.read_trials(ratios=ratios, metrics=pd.concat([both, both.assign(val_loss=9.0)]))
 
 
 def test_the_clock_of_a_tracker_is_no_metric():

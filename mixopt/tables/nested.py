@@ -1,0 +1,87 @@
+"""Rows whose cells hold mappings: JSON, APIs of trackers, and parameters written as text."""
+
+import ast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mixopt.io.parsing import load_json
+from mixopt.tables.columns import RATIO_PREFIXES, split_prefix
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LONGEST_CELL = 100_000
+"""Characters of a cell that is parsed."""
+TRACKERS = ("config", "summary", "params", "metrics")
+"""Fields of trackers, whose names are joined by a dot, as in their tables."""
+LISTS = ("runs", "trials", "data", "rows", "results", "records", "experiments")
+"""Fields that hold the rows of a file with other fields."""
+DEEPEST = 4
+"""Levels of mappings that are opened."""
+
+
+def flatten_cells(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the frame with a column for each entry of cells that are mappings (`ratios/web`).
+
+    Args:
+        frame: One row per run. Cells may be mappings, or text of one (JSON, or Python's).
+    """
+    import pandas as pd
+
+    for _ in range(DEEPEST):
+        parts: list[pd.DataFrame] = []
+        changed = False
+        for column in frame.columns:
+            cells = frame[column]
+            parsed = [_parse(cell) for cell in cells] if cells.dtype.kind not in "biufM" else []
+            if not any(isinstance(cell, Mapping) for cell in parsed):
+                parts.append(frame[[column]])
+                continue
+            changed = True
+            mark = "." if column in TRACKERS else "/"
+            rows = [cell if isinstance(cell, Mapping) else {} for cell in parsed]
+            named = [{f"{column}{mark}{key}": value for key, value in row.items()} for row in rows]
+            parts.append(pd.DataFrame(named, index=frame.index))
+        if not changed:
+            return frame
+        frame = pd.concat(parts, axis="columns")
+    return frame
+
+
+def _parse(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.lstrip().startswith("{") or len(cell) > LONGEST_CELL:
+        return cell
+    try:
+        return load_json(cell)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(cell.strip())  # of Python's `str`, with single quotes
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return cell
+
+
+def find_rows(content: Any) -> list[Any] | None:
+    """Return the rows in a parsed JSON file that is no list.
+
+    Args:
+        content: An object that holds the rows in a list (`{"runs": [...]}`), or a row by its name
+            (`{"run-1": {"ratios": {...}, ...}, ...}`).
+
+    Returns:
+        The rows, named by `run` in the second case; None where the object is a table by columns.
+    """
+    if not isinstance(content, Mapping) or not content:
+        return None
+    for name in LISTS:
+        inner = content.get(name)
+        if isinstance(inner, list) and inner and all(isinstance(row, Mapping) for row in inner):
+            return inner
+    values = list(content.values())
+    if not all(isinstance(value, Mapping) for value in values):
+        return None
+    nested = all(any(isinstance(inner, Mapping) for inner in value.values()) for value in values)
+    named = all(split_prefix(str(key), RATIO_PREFIXES) for key in list(values[0])[:1])
+    if not values[0] or not (nested or named):
+        return None
+    return [{"run": name, **row} for name, row in content.items()]

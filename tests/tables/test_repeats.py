@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mixopt.errors import TrialsError
+from mixopt.surrogates.repeats import measure_noise
+from mixopt.tables.read_trials import read_trials
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+RATIOS = np.random.default_rng(0).dirichlet(np.ones(3), size=8)
+ONCE = pd.DataFrame(RATIOS, columns=["ratio/web", "ratio/code", "ratio/math"])
+ONCE.insert(0, "run", [f"r{i}" for i in range(8)])
+ONCE["val_loss"] = np.linspace(2, 3, 8)
+
+
+def seeded(column="seed", seeds=(0, 1)):
+    return pd.concat(
+        [ONCE.assign(**{column: s}, val_loss=ONCE["val_loss"] + s / 10) for s in seeds]
+    )
+
+
+@pytest.mark.parametrize("column", ["seed", "params.seed", "Random_Seed", "replicate"])
+def test_seeds_are_repeats_of_a_mixture(column, caplog):
+    caplog.set_level("INFO")
+    trials = read_trials(runs=seeded(column))
+    assert len({t.id for t in trials}) == len(trials) == 16
+    assert trials[8].id == "r0 (seed 1)"
+    noise = measure_noise(trials.ratios(), trials.values(trials.metrics))
+    assert noise.mixtures == 8
+    assert noise.stds[0] == pytest.approx(0.1 / np.sqrt(2))
+    assert "16 rows are repeats of 8 runs with other seeds" in caplog.text
+
+
+def test_seeds_in_the_table_of_metrics_alone():
+    """Each mixture is listed once, and was trained twice."""
+    scores = seeded()[["run", "seed", "val_loss"]].sample(frac=1, random_state=0)
+    trials = read_trials(ratios=ONCE[ONCE.columns[:4]], metrics=scores)
+    both = read_trials(runs=seeded())
+    assert {t.id: (dict(t.ratios), t.scores["val_loss"].value) for t in trials} == {
+        t.id: (dict(t.ratios), t.scores["loss"].value) for t in both
+    }
+    with pytest.raises(TrialsError, match="1 runs are in one table only"):
+        read_trials(ratios=ONCE[ONCE.columns[:4]], metrics=scores[scores["run"] != "r3"])
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the inputs of users in ../shared/cases are missing")
+def test_tables_of_users():
+    assert len(read_trials(runs=CASES / "seeds" / "runs.csv")) == 16
+
+
+def at_steps(column="step", steps=(100, 200, 300)):
+    parts = [ONCE.assign(**{column: s}, val_loss=ONCE["val_loss"] + 100 / s) for s in steps]
+    return pd.concat(parts).sample(frac=1, random_state=1)
+
+
+@pytest.mark.parametrize("column", ["step", "_step", "metrics.global_step", "epoch"])
+def test_the_last_step_of_each_run_is_taken(column, caplog):
+    caplog.set_level("INFO")
+    rows = at_steps(column)
+    rows = rows[(rows["run"] != "r2") | (rows[column] < 300)]
+    found = {t.id: t.scores["loss"].value for t in read_trials(runs=rows)}
+    expected = ONCE.set_index("run")["val_loss"] + 100 / 300
+    expected["r2"] += 100 / 200 - 100 / 300
+    assert found == pytest.approx(expected.to_dict())
+    assert "is taken (200 to 300); --step N takes another" in caplog.text
+
+
+def test_another_step_and_seeds_with_steps():
+    found = {t.id: t.scores["loss"].value for t in read_trials(runs=at_steps(), step=100)}
+    assert found == pytest.approx((ONCE.set_index("run")["val_loss"] + 1).to_dict())
+    both = pd.concat([at_steps().assign(seed=s) for s in (0, 1)])
+    assert len(read_trials(runs=both)) == 16
+    with pytest.raises(TrialsError, match="no row of step 150"):
+        read_trials(runs=at_steps(), step=150)
+
+
+def test_rows_that_nothing_tells_apart(caplog):
+    assert len(read_trials(runs=pd.concat([ONCE, ONCE[:3]]))) == 8
+    assert "3 rows that repeat another one are left out" in caplog.text
+    with pytest.raises(TrialsError, match="'r0' more than once.*`seed`"):
+        read_trials(runs=pd.concat([ONCE, ONCE[:3].assign(val_loss=9.0)]))
+
+
+def test_a_seed_column_in_a_table_without_repeats_changes_nothing():
+    assert [t.id for t in read_trials(runs=ONCE.assign(seed=range(8)))] == list(ONCE["run"])
+
+
+def test_one_table_without_ids_is_joined_with_nothing(caplog):
+    caplog.set_level("INFO")
+    trials = read_trials(runs=ONCE.drop(columns="run"))
+    assert [t.id for t in trials][:2] == ["row 1", "row 2"]
+    assert "they are named by their rows" in caplog.text
+    sized = ONCE.drop(columns="run").assign(model=["60M"] * 4 + ["1B"] * 4)
+    assert set(read_trials(runs=sized).levels) == {"60M", "1B"}
+    with pytest.raises(TrialsError, match="no column that names its runs"):
+        read_trials(ratios=ONCE[ONCE.columns[1:4]], metrics=ONCE[["val_loss"]])
