@@ -21,8 +21,9 @@ from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS, without_tracker
 from mixopt.tables.csv_layout import convert_decimal_commas, find_delimiter, name_ids, read_text
 from mixopt.tables.fidelities import name_fidelities, warn_of_sizes
+from mixopt.tables.long_format import widen
 from mixopt.tables.nested import find_rows, flatten_cells
-from mixopt.tables.repeats import settle_repeats, spread_over_seeds
+from mixopt.tables.repeats import SEEDS, STEPS, settle_repeats, spread_over_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +79,13 @@ def read_table(
     frame.columns = [name.strip() if isinstance(name, str) else name for name in frame.columns]
     frame = flatten_cells(frame)
     _require_unique_columns(list(map(str, frame.columns)), where)
+    keys = [id_column] if id_column is not None else list(ID_COLUMNS)
     if frame.index.name in ID_COLUMNS and frame.index.name not in frame.columns:
         frame = frame.reset_index()
+    named = next((key for key in keys if key in frame.columns), None)
+    if named is not None:
+        others = [*FIDELITY_COLUMNS, "model", *SEEDS, *STEPS]
+        frame = widen(frame, what, [named, *(key for key in others if key != named)], where)
     column = id_column or next((name for name in ID_COLUMNS if name in frame.columns), None)
     if id_column is not None and id_column not in frame.columns:
         hint = did_you_mean(id_column, list(map(str, frame.columns)))

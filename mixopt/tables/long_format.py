@@ -1,0 +1,46 @@
+"""Tables with a row for each metric, or each domain, of a run."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+METRICS = (("task", "benchmark", "dataset", "metric", "metric_name", "key"),
+           ("value", "score", "metric_value", "result"))  # fmt: skip
+"""Columns with the name of a metric, which are joined if there are several, and with its value."""
+DOMAINS = (("domain", "source"), ("ratio", "weight", "proportion", "share"))
+"""Columns with a domain and its ratio."""
+
+
+def widen(frame: "pd.DataFrame", what: str, keys: list[str], where: str) -> "pd.DataFrame":
+    """Return the table with a column for each metric (or domain) and a row for each run.
+
+    Args:
+        frame: The table; one with a row per run is returned as it is.
+        what: Its content: `ratios`, `metrics` or `runs`.
+        keys: Columns that tell runs apart (id, fidelity, seed, step).
+        where: Its name, for the log.
+    """
+    names, values = DOMAINS if what == "ratios" else METRICS
+    lower = {str(column).lower(): str(column) for column in frame.columns}
+    parts = [lower[n] for n in names if n in lower and not _is_number(frame[lower[n]])]
+    value = next((lower[n] for n in values if n in lower and _is_number(frame[lower[n]])), None)
+    known = [key for key in keys if key in frame.columns and key not in parts]
+    if not parts or value is None or not known or not frame[known].astype(str).duplicated().any():
+        return frame
+    labels = frame[parts].astype(str).agg("/".join, axis="columns")
+    if labels.nunique() < 1 or frame[known].astype(str).assign(label=labels).duplicated().any():
+        return frame
+    rows = frame.assign(label=labels)
+    wide = rows.pivot(index=known, columns="label", values=value)
+    rest = rows.drop(columns=[*parts, value, "label"]).groupby(known, sort=False).first()
+    log.info("%s: its rows are %s of runs (%s by %s); each is a column now.", where,
+             "domains" if what == "ratios" else "metrics", value, " and ".join(parts))  # fmt: skip
+    return rest.join(wide).reset_index()
+
+
+def _is_number(cells: "pd.Series[Any]") -> bool:
+    return cells.dtype.kind in "biuf"

@@ -1,0 +1,56 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mixopt.tables.long_format import widen
+from mixopt.tables.read_trials import read_trials
+
+RATIOS = pd.DataFrame(np.random.default_rng(0).dirichlet(np.ones(2), 6), columns=["web", "code"])
+RATIOS.insert(0, "run", [f"r{i}" for i in range(6)])
+SCORES = pd.DataFrame(
+    {"run": RATIOS["run"], "val_loss": np.linspace(1, 2, 6), "arc_acc": np.linspace(0, 1, 6)}
+)
+LONG = SCORES.melt("run", var_name="metric", value_name="value").sample(frac=1, random_state=0)
+
+
+def found(trials):
+    return {t.id: (dict(t.ratios), {n: s.value for n, s in t.scores.items()}) for t in trials}
+
+
+EXPECTED = found(read_trials(ratios=RATIOS, metrics=SCORES))
+
+
+@pytest.mark.parametrize(
+    "names", [("metric", "value"), ("Metric_Name", "Score"), ("key", "metric_value")]
+)
+def test_a_row_for_each_metric(names, caplog):
+    caplog.set_level("INFO")
+    long = LONG.set_axis(["run", *names], axis="columns")
+    assert found(read_trials(ratios=RATIOS, metrics=long)) == EXPECTED
+    assert f"({names[1]} by {names[0]})" in caplog.text
+
+
+def test_a_row_for_each_domain_and_one_table_of_both():
+    long = RATIOS.melt("run", var_name="domain", value_name="ratio")
+    assert found(read_trials(ratios=long, metrics=LONG)) == EXPECTED
+    both = LONG.merge(RATIOS.rename(columns={"web": "ratio/web", "code": "ratio/code"}), on="run")
+    read = found(read_trials(runs=both))
+    one = {run: (r, [s["loss"], s["arc_acc"]]) for run, (r, s) in read.items()}
+    assert one == {run: (r, [s["val_loss"], s["arc_acc"]]) for run, (r, s) in EXPECTED.items()}
+
+
+def test_names_of_two_columns_and_repeats_by_seed():
+    rows = LONG.assign(
+        task=LONG["metric"].str.split("_").str[0], metric=LONG["metric"].str.split("_").str[1]
+    )
+    trials = read_trials(ratios=RATIOS, metrics=rows[["run", "task", "metric", "value"]])
+    assert {m.name for m in trials.metrics} == {"val/loss", "arc/acc"}
+    seeded = pd.concat([LONG.assign(seed=s) for s in (0, 1)])
+    assert len(read_trials(ratios=RATIOS, metrics=seeded)) == 12
+
+
+def test_a_table_with_a_row_per_run_stays():
+    frame = SCORES.assign(task="x", value=1.0)
+    assert widen(frame, "metrics", ["run"], "T") is frame
+    twice = pd.concat([LONG, LONG])
+    assert widen(twice, "metrics", ["run"], "T") is twice
