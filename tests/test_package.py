@@ -169,3 +169,21 @@ def test_every_trainer_with_an_environment_of_its_own_is_tested_in_it():
     for trainer in trainers:
         assert f"tests/exporters/test_{trainer}.py" in told
         assert (folder / f"test_{trainer}.py").is_file()
+
+
+def test_progress_bars_write_nothing_into_log_files():
+    """`disable=None` of tqdm: no bar where the output is no terminal (CI, SLURM, pipes)."""
+    bars = 0
+    for file in ROOT.rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if (
+                isinstance(call, ast.Call)
+                and isinstance(call.func, ast.Name)
+                and call.func.id == "tqdm"
+            ):
+                given = {keyword.arg: keyword.value for keyword in call.keywords}
+                where = f"{file.name}:{call.lineno}"
+                assert isinstance(given.get("disable"), ast.Constant), where
+                assert given["disable"].value is None, where
+                bars += 1
+    assert bars >= 7

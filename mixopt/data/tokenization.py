@@ -99,7 +99,7 @@ def tokenize(
                 name, f"{kept.documents + 1:,}", f"{shards.tokens:,}",
             )  # fmt: skip
         with tqdm(desc=f"tokenizing {name}", unit=" documents", initial=kept.documents,
-                  mininterval=1.0, leave=False) as bar:  # fmt: skip
+                  mininterval=1.0, leave=False, disable=None) as bar:  # fmt: skip
             batches = _ahead(_batched(islice(full, kept.documents, None)))
             for batch, encoded in _ahead(_encode(batches, encode)):
                 for document, tokens in zip(batch, encoded, strict=True):

@@ -148,7 +148,9 @@ def merge_to_disk(
         _require_space(scratch, plan)
         merge = _StreamedMerge(checkpoint, opened, weights)
         try:
-            for name, tensors in tqdm(shards.items(), desc="merging", unit="file", leave=False):
+            for name, tensors in tqdm(
+                shards.items(), desc="merging", unit="file", leave=False, disable=None
+            ):
                 if not (scratch / name).is_file():
                     _write_shard(scratch / name, tensors, merge)
         except ModelError:  # the same weights would end every further try

@@ -80,7 +80,9 @@ def train_experts(context: StudyContext) -> Experts:
         for name, run in runs.items()
     ]
     done = context.dispatcher.run(jobs)
-    for job, error in tqdm(done, desc="experts", unit="expert", total=len(jobs), leave=False):
+    for job, error in tqdm(
+        done, desc="experts", unit="expert", total=len(jobs), leave=False, disable=None
+    ):
         (name,) = job.arguments
         if error is not None:
             failures[name] = one_line(error, limit=None)

@@ -101,7 +101,9 @@ def train_runs(
             "train_run", arguments, f"run {spec.name}", (run.artifact, *scores), trains=True
         )  # fmt: skip
     done = context.dispatcher.run([job for _, job in jobs.values()])
-    for job, error in tqdm(done, desc="runs", unit="run", total=len(jobs), leave=False):
+    for job, error in tqdm(
+        done, desc="runs", unit="run", total=len(jobs), leave=False, disable=None
+    ):
         spec, _ = jobs[job.arguments[0], job.arguments[2]]
         if error is not None:
             yield spec, error

@@ -153,7 +153,7 @@ class CandidateSearch:
         trials = self._score_ensembles(chosen.ensembles)
         merges = tqdm(
             self.evaluator.evaluate(rows.tolist(), items), desc=f"round {number}: scoring",
-            unit="candidate", total=len(rows), mininterval=1.0, leave=False,
+            unit="candidate", total=len(rows), mininterval=1.0, leave=False, disable=None,
         )  # fmt: skip
         if self.config.slopes and not chosen.climbed:
             self.evaluator.prepare_slopes(rows.tolist())

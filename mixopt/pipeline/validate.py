@@ -169,7 +169,9 @@ def _train(
     # another seed of a mixture may have failed before its turn
     jobs = (each.job for each in runs if each.mixture in mixtures)
     done = context.dispatcher.run(jobs)
-    for job, error in tqdm(done, desc="proxy runs", unit="run", total=len(runs), leave=False):
+    for job, error in tqdm(
+        done, desc="proxy runs", unit="run", total=len(runs), leave=False, disable=None
+    ):
         each = by_name[job.arguments[0]]
         if error is not None:
             context.callbacks.message(
@@ -212,7 +214,7 @@ def _score_proxies(
             )
     scored = tqdm(
         search.evaluator.evaluate([weights.tolist() for weights in found.values()]),
-        desc="scoring proxies", unit="mixture", total=len(found), leave=False,
+        desc="scoring proxies", unit="mixture", total=len(found), leave=False, disable=None,
     )  # fmt: skip
     names = {metric.name for metric in search.evaluator.scorer.metrics}
     for (name, weights), results in zip(found.items(), scored, strict=True):

@@ -307,7 +307,7 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         self.sums: dict[str, torch.Tensor] = {}
         self._last = max(averages)
         self.bar = tqdm(total=self._last, desc=f"training {name}", unit="step", mininterval=1.0,
-                        leave=False)  # fmt: skip
+                        leave=False, disable=None)  # fmt: skip
 
     def on_pre_optimizer_step(
         self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
