@@ -231,7 +231,7 @@ def run_steps(
     steps = settings.plan.steps
     last_saved = time.monotonic()
     bar = tqdm(total=steps, desc=f"training {settings.name}", unit="step", mininterval=1.0,
-               leave=False, initial=len(path))  # fmt: skip
+               leave=False, initial=len(path), disable=None)  # fmt: skip
     with bar:
         for number in range(len(path), steps):
             path.append(step(number).tolist())
