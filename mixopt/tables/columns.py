@@ -149,7 +149,12 @@ def _groups_by_value(columns: Sequence[str]) -> list[dict[str, str]]:
         ends = tuple(f"{mark}{suffix}" for mark in SEPARATORS)
         groups.append({column: without_tracker(column)[: -len(suffix) - 1]
                        for column in columns if column.endswith(ends)})  # fmt: skip
-    return groups
+    others: dict[str, dict[str, str]] = {}  # any other prefix (`data_mix/web`)
+    for column in columns:
+        prefix, mark, domain = column.rpartition("/")
+        if mark and domain and not is_bookkeeping(without_tracker(column)):
+            others.setdefault(prefix, {})[column] = domain
+    return [*groups, *others.values()]
 
 
 def _find_domains(columns: Sequence[str], domains: Sequence[str]) -> dict[str, str]:

@@ -36,6 +36,7 @@ def by_id(rows):
         ROWS,
         FLAT,
         {"runs": ROWS},
+        [{**{k: v for k, v in r.items() if k != "ratios"}, "data_mix": r["ratios"]} for r in ROWS],
         {"version": 1, "data": FLAT},
         by_id(ROWS),
         by_id(FLAT),
