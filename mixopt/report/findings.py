@@ -19,6 +19,7 @@ from mixopt.report.sentences import format_ratios
 
 SAME = 1e-6  # largest difference of a ratio between mixtures that count as the same
 ALL = "all capabilities"
+ALONE = 0.99  # ratio of a domain from which a trained run is of that domain alone
 NAMED = 3  # domains in the name of a trained mixture
 
 
@@ -225,7 +226,8 @@ def _trained(data: ReportData) -> Picture | None:
     rows = [
         (name_run(data, run.ratios), Estimate(run.gain, math.nan))
         for run in data.trained
-        if math.isfinite(run.gain)
+        # runs of one domain alone are so much worse that all else would lie on one spot
+        if math.isfinite(run.gain) and max(run.ratios.values()) < ALONE
     ]
     if decision is None or (not rows and decision.confirmation is None and decision.merges is None):
         return None

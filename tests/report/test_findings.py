@@ -67,7 +67,8 @@ def test_real_training_and_merges_have_pictures_of_their_own():
 def test_trained_runs_are_dots_beside_the_expectation():
     other = Mixture({"birds": 0.1, "ships": 0.1, "sums": 0.8})
     runs = (TrainedRun(NATURAL, 0, 9000, math.nan), TrainedRun(RATIOS, 0, 9000, 0.5),
-            TrainedRun(other, 0, 9000, -0.2))  # fmt: skip
+            TrainedRun(other, 0, 9000, -0.2),
+            TrainedRun(Mixture({"birds": 1.0, "ships": 0.0, "sums": 0.0}), 0, 9000, -9.0))  # fmt: skip
     check = MergeCheck(Estimate(0.3, 0.1), 0, 4)
     found = find(replace(decided(merges=check), trained=runs))
     assert [(row[0], row[1]) for row in found.trained.rows] == [
