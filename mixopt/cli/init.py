@@ -9,7 +9,6 @@ import click
 
 from mixopt.cli.options import parse_pairs
 from mixopt.errors import ConfigError, is_installed
-from mixopt.io.parsing import load_json
 from mixopt.io.run_folders import find_model_folder
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*([./][A-Za-z0-9_:-]+)*")
@@ -107,6 +106,8 @@ def _context(base: str) -> tuple[int, str]:
     Args:
         base: Folder or hub id; a hub id is looked up in the local cache alone.
     """
+    from mixopt.io.parsing import load_json
+
     folder = find_model_folder(Path(base))
     file: Path | str | None = folder / "config.json" if folder.is_dir() else _find_cached(base)
     try:

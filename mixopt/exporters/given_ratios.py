@@ -81,7 +81,9 @@ def plan_of(ratios: Any, where: str = "plan") -> Proposal:
     try:
         amounts = {str(domain): float(ratio) for domain, ratio in dict(ratios).items()}
     except (TypeError, ValueError, OverflowError):
-        raise ExportError(f"{where} holds no ratios of domains; {EXAMPLE}") from None
+        amounts = {}
+    if not amounts:
+        raise ExportError(f"{where} holds no ratios of domains; {EXAMPLE}")
     total = sum(amounts.values())
     is_rounded = abs(total - 1) <= ROUNDING
     if not is_rounded and not AMOUNTS_FROM < total < float("inf"):

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from calling import call
@@ -29,7 +30,8 @@ def test_damaged_proposals_are_told_in_one_sentence(tmp_path):
     for content in ('{"ratios": [1, 2]}', "[]", '"x"', '{"ratios": {"a": 1}, "utility": 3}', "{"):
         path.write_text(content)
         printed = call("export", path, "-f", "json", code=2)
-        assert "not a proposal" in printed
+        assert re.search("not a proposal|holds no ratios of domains|cannot be read", printed)
+        assert str(path) in printed
         assert printed.count("\n") == 1
 
 

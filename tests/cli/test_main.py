@@ -118,7 +118,7 @@ def test_no_password_reaches_the_terminal(monkeypatch, tmp_path, verbose):
             raise RuntimeError(f"{url}?token=abcdef failed") from error
 
     monkeypatch.setattr("mixopt.schedule.Proposal.read", fail)
-    (tmp_path / "x").write_text("{}")
+    (tmp_path / "x").write_text('{"predicted": {}}')
     printed = call(*verbose, "export", tmp_path / "x", "-f", "json", code=1)
     assert "http://host/x?token=***" in printed
     assert "secret" not in printed
@@ -139,7 +139,7 @@ def test_a_closed_pipe_is_one_sentence(tmp_path):
         "mixopt.proposal.Proposal.read = talk\n"
         "main(['export', sys.argv[1], '-f', 'json'])\n"
     )
-    (tmp_path / "x").write_text("{}")
+    (tmp_path / "x").write_text('{"predicted": {}}')
     process = subprocess.Popen(
         [sys.executable, "-c", program, tmp_path / "x"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -160,5 +160,5 @@ def test_too_little_memory_is_one_sentence(monkeypatch, tmp_path, error):
         raise error
 
     monkeypatch.setattr("mixopt.proposal.Proposal.read", fail)
-    (tmp_path / "x").write_text("{}")
+    (tmp_path / "x").write_text('{"predicted": {}}')
     assert "too little memory" in call("export", tmp_path / "x", "-f", "json", code=1)

@@ -256,7 +256,8 @@ def test_an_endless_budget_is_refused():
 
 def test_wrong_types_are_named_with_what_to_give():
     for plan, format, options, message in [
-        ({"web": 1.0}, "json", {}, r"plan is .*; give a Proposal or a Schedule"),
+        (3, "json", {}, "plan is 3; give a Proposal, a Schedule or ratios by domain"),
+        ({"web": "much"}, "json", {}, "plan holds no ratios of domains; give domain: ratio"),
         ("proposal.json", "json", {}, r"plan is 'proposal.json'; give a Proposal"),
         (PROPOSAL, None, {}, "No export format is called None"),
         (PROPOSAL, "json", {"paths": 3}, "paths is 3; give a mapping of domains to paths"),

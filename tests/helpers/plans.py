@@ -12,7 +12,7 @@ PATHS = {"web": "/d/web_text_document", "code": "/d/code_text_document", "law": 
 
 def proposal(ratios, tokens=6_000_000, **changes):
     told = {"budget": Budget(tokens, AVAILABLE, CAPS), "tokens_per_document": LENGTHS} | changes
-    return Proposal(Mixture(ratios), Estimate(0, 0), {}, **told)
+    return Proposal(Mixture(ratios), Estimate(0, 0), {"loss": Estimate(1, 0.1)}, **told)
 
 
 PROPOSAL = proposal({"web": 2 / 3, "code": 1 / 3, "law": 0.0})

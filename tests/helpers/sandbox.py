@@ -99,6 +99,10 @@ def write_tables(folder):
     pd.concat([run, frame, loss.rename("val_loss")], axis=1).to_csv(
         folder / "export.csv", index=False
     )
+    both = pd.concat([run, frame.add_prefix("ratio/"), loss.rename("val_loss")], axis=1)
+    for file, models in (("sized", ("Tiny-60M", "Small-1B")), ("named", ("small", "large"))):
+        place = [models[row % 3 == 0] for row in range(len(both))]
+        both.assign(model=place).to_csv(folder / f"{file}.csv", index=False)
 
 
 def log_runs(experiment):

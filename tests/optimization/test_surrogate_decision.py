@@ -101,7 +101,7 @@ def test_the_decision_is_about_the_highest_fidelity_that_is_named():
         assert f" at {order[-1]}, 95% interval" in decision.verdict
         assert decision.runs == len(both.at(order[-1]))
         assert decision.basis == (
-            f"{len(both.at(order[0]))} {order[0]} runs and {decision.runs} trained runs"
+            f"{len(both.at(order[0]))} {order[0]} runs and {decision.runs} {order[1]} runs"
         )
         assert max(decision.candidate, key=decision.candidate.get) == likes
 
