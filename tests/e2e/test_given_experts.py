@@ -234,7 +234,7 @@ def test_weights_that_are_no_numbers_end_a_study_before_anything_is_trained(tmp_
 def test_given_weights_are_read_once(tmp_path, monkeypatch):
     path = given_study(tmp_path, lambda: model("qwen2"))
     load(path).prepare()
-    monkeypatch.setattr("mixopt.merging.checkpoint.open_safetensors", lambda _: pytest.fail("read"))
+    monkeypatch.setattr("mixopt.merging.weights_check.open_tensors", lambda _: pytest.fail("read"))
     load(path).prepare()
 
 
