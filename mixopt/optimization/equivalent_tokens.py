@@ -64,7 +64,7 @@ class NaturalCurve:
             noise_sd: Standard deviation of a paired difference between two runs by their seed (`c`).
         """
         if not tokens:
-            return "the natural mixture was not trained"
+            return "no run of the natural mixture enters this decision"
         longest = max(float(each.max()) for each in tokens)
         slopes, variances = [], []
         for lengths, values in zip(tokens, utilities, strict=True):

@@ -63,6 +63,6 @@ def test_a_gain_is_told_as_tokens_of_natural(gains):
 def test_without_runs_of_natural_nothing_is_said(gains):
     posterior = gains.condition(None)
     told = equivalent_tokens(gains, posterior, OTHER, [], seed=0)
-    assert told == "the natural mixture was not trained"
+    assert told == "no run of the natural mixture enters this decision"
     one = equivalent_tokens(gains, posterior, OTHER, observe(gains, (UNIT,)), seed=0)
     assert one == "the natural mixture was scored at one length only"
