@@ -56,7 +56,7 @@ def test_of_one_run_the_noise_of_seeds_is_all_that_is_known():
 
 @pytest.mark.parametrize(
     ("tokens", "why"),
-    [([], "no run of the natural mixture enters this decision"), ([np.array([1000.0])] * 2, "at one length only"),
+    [([], "no run of the natural mixture"), ([np.array([1000.0])] * 2, "at one length only"),
      # two lengths of different runs make no slope
      ([np.array([500.0]), np.array([1000.0])], "at one length only")],
 )  # fmt: skip
