@@ -1,12 +1,14 @@
 """Kill a small study at random moments, run it again, and compare its results with an undisturbed run.
 
     python studies/robustness/kill.py --out OUT --kills 100 --jobs 2
+    python studies/robustness/kill.py --out OUT --kills 40 --workers --while-it-works
 
 The study is that of the tests: three toy domains, a base, three experts, two rounds, validation, exports
 and report. Each trial has its own folder and cache; `--jobs` trials run at the same time. Moments are
 drawn from the whole run or, with `--while-it-works`, from the time between its first and last artifact;
 `--first 12` draws from the first 12 seconds. Runs are tracked in a database in the trial's folder, which
-is empty at first.
+is empty at first. With `--workers` two processes do the work, and one of them is killed while its
+driver lives: the driver is to end well with the same results, without a second start.
 """
 
 import argparse
@@ -18,8 +20,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
@@ -47,14 +52,45 @@ def finished_artifacts(folder: Path) -> dict[str, int]:
             if not any(part.startswith(".") for part in mark.parts)}  # fmt: skip
 
 
-def unfinished_artifacts(folder: Path) -> int:
-    """Return the number of scratch folders: a killed build leaves one behind."""
-    return sum(path.is_dir() and path.name.startswith(".") and not path.name.endswith(".begun")
-               for kind in (*folder.glob("out/artifacts/*"), *folder.glob("cache/*"))
-               for path in kind.iterdir())  # fmt: skip
+def unfinished_artifacts(folder: Path) -> list[str]:
+    """Return the kinds of the scratch folders: a killed build leaves one behind."""
+    kinds = (*folder.glob("out/artifacts/*"), *folder.glob("cache/*"))
+    return [
+        kind.name
+        for kind in kinds
+        for path in kind.iterdir()
+        if path.is_dir() and path.name.startswith(".") and not path.name.endswith(".begun")
+    ]
 
 
-def try_once(
+def kill_worker(driver: int, rng: random.Random) -> int:
+    """Kill one of the driver's worker processes, if there is one, and return how many were killed."""
+    workers = [child for child in psutil.Process(driver).children(recursive=True)
+               if "spawn_main" in " ".join(child.cmdline())]  # fmt: skip
+    if not workers:
+        return 0
+    rng.choice(workers).kill()
+    return 1
+
+
+def try_worker(
+    study: Path, folder: Path, moment: float, expected: dict[str, bytes], *, working: bool
+) -> dict:
+    """Kill a worker after `moment` seconds, or as long after the first artifact; its run goes on."""
+    run = start(study, folder)
+    while working and run.poll() is None and not finished_artifacts(folder):
+        time.sleep(0.02)
+    killed, unfinished = 0, []
+    try:
+        run.wait(moment)
+    except subprocess.TimeoutExpired:
+        unfinished = unfinished_artifacts(folder)
+        killed = kill_worker(run.pid, random.Random(moment))
+    before = finished_artifacts(folder)
+    return compare(folder, expected, moment, before, unfinished, run.wait()) | {"killed": killed}
+
+
+def try_driver(
     study: Path, folder: Path, moment: float, expected: dict[str, bytes], *, working: bool
 ) -> dict:
     """Kill a run after `moment` seconds, or as long after its first artifact, and run it again."""
@@ -68,6 +104,17 @@ def try_once(
         run.wait()
     before, unfinished = finished_artifacts(folder), unfinished_artifacts(folder)
     code = start(study, folder).wait()
+    return compare(folder, expected, moment, before, unfinished, code) | {"killed": 1}
+
+
+def compare(
+    folder: Path,
+    expected: dict[str, bytes],
+    moment: float,
+    before: dict[str, int],
+    unfinished: list[str],
+    code: int,
+) -> dict:
     after = finished_artifacts(folder)
     results = {n: (folder / "out" / n).read_bytes() for n in expected} if code == 0 else {}
     waiting = sum(1 for _ in (folder / "out").glob("mlflow-spool/*.jsonl"))
@@ -76,7 +123,7 @@ def try_once(
         "artifacts before": len(before),
         "unfinished": unfinished,
         "artifacts in all": len(after),
-        "left behind": unfinished_artifacts(folder),
+        "left behind": len(unfinished_artifacts(folder)),
         "rebuilt": sum(after.get(name) != built for name, built in before.items()),
         "same": results == expected,
         "queues left": waiting,
@@ -94,8 +141,11 @@ def main() -> None:
     parser.add_argument(
         "--first", type=float, help="seconds of the run that moments are drawn from"
     )
+    parser.add_argument("--workers", action="store_true", help="kill a worker, not its driver")
     args = parser.parse_args()
-    study = toy.write_study(args.out / "study", validation={"mixtures": 4, "seeds": 1})
+    changes = {"executor": {"kind": "processes", "workers": 2}} if args.workers else {}
+    study = toy.write_study(args.out / "study", validation={"mixtures": 4, "seeds": 1}, **changes)
+    try_once = try_worker if args.workers else try_driver
     whole = args.out / "whole"
     began = time.monotonic()
     assert start(study, whole).wait() == 0
@@ -120,12 +170,15 @@ def main() -> None:
     same = sum(trial["same"] for trial in trials)
     rebuilt = sum(trial["rebuilt"] for trial in trials)
     inside = sum(0 < trial["artifacts before"] < trial["artifacts in all"] for trial in trials)
-    unfinished = max(trial["unfinished"] for trial in trials)
+    unfinished = max(len(trial["unfinished"]) for trial in trials)
+    killed = sum(trial["killed"] for trial in trials)
+    phases = Counter(kind for trial in trials for kind in set(trial["unfinished"]))
     print(
-        f"\n{same} of {len(trials)} ended with the same results bit for bit; {rebuilt} finished "
-        f"artifacts were built again; at most {unfinished} were unfinished at a kill; {inside} kills "
-        f"came between the first and the last artifact; an undisturbed run takes {length:.1f} s and "
-        f"builds {trials[-1]['artifacts in all']} artifacts; "
+        f"\n{killed} of {len(trials)} were killed, {same} ended with the same results bit for bit; "
+        f"{rebuilt} finished artifacts were built again; at most {unfinished} were in flight at a kill "
+        f"(kills by kind: {dict(phases)}); {inside} kills came between the first and the last "
+        f"artifact; an undisturbed run takes {length:.1f} s and builds "
+        f"{trials[-1]['artifacts in all']} artifacts; "
         f"{sum(trial['queues left'] for trial in trials)} queues of records were left."
     )
 

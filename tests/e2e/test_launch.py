@@ -16,9 +16,12 @@ from mixopt.study import Study
 METHODS = ("full", "lora")
 SCRIPT = """
 import json, sys
+import torch.distributed
 from mixopt.cli.main import main
 
 for command in json.loads(sys.argv[1]):
+    if command[0] == "search":  # it fails, and the launcher then ends the process that is not there yet
+        torch.distributed.barrier()
     main(command, standalone_mode=False)  # a verb that fails exits the process
     print("finished", command[0], flush=True)
 """
