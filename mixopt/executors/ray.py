@@ -7,9 +7,11 @@ actor that dies is replaced when there is room; its job fails and the dispatcher
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import ray
@@ -79,6 +81,21 @@ class RayExecutor:
         self._waiting: deque[tuple[Job, Outcome]] = deque()
         self._lock = threading.RLock()
         self._is_closed = False
+        # Ray calls back in the thread that also does what `ray.kill` waits for, so that a callback that
+        # waited for the lock of a thread in `ray.kill` would never get it: a thread of ours handles them
+        self._events: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._events_thread = threading.Thread(
+            target=self._handle_events, name="ray-executor", daemon=True
+        )
+        self._events_thread.start()
+
+    def _handle_events(self) -> None:
+        while (event := self._events.get()) is not None:
+            event()
+
+    def _call_when_done(self, reference: Any, callback: Callable[[Outcome], None]) -> None:
+        future: Outcome = reference.future()
+        future.add_done_callback(lambda done: self._events.put(partial(callback, done)))
 
     def submit(self, job: Job) -> Outcome:
         future: Outcome = Future()
@@ -98,7 +115,7 @@ class RayExecutor:
         actor = self._actor_class.remote(self._make_worker)
         self._actors.append(actor)
 
-        def on_placed(placed: "Future[None]") -> None:
+        def on_placed(placed: Outcome) -> None:
             error = placed.exception()
             with self._lock:
                 if self._is_closed or actor not in self._actors:
@@ -114,7 +131,7 @@ class RayExecutor:
                 job, future = lost
                 future.set_exception(_worker_lost(job, error))
 
-        actor.wait_until_placed.remote().future().add_done_callback(on_placed)
+        self._call_when_done(actor.wait_until_placed.remote(), on_placed)
 
     def _start_waiting(self) -> None:
         while self._free_actors and self._waiting and not self._is_closed:
@@ -145,7 +162,7 @@ class RayExecutor:
             else:
                 future.set_exception(_worker_lost(job, error))
 
-        reference.future().add_done_callback(on_done)
+        self._call_when_done(reference, on_done)
 
     def _end_idle_actors(self) -> None:
         """End all actors that are not busy; those that wait for a place would take it first."""
@@ -161,6 +178,8 @@ class RayExecutor:
             actors, self._actors = self._actors, []
         for actor in actors:
             ray.kill(actor)
+        self._events.put(None)
+        self._events_thread.join()
         if self._owns_cluster:
             ray.shutdown()
 

@@ -113,7 +113,8 @@ def test_yaml(block, tmp_path):
         whole = yaml.safe_load(study.read_text())
         # snippets show runs of real studies, for which the toy's target is too short
         target = {"tokens": 10**12, "max_repetition": 1e12}
-        base = {"base": whole["base"] | plain.get("base", {})}
+        base = plain.get("base", {})
+        base = {"base": base if "kind" in base else whole["base"] | base}
         text = yaml.safe_dump(whole | {"target": target} | plain | base)
         if "lower" in text:  # bounds name the study's domains
             text = text.replace("code: 0", "ships: 0")

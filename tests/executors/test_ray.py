@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import Future
+
 import pytest
 from workers import MarkingWorkerFactory, job, ray_cluster
 
@@ -50,6 +53,59 @@ def test_an_address_that_does_not_answer_is_an_error(tmp_path, monkeypatch):
         UserError, match="No Ray cluster answers at 127.0.0.1:1 .*; fix RAY_ADDRESS"
     ):
         ray_executor.open_executor(RayExecutorConfig(), MarkingWorkerFactory(), tmp_path, [])
+
+
+class FakeRay:
+    """Ray's one thread: it calls back, and does what `kill` waits for."""
+
+    def __init__(self):
+        self.placements, self.stuck = [], False
+
+    def put(self, value):
+        return value
+
+    def remote(self, _):
+        return self
+
+    def options(self, **_):
+        return FakeRemote(self)
+
+    def kill(self, _):
+        """The place of what is killed goes to the next that waits, before the killing is done."""
+        if self.placements:
+            thread = threading.Thread(target=self.placements.pop().set_result, args=(None,))
+            thread.start()
+            thread.join(10)
+            self.stuck |= thread.is_alive()
+
+
+class FakeRemote:
+    """A task, an actor class and its actors: nothing is placed until somebody is killed."""
+
+    def __init__(self, ray):
+        self.ray, self.wait_until_placed = ray, self
+
+    def remote(self, *_):
+        return FakeReference(self.ray)
+
+
+class FakeReference(FakeRemote):
+    def future(self):
+        future = Future()
+        self.ray.placements.append(future)
+        return future
+
+
+def test_a_callback_of_ray_never_waits_for_who_waits_for_ray(monkeypatch, tmp_path):
+    fake = FakeRay()
+    monkeypatch.setattr(ray_executor, "ray", fake)
+    needs = {"num_cpus": 1.0, "num_gpus": 0.0}
+    executor = ray_executor.RayExecutor(MarkingWorkerFactory(), 3, needs, owns_cluster=False)
+    for number in range(3):
+        executor.submit(job(tmp_path, f"score {number}"))
+    executor.submit(job(tmp_path, "train", trains=True))  # ends the actors, whose placement is told
+    executor.close()
+    assert not fake.stuck
 
 
 class Broken:
