@@ -64,7 +64,11 @@ def test_a_ray_cluster_that_loses_a_node_gives_the_same(wanted, tmp_path, monkey
     (tmp_path / "workers").mkdir()
     path, results = wanted
     memory = {"object_store_memory": 100_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **memory})
+    # a lost node is noticed within seconds; a slow one has Ray's own 10 s to answer
+    health = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500,
+              "health_check_failure_threshold": 2}  # fmt: skip
+    head = {"num_cpus": 1, "_system_config": health, **memory}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     node = cluster.add_node(num_cpus=1, **memory)
     ray.init(address=cluster.address, log_to_driver=False)
     storage = tmp_path / "storage"
