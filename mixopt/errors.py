@@ -115,6 +115,7 @@ EXTRAS = {
     "slurm": ("submitit",),
     "eval": ("lm_eval",),
     "hub": ("datasets",),
+    "gguf": ("gguf",),
 }  # fmt: skip
 """Import names of the packages that each extra of pyproject.toml installs."""
 

@@ -36,14 +36,9 @@ def require_full_precision(folder: Path, what: str, *, allow_pickle: bool = Fals
         allow_pickle: Look into pickled weights where there are no safetensors.
 
     Raises:
-        ModelError: It is a GGUF file, its `config.json` has a `quantization_config`, or its weights are
-            integers or floats of 8 bits or less.
+        ModelError: Its `config.json` has a `quantization_config`, or its weights are integers or floats
+            of 8 bits or less.
     """
-    if _is_gguf(folder):
-        raise ModelError(
-            f"{what} at {folder} is a GGUF file, which holds quantized weights for inference; use the "
-            "checkpoint of safetensors files that it was made from."
-        )
     adapter = find_adapter(folder)
     if adapter is not None:  # a config.json beside it is the base's
         readable = adapter.suffix == ".safetensors" or allow_pickle
@@ -56,13 +51,6 @@ def require_full_precision(folder: Path, what: str, *, allow_pickle: bool = Fals
             raise ModelError(
                 f"{what} at {folder} is quantized (tensor {show(name)} is {dtype}); {REMEDY}"
             )
-
-
-def _is_gguf(folder: Path) -> bool:
-    if folder.is_file():
-        return folder.suffix == ".gguf"
-    weights = any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin"))
-    return not weights and any(folder.glob("*.gguf"))
 
 
 def require_unquantized(config: Mapping[str, Any], what: str) -> None:

@@ -21,13 +21,16 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from mixopt.artifacts.store import ArtifactStore
 from mixopt.errors import ModelError, StorageError, one_line
+from mixopt.io.content_hash import user_cache
 from mixopt.io.files import resume_folder, write_text
 from mixopt.io.parsing import show
 from mixopt.io.run_folders import find_model_folder
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import COMPUTED, Expert, FullExpert, open_expert
 from mixopt.merging.full_precision import require_full_precision
+from mixopt.merging.gguf import dequantize, find_gguf
 from mixopt.merging.merge import StepSizes, check_weights, merge_tensor, warn_if_unrelated
 from mixopt.merging.model_files import copy_model_files, copy_tokenizer
 from mixopt.merging.origin_warnings import warn_of_origin
@@ -114,9 +117,9 @@ def merge_to_disk(
         StorageError: The disk is full.
         OutputError: `out` exists already.
     """
-    folder, target = _find_model(Path(base)), Path(out).absolute()
+    folder, target = _find_model(Path(base), "The base"), Path(out).absolute()
     require_full_precision(folder, "The base", allow_pickle=allow_pickle)
-    places = [_find_model(Path(place)) for place in experts]
+    places = [_find_model(Path(place), "The expert") for place in experts]
     for place in places:
         require_full_precision(place, "The expert", allow_pickle=allow_pickle)
     checkpoint = Checkpoint(folder, allow_pickle=allow_pickle)
@@ -167,11 +170,12 @@ def merge_to_disk(
     return target
 
 
-def _find_model(folder: Path) -> Path:
+def _find_model(folder: Path, what: str) -> Path:
     found = find_model_folder(folder)
     if found != folder:
         log.warning("%s holds checkpoints only; its last one, %s, is merged.", folder, found.name)
-    return found
+    file = find_gguf(found)
+    return found if file is None else dequantize(file, ArtifactStore(user_cache()), what)
 
 
 def _normalized(weights: Sequence[float]) -> list[float]:

@@ -24,6 +24,7 @@ from mixopt.io.run_folders import find_model_folder
 from mixopt.mixture import Mixture
 from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.exports import check_exports
+from mixopt.pipeline.given_models import find_given_models
 from mixopt.pipeline.input_warnings import warn_of_inputs
 from mixopt.pipeline.results import count_domains
 from mixopt.search_space import SearchSpace
@@ -59,7 +60,7 @@ class StudyContext:
         inputs: StudyInputs | None = None,
         read_only: bool = False,
     ) -> None:
-        config = _find_base(config)
+        config = find_given_models(config, environment.cache)
         self.config, self.environment, self.inputs = config, environment, inputs
         self.callbacks = callbacks or CallbackList(config, None)
         self.store, self.cache = environment.open_stores(read_only=read_only)
@@ -284,15 +285,3 @@ class StudyContext:
         """Stop the workers; the next job starts new ones."""
         if "dispatcher" in self.__dict__:
             self.dispatcher.close()
-
-
-def _find_base(config: StudyConfig) -> StudyConfig:
-    """Return the config with the last checkpoint as base, if the base is a folder of checkpoints."""
-    base = config.base
-    if isinstance(base, BuiltBaseConfig):
-        return config
-    folder = find_model_folder(Path(base.path))
-    if folder == Path(base.path):
-        return config
-    log.warning("%s holds checkpoints only; its last one, %s, is the base.", base.path, folder.name)
-    return config.model_copy(update={"base": base.model_copy(update={"path": str(folder)})})

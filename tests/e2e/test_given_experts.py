@@ -261,7 +261,7 @@ def test_quantized_models_end_a_study_before_anything_is_tokenized(tmp_path, spo
     problem = "is a GGUF file" if kind == "gguf" else "is quantized"
     with pytest.raises(ModelError, match=f"{what} at .* {problem}"):
         load(path).search()
-    assert not list((tmp_path / "cache").glob("*/*"))
+    assert {p.name for p in (tmp_path / "cache").glob("*")} <= {"dequantized", "failures"}
 
 
 def test_domains_with_dots_and_slashes_are_trained_and_searched(tmp_path):

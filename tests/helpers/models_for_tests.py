@@ -56,7 +56,7 @@ def family(name, seed=0, vocabulary=300):
 
 @cache
 def _family(name, seed, vocabulary, fields):
-    network = _build(name, seed, vocabulary, pad_token_id=None, **dict(fields)).eval()
+    network = build(name, seed, vocabulary, pad_token_id=None, **dict(fields)).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() > 1:
@@ -64,7 +64,7 @@ def _family(name, seed, vocabulary, fields):
     return network
 
 
-def _build(name, seed, vocabulary, **fields):
+def build(name, seed, vocabulary, **fields):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(seed)
@@ -105,7 +105,7 @@ def make_corpus(folder, name="birds", n=40, **more):
 
 
 def model(architecture="llama", seed=0, vocabulary=300):
-    return _build(architecture, seed, vocabulary, **CONFIGS[architecture])
+    return build(architecture, seed, vocabulary, **CONFIGS[architecture])
 
 
 def save_base(folder: Path, architecture="llama") -> Path:
