@@ -20,7 +20,8 @@ from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig, TextConfig
 from mixopt.data.availability import Availability
 from mixopt.data.hub_sample import HubSample
-from mixopt.data.sources import describe_format, hash_file, list_files, read_documents
+from mixopt.data.sources import read_documents
+from mixopt.data.text_files import describe_format, hash_file, list_files
 from mixopt.data.text_sample import TextSample
 from mixopt.data.token_text import TokenText
 from mixopt.data.tokenization import tokenize

@@ -5,7 +5,8 @@ from itertools import chain, islice
 
 from mixopt.config.text import FilesTextConfig, TextConfig, TokensTextConfig
 from mixopt.data.document import Document
-from mixopt.data.sources import list_files, read_documents
+from mixopt.data.sources import read_documents
+from mixopt.data.text_files import list_files
 from mixopt.data.text_sample import TextSample, find_sample
 from mixopt.data.token_text import TokenText
 

@@ -4,7 +4,6 @@ Of a saved dataset rows all over it are read; of one that is streamed, rows at t
 its shards.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -12,10 +11,10 @@ from typing import Any
 
 from mixopt.config.text import HubTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
-from mixopt.data.document import Document, is_held_out
-from mixopt.data.sources import each_row, open_dataset, to_documents
-from mixopt.data.text_sample import MOST_BYTES, PARTS, WHOLE_BYTES, spread_order
-from mixopt.errors import DataError
+from mixopt.data.document import Document
+from mixopt.data.hub_dataset import each_row, open_dataset
+from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
+from mixopt.data.sources import to_documents
 
 ROWS = 16
 """Rows of a part at least."""
@@ -23,8 +22,8 @@ FIRST_ROWS = 16
 """Rows that are read of each shard at first; then twice as many, and so on."""
 
 
-class HubSample:
-    """Documents of a large dataset, in an order of which every beginning is spread over all of it.
+class HubSample(Sample):
+    """Documents of a large dataset.
 
     Args:
         source: The dataset.
@@ -34,9 +33,8 @@ class HubSample:
     """
 
     def __init__(self, source: HubTextConfig, rows: Any, tokens: int, seed: int) -> None:
-        self.source, self.tokens = source, tokens
-        self._rows, self._seed = rows, seed
-        self._parts: list[SampledPart] = []
+        super().__init__(source, f"Dataset {source.path!r}", tokens, seed)
+        self.source, self._rows = source, rows
         self._is_whole = False
 
     @property
@@ -47,39 +45,8 @@ class HubSample:
         split = (self._rows.info.splits or {}).get(self.source.split)
         return int(split.num_examples or 0) if split is not None else 0
 
-    def read(self) -> Iterator[Document]:
-        """Yield documents on the side of the split, until enough bytes of text were read.
-
-        Raises:
-            DataError: The dataset cannot be read, or has no document on the side.
-        """
-        held_out, n_bytes = self.source.part == "heldout", 0
-        for document in self._read_parts():
-            if self.source.part == "all" or is_held_out(document.group, self.source) == held_out:
-                n_bytes += len(document.text.encode())
-                yield document
-                if n_bytes >= MOST_BYTES * self.tokens:
-                    return
-        if not n_bytes:
-            raise DataError(
-                f"Dataset {self.source.path!r} has no document that matches `where` on its "
-                f"{self.source.part} side; correct them."
-            )
-
-    def read_for_corpus(self) -> Iterator[Document]:
-        """Yield what is tokenized."""
-        return self.read()
-
-    def compute_fingerprint(self) -> str:
-        """Hash the documents of the sample, and what determines which these are."""
-        config = self.source.model_dump_json(exclude={"path", "tokens"})
-        digest = hashlib.blake2b(f"{config} {self.tokens} {self._seed} ".encode(), digest_size=16)
-        digest.update(f"{self._total} ".encode())
-        for document in self.read():
-            content = document.text.encode()
-            digest.update(f"{document.part} {len(content)} ".encode())
-            digest.update(content)
-        return digest.hexdigest()
+    def _describe_size(self) -> str:
+        return str(self._total)
 
     def describe_files(self) -> list[Any]:
         """Return what tells the dataset without reading it."""
@@ -93,12 +60,7 @@ class HubSample:
             documents: Number of documents that were tokenized, empty ones left out.
             tokens: Their tokens by part.
         """
-        used = (document for document in self.read() if document.text)
-        for _ in islice(used, documents):
-            pass
-        parts = [SampledPart(part.weight, part.covered) for part in self._parts]
-        if next(used, None) is None:
-            parts = self._parts
+        parts = self._covered_parts(documents)
         if not self._total and not self._is_whole:
             return Availability(
                 sum(tokens.values()), None, 0,

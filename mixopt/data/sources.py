@@ -3,35 +3,30 @@
 No corpus is held in memory; a long plain-text file is split at line ends.
 """
 
-import gzip
-import hashlib
-import io
 import json
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from glob import glob
-from itertools import islice
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig, TokensTextConfig
 from mixopt.data.document import Document, is_held_out
+from mixopt.data.hub_dataset import each_row, open_dataset
 from mixopt.data.machine_text import read_machine_text
 from mixopt.data.parquet_files import read_parquet
 from mixopt.data.record_fields import TextReader, get_field, matches, unwrap_records
-from mixopt.data.record_files import REFUSED, is_json_array, read_csv, read_json
-from mixopt.data.remote_files import TextFile, is_remote, list_remote
-from mixopt.errors import DataError, one_line, require_extra
-from mixopt.io.content_hash import hash_content
+from mixopt.data.record_files import read_csv, read_json
+from mixopt.data.remote_files import TextFile
+from mixopt.data.text_files import (
+    find_format,
+    identify_file,
+    list_files,
+    open_bytes,
+    tell_damage,
+)
+from mixopt.errors import DataError, one_line
 from mixopt.io.parsing import load_json, show
 
 BLOCK_CHARACTERS = 1 << 20
 """Characters above which a plain-text file becomes several documents of one group."""
-PROBED_BYTES, PROBES, PROBE_BYTES = 1 << 24, 64, 1 << 12
-"""Size above which a plain-text file is told by pieces of its content; their number and size."""
-JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
-CSV_ENDINGS = tuple(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".zst"))
 
 
 def read_documents(source: TextConfig) -> Iterator[Document]:
@@ -76,76 +71,6 @@ def _read_all(source: TextConfig) -> Iterator[Document]:
         yield from TokenText(source.model_copy(update={"part": "all"}), None, seed=0).read()
     else:
         yield from read_machine_text(source.name, max_bytes=source.max_bytes, seed=source.seed)
-
-
-def list_files(source: FilesTextConfig) -> list[TextFile]:
-    """Find the files of a text.
-
-    Args:
-        source: Its globs, which may be URLs.
-
-    Returns:
-        Each file once; those of one glob are sorted.
-
-    Raises:
-        DataError: A glob matches nothing, or a file is empty.
-    """
-    files: list[TextFile] = []
-    for pattern in source.paths:
-        matched: Sequence[TextFile]
-        if is_remote(pattern):
-            matched = list_remote(pattern)
-        else:
-            paths = sorted(Path(name) for name in glob(pattern, recursive=True))
-            matched = [file for file in paths if file.is_file()]
-        if not matched:
-            raise DataError(f"No file matches {pattern}; fix the expert's `text.paths`.")
-        files += matched
-    files = list(dict.fromkeys(files))
-    for file in files:
-        if not file.stat().st_size:
-            raise DataError(f"{file} is empty; take it out of `text.paths` or fill it.")
-    return files
-
-
-def find_format(file: TextFile) -> str:
-    """Tell how a file is read: `jsonl`, `json`, `csv`, `parquet` or `plain`.
-
-    Args:
-        file: The file. Its ending counts, in small or capital letters; JSON lines and arrays are told
-            apart by content.
-
-    Raises:
-        DataError: The file has another format that is known.
-    """
-    name = file.name.lower()
-    ending = Path(name).suffix
-    if ending in REFUSED:
-        raise DataError(f"{file} is {REFUSED[ending]}.")
-    if name.endswith(JSONL_ENDINGS):
-        with open_bytes(file) as stream:
-            head = b"".join(islice(_lines(stream, file), 2))
-        return "json" if is_json_array(io.BytesIO(head)) else "jsonl"
-    if name.endswith((".json", ".json.zst", ".ndjson.gz", ".ndjson.zst")):
-        return "json"
-    if name.endswith(CSV_ENDINGS):
-        return "csv"
-    return "parquet" if ending == ".parquet" else "plain"
-
-
-def describe_format(file: TextFile) -> str:
-    """Return the ending of a file for a hash, and its format where the ending alone does not tell it.
-
-    Args:
-        file: The file.
-    """
-    ending = "".join(file.suffixes[-2:])
-    format = find_format(file)
-    by_name = file.name.endswith(JSONL_ENDINGS) or file.suffix == ".parquet"
-    if format == "plain" and file.stat().st_size > PROBED_BYTES:
-        return f"{ending}:probed"  # its group is another one than that of a file hashed whole
-    is_told = format == "plain" or (by_name and format in ("jsonl", "parquet"))
-    return ending if is_told else f"{ending}:{format}"
 
 
 def read_file(file: TextFile, source: FilesTextConfig) -> Iterator[Document]:
@@ -245,8 +170,8 @@ def read_jsonl(file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         DataError: A line is not UTF-8 or no JSON object; the message names file and line.
     """
-    with open_bytes(file) as stream:
-        for number, line in enumerate(_lines(stream, file), start=1):
+    with open_bytes(file) as stream, tell_damage(file):
+        for number, line in enumerate(stream, start=1):
             if not line.strip():
                 continue
             where = f"{file}, line {number}"
@@ -275,90 +200,6 @@ def parse_line(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
-def open_bytes(file: TextFile) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
-    """Open a file that may be compressed (.gz, .zst).
-
-    Args:
-        file: The file.
-
-    Raises:
-        DataError: It does not exist.
-    """
-    if not file.is_file():
-        raise DataError(f"{file} does not exist; fix the path.")
-    packing = file.suffix.lower()
-    if packing == ".gz":
-        if isinstance(file, Path):
-            return gzip.GzipFile(file, "rb")
-        return gzip.GzipFile(fileobj=file.open("rb"))
-    if packing == ".zst":
-        import zstandard
-
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file.open("rb")))
-    return file.open("rb")
-
-
-def _lines(stream: Any, file: TextFile) -> Iterator[bytes]:
-    with tell_damage(file):
-        yield from stream
-
-
-@contextmanager
-def tell_damage(file: TextFile) -> Iterator[None]:
-    """Raise a `DataError` where a compressed file turns out to be damaged.
-
-    Args:
-        file: The file.
-    """
-    import zstandard
-
-    try:
-        yield
-    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise DataError(f"{file} is not a whole compressed file ({error}); replace it.") from None
-
-
-def hash_file(file: TextFile) -> str:
-    """Hash the content of a file.
-
-    Args:
-        file: The file.
-
-    Returns:
-        Hash of 128 bits, in hexadecimal.
-
-    Raises:
-        DataError: The file may not be read.
-    """
-    try:
-        if isinstance(file, Path):
-            return hash_content(file)
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
-    except PermissionError:
-        raise DataError(f"{file} may not be read; change its permissions.") from None
-
-
-def identify_file(file: TextFile) -> str:
-    """Return a hash that tells the content of a file, its group in the split of plain text.
-
-    Not the path, so that moving the file does not change the split. Of a file above `PROBED_BYTES` the
-    size and `PROBES` short pieces spread over it are hashed.
-
-    Args:
-        file: The file.
-    """
-    size = file.stat().st_size
-    if size <= PROBED_BYTES:
-        return hash_file(file)
-    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
-    with file.open("rb") as stream:
-        for number in range(PROBES):
-            stream.seek(number * (size - PROBE_BYTES) // (PROBES - 1))
-            digest.update(stream.read(PROBE_BYTES))
-    return digest.hexdigest()
-
-
 def read_plain(file: TextFile) -> Iterator[Document]:
     """Yield the documents of a plain-text file, which are one group.
 
@@ -385,52 +226,3 @@ def _read_hub(source: HubTextConfig) -> Iterator[Document]:
     yield from to_documents(
         ((f"{source.path}, row {number}", row) for number, row in enumerate(each, start=1)), source
     )
-
-
-def open_dataset(source: HubTextConfig) -> Any:
-    """Open a dataset: a saved one, or any other as a stream of rows.
-
-    Args:
-        source: Names it.
-
-    Raises:
-        DataError: It cannot be loaded.
-    """
-    require_extra("hub")
-    import datasets
-
-    saved = Path(source.path)
-    if not saved.is_dir() and "/" not in source.path:
-        raise DataError(
-            f"Dataset {source.path!r} is no folder and no OWNER/NAME of the hub; fix its path."
-        )
-    try:
-        if (saved / "state.json").is_file() or (saved / "dataset_dict.json").is_file():
-            rows = datasets.load_from_disk(source.path)  # saved by Dataset.save_to_disk
-            rows = rows[source.split] if isinstance(rows, datasets.DatasetDict) else rows
-        else:
-            options = {"split": source.split, "revision": source.revision, "streaming": True}
-            rows = datasets.load_dataset(source.path, source.name, **options)
-        return rows
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"Dataset {source.path!r} cannot be loaded ({one_line(error)}); fix its path, name or split."
-        ) from None
-
-
-def each_row(rows: Any, path: str) -> Iterator[Any]:
-    """Yield the rows of a dataset.
-
-    Args:
-        rows: The dataset.
-        path: Its name, for messages.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    try:
-        yield from rows
-    except DataError:
-        raise
-    except Exception as error:  # libraries of file formats raise errors of many types
-        raise DataError(f"Dataset {path!r} cannot be read ({one_line(error)}); fix it.") from error

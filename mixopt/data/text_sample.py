@@ -6,12 +6,11 @@ byte, Parquet into row groups. What can only be read from its beginning (compres
 CSV) is read a beginning of each file at a time, in proportion to its size.
 """
 
-import hashlib
 import io
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -21,30 +20,17 @@ import numpy as np
 from mixopt.config.text import FilesTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
 from mixopt.data.byte_ranges import UnpackedStream, find_extents, read_lines, read_text
-from mixopt.data.document import Document, is_held_out
+from mixopt.data.document import Document
 from mixopt.data.parquet_files import open_parquet, read_batches
 from mixopt.data.record_files import is_json_array, read_csv, read_json
 from mixopt.data.remote_files import RemoteFile, TextFile
-from mixopt.data.sources import (
-    find_format,
-    identify_file,
-    list_columns,
-    list_files,
-    parse_line,
-    read_plain,
-    tell_damage,
-    to_documents,
-)
+from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
+from mixopt.data.sources import list_columns, parse_line, read_plain, to_documents
+from mixopt.data.text_files import find_format, identify_file, list_files, tell_damage
 from mixopt.errors import DataError
 
-WHOLE_BYTES = 4
-"""Bytes of files per token of the limit up to which a text is read whole."""
-MOST_BYTES = 6
-"""Bytes of documents per token of the limit at which a sample ends, also with fewer tokens."""
 PACKED = 4
 """Bytes of text in a byte of a compressed file or of Parquet, about."""
-PARTS = 256
-"""Parts that a sample has at least, where the text has as many."""
 SMALLEST_PART, LARGEST_PART = 1 << 14, 1 << 22
 WHOLE_PLAIN = 1 << 20
 """Largest plain-text file that is one part, as it is one document."""
@@ -95,8 +81,8 @@ def _expansion(file: TextFile) -> int:
     return PACKED if file.suffix.lower() in (*PACKINGS, ".parquet") else 1
 
 
-class TextSample:
-    """Documents of a large text, in an order of which every beginning is spread over all of it.
+class TextSample(Sample):
+    """Documents of large files.
 
     Args:
         source: The text.
@@ -108,52 +94,21 @@ class TextSample:
     def __init__(
         self, source: FilesTextConfig, files: list[TextFile], tokens: int, seed: int
     ) -> None:
-        self.source, self.tokens = source, tokens
-        self._files, self._seed = files, seed
+        super().__init__(source, f"The text of {source.paths[0]}", tokens, seed)
+        self.source, self._files = source, files
         share = {"train": 1 - source.heldout_share, "heldout": source.heldout_share}
         wanted = tokens * WHOLE_BYTES / share.get(source.part, 1.0)
         self._part_bytes = min(max(int(wanted / PARTS), SMALLEST_PART), LARGEST_PART)
         self._sizes = [file.stat().st_size for file in files]
         self._wanted = wanted
         self._extents: list[_Extent] = []
-        self._parts: list[SampledPart] = []
         self._index: dict[tuple[int, int], int] = {}
         self._cut: set[TextFile] = set()
         self._groups: dict[TextFile, str] = {}
 
-    def read(self) -> Iterator[Document]:
-        """Yield documents on the side of the split, until enough bytes of text were read.
-
-        Raises:
-            DataError: A file that is reached cannot be read, or no document is on the side.
-        """
-        n_bytes = 0
-        for document in self.read_all():
-            n_bytes += len(document.text.encode())
-            yield document
-            if n_bytes >= MOST_BYTES * self.tokens:
-                return
-        if not n_bytes:
-            raise DataError(
-                f"The text of {self.source.paths[0]} has no document that matches `where` on its "
-                f"{self.source.part} side; correct them."
-            )
-
-    def read_for_corpus(self) -> Iterator[Document]:
-        """Yield what is tokenized, or is tokens already."""
-        return self.read()
-
-    def compute_fingerprint(self) -> str:
-        """Hash the documents of the sample, and what determines which these are."""
-        config = self.source.model_dump_json(exclude={"paths", "tokens"})
-        digest = hashlib.blake2b(f"{config} {self.tokens} {self._seed} ".encode(), digest_size=16)
-        for file, size in zip(self._files, self._sizes, strict=True):
-            digest.update(f"{file.suffix} {size} ".encode())
-        for document in self.read():
-            content = document.text.encode()
-            digest.update(f"{document.part} {len(content)} ".encode())
-            digest.update(content)
-        return digest.hexdigest()
+    def _describe_size(self) -> str:
+        pairs = zip(self._files, self._sizes, strict=True)
+        return " ".join(f"{file.suffix} {size}" for file, size in pairs)
 
     def describe_files(self) -> list[tuple[str, int, int]]:
         """Return path, size and time of the last change of each file, which tell it without reading."""
@@ -167,12 +122,7 @@ class TextSample:
             documents: Number of documents that were tokenized, empty ones left out.
             tokens: Their tokens by part.
         """
-        used = (document for document in self.read() if document.text)
-        for _ in islice(used, documents):
-            pass
-        parts = [replace(part) for part in self._parts]
-        if next(used, None) is None:  # the last part is finished
-            parts = self._parts
+        parts = self._covered_parts(documents)
         totals: Counter[str] = Counter()
         for extent in self._extents:
             totals[extent.file.suffix] += extent.stop - extent.start
@@ -183,13 +133,6 @@ class TextSample:
         what = f"{first.name} and {more} more files" if more else first.name
         remark = f"{what} can only be read from the beginning, and only that was read"
         return Availability(found.tokens, found.std_error, found.total_bytes, remark)
-
-    def read_all(self) -> Iterator[Document]:
-        """Yield all documents on the side of the split, in the order of the sample."""
-        held_out = self.source.part == "heldout"
-        for document in self._read_parts():
-            if self.source.part == "all" or is_held_out(document.group, self.source) == held_out:
-                yield document
 
     def _read_parts(self) -> Iterator[Document]:
         """Yield the documents of all parts; of files without ranges a longer beginning each round."""
@@ -349,24 +292,6 @@ class TextSample:
                 if at >= before + wanted:
                     break
         progress.is_finished = sum(progress.rows.values()) == table.metadata.num_rows
-
-
-def spread_order(n: int, seed: int) -> Iterator[int]:
-    """Yield 0 to `n` − 1, each once, so that every beginning of the order is spread evenly.
-
-    Args:
-        n: Number of places.
-        seed: Of the first place.
-    """
-    # a Fibonacci number and the one before it are coprime, and their ratio is nearly the golden one
-    step, size = 1, 2
-    while size < n:
-        step, size = size, step + size
-    place = int(np.random.default_rng([seed, n]).integers(size))
-    for _ in range(size):
-        if place < n:
-            yield place
-        place = (place + step) % size
 
 
 def _is_record(line: bytes) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mixopt.config.text import TokensTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
 from mixopt.data.document import Document, TokenDocument, is_held_out
-from mixopt.data.text_sample import PARTS, spread_order
+from mixopt.data.sample import PARTS, spread_order
 from mixopt.data.token_files import TokenFile, list_token_files, open_token_file
 from mixopt.data.tokenizer import load_tokenizer
 from mixopt.errors import DataError

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.data.sources import hash_file
+from mixopt.data.text_files import hash_file
 from mixopt.errors import ModelError
 from mixopt.evaluation.gradients import Slopes, measure_slopes
 from mixopt.evaluation.layerwise.meta_model import LayerwiseError

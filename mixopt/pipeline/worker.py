@@ -18,8 +18,8 @@ from mixopt.config.benchmarks import BitsPerByteConfig
 from mixopt.config.study import StudyConfig
 from mixopt.config.text import FilesTextConfig, TokensTextConfig
 from mixopt.data.heldout_text import is_large, read_heldout
-from mixopt.data.sources import list_files
 from mixopt.data.study_corpora import StudyInputs
+from mixopt.data.text_files import list_files
 from mixopt.errors import DataError
 from mixopt.evaluation.evaluator import MergeEvaluator
 from mixopt.evaluation.item_sampling import SampledItems

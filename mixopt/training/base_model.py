@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mixopt.config.training import ExpertTrainingConfig
-from mixopt.data.sources import hash_file
+from mixopt.data.text_files import hash_file
 from mixopt.errors import ModelError, one_line
 from mixopt.training.device import Device
 from mixopt.training.model_loading import (

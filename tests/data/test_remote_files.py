@@ -15,8 +15,9 @@ from mixopt.config.loader import load_study
 from mixopt.config.text import FilesTextConfig
 from mixopt.data.corpus import fingerprint_text
 from mixopt.data.remote_files import RemoteFile, list_remote
-from mixopt.data.sources import list_files, read_documents
+from mixopt.data.sources import read_documents
 from mixopt.data.study_corpora import StudyCorpora
+from mixopt.data.text_files import list_files
 from mixopt.data.text_sample import find_sample
 from mixopt.errors import DataError
 

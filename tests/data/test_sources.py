@@ -6,8 +6,9 @@ import pytest
 import toy
 import zstandard
 
-from mixopt.config.text import FilesTextConfig, HubTextConfig
-from mixopt.data.sources import BLOCK_CHARACTERS, is_held_out, read_documents
+from mixopt.config.text import FilesTextConfig
+from mixopt.data.document import is_held_out
+from mixopt.data.sources import BLOCK_CHARACTERS, read_documents
 from mixopt.errors import DataError
 
 ROWS = [{"text": f"document {i}", "page": str(i // 2)} for i in range(40)]
@@ -26,13 +27,6 @@ def test_every_format_gives_the_same_documents(tmp_path):
     expected = [row["text"] for row in ROWS]
     for name in ("a.jsonl", "b.jsonl.gz", "c.jsonl.zst", "d.parquet"):
         assert texts(tmp_path / name) == expected, name
-
-
-def test_globs_take_each_file_once_in_order(tmp_path):
-    for name in "ba":
-        (tmp_path / f"{name}.txt").write_text(name)
-    pattern = str(tmp_path / "*.txt")
-    assert [d.text for d in read_documents(FilesTextConfig(paths=[pattern, pattern]))] == ["a", "b"]
 
 
 def test_long_plain_text_is_cut_at_line_ends_and_stays_one_group(tmp_path):
@@ -57,13 +51,6 @@ def test_split_of_plain_files_goes_with_them_when_they_are_moved(tmp_path):
         sides.append({d.text for d in read_documents(source)})
     assert sides[0] == sides[1]
     assert sides[0]
-
-
-def test_dataset_saved_to_disk(tmp_path):
-    datasets = pytest.importorskip("datasets", reason="the hub extra is not installed")
-    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
-    source = HubTextConfig(kind="huggingface", path=str(tmp_path / "saved"))
-    assert [d.text for d in read_documents(source)] == [row["text"] for row in ROWS]
 
 
 def test_split_puts_no_group_on_both_sides(tmp_path):
@@ -127,21 +114,6 @@ def test_missing_files_and_columns(tmp_path):
     pd.DataFrame(ROWS).to_parquet(tmp_path / "d.parquet")
     with pytest.raises(DataError, match="no column 'txt'. Did you mean 'text'"):
         texts(tmp_path / "d.parquet", field="txt")
-
-
-def test_local_folder_of_the_datasets_library(tmp_path):
-    pytest.importorskip("datasets", reason="the hub extra is not installed")
-    toy.write_jsonl(tmp_path / "set" / "train.jsonl", ROWS)
-    source = HubTextConfig(kind="huggingface", path=str(tmp_path / "set"), group="page")
-    documents = list(read_documents(source))
-    assert [d.text for d in documents] == [row["text"] for row in ROWS]
-    assert documents[3].group == "1"
-
-
-def test_dataset_that_is_not_there(tmp_path):
-    pytest.importorskip("datasets", reason="the hub extra is not installed")
-    with pytest.raises(DataError, match="cannot be loaded"):
-        list(read_documents(HubTextConfig(kind="huggingface", path=str(tmp_path / "none"))))
 
 
 @pytest.mark.parametrize(

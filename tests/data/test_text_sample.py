@@ -12,8 +12,9 @@ import pytest
 import zstandard
 
 from mixopt.config.text import FilesTextConfig
+from mixopt.data.sample import WHOLE_BYTES
 from mixopt.data.sources import read_documents
-from mixopt.data.text_sample import WHOLE_BYTES, find_sample, spread_order
+from mixopt.data.text_sample import find_sample
 from mixopt.errors import DataError
 
 TIB = 1 << 40
@@ -251,12 +252,3 @@ def test_a_damaged_place_is_named(tmp_path):
     )
     with pytest.raises(DataError, match=r"a.jsonl, the line that ends at byte \d+ is not JSON"):
         list(sample_of(tmp_path / "d", 20_000).read())
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 6, 97, 1000])
-def test_the_order_has_each_place_once_and_spreads_its_beginning(n):
-    order = list(spread_order(n, 5))
-    assert sorted(order) == list(range(n))
-    begun = sorted(order[: max(1, n // 10)])
-    gaps = np.diff([*begun, begun[0] + n])
-    assert gaps.max() <= 3 * n / len(begun)

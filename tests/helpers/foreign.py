@@ -175,7 +175,7 @@ def parquet() -> bytes:
 
 
 def read_columns(content: bytes) -> None:
-    from mixopt.data.sources import read_parquet
+    from mixopt.data.parquet_files import read_parquet
 
     path = folder() / "text.parquet"
     path.write_bytes(content)

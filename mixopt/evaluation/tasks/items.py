@@ -13,7 +13,8 @@ from mixopt.config.benchmarks import (
 )
 from mixopt.data.heldout_text import read_heldout
 from mixopt.data.record_fields import unwrap_records
-from mixopt.data.sources import find_format, read_records
+from mixopt.data.sources import read_records
+from mixopt.data.text_files import find_format
 from mixopt.errors import DataError, did_you_mean
 from mixopt.io.parsing import show
 

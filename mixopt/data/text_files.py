@@ -1,0 +1,172 @@
+"""Files of a text: found by globs and URLs, told by name and content, opened, and hashed."""
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from glob import glob
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from mixopt.config.text import FilesTextConfig
+from mixopt.data.record_files import REFUSED, is_json_array
+from mixopt.data.remote_files import TextFile, is_remote, list_remote
+from mixopt.errors import DataError
+from mixopt.io.content_hash import hash_content
+
+PROBED_BYTES, PROBES, PROBE_BYTES = 1 << 24, 64, 1 << 12
+"""Size above which a plain-text file is told by pieces of its content; their number and size."""
+JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
+CSV_ENDINGS = tuple(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".zst"))
+
+
+def list_files(source: FilesTextConfig) -> list[TextFile]:
+    """Find the files of a text.
+
+    Args:
+        source: Its globs, which may be URLs.
+
+    Returns:
+        Each file once; those of one glob are sorted.
+
+    Raises:
+        DataError: A glob matches nothing, or a file is empty.
+    """
+    files: list[TextFile] = []
+    for pattern in source.paths:
+        matched: Sequence[TextFile]
+        if is_remote(pattern):
+            matched = list_remote(pattern)
+        else:
+            paths = sorted(Path(name) for name in glob(pattern, recursive=True))
+            matched = [file for file in paths if file.is_file()]
+        if not matched:
+            raise DataError(f"No file matches {pattern}; fix the expert's `text.paths`.")
+        files += matched
+    files = list(dict.fromkeys(files))
+    for file in files:
+        if not file.stat().st_size:
+            raise DataError(f"{file} is empty; take it out of `text.paths` or fill it.")
+    return files
+
+
+def find_format(file: TextFile) -> str:
+    """Tell how a file is read: `jsonl`, `json`, `csv`, `parquet` or `plain`.
+
+    Args:
+        file: The file. Its ending counts, in small or capital letters; JSON lines and arrays are told
+            apart by content.
+
+    Raises:
+        DataError: The file has another format that is known.
+    """
+    name = file.name.lower()
+    ending = Path(name).suffix
+    if ending in REFUSED:
+        raise DataError(f"{file} is {REFUSED[ending]}.")
+    if name.endswith(JSONL_ENDINGS):
+        with open_bytes(file) as stream, tell_damage(file):
+            head = b"".join(islice(stream, 2))
+        return "json" if is_json_array(io.BytesIO(head)) else "jsonl"
+    if name.endswith((".json", ".json.zst", ".ndjson.gz", ".ndjson.zst")):
+        return "json"
+    if name.endswith(CSV_ENDINGS):
+        return "csv"
+    return "parquet" if ending == ".parquet" else "plain"
+
+
+def describe_format(file: TextFile) -> str:
+    """Return the ending of a file for a hash, and its format where the ending alone does not tell it.
+
+    Args:
+        file: The file.
+    """
+    ending = "".join(file.suffixes[-2:])
+    format = find_format(file)
+    by_name = file.name.endswith(JSONL_ENDINGS) or file.suffix == ".parquet"
+    if format == "plain" and file.stat().st_size > PROBED_BYTES:
+        return f"{ending}:probed"  # its group is another one than that of a file hashed whole
+    is_told = format == "plain" or (by_name and format in ("jsonl", "parquet"))
+    return ending if is_told else f"{ending}:{format}"
+
+
+def open_bytes(file: TextFile) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
+    """Open a file that may be compressed (.gz, .zst).
+
+    Args:
+        file: The file.
+
+    Raises:
+        DataError: It does not exist.
+    """
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; fix the path.")
+    packing = file.suffix.lower()
+    if packing == ".gz":
+        if isinstance(file, Path):
+            return gzip.GzipFile(file, "rb")
+        return gzip.GzipFile(fileobj=file.open("rb"))
+    if packing == ".zst":
+        import zstandard
+
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file.open("rb")))
+    return file.open("rb")
+
+
+@contextmanager
+def tell_damage(file: TextFile) -> Iterator[None]:
+    """Raise a `DataError` where a compressed file turns out to be damaged.
+
+    Args:
+        file: The file.
+    """
+    import zstandard
+
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise DataError(f"{file} is not a whole compressed file ({error}); replace it.") from None
+
+
+def hash_file(file: TextFile) -> str:
+    """Hash the content of a file.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Hash of 128 bits, in hexadecimal.
+
+    Raises:
+        DataError: The file may not be read.
+    """
+    try:
+        if isinstance(file, Path):
+            return hash_content(file)
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+    except PermissionError:
+        raise DataError(f"{file} may not be read; change its permissions.") from None
+
+
+def identify_file(file: TextFile) -> str:
+    """Return a hash that tells the content of a file, its group in the split of plain text.
+
+    Not the path, so that moving the file does not change the split. Of a file above `PROBED_BYTES` the
+    size and `PROBES` short pieces spread over it are hashed.
+
+    Args:
+        file: The file.
+    """
+    size = file.stat().st_size
+    if size <= PROBED_BYTES:
+        return hash_file(file)
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with file.open("rb") as stream:
+        for number in range(PROBES):
+            stream.seek(number * (size - PROBE_BYTES) // (PROBES - 1))
+            digest.update(stream.read(PROBE_BYTES))
+    return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""Files of a text are found once each, told by name and content, and hashed."""
+
+import gzip
+import json
+
+import pytest
+
+from mixopt.config.text import FilesTextConfig
+from mixopt.data.text_files import (
+    PROBED_BYTES,
+    describe_format,
+    find_format,
+    identify_file,
+    list_files,
+)
+from mixopt.errors import DataError
+
+ROW = json.dumps({"text": "x"}).encode()
+
+
+def test_globs_take_each_file_once_in_order(tmp_path):
+    for name in "ba":
+        (tmp_path / f"{name}.txt").write_text(name)
+    pattern = str(tmp_path / "*.txt")
+    assert [file.name for file in list_files(FilesTextConfig(paths=[pattern, pattern]))] == [
+        "a.txt", "b.txt",
+    ]  # fmt: skip
+
+
+def test_a_glob_without_files_and_an_empty_file(tmp_path):
+    with pytest.raises(DataError, match="No file matches .*jsonl; fix"):
+        list_files(FilesTextConfig(paths=[str(tmp_path / "*.jsonl")]))
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(DataError, match="a.txt is empty"):
+        list_files(FilesTextConfig(paths=[str(tmp_path / "a.txt")]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format", "described"),
+    [
+        ("a.jsonl", ROW, "jsonl", ".jsonl"),
+        ("a.JSONL", ROW, "jsonl", ".JSONL:jsonl"),
+        ("a.jsonl.gz", gzip.compress(b"[" + ROW + b"]"), "json", ".jsonl.gz:json"),
+        ("a.json", ROW, "json", ".json:json"),
+        ("a.tsv", b"text\nx\n", "csv", ".tsv:csv"),
+        ("a.parquet", b"PAR1", "parquet", ".parquet"),
+        ("a.md", b"x", "plain", ".md"),
+    ],
+)
+def test_formats(tmp_path, name, content, format, described):
+    file = tmp_path / name
+    file.write_bytes(content)
+    assert find_format(file) == format
+    assert describe_format(file) == described
+
+
+def test_a_large_plain_file_is_told_by_pieces_spread_over_it(tmp_path):
+    file = tmp_path / "a.txt"
+    with file.open("wb") as stream:
+        stream.truncate(PROBED_BYTES + 1)
+    before = identify_file(file)
+    assert describe_format(file) == ".txt:probed"
+    with file.open("r+b") as stream:
+        stream.write(b"x")
+    assert identify_file(file) != before
