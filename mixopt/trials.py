@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from html import escape
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -28,8 +27,6 @@ Normalisation = Literal["z", "rank", "raw"]
 Aggregation = Literal["mean", "weighted", "worst"]
 KINDS: tuple[Kind, ...] = ("ensembled", "merged", "trained")
 """From the cheapest to the most expensive."""
-MAX_ROWS = 10
-"""Rows that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -190,33 +187,10 @@ class Trials(Sequence[Trial]):
             MixtureError: A row of `ratios` is no mixture.
             ArgumentTypeError: An array holds something else than numbers.
         """
-        named = _as_metrics(metrics)
-        try:
-            mixtures, values = (np.asarray(array, dtype=np.float64) for array in (ratios, scores))
-            given = np.full(values.shape, np.nan) if std_errors is None else std_errors
-            errors = np.asarray(given, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise ArgumentTypeError(
-                "ratios, scores and std_errors are arrays of numbers; one of them is not."
-            ) from None
-        n = len(mixtures) if mixtures.ndim else 0
-        names = [str(i) for i in range(n)] if ids is None else [str(one) for one in ids]
-        for what, shape, wanted in (
-            ("ratios", mixtures.shape, (n, len(domains))),
-            ("scores", values.shape, (n, len(named))),
-            ("std_errors", errors.shape, (n, len(named))),
-            ("ids", (len(names),), (n,)),
-        ):
-            if shape != wanted:
-                raise TrialsError(
-                    f"{what} has the shape {shape} and {wanted} is needed for {n} trials, "
-                    f"{len(domains)} domains and {len(named)} metrics."
-                )
-        trials = []
-        for name, row, row_values, row_errors in zip(names, mixtures, values, errors, strict=True):
-            pairs = zip(named, row_values.tolist(), row_errors.tolist(), strict=True)
-            found = {m.name: Score(value, error) for m, value, error in pairs if value == value}
-            trials.append(Trial(name, Mixture.from_vector(domains, row), found, kind=kind))
+        from mixopt.trial_tables import as_metrics, read_arrays
+
+        named = as_metrics(metrics)
+        trials = read_arrays(ratios, scores, domains, named, std_errors, ids, kind)
         return cls(trials, named, domains)
 
     @classmethod
@@ -246,36 +220,10 @@ class Trials(Sequence[Trial]):
             MixtureError: The ratios of a row are no mixture.
             ArgumentTypeError: `frame` is no data frame.
         """
-        import pandas as pd
+        from mixopt.trial_tables import as_metrics, read_frame
 
-        require_type("frame", frame, pd.DataFrame, "pass a pandas DataFrame with a row per trial")
-        named = _as_metrics(metrics)
-        columns = [_column(frame, "ratio", name) for name in domains]
-        scores = [_column(frame, "score", metric.name) for metric in named]
-        errors = [f"se/{m.name}" if f"se/{m.name}" in frame else None for m in named]
-        experts = [str(c) for c in frame.columns if str(c).startswith("weight/")]
-        trials = []
-        for index, row in frame.iterrows():
-            fields = {
-                name: convert(row[name])
-                for name, convert in _FIELDS.items()
-                if name in frame and not pd.isna(row[name])
-            }
-            fields.setdefault("kind", "trained")
-            if fields.get("fidelity") == fields["kind"]:
-                del fields["fidelity"]
-            named_weights = ((c.removeprefix("weight/"), float(row[c])) for c in experts)
-            weights = {name: weight for name, weight in named_weights if weight == weight}
-            name = str(row["id"] if "id" in frame else index)
-            pairs = zip(named, (row[c] for c in scores), errors, strict=True)
-            found = {
-                m.name: Score(float(value), float(row[error]) if error else float("nan"))
-                for m, value, error in pairs
-                if not pd.isna(value)
-            }
-            ratios = Mixture.from_vector(domains, row[columns].to_numpy(dtype=np.float64))
-            trials.append(Trial(name, ratios, found, weights=weights or None, **fields))
-        return cls(trials, named, domains)
+        named = as_metrics(metrics)
+        return cls(read_frame(frame, domains, named), named, domains)
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -289,11 +237,9 @@ class Trials(Sequence[Trial]):
         )
 
     def _repr_html_(self) -> str:
-        frame = self[:MAX_ROWS].to_frame()
-        shown = [c for c in frame.columns if c == "id" or c.startswith(("ratio/", "score/"))]
-        more = f"<p>... {len(self)} trials</p>" if len(self) > MAX_ROWS else ""
-        table = frame[shown].to_html(index=False, float_format="{:.4g}".format)
-        return f"<b>{escape(repr(self))}</b>{table}{more}"
+        from mixopt.trial_tables import show_html
+
+        return show_html(self)
 
     @overload
     def __getitem__(self, index: int) -> Trial: ...
@@ -308,26 +254,10 @@ class Trials(Sequence[Trial]):
         return iter(self._trials)
 
     def __add__(self, other: "Trials") -> "Trials":
-        for domain in {*self.domains} ^ {*other.domains}:
-            raise TrialsError(
-                f"Domain {domain!r} is in one of the tables only; name domains alike in both, or "
-                "give it a ratio of 0 where it was not used."
-            )
-        named = {metric.name: metric for metric in self.metrics}
-        for metric in other.metrics:
-            same = named.get(metric.name)
-            if same is not None and same.better != metric.better:
-                raise TrialsError(
-                    f"Metric {metric.name!r} is better {same.better} in one table and "
-                    f"{metric.better} in the other; say better= alike for both."
-                )
-            theirs = {m.name for m in other.metrics}
-            for name in [n for n in named if n not in theirs] if same is None else []:
-                if _ends_with(name, metric.name) or _ends_with(metric.name, name):
-                    raise TrialsError(
-                        f"Metric {name!r} of one table is called {metric.name!r} in the other; "
-                        "name metrics alike in both."
-                    )
+        from mixopt.trial_tables import require_alike
+
+        require_alike(self, other)
+        named = {metric.name for metric in self.metrics}
         metrics = [*self.metrics, *(m for m in other.metrics if m.name not in named)]
         return Trials([*self, *other], metrics, self.domains)
 
@@ -447,38 +377,9 @@ class Trials(Sequence[Trial]):
             flops; fidelity and cost if any trial has one. Slopes are left out.
             `read_trials(runs=...)` reads the table too.
         """
-        import pandas as pd
+        from mixopt.trial_tables import write_frame
 
-        # by column: a dict for each row, with a look at all trials in each, was quadratic
-        columns: dict[str, Any] = {
-            name: [getattr(trial, name) for trial in self]
-            for name in ("id", "kind", "round", "seed")
-        }
-        ratios = self.ratios().T
-        columns |= {f"ratio/{name}": row for name, row in zip(self.domains, ratios, strict=True)}
-        given = [trial.weights or {} for trial in self]
-        for name in dict.fromkeys(name for weights in given for name in weights):
-            columns[f"weight/{name}"] = [weights.get(name, float("nan")) for weights in given]
-        values, errors = self.values(self.metrics).T, self.std_errors(self.metrics).T
-        for metric, scores, std_errors in zip(self.metrics, values, errors, strict=True):
-            columns[f"score/{metric.name}"], columns[f"se/{metric.name}"] = scores, std_errors
-        columns |= {name: [getattr(trial, name) for trial in self] for name in ("tokens", "flops")}
-        if any(trial.fidelity for trial in self):
-            columns["fidelity"] = [trial.level for trial in self]
-        if any(trial.cost for trial in self):
-            columns["cost"] = [trial.cost for trial in self]
-        return pd.DataFrame(columns)
-
-
-def _ends_with(name: str, ending: str) -> bool:
-    return name.endswith(ending) and name.removesuffix(ending)[-1:] in ("_", "/", ".")
-
-
-_FIELDS: dict[str, Callable[[Any], Any]] = {
-    "kind": str, "round": int, "seed": int, "tokens": int, "flops": float, "fidelity": str,
-    "cost": float,
-}  # fmt: skip
-"""Fields of a trial that a frame may have as columns."""
+        return write_frame(self)
 
 
 def _as_score(name: str, given: Any) -> Score:
@@ -489,31 +390,6 @@ def _as_score(name: str, given: Any) -> Score:
             f"The score of {name!r} is a {type(given).__name__}; give a number or a mixopt.Score."
         )
     return Score(float(given))
-
-
-def _as_metrics(given: Any) -> tuple[Metric, ...]:
-    if isinstance(given, Mapping):
-        for name, better in given.items():
-            if better not in ("lower", "higher"):
-                raise TrialsError(f"Metric {name!r} is better {better!r}; say 'lower' or 'higher'.")
-        return tuple(Metric(name, better) for name, better in given.items())
-    if isinstance(given, str) or not all(isinstance(one, Metric) for one in given):
-        raise ArgumentTypeError(
-            "metrics without a direction are ambiguous; give mixopt.Metric(name, better) for each, "
-            "or a dict such as {'loss': 'lower', 'acc': 'higher'}."
-        )
-    return tuple(given)
-
-
-def _column(frame: "pd.DataFrame", prefix: str, name: str) -> str:
-    column = next((c for c in (f"{prefix}/{name}", name) if c in frame), None)
-    if column is None:
-        raise TrialsError(
-            f"The frame has no column {prefix}/{name} or {name}. {did_you_mean(name, frame.columns)}"
-        )
-    if frame[column].dtype.kind not in "biuf":
-        raise TrialsError(f"Column {column!r} holds {frame[column].dtype} values, not numbers.")
-    return column
 
 
 def _shorten(names: Sequence[str]) -> str:

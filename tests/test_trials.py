@@ -1,12 +1,9 @@
-from dataclasses import replace
-
 import numpy as np
-import pandas as pd
 import pytest
-from example_trials import DOMAINS, make_trials
+from example_trials import make_trials
 
 from mixopt import Metric, Mixture, Score, Trial, Trials
-from mixopt.errors import ArgumentTypeError, HoldoutError, MixtureError, TrialsError
+from mixopt.errors import ArgumentTypeError, HoldoutError, TrialsError
 
 METRICS = (Metric("loss"), Metric("acc", "higher", "skill", role="holdout"))
 
@@ -43,106 +40,6 @@ def test_holdout_metrics_do_not_choose():
     assert trials.require_holdout(["acc"]) == trials.holdout_metrics
 
 
-def test_frame_has_a_column_for_every_ratio_and_score():
-    frame = Trials([trial("x"), trial("y", 2.0)], METRICS, ("a", "b")).to_frame()
-    assert frame["score/loss"].tolist() == [1.0, 2.0]
-    assert frame["ratio/a"].tolist() == [0.5, 0.5]
-    assert frame["se/loss"].tolist() == [0.1, 0.1]
-
-
-def test_tables_that_name_or_turn_a_metric_otherwise_are_not_added():
-    def table(name, better, level):
-        trial = Trial("t", Mixture({"a": 1.0}), {name: Score(1.0)}, fidelity=level)
-        return Trials([trial], [Metric(name, better)], ("a",))
-
-    small = table("web_loss", "lower", "1M")
-    with pytest.raises(TrialsError, match="better lower in one table and higher"):
-        small + table("web_loss", "higher", "1B")
-    with pytest.raises(TrialsError, match="'web_loss' of one table is called 'val_web_loss'"):
-        small + table("val_web_loss", "lower", "1B")
-    assert len((small + table("code_loss", "lower", "1B")).metrics) == 2
-
-
-def full_trials():
-    """Every field that a frame holds, on two fidelities, with a gap and weights."""
-    first = make_trials(6, seed=1, std_error=0.1, kind="merged", round=2)
-    weights = {"x": 0.5, "y": 0.5}
-    rows = [replace(t, weights=weights, tokens=3, flops=2.0, cost=0.5) for t in first]
-    rows[2] = replace(rows[2], scores={"loss_a": Score(1.0)}, weights=None)
-    other = make_trials(3, seed=2, fidelity="1B")
-    return Trials([*rows, *(replace(t, seed=7) for t in other)], first.metrics, DOMAINS)
-
-
-@pytest.mark.parametrize("make", [full_trials, lambda: make_trials(5)])
-def test_a_frame_comes_back_as_the_same_trials(make):
-    trials = make()
-    again = Trials.from_frame(trials.to_frame(), domains=trials.domains, metrics=trials.metrics)
-    assert again.digest == trials.digest
-    assert again.levels == trials.levels
-
-
-def test_a_frame_of_plain_columns_and_its_index():
-    frame = pd.DataFrame({"b": [0.5, 1], "a": [0.5, 0], "loss": [2, np.nan], "acc": [0.1, 0.2]},
-                         index=["x", "y"])  # fmt: skip
-    trials = Trials.from_frame(
-        frame, domains=["a", "b"], metrics={"loss": "lower", "acc": "higher"}
-    )
-    assert [trial.id for trial in trials] == ["x", "y"]
-    assert trials.ratios().tolist() == [[0.5, 0.5], [0, 1]]
-    assert trials.metric("acc").better == "higher"
-    assert list(trials[1].scores) == ["acc"]
-
-
-def test_arrays_become_trials():
-    trials = Trials.from_arrays(
-        [[0.5, 0.5], [0.2, 0.8]], [[1.0, np.nan], [2.0, 3.0]], domains=("a", "b"),
-        metrics=METRICS, std_errors=[[0.1, 0.2], [np.nan, 0.3]],
-    )  # fmt: skip
-    assert trials.ratios().tolist() == [[0.5, 0.5], [0.2, 0.8]]
-    assert list(trials[0].scores) == ["loss"]
-    assert trials.std_errors(METRICS)[1].tolist()[1] == 0.3
-    assert [trial.id for trial in trials] == ["0", "1"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "words"),
-    [
-        ({"ratios": [[1.0]]}, TrialsError, r"ratios has the shape \(1, 1\) and \(1, 2\) is needed"),
-        ({"scores": [1.0]}, TrialsError, r"scores has the shape \(1,\)"),
-        ({"ids": ["x", "y"]}, TrialsError, r"ids has the shape \(2,\)"),
-        ({"ratios": [[0.5, 0.6]]}, MixtureError, "sum to 1.1"),
-        ({"scores": [["high"]]}, ArgumentTypeError, "arrays of numbers"),
-        ({"metrics": ["loss"]}, ArgumentTypeError, "give mixopt.Metric"),
-        ({"metrics": "loss"}, ArgumentTypeError, "give mixopt.Metric"),
-        ({"metrics": {"loss": "small"}}, TrialsError, "better 'small'; say 'lower' or 'higher'"),
-    ],
-)
-def test_arrays_that_do_not_fit_together(changes, error, words):
-    given = {"ratios": [[0.5, 0.5]], "scores": [[1.0]], "metrics": {"loss": "lower"}}
-    with pytest.raises(error, match=words):
-        Trials.from_arrays(domains=("a", "b"), **(given | changes))
-
-
-@pytest.mark.parametrize(
-    ("frame", "error", "words"),
-    [
-        ([[1]], ArgumentTypeError, "frame is a list, not a DataFrame"),
-        (
-            {"a": [1.0], "los": [1.0]},
-            TrialsError,
-            "no column score/loss or loss. Did you mean 'los'",
-        ),
-        ({"a": ["x"], "loss": [1.0]}, TrialsError, "Column 'a' holds .* not numbers"),
-        ({"a": [0.9], "loss": [1.0]}, MixtureError, "sum to 0.9"),
-        ({"a": [1.0, 1], "loss": [1, 1], "id": ["x", "x"]}, TrialsError, "have the id 'x'"),
-    ],
-)
-def test_frames_that_are_no_trials(frame, error, words):
-    given = pd.DataFrame(frame) if isinstance(frame, dict) else frame
-    with pytest.raises(error, match=words):
-        Trials.from_frame(given, domains=["a"], metrics={"loss": "lower"})
-
-
 def test_a_trial_takes_plain_ratios_and_scores():
     plain = Trial("x", {"a": 0.5, "b": 0.5}, {"loss": 1.5, "acc": np.float32(0.5)})
     assert isinstance(plain.ratios, Mixture)
@@ -157,7 +54,8 @@ def test_a_trial_takes_plain_ratios_and_scores():
 
 
 def test_reprs_count_and_name_in_short():
-    trials = full_trials()
+    first = make_trials(6, kind="merged")
+    trials = Trials([*first, *make_trials(3, fidelity="1B")], first.metrics, first.domains)
     assert repr(trials) == (
         "Trials(6 merged, 3 1B; 4 domains: a, b, c, d; 3 metrics: loss_a, loss_b, acc_c)"
     )
@@ -166,24 +64,6 @@ def test_reprs_count_and_name_in_short():
     assert "30 trials" in html
     odd = Trials([Trial("<script>", {"a": 1.0})], [], ("a",))
     assert "<script>" not in odd._repr_html_()
-
-
-def test_a_frame_looks_at_each_trial_a_fixed_number_of_times(monkeypatch):
-    """A look at all trials inside the loop over them made tables of ten thousand take half a minute."""
-    counts = []
-    original = Trials.__iter__
-
-    def counted(self):
-        for one in original(self):
-            counts[-1] += 1
-            yield one
-
-    monkeypatch.setattr(Trials, "__iter__", counted)
-    for n in (20, 200):
-        trials = make_trials(n)
-        counts.append(0)
-        trials.to_frame()
-    assert counts[1] == 10 * counts[0]
 
 
 def test_a_vector_does_not_search_the_domains_one_by_one():
