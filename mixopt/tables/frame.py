@@ -3,40 +3,32 @@
 If the metrics are in another order, a join by position silently pairs mixtures with wrong scores.
 """
 
-import json
 import logging
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from io import StringIO
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mixopt.errors import MissingExtraError, MixtureError, TrialsError, did_you_mean, one_line
-from mixopt.io.parsing import load_json, show
+from mixopt.errors import TrialsError, did_you_mean
+from mixopt.io.parsing import show
 from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS, without_tracker
-from mixopt.tables.csv_layout import convert_decimal_commas, find_delimiter, name_ids, read_text
+from mixopt.tables.csv_layout import name_ids
 from mixopt.tables.fidelities import name_fidelities, warn_of_sizes
 from mixopt.tables.long_format import widen
-from mixopt.tables.nested import find_rows, flatten_cells
+from mixopt.tables.nested import flatten_cells
+from mixopt.tables.numbers import as_numbers
 from mixopt.tables.repeats import SEEDS, STEPS, settle_repeats, spread_over_seeds
+from mixopt.tables.table_files import read_file, require_unique_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
-LARGEST = 1e100  # a larger score, of a diverged run, is infinite: its square would overflow
 ROW_NUMBER = "Unnamed: 0"
 """pandas' name for the row numbers that `to_csv` writes; they are positions, not run ids."""
-PERCENT = re.compile(r"[-+]?\d+(?:\.\d*)?\s*%")
-ROUNDING_TOLERANCE = 0.01  # rows with a sum this close to one are rounded (RegMix: to 0.001)
-ROUNDING_OF_ZERO = 1e-9  # a negative ratio smaller than this is zero with an error of arithmetic
-COUNTS_FROM = 1.5  # rows with a larger sum are probably counts or percentages
 
 
 def read_table(
@@ -73,12 +65,12 @@ def read_table(
     if isinstance(table, pd.DataFrame):
         frame, where = table.copy(), f"The {what} table"
     elif isinstance(table, str | os.PathLike):
-        frame, where = _read_file(Path(table), what, id_column), str(table)
+        frame, where = read_file(Path(table), what, id_column), str(table)
     else:
         raise TrialsError(f"{what} is {show(table)}; give a file or a pandas DataFrame.")
     frame.columns = [name.strip() if isinstance(name, str) else name for name in frame.columns]
     frame = flatten_cells(frame)
-    _require_unique_columns(list(map(str, frame.columns)), where)
+    require_unique_columns(list(map(str, frame.columns)), where)
     keys = [id_column] if id_column is not None else list(ID_COLUMNS)
     if frame.index.name in ID_COLUMNS and frame.index.name not in frame.columns:
         frame = frame.reset_index()
@@ -130,133 +122,6 @@ def _find_unique_texts(frame: "pd.DataFrame") -> str | None:
         if cells.notna().all() and cells.is_unique and as_numbers(cells).isna().all():
             return column
     return None
-
-
-def _read_file(path: Path, what: str, id_column: str | None) -> "pd.DataFrame":
-    import pandas as pd
-
-    if not path.is_file():
-        raise TrialsError(f"{path} does not exist; give the table with the {what}.")
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".parquet": pd.read_parquet, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl,
-        ".json": _read_json}  # fmt: skip
-    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
-    kind = Path(name).suffix if Path(name).suffix in readers else ".csv"
-    try:
-        return readers[kind](path) if kind in readers else _read_csv(path, id_column)
-    except MissingExtraError:
-        raise
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        # the errors of pandas and pyarrow are ValueErrors and OSErrors
-        raise TrialsError(
-            f"{path} cannot be read as {kind[1:].upper()} ({one_line(error)}); fix the file."
-        ) from None
-
-
-def _read_jsonl(path: Path) -> "pd.DataFrame":
-    return _from_lines(read_text(path))
-
-
-def _from_lines(text: str) -> "pd.DataFrame":
-    lines = text.split("\n")  # not at the line ends that a JSON text may hold
-    return _from_rows([load_json(line) for line in lines if line.strip()])
-
-
-def _read_json(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    text = read_text(path)
-    try:
-        content = load_json(text)
-    except json.JSONDecodeError as error:
-        if error.msg != "Extra data":
-            raise
-        return _from_lines(text)
-    rows = content if isinstance(content, list) else find_rows(content)
-    return pd.read_json(StringIO(json.dumps(content))) if rows is None else _from_rows(rows)
-
-
-def _from_rows(rows: list[Any]) -> "pd.DataFrame":
-    import pandas as pd
-
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise ValueError(f"row {number} is {show(row)} and not an object with fields")
-    return pd.DataFrame(rows)
-
-
-def _read_csv(path: Path, id_column: str | None) -> "pd.DataFrame":
-    import pandas as pd
-
-    text = read_text(path)
-    mark = find_delimiter(text.lstrip().split("\n", 1)[0])
-    header = pd.read_csv(StringIO(text), header=None, nrows=1, dtype=str, sep=mark).iloc[0]
-    # checked here because pandas renames repeated columns
-    _require_unique_columns(header.dropna().str.strip().tolist(), str(path))
-    # as text, because hash-like ids (12e5) look like numbers
-    ids = {cell: str for cell in header.dropna() if cell.strip() in (*ID_COLUMNS, id_column)}
-    frame = pd.read_csv(StringIO(text), index_col=False, sep=mark, dtype=ids)
-    return convert_decimal_commas(frame, surely=mark == ";")
-
-
-def require_numbers(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    """Return the frame with all columns as floats; missing cells stay missing.
-
-    Args:
-        frame: One row per run (`n x m`), indexed by run id.
-        where: Its name in messages.
-
-    Raises:
-        TrialsError: A cell is not a number.
-    """
-    converted = frame.copy()
-    for name in frame.columns:
-        numbers = as_numbers(frame[name])
-        bad = np.flatnonzero(numbers.isna() & frame[name].notna())
-        if len(bad):
-            raise TrialsError(
-                f"{where}, run {frame.index[bad[0]]}, column {show(name)}: "
-                f"{show(frame[name].iloc[bad[0]])} is not a number; fix the cell or take the column "
-                "out (ignore=, --ignore on the shell)."
-            )
-        converted[name] = numbers
-    return converted
-
-
-def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    """Return the column as floats, percent as shares; NaN for what is no number."""
-    import pandas as pd
-
-    if column.dtype.kind == "O" or pd.api.types.is_string_dtype(column):
-        # integers too large for int64 stay Python integers
-        column = column.map(lambda cell: str(cell) if isinstance(cell, int) else cell)
-        texts = [cell.strip() for cell in column.dropna() if isinstance(cell, str) and cell.strip()]
-        if texts and all(PERCENT.fullmatch(text) for text in texts):
-            column = column.map(
-                lambda cell: float(cell.strip()[:-1]) / 100 if cell == cell else cell
-            )
-    return pd.to_numeric(column, errors="coerce").astype("float64")
-
-
-def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    """Return the frame with infinite cells (of diverged runs) as missing, and log them.
-
-    Args:
-        frame: Numbers, one row per run (`n x m`).
-        where: Name of the table, for the log.
-    """
-    infinite = np.abs(frame.to_numpy(dtype=np.float64)) > LARGEST
-    if infinite.any():
-        row, column = (int(axis[0]) for axis in np.nonzero(infinite))
-        log.warning("%s: %d infinite cells (run %s, column %r, ...) are taken as missing.",
-                    where, int(infinite.sum()), frame.index[row], frame.columns[column])  # fmt: skip
-    return frame.mask(infinite)
-
-
-def _require_unique_columns(names: Sequence[str], where: str) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise TrialsError(f"{where} has two columns called {show(name)}; rename one.")
 
 
 def join(
@@ -364,40 +229,3 @@ def _explain_offset(mixtures: "pd.DataFrame", scores: "pd.DataFrame") -> None:
             f"The runs of one table are numbered from {first[0]} and those of the other from "
             f"{second[0]}; number both alike, so that no mixture gets another's scores."
         )
-
-
-def normalize_rows(
-    rows: np.ndarray, ids: Sequence[object], where: str, *, counts: bool = False
-) -> np.ndarray:
-    """Return rows (`n x d`) divided by their sums.
-
-    Args:
-        rows: Ratios that sum to one within `ROUNDING_TOLERANCE`, or counts (`n x d`).
-        ids: Run ids (`n`), for messages.
-        where: Name of the table, for messages.
-        counts: Accept rows of any positive sum.
-
-    Raises:
-        MixtureError: A ratio is missing, infinite or negative, or a row has the wrong sum.
-    """
-    rows = np.where((rows < 0) & (rows > -ROUNDING_OF_ZERO), 0.0, rows)
-    sums = rows.sum(axis=1)
-    for identifier, row, total in zip(ids, rows, sums, strict=True):
-        if not np.isfinite(row).all() or (row < 0).any():
-            raise MixtureError(
-                f"{where}, run {identifier}: a ratio is missing, infinite or negative; fix the row."
-            )
-        if counts and total <= 0:
-            raise MixtureError(f"{where}, run {identifier}: all its counts are zero; fix the row.")
-        if not counts and abs(total - 1) > ROUNDING_TOLERANCE:
-            remedy = "fix the row."
-            if total > COUNTS_FROM:
-                remedy = "for counts or percentages pass counts=True (--counts on the shell)."
-            raise MixtureError(
-                f"{where}, run {identifier}: the ratios sum to {total:.4g}, not to 1; {remedy}"
-            )
-    rounded = int((np.abs(sums - 1) > 1e-9).sum())
-    if rounded and not counts:
-        log.info("%s: %d of %d rows summed to 1 only within rounding and were normalized.",
-                 where, rounded, len(rows))  # fmt: skip
-    return cast(np.ndarray, rows / sums[:, None])

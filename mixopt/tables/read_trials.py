@@ -30,15 +30,8 @@ from mixopt.tables.columns import (
     strip_common_prefix,
     without_tracker,
 )
-from mixopt.tables.frame import (
-    as_numbers,
-    check_ids,
-    drop_infinite,
-    join,
-    normalize_rows,
-    read_table,
-    require_numbers,
-)
+from mixopt.tables.frame import check_ids, join, read_table
+from mixopt.tables.numbers import as_numbers, drop_infinite, normalize_rows, require_numbers
 from mixopt.tables.ratio_columns import find_total, select_ratios
 from mixopt.trials import KINDS, Metric, Score, Trial, Trials
 

@@ -1,0 +1,113 @@
+"""Cells as numbers: percent, infinite scores, and rows that sum to one."""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from mixopt.errors import MixtureError, TrialsError
+from mixopt.io.parsing import show
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+LARGEST = 1e100  # a larger score, of a diverged run, is infinite: its square would overflow
+PERCENT = re.compile(r"[-+]?\d+(?:\.\d*)?\s*%")
+ROUNDING_TOLERANCE = 0.01  # rows with a sum this close to one are rounded (RegMix: to 0.001)
+ROUNDING_OF_ZERO = 1e-9  # a negative ratio smaller than this is zero with an error of arithmetic
+COUNTS_FROM = 1.5  # rows with a larger sum are probably counts or percentages
+
+
+def require_numbers(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
+    """Return the frame with all columns as floats; missing cells stay missing.
+
+    Args:
+        frame: One row per run (`n x m`), indexed by run id.
+        where: Its name in messages.
+
+    Raises:
+        TrialsError: A cell is not a number.
+    """
+    converted = frame.copy()
+    for name in frame.columns:
+        numbers = as_numbers(frame[name])
+        bad = np.flatnonzero(numbers.isna() & frame[name].notna())
+        if len(bad):
+            raise TrialsError(
+                f"{where}, run {frame.index[bad[0]]}, column {show(name)}: "
+                f"{show(frame[name].iloc[bad[0]])} is not a number; fix the cell or take the column "
+                "out (ignore=, --ignore on the shell)."
+            )
+        converted[name] = numbers
+    return converted
+
+
+def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
+    """Return the column as floats, percent as shares; NaN for what is no number."""
+    import pandas as pd
+
+    if column.dtype.kind == "O" or pd.api.types.is_string_dtype(column):
+        # integers too large for int64 stay Python integers
+        column = column.map(lambda cell: str(cell) if isinstance(cell, int) else cell)
+        texts = [cell.strip() for cell in column.dropna() if isinstance(cell, str) and cell.strip()]
+        if texts and all(PERCENT.fullmatch(text) for text in texts):
+            column = column.map(
+                lambda cell: float(cell.strip()[:-1]) / 100 if cell == cell else cell
+            )
+    return pd.to_numeric(column, errors="coerce").astype("float64")
+
+
+def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
+    """Return the frame with infinite cells (of diverged runs) as missing, and log them.
+
+    Args:
+        frame: Numbers, one row per run (`n x m`).
+        where: Name of the table, for the log.
+    """
+    infinite = np.abs(frame.to_numpy(dtype=np.float64)) > LARGEST
+    if infinite.any():
+        row, column = (int(axis[0]) for axis in np.nonzero(infinite))
+        log.warning("%s: %d infinite cells (run %s, column %r, ...) are taken as missing.",
+                    where, int(infinite.sum()), frame.index[row], frame.columns[column])  # fmt: skip
+    return frame.mask(infinite)
+
+
+def normalize_rows(
+    rows: np.ndarray, ids: Sequence[object], where: str, *, counts: bool = False
+) -> np.ndarray:
+    """Return rows (`n x d`) divided by their sums.
+
+    Args:
+        rows: Ratios that sum to one within `ROUNDING_TOLERANCE`, or counts (`n x d`).
+        ids: Run ids (`n`), for messages.
+        where: Name of the table, for messages.
+        counts: Accept rows of any positive sum.
+
+    Raises:
+        MixtureError: A ratio is missing, infinite or negative, or a row has the wrong sum.
+    """
+    rows = np.where((rows < 0) & (rows > -ROUNDING_OF_ZERO), 0.0, rows)
+    sums = rows.sum(axis=1)
+    for identifier, row, total in zip(ids, rows, sums, strict=True):
+        if not np.isfinite(row).all() or (row < 0).any():
+            raise MixtureError(
+                f"{where}, run {identifier}: a ratio is missing, infinite or negative; fix the row."
+            )
+        if counts and total <= 0:
+            raise MixtureError(f"{where}, run {identifier}: all its counts are zero; fix the row.")
+        if not counts and abs(total - 1) > ROUNDING_TOLERANCE:
+            remedy = "fix the row."
+            if total > COUNTS_FROM:
+                remedy = "for counts or percentages pass counts=True (--counts on the shell)."
+            raise MixtureError(
+                f"{where}, run {identifier}: the ratios sum to {total:.4g}, not to 1; {remedy}"
+            )
+    rounded = int((np.abs(sums - 1) > 1e-9).sum())
+    if rounded and not counts:
+        log.info("%s: %d of %d rows summed to 1 only within rounding and were normalized.",
+                 where, rounded, len(rows))  # fmt: skip
+    return cast(np.ndarray, rows / sums[:, None])
