@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.tables.bookkeeping import is_bookkeeping
-from mixopt.tables.ratio_columns import select_ratios
+from mixopt.tables.numbers import as_numbers
+from mixopt.tables.ratio_columns import search_columns, select_ratios
 from mixopt.trials import Direction
 
 if TYPE_CHECKING:
@@ -18,17 +19,21 @@ log = logging.getLogger(__name__)
 
 # names by priority
 ID_COLUMNS = ("run_id", "run", "id", "trial", "name", "index", "ID", "Name", "Run", "run_name",
-              "uuid", "model")  # fmt: skip
+              "uuid", "model", "number")  # fmt: skip
+"""Names of runs; `number` is Optuna's. Case and marks do not count (`Run ID`, `sys/id`)."""
 COST_COLUMNS = ("cost", "gpu_hours", "flops", "tokens")
 FIDELITY_COLUMNS = ("fidelity", "model_size", "kind")
 
-STATE_COLUMNS = ("status", "State", "state")
-FINISHED = {"finished", "done", "success", "completed"}
+STATE_COLUMNS = ("status", "state")  # in any case
+FINISHED = {"finished", "done", "success", "succeeded", "complete", "completed", "terminated"}
+"""Of MLflow, W&B, Optuna (COMPLETE), Ray Tune (TERMINATED) and schedulers."""
 
 TRACKER_PREFIXES = ("params.", "config.", "metrics.", "summary.")  # of MLflow's and W&B's exports
 
 RATIO_PREFIXES = ("ratio", "ratios", "mixture", "mix", "train", "domain_weights", "sources",
                   "weights", "proportion", "proportions")  # fmt: skip
+LOOSE_PREFIXES = ("train", "weights")
+"""Those of them that metrics and settings have too."""
 PREFIXES_BY_VALUE = ("weight", "w")
 """Prefixes of ratios where the values are ratios of one mixture; other things are called so too."""
 RATIO_SUFFIXES = ("ratio", "weight", "proportion")
@@ -52,6 +57,32 @@ NEGATIONS = {"neg", "negative", "minus", "negated"}
 SHOWN = 3  # number of columns that a log message names
 
 Better = Direction | Mapping[str, Direction] | None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().removeprefix("sys/"))
+
+
+def is_id(name: str, id_column: str | None = None) -> bool:
+    """Return whether a column is called as ids are.
+
+    Args:
+        name: Of the column.
+        id_column: Name that the user gives.
+    """
+    return name == id_column or _plain(name) in map(_plain, ID_COLUMNS)
+
+
+def find_ids(columns: Sequence[str]) -> list[str]:
+    """Return the columns that are called as ids are, the best first.
+
+    Args:
+        columns: Of a table.
+    """
+    plain = [_plain(name) for name in ID_COLUMNS]
+    ranks = {c: (ID_COLUMNS.index(c) if c in ID_COLUMNS else plain.index(_plain(c)), c not in ID_COLUMNS)
+             for c in columns if is_id(c)}  # fmt: skip
+    return sorted(ranks, key=lambda column: ranks[column])
 
 
 def without_tracker(name: str) -> str:
@@ -110,15 +141,39 @@ def find_ratio_columns(
         ratios = select_ratios(values[list(group)], doubtful_columns(list(group)), where)
         if ratios is not None:
             return {column: group[column] for column in ratios}
+    stated = [group for group in groups if not set(group) & set(_loose_columns(columns))]
+    if values is not None and not stated:
+        candidates = _find_candidates(values)
+        ratios = search_columns(values[candidates], where)
+        if ratios is not None:
+            return dict(
+                zip(ratios, strip_common_prefix(list(map(without_tracker, ratios))), strict=True)
+            )
     for group in groups:
         others = doubtful_columns(list(group))[-1]
         kept = {column: domain for column, domain in group.items() if column not in others}
         if len(kept) > 1:
             return kept
     raise TrialsError(
-        "No columns of the table look like ratios (ratio/web, mixture.code, ...); name them with "
-        "domains=."
+        f"{where}: no columns look like ratios (ratio/web, mixture.code, ...), and no set of columns, "
+        "or more than one, sums to 1 in all runs; name them with domains= (--domains on the shell)."
     )
+
+
+def _loose_columns(columns: Sequence[str]) -> list[str]:
+    """Return columns with a prefix that metrics and settings have too."""
+    return [c for c in columns if split_prefix(c, LOOSE_PREFIXES) is not None]
+
+
+def _find_candidates(values: "pd.DataFrame") -> list[str]:
+    """Return columns that may be ratios of any name: numbers that are neither metrics nor records."""
+    columns = list(map(str, values.columns))
+    known = {*doubtful_columns(columns)[-1], *COST_COLUMNS, *FIDELITY_COLUMNS}
+    return [
+        c for c in columns
+        if c not in known and not STD_ERROR.match(c) and not SPREAD.match(c)
+        and as_numbers(values[c]).notna().any() and values[c].dtype.kind != "b"
+    ]  # fmt: skip
 
 
 def doubtful_columns(columns: Sequence[str]) -> list[set[str]]:

@@ -1,5 +1,6 @@
-"""Layouts of CSV files: marks between cells, decimal commas, and ids that look like numbers."""
+"""Layouts of CSV files: encodings, marks between cells, decimal commas, ids that look like numbers."""
 
+import codecs
 import csv
 import gzip
 import re
@@ -11,9 +12,13 @@ from mixopt.errors import require_extra
 if TYPE_CHECKING:
     import pandas as pd
 
-DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?\s*")
+DECIMAL_COMMA = re.compile(r"\s*[-+]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+)(?:,\d+)?(?:[eE][-+]?\d+)?\s*")
+"""A number with a decimal comma, and perhaps points between thousands (`1.234,5`)."""
 THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})*\s*")
 """What may be thousands (`1,234`) as well as a decimal comma."""
+MARK_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+"""First line by which Excel tells the mark between cells."""
+NUMBER = re.compile(r"\s*[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?\s*")
 INTEGER = re.compile(r"[-+]?\d+(?:\.0*)?")
 DECIMAL = re.compile(r"[-+]?\d+\.\d+|[-+]?\d+")
 
@@ -26,7 +31,7 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no UTF-8 text, or a damaged .zst file.
+        ValueError: It is neither UTF-8 nor UTF-16 text, or a damaged compressed file.
         MissingExtraError: It is a .zst file and zstandard is not installed.
     """
     content = path.read_bytes()
@@ -44,19 +49,58 @@ def read_text(path: Path) -> str:
                 content = stream.read()
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from None
-    return content.decode("utf-8-sig")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's "Unicode text"
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8 text: save it as UTF-8") from None
 
 
 def find_delimiter(header: str) -> str:
-    """Return the mark between the cells of a header: tab, semicolon or comma.
+    """Return the mark between the cells of a header: tab, semicolon, comma or bar.
 
     Args:
         header: First line. Names of metrics may have commas (`acc,none`), so the comma comes last.
     """
-    cells = {mark: len(next(csv.reader([header], delimiter=mark), [])) for mark in "\t;,"}
+    cells = {mark: len(next(csv.reader([header], delimiter=mark), [])) for mark in "\t;,|"}
     if cells["\t"] > 1:
         return "\t"
-    return ";" if cells[";"] > 1 and cells[";"] >= cells[","] else ","
+    if cells[";"] > 1 and cells[";"] >= cells[","]:
+        return ";"
+    return "|" if cells["|"] > 1 and cells[","] < 2 else ","
+
+
+def find_table(text: str) -> tuple[str, str]:
+    """Return a CSV file from its header on, and the mark between its cells.
+
+    Args:
+        text: Content, perhaps with Excel's `sep=;` or lines of comments (`# ...`) before the header.
+
+    Raises:
+        ValueError: Cells are parted by spaces, or by bars on both sides.
+    """
+    text = text.lstrip()
+    stated = MARK_LINE.match(text)
+    if stated:
+        return text[stated.end() :], stated[1]
+    while text.startswith("#"):
+        line, _, rest = text.partition("\n")
+        names, first = (_split(each) for each in (line.lstrip("# "), rest.partition("\n")[0]))
+        # a header may begin with the sign of comments itself (numpy.savetxt)
+        if len(names) == len(first) > 1 and any(map(NUMBER.fullmatch, first)):
+            return text.lstrip("# "), find_delimiter(line)
+        text = rest.lstrip()
+    header = text.partition("\n")[0].strip()
+    if len(_split(header)) == 1 and "  " in header:
+        raise ValueError("its cells are parted by spaces: save it with commas or tabs")
+    if header.startswith("|"):
+        raise ValueError("it is a table of Markdown: save it with commas or tabs")
+    return text, find_delimiter(header)
+
+
+def _split(line: str) -> list[str]:
+    return next(csv.reader([line], delimiter=find_delimiter(line)), [])
 
 
 def convert_decimal_commas(frame: "pd.DataFrame", *, surely: bool) -> "pd.DataFrame":
@@ -77,12 +121,13 @@ def convert_decimal_commas(frame: "pd.DataFrame", *, surely: bool) -> "pd.DataFr
         texts = [cell for cell in cells if isinstance(cell, str)]
         if not texts or len(texts) < len(cells) or not any("," in cell for cell in texts):
             continue
-        if all(map(DECIMAL_COMMA.fullmatch, texts)) and (
-            surely or not all(map(THOUSANDS.fullmatch, texts))
+        shares = [text.rstrip(" %\u00a0") if text.strip().endswith("%") else text for text in texts]
+        if all(map(DECIMAL_COMMA.fullmatch, shares)) and (
+            surely or not all(map(THOUSANDS.fullmatch, shares))
         ):
+            # percent stay texts, which are read as shares later
             converted[column] = [
-                float(cell.replace(",", ".")) if isinstance(cell, str) else float("nan")
-                for cell in frame[column]
+                _to_point(cell) if isinstance(cell, str) else float("nan") for cell in frame[column]
             ]
     return converted
 
@@ -99,3 +144,8 @@ def name_ids(ids: "pd.Series[Any]") -> "pd.Series[str]":
     if texts.map(lambda text: DECIMAL.fullmatch(text) is not None).all():
         return texts.map(lambda text: str(float(text)))
     return texts
+
+
+def _to_point(cell: str) -> float | str:
+    plain = cell.replace(".", "").replace(",", ".")
+    return plain if plain.strip().endswith("%") else float(plain)

@@ -13,12 +13,19 @@ from typing import TYPE_CHECKING
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.io.parsing import show
 from mixopt.tables.bookkeeping import is_bookkeeping
-from mixopt.tables.columns import COST_COLUMNS, FIDELITY_COLUMNS, ID_COLUMNS, without_tracker
+from mixopt.tables.columns import (
+    COST_COLUMNS,
+    FIDELITY_COLUMNS,
+    ID_COLUMNS,
+    find_ids,
+    is_id,
+    without_tracker,
+)
 from mixopt.tables.csv_layout import name_ids
 from mixopt.tables.fidelities import name_fidelities, warn_of_sizes
 from mixopt.tables.long_format import widen
 from mixopt.tables.nested import flatten_cells
-from mixopt.tables.numbers import as_numbers
+from mixopt.tables.numbers import as_numbers, to_plain_types
 from mixopt.tables.repeats import SEEDS, STEPS, settle_repeats, spread_over_seeds
 from mixopt.tables.table_files import read_file, require_unique_columns
 
@@ -69,16 +76,17 @@ def read_table(
     else:
         raise TrialsError(f"{what} is {show(table)}; give a file or a pandas DataFrame.")
     frame.columns = [name.strip() if isinstance(name, str) else name for name in frame.columns]
-    frame = flatten_cells(frame)
+    frame = flatten_cells(to_plain_types(frame))
     require_unique_columns(list(map(str, frame.columns)), where)
-    keys = [id_column] if id_column is not None else list(ID_COLUMNS)
-    if frame.index.name in ID_COLUMNS and frame.index.name not in frame.columns:
-        frame = frame.reset_index()
-    named = next((key for key in keys if key in frame.columns), None)
-    if named is not None:
+    if frame.index.name is not None and is_id(str(frame.index.name)):
+        frame = frame if frame.index.name in frame.columns else frame.reset_index()
+    keys = [id_column] if id_column is not None else find_ids(list(map(str, frame.columns)))
+    if not keys and _names_rows(frame):
+        frame, keys = frame.rename(columns={ROW_NUMBER: "run"}), ["run"]
+    column = next((key for key in keys if key in frame.columns), None)
+    if column is not None:
         others = [*FIDELITY_COLUMNS, "model", *SEEDS, *STEPS]
-        frame = widen(frame, what, [named, *(key for key in others if key != named)], where)
-    column = id_column or next((name for name in ID_COLUMNS if name in frame.columns), None)
+        frame = widen(frame, what, [column, *(key for key in others if key != column)], where)
     if id_column is not None and id_column not in frame.columns:
         hint = did_you_mean(id_column, list(map(str, frame.columns)))
         raise TrialsError(f"{where} has no column {id_column!r} that names its runs. {hint}")
@@ -104,7 +112,7 @@ def read_table(
     frame = name_fidelities(frame.drop(columns=column), where, given=fidelities, ignore=ignore)
     if _fidelity_column(frame) is None:
         warn_of_sizes(ids, where)
-    others = [name for name in ID_COLUMNS if name in frame.columns and name not in ignore]
+    others = [c for c in map(str, frame.columns) if is_id(c) and c not in ignore]
     if others:
         log.info("%s: runs are named by %r; %s is left out.", where, column, ", ".join(others))
     frame, ids = settle_repeats(frame.drop(columns=others), ids, where, step)
@@ -115,11 +123,17 @@ def read_table(
     return frame, where
 
 
+def _names_rows(frame: "pd.DataFrame") -> bool:
+    """Return whether the first column, without a name, has the ids that pandas had as its index."""
+    return ROW_NUMBER in frame.columns and bool(as_numbers(frame[ROW_NUMBER]).isna().all())
+
+
 def _find_unique_texts(frame: "pd.DataFrame") -> str | None:
     """Return the first column of texts that differ in all rows."""
     for column in map(str, frame.columns):
         cells = frame[column]
-        if cells.notna().all() and cells.is_unique and as_numbers(cells).isna().all():
+        texts = all(isinstance(cell, str) for cell in cells)
+        if texts and cells.is_unique and as_numbers(cells).isna().all():
             return column
     return None
 
@@ -205,7 +219,8 @@ def check_ids(
         if repeated:
             raise TrialsError(
                 f"{where} has run {repeated[0]!r} more than once; keep one row for each run"
-                + (f" and {fidelity}." if fidelity else ", or a column `seed` or `fidelity`.")
+                + (f" and {fidelity}" if fidelity else ", or a column `seed` or `fidelity`")
+                + ", or name the runs by another column (id_column=, --id on the shell)."
             )
     unmatched = mixtures.index.symmetric_difference(scores.index)
     if len(unmatched):

@@ -3,6 +3,8 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
+from mixopt.tables.numbers import as_numbers
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -24,23 +26,39 @@ def widen(frame: "pd.DataFrame", what: str, keys: list[str], where: str) -> "pd.
         keys: Columns that tell runs apart (id, fidelity, seed, step).
         where: Its name, for the log.
     """
-    names, values = DOMAINS if what == "ratios" else METRICS
+    if what == "ratios":
+        return _widen(frame, DOMAINS, keys, where)
+    if what == "runs":  # which may have its ratios in rows too
+        frame = _widen(frame, DOMAINS, keys, where, prefix="ratio/")
+    return _widen(frame, METRICS, keys, where)
+
+
+def _widen(
+    frame: "pd.DataFrame",
+    columns: tuple[tuple[str, ...], tuple[str, ...]],
+    keys: list[str],
+    where: str,
+    prefix: str = "",
+) -> "pd.DataFrame":
+    names, values = columns
     lower = {str(column).lower(): str(column) for column in frame.columns}
     parts = [lower[n] for n in names if n in lower and not _is_number(frame[lower[n]])]
     value = next((lower[n] for n in values if n in lower and _is_number(frame[lower[n]])), None)
     known = [key for key in keys if key in frame.columns and key not in parts]
     if not parts or value is None or not known or not frame[known].astype(str).duplicated().any():
         return frame
-    labels = frame[parts].astype(str).agg("/".join, axis="columns")
+    labels = prefix + frame[parts].astype(str).agg("/".join, axis="columns")
     if labels.nunique() < 1 or frame[known].astype(str).assign(label=labels).duplicated().any():
         return frame
-    rows = frame.assign(label=labels)
+    rows = frame.assign(label=labels, **{value: as_numbers(frame[value])})
     wide = rows.pivot(index=known, columns="label", values=value)
     rest = rows.drop(columns=[*parts, value, "label"]).groupby(known, sort=False).first()
     log.info("%s: its rows are %s of runs (%s by %s); each is a column now.", where,
-             "domains" if what == "ratios" else "metrics", value, " and ".join(parts))  # fmt: skip
+             "domains" if columns is DOMAINS else "metrics", value, " and ".join(parts))  # fmt: skip
     return rest.join(wide).reset_index()
 
 
 def _is_number(cells: "pd.Series[Any]") -> bool:
-    return cells.dtype.kind in "biuf"
+    return bool(as_numbers(cells).notna().any()) and bool(
+        (as_numbers(cells).notna() | cells.isna()).all()
+    )

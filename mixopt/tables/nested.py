@@ -1,8 +1,11 @@
 """Rows whose cells hold mappings: JSON, APIs of trackers, and parameters written as text."""
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mixopt.io.parsing import load_json
 from mixopt.tables.columns import RATIO_PREFIXES, split_prefix
@@ -16,6 +19,9 @@ TRACKERS = ("config", "summary", "params", "metrics")
 """Fields of trackers, whose names are joined by a dot, as in their tables."""
 LISTS = ("runs", "trials", "data", "rows", "results", "records", "experiments")
 """Fields that hold the rows of a file with other fields."""
+NUMPY_NUMBER = re.compile(r"np\.(?:float|int|uint)\d+\(([^()]*)\)")
+"""A number as numpy 2 shows it."""
+ORDERED = re.compile(r"OrderedDict\((.*)\)", re.DOTALL)
 DEEPEST = 4
 """Levels of mappings that are opened."""
 
@@ -43,22 +49,38 @@ def flatten_cells(frame: "pd.DataFrame") -> "pd.DataFrame":
             named = [{f"{column}{mark}{key}": value for key, value in row.items()} for row in rows]
             parts.append(pd.DataFrame(named, index=frame.index))
         if not changed:
-            return frame
+            break
         frame = pd.concat(parts, axis="columns")
-    return frame
+    lists = [column for column in frame.columns if frame[column].map(_is_list).any()]
+    return frame.assign(**{str(c): frame[c].map(str) for c in lists})  # which cannot be compared
+
+
+def _is_list(cell: Any) -> bool:
+    return isinstance(cell, list | dict | set | np.ndarray)
 
 
 def _parse(cell: Any) -> Any:
-    if not isinstance(cell, str) or not cell.lstrip().startswith("{") or len(cell) > LONGEST_CELL:
+    if isinstance(cell, list) and cell and all(_is_pair(part) for part in cell):  # an Arrow map
+        return dict(cell)
+    if not isinstance(cell, str) or len(cell) > LONGEST_CELL:
+        return cell
+    text = cell.strip()
+    ordered = ORDERED.fullmatch(text)
+    if not text.startswith("{") and ordered is None:
         return cell
     try:
-        return load_json(cell)
+        return load_json(text)
     except ValueError:
         pass
-    try:
-        return ast.literal_eval(cell.strip())  # of Python's `str`, with single quotes
+    try:  # of Python's `str`, with single quotes
+        found = ast.literal_eval(NUMPY_NUMBER.sub(r"\1", ordered[1] if ordered else text))
+        return dict(found) if ordered else found
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return cell
+
+
+def _is_pair(part: Any) -> bool:
+    return isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], str)
 
 
 def find_rows(content: Any) -> list[Any] | None:

@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 LARGEST = 1e100  # a larger score, of a diverged run, is infinite: its square would overflow
 PERCENT = re.compile(r"[-+]?\d+(?:\.\d*)?\s*%")
+GROUPED = re.compile(r"[-+]?\d{1,3}(?:_\d{3}){1,}(?:\.\d*)?|[-+]?\d{1,3}(?:,\d{3}){2,}(?:\.\d*)?")
+"""Marks between thousands; one comma alone (`1,234`) may be a decimal one."""
 ROUNDING_TOLERANCE = 0.01  # rows with a sum this close to one are rounded (RegMix: to 0.001)
+NEARLY_ALL = 0.9  # share of the rows that must sum to 100 to be percent
 ROUNDING_OF_ZERO = 1e-9  # a negative ratio smaller than this is zero with an error of arithmetic
 COUNTS_FROM = 1.5  # rows with a larger sum are probably counts or percentages
 
@@ -46,19 +49,50 @@ def require_numbers(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     return converted
 
 
+def to_plain_types(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the frame without categories and without pandas' own types of numbers.
+
+    Args:
+        frame: As Parquet, Arrow or a user gives it.
+    """
+    import pandas as pd
+
+    plain = frame.copy()
+    for position, dtype in enumerate(frame.dtypes):
+        cells = frame.iloc[:, position]
+        if isinstance(dtype, pd.CategoricalDtype):
+            plain.isetitem(position, cells.astype(object))
+        elif pd.api.types.is_extension_array_dtype(dtype) and dtype.kind in "biuf":
+            whole = dtype.kind in "biu" and cells.notna().all()
+            numpy_type = (
+                {"b": "bool", "i": "int64", "u": "uint64"}[dtype.kind] if whole else "float64"
+            )
+            plain.isetitem(position, cells.to_numpy(dtype=numpy_type, na_value=np.nan)
+                           if not whole else cells.to_numpy(dtype=numpy_type))  # fmt: skip
+    return plain
+
+
 def as_numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
     """Return the column as floats, percent as shares; NaN for what is no number."""
     import pandas as pd
 
+    if column.dtype.kind in "mM":  # times
+        return pd.Series(np.nan, index=column.index)
     if column.dtype.kind == "O" or pd.api.types.is_string_dtype(column):
         # integers too large for int64 stay Python integers
-        column = column.map(lambda cell: str(cell) if isinstance(cell, int) else cell)
-        texts = [cell.strip() for cell in column.dropna() if isinstance(cell, str) and cell.strip()]
+        column = column.map(lambda cell: _tidy(cell) if isinstance(cell, int | str) else cell)
+        texts = [cell for cell in column.dropna() if isinstance(cell, str) and cell]
         if texts and all(PERCENT.fullmatch(text) for text in texts):
             column = column.map(
-                lambda cell: float(cell.strip()[:-1]) / 100 if cell == cell else cell
+                lambda cell: float(cell[:-1]) / 100 if isinstance(cell, str) and cell else cell
             )
     return pd.to_numeric(column, errors="coerce").astype("float64")
+
+
+def _tidy(cell: int | str) -> str:
+    """Return a number as pandas reads it: without marks between thousands, with an ASCII minus."""
+    text = str(cell).strip().replace("\u2212", "-")
+    return re.sub("[_,]", "", text) if GROUPED.fullmatch(text) else text
 
 
 def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
@@ -82,7 +116,8 @@ def normalize_rows(
     """Return rows (`n x d`) divided by their sums.
 
     Args:
-        rows: Ratios that sum to one within `ROUNDING_TOLERANCE`, or counts (`n x d`).
+        rows: Ratios that sum to one, or percent that sum to 100, within `ROUNDING_TOLERANCE`; or counts
+            (`n x d`).
         ids: Run ids (`n`), for messages.
         where: Name of the table, for messages.
         counts: Accept rows of any positive sum.
@@ -92,6 +127,13 @@ def normalize_rows(
     """
     rows = np.where((rows < 0) & (rows > -ROUNDING_OF_ZERO), 0.0, rows)
     sums = rows.sum(axis=1)
+    if (
+        not counts
+        and len(rows)
+        and np.mean(np.abs(sums / 100 - 1) <= ROUNDING_TOLERANCE) >= NEARLY_ALL
+    ):
+        log.info("%s: ratios sum to 100 and are read as percent.", where)
+        rows, sums = rows / 100, sums / 100
     for identifier, row, total in zip(ids, rows, sums, strict=True):
         if not np.isfinite(row).all() or (row < 0).any():
             raise MixtureError(

@@ -7,33 +7,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixopt.mixture import Array
+from mixopt.tables.numbers import as_numbers
+from mixopt.tables.ratio_search import TOLERANCE, search_ratios, sum_to_one
+
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 0.01
-"""How far the sum of rounded ratios may be from one."""
-NEARLY_ALL = 0.9
-"""Share of runs whose ratios must sum to one; a wrong row among them is reported later."""
+SCALES = (1.0, 100.0)
+"""Sums of the ratios of a run: shares, or percent."""
 TOTAL = re.compile(r"(?:^|[/._: ])(?:total|sum|all|overall)(?:$|[/._: ])", re.IGNORECASE)
 """Name of a column that is the sum of the others."""
 
 
 def are_ratios(frame: "pd.DataFrame") -> bool:
-    """Return whether the columns are ratios of one mixture in nearly all rows.
+    """Return whether the columns are ratios of one mixture in nearly all rows, as shares or percent.
 
     Args:
         frame: One row per run (`n x d`); rows without any number do not count.
     """
-    values = _to_numbers(frame)
-    values = values[~np.isnan(values).all(axis=1)]
-    if not len(values):
-        return False
-    values = np.nan_to_num(values)
-    inside = ((values >= -TOLERANCE) & (values <= 1 + TOLERANCE)).all(axis=1)
-    fits = inside & (np.abs(values.sum(axis=1) - 1) <= TOLERANCE)
-    return bool(fits.mean() >= NEARLY_ALL)
+    values = to_matrix(frame)
+    return any(sum_to_one(values / scale) for scale in SCALES)
 
 
 def find_total(frame: "pd.DataFrame") -> str | None:
@@ -45,7 +41,7 @@ def find_total(frame: "pd.DataFrame") -> str | None:
     Returns:
         The column, if the others are ratios without it or if its name says so (`total`).
     """
-    values = np.nan_to_num(_to_numbers(frame))
+    values = np.nan_to_num(to_matrix(frame))
     if values.shape[1] < 3 or not len(values):
         return None
     for index, column in enumerate(map(str, frame.columns)):
@@ -55,7 +51,7 @@ def find_total(frame: "pd.DataFrame") -> str | None:
         )
         if not same.all() or not (others > 0).all():
             continue
-        if TOTAL.search(column) or np.abs(others - 1).max() <= TOLERANCE:
+        if TOTAL.search(column) or any(np.abs(others / x - 1).max() <= TOLERANCE for x in SCALES):
             return column
     return None
 
@@ -85,10 +81,32 @@ def select_ratios(
     return None
 
 
-def _to_numbers(frame: "pd.DataFrame") -> np.ndarray:
-    import pandas as pd
+def search_columns(frame: "pd.DataFrame", where: str) -> list[str] | None:
+    """Return the columns that are ratios of one mixture, whatever they are called.
 
-    columns = [
-        pd.to_numeric(frame[c], errors="coerce").to_numpy(dtype=float) for c in frame.columns
-    ]
+    Args:
+        frame: Candidates of numbers, one row per run (`n x k`).
+        where: Name of the table, for the log.
+
+    Returns:
+        The columns, or None where no set of them or several are.
+    """
+    values = to_matrix(frame)
+    for scale in SCALES:
+        found = search_ratios(values / scale)
+        if found is not None:
+            columns = [str(frame.columns[index]) for index in found]
+            log.info("%s: %s sum to %g in the runs and are taken for the ratios; domains= (--domains on "
+                     "the shell) names others.", where, ", ".join(columns), scale)  # fmt: skip
+            return columns
+    return None
+
+
+def to_matrix(frame: "pd.DataFrame") -> Array:
+    """Return the cells as numbers (`n x k`), NaN for what is none.
+
+    Args:
+        frame: One row per run.
+    """
+    columns = [as_numbers(frame[c]).to_numpy(dtype=float) for c in frame.columns]
     return np.stack(columns, axis=1) if columns else np.zeros((len(frame), 0))

@@ -226,6 +226,12 @@ def _choose_metrics(
 
 
 def _drop_bookkeeping(scores: "pd.DataFrame", where: str) -> "pd.DataFrame":
+    known = (*COST_COLUMNS, *FIDELITY_COLUMNS)
+    texts = [c for c in scores.columns if c not in known and scores[c].notna().any()
+             and as_numbers(scores[c]).isna().all()]  # fmt: skip
+    if texts:
+        log.info("%s: %s hold no numbers and are left out.", where, ", ".join(map(str, texts)))
+        scores = scores.drop(columns=texts)
     records = [c for c in scores.columns if is_bookkeeping(without_tracker(str(c)))]
     if records:
         log.info("%s: %s are records of the runs, not metrics, and are left out.",
@@ -256,7 +262,7 @@ def _is_numeric(column: "pd.Series[float]") -> bool:
 
 
 def _drop_unfinished(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    column = next((name for name in STATE_COLUMNS if name in frame.columns), None)
+    column = next((c for c in map(str, frame.columns) if c.lower() in STATE_COLUMNS), None)
     if column is None:
         return frame
     done = frame[column].astype(str).str.lower().isin(FINISHED)

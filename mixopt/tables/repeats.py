@@ -12,7 +12,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SEEDS = ("seed", "random_seed", "data_seed", "train_seed", "replicate", "repeat", "rep")
-STEPS = ("step", "_step", "global_step", "iteration", "iter", "epoch")
+TOKENS = ("tokens", "n_tokens", "num_tokens", "tokens_seen", "consumed_tokens", "train_tokens")
+"""Tokens that a run has read; where nothing else tells its rows apart, they are its steps."""
+STEPS = (
+    "step",
+    "_step",
+    "global_step",
+    "iteration",
+    "iter",
+    "training_iteration",
+    "epoch",
+    *TOKENS,
+)
 SUFFIX = " (seed "
 
 
@@ -37,13 +48,13 @@ def settle_repeats(
 
     fidelity = [name for name in FIDELITY_COLUMNS if name in frame.columns][:1]
     keys = pd.concat([ids.rename("id"), *(frame[name] for name in fidelity)], axis="columns")
-    steps = _find(frame, STEPS)
+    steps = _find(frame, STEPS, keys)
     seeds = _find(frame, SEEDS)
     if step is not None:
         at = None if steps is None else pd.to_numeric(frame[steps], errors="coerce") == step
         if at is None or not at.any():
             raise TrialsError(f"{where} has no row of step {step:g} (--step); leave it out.")
-        frame, ids, keys = frame[at].drop(columns=[steps]), ids[at], keys[at]
+        frame, ids, keys = _drop_steps(frame[at], steps), ids[at], keys[at]
         steps = None
     if not keys.duplicated().any():
         return frame, ids
@@ -59,9 +70,11 @@ def settle_repeats(
         kept = order == last
         ends = sorted(set(last))
         last_ones = f"{ends[0]:g}" + ("" if len(ends) == 1 else f" to {ends[-1]:g}")
-        log.info("%s: of the rows of a run that of its last %s is taken (%s); --step N takes another.",
-                 where, steps, last_ones)  # fmt: skip
-        frame, ids, keys = frame[kept].drop(columns=[steps]), ids[kept], keys[kept]
+        more = "" if without_tracker(steps).lower() not in TOKENS else (
+            ", and --fidelities A,B fits several")  # fmt: skip
+        log.info("%s: of the rows of a run that of its last %s is taken (%s); --step N takes another%s.",
+                 where, steps, last_ones, more)  # fmt: skip
+        frame, ids, keys = _drop_steps(frame[kept], steps), ids[kept], keys[kept]
     repeated = keys.drop(columns="seed", errors="ignore").duplicated(keep=False)
     if seeds is None or keys.duplicated().any() or not repeated.any():
         return frame, ids
@@ -94,9 +107,22 @@ def _append(first: "pd.DataFrame", second: "pd.DataFrame") -> "pd.DataFrame":
     return pd.concat([first, second])
 
 
-def _find(frame: "pd.DataFrame", names: tuple[str, ...]) -> str | None:
+def _find(
+    frame: "pd.DataFrame", names: tuple[str, ...], keys: "pd.DataFrame | None" = None
+) -> str | None:
+    """Return the first column with one of the names; with keys, the first that differs within one."""
     bare = {without_tracker(str(column)).lower(): str(column) for column in frame.columns}
-    return next((bare[name] for name in names if name in bare), None)
+    found = [bare[name] for name in names if name in bare]
+    if keys is not None and len(found) > 1:
+        ids = keys.astype(str).agg(" ".join, axis="columns")
+        found = [c for c in found if frame[c].groupby(ids).nunique().max() > 1] or found
+    return next(iter(found), None)
+
+
+def _drop_steps(frame: "pd.DataFrame", steps: str | None) -> "pd.DataFrame":
+    """Drop the column of steps; tokens stay, as they are what a run costs."""
+    is_cost = steps is None or without_tracker(steps).lower() in TOKENS
+    return frame if is_cost else frame.drop(columns=[steps])
 
 
 def _spell(cell: object) -> str:

@@ -1,5 +1,6 @@
-"""Read files of tables: CSV, TSV, Parquet, JSON and JSON lines."""
+"""Read files of tables, told by content and name: CSV, TSV, Parquet, Arrow, JSON and JSON lines."""
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,12 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.errors import MissingExtraError, TrialsError, one_line
 from mixopt.io.parsing import load_json, show
-from mixopt.tables.columns import ID_COLUMNS
-from mixopt.tables.csv_layout import convert_decimal_commas, find_delimiter, read_text
+from mixopt.tables.columns import is_id
+from mixopt.tables.csv_layout import convert_decimal_commas, find_table, read_text
 from mixopt.tables.nested import find_rows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+REFUSED = {
+    ".xlsx": "an Excel workbook; save its sheet as CSV",
+    ".xls": "an Excel workbook; save its sheet as CSV",
+    ".ods": "a workbook; save its sheet as CSV",
+    ".pkl": "a pickle, which can run code; save the frame by to_parquet or to_csv",
+    ".pickle": "a pickle, which can run code; save the frame by to_parquet or to_csv",
+    ".h5": "an HDF5 file; save the frame by to_parquet or to_csv",
+    ".orc": "an ORC file; save the frame by to_parquet or to_csv",
+    ".db": "a database; save the table as CSV",
+    ".sqlite": "a database; save the table as CSV",
+    ".zip": "an archive; unpack it",
+    ".bz2": "compressed by bzip2; unpack it",
+    ".xz": "compressed by xz; unpack it",
+}
+"""What a file with an ending of another format is, and what to do."""
+MAGIC = (
+    (b"PAR1", ".parquet"), (b"ARROW1", ".arrow"), (b"\xff\xff\xff\xff", ".arrow"),
+    (b"\x1f\x8b", "gzip"), (b"PK\x03\x04", REFUSED[".zip"]), (b"SQLite", REFUSED[".db"]),
+    (b"\x89HDF", REFUSED[".h5"]), (b"\xd0\xcf\x11\xe0", REFUSED[".xls"]),
+)  # fmt: skip
+"""First bytes of formats, which tell them under any name."""
 
 
 def read_file(path: Path, what: str, id_column: str | None = None) -> "pd.DataFrame":
@@ -23,29 +46,63 @@ def read_file(path: Path, what: str, id_column: str | None = None) -> "pd.DataFr
     Args:
         path: A CSV, TSV, Parquet, JSON or JSON lines file, possibly compressed.
         what: Its content (`ratios`), for messages.
-        id_column: Column that names the runs, if it is none of `ID_COLUMNS`; a CSV's is read as text.
+        id_column: Column that names the runs, if its name does not tell it; a CSV's is read as text.
 
     Raises:
         TrialsError: It does not exist, cannot be read, or a column name repeats.
     """
-    import pandas as pd
-
     if not path.is_file():
         raise TrialsError(f"{path} does not exist; give the table with the {what}.")
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".parquet": pd.read_parquet, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl,
-        ".json": _read_json}  # fmt: skip
     name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
-    kind = Path(name).suffix if Path(name).suffix in readers else ".csv"
+    ending = Path(name).suffix
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    known = next((kind for mark, kind in MAGIC if head.startswith(mark)), None)
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".parquet": _read_parquet, ".arrow": _read_arrow, ".feather": _read_arrow,
+        ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".json": _read_json}  # fmt: skip
+    if ending in REFUSED and known not in readers:
+        known = REFUSED[ending]
+    if known in REFUSED.values():
+        raise TrialsError(f"{path} is {known}.")
+    if known == "gzip" and path.suffix != ".gz":
+        raise TrialsError(f"{path} is compressed by gzip; name it {path.name}.gz, or unpack it.")
+    kind = known if known in readers else ending if ending in readers else ".csv"
     try:
-        return readers[kind](path) if kind in readers else _read_csv(path, id_column)
-    except MissingExtraError:
+        if kind == ".csv":
+            text = read_text(path)
+            return _parse_json(text) if _is_json(text) else _parse_csv(text, path, id_column)
+        return readers[kind](path)
+    except (MissingExtraError, TrialsError):
         raise
     except (OSError, ValueError, TypeError, RecursionError) as error:
         # the errors of pandas and pyarrow are ValueErrors and OSErrors
         raise TrialsError(
             f"{path} cannot be read as {kind[1:].upper()} ({one_line(error)}); fix the file."
         ) from None
+
+
+def _read_parquet(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.read_parquet(path)
+
+
+def _read_arrow(path: Path) -> "pd.DataFrame":
+    """Read an Arrow file (Feather is one) or stream."""
+    import pyarrow as pa
+
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    is_file = content.startswith(b"ARROW1")
+    with (pa.ipc.open_file if is_file else pa.ipc.open_stream)(content) as reader:
+        frame: pd.DataFrame = reader.read_all().to_pandas()
+    return frame
+
+
+def _is_json(text: str) -> bool:
+    """Return whether a text begins like JSON: an object, or an array of objects."""
+    start = text[:4096].lstrip()
+    return start[:1] == "{" or (start[:1] == "[" and start[1:].lstrip()[:1] in ("{", "]"))
 
 
 def _read_jsonl(path: Path) -> "pd.DataFrame":
@@ -58,15 +115,22 @@ def _from_lines(text: str) -> "pd.DataFrame":
 
 
 def _read_json(path: Path) -> "pd.DataFrame":
+    return _parse_json(read_text(path))
+
+
+def _parse_json(text: str) -> "pd.DataFrame":
     import pandas as pd
 
-    text = read_text(path)
     try:
         content = load_json(text)
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise
         return _from_lines(text)
+    if (
+        isinstance(content, dict) and {"columns", "data"} <= content.keys()
+    ):  # a W&B Table, or pandas
+        return pd.DataFrame(content["data"], columns=content["columns"])
     rows = content if isinstance(content, list) else find_rows(content)
     return pd.read_json(StringIO(json.dumps(content))) if rows is None else _from_rows(rows)
 
@@ -80,18 +144,19 @@ def _from_rows(rows: list[Any]) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _read_csv(path: Path, id_column: str | None) -> "pd.DataFrame":
+def _parse_csv(text: str, path: Path, id_column: str | None) -> "pd.DataFrame":
     import pandas as pd
 
-    text = read_text(path)
-    mark = find_delimiter(text.lstrip().split("\n", 1)[0])
+    text, mark = find_table(text)
     header = pd.read_csv(StringIO(text), header=None, nrows=1, dtype=str, sep=mark).iloc[0]
     # checked here because pandas renames repeated columns
     require_unique_columns(header.dropna().str.strip().tolist(), str(path))
     # as text, because hash-like ids (12e5) look like numbers
-    ids = {cell: str for cell in header.dropna() if cell.strip() in (*ID_COLUMNS, id_column)}
-    frame = pd.read_csv(StringIO(text), index_col=False, sep=mark, dtype=ids)
-    return convert_decimal_commas(frame, surely=mark == ";")
+    ids = {cell: str for cell in header.dropna() if is_id(cell.strip(), id_column)}
+    # spreadsheets end rows with empty cells
+    used = list(range(1 + int(header.notna().to_numpy().nonzero()[0].max(initial=0))))
+    rows = pd.read_csv(StringIO(text), index_col=False, sep=mark, dtype=ids, usecols=used)
+    return convert_decimal_commas(rows.dropna(how="all"), surely=mark == ";")
 
 
 def require_unique_columns(names: Sequence[str], where: str) -> None:

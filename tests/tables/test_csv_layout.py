@@ -7,7 +7,12 @@ import pytest
 import zstandard
 
 from mixopt.errors import MissingExtraError, TrialsError
-from mixopt.tables.csv_layout import convert_decimal_commas, find_delimiter, name_ids
+from mixopt.tables.csv_layout import (
+    convert_decimal_commas,
+    find_delimiter,
+    find_table,
+    name_ids,
+)
 from mixopt.tables.read_trials import read_trials
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
@@ -36,6 +41,15 @@ LINES = FRAME.to_json(orient="records", lines=True)
         ("tabs.csv", FRAME.to_csv(index=False, sep="\t")),
         ("tabs.txt", FRAME.to_csv(index=False, sep="\t")),
         ("tabs", FRAME.to_csv(index=False, sep="\t", decimal=",")),
+        ("unicode.txt", FRAME.to_csv(index=False, sep="\t").encode("utf-16")),
+        ("excel.csv", "sep=;\r\n" + FRAME.to_csv(index=False, sep=";", decimal=",")),
+        ("bars.csv", FRAME.to_csv(index=False, sep="|")),
+        ("commented.csv", "# runs, of May\n#\n" + CSV),
+        ("savetxt.csv", "# " + CSV),
+        ("open-ends.csv", CSV.replace("\n", ",\n") + ",,,,,\n"),
+        ("lines.txt", LINES),
+        ("array", FRAME.to_json(orient="records")),
+        ("wandb.table.json", FRAME.to_json(orient="split", index=False)),
         ("padded.csv", CSV.replace(",", " , ")),
         ("mark.csv", "\ufeff" + CSV),
         ("a.ndjson", LINES),
@@ -47,7 +61,7 @@ LINES = FRAME.to_json(orient="records", lines=True)
 )
 def test_every_layout_gives_the_same_trials(tmp_path, name, content):
     pack = {"gz": gzip.compress, "zst": zstandard.compress}.get(name.rsplit(".")[-1], bytes)
-    (tmp_path / name).write_bytes(pack(content.encode()))
+    (tmp_path / name).write_bytes(pack(content.encode() if isinstance(content, str) else content))
     ids, ratios, losses = values(tmp_path / name)
     assert ids == list(FRAME["run"])
     assert np.abs(ratios - RATIOS / RATIOS.sum(axis=1, keepdims=True)).max() < 1e-12
@@ -59,6 +73,24 @@ def test_marks_between_cells():
     assert find_delimiter("run;acc,none;f1") == ";"
     assert find_delimiter('run,"a;b",c') == ","
     assert find_delimiter("run") == ","
+    assert find_delimiter("run|acc") == "|"
+    assert find_table("sep=~\nrun~acc\n") == ("run~acc\n", "~")
+    # a comment of as many words as the header has columns is no header, as no numbers follow
+    assert find_table("# a, b\nrun,acc\nx,1\n") == ("run,acc\nx,1\n", ",")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"run  acc\nx    0.5\n", "parted by spaces: save it with commas"),
+        (b"| run | acc |\n|---|---|\n", "a table of Markdown: save it with commas"),
+        ("run,acc\nMüll,1\n".encode("cp1252"), "byte 9 is not UTF-8 text: save it as UTF-8"),
+    ],
+)
+def test_layouts_that_are_refused(tmp_path, content, words):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(TrialsError, match=words):
+        read_trials(runs=tmp_path / "t.csv")
 
 
 def test_thousands_are_no_decimal_commas():
@@ -68,6 +100,16 @@ def test_thousands_are_no_decimal_commas():
     assert list(unsure["b"]) == [1.234, 0.5]
     assert list(unsure["c"]) == ["x", "1,2"]
     assert list(convert_decimal_commas(frame, surely=True)["a"]) == [1.234, 2.5]
+
+
+def test_points_between_thousands_and_percent():
+    frame = pd.DataFrame(
+        {"a": ["1.234,5", "12.345.678,0"], "b": ["12,5 %", "0,5%"], "c": ["1.2,3", "4"]}
+    )
+    found = convert_decimal_commas(frame, surely=True)
+    assert list(found["a"]) == [1234.5, 12345678.0]
+    assert list(found["b"]) == ["12.5 %", "0.5%"]  # shares, when they are read as numbers
+    assert list(found["c"]) == ["1.2,3", "4"]
 
 
 @pytest.mark.parametrize(
@@ -96,10 +138,33 @@ def test_ids_of_a_join_and_hashes_meet_theirs(tmp_path):
         assert [t.id for t in trials] == list(map(str, first))
 
 
-@pytest.mark.parametrize("name", ["Run", "run_name", "uuid", "model"])
+@pytest.mark.parametrize(
+    "name", ["Run", "run_name", "uuid", "model", "Run ID", "RUN_ID", "sys/id", "number"]
+)
 def test_names_of_id_columns(name):
-    trials = read_trials(runs=FRAME.rename(columns={"run": name}))
-    assert [t.id for t in trials] == list(FRAME["run"])
+    frame = FRAME.rename(columns={"run": name})
+    assert [t.id for t in read_trials(runs=frame)] == list(FRAME["run"])
+    pair = read_trials(ratios=frame.drop(columns="loss"), metrics=frame[[name, "loss"]])
+    assert [t.id for t in pair] == list(FRAME["run"])
+
+
+def test_ids_of_trackers_go_before_names_that_people_give():
+    """W&B's names and those of MLflow's page need not differ."""
+    frame = FRAME.rename(columns={"run": "Run ID"}).assign(Name="sweep", Status="FINISHED")
+    assert [t.id for t in read_trials(runs=frame)] == list(FRAME["run"])
+    with pytest.raises(TrialsError, match="'sweep' more than once.*another column .*--id"):
+        read_trials(runs=frame.drop(columns="Run ID"))
+
+
+def test_ids_that_pandas_wrote_as_an_index_without_a_name(tmp_path):
+    """It ended in an internal error."""
+    indexed = FRAME.set_index("run").rename_axis(None)
+    indexed.to_csv(tmp_path / "runs.csv")
+    assert values(tmp_path / "runs.csv")[0] == list(FRAME["run"])
+    indexed.drop(columns="loss").to_csv(tmp_path / "ratios.csv")
+    indexed[["loss"]].sample(frac=1, random_state=0).to_csv(tmp_path / "metrics.csv")
+    pair = read_trials(ratios=tmp_path / "ratios.csv", metrics=tmp_path / "metrics.csv")
+    assert [t.scores["loss"].value for t in pair] == list(FRAME["loss"])
 
 
 @pytest.mark.parametrize("name", ["weight_{}", "w_{}", "proportion/{}", "{}_ratio", "weights.{}"])

@@ -54,3 +54,15 @@ def test_a_table_with_a_row_per_run_stays():
     assert widen(frame, "metrics", ["run"], "T") is frame
     twice = pd.concat([LONG, LONG])
     assert widen(twice, "metrics", ["run"], "T") is twice
+
+
+def test_a_table_with_rows_of_domains_and_its_metrics():
+    rows = RATIOS.merge(SCORES, on="run").melt(
+        ["run", "val_loss", "arc_acc"], var_name="domain", value_name="weight"
+    )
+    percent = rows.assign(weight=(rows["weight"] * 100).map("{:.8f}%".format))
+    for frame in (rows, percent.astype({"run": "category", "domain": "category"})):
+        trials = read_trials(runs=frame)
+        ratios = {trial.id: dict(trial.ratios) for trial in trials}
+        assert ratios == {run: pytest.approx(ratio) for run, (ratio, _) in EXPECTED.items()}
+        assert {metric.name for metric in trials.metrics} == {"loss", "arc_acc"}

@@ -1,10 +1,14 @@
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from mixopt.errors import TrialsError
 from mixopt.tables.nested import find_rows, flatten_cells
 from mixopt.tables.read_trials import read_trials
 
@@ -87,3 +91,31 @@ def test_cells_that_are_no_mappings_stay():
     deep = pd.DataFrame({"a": ["{" * 5000, "{}", None]})
     assert "a" not in flatten_cells(deep.iloc[1:2]).columns
     assert flatten_cells(deep.iloc[:1]).equals(deep.iloc[:1])
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        lambda mixture: str({name: np.float64(ratio) for name, ratio in mixture.items()}),
+        lambda mixture: str(OrderedDict(mixture)),
+        json.dumps,
+    ],
+)
+def test_mixtures_as_text_of_python(spell, tmp_path):
+    rows = pd.DataFrame(ROWS)
+    rows = rows.assign(ratios=rows["ratios"].map(spell), val_loss=[2 + i / 10 for i in range(8)])
+    rows.drop(columns="metrics").to_csv(tmp_path / "runs.csv", index=False)
+    require(read_trials(runs=tmp_path / "runs.csv"))
+
+
+def test_maps_of_arrow_and_lists(tmp_path):
+    """Cells that are lists ended in an internal error."""
+    kind = pa.map_(pa.string(), pa.float64())
+    mixtures = [list(row["ratios"].items()) for row in ROWS]
+    table = pa.table({"run": [r["run"] for r in ROWS], "ratios": pa.array(mixtures, kind),
+                      "val_loss": [2 + i / 10 for i in range(8)], "tags": [["a", "b"]] * 8})  # fmt: skip
+    pq.write_table(table, tmp_path / "runs.parquet")
+    require(read_trials(runs=tmp_path / "runs.parquet"))
+    with pytest.raises(TrialsError, match="no columns look like ratios"):
+        read_trials(runs=pd.DataFrame({"run": ["a", "b"], "mix": [[0.5, 0.5]] * 2, "loss": [1, 2]}))

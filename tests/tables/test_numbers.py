@@ -3,7 +3,13 @@ import pandas as pd
 import pytest
 
 from mixopt.errors import MixtureError, TrialsError
-from mixopt.tables.numbers import drop_infinite, normalize_rows, require_numbers
+from mixopt.tables.numbers import (
+    as_numbers,
+    drop_infinite,
+    normalize_rows,
+    require_numbers,
+    to_plain_types,
+)
 
 
 def test_infinite_cells_are_missing_and_said(caplog):
@@ -32,3 +38,47 @@ def test_counts_are_asked_for_and_then_taken():
     assert normalize_rows(rows, ["x", "y"], "T", counts=True).tolist() == [[0.3, 0.7], [0.5, 0.5]]
     with pytest.raises(MixtureError, match="run y: all its counts are zero"):
         normalize_rows(np.array([[1.0, 1], [0, 0]]), ["x", "y"], "T", counts=True)
+
+
+def test_percent_are_told_by_their_sums(caplog):
+    caplog.set_level("INFO")
+    rows = np.array([[30.0, 70.0], [50.0, 50.3], [100.0, 0.0]])
+    found = normalize_rows(rows, ["x", "y", "z"], "T")
+    expected = [[0.3, 0.7], [50.0 / 100.3, 50.3 / 100.3], [1.0, 0.0]]
+    assert found == pytest.approx(np.array(expected))
+    assert "T: ratios sum to 100 and are read as percent" in caplog.text
+    wrong = np.vstack([rows] * 4)
+    wrong[5] += 3.5
+    with pytest.raises(MixtureError, match="run 5: the ratios sum to 1.07, not to 1; fix the row"):
+        normalize_rows(wrong, range(12), "T")
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["12.5%", " 50 % "], [0.125, 0.5]),
+        (["\u22120.5", "1"], [-0.5, 1]),
+        (["1,000,000", "2,500,000.5"], [1e6, 2500000.5]),
+        (["1_000", "2"], [1000, 2]),
+        (["1,234", "2"], [np.nan, 2]),  # which may be 1.234
+        ([2**80, "3"], [2.0**80, 3]),
+        (["high", None], [np.nan, np.nan]),
+        (pd.to_datetime(["2025-01-01", "2025-01-02"], utc=True), [np.nan, np.nan]),
+        (pd.to_timedelta([1, 2], unit="s"), [np.nan, np.nan]),
+    ],
+)
+def test_cells_as_numbers(cells, numbers):
+    assert as_numbers(pd.Series(cells)).tolist() == pytest.approx(numbers, nan_ok=True)
+
+
+def test_categories_and_types_of_pandas_become_plain():
+    frame = pd.DataFrame({
+        "a": pd.Categorical(["x", "y"]), "b": pd.array([1, 2], dtype="Int64"),
+        "c": pd.array([1, None], dtype="Int64"), "d": pd.array([0.5, None], dtype="Float64"),
+        "e": pd.array([True, False], dtype="boolean"), "f": ["x", None],
+    })  # fmt: skip
+    plain = to_plain_types(frame)
+    assert [dtype.kind for dtype in plain.dtypes[:5]] == list("Oiffb")
+    assert plain["c"].tolist() == pytest.approx([1, np.nan], nan_ok=True)
+    assert list(plain["a"]) == ["x", "y"]
+    assert frame["a"].dtype == "category"

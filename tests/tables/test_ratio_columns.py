@@ -27,7 +27,8 @@ LOSS = np.linspace(2, 3, 20)
 def test_values_tell_ratios():
     ratios = pd.DataFrame(RATIOS)
     assert are_ratios(ratios)
-    assert not are_ratios(ratios * 100)
+    assert are_ratios(ratios * 100)  # percent
+    assert not are_ratios(ratios * 1000)
     assert not are_ratios(ratios.assign(loss=LOSS))
     assert not are_ratios(ratios.iloc[:0])
     one_wrong = ratios.copy()
@@ -112,3 +113,38 @@ def test_metrics_and_ids_are_chosen_by_hand():
 def test_exports_of_users(name):
     trials = read_trials(runs=CASES / f"{name}.csv")
     assert (trials.domains, [m.name for m in trials.metrics]) == (DOMAINS, ["loss"])
+
+
+@pytest.mark.parametrize("name", ["{}", "pct_{}", "params_{}", "config.data.blend.{}", "{} share"])
+@pytest.mark.parametrize("form", ["shares", "percent", "cells in percent"])
+def test_ratios_are_found_under_any_name(name, form, caplog):
+    caplog.set_level("INFO", "mixopt")
+    frame = table(loss=LOSS, hellaswag=LOSS / 9, weight_decay=0.1)
+    for domain in DOMAINS:
+        shares = frame[domain] * (1 if form == "shares" else 100)
+        cells = shares.map("{:.2f} %".format) if form == "cells in percent" else shares
+        frame = frame.drop(columns=domain).assign(**{name.format(domain): cells})
+    trials = read_trials(runs=frame, better={"hellaswag": "higher"})
+    assert {domain.removesuffix(" share") for domain in trials.domains} == set(DOMAINS)
+    assert [metric.name for metric in trials.metrics] == ["loss", "hellaswag"]
+    assert trials.ratios() == pytest.approx(RATIOS / RATIOS.sum(axis=1, keepdims=True), abs=1e-4)
+    assert "are taken for the ratios; domains= (--domains on the shell) names others" in caplog.text
+
+
+def test_ratios_of_two_phases_without_prefixes_are_asked_for():
+    second = np.random.default_rng(5).dirichlet(np.ones(3), size=20)
+    frame = table(loss=LOSS, **dict(zip(("a", "b", "c"), second.T, strict=True)))
+    with pytest.raises(
+        TrialsError, match="or more than one, sums to 1 in all runs; name them with"
+    ):
+        read_trials(runs=frame)
+    assert read_trials(runs=frame, domains=["a", "b", "c"], ignore=list(DOMAINS)).domains == (
+        "a", "b", "c",
+    )  # fmt: skip
+
+
+def test_stated_counts_are_not_passed_over_for_metrics_that_sum_to_one():
+    frame = table("ratio/", loss=LOSS, p_right=LOSS / 4, p_wrong=1 - LOSS / 4)
+    frame[["ratio/web", "ratio/code", "ratio/math"]] *= 1e9
+    with pytest.raises(ValueError, match="the ratios sum to 1e\\+09.*counts=True"):
+        read_trials(runs=frame, better="lower")

@@ -96,3 +96,22 @@ def test_one_table_without_ids_is_joined_with_nothing(caplog):
     assert set(read_trials(runs=sized).levels) == {"60M", "1B"}
     with pytest.raises(TrialsError, match="no column that names its runs"):
         read_trials(ratios=ONCE[ONCE.columns[1:4]], metrics=ONCE[["val_loss"]])
+
+
+def test_rows_that_only_tokens_tell_apart(caplog):
+    """They are steps of a run, unless fidelities are asked for; the tokens stay its cost."""
+    caplog.set_level("INFO")
+    rows = at_steps("tokens", (1e9, 2e9, 4e9)).assign(epoch=1)
+    trials = read_trials(runs=rows)
+    assert [trial.cost for trial in trials] == [4e9] * 8
+    assert trials[0].scores["loss"].value == pytest.approx(
+        ONCE["val_loss"][list(ONCE["run"]).index(trials[0].id)] + 100 / 4e9
+    )
+    assert "--step N takes another, and --fidelities A,B fits several" in caplog.text
+    assert {trial.cost for trial in read_trials(runs=rows, step=2e9)} == {2e9}
+    assert set(read_trials(runs=rows, fidelities=["1B", "4B"]).levels) == {"1B", "2B", "4B"}
+
+
+def test_the_step_that_differs_within_a_run_counts():
+    rows = at_steps("global_step").assign(step=7)  # of the last evaluation
+    assert len(read_trials(runs=rows)) == 8

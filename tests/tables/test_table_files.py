@@ -1,6 +1,7 @@
 """Every format of a table gives the same rows, and what is no table is refused in one sentence."""
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from mixopt.errors import TrialsError
@@ -27,3 +28,36 @@ def test_broken_files_are_told_in_one_sentence(tmp_path):
         with pytest.raises(TrialsError, match="cannot be read as") as caught:
             read_file(tmp_path / name, "ratios")
         assert "\n" not in str(caught.value)
+
+
+def write_arrow(table, path, writer):
+    with pa.OSFile(str(path), "wb") as sink, writer(sink, table.schema) as out:
+        out.write_table(table)
+
+
+@pytest.mark.parametrize("name", ["t.feather", "t.arrow", "t.ipc", "t.csv", "t.parquet"])
+@pytest.mark.parametrize("format", ["file", "stream", "parquet"])
+def test_binary_tables_are_told_by_their_content(tmp_path, name, format):
+    table, path = pa.Table.from_pandas(TABLE), tmp_path / name
+    if format == "parquet":
+        TABLE.to_parquet(path)
+    else:
+        write_arrow(table, path, {"file": pa.ipc.new_file, "stream": pa.ipc.new_stream}[format])
+    assert read_file(path, "ratios").to_dict("list") == TABLE.to_dict("list")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("t.xlsx", b"PK\x03\x04", "is an Excel workbook; save its sheet as CSV"),
+        ("t.csv", b"PK\x03\x04", "is an archive; unpack it"),
+        ("t.csv", b"\x1f\x8b\x08", r"is compressed by gzip; name it t.csv.gz"),
+        ("t.pkl", b"\x80\x04", "is a pickle, which can run code; save the frame by to_parquet"),
+        ("runs", b"SQLite format 3", "is a database; save the table as CSV"),
+        ("t.csv.xz", b"\xfd7zXZ", "is compressed by xz; unpack it"),
+    ],
+)
+def test_other_formats_are_named_with_what_to_do(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TrialsError, match=words):
+        read_file(tmp_path / name, "runs")
