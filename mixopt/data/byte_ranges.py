@@ -116,16 +116,17 @@ class UnpackedStream(io.RawIOBase):
     Args:
         stream: Bytes of the file.
         packing: `.gz` or `.zst`; anything else is read as it stands.
+        chunk: Compressed bytes that are unpacked at a time.
 
     Attributes:
         taken: Compressed bytes that were read.
         given: Bytes that they were unpacked to.
     """
 
-    def __init__(self, stream: Any, packing: str) -> None:
-        self._stream, self._packing = stream, packing
+    def __init__(self, stream: Any, packing: str, chunk: int = PACKED_CHUNK) -> None:
+        self._stream, self._packing, self._chunk = stream, packing, chunk
         self._unpacker: Any = None
-        self._ready, self._at_end = b"", False
+        self._ready, self._at, self._at_end = b"", 0, False
         self.taken = self.given = 0
 
     def readable(self) -> bool:
@@ -138,13 +139,14 @@ class UnpackedStream(io.RawIOBase):
         Raises:
             EOFError: The file ends within its compressed content.
         """
-        while not self._ready and not self._at_end:
-            packed = self._stream.read(PACKED_CHUNK)
+        while self._at == len(self._ready) and not self._at_end:
+            packed = self._stream.read(self._chunk)
             self.taken += len(packed)
             self._at_end = not packed
-            self._ready = self._unpack(packed)
+            self._ready, self._at = self._unpack(packed), 0
             self.given += len(self._ready)
-        part, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        part = self._ready[self._at : self._at + len(buffer)]
+        self._at += len(part)
         buffer[: len(part)] = part
         return len(part)
 

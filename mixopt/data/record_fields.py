@@ -1,14 +1,21 @@
 """Fields of a record: nested ones by a path with dots, joined ones, chat messages, and conditions."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
 from mixopt.config.text import Conditions
 from mixopt.errors import DataError, did_you_mean
+from mixopt.io.parsing import load_json
 
-MESSAGE_FIELDS = (("role", "content"), ("from", "value"))
-"""Fields of a chat message: of the chat templates of transformers, and of ShareGPT."""
+MESSAGE_FIELDS = (("role", "content"), ("from", "value"), ("role", "text"), ("speaker", "text"))
+"""Fields of a chat message: of the chat templates of transformers, of ShareGPT, and of others."""
+CALLS = {"tool_calls", "function_call", "tool_call_id", "name", "reasoning_content"}
+"""Fields of a message without content."""
+PART_FIELDS = ("text", "content")
+"""Fields of a part of a message that hold its text, or an object with it as `value`."""
+MESSAGES_AS_TEXT = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content|value)"\s*:')
 BETWEEN_MESSAGES = "\n\n"
 BETWEEN_FIELDS = "\n\n"
 FIRST_RECORDS = 100
@@ -30,10 +37,20 @@ def find_field(record: Mapping[str, Any], name: str) -> Any:
         return record[name]
     value: Any = record
     for part in name.split("."):
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            value = _parse_record(value)
         if not isinstance(value, Mapping) or part not in value:
             return MISSING
         value = value[part]
     return value
+
+
+def _parse_record(text: str) -> Any:
+    """Return the record in a field that holds it as text, as some datasets have their metadata."""
+    try:
+        return load_json(text)
+    except ValueError:
+        return text
 
 
 def get_field(record: Mapping[str, Any], name: str, where: str) -> Any:
@@ -119,7 +136,8 @@ class TextReader:
             DataError: A field is missing, or holds something else than text or chat messages.
         """
         if len(self._fields) == 1:
-            return _to_text(get_field(record, self._fields[0], where), self._fields[0], where)
+            value = get_field(record, self._fields[0], where)
+            return "" if value is None else _to_text(value, self._fields[0], where)
         found = {name: find_field(record, name) for name in self._fields}
         self._unseen -= {name for name, value in found.items() if value is not MISSING}
         self._count += 1
@@ -147,9 +165,12 @@ class TextReader:
 
 def _to_text(value: Any, name: str, where: str) -> str:
     joined = join_messages(value)
-    text = value if joined is None else joined
+    text = "" if value == [] else value if joined is None else joined  # a chat without messages
     if not isinstance(text, str):
-        raise DataError(f"{where}: field {name!r} holds {type(text).__name__}, not text.")
+        raise DataError(
+            f"{where}: field {name!r} holds {type(text).__name__}, not text; name the field with the "
+            "text or the chat messages (`field`)."
+        )
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -175,7 +196,8 @@ def matches(record: Mapping[str, Any], conditions: Conditions) -> bool:
     """
     for name, wanted in conditions.items():
         allowed = wanted if isinstance(wanted, list) else [wanted]
-        if str(find_field(record, name)) not in map(str, allowed):
+        value = find_field(record, name)
+        if value not in allowed and str(value) not in map(str, allowed):
             return False
     return True
 
@@ -184,28 +206,49 @@ def join_messages(value: Any) -> str | None:
     """Return the texts of chat messages, with an empty line between two.
 
     Args:
-        value: A list of messages (`{role, content}`), whose content is a text, empty, or a list of parts
-            of which those with a `text` count.
+        value: A list of messages (`{role, content}`), or JSON text of one. The content of a message is a
+            text, missing (a call of a tool), or a list of parts of which those with text count.
 
     Returns:
         The text without roles, or None if `value` is no list of messages.
     """
+    if isinstance(value, str) and MESSAGES_AS_TEXT.match(value):
+        value = _parse_record(value)
     if not isinstance(value, list) or not value:
         return None
     texts = []
     for message in value:
-        if not isinstance(message, Mapping):
+        if not isinstance(message, Mapping) or not any(
+            role in message for role, _ in MESSAGE_FIELDS
+        ):
             return None
         body = next(
             (key for role, key in MESSAGE_FIELDS if role in message and key in message), None
         )
-        if body is None:
+        content = None if body is None else message[body]
+        if body is None and not CALLS & message.keys():
             return None
-        content = message[body]
-        if isinstance(content, list):
-            parts = [part.get("text") for part in content if isinstance(part, Mapping)]
-            content = "\n".join(part for part in parts if isinstance(part, str))
-        if content is not None and not isinstance(content, str):
+        text = _join_parts(content)
+        if text is None:
             return None
-        texts.append(content or "")
+        texts.append(text)
     return BETWEEN_MESSAGES.join(filter(None, texts))
+
+
+def _join_parts(content: Any) -> str | None:
+    """Return the text of a message's content; None where it is of no known form."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        return None
+    texts = []
+    for part in content:
+        text = part
+        if isinstance(part, Mapping):  # images and sounds have none of these
+            held = (part.get(key) for key in PART_FIELDS)
+            text = next((value for value in held if isinstance(value, str | Mapping)), "")
+            text = text.get("value", "") if isinstance(text, Mapping) else text
+        if not isinstance(text, str):
+            return None
+        texts.append(text)
+    return "\n".join(filter(None, texts))

@@ -13,7 +13,7 @@ from mixopt.io.parsing import load_json
 
 CHARACTERS = 1 << 20
 """Characters of a JSON file that are read at a time."""
-DELIMITERS = ",\t;"
+DELIMITERS = ",\t;|"
 """Marks between the cells of a CSV file."""
 REFUSED = {
     ".arrow": "an Arrow file; name its folder with `kind: huggingface`, or convert it to Parquet",
@@ -27,7 +27,24 @@ REFUSED = {
     ".bin": "binary data; give the text, not tokens",
     ".idx": "an index of tokens; give the text, not tokens",
     ".tar": "an archive; unpack it",
+    ".tgz": "an archive; unpack it",
     ".zip": "an archive; unpack it",
+    ".7z": "an archive; unpack it",
+    ".rar": "an archive; unpack it",
+    ".warc": "a web archive; extract the text of its pages as JSONL",
+    ".lz4": "compressed by LZ4; unpack it, or compress it by gzip or zstd",
+    ".snappy": "compressed by Snappy; unpack it, or compress it by gzip or zstd",
+    ".h5": "an HDF5 file; convert it to JSONL or Parquet",
+    ".hdf5": "an HDF5 file; convert it to JSONL or Parquet",
+    ".db": "a database; write its text as JSONL",
+    ".sqlite": "a database; write its text as JSONL",
+    ".npz": "arrays of numpy; write the text as JSONL",
+    ".safetensors": "a file of tensors; give the text",
+    ".xls": "an Excel workbook; save it as CSV",
+    ".ods": "a workbook; save it as CSV",
+    ".pickle": "a pickle, which can run code; convert it to JSONL",
+    ".epub": "an e-book; extract its text",
+    ".doc": "a Word document; save it as text",
     ".bz2": "compressed by bzip2; unpack it, or compress it by gzip or zstd",
     ".xz": "compressed by xz; unpack it, or compress it by gzip or zstd",
     ".pdf": "a PDF; extract its text",
@@ -166,6 +183,8 @@ def read_csv(stream: Any, file: TextFile) -> Iterator[tuple[str, dict[str, Any]]
 def _read_rows(text: io.TextIOWrapper, file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
     header = text.readline()
     mark = max(DELIMITERS, key=header.count)
+    if header.lower().startswith("sep=") and len(header.strip()) == len("sep=,"):  # of Excel
+        mark, header = header[len("sep=")], text.readline()
     names = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]
     number = 0
     for cells in csv.reader(text, delimiter=mark, strict=True):

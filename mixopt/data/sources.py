@@ -3,7 +3,9 @@
 No corpus is held in memory; a long plain-text file is split at line ends.
 """
 
+import io
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -189,7 +191,7 @@ def parse_line(line: bytes, where: str) -> dict[str, Any]:
         DataError: It is not UTF-8 or no JSON object.
     """
     try:
-        row = load_json(line.decode("utf-8"))
+        row = load_json(line.removeprefix(BOM_UTF8).decode("utf-8"))
     except UnicodeDecodeError:
         raise DataError(f"{where} is not UTF-8 text; re-encode the file.") from None
     except ValueError as error:
@@ -204,15 +206,30 @@ def read_plain(file: TextFile) -> Iterator[Document]:
     """Yield the documents of a plain-text file, which are one group.
 
     Args:
-        file: The file; a long one becomes several documents, cut at line ends.
+        file: The file, possibly compressed (.gz, .zst); a long one becomes several documents, cut at
+            line ends.
+
+    Raises:
+        DataError: It is not UTF-8, or a damaged compressed file.
+    """
+    with open_bytes(file) as stream, tell_damage(file):
+        yield from read_blocks(stream, file)
+
+
+def read_blocks(stream: Any, file: TextFile) -> Iterator[Document]:
+    """Yield the documents of a plain text.
+
+    Args:
+        stream: Its bytes.
+        file: The file, whose content tells the group.
 
     Raises:
         DataError: It is not UTF-8.
     """
     group = identify_file(file)
     try:
-        with file.open(encoding="utf-8") as stream:
-            while lines := stream.readlines(BLOCK_CHARACTERS):
+        with io.TextIOWrapper(stream, encoding="utf-8") as text:
+            while lines := text.readlines(BLOCK_CHARACTERS):
                 yield Document("".join(lines), group)
     except UnicodeDecodeError as error:
         raise DataError(

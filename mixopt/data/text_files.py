@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob
@@ -12,13 +13,32 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mixopt.config.text import FilesTextConfig
+from mixopt.data.byte_ranges import UnpackedStream
 from mixopt.data.record_files import REFUSED, is_json_array
 from mixopt.data.remote_files import TextFile, is_remote, list_remote
 from mixopt.errors import DataError
 from mixopt.io.content_hash import hash_content
+from mixopt.io.parsing import load_json
 
 PROBED_BYTES, PROBES, PROBE_BYTES = 1 << 24, 64, 1 << 12
 """Size above which a plain-text file is told by pieces of its content; their number and size."""
+HEAD_BYTES, LONGEST_LINE = 1 << 12, 1 << 22
+"""Bytes of a file of no known name that tell its format, and of its first line."""
+UNPACKED_AT_ONCE = 1 << 16
+"""Compressed bytes that are unpacked at a time."""
+MAGIC = {
+    b"\x1f\x8b": "compressed by gzip; add .gz to its name, or unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd; add .zst to its name, or unpack it",
+    b"PAR1": "a Parquet file; name it .parquet",
+    b"ARROW1": REFUSED[".feather"],
+    b"PK\x03\x04": REFUSED[".zip"],
+    b"BZh": REFUSED[".bz2"],
+    b"\xfd7zXZ": REFUSED[".xz"],
+    b"%PDF": REFUSED[".pdf"],
+    b"SQLite": REFUSED[".db"],
+    b"WARC/": REFUSED[".warc"],
+}
+"""First bytes of formats that are not read under other names, and what to do."""
 JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
 CSV_ENDINGS = tuple(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".zst"))
 
@@ -64,18 +84,47 @@ def find_format(file: TextFile) -> str:
         DataError: The file has another format that is known.
     """
     name = file.name.lower()
-    ending = Path(name).suffix
-    if ending in REFUSED:
-        raise DataError(f"{file} is {REFUSED[ending]}.")
+    inner = Path(name.removesuffix(".gz").removesuffix(".zst"))
+    for ending in (Path(name).suffix, inner.suffix):
+        if ending in REFUSED:
+            raise DataError(f"{file} is {REFUSED[ending]}.")
     if name.endswith(JSONL_ENDINGS):
         with open_bytes(file) as stream, tell_damage(file):
             head = b"".join(islice(stream, 2))
+        _refuse_content(head, file)
         return "json" if is_json_array(io.BytesIO(head)) else "jsonl"
     if name.endswith((".json", ".json.zst", ".ndjson.gz", ".ndjson.zst")):
         return "json"
     if name.endswith(CSV_ENDINGS):
         return "csv"
-    return "parquet" if ending == ".parquet" else "plain"
+    if inner.suffix == ".parquet":
+        return "parquet"
+    with open_bytes(file) as stream, tell_damage(file):
+        head = stream.read(HEAD_BYTES)
+        _refuse_content(head, file)
+        if is_json_array(io.BytesIO(head)):
+            return "json"
+        if head.removeprefix(BOM_UTF8).lstrip()[:1] == b"{":
+            head += stream.readline(LONGEST_LINE)
+    return "jsonl" if _has_json_lines(head) else "plain"
+
+
+def _refuse_content(head: bytes, file: TextFile) -> None:
+    """Refuse binary formats under a name that does not tell them."""
+    for mark, what in MAGIC.items():
+        if head.startswith(mark):
+            raise DataError(f"{file} is {what}.")
+
+
+def _has_json_lines(head: bytes) -> bool:
+    """Return whether the beginning of a file is lines of JSON objects, as in `part-00000`."""
+    lines = [line for line in head.removeprefix(BOM_UTF8).splitlines() if line.strip()][:2]
+    if not lines or not all(line.lstrip().startswith(b"{") for line in lines):
+        return False
+    try:
+        return isinstance(load_json(lines[0]), dict)
+    except ValueError:
+        return False
 
 
 def describe_format(file: TextFile) -> str:
@@ -110,9 +159,8 @@ def open_bytes(file: TextFile) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
             return gzip.GzipFile(file, "rb")
         return gzip.GzipFile(fileobj=file.open("rb"))
     if packing == ".zst":
-        import zstandard
-
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file.open("rb")))
+        # the library's own stream ends in silence where the file does within its content
+        return io.BufferedReader(UnpackedStream(file.open("rb"), ".zst", UNPACKED_AT_ONCE))
     return file.open("rb")
 
 

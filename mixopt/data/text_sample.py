@@ -25,7 +25,7 @@ from mixopt.data.parquet_files import open_parquet, read_batches
 from mixopt.data.record_files import is_json_array, read_csv, read_json
 from mixopt.data.remote_files import RemoteFile, TextFile
 from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
-from mixopt.data.sources import list_columns, parse_line, read_plain, to_documents
+from mixopt.data.sources import list_columns, parse_line, read_blocks, to_documents
 from mixopt.data.text_files import find_format, identify_file, list_files, tell_damage
 from mixopt.errors import DataError
 
@@ -178,9 +178,9 @@ class TextSample(Sample):
                 if name.endswith(".json") and not _is_record(stream.readline(LARGEST_PART)):
                     return "beginning"
             return "lines"
-        if size <= WHOLE_PLAIN or find_format(file) != "plain":
+        if size <= WHOLE_PLAIN or file.suffix.lower() in PACKINGS:
             return "beginning"
-        return "plain"
+        return {"plain": "plain", "jsonl": "lines"}.get(find_format(file), "beginning")
 
     def _open_part(self, number: int, inner: int, weight: float) -> SampledPart:
         at = number, inner
@@ -244,13 +244,13 @@ class TextSample(Sample):
 
     def _iterate_rows(self, file: TextFile, format: str) -> Iterator[tuple[Any, float]]:
         """Yield the documents of each row, and the bytes of the file up to there."""
-        if format == "plain":
-            for document in read_plain(file):  # one, as the file is small
-                yield [document], file.stat().st_size
-            return
         with file.open("rb") as raw, tell_damage(file):
             unpacked = UnpackedStream(raw, file.suffix.lower())
             stream: Any = io.BufferedReader(unpacked)
+            if format == "plain":
+                for document in read_blocks(stream, file):
+                    yield [document], unpacked.taken
+                return
             if format == "jsonl":
                 n_bytes = 0
                 for count, line in enumerate(stream, start=1):

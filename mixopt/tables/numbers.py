@@ -61,7 +61,7 @@ def to_plain_types(frame: "pd.DataFrame") -> "pd.DataFrame":
     for position, dtype in enumerate(frame.dtypes):
         cells = frame.iloc[:, position]
         if isinstance(dtype, pd.CategoricalDtype):
-            plain.isetitem(position, cells.astype(object))
+            plain.isetitem(position, cells.astype(object).to_numpy())
         elif pd.api.types.is_extension_array_dtype(dtype) and dtype.kind in "biuf":
             whole = dtype.kind in "biu" and cells.notna().all()
             numpy_type = (

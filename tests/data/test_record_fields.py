@@ -210,3 +210,41 @@ def test_an_object_that_wraps_no_records_is_refused(tmp_path, content):
     (tmp_path / "a.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="record 1 has no field 'text'"):
         documents(tmp_path / "a.json")
+
+
+def turns(content):
+    return [{"role": "user", "content": content}, {"role": "assistant", "content": "Yes."}]
+
+
+@pytest.mark.parametrize(
+    ("value", "joined"),
+    [
+        (turns(["a", "b"]), "a\nb\n\nYes."),
+        (turns([{"type": "text", "text": {"value": "a"}}]), "a\n\nYes."),
+        (turns([{"type": "text", "content": "a"}, {"type": "image_url"}]), "a\n\nYes."),
+        (turns([3]), None),
+        ([{"role": "user", "text": "a"}, {"role": "bot", "text": "b"}], "a\n\nb"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{}]}], "a"),
+        ([{"role": "user"}], None),
+        (json.dumps(turns("a")), "a\n\nYes."),
+        ('[{"role": half', None),
+    ],
+)
+def test_parts_and_calls_of_messages(value, joined):
+    """Parts that are texts, or hold an object with one, were left out without a word."""
+    assert join_messages(value) == joined
+
+
+def test_metadata_that_is_text_of_json(tmp_path):
+    rows = [{"text": f"t{i}", "meta": json.dumps({"source": "web" if i % 2 else "code", "n": 1.0})}
+            for i in range(6)]  # fmt: skip
+    path = toy.write_jsonl(tmp_path / "a.jsonl", rows)
+    found = documents(path, where={"meta.source": "web", "meta.n": 1}, group="meta.source")
+    assert [(d.text, d.group) for d in found] == [("t1", "web"), ("t3", "web"), ("t5", "web")]
+    with pytest.raises(DataError, match="has no field 'meta.other'"):
+        documents(path, group="meta.other")
+
+
+def test_a_record_without_text_is_an_empty_document(tmp_path):
+    path = toy.write_jsonl(tmp_path / "a.jsonl", [{"text": None}, {"text": []}, {"text": "x"}])
+    assert [d.text for d in documents(path)] == ["", "", "x"]

@@ -2,6 +2,7 @@ import csv
 import gzip
 import json
 
+import pandas as pd
 import pytest
 import zstandard
 
@@ -87,6 +88,12 @@ def test_long_cells_are_read(tmp_path):
         ("a.csv", b"id,text\n1,\xff\n", "not UTF-8"),
         ("a.arrow", b"\xff", "an Arrow file; name its folder with `kind: huggingface`"),
         ("a.TAR", b"x", "an archive; unpack it"),
+        ("a.tar.gz", gzip.compress(b"x"), "an archive; unpack it"),
+        ("a.warc.gz", gzip.compress(b"x"), "a web archive; extract the text"),
+        ("a.jsonl.lz4", b"x", "compressed by LZ4"),
+        ("a.jsonl", gzip.compress(b"x"), "a.jsonl is compressed by gzip; add .gz to its name"),
+        ("a.txt", b"PAR1", "a Parquet file; name it .parquet"),
+        ("part-0", b"ARROW1", "an Arrow file; convert it to Parquet"),
     ],
 )
 def test_bad_files_are_told_in_one_sentence(tmp_path, name, content, words):
@@ -103,3 +110,47 @@ def test_text_that_was_read_as_it_stands_has_another_key(tmp_path):
         (tmp_path / name).write_text(LINES)
         keys.add(fingerprint_text(FilesTextConfig(paths=[str(tmp_path / name)])))
     assert len(keys) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("marked.jsonl", b"\xef\xbb\xbf" + LINES.encode()),
+        ("windows.jsonl", LINES.replace("\n", "\r\n\r\n").encode()),
+        ("part-00000", LINES.encode()),
+        ("part-00000.gz", gzip.compress(LINES.encode())),
+        ("lines.txt", b"\xef\xbb\xbf" + LINES.encode()),
+        ("lines.jl", LINES.encode()),
+        ("array", json.dumps(ROWS).encode()),
+        ("bars.csv", pd.DataFrame(ROWS).to_csv(index=False, sep="|").encode()),
+        ("excel.csv", b"sep=;\r\n" + pd.DataFrame(ROWS).to_csv(index=False, sep=";").encode()),
+    ],
+)  # fmt: skip
+def test_records_under_any_name(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert texts(tmp_path / name) == [row["text"] for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{not json}\n{}\n",
+        '{"a": 1} is how a record looks.\n',
+        '{"a": 1}\nThen prose.\n',
+        "[1]\n",
+        "{\n",
+    ],
+)
+def test_prose_that_begins_like_json_stays_text(tmp_path, content):
+    (tmp_path / "a.txt").write_text(content)
+    assert texts(tmp_path / "a.txt") == [content]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_compressed_plain_text(tmp_path, pack):
+    path = tmp_path / ("a.txt.gz" if pack is gzip.compress else "a.txt.zst")
+    path.write_bytes(pack(b"plain text\n" * 3))
+    assert texts(path) == ["plain text\n" * 3]
+    path.write_bytes(pack(b"plain text\n" * 300)[:-8])
+    with pytest.raises(DataError, match="not a whole compressed file"):
+        texts(path)
