@@ -75,10 +75,10 @@ class TokensTextConfig(SplitTextConfig):
 
     kind: Literal["tokens"]
     paths: Annotated[list[str], Field(min_length=1)]
-    """Files, prefixes of `.bin` and `.idx`, or globs, relative to the YAML."""
-    format: Literal["megatron", "olmo", "datatrove"] | None = None
-    """Megatron's `.bin` and `.idx`, OLMo's `.npy` without a header, datatrove's and nanotron's `.ds`;
-    told by the ending if left out."""
+    """Files, prefixes of `.bin` and `.idx`, folders of litdata's, or globs, relative to the YAML."""
+    format: Literal["megatron", "olmo", "datatrove", "litdata"] | None = None
+    """Megatron's `.bin` and `.idx`, OLMo's `.npy` (with a header or without), datatrove's and nanotron's
+    `.ds`, a folder of litdata's; told by the files if left out."""
     tokenizer: Annotated[str, Field(min_length=1)]
     """Folder or hub id of the tokenizer that made the tokens."""
     dtype: Literal["uint16", "uint32"] | None = None

@@ -1,4 +1,4 @@
-"""Files of tokens that other programs wrote, memory-mapped: Megatron, OLMo, datatrove and nanotron.
+"""Files of tokens that other programs wrote, memory-mapped: Megatron, OLMo, datatrove, litdata.
 
 Each gives the documents that begin in a range of its tokens, without reading anything else.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.config.text import TokensTextConfig
-from mixopt.errors import DataError
-from mixopt.io.parsing import load_json
+from mixopt.data.litdata_files import is_chunk, list_chunks, open_chunk, read_index
+from mixopt.errors import DataError, one_line
 
 MEGATRON = b"MMIDIDX\x00\x00"
 MEGATRON_TYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
@@ -23,6 +23,8 @@ HEADER = len(MEGATRON) + struct.calcsize("<QBQQ")
 NUMPY = b"\x93NUMPY"
 PROBED = 1 << 16
 """Tokens at the beginning and in the middle of a file that tell the type of a token."""
+LONGEST = 1 << 22
+"""Tokens in which a separator must occur."""
 SEARCHED = 1 << 14
 """Tokens in which the end of a document is searched for at a time."""
 
@@ -47,7 +49,7 @@ class TokenFile(Protocol):
 
 
 def list_token_files(source: TokensTextConfig) -> list[Path]:
-    """Find the files of tokens; of Megatron's pairs, the `.bin`.
+    """Find the files of tokens; of Megatron's pairs the `.bin`, of litdata's folders the chunks.
 
     Args:
         source: Its globs or prefixes.
@@ -59,7 +61,9 @@ def list_token_files(source: TokensTextConfig) -> list[Path]:
     for pattern in source.paths:
         names = sorted(glob(pattern, recursive=True)) or sorted(glob(f"{pattern}.bin"))
         for name in names:
-            _refuse_streams(Path(name))
+            _refuse_mds(Path(name))
+        chunks = [str(chunk) for name in names for chunk in list_chunks(Path(name))]
+        names = [name for name in names if Path(name).name != "index.json"] + chunks
         found = [Path(name).with_suffix(".bin") if name.endswith(".idx") else Path(name)
                  for name in names if not name.endswith((".index", ".metadata", ".csv.gz"))]  # fmt: skip
         found = [file for file in found if file.is_file() and file not in files]
@@ -73,23 +77,16 @@ def list_token_files(source: TokensTextConfig) -> list[Path]:
     return files
 
 
-def _refuse_streams(path: Path) -> None:
-    """Refuse folders that only the libraries read that wrote them."""
+def _refuse_mds(path: Path) -> None:
+    """Refuse folders of MosaicML's MDS, which only its library reads."""
     index = path / "index.json" if path.is_dir() else path.with_name("index.json")
-    if (path.is_file() and path.suffix not in (".mds", ".bin", ".json")) or not index.is_file():
-        return
-    try:
-        plain = load_json(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    known = {"shards": "MosaicML's MDS", "chunks": "litdata"}
-    for field, format in known.items():
-        if isinstance(plain, dict) and field in plain:
-            raise DataError(
-                f"{index.parent} is a folder of {format}, which is not read: write its tokens document "
-                "by document, each with the separator, to an `.npy` by ndarray.tofile (format: olmo), "
-                "or give the text."
-            )
+    is_shard = path.suffix in (".mds", ".json") or path.is_dir()
+    if is_shard and "shards" in read_index(index):
+        raise DataError(
+            f"{index.parent} is a folder of MosaicML's MDS, which is not read: write its tokens, "
+            "document by document and each with the separator, to an .npy by ndarray.tofile, or give "
+            "the text."
+        )
 
 
 def open_token_file(path: Path, source: TokensTextConfig, separator: int, size: int) -> TokenFile:
@@ -105,29 +102,57 @@ def open_token_file(path: Path, source: TokensTextConfig, separator: int, size: 
         DataError: It is damaged, or has another format.
     """
     by_ending = {".bin": "megatron", ".npy": "olmo", ".ds": "datatrove"}
-    format = source.format or by_ending.get(path.suffix)
+    format = source.format or ("litdata" if is_chunk(path) else by_ending.get(path.suffix))
     if format is None:
         raise DataError(
             f"{path} has no ending that tells its format (.bin with .idx, .npy, .ds); give `format`."
         )
     if format == "megatron":
         return MegatronFile(path)
+    if format == "litdata":
+        return IndexedTokens(path, *open_chunk(path))
+    if path.suffix == ".npy" and _has_header(path):
+        return PlainTokens(path, _open_array(path, source.dtype), separator)
     dtype = np.dtype(source.dtype) if source.dtype else _find_type(path, size)
     if path.stat().st_size % dtype.itemsize:
         raise DataError(f"{path} is no whole number of {dtype.name} tokens; correct its `dtype`.")
+    tokens: Tokens = np.memmap(path, dtype, mode="r")
     if format == "datatrove":
-        return IndexedFile(path, dtype)
-    return PlainTokens(path, dtype, separator)
+        return IndexedTokens(path, tokens, _open_ends(path))
+    return PlainTokens(path, tokens, separator)
+
+
+def _has_header(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(NUMPY)) == NUMPY
+
+
+def _open_array(path: Path, dtype: str | None) -> Tokens:
+    """Open an array that numpy.save wrote: of one dimension, or of sequences one after the other."""
+    try:
+        array: Tokens = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(
+            f"{path} is no whole array of numpy ({one_line(error)}); write it again."
+        ) from None
+    if array.dtype.kind not in "iu" or (dtype is not None and array.dtype.name != dtype):
+        wanted = dtype or "integers"
+        raise DataError(
+            f"{path} holds {array.dtype.name}, not {wanted}; correct it, or its `dtype`."
+        )
+    return array.reshape(-1)
+
+
+def _open_ends(path: Path) -> Tokens:
+    """Open the ends of documents beside a `.ds` of datatrove and nanotron."""
+    index = path.with_name(f"{path.name}.index")
+    if not index.is_file():
+        raise DataError(f"{path} has no {index.name} beside it; give both files.")
+    return np.memmap(index, "<u8", mode="r")
 
 
 def _find_type(path: Path, size: int) -> np.dtype[Any]:
     """Return the type with which all tokens are of the vocabulary; the wider one where both do."""
-    with path.open("rb") as stream:
-        if stream.read(len(NUMPY)) == NUMPY:
-            raise DataError(
-                f"{path} is an array saved by numpy.save; OLMo's files have no header: write its tokens "
-                "by ndarray.tofile."
-            )
     n_bytes = path.stat().st_size
     for dtype in (np.dtype("<u4"), np.dtype("<u2")):
         if n_bytes % dtype.itemsize:
@@ -156,7 +181,10 @@ class MegatronFile:
     def __init__(self, path: Path) -> None:
         index = path.with_suffix(".idx")
         if not index.is_file():
-            raise DataError(f"{path} has no {index.name} beside it; give both files.")
+            raise DataError(
+                f"{path} has no {index.name} beside it; give both files, or say `format: olmo` where it "
+                "is tokens alone, as nanoGPT writes them."
+            )
         with index.open("rb") as stream:
             head = stream.read(HEADER)
         if not head.startswith(MEGATRON) or len(head) < HEADER:
@@ -196,24 +224,21 @@ class MegatronFile:
             yield end, self._tokens[begin:end]
 
 
-class IndexedFile:
-    """A `.ds` of datatrove and nanotron, with the ends of its documents in `.ds.index`.
+class IndexedTokens:
+    """Tokens with the ends of their documents.
 
     Args:
         path: The file.
-        dtype: Of a token.
+        tokens: Of all documents, one after the other.
+        ends: Place after each document, in tokens.
 
     Raises:
-        DataError: There is no index.
+        DataError: There are fewer tokens.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        index = path.with_name(f"{path.name}.index")
-        if not index.is_file():
-            raise DataError(f"{path} has no {index.name} beside it; give both files.")
-        self.path, self.token_bytes = path, dtype.itemsize
-        self._tokens = np.memmap(path, dtype, mode="r")
-        self._ends = np.memmap(index, "<u8", mode="r")
+    def __init__(self, path: Path, tokens: Tokens, ends: Tokens) -> None:
+        self.path, self.token_bytes = path, tokens.itemsize
+        self._tokens, self._ends = tokens, ends
         self.n_tokens = len(self._tokens)
         if int(self._ends[-1]) > self.n_tokens:
             raise DataError(
@@ -237,14 +262,23 @@ class PlainTokens:
 
     Args:
         path: The file.
-        dtype: Of a token.
+        tokens: Its content.
         separator: Token that ends a document.
+
+    Raises:
+        DataError: The separator does not occur.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype[Any], separator: int) -> None:
-        self.path, self.token_bytes = path, dtype.itemsize
-        self._tokens, self._separator = np.memmap(path, dtype, mode="r"), separator
+    def __init__(self, path: Path, tokens: Tokens, separator: int) -> None:
+        self.path, self.token_bytes = path, tokens.itemsize
+        self._tokens, self._separator = tokens, separator
         self.n_tokens = len(self._tokens)
+        if self.n_tokens > LONGEST and not (tokens[:LONGEST] == separator).any():
+            raise DataError(
+                f"{path} has no separator (token {separator}, the tokenizer's end of text) in its first "
+                f"{LONGEST:,} tokens, so its documents are not known; name the tokenizer that made it, "
+                "or write the separator after each document."
+            )
 
     def read(self, start: int, stop: int) -> Iterator[tuple[int, Tokens]]:
         """Yield the documents that begin at tokens `start` to `stop`, each with the place of its end."""

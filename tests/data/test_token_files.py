@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from data.test_litdata_files import write_litdata
 
 from mixopt.config.text import TokensTextConfig
 from mixopt.data import token_files
@@ -44,6 +45,12 @@ def write_olmo(folder, name, found, dtype="<u2"):
     return folder / f"{name}.npy"
 
 
+def write_numpy(folder, name, found, dtype="<u2"):
+    tokens = np.array([token for one in found for token in one], dtype=dtype)
+    np.save(folder / f"{name}.npy", tokens)
+    return folder / f"{name}.npy"
+
+
 def write_datatrove(folder, name, found, dtype="<u2"):
     tokens = np.array([token for one in found for token in one], dtype=dtype)
     (folder / f"{name}.ds").write_bytes(tokens.tobytes())
@@ -59,7 +66,11 @@ WRITERS = {
     "megatron-sequences": lambda *a: write_megatron(*a, sequences=3),
     "olmo": write_olmo,
     "olmo-uint32": lambda *a: write_olmo(*a, "<u4"),
+    "numpy": write_numpy,
+    "numpy-int64": lambda *a: write_numpy(*a, "<i8"),
     "datatrove": write_datatrove,
+    "litdata": write_litdata,
+    "litdata-numpy": lambda *a: write_litdata(*a, stored="no_header_numpy:6"),
     "datatrove-uint32": lambda *a: write_datatrove(*a, "<u4"),
 }
 
@@ -126,9 +137,16 @@ def test_broken_pairs_are_told_in_one_sentence(tmp_path, break_it, words):
 
 
 def test_files_of_another_type(tmp_path):
-    np.save(tmp_path / "a.npy", np.arange(9))
-    with pytest.raises(DataError, match="an array saved by numpy.save"):
-        open_one(tmp_path / "a.npy")
+    for values, words in (
+        (np.arange(9.0), "holds float64, not integers"),
+        (np.array([{}]), "no whole array of numpy"),
+    ):
+        np.save(tmp_path / "a.npy", values)
+        with pytest.raises(DataError, match=words):
+            open_one(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.arange(9, dtype=np.uint16))
+    with pytest.raises(DataError, match="holds uint16, not uint32"):
+        open_one(tmp_path / "a.npy", dtype="uint32")
     write_olmo(tmp_path, "b", [[60_000, 59_000, 50_001, 1]])
     with pytest.raises(DataError, match="holds ids beyond the 300 tokens"):
         open_one(tmp_path / "b.npy")
@@ -143,25 +161,34 @@ def test_files_of_another_type(tmp_path):
         open_one(tmp_path / "e.ds", dtype="uint32")
 
 
-@pytest.mark.parametrize(
-    ("index", "name", "words"),
-    [
-        (
-            '{"version": 2, "shards": []}',
-            "shard.00000.mds",
-            "a folder of MosaicML's MDS, which is not",
-        ),
-        ('{"chunks": [], "config": {}}', "chunk-0-0.bin", "a folder of litdata, which is not read"),
-    ],
-)
-def test_folders_of_streams_are_told_what_to_do(tmp_path, index, name, words):
+def test_folders_of_mds_are_told_what_to_do(tmp_path):
     (tmp_path / "d").mkdir()
-    (tmp_path / "d" / "index.json").write_text(index)
-    (tmp_path / "d" / name).write_bytes(bytes(8))
-    for path in ("d", f"d/{name}", "d/*"):
+    (tmp_path / "d" / "index.json").write_text('{"version": 2, "shards": []}')
+    (tmp_path / "d" / "shard.00000.mds").write_bytes(bytes(8))
+    for path in ("d", "d/shard.00000.mds", "d/*"):
         source = TokensTextConfig(kind="tokens", paths=[str(tmp_path / path)], tokenizer="t")
-        with pytest.raises(DataError, match=words):
+        with pytest.raises(
+            DataError, match="a folder of MosaicML's MDS, which is not read: write its"
+        ):
             list_token_files(source)
+
+
+def test_tokens_alone_in_a_bin_of_nanogpt(tmp_path):
+    found = documents()
+    write_olmo(tmp_path, "train", found).rename(tmp_path / "train.bin")
+    with pytest.raises(
+        DataError, match="no train.idx beside it; give both files, or say `format: olmo`"
+    ):
+        open_one(tmp_path / "train.bin")
+    file = open_one(tmp_path / "train.bin", format="olmo")
+    assert [tokens.tolist() for _, tokens in file.read(0, file.n_tokens)] == found
+
+
+def test_tokens_without_any_separator_are_no_one_document(tmp_path, monkeypatch):
+    monkeypatch.setattr(token_files, "LONGEST", 100)
+    write_olmo(tmp_path, "a", [[7] * 101])
+    with pytest.raises(DataError, match="has no separator .token 0.* in its first 100 tokens"):
+        open_one(tmp_path / "a.npy")
 
 
 def test_what_megatron_itself_writes_is_read(tmp_path):
