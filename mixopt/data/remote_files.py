@@ -13,6 +13,8 @@ from mixopt.errors import DataError, hide_credentials, one_line
 
 BLOCK = 1 << 18
 """Bytes that are fetched at least: a part of a sample is smaller, a whole file is read in many."""
+READ_AT_ONCE = 1 << 14
+"""Bytes that are taken at a time of what is fetched."""
 STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created", "sha256")
 """Fields of a listing that change with a file, in the file systems that have them."""
 
@@ -66,11 +68,42 @@ class RemoteFile:
             encoding: Of text.
 
         Raises:
-            DataError: It cannot be opened.
+            DataError: It cannot be opened; reading raises it where the connection breaks.
         """
         with _reading(self.url):
             stream = self._system.open(self.url, "rb", block_size=BLOCK, cache_type="readahead")
-        return stream if "b" in mode else io.TextIOWrapper(stream, encoding=encoding)
+        content = io.BufferedReader(_RemoteStream(stream, self.url), READ_AT_ONCE)
+        return content if "b" in mode else io.TextIOWrapper(content, encoding=encoding)
+
+
+class _RemoteStream(io.RawIOBase):
+    """A stream of a file system, whose errors are told in one sentence."""
+
+    def __init__(self, stream: Any, url: str) -> None:
+        self._stream, self._url = stream, url
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._stream.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _reading(self._url):
+            return int(self._stream.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._stream.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        with _reading(self._url):
+            part = self._stream.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 TextFile: TypeAlias = Path | RemoteFile

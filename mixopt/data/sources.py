@@ -212,21 +212,22 @@ def read_plain(file: TextFile) -> Iterator[Document]:
     Raises:
         DataError: It is not UTF-8, or a damaged compressed file.
     """
+    group = identify_file(file)
     with open_bytes(file) as stream, tell_damage(file):
-        yield from read_blocks(stream, file)
+        yield from read_blocks(stream, file, group)
 
 
-def read_blocks(stream: Any, file: TextFile) -> Iterator[Document]:
+def read_blocks(stream: Any, file: TextFile, group: str) -> Iterator[Document]:
     """Yield the documents of a plain text.
 
     Args:
         stream: Its bytes.
-        file: The file, whose content tells the group.
+        file: The file, for messages.
+        group: Of all documents.
 
     Raises:
         DataError: It is not UTF-8.
     """
-    group = identify_file(file)
     try:
         with io.TextIOWrapper(stream, encoding="utf-8") as text:
             while lines := text.readlines(BLOCK_CHARACTERS):

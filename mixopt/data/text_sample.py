@@ -244,11 +244,12 @@ class TextSample(Sample):
 
     def _iterate_rows(self, file: TextFile, format: str) -> Iterator[tuple[Any, float]]:
         """Yield the documents of each row, and the bytes of the file up to there."""
+        group = identify_file(file) if format == "plain" else ""
         with file.open("rb") as raw, tell_damage(file):
             unpacked = UnpackedStream(raw, file.suffix.lower())
             stream: Any = io.BufferedReader(unpacked)
             if format == "plain":
-                for document in read_blocks(stream, file):
+                for document in read_blocks(stream, file, group):
                     yield [document], unpacked.taken
                 return
             if format == "jsonl":

@@ -3,6 +3,9 @@
 import gzip
 import json
 import random
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import fsspec
 import pandas as pd
@@ -129,3 +132,121 @@ def test_a_url_that_cannot_be_read_is_told(url, words):
         list(read_documents(FilesTextConfig(paths=[url])))
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Broken(fsspec.AbstractFileSystem):
+    """A file whose connection breaks after its first block."""
+
+    protocol = "broken"
+
+    def info(self, path, **more):
+        return {"name": path, "size": 10**6, "type": "file"}
+
+    def exists(self, path, **more):
+        return True
+
+    def _open(self, path, mode="rb", **more):
+        return BrokenStream(self, path, mode, **more)
+
+
+class BrokenStream(fsspec.spec.AbstractBufferedFile):
+    def _fetch_range(self, start, end):
+        if start or end > 500_000:
+            raise ConnectionResetError("peer\nsaid nothing")
+        return LINES[start:end].ljust(end - start, b"\n")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.json", "a.parquet"])
+def test_a_connection_that_breaks_while_reading_is_told(name):
+    """It ended in an internal error of the file system."""
+    fsspec.register_implementation("broken", Broken, clobber=True)
+    with pytest.raises(
+        DataError, match=r"broken://host/.* cannot be read \(ConnectionReset"
+    ) as caught:
+        list(read_documents(FilesTextConfig(paths=[f"broken://host/{name}"])))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A server that answers as the Hugging Face hub does for the files of one dataset."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    import huggingface_hub
+
+    files = {
+        f"data/{name}": content for name, content in CONTENT.items() if not name.endswith("txt")
+    }
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (HubAnswers,), {"files": files}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    huggingface_hub.HfFileSystem.clear_instance_cache()
+    yield constants
+    server.shutdown()
+    server.server_close()
+    huggingface_hub.HfFileSystem.clear_instance_cache()
+
+
+class HubAnswers(BaseHTTPRequestHandler):
+    files: ClassVar[dict[str, bytes]]
+
+    def log_message(self, *words):
+        pass
+
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        if not path.startswith(("/api/datasets/me/set", "/datasets/me/set/resolve/")):
+            self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        elif "/tree/main" in path:
+            self.answer(
+                200, json.dumps(self.list(path.partition("/tree/main")[2].strip("/"))).encode()
+            )
+        elif "/resolve/" in path:
+            self.send_range(self.files[path.partition("/resolve/main/")[2]])
+        else:
+            self.answer(200, json.dumps({"id": "me/set", "sha": "1" * 40, "siblings": []}).encode())
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def list(self, folder):
+        if not folder:
+            return [{"type": "directory", "path": "data", "oid": "0" * 40}]
+        return [{"type": "file", "path": path, "size": len(content), "oid": "0" * 40}
+                for path, content in self.files.items()]  # fmt: skip
+
+    def send_range(self, content):
+        first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+        part = content[int(first) : int(last) + 1]
+        self.answer(206, part, {"Content-Range": f"bytes {first}-{last}/{len(content)}"})
+
+    def answer(self, code, body, headers=()):
+        self.send_response(code)
+        for name, value in {**dict(headers), "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body if self.command == "GET" else b"")
+
+
+def test_files_of_the_hub_through_its_own_file_system(hub):
+    for path, name in (("data/*.jsonl", "a.jsonl"), ("data/b.jsonl.gz", ""), ("data/d.json", "")):
+        source = FilesTextConfig(paths=[f"hf://datasets/me/set/{path}"])
+        assert [d.text for d in read_documents(source)] == [row["text"] for row in ROWS]
+        assert list_files(source)[0].name == (name or path.partition("/")[2])
+    (file,) = list_remote("hf://datasets/me/set@main/data/a.jsonl")
+    assert file.size == len(LINES)
+    sample = find_sample(FilesTextConfig(paths=["hf://datasets/me/set/data/a.jsonl"]), 500, 0)
+    assert {document.text for document in sample.read()} < {row["text"] for row in ROWS}
+
+
+def test_the_hub_offline_or_without_the_dataset_is_told(hub, monkeypatch):
+    def read(path):
+        list(read_documents(FilesTextConfig(paths=[f"hf://datasets/{path}"])))
+
+    with pytest.raises(DataError, match="No file matches hf://datasets/me/other/a.jsonl"):
+        read("me/other/a.jsonl")
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="hf://datasets/me/set/data/.* cannot be read .*offline"):
+        read("me/set/data/a*.jsonl")

@@ -252,3 +252,24 @@ def test_a_damaged_place_is_named(tmp_path):
     )
     with pytest.raises(DataError, match=r"a.jsonl, the line that ends at byte \d+ is not JSON"):
         list(sample_of(tmp_path / "d", 20_000).read())
+
+
+@pytest.mark.parametrize("name", ["part-00000", "text.txt", "text.txt.gz"])
+def test_large_files_told_by_content(tmp_path, name):
+    """JSON lines without an ending are cut at lines; a compressed text is read from its beginning."""
+    found = rows("x", 12_000)
+    content = (
+        lines(found)
+        if name == "part-00000"
+        else b"".join(r["text"].encode() + b"\n" for r in found)
+    )
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    sample = find_sample(FilesTextConfig(paths=[str(tmp_path / name)]), 2000, 0)
+    documents = [document.text for document in sample.read()]
+    if name == "part-00000":
+        assert set(documents) < {row["text"] for row in found}
+        assert sample._extents[0].kind == "lines"
+    else:
+        assert all(document.startswith("x ") or "\nx " in document for document in documents)
+    found = sample.estimate(len(documents), {d.part: len(d.text.split()) for d in sample.read()})
+    assert found.total_bytes == (tmp_path / name).stat().st_size
