@@ -164,6 +164,15 @@ def _find_files(folder: Path, allow_pickle: bool) -> list[Path]:
             "safetensors, or, if you trust them, pass --allow-pickle (mixopt merge) or say "
             "allow_pickle: true (an expert's YAML)."
         )
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ModelError(f"{folder} {what}; give the folder of a model.")
+    shards = sorted(file.name for file in folder.glob("model-*-of-*.safetensors"))
+    if shards:
+        raise ModelError(
+            f"{folder} has shards ({shards[0]}, ...) without their {INDEX}; fetch it too, or save the "
+            "model again."
+        )
     raise ModelError(
         f"{folder} holds no weights: neither {WHOLE} nor {INDEX}; give the folder of a model."
     )

@@ -147,8 +147,8 @@ class FullExpert:
         if untied:
             raise ModelError(
                 f"{self.folder} has an output table of its own ({untied[0]}), and the base uses its "
-                "input embeddings for it; save the base with tie_word_embeddings false and a copy of "
-                f"them as {untied[0]} (mixopt merge does so by itself)."
+                "input embeddings for it, so what is trained from the base is no model of this kind; "
+                f"give the base one too: `mixopt merge BASE -e {self.folder}=0 -o NEW` writes it."
             )
         for name, rows in list(self._resized.items())[:1]:
             warn_of_resize(self.folder, rows, layout.shapes[name][0], resize=resize)

@@ -19,6 +19,14 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 """Types in safetensors that weights of full precision have."""
 WIDE = ("I64", "U64", "BOOL", "C64")
 """Types of counters, `position_ids` and masks; codes have at most 32 bits."""
+ENTRIES = ("quantization_config", "compression_config", "quantization")
+"""Of transformers, of earlier compressed-tensors, and of MLX."""
+METHODS = ("quant_method", "quantization_method", "quant_algo", "format", "bits")
+"""Fields that name the method, the first that is there."""
+OWN_FILES = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+"""Files of AutoGPTQ, AutoAWQ and ModelOpt, which say it beside a plain `config.json`."""
+DEEPEST = 3
+"""Levels of parts in a configuration."""
 MASK = re.compile(r"\.(attn|attention)\.(masked_)?bias$")
 """Causal masks that older GPT-2 and GPT-NeoX checkpoints store as 8-bit integers."""
 REMEDY = (
@@ -45,6 +53,9 @@ def require_full_precision(folder: Path, what: str, *, allow_pickle: bool = Fals
         tensors = _headers(adapter) if readable else iter(())
     else:
         require_unquantized(read_config(folder), f"{what} at {folder}")
+        for name in OWN_FILES:
+            if (folder / name).is_file():
+                raise ModelError(f"{what} at {folder} is quantized (it has a {name}); {REMEDY}")
         tensors = _tensors(folder, allow_pickle)
     for name, dtype, shape in tensors:
         if _is_code(name, dtype, shape):
@@ -63,14 +74,22 @@ def require_unquantized(config: Mapping[str, Any], what: str) -> None:
     Raises:
         ModelError: It has a `quantization_config`.
     """
-    for part in (config, config.get("text_config")):
-        entry = part.get("quantization_config") if isinstance(part, Mapping) else None
+    for name, entry in _entries(config):
         if entry:
-            method = entry.get("quant_method") if isinstance(entry, Mapping) else None
+            given = entry if isinstance(entry, Mapping) else {}
+            method = next((given[key] for key in METHODS if key in given), None)
             raise ModelError(
-                f"{what} is quantized (config.json has a quantization_config, method {show(method)}); "
-                f"{REMEDY}"
+                f"{what} is quantized (config.json has a {name}, method {show(method)}); {REMEDY}"
             )
+
+
+def _entries(config: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield what a configuration says of quantization, also inside those of parts (`text_config`)."""
+    for name, value in config.items():
+        if name in ENTRIES and isinstance(value, Mapping):
+            yield name, value
+        elif isinstance(value, Mapping) and depth < DEEPEST:
+            yield from _entries(value, depth + 1)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from mixopt.training.tensor_names import align_names, strip_wrappers
 PLAIN_STARTS = ("gaussian", "eva", "orthogonal")
 """Initializations of LoRA, beside the default, that leave the base unchanged. PiSSA, OLoRA and others
 subtract from the base first, so that their factors are deltas from another model."""
+BEYOND = ("rank_pattern", "alpha_pattern", "layer_replication", "alora_invocation_tokens", "use_qalora",
+          "use_bdlora", "target_parameters")  # fmt: skip
+"""Settings of peft with which a delta is another one than scale·B·A of each weight."""
 NAMED_FACTOR = re.compile(r"(?<=\.lora_[AB])\.(\w+)\.weight$")
 """The name of an adapter (`default`) in the name of a factor."""
 MAX_ALPHA = 1e9
@@ -50,7 +53,10 @@ class LoraExpert:
         self._transposed = bool(config.get("fan_in_fan_out"))
         endings = (".lora_A.weight", ".lora_B.weight")
         foreign = {name for name in self._names if not name.endswith(endings)}
-        odd = [key for key in ("rank_pattern", "alpha_pattern") if config.get(key)]
+        odd = [key for key in BEYOND if config.get(key)]
+        kind = config.get("peft_type")
+        if kind not in (None, "LORA"):
+            odd.append(f"peft_type {show(kind)}")
         start = config.get("init_lora_weights", True)
         if isinstance(start, str) and start not in PLAIN_STARTS:
             odd.append(f"started as {start}, which changes the base")

@@ -10,7 +10,8 @@ from mixopt.io.parsing import show
 WRAPPERS = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """Parts of names that `torch.compile`, FSDP and activation checkpointing add, anywhere in a name."""
 PARALLEL = "module."
-"""What DataParallel, DDP and DeepSpeed put before every name."""
+OUTER = (PARALLEL, "_forward_module.", "base_model.model.")
+"""What DataParallel, DDP and DeepSpeed, Lightning, and peft put before every name of a model."""
 BODIES = ("transformer.", "model.", "gpt_neox.", "language_model.", "model.language_model.")
 """Names of the body inside a model with a head. The first GPT-2 on the hub, and every model that was
 saved without its head, lack them."""
@@ -30,8 +31,8 @@ def strip_wrappers(names: Iterable[str], folder: Path) -> dict[str, str]:
         ModelError: Two stored names stand for one tensor.
     """
     plain = {stored: WRAPPERS.sub("", stored) for stored in names}
-    while plain and all(name.startswith(PARALLEL) for name in plain.values()):
-        plain = {stored: name.removeprefix(PARALLEL) for stored, name in plain.items()}
+    while plain and (outer := _find_outer(plain.values())):
+        plain = {stored: name.removeprefix(outer) for stored, name in plain.items()}
     stored_by_name: dict[str, str] = {}
     for stored, name in plain.items():
         if name in stored_by_name:
@@ -41,6 +42,13 @@ def strip_wrappers(names: Iterable[str], folder: Path) -> dict[str, str]:
             )
         stored_by_name[name] = stored
     return stored_by_name
+
+
+def _find_outer(names: Collection[str]) -> str | None:
+    """Return what a wrapper put before every name; a LoRA adapter's names begin with peft's."""
+    if any(".lora_" in name for name in names):
+        return PARALLEL if all(name.startswith(PARALLEL) for name in names) else None
+    return next((outer for outer in OUTER if all(n.startswith(outer) for n in names)), None)
 
 
 def align_names(names: Collection[str], wanted: Collection[str]) -> dict[str, str]:

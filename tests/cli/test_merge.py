@@ -30,7 +30,7 @@ def test_merge_from_the_shell(folders, caplog):
         (["-e", "web=x"], "as DIR=WEIGHT"),
         (["-e", "web=1", "-e", "web=2"], "twice"),
         (["-e", "web=1", "--shard-size", "much"], "is not a size"),
-        (["-e", "nowhere=1"], "holds no weights"),
+        (["-e", "nowhere=1"], "does not exist; give the folder of a model"),
         (["-e", "web=nan"], "finite numbers"),
         (["-e", "web=60", "-e", "code=40"], "sum to 100"),
         (["-e", "web=3.5", "-e", "code=96.3"], "give shares (0.6 for 60%)"),

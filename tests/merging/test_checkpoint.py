@@ -34,6 +34,21 @@ def test_what_is_no_checkpoint_is_told(tmp_path):
         Checkpoint(tmp_path)
 
 
+def test_places_without_a_model_are_told(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "model-00001-of-00002.safetensors").touch()
+    for place, words in (
+        (tmp_path / "nowhere", "nowhere does not exist; give the folder of a model"),
+        (tmp_path / "file", "file is a file; give the folder of a model"),
+        (
+            tmp_path,
+            "has shards .model-00001-of-00002.safetensors, .... without their model.safetensors",
+        ),
+    ):
+        with pytest.raises(ModelError, match=words):
+            Checkpoint(place)
+
+
 def test_a_file_cut_short(tmp_path):
     save_file({"x": torch.zeros(1000)}, tmp_path / "model.safetensors")
     whole = (tmp_path / "model.safetensors").read_bytes()

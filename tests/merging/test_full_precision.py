@@ -136,6 +136,36 @@ def test_a_text_model_inside_another(tmp_path):
                             "The base org/name")  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            {"llm_config": {"quantization_config": {"quant_method": "hqq"}}},
+            "quantization_config, method 'hqq'",
+        ),
+        ({"a": {"b": {"quantization_config": {"quant_algo": "FP8"}}}}, "method 'FP8'"),
+        ({"quantization": {"group_size": 64, "bits": 4}}, "has a quantization, method 4"),
+        ({"compression_config": {"format": "int-quantized"}}, "method 'int-quantized'"),
+    ],
+)
+def test_configurations_of_other_quantizers(config, told):
+    with pytest.raises(ModelError, match=told):
+        require_unquantized(config, "The base")
+    require_unquantized(
+        {"llm_config": {"quantization_config": {}}, "quantization": None}, "The base"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["quantize_config.json", "quant_config.json", "hf_quant_config.json"]
+)
+def test_files_of_quantizers_beside_a_plain_configuration(tmp_path, name):
+    model().save_pretrained(tmp_path)
+    (tmp_path / name).write_text('{"bits": 4}')
+    with pytest.raises(ModelError, match=f"is quantized .it has a {name}"):
+        require_full_precision(tmp_path, "The expert")
+
+
 def test_a_config_that_is_none(tmp_path):
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ModelError, match="is no configuration that transformers can read"):

@@ -37,12 +37,20 @@ def test_adapter_of_another_architecture_is_refused(tmp_path):
         ModelMerger(model("gpt2"), [open_expert(tmp_path / "e")])
 
 
-def test_patterns_of_ranks_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"alpha_pattern": {"q_proj": 3}}, "alpha_pattern"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, "layer_replication"),
+        ({"alora_invocation_tokens": [5, 6]}, "alora_invocation_tokens"),
+        ({"peft_type": "LOHA"}, "peft_type 'LOHA'"),
+    ],
+)
+def test_settings_beyond_plain_lora_are_refused(tmp_path, more, told):
     make_lora(model(), tmp_path / "e")
-    config = json.loads((tmp_path / "e" / "adapter_config.json").read_text())
-    config["alpha_pattern"] = {"q_proj": 3}
+    config = json.loads((tmp_path / "e" / "adapter_config.json").read_text()) | more
     (tmp_path / "e" / "adapter_config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="more than plain LoRA .alpha_pattern"):
+    with pytest.raises(ModelError, match=f"more than plain LoRA .{told}"):
         open_expert(tmp_path / "e")
     (tmp_path / "e" / "adapter_config.json").write_text("{}")
     with pytest.raises(ModelError, match="not the configuration of a LoRA adapter"):

@@ -179,3 +179,21 @@ def test_rows_that_the_base_lacks_are_weighted_means():
     mean = average_rows([long, short], [0.3, 0.1])
     assert np.allclose(mean[:, 0], [2.0, 2.0, 3.0])
     assert np.allclose(average_rows([long, short], [0.5, -0.5])[:, 0], [3.0, 2.0, 3.0])
+
+
+def test_a_merge_of_weight_zero_is_the_base_with_an_output_table(tmp_path):
+    """What the error tells a study to use: there the expert fits, and the base is the same model."""
+    base = model("llama")
+    tensors = perturbed(base, 0)
+    untied = {"lm_head.weight": tensors["model.embed_tokens.weight"] + 1}
+    expert = save_tensors(tmp_path / "e", tensors | untied)
+    folder = save(tmp_path / "base", base)
+    with pytest.raises(ModelError, match="mixopt merge BASE -e .*/e=0 -o NEW"):
+        ModelMerger(base, [open_expert(expert)])
+    new = AutoModelForCausalLM.from_pretrained(
+        merge_to_disk(folder, {expert: 0.0}, tmp_path / "new")
+    )
+    tokens = torch.arange(12).view(2, 6)
+    assert torch.equal(new(tokens).logits, base(tokens).logits)
+    merged = ModelMerger(new, [open_expert(expert)]).merge([1.0])
+    assert torch.equal(merged.lm_head.weight, untied["lm_head.weight"])

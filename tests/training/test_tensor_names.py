@@ -26,7 +26,17 @@ def test_names_that_fit_and_names_of_another_model_stay():
     assert align_names(pictures, wanted)["model.language_model.a.weight"] == "model.a.weight"
 
 
-@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "_orig_mod.",
+        "module.",
+        "module._orig_mod.",
+        "_forward_module.",
+        "_forward_module._orig_mod.",
+        "base_model.model.",
+    ],
+)
 def test_prefixes_of_wrappers(prefix, tmp_path):
     assert strip_wrappers([f"{prefix}a.b", f"{prefix}c"], tmp_path) == {
         "a.b": f"{prefix}a.b", "c": f"{prefix}c"
