@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _MODULES = {
+    "mixopt.callbacks.mlflow.proposals": ["read_mlflow_proposal"],
     "mixopt.errors": ["MixoptError"],
     "mixopt.estimate": ["Estimate"],
     "mixopt.exporters.export": ["export"],
@@ -38,6 +39,7 @@ _PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from mixopt.callbacks.mlflow.proposals import read_mlflow_proposal as read_mlflow_proposal
     from mixopt.errors import MixoptError as MixoptError
     from mixopt.estimate import Estimate as Estimate
     from mixopt.exporters.export import export as export

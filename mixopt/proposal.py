@@ -262,6 +262,23 @@ class Proposal:
                 f"{file} is not a proposal that mixopt wrote ({one_line(error)}); give a proposal.json."
             ) from None
 
+    @classmethod
+    def from_mlflow(cls, run: Any, tracking_uri: str | None = None) -> "Proposal":
+        """Return the proposal that a study, or `mixopt propose`, has logged to MLflow.
+
+        Args:
+            run: Id of the run, or MLflow's `Run`.
+            tracking_uri: The store; the one that MLflow is set to (`MLFLOW_TRACKING_URI`) if left out.
+
+        Raises:
+            UserError: There is no such run, it has no proposal, or its artifacts cannot be read.
+            ExportError: What the run has is no proposal that mixopt wrote.
+            MissingExtraError: MLflow is not installed.
+        """
+        import mixopt  # its public names are found on use: this module imports no MLflow
+
+        return mixopt.read_mlflow_proposal(run, tracking_uri)
+
     def write(self, path: str | Path) -> Path:
         """Write the proposal as JSON, which `read` and `mixopt export` take.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixopt.baselines.base import Recommendation
-from mixopt.callbacks.base import Callback, RoundResult
+from mixopt.callbacks.base import Callback
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import choose_executor, give_experts, load_study, set_budget
 from mixopt.config.study import StudyConfig
@@ -29,6 +29,12 @@ from mixopt.pipeline.experts import train_experts
 from mixopt.pipeline.exports import with_known_paths, write_export
 from mixopt.pipeline.gains import Observation, metrics_that_choose, tabulate
 from mixopt.pipeline.method_search import MethodResult, describe_recommendation, run_method
+from mixopt.pipeline.milestones import (
+    report_expert_scores,
+    report_plan,
+    report_proposals,
+    report_round,
+)
 from mixopt.pipeline.objective import open_policy, require_objective
 from mixopt.pipeline.phases import run_phases
 from mixopt.pipeline.plan import PlannedTraining, plan_study
@@ -40,7 +46,7 @@ from mixopt.pipeline.status import StatusRow, study_status
 from mixopt.pipeline.trained_runs import list_trained_runs
 from mixopt.pipeline.validate import validate
 from mixopt.proposal import Proposal
-from mixopt.report.build import cross_validated_scores, study_report_data
+from mixopt.report.build import study_report_data
 from mixopt.report.page import write_report
 from mixopt.schedule import Schedule
 from mixopt.surrogates.surrogate import Surrogate
@@ -162,6 +168,7 @@ class Study:
         """
         with self.running():
             self.prepare()
+            report_plan(self.context)
             return train_experts(self.context).results
 
     def search(self) -> Trials:
@@ -180,13 +187,15 @@ class Study:
             )
         with self.running():
             search, policy = self.open_search(), self.open_policy(with_runs=False)
+            self.callbacks.begin("search")
+            report_expert_scores(self.context, search)
             trials = search.no_trials
             for number, count in enumerate(self.config.search.rounds, start=1):
                 fitted, trust = partial(policy.fit, trials), policy.trust(trials)
                 trials += search.score(search.choose(number, count, trials, fitted, trust))
                 # before a fit that may find nothing to learn
                 write_result(self.callbacks, "trials.csv", trials.to_frame().to_csv(index=False))
-                self._report_round(number, trials)
+                self._round_ranks[number] = report_round(self.context, policy, number, trials)
             self.recommend()
             return trials
 
@@ -217,11 +226,12 @@ class Study:
         """
         with self.running():
             search, policy = self.open_search(), self.open_policy()
+            self.callbacks.begin("proposal")
             proposals = build_proposals(self.context, search, policy, trials)
             for number, proposal in enumerate(proposals, start=1):
                 name = "proposal.json" if number == 1 else f"proposal-{number}.json"
                 write_result(self.callbacks, name, proposal.to_json())
-            self.callbacks.notify(lambda callback: callback.on_proposals(proposals))
+            report_proposals(self.context, proposals)
             return proposals
 
     def validate(
@@ -246,6 +256,7 @@ class Study:
             trials = self.search() if trials is None else trials
             proposal = proposal or self.propose(trials)[0]
             search, alone = self.open_search(), self.open_policy(with_runs=False)
+            self.callbacks.begin("validation")
             result = validate(self.context, search, proposal, trials, alone)
             write_result(self.callbacks, "proxy-runs.csv", result.runs.to_csv(index=False))
             write_result(self.callbacks, "validation.json", to_json(result.validation.to_dict()))
@@ -285,6 +296,7 @@ class Study:
             proposals = self.propose(trials) if proposals is None else proposals
             search, policy = self.open_search(), self.open_policy()
             found = self._find_recommendation()
+            self.callbacks.begin("budget")
             paid, own = (found.online_tokens, found.observations) if found else (0, ())
             bought = spend_budget(self.context, search, policy, trials, proposals, paid)
             table = tabulate(bought, self.config.domains, metrics_that_choose(search))
@@ -331,6 +343,7 @@ class Study:
         """
         with self.running():
             search, policy, device = self.open_search(), self.open_policy(), self.context.device
+            self.callbacks.begin("report")
             outcomes = [expert.outcome for expert in search.experts.results.values()]
             trained = list_trained_runs(
                 list_observations(search, policy, trials), metrics_that_choose(search),
@@ -413,6 +426,7 @@ class Study:
         if self.config.phases:
             raise ConfigError("The study has phases, which are searched one by one; use `run`.")
         if not self._is_prepared:
+            self.callbacks.begin("text")
             self.context.prepare()
             self._is_prepared = True
         return self.context
@@ -427,7 +441,9 @@ class Study:
             DivergedError: Fewer than two experts were trained.
         """
         if self._search is None:
-            self._search = open_search(self.prepare())
+            self.prepare()
+            report_plan(self.context)
+            self._search = open_search(self.context)
         return self._search
 
     def open_policy(self, *, with_runs: bool = True) -> SurrogatePolicy:
@@ -485,30 +501,9 @@ class Study:
     def _find_recommendation(self) -> MethodResult | None:
         if self._method is None and self.config.published_method is not None:
             objective = require_objective(self.open_policy(with_runs=False))
+            self.callbacks.begin("method")
             self._method = run_method(self.context, self.open_search(), objective)
             found = self._method.recommendation
             self.callbacks.message(describe_recommendation(self.config, found))
             write_result(self.callbacks, "recommendation.json", to_json(found.to_dict()))
         return self._method
-
-    def _report_round(self, number: int, trials: Trials) -> None:
-        policy = self.open_policy(with_runs=False)
-        surrogate = policy.fit(trials)
-        table = trials.where(kind=self.config.proxy)
-        utilities = surrogate.observed_utilities(table)
-        reliabilities = policy.reliabilities(trials) if number == 1 else {}
-        for reliability in reliabilities.values():
-            if not reliability.is_reliable:
-                # the study counts it for less
-                self.callbacks.warning(reliability.sentence, "nothing")
-        utility = cross_validated_scores(surrogate)["utility"]
-        self._round_ranks[number] = (len(table), utility.rank_correlation)
-        result = RoundResult(
-            number,
-            trials,
-            n_candidates=len(table),
-            best_utility=float(utilities.max()),
-            rank_correlations={fit.metric.name: fit.rank_correlation for fit in surrogate.metrics},
-            reliabilities={name: found.tau for name, found in reliabilities.items()},
-        )
-        self.callbacks.notify(lambda callback: callback.on_round_scored(result))

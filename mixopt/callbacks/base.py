@@ -6,13 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mixopt.config.study import StudyConfig
+from mixopt.estimate import Estimate
+from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
-from mixopt.trials import Trials
+from mixopt.trials import Score, Trials
 
 if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation
 
-ModelKind = Literal["base", "expert", "proxy run"]
+ModelKind = Literal["base", "expert", "proxy run", "run"]
+Role = Literal["base", "vertex", "natural", "candidate", "confirmation"]
+"""What a trained model is for: what experts start from; a vertex of merges and ensembles; a run on the
+natural mixture; on a candidate; or on either with an unused seed, at the end of a budget."""
+Stage = Literal[
+    "text", "base", "experts", "search", "method", "proposal", "validation", "budget", "report"
+]
+"""The parts of a study, in the order in which they begin."""
 Changes = Literal["ratios", "scores", "nothing"]
 """What a warning may change: what to train on, scores and their weight, or nothing any more."""
 
@@ -56,13 +65,18 @@ class TrainedModel:
     """A model that was trained, or loaded because it was trained before.
 
     Attributes:
-        kind: `base`, `expert` or `proxy run`.
+        kind: `base`, `expert`, `proxy run` (of a validation), `run` (of a search, method or budget).
         name: Name of the model.
         params: Hyperparameters of its training.
         metrics: Final loss, tokens, optimizer steps and FLOPs.
         losses: Training curve as pairs (step, loss in nats per token).
         folder: Folder of the checkpoint.
         failure: Reason why its training failed; None if it succeeded.
+        role: What it is for; None if unknown.
+        ratios: Share of each domain in its training data (`d`).
+        seed: Index of the repetition for runs, else the study's seed; None if unknown.
+        scores: Scores by benchmark, by tokens of training; those of base and experts come with
+            `on_model_scored`.
     """
 
     kind: ModelKind
@@ -72,6 +86,40 @@ class TrainedModel:
     losses: Sequence[tuple[int, float]] = ()
     folder: Path | None = None
     failure: str | None = None
+    role: Role | None = None
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    seed: int | None = None
+    scores: Mapping[int, Mapping[str, Score]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """What a stage will do from its start, finished parts included.
+
+    Attributes:
+        stage: The stage.
+        trained_tokens: Tokens of training.
+        scored: Candidates that are scored.
+    """
+
+    stage: Stage
+    trained_tokens: int = 0
+    scored: int = 0
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """The best mixture so far.
+
+    Attributes:
+        ratios: The mixture (`d`).
+        gain: Its gain over natural.
+        known_from: What the gain is known from, such as `merges`.
+    """
+
+    ratios: Mixture
+    gain: Estimate
+    known_from: str
 
 
 @dataclass(frozen=True)
@@ -118,11 +166,27 @@ class Callback:
     def on_message(self, text: str) -> None:
         """Called with a sentence for the user."""
 
+    def on_warning(self, warning: StudyWarning) -> None:
+        """Called once with each warning; passes it to `on_message` unless overridden."""
+        self.on_message(warning.text)
+
+    def on_plan(self, stages: Sequence[PlannedStage]) -> None:
+        """Called when what the study will train and score is known, before the first training."""
+
+    def on_stage_start(self, stage: Stage) -> None:
+        """Called when a stage begins; it ends where another begins, or the study."""
+
     def on_domains_counted(self, counts: Sequence[DomainCount]) -> None:
         """Called when the corpora are tokenized, with the size of each domain."""
 
     def on_model_trained(self, model: TrainedModel) -> None:
         """Called for each model that was trained, loaded, or whose training failed."""
+
+    def on_model_scored(self, kind: ModelKind, name: str, scores: Mapping[str, Score]) -> None:
+        """Called with the scores by benchmark of base and experts, after `on_model_trained`."""
+
+    def on_best(self, best: BestSoFar) -> None:
+        """Called when the best mixture so far, or what is known of it, has changed."""
 
     def on_round_scored(self, result: RoundResult) -> None:
         """Called after each search round."""

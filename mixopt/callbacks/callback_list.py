@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixopt.callbacks.base import Callback, Changes, ModelKind, StudyWarning, TrainedModel
+from mixopt.callbacks.base import (
+    Callback,
+    Changes,
+    ModelKind,
+    Role,
+    Stage,
+    StudyWarning,
+    TrainedModel,
+)
 from mixopt.config.study import StudyConfig
 from mixopt.errors import hide_credentials
 from mixopt.io.interrupts import acknowledge_stop
+from mixopt.trials import Score
 
 if TYPE_CHECKING:
     from mixopt.training.training_run import TrainingResult
@@ -35,13 +44,14 @@ class CallbackList:
         self.config, self.output, self.callbacks = config, output, tuple(callbacks)
         self.study_warnings: list[StudyWarning] = []
         self._depth = 0
+        self._stage: Stage | None = None
         self._started = time.monotonic()
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Call `on_study_start` and `on_study_end` around the outermost of nested commands."""
         if self._depth == 0:
-            self._started = time.monotonic()
+            self._started, self._stage = time.monotonic(), None
             if self.output is not None:
                 output = self.output
                 self.notify(lambda c: c.on_study_start(self.config, output))
@@ -87,31 +97,48 @@ class CallbackList:
         """
         text = hide_credentials(text)
         if text not in self.warnings:
-            self.study_warnings.append(StudyWarning(text, changes))
-            self.message(text)
+            warning = StudyWarning(text, changes)
+            self.study_warnings.append(warning)
+            self.notify(lambda c: c.on_warning(warning))
 
     @property
     def warnings(self) -> list[str]:
         """The sentences of the warnings so far."""
         return [warning.text for warning in self.study_warnings]
 
+    def begin(self, stage: Stage) -> None:
+        """Report that a stage begins, unless it is under way."""
+        if stage != self._stage:
+            self._stage = stage
+            self.notify(lambda c: c.on_stage_start(stage))
+
     def on_model_trained(
-        self, kind: ModelKind, name: str, result: "TrainingResult", ratios: Mapping[str, float]
+        self,
+        kind: ModelKind,
+        name: str,
+        result: "TrainingResult",
+        ratios: Mapping[str, float],
+        *,
+        role: Role,
+        seed: int,
+        scores: Mapping[int, Mapping[str, Score]] | None = None,
     ) -> None:
         """Report a trained model.
 
         Args:
-            kind: `base`, `expert` or `proxy run`.
+            kind: Why it was trained.
             name: Name of the model.
             result: What the training returned.
             ratios: Share of each domain in its training data.
+            role: What it is for.
+            seed: Index of the repetition for runs, else the study's seed.
+            scores: Scores by benchmark, by tokens of training, where they are known.
         """
         outcome, step = result.outcome, result.step
         params = {
             "learning_rate": f"{step.learning_rate:.3g}",
             "batch_tokens": step.batch_tokens,
             "step_source": step.source,
-            "ratios": {domain: round(ratio, 6) for domain, ratio in ratios.items() if ratio},
             "epochs": {domain: round(count, 3) for domain, count in result.epochs.items()},
         }
         # the mean over the last fifth, as single steps are noisy
@@ -122,5 +149,8 @@ class CallbackList:
             "flops": outcome.flops,
             "final_loss": float(np.mean(last)) if last else float("nan"),
         }
-        model = TrainedModel(kind, name, params, metrics, outcome.losses, result.folder)
+        model = TrainedModel(
+            kind, name, params, metrics, outcome.losses, result.folder,
+            role=role, ratios=dict(ratios), seed=seed, scores=scores or {},
+        )  # fmt: skip
         self.notify(lambda c: c.on_model_trained(model))

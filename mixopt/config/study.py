@@ -202,6 +202,13 @@ class PhaseConfig(ConfigModel):
     """Search settings; the study's if left out."""
 
 
+class TrackingConfig(ConfigModel):
+    """What is logged to MLflow beside the study itself."""
+
+    system_metrics: bool = False
+    """Log the load of this machine (CPU, memory, disk, network, NVIDIA GPUs) every ten seconds."""
+
+
 class ExportConfig(ConfigModel):
     """One training config to write."""
 
@@ -260,6 +267,8 @@ class StudyConfig(ConfigModel):
     """Trainer configs to write."""
     executor: ExecutorConfig = LocalExecutorConfig()
     """Where jobs run: `local`, `processes`, `ray` or `slurm`, or one of these with settings."""
+    tracking: TrackingConfig = TrackingConfig()
+    """What is logged to MLflow beside the study itself."""
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from mixopt.data.document import Document, TokenDocument
 from mixopt.errors import DataError
 from mixopt.io.files import write_bytes
+from mixopt.io.progress import Work
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -98,8 +98,7 @@ def tokenize(
                 "Tokenizing of %s goes on from document %s; %s tokens were kept.",
                 name, f"{kept.documents + 1:,}", f"{shards.tokens:,}",
             )  # fmt: skip
-        with tqdm(desc=f"tokenizing {name}", unit=" documents", initial=kept.documents,
-                  mininterval=1.0, leave=False, disable=None) as bar:  # fmt: skip
+        with Work(f"tokenizing {name}", unit="document", done=kept.documents) as work:
             batches = _ahead(_batched(islice(full, kept.documents, None)))
             for batch, encoded in _ahead(_encode(batches, encode)):
                 for document, tokens in zip(batch, encoded, strict=True):
@@ -107,7 +106,7 @@ def tokenize(
                     shards.write(line, document)
                     if shards.tokens >= wanted:
                         break
-                bar.update(len(batch))
+                work.advance(len(batch))
                 if shards.tokens >= wanted:
                     break
         if not shards.tokens:

@@ -14,6 +14,7 @@ from mixopt.artifacts.store import ArtifactStore, MissingArtifactError
 from mixopt.errors import DivergedError, RunError, StorageError, UserError, one_line
 from mixopt.executors.base import Executor, WorkerLostError
 from mixopt.executors.job import Job, Outcome, Worker
+from mixopt.io.progress import Work
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Dispatcher:
         ended: SimpleQueue[tuple[Job, int, Outcome]] = SimpleQueue()
         fresh, again = iter(jobs), deque[tuple[Job, int]]()
         running = 0
+        shown: dict[int, Work] = {}
         while True:
             while running == 0 or running < self._executor.slots:
                 if again:
@@ -68,11 +70,13 @@ class Dispatcher:
                         yield job, None
                         continue
                 self._submit(job, attempt + 1, ended)
+                shown[id(job)] = Work(job.name)
                 running += 1
             if not running:
                 return
             job, attempt, future = ended.get()
             running -= 1
+            shown.pop(id(job)).close()
             error = _result_of(future)
             if error is None:
                 for artifact in job.artifacts:
@@ -127,7 +131,8 @@ class LocalDispatcher:
             while retry:
                 attempt, error = attempt + 1, None
                 try:
-                    self._worker(job)
+                    with Work(job.name):
+                        self._worker(job)
                 except Exception as failure:  # reported with the job, or raised by _should_retry
                     error = failure
                 retry = error is not None and _should_retry(error, attempt, self._retries)

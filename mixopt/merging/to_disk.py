@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.errors import ModelError, StorageError, one_line
 from mixopt.io.content_hash import user_cache
 from mixopt.io.files import resume_folder, write_text
 from mixopt.io.parsing import show
+from mixopt.io.progress import track
 from mixopt.io.run_folders import find_model_folder
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import COMPUTED, Expert, FullExpert, open_expert
@@ -151,9 +151,8 @@ def merge_to_disk(
         _require_space(scratch, plan)
         merge = _StreamedMerge(checkpoint, opened, weights)
         try:
-            for name, tensors in tqdm(
-                shards.items(), desc="merging", unit="file", leave=False, disable=None
-            ):
+            files = track(shards.items(), "merging", total=len(shards), unit="file")
+            for name, tensors in files:
                 if not (scratch / name).is_file():
                     _write_shard(scratch / name, tensors, merge)
         except ModelError:  # the same weights would end every further try

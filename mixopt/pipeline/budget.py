@@ -12,16 +12,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.callbacks.base import BestSoFar
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.config.study import StudyConfig
 from mixopt.errors import RunError, one_line
+from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.acquisition import value_of_runs
 from mixopt.optimization.decision import TIE
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.decide import FRESH, VALIDATED, list_candidates, list_observations
+from mixopt.pipeline.decide import VALIDATED, list_candidates, list_observations
 from mixopt.pipeline.gains import Observation, StudyGains, reaches_natural
 from mixopt.pipeline.mixture_runs import (
+    FRESH,
     RunSpec,
     ScoredRun,
     first_checkpoints,
@@ -158,6 +161,8 @@ class BudgetSpender:
             mean, covariance = posterior.gains(asked, combinations)
             expected = mean.min(axis=1)
             sds = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
+            if not batch:
+                self._report_best(expected, sds)
             order = np.argsort(-(expected + sds), kind="stable")[:CONSIDERED]
             options = self._options(order, batch, left)
             if not options:
@@ -175,6 +180,15 @@ class BudgetSpender:
             row = at.pick([best])
             runs = _append(runs, row, posterior.gains(row)[0], batch[-1].seed)
         return batch
+
+    def _report_best(self, expected: Array, sds: Array) -> None:
+        place = int(expected.argmax())
+        best = BestSoFar(
+            Mixture.from_vector(self._context.config.domains, self._candidates[place]),
+            Estimate(float(expected[place]), float(sds[place])),
+            f"ensembles and {sum(not each.failed for each in self._all)} scored runs",
+        )
+        self._context.callbacks.notify(lambda callback: callback.on_best(best))
 
     def _options(
         self, order: NDArray[np.int64], batch: Sequence[Purchase], left: int

@@ -22,6 +22,7 @@ from mixopt.pipeline.gains import (
     reaches_natural,
 )
 from mixopt.pipeline.merge_check import check_by_merges
+from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.pipeline.natural_curve import equivalent_tokens
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
@@ -35,7 +36,6 @@ POSTERIOR_DRAWS = 4096
 DISTINCT = 0.05  # ‖√λ − √λ'‖ from which another mixture is worth a merge
 SAME = 1e-9  # difference of ratios below which mixtures are the same
 VALIDATED = 500  # first seed of a validation
-FRESH = 1000  # first seed of a confirmation, which no other run has
 
 
 def decide_study(

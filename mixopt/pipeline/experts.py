@@ -4,12 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
-
 from mixopt.callbacks.base import TrainedModel
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import DivergedError, one_line
 from mixopt.executors.job import Job
+from mixopt.io.progress import track
 from mixopt.mixture import Mixture
 from mixopt.pipeline.context import StudyContext
 
@@ -45,11 +44,14 @@ def train_base(context: StudyContext) -> None:
     run = base_run(context)
     if run is None:
         return
+    context.callbacks.begin("base")
     job = Job("train_base", (), "the base", (run.artifact,), trains=True)
     for _, error in context.dispatcher.run([job]):
         if error is not None:
             raise error
-    context.callbacks.on_model_trained("base", "base", read_run(context, run), {})
+    context.callbacks.on_model_trained(
+        "base", "base", read_run(context, run), run.ratios, role="base", seed=context.config.seed
+    )
 
 
 def train_experts(context: StudyContext) -> Experts:
@@ -74,15 +76,14 @@ def train_experts(context: StudyContext) -> Experts:
         step = OptimizerHyperparameters(0.0, 0, "given")
         results[name] = TrainingResult(folder, outcome, step, {})
         context.callbacks.message(f"Expert {name!r} is given: {folder}")
+    context.callbacks.begin("experts")
     runs = {name: expert_run(context, name) for name in names if name not in results}
     jobs = [
         Job("train_expert", (name,), f"expert {name!r}", (run.artifact,), trains=True)
         for name, run in runs.items()
     ]
     done = context.dispatcher.run(jobs)
-    for job, error in tqdm(
-        done, desc="experts", unit="expert", total=len(jobs), leave=False, disable=None
-    ):
+    for job, error in track(done, "experts", total=len(jobs), unit="expert"):
         (name,) = job.arguments
         if error is not None:
             failures[name] = one_line(error, limit=None)
@@ -90,7 +91,9 @@ def train_experts(context: StudyContext) -> Experts:
             continue
         results[name] = read_run(context, runs[name])
         ratios = context.compositions[name]
-        context.callbacks.on_model_trained("expert", name, results[name], ratios)
+        context.callbacks.on_model_trained(
+            "expert", name, results[name], ratios, role="vertex", seed=context.config.seed
+        )
         _warn_of_vocabulary(context, results[name])
     results = {name: results[name] for name in names if name in results}
     if len(results) < MIN_EXPERTS:
@@ -117,5 +120,6 @@ def _warn_of_vocabulary(context: StudyContext, result: "TrainingResult") -> None
 
 def _report_failure(context: StudyContext, name: str, cause: str) -> None:
     context.callbacks.message(f"Expert {name!r} is set aside and no mixture weighs it: {cause}")
-    model = TrainedModel("expert", name, failure=cause)
+    model = TrainedModel("expert", name, failure=cause, role="vertex",
+                         ratios=dict(context.compositions[name]), seed=context.config.seed)  # fmt: skip
     context.callbacks.notify(lambda callback: callback.on_model_trained(model))

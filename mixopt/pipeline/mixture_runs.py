@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
+from mixopt.callbacks.base import Role, TrainedModel
 from mixopt.config.study import StudyConfig
+from mixopt.errors import one_line
 from mixopt.executors.job import Job
+from mixopt.io.progress import track
 from mixopt.mixture import Mixture
 from mixopt.pipeline.context import StudyContext
+from mixopt.trials import Score
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class ScoredRun:
     flops: float
 
 
+FRESH = 1000
+"""First seed of a confirmation, which no other run has."""
 EARLY = (4, 2)
 """Natural's first runs are scored at these parts of their length too: its own curve tells what a gain
 is worth in tokens."""
@@ -101,21 +106,31 @@ def train_runs(
             "train_run", arguments, f"run {spec.name}", (run.artifact, *scores), trains=True
         )  # fmt: skip
     done = context.dispatcher.run([job for _, job in jobs.values()])
-    for job, error in tqdm(
-        done, desc="runs", unit="run", total=len(jobs), leave=False, disable=None
-    ):
+    for job, error in track(done, "runs", total=len(jobs), unit="run"):
         spec, _ = jobs[job.arguments[0], job.arguments[2]]
         if error is not None:
+            _report_failure(context, spec, one_line(error, limit=None))
             yield spec, error
             continue
         run = runs[spec]
-        outcome = read_run(context, run).outcome
+        result = read_run(context, run)
         per_step = run.plan.sequences_per_step * context.config.base.context
         logprobs = {
             step * per_step: open_run_evaluator(context, run, step).expert_logprobs[0]
             for step in run.plan.checkpoints
         }
-        yield spec, ScoredRun(spec, logprobs, outcome.flops)
+        measured = {
+            tokens: {
+                name: Score(each.score, each.std_error)
+                for name, each in context.scorer.read(flat).items()
+            }
+            for tokens, flat in logprobs.items()
+        }
+        context.callbacks.on_model_trained(
+            "run", _title(context, spec), result, spec.ratios,
+            role=_role(context, spec), seed=spec.seed, scores=measured,
+        )  # fmt: skip
+        yield spec, ScoredRun(spec, logprobs, result.outcome.flops)
 
 
 def build_scored_run(context: StudyContext, spec: RunSpec) -> None:
@@ -131,6 +146,24 @@ def build_scored_run(context: StudyContext, spec: RunSpec) -> None:
     build_run(context, run)
     for step in run.plan.checkpoints:
         open_run_evaluator(context, run, step).build_expert_logprobs([0])
+
+
+def _role(context: StudyContext, spec: RunSpec) -> Role:
+    if spec.seed >= FRESH:
+        return "confirmation"
+    return "natural" if spec.ratios == order_natural(context) else "candidate"
+
+
+def _title(context: StudyContext, spec: RunSpec) -> str:
+    """Return the run's name, in which natural is called so."""
+    is_natural = spec.ratios == order_natural(context)
+    return f"natural-{spec.seed}" if is_natural else spec.name
+
+
+def _report_failure(context: StudyContext, spec: RunSpec, cause: str) -> None:
+    model = TrainedModel("run", _title(context, spec), failure=cause, role=_role(context, spec),
+                         ratios=dict(spec.ratios), seed=spec.seed)  # fmt: skip
+    context.callbacks.notify(lambda callback: callback.on_model_trained(model))
 
 
 def _arguments(spec: RunSpec) -> tuple[str, Mixture, int, tuple[int, ...]]:

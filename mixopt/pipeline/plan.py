@@ -1,8 +1,10 @@
 """What a study would train, before anything is trained: tokens, FLOPs and estimated time."""
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from mixopt.artifacts.artifact import Artifact
+from mixopt.callbacks.base import PlannedStage, Stage
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.pipeline.budget import confirmation_of
@@ -34,46 +36,74 @@ def plan_study(context: StudyContext) -> list[PlannedTraining]:
     """
     from mixopt.pipeline.training_runs import count_base_parameters
 
-    config = context.config
-    groups: list[tuple[str, int]] = []
-    if isinstance(config.base, BuiltBaseConfig):
-        groups.append(("base", config.base.training.tokens))
-    unit = config.training.tokens
-    experts = [name for name in context.compositions if name not in context.given_experts]
-    expert_tokens = len(experts) * config.training.expert_length
-    groups.append((f"{len(experts)} experts", expert_tokens))
-    candidates = 0
-    if config.search_method == "regmix":
-        candidates = sum(config.search.rounds) * unit
-        groups.append((f"{sum(config.search.rounds)} candidates of the search", candidates))
-    if config.published_method is not None:
-        candidates = config.method_tokens
-        groups.append((f"method {config.published_method}, at most", candidates))
-    if config.validation is not None:
-        mixtures, seeds = config.validation.mixtures, config.validation.seeds
-        name = f"validation, {mixtures} mixtures x {seeds} seeds"
-        groups.append((name, mixtures * seeds * unit))
-    if config.budget is not None:
-        left = config.budget_tokens - expert_tokens - candidates
-        reserve, length = confirmation_of(config, left)
-        natural = NATURAL_SEEDS * unit
-        groups.append((f"natural, {NATURAL_SEEDS} seeds", natural))
-        rest = left - natural - reserve
-        longest = config.run_lengths[-1]
-        name = f"candidates, at most {rest // unit} runs of {unit:,} tokens"
-        if longest > unit:
-            name += f" or {rest // (2 * longest)} of {longest:,} with natural's"
-        groups.append((name, rest))
-        if reserve:
-            seeds = config.budget.confirmation
-            groups.append((f"confirmation, {seeds} seeds x {length:,} tokens, twice", reserve))
     parameters, rate = count_base_parameters(context), _seconds_per_token(context)
     return [
         PlannedTraining(
             what, tokens, 6.0 * parameters * tokens, None if rate is None else rate * tokens
         )
-        for what, tokens in groups
+        for _, what, tokens in _list_trainings(context)
     ]
+
+
+def plan_stages(context: StudyContext) -> list[PlannedStage]:
+    """Return what each stage of a study trains and scores, finished parts included.
+
+    Args:
+        context: The study; nothing of it needs to be built.
+    """
+    search, proxy = context.config.search_method, context.config.proxy
+    rounds = sum(context.config.search.rounds)
+    scored = rounds if proxy == "merged" else 0 if search == "regmix" else len(context.compositions)
+    tokens: dict[Stage, int] = {
+        stage: sum(each[2] for each in group)
+        for stage, group in groupby(_list_trainings(context), key=lambda each: each[0])
+    }
+    stages: list[Stage] = ["base", "experts", "search", "method", "validation", "budget"]
+    planned = [
+        PlannedStage(stage, tokens.get(stage, 0), scored if stage == "search" else 0)
+        for stage in stages
+    ]
+    return [each for each in planned if each.trained_tokens or each.scored]
+
+
+def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
+    """Return stage, description and tokens of each group of trainings, in the order of the stages."""
+    config = context.config
+    groups: list[tuple[Stage, str, int]] = []
+    if isinstance(config.base, BuiltBaseConfig):
+        groups.append(("base", "base", config.base.training.tokens))
+    unit = config.training.tokens
+    experts = [name for name in context.compositions if name not in context.given_experts]
+    expert_tokens = len(experts) * config.training.expert_length
+    groups.append(("experts", f"{len(experts)} experts", expert_tokens))
+    candidates = 0
+    if config.search_method == "regmix":
+        candidates = sum(config.search.rounds) * unit
+        name = f"{sum(config.search.rounds)} candidates of the search"
+        groups.append(("search", name, candidates))
+    if config.published_method is not None:
+        candidates = config.method_tokens
+        groups.append(("method", f"method {config.published_method}, at most", candidates))
+    if config.validation is not None:
+        mixtures, seeds = config.validation.mixtures, config.validation.seeds
+        name = f"validation, {mixtures} mixtures x {seeds} seeds"
+        groups.append(("validation", name, mixtures * seeds * unit))
+    if config.budget is not None:
+        left = config.budget_tokens - expert_tokens - candidates
+        reserve, length = confirmation_of(config, left)
+        natural = NATURAL_SEEDS * unit
+        groups.append(("budget", f"natural, {NATURAL_SEEDS} seeds", natural))
+        rest = left - natural - reserve
+        longest = config.run_lengths[-1]
+        name = f"candidates, at most {rest // unit} runs of {unit:,} tokens"
+        if longest > unit:
+            name += f" or {rest // (2 * longest)} of {longest:,} with natural's"
+        groups.append(("budget", name, rest))
+        if reserve:
+            seeds = config.budget.confirmation
+            name = f"confirmation, {seeds} seeds x {length:,} tokens, twice"
+            groups.append(("budget", name, reserve))
+    return groups
 
 
 def _seconds_per_token(context: StudyContext) -> float | None:

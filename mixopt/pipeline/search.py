@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.config.study import FEWEST_FIRST, PROXIES, SearchConfig, SearchMethod
 from mixopt.errors import RunError
+from mixopt.io.progress import track
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.design import design_first_round, design_next_round
 from mixopt.optimization.multistart import ascend, choose_starts, divide
@@ -151,9 +151,9 @@ class CandidateSearch:
             ]
             return Trials(trials, self.evaluator.scorer.metrics, self.domains)
         trials = self._score_ensembles(chosen.ensembles)
-        merges = tqdm(
-            self.evaluator.evaluate(rows.tolist(), items), desc=f"round {number}: scoring",
-            unit="candidate", total=len(rows), mininterval=1.0, leave=False, disable=None,
+        merges = track(
+            self.evaluator.evaluate(rows.tolist(), items), f"round {number}: scoring",
+            total=len(rows), unit="candidate",
         )  # fmt: skip
         if self.config.slopes and not chosen.climbed:
             self.evaluator.prepare_slopes(rows.tolist())
@@ -179,14 +179,25 @@ class CandidateSearch:
 
     def score_experts(self) -> dict[str, dict[str, float]]:
         """Return the scores by metric of each expert alone, by name, and of the `base`."""
-        evaluator = self.evaluator
-        results = {"base": evaluator.score_base()}
-        for name, weights in zip(evaluator.names, np.eye(evaluator.k).tolist(), strict=True):
-            results[name] = evaluator.score(weights)["merged"]
         return {
-            name: {metric.name: row[metric.name].score for metric in evaluator.scorer.metrics}
-            for name, row in results.items()
+            name: {m: score.value for m, score in self.score_alone(name).items()}
+            for name in ("base", *self.evaluator.names)
         }
+
+    def score_alone(self, name: str) -> dict[str, Score]:
+        """Return the scores by metric of one expert alone, or of the `base`.
+
+        Raises:
+            RunError: A benchmark failed.
+        """
+        evaluator = self.evaluator
+        if name in evaluator.names:
+            weights = np.eye(evaluator.k)[evaluator.names.index(name)]
+            results = evaluator.score(weights.tolist())["merged"]
+        else:
+            results = evaluator.score_base()
+        rows = {metric.name: results[metric.name] for metric in evaluator.scorer.metrics}
+        return {metric: Score(row.score, row.std_error) for metric, row in rows.items()}
 
     def measure_reliability(self, trials: Trials) -> dict[str, Reliability]:
         """Return the split-half reliability of each benchmark on the first round's candidates.

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from mixopt.config.study import ValidationConfig
 from mixopt.errors import ConfigError, DivergedError, one_line
 from mixopt.executors.job import Job
+from mixopt.io.progress import track
 from mixopt.mixture import Mixture
 from mixopt.optimization.design import spread
 from mixopt.optimization.proxy_validation import (
@@ -169,9 +169,7 @@ def _train(
     # another seed of a mixture may have failed before its turn
     jobs = (each.job for each in runs if each.mixture in mixtures)
     done = context.dispatcher.run(jobs)
-    for job, error in tqdm(
-        done, desc="proxy runs", unit="run", total=len(runs), leave=False, disable=None
-    ):
+    for job, error in track(done, "proxy runs", total=len(runs), unit="run"):
         each = by_name[job.arguments[0]]
         if error is not None:
             context.callbacks.message(
@@ -181,8 +179,12 @@ def _train(
         if each.mixture not in mixtures:
             continue
         result, ratios = read_run(context, each.run), mixtures[each.mixture]
-        context.callbacks.on_model_trained("proxy run", job.arguments[0], result, ratios)
         scores = {m: Score(r.score, r.std_error) for m, r in read_scores(result).items()}
+        context.callbacks.on_model_trained(
+            "proxy run", job.arguments[0], result, ratios,
+            role="natural" if each.mixture == "natural" else "candidate", seed=each.seed,
+            scores={result.outcome.tokens: scores},
+        )  # fmt: skip
         trained[each.seed][each.mixture] = Trial(
             each.mixture, ratios, scores, seed=each.seed, tokens=result.outcome.tokens,
             flops=result.outcome.flops,
@@ -212,9 +214,9 @@ def _score_proxies(
                 f"The experts cannot make the {name} mixture; the nearest one stands for it in "
                 f"the proxies, {miss:.3f} off in the worst ratio."
             )
-    scored = tqdm(
+    scored = track(
         search.evaluator.evaluate([weights.tolist() for weights in found.values()]),
-        desc="scoring proxies", unit="mixture", total=len(found), leave=False, disable=None,
+        "scoring proxies", total=len(found), unit="mixture",
     )  # fmt: skip
     names = {metric.name for metric in search.evaluator.scorer.metrics}
     for (name, weights), results in zip(found.items(), scored, strict=True):

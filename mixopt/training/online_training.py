@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from mixopt.config.training import TrainingConfig
 from mixopt.errors import DivergedError
+from mixopt.io.progress import Work
 from mixopt.mixture import Array
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.device import Device
@@ -230,12 +230,11 @@ def run_steps(
         path = _load(latest, models, optimizers, others)
     steps = settings.plan.steps
     last_saved = time.monotonic()
-    bar = tqdm(total=steps, desc=f"training {settings.name}", unit="step", mininterval=1.0,
-               leave=False, initial=len(path), disable=None)  # fmt: skip
-    with bar:
+    work = Work(f"training {settings.name}", total=steps, unit="step", done=len(path))
+    with work:
         for number in range(len(path), steps):
             path.append(step(number).tolist())
-            bar.update()
+            work.advance()
             if number + 1 < steps and time.monotonic() - last_saved >= manager.interval_s:
                 _save(manager, number + 1, path, models, optimizers, others)
                 last_saved = time.monotonic()

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from tqdm.auto import tqdm
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -30,6 +29,7 @@ from transformers import (
 
 from mixopt.config.training import CheckpointAverage, ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError, ModelError
+from mixopt.io.progress import Work
 from mixopt.training.checkpointing import CheckpointCallback, CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
@@ -225,7 +225,7 @@ def train(
             "smaller training.device_batch, or gradient_checkpointing: true."
         ) from None
     finally:
-        monitor.bar.close()
+        monitor.work.close()
     tensors = monitor.average(model, plan.steps)
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise _diverged(name, plan.steps)
@@ -306,8 +306,7 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         self.losses: list[tuple[int, float]] = []
         self.sums: dict[str, torch.Tensor] = {}
         self._last = max(averages)
-        self.bar = tqdm(total=self._last, desc=f"training {name}", unit="step", mininterval=1.0,
-                        leave=False, disable=None)  # fmt: skip
+        self.work = Work(f"training {name}", total=self._last, unit="step")
 
     def on_pre_optimizer_step(
         self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
@@ -326,7 +325,7 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
     ) -> None:
         step = state.global_step
-        self.bar.update(step - self.bar.n)
+        self.work.advance(step - self.work.done)
         if model is None:
             return
         weights = {end: share[step] for end, share in self.averages.items() if step in share}
@@ -353,7 +352,7 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         if not math.isfinite(loss):
             raise _diverged(self.name, state.global_step)
         self.losses.append((state.global_step, loss))
-        self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+        self.work.note = f"loss {loss:.3f}"
 
 
 def count_devices(device: Device) -> int:

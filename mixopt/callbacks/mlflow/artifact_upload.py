@@ -1,4 +1,4 @@
-"""Upload of files to the artifact location of a run, which the tracking store names."""
+"""Files at the artifact location of a run, which the tracking store names."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,13 +56,26 @@ class ArtifactUploader:
 
     def _open(self, run: str) -> ArtifactRepository:
         if run not in self._repositories:
-            store = self._client.tracking_uri
-            location = self._client.get_run(run).info.artifact_uri
-            problem = find_location_problem(location, store)
-            if problem is not None:
-                raise LocationError(problem)
-            location = add_databricks_profile_info_to_artifact_uri(  # type: ignore[no-untyped-call]
-                location, store
-            )
-            self._repositories[run] = get_artifact_repository(location, tracking_uri=store)
+            self._repositories[run] = open_repository(self._client, run)
         return self._repositories[run]
+
+
+def open_repository(client: MlflowClient, run: str) -> ArtifactRepository:
+    """Return the artifacts of a run.
+
+    Args:
+        client: Client of the store.
+        run: MLflow's id of the run.
+
+    Raises:
+        LocationError: The store names a place on this machine, or at another server.
+    """
+    store = client.tracking_uri
+    location = client.get_run(run).info.artifact_uri
+    problem = find_location_problem(location, store)
+    if problem is not None:
+        raise LocationError(problem)
+    location = add_databricks_profile_info_to_artifact_uri(  # type: ignore[no-untyped-call]
+        location, store
+    )
+    return get_artifact_repository(location, tracking_uri=store)

@@ -6,31 +6,45 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import yaml
 from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
-from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedModel
-from mixopt.callbacks.mlflow.names import flatten, metric_key, now_ms, proposal_metrics
+from mixopt.callbacks.base import Callback, DomainCount, ModelKind, RoundResult, TrainedModel
+from mixopt.callbacks.mlflow.names import (
+    PROPOSAL_FILE,
+    PROPOSAL_TAG,
+    describe_study,
+    flatten,
+    metric_key,
+    now_ms,
+    proposal_metrics,
+    ratio_params,
+    score_points,
+    table_json,
+    table_tag,
+)
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.sender import FOLDER, Sender
-from mixopt.callbacks.mlflow.tracking import (
-    fail_fast,
-    require_own_store,
-    tracking_uri,
-)
+from mixopt.callbacks.mlflow.system_metrics import SystemMetrics
+from mixopt.callbacks.mlflow.tracking import fail_fast, require_own_store, tracking_uri
 from mixopt.config.study import StudyConfig
 from mixopt.errors import UserError, hide_credentials
 from mixopt.proposal import Proposal
+from mixopt.trials import Metric, Score
 
 if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation
 
 log = logging.getLogger(__name__)
 
+TRIALS = "trials.json"
+"""The logged table of candidates."""
 START_TIMEOUT_S = 5.0
 """How long a command waits at its start to learn whether MLflow can be reached."""
 
@@ -56,6 +70,11 @@ class MlflowCallback(Callback):
         self._output = Path()
         self._queue: RecordQueue | None = None
         self._sender: Sender | None = None
+        self._system: SystemMetrics | None = None
+        self._models: dict[tuple[ModelKind, str], tuple[str, int]] = {}
+        """Our identifiers of the runs of models, and their tokens."""
+        self._best: Proposal | None = None
+        self._metrics: Sequence[Metric] = ()
 
     def on_study_start(self, config: StudyConfig, output: Path) -> None:
         is_outermost = not self._runs
@@ -71,10 +90,11 @@ class MlflowCallback(Callback):
             header = {"uri": hide_credentials(tracking_uri())}
             self._queue = RecordQueue.create(output / FOLDER, header)
             self._sender = Sender([*left_over, self._queue])
-        name = config.name if parent is not None else self._command
-        tags = {} if attached else resolve_tags()
+        tags = {MLFLOW_RUN_NAME: config.name} if attached else resolve_tags()
         tags |= {"mixopt.study": config.name, "mixopt.verb": self._command}
-        self._begin_run(name, parent=parent, experiment=config.name, tags=tags, run_id=attached)
+        self._begin_run(
+            config.name, parent=parent, experiment=config.name, tags=tags, run_id=attached
+        )
         if is_outermost:
             self._check_server()
         plain = config.model_dump(mode="json")
@@ -82,6 +102,8 @@ class MlflowCallback(Callback):
         self._log_batch(params=params | {"domains": ", ".join(config.domains)})
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         self._append("text", text=text, path="recipe.yaml")
+        if config.tracking.system_metrics and self._system is None:
+            self._system = SystemMetrics(partial(self._log_system, self._runs[-1]))
 
     def on_domains_counted(self, counts: Sequence[DomainCount]) -> None:
         for count in counts:
@@ -92,28 +114,40 @@ class MlflowCallback(Callback):
         self._append("text", text=text, path="domains.json")
 
     def on_model_trained(self, model: TrainedModel) -> None:
-        name = f"{model.kind} {model.name}"
+        name = model.name if model.kind == model.name else f"{model.kind} {model.name}"
         self._begin_run(name, parent=self._runs[-1], tags={"mixopt.kind": model.kind})
+        tokens = int(model.metrics.get("tokens", 0))
+        self._models[model.kind, model.name] = self._runs[-1], tokens
         # without times: the model may have been trained by an earlier command
         curve = [("loss", loss, 0, step) for step, loss in model.losses]
         known = [(key, value) for key, value in model.metrics.items() if value == value]
         results = [(metric_key(key), value, 0, 0) for key, value in known]
+        purpose = {"role": model.role, "seed": model.seed}
+        params = flatten(model.params) | ratio_params(model.ratios)
+        params |= {key: str(value) for key, value in purpose.items() if value is not None}
         self._append(
-            "batch", metrics=curve + results, params=flatten(model.params),
+            "batch", metrics=curve + results + score_points(model.scores), params=params,
             tags={"mixopt.failure": model.failure} if model.failure else {},
         )  # fmt: skip
         self._end_run("FAILED" if model.failure else "FINISHED")
+
+    def on_model_scored(self, kind: ModelKind, name: str, scores: Mapping[str, Score]) -> None:
+        run, tokens = self._models.get((kind, name), ("", 0))
+        if run:  # not an expert that was trained elsewhere
+            self._append("batch", run, metrics=score_points({tokens: scores}), params={}, tags={})
 
     def on_round_scored(self, result: RoundResult) -> None:
         metrics = {"search/trials": result.n_candidates, "search/best_utility": result.best_utility}
         metrics |= {f"reliability/{name}": tau for name, tau in result.reliabilities.items()}
         metrics |= {f"surrogate/cv_rank/{m}": rank for m, rank in result.rank_correlations.items()}
-        self._log_batch(metrics, step=result.number)
-        self._append("text", text=result.trials.to_frame().to_csv(index=False), path="trials.csv")
+        self._log_batch(metrics, step=result.number, tags=table_tag(TRIALS))
+        self._append("text", text=table_json(result.trials.to_frame()), path=TRIALS)
+        self._metrics = result.trials.metrics
 
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
-        best = proposals[0]
-        self._log_batch(proposal_metrics(best), tags={"mixopt.verdict": best.verdict})
+        self._best = proposals[0]
+        tags = {"mixopt.verdict": self._best.verdict, PROPOSAL_TAG: PROPOSAL_FILE}
+        self._log_batch(proposal_metrics(self._best), tags=tags)
 
     def on_validation(self, validation: "Validation") -> None:
         rows = validation.fidelities
@@ -128,6 +162,10 @@ class MlflowCallback(Callback):
     def on_study_end(self, failure: BaseException | None) -> None:
         if not self._runs:
             return  # on_study_start failed
+        self._log_answer(complete=failure is None)
+        if len(self._runs) == 1 and self._system is not None:
+            self._system.stop()
+            self._system = None
         stopped = isinstance(failure, KeyboardInterrupt)
         self._end_run("KILLED" if stopped else "FINISHED" if failure is None else "FAILED")
         if self._runs or self._sender is None:
@@ -139,6 +177,20 @@ class MlflowCallback(Callback):
                 n_pending, hide_credentials(tracking_uri()), self._output / FOLDER, self._output,
             )  # fmt: skip
         self._queue = self._sender = None
+
+    def _log_answer(self, *, complete: bool) -> None:
+        """Log the last proposal as parameters: those of MLflow are fixed once they are logged."""
+        best, metrics = self._best, self._metrics
+        self._best, self._metrics, self._models = None, (), {}
+        if not complete or (best is None and not metrics):
+            return
+        params = {} if best is None else ratio_params(best.ratios, "recommended/")
+        note = describe_study("" if best is None else best.verdict, metrics)
+        self._log_batch(params=params, tags={MLFLOW_RUN_NOTE: note})
+
+    def _log_system(self, run: str, values: Mapping[str, float], number: int) -> None:
+        points = [(metric_key(key), value, now_ms(), number) for key, value in values.items()]
+        self._append("batch", run, metrics=points, params={}, tags={})
 
     def _check_server(self) -> None:
         assert self._sender is not None
@@ -184,8 +236,8 @@ class MlflowCallback(Callback):
         points = [(metric_key(key), value, now_ms(), step) for key, value in known]
         self._append("batch", metrics=points, params=dict(params or {}), tags=dict(tags or {}))
 
-    def _append(self, operation: str, **fields: Any) -> None:
+    def _append(self, operation: str, run: str | None = None, **fields: Any) -> None:
         assert self._queue is not None
         assert self._sender is not None
-        self._queue.append({"do": operation, "run": self._runs[-1], **fields})
+        self._queue.append({"do": operation, "run": run or self._runs[-1], **fields})
         self._sender.wake()

@@ -2,12 +2,23 @@
 
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from mixopt.proposal import Proposal
+from mixopt.trials import Metric, Score
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_PARAM_LENGTH = 500
+MAX_KEY_LENGTH = 250
+MAX_NOTE_LENGTH = 4000
+PROPOSAL_TAG = "mixopt.proposal"
+"""Tag of a run with the path of its proposal among its artifacts."""
+PROPOSAL_FILE = "proposal.json"
 
 
 def proposal_metrics(proposal: Proposal) -> dict[str, float]:
@@ -46,6 +57,76 @@ def proposal_metrics(proposal: Proposal) -> dict[str, float]:
                        "decision/equivalent_tokens_low": equivalent.low,
                        "decision/equivalent_tokens_high": equivalent.high}  # fmt: skip
     return {metric_key(key): value for key, value in values.items()}
+
+
+def score_points(
+    scores: Mapping[int, Mapping[str, Score]],
+) -> list[tuple[str, float, int, int]]:
+    """Return scores as points of metrics: `score/BENCHMARK` and `std_error/BENCHMARK`.
+
+    Args:
+        scores: By tokens of training, which are the steps, and benchmark.
+
+    Returns:
+        Key, value, time 0 (a model may have been trained by an earlier command) and step.
+    """
+    points = []
+    for tokens, row in scores.items():
+        for name, score in row.items():
+            values = {f"score/{name}": score.value, f"std_error/{name}": score.std_error}
+            points += [(metric_key(k), v, 0, tokens) for k, v in values.items() if v == v]
+    return points
+
+
+def ratio_params(ratios: Mapping[str, float], prefix: str = "ratio/") -> dict[str, str]:
+    """Return ratios as parameters, which MLflow's charts and filters read as numbers.
+
+    Args:
+        ratios: Share by domain (`d`).
+        prefix: Of every key.
+
+    Returns:
+        Six digits by key; names that MLflow cannot tell apart are numbered.
+    """
+    params: dict[str, str] = {}
+    for name, ratio in ratios.items():
+        key = metric_key(f"{prefix}{name}")[:MAX_KEY_LENGTH]
+        twin = 2
+        while key in params:
+            key = f"{metric_key(f'{prefix}{name}')[: MAX_KEY_LENGTH - 8]}_{twin}"
+            twin += 1
+        params[key] = f"{ratio:.6g}"
+    return params
+
+
+def table_json(frame: "pd.DataFrame") -> str:
+    """Return a table as MLflow's `log_table` writes it."""
+    return str(frame.to_json(orient="split", index=False, date_format="iso"))
+
+
+def table_tag(path: str) -> dict[str, str]:
+    """Return the tag by which MLflow knows a logged table.
+
+    Args:
+        path: Of its file among the run's artifacts.
+    """
+    return {MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": path, "type": "table"}])}
+
+
+def describe_study(verdict: str, metrics: Sequence[Metric]) -> str:
+    """Return the description of a study's run in Markdown: the verdict, and which way is better.
+
+    Args:
+        verdict: Empty where nothing was proposed.
+        metrics: The benchmarks (`m`).
+    """
+    parts = [f"**{verdict}**"] if verdict else []
+    for better in ("lower", "higher"):
+        names = [f"`score/{metric.name}`" for metric in metrics if metric.better == better]
+        if names:
+            parts.append(f"{better.capitalize()} is better: {', '.join(names)}.")
+    parts.append("The parameter `role` says what a run is for, `ratio/DOMAIN` what it read.")
+    return "\n\n".join(parts)[:MAX_NOTE_LENGTH]
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -38,7 +38,7 @@ class RecordQueue:
         self.path = path
         self._bytes_read = 0
         self._lines: list[dict[str, Any]] = []
-        self._reading = threading.Lock()
+        self._reading, self._appending = threading.Lock(), threading.Lock()
         self._lock = FileLock(path.with_suffix(".lock"), thread_local=False)
         self._deliveries: list[dict[str, str]] | None = None
         """Cached while this process holds the lock, as then only it writes them."""
@@ -75,7 +75,11 @@ class RecordQueue:
             StorageError: The disk is full or cannot be written.
         """
         line = json.dumps(hide_in(dict(record)), default=str).encode() + b"\n"
-        with storage_errors(self.path), self.path.open("ab", buffering=0) as stream:
+        with (
+            self._appending,
+            storage_errors(self.path),
+            self.path.open("ab", buffering=0) as stream,
+        ):
             end = stream.seek(0, os.SEEK_END)
             try:
                 n_written = stream.write(line)

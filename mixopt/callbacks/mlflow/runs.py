@@ -10,7 +10,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationError
-from mixopt.callbacks.mlflow.names import proposal_metrics
+from mixopt.callbacks.mlflow.names import (
+    PROPOSAL_FILE,
+    PROPOSAL_TAG,
+    proposal_metrics,
+    ratio_params,
+)
 from mixopt.callbacks.mlflow.store_creation import ensure_store
 from mixopt.callbacks.mlflow.tracking import explain, tracking_uri
 from mixopt.errors import UserError
@@ -21,7 +26,7 @@ def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
     """Log proposals that were computed from a table to the run that MLFLOW_RUN_ID names.
 
     Args:
-        proposals: Best first; ratios and gains of the best are logged as metrics.
+        proposals: Best first; ratios and gains of the best are logged.
         files: Logged as artifacts.
 
     Raises:
@@ -31,11 +36,15 @@ def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
     try:
         for key, value in proposal_metrics(proposals[0]).items():
             client.log_metric(run, key, value)
+        for key, text in ratio_params(proposals[0].ratios, "recommended/").items():
+            client.log_param(run, key, text)
         client.set_tag(run, "mixopt.verdict", proposals[0].verdict)
         client.set_tag(run, "mixopt.verb", "propose")
         uploader = ArtifactUploader(client)
         for file in files:
             uploader.upload(run, file)
+            if file.name == PROPOSAL_FILE:
+                client.set_tag(run, PROPOSAL_TAG, PROPOSAL_FILE)
     except (MlflowException, LocationError) as error:
         raise UserError(
             f"The MLflow run {run} cannot be written ({explain(error)}); fix the store."

@@ -43,7 +43,15 @@ def fail_fast() -> None:
 
 def tracking_uri() -> str:
     """Return this process's tracking URI with paths made absolute."""
-    uri = str(mlflow.get_tracking_uri())
+    return absolute_uri(str(mlflow.get_tracking_uri()))
+
+
+def absolute_uri(uri: str) -> str:
+    """Return a tracking URI with paths made absolute.
+
+    Args:
+        uri: A URI, the path of a folder, or a name of MLflow's.
+    """
     if uri.startswith(SQLITE) and not uri.startswith(f"{SQLITE}/"):
         return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
     return uri if ":" in uri or uri in NAMED_STORES else str(Path(uri).absolute())

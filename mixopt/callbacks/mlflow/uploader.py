@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import requests
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import InvalidUrlException, MlflowException, RestException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 
 from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationError
 from mixopt.callbacks.mlflow.names import now_ms
@@ -20,6 +21,8 @@ from mixopt.errors import StorageError, UserError, hide_credentials
 from mixopt.io.parsing import show
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 TRANSIENT_CODES = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED",
                    "DEADLINE_EXCEEDED")  # fmt: skip
@@ -162,12 +165,15 @@ class Uploader:
                 stored = {(m.key, m.value, m.timestamp, m.step)
                           for m in client.get_metric_history(run, key)}  # fmt: skip
                 points = [point for point in points if point not in stored]
-        client.log_batch(
-            run,
-            metrics=[Metric(*point) for point in points],
-            params=[Param(key, value) for key, value in record["params"].items()],
-            tags=[RunTag(key, value) for key, value in record["tags"].items()],
-        )
+        params = [Param(key, value) for key, value in record["params"].items()]
+        tags = [RunTag(key, value) for key, value in record["tags"].items()]
+        metrics = [Metric(*point) for point in points]
+        for few in batched(params, MAX_PARAMS_TAGS_PER_BATCH):
+            client.log_batch(run, params=few)
+        for some in batched(tags, MAX_PARAMS_TAGS_PER_BATCH):
+            client.log_batch(run, tags=some)
+        for many in batched(metrics, MAX_METRICS_PER_BATCH):
+            client.log_batch(run, metrics=many)
 
     def _upload_data(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
         source = json.dumps({"domain": record["name"]})  # the logged config says where its text is
@@ -192,6 +198,11 @@ class Uploader:
     def _upload_end(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
         run = self._queue.run_ids[record["run"]]
         client.set_terminated(run, record["status"], end_time=record["time"])
+
+
+def batched(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Return the items in parts of at most `most`."""
+    return [items[start : start + most] for start in range(0, len(items), most)]
 
 
 def is_transient(error: Exception) -> bool:

@@ -1,5 +1,4 @@
 import mlflow
-import pandas as pd
 import pytest
 import toy
 
@@ -17,9 +16,10 @@ def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_
     callback.on_domains_counted([DomainCount("birds", 10, 2, 10, "abc")])
     callback.on_model_trained(
         TrainedModel(
-            "expert", "birds", {"learning_rate": "0.1"}, {"tokens": 5.0}, [(1, 3.0), (2, 2.0)]
+            "expert", "birds", {"learning_rate": "0.1"}, {"tokens": 5.0}, [(1, 3.0), (2, 2.0)],
+            role="vertex", ratios={"birds": 1.0, "ships": 0.0}, seed=0,
         )
-    )
+    )  # fmt: skip
     callback.on_model_trained(TrainedModel("expert", "ships", failure="diverged at step 3"))
     trial = Trial("r1", Mixture({"birds": 1.0}), {"loss": Score(2.0)})
     callback.on_round_scored(
@@ -28,6 +28,8 @@ def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_
             {"loss": 0.25, "other": float("nan")}, {"loss": 0.75},
         )
     )  # fmt: skip
+    callback.on_model_scored("expert", "birds", {"loss": Score(2.5, 0.25)})
+    callback.on_model_scored("expert", "given", {"loss": Score(2.5)})  # was not trained here
     natural = Comparison("natural", Mixture({"birds": 1.0}), Estimate(0.2, 0.1))
     callback.on_proposals([Proposal(Mixture({"birds": 1.0}), Estimate(0, 0), {}, (natural,))])
     (tmp_path / "exports").mkdir()
@@ -52,11 +54,57 @@ def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_
     expert = next(run for run in children if run.info.status == "FINISHED")
     assert [m.value for m in store.get_metric_history(expert.info.run_id, "loss")] == [3.0, 2.0]
     artifacts = {a.path for a in store.list_artifacts(parent.info.run_id)}
-    assert {"recipe.yaml", "trials.csv", "exports", "domains.json"} <= artifacts
-    table = mlflow.artifacts.download_artifacts(
-        run_id=parent.info.run_id, artifact_path="trials.csv"
-    )
-    assert pd.read_csv(table)["score/loss"].tolist() == [2.0]
+    assert {"recipe.yaml", "trials.json", "exports", "domains.json"} <= artifacts
+    table = store.load_table(experiment.experiment_id, "trials.json", [parent.info.run_id])
+    assert table["score/loss"].tolist() == [2.0]
+    assert parent.info.run_name == "toy"
+    assert parent.data.params["recommended/birds"] == "1"
+    assert "Lower is better: `score/loss`." in parent.data.tags["mlflow.note.content"]
+    assert expert.data.params["role"] == "vertex"
+    assert expert.data.params["seed"] == "0"
+    assert expert.data.params["ratio/birds"] == "1"
+    assert expert.data.params["ratio/ships"] == "0"
+    assert expert.data.metrics["score/loss"] == 2.5
+    assert expert.data.metrics["std_error/loss"] == 0.25
+
+
+def test_scores_of_a_run_are_kept_at_each_of_its_lengths(store, tmp_path):
+    callback = MlflowCallback("run")
+    callback.on_study_start(load_study(toy.write_study(tmp_path / "s")), tmp_path)
+    scores = {1000: {"loss": Score(3.0)}, 4000: {"loss": Score(2.0, float("nan"))}}
+    callback.on_model_trained(TrainedModel("run", "natural-0", role="natural", scores=scores))
+    callback.on_study_end(None)
+    experiment = store.get_experiment_by_name("toy").experiment_id
+    (run,) = store.search_runs([experiment], "params.role = 'natural'")
+    assert run.data.metrics == {"score/loss": 2.0}
+    points = store.get_metric_history(run.info.run_id, "score/loss")
+    assert [(point.step, point.value) for point in points] == [(1000, 3.0), (4000, 2.0)]
+
+
+def test_three_hundred_domains_with_any_names(store, tmp_path):
+    names = [f"d{i}" for i in range(296)] + ["[bold]x[/]", "a\u202eb", "a\u202fb", "w" * 200]
+    callback = MlflowCallback("run")
+    callback.on_study_start(load_study(toy.write_study(tmp_path / "s")), tmp_path)
+    ratios = dict.fromkeys(names, 1 / 300)
+    callback.on_model_trained(TrainedModel("run", "x", role="candidate", ratios=ratios))
+    callback.on_study_end(None)
+    experiment = store.get_experiment_by_name("toy").experiment_id
+    (run,) = store.search_runs([experiment], "params.role = 'candidate'")
+    params = {key for key in run.data.params if key.startswith("ratio/")}
+    assert len(params) == 300
+    assert {"ratio/_bold_x_/_", "ratio/a_b", "ratio/a_b_2", f"ratio/{'w' * 200}"} <= params
+
+
+def test_system_metrics_are_logged_where_the_study_asks_for_them(store, tmp_path):
+    for name, tracking in (("off", {}), ("on", {"system_metrics": True})):
+        callback = MlflowCallback("run")
+        path = toy.write_study(tmp_path / name, name=name, tracking=tracking)
+        callback.on_study_start(load_study(path), tmp_path)
+        callback.on_study_end(None)
+        experiment = store.get_experiment_by_name(name).experiment_id
+        (run,) = store.search_runs([experiment])
+        found = {key for key in run.data.metrics if key.startswith("system/")}
+        assert ("system/cpu_utilization_percentage" in found) == (name == "on")
 
 
 def test_a_failed_verb_is_a_failed_run(store, tmp_path):
@@ -77,6 +125,7 @@ def test_inside_mlflow_run_it_attaches_to_that_run(store, tmp_path, monkeypatch)
     callback.on_study_end(None)
     assert [r.info.run_id for r in store.search_runs([experiment])] == [run.info.run_id]
     assert store.get_run(run.info.run_id).data.tags["mixopt.study"] == "toy"
+    assert store.get_run(run.info.run_id).info.run_name == "toy"
 
 
 def test_store_that_cannot_be_opened(tmp_path, monkeypatch):

@@ -1,5 +1,13 @@
-from mixopt import Estimate, Mixture, Proposal
-from mixopt.callbacks.mlflow.names import MAX_PARAM_LENGTH, flatten, metric_key, proposal_metrics
+from mixopt import Estimate, Metric, Mixture, Proposal, Score
+from mixopt.callbacks.mlflow.names import (
+    MAX_PARAM_LENGTH,
+    describe_study,
+    flatten,
+    metric_key,
+    proposal_metrics,
+    ratio_params,
+    score_points,
+)
 from mixopt.decision import Decision
 
 
@@ -10,6 +18,26 @@ def test_names_are_in_mlflows_alphabet():
 def test_nested_fields_are_dotted_and_cut():
     flat = flatten({"a": {"b": 1, "c": None}, "d": "x" * 900, "e": [1, 2]})
     assert flat == {"a.b": "1", "d": "x" * MAX_PARAM_LENGTH, "e": "[1, 2]"}
+
+
+def test_ratios_that_mlflow_cannot_tell_apart_are_numbered():
+    params = ratio_params({"a[b": 0.25, "a]b": 0.5, "w" * 400: 0.25, "w" * 401: 0.0})
+    assert list(params.values()) == ["0.25", "0.5", "0.25", "0"]
+    assert list(params)[:2] == ["ratio/a_b", "ratio/a_b_2"]
+    assert max(map(len, params)) <= 250
+
+
+def test_scores_are_points_and_what_is_missing_is_none():
+    scores = {5: {"a": Score(1.0, 0.5), "b": Score(2.0), "c": Score(float("nan"))}}
+    assert score_points(scores) == [
+        ("score/a", 1.0, 0, 5), ("std_error/a", 0.5, 0, 5), ("score/b", 2.0, 0, 5),
+    ]  # fmt: skip
+
+
+def test_the_description_says_which_way_is_better():
+    text = describe_study("stay", [Metric("loss"), Metric("acc", better="higher")])
+    assert text.startswith("**stay**\n\nLower is better: `score/loss`.\n\n")
+    assert "Higher is better: `score/acc`." in text
 
 
 def test_a_decision_without_tokens_is_logged_too():

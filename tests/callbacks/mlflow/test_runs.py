@@ -32,6 +32,7 @@ def test_proposals_are_logged_into_the_run_that_is_open(store, tmp_path, monkeyp
     file.write_text("{}")
     log_proposals([Proposal(Mixture({"a": 1.0}), Estimate(0, 0), {}, ())], [file])
     assert store.get_run(run).data.metrics["proposal/ratio/a"] == 1.0
+    assert store.get_run(run).data.params == {"recommended/a": "1"}
     assert [f.path for f in store.list_artifacts(run)] == ["proposal.json"]
     monkeypatch.setenv("MLFLOW_RUN_ID", "none")
     with pytest.raises(UserError, match="cannot be written"):

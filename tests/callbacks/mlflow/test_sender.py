@@ -64,7 +64,7 @@ def test_the_next_command_delivers_pending_records(store, tmp_path):
     experiment = store.get_experiment_by_name("toy")
     runs = store.search_runs([experiment.experiment_id])
     assert sorted(run.info.run_name for run in runs) == [
-        "expert", "expert birds", "run", "search",
+        "expert", "expert birds", "run", "toy",
     ]  # fmt: skip
     assert list((tmp_path / FOLDER).iterdir()) == []
 
@@ -91,7 +91,7 @@ def test_a_server_that_dies_in_the_middle_gets_the_rest_once(store, tmp_path, un
         client = mlflow.MlflowClient(server.uri)
         runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
         names = sorted(run.info.run_name for run in runs)
-        assert names == sorted(["search", "expert birds", *(f"expert e{i}" for i in range(20))])
+        assert names == sorted(["toy", "expert birds", *(f"expert e{i}" for i in range(20))])
         for run in runs:
             assert run.info.status == "FINISHED"
             assert len(client.get_metric_history(run.info.run_id, "loss")) in (0, 1)
@@ -161,7 +161,7 @@ def test_records_do_not_choose_the_server(store, tmp_path, monkeypatch, caplog):
     assert queue.n_pending == 6
     experiment = store.get_experiment_by_name("toy")
     runs = store.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["expert birds", "search"]
+    assert sorted(run.info.run_name for run in runs) == ["expert birds", "toy"]
 
 
 def test_other_queues_are_sent_beside_one_for_another_server(store, tmp_path):
