@@ -186,8 +186,9 @@ class Study:
                 "launch `mixopt train`, and run the rest as one process over the same folder."
             )
         with self.running():
-            search, policy = self.open_search(), self.open_policy(with_runs=False)
+            search = self.open_search()
             self.callbacks.begin("search")
+            policy = self.open_policy(with_runs=False)
             report_expert_scores(self.context, search)
             trials = search.no_trials
             for number, count in enumerate(self.config.search.rounds, start=1):

@@ -121,6 +121,11 @@ class BestSoFar:
     gain: Estimate
     known_from: str
 
+    def describe(self) -> str:
+        """Return gain and interval in words."""
+        low, high = self.gain.interval
+        return f"{self.gain.mean:+.2f} [{low:+.2f}, {high:+.2f}] over natural"
+
 
 @dataclass(frozen=True)
 class RoundResult:

@@ -45,6 +45,7 @@ class CallbackList:
         self.study_warnings: list[StudyWarning] = []
         self._depth = 0
         self._stage: Stage | None = None
+        self._reported: set[Path] = set()
         self._started = time.monotonic()
 
     @contextmanager
@@ -52,6 +53,7 @@ class CallbackList:
         """Call `on_study_start` and `on_study_end` around the outermost of nested commands."""
         if self._depth == 0:
             self._started, self._stage = time.monotonic(), None
+            self._reported.clear()
             if self.output is not None:
                 output = self.output
                 self.notify(lambda c: c.on_study_start(self.config, output))
@@ -123,7 +125,7 @@ class CallbackList:
         seed: int,
         scores: Mapping[int, Mapping[str, Score]] | None = None,
     ) -> None:
-        """Report a trained model.
+        """Report a trained model, once in a command.
 
         Args:
             kind: Why it was trained.
@@ -134,6 +136,9 @@ class CallbackList:
             seed: Index of the repetition for runs, else the study's seed.
             scores: Scores by benchmark, by tokens of training, where they are known.
         """
+        if result.folder in self._reported:  # a run that another stage asks for again
+            return
+        self._reported.add(result.folder)
         outcome, step = result.outcome, result.step
         params = {
             "learning_rate": f"{step.learning_rate:.3g}",

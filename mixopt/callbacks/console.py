@@ -1,4 +1,4 @@
-"""The callback that prints the progress of a study, for a terminal."""
+"""The callback that prints a study's milestones, and its answer at the end."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan
@@ -6,171 +6,217 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from mixopt.callbacks.base import Callback, DomainCount, RoundResult, TrainedModel
+from mixopt.callbacks.base import (
+    BestSoFar,
+    Callback,
+    DomainCount,
+    PlannedStage,
+    RoundResult,
+    Stage,
+    StudyWarning,
+    TrainedModel,
+)
+from mixopt.callbacks.details import (
+    MAX_NAMED,
+    describe_domains,
+    describe_proposals,
+    describe_training,
+    describe_validation,
+)
+from mixopt.callbacks.next_steps import describe_next_step
+from mixopt.callbacks.summary import choose_signs, summarize
+from mixopt.callbacks.view import View
+from mixopt.callbacks.warning_file import WarningFile
 from mixopt.config.study import StudyConfig
-from mixopt.decision import Decision
-from mixopt.errors import hide_credentials
-from mixopt.estimate import format_chance
-from mixopt.proposal import Comparison, Proposal
+from mixopt.proposal import Proposal
 
 if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation
 
-MAX_NAMED = 4
-"""Metrics or domains named in a line; of the others only the number is printed."""
+RESULTS = ("report.html", "proposal.json", "exports", "schedule.json", "validation.json", "runs.csv",
+           "trials.csv")  # fmt: skip
+"""Results that the end names, in this order."""
+TRAINS_MORE: tuple[Stage, ...] = ("validation", "budget")
+"""Stages that may change a proposal."""
 
 
 class ConsoleCallback(Callback):
-    """Prints each step of a study.
+    """Prints a line with its time at each milestone of a study, and ten lines at its end.
 
     Args:
         echo: Prints a line, for example `click.echo`.
+        verbosity: -1 prints the end alone, 1 all that is known of domains, proposals and validations.
+        view: What is shown of work under way; only milestones if left out.
+        study: What the command line calls the study, to say how to go on; empty without one.
     """
 
-    def __init__(self, echo: Callable[[str], Any]) -> None:
-        self._echo: Callable[[str], Any] = lambda text: echo(hide_credentials(text))
+    def __init__(
+        self,
+        echo: Callable[[str], Any],
+        *,
+        verbosity: int = 0,
+        view: View | None = None,
+        study: str = "",
+    ) -> None:
+        self.view = view or View(echo)
+        self._verbosity, self._study = verbosity, study
         self._described_kinds: set[str] = set()
+        self._studies: list[tuple[StudyConfig, Path]] = []
+        """Under way, outermost first: a study, and its phase."""
+        self._answers: dict[str, Sequence[Proposal]] = {}
+        """Last proposals by the name of the study or phase."""
+        self._held = ""
+        self._files: set[str] = set()
+        self._warnings: WarningFile | None = None
 
     def on_study_start(self, config: StudyConfig, output: Path) -> None:
-        self._echo(f"Study {config.name}, seed {config.seed}; results in {output}")
+        self._studies.append((config, output))
+        if len(self._studies) == 1:
+            self._answers, self._files, self._held = {}, set(), ""
+            self._warnings = WarningFile(output, self._tell_warning)
+            self._warnings.open()
+            self._milestone(f"study {config.name}, seed {config.seed}; results in {output}")
 
     def on_message(self, text: str) -> None:
-        self._echo(text)
+        self._milestone(text)
+
+    def on_warning(self, warning: StudyWarning) -> None:
+        if self._warnings is None:
+            self._milestone(f"warning: {warning.text}")
+        else:
+            self._warnings.add(warning)
+
+    def on_plan(self, stages: Sequence[PlannedStage]) -> None:
+        self.view.clock.plan(stages)
+
+    def on_stage_start(self, stage: Stage) -> None:
+        self.view.clock.begin(stage)
+        if stage in TRAINS_MORE and self._held:
+            self._milestone(self._held)
+            self._held = ""
 
     def on_domains_counted(self, counts: Sequence[DomainCount]) -> None:
-        width = max(len(count.domain) for count in counts)
-        self._echo("Domains")
-        for count in counts:
-            note = f"  ({count.note})" if count.note else ""
-            size = f"{count.tokens:>13,} tokens  {count.documents:>9,} documents"
-            self._echo(f"  {count.domain:<{width}}  {size}{note}")
+        tokens = sum(count.tokens for count in counts)
+        noted = [f"{count.domain} {count.note}" for count in counts if count.note]
+        more = f" and {len(noted) - MAX_NAMED} more" if len(noted) > MAX_NAMED else ""
+        notes = f" ({', '.join(noted[:MAX_NAMED])}{more})" if noted else ""
+        self._milestone(f"text: {len(counts)} domains, {tokens:,} tokens{notes}")
+        self._details(*describe_domains(counts))
 
     def on_model_trained(self, model: TrainedModel) -> None:
         if model.failure:
             return  # its message has been printed
-        source = model.params.get("step_source", "")
+        self.view.clock.on_trained(model)
         if model.kind not in self._described_kinds:
             self._described_kinds.add(model.kind)
-            self._echo(
-                f"Training of each {model.kind}: {model.metrics['tokens']:,.0f} tokens, learning rate "
-                f"{model.params['learning_rate']}, batch {model.params['batch_tokens']:,} tokens "
-                f"({source})"
-            )
+            self._details(describe_training(model))
         epochs: Mapping[str, float] = model.params.get("epochs", {})
-        repeated = ", ".join(f"{n} {count:.1f} times" for n, count in epochs.items() if count > 1)
-        more = f"; reads {repeated}" if repeated else ""
-        self._echo(f"  {model.kind} {model.name}: loss {model.metrics['final_loss']:.3f}{more}")
+        often = sorted(((count, name) for name, count in epochs.items() if count > 1), reverse=True)
+        repeated = ", ".join(f"{name} {count:.1f} times" for count, name in often[:MAX_NAMED])
+        more = f" and {len(often) - MAX_NAMED} more" if len(often) > MAX_NAMED else ""
+        name = model.name if model.kind == model.name else f"{model.kind} {model.name}"
+        reads = f"; reads {repeated}{more}" if repeated else ""
+        self._milestone(f"{name}: loss {model.metrics['final_loss']:.3f}{reads}")
+
+    def on_best(self, best: BestSoFar) -> None:
+        self.view.best = best
 
     def on_round_scored(self, result: RoundResult) -> None:
         ranks = [rank for rank in result.rank_correlations.values() if not isnan(rank)]
         quality = (
             f"; unseen ones are ranked at {median(ranks):+.2f} (median metric)" if ranks else ""
         )
-        self._echo(f"Round {result.number}: {result.n_candidates} candidates so far{quality}")
+        best = "" if self.view.best is None else f"; best so far {self.view.best.describe()}"
+        self._milestone(
+            f"round {result.number}: {result.n_candidates} candidates so far{quality}{best}"
+        )
 
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
-        for number, proposal in enumerate(proposals, start=1):
-            if proposal.decision is not None:
-                self._print_decision(proposal.decision)
-            self._echo(f"Proposal {number}" if len(proposals) > 1 else "Proposal")
-            width = max(map(len, proposal.ratios))
-            first = proposal.comparisons[0] if proposal.comparisons else None
-            for domain, ratio in proposal.ratios.items():
-                seen = proposal.repetition.get(domain)
-                times = "" if seen is None else f"  seen {seen:.2f} times"
-                other = f"  ({first.name} {first.ratios.get(domain, 0.0):.2%})" if first else ""
-                self._echo(f"  {domain:<{width}}  {ratio:7.2%}{other}{times}")
-            # with a decision, differences of merges are evidence, and no verdict
-            merged = proposal.decision is not None and proposal.measured is not None
-            for comparison in proposal.comparisons:
-                chance = f"; {format_chance(comparison.gain.chance)} likely to be better"
-                if proposal.decision is not None or comparison.same:
-                    chance = ""
-                said = f"{comparison.verdict}{chance}"
-                if merged:
-                    said = f"merges, against {comparison.name}: {comparison.difference}"
-                self._echo(f"  {said}")
-            self._print_aggregates(first, merged=merged)
-            self._print_caveats(proposal, first, merged=merged)
-            for note in proposal.notes:
-                self._echo(f"  note: {note}")
-
-    def _print_decision(self, decision: Decision) -> None:
-        self._echo(decision.verdict)
-        if not decision.moves and not decision.alone:
-            ratios = ", ".join(f"{name} {r:.1%}" for name, r in decision.candidate.items() if r)
-            self._echo(f"  the best other mixture: {ratios}")
-        if decision.equivalent:
-            self._echo(f"  {decision.equivalent}")
-        if decision.advice:
-            self._echo(f"  {decision.advice}")
-        self._echo(f"  known from {decision.basis}")
-        for sentence in decision.checks:
-            self._echo(f"  evidence: {sentence}")
-
-    def _print_aggregates(self, first: Comparison | None, *, merged: bool) -> None:
-        if first is None or first.same or not first.aggregates:
-            return
-        gains = [
-            f"{name} {gain.mean:+.3f} [{gain.interval[0]:+.3f}, {gain.interval[1]:+.3f}]"
-            for name, gain in first.aggregates.items()
-        ]
-        what = "merges, against" if merged else "gain over"
-        self._echo(f"  {what} {first.name} by aggregate: {', '.join(gains)}")
-
-    def _print_caveats(self, proposal: Proposal, first: Comparison | None, *, merged: bool) -> None:
-        if first is not None and first.worse:
-            named = [f"{name} ({format_chance(chance)})" for name, chance in first.worse.items()]
-            more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
-            worse = f"{', '.join(named[:MAX_NAMED])}{more}"
-            what = "merges probably score worse" if merged else "probably worse"
-            self._echo(f"  {what} than the {first.name} mixture: {worse}")
-        if proposal.ties is not None:
-            wide = sorted(proposal.ties.ranges.items(), key=lambda r: r[1][0] - r[1][1])[:MAX_NAMED]
-            ranges = ", ".join(f"{name} {low:.0%} to {high:.0%}" for name, (low, high) in wide)
-            share = format_chance(proposal.ties.share)
-            self._echo(
-                f"  {share} of the feasible mixtures cannot be told from it"
-                f"{' by their merges' if merged else ''}; among them are {ranges}"
-            )
-        if proposal.support is not None:
-            near = proposal.support
-            self._echo(
-                f"  nearest run {near.nearest} (Hellinger {near.distance:.2f}; runs are usually within "
-                f"{near.usual:.2f} of another)"
-            )
-        for name, error in proposal.errors.items():
-            low, high = error.interval
-            self._echo(f"  error of {name}: {error.mean:.3f} [{low:.3f}, {high:.3f}]")
+        self._answers[self._studies[-1][0].name if self._studies else ""] = proposals
+        # printed where runs may still change it; the end says it otherwise
+        self._held = f"proposal: {proposals[0].verdict}"
 
     def on_validation(self, validation: "Validation") -> None:
+        rows = [row for row in validation.fidelities if row.name == "overall"]
+        ranks = [f"{row.proxy} {row.spearman:+.2f}" for row in rows if not isnan(row.spearman)]
+        ranked = f"; rank correlation of the proxies {', '.join(ranks)}" if ranks else ""
         n_mixtures, n_seeds = len(validation.mixtures), validation.seeds
-        self._echo(f"Validation over {n_mixtures} trained mixtures x {n_seeds} seeds")
-        header = f"  {'metric':<24}{'proxy':<11}{'rank':>6}  {'95% interval':<17}{'ceiling':>8}"
-        self._echo(header + f"{'log-ratio':>11}{'quarter':>9}")
-        for row in validation.fidelities:
-            low, high = row.interval
-            # NaN: this proxy does not score the metric, or scores all mixtures alike
-            ranked = not isnan(row.spearman)
-            interval = f"[{low:+.2f}, {high:+.2f}]" if ranked else "-"
-            self._echo(
-                f"  {row.name:<24}{row.proxy:<11}{_or_dash(row.spearman):>6}  {interval:<17}"
-                f"{_or_dash(row.ceiling):>8}{_or_dash(row.baseline):>11}"
-                f"{f'{row.overlap:.0%}' if ranked else '-':>9}"
-            )
-        gains = ", ".join(f"{gain:+.2f}" for gain in validation.gain)
-        self._echo(
-            f"  regret of the proposal {validation.regret:.2f} sd; its trained gain over natural, by "
-            f"seed: {gains}"
-        )
-        self._echo(f"  {validation.result_sentence}")
-        self._echo(f"  {validation.advice}")
-        cost = validation.cost
-        self._echo(
-            f"  search {cost.search_tokens:,} tokens, {cost.search_flops:.2e} FLOPs; every candidate "
-            f"trained: {cost.trained_tokens:,} tokens, {cost.trained_flops:.2e} FLOPs"
-        )
+        self._milestone(f"validation: {n_mixtures} trained mixtures x {n_seeds} seeds{ranked}")
+        self._details(*describe_validation(validation))
 
+    def on_file_written(self, path: Path) -> None:
+        if len(self._studies) == 1:
+            self._files.add(path.name)
 
-def _or_dash(rank: float) -> str:
-    return "-" if isnan(rank) else f"{rank:+.2f}"  # one seed has no ceiling, say
+    def on_study_end(self, failure: BaseException | None) -> None:
+        config, output = self._studies.pop()
+        if self._studies:
+            return
+        self.view.close()
+        if failure is None:
+            self._print_end(config, output)
+        if self._warnings is not None:
+            self._warnings.close()
+
+    def print_answer(
+        self, proposals: Sequence[Proposal], rest: Sequence[str], notes: Callable[[str], Any]
+    ) -> None:
+        """Print proposals that are not those of a study.
+
+        Args:
+            proposals: Best first.
+            rest: Lines after the answer: where things are, and what to do next.
+            notes: Prints a line on what to mind.
+        """
+        if self._verbosity > 0:
+            self._details(*describe_proposals(proposals))
+        for text in dict.fromkeys(note for proposal in proposals for note in proposal.notes):
+            notes(f"note: {text}")
+        self._print_proposals(proposals, rest)
+
+    def _print_end(self, config: StudyConfig, output: Path) -> None:
+        assert self._warnings is not None
+        answers = list(self._answers.items())
+        for _, proposals in answers:
+            self._details(*describe_proposals(proposals))
+            for proposal in proposals:
+                for note in proposal.notes:
+                    self._warnings.add(StudyWarning(note), "note")
+        found = [name for name in RESULTS if name in self._files]
+        rest = [f"Results   {output}: {', '.join(found)}"] if found else []
+        proposals = answers[-1][1] if answers else ()
+        step = describe_next_step(config, proposals, found, study=self._study, output=output)
+        rest += [f"Next      {step}"] if step else []
+        if self._warnings.path is not None and (count := self._warnings.describe()):
+            rest.append(f"Warnings  {count}: {self._warnings.path}")
+        if self._verbosity >= 0:
+            self.view.line("")
+        if len(answers) == 1:
+            self._print_proposals(proposals, rest)
+            return
+        for name, (best, *_) in answers:  # phases; their ratios are in the schedule
+            self.view.line(f"{name.removeprefix(f'{config.name}-')}: {best.verdict}")
+        for line in rest:
+            self.view.line(line)
+
+    def _print_proposals(self, proposals: Sequence[Proposal], rest: Sequence[str]) -> None:
+        best, *others = proposals
+        for number, other in enumerate(others, start=2):
+            largest = sorted(other.ratios.items(), key=lambda pair: -pair[1])
+            named = ", ".join(f"{name} {ratio:.1%}" for name, ratio in largest[:MAX_NAMED])
+            more = f" and {len(largest) - MAX_NAMED} more" if len(largest) > MAX_NAMED else ""
+            self.view.line(f"proposal {number}: {named}{more}")
+        for line in summarize(best, rest, width=self.view.width, signs=choose_signs()):
+            self.view.line(line)
+
+    def _tell_warning(self, line: str) -> None:
+        self._milestone(line)
+
+    def _milestone(self, text: str) -> None:
+        if self._verbosity >= 0:
+            self.view.line(text, timed=True)
+
+    def _details(self, *lines: str) -> None:
+        if self._verbosity > 0:
+            for line in lines:
+                self.view.line(line)

@@ -17,6 +17,13 @@ from typing import Any, NoReturn, cast
 import click
 
 from mixopt import __version__
+from mixopt.cli.output import (
+    StderrHandler,
+    make_verbosity_options,
+    set_log_level,
+    showing_progress,
+    verbosity_of,
+)
 from mixopt.cli.start import STOPPED
 from mixopt.errors import MixoptError, explain_missing_extra, hide_credentials, one_line
 from mixopt.io.interrupts import acknowledge_stop, is_stopping, stop_exit_code
@@ -35,17 +42,23 @@ class VerbGroup(click.Group):
         return list(VERBS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Return the command of a verb, or None if there is no such verb."""
+        """Return the command of a verb, with -q and -v, or None if there is no such verb."""
         if name not in VERBS:
             return None
         function = name.replace("-", "_")
         module = "archive" if name in ("pack", "unpack") else function
-        return cast(click.Command, getattr(import_module(f"mixopt.cli.{module}"), function))
+        command = cast(click.Command, getattr(import_module(f"mixopt.cli.{module}"), function))
+        known = {option.name for option in command.params}
+        command.params += [
+            option for option in make_verbosity_options() if option.name not in known
+        ]
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         """Run the verb and turn its exceptions into a message and an exit code."""
         try:
-            return super().invoke(context)
+            with showing_progress(context):
+                return super().invoke(context)
         except click.ClickException as raised:
             raised.message = hide_credentials(raised.message)  # type: ignore[misc]
             raise
@@ -56,7 +69,7 @@ class VerbGroup(click.Group):
         except Exception as raised:
             if is_stopping():  # a library turned the interrupt into an error of its own
                 _exit_stopped()
-            if context.params["verbose"]:
+            if verbosity_of(context) > 0:
                 click.echo(format_traceback(raised), err=True)
                 sys.exit(getattr(raised, "exit_code", 1))
             if _is_output_closed(raised):
@@ -109,15 +122,17 @@ def _exit_stopped() -> NoReturn:
 @click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"],
                                               "max_content_width": 100})  # fmt: skip
 @click.version_option(__version__, prog_name="mixopt")
-@click.option("-v", "--verbose", is_flag=True, help="Log more, and show tracebacks.")
-def main(verbose: bool) -> None:
+def main() -> None:
     """Find the data mixture for a language model's next training run."""
     redact_output()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("mixopt").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[StderrHandler()])
+    set_log_level(verbosity_of(click.get_current_context()))
     # peft reads transformers' old names, which a user cannot change
     warnings.filterwarnings("ignore", message=".*deprecated", category=FutureWarning)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+main.params += make_verbosity_options()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixopt.cli.output import open_view, verbosity_of
 from mixopt.errors import is_installed, require_extra
 
 if TYPE_CHECKING:
+    from mixopt.callbacks.console import ConsoleCallback
     from mixopt.study import Study
 
 log = logging.getLogger(__name__)
@@ -70,16 +72,29 @@ def load_study(
     Raises:
         MissingExtraError: `mixopt[train]` is not installed; or `--track` is given without MLflow.
     """
-    from mixopt.callbacks.console import ConsoleCallback
     from mixopt.study import Study
 
-    callbacks: list[Any] = [ConsoleCallback(click.echo)]
+    callbacks: list[Any] = [open_console(study)]
     if track and can_track():
         from mixopt.callbacks.mlflow.callback import MlflowCallback
 
         callbacks.append(MlflowCallback(verb))
     folders = _parse_folders(experts)
     return Study.load(study, output or None, callbacks=callbacks, experts=folders, **rest)
+
+
+def open_console(study: str = "") -> "ConsoleCallback":
+    """Return the callback that prints, as much as -q and -v ask for.
+
+    Args:
+        study: What the command line calls the study, to say how to go on.
+    """
+    from mixopt.callbacks.console import ConsoleCallback
+
+    context = click.get_current_context()
+    return ConsoleCallback(
+        click.echo, verbosity=verbosity_of(context), view=open_view(context), study=study
+    )
 
 
 def can_track() -> bool:

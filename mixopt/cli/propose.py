@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from mixopt.cli.options import can_track, is_given, load_study, refuse_unused
+from mixopt.cli.options import can_track, is_given, load_study, open_console, refuse_unused
+from mixopt.cli.output import remark
 from mixopt.cli.table_options import NOT_GIVEN, TABLES, read_table_options, table_options
 
 ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", "domains", "counts",
@@ -23,7 +24,7 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
               help="Let proposals leave what the runs cover.")  # fmt: skip
 @click.option("--proposed", metavar="IDS",
               help="Runs that were earlier proposals, comma-separated: they correct gains.")  # fmt: skip
-@click.option("-q", "--proposals", default=1, show_default=True,
+@click.option("-n", "--proposals", default=1, show_default=True,
               type=click.IntRange(min=1, max=1000))  # fmt: skip
 @click.option("-o", "--output", help="Folder of results.")
 @click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed.")
@@ -35,6 +36,8 @@ def propose(study: str | None, **options: Any) -> None:
     if study is not None and Path(study) in NOT_GIVEN:  # by an entry point of an MLflow project
         study = None
     tables = [name for name in TABLES if options[name]]
+    if study is not None and tables and study.isdigit():
+        raise click.UsageError(f"-q prints less and takes no number; give -n {study}.")
     if study is None and tables:
         if options["device"] != "auto":
             refuse_unused(("device",), "a table of runs needs no model")
@@ -51,12 +54,11 @@ def propose(study: str | None, **options: Any) -> None:
         raise click.UsageError("--proposals goes with tables; a study sets search.proposals.")
     given = {name: options[name] for name in ("output", "seed", "device", "track")}
     loaded = load_study("propose", study, **given)
-    loaded.propose(loaded.search())
-    click.echo(f"Proposal  {loaded.output / 'proposal.json'}")
+    with loaded.running():
+        loaded.propose(loaded.search())
 
 
 def _propose_from_tables(options: Mapping[str, Any]) -> None:
-    from mixopt.callbacks.console import ConsoleCallback
     from mixopt.optimization.comparisons import describe_fit
     from mixopt.pipeline.from_table import propose_from_table, repetition_of, space_of
     from mixopt.report.build import table_report_data
@@ -72,22 +74,17 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
     )
     decision = proposals[0].decision
     if config.natural is None and (decision is None or decision.reference == "best seen"):
-        click.echo(
+        remark(
             "No --natural was given: the decision is about the best run. Give the mixture that you "
-            "would train on to decide about it.",
-            err=True,
+            "would train on to decide about it."
         )
-    if decision is None:  # else the callback begins with the verdict
-        click.echo(proposals[0].verdict)
-    ConsoleCallback(click.echo).on_proposals(proposals)
     for sentence in describe_fit(surrogate):
-        click.echo(sentence)
-    files = []
+        remark(sentence)
+    files, rest = [], []
     if options["output"]:
         for number, proposal in enumerate(proposals, start=1):
             name = "proposal.json" if number == 1 else f"proposal-{number}.json"
             files.append(proposal.write(Path(options["output"]) / name))
-            click.echo(f"Written   {files[-1]}")
         table = next(Path(str(options[name])) for name in TABLES if options[name])
         space = space_of(trials.domains, config)
         data = table_report_data(
@@ -95,7 +92,12 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
             repetition=repetition_of(config, trials.domains), table=table.name, seed=str(seed),
         )  # fmt: skip
         files.append(write_report(data, Path(options["output"])))
-        click.echo(f"Report    {files[-1]}")
+        names = ", ".join(file.name for file in reversed(files))
+        rest = [
+            f"Results   {Path(options['output'])}: {names}",
+            f"Next      read the report, then: mixopt export {files[0]} -f FORMAT -o FILE",
+        ]
+    open_console().print_answer(proposals, rest, remark)
     if tracked and inside_mlflow:
         from mixopt.callbacks.mlflow.runs import log_proposals
 

@@ -12,6 +12,7 @@ from mixopt.cli.options import load_study, study_options
 def report(**options: Any) -> None:
     """Write the report of a study again, after any steps that are missing."""
     study = load_study("report", **options)
-    trials = study.search()
-    validation = None if study.config.validation is None else study.validate(trials=trials)
-    click.echo(f"Report    {study.report(trials, study.propose(trials), validation)}")
+    with study.running():
+        trials = study.search()
+        validation = None if study.config.validation is None else study.validate(trials=trials)
+        study.report(trials, study.propose(trials), validation)

@@ -14,11 +14,4 @@ def run(**options: Any) -> None:
 
     STUDY is a YAML file, or `quickstart`.
     """
-    study = load_study("run", **options)
-    study.run()
-    written = {"Proposal": "proposal.json", "Exports": "exports", "Report": "report.html"}
-    if study.config.phases:
-        written = {"Schedule": "schedule.json", "Exports": "exports", "Reports": "phases"}
-    click.echo()
-    for what, name in written.items():
-        click.echo(f"{what:<9} {study.output / name}")
+    load_study("run", **options).run()

@@ -11,6 +11,4 @@ from mixopt.cli.options import load_study, study_options
 @study_options
 def search(**options: Any) -> None:
     """Score merges and ensembles of the experts, in rounds."""
-    study = load_study("search", **options)
-    study.search()
-    click.echo(f"Trials    {study.output / 'trials.csv'}")
+    load_study("search", **options).search()

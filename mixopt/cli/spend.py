@@ -12,8 +12,7 @@ from mixopt.cli.options import load_study, study_options
 def spend(**options: Any) -> None:
     """Train runs where they raise the expected gain most, and propose with them."""
     study = load_study("spend", **options)
-    trials = study.search()
-    study.spend(trials=trials)
-    study.propose(trials)
-    click.echo(f"Runs      {study.output / 'runs.csv'}")
-    click.echo(f"Proposal  {study.output / 'proposal.json'}")
+    with study.running():
+        trials = study.search()
+        study.spend(trials=trials)
+        study.propose(trials)

@@ -12,8 +12,7 @@ from mixopt.cli.options import load_study, study_options
 def validate(**options: Any) -> None:
     """Train real proxy runs, report how well the proxies rank them, and propose with both."""
     study = load_study("validate", **options)
-    trials = study.search()
-    study.validate(trials=trials)
-    study.propose(trials)
-    click.echo(f"Validation {study.output / 'validation.json'}")
-    click.echo(f"Proposal   {study.output / 'proposal.json'}")
+    with study.running():
+        trials = study.search()
+        study.validate(trials=trials)
+        study.propose(trials)

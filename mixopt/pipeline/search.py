@@ -348,9 +348,12 @@ def open_search(context: StudyContext) -> CandidateSearch:
     experts = train_experts(context)
     evaluator = open_evaluator(context, list(experts.results), context.dispatcher)
     facts = evaluator.measure_facts()
-    for name, size in zip(experts.results, facts.step_sizes, strict=True):
-        moved = f"stepped δ = {size:.1%} away from the base (sound below 10%)"
-        context.callbacks.message(f"Expert {name!r} {moved}.")
+    sizes = sorted(zip(facts.step_sizes, experts.results, strict=True))
+    (least, first), (most, last) = sizes[0], sizes[-1]
+    context.callbacks.message(
+        f"experts stepped δ = {least:.1%} ({first}) to {most:.1%} ({last}) away from the base (sound "
+        "below 10%)"
+    )
     tasks: list[Task | ModelTask] = [*evaluator.scorer.tasks, *evaluator.scorer.model_tasks]
     for task in tasks:
         if task.truncated:

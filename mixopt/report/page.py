@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from mixopt import __version__
 from mixopt.estimate import format_chance
+from mixopt.io.display import show_directions
 from mixopt.io.files import write_bytes, write_text
 from mixopt.report import tables
 from mixopt.report.charts.predicted import predicted_picture
@@ -16,7 +17,7 @@ from mixopt.report.charts.rendering import page_script, to_png
 from mixopt.report.charts.theme import DARK, LIGHT
 from mixopt.report.data import UNITS, ReportData
 from mixopt.report.findings import Findings, find, predicted_gains, probably_worse
-from mixopt.report.payload import build_payload, show_directions
+from mixopt.report.payload import build_payload
 from mixopt.report.sentences import DECISION_UNIT, describe_equivalent, format_ratios, summarize
 
 FIGURES = ("ratios", "gains", "benchmarks", "experts")  # written as PNG too, beside `predicted`

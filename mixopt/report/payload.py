@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from mixopt.io.display import DIRECTIONS, show_directions
 from mixopt.mixture import Array
 from mixopt.report.charts.explore import explore_charts
 from mixopt.report.charts.picture import Picture
@@ -16,8 +17,6 @@ from mixopt.report.charts.predicted import MAX_POINTS, one_panel
 from mixopt.report.charts.theme import PAGE, config
 from mixopt.report.data import ReportData
 
-DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Marks that change the direction of the text after them."""
 MAX_METRICS = 80  # whose pairs of prediction and measurement the page can draw
 
 
@@ -57,17 +56,6 @@ def build_payload(data: ReportData, pictures: Mapping[str, Picture]) -> Markup:
         "pictures": {name: picture.spec(PAGE) for name, picture in pictures.items()},
         "charts": {name: {**spec, "config": config(PAGE)} for name, spec in own.items()},
     })  # fmt: skip
-
-
-def show_directions(text: str) -> str:
-    """Return text whose marks of direction are visible: in a name they would turn a sentence around.
-
-    Args:
-        text: Of the page.
-    """
-    for sign in DIRECTIONS:
-        text = text.replace(sign, f"[U+{ord(sign):04X}]")
-    return text
 
 
 def decode(encoded: Mapping[str, Any]) -> Array:

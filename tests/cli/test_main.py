@@ -22,7 +22,11 @@ from mixopt.cli.main import VERBS
         (("init", "x", "-d", "../../up=a", "-d", "b=c"), "a name is letters"),
         (("init", "x", "-d", "a=1", "-d", "a=2"), "names 'a' twice"),
         (("propose", "quickstart", "--lower", "a=1"), "--lower goes with tables"),
-        (("propose", "quickstart", "-q", "3"), "--proposals goes with tables"),
+        (("propose", "quickstart", "-n", "3"), "--proposals goes with tables"),
+        (
+            ("propose", "3", "-q", "--runs", "none.csv"),
+            "-q prints less and takes no number; give -n 3",
+        ),
         (("run", "quickstart", "--seed", "-1"), "Invalid value for '--seed'"),
         (("nonsense",), "No such command"),
         (("design", "-n", "3"), "Give two --domains or more"),
@@ -79,7 +83,7 @@ def test_bad_study_from_the_shell_as_a_user_sees_it(tmp_path):
 
 
 def test_help_loads_no_library_of_a_verb():
-    heavy = "torch transformers mlflow numpy pandas scipy sklearn pydantic yaml"
+    heavy = "torch transformers mlflow numpy pandas scipy sklearn pydantic yaml rich"
     code = f"""
 import sys
 from click.testing import CliRunner
@@ -92,7 +96,7 @@ print([name for name in {heavy.split()} if name in sys.modules])
 
 
 def test_every_module_of_a_verb_is_in_the_table():
-    shared = {"__init__", "__main__", "main", "options", "start", "table_options"}
+    shared = {"__init__", "__main__", "main", "options", "output", "start", "table_options"}
     modules = {path.stem for path in Path(mixopt.cli.__file__).parent.glob("*.py")}
     verbs = {verb.replace("-", "_") for verb in VERBS} - {"pack", "unpack"} | {"archive"}
     assert verbs == modules - shared

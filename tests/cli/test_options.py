@@ -54,5 +54,5 @@ def test_by_default_a_study_is_not_tracked_without_mlflow(tmp_path, caplog):
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_table_inside_an_mlflow_run_is_proposed_from_without_mlflow(tables, monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    assert "Proposal" in call("propose", "--ratios", tables[0], "--metrics", tables[1])
+    assert "likely to be better" in call("propose", "--ratios", tables[0], "--metrics", tables[1])
     assert caplog.text.count("nothing is tracked") == 1

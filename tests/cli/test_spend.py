@@ -11,7 +11,7 @@ def test_spend_trains_runs_and_proposes_with_them(toy_folder):
     out = toy_folder / "out"
     printed = call("spend", path, "-o", out, "--device", "cpu", "--no-track")
     assert "next: train " in printed
-    assert f"Runs      {out / 'runs.csv'}" in printed
+    assert f"Results   {out}: proposal.json, runs.csv, trials.csv\n" in printed
     assert (out / "runs.csv").is_file()
     proposal = Proposal.read(out / "proposal.json")
     assert proposal.decision.runs >= 1

@@ -28,7 +28,7 @@ def test_direction_by_metric_from_the_shell(tables, tmp_path):
     printed = call(
         "propose", "--ratios", tables[0], "--metrics", tables[1], "--better", "mystery=lower"
     )
-    assert "Proposal" in printed
+    assert "likely to be better" in printed
 
 
 def test_unknown_field_of_a_config(tables, tmp_path):
@@ -42,8 +42,8 @@ def test_unknown_field_of_a_config(tables, tmp_path):
 def test_runs_in_one_table(tables, tmp_path):
     both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
     both.to_parquet(tmp_path / "runs.parquet")
-    printed = call("propose", "--runs", tmp_path / "runs.parquet", "--domains", "web,code")
-    assert "Proposal" in printed
+    printed = call("propose", "--runs", tmp_path / "runs.parquet", "--domains", "web,code", "-v")
+    assert "likely to be better" in printed
     assert "nearest run" in printed
 
 
@@ -88,7 +88,7 @@ def test_metrics_and_ids_by_hand(tables, tmp_path):
     command = ("propose", "--runs", tmp_path / "runs.csv", "--domains", "web,code")
     assert "'mystery'" in call(*command, "--id", "mine", code=2)
     assert "no column 'mime' that names its runs" in call(*command, "--id", "mime", code=2)
-    assert "Proposal" in call(*command, "--id", "mine", "--metrics", "val_loss")
+    assert "likely to be better" in call(*command, "--id", "mine", "--metrics", "val_loss")
     assert "no metric 'val_los'" in call(*command, "--id", "mine", "--metrics", "val_los", code=2)
 
 

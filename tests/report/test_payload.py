@@ -4,9 +4,10 @@ from dataclasses import replace
 import numpy as np
 from pages import report
 
+from mixopt.io.display import show_directions
 from mixopt.report.data import PredictedScores
 from mixopt.report.findings import find
-from mixopt.report.payload import MAX_METRICS, build_payload, decode, show_directions
+from mixopt.report.payload import MAX_METRICS, build_payload, decode
 
 
 def read(data):
