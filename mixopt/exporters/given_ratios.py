@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ WRAPPERS = (
     "domain_weights",
 )
 """Fields that hold the ratios of a file with other fields, by priority."""
+GROUPED = re.compile(r"\d{1,3}(?:[_,]\d{3})+(?:\.\d+)?")
+"""Marks between thousands (`6,000,000`)."""
+DECIMAL_COMMA = re.compile(r"\d+,\d+")
 ROUNDING = 0.01
 """How far the sum of rounded ratios may be from one."""
 AMOUNTS_FROM = 1.5
@@ -57,12 +61,15 @@ def read_given_plan(path: str | Path) -> Proposal | Schedule:
         return read_plan(file)  # raises an error that names the defect
     try:
         text = file.read_text(encoding="utf-8-sig")
-        if file.suffix.lower() in TABLES:
-            return plan_of(_read_table(text), str(file))
-        is_json = file.suffix.lower() == ".json"
-        plain = load_json(text) if is_json else load_yaml(text)
+        kind = file.suffix.lower()
+        if kind in TABLES:
+            plain = _read_table(text)
+        else:
+            plain = load_json(text) if kind == ".json" else load_yaml(text)
     except (OSError, ValueError, yaml.YAMLError, csv.Error) as error:
         raise ExportError(f"{file} cannot be read ({one_line(error)}); {EXAMPLE}") from None
+    if kind in TABLES:
+        return plan_of(plain, str(file))
     if isinstance(plain, dict) and any(name in plain for name in OWN_FIELDS):
         return read_plan(file)
     return plan_of(_find_ratios(plain), str(file))
@@ -79,23 +86,48 @@ def plan_of(ratios: Any, where: str = "plan") -> Proposal:
         ExportError: They are no mixture.
     """
     try:
-        amounts = {str(domain): float(ratio) for domain, ratio in dict(ratios).items()}
-    except (TypeError, ValueError, OverflowError):
-        amounts = {}
-    if not amounts:
+        given = {str(domain): ratio for domain, ratio in dict(ratios).items()}
+    except (TypeError, ValueError):
+        given = {}
+    amounts = {domain: _to_number(ratio) for domain, ratio in given.items()}
+    known = {domain: amount for domain, amount in amounts.items() if amount is not None}
+    if not known:
         raise ExportError(f"{where} holds no ratios of domains; {EXAMPLE}")
-    total = sum(amounts.values())
+    for domain, amount in amounts.items():
+        if amount is None:
+            raise ExportError(
+                f"{where}: the ratio of {domain!r} is {show(given[domain])}, not a number; fix it, or "
+                "take the entry out."
+            )
+    total = sum(known.values())
     is_rounded = abs(total - 1) <= ROUNDING
     if not is_rounded and not AMOUNTS_FROM < total < float("inf"):
         raise ExportError(f"{where}: the ratios sum to {total:.4g}, not to 1; fix them.")
     try:
-        mixture = Mixture.normalised(amounts)
+        mixture = Mixture.normalised(known)
     except MixtureError as error:
         raise ExportError(f"{where}: {error}") from None
     if abs(total - 1) > 1e-9:
         what = "ratios" if is_rounded else "amounts (tokens or percent)"
         log.info("%s: %s that sum to %.6g are divided by their sum.", where, what, total)
     return Proposal(mixture, Estimate(0, 0), {})
+
+
+def _to_number(value: Any) -> float | None:
+    """Return a number, also of a text with percent or marks between thousands; None of another value."""
+    if isinstance(value, bool):
+        return None
+    scale = 1.0
+    if isinstance(value, str):
+        text = value.strip()
+        scale = 0.01 if text.endswith("%") else 1.0
+        text = text.removesuffix("%").rstrip()
+        text = re.sub("[_,]", "", text) if GROUPED.fullmatch(text) else text
+        value = text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
+    try:
+        return float(value) * scale
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def as_plan(plan: Any) -> Proposal | Schedule:
@@ -166,8 +198,4 @@ def _read_table(text: str) -> dict[str, Any] | None:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return _to_number(cell) is not None

@@ -35,6 +35,9 @@ RATIOS = {"web": 0.7, "code": 0.2, "math": 0.1}
         ("a.csv", "source,files,tokens\nweb,3,7e9\ncode,1,2e9\nmath,9,1e9\n"),
         ("a.csv", "run,web,code,math\nbest,0.7,0.2,0.1\n"),
         ("a.tsv", "web\tcode\tmath\n0.7\t0.2\t0.1\n"),
+        ("a.yaml", "web: 70%\ncode: 20 %\nmath: 0.1\n"),
+        ("a.csv", "domain;share\nweb;70,0 %\ncode;20,0 %\nmath;10,0 %\n"),
+        ("a.csv", 'source,tokens\nweb,"7,000,000"\ncode,"2,000,000"\nmath,"1,000,000"\n'),
         ("a.csv", "\ufeffdomain,ratio\nweb,0.70001\ncode,0.2\nmath,0.1\n"),
     ],
 )  # fmt: skip
@@ -50,7 +53,12 @@ def test_ratios_in_any_plain_form(tmp_path, name, content):
     [
         ("a.json", '{"web": 0.2, "code": 0.2}', "sum to 0.4, not to 1"),
         ("a.json", '{"web": 1.2, "code": -0.2}', "negative"),
-        ("a.json", '{"web": 0.7, "code": "x"}', "holds no ratios of domains"),
+        (
+            "a.json",
+            '{"web": 0.7, "code": "x"}',
+            "a.json: the ratio of 'code' is 'x', not a number; fix",
+        ),
+        ("a.yaml", "web: yes\ncode: 0.5\n", "the ratio of 'web' is True, not a number"),
         ("a.json", "[0.7, 0.3]", "holds no ratios of domains"),
         ("a.json", '{"web": 0.7', "cannot be read"),
         ("a.yaml", "web: [1\n", "cannot be read"),
@@ -64,6 +72,7 @@ def test_what_holds_no_ratios_is_told_in_one_sentence(tmp_path, name, content, w
     with pytest.raises(ExportError, match=words) as caught:
         read_given_plan(tmp_path / name)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).count(name) == 1
 
 
 def test_what_mixopt_wrote_is_read_as_before(tmp_path):
