@@ -3,10 +3,12 @@
 import gzip
 import hashlib
 import io
+import logging
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from glob import glob
 from itertools import islice
 from pathlib import Path
@@ -22,6 +24,10 @@ from mixopt.io.parsing import load_json
 
 PROBED_BYTES, PROBES, PROBE_BYTES = 1 << 24, 64, 1 << 12
 """Size above which a plain-text file is told by pieces of its content; their number and size."""
+log = logging.getLogger(__name__)
+
+STATED_PLAIN = (".txt", ".text", ".md")
+"""Endings that say plain text, whatever it looks like."""
 HEAD_BYTES, LONGEST_LINE = 1 << 12, 1 << 22
 """Bytes of a file of no known name that tell its format, and of its first line."""
 UNPACKED_AT_ONCE = 1 << 16
@@ -102,11 +108,22 @@ def find_format(file: TextFile) -> str:
     with open_bytes(file) as stream, tell_damage(file):
         head = stream.read(HEAD_BYTES)
         _refuse_content(head, file)
-        if is_json_array(io.BytesIO(head)):
+        if is_json_array(io.BytesIO(head)) and inner.suffix not in STATED_PLAIN:
             return "json"
         if head.removeprefix(BOM_UTF8).lstrip()[:1] == b"{":
             head += stream.readline(LONGEST_LINE)
-    return "jsonl" if _has_json_lines(head) else "plain"
+    if not _has_json_lines(head):
+        return "plain"
+    if inner.suffix in STATED_PLAIN:
+        _warn_of_json(file)
+        return "plain"
+    return "jsonl"
+
+
+@cache
+def _warn_of_json(file: TextFile) -> None:
+    log.warning("%s holds lines of JSON and is read as plain text, as its name says; name it .jsonl to "
+                "read its fields.", file)  # fmt: skip
 
 
 def _refuse_content(head: bytes, file: TextFile) -> None:

@@ -119,7 +119,7 @@ def test_text_that_was_read_as_it_stands_has_another_key(tmp_path):
         ("windows.jsonl", LINES.replace("\n", "\r\n\r\n").encode()),
         ("part-00000", LINES.encode()),
         ("part-00000.gz", gzip.compress(LINES.encode())),
-        ("lines.txt", b"\xef\xbb\xbf" + LINES.encode()),
+        ("lines.dat", b"\xef\xbb\xbf" + LINES.encode()),
         ("lines.jl", LINES.encode()),
         ("array", json.dumps(ROWS).encode()),
         ("bars.csv", pd.DataFrame(ROWS).to_csv(index=False, sep="|").encode()),
@@ -142,8 +142,16 @@ def test_records_under_any_name(tmp_path, name, content):
     ],
 )
 def test_prose_that_begins_like_json_stays_text(tmp_path, content):
-    (tmp_path / "a.txt").write_text(content)
-    assert texts(tmp_path / "a.txt") == [content]
+    (tmp_path / "a").write_text(content)
+    assert texts(tmp_path / "a") == [content]
+
+
+def test_json_that_is_called_text_is_text_and_this_is_said(tmp_path, caplog):
+    (tmp_path / "a.txt").write_text(LINES)
+    assert texts(tmp_path / "a.txt") == [LINES]
+    assert "a.txt holds lines of JSON and is read as plain text, as its name says" in caplog.text
+    assert texts(tmp_path / "a.txt") == [LINES]
+    assert caplog.text.count("holds lines of JSON") == 1
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])

@@ -45,7 +45,7 @@ def test_a_glob_without_files_and_an_empty_file(tmp_path):
         ("a.tsv", b"text\nx\n", "csv", ".tsv:csv"),
         ("a.parquet", b"PAR1", "parquet", ".parquet"),
         ("a.md", b"x", "plain", ".md"),
-        ("a.txt", ROW + b"\n" + ROW, "jsonl", ".txt:jsonl"),
+        ("a.txt", ROW + b"\n" + ROW, "plain", ".txt"),
         ("part-00000", ROW, "jsonl", ":jsonl"),
     ],
 )
