@@ -144,7 +144,7 @@ class CallbackList:
             "learning_rate": f"{step.learning_rate:.3g}",
             "batch_tokens": step.batch_tokens,
             "step_source": step.source,
-            "epochs": {domain: round(count, 3) for domain, count in result.epochs.items()},
+            "epochs": {domain: round(count, 3) for domain, count in result.epochs.items() if count},
         }
         # the mean over the last fifth, as single steps are noisy
         last = [loss for _, loss in outcome.losses[-max(1, len(outcome.losses) // 5) :]]

@@ -201,13 +201,13 @@ class ConsoleCallback(Callback):
 
     def _print_proposals(self, proposals: Sequence[Proposal], rest: Sequence[str]) -> None:
         best, *others = proposals
+        for line in summarize(best, rest, width=self.view.width, signs=choose_signs()):
+            self.view.line(line)
         for number, other in enumerate(others, start=2):
             largest = sorted(other.ratios.items(), key=lambda pair: -pair[1])
             named = ", ".join(f"{name} {ratio:.1%}" for name, ratio in largest[:MAX_NAMED])
             more = f" and {len(largest) - MAX_NAMED} more" if len(largest) > MAX_NAMED else ""
             self.view.line(f"proposal {number}: {named}{more}")
-        for line in summarize(best, rest, width=self.view.width, signs=choose_signs()):
-            self.view.line(line)
 
     def _tell_warning(self, line: str) -> None:
         self._milestone(line)

@@ -17,6 +17,9 @@ from mixopt.schedule import Phase, Schedule
 if TYPE_CHECKING:
     from mixopt.study import Study
 
+MOST_SHOWN = 8
+"""Domains of a schedule that are printed; all are in its file."""
+
 
 def run_phases(study: "Study") -> Schedule:
     """Return the schedule of a study with phases: run each phase as a study, then export.
@@ -93,11 +96,15 @@ def _continue_base(
                 raise error
     finally:
         context.close()
+    result = read_run(context, run)
+    context.callbacks.on_model_trained(
+        "base", later.name, result, proposal.ratios, role="base", seed=context.config.seed
+    )
     # it was saved as it was trained, in float32
     half = "bfloat16" in str(context.device.dtype)
     return PretrainedBaseConfig(
         kind="pretrained",
-        path=str(read_run(context, run).folder),
+        path=str(result.folder),
         context=context.config.base.context,
         dtype="bfloat16" if half else "float32",
     )
@@ -105,7 +112,11 @@ def _continue_base(
 
 def _report(study: "Study", schedule: Schedule) -> None:
     study.callbacks.message(f"Schedule over {schedule.tokens:,.0f} tokens")
-    for domain in schedule.domains:
+    ratios = {d: [phase.proposal.ratios[d] for phase in schedule.phases] for d in schedule.domains}
+    order = sorted(schedule.domains, key=lambda d: min(ratios[d]) - max(ratios[d]))
+    if len(order) > MOST_SHOWN:
+        study.callbacks.message(f"The {MOST_SHOWN} of {len(order)} domains that change most:")
+    for domain in order[:MOST_SHOWN]:
         by_name = {phase.name: phase.proposal.ratios[domain] for phase in schedule.phases}
         shares = "  ".join(f"{name} {ratio:>7.2%}" for name, ratio in by_name.items())
         whole = f"whole run {schedule.ratios[domain]:>7.2%}"

@@ -224,3 +224,13 @@ def test_a_study_that_fails_has_no_end(tmp_path):
         console.on_study_end(RuntimeError("no"))
 
     assert PROPOSAL.verdict not in printed(call, verbosity=0)
+
+
+def test_the_first_line_of_several_proposals_is_the_verdict_of_the_best():
+    other = Proposal(Mixture({"b": 0.7, "a": 0.3}), Estimate(0, 1), {}, notes=("Mind this.",))
+    remarks = []
+    text = printed(lambda c: c.print_answer([PROPOSAL, other], ["Results   x"], remarks.append), 0)
+    lines = text.splitlines()
+    assert lines[0] == PROPOSAL.verdict
+    assert lines[-2:] == ["Results   x", "proposal 2: b 70.0%, a 30.0%"]
+    assert remarks == ["note: Mind this."]

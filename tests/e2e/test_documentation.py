@@ -93,6 +93,8 @@ def test_shell(block, here, monkeypatch, tmp_path):
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python(block, here, capsys):
     block = block.replace('Study.load("quickstart")', 'Study.load("mine/study.yaml", "runs-toy")')
+    if "from_mlflow" in block:
+        sandbox.log_proposal("toy")
     exec(compile(block, "documentation", "exec"), {"__name__": "documentation"})
     if "print(" in block:
         assert capsys.readouterr().out.strip()

@@ -105,6 +105,17 @@ def write_tables(folder):
         both.assign(model=place).to_csv(folder / f"{file}.csv", index=False)
 
 
+def log_proposal(experiment):
+    """Log the proposal of a study's run to MLflow."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    identifier = found.experiment_id if found else client.create_experiment(experiment)
+    run = client.create_run(identifier, tags={"mixopt.proposal": "proposal.json"}).info.run_id
+    client.log_artifact(run, "proposal.json")
+
+
 def log_runs(experiment):
     """Log the runs of the table to MLflow, with a client, which changes no global state."""
     from mlflow import MlflowClient

@@ -90,12 +90,12 @@ def ratio_params(ratios: Mapping[str, float], prefix: str = "ratio/") -> dict[st
     """
     params: dict[str, str] = {}
     for name, ratio in ratios.items():
-        key = metric_key(f"{prefix}{name}")[:MAX_KEY_LENGTH]
+        key = metric_key(f"{prefix}{name}")
         twin = 2
         while key in params:
             key = f"{metric_key(f'{prefix}{name}')[: MAX_KEY_LENGTH - 8]}_{twin}"
             twin += 1
-        params[key] = f"{ratio:.6g}"
+        params[key] = f"{ratio:.6f}".rstrip("0").rstrip(".")
     return params
 
 
@@ -151,8 +151,15 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def metric_key(name: str) -> str:
-    """Replace characters that MLflow refuses in names: all but letters, digits and `_-. /:`."""
-    return "".join(c if c.isalnum() or c in "_-. /:" else "_" for c in name)
+    """Return a name as MLflow takes it.
+
+    Args:
+        name: Characters other than letters, digits and `_-. /:` become `_`; parts between `/` that a
+            path would not keep are left out, and what is longer than 250 characters is cut.
+    """
+    text = "".join(c if c.isalnum() or c in "_-. /:" else "_" for c in name)
+    parts = [part for part in text.split("/") if part not in ("", ".", "..")]
+    return "/".join(parts)[:MAX_KEY_LENGTH].rstrip("/") or "_"
 
 
 def now_ms() -> int:

@@ -13,11 +13,13 @@ from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationEr
 from mixopt.callbacks.mlflow.names import (
     PROPOSAL_FILE,
     PROPOSAL_TAG,
+    now_ms,
     proposal_metrics,
     ratio_params,
 )
 from mixopt.callbacks.mlflow.store_creation import ensure_store
 from mixopt.callbacks.mlflow.tracking import explain, tracking_uri
+from mixopt.callbacks.mlflow.uploader import log_in_parts
 from mixopt.errors import UserError
 from mixopt.proposal import Proposal
 
@@ -34,12 +36,10 @@ def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
     """
     client, run = MlflowClient(), os.environ["MLFLOW_RUN_ID"]
     try:
-        for key, value in proposal_metrics(proposals[0]).items():
-            client.log_metric(run, key, value)
-        for key, text in ratio_params(proposals[0].ratios, "recommended/").items():
-            client.log_param(run, key, text)
-        client.set_tag(run, "mixopt.verdict", proposals[0].verdict)
-        client.set_tag(run, "mixopt.verb", "propose")
+        best = proposals[0]
+        points = [(key, value, now_ms(), 0) for key, value in proposal_metrics(best).items()]
+        tags = {"mixopt.verdict": best.verdict, "mixopt.verb": "propose"}
+        log_in_parts(client, run, points, ratio_params(best.ratios, "recommended/"), tags)
         uploader = ArtifactUploader(client)
         for file in files:
             uploader.upload(run, file)

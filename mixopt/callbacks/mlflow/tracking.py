@@ -32,13 +32,14 @@ REMOTE_SCHEMES = (
 
 
 def fail_fast() -> None:
-    """Turn MLflow's own retries off.
+    """Turn MLflow's own retries off, and its progress bars.
 
     They wait for minutes and may create a run twice; records that were not taken stay in the queue.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 def tracking_uri() -> str:

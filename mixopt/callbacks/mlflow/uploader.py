@@ -9,7 +9,8 @@ import requests
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import InvalidUrlException, MlflowException, RestException
 from mlflow.tracking import MlflowClient
-from mlflow.utils.validation import MAX_METRICS_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
+from mlflow.utils.validation import MAX_METRICS_PER_BATCH
+from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH as MOST_PARAMS
 
 from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationError
 from mixopt.callbacks.mlflow.names import now_ms
@@ -165,15 +166,7 @@ class Uploader:
                 stored = {(m.key, m.value, m.timestamp, m.step)
                           for m in client.get_metric_history(run, key)}  # fmt: skip
                 points = [point for point in points if point not in stored]
-        params = [Param(key, value) for key, value in record["params"].items()]
-        tags = [RunTag(key, value) for key, value in record["tags"].items()]
-        metrics = [Metric(*point) for point in points]
-        for few in batched(params, MAX_PARAMS_TAGS_PER_BATCH):
-            client.log_batch(run, params=few)
-        for some in batched(tags, MAX_PARAMS_TAGS_PER_BATCH):
-            client.log_batch(run, tags=some)
-        for many in batched(metrics, MAX_METRICS_PER_BATCH):
-            client.log_batch(run, metrics=many)
+        log_in_parts(client, run, points, record["params"], record["tags"])
 
     def _upload_data(self, client: MlflowClient, record: Mapping[str, Any]) -> None:
         source = json.dumps({"domain": record["name"]})  # the logged config says where its text is
@@ -200,8 +193,31 @@ class Uploader:
         client.set_terminated(run, record["status"], end_time=record["time"])
 
 
-def batched(items: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Return the items in parts of at most `most`."""
+def log_in_parts(
+    client: MlflowClient,
+    run: str,
+    points: Sequence[tuple[Any, ...]],
+    params: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> None:
+    """Log values in as many requests as the limits of MLflow ask for.
+
+    Args:
+        client: Client of the store.
+        run: MLflow's id of the run.
+        points: Key, value, time and step of each metric.
+        params: Parameters.
+        tags: Tags.
+    """
+    for few in _batched([Param(key, value) for key, value in params.items()], MOST_PARAMS):
+        client.log_batch(run, params=few)
+    for some in _batched([RunTag(key, value) for key, value in tags.items()], MOST_PARAMS):
+        client.log_batch(run, tags=some)
+    for many in _batched([Metric(*point) for point in points], MAX_METRICS_PER_BATCH):
+        client.log_batch(run, metrics=many)
+
+
+def _batched(items: Sequence[T], most: int) -> list[Sequence[T]]:
     return [items[start : start + most] for start in range(0, len(items), most)]
 
 

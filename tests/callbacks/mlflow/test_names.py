@@ -13,6 +13,9 @@ from mixopt.decision import Decision
 
 def test_names_are_in_mlflows_alphabet():
     assert metric_key("score/α [x]=1 ok") == "score/α _x__1 ok"
+    assert metric_key("ratio/a//b/../c/") == "ratio/a/b/c"
+    assert metric_key("..") == "_"
+    assert len(metric_key("w" * 400)) == 250
 
 
 def test_nested_fields_are_dotted_and_cut():

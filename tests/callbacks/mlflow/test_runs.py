@@ -34,6 +34,12 @@ def test_proposals_are_logged_into_the_run_that_is_open(store, tmp_path, monkeyp
     assert store.get_run(run).data.metrics["proposal/ratio/a"] == 1.0
     assert store.get_run(run).data.params == {"recommended/a": "1"}
     assert [f.path for f in store.list_artifacts(run)] == ["proposal.json"]
+    names = [f"d{i}" for i in range(297)] + ["[bold]x[/]", "a//../b", "w" * 400]
+    large = Proposal(Mixture.uniform(names), Estimate(0, 0), {}, ())
+    other = store.create_run(store.create_experiment("y")).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", other)
+    log_proposals([large], [])
+    assert len(store.get_run(other).data.params) == 300
     monkeypatch.setenv("MLFLOW_RUN_ID", "none")
     with pytest.raises(UserError, match="cannot be written"):
         log_proposals([Proposal(Mixture({"a": 1.0}), Estimate(0, 0), {}, ())], [file])

@@ -1,0 +1,78 @@
+import pytest
+import toy
+
+from mixopt.callbacks.base import Callback
+from mixopt.errors import RunError
+from mixopt.pipeline.milestones import report_expert_scores
+
+pytestmark = pytest.mark.slow
+
+
+class Recorder(Callback):
+    def __init__(self):
+        self.events, self.best, self.scores, self.plan = [], [], {}, []
+
+    def on_plan(self, stages):
+        self.events.append("plan")
+        self.plan = list(stages)
+
+    def on_stage_start(self, stage):
+        self.events.append(stage)
+
+    def on_model_trained(self, model):
+        self.events.append(model.name)
+
+    def on_model_scored(self, kind, name, scores):
+        self.scores[kind, name] = scores
+
+    def on_best(self, best):
+        self.best.append(best)
+
+
+@pytest.fixture
+def searched(toy_folder):
+    recorder = Recorder()
+    study = toy.load(toy_folder, callbacks=[recorder])
+    return study, study.search(), recorder
+
+
+def test_stages_begin_in_order_and_each_model_is_reported_once(searched):
+    study, trials, recorder = searched
+    assert recorder.events[:3] == ["text", "plan", "base"]
+    assert recorder.events[3:8] == ["base", "experts", "birds", "ships", "sums"]
+    assert recorder.events[8] == "search"
+    planned = {stage.stage: (stage.trained_tokens, stage.scored) for stage in recorder.plan}
+    assert planned == {"base": (8000, 0), "experts": (12_000, 0), "search": (0, 11)}
+    study.search()  # another command reports again
+    assert recorder.events.count("birds") == 2
+
+
+def test_scores_of_single_experts_are_those_of_their_trials(searched):
+    _, trials, recorder = searched
+    kinds = [kind for kind, _ in recorder.scores]
+    assert sorted(kinds) == ["base", "expert", "expert", "expert"]
+    alone = next(t for t in trials.where(kind="merged") if t.weights["birds"] == 1)
+    assert recorder.scores["expert", "birds"] == pytest.approx(dict(alone.scores))
+
+
+def test_the_best_mixture_has_its_gain_over_natural_after_each_round(searched):
+    study, trials, recorder = searched
+    assert len(recorder.best) == 2
+    last = recorder.best[-1]
+    assert last.known_from == "merges"
+    again = study.fit(trials).estimate_gain(last.ratios, study.context.corpora.natural)
+    assert last.gain.mean == pytest.approx(again.mean)
+    assert last.gain.std_error == pytest.approx(again.std_error)
+
+
+def test_an_expert_that_cannot_be_scored_is_left_out(searched, monkeypatch):
+    study, _, recorder = searched
+    search = study.open_search()
+    monkeypatch.setattr(type(search), "score_alone", lambda *_: _fail())
+    recorder.scores.clear()
+    report_expert_scores(study.context, search)
+    assert recorder.scores == {}
+
+
+def _fail():
+    raise RunError("no score")
