@@ -153,6 +153,8 @@ class ProposalConfig(SearchSpaceConfig):
     `best seen`, or ratios by domain."""
     explore: bool = False
     """Whether proposals may leave what the runs cover."""
+    choose_by: Annotated[str, Field(pattern="^(surrogate|neighbors)$")] = "surrogate"
+    """What chooses among the best candidates: the `surrogate`, or what runs near them measured."""
     no_worse: OutcomeConstraintConfig | None = None
     """Constraint on metrics that may not get worse."""
     budget: BudgetConfig | None = None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from mixopt.errors import require_type
+from mixopt.errors import MixtureError, did_you_mean, require_type
 from mixopt.mixture import MixtureLike, Seed
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.optimism import Optimism
@@ -12,6 +12,7 @@ from mixopt.optimization.optimize import Reference, search_mixtures
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.support import RunCover, find_support, restrict_to_runs
 from mixopt.optimization.surrogate_decision import decide_by_surrogate
+from mixopt.optimization.two_stage import CHOICES, ChooseBy, choose_by_neighbors
 from mixopt.proposal import Proposal
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
@@ -34,6 +35,7 @@ def propose(
     error_laws: Mapping[str, LossToError] | None = None,
     explore: bool = False,
     optimism: Optimism | None = None,
+    choose_by: ChooseBy = "surrogate",
 ) -> list[Proposal]:
     """Return what to train on by a surrogate, and further mixtures that it predicts to be good.
 
@@ -59,6 +61,8 @@ def propose(
             and the usual distance between them. Weights of experts are always free.
         optimism: What trained proposals of an earlier fit showed (`measure_optimism`); the decision's
             gains are corrected by it.
+        choose_by: What chooses among the best candidates: the `surrogate`, or the measured utilities of
+            their `neighbors` among the runs.
 
     Returns:
         The proposals, fewer than `q` if the candidates have fewer modes. Each is compared with the
@@ -69,11 +73,15 @@ def propose(
     Raises:
         InfeasibleError: No mixture meets every bound; the message names the bounds in conflict.
         MixtureError: The domains of `space` and `surrogate` differ, or the chance to beat `natural`
-            is asked for and the space has no prior.
+            is asked for and the space has no prior, or `choose_by` is unknown.
         ArgumentTypeError: `surrogate` or `space` is of another type.
     """
     require_type("surrogate", surrogate, Surrogate, "fit the trials with mixopt.fit")
     require_type("space", space, SearchSpace, "give mixopt.SearchSpace(trials.domains, ...)")
+    if choose_by not in CHOICES:
+        raise MixtureError(
+            f"choose_by={choose_by!r} is no way to choose. {did_you_mean(choose_by, CHOICES)}"
+        )
     inside = space
     notes: tuple[str, ...] = ()
     if not (explore or compositions) and set(space.domains) == set(surrogate.domains):
@@ -83,10 +91,12 @@ def propose(
         reference=reference, outcome_constraint=outcome_constraint, repetition=repetition,
         error_laws=error_laws, references_in=space,
     )  # fmt: skip
-    chosen = found.choose(q)
+    by_neighbors = choose_by == "neighbors"
+    chosen = [choose_by_neighbors(found)] if by_neighbors else found.choose(q)
     name = reference if isinstance(reference, str) else "given"
-    decision = decide_by_surrogate(found, space, chosen, name, optimism)
+    decision = decide_by_surrogate(found, space, chosen, name, optimism, with_runs=not by_neighbors)
     if decision is None:
+        chosen = found.choose(q, found.mixture(chosen[0])) if by_neighbors else chosen
         proposals = [found.describe(weights) for weights in chosen]
         return [replace(one, notes=(*notes, *one.notes)) for one in proposals]
     if decision.reference != name:

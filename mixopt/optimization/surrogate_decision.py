@@ -82,17 +82,20 @@ def decide_by_surrogate(
     chosen: Sequence[Array],
     reference: str = "natural",
     optimism: Optimism | None = None,
+    *,
+    with_runs: bool = True,
 ) -> Decision | None:
     """Decide whether to train on the best mixture of a table's surrogate, or on the reference.
 
-    Candidates are the surrogate's choices and the runs of the highest fidelity that the limits allow.
+    Candidates are the choices of the search and the runs of the highest fidelity that the limits allow.
 
     Args:
         found: The surrogate, its candidates and the reference mixtures.
         space: The user's own limits.
-        chosen: Weights of the surrogate's choices, the best first.
+        chosen: Weights of the choices, the best first.
         reference: Name of the reference. Without a natural mixture, `natural` means the best run.
         optimism: Of earlier proposals that were trained; gains are corrected by it.
+        with_runs: Whether runs are candidates too.
 
     Returns:
         The decision; None where trials were not really trained, where weights of experts were
@@ -107,7 +110,7 @@ def decide_by_surrogate(
         return None
     there = aim.vector(surrogate.domains)
     kept = _nearest_allowed(space, aim)
-    rows = _list_candidates(found, space, chosen, kept)
+    rows = _list_candidates(found, space, chosen, kept, with_runs)
     calibration = calibrate_gains(surrogate)
     means, stds = _gains(surrogate, rows, there, calibration)
     if optimism is not None:
@@ -148,13 +151,17 @@ def _nearest_allowed(space: SearchSpace, mixture: Mixture) -> Mixture:
 
 
 def _list_candidates(
-    found: FoundMixtures, space: SearchSpace, chosen: Sequence[Array], kept: Mixture
+    found: FoundMixtures,
+    space: SearchSpace,
+    chosen: Sequence[Array],
+    kept: Mixture,
+    with_runs: bool,
 ) -> Array:
     """Return the mixtures that may be recommended (`q x d`), without the reference."""
     surrogate = found.surrogate
     runs = surrogate.trials.ratios()
     order = [surrogate.domains.index(name) for name in space.domains]
-    allowed = space.contains(runs[:, order], tolerance=1e-6)
+    allowed = space.contains(runs[:, order], tolerance=1e-6) & with_runs
     constraint = found.search.outcome_constraint
     if constraint is not None and allowed.any():
         allowed &= constraint.met(surrogate, runs)

@@ -13,6 +13,7 @@ from mixopt.optimization.optimize import Reference
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.propose import propose
 from mixopt.optimization.surrogate_decision import calibrate_gains
+from mixopt.optimization.two_stage import ChooseBy
 from mixopt.proposal import Proposal
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
@@ -114,6 +115,7 @@ def propose_from_table(
         repetition=repetition,
         error_laws={n: LossToError(x.epsilon, x.k, x.gamma) for n, x in config.error_laws.items()},
         explore=config.explore,
+        choose_by=cast(ChooseBy, config.choose_by),
         optimism=_measure_optimism(surrogate, config, space, proposed, seed) if proposed else None,
     )
     if config.budget is not None:

@@ -1,0 +1,90 @@
+"""Choose among a surrogate's best candidates by what runs near them measured.
+
+A surrogate finds the basin of good mixtures and orders its floor badly; a kernel average of the measured
+utilities of neighbors may order it better. See docs/methods.md, section 7.10.
+
+Shapes: `n` candidates, `r` runs, `k` weights, `d` domains.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from mixopt.mixture import Array, hellinger
+from mixopt.optimization.optimize import FoundMixtures
+
+ChooseBy = Literal["surrogate", "neighbors"]
+"""Whether the surrogate alone chooses the best candidate, or neighbors among its best ones."""
+CHOICES: tuple[ChooseBy, ...] = ("surrogate", "neighbors")
+
+FLOOR = 30  # best candidates of the surrogate, of which neighbors choose
+BANDWIDTH = 0.05
+"""Total variation at which a run has exp(−½) of the weight; the runs' median nearest-neighbor distance
+where they lie farther apart."""
+SAME = 0.03  # Hellinger distance within which candidates count as the same
+
+
+def neighbor_utilities(candidates: Array, runs: Array, utilities: Array) -> Array:
+    """Return the kernel average (`n`) of measured utilities around candidates (Nadaraya-Watson).
+
+    Args:
+        candidates: Mixtures (`n x d`).
+        runs: Mixtures that were measured (`r x d`).
+        utilities: Their utilities (`r`).
+    """
+    among = _total_variation(runs, runs)
+    np.fill_diagonal(among, np.inf)
+    usual = float(np.median(among.min(axis=1))) if len(runs) > 1 else 0.0
+    nearness = -0.5 * np.square(_total_variation(candidates, runs) / max(BANDWIDTH, usual))
+    # relative to the nearest run: far from all runs the weights would all be zero
+    weights = np.exp(nearness - nearness.max(axis=1, keepdims=True))
+    return np.asarray(weights @ utilities / weights.sum(axis=1))
+
+
+def choose_by_neighbors(found: FoundMixtures) -> Array:
+    """Return the weights (`k`) of the candidate, of the surrogate's best ones, with the best neighbors.
+
+    Candidates are those of the search and the feasible runs of the highest fidelity.
+
+    Args:
+        found: The surrogate, its candidates and the limits.
+
+    Raises:
+        InfeasibleError: No candidate meets the outcome constraint.
+    """
+    search, surrogate = found.search, found.surrogate
+    measured = surrogate.observed_utilities(surrogate.trials)
+    known = np.isfinite(measured)
+    best = search.best_allowed(found.pool, found.values)
+    if not known.any():
+        return best
+    ratios = surrogate.trials.ratios()
+    back = np.argsort(search.order)
+    feasible = search.space.space.contains(ratios[:, back], tolerance=1e-6)
+    own = [search.space.weights_for(row)[0] for row in ratios[feasible][:, back]]
+    pool = np.vstack([found.pool, *(row[None] for row in own)])
+    values = np.concatenate([found.values, surrogate.expected_utility(ratios[feasible])])
+    floor = _apart(search.ratios(pool), values)
+    constraint = search.outcome_constraint
+    if constraint is not None:
+        met = constraint.met(surrogate, search.ratios(pool[floor]))
+        floor = [place for place, fits in zip(floor, met, strict=True) if fits]
+    if not floor:
+        return best
+    order = neighbor_utilities(search.ratios(pool[floor]), ratios[known], measured[known])
+    return np.asarray(pool[floor[int(order.argmax())]])
+
+
+def _apart(ratios: Array, values: Array) -> list[int]:
+    """Return the places of the `FLOOR` best candidates that are not the same mixture."""
+    left = np.argsort(-values, kind="stable")
+    chosen: list[int] = []
+    while len(left) and len(chosen) < FLOOR:
+        chosen.append(int(left[0]))
+        left = left[hellinger(ratios[left], ratios[chosen[-1:]])[:, 0] > SAME]
+    return chosen
+
+
+def _total_variation(first: Array, second: Array) -> Array:
+    """Return half the sum of absolute differences (`a x b`) of mixtures `a x d` and `b x d`."""
+    return np.stack([0.5 * np.abs(row - second).sum(axis=1) for row in first])
