@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mixopt.config.study import StudyConfig
 from mixopt.estimate import Estimate
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.trials import Score, Trials
 
 if TYPE_CHECKING:
+    from mixopt.config.study import StudyConfig
     from mixopt.optimization.validation import Validation
 
 ModelKind = Literal["base", "expert", "proxy run", "run"]
@@ -165,7 +165,7 @@ class Callback:
                     f"{cls.__name__}.{name} is not a callback hook; the hooks are {', '.join(known)}."
                 )
 
-    def on_study_start(self, config: StudyConfig, output: Path) -> None:
+    def on_study_start(self, config: "StudyConfig", output: Path) -> None:
         """Called when a command on the study begins; `output` is the folder of its results."""
 
     def on_message(self, text: str) -> None:

@@ -27,10 +27,10 @@ from mixopt.callbacks.next_steps import describe_next_step
 from mixopt.callbacks.summary import choose_signs, summarize
 from mixopt.callbacks.view import View
 from mixopt.callbacks.warning_file import WarningFile
-from mixopt.config.study import StudyConfig
 from mixopt.proposal import Proposal
 
 if TYPE_CHECKING:
+    from mixopt.config.study import StudyConfig
     from mixopt.optimization.validation import Validation
 
 RESULTS = ("report.html", "proposal.json", "exports", "schedule.json", "validation.json", "runs.csv",
@@ -61,7 +61,7 @@ class ConsoleCallback(Callback):
         self.view = view or View(echo)
         self._verbosity, self._study = verbosity, study
         self._described_kinds: set[str] = set()
-        self._studies: list[tuple[StudyConfig, Path]] = []
+        self._studies: list[tuple["StudyConfig", Path]] = []
         """Under way, outermost first: a study, and its phase."""
         self._answers: dict[str, Sequence[Proposal]] = {}
         """Last proposals by the name of the study or phase."""
@@ -69,7 +69,7 @@ class ConsoleCallback(Callback):
         self._files: set[str] = set()
         self._warnings: WarningFile | None = None
 
-    def on_study_start(self, config: StudyConfig, output: Path) -> None:
+    def on_study_start(self, config: "StudyConfig", output: Path) -> None:
         self._studies.append((config, output))
         if len(self._studies) == 1:
             self._answers, self._files, self._held = {}, set(), ""
@@ -174,7 +174,7 @@ class ConsoleCallback(Callback):
             notes(f"note: {text}")
         self._print_proposals(proposals, rest)
 
-    def _print_end(self, config: StudyConfig, output: Path) -> None:
+    def _print_end(self, config: "StudyConfig", output: Path) -> None:
         assert self._warnings is not None
         answers = list(self._answers.items())
         for _, proposals in answers:

@@ -61,8 +61,6 @@ def propose(study: str | None, **options: Any) -> None:
 def _propose_from_tables(options: Mapping[str, Any]) -> None:
     from mixopt.optimization.comparisons import describe_fit
     from mixopt.pipeline.from_table import propose_from_table, repetition_of, space_of
-    from mixopt.report.build import table_report_data
-    from mixopt.report.page import write_report
 
     inside_mlflow = "MLFLOW_RUN_ID" in os.environ
     tracked = options["track"] and (inside_mlflow or is_given("track")) and can_track()
@@ -82,6 +80,10 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
         remark(sentence)
     files, rest = [], []
     if options["output"]:
+        # only here: charts take a second to import
+        from mixopt.report.build import table_report_data
+        from mixopt.report.page import write_report
+
         for number, proposal in enumerate(proposals, start=1):
             name = "proposal.json" if number == 1 else f"proposal-{number}.json"
             files.append(proposal.write(Path(options["output"]) / name))
