@@ -61,7 +61,7 @@ class ConsoleCallback(Callback):
         self.view = view or View(echo)
         self._verbosity, self._study = verbosity, study
         self._described_kinds: set[str] = set()
-        self._studies: list[tuple["StudyConfig", Path]] = []
+        self._studies: list[tuple[StudyConfig, Path]] = []
         """Under way, outermost first: a study, and its phase."""
         self._answers: dict[str, Sequence[Proposal]] = {}
         """Last proposals by the name of the study or phase."""
