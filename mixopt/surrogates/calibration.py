@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mixopt.estimate import Z80, Z95
 from mixopt.mixture import Array
+from mixopt.surrogates.base import MIN_TRIALS
 
 SHARED_COUNT = 8.0  # weight of the width shared by all metrics, in pseudo-runs of one metric
 LEVELS = (0.80, 0.95)
@@ -118,6 +119,8 @@ def calibrate(residuals: Array, stds: Array) -> CriticalValues:
         return CriticalValues(np.full(len(counts), Z80), np.full(len(counts), Z95))
     pooled = np.abs(ratio / widths)
     pooled = np.sort(pooled[np.isfinite(pooled)])
+    if counts.max() < MIN_TRIALS:  # a handful of runs has no quantiles
+        return CriticalValues(Z80 * widths, Z95 * widths)
     half80, half95 = (_quantile(pooled, level, int(counts.max())) for level in LEVELS)
     return CriticalValues(half80 * widths, max(half95, half80) * widths)
 

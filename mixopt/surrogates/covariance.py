@@ -36,7 +36,7 @@ class Covariance(Protocol):
         """
 
     def coefficients(self, right: Array) -> Array:
-        """Return α (`c`) with E[f(x)] = k(x, centers) α for scores `right` (`n`)."""
+        """Return α (`c x p`) with E[f(x)] = k(x, centers) α for scores `right` (`n x p`, or `n`)."""
 
     def directions(self, cross: Array) -> Array:
         """Return directions (`c x q`), linear in the kernel of points and centers (`q x c`)."""
@@ -113,7 +113,7 @@ class LowRankCovariance:
         return np.concatenate([scaled - self._scaled.T @ fitted, fitted])
 
     def coefficients(self, right: Array) -> Array:
-        seen = self._scaled @ (right * self._scale)
+        seen = self._scaled @ (right.T * self._scale).T
         fitted = cho_solve((self._inner, True), seen, check_finite=False)
         return np.asarray(
             solve_triangular(self._root, fitted, lower=True, trans="T", check_finite=False)

@@ -21,9 +21,9 @@ from mixopt.surrogates.calibration import (
 )
 from mixopt.surrogates.multi_fidelity import is_uninformative
 from mixopt.surrogates.rank_correlation import spearman
-from mixopt.surrogates.registry import AUTO, SURROGATES, make_model
+from mixopt.surrogates.registry import AUTO, AUTO_OF_MANY, SURROGATES, make_model
 from mixopt.surrogates.repeats import measure_noise
-from mixopt.surrogates.stacking import StackedModel
+from mixopt.surrogates.stacking import StackedModel, is_screened
 from mixopt.surrogates.surrogate import FittedFidelity, FittedMetric, Standardization, Surrogate
 from mixopt.surrogates.threads import single_threaded
 from mixopt.surrogates.utility import AnyUtility, Utility, make_utility, require_one_direction
@@ -103,7 +103,8 @@ def fit(
         tables, levels = tables[1:], levels[1:]
 
     def make_models(table: Trials) -> dict[str, SurrogateModel]:
-        names = _usable_models(surrogates, len(table), len(table.domains))
+        many = is_screened(len(table), len(metrics))
+        names = _usable_models(surrogates, len(table), len(table.domains), many=many)
         return {name: make_model(name, seed) for name in names}
 
     stages = multi_fidelity.fit_fidelities(
@@ -182,10 +183,16 @@ def _make_utility(
                         weights=capability_weights, trust=trust, scales=scales)  # fmt: skip
 
 
-def _usable_models(requested: str | Sequence[str], n: int, d: int) -> tuple[str, ...]:
-    """Return the requested names that `n` runs of `d` domains allow; `AUTO` if none is left."""
+def _usable_models(
+    requested: str | Sequence[str], n: int, d: int, *, many: bool
+) -> tuple[str, ...]:
+    """Return the requested names that `n` runs of `d` domains allow; `auto` if none is left.
+
+    With `many` scores, `auto` has models that metrics share.
+    """
+    auto = AUTO_OF_MANY if many else AUTO
     if requested == "auto":
-        return AUTO
+        return auto
     names = (requested,) if isinstance(requested, str) else tuple(requested)
     usable = []
     for name in names:
@@ -203,7 +210,7 @@ def _usable_models(requested: str | Sequence[str], n: int, d: int) -> tuple[str,
             usable.append(name)
     if not usable:
         log.warning("None of the requested surrogates can be fitted; auto is fitted instead.")
-    return tuple(usable) or AUTO
+    return tuple(usable) or auto
 
 
 def _assemble(
@@ -251,7 +258,7 @@ def _correlate_errors(
     A handful of runs of the highest fidelity has none, so the next lower one's stands for it.
     """
     for table, (standardization, model) in zip(reversed(tables), reversed(stages), strict=True):
-        if not np.isfinite(model.cv_means).all():
+        if len(table) < MIN_TRIALS or not np.isfinite(model.cv_means).all():
             continue
         residuals = standardization.transform(table.values(metrics)) - model.cv_means
         keep = standardization.varying

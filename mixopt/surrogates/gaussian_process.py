@@ -1,6 +1,7 @@
 """Gaussian processes on √r (whose distance is Hellinger's) or log r, with a length per domain.
 
-See docs/methods.md, section 3.5. Shapes: `n` mixtures, `d` domains, `m` metrics.
+See docs/methods.md, section 3.5. Shapes: `n` mixtures, `d` domains, `m` metrics, `c` centers, `g`
+metrics of one posterior.
 """
 
 from collections.abc import Callable
@@ -45,15 +46,17 @@ MISSING = 1e6  # noise variance of a missing score, in standardized units
 
 @dataclass(frozen=True, eq=False)
 class _Posterior:
-    """One metric's posterior.
+    """The posterior of metrics with the same hyperparameters, missing scores and noise.
 
     Attributes:
+        metrics: Their places (`g`).
         theta: Logarithms of amplitude, linear variance, noise and lengths (`3 + d`).
         points: Features of the centers divided by the lengths (`c x d`).
         covariance: Of the runs' scores.
-        alpha: Coefficients of the centers' kernels (`c`).
+        alpha: Coefficients of the centers' kernels (`c x g`).
     """
 
+    metrics: NDArray[np.intp]
     theta: Array
     amplitude: float
     linear: float
@@ -89,7 +92,7 @@ class GaussianProcess:
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "GaussianProcess":
         other = type(self)(self._features)
         other._mean, other._scale = self._mean, self._scale
-        starts = [posterior.theta for posterior in self._posteriors]
+        starts = [one.theta for one, _ in self._by_metric()]
         steps = REFIT_STEPS if len(ratios) <= EXACT else REFIT_STEPS_OF_MANY
         return other._condition(ratios, scores, noise, starts, steps)
 
@@ -100,9 +103,14 @@ class GaussianProcess:
         centers = choose_centers(points)
         self._points = points[centers]
         thetas = self.fit_hyperparameters(points, scores, noise, starts, steps)
+        alike: dict[bytes, list[int]] = {}
+        for m, theta in enumerate(thetas):
+            known = np.isfinite(scores[:, m])
+            key = theta.tobytes() + known.tobytes() + noise[:, m].tobytes()
+            alike.setdefault(key, []).append(m)
         self._posteriors = [
-            self._posterior(theta, points, scores[:, m], noise[:, m])
-            for m, theta in enumerate(thetas)
+            self._posterior(places, thetas[places[0]], points, scores, noise[:, places[0]])
+            for places in alike.values()
         ]
         return self
 
@@ -126,8 +134,11 @@ class GaussianProcess:
     def _standardize(self, ratios: Array) -> Array:
         return np.asarray((FEATURES[self._features].values(ratios) - self._mean) / self._scale)
 
-    def _posterior(self, theta: Array, runs: Array, scores: Array, noise: Array) -> _Posterior:
-        known, lengths = np.isfinite(scores), np.exp(theta[3:])
+    def _posterior(
+        self, places: list[int], theta: Array, runs: Array, scores: Array, noise: Array
+    ) -> _Posterior:
+        own_scores, lengths = scores[:, places], np.exp(theta[3:])
+        known = np.isfinite(own_scores[:, 0])
         amplitude, linear, own = (float(np.exp(log)) for log in theta[:3])
         centers = self._points / lengths
 
@@ -141,34 +152,47 @@ class GaussianProcess:
             if len(centers) == len(runs)
             else LowRankCovariance(kernel(self._points), kernel(runs), diagonal)
         )
-        alpha = covariance.coefficients(np.where(known, scores, 0.0))
+        alpha = covariance.coefficients(np.where(known[:, None], own_scores, 0.0))
         return _Posterior(
-            theta, amplitude, linear, own, lengths, centers, covariance.compact(), alpha
-        )
+            np.array(places, dtype=np.intp), theta, amplitude, linear, own, lengths, centers,
+            covariance.compact(), alpha,
+        )  # fmt: skip
+
+    def _by_metric(self) -> list[tuple[_Posterior, Array]]:
+        """Return each metric's posterior and its coefficients (`c`)."""
+        found = {
+            int(place): (one, one.alpha[:, column])
+            for one in self._posteriors
+            for column, place in enumerate(one.metrics)
+        }
+        return [found[place] for place in range(len(found))]
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         x = self._standardize(ratios)
-        means, variances = [], []
+        means, variances = self._empty(len(x)), self._empty(len(x))
         for one in self._posteriors:
             cross = self._cross(one, x)
             own = one.amplitude + one.linear * np.square(x).sum(axis=1)
             explained = one.covariance.explained(one.covariance.directions(cross))
-            means.append(cross @ one.alpha)
-            variances.append(np.maximum(own - explained, 0.0) + one.noise)
-        return np.stack(means, axis=1), np.sqrt(np.stack(variances, axis=1))
+            means[:, one.metrics] = cross @ one.alpha
+            variances[:, one.metrics] = (np.maximum(own - explained, 0.0) + one.noise)[:, None]
+        return means, np.sqrt(variances)
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
         both = self._standardize(np.vstack([ratios, reference]))
         x, there = both[:-1], both[-1:]
-        means, variances = [], []
+        means, variances = self._empty(len(x)), self._empty(len(x))
         for one in self._posteriors:
             cross = self._cross(one, x) - self._cross(one, there)
             near = matern52(square_distances(x / one.lengths, there / one.lengths), 1.0)[:, 0]
             own = 2 * one.amplitude * (1 - near) + one.linear * np.square(x - there).sum(axis=1)
             explained = one.covariance.explained(one.covariance.directions(cross))
-            means.append(cross @ one.alpha)
-            variances.append(np.maximum(own - explained, 0.0))
-        return np.stack(means, axis=1), np.stack(variances, axis=1)
+            means[:, one.metrics] = cross @ one.alpha
+            variances[:, one.metrics] = np.maximum(own - explained, 0.0)[:, None]
+        return means, variances
+
+    def _empty(self, n: int) -> Array:
+        return np.empty((n, sum(len(one.metrics) for one in self._posteriors)))
 
     def mean(self, ratios: Array) -> Array:
         x = self._standardize(ratios)
@@ -181,13 +205,14 @@ class GaussianProcess:
 
     @cached_property
     def _expansions(self) -> KernelExpansions:
-        alphas = np.stack([one.amplitude * one.alpha for one in self._posteriors])
-        inverse_lengths = np.stack([1 / one.lengths for one in self._posteriors])
+        every = self._by_metric()
+        alphas = np.stack([one.amplitude * alpha for one, alpha in every])
+        inverse_lengths = np.stack([1 / one.lengths for one, _ in every])
         return KernelExpansions(self._points, alphas, inverse_lengths)
 
     @cached_property
     def _linear(self) -> Array:
-        return np.stack([one.linear * one.alpha @ self._points for one in self._posteriors])
+        return np.stack([one.linear * alpha @ self._points for one, alpha in self._by_metric()])
 
     def _cross(self, one: _Posterior, x: Array) -> Array:
         near = matern52(square_distances(x / one.lengths, one.points), 1.0)

@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 
 from mixopt.mixture import Array
 from mixopt.surrogates.features import FEATURES, FeatureName, scale_features
-from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT
+from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT, relative_precisions
 
 LOG_PENALTIES = (-8.0, 8.0)
 """Range of log λ, with λ = noise variance / variance of a coefficient, on standardized terms."""
@@ -62,9 +62,7 @@ class Ridge:
         self, design: Array, scores: Array, noise: Array
     ) -> tuple[float, Array, Array, float]:
         known = np.isfinite(scores)
-        # inverse-variance weights relative to the median: twice the noise, a quarter of the weight
-        usual = float(np.median(noise[known])) + NOISE
-        trust = usual / (noise[known] + NOISE)
+        trust = relative_precisions(noise[known])
         x, y = design[known], scores[known]
         intercept = float(trust @ y / trust.sum())
         x, y = x * np.sqrt(trust)[:, None], (y - intercept) * np.sqrt(trust)

@@ -39,9 +39,12 @@ SURROGATES: Mapping[str, ModelSpec] = {
     "gp_log": ModelSpec("gaussian_process:GaussianProcess", LOG),
     "gp_root": ModelSpec("gaussian_process:GaussianProcess", ROOT),
     "gp_shared": ModelSpec("shared_gp:SharedGaussianProcess", ROOT),
+    "gp_shared_log": ModelSpec("shared_gp:SharedGaussianProcess", LOG),
+    "mariner": ModelSpec("mariner:Mariner"),
     "ridge_root": ModelSpec("linear:Ridge", ROOT),
     "trees": ModelSpec("trees:BoostedTrees", seeded=True),
     "constant": ModelSpec("constant:Constant"),
+    "radial_basis": ModelSpec("radial_basis:RadialBasis"),
     "ridge": ModelSpec("linear:Ridge", IDENTITY),
     "ridge_log": ModelSpec("linear:Ridge", LOG),
     "linear": ModelSpec("linear:LeastSquares", IDENTITY, _above_terms),
@@ -56,8 +59,12 @@ SURROGATES: Mapping[str, ModelSpec] = {
 }
 """By the name that `surrogates:` of a study and `fit(surrogates=...)` take."""
 
-AUTO = ("effective_tokens", "gp_log", "gp_root", "ridge_root", "trees", "constant")
+AUTO = ("effective_tokens", "gp_log", "gp_root", "mariner", "ridge_root", "trees", "constant")
 """The models that `auto` stacks."""
+
+SHARED = {"gp_log": "gp_shared_log", "gp_root": "gp_shared"}
+AUTO_OF_MANY = tuple(SHARED.get(name, name) for name in AUTO)
+"""The same for tables with many scores: one process of each kind for all metrics."""
 
 
 def make_model(name: str, seed: Seed = 0) -> SurrogateModel:

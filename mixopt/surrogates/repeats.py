@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mixopt.mixture import Array
 
 ALIKE = 6  # decimals to which the ratios of repeats agree, as in the folds of a cross-validation
+FOLDS = 4  # of a cross-validation
 SHARED_COUNT = 4.0  # degrees of freedom that the mean over metrics weighs beside a metric's own
 
 
@@ -37,6 +38,18 @@ def group_repeats(ratios: Array) -> NDArray[np.intp]:
     """
     _, same = np.unique(ratios.round(ALIKE), axis=0, return_inverse=True)
     return np.asarray(same.ravel())
+
+
+def assign_folds(ratios: Array, seed: int) -> NDArray[np.intp]:
+    """Return the fold of each run (`n`), of at most `FOLDS`; repeats of a mixture share one.
+
+    Args:
+        ratios: `n x d`.
+        seed: Seed of the assignment.
+    """
+    same = group_repeats(ratios)
+    order = np.random.default_rng(seed).permutation(int(same.max()) + 1)
+    return np.asarray((order % min(FOLDS, len(order)))[same])
 
 
 def measure_noise(ratios: Array, scores: Array) -> RunNoise | None:

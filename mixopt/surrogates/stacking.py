@@ -18,16 +18,16 @@ from mixopt.estimate import Z80, Z95
 from mixopt.mixture import Array
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, is_differentiable
 from mixopt.surrogates.calibration import CriticalValues, calibrate
-from mixopt.surrogates.repeats import group_repeats
+from mixopt.surrogates.repeats import assign_folds
 
 log = logging.getLogger(__name__)
 
-FOLDS = 4
 CLIP_MARGIN = 0.5  # share of the scores' range by which predictions may leave it, on either side
 POWER = 2.0  # power of the squared error that a model's weight is inverse to
 SCREENED_FROM, SAMPLE, LEAST_WEIGHT = 8000, 10, 0.05
 """Number of scores from which models are screened on a sample of metrics, the sample's size, and
 the least mean weight of a model that is kept."""
+FEWEST_LEFT_OUT = 3  # mixtures of a higher fidelity from which runs are left out of its correction
 SUM_WEIGHT = 1e4  # weight of Σ weights = 1 in the stacking regression
 
 
@@ -72,6 +72,16 @@ class StackedModel:
         Returns:
             Mean and standard deviation of the difference (`n x m` each).
         """
+        mean, there, std = self.compare(ratios, reference)
+        return mean - there, std
+
+    def compare(self, ratios: Array, reference: Array) -> tuple[Array, Array, Array]:
+        """Return `differences` in parts.
+
+        Returns:
+            Mean at `ratios` (`n x m`), at `reference` (`1 x m`), and standard deviation of the
+            difference (`n x m`).
+        """
         means, there = self._means(ratios), self._means(reference[None])
         bounds = (self.low, self.high)
         mean = np.einsum("lm,lnm->nm", self.weights, np.clip(means, *bounds))
@@ -86,7 +96,7 @@ class StackedModel:
         share = self.weights[smooth]
         if not (share.sum(axis=0) > 0).all():
             _, std = self.predict(np.vstack([ratios, reference]))
-            return mean - at_reference, np.hypot(std[:-1], std[-1:])
+            return mean, at_reference, np.hypot(std[:-1], std[-1:])
         share = share / share.sum(axis=0)
         apart = (means - there)[smooth]
         middle = np.einsum("lm,lnm->nm", share, np.clip(apart, -widest, widest))
@@ -95,7 +105,7 @@ class StackedModel:
         # what clipping removes from one of the two adds to the uncertainty of the difference
         beyond = (means - np.clip(means, *bounds)) - (there - np.clip(there, *bounds))
         clipped = np.minimum(np.einsum("lm,lnm->nm", self.weights, np.abs(beyond)), widest)
-        return mean - at_reference, std + clipped
+        return mean, at_reference, std + clipped
 
     def _means(self, ratios: Array) -> Array:
         """Return the unbounded mean of each model (`l x n x m`)."""
@@ -197,7 +207,7 @@ def fit_stacked_model(
     Returns:
         The fitted models; equal weights and no calibration where there are too few runs.
     """
-    if scores.size > SCREENED_FROM:
+    if is_screened(*scores.shape):
         models = _screen(models, ratios, scores, noise, seed)
     every: tuple[Array, ...] = ratios, scores, noise
     parents = np.arange(len(ratios))
@@ -206,8 +216,12 @@ def fit_stacked_model(
         every = tuple(map(np.vstack, zip(every, below, strict=True)))
         parents = np.concatenate([parents, pseudo.parents])
     fitted = {name: model.fit(*every) for name, model in models.items()}
-    folds = _assign_folds(ratios, seed)
-    if len(scores) < MIN_TRIALS or len(np.unique(folds)) < 2:
+    folds = assign_folds(ratios, seed)
+    few = len(scores) < MIN_TRIALS
+    counts = np.isfinite(scores).sum(axis=0)
+    # a correction of cheaper runs has a prior, so that a few left-out runs tell its width
+    left_out = len(np.unique(folds)) >= FEWEST_LEFT_OUT and counts.min() >= FEWEST_LEFT_OUT
+    if (few and not (left_out and reach is not None)) or len(np.unique(folds)) < 2:
         return _equal_weights(fitted, scores)
     bounds = _clip_range(scores)
     if reach is not None:
@@ -223,9 +237,16 @@ def fit_stacked_model(
     squares = np.nanmean(errors, axis=1)
     weights = _model_weights(np.clip(means, *bounds), scores, squares)
     scales = np.sqrt(np.nanmean(np.square((means - scores) / stds), axis=1))
+    if few:  # so few residuals of one metric weigh no models and are no scale
+        weights, scales = np.full(weights.shape, 1 / len(models)), np.ones(scales.shape)
     cv_means, cv_stds = _combine(means, stds, weights, scales, bounds)
     critical = calibrate(scores - cv_means, cv_stds)
     return StackedModel(fitted, weights, scales, *bounds, squares, cv_means, cv_stds, critical)
+
+
+def is_screened(n: int, m: int) -> bool:
+    """Return whether models of `n` runs of `m` metrics are screened on some of the metrics."""
+    return n * m > SCREENED_FROM and m >= 2 * SAMPLE
 
 
 def _screen(
@@ -234,8 +255,6 @@ def _screen(
     """Return the models with at least `LEAST_WEIGHT` on a sample of the metrics."""
     m = scores.shape[1]
     sample = np.sort(np.random.default_rng(seed).permutation(m)[:SAMPLE])
-    if m < 2 * SAMPLE:
-        return models
     trial = fit_stacked_model(models, ratios, scores[:, sample], noise[:, sample], seed=seed)
     weights = dict(zip(trial.models, trial.weights.mean(axis=1), strict=True))
     kept = {name: model for name, model in models.items() if weights.get(name, 0.0) >= LEAST_WEIGHT}
@@ -253,13 +272,6 @@ def _equal_weights(models: Mapping[str, SurrogateModel], scores: Array) -> Stack
         np.full(m, np.inf), np.full(shape, np.nan), blank, blank,
         CriticalValues(np.full(m, Z80), np.full(m, Z95)),
     )  # fmt: skip
-
-
-def _assign_folds(ratios: Array, seed: int) -> NDArray[np.intp]:
-    """Return the fold of each run (`n`), of at most `FOLDS`; repeats of a mixture share one."""
-    same = group_repeats(ratios)
-    order = np.random.default_rng(seed).permutation(int(same.max()) + 1)
-    return np.asarray((order % min(FOLDS, len(order)))[same])
 
 
 def _clip_range(scores: Array) -> tuple[Array, Array]:

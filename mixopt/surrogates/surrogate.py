@@ -205,11 +205,14 @@ class Surrogate:
         NaN where more than half of the utility's weight is missing.
         """
         values = trials.values(self.utility.metrics)
-        mean = self._mean_scores(trials.ratios(), smooth=False)
         known = np.isfinite(values)
-        weight = np.abs(self.utility.gradient(mean) * self.standardization.scales)
-        enough = (weight * known).sum(axis=1) >= 0.5 * weight.sum(axis=1)
-        return np.where(enough, self.utility.of(np.where(known, values, mean)), np.nan)
+        enough = np.asarray(known.all(axis=1))
+        if (partly := ~enough).any():
+            mean = self._mean_scores(trials.ratios()[partly], smooth=False)
+            weight = np.abs(self.utility.gradient(mean) * self.standardization.scales)
+            enough[partly] = (weight * known[partly]).sum(axis=1) >= 0.5 * weight.sum(axis=1)
+            values[partly] = np.where(known[partly], values[partly], mean)
+        return np.where(enough, self.utility.of(values), np.nan)
 
     def expected_utility(self, ratios: Array) -> Array:
         """Return the mean of `predict_utility` alone (`n`), which is cheaper."""
@@ -238,19 +241,25 @@ class Surrogate:
         Returns:
             Mean and standard deviation (`n x m` each), without the noise of single runs.
         """
-        inner, share, _ = self._effective(ratios)
-        there, share_there, _ = self._effective(reference[None])
-        mean, std = self.model.differences(inner, there[0])
-        lost = self._budget_effect(inner, share) - self._budget_effect(there, share_there)
+        mean, there, std = self._compare(ratios, reference)
         # the centers cancel in a difference
         scales = replace(self.standardization, centers=np.zeros(len(self.metrics)))
-        return scales.untransform(mean + lost, std * self.model.critical_values.factor)
+        return scales.untransform(mean - there, std)
+
+    def _compare(self, ratios: Array, reference: Array) -> tuple[Array, Array, Array]:
+        """Return standardized scores at ratios (`n x d`) and `reference` (`d`), and the gap's std."""
+        inner, share, _ = self._effective(ratios)
+        other, share_there, _ = self._effective(reference[None])
+        mean, there, std = self.model.compare(inner, other[0])
+        mean = mean + self._budget_effect(inner, share)
+        there = there + self._budget_effect(other, share_there)
+        return mean, there, std * self.model.critical_values.factor
 
     def utility_difference(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
         """Return expected utility at `ratios` minus that at `reference`: mean and std, `n` each."""
-        _, errors = self.differences(ratios, reference)
-        mean = self._mean_scores(ratios, smooth=False)
-        there = self._mean_scores(reference[None], smooth=False)
+        z, z_there, std = self._compare(ratios, reference)
+        mean, errors = self.standardization.untransform(z, std)
+        there, _ = self.standardization.untransform(z_there, np.zeros_like(z_there))
         std = self.utility.std(errors, mean, self.correlation)
         std *= self.utility_critical_values.factor[0]
         return self.utility.of(mean) - self.utility.of(there), std

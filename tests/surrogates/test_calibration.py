@@ -34,6 +34,14 @@ def test_intervals_hold_for_heavy_tails_and_wrong_deviations(n):
     assert np.mean(inside95) == pytest.approx(0.95, abs=0.03)
 
 
+def test_a_handful_of_runs_has_normal_quantiles_at_its_own_width():
+    """Half of the deviations said: the largest of a few residuals would be no 80% interval."""
+    residuals = 0.5 * np.random.default_rng(0).normal(size=(4, 300))
+    critical_values = calibrate(residuals, np.ones((4, 300)))
+    assert np.median(critical_values.half80) == pytest.approx(0.5 * Z80, rel=0.1)
+    assert np.median(critical_values.half95) == pytest.approx(0.5 * Z95, rel=0.1)
+
+
 def test_missing_residuals_and_perfect_fits():
     residuals = np.array([[0.1, np.nan], [-0.2, 0.1], [0.1, 0.3]])
     assert np.isfinite(calibrate(residuals, np.ones((3, 2))).half95).all()

@@ -192,6 +192,19 @@ def test_dear_runs_of_a_narrow_range_do_not_clip_what_cheap_ones_showed():
     assert error(surrogate) < 0.25
 
 
+def test_four_dear_runs_are_left_out_to_tell_the_correction_s_width():
+    """A perfect proxy has narrower intervals than a bad one, and two runs tell nothing."""
+    noisy = make_trials(60, bias=0.3, noise=0.3, seed=1, fidelity="1M", cost=1.0)
+    factors = []
+    for cheap in (low(60), noisy):
+        model = cheap_fit(cheap + high(4)).model
+        assert np.isfinite(model.cv_means).all()
+        assert model.scales == pytest.approx(1.0)
+        factors.append(model.critical_values.factor.mean())
+    assert factors[0] < 1
+    assert np.isnan(cheap_fit(low(60) + high(2)).model.cv_means).all()
+
+
 def test_few_dear_runs_take_the_correlation_of_errors_from_cheap_ones():
     surrogate = cheap_fit(low(60) + high(3))
     assert surrogate.correlation is not None
@@ -199,5 +212,6 @@ def test_few_dear_runs_take_the_correlation_of_errors_from_cheap_ones():
     mean, std = surrogate.predict(ratios)
     _, wide = surrogate.predict_utility(ratios)
     expected = surrogate.utility.std(std, mean, surrogate.correlation)
-    assert wide == pytest.approx(expected)
-    assert (wide != surrogate.utility.std(std, mean)).all()
+    factor = surrogate.utility_critical_values.factor[0]
+    assert wide == pytest.approx(factor * expected)
+    assert (wide != factor * surrogate.utility.std(std, mean)).all()

@@ -4,8 +4,7 @@ import pytest
 import mixopt
 from mixopt import Trials
 from mixopt.optimization.comparisons import describe_fit
-from mixopt.surrogates.repeats import group_repeats, measure_noise
-from mixopt.surrogates.stacking import _assign_folds
+from mixopt.surrogates.repeats import assign_folds, group_repeats, measure_noise
 
 NOISE = np.array([0.3, 0.1])
 
@@ -52,7 +51,7 @@ def test_missing_scores_count_for_their_metric_only():
 
 def test_repeats_share_a_fold():
     ratios, _ = repeated()
-    groups, folds = group_repeats(ratios), _assign_folds(ratios, 0)
+    groups, folds = group_repeats(ratios), assign_folds(ratios, 0)
     assert len(set(groups.tolist())) == 30
     assert all(len(set(folds[groups == group].tolist())) == 1 for group in range(30))
     assert len(set(folds.tolist())) == 4
