@@ -13,6 +13,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.errors import ModelError, one_line, require_extra
 from mixopt.io.content_hash import hash_content
+from mixopt.training.model_loading import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,8 @@ def dequantize(file: Path, store: ArtifactStore, what: str) -> Path:
     if store.find(artifact) is None:
         require_extra("gguf")
         log.warning(
-            "%s at %s is a GGUF file; its weights are dequantized to float32. Where there is the "
-            "checkpoint that it was made from, use that: it has lost nothing.", what, file
+            "%s at %s is a GGUF file; it is read as float32, with the rounding errors of its codes. "
+            "Where there is the checkpoint that it was made from, use that.", what, file
         )  # fmt: skip
 
     def build(folder: Path) -> None:
@@ -81,6 +82,8 @@ def dequantize(file: Path, store: ArtifactStore, what: str) -> Path:
                 )
             tokenizer = AutoTokenizer.from_pretrained(**source)
         except Exception as error:  # transformers raises errors of many classes for a damaged file
+            if is_out_of_memory(error):
+                raise
             raise ModelError(
                 f"{what} at {file} is a GGUF file that transformers cannot read "
                 f"({type(error).__name__}: {one_line(error)}); use the checkpoint of safetensors files "

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from itertools import groupby
 
-from mixopt.artifacts.artifact import Artifact
 from mixopt.callbacks.base import PlannedStage, Stage
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.config.training import BuiltBaseConfig
@@ -107,12 +106,14 @@ def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
 
 
 def _seconds_per_token(context: StudyContext) -> float | None:
-    """Return the seconds that a token took in the base's training; None if it was not trained."""
-    from mixopt.pipeline.training_runs import base_run
+    """Return the seconds that a token took in a training of this study; None before the first."""
+    from mixopt.pipeline.training_runs import base_run, expert_run
 
-    run = base_run(context)
-    artifact: Artifact | None = None if run is None else run.artifact
-    record = None if artifact is None else context.store.record(artifact)
-    if run is None or record is None:
-        return None
-    return record.seconds / run.config.tokens
+    base = base_run(context)
+    names = [name for name in context.compositions if name not in context.given_experts]
+    runs = [expert_run(context, name) for name in names] if base is None else [base]
+    for run in runs:
+        record = context.store.record(run.artifact)
+        if record is not None:
+            return record.seconds / run.config.tokens
+    return None

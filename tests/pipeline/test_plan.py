@@ -1,5 +1,6 @@
 import pytest
 import toy
+from models_for_tests import save_base
 
 
 def rows_of(folder, **changes):
@@ -27,3 +28,11 @@ def test_time_is_estimated_from_the_trained_base(toy_folder):
 def test_a_validation_is_listed(toy_folder):
     rows = rows_of(toy_folder, validation={"mixtures": 5, "seeds": 2})
     assert rows["validation"].tokens == 40_000
+
+
+def test_with_a_given_base_time_is_estimated_from_its_experts(tmp_path):
+    base = {"kind": "pretrained", "path": str(save_base(tmp_path / "base")), "context": 32}
+    study = toy.load(tmp_path, toy.write_study(tmp_path, base=base))
+    assert all(row.seconds is None for row in study.plan())
+    study.train()
+    assert all(row.seconds is not None for row in study.plan())
