@@ -15,6 +15,7 @@
         ├── TrialsError            a table of runs that cannot be used
         │   └── HoldoutError       a holdout score used to choose, or a search score as a result
         ├── ExportError            a proposal that cannot be written for a trainer
+        │   └── MissingPathError   a domain without a path
         ├── OutputError            a path where no file can be written
         └── MissingExtraError      a package that an optional feature needs
 
@@ -95,6 +96,21 @@ class HoldoutError(TrialsError):
 
 class ExportError(UserError):
     """A proposal that cannot be written for this trainer."""
+
+
+class MissingPathError(ExportError):
+    """A domain without a path, for a trainer that needs one.
+
+    Args:
+        domain: Its name.
+    """
+
+    def __init__(self, domain: str) -> None:
+        super().__init__(
+            f"No path was given for domain {domain!r}; add it to paths (or use one pattern "
+            "with {domain})."
+        )
+        self.domain = domain
 
 
 class OutputError(UserError):

@@ -22,8 +22,8 @@ Seed = int | np.random.Generator | None
 
 SUM_TOLERANCE = 1e-6
 """Largest distance of a mixture's sum from one; more is an error, not rounding."""
-
-
+HIERARCHY_MARK = ":"
+"""`web:science` belongs to the group `web`."""
 CHUNK = 2_000_000
 """Distances that are computed at once: 16 MB."""
 
@@ -136,6 +136,31 @@ class Mixture(Mapping[str, float]):
     def __repr__(self) -> str:
         inside = ", ".join(f"{domain}: {ratio:.4g}" for domain, ratio in self._ratios.items())
         return f"Mixture({inside})"
+
+
+def group_names(domains: Sequence[str]) -> tuple[str, ...]:
+    """Return the groups that names of domains tell: `web` of `web:q1`; none that is a domain itself.
+
+    Args:
+        domains: The `d` domains.
+    """
+    found = [
+        name[:place]
+        for name in domains
+        for place, mark in enumerate(name)
+        if mark == HIERARCHY_MARK and name[:place] not in domains
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def members_of(group: str, domains: Sequence[str]) -> tuple[str, ...]:
+    """Return the domains named `GROUP:...`.
+
+    Args:
+        group: Name of the group.
+        domains: The `d` domains.
+    """
+    return tuple(name for name in domains if name.startswith(group + HIERARCHY_MARK))
 
 
 def apportion(quotas: ArrayLike, total: int, *, tolerance: float = 0.0) -> NDArray[np.int64]:

@@ -17,14 +17,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
 from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError, did_you_mean
-from mixopt.mixture import SUM_TOLERANCE, Array, Mixture, MixtureLike, as_mixture, nearest
+from mixopt.mixture import (
+    HIERARCHY_MARK,
+    SUM_TOLERANCE,
+    Array,
+    Mixture,
+    MixtureLike,
+    as_mixture,
+    members_of,
+    nearest,
+)
 
 BOUND_TOLERANCE = 1e-9
 """Slack when a ratio is compared with its bound, for sums in floating point."""
 ROUNDING = 1e-12
 """A ratio of at most this counts as zero."""
-HIERARCHY_MARK = ":"
-"""`web:science` belongs to the group `web`."""
 NEAR_TOLERANCE = 1e-6
 """Slack of a Hellinger distance, the rounding of √(1 − overlap) near zero."""
 MAX_SHOWN = 8
@@ -109,7 +116,8 @@ class SearchSpace:
 
     Attributes:
         domains: The `d` domains, whose order every vector follows.
-        lower: Smallest ratio by domain; 0 if left out.
+        lower: Smallest ratio by domain; 0 if left out. Here, in `upper`, `frozen`, members of groups
+            and inequalities, `web` stands for the sum of all `web:...` if no domain has that name.
         upper: Largest ratio by domain; 1 if left out.
         prior: The natural mixture, usually proportional to the available tokens: a mixture, a
             dict, a Series, or an array in the order of `domains`. Candidates are drawn around it,
@@ -154,6 +162,7 @@ class SearchSpace:
         for side, bounds in (("lower", self.lower), ("upper", self.upper), ("frozen", self.frozen)):
             for domain, bound in bounds.items():
                 self._check_bound(side, domain, bound)
+        self._gather_groups()
         for name, group in self.groups.items():
             self._check_group(name, group)
         for inequality in self.inequalities:
@@ -185,8 +194,27 @@ class SearchSpace:
                 f"The {side} bound of {domain!r} is {bound:g}; bounds lie between 0 and 1."
             )
 
+    def _gather_groups(self) -> None:
+        """Make bounds on the sum of groups of the bounds that name a group and no domain."""
+        bounds: dict[str, tuple[float, float]] = {}
+        for side, given in (("lower", self.lower), ("upper", self.upper), ("frozen", self.frozen)):
+            own = {name: bound for name, bound in given.items() if name not in self.domains}
+            for name, bound in own.items():
+                low, high = bounds.get(name, (0.0, 1.0))
+                low = max(low, bound) if side != "upper" else low
+                bounds[name] = low, min(high, bound) if side != "lower" else high
+            if own:
+                kept = {name: bound for name, bound in given.items() if name not in own}
+                object.__setattr__(self, side, kept)
+        if bounds:
+            groups = dict(self.groups)
+            for name, (low, high) in bounds.items():
+                other = groups.get(name, Group())
+                groups[name] = Group(max(low, other.lower), min(high, other.upper), other.domains)
+            object.__setattr__(self, "groups", groups)
+
     def _check_domain(self, what: str, domain: str) -> None:
-        if domain not in self.domains:
+        if domain not in self.domains and not members_of(domain, self.domains):
             raise MixtureError(
                 f"{what} of {domain!r} names no domain of this search. "
                 f"{did_you_mean(domain, self.domains)}"
@@ -233,7 +261,13 @@ class SearchSpace:
     def members(self, group: str) -> tuple[str, ...]:
         """Return the domains of a group: those it lists, or those named `GROUP:...`."""
         listed = self.groups[group].domains if group in self.groups else ()
-        return listed or tuple(d for d in self.domains if d.startswith(group + HIERARCHY_MARK))
+        if not listed:
+            return members_of(group, self.domains)
+        return tuple(d for name in listed for d in self._expand(name))
+
+    def _expand(self, name: str) -> tuple[str, ...]:
+        """Return the domain of a name, or those of the group."""
+        return (name,) if name in self.domains else members_of(name, self.domains)
 
     def bounds(self) -> tuple[Array, Array]:
         """Return the lower and upper bounds (`d` each), equal for a frozen ratio."""
@@ -263,7 +297,9 @@ class SearchSpace:
             text = _in_words(f"the group {name}", group.lower, group.upper)
             rows.append(Row(members, group.lower, group.upper, text))
         for inequality in self.inequalities:
-            normal = np.array([float(inequality.coefficients.get(d, 0.0)) for d in self.domains])
+            normal = np.zeros(len(self.domains))
+            for name, coefficient in inequality.coefficients.items():
+                normal[np.isin(self.domains, self._expand(name))] += coefficient
             rows.append(Row(normal, -np.inf, inequality.limit, str(inequality)))
         return tuple(rows)
 

@@ -15,6 +15,7 @@ from mixopt.callbacks.base import Callback
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import choose_executor, give_experts, load_study, set_budget
 from mixopt.config.study import StudyConfig
+from mixopt.data.bucket_files import BucketFile, write_buckets
 from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
 from mixopt.io.content_hash import user_cache
@@ -328,6 +329,26 @@ class Study:
                 self.callbacks.message(f"Exports: {len(written)} files; {moved}.")
                 self.callbacks.notify(lambda callback: callback.on_file_written(folder))
             return written
+
+    def write_buckets(self, folder: Path | None = None) -> dict[str, BucketFile]:
+        """Write the documents of each bucket of a split text as JSON lines, for trainers.
+
+        Args:
+            folder: Where to write; `buckets` in the folder of results if left out.
+
+        Returns:
+            The files by domain.
+
+        Raises:
+            ConfigError: No text of the study is split.
+            DataError: A text cannot be read or split.
+        """
+        with self.running():
+            corpora = self.context.corpora
+            if not corpora.buckets:
+                raise ConfigError("No text of the study is split; give an expert a `split`.")
+            corpora.build()
+            return write_buckets(corpora, (folder or self.output / "buckets").absolute())
 
     def report(
         self, trials: Trials, proposals: Sequence[Proposal], validation: Validation | None = None

@@ -4,7 +4,14 @@ import pytest
 
 from mixopt import Mixture
 from mixopt.errors import ArgumentTypeError, MixoptError, MixtureError
-from mixopt.mixture import apportion, as_mixture, hellinger, nearest
+from mixopt.mixture import (
+    apportion,
+    as_mixture,
+    group_names,
+    hellinger,
+    members_of,
+    nearest,
+)
 
 
 def test_a_mixture_made_of_a_mixture_is_the_same_to_the_last_digit():
@@ -111,3 +118,10 @@ def test_the_nearest_is_that_of_all_distances_in_pieces(monkeypatch):
     places, away = nearest(first, first, others=True)
     assert (places != np.arange(30)).all()
     assert away == pytest.approx((hellinger(first, first) + 2 * np.eye(30)).min(axis=1), abs=1e-7)
+
+
+def test_groups_are_told_by_the_names_of_domains():
+    domains = ("web:q1", "web:q2", "code", "a:b:c", "books", "books:old")
+    assert group_names(domains) == ("web", "a", "a:b")
+    assert members_of("web", domains) == ("web:q1", "web:q2")
+    assert members_of("a", domains) == ("a:b:c",)

@@ -172,3 +172,30 @@ def test_reprs_say_domains_prior_and_limits_in_short():
     many = SearchSpace(tuple(f"d{i}" for i in range(40)))
     assert repr(many).endswith("d7, ...)")
     assert "<script>" not in SearchSpace(("<script>", "c"))._repr_html_()
+
+
+def test_a_bound_on_a_group_is_one_on_the_sum_of_its_domains():
+    space = SearchSpace(
+        ("web:q1", "web:q2", "code", "math"), lower={"web": 0.2, "code": 0.1}, upper={"web": 0.5},
+        frozen={}, groups={"text": Group(upper=0.8, domains=("web", "math"))},
+        # at least half of web is its first bucket
+        inequalities=(Inequality({"web": 0.5, "web:q1": -1}, 0),),
+    )  # fmt: skip
+    assert space.members("text") == ("web:q1", "web:q2", "math")
+    for ratios, allowed in (
+        ((0.2, 0.2, 0.3, 0.3), True),
+        ((0.1, 0.05, 0.5, 0.35), False),  # web below 0.2
+        ((0.4, 0.2, 0.2, 0.2), False),  # web above 0.5
+        ((0.1, 0.2, 0.3, 0.4), False),  # q1 is less than half of web
+        ((0.3, 0.1, 0.1, 0.5), False),  # text above 0.8
+    ):
+        assert bool(space.contains(ratios)[0]) is allowed
+    frozen = SearchSpace(("web:q1", "web:q2", "code"), frozen={"web": 0.3})
+    assert frozen.groups["web"] == Group(0.3, 0.3)
+    assert frozen.frozen == {}
+    with pytest.raises(MixtureError, match="bounded by 0.4 and 0.3"):
+        SearchSpace(("web:q1", "web:q2", "code"), lower={"web": 0.4}, upper={"web": 0.3})
+    with pytest.raises(MixtureError, match="names no domain"):
+        SearchSpace(("web:q1", "code"), lower={"wob": 0.4})
+    # a domain of that name is itself
+    assert SearchSpace(("web", "web:q1", "code"), upper={"web": 0.3}).groups == {}

@@ -17,6 +17,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "fingerprints": ("data",),
     "tokenizers": ("data",),
     "corpora": ("data",),
+    "splits": ("data", "evaluation"),
     "overlap": ("data", "evaluation"),
     "base": ("training",),
     "bases": ("training",),

@@ -7,7 +7,7 @@ from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BitsPerByteConfig
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig, TokensTextConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import did_you_mean
-from mixopt.mixture import Mixture
+from mixopt.mixture import Mixture, group_names, members_of
 
 if TYPE_CHECKING:
     from mixopt.config.study import StudyConfig
@@ -32,6 +32,7 @@ def check_study(study: "StudyConfig") -> None:
     _require_unique("benchmarks: benchmark", [benchmark.name for benchmark in study.benchmarks])
     for check in (
         _check_text,
+        _check_buckets,
         _check_limits,
         _check_checkpoints,
         *_PHASE_CHECKS,
@@ -59,6 +60,13 @@ def _check_text(study: "StudyConfig") -> None:
                 f"expert {expert.domain!r} has tokens, and the base is built here with a tokenizer of "
                 "its own; give a pretrained base, or the text"
             )
+        split = expert.bucket.split if expert.bucket else None
+        needs_base = split is not None and split.by == "perplexity" and split.reference is None
+        if needs_base and isinstance(study.base, BuiltBaseConfig):
+            raise ValueError(
+                f"expert {expert.domain!r}: split by perplexity needs a model, and the base is built "
+                "here from the same text; give split.reference, a folder or hub id"
+            )
         for benchmark in study.benchmarks:
             if not isinstance(benchmark, BitsPerByteConfig) or expert.text is None:
                 continue
@@ -72,6 +80,15 @@ def _check_text(study: "StudyConfig") -> None:
                     "trained on; give the expert part: train and the benchmark part: heldout, "
                     "with the same heldout_share and group"
                 )
+
+
+def _check_buckets(study: "StudyConfig") -> None:
+    groups = {expert.bucket.group for expert in study.experts if expert.bucket is not None}
+    for expert in study.experts:
+        if expert.bucket is None and expert.domain in groups:
+            raise ValueError(
+                f"expert {expert.domain!r} has the name of a text that is split; rename one of them"
+            )
 
 
 def _check_limits(study: "StudyConfig") -> None:
@@ -112,10 +129,18 @@ def _check_checkpoints(study: "StudyConfig") -> None:
 
 
 def _check_names(study: "StudyConfig") -> None:
-    known, named = study.domains, _named_domains(study)
+    domains, named = study.domains, _named_domains(study)
+    groups = group_names(domains)
     for where, names in named:
+        # a bound on a group is one on the sum of its domains
+        known = (*domains, *groups) if where in _BOUNDS else domains
         for name in names:
             if name not in known:
+                if name in groups:
+                    raise ValueError(
+                        f"{where}: {name!r} is a group; name domains of it "
+                        f"({', '.join(members_of(name, domains))})"
+                    )
                 raise ValueError(f"{where}: unknown domain {name!r}. {did_you_mean(name, known)}")
     capabilities = {each.capability for each in study.benchmarks if each.role == "search"}
     weights = study.search.capability_weights
@@ -142,6 +167,9 @@ def _check_names(study: "StudyConfig") -> None:
                 Mixture(ratios)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
+
+
+_BOUNDS = ("search.lower", "search.upper", "search.frozen")
 
 
 def _named_domains(study: "StudyConfig") -> list[tuple[str, Mapping[str, float]]]:

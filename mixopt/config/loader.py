@@ -183,6 +183,9 @@ def _anchor_paths(plain: Any, folder: Path) -> Any:
         if text.get("kind") == "tokens" and isinstance(text.get("tokenizer"), str):
             text["tokenizer"] = _anchor_if_exists(text["tokenizer"], folder)
         plain["text"] = text
+    split = plain.get("split")
+    if isinstance(split, dict) and isinstance(split.get("reference"), str):
+        plain["split"] = {**split, "reference": _anchor_if_exists(split["reference"], folder)}
     if isinstance(plain.get("checkpoint"), str):
         plain["checkpoint"] = _anchor(plain["checkpoint"], folder)
     for name in ("items", "examples", "include_path"):

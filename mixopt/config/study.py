@@ -4,7 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ByteSize,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from mixopt.config.base import ConfigModel, Name
 from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BenchmarkConfig
@@ -238,6 +246,10 @@ class ExportConfig(ConfigModel):
         return options
 
 
+def _split_up(experts: list[ExpertConfig]) -> list[ExpertConfig]:
+    return [bucket for expert in experts for bucket in expert.split_up()]
+
+
 class StudyConfig(ConfigModel):
     """A whole study with its experts and benchmarks, as `load_study` returns it."""
 
@@ -247,8 +259,8 @@ class StudyConfig(ConfigModel):
     """Seed of everything random in the study."""
     base: BaseConfig
     """Base model that every expert starts from."""
-    experts: Annotated[list[ExpertConfig], Field(min_length=2)]
-    """Domains, with one expert each."""
+    experts: Annotated[list[ExpertConfig], AfterValidator(_split_up), Field(min_length=2)]
+    """Domains, with one expert each; one that is split becomes several."""
     training: ExpertTrainingConfig
     """Training of experts and proxy runs."""
     benchmarks: Annotated[list[BenchmarkConfig], Field(min_length=1)]
@@ -337,6 +349,15 @@ class StudyConfig(ConfigModel):
         lengths += [phase.base_tokens or 0 for phase in self.phases]
         return max(LEAST_TEXT, 1 << math.ceil(math.log2(TEXT_FACTOR * max(lengths))))
 
+    def text_tokens_of(self, expert: ExpertConfig) -> int:
+        """Return the tokens of a domain's text that the study can use: of a split text, of all buckets.
+
+        Args:
+            expert: Of the domain.
+        """
+        parts = len(expert.bucket.split.names) if expert.bucket else 1
+        return parts * self.text_tokens
+
     def target_budget(self, available_tokens: Mapping[str, int]) -> Budget:
         """Return the budget of the target run.
 
@@ -376,7 +397,7 @@ class StudyConfig(ConfigModel):
             text = expert.text
             if isinstance(text, RecordTextConfig | TokensTextConfig) and text.tokens is None:
                 # phases read the same text, whatever the length of each
-                changes["text"] = text.model_copy(update={"tokens": self.text_tokens})
+                changes["text"] = text.model_copy(update={"tokens": self.text_tokens_of(expert)})
             experts.append(expert.model_copy(update=changes))
         target = self.target.model_copy(update={"tokens": phase.tokens})
         return self.model_copy(update={

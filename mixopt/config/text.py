@@ -29,12 +29,14 @@ class RecordTextConfig(SplitTextConfig):
     tokens: PositiveInt | Literal["all"] | None = None
     """Tokens to read of a larger text, by a sample spread over all of it, or `all`; if left out, as many
     as the study can use."""
+    value_field: str | None = None
+    """Field whose value a `split` of the text reads, which sets it."""
 
     @model_serializer(mode="wrap")
     def _omit_unused_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # keys of artifacts hash this form, and those of texts without these fields must not change
         plain: dict[str, Any] = handler(self)
-        for name in ("where", "tokens"):
+        for name in ("where", "tokens", "value_field"):
             if plain.get(name, 0) is None:
                 del plain[name]
         return plain

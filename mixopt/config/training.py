@@ -2,10 +2,18 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from mixopt.config.base import ConfigModel, DomainName, Share
-from mixopt.config.text import TextConfig
+from mixopt.config.buckets import BucketConfig, TextSplitConfig, bucket_domain
+from mixopt.config.text import RecordTextConfig, TextConfig
 
 LearningRateSchedule = Literal["constant", "linear", "cosine", "1-sqrt"]
 CheckpointAverage = Literal["mean", "linear", "cosine", "1-sqrt", "ema"]
@@ -137,11 +145,57 @@ class ExpertConfig(ConfigModel):
     """Name of the domain, unique within the study."""
     text: TextConfig | None = None
     """Training text; may be left out if `checkpoint` is given."""
+    split: TextSplitConfig | None = None
+    """Split the text into domains `DOMAIN:q1`, `DOMAIN:q2`, ...; one domain if left out."""
+    bucket: BucketConfig | None = None
+    """Set by `split` of the expert whose bucket this domain is."""
     checkpoint: str | None = None
     """Folder of an expert trained elsewhere from this base: full weights or LoRA."""
     allow_pickle: bool = False
     """Allow the checkpoint's pickled weights, which may execute code, if it has no safetensors."""
     available_tokens: PositiveInt | None = None
-    """Unique tokens of this domain for the target run; the measured number if left out."""
+    """Unique tokens of this domain for the target run, of all buckets together where it is split; the
+    measured number if left out."""
     max_repetition: Annotated[float, Field(ge=0)] | None = None
     """Most epochs of the target run over this domain; `target.max_repetition` if left out."""
+
+    @model_serializer(mode="wrap")
+    def _omit_unused_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = handler(self)
+        for name in ("split", "bucket"):
+            if plain.get(name, 0) is None:
+                del plain[name]
+        return plain
+
+    @model_validator(mode="after")
+    def _can_be_split(self) -> "ExpertConfig":
+        split = self.split or (self.bucket.split if self.bucket else None)
+        if split is None:
+            return self
+        if self.text is None or self.checkpoint is not None:
+            raise ValueError(
+                f"expert {self.domain!r}: split makes buckets of a text, each with its own expert; give "
+                "it a text and no checkpoint"
+            )
+        if split.field is not None and not isinstance(self.text, RecordTextConfig):
+            raise ValueError(
+                f"expert {self.domain!r}: split by field {split.field!r} needs records, and text of "
+                f"kind {self.text.kind} has no fields; split by length or perplexity"
+            )
+        return self
+
+    def split_up(self) -> "list[ExpertConfig]":
+        """Return the experts of the buckets, or this one where it is not split."""
+        if self.split is None:
+            return [self]
+        text = self.text
+        if isinstance(text, RecordTextConfig):
+            text = text.model_copy(update={"value_field": self.split.field})
+        plain = self.model_dump(exclude={"split"}) | {"text": text}
+        return [
+            ExpertConfig.model_validate(plain | {
+                "domain": bucket_domain(self.domain, name),
+                "bucket": {"group": self.domain, "index": index, "split": self.split},
+            })
+            for index, name in enumerate(self.split.names)
+        ]  # fmt: skip

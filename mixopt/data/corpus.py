@@ -164,6 +164,7 @@ def fingerprint_text(source: TextConfig) -> str:
             content = document.text.encode()
             digest.update(f"{len(content)} ".encode())  # document boundaries count
             digest.update(content)
+            digest.update(b"" if document.value is None else repr(document.value).encode())
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ class Document:
         text: The text.
         group: Unit of the hold-out split, such as the document's file; a group is never split.
         part: Index of the part of the text that it is from, in a sample.
+        value: Value of the field by which the text is split; None of other texts.
     """
 
     text: str
     group: str
     part: int = 0
+    value: Any = None
 
 
 @dataclass(frozen=True, eq=False)

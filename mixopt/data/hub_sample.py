@@ -6,6 +6,7 @@ its shards.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -115,7 +116,7 @@ class HubSample(Sample):
             part.covered += 1
             where = f"{self.source.path}, row {number + 1}"
             for document in to_documents([(where, row)], self.source):
-                yield Document(document.text, document.group, index)
+                yield replace(document, part=index)
 
 
 def find_hub_sample(source: HubTextConfig, tokens: int, seed: int) -> HubSample | None:

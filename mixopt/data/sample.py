@@ -84,6 +84,7 @@ class Sample(ABC):
             content = document.text.encode()
             digest.update(f"{document.part} {len(content)} ".encode())
             digest.update(content)
+            digest.update(b"" if document.value is None else repr(document.value).encode())
         return digest.hexdigest()
 
     def _covered_parts(self, documents: int) -> list[SampledPart]:

@@ -89,6 +89,11 @@ def read_file(file: TextFile, source: FilesTextConfig) -> Iterator[Document]:
     if format == "plain":
         if source.where:
             raise DataError(f"{file} is plain text without fields; take `where` out.")
+        if source.value_field:
+            raise DataError(
+                f"{file} is plain text without the field {source.value_field!r}; split it by length or "
+                "perplexity."
+            )
         yield from read_plain(file)
         return
     yield from to_documents(read_records(file, format, list_columns(source)), source)
@@ -126,7 +131,8 @@ def list_columns(source: FilesTextConfig) -> list[str]:
     Args:
         source: Names them.
     """
-    columns = [*_fields(source), *filter(None, [source.group]), *(source.where or {})]
+    others = filter(None, [source.group, source.value_field])
+    columns = [*_fields(source), *others, *(source.where or {})]
     return list(dict.fromkeys(columns))
 
 
@@ -151,7 +157,9 @@ def to_documents(
             text = reader.read(row, where)
             owner = None if source.group is None else str(get_field(row, source.group, where))
             # without a group the text is its own group, so that copies of it stay on one side
-            yield Document(text, text if owner is None else owner)
+            name = source.value_field
+            value = None if name is None else get_field(row, name, where)
+            yield Document(text, text if owner is None else owner, value=value)
     if last is not None:
         reader.finish(*last)
 

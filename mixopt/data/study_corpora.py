@@ -4,7 +4,7 @@ Keys of artifacts need the texts' fingerprints and counts only: the driver measu
 them to its workers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
+from mixopt.config.buckets import BucketConfig
 from mixopt.config.study import StudyConfig
 from mixopt.config.text import HubTextConfig, MachineTextConfig, TextConfig, TokensTextConfig
 from mixopt.config.training import BuiltBaseConfig
@@ -21,6 +22,15 @@ from mixopt.data.document import Document
 from mixopt.data.hub_sample import find_hub_sample
 from mixopt.data.sources import read_documents
 from mixopt.data.text_sample import find_sample
+from mixopt.data.text_split import (
+    PerplexityModel,
+    TextSplit,
+    build_bucket,
+    find_split,
+    fingerprint_bucket,
+    make_measure,
+    split_artifact,
+)
 from mixopt.data.token_text import TokenText, open_token_text
 from mixopt.data.tokenizer import build_tokenizer, load_tokenizer
 from mixopt.errors import ConfigError
@@ -41,12 +51,14 @@ class StudyInputs:
         corpora: Each corpus, by domain; of its folder the name alone counts.
         base: The key of a base that was given.
         experts: The keys of experts that were given, by domain.
+        sources: Fingerprints of the texts before they are split, in order; those by domain if empty.
     """
 
     fingerprints: Mapping[str, str]
     corpora: Mapping[str, Corpus]
     base: str | None = None
     experts: Mapping[str, str] = field(default_factory=dict)
+    sources: Sequence[str] = ()
 
 
 class StudyCorpora:
@@ -59,6 +71,7 @@ class StudyCorpora:
         store: Where a tokenizer trained on the study's text is kept.
         cache: Where corpora are kept.
         inputs: What the driver measured of the texts, on a worker; measured here if left out.
+        models: Measure perplexity, for texts that are split by it.
     """
 
     def __init__(
@@ -67,8 +80,10 @@ class StudyCorpora:
         store: ArtifactStore,
         cache: ArtifactStore,
         inputs: StudyInputs | None = None,
+        models: PerplexityModel | None = None,
     ) -> None:
         self._config, self._store, self._cache, self._inputs = config, store, cache, inputs
+        self.models = models
 
     @cached_property
     def by_domain(self) -> dict[str, TextConfig]:
@@ -76,26 +91,65 @@ class StudyCorpora:
         return {e.domain: e.text for e in self._config.experts if e.text is not None}
 
     @cached_property
+    def buckets(self) -> dict[str, BucketConfig]:
+        """The bucket that each domain of a split text is."""
+        return {e.domain: e.bucket for e in self._config.experts if e.bucket is not None}
+
+    def _source_of(self, domain: str) -> str:
+        bucket = self.buckets.get(domain)
+        return domain if bucket is None else bucket.group
+
+    @cached_property
+    def sources(self) -> dict[str, TextConfig]:
+        """The text of each domain that has one, by the domain's name or that of the split text."""
+        return {self._source_of(domain): text for domain, text in self.by_domain.items()}
+
+    @cached_property
     def fingerprints(self) -> Mapping[str, str]:
         """A hash of each text, by domain."""
         if self._inputs is not None:
             return self._inputs.fingerprints
-        return {domain: self._fingerprint(domain) for domain in self.by_domain}
+        found = {}
+        for domain in self.by_domain:
+            found[domain] = self.source_fingerprints[self._source_of(domain)]
+            bucket = self.buckets.get(domain)
+            if bucket is not None:
+                reference = self._reference_of(bucket)
+                found[domain] = fingerprint_bucket(found[domain], bucket, reference)
+        return found
+
+    @cached_property
+    def source_fingerprints(self) -> Mapping[str, str]:
+        """A hash of each text before it is split, by its name."""
+        return {name: self._fingerprint(name) for name in self.sources}
+
+    def _reference_of(self, bucket: BucketConfig) -> str | None:
+        """Return the identity of the model whose perplexity splits the text."""
+        if bucket.split.by != "perplexity":
+            return None
+        assert self.models is not None
+        return self.models.compute_key(bucket.split.reference)
 
     @cached_property
     def samples(self) -> Mapping[str, AnySample]:
-        """The sample of each text that is larger than what the study can use, by domain.
+        """The sample of each text that is larger than what the study can use, by its name.
 
         Texts that are tokenized already are among them, also whole ones.
         """
-        samples = {domain: self._find_sample(text) for domain, text in self.by_domain.items()}
-        return {domain: sample for domain, sample in samples.items() if sample is not None}
+        limits = {
+            self._source_of(expert.domain): self._config.text_tokens_of(expert)
+            for expert in self._config.experts
+        }
+        samples = {
+            name: self._find_sample(text, limits[name]) for name, text in self.sources.items()
+        }
+        return {name: sample for name, sample in samples.items() if sample is not None}
 
-    def _find_sample(self, text: TextConfig) -> AnySample | None:
+    def _find_sample(self, text: TextConfig, usable: int) -> AnySample | None:
         seed = self._config.seed
         if isinstance(text, MachineTextConfig):
             return None
-        limit = None if text.tokens == "all" else text.tokens or self._config.text_tokens
+        limit = None if text.tokens == "all" else text.tokens or usable
         if isinstance(text, TokensTextConfig):
             return open_token_text(text, limit, seed)
         if limit is None:
@@ -109,24 +163,61 @@ class StudyCorpora:
 
         Raises:
             DataError: The text cannot be read.
+            MissingArtifactError: The domain is a bucket, and its text has not been split.
         """
-        sample = self.samples.get(domain)
-        yield from read_documents(self.by_domain[domain]) if sample is None else sample.read()
+        bucket = self.buckets.get(domain)
+        if bucket is None:
+            yield from self._read_source(domain)
+            return
+        number = self.open_split(bucket).buckets
+        for index, document in zip(number.tolist(), self.read_counted(bucket.group), strict=False):
+            if index == bucket.index:
+                yield document
+
+    def _read_source(self, name: str) -> Iterator[Document]:
+        sample = self.samples.get(name)
+        yield from read_documents(self.sources[name]) if sample is None else sample.read()
+
+    def read_counted(self, name: str) -> Iterator[Document]:
+        """Yield the documents of a text before it is split; empty ones have no tokens and are left out.
+
+        Args:
+            name: Of the text, as in `sources`.
+        """
+        return (document for document in self._read_source(name) if document.text)
 
     def read_tokenized(self, domain: str) -> Iterator[str]:
         """Yield the texts of which a domain's corpus holds the tokens."""
         texts = (document.text for document in self.read(domain) if document.text)
         yield from islice(texts, self.counts[domain].documents)
 
-    def _fingerprint(self, domain: str) -> str:
-        sample = self.samples.get(domain)
+    def open_split(self, bucket: BucketConfig) -> TextSplit:
+        """Return which bucket each document of a split text is in.
+
+        Args:
+            bucket: One of the buckets.
+
+        Raises:
+            MissingArtifactError: It has not been split.
+        """
+        return TextSplit.open(self._cache.get(self._split_artifact(bucket)))
+
+    def _split_artifact(self, bucket: BucketConfig) -> Artifact:
+        whole = self._source_artifact(bucket.group)
+        return split_artifact(whole, bucket.split, self._reference_of(bucket))
+
+    def _source_artifact(self, name: str) -> Artifact:
+        return corpus_artifact(name, self.source_fingerprints[name], self.tokenizer)
+
+    def _fingerprint(self, name: str) -> str:
+        sample = self.samples.get(name)
         if sample is None:
-            return fingerprint_text(self.by_domain[domain])
+            return fingerprint_text(self.sources[name])
         # a sample is read only where its files have changed
         text = sample.source.model_dump(mode="json", exclude={"paths", "path", "tokens"})
         key = {"text": text, "tokens": sample.tokens, "seed": self._config.seed,
                "files": sample.describe_files()}  # fmt: skip
-        artifact = Artifact("fingerprints", domain, key)
+        artifact = Artifact("fingerprints", name, key)
         folder = self._cache.find(artifact)
         if folder is None and self._cache.read_only:
             return sample.compute_fingerprint()
@@ -148,11 +239,35 @@ class StudyCorpora:
                 artifact,
                 lambda folder: build_tokenizer(self._interleaved(), base).save_pretrained(folder),
             )
-        for domain, text in self.by_domain.items() if self._inputs is None else ():
-            artifact, sample = self.corpus_artifact(domain), self.samples.get(domain)
+        if self._inputs is not None:
+            return
+        for name, text in self.sources.items():
+            sample = self.samples.get(name)
             if isinstance(sample, TokenText):
                 sample.check_vocabulary(self.tokenizer)
-            build_corpus(artifact, text, self.tokenizer, self._cache, sample)
+            if name in self.by_domain and name not in self.buckets:
+                build_corpus(self.corpus_artifact(name), text, self.tokenizer, self._cache, sample)
+        for domain, bucket in self.buckets.items():
+            self._build_bucket(domain, bucket)
+
+    def _build_bucket(self, domain: str, bucket: BucketConfig) -> None:
+        artifact, group = self.corpus_artifact(domain), bucket.group
+        if self._cache.find(artifact) is not None:
+            return
+        whole = build_corpus(self._source_artifact(group), self.sources[group], self.tokenizer,
+                             self._cache, self.samples.get(group))  # fmt: skip
+        tokenizer = self.tokenizer
+        hidden = "" if tokenizer.split_special_tokens else str(tokenizer.eos_token)
+
+        def build(scratch: Path) -> None:
+            find_split(
+                whole, islice(self.read_counted(group), whole.documents), bucket.split, group,
+                measure=make_measure(bucket.split, group, self.models),
+                separator=(tokenizer.eos_token_id, hidden),
+            ).save(scratch)  # fmt: skip
+
+        split = TextSplit.open(self._cache.get_or_build(self._split_artifact(bucket), build))
+        build_bucket(artifact, whole, split, bucket.index, self._cache)
 
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
@@ -170,12 +285,18 @@ class StudyCorpora:
         if not isinstance(base, BuiltBaseConfig):
             return None
         key = {"vocabulary": base.vocabulary, "bytes": base.tokenizer_bytes,
-               "context": base.context, "texts": list(self.fingerprints.values())}  # fmt: skip
+               "context": base.context, "texts": list(self._texts_of_tokenizer)}  # fmt: skip
         return Artifact("tokenizers", "bpe", key)
+
+    @property
+    def _texts_of_tokenizer(self) -> Iterable[str]:
+        if self._inputs is not None:
+            return self._inputs.sources or self._inputs.fingerprints.values()
+        return self.source_fingerprints.values()
 
     def _interleaved(self) -> Iterator[str]:
         """Yield a document of each domain in turn, so that every domain shapes the vocabulary."""
-        streams = [self.read(domain) for domain in self.by_domain]
+        streams = [self._read_source(name) for name in self.sources]
         while streams:
             for stream in list(streams):
                 document = next(stream, None)
@@ -209,11 +330,20 @@ class StudyCorpora:
     @cached_property
     def available_tokens(self) -> dict[str, int]:
         """Tokens of each domain that the target run could draw on, where that is known."""
-        return {
-            expert.domain: expert.available_tokens or self.counts[expert.domain].available_tokens
-            for expert in self._config.experts
-            if expert.available_tokens or expert.domain in self.counts
-        }
+        found = {}
+        for expert in self._config.experts:
+            name, given = expert.domain, expert.available_tokens
+            if given and expert.bucket is not None:
+                given = max(1, round(given * self._share_of_kept(name)))
+            if given or name in self.counts:
+                found[name] = given or self.counts[name].available_tokens
+        return found
+
+    def _share_of_kept(self, domain: str) -> float:
+        """Return the share of a bucket in the tokens of all buckets of its text."""
+        group = self.buckets[domain].group
+        kept = [self.counts[d].tokens for d, b in self.buckets.items() if b.group == group]
+        return self.counts[domain].tokens / sum(kept)
 
     @cached_property
     def natural(self) -> Mixture:

@@ -10,7 +10,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -213,7 +213,7 @@ class TextSample(Sample):
                 if line.strip():
                     where = f"{file}, the line that ends at byte {end}"
                     for document in to_documents([(where, parse_line(line, where))], self.source):
-                        yield Document(document.text, document.group, index)
+                        yield replace(document, part=index)
             part.covered = stop - start
 
     def _read_beginning(self, number: int, progress: _Progress, factor: int) -> Iterator[Document]:
@@ -235,7 +235,7 @@ class TextSample(Sample):
             part.covered = min(covered, size)
             for document in row:
                 n_bytes += len(document.text)
-                yield Document(document.text, document.group, index)
+                yield replace(document, part=index)
             progress.rows[0] = n_rows
             if n_bytes >= limit:
                 return
@@ -288,7 +288,7 @@ class TextSample(Sample):
                     continue
                 part.covered = at * per_row
                 for document in to_documents([row], self.source):
-                    yield Document(document.text, document.group, index)
+                    yield replace(document, part=index)
                 progress.rows[inner] = at
                 if at >= before + wanted:
                     break

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from mixopt.errors import ExportError
+from mixopt.errors import ExportError, MissingPathError
 from mixopt.exporters.config_io import dump_yaml
 from mixopt.exporters.paths import PathsByDomain, expand_globs, split_by_size
 from mixopt.exporters.rounding import DECIMALS, apportion_counts, round_ratios
@@ -101,10 +101,7 @@ class ExportRequest:
             ExportError: It has none.
         """
         if domain not in self.paths:
-            raise ExportError(
-                f"No path was given for domain {domain!r}; add it to paths (or use one pattern "
-                "with {domain})."
-            )
+            raise MissingPathError(domain)
         given = self.paths[domain]
         return [given] if isinstance(given, str) else list(given)
 

@@ -26,6 +26,7 @@ from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.exports import check_exports
 from mixopt.pipeline.given_models import find_given_models
 from mixopt.pipeline.input_warnings import warn_of_inputs
+from mixopt.pipeline.reference_models import ReferenceModels
 from mixopt.pipeline.results import count_domains
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.utility import require_one_direction
@@ -64,7 +65,8 @@ class StudyContext:
         self.config, self.environment, self.inputs = config, environment, inputs
         self.callbacks = callbacks or CallbackList(config, None)
         self.store, self.cache = environment.open_stores(read_only=read_only)
-        self.corpora = StudyCorpora(config, self.store, self.cache, inputs)
+        models = ReferenceModels(config, environment.device)
+        self.corpora = StudyCorpora(config, self.store, self.cache, inputs, models)
 
     def prepare(self) -> None:
         """Build tokenizer and corpora, and find what is wrong with the study before anything is trained.
@@ -254,7 +256,9 @@ class StudyContext:
         given = {name: hash_expert(folder) for name, folder in self.given_experts.items()}
         built = isinstance(self.config.base, BuiltBaseConfig)
         base = None if built else self.base_model.compute_key()
-        return StudyInputs(self.corpora.fingerprints, self.corpora.counts, base, given)
+        corpora = self.corpora
+        sources = list(corpora.source_fingerprints.values())
+        return StudyInputs(corpora.fingerprints, corpora.counts, base, given, sources)
 
     @cached_property
     def scorer(self) -> "Scorer":

@@ -9,7 +9,7 @@ from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import ExportConfig, StudyConfig
 from mixopt.config.text import TokensTextConfig
 from mixopt.data.token_files import list_token_files
-from mixopt.errors import ExportError
+from mixopt.errors import ExportError, MissingPathError
 from mixopt.exporters.export import check_export, export_phases
 from mixopt.io.files import write_bytes
 from mixopt.proposal import Proposal
@@ -36,21 +36,30 @@ def check_exports(config: StudyConfig, *, run_code: bool) -> None:
         if all(s.frozen.get(domain, s.upper.get(domain, 1.0)) == 0 for s in searches)
     }
     measured = {e.domain: 1.0 for e in config.experts if e.text is not None}
+    buckets = {expert.domain for expert in config.experts if expert.bucket is not None}
     for wanted in with_known_paths(config):
         if CODE_MARK in wanted.format and not run_code:
             raise ExportError(
                 f"exports: format {wanted.format!r} runs Python that the config names; pass "
                 "--run-code if you trust it."
             )
-        check_export(
-            wanted.format,
-            {domain: float(domain not in never) for domain in config.domains},
-            wanted.paths,
-            tokens=tokens or {"": config.target.tokens},
-            tokens_per_document=measured | wanted.tokens_per_document,
-            out=wanted.out,
-            **wanted.options,
-        )
+        try:
+            check_export(
+                wanted.format,
+                {domain: float(domain not in never) for domain in config.domains},
+                wanted.paths,
+                tokens=tokens or {"": config.target.tokens},
+                tokens_per_document=measured | wanted.tokens_per_document,
+                out=wanted.out,
+                **wanted.options,
+            )
+        except MissingPathError as error:
+            if error.domain in buckets:
+                raise ExportError(
+                    f"exports: {wanted.out!r} needs a path of {error.domain!r}, a bucket of a split "
+                    "text; write the files by `mixopt buckets STUDY`, which prints the paths to give."
+                ) from None
+            raise
 
 
 def with_known_paths(config: StudyConfig) -> list[ExportConfig]:
@@ -63,7 +72,8 @@ def with_known_paths(config: StudyConfig) -> list[ExportConfig]:
     """
     known = {}
     for expert in config.experts:
-        if isinstance(expert.text, TokensTextConfig):
+        # of a bucket the file has documents of others too
+        if isinstance(expert.text, TokensTextConfig) and expert.bucket is None:
             files = list_token_files(expert.text)
             if len(files) == 1:
                 # Megatron names a pair of files by what is before their endings

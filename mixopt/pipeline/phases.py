@@ -67,7 +67,9 @@ def _least_repetition(study: "Study") -> dict[str, Counter[str]]:
     least = {}
     for phase in config.phases:
         search = phase.search or config.search
-        bounds = {**search.lower, **search.frozen}
+        # a bound on a group requires nothing of one of its domains
+        given = {**search.lower, **search.frozen}
+        bounds = {name: bound for name, bound in given.items() if name in config.domains}
         least[phase.name] = Counter(replace(budget, tokens=phase.tokens).count(bounds))
     budget.check(_sum(least.values()))
     return least

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from mixopt.estimate import Estimate
+from mixopt.mixture import HIERARCHY_MARK, group_names, members_of
 from mixopt.report.data import CHANGES, ReportData
 from mixopt.report.findings import name_run
 
@@ -47,6 +48,26 @@ def ties(data: ReportData) -> Rows:
     ranges = data.best.ties.ranges if data.best.ties else {}
     widest = sorted(ranges.items(), key=lambda pair: pair[1][0] - pair[1][1])
     return [(domain, f"{low:.1%}", f"{high:.1%}") for domain, (low, high) in widest]
+
+
+def groups(data: ReportData) -> Rows:
+    """Return the sum of each group of domains beside the reference, and what it is split into.
+
+    Args:
+        data: What the page shows.
+    """
+    after, (_, before) = data.best.ratios, data.best.reference
+    rows: Rows = []
+    for group in group_names(tuple(after)):
+        members = members_of(group, tuple(after))
+        total = sum(after[name] for name in members)
+        parts = "; ".join(
+            f"{name.removeprefix(group + HIERARCHY_MARK)} {after[name] / total if total else 0:.1%}"
+            for name in members
+        )
+        was = "–" if before is None else f"{sum(before.get(name, 0.0) for name in members):.1%}"
+        rows.append((group, was, f"{total:.1%}", parts))
+    return rows
 
 
 def trained(data: ReportData) -> Rows:

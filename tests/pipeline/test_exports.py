@@ -57,3 +57,17 @@ def test_a_format_of_ones_own_needs_leave(tmp_path):
     with pytest.raises(ExportError, match="pass --run-code if you trust it"):
         check_exports(recipe, run_code=False)
     check_exports(recipe, run_code=True)
+
+
+def test_an_export_without_the_path_of_a_bucket_says_how_to_write_it(tmp_path):
+    path = toy.write_study(tmp_path, exports=[{"format": "megatron", "out": "m.txt",
+                                               "paths": {"ships": "a", "sums": "b"}}])  # fmt: skip
+    config = load_study(path)
+    split = {"by": "length", "quantiles": [0.5]}
+    plain = config.model_dump(mode="json")
+    plain["experts"][0]["split"] = split
+    plain["benchmarks"] = [b | {"own_domain": None} for b in plain["benchmarks"]]
+    with pytest.raises(
+        ExportError, match="'m.txt' needs a path of 'birds:q1'.*`mixopt buckets STUDY`"
+    ):
+        check_exports(type(config).model_validate(plain), run_code=False)

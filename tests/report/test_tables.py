@@ -4,6 +4,7 @@ from dataclasses import replace
 from pages import NATURAL, RATIOS, report
 
 from mixopt.callbacks.base import StudyWarning
+from mixopt.mixture import Mixture
 from mixopt.proposal import Ties
 from mixopt.report import tables
 from mixopt.report.data import TrainedRun
@@ -51,3 +52,12 @@ def test_warnings_are_by_what_they_change_and_only_what_changes_nothing_is_folde
 
 def test_domains_have_their_available_tokens():
     assert tables.domains(report())[0] == ("birds", "1,000", "")
+
+
+def test_groups_have_their_sum_and_their_parts():
+    assert tables.groups(report()) == []
+    best = report().best
+    renamed = replace(best, ratios=Mixture({"web:q1": 0.1, "web:q2": 0.3, "code": 0.6}))
+    assert tables.groups(report(proposals=(renamed,))) == [
+        ("web", "0.0%", "40.0%", "q1 25.0%; q2 75.0%")
+    ]

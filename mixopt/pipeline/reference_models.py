@@ -1,0 +1,57 @@
+"""The models whose perplexity splits texts: the study's base, or one that a split names."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from mixopt.config.study import StudyConfig
+from mixopt.config.training import BuiltBaseConfig
+from mixopt.data.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from mixopt.training.base_model import Base
+
+
+class ReferenceModels:
+    """Opens models by path, and measures perplexity.
+
+    Args:
+        config: Of the study, whose base is the default.
+        device: `auto`, `cpu`, `cuda`, ...
+    """
+
+    def __init__(self, config: StudyConfig, device: str) -> None:
+        self._config, self._device = config, device
+
+    def compute_key(self, path: str | None) -> str:
+        """Return the identity of a model by its path; of the study's base if None."""
+        base = self._open(path)
+        return f"{base.compute_key()} {base.context}"
+
+    def measure(self, path: str | None, texts: Iterable[str]) -> Iterator[float]:
+        """Yield the perplexity of the beginning of each text.
+
+        Args:
+            path: Of the model; the study's base if None.
+            texts: None of them empty.
+
+        Raises:
+            ModelError: The model cannot be loaded.
+        """
+        from mixopt.evaluation.text_perplexity import measure_perplexity
+
+        base = self._open(path)
+        model = base.load().to(base.device.name)
+        return measure_perplexity(model, base.tokenizer, texts, base.context)
+
+    def _open(self, path: str | None) -> "Base":
+        from mixopt.training.base_model import Base
+        from mixopt.training.device import Device
+
+        config, revision = self._config.base, None
+        if path is None:
+            assert not isinstance(config, BuiltBaseConfig)  # the config was checked
+            path, revision = config.path, config.revision
+        device, tokenizer = Device.choose(self._device), load_tokenizer(path, revision=revision)
+        return Base(
+            path, context=config.context, device=device, tokenizer=tokenizer, revision=revision
+        )

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+import torch
+from split_texts import perplexity_alone
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from mixopt.config.training import BuiltBaseConfig
+from mixopt.data.tokenizer import build_tokenizer
+from mixopt.evaluation import text_perplexity
+from mixopt.evaluation.text_perplexity import measure_perplexity
+
+TEXTS = ["a", "the small bird sings", "one two", "x" * 400, "the small bird sings in a green tree"]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    training = {"tokens": 1}
+    config = BuiltBaseConfig.model_validate(
+        {"kind": "build", "vocabulary": 270, "context": 16, "training": training}
+    )
+    tokenizer = build_tokenizer(["the small bird sings in a green tree"] * 9, config)
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        vocab_size=270, initializer_range=0.5,
+    ))  # fmt: skip
+    return model, tokenizer
+
+
+def test_perplexity_is_that_of_each_text_alone(reference, monkeypatch):
+    expected = [perplexity_alone(*reference, text, 16) for text in TEXTS]
+    assert list(measure_perplexity(*reference, TEXTS, 16)) == pytest.approx(expected, rel=1e-4)
+    monkeypatch.setattr(text_perplexity, "PASS_TOKENS", 20)
+    monkeypatch.setattr(text_perplexity, "TEXTS", 2)
+    assert list(measure_perplexity(*reference, iter(TEXTS), 16)) == pytest.approx(
+        expected, rel=1e-4
+    )
+    assert len(set(np.round(expected, 6))) == len(TEXTS)
