@@ -5,6 +5,7 @@ from collections.abc import Callable
 from mixopt.baselines.base import Method, Problem, Recommendation
 from mixopt.baselines.d_optimal import DOptimal
 from mixopt.baselines.doremi import DoReMi
+from mixopt.baselines.individual_select import IndividualSelect
 from mixopt.baselines.mde_law import MdeLaw
 from mixopt.baselines.merge_to_mix import MergeToMix
 from mixopt.baselines.odm import OnlineDataMixing
@@ -20,6 +21,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "mde-law": MdeLaw,
     "merge-to-mix": MergeToMix,
     "points": Points,
+    "individual-select": IndividualSelect,
     "d-optimal": DOptimal,
     "doremi": DoReMi,
     "odm": OnlineDataMixing,

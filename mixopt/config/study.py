@@ -36,11 +36,25 @@ RESPONSE = 0.7
 ENSEMBLE_RESPONSE = 0.6
 """Default γ of the response map of ensembles (`studies/arena`)."""
 PublishedMethod = Literal[
-    "olmix", "op-mix", "mde-law", "merge-to-mix", "points", "d-optimal", "doremi", "odm", "scalebio"
+    "olmix",
+    "op-mix",
+    "mde-law",
+    "merge-to-mix",
+    "points",
+    "d-optimal",
+    "doremi",
+    "odm",
+    "scalebio",
+    "individual-select",
 ]
 """Methods of others in `mixopt.baselines`, which recommend one mixture."""
 PUBLISHED: tuple[PublishedMethod, ...] = get_args(PublishedMethod)
-TRAINS_NOTHING: tuple[PublishedMethod, ...] = ("op-mix", "merge-to-mix", "points")
+TRAINS_NOTHING: tuple[PublishedMethod, ...] = (
+    "op-mix",
+    "merge-to-mix",
+    "points",
+    "individual-select",
+)
 """Those that only combine experts."""
 SearchMethod = Literal["auto", "ensemble", "mergemix", "gradient", "regmix"] | PublishedMethod
 PROXIES: dict[SearchMethod, Kind] = {
@@ -73,7 +87,7 @@ class SearchConfig(SearchSpaceConfig):
     (`mergemix`; `gradient` chooses the later rounds by gradients of the merges), or models trained on
     them (`regmix`). `auto` is `ensemble` where ensembles can score every benchmark that chooses. A
     method of others (`olmix`, `op-mix`, `mde-law`, `merge-to-mix`, `points`, `d-optimal`, `doremi`,
-    `odm`, `scalebio`) recommends one mixture, which is then the only candidate."""
+    `odm`, `scalebio`, `individual-select`) recommends one mixture, which is then the only candidate."""
     method_runs: Annotated[float, Field(ge=0)] = 16
     """Training that a method of others may spend beside the experts, in runs of `training.tokens`."""
     response: Annotated[float, Field(gt=0, le=1)] | None = None
