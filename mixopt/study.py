@@ -326,7 +326,8 @@ class Study:
             if written:
                 drift = make_request(plan, None, {}).drift
                 moved = f"rounding moves no ratio by more than {drift:.1e}"
-                self.callbacks.message(f"Exports: {len(written)} files; {moved}.")
+                count = "1 file" if len(written) == 1 else f"{len(written)} files"
+                self.callbacks.message(f"exports: {count}; {moved}")
                 self.callbacks.notify(lambda callback: callback.on_file_written(folder))
             return written
 

@@ -42,7 +42,10 @@ class WarningFile:
         """Begin to take what is logged; a file of an earlier command is deleted."""
         with storage_errors(self._output / NAME):
             (self._output / NAME).unlink(missing_ok=True)
-        logging.getLogger("mixopt").addHandler(self._handler)
+        log = logging.getLogger("mixopt")
+        for other in [each for each in log.handlers if isinstance(each, _LogHandler)]:
+            log.removeHandler(other)  # of a study whose start failed
+        log.addHandler(self._handler)
 
     def close(self) -> None:
         """Take no more of what is logged."""
