@@ -157,7 +157,7 @@ def _best_seen(
     The highest measured utility would belong to a lucky trial: it holds the noise of one run.
     """
     trials = surrogate.trials
-    expected = surrogate.expected_utility(trials.ratios())
+    expected = surrogate.trial_utilities
     measured = np.isfinite(surrogate.observed_utilities(trials))
     vectors = np.stack([trial.ratios.vector(space.domains) for trial in trials])
     usable = space.contains(vectors, tolerance=1e-6) & measured

@@ -12,7 +12,12 @@ from mixopt.optimization.optimize import Reference, search_mixtures
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.support import RunCover, find_support, restrict_to_runs
 from mixopt.optimization.surrogate_decision import decide_by_surrogate
-from mixopt.optimization.two_stage import CHOICES, ChooseBy, choose_by_neighbors
+from mixopt.optimization.two_stage import (
+    CHOICES,
+    ChooseBy,
+    choose_by_neighbors,
+    note_far_neighbors,
+)
 from mixopt.proposal import Proposal
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
@@ -92,6 +97,8 @@ def propose(
         error_laws=error_laws, references_in=space,
     )  # fmt: skip
     by_neighbors = choose_by == "neighbors"
+    if by_neighbors:
+        notes = (*note_far_neighbors(surrogate.trials.ratios()), *notes)
     chosen = [choose_by_neighbors(found)] if by_neighbors else found.choose(q)
     name = reference if isinstance(reference, str) else "given"
     decision = decide_by_surrogate(found, space, chosen, name, optimism, with_runs=not by_neighbors)

@@ -25,6 +25,7 @@ from mixopt.surrogates.utility import WorstCapability
 
 QUANTILES = 512  # points that stand for a normal posterior
 FEWEST_MIXTURES = 6  # mixtures left out of a fit from which its predictions are checked
+MOST_CANDIDATES = 256  # runs that may be recommended: those of the highest expected utility
 MANY_RUNS = 100  # runs above which no number is advised
 
 
@@ -165,7 +166,10 @@ def _list_candidates(
     constraint = found.search.outcome_constraint
     if constraint is not None and allowed.any():
         allowed &= constraint.met(surrogate, runs)
-    rows = np.vstack([found.search.ratios(np.stack(chosen)), runs[allowed]])
+    # of many runs the best ones: differences cost a factor for each metric
+    best = np.argsort(-np.where(allowed, surrogate.trial_utilities, -np.inf), kind="stable")
+    best = np.sort(best[: min(MOST_CANDIDATES, int(allowed.sum()))])
+    rows = np.vstack([found.search.ratios(np.stack(chosen)), runs[best]])
     _, first = np.unique(rows.round(9), axis=0, return_index=True)
     rows = rows[np.sort(first)]
     others = rows[np.abs(rows - kept.vector(surrogate.domains)).max(axis=1) >= SAME_RATIO]

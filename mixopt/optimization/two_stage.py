@@ -21,6 +21,7 @@ FLOOR = 30  # best candidates of the surrogate, of which neighbors choose
 BANDWIDTH = 0.05
 """Total variation at which a run has exp(−½) of the weight; the runs' median nearest-neighbor distance
 where they lie farther apart."""
+FAR = 0.1  # median distance of runs from which neighbors were worse than the surrogate
 SAME = 0.03  # Hellinger distance within which candidates count as the same
 
 
@@ -32,10 +33,8 @@ def neighbor_utilities(candidates: Array, runs: Array, utilities: Array) -> Arra
         runs: Mixtures that were measured (`r x d`).
         utilities: Their utilities (`r`).
     """
-    among = _total_variation(runs, runs)
-    np.fill_diagonal(among, np.inf)
-    usual = float(np.median(among.min(axis=1))) if len(runs) > 1 else 0.0
-    nearness = -0.5 * np.square(_total_variation(candidates, runs) / max(BANDWIDTH, usual))
+    width = max(BANDWIDTH, _usual_distance(runs))
+    nearness = -0.5 * np.square(_total_variation(candidates, runs) / width)
     # relative to the nearest run: far from all runs the weights would all be zero
     weights = np.exp(nearness - nearness.max(axis=1, keepdims=True))
     return np.asarray(weights @ utilities / weights.sum(axis=1))
@@ -73,6 +72,30 @@ def choose_by_neighbors(found: FoundMixtures) -> Array:
         return best
     order = neighbor_utilities(search.ratios(pool[floor]), ratios[known], measured[known])
     return np.asarray(pool[floor[int(order.argmax())]])
+
+
+def note_far_neighbors(runs: Array) -> tuple[str, ...]:
+    """Return a warning where runs lie too far apart for neighbors to choose, else nothing.
+
+    Args:
+        runs: Mixtures that were measured (`r x d`).
+    """
+    usual = _usual_distance(runs)
+    if usual < FAR:
+        return ()
+    return (
+        f"Runs are usually {usual:.2f} apart (total variation), and neighbors choose well where they "
+        f"are within {FAR:g}: choose_by: surrogate is better here.",
+    )
+
+
+def _usual_distance(runs: Array) -> float:
+    """Return the median distance of a run (`r x d`) from its nearest other one; 0 of one run."""
+    if len(runs) < 2:
+        return 0.0
+    among = _total_variation(runs, runs)
+    np.fill_diagonal(among, np.inf)
+    return float(np.median(among.min(axis=1)))
 
 
 def _apart(ratios: Array, values: Array) -> list[int]:

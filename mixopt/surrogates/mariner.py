@@ -20,6 +20,7 @@ from scipy.optimize import minimize_scalar, nnls
 from scipy.special import expit
 
 from mixopt.mixture import Array
+from mixopt.surrogates.covariance import choose_centers
 from mixopt.surrogates.kernels import SMALL_RATIO
 from mixopt.surrogates.least_squares import NOISE, NOISE_COUNT, relative_precisions
 from mixopt.surrogates.repeats import assign_folds
@@ -114,12 +115,16 @@ class Mariner:
     def _solve(
         self, ratios: Array, scores: Array, noise: Array, known: "tuple[Shape, float] | None"
     ) -> "Mariner":
+        if known is None:
+            some = choose_centers(np.sqrt(ratios))
+            known = choose(self._metrics(ratios[some], scores[some], noise[some]))
+        self._laws = [one.law(*known) for one in self._metrics(ratios, scores, noise)]
+        return self
+
+    def _metrics(self, ratios: Array, scores: Array, noise: Array) -> "list[_Metric]":
         regressors, folds = _Regressors(self._epochs(ratios)), assign_folds(ratios, 0)
         pairs = zip(scores.T, noise.T, strict=True)
-        metrics = [_Metric(z, extra, folds, regressors) for z, extra in pairs]
-        shape, gap = known or choose(metrics)
-        self._laws = [metric.law(shape, gap) for metric in metrics]
-        return self
+        return [_Metric(z, extra, folds, regressors) for z, extra in pairs]
 
     def _epochs(self, ratios: Array) -> Array:
         """Return ratios in units of the runs' means (`n x d`), 0 for a domain that no run had."""
@@ -167,6 +172,36 @@ class Mariner:
         return np.asarray(by_epochs / np.where(self._means > SMALL_RATIO, self._means, 1.0))
 
 
+class _Part:
+    """Some runs of one metric, and their targets above a floor.
+
+    Args:
+        rows: Which runs (`n`).
+        z: Scores of all runs (`n`), NaN where missing.
+        noise: Their sampling variances (`n`).
+        trust: Their weights (`n`).
+    """
+
+    def __init__(self, rows: NDArray[np.bool_], z: Array, noise: Array, trust: Array) -> None:
+        self.rows, self.z, self.trust = rows, z[rows], trust[rows]
+        self.share = self.trust / self.trust.sum()
+        self.key = rows.tobytes() + self.trust.tobytes()
+        self._middle = float(self.share @ self.z)
+        reach = self._middle - float(self.z.min())
+        self._reach = reach if reach > 0 else float(self.z.std()) or 1.0
+        self._targets: dict[float, tuple[float, float, Array]] = {}
+        self._width = NOISE_WIDTHS * float(np.sqrt(np.median(noise[rows])))
+
+    def above(self, gap: float) -> tuple[float, float, Array]:
+        """Return the floor at κ, the mean log distance from it, and its weighted deviations."""
+        if gap not in self._targets:
+            floor = self._middle - max(gap * self._reach, self._width)
+            target = np.log(self.z - floor)
+            intercept = float(self.share @ target)
+            self._targets[gap] = floor, intercept, self.trust * (target - intercept)
+        return self._targets[gap]
+
+
 class _Regressors:
     """Columns of the runs, and their factorizations, which metrics with the same runs share.
 
@@ -177,7 +212,7 @@ class _Regressors:
     def __init__(self, epochs: Array) -> None:
         self._epochs = epochs
         self._columns: dict[Shape, Array] = {}
-        self._factors: dict[tuple[Shape, bytes, bytes], tuple[Array, Array]] = {}
+        self._factors: dict[tuple[Shape, bytes], tuple[Array, Array, Array]] = {}
 
     def columns(self, shape: Shape) -> Array:
         """Return the columns of all runs (`n x f`) at a shape."""
@@ -186,21 +221,20 @@ class _Regressors:
             self._columns[key] = columns(self._epochs, shape)
         return self._columns[key]
 
-    def factorize(self, shape: Shape, rows: NDArray[np.bool_], trust: Array) -> tuple[Array, Array]:
-        """Return weighted means of the columns (`f`), and the factor of XᵀX + ridge (`f x f`).
+    def factorize(self, shape: Shape, part: _Part) -> tuple[Array, Array, Array]:
+        """Return columns of some runs, their weighted means (`f`), and the factor of XᵀX + ridge.
 
         Args:
             shape: Of the columns.
-            rows: Which runs are used (`n`).
-            trust: Their weights.
+            part: The runs and their weights.
         """
-        key = (shape, rows.tobytes(), trust.tobytes())
+        key = (shape, part.key)
         if key not in self._factors:
-            x = self.columns(shape)[rows]
-            center = trust @ x / trust.sum()
-            x = (x - center) * np.sqrt(trust)[:, None]
+            own = self.columns(shape)[part.rows]
+            center = part.share @ own
+            x = (own - center) * np.sqrt(part.trust)[:, None]
             gram = x.T @ x + shape.ridge * np.eye(x.shape[1])
-            self._factors[key] = center, cholesky(gram, lower=True, overwrite_a=True)
+            self._factors[key] = own, center, cholesky(gram, lower=True, overwrite_a=True)
         return self._factors[key]
 
 
@@ -217,59 +251,54 @@ class _Metric:
     def __init__(
         self, z: Array, noise: Array, folds: NDArray[np.intp], regressors: _Regressors
     ) -> None:
-        self._known = np.isfinite(z)
-        self._z, self._noise = z, noise
-        self._trust = np.zeros(len(z))
-        self._trust[self._known] = relative_precisions(noise[self._known])
-        self._folds, self._regressors = folds, regressors
+        known, trust = np.isfinite(z), np.zeros(len(z))
+        trust[known] = relative_precisions(noise[known])
+        self._regressors = regressors
+        self.runs = _Part(known, z, noise, trust)
+        self._folds = [
+            (_Part(known & (folds != fold), z, noise, trust), known & (folds == fold))
+            for fold in np.unique(folds)
+            if (known & (folds != fold)).any()
+        ]
+        self._z = z
 
     def error(self, shape: Shape, gap: float = GAP) -> float:
         """Return the sum of squared cross-validated errors."""
-        total = 0.0
-        for fold in np.unique(self._folds):
-            train, test = self._known & (self._folds != fold), self._known & (self._folds == fold)
-            if train.any():
-                law = self.solve(shape, gap, train)
-                predicted = law.floor + law.above_floor(self._regressors.columns(shape)[test])
-                total += float(np.square(predicted - self._z[test]).sum())
+        design, total = self._regressors.columns(shape), 0.0
+        for train, test in self._folds:
+            law = self.solve(shape, gap, train)
+            miss = law.floor + law.above_floor(design[test]) - self._z[test]
+            total += float(miss @ miss)
         return total
 
     def law(self, shape: Shape, gap: float) -> _Law:
         """Return the law at a shape and a κ, with the uncertainty of its coefficients."""
-        law, known = self.solve(shape, gap, self._known), self._known
-        trust = self._trust[known]
-        apart = self._regressors.columns(shape)[known] - law.center
-        left = np.log(self._z[known] - law.floor) - law.intercept - apart @ law.coefficients
+        runs, law = self.runs, self.solve(shape, gap, self.runs)
+        own, _, _ = self._regressors.factorize(shape, runs)
+        left = np.log(runs.z - law.floor) - np.log(law.above_floor(own))
         used = min(float((law.coefficients > 0).sum()), len(left) / 2)
-        noise = (float(trust @ np.square(left)) + NOISE_COUNT * NOISE) / (
+        noise = (float(runs.trust @ np.square(left)) + NOISE_COUNT * NOISE) / (
             max(len(left) - used, 1.0) + NOISE_COUNT
         )
         steady = replace(shape, ridge=max(shape.ridge, LEAST_RIDGE))
-        _, factor = self._regressors.factorize(steady, known, trust)
+        _, _, factor = self._regressors.factorize(steady, runs)
         root = np.sqrt(noise) * solve_triangular(factor, np.eye(len(factor)), lower=True).T
-        return replace(law, root=root, noise=noise, intercept_variance=noise / float(trust.sum()))
+        variance = noise / float(runs.trust.sum())
+        return replace(law, root=root, noise=noise, intercept_variance=variance)
 
-    def solve(self, shape: Shape, gap: float, rows: NDArray[np.bool_]) -> _Law:
+    def solve(self, shape: Shape, gap: float, part: _Part) -> _Law:
         """Return the law of some runs, by non-negative least squares with a free intercept.
 
         Args:
             shape: Of the columns.
             gap: κ.
-            rows: Which runs are used (`n`).
+            part: The runs.
         """
-        z, trust = self._z[rows], self._trust[rows]
-        share = trust / trust.sum()
-        middle = float(share @ z)
-        reach = middle - float(z.min())
-        reach = reach if reach > 0 else float(z.std()) or 1.0
-        width = NOISE_WIDTHS * float(np.sqrt(np.median(self._noise[rows])))
-        floor = middle - max(gap * reach, width)
-        target = np.log(z - floor)
-        intercept = float(share @ target)
-        center, factor = self._regressors.factorize(shape, rows, trust)
+        floor, intercept, deviations = part.above(gap)
+        own, center, factor = self._regressors.factorize(shape, part)
         # ‖Xβ − y‖² + ridge ‖β‖² up to a constant, in as many rows as columns
-        by_target = self._regressors.columns(shape)[rows].T @ (trust * (target - intercept))
-        found, _ = nnls(factor.T, solve_triangular(factor, by_target, lower=True))
+        right = solve_triangular(factor, own.T @ deviations, lower=True, check_finite=False)
+        found, _ = nnls(factor.T, right)
         return _Law(shape, gap, floor, intercept, found, center, np.zeros((0, 0)), 0.0, 0.0)
 
 

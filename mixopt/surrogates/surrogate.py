@@ -5,6 +5,7 @@ Shapes: `n` mixtures, `d` domains, `m` metrics, `m'` metrics that differ between
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from html import escape
 
 import numpy as np
@@ -217,6 +218,11 @@ class Surrogate:
     def expected_utility(self, ratios: Array) -> Array:
         """Return the mean of `predict_utility` alone (`n`), which is cheaper."""
         return self.utility.of(self._mean_scores(ratios, smooth=False))
+
+    @cached_property
+    def trial_utilities(self) -> Array:
+        """Expected utility of each trial (`n`)."""
+        return self.expected_utility(self.trials.ratios())
 
     def smooth_utility(self, ratios: Array) -> tuple[Array, Array]:
         """Return the differentiable models' expected utility (`n`) and its gradient (`n x d`)."""

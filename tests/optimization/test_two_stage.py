@@ -14,6 +14,7 @@ from mixopt.optimization.two_stage import (
     _apart,
     choose_by_neighbors,
     neighbor_utilities,
+    note_far_neighbors,
 )
 
 
@@ -93,6 +94,17 @@ def test_a_proposal_by_neighbors_is_their_choice_or_natural():
     assert proposals[0].ratios == (decision.candidate if decision.moves else decision.kept)
     assert not proposals[0].support.extrapolates
     assert proposals[1].ratios != proposals[0].ratios
+
+
+def test_runs_far_apart_are_said_to_be_too_few_for_neighbors(known):
+    near = 0.9 * known.natural + 0.1 * known.trials.ratios()
+    assert note_far_neighbors(near) == ()
+    (note,) = note_far_neighbors(known.trials.ratios())
+    assert "choose_by: surrogate is better here" in note
+    surrogate = mixopt.fit(known.trials, surrogates="ridge_root")
+    proposal = mixopt.propose(surrogate, known.space, seed=0, choose_by="neighbors")[0]
+    assert note in proposal.notes
+    assert note not in mixopt.propose(surrogate, known.space, seed=0)[0].notes
 
 
 def test_an_unknown_way_to_choose_is_refused(known):

@@ -68,7 +68,8 @@ def test_is_non_negative_least_squares_with_a_ridge():
     ratios = runs(30)
     z = law(ratios, ratios.mean(0))[:, 0]
     shape, rows = Shape(ridge=0.1), np.arange(30) < 25
-    found = metric_of(ratios, z).solve(shape, 1.5, rows)
+    part = module._Part(rows, z, np.zeros(30), np.ones(30))
+    found = metric_of(ratios, z).solve(shape, 1.5, part)
     design = columns(ratios / ratios.mean(0), shape)[rows]
     target = np.log(z[rows] - found.floor)
     x = np.vstack([design - design.mean(0), np.sqrt(0.1) * np.eye(2 * D)])
@@ -85,7 +86,7 @@ def test_a_far_floor_makes_the_law_additive():
     points = columns(np.array([[1, 1], [2, 1], [1, 2], [2, 2]]) @ np.eye(2, D), Shape())
     interactions = []
     for gap in (1.2, 100.0):
-        one = metric.solve(Shape(), gap, np.ones(40, dtype=bool))
+        one = metric.solve(Shape(), gap, metric.runs)
         value = one.floor + one.above_floor(points)
         first = abs(value[1] - value[0]) + abs(value[2] - value[0])
         interactions.append(abs(value[3] - value[1] - value[2] + value[0]) / first)
@@ -100,10 +101,11 @@ def test_slopes_are_the_derivatives_of_the_columns():
 
 
 def test_the_floor_is_below_the_best_score_by_the_noise():
-    z, every = np.array([0.5, 0.2, -0.7, 0.0]), np.ones(4, dtype=bool)
-    quiet, loud = (metric_of(runs(4), z, noise).solve(Shape(), 1.5, every) for noise in (0.0, 4.0))
-    assert quiet.floor == pytest.approx(-1.5 * 0.7)
-    assert loud.floor == pytest.approx(-3 * 2.0)
+    z, floors = np.array([0.5, 0.2, -0.7, 0.0]), []
+    for noise in (0.0, 4.0):
+        metric = metric_of(runs(4), z, noise)
+        floors.append(metric.solve(Shape(), 1.5, metric.runs).floor)
+    assert floors == pytest.approx([-1.5 * 0.7, -3 * 2.0])
 
 
 def test_the_shape_of_the_lowest_error_is_chosen_and_no_extreme_gap(monkeypatch):
