@@ -20,7 +20,13 @@ from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
 from mixopt.training.distributed import is_sharded
 from mixopt.training.step_law import OptimizerHyperparameters, resolve_hyperparameters
-from mixopt.training.trainer import BatchPlan, TrainingOutcome, count_devices, train
+from mixopt.training.trainer import (
+    BatchPlan,
+    TrainingOutcome,
+    count_devices,
+    exclude_libraries_from_collection,
+    train,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -182,6 +188,7 @@ def train_run(
         context=context,
         seed=run.seed,
     )
+    exclude_libraries_from_collection()
     model = run.open_model()
     kept = checkpoints.folder / "kept"
 

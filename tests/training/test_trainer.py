@@ -1,3 +1,4 @@
+import gc
 import random
 
 import numpy as np
@@ -23,6 +24,7 @@ from mixopt.training.trainer import (
     BatchPlan,
     checkpoint_weights,
     count_devices,
+    exclude_libraries_from_collection,
     save_expert,
     train,
 )
@@ -285,3 +287,11 @@ def test_a_base_without_a_finite_loss_is_not_blamed_on_the_rate(corpora, tmp_pat
         network.get_input_embeddings().weight.fill_(value)
     with pytest.raises(ModelError, match="'birds' starts from has no finite loss and grad"):
         run(corpora, tmp_path, TrainingConfig(tokens=512), network=network)
+
+
+def test_libraries_are_left_out_of_collections_once(monkeypatch):
+    exclude_libraries_from_collection.cache_clear()
+    exclude_libraries_from_collection()
+    assert gc.get_freeze_count() > 10_000
+    monkeypatch.setattr("mixopt.training.trainer.gc.freeze", lambda: pytest.fail("again"))
+    exclude_libraries_from_collection()
