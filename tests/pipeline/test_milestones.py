@@ -36,14 +36,14 @@ def searched(toy_folder):
     return study, study.search(), recorder
 
 
-def test_stages_begin_in_order_and_each_model_is_reported_once(searched):
-    study, trials, recorder = searched
+def test_stages_begin_in_order_and_each_model_is_reported_once(searched, toy_folder):
+    *_, recorder = searched
     assert recorder.events[:3] == ["text", "plan", "base"]
     assert recorder.events[3:8] == ["base", "experts", "birds", "ships", "sums"]
     assert recorder.events[8] == "search"
     planned = {stage.stage: (stage.trained_tokens, stage.scored) for stage in recorder.plan}
     assert planned == {"base": (8000, 0), "experts": (12_000, 0), "search": (0, 11)}
-    study.search()  # another command reports again
+    toy.load(toy_folder, callbacks=[recorder]).search()  # another command reports again
     assert recorder.events.count("birds") == 2
 
 
