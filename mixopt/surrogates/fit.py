@@ -21,9 +21,9 @@ from mixopt.surrogates.calibration import (
 )
 from mixopt.surrogates.multi_fidelity import is_uninformative
 from mixopt.surrogates.rank_correlation import spearman
-from mixopt.surrogates.registry import AUTO, AUTO_OF_MANY, SURROGATES, make_model
+from mixopt.surrogates.registry import AUTO, SURROGATES, make_model
 from mixopt.surrogates.repeats import measure_noise
-from mixopt.surrogates.stacking import StackedModel, is_screened
+from mixopt.surrogates.stacking import StackedModel
 from mixopt.surrogates.surrogate import FittedFidelity, FittedMetric, Standardization, Surrogate
 from mixopt.surrogates.threads import single_threaded
 from mixopt.surrogates.utility import AnyUtility, Utility, make_utility, require_one_direction
@@ -103,8 +103,7 @@ def fit(
         tables, levels = tables[1:], levels[1:]
 
     def make_models(table: Trials) -> dict[str, SurrogateModel]:
-        many = is_screened(len(table), len(metrics))
-        names = _usable_models(surrogates, len(table), len(table.domains), many=many)
+        names = _usable_models(surrogates, len(table), len(table.domains))
         return {name: make_model(name, seed) for name in names}
 
     stages = multi_fidelity.fit_fidelities(
@@ -183,16 +182,10 @@ def _make_utility(
                         weights=capability_weights, trust=trust, scales=scales)  # fmt: skip
 
 
-def _usable_models(
-    requested: str | Sequence[str], n: int, d: int, *, many: bool
-) -> tuple[str, ...]:
-    """Return the requested names that `n` runs of `d` domains allow; `auto` if none is left.
-
-    With `many` scores, `auto` has models that metrics share.
-    """
-    auto = AUTO_OF_MANY if many else AUTO
+def _usable_models(requested: str | Sequence[str], n: int, d: int) -> tuple[str, ...]:
+    """Return the requested names that `n` runs of `d` domains allow; `AUTO` if none is left."""
     if requested == "auto":
-        return auto
+        return AUTO
     names = (requested,) if isinstance(requested, str) else tuple(requested)
     usable = []
     for name in names:
@@ -210,7 +203,7 @@ def _usable_models(
             usable.append(name)
     if not usable:
         log.warning("None of the requested surrogates can be fitted; auto is fitted instead.")
-    return tuple(usable) or auto
+    return tuple(usable) or AUTO
 
 
 def _assemble(

@@ -62,10 +62,6 @@ SURROGATES: Mapping[str, ModelSpec] = {
 AUTO = ("effective_tokens", "gp_log", "gp_root", "mariner", "ridge_root", "trees", "constant")
 """The models that `auto` stacks."""
 
-SHARED = {"gp_log": "gp_shared_log", "gp_root": "gp_shared"}
-AUTO_OF_MANY = tuple(SHARED.get(name, name) for name in AUTO)
-"""The same for tables with many scores: one process of each kind for all metrics."""
-
 
 def make_model(name: str, seed: Seed = 0) -> SurrogateModel:
     """Return an unfitted model.

@@ -207,7 +207,7 @@ def fit_stacked_model(
     Returns:
         The fitted models; equal weights and no calibration where there are too few runs.
     """
-    if is_screened(*scores.shape):
+    if scores.size > SCREENED_FROM and scores.shape[1] >= 2 * SAMPLE:
         models = _screen(models, ratios, scores, noise, seed)
     every: tuple[Array, ...] = ratios, scores, noise
     parents = np.arange(len(ratios))
@@ -242,11 +242,6 @@ def fit_stacked_model(
     cv_means, cv_stds = _combine(means, stds, weights, scales, bounds)
     critical = calibrate(scores - cv_means, cv_stds)
     return StackedModel(fitted, weights, scales, *bounds, squares, cv_means, cv_stds, critical)
-
-
-def is_screened(n: int, m: int) -> bool:
-    """Return whether models of `n` runs of `m` metrics are screened on some of the metrics."""
-    return n * m > SCREENED_FROM and m >= 2 * SAMPLE
 
 
 def _screen(

@@ -1,7 +1,7 @@
 import pytest
 
 from mixopt.surrogates.linear import LeastSquares, Ridge
-from mixopt.surrogates.registry import AUTO, AUTO_OF_MANY, SHARED, SURROGATES, make_model
+from mixopt.surrogates.registry import SURROGATES, make_model
 
 
 def test_arguments_choose_the_features():
@@ -22,10 +22,3 @@ def test_only_models_that_draw_take_the_seed():
 )
 def test_least_number_of_trials(name, d, least):
     assert SURROGATES[name].min_trials(d) == least
-
-
-def test_many_scores_are_fitted_by_the_same_kinds_of_models_which_metrics_share():
-    assert len(AUTO_OF_MANY) == len(AUTO)
-    assert set(AUTO_OF_MANY) - set(AUTO) == set(SHARED.values()) <= set(SURROGATES)
-    for own, shared in SHARED.items():
-        assert make_model(own)._features == make_model(shared)._features
