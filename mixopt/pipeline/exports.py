@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.study import ExportConfig, StudyConfig
 from mixopt.config.text import TokensTextConfig
+from mixopt.data.litdata_files import list_chunks
 from mixopt.data.token_files import list_token_files
 from mixopt.errors import ExportError, MissingPathError
 from mixopt.exporters.export import check_export, export_phases
@@ -65,7 +67,7 @@ def check_exports(config: StudyConfig, *, run_code: bool) -> None:
 def with_known_paths(config: StudyConfig) -> list[ExportConfig]:
     """Return the exports of a study, with the paths of its tokens where an export names none.
 
-    A domain has a path where its text is one file of tokens, which the trainer reads too.
+    A domain has a path where its text is one file or folder of tokens, which the trainer reads too.
 
     Args:
         config: The study's.
@@ -74,17 +76,26 @@ def with_known_paths(config: StudyConfig) -> list[ExportConfig]:
     for expert in config.experts:
         # of a bucket the file has documents of others too
         if isinstance(expert.text, TokensTextConfig) and expert.bucket is None:
-            files = list_token_files(expert.text)
-            if len(files) == 1:
-                # Megatron names a pair of files by what is before their endings
-                pair = files[0].suffix == ".bin"
-                known[expert.domain] = str(files[0].with_suffix("") if pair else files[0])
+            path = _find_trainers_path(list_token_files(expert.text))
+            if path is not None:
+                known[expert.domain] = str(path)
     if set(known) != set(config.domains):
         return list(config.exports)
     return [
         wanted.model_copy(update={"paths": known}) if wanted.paths is None else wanted
         for wanted in config.exports
     ]
+
+
+def _find_trainers_path(files: Sequence[Path]) -> Path | None:
+    """Return the path by which a trainer names the files of a domain's tokens, if there is one."""
+    folder = files[0].parent
+    if set(files) == set(list_chunks(folder)):  # of litdata
+        return folder
+    if len(files) > 1:
+        return None
+    # Megatron names a pair of files by what is before their endings
+    return files[0].with_suffix("") if files[0].with_suffix(".idx").is_file() else files[0]
 
 
 def export_artifact(wanted: ExportConfig, plan: Proposal | Schedule) -> Artifact | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import toy
 import yaml
+from data.test_litdata_files import write_litdata
 from data.test_token_files import write_datatrove, write_megatron, write_olmo
 from models_for_tests import save_base, tokenizer
 
@@ -14,11 +15,12 @@ from mixopt.config.loader import load_study
 from mixopt.config.text import FilesTextConfig, TokensTextConfig
 from mixopt.data import heldout_text, token_text
 from mixopt.data.heldout_text import read_heldout
+from mixopt.data.litdata_files import list_chunks
 from mixopt.data.sources import read_documents
 from mixopt.data.study_corpora import StudyCorpora
 from mixopt.data.token_text import TokenText, open_token_text
 from mixopt.errors import ConfigError, DataError
-from mixopt.pipeline.exports import with_known_paths
+from mixopt.pipeline.exports import _find_trainers_path, with_known_paths
 
 TOKENS = tokenizer()
 EOS = TOKENS.eos_token_id
@@ -133,6 +135,21 @@ def test_the_trainer_reads_the_same_files(folder, tmp_path):
     assert wanted.paths == {domain: str(folder / path) for domain, path in PATHS.items()}
     (plain,) = with_known_paths(load_study(toy.write_study(tmp_path / "t")))
     assert plain.paths is None
+
+
+def test_a_folder_of_litdata_and_tokens_without_an_index(tmp_path):
+    """The trainer names a folder of litdata's, and a `.bin` without an `.idx` by its whole name."""
+    found = [[5, 6, EOS], [7, 8, 9, EOS]] * 3
+    folder = write_litdata(tmp_path, "lit", found, chunks=2)
+    (tmp_path / "bare").mkdir()
+    bare = write_olmo(tmp_path / "bare", "x", found).rename(tmp_path / "bare" / "train.bin")
+    pair = write_megatron(tmp_path, "pair", found)
+    (tmp_path / "two").mkdir()
+    two = [write_olmo(tmp_path / "two", name, found) for name in "ab"]
+    for paths, wanted in (
+        (list_chunks(folder), folder), ([bare], bare), ([pair.with_suffix(".bin")], pair), (two, None),
+    ):  # fmt: skip
+        assert _find_trainers_path(paths) == wanted
 
 
 def test_heldout_items_of_tokens_are_texts(folder, monkeypatch):
