@@ -52,7 +52,7 @@ def _find_outer(names: Collection[str]) -> str | None:
 
 
 def align_names(names: Collection[str], wanted: Collection[str]) -> dict[str, str]:
-    """Add or strip the prefix of a model's body, where that gives the names of another model.
+    """Add or strip the prefix of a model's body, or strip one that all names have, where that fits.
 
     Args:
         names: Names in a file (`h.0.attn.c_attn.weight`).
@@ -77,6 +77,16 @@ def align_names(names: Collection[str], wanted: Collection[str]) -> dict[str, st
             fitting = sum(name in known for name in renamed.values())
             if fitting > most and len(set(renamed.values())) == len(renamed):
                 best, most = renamed, fitting
+    # what holds the model in somebody's program (`student.`)
+    first = min(names, default="").split(".")
+    for depth in range(1, len(first)):
+        prefix = ".".join(first[:depth]) + "."
+        if not all(name.startswith(prefix) for name in names):
+            break
+        renamed = {name: name.removeprefix(prefix) for name in names}
+        fitting = sum(name in known for name in renamed.values())
+        if fitting > most:
+            best, most = renamed, fitting
     # a model that sees images calls its text model so, in the middle of a name
     inner = {name: name.replace(".language_model.", ".") for name in names}
     if sum(name in known for name in inner.values()) > most:

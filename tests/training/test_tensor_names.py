@@ -26,6 +26,17 @@ def test_names_that_fit_and_names_of_another_model_stay():
     assert align_names(pictures, wanted)["model.language_model.a.weight"] == "model.a.weight"
 
 
+def test_a_prefix_of_all_names_is_stripped_where_the_rest_fits():
+    wanted = ["model.a.weight", "lm_head.weight"]
+    for prefix in ("student.", "net.inner."):
+        held = [prefix + name for name in wanted]
+        assert align_names(held, wanted) == dict(zip(held, wanted, strict=True))
+    both = ["student.model.a.weight", "teacher.model.a.weight", "student.lm_head.weight"]
+    assert align_names(both, wanted) == {name: name for name in both}
+    assert align_names(["student.b.weight"], wanted) == {"student.b.weight": "student.b.weight"}
+    assert align_names([], wanted) == {}
+
+
 @pytest.mark.parametrize(
     "prefix",
     [
