@@ -132,6 +132,7 @@ EXTRAS = {
     "eval": ("lm_eval",),
     "hub": ("datasets",),
     "gguf": ("gguf",),
+    "transport": ("ot",),
 }  # fmt: skip
 """Import names of the packages that each extra of pyproject.toml installs."""
 

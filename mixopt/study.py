@@ -39,6 +39,7 @@ from mixopt.pipeline.milestones import (
 from mixopt.pipeline.objective import open_policy, require_objective
 from mixopt.pipeline.phases import run_phases
 from mixopt.pipeline.plan import PlannedTraining, plan_study
+from mixopt.pipeline.preview import Preview, preview_study
 from mixopt.pipeline.propose import build_proposals
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.results import count_domains, to_json, to_yaml, write_result
@@ -330,6 +331,20 @@ class Study:
                 self.callbacks.message(f"exports: {count}; {moved}")
                 self.callbacks.notify(lambda callback: callback.on_file_written(folder))
             return written
+
+    def preview(self) -> Preview:
+        """Find ratios from text alone; nothing is trained.
+
+        Returns:
+            The allowed mixture whose text is nearest to that of the benchmarks that choose.
+
+        Raises:
+            UserError: A domain or the benchmarks have too little text.
+            MissingExtraError: `mixopt[transport]` is not installed.
+        """
+        with self.running():
+            self.context.corpora.build()
+            return preview_study(self.context)
 
     def write_buckets(self, folder: Path | None = None) -> dict[str, BucketFile]:
         """Write the documents of each bucket of a split text as JSON lines, for trainers.

@@ -31,6 +31,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "slopes": ("merging", "evaluation"),
     "estimates": ("merging", "evaluation"),
     "online": ("baselines", "training", "evaluation"),
+    "text-samples": ("evaluation", "pipeline"),
     "recommendations": ("baselines", "surrogates", "optimization", "pipeline"),
     "objectives": ("surrogates", "optimization", "pipeline"),
     "fits": ("surrogates", "optimization", "pipeline"),

@@ -4,13 +4,14 @@ A method sees a `Problem`. What it trains is paid from the problem's budget, and
 every limit of the search space. Shapes: `n` mixtures, `k` experts, `d` domains, `m` metrics, `t` steps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from mixopt.baselines.transport import TextSamples
 from mixopt.errors import RunError, UserError
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.weight_space import WeightSpace
@@ -68,6 +69,13 @@ class Trainer(Protocol):
     def train(self, ratios: Array) -> Array:
         """Train a run on each mixture (`n x d`); return scores (`n x m`), NaN for a run that failed."""
 
+    def train_lengths(self, ratios: Array) -> tuple[tuple[int, int], Array]:
+        """Train a run on each mixture (`n x d`), and score it at half of its length too.
+
+        Returns:
+            Both lengths in tokens, and the scores at them (`2 x n x m`), NaN for a run that failed.
+        """
+
     def train_online(self, training: OnlineTraining) -> Array:
         """Train once, and return the weights of the domains at each step (`t x d`)."""
 
@@ -117,6 +125,8 @@ class Problem:
         run_ratios: Mixtures of the runs so far (`n x d`), which cost nothing now.
         run_scores: Their scores (`n x m`).
         epochs: How often a domain is read at a ratio of 1 in the target run (`d`); 1 if left out.
+        target_tokens: Tokens of the target run; None where it is not known.
+        open_samples: Returns samples of the domains' and the benchmarks' text; None where there is none.
         seed: Of everything random.
 
     Attributes:
@@ -135,6 +145,8 @@ class Problem:
         run_ratios: Array | None = None,
         run_scores: Array | None = None,
         epochs: Array | None = None,
+        target_tokens: int | None = None,
+        open_samples: Callable[[], TextSamples] | None = None,
         seed: int = 0,
     ) -> None:
         d = len(space.domains)
@@ -142,6 +154,7 @@ class Problem:
         self.weights = np.asarray(weights, dtype=np.float64)
         self.epochs = np.ones(d) if epochs is None else epochs
         self.budget_tokens, self.spent = budget_tokens, 0
+        self.target_tokens, self._open_samples = target_tokens, open_samples
         self._trainer, self._evaluator = trainer, evaluator
         self._paid_experts = False
         m = len(self.metrics)
@@ -213,6 +226,28 @@ class Problem:
         """
         self._pay(len(ratios) * self.run_tokens, f"{len(ratios)} runs")
         return self._trainer.train(ratios)
+
+    def train_lengths(self, ratios: Array) -> tuple[tuple[int, int], Array]:
+        """Train a run on each mixture (`n x d`); return its half and whole length, and both scores.
+
+        Returns:
+            Lengths in tokens, and scores (`2 x n x m`), NaN for a run that failed.
+
+        Raises:
+            RunError: The budget does not pay for them.
+        """
+        self._pay(len(ratios) * self.run_tokens, f"{len(ratios)} runs")
+        return self._trainer.train_lengths(ratios)
+
+    def require_samples(self) -> TextSamples:
+        """Return samples of the domains' and the benchmarks' text.
+
+        Raises:
+            UserError: There is no text.
+        """
+        if self._open_samples is None:
+            raise UserError("This method compares samples of text and there is none; give text.")
+        return self._open_samples()
 
     def train_online(self, training: OnlineTraining) -> Array:
         """Train with weights that change, and return them at each step (`t x d`).

@@ -12,6 +12,7 @@ from mixopt.baselines.odm import OnlineDataMixing
 from mixopt.baselines.olmix import Olmix
 from mixopt.baselines.op_mix import OpMix
 from mixopt.baselines.points import Points
+from mixopt.baselines.projektor import Projektor
 from mixopt.baselines.scalebio import ScaleBio
 from mixopt.errors import ConfigError, did_you_mean
 
@@ -26,6 +27,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "doremi": DoReMi,
     "odm": OnlineDataMixing,
     "scalebio": ScaleBio,
+    "projektor": Projektor,
 }
 
 

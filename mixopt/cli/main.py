@@ -29,8 +29,8 @@ from mixopt.errors import MixoptError, explain_missing_extra, hide_credentials, 
 from mixopt.io.interrupts import acknowledge_stop, is_stopping, stop_exit_code
 from mixopt.io.redaction import format_traceback, redact_output
 
-VERBS = ("buckets", "capability-text", "design", "export", "init", "merge", "pack", "plan", "propose",
-         "report", "run", "search", "spend", "status", "sync", "train", "unpack",
+VERBS = ("buckets", "capability-text", "design", "export", "init", "merge", "pack", "plan", "preview",
+         "propose", "report", "run", "search", "spend", "status", "sync", "train", "unpack",
          "validate")  # fmt: skip
 """Each is a function of its module; `pack` and `unpack` share the module `archive`."""
 

@@ -306,6 +306,11 @@ def _check_published(study: "StudyConfig") -> None:
             f"search.method: {method} minimizes a mean, and search.aggregate is worst; leave one of "
             "them out"
         )
+    if method == "projektor" and study.training.schedule != "constant":
+        raise ValueError(
+            "search.method: projektor scores runs at half of their length, and with training.schedule "
+            f"{study.training.schedule} half of a run is no run; set it to constant"
+        )
     for expert in study.experts:
         if expert.text is None and study.method_trains:
             raise ValueError(

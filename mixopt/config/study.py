@@ -46,6 +46,7 @@ PublishedMethod = Literal[
     "odm",
     "scalebio",
     "individual-select",
+    "projektor",
 ]
 """Methods of others in `mixopt.baselines`, which recommend one mixture."""
 PUBLISHED: tuple[PublishedMethod, ...] = get_args(PublishedMethod)
@@ -87,7 +88,8 @@ class SearchConfig(SearchSpaceConfig):
     (`mergemix`; `gradient` chooses the later rounds by gradients of the merges), or models trained on
     them (`regmix`). `auto` is `ensemble` where ensembles can score every benchmark that chooses. A
     method of others (`olmix`, `op-mix`, `mde-law`, `merge-to-mix`, `points`, `d-optimal`, `doremi`,
-    `odm`, `scalebio`, `individual-select`) recommends one mixture, which is then the only candidate."""
+    `odm`, `scalebio`, `individual-select`, `projektor`) recommends one mixture, which is then the only
+    candidate."""
     method_runs: Annotated[float, Field(ge=0)] = 16
     """Training that a method of others may spend beside the experts, in runs of `training.tokens`."""
     response: Annotated[float, Field(gt=0, le=1)] | None = None

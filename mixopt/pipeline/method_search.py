@@ -7,7 +7,7 @@ Shapes: `n` mixtures, `k` experts, `d` domains, `m` metrics.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.baselines.base import OnlineTraining, Problem, Recommendation
 from mixopt.baselines.registry import open_method, recommend, require_budget
 from mixopt.config.study import StudyConfig
-from mixopt.errors import one_line
+from mixopt.errors import UserError, one_line
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
@@ -33,6 +33,7 @@ from mixopt.pipeline.mixture_runs import (
 )
 from mixopt.pipeline.online_runs import run_online
 from mixopt.pipeline.search import CandidateSearch
+from mixopt.pipeline.text_samples import collect_samples
 from mixopt.trials import Metric
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def run_method(
             context.space, metrics, weights, trainer, method_budget(context),
             evaluator=StudyEvaluator(context, search, metrics),
             epochs=_epochs(context.config, context.corpora.available_tokens),
+            target_tokens=context.config.target.tokens,
+            open_samples=lambda: collect_samples(context, _by_name(metrics, weights)),
             seed=context.config.seed,
         )  # fmt: skip
         found = recommend(name, problem)
@@ -140,6 +143,10 @@ def metric_weights(objective: Objective) -> Array:
     """Return the weights of the metrics' native losses in the mean that a method minimizes (`m`)."""
     weights = objective.combinations()[0] / objective.spreads
     return np.asarray(weights / weights.sum())
+
+
+def _by_name(metrics: Sequence[Metric], weights: Array) -> dict[str, float]:
+    return dict(zip((metric.name for metric in metrics), weights.tolist(), strict=True))
 
 
 def describe_recommendation(config: StudyConfig, found: Recommendation) -> str:
@@ -233,12 +240,34 @@ class StudyTrainer:
         self.online_tokens = 0
         self._context, self._search = context, search
         self._names = [metric.name for metric in metrics]
-        self._metric_weights = dict(zip(self._names, metric_weights.tolist(), strict=True))
+        self._metric_weights = _by_name(metrics, metric_weights)
 
     def train(self, ratios: Array) -> Array:
         """Train a run on each mixture (`n x d`), with seed 0; return scores, NaN for one that failed."""
+        marks = first_checkpoints(self._context.config)
+        _, scores = self._train(ratios, marks[-1:])
+        return np.asarray(scores[-1])
+
+    def train_lengths(self, ratios: Array) -> tuple[tuple[int, int], Array]:
+        """Train a run on each mixture (`n x d`), and score it at half of its length too.
+
+        Returns:
+            Both lengths in tokens, in whole steps, and the scores (`2 x n x m`).
+
+        Raises:
+            UserError: The rate decays, so that a checkpoint is no run of its length.
+        """
+        if self._context.config.training.schedule != "constant":
+            raise UserError(
+                "The method needs runs of two lengths, and with training.schedule "
+                f"{self._context.config.training.schedule} half of a run is no run; set it to constant."
+            )
+        lengths, scores = self._train(ratios, (self.run_tokens // 2, self.run_tokens))
+        return (lengths[0], lengths[-1]), scores[[0, -1]]
+
+    def _train(self, ratios: Array, marks: tuple[int, ...]) -> tuple[list[int], Array]:
+        """Return lengths near `marks` (`l`) and the scores of runs at them (`l x n x m`)."""
         context, natural = self._context, order_natural(self._context)
-        marks = first_checkpoints(context.config)
         specs, places = {}, []
         for row in ratios:
             mixture = Mixture.from_vector(context.config.domains, row)
@@ -247,26 +276,35 @@ class StudyTrainer:
                 mixture = natural
             name = name_mixture(mixture)
             places.append(name)
-            specs[name] = RunSpec(
-                f"{name}-0", mixture, 0, marks if mixture == natural else marks[-1:]
-            )
-        scores = {}
+            own = first_checkpoints(context.config) if mixture == natural else marks
+            specs[name] = RunSpec(f"{name}-0", mixture, 0, own)
+        lengths, missing = list(marks), np.full((len(marks), len(self._names)), np.nan)
+        scores = dict.fromkeys(specs, missing)
         for spec, scored in train_runs(context, list(specs.values())):
             name = name_mixture(spec.ratios)
             if isinstance(scored, ScoredRun):
-                tokens = max(scored.logprobs)
-                results = self._search.evaluator.scorer.read(scored.logprobs[tokens])
-                scores[name] = tokens, np.array([results[metric].score for metric in self._names])
+                # lengths are whole steps
+                lengths = [_nearest(scored.logprobs, mark) for mark in marks]
+                scores[name] = np.stack([self._read(scored, tokens) for tokens in lengths])
                 continue
             cause = one_line(scored, limit=None)
             context.callbacks.warning(f"The run {spec.name} is left out: {cause}")
-            scores[name] = self.run_tokens, np.full(len(self._names), np.nan)
         for name, spec in specs.items():
             row = spec.ratios.vector(context.config.domains)
-            self.observations.append(Observation(row, 0, *scores[name]))
-        return np.stack([scores[name][1] for name in places])
+            last = scores[name][-1]
+            tokens = self.run_tokens if np.isnan(last).all() else lengths[-1]
+            self.observations.append(Observation(row, 0, tokens, last))
+        return lengths, np.stack([scores[name] for name in places], axis=1)
+
+    def _read(self, scored: ScoredRun, tokens: int) -> Array:
+        results = self._search.evaluator.scorer.read(scored.logprobs[tokens])
+        return np.array([results[metric].score for metric in self._names])
 
     def train_online(self, training: OnlineTraining) -> Array:
         """Train with weights that change, as a job; return them at each step (`t x d`)."""
         self.online_tokens += training.tokens * (2 if training.method == "scalebio" else 1)
         return run_online(self._context, training, self._metric_weights)
+
+
+def _nearest(lengths: Iterable[int], mark: int) -> int:
+    return min(lengths, key=lambda tokens: abs(tokens - mark))

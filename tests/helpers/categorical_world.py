@@ -9,6 +9,7 @@ import numpy as np
 
 from mixopt.baselines.base import OnlineTraining, Problem
 from mixopt.baselines.online import open_weights
+from mixopt.baselines.transport import TextSamples
 from mixopt.search_space import Group, SearchSpace
 from mixopt.trials import Metric
 
@@ -68,6 +69,26 @@ class World:
             rows.append(self.memory[key])
         return np.array(rows).reshape(-1, len(METRICS))
 
+    def train_lengths(self, ratios):
+        whole = self.train(ratios)
+        # half of a run is a little worse, the more the less it has of code
+        return (RUN_TOKENS // 2, RUN_TOKENS), np.stack(
+            [self.earlier(np.asarray(ratios), whole), whole]
+        )
+
+    def earlier(self, ratios, scores):
+        return scores + np.array([1, 1, -1]) * 0.02 * (1.5 - ratios[:, 2:3])
+
+    def samples(self):
+        """Documents of 40 tokens: of each domain, and of the text that the losses are measured on."""
+        rng = np.random.default_rng(7)
+        counts = {name: rng.multinomial(40, p, 24) for name, p in
+                  zip(DOMAINS, self.tokens_by_domain, strict=True)}  # fmt: skip
+        target = [rng.multinomial(40, self.tokens_by_domain[i], 16) for i in (2, 3)]
+        features = {name: np.sqrt(rows / 40) for name, rows in counts.items()}
+        masses = np.repeat([0.5 / 16, 0.3 / 16], 16)
+        return TextSamples(features, np.sqrt(np.vstack(target) / 40), masses)
+
     def train_online(self, training: OnlineTraining):
         """Domains are learnt the more the more they were read; the third is the hardest."""
         self.online_tokens += training.tokens
@@ -98,11 +119,12 @@ def make_problem(world, budget=None, space=None, **options) -> Problem:
         budget = world.tokens + 16 * RUN_TOKENS
     space = space or SearchSpace(DOMAINS, prior=NATURAL)
     weights = options.pop("weights", np.array([0.5, 0.3, 0.2]))
+    options.setdefault("open_samples", world.samples)
     return Problem(space, METRICS, weights, world, budget, evaluator=world, **options)
 
 
 def quick(method):
     """The method with fewer starts of a fit and a smaller pool, which take most of the time."""
-    small = {"restarts": 3, "pool": 64}
+    small = {"restarts": 3, "pool": 64, "steps": 5}
     fields = getattr(method, "__dataclass_fields__", {})
     return replace(method, **{name: value for name, value in small.items() if name in fields})

@@ -77,6 +77,24 @@ def test_runs_of_a_method_are_observations_and_a_stopped_study_goes_on(toy_folde
     assert toy.load(toy_folder).recommend() == result.recommendation
 
 
+def test_projektor_scores_runs_at_two_lengths_and_predicts_the_target(toy_folder):
+    study = open_toy(toy_folder, "projektor", search={"method_runs": 4})
+    study.recommend()
+    result = study._find_recommendation()
+    assert result.recommendation.tokens == 4 * 4000
+    assert len(result.observations) == 4
+    names = {m.name for m in study.open_policy().objective.metrics}
+    assert set(result.recommendation.predicted) == names
+    scored = list((study.output / "artifacts" / "logprobs").glob("*"))
+    assert len(list((study.output / "artifacts" / "runs").glob("mix-*"))) == 4
+    assert len(scored) >= 8
+    # a third process reads what was found
+    assert toy.load(toy_folder).recommend() == result.recommendation
+    training = toy.study_plain()["training"] | {"schedule": "linear"}
+    with pytest.raises(ConfigError, match="half of a run is no run; set it to constant"):
+        open_toy(toy_folder / "other", "projektor", training=training)
+
+
 def test_a_budget_confirms_what_a_method_recommends(toy_folder, monkeypatch):
     monkeypatch.setitem(METHODS, "d-optimal", lambda: DOptimal(pool=64))
     study = open_toy(toy_folder, "d-optimal", budget={"runs": 9, "longest": 1, "confirmation": 0})

@@ -1,0 +1,29 @@
+import pytest
+import toy
+
+from mixopt.mixture import Mixture
+from mixopt.pipeline.preview import Preview
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_nearest_text_gets_more_and_nothing_is_trained(tmp_path):
+    search = {"rounds": [6], "capability_weights": {"ships": 8}, "upper": {"ships": 0.7}}
+    study = toy.load(tmp_path, toy.write_study(tmp_path, search=search))
+    found = study.preview()
+    assert found.natural == study.context.corpora.natural
+    assert found.ratios["ships"] == pytest.approx(0.7, abs=0.02)
+    assert found.distance < found.natural_distance
+    assert min(found.distances, key=found.distances.get) == "ships"
+    assert not list((tmp_path / "out" / "artifacts").glob("bases/*"))
+    assert not list((tmp_path / "out" / "artifacts").glob("experts/*"))
+    assert toy.load(tmp_path).preview() == found
+
+
+def test_a_preview_says_that_nothing_was_trained():
+    ratios = Mixture({"web": 0.25, "code": 0.75})
+    shown = str(
+        Preview(ratios, Mixture({"web": 0.5, "code": 0.5}), {"web": 1, "code": 0.5}, 0.4, 0.6)
+    )
+    assert shown.splitlines()[0].startswith("Preview from text alone. Nothing was trained")
+    assert shown.splitlines()[2].split() == ["web", "50.0%", "25.0%", "1.000"]
