@@ -5,8 +5,8 @@
     mixopt run OUT/code.yaml -o OUT/results
 
 The model is a GGUF file (Q4_1), dequantized to float32. LoRA experts of six domains, natural with much
-general text, benchmarks in their usual form. `--tokens` sets the tokens of a run; each utility is a study
-of its own over the same results folder, so that experts and runs are shared.
+general text, benchmarks in their usual form. `--tokens` sets the tokens of a run. Each utility is a study of
+its own over the same results folder, so that experts and runs are shared.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def study(gguf: Path, name: str, tokens: int, items: int) -> dict:
                 "items": str(SHARED / "benchmarks" / f"{task}.jsonl"), "max_items": items}  # fmt: skip
 
     texts = {domain: str(SHARED / "corpora" / domain / "train.jsonl.gz") for domain in NATURAL}
-    weights = {name: 0.0 for name in sorted(set(LOSSES.values()))} | UTILITIES[name]
+    weights = dict.fromkeys(sorted(set(LOSSES.values())), 0.0) | UTILITIES[name]
     return {
         "name": name,
         "seed": 0,
