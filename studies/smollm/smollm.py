@@ -5,8 +5,8 @@
     mixopt run OUT/code.yaml -o OUT/results
 
 The model is a GGUF file (Q4_1), dequantized to float32. LoRA experts of six domains, natural with much
-general text, benchmarks in their usual form. `--tokens` sets the tokens of a run. Each utility is a study of
-its own over the same results folder, so that experts and runs are shared.
+general text, benchmarks in their usual form. `--tokens` sets the tokens of a run. Each utility is a
+study of its own over the same results folder, so that experts and runs are shared.
 """
 
 import argparse
