@@ -50,7 +50,7 @@ def main(out):
         model(input_ids=batch[own], labels=batch[own]).loss.backward()
         optimiser.step()
         monitor.on_step_end(None, SimpleNamespace(global_step=step), None, model=model)
-    monitor.bar.close()
+    monitor.work.close()
     whole = monitor.average(model, STEPS)
     if processes.is_main:
         fresh = make()
