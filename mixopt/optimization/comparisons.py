@@ -204,7 +204,7 @@ def describe_fit(surrogate: Surrogate) -> tuple[str, ...]:
     """
     fitted = [one for one in surrogate.metrics if one.weights]
     tested = [one for one in fitted if np.isfinite(one.rank_correlation)]
-    left_out = "too few to leave any out"
+    left_out = "too few to be ranked by leaving some out"
     if tested:
         worst = min(tested, key=lambda one: one.rank_correlation)
         median = np.median([one.rank_correlation for one in tested])

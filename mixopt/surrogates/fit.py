@@ -236,7 +236,9 @@ def _assemble(
             weights = dict(sorted(shares.items(), key=lambda item: -item[1]))
             errors = dict(zip(model.models, model.cv_errors[:, place].tolist(), strict=True))
             place += 1
-        rank = spearman(predicted[:, index], values[:, index])
+        # a handful of left-out runs tells a width, but no rank
+        enough = len(trials) >= MIN_TRIALS
+        rank = spearman(predicted[:, index], values[:, index]) if enough else float("nan")
         columns = predicted[:, index], stds[:, index]
         fitted.append(FittedMetric(metric, weights, errors, *columns, rank))
     return Surrogate(trials.domains, tuple(fitted), utility, trials, fidelities, model,

@@ -84,5 +84,5 @@ def test_a_handful_of_dear_runs_in_words():
     both = make_trials(40, fidelity="small", cost=1.0) + make_trials(4, seed=1, fidelity="large",
                                                                      cost=50.0)  # fmt: skip
     told = describe_fit(fit(both))
-    assert told[0] == "Fitted 3 metrics on 4 large runs; too few to leave any out."
+    assert told[0] == "Fitted 3 metrics on 4 large runs; too few to be ranked by leaving some out."
     assert "With 40 small runs" in told[-1]
