@@ -227,6 +227,8 @@ def _assemble(
         else calibrate(residuals[:, None], own[:, None])
     )
     predicted = np.where(np.isfinite(values), predicted, np.nan)
+    if len(trials) < MIN_TRIALS:  # a handful of left-out runs tells a width, but no rank
+        predicted, out_of_fold = np.full_like(predicted, np.nan), np.full_like(out_of_fold, np.nan)
     fitted, place = [], 0
     for index, metric in enumerate(metrics):
         weights: dict[str, float] = {}
@@ -236,9 +238,7 @@ def _assemble(
             weights = dict(sorted(shares.items(), key=lambda item: -item[1]))
             errors = dict(zip(model.models, model.cv_errors[:, place].tolist(), strict=True))
             place += 1
-        # a handful of left-out runs tells a width, but no rank
-        enough = len(trials) >= MIN_TRIALS
-        rank = spearman(predicted[:, index], values[:, index]) if enough else float("nan")
+        rank = spearman(predicted[:, index], values[:, index])
         columns = predicted[:, index], stds[:, index]
         fitted.append(FittedMetric(metric, weights, errors, *columns, rank))
     return Surrogate(trials.domains, tuple(fitted), utility, trials, fidelities, model,

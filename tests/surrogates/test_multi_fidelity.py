@@ -201,6 +201,10 @@ def test_four_dear_runs_are_left_out_to_tell_the_correction_s_width():
         assert np.isfinite(model.cv_means).all()
         assert model.scales == pytest.approx(1.0)
         factors.append(model.critical_values.factor.mean())
+    # that is no cross-validation by which anything is ranked
+    surrogate = cheap_fit(low(60) + high(4))
+    assert np.isnan(surrogate.cv_utilities).all()
+    assert all(np.isnan(one.rank_correlation) for one in surrogate.metrics)
     assert factors[0] < 1
     assert np.isnan(cheap_fit(low(60) + high(2)).model.cv_means).all()
 
