@@ -129,10 +129,12 @@ class ScaleBio:
     Attributes:
         rate: Learning rate of λ.
         penalty: α; 10 or 100 in the authors' scripts.
+        layers: Layers of both models that are trained at a time (LISA); all if None.
     """
 
     rate: float = 1e-2
     penalty: float = 10.0
+    layers: int | None = None
     need: ClassVar[Need] = "online"
     source: ClassVar[str] = "ScaleBiO, arXiv:2406.19976"
 
@@ -144,5 +146,7 @@ class ScaleBio:
         """Train both models, and return the weights at the end."""
         problem.add_tokens(problem.run_tokens, "the second model of scalebio")
         settings = {"rate": self.rate, "penalty": self.penalty}
+        if self.layers is not None:
+            settings["layers"] = float(self.layers)
         path = problem.train_online(OnlineTraining("scalebio", problem.run_tokens, (), settings))
         return problem.recommend(path[-1], path=path)

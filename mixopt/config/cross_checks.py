@@ -306,6 +306,11 @@ def _check_published(study: "StudyConfig") -> None:
             f"search.method: {method} minimizes a mean, and search.aggregate is worst; leave one of "
             "them out"
         )
+    if study.search.lisa_layers is not None and study.training.method != "full":
+        raise ValueError(
+            f"search.lisa_layers trains whole layers, and training.method is {study.training.method}; "
+            "leave one of them out"
+        )
     if method == "projektor" and study.training.schedule != "constant":
         raise ValueError(
             "search.method: projektor scores runs at half of their length, and with training.schedule "

@@ -10,7 +10,9 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -92,6 +94,9 @@ class SearchConfig(SearchSpaceConfig):
     candidate."""
     method_runs: Annotated[float, Field(ge=0)] = 16
     """Training that a method of others may spend beside the experts, in runs of `training.tokens`."""
+    lisa_layers: PositiveInt | None = None
+    """Layers that `method: scalebio` trains at a time, drawn anew every 20 steps, to save memory; all if
+    left out."""
     response: Annotated[float, Field(gt=0, le=1)] | None = None
     """γ of the response map: a mixture λ weighs experts by λ^γ. If left out 0.6 for ensembles, 0.7 for
     merges, and 1 (MergeMix as published) with `slopes`, `method: gradient` or a method of others."""
@@ -118,8 +123,18 @@ class SearchConfig(SearchSpaceConfig):
     proposals: Annotated[int, Field(gt=0, le=1000)] = 1
     """Number of distinct mixtures to propose."""
 
+    @model_serializer(mode="wrap")
+    def _omit_unused_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # keys of artifacts hash this form, and those of studies without the field must not change
+        plain: dict[str, Any] = handler(self)
+        if plain.get("lisa_layers", 0) is None:
+            del plain["lisa_layers"]
+        return plain
+
     @model_validator(mode="after")
     def _settings_go_together(self) -> "SearchConfig":
+        if self.lisa_layers is not None and self.method != "scalebio":
+            raise ValueError("lisa_layers goes with method: scalebio; leave one of them out")
         if self.rounds[0] < FEWEST_FIRST:
             raise ValueError(
                 f"rounds: the first has {self.rounds[0]} candidates and needs {FEWEST_FIRST}"

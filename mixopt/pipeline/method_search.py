@@ -8,15 +8,16 @@ Shapes: `n` mixtures, `k` experts, `d` domains, `m` metrics.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mixopt.artifacts.artifact import Artifact
-from mixopt.baselines.base import OnlineTraining, Problem, Recommendation
+from mixopt.baselines.base import Method, OnlineTraining, Problem, Recommendation
 from mixopt.baselines.registry import open_method, recommend, require_budget
+from mixopt.baselines.scalebio import ScaleBio
 from mixopt.config.study import StudyConfig
 from mixopt.errors import UserError, one_line
 from mixopt.mixture import Array, Mixture
@@ -118,7 +119,7 @@ def run_method(
             open_samples=lambda: collect_samples(context, _by_name(metrics, weights)),
             seed=context.config.seed,
         )  # fmt: skip
-        found = recommend(name, problem)
+        found = recommend(name, problem, method=_with_settings(name, context.config))
         runs = [
             {"ratios": each.ratios.tolist(), "seed": each.seed, "tokens": each.tokens,
              "scores": None if each.failed else each.scores.tolist()}
@@ -137,6 +138,14 @@ def run_method(
         for run in plain["runs"]
     )  # fmt: skip
     return MethodResult(Recommendation.from_dict(plain), observations, plain["online_tokens"])
+
+
+def _with_settings(name: str, config: StudyConfig) -> Method:
+    """Return a method with the study's own settings."""
+    method = open_method(name)
+    if isinstance(method, ScaleBio):
+        return replace(method, layers=config.search.lisa_layers)
+    return method
 
 
 def metric_weights(objective: Objective) -> Array:

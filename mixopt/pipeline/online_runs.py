@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from mixopt.training.domain_sequences import DomainSequences
-    from mixopt.training.online_training import OnlineSettings
+    from mixopt.training.online_training import HasState, OnlineSettings
     from mixopt.training.training_run import TrainingRun
 
 KIND, FILE = "online", "path.npy"
@@ -109,7 +109,9 @@ def build_online(
         )  # fmt: skip
         weights = open_weights(training, len(domains), settings.plan.steps)
         if isinstance(weights, SourceWeights):
-            path = _train_pair(context, weights, sequences, settings, metric_weights)
+            layers = training.settings.get("layers")
+            n_layers = None if layers is None else int(layers)
+            path = _train_pair(context, weights, sequences, settings, metric_weights, n_layers)
         else:
             reference = None
             if training.method == "doremi":
@@ -129,20 +131,25 @@ def _train_pair(
     sequences: "DomainSequences",
     settings: "OnlineSettings",
     metric_weights: Mapping[str, float],
+    n_layers: int | None,
 ) -> Array:
     from mixopt.evaluation.validation_loss import ValidationLoss
     from mixopt.training.bilevel_training import TrainedPair
+    from mixopt.training.layer_sampling import LayerSampler
     from mixopt.training.online_training import run_steps
 
     w, u = (_on_device(context, context.load_trainable()) for _ in range(2))
     validation = ValidationLoss(context.scorer, metric_weights, _seed(context))
-    pair = TrainedPair(w, u, sequences, validation, settings, len(weights.weights))
+    layers = None if n_layers is None else LayerSampler((w, u), n_layers, _seed(context))
+    pair = TrainedPair(w, u, sequences, validation, settings, len(weights.weights), layers)
+    others: list[HasState] = [weights, sequences, validation]
+    others += [] if layers is None else [layers]
 
     def step(number: int) -> Array:
         take_step(pair, weights, number, settings.plan.steps)
         return weights.weights
 
-    return run_steps(step, settings, pair.models, pair.optimizers, [weights, sequences, validation])
+    return run_steps(step, settings, pair.models, pair.optimizers, others)
 
 
 def _settings(

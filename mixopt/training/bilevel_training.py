@@ -5,6 +5,7 @@ lacks a gradient. Shapes: `d` domains.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from mixopt.mixture import Array
 from mixopt.training.domain_sequences import DomainSequences
+from mixopt.training.layer_sampling import LayerSampler
 from mixopt.training.online_training import OnlineSettings, by_domain, token_losses
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class TrainedPair:
         validation: The validation loss of w.
         settings: Of the training.
         d: Number of domains.
+        layers: Draws the layers that are trained; all are if left out.
     """
 
     def __init__(
@@ -41,13 +44,19 @@ class TrainedPair:
         validation: Validation,
         settings: OnlineSettings,
         d: int,
+        layers: LayerSampler | None = None,
     ) -> None:
+        self._layers = layers
         self.models, self._sequences, self._validation = (w, u), sequences, validation
         self._settings, self._d = settings, d
         self.optimizers = tuple(settings.make_optimizer(model) for model in self.models)
 
     def step(self, p: Array, penalty: float, rate: float) -> tuple[Array, Array]:
         """Take a step of both models; return the domains' losses of w and u before it (`d` each)."""
+        with nullcontext() if self._layers is None else self._layers.step(self.optimizers):
+            return self._step(p, penalty, rate)
+
+    def _step(self, p: Array, penalty: float, rate: float) -> tuple[Array, Array]:
         plan, d = self._settings.plan, self._d
         n = d * max(1, plan.sequences_per_step // d)
         batch, domains = self._sequences.draw(np.full(d, 1 / d), n)

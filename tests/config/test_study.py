@@ -85,3 +85,13 @@ def test_phases_read_the_same_text(tmp_path):
     own = [config.for_phase(phase, config.base, {}) for phase in config.phases]
     read = {expert.text.tokens for study in own for expert in study.experts}
     assert read == {config.text_tokens} == {1 << 25}
+
+
+def test_layers_of_scalebio_are_for_it_alone_and_for_whole_weights(tmp_path):
+    assert "lisa_layers" not in SearchConfig().model_dump(mode="json")
+    with pytest.raises(ValueError, match="lisa_layers goes with method: scalebio"):
+        SearchConfig(method="odm", lisa_layers=2)
+    search = {"rounds": [6], "method": "scalebio", "lisa_layers": 2}
+    training = toy.study_plain()["training"] | {"method": "lora"}
+    with pytest.raises(ConfigError, match="trains whole layers, and training.method is lora"):
+        load_study(toy.write_study(tmp_path, search=search, training=training))

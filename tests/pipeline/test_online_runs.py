@@ -3,7 +3,7 @@ import pytest
 import toy
 
 from mixopt.baselines.base import OnlineTraining
-from mixopt.errors import RunError
+from mixopt.errors import RunError, UserError
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.pipeline.method_search import metric_weights
 from mixopt.pipeline.online_runs import online_artifact, run_online
@@ -35,6 +35,17 @@ def test_a_method_that_changes_weights_recommends_in_a_study(toy_folder, method,
     again.search()
     assert again.recommend() == found
     assert len(list((study.output / "artifacts" / "online").glob(f"{method}-*"))) == 1
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_scalebio_trains_as_many_layers_as_the_study_says(toy_folder, layers):
+    search = {"rounds": [6], "method": "scalebio", "method_runs": 2, "lisa_layers": layers}
+    study = toy.load(toy_folder, toy.write_study(toy_folder, search=search))
+    if layers == 2:  # the toy model has one
+        with pytest.raises(UserError, match="lisa_layers is 2 and the model has 1 layers"):
+            study.recommend()
+    else:
+        assert study.recommend().tokens == 2 * 4000
 
 
 def test_a_training_that_fails_ends_in_one_sentence(toy_folder, monkeypatch):
