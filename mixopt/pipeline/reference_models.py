@@ -9,6 +9,20 @@ from mixopt.data.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from mixopt.training.base_model import Base
+    from mixopt.training.device import Device
+
+
+def device_of_driver(config: StudyConfig, name: str) -> "Device":
+    """Return the device for what the process that drives a study computes itself.
+
+    Args:
+        config: The study's. Where workers are elsewhere, `name` is a device of theirs.
+        name: `auto`, `cpu`, `cuda`, ...
+    """
+    from mixopt.training.device import Device
+
+    is_here = config.executor.kind in ("local", "processes")
+    return Device.choose(name if is_here else "auto")
 
 
 class ReferenceModels:
@@ -45,13 +59,13 @@ class ReferenceModels:
 
     def _open(self, path: str | None) -> "Base":
         from mixopt.training.base_model import Base
-        from mixopt.training.device import Device
 
         config, revision = self._config.base, None
         if path is None:
             assert not isinstance(config, BuiltBaseConfig)  # the config was checked
             path, revision = config.path, config.revision
-        device, tokenizer = Device.choose(self._device), load_tokenizer(path, revision=revision)
+        device = device_of_driver(self._config, self._device)
+        tokenizer = load_tokenizer(path, revision=revision)
         return Base(
             path, context=config.context, device=device, tokenizer=tokenizer, revision=revision
         )

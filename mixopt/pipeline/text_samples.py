@@ -6,6 +6,7 @@ shares where the base is built here. Shapes: `n` passages, `f` numbers of an emb
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from mixopt.data.corpus import Corpus
 from mixopt.errors import UserError
 from mixopt.mixture import Array
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.reference_models import device_of_driver
 
 if TYPE_CHECKING:
     from mixopt.evaluation.tasks.base import Task
@@ -96,7 +98,8 @@ def _embed(context: StudyContext, weights: Mapping[str, float]) -> TextSamples:
     else:
         from mixopt.evaluation.text_embedding import embed_passages
 
-        model = context.base_model.load().to(context.device.name)
+        device = device_of_driver(config, context.environment.device)
+        model = replace(context.base_model, device=device).load().to(device.name)
         rows = embed_passages(model, everything)
     ends = np.cumsum([len(own) for own in passages.values()])
     parts = np.split(rows, ends)

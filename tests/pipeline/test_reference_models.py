@@ -1,3 +1,4 @@
+import pytest
 import torch
 import toy
 from split_texts import perplexity_alone
@@ -5,7 +6,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mixopt.config.loader import load_study
 from mixopt.data.tokenizer import build_tokenizer
-from mixopt.pipeline.reference_models import ReferenceModels
+from mixopt.errors import ModelError
+from mixopt.pipeline.reference_models import ReferenceModels, device_of_driver
 
 
 def save_model(folder, config, seed):
@@ -34,3 +36,11 @@ def test_perplexity_is_of_the_named_model_or_of_the_base(tmp_path):
         model = LlamaForCausalLM.from_pretrained(tmp_path / folder)
         (value,) = models.measure(path, ["a bird sings"])
         assert abs(value / perplexity_alone(model, tokenizer, "a bird sings", 32) - 1) < 1e-4
+
+
+def test_a_device_of_the_workers_need_not_be_here(tmp_path):
+    config = load_study(toy.write_study(tmp_path))
+    with pytest.raises(ModelError, match="'xla' is not on this machine"):
+        device_of_driver(config, "xla")
+    remote = load_study(toy.write_study(tmp_path, executor="slurm"))
+    assert device_of_driver(remote, "xla") == device_of_driver(config, "auto")
