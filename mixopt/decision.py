@@ -93,6 +93,68 @@ class MergeCheck:
         return cls(gain, int(plain["better"]), int(plain["neighbours"]))
 
 
+@dataclass(frozen=True)
+class LearningStep:
+    """What was known after some training.
+
+    Attributes:
+        tokens: Tokens of training until then: experts and runs, without the base.
+        runs: Trained runs until then that tell of a gain.
+        gain: Of the candidate that would have been chosen then, in the unit of `Decision.gain`.
+        moves: Whether it would have been recommended.
+    """
+
+    tokens: int
+    runs: int
+    gain: Estimate
+    moves: bool
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "LearningStep":
+        """Return what `dataclasses.asdict` made a mapping of.
+
+        Args:
+            plain: The attributes.
+
+        Raises:
+            KeyError: An attribute is missing.
+            ValueError: A value is not a number.
+        """
+        gain = Estimate.from_dict(plain["gain"])
+        return cls(int(plain["tokens"]), int(plain["runs"]), gain, bool(plain["moves"]))
+
+
+@dataclass(frozen=True)
+class NextRun:
+    """A run that was not trained, and what it is worth.
+
+    Attributes:
+        ratios: Of the run.
+        tokens: Its length.
+        price: Tokens of training that it costs, with a natural run to compare it with.
+        value: By how much it is expected to raise the gain of the mixture chosen after it.
+    """
+
+    ratios: Mixture
+    tokens: int
+    price: int
+    value: float
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "NextRun":
+        """Return what `dataclasses.asdict` made a mapping of.
+
+        Args:
+            plain: The attributes.
+
+        Raises:
+            KeyError: An attribute is missing.
+            ValueError: A value is not a number.
+        """
+        tokens, price = int(plain["tokens"]), int(plain["price"])
+        return cls(Mixture(plain["ratios"]), tokens, price, float(plain["value"]))
+
+
 def round_tokens(tokens: float) -> str:
     """Return a number of tokens with three significant digits, such as `1,230,000`."""
     return f"{int(float(f'{tokens:.3g}')):,}"
@@ -124,6 +186,8 @@ class Decision:
         level: Fidelity of the runs at which the gain is stated, where a table has several.
         proxies: What else it is known from; empty for runs alone.
         advice: What it would take to tell, where the reference is kept; empty where unknown.
+        learning: What was known as training was spent, first to last; empty where unknown.
+        next_runs: Of each length, the run that is worth most; empty where unknown.
     """
 
     moves: bool
@@ -142,6 +206,8 @@ class Decision:
     level: str = ""
     proxies: str = "ensembles of the experts"
     advice: str = ""
+    learning: tuple[LearningStep, ...] = ()
+    next_runs: tuple[NextRun, ...] = ()
 
     @property
     def ratios(self) -> Mixture:
@@ -237,5 +303,7 @@ class Decision:
             equivalent_tokens=EquivalentTokens.from_dict(equivalent) if equivalent else None,
             no_equivalent=str(plain.get("no_equivalent", "")),
             merges=MergeCheck.from_dict(merges) if merges else None,
+            learning=tuple(map(LearningStep.from_dict, plain.get("learning", ()))),
+            next_runs=tuple(map(NextRun.from_dict, plain.get("next_runs", ()))),
             **{name: str(plain[name]) for name in texts if name in plain},
         )

@@ -206,7 +206,8 @@ class Proposal:
         if self.decision is not None:
             chance = {"chance": self.decision.gain.chance}
             mixtures = {name: dict(getattr(self.decision, name)) for name in ("candidate", "kept")}
-            plain["decision"] |= mixtures | chance
+            runs = [asdict(run) | {"ratios": dict(run.ratios)} for run in self.decision.next_runs]
+            plain["decision"] |= mixtures | chance | {"next_runs": runs}
         derived = {"repetition": self.repetition, "verdict": self.verdict}
         whole = plain | derived | {"interval": list(self.interval)}
         return whole | {DIGEST: _digest(whole)}

@@ -12,9 +12,10 @@ import numpy as np
 from mixopt.decision import Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture
-from mixopt.optimization.decision import Choice, decide
+from mixopt.optimization.decision import Choice
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.gain_curve import choose, learning_steps, next_runs
 from mixopt.pipeline.gains import (
     Observation,
     StudyGains,
@@ -32,7 +33,6 @@ from mixopt.surrogates.utility import signs
 from mixopt.trials import Trials
 
 MOST_TRIALS = 24  # merges among the candidates, the best by the surrogate
-POSTERIOR_DRAWS = 4096
 DISTINCT = 0.05  # ‖√λ − √λ'‖ from which another mixture is worth a merge
 SAME = 1e-9  # difference of ratios below which mixtures are the same
 VALIDATED = 500  # first seed of a validation
@@ -61,13 +61,8 @@ def decide_study(
     rows = list_candidates(context, search, policy, trials, proposals, leaders)
     observed = list_observations(search, policy, trials)
     runs = gains.observe(observed)
-    posterior = gains.condition(runs)
     asked, objective = gains.mixtures(rows, gains.tokens), gains.objective
-    rng = np.random.default_rng([context.config.seed, 1_000_004])
-    draws = posterior.draw(asked, objective.combinations(), POSTERIOR_DRAWS, rng).min(axis=2)
-    known = gains.natural[None] if runs is None else np.vstack([gains.natural, runs.ratios])
-    apart = np.linalg.norm(np.sqrt(rows)[:, None] - np.sqrt(known)[None], axis=2).min(axis=1)
-    choice = decide(draws, apart)
+    posterior, draws, choice = choose(context, gains, asked, runs)
     chosen = asked.pick([choice.candidate])
     own, domains = draws[:, choice.candidate], context.config.domains
     equivalent = equivalent_tokens(
@@ -86,6 +81,10 @@ def decide_study(
         equivalent_tokens=None if isinstance(equivalent, str) else equivalent,
         no_equivalent=equivalent if isinstance(equivalent, str) else "",
         merges=check_by_merges(gains, rows[choice.candidate], _next_best(rows, draws, choice)),
+        learning=learning_steps(context, gains, asked, observed),
+        next_runs=next_runs(
+            context, posterior, asked, objective.combinations(), gains.natural, observed
+        ),
     )
 
 

@@ -125,6 +125,25 @@ class StudyGains:
         Returns:
             The runs of other mixtures; None if there are none.
         """
+        paired = self.pair(observations)
+        if not paired:
+            return None
+        runs = [run for run, _ in paired]
+        known = self.mixtures(np.stack([each.ratios for each in runs]), 1.0)
+        scores = np.stack([each.scores for each in runs])
+        references = np.stack([natural.scores for _, natural in paired])
+        return Runs(
+            known.ratios, np.array([float(each.tokens) for each in runs]), known.proxy_gains,
+            self.objective.gains(scores, references), np.array([each.seed for each in runs]),
+            proxy_errors=known.proxy_errors,
+        )  # fmt: skip
+
+    def pair(self, observations: Sequence[Observation]) -> list[tuple[Observation, Observation]]:
+        """Return runs of other mixtures, each with the natural run of the same seed and length.
+
+        Args:
+            observations: Runs, natural ones among them; those that failed or have no pair are left out.
+        """
         naturals, others = {}, []
         for each in observations:
             if each.failed:
@@ -133,17 +152,11 @@ class StudyGains:
                 naturals[each.seed, each.tokens] = each
             else:
                 others.append(each)
-        paired = [each for each in others if (each.seed, each.tokens) in naturals]
-        if not paired:
-            return None
-        known = self.mixtures(np.stack([each.ratios for each in paired]), 1.0)
-        scores = np.stack([each.scores for each in paired])
-        references = np.stack([naturals[each.seed, each.tokens].scores for each in paired])
-        return Runs(
-            known.ratios, np.array([float(each.tokens) for each in paired]), known.proxy_gains,
-            self.objective.gains(scores, references), np.array([each.seed for each in paired]),
-            proxy_errors=known.proxy_errors,
-        )  # fmt: skip
+        return [
+            (each, naturals[each.seed, each.tokens])
+            for each in others
+            if (each.seed, each.tokens) in naturals
+        ]
 
     def condition(self, runs: Runs | None) -> GainPosterior:
         """Return the posterior of gains given runs."""

@@ -10,6 +10,7 @@ from mixopt.estimate import Estimate
 from mixopt.mixture import Mixture
 from mixopt.report.charts.experts import experts_picture
 from mixopt.report.charts.gains import gains_picture
+from mixopt.report.charts.learning import learning_picture
 from mixopt.report.charts.picture import Picture
 from mixopt.report.charts.predicted import ranks_picture
 from mixopt.report.charts.progress import progress_picture, purchases_picture
@@ -35,6 +36,7 @@ class Findings:
         merges: By capability, of merges, beside a decision about real training.
         ranks: How well the surrogate ranks what it has not seen.
         progress: Rank correlation by candidates scored.
+        learning: Expected gain by tokens of training, and what the next run is worth.
         purchases: What more computation would buy.
         experts: Change of each expert's losses.
     """
@@ -46,6 +48,7 @@ class Findings:
     merges: Picture | None = None
     ranks: Picture | None = None
     progress: Picture | None = None
+    learning: Picture | None = None
     purchases: Picture | None = None
     experts: Picture | None = None
 
@@ -74,6 +77,7 @@ def find(data: ReportData) -> Findings:
         merges=_merges(data),
         ranks=ranks_picture(data.predictions) if data.predictions else None,
         progress=progress_picture(data.rounds) if data.rounds else None,
+        learning=learning_picture(best.decision) if best.decision else None,
         purchases=purchases_picture(purchases) if purchases else None,
         experts=experts_picture(data.expert_scores, losses)
         if losses and data.expert_scores

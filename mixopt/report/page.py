@@ -20,7 +20,13 @@ from mixopt.report.findings import Findings, find, predicted_gains, probably_wor
 from mixopt.report.payload import build_payload
 from mixopt.report.sentences import DECISION_UNIT, describe_equivalent, format_ratios, summarize
 
-FIGURES = ("ratios", "gains", "benchmarks", "experts")  # written as PNG too, beside `predicted`
+FIGURES = (
+    "ratios",
+    "gains",
+    "benchmarks",
+    "learning",
+    "experts",
+)  # written as PNG too, beside `predicted`
 MAX_NAMED = 12  # domains in the sentence of the ratios; the picture and its table have all
 LONG_TABLE = 20  # rows from which a table has a search field
 

@@ -17,6 +17,7 @@ from mixopt.proposal import Proposal
 from mixopt.report.build import cross_validated_scores
 from mixopt.report.charts.experts import experts_picture
 from mixopt.report.charts.gains import gains_picture
+from mixopt.report.charts.learning import learning_picture
 from mixopt.report.charts.picture import Picture
 from mixopt.report.charts.predicted import predicted_picture
 from mixopt.report.charts.ratios import ratios_picture
@@ -108,6 +109,23 @@ def plot_gains(proposal: Proposal) -> Plot:
         rows, name="comparisons", label="Gain of the proposal over other mixtures",
         title="gain of utility", first_column="mixture",
     ))  # fmt: skip
+
+
+def plot_learning(proposal: Proposal) -> Plot:
+    """Plot the expected gain by tokens of training, and what the next run is worth.
+
+    Args:
+        proposal: From a study.
+
+    Raises:
+        MixtureError: The proposal has no decision of a study.
+    """
+    picture = learning_picture(proposal.decision) if proposal.decision is not None else None
+    if picture is None:
+        raise MixtureError(
+            "The proposal does not say what was known as training was spent; give one of a study."
+        )
+    return Plot(picture)
 
 
 def plot_predicted(surrogate: Surrogate, trials: Trials | None = None) -> Plot:

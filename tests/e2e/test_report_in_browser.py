@@ -9,7 +9,7 @@ import pytest
 from pages import DOMAINS, NATURAL, OUTPUTS, report, what_if
 
 from mixopt import Estimate, Mixture, Proposal
-from mixopt.decision import Decision
+from mixopt.decision import Decision, LearningStep, NextRun
 from mixopt.estimate import Z95
 from mixopt.report.findings import find
 from mixopt.report.page import write_report
@@ -216,6 +216,43 @@ def test_nothing_is_wider_than_a_phone(opened):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def learnt(ratios, natural, named):
+    """A decision with a learning curve, whose next run is named by a domain."""
+    steps = (LearningStep(9000, 0, Estimate(0.2, 0.4), False),
+             LearningStep(27000, 2, Estimate(0.3, 0.1), True))  # fmt: skip
+    alone = Mixture({name: float(name == named) for name in ratios})
+    runs = NextRun(alone, 9000, 9000, 0.01), NextRun(alone, 36000, 72000, 0.04)
+    return Decision(
+        True, ratios, natural, Estimate(0.3, 0.1), 9000, 2, learning=steps, next_runs=runs
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_learning_curve_is_drawn_in_both_themes_and_fits_a_phone(browser, tmp_path, scheme):
+    data = report()
+    best = replace(data.best, decision=learnt(data.best.ratios, NATURAL, "sums"))
+    path = write_report(replace(data, proposals=(best,)), tmp_path)
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 400, "height": 800})
+    page = context.new_page()
+    problems = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(path.as_uri())
+    page.locator(DRAWN).wait_for()
+    chart = page.locator("#learning svg")
+    diamonds = chart.locator(".mark-symbol").last.locator("path")
+    assert diamonds.count() == 2
+    assert chart.locator(".mark-rule.role-mark").first.locator("line").count() == 2  # the intervals
+    page.locator("#learning details").evaluate("e => { e.open = true; }")
+    rows = page.locator("#learning tbody tr").evaluate_all(CELLS)
+    assert [row[0] for row in rows] == ["9,000", "27,000", "36,000", "99,000"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    low = [row for row in page.evaluate(CONTRASTS) if row[1] < 4.5]
+    assert not low, low
+    assert problems == []
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_the_contrast_of_wcag_aa(browser, written, scheme):
     _, path = written
@@ -269,7 +306,8 @@ def test_300_domains_and_hostile_names_stay_usable(browser, tmp_path):
         {**natural, "domain-7": natural["domain-7"] + 0.001, bad[0]: natural[bad[0]] - 0.001}
     )
     first = replace(report().best.comparisons[0], ratios=natural)
-    best = replace(report().best, ratios=ratios, comparisons=(first,), budget=None)
+    best = replace(report().best, ratios=ratios, comparisons=(first,), budget=None,
+                   decision=learnt(ratios, natural, bad[0]))  # fmt: skip
     path = write_report(many_domains(names, natural, best), tmp_path)
     context = browser.new_context(viewport={"width": 400, "height": 800})
     page = context.new_page()
@@ -289,6 +327,8 @@ def test_300_domains_and_hostile_names_stay_usable(browser, tmp_path):
     page.get_by_role("slider", name="domain-290").fill("0.5")
     assert page.locator("#gain").inner_text()
     assert page.locator("#ratios").get_by_text(bad[0]).count() > 0
+    assert page.locator("#learning svg").count() == 1
+    assert page.locator("#learning tbody").get_by_text(bad[0]).count() == 2  # the next runs
     assert problems == []
     assert requested == [path.as_uri()]
     context.close()

@@ -6,7 +6,7 @@ import pytest
 from pages import DOMAINS, NATURAL, RATIOS, columns_at, report
 
 from mixopt import Estimate, Mixture
-from mixopt.decision import Decision, MergeCheck
+from mixopt.decision import Decision, LearningStep, MergeCheck, NextRun
 from mixopt.report.data import TrainedRun
 from mixopt.report.findings import (
     benchmark_changes,
@@ -79,6 +79,13 @@ def test_trained_runs_are_dots_beside_the_expectation():
     ]
     assert find(decided()).trained is None
     assert name_run(decided(), NATURAL) == "natural"
+
+
+def test_a_study_has_a_learning_curve_and_a_table_has_none():
+    known = LearningStep(100, 0, Estimate(0.4, 0.2), True)
+    found = find(decided(learning=(known,), next_runs=(NextRun(RATIOS, 50, 100, 0.1),)))
+    assert [row[0] for row in found.learning.rows] == ["100", "200"]
+    assert find(decided()).learning is find(report()).learning is None
 
 
 def test_what_there_is_no_data_for_has_no_picture():

@@ -6,6 +6,7 @@ import pytest
 from pages import NATURAL, report
 
 import mixopt
+from mixopt.decision import Decision, LearningStep
 from mixopt.errors import MixtureError, OutputError, TrialsError
 from mixopt.estimate import Estimate
 from mixopt.trials import Trials
@@ -49,6 +50,17 @@ def test_gains_are_points_with_95_percent_intervals():
 def test_gains_need_a_comparison():
     with pytest.raises(MixtureError, match="no comparisons"):
         plots.plot_gains(replace(report().best, comparisons=()))
+
+
+def test_the_learning_curve_of_a_study():
+    best = report().best
+    steps = (LearningStep(100, 0, Estimate(0.4, 0.2), False),
+             LearningStep(300, 1, Estimate(0.5, 0.1), True))  # fmt: skip
+    decision = Decision(True, best.ratios, best.ratios, Estimate(0.5, 0.1), 9, 1, learning=steps)
+    drawn = rows_of(plots.plot_learning(replace(best, decision=decision)), "runs")
+    assert [(row["tokens"], row["gain"]) for row in drawn] == [(100, 0.4), (300, 0.5)]
+    with pytest.raises(MixtureError, match="one of a study"):
+        plots.plot_learning(best)
 
 
 def test_own_trials_are_cross_validated(surrogate, runs):

@@ -93,7 +93,8 @@ def config(palette: Palette) -> dict[str, Any]:
             "domainColor": palette.line, "tickColor": palette.line, "labelFontSize": 12,
             "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 220,
         },
-        "axisY": {"labelColor": palette.ink},
+        # a mark at the left end may not touch the label of its row
+        "axisY": {"labelColor": palette.ink, "labelPadding": 9},
         "header": {"labelColor": palette.ink, "labelFontSize": 12, "titleColor": palette.soft,
                    "labelLimit": 200},
         "title": {"color": palette.ink, "fontSize": 13, "anchor": "start"},

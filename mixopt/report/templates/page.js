@@ -116,7 +116,7 @@
 
   function limitsOf(place) {
     const domain = domains[place], lower = whatIf.lower[place], upper = whatIf.upper[place];
-    const parts = [`bounds ${percent(lower)} to ${percent(upper)}`];
+    const parts = lower > 0 || upper < 1 ? [`bounds ${percent(lower)} to ${percent(upper)}`] : [];
     let broken = ratios[place] < lower - 1e-6 || ratios[place] > upper + 1e-6;
     const available = data.budget && data.budget.available[domain];
     if (available) {
@@ -174,10 +174,11 @@
   // --- one domain at a time ----------------------------------------------------------------
 
   const STEPS = 24;
-  /** The ratios that a curve shows: those within the bounds that mixtures have, and the present one. */
+  /** The ratios that a curve shows: those that nine of ten mixtures within the bounds have, and twice those to start from. */
   const reach = domains.map((_, j) => {
-    const seen = whatIf.feasible.map((row) => row[j]).concat(names.map((name) => whatIf.starts[name][j]));
-    return [Math.max(whatIf.lower[j], 0), Math.min(whatIf.upper[j], 1.1 * Math.max(...seen, 0.01))];
+    const seen = whatIf.feasible.map((row) => row[j]).sort((a, b) => a - b), usual = seen[Math.floor(0.9 * (seen.length - 1))] || 0;
+    const most = Math.max(usual, ...names.map((name) => 2 * whatIf.starts[name][j]), 0.01);
+    return [Math.max(whatIf.lower[j], 0), Math.min(whatIf.upper[j], most)];
   });
   let panelsDrawn = "";
   function chosenSlices() {

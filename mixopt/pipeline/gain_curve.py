@@ -1,0 +1,138 @@
+"""The choice given some runs: now, as training was spent, and what the next run would buy.
+
+Shapes: `n` draws, `q` candidates, `d` domains, `c` combinations.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mixopt.decision import LearningStep, NextRun
+from mixopt.estimate import Estimate
+from mixopt.mixture import Array, Mixture
+from mixopt.optimization.acquisition import value_of_runs
+from mixopt.optimization.decision import Choice, decide
+from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.gains import Observation, StudyGains
+from mixopt.surrogates.gain_model import GainPosterior, Mixtures, Runs
+
+STEPS = 12  # most steps after the experts
+DRAWS = 4096  # of the gains
+CONSIDERED = 12  # candidates with the highest expected gains of which next runs are considered
+SEED = 1_000_004
+
+Spent = dict[tuple[bytes, int], int]
+"""Tokens of the longest training by mixture and seed."""
+
+
+def learning_steps(
+    context: StudyContext, gains: StudyGains, asked: Mixtures, observed: Sequence[Observation]
+) -> tuple[LearningStep, ...]:
+    """Return what would have been chosen after the experts, and after each run that tells of a gain.
+
+    At most `STEPS` of the runs, evenly spaced, the last among them.
+
+    Args:
+        context: The study.
+        gains: What is known of gains before any run.
+        asked: Mixtures that may be chosen (`q`), at the tokens at which gains are stated.
+        observed: The runs in the order of training.
+    """
+    counts = [len(gains.pair(observed[:end])) for end in range(1, len(observed) + 1)]
+    # where the next observation tells of one more gain; checkpoints of one run are one step
+    keys = [(each.ratios.tobytes(), each.seed) for each in observed]
+    ends, known = list[int](), 0
+    for end, count in enumerate(counts, 1):
+        if count > known and (end == len(keys) or keys[end] != keys[end - 1]):
+            ends.append(end)
+            known = count
+    if len(ends) > STEPS:
+        ends = [ends[round(i)] for i in np.linspace(0, len(ends) - 1, STEPS)]
+    return tuple(_step(context, gains, asked, observed[:end]) for end in (0, *ends))
+
+
+def next_runs(
+    context: StudyContext,
+    posterior: GainPosterior,
+    asked: Mixtures,
+    combinations: Array,
+    natural: Array,
+    observed: Sequence[Observation],
+) -> tuple[NextRun, ...]:
+    """Return, of each length of the study's runs, the one that is worth most; none that is worth 0.
+
+    Args:
+        context: The study.
+        posterior: Of the gains, given all runs.
+        asked: Mixtures that may be chosen (`q`), at the tokens at which gains are stated.
+        combinations: Weights of the objective (`c x m`).
+        natural: The natural mixture (`d`).
+        observed: The runs so far.
+    """
+    mean, covariance = posterior.gains(asked, combinations)
+    sds = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
+    order = np.argsort(-(mean.min(axis=1) + sds), kind="stable")[:CONSIDERED].tolist()
+    spent, found = _spent(observed), []
+    for length in context.config.run_lengths:
+        at = asked.pick(order, np.full(len(order), float(length)))
+        values = value_of_runs(posterior, asked, at, combinations)
+        best = int(values.argmax())
+        if values[best] > 0:
+            ratios = asked.ratios[order[best]]
+            mixture = Mixture.from_vector(context.config.domains, ratios)
+            price = _price(spent, ratios, natural, length)
+            found.append(NextRun(mixture, length, price, float(values[best])))
+    return tuple(found)
+
+
+def choose(
+    context: StudyContext, gains: StudyGains, asked: Mixtures, runs: Runs | None
+) -> tuple[GainPosterior, Array, Choice]:
+    """Return the posterior given some runs, joint draws of the gain (`n x q`), and the choice.
+
+    Args:
+        context: The study.
+        gains: What is known of gains before any run.
+        asked: Mixtures that may be chosen (`q`), at the tokens at which gains are stated.
+        runs: What was trained; None for nothing.
+    """
+    posterior = gains.condition(runs)
+    rng = np.random.default_rng([context.config.seed, SEED])
+    draws = posterior.draw(asked, gains.objective.combinations(), DRAWS, rng).min(axis=2)
+    known = gains.natural[None] if runs is None else np.vstack([gains.natural, runs.ratios])
+    apart = np.linalg.norm(np.sqrt(asked.ratios)[:, None] - np.sqrt(known)[None], axis=2)
+    return posterior, draws, decide(draws, apart.min(axis=1))
+
+
+def _step(
+    context: StudyContext, gains: StudyGains, asked: Mixtures, observed: Sequence[Observation]
+) -> LearningStep:
+    runs = gains.observe(observed)
+    _, draws, choice = choose(context, gains, asked, runs)
+    own = draws[:, choice.candidate]
+    trained = [name for name in context.compositions if name not in context.given_experts]
+    experts = len(trained) * context.config.training.expert_length
+    return LearningStep(
+        experts + sum(_spent(observed).values()),
+        0 if runs is None else len(runs.gains),
+        Estimate(float(own.mean()), float(own.std())),
+        choice.moves,
+    )
+
+
+def _spent(observed: Sequence[Observation]) -> Spent:
+    """Return the tokens of each run; its checkpoints are parts of it."""
+    spent: Spent = {}
+    for each in observed:
+        key = each.ratios.round(9).tobytes(), each.seed
+        spent[key] = max(spent.get(key, 0), each.tokens)
+    return spent
+
+
+def _price(spent: Spent, ratios: Array, natural: Array, length: int) -> int:
+    """Return the tokens of a run with its first unused seed, and of natural with it if that is new."""
+    own, other = ratios.round(9).tobytes(), natural.round(9).tobytes()
+    seed = 0
+    while spent.get((own, seed), 0) >= length:
+        seed += 1
+    return length if spent.get((other, seed), 0) >= length else 2 * length

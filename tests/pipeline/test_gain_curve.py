@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import toy
+
+from mixopt import Estimate, Mixture
+from mixopt.decision import Decision
+from mixopt.pipeline.decide import decide_study
+from mixopt.pipeline.gains import Observation
+from mixopt.pipeline.mixture_runs import FRESH
+from mixopt.proposal import Proposal
+
+NATURAL = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory, trained_toy):
+    folder = tmp_path_factory.mktemp("curve")
+    toy.copy_trained(trained_toy, folder)
+    search = {"rounds": [6], "natural": NATURAL}
+    study = toy.load(folder, toy.write_study(folder, search=search))
+    return study, study.search()
+
+
+def decide(searched, observations=()):
+    study, trials = searched
+    policy = study.open_policy().with_observations(list(observations))
+    proposals = [Proposal(Mixture.uniform(study.config.domains), None, {})]
+    return decide_study(study.context, study.open_search(), policy, trials, proposals)
+
+
+def pair(searched, ratios, seed, gain, lengths=(2000, 4000)):
+    """Runs of natural and of a mixture with a seed, whose losses are lower by a gain."""
+    study, trials = searched
+    natural = Mixture(NATURAL).vector(study.config.domains)
+    m = sum(metric.role == "search" for metric in trials.metrics)
+    return [
+        Observation(row, seed, tokens, np.full(m, 2.0 - better))
+        for row, better in ((natural, 0.0), (ratios.vector(study.config.domains), gain))
+        for tokens in lengths
+    ]
+
+
+def test_before_any_run_there_is_one_step_and_a_next_run(searched):
+    decision = decide(searched)
+    (step,) = decision.learning
+    config = searched[0].config
+    assert step.tokens == len(config.experts) * config.training.expert_length
+    assert (step.runs, step.moves) == (0, decision.moves)
+    assert step.gain == decision.gain
+    assert [run.tokens for run in decision.next_runs] == list(config.run_lengths)
+    again = Decision.from_dict(
+        Proposal(decision.ratios, Estimate(0, 1), {}, decision=decision).to_dict()["decision"]
+    )
+    assert (again.learning, again.next_runs) == (decision.learning, decision.next_runs)
+    for run in decision.next_runs:
+        assert run.price == 2 * run.tokens  # natural has no run to compare with
+        assert 0 < run.value < decision.gain.std_error
+
+
+def test_each_run_is_a_step_at_what_it_cost(searched):
+    before = decide(searched)
+    one = pair(searched, before.candidate, 0, 0.01)
+    two = pair(searched, before.candidate, FRESH, 0.01)
+    after = decide(searched, [*one, *two])
+    experts = before.learning[0].tokens
+    # checkpoints of a run are parts of it
+    assert [step.tokens for step in after.learning] == [experts, experts + 8000, experts + 16000]
+    assert [step.runs for step in after.learning] == [0, 2, 4]
+    assert after.learning[0] == before.learning[0]
+    assert after.learning[-1].gain == after.gain
+    ends = [step.gain.std_error for step in after.learning]
+    assert ends == sorted(ends, reverse=True)
+    for run in after.next_runs:  # natural has runs with the seeds 0 and `FRESH`
+        ratios, known = (list(mixture.values()) for mixture in (run.ratios, before.candidate))
+        assert run.price == (2 if ratios == pytest.approx(known) else 1) * run.tokens
+
+
+def test_a_run_that_failed_costs_and_tells_nothing(searched):
+    before = decide(searched)
+    failed = [
+        Observation(each.ratios, each.seed, each.tokens, np.full_like(each.scores, np.nan))
+        for each in pair(searched, before.candidate, 0, 0.0)
+    ]
+    assert decide(searched, failed).learning[-1].runs == 0
+
+
+def test_many_runs_are_a_dozen_steps_with_the_last(searched):
+    rng = np.random.default_rng(0)
+    domains = searched[0].config.domains
+    runs = []
+    for seed in range(20):
+        ratios = Mixture.from_vector(domains, rng.dirichlet(np.ones(len(domains))))
+        runs += pair(searched, ratios, seed, 0.01, lengths=(4000,))
+    steps = decide(searched, runs).learning
+    assert len(steps) == 13
+    assert (steps[0].runs, steps[-1].runs) == (0, 20)
