@@ -80,7 +80,7 @@ def _draw_rounds(rounds: Sequence[RoundSummary], palette: Palette) -> Chart:
 def _draw_purchases(purchases: Sequence[Purchase], palette: Palette) -> Chart:
     rows = [
         {"option": each.option, "gain": each.gain,
-         "text": f"{each.gain:+.3f} for {each.tokens:,.0f} tokens"}
+         "text": f"{each.gain:+.3f} for {each.tokens:,.0f} tokens", "short": f"{each.gain:+.3f}"}
         for each in purchases
     ]  # fmt: skip
     largest = max([each.gain for each in purchases] + [1e-3])

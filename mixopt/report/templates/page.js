@@ -20,7 +20,7 @@
       Object.assign(spec.config.axis, { labelLimit: 105, labelFontSize: 11, titleFontSize: 11 });
       spec.config.text.fontSize = 11;
       for (const layer of spec.layer || []) {
-        if (name === "picture-ratios" && layer.encoding.text) layer.encoding.text.field = "short";
+        if (["picture-ratios", "picture-purchases"].includes(name) && layer.encoding.text) layer.encoding.text.field = "short";
       }
     }
     if (views[name]) views[name].finalize();
@@ -174,6 +174,7 @@
   // --- one domain at a time ----------------------------------------------------------------
 
   const STEPS = 24;
+  const DEEPEST = 2.5; // a curve may fall by this many times the fall of the middle one
   /** The ratios that a curve shows: those that nine of ten mixtures within the bounds have, and twice those to start from. */
   const reach = domains.map((_, j) => {
     const seen = whatIf.feasible.map((row) => row[j]).sort((a, b) => a - b), usual = seen[Math.floor(0.9 * (seen.length - 1))] || 0;
@@ -197,16 +198,19 @@
       return { j, shares, gains };
     });
     fill($("slices-table"), table);
-    const means = curves.flatMap((curve) => curve.gains.map((gain) => gain.change));
-    const bottom = Math.min(...means), top = Math.max(...means), room = 0.5 * (top - bottom) + 1e-6;
+    // a curve that falls far below the others is cut off, so that those do not look flat
+    const lows = curves.map(({ gains }) => Math.min(...gains.map((gain) => gain.change))).sort((a, b) => a - b);
+    const here = curves[0].gains.at(-1).change, top = Math.max(...curves.flatMap(({ gains }) => gains.map((gain) => gain.change)));
+    const usual = lows[Math.floor(lows.length / 2)], bottom = Math.min(here, Math.max(lows[0], top - DEEPEST * (top - usual)));
+    const room = 0.25 * (top - bottom) + 1e-6;
     const clip = (y) => Math.min(Math.max(y, bottom - room), top + room);
     let cut = false;
     const rows = curves.flatMap(({ j, shares, gains }) => gains.map(({ change, half }, s) => {
       cut = cut || clip(change - half) !== change - half || clip(change + half) !== change + half;
-      return { domain: domains[j], place: drawn.indexOf(j), share: 100 * shares[s], gain: change, low: clip(change - half), high: clip(change + half),
+      return { domain: domains[j], place: drawn.indexOf(j), share: 100 * shares[s], gain: clip(change) === change ? change : null, low: clip(change - half), high: clip(change + half),
         zero: clip(0), crosses: clip(0) === 0, here: s === shares.length - 1 };
     }));
-    $("slices-note").textContent = (cut ? "Intervals are cut off at the frame. " : "")
+    $("slices-note").textContent = (cut ? "What falls far below the others is cut off at the frame. " : "")
       + (d > SHOWN ? `The ${SHOWN} domains that change most, or the one that you move.` : "");
     return rows;
   }
