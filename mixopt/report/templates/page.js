@@ -200,9 +200,11 @@
     fill($("slices-table"), table);
     // a curve that falls far below the others is cut off, so that those do not look flat
     const lows = curves.map(({ gains }) => Math.min(...gains.map((gain) => gain.change))).sort((a, b) => a - b);
-    const here = curves[0].gains.at(-1).change, top = Math.max(...curves.flatMap(({ gains }) => gains.map((gain) => gain.change)));
-    const usual = lows[Math.floor(lows.length / 2)], bottom = Math.min(here, Math.max(lows[0], top - DEEPEST * (top - usual)));
-    const room = 0.25 * (top - bottom) + 1e-6;
+    const here = curves[0].gains.at(-1), best = Math.max(...curves.flatMap(({ gains }) => gains.map((gain) => gain.change)));
+    const usual = lows[Math.floor(lows.length / 2)], deepest = Math.max(lows[0], best - DEEPEST * (best - usual));
+    // the interval of the present mixture is in the frame whole
+    const bottom = Math.min(here.change - here.half, deepest), top = Math.max(here.change + here.half, best);
+    const room = 0.1 * (top - bottom) + 1e-6;
     const clip = (y) => Math.min(Math.max(y, bottom - room), top + room);
     let cut = false;
     const rows = curves.flatMap(({ j, shares, gains }) => gains.map(({ change, half }, s) => {
