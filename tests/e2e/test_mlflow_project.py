@@ -136,10 +136,10 @@ def test_main_is_the_quickstart_and_the_file_says_what_it_says():
 
 
 def test_propose_takes_one_table_or_an_experiment(run_here, tmp_path):
-    rows = [(0.9, 0.1), (0.8, 0.2), (0.7, 0.3), (0.5, 0.5), (0.4, 0.6), (0.3, 0.7), (0.1, 0.9)]
-    frame = pd.DataFrame(rows, columns=["ratio/web", "ratio/code"])
+    rows = [(0.1, 0.9), (0.2, 0.8), (0.3, 0.7), (0.5, 0.5), (0.6, 0.4), (0.7, 0.3), (0.9, 0.1)]
+    frame = pd.DataFrame(rows, columns=["ratio/code", "ratio/web"])  # MLflow's come by name
     frame.insert(0, "run", range(len(rows)))
-    frame["val_loss"] = [(a - 0.6) ** 2 + 1 for a, _ in rows]
+    frame["val_loss"] = [(web - 0.6) ** 2 + 1 for _, web in rows]
     frame.to_csv(tmp_path / "runs.csv", index=False)
     run_here("propose", runs="runs.csv", output=tmp_path / "out")
     assert (tmp_path / "out" / "proposal.json").is_file()

@@ -26,7 +26,7 @@ def test_two_runs_over_one_folder_join(tmp_path):
     both = [start(path, tmp_path / "both") for _ in range(2)]
     said = [run.communicate(timeout=300) for run in both]
     assert [run.returncode for run in both] == [0, 0], said
-    assert "waiting for it" in "".join(err for _, err in said)  # they met
+    assert "waiting for it" in "".join(out for out, _ in said)  # they met
     alone = tmp_path / "alone"
     Study.load(path, alone / "out", cache=alone / "cache", device="cpu").run()
     for name in RESULTS:
