@@ -73,7 +73,7 @@ def read_runs(experiment: str) -> pd.DataFrame:
     frame = mlflow.search_runs(experiment_names=[experiment], filter_string="status = 'FINISHED'")
     if not len(frame):
         raise UserError(f"The MLflow experiment {experiment!r} has no finished runs; make some.")
-    # MLflow returns parameters in any order, and results depend on that of the domains in the last digits
+    # MLflow returns parameters in any order, and folds of runs depend on the order of the domains
     columns = sorted(c for c in frame.columns if c.startswith(("params.", "metrics.")))
     table = frame[["run_id", *columns]].copy()
     for column in columns:
