@@ -154,7 +154,8 @@ class TokenText:
                 part.covered = min(end, stop) - start
                 stripped = self._strip(tokens, file.path)
                 if len(stripped):
-                    yield TokenDocument("", _name(stripped), len(self._parts) - 1, stripped)
+                    index = len(self._parts) - 1
+                    yield TokenDocument("", _name(stripped), index, tokens=stripped)
             part.covered = stop - start
 
     def _strip(self, tokens: NDArray[Any], path: Path) -> NDArray[np.uint32]:

@@ -1,5 +1,5 @@
 def test_report_is_written_again(ran, again):
     folder, _ = ran
     (folder / "out" / "report.html").unlink()
-    assert f"Report    {folder / 'out' / 'report.html'}" in again("report")
+    assert f"Results   {folder / 'out'}: report.html, proposal.json" in again("report")
     assert "toy" in (folder / "out" / "report.html").read_text()

@@ -70,7 +70,7 @@ def test_from_the_shell(tmp_path, caplog):
     given = [word for name in toy.WORDS for word in ("--experts", tmp_path / "given" / name)]
     told = call("search", path, "-o", tmp_path / "out", "--device", "cpu", "--no-track", *given)
     assert "Expert 'ships' is given" in told
-    assert "Trials" in told
+    assert f"Results   {tmp_path / 'out'}: trials.csv" in told
     assert not (tmp_path / "out" / "artifacts" / "experts").exists()
     given[1] = f"brds={tmp_path / 'given' / 'birds'}"
     told = call("search", path, "--device", "cpu", "--no-track", *given, code=2)
