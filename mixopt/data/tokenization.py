@@ -9,9 +9,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -98,9 +98,14 @@ def tokenize(
                 "Tokenizing of %s goes on from document %s; %s tokens were kept.",
                 name, f"{kept.documents + 1:,}", f"{shards.tokens:,}",
             )  # fmt: skip
-        with Work(f"tokenizing {name}", unit="document", done=kept.documents) as work:
-            batches = _ahead(_batched(islice(full, kept.documents, None)))
-            for batch, encoded in _ahead(_encode(batches, encode)):
+        # closed here also after an error: the garbage collector, which may run in any thread, would wait
+        # for their threads where these cannot end
+        with (
+            Work(f"tokenizing {name}", unit="document", done=kept.documents) as work,
+            closing(_ahead(_batched(islice(full, kept.documents, None)))) as batches,
+            closing(_ahead(_encode(batches, encode))) as encoded_batches,
+        ):
+            for batch, encoded in encoded_batches:
                 for document, tokens in zip(batch, encoded, strict=True):
                     line = np.array([*before, *tokens, separator], dtype=dtype)
                     shards.write(line, document)
@@ -186,8 +191,8 @@ def _batched(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _ahead(values: Iterator[T]) -> Iterator[T]:
-    """Yield the values of an iterator; a thread computes the next one meanwhile."""
+def _ahead(values: Iterator[T]) -> Generator[T, None, None]:
+    """Yield the values of an iterator; a thread computes the next one meanwhile. It is to be closed."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, values, None)
         while (value := following.result()) is not None:

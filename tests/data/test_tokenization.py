@@ -508,3 +508,13 @@ def test_of_several_processes_the_first_goes_on(tmp_path, source, whole, stopped
     assert content(made[0]) == content(made[1]) == content(whole)
     assert 0 < sum(countings[0].batches) < whole.documents
     assert not countings[1].batches
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_no_thread_is_left_to_the_garbage_collector(tmp_path, source, most):
+    """The collector may run in a thread that another one waits for, and would wait for it too."""
+    with pytest.raises(StoppedError) as stopped:  # holds all frames
+        open_corpus(source, Counting(most), name="x", cache=ArtifactStore(tmp_path / "cache"))
+    assert stopped.tb is not None
+    left = [t.name for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]
+    assert left == []
