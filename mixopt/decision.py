@@ -1,11 +1,13 @@
 """The decision: which mixture to train on, and how likely it is to be better than the natural one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 from mixopt.estimate import Estimate, format_chance, read_estimates
 from mixopt.mixture import Mixture
+
+Record = TypeVar("Record")
 
 SAME_RATIO = 1e-6  # largest difference of a ratio between mixtures that count as the same
 
@@ -38,20 +40,6 @@ class EquivalentTokens:
             f"mixture, 95% interval [{round_tokens(self.low)}, {round_tokens(self.high)}]"
         )
 
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, float]) -> "EquivalentTokens":
-        """Return what `dataclasses.asdict` made a mapping of.
-
-        Args:
-            plain: The attributes.
-
-        Raises:
-            KeyError: An attribute is missing.
-            ValueError: A value is not a number.
-        """
-        numbers = (float(plain[name]) for name in ("median", "low", "high"))
-        return cls(int(plain["tokens"]), *numbers)
-
 
 @dataclass(frozen=True)
 class MergeCheck:
@@ -78,20 +66,6 @@ class MergeCheck:
             f"the items [{low:+.3f}, {high:+.3f}]{rank if self.neighbours else ''}"
         )
 
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> "MergeCheck":
-        """Return what `dataclasses.asdict` made a mapping of.
-
-        Args:
-            plain: The attributes.
-
-        Raises:
-            KeyError: An attribute is missing.
-            ValueError: A value is not a number.
-        """
-        gain = Estimate.from_dict(plain["gain"])
-        return cls(gain, int(plain["better"]), int(plain["neighbours"]))
-
 
 @dataclass(frozen=True)
 class LearningStep:
@@ -109,20 +83,6 @@ class LearningStep:
     gain: Estimate
     moves: bool
 
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> "LearningStep":
-        """Return what `dataclasses.asdict` made a mapping of.
-
-        Args:
-            plain: The attributes.
-
-        Raises:
-            KeyError: An attribute is missing.
-            ValueError: A value is not a number.
-        """
-        gain = Estimate.from_dict(plain["gain"])
-        return cls(int(plain["tokens"]), int(plain["runs"]), gain, bool(plain["moves"]))
-
 
 @dataclass(frozen=True)
 class NextRun:
@@ -139,20 +99,6 @@ class NextRun:
     tokens: int
     price: int
     value: float
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> "NextRun":
-        """Return what `dataclasses.asdict` made a mapping of.
-
-        Args:
-            plain: The attributes.
-
-        Raises:
-            KeyError: An attribute is missing.
-            ValueError: A value is not a number.
-        """
-        tokens, price = int(plain["tokens"]), int(plain["price"])
-        return cls(Mixture(plain["ratios"]), tokens, price, float(plain["value"]))
 
 
 def round_tokens(tokens: float) -> str:
@@ -300,10 +246,19 @@ class Decision:
             capabilities=read_estimates(plain.get("capabilities", {})),
             differences=read_estimates(plain.get("differences", {})),
             confirmation=Estimate.from_dict(confirmed) if confirmed else None,
-            equivalent_tokens=EquivalentTokens.from_dict(equivalent) if equivalent else None,
+            equivalent_tokens=_read(EquivalentTokens, equivalent) if equivalent else None,
             no_equivalent=str(plain.get("no_equivalent", "")),
-            merges=MergeCheck.from_dict(merges) if merges else None,
-            learning=tuple(map(LearningStep.from_dict, plain.get("learning", ()))),
-            next_runs=tuple(map(NextRun.from_dict, plain.get("next_runs", ()))),
+            merges=_read(MergeCheck, merges) if merges else None,
+            learning=tuple(_read(LearningStep, row) for row in plain.get("learning", ())),
+            next_runs=tuple(_read(NextRun, row) for row in plain.get("next_runs", ())),
             **{name: str(plain[name]) for name in texts if name in plain},
         )
+
+
+def _read(kind: type[Record], plain: Mapping[str, Any]) -> Record:
+    """Return a dataclass of numbers, flags, mixtures and estimates from what `asdict` made of it."""
+    attributes: dict[str, Any] = {}
+    for each in fields(kind):  # type: ignore[arg-type]
+        read: Any = Estimate.from_dict if each.type is Estimate else each.type
+        attributes[each.name] = read(plain[each.name])
+    return kind(**attributes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixopt.artifacts.artifact import Artifact
-from mixopt.config.study import FEWEST_FIRST, PROXIES, SearchConfig, SearchMethod
+from mixopt.config.search import FEWEST_FIRST, PROXIES, SearchConfig, SearchMethod
 from mixopt.errors import RunError
 from mixopt.io.progress import track
 from mixopt.mixture import Array, Mixture

@@ -10,7 +10,7 @@ from mixopt.estimate import Estimate
 from mixopt.mixture import Mixture
 from mixopt.report.charts.experts import experts_picture
 from mixopt.report.charts.gains import gains_picture
-from mixopt.report.charts.learning import learning_picture
+from mixopt.report.charts.learning_curve import learning_picture
 from mixopt.report.charts.picture import Picture
 from mixopt.report.charts.predicted import ranks_picture
 from mixopt.report.charts.progress import progress_picture, purchases_picture

@@ -17,7 +17,7 @@ from mixopt.proposal import Proposal
 from mixopt.report.build import cross_validated_scores
 from mixopt.report.charts.experts import experts_picture
 from mixopt.report.charts.gains import gains_picture
-from mixopt.report.charts.learning import learning_picture
+from mixopt.report.charts.learning_curve import learning_picture
 from mixopt.report.charts.picture import Picture
 from mixopt.report.charts.predicted import predicted_picture
 from mixopt.report.charts.ratios import ratios_picture

@@ -4,14 +4,13 @@ import pytest
 import toy
 from pydantic import ValidationError
 
-from mixopt import Mixture
 from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import ProposalConfig
 from mixopt.config.loader import load_study
-from mixopt.config.study import ExportConfig, SearchConfig, ValidationConfig
+from mixopt.config.search import SearchConfig
+from mixopt.config.study import ExportConfig, ValidationConfig
 from mixopt.config.text import FilesTextConfig, SplitTextConfig
 from mixopt.config.training import BuiltBaseConfig, ExpertConfig
-from mixopt.errors import ConfigError
 
 
 def test_models_are_closed_and_frozen():
@@ -32,22 +31,6 @@ def test_models_are_closed_and_frozen():
 def test_values_out_of_range_are_refused(make, words):
     with pytest.raises(ValidationError, match=words):
         make()
-
-
-def test_a_study_may_bound_groups_and_more(tmp_path):
-    limits = {
-        "groups": {"seen": {"upper": 0.6, "domains": ["birds", "ships"]}},
-        "inequalities": [{"coefficients": {"birds": 1, "ships": -1}, "limit": 0.0}],
-        "max_kl": 0.4,
-    }
-    study = toy.write_study(tmp_path / "a", search={"rounds": [7]} | limits)
-    search = load_study(study).search
-    even = Mixture.uniform(("birds", "ships", "sums"))
-    space = search.space(tuple(even), prior=even)
-    assert space.contains([[0.3, 0.3, 0.4], [0.35, 0.3, 0.35]]).tolist() == [True, False]
-    wrong = {"groups": {"seen": {"domains": ["brids"]}}}
-    with pytest.raises(ConfigError, match="search: The group 'seen'.*Did you mean 'birds'"):
-        load_study(toy.write_study(tmp_path / "b", search={"rounds": [7]} | wrong))
 
 
 def test_every_field_says_what_it_is():
@@ -85,13 +68,3 @@ def test_phases_read_the_same_text(tmp_path):
     own = [config.for_phase(phase, config.base, {}) for phase in config.phases]
     read = {expert.text.tokens for study in own for expert in study.experts}
     assert read == {config.text_tokens} == {1 << 25}
-
-
-def test_layers_of_scalebio_are_for_it_alone_and_for_whole_weights(tmp_path):
-    assert "lisa_layers" not in SearchConfig().model_dump(mode="json")
-    with pytest.raises(ValueError, match="lisa_layers goes with method: scalebio"):
-        SearchConfig(method="odm", lisa_layers=2)
-    search = {"rounds": [6], "method": "scalebio", "lisa_layers": 2}
-    training = toy.study_plain()["training"] | {"method": "lora"}
-    with pytest.raises(ConfigError, match="trains whole layers, and training.method is lora"):
-        load_study(toy.write_study(tmp_path, search=search, training=training))

@@ -10,7 +10,7 @@ from mixopt import Mixture
 from mixopt.baselines.d_optimal import DOptimal
 from mixopt.baselines.registry import METHODS
 from mixopt.config.loader import load_study
-from mixopt.config.study import PUBLISHED, TRAINS_NOTHING
+from mixopt.config.search import PUBLISHED, TRAINS_NOTHING
 from mixopt.errors import ConfigError
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.pipeline.method_search import metric_weights, run_method

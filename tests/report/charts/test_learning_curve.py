@@ -2,7 +2,7 @@ import pytest
 
 from mixopt import Estimate, Mixture
 from mixopt.decision import Decision, LearningStep, NextRun
-from mixopt.report.charts.learning import learning_picture
+from mixopt.report.charts.learning_curve import learning_picture
 
 A, B = Mixture({"a": 0.7, "b": 0.3}), Mixture({"a": 0.5, "b": 0.5})
 STEPS = (
