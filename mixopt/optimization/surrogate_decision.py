@@ -21,7 +21,7 @@ from mixopt.search_space import SearchSpace
 from mixopt.surrogates.multi_fidelity import is_uninformative
 from mixopt.surrogates.repeats import group_repeats, measure_noise
 from mixopt.surrogates.surrogate import Surrogate
-from mixopt.surrogates.utility import WorstCapability
+from mixopt.surrogates.utility import WorstCapability, utilities_by_capability
 
 QUANTILES = 512  # points that stand for a normal posterior
 FEWEST_MIXTURES = 6  # mixtures left out of a fit from which its predictions are checked
@@ -200,7 +200,7 @@ def _by_capability(surrogate: Surrogate, best: Array, there: Array) -> dict[str,
     elif is_uninformative(surrogate.trials):
         return {}
     else:
-        parts = WorstCapability.of_capabilities(surrogate.trials, metrics).parts
+        parts = utilities_by_capability(surrogate.trials, metrics)
     if len(parts) < 2:
         return {}
     _, errors = surrogate.differences(best[None], there)

@@ -19,7 +19,12 @@ from mixopt.surrogates.fit import fit
 from mixopt.surrogates.registry import SURROGATES
 from mixopt.surrogates.serialization import load_surrogate, save_surrogate
 from mixopt.surrogates.surrogate import Surrogate
-from mixopt.surrogates.utility import AGGREGATES, AnyUtility, WorstCapability, make_utility
+from mixopt.surrogates.utility import (
+    AGGREGATES,
+    AnyUtility,
+    make_utility,
+    utilities_by_capability,
+)
 from mixopt.trials import KINDS, Aggregation, Kind, Trials
 
 if TYPE_CHECKING:
@@ -176,14 +181,15 @@ class SurrogatePolicy:
     def by_capability(self, trials: Trials) -> dict[str, AnyUtility]:
         """Return the utility of each capability alone, in the scale of the proxy's trials."""
         table = trials.where(kind=self.proxy)
-        parts = WorstCapability.of_capabilities(
-            table,
-            table.search_metrics,
-            self.trust(trials),
-            self._config.search.normalise,
-            self.scales,
-        ).parts
-        return dict(parts)
+        return dict(
+            utilities_by_capability(
+                table,
+                table.search_metrics,
+                self.trust(trials),
+                self._config.search.normalise,
+                self.scales,
+            )
+        )
 
     @property
     def proxy(self) -> Kind:

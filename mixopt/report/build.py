@@ -12,6 +12,7 @@ import numpy as np
 from mixopt import __version__
 from mixopt.callbacks.base import DomainCount, StudyWarning
 from mixopt.config.study import StudyConfig
+from mixopt.config.training import BuiltBaseConfig
 from mixopt.optimization.validation import Validation
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Proposal
@@ -83,7 +84,7 @@ def study_report_data(
         validated=validated[0] if validated else None,
         warnings=tuple(warnings),
         trained=tuple(trained),
-        costs=_describe_costs(expert_costs, trials.where(kind="merged"), validation),
+        costs=_describe_costs(config, expert_costs, trials, proposals[0], validation),
         facts=_reproduction_facts(
             seed=str(config.seed), device=device, base=config.base.kind, time=time
         ),
@@ -154,13 +155,26 @@ def _summarize_rounds(
 
 
 def _describe_costs(
-    expert_costs: Sequence[tuple[int, float]], scored: Trials, validation: Validation | None
+    config: StudyConfig,
+    expert_costs: Sequence[tuple[int, float]],
+    trials: Trials,
+    best: Proposal,
+    validation: Validation | None,
 ) -> dict[str, str]:
     tokens, flops = sum(cost[0] for cost in expert_costs), sum(cost[1] for cost in expert_costs)
-    costs = {
-        "experts": f"{len(expert_costs)}; {tokens:,} tokens, {flops:.2e} FLOPs",
-        "candidates": f"{len(scored)}; {sum(trial.flops for trial in scored):.2e} FLOPs",
-    }
+    costs = {}
+    if isinstance(config.base, BuiltBaseConfig):
+        costs["base"] = f"{config.base.training.tokens:,} tokens"
+    costs["experts"] = f"{len(expert_costs)}; {tokens:,} tokens, {flops:.2e} FLOPs"
+    spent = best.decision.learning[-1].tokens if best.decision and best.decision.learning else 0
+    if spent > tokens > 0:
+        more = spent - tokens
+        costs["trained runs"] = f"{more:,} tokens, {more * flops / tokens:.2e} FLOPs"
+    kinds: dict[Kind, str] = {"ensembled": "ensembles", "merged": "merges"}
+    for kind, name in kinds.items():
+        if len(scored := trials.where(kind=kind)):
+            spent_on = sum(trial.flops for trial in scored)
+            costs[f"{name} scored"] = f"{len(scored)}; {spent_on:.2e} FLOPs"
     if validation is not None:
         cost = validation.cost
         saved = f"{cost.trained_tokens:,} tokens, {cost.trained_flops:.2e} FLOPs"

@@ -14,7 +14,7 @@ from mixopt.mixture import Array, Mixture
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Proposal
 from mixopt.surrogates.surrogate import Surrogate
-from mixopt.surrogates.utility import AnyUtility, WorstCapability
+from mixopt.surrogates.utility import AnyUtility, utilities_by_capability
 from mixopt.trials import Normalisation
 
 SHIFTS = (0.01, 0.1)  # added to ratios before the logarithm
@@ -243,7 +243,14 @@ class _SurrogateOutputs:
         self._reference = reference.vector(surrogate.domains)
         self.sqrt_reference: Array = np.sqrt(self._reference)
         metrics = surrogate.utility.metrics
-        parts = WorstCapability.of_capabilities(surrogate.trials, metrics, trust, normalise).parts
+        parts = utilities_by_capability(surrogate.trials, metrics, trust, normalise)
+        order = [fitted.metric.name for fitted in surrogate.metrics]
+        self._places = [order.index(metric.name) for metric in metrics]
+        # capabilities that count come first
+        there = surrogate.predict(self._reference[None])[0][:, self._places]
+        (slopes,) = surrogate.utility.gradient(there)
+        counted = {m.capability for m, slope in zip(metrics, slopes, strict=True) if slope != 0}
+        parts = {name: parts[name] for name in sorted(parts, key=lambda name: name not in counted)}
         self._parts: dict[str, AnyUtility] = dict(parts) if len(parts) > 1 else {}
         self.outputs = [Output("gain", "utility", "higher", 0, 0, 1)]
         for name in self._parts:
@@ -283,8 +290,7 @@ class _SurrogateOutputs:
         change, errors = surrogate.differences(ratios, self._reference)
         gain, std = surrogate.utility_difference(ratios, self._reference)
         columns = [gain, np.square(std)]
-        order = [f.metric.name for f in surrogate.metrics]
-        places = [order.index(metric.name) for metric in surrogate.utility.metrics]
+        places = self._places
         correlation = surrogate.correlation
         if correlation is not None:
             correlation = correlation[np.ix_(places, places)]

@@ -223,14 +223,9 @@ class WorstCapability:
             normalise: As in `make_utility`.
             scales: As in `make_utility`.
         """
-        varying = _reduce_columns(np.nanstd, trials.values(metrics)) > 0
-        differing = [metric for metric, varies in zip(metrics, varying, strict=True) if varies]
-        trusted = [m for m in differing if (trust or {}).get(m.name, 1.0) >= TRUSTED]
-        names = dict.fromkeys(metric.capability for metric in trusted or differing)
-        parts = {}
-        for name in names:
-            only = {other.capability: float(other.capability == name) for other in metrics}
-            parts[name] = _mean_utility(trials, metrics, only, trust, normalise, scales)
+        settings = (trials, metrics, trust, normalise, scales)
+        parts = utilities_by_capability(*settings, least_trust=TRUSTED)
+        parts = parts or utilities_by_capability(*settings)
         return cls(tuple(metrics), parts)
 
     def of(self, scores: Array) -> Array:
@@ -262,6 +257,39 @@ class WorstCapability:
 AnyUtility = Utility | PercentileRank | WorstCapability
 
 AGGREGATES: tuple[Aggregation, ...] = ("mean", "weighted", "worst")
+
+
+def utilities_by_capability(
+    trials: Trials,
+    metrics: Metrics,
+    trust: Weights = None,
+    normalise: Normalisation = "z",
+    scales: Weights = None,
+    *,
+    least_trust: float = 0.0,
+) -> dict[str, "Utility | PercentileRank"]:
+    """Return the utility of each capability alone, over all metrics; those of others have no weight.
+
+    Args:
+        trials: Their scores define the scale.
+        metrics: The metrics of the utility.
+        trust: By metric, its weight inside its capability; 1 where none is given.
+        normalise: As in `make_utility`.
+        scales: As in `make_utility`.
+        least_trust: A capability needs a metric that varies and has at least this trust.
+    """
+    varying = _reduce_columns(np.nanstd, trials.values(metrics)) > 0
+    each = [
+        (trust or {}).get(metric.name, 1.0) * float(v)
+        for metric, v in zip(metrics, varying, strict=True)
+    ]
+    parts = {}
+    for metric, own in zip(metrics, each, strict=True):
+        name = metric.capability
+        if own > 0 and own >= least_trust and name not in parts:
+            only = {other.capability: float(other.capability == name) for other in metrics}
+            parts[name] = _mean_utility(trials, metrics, only, trust, normalise, scales)
+    return parts
 
 
 def make_utility(

@@ -4,10 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import toy
 from pages import report
 
 import mixopt
 from mixopt.callbacks.base import StudyWarning
+from mixopt.config.training import BuiltBaseConfig
+from mixopt.decision import Decision, LearningStep
+from mixopt.estimate import Estimate
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.report.build import (
     _describe_costs,
@@ -43,15 +47,17 @@ def test_a_round_knows_the_candidates_up_to_it(surrogate, runs):
     assert last.best == utilities.max()
 
 
-def test_costs_name_what_training_every_candidate_would_take(runs):
-    scored = Trials([replace(run, flops=2e6) for run in runs], runs.metrics, runs.domains)
-    costs = _describe_costs([(1000, 1e9), (500, 2e9)], scored, report().validation)
+def test_costs_name_what_training_every_candidate_would_take(runs, proposals):
+    scored = as_kind([replace(run, flops=2e6) for run in runs], "ensembled", runs)
+    spent = [(1000, 1e9), (500, 2e9)]
+    given = SimpleNamespace(base=SimpleNamespace(kind="pretrained"))
+    costs = _describe_costs(given, spent, scored, proposals[0], report().validation)
     assert costs == {
         "experts": "2; 1,500 tokens, 3.00e+09 FLOPs",
-        "candidates": "24; 4.80e+07 FLOPs",
+        "ensembles scored": "24; 4.80e+07 FLOPs",
         "training every candidate instead": "3 tokens, 4.00e+00 FLOPs",
     }
-    assert len(_describe_costs([], scored, None)) == 2
+    assert len(_describe_costs(given, [], scored, proposals[0], None)) == 2
 
 
 def test_facts_name_versions_the_commit_and_what_the_caller_adds():
@@ -88,7 +94,7 @@ def test_the_page_s_gains_count_repetition_where_the_proposals_do(surrogate, spa
 CONFIG = SimpleNamespace(
     name="toy",
     seed=3,
-    base=SimpleNamespace(kind="new"),
+    base=BuiltBaseConfig.model_validate(toy.study_plain()["base"]),
     proxy="merged",
     search=SimpleNamespace(normalise="rank", aggregate="worst"),
 )
@@ -96,9 +102,9 @@ CONFIG = SimpleNamespace(
 
 @pytest.fixture(scope="module")
 def study_data(surrogate, runs, space, proposals):
-    def build(validation=None, real_runs=None, corrected=surrogate):
+    def build(validation=None, real_runs=None, corrected=surrogate, proposals=proposals):
         return study_report_data(
-            CONFIG, as_kind(runs, "merged"), proposals, validation,
+            CONFIG, as_kind(runs, "merged", runs), proposals, validation,
             surrogate=corrected, proxy_surrogate=surrogate, weights=WeightSpace.of_domains(space),
             proxy="merged", trust={}, real_runs=real_runs, round_ranks={1: (24, 0.5)},
             domains=(), expert_scores={}, expert_costs=[(1, 2.0)], warnings=[StudyWarning("a")],
@@ -108,19 +114,36 @@ def study_data(surrogate, runs, space, proposals):
     return build
 
 
-def as_kind(runs, kind):
-    return Trials([replace(run, kind=kind) for run in runs], runs.metrics, runs.domains)
+def as_kind(rows, kind, table):
+    return Trials([replace(run, kind=kind) for run in rows], table.metrics, table.domains)
 
 
 def test_a_study_s_report_says_how_it_was_measured(study_data, runs):
     data = study_data()
     assert data.measured_by == "the merged proxy"
     assert (data.unit, data.aggregate) == ("percentile ranks among the trials", "worst capability")
-    assert (data.facts["base"], data.facts["device"]) == ("new", "cpu, float32")
+    assert (data.facts["base"], data.facts["device"]) == ("build", "cpu, float32")
     assert data.facts["time"].startswith("1,234 s")
     assert data.rounds[0].n_trials == len(runs)
     assert data.warnings == (StudyWarning("a"),)
     assert data.metrics == runs.metrics
+
+
+def test_costs_name_the_base_and_what_a_budget_trained(study_data, runs, proposals):
+    costs = study_data().costs
+    base = toy.study_plain()["base"]["training"]["tokens"]
+    assert costs["base"] == f"{base:,} tokens"
+    assert costs["experts"] == "1; 1 tokens, 2.00e+00 FLOPs"
+    assert costs["merges scored"].startswith(f"{len(runs)}; ")
+    assert not costs.keys() & {"trained runs", "ensembles scored"}
+    gain = Estimate(0.1, 0.2)
+    decision = Decision(
+        True, proposals[0].ratios, runs[0].ratios, gain, 9, 2,
+        learning=(LearningStep(1, 0, gain, False), LearningStep(5, 2, gain, True)),
+    )  # fmt: skip
+    spent = [replace(proposals[0], decision=decision), *proposals[1:]]
+    # two FLOPs a token, as the expert took
+    assert study_data(proposals=spent).costs["trained runs"] == "4 tokens, 8.00e+00 FLOPs"
 
 
 def test_the_validated_mixture_is_that_of_the_real_run_of_the_proposal(study_data, runs, proposals):

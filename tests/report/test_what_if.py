@@ -7,7 +7,7 @@ from pages import NATURAL, what_if
 import mixopt
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.report.what_if import Emulator, _squared_distance, _usual, build_what_if
-from mixopt.surrogates.utility import WorstCapability
+from mixopt.surrogates.utility import utilities_by_capability
 
 
 def test_outputs_name_the_columns_of_the_emulator():
@@ -78,6 +78,18 @@ def test_capabilities_are_outputs_if_there_are_several(fitted_what_if):
     assert kinds == ["utility", "capability", "capability", "metric", "metric"]
 
 
+def test_capabilities_that_count_come_first(runs):
+    first, second = dict.fromkeys(metric.capability for metric in runs.search_metrics)
+    space = mixopt.SearchSpace(tuple(runs.domains))
+    for weights in ({first: 0.0}, {second: 0.0}):
+        surrogate = mixopt.fit(runs[:16], target="utility", capability_weights=weights)
+        proposals = mixopt.propose(surrogate, space, seed=0)
+        emulated = build_what_if(surrogate, WeightSpace.of_domains(space), proposals)
+        names = [output.name for output in emulated.outputs if output.kind == "capability"]
+        assert names[-1] in weights
+        assert len(names) == 2
+
+
 @pytest.mark.parametrize("normalise", ["z", "rank"])
 def test_capabilities_are_in_the_scale_of_the_search(runs, normalise):
     trials = runs[:16]
@@ -87,7 +99,7 @@ def test_capabilities_are_in_the_scale_of_the_search(runs, normalise):
     emulated = build_what_if(
         surrogate, WeightSpace.of_domains(space), proposals, normalise=normalise
     )
-    parts = WorstCapability.of_capabilities(trials, trials.search_metrics, {}, normalise).parts
+    parts = utilities_by_capability(trials, trials.search_metrics, {}, normalise)
     best = proposals[0].ratios.vector(emulated.domains)[None]
     natural = emulated.sqrt_reference[None] ** 2
     here, there = (surrogate.predict(rows)[0] for rows in (best, natural))

@@ -10,6 +10,7 @@ from mixopt.surrogates.utility import (
     WorstCapability,
     make_utility,
     measure_gain,
+    utilities_by_capability,
 )
 
 METRICS = [Metric("l1", "lower", "x"), Metric("l2", "lower", "x"), Metric("acc", "higher", "y")]
@@ -162,6 +163,19 @@ def test_the_worst_capability_counts():
     lower = each[int(each[1].of(ROWS)[far] < each[0].of(ROWS)[far])]
     assert slopes[far] == pytest.approx(lower.coefficients, abs=1e-3)
     assert (worst.std(np.ones((3, 3)), ROWS) > 0).all()
+
+
+def test_a_capability_of_little_trust_is_told_and_is_not_the_worst_one():
+    trust = {"l1": 1.0, "l2": 1.0, "acc": 0.3}
+    assert set(WorstCapability.of_capabilities(table(ROWS), METRICS, trust).parts) == {"x"}
+    parts = utilities_by_capability(table(ROWS), METRICS, trust)
+    assert set(parts) == {"x", "y"}
+    alone = Utility.standardized(table(ROWS), METRICS, {"x": 0.0, "y": 1.0})
+    assert parts["y"].of(ROWS) == pytest.approx(alone.of(ROWS))
+    # without any trust, and where nothing varies, there is nothing to tell
+    assert set(utilities_by_capability(table(ROWS), METRICS, trust | {"acc": 0.0})) == {"x"}
+    still = ROWS * [1, 1, 0]
+    assert set(utilities_by_capability(table(still), METRICS)) == {"x"}
 
 
 LOSS_AND_ACCURACY = (Metric("loss", "lower"), Metric("accuracy", "higher"))

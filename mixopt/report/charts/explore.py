@@ -107,6 +107,9 @@ def _front(palette: Palette) -> Chart:
         base.transform_filter("datum.kind == 'start'")
         .mark_point(filled=True, shape="diamond", color=palette.ink, size=110, opacity=1)
         .encode(x=x, y=y, tooltip=tooltip),
-        base.transform_filter("datum.kind == 'start'")
+        # the proposal is often near the best one seen: their names stand on two sides
+        base.transform_filter("datum.kind == 'start' && datum.text == 'proposal'")
+        .mark_text(align="right", dx=-8, color=palette.ink).encode(x=x, y=y, text="text:N"),
+        base.transform_filter("datum.kind == 'start' && datum.text != 'proposal'")
         .mark_text(align="left", dx=8, color=palette.ink).encode(x=x, y=y, text="text:N"),
     )  # fmt: skip

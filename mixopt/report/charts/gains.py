@@ -111,6 +111,8 @@ def _draw(
         rows.append({
             "name": name, "gain": gain.mean, "verdict": verdict_of(gain), "number": mean,
             "low": max(low, start) if known else None, "high": min(high, end) if known else None,
+            "left": start if known and low < start else None,
+            "right": end if known and high > end else None,
             "text": f"{mean}, 95% interval {span}" if known else mean,
         })  # fmt: skip
     # the numbers stand at the right end of the axis
@@ -132,6 +134,11 @@ def _draw(
         span.transform_filter("isValid(datum.low)"),
         base.mark_point(filled=True, size=80, opacity=1).encode(x=x, color=colour),
     ]
+    for side in ("left", "right"):  # an arrow where an interval goes on beyond the axis
+        if any(row[side] is not None for row in rows):
+            arrow = base.mark_point(filled=True, size=70, opacity=1, shape=f"triangle-{side}")
+            ends = arrow.transform_filter(f"isValid(datum.{side})")
+            layers.append(ends.encode(x=alt.X(f"{side}:Q", scale=scale), color=colour))
     if len(drawn_twice(rows)) == 0:
         text = base.mark_text(align="right", color=palette.ink)
         layers.append(text.encode(x=alt.value("width"), text="number:N"))

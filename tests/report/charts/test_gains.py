@@ -44,6 +44,14 @@ def test_one_wide_interval_does_not_press_the_others_together():
     rows = rows_of(picture([(str(i), g) for i, g in enumerate([*narrow, Estimate(0.0, 100.0)])]))
     assert rows[3]["low"] == pytest.approx(low)  # cut off at the frame
     assert rows[3]["text"] == "+0.000, 95% interval -195.996 to +195.996"  # and said in full
+    # both ends have an arrow, and no other row has one
+    assert (rows[3]["left"], rows[3]["right"]) == pytest.approx((low, high))
+    assert {(row["left"], row["right"]) for row in rows[:3]} == {(None, None)}
+    wide = picture([(str(i), g) for i, g in enumerate([*narrow, Estimate(0.0, 100.0)])])
+    shapes = [layer["mark"].get("shape") for layer in wide.spec()["layer"]]
+    assert {"triangle-left", "triangle-right"} <= set(shapes)
+    alone = [layer["mark"].get("shape") for layer in picture([("a", narrow[0])]).spec()["layer"]]
+    assert not {"triangle-left", "triangle-right"} & set(alone)
 
 
 def test_a_dot_without_an_interval_and_what_is_unknown():
