@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mixopt.cli.more_runs import describe_more_runs, expect_of_more_runs
 from mixopt.cli.options import refuse_unused
 from mixopt.cli.table_options import (
     TABLES,
@@ -94,19 +95,5 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
 
 
 def _advise(options: Mapping[str, Any]) -> None:
-    from mixopt.optimization.learning_curve import advise
-
-    trials, config = read_table_options(options)
-    rows = advise(trials, target=config.target, capability_weights=config.capability_weights,
-                  surrogates=config.surrogates, fidelities=config.fidelities,
-                  seed=options["seed"])  # fmt: skip
-    click.echo("  runs  error of the utility (sd)   rank of unseen runs")
-    for row in rows:
-        error = "{:.3f} to {:.3f}".format(*row.error_interval)
-        rank = "{:+.3f} to {:+.3f}".format(*row.rank_interval)
-        click.echo(f"  {row.runs:>4}  {row.error:.3f} ({error})   {row.rank:+.3f} ({rank})")
-    now, last = rows[0], rows[-1]
-    click.echo(
-        f"{last.runs - now.runs} more runs would cut the error by about "
-        f"{1 - last.error / now.error:.0%}, and the width of the proposal's intervals with it."
-    )
+    rows = expect_of_more_runs(*read_table_options(options), seed=options["seed"])
+    click.echo("\n".join(describe_more_runs(rows)))

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from mixopt.cli.more_runs import describe_more_runs, expect_of_more_runs
 from mixopt.cli.options import can_track, is_given, load_study, open_console, refuse_unused
 from mixopt.cli.output import remark
 from mixopt.cli.table_options import NOT_GIVEN, TABLES, read_table_options, table_options
 
 ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", "domains", "counts",
-                    "recipe", "target", "explore", "id", "fidelities", "proposed",
+                    "recipe", "target", "explore", "advise", "id", "fidelities", "proposed",
                     "step")  # fmt: skip
 """Options that a study sets in its YAML."""
 
@@ -24,6 +25,8 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
               help="Let proposals leave what the runs cover.")  # fmt: skip
 @click.option("--proposed", metavar="IDS",
               help="Runs that were earlier proposals, comma-separated: they correct gains.")  # fmt: skip
+@click.option("--advise", is_flag=True,
+              help="Estimate too what more runs would improve, for the report (12 fits).")  # fmt: skip
 @click.option("-n", "--proposals", default=1, show_default=True,
               type=click.IntRange(min=1, max=1000))  # fmt: skip
 @click.option("-o", "--output", help="Folder of results.")
@@ -78,6 +81,9 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
         )
     for sentence in describe_fit(surrogate):
         remark(sentence)
+    more = expect_of_more_runs(trials, config, seed=seed) if options["advise"] else []
+    for line in describe_more_runs(more) if more else []:
+        remark(line)
     files, rest = [], []
     if options["output"]:
         # only here: charts take a second to import
@@ -91,7 +97,8 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
         space = space_of(trials.domains, config)
         data = table_report_data(
             table.stem, surrogate, proposals, space,
-            repetition=repetition_of(config, trials.domains), table=table.name, seed=str(seed),
+            repetition=repetition_of(config, trials.domains), expectations=more,
+            table=table.name, seed=str(seed),
         )  # fmt: skip
         files.append(write_report(data, Path(options["output"])))
         names = ", ".join(file.name for file in reversed(files))

@@ -13,6 +13,7 @@ from mixopt import __version__
 from mixopt.callbacks.base import DomainCount, StudyWarning
 from mixopt.config.study import StudyConfig
 from mixopt.config.training import BuiltBaseConfig
+from mixopt.optimization.learning_curve import Expectation
 from mixopt.optimization.validation import Validation
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Proposal
@@ -24,6 +25,7 @@ from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Kind, Trials
 
+ADVISE = "`mixopt propose --advise` estimates what more runs would improve; "
 PACKAGES = ("numpy", "scipy", "scikit-learn", "lightgbm", "torch", "transformers", "peft", "mlflow")
 
 
@@ -100,6 +102,7 @@ def table_report_data(
     space: SearchSpace,
     *,
     repetition: Repetition | None = None,
+    expectations: Sequence[Expectation] = (),
     **facts: str,
 ) -> ReportData:
     """Return what a report shows of proposals from a table of runs.
@@ -110,6 +113,7 @@ def table_report_data(
         proposals: Best first.
         space: The feasible mixtures.
         repetition: How the target's budget repeats domains; the proposals' gains count it, if given.
+        expectations: As `advise` returns them, for a learning curve.
         facts: What is needed to reproduce the report, by name.
     """
     trials = surrogate.trials
@@ -120,8 +124,8 @@ def table_report_data(
         cross_validated_scores(surrogate),
         costs={"runs": f"{len(trials)}"},
         facts=_reproduction_facts(**facts),
-        advice="`mixopt design --advise` estimates what more runs would improve; "
-        "`mixopt design -n N` proposes N of them.",
+        advice=f"{ADVISE if not expectations else ''}`mixopt design -n N` proposes N more runs.",
+        expectations=expectations,
     )  # fmt: skip
 
 

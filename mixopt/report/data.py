@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from mixopt.callbacks.base import Changes, DomainCount, StudyWarning
 from mixopt.mixture import Array, Mixture
+from mixopt.optimization.learning_curve import Expectation
 from mixopt.optimization.validation import Validation
 from mixopt.proposal import Proposal
 from mixopt.report.what_if import WhatIf
@@ -107,6 +108,7 @@ class ReportData:
         aggregate: How capabilities are combined into the utility.
         unit: Unit of gains of the utility and of capabilities.
         advice: How to learn more, for a table of runs.
+        expectations: Quality of a fit to a table, and to more runs; empty if not asked for.
     """
 
     name: str
@@ -127,6 +129,7 @@ class ReportData:
     aggregate: str = "weighted mean"
     unit: str = UNITS["z"]
     advice: str = ""
+    expectations: Sequence[Expectation] = ()
 
     @property
     def best(self) -> Proposal:

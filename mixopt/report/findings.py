@@ -11,6 +11,7 @@ from mixopt.mixture import Mixture
 from mixopt.report.charts.experts import experts_picture
 from mixopt.report.charts.gains import gains_picture
 from mixopt.report.charts.learning_curve import learning_picture
+from mixopt.report.charts.more_runs import more_runs_picture
 from mixopt.report.charts.picture import Picture
 from mixopt.report.charts.predicted import ranks_picture
 from mixopt.report.charts.progress import progress_picture, purchases_picture
@@ -38,6 +39,7 @@ class Findings:
         progress: Rank correlation by candidates scored.
         learning: Expected gain by tokens of training, and what the next run is worth.
         purchases: What more computation would buy.
+        more_runs: How well a surrogate of more runs would rank, for a table.
         experts: Change of each expert's losses.
     """
 
@@ -50,6 +52,7 @@ class Findings:
     progress: Picture | None = None
     learning: Picture | None = None
     purchases: Picture | None = None
+    more_runs: Picture | None = None
     experts: Picture | None = None
 
     @property
@@ -79,6 +82,7 @@ def find(data: ReportData) -> Findings:
         progress=progress_picture(data.rounds) if data.rounds else None,
         learning=learning_picture(best.decision) if best.decision else None,
         purchases=purchases_picture(purchases) if purchases else None,
+        more_runs=more_runs_picture(data.expectations) if data.expectations else None,
         experts=experts_picture(data.expert_scores, losses)
         if losses and data.expert_scores
         else None,

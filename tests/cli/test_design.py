@@ -29,21 +29,6 @@ def test_design_goes_on_from_a_table(tables, tmp_path, method):
     assert table["run"].tolist() == ["run-008", "run-009", "run-010"]
 
 
-def test_advice_on_more_runs(tmp_path):
-    rng = np.random.default_rng(0)
-    web = rng.uniform(size=24)
-    pd.DataFrame({"run": range(24), "web": web, "code": 1 - web}).to_csv(
-        tmp_path / "r.csv", index=False
-    )
-    losses = (web - 0.6) ** 2 + 1 + 0.01 * rng.normal(size=24)
-    pd.DataFrame({"run": range(24), "val_loss": losses}).to_csv(tmp_path / "m.csv", index=False)
-    printed = call(
-        "design", "--advise", "--ratios", tmp_path / "r.csv", "--metrics", tmp_path / "m.csv"
-    )
-    assert [line.split()[0] for line in printed.splitlines()[1:5]] == ["24", "32", "40", "56"]
-    assert "32 more runs would cut the error" in printed
-
-
 def test_the_table_that_design_writes_is_read_back(tmp_path):
     call("design", "--domains", "a,b", "-n", "6", "-o", tmp_path / "r.csv")
     metrics = pd.DataFrame({"run": [f"run-{i:03d}" for i in range(6)], "loss": range(6)})
