@@ -8,6 +8,7 @@ or a truncated file causes a rebuild and never a wrong result.
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ MAX_SIBLINGS = 64
 """Artifacts of one name that are compared to explain a rebuild."""
 MAX_CHANGES = 3
 """Changes that an explanation lists."""
+HASH = re.compile(r"[0-9a-f]{16,}")
 
 _verified: set[tuple[str, int]] = set()
 """Manifests (path and modification time) whose files this process has verified."""
@@ -262,7 +264,13 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         At most `MAX_CHANGES` of them, each with its dotted path, old and new value.
     """
     changes = _list_changes(old, new)[:MAX_CHANGES]
-    return "; ".join(f"{place} was {was!s:.60} and is {now!s:.60}" for place, was, now in changes)
+    return "; ".join(f"{place} was {_short(was)} and is {_short(now)}" for place, was, now in changes)
+
+
+def _short(value: Any) -> str:
+    """Return a value as text of at most 60 characters; of a hash, its beginning tells it apart."""
+    text = str(value)
+    return text[:8] if HASH.fullmatch(text) else text[:60]
 
 
 def _list_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

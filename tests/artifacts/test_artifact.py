@@ -170,6 +170,11 @@ def test_a_rebuild_is_explained_by_the_nearest_key(tmp_path, caplog):
     assert store.explain_rebuild(Artifact("kind", "code", key)) == ""
 
 
+def test_hashes_are_told_by_their_beginning():
+    old, new = {"tokenizer": "7130e381f20ee3e2" * 2}, {"tokenizer": "d81c412719f551c9" * 2}
+    assert artifact.describe_changes(old, new) == "tokenizer was 7130e381 and is d81c4127"
+
+
 def test_keys_are_compared_as_they_are_written(tmp_path):
     """Tuples become lists in JSON, and paths text: no change."""
     key = {"step": (0.1, 3), "path": tmp_path}
