@@ -32,6 +32,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "estimates": ("merging", "evaluation"),
     "online": ("baselines", "training", "evaluation"),
     "text-samples": ("evaluation", "pipeline"),
+    "text-distances": ("baselines", "pipeline"),
     "recommendations": ("baselines", "surrogates", "optimization", "pipeline"),
     "objectives": ("surrogates", "optimization", "pipeline"),
     "fits": ("surrogates", "optimization", "pipeline"),

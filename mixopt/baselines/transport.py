@@ -37,6 +37,7 @@ class TextSamples:
         sources: Embeddings by domain (`n_i x f` each).
         target: Embeddings of the target's text (`t x f`).
         masses: Weight of each sample of the target (`t`).
+        benchmarks: Benchmark that each sample of the target is of (`t`); empty if nothing asks for it.
 
     Raises:
         UserError: A sample is too small, or embeddings differ in size.
@@ -45,6 +46,7 @@ class TextSamples:
     sources: Mapping[str, Array]
     target: Array
     masses: Array
+    benchmarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         named = {f"domain {name!r}": rows for name, rows in self.sources.items()}
@@ -91,6 +93,7 @@ class Transport:
         largest = max(float(costs.max()) for costs in (self._cross, self._inner, self._other))
         self._epsilon = max(regularization, largest / LARGEST_EXPONENT)
         self._known: dict[bytes, tuple[float, Array]] = {}
+        self._benchmarks = samples.benchmarks
 
     def distance(self, ratios: Array) -> tuple[float, Array]:
         """Return the distance of a mixture (`d`), in units of the mean cost, and its gradient (`d`).
@@ -106,10 +109,32 @@ class Transport:
         """Return the distances (`n`) of mixtures (`n x d`)."""
         return np.array([self.distance(row)[0] for row in ratios])
 
-    def _measure(self, ratios: Array) -> tuple[float, Array]:
+    def by_benchmark(self, ratios: Array) -> dict[str, Array]:
+        """Return the distances of mixtures (`n x d`) from the text of each benchmark alone (`n`)."""
+        names = np.array(self._benchmarks)
+        targets = {}
+        for name in dict.fromkeys(self._benchmarks):
+            target = self._masses * (names == name)
+            targets[name] = target / target.sum()
+        constants = {name: self._solve_itself(b, self._other)[0] for name, b in targets.items()}
+        found = np.zeros((len(ratios), len(targets)))
+        for place, row in enumerate(ratios):
+            masses = self._spread(row)
+            inner = self._solve_itself(masses, self._inner)[0]
+            found[place] = [
+                self._solve(masses, target)[0] - 0.5 * inner - 0.5 * constants[name]
+                for name, target in targets.items()
+            ]
+        return dict(zip(targets, found.T, strict=True))
+
+    def _spread(self, ratios: Array) -> Array:
+        """Return the mass of each sample of the sources (`n`) in a mixture."""
         masses = (ratios / self._counts)[self._owner]
-        masses = masses / masses.sum()
-        cross, potential = self._solve(masses)
+        return np.asarray(masses / masses.sum())
+
+    def _measure(self, ratios: Array) -> tuple[float, Array]:
+        masses = self._spread(ratios)
+        cross, potential = self._solve(masses, self._masses)
         inner, own = self._solve_itself(masses, self._inner)
         by_source = np.bincount(self._owner, potential - own) / self._counts
         return cross - 0.5 * inner - 0.5 * self._constant, by_source - by_source.mean()
@@ -118,10 +143,10 @@ class Transport:
     def _constant(self) -> float:
         return self._solve_itself(self._masses, self._other)[0]
 
-    def _solve(self, masses: Array) -> tuple[float, Array]:
-        """Return the cost from the mixture to the target, and the potential of each sample (`n`)."""
-        rows, columns = masses > 0, self._masses > 0
-        a, b = masses[rows], self._masses[columns]
+    def _solve(self, masses: Array, target: Array) -> tuple[float, Array]:
+        """Return the cost from the mixture to a target, and the potential of each sample (`n`)."""
+        rows, columns = masses > 0, target > 0
+        a, b = masses[rows], target[columns]
         _, log = self._ot.sinkhorn(
             a, b, self._cross[np.ix_(rows, columns)], self._epsilon, method="sinkhorn", log=True,
             warn=False, numItermax=ITERATIONS, stopThr=TOLERANCE,

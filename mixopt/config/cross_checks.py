@@ -41,6 +41,7 @@ def check_study(study: "StudyConfig") -> None:
         _check_budget,
         _check_regmix,
         _check_published,
+        _check_text_prior,
     ):
         check(study)
 
@@ -322,6 +323,24 @@ def _check_published(study: "StudyConfig") -> None:
                 f"search.method: {method}: expert {expert.domain!r} has no text, and what the method "
                 "trains reads every domain; add its text"
             )
+
+
+def _check_text_prior(study: "StudyConfig") -> None:
+    if not study.search.text_prior:
+        return
+    for expert in study.experts:
+        if expert.text is None:
+            raise ValueError(
+                f"search.text_prior: expert {expert.domain!r} has no text to compare with the "
+                "benchmarks; add its text, or leave text_prior out"
+            )
+    if all(
+        isinstance(each, WHOLE_MODEL_CONFIGS) for each in study.benchmarks if each.role == "search"
+    ):
+        raise ValueError(
+            "search.text_prior: no benchmark that chooses has text (bits_per_byte, continuations or "
+            "choices); give one, or leave text_prior out"
+        )
 
 
 def _check_phases(study: "StudyConfig") -> None:

@@ -89,6 +89,10 @@ class SearchConfig(SearchSpaceConfig):
     """Memory for streamed scoring, such as `4GiB`; most of the free memory if left out."""
     item_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of each benchmark's items that later rounds score; control variates estimate the rest."""
+    text_prior: bool = False
+    """Let the surrogate expect, before any trial, that mixtures with text nearer to a benchmark's score
+    better there (optimal transport, as in projektor; `mixopt[transport]`). Trials correct it. It helps a
+    fit to a handful of runs."""
     natural: dict[str, float] | None = None
     """Natural mixture; proportional to the available tokens if left out."""
     normalise: Normalisation = "z"
@@ -106,6 +110,8 @@ class SearchConfig(SearchSpaceConfig):
         plain: dict[str, Any] = handler(self)
         if plain.get("lisa_layers", 0) is None:
             del plain["lisa_layers"]
+        if not plain.get("text_prior", True):
+            del plain["text_prior"]
         return plain
 
     @model_validator(mode="after")

@@ -203,6 +203,11 @@ class StudyConfig(ConfigModel):
         return round(self.search.method_runs * self.training.tokens)
 
     @property
+    def compares_text(self) -> bool:
+        """Whether samples of the domains' text are compared with that of the benchmarks."""
+        return self.search.text_prior or self.published_method == "projektor"
+
+    @property
     def proxy(self) -> Kind:
         """The kind of the trials that the surrogate is fitted to."""
         return PROXIES[self.search_method]

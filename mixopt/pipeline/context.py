@@ -17,7 +17,7 @@ from mixopt.config.study import StudyConfig
 from mixopt.config.training import BuiltBaseConfig, PretrainedBaseConfig
 from mixopt.data.contamination import describe_contamination, measure_contamination
 from mixopt.data.study_corpora import StudyCorpora, StudyInputs
-from mixopt.errors import ModelError
+from mixopt.errors import ModelError, require_extra
 from mixopt.executors.dispatcher import VISIBLE_AFTER_S, ReadOnlyDispatcher, find_soon
 from mixopt.executors.job import JobDispatcher
 from mixopt.io.run_folders import find_model_folder
@@ -77,7 +77,11 @@ class StudyContext:
             ExportError: An export that the study asks for would fail.
             InfeasibleError: No mixture meets every bound.
             ModelError: The given base or a given expert cannot be used.
+            MissingExtraError: Text is compared and `mixopt[transport]` is not installed.
+            UserError: Text is compared and a domain or a benchmark has too little.
         """
+        if self.config.compares_text:
+            require_extra("transport")
         if not isinstance(self.config.base, BuiltBaseConfig):
             self._require_full_precision(self.config.base)
             self._check_given_weights()
@@ -89,6 +93,10 @@ class StudyContext:
         from mixopt.pipeline.method_search import require_method_budget
 
         require_method_budget(self)
+        if self.config.compares_text:
+            from mixopt.pipeline.text_samples import require_text
+
+            require_text(self)
         if self.config.search.normalise == "raw":
             require_one_direction([m for m in self.scorer.metrics if m.role == "search"])
         counts = count_domains(self.config, self.corpora)

@@ -25,6 +25,7 @@ from mixopt.pipeline.mixture_runs import (
 )
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
+from mixopt.pipeline.text_prior import measure_text_prior
 from mixopt.surrogates.ensemble import GAMMA, response_weights
 from mixopt.surrogates.gain_model import GainPrior
 from mixopt.trials import Metric
@@ -42,9 +43,11 @@ def open_policy(context: StudyContext, search: CandidateSearch) -> SurrogatePoli
         search: The experts.
     """
     objective = measure_objective(context, search)
+    prior = measure_text_prior(context) if context.config.search.text_prior else None
     return SurrogatePolicy(
-        context.config, search.measure_reliability, store=context.store, objective=objective
-    )
+        context.config, search.measure_reliability, store=context.store, objective=objective,
+        prior_mean=prior,
+    )  # fmt: skip
 
 
 def require_objective(policy: SurrogatePolicy) -> Objective:

@@ -45,6 +45,7 @@ class SurrogatePolicy:
         observations: Further runs, that a budget bought or a method of others trained.
         objective: The unit of gains and the trust of metrics by seeds; None where none was measured.
         recommendation: What a method of others recommends: the only candidate of a decision.
+        prior_mean: Expected scores of mixtures before any trial, in any unit.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class SurrogatePolicy:
         observations: "Sequence[Observation]" = (),
         objective: Objective | None = None,
         recommendation: "Recommendation | None" = None,
+        prior_mean: Trials | None = None,
     ) -> None:
         self._config, self._measure = config, measure
         self._validation, self.runs, self.by_seed = validation, runs, tuple(by_seed)
         self.observations = tuple(observations)
         self._store, self.objective = store, objective
-        self.recommendation = recommendation
+        self.recommendation, self._prior_mean = recommendation, prior_mean
         self._fitted: tuple[Trials, Surrogate] | None = None
         self._reliabilities: dict[str, Reliability] | None = None
 
@@ -73,14 +75,14 @@ class SurrogatePolicy:
         """Return the policy that also uses real runs; this one is not changed."""
         return SurrogatePolicy(
             self._config, self.reliabilities, validation, runs, self._store, by_seed,
-            self.observations, self.objective, self.recommendation,
+            self.observations, self.objective, self.recommendation, self._prior_mean,
         )  # fmt: skip
 
     def with_observations(self, observations: "Sequence[Observation]") -> "SurrogatePolicy":
         """Return the policy that also uses what a budget bought; this one is not changed."""
         return SurrogatePolicy(
             self._config, self.reliabilities, self._validation, self.runs, self._store, self.by_seed,
-            observations, self.objective, self.recommendation,
+            observations, self.objective, self.recommendation, self._prior_mean,
         )  # fmt: skip
 
     def with_recommendation(
@@ -94,7 +96,7 @@ class SurrogatePolicy:
         """
         return SurrogatePolicy(
             self._config, self.reliabilities, self._validation, self.runs, self._store, self.by_seed,
-            observations, self.objective, recommendation,
+            observations, self.objective, recommendation, self._prior_mean,
         )  # fmt: skip
 
     def fit(self, trials: Trials) -> Surrogate:
@@ -109,13 +111,13 @@ class SurrogatePolicy:
         selected = self._select(table)
         settings = self._settings(table, selected)
         if self._store is None:
-            return fit(selected, **settings)
+            return fit(selected, prior_mean=self._prior_mean, **settings)
 
         def build(scratch: Path) -> None:
-            save_surrogate(fit(selected, **settings), scratch)
+            save_surrogate(fit(selected, prior_mean=self._prior_mean, **settings), scratch)
 
         # a new fit is read back too, so that a run that resumes does not differ in a bit
-        artifact = Artifact("fits", "fit", {**settings, "trials": selected.digest})
+        artifact = Artifact("fits", "fit", self._fit_key(settings, selected))
         folder = self._store.get_or_build(artifact, build)
         return load_surrogate(folder, selected)
 
@@ -143,7 +145,12 @@ class SurrogatePolicy:
         """Return what determines the surrogate of `trials` and what is measured in its scale."""
         both = trials if self.runs is None else trials + self.runs
         settings = self._settings(both, self._select(both))
-        return settings | {"trials": both.digest, "proxy": self.proxy}
+        return self._fit_key(settings, both) | {"proxy": self.proxy}
+
+    def _fit_key(self, settings: dict[str, Any], trials: Trials) -> dict[str, Any]:
+        key = settings | {"trials": trials.digest}
+        # keys of studies without a prior mean do not change
+        return key if self._prior_mean is None else key | {"prior_mean": self._prior_mean.digest}
 
     def reliabilities(self, trials: Trials) -> dict[str, Reliability]:
         """Return the split-half reliability of each benchmark on the first round's candidates."""

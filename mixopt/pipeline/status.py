@@ -41,6 +41,8 @@ NEEDED = {
     "engines": "the sizes of base and experts",
     "logprobs": "the scores of single experts",
     "scores": "the scores of other candidates",
+    "text-samples": "the samples of text",
+    "text-distances": "the distances of text",
     "fits": "a fit of the scores",
     "proposals": "the proposals",
     "proxy-runs": "the proxy runs",

@@ -49,49 +49,101 @@ def equal_weights(context: StudyContext) -> dict[str, float]:
     return {name: weight / total for name, weight in weights.items()}
 
 
-def collect_samples(context: StudyContext, weights: Mapping[str, float]) -> TextSamples:
+def collect_samples(
+    context: StudyContext, weights: Mapping[str, float], most: int = TARGET_SAMPLES
+) -> TextSamples:
     """Return the samples of a study, embedded now or read.
 
     Args:
         context: A study whose corpora are built.
         weights: Of the benchmarks in the target, by name.
+        most: Passages of all benchmarks together.
 
     Raises:
         UserError: A domain or the target has too little text.
+    """
+
+    def build(folder: Path) -> None:
+        samples = _embed(context, weights, most)
+        named = {f"source-{i}": rows for i, rows in enumerate(samples.sources.values())}
+        arrays: dict[str, Array] = {**named, "target": samples.target, "masses": samples.masses}
+        names = np.array(samples.benchmarks)
+        np.savez(folder / FILE, allow_pickle=False, benchmarks=names, **arrays)
+
+    arrays = np.load(
+        context.store.get_or_build(samples_artifact(context, weights, most), build) / FILE
+    )
+    sources = {name: arrays[f"source-{i}"] for i, name in enumerate(context.config.domains)}
+    names = tuple(arrays["benchmarks"].tolist())
+    return TextSamples(sources, arrays["target"], arrays["masses"], names)
+
+
+def samples_artifact(context: StudyContext, weights: Mapping[str, float], most: int) -> Artifact:
+    """Return the artifact of a study's samples, with everything that determines them.
+
+    Args:
+        context: A study whose corpora are built.
+        weights: Of the benchmarks in the target, by name.
+        most: Passages of all benchmarks together.
     """
     config, corpora = context.config, context.corpora
     is_built = isinstance(config.base, BuiltBaseConfig)
     key = {
         "corpora": {name: corpora.fingerprints.get(name) for name in config.domains},
         "tokenizer": len(corpora.tokenizer), "benchmarks": context.scorer.digests,
-        "weights": dict(weights), "context": config.base.context, "seed": config.seed,
+        "weights": dict(weights), "context": config.base.context, "seed": config.seed, "most": most,
         "base": None if is_built else context.base_model.compute_key(),
     }  # fmt: skip
-
-    def build(folder: Path) -> None:
-        samples = _embed(context, weights)
-        named = {f"source-{i}": rows for i, rows in enumerate(samples.sources.values())}
-        arrays: dict[str, Array] = {**named, "target": samples.target, "masses": samples.masses}
-        np.savez(folder / FILE, allow_pickle=False, **arrays)
-
-    arrays = np.load(context.store.get_or_build(Artifact(KIND, "all", key), build) / FILE)
-    sources = {name: arrays[f"source-{i}"] for i, name in enumerate(config.domains)}
-    return TextSamples(sources, arrays["target"], arrays["masses"])
+    return Artifact(KIND, "all", key)
 
 
-def _embed(context: StudyContext, weights: Mapping[str, float]) -> TextSamples:
+def require_text(context: StudyContext) -> None:
+    """Check that there is enough text for transport, before anything is embedded or trained.
+
+    Args:
+        context: A study whose corpora are built.
+
+    Raises:
+        UserError: A domain or a benchmark that chooses has too little text, or none.
+    """
+    length = _passage_length(context)
+    rng = np.random.default_rng(0)
+    for domain in context.config.domains:
+        draw_passages(_open(context, domain), domain, LEAST_SAMPLES, length, rng)
+    weights = equal_weights(context)
+    draw_target(context.scorer.tasks, weights, length, rng)
+    if not context.config.search.text_prior:
+        return
+    for task in context.scorer.tasks:
+        n = len(_pieces(task, length))
+        if weights.get(task.metric.name, 0.0) > 0 and n < LEAST_SAMPLES:
+            raise UserError(
+                f"The text of benchmark {task.metric.name!r} has {n} passages and transport needs "
+                f"{LEAST_SAMPLES}; give it more items, or leave search.text_prior out."
+            )
+
+
+def _passage_length(context: StudyContext) -> int:
+    return min(PASSAGE_TOKENS, context.config.base.context)
+
+
+def _open(context: StudyContext, domain: str) -> Corpus:
+    if domain not in context.corpora.by_domain:
+        raise UserError(f"Domain {domain!r} has no text to compare; give its text.")
+    return context.corpora.open(domain)
+
+
+def _embed(context: StudyContext, weights: Mapping[str, float], most: int) -> TextSamples:
     config = context.config
-    length = min(PASSAGE_TOKENS, config.base.context)
+    length = _passage_length(context)
     share = SAMPLES // len(config.domains)
     n = max(LEAST_PER_DOMAIN, min(MOST_PER_DOMAIN, share))
     passages: dict[str, list[list[int]]] = {}
     for index, domain in enumerate(config.domains):
-        if domain not in context.corpora.by_domain:
-            raise UserError(f"Domain {domain!r} has no text to compare; give its text.")
         rng = np.random.default_rng([config.seed, index])
-        passages[domain] = draw_passages(context.corpora.open(domain), domain, n, length, rng)
+        passages[domain] = draw_passages(_open(context, domain), domain, n, length, rng)
     rng = np.random.default_rng([config.seed, len(config.domains)])
-    target, masses = draw_target(context.scorer.tasks, weights, length, rng)
+    target, masses, names = draw_target(context.scorer.tasks, weights, length, rng, most)
     everything = [passage for own in [*passages.values(), target] for passage in own]
     if isinstance(config.base, BuiltBaseConfig):
         rows = count_tokens(everything)
@@ -103,7 +155,7 @@ def _embed(context: StudyContext, weights: Mapping[str, float]) -> TextSamples:
         rows = embed_passages(model, everything)
     ends = np.cumsum([len(own) for own in passages.values()])
     parts = np.split(rows, ends)
-    return TextSamples(dict(zip(passages, parts[:-1], strict=True)), parts[-1], masses)
+    return TextSamples(dict(zip(passages, parts[:-1], strict=True)), parts[-1], masses, names)
 
 
 def draw_passages(
@@ -132,15 +184,20 @@ def draw_passages(
 
 
 def draw_target(
-    tasks: "Sequence[Task]", weights: Mapping[str, float], length: int, rng: np.random.Generator
-) -> tuple[list[list[int]], Array]:
-    """Return passages of what benchmarks score, and the weight of each passage (`n`).
+    tasks: "Sequence[Task]",
+    weights: Mapping[str, float],
+    length: int,
+    rng: np.random.Generator,
+    most: int = TARGET_SAMPLES,
+) -> tuple[list[list[int]], Array, tuple[str, ...]]:
+    """Return passages of what benchmarks score, and weight and benchmark of each (`n`).
 
     Args:
         tasks: The benchmarks; those without a weight are left out.
         weights: By name.
         length: Most tokens of a passage.
         rng: Chooses them.
+        most: Passages of all benchmarks together; at least `LEAST_SAMPLES` of each.
 
     Raises:
         UserError: No benchmark that chooses has text.
@@ -153,12 +210,18 @@ def draw_target(
         )
     passages: list[list[int]] = []
     masses: list[float] = []
+    names: list[str] = []
     for task in own:
-        pieces = [piece for request in _right_requests(task) for piece in _cut(request, length)]
-        n = min(len(pieces), max(LEAST_SAMPLES, TARGET_SAMPLES // len(own)))
+        pieces = _pieces(task, length)
+        n = min(len(pieces), max(LEAST_SAMPLES, most // len(own)))
         passages += [pieces[i] for i in np.sort(rng.choice(len(pieces), n, replace=False))]
         masses += [weights[task.metric.name] / n] * n
-    return passages, np.array(masses)
+        names += [task.metric.name] * n
+    return passages, np.array(masses), tuple(names)
+
+
+def _pieces(task: "Task", length: int) -> list[list[int]]:
+    return [piece for request in _right_requests(task) for piece in _cut(request, length)]
 
 
 def _right_requests(task: "Task") -> list[list[int]]:

@@ -20,6 +20,7 @@ from mixopt.surrogates.calibration import (
     rescale_partial_sums,
 )
 from mixopt.surrogates.multi_fidelity import is_uninformative
+from mixopt.surrogates.prior_mean import fit_prior_mean
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.registry import AUTO, SURROGATES, make_model
 from mixopt.surrogates.repeats import measure_noise
@@ -45,6 +46,7 @@ def fit(
     scales: Mapping[str, float] | None = None,
     surrogates: str | Sequence[str] = "auto",
     fidelities: Sequence[str] | None = None,
+    prior_mean: Trials | None = None,
     use_std_errors: bool = True,
     seed: Seed = 0,
 ) -> Surrogate:
@@ -65,6 +67,8 @@ def fit(
         surrogates: `auto`, the name of one model, or several to stack.
         fidelities: Fidelities of the trials from the lowest to the one to predict. If left out: by size
             (`60M`, `1B`), else by mean cost, or ensembled, merged, trained.
+        prior_mean: Scores that are expected of mixtures before any run, in any unit, such as distances
+            of their text from the benchmarks'. They tell where no run is; three runs are enough then.
         use_std_errors: Use the scores' standard errors as noise where that predicts better. They
             are not noise where all trials share their items.
         seed: Seed of the folds and of models that draw random numbers.
@@ -86,18 +90,19 @@ def fit(
     metrics = _metrics_to_fit(trials, targets, tables)
     if target == "average":
         require_one_direction(metrics)
-    if all(len(table) < MIN_TRIALS for table in tables):
+    if prior_mean is None and all(len(table) < MIN_TRIALS for table in tables):
         listed = ", ".join(f"{len(t)} {level}" for t, level in zip(tables, levels, strict=True))
         each = f" of one fidelity ({listed})" if len(levels) > 1 else ""
         raise TrialsError(
             f"{len(trials)} trials{each} are too few to fit; at least {MIN_TRIALS} are needed."
         )
-    if all(is_uninformative(table) for table in tables):
+    if prior_mean is None and all(is_uninformative(table) for table in tables):
         raise TrialsError(
             f"All {len(tables[-1])} {levels[-1]} trials have one mixture, so no effect of the "
             "mixture can be fitted; add runs of other mixtures."
         )
-    while is_uninformative(tables[0]):
+    # with a prior mean a handful of the only fidelity is enough
+    while is_uninformative(tables[0]) and len(tables) > 1:
         log.info("%d %s trials are too few, or all of one mixture, to be the lowest fidelity.",
                  len(tables[0]), levels[0])  # fmt: skip
         tables, levels = tables[1:], levels[1:]
@@ -106,18 +111,24 @@ def fit(
         names = _usable_models(surrogates, len(table), len(table.domains))
         return {name: make_model(name, seed) for name in names}
 
+    prior = None
+    if prior_mean is not None:
+        prior = fit_prior_mean(prior_mean, tables[0], metrics, seed=seed)
     stages = multi_fidelity.fit_fidelities(
-        tables, metrics, make_models, use_std_errors=use_std_errors, seed=seed
+        tables, metrics, make_models, use_std_errors=use_std_errors, seed=seed, prior=prior
     )
-    # standard deviations of a handful of runs are no scale to weigh metrics by
-    scaled_by = next(table for table in reversed(tables) if not is_uninformative(table))
+    # standard deviations of a handful of runs are no scale to weigh metrics by, if there are others
+    informative = (table for table in reversed(tables) if not is_uninformative(table))
+    scaled_by = next(informative, tables[-1])
     utility = _make_utility(
         scaled_by, metrics, target, capability_weights, trust, normalise, scales
     )
     summaries = multi_fidelity.summarize_fidelities(levels, tables, metrics, stages)
     fitted = Trials([t for table in tables for t in table], trials.metrics, trials.domains)
     correlation = _correlate_errors(tables, metrics, stages)
-    assembled = _assemble(tables[-1], metrics, utility, *stages[-1], summaries, correlation)
+    few = len(tables) > 1 and len(tables[-1]) < multi_fidelity.MIN_RUNS_OWN_MODELS
+    few = few or len(tables[-1]) < MIN_TRIALS
+    assembled = _assemble(tables[-1], metrics, utility, *stages[-1], summaries, correlation, few)
     noise = measure_noise(tables[-1].ratios(), tables[-1].values(metrics))
     return replace(assembled, all_trials=fitted, noise=noise)
 
@@ -214,13 +225,13 @@ def _assemble(
     model: StackedModel,
     fidelities: tuple[FittedFidelity, ...],
     correlation: Array | None,
+    few: bool,
 ) -> Surrogate:
     values = trials.values(metrics)
     keep = standardization.varying
     stds = model.cv_stds * model.critical_values.factor
     predicted, stds = standardization.untransform(model.cv_means, stds)
     out_of_fold, residuals, own = _utility_residuals(utility, values, predicted, stds, correlation)
-    few = len(fidelities) > 1 and len(trials) < multi_fidelity.MIN_RUNS_OWN_MODELS
     critical_values = (
         calibrate_few(residuals, own, model.critical_values)
         if few

@@ -16,6 +16,7 @@ from mixopt.io.model_sizes import parse_size
 from mixopt.mixture import Array
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel
 from mixopt.surrogates.cokriging import CoKriging, RescaledModel
+from mixopt.surrogates.prior_mean import LEAST_RUNS
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.repeats import measure_noise
 from mixopt.surrogates.stacking import PseudoObservations, StackedModel, fit_stacked_model
@@ -121,8 +122,12 @@ def fit_fidelities(
     *,
     use_std_errors: bool,
     seed: int,
+    prior: Stage | None = None,
 ) -> list[Stage]:
     """Fit each fidelity, every one but the lowest as a correction of the one below.
+
+    A prior mean is below the lowest. It is a guess and no proxy, so from the fewest runs that models
+    are fitted to, cross-validation weighs its correction beside models of the runs alone.
 
     Where a mixture was run more than once, the noise of its repeats is tried as the noise of every
     run too; the lower cross-validated error decides.
@@ -134,14 +139,21 @@ def fit_fidelities(
         use_std_errors: Also fit with standard errors as noise; the lower cross-validated error
             decides.
         seed: Seed of the assignment to folds.
+        prior: Expected scores before any run, as `fit_prior_mean` returns them.
 
     Returns:
         By fidelity, its standardization and its fitted model.
     """
     stages: list[Stage] = []
     for table in tables:
-        lower = stages[-1] if stages else None
-        standardization = _standardize(table, metrics, lower)
+        lower = stages[-1] if stages else prior
+        corrects_prior = not stages and prior is not None
+        own_models_from = MIN_TRIALS if corrects_prior else MIN_RUNS_OWN_MODELS
+        standardization = (
+            _standardize(table, metrics, None, least=LEAST_RUNS)
+            if corrects_prior
+            else _standardize(table, metrics, lower)
+        )
         z = standardization.transform(table.values(metrics))
         noise = standardization.transform_variances(table.std_errors(metrics))
         noises = [np.zeros(z.shape)] + ([noise] if use_std_errors and noise.any() else [])
@@ -157,7 +169,7 @@ def fit_fidelities(
             models: dict[str, SurrogateModel] = {}
             if proxy is not None:
                 models[COKRIGING] = CoKriging(proxy)
-            if lower is None or len(table) >= MIN_RUNS_OWN_MODELS:
+            if lower is None or len(table) >= own_models_from:
                 models |= make_models(table)
             fitted = fit_stacked_model(
                 models, table.ratios(), z, known, seed=seed, pseudo=pseudo, reach=reach
@@ -190,8 +202,13 @@ def _from_slopes(
     return PseudoObservations(np.stack(ratios), np.stack(scores), np.array(parents, dtype=np.intp))
 
 
-def _standardize(table: Trials, metrics: Sequence[Metric], lower: Stage | None) -> Standardization:
-    """Return means and standard deviations over the runs; a handful takes the lower fidelity's."""
+def _standardize(
+    table: Trials, metrics: Sequence[Metric], lower: Stage | None, least: int = MIN_TRIALS
+) -> Standardization:
+    """Return means and standard deviations over the runs; a handful takes the lower fidelity's.
+
+    A metric without `least` scores is refused.
+    """
     values = table.values(metrics)
     if lower is not None and is_uninformative(table):
         own, model = lower
@@ -208,10 +225,10 @@ def _standardize(table: Trials, metrics: Sequence[Metric], lower: Stage | None) 
     centers, deviations = np.zeros(len(metrics)), np.zeros(len(metrics))
     for index, (metric, column) in enumerate(zip(metrics, values.T, strict=True)):
         known = column[np.isfinite(column)]
-        if len(known) < MIN_TRIALS:
+        if len(known) < least:
             raise TrialsError(
                 f"Metric {metric.name!r} has {len(known)} scores in {table.levels[0]} runs and "
-                f"at least {MIN_TRIALS} are needed to fit it; add runs, or give the metric role "
+                f"at least {least} are needed to fit it; add runs, or give the metric role "
                 "holdout (holdout=, --holdout on the shell)."
             )
         centers[index] = known.mean()

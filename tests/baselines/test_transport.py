@@ -71,6 +71,32 @@ def test_a_source_that_is_the_target_has_no_distance():
     assert Transport(same).distance(np.array([1.0, 0.0]))[0] == pytest.approx(0, abs=1e-8)
 
 
+def test_distances_from_each_benchmark_are_those_of_its_samples_alone():
+    samples = make_samples((0.5, 2.0))
+    names = ("far",) * 9 + ("near",) * 11
+    target = samples.target + np.array([3.0, 0, 0]) * (np.arange(20) < 9)[:, None]
+    whole = Transport(TextSamples(samples.sources, target, samples.masses, names))
+    rows = np.array([[0.3, 0.7], [1.0, 0.0]])
+    found = whole.by_benchmark(rows)
+    assert list(found) == ["far", "near"]
+    # both in the unit of the whole target: the ratio of two distances does not depend on it
+    for name in found:
+        chosen = np.array(names) == name
+        alone = Transport(
+            TextSamples(samples.sources, target[chosen], samples.masses[chosen]),
+            0.05 * whole_scale(samples, target) / whole_scale(samples, target[chosen]),
+        ).distances(rows)
+        scale = whole_scale(samples, target[chosen]) / whole_scale(samples, target)
+        assert found[name] == pytest.approx(alone * scale, rel=1e-4)
+    assert (found["near"][1] < found["near"][0]).all()
+    assert (found["far"][1] > found["far"][0]).all()
+
+
+def whole_scale(samples, target):
+    """The unit of a distance: the mean cost."""
+    return ot.dist(np.vstack(list(samples.sources.values())), target).mean()
+
+
 def test_what_is_asked_twice_is_computed_once(monkeypatch):
     found, p = Transport(make_samples((0.5, 1.0))), np.array([0.4, 0.6])
     first = found.distance(p)

@@ -48,7 +48,8 @@ def task(name, lengths, weights):
 
 def test_the_target_has_pieces_of_each_benchmark_by_its_weight():
     tasks = [task("a", [5, 3, 2], [1.0, 0.0, 1.0]), task("b", [4], [1.0]), task("c", [9], [1.0])]
-    passages, masses = draw_target(tasks, {"a": 0.6, "b": 0.4}, 6, np.random.default_rng(0))
+    passages, masses, names = draw_target(tasks, {"a": 0.6, "b": 0.4}, 6, np.random.default_rng(0))
+    assert names == ("a",) * 3 + ("b",) * 2
     assert sorted(map(len, passages[:3])) == [4, 4, 6]  # the second request of `a` does not count
     assert masses.tolist() == pytest.approx([0.2] * 3 + [0.2] * 2)
     with pytest.raises(UserError, match="none has any; choose by bits_per_byte"):
@@ -76,3 +77,5 @@ def test_samples_of_a_study_are_made_once(tmp_path, monkeypatch):
     monkeypatch.setattr(text_samples, "_embed", lambda *_: pytest.fail("embedded again"))
     again = collect_samples(context, weights)
     assert (again.target == first.target).all()
+    assert set(again.benchmarks) == set(weights)
+    assert again.benchmarks == first.benchmarks
