@@ -264,7 +264,9 @@ def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         At most `MAX_CHANGES` of them, each with its dotted path, old and new value.
     """
     changes = _list_changes(old, new)[:MAX_CHANGES]
-    return "; ".join(f"{place} was {_short(was)} and is {_short(now)}" for place, was, now in changes)
+    return "; ".join(
+        f"{place} was {_short(was)} and is {_short(now)}" for place, was, now in changes
+    )
 
 
 def _short(value: Any) -> str:
