@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -53,10 +54,10 @@ def one(trials: Trials, n: int, name: str, seed: int) -> dict:
     return found | (coverage(surrogate, ratios, truth) if name == "auto" else {})
 
 
-def against(trials: Trials, seeds: int, jobs: int) -> dict:
+def against(trials: Trials, seeds: int, jobs: int, rivals: Sequence[str] = RIVALS) -> dict:
     found: dict = {}
     for n in SIZES:
-        names = ["auto", *(r for r in RIVALS if r != "regmix" or n >= 41)]
+        names = ["auto", *(r for r in rivals if r != "regmix" or n >= 41)]
         rows = Parallel(jobs)(
             delayed(one)(trials, n, name, seed) for name in names for seed in range(seeds)
         )
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--rivals", nargs="*", default=RIVALS, choices=RIVALS)
     args = parser.parse_args()
     trials = read_trials(
         ratios=args.tables / "ratios.csv", metrics=args.tables / "metrics.csv", better="lower"
@@ -138,7 +140,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     parts = {
         "large": large,
-        "rivals": lambda: against(trials, args.seeds, args.jobs),
+        "rivals": lambda: against(trials, args.seeds, args.jobs, args.rivals),
         "explosion": lambda: explosion(trials, args.seeds),
         "proposal": lambda: proposal(trials, args.tables),
     }

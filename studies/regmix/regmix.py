@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -240,11 +240,11 @@ def rival(tables: Tables, n: int, name: str, seed: int) -> list[float]:
     ]
 
 
-def against(tables: Tables, seeds: int, jobs: int) -> dict:
+def against(tables: Tables, seeds: int, jobs: int, rivals: Sequence[str] = RIVALS) -> dict:
     found: dict = {}
     for n in RIVAL_SIZES:
         # with RegMix's settings LightGBM is constant below 41 runs, which fit() refuses
-        names = ["auto", *(r for r in RIVALS if r != "regmix" or n >= 41)]
+        names = ["auto", *(r for r in rivals if r != "regmix" or n >= 41)]
         rows = Parallel(jobs)(
             delayed(rival)(tables, n, name, seed) for name in names for seed in range(seeds)
         )
@@ -320,6 +320,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--rivals", nargs="*", default=RIVALS, choices=RIVALS)
     args = parser.parse_args()
     tables = Tables(args.tables)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -327,7 +328,7 @@ def main() -> None:
         "reproduce": lambda: reproduce(tables),
         "random": lambda: curve(tables, random_rows, RANDOM_SIZES, args.seeds, args.jobs),
         "chosen": lambda: curve(tables, chosen_rows, CHOSEN_SIZES, args.seeds, args.jobs),
-        "rivals": lambda: against(tables, max(4, args.seeds // 2), args.jobs),
+        "rivals": lambda: against(tables, max(4, args.seeds // 2), args.jobs, args.rivals),
         "intervals": lambda: intervals(tables, args.seeds, args.jobs),
         "speed": lambda: speed(tables),
     }
