@@ -43,7 +43,8 @@ TRAINS_NOTHING: tuple[PublishedMethod, ...] = (
     "individual-select",
 )
 """Those that only combine experts."""
-SearchMethod = Literal["auto", "ensemble", "mergemix", "gradient", "regmix"] | PublishedMethod
+# one literal, so that a message about a wrong name lists all
+SearchMethod = Literal["auto", "ensemble", "mergemix", "gradient", "regmix", PublishedMethod]
 PROXIES: dict[SearchMethod, Kind] = {
     "ensemble": "ensembled", "mergemix": "merged", "gradient": "merged", "regmix": "trained",
     **dict.fromkeys(PUBLISHED, "ensembled"),

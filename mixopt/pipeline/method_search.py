@@ -32,7 +32,7 @@ from mixopt.pipeline.mixture_runs import (
     order_natural,
     train_runs,
 )
-from mixopt.pipeline.online_runs import run_online
+from mixopt.pipeline.online_runs import require_layers, run_online
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.pipeline.text_samples import collect_samples
 from mixopt.trials import Metric
@@ -76,10 +76,11 @@ def method_budget(context: StudyContext) -> int:
 
 
 def require_method_budget(context: StudyContext) -> None:
-    """Check that the study's method can work with its budget, before anything is trained.
+    """Check that the study's method can work with its budget and base, before anything is trained.
 
     Raises:
         ConfigError: The budget is below the method's least.
+        UserError: The base has fewer layers than are to be trained at a time.
     """
     name = context.config.published_method
     if name is None:
@@ -90,6 +91,8 @@ def require_method_budget(context: StudyContext) -> None:
         name, method, d=len(context.config.domains), expert_tokens=experts,
         run_tokens=context.config.training.tokens, budget_tokens=method_budget(context),
     )  # fmt: skip
+    if (layers := context.config.search.lisa_layers) is not None:
+        require_layers(context, layers)
 
 
 def run_method(
@@ -116,7 +119,7 @@ def run_method(
             evaluator=StudyEvaluator(context, search, metrics),
             epochs=_epochs(context.config, context.corpora.available_tokens),
             target_tokens=context.config.target.tokens,
-            open_samples=lambda: collect_samples(context, _by_name(metrics, weights)),
+            open_samples=lambda: collect_samples(context, _by_name(metrics, weights), name=name),
             seed=context.config.seed,
         )  # fmt: skip
         found = recommend(name, problem, method=_with_settings(name, context.config))

@@ -15,6 +15,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.baselines.base import OnlineTraining
 from mixopt.baselines.online import open_weights
 from mixopt.baselines.scalebio import SourceWeights, take_step
+from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import RunError, one_line
 from mixopt.executors.job import Job
 from mixopt.mixture import Array
@@ -83,6 +84,30 @@ def online_artifact(
     if training.method == "scalebio":
         key["benchmarks"] = [context.scorer.digest, dict(metric_weights)]
     return Artifact(KIND, training.method, key)
+
+
+def require_layers(context: StudyContext, layers: int) -> None:
+    """Check that the base has the layers that are trained at a time, before anything is trained.
+
+    Args:
+        context: The study.
+        layers: `search.lisa_layers`.
+
+    Raises:
+        UserError: It has fewer, or no list of layers.
+    """
+    import torch
+
+    from mixopt.training.layer_sampling import LayerSampler
+    from mixopt.training.model_loading import build_model
+
+    base = context.config.base
+    if isinstance(base, BuiltBaseConfig):
+        with torch.device("meta"):
+            model = build_model(base, context.corpora.tokenizer, context.config.seed)
+    else:
+        model = context.base_model.outline
+    LayerSampler((model,), layers, 0)
 
 
 def build_online(

@@ -61,7 +61,7 @@ def preview_study(context: StudyContext) -> Preview:
         MissingExtraError: `mixopt[transport]` is not installed.
     """
     domains, space = context.config.domains, WeightSpace.of_domains(context.space)
-    transport = Transport(collect_samples(context, equal_weights(context)))
+    transport = Transport(collect_samples(context, equal_weights(context), name="preview"))
     natural = context.corpora.natural.vector(domains)
     start = space.pull(natural[None])[0]
     found = descend_on_simplex(transport.distance, space, start, STEPS)

@@ -17,7 +17,7 @@ from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.text_samples import collect_samples, equal_weights, samples_artifact
 from mixopt.trials import Trials
 
-KIND, FILE = "text-distances", "distances.npz"
+KIND, NAME, FILE = "text-distances", "text-prior", "distances.npz"
 DRAWN = 48
 """Mixtures at which distances are measured, beside natural, uniform and the single domains."""
 PER_BENCHMARK, MOST_TARGET = 48, 1024
@@ -40,13 +40,13 @@ def measure_text_prior(context: StudyContext) -> Trials:
     """
     weights = equal_weights(context)
     most = min(MOST_TARGET, PER_BENCHMARK * len(weights))
-    samples = collect_samples(context, weights, most)
+    samples = collect_samples(context, weights, most, name=NAME)
     metrics = tuple(t.metric for t in context.scorer.tasks if t.metric.role == "search")
     domains = context.config.domains
     ratios = list_mixtures(context.corpora.natural.vector(domains), context.config.seed)
     key = {
         "ratios": ratios.tolist(), "metrics": [metric.name for metric in metrics],
-        "samples": samples_artifact(context, weights, most).folder_name,
+        "samples": samples_artifact(context, weights, most, NAME).folder_name,
     }  # fmt: skip
 
     def build(folder: Path) -> None:
@@ -56,7 +56,7 @@ def measure_text_prior(context: StudyContext) -> Trials:
         table = np.array([[row[metric.name][0] for metric in metrics] for row in rows])
         np.savez(folder / FILE, allow_pickle=False, distances=table)
 
-    folder = context.store.get_or_build(Artifact(KIND, "all", key), build)
+    folder = context.store.get_or_build(Artifact(KIND, NAME, key), build)
     distances = np.load(folder / FILE)["distances"]
     signs = np.where([metric.better == "higher" for metric in metrics], -1.0, 1.0)
     return Trials.from_arrays(

@@ -50,7 +50,7 @@ def equal_weights(context: StudyContext) -> dict[str, float]:
 
 
 def collect_samples(
-    context: StudyContext, weights: Mapping[str, float], most: int = TARGET_SAMPLES
+    context: StudyContext, weights: Mapping[str, float], most: int = TARGET_SAMPLES, *, name: str
 ) -> TextSamples:
     """Return the samples of a study, embedded now or read.
 
@@ -58,10 +58,12 @@ def collect_samples(
         context: A study whose corpora are built.
         weights: Of the benchmarks in the target, by name.
         most: Passages of all benchmarks together.
+        name: What they are for.
 
     Raises:
         UserError: A domain or the target has too little text.
     """
+    artifact = samples_artifact(context, weights, most, name)
 
     def build(folder: Path) -> None:
         samples = _embed(context, weights, most)
@@ -70,21 +72,22 @@ def collect_samples(
         names = np.array(samples.benchmarks)
         np.savez(folder / FILE, allow_pickle=False, benchmarks=names, **arrays)
 
-    arrays = np.load(
-        context.store.get_or_build(samples_artifact(context, weights, most), build) / FILE
-    )
+    arrays = np.load(context.store.get_or_build(artifact, build) / FILE)
     sources = {name: arrays[f"source-{i}"] for i, name in enumerate(context.config.domains)}
     names = tuple(arrays["benchmarks"].tolist())
     return TextSamples(sources, arrays["target"], arrays["masses"], names)
 
 
-def samples_artifact(context: StudyContext, weights: Mapping[str, float], most: int) -> Artifact:
+def samples_artifact(
+    context: StudyContext, weights: Mapping[str, float], most: int, name: str
+) -> Artifact:
     """Return the artifact of a study's samples, with everything that determines them.
 
     Args:
         context: A study whose corpora are built.
         weights: Of the benchmarks in the target, by name.
         most: Passages of all benchmarks together.
+        name: What they are for.
     """
     config, corpora = context.config, context.corpora
     is_built = isinstance(config.base, BuiltBaseConfig)
@@ -94,7 +97,7 @@ def samples_artifact(context: StudyContext, weights: Mapping[str, float], most: 
         "weights": dict(weights), "context": config.base.context, "seed": config.seed, "most": most,
         "base": None if is_built else context.base_model.compute_key(),
     }  # fmt: skip
-    return Artifact(KIND, "all", key)
+    return Artifact(KIND, name, key)
 
 
 def require_text(context: StudyContext) -> None:

@@ -36,7 +36,8 @@ def measure(world: World, out: Path) -> pd.DataFrame:
     context = study.context
     context.corpora.build()
     weights = equal_weights(context)
-    samples = collect_samples(context, weights, min(MOST_TARGET, PER_BENCHMARK * len(weights)))
+    most = min(MOST_TARGET, PER_BENCHMARK * len(weights))
+    samples = collect_samples(context, weights, most, name="evidence")
     pool = Pooled(world)
     design = list_mixtures(pool.natural, world.seed)
     names = [*pool.names, *(f"design-{number:02d}" for number in range(len(design)))]
@@ -73,6 +74,7 @@ def fits(pool: Pooled, table: pd.DataFrame, n: int, repeat: int) -> list[dict]:
     domains, m = pool.world.domains, len(pool.metrics)
     metrics = [Metric(f"u{column}", "lower") for column in range(m)]
     ratios = table[[f"ratio/{name}" for name in domains]].to_numpy()
+    ratios = ratios / ratios.sum(axis=1, keepdims=True)  # the table has five digits
     text = table.iloc[:, 1 + len(domains) :].to_numpy()
     design = table.mixture.str.startswith("design-").to_numpy()
     prior = Trials.from_arrays(ratios[design], text[design], domains=domains, metrics=metrics)

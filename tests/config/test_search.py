@@ -48,6 +48,9 @@ def test_a_study_may_bound_groups_and_more(tmp_path):
 
 def test_layers_of_scalebio_are_for_it_alone_and_for_whole_weights(tmp_path):
     assert "lisa_layers" not in SearchConfig().model_dump(mode="json")
+    # a wrong name is answered with all that there are
+    with pytest.raises(ValueError, match="'regmix', 'olmix', .* or 'projektor'"):
+        SearchConfig(method="projekt")
     with pytest.raises(ValueError, match="lisa_layers goes with method: scalebio"):
         SearchConfig(method="odm", lisa_layers=2)
     search = {"rounds": [6], "method": "scalebio", "lisa_layers": 2}

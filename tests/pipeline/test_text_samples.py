@@ -71,11 +71,11 @@ def test_samples_of_a_study_are_made_once(tmp_path, monkeypatch):
     assert weights == pytest.approx(
         {"birds_heldout": 1 / 6, "continue": 1 / 6, "ships_heldout": 1 / 3, "sums_heldout": 1 / 3}
     )
-    first = collect_samples(context, weights)
+    first = collect_samples(context, weights, name="test")
     assert list(first.sources) == ["birds", "ships", "sums"]
     assert first.masses.sum() == pytest.approx(1)
     monkeypatch.setattr(text_samples, "_embed", lambda *_: pytest.fail("embedded again"))
-    again = collect_samples(context, weights)
+    again = collect_samples(context, weights, name="test")
     assert (again.target == first.target).all()
     assert set(again.benchmarks) == set(weights)
     assert again.benchmarks == first.benchmarks
