@@ -16,8 +16,9 @@ SETTINGS = {"objective": "regression", "learning_rate": 0.1, "min_data_in_bin": 
             "deterministic": True, "force_row_wise": True, "verbosity": -1}  # fmt: skip
 FEW_RUNS, LEAVES, MORE_LEAVES = 128, 5, 8  # number of leaves below and from `FEW_RUNS` runs
 SMALLEST_LEAF = 3
-WIDE, FEWER_BINS = 64, 63
-"""Domains beyond which a feature has fewer bins: the time of trees grows with domains times bins."""
+WIDE, LARGE, FEWER_BINS = 64, 16_384, 63
+"""Domains, and domains times runs, beyond which a feature has fewer bins: the time of trees grows with
+domains times bins. In large tables smooth models have nearly all of the weight."""
 LEAST_NOISE = 1e-3  # lower bound of a noise variance whose inverse weighs a run
 PUBLISHED = {"boosting_type": "gbdt", "objective": "regression", "metric": ["l1", "l2"],
              "num_iterations": 1000, "seed": 42, "learning_rate": 1e-2, "verbosity": -1}  # fmt: skip
@@ -83,7 +84,7 @@ class BoostedTrees(_LightGBMModel):
             "min_data_in_leaf": min(SMALLEST_LEAF, max(1, int(known.sum()) // 4)),
             "seed": self._seed,
         }
-        if ratios.shape[1] > WIDE:
+        if ratios.shape[1] > WIDE or ratios.size > LARGE:
             settings["max_bin"] = FEWER_BINS
         runs = Dataset(ratios[known], scores[known], weight=weight, params=settings)
         # otherwise LightGBM writes the booster to text and reads it again

@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from lightgbm import LGBMRegressor
+from lightgbm import LGBMRegressor, train
 from scipy.stats import spearmanr
 
+from mixopt.surrogates import trees
 from mixopt.surrogates.trees import BoostedTrees, RegMix
 
 
@@ -21,6 +22,20 @@ def test_fits_a_step_that_smooth_laws_cannot():
     step = np.where(ratios[:, :1] > 0.4, 1.0, -1.0)
     mean, _ = BoostedTrees(0).fit(ratios, step, np.zeros((200, 1))).predict(fresh)
     assert (np.sign(mean[:, 0]) == np.where(fresh[:, 0] > 0.4, 1, -1)).mean() > 0.93
+
+
+@pytest.mark.parametrize(("n", "d", "bins"), [(256, 64, 255), (257, 64, 63), (30, 65, 63)])
+def test_large_and_wide_tables_have_fewer_bins(monkeypatch, n, d, bins):
+    seen = []
+
+    def note(settings, *args, **kwargs):
+        seen.append(settings.get("max_bin", 255))
+        return train(settings, *args, **kwargs)
+
+    monkeypatch.setattr(trees, "train", note)
+    ratios = np.random.default_rng(0).dirichlet(np.full(d, 0.2), n)
+    BoostedTrees(0).fit(ratios, ratios[:, :2], np.zeros((n, 2)))
+    assert seen == [bins, bins]
 
 
 def test_is_lightgbm_with_the_published_settings():
