@@ -12,9 +12,8 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +23,21 @@ from mixopt.artifacts.store import ArtifactStore
 from mixopt.errors import ModelError, StorageError, one_line
 from mixopt.io.content_hash import user_cache
 from mixopt.io.files import resume_folder, write_text
-from mixopt.io.parsing import show
 from mixopt.io.progress import track
 from mixopt.io.run_folders import find_model_folder
 from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
-from mixopt.merging.expert import COMPUTED, Expert, FullExpert, open_expert
+from mixopt.merging.expert import Expert, FullExpert, open_expert
 from mixopt.merging.full_precision import require_full_precision
 from mixopt.merging.gguf import dequantize, find_gguf
-from mixopt.merging.merge import StepSizes, check_weights, merge_tensor, warn_if_unrelated
+from mixopt.merging.merge import check_weights, warn_if_unrelated
 from mixopt.merging.model_files import copy_model_files, copy_tokenizer
 from mixopt.merging.origin_warnings import warn_of_origin
-from mixopt.merging.vocabulary import Resize, average_rows, untie
+from mixopt.merging.streamed_merge import PlannedTensor, StreamedMerge
+from mixopt.merging.vocabulary import Resize, untie
 from mixopt.training.base_model import Layout
 
 log = logging.getLogger(__name__)
 
-PIECE_BYTES = 8 << 20
-"""Bytes of a base tensor that are read and merged at a time."""
 SHARD_BYTES = 4 << 30
 PERCENT_OFF = 1.0
 """By how much percentages may miss 100 through rounding."""
@@ -49,34 +46,6 @@ MAX_WEIGHT = 10.0
 NO_CONFIG = "{} has no configuration that transformers can read ({}); give the folder of a model."
 FORMAT = {"format": "pt"}
 WRITTEN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class _Planned:
-    """A tensor to write.
-
-    Attributes:
-        name: Its name in the base.
-        shape: As it is written.
-        stored: Its type in the base.
-        written: The type that is written.
-        source: Name of the base's tensor that it is made from.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    stored: torch.dtype
-    written: torch.dtype
-    source: str
-
-    @property
-    def merged(self) -> bool:
-        """Whether experts change it; counters and masks are the base's."""
-        return self.stored.is_floating_point and not COMPUTED.search(self.name)
-
-    @property
-    def size_bytes(self) -> int:
-        return self.written.itemsize * torch.Size(self.shape).numel()
 
 
 def merge_to_disk(
@@ -149,7 +118,7 @@ def merge_to_disk(
     key = hashlib.blake2b(repr(identity).encode(), digest_size=6).hexdigest()
     with resume_folder(target, key) as scratch:
         _require_space(scratch, plan)
-        merge = _StreamedMerge(checkpoint, opened, weights)
+        merge = StreamedMerge(checkpoint, opened, weights)
         try:
             files = track(shards.items(), "merging", total=len(shards), unit="file")
             for name, tensors in files:
@@ -195,20 +164,20 @@ def _refuse_percent(weights: Sequence[float]) -> None:
         )
 
 
-def _plan(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> _Planned:
+def _plan(checkpoint: Checkpoint, name: str, dtype: torch.dtype | None) -> PlannedTensor:
     stored = checkpoint.dtype(name)
     written = dtype if dtype is not None and stored.is_floating_point else stored
-    return _Planned(name, checkpoint.shape(name), stored, written, name)
+    return PlannedTensor(name, checkpoint.shape(name), stored, written, name)
 
 
-def _enlarge(tensor: _Planned, experts: Sequence[FullExpert]) -> _Planned:
+def _enlarge(tensor: PlannedTensor, experts: Sequence[FullExpert]) -> PlannedTensor:
     rows = max((expert.rows(tensor.name) or 0 for expert in experts), default=0)
     if not tensor.shape or rows <= tensor.shape[0]:
         return tensor
     return replace(tensor, shape=(rows, *tensor.shape[1:]))
 
 
-def _layout_of(checkpoint: Checkpoint, plan: Sequence[_Planned],
+def _layout_of(checkpoint: Checkpoint, plan: Sequence[PlannedTensor],
                experts: Sequence[Expert]) -> Layout:  # fmt: skip
     if not (checkpoint.folder / "config.json").is_file():
         raise ModelError(NO_CONFIG.format(checkpoint.folder, "config.json is not there"))
@@ -233,8 +202,8 @@ def _find_tied(folder: Path) -> Mapping[str, str]:
         raise ModelError(NO_CONFIG.format(folder, one_line(error))) from None
 
 
-def _divide(plan: Sequence[_Planned], shard_bytes: int) -> dict[str, list[_Planned]]:
-    groups: list[list[_Planned]] = []
+def _divide(plan: Sequence[PlannedTensor], shard_bytes: int) -> dict[str, list[PlannedTensor]]:
+    groups: list[list[PlannedTensor]] = []
     size = 0
     for tensor in plan:
         if not groups or size + tensor.size_bytes > shard_bytes:
@@ -255,7 +224,7 @@ def _identity(folder: Path, weight: float) -> tuple[object, ...]:
     return (str(folder.absolute()), weight, *stats)
 
 
-def _require_space(scratch: Path, plan: Sequence[_Planned]) -> None:
+def _require_space(scratch: Path, plan: Sequence[PlannedTensor]) -> None:
     written = sum(f.stat().st_size for f in scratch.glob("*.safetensors"))
     needed = sum(tensor.size_bytes for tensor in plan) - written
     free = shutil.disk_usage(scratch).free
@@ -266,18 +235,19 @@ def _require_space(scratch: Path, plan: Sequence[_Planned]) -> None:
         )
 
 
-def _write_shard(file: Path, tensors: Sequence[_Planned], merge: "_StreamedMerge") -> None:
+@torch.inference_mode()
+def _write_shard(file: Path, tensors: Sequence[PlannedTensor], merge: "StreamedMerge") -> None:
     part = file.with_suffix(".part")
     with part.open("wb") as stream:
         stream.write(_header(tensors))
         for tensor in tensors:
             for piece in merge.pieces(tensor):
                 flat = piece.contiguous().reshape(-1)
-                flat.view(torch.uint8).numpy().tofile(stream)
+                stream.write(flat.view(torch.uint8).numpy().data)
     part.rename(file)
 
 
-def _header(tensors: Sequence[_Planned]) -> bytes:
+def _header(tensors: Sequence[PlannedTensor]) -> bytes:
     dtype_names = {dtype: name for name, dtype in DTYPES.items()}
     header: dict[str, Any] = {"__metadata__": FORMAT}
     start = 0
@@ -291,79 +261,7 @@ def _header(tensors: Sequence[_Planned]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-class _StreamedMerge:
-    def __init__(
-        self, base: Checkpoint, experts: Sequence[Expert], weights: Sequence[float]
-    ) -> None:
-        self._base, self._experts, self._weights = base, experts, weights
-        self.step_sizes = StepSizes(len(experts))
-
-    def pieces(self, tensor: _Planned) -> Iterator[torch.Tensor]:
-        source = self._base.shape(tensor.source)
-        count = source[0] if source else 1
-        if not tensor.merged:
-            yield self._base.read(tensor.source).to(tensor.written)
-        elif not tensor.shape or not count:
-            yield self._merge(tensor, None)
-        else:
-            step = max(1, PIECE_BYTES * count // max(1, self._base.size_bytes(tensor.source)))
-            for start in range(0, count, step):
-                yield self._merge(tensor, slice(start, min(count, start + step)))
-            for start in range(count, tensor.shape[0], step):
-                yield self._average(tensor, slice(start, min(tensor.shape[0], start + step)))
-        self._base.release()
-        for expert in self._experts:
-            expert.release()
-
-    def _merge(self, tensor: _Planned, rows: slice | None) -> torch.Tensor:
-        base = self._base.read(tensor.source, rows)
-        deltas = (expert.delta(tensor.name, base, rows) for expert in self._experts)
-        total = merge_tensor(base, self.step_sizes.observe(base, deltas), self._weights)
-        merged = total.to(tensor.written)
-        # NaN and infinity of base or expert are in the sum, even at weight 0
-        if not torch.isfinite(merged).all():
-            raise self._explain(tensor, rows, total)
-        return merged
-
-    def _average(self, tensor: _Planned, rows: slice) -> torch.Tensor:
-        """Return rows that the base lacks."""
-        parts, weights = [], []
-        for expert, weight in zip(self._experts, self._weights, strict=True):
-            own = expert.rows(tensor.name) if isinstance(expert, FullExpert) else None
-            if isinstance(expert, FullExpert) and own is not None and own > rows.start:
-                parts.append(expert.read_rows(tensor.name, slice(rows.start, min(rows.stop, own))))
-                weights.append(weight)
-        averaged = average_rows(parts, weights).to(tensor.written)
-        if not torch.isfinite(averaged).all():
-            raise ModelError(
-                f"The experts hold NaN or infinity in the last rows of tensor {show(tensor.name)}, "
-                "which the base lacks; fetch or save them again, or leave these rows out (--resize "
-                "base)."
-            )
-        return averaged
-
-    def _explain(self, tensor: _Planned, rows: slice | None, total: torch.Tensor) -> ModelError:
-        """Return the error that says whose number is not finite."""
-        base = self._base.read(tensor.source, rows)
-        parts = [("The base", self._base.folder, lambda: base)] + [
-            ("The expert", e.folder, partial(e.delta, tensor.name, base, rows))
-            for e in self._experts
-        ]
-        for what, folder, read in parts:
-            numbers = read()
-            if numbers is not None and not torch.isfinite(numbers).all():
-                return ModelError(
-                    f"{what} at {folder} holds NaN or infinity in tensor {show(tensor.name)}; fetch or "
-                    "save it again."
-                )
-        largest, name = float(total.abs().max()), str(tensor.written).removeprefix("torch.")
-        return ModelError(
-            f"The merge reaches {largest:.3g} in tensor {show(tensor.name)}, and {name} ends at "
-            f"{torch.finfo(tensor.written).max:.3g}; write it with --dtype bfloat16 or float32."
-        )
-
-
-def _write_index(file: Path, shards: Mapping[str, Sequence[_Planned]]) -> None:
+def _write_index(file: Path, shards: Mapping[str, Sequence[PlannedTensor]]) -> None:
     total = sum(tensor.size_bytes for tensors in shards.values() for tensor in tensors)
     places = {tensor.name: shard for shard, tensors in shards.items() for tensor in tensors}
     index = {"metadata": {"total_size": total}, "weight_map": places}
