@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from mixopt.trials import Kind
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -218,14 +219,19 @@ class MergeEvaluator:
         return merge_weights(weights, self.response)
 
     def _shards(self, rows: list[Row], items: Items) -> list[list[Row]]:
-        if not rows or self.dispatcher is None:
-            return [rows] if rows else []
-        items.prepare()
+        if rows and self.dispatcher is not None:
+            items.prepare()
+        return self._divide(rows)
+
+    def _divide(self, work: list[T]) -> list[list[T]]:
+        """Divide what is to be scored into jobs."""
+        if not work or self.dispatcher is None:
+            return [work] if work else []
         size = 1
         # starting a job may be expensive, or scoring many candidates as cheap as one
         if self.dispatcher.prefers_large_jobs or self.measure_facts().together:
-            size = ceil(len(rows) / self.dispatcher.slots)
-        return [rows[start : start + size] for start in range(0, len(rows), size)]
+            size = ceil(len(work) / self.dispatcher.slots)
+        return [work[start : start + size] for start in range(0, len(work), size)]
 
     def _job(self, rows: Sequence[Row], items: Items) -> Job:
         name = f"{len(rows)} candidates" if len(rows) > 1 else "a candidate"
@@ -333,10 +339,18 @@ class MergeEvaluator:
 
     def prepare(self) -> None:
         """Have the log-probabilities of each expert computed, by workers where there are any."""
+        artifacts = [self.expert_artifact(index) for index in range(len(self.names))]
+        missing = [i for i, one in enumerate(artifacts) if self.store.find(one) is None]
+        shards = self._divide(missing) if self.dispatcher else []
         self._require([
-            Job("score_expert", (self.names, i), f"expert {name!r} alone", (self.expert_artifact(i),))
-            for i, name in enumerate(self.names)
+            Job("score_experts", (self.names, tuple(shard)), self._name_alone(shard),
+                tuple(artifacts[i] for i in shard))
+            for shard in shards
         ])  # fmt: skip
+
+    def _name_alone(self, indices: Sequence[int]) -> str:
+        name = f"expert {self.names[indices[0]]!r}"
+        return f"{name if len(indices) == 1 else f'{len(indices)} experts'} alone"
 
     def _require(self, jobs: Sequence[Job]) -> None:
         for job, error in self.dispatcher.run(jobs) if self.dispatcher else ():

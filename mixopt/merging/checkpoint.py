@@ -26,6 +26,8 @@ DTYPES = {
 }  # fmt: skip
 """Types by their names in safetensors; 8-bit floats cannot be merged."""
 ADAPTER, PICKLED_ADAPTER = "adapter_model.safetensors", "adapter_model.bin"
+TAKEN_BYTES = 32 << 20
+"""Bytes of a tensor that are mapped at a time where single rows of it are read."""
 OTHER_BASE = "give the base that it was trained from, or train it from this base."
 """What to do where the tensors of an expert are none of the base's."""
 Rows = slice | torch.Tensor
@@ -110,8 +112,23 @@ class Checkpoint:
         if isinstance(rows, slice):
             part: torch.Tensor = self._slice(name)[rows]
             return part
-        tensor: torch.Tensor = self._handle(self._places[name]).get_tensor(self._stored[name])
-        return tensor if rows is None else tensor[rows]
+        if rows is None:
+            tensor: torch.Tensor = self._handle(self._places[name]).get_tensor(self._stored[name])
+            return tensor
+        return self._take(name, rows)
+
+    def _take(self, name: str, rows: torch.Tensor) -> torch.Tensor:
+        # Single rows map the pages around them too, in the end the whole table: files are unmapped
+        # after each part of it.
+        shape = self.shape(name)
+        step = max(1, TAKEN_BYTES * shape[0] // max(1, self.size_bytes(name)))
+        taken = torch.empty(len(rows), *shape[1:], dtype=self.dtype(name))
+        for start in range(0, shape[0], step):
+            inside = (rows >= start) & (rows < start + step)
+            if inside.any():
+                taken[inside] = self._slice(name)[start : start + step][rows[inside] - start]
+                self.release()
+        return taken
 
     def release(self) -> None:
         """Unmap the files; they are opened again by the next read."""

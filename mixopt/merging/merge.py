@@ -165,11 +165,14 @@ class ModelMerger:
         self.resident = fits if resident is None else resident
         self._stacks = {n: self._read_stack(n) for n in self._base} if self.resident else {}
 
-    def _stack(self, name: str) -> torch.Tensor:
-        return self._stacks[name] if self.resident else self._read_stack(name)
+    def _stack(self, name: str, weights: Sequence[float] | None = None) -> torch.Tensor:
+        return self._stacks[name] if self.resident else self._read_stack(name, weights)
 
-    def _read_stack(self, name: str) -> torch.Tensor:
-        """The full experts' tensor `name` (`k_full x numel`), in the widest type they have."""
+    def _read_stack(self, name: str, weights: Sequence[float] | None = None) -> torch.Tensor:
+        """The full experts' tensor `name` (`k_full x numel`), in the widest type they have.
+
+        Of experts whose weight is 0, zeros instead: they are not read.
+        """
         base = self._base[name]
         full = [expert for expert in self.experts if isinstance(expert, FullExpert)]
         rows = [expert.read(name, base).reshape(-1) for expert in full]
@@ -178,7 +181,10 @@ class ModelMerger:
         widest = reduce(torch.promote_types, [row.dtype for row in rows])
         stack = torch.empty(len(rows), base.numel(), dtype=widest, device=base.device)
         for index, row in enumerate(rows):
-            stack[index].copy_(row)
+            if weights is None or weights[index]:
+                stack[index].copy_(row)
+            else:
+                stack[index].zero_()
         return stack
 
     @torch.no_grad()
@@ -208,7 +214,7 @@ class ModelMerger:
         if self._full:
             full = [weights[i] for i in self._full]
             rest = 1.0 - math.fsum(full)
-            merge_tensor(base.view(-1), self._stack(name), full, base_weight=rest,
+            merge_tensor(base.view(-1), self._stack(name, full), full, base_weight=rest,
                          out=total.view(-1))  # fmt: skip
         else:
             total.copy_(base)

@@ -91,8 +91,8 @@ class StudyWorker:
                 build_online(context, OnlineTraining(**plain), metric_weights)
             case "describe_models", (names,):
                 _ = self._evaluator_of(names).facts
-            case "score_expert", (names, index):
-                self._evaluator_of(names).build_expert_logprobs([index])
+            case "score_experts", (names, indices):
+                self._evaluator_of(names).build_expert_logprobs(indices)
             case "measure_slopes", (names, row):
                 self._evaluator_of(names).slopes(row)
             case "score", (names, rows):

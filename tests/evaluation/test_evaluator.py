@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import toy
@@ -151,8 +153,8 @@ def pair(evaluator, tmp_path):
     def work(job: Job) -> None:
         if job.verb == "describe_models":
             _ = worker.facts
-        elif job.verb == "score_expert":
-            worker.build_expert_logprobs([job.arguments[1]])
+        elif job.verb == "score_experts":
+            worker.build_expert_logprobs(job.arguments[1])
         else:
             worker.build(job.arguments[1])
 
@@ -169,6 +171,19 @@ def test_workers_give_what_this_process_would(pair, evaluator, tmp_path):
                 assert (found[kind][metric].values == result.values).all()
     assert "engine" not in vars(driver)  # a driver loads no model
     assert messages == []
+
+
+def test_experts_alone_are_one_job_where_many_cost_little_more(pair):
+    driver, worker, *_ = pair
+    sizes = []
+    worker_run = worker.build_expert_logprobs
+    worker.build_expert_logprobs = lambda indices: sizes.append(len(indices)) or worker_run(indices)
+    worker.build_expert_logprobs([1])
+    driver.facts = replace(driver.measure_facts(), together=True)
+    driver.prepare()
+    assert sizes == [1, 2]  # what exists is left out
+    driver.prepare()
+    assert sizes == [1, 2]
 
 
 def test_a_benchmark_that_fails_costs_its_score_and_no_other(pair):

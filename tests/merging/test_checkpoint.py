@@ -7,6 +7,7 @@ from models_for_tests import model
 from safetensors.torch import save_file
 
 from mixopt.errors import ModelError
+from mixopt.merging import checkpoint as checkpoint_module
 from mixopt.merging.checkpoint import Checkpoint
 
 
@@ -145,3 +146,15 @@ def test_one_tensor_under_two_names(tmp_path):
     save_file({n: torch.ones(1) for n in ("x", "_orig_mod.x")}, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match="holds tensor 'x' twice"):
         Checkpoint(tmp_path)
+
+
+def test_single_rows_are_taken_part_by_part_in_any_order(tmp_path, monkeypatch):
+    table = torch.arange(40.0).view(20, 2)
+    save_file({"w": table}, tmp_path / "model.safetensors")
+    checkpoint, released = Checkpoint(tmp_path), []
+    release = Checkpoint.release
+    monkeypatch.setattr(checkpoint_module, "TAKEN_BYTES", 5 * 8)
+    monkeypatch.setattr(Checkpoint, "release", lambda self: released.append(1) or release(self))
+    rows = torch.tensor([19, 0, 7, 7, 1])
+    assert torch.equal(checkpoint.read("w", rows), table[rows])
+    assert len(released) == 3  # rows 5 to 9 are one part, 10 to 14 are not mapped

@@ -165,3 +165,18 @@ def test_experts_that_are_none_are_warned_of(caplog, size, words):
     warn_if_unrelated("web", size)
     assert words in caplog.text
     assert bool(caplog.text) == bool(words)
+
+
+def test_experts_without_weight_are_not_read_where_none_is_kept(tmp_path):
+    base = model()
+    experts = [save_full(tmp_path / str(seed), perturbed(base, seed)) for seed in range(3)]
+    weights = [0.4, 0.0, 0.3]
+    kept = ModelMerger(model(), experts, resident=True).merge(weights).state_dict()
+    wanted = {name: tensor.clone() for name, tensor in kept.items()}
+    file = tmp_path / "1" / "model.safetensors"
+    header = 8 + int.from_bytes(file.read_bytes()[:8], "little")
+    with file.open("r+b") as stream:  # NaN in every weight: a sum that read it would show it
+        stream.seek(header)
+        stream.write(b"\xff" * (file.stat().st_size - header))
+    found = ModelMerger(model(), experts, resident=False).merge(weights).state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)

@@ -3,12 +3,12 @@
 For each layer the base's and every expert's tensors are read once, the layer of each candidate is
 merged from them, and the activations of all candidates are pushed through it. A sweep thus reads each
 expert once, however many candidates there are (twice a table that is both input and output), and holds
-one layer of k + 2 models and the activations.
+one layer of k + 2 models and the activations. An expert that no candidate gives weight is not read.
 
 Shapes: `c` candidates, `k` experts, `n` scored tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from mixopt.evaluation.scorer import Scorer, attention_implementation, model_inp
 from mixopt.merging.checkpoint import Checkpoint, Rows
 from mixopt.merging.expert import Expert
 from mixopt.merging.merge import StepSizes, check_weights, merge_tensor
+from mixopt.merging.streamed_merge import MAPPED_BYTES
 from mixopt.training.device import Device
 
 LOGIT_BYTES = 64 << 20
@@ -36,6 +37,8 @@ IN_FLIGHT = 12
 """Memory that a running layer takes, in hidden states of a batch."""
 
 Weights = Sequence[float]
+Totals = Sequence[Sequence[torch.Tensor]]
+"""A number of each scored token, by candidate and batch."""
 
 
 class LayerwiseScorer:
@@ -113,7 +116,8 @@ class LayerwiseScorer:
             )
 
     def _working_bytes(self) -> int:
-        return (len(self.experts) + 3) * 4 * self.meta_model.largest_layer + LOGIT_BYTES
+        layer = 4 * self.meta_model.largest_layer
+        return (len(self.experts) + 3) * layer + 2 * LOGIT_BYTES + MAPPED_BYTES
 
     def _held_bytes(self, batches: Sequence[Batch]) -> int:
         words = max(min(batch.tokens.numel(), self.meta_model.vocabulary) for batch in batches)
@@ -166,26 +170,31 @@ class LayerwiseScorer:
     def _sweep(self, batches: Sequence[Batch], candidates: Sequence[Weights],
                store: Activations) -> list[list[NDArray[np.float32]]]:  # fmt: skip
         calls = self._enter(batches, candidates, store)
-        layers = zip(self.meta_model.layers, self.meta_model.layer_tensors, strict=True)
-        for index, (layer, names) in enumerate(layers):
-            tensors = self._read(names)
-            for c, weights in enumerate(candidates):
-                merged = tensors.merge(weights)
-                for b, call in enumerate(row[index] for row in calls):
-                    args = (store.get(c, b), *call.args)
-                    output = functional_call(layer, merged, args, dict(call.kwargs))
-                    store.put(c, b, output[0] if isinstance(output, tuple) else output)
+        for index in range(len(self.meta_model.layers)):
+            self._run_layer(index, candidates, [row[index] for row in calls], store)
         return self._leave(batches, candidates, store)
+
+    def _run_layer(self, index: int, candidates: Sequence[Weights], calls: Sequence[LayerCall],
+                   store: Activations) -> None:  # fmt: skip
+        # a method of its own, so that a layer's tensors are gone before the next one's are read
+        tensors = self._read(self.meta_model.layer_tensors[index], candidates)
+        for c, weights in enumerate(candidates):
+            merged = tensors.merge(weights)
+            for b, call in enumerate(calls):
+                args = (store.get(c, b), *call.args)
+                layer = self.meta_model.layers[index]
+                output = functional_call(layer, merged, args, dict(call.kwargs))
+                store.put(c, b, output[0] if isinstance(output, tuple) else output)
 
     def _enter(self, batches: Sequence[Batch], candidates: Sequence[Weights],
                store: Activations) -> list[list[LayerCall]]:  # fmt: skip
         # the inputs of the first layer go to `store`
-        outside = self._read_outside()
+        outside = self._read_outside(candidates)
         calls: list[list[LayerCall]] = []
         for b, batch in enumerate(batches):
             ids, renumbered = torch.unique(batch.tokens, return_inverse=True)
             # only rows of tokens that occur in the batch: the whole table is large
-            rows = self._read({"table": self.meta_model.input}, ids.cpu())
+            rows = self._read({"table": self.meta_model.input}, candidates, ids.cpu())
             for c, weights in enumerate(candidates):
                 table, others = rows.merge(weights)["table"], outside.merge(weights)
                 inputs = model_inputs(self.meta_model.model, batch) | {"input_ids": renumbered}
@@ -206,19 +215,25 @@ class LayerwiseScorer:
         sums = [[torch.full((len(batch.at),), -torch.inf, device=self._device) for batch in batches]
                 for _ in candidates]  # fmt: skip
         target_logits = [[torch.zeros_like(total) for total in row] for row in sums]
-        outside = self._read_outside()
+        outside = self._read_outside(candidates)
         vocabulary = self.meta_model.vocabulary
         step = max(1, min(vocabulary, self.meta_model.largest_layer // self.meta_model.width))
         for start in range(0, vocabulary, step):
             piece = slice(start, min(vocabulary, start + step))
-            tensors = self._read({"table": self.meta_model.output}, piece)
-            for c, weights in enumerate(candidates):
-                head, others = tensors.merge(weights)["table"], outside.merge(weights)
-                for b, batch in enumerate(batches):
-                    totals = sums[c][b], target_logits[c][b]
-                    self._add_logits(store.get(c, b), batch.targets, start, head, others, totals)
+            self._run_head(piece, batches, candidates, store, outside, (sums, target_logits))
         rows = zip(target_logits, sums, strict=True)
         return [[(t - s).cpu().numpy() for t, s in zip(*row, strict=True)] for row in rows]
+
+    def _run_head(
+        self, piece: slice, batches: Sequence[Batch], candidates: Sequence[Weights],
+        store: Activations, outside: "_LayerTensors", totals: tuple[Totals, Totals],
+    ) -> None:  # fmt: skip
+        tensors = self._read({"table": self.meta_model.output}, candidates, piece)
+        for c, weights in enumerate(candidates):
+            head, others = tensors.merge(weights)["table"], outside.merge(weights)
+            for b, batch in enumerate(batches):
+                own = totals[0][c][b], totals[1][c][b]
+                self._add_logits(store.get(c, b), batch.targets, piece.start, head, others, own)
 
     def _add_logits(
         self, hidden: torch.Tensor, targets: torch.Tensor, start: int, head: torch.Tensor,
@@ -238,16 +253,28 @@ class LayerwiseScorer:
             own = logits.gather(-1, rows.clamp(0, len(head) - 1)[:, None])[:, 0]
             target_logits[part] += torch.where(inside, own, 0.0)
 
-    def _read(self, names: Mapping[str, str], rows: Rows | None = None) -> "_LayerTensors":
+    def _read(self, names: Mapping[str, str], candidates: Sequence[Weights],
+              rows: Rows | None = None) -> "_LayerTensors":  # fmt: skip
+        """Read tensors of the base and of the experts that have a weight in any candidate."""
+        mapped, used = 0, [any(weights) for weights in zip(*candidates, strict=True)]
         tensors = _LayerTensors(len(self.experts), self.meta_model.dtype, self._device)
         for short, name in names.items():
             base = self.base.read(self._stored[name], rows).to(self._device)
-            tensors.add(short, base, [expert.delta(name, base, rows) for expert in self.experts])
+            mapped += base.nbytes * (1 + sum(used))
+            # one at a time; an expert that is not read has a row of zeros, so sums stay as they are
+            deltas = (
+                expert.delta(name, base, rows) if use else None
+                for expert, use in zip(self.experts, used, strict=True)
+            )
+            tensors.add(short, base, deltas)
+            if mapped >= MAPPED_BYTES:  # pages of files that were read are in memory too
+                mapped = 0
+                self._release()
         self._release()
         return tensors
 
-    def _read_outside(self) -> "_LayerTensors":
-        return self._read({name: name for name in self.meta_model.outside})
+    def _read_outside(self, candidates: Sequence[Weights]) -> "_LayerTensors":
+        return self._read({name: name for name in self.meta_model.outside}, candidates)
 
     def _release(self) -> None:
         self.base.release()
@@ -260,7 +287,7 @@ class _LayerTensors:
         self._k, self._dtype, self._device = k, dtype, device
         self._tensors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def add(self, name: str, base: torch.Tensor, deltas: Sequence[torch.Tensor | None]) -> None:
+    def add(self, name: str, base: torch.Tensor, deltas: Iterable[torch.Tensor | None]) -> None:
         stack = torch.zeros(self._k, base.numel(), device=self._device)
         for row, delta in zip(stack, deltas, strict=True):
             if delta is not None:

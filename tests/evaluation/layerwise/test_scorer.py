@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,44 @@ def test_every_layer_of_every_expert_is_read_once_however_many_candidates(tmp_pa
     stream.logprobs(scorer, ROWS * 4)
     inside = [name for name in reads if ".layers." in name]
     assert len(inside) == len(set(inside)) * 4  # the base and three experts
+
+
+def test_an_expert_that_no_candidate_weights_is_not_read(tmp_path, monkeypatch):
+    stream = stream_of(tmp_path, family("llama"))
+    scorer = Scorer([Fixed(texts())])
+    corners = [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    expected = stream.logprobs(scorer, [*corners, [0.2, 0.3, 0.5]])
+    reads = set()
+    read = Checkpoint.read
+
+    def spy(self, name, rows=None):
+        reads.add(self.folder.name)
+        return read(self, name, rows)
+
+    monkeypatch.setattr(Checkpoint, "read", spy)
+    assert np.array_equal(stream.logprobs(scorer, corners), expected[:2])
+    assert reads == {"base", "expert-0", "expert-2"}
+    reads.clear()
+    stream.logprobs(scorer, [[0.0, 0.0, 0.0]])
+    assert reads == {"base"}
+
+
+def test_one_layer_is_held_at_a_time(tmp_path, monkeypatch):
+    stream = stream_of(tmp_path, family("llama"))
+    held, most = weakref.WeakSet(), []
+    read = LayerwiseScorer._read
+
+    def spy(self, names, *rest):
+        most.append(len(held))
+        tensors = read(self, names, *rest)
+        if any(".layers." in name for name in names.values()):
+            held.add(tensors)
+        return tensors
+
+    monkeypatch.setattr(LayerwiseScorer, "_read", spy)
+    stream.logprobs(Scorer([Fixed(texts())]), ROWS)
+    assert len(most) > 2
+    assert max(most) == 0
 
 
 def test_of_the_input_table_a_batch_s_own_words_are_read(tmp_path, monkeypatch):
