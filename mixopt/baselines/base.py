@@ -49,12 +49,14 @@ class OnlineTraining:
         tokens: Length.
         start: Ratios that it starts from, in the order of the domains; the same share of each if empty.
         settings: Settings of the method.
+        seed: Of the order in which text is read, as runs have it.
     """
 
     method: str
     tokens: int
     start: tuple[float, ...] = ()
     settings: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
 
 
 class Trainer(Protocol):

@@ -234,6 +234,7 @@ class StudyTrainer:
         search: Reads the scores.
         metrics: The metrics that choose (`m`).
         metric_weights: Of their losses in the mean that is minimized (`m`).
+        seed: Of the runs; those with one seed read the same text of a domain.
 
     Attributes:
         observations: The runs, in the order in which they were asked for.
@@ -246,7 +247,9 @@ class StudyTrainer:
         search: CandidateSearch,
         metrics: Sequence[Metric],
         metric_weights: Array,
+        seed: int = 0,
     ) -> None:
+        self._seed = seed
         self.run_tokens = context.config.training.tokens
         self.observations: list[Observation] = []
         self.online_tokens = 0
@@ -255,7 +258,7 @@ class StudyTrainer:
         self._metric_weights = _by_name(metrics, metric_weights)
 
     def train(self, ratios: Array) -> Array:
-        """Train a run on each mixture (`n x d`), with seed 0; return scores, NaN for one that failed."""
+        """Train a run on each mixture (`n x d`); return scores, NaN for one that failed."""
         marks = first_checkpoints(self._context.config)
         _, scores = self._train(ratios, marks[-1:])
         return np.asarray(scores[-1])
@@ -289,7 +292,7 @@ class StudyTrainer:
             name = name_mixture(mixture)
             places.append(name)
             own = first_checkpoints(context.config) if mixture == natural else marks
-            specs[name] = RunSpec(f"{name}-0", mixture, 0, own)
+            specs[name] = RunSpec(f"{name}-{self._seed}", mixture, self._seed, own)
         lengths, missing = list(marks), np.full((len(marks), len(self._names)), np.nan)
         scores = dict.fromkeys(specs, missing)
         for spec, scored in train_runs(context, list(specs.values())):
@@ -305,7 +308,7 @@ class StudyTrainer:
             row = spec.ratios.vector(context.config.domains)
             last = scores[name][-1]
             tokens = self.run_tokens if np.isnan(last).all() else lengths[-1]
-            self.observations.append(Observation(row, 0, tokens, last))
+            self.observations.append(Observation(row, self._seed, tokens, last))
         return lengths, np.stack([scores[name] for name in places], axis=1)
 
     def _read(self, scored: ScoredRun, tokens: int) -> Array:
@@ -315,7 +318,7 @@ class StudyTrainer:
     def train_online(self, training: OnlineTraining) -> Array:
         """Train with weights that change, as a job; return them at each step (`t x d`)."""
         self.online_tokens += training.tokens * (2 if training.method == "scalebio" else 1)
-        return run_online(self._context, training, self._metric_weights)
+        return run_online(self._context, replace(training, seed=self._seed), self._metric_weights)
 
 
 def _nearest(lengths: Iterable[int], mark: int) -> int:

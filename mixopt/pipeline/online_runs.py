@@ -69,8 +69,11 @@ def online_artifact(
         metric_weights: Of the losses of the metrics that choose, by name.
     """
     corpora, config = context.corpora, context.config
+    plain = asdict(training) | {"settings": dict(training.settings)}
+    if not training.seed:  # keys of the first seed do not name it
+        del plain["seed"]
     key = {
-        "training": asdict(training) | {"settings": dict(training.settings)},
+        "training": plain,
         "config": config.training.model_dump(mode="json", exclude={"expert_tokens"}),
         "base": context.base_model.compute_key(),
         "domains": list(config.domains),
@@ -80,7 +83,7 @@ def online_artifact(
         "device": context.device.key,
     }
     if training.method == "doremi":
-        key["reference"] = _reference(context).artifact.folder_name
+        key["reference"] = _reference(context, training.seed).artifact.folder_name
     if training.method == "scalebio":
         key["benchmarks"] = [context.scorer.digest, dict(metric_weights)]
     return Artifact(KIND, training.method, key)
@@ -130,18 +133,24 @@ def build_online(
         settings = _settings(context, training, artifact)
         sequences = DomainSequences(
             {domain: context.corpora.open(domain) for domain in domains},
-            context=config.base.context, seed=_seed(context), max_epochs=config.training.max_epochs,
+            context=config.base.context, seed=_seed(context, training.seed),
+            max_epochs=config.training.max_epochs,
         )  # fmt: skip
         weights = open_weights(training, len(domains), settings.plan.steps)
         if isinstance(weights, SourceWeights):
             layers = training.settings.get("layers")
             n_layers = None if layers is None else int(layers)
-            path = _train_pair(context, weights, sequences, settings, metric_weights, n_layers)
+            seed = _seed(context, training.seed)
+            path = _train_pair(
+                context, weights, sequences, settings, metric_weights, n_layers, seed
+            )
         else:
             reference = None
             if training.method == "doremi":
                 reference = _on_device(context, context.load_trainable())
-                load_expert(reference, context.folder_of(_reference(context).artifact))
+                load_expert(
+                    reference, context.folder_of(_reference(context, training.seed).artifact)
+                )
                 reference.eval()
             model = _on_device(context, context.load_trainable())
             path = train_with_weights(model, sequences, weights, settings, reference=reference)
@@ -157,6 +166,7 @@ def _train_pair(
     settings: "OnlineSettings",
     metric_weights: Mapping[str, float],
     n_layers: int | None,
+    seed: int,
 ) -> Array:
     from mixopt.evaluation.validation_loss import ValidationLoss
     from mixopt.training.bilevel_training import TrainedPair
@@ -164,8 +174,8 @@ def _train_pair(
     from mixopt.training.online_training import run_steps
 
     w, u = (_on_device(context, context.load_trainable()) for _ in range(2))
-    validation = ValidationLoss(context.scorer, metric_weights, _seed(context))
-    layers = None if n_layers is None else LayerSampler((w, u), n_layers, _seed(context))
+    validation = ValidationLoss(context.scorer, metric_weights, seed)
+    layers = None if n_layers is None else LayerSampler((w, u), n_layers, seed)
     pair = TrainedPair(w, u, sequences, validation, settings, len(weights.weights), layers)
     others: list[HasState] = [weights, sequences, validation]
     others += [] if layers is None else [layers]
@@ -206,17 +216,17 @@ def _on_device(context: StudyContext, model: "PreTrainedModel") -> "PreTrainedMo
     return moved
 
 
-def _reference(context: StudyContext) -> "TrainingRun":
+def _reference(context: StudyContext, seed: int) -> "TrainingRun":
     """Return the run on natural that a method's first run is."""
     from mixopt.pipeline.training_runs import mixture_run
 
     natural = order_natural(context)
-    name = f"{name_mixture(natural)}-0"
-    return mixture_run(context, name, natural, 0, first_checkpoints(context.config))
+    name = f"{name_mixture(natural)}-{seed}"
+    return mixture_run(context, name, natural, seed, first_checkpoints(context.config))
 
 
-def _seed(context: StudyContext) -> int:
-    """Return the seed of the runs with seed 0, whose text is read."""
+def _seed(context: StudyContext, seed: int) -> int:
+    """Return what the runs with a seed are drawn by, whose text is read."""
     from mixopt.pipeline.training_runs import mix_seed
 
-    return mix_seed(context.config.seed, "run", 0)
+    return mix_seed(context.config.seed, "run", seed)

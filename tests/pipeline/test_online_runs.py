@@ -72,14 +72,20 @@ def test_the_artifact_depends_on_what_is_trained(toy_folder):
     named = dict(zip(names, weights.tolist(), strict=True))
     settings = {"rate": 0.01, "penalty": 10.0}
 
-    def key(method="scalebio", tokens=4000, settings=settings, named=named):
-        return online_artifact(
-            study.context, OnlineTraining(method, tokens, (), settings), named
-        ).folder_name
+    def artifact(method="scalebio", tokens=4000, settings=settings, named=named, seed=0):
+        training = OnlineTraining(method, tokens, (), settings, seed)
+        return online_artifact(study.context, training, named)
+
+    def key(**changes):
+        return artifact(**changes).folder_name
 
     assert key() == key()
     others = [
         key(tokens=8000), key(settings={"rate": 0.02, "penalty": 10.0}),
-        key(named={names[0]: 1.0}), key(method="doremi"),
+        key(named={names[0]: 1.0}), key(method="doremi"), key(seed=1),
     ]  # fmt: skip
-    assert len({key(), *others}) == 5
+    assert len({key(), *others}) == 6
+    # the first seed has no name, so that trainings of before are found
+    assert "seed" not in artifact().key["training"]
+    references = [artifact(method="doremi", seed=seed).key["reference"] for seed in (0, 1)]
+    assert references[0] != references[1]
