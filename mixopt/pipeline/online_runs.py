@@ -15,7 +15,6 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.baselines.base import OnlineTraining
 from mixopt.baselines.online import open_weights
 from mixopt.baselines.scalebio import SourceWeights, take_step
-from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import RunError, one_line
 from mixopt.executors.job import Job
 from mixopt.mixture import Array
@@ -99,17 +98,12 @@ def require_layers(context: StudyContext, layers: int) -> None:
     Raises:
         UserError: It has fewer, or no list of layers.
     """
-    import torch
-
+    from mixopt.pipeline.training_runs import base_run
     from mixopt.training.layer_sampling import LayerSampler
-    from mixopt.training.model_loading import build_model
+    from mixopt.training.model_loading import build_on_meta
 
-    base = context.config.base
-    if isinstance(base, BuiltBaseConfig):
-        with torch.device("meta"):
-            model = build_model(base, context.corpora.tokenizer, context.config.seed)
-    else:
-        model = context.base_model.outline
+    run = base_run(context)
+    model = context.base_model.outline if run is None else build_on_meta(run.open_model)
     LayerSampler((model,), layers, 0)
 
 

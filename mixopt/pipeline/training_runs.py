@@ -11,7 +11,7 @@ from mixopt.evaluation.score_cache import Results, load_results, save_results
 from mixopt.mixture import Mixture
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.distributed import ProcessGroup
-from mixopt.training.model_loading import build_model, count_on_meta
+from mixopt.training.model_loading import build_model, build_on_meta, count_parameters
 from mixopt.training.trainer import save_expert
 from mixopt.training.training_run import TrainingResult, TrainingRun, plan_run, train_run
 
@@ -39,7 +39,7 @@ def base_run(context: "StudyContext") -> TrainingRun | None:
         seed=seed,
         key=base.model_dump(mode="json") | {"tokenizer": artifact.key},
         config=base.training,
-        parameters=count_on_meta(open_model),
+        parameters=count_parameters(build_on_meta(open_model))[1],
         open_model=open_model,
         save=partial(_save_whole, context),
     )  # fmt: skip
@@ -48,7 +48,9 @@ def base_run(context: "StudyContext") -> TrainingRun | None:
 def count_base_parameters(context: "StudyContext") -> int:
     """Return the base's parameters outside the embeddings; the base need not be trained."""
     run = base_run(context)
-    return context.base_model.parameters if run is None else count_on_meta(run.open_model)
+    if run is None:
+        return context.base_model.parameters
+    return count_parameters(build_on_meta(run.open_model))[1]
 
 
 def expert_run(context: "StudyContext", name: str) -> TrainingRun:

@@ -208,14 +208,14 @@ def resolve_dtype(config: PretrainedBaseConfig | BuiltBaseConfig) -> str:
     return "bfloat16" if str(stored).endswith("bfloat16") else "float32"
 
 
-def count_on_meta(open_model: Callable[[], "PreTrainedModel"]) -> int:
-    """Count the non-embedding parameters of a model, without memory for its weights.
+def build_on_meta(open_model: Callable[[], "PreTrainedModel"]) -> "PreTrainedModel":
+    """Return a model on the meta device, without memory for its weights.
 
     Args:
         open_model: Builds the model; called on the meta device.
     """
     with torch.device("meta"):
-        return count_parameters(open_model())[1]
+        return open_model()
 
 
 def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
