@@ -342,6 +342,7 @@ class Study:
             UserError: A domain or the benchmarks have too little text.
             MissingExtraError: `mixopt[transport]` is not installed.
         """
+        require_extra("transport")  # before the text is read
         with self.running():
             self.context.corpora.build()
             return preview_study(self.context)

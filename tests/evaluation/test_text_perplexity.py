@@ -29,10 +29,10 @@ def reference():
 
 def test_perplexity_is_that_of_each_text_alone(reference, monkeypatch):
     expected = [perplexity_alone(*reference, text, 16) for text in TEXTS]
-    assert list(measure_perplexity(*reference, TEXTS, 16)) == pytest.approx(expected, rel=1e-4)
+    assert list(measure_perplexity(*reference, TEXTS, 16)) == pytest.approx(expected, rel=1e-5)
     monkeypatch.setattr(text_perplexity, "PASS_TOKENS", 20)
     monkeypatch.setattr(text_perplexity, "TEXTS", 2)
     assert list(measure_perplexity(*reference, iter(TEXTS), 16)) == pytest.approx(
-        expected, rel=1e-4
+        expected, rel=1e-5
     )
     assert len(set(np.round(expected, 6))) == len(TEXTS)

@@ -1,6 +1,7 @@
 import pytest
 import toy
 
+from mixopt.errors import MissingExtraError
 from mixopt.mixture import Mixture
 from mixopt.pipeline.preview import Preview
 
@@ -18,6 +19,14 @@ def test_the_nearest_text_gets_more_and_nothing_is_trained(tmp_path):
     assert not list((tmp_path / "out" / "artifacts").glob("bases/*"))
     assert not list((tmp_path / "out" / "artifacts").glob("experts/*"))
     assert toy.load(tmp_path).preview() == found
+
+
+def test_the_extra_is_asked_for_before_the_text_is_read(tmp_path, monkeypatch):
+    study = toy.load(tmp_path, toy.write_study(tmp_path))
+    monkeypatch.setattr("mixopt.errors.is_installed", lambda name: name != "ot")
+    with pytest.raises(MissingExtraError, match=r"pip install 'mixopt\[transport\]'"):
+        study.preview()
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_preview_says_that_nothing_was_trained():
