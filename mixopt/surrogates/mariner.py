@@ -131,10 +131,13 @@ class Mariner:
         had = self._means > SMALL_RATIO
         return np.asarray(np.maximum(ratios, 0.0) * had / np.where(had, self._means, 1.0))
 
+    def _design(self, ratios: Array) -> Array:
+        """Return the columns (`n x f`), which all metrics share as they share the shape."""
+        return columns(self._epochs(ratios), self._laws[0].shape)
+
     def predict(self, ratios: Array) -> tuple[Array, Array]:
-        epochs, means, variances = self._epochs(ratios), [], []
+        design, means, variances = self._design(ratios), [], []
         for law in self._laws:
-            design = columns(epochs, law.shape)
             above = law.above_floor(design)
             own = np.square((design - law.center) @ law.root).sum(axis=1) + law.intercept_variance
             means.append(law.floor + above)
@@ -142,15 +145,12 @@ class Mariner:
         return np.stack(means, axis=1), np.sqrt(np.stack(variances, axis=1))
 
     def mean(self, ratios: Array) -> Array:
-        epochs = self._epochs(ratios)
-        return np.stack(
-            [law.floor + law.above_floor(columns(epochs, law.shape)) for law in self._laws], axis=1
-        )
+        design = self._design(ratios)
+        return np.stack([law.floor + law.above_floor(design) for law in self._laws], axis=1)
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        epochs, means, variances = self._epochs(np.vstack([ratios, reference])), [], []
+        design, means, variances = self._design(np.vstack([ratios, reference])), [], []
         for law in self._laws:
-            design = columns(epochs, law.shape)
             above = law.above_floor(design)
             # derivatives of the score by the coefficients, whitened, and by the intercept
             steps = above[:, None] * ((design - law.center) @ law.root)
@@ -165,9 +165,11 @@ class Mariner:
         inside = epochs > 0
         held, d = np.where(inside, epochs, 1.0), ratios.shape[1]
         by_epochs = np.zeros(ratios.shape)
+        shape = self._laws[0].shape
+        design, steep = columns(epochs, shape), slopes(held, shape)
         for law, share in zip(self._laws, weights.T, strict=True):
-            above = law.above_floor(columns(epochs, law.shape))
-            both = slopes(held, law.shape) * law.coefficients
+            above = law.above_floor(design)
+            both = steep * law.coefficients
             by_epochs += (share * above)[:, None] * (both[:, :d] + both[:, d:]) * inside
         return np.asarray(by_epochs / np.where(self._means > SMALL_RATIO, self._means, 1.0))
 
