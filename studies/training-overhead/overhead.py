@@ -25,7 +25,7 @@ from mixopt.training.step_law import resolve_hyperparameters
 from mixopt.training.trainer import BatchPlan, exclude_libraries_from_collection, train
 
 CONTEXT, BATCH, VOCABULARY = 96, 16, 2048
-SHORT, LONG = 5, 45
+SHORT = 5
 
 
 class RandomSequences(torch.utils.data.Dataset):
@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=45, help="Of the longer training.")
     parser.add_argument("--collect", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -98,8 +99,8 @@ def main() -> None:
         gc.unfreeze()
     ratios, fixed = [], []
     for _ in range(args.repeats):
-        times = {(run, n): seconds(run, model, n) for n in (SHORT, LONG) for run in (ours, bare)}
-        per_step = {run: (times[run, LONG] - times[run, SHORT]) / (LONG - SHORT)
+        times = {(run, n): seconds(run, model, n) for n in (SHORT, args.steps) for run in (ours, bare)}
+        per_step = {run: (times[run, args.steps] - times[run, SHORT]) / (args.steps - SHORT)
                     for run in (ours, bare)}  # fmt: skip
         ratios.append(per_step[ours] / per_step[bare])
         fixed.append(times[ours, SHORT] - SHORT * per_step[ours])
