@@ -8,7 +8,13 @@ from mixopt.config.training import BuiltBaseConfig, PretrainedBaseConfig, Traini
 from mixopt.data.tokenizer import load_tokenizer
 from mixopt.errors import ModelError
 from mixopt.training.device import Device
-from mixopt.training.model_loading import build_model, count_parameters, load_model, resolve_dtype
+from mixopt.training.model_loading import (
+    build_model,
+    build_on_meta,
+    count_parameters,
+    load_model,
+    resolve_dtype,
+)
 
 CPU = Device("cpu", torch.float32)
 
@@ -27,6 +33,14 @@ def test_same_seed_same_model_and_no_global_seeding():
         assert torch.equal(a, b)
     other = next(build_model(built(), tokenizer(), 2).parameters())
     assert not torch.equal(next(first.parameters()), other)
+
+
+def test_a_model_on_the_meta_device_has_shapes_and_no_weights():
+    whole = build_model(built(), tokenizer(), 1)
+    outline = build_on_meta(lambda: build_model(built(), tokenizer(), 0))
+    assert all(parameter.is_meta for parameter in outline.parameters())
+    shapes = [{n: p.shape for n, p in each.named_parameters()} for each in (outline, whole)]
+    assert shapes[0] == shapes[1]
 
 
 def test_architectures_that_cannot_be_built():
