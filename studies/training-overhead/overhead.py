@@ -99,7 +99,9 @@ def main() -> None:
         gc.unfreeze()
     ratios, fixed = [], []
     for _ in range(args.repeats):
-        times = {(run, n): seconds(run, model, n) for n in (SHORT, args.steps) for run in (ours, bare)}
+        times = {
+            (run, n): seconds(run, model, n) for n in (SHORT, args.steps) for run in (ours, bare)
+        }
         per_step = {run: (times[run, args.steps] - times[run, SHORT]) / (args.steps - SHORT)
                     for run in (ours, bare)}  # fmt: skip
         ratios.append(per_step[ours] / per_step[bare])
