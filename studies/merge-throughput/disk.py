@@ -4,7 +4,8 @@
     python studies/merge-throughput/disk.py --out OUT --before BEFORE
 
 A base of 0.49B parameters in bfloat16 (the shape of Qwen2.5-0.5B, random weights) and four experts.
-Each checkout has a process, one after the other, which merges and copies in turns: CPU seconds of one thread,
+Each checkout has a process, one after the other, that merges and copies in turns: CPU seconds of one
+thread,
 and the peak of resident memory above the imports.
 """
 
