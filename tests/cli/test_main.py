@@ -96,7 +96,16 @@ print([name for name in {heavy.split()} if name in sys.modules])
 
 
 def test_every_module_of_a_verb_is_in_the_table():
-    shared = {"__init__", "__main__", "main", "options", "output", "start", "table_options"}
+    shared = {
+        "__init__",
+        "__main__",
+        "main",
+        "more_runs",
+        "options",
+        "output",
+        "start",
+        "table_options",
+    }
     modules = {path.stem for path in Path(mixopt.cli.__file__).parent.glob("*.py")}
     verbs = {verb.replace("-", "_") for verb in VERBS} - {"pack", "unpack"} | {"archive"}
     assert verbs == modules - shared
