@@ -87,8 +87,8 @@ class SearchConfig(SearchSpaceConfig):
     """Merge in memory (`resident`) or layer by layer (`streamed`); `auto` streams if the models do not
     fit."""
     memory: Annotated[ByteSize, Field(gt=0)] | None = None
-    """Memory for streamed scoring, such as `4GiB`: layers, activations and pages of files, beside what the
-    libraries take. Most of the free memory if left out."""
+    """Memory for streamed scoring, such as `4GiB`: layers, activations and pages of files, beside what
+    the libraries take. Most of the free memory if left out."""
     item_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of each benchmark's items that later rounds score; control variates estimate the rest."""
     text_prior: bool = False
