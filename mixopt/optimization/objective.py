@@ -13,13 +13,8 @@ import numpy as np
 
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
-from mixopt.surrogates.utility import (
-    AnyUtility,
-    Utility,
-    WorstCapability,
-    require_one_direction,
-    signs,
-)
+from mixopt.surrogates.metric_arrays import signs
+from mixopt.surrogates.utility import AnyUtility, Utility, WorstCapability, require_one_direction
 from mixopt.trials import Metric
 
 DRAWS = 64

@@ -29,7 +29,7 @@ from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Proposal
 from mixopt.surrogates.gain_model import GainPosterior, Mixtures, Runs
-from mixopt.surrogates.utility import signs
+from mixopt.surrogates.metric_arrays import signs
 from mixopt.trials import Trials
 
 MOST_TRIALS = 24  # merges among the candidates, the best by the surrogate

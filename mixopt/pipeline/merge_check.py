@@ -9,7 +9,7 @@ from mixopt.decision import MergeCheck
 from mixopt.estimate import Z95, Estimate
 from mixopt.mixture import Array
 from mixopt.pipeline.gains import StudyGains
-from mixopt.surrogates.utility import signs
+from mixopt.surrogates.metric_arrays import signs
 
 NEIGHBOURS = 4
 

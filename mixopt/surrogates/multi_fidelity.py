@@ -16,12 +16,12 @@ from mixopt.io.model_sizes import parse_size
 from mixopt.mixture import Array
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel
 from mixopt.surrogates.cokriging import CoKriging, RescaledModel
+from mixopt.surrogates.metric_arrays import signs
 from mixopt.surrogates.prior_mean import LEAST_RUNS
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.repeats import measure_noise
 from mixopt.surrogates.stacking import PseudoObservations, StackedModel, fit_stacked_model
 from mixopt.surrogates.surrogate import FittedFidelity, Standardization
-from mixopt.surrogates.utility import signs
 from mixopt.trials import KINDS, Metric, Trials
 
 log = logging.getLogger(__name__)

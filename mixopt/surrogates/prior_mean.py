@@ -18,10 +18,10 @@ import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.surrogates.base import MIN_TRIALS
+from mixopt.surrogates.metric_arrays import signs
 from mixopt.surrogates.radial_basis import RadialBasis
 from mixopt.surrogates.stacking import StackedModel, fit_stacked_model
 from mixopt.surrogates.surrogate import Standardization
-from mixopt.surrogates.utility import signs
 from mixopt.trials import Metric, Trials
 
 log = logging.getLogger(__name__)

@@ -5,91 +5,27 @@ averaged inside their capability. The utility is the weighted mean of the capabi
 See docs/methods.md, section 5. Shapes: `n` mixtures, `m` metrics, `c` capabilities, `t` trials.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
+from mixopt.surrogates.metric_arrays import (
+    Metrics,
+    metric_shares,
+    propagate_errors,
+    reduce_columns,
+    signs,
+)
+from mixopt.surrogates.percentile_rank import PercentileRank
 from mixopt.trials import Aggregation, Metric, Normalisation, Trials
 
-Metrics = Sequence[Metric]
 Weights = Mapping[str, float] | None  # by capability or metric; 1 where none is given
 
-SMOOTH = 0.5  # bandwidth of the kernel, as a share of the normal reference rule for densities
 TRUSTED = 0.8  # trust of a metric whose capability may be the worst one
 SOFTNESS = 0.05  # temperature of the softmin in a gradient, in standard deviations
-
-
-@dataclass(frozen=True)
-class PercentileRank:
-    """Σ_m share_m · rank_m over `m` metrics; a percentile rank is from 0 to 1, higher is better.
-
-    DeMix (arXiv:2602.00747) averages ranks. A rank has no gradient, so a normal kernel smooths the
-    share of trials that a score beats.
-
-    Attributes:
-        metrics: The metrics, in the order of every `m`.
-        shares: Weight of each metric, summing to 1.
-        seen: Scores of the trials (`t x m`), signed so that higher is better; NaN where missing.
-        widths: Bandwidth of each metric's kernel (`m`).
-    """
-
-    metrics: tuple[Metric, ...]
-    shares: Array
-    seen: Array
-    widths: Array
-
-    @classmethod
-    def among(cls, values: Array, metrics: Metrics, shares: Array) -> "PercentileRank":
-        """Return ranks among the scores `values` (`t x m`)."""
-        seen = values * signs(metrics)
-        counts = np.maximum(np.isfinite(seen).sum(axis=0), 1)
-        spread = np.array([column[np.isfinite(column)].std() for column in seen.T])
-        widths = SMOOTH * 1.06 * spread * counts**-0.2
-        return cls(tuple(metrics), shares, seen, np.where(widths > 0, widths, 1.0))
-
-    def of(self, scores: Array) -> Array:
-        """Return the utility (`n`) of scores (`n x m`); NaN where a weighted score is missing."""
-        total = np.zeros(len(scores))
-        for place, share in enumerate(self.shares):
-            if share:
-                total += share * norm.cdf(self._distances(scores, place)).mean(axis=1)
-        return total
-
-    def gradient(self, scores: Array) -> Array:
-        """Return the derivative by each score (`n x m`) at `n x m` scores."""
-        gradient = np.zeros(scores.shape)
-        for place, sign in enumerate(signs(self.metrics)):
-            density = norm.pdf(self._distances(scores, place)).mean(axis=1) / self.widths[place]
-            gradient[:, place] = self.shares[place] * sign * density
-        return gradient
-
-    def std(self, std_errors: Array, at: Array, correlation: Array | None = None) -> Array:
-        """Return the standard deviation (`n`), given those of scores (`n x m`) and their correlation.
-
-        Scores are independent without a `correlation` (`m x m`).
-        """
-        return _propagate(
-            std_errors, np.where(self.shares == 0, 0.0, self.gradient(at)), correlation
-        )
-
-    def _distances(self, scores: Array, place: int) -> Array:
-        """Return one metric's distances to the trials' scores, in bandwidths (`n x t`)."""
-        known = self.seen[np.isfinite(self.seen[:, place]), place]
-        column = scores[:, place] * signs(self.metrics[place : place + 1])
-        return np.asarray((column[:, None] - known) / self.widths[place])
-
-
-def signs(metrics: Metrics) -> Array:
-    """Return +1 where higher is better, −1 where lower is (`m`).
-
-    Args:
-        metrics: `m` metrics.
-    """
-    return np.array([1.0 if metric.better == "higher" else -1.0 for metric in metrics])
 
 
 @dataclass(frozen=True)
@@ -128,9 +64,9 @@ class Utility:
                 given.
         """
         values = trials.values(metrics)
-        centers = _reduce_columns(np.nanmean, values)
-        deviations = _reduce_columns(np.nanstd, values)
-        shares = _metric_shares(metrics, weights or {}, deviations > 0, trust or {})
+        centers = reduce_columns(np.nanmean, values)
+        deviations = reduce_columns(np.nanstd, values)
+        shares = metric_shares(metrics, weights or {}, deviations > 0, trust or {})
         given = [(scales or {}).get(metric.name, np.nan) for metric in metrics]
         units = np.where(np.isfinite(given), given, deviations)
         coefficients = signs(metrics) * shares / np.where(units > 0, units, 1.0)
@@ -155,14 +91,14 @@ class Utility:
                 "negative: use better='higher' or 'lower' to turn a metric."
             )
         values = trials.values(metrics)
-        scales = _reduce_columns(np.nanstd, values)
+        scales = reduce_columns(np.nanstd, values)
         shares = np.array([weights.get(metric.name, 0.0) for metric in metrics]) * (scales > 0)
         if not shares.sum() > 0:
             raise TrialsError(
                 "No metric with a weight differs between trials; weigh other metrics."
             )
         coefficients = signs(metrics) * shares / shares.sum() / np.where(scales > 0, scales, 1.0)
-        return cls(tuple(metrics), coefficients, _reduce_columns(np.nanmean, values))
+        return cls(tuple(metrics), coefficients, reduce_columns(np.nanmean, values))
 
     @classmethod
     def raw_mean(cls, metrics: Metrics) -> "Utility":
@@ -188,7 +124,7 @@ class Utility:
 
         Scores are independent without a `correlation` (`m x m`).
         """
-        return _propagate(std_errors, self.gradient(at), correlation)
+        return propagate_errors(std_errors, self.gradient(at), correlation)
 
 
 @dataclass(frozen=True)
@@ -248,7 +184,7 @@ class WorstCapability:
 
         Scores are independent without a `correlation` (`m x m`).
         """
-        return _propagate(std_errors, self.gradient(at), correlation)
+        return propagate_errors(std_errors, self.gradient(at), correlation)
 
     def _each(self, scores: Array) -> Array:
         return np.stack([part.of(scores) for part in self.parts.values()], axis=1)
@@ -278,7 +214,7 @@ def utilities_by_capability(
         scales: As in `make_utility`.
         least_trust: A capability needs a metric that varies and has at least this trust.
     """
-    varying = _reduce_columns(np.nanstd, trials.values(metrics)) > 0
+    varying = reduce_columns(np.nanstd, trials.values(metrics)) > 0
     each = [
         (trust or {}).get(metric.name, 1.0) * float(v)
         for metric, v in zip(metrics, varying, strict=True)
@@ -336,8 +272,8 @@ def _mean_utility(
     values = trials.values(metrics)
     if normalise == "raw":
         require_one_direction(metrics)
-    varying = _reduce_columns(np.nanstd, values) > 0
-    shares = _metric_shares(metrics, weights or {}, varying, trust or {})
+    varying = reduce_columns(np.nanstd, values) > 0
+    shares = metric_shares(metrics, weights or {}, varying, trust or {})
     if normalise == "raw":
         return Utility(tuple(metrics), signs(metrics) * shares, np.zeros(len(metrics)))
     return PercentileRank.among(values, metrics, shares)
@@ -373,47 +309,3 @@ def require_one_direction(metrics: Metrics) -> None:
             "The average of metrics of which some are better lower and some higher means "
             "nothing; fit target='utility', which standardizes them, or one metric."
         )
-
-
-def _propagate(std_errors: Array, gradient: Array, correlation: Array | None) -> Array:
-    parts = np.where(gradient == 0, 0.0, std_errors * gradient)
-    if correlation is None:
-        return np.asarray(np.sqrt(np.square(parts).sum(axis=1)))
-    # pairs are estimated one by one, so the matrix may miss being positive by rounding
-    return np.asarray(np.sqrt(np.maximum(((parts @ correlation) * parts).sum(axis=1), 0.0)))
-
-
-def _reduce_columns(reduce: Callable[[Array], float], values: Array) -> Array:
-    """Return a reduction by column, NaN without a warning where a column is empty."""
-    return np.array([
-        reduce(column[np.isfinite(column)]) if np.isfinite(column).any() else np.nan
-        for column in values.T
-    ])  # fmt: skip
-
-
-def _metric_shares(
-    metrics: Metrics, weights: Mapping[str, float], varying: np.ndarray, trust: Mapping[str, float]
-) -> Array:
-    """Return each metric's share of the utility (`m`).
-
-    Metrics divide their capability's share by trust. A capability has the trust of its most trusted
-    metric, so one of noisy metrics alone has little weight.
-    """
-    pairs = zip(metrics, varying, strict=True)
-    each = [trust.get(metric.name, 1.0) * float(varies) for metric, varies in pairs]
-    totals: dict[str, float] = {}
-    best: dict[str, float] = {}
-    for metric, own in zip(metrics, each, strict=True):
-        totals[metric.capability] = totals.get(metric.capability, 0.0) + own
-        best[metric.capability] = max(best.get(metric.capability, 0.0), own)
-    capabilities = {name: weights.get(name, 1.0) * best[name] for name in totals}
-    total = sum(capabilities.values())
-    if total <= 0:
-        raise TrialsError(
-            "No capability has a weight above zero and scores that differ between trials; "
-            "correct capability_weights, or score benchmarks that separate mixtures."
-        )
-    return np.array([
-        capabilities[metric.capability] / total * own / totals[metric.capability] if own else 0.0
-        for metric, own in zip(metrics, each, strict=True)
-    ])  # fmt: skip

@@ -4,7 +4,7 @@ import toy
 
 from mixopt.pipeline.gains import StudyGains
 from mixopt.pipeline.merge_check import NEIGHBOURS, check_by_merges
-from mixopt.surrogates.utility import signs
+from mixopt.surrogates.metric_arrays import signs
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
-from scipy.stats import rankdata
 
 from mixopt import Metric, Mixture, Score, Trial, Trials
 from mixopt.errors import TrialsError
 from mixopt.surrogates.utility import (
-    PercentileRank,
     Utility,
     WorstCapability,
     make_utility,
@@ -176,46 +174,3 @@ def test_a_capability_of_little_trust_is_told_and_is_not_the_worst_one():
     assert set(utilities_by_capability(table(ROWS), METRICS, trust | {"acc": 0.0})) == {"x"}
     still = ROWS * [1, 1, 0]
     assert set(utilities_by_capability(table(still), METRICS)) == {"x"}
-
-
-LOSS_AND_ACCURACY = (Metric("loss", "lower"), Metric("accuracy", "higher"))
-RNG = np.random.default_rng(0)
-SEEN = RNG.normal(size=(40, 2)) * [0.01, 30.0]
-RANKS = PercentileRank.among(SEEN, LOSS_AND_ACCURACY, np.array([0.5, 0.5]))
-
-
-def test_ranks_are_close_to_the_plain_ones_and_free_of_units():
-    plain = (rankdata(-SEEN[:, 0]) + rankdata(SEEN[:, 1]) - 1) / 2 / len(SEEN)
-    assert np.abs(RANKS.of(SEEN) - plain).max() < 0.1
-    scaled = PercentileRank.among(SEEN * [100, 0.1], LOSS_AND_ACCURACY, np.array([0.5, 0.5]))
-    assert np.allclose(scaled.of(SEEN * [100, 0.1]), RANKS.of(SEEN))
-
-
-def test_better_scores_rank_higher_far_beyond_what_was_seen_too():
-    far = np.array([[-1.0, 500.0], [1.0, -500.0]])
-    assert RANKS.of(far) == pytest.approx([1, 0], abs=1e-6)
-
-
-def test_slopes_are_the_derivative():
-    at = SEEN[:5]
-    for place, step in enumerate((1e-6, 1e-3)):
-        moved = at.copy()
-        moved[:, place] += step
-        difference = (RANKS.of(moved) - RANKS.of(at)) / step
-        assert RANKS.gradient(at)[:, place] == pytest.approx(difference, rel=1e-2)
-
-
-def test_missing_scores_of_trials_are_left_out_and_of_candidates_told():
-    seen = SEEN.copy()
-    seen[0, 0] = np.nan
-    ranks = PercentileRank.among(seen, LOSS_AND_ACCURACY, np.array([0.5, 0.5]))
-    assert np.isfinite(ranks.of(SEEN)).all()
-    assert np.isnan(ranks.of(seen)[0])
-    alone = PercentileRank.among(seen, LOSS_AND_ACCURACY, np.array([0.0, 1.0]))
-    assert np.isfinite(alone.of(seen)).all()
-
-
-def test_errors_are_carried_by_the_slopes():
-    errors = np.array([[0.001, 1.0]])
-    slopes = RANKS.gradient(SEEN[:1])
-    assert RANKS.std(errors, SEEN[:1])[0] == pytest.approx(np.hypot(*(slopes * errors)[0]))

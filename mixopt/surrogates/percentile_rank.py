@@ -1,0 +1,75 @@
+"""A utility of percentile ranks: how many of the trials a mixture's scores beat.
+
+Shapes: `n` mixtures, `m` metrics, `t` trials.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from mixopt.mixture import Array
+from mixopt.surrogates.metric_arrays import Metrics, propagate_errors, reduce_columns, signs
+from mixopt.trials import Metric
+
+SMOOTH = 0.5  # bandwidth of the kernel, as a share of the normal reference rule for densities
+
+
+@dataclass(frozen=True)
+class PercentileRank:
+    """Σ_m share_m · rank_m over `m` metrics; a percentile rank is from 0 to 1, higher is better.
+
+    DeMix (arXiv:2602.00747) averages ranks. A rank has no gradient, so a normal kernel smooths the
+    share of trials that a score beats.
+
+    Attributes:
+        metrics: The metrics, in the order of every `m`.
+        shares: Weight of each metric, summing to 1.
+        seen: Scores of the trials (`t x m`), signed so that higher is better; NaN where missing.
+        widths: Bandwidth of each metric's kernel (`m`).
+    """
+
+    metrics: tuple[Metric, ...]
+    shares: Array
+    seen: Array
+    widths: Array
+
+    @classmethod
+    def among(cls, values: Array, metrics: Metrics, shares: Array) -> "PercentileRank":
+        """Return ranks among the scores `values` (`t x m`)."""
+        seen = values * signs(metrics)
+        counts = np.maximum(np.isfinite(seen).sum(axis=0), 1)
+        spread = reduce_columns(np.std, seen)
+        widths = SMOOTH * 1.06 * spread * counts**-0.2
+        return cls(tuple(metrics), shares, seen, np.where(widths > 0, widths, 1.0))
+
+    def of(self, scores: Array) -> Array:
+        """Return the utility (`n`) of scores (`n x m`); NaN where a weighted score is missing."""
+        total = np.zeros(len(scores))
+        for place, share in enumerate(self.shares):
+            if share:
+                total += share * norm.cdf(self._distances(scores, place)).mean(axis=1)
+        return total
+
+    def gradient(self, scores: Array) -> Array:
+        """Return the derivative by each score (`n x m`) at `n x m` scores."""
+        gradient = np.zeros(scores.shape)
+        for place, sign in enumerate(signs(self.metrics)):
+            density = norm.pdf(self._distances(scores, place)).mean(axis=1) / self.widths[place]
+            gradient[:, place] = self.shares[place] * sign * density
+        return gradient
+
+    def std(self, std_errors: Array, at: Array, correlation: Array | None = None) -> Array:
+        """Return the standard deviation (`n`), given those of scores (`n x m`) and their correlation.
+
+        Scores are independent without a `correlation` (`m x m`).
+        """
+        return propagate_errors(
+            std_errors, np.where(self.shares == 0, 0.0, self.gradient(at)), correlation
+        )
+
+    def _distances(self, scores: Array, place: int) -> Array:
+        """Return one metric's distances to the trials' scores, in bandwidths (`n x t`)."""
+        known = self.seen[np.isfinite(self.seen[:, place]), place]
+        column = scores[:, place] * signs(self.metrics[place : place + 1])
+        return np.asarray((column[:, None] - known) / self.widths[place])
