@@ -34,9 +34,11 @@ WRAPPERS = (
     "domain_weights",
 )
 """Fields that hold the ratios of a file with other fields, by priority."""
-GROUPED = re.compile(r"\d{1,3}(?:[_,]\d{3})+(?:\.\d+)?")
+GROUPED = re.compile(r"[1-9]\d{0,2}(?:[_,]\d{3})+(?:\.\d+)?")
 """Marks between thousands (`6,000,000`)."""
 DECIMAL_COMMA = re.compile(r"\d+,\d+")
+WHOLES = (1.0, 100.0)
+"""What ratios and percent sum to."""
 ROUNDING = 0.01
 """How far the sum of rounded ratios may be from one."""
 AMOUNTS_FROM = 1.5
@@ -89,7 +91,7 @@ def plan_of(ratios: Any, where: str = "plan") -> Proposal:
         given = {str(domain): ratio for domain, ratio in dict(ratios).items()}
     except (TypeError, ValueError):
         given = {}
-    amounts = {domain: _to_number(ratio) for domain, ratio in given.items()}
+    amounts = _to_numbers(given)
     known = {domain: amount for domain, amount in amounts.items() if amount is not None}
     if not known:
         raise ExportError(f"{where} holds no ratios of domains; {EXAMPLE}")
@@ -113,16 +115,33 @@ def plan_of(ratios: Any, where: str = "plan") -> Proposal:
     return Proposal(mixture, Estimate(0, 0), {})
 
 
-def _to_number(value: Any) -> float | None:
+def _to_numbers(given: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the number of each value; None of a value that is none.
+
+    `12,125` has thousands or decimals. It has decimals where another number of the file proves it
+    (`62,5`, `0,375`), or where the numbers then sum to a whole.
+    """
+    decimals = {name: _to_number(value, comma_is_decimal=True) for name, value in given.items()}
+    total = sum(number for number in decimals.values() if number is not None)
+    texts = [value.strip() for value in given.values() if isinstance(value, str)]
+    proven = any(DECIMAL_COMMA.fullmatch(text) and not GROUPED.fullmatch(text) for text in texts)
+    if proven or any(abs(total / whole - 1) <= ROUNDING for whole in WHOLES):
+        return decimals
+    return {name: _to_number(value) for name, value in given.items()}
+
+
+def _to_number(value: Any, *, comma_is_decimal: bool = False) -> float | None:
     """Return a number, also of a text with percent or marks between thousands; None of another value."""
     if isinstance(value, bool):
         return None
     scale = 1.0
     if isinstance(value, str):
         text = value.strip()
-        scale = 0.01 if text.endswith("%") else 1.0
+        if text.endswith("%"):
+            scale, comma_is_decimal = 0.01, True
         text = text.removesuffix("%").rstrip()
-        text = re.sub("[_,]", "", text) if GROUPED.fullmatch(text) else text
+        if GROUPED.fullmatch(text) and not (comma_is_decimal and "," in text):
+            text = re.sub("[_,]", "", text)
         value = text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
     try:
         return float(value) * scale
@@ -176,13 +195,17 @@ def _from_rows(rows: list[Any]) -> dict[str, Any] | None:
 
 
 def _read_table(text: str) -> dict[str, Any] | None:
-    mark = max(",;\t", key=text.split("\n", 1)[0].count)
+    # of marks that are as frequent, a comma may be a decimal one
+    mark = max("\t;,", key=text.split("\n", 1)[0].count)
     rows = [
         row for row in csv.reader(io.StringIO(text), delimiter=mark) if any(map(str.strip, row))
     ]
     cells = [[cell.strip() for cell in row] for row in rows]
-    if mark == ";":
-        cells = [[cell.replace(",", ".") for cell in row] for row in cells]
+    if mark == ";":  # where numbers have decimal commas, lists have semicolons
+        cells = [
+            [cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell for cell in row]
+            for row in cells
+        ]
     if not cells or len({len(row) for row in cells}) > 1:
         return None
     if len(cells[0]) == 2 and _is_number(cells[-1][1]):

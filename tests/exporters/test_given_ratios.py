@@ -48,6 +48,24 @@ def test_ratios_in_any_plain_form(tmp_path, name, content):
     assert all(found[domain] == pytest.approx(ratio, abs=1e-4) for domain, ratio in RATIOS.items())
 
 
+@pytest.mark.parametrize(("name", "content", "wanted"), [
+    ("a.tsv", "web\t0,5\ncode\t0,375\nmath\t0,125\n", (0.5, 0.375, 0.125)),
+    ("a.yaml", "web: 62,5%\ncode: 12,125%\nmath: 25,375%\n", (0.625, 0.12125, 0.25375)),
+    ("a.yaml", "web: 62,5\ncode: 12,125\nmath: 25,375\n", (0.625, 0.12125, 0.25375)),
+    ("a.tsv", "web\t50\ncode\t12,125\nmath\t37,875\n", (0.5, 0.12125, 0.37875)),
+    ("a.tsv", "web\t2,500\ncode\t1,500\nmath\t1,000\n", (0.5, 0.3, 0.2)),
+    ("a.csv", "domain;tokens\nweb;6,000,000\ncode;3,000,000\nmath;1,000,000\n", (0.6, 0.3, 0.1)),
+])  # fmt: skip
+def test_a_comma_stands_for_decimals_where_the_file_proves_it(tmp_path, name, content, wanted):
+    (tmp_path / name).write_text(content)
+    assert list(read_given_plan(tmp_path / name).ratios.values()) == pytest.approx(wanted)
+
+
+def test_a_comma_in_a_name_stays(tmp_path):
+    (tmp_path / "a.csv").write_text("domain;share\nweb, old;0,7\ncode;0,3\n")
+    assert list(read_given_plan(tmp_path / "a.csv").ratios) == ["web, old", "code"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
