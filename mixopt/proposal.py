@@ -188,10 +188,19 @@ class Proposal:
         return self.comparisons[0].gain.interval if self.comparisons else self.utility.interval
 
     @property
+    def is_advised(self) -> bool:
+        """Whether the ratios are not those of a candidate that the decision sets aside."""
+        decision = self.decision
+        return decision is None or decision.moves or self.ratios != decision.candidate
+
+    @property
     def verdict(self) -> str:
         """The decision in words, or the first comparison where nothing was decided."""
         if self.decision is not None:
-            return self.decision.verdict
+            about = (
+                "" if self.is_advised else "this is the best other mixture, not the advised one: "
+            )
+            return f"{about}{self.decision.verdict}"
         return self.comparisons[0].verdict if self.comparisons else "compared with nothing"
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def describe_next_step(
         config: The study's.
         proposals: What the command has proposed, best first; of the last phase, if there are phases.
         files: Names of the result files that the command has written.
-        study: What the command line calls the study; empty for users of Python.
+        study: How a command line names the study, with the options that it needs; empty for users of
+            Python.
         output: Folder of results.
     """
     if not proposals:
@@ -35,7 +36,10 @@ def describe_next_step(
             return f"train on natural, or: mixopt run {study or 'STUDY'} --budget-tokens N, to know more"
         return "train on natural; a larger budget would tell more"
     if "report.html" not in files and "schedule.json" not in files:
-        return f"mixopt run {study or 'STUDY'} writes the report and the exports"
+        asked = {"validation": config.validation, "budget": config.budget}
+        left = [name for name, section in asked.items() if section is not None]
+        trains = f"trains what is left of its {' and '.join(left)}, and " * bool(left)
+        return f"mixopt run {study or 'STUDY'} {trains}writes the report and the exports"
     if "exports" in files:
         return "read the report, then train with what exports/ has"
     plan = "schedule.json" if "schedule.json" in files else "proposal.json"

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from mixopt.errors import require_extra
+from mixopt.io.globs import anchor_glob
+from mixopt.io.parsing import show
 
 LARGEST_TOKENS = 1 << 26
 """Tokens that are searched of a larger corpus."""
@@ -46,6 +48,7 @@ def capability_text(
     require_extra("train")
     import yaml
 
+    from mixopt.config.base import is_name
     from mixopt.config.loader import load_benchmark
     from mixopt.config.text import FilesTextConfig
     from mixopt.data.capability_text import collect_capability_text
@@ -56,15 +59,24 @@ def capability_text(
     from mixopt.io.files import write_text
 
     beside = out.with_suffix(".yaml")
+    if out.suffix != ".jsonl":
+        raise OutputError(
+            f"{out} would not be read as JSONL; give another --out, which ends in .jsonl."
+        )
     for path in (out, beside):
-        if path.exists() or path.suffix in (".yaml", ".yml") and path == out:
+        if path.exists():
             raise OutputError(
-                f"{path} exists already, or is not a name for JSONL; give another --out (its benchmark "
-                "is written beside it, as .yaml)."
+                f"{path} exists already; give another --out (its benchmark is written beside it, as "
+                ".yaml)."
             )
     configs = [load_benchmark(path) for path in benchmarks]
+    name = capability or configs[0].capability
+    if not is_name(f"{name}_text"):
+        raise OutputError(
+            f"--capability {show(name)} is no name of a study; give letters, digits, '_', '-' or ':'."
+        )
     items = [text for config in configs for text in read_item_texts(config)]
-    globs = [each if "://" in each else str(Path(each).absolute()) for each in corpus]
+    globs = [each if "://" in each else anchor_glob(each, Path.cwd()) for each in corpus]
     source = FilesTextConfig(paths=globs, field=field)
     sample = find_sample(source, LARGEST_TOKENS, seed)
     if sample is not None:
@@ -85,7 +97,6 @@ def capability_text(
     rows = [{"id": i, "text": p.text, "concept": p.concept, "source": p.source}
             for i, p in enumerate(result.passages)]  # fmt: skip
     write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    name = capability or configs[0].capability
     benchmark = {"name": f"{name}_text", "kind": "bits_per_byte", "capability": name,
                  "text": {"kind": "files", "paths": [out.name]}}  # fmt: skip
     write_text(beside, yaml.safe_dump(benchmark, sort_keys=False))

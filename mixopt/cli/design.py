@@ -1,5 +1,7 @@
 """`mixopt design`: which runs to train, before there are any or after some."""
 
+import csv
+import io
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -82,16 +84,17 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
         space = space_of(domains, config)
     mixtures = design_runs(space, options["number"], method=options["method"], seen=seen,
                            surrogate=surrogate, seed=options["seed"])  # fmt: skip
-    lines = [",".join(["run", *space.domains])]
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["run", *space.domains])
     names = (name for i in count(len(taken)) if (name := f"run-{i:03d}") not in taken)
     for mixture, name in zip(mixtures, names, strict=False):
         ratios = round_ratios(mixture)
-        lines.append(",".join([name, *(f"{ratios[d]:.6f}" for d in space.domains)]))
-    text = "\n".join(lines) + "\n"
+        rows.writerow([name, *(f"{ratios[d]:.6f}" for d in space.domains)])
     if options["output"]:
-        click.echo(f"Written   {write_text(options['output'], text)}")
+        click.echo(f"Written   {write_text(options['output'], text.getvalue())}")
     else:
-        click.echo(text, nl=False)
+        click.echo(text.getvalue(), nl=False)
 
 
 def _advise(options: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import click
 
 from mixopt.cli.options import parse_pairs
 from mixopt.errors import ConfigError, is_installed
+from mixopt.io.globs import anchor_glob
 from mixopt.io.run_folders import find_model_folder
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:-]*([./][A-Za-z0-9_:-]+)*")
@@ -56,10 +57,16 @@ def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> 
             )
     if len(domains) == 1:
         raise ConfigError("A mixture needs two domains or more; give --domain at least twice.")
-    globs = {n: p if "://" in p else str(Path(p).absolute()) for n, p in domains.items()} or {
-        "web": "data/web/*.jsonl.gz",
-        "code": "data/code/*.jsonl.gz",
-    }
+    globs = {
+        name: pattern if "://" in pattern else anchor_glob(pattern, Path.cwd())
+        for name, pattern in domains.items()
+    } or {"web": "data/web/*.jsonl.gz", "code": "data/code/*.jsonl.gz"}
+    for section in ("experts", "benchmarks"):
+        present = sorted((folder / section).glob("*.yaml"))
+        if present:
+            raise ConfigError(
+                f"{present[0]} exists already, and the study would read it; choose another folder."
+            )
     stems = {name: re.sub(r"[./]", "_", name) for name in globs}
     for name, stem in stems.items():
         if list(stems.values()).count(stem) > 1:

@@ -72,7 +72,7 @@ class VerbGroup(click.Group):
                 _exit_stopped()
             if verbosity_of(context) > 0:
                 click.echo(format_traceback(raised), err=True)
-                sys.exit(getattr(raised, "exit_code", 1))
+                sys.exit(getattr(explain_missing_extra(raised), "exit_code", 1))
             if _is_output_closed(raised):
                 click.echo(
                     "mixopt: its output was closed (`| head`, say), so it stopped; finished work is "

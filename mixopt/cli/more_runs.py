@@ -34,14 +34,15 @@ def describe_more_runs(rows: "Sequence[Expectation]") -> list[str]:
     Args:
         rows: As `expect_of_more_runs` returns them.
     """
-    lines = ["  runs  error of the utility (sd)   rank of unseen runs"]
+    lines = ["  runs  error of the utility (sd), 80% interval   rank of unseen runs, 80% interval"]
     for row in rows:
         error = "{:.3f} to {:.3f}".format(*row.error_interval)
         rank = "{:+.3f} to {:+.3f}".format(*row.rank_interval)
-        lines.append(f"  {row.runs:>4}  {row.error:.3f} ({error})   {row.rank:+.3f} ({rank})")
+        told = f"{row.error:.3f} ({error})"
+        lines.append(f"  {row.runs:>4}  {told:<39}   {row.rank:+.3f} ({rank})")
     now, last = rows[0], rows[-1]
     lines.append(
-        f"{last.runs - now.runs} more runs would cut the error by about "
-        f"{1 - last.error / now.error:.0%}, and the width of the proposal's intervals with it."
+        f"{last.runs - now.runs} more runs would cut the error of predictions by about "
+        f"{1 - last.error / now.error:.0%}."
     )
     return lines

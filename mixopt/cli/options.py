@@ -1,6 +1,7 @@
 """Options and arguments that several verbs share."""
 
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
@@ -29,13 +30,7 @@ def combine_options(*options: Decorator) -> Decorator:
     return lambda command: reduce(lambda done, add: add(done), reversed(options), command)
 
 
-study_options = combine_options(
-    click.argument("study"),
-    click.option("-o", "--output", help="Folder of results.  [default: mixopt-runs/NAME]"),
-    click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed."),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."),
-    click.option("--track/--no-track", default=True, show_default=True,
-                 help="Log to MLflow, if it is installed."),
+run_options = combine_options(
     click.option("--experts", multiple=True, metavar="[DOMAIN=]DIR",
                  help="An expert trained elsewhere; the domain is the folder's name if left out."),
     click.option("--executor", metavar="NAME",
@@ -47,7 +42,23 @@ study_options = combine_options(
     click.option("--run-code", is_flag=True,
                  help="Allow benchmarks to execute code that models generate."),
 )  # fmt: skip
+"""Adds the options that change what a study trains and scores, and where."""
+
+study_options = combine_options(
+    click.argument("study"),
+    click.option("-o", "--output", help="Folder of results.  [default: mixopt-runs/NAME]"),
+    click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."),
+    click.option("--track/--no-track", default=True, show_default=True,
+                 help="Log to MLflow, if it is installed."),
+    run_options,
+)  # fmt: skip
 """Adds the argument STUDY and the options of every verb that runs a study."""
+
+RUN_OPTIONS = ("experts", "executor", "budget_tokens", "storage", "run_code")
+"""Names of what `run_options` adds."""
+REPEATED = ("output", "seed", "device", "track", *RUN_OPTIONS)
+"""Options that the next command on a study has to repeat."""
 
 
 def load_study(
@@ -74,7 +85,7 @@ def load_study(
     """
     from mixopt.study import Study
 
-    callbacks: list[Any] = [open_console(study)]
+    callbacks: list[Any] = [open_console(_repeat(study))]
     if track and can_track():
         from mixopt.callbacks.mlflow.callback import MlflowCallback
 
@@ -87,7 +98,7 @@ def open_console(study: str = "") -> "ConsoleCallback":
     """Return the callback that prints, as much as -q and -v ask for.
 
     Args:
-        study: What the command line calls the study, to say how to go on.
+        study: How a command line names the study, with the options that it needs; to say how to go on.
     """
     from mixopt.callbacks.console import ConsoleCallback
 
@@ -95,6 +106,23 @@ def open_console(study: str = "") -> "ConsoleCallback":
     return ConsoleCallback(
         click.echo, verbosity=verbosity_of(context), view=open_view(context), study=study
     )
+
+
+def _repeat(study: str) -> str:
+    """Return a study and the options given for it, as words of the next command line."""
+    context, words = click.get_current_context(), [study]
+    for option in context.command.params:
+        if option.name not in REPEATED or not is_given(option.name):
+            continue
+        value = context.params[option.name]
+        if value in ("", option.default):  # as entry points of MLflow give what is left out
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, bool):
+                words.append((option.opts if one else option.secondary_opts)[-1])
+            else:
+                words += [option.opts[0], str(one)]
+    return shlex.join(words)
 
 
 def can_track() -> bool:
@@ -133,7 +161,9 @@ def refuse_unused(names: Sequence[str], reason: str) -> None:
     """
     for name in names:
         if is_given(name):
-            raise click.UsageError(f"{reason}, so --{name} would do nothing; leave it out.")
+            raise click.UsageError(
+                f"{reason}, so --{name.replace('_', '-')} would do nothing; leave it out."
+            )
 
 
 def parse_pairs(pairs: Sequence[str], option: str, form: str) -> dict[str, str]:

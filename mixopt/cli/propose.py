@@ -8,9 +8,18 @@ from typing import Any
 import click
 
 from mixopt.cli.more_runs import describe_more_runs, expect_of_more_runs
-from mixopt.cli.options import can_track, is_given, load_study, open_console, refuse_unused
+from mixopt.cli.options import (
+    RUN_OPTIONS,
+    can_track,
+    is_given,
+    load_study,
+    open_console,
+    refuse_unused,
+    run_options,
+)
 from mixopt.cli.output import remark
 from mixopt.cli.table_options import NOT_GIVEN, TABLES, read_table_options, table_options
+from mixopt.io.proposal_files import proposal_name, remove_further_proposals
 
 ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", "domains", "counts",
                     "recipe", "target", "explore", "advise", "id", "fidelities", "proposed",
@@ -34,6 +43,7 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
 @click.option("--device", default="auto", show_default=True, help="With STUDY: auto, cpu, ...")
 @click.option("--track/--no-track", default=True, show_default=True,
               help="Log to MLflow (a table: inside mlflow run).")  # fmt: skip
+@run_options
 def propose(study: str | None, **options: Any) -> None:
     """Propose mixtures: for a STUDY, or from a table of runs."""
     if study is not None and Path(study) in NOT_GIVEN:  # by an entry point of an MLflow project
@@ -44,6 +54,7 @@ def propose(study: str | None, **options: Any) -> None:
     if study is None and tables:
         if options["device"] != "auto":
             refuse_unused(("device",), "a table of runs needs no model")
+        refuse_unused(RUN_OPTIONS, "a table of runs trains nothing")
         _propose_from_tables(options)
         return
     if study is None or tables:
@@ -55,7 +66,7 @@ def propose(study: str | None, **options: Any) -> None:
             raise click.UsageError(f"--{name} goes with tables; a study sets it in its YAML.")
     if options["proposals"] != 1:
         raise click.UsageError("--proposals goes with tables; a study sets search.proposals.")
-    given = {name: options[name] for name in ("output", "seed", "device", "track")}
+    given = {name: options[name] for name in ("output", "seed", "device", "track", *RUN_OPTIONS)}
     loaded = load_study("propose", study, **given)
     with loaded.running():
         loaded.propose(loaded.search())
@@ -67,6 +78,11 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
 
     inside_mlflow = "MLFLOW_RUN_ID" in os.environ
     tracked = options["track"] and (inside_mlflow or is_given("track")) and can_track()
+    if tracked and not inside_mlflow:
+        raise click.UsageError(
+            "--track logs the proposals of a table to the run of `mlflow run`, and this is none; leave "
+            "it out."
+        )
     trials, config = read_table_options(options)
     seed = options["seed"] or 0
     proposed = [name.strip() for name in (options["proposed"] or "").split(",") if name.strip()]
@@ -91,8 +107,8 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
         from mixopt.report.page import write_report
 
         for number, proposal in enumerate(proposals, start=1):
-            name = "proposal.json" if number == 1 else f"proposal-{number}.json"
-            files.append(proposal.write(Path(options["output"]) / name))
+            files.append(proposal.write(Path(options["output"]) / proposal_name(number)))
+        remove_further_proposals(Path(options["output"]), len(proposals))
         table = next(Path(str(options[name])) for name in TABLES if options[name])
         space = space_of(trials.domains, config)
         data = table_report_data(
@@ -107,7 +123,7 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
             f"Next      read the report, then: mixopt export {files[0]} -f FORMAT -o FILE",
         ]
     open_console().print_answer(proposals, rest, remark)
-    if tracked and inside_mlflow:
+    if tracked:
         from mixopt.callbacks.mlflow.runs import log_proposals
 
         log_proposals(proposals, files)

@@ -2,7 +2,14 @@
 
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from mixopt.io.parsing import require_printable
 
@@ -15,6 +22,16 @@ DomainName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*([./][A-Za-z0-9_:-]+)*$", max_length=100)
 ]
 """A name of a domain, which may be hierarchical: `wiki:en`, `dclm/web`, `stack.v2`."""
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be a name of a study, a benchmark or a capability."""
+    try:
+        TypeAdapter(Name).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
 
 TEXT_CONTROLS = "\t\n\r"
 """Control characters of text of several lines."""

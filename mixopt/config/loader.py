@@ -5,7 +5,6 @@ in a YAML are relative to it and become absolute.
 """
 
 from collections.abc import Callable, Mapping
-from glob import glob
 from os.path import normpath
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import ProposalConfig
 from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, did_you_mean, one_line
+from mixopt.io.globs import anchor_glob, expand_glob
 from mixopt.io.parsing import load_yaml, require_printable, show
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
         if not isinstance(entry, str):
             configs.append(_anchor_paths(entry, study.parent))
             continue
-        paths = sorted(Path(name) for name in glob(str(study.parent / entry), recursive=True))
+        paths = [Path(name) for name in expand_glob(anchor_glob(entry, study.parent))]
         files = [path.resolve() for path in paths if path.is_file()]
         if not files:
             raise ConfigError(f"{study}: {section}: no file matches {show(entry)} beside it.")
@@ -177,7 +177,7 @@ def _anchor_paths(plain: Any, folder: Path) -> Any:
     if isinstance(text, dict):
         text = dict(text)
         if isinstance(text.get("paths"), list):
-            text["paths"] = [_anchor(str(path), folder) for path in text["paths"]]
+            text["paths"] = [_anchor(str(path), folder, anchor_glob) for path in text["paths"]]
         if text.get("kind") == "huggingface" and isinstance(text.get("path"), str):
             text["path"] = _anchor_if_exists(text["path"], folder)
         if text.get("kind") == "tokens" and isinstance(text.get("tokenizer"), str):
@@ -195,10 +195,12 @@ def _anchor_paths(plain: Any, folder: Path) -> Any:
     return plain
 
 
-def _anchor(path: str, folder: Path) -> str:
-    if "://" in path:  # a URL
-        return path
+def _anchor_path(path: str, folder: Path) -> str:
     return path if Path(path).is_absolute() else normpath((folder / path).absolute())
+
+
+def _anchor(path: str, folder: Path, anchor: Callable[[str, Path], str] = _anchor_path) -> str:
+    return path if "://" in path else anchor(path, folder)  # a URL is one already
 
 
 def _anchor_if_exists(path: str, folder: Path) -> str:

@@ -9,7 +9,6 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +19,7 @@ from mixopt.data.record_files import REFUSED, is_json_array
 from mixopt.data.remote_files import TextFile, is_remote, list_remote
 from mixopt.errors import DataError
 from mixopt.io.content_hash import hash_content
+from mixopt.io.globs import expand_glob
 from mixopt.io.parsing import load_json
 
 PROBED_BYTES, PROBES, PROBE_BYTES = 1 << 24, 64, 1 << 12
@@ -67,7 +67,7 @@ def list_files(source: FilesTextConfig) -> list[TextFile]:
         if is_remote(pattern):
             matched = list_remote(pattern)
         else:
-            paths = sorted(Path(name) for name in glob(pattern, recursive=True))
+            paths = [Path(name) for name in expand_glob(pattern)]
             matched = [file for file in paths if file.is_file()]
         if not matched:
             raise DataError(f"No file matches {pattern}; fix the expert's `text.paths`.")

@@ -5,7 +5,6 @@ Each gives the documents that begin in a range of its tokens, without reading an
 
 import struct
 from collections.abc import Iterator
-from glob import glob
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from mixopt.config.text import TokensTextConfig
 from mixopt.data.litdata_files import is_chunk, list_chunks, open_chunk, read_index
 from mixopt.errors import DataError, one_line
+from mixopt.io.globs import expand_glob
 
 MEGATRON = b"MMIDIDX\x00\x00"
 MEGATRON_TYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
@@ -59,7 +59,7 @@ def list_token_files(source: TokensTextConfig) -> list[Path]:
     """
     files: list[Path] = []
     for pattern in source.paths:
-        names = sorted(glob(pattern, recursive=True)) or sorted(glob(f"{pattern}.bin"))
+        names = expand_glob(pattern) or expand_glob(f"{pattern}.bin")
         for name in names:
             _refuse_mds(Path(name))
         chunks = [str(chunk) for name in names for chunk in list_chunks(Path(name))]

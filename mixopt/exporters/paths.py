@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from mixopt.errors import ExportError, did_you_mean
+from mixopt.io.globs import expand_glob
 from mixopt.io.parsing import show
 
 Paths: TypeAlias = Mapping[str, str | os.PathLike[str] | Sequence[str]] | str | None
@@ -76,10 +77,11 @@ def expand_globs(paths: Sequence[str], domain: str) -> list[str]:
     """
     found: dict[str, None] = {}
     for path in paths:
-        if not has_magic(path):
+        names = [path + ending for ending in ("", *ENDINGS)]
+        if not has_magic(path) or any(map(os.path.lexists, names)):  # its name has marks of globs
             found[path] = None
             continue
-        matched = [name for ending in ("", *ENDINGS) for name in glob(path + ending)]
+        matched = [name for pattern in names for name in expand_glob(pattern)]
         if not matched:
             raise ExportError(
                 f"The path of {domain!r}, {path!r}, matches nothing on this machine, and this trainer "

@@ -257,6 +257,8 @@ class ExportRequest:
             listed = ", ".join(f"{domain} {ratio:.9g}" for domain, ratio in phase.ratios.items())
             source = "proposed by mixopt" if phase.proposal.predicted else "as it was given"
             lines.append(f"Data mixture {source}, shares of tokens{name}: {listed}")
+            if not phase.proposal.is_advised:
+                lines.append(f"Not advised: {phase.proposal.verdict}")
         if self.repetition:
             budget = sum(phase.tokens or 0 for phase in self.phases)
             listed = ", ".join(f"{domain} {n:.2f}" for domain, n in self.repetition.items())

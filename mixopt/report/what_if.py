@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.weight_space import WeightSpace
@@ -94,8 +95,8 @@ def _tail_terms(roots: Array) -> Array:
 
 
 def _cubic(points: Array, nodes: Array) -> Array:
-    square = np.square(points[:, None, :] - nodes[None, :, :]).sum(axis=2)
-    return np.asarray(square * np.sqrt(square))
+    distance = cdist(points, nodes)  # holds no array of points × nodes × domains
+    return np.asarray(distance**3)
 
 
 def _round(values: Array) -> Array:
@@ -209,8 +210,8 @@ def build_what_if(
     truth = _SurrogateOutputs(surrogate, starts[reference], trust or {}, normalise)
     nodes = _choose_nodes(surrogate, weights, list(starts.values()), truth.n_columns, rng)
     columns = truth.emulator_columns(nodes)
-    kept = _usual(columns[:, 0])
-    kept[: len(starts)] = True
+    given = np.stack([mixture.vector(surrogate.domains) for mixture in starts.values()])
+    kept = _keep(columns[:, 0], given)
     emulator = Emulator.fit(nodes[kept], columns[kept])
     tested = np.vstack([
         weights.ratios(weights.sample(N_TEST // 2, rng)),
@@ -297,7 +298,8 @@ class _SurrogateOutputs:
         for part in self._parts.values():
             here = mean[:, places]
             columns.append(part.of(here) - part.of(mean_there[:, places]))
-            columns.append(np.square(part.std(errors[:, places], here, correlation)))
+            halfway = (here + mean_there[:, places]) / 2
+            columns.append(np.square(part.std(errors[:, places], halfway, correlation)))
         for m in range(len(surrogate.metrics)):
             columns += [mean[:, m], change[:, m], np.square(errors[:, m])]
         return np.stack(columns, axis=1)
@@ -315,7 +317,8 @@ def _choose_nodes(
     d = len(domains)
     n = int(np.clip(MAX_NUMBERS // n_columns, MIN_NODES, MAX_NODES))
     given = np.stack([mixture.vector(domains) for mixture in starts])
-    corners = np.eye(d)
+    # of very many domains the largest: the page moves one at a time
+    corners = np.eye(d)[np.argsort(-given.max(axis=0), kind="stable")[: n // 3]]
     # from the first starting mixture towards each corner: the curves of "One domain at a time"
     shares = np.array([0.1, 0.3, 0.5, 0.75])
     rays = np.concatenate([
@@ -327,6 +330,19 @@ def _choose_nodes(
     inside = weights.ratios(weights.sample(rest // 2, rng)) if rest > 1 else np.empty((0, d))
     around = rng.dirichlet(np.full(d, 0.7), rest - len(inside))
     return _drop_near_duplicates(np.vstack([fixed, inside, around]))
+
+
+def _keep(gains: Array, starts: Array) -> NDArray[np.bool_]:
+    """Return which nodes (`n`) the emulator passes through: what is usual, and all starting mixtures.
+
+    Args:
+        gains: Of the nodes (`n`).
+        starts: The starting mixtures, which are the first nodes; some may coincide, as the proposal and
+            natural where the decision is to stay.
+    """
+    kept = _usual(gains)
+    kept[: len(_drop_near_duplicates(starts))] = True
+    return kept
 
 
 def _usual(gains: Array) -> NDArray[np.bool_]:

@@ -22,6 +22,8 @@ ADVISED = replace(MOVES, decision=replace(MOVES.decision, moves=False, advice="t
     ((), (), {}, "mixopt search x.yaml"),
     ((), ("trials.csv",), {}, "mixopt propose x.yaml"),
     ((MOVES,), ("proposal.json",), {}, "mixopt run x.yaml writes the report and the exports"),
+    ((MOVES,), ("proposal.json",), {"budget": {"runs": 9}},
+     "mixopt run x.yaml trains what is left of its budget, and writes the report and the exports"),
     ((MOVES,), ("report.html", "exports"), {},
      "read the report, then train with what exports/ has"),
     ((MOVES,), ("report.html",), {},

@@ -29,6 +29,12 @@ def test_design_goes_on_from_a_table(tables, tmp_path, method):
     assert table["run"].tolist() == ["run-008", "run-009", "run-010"]
 
 
+def test_names_with_commas_and_quotes_are_quoted(tmp_path):
+    (tmp_path / "n.yaml").write_text("{'web, \"new\"': 0.5, code: 0.5}")
+    call("design", "--natural", tmp_path / "n.yaml", "-n", "3", "-o", tmp_path / "r.csv")
+    assert list(pd.read_csv(tmp_path / "r.csv").columns) == ["run", 'web, "new"', "code"]
+
+
 def test_the_table_that_design_writes_is_read_back(tmp_path):
     call("design", "--domains", "a,b", "-n", "6", "-o", tmp_path / "r.csv")
     metrics = pd.DataFrame({"run": [f"run-{i:03d}" for i in range(6)], "loss": range(6)})

@@ -109,7 +109,15 @@ def test_a_decision_to_stay_exports_natural_and_the_candidate_on_request(tmp_pat
     assert json.loads(out.read_text())["token_ratios"] == natural
     printed = call("export", path, "-f", "json", "-o", out, "--candidate")
     assert "Decision  the candidate, although: stay with" in printed
-    assert json.loads(out.read_text())["token_ratios"] == ratios
+    written = json.loads(out.read_text())
+    assert written["token_ratios"] == ratios
+    assert written["verdict"].startswith(
+        "this is the best other mixture, not the advised one: stay"
+    )
+    call("export", path, "-f", "torchtitan", "-o", out, "--candidate", "--path", "/d/{domain}")
+    assert "Not advised: this is the best other mixture" in out.read_text()
+    call("export", path, "-f", "torchtitan", "-o", out, "--path", "/d/{domain}")
+    assert "Not advised" not in out.read_text()
 
 
 def test_a_plan_without_decision_has_no_candidate(proposal):

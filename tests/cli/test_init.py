@@ -6,6 +6,7 @@ from calling import call
 
 from mixopt.cli.init import _write_study
 from mixopt.config.loader import load_study
+from mixopt.data.text_files import list_files
 from mixopt.errors import ConfigError
 
 
@@ -41,6 +42,26 @@ def test_nothing_is_overwritten_and_one_domain_is_no_mixture(tmp_path):
     _write_study(tmp_path / "s", {}, None)
     with pytest.raises(ConfigError, match="exists already"):
         _write_study(tmp_path / "s", {}, None)
+
+
+@pytest.mark.parametrize("section", ["experts", "benchmarks"])
+def test_yaml_of_another_study_is_neither_overwritten_nor_joined(tmp_path, section):
+    (tmp_path / section).mkdir()
+    kept = tmp_path / section / "web.yaml"
+    kept.write_text("mine")
+    with pytest.raises(ConfigError, match="web.yaml exists already, and the study would read it"):
+        _write_study(tmp_path, {"web": "x", "code": "y"}, None)
+    assert kept.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [section]
+
+
+def test_a_folder_with_the_marks_of_globs_in_its_name(tmp_path, monkeypatch):
+    folder = tmp_path / "run[1]"
+    toy.write_jsonl(folder / "t.jsonl", [{"text": "x"}])
+    monkeypatch.chdir(folder)
+    config = load_study(_write_study(folder, {"a": "*.jsonl", "b": "t.jsonl"}, None))
+    for expert in config.experts:
+        assert list_files(expert.text) == [folder / "t.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ def runs(tmp_path):
 def test_the_sentence_says_how_much_of_the_error_more_runs_take_away():
     lines = describe_more_runs(ROWS)
     assert [line.split()[0] for line in lines[1:3]] == ["24", "56"]
-    assert lines[-1].startswith("32 more runs would cut the error by about 25%")
+    assert lines[-1] == "32 more runs would cut the error of predictions by about 25%."
+    assert lines[0].count("80% interval") == 2
+    assert lines[0].index("rank") == lines[1].index("+0.800")
 
 
 def test_a_proposal_s_report_has_the_learning_curve_where_it_is_asked_for(runs, tmp_path):

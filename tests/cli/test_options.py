@@ -5,8 +5,9 @@ import click
 import pytest
 import toy
 from calling import call
+from click.testing import CliRunner
 
-from mixopt.cli.options import _parse_folders, parse_pairs
+from mixopt.cli.options import _parse_folders, _repeat, parse_pairs, study_options
 
 
 def test_pairs_name_each_thing_once():
@@ -27,6 +28,29 @@ def test_a_folder_s_name_is_its_domain_unless_one_is_given(tmp_path):
     assert given == {"web": tmp_path / "web", "code": Path("/x/y"), "a=b": odd}
     with pytest.raises(click.UsageError, match="'web' twice"):
         _parse_folders(["x/web", "web=y"])
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ((), "a.yaml"),
+    (("-o", "my runs", "--seed", "3"), "a.yaml -o 'my runs' --seed 3"),
+    (("--output", "", "--device", "auto"), "a.yaml"),  # as entry points of MLflow give them
+    (("--no-track", "--run-code", "--experts", "a=x", "--experts", "b=y"),
+     "a.yaml --no-track --experts a=x --experts b=y --run-code"),
+    (("--budget-tokens", "500"), "a.yaml --budget-tokens 500"),
+])  # fmt: skip
+def test_the_next_command_repeats_what_the_study_needs(given, words):
+    @click.command()
+    @study_options
+    def verb(study, **_):
+        click.echo(_repeat(study))
+
+    assert CliRunner().invoke(verb, ["a.yaml", *given]).output == f"{words}\n"
+
+
+def test_options_of_a_study_are_refused_with_a_table(tables):
+    for option in (("--experts", "web=x"), ("--run-code",), ("--budget-tokens", "5")):
+        printed = call("propose", "--ratios", tables[0], "--metrics", tables[1], *option, code=2)
+        assert f"so {option[0]} would do nothing; leave it out" in printed
 
 
 @pytest.fixture

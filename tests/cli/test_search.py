@@ -1,6 +1,14 @@
 import pandas as pd
 
 
+def test_the_next_command_goes_on_in_the_same_folder(ran, again):
+    folder, _ = ran
+    (line,) = (line for line in again("search").splitlines() if line.startswith("Next "))
+    study, out = folder / "toy.yaml", folder / "out"
+    assert line == f"Next      mixopt propose {study} -o {out} --device cpu --no-track"
+    assert "likely to be better" in again("propose")
+
+
 def test_search_writes_its_trials(ran, again):
     folder, _ = ran
     (folder / "out" / "trials.csv").unlink()

@@ -98,6 +98,10 @@ def test_globs(tmp_path):
     assert found == [str(tmp_path / "a_0"), str(tmp_path / "a_1.bin"), "/given"]
     with pytest.raises(ExportError, match="matches nothing on this machine"):
         expand_globs([str(tmp_path / "c_*")], "c")
+    folder = tmp_path / "run[1]"  # a name, although it looks like a glob
+    folder.mkdir()
+    (folder / "d.bin").write_text("x")
+    assert expand_globs([str(folder), str(folder / "d")], "a") == [str(folder), str(folder / "d")]
 
 
 def test_bytes_of_files_folders_and_prefixes(tmp_path):

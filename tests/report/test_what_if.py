@@ -1,3 +1,6 @@
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,8 +8,19 @@ from hypothesis import strategies as st
 from pages import NATURAL, what_if
 
 import mixopt
+from mixopt import Mixture, SearchSpace
 from mixopt.optimization.weight_space import WeightSpace
-from mixopt.report.what_if import Emulator, _squared_distance, _usual, build_what_if
+from mixopt.report.what_if import (
+    MAX_NODES,
+    MIN_NODES,
+    Emulator,
+    _choose_nodes,
+    _cubic,
+    _keep,
+    _squared_distance,
+    _usual,
+    build_what_if,
+)
 from mixopt.surrogates.utility import utilities_by_capability
 
 
@@ -129,6 +143,37 @@ def test_absurd_corners_do_not_spoil_the_emulator():
 
     assert miss(kept) < 0.05 < 10 * miss(kept) < miss(np.full(len(ratios), True))
     assert _usual(np.zeros(3)).all()
+
+
+def test_starting_mixtures_that_coincide_keep_no_other_node():
+    gains = np.array([0.0, -150.0, 0.1, 0.2, 0.3])
+    natural, other = [0.5, 0.5], [0.9, 0.1]
+    assert _keep(gains, np.array([natural, natural])).tolist() == [True, False, True, True, True]
+    assert _keep(gains, np.array([natural, other])).all()
+
+
+def test_many_domains_have_as_many_nodes_as_few():
+    d, rng = 400, np.random.default_rng(0)
+    names = [f"d{i}" for i in range(d)]
+    surrogate = SimpleNamespace(
+        domains=names, trials=SimpleNamespace(ratios=lambda: rng.dirichlet(np.ones(d), 9))
+    )
+    start = Mixture({name: float(name == "d399") for name in names})
+    space = WeightSpace.of_domains(SearchSpace(names))
+    nodes = _choose_nodes(surrogate, space, [Mixture.uniform(names), start], 2, rng)
+    assert MIN_NODES <= len(nodes) <= MAX_NODES
+    assert nodes[:, -1].max() == 1  # what moves most has its corner
+
+
+def test_distances_of_many_nodes_hold_no_array_of_all_domains():
+    nodes = np.random.default_rng(0).dirichlet(np.ones(300), 200)
+    tracemalloc.start()
+    found = _cubic(nodes, nodes[:50])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * found.nbytes
+    by_hand = np.linalg.norm(nodes[7] - nodes[9]) ** 3
+    assert found[7, 9] == pytest.approx(by_hand)
 
 
 def test_bounds_and_constraints_are_those_of_the_space(fitted_what_if):
