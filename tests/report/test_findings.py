@@ -7,6 +7,7 @@ from pages import DOMAINS, NATURAL, RATIOS, columns_at, report
 
 from mixopt import Estimate, Mixture
 from mixopt.decision import Decision, LearningStep, MergeCheck, NextRun
+from mixopt.report.charts.theme import LIGHT, PAGE
 from mixopt.report.data import TrainedRun
 from mixopt.report.findings import (
     benchmark_changes,
@@ -52,6 +53,14 @@ def test_gains_by_capability_are_those_of_the_emulator():
     assert gains["birds"].mean == pytest.approx(np.sqrt(0.5) - np.sqrt(0.2), abs=1e-3)
     square = np.square(np.sqrt(list(RATIOS.values())) - np.sqrt(list(NATURAL.values()))).sum()
     assert gains["birds"].std_error == pytest.approx(np.sqrt(np.exp(-3) * square), rel=1e-3)
+
+
+@pytest.mark.parametrize("data", [report(), decided()])
+@pytest.mark.parametrize("palette", [LIGHT, PAGE])
+def test_pictures_follow_the_schema_of_vega_lite(data, palette):
+    for name, picture in find(data).pictures.items():
+        chart = picture.chart(palette)
+        assert chart.to_dict() == chart.to_dict(validate=False), name
 
 
 def test_real_training_and_merges_have_pictures_of_their_own():

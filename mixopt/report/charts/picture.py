@@ -38,7 +38,8 @@ class Picture:
         Args:
             palette: `PAGE` for the report, whose charts take the width of their place.
         """
-        drawn: dict[str, Any] = self.chart(palette).to_dict()
+        # tests check the charts against the schema, which costs more than drawing them
+        drawn: dict[str, Any] = self.chart(palette).to_dict(validate=False)
         drawn["config"] = config(palette)
         if "facet" not in drawn:
             drawn["width"] = "container" if palette is PAGE else WIDTH
