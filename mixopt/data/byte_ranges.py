@@ -1,9 +1,7 @@
-"""Reading parts of large files: ranges of JSON lines and of plain text, and compressed streams."""
+"""Reading parts of large files: ranges of JSON lines and of plain text."""
 
 import errno
-import io
 import os
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +9,6 @@ from mixopt.data.remote_files import TextFile
 
 CHUNK = 1 << 16
 """Bytes that are read at a time where a line begins before a range or ends after it."""
-PACKED_CHUNK = 1 << 12
-"""Compressed bytes that are unpacked at a time: what was read of a file is known this closely."""
 
 
 def find_extents(file: TextFile) -> list[tuple[int, int]]:
@@ -108,73 +104,3 @@ def read_text(
             return text[head:tail], head + len(text) - tail
     whole = text.decode(errors="ignore").encode()
     return (text, 0) if is_first and is_last else (whole, len(text) - len(whole))
-
-
-class UnpackedStream(io.RawIOBase):
-    """Content of a compressed file (.gz, .zst), and how much of the file it was in.
-
-    Args:
-        stream: Bytes of the file.
-        packing: `.gz` or `.zst`; anything else is read as it stands.
-        chunk: Compressed bytes that are unpacked at a time.
-
-    Attributes:
-        taken: Compressed bytes that were read.
-        given: Bytes that they were unpacked to.
-    """
-
-    def __init__(self, stream: Any, packing: str, chunk: int = PACKED_CHUNK) -> None:
-        self._stream, self._packing, self._chunk = stream, packing, chunk
-        self._unpacker: Any = None
-        self._ready, self._at, self._at_end = b"", 0, False
-        self.taken = self.given = 0
-
-    def readable(self) -> bool:
-        """Return whether the stream can be read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill `buffer` with content; return its length, 0 at the end.
-
-        Raises:
-            EOFError: The file ends within its compressed content.
-        """
-        while self._at == len(self._ready) and not self._at_end:
-            packed = self._stream.read(self._chunk)
-            self.taken += len(packed)
-            self._at_end = not packed
-            self._ready, self._at = self._unpack(packed), 0
-            self.given += len(self._ready)
-        part = self._ready[self._at : self._at + len(buffer)]
-        self._at += len(part)
-        buffer[: len(part)] = part
-        return len(part)
-
-    def close(self) -> None:
-        """Close the file too."""
-        self._stream.close()
-        super().close()
-
-    def _unpack(self, packed: bytes) -> bytes:
-        if self._packing not in (".gz", ".zst"):
-            return packed
-        if not packed:
-            if self._unpacker is not None and not self._unpacker.eof:
-                raise EOFError("it ends within its content")
-            return b""
-        content = []
-        while packed:
-            if self._unpacker is None or self._unpacker.eof:
-                self._unpacker = _open_unpacker(self._packing)
-            content.append(self._unpacker.decompress(packed))
-            # a file may hold one compressed part after the other, and zeros between them
-            packed = self._unpacker.unused_data.lstrip(b"\0") if self._unpacker.eof else b""
-        return b"".join(content)
-
-
-def _open_unpacker(packing: str) -> Any:
-    if packing == ".gz":
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    import zstandard
-
-    return zstandard.ZstdDecompressor().decompressobj()

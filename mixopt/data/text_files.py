@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mixopt.config.text import FilesTextConfig
-from mixopt.data.byte_ranges import UnpackedStream
 from mixopt.data.record_files import REFUSED, is_json_array
 from mixopt.data.remote_files import TextFile, is_remote, list_remote
 from mixopt.errors import DataError
 from mixopt.io.content_hash import hash_content
 from mixopt.io.globs import expand_glob
 from mixopt.io.parsing import load_json
+from mixopt.io.unpacked_stream import UnpackedStream
 
 PROBED_BYTES, PROBES, PROBE_BYTES = 1 << 24, 64, 1 << 12
 """Size above which a plain-text file is told by pieces of its content; their number and size."""

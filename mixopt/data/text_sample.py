@@ -19,7 +19,7 @@ import numpy as np
 
 from mixopt.config.text import FilesTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
-from mixopt.data.byte_ranges import UnpackedStream, find_extents, read_lines, read_text
+from mixopt.data.byte_ranges import find_extents, read_lines, read_text
 from mixopt.data.document import Document
 from mixopt.data.parquet_files import open_parquet, read_batches
 from mixopt.data.record_files import is_json_array, read_csv, read_json
@@ -28,6 +28,7 @@ from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
 from mixopt.data.sources import list_columns, parse_line, read_blocks, to_documents
 from mixopt.data.text_files import find_format, identify_file, list_files, tell_damage
 from mixopt.errors import DataError
+from mixopt.io.unpacked_stream import UnpackedStream
 
 PACKED = 4
 """Bytes of text in a byte of a compressed file or of Parquet, about."""

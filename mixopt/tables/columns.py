@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.numbers import as_numbers
-from mixopt.tables.ratio_columns import search_columns, select_ratios
+from mixopt.tables.ratio_columns import are_ratios, search_columns, select_ratios
 from mixopt.trials import Direction
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def find_ratio_columns(
         TrialsError: No columns look like ratios, or a domain of `domains` has no column.
     """
     if domains is not None:
-        return _find_domains(columns, domains)
+        return _find_domains(columns, domains, values, where)
     groups = [{column: domain for domain, column in _with_prefix(columns, tracker, prefix).items()}
               for prefix in RATIO_PREFIXES for tracker in ("", *TRACKER_PREFIXES)]  # fmt: skip
     groups = [group for group in groups if len(group) > 1]
@@ -212,8 +212,13 @@ def _groups_by_value(columns: Sequence[str]) -> list[dict[str, str]]:
     return [*groups, *others.values()]
 
 
-def _find_domains(columns: Sequence[str], domains: Sequence[str]) -> dict[str, str]:
-    """Return domain by column: a column of that name, or one with a prefix that all others share."""
+def _find_domains(
+    columns: Sequence[str], domains: Sequence[str], values: "pd.DataFrame | None", where: str
+) -> dict[str, str]:
+    """Return domain by column: a column of that name, or one with a prefix that all others share.
+
+    Columns with a prefix go before those of the bare names (losses, say) if they alone are ratios.
+    """
     found = {domain: domain for domain in domains if domain in columns}
     missing = [domain for domain in domains if domain not in columns]
     groups = [_with_prefix(columns, tracker, prefix)
@@ -221,6 +226,14 @@ def _find_domains(columns: Sequence[str], domains: Sequence[str]) -> dict[str, s
     groups.append({without_tracker(column): column for column in columns})
     groups += [{domain: column for column, domain in group.items()}
                for group in _groups_by_value(columns)]  # fmt: skip
+    if values is not None and not missing and not are_ratios(values[list(domains)]):
+        whole = [[group[domain] for domain in domains] for group in groups
+                 if all(domain in group for domain in domains)]  # fmt: skip
+        stated = next((group for group in whole if are_ratios(values[group])), None)
+        if stated is not None:
+            log.info("%s: %s are ratios and are taken; the columns %s are not.",
+                     where, ", ".join(stated), ", ".join(domains))  # fmt: skip
+            return dict(zip(stated, domains, strict=True))
     group = next((group for group in groups if all(domain in group for domain in missing)), {})
     for domain in missing:
         if domain not in group:

@@ -4,10 +4,12 @@ import codecs
 import csv
 import gzip
 import re
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixopt.errors import require_extra
+from mixopt.io.unpacked_stream import UnpackedStream
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +21,42 @@ THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})*\s*")
 MARK_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 """First line by which Excel tells the mark between cells."""
 NUMBER = re.compile(r"\s*[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?\s*")
+UNPACKED_AT_ONCE = 1 << 16
+"""Compressed bytes that are unpacked at a time."""
+EMPTY_LINES = re.compile(r"[\s\ufeff]*\n|")
 INTEGER = re.compile(r"[-+]?\d+(?:\.0*)?")
 DECIMAL = re.compile(r"[-+]?\d+\.\d+|[-+]?\d+")
+
+
+def read_content(path: Path) -> bytes:
+    """Return the content of a file, which may be compressed (.gz, .zst).
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is a damaged compressed file, or ends within its content.
+        MissingExtraError: It is a .zst file and zstandard is not installed.
+    """
+    if path.suffix == ".gz":
+        try:
+            return gzip.decompress(path.read_bytes())
+        except (EOFError, zlib.error):
+            raise ValueError("it is not a whole compressed file") from None
+    if path.suffix != ".zst":
+        return path.read_bytes()
+    require_extra("train", "zstandard")
+    import zstandard
+
+    try:
+        # the library's own stream ends without an error where the file does within its content
+        with UnpackedStream(path.open("rb"), ".zst", UNPACKED_AT_ONCE) as stream:
+            return stream.read() or b""
+    except EOFError:
+        raise ValueError("it is not a whole compressed file") from None
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from None
 
 
 def read_text(path: Path) -> str:
@@ -34,21 +70,7 @@ def read_text(path: Path) -> str:
         ValueError: It is neither UTF-8 nor UTF-16 text, or a damaged compressed file.
         MissingExtraError: It is a .zst file and zstandard is not installed.
     """
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except EOFError:
-            raise ValueError("it is not a whole compressed file") from None
-    elif path.suffix == ".zst":
-        require_extra("train", "zstandard")
-        import zstandard
-
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(content) as stream:
-                content = stream.read()
-        except zstandard.ZstdError as error:
-            raise ValueError(str(error)) from None
+    content = read_content(path)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's "Unicode text"
         return content.decode("utf-16")
     try:
@@ -80,7 +102,7 @@ def find_table(text: str) -> tuple[str, str]:
     Raises:
         ValueError: Cells are parted by spaces, or by bars on both sides.
     """
-    text = text.lstrip()
+    text = _skip_empty_lines(text)
     stated = MARK_LINE.match(text)
     if stated:
         return text[stated.end() :], stated[1]
@@ -90,13 +112,18 @@ def find_table(text: str) -> tuple[str, str]:
         # a header may begin with the sign of comments itself (numpy.savetxt)
         if len(names) == len(first) > 1 and any(map(NUMBER.fullmatch, first)):
             return text.lstrip("# "), find_delimiter(line)
-        text = rest.lstrip()
-    header = text.partition("\n")[0].strip()
+        text = _skip_empty_lines(rest)
+    header = text.partition("\n")[0].strip("\r\n ")
     if len(_split(header)) == 1 and "  " in header:
         raise ValueError("its cells are parted by spaces: save it with commas or tabs")
     if header.startswith("|"):
         raise ValueError("it is a table of Markdown: save it with commas or tabs")
     return text, find_delimiter(header)
+
+
+def _skip_empty_lines(text: str) -> str:
+    """Return a text from its first line with content on; a tab there parts the name of row numbers."""
+    return EMPTY_LINES.sub("", text, count=1).lstrip("\ufeff ")
 
 
 def _split(line: str) -> list[str]:

@@ -50,12 +50,16 @@ def _widen(
     labels = prefix + frame[parts].astype(str).agg("/".join, axis="columns")
     if labels.nunique() < 1 or frame[known].astype(str).assign(label=labels).duplicated().any():
         return frame
+    # runs are numbered, because pandas loses those with an empty cell (a blank step) in the columns that
+    # tell them apart
+    number = frame.groupby(known, sort=False, dropna=False).ngroup()
     rows = frame.assign(label=labels, **{value: as_numbers(frame[value])})
-    wide = rows.pivot(index=known, columns="label", values=value)
-    rest = rows.drop(columns=[*parts, value, "label"]).groupby(known, sort=False).first()
+    wide = rows.assign(number=number).pivot(index="number", columns="label", values=value)
+    rest = rows.drop(columns=[*parts, value, "label"]).groupby(number, sort=False).first()
+    rest = rest[[*known, *rest.columns.difference(known, sort=False)]]
     log.info("%s: its rows are %s of runs (%s by %s); each is a column now.", where,
              "domains" if columns is DOMAINS else "metrics", value, " and ".join(parts))  # fmt: skip
-    return rest.join(wide).reset_index()
+    return rest.join(wide).reset_index(drop=True)
 
 
 def _is_number(cells: "pd.Series[Any]") -> bool:

@@ -33,6 +33,7 @@ from mixopt.tables.columns import (
 from mixopt.tables.frame import check_ids, join, read_table
 from mixopt.tables.numbers import as_numbers, drop_infinite, normalize_rows, require_numbers
 from mixopt.tables.ratio_columns import find_total, select_ratios
+from mixopt.tables.repeats import drop_runs
 from mixopt.trials import KINDS, Metric, Score, Trial, Trials
 
 if TYPE_CHECKING:
@@ -122,7 +123,9 @@ def read_trials(
     _check_ignored(ignore, [*map(str, mixtures.columns), *map(str, scores.columns)], scores_name)
     mixtures = mixtures.drop(columns=list(ignore), errors="ignore")
     scores = scores.drop(columns=list(ignore), errors="ignore")
-    mixtures, scores = join(mixtures, where, scores, scores_name, keep=domains or ())
+    finished = _drop_unfinished(scores, scores_name)
+    mixtures = drop_runs(mixtures, scores.index, kept=finished.index)
+    mixtures, scores = join(mixtures, where, finished, scores_name, keep=domains or ())
     mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
     scores = _drop_bookkeeping(scores, scores_name)
     return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)

@@ -54,6 +54,7 @@ def settle_repeats(
         at = None if steps is None else pd.to_numeric(frame[steps], errors="coerce") == step
         if at is None or not at.any():
             raise TrialsError(f"{where} has no row of step {step:g} (--step); leave it out.")
+        _warn_of_lost(keys, at, where, step)
         frame, ids, keys = _drop_steps(frame[at], steps), ids[at], keys[at]
         steps = None
     if not keys.duplicated().any():
@@ -67,13 +68,16 @@ def settle_repeats(
     if steps is not None and keys.duplicated().any():
         order = pd.to_numeric(frame[steps], errors="coerce")
         last = order.groupby([keys[name].astype(str) for name in keys], sort=False).transform("max")
-        kept = order == last
-        ends = sorted(set(last))
-        last_ones = f"{ends[0]:g}" + ("" if len(ends) == 1 else f" to {ends[-1]:g}")
+        kept = (order == last) | last.isna()  # a run without a step has no last one
+        ends = sorted(set(last.dropna()))
+        last_ones = " to ".join(f"{end:g}" for end in dict.fromkeys([*ends[:1], *ends[-1:]]))
         more = "" if without_tracker(steps).lower() not in TOKENS else (
             ", and --fidelities A,B fits several")  # fmt: skip
-        log.info("%s: of the rows of a run that of its last %s is taken (%s); --step N takes another%s.",
-                 where, steps, last_ones, more)  # fmt: skip
+        if ends:
+            log.info(
+                "%s: of the rows of a run that of its last %s is taken (%s); --step N takes another%s.",
+                where, steps, last_ones, more,
+            )  # fmt: skip
         frame, ids, keys = _drop_steps(frame[kept], steps), ids[kept], keys[kept]
     repeated = keys.drop(columns="seed", errors="ignore").duplicated(keep=False)
     if seeds is None or keys.duplicated().any() or not repeated.any():
@@ -84,6 +88,16 @@ def settle_repeats(
     return frame.drop(columns=[seeds]), ids.mask(repeated, names)
 
 
+def _warn_of_lost(keys: "pd.DataFrame", at: "pd.Series[bool]", where: str, step: float) -> None:
+    """Warn of runs that have no row of the step."""
+    runs = [" ".join(map(str, row)) for row in keys.itertuples(index=False)]
+    found = {run for run, is_kept in zip(runs, at, strict=True) if is_kept}
+    lost = [run for run in dict.fromkeys(runs) if run not in found]
+    if lost:
+        log.warning("%s: %d runs have no row of step %g and are left out (%s%s).",
+                    where, len(lost), step, lost[0], ", ..." * (len(lost) > 1))  # fmt: skip
+
+
 def spread_over_seeds(mixtures: "pd.DataFrame", scores: "pd.DataFrame") -> "pd.DataFrame":
     """Return the mixtures with a row for each seed of a run, where only the scores name seeds.
 
@@ -91,7 +105,7 @@ def spread_over_seeds(mixtures: "pd.DataFrame", scores: "pd.DataFrame") -> "pd.D
         mixtures: Ratios by run id (`n x d`).
         scores: Metrics by run id, of which some are `ID (seed S)`.
     """
-    runs = scores.index.map(lambda name: str(name).partition(SUFFIX)[0])
+    runs = scores.index.map(_without_seed)
     if mixtures.index.has_duplicates or list(runs) == list(scores.index):
         return mixtures
     if not set(runs) <= set(mixtures.index) or set(scores.index) & set(mixtures.index) == set(runs):
@@ -99,6 +113,25 @@ def spread_over_seeds(mixtures: "pd.DataFrame", scores: "pd.DataFrame") -> "pd.D
     rest = mixtures.index.difference(runs)
     spread = mixtures.loc[runs].set_axis(scores.index)
     return spread if rest.empty else _append(spread, mixtures.loc[rest])
+
+
+def drop_runs(
+    mixtures: "pd.DataFrame", runs: "pd.Index[Any]", kept: "pd.Index[Any]"
+) -> "pd.DataFrame":
+    """Return the mixtures without those of which no run is kept.
+
+    Args:
+        mixtures: Ratios by run id (`n x d`).
+        runs: Ids of all runs with scores; some may be `ID (seed S)`.
+        kept: Ids of those that are used.
+    """
+    gone = set(runs) - set(kept)
+    gone |= {_without_seed(run) for run in runs} - {_without_seed(run) for run in kept}
+    return mixtures[[run not in gone for run in mixtures.index]]
+
+
+def _without_seed(run: object) -> str:
+    return str(run).partition(SUFFIX)[0]
 
 
 def _append(first: "pd.DataFrame", second: "pd.DataFrame") -> "pd.DataFrame":

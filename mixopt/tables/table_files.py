@@ -1,7 +1,8 @@
 """Read files of tables, told by content and name: CSV, TSV, Parquet, Arrow, JSON and JSON lines."""
 
-import gzip
+import csv
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from io import StringIO
@@ -11,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from mixopt.errors import MissingExtraError, TrialsError, one_line
 from mixopt.io.parsing import load_json, show
 from mixopt.tables.columns import is_id
-from mixopt.tables.csv_layout import convert_decimal_commas, find_table, read_text
+from mixopt.tables.csv_layout import (
+    convert_decimal_commas,
+    find_table,
+    read_content,
+    read_text,
+)
 from mixopt.tables.nested import find_rows
 
 if TYPE_CHECKING:
@@ -92,7 +98,7 @@ def _read_arrow(path: Path) -> "pd.DataFrame":
     """Read an Arrow file (Feather is one) or stream."""
     import pyarrow as pa
 
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    content = read_content(path)
     is_file = content.startswith(b"ARROW1")
     with (pa.ipc.open_file if is_file else pa.ipc.open_stream)(content) as reader:
         frame: pd.DataFrame = reader.read_all().to_pandas()
@@ -155,8 +161,28 @@ def _parse_csv(text: str, path: Path, id_column: str | None) -> "pd.DataFrame":
     ids = {cell: str for cell in header.dropna() if is_id(cell.strip(), id_column)}
     # spreadsheets end rows with empty cells
     used = list(range(1 + int(header.notna().to_numpy().nonzero()[0].max(initial=0))))
+    _require_named_cells(text, mark, len(used), path)
     rows = pd.read_csv(StringIO(text), index_col=False, sep=mark, dtype=ids, usecols=used)
     return convert_decimal_commas(rows.dropna(how="all"), surely=mark == ";")
+
+
+def _require_named_cells(text: str, mark: str, n_columns: int, path: Path) -> None:
+    """Check that no row has a cell without a column, as pandas reads such rows without a word."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    number = -1  # the header
+    try:
+        for cells in csv.reader(StringIO(text, newline=""), delimiter=mark):
+            if not any(cell.strip() for cell in cells):
+                continue
+            number += 1
+            if number and any(cell.strip() for cell in cells[n_columns:]):
+                raise TrialsError(
+                    f"{path}, row {number}: {len(cells)} cells, and the header names {n_columns} "
+                    "columns; name each column, quote numbers with a decimal comma, or write the table "
+                    "without row names (row.names=FALSE in R)."
+                )
+    except csv.Error as error:
+        raise ValueError(f"after row {max(number, 0)}: {one_line(error)}") from None
 
 
 def require_unique_columns(names: Sequence[str], where: str) -> None:

@@ -1,12 +1,10 @@
-import gzip
 import io
 import os
 import random
 
 import pytest
-import zstandard
 
-from mixopt.data.byte_ranges import UnpackedStream, find_extents, read_lines, read_text
+from mixopt.data.byte_ranges import find_extents, read_lines, read_text
 
 
 def test_ranges_have_each_line_once():
@@ -65,26 +63,3 @@ def test_holes_are_left_out(tmp_path):
     dense = tmp_path / "dense"
     dense.write_bytes(b"x" * 10_000)
     assert find_extents(dense) == [(0, 10_000)]
-
-
-@pytest.mark.parametrize("packing", [".gz", ".zst", ""])
-def test_unpacked_bytes_and_how_far_they_reach(packing):
-    rng = random.Random(0)
-    content = bytes(rng.randrange(64) for _ in range(300_000))
-    half = len(content) // 2
-    pack = {".gz": gzip.compress, ".zst": zstandard.compress, "": bytes}[packing]
-    packed = pack(content[:half]) + pack(content[half:])  # two members
-    stream = UnpackedStream(io.BytesIO(packed), packing)
-    beginning = io.BufferedReader(stream).read(50_000)
-    assert beginning == content[:50_000]
-    assert stream.given >= 50_000
-    assert stream.taken / stream.given == pytest.approx(len(packed) / len(content), rel=0.2)
-    again = UnpackedStream(io.BytesIO(packed), packing)
-    assert io.BufferedReader(again).read() == content
-    assert (again.taken, again.given) == (len(packed), len(content))
-
-
-def test_a_cut_file_is_no_end():
-    packed = gzip.compress(bytes(1000) + b"x" * 1000)
-    with pytest.raises(EOFError):
-        UnpackedStream(io.BytesIO(packed[:-9]), ".gz").read()

@@ -220,3 +220,31 @@ def test_the_core_install_says_what_zst_needs(tmp_path, monkeypatch):
     monkeypatch.setattr("mixopt.errors.is_installed", lambda package: package != "zstandard")
     with pytest.raises(MissingExtraError, match="needs zstandard; run: pip install"):
         read_trials(runs=tmp_path / "a.csv.zst")
+
+
+def test_row_numbers_before_tabs(tmp_path):
+    """The name of row numbers is empty, so that the header begins with a tab."""
+    FRAME.to_csv(tmp_path / "runs.tsv", sep="\t")
+    ids, ratios, losses = values(tmp_path / "runs.tsv")
+    assert (ids, losses) == (list(FRAME["run"]), list(FRAME["loss"]))
+    (tmp_path / "commented.tsv").write_text("# of May\n \t\n" + FRAME.to_csv(sep="\t"))
+    assert np.array_equal(values(tmp_path / "commented.tsv")[1], ratios)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv.zst", CSV), ("a.jsonl.zst", LINES)])
+def test_a_table_cut_off_within_zstd_is_no_table(tmp_path, name, content):
+    packer = zstandard.ZstdCompressor().compressobj()
+    whole_rows = content[: content.index("\n", content.index("r9")) + 1]
+    packed = packer.compress(whole_rows.encode())
+    packed += packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    (tmp_path / name).write_bytes(packed)  # whole rows, and then nothing
+    with pytest.raises(TrialsError, match="not a whole compressed file"):
+        read_trials(runs=tmp_path / name)
+
+
+def test_gzip_damaged_within_is_told(tmp_path):
+    packed = bytearray(gzip.compress(CSV.encode()))
+    packed[40:60] = bytes(20)
+    (tmp_path / "a.csv.gz").write_bytes(packed)
+    with pytest.raises(TrialsError, match="cannot be read as CSV"):
+        read_trials(runs=tmp_path / "a.csv.gz")

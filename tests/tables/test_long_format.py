@@ -66,3 +66,9 @@ def test_a_table_with_rows_of_domains_and_its_metrics():
         ratios = {trial.id: dict(trial.ratios) for trial in trials}
         assert ratios == {run: pytest.approx(ratio) for run, (ratio, _) in EXPECTED.items()}
         assert {metric.name for metric in trials.metrics} == {"loss", "arc_acc"}
+
+
+@pytest.mark.parametrize("column", ["step", "seed", "epoch"])
+def test_a_run_with_a_blank_cell_beside_its_id_is_kept(column):
+    cells = LONG["run"].map({"r0": np.nan}).fillna(7.0).where(LONG["run"] != "r0")
+    assert found(read_trials(ratios=RATIOS, metrics=LONG.assign(**{column: cells}))) == EXPECTED

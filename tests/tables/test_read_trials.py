@@ -453,3 +453,44 @@ def test_percent_are_shares():
     for column in ("params.ratio/a", "params.ratio/b"):
         frame[column] = [f"{100 * cell:.1f} %" for cell in frame[column]]
     assert np.allclose(mixopt.read_trials(runs=frame).ratios(), plain.ratios(), atol=2e-3)
+
+
+def test_unfinished_runs_are_left_out_of_two_tables_too(caplog):
+    ratios, metrics = frames()
+    metrics = metrics.assign(state=["finished", "crashed", "finished"])
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics)
+    assert [t.id for t in trials] == ["y", "z"]
+    assert "1 runs that are not finished are left out" in caplog.text
+    trials = mixopt.read_trials(ratios=ratios, metrics=metrics, ignore=["state"])
+    assert [t.id for t in trials] == ["x", "y", "z"]
+
+
+def test_a_mixture_of_which_one_seed_crashed_is_kept():
+    ratios, metrics = frames()
+    both = pd.concat(
+        [metrics.assign(seed=0, state="finished"), metrics.assign(seed=1, state="failed")]
+    )
+    both.iloc[3, both.columns.get_loc("state")] = "finished"  # z, seed 1
+    both.iloc[1, both.columns.get_loc("state")] = "failed"  # x, seed 0
+    trials = mixopt.read_trials(ratios=ratios, metrics=both)
+    assert [t.id for t in trials] == ["z (seed 0)", "y (seed 0)", "z (seed 1)"]
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+def test_losses_called_as_the_domains_are_no_ratios(scale, caplog):
+    caplog.set_level("INFO")
+    table = pd.DataFrame({"run": ["x", "y", "z"], "ratio/web": [0.2, 0.5, 0.7],
+                          "ratio/code": [0.8, 0.5, 0.3], "web": [3.1, 3.0, 2.9],
+                          "code": [2.0, 2.1, 2.3], "avg_loss": [2.5, 2.6, 2.7]})  # fmt: skip
+    table[["ratio/web", "ratio/code"]] *= scale
+    trials = mixopt.read_trials(runs=table, domains=["web", "code"], better="lower")
+    assert trials.ratios().tolist() == [[0.2, 0.8], [0.5, 0.5], [0.7, 0.3]]
+    assert {"web", "code"} <= {m.name for m in trials.metrics}
+    assert (
+        "ratio/web, ratio/code are ratios and are taken; the columns web, code are not"
+        in caplog.text
+    )
+    # with ratios of both names, the bare ones that the caller names count
+    table[["web", "code"]] = [[0.1, 0.9], [0.4, 0.6], [0.3, 0.7]]
+    trials = mixopt.read_trials(runs=table, domains=["web", "code"])
+    assert trials.ratios().tolist() == [[0.1, 0.9], [0.4, 0.6], [0.3, 0.7]]

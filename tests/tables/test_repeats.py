@@ -115,3 +115,28 @@ def test_rows_that_only_tokens_tell_apart(caplog):
 def test_the_step_that_differs_within_a_run_counts():
     rows = at_steps("global_step").assign(step=7)  # of the last evaluation
     assert len(read_trials(runs=rows)) == 8
+
+
+@pytest.mark.parametrize("column", ["step", "epoch"])
+def test_a_run_with_a_blank_step_is_kept(column):
+    rows = at_steps(column)
+    rows = rows[(rows["run"] != "r2") | (rows[column] == 300)]
+    rows.loc[rows["run"] == "r2", column] = float("nan")
+    found = {t.id: t.scores["loss"].value for t in read_trials(runs=rows)}
+    assert found == pytest.approx((ONCE.set_index("run")["val_loss"] + 100 / 300).to_dict())
+
+
+def test_rows_whose_steps_are_all_blank_are_told():
+    rows = at_steps().assign(step=float("nan"))
+    with pytest.raises(TrialsError, match="more than once"):
+        read_trials(runs=rows)
+
+
+def test_runs_without_the_step_are_counted(caplog):
+    rows = at_steps()
+    rows = rows[~rows["run"].isin(["r2", "r5"]) | (rows["step"] > 100)]
+    assert len(read_trials(runs=rows, step=100)) == 6
+    assert "2 runs have no row of step 100 and are left out (r" in caplog.text
+    caplog.clear()
+    assert len(read_trials(runs=rows, step=200)) == 8
+    assert "have no row" not in caplog.text

@@ -61,3 +61,31 @@ def test_other_formats_are_named_with_what_to_do(tmp_path, name, content, words)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TrialsError, match=words):
         read_file(tmp_path / name, "runs")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            '"run","acc","loss"\n"0",0,0.564,3.637\n"1",1,0.5,3\n',
+            "row 1: 4 cells, .*row.names=FALSE",
+        ),
+        (
+            "run,acc,loss\nx,0.5,3.1\n\ny,0,564,3.637\n",
+            "row 2: 4 cells, .* quote numbers with a decimal comma",
+        ),
+        ("run,acc,loss\n" + "x,0.5,3.1,note\n", "names 3 columns; name each column"),
+    ],
+)
+def test_cells_beyond_the_header_are_told(tmp_path, content, words):
+    """pandas drops them, and takes the cells before for those of other columns."""
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(TrialsError, match=words):
+        read_file(tmp_path / "t.csv", "metrics")
+
+
+def test_empty_cells_beyond_the_header_and_short_rows_are_none(tmp_path):
+    (tmp_path / "t.csv").write_text('run,a,b,,\nx,0.25,0.75,,\n,,,, \n"y\nz",1.0\n')
+    frame = read_file(tmp_path / "t.csv", "ratios")
+    assert list(frame.columns) == ["run", "a", "b"]
+    assert list(frame["run"]) == ["x", "y\nz"]
