@@ -160,7 +160,7 @@ def convert_decimal_commas(frame: "pd.DataFrame", *, surely: bool) -> "pd.DataFr
 
 
 def name_ids(ids: "pd.Series[Any]") -> "pd.Series[str]":
-    """Return ids as text; whole numbers are spelled alike (`3` for `3.0`, as joins make of 3).
+    """Return ids as text; numbers are spelled alike (`3` for `3.0`, as joins make of 3).
 
     Args:
         ids: Cells of the id column, none missing. Hash-like ones (`12e5`) stay as they are.
@@ -169,7 +169,9 @@ def name_ids(ids: "pd.Series[Any]") -> "pd.Series[str]":
     if texts.map(lambda text: INTEGER.fullmatch(text) is not None).all():
         return texts.map(lambda text: str(int(text.split(".")[0])))
     if texts.map(lambda text: DECIMAL.fullmatch(text) is not None).all():
-        return texts.map(lambda text: str(float(text)))
+        spelled = texts.map(lambda text: str(float(text)))
+        # `1.1` and `1.10` in one table are two runs
+        return texts if texts.nunique() > spelled.nunique() else spelled
     return texts
 
 

@@ -76,6 +76,7 @@ def read_table(
     else:
         raise TrialsError(f"{what} is {show(table)}; give a file or a pandas DataFrame.")
     frame.columns = [name.strip() if isinstance(name, str) else name for name in frame.columns]
+    require_unique_columns(list(map(str, frame.columns)), where)
     frame = flatten_cells(to_plain_types(frame))
     require_unique_columns(list(map(str, frame.columns)), where)
     if frame.index.name is not None and is_id(str(frame.index.name)):

@@ -110,6 +110,26 @@ def drop_infinite(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     return frame.mask(infinite)
 
 
+def fill_unused(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
+    """Return ratios with zeros where they are missing in rows whose others sum to one, or 100.
+
+    Tables with a row for each domain of a run, and JSON, may leave out domains that a run did not use.
+
+    Args:
+        frame: One row per run (`n x d`).
+        where: Name of the table, for the log.
+    """
+    sums = frame.sum(axis=1)
+    is_whole = ((sums - 1).abs() <= ROUNDING_TOLERANCE) | (
+        (sums / 100 - 1).abs() <= ROUNDING_TOLERANCE
+    )
+    unused = frame.isna().mul(is_whole, axis=0)
+    if unused.to_numpy().any():
+        log.info("%s: %d ratios that are missing are zero, as the others of their runs sum to 1.",
+                 where, int(unused.to_numpy().sum()))  # fmt: skip
+    return frame.mask(unused, 0.0)
+
+
 def normalize_rows(
     rows: np.ndarray, ids: Sequence[object], where: str, *, counts: bool = False
 ) -> np.ndarray:

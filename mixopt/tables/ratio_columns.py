@@ -44,7 +44,12 @@ def find_total(frame: "pd.DataFrame") -> str | None:
     values = np.nan_to_num(to_matrix(frame))
     if values.shape[1] < 3 or not len(values):
         return None
-    for index, column in enumerate(map(str, frame.columns)):
+    with np.errstate(over="ignore", invalid="ignore"):  # of scores that are infinite
+        near = values.sum(axis=1, keepdims=True) - values
+        # with twice the tolerance, as a difference of sums is not exact
+        may_be = np.abs(values - near) <= 2 * TOLERANCE * np.maximum(1.0, np.abs(near) * 0.01)
+    for index in map(int, np.flatnonzero(may_be.all(axis=0))):
+        column = str(frame.columns[index])
         others = np.delete(values, index, axis=1).sum(axis=1)
         same = np.abs(values[:, index] - others) <= TOLERANCE * np.maximum(
             1.0, np.abs(others) * 0.01

@@ -31,7 +31,13 @@ from mixopt.tables.columns import (
     without_tracker,
 )
 from mixopt.tables.frame import check_ids, join, read_table
-from mixopt.tables.numbers import as_numbers, drop_infinite, normalize_rows, require_numbers
+from mixopt.tables.numbers import (
+    as_numbers,
+    drop_infinite,
+    fill_unused,
+    normalize_rows,
+    require_numbers,
+)
 from mixopt.tables.ratio_columns import find_total, select_ratios
 from mixopt.tables.repeats import drop_runs
 from mixopt.trials import KINDS, Metric, Score, Trial, Trials
@@ -127,6 +133,7 @@ def read_trials(
     mixtures = drop_runs(mixtures, scores.index, kept=finished.index)
     mixtures, scores = join(mixtures, where, finished, scores_name, keep=domains or ())
     mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
+    mixtures = fill_unused(mixtures, where)
     scores = _drop_bookkeeping(scores, scores_name)
     return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)
 
@@ -165,12 +172,12 @@ def _select_domains(
 def _drop_others(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     """Drop a sum of all ratios, and what is named like a metric if the rest sums to one."""
     kept = select_ratios(frame, doubtful_columns(list(frame.columns)), where)
+    total = find_total(frame)
     if kept is None:
-        total = find_total(frame)
         kept = [column for column in frame.columns if column != total]
         if total is not None:
             log.info("%s: %r is the sum of the other columns and is left out.", where, total)
-    named = [c for c in frame.columns if c not in kept and find_total(frame) != c]
+    named = [c for c in frame.columns if c not in kept and c != total]
     if named:
         log.info("%s: %s are not domains and are left out; name them by domains= (--domains on the "
                  "shell) if they are.", where, ", ".join(named))  # fmt: skip

@@ -121,6 +121,8 @@ def test_points_between_thousands_and_percent():
         (["12e5", "34e2"], ["12e5", "34e2"]),
         (["007", "8"], ["7", "8"]),
         ([0.5, 1.0], ["0.5", "1.0"]),
+        (["0.50", "1"], ["0.5", "1.0"]),
+        (["1.1", "1.10", "1.1", "2"], ["1.1", "1.10", "1.1", "2"]),
         ([" r1 ", "r2"], ["r1", "r2"]),
     ],
 )
@@ -248,3 +250,11 @@ def test_gzip_damaged_within_is_told(tmp_path):
     (tmp_path / "a.csv.gz").write_bytes(packed)
     with pytest.raises(TrialsError, match="cannot be read as CSV"):
         read_trials(runs=tmp_path / "a.csv.gz")
+
+
+def test_runs_with_numbers_of_versions_are_two(tmp_path):
+    ids = [f"1.{i}" for i in range(20)]  # 1.1 and 1.10, 1.2 and ...
+    FRAME.assign(run=ids)[["run", "loss"]].to_csv(tmp_path / "m.csv", index=False)
+    FRAME.assign(run=ids).drop(columns="loss").to_csv(tmp_path / "r.csv", index=False)
+    trials = read_trials(ratios=tmp_path / "r.csv", metrics=tmp_path / "m.csv")
+    assert [t.id for t in trials] == ids

@@ -24,3 +24,10 @@ def test_ids_that_start_at_another_number_are_explained():
         check_ids(numbered([0, 1, 2]), "A", numbered([1, 2, 3]), "B")
     with pytest.raises(TrialsError, match="2 runs are in one table only"):
         check_ids(numbered([0, 1, 2]), "A", numbered([0, 1, 7]), "B")
+
+
+def test_a_frame_with_two_columns_of_one_name_is_told():
+    with pytest.raises(
+        TrialsError, match="The ratios table has two columns called 'a'; rename one"
+    ):
+        read_table(TABLE.set_axis(["run", "a", "a"], axis="columns"), "ratios")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mixopt.tables.read_trials as read_trials_module
 from mixopt.errors import TrialsError
 from mixopt.tables.ratio_columns import are_ratios, find_total, select_ratios
 from mixopt.tables.read_trials import read_trials
@@ -22,6 +23,7 @@ def table(prefix="", **more):
 
 
 LOSS = np.linspace(2, 3, 20)
+DELETE = np.delete
 
 
 def test_values_tell_ratios():
@@ -148,3 +150,28 @@ def test_stated_counts_are_not_passed_over_for_metrics_that_sum_to_one():
     frame[["ratio/web", "ratio/code", "ratio/math"]] *= 1e9
     with pytest.raises(ValueError, match="the ratios sum to 1e\\+09.*counts=True"):
         read_trials(runs=frame, better="lower")
+
+
+def test_the_sum_is_looked_for_once_among_many_domains(monkeypatch):
+    """The table was copied for each column."""
+    calls = []
+    monkeypatch.setattr(
+        np, "delete", lambda *given, **more: calls.append(1) or DELETE(*given, **more)
+    )
+    ratios = pd.DataFrame(np.random.default_rng(0).dirichlet(np.ones(200), size=20))
+    assert find_total(ratios) is None
+    assert find_total(ratios.assign(total=1.0)) == "total"
+    assert len(calls) == 1
+    frames, original = [], read_trials_module.find_total
+    monkeypatch.setattr(
+        read_trials_module, "find_total", lambda frame: frames.append(frame) or original(frame)
+    )
+    frame = table(**{f"eval_{i}_loss": LOSS for i in range(5)})
+    read_trials(ratios=frame, metrics=frame[["run", "eval_0_loss"]])
+    assert len(frames) == 1
+
+
+def test_infinite_scores_are_no_sums():
+    frame = pd.DataFrame(RATIOS, columns=DOMAINS).assign(loss=[np.inf, *LOSS[1:]])
+    assert find_total(frame) is None
+    assert find_total(frame.assign(ppl=np.inf)) is None

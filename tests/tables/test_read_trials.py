@@ -494,3 +494,18 @@ def test_losses_called_as_the_domains_are_no_ratios(scale, caplog):
     table[["web", "code"]] = [[0.1, 0.9], [0.4, 0.6], [0.3, 0.7]]
     trials = mixopt.read_trials(runs=table, domains=["web", "code"])
     assert trials.ratios().tolist() == [[0.1, 0.9], [0.4, 0.6], [0.3, 0.7]]
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+def test_domains_that_a_run_does_not_list_are_unused_in_a_table_of_ratios_too(scale, caplog):
+    caplog.set_level("INFO")
+    metrics = pd.DataFrame({"run": ["x", "y", "z"], "val_loss": [1.0, 2.0, 3.0]})
+    long = pd.DataFrame({"run": ["x", "y", "y", "z", "z"], "domain": ["a", "a", "b", "b", "c"],
+                         "ratio": [1.0, 0.5, 0.5, 0.25, 0.75]})  # fmt: skip
+    long["ratio"] *= scale
+    trials = mixopt.read_trials(ratios=long, metrics=metrics)
+    assert trials.ratios().tolist() == [[1, 0, 0], [0.5, 0.5, 0], [0, 0.25, 0.75]]
+    assert "4 ratios that are missing are zero" in caplog.text
+    short = long.assign(ratio=long["ratio"].where(long.index < 4, 0.5 * scale))
+    with pytest.raises(MixtureError, match=r"run (z: a ratio is missing|x: the ratios sum to 100)"):
+        mixopt.read_trials(ratios=short, metrics=metrics)
