@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 AnySample: TypeAlias = TextSample | TokenText | HubSample
 SHARD_TOKENS = 1 << 27
 """Tokens per shard file: at most 512 MiB, and the most that is tokenized again after a stop."""
+
+OPEN_SHARDS = 256
+"""Shards that are mapped at a time, of all corpora; each takes a descriptor of the process."""
 
 
 @dataclass(frozen=True)
@@ -75,31 +78,40 @@ class Corpus:
         return self.tokens / self.documents
 
     @cached_property
-    def _shards(self) -> list[NDArray[Any]]:
+    def _shards(self) -> list[tuple[Path, int]]:
+        """Files of the shards, in order, and the times of their last changes."""
         files = sorted(self.folder.glob("shard-*.bin"))
-        return [np.memmap(file, dtype=self.dtype, mode="r") for file in files]
+        return [(file, file.stat().st_mtime_ns) for file in files]
 
     def read(self, start: int, length: int) -> NDArray[np.int64]:
         """Return tokens `start` to `start + length` (`length`), across shards."""
         parts, stop = [], start + length
         for index in range(start // SHARD_TOKENS, (stop - 1) // SHARD_TOKENS + 1):
             offset = index * SHARD_TOKENS
-            parts.append(self._shards[index][max(0, start - offset) : stop - offset])
+            shard = _map_shard(*self._shards[index], self.dtype)
+            parts.append(shard[max(0, start - offset) : stop - offset])
         return np.concatenate(parts).astype(np.int64)
 
 
-def corpus_artifact(name: str, fingerprint: str, tokenizer: "PreTrainedTokenizerBase") -> Artifact:
+@lru_cache(maxsize=OPEN_SHARDS)
+def _map_shard(file: Path, changed: int, dtype: str) -> NDArray[Any]:
+    """Map a shard into memory, which keeps a descriptor open; few are mapped at a time."""
+    del changed  # a part of the key, so that a file that is written again is read again
+    return np.memmap(file, dtype=dtype, mode="r")
+
+
+def corpus_artifact(name: str, fingerprint: str, tokenizer: str) -> Artifact:
     """Return the artifact of a domain's text under a tokenizer.
 
     Args:
         name: Of the domain.
         fingerprint: Of the text, by `fingerprint_text`.
-        tokenizer: Of the base.
+        tokenizer: Of the base, by `fingerprint_tokenizer`.
 
     Returns:
         Artifact of kind `corpora`.
     """
-    key = {"text": fingerprint, "tokenizer": _fingerprint_tokenizer(tokenizer)}
+    key = {"text": fingerprint, "tokenizer": tokenizer}
     return Artifact("corpora", name, key)
 
 
@@ -168,8 +180,20 @@ def fingerprint_text(source: TextConfig) -> str:
     return digest.hexdigest()
 
 
-def _fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
+def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Hash what determines the tokens of a text.
+
+    Args:
+        tokenizer: Its truncation and padding do not count, as texts are tokenized without.
+
+    Returns:
+        Hash of 128 bits, in hexadecimal.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None and (backend.truncation is not None or backend.padding is not None):
+        backend = type(backend).from_str(backend.to_str())
+        backend.no_truncation()
+        backend.no_padding()
     vocabulary = sorted(tokenizer.get_vocab().items()) if backend is None else []
     text = json.dumps(vocabulary) if backend is None else backend.to_str()
     rules = f"{text} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"

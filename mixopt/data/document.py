@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.config.text import SplitTextConfig
+from mixopt.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,22 @@ class TokenDocument(Document):
     """
 
     tokens: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, dtype=np.uint32))
+
+
+def tell_empty_side(name: str, split: SplitTextConfig, what: str) -> DataError:
+    """Return the error of a text that has nothing on its side of the split.
+
+    Args:
+        name: Of the text (`The text of a.txt`).
+        split: Its side, and the share that is held out.
+        what: What is on the other side (`its only document is`).
+    """
+    other = "held-out" if split.part == "train" else "train"
+    return DataError(
+        f"{name} has nothing on its {split.part} side: {what} on the {other} side of the split "
+        f"(heldout_share: {split.heldout_share:g}; a group is on one side); give more documents or "
+        "groups, or part: all."
+    )
 
 
 def is_held_out(group: str, split: SplitTextConfig) -> bool:

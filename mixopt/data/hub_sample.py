@@ -115,7 +115,7 @@ class HubSample(Sample):
         for number, row in rows:
             part.covered += 1
             where = f"{self.source.path}, row {number + 1}"
-            for document in to_documents([(where, row)], self.source):
+            for document in to_documents([(where, row)], self.source, self._reader):
                 yield replace(document, part=index)
 
 

@@ -124,6 +124,7 @@ class TextReader:
         self._fields = fields
         self._unseen = set(fields) if len(fields) > 1 else set()
         self._count = 0
+        self._last: tuple[Mapping[str, Any], str] | None = None
 
     def read(self, record: Mapping[str, Any], where: str) -> str:
         """Return the text of a record.
@@ -135,6 +136,7 @@ class TextReader:
         Raises:
             DataError: A field is missing, or holds something else than text or chat messages.
         """
+        self._last = record, where
         if len(self._fields) == 1:
             value = get_field(record, self._fields[0], where)
             return "" if value is None else _to_text(value, self._fields[0], where)
@@ -149,17 +151,14 @@ class TextReader:
         texts = [_to_text(value, name, where) for name, value in given.items()]
         return BETWEEN_FIELDS.join(filter(None, texts))
 
-    def finish(self, record: Mapping[str, Any], where: str) -> None:
-        """Check after the last record of a file that each field has occurred.
-
-        Args:
-            record: The last record.
-            where: Its position.
+    def finish(self) -> None:
+        """Check after the last record that each field has occurred.
 
         Raises:
             DataError: A field has not.
         """
-        if self._unseen:
+        if self._unseen and self._last is not None:
+            record, where = self._last
             get_field(record, min(self._unseen), where)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from mixopt.config.text import FilesTextConfig, HubTextConfig
 from mixopt.data.availability import SampledPart
-from mixopt.data.document import Document, is_held_out
+from mixopt.data.document import Document, is_held_out, tell_empty_side
+from mixopt.data.sources import open_reader
 from mixopt.errors import DataError
 
 WHOLE_BYTES = 4
@@ -37,6 +38,7 @@ class Sample(ABC):
         self.tokens, self._seed = tokens, seed
         self._text, self._name = source, name
         self._parts: list[SampledPart] = []
+        self._reader = open_reader(source)
 
     @abstractmethod
     def _read_parts(self) -> Iterator[Document]:
@@ -47,11 +49,17 @@ class Sample(ABC):
         """Return what determines, beside config and seed, which documents the sample has."""
 
     def read_all(self) -> Iterator[Document]:
-        """Yield all documents on the side of the split, in the order of the sample."""
+        """Yield all documents on the side of the split, in the order of the sample.
+
+        Raises:
+            DataError: What is reached cannot be read, or none of the records has one of the fields.
+        """
         held_out = self._text.part == "heldout"
+        self._reader = open_reader(self._text)
         for document in self._read_parts():
             if self._text.part == "all" or is_held_out(document.group, self._text) == held_out:
                 yield document
+        self._reader.finish()
 
     def read(self) -> Iterator[Document]:
         """Yield documents on the side of the split, until enough bytes of text were read.
@@ -64,12 +72,18 @@ class Sample(ABC):
             n_bytes += len(document.text.encode())
             yield document
             if n_bytes >= MOST_BYTES * self.tokens:
+                self._reader.finish()
                 return
-        if not n_bytes:
+        if n_bytes:
+            return
+        if self._text.where:
             raise DataError(
                 f"{self._name} has no document that matches `where` on its {self._text.part} side; "
                 "correct them."
             )
+        if self._text.part == "all":
+            raise DataError(f"{self._name} has no document with text; give another one.")
+        raise tell_empty_side(self._name, self._text, "all of its documents are")
 
     def read_for_corpus(self) -> Iterator[Document]:
         """Yield what is tokenized."""

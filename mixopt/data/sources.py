@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig, TokensTextConfig
-from mixopt.data.document import Document, is_held_out
+from mixopt.data.document import Document, is_held_out, tell_empty_side
 from mixopt.data.hub_dataset import each_row, open_dataset
 from mixopt.data.machine_text import read_machine_text
 from mixopt.data.parquet_files import read_parquet
@@ -53,12 +53,7 @@ def read_documents(source: TextConfig) -> Iterator[Document]:
     if n_read and not n_yielded:
         where = source.paths[0] if isinstance(source, FilesTextConfig) else source.kind
         count = "its only document is" if n_read == 1 else f"all of its {n_read:,} documents are"
-        other = "held-out" if source.part == "train" else "train"
-        raise DataError(
-            f"The text of {where} has nothing on its {source.part} side: {count} on the {other} side of "
-            f"the split (heldout_share: {source.heldout_share:g}; a group is on one side); give more "
-            "documents or groups, or part: all."
-        )
+        raise tell_empty_side(f"The text of {where}", source, count)
 
 
 def _read_all(source: TextConfig) -> Iterator[Document]:
@@ -87,16 +82,29 @@ def read_file(file: TextFile, source: FilesTextConfig) -> Iterator[Document]:
     """
     format = find_format(file)
     if format == "plain":
-        if source.where:
-            raise DataError(f"{file} is plain text without fields; take `where` out.")
-        if source.value_field:
-            raise DataError(
-                f"{file} is plain text without the field {source.value_field!r}; split it by length or "
-                "perplexity."
-            )
+        check_plain(file, source)
         yield from read_plain(file)
         return
     yield from to_documents(read_records(file, format, list_columns(source)), source)
+
+
+def check_plain(file: TextFile, source: FilesTextConfig) -> None:
+    """Check that a text asks for no fields of a plain-text file.
+
+    Args:
+        file: The file.
+        source: The text.
+
+    Raises:
+        DataError: It does.
+    """
+    if source.where:
+        raise DataError(f"{file} is plain text without fields; take `where` out.")
+    if source.value_field:
+        raise DataError(
+            f"{file} is plain text without the field {source.value_field!r}; split it by length or "
+            "perplexity."
+        )
 
 
 def read_records(
@@ -136,32 +144,42 @@ def list_columns(source: FilesTextConfig) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
+def open_reader(source: FilesTextConfig | HubTextConfig) -> TextReader:
+    """Return what reads the fields of a text from its records.
+
+    Args:
+        source: Names the fields.
+    """
+    return TextReader(_fields(source))
+
+
 def to_documents(
-    rows: Iterable[tuple[str, dict[str, Any]]], source: FilesTextConfig | HubTextConfig
+    rows: Iterable[tuple[str, dict[str, Any]]],
+    source: FilesTextConfig | HubTextConfig,
+    reader: TextReader | None = None,
 ) -> Iterator[Document]:
     """Yield the documents of those records that match the conditions of a text.
 
     Args:
         rows: Pairs: position of the record, for messages, and its fields.
         source: Names the fields.
+        reader: Of records that come in several calls; the caller finishes it. The rows are all records
+            of a file if None.
 
     Raises:
         DataError: A record lacks the field, or it holds no text.
     """
-    fields = _fields(source)
-    reader = TextReader(fields)
-    last: tuple[dict[str, Any], str] | None = None
-    for where, row in unwrap_records(rows, fields):
+    used = open_reader(source) if reader is None else reader
+    for where, row in unwrap_records(rows, _fields(source)):
         if source.where is None or matches(row, source.where):
-            last = row, where
-            text = reader.read(row, where)
+            text = used.read(row, where)
             owner = None if source.group is None else str(get_field(row, source.group, where))
             # without a group the text is its own group, so that copies of it stay on one side
             name = source.value_field
             value = None if name is None else get_field(row, name, where)
             yield Document(text, text if owner is None else owner, value=value)
-    if last is not None:
-        reader.finish(*last)
+    if reader is None:
+        used.finish()
 
 
 def _fields(source: FilesTextConfig | HubTextConfig) -> list[str]:
@@ -236,15 +254,26 @@ def read_blocks(stream: Any, file: TextFile, group: str) -> Iterator[Document]:
     Raises:
         DataError: It is not UTF-8.
     """
-    try:
-        with io.TextIOWrapper(stream, encoding="utf-8") as text:
+    with io.TextIOWrapper(stream, encoding="utf-8-sig") as text:
+        try:
             while lines := text.readlines(BLOCK_CHARACTERS):
                 yield Document("".join(lines), group)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file} is not UTF-8 text (near byte {error.start}); re-encode it, or name it "
-            ".jsonl, .jsonl.gz, .jsonl.zst or .parquet if it is one of these."
-        ) from None
+        except UnicodeDecodeError as error:
+            # the error counts from the beginning of the piece that was decoded last
+            raise tell_encoding(file, stream.tell() - len(error.object) + error.start) from None
+
+
+def tell_encoding(file: TextFile, place: int) -> DataError:
+    """Return the error of a plain-text file that is not UTF-8.
+
+    Args:
+        file: The file.
+        place: Byte of its content that is the first wrong one.
+    """
+    return DataError(
+        f"{file} is not UTF-8 text (byte {place}); re-encode it, or name it .jsonl, .jsonl.gz, "
+        ".jsonl.zst or .parquet if it is one of these."
+    )
 
 
 def _read_hub(source: HubTextConfig) -> Iterator[Document]:

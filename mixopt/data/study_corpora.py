@@ -17,7 +17,14 @@ from mixopt.config.buckets import BucketConfig
 from mixopt.config.study import StudyConfig
 from mixopt.config.text import HubTextConfig, MachineTextConfig, TextConfig, TokensTextConfig
 from mixopt.config.training import BuiltBaseConfig
-from mixopt.data.corpus import AnySample, Corpus, build_corpus, corpus_artifact, fingerprint_text
+from mixopt.data.corpus import (
+    AnySample,
+    Corpus,
+    build_corpus,
+    corpus_artifact,
+    fingerprint_text,
+    fingerprint_tokenizer,
+)
 from mixopt.data.document import Document
 from mixopt.data.hub_sample import find_hub_sample
 from mixopt.data.sources import read_documents
@@ -34,6 +41,7 @@ from mixopt.data.text_split import (
 from mixopt.data.token_text import TokenText, open_token_text
 from mixopt.data.tokenizer import build_tokenizer, load_tokenizer
 from mixopt.errors import ConfigError
+from mixopt.io.file_limit import raise_file_limit
 from mixopt.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -84,6 +92,7 @@ class StudyCorpora:
     ) -> None:
         self._config, self._store, self._cache, self._inputs = config, store, cache, inputs
         self.models = models
+        raise_file_limit()  # a tokenizer reads the texts of all domains in turn
 
     @cached_property
     def by_domain(self) -> dict[str, TextConfig]:
@@ -207,7 +216,7 @@ class StudyCorpora:
         return split_artifact(whole, bucket.split, self._reference_of(bucket))
 
     def _source_artifact(self, name: str) -> Artifact:
-        return corpus_artifact(name, self.source_fingerprints[name], self.tokenizer)
+        return corpus_artifact(name, self.source_fingerprints[name], self._tokenizer_fingerprint)
 
     def _fingerprint(self, name: str) -> str:
         sample = self.samples.get(name)
@@ -279,6 +288,10 @@ class StudyCorpora:
         return load_tokenizer(base.path, revision=base.revision)
 
     @cached_property
+    def _tokenizer_fingerprint(self) -> str:
+        return fingerprint_tokenizer(self.tokenizer)
+
+    @cached_property
     def tokenizer_artifact(self) -> Artifact | None:
         """The artifact of the tokenizer; None where the base brings its own."""
         base = self._config.base
@@ -307,7 +320,7 @@ class StudyCorpora:
 
     def corpus_artifact(self, domain: str) -> Artifact:
         """Return the artifact of a domain's corpus."""
-        return corpus_artifact(domain, self.fingerprints[domain], self.tokenizer)
+        return corpus_artifact(domain, self.fingerprints[domain], self._tokenizer_fingerprint)
 
     def open(self, domain: str) -> Corpus:
         """Return the corpus of a domain that has text.

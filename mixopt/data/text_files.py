@@ -153,6 +153,8 @@ def describe_format(file: TextFile) -> str:
     ending = "".join(file.suffixes[-2:])
     format = find_format(file)
     by_name = file.name.endswith(JSONL_ENDINGS) or file.suffix == ".parquet"
+    if format == "plain" and has_order_mark(file):
+        ending += ":mark"  # which was read as text once
     if format == "plain" and file.stat().st_size > PROBED_BYTES:
         return f"{ending}:probed"  # its group is another one than that of a file hashed whole
     is_told = format == "plain" or (by_name and format in ("jsonl", "parquet"))
@@ -166,19 +168,43 @@ def open_bytes(file: TextFile) -> BinaryIO | io.BufferedReader | gzip.GzipFile:
         file: The file.
 
     Raises:
-        DataError: It does not exist.
+        DataError: It does not exist, or may not be read.
     """
-    if not file.is_file():
-        raise DataError(f"{file} does not exist; fix the path.")
-    packing = file.suffix.lower()
-    if packing == ".gz":
-        if isinstance(file, Path):
-            return gzip.GzipFile(file, "rb")
-        return gzip.GzipFile(fileobj=file.open("rb"))
-    if packing == ".zst":
-        # the library's own stream ends in silence where the file does within its content
-        return io.BufferedReader(UnpackedStream(file.open("rb"), ".zst", UNPACKED_AT_ONCE))
-    return file.open("rb")
+    with tell_forbidden(file):
+        if not file.is_file():
+            raise DataError(f"{file} does not exist; fix the path.")
+        packing = file.suffix.lower()
+        if packing == ".gz":
+            if isinstance(file, Path):
+                return gzip.GzipFile(file, "rb")
+            return gzip.GzipFile(fileobj=file.open("rb"))
+        if packing == ".zst":
+            # the library's own stream ends in silence where the file does within its content
+            return io.BufferedReader(UnpackedStream(file.open("rb"), ".zst", UNPACKED_AT_ONCE))
+        return file.open("rb")
+
+
+@contextmanager
+def tell_forbidden(file: TextFile) -> Iterator[None]:
+    """Raise a `DataError` where a file may not be read.
+
+    Args:
+        file: The file.
+    """
+    try:
+        yield
+    except PermissionError:
+        raise DataError(f"{file} may not be read; change its permissions.") from None
+
+
+def has_order_mark(file: TextFile) -> bool:
+    """Return whether the content of a file begins with a byte order mark.
+
+    Args:
+        file: The file, possibly compressed.
+    """
+    with open_bytes(file) as stream, tell_damage(file):
+        return stream.read(len(BOM_UTF8)) == BOM_UTF8
 
 
 @contextmanager
@@ -208,13 +234,11 @@ def hash_file(file: TextFile) -> str:
     Raises:
         DataError: The file may not be read.
     """
-    try:
+    with tell_forbidden(file):
         if isinstance(file, Path):
             return hash_content(file)
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
-    except PermissionError:
-        raise DataError(f"{file} may not be read; change its permissions.") from None
 
 
 def identify_file(file: TextFile) -> str:
@@ -230,7 +254,7 @@ def identify_file(file: TextFile) -> str:
     if size <= PROBED_BYTES:
         return hash_file(file)
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
-    with file.open("rb") as stream:
+    with tell_forbidden(file), file.open("rb") as stream:
         for number in range(PROBES):
             stream.seek(number * (size - PROBE_BYTES) // (PROBES - 1))
             digest.update(stream.read(PROBE_BYTES))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,29 @@ import numpy as np
 from mixopt.config.text import FilesTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
 from mixopt.data.byte_ranges import find_extents, read_lines, read_text
-from mixopt.data.document import Document
+from mixopt.data.document import Document, is_held_out, tell_empty_side
 from mixopt.data.parquet_files import open_parquet, read_batches
 from mixopt.data.record_files import is_json_array, read_csv, read_json
 from mixopt.data.remote_files import RemoteFile, TextFile
 from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
-from mixopt.data.sources import list_columns, parse_line, read_blocks, to_documents
-from mixopt.data.text_files import find_format, identify_file, list_files, tell_damage
+from mixopt.data.sources import (
+    check_plain,
+    list_columns,
+    parse_line,
+    read_blocks,
+    tell_encoding,
+    to_documents,
+)
+from mixopt.data.text_files import (
+    CSV_ENDINGS,
+    JSONL_ENDINGS,
+    find_format,
+    has_order_mark,
+    identify_file,
+    list_files,
+    tell_damage,
+    tell_forbidden,
+)
 from mixopt.errors import DataError
 from mixopt.io.unpacked_stream import UnpackedStream
 
@@ -40,6 +57,16 @@ READ_AHEAD = 1 << 13
 SAMPLE_ROWS = 64
 """Rows of a Parquet file that are read at a time."""
 PACKINGS = (".gz", ".zst")
+RECORD_ENDINGS = (
+    *JSONL_ENDINGS,
+    *CSV_ENDINGS,
+    ".json",
+    ".json.zst",
+    ".ndjson.gz",
+    ".ndjson.zst",
+    ".parquet",
+)
+"""Endings of files that are not plain text."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +138,17 @@ class TextSample(Sample):
         pairs = zip(self._files, self._sizes, strict=True)
         return " ".join(f"{file.suffix} {size}" for file, size in pairs)
 
-    def describe_files(self) -> list[tuple[str, int, int]]:
-        """Return path, size and time of the last change of each file, which tell it without reading."""
-        return [(str(file), size, file.stat().st_mtime_ns)
-                for file, size in zip(self._files, self._sizes, strict=True)]  # fmt: skip
+    def describe_files(self) -> list[tuple[str, int, int] | tuple[str, int, int, str]]:
+        """Return path, size and time of the last change of each file, which tell it without reading.
+
+        Plain texts on this disk with a byte order mark, which was read as text once, have a fourth.
+        """
+        described: list[tuple[str, int, int] | tuple[str, int, int, str]] = []
+        for file, size in zip(self._files, self._sizes, strict=True):
+            known = str(file), size, file.stat().st_mtime_ns
+            may_be_plain = isinstance(file, Path) and not file.name.lower().endswith(RECORD_ENDINGS)
+            described.append((*known, "mark") if may_be_plain and has_order_mark(file) else known)
+        return described
 
     def estimate(self, documents: int, tokens: dict[int, int]) -> Availability:
         """Estimate the tokens of the whole text, on the side of the split.
@@ -139,6 +173,7 @@ class TextSample(Sample):
         """Yield the documents of all parts; of files without ranges a longer beginning each round."""
         self._parts, self._index, self._cut = [], {}, set()
         extents = self._extents = list(self._list_extents())
+        self._refuse_other_side()
         lengths = [
             1 if e.kind == "beginning" else -(-(e.stop - e.start) // self._part_bytes)
             for e in extents
@@ -158,10 +193,24 @@ class TextSample(Sample):
                 yield from self._read_beginning(number, begun[number], factor)
             factor *= 2
 
+    def _refuse_other_side(self) -> None:
+        """Refuse large plain-text files, before they are read, that are all on the other side."""
+        files = list(dict.fromkeys(extent.file for extent in self._extents))
+        if self.source.part == "all" or any(extent.kind != "plain" for extent in self._extents):
+            return
+        is_wanted = self.source.part == "heldout"
+        if all(is_held_out(self._identify(file), self.source) != is_wanted for file in files):
+            what = "its only file is" if len(files) == 1 else f"all of its {len(files):,} files are"
+            raise tell_empty_side(self._name, self.source, what)
+
     def _list_extents(self) -> Iterator[_Extent]:
         for file, size in zip(self._files, self._sizes, strict=True):
             kind = self._find_kind(file, size)
             ranges = [(0, size)] if kind == "beginning" else find_extents(file)
+            if not ranges:
+                raise DataError(
+                    f"{file} has no data, only a hole, as of an unfinished download; fetch it again."
+                )
             for start, stop in ranges:
                 yield _Extent(file, size, start, stop, kind)
 
@@ -172,7 +221,7 @@ class TextSample(Sample):
                 return "beginning"
             if isinstance(file, RemoteFile) and not name.endswith(".json"):
                 return "lines"  # a look into each of many files would cost more than the sample
-            with file.open("rb") as stream:
+            with tell_forbidden(file), file.open("rb") as stream:
                 if is_json_array(stream):
                     return "beginning"
                 stream.seek(0)
@@ -198,22 +247,28 @@ class TextSample(Sample):
         part = self._open_part(number, inner, stop - start)
         index = self._index[number, inner]
         file = extent.file
-        with file.open("rb") as stream:
+        with tell_forbidden(file), file.open("rb") as stream:
             if extent.kind == "plain":
-                if self.source.where:
-                    raise DataError(f"{file} is plain text without fields; take `where` out.")
+                check_plain(file, self.source)
                 text, dropped = read_text(stream, start, stop, is_first=start == 0,
                                           is_last=stop == extent.size)  # fmt: skip
                 part.covered = stop - start - dropped
-                if file not in self._groups:
-                    self._groups[file] = identify_file(file)
-                yield Document(_decode(text, file, start), self._groups[file], index)
+                try:
+                    # a byte order mark at the beginning of a file is no text
+                    decoded = text.decode("utf-8-sig" if start == 0 else "utf-8")
+                except UnicodeDecodeError as error:
+                    wrong = error.object[error.start :]
+                    stream.seek(start)
+                    head = stream.read(stop - start).find(text)
+                    place = start + head + len(text) - len(wrong)
+                    raise tell_encoding(file, place) from None
+                yield Document(decoded, self._identify(file), index)
                 return
             for end, line in read_lines(stream, start, stop):
                 part.covered = min(end, stop) - start
                 if line.strip():
                     where = f"{file}, the line that ends at byte {end}"
-                    for document in to_documents([(where, parse_line(line, where))], self.source):
+                    for document in self._to_documents(where, parse_line(line, where)):
                         yield replace(document, part=index)
             part.covered = stop - start
 
@@ -245,11 +300,12 @@ class TextSample(Sample):
 
     def _iterate_rows(self, file: TextFile, format: str) -> Iterator[tuple[Any, float]]:
         """Yield the documents of each row, and the bytes of the file up to there."""
-        group = identify_file(file) if format == "plain" else ""
-        with file.open("rb") as raw, tell_damage(file):
+        with tell_forbidden(file), file.open("rb") as raw, tell_damage(file):
             unpacked = UnpackedStream(raw, file.suffix.lower())
             stream: Any = io.BufferedReader(unpacked)
             if format == "plain":
+                check_plain(file, self.source)
+                group = identify_file(file)
                 for document in read_blocks(stream, file, group):
                     yield [document], unpacked.taken
                 return
@@ -259,12 +315,21 @@ class TextSample(Sample):
                     n_bytes += len(line)
                     if line.strip():
                         where = f"{file}, line {count}"
-                        rows = to_documents([(where, parse_line(line, where))], self.source)
+                        rows = self._to_documents(where, parse_line(line, where))
                         yield rows, unpacked.taken * n_bytes / max(1, unpacked.given)
                 return
             json_rows = partial(read_json, characters=READ_AHEAD)
             for row in (json_rows if format == "json" else read_csv)(stream, file):
-                yield to_documents([row], self.source), unpacked.taken
+                yield self._to_documents(*row), unpacked.taken
+
+    def _to_documents(self, where: str, row: dict[str, Any]) -> Iterator[Document]:
+        return to_documents([(where, row)], self.source, self._reader)
+
+    def _identify(self, file: TextFile) -> str:
+        """Return the group of a plain-text file, which is read once for it."""
+        if file not in self._groups:
+            self._groups[file] = identify_file(file)
+        return self._groups[file]
 
     def _read_row_groups(
         self, number: int, progress: _Progress, limit: float
@@ -288,7 +353,7 @@ class TextSample(Sample):
                 if at <= before:
                     continue
                 part.covered = at * per_row
-                for document in to_documents([row], self.source):
+                for document in self._to_documents(*row):
                     yield replace(document, part=index)
                 progress.rows[inner] = at
                 if at >= before + wanted:
@@ -300,13 +365,3 @@ def _is_record(line: bytes) -> bool:
     """Return whether a line is a whole JSON object, as in JSON lines."""
     line = line.strip()
     return line.startswith(b"{") and line.endswith(b"}")
-
-
-def _decode(content: bytes, file: TextFile, start: int) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file} is not UTF-8 text (near byte {start + error.start}); re-encode it, or name it "
-            ".jsonl, .jsonl.gz, .jsonl.zst or .parquet if it is one of these."
-        ) from None

@@ -3,6 +3,7 @@
 Each gives the documents that begin in a range of its tokens, without reading anything else.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,15 +67,16 @@ def list_token_files(source: TokensTextConfig) -> list[Path]:
         names = [name for name in names if Path(name).name != "index.json"] + chunks
         found = [Path(name).with_suffix(".bin") if name.endswith(".idx") else Path(name)
                  for name in names if not name.endswith((".index", ".metadata", ".csv.gz"))]  # fmt: skip
-        found = [file for file in found if file.is_file() and file not in files]
-        if not found and not names:
-            raise DataError(f"No file of tokens matches {pattern}; fix the expert's `text.paths`.")
-        files += list(dict.fromkeys(found))
-    if not files:
-        raise DataError(
-            f"{source.paths[0]} names no file of tokens; fix the expert's `text.paths`."
-        )
-    return files
+        found = [file for file in found if file.is_file()]
+        if not found:
+            inside = "; of a folder give the files in it (FOLDER/*)" * any(
+                map(os.path.isdir, names)
+            )
+            raise DataError(
+                f"No file of tokens matches {pattern}{inside}; fix the expert's `text.paths`."
+            )
+        files += found
+    return list(dict.fromkeys(files))
 
 
 def _refuse_mds(path: Path) -> None:
@@ -89,12 +91,15 @@ def _refuse_mds(path: Path) -> None:
         )
 
 
-def open_token_file(path: Path, source: TokensTextConfig, separator: int, size: int) -> TokenFile:
+def open_token_file(
+    path: Path, format: str | None, token_type: str | None, separator: int, size: int
+) -> TokenFile:
     """Open a file of tokens.
 
     Args:
         path: The file.
-        source: Its format and type, where they are given.
+        format: As a text of tokens states it; told by its ending if None.
+        token_type: Type of a token (`uint16`), likewise.
         separator: Token that ends a document, in formats without an index.
         size: Size of the vocabulary.
 
@@ -102,7 +107,7 @@ def open_token_file(path: Path, source: TokensTextConfig, separator: int, size: 
         DataError: It is damaged, or has another format.
     """
     by_ending = {".bin": "megatron", ".npy": "olmo", ".ds": "datatrove"}
-    format = source.format or ("litdata" if is_chunk(path) else by_ending.get(path.suffix))
+    format = format or ("litdata" if is_chunk(path) else by_ending.get(path.suffix))
     if format is None:
         raise DataError(
             f"{path} has no ending that tells its format (.bin with .idx, .npy, .ds); give `format`."
@@ -112,8 +117,8 @@ def open_token_file(path: Path, source: TokensTextConfig, separator: int, size: 
     if format == "litdata":
         return IndexedTokens(path, *open_chunk(path))
     if path.suffix == ".npy" and _has_header(path):
-        return PlainTokens(path, _open_array(path, source.dtype), separator)
-    dtype = np.dtype(source.dtype) if source.dtype else _find_type(path, size)
+        return PlainTokens(path, _open_array(path, token_type), separator)
+    dtype = np.dtype(token_type) if token_type else _find_type(path, size)
     if path.stat().st_size % dtype.itemsize:
         raise DataError(f"{path} is no whole number of {dtype.name} tokens; correct its `dtype`.")
     tokens: Tokens = np.memmap(path, dtype, mode="r")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SMALLEST_PART, LARGEST_PART = 1 << 12, 1 << 20
 """Tokens of a part of a file."""
+OPEN_FILES = 64
+"""Files that are open at a time, of all texts; each takes up to four descriptors of the process."""
 
 
 class TokenText:
@@ -44,15 +46,23 @@ class TokenText:
         """The tokenizer that made the tokens."""
         return _load_once(self.source.tokenizer)
 
+    def _open(self, number: int) -> TokenFile:
+        file = self._files[number]
+        return _open_file(
+            file, file.stat().st_mtime_ns, self.source.format, self.source.dtype,
+            self.tokenizer.eos_token_id, len(self.tokenizer),
+        )  # fmt: skip
+
     @cached_property
-    def _opened(self) -> list[TokenFile]:
-        separator, size = self.tokenizer.eos_token_id, len(self.tokenizer)
-        return [open_token_file(file, self.source, separator, size) for file in self._files]
+    def _sizes(self) -> list[tuple[int, int]]:
+        """Number of tokens of each file, and bytes of a token."""
+        opened = map(self._open, range(len(self._files)))
+        return [(file.n_tokens, file.token_bytes) for file in opened]
 
     @property
     def total(self) -> int:
         """Tokens of all files, on both sides of the split."""
-        return sum(file.n_tokens for file in self._opened)
+        return sum(n_tokens for n_tokens, _ in self._sizes)
 
     def check_vocabulary(self, base: "PreTrainedTokenizerBase") -> None:
         """Check that a token means the same to the base.
@@ -107,8 +117,8 @@ class TokenText:
         """Hash the documents of the sample, and what determines which these are."""
         config = self.source.model_dump_json(exclude={"paths", "tokens", "tokenizer"})
         digest = hashlib.blake2b(f"{config} {self.tokens} {self._seed} ".encode(), digest_size=16)
-        for file in self._opened:
-            digest.update(f"{file.n_tokens} {file.token_bytes} ".encode())
+        for n_tokens, token_bytes in self._sizes:
+            digest.update(f"{n_tokens} {token_bytes} ".encode())
         n_tokens = 0
         for document in self.read_tokens():
             digest.update(document.group.encode())
@@ -132,20 +142,20 @@ class TokenText:
         for _ in islice(self.read_tokens(), documents):
             pass
         found = estimate_tokens(self._parts, tokens, {"": self.total})
-        n_bytes = sum(file.n_tokens * file.token_bytes for file in self._opened)
+        n_bytes = sum(n_tokens * token_bytes for n_tokens, token_bytes in self._sizes)
         return Availability(found.tokens, found.std_error, n_bytes)
 
     def _read_parts(self) -> Iterator[TokenDocument]:
         wanted = self.total if self.tokens is None else self.tokens
         size = min(max(wanted // PARTS, SMALLEST_PART), LARGEST_PART)
-        ends = np.cumsum([-(-file.n_tokens // size) for file in self._opened])
+        ends = np.cumsum([-(-n_tokens // size) for n_tokens, _ in self._sizes])
         self._parts = []
         order = (
             range(int(ends[-1])) if self.tokens is None else spread_order(int(ends[-1]), self._seed)
         )
         for place in order:
             number = int(np.searchsorted(ends, place, side="right"))
-            file = self._opened[number]
+            file = self._open(number)
             start = (place - (int(ends[number - 1]) if number else 0)) * size
             stop = min(start + size, file.n_tokens)
             part = SampledPart(stop - start)
@@ -178,6 +188,15 @@ class TokenText:
 
 def _name(tokens: NDArray[np.uint32]) -> str:
     return hashlib.blake2b(tokens.astype("<u4").tobytes(), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _open_file(
+    path: Path, changed: int, format: str | None, token_type: str | None, separator: int, size: int
+) -> TokenFile:
+    """Open a file of tokens, which keeps descriptors open; few are open at a time."""
+    del changed  # a part of the key, so that a file that is written again is read again
+    return open_token_file(path, format, token_type, separator, size)
 
 
 @cache

@@ -50,6 +50,10 @@ class UnpackedStream(io.RawIOBase):
         buffer[: len(part)] = part
         return len(part)
 
+    def tell(self) -> int:
+        """Return the position in the content."""
+        return self.given - len(self._ready) + self._at
+
     def close(self) -> None:
         """Close the file too."""
         self._stream.close()

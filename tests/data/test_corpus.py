@@ -1,3 +1,6 @@
+import hashlib
+import os
+
 import pytest
 import toy
 from models_for_tests import make_corpus as make
@@ -7,7 +10,7 @@ from mixopt import Mixture
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.data import corpus
-from mixopt.data.corpus import check_epochs
+from mixopt.data.corpus import check_epochs, fingerprint_tokenizer
 from mixopt.errors import DataError
 
 TOKENS = tokenizer()
@@ -119,3 +122,31 @@ def test_too_little_text_says_how_many_epochs(tmp_path):
         {"birds": made}, Mixture({"birds": 1.0}), tokens=asked, max_epochs=3, what="it"
     )
     assert epochs == {"birds": pytest.approx(3)}
+
+
+def test_truncation_and_padding_of_a_tokenizer_are_not_in_the_key():
+    """Tokenizing takes both off, so that the keys after it were other ones than those before."""
+    given, plain = tokenizer(), fingerprint_tokenizer(TOKENS)
+    given.backend_tokenizer.enable_truncation(128)
+    assert fingerprint_tokenizer(given) == plain
+    given.backend_tokenizer.enable_padding(length=64)
+    assert fingerprint_tokenizer(given) == plain
+    assert given.backend_tokenizer.truncation["max_length"] == 128  # it stays as it was
+    assert fingerprint_tokenizer(tokenizer(290)) != plain
+
+
+def test_the_key_of_a_plain_tokenizer_stays():
+    """The hash of its text as tokenizers writes it, as in all stores so far."""
+    text = f"{TOKENS.backend_tokenizer.to_str()} {TOKENS.bos_token_id} {TOKENS.eos_token_id}"
+    expected = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    assert fingerprint_tokenizer(TOKENS) == expected
+
+
+def test_few_shards_are_open_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "SHARD_TOKENS", 5)
+    made, path = make(tmp_path)
+    n_shards = len(list(made.folder.glob("shard-*.bin")))
+    assert n_shards > corpus.OPEN_SHARDS + 100
+    before = len(os.listdir("/dev/fd"))
+    assert made.read(0, made.tokens).tolist() == expected_tokens(path)
+    assert len(os.listdir("/dev/fd")) - before <= corpus.OPEN_SHARDS

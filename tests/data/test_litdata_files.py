@@ -39,7 +39,10 @@ def documents(n=40):
 
 def read(path, **more):
     source = TokensTextConfig(kind="tokens", paths=[str(path)], tokenizer="toy", **more)
-    opened = [open_token_file(file, source, 0, 300) for file in list_token_files(source)]
+    opened = [
+        open_token_file(file, source.format, source.dtype, 0, 300)
+        for file in list_token_files(source)
+    ]
     return [tokens.tolist() for file in opened for _, tokens in file.read(0, file.n_tokens)]
 
 

@@ -41,7 +41,7 @@ def test_a_sample_ends_at_enough_bytes_of_its_side(part):
 
 
 def test_no_document_on_the_side_is_said():
-    with pytest.raises(DataError, match="The text of x has no document .* on its heldout side"):
+    with pytest.raises(DataError, match="The text of x has nothing on its heldout side"):
         list(Pieces(20, parts=0, part="heldout").read())
 
 
@@ -67,3 +67,12 @@ def test_the_order_has_each_place_once_and_spreads_its_beginning(n):
     begun = sorted(order[: max(1, n // 10)])
     gaps = np.diff([*begun, begun[0] + n])
     assert gaps.max() <= 3 * n / len(begun)
+
+
+def test_a_text_without_a_document_is_said_without_where():
+    with pytest.raises(
+        DataError, match="^The text of x has no document with text; give another one"
+    ):
+        list(Pieces(20, parts=0).read())
+    with pytest.raises(DataError, match="no document that matches `where` on its train side"):
+        list(Pieces(20, parts=0, part="train", where={"a": "b"}).read())

@@ -1,5 +1,6 @@
 import gzip
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -7,8 +8,10 @@ import toy
 import zstandard
 
 from mixopt.config.text import FilesTextConfig
+from mixopt.data.corpus import fingerprint_text
 from mixopt.data.document import is_held_out
 from mixopt.data.sources import BLOCK_CHARACTERS, read_documents
+from mixopt.data.text_files import describe_format
 from mixopt.errors import DataError
 
 ROWS = [{"text": f"document {i}", "page": str(i // 2)} for i in range(40)]
@@ -138,3 +141,39 @@ def _is_held(path):
     config = FilesTextConfig(paths=[str(path)], group="page", heldout_share=0.5)
     (group,) = {document.group for document in read_documents(config)}
     return is_held_out(group, config)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_the_byte_that_is_not_utf8_is_counted_from_the_beginning(tmp_path, pack):
+    content = b"\xef\xbb\xbf" + b"a line of text\n" * 100_000
+    place = 1_234_567
+    ending = {bytes: "", gzip.compress: ".gz", zstandard.compress: ".zst"}[pack]
+    path = tmp_path / f"a.txt{ending}"
+    path.write_bytes(pack(content[:place] + b"\xe9" + content[place + 1 :]))
+    with pytest.raises(DataError, match=rf"is not UTF-8 text \(byte {place}\)"):
+        texts(path)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_byte_order_mark_is_no_text(tmp_path, pack):
+    path = tmp_path / ("a.txt" if pack is bytes else "a.txt.gz")
+    path.write_bytes(pack("\ufeffa\r\ntext".encode()))
+    assert texts(path) == ["a\ntext"]
+    # corpora of such files were made with the mark as text
+    marked = describe_format(path)
+    path.write_bytes(pack(b"a\r\ntext"))
+    assert marked == describe_format(path) + ":mark"
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    for name in ("a.txt", "a.jsonl.gz", "b"):
+        (tmp_path / name).write_bytes(gzip.compress(LINES))
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(gzip, "GzipFile", refuse)
+    for name in ("a.txt", "a.jsonl.gz", "b"):
+        with pytest.raises(DataError, match=rf"{name} may not be read; change its permissions"):
+            fingerprint_text(FilesTextConfig(paths=[str(tmp_path / name)]))

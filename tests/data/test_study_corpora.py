@@ -1,12 +1,15 @@
+import json
 import os
 import pickle
 
 import pytest
 import toy
+from models_for_tests import save_base
 
 from mixopt import Mixture
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.loader import load_study
+from mixopt.config.training import PretrainedBaseConfig
 from mixopt.data import corpus, study_corpora, tokenization
 from mixopt.data.corpus import build_corpus, check_epochs, corpus_artifact, fingerprint_text
 from mixopt.data.study_corpora import StudyCorpora, StudyInputs
@@ -81,7 +84,7 @@ def test_of_a_large_text_a_sample_is_tokenized_and_the_rest_is_estimated(tmp_pat
     corpus = found.open("birds")
     assert 9000 <= corpus.tokens < 9400
     whole = large.experts[0].text.model_copy(update={"tokens": "all"})
-    artifact = corpus_artifact("birds", fingerprint_text(whole), found.tokenizer)
+    artifact = corpus_artifact("birds", fingerprint_text(whole), found._tokenizer_fingerprint)
     tokens = build_corpus(artifact, whole, found.tokenizer, found._cache).tokens
     assert found.available_tokens["birds"] == pytest.approx(tokens, rel=0.15)
     error = corpus.available.std_error
@@ -151,3 +154,38 @@ def test_a_stopped_sample_goes_on_where_it_stopped(tmp_path, large, monkeypatch)
     assert one.folder.name == other.folder.name
     for file in ("corpus.json", "shard-00000.bin", "shard-00004.bin"):
         assert (one.folder / file).read_bytes() == (other.folder / file).read_bytes()
+
+
+def test_a_base_whose_tokenizer_truncates_and_pads(tmp_path):
+    """Its keys changed while the first text was tokenized, so that no corpus was found again."""
+    file = save_base(tmp_path / "base") / "tokenizer.json"
+    plain = json.loads(file.read_text())
+    plain["truncation"] = {
+        "max_length": 16, "strategy": "LongestFirst", "stride": 0, "direction": "Right"
+    }  # fmt: skip
+    plain["padding"] = {
+        "strategy": {"Fixed": 16}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+        "pad_type_id": 0, "pad_token": "<|endoftext|>",
+    }  # fmt: skip
+    file.write_text(json.dumps(plain))
+    config = load_study(toy.write_study(tmp_path / "s"))
+    config = config.model_copy(
+        update={"base": PretrainedBaseConfig(kind="pretrained", path=str(tmp_path / "base"))}
+    )
+    stores = ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
+    found = StudyCorpora(config, *stores)
+    assert found.tokenizer.backend_tokenizer.truncation
+    found.build()
+    assert set(found.counts) == set(config.domains)
+    again = StudyCorpora(config, *stores)
+    assert {d: c.folder for d, c in again.counts.items()} == {
+        d: c.folder for d, c in found.counts.items()
+    }
+
+
+def test_a_study_may_have_more_files_open_than_is_usual(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(study_corpora, "raise_file_limit", lambda: called.append(1))
+    config = load_study(toy.write_study(tmp_path / "s"))
+    StudyCorpora(config, ArtifactStore(tmp_path / "a"), ArtifactStore(tmp_path / "b"))
+    assert called == [1]

@@ -12,8 +12,10 @@ import pytest
 import zstandard
 
 from mixopt.config.text import FilesTextConfig
+from mixopt.data.document import is_held_out
 from mixopt.data.sample import WHOLE_BYTES
 from mixopt.data.sources import read_documents
+from mixopt.data.text_files import identify_file
 from mixopt.data.text_sample import find_sample
 from mixopt.errors import DataError
 
@@ -273,3 +275,88 @@ def test_large_files_told_by_content(tmp_path, name):
         assert all(document.startswith("x ") or "\nx " in document for document in documents)
     found = sample.estimate(len(documents), {d.part: len(d.text.split()) for d in sample.read()})
     assert found.total_bytes == (tmp_path / name).stat().st_size
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [({"where": {"lang": "en"}}, "plain text without fields; take `where` out"),
+     ({"value_field": "score"}, "plain text without the field 'score'")],
+)  # fmt: skip
+def test_conditions_are_refused_for_small_and_packed_plain_text_too(tmp_path, name, more, words):
+    content = b"a line of text\n" * 5000
+    write(tmp_path / "d", name, gzip.compress(content) if name.endswith("gz") else content)
+    source = FilesTextConfig(paths=[str(tmp_path / "d" / "*")]).model_copy(update=more)
+    with pytest.raises(DataError, match=words):
+        list(find_sample(source, 100, 0).read())
+
+
+@pytest.mark.parametrize("ending", [*FORMATS, "parquet"])
+def test_records_may_lack_one_of_several_fields(tmp_path, ending):
+    found = [{"prompt": row["text"], "context": "more" if i % 3 else None, "answer": f"yes {i}"}
+             for i, row in enumerate(rows("x", 3000))]  # fmt: skip
+    if "json" in ending:
+        found = [{key: value for key, value in row.items() if value is not None} for row in found]
+    (tmp_path / "d").mkdir()
+    if ending == "parquet":
+        pd.DataFrame(found).to_parquet(tmp_path / "d" / "a.parquet", row_group_size=90)
+    else:
+        write(tmp_path / "d", f"a.{ending}", FORMATS[ending](found))
+    fields = ["prompt", "context", "answer"]
+    sample = sample_of(tmp_path / "d", 3000, field=fields)
+    whole = {document.text for document in read_documents(sample.source)}
+    assert {document.text for document in sample.read()} < whole
+    with pytest.raises(DataError, match="no (field|column) 'contxt'. Did you mean 'context'"):
+        list(sample_of(tmp_path / "d", 3000, field=["prompt", "contxt"]).read())
+
+
+def test_a_field_that_no_record_of_a_short_sample_has_is_told(tmp_path):
+    """Of fewer records than those among which each field must occur."""
+    write(tmp_path / "d", "a.jsonl", lines({"a": "word " * 200, "b": "more"} for _ in range(60)))
+    with pytest.raises(DataError, match="has no field 'c'"):
+        list(sample_of(tmp_path / "d", 10_000, field=["a", "c"]).read())
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_file_that_is_only_a_hole_is_told(tmp_path, name):
+    with (tmp_path / name).open("wb") as stream:
+        stream.truncate(1 << 26)
+    if (tmp_path / name).stat().st_blocks:
+        pytest.skip("the disk has no sparse files")
+    with pytest.raises(DataError, match="has no data, only a hole"):
+        list(sample_of(tmp_path, 20_000).read())
+
+
+def test_a_large_text_on_the_other_side_is_told_before_it_is_read(tmp_path, counted):
+    path = tmp_path / "a.txt"
+    for number in range(100):
+        path.write_bytes(b"%d a line of text\n" % number + b"a line of text\n" * 200_000)
+        side = FilesTextConfig(paths=[str(path)], part="train", heldout_share=0.5)
+        if is_held_out(identify_file(path), side):
+            break
+    counted[0] = 0
+    with pytest.raises(
+        DataError, match="nothing on its train side: its only file is on the held-out"
+    ):
+        list(find_sample(side, 1000, 0).read())
+    assert counted[0] < 2 * path.stat().st_size  # its hash, and no document
+    other = side.model_copy(update={"part": "heldout"})
+    assert len(list(find_sample(other, 1000, 0).read())) > 0
+
+
+def test_a_large_file_of_another_encoding_is_told_with_the_byte(tmp_path):
+    content = b"a line of text\n" * 200_000
+    place = 1_234_567 + 5
+    (tmp_path / "a.txt").write_bytes(content[:place] + b"\xe9" + content[place + 1 :])
+    with pytest.raises(DataError, match=rf"a.txt is not UTF-8 text \(byte {place}\)"):
+        list(sample_of(tmp_path, 100_000).read_all())
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+@pytest.mark.parametrize("n_lines", [20_000, 100_000])  # read from its beginning, and in ranges
+def test_a_byte_order_mark_is_no_text_of_a_sample(tmp_path, name, n_lines):
+    content = b"\xef\xbb\xbf" + b"a line of text\n" * n_lines
+    write(tmp_path / "d", name, gzip.compress(content) if name.endswith("gz") else content)
+    sample = sample_of(tmp_path / "d", 50)
+    assert not any("\ufeff" in document.text for document in sample.read_all())
+    assert [entry[3:] for entry in sample.describe_files()] == [("mark",)]  # another fingerprint

@@ -78,7 +78,7 @@ WRITERS = {
 def open_one(path, **more):
     source = TokensTextConfig(kind="tokens", paths=[str(path)], tokenizer="toy", **more)
     (file,) = list_token_files(source)
-    return open_token_file(file, source, EOS, SIZE)
+    return open_token_file(file, source.format, source.dtype, EOS, SIZE)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -203,3 +203,18 @@ def test_what_megatron_itself_writes_is_read(tmp_path):
     builder.finalize(str(tmp_path / "m.idx"))
     file = open_one(tmp_path / "m")
     assert [tokens.tolist() for _, tokens in file.read(0, file.n_tokens)] == found
+
+
+@pytest.mark.parametrize("other", ["folder", "x.ds.index"])
+def test_a_path_that_names_no_tokens_is_told_beside_one_that_does(tmp_path, other):
+    write_olmo(tmp_path, "a", documents())
+    (tmp_path / "folder").mkdir()
+    write_olmo(tmp_path / "folder", "b", documents())
+    (tmp_path / "x.ds.index").write_bytes(bytes(8))
+    paths = [str(tmp_path / "a.npy"), str(tmp_path / other)]
+    source = TokensTextConfig(kind="tokens", paths=paths, tokenizer="t")
+    words = r"; of a folder give the files in it \(FOLDER/\*\)" if other == "folder" else ";"
+    with pytest.raises(DataError, match=f"No file of tokens matches .*{other}{words}"):
+        list_token_files(source)
+    twice = source.model_copy(update={"paths": [paths[0], str(tmp_path / "*.npy")]})
+    assert [file.name for file in list_token_files(twice)] == ["a.npy"]

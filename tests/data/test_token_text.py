@@ -1,6 +1,8 @@
 """Text that is tokenized already becomes the corpus that its text would become."""
 
+import os
 import random
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -203,3 +205,17 @@ def test_documents_that_are_empty_are_left_out(folder, tmp_path):
     found = [document.tokens.tolist() for document in TokenText(own, None, 0).read_tokens()]
     assert found == [[5], [6, 7]]
     assert TokenText(own, None, 0).read_tokens().__next__().tokens.dtype == np.uint32
+
+
+def test_few_files_are_open_at_a_time(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        token_text, "_open_file", lru_cache(maxsize=3)(token_text._open_file.__wrapped__)
+    )
+    encoded = [[*TOKENS(f"document {i}")["input_ids"], EOS] for i in range(60)]
+    for number in range(60):
+        write_megatron(tmp_path, f"{number:02}", encoded[number : number + 1])
+    text = source(folder).model_copy(update={"paths": [str(tmp_path / "*.bin")]})
+    before = len(os.listdir("/dev/fd"))
+    opened = open_token_text(text, None, 0)
+    assert [document.text for document in opened.read()] == [f"document {i}" for i in range(60)]
+    assert len(os.listdir("/dev/fd")) - before <= 3 * 4

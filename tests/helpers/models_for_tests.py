@@ -14,7 +14,12 @@ import toy
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.config.training import BuiltBaseConfig, TrainingConfig
-from mixopt.data.corpus import build_corpus, corpus_artifact, fingerprint_text
+from mixopt.data.corpus import (
+    build_corpus,
+    corpus_artifact,
+    fingerprint_text,
+    fingerprint_tokenizer,
+)
 from mixopt.data.tokenizer import build_tokenizer
 
 CONFIGS = {
@@ -90,7 +95,7 @@ def _tokenizer(vocabulary):
 
 def open_corpus(source, tokens, *, name, cache):
     """The corpus of a text under a tokenizer, tokenized now unless the cache has it."""
-    artifact = corpus_artifact(name, fingerprint_text(source), tokens)
+    artifact = corpus_artifact(name, fingerprint_text(source), fingerprint_tokenizer(tokens))
     return build_corpus(artifact, source, tokens, cache)
 
 
