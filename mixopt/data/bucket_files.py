@@ -13,6 +13,8 @@ from mixopt.data.document import Document
 from mixopt.data.sources import read_documents
 from mixopt.data.study_corpora import StudyCorpora
 from mixopt.data.text_split import BATCH, assign, make_measure
+from mixopt.errors import ConfigError
+from mixopt.io.files import storage_errors
 from mixopt.io.progress import Work
 from mixopt.mixture import HIERARCHY_MARK
 
@@ -43,20 +45,35 @@ def write_buckets(corpora: StudyCorpora, folder: Path) -> dict[str, BucketFile]:
     Raises:
         MissingArtifactError: A text has not been split.
         DataError: A document beyond the sample has no value.
+        ConfigError: Two texts would have one folder.
+        StorageError: The disk is full, or the folder cannot be written.
     """
     groups: dict[str, dict[int, str]] = {}
     for domain, bucket in corpora.buckets.items():
         groups.setdefault(bucket.group, {})[bucket.index] = domain
+    places: dict[str, str] = {}
+    for group in groups:
+        other = places.setdefault(_folder_name(group), group)
+        if other != group:
+            raise ConfigError(
+                f"The buckets of {other!r} and {group!r} would be written to one folder, "
+                f"{_folder_name(group)}; rename one of the domains."
+            )
     files: dict[str, BucketFile] = {}
     for group, domains in groups.items():
-        files |= _write_group(corpora, group, domains, folder)
+        with storage_errors(folder / _folder_name(group)):
+            files |= _write_group(corpora, group, domains, folder)
     return files
+
+
+def _folder_name(group: str) -> str:
+    return group.replace("/", "_").replace(HIERARCHY_MARK, "_")
 
 
 def _write_group(
     corpora: StudyCorpora, group: str, domains: Mapping[int, str], folder: Path
 ) -> dict[str, BucketFile]:
-    place = folder / group.replace("/", "_").replace(HIERARCHY_MARK, "_")
+    place = folder / _folder_name(group)
     place.mkdir(parents=True, exist_ok=True)
     names = {domain: domain.removeprefix(group + HIERARCHY_MARK) for domain in domains.values()}
     files = {

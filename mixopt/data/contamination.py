@@ -8,8 +8,10 @@ size is read once, as a stream.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -96,17 +98,44 @@ class RunIndex:
         return set(self._owner_of[np.repeat(starts, counts) + within].tolist())
 
 
-def _count_contamination(
-    domain: str, documents: Iterable[str], texts: Mapping[str, Sequence[str]]
-) -> list[Contamination]:
-    index = RunIndex(texts)
-    hits = index.find_in_all(documents)
-    counts = []
-    for name, group in texts.items():
-        short = sum(len(WORD.findall(text)) < RUN for text in group)
-        n_found = sum(index.owners[place][0] == name for place in hits)
-        counts.append(Contamination(name, domain, len(group) - short, short, n_found))
-    return counts
+class Items:
+    """Texts of benchmark items, indexed once for all domains, with the first one that is searched.
+
+    Args:
+        texts: Texts of the items, by benchmark.
+    """
+
+    def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
+        self._texts = texts
+
+    @cached_property
+    def _index(self) -> RunIndex:
+        return RunIndex(self._texts)
+
+    @cached_property
+    def _short(self) -> dict[str, int]:
+        """Number of items of fewer than 13 words, by benchmark."""
+        return {
+            name: sum(len(WORD.findall(text)) < RUN for text in group)
+            for name, group in self._texts.items()
+        }
+
+    def count(self, domain: str, documents: Iterable[str]) -> list[Contamination]:
+        """Count the items of each benchmark that occur in a text.
+
+        Args:
+            domain: Its name.
+            documents: The text, read once.
+        """
+        found = Counter(
+            self._index.owners[place][0] for place in self._index.find_in_all(documents)
+        )
+        return [
+            Contamination(
+                name, domain, len(group) - self._short[name], self._short[name], found[name]
+            )
+            for name, group in self._texts.items()
+        ]
 
 
 def measure_contamination(
@@ -127,11 +156,11 @@ def measure_contamination(
         One count for each domain and benchmark.
     """
     digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
-    overlaps = []
+    overlaps, items = [], Items(texts)
     for domain in documents:
 
         def build(scratch: Path, domain: str = domain) -> None:
-            counts = _count_contamination(domain, documents[domain](), texts)
+            counts = items.count(domain, documents[domain]())
             (scratch / "overlap.json").write_text(json.dumps([*map(asdict, counts)], indent=2))
 
         key = {"corpus": corpora[domain].folder.name, "items": digest}

@@ -13,6 +13,10 @@ from mixopt.io.parsing import load_json
 
 CHARACTERS = 1 << 20
 """Characters of a JSON file that are read at a time."""
+OPEN_TEXT = "Unterminated string"
+"""Beginning of the json library's message of a text without its end."""
+LONGEST_WORD = 16
+"""Characters that are at least as many as the longest word that is no text: `-Infinity`, an escape."""
 DELIMITERS = ",\t;|"
 """Marks between the cells of a CSV file."""
 REFUSED = {
@@ -141,13 +145,11 @@ class _JsonReader:
             raise DataError(f"{where} is not a JSON object; each record needs its fields.")
         while True:
             try:
-                _, end = self._decoder.raw_decode(self._buffer, self._at)
+                end = self._find_end()
+                if end is None:
+                    continue
                 row = load_json(self._buffer[self._at : end])
             except (ValueError, RecursionError) as error:
-                # the record may go on; a growing size keeps the time linear for a long one
-                is_cut = isinstance(error, json.JSONDecodeError)
-                if is_cut and self._fill(max(self._characters, len(self._buffer) - self._at)):
-                    continue
                 reason = error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
                 if isinstance(error, RecursionError):
                     reason = "it is nested too deeply"
@@ -155,6 +157,20 @@ class _JsonReader:
             self._at = end
             assert isinstance(row, dict)  # it begins with a brace
             return row
+
+    def _find_end(self) -> int | None:
+        """Return the end of the value in the buffer; None if it goes on after it, and more was read."""
+        try:
+            return self._decoder.raw_decode(self._buffer, self._at)[1]
+        except json.JSONDecodeError as error:
+            # an error far from the end of the buffer stays one, however much is read
+            is_cut = (
+                error.msg.startswith(OPEN_TEXT) or error.pos >= len(self._buffer) - LONGEST_WORD
+            )
+            # a growing size keeps the time linear for a long record
+            if is_cut and self._fill(max(self._characters, len(self._buffer) - self._at)):
+                return None
+            raise
 
 
 def read_csv(stream: Any, file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,8 +1,13 @@
+import errno
 import json
+from types import SimpleNamespace
 
+import pytest
 from split_texts import ROWS, open_corpora
 
+from mixopt.data import bucket_files
 from mixopt.data.bucket_files import write_buckets
+from mixopt.errors import ConfigError, OutputError, StorageError
 
 
 def read(file):
@@ -43,3 +48,28 @@ def test_a_text_that_is_only_pruned_has_one_file(tmp_path):
     (file,) = write_buckets(found, tmp_path / "out").values()
     assert file.path.name == "kept.jsonl"
     assert len(read(file)) == found.counts["birds"].documents
+
+
+def test_two_texts_of_one_folder_are_refused(tmp_path):
+    found = SimpleNamespace(
+        buckets={f"{group}:q{n}": SimpleNamespace(group=group, index=n)
+                 for group in ("a/b", "c", "a:b") for n in (1, 2)}
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="'a/b' and 'a:b' would be written to one folder, a_b;"):
+        write_buckets(found, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_and_a_file_in_the_way_are_told(tmp_path, monkeypatch):
+    found = open_corpora(tmp_path, {"by": "length", "keep": 0.25})
+    found.build()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_buckets(found, tmp_path / "file")
+
+    def fill(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bucket_files.json, "dumps", fill)
+    with pytest.raises(StorageError, match="The disk is full, so .*birds was not written"):
+        write_buckets(found, tmp_path / "out")

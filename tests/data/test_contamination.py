@@ -1,6 +1,15 @@
 import random
+from types import SimpleNamespace
 
-from mixopt.data.contamination import RUN, RunIndex, _count_contamination, describe_contamination
+from mixopt.artifacts.store import ArtifactStore
+from mixopt.data import contamination
+from mixopt.data.contamination import (
+    RUN,
+    Items,
+    RunIndex,
+    describe_contamination,
+    measure_contamination,
+)
 
 WORDS = [f"w{i}" for i in range(500)]
 
@@ -48,9 +57,7 @@ def test_case_and_punctuation_do_not_hide_a_run():
 def test_overlaps_are_counted_by_benchmark():
     first, second = [text(1), text(2), "too short"], [text(3)]
     documents = [text(9), text(2) + " and more", "x " + text(3)]
-    told = {
-        o.benchmark: o for o in _count_contamination("web", documents, {"a": first, "b": second})
-    }
+    told = {o.benchmark: o for o in Items({"a": first, "b": second}).count("web", documents)}
     assert (told["a"].items, told["a"].short, told["a"].found) == (2, 1, 1)
     assert (told["b"].items, told["b"].found) == (1, 1)
     (sentence,) = describe_contamination(told.values())
@@ -58,12 +65,26 @@ def test_overlaps_are_counted_by_benchmark():
 
 
 def test_items_too_short_to_be_looked_for_are_told_in_one_sentence():
-    (sentence,) = describe_contamination(
-        _count_contamination("web", [text(1)], {"a": ["no"], "b": ["yes"]})
-    )
+    (sentence,) = describe_contamination(Items({"a": ["no"], "b": ["yes"]}).count("web", [text(1)]))
     assert "Items of 'a', 'b' are too short to be searched for" in sentence
 
 
 def test_no_items_overlap_with_nothing():
     assert RunIndex({}).find(text(0)) == set()
-    assert _count_contamination("web", [], {"a": [text(1)]})[0].found == 0
+    assert Items({"a": [text(1)]}).count("web", [])[0].found == 0
+
+
+def test_items_are_indexed_once_for_all_domains(tmp_path, monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        contamination, "RunIndex", lambda texts: built.append(texts) or RunIndex(texts)
+    )
+    texts = {"a": [text(1), text(2)]}
+    documents = {domain: lambda n=n: [text(n)] for n, domain in enumerate("xyz")}
+    corpora = {domain: SimpleNamespace(folder=tmp_path / f"corpus-{domain}") for domain in "xyz"}
+    store = ArtifactStore(tmp_path / "store")
+    found = measure_contamination(documents, corpora, texts, store)
+    assert [count.found for count in found] == [0, 1, 1]
+    assert built == [texts]
+    assert measure_contamination(documents, corpora, texts, store) == found
+    assert built == [texts]  # all are in the store

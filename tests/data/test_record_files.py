@@ -1,5 +1,6 @@
 import csv
 import gzip
+import io
 import json
 
 import pandas as pd
@@ -11,6 +12,7 @@ from mixopt.data import record_files
 from mixopt.data.corpus import fingerprint_text
 from mixopt.data.sources import read_documents
 from mixopt.errors import DataError
+from mixopt.io.parsing import load_json
 
 ROWS = [{"text": f'document {i}, with "quotes",\nlines and é', "page": i} for i in range(40)]
 TEXTS = [row["text"] for row in ROWS]
@@ -166,3 +168,52 @@ def test_compressed_plain_text(tmp_path, pack):
     path.write_bytes(pack(b"plain text\n" * 300)[:-8])
     with pytest.raises(DataError, match="not a whole compressed file"):
         texts(path)
+
+
+RICH = [
+    {"text": 'é "quoted" \\ \u2028 \U0001f600 ' * 3, "n": -1.25e-10, "big": 12345678901234567890},
+    {
+        "text": "",
+        "yes": True,
+        "no": False,
+        "none": None,
+        "list": [1, [2, {}], []],
+        "in": {"a": {"b": 0}},
+    },
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 11, 17])
+@pytest.mark.parametrize(
+    "style", [{}, {"indent": 20}, {"separators": (",", ":")}, {"ensure_ascii": False}]
+)
+def test_records_may_be_cut_at_any_character(tmp_path, size, style):
+    """A value at the end of what was read may go on, whatever it is."""
+    rows = RICH * 2
+    content = json.dumps(rows, **style).encode()
+    found = list(record_files.read_json(io.BytesIO(content), tmp_path / "a.json", characters=size))
+    assert [json.dumps(row) for _, row in found] == [
+        json.dumps(load_json(json.dumps(r))) for r in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ['{"text": "x" "y"}', '{"text": nothing at all, "y": 1}', '{"text": "a", , "b": 2, "c": 3}'],
+)
+def test_a_broken_record_is_told_before_the_rest_is_read(tmp_path, broken):
+    content = (
+        '[{"text": "x"}, ' + broken + ', {"text": "rest of a large file"}' * 100_000 + "]"
+    ).encode()
+    stream = io.BytesIO(content)
+    with pytest.raises(DataError, match=r"a.json, record 2 is not JSON \(Expecting"):
+        for _ in record_files.read_json(Unclosed(stream), tmp_path / "a.json", characters=4096):
+            pass
+    assert stream.tell() < 100_000
+
+
+class Unclosed(io.BufferedReader):
+    """Leaves its stream open, which tells how far it was read."""
+
+    def close(self):
+        self.detach()
