@@ -2,20 +2,26 @@
 
 from contextlib import suppress
 
-ALWAYS_ALLOWED = 10_240
-"""What macOS allows where its stated limit is none."""
+WANTED = (1 << 16, 10_240)
+"""Limits to try in turn: enough for any study, and what macOS grants where its stated limit is none.
+
+The hard limit itself may be a thousand million, and programs exist that close so many files one by one.
+"""
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as the system grants; a study may have more than the usual 1,024."""
+    """Allow more open files than the usual 1,024, as far as the system grants."""
     try:
         import resource
     except ImportError:  # Windows
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (hard, ALWAYS_ALLOWED):
-        if soft == resource.RLIM_INFINITY or soft == hard or (0 < wanted <= soft):
+    if soft == resource.RLIM_INFINITY:
+        return
+    for wanted in WANTED:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if limit <= soft:
             return
         with suppress(ValueError, OSError):  # the system grants less than it states
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
             return
