@@ -270,7 +270,19 @@ class SearchSpace:
         return (name,) if name in self.domains else members_of(name, self.domains)
 
     def bounds(self) -> tuple[Array, Array]:
-        """Return the lower and upper bounds (`d` each), equal for a frozen ratio."""
+        """Return the lower and upper bounds (`d` each), equal for a frozen ratio.
+
+        A sum that is at most 0, of a group or an inequality, bounds each of its domains by 0.
+        """
+        low, high = self._own_bounds()
+        for row in self._sums:
+            if row.high == 0 and (row.normal[high > 0] >= 0).all():
+                # a domain that must have more is a conflict of the sum, which names itself
+                high[(row.normal > 0) & (low == 0)] = 0.0
+        return low, high
+
+    def _own_bounds(self) -> tuple[Array, Array]:
+        """Return the bounds (`d` each) that each domain has by itself."""
         low = np.array([float(self.lower.get(domain, 0.0)) for domain in self.domains])
         high = np.array([float(self.upper.get(domain, 1.0)) for domain in self.domains])
         for index, domain in enumerate(self.domains):
@@ -285,13 +297,21 @@ class SearchSpace:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """Every linear limit except Σ ratios = 1 and ratios >= 0."""
-        low, high = self.bounds()
+        low, high = self._own_bounds()
         rows = []
         for index, domain in enumerate(self.domains):
             if low[index] > 0 or high[index] < 1:
-                unit = np.eye(len(self.domains))[index]
+                # a row of an identity matrix would keep the whole matrix in memory
+                unit = np.zeros(len(self.domains))
+                unit[index] = 1.0
                 text = _in_words(domain, low[index], high[index])
                 rows.append(Row(unit, low[index], high[index], text))
+        return (*rows, *self._sums)
+
+    @cached_property
+    def _sums(self) -> tuple[Row, ...]:
+        """The limits of groups and inequalities."""
+        rows = []
         for name, group in self.groups.items():
             members = np.isin(np.array(self.domains), self.members(name)).astype(np.float64)
             text = _in_words(f"the group {name}", group.lower, group.upper)

@@ -199,3 +199,11 @@ def test_a_bound_on_a_group_is_one_on_the_sum_of_its_domains():
         SearchSpace(("web:q1", "code"), lower={"wob": 0.4})
     # a domain of that name is itself
     assert SearchSpace(("web", "web:q1", "code"), upper={"web": 0.3}).groups == {}
+
+
+def test_limits_of_many_domains_take_little_memory():
+    """A row of an identity matrix would keep d² numbers alive for each domain."""
+    names = tuple(f"d{i}" for i in range(200))
+    space = SearchSpace(names, upper=dict.fromkeys(names, 0.5))
+    assert len(space.rows) == 200
+    assert all(row.normal.base is None for row in space.rows)

@@ -17,7 +17,7 @@ from scipy.optimize import linprog, nnls
 from mixopt.errors import InfeasibleError
 from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.polytope import bisect, linear_constraints, project_in_turn
-from mixopt.search_space import BOUND_TOLERANCE, SearchSpace, explain_conflict
+from mixopt.search_space import BOUND_TOLERANCE, Row, SearchSpace, explain_conflict
 from mixopt.surrogates.minimize import minimize
 
 CONCENTRATION = (1.0, 4.0)
@@ -28,6 +28,7 @@ CHAINS, STEPS, STEPS_EACH = 128, 300, 12
 """Chains of uniform draws, and steps before their first draw: the last for each expert, and at most
 the second."""
 SHRINKS = 24  # most points tried on a line before a chain stays where it is
+RANK = 1e-10  # share of the largest singular value from which an equality counts as one of its own
 SUM_WEIGHT = 1e4  # weight of Σα = 1 in the least squares from ratios to weights
 
 
@@ -82,14 +83,11 @@ class WeightSpace:
         Raises:
             InfeasibleError: No weights of these experts meet the bounds.
         """
-        k, (normals, offsets, frozen) = len(self.experts), self._half_spaces
-        # an expert with tokens of a forbidden domain has weight 0 and no distance
-        _, high = self.space.bounds()
-        closed = self.composition @ (high == 0) > 0
-        distance = np.append(np.where(closed, 0.0, 1.0), np.ones(len(normals) - k))
+        k, (normals, offsets) = len(self.experts), self._half_spaces
+        frozen, values = self._equalities
+        distance = np.append(np.where(self._closed, 0.0, 1.0), np.ones(len(normals) - k))
         rows = np.roll(np.column_stack([-normals, distance]), -k, axis=0)  # n · α >= offset + t
-        equal = np.column_stack([np.vstack([np.ones(k), frozen]), np.zeros(1 + len(frozen))])
-        values = np.array([1.0, *(row.low for row in self.space.rows if row.fixed)])
+        equal = np.column_stack([frozen, np.zeros(len(frozen))])
         solved = linprog(np.append(np.zeros(k), -1.0), rows, np.roll(0.0 - offsets, -k),
                          equal, values, bounds=[(0, 1)] * (k + 1))  # fmt: skip
         if not solved.success:
@@ -210,12 +208,9 @@ class WeightSpace:
         return anchors[usable], runs[place[usable]]
 
     def _pull_to_limits(self, weights: Array) -> Array:
-        normals, offsets, frozen = self._half_spaces
+        normals, offsets = self._half_spaces
         near = project_in_turn(weights, normals, offsets)
-        # directions that change no frozen ratio and keep the sum
-        fixed = np.vstack([np.ones(len(self.experts)), frozen])
-        free = np.eye(len(self.experts)) - np.linalg.pinv(fixed) @ fixed
-        direction = (near - self.centre) @ free
+        direction = (near - self.centre) @ self._free
         room = self.centre @ normals.T - offsets
         loss = -(direction @ normals.T)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -228,14 +223,27 @@ class WeightSpace:
         return bisect(self.centre, pulled, lambda w: self._divergence(w) <= limit)
 
     @cached_property
-    def _half_spaces(self) -> tuple[Array, Array, Array]:
-        """Normals and offsets of normal · α >= offset, and the normals of the equalities."""
+    def _closed(self) -> NDArray[np.bool_]:
+        """Which experts have tokens of a forbidden domain, and so no weight (`k`)."""
+        _, high = self.space.bounds()
+        return np.asarray(self.composition @ (high == 0) > 0)
+
+    @cached_property
+    def _rows(self) -> tuple[tuple[Row, Array], ...]:
+        """The limits that the weights of closed experts do not meet alone, with their normals (`k`)."""
+        rows = [(row, self.composition @ row.normal) for row in self.space.rows]
+        return tuple(
+            (row, normal) for row, normal in rows
+            if normal[~self._closed].any() or not row.low <= 0 <= row.high
+        )  # fmt: skip
+
+    @cached_property
+    def _half_spaces(self) -> tuple[Array, Array]:
+        """Normals and offsets of normal · α >= offset; the first are α >= 0."""
         k = len(self.experts)
-        normals, offsets, frozen = list(np.eye(k)), [0.0] * k, []
-        for row in self.space.rows:
-            normal = self.composition @ row.normal
+        normals, offsets = list(np.eye(k)), [0.0] * k
+        for row, normal in self._rows:
             if row.fixed:
-                frozen.append(normal)
                 continue
             if np.isfinite(row.low):
                 normals.append(normal)
@@ -243,7 +251,26 @@ class WeightSpace:
             if np.isfinite(row.high):
                 normals.append(-normal)
                 offsets.append(-row.high)
-        return np.array(normals), np.array(offsets), np.array(frozen).reshape(-1, k)
+        return np.array(normals), np.array(offsets)
+
+    @cached_property
+    def _equalities(self) -> tuple[Array, Array]:
+        """Normals and values of normal · α = value: Σα = 1, closed experts and fixed ratios."""
+        k = len(self.experts)
+        fixed = [(normal, row.low) for row, normal in self._rows if row.fixed]
+        closed = np.eye(k)[self._closed]
+        normals = np.vstack([np.ones(k), closed, *(normal[None] for normal, _ in fixed)])
+        return normals, np.array([1.0, *np.zeros(len(closed)), *(value for _, value in fixed)])
+
+    @cached_property
+    def _free(self) -> Array:
+        """Projection (`k x k`) onto the directions that keep the sum and what is fixed."""
+        fixed, _ = self._equalities
+        # equalities may depend on each other, by more than pinv's own limit of rounding
+        free = np.eye(len(self.experts)) - np.linalg.pinv(fixed, rcond=RANK) @ fixed
+        # exactly: a closed expert has no room for rounding
+        free[:, self._closed] = 0.0
+        return np.asarray(free)
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw feasible weights (`n x k`) from Dirichlet distributions around the tempered prior."""
@@ -284,10 +311,8 @@ class WeightSpace:
 
     def _step(self, points: Array, rng: np.random.Generator) -> Array:
         """Return one step of hit-and-run from each of some allowed points (`n x k`)."""
-        normals, offsets, frozen = self._half_spaces
-        fixed = np.vstack([np.ones(len(self.experts)), frozen])
-        free = np.eye(len(self.experts)) - np.linalg.pinv(fixed) @ fixed
-        lines = rng.normal(size=points.shape) @ free
+        normals, offsets = self._half_spaces
+        lines = rng.normal(size=points.shape) @ self._free
         slopes, room = lines @ normals.T, points @ normals.T - offsets
         with np.errstate(divide="ignore", invalid="ignore"):
             steps = -np.maximum(room, 0.0) / slopes

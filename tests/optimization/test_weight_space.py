@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from mixopt import Group, Inequality, Mixture, SearchSpace
 from mixopt.errors import InfeasibleError
 from mixopt.mixture import hellinger
+from mixopt.optimization.design import design_runs
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import Neighborhood
 
@@ -151,3 +152,45 @@ def test_limits_far_from_every_run_are_told():
     space = SearchSpace(("a", "b"), upper={"a": 0.2}, near=near)
     with pytest.raises(InfeasibleError, match="No mixture within the limits is nearer than 0"):
         WeightSpace.of_domains(space).sample(4, np.random.default_rng(0))
+
+
+CLOSED = ("web:a", "web:b", "books", "code", "math")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"frozen": {"web": 0}},
+        {"upper": {"web": 0}},
+        {"groups": {"text": Group(0, 0, ("web",))}},
+        {"inequalities": (Inequality({"web:a": 1, "web:b": 2}, 0.0),)},
+        # once web:a is closed, its coefficient frees nothing
+        {"upper": {"web:a": 0}, "inequalities": (Inequality({"web:a": -1, "web:b": 1}, 0.0),)},
+    ],
+)
+def test_a_sum_held_at_zero_closes_its_domains_and_no_others(limits):
+    space = SearchSpace(CLOSED, prior=np.array([0.3, 0.3, 0.2, 0.1, 0.1]), **limits)
+    assert space.bounds()[1].tolist() == [0, 0, 1, 1, 1]
+    weights, rng = WeightSpace.of_domains(space), np.random.default_rng(0)
+    assert weights.centre == pytest.approx([0, 0, 1 / 3, 1 / 3, 1 / 3])
+    for draws in (weights.sample(500, rng), weights.sample_uniform(500, rng)):
+        assert space.contains(draws).all()
+        assert draws[:, 2:].std(axis=0).min() > 0.1
+    runs = np.stack([run.vector(CLOSED) for run in design_runs(space, 5, seed=0)])
+    assert len(np.unique(runs.round(3), axis=0)) == 5
+
+
+def test_experts_with_tokens_of_a_closed_group_have_no_weight():
+    rows = {"x": Mixture({"web:a": 0.5, "code": 0.5}), "y": Mixture({"web:b": 0.2, "math": 0.8}),
+            "code": Mixture({"code": 1}), "math": Mixture({"math": 1})}  # fmt: skip
+    rows = {name: Mixture.from_vector(CLOSED, row.vector(CLOSED)) for name, row in rows.items()}
+    space = SearchSpace(CLOSED, upper={"web": 0}, prior={"code": 0.5, "math": 0.5})
+    weights = WeightSpace.of_rows(space, rows)
+    draws = weights.sample(300, np.random.default_rng(0))
+    assert draws[:, :2].max() < 1e-12
+    assert draws[:, 2:].std(axis=0).min() > 0.1
+
+
+def test_a_domain_that_must_have_more_than_its_group_is_a_conflict():
+    with pytest.raises(InfeasibleError, match="the group web = 0; web:a >= 0.1 together"):
+        SearchSpace(CLOSED, lower={"web:a": 0.1}, upper={"web": 0})
