@@ -18,10 +18,8 @@ from mixopt.optimization.optimism import Optimism
 from mixopt.optimization.optimize import FoundMixtures
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import SearchSpace
-from mixopt.surrogates.multi_fidelity import is_uninformative
 from mixopt.surrogates.repeats import group_repeats, measure_noise
 from mixopt.surrogates.surrogate import Surrogate
-from mixopt.surrogates.utility import WorstCapability, utilities_by_capability
 
 QUANTILES = 512  # points that stand for a normal posterior
 FEWEST_MIXTURES = 6  # mixtures left out of a fit from which its predictions are checked
@@ -133,8 +131,8 @@ def decide_by_surrogate(
         gain=gain,
         tokens=tokens.pop() if len(tokens) == 1 and min(tokens) > 0 else None,
         runs=len(surrogate.trials),
-        capabilities=_by_capability(surrogate, best, there),
-        differences=_by_metric(surrogate, best, there),
+        capabilities=_by_capability(surrogate, best, there, calibration),
+        differences=_by_metric(surrogate, best, there, calibration),
         reference=name,
         level=surrogate.fidelities[-1].level if lower else "",
         proxies=", ".join(counts),
@@ -180,7 +178,11 @@ def _gains(
     surrogate: Surrogate, rows: Array, there: Array, calibration: Calibration | None
 ) -> tuple[Array, Array]:
     """Return mean and standard deviation of the gain of mixtures (`q x d`) over one (`d`)."""
-    mean, std = surrogate.utility_difference(rows, there)
+    return _calibrate(*surrogate.utility_difference(rows, there), calibration)
+
+
+def _calibrate(mean: Array, std: Array, calibration: Calibration | None) -> tuple[Array, Array]:
+    """Return mean and standard deviation of predicted differences after a calibration."""
     if calibration is None:
         return mean, std
     # adding zero turns a negative zero into zero, for printing
@@ -192,34 +194,29 @@ def _spread(surrogate: Surrogate) -> float:
     return usual if usual > 0 else 1.0
 
 
-def _by_capability(surrogate: Surrogate, best: Array, there: Array) -> dict[str, Estimate]:
-    """Return the gain by capability, where there are several and runs enough for their scale."""
-    metrics, utility = surrogate.utility.metrics, surrogate.utility
-    if isinstance(utility, WorstCapability):
-        parts = utility.parts
-    elif is_uninformative(surrogate.trials):
+def _by_capability(
+    surrogate: Surrogate, best: Array, there: Array, calibration: Calibration | None
+) -> dict[str, Estimate]:
+    """Return the calibrated gain by capability, where there are several."""
+    if len(surrogate.capability_utilities) < 2:
         return {}
-    else:
-        parts = utilities_by_capability(surrogate.trials, metrics)
-    if len(parts) < 2:
-        return {}
-    _, errors = surrogate.differences(best[None], there)
-    (here,), (other,) = surrogate.predict(best[None])[0], surrogate.predict(there[None])[0]
+    gains = surrogate.capability_differences(best[None], there)
+    return {name: _estimate(*_calibrate(*gain, calibration)) for name, gain in gains.items()}
+
+
+def _by_metric(
+    surrogate: Surrogate, best: Array, there: Array, calibration: Calibration | None
+) -> dict[str, Estimate]:
+    """Return the calibrated difference of the scores by metric."""
+    mean, std = _calibrate(*surrogate.differences(best[None], there), calibration)
     return {
-        name: Estimate(
-            float(part.of(here[None])[0] - part.of(other[None])[0]),
-            float(part.std(errors, here[None], surrogate.correlation)[0]),
-        )
-        for name, part in parts.items()
+        fitted.metric.name: _estimate(mean[:, place], std[:, place])
+        for place, fitted in enumerate(surrogate.metrics)
     }
 
 
-def _by_metric(surrogate: Surrogate, best: Array, there: Array) -> dict[str, Estimate]:
-    mean, std = surrogate.differences(best[None], there)
-    return {
-        fitted.metric.name: Estimate(float(m), float(s))
-        for fitted, m, s in zip(surrogate.metrics, mean[0], std[0], strict=True)
-    }
+def _estimate(mean: Array, std: Array) -> Estimate:
+    return Estimate(float(mean[0]), float(std[0]))
 
 
 def _advise(

@@ -19,6 +19,7 @@ from mixopt.surrogates.calibration import (
     correlate,
     rescale_partial_sums,
 )
+from mixopt.surrogates.metric_arrays import signs
 from mixopt.surrogates.multi_fidelity import is_uninformative
 from mixopt.surrogates.prior_mean import fit_prior_mean
 from mixopt.surrogates.rank_correlation import spearman
@@ -27,7 +28,14 @@ from mixopt.surrogates.repeats import measure_noise
 from mixopt.surrogates.stacking import StackedModel
 from mixopt.surrogates.surrogate import FittedFidelity, FittedMetric, Standardization, Surrogate
 from mixopt.surrogates.threads import single_threaded
-from mixopt.surrogates.utility import AnyUtility, Utility, make_utility, require_one_direction
+from mixopt.surrogates.utility import (
+    AnyUtility,
+    Utility,
+    WorstCapability,
+    make_utility,
+    require_one_direction,
+    utilities_by_capability,
+)
 from mixopt.trials import Aggregation, Metric, Normalisation, Trials
 
 log = logging.getLogger(__name__)
@@ -130,7 +138,8 @@ def fit(
     few = few or len(tables[-1]) < MIN_TRIALS
     assembled = _assemble(tables[-1], metrics, utility, *stages[-1], summaries, correlation, few)
     noise = measure_noise(tables[-1].ratios(), tables[-1].values(metrics))
-    return replace(assembled, all_trials=fitted, noise=noise)
+    parts = _by_capability(scaled_by, utility, target, trust, normalise, scales)
+    return replace(assembled, all_trials=fitted, noise=noise, capability_utilities=parts)
 
 
 def _target_metrics(trials: Trials, target: str | Mapping[str, float]) -> tuple[Metric, ...]:
@@ -191,6 +200,32 @@ def _make_utility(
     aggregate: Aggregation = "worst" if target == "worst" else "weighted"
     return make_utility(trials, metrics, aggregate=aggregate, normalise=normalise,
                         weights=capability_weights, trust=trust, scales=scales)  # fmt: skip
+
+
+def _by_capability(
+    trials: Trials,
+    utility: AnyUtility,
+    target: str | Mapping[str, float],
+    trust: Mapping[str, float] | None,
+    normalise: Normalisation,
+    scales: Mapping[str, float] | None,
+) -> dict[str, AnyUtility]:
+    """Return the utility of each capability alone, in the unit of `utility`."""
+    if isinstance(utility, WorstCapability):
+        return dict(utility.parts)
+    metrics = utility.metrics
+    if target == "utility":
+        return dict(utilities_by_capability(trials, metrics, trust, normalise, scales))
+    if target != "average":
+        return dict(utilities_by_capability(trials, metrics))
+    names = np.array([metric.capability for metric in metrics])
+    plain = signs(metrics)
+    return {
+        name: Utility(
+            metrics, plain * (names == name) / (names == name).sum(), np.zeros(len(names))
+        )
+        for name in dict.fromkeys(names.tolist())
+    }
 
 
 def _usable_models(requested: str | Sequence[str], n: int, d: int) -> tuple[str, ...]:

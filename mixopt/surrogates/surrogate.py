@@ -4,7 +4,7 @@ Shapes: `n` mixtures, `d` domains, `m` metrics, `m'` metrics that differ between
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
 
@@ -128,6 +128,7 @@ class Surrogate:
         all_trials: The trials of every fidelity of the fit; those of the highest alone if None.
         correlation: Of the errors of the metrics' predictions (`m x m`); None if they are independent.
         noise: What repeats of the highest fidelity tell of the noise of one run, if there are any.
+        capability_utilities: The utility of each capability alone, in the unit of `utility`.
     """
 
     domains: tuple[str, ...]
@@ -144,6 +145,7 @@ class Surrogate:
     all_trials: Trials | None = None
     noise: RunNoise | None = None
     correlation: Array | None = None
+    capability_utilities: Mapping[str, AnyUtility] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         shares = zip(self.model.models, self.model.weights.mean(axis=1), strict=True)
@@ -266,9 +268,26 @@ class Surrogate:
         z, z_there, std = self._compare(ratios, reference)
         mean, errors = self.standardization.untransform(z, std)
         there, _ = self.standardization.untransform(z_there, np.zeros_like(z_there))
-        std = self.utility.std(errors, mean, self.correlation)
+        std = self.utility.std(errors, (mean + there) / 2, self.correlation)
         std *= self.utility_critical_values.factor[0]
         return self.utility.of(mean) - self.utility.of(there), std
+
+    def capability_differences(
+        self, ratios: Array, reference: Array
+    ) -> dict[str, tuple[Array, Array]]:
+        """Return the gain by capability at `ratios` (`n x d`) over `reference` (`d`).
+
+        Returns:
+            Mean and standard deviation (`n` each) by capability, in the unit of the utility.
+        """
+        z, z_there, std = self._compare(ratios, reference)
+        mean, errors = self.standardization.untransform(z, std)
+        there, _ = self.standardization.untransform(z_there, np.zeros_like(z_there))
+        halfway = (mean + there) / 2
+        return {
+            name: (part.of(mean) - part.of(there), part.std(errors, halfway, self.correlation))
+            for name, part in self.capability_utilities.items()
+        }
 
     def estimate(self, ratios: Mixture) -> dict[str, Estimate]:
         """Return the predicted score of a run of `ratios`, by metric, in the metric's own units."""

@@ -193,3 +193,22 @@ def test_merges_and_weights_of_experts_decide_nothing():
     proposal = mixopt.propose(trained, space, seed=0, compositions=experts)[0]
     assert proposal.decision is None
     assert proposal.verdict.startswith("better than the natural mixture")
+
+
+@pytest.mark.parametrize("settings", [{}, {"scales": {"loss_a": 3.0}}, {"normalise": "rank"}])
+def test_capabilities_and_benchmarks_have_the_calibration_of_the_gain(settings):
+    surrogate = mixopt.fit(make_trials(30, noise=0.4, seed=2), surrogates="ridge_root", **settings)
+    found = calibrate_gains(surrogate)
+    assert 0 < found.slope < 0.9
+    decision = mixopt.propose(surrogate, SearchSpace(DOMAINS, prior=NATURAL), seed=0)[0].decision
+    # both capabilities have half of the weight
+    halves = [estimate.mean / 2 for estimate in decision.capabilities.values()]
+    assert sum(halves) == pytest.approx(decision.gain.mean)
+    best, there = (m.vector(DOMAINS) for m in (decision.candidate, decision.kept))
+    mean, std = surrogate.differences(best[None], there)
+    for place, metric in enumerate(surrogate.trials.metrics):
+        said = decision.differences[metric.name]
+        assert said.mean == pytest.approx(found.slope * mean[0, place])
+        assert said.std_error == pytest.approx(
+            np.hypot(std[0, place], found.std_error * mean[0, place])
+        )

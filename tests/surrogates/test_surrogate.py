@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from example_trials import DOMAINS, make_trials, true_scores
 
-from mixopt import Mixture, fit
+from mixopt import Mixture, Trials, fit
 from mixopt.surrogates.effective_tokens import Repetition
 
 
@@ -84,3 +86,49 @@ def test_repr_names_trials_models_and_rank(surrogate):
     assert "mean CV rank 0." in text
     assert len(text) < 250
     assert "<td>loss_a</td>" in surrogate._repr_html_()
+
+
+@pytest.mark.parametrize("settings", [{"normalise": "rank"}, {"target": "worst"}])
+def test_the_error_of_a_gain_is_the_same_both_ways(settings):
+    """Where the utility is no linear one, its gradient is that halfway."""
+    fitted = fit(make_trials(30), surrogates="ridge_root", **settings)
+    good, poor = (fitted.trials.ratios()[place] for place in (
+        int(fitted.trial_utilities.argmax()), int(fitted.trial_utilities.argmin())))  # fmt: skip
+    gain, std = fitted.utility_difference(good[None], poor)
+    back, std_back = fitted.utility_difference(poor[None], good)
+    assert gain == pytest.approx(-back)
+    assert std == pytest.approx(std_back)
+    _, errors = fitted.differences(good[None], poor)
+    halfway = (fitted.predict(good[None])[0] + fitted.predict(poor[None])[0]) / 2
+    factor = fitted.utility_critical_values.factor[0]
+    assert std == pytest.approx(factor * fitted.utility.std(errors, halfway, fitted.correlation))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"trust": {"loss_a": 0.2}}, {"scales": {"loss_a": 3.0, "acc_c": 0.01}},
+     {"normalise": "rank"}],
+)  # fmt: skip
+def test_gains_by_capability_are_in_the_unit_of_the_utility(settings):
+    fitted = fit(make_trials(30), surrogates="ridge_root", **settings)
+    ratios = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1]])
+    there = np.full(4, 0.25)
+    parts = fitted.capability_differences(ratios, there)
+    gain, _ = fitted.utility_difference(ratios, there)
+    shares = {"one": 0.5, "two": 0.5}
+    total = sum(shares[name] * mean for name, (mean, _) in parts.items())
+    assert total == pytest.approx(gain)
+    assert all((std > 0).all() for _, std in parts.values())
+
+
+def test_gains_by_capability_of_a_plain_average_are_plain_averages():
+    lower = make_trials(30)
+    losses = Trials(
+        [replace(t, scores={m: t.scores[m] for m in ("loss_a", "loss_b")}) for t in lower],
+        [replace(m, capability=m.name) for m in lower.metrics[:2]], lower.domains,
+    )  # fmt: skip
+    fitted = fit(losses, target="average", surrogates="ridge_root")
+    point, there = np.array([[0.7, 0.1, 0.1, 0.1]]), np.full(4, 0.25)
+    parts = fitted.capability_differences(point, there)
+    change, _ = fitted.differences(point, there)
+    assert [float(mean[0]) for mean, _ in parts.values()] == pytest.approx(-change[0])
