@@ -19,11 +19,14 @@ from mixopt.mixture import Array, Seed
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.multi_fidelity import order_fidelities
 from mixopt.surrogates.rank_correlation import spearman
+from mixopt.surrogates.repeats import group_repeats
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trial, Trials
 
 FEWEST_RUNS = 16  # fewest runs for a curve
 FEWEST_MIXTURES = 8  # fewest different mixtures among them
+FEWEST_TRAINED = 8  # fewest runs that a subset is fitted to
+FEWEST_TESTED = 3  # fewest mixtures that it is tested on: of fewer there is no rank correlation
 SHARES = (0.5, 0.65, 0.8)  # sizes of the subsets, as shares of the runs
 REPEATS = 4
 BOOTSTRAPS = 500
@@ -103,14 +106,19 @@ def advise(
 
     sizes, errors, misses = [], [], []
     rng = np.random.default_rng(seed)
-    first = seed if isinstance(seed, int) else int(rng.integers(2**31))
+    _, first, groups = np.unique(
+        group_repeats(highest.ratios()), return_index=True, return_inverse=True
+    )
+    groups = np.argsort(np.argsort(first))[groups]  # numbered in the order of the runs
+    own_seed = seed if isinstance(seed, int) else int(rng.integers(2**31))
     for share in SHARES:
         for repeat in range(REPEATS):
-            order = rng.permutation(len(highest))
-            size = max(8, round(share * len(highest)))
-            error, rank = test(order[:size], order[size:], first + repeat)
+            train, rest = _split_mixtures(groups, share, rng)
+            if len(train) < FEWEST_TRAINED:
+                continue
+            error, rank = test(train, rest, own_seed + repeat)
             if np.isfinite(error) and np.isfinite(rank):
-                sizes.append(size)
+                sizes.append(len(train))
                 errors.append(max(error, 1e-3) ** 2)
                 misses.append(max(1 - rank, 1e-4))
     if len(set(sizes)) < 2:
@@ -127,6 +135,22 @@ def advise(
         for n, (error, low, high), (rank, rank_high, rank_low)
         in zip(counts, roots, ranks, strict=True)
     ]  # fmt: skip
+
+
+def _split_mixtures(groups: Places, share: float, rng: np.random.Generator) -> tuple[Places, Places]:
+    """Return the runs to fit and those to test, of whole mixtures: a repeat would tell of its own.
+
+    Args:
+        groups: Number of each run's mixture (`n`).
+        share: Least share of the runs to fit, if enough mixtures are left to test.
+        rng: Draws the order of the mixtures.
+    """
+    order = rng.permutation(int(groups.max()) + 1)
+    fitted = np.cumsum(np.bincount(groups)[order])
+    size = max(FEWEST_TRAINED, round(share * len(groups)))
+    count = min(int(np.searchsorted(fitted, size)) + 1, len(order) - FEWEST_TESTED)
+    shuffled = np.argsort(np.argsort(order)[groups], kind="stable")
+    return shuffled[: fitted[count - 1]], shuffled[fitted[count - 1] :]
 
 
 def _pick(trials: Trials, places: Places, others: Sequence[Trial] = ()) -> Trials:

@@ -6,7 +6,7 @@ from example_trials import make_trials
 
 from mixopt import Trials
 from mixopt.errors import TrialsError
-from mixopt.optimization.learning_curve import _extrapolate, advise
+from mixopt.optimization.learning_curve import _extrapolate, _split_mixtures, advise
 
 
 def test_powers_are_carried_on():
@@ -75,3 +75,26 @@ def test_a_curve_of_runs_with_gaps_and_none_of_one_mixture():
     same = [replace(t, ratios=table[0].ratios) for t in table]
     with pytest.raises(TrialsError, match="have 1 different mixtures"):
         advise(Trials(same, table.metrics, table.domains), seed=0)
+
+
+def test_repeats_of_a_mixture_are_on_one_side():
+    """Scores that differ between mixtures, but not by their ratios, are not predicted."""
+    rng = np.random.default_rng(1)
+    ratios = np.repeat(rng.dirichlet(np.ones(4), 20), 2, axis=0)
+    scores = np.repeat(rng.normal(size=20), 2) + 0.01 * rng.normal(size=40)
+    runs = Trials.from_arrays(ratios, scores[:, None], domains="abcd", metrics={"loss": "lower"})
+    expected = advise(runs, more=(), surrogates="gp_root", seed=0)[0]
+    assert expected.rank < 0.5
+    assert expected.error > 0.6
+
+
+def test_a_split_takes_whole_mixtures_and_leaves_some_to_test():
+    groups = np.array([0] * 9 + [1, 2, 3, 4, 5, 6, 7])
+    sizes = set()
+    for seed in range(20):
+        train, rest = _split_mixtures(groups, 0.8, np.random.default_rng(seed))
+        assert sorted([*train, *rest]) == list(range(16))
+        assert not {*groups[train]} & {*groups[rest]}
+        assert len({*groups[rest]}) >= 3
+        sizes.add(len(train))
+    assert sizes == {5, 13}
