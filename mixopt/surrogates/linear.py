@@ -29,7 +29,7 @@ class Ridge:
         self._features = features
         self._mean = self._scale = np.zeros(1)
         self._intercepts = self._noises = np.zeros(1)
-        self._coefficients = np.zeros((1, 1))
+        self._coefficients = self._centers = np.zeros((1, 1))
         self._covariances: list[Array] = []
 
     def terms(self, ratios: Array) -> Array:
@@ -50,9 +50,10 @@ class Ridge:
         self._scale = self.scales(spread)
         design = (raw - self._mean) / self._scale
         fits = [self._fit_metric(design, scores[:, m], noise[:, m]) for m in range(scores.shape[1])]
-        intercepts, coefficients, covariances, noises = zip(*fits, strict=True)
+        intercepts, centers, coefficients, covariances, noises = zip(*fits, strict=True)
         self._intercepts, self._noises = np.array(intercepts), np.array(noises)
         self._coefficients, self._covariances = np.stack(coefficients), list(covariances)
+        self._centers = np.stack(centers)
         return self
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "Ridge":
@@ -60,17 +61,20 @@ class Ridge:
 
     def _fit_metric(
         self, design: Array, scores: Array, noise: Array
-    ) -> tuple[float, Array, Array, float]:
+    ) -> tuple[float, Array, Array, Array, float]:
+        """Return intercept, center of the terms (`f`), coefficients, their covariance and the noise."""
         known = np.isfinite(scores)
         trust = relative_precisions(noise[known])
         x, y = design[known], scores[known]
-        intercept = float(trust @ y / trust.sum())
-        x, y = x * np.sqrt(trust)[:, None], (y - intercept) * np.sqrt(trust)
+        # the means of the same runs, so that the line is free to pass through both
+        center, level = trust @ x / trust.sum(), float(trust @ y / trust.sum())
+        x, y = (x - center) * np.sqrt(trust)[:, None], (y - level) * np.sqrt(trust)
         eigen, vectors = eigh(x.T @ x)
         projection = vectors.T @ (x.T @ y)
         inverse, own = self._solve(np.maximum(eigen, 0.0), projection, float(y @ y), len(y))
         covariance = (vectors * (own * inverse)) @ vectors.T
-        return intercept, vectors @ (inverse * projection), covariance, own
+        coefficients = vectors @ (inverse * projection)
+        return level - float(center @ coefficients), center, coefficients, covariance, own
 
     def _solve(self, eigen: Array, projection: Array, total: float, n: int) -> tuple[Array, float]:
         """Return the eigenvalues (`f`) of (XᵀX + λI)⁻¹ and the noise, at the λ of highest evidence.
@@ -93,8 +97,12 @@ class Ridge:
 
     def predict(self, ratios: Array) -> tuple[Array, Array]:
         design = (self.terms(ratios) - self._mean) / self._scale
-        pairs = zip(self._covariances, self._noises, strict=True)
-        variance = [((design @ covariance) * design).sum(axis=1) + own for covariance, own in pairs]
+        variance = []
+        for center, covariance, own in zip(
+            self._centers, self._covariances, self._noises, strict=True
+        ):
+            away = design - center
+            variance.append(((away @ covariance) * away).sum(axis=1) + own)
         return self.mean(ratios), np.sqrt(np.stack(variance, axis=1))
 
     def mean(self, ratios: Array) -> Array:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import BayesianRidge, LinearRegression
 
+from mixopt.surrogates.least_squares import relative_precisions
 from mixopt.surrogates.linear import LeastSquares, Ridge, ScheffeQuadratic
 
 
@@ -69,3 +70,30 @@ def test_recovers_a_scheffe_polynomial():
 def test_terms_are_ratios_and_their_products():
     terms = ScheffeQuadratic().terms(np.array([[0.5, 0.3, 0.2]]))
     assert np.allclose(terms, [[0.5, 0.3, 0.2, 0.15, 0.1, 0.06]])
+
+
+@pytest.mark.parametrize("make", [lambda: LeastSquares("identity"), lambda: Ridge("identity"),
+                                  ScheffeQuadratic])  # fmt: skip
+def test_an_exact_line_is_found_where_scores_are_missing(make):
+    """Those of one side: the mean of the runs with a score is not that of all runs."""
+    ratios, scores, noise = example(60, noise=0.0)
+    far = ratios[:, 0] >= 0.3
+    some = np.where(far[:, None], np.nan, scores)
+    both = np.hstack([some, scores])
+    model = make().fit(ratios, both, np.hstack([noise, noise]))
+    mean, std = model.predict(ratios)
+    assert mean[~far, 0] == pytest.approx(scores[~far, 0], abs=0.02)
+    assert mean[:, 1] == pytest.approx(scores[:, 0], abs=0.02)
+    # a metric is surest in the middle of its own runs
+    assert ratios[std[:, 0].argmin(), 0] < 0.3
+    assert std[far, 0].mean() > 1.05 * std[far, 1].mean()
+
+
+def test_weighted_least_squares_are_those_of_scikit_learn():
+    ratios, scores, noise = example(noise=0.3)
+    noise[:20] = np.linspace(0.1, 2.0, 20)[:, None]
+    fresh = np.random.default_rng(1).dirichlet(np.ones(5), 10)
+    trust = relative_precisions(noise[:, 0])
+    theirs = LinearRegression().fit(ratios, scores[:, 0], trust).predict(fresh)
+    ours, _ = LeastSquares("identity").fit(ratios, scores, noise).predict(fresh)
+    assert ours[:, 0] == pytest.approx(theirs, abs=1e-6)
