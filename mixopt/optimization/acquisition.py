@@ -32,8 +32,8 @@ def value_of_runs(
     both = choices.join(options)
     mean, covariance = posterior.gains(both, weights)
     q, covariance = len(choices.ratios), covariance[:, 0, :, 0]
-    noise = float(np.square(weights[0] * posterior.model.noise_sd).sum())
-    std = np.sqrt(np.diag(covariance)[q:] + noise)
+    noise = posterior.model.combined_noise(weights)[0]
+    std = np.sqrt(np.diag(covariance)[q:] + noise**2)
     effects = covariance[:q, q:] / std
     # natural, which gains nothing, may be chosen too
     expected = np.append(mean[:q, 0], 0.0)

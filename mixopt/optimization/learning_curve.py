@@ -137,7 +137,9 @@ def advise(
     ]  # fmt: skip
 
 
-def _split_mixtures(groups: Places, share: float, rng: np.random.Generator) -> tuple[Places, Places]:
+def _split_mixtures(
+    groups: Places, share: float, rng: np.random.Generator
+) -> tuple[Places, Places]:
     """Return the runs to fit and those to test, of whole mixtures: a repeat would tell of its own.
 
     Args:

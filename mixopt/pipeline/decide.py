@@ -189,8 +189,8 @@ def _confirm(
         return None
     combinations = objective.combinations()
     gains = (runs.gains[mine] @ combinations.T).min(axis=1)
-    noise = np.square(combinations * posterior.model.noise_sd).sum(axis=1).max()
-    return Estimate(float(gains.mean()), float(np.sqrt(noise / mine.sum())))
+    noise = posterior.model.combined_noise(combinations).max()
+    return Estimate(float(gains.mean()), float(noise / np.sqrt(mine.sum())))
 
 
 def _by_capability(

@@ -34,7 +34,7 @@ def natural_curve(
         lengths.append(np.array(sorted(own), dtype=np.float64))
         scores = np.stack([own[tokens] for tokens in sorted(own)])
         utilities.append(gains.objective.gains(scores, scores[-1]) @ combinations.T)
-    noise = np.sqrt(np.square(combinations * posterior.model.noise_sd).sum(axis=1))
+    noise = posterior.model.combined_noise(combinations)
     return NaturalCurve.measure(lengths, utilities, noise)
 
 

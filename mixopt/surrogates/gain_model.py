@@ -204,9 +204,22 @@ class GainModel:
         same_mixture = np.abs(runs.ratios[:, None] - runs.ratios[None]).max(axis=2) < 1e-12
         shared = np.where(same_mixture, 1.0, 0.5) * same_seed
         shared = shared * np.exp(-self.prior.noise_forgetting * apart)
+        return np.asarray(np.einsum("ij,kl->ikjl", shared, self._noise_of_a_run))
+
+    def combined_noise(self, weights: Array) -> Array:
+        """Return the standard deviation of the noise of one run's gain, by combination (`c`).
+
+        Args:
+            weights: Combinations of metrics (`c x m`).
+        """
+        variances = np.einsum("ck,kl,cl->c", weights, self._noise_of_a_run, weights)
+        return np.asarray(np.sqrt(variances))
+
+    @cached_property
+    def _noise_of_a_run(self) -> Array:
+        """Covariance of the noise of one run's gains (`m x m`)."""
         correlation = self._correlation(self.prior.noise_within, 0.0)
-        noise = correlation * np.outer(self.noise_sd, self.noise_sd)
-        return np.asarray(np.einsum("ij,kl->ikjl", shared, noise))
+        return correlation * np.outer(self.noise_sd, self.noise_sd)
 
     def _correlation(self, within: float, across: float) -> Array:
         same = self.capabilities[:, None] == self.capabilities[None]

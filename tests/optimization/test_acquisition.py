@@ -71,3 +71,14 @@ def test_the_worst_capability_is_valued_by_its_own_uncertainty():
     values = value_of_runs(MODEL.condition(None), at(ROWS, 4e5), at(ROWS, 4e5), worst)
     assert (values >= 0).all()
     assert values.max() > 0
+
+
+def test_a_run_is_worth_less_where_its_noise_is_shared_by_the_metrics():
+    """Only the noise of the run differs: the prior correlates gains by `within`, alike in both."""
+    options, choices = at(ROWS, 1e5), at(ROWS, 4e5)
+    values = []
+    for noise_within in (0.0, 0.9):
+        prior = GainPrior(noise_within=noise_within)
+        model = GainModel(prior, NATURAL, 1e5, np.ones(2), np.array([0, 0]), np.full(2, 2.0))
+        values.append(value_of_runs(model.condition(None), choices, options, BOTH))
+    assert (values[1][:2] < 0.95 * values[0][:2]).all()

@@ -1,10 +1,14 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import toy
 
 from mixopt import Mixture
-from mixopt.pipeline.decide import decide_study
+from mixopt.pipeline.decide import _confirm, decide_study
+from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.proposal import Proposal
+from mixopt.surrogates.gain_model import GainModel, GainPrior, Runs
 from mixopt.trials import Score, Trial, Trials
 
 NATURAL = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
@@ -98,3 +102,19 @@ def test_the_decision_is_the_one_statement_of_a_proposal(searched):
     assert proposal.ratios == proposal.decision.ratios
     again = Proposal.read(study.output / "proposal.json")
     assert again.decision == proposal.decision
+
+
+def test_unused_seeds_have_the_noise_of_metrics_that_share_it():
+    """Four metrics of one capability, with a correlation of their noise of .5."""
+    model = GainModel(
+        GainPrior(noise_within=0.5), np.array([0.5, 0.5]), 1e5, np.ones(4), np.zeros(4, int),
+        np.full(4, 0.2),
+    )  # fmt: skip
+    seeds = FRESH + np.arange(2)
+    mine = np.tile([0.8, 0.2], (2, 1))
+    runs = Runs(mine, np.full(2, 1e5), np.zeros((2, 4)), np.ones((2, 4)), seeds)
+    objective = SimpleNamespace(combinations=lambda: np.full((1, 4), 0.25))
+    found = _confirm(runs, mine[0], objective, model.condition(runs))
+    # variance of the mean of four: (1 + 3 * .5) / 4
+    assert found.std_error == pytest.approx(0.2 * np.sqrt(2.5 / 4) / np.sqrt(2))
+    assert found.mean == 1

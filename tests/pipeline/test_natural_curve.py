@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import toy
@@ -6,6 +8,7 @@ from mixopt.decision import EquivalentTokens
 from mixopt.optimization.equivalent_tokens import NaturalCurve
 from mixopt.pipeline.gains import Observation, StudyGains
 from mixopt.pipeline.natural_curve import equivalent_tokens, natural_curve
+from mixopt.surrogates.gain_model import GainModel, GainPrior
 
 OTHER = np.array([0.2, 0.3, 0.5])
 UNIT = 4000
@@ -66,3 +69,21 @@ def test_without_runs_of_natural_nothing_is_said(gains):
     assert told == "no run of the natural mixture enters this decision"
     one = equivalent_tokens(gains, posterior, OTHER, observe(gains, (UNIT,)), seed=0)
     assert one == "the natural mixture was scored at one length only"
+
+
+def test_the_curve_has_the_noise_of_metrics_that_share_it(monkeypatch):
+    """Four metrics of one capability, with a correlation of their noise of .5."""
+    natural = np.array([0.5, 0.5])
+    model = GainModel(
+        GainPrior(noise_within=0.5), natural, 1e5, np.ones(4), np.zeros(4, int), np.full(4, 0.2)
+    )
+    objective = SimpleNamespace(
+        combinations=lambda: np.full((1, 4), 0.25), gains=lambda scores, other: other - scores
+    )
+    given = []
+    monkeypatch.setattr(NaturalCurve, "measure", lambda *parts: given.append(parts))
+    rows = [Observation(natural, 0, tokens, np.full(4, 3.0)) for tokens in (1000, 2000)]
+    natural_curve(
+        SimpleNamespace(objective=objective, natural=natural), model.condition(None), rows
+    )
+    assert given[0][-1] == pytest.approx([0.2 * np.sqrt(2.5 / 4)])

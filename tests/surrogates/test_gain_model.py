@@ -156,3 +156,17 @@ def test_simulation_based_calibration():
         place = turn % 3, turn % 2
         ranks.append((draws[:, *place] < (truth[4:] @ weights.T)[place]).sum())
     assert kstest((np.array(ranks) + rng.uniform(size=300)) / 100, "uniform").pvalue > 0.01
+
+
+def test_the_noise_of_a_combination_is_that_of_drawn_runs():
+    """Noise is correlated inside a capability: two metrics of one do not average it out."""
+    model = replace(make_model(noise_within=0.6), noise_sd=np.array([0.1, 0.2, 0.3, 0.1, 0.4]))
+    weights = np.array([[0.5, 0.5, 0, 0, 0], [0.2] * 5, [0, 0, 0, 0, 1.0]])
+    one = runs(at(draw_mixtures(1), 2e5), np.zeros((1, 5)))
+    drawn = np.random.default_rng(0).multivariate_normal(
+        np.zeros(5), model.noise(one).reshape(5, 5), size=40_000
+    )
+    noise = model.combined_noise(weights)
+    assert noise == pytest.approx((drawn @ weights.T).std(axis=0), rel=0.02)
+    alone = np.hypot(0.05, 0.1)
+    assert noise[0] == pytest.approx(np.sqrt(alone**2 + 2 * 0.6 * 0.05 * 0.1))
