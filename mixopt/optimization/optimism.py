@@ -48,23 +48,24 @@ class Optimism:
         )
 
 
-def split_proposals(trials: Trials, ids: Sequence[str]) -> tuple[Trials, Trials]:
-    """Return the trials that were no proposals, and those of the highest level that were.
+def split_proposals(trials: Trials, ids: Sequence[str], level: str) -> tuple[Trials, Trials]:
+    """Return the trials that were no proposals, and those of one fidelity that were.
 
     Args:
         trials: All runs.
-        ids: Ids of runs that were proposals of an earlier fit.
+        ids: Ids of runs that were proposals of an earlier fit; another fidelity may have the same ids.
+        level: The fidelity of the proposals.
 
     Raises:
-        TrialsError: An id is of no run.
+        TrialsError: An id is of no run of that fidelity.
     """
-    known = {trial.id for trial in trials}
+    known = {trial.id for trial in trials if trial.level == level}
     for name in ids:
         if name not in known:
-            raise TrialsError(f"No run has the id {name!r}. {did_you_mean(name, known)}")
-    chosen = set(ids)
-    others = [trial for trial in trials if trial.id not in chosen]
-    proposed = [trial for trial in trials if trial.id in chosen]
+            raise TrialsError(f"No {level} run has the id {name!r}. {did_you_mean(name, known)}")
+    chosen = {(level, name) for name in ids}
+    others = [trial for trial in trials if (trial.level, trial.id) not in chosen]
+    proposed = [trial for trial in trials if (trial.level, trial.id) in chosen]
     return (
         Trials(others, trials.metrics, trials.domains),
         Trials(proposed, trials.metrics, trials.domains),

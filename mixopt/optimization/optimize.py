@@ -100,7 +100,7 @@ def search_mixtures(
     others = [references.get(name) for name in ("uniform", "best seen", "given")]
     pool, values = search.run(goal, [centre, *(mixture for mixture in others if mixture)])
     uniform = weights.ratios(weights.sample_uniform(_compared(surrogate), rng))
-    return FoundMixtures(search, references, pool, values, uniform, error_laws or {},
+    return FoundMixtures(search, goal, references, pool, values, uniform, error_laws or {},
                          named=compositions is not None)  # fmt: skip
 
 
@@ -137,22 +137,23 @@ class _Search:
         vectors = [mixture.vector(self.space.space.domains) for mixture in references]
         given = np.stack([self.space.weights_for(vector)[0] for vector in vectors])
         pool = self.space.pull(np.vstack([given, pool]))
-        values = self._expected(goal, pool)
+        values = self.expected(goal, pool)
         starts = np.vstack([pool[: len(given)], choose_starts(self.space, pool, values, STARTS)])
         if len(self.space.experts) > WIDE:
-            reached = self._expected(goal, starts)
+            reached = self.expected(goal, starts)
             starts = starts[np.argsort(-reached, kind="stable")[:STARTS_OF_WIDE]]
         ends = maximize(goal, self.space, self.order, starts, self.outcome_constraint)
         pool = np.vstack([ends, pool])
-        values = np.concatenate([self._expected(goal, ends), values])
+        values = np.concatenate([self.expected(goal, ends), values])
         for _ in range(REFINEMENTS):
             best = pool[np.argsort(-values, kind="stable")[:TOP]]
             more = perturb(self.space, best, POOL // 4, self.rng)
             pool = np.vstack([pool, more])
-            values = np.concatenate([values, self._expected(goal, more)])
+            values = np.concatenate([values, self.expected(goal, more)])
         return pool, values
 
-    def _expected(self, goal: Goal, weights: Array) -> Array:
+    def expected(self, goal: Goal, weights: Array) -> Array:
+        """Return the goal (`n`) at weights (`n x k`), by all models of the surrogate."""
         if goal.reference is None:
             return self.surrogate.expected_utility(self.ratios(weights))
         return goal.values(self.ratios(weights))
@@ -191,6 +192,7 @@ class FoundMixtures:
 
     Attributes:
         search: Surrogate, weights and limits.
+        goal: What the search maximized.
         references: Mixtures that proposals are compared with, by name.
         pool: Candidates as weights (`n x k`).
         values: The goal at each of them (`n`).
@@ -200,6 +202,7 @@ class FoundMixtures:
     """
 
     search: _Search
+    goal: Goal
     references: Mapping[str, Mixture | None]
     pool: Array
     values: Array

@@ -60,9 +60,11 @@ def choose_by_neighbors(found: FoundMixtures) -> Array:
     ratios = surrogate.trials.ratios()
     back = np.argsort(search.order)
     feasible = search.space.space.contains(ratios[:, back], tolerance=1e-6)
-    own = [search.space.weights_for(row)[0] for row in ratios[feasible][:, back]]
-    pool = np.vstack([found.pool, *(row[None] for row in own)])
-    values = np.concatenate([found.values, surrogate.expected_utility(ratios[feasible])])
+    pool, values = found.pool, found.values
+    if feasible.any():
+        own = np.stack([search.space.weights_for(row)[0] for row in ratios[feasible][:, back]])
+        pool = np.vstack([pool, own])
+        values = np.concatenate([values, search.expected(found.goal, own)])
     floor = _apart(search.ratios(pool), values)
     constraint = search.outcome_constraint
     if constraint is not None:

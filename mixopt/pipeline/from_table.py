@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Literal, cast
 
 from mixopt.config.constraints import BudgetConfig, ProposalConfig
-from mixopt.mixture import Mixture
+from mixopt.mixture import Mixture, as_mixture
 from mixopt.optimization.comparisons import reference_mixtures, require_reference
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.optimism import Optimism, measure_optimism, split_proposals
@@ -138,15 +138,27 @@ def _measure_optimism(
     proposed: Sequence[str],
     seed: int,
 ) -> Optimism | None:
-    others, chosen = split_proposals(surrogate.all_trials or surrogate.trials, proposed)
+    level = surrogate.fidelities[-1].level
+    others, chosen = split_proposals(surrogate.all_trials or surrogate.trials, proposed, level)
     earlier = _fit(others, config, seed)
-    references = reference_mixtures(earlier, space)
-    reference = references["natural"] or references["best seen"] or references["uniform"]
-    assert reference is not None
+    reference = _reference_of(config, reference_mixtures(earlier, space), space)
     calibration = calibrate_gains(earlier)
     slope = 1.0 if calibration is None else calibration.slope
-    level = earlier.fidelities[-1].level
-    return measure_optimism(earlier, chosen.at(level), reference, slope)
+    # nothing is known where all runs of the fidelity were proposals
+    predicted = earlier.fidelities[-1].level
+    return measure_optimism(earlier, chosen.at(predicted), reference, slope)
+
+
+def _reference_of(
+    config: ProposalConfig, references: Mapping[str, Mixture | None], space: SearchSpace
+) -> Mixture:
+    """Return the mixture that the decision's gains are over."""
+    if not isinstance(config.reference, str):
+        return as_mixture(config.reference, space.domains)
+    # without a natural mixture the decision is about the best run
+    found = references[config.reference] or references["best seen"] or references["uniform"]
+    assert found is not None
+    return found
 
 
 def _outcome_constraint(

@@ -33,7 +33,7 @@ def spearman_interval(rho: float, n: int) -> tuple[float, float]:
     """Return a 95% interval of Spearman's correlation.
 
     Fisher's z with the variance (1 + ρ²/2) / (n − 3) of Bonett & Wright (2000). A perfect ranking
-    would have no width by that formula; ρ is limited to one swap of neighbors (Σd² = 1).
+    would have no width by that formula; ρ is limited to one swap of neighbors (Σd² = 2).
 
     Args:
         rho: The correlation of `n` pairs.
@@ -44,7 +44,7 @@ def spearman_interval(rho: float, n: int) -> tuple[float, float]:
     """
     if not np.isfinite(rho) or n < 4:
         return float("nan"), float("nan")
-    most = 1 - 6 / (n * (n**2 - 1))
+    most = 1 - 12 / (n * (n**2 - 1))
     z = np.arctanh(np.clip(rho, -most, most))
     half = Z95 * np.sqrt((1 + rho**2 / 2) / (n - 3))
     return float(np.tanh(z - half)), float(np.tanh(z + half))

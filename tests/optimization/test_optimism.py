@@ -63,10 +63,20 @@ def test_a_slope_that_was_applied_is_no_optimism(earlier):
 
 def test_ids_are_of_runs():
     runs = make_trials(8)
-    others, proposed = split_proposals(runs, [runs[2].id])
+    others, proposed = split_proposals(runs, [runs[2].id], "trained")
     assert (len(others), len(proposed)) == (7, 1)
-    with pytest.raises(TrialsError, match="No run has the id 'nobody'"):
-        split_proposals(runs, ["nobody"])
+    with pytest.raises(TrialsError, match="No trained run has the id 'nobody'"):
+        split_proposals(runs, ["nobody"], "trained")
+
+
+def test_a_run_of_another_fidelity_with_the_id_was_no_proposal():
+    both = make_trials(8).labelled("60M") + make_trials(4, seed=1).labelled("1B")
+    others, proposed = split_proposals(both, ["t1"], "1B")
+    assert [(t.level, t.id) for t in proposed] == [("1B", "t1")]
+    assert len(others) == 11
+    assert ("60M", "t1") in [(t.level, t.id) for t in others]
+    with pytest.raises(TrialsError, match="No 1B run has the id 't6'"):
+        split_proposals(both, ["t6"], "1B")
 
 
 def test_the_decision_is_corrected_and_says_so():

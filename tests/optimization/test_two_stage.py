@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from known_tables import rare, weak
@@ -74,6 +76,21 @@ def test_neighbors_choose_among_the_surrogates_best(known, found):
     measured = found.surrogate.observed_utilities(known.trials)
     order = neighbor_utilities(floor, runs, measured)
     assert neighbor_utilities(ratios, runs, measured)[0] == pytest.approx(order.max())
+
+
+def test_runs_and_candidates_are_ordered_by_one_goal(known):
+    """By the chance of a gain, which is on another scale than the utility."""
+    surrogate = mixopt.fit(known.trials, surrogates="ridge_root")
+    found = search_mixtures(surrogate, known.space, seed=0, maximise="chance")
+    # a pool in which nothing is better than the runs
+    poor = np.argsort(found.values)[:50]
+    found = replace(found, pool=found.pool[poor], values=found.values[poor])
+    runs = known.trials.ratios()
+    pool = np.vstack([found.search.ratios(found.pool), runs])
+    floor = pool[_apart(pool, found.goal.values(pool))]
+    order = neighbor_utilities(floor, runs, surrogate.observed_utilities(known.trials))
+    ratios = found.search.ratios(choose_by_neighbors(found)[None])
+    assert ratios[0] == pytest.approx(floor[order.argmax()])
 
 
 def test_the_choice_meets_the_outcome_constraint(known):

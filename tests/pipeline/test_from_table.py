@@ -5,6 +5,9 @@ from example_trials import DOMAINS, make_trials
 import mixopt
 from mixopt.config.constraints import ProposalConfig
 from mixopt.errors import MixtureError
+from mixopt.mixture import as_mixture
+from mixopt.optimization.optimism import measure_optimism, split_proposals
+from mixopt.optimization.surrogate_decision import calibrate_gains
 from mixopt.pipeline.from_table import propose_from_table, space_of
 
 
@@ -100,3 +103,21 @@ def test_a_config_lets_proposals_leave_what_the_runs_cover():
     )
     assert max(p.ratios["a"] for p in inside) < 0.35
     assert max(p.ratios["a"] for p in outside) > 0.5
+
+
+@pytest.mark.parametrize("reference", ["uniform", {"a": 0.9, "b": 0.1}])
+def test_optimism_is_told_against_the_decision_s_reference(reference):
+    """Gains over it were shrunk, so what was predicted of a proposal depends on it."""
+    trials = make_trials(30, noise=0.4, seed=2)
+    config = ProposalConfig(
+        surrogates="ridge_root", reference=reference, natural={"c": 0.8, "d": 0.2}
+    )
+    ids = [trials[place].id for place in range(4)]
+    notes = propose_from_table(trials, config, proposed=ids)[1][0].notes
+    others, chosen = split_proposals(trials, ids, "trained")
+    earlier = mixopt.fit(others, surrogates="ridge_root")
+    slope = calibrate_gains(earlier).slope
+    assert 0 < slope < 0.9
+    given = {"a": 0.25, "b": 0.25, "c": 0.25, "d": 0.25} if reference == "uniform" else reference
+    expected = measure_optimism(earlier, chosen, as_mixture(given, DOMAINS), slope)
+    assert notes[0] == str(expected)

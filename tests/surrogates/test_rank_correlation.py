@@ -35,3 +35,11 @@ def test_perfect_ranking_of_few_mixtures_is_not_certain():
     assert low < 0.9
     assert high <= 1.0
     assert spearman_interval(1.0, 60)[0] > low
+
+
+def test_a_perfect_ranking_has_the_interval_of_one_swap_of_neighbors():
+    swapped = spearman(np.arange(6.0), np.array([1.0, 0, 2, 3, 4, 5]))
+    limits = np.array([spearman_interval(rho, 6) for rho in (1.0, swapped)])
+    centres = np.arctanh(limits).mean(axis=1)
+    assert centres == pytest.approx(np.arctanh([swapped, swapped]))
+    assert spearman_interval(-1.0, 6) == pytest.approx([-limits[0, 1], -limits[0, 0]])
