@@ -251,8 +251,10 @@ def as_mixture(value: MixtureLike, domains: Sequence[str] | None = None) -> Mixt
 def _named_numbers(given: Any) -> dict[str, float]:
     if not hasattr(given, "items"):
         raise _no_mixture(given)
-    values = {}
+    values: dict[str, float] = {}
     for name, number in given.items():
+        if str(name) in values:
+            raise MixtureError(f"Domain {str(name)!r} has two ratios; give each domain once.")
         try:
             values[str(name)] = float(number)
         except OverflowError:

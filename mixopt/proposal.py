@@ -320,8 +320,11 @@ class Proposal:
             table["repetitions"] = pd.Series(self.repetition)
         said = [c.verdict for c in self.comparisons]
         if self.decision is not None:
-            merges = [f"merges, against {c.name}: {c.difference}" for c in self.comparisons]
-            said = [self.verdict, *filter(None, [self.decision.equivalent]), *merges]
+            others = [
+                f"{'merges, ' if c.measured_gain is not None else ''}against {c.name}: {c.difference}"
+                for c in self.comparisons
+            ]
+            said = [self.verdict, *filter(None, [self.decision.equivalent]), *others]
         verdicts = "".join(f"<li>{escape(text)}</li>" for text in said)
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         html = table.reindex(list(self.ratios)).to_html(float_format="{:.4g}".format, na_rep="")

@@ -3,6 +3,7 @@
 Shapes: `n` trials, `d` domains, `m` metrics.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixopt.errors import ArgumentTypeError, TrialsError, did_you_mean, require_type
-from mixopt.mixture import Mixture
-from mixopt.trials import Kind, Metric, Score, Trial, Trials
+from mixopt.mixture import Array, Mixture
+from mixopt.trials import LARGEST, Kind, Metric, Score, Trial, Trials
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 _FIELDS: dict[str, Callable[[Any], Any]] = {
     "kind": str, "round": int, "seed": int, "tokens": int, "flops": float, "fidelity": str,
@@ -62,7 +65,7 @@ def read_arrays(
 
     Args:
         ratios: Mixtures (`n x d`).
-        scores: Scores (`n x m`); NaN where one is missing.
+        scores: Scores (`n x m`); NaN where one is missing. Infinite ones are taken as missing.
         domains: Names of the columns of `ratios`.
         metrics: The metrics of the columns of `scores`.
         std_errors: Standard errors of the scores (`n x m`), NaN if unknown.
@@ -95,6 +98,7 @@ def read_arrays(
                 f"{what} has the shape {shape} and {wanted} is needed for {n} trials, "
                 f"{len(domains)} domains and {len(metrics)} metrics."
             )
+    values = _drop_infinite(values, names, [metric.name for metric in metrics])
     trials = []
     for name, row, row_values, row_errors in zip(names, mixtures, values, errors, strict=True):
         pairs = zip(metrics, row_values.tolist(), row_errors.tolist(), strict=True)
@@ -114,7 +118,7 @@ def read_frame(
         metrics: The `m` metrics.
 
     Raises:
-        TrialsError: A column is missing or holds no numbers.
+        TrialsError: A column is missing or there twice, or holds no numbers.
         MixtureError: The ratios of a row are no mixture.
         ArgumentTypeError: `frame` is no data frame.
     """
@@ -124,29 +128,53 @@ def read_frame(
     columns = [_column(frame, "ratio", name) for name in domains]
     scores = [_column(frame, "score", metric.name) for metric in metrics]
     errors = [f"se/{m.name}" if f"se/{m.name}" in frame else None for m in metrics]
-    experts = [str(c) for c in frame.columns if str(c).startswith("weight/")]
+    experts = [c for c in frame.columns if str(c).startswith("weight/")]
+    for column in (*(e for e in errors if e), *experts, *_FIELDS, "id"):
+        _require_once(frame, column)
+    # by column: a row of all columns would turn integers into floating-point numbers
+    names = [str(name) for name in frame.get("id", frame.index).tolist()]
+    values = _drop_infinite(_numbers(frame, scores), names, [metric.name for metric in metrics])
+    no_error = np.full(len(frame), np.nan)
+    std_errors = [_numbers(frame, [column])[:, 0] if column else no_error for column in errors]
+    fields = {name: frame[name].tolist() for name in _FIELDS if name in frame}
+    weights, ratios = _numbers(frame, experts), _numbers(frame, columns)
     trials = []
-    for index, row in frame.iterrows():
-        fields = {
-            name: convert(row[name])
-            for name, convert in _FIELDS.items()
-            if name in frame and not pd.isna(row[name])
+    for place, name in enumerate(names):
+        own = {
+            field: _FIELDS[field](column[place])
+            for field, column in fields.items()
+            if not pd.isna(column[place])
         }
-        fields.setdefault("kind", "trained")
-        if fields.get("fidelity") == fields["kind"]:
-            del fields["fidelity"]
-        named_weights = ((c.removeprefix("weight/"), float(row[c])) for c in experts)
-        weights = {name: weight for name, weight in named_weights if weight == weight}
-        name = str(row["id"] if "id" in frame else index)
-        pairs = zip(metrics, (row[c] for c in scores), errors, strict=True)
+        own.setdefault("kind", "trained")
+        if own.get("fidelity") == own["kind"]:
+            del own["fidelity"]
+        pairs = zip(experts, weights[place].tolist(), strict=True)
+        by_expert = {str(c).removeprefix("weight/"): value for c, value in pairs if value == value}
         found = {
-            m.name: Score(float(value), float(row[error]) if error else float("nan"))
-            for m, value, error in pairs
-            if not pd.isna(value)
+            metric.name: Score(value, float(errors[place]))
+            for metric, value, errors in zip(
+                metrics, values[place].tolist(), std_errors, strict=True
+            )
+            if value == value
         }
-        ratios = Mixture.from_vector(domains, row[columns].to_numpy(dtype=np.float64))
-        trials.append(Trial(name, ratios, found, weights=weights or None, **fields))
+        mixture = Mixture.from_vector(domains, ratios[place])
+        trials.append(Trial(name, mixture, found, weights=by_expert or None, **own))
     return trials
+
+
+def _numbers(frame: "pd.DataFrame", columns: Sequence[str]) -> Array:
+    """Return columns as numbers (`n x c`), NaN where a cell is empty."""
+    return frame[list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _drop_infinite(values: Array, names: Sequence[str], metrics: Sequence[str]) -> Array:
+    """Return scores (`n x m`) with infinite ones (of diverged runs) as missing, and log them."""
+    infinite = np.abs(values) > LARGEST
+    if infinite.any():
+        row, column = (int(axis[0]) for axis in np.nonzero(infinite))
+        log.warning("%d infinite scores (trial %s, %r, ...) are taken as missing.",
+                    int(infinite.sum()), names[row], metrics[column])  # fmt: skip
+    return np.where(infinite, np.nan, values)
 
 
 def write_frame(trials: Trials) -> "pd.DataFrame":
@@ -228,9 +256,15 @@ def _column(frame: "pd.DataFrame", prefix: str, name: str) -> str:
         raise TrialsError(
             f"The frame has no column {prefix}/{name} or {name}. {did_you_mean(name, frame.columns)}"
         )
+    _require_once(frame, column)
     if frame[column].dtype.kind not in "biuf":
         raise TrialsError(f"Column {column!r} holds {frame[column].dtype} values, not numbers.")
     return column
+
+
+def _require_once(frame: "pd.DataFrame", column: str) -> None:
+    if list(frame.columns).count(column) > 1:
+        raise TrialsError(f"The frame has the column {column!r} twice; drop or rename one.")
 
 
 def _ends_with(name: str, ending: str) -> bool:

@@ -27,6 +27,8 @@ Normalisation = Literal["z", "rank", "raw"]
 Aggregation = Literal["mean", "weighted", "worst"]
 KINDS: tuple[Kind, ...] = ("ensembled", "merged", "trained")
 """From the cheapest to the most expensive."""
+LARGEST = 1e100
+"""A larger score, of a run that diverged, is missing: its square would overflow."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ class Trials(Sequence[Trial]):
         domains: The domains, in the order of every array.
 
     Raises:
-        TrialsError: Two trials of one fidelity share an id, or a score names an unknown metric.
+        TrialsError: Two metrics share a name, two trials of one fidelity an id, or a score names an
+            unknown metric.
         ArgumentTypeError: An element is no `Trial` or no `Metric`.
     """
 
@@ -140,7 +143,10 @@ class Trials(Sequence[Trial]):
         self.domains = tuple(domains)
         for metric in self.metrics:
             require_type("A metric", metric, Metric, "give mixopt.Metric(name, better)")
-        known = {metric.name for metric in self.metrics}
+        counts = Counter(metric.name for metric in self.metrics)
+        if repeated := [name for name, count in counts.items() if count > 1]:
+            raise TrialsError(f"Two metrics have the name {repeated[0]!r}; names are unique.")
+        known = set(counts)
         seen: set[tuple[str, str]] = set()
         for trial in self._trials:
             require_type("A trial", trial, Trial, "give mixopt.Trial(id, ratios, scores)")
@@ -357,8 +363,9 @@ class Trials(Sequence[Trial]):
         return np.stack([trial.ratios.vector(self.domains) for trial in self])
 
     def values(self, metrics: Sequence[Metric]) -> Array:
-        """Return the scores (`n x m`), NaN where a trial lacks one."""
-        return self._scores(metrics, lambda score: score.value)
+        """Return the scores (`n x m`), NaN where a trial lacks one or has an infinite one."""
+        values = self._scores(metrics, lambda score: score.value)
+        return np.where(np.abs(values) <= LARGEST, values, np.nan)
 
     def std_errors(self, metrics: Sequence[Metric]) -> Array:
         """Return the standard errors (`n x m`), NaN where unknown."""

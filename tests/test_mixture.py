@@ -90,6 +90,8 @@ def test_ratios_in_any_form_are_one_mixture_in_the_order_of_the_domains(given):
         ("a", TypeError, "A str is no mixture here; give a Mixture, or a dict"),
         (None, TypeError, "A NoneType is no mixture"),
         ([None, "x", 1], TypeError, "A list is no mixture"),
+        (pd.Series([0.5, 0.2, 0.5], ["a", "a", "b"]), MixtureError, "'a' has two ratios"),
+        ({"1": 0.5, 1: 0.5}, MixtureError, "Domain '1' has two ratios; give each domain once"),
         (pd.DataFrame({"a": [1.0, 2.0]}), TypeError, "ratio of 'a' is a Series"),
     ],
 )

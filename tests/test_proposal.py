@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mixopt import Estimate, Mixture, Proposal
+from mixopt.decision import Decision
 from mixopt.errors import ArgumentTypeError, ExportError, OutputError
 from mixopt.proposal import Comparison, Support, Ties
 
@@ -102,6 +103,15 @@ def test_reprs_hold_ratios_and_verdict():
     assert "better than the natural mixture" in html
     assert "a &lt;note&gt;" in html
     assert "<th>natural</th>" in html
+
+
+@pytest.mark.parametrize(("measured", "said"), [(None, "<li>against natural: predicted"),
+                                                (GAIN, "<li>merges, against natural: ")])  # fmt: skip
+def test_only_what_merges_measured_is_called_theirs(measured, said):
+    natural = Mixture.uniform(["a", "b"])
+    decision = Decision(True, Mixture({"a": 0.7, "b": 0.3}), natural, GAIN, None, 24)
+    html = replace(proposal(measured=measured), decision=decision)._repr_html_()
+    assert said in html
 
 
 def test_a_proposal_that_was_edited_says_so(tmp_path, caplog):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from example_trials import DOMAINS, make_trials
 
+import mixopt
 from mixopt import Metric, Mixture, Score, Trial, Trials
 from mixopt.errors import ArgumentTypeError, MixtureError, TrialsError
 
@@ -131,3 +132,41 @@ def test_a_frame_looks_at_each_trial_a_fixed_number_of_times(monkeypatch):
         counts.append(0)
         trials.to_frame()
     assert counts[1] == 10 * counts[0]
+
+
+@pytest.mark.parametrize("form", ["arrays", "frame"])
+def test_one_run_that_diverged_leaves_the_others_their_proposal(form, caplog):
+    runs = make_trials(24)
+    scores = runs.values(runs.metrics)
+    scores[3, 0], scores[5, 2] = np.inf, -np.inf
+    frame = pd.DataFrame(np.hstack([runs.ratios(), scores]),
+                         columns=[*DOMAINS, *(m.name for m in runs.metrics)])  # fmt: skip
+    kinds = {"domains": DOMAINS, "metrics": runs.metrics}
+    read = (
+        Trials.from_frame(frame, **kinds)
+        if form == "frame"
+        else Trials.from_arrays(runs.ratios(), scores, **kinds)
+    )
+    assert "2 infinite scores (trial 3, 'loss_a', ...) are taken as missing." in caplog.text
+    assert "loss_a" not in read[3].scores
+    proposal = mixopt.propose(
+        mixopt.fit(read, surrogates="ridge_root"), mixopt.SearchSpace(DOMAINS), seed=0
+    )[0]
+    assert np.isfinite(proposal.utility.mean)
+
+
+def test_ids_and_seeds_that_are_integers_stay_integers():
+    frame = pd.DataFrame({"id": [7, 8], "seed": [1, 2], "a": [1.0, 1.0], "loss": [2.0, 3.0]})
+    trials = Trials.from_frame(frame, domains=["a"], metrics={"loss": "lower"})
+    assert [(t.id, t.seed) for t in trials] == [("7", 1), ("8", 2)]
+
+
+@pytest.mark.parametrize("twice", ["a", "loss", "id", "se/loss", "weight/x", "seed"])
+def test_a_column_that_is_there_twice_is_refused(twice):
+    columns = dict.fromkeys(("a", "loss", "id", "se/loss", "weight/x", "seed", "other"), 1)
+    frame = pd.DataFrame([[*columns.values(), 1]], columns=[*columns, twice])
+    with pytest.raises(TrialsError, match=f"The frame has the column '{twice}' twice"):
+        Trials.from_frame(frame, domains=["a"], metrics={"loss": "lower"})
+    unused = frame.rename(columns={twice: twice})
+    unused.columns = [*columns, "other"]
+    assert len(Trials.from_frame(unused, domains=["a"], metrics={"loss": "lower"})) == 1

@@ -25,6 +25,16 @@ def test_same_id_twice_in_one_kind_is_refused():
     assert [t.kind for t in both.where(kind="merged")] == ["merged"]
 
 
+def test_an_infinite_score_of_a_run_that_diverged_is_missing():
+    table = Trials([trial("x"), trial("y", np.inf), trial("z", -1e200)], METRICS, ("a", "b"))
+    assert np.isnan(table.values(METRICS)[:, 0]).tolist() == [False, True, True]
+
+
+def test_two_metrics_of_one_name_are_refused():
+    with pytest.raises(TrialsError, match="Two metrics have the name 'loss'; names are unique"):
+        Trials([trial("x")], [Metric("loss"), Metric("loss", "higher")], ("a", "b"))
+
+
 def test_score_of_no_metric_is_refused():
     with pytest.raises(TrialsError, match="Did you mean 'loss'"):
         Trials([Trial("x", Mixture({"a": 1.0}), {"los": Score(1)})], METRICS, ("a",))

@@ -13,6 +13,7 @@ from mixopt.estimate import Estimate
 from mixopt.mixture import Array
 
 FEWEST_PAIRS = 4  # fewest pairs of loss and error for a fit of three constants
+LEAST_ROOM = 1e-3  # between the bounds of ε
 STARTING_RATES = (0.3, 0.8, 2.0)  # values of γ from which the fit starts
 
 
@@ -38,10 +39,10 @@ class LossToError:
 
         Args:
             losses: Losses (`n`).
-            errors: Benchmark errors (`n`); pairs that are not finite are left out.
+            errors: Benchmark errors (`n`), from 0 to 1; pairs that are not finite are left out.
 
         Raises:
-            TrialsError: Fewer than four pairs, or losses that do not differ.
+            TrialsError: Fewer than four pairs, losses that do not differ, or an error outside [0, 1].
         """
         x, y = np.asarray(losses, dtype=np.float64), np.asarray(errors, dtype=np.float64)
         known = np.isfinite(x) & np.isfinite(y)
@@ -50,6 +51,12 @@ class LossToError:
             raise TrialsError(
                 f"{len(x)} pairs of loss and error are too few, or their losses do not differ; give "
                 f"at least {FEWEST_PAIRS}, or the law's constants."
+            )
+        outside = y[(y < 0) | (y > 1)]
+        if len(outside):
+            raise TrialsError(
+                f"A benchmark's error is {outside[0]:g}; errors are shares of the items from 0 to 1: "
+                "divide percent by 100."
             )
         middle = float(x.mean())
 
@@ -60,7 +67,9 @@ class LossToError:
         fits = []
         for rate in STARTING_RATES:
             start = np.array([min(float(y.max()) + 0.05, 0.99), np.log(0.2), np.log(rate)])
-            bounds = ([float(y.min()), -20.0, np.log(0.01)], [1.0, 10.0, np.log(20.0)])
+            # below one, or errors that are all one would leave ε no interval
+            least = min(float(y.min()), 1 - LEAST_ROOM)
+            bounds = ([least, -20.0, np.log(0.01)], [1.0, 10.0, np.log(20.0)])
             fits.append(least_squares(miss, np.clip(start, *bounds), bounds=bounds))
         best = min(fits, key=lambda fitted: fitted.cost)
         epsilon, log_scale, log_rate = best.x

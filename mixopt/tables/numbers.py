@@ -9,13 +9,13 @@ import numpy as np
 
 from mixopt.errors import MixtureError, TrialsError
 from mixopt.io.parsing import show
+from mixopt.trials import LARGEST
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
-LARGEST = 1e100  # a larger score, of a diverged run, is infinite: its square would overflow
 PERCENT = re.compile(r"[-+]?\d+(?:\.\d*)?\s*%")
 GROUPED = re.compile(r"[-+]?\d{1,3}(?:_\d{3}){1,}(?:\.\d*)?|[-+]?\d{1,3}(?:,\d{3}){2,}(?:\.\d*)?")
 """Marks between thousands; one comma alone (`1,234`) may be a decimal one."""

@@ -38,3 +38,14 @@ def test_noise_of_the_pairs_is_doubt():
 def test_too_few_pairs(losses):
     with pytest.raises(TrialsError, match="pairs of loss and error are too few"):
         LossToError.fit(np.array(losses), np.full(len(losses), 0.5))
+
+
+@pytest.mark.parametrize("errors", [[35.0, 40.0, 50.0, 60.0], [0.5, 0.4, 0.3, -0.1]])
+def test_errors_are_shares(errors):
+    with pytest.raises(TrialsError, match="errors are shares of the items from 0 to 1"):
+        LossToError.fit(np.array([2.0, 2.5, 3.0, 3.5]), np.array(errors))
+
+
+def test_a_benchmark_that_nothing_solves_has_an_error_of_one():
+    fitted = LossToError.fit(np.array([2.0, 2.5, 3.0, 3.5]), np.ones(4))
+    assert fitted.of(Estimate(2.7, 0.0)).mean == pytest.approx(1.0, abs=0.01)
