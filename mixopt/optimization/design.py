@@ -14,6 +14,7 @@ from mixopt.errors import MixtureError, did_you_mean, require_type
 from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture, hellinger
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import SearchSpace
+from mixopt.surrogates.covariance import choose_centers
 from mixopt.surrogates.kernels import matern52, square_distances
 from mixopt.surrogates.surrogate import Surrogate
 
@@ -23,6 +24,9 @@ KAPPAS = (0.0, 1.0, 2.0)
 NEAREST = 0.03  # Hellinger distance below which a candidate counts as already scored
 OFFSET, LINEAR, LOCAL, LENGTH = 0.25, 4.0, 0.5, 0.7
 """c₀, c₁, c₂ and ℓ of `choose_optimal`, in units of the scores' variance."""
+MOST_SEEN = (
+    1024  # earlier runs that `choose_optimal` conditions on: each costs a column of the pool
+)
 NOISE = 0.03  # noise variance of `choose_optimal`, in the same units
 
 Method = Literal["d-optimal", "maximin", "sequential"]
@@ -91,12 +95,14 @@ def choose_optimal(pool: Array, n: int, seen: Array | None = None) -> NDArray[np
     Args:
         pool: Mixtures that may be run (`p x d`).
         n: Number of choices; all of the pool if it is smaller.
-        seen: Mixtures already run (`? x d`).
+        seen: Mixtures already run (`? x d`); of many, `MOST_SEEN` that are spread over all stand for
+            them.
 
     Returns:
         Indices into `pool`, in the order of choice.
     """
     given = np.empty((0, pool.shape[1])) if seen is None else seen
+    given = given[choose_centers(np.sqrt(given), MOST_SEEN)] if len(given) else given
     roots = np.sqrt(np.vstack([pool, given]))
     centred = roots - roots[: len(pool)].mean(axis=0)
     left = OFFSET + LINEAR * np.square(centred).sum(axis=1) + LOCAL

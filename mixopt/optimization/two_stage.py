@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from mixopt.mixture import Array, hellinger
+from mixopt.mixture import CHUNK, Array, hellinger
 from mixopt.optimization.optimize import FoundMixtures
 
 ChooseBy = Literal["surrogate", "neighbors"]
@@ -95,9 +95,15 @@ def _usual_distance(runs: Array) -> float:
     """Return the median distance of a run (`r x d`) from its nearest other one; 0 of one run."""
     if len(runs) < 2:
         return 0.0
-    among = _total_variation(runs, runs)
-    np.fill_diagonal(among, np.inf)
-    return float(np.median(among.min(axis=1)))
+    nearest = np.empty(len(runs))
+    # in slices: all distances of large tables would be `r x r` numbers
+    step = max(1, CHUNK // len(runs))
+    for start in range(0, len(runs), step):
+        among = _total_variation(runs[start : start + step], runs)
+        own = np.arange(len(among))
+        among[own, start + own] = np.inf
+        nearest[start : start + step] = among.min(axis=1)
+    return float(np.median(nearest))
 
 
 def _apart(ratios: Array, values: Array) -> list[int]:

@@ -3,12 +3,14 @@
 Shapes: `n` mixtures, `m` metrics, `t` trials.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
 
 from mixopt.mixture import Array
+from mixopt.surrogates.kernels import CHUNK
 from mixopt.surrogates.metric_arrays import Metrics, propagate_errors, reduce_columns, signs
 from mixopt.trials import Metric
 
@@ -48,14 +50,14 @@ class PercentileRank:
         total = np.zeros(len(scores))
         for place, share in enumerate(self.shares):
             if share:
-                total += share * norm.cdf(self._distances(scores, place)).mean(axis=1)
+                total += share * self._average(norm.cdf, scores, place)
         return total
 
     def gradient(self, scores: Array) -> Array:
         """Return the derivative by each score (`n x m`) at `n x m` scores."""
         gradient = np.zeros(scores.shape)
         for place, sign in enumerate(signs(self.metrics)):
-            density = norm.pdf(self._distances(scores, place)).mean(axis=1) / self.widths[place]
+            density = self._average(norm.pdf, scores, place) / self.widths[place]
             gradient[:, place] = self.shares[place] * sign * density
         return gradient
 
@@ -68,8 +70,15 @@ class PercentileRank:
             std_errors, np.where(self.shares == 0, 0.0, self.gradient(at)), correlation
         )
 
-    def _distances(self, scores: Array, place: int) -> Array:
-        """Return one metric's distances to the trials' scores, in bandwidths (`n x t`)."""
+    def _average(self, kernel: Callable[[Array], Array], scores: Array, place: int) -> Array:
+        """Return the mean of a kernel of one metric's distances to the trials' scores (`n`)."""
         known = self.seen[np.isfinite(self.seen[:, place]), place]
         column = scores[:, place] * signs(self.metrics[place : place + 1])
-        return np.asarray((column[:, None] - known) / self.widths[place])
+        averages = np.empty(len(column))
+        # in slices: all distances of large tables would be `n x t` numbers
+        step = max(1, CHUNK // max(1, len(known)))
+        for start in range(0, len(column), step):
+            part = slice(start, start + step)
+            distances = (column[part, None] - known) / self.widths[place]
+            averages[part] = kernel(distances).mean(axis=1)
+        return averages

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixopt.mixture import Array
+from mixopt.surrogates.kernels import CHUNK
 from mixopt.surrogates.least_squares import Curve, Prior, hessian, levenberg_marquardt, update_noise
 
 N_SCALARS = 5
@@ -58,15 +59,11 @@ def evaluate(parameters: Array, ratios: Array) -> tuple[Array, Array]:
     Returns:
         Values (`m x n`) and Jacobians (`m x n x p`).
     """
-    floor, scale, log_delta, log_alpha, log_gamma = parameters[:, :N_SCALARS].T[..., None]
+    floor, _, log_delta, log_alpha, log_gamma = parameters[:, :N_SCALARS].T[..., None]
     alpha, gamma, delta = np.exp(log_alpha), np.exp(log_gamma), np.exp(log_delta)
     logs = np.log(np.maximum(ratios, 1e-300))
-    # r^γ without its own power per metric: e^{e + γ log r}, zero where r is
-    worth = np.exp(parameters[:, None, N_SCALARS:] + gamma[:, :, None] * logs)
-    worth *= ratios > 0
-    total = worth.sum(axis=2) + delta
-    log_tokens = scale + np.log(total)
-    power = np.exp(np.clip(-alpha * log_tokens, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+    worth = _worths(parameters, ratios, logs)
+    total, log_tokens, power = _power(parameters, worth)
     by_scale = -alpha * power
     by_total = by_scale / total
     jacobian = np.empty((*power.shape, parameters.shape[1]))
@@ -77,6 +74,41 @@ def evaluate(parameters: Array, ratios: Array) -> tuple[Array, Array]:
     jacobian[..., GAMMA] = by_total * gamma * np.einsum("mnd,nd->mn", worth, logs * (ratios > 0))
     np.multiply(worth, by_total[..., None], out=jacobian[..., N_SCALARS:])
     return floor + power, jacobian
+
+
+def evaluate_values(parameters: Array, ratios: Array) -> Array:
+    """Return the values of `evaluate` alone (`m x n`), a slice of the mixtures at a time.
+
+    Args:
+        parameters: `m x p`.
+        ratios: `n x d`.
+    """
+    values = np.empty((len(parameters), len(ratios)))
+    step = max(1, CHUNK // max(1, len(parameters) * ratios.shape[1]))
+    for start in range(0, len(ratios), step):
+        part = ratios[start : start + step]
+        worth = _worths(parameters, part, np.log(np.maximum(part, 1e-300)))
+        power = _power(parameters, worth)[2]
+        values[:, start : start + step] = parameters[:, FLOOR, None] + power
+    return values
+
+
+def _worths(parameters: Array, ratios: Array, logs: Array) -> Array:
+    """Return what the tokens of each domain are worth (`m x n x d`), given log ratios (`n x d`)."""
+    gamma = np.exp(parameters[:, GAMMA])
+    # r^γ without its own power per metric: e^{e + γ log r}, zero where r is
+    worth = np.exp(parameters[:, None, N_SCALARS:] + gamma[:, None, None] * logs)
+    worth *= ratios > 0
+    return np.asarray(worth)
+
+
+def _power(parameters: Array, worth: Array) -> tuple[Array, Array, Array]:
+    """Return the sum of the worths, the log of effective tokens, and its power (`m x n` each)."""
+    _, scale, log_delta, log_alpha, _ = parameters[:, :N_SCALARS].T[..., None]
+    total = worth.sum(axis=2) + np.exp(log_delta)
+    log_tokens = scale + np.log(total)
+    exponent = np.clip(-np.exp(log_alpha) * log_tokens, -LARGEST_EXPONENT, LARGEST_EXPONENT)
+    return total, log_tokens, np.exp(exponent)
 
 
 def gradient(parameters: Array, ratios: Array, weights: Array, smallest: float) -> Array:

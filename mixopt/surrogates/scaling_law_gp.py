@@ -319,7 +319,7 @@ class ScalingLawGP:
 
     def _each(self, ratios: Array) -> Array:
         parameters, _, expansions = self._batch
-        values, _ = scaling_law.evaluate(parameters, ratios)
+        values = scaling_law.evaluate_values(parameters, ratios)
         return np.asarray(values + expansions.values(np.sqrt(ratios)))
 
     def _average(self, ratios: Array) -> tuple[Array, Array]:
@@ -361,8 +361,8 @@ class ScalingLawGP:
         that sum to less than one.
         """
         parameters = self._leading_parameters()
-        fewer, _ = scaling_law.evaluate(parameters, ratios * share[:, None])
-        full, _ = scaling_law.evaluate(parameters, ratios)
+        fewer = scaling_law.evaluate_values(parameters, ratios * share[:, None])
+        full = scaling_law.evaluate_values(parameters, ratios)
         return np.asarray((fewer - full).T)
 
     def budget_gradient(self, ratios: Array, share: Array, weights: Array) -> tuple[Array, Array]:

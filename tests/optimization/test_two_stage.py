@@ -123,6 +123,22 @@ def test_runs_far_apart_are_said_to_be_too_few_for_neighbors(known):
     assert note not in mixopt.propose(surrogate, known.space, seed=0)[0].notes
 
 
+def test_the_usual_distance_needs_no_matrix_of_all_runs(monkeypatch):
+    runs = np.random.default_rng(0).dirichlet(np.ones(3), 41)
+    apart = 0.5 * np.abs(runs[:, None] - runs[None]).sum(axis=2) + 9 * np.eye(41)
+    rows = []
+
+    def count(first, second):
+        rows.append(len(first))
+        return distances(first, second)
+
+    distances = two_stage._total_variation
+    monkeypatch.setattr(two_stage, "_total_variation", count)
+    monkeypatch.setattr(two_stage, "CHUNK", 41 * 4)
+    assert two_stage._usual_distance(runs) == pytest.approx(np.median(apart.min(axis=1)))
+    assert max(rows) == 4
+
+
 def test_an_unknown_way_to_choose_is_refused(known):
     surrogate = mixopt.fit(known.trials, surrogates="ridge_root")
     with pytest.raises(MixtureError, match="choose_by='neighbours' is no way to choose.*neighbors"):

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 from mixopt import Metric
+from mixopt.surrogates import percentile_rank
 from mixopt.surrogates.percentile_rank import PercentileRank
 
 LOSS_AND_ACCURACY = (Metric("loss", "lower"), Metric("accuracy", "higher"))
@@ -52,3 +55,18 @@ def test_a_metric_that_no_trial_has_gives_no_warning():
     seen = np.column_stack([np.full(40, np.nan), SEEN[:, 1]])
     ranks = PercentileRank.among(seen, LOSS_AND_ACCURACY, np.array([0.0, 1.0]))
     assert np.isfinite(ranks.of(SEEN)).all()
+
+
+def test_ranks_in_slices_are_the_same_and_small(monkeypatch):
+    whole, slopes = RANKS.of(SEEN), RANKS.gradient(SEEN)
+    sizes = []
+
+    def cdf(values):
+        sizes.append(values.size)
+        return norm.cdf(values)
+
+    monkeypatch.setattr(percentile_rank, "norm", SimpleNamespace(cdf=cdf, pdf=norm.pdf))
+    monkeypatch.setattr(percentile_rank, "CHUNK", 7 * len(SEEN))
+    assert (RANKS.of(SEEN) == whole).all()
+    assert (RANKS.gradient(SEEN) == slopes).all()
+    assert max(sizes) == 7 * len(SEEN)

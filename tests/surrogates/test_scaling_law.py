@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from mixopt.surrogates import scaling_law
-from mixopt.surrogates.scaling_law import N_SCALARS, evaluate, fit_scaling_law, gradient
+from mixopt.surrogates.scaling_law import (
+    N_SCALARS,
+    evaluate,
+    evaluate_values,
+    fit_scaling_law,
+    gradient,
+)
+from mixopt.surrogates.scaling_law_gp import ScalingLawGP
 
 
 def random_parameters(m=2, d=4, seed=0):
@@ -30,6 +37,34 @@ def test_jacobian_is_the_derivative():
             2 * step
         )
         assert jacobian[..., p] == pytest.approx(numeric, rel=1e-4, abs=1e-6)
+
+
+def test_values_alone_are_the_same_and_need_no_jacobian(monkeypatch):
+    theta = random_parameters(m=3)
+    ratios = np.vstack([np.random.default_rng(1).dirichlet(np.ones(4), 11), [[0, 0.5, 0.5, 0]]])
+    expected = evaluate(theta, ratios)[0]
+    monkeypatch.setattr(scaling_law, "CHUNK", 5 * 3 * 4)  # slices of 5, 5 and 2 mixtures
+    assert (evaluate_values(theta, ratios) == expected).all()
+
+
+def test_a_model_of_many_processes_is_evaluated_in_slices(monkeypatch):
+    rng = np.random.default_rng(0)
+    ratios = rng.dirichlet(np.ones(4), 20)
+    model = ScalingLawGP().fit(ratios, rng.normal(size=(20, 2)), np.zeros((20, 2)))
+    largest = 0
+
+    def count(parameters, part, logs):
+        nonlocal largest
+        largest = max(largest, len(parameters) * part.size)
+        return worths(parameters, part, logs)
+
+    worths = scaling_law._worths
+    monkeypatch.setattr(scaling_law, "_worths", count)
+    monkeypatch.setattr(scaling_law, "CHUNK", 1000)
+    fresh = rng.dirichlet(np.ones(4), 500)
+    model.mean(fresh)
+    model.budget_effect(fresh, np.full(500, 0.5))
+    assert 0 < largest <= 1000
 
 
 def test_slopes_by_the_ratios():
