@@ -116,4 +116,4 @@ def test_runs_that_were_proposals_correct_the_gains(tables):
     unknown = call(
         "propose", "--ratios", tables[0], "--metrics", tables[1], "--proposed", "x", code=2
     )
-    assert "No run has the id 'x'" in unknown
+    assert "No trained run has the id 'x'" in unknown
