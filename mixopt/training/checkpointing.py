@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState
 
 from mixopt.artifacts.artifact import ArtifactRecord, seal
+from mixopt.training.base_model import mergeable
 from mixopt.training.distributed import ProcessGroup, is_sharded, trained_tensors
 
 PARAMETERS = "parameters.safetensors"
@@ -124,12 +125,12 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
 
 @torch.no_grad()
 def load_parameters(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy tensors into the parameters of the same names.
+    """Copy tensors into the parameters and stored buffers of the same names.
 
     Args:
         model: Changed in place.
-        tensors: By name; parameters without one stay as they are.
+        tensors: By name; parameters and buffers without one stay as they are.
     """
-    for name, parameter in model.named_parameters():
+    for name, own in mergeable(model).items():
         if name in tensors:
-            parameter.copy_(tensors[name])
+            own.copy_(tensors[name])

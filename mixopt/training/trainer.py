@@ -31,6 +31,7 @@ from transformers import (
 from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError, ModelError
 from mixopt.io.progress import Work
+from mixopt.training.base_model import mergeable
 from mixopt.training.checkpoint_weights import checkpoint_weights
 from mixopt.training.checkpointing import CheckpointCallback, CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
@@ -347,7 +348,7 @@ def count_devices(device: Device) -> int:
 
 
 def save_expert(model: PreTrainedModel, folder: Path) -> None:
-    """Save an expert: its LoRA factors, or all parameters in float32 (bfloat16 would round deltas away).
+    """Save an expert: its LoRA factors, or all that is merged in float32 (bfloat16 rounds deltas away).
 
     Args:
         model: The trained model.
@@ -356,7 +357,8 @@ def save_expert(model: PreTrainedModel, folder: Path) -> None:
     if hasattr(model, "peft_config"):
         model.save_pretrained(str(folder), safe_serialization=True)
         return
-    tensors = {name: p.detach().float().cpu().contiguous() for name, p in model.named_parameters()}
+    # with stored buffers (Gemma 4, DeepSeek and others have some), which a merge reads of every expert
+    tensors = {name: t.detach().float().cpu().contiguous() for name, t in mergeable(model).items()}
     save_file(tensors, folder / "model.safetensors")
 
 

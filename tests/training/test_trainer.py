@@ -13,7 +13,9 @@ from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.text import FilesTextConfig
 from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError, ModelError
+from mixopt.merging.expert import open_expert
 from mixopt.training import trainer
+from mixopt.training.base_model import Layout, mergeable
 from mixopt.training.checkpoint_weights import DECAYS, checkpoint_weights
 from mixopt.training.checkpointing import CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
@@ -23,6 +25,7 @@ from mixopt.training.trainer import (
     BatchPlan,
     count_devices,
     exclude_libraries_from_collection,
+    load_expert,
     save_expert,
     train,
 )
@@ -206,6 +209,30 @@ def test_mixtures_of_experts_are_averaged_too(corpora, tmp_path):
     assert set(load_file(tmp_path / "model.safetensors")) == {
         n for n, _ in network.named_parameters()
     }
+
+
+def test_stored_buffers_are_part_of_an_expert(corpora, tmp_path):
+    """GLM-4.5's router has a correction bias that is no parameter; a merge reads it of each expert."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(
+        "glm4_moe", vocab_size=300, hidden_size=16, intermediate_size=16, moe_intermediate_size=8,
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=8,
+        n_routed_experts=4, num_experts_per_tok=2, first_k_dense_replace=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = AutoModelForCausalLM.from_config(config)
+    layout = Layout.of(network)
+    name = next(n for n, _ in network.named_buffers() if n.endswith("e_score_correction_bias"))
+    network.get_buffer(name).fill_(0.5)
+    recipe = ExpertTrainingConfig(tokens=512, average_checkpoints=2)
+    trained, _ = run(corpora, tmp_path / "work", recipe, network=network)
+    save_expert(trained, tmp_path)
+    open_expert(tmp_path).check(layout)
+    again = AutoModelForCausalLM.from_config(config)
+    load_expert(again, tmp_path)
+    for key, tensor in mergeable(again).items():
+        assert torch.equal(tensor, mergeable(trained)[key]), key
 
 
 def test_one_checkpoint_is_the_last_alone():
