@@ -5,6 +5,7 @@ Shapes: `k` experts, `n` scored tokens.
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,13 @@ from mixopt.evaluation.scorer import Scorer, score_batches
 from mixopt.evaluation.tasks.base import ItemResults
 from mixopt.merging.checkpoint import WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, open_expert
-from mixopt.merging.merge import FREE_SHARE, ModelMerger, free_bytes, warn_if_unrelated
+from mixopt.merging.merge import (
+    FREE_SHARE,
+    ModelMerger,
+    count_resident_bytes,
+    free_bytes,
+    warn_if_unrelated,
+)
 from mixopt.merging.origin_warnings import warn_of_origin
 from mixopt.training.base_model import Base, Layout, mergeable
 from mixopt.training.device import Device
@@ -180,8 +187,9 @@ def open_engine(
     """
     room = int(FREE_SHARE * free_bytes(device.torch))
     checkpoint = Checkpoint(folder)
-    # the base, the model that is merged into, and the experts
-    needed = (len(experts) + 2) * sum(map(checkpoint.size_bytes, checkpoint.names))
+    # the experts, the base, and the model that is merged into
+    base_numel = sum(math.prod(checkpoint.shape(name)) for name in checkpoint.names)
+    needed = count_resident_bytes(experts) + 2 * base_numel * device.dtype.itemsize
     if scoring == "streamed" or (scoring == "auto" and needed > room):
         try:
             stream = LayerwiseScorer(checkpoint, experts, device, memory_bytes=memory_bytes or room)
@@ -225,8 +233,10 @@ def open_engine_of(
     engine = open_engine(
         folder, opened, base.device, base.load, scoring=scoring, memory_bytes=memory_bytes
     )
+    if all(given is None for given in experts.values()):  # our own come from this base
+        return engine  # step sizes read the base and every expert
     for (expert, given), size in zip(experts.items(), engine.step_sizes(), strict=True):
-        if given is not None:  # our own come from this base
+        if given is not None:
             warn_if_unrelated(str(expert), size)
             warn_of_origin(expert, base.find_folder(), base.path)
     return engine

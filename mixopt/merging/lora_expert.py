@@ -67,6 +67,11 @@ class LoraExpert:
                 "(peft's merge_and_unload)."
             )
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its file, which holds the factors."""
+        return self._file.stat().st_size
+
     @staticmethod
     def _factor(name: str, side: str) -> str:
         return f"base_model.model.{name.removesuffix('.weight')}.lora_{side}.weight"

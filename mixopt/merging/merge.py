@@ -160,8 +160,7 @@ class ModelMerger:
         self._base = {name: tensor.detach().clone() for name, tensor in self._live.items()}
         self._full = [i for i, e in enumerate(self.experts) if isinstance(e, FullExpert)]
         self._lora = [(i, e) for i, e in enumerate(self.experts) if isinstance(e, LoraExpert)]
-        needed = len(self._full) * sum(t.numel() * t.element_size() for t in self._base.values())
-        fits = needed < FREE_SHARE * free_bytes(model.device)
+        fits = count_resident_bytes(self.experts) < FREE_SHARE * free_bytes(model.device)
         self.resident = fits if resident is None else resident
         self._stacks = {n: self._read_stack(n) for n in self._base} if self.resident else {}
 
@@ -326,6 +325,25 @@ def check_weights(weights: Sequence[float], experts: Sequence[Expert]) -> None:
     for weight in weights:
         if not math.isfinite(weight):
             raise ModelError(f"A weight is {weight}; weights are finite numbers.")
+
+
+def count_resident_bytes(experts: Sequence[Expert]) -> int:
+    """Return the bytes that experts take beside the base and the merged model where all are in memory.
+
+    Args:
+        experts: Full ones are stacked in the widest type that they have of a tensor; of LoRA experts
+            the factors alone are read.
+    """
+    opened = [expert.checkpoint for expert in experts if isinstance(expert, FullExpert)]
+    widest: dict[str, int] = {}
+    numels: dict[str, int] = {}
+    for checkpoint in opened:
+        for name in checkpoint.names:
+            width = checkpoint.dtype(name).itemsize
+            widest[name] = max(width, widest.get(name, 0))
+            numels[name] = numels.get(name, 0) + math.prod(checkpoint.shape(name))
+    factors = sum(expert.size_bytes for expert in experts if isinstance(expert, LoraExpert))
+    return factors + sum(numel * widest[name] for name, numel in numels.items())
 
 
 def free_bytes(device: torch.device) -> int:

@@ -20,7 +20,7 @@ from mixopt.evaluation.engine import (
 from mixopt.evaluation.scorer import Scorer
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import ModelMerger
+from mixopt.merging.merge import FREE_SHARE, ModelMerger
 from mixopt.training.base_model import Base, Layout, mergeable
 from mixopt.training.device import Device
 from mixopt.training.model_loading import load_model
@@ -61,6 +61,26 @@ def test_where_models_do_not_fit_they_are_streamed(saved, monkeypatch):
         opened(saved)
     assert isinstance(opened(saved, memory_bytes=1 << 30), StreamedEngine)
     assert isinstance(opened(saved, scoring="resident"), _ResidentEngine)
+
+
+@pytest.mark.parametrize(("kind", "bases"), [("full", 2 + 3), ("lora", 2)])
+def test_models_fit_by_what_they_take_in_memory(tmp_path, monkeypatch, kind, bases):
+    """A base in bfloat16, scored in float32, with experts in float32 or as LoRA factors."""
+    from peft import LoraConfig, get_peft_model
+
+    network = family("llama")
+    numel = sum(parameter.numel() for parameter in network.parameters())
+    experts = save_experts(tmp_path, network, 3)
+    if kind == "lora":
+        for index in range(3):
+            adapted = get_peft_model(family("llama"), LoraConfig(r=1, target_modules=["q_proj"]))
+            adapted.save_pretrained(str(tmp_path / f"lora-{index}"))
+        experts = [open_expert(tmp_path / f"lora-{index}") for index in range(3)]
+    saved = save_model(tmp_path / "base", network.to(torch.bfloat16)), experts
+    for share, engine in ((0.9, StreamedEngine), (1.3, _ResidentEngine)):
+        room = share * bases * 4 * numel
+        monkeypatch.setattr(engine_module, "free_bytes", lambda _, r=room: r / FREE_SHARE)
+        assert isinstance(opened(saved, memory_bytes=1 << 30), engine), (share, room)
 
 
 def test_a_model_that_cannot_be_streamed_is_held_in_memory_and_that_is_said(tmp_path, caplog):
@@ -122,9 +142,11 @@ def test_checkpoints_in_other_names_are_merged_in_those_of_memory(folders, tmp_p
         assert torch.equal(tensor, own[name])
 
 
-def test_only_experts_from_elsewhere_are_warned_of(folders, tmp_path, caplog):
+def test_only_experts_from_elsewhere_are_warned_of(folders, tmp_path, caplog, monkeypatch):
     family("mixtral", seed=9).save_pretrained(folders[1])
-    open_from(folders, tmp_path)
+    with monkeypatch.context() as patch:  # step sizes would read the base and every expert
+        patch.setattr(_ResidentEngine, "step_sizes", lambda _: pytest.fail("measured"))
+        open_from(folders, tmp_path)
     assert not caplog.records
     open_from(folders, tmp_path, given=False)
     assert "from another base" in caplog.text

@@ -7,8 +7,15 @@ import torch
 from models_for_tests import model, perturbed
 from safetensors.torch import save_file
 
+from mixopt.merging import merge as merge_module
 from mixopt.merging.expert import open_expert
-from mixopt.merging.merge import ModelMerger, merge_weights, warn_if_unrelated
+from mixopt.merging.merge import (
+    FREE_SHARE,
+    ModelMerger,
+    count_resident_bytes,
+    merge_weights,
+    warn_if_unrelated,
+)
 
 
 def save_full(folder, tensors):
@@ -165,6 +172,26 @@ def test_experts_that_are_none_are_warned_of(caplog, size, words):
     warn_if_unrelated("web", size)
     assert words in caplog.text
     assert bool(caplog.text) == bool(words)
+
+
+def test_experts_are_kept_where_they_fit_in_their_own_types(tmp_path, monkeypatch):
+    base = model().to(torch.bfloat16)
+    numel = sum(parameter.numel() for parameter in base.parameters())
+    wide = {name: tensor.float() for name, tensor in perturbed(base, 0).items()}
+    narrow = {name: tensor.to(torch.bfloat16) for name, tensor in wide.items()}
+    experts = [save_full(tmp_path / "wide", wide), save_full(tmp_path / "narrow", narrow)]
+    make_lora(model(), "llama", tmp_path / "lora", 0)
+    lora = open_expert(tmp_path / "lora")
+    assert count_resident_bytes(experts) == 2 * 4 * numel  # both in float32
+    assert count_resident_bytes(experts[1:]) == 2 * numel
+    stacks = ModelMerger(base, experts, resident=True)._stacks.values()
+    assert sum(stack.nbytes for stack in stacks) == count_resident_bytes(experts)
+    factors = (tmp_path / "lora" / "adapter_model.safetensors").stat().st_size
+    assert count_resident_bytes([*experts, lora]) == 2 * 4 * numel + factors
+    # room for twice the base, and not for the experts
+    monkeypatch.setattr(merge_module, "free_bytes", lambda _: 2 * 2 * numel / FREE_SHARE + 999)
+    assert not ModelMerger(base, experts).resident
+    assert ModelMerger(base, experts[1:]).resident
 
 
 def test_experts_without_weight_are_not_read_where_none_is_kept(tmp_path):
