@@ -24,6 +24,8 @@ SHORTEST_SHARED = 8
 """Fewest tokens of a prefix for which sharing outweighs the cost of an attention mask."""
 MASK_CELLS = 1 << 26
 """Most cells (`b x t x t`) of a batch's attention mask."""
+PACKED_TOKENS = 4096
+"""Most tokens of a packed sequence that could be divided without computing twice as many."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,19 @@ class Batch:
         return Batch(**fields | moved)
 
 
-def pack_requests(requests: Sequence[Request], *, shared: bool) -> list[PackedSequence]:
+def pack_requests(
+    requests: Sequence[Request], *, shared: bool, most_targets: int | None = None
+) -> list[PackedSequence]:
     """Pack requests.
+
+    Attention costs the square of a sequence's length, so many requests with one prefix are divided into
+    several sequences, each with the prefix.
 
     Args:
         requests: The requests.
         shared: Whether consecutive requests with a common prefix are packed together; otherwise each
             request has a sequence of its own.
+        most_targets: Most scored tokens of a sequence whose branches are longer than its prefix.
 
     Returns:
         Packed sequences, in the order of the requests.
@@ -95,10 +103,19 @@ def pack_requests(requests: Sequence[Request], *, shared: bool) -> list[PackedSe
     while start < len(requests):
         stop = start + 1
         prefix = tuple(requests[start].context)
+        longest, n_targets = len(prefix), len(requests[start].target)
+        total = longest + n_targets - 1  # input tokens of the members, each with its own context
         while shared and stop < len(requests):
-            common = _common_prefix(prefix, requests[stop].context)
-            longest = max(len(r.context) for r in requests[start : stop + 1])
+            context, target = requests[stop].context, requests[stop].target
+            common = _common_prefix(prefix, context)
+            longest = max(longest, len(context))
+            n_targets += len(target)
+            total += len(context) + len(target) - 1
             if common < max(SHORTEST_SHARED, longest - BORDER):
+                break
+            length = total - (stop - start) * common
+            too_large = length > PACKED_TOKENS or (most_targets or n_targets) < n_targets
+            if length**2 > MASK_CELLS or (too_large and length > 2 * common):
                 break
             prefix = prefix[:common]
             stop += 1

@@ -212,13 +212,14 @@ def batch_requests(
         Batches (`b x t`) on the device of the model.
     """
     offsets = np.cumsum([0, *(len(request.target) for request in requests)])
-    rows = pack_requests(requests, shared=shared)
     device = "cpu" if model.device.type in ("cpu", "meta") else "other"
     vocabulary = int(model.config.get_text_config().vocab_size)
+    most_targets = max(1, int(share * (LOGIT_BYTES // (4 * vocabulary))))
+    rows = pack_requests(requests, shared=shared, most_targets=most_targets)
     batches = make_batches(
         rows, requests, offsets,
         most_tokens=max(1, int(share * BATCH_TOKENS[device])),
-        most_targets=max(1, int(share * (LOGIT_BYTES // (4 * vocabulary)))),
+        most_targets=most_targets,
         pass_tokens=PASS_TOKENS[device],
     )  # fmt: skip
     on_meta = model.device.type == "meta"

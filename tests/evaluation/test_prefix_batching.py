@@ -5,6 +5,7 @@ import pytest
 import torch
 from merging_for_tests import choices, texts
 
+from mixopt.evaluation import prefix_batching
 from mixopt.evaluation.prefix_batching import PackedSequence, make_batches, make_mask, pack_requests
 from mixopt.evaluation.tasks.base import Request
 
@@ -39,6 +40,36 @@ def test_questions_behind_one_long_instruction_stay_apart():
         for question in ([100] * 9, [101] * 9)
         for choice in (7, 8)
     ]
+    assert [len(row.branches) for row in pack_requests(requests, shared=True)] == [2, 2]
+
+
+def test_many_requests_behind_one_prompt_are_divided():
+    """As perplexity after a common instruction has them: one sequence of all would be 9,508 long."""
+    rng = np.random.default_rng(0)
+    requests = [Request(list(range(1, 9)), rng.integers(1, 300, 20).tolist()) for _ in range(500)]
+    rows = pack_requests(requests, shared=True)
+    assert [index for row in rows for index in row.requests] == list(range(500))
+    assert {row.prefix for row in rows} == {tuple(range(1, 9))}
+    lengths = [row.length for row in rows]
+    assert max(lengths) <= prefix_batching.PACKED_TOKENS
+    assert (
+        min(lengths[:-1]) > prefix_batching.PACKED_TOKENS - 20
+    )  # no more sequences than necessary
+    few = pack_requests(requests, shared=True, most_targets=70)
+    assert {len(row.branches) for row in few[:-1]} == {3}
+    sizes = np.cumsum([0, *(len(r.target) for r in requests)])
+    batches = make_batches(rows, requests, sizes, most_tokens=9000, most_targets=9000)
+    places = np.concatenate([batch.places for batch in batches])
+    assert sorted(places.tolist()) == list(range(sizes[-1]))
+
+
+def test_a_long_prompt_is_computed_once_where_its_mask_fits(monkeypatch):
+    prompt = list(range(1, 60))
+    requests = [Request(prompt, [choice] * 10) for choice in range(4)]
+    monkeypatch.setattr(prefix_batching, "PACKED_TOKENS", 64)
+    (row,) = pack_requests(requests, shared=True, most_targets=5)
+    assert row.length == 59 + 4 * 9
+    monkeypatch.setattr(prefix_batching, "MASK_CELLS", (59 + 2 * 9) ** 2)
     assert [len(row.branches) for row in pack_requests(requests, shared=True)] == [2, 2]
 
 
