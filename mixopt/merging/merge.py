@@ -127,6 +127,16 @@ class StepSizes:
                 self._deltas[index] += self._norm(delta)
             yield delta
 
+    @property
+    def squares(self) -> list[float]:
+        """Squared norms of the base and of each delta (`1 + k`) over the tensors so far."""
+        return [self._base, *self._deltas]
+
+    def add(self, squares: Sequence[float]) -> None:
+        """Add other tensors by their `squares`."""
+        self._base += squares[0]
+        self._deltas = [a + b for a, b in zip(self._deltas, squares[1:], strict=True)]
+
     def compute(self) -> list[float]:
         """Return δ of each expert (`k`) over all tensors that were observed."""
         base = math.sqrt(self._base)

@@ -63,7 +63,7 @@ class StreamedMerge:
         weights: α (`k`).
 
     Attributes:
-        step_sizes: δ of each expert over all tensors that were merged.
+        step_sizes: δ of each expert over all tensors that were merged since it was set.
     """
 
     def __init__(

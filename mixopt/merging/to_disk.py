@@ -29,7 +29,7 @@ from mixopt.merging.checkpoint import DTYPES, INDEX, WHOLE, Checkpoint
 from mixopt.merging.expert import Expert, FullExpert, open_expert
 from mixopt.merging.full_precision import require_full_precision
 from mixopt.merging.gguf import dequantize, find_gguf
-from mixopt.merging.merge import check_weights, warn_if_unrelated
+from mixopt.merging.merge import StepSizes, check_weights, warn_if_unrelated
 from mixopt.merging.model_files import copy_model_files, copy_tokenizer
 from mixopt.merging.origin_warnings import warn_of_origin
 from mixopt.merging.streamed_merge import PlannedTensor, StreamedMerge
@@ -45,6 +45,8 @@ MAX_WEIGHT = 10.0
 """Largest weight of an expert; its delta times ten is no merge but percent, or a typing error."""
 NO_CONFIG = "{} has no configuration that transformers can read ({}); give the folder of a model."
 FORMAT = {"format": "pt"}
+SQUARES = "squared-norms.json"
+"""Squared norms of base and deltas by file, while a merge is written."""
 WRITTEN = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -81,11 +83,14 @@ def merge_to_disk(
         `out` as an absolute path.
 
     Raises:
-        ModelError: A model is quantized, or an expert does not fit the base, raised before anything is
-            written; a weight is NaN or infinite, or the merge is out of the range of `dtype`.
+        ModelError: There is no expert, a model is quantized, or an expert does not fit the base, raised
+            before anything is written; a weight is NaN or infinite, or the merge is out of the range of
+            `dtype`.
         StorageError: The disk is full.
         OutputError: `out` exists already.
     """
+    if not experts:
+        raise ModelError("No experts are given to merge; give at least one with its weight.")
     folder, target = _find_model(Path(base), "The base"), Path(out).absolute()
     require_full_precision(folder, "The base", allow_pickle=allow_pickle)
     places = [_find_model(Path(place), "The expert") for place in experts]
@@ -119,11 +124,15 @@ def merge_to_disk(
     with resume_folder(target, key) as scratch:
         _require_space(scratch, plan)
         merge = StreamedMerge(checkpoint, opened, weights)
+        squares = _read_squares(scratch)
         try:
             files = track(shards.items(), "merging", total=len(shards), unit="file")
             for name, tensors in files:
                 if not (scratch / name).is_file():
+                    merge.step_sizes = StepSizes(len(opened))
                     _write_shard(scratch / name, tensors, merge)
+                    squares[name] = merge.step_sizes.squares
+                    write_text(scratch / SQUARES, json.dumps(squares))
         except ModelError:  # the same weights would end every further try
             shutil.rmtree(scratch)
             raise
@@ -133,9 +142,25 @@ def merge_to_disk(
         if grown is not None:
             largest = next(e for e in full if any(e.rows(t.name) == grown for t in plan))
             copy_tokenizer(largest.folder, grown, scratch)
-    for expert, size in zip(opened, merge.step_sizes.compute(), strict=True):
-        warn_if_unrelated(str(expert.folder), size)
+        (scratch / SQUARES).unlink(missing_ok=True)
+    if squares.keys() == shards.keys():  # a stop may have come before the last ones were noted
+        _warn_of_unrelated(opened, squares)
     return target
+
+
+def _read_squares(scratch: Path) -> dict[str, list[float]]:
+    if not (scratch / SQUARES).is_file():
+        return {}
+    squares: dict[str, list[float]] = json.loads((scratch / SQUARES).read_text(encoding="utf-8"))
+    return squares
+
+
+def _warn_of_unrelated(experts: Sequence[Expert], squares: Mapping[str, list[float]]) -> None:
+    whole = StepSizes(len(experts))
+    for part in squares.values():
+        whole.add(part)
+    for expert, size in zip(experts, whole.compute(), strict=True):
+        warn_if_unrelated(str(expert.folder), size)
 
 
 def _find_model(folder: Path, what: str) -> Path:

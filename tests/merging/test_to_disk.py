@@ -167,6 +167,45 @@ def test_a_merge_that_was_stopped_goes_on(tmp_path, monkeypatch):
         merge_to_disk(base, {expert: 0.5}, tmp_path / "out", shard_bytes=10_000)
 
 
+@pytest.mark.parametrize(("noted", "judged"), [(True, ["far"]), (False, [])])
+def test_a_merge_that_goes_on_judges_experts_by_all_tensors(
+    tmp_path, monkeypatch, caplog, noted, judged
+):
+    """The files that are left may hold tensors which an expert has in common with the base."""
+    base = save(tmp_path / "base", family("llama"))
+    partly = family("llama")
+    with torch.no_grad():  # all that comes after the first files
+        partly.get_input_embeddings().weight.add_(0.01)
+    experts = {
+        save(tmp_path / "far", family("llama", seed=1)): 0.5,
+        save(tmp_path / "partly", partly): 0.5,
+    }
+    write = to_disk._write_shard
+
+    def stop_at_last(file, *rest):
+        if file.name.split("-")[1] == file.name.split("-")[3].split(".")[0]:
+            raise KeyboardInterrupt
+        write(file, *rest)
+
+    monkeypatch.setattr(to_disk, "_write_shard", stop_at_last)
+    with pytest.raises(KeyboardInterrupt):
+        merge_to_disk(base, experts, tmp_path / "out", shard_bytes=50_000)
+    (scratch,) = tmp_path.glob(".out-*")
+    if not noted:
+        (scratch / to_disk.SQUARES).unlink()
+    monkeypatch.setattr(to_disk, "_write_shard", write)
+    out = merge_to_disk(base, experts, tmp_path / "out", shard_bytes=50_000)
+    assert len(list(out.glob("*.safetensors"))) > 2
+    assert not (out / to_disk.SQUARES).exists()
+    warned = [record.message.split()[0] for record in caplog.records]
+    assert warned == [str(tmp_path / name) for name in judged]
+
+
+def test_a_merge_needs_an_expert(tmp_path):
+    with pytest.raises(ModelError, match="give at least one"):
+        merge_to_disk(save(tmp_path / "base", model()), {}, tmp_path / "out")
+
+
 MEASURED = """
 import resource, sys
 from pathlib import Path
