@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 TEXTS = 256
 """Texts that are sorted by length, so that those of one pass are about equally long."""
 PASS_TOKENS = 8192
-"""Tokens of a forward pass, padding included."""
+"""Most tokens of a forward pass, padding included, unless one text is longer."""
+LOGIT_BYTES = 1 << 30
+"""Memory for the logits of a pass in float32, with the same exception; it limits the tokens."""
+PIECE = 512
+"""Tokens whose losses are computed at a time, in float32."""
 CHARACTERS = 16
 """Characters per token that are tokenized of a long text."""
 
@@ -36,6 +40,8 @@ def measure_perplexity(
         context: Tokens of a text that are read at most, the end-of-text token among them.
     """
     model.eval()
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    pass_tokens = min(PASS_TOKENS, LOGIT_BYTES // (4 * vocabulary))
     rest = iter(texts)
     while batch := list(islice(rest, TEXTS)):
         lines = [
@@ -47,11 +53,18 @@ def measure_perplexity(
         values = [0.0] * len(batch)
         order = sorted(range(len(batch)), key=lambda i: -len(lines[i]))
         while order:
-            n = max(1, PASS_TOKENS // len(lines[order[0]]))
+            n = max(1, pass_tokens // len(lines[order[0]]))
             chosen, order = order[:n], order[n:]
             for index, value in zip(chosen, _pass(model, [lines[i] for i in chosen]), strict=True):
                 values[index] = value
         yield from values
+
+
+def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    parts = zip(logits.split(PIECE), targets.split(PIECE), strict=True)
+    return torch.cat([
+        torch.nn.functional.cross_entropy(part.float(), own, reduction="none") for part, own in parts
+    ])  # fmt: skip
 
 
 @torch.no_grad()
@@ -61,10 +74,10 @@ def _pass(model: "PreTrainedModel", lines: list[list[int]]) -> list[float]:
     lengths = torch.tensor([len(line) for line in lines])
     tokens, lengths = tokens.to(model.device), lengths.to(model.device)
     # a causal model does not see the padding behind a text
-    logits = model(input_ids=tokens).logits[:, :-1].float()
-    losses = torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), tokens[:, 1:], reduction="none"
-    )
+    logits = model(input_ids=tokens).logits
+    # the last position predicts nothing that is read
+    losses = _token_losses(logits.flatten(0, 1), tokens.roll(-1, dims=1).flatten())
+    losses = losses.view(tokens.shape)[:, :-1]
     is_read = torch.arange(longest - 1, device=model.device)[None] < (lengths - 1)[:, None]
     means = (losses * is_read).sum(dim=1) / is_read.sum(dim=1).clamp(min=1)
     values: list[float] = means.double().exp().tolist()

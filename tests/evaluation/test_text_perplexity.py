@@ -36,3 +36,31 @@ def test_perplexity_is_that_of_each_text_alone(reference, monkeypatch):
         expected, rel=1e-5
     )
     assert len(set(np.round(expected, 6))) == len(TEXTS)
+
+
+def test_logits_of_a_pass_stay_within_their_memory(reference, monkeypatch):
+    model, tokenizer = reference
+    expected = list(measure_perplexity(model, tokenizer, TEXTS, 16))
+    monkeypatch.setattr(text_perplexity, "LOGIT_BYTES", 4 * 270 * 40)  # those of 40 tokens
+    monkeypatch.setattr(text_perplexity, "PIECE", 5)
+    sizes, converted = [], []
+    forward = model.forward
+
+    def spy(**inputs):
+        sizes.append(inputs["input_ids"].numel())
+        return forward(**inputs)
+
+    entropy = torch.nn.functional.cross_entropy
+
+    def spy_entropy(logits, *rest, **more):
+        converted.append(logits.numel())
+        return entropy(logits, *rest, **more)
+
+    monkeypatch.setattr(model, "forward", spy)
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", spy_entropy)
+    assert list(measure_perplexity(model, tokenizer, TEXTS, 16)) == pytest.approx(
+        expected, rel=1e-6
+    )
+    assert len(sizes) > 1
+    assert max(sizes) <= 40
+    assert max(converted) <= 5 * 270
