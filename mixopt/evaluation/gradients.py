@@ -7,13 +7,15 @@ See docs/methods.md, section 2.5.
 Shapes: `k` experts, `m` benchmarks, `n` scored tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.hooks import RemovableHandle
 
 from mixopt.evaluation.scorer import Scorer, batch_requests, token_logprobs
 from mixopt.evaluation.tasks.base import Array, Task
@@ -56,13 +58,46 @@ def measure_slopes(merger: ModelMerger, scorer: Scorer, weights: Sequence[float]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(merger.has_delta(name))
     losses, slopes, n_tokens = [], [], 0
-    for task in scorer.tasks:
-        loss, read = _backward(model, task)
-        n_tokens += read
-        losses.append(loss)
-        slopes.append(_project(merger, model))
-        model.zero_grad(set_to_none=True)
+    with _GradientSums(model) as gradients:
+        for task in scorer.tasks:
+            loss, read = _backward(model, task)
+            n_tokens += read
+            losses.append(loss)
+            slopes.append(_project(merger, model, gradients.by_name))
+            gradients.by_name.clear()
     return Slopes(np.array(losses), np.stack(slopes), BACKWARD * n_tokens / scorer.count_tokens())
+
+
+class _GradientSums:
+    """Sums gradients over batches, in float32 or wider: sums in bfloat16 lose what later batches add.
+
+    Attributes:
+        by_name: Sum of each parameter's gradients so far.
+    """
+
+    def __init__(self, model: "PreTrainedModel") -> None:
+        self.by_name: dict[str, torch.Tensor] = {}
+        self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> "_GradientSums":
+        for name, parameter in self._trained.items():
+            add = partial(self._add, name)
+            self._handles.append(parameter.register_post_accumulate_grad_hook(add))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _add(self, name: str, parameter: torch.Tensor) -> None:
+        gradient, parameter.grad = parameter.grad, None
+        if gradient is None:
+            return
+        if name in self.by_name:
+            self.by_name[name].add_(gradient)
+        else:
+            self.by_name[name] = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
 
 
 def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
@@ -83,10 +118,12 @@ def _backward(model: "PreTrainedModel", task: Task) -> tuple[float, int]:
 
 
 @torch.no_grad()
-def _project(merger: ModelMerger, model: "PreTrainedModel") -> NDArray[np.float64]:
+def _project(
+    merger: ModelMerger, model: "PreTrainedModel", gradients: Mapping[str, torch.Tensor]
+) -> NDArray[np.float64]:
     """Return ⟨gradient, Θ_k − Θ_base⟩ for each expert (`k`)."""
     total = np.zeros(len(merger.experts))
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            total += merger.project(name, parameter.grad)
+    for name, _ in model.named_parameters():
+        if name in gradients:
+            total += merger.project(name, gradients[name])
     return total

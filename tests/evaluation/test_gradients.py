@@ -5,8 +5,9 @@ from merging_for_tests import Fixed, choices, save_experts, texts
 from models_for_tests import family
 
 from mixopt import Metric
+from mixopt.evaluation import scorer as scorer_module
 from mixopt.evaluation.gradients import measure_slopes
-from mixopt.evaluation.scorer import Scorer
+from mixopt.evaluation.scorer import Scorer, batch_requests, token_logprobs
 from mixopt.merging.expert import open_expert
 from mixopt.merging.merge import ModelMerger
 
@@ -75,6 +76,23 @@ def test_slopes_of_lora_experts(tmp_path, scorer):
     check(merger, scorer, [0.4, 0.6])
     moved = {n for n, p in network.named_parameters() if p.requires_grad}
     assert all(n.split(".")[-2] in ("q_proj", "up_proj") for n in moved)
+
+
+def test_gradients_of_many_batches_are_summed_in_float32(tmp_path, monkeypatch):
+    """Sums in bfloat16, the type of the model, would keep three digits."""
+    monkeypatch.setitem(scorer_module.BATCH_TOKENS, "cpu", 100)
+    network = family("llama").to(torch.bfloat16)
+    merger = ModelMerger(network, save_experts(tmp_path, network))
+    task = Fixed(texts(count=60))
+    measured = measure_slopes(merger, Scorer([task]), [0.2, 0.3, 0.5])
+    expected, batches = np.zeros(3), batch_requests(task.requests, network, shared=False, share=0.5)
+    for batch in batches:
+        (-token_logprobs(network, batch).sum()).backward()
+        for name, parameter in network.named_parameters():
+            expected += merger.project(name, parameter.grad)
+            parameter.grad = None
+    assert len(batches) > 20
+    assert measured.by_weight[0] == pytest.approx(expected, rel=1e-4, abs=1e-4 * max(abs(expected)))
 
 
 def test_merging_goes_on_after_slopes(tmp_path, scorer):
