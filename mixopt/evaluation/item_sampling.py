@@ -147,22 +147,28 @@ class SampledItems:
     ) -> None:
         self._evaluator, self._share, self._seed = evaluator, share, seed
         self._fitted_on = [list(map(float, row)) for row in fitted_on]
+        self._scorers: dict[frozenset[str], Scorer] = {}
         merged = [evaluator.respond(row) for row in self._fitted_on]
         key = {**evaluator.items.cache.shared_key, "share": share, "seed": seed, "seen": merged}
         self.cache = ScoreCache(evaluator.store, "estimates", key, evaluator.scorer.digests)
 
     @property
     def flops_per_score(self) -> float:
-        return 2.0 * self._evaluator.facts.parameters * self._drawn[0].count_tokens()
+        scorer = self.scorer_for([task.metric.name for task in self._drawn[0].tasks])
+        return 2.0 * self._evaluator.facts.parameters * scorer.count_tokens()
 
     def prepare(self) -> None:
         self._evaluator.prepare()
         _ = self._base, self._experts
 
     def scorer_for(self, names: Sequence[str]) -> Scorer:
-        kept = [t for t in self._drawn[0].tasks if t.metric.name in names]
-        whole = [t for t in self._evaluator.scorer.model_tasks if t.metric.name in names]
-        return Scorer([*kept, *whole])
+        key = frozenset(names)
+        if key not in self._scorers:  # kept with its batches
+            whole = self._evaluator.scorer
+            kept = [t for t in self._drawn[0].tasks if t.metric.name in key]
+            models = [t for t in whole.model_tasks if t.metric.name in key]
+            self._scorers[key] = Scorer([*kept, *models], share_prompts=whole.share_prompts)
+        return self._scorers[key]
 
     def needs_forward_pass(self, row: Row) -> bool:
         return True  # single experts were scored on other items

@@ -174,6 +174,16 @@ def test_only_some_items_are_scored(evaluator, sampled, monkeypatch):
     assert sampled.flops_per_score < 0.9 * evaluator.flops_per_score
 
 
+def test_batches_of_sampled_items_are_made_once(evaluator, sampled, monkeypatch):
+    names = [metric.name for metric in evaluator.scorer.metrics]
+    evaluator.prepare()
+    monkeypatch.setattr(evaluator.scorer, "share_prompts", False)  # as after a trial that failed
+    scorer = sampled.scorer_for(names)
+    assert sampled.scorer_for(names[::-1]) is scorer
+    assert not scorer.share_prompts
+    assert sampled.scorer_for(names[:1]).metrics == evaluator.scorer.metrics[:1]
+
+
 def test_estimates_are_read_again_and_another_seed_draws_other_items(
     evaluator, sampled, monkeypatch
 ):

@@ -100,7 +100,8 @@ class GenerationTask:
             room = self._context.context - tokens.shape[1]
             # samples depend on the batch only, and the global random state is left as it was
             with torch.random.fork_rng(enabled=config.samples > 1):
-                torch.manual_seed(config.seed + start)
+                if config.samples > 1:
+                    torch.manual_seed(config.seed + start)
                 written = model.generate(
                     tokens.to(model.device),
                     attention_mask=mask.to(model.device),

@@ -47,7 +47,9 @@ def test_one_sample_is_the_likeliest_text_whatever_it_is_batched_with(tmp_path):
     network = model().eval()
     rows = [row | {"target": greedy(network, row["prompt"]) or "?"} for row in ROWS]
     task = build(tmp_path, rows, stop=["never"])
+    random_state = torch.get_rng_state()
     assert task.measure(network).values.tolist() == [1, 1, 1]
+    assert torch.equal(torch.get_rng_state(), random_state)  # nothing was drawn
     rows[1]["target"] = "something else"
     assert build(tmp_path, rows, stop=["never"]).measure(network).values.tolist() == [1, 0, 1]
     assert task.metric.better == "higher"
