@@ -1,6 +1,7 @@
 """The base model that experts are trained from, and its artifact key."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,10 @@ from mixopt.training.model_loading import (
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+UNSTABLE = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
+"""Fields of config.json that the version of transformers, or the place of the model, decides."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,17 @@ def mergeable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return tensors | {name: b for name, b in buffers.items() if b.is_floating_point()}
 
 
+def _stable_config(file: Path) -> str:
+    """Return what a configuration says of the model, without fields that depend on who saved it."""
+
+    def drop(fields: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in fields.items() if name not in UNSTABLE}
+
+    return json.dumps(
+        json.loads(file.read_text(encoding="utf-8"), object_hook=drop), sort_keys=True
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Base:
     """A causal language model in a folder or on the hub.
@@ -91,12 +107,13 @@ class Base:
 
     @cached_property
     def _hash(self) -> str:
-        identity = self.config.to_json_string()
+        config = self.config  # refused here where transformers cannot read it
         files = sorted(Path(self.path).glob("*.safetensors"))
         if files:  # a folder, identified by its content and not by its path
+            identity = _stable_config(Path(self.path) / "config.json")
             identity += " ".join(hash_file(file) for file in files)
         else:  # a hub id, identified by its commit
-            identity += f" {self.path} {getattr(self.config, '_commit_hash', self.revision)}"
+            identity = f"{self.path} {getattr(config, '_commit_hash', None) or self.revision}"
         return hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
 
     @cached_property

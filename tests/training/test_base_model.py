@@ -1,6 +1,9 @@
+import json
+
 import pytest
 import torch
 from models_for_tests import model, save_base, tokenizer
+from transformers import LlamaConfig
 
 from mixopt.config.training import ExpertTrainingConfig
 from mixopt.errors import ModelError
@@ -21,6 +24,37 @@ def test_key_goes_with_the_content_of_the_weights_and_not_with_the_place(tmp_pat
     model(seed=1).save_pretrained(second)
     assert base(first).compute_key() != base(second).compute_key()
     assert base(first, name="made-here").compute_key() == "made-here"
+
+
+def test_key_stays_with_another_version_of_transformers(tmp_path, monkeypatch):
+    own = save_base(tmp_path)
+    key = base(own).compute_key()
+    monkeypatch.setattr("transformers.configuration_utils.__version__", "99.0")
+    assert base(own).compute_key() == key
+    file = own / "config.json"
+    plain = json.loads(file.read_text())
+    plain.pop("dtype", None)
+    changes = {
+        "transformers_version": "4.0",
+        "_name_or_path": "/elsewhere",
+        "torch_dtype": "float32",
+    }
+    file.write_text(json.dumps(plain | changes))
+    assert base(own).compute_key() == key
+    file.write_text(json.dumps(plain | {"rms_norm_eps": 0.5}))
+    assert base(own).compute_key() != key
+
+
+def test_key_of_a_hub_id_is_its_commit():
+    def key(commit, **fields):
+        own = base("org/name")
+        config = LlamaConfig(**fields)
+        config._commit_hash = commit
+        vars(own)["config"] = config
+        return own.compute_key()
+
+    assert key("a") == key("a", rms_norm_eps=0.5)
+    assert key("a") != key("b")
 
 
 def test_outline_has_no_weights_and_counts_them_outside_the_embeddings(tmp_path):
