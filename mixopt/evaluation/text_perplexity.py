@@ -61,7 +61,7 @@ def measure_perplexity(
 
 
 def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    parts = zip(logits.split(PIECE), targets.split(PIECE), strict=True)
+    parts = zip(torch.split(logits, PIECE), torch.split(targets, PIECE), strict=True)
     return torch.cat([
         torch.nn.functional.cross_entropy(part.float(), own, reduction="none") for part, own in parts
     ])  # fmt: skip
