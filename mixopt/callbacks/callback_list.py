@@ -142,7 +142,8 @@ class CallbackList:
         outcome, step = result.outcome, result.step
         params = {
             "learning_rate": f"{step.learning_rate:.3g}",
-            "batch_tokens": step.batch_tokens,
+            # what was trained: the batch asked for has to be divided over devices and passes
+            "batch_tokens": outcome.tokens // outcome.steps,
             "step_source": step.source,
             "epochs": {domain: round(count, 3) for domain, count in result.epochs.items() if count},
         }

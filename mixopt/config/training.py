@@ -27,7 +27,8 @@ class TrainingConfig(ConfigModel):
     learning_rate: PositiveFloat | None = None
     """Peak learning rate; the Step Law's if left out."""
     batch_tokens: PositiveInt | None = None
-    """Tokens per optimizer step, over all devices; the Step Law's if left out."""
+    """Tokens per optimizer step, over all devices, of which the closest batch that can be divided over
+    devices and forward passes is trained; the Step Law's if left out."""
     warmup_share: Share = 0.05
     """Share of the steps over which the rate warms up."""
     schedule: LearningRateSchedule = "constant"
@@ -41,7 +42,8 @@ class TrainingConfig(ConfigModel):
     max_epochs: PositiveFloat = 1.0
     """Epochs over a domain's tokens that one run may take; more is an error."""
     device_batch: PositiveInt | None = None
-    """Sequences per device and forward pass, accumulated to the batch; the whole batch if left out."""
+    """Most sequences per device and forward pass, accumulated to the batch; as many as keep the logits
+    within 2 GiB if left out."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
 

@@ -184,10 +184,11 @@ def _train_pair(
 def _settings(
     context: StudyContext, training: OnlineTraining, artifact: Artifact
 ) -> "OnlineSettings":
+    from mixopt.training.batch_plan import BatchPlan
+    from mixopt.training.bilevel_training import plan_even_batches
     from mixopt.training.checkpointing import CheckpointManager
     from mixopt.training.online_training import OnlineSettings
     from mixopt.training.step_law import resolve_hyperparameters
-    from mixopt.training.trainer import BatchPlan
 
     config = context.config.training
     step = resolve_hyperparameters(config, context.base_model.parameters)
@@ -195,6 +196,10 @@ def _settings(
         config, step, context.config.base.context, 1, vocabulary=len(context.corpora.tokenizer),
         checkpoints=(training.tokens,),
     )  # fmt: skip
+    if training.method == "scalebio":
+        plan = plan_even_batches(
+            plan, len(context.config.domains), training.tokens, context.config.base.context
+        )
     checkpoints = CheckpointManager(
         context.store.work_folder(artifact),
         60 * context.config.executor.checkpoint_minutes,

@@ -4,14 +4,17 @@ See `mixopt.baselines.scalebio`. Every batch has as many sequences of each domai
 lacks a gradient. Shapes: `d` domains.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from mixopt.mixture import Array
+from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.domain_sequences import DomainSequences
 from mixopt.training.layer_sampling import LayerSampler
 from mixopt.training.online_training import OnlineSettings, by_domain, token_losses
@@ -23,6 +26,21 @@ Validation = Callable[["PreTrainedModel"], torch.Tensor]
 """Adds the gradient of the validation loss on a batch of its own, and returns the loss."""
 
 
+def plan_even_batches(plan: BatchPlan, d: int, tokens: int, context: int) -> BatchPlan:
+    """Return a plan whose batches have as many sequences of every domain, for the same tokens.
+
+    Args:
+        plan: Batch sizes as runs have them.
+        d: Number of domains.
+        tokens: That the training reads.
+        context: Tokens per sequence.
+    """
+    n = d * max(1, plan.sequences_per_step // d)
+    steps = max(1, round(tokens / (n * context)))
+    accumulation = math.ceil(n / plan.device_batch)
+    return replace(plan, sequences_per_step=n, accumulation=accumulation, checkpoints=(steps,))
+
+
 class TrainedPair:
     """Models w and u, trained on the same batches.
 
@@ -31,7 +49,7 @@ class TrainedPair:
         u: Follows the training loss alone.
         sequences: Draws batches.
         validation: The validation loss of w.
-        settings: Of the training.
+        settings: Of the training, with a plan by `plan_even_batches`.
         d: Number of domains.
         layers: Draws the layers that are trained; all are if left out.
     """
@@ -58,7 +76,7 @@ class TrainedPair:
 
     def _step(self, p: Array, penalty: float, rate: float) -> tuple[Array, Array]:
         plan, d = self._settings.plan, self._d
-        n = d * max(1, plan.sequences_per_step // d)
+        n = plan.sequences_per_step
         batch, domains = self._sequences.draw(np.full(d, 1 / d), n)
         own = penalty * p[domains] * d / n
         found = []

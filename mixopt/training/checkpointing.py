@@ -71,7 +71,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
     Args:
         manager: Keeps the checkpoints.
         losses: Pairs of step and loss, saved and restored with them.
-        sums: Sums of averaged parameters by name, saved and restored with them.
+        sums: Sums of averaged parameters by name, saved and restored with them; the main process's.
 
     Attributes:
         resumed_from: The last checkpoint, if there is one.
@@ -96,7 +96,8 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
             return
         if not is_sharded(model):  # the Trainer restores shards itself
             load_parameters(model, load_file(self.resumed_from / PARAMETERS))
-        self._sums.update(load_file(self.resumed_from / SUMS))
+        if self._manager.processes.is_main:
+            self._sums.update(load_file(self.resumed_from / SUMS))
         losses = json.loads((self.resumed_from / LOSSES).read_text())
         self._losses[:] = [(int(step), float(loss)) for step, loss in losses]
 
@@ -112,7 +113,8 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         """Complete the checkpoint that the Trainer has written."""
         processes = self._manager.processes
         folder = self._manager.folder / f"checkpoint-{state.global_step}"
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in trained_tensors(model)}
+        trained = trained_tensors(model)  # all processes gather shards, and the main one keeps them
+        tensors = {name: t.cpu().contiguous() for name, t in trained if processes.is_main}
         processes.barrier()  # each process writes its own random state
         if processes.is_main:
             save_file(tensors, folder / PARAMETERS)

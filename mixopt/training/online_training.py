@@ -21,11 +21,13 @@ from mixopt.config.training import TrainingConfig
 from mixopt.errors import DivergedError
 from mixopt.io.progress import Work
 from mixopt.mixture import Array
+from mixopt.training.batch_plan import BatchPlan
+from mixopt.training.checkpoint_weights import DECAYS
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.device import Device
 from mixopt.training.domain_sequences import DomainSequences
 from mixopt.training.step_law import OptimizerHyperparameters
-from mixopt.training.trainer import BatchPlan
+from mixopt.training.trainer import count_decay_steps, find_decayed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -88,10 +90,15 @@ class OnlineSettings:
     checkpoints: CheckpointManager
 
     def make_optimizer(self, model: torch.nn.Module) -> torch.optim.AdamW:
-        """Return AdamW over the trained parameters, as runs have it."""
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        rate, decay = self.step.learning_rate, self.config.weight_decay
-        return torch.optim.AdamW(trained, lr=rate, betas=BETAS, weight_decay=decay)
+        """Return AdamW over the trained parameters, as runs have it: norms and biases do not decay."""
+        decayed = find_decayed(model)
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        groups = [
+            {"params": [p for name, p in trained.items() if (name in decayed) == is_decayed],
+             "weight_decay": self.config.weight_decay if is_decayed else 0.0}
+            for is_decayed in (True, False)
+        ]  # fmt: skip
+        return torch.optim.AdamW(groups, lr=self.step.learning_rate, betas=BETAS)
 
     def descend(self, model: torch.nn.Module, optimizer: torch.optim.AdamW, share: float) -> None:
         """Take a step with a share of the learning rate, and clear the gradients.
@@ -111,9 +118,16 @@ class OnlineSettings:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    def warmup_share(self, step: int) -> float:
-        """Return the share of the learning rate at a step from 0: a warm-up, then constant."""
-        return min(1.0, (step + 1) / max(1, self.plan.warmup))
+    def rate_share(self, step: int) -> float:
+        """Return the share of the learning rate at a step from 0, by the schedule that runs have."""
+        config, steps, warmup = self.config, self.plan.steps, self.plan.warmup
+        if step < warmup:
+            return step / warmup
+        if config.schedule == "constant":
+            return 1.0
+        decay = count_decay_steps(config, steps, warmup)
+        passed = max(0, step - (steps - decay)) / max(1, decay)
+        return float(DECAYS[config.schedule](np.array(passed)))
 
 
 def token_losses(model: "PreTrainedModel", tokens: torch.Tensor, device: Device) -> torch.Tensor:
@@ -187,7 +201,7 @@ def train_with_weights(
                         min=0
                     )
             learnt.append(excess.mean(dim=1).double().cpu().numpy())
-        settings.descend(model, optimizer, settings.warmup_share(number))
+        settings.descend(model, optimizer, settings.rate_share(number))
         read = np.bincount(domains, minlength=d) / len(domains)
         weights.update(by_domain(np.concatenate(learnt), domains, d), read)
         return taken

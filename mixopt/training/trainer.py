@@ -8,7 +8,7 @@ import gc
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,7 @@ from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError, ModelError
 from mixopt.io.progress import Work
 from mixopt.training.base_model import mergeable
+from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.checkpoint_weights import checkpoint_weights
 from mixopt.training.checkpointing import CheckpointCallback, CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
@@ -42,9 +43,6 @@ from mixopt.training.step_law import OptimizerHyperparameters
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-
-LOGIT_BYTES = 2 << 30
-"""Memory for the logits of one training forward pass, in float32."""
 
 
 @dataclass(frozen=True)
@@ -64,76 +62,6 @@ class TrainingOutcome:
     steps: int
     losses: tuple[tuple[int, float], ...]
     flops: float
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """Batch sizes and steps of a training, closest to the config's tokens in whole batches.
-
-    Attributes:
-        sequences_per_step: Sequences per optimizer step, over all devices.
-        device_batch: Sequences per forward pass of one device.
-        accumulation: Forward passes per optimizer step.
-        warmup: Steps over which the learning rate rises.
-        checkpoints: Steps after which the model is kept, increasing; the last one is the end.
-    """
-
-    sequences_per_step: int
-    device_batch: int
-    accumulation: int
-    warmup: int
-    checkpoints: tuple[int, ...]
-
-    @classmethod
-    def of(
-        cls,
-        training: TrainingConfig,
-        step: OptimizerHyperparameters,
-        context: int,
-        devices: int,
-        *,
-        vocabulary: int,
-        checkpoints: Sequence[int] = (),
-    ) -> "BatchPlan":
-        """Return the plan of a training.
-
-        Batch and warm-up follow from the config's tokens, however long the run is, so that runs of
-        several lengths differ in nothing else. A forward pass takes `device_batch` sequences, or as
-        many as keep the logits within `LOGIT_BYTES`; the rest of a batch is accumulated in equal parts.
-
-        Args:
-            training: The config.
-            step: Learning rate and batch size.
-            context: Tokens per sequence.
-            devices: Devices that train one model.
-            vocabulary: Tokens of the vocabulary.
-            checkpoints: Tokens after which the model is kept, increasing; the last number is the
-                length of the run. The config's tokens alone if left out.
-        """
-        wanted = max(1, round(step.batch_tokens / context))
-        wanted = min(wanted, max(1, training.tokens // context))
-        each = max(1, wanted // devices)
-        most = training.device_batch or max(1, LOGIT_BYTES // (4 * vocabulary * context))
-        per_device = max(n for n in range(1, each + 1) if each % n == 0 and n <= most)
-        accumulation = each // per_device
-        together = per_device * accumulation * devices
-
-        def count_steps(tokens: int) -> int:
-            return max(1, round(tokens / (together * context)))
-
-        marks = sorted({count_steps(tokens) for tokens in checkpoints or [training.tokens]})
-        warmup = round(training.warmup_share * count_steps(training.tokens))
-        return cls(together, per_device, accumulation, warmup, tuple(marks))
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of the whole training."""
-        return self.checkpoints[-1]
-
-    @property
-    def sequences(self) -> int:
-        """Sequences of the whole training."""
-        return self.sequences_per_step * self.steps
 
 
 @cache
@@ -180,7 +108,8 @@ def train(
             last; once more for those that are passed again after a resumption.
 
     Returns:
-        Summary of the training, and the trained tensors by name, averaged over checkpoints.
+        Summary of the training, and the trained tensors by name, averaged over checkpoints; of several
+        processes only the main one gets tensors, here and in `on_checkpoint`.
 
     Raises:
         DivergedError: The loss became infinite or NaN; the message names run and step.
@@ -189,7 +118,8 @@ def train(
     if training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     averages = {end: _averaged_steps(training, end) for end in plan.checkpoints}
-    monitor = _TrainingMonitor(name, averages, on_checkpoint)
+    processes = checkpoints.processes
+    monitor = _TrainingMonitor(name, averages, on_checkpoint, keeps=processes.is_main)
     checkpointing = CheckpointCallback(checkpoints, monitor.losses, monitor.sums)
     arguments = TrainingArguments(
         output_dir=str(checkpoints.folder),
@@ -233,7 +163,8 @@ def train(
     finally:
         monitor.work.close()
     tensors = monitor.average(model, plan.steps)
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+    is_finite = all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+    if not processes.broadcast(is_finite):  # the others hold no tensors, and end like the main one
         raise _diverged(name, plan.steps)
     del trainer
     gc.collect()  # the trainer and its optimizer refer to each other
@@ -245,9 +176,30 @@ def train(
 def _schedule(training: TrainingConfig, steps: int, warmup: int) -> dict[str, Any]:
     if training.schedule == "constant":
         return {"lr_scheduler_type": "constant_with_warmup"}
-    decay = min(round(training.decay_share * steps), steps - warmup)
+    decay = count_decay_steps(training, steps, warmup)
     shape = {"num_decay_steps": decay, "decay_type": training.schedule}
     return {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": shape}
+
+
+def find_decayed(model: torch.nn.Module) -> set[str]:
+    """Return the names of the parameters that weight decay applies to: all but norms and biases.
+
+    Args:
+        model: The model.
+    """
+    # the method reads the model alone, and no state of the Trainer
+    return set(Trainer.get_decay_parameter_names(Trainer.__new__(Trainer), model))
+
+
+def count_decay_steps(training: TrainingConfig, steps: int, warmup: int) -> int:
+    """Return the steps at the end over which a decaying schedule falls to zero.
+
+    Args:
+        training: The config, whose schedule is not constant.
+        steps: Of the whole training.
+        warmup: Of them, over which the rate rises.
+    """
+    return min(round(training.decay_share * steps), steps - warmup)
 
 
 def _averaged_steps(training: TrainingConfig, steps: int) -> dict[int, float]:
@@ -270,6 +222,12 @@ def _diverged(name: str, step: int) -> DivergedError:
 class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
     """Average parameters up to each checkpoint, and watch the loss.
 
+    Args:
+        name: Name of the run.
+        averages: Weight of each averaged step, by the checkpoint that it is averaged for.
+        on_checkpoint: Receives the averages.
+        keeps: Whether this process keeps tensors; the main one does.
+
     Attributes:
         losses: Pairs of a step and the mean loss since the pair before.
         sums: Weighted sums of parameters, by `STEP:NAME`, of the checkpoints still to come.
@@ -280,8 +238,11 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         name: str,
         averages: Mapping[int, Mapping[int, float]],
         on_checkpoint: Callable[[int, Mapping[str, torch.Tensor]], None],
+        *,
+        keeps: bool,
     ) -> None:
         self.name, self.averages, self.on_checkpoint = name, averages, on_checkpoint
+        self._keeps = keeps
         self.losses: list[tuple[int, float]] = []
         self.sums: dict[str, torch.Tensor] = {}
         self._last = max(averages)
@@ -309,6 +270,8 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
             return
         weights = {end: share[step] for end, share in self.averages.items() if step in share}
         for name, tensor in trained_tensors(model) if weights else ():
+            if not self._keeps:  # all processes gather shards
+                continue
             parameter = tensor.float().cpu()
             for end, weight in weights.items():
                 key = f"{end}:{name}"
@@ -322,7 +285,7 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         prefix = f"{end}:"
         mine = [key for key in self.sums if key.startswith(prefix)]
         sums = {key.removeprefix(prefix): self.sums.pop(key) for key in mine}
-        return sums or {name: t.cpu().clone() for name, t in trained_tensors(model)}
+        return sums or {n: t.cpu().clone() for n, t in trained_tensors(model) if self._keeps}
 
     def on_log(self, args: Any, state: TrainerState, control: Any, *, logs: Any, **_: Any) -> None:
         if "loss" not in logs:

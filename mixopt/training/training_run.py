@@ -15,13 +15,13 @@ from mixopt.data.corpus import check_epochs
 from mixopt.data.study_corpora import StudyCorpora
 from mixopt.errors import DataError
 from mixopt.mixture import Mixture
+from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.checkpointing import CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
 from mixopt.training.distributed import is_sharded
 from mixopt.training.step_law import OptimizerHyperparameters, resolve_hyperparameters
 from mixopt.training.trainer import (
-    BatchPlan,
     TrainingOutcome,
     count_devices,
     exclude_libraries_from_collection,

@@ -19,10 +19,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mixopt.config.training import TrainingConfig
+from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.device import Device
 from mixopt.training.step_law import resolve_hyperparameters
-from mixopt.training.trainer import BatchPlan, exclude_libraries_from_collection, train
+from mixopt.training.trainer import exclude_libraries_from_collection, train
 
 CONTEXT, BATCH, VOCABULARY = 96, 16, 2048
 SHORT = 5

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import toy
 
@@ -5,6 +7,9 @@ from mixopt.callbacks.base import Callback
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import load_study
 from mixopt.errors import MixoptError
+from mixopt.training.step_law import OptimizerHyperparameters
+from mixopt.training.trainer import TrainingOutcome
+from mixopt.training.training_run import TrainingResult
 
 
 class Log(Callback):
@@ -43,6 +48,18 @@ def test_a_failure_is_reported_and_raised(logged):
     with pytest.raises(MixoptError), callbacks.running():
         raise error
     assert log.events[-1] is error
+
+
+def test_the_batch_of_a_model_is_the_one_it_was_trained_with(logged, monkeypatch):
+    """15 sequences a step were asked for, which four devices cannot divide."""
+    callbacks, log = logged
+    models = []
+    monkeypatch.setattr(log, "on_model_trained", models.append, raising=False)
+    outcome = TrainingOutcome("x", tokens=10 * 16 * 256, steps=10, losses=((10, 2.0),), flops=1.0)
+    step = OptimizerHyperparameters(0.1, 15 * 256, "the config")
+    result = TrainingResult(Path("x"), outcome, step, {"web": 1.0})
+    callbacks.on_model_trained("expert", "x", result, {"web": 1.0}, role="expert", seed=0)
+    assert models[0].params["batch_tokens"] == 16 * 256
 
 
 def test_a_warning_is_sent_once_and_kept(logged):

@@ -21,13 +21,13 @@ from mixopt.evaluation.scorer import Scorer, batch_requests, token_logprobs
 from mixopt.merging.checkpoint import Checkpoint
 from mixopt.merging.expert import open_expert
 from mixopt.merging.merge import ModelMerger
+from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.bilevel_training import TrainedPair
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.device import Device
 from mixopt.training.domain_sequences import DomainSequences
 from mixopt.training.online_training import OnlineSettings, token_losses, train_with_weights
 from mixopt.training.step_law import resolve_hyperparameters
-from mixopt.training.trainer import BatchPlan
 
 CPU, THERE = Device("cpu", torch.float32), Device(DEVICE, torch.float32)
 BF16 = 2.0**-8

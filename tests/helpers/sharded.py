@@ -39,7 +39,8 @@ def main(out):
     if processes.world_size > 1:
         shard(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    monitor = _TrainingMonitor("sharded", {STEPS: {2: 0.25, STEPS: 0.75}}, lambda *_: None)
+    monitor = _TrainingMonitor("sharded", {STEPS: {2: 0.25, STEPS: 0.75}}, lambda *_: None,
+                               keeps=processes.is_main)  # fmt: skip
     own = slice(
         processes.rank * BATCH // processes.world_size,
         (processes.rank + 1) * BATCH // processes.world_size,
@@ -52,6 +53,7 @@ def main(out):
         monitor.on_step_end(None, SimpleNamespace(global_step=step), None, model=model)
     monitor.work.close()
     whole = monitor.average(model, STEPS)
+    assert bool(whole) == processes.is_main  # the others gather shards, and keep nothing
     if processes.is_main:
         fresh = make()
         load_parameters(fresh, whole)

@@ -8,13 +8,13 @@ from models_for_tests import make_corpus as make
 
 from mixopt.baselines.scalebio import SourceWeights, take_step
 from mixopt.config.training import TrainingConfig
-from mixopt.training.bilevel_training import TrainedPair
+from mixopt.training.batch_plan import BatchPlan
+from mixopt.training.bilevel_training import TrainedPair, plan_even_batches
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.device import Device
 from mixopt.training.domain_sequences import DomainSequences
 from mixopt.training.online_training import OnlineSettings, run_steps, token_losses
 from mixopt.training.step_law import resolve_hyperparameters
-from mixopt.training.trainer import BatchPlan
 
 DEVICE = Device("cpu", torch.float32)
 STEPS = 60
@@ -36,6 +36,15 @@ def open_pair(folder, corpora, validation, rate=5e-3):
     sequences = DomainSequences(corpora, context=32, seed=0, max_epochs=99.0)
     models = family("llama"), family("llama")
     return TrainedPair(*models, sequences, validation, settings, 2), settings
+
+
+@pytest.mark.parametrize(("d", "batch"), [(2, 8), (3, 6), (5, 5), (11, 11)])
+def test_batches_with_as_many_sequences_of_each_domain_read_the_tokens_asked_for(d, batch):
+    plan = BatchPlan(8, 4, 2, 3, (100,))
+    even = plan_even_batches(plan, d, 100 * 8 * 32, 32)
+    assert even.sequences_per_step == batch
+    assert abs(even.sequences - 100 * 8) <= batch / 2
+    assert even.accumulation == -(-batch // 4)
 
 
 def test_the_losses_are_those_before_the_step_and_the_models_part(corpora, tmp_path):

@@ -6,6 +6,7 @@ from models_for_tests import make_corpus as make
 
 from mixopt.config.training import TrainingConfig
 from mixopt.errors import UserError
+from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.bilevel_training import TrainedPair
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.device import Device
@@ -13,7 +14,6 @@ from mixopt.training.domain_sequences import DomainSequences
 from mixopt.training.layer_sampling import LayerSampler
 from mixopt.training.online_training import OnlineSettings, run_steps, token_losses
 from mixopt.training.step_law import resolve_hyperparameters
-from mixopt.training.trainer import BatchPlan
 
 STEPS = 6
 

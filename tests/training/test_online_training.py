@@ -3,11 +3,13 @@ import pytest
 import torch
 from models_for_tests import family
 from models_for_tests import make_corpus as make
+from transformers import Trainer, TrainingArguments
 
 from mixopt.baselines.doremi import DoReMiWeights
 from mixopt.baselines.odm import Exp3Weights
 from mixopt.config.training import TrainingConfig
 from mixopt.errors import DivergedError
+from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.device import Device
 from mixopt.training.domain_sequences import DomainSequences
@@ -18,7 +20,7 @@ from mixopt.training.online_training import (
     train_with_weights,
 )
 from mixopt.training.step_law import resolve_hyperparameters
-from mixopt.training.trainer import BatchPlan
+from mixopt.training.trainer import _schedule
 
 NAMES = ("birds", "ships", "sums")
 DEVICE = Device("cpu", torch.float32)
@@ -30,13 +32,14 @@ def corpora(tmp_path_factory):
     return {name: make(folder, name)[0] for name in NAMES}
 
 
-def settings(folder, steps=6, rate=3e-3, interval_s=1e9):
+def settings(folder, steps=6, rate=3e-3, interval_s=1e9, **more):
     config = TrainingConfig(
         tokens=steps * 6 * 32,
         learning_rate=rate,
         batch_tokens=6 * 32,
         device_batch=4,
         max_epochs=99,
+        **more,
     )
     step = resolve_hyperparameters(config, 1000)
     plan = BatchPlan.of(config, step, 32, 1, vocabulary=300)
@@ -56,6 +59,33 @@ def test_losses_are_those_of_the_model(corpora):
         expected = model(input_ids=tokens, labels=tokens).loss
     assert own.shape == (3, 31)
     assert float(own.mean()) == pytest.approx(float(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "1-sqrt"])
+def test_rates_and_decay_are_those_of_runs(tmp_path, schedule):
+    more = {"schedule": schedule, "warmup_share": 0.2, "decay_share": 0.5}
+    own = settings(tmp_path, steps=20, **more)
+    model = family("qwen2")
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), max_steps=20, learning_rate=own.step.learning_rate, report_to=[],
+        use_cpu=True, warmup_steps=own.plan.warmup, weight_decay=own.config.weight_decay,
+        **_schedule(own.config, 20, own.plan.warmup),
+    )  # fmt: skip
+    runs = Trainer(model=model, args=arguments)
+    runs.create_optimizer_and_scheduler(20)
+    rates = []
+    for _ in range(20):
+        rates.append(runs.optimizer.param_groups[0]["lr"])
+        runs.optimizer.step()
+        runs.lr_scheduler.step()
+    shares = [own.rate_share(step) for step in range(20)]
+    assert np.array(shares) * own.step.learning_rate == pytest.approx(np.array(rates), abs=1e-12)
+    ours = own.make_optimizer(model).param_groups
+    for group, theirs in zip(ours, runs.optimizer.param_groups, strict=True):
+        assert group["weight_decay"] == theirs["weight_decay"]
+        assert list(map(id, group["params"])) == list(map(id, theirs["params"]))
+    assert ours[1]["params"]  # norms and biases
+    assert [group["weight_decay"] for group in ours] == [0.1, 0.0]
 
 
 def test_means_by_domain_know_what_was_not_read():

@@ -1,5 +1,6 @@
 import gc
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,13 +17,13 @@ from mixopt.errors import DivergedError, ModelError
 from mixopt.merging.expert import open_expert
 from mixopt.training import trainer
 from mixopt.training.base_model import Layout, mergeable
+from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.checkpoint_weights import DECAYS, checkpoint_weights
 from mixopt.training.checkpointing import CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
 from mixopt.training.step_law import OptimizerHyperparameters
 from mixopt.training.trainer import (
-    BatchPlan,
     count_devices,
     exclude_libraries_from_collection,
     load_expert,
@@ -66,47 +67,6 @@ def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
     )  # fmt: skip
     load_parameters(network, whole)
     return network, outcome
-
-
-def test_plan_comes_close_to_the_tokens_asked_for():
-    plan = BatchPlan.of(
-        TrainingConfig(tokens=100_000),
-        OptimizerHyperparameters(1, 2048, ""),
-        256,
-        1,
-        vocabulary=2048,
-    )
-    assert (plan.sequences_per_step, plan.steps, plan.sequences) == (8, 49, 392)
-    asked = TrainingConfig(tokens=100_000, device_batch=2)
-    split = BatchPlan.of(asked, OptimizerHyperparameters(1, 2048, ""), 256, 2, vocabulary=2048)
-    assert (split.device_batch, split.accumulation, split.sequences_per_step) == (2, 2, 8)
-
-
-def test_plan_keeps_the_batch_that_is_printed_and_the_logits_in_memory():
-    odd = TrainingConfig(tokens=100_000, device_batch=5)
-    plan = BatchPlan.of(odd, OptimizerHyperparameters(1, 2048, ""), 256, 1, vocabulary=2048)
-    assert (plan.device_batch, plan.accumulation, plan.sequences_per_step) == (4, 2, 8)
-    large = BatchPlan.of(
-        TrainingConfig(tokens=10**9),
-        OptimizerHyperparameters(1, 80_000, ""),
-        2048,
-        1,
-        vocabulary=150_000,
-    )
-    assert large.device_batch * 2048 * 150_000 * 4 <= 2 << 30
-    assert large.device_batch * large.accumulation == 39
-
-
-def test_runs_of_several_lengths_share_batch_and_warm_up():
-    step = OptimizerHyperparameters(1, 2048, "")
-    config = TrainingConfig(tokens=100_000, warmup_share=0.1)
-    plans = [
-        BatchPlan.of(config, step, 256, 1, vocabulary=2048, checkpoints=lengths)
-        for lengths in ([25_000], [25_000, 100_000], [100_000, 400_000], ())
-    ]
-    assert [plan.checkpoints for plan in plans] == [(12,), (12, 49), (49, 195), (49,)]
-    assert {plan.sequences_per_step for plan in plans} == {8}
-    assert {plan.warmup for plan in plans} == {5}
 
 
 def test_processes_that_were_launched_together_share_a_batch(monkeypatch):
@@ -255,6 +215,21 @@ def test_expert_is_saved_in_float32_whatever_it_was_trained_in(tmp_path):
     tensors = load_file(tmp_path / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     assert set(tensors) == {name for name, _ in network.named_parameters()}
+
+
+def test_only_the_main_process_keeps_tensors(tmp_path, monkeypatch):
+    network, state = model(), SimpleNamespace(global_step=1, max_steps=9)
+    weights = {2: {1: 0.5, 2: 0.5}}
+    kept = {}
+    for rank in range(2):
+        monitor = trainer._TrainingMonitor("x", weights, lambda *_: None, keeps=rank == 0)
+        monitor.on_step_end(None, state, None, model=network)
+        kept[rank] = [dict(monitor.sums), monitor.average(network, 2), monitor.average(network, 2)]
+        monitor.work.close()
+    assert all(kept[0])
+    assert not any(kept[1])
+    for name, tensor in kept[0][1].items():
+        assert torch.equal(tensor, 0.5 * dict(network.named_parameters())[name])
 
 
 def test_accumulated_batches_train_the_same_model(corpora, tmp_path):
