@@ -285,7 +285,9 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
         prefix = f"{end}:"
         mine = [key for key in self.sums if key.startswith(prefix)]
         sums = {key.removeprefix(prefix): self.sums.pop(key) for key in mine}
-        return sums or {n: t.cpu().clone() for n, t in trained_tensors(model) if self._keeps}
+        if self.averages[end]:
+            return sums
+        return {n: t.cpu().clone() for n, t in trained_tensors(model) if self._keeps}
 
     def on_log(self, args: Any, state: TrainerState, control: Any, *, logs: Any, **_: Any) -> None:
         if "loss" not in logs:

@@ -72,10 +72,9 @@ def test_models_fit_by_what_they_take_in_memory(tmp_path, monkeypatch, kind, bas
     numel = sum(parameter.numel() for parameter in network.parameters())
     experts = save_experts(tmp_path, network, 3)
     if kind == "lora":
-        for index in range(3):
-            adapted = get_peft_model(family("llama"), LoraConfig(r=1, target_modules=["q_proj"]))
-            adapted.save_pretrained(str(tmp_path / f"lora-{index}"))
-        experts = [open_expert(tmp_path / f"lora-{index}") for index in range(3)]
+        adapted = get_peft_model(family("llama"), LoraConfig(r=1, target_modules=["q_proj"]))
+        adapted.save_pretrained(str(tmp_path / "lora"))
+        experts = [open_expert(tmp_path / "lora") for _ in range(9)]
     saved = save_model(tmp_path / "base", network.to(torch.bfloat16)), experts
     for share, engine in ((0.9, StreamedEngine), (1.3, _ResidentEngine)):
         room = share * bases * 4 * numel

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import toy
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mixopt.config.loader import load_study
 from mixopt.pipeline.context import StudyContext
@@ -14,6 +14,7 @@ from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.training_runs import base_run, build_run, expert_run
 from mixopt.training import checkpointing
 from mixopt.training.checkpointing import CheckpointManager
+from mixopt.training.distributed import ProcessGroup
 
 
 class StoppedError(Exception):
@@ -117,6 +118,23 @@ def test_a_finished_checkpoint_replaces_those_before_and_is_told(tmp_path):
         place.commit(folder)
     assert told == [tmp_path / "checkpoint-2", tmp_path / "checkpoint-10"]
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_sums_are_read_by_the_main_process_alone(tmp_path, rank):
+    folder = tmp_path / "checkpoint-2"
+    folder.mkdir()
+    save_file({"weight": torch.ones(2, 2)}, folder / checkpointing.PARAMETERS)
+    save_file({"9:weight": torch.ones(2, 2)}, folder / checkpointing.SUMS)
+    (folder / checkpointing.LOSSES).write_text("[[2, 1.5]]")
+    checkpointing.seal(folder, {}, 0.0)
+    losses, sums, network = [], {}, torch.nn.Linear(2, 2)
+    manager = CheckpointManager(tmp_path, 1.0, processes=ProcessGroup(rank))
+    callback = checkpointing.CheckpointCallback(manager, losses, sums)
+    callback.on_train_begin(None, None, None, model=network)
+    assert torch.equal(network.weight, torch.ones(2, 2))
+    assert losses == [(2, 1.5)]
+    assert list(sums) == (["9:weight"] if rank == 0 else [])
 
 
 def test_short_trainings_write_no_checkpoint(undisturbed, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from mixopt.training.checkpoint_weights import DECAYS, checkpoint_weights
 from mixopt.training.checkpointing import CheckpointManager, load_parameters
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
+from mixopt.training.distributed import ProcessGroup
 from mixopt.training.step_law import OptimizerHyperparameters
 from mixopt.training.trainer import (
     count_devices,
@@ -49,7 +50,7 @@ def corpora(tmp_path_factory):
     return made
 
 
-def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
+def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None, processes=None):
     step = OptimizerHyperparameters(rate, 256, "test")
     plan = BatchPlan.of(recipe, step, CONTEXT, 1, vocabulary=300)
     dataset = MixtureDataset(
@@ -60,7 +61,7 @@ def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None):
         seed=seed,
     )
     network = network or model()
-    checkpoints = CheckpointManager(tmp_path, interval_s=3600)
+    checkpoints = CheckpointManager(tmp_path, 3600, processes=processes or ProcessGroup())
     outcome, whole = train(
         network, dataset, recipe, step, plan,
         name="birds", device=CPU, seed=seed, checkpoints=checkpoints,
@@ -224,12 +225,20 @@ def test_only_the_main_process_keeps_tensors(tmp_path, monkeypatch):
     for rank in range(2):
         monitor = trainer._TrainingMonitor("x", weights, lambda *_: None, keeps=rank == 0)
         monitor.on_step_end(None, state, None, model=network)
-        kept[rank] = [dict(monitor.sums), monitor.average(network, 2), monitor.average(network, 2)]
-        monitor.work.close()
+        last = trainer._TrainingMonitor("x", {2: {}}, lambda *_: None, keeps=rank == 0)
+        kept[rank] = [dict(monitor.sums), monitor.average(network, 2), last.average(network, 2)]
+        for each in (monitor, last):
+            each.work.close()
     assert all(kept[0])
     assert not any(kept[1])
     for name, tensor in kept[0][1].items():
         assert torch.equal(tensor, 0.5 * dict(network.named_parameters())[name])
+
+
+def test_all_processes_end_where_the_main_one_finds_nan(corpora, tmp_path, monkeypatch):
+    monkeypatch.setattr(ProcessGroup, "broadcast", lambda self, value: False)
+    with pytest.raises(DivergedError, match="stopped being finite at step 2;"):
+        run(corpora, tmp_path, TrainingConfig(tokens=512), processes=ProcessGroup(rank=1))
 
 
 def test_accumulated_batches_train_the_same_model(corpora, tmp_path):
