@@ -25,7 +25,7 @@ SHORTEST_SHARED = 8
 MASK_CELLS = 1 << 26
 """Most cells (`b x t x t`) of a batch's attention mask."""
 PACKED_TOKENS = 4096
-"""Most tokens of a packed sequence that could be divided without computing twice as many."""
+"""Most tokens of a packed sequence whose branches are longer than its prefix."""
 
 
 @dataclass(frozen=True)
