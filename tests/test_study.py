@@ -172,9 +172,9 @@ def test_validation_holds_ceiling_baseline_and_cost(finished):
 
 def test_second_run_finds_everything_and_says_the_same(finished, monkeypatch):
     study, proposal, _ = finished
-    from mixopt.training import training_run
+    from mixopt.training import trainer
 
-    monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("trained again"))
     again = mixopt.Study(study.config, study.output, cache=study.environment.cache, device="cpu")
     assert again.run().to_json() == proposal.to_json()
 
@@ -207,16 +207,16 @@ def test_proposal_helps_the_domains_that_it_feeds(finished):
 
 def failing(monkeypatch, *names):
     """The training of these models diverges."""
-    from mixopt.training import training_run
+    from mixopt.training import trainer
 
-    train = training_run.train
+    train = trainer.train
 
     def diverge(*arguments, name, **options):
         if name in names:
             raise DivergedError(f"The loss of {name!r} stopped being finite at step 3")
         return train(*arguments, name=name, **options)
 
-    monkeypatch.setattr(training_run, "train", diverge)
+    monkeypatch.setattr(trainer, "train", diverge)
 
 
 def load(folder, **changes):

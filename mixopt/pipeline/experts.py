@@ -61,8 +61,8 @@ def train_experts(context: StudyContext) -> Experts:
         DivergedError: Fewer than two are left.
     """
     from mixopt.pipeline.training_runs import expert_run, read_run
+    from mixopt.training.outcome import TrainingOutcome
     from mixopt.training.step_law import OptimizerHyperparameters
-    from mixopt.training.trainer import TrainingOutcome
     from mixopt.training.training_run import TrainingResult
 
     train_base(context)

@@ -117,8 +117,8 @@ def build_online(
         DataError: A domain would be read more often than `max_epochs` allows.
     """
     from mixopt.training.domain_sequences import DomainSequences
+    from mixopt.training.expert_files import load_expert
     from mixopt.training.online_training import train_with_weights
-    from mixopt.training.trainer import load_expert
 
     artifact = online_artifact(context, training, metric_weights)
     config, domains = context.config, context.config.domains

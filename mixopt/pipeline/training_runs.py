@@ -11,8 +11,8 @@ from mixopt.evaluation.score_cache import Results, load_results, save_results
 from mixopt.mixture import Mixture
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.distributed import ProcessGroup
+from mixopt.training.expert_files import save_expert
 from mixopt.training.model_loading import build_model, build_on_meta, count_parameters
-from mixopt.training.trainer import save_expert
 from mixopt.training.training_run import TrainingResult, TrainingRun, plan_run, train_run
 
 if TYPE_CHECKING:

@@ -7,17 +7,13 @@ adds the order of the data, the average of the last checkpoints, and the check o
 import gc
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -31,37 +27,19 @@ from transformers import (
 from mixopt.config.training import ExpertTrainingConfig, TrainingConfig
 from mixopt.errors import DivergedError, ModelError
 from mixopt.io.progress import Work
-from mixopt.training.base_model import mergeable
 from mixopt.training.batch_plan import BatchPlan
+from mixopt.training.checkpoint_callback import CheckpointCallback
 from mixopt.training.checkpoint_weights import checkpoint_weights
-from mixopt.training.checkpointing import CheckpointCallback, CheckpointManager, load_parameters
+from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
 from mixopt.training.distributed import trained_tensors
+from mixopt.training.outcome import TrainingOutcome
 from mixopt.training.step_law import OptimizerHyperparameters
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class TrainingOutcome:
-    """Summary of a finished training.
-
-    Attributes:
-        name: Name of the run.
-        tokens: Tokens trained on.
-        steps: Optimizer steps.
-        losses: Pairs of a step and the mean loss since the pair before (nats per token).
-        flops: 6 x parameters x tokens; embedding look-ups are counted like multiplications.
-    """
-
-    name: str
-    tokens: int
-    steps: int
-    losses: tuple[tuple[int, float], ...]
-    flops: float
 
 
 @cache
@@ -297,46 +275,3 @@ class _TrainingMonitor(TrainerCallback):  # type: ignore[misc]
             raise _diverged(self.name, state.global_step)
         self.losses.append((state.global_step, loss))
         self.work.note = f"loss {loss:.3f}"
-
-
-def count_devices(device: Device) -> int:
-    """Return the number of devices that train one model.
-
-    These are the processes of a launch, or else the CUDA cards of this process.
-
-    Args:
-        device: Device of this process.
-    """
-    cards = torch.cuda.device_count() if device.name == "cuda" else 1
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    return launched if launched > 1 else max(1, cards)
-
-
-def save_expert(model: PreTrainedModel, folder: Path) -> None:
-    """Save an expert: its LoRA factors, or all that is merged in float32 (bfloat16 rounds deltas away).
-
-    Args:
-        model: The trained model.
-        folder: Existing folder that receives the files.
-    """
-    if hasattr(model, "peft_config"):
-        model.save_pretrained(str(folder), safe_serialization=True)
-        return
-    # with stored buffers (Gemma 4, DeepSeek and others have some), which a merge reads of every expert
-    tensors = {name: t.detach().float().cpu().contiguous() for name, t in mergeable(model).items()}
-    save_file(tensors, folder / "model.safetensors")
-
-
-def load_expert(model: PreTrainedModel, folder: Path) -> None:
-    """Load what `save_expert` saved into a model of the same kind.
-
-    Args:
-        model: The base, ready to be trained as the expert was; changed in place.
-        folder: Of the expert.
-    """
-    if hasattr(model, "peft_config"):
-        from peft import set_peft_model_state_dict
-
-        set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
-        return
-    load_parameters(model, load_file(folder / "model.safetensors"))

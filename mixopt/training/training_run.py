@@ -16,17 +16,13 @@ from mixopt.data.study_corpora import StudyCorpora
 from mixopt.errors import DataError
 from mixopt.mixture import Mixture
 from mixopt.training.batch_plan import BatchPlan
-from mixopt.training.checkpointing import CheckpointManager, load_parameters
+from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.dataset import MixtureDataset
-from mixopt.training.device import Device
+from mixopt.training.device import Device, count_devices
 from mixopt.training.distributed import is_sharded
+from mixopt.training.expert_files import load_parameters
+from mixopt.training.outcome import TrainingOutcome
 from mixopt.training.step_law import OptimizerHyperparameters, resolve_hyperparameters
-from mixopt.training.trainer import (
-    TrainingOutcome,
-    count_devices,
-    exclude_libraries_from_collection,
-    train,
-)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -181,6 +177,9 @@ def train_run(
     Raises:
         DivergedError: The loss stopped being finite.
     """
+    # only where a model is trained: transformers' Trainer takes seconds to import
+    from mixopt.training.trainer import exclude_libraries_from_collection, train
+
     dataset = MixtureDataset(
         {domain: corpora.open(domain) for domain in run.domains},
         Mixture({domain: run.ratios[domain] for domain in run.domains}),

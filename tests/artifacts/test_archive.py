@@ -120,7 +120,7 @@ def test_folders_and_archives_that_are_refused(folder, tmp_path):
 
 
 def test_an_unpacked_study_continues(tmp_path, monkeypatch):
-    from mixopt.training import training_run
+    from mixopt.training import trainer
 
     path = toy.write_study(tmp_path)
     study = mixopt.Study.load(path, tmp_path / "out", cache=tmp_path / "cache", device="cpu")
@@ -128,7 +128,7 @@ def test_an_unpacked_study_continues(tmp_path, monkeypatch):
     output = call("pack", tmp_path / "out", tmp_path / "study.tar.zst")
     assert "files into" in output
     call("unpack", tmp_path / "study.tar.zst", tmp_path / "elsewhere")
-    monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("trained again"))
     there = mixopt.Study.load(path, tmp_path / "elsewhere", cache=tmp_path / "other", device="cpu")
     assert there.propose(there.search())[0].to_json() == proposal.to_json()
 

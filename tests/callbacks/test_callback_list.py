@@ -7,8 +7,8 @@ from mixopt.callbacks.base import Callback
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import load_study
 from mixopt.errors import MixoptError
+from mixopt.training.outcome import TrainingOutcome
 from mixopt.training.step_law import OptimizerHyperparameters
-from mixopt.training.trainer import TrainingOutcome
 from mixopt.training.training_run import TrainingResult
 
 

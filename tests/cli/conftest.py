@@ -39,11 +39,11 @@ def ran(tmp_path_factory):
 @pytest.fixture
 def again(ran, monkeypatch):
     """Call a verb on the finished study, and return what it prints; training anew is an error."""
-    from mixopt.training import training_run
+    from mixopt.training import trainer
 
     folder, _ = ran
     monkeypatch.setenv("MIXOPT_CACHE", str(folder / "cache"))
-    monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("trained again"))
     return lambda verb: call(
         verb, folder / "toy.yaml", "-o", folder / "out", "--device", "cpu", "--no-track"
     )

@@ -37,7 +37,9 @@ def test_text_is_found_and_used_as_a_capability(tmp_path):
 def test_a_name_that_no_study_could_read_is_refused_before_the_search(tmp_path):
     (tmp_path / "quiz.yaml").write_text("{name: quiz, kind: continuation, items: none.jsonl}")
     given = ("capability-text", tmp_path / "quiz.yaml", "--corpus", "x", "--out")
-    assert "give another --out, which ends in .jsonl" in call(*given, tmp_path / "o.jsonl.gz", code=2)
+    assert "give another --out, which ends in .jsonl" in call(
+        *given, tmp_path / "o.jsonl.gz", code=2
+    )
     printed = call(*given, tmp_path / "o.jsonl", "--capability", "reading comprehension", code=2)
     assert "'reading comprehension' is no name of a study" in printed
 

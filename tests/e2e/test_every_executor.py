@@ -42,7 +42,7 @@ def test_another_machine_goes_on_where_the_drivers_was_lost(wanted, tmp_path, mo
     storage = str(tmp_path / "storage")
     run(path, tmp_path / "out", tmp_path / "cache", storage=storage)
     assert read(tmp_path / "out") == results
-    for name in ("mixopt.training.training_run.train", "mixopt.pipeline.proxy_trust.fit",
+    for name in ("mixopt.training.trainer.train", "mixopt.pipeline.proxy_trust.fit",
                  "mixopt.pipeline.propose.search_mixtures", "mixopt.data.corpus.tokenize",
                  "mixopt.evaluation.scorer.Scorer.logprobs"):  # fmt: skip
         monkeypatch.setattr(name, lambda *_, **__: pytest.fail("made again"))

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mixopt.training.checkpointing import load_parameters
 from mixopt.training.distributed import ProcessGroup, is_sharded
+from mixopt.training.expert_files import load_parameters
 from mixopt.training.trainer import _TrainingMonitor
 
 STEPS, BATCH = 4, 4

@@ -9,7 +9,7 @@ from mixopt import Mixture
 from mixopt.errors import ConfigError, DivergedError, RunError
 from mixopt.pipeline.decide import FRESH
 from mixopt.pipeline.mixture_runs import name_mixture
-from mixopt.training import training_run
+from mixopt.training import trainer
 
 SEARCH = {"rounds": [6], "natural": {"birds": 0.8, "ships": 0.1, "sums": 0.1}}
 UNIT = 2048
@@ -73,9 +73,7 @@ def test_the_confirmation_has_unused_seeds_and_the_fixed_length(spent):
 def test_a_second_process_finds_the_same_runs_and_trains_nothing(spent, monkeypatch):
     study, _, bought = spent
     again = toy.load(study.output.parent, study.output.parent / "toy.yaml")
-    monkeypatch.setattr(
-        "mixopt.training.training_run.train", lambda *_, **__: pytest.fail("trained")
-    )
+    monkeypatch.setattr("mixopt.training.trainer.train", lambda *_, **__: pytest.fail("trained"))
     found = again.spend(trials=again.search())
     assert [(e.seed, e.tokens) for e in found] == [(e.seed, e.tokens) for e in bought]
     assert all(np.array_equal(a.scores, b.scores) for a, b in zip(found, bought, strict=True))
@@ -123,14 +121,14 @@ def test_with_a_decaying_rate_natural_has_no_early_lengths(tmp_path):
 
 
 def failing(monkeypatch, fails):
-    real = training_run.train
+    real = trainer.train
 
     def train(*arguments, name, **options):
         if name.startswith("mix-") and fails(name):
             raise DivergedError(f"The loss of {name!r} stopped being finite at step 3; lower it.")
         return real(*arguments, name=name, **options)
 
-    monkeypatch.setattr(training_run, "train", train)
+    monkeypatch.setattr(trainer, "train", train)
 
 
 @pytest.fixture

@@ -6,28 +6,28 @@ import toy
 from mixopt.config.training import PretrainedBaseConfig
 from mixopt.errors import DivergedError
 from mixopt.pipeline.experts import _warn_of_vocabulary, train_experts
-from mixopt.training import training_run
+from mixopt.training import trainer
+from mixopt.training.outcome import TrainingOutcome
 from mixopt.training.step_law import OptimizerHyperparameters
-from mixopt.training.trainer import TrainingOutcome
 from mixopt.training.training_run import TrainingResult
 
 
 def test_trained_experts_are_read_without_a_worker(toy_folder, monkeypatch):
-    monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("trained again"))
     experts = train_experts(toy.load(toy_folder).prepare())
     assert list(experts.results) == list(experts.compositions) == list(toy.WORDS)
     assert experts.failures == {}
 
 
 def failing(monkeypatch, *names):
-    real = training_run.train
+    real = trainer.train
 
     def train(*arguments, name, **options):
         if name in names:
             raise DivergedError("the loss was not finite at step 3.")
         return real(*arguments, name=name, **options)
 
-    monkeypatch.setattr(training_run, "train", train)
+    monkeypatch.setattr(trainer, "train", train)
 
 
 def test_an_expert_that_diverges_is_set_aside(toy_folder, monkeypatch):

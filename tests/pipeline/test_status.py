@@ -152,40 +152,40 @@ def test_what_a_worker_scores_now_is_running(finished, tmp_path):
 
 
 def test_what_failed_is_told_with_its_cause_until_it_is_made(toy_folder, monkeypatch):
-    from mixopt.training import training_run
+    from mixopt.training import trainer
 
     toy.forget_expert(toy_folder, "ships")
     study = load(toy.write_study(toy_folder), toy_folder)
-    real = training_run.train
+    real = trainer.train
 
     def train(*arguments, name, **rest):
         if name == "ships":
             raise DivergedError("the loss of ships was not finite at step 3.")
         return real(*arguments, name=name, **rest)
 
-    monkeypatch.setattr(training_run, "train", train)
+    monkeypatch.setattr(trainer, "train", train)
     study.train()
     load(toy.write_study(toy_folder), toy_folder).train()
     row = next(row for row in study.status() if row.what == "expert ships")
     assert row.state == "failed"
     assert row.why == "the loss of ships was not finite at step 3. (tried 2 times)"
-    monkeypatch.setattr(training_run, "train", real)
+    monkeypatch.setattr(trainer, "train", real)
     load(toy.write_study(toy_folder), toy_folder).train()
     assert states(study.status())["expert ships"] == "done"
 
 
 def test_parts_of_items_and_experts_set_aside_are_counted(toy_folder, monkeypatch):
-    from mixopt.training import training_run
+    from mixopt.training import trainer
 
     toy.forget_expert(toy_folder, "ships")
-    real = training_run.train
+    real = trainer.train
 
     def train(*arguments, name, **rest):
         if name == "ships":
             raise DivergedError("the loss of ships was not finite.")
         return real(*arguments, name=name, **rest)
 
-    monkeypatch.setattr(training_run, "train", train)
+    monkeypatch.setattr(trainer, "train", train)
     study = load(
         toy.write_study(toy_folder, search={"rounds": [7, 3], "item_share": 0.5}), toy_folder
     )

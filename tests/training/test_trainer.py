@@ -19,18 +19,13 @@ from mixopt.training import trainer
 from mixopt.training.base_model import Layout, mergeable
 from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.checkpoint_weights import DECAYS, checkpoint_weights
-from mixopt.training.checkpointing import CheckpointManager, load_parameters
+from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
 from mixopt.training.distributed import ProcessGroup
+from mixopt.training.expert_files import load_expert, load_parameters, save_expert
 from mixopt.training.step_law import OptimizerHyperparameters
-from mixopt.training.trainer import (
-    count_devices,
-    exclude_libraries_from_collection,
-    load_expert,
-    save_expert,
-    train,
-)
+from mixopt.training.trainer import exclude_libraries_from_collection, train
 
 CPU = Device("cpu", torch.float32)
 CONTEXT = 32
@@ -68,12 +63,6 @@ def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None, processes
     )  # fmt: skip
     load_parameters(network, whole)
     return network, outcome
-
-
-def test_processes_that_were_launched_together_share_a_batch(monkeypatch):
-    assert count_devices(CPU) == 1
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert count_devices(CPU) == 2
 
 
 def test_training_learns_and_counts(corpora, tmp_path):
@@ -208,14 +197,6 @@ def test_one_checkpoint_is_the_last_alone():
 def test_loss_that_is_not_finite_names_run_and_step(corpora, tmp_path):
     with pytest.raises(DivergedError, match=r"loss of 'birds' stopped being finite at step \d+;"):
         run(corpora, tmp_path, TrainingConfig(tokens=2000), rate=1e30)
-
-
-def test_expert_is_saved_in_float32_whatever_it_was_trained_in(tmp_path):
-    network = model().to(torch.bfloat16)
-    save_expert(network, tmp_path)
-    tensors = load_file(tmp_path / "model.safetensors")
-    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
-    assert set(tensors) == {name for name, _ in network.named_parameters()}
 
 
 def test_only_the_main_process_keeps_tensors(tmp_path, monkeypatch):

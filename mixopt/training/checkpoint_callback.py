@@ -1,0 +1,85 @@
+"""Checkpoints of a training by transformers' `Trainer`, so that a stop costs minutes.
+
+The Trainer's own checkpoint holds optimizer, schedule and random states. Parameters are saved beside
+it under their names in memory, because some architectures save them under other names, from which
+they would not be restored.
+"""
+
+import json
+import time
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from mixopt.training.checkpointing import CheckpointManager
+from mixopt.training.distributed import is_sharded, trained_tensors
+from mixopt.training.expert_files import load_parameters
+
+PARAMETERS = "parameters.safetensors"
+SUMS = "sums.safetensors"
+LOSSES = "losses.json"
+
+
+class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
+    """Saves a checkpoint at intervals, and restores the last one when training begins.
+
+    Checkpoints are saved only at steps where the Trainer logs. It resets its running loss there, so
+    that no part of the loss is lost on resuming.
+
+    Args:
+        manager: Keeps the checkpoints.
+        losses: Pairs of step and loss, saved and restored with them.
+        sums: Sums of averaged parameters by name, saved and restored with them; the main process's.
+
+    Attributes:
+        resumed_from: The last checkpoint, if there is one.
+    """
+
+    def __init__(
+        self,
+        manager: CheckpointManager,
+        losses: list[tuple[int, float]],
+        sums: dict[str, torch.Tensor],
+    ) -> None:
+        self._manager, self._losses, self._sums = manager, losses, sums
+        self._last_saved = time.monotonic()
+        self.resumed_from = manager.latest()
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        """Restore parameters, losses and sums of the last checkpoint."""
+        self._last_saved = time.monotonic()
+        if self.resumed_from is None or model is None:
+            return
+        if not is_sharded(model):  # the Trainer restores shards itself
+            load_parameters(model, load_file(self.resumed_from / PARAMETERS))
+        if self._manager.processes.is_main:
+            self._sums.update(load_file(self.resumed_from / SUMS))
+        losses = json.loads((self.resumed_from / LOSSES).read_text())
+        self._losses[:] = [(int(step), float(loss)) for step, loss in losses]
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Request a checkpoint when the interval has passed."""
+        due = time.monotonic() - self._last_saved >= self._manager.interval_s
+        if self._manager.processes.broadcast(due) and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def on_save(
+        self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        """Complete the checkpoint that the Trainer has written."""
+        processes = self._manager.processes
+        folder = self._manager.folder / f"checkpoint-{state.global_step}"
+        trained = trained_tensors(model)  # all processes gather shards, and the main one keeps them
+        tensors = {name: t.cpu().contiguous() for name, t in trained if processes.is_main}
+        processes.barrier()  # each process writes its own random state
+        if processes.is_main:
+            save_file(tensors, folder / PARAMETERS)
+            save_file(self._sums, folder / SUMS)
+            (folder / LOSSES).write_text(json.dumps(self._losses))
+            self._manager.commit(folder)
+        processes.barrier()
+        self._last_saved = time.monotonic()
