@@ -20,9 +20,7 @@ from mixopt.errors import ConfigError, RunError, require_extra
 from mixopt.exporters.export import make_request
 from mixopt.io.content_hash import user_cache
 from mixopt.io.interrupts import acknowledge_stop
-from mixopt.optimization.outliers import describe_outlying_trials
 from mixopt.optimization.validation import Validation
-from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import list_observations
 from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
@@ -33,20 +31,18 @@ from mixopt.pipeline.method_search import MethodResult, describe_recommendation,
 from mixopt.pipeline.milestones import (
     report_expert_scores,
     report_plan,
-    report_proposals,
     report_round,
 )
 from mixopt.pipeline.objective import open_policy, require_objective
 from mixopt.pipeline.phases import run_phases
 from mixopt.pipeline.plan import PlannedTraining, plan_study
 from mixopt.pipeline.preview import Preview, preview_study
-from mixopt.pipeline.propose import build_proposals
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.results import count_domains, to_json, to_yaml, write_result
 from mixopt.pipeline.search import CandidateSearch, open_search
 from mixopt.pipeline.status import StatusRow, study_status
+from mixopt.pipeline.study_runs import StudyRuns
 from mixopt.pipeline.trained_runs import list_trained_runs
-from mixopt.pipeline.validate import validate
 from mixopt.proposal import Proposal
 from mixopt.report.build import study_report_data
 from mixopt.report.page import write_report
@@ -92,7 +88,7 @@ class Study:
         self._is_prepared = False
         self._search: CandidateSearch | None = None
         self._policy: SurrogatePolicy | None = None
-        self._corrected: SurrogatePolicy | None = None
+        self._runs: StudyRuns | None = None
         self._method: MethodResult | None = None
         self._round_ranks: dict[int, tuple[int, float]] = {}
 
@@ -147,14 +143,7 @@ class Study:
             return run_phases(self)
         with self.running():
             trials = self.search()
-            proposals = self.propose(trials)
-            validation = None
-            if self.config.validation is not None:
-                validation = self.validate(proposals[0], trials=trials)
-                proposals = self.propose(trials)
-            if self.config.budget is not None:
-                self.spend(proposals, trials=trials)
-                proposals = self.propose(trials)
+            proposals, validation = self.answer(trials)
             self.report(trials, proposals, validation)
             self.export(proposals[0])
             return proposals[0]
@@ -218,8 +207,27 @@ class Study:
             found = self._find_recommendation()
             return None if found is None else found.recommendation
 
+    def answer(self, trials: Trials) -> tuple[list[Proposal], Validation | None]:
+        """Validate and spend as the config says, and propose with these runs.
+
+        Args:
+            trials: Of the search.
+
+        Returns:
+            Proposals, best first, and the statistics of the validation, if the study has one.
+        """
+        with self.running():
+            validation = None
+            if self.config.validation is not None:
+                validation = self.validate(trials=trials)
+            if self.config.budget is not None:
+                self.spend(trials=trials)
+            return self.propose(trials), validation
+
     def propose(self, trials: Trials) -> list[Proposal]:
         """Propose mixtures, and verify each by merging and scoring it.
+
+        Runs of the study's validation and budget are used if they are trained; none is trained here.
 
         Args:
             trials: Of the search.
@@ -228,14 +236,9 @@ class Study:
             Proposals, best first.
         """
         with self.running():
-            search, policy = self.open_search(), self.open_policy()
-            self.callbacks.begin("proposal")
-            proposals = build_proposals(self.context, search, policy, trials)
-            for number, proposal in enumerate(proposals, start=1):
-                name = "proposal.json" if number == 1 else f"proposal-{number}.json"
-                write_result(self.callbacks, name, proposal.to_json())
-            report_proposals(self.context, proposals)
-            return proposals
+            runs = self._open_runs()
+            runs.find(trials)
+            return runs.propose(runs.policy, trials)
 
     def validate(
         self, proposal: Proposal | None = None, *, trials: Trials | None = None
@@ -245,7 +248,7 @@ class Study:
         Each starts from the base and reads as many tokens as an expert. Later proposals use these runs.
 
         Args:
-            proposal: One of the mixtures; the best proposal if left out.
+            proposal: One of the mixtures; the best proposal without real runs if left out.
             trials: Of the search, which runs if they are left out.
 
         Returns:
@@ -257,18 +260,12 @@ class Study:
         """
         with self.running():
             trials = self.search() if trials is None else trials
-            proposal = proposal or self.propose(trials)[0]
-            search, alone = self.open_search(), self.open_policy(with_runs=False)
+            runs = self._open_runs()
+            proposal = proposal or runs.propose(runs.before_validation, trials)[0]
             self.callbacks.begin("validation")
-            result = validate(self.context, search, proposal, trials, alone)
+            result = runs.validate(proposal, trials)
             write_result(self.callbacks, "proxy-runs.csv", result.runs.to_csv(index=False))
             write_result(self.callbacks, "validation.json", to_json(result.validation.to_dict()))
-            self._corrected = alone.with_runs(result.validation, result.means, result.by_seed)
-            for runs in result.by_seed:
-                for sentence in describe_outlying_trials(runs):
-                    self.callbacks.warning(sentence)
-            if self._corrected.doubt is not None:
-                self.callbacks.warning(self._corrected.doubt, "ratios")
             self.callbacks.notify(lambda callback: callback.on_validation(result.validation))
             return result.validation
 
@@ -277,10 +274,10 @@ class Study:
     ) -> list[Observation]:
         """Spend the study's budget on runs, each where it raises the expected gain most.
 
-        Later proposals use these runs.
+        A study with a `validation` is validated before. Later proposals use these runs.
 
         Args:
-            proposals: Candidates beside ensembles and merges; those of `propose` if left out.
+            proposals: Candidates beside ensembles and merges; those before the budget if left out.
             trials: Of the search, which runs if they are left out.
 
         Returns:
@@ -296,15 +293,16 @@ class Study:
             )
         with self.running():
             trials = self.search() if trials is None else trials
-            proposals = self.propose(trials) if proposals is None else proposals
-            search, policy = self.open_search(), self.open_policy()
-            found = self._find_recommendation()
+            runs = self._open_runs()
+            if self.config.validation is not None and not runs.is_validated:
+                self.validate(trials=trials)
+            if proposals is None:
+                proposals = runs.propose(runs.before_budget, trials)
             self.callbacks.begin("budget")
-            paid, own = (found.online_tokens, found.observations) if found else (0, ())
-            bought = spend_budget(self.context, search, policy, trials, proposals, paid)
-            table = tabulate(bought, self.config.domains, metrics_that_choose(search))
+            bought = runs.spend(proposals, trials)
+            metrics = metrics_that_choose(self.open_search())
+            table = tabulate(bought, self.config.domains, metrics)
             write_result(self.callbacks, "runs.csv", table.to_csv(index=False))
-            self._corrected = policy.with_observations([*own, *bought])
             return bought
 
     def export(self, plan: Proposal | Schedule) -> list[Path]:
@@ -411,7 +409,7 @@ class Study:
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
-        """Fit the surrogate of the study's utility, corrected by real runs if any were trained.
+        """Fit the surrogate of the study's utility, corrected by the real runs of proposals so far.
 
         Args:
             trials: Of the search.
@@ -489,19 +487,15 @@ class Study:
         """Return the policy that fits surrogates.
 
         Args:
-            with_runs: Use real runs, if a validation has trained any. The rounds of the search do
+            with_runs: Use the real runs that proposals have used so far. The rounds of the search do
                 not, so that they depend on no validation.
 
         Returns:
             The policy.
         """
-        if with_runs and self._corrected is not None:
-            return self._corrected
         if self._policy is None:
             self._policy = open_policy(self.context, self.open_search())
-        if with_runs and (found := self._find_recommendation()) is not None:
-            return self._policy.with_recommendation(found.recommendation, found.observations)
-        return self._policy
+        return self._open_runs().policy if with_runs else self._policy
 
     def of_phase(self, config: StudyConfig, name: str) -> "Study":
         """Return the study of a phase, in a folder of its own below this one's.
@@ -536,6 +530,12 @@ class Study:
         cells = [(row.what, row.state, row.why) for row in self.status()]
         rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells)
         return f"<p>{self!r}</p><table><tr><th>part</th><th>state</th><th></th></tr>{rows}</table>"
+
+    def _open_runs(self) -> StudyRuns:
+        if self._runs is None:
+            policy, method = self.open_policy(with_runs=False), self._find_recommendation()
+            self._runs = StudyRuns(self.context, self.open_search(), policy, method)
+        return self._runs
 
     def _find_recommendation(self) -> MethodResult | None:
         if self._method is None and self.config.published_method is not None:

@@ -14,5 +14,5 @@ def report(**options: Any) -> None:
     study = load_study("report", **options)
     with study.running():
         trials = study.search()
-        validation = None if study.config.validation is None else study.validate(trials=trials)
-        study.report(trials, study.propose(trials), validation)
+        proposals, validation = study.answer(trials)
+        study.report(trials, proposals, validation)

@@ -5,6 +5,7 @@ Nothing here trains or tokenizes but `prepare`; what has not been built raises `
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -292,6 +293,13 @@ class StudyContext:
         from mixopt.pipeline.worker import open_dispatcher
 
         return ReadOnlyDispatcher(self.store) if self.store.read_only else open_dispatcher(self)
+
+    def only_finding(self) -> "StudyContext":
+        """Return this study for a look at its jobs: they are found, not run, and nothing is reported."""
+        found = copy(self)
+        found.callbacks = CallbackList(self.config, None)
+        found.dispatcher = ReadOnlyDispatcher(self.store)
+        return found
 
     def close(self) -> None:
         """Stop the workers; the next job starts new ones."""

@@ -16,3 +16,9 @@ def test_spend_trains_runs_and_proposes_with_them(toy_folder):
     proposal = Proposal.read(out / "proposal.json")
     assert proposal.decision.runs >= 1
     assert proposal.decision.verdict in printed
+    # other verbs know these runs too
+    before = (out / "proposal.json").read_bytes()
+    for verb in ("propose", "report"):
+        call(verb, path, "-o", out, "--device", "cpu", "--no-track")
+        assert (out / "proposal.json").read_bytes() == before, verb
+    assert "done     proposal" in call("status", path, "-o", out, "--device", "cpu")

@@ -106,6 +106,16 @@ def test_a_budget_confirms_what_a_method_recommends(toy_folder, monkeypatch):
     assert 2 <= len(bought) <= 3
 
 
+def test_a_validation_keeps_what_a_method_recommends_and_its_runs(toy_folder, monkeypatch):
+    monkeypatch.setitem(METHODS, "d-optimal", lambda: DOptimal(pool=64))
+    study = open_toy(toy_folder, "d-optimal", validation={"mixtures": 4, "seeds": 1})
+    proposals, _ = study.answer(study.search())
+    assert proposals[0].decision.candidate == study.recommend().ratios
+    assert proposals[0].decision.runs == 2 + 3  # of the method and of the validation, but natural
+    states = {row.what: row.state for row in study.status()}
+    assert states["proposal"] == "done"
+
+
 def test_a_budget_below_the_least_ends_before_anything_is_trained(tmp_path):
     study = open_toy(tmp_path, "olmix")
     with pytest.raises(ConfigError, match="'olmix' needs 16,000 tokens .* for 3 domains"):
