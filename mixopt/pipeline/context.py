@@ -228,7 +228,7 @@ class StudyContext:
             rows[domain] = Mixture(row)
         return rows
 
-    @property
+    @cached_property
     def given_experts(self) -> dict[str, Path]:
         """Folders of the experts that were trained elsewhere, by name; of runs, the last checkpoints."""
         experts = self.config.experts

@@ -42,3 +42,18 @@ def test_a_study_with_phases_has_no_search_of_its_own(tmp_path):
     study = toy.load(tmp_path, toy.write_study(tmp_path, phases=phases))
     with pytest.raises(ConfigError, match="has phases"):
         study.prepare()
+
+
+def test_folders_of_given_experts_are_looked_for_once(tmp_path, monkeypatch):
+    base = {"kind": "pretrained", "path": str(tmp_path), "context": 32}
+    path = toy.write_study(tmp_path, base=base)
+    folders = {name: tmp_path / f"expert-{name}" for name in toy.WORDS}
+    study = toy.load(tmp_path, path, experts=folders)
+    looked = []
+    monkeypatch.setattr(
+        "mixopt.pipeline.context.find_model_folder", lambda path: looked.append(path) or path
+    )
+    context = StudyContext(study.config, study.environment)
+    for _ in range(3):
+        assert context.given_experts == folders
+    assert len(looked) == len(folders)
