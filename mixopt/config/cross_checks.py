@@ -334,9 +334,13 @@ def _check_text_prior(study: "StudyConfig") -> None:
                 f"search.text_prior: expert {expert.domain!r} has no text to compare with the "
                 "benchmarks; add its text, or leave text_prior out"
             )
-    if all(
-        isinstance(each, WHOLE_MODEL_CONFIGS) for each in study.benchmarks if each.role == "search"
-    ):
+    weights = study.search.capability_weights
+    chosen = [
+        benchmark
+        for benchmark in study.benchmarks
+        if benchmark.role == "search" and weights.get(benchmark.capability, 1.0) > 0
+    ]
+    if all(isinstance(benchmark, WHOLE_MODEL_CONFIGS) for benchmark in chosen):
         raise ValueError(
             "search.text_prior: no benchmark that chooses has text (bits_per_byte, continuations or "
             "choices); give one, or leave text_prior out"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mixopt.callbacks.base import TrainedModel
 from mixopt.config.training import BuiltBaseConfig
-from mixopt.errors import DivergedError, one_line
+from mixopt.errors import DivergedError, RunError, one_line
 from mixopt.executors.job import Job
 from mixopt.io.progress import track
 from mixopt.mixture import Mixture
@@ -58,7 +58,8 @@ def train_experts(context: StudyContext) -> Experts:
     """Return the experts, trained or found; one that diverges is set aside.
 
     Raises:
-        DivergedError: Fewer than two are left.
+        DivergedError: Fewer than two are left, and the others diverged.
+        RunError: Fewer than two are left, for another cause.
     """
     from mixopt.pipeline.training_runs import expert_run, read_run
     from mixopt.training.outcome import TrainingOutcome
@@ -68,6 +69,7 @@ def train_experts(context: StudyContext) -> Experts:
     train_base(context)
     results: dict[str, TrainingResult] = {}
     failures: dict[str, str] = {}
+    errors: list[Exception] = []
     names = list(context.compositions)
     for name in context.given_experts:
         folder = context.given_expert(name)
@@ -86,6 +88,7 @@ def train_experts(context: StudyContext) -> Experts:
     for job, error in track(done, "experts", total=len(jobs), unit="expert"):
         (name,) = job.arguments
         if error is not None:
+            errors.append(error)
             failures[name] = one_line(error, limit=None)
             _report_failure(context, name, failures[name])
             continue
@@ -97,11 +100,21 @@ def train_experts(context: StudyContext) -> Experts:
         _warn_of_vocabulary(context, results[name])
     results = {name: results[name] for name in names if name in results}
     if len(results) < MIN_EXPERTS:
-        raise DivergedError(
-            f"{len(results)} of {len(names)} experts were trained without diverging and at least "
-            f"{MIN_EXPERTS} are needed; lower training.learning_rate and run again."
-        )
+        raise _too_few(len(results), len(names), errors)
     return Experts(results, failures, {name: context.compositions[name] for name in results})
+
+
+def _too_few(n: int, of: int, errors: list[Exception]) -> RunError:
+    if all(isinstance(error, DivergedError) for error in errors):
+        return DivergedError(
+            f"{n} of {of} experts were trained without diverging and at least {MIN_EXPERTS} are needed; "
+            "lower training.learning_rate and run again."
+        )
+    cause = next(error for error in errors if not isinstance(error, DivergedError))
+    return RunError(
+        f"{n} of {of} experts were trained and at least {MIN_EXPERTS} are needed; fix what failed and "
+        f"run again: {one_line(cause, limit=None)}"
+    )
 
 
 def _warn_of_vocabulary(context: StudyContext, result: "TrainingResult") -> None:

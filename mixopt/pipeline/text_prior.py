@@ -29,7 +29,8 @@ def measure_text_prior(context: StudyContext) -> Trials:
     """Return the distances of mixtures from the text of each benchmark that chooses, as trials.
 
     A distance is a score for the surrogate: nearer counts as better, so the distance from a benchmark
-    where higher is better is negative. Benchmarks of generated text have none.
+    where higher is better is negative. Benchmarks of generated text have none, nor those of a capability
+    with weight 0.
 
     Args:
         context: A study whose corpora are built.
@@ -41,7 +42,8 @@ def measure_text_prior(context: StudyContext) -> Trials:
     weights = equal_weights(context)
     most = min(MOST_TARGET, PER_BENCHMARK * len(weights))
     samples = collect_samples(context, weights, most, name=NAME)
-    metrics = tuple(t.metric for t in context.scorer.tasks if t.metric.role == "search")
+    # a benchmark that counts for nothing has no text in the target
+    metrics = tuple(t.metric for t in context.scorer.tasks if weights.get(t.metric.name, 0.0) > 0)
     domains = context.config.domains
     ratios = list_mixtures(context.corpora.natural.vector(domains), context.config.seed)
     key = {

@@ -236,7 +236,6 @@ def _put(path: Path, store: ArtifactStore) -> str:
     if not path.exists():
         raise DataError(f"{path} does not exist; fix the path.")
     key = {"content": [[name, hash_content(file)] for name, file in _list(path)]}
-    stem = re.sub(r"[^A-Za-z0-9_]", "_", path.name)[:40]
 
     def build(scratch: Path) -> None:
         for name, file in _list(path):
@@ -244,7 +243,7 @@ def _put(path: Path, store: ArtifactStore) -> str:
             target.parent.mkdir(parents=True, exist_ok=True)
             _link_or_copy(file, target)
 
-    folder = store.get_or_build(Artifact(KIND, stem, key), build)
+    folder = store.get_or_build(Artifact(KIND, _stem(path.name), key), build)
     return f"{MARK}{folder.name}/" + ("" if path.is_dir() else path.name)
 
 
@@ -257,8 +256,13 @@ def _put_items(config: BitsPerByteConfig, store: ArtifactStore) -> str:
     def build(scratch: Path) -> None:
         (scratch / ITEMS).write_text(lines)
 
-    artifact = Artifact(KIND, config.name, {"content": digest})
+    artifact = Artifact(KIND, _stem(config.name), {"content": digest})
     return f"{MARK}{store.get_or_build(artifact, build).name}/{ITEMS}"
+
+
+def _stem(name: str) -> str:
+    """Return a name as `STAGED` reads it."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)[:40]
 
 
 def _list(path: Path) -> Iterator[tuple[str, Path]]:

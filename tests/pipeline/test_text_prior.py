@@ -67,6 +67,22 @@ def test_the_surrogate_of_a_study_uses_it_and_others_keep_their_keys(study, tmp_
     assert "prior_mean" not in other.open_policy().key(other.search())
 
 
+def test_a_benchmark_of_a_capability_with_weight_0_takes_no_part(
+    tmp_path, trained_toy, monkeypatch
+):
+    monkeypatch.setattr(text_prior, "DRAWN", 8)
+    path = write_toy(tmp_path)
+    plain = path.read_text()
+    assert "text_prior: true" in plain
+    path.write_text(
+        plain.replace("text_prior: true", "text_prior: true\n  capability_weights: {sums: 0}")
+    )
+    study = toy.load(toy.copy_trained(trained_toy, tmp_path))
+    study.prepare()
+    found = measure_text_prior(study.context)
+    assert {m.name for m in found.metrics} == {"birds_heldout", "continue", "ships_heldout"}
+
+
 def test_what_is_missing_is_told_before_anything_is_trained(tmp_path, monkeypatch):
     study = toy.load(tmp_path, write_toy(tmp_path))
     monkeypatch.setattr("mixopt.errors.is_installed", lambda name: name != "ot")

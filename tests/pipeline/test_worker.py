@@ -11,7 +11,7 @@ from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.config.loader import choose_executor, load_study
 from mixopt.config.study import StudyConfig
 from mixopt.data import heldout_text
-from mixopt.errors import DataError, RunError
+from mixopt.errors import DataError, DivergedError, RunError
 from mixopt.evaluation.tasks.items import read_item_texts
 from mixopt.executors.base import WorkerLostError
 from mixopt.executors.dispatcher import Dispatcher
@@ -118,8 +118,10 @@ def test_a_lost_worker_is_recorded_until_its_job_is_done(toy_folder):
     do = StudyWorker(context)
     lossy = Lossy(do, losses=6)
     context.dispatcher = Dispatcher(lambda: lossy, context.store, 1)
-    with pytest.raises(RunError, match="0 of 3 experts were trained"):
+    with pytest.raises(RunError, match="0 of 3 experts were trained and at least 2 are") as error:
         train_experts(context)
+    assert str(error.value).endswith("fix what failed and run again: The machine went away.")
+    assert not isinstance(error.value, DivergedError)
     assert {(f.name, f.times, f.cause) for f in context.store.failures()} == {
         (name, 2, "The machine went away.") for name in NAMES
     }
@@ -158,6 +160,17 @@ def test_of_a_large_heldout_text_its_items_alone_are_sent(recipe, tmp_path, monk
     assert here == there
     assert len(here) == before.max_items
     assert Path(after.text.paths[0]).stat().st_size < 5000
+
+
+def test_items_of_a_benchmark_whose_name_has_a_colon_are_found(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(heldout_text, "LARGE_TOKENS", 1000)
+    first = recipe.benchmarks[0].model_copy(update={"name": "birds:q1"})
+    named = recipe.model_copy(update={"benchmarks": [first, *recipe.benchmarks[1:]]})
+    url = f"memory://{tmp_path.name}"
+    sent = stage(named, RemoteArtifactStore(tmp_path / "a", url))
+    (path,) = unstage(sent, RemoteArtifactStore(tmp_path / "b", url)).benchmarks[0].text.paths
+    assert Path(path).is_relative_to(tmp_path / "b")
+    assert Path(path).is_file()
 
 
 def test_a_base_and_given_experts_are_sent_whole(recipe, tmp_path):
