@@ -20,6 +20,7 @@ from mixopt.optimization.proxy_validation import (
 )
 from mixopt.optimization.validation import Cost, Purchase, Validation
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.decide import SAME
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.proposal import Proposal
@@ -99,16 +100,20 @@ def _choose_mixtures(
 ) -> dict[str, Mixture]:
     """Return the mixtures by name: natural, uniform, the proposal, and others far from these."""
     domains, seed = context.config.domains, context.config.seed
-    fixed = {
+    named = {
         "natural": context.corpora.natural,
         "uniform": Mixture.uniform(domains),
         # where the advice is to stay, the candidate is what a run tells most about
         "proposal": proposal.decision.candidate if proposal.decision else proposal.ratios,
     }
-    start = np.stack([mixture.vector(domains) for mixture in fixed.values()])
+    rows = {name: mixture.vector(domains) for name, mixture in named.items()}
+    # gains are read from the runs called proposal and natural; uniform may be either of them
+    if any(np.abs(rows["uniform"] - rows[name]).max() < SAME for name in ("natural", "proposal")):
+        del named["uniform"], rows["uniform"]
+    start = np.stack([*rows.values()])
     rng = np.random.default_rng([seed, 1_000_002])
-    rows = spread(search.space, start, _config_of(context).mixtures - len(fixed), rng)
-    return fixed | {f"spread-{i:02d}": search.to_mixture(row) for i, row in enumerate(rows)}
+    others = spread(search.space, start, _config_of(context).mixtures - len(named), rng)
+    return named | {f"spread-{i:02d}": search.to_mixture(row) for i, row in enumerate(others)}
 
 
 def validate(

@@ -1,7 +1,11 @@
+import numpy as np
 import pytest
 import toy
 
+from mixopt import Mixture
 from mixopt.errors import ConfigError
+from mixopt.pipeline.validate import list_runs
+from mixopt.proposal import Proposal
 from mixopt.tables.read_trials import read_trials
 
 
@@ -24,3 +28,20 @@ def test_a_study_without_validation(toy_folder):
     path = toy.write_study(toy_folder, search=toy.study_plain()["search"] | {"rounds": [6]})
     with pytest.raises(ConfigError, match="no `validation` section"):
         toy.load(toy_folder, path).validate()
+
+
+@pytest.mark.parametrize("uniform_is", ["natural", "proposal"])
+def test_no_mixture_is_trained_under_two_names(toy_folder, uniform_is):
+    uniform, other = Mixture.uniform(toy.WORDS), {"birds": 0.5, "ships": 0.3, "sums": 0.2}
+    mixtures = {"natural": Mixture(other), "proposal": Mixture(other)} | {uniform_is: uniform}
+    search = {"rounds": [6], "natural": dict(mixtures["natural"])}
+    path = toy.write_study(toy_folder, search=search, validation={"mixtures": 5, "seeds": 1})
+    study = toy.load(toy_folder, path)
+    proposal = Proposal(mixtures["proposal"], None, {})
+    runs = list_runs(study.prepare(), study.open_search(), proposal)
+    assert [run.mixture for run in runs] == [
+        "natural", "proposal", "spread-00", "spread-01", "spread-02"
+    ]  # fmt: skip
+    rows = np.stack([run.run.ratios.vector(list(toy.WORDS)) for run in runs])
+    apart = np.abs(rows[:, None] - rows[None]).max(axis=2) + np.eye(len(rows))
+    assert apart.min() > 1e-6
