@@ -1,12 +1,14 @@
 """Checks of a whole study that involve several of its fields."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BitsPerByteConfig
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig, TokensTextConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import did_you_mean
+from mixopt.io.run_folders import find_model_folder
 from mixopt.mixture import Mixture, group_names, members_of
 
 if TYPE_CHECKING:
@@ -127,6 +129,17 @@ def _check_checkpoints(study: "StudyConfig") -> None:
             f"expert {given[0]!r} has a checkpoint, and training.compositions names experts of "
             "its own; leave one of them out"
         )
+    named: dict[Path, str] = {}
+    for expert in study.experts:
+        if expert.checkpoint is not None:
+            # a run's folder stands for its last checkpoint
+            folder = find_model_folder(Path(expert.checkpoint)).resolve()
+            if folder in named:
+                raise ValueError(
+                    f"experts {named[folder]!r} and {expert.domain!r} have the same checkpoint, "
+                    f"{folder}; give each its own"
+                )
+            named[folder] = expert.domain
 
 
 def _check_names(study: "StudyConfig") -> None:

@@ -121,3 +121,24 @@ def test_a_benchmark_is_limited_by_its_items(tmp_path):
         ConfigError, match="text.tokens limits training text; set max_items instead"
     ):
         load_study(path)
+
+
+def test_experts_with_one_checkpoint_are_refused(tmp_path):
+    path = toy.write_study(tmp_path, base={"kind": "pretrained", "path": "base", "context": 32})
+    last = tmp_path / "run" / "checkpoint-7"
+    last.mkdir(parents=True)
+    (last / "config.json").write_text("{}")
+    for domain, folder in (("birds", tmp_path / "run"), ("sums", last)):
+        expert = {"domain": domain, "checkpoint": str(folder)}
+        (tmp_path / "experts" / f"{domain}.yaml").write_text(yaml.safe_dump(expert))
+    with pytest.raises(
+        ConfigError, match="'birds' and 'sums' have the same checkpoint, .*-7; give"
+    ):
+        load_study(path)
+
+
+def test_a_text_prior_needs_text_of_a_benchmark_that_counts(tmp_path):
+    weights = {"birds": 0, "ships": 0, "sums": 0, "code": 1}
+    search = {"text_prior": True, "capability_weights": weights}
+    with pytest.raises(ConfigError, match="text_prior: no benchmark that chooses has text"):
+        load_study(write(tmp_path, search, capability="code"))
