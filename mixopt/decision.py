@@ -124,7 +124,8 @@ class Decision:
         capabilities: Its gain by capability, in the same unit.
         differences: Its expected difference by metric, in the metric's units.
         confirmation: Its gain in unused seeds, which were trained at the end of a budget: evidence that
-            no choice has seen, and part of `gain`.
+            no choice has seen, and part of `gain`. It is in the unit of the objective at the length of
+            these runs.
         equivalent_tokens: The gain as tokens of training on natural; None where it cannot be said.
         no_equivalent: Why it cannot be said; empty where it is.
         merges: What merges say of the candidate, as a check.
@@ -134,6 +135,7 @@ class Decision:
         advice: What it would take to tell, where the reference is kept; empty where unknown.
         learning: What was known as training was spent, first to last; empty where unknown.
         next_runs: Of each length, the run that is worth most; empty where unknown.
+        confirmed_tokens: Length of the runs of `confirmation`; None without any.
     """
 
     moves: bool
@@ -154,6 +156,7 @@ class Decision:
     advice: str = ""
     learning: tuple[LearningStep, ...] = ()
     next_runs: tuple[NextRun, ...] = ()
+    confirmed_tokens: int | None = None
 
     @property
     def ratios(self) -> Mixture:
@@ -218,7 +221,9 @@ class Decision:
         said = [] if self.merges is None else [self.merges.sentence]
         if self.confirmation is not None:
             gain, (low, high) = self.confirmation.mean, self.confirmation.interval
-            sentence = f"unused seeds, which no choice has seen: gain {gain:+.3f}, "
+            tokens = self.confirmed_tokens
+            where = "" if tokens is None else f" at {tokens:,} tokens"
+            sentence = f"unused seeds, which no choice has seen: gain {gain:+.3f}{where}, "
             said.insert(0, f"{sentence}95% interval [{low:+.3f}, {high:+.3f}]")
         return tuple(said)
 
@@ -234,7 +239,7 @@ class Decision:
             ValueError: A value is not a number.
         """
         confirmed, equivalent = plain.get("confirmation"), plain.get("equivalent_tokens")
-        merges = plain.get("merges")
+        merges, confirmed_tokens = plain.get("merges"), plain.get("confirmed_tokens")
         texts = ("reference", "level", "proxies", "advice")
         return cls(
             moves=bool(plain["moves"]),
@@ -251,6 +256,7 @@ class Decision:
             merges=_read(MergeCheck, merges) if merges else None,
             learning=tuple(_read(LearningStep, row) for row in plain.get("learning", ())),
             next_runs=tuple(_read(NextRun, row) for row in plain.get("next_runs", ())),
+            confirmed_tokens=None if confirmed_tokens is None else int(confirmed_tokens),
             **{name: str(plain[name]) for name in texts if name in plain},
         )
 

@@ -300,8 +300,7 @@ class Study:
                 proposals = runs.propose(runs.before_budget, trials)
             self.callbacks.begin("budget")
             bought = runs.spend(proposals, trials)
-            metrics = metrics_that_choose(self.open_search())
-            table = tabulate(bought, self.config.domains, metrics)
+            table = tabulate(bought, self.config.domains, metrics_that_choose(self.open_search()))
             write_result(self.callbacks, "runs.csv", table.to_csv(index=False))
             return bought
 
@@ -385,6 +384,7 @@ class Study:
             trained = list_trained_runs(
                 list_observations(search, policy, trials), metrics_that_choose(search),
                 self.context.corpora.natural, self.config.domains, policy.objective,
+                self.config.training.expert_length,
             )  # fmt: skip
             data = study_report_data(
                 self.config, trials, proposals, validation,

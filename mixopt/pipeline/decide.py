@@ -6,6 +6,7 @@ says how much neither of them knows. Shapes: `q` candidates, `d` domains, `m` me
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,6 +66,9 @@ def decide_study(
     posterior, draws, choice = choose(context, gains, asked, runs)
     chosen = asked.pick([choice.candidate])
     own, domains = draws[:, choice.candidate], context.config.domains
+    confirmation, confirmed_tokens = _confirm(
+        runs, rows[choice.candidate], objective, posterior
+    ) or (None, None)
     equivalent = equivalent_tokens(
         gains, posterior, rows[choice.candidate], observed, context.config.seed
     )
@@ -77,7 +81,7 @@ def decide_study(
         runs=0 if runs is None else len(runs.gains),
         capabilities=_by_capability(posterior, chosen, objective),
         differences=_by_metric(posterior, chosen, objective),
-        confirmation=_confirm(runs, rows[choice.candidate], objective, posterior),
+        confirmation=confirmation,
         equivalent_tokens=None if isinstance(equivalent, str) else equivalent,
         no_equivalent=equivalent if isinstance(equivalent, str) else "",
         merges=check_by_merges(gains, rows[choice.candidate], _next_best(rows, draws, choice)),
@@ -85,6 +89,7 @@ def decide_study(
         next_runs=next_runs(
             context, posterior, asked, objective.combinations(), gains.natural, observed
         ),
+        confirmed_tokens=confirmed_tokens,
     )
 
 
@@ -179,18 +184,23 @@ def list_observations(
 
 def _confirm(
     runs: Runs | None, candidate: Array, objective: Objective, posterior: GainPosterior
-) -> Estimate | None:
-    """Return the mean gain of the candidate over seeds that no choice has seen; None without any."""
+) -> tuple[Estimate, int] | None:
+    """Return the mean gain of the candidate over seeds that no choice has seen, and their tokens.
+
+    The gain is in the unit at these tokens. None without such seeds.
+    """
     if runs is None:
         return None
     mine = (np.abs(runs.ratios - candidate).max(axis=1) < SAME) & (runs.seeds >= FRESH)
     mine &= runs.tokens == runs.tokens[mine].max(initial=0.0)
     if not mine.any():
         return None
-    combinations = objective.combinations()
+    tokens = float(runs.tokens[mine][0])
+    growth = posterior.model.prior.growth_to(tokens / posterior.model.expert_tokens)
+    combinations = replace(objective, growth=growth).combinations()
     gains = (runs.gains[mine] @ combinations.T).min(axis=1)
     noise = posterior.model.combined_noise(combinations).max()
-    return Estimate(float(gains.mean()), float(noise / np.sqrt(mine.sum())))
+    return Estimate(float(gains.mean()), float(noise / np.sqrt(mine.sum()))), int(tokens)
 
 
 def _by_capability(

@@ -3,6 +3,8 @@
 Shapes: `q` mixtures, `d` domains, `m` metrics that choose.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from mixopt.decision import MergeCheck
@@ -25,7 +27,7 @@ def check_by_merges(gains: StudyGains, candidate: Array, others: Array) -> Merge
         others: The next best mixtures, the best first (`q x d`); the first `NEIGHBOURS` are merged.
     """
     search, objective = gains.search, gains.objective
-    combinations = objective.combinations() * gains.growth
+    combinations = replace(objective, growth=1.0).combinations()
     names = [metric.name for metric in objective.metrics]
     rows = np.vstack([gains.natural, candidate, others[:NEIGHBOURS]])
     results = []

@@ -1,6 +1,7 @@
 """The runs that a study really trained, with their gains, for readers of its report."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from mixopt.pipeline.decide import SAME
 from mixopt.pipeline.gains import Observation
 from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.report.data import TrainedRun
+from mixopt.surrogates.gain_model import GainPrior
 from mixopt.trials import Metric
 
 
@@ -19,8 +21,12 @@ def list_trained_runs(
     natural: Mixture,
     domains: Sequence[str],
     objective: Objective | None,
+    expert_tokens: int,
 ) -> list[TrainedRun]:
     """Return runs with their gain over the natural run of the same seed and length.
+
+    A gain is in the unit at the run's own length, so that runs of all lengths, and what is expected of
+    the target's, stand on one axis.
 
     Args:
         observations: The runs.
@@ -28,6 +34,7 @@ def list_trained_runs(
         natural: The natural mixture.
         domains: In the order of the runs' ratios.
         objective: The unit of the gains; without one, or where it has other metrics, gains are NaN.
+        expert_tokens: Tokens of an expert, from which the unit grows.
     """
     reference = natural.vector(domains)
     naturals = {
@@ -43,7 +50,9 @@ def list_trained_runs(
         paired = naturals.get((each.seed, each.tokens))
         if objective is not None and known and paired is not None and each.scores is not paired:
             places = [names.index(metric.name) for metric in objective.metrics]
-            gain = _gain(objective, each.scores[places], paired[places])
+            growth = GainPrior().growth_to(each.tokens / expert_tokens)
+            own = replace(objective, growth=growth)
+            gain = _gain(own, each.scores[places], paired[places])
         runs.append(TrainedRun(
             Mixture.from_vector(domains, each.ratios), each.seed, each.tokens, gain, each.failed,
             each.seed >= FRESH,

@@ -71,8 +71,8 @@ class TrainedRun:
         ratios: What it was trained on.
         seed: Runs with one seed read the same text of a domain.
         tokens: Its length.
-        gain: Utility over that natural run, in the spread over mixtures around natural; NaN for a
-            natural run, and where either failed.
+        gain: Utility over that natural run, in the spread over mixtures around natural times its
+            growth to `tokens`; NaN for a natural run, and where either failed.
         failed: Whether it has no score.
         unseen: Whether no choice has seen its seed.
     """

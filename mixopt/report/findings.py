@@ -242,7 +242,9 @@ def _trained(data: ReportData) -> Picture | None:
     expected = "expected of training" + (f" {decision.tokens:,} tokens" if decision.tokens else "")
     said = [(expected, decision.gain)]
     if decision.confirmation is not None:
-        said.append(("unused seeds", decision.confirmation))
+        tokens = decision.confirmed_tokens
+        where = f", {tokens:,} tokens" if tokens else ""
+        said.append((f"unused seeds{where}", decision.confirmation))
     if decision.merges is not None:
         said.append(("merges of the experts", decision.merges.gain))
     order = dict.fromkeys(name for name, _ in rows)

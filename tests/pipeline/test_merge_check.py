@@ -1,3 +1,6 @@
+from copy import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import toy
@@ -17,18 +20,22 @@ def gains(tmp_path_factory, trained_toy):
     return StudyGains(study.context, study.open_search(), study.open_policy(), study.search())
 
 
-def test_gains_are_those_of_merges_over_the_merge_of_natural(gains):
+@pytest.mark.parametrize("unit", ["z", "raw"])
+def test_gains_are_those_of_merges_over_the_merge_of_natural(gains, unit):
+    own = copy(gains)
+    own.objective = replace(gains.objective, unit=unit)
     candidate, worse = np.full(3, 1 / 3), np.array([[1.0, 0.0, 0.0]])
-    check = check_by_merges(gains, candidate, worse)
+    check = check_by_merges(own, candidate, worse)
 
     def scores(row):
         weights = gains.search.space.weights_for(row)[0].tolist()
         results = gains.search.evaluator.score(weights)["merged"]
         return np.array([results[metric.name].score for metric in gains.metrics])
 
-    objective = gains.objective
+    objective = own.objective
+    grown = gains.growth if unit == "z" else 1.0  # raw gains are stated as they are
     standardized = (scores(candidate) - scores(gains.natural)) * signs(objective.metrics)
-    expected = objective.combinations()[0] * gains.growth @ (standardized / objective.spreads)
+    expected = objective.combinations()[0] * grown @ (standardized / objective.spreads)
     assert check.gain.mean == pytest.approx(expected)
     assert check.gain.mean > 0
     assert check.gain.std_error > 0

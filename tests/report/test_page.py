@@ -194,13 +194,14 @@ def test_beside_a_decision_nothing_else_has_a_verdict(mean):
 
 
 def test_the_gain_of_real_training_is_told_by_capability_and_benchmark():
-    page = _render_page(decided(confirmation=Estimate(0.35, 0.1)))
+    page = _render_page(decided(confirmation=Estimate(0.35, 0.1), confirmed_tokens=8192))
     before, evidence, _ = parts(page)
     assert "birds +0.400 +0.008 to +0.792 98%" in before
     # a loss of 0.4 less: better, in % of the score at natural
     score = columns_at(NATURAL.vector(DOMAINS)[None])[0, 6]
     assert f"birds_heldout +{40 / score:.1f}%" in before
-    assert "it gained +0.350 [+0.154, +0.546]" in evidence
+    assert "it gained +0.350 [+0.154, +0.546] at 8,192 tokens; the decision" in evidence
+    assert "unused seeds, 8,192 tokens" in evidence
 
 
 def test_a_page_without_a_decision_is_about_merges(html):
