@@ -77,8 +77,9 @@ def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
     groups.append(("experts", f"{len(experts)} experts", expert_tokens))
     candidates = 0
     if config.search_method == "regmix":
-        candidates = sum(config.search.rounds) * unit
-        name = f"{sum(config.search.rounds)} candidates of the search"
+        # the first round trains natural too, which is the first of a budget's
+        candidates = (sum(config.search.rounds) + 1) * unit
+        name = f"natural and {sum(config.search.rounds)} candidates of the search"
         groups.append(("search", name, candidates))
     if config.published_method is not None:
         candidates = config.method_tokens
@@ -90,9 +91,10 @@ def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
     if config.budget is not None:
         left = config.budget_tokens - expert_tokens - candidates
         reserve, length = confirmation_of(config, left)
-        natural = NATURAL_SEEDS * unit
-        groups.append(("budget", f"natural, {NATURAL_SEEDS} seeds", natural))
-        rest = left - natural - reserve
+        n_seeds = NATURAL_SEEDS - (config.search_method == "regmix")
+        seeds_of_natural = "one more seed" if n_seeds == 1 else f"{n_seeds} seeds"
+        groups.append(("budget", f"natural, {seeds_of_natural}", n_seeds * unit))
+        rest = left - n_seeds * unit - reserve
         longest = config.run_lengths[-1]
         name = f"candidates, at most {rest // unit} runs of {unit:,} tokens"
         if longest > unit:
@@ -115,5 +117,6 @@ def _seconds_per_token(context: StudyContext) -> float | None:
     for run in runs:
         record = context.store.record(run.artifact)
         if record is not None:
-            return record.seconds / run.config.tokens
+            # an expert reads other numbers of tokens than a run of its config
+            return record.seconds / (run.plan.sequences * context.config.base.context)
     return None

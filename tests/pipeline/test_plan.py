@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import toy
 from models_for_tests import save_base
@@ -36,3 +38,26 @@ def test_with_a_given_base_time_is_estimated_from_its_experts(tmp_path):
     assert all(row.seconds is None for row in study.plan())
     study.train()
     assert all(row.seconds is not None for row in study.plan())
+
+
+def test_time_is_that_of_the_tokens_that_an_expert_read(tmp_path, monkeypatch):
+    base = {"kind": "pretrained", "path": str(save_base(tmp_path / "base")), "context": 32}
+    training = toy.study_plain()["training"] | {"expert_tokens": 1024}
+    study = toy.load(tmp_path, toy.write_study(tmp_path, base=base, training=training))
+    study.prepare()
+    took = SimpleNamespace(seconds=10.0)
+    monkeypatch.setattr(study.context.store, "record", lambda artifact: took)
+    (experts,) = study.plan()
+    assert experts.tokens == 3 * 1024
+    assert experts.seconds == pytest.approx(3 * 10.0)
+
+
+def test_the_natural_run_of_regmix_is_listed_once(toy_folder):
+    rows = rows_of(toy_folder, search={"rounds": [8, 7], "method": "regmix"})
+    assert rows["natural and 15 candidates of the search"].tokens == 16 * 4000
+    budget = {"tokens": 200_000, "longest": 1}
+    search = {"rounds": [8, 7], "method": "regmix"}
+    rows = rows_of(toy_folder, search=search, budget=budget)
+    assert rows["natural"].tokens == 4000
+    parts = [row.tokens for name, row in rows.items() if name != "base"]
+    assert sum(parts) == 200_000
