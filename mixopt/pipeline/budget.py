@@ -6,7 +6,7 @@ trained, whose number was fixed before. Each choice follows from what was traine
 that was killed goes on with the same runs. Shapes: `q` candidates, `d` domains, `m` metrics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,14 +96,16 @@ class BudgetSpender:
         self._known = [*known]
         config = context.config
         self._lengths, self._budget = config.run_lengths, config.budget_tokens
+        # with a rate that decays a checkpoint is no run, and a long run tells nothing of a short one
+        self._decays = config.training.schedule != "constant"
         trained = [name for name in context.compositions if name not in context.given_experts]
         self.spent = len(trained) * config.training.expert_length + paid
         self.observations: list[Observation] = []
-        self._trained: dict[tuple[str, int], int] = {}
+        self._trained: dict[tuple[str, int], set[int]] = {}
         for each in self._known:
             if each.seed < VALIDATED:  # candidates of the search, which the budget pays for
                 mixture = Mixture.from_vector(config.domains, each.ratios)
-                self._trained[name_mixture(mixture), each.seed] = self._lengths[0]
+                self._trained[name_mixture(mixture), each.seed] = {self._lengths[0]}
                 self.spent += self._lengths[0]
         self._failures: dict[tuple[str, int], str] = {}
         self._reserve, self._confirmed = confirmation_of(config, self._budget - self.spent)
@@ -116,7 +118,7 @@ class BudgetSpender:
         """
         short = self._lengths[0]
         natural = self._gains.natural
-        seeds = [s for s in range(NATURAL_SEEDS) if self._length_of(natural, s) < short]
+        seeds = [s for s in range(NATURAL_SEEDS) if not self._is_trained(natural, s, short)]
         self._train([(natural, seed, short) for seed in seeds])
         if not any(_same(each.ratios, natural) and not each.failed for each in self._all):
             raise RunError(
@@ -128,13 +130,7 @@ class BudgetSpender:
             misses = 0 if batch[0].value >= TIE else misses + 1
             for purchase in batch:
                 self._context.callbacks.message(f"next: {purchase.describe()}")
-            runs: list[tuple[Array, int, int]] = []
-            for purchase in batch:
-                ratios = purchase.ratios.vector(self._context.config.domains)
-                for mixture in (self._gains.natural, ratios):
-                    if self._length_of(mixture, purchase.seed) < purchase.tokens:
-                        runs.append((mixture, purchase.seed, purchase.tokens))
-            self._train(runs)
+            self._train(self._list_runs(batch))
         self._confirm()
         if self._failures and self._gains.observe(self._all) is None:
             self._context.callbacks.warning(
@@ -181,6 +177,21 @@ class BudgetSpender:
             runs = _append(runs, row, posterior.gains(row)[0], batch[-1].seed)
         return batch
 
+    def _list_runs(self, batch: Sequence[Purchase]) -> list[tuple[Array, int, int]]:
+        """Return what a batch trains: mixtures (`d`), seeds and tokens, each run of natural once."""
+        wanted: dict[tuple[str, int, int], tuple[Array, int, int]] = {}
+        for purchase in batch:
+            ratios = purchase.ratios.vector(self._context.config.domains)
+            seed, tokens = purchase.seed, purchase.tokens
+            for row in (self._gains.natural, ratios):
+                if self._is_trained(row, seed, tokens):
+                    continue
+                # at a constant rate the longest run has the others as checkpoints
+                key = name_mixture(self._mixture(row)), seed, tokens if self._decays else 0
+                if key not in wanted or wanted[key][2] < tokens:
+                    wanted[key] = row, seed, tokens
+        return [*wanted.values()]
+
     def _report_best(self, expected: Array, sds: Array) -> None:
         place = int(expected.argmax())
         best = BestSoFar(
@@ -204,16 +215,21 @@ class BudgetSpender:
                 seed = 0
                 while (
                     (name_mixture(mixture), seed) in chosen
-                    or self._length_of(self._candidates[place], seed) >= length
+                    or self._is_trained(self._candidates[place], seed, length)
                     or self._failed(self._gains.natural, seed)
                 ):
                     seed += 1
-                price = length
-                if self._length_of(self._gains.natural, seed) < length:
-                    price += length
+                price = length + self._price_of_natural(seed, length, batch)
                 if price <= left:
                     options.append((place, Purchase(mixture, length, seed, price, 0.0)))
         return options
+
+    def _price_of_natural(self, seed: int, tokens: int, batch: Sequence[Purchase]) -> int:
+        """Return the tokens of natural that a run needs beside what is trained and what a batch buys."""
+        bought = {purchase.tokens for purchase in batch if purchase.seed == seed}
+        if self._is_trained(self._gains.natural, seed, tokens) or self._has(bought, tokens):
+            return 0
+        return tokens if self._decays else tokens - max(bought, default=0)
 
     def _confirm(self) -> None:
         """Train unused seeds of the best candidate and of natural."""
@@ -243,12 +259,14 @@ class BudgetSpender:
         specs = []
         for row, seed, tokens in rows:
             mixture = Mixture.from_vector(domains, row)
-            lengths = tuple(length for length in self._lengths if length <= tokens)
+            lengths = (tokens,)
+            if not self._decays:
+                lengths = tuple(length for length in self._lengths if length <= tokens)
             first = seed < NATURAL_SEEDS and tokens == self._lengths[0]
             if first and _same(row, self._gains.natural):
                 lengths = first_checkpoints(self._context.config)
             specs.append(RunSpec(f"{name_mixture(mixture)}-{seed}", mixture, seed, lengths))
-            self._trained[name_mixture(mixture), seed] = tokens
+            self._trained.setdefault((name_mixture(mixture), seed), set()).add(tokens)
             self.spent += tokens
         for spec, scored in train_runs(self._context, specs):
             if not isinstance(scored, ScoredRun):
@@ -283,10 +301,16 @@ class BudgetSpender:
         name = name_mixture(Mixture.from_vector(self._context.config.domains, row))
         return any(own == name and seed in (None, number) for own, number in self._failures)
 
-    def _length_of(self, row: Array, seed: int) -> int:
-        """Return the tokens that a mixture was trained for with a seed, also where that failed."""
-        name = name_mixture(Mixture.from_vector(self._context.config.domains, row))
-        return self._trained.get((name, seed), 0)
+    def _is_trained(self, row: Array, seed: int, tokens: int) -> bool:
+        """Return whether a mixture was trained for some tokens with a seed, also where that failed."""
+        return self._has(self._trained.get((name_mixture(self._mixture(row)), seed), ()), tokens)
+
+    def _has(self, lengths: Collection[int], tokens: int) -> bool:
+        """Return whether runs of some lengths are scored at `tokens`."""
+        return tokens in lengths if self._decays else max(lengths, default=0) >= tokens
+
+    def _mixture(self, row: Array) -> Mixture:
+        return Mixture.from_vector(self._context.config.domains, row)
 
 
 def confirmation_of(config: StudyConfig, left: int) -> tuple[int, int]:

@@ -102,12 +102,14 @@ def train_runs(
             for step in run.plan.checkpoints
         ]
         arguments = (spec.name, dict(spec.ratios), spec.seed, list(spec.checkpoints))
-        jobs[spec.name, spec.seed] = spec, Job(
+        # with a rate that decays a mixture may be trained at two lengths with one seed
+        jobs[spec.name, spec.seed, spec.checkpoints] = spec, Job(
             "train_run", arguments, f"run {spec.name}", (run.artifact, *scores), trains=True
         )  # fmt: skip
     done = context.dispatcher.run([job for _, job in jobs.values()])
     for job, error in track(done, "runs", total=len(jobs), unit="run"):
-        spec, _ = jobs[job.arguments[0], job.arguments[2]]
+        name, _, seed, checkpoints = job.arguments
+        spec, _ = jobs[name, seed, tuple(checkpoints)]
         if error is not None:
             _report_failure(context, spec, one_line(error, limit=None))
             yield spec, error

@@ -1,4 +1,5 @@
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -6,9 +7,11 @@ import pytest
 import toy
 
 from mixopt import Mixture
+from mixopt.callbacks.callback_list import CallbackList
 from mixopt.errors import ConfigError, DivergedError, RunError
+from mixopt.pipeline.budget import BudgetSpender, Purchase
 from mixopt.pipeline.decide import FRESH
-from mixopt.pipeline.mixture_runs import name_mixture
+from mixopt.pipeline.mixture_runs import ScoredRun, name_mixture
 from mixopt.training import trainer
 
 SEARCH = {"rounds": [6], "natural": {"birds": 0.8, "ships": 0.1, "sums": 0.1}}
@@ -177,3 +180,96 @@ def test_candidates_that_all_diverge_leave_the_ensembles(unspent, monkeypatch):
         if each.failed:
             chosen = proposal.decision.candidate.vector(unspent.config.domains)
             assert np.abs(each.ratios - chosen).max() > 1e-6
+
+
+@pytest.fixture
+def open_spender(tmp_path, monkeypatch):
+    """Open a spender over a study whose runs are recorded instead of trained."""
+
+    def open_spender(batches=(), **changes):
+        budget = {"runs": 60, "longest": 4, "confirmation": 0}
+        path = toy.write_study(tmp_path, search=SEARCH, budget=budget,
+                               training=TRAINING | changes)  # fmt: skip
+        config = toy.load(tmp_path, path).config
+        specs = []
+
+        def train_runs(_, wanted):
+            specs.extend(wanted)
+            for spec in wanted:
+                yield spec, ScoredRun(spec, dict.fromkeys(spec.checkpoints), 0.0)
+
+        monkeypatch.setattr("mixopt.pipeline.budget.train_runs", train_runs)
+        scores = {"loss": SimpleNamespace(score=1.0)}
+        context = SimpleNamespace(
+            config=config, compositions=dict.fromkeys(config.domains), given_experts={},
+            callbacks=CallbackList(config, None), scorer=SimpleNamespace(read=lambda _: scores),
+        )  # fmt: skip
+        gains = SimpleNamespace(natural=np.array(list(SEARCH["natural"].values())),
+                                metrics=[SimpleNamespace(name="loss")])  # fmt: skip
+        spender = BudgetSpender(context, gains, np.array([A, B]))
+        left = iter(batches)
+        monkeypatch.setattr(spender, "_choose", lambda: next(left, []))
+        return spender, specs
+
+    return open_spender
+
+
+A, B = (0.2, 0.4, 0.4), (0.1, 0.1, 0.8)
+
+
+def buy(row, tokens, seed, price=0):
+    return Purchase(Mixture(dict(zip(toy.WORDS, row, strict=True))), tokens, seed, price, 1.0)
+
+
+def naturals(specs):
+    return [(s.seed, s.checkpoints) for s in specs if s.ratios == Mixture(SEARCH["natural"])]
+
+
+def test_with_a_decaying_rate_a_long_run_tells_nothing_of_a_short_one(open_spender):
+    batches = [[buy(A, 4 * UNIT, 2)], [buy(B, UNIT, 2)]]
+    spender, specs = open_spender(batches, schedule="cosine")
+    bought = spender.spend()
+    assert {spec.checkpoints for spec in specs} == {(UNIT,), (4 * UNIT,)}
+    # a run is compared with natural's finished run of the same length alone
+    assert naturals(specs) == [(0, (UNIT,)), (1, (UNIT,)), (2, (4 * UNIT,)), (2, (UNIT,))]
+    lengths = [(each.seed, each.tokens) for each in bought if not is_natural(each)]
+    assert lengths == [(2, 4 * UNIT), (2, UNIT)]
+
+
+@pytest.mark.parametrize("longest_first", [True, False])
+def test_runs_of_a_batch_share_the_natural_run_of_their_seed(open_spender, longest_first):
+    batch = [buy(A, 4 * UNIT, 2), buy(B, UNIT, 2)]
+    spender, specs = open_spender([batch if longest_first else batch[::-1]])
+    bought = spender.spend()
+    assert naturals(specs)[2:] == [(2, (UNIT, 4 * UNIT))]
+    # experts, natural's first runs, and the batch
+    assert spender.spent == (3 + 2 + 4 + 4 + 1) * UNIT
+    pairs = {(each.seed, each.tokens) for each in bought if is_natural(each)}
+    assert {(2, UNIT), (2, 4 * UNIT)} <= pairs
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first", "prices"),
+    [
+        ("constant", 4 * UNIT, {UNIT: UNIT, 4 * UNIT: 4 * UNIT}),
+        ("constant", UNIT, {UNIT: UNIT, 4 * UNIT: 7 * UNIT}),
+        ("linear", UNIT, {UNIT: UNIT, 4 * UNIT: 8 * UNIT}),
+        ("linear", 4 * UNIT, {UNIT: 2 * UNIT, 4 * UNIT: 4 * UNIT}),
+    ],
+)
+def test_a_run_pays_for_what_its_batch_does_not_train_of_natural(
+    open_spender, schedule, first, prices
+):
+    spender, _ = open_spender([[buy(B, 4 * UNIT, 0), buy(B, 4 * UNIT, 1), buy(B, UNIT, 0),
+                                buy(B, UNIT, 1)]], schedule=schedule)  # fmt: skip
+    spender.spend()
+    options = spender._options(np.array([1]), [buy(A, first, 2)], 99 * UNIT)
+    assert {p.tokens: p.price for _, p in options if p.seed == 2} == prices
+
+
+def test_with_a_decaying_rate_runs_of_a_batch_pay_for_natural_at_each_length(open_spender):
+    batch = [buy(A, 4 * UNIT, 2), buy(B, UNIT, 2)]
+    spender, specs = open_spender([batch], schedule="linear")
+    spender.spend()
+    assert naturals(specs)[2:] == [(2, (4 * UNIT,)), (2, (UNIT,))]
+    assert spender.spent == (3 + 2 + 4 + 4 + 1 + 1) * UNIT

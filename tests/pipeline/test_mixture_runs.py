@@ -39,6 +39,12 @@ def test_a_checkpoint_of_a_long_run_is_a_run_of_its_own(study):
     assert long.flops == 4 * short.flops
 
 
+def test_one_mixture_at_two_lengths_with_one_seed_is_two_runs(study):
+    specs = [RunSpec("natural", NATURAL, 0, (tokens,)) for tokens in LENGTHS[1::-1]]
+    found = dict(train_runs(study.context, specs))
+    assert [list(found[spec].logprobs) for spec in specs] == [[2048], [1024]]
+
+
 def test_a_run_learns_what_it_reads(study):
     scorer = study.context.scorer
 
