@@ -259,9 +259,8 @@ class BudgetSpender:
         specs = []
         for row, seed, tokens in rows:
             mixture = Mixture.from_vector(domains, row)
-            lengths = (tokens,)
-            if not self._decays:
-                lengths = tuple(length for length in self._lengths if length <= tokens)
+            ends = [tokens] if self._decays else [n for n in self._lengths if n <= tokens]
+            lengths = tuple(ends)
             first = seed < NATURAL_SEEDS and tokens == self._lengths[0]
             if first and _same(row, self._gains.natural):
                 lengths = first_checkpoints(self._context.config)
