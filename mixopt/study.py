@@ -217,9 +217,7 @@ class Study:
             Proposals, best first, and the statistics of the validation, if the study has one.
         """
         with self.running():
-            validation = None
-            if self.config.validation is not None:
-                validation = self.validate(trials=trials)
+            validation = self.validate(trials=trials) if self.config.validation else None
             if self.config.budget is not None:
                 self.spend(trials=trials)
             return self.propose(trials), validation
@@ -277,7 +275,8 @@ class Study:
         A study with a `validation` is validated before. Later proposals use these runs.
 
         Args:
-            proposals: Candidates beside ensembles and merges; those before the budget if left out.
+            proposals: Candidates beside ensembles and merges, which decide what is bought; those before
+                the budget if left out, so that a later process finds the same runs.
             trials: Of the search, which runs if they are left out.
 
         Returns:
@@ -409,13 +408,13 @@ class Study:
             return path
 
     def fit(self, trials: Trials) -> Surrogate:
-        """Fit the surrogate of the study's utility, corrected by the real runs of proposals so far.
+        """Fit the surrogate, or read it, corrected by the real runs of proposals so far.
 
         Args:
             trials: Of the search.
 
         Returns:
-            The surrogate, fitted now or read from the store.
+            The surrogate of the study's utility.
         """
         return self.open_policy().fit(trials)
 

@@ -86,8 +86,7 @@ def advise(world: World, out: Path) -> dict[str, Any]:
             budget={"runs": BUDGET, "confirmation": 0},
         )  # fmt: skip
         trials = study.search()
-        proposals = study.propose(trials)
-        bought = study.spend(proposals, trials=trials)
+        bought = study.spend(trials=trials)
         decision = study.propose(trials)[0].decision
         assert decision is not None
         gains = StudyGains(study.context, study.open_search(), study.open_policy(), trials)
