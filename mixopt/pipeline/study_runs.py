@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from mixopt.artifacts.store import MissingArtifactError
 from mixopt.errors import RunError, StorageError, UnreachableError, one_line
+from mixopt.io.proposal_files import proposal_name, remove_further_proposals
 from mixopt.optimization.outliers import describe_outlying_trials
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
@@ -113,8 +114,9 @@ class StudyRuns:
         callbacks.begin("proposal")
         proposals = build_proposals(self._context, self._search, policy, trials)
         for number, proposal in enumerate(proposals, start=1):
-            name = "proposal.json" if number == 1 else f"proposal-{number}.json"
-            write_result(callbacks, name, proposal.to_json())
+            write_result(callbacks, proposal_name(number), proposal.to_json())
+        if callbacks.output is not None:
+            remove_further_proposals(callbacks.output, len(proposals))
         report_proposals(self._context, proposals)
         return proposals
 

@@ -6,7 +6,7 @@ import toy
 from mixopt import Mixture
 from mixopt.pipeline.mixture_runs import name_mixture
 from mixopt.proposal import Proposal
-from mixopt.training import training_run
+from mixopt.training import trainer
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def copied(answered, folder):
 def again(answered, tmp_path, monkeypatch):
     """The study in another process; training anew is an error."""
     study = copied(answered, tmp_path)
-    monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("trained again"))
     return study
 
 
@@ -85,7 +85,7 @@ def test_without_its_runs_a_proposal_is_the_one_before_the_budget_and_nothing_is
     for run in (study.output / "artifacts" / "runs").glob("mix-*"):
         if not run.name.startswith(natural):
             shutil.rmtree(run)
-    monkeypatch.setattr(training_run, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(trainer, "train", lambda *_, **__: pytest.fail("trained"))
     said = []
     monkeypatch.setattr(study.callbacks, "message", said.append)
     (proposal,) = study.propose(study.search())
