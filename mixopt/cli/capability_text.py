@@ -9,7 +9,6 @@ import click
 
 from mixopt.errors import require_extra
 from mixopt.io.globs import anchor_glob
-from mixopt.io.parsing import show
 
 LARGEST_TOKENS = 1 << 26
 """Tokens that are searched of a larger corpus."""
@@ -57,6 +56,7 @@ def capability_text(
     from mixopt.errors import OutputError
     from mixopt.evaluation.tasks.items import read_item_texts
     from mixopt.io.files import write_text
+    from mixopt.io.parsing import show
 
     beside = out.with_suffix(".yaml")
     if out.suffix != ".jsonl":

@@ -1,6 +1,7 @@
 """Result files of a study, and the size of its domains."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,6 +17,8 @@ from mixopt.io.redaction import hide_in
 def write_result(callbacks: CallbackList, name: str, text: str) -> None:
     """Write a result file atomically and report it; do nothing where the study has no output.
 
+    A file that holds the text already keeps its time, by which `mixopt status` tells what is current.
+
     Args:
         callbacks: Callbacks of the study, which know its output folder.
         name: Name of the file in that folder.
@@ -25,8 +28,17 @@ def write_result(callbacks: CallbackList, name: str, text: str) -> None:
         StorageError: The disk is full or cannot be written.
     """
     if callbacks.output is not None:
-        path = write_text(callbacks.output / name, text)
+        path = callbacks.output / name
+        if not _holds(path, text):
+            write_text(path, text)
         callbacks.notify(lambda c: c.on_file_written(path))
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:  # it is missing, or written again
+        return False
 
 
 def to_yaml(config: StudyConfig) -> str:

@@ -1,4 +1,5 @@
 def test_all_of_a_finished_study_is_done(ran, again):
+    again("propose")  # the same proposal, of which there is a report
     printed = again("status")
     assert "done     expert ships" in printed
     total = next(line for line in printed.splitlines() if " s of work in " in line)
