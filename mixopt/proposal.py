@@ -191,7 +191,9 @@ class Proposal:
     def is_advised(self) -> bool:
         """Whether the ratios are not those of a candidate that the decision sets aside."""
         decision = self.decision
-        return decision is None or decision.moves or self.ratios != decision.candidate
+        if decision is None or decision.moves or decision.alone:
+            return True
+        return self.ratios != decision.candidate
 
     @property
     def verdict(self) -> str:

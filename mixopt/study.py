@@ -246,7 +246,8 @@ class Study:
         Each starts from the base and reads as many tokens as an expert. Later proposals use these runs.
 
         Args:
-            proposal: One of the mixtures; the best proposal without real runs if left out.
+            proposal: One of the mixtures, which decides what is trained; the best proposal without real
+                runs if left out, so that a later process finds the same runs.
             trials: Of the search, which runs if they are left out.
 
         Returns:
@@ -259,7 +260,7 @@ class Study:
         with self.running():
             trials = self.search() if trials is None else trials
             runs = self._open_runs()
-            proposal = proposal or runs.propose(runs.before_validation, trials)[0]
+            proposal = proposal or runs.propose(runs.before_validation, trials, before=True)[0]
             self.callbacks.begin("validation")
             result = runs.validate(proposal, trials)
             write_result(self.callbacks, "proxy-runs.csv", result.runs.to_csv(index=False))
@@ -296,7 +297,7 @@ class Study:
             if self.config.validation is not None and not runs.is_validated:
                 self.validate(trials=trials)
             if proposals is None:
-                proposals = runs.propose(runs.before_budget, trials)
+                proposals = runs.propose(runs.before_budget, trials, before=True)
             self.callbacks.begin("budget")
             bought = runs.spend(proposals, trials)
             table = tabulate(bought, self.config.domains, metrics_that_choose(self.open_search()))
@@ -391,7 +392,6 @@ class Study:
                 proxy_surrogate=self.open_policy(with_runs=False).fit(trials),
                 weights=search.space,
                 proxy=policy.proxy,
-                trust=policy.trust(trials),
                 real_runs=policy.runs,
                 round_ranks=self._round_ranks,
                 domains=count_domains(self.config, self.context.corpora),

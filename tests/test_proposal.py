@@ -128,3 +128,16 @@ def test_a_proposal_that_was_edited_says_so(tmp_path, caplog):
     path.write_text(json.dumps(plain))
     Proposal.read(path)
     assert caplog.text == ""
+
+
+def test_a_candidate_that_the_decision_sets_aside_is_called_so_and_the_only_one_is_not():
+    natural, other = Mixture({"a": 0.5, "b": 0.5}), Mixture({"a": 0.9, "b": 0.1})
+    stays = Decision(False, other, natural, Estimate(0.1, 1), 1000, 0)
+    alone = replace(stays, candidate=natural)
+    for ratios, decision, advised in (
+        (natural, stays, True), (other, stays, False), (natural, alone, True),
+        (other, replace(stays, moves=True), True), (other, None, True),
+    ):  # fmt: skip
+        proposal = Proposal(ratios, Estimate(0, 1), {}, decision=decision)
+        assert proposal.is_advised == advised
+        assert proposal.verdict.startswith("this is the best other mixture, not") != advised

@@ -91,7 +91,14 @@ class Dispatcher:
                 log.warning("%s failed (%s) and is tried again.", job.name, one_line(error))
                 again.append((job, attempt))
             else:
+                self._record(job, error)
                 yield job, error
+
+    def _record(self, job: Job, error: Exception) -> None:
+        """Record an error that a worker on another machine recorded there alone."""
+        missing = [each for each in job.artifacts if self._store.find(each) is None]
+        if missing and all(self._store.failure(each) is None for each in missing):
+            self._store.record_failure(missing[0], error)
 
     def _submit(self, job: Job, attempt: int, ended: SimpleQueue[tuple[Job, int, Outcome]]) -> None:
         future = self._executor.submit(replace(job, artifacts=()))
@@ -161,15 +168,12 @@ class ReadOnlyDispatcher:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
         for job in jobs:
-            error: Exception | None = None
-            for artifact in job.artifacts:
-                if self._store.find(artifact) is not None:
-                    continue
-                failure = self._store.failure(artifact)
-                if failure is None:
-                    raise MissingArtifactError(artifact)
-                error = RunError(failure.cause)
-            yield job, error
+            missing = [each for each in job.artifacts if self._store.find(each) is None]
+            # a run that diverged has a failure, and its scores have neither failure nor artifact
+            failed = [found for each in missing if (found := self._store.failure(each)) is not None]
+            if missing and not failed:
+                raise MissingArtifactError(missing[0])
+            yield job, RunError(failed[0].cause) if failed else None
 
     def close(self) -> None:
         pass

@@ -140,7 +140,8 @@ def _to_number(value: Any, *, comma_is_decimal: bool = False) -> float | None:
         if text.endswith("%"):
             scale, comma_is_decimal = 0.01, True
         text = text.removesuffix("%").rstrip()
-        if GROUPED.fullmatch(text) and not (comma_is_decimal and "," in text):
+        is_decimal = comma_is_decimal and DECIMAL_COMMA.fullmatch(text)
+        if GROUPED.fullmatch(text) and not is_decimal:
             text = re.sub("[_,]", "", text)
         value = text.replace(",", ".") if DECIMAL_COMMA.fullmatch(text) else text
     try:

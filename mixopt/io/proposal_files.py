@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from mixopt.io.files import storage_errors
+
 NUMBERED = re.compile(r"proposal-(\d+)\.json")
 
 
@@ -21,8 +23,12 @@ def remove_further_proposals(folder: Path, count: int) -> None:
     Args:
         folder: Of the results.
         count: Number of proposals that were written now.
+
+    Raises:
+        StorageError: The folder cannot be written.
     """
     for file in folder.glob("proposal-*.json"):
         number = NUMBERED.fullmatch(file.name)
         if number is not None and int(number[1]) > count:
-            file.unlink()
+            with storage_errors(file):
+                file.unlink(missing_ok=True)  # another command may have removed it

@@ -150,7 +150,10 @@ def _split_mixtures(
     order = rng.permutation(int(groups.max()) + 1)
     fitted = np.cumsum(np.bincount(groups)[order])
     size = max(FEWEST_TRAINED, round(share * len(groups)))
-    count = min(int(np.searchsorted(fitted, size)) + 1, len(order) - FEWEST_TESTED)
+    # a mixture with many repeats alone would be many runs that tell of no effect
+    fewest = FEWEST_MIXTURES - FEWEST_TESTED
+    count = max(int(np.searchsorted(fitted, size)) + 1, fewest)
+    count = min(count, len(order) - FEWEST_TESTED)
     shuffled = np.argsort(np.argsort(order)[groups], kind="stable")
     return shuffled[: fitted[count - 1]], shuffled[fitted[count - 1] :]
 

@@ -229,7 +229,9 @@ class BudgetSpender:
         bought = {purchase.tokens for purchase in batch if purchase.seed == seed}
         if self._is_trained(self._gains.natural, seed, tokens) or self._has(bought, tokens):
             return 0
-        return tokens if self._decays else tokens - max(bought, default=0)
+        # a run of natural that this batch trains anyway grows, and one that exists is trained again
+        new = [n for n in bought if not self._is_trained(self._gains.natural, seed, n)]
+        return tokens if self._decays else tokens - max(new, default=0)
 
     def _confirm(self) -> None:
         """Train unused seeds of the best candidate and of natural."""

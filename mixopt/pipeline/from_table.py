@@ -104,6 +104,11 @@ def propose_from_table(
     surrogate = _fit(trials, config, seed)
     repetition = repetition_of(config, space.domains)
     reference = config.reference
+    constraint = _outcome_constraint(config, surrogate, space)
+    optimism = None
+    if proposed:
+        own = _reference_of(config, reference_mixtures(surrogate, space, constraint), space)
+        optimism = _measure_optimism(surrogate, config, own, proposed, seed)
     proposals = propose(
         surrogate,
         space,
@@ -111,12 +116,12 @@ def propose_from_table(
         seed=seed,
         maximise=cast(Literal["utility", "chance"], config.maximise),
         reference=cast(Reference, reference) if isinstance(reference, str) else reference,
-        outcome_constraint=_outcome_constraint(config, surrogate, space),
+        outcome_constraint=constraint,
         repetition=repetition,
         error_laws={n: LossToError(x.epsilon, x.k, x.gamma) for n, x in config.error_laws.items()},
         explore=config.explore,
         choose_by=cast(ChooseBy, config.choose_by),
-        optimism=_measure_optimism(surrogate, config, space, proposed, seed) if proposed else None,
+        optimism=optimism,
     )
     if config.budget is not None:
         budget = budget_of(config.budget, space.domains)
@@ -134,14 +139,13 @@ def _fit(trials: Trials, config: ProposalConfig, seed: int) -> Surrogate:
 def _measure_optimism(
     surrogate: Surrogate,
     config: ProposalConfig,
-    space: SearchSpace,
+    reference: Mixture,
     proposed: Sequence[str],
     seed: int,
 ) -> Optimism | None:
     level = surrogate.fidelities[-1].level
     others, chosen = split_proposals(surrogate.all_trials or surrogate.trials, proposed, level)
     earlier = _fit(others, config, seed)
-    reference = _reference_of(config, reference_mixtures(earlier, space), space)
     calibration = calibrate_gains(earlier)
     slope = 1.0 if calibration is None else calibration.slope
     # nothing is known where all runs of the fidelity were proposals

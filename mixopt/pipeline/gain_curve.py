@@ -21,8 +21,8 @@ DRAWS = 4096  # of the gains
 CONSIDERED = 12  # candidates with the highest expected gains of which next runs are considered
 SEED = 1_000_004
 
-Spent = dict[tuple[bytes, int], int]
-"""Tokens of the longest training by mixture and seed."""
+Spent = dict[tuple[bytes, int], set[int]]
+"""Tokens of the trainings by mixture and seed."""
 
 
 def learning_steps(
@@ -40,7 +40,7 @@ def learning_steps(
     """
     counts = [len(gains.pair(observed[:end])) for end in range(1, len(observed) + 1)]
     # where the next observation tells of one more gain; checkpoints of one run are one step
-    keys = [(each.ratios.tobytes(), each.seed) for each in observed]
+    keys = [name_run(each, decays=_decays(context)) for each in observed]
     ends, known = list[int](), 0
     for end, count in enumerate(counts, 1):
         if count > known and (end == len(keys) or keys[end] != keys[end - 1]):
@@ -72,7 +72,8 @@ def next_runs(
     mean, covariance = posterior.gains(asked, combinations)
     sds = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
     order = np.argsort(-(mean.min(axis=1) + sds), kind="stable")[:CONSIDERED].tolist()
-    spent, found = _spent(observed), []
+    decays, found = _decays(context), []
+    spent = _spent(observed, decays=decays)
     for length in context.config.run_lengths:
         at = asked.pick(order, np.full(len(order), float(length)))
         values = value_of_runs(posterior, asked, at, combinations)
@@ -80,7 +81,7 @@ def next_runs(
         if values[best] > 0:
             ratios = asked.ratios[order[best]]
             mixture = Mixture.from_vector(context.config.domains, ratios)
-            price = _price(spent, ratios, natural, length)
+            price = _price(spent, ratios, natural, length, decays=decays)
             found.append(NextRun(mixture, length, price, float(values[best])))
     return tuple(found)
 
@@ -113,26 +114,48 @@ def _step(
     trained = [name for name in context.compositions if name not in context.given_experts]
     experts = len(trained) * context.config.training.expert_length
     return LearningStep(
-        experts + sum(_spent(observed).values()),
+        experts + sum(map(sum, _spent(observed, decays=_decays(context)).values())),
         0 if runs is None else len(runs.gains),
         Estimate(float(own.mean()), float(own.std())),
         choice.moves,
     )
 
 
-def _spent(observed: Sequence[Observation]) -> Spent:
-    """Return the tokens of each run; its checkpoints are parts of it."""
-    spent: Spent = {}
+def name_run(observation: Observation, *, decays: bool) -> tuple[bytes, int, int]:
+    """Return what tells the training of an observation from others.
+
+    Args:
+        observation: A run at one length.
+        decays: Whether the learning rate decays, so that each length is a training of its own; at a
+            constant rate the short ones are checkpoints of the longest.
+    """
+    ratios = observation.ratios.round(9).tobytes()
+    return ratios, observation.seed, observation.tokens if decays else 0
+
+
+def _decays(context: StudyContext) -> bool:
+    return context.config.training.schedule != "constant"
+
+
+def _spent(observed: Sequence[Observation], *, decays: bool) -> Spent:
+    longest: dict[tuple[bytes, int, int], int] = {}
     for each in observed:
-        key = each.ratios.round(9).tobytes(), each.seed
-        spent[key] = max(spent.get(key, 0), each.tokens)
+        key = name_run(each, decays=decays)
+        longest[key] = max(longest.get(key, 0), each.tokens)
+    spent: Spent = {}
+    for (ratios, seed, _), tokens in longest.items():
+        spent.setdefault((ratios, seed), set()).add(tokens)
     return spent
 
 
-def _price(spent: Spent, ratios: Array, natural: Array, length: int) -> int:
+def _price(spent: Spent, ratios: Array, natural: Array, length: int, *, decays: bool) -> int:
     """Return the tokens of a run with its first unused seed, and of natural with it if that is new."""
-    own, other = ratios.round(9).tobytes(), natural.round(9).tobytes()
+
+    def has(row: Array, seed: int) -> bool:
+        lengths = spent.get((row.round(9).tobytes(), seed), set())
+        return length in lengths if decays else max(lengths, default=0) >= length
+
     seed = 0
-    while spent.get((own, seed), 0) >= length:
+    while has(ratios, seed):
         seed += 1
-    return length if spent.get((other, seed), 0) >= length else 2 * length
+    return length if has(natural, seed) else 2 * length

@@ -103,20 +103,25 @@ class StudyRuns:
         self._join()
         return self._bought
 
-    def propose(self, policy: SurrogatePolicy, trials: Trials) -> list[Proposal]:
+    def propose(
+        self, policy: SurrogatePolicy, trials: Trials, *, before: bool = False
+    ) -> list[Proposal]:
         """Return the proposals of a policy, best first, and write and report them.
 
         Args:
             policy: Knows all runs, or those before a stage.
             trials: Of the search.
+            before: Whether a stage follows; then they replace no proposals of an earlier command, which
+                may know its runs already.
         """
         callbacks = self._context.callbacks
         callbacks.begin("proposal")
         proposals = build_proposals(self._context, self._search, policy, trials)
-        for number, proposal in enumerate(proposals, start=1):
-            write_result(callbacks, proposal_name(number), proposal.to_json())
-        if callbacks.output is not None:
-            remove_further_proposals(callbacks.output, len(proposals))
+        output = callbacks.output
+        if output is not None and not (before and (output / proposal_name(1)).exists()):
+            for number, proposal in enumerate(proposals, start=1):
+                write_result(callbacks, proposal_name(number), proposal.to_json())
+            remove_further_proposals(output, len(proposals))
         report_proposals(self._context, proposals)
         return proposals
 

@@ -39,7 +39,6 @@ def study_report_data(
     proxy_surrogate: Surrogate,
     weights: WeightSpace,
     proxy: Kind,
-    trust: Mapping[str, float],
     real_runs: Trials | None,
     round_ranks: Mapping[int, tuple[int, float]],
     domains: Sequence[DomainCount],
@@ -61,7 +60,6 @@ def study_report_data(
         proxy_surrogate: Fitted to the proxy's trials alone.
         weights: The feasible mixtures.
         proxy: The proxy that measures the proposals.
-        trust: By metric, its weight inside its capability.
         real_runs: The proxy runs, one trial per mixture; the proposal's has the id `proposal`.
         round_ranks: By round: candidates so far, and the utility's rank correlation then.
         domains: Amount of text by domain.
@@ -76,7 +74,7 @@ def study_report_data(
         surrogate = proxy_surrogate
     search = config.search
     validated = [run.ratios for run in real_runs or () if run.id == "proposal"]
-    what_if = build_what_if(surrogate, weights, proposals, trust=trust, normalise=search.normalise)
+    what_if = build_what_if(surrogate, weights, proposals)
     time = f"{elapsed_s:,.0f} s in this command, up to this page"
     return ReportData(
         config.name, f"the {proxy} proxy", tuple(proposals), trials.metrics, what_if,

@@ -15,8 +15,6 @@ from mixopt.mixture import Array, Mixture
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Proposal
 from mixopt.surrogates.surrogate import Surrogate
-from mixopt.surrogates.utility import AnyUtility, utilities_by_capability
-from mixopt.trials import Normalisation
 
 SHIFTS = (0.01, 0.1)  # added to ratios before the logarithm
 DIGITS = 10  # significant digits of the coefficients, which Python and the page compute with alike
@@ -185,9 +183,6 @@ def build_what_if(
     surrogate: Surrogate,
     weights: WeightSpace,
     proposals: Sequence[Proposal],
-    *,
-    trust: Mapping[str, float] | None = None,
-    normalise: Normalisation = "z",
 ) -> WhatIf:
     """Fit an emulator to a surrogate; gains are relative to the first comparison's mixture.
 
@@ -195,8 +190,6 @@ def build_what_if(
         surrogate: The model to emulate.
         weights: The feasible mixtures.
         proposals: Best first; they and the first one's comparisons are the starting mixtures.
-        trust: By metric, its weight inside its capability.
-        normalise: How benchmarks are made comparable.
 
     Returns:
         The emulator with its measured errors.
@@ -207,7 +200,7 @@ def build_what_if(
     comparisons = proposals[0].comparisons
     starts |= {c.name: c.ratios for c in comparisons}
     reference = comparisons[0].name if comparisons else "proposal"
-    truth = _SurrogateOutputs(surrogate, starts[reference], trust or {}, normalise)
+    truth = _SurrogateOutputs(surrogate, starts[reference])
     nodes = _choose_nodes(surrogate, weights, list(starts.values()), truth.n_columns, rng)
     columns = truth.emulator_columns(nodes)
     given = np.stack([mixture.vector(surrogate.domains) for mixture in starts.values()])
@@ -233,28 +226,21 @@ def build_what_if(
 
 
 class _SurrogateOutputs:
-    def __init__(
-        self,
-        surrogate: Surrogate,
-        reference: Mixture,
-        trust: Mapping[str, float],
-        normalise: Normalisation,
-    ) -> None:
+    def __init__(self, surrogate: Surrogate, reference: Mixture) -> None:
         self._surrogate = surrogate
         self._reference = reference.vector(surrogate.domains)
         self.sqrt_reference: Array = np.sqrt(self._reference)
         metrics = surrogate.utility.metrics
-        parts = utilities_by_capability(surrogate.trials, metrics, trust, normalise)
         order = [fitted.metric.name for fitted in surrogate.metrics]
-        self._places = [order.index(metric.name) for metric in metrics]
+        places = [order.index(metric.name) for metric in metrics]
         # capabilities that count come first
-        there = surrogate.predict(self._reference[None])[0][:, self._places]
+        there = surrogate.predict(self._reference[None])[0][:, places]
         (slopes,) = surrogate.utility.gradient(there)
         counted = {m.capability for m, slope in zip(metrics, slopes, strict=True) if slope != 0}
-        parts = {name: parts[name] for name in sorted(parts, key=lambda name: name not in counted)}
-        self._parts: dict[str, AnyUtility] = dict(parts) if len(parts) > 1 else {}
+        names = sorted(surrogate.capability_utilities, key=lambda name: name not in counted)
+        self._capabilities = names if len(names) > 1 else []
         self.outputs = [Output("gain", "utility", "higher", 0, 0, 1)]
-        for name in self._parts:
+        for name in self._capabilities:
             self._add(name, "capability", "higher", n_columns=2)
         for fitted in surrogate.metrics:
             self._add(fitted.metric.name, "metric", fitted.metric.better, n_columns=3)
@@ -287,19 +273,13 @@ class _SurrogateOutputs:
         """Return gain and variance, the same by capability, and score, change, variance by metric."""
         surrogate = self._surrogate
         mean, _ = surrogate.predict(ratios)
-        mean_there, _ = surrogate.predict(self._reference[None])
         change, errors = surrogate.differences(ratios, self._reference)
         gain, std = surrogate.utility_difference(ratios, self._reference)
         columns = [gain, np.square(std)]
-        places = self._places
-        correlation = surrogate.correlation
-        if correlation is not None:
-            correlation = correlation[np.ix_(places, places)]
-        for part in self._parts.values():
-            here = mean[:, places]
-            columns.append(part.of(here) - part.of(mean_there[:, places]))
-            halfway = (here + mean_there[:, places]) / 2
-            columns.append(np.square(part.std(errors[:, places], halfway, correlation)))
+        by_capability = surrogate.capability_differences(ratios, self._reference)
+        for name in self._capabilities:
+            gain, std = by_capability[name]
+            columns += [gain, np.square(std)]
         for m in range(len(surrogate.metrics)):
             columns += [mean[:, m], change[:, m], np.square(errors[:, m])]
         return np.stack(columns, axis=1)

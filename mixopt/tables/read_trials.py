@@ -129,6 +129,8 @@ def read_trials(
     _check_ignored(ignore, [*map(str, mixtures.columns), *map(str, scores.columns)], scores_name)
     mixtures = mixtures.drop(columns=list(ignore), errors="ignore")
     scores = scores.drop(columns=list(ignore), errors="ignore")
+    begun, mixtures = mixtures.index, _drop_unfinished(mixtures, where)
+    scores = drop_runs(scores, begun, kept=mixtures.index)
     finished = _drop_unfinished(scores, scores_name)
     mixtures = drop_runs(mixtures, scores.index, kept=finished.index)
     mixtures, scores = join(mixtures, where, finished, scores_name, keep=domains or ())

@@ -229,3 +229,21 @@ def test_jobs_are_yielded_as_earlier_runs_left_them(tmp_path):
     assert str(error) == "killed"
     with pytest.raises(MissingArtifactError, match=r"experts/code-.* has not been built"):
         next(ended)
+
+
+def test_a_run_that_failed_is_found_although_its_scores_were_never_tried(store):
+    run, scores = Artifact("runs", "web", {}), Artifact("scores", "web", {})
+    store.record_failure(run, DivergedError("The loss is infinite."))
+    for artifacts in ((run, scores), (scores, run)):
+        ((_, error),) = ReadOnlyDispatcher(store).run([job("a", *artifacts)])
+        assert str(error) == "The loss is infinite."
+
+
+def test_an_error_that_a_worker_recorded_elsewhere_is_recorded_here_once(store):
+    run, scores = Artifact("runs", "web", {}), Artifact("scores", "web", {})
+    diverged = DivergedError("The loss is infinite.")
+    list(Dispatcher(lambda: Scripted(diverged), store, 0).run([job("a", run, scores)]))
+    assert [failure.cause for failure in store.failures()] == ["The loss is infinite."]
+    list(Dispatcher(lambda: Scripted(diverged), store, 0).run([job("a", run, scores)]))
+    assert store.failure(run).times == 1  # a worker that shares the folder counts
+    assert store.failure(scores) is None

@@ -54,6 +54,7 @@ def test_ratios_in_any_plain_form(tmp_path, name, content):
     ("a.yaml", "web: 62,5\ncode: 12,125\nmath: 25,375\n", (0.625, 0.12125, 0.25375)),
     ("a.tsv", "web\t50\ncode\t12,125\nmath\t37,875\n", (0.5, 0.12125, 0.37875)),
     ("a.tsv", "web\t2,500\ncode\t1,500\nmath\t1,000\n", (0.5, 0.3, 0.2)),
+    ("a.yaml", "web: '1,000,000'\ncode: '60,000'\nmath: '40,000'\n", (1 / 1.1, 0.6 / 11, 0.4 / 11)),
     ("a.csv", "domain;tokens\nweb;6,000,000\ncode;3,000,000\nmath;1,000,000\n", (0.6, 0.3, 0.1)),
 ])  # fmt: skip
 def test_a_comma_stands_for_decimals_where_the_file_proves_it(tmp_path, name, content, wanted):

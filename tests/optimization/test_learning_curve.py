@@ -88,6 +88,15 @@ def test_repeats_of_a_mixture_are_on_one_side():
     assert expected.error > 0.6
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_mixture_with_many_repeats_is_not_fitted_alone(seed):
+    rng = np.random.default_rng(0)
+    ratios = np.vstack([np.tile([0.4, 0.3, 0.3], (10, 1)), rng.dirichlet(np.ones(3), 10)])
+    scores = ratios[:, :1] + 0.01 * rng.normal(size=(20, 1))
+    runs = Trials.from_arrays(ratios, scores, domains="abc", metrics={"loss": "lower"})
+    assert advise(runs, more=(), surrogates="ridge", seed=seed)[0].rank > 0
+
+
 def test_a_split_takes_whole_mixtures_and_leaves_some_to_test():
     groups = np.array([0] * 9 + [1, 2, 3, 4, 5, 6, 7])
     sizes = set()

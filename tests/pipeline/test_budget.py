@@ -267,6 +267,18 @@ def test_a_run_pays_for_what_its_batch_does_not_train_of_natural(
     assert {p.tokens: p.price for _, p in options if p.seed == 2} == prices
 
 
+def test_a_natural_run_that_exists_is_trained_again_for_a_longer_one_beside_a_short_one_of_the_batch(
+    open_spender,
+):
+    spender, specs = open_spender([[buy(A, UNIT, 0), buy(B, 4 * UNIT, 0)]])
+    spender._train([(spender._gains.natural, seed, UNIT) for seed in (0, 1)])
+    options = spender._options(np.array([1]), [buy(A, UNIT, 0)], 99 * UNIT)
+    price = next(p.price for _, p in options if (p.tokens, p.seed) == (4 * UNIT, 0))
+    before = spender.spent
+    spender._train(spender._list_runs([buy(A, UNIT, 0), buy(B, 4 * UNIT, 0)]))
+    assert spender.spent - before == UNIT + price
+
+
 def test_with_a_decaying_rate_runs_of_a_batch_pay_for_natural_at_each_length(open_spender):
     batch = [buy(A, 4 * UNIT, 2), buy(B, UNIT, 2)]
     spender, specs = open_spender([batch], schedule="linear")

@@ -5,11 +5,24 @@ import toy
 from mixopt import Estimate, Mixture
 from mixopt.decision import Decision
 from mixopt.pipeline.decide import decide_study
+from mixopt.pipeline.gain_curve import _price, _spent
 from mixopt.pipeline.gains import Observation
 from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.proposal import Proposal
 
 NATURAL = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
+
+
+@pytest.mark.parametrize(("decays", "spent", "price"), [(False, 8000, 1000), (True, 10_000, 2000)])
+def test_with_a_decaying_rate_each_length_is_a_training(decays, spent, price):
+    natural, other, new = np.array([0.5, 0.5]), np.array([0.9, 0.1]), np.array([0.1, 0.9])
+    runs = [Observation(row, 0, tokens, np.zeros(1))
+            for row in (natural, other) for tokens in (1000, 4000)]  # fmt: skip
+    assert sum(map(sum, _spent(runs, decays=decays).values())) == spent
+    # natural's run of 4,000 tokens has a checkpoint of 1,000 at a constant rate alone
+    long = _spent([runs[1]], decays=decays)
+    assert _price(long, new, natural, 1000, decays=decays) == price
+    assert _price(long, new, natural, 4000, decays=decays) == 4000
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,8 @@ def test_verbs_in_any_order_use_the_same_runs(answered, again):
 def test_a_validation_leaves_the_runs_of_the_budget_in_the_proposal(answered, again):
     trials = again.search()
     again.validate(trials=trials)
+    # the proposal before the validation replaces no later one
+    assert Proposal.read(again.output / "proposal.json").to_json() == answered[2]
     assert again.propose(trials)[0].to_json() == answered[2]
 
 

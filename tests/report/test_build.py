@@ -106,7 +106,7 @@ def study_data(surrogate, runs, space, proposals):
         return study_report_data(
             CONFIG, as_kind(runs, "merged", runs), proposals, validation,
             surrogate=corrected, proxy_surrogate=surrogate, weights=WeightSpace.of_domains(space),
-            proxy="merged", trust={}, real_runs=real_runs, round_ranks={1: (24, 0.5)},
+            proxy="merged", real_runs=real_runs, round_ranks={1: (24, 0.5)},
             domains=(), expert_scores={}, expert_costs=[(1, 2.0)], warnings=[StudyWarning("a")],
             device="cpu, float32", elapsed_s=1234.0,
         )  # fmt: skip

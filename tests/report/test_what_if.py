@@ -107,13 +107,12 @@ def test_capabilities_that_count_come_first(runs):
 @pytest.mark.parametrize("normalise", ["z", "rank"])
 def test_capabilities_are_in_the_scale_of_the_search(runs, normalise):
     trials = runs[:16]
-    surrogate = mixopt.fit(trials, target="utility")
+    scales = {metric.name: 0.5 for metric in trials.search_metrics}
+    surrogate = mixopt.fit(trials, target="utility", normalise=normalise, scales=scales)
     space = mixopt.SearchSpace(tuple(runs.domains))
     proposals = mixopt.propose(surrogate, space, seed=0)
-    emulated = build_what_if(
-        surrogate, WeightSpace.of_domains(space), proposals, normalise=normalise
-    )
-    parts = utilities_by_capability(trials, trials.search_metrics, {}, normalise)
+    emulated = build_what_if(surrogate, WeightSpace.of_domains(space), proposals)
+    parts = utilities_by_capability(trials, trials.search_metrics, {}, normalise, scales)
     best = proposals[0].ratios.vector(emulated.domains)[None]
     natural = emulated.sqrt_reference[None] ** 2
     here, there = (surrogate.predict(rows)[0] for rows in (best, natural))

@@ -463,6 +463,12 @@ def test_unfinished_runs_are_left_out_of_two_tables_too(caplog):
     assert "1 runs that are not finished are left out" in caplog.text
     trials = mixopt.read_trials(ratios=ratios, metrics=metrics, ignore=["state"])
     assert [t.id for t in trials] == ["x", "y", "z"]
+    plain = metrics.drop(columns="state")
+    states = ratios.assign(State=["finished", "finished", "crashed"])  # as configs have them
+    kept = mixopt.read_trials(ratios=states, metrics=plain)
+    dropped = states.loc[states["State"] == "crashed", states.columns[0]].iloc[0]
+    assert len(kept) == 2
+    assert str(dropped) not in [t.id for t in kept]
 
 
 def test_a_mixture_of_which_one_seed_crashed_is_kept():
