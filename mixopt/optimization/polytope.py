@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linprog
 
 from mixopt.mixture import Array
 
 SWEEPS = 100  # most rounds of projections
 TOLERANCE = 1e-7  # largest violation that a projection leaves
 BISECTIONS = 50
+LEAST_SLACK = 1e-6  # largest slack of a half-space that is as good as none
 
 
 def project_in_turn(points: Array, normals: Array, offsets: Array) -> Array:
@@ -39,6 +41,35 @@ def project_in_turn(points: Array, normals: Array, offsets: Array) -> Array:
         if worst < TOLERANCE:
             break
     return points
+
+
+def find_implied_equalities(
+    normals: Array, offsets: Array, fixed: Array, values: Array
+) -> NDArray[np.bool_]:
+    """Return which half-spaces (`c`) all points of a polytope meet with equality.
+
+    One linear program over points scaled by τ >= 1 finds a point with slack in every other half-space
+    (Freund, Roundy & Todd 1985, "Identifying the set of always-active constraints in a system of
+    linear inequalities by a single linear program").
+
+    Args:
+        normals: Normals (`c x k`).
+        offsets: Offsets (`c`); a half-space is normal · x >= offset.
+        fixed: Normals of equalities (`e x k`).
+        values: Of the equalities (`e`).
+    """
+    (c, k), e = normals.shape, len(fixed)
+    # variables: the point times τ, τ, and the slacks, each at most 1
+    inside = np.hstack([-normals, offsets[:, None], np.eye(c)])
+    equal = np.hstack([fixed, -values[:, None], np.zeros((e, c))])
+    solved = linprog(
+        np.append(np.zeros(k + 1), -np.ones(c)), inside, np.zeros(c), equal, np.zeros(e),
+        bounds=[*[(None, None)] * k, (1, 1 / LEAST_SLACK), *[(0, 1)] * c],
+    )  # fmt: skip
+    if not solved.success:  # no point at all
+        return np.zeros(c, dtype=bool)
+    slacks = np.asarray(solved.x)[k + 1 :]
+    return np.asarray(slacks < 0.5)
 
 
 def bisect(inside: Array, ends: Array, allowed: Callable[[Array], NDArray[np.bool_]]) -> Array:

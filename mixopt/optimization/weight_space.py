@@ -16,7 +16,12 @@ from scipy.optimize import linprog, nnls
 
 from mixopt.errors import InfeasibleError
 from mixopt.mixture import Array, Mixture, nearest
-from mixopt.optimization.polytope import bisect, linear_constraints, project_in_turn
+from mixopt.optimization.polytope import (
+    bisect,
+    find_implied_equalities,
+    linear_constraints,
+    project_in_turn,
+)
 from mixopt.search_space import BOUND_TOLERANCE, Row, SearchSpace, explain_conflict
 from mixopt.surrogates.minimize import minimize
 
@@ -28,6 +33,7 @@ CHAINS, STEPS, STEPS_EACH = 128, 300, 12
 """Chains of uniform draws, and steps before their first draw: the last for each expert, and at most
 the second."""
 SHRINKS = 24  # most points tried on a line before a chain stays where it is
+FLAT = 1e-9  # largest distance from the limits at which the allowed weights may be flat
 RANK = 1e-10  # share of the largest singular value from which an equality counts as one of its own
 SUM_WEIGHT = 1e4  # weight of Σα = 1 in the least squares from ratios to weights
 
@@ -83,17 +89,32 @@ class WeightSpace:
         Raises:
             InfeasibleError: No weights of these experts meet the bounds.
         """
+        weights, distance = self._stated_centre
+        if weights is None:
+            self._explain_infeasible()
+        if distance <= FLAT:
+            weights, _ = self._most_distant(self._implied)
+            assert weights is not None
+        return self._near_prior(np.asarray(weights / weights.sum()))
+
+    @cached_property
+    def _stated_centre(self) -> tuple[Array | None, float]:
+        """Weights (`k`) farthest from what the limits state, and how far; None where none meet them."""
+        return self._most_distant(self._closed_sides)
+
+    def _most_distant(self, ignored: NDArray[np.bool_]) -> tuple[Array | None, float]:
+        """Return the weights (`k`) farthest from the half-spaces that are not ignored, and how far."""
         k, (normals, offsets) = len(self.experts), self._half_spaces
-        frozen, values = self._equalities
-        distance = np.append(np.where(self._closed, 0.0, 1.0), np.ones(len(normals) - k))
+        frozen, values = self._stated_equalities
+        distance = np.where(ignored, 0.0, 1.0)
         rows = np.roll(np.column_stack([-normals, distance]), -k, axis=0)  # n · α >= offset + t
         equal = np.column_stack([frozen, np.zeros(len(frozen))])
         solved = linprog(np.append(np.zeros(k), -1.0), rows, np.roll(0.0 - offsets, -k),
                          equal, values, bounds=[(0, 1)] * (k + 1))  # fmt: skip
         if not solved.success:
-            self._explain_infeasible()
-        weights = np.asarray(solved.x, dtype=np.float64)[:k]
-        return self._near_prior(np.asarray(weights / weights.sum()))
+            return None, 0.0
+        found = np.asarray(solved.x, dtype=np.float64)
+        return found[:k], float(found[k])
 
     def _explain_infeasible(self) -> NoReturn:
         low, high = self.space.bounds()
@@ -223,10 +244,32 @@ class WeightSpace:
         return bisect(self.centre, pulled, lambda w: self._divergence(w) <= limit)
 
     @cached_property
-    def _closed(self) -> NDArray[np.bool_]:
+    def _forbidden(self) -> NDArray[np.bool_]:
         """Which experts have tokens of a forbidden domain, and so no weight (`k`)."""
         _, high = self.space.bounds()
         return np.asarray(self.composition @ (high == 0) > 0)
+
+    @cached_property
+    def _closed_sides(self) -> NDArray[np.bool_]:
+        """Which half-spaces are those of forbidden experts."""
+        normals, _ = self._half_spaces
+        return np.append(self._forbidden, np.zeros(len(normals) - len(self.experts), dtype=bool))
+
+    @cached_property
+    def _implied(self) -> NDArray[np.bool_]:
+        """Which half-spaces all allowed weights meet with equality, because other limits force them.
+
+        Lower bounds that sum to 1 are an example: each is met exactly, and other domains have nothing.
+        """
+        weights, distance = self._stated_centre
+        if weights is None or distance > FLAT:
+            return self._closed_sides
+        return find_implied_equalities(*self._half_spaces, *self._stated_equalities)
+
+    @cached_property
+    def _closed(self) -> NDArray[np.bool_]:
+        """Which experts have no weight anywhere (`k`)."""
+        return self._forbidden | self._implied[: len(self.experts)]
 
     @cached_property
     def _rows(self) -> tuple[tuple[Row, Array], ...]:
@@ -234,7 +277,7 @@ class WeightSpace:
         rows = [(row, self.composition @ row.normal) for row in self.space.rows]
         return tuple(
             (row, normal) for row, normal in rows
-            if normal[~self._closed].any() or not row.low <= 0 <= row.high
+            if normal[~self._forbidden].any() or not row.low <= 0 <= row.high
         )  # fmt: skip
 
     @cached_property
@@ -255,10 +298,18 @@ class WeightSpace:
 
     @cached_property
     def _equalities(self) -> tuple[Array, Array]:
-        """Normals and values of normal · α = value: Σα = 1, closed experts and fixed ratios."""
+        """Normals and values of normal · α = value, also of those that other limits imply."""
+        normals, offsets = self._half_spaces
+        fixed, values = self._stated_equalities
+        implied = self._implied & ~self._closed_sides
+        return np.vstack([fixed, normals[implied]]), np.append(values, offsets[implied])
+
+    @cached_property
+    def _stated_equalities(self) -> tuple[Array, Array]:
+        """Normals and values of normal · α = value: Σα = 1, forbidden experts and fixed ratios."""
         k = len(self.experts)
         fixed = [(normal, row.low) for row, normal in self._rows if row.fixed]
-        closed = np.eye(k)[self._closed]
+        closed = np.eye(k)[self._forbidden]
         normals = np.vstack([np.ones(k), closed, *(normal[None] for normal, _ in fixed)])
         return normals, np.array([1.0, *np.zeros(len(closed)), *(value for _, value in fixed)])
 
@@ -268,8 +319,9 @@ class WeightSpace:
         fixed, _ = self._equalities
         # equalities may depend on each other, by more than pinv's own limit of rounding
         free = np.eye(len(self.experts)) - np.linalg.pinv(fixed, rcond=RANK) @ fixed
-        # exactly: a closed expert has no room for rounding
+        # exactly: a closed expert has no room for rounding, and a line of rounding alone leads away
         free[:, self._closed] = 0.0
+        free[np.abs(free) < RANK] = 0.0
         return np.asarray(free)
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:

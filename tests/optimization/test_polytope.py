@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from mixopt.optimization.polytope import bisect, linear_constraints, project_in_turn
+from mixopt.optimization.polytope import (
+    bisect,
+    find_implied_equalities,
+    linear_constraints,
+    project_in_turn,
+)
 
 
 def test_projection_brings_points_to_the_border_and_keeps_the_sum():
@@ -24,3 +29,15 @@ def test_rows_become_constraints():
     assert [row["type"] for row in rows] == ["eq", "ineq", "ineq", "ineq"]
     point = np.array([0.3, 0.6])
     assert [row["fun"](point) for row in rows] == pytest.approx([-0.1, 0.1, 0.3, 0.1])
+
+
+@pytest.mark.parametrize(("offsets", "implied"), [
+    ([0, 0, 0, 0.7, 0.3], [False, False, True, True, True]),  # lower limits that sum to 1
+    ([0, 0, 0, 0.6, 0.3], [False] * 5),
+    ([0, 0, 0, 1, 0], [False, True, True, True, True]),
+    ([0, 0, 0, 1, 0.1], [False] * 5),  # no point at all
+])  # fmt: skip
+def test_half_spaces_that_others_make_equalities(offsets, implied):
+    normals = np.vstack([np.eye(3), np.eye(3)[:2]])
+    found = find_implied_equalities(normals, np.array(offsets), np.ones((1, 3)), np.ones(1))
+    assert found.tolist() == implied

@@ -180,6 +180,27 @@ def test_a_sum_held_at_zero_closes_its_domains_and_no_others(limits):
     assert len(np.unique(runs.round(3), axis=0)) == 5
 
 
+@pytest.mark.parametrize(("limits", "plain"), [
+    ({"lower": {"web": 1.0}}, {"upper": {"books": 0, "code": 0, "math": 0}}),
+    ({"frozen": {"web": 0.7, "code": 0.3}},
+     {"frozen": {"web": 0.7, "code": 0.3}, "upper": {"books": 0, "math": 0}}),
+    ({"lower": {"web": 0.7, "code": 0.3}},
+     {"frozen": {"web": 0.7, "code": 0.3}, "upper": {"books": 0, "math": 0}}),
+    ({"lower": {"web:a": 0.2, "code": 0.8}}, {"frozen": {"web:a": 0.2, "code": 0.8}}),
+])  # fmt: skip
+def test_what_limits_imply_is_as_if_it_were_stated(limits, plain):
+    implied, stated = (
+        WeightSpace.of_domains(SearchSpace(CLOSED, **given)) for given in (limits, plain)
+    )
+    assert implied._closed.tolist() == stated._closed.tolist()
+    for draw in ("sample", "sample_uniform"):
+        here, there = (
+            getattr(space, draw)(2000, np.random.default_rng(0)) for space in (implied, stated)
+        )
+        assert implied.space.contains(here).all()
+        assert here.std(axis=0) == pytest.approx(there.std(axis=0), abs=0.02)
+
+
 def test_experts_with_tokens_of_a_closed_group_have_no_weight():
     rows = {"x": Mixture({"web:a": 0.5, "code": 0.5}), "y": Mixture({"web:b": 0.2, "math": 0.8}),
             "code": Mixture({"code": 1}), "math": Mixture({"math": 1})}  # fmt: skip
