@@ -4,7 +4,6 @@ import pytest
 
 from mixopt import Group, Inequality, SearchSpace
 from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError
-from mixopt.search_space import explain_conflict
 
 DOMAINS = ("web:a", "web:b", "code", "math")
 
@@ -108,14 +107,6 @@ def test_conflicts_are_named_with_their_size(limits, words):
 def test_limits_that_mean_nothing(limits, words):
     with pytest.raises(MixtureError, match=words):
         SearchSpace(DOMAINS, **limits)
-
-
-def test_what_weights_of_experts_cannot_reach_is_a_conflict_too():
-    space = SearchSpace(("a", "b"), lower={"a": 0.7})
-    halves = np.array([[0.5, 0.5], [0.6, 0.4]])
-    with pytest.raises(InfeasibleError, match="weighting of the experts meets a >= 0.7"):
-        explain_conflict(space.rows, halves)
-    explain_conflict(space.rows, np.eye(2))  # domains themselves can
 
 
 def test_each_bound_in_conflict_is_named_with_what_it_alone_must_give():

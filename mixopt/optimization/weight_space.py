@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog, nnls
 
 from mixopt.errors import InfeasibleError
+from mixopt.linear_limits import BOUND_TOLERANCE, Row, explain_conflict
 from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.polytope import (
     bisect,
@@ -22,7 +23,7 @@ from mixopt.optimization.polytope import (
     linear_constraints,
     project_in_turn,
 )
-from mixopt.search_space import BOUND_TOLERANCE, Row, SearchSpace, explain_conflict
+from mixopt.search_space import SearchSpace
 from mixopt.surrogates.minimize import minimize
 
 CONCENTRATION = (1.0, 4.0)

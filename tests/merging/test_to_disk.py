@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,6 +15,22 @@ from safetensors import safe_open
 from mixopt.errors import ModelError, OutputError, StorageError
 from mixopt.merging import streamed_merge, to_disk
 from mixopt.merging.to_disk import merge_to_disk
+
+
+@contextmanager
+def stopped_at_the_last_file(monkeypatch):
+    """Interrupt a merge when it begins its last file."""
+    write = to_disk._write_shard
+
+    def stop_at_last(file, *rest):
+        if file.name.split("-")[1] == file.name.split("-")[3].split(".")[0]:
+            raise KeyboardInterrupt
+        write(file, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(to_disk, "_write_shard", stop_at_last)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def save(folder, network, **options):
@@ -180,20 +197,11 @@ def test_a_merge_that_goes_on_judges_experts_by_all_tensors(
         save(tmp_path / "far", family("llama", seed=1)): 0.5,
         save(tmp_path / "partly", partly): 0.5,
     }
-    write = to_disk._write_shard
-
-    def stop_at_last(file, *rest):
-        if file.name.split("-")[1] == file.name.split("-")[3].split(".")[0]:
-            raise KeyboardInterrupt
-        write(file, *rest)
-
-    monkeypatch.setattr(to_disk, "_write_shard", stop_at_last)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at_the_last_file(monkeypatch):
         merge_to_disk(base, experts, tmp_path / "out", shard_bytes=50_000)
     (scratch,) = tmp_path.glob(".out-*")
     if not noted:
         (scratch / to_disk.SQUARES).unlink()
-    monkeypatch.setattr(to_disk, "_write_shard", write)
     out = merge_to_disk(base, experts, tmp_path / "out", shard_bytes=50_000)
     assert len(list(out.glob("*.safetensors"))) > 2
     assert not (out / to_disk.SQUARES).exists()
@@ -268,17 +276,8 @@ def test_a_merge_whose_adapter_changed_meanwhile_starts_anew(tmp_path, monkeypat
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
     wrapped.save_pretrained(str(tmp_path / "lora"))
-    write = to_disk._write_shard
-
-    def stop_at_last(file, *rest):
-        if file.name.split("-")[1] == file.name.split("-")[3].split(".")[0]:
-            raise KeyboardInterrupt
-        write(file, *rest)
-
-    monkeypatch.setattr(to_disk, "_write_shard", stop_at_last)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at_the_last_file(monkeypatch):
         merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "out", shard_bytes=10_000)
-    monkeypatch.setattr(to_disk, "_write_shard", write)
     config = tmp_path / "lora" / "adapter_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 40}))
     out = merge_to_disk(base, {tmp_path / "lora": 1.0}, tmp_path / "out", shard_bytes=10_000)
