@@ -325,7 +325,7 @@ def _check_published(study: "StudyConfig") -> None:
             f"search.lisa_layers trains whole layers, and training.method is {study.training.method}; "
             "leave one of them out"
         )
-    if method == "projektor" and study.training.schedule != "constant":
+    if method == "projektor" and study.training.decays:
         raise ValueError(
             "search.method: projektor scores runs at half of their length, and with training.schedule "
             f"{study.training.schedule} half of a run is no run; set it to constant"

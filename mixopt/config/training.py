@@ -47,6 +47,11 @@ class TrainingConfig(ConfigModel):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
 
+    @property
+    def decays(self) -> bool:
+        """Whether the learning rate falls at the end, so that no checkpoint is a finished short run."""
+        return self.schedule != "constant"
+
 
 class BuiltBaseConfig(ConfigModel):
     """A small model that is built and trained from this config, with its own tokenizer."""

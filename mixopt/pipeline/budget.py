@@ -97,7 +97,7 @@ class BudgetSpender:
         config = context.config
         self._lengths, self._budget = config.run_lengths, config.budget_tokens
         # with a rate that decays a checkpoint is no run, and a long run tells nothing of a short one
-        self._decays = config.training.schedule != "constant"
+        self._decays = config.training.decays
         trained = [name for name in context.compositions if name not in context.given_experts]
         self.spent = len(trained) * config.training.expert_length + paid
         self.observations: list[Observation] = []

@@ -40,7 +40,7 @@ def learning_steps(
     """
     counts = [len(gains.pair(observed[:end])) for end in range(1, len(observed) + 1)]
     # where the next observation tells of one more gain; checkpoints of one run are one step
-    keys = [name_run(each, decays=_decays(context)) for each in observed]
+    keys = [name_run(each, decays=context.config.training.decays) for each in observed]
     ends, known = list[int](), 0
     for end, count in enumerate(counts, 1):
         if count > known and (end == len(keys) or keys[end] != keys[end - 1]):
@@ -72,7 +72,7 @@ def next_runs(
     mean, covariance = posterior.gains(asked, combinations)
     sds = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
     order = np.argsort(-(mean.min(axis=1) + sds), kind="stable")[:CONSIDERED].tolist()
-    decays, found = _decays(context), []
+    decays, found = context.config.training.decays, []
     spent = _spent(observed, decays=decays)
     for length in context.config.run_lengths:
         at = asked.pick(order, np.full(len(order), float(length)))
@@ -114,7 +114,7 @@ def _step(
     trained = [name for name in context.compositions if name not in context.given_experts]
     experts = len(trained) * context.config.training.expert_length
     return LearningStep(
-        experts + sum(map(sum, _spent(observed, decays=_decays(context)).values())),
+        experts + sum(map(sum, _spent(observed, decays=context.config.training.decays).values())),
         0 if runs is None else len(runs.gains),
         Estimate(float(own.mean()), float(own.std())),
         choice.moves,
@@ -131,10 +131,6 @@ def name_run(observation: Observation, *, decays: bool) -> tuple[bytes, int, int
     """
     ratios = observation.ratios.round(9).tobytes()
     return ratios, observation.seed, observation.tokens if decays else 0
-
-
-def _decays(context: StudyContext) -> bool:
-    return context.config.training.schedule != "constant"
 
 
 def _spent(observed: Sequence[Observation], *, decays: bool) -> Spent:

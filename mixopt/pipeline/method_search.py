@@ -272,7 +272,7 @@ class StudyTrainer:
         Raises:
             UserError: The rate decays, so that a checkpoint is no run of its length.
         """
-        if self._context.config.training.schedule != "constant":
+        if self._context.config.training.decays:
             raise UserError(
                 "The method needs runs of two lengths, and with training.schedule "
                 f"{self._context.config.training.schedule} half of a run is no run; set it to constant."

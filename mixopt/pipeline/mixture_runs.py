@@ -63,7 +63,7 @@ def first_checkpoints(config: StudyConfig) -> tuple[int, ...]:
         config: The study's. With a rate that decays a checkpoint is no run, and there is only the end.
     """
     length = config.training.tokens
-    early = [length // part for part in EARLY] if config.training.schedule == "constant" else []
+    early = [] if config.training.decays else [length // part for part in EARLY]
     return (*early, length)
 
 

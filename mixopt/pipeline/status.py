@@ -251,7 +251,7 @@ class _StageWalk:
             if not first:
                 return
             bought = spend_budget(self._context, search, policy, trials, first, paid)
-            decays = self._config.training.schedule != "constant"
+            decays = self._config.training.decays
             done, failed = (
                 {name_run(each, decays=decays) for each in bought if each.failed is kind}
                 for kind in (False, True)

@@ -123,7 +123,7 @@ class OnlineSettings:
         config, steps, warmup = self.config, self.plan.steps, self.plan.warmup
         if step < warmup:
             return step / warmup
-        if config.schedule == "constant":
+        if not config.decays:
             return 1.0
         decay = count_decay_steps(config, steps, warmup)
         passed = max(0, step - (steps - decay)) / max(1, decay)

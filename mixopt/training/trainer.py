@@ -152,7 +152,7 @@ def train(
 
 
 def _schedule(training: TrainingConfig, steps: int, warmup: int) -> dict[str, Any]:
-    if training.schedule == "constant":
+    if not training.decays:
         return {"lr_scheduler_type": "constant_with_warmup"}
     decay = count_decay_steps(training, steps, warmup)
     shape = {"num_decay_steps": decay, "decay_type": training.schedule}
