@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.io.parsing import show
@@ -26,7 +26,7 @@ from mixopt.tables.fidelities import name_fidelities, warn_of_sizes
 from mixopt.tables.long_format import widen
 from mixopt.tables.nested import flatten_cells
 from mixopt.tables.numbers import as_numbers, to_plain_types
-from mixopt.tables.repeats import SEEDS, STEPS, settle_repeats, spread_over_seeds
+from mixopt.tables.repeats import SEEDS, STEPS, add_lost_runs, settle_repeats, spread_over_seeds
 from mixopt.tables.table_files import read_file, require_unique_columns
 
 if TYPE_CHECKING:
@@ -38,6 +38,18 @@ ROW_NUMBER = "Unnamed: 0"
 """pandas' name for the row numbers that `to_csv` writes; they are positions, not run ids."""
 
 
+class ReadTable(NamedTuple):
+    """A table by run id, as `read_table` returns it."""
+
+    frame: "pd.DataFrame"
+    """One row for each run and fidelity."""
+    where: str
+    """Its name in messages."""
+    begun: "pd.DataFrame"
+    """All runs that it lists by id, with their fidelity if it has one: more than the rows of
+    `frame` where some have no row of the step that was asked for."""
+
+
 def read_table(
     table: "str | os.PathLike[str] | pd.DataFrame",
     what: str,
@@ -47,7 +59,7 @@ def read_table(
     ignore: Sequence[str] = (),
     step: float | None = None,
     numbered: bool = False,
-) -> tuple["pd.DataFrame", str]:
+) -> ReadTable:
     """Load a table and index it by its id column.
 
     Args:
@@ -60,8 +72,8 @@ def read_table(
         numbered: Number the runs if no column names them; for a table that is joined with no other.
 
     Returns:
-        The table (`n` rows by id), and its name for messages. The column that tells models of several
-        sizes apart is called as in `FIDELITY_COLUMNS`.
+        The table, in which the column that tells models of several sizes apart is called as in
+        `FIDELITY_COLUMNS`.
 
     Raises:
         TrialsError: It cannot be read, a column name repeats, a run has no id, or nothing orders the
@@ -116,12 +128,13 @@ def read_table(
     others = [c for c in map(str, frame.columns) if is_id(c) and c not in ignore]
     if others:
         log.info("%s: runs are named by %r; %s is left out.", where, column, ", ".join(others))
+    listed = frame.set_index(ids)
     frame, ids = settle_repeats(frame.drop(columns=others), ids, where, step)
     frame = frame.set_index(ids)
     if frame.empty or not len(frame.columns):
         missing = "rows" if frame.empty else "columns"
         raise TrialsError(f"{where} has no {missing}; give one row per run.")
-    return frame, where
+    return ReadTable(frame, where, add_lost_runs(frame, listed))
 
 
 def _names_rows(frame: "pd.DataFrame") -> bool:

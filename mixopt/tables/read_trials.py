@@ -30,7 +30,7 @@ from mixopt.tables.columns import (
     strip_common_prefix,
     without_tracker,
 )
-from mixopt.tables.frame import check_ids, join, read_table
+from mixopt.tables.frame import ReadTable, check_ids, join, read_table
 from mixopt.tables.numbers import (
     as_numbers,
     drop_infinite,
@@ -113,27 +113,26 @@ def read_trials(
             raise TrialsError(f"{what} is {show(names)}; give a list of names.")
     untouched = (*ignore, *(domains or ()))
 
-    def read(given: object, what: str) -> tuple["pd.DataFrame", str]:
+    def read(given: object, what: str) -> ReadTable:
         return read_table(
             cast("str", given), what, id_column, fidelities=fidelities, ignore=untouched,
             step=None if what == "ratios" else step, numbered=what == "runs",
         )  # fmt: skip
 
     if runs is not None:
-        frame, where = read(runs, "runs")
+        frame, where, _ = read(runs, "runs")
         _check_ignored(ignore, list(map(str, frame.columns)), where)
         mixtures, scores = _split_runs(frame.drop(columns=list(ignore)), where, domains, chosen)
         return _to_trials(mixtures, where, scores, where, better, holdout, members, counts)
-    mixtures, where = read(ratios, "ratios")
-    scores, scores_name = read(table, "metrics")
+    mixtures, where, begun = read(ratios, "ratios")
+    scores, scores_name, scored = read(table, "metrics")
     _check_ignored(ignore, [*map(str, mixtures.columns), *map(str, scores.columns)], scores_name)
     mixtures = mixtures.drop(columns=list(ignore), errors="ignore")
     scores = scores.drop(columns=list(ignore), errors="ignore")
-    begun, mixtures = mixtures.index, _drop_unfinished(mixtures, where)
-    scores = drop_runs(scores, begun, kept=mixtures.index)
-    finished = _drop_unfinished(scores, scores_name)
-    mixtures = drop_runs(mixtures, scores.index, kept=finished.index)
-    mixtures, scores = join(mixtures, where, finished, scores_name, keep=domains or ())
+    mixtures = _drop_unfinished(mixtures, where)
+    scores = _drop_unfinished(drop_runs(scores, begun, kept=mixtures), scores_name)
+    mixtures = drop_runs(mixtures, scored, kept=scores)
+    mixtures, scores = join(mixtures, where, scores, scores_name, keep=domains or ())
     mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
     mixtures = fill_unused(mixtures, where)
     scores = _drop_bookkeeping(scores, scores_name)

@@ -115,19 +115,44 @@ def spread_over_seeds(mixtures: "pd.DataFrame", scores: "pd.DataFrame") -> "pd.D
     return spread if rest.empty else _append(spread, mixtures.loc[rest])
 
 
-def drop_runs(
-    mixtures: "pd.DataFrame", runs: "pd.Index[Any]", kept: "pd.Index[Any]"
-) -> "pd.DataFrame":
-    """Return the mixtures without those of which no run is kept.
+def add_lost_runs(kept: "pd.DataFrame", listed: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the runs that are kept, then those of which no row is, by id and fidelity.
 
     Args:
-        mixtures: Ratios by run id (`n x d`).
-        runs: Ids of all runs with scores; some may be `ID (seed S)`.
-        kept: Ids of those that are used.
+        kept: Rows by id that `settle_repeats` kept.
+        listed: Rows by id that it was given.
     """
-    gone = set(runs) - set(kept)
-    gone |= {_without_seed(run) for run in runs} - {_without_seed(run) for run in kept}
-    return mixtures[[run not in gone for run in mixtures.index]]
+    shared = [name for name in FIDELITY_COLUMNS if name in kept.columns][:1]
+    found = {_without_own_seed(run) for run in _name_runs(kept, shared)}
+    lost = listed[shared][[run not in found for run in _name_runs(listed, shared)]]
+    return _append(kept[shared], lost)
+
+
+def drop_runs(frame: "pd.DataFrame", begun: "pd.DataFrame", kept: "pd.DataFrame") -> "pd.DataFrame":
+    """Return one table's rows without the runs that the other table lists and does not keep.
+
+    Where both tables have a fidelity, a run is dropped at that fidelity alone.
+
+    Args:
+        frame: One row per run, indexed by its id (`n` rows).
+        begun: All runs of the other table by id; some ids may be `ID (seed S)`.
+        kept: Those of them that are used.
+    """
+    shared = [c for c in FIDELITY_COLUMNS if all(c in t.columns for t in (frame, begun, kept))][:1]
+    all_runs, used = _name_runs(begun, shared), _name_runs(kept, shared)
+    gone = set(all_runs) - set(used)
+    gone |= set(map(_without_own_seed, all_runs)) - set(map(_without_own_seed, used))
+    return frame[[not gone & {run, _without_own_seed(run)} for run in _name_runs(frame, shared)]]
+
+
+def _name_runs(frame: "pd.DataFrame", fidelity: list[str]) -> list[tuple[str, ...]]:
+    """Return the id of each row, and its fidelity where that column is named."""
+    columns = [frame.index.astype(str), *(frame[name].astype(str) for name in fidelity)]
+    return list(zip(*columns, strict=True))
+
+
+def _without_own_seed(run: tuple[str, ...]) -> tuple[str, ...]:
+    return (_without_seed(run[0]), *run[1:])
 
 
 def _without_seed(run: object) -> str:

@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from categorical_world import DOMAINS, RUN_TOKENS, World, limited_space, make_problem, quick
+from categorical_world import (
+    DOMAINS,
+    ONLINE_STEPS,
+    RUN_TOKENS,
+    World,
+    limited_space,
+    make_problem,
+    quick,
+)
 
 from mixopt.baselines.registry import METHODS, open_method, recommend
 from mixopt.errors import ConfigError, MixoptError
@@ -62,9 +70,14 @@ def test_a_method_that_was_stopped_goes_on_without_training_twice(name):
     if len(whole.trained):
         with pytest.raises(KeyboardInterrupt):
             run(name, world)
-    world.stop_after = None
+    world.stop_after, world.stop_online_at = None, ONLINE_STEPS // 2
+    if whole.online_tokens:
+        with pytest.raises(KeyboardInterrupt):
+            run(name, world)
+    world.stop_online_at = None
     assert run(name, world) == expected
     assert len(world.trained) == len(whole.trained)
+    assert world.online_tokens == whole.online_tokens
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if open_method(n).need != "online"])

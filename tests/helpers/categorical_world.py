@@ -3,6 +3,7 @@
 A model trained on p has the token probabilities Σ p_i q_i, so an ensemble is exact and a merge is not.
 """
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +36,7 @@ class World:
         self.noise, self.run_tokens, self.tokens = noise, RUN_TOKENS, EXPERT_TOKENS * len(DOMAINS)
         self.composition = np.eye(len(DOMAINS))
         self.trained, self.scored, self.memory, self.fail, self.stop_after = [], 0, {}, set(), None
-        self.online_tokens = 0
+        self.online_tokens, self.stop_online_at = 0, None
 
     def measure(self, probabilities):
         code, books = (self.tokens_by_domain[DOMAINS.index(name)] for name in ("code", "books"))
@@ -90,12 +91,22 @@ class World:
         return TextSamples(features, np.sqrt(np.vstack(target) / 40), masses)
 
     def train_online(self, training: OnlineTraining):
-        """Domains are learnt the more the more they were read; the third is the hardest."""
-        self.online_tokens += training.tokens
+        """Domains are learnt the more the more they were read; the third is the hardest.
+
+        The state after each step is kept, as a training's checkpoints are.
+        """
         weights = open_weights(training, len(DOMAINS), ONLINE_STEPS)
         read, path = np.full(len(DOMAINS), 0.1), []
-        for _ in range(ONLINE_STEPS):
-            path.append(weights.weights)
+        key = repr(training)
+        if key in self.memory:
+            read, path, state = self.memory[key]
+            weights.restore(json.loads(state))
+        else:
+            self.online_tokens += training.tokens
+        for step in range(len(path), ONLINE_STEPS):
+            if step == self.stop_online_at:
+                raise KeyboardInterrupt
+            path = [*path, weights.weights]
             losses = np.array([1.0, 1.0, 3.0, 1.0]) / (1 + read)
             if training.method == "scalebio":
                 self.online_tokens += training.tokens // ONLINE_STEPS
@@ -103,6 +114,7 @@ class World:
             else:
                 read = read + weights.shares * weights.loss_weights
                 weights.update(losses, weights.shares)
+            self.memory[key] = read, path, json.dumps(weights.state())
         return np.array(path)
 
 

@@ -9,10 +9,11 @@ TABLE = pd.DataFrame({"run": ["x", "y"], "a": [0.25, 1.0], "b": [0.75, 0.0]})
 
 def test_a_table_is_indexed_by_its_ids_and_named(tmp_path):
     TABLE.to_csv(tmp_path / "t.csv", index=False)
-    frame, where = read_table(tmp_path / "t.csv", "ratios")
+    frame, where, begun = read_table(tmp_path / "t.csv", "ratios")
     assert frame.loc["x"].tolist() == [0.25, 0.75]
     assert where == str(tmp_path / "t.csv")
-    assert read_table(TABLE, "ratios")[1] == "The ratios table"
+    assert list(begun.index) == ["x", "y"]
+    assert read_table(TABLE, "ratios").where == "The ratios table"
 
 
 def numbered(ids):

@@ -471,6 +471,19 @@ def test_unfinished_runs_are_left_out_of_two_tables_too(caplog):
     assert str(dropped) not in [t.id for t in kept]
 
 
+@pytest.mark.parametrize("side", ["ratios", "metrics"])
+def test_a_run_that_crashed_at_one_fidelity_is_left_out_there(side):
+    tables = {
+        what: pd.concat([frame.assign(model_size=size) for size in ("1M", "60M")])
+        for what, frame in zip(("ratios", "metrics"), frames(), strict=True)
+    }
+    state = ["finished"] * 5 + ["crashed"]
+    last = str(tables[side].iloc[5]["run"])
+    trials = mixopt.read_trials(**{**tables, side: tables[side].assign(state=state)})
+    assert len(trials) == 5
+    assert [t.fidelity for t in trials if t.id == last] == ["1M"]
+
+
 def test_a_mixture_of_which_one_seed_crashed_is_kept():
     ratios, metrics = frames()
     both = pd.concat(

@@ -140,3 +140,25 @@ def test_runs_without_the_step_are_counted(caplog):
     caplog.clear()
     assert len(read_trials(runs=rows, step=200)) == 8
     assert "have no row" not in caplog.text
+
+
+def test_a_run_without_the_step_needs_no_scores_in_another_table(caplog):
+    rows = at_steps()
+    rows = rows[(rows["run"] != "r2") | (rows["step"] > 100)]
+    ratios, scores = ONCE[ONCE.columns[:4]], rows[["run", "step", "val_loss"]]
+    trials = read_trials(ratios=ratios, metrics=scores, step=100)
+    assert sorted(t.id for t in trials) == [f"r{i}" for i in range(8) if i != 2]
+    assert "1 runs have no row of step 100 and are left out (r2)" in caplog.text
+    with pytest.raises(TrialsError, match="1 runs are in one table only"):
+        read_trials(ratios=ratios, metrics=scores[scores["run"] != "r2"], step=100)
+
+
+def test_a_run_without_the_step_at_one_fidelity_is_left_out_there():
+    """Each table has a row of each run at both sizes."""
+    rows = pd.concat([at_steps().assign(model_size=size) for size in ("1M", "60M")])
+    rows = rows[(rows["run"] != "r2") | (rows["model_size"] != "60M") | (rows["step"] > 100)]
+    ratios = pd.concat([ONCE[ONCE.columns[:4]].assign(model_size=s) for s in ("1M", "60M")])
+    trials = read_trials(ratios=ratios, metrics=rows[["run", "step", "model_size", "val_loss"]],
+                         step=100)  # fmt: skip
+    assert [t.fidelity for t in trials if t.id == "r2"] == ["1M"]
+    assert len(trials) == 15
