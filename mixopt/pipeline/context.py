@@ -210,6 +210,20 @@ class StudyContext:
         name = self.inputs.base if self.inputs else None
         return make(config.path, revision=config.revision, name=name)
 
+    @cached_property
+    def base_parameters(self) -> int:
+        """Number of the base's parameters outside the embeddings; it need not be trained.
+
+        Raises:
+            ModelError: transformers cannot build the model, or the context is too long for it.
+        """
+        from mixopt.pipeline.training_runs import count_built_parameters
+
+        base = self.config.base
+        if isinstance(base, BuiltBaseConfig):
+            return count_built_parameters(base, self.corpora.tokenizer)
+        return self.base_model.parameters
+
     def load_trainable(self) -> "PreTrainedModel":
         """Return the base, ready to be trained as experts are."""
         return self.base_model.load_trainable(self.config.training, self.config.seed)

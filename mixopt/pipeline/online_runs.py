@@ -191,7 +191,7 @@ def _settings(
     from mixopt.training.step_law import resolve_hyperparameters
 
     config = context.config.training
-    step = resolve_hyperparameters(config, context.base_model.parameters)
+    step = resolve_hyperparameters(config, context.base_parameters)
     plan = BatchPlan.of(
         config, step, context.config.base.context, 1, vocabulary=len(context.corpora.tokenizer),
         checkpoints=(training.tokens,),

@@ -33,9 +33,7 @@ def plan_study(context: StudyContext) -> list[PlannedTraining]:
     Args:
         context: The study, prepared.
     """
-    from mixopt.pipeline.training_runs import count_base_parameters
-
-    parameters, rate = count_base_parameters(context), _seconds_per_token(context)
+    parameters, rate = context.base_parameters, _seconds_per_token(context)
     return [
         PlannedTraining(
             what, tokens, 6.0 * parameters * tokens, None if rate is None else rate * tokens

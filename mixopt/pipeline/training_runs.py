@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.evaluation.score_cache import Results, load_results, save_results
+from mixopt.io.remembered import remember
 from mixopt.mixture import Mixture
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.distributed import ProcessGroup
@@ -16,7 +18,7 @@ from mixopt.training.model_loading import build_model, build_on_meta, count_para
 from mixopt.training.training_run import TrainingResult, TrainingRun, plan_run, train_run
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from mixopt.pipeline.context import StudyContext
 
@@ -29,28 +31,40 @@ def base_run(context: "StudyContext") -> TrainingRun | None:
     corpora, seed = context.corpora, context.config.seed
     artifact = corpora.tokenizer_artifact
     assert artifact is not None
-
-    def open_model() -> "PreTrainedModel":
-        return build_model(base, corpora.tokenizer, seed)
-
     return _plan(
         context, "base", "base",
         ratios=Mixture(base.ratios) if base.ratios else corpora.natural,
         seed=seed,
         key=base.model_dump(mode="json") | {"tokenizer": artifact.key},
         config=base.training,
-        parameters=count_parameters(build_on_meta(open_model))[1],
-        open_model=open_model,
+        parameters=context.base_parameters,
+        open_model=lambda: build_model(base, corpora.tokenizer, seed),
         save=partial(_save_whole, context),
     )  # fmt: skip
 
 
-def count_base_parameters(context: "StudyContext") -> int:
-    """Return the base's parameters outside the embeddings; the base need not be trained."""
-    run = base_run(context)
-    if run is None:
-        return context.base_model.parameters
-    return count_parameters(build_on_meta(run.open_model))[1]
+def count_built_parameters(base: BuiltBaseConfig, tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Return the parameters outside the embeddings of a base that is built, trained or not.
+
+    The count is remembered: building the model, without memory for it, imports half of transformers.
+
+    Args:
+        base: Its architecture.
+        tokenizer: Sets vocabulary and special tokens.
+
+    Raises:
+        ModelError: transformers refuses architecture or configuration, or the context is too long.
+    """
+    key = {
+        "base": base.model_dump(mode="json", exclude={"training", "ratios", "tokenizer_bytes"}),
+        "tokens": [len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id],
+        "transformers": metadata.version("transformers"),
+    }
+
+    def count() -> str:
+        return str(count_parameters(build_on_meta(lambda: build_model(base, tokenizer, 0)))[1])
+
+    return int(remember("parameter-counts", key, count))
 
 
 def expert_run(context: "StudyContext", name: str) -> TrainingRun:
@@ -67,7 +81,7 @@ def expert_run(context: "StudyContext", name: str) -> TrainingRun:
         seed=mix_seed(context.config.seed, "expert", index),
         key={"base": context.base_model.compute_key()},
         config=training,
-        parameters=context.base_model.parameters,
+        parameters=context.base_parameters,
         open_model=context.load_trainable,
         save=save_expert,
         checkpoints=(training.expert_length,),
@@ -95,7 +109,7 @@ def continued_base_run(
         seed=mix_seed(context.config.seed, "phase", 0),
         key={"base": context.base_model.compute_key()},
         config=config,
-        parameters=context.base_model.parameters,
+        parameters=context.base_parameters,
         open_model=lambda: context.base_model.load_trainable(config, context.config.seed),
         save=partial(_save_whole, context),
     )  # fmt: skip
@@ -121,7 +135,7 @@ def mixture_run(
         seed=mix_seed(context.config.seed, "run", seed),
         key={"base": context.base_model.compute_key()},
         config=context.config.training,
-        parameters=context.base_model.parameters,
+        parameters=context.base_parameters,
         open_model=context.load_trainable,
         save=save_expert,
         checkpoints=checkpoints,
@@ -149,7 +163,7 @@ def validation_run(context: "StudyContext", name: str, ratios: Mixture, seed: in
         seed=mix_seed(context.config.seed, "proxy run", seed),
         key={"base": context.base_model.compute_key(), "benchmarks": context.scorer.digest},
         config=context.config.training,
-        parameters=context.base_model.parameters,
+        parameters=context.base_parameters,
         open_model=context.load_trainable,
         save=save_scores,
     )  # fmt: skip

@@ -9,11 +9,13 @@ from mixopt.pipeline.training_runs import (
     base_run,
     build_run,
     continued_base_run,
+    count_built_parameters,
     expert_run,
     read_run,
     read_scores,
     validation_run,
 )
+from mixopt.training.model_loading import count_parameters
 
 HALF = Mixture({"birds": 0.5, "ships": 0.5, "sums": 0.0})
 
@@ -33,6 +35,17 @@ def test_every_run_is_named_before_it_is_trained(context):
     with pytest.raises(MissingArtifactError):
         read_run(context, runs[2])
     assert runs[2].domains == ["birds", "ships"]  # shares of zero are not read
+
+
+def test_the_base_is_counted_once_for_each_architecture(context, monkeypatch):
+    run = base_run(context)
+    counted = count_parameters(run.open_model())[1]
+    assert context.base_parameters == context.base_model.parameters == counted
+    base, tokenizer = context.config.base, context.corpora.tokenizer
+    wider = base.model_copy(update={"config": base.config | {"intermediate_size": 64}})
+    assert count_built_parameters(wider, tokenizer) == counted + 3 * 32 * 16  # gate, up and down
+    monkeypatch.setattr("mixopt.pipeline.training_runs.build_model", lambda *_: 1 / 0)
+    assert count_built_parameters(base, tokenizer) == counted
 
 
 def test_experts_need_the_base(tmp_path):

@@ -2,10 +2,13 @@
 
 import json
 from functools import cache
+from importlib import metadata
 from typing import Any
 
 import altair as alt
 import vl_convert
+
+from mixopt.io.remembered import remember
 
 SCALE = 2.0  # pixels of a PNG by pixel of the chart
 VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
@@ -37,7 +40,14 @@ def to_svg(spec: dict[str, Any]) -> str:
 @cache
 def page_script() -> str:
     """Return JavaScript that defines `vegaEmbed`, which draws Vega-Lite charts without a network."""
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VERSION)
+    snippet = "window.vegaEmbed = vegaEmbed;"
+
+    def make() -> str:  # about two seconds
+        return str(vl_convert.javascript_bundle(snippet, vl_version=VERSION))
+
+    key = {"vl_convert": metadata.version("vl-convert-python"), "vega_lite": VERSION,
+           "snippet": snippet}  # fmt: skip
+    bundle = remember("page-scripts", key, make)
     # an end tag inside a script element would end it
     safe = bundle.replace("</script", "<\\/script")
     return f"{NOTICE}\n{safe}"

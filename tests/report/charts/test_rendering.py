@@ -24,3 +24,11 @@ def test_the_script_of_a_page_ends_no_element_and_names_its_licences():
     assert "window.vegaEmbed" in script
     assert "BSD-3-Clause" in script[:300]
     assert len(script) < 1_000_000
+
+
+def test_the_script_of_a_page_is_made_once_and_remembered(monkeypatch):
+    page_script.cache_clear()
+    first = page_script()
+    page_script.cache_clear()  # as another process begins
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda *_, **__: 1 / 0)
+    assert page_script() == first
