@@ -1,13 +1,15 @@
 """Replay methods on the pools: what each recommends within a budget, and what that really gains.
 
-    python studies/arena/replay.py A B C [--repeats 10]
+    python studies/arena/replay.py A B C [--repeats 10] [--budgets 4 8 16 32] [--csv FILE]
 
 A method may only buy runs of the pool. Its recommendation is scored by the mean gain at four units over
 the seeds of the pool. Prints, by method and budget, means over worlds, utilities and repeats: gain over
-natural, regret against the best mixture of the pool, share of "move", and z of what it said.
+natural, regret against the best mixture of the pool, share of "move", and z of what it said. `goals.py`
+reads the CSV.
 """
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -41,7 +43,9 @@ def methods(prior: GainPrior) -> dict[str, Method]:
     }
 
 
-def replay(pool: Pooled, utility: Utility, repeats: int, only: str | None) -> list[dict]:
+def replay(
+    pool: Pooled, utility: Utility, repeats: int, only: str | None, budgets: Sequence[int] = BUDGETS
+) -> list[dict]:
     """Return a row for each recommendation of each method."""
     values = pool.value(utility, pool.truth())
     values = values - values[0]
@@ -57,11 +61,11 @@ def replay(pool: Pooled, utility: Utility, repeats: int, only: str | None) -> li
             advised.append((f"merges of 75 steps, {label}", 0, advice))
     for name, method in methods(GainPrior()).items():
         if only is None or only in name:
-            # the posterior draws no run at random
+            # the posterior draws no run at random; others draw those of a smaller budget first
             for repeat in range(1 if name.startswith("posterior") else repeats):
-                rng = np.random.default_rng(repeat)
                 advised += [
-                    (name, budget, method(pool, utility, budget, rng)) for budget in BUDGETS
+                    (name, budget, method(pool, utility, budget, np.random.default_rng(repeat)))
+                    for budget in budgets
                 ]
     rows = []
     for name, budget, advice in advised:
@@ -71,7 +75,7 @@ def replay(pool: Pooled, utility: Utility, repeats: int, only: str | None) -> li
             "gain": gain, "regret": values.max() - gain, "move": advice.name != "natural",
             "mean": advice.mean, "spent": advice.spent, "best": values.max(),
             # the truth is a mean over few seeds and has an error of its own
-            "sd": np.hypot(advice.sd, pool.error(utility, advice.name)),
+            "said_sd": advice.sd, "error": pool.error(utility, advice.name),
         })  # fmt: skip
     return rows
 
@@ -80,6 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("worlds", nargs="+", choices=WORLDS)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS))
     parser.add_argument("--part", default="item")
     parser.add_argument("--only")
     parser.add_argument("--csv")
@@ -88,11 +93,11 @@ def main() -> None:
     for world in args.worlds:
         pool = Pooled(WORLDS[world], args.part)
         for utility in pool.world.utilities():
-            rows += replay(pool, utility, args.repeats, args.only)
+            rows += replay(pool, utility, args.repeats, args.only, args.budgets)
     frame = pd.DataFrame(rows)
     if args.csv:
         frame.to_csv(args.csv, index=False)
-    frame["z"] = (frame["mean"] - frame["gain"]) / frame["sd"]
+    frame["z"] = (frame["mean"] - frame["gain"]) / np.hypot(frame["said_sd"], frame["error"])
     table = frame.groupby(["method", "budget"], sort=False).agg(
         gain=("gain", "mean"), regret=("regret", "mean"), worst=("gain", "min"), move=("move", "mean"),
         rms_z=("z", lambda z: np.sqrt(np.square(z).mean())), mean_z=("z", "mean"),
