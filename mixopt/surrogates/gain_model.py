@@ -48,8 +48,8 @@ class GainPrior:
         noise_forgetting: Decay of one run's noise, by doubling of the tokens.
     """
 
-    scale: float = 0.9
-    growth: float = 0.4
+    scale: float = 1.1
+    growth: float = 0.25
     scale_sd: float = 0.2
     growth_sd: float = 0.05
     bias: float = 0.4
