@@ -31,6 +31,19 @@ def user_cache() -> Path:
     return (Path(parent) / "mixopt").absolute()
 
 
+def write_cached(path: Path, text: str) -> None:
+    """Write a text file of the cache; one that cannot be written costs time alone.
+
+    Args:
+        path: Of the file, below `user_cache`.
+        text: Written in UTF-8.
+    """
+    try:
+        write_text(path, text)
+    except (OSError, UserError) as error:
+        log.debug("%s is not kept in the cache: %s", path, error)
+
+
 def hash_content(file: Path, *, read: bool = False) -> str:
     """Return a hash of a file's bytes.
 
@@ -55,10 +68,7 @@ def hash_content(file: Path, *, read: bool = False) -> str:
         return known
     digest = _hash(file)
     if time.time() - max(state.st_mtime, state.st_ctime) > SETTLED_S:
-        try:
-            write_text(note, f"{signature}\n{digest}\n")
-        except (OSError, UserError) as error:  # a cache that cannot be written costs time alone
-            log.debug("The hash of %s is not remembered: %s", file, error)
+        write_cached(note, f"{signature}\n{digest}\n")
     return digest
 
 

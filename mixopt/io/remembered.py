@@ -5,9 +5,7 @@ import json
 import logging
 from collections.abc import Callable
 
-from mixopt.errors import UserError
-from mixopt.io.content_hash import user_cache
-from mixopt.io.files import write_text
+from mixopt.io.content_hash import user_cache, write_cached
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +27,7 @@ def remember(kind: str, key: object, make: Callable[[], str]) -> str:
     except (OSError, UnicodeDecodeError) as error:  # none yet, or damaged
         log.debug("No %s is remembered in %s: %s", kind, path, error)
     text = make()
-    try:
-        write_text(path, f"{_digest(text)}\n{text}")
-    except (OSError, UserError) as error:  # a cache that cannot be written costs time alone
-        log.debug("What was made is not remembered in %s: %s", path, error)
+    write_cached(path, f"{_digest(text)}\n{text}")
     return text
 
 
