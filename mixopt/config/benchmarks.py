@@ -202,3 +202,14 @@ def _find_public_test_set(config: BenchmarkConfig) -> str | None:
             if (joined := "".join(words[start:end])) in PUBLIC_TEST_SETS:
                 return joined
     return None
+
+
+def native_unit(config: BenchmarkConfig) -> str:
+    """Return the unit of a benchmark's scores, such as `bits per byte`.
+
+    Spreads of scores can be compared inside one unit. A metric of the harness has a unit of its own.
+    """
+    if config.kind == "harness" and config.metric != "bits_per_byte":
+        return f"{config.metric or config.task} of the harness"
+    shares = ("multiple_choice", "blank_perplexity", "generation")
+    return "share of items" if config.kind in shares else "bits per byte"

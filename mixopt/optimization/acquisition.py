@@ -29,14 +29,20 @@ def value_of_runs(
         each = posterior.gains(choices, combinations)[0]
         best = int(each.min(axis=1).argmax())
         weights = combinations[[int(each[best].argmin())]]
-    both = choices.join(options)
-    mean, covariance = posterior.gains(both, weights)
-    q, covariance = len(choices.ratios), covariance[:, 0, :, 0]
+    q, base = len(choices.ratios), posterior.base
+    # gains of choices are over the base, what runs observe is over natural
+    bases = [] if base is None else [base.pick([0] * q, choices.tokens)]
+    asked = choices
+    for more in (*bases, options):
+        asked = asked.join(more)
+    mean, covariance = posterior.over_natural.gains(asked, weights)
+    over = np.hstack([np.eye(q), *(-np.eye(q) for _ in bases)])
+    n, covariance = over.shape[1], covariance[:, 0, :, 0]
     noise = posterior.model.combined_noise(weights)[0]
-    std = np.sqrt(np.diag(covariance)[q:] + noise**2)
-    effects = covariance[:q, q:] / std
-    # natural, which gains nothing, may be chosen too
-    expected = np.append(mean[:q, 0], 0.0)
+    std = np.sqrt(np.diag(covariance)[n:] + noise**2)
+    effects = over @ covariance[:n, n:] / std
+    # natural or the base, which gains nothing, may be chosen too
+    expected = np.append(over @ mean[:n, 0], 0.0)
     return np.array([expected_improvement(expected, np.append(row, 0.0)) for row in effects.T])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mixopt.config.benchmarks import native_unit
 from mixopt.mixture import Array
 from mixopt.optimization.ensemble_search import EnsembleSearch
 from mixopt.optimization.objective import DRAWS, LEAST_SPREAD, Objective, draw_around
@@ -18,13 +19,22 @@ from mixopt.pipeline.objective import SEEDS, ensemble_scores
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.surrogates.ensemble import GAMMA, EnsembleModel, response_weights
-from mixopt.surrogates.gain_model import GainModel, GainPosterior, GainPrior, Mixtures, Runs
+from mixopt.surrogates.gain_model import (
+    SAME,
+    GainModel,
+    GainPosterior,
+    GainPrior,
+    Mixtures,
+    Runs,
+    usual_spreads,
+)
 from mixopt.trials import Metric, Trials
 
 BOOTSTRAPS = 8  # searches on resampled items, whose mean is a candidate
-USUAL_NOISE = 0.2
-"""Standard deviation of a difference between seeds where none were run, in a metric's spread at the
-tokens at which gains are stated; as in world A of `studies/arena`."""
+USUAL_NOISE = 0.37
+"""Standard deviation of a difference between seeds where none were run, in a metric's spread over
+ensembles. It is that of runs of any length: differences of seeds do not grow with tokens (worlds A to
+C of `studies/arena`)."""
 FARTHEST = 8
 """A gain is stated for at most this many times the tokens of the longest run."""
 SHRINKAGE = 10  # differences of seeds that weigh as much as the mean over metrics
@@ -64,6 +74,8 @@ class StudyGains:
     Attributes:
         metrics: All that choose (`m`).
         natural: The natural mixture (`d`).
+        kept: What is trained on if nothing is better (`d`): natural, or the mixture nearest to it that
+            the bounds allow. Gains are stated over it.
         tokens: Tokens of training at which gains are stated: the target's, if runs reach near it.
         growth: Real gain at `tokens` ÷ ensemble's gain, before any run.
         objective: The study's, with the metrics that ensembles cannot score in the spread of what the
@@ -81,13 +93,15 @@ class StudyGains:
         self.search = search
         self.metrics = metrics_that_choose(search)
         self.natural = context.corpora.natural.vector(context.config.domains)
+        self.kept = nearest_allowed(search, self.natural)
         self.expert_tokens = context.config.training.expert_length
         longest = FARTHEST * context.config.run_lengths[-1]
         self.tokens = min(context.config.target.tokens, longest)
         self.growth = GainPrior().growth_to(self.tokens / self.expert_tokens)
         measured = policy.objective
         self._scored = np.array([metric in measured.metrics for metric in self.metrics])
-        self._surrogate = None if self._scored.all() else policy.fit(trials)
+        # of candidates alone: the runs of a validation are observations of the gain model
+        self._surrogate = None if self._scored.all() else policy.fit_candidates(trials)
         rng = np.random.default_rng([context.config.seed, SEEDS])
         self._around = draw_around(self.natural, DRAWS, rng)
         spreads, trust = np.ones((2, len(self.metrics)))
@@ -103,7 +117,16 @@ class StudyGains:
         self.objective = replace(
             measured, metrics=self.metrics, spreads=spreads, trust=trust, growth=self.growth
         )
+        units = {each.name: native_unit(each) for each in context.config.benchmarks}
+        self._usual_spreads = usual_spreads(
+            spreads, [units[metric.name] for metric in self.metrics], self.objective.trust > 0
+        )
         self._reference = self.proxy_scores(self.natural[None])[0][0]
+
+    @property
+    def keeps_natural(self) -> bool:
+        """Whether the bounds allow natural itself."""
+        return bool(np.abs(self.kept - self.natural).max() < SAME)
 
     def mixtures(self, ratios: Array, tokens: float) -> Mixtures:
         """Return mixtures (`n x d`) trained for some tokens, with the gains of their proxies."""
@@ -159,15 +182,16 @@ class StudyGains:
         ]
 
     def condition(self, runs: Runs | None) -> GainPosterior:
-        """Return the posterior of gains given runs."""
+        """Return the posterior of gains given runs, over `kept`."""
         names = [metric.capability for metric in self.metrics]
         distinct = list(dict.fromkeys(names))
         model = GainModel(
             GainPrior(), self.natural, float(self.expert_tokens), self.objective.spreads,
             np.array([distinct.index(name) for name in names]),
-            measure_noise(runs, len(names), USUAL_NOISE * self.growth),
+            measure_noise(runs, len(names), USUAL_NOISE), self._usual_spreads,
         )  # fmt: skip
-        return model.condition(runs)
+        kept = None if self.keeps_natural else self.mixtures(self.kept[None], self.tokens)
+        return model.condition(runs, kept)
 
     def search_ensembles(self, seed: int) -> Array:
         """Return the ratios of the best ensemble, and of the mean over resampled items (`2 x d`).
@@ -276,6 +300,14 @@ def reaches_natural(context: StudyContext, search: CandidateSearch) -> bool:
     return search.space.weights_for(natural)[1] <= UNREACHED
 
 
+def nearest_allowed(search: CandidateSearch, natural: Array) -> Array:
+    """Return natural (`d`), or the mixture nearest to it that the bounds allow."""
+    space = search.space
+    if space.space.contains(natural, tolerance=1e-6)[0]:
+        return natural
+    return np.asarray(space.ratios(space.pull(space.weights_for(natural)[0][None]))[0])
+
+
 def measure_noise(runs: Runs | None, m: int, usual: float) -> NDArray[np.float64]:
     """Return the standard deviation of a paired difference between seeds, by metric (`m`).
 
@@ -289,9 +321,12 @@ def measure_noise(runs: Runs | None, m: int, usual: float) -> NDArray[np.float64
     """
     squares, count = np.zeros(m), 0
     if runs is not None:
-        keys = np.column_stack([runs.ratios, runs.tokens])
+        # ratios that went through a file differ in their last digits
+        keys = np.column_stack([(runs.ratios / SAME).round(), runs.tokens])
         for key in np.unique(keys, axis=0):
-            own = runs.gains[(keys == key).all(axis=1)]
+            mine = (keys == key).all(axis=1)
+            _, first = np.unique(runs.seeds[mine], return_index=True)
+            own = runs.gains[mine][first]
             if len(own) > 1:
                 squares += np.nan_to_num(own.var(axis=0, ddof=1)) * (len(own) - 1)
                 count += len(own) - 1

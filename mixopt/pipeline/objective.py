@@ -31,6 +31,7 @@ from mixopt.surrogates.gain_model import GainPrior
 from mixopt.trials import Metric
 
 SEEDS = 1_000_003  # beside the seeds of proposals and validations
+MEDIAN_CHI2 = 0.4549  # median of χ² with one degree of freedom, whose mean is 1
 POOLED = 2  # differences of seeds that weigh as much as the mean over metrics
 FILE = "objective.json"
 
@@ -170,8 +171,19 @@ def _measure_noise(
         natural.vector(config.domains), DRAWS, np.random.default_rng([config.seed, SEEDS])
     )
     spreads = ensemble_scores(search, metrics, around).std(axis=0)
-    varying = spreads > 0
-    relative = squares[varying] / np.square(spreads[varying])
-    pooled = np.median(relative) * np.square(spreads) if varying.any() else 0.0
     growth = GainPrior().growth_to(marks[-1] / config.training.expert_length)
-    return np.asarray(np.sqrt((squares + POOLED * pooled) / (1 + POOLED)) / growth)
+    return shrink_noise(squares, spreads) / growth
+
+
+def shrink_noise(squares: Array, spreads: Array) -> Array:
+    """Return the standard deviation of the difference of two seeds (`m`), shrunk towards what is usual.
+
+    Args:
+        squares: Squared difference of each metric (`m`): a variance times χ² with one degree of freedom.
+        spreads: Standard deviation over mixtures (`m`); usual is relative to it, 0 for no part in it.
+    """
+    varying = spreads > 0
+    if not varying.any():
+        return np.asarray(np.sqrt(squares / (1 + POOLED)))
+    relative = np.median(squares[varying] / np.square(spreads[varying])) / MEDIAN_CHI2
+    return np.asarray(np.sqrt((squares + POOLED * relative * np.square(spreads)) / (1 + POOLED)))

@@ -106,9 +106,19 @@ class SurrogatePolicy:
             self._fitted = (trials, self.fit_table(both))
         return self._fitted[1]
 
+    def fit_candidates(self, trials: Trials) -> Surrogate:
+        """Return the surrogate of all metrics over the study's candidates, without runs beside them.
+
+        They are merges, also where a validation replaced the proxy: ensembles generate no text.
+        """
+        kind: Kind = "trained" if self._config.proxy == "trained" else "merged"
+        return self._fit(trials, trials.where(kind=kind))
+
     def fit_table(self, table: Trials) -> Surrogate:
         """Return the surrogate of a table of proxy trials and real runs, fitted now or read."""
-        selected = self._select(table)
+        return self._fit(table, self._select(table))
+
+    def _fit(self, table: Trials, selected: Trials) -> Surrogate:
         settings = self._settings(table, selected)
         if self._store is None:
             return fit(selected, prior_mean=self._prior_mean, **settings)

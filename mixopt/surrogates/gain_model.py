@@ -25,6 +25,7 @@ from scipy.linalg import cho_factor, cho_solve
 from mixopt.mixture import Array
 
 JITTER = 1e-9
+SAME = 1e-9  # difference of ratios below which mixtures are the same
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class GainPrior:
         scale_sd: Standard deviation of u_0.
         growth_sd: Standard deviation of u_1, by doubling of the tokens.
         bias: D of a metric of usual spread, in units of its spread.
-        bias_floor: Part of D that does not shrink with a metric's spread, in units of the median spread.
+        bias_floor: Part of D that does not shrink with a metric's spread, in units of the median spread
+            of the metrics of one native unit.
         relative: Standard deviation of the bias by size of the ensemble's gain: corners forget the
             other domains, and there ensembles err most.
         length_scale: Distance ‖√λ − √λ'‖ over which the bias changes.
@@ -139,6 +141,8 @@ class GainModel:
         spreads: Spread of each metric over mixtures, in native units (`m`); gains are in these units.
         capabilities: Capability of each metric, numbered (`m`).
         noise_sd: Standard deviation of a paired difference between seeds, in the metric's spread (`m`).
+        usual_spreads: Spread of a usual metric of the same native unit (`m`), of `usual_spreads`; the
+            median of `spreads` if left out.
     """
 
     prior: GainPrior
@@ -147,10 +151,16 @@ class GainModel:
     spreads: Array
     capabilities: NDArray[np.int64]
     noise_sd: Array
+    usual_spreads: Array | None = None
 
-    def condition(self, runs: Runs | None) -> "GainPosterior":
-        """Return the posterior of gains given runs; the prior if there are none."""
-        return GainPosterior(self, runs)
+    def condition(self, runs: Runs | None, base: Mixtures | None = None) -> "GainPosterior":
+        """Return the posterior of gains given runs; the prior if there are none.
+
+        Args:
+            runs: The observations.
+            base: One mixture over which gains are stated; natural if left out.
+        """
+        return GainPosterior(self, runs, base)
 
     def growth(self, tokens: Array) -> Array:
         """Return G(T) (`n`)."""
@@ -166,7 +176,8 @@ class GainModel:
 
         A metric that no expert improves much has a large one: its small spread says little about it.
         """
-        relative = np.median(self.spreads) / self.spreads
+        usual = np.median(self.spreads) if self.usual_spreads is None else self.usual_spreads
+        relative = usual / self.spreads
         return np.asarray(np.hypot(self.prior.bias, self.prior.bias_floor * relative))
 
     def covariance(self, first: Mixtures, second: Mixtures) -> Array:
@@ -201,7 +212,7 @@ class GainModel:
         """
         apart = np.abs(np.subtract.outer(np.log2(runs.tokens), np.log2(runs.tokens)))
         same_seed = runs.seeds[:, None] == runs.seeds[None]
-        same_mixture = np.abs(runs.ratios[:, None] - runs.ratios[None]).max(axis=2) < 1e-12
+        same_mixture = np.abs(runs.ratios[:, None] - runs.ratios[None]).max(axis=2) < SAME
         shared = np.where(same_mixture, 1.0, 0.5) * same_seed
         shared = shared * np.exp(-self.prior.noise_forgetting * apart)
         return np.asarray(np.einsum("ij,kl->ikjl", shared, self._noise_of_a_run))
@@ -235,15 +246,22 @@ class GainPosterior:
     Attributes:
         model: The prior.
         runs: The observations, or None.
+        base: One mixture over which gains are stated, at the tokens of what is asked; None for natural.
     """
 
     model: GainModel
     runs: Runs | None
+    base: Mixtures | None = None
     _seen: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
         seen = np.zeros((0, 0), bool) if self.runs is None else np.isfinite(self.runs.gains)
         object.__setattr__(self, "_seen", seen)
+
+    @cached_property
+    def over_natural(self) -> "GainPosterior":
+        """The posterior of gains over natural: what runs observe."""
+        return self if self.base is None else GainPosterior(self.model, self.runs)
 
     @cached_property
     def _factor(self) -> tuple[Array, bool]:
@@ -280,6 +298,12 @@ class GainPosterior:
             Mean (`q x c`) and covariance (`q x c x q x c`).
         """
         w = np.eye(len(self.model.spreads)) if weights is None else weights
+        if self.base is not None:
+            q = len(at.tokens)
+            both = at.join(self.base.pick([0] * q, at.tokens))
+            mean, covariance = self.over_natural.gains(both, w)
+            over = np.hstack([np.eye(q), -np.eye(q)])
+            return over @ mean, np.einsum("ri,iajb,sj->rasb", over, covariance, over, optimize=True)
         mean = self.model.mean(at) @ w.T
         covariance = self.model.covariance(at, at)
         covariance = np.einsum("ikjl,ak,bl->iajb", covariance, w, w, optimize=True)
@@ -307,3 +331,21 @@ class GainPosterior:
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         normal = rng.standard_normal((n, size))
         return np.asarray(mean.ravel() + normal @ root.T).reshape(n, *mean.shape)
+
+
+def usual_spreads(spreads: Array, units: Sequence[str], varying: NDArray[np.bool_]) -> Array:
+    """Return the median spread of the varying metrics of each metric's native unit (`m`).
+
+    A share of items and a loss have no common scale, and what does not vary has no spread: such a metric
+    counts as usual.
+
+    Args:
+        spreads: Spread of each metric, in native units (`m`).
+        units: Native unit of each (`m`).
+        varying: Whether it differs between mixtures (`m`).
+    """
+    names, usual = np.array(units), spreads.astype(np.float64)
+    for unit in set(units):
+        mine = (names == unit) & varying
+        usual[mine] = np.median(spreads[mine]) if mine.any() else 1.0
+    return usual

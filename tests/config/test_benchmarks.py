@@ -7,6 +7,7 @@ from mixopt.config.benchmarks import (
     ContinuationConfig,
     HarnessConfig,
     _find_public_test_set,
+    native_unit,
     public_test_set_warning,
 )
 from mixopt.config.text import MachineTextConfig
@@ -61,3 +62,22 @@ def test_only_a_search_by_one_is_warned_of():
     assert "no longer a test" in public_test_set_warning(items("gsm8k"))
     assert public_test_set_warning(items("gsm8k", role="holdout")) is None
     assert public_test_set_warning(items("mine")) is None
+
+
+def test_scores_of_one_unit_can_be_compared():
+    kinds = {
+        "continuation": "bits per byte", "choice_loss": "bits per byte",
+        "multiple_choice": "share of items", "blank_perplexity": "share of items",
+        "generation": "share of items",
+    }  # fmt: skip
+    for kind, unit in kinds.items():
+        config = PARSE(ITEMS | {"kind": kind})
+        assert native_unit(config) == unit
+    harness = {"name": "x", "kind": "harness", "task": "wikitext"}
+    for metric, unit in {
+        "bits_per_byte": "bits per byte",
+        "word_perplexity": None,
+        None: None,
+    }.items():
+        config = PARSE(harness | {"metric": metric})
+        assert native_unit(config) == (unit or f"{metric or 'wikitext'} of the harness")

@@ -82,3 +82,16 @@ def test_a_run_is_worth_less_where_its_noise_is_shared_by_the_metrics():
         model = GainModel(prior, NATURAL, 1e5, np.ones(2), np.array([0, 0]), np.full(2, 2.0))
         values.append(value_of_runs(model.condition(None), choices, options, BOTH))
     assert (values[1][:2] < 0.95 * values[0][:2]).all()
+
+
+def test_where_natural_may_not_be_chosen_runs_are_worth_what_they_tell_of_the_others():
+    """All choices are far worse than natural: beside natural a run tells nothing that matters."""
+    rows = np.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
+    choices = Mixtures(rows, np.full(2, 4e5), np.full((2, 2), -9.0))
+    options = Mixtures(rows, np.full(2, 1e5), np.full((2, 2), -9.0))
+    base = Mixtures(ROWS[2:], np.array([4e5]), np.full((1, 2), -9.0))
+    assert value_of_runs(MODEL.condition(None), choices, options, BOTH).max() < 1e-3
+    over = MODEL.condition(None, base)
+    assert value_of_runs(over, choices, options, BOTH).max() > 0.1
+    # a run of the base itself tells as much of a difference as its own uncertainty allows
+    assert value_of_runs(over, choices, base, BOTH)[0] > 0

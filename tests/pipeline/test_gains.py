@@ -99,3 +99,37 @@ def test_a_table_of_runs(gains):
     assert table["ratio/birds"].tolist() == [pytest.approx(gains.natural[0]), 1.0]
     assert table["seed"].tolist() == [0, 1]
     assert set(table.columns) >= {metric.name for metric in gains.metrics}
+
+
+def test_ratios_that_went_through_a_file_are_the_same_mixture_and_a_run_counts_once():
+    row = np.array([[0.2, 0.3, 0.5]])
+    rows = np.vstack([row, row + [[1e-13, -1e-13, 0]]])
+    gains = np.array([[0.0], [1.0]])
+    pair = Runs(rows, np.full(2, 1e3), gains, gains, np.arange(2))
+    assert measure_noise(pair, 1, 0.2)[0] > 0.3
+    twice = replace(pair, seeds=np.zeros(2, int))
+    assert measure_noise(twice, 1, 0.2)[0] == pytest.approx(0.2)
+
+
+def test_noise_of_a_run_does_not_depend_on_the_target(tmp_path, trained_toy):
+    toy.copy_trained(trained_toy, tmp_path)
+    noise = []
+    for tokens in (4000, 20_000):
+        study = toy.load(tmp_path, toy.write_study(tmp_path, target={"tokens": tokens}))
+        gains = StudyGains(study.context, study.open_search(), study.open_policy(), study.search())
+        noise.append(gains.condition(None).model.noise_sd)
+    assert noise[0] == pytest.approx(noise[1])
+
+
+def test_spreads_are_compared_inside_a_native_unit(tmp_path, trained_toy, monkeypatch):
+    study = toy.load(toy.copy_trained(trained_toy, tmp_path), toy.write_study(tmp_path))
+    trials = study.search()
+
+    def model():
+        gains = StudyGains(study.context, study.open_search(), study.open_policy(), trials)
+        return gains.condition(None).model
+
+    losses = model()
+    assert losses.usual_spreads == pytest.approx(np.full(4, np.median(losses.spreads)))
+    monkeypatch.setattr("mixopt.pipeline.gains.native_unit", lambda config: config.name)
+    assert model().usual_spreads == pytest.approx(losses.spreads)

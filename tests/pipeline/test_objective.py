@@ -7,7 +7,12 @@ import toy
 from mixopt import Mixture
 from mixopt.pipeline import objective as measuring
 from mixopt.pipeline.mixture_runs import name_mixture, order_natural
-from mixopt.pipeline.objective import ensemble_scores, measure_objective, scored_by_ensembles
+from mixopt.pipeline.objective import (
+    ensemble_scores,
+    measure_objective,
+    scored_by_ensembles,
+    shrink_noise,
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +84,12 @@ def test_natural_with_two_seeds_tells_what_seeds_cannot_reproduce(study, tmp_pat
     assert found.spreads == pytest.approx(alone.spreads)
     assert replace(found, trust=np.ones(4)).combinations() == pytest.approx(alone.combinations())
     assert found.combinations() != pytest.approx(alone.combinations())
+
+
+@pytest.mark.parametrize("noise", [0.3, 2.0])
+def test_the_noise_of_two_seeds_is_right_on_average(noise):
+    rng = np.random.default_rng(0)
+    spreads = rng.uniform(0.5, 2, size=4000)
+    squares = np.square(noise * spreads * rng.standard_normal(4000))
+    variances = np.square(shrink_noise(squares, spreads) / spreads)
+    assert variances.mean() == pytest.approx(noise**2, rel=0.1)

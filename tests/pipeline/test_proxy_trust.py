@@ -113,3 +113,13 @@ def test_the_worst_capability_may_be_what_is_learnt(recipe):
     search = recipe.search.model_copy(update={"aggregate": "worst", "normalise": "rank"})
     surrogate = learner(recipe.model_copy(update={"search": search})).fit(BOTH)
     assert set(surrogate.utility.parts) == {"x", "y"}
+
+
+def test_candidates_alone_are_merges_without_runs(recipe):
+    own = learner(recipe).with_runs(
+        validation(merged=-0.1, ensembled=0.3), table(8, "trained", seed=9)
+    )
+    assert {trial.kind for trial in own.fit(BOTH).trials} == {"trained"}
+    surrogate = own.fit_candidates(BOTH)
+    assert {trial.kind for trial in surrogate.trials} == {"merged"}
+    assert [fidelity.level for fidelity in surrogate.fidelities] == ["merged"]

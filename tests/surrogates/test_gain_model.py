@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, multivariate_normal
 
-from mixopt.surrogates.gain_model import GainModel, GainPrior, Mixtures, Runs
+from mixopt.surrogates.gain_model import GainModel, GainPrior, Mixtures, Runs, usual_spreads
 
 NATURAL = np.array([0.5, 0.2, 0.2, 0.1])
 SLOPES = np.random.default_rng(5).normal(size=(4, 5))
@@ -170,3 +170,31 @@ def test_the_noise_of_a_combination_is_that_of_drawn_runs():
     assert noise == pytest.approx((drawn @ weights.T).std(axis=0), rel=0.02)
     alone = np.hypot(0.05, 0.1)
     assert noise[0] == pytest.approx(np.sqrt(alone**2 + 2 * 0.6 * 0.05 * 0.1))
+
+
+def test_a_usual_spread_is_that_of_varying_metrics_in_one_unit():
+    """Losses, a perplexity, and accuracies of which one is stuck at chance."""
+    spreads = np.array([0.05, 0.1, 0.2, 3.0, 0.01, 1.0])
+    units = ["bits", "bits", "bits", "perplexity", "share", "share"]
+    varying = np.array([True] * 5 + [False])
+    usual = usual_spreads(spreads, units, varying)
+    assert usual == pytest.approx([0.1, 0.1, 0.1, 3.0, 0.01, 1.0])
+    prior = GainPrior()
+    model = GainModel(prior, NATURAL, EXPERT, spreads, np.arange(6), np.full(6, 0.1), usual)
+    alone = replace(model, spreads=spreads[:3], usual_spreads=None)
+    assert model.bias_sd[:3] == pytest.approx(alone.bias_sd)
+    assert model.bias_sd[3:] == pytest.approx(np.full(3, np.hypot(prior.bias, prior.bias_floor)))
+
+
+def test_gains_over_another_mixture_are_differences_of_gains_over_natural():
+    model, rows = make_model(), draw_mixtures(3, seed=2)
+    seen = runs(at(draw_mixtures(4, seed=3), EXPERT), np.full((4, 5), 0.3))
+    asked, weights = at(rows, 4 * EXPERT), np.random.default_rng(0).normal(size=(2, 5))
+    over = model.condition(seen, base=at(rows[2], EXPERT))
+    mean, covariance = over.gains(asked, weights)
+    plain, joint = model.condition(seen).gains(asked, weights)
+    assert mean == pytest.approx(plain - plain[2])
+    first, last = joint[0, 0], joint[2, 0]
+    assert covariance[0, 0, 0, 0] == pytest.approx(first[0, 0] - 2 * first[2, 0] + last[2, 0])
+    assert np.abs(covariance[2]).max() < 1e-9
+    assert over.over_natural.gains(asked, weights)[0] == pytest.approx(plain)
