@@ -9,6 +9,8 @@ from mixopt.mixture import Mixture
 
 Record = TypeVar("Record")
 
+NEAREST_ALLOWED = "nearest allowed"
+"""Name of the reference where the limits forbid natural: the mixture nearest to it that they allow."""
 SAME_RATIO = 1e-6  # largest difference of a ratio between mixtures that count as the same
 
 
@@ -116,20 +118,21 @@ class Decision:
     Attributes:
         moves: Whether to train on the candidate; otherwise stay with the reference.
         candidate: The best mixture other than the reference.
-        kept: The reference; if the bounds forbid it, the nearest mixture that they allow.
+        kept: The reference.
         gain: The candidate's gain, in the unit of the objective; the interval covers what the
             proxies miss.
         tokens: Tokens of training at which the gain is stated; None where they are not known.
         runs: Number of really trained runs behind it.
         capabilities: Its gain by capability, in the same unit.
         differences: Its expected difference by metric, in the metric's units.
-        confirmation: Its gain in unused seeds, which were trained at the end of a budget: evidence that
-            no choice has seen, and part of `gain`. It is in the unit of the objective at the length of
-            these runs.
+        confirmation: Its gain over natural in unused seeds, which were trained at the end of a budget:
+            evidence that no choice has seen, and part of `gain`. It is in the objective's unit at the
+            length of these runs.
         equivalent_tokens: The gain as tokens of training on natural; None where it cannot be said.
         no_equivalent: Why it cannot be said; empty where it is.
-        merges: What merges say of the candidate, as a check.
-        reference: Name of the reference: `natural`, `uniform`, `best seen` or `given`.
+        merges: What merges say of the candidate beside natural, as a check.
+        reference: Name of the reference: `natural`, `uniform`, `best seen` or `given`; `nearest allowed`
+            if the limits forbid that one, for the mixture nearest to it that they allow.
         level: Fidelity of the runs at which the gain is stated, where a table has several.
         proxies: What else it is known from; empty for runs alone.
         advice: What it would take to tell, where the reference is kept; empty where unknown.
@@ -225,7 +228,8 @@ class Decision:
             where = "" if tokens is None else f" at {tokens:,} tokens"
             sentence = f"unused seeds, which no choice has seen: gain {gain:+.3f}{where}, "
             said.insert(0, f"{sentence}95% interval [{low:+.3f}, {high:+.3f}]")
-        return tuple(said)
+        over = "over the natural mixture: " * (self.reference == NEAREST_ALLOWED)
+        return tuple(f"{over}{sentence}" for sentence in said)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Decision":

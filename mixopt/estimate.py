@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mixopt.io.parsing import show
 
@@ -68,7 +68,33 @@ class Estimate:
                 isinstance(value, bool) or not isinstance(value, int | float)
             ):
                 raise ValueError(f"its {key} is {show(value)}")
-        return cls(**{key: math.nan if value is None else value for key, value in plain.items()})
+        kind = DrawnEstimate if "above" in plain else cls
+        return kind(**{key: math.nan if value is None else value for key, value in plain.items()})
+
+
+@dataclass(frozen=True)
+class DrawnEstimate(Estimate):
+    """A number known from draws that are not normal, such as the least of several gains.
+
+    Attributes:
+        above: Share of the draws above zero.
+        low: Their 2.5% quantile.
+        high: Their 97.5% quantile.
+    """
+
+    above: float = field(kw_only=True)
+    low: float = field(kw_only=True)
+    high: float = field(kw_only=True)
+
+    @property
+    def chance(self) -> float:
+        """Probability that the number is above zero."""
+        return self.above
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The two-sided 95% interval."""
+        return self.low, self.high
 
 
 def format_chance(chance: float) -> str:

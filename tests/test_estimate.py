@@ -1,9 +1,10 @@
 import math
+from dataclasses import asdict
 
 import pytest
 
 from mixopt import Estimate
-from mixopt.estimate import format_chance, read_estimates
+from mixopt.estimate import DrawnEstimate, format_chance, read_estimates
 
 
 def test_intervals_are_the_normal_ones():
@@ -38,3 +39,11 @@ def test_what_is_no_number_is_refused():
         Estimate.from_dict({"mean": "x", "std_error": 1.0})
     with pytest.raises(ValueError, match="its std_error is true|its std_error is True"):
         Estimate.from_dict({"mean": 1.0, "std_error": True})
+
+
+def test_an_estimate_from_draws_has_their_chance_and_interval():
+    drawn = DrawnEstimate(1.0, 2.0, above=0.84, low=-0.5, high=3.0)
+    assert drawn.chance == 0.84
+    assert drawn.interval == (-0.5, 3.0)
+    assert not drawn.distinguishable
+    assert Estimate.from_dict(asdict(drawn)) == drawn

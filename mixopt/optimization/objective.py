@@ -14,7 +14,13 @@ import numpy as np
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
 from mixopt.surrogates.metric_arrays import signs
-from mixopt.surrogates.utility import AnyUtility, Utility, WorstCapability, require_one_direction
+from mixopt.surrogates.utility import (
+    TRUSTED,
+    AnyUtility,
+    Utility,
+    WorstCapability,
+    require_one_direction,
+)
 from mixopt.trials import Metric
 
 DRAWS = 64
@@ -109,9 +115,27 @@ class Objective:
             if self.weights.get(name, 1.0) > 0 and self._of(name).any()
         ]
 
+    @property
+    def counted(self) -> list[str]:
+        """Capabilities that the objective is made of.
+
+        Where the worst one counts, those with a trusted metric, as in a surrogate's utility: what is
+        mostly noise must not be the worst. If none has one, all count.
+        """
+        trusted = [name for name in self.capabilities if self._of(name).max() >= TRUSTED]
+        return trusted if self.worst and trusted else self.capabilities
+
+    @property
+    def usual_gain(self) -> float:
+        """Gain of a mixture that is one spread better in every metric; 1 but with the unit `raw`.
+
+        Gains are compared with what counts as none in this unit.
+        """
+        return float(self.combinations().sum(axis=1).min() * self.growth)
+
     def combinations(self) -> Array:
         """Return weights of standardized gains (`c x m`), one row; for the worst one by capability."""
-        rows = np.stack([self.capability(name) for name in self.capabilities])
+        rows = np.stack([self.capability(name) for name in self.counted])
         if self.worst:
             return rows
         # a capability has the trust of its most trusted metric
@@ -146,7 +170,7 @@ class Objective:
 
         if not self.worst:
             return linear(self.combinations()[0])
-        parts = {name: linear(self.capability(name)) for name in self.capabilities}
+        parts = {name: linear(self.capability(name)) for name in self.counted}
         return WorstCapability(self.metrics, parts)
 
     def _of(self, capability: str) -> Array:

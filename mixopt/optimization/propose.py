@@ -106,7 +106,7 @@ def propose(
         chosen = found.choose(q, found.mixture(chosen[0])) if by_neighbors else chosen
         proposals = [found.describe(weights) for weights in chosen]
         return [replace(one, notes=(*notes, *one.notes)) for one in proposals]
-    if decision.reference != name:
+    if name == "natural" and found.references["natural"] is None:
         run = find_support(surrogate, decision.kept).nearest
         notes = (
             f"No natural mixture was given: the reference is {run}, the run with the highest expected "

@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 from scipy.special import ndtri
 
-from mixopt.decision import SAME_RATIO, Decision
+from mixopt.decision import NEAREST_ALLOWED, SAME_RATIO, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.decision import CHANCE, TIE, decide
@@ -107,8 +107,10 @@ def decide_by_surrogate(
     aim = found.references.get(name)
     if aim is None or found.named or any(t.kind != "trained" for t in surrogate.trials):
         return None
-    there = aim.vector(surrogate.domains)
     kept = _nearest_allowed(space, aim)
+    there = kept.vector(surrogate.domains)
+    if np.abs(there - aim.vector(surrogate.domains)).max() > SAME_RATIO:
+        name = NEAREST_ALLOWED
     rows = _list_candidates(found, space, chosen, kept, with_runs)
     calibration = calibrate_gains(surrogate)
     means, stds = _gains(surrogate, rows, there, calibration)

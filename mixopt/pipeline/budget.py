@@ -22,6 +22,7 @@ from mixopt.optimization.acquisition import value_of_runs
 from mixopt.optimization.decision import TIE
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import VALIDATED, list_candidates, list_observations
+from mixopt.pipeline.gain_curve import choose
 from mixopt.pipeline.gains import Observation, StudyGains, reaches_natural
 from mixopt.pipeline.mixture_runs import (
     FRESH,
@@ -108,6 +109,7 @@ class BudgetSpender:
                 self._trained[name_mixture(mixture), each.seed] = {self._lengths[0]}
                 self.spent += self._lengths[0]
         self._failures: dict[tuple[str, int], str] = {}
+        self._misses = 0
         self._reserve, self._confirmed = confirmation_of(config, self._budget - self.spent)
 
     def spend(self) -> list[Observation]:
@@ -125,9 +127,7 @@ class BudgetSpender:
                 "The natural mixture could not be trained, and every gain is measured against it: "
                 f"{next(iter(self._failures.values()))}"
             )
-        misses = 0
-        while misses < ENOUGH_MISSES and (batch := self._choose()):
-            misses = 0 if batch[0].value >= TIE else misses + 1
+        while self._misses < ENOUGH_MISSES and (batch := self._choose()):
             for purchase in batch:
                 self._context.callbacks.message(f"next: {purchase.describe()}")
             self._train(self._list_runs(batch))
@@ -170,11 +170,15 @@ class BudgetSpender:
             best = int(worth.argmax())
             if values[best] <= 0:
                 break
+            tie = TIE * self._gains.objective.usual_gain
+            self._misses = 0 if values.max() >= tie else self._misses + 1
             batch.append(replace(options[best][1], value=float(values[best])))
             left -= batch[-1].price
             # a result at its expectation stands for a run that is still in training
             row = at.pick([best])
-            runs = _append(runs, row, posterior.gains(row)[0], batch[-1].seed)
+            runs = _append(runs, row, posterior.over_natural.gains(row)[0], batch[-1].seed)
+            if self._misses >= ENOUGH_MISSES:
+                break
         return batch
 
     def _list_runs(self, batch: Sequence[Purchase]) -> list[tuple[Array, int, int]]:
@@ -238,13 +242,13 @@ class BudgetSpender:
         config = self._context.config.budget
         if not self._reserve or config is None:
             return
-        posterior = self._gains.condition(self._gains.observe(self._all))
-        asked = self._gains.mixtures(self._candidates, float(self._confirmed))
-        mean = posterior.gains(asked, self._gains.objective.combinations())[0].min(axis=1)
-        mean[[self._failed(row) for row in self._candidates]] = -np.inf
-        if not np.isfinite(mean).any():
+        left = [row for row in self._candidates if not self._failed(row)]
+        if not left:
             return
-        leader = self._candidates[int(mean.argmax())]
+        # what would be recommended now
+        asked = self._gains.mixtures(np.stack(left), self._gains.tokens)
+        *_, choice = choose(self._context, self._gains, asked, self._gains.observe(self._all))
+        leader = left[choice.candidate]
         self._context.callbacks.message(
             f"Confirmation: the best candidate and natural with {config.confirmation} unused seeds, "
             f"{self._confirmed:,} tokens each."
@@ -293,7 +297,7 @@ class BudgetSpender:
             results = scorer.read(logprobs)
             scores = np.array([results[metric.name].score for metric in self._gains.metrics])
             known = Observation(row, scored.spec.seed, tokens, scores)
-            seen = [(o.seed, o.tokens, _same(o.ratios, row)) for o in self.observations]
+            seen = [(o.seed, o.tokens, _same(o.ratios, row)) for o in self._all if not o.failed]
             if (known.seed, tokens, True) not in seen:
                 self.observations.append(known)
 

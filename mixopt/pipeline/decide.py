@@ -10,17 +10,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from mixopt.decision import Decision
+from mixopt.decision import NEAREST_ALLOWED, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.decision import Choice
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.gain_curve import choose, learning_steps, next_runs
+from mixopt.pipeline.gain_curve import (
+    choose,
+    count_runs,
+    estimate_gain,
+    learning_steps,
+    next_runs,
+)
 from mixopt.pipeline.gains import (
     Observation,
     StudyGains,
     metrics_that_choose,
+    nearest_allowed,
     reaches_natural,
 )
 from mixopt.pipeline.merge_check import check_by_merges
@@ -70,15 +77,15 @@ def decide_study(
         runs, rows[choice.candidate], objective, posterior
     ) or (None, None)
     equivalent = equivalent_tokens(
-        gains, posterior, rows[choice.candidate], observed, context.config.seed
+        gains, posterior.over_natural, rows[choice.candidate], observed, context.config.seed
     )
     return Decision(
         moves=choice.moves,
         candidate=Mixture.from_vector(domains, rows[choice.candidate]),
-        kept=Mixture.from_vector(domains, _nearest_allowed(search, gains.natural)),
-        gain=Estimate(float(own.mean()), float(own.std())),
+        kept=Mixture.from_vector(domains, gains.kept),
+        gain=estimate_gain(own, objective),
         tokens=gains.tokens,
-        runs=0 if runs is None else len(runs.gains),
+        runs=count_runs(context, gains, observed),
         capabilities=_by_capability(posterior, chosen, objective),
         differences=_by_metric(posterior, chosen, objective),
         confirmation=confirmation,
@@ -90,6 +97,7 @@ def decide_study(
             context, posterior, asked, objective.combinations(), gains.natural, observed
         ),
         confirmed_tokens=confirmed_tokens,
+        reference="natural" if gains.keeps_natural else NEAREST_ALLOWED,
     )
 
 
@@ -149,15 +157,7 @@ def _drop_unwanted(search: CandidateSearch, rows: Array, natural: Array, failed:
     """Return the mixtures but natural and failed ones (`q x d`); the nearest allowed if none is left."""
     unwanted = np.vstack([natural, failed])
     others = rows[np.abs(rows[:, None] - unwanted[None]).max(axis=2).min(axis=1) > SAME]
-    return others if len(others) else _nearest_allowed(search, natural)[None]
-
-
-def _nearest_allowed(search: CandidateSearch, natural: Array) -> Array:
-    """Return natural (`d`), or the mixture nearest to it that the bounds allow."""
-    if search.space.space.contains(natural, tolerance=1e-6)[0]:
-        return natural
-    weights, _ = search.space.weights_for(natural)
-    return np.asarray(search.space.ratios(search.space.pull(weights[None]))[0])
+    return others if len(others) else nearest_allowed(search, natural)[None]
 
 
 def list_observations(
@@ -198,9 +198,11 @@ def _confirm(
     tokens = float(runs.tokens[mine][0])
     growth = posterior.model.prior.growth_to(tokens / posterior.model.expert_tokens)
     combinations = replace(objective, growth=growth).combinations()
-    gains = (runs.gains[mine] @ combinations.T).min(axis=1)
-    noise = posterior.model.combined_noise(combinations).max()
-    return Estimate(float(gains.mean()), float(noise / np.sqrt(mine.sum()))), int(tokens)
+    # the worst capability is that of the mean: the mean of the worst would be of their noise
+    gains = runs.gains[mine].mean(axis=0) @ combinations.T
+    worst = int(gains.argmin())
+    noise = posterior.model.combined_noise(combinations)[worst]
+    return Estimate(float(gains[worst]), float(noise / np.sqrt(mine.sum()))), int(tokens)
 
 
 def _by_capability(

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mixopt.decision import LearningStep, NextRun
-from mixopt.estimate import Estimate
+from mixopt.estimate import DrawnEstimate, Estimate
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.acquisition import value_of_runs
-from mixopt.optimization.decision import Choice, decide
+from mixopt.optimization.decision import TIE, Choice, decide
+from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.gains import Observation, StudyGains
 from mixopt.surrogates.gain_model import GainPosterior, Mixtures, Runs
@@ -102,7 +103,36 @@ def choose(
     draws = posterior.draw(asked, gains.objective.combinations(), DRAWS, rng).min(axis=2)
     known = gains.natural[None] if runs is None else np.vstack([gains.natural, runs.ratios])
     apart = np.linalg.norm(np.sqrt(asked.ratios)[:, None] - np.sqrt(known)[None], axis=2)
-    return posterior, draws, decide(draws, apart.min(axis=1))
+    tie = TIE * gains.objective.usual_gain
+    return posterior, draws, decide(draws, apart.min(axis=1), tie=tie)
+
+
+def estimate_gain(draws: Array, objective: Objective) -> Estimate:
+    """Return the gain of one candidate.
+
+    The least of several normal gains is not normal: its chance and interval are those of the draws.
+
+    Args:
+        draws: Of its gain (`n`).
+        objective: Whether the worst capability counts.
+    """
+    mean, std = float(draws.mean()), float(draws.std())
+    if not objective.worst:
+        return Estimate(mean, std)
+    low, high = np.percentile(draws, [2.5, 97.5]).tolist()
+    return DrawnEstimate(mean, std, above=float((draws > 0).mean()), low=low, high=high)
+
+
+def count_runs(context: StudyContext, gains: StudyGains, observed: Sequence[Observation]) -> int:
+    """Return the number of trainings that tell of a gain; checkpoints of one count once.
+
+    Args:
+        context: The study.
+        gains: Pairs runs with natural's.
+        observed: The runs at all their lengths.
+    """
+    decays = context.config.training.decays
+    return len({name_run(run, decays=decays) for run, _ in gains.pair(observed)})
 
 
 def _step(
@@ -115,8 +145,8 @@ def _step(
     experts = len(trained) * context.config.training.expert_length
     return LearningStep(
         experts + sum(map(sum, _spent(observed, decays=context.config.training.decays).values())),
-        0 if runs is None else len(runs.gains),
-        Estimate(float(own.mean()), float(own.std())),
+        count_runs(context, gains, observed),
+        estimate_gain(own, gains.objective),
         choice.moves,
     )
 

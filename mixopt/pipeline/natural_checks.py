@@ -31,8 +31,7 @@ def describe_forbidden_natural(space: SearchSpace) -> str | None:
         return None
     return (
         f"The bounds and the caps of repetition forbid the natural mixture: {', '.join(broken)}. Gains "
-        "are still over training on natural itself; where the advice is to stay, the nearest mixture "
-        "that the bounds allow stands in for it."
+        "are stated over the nearest mixture that they allow, which is what the advice to stay means."
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixopt.decision import NEAREST_ALLOWED
 from mixopt.estimate import Estimate
 from mixopt.mixture import Mixture
 from mixopt.report.charts.experts import experts_picture
@@ -240,7 +241,9 @@ def _trained(data: ReportData) -> Picture | None:
     if decision is None or (not rows and decision.confirmation is None and decision.merges is None):
         return None
     expected = "expected of training" + (f" {decision.tokens:,} tokens" if decision.tokens else "")
-    said = [(expected, decision.gain)]
+    # runs and merges are compared with natural, also where the limits forbid it
+    is_over_natural = decision.reference != NEAREST_ALLOWED
+    said = [(expected, decision.gain)] * is_over_natural
     if decision.confirmation is not None:
         tokens = decision.confirmed_tokens
         where = f", {tokens:,} tokens" if tokens else ""
@@ -252,5 +255,5 @@ def _trained(data: ReportData) -> Picture | None:
     return gains_picture(
         [*said, *dots], name="trained", first_column="evidence",
         label="What is known of the gain: the expectation, merges, and each trained run",
-        title=f"gain over {decision.reference}",
+        title=f"gain over {decision.reference if is_over_natural else 'natural'}",
     )  # fmt: skip

@@ -88,3 +88,25 @@ def test_draws_lie_around_natural_and_reach_small_domains():
     assert draws.sum(axis=1) == pytest.approx(1)
     assert draws.mean(axis=0)[2] > 0.01
     assert draws.mean(axis=0)[0] > draws.mean(axis=0)[1] > draws.mean(axis=0)[2]
+
+
+@pytest.mark.parametrize("worst", [False, True])
+def test_a_usual_gain_is_one_spread_in_every_metric(worst):
+    assert measure(growth=2.5, worst=worst).usual_gain == pytest.approx(1)
+    shares = (Metric("accuracy", "higher"),)
+    raw = Objective.measure(
+        shares, SCORES[:, 1:2], np.zeros(1), unit="raw", growth=2.5, worst=worst
+    )
+    assert raw.usual_gain == pytest.approx(2.5 * raw.spreads[0])
+
+
+def test_the_worst_capability_is_one_that_is_trusted():
+    """As in the utility of a surrogate; all are still told."""
+    objective = measure(noise=(0.0, 0.0, 2.0), worst=True)
+    assert objective.capabilities == ["code", "law"]
+    assert objective.counted == ["code"]
+    assert len(objective.combinations()) == 1
+    assert list(objective.utility(np.array([3, 0.5, 2])).parts) == ["code"]
+    doubted = measure(noise=(2.0, 2.0, 2.0), worst=True)
+    assert doubted.counted == ["code", "law"]
+    assert measure(noise=(0.0, 0.0, 2.0)).counted == ["code", "law"]

@@ -9,7 +9,7 @@ from example_trials import DOMAINS, make_trials
 from known_tables import rare, sparse, weak
 
 import mixopt
-from mixopt import Mixture, OutcomeConstraint, SearchSpace, Trials
+from mixopt import Metric, Mixture, OutcomeConstraint, SearchSpace, Trials
 from mixopt.optimization.surrogate_decision import calibrate_gains
 
 CLEAR = [
@@ -142,6 +142,23 @@ def test_limits_that_forbid_natural_keep_the_nearest_allowed():
     assert not proposal.decision.moves
     assert proposal.ratios["d0"] == pytest.approx(first + 0.05, abs=1e-6)
     assert np.abs(proposal.ratios.vector(table.domains) - table.natural).max() < 0.06
+
+
+def test_a_limit_that_costs_something_is_no_reason_to_stay():
+    """Utility a + .3 c and at most 40% of a: natural is the best, and (.4, 0, .6) beats (.4, .3, .3)."""
+    rng = np.random.default_rng(0)
+    ratios = rng.dirichlet(np.ones(3), size=40)
+    scores = (ratios @ [1.0, 0.0, 0.3])[:, None] + 0.005 * rng.standard_normal((40, 1))
+    trials = Trials.from_arrays(
+        ratios, scores, domains=["a", "b", "c"], metrics=[Metric("acc", "higher")]
+    )
+    natural = {"a": 0.8, "b": 0.1, "c": 0.1}
+    space = SearchSpace(["a", "b", "c"], prior=natural, upper={"a": 0.4})
+    decision = mixopt.propose(mixopt.fit(trials), space, seed=0)[0].decision
+    assert decision.moves
+    assert decision.reference == "nearest allowed"
+    assert decision.gain.mean > 0
+    assert decision.candidate["c"] > 0.4
 
 
 def test_what_it_would_take_to_tell_follows_from_the_noise_of_repeats():

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from mixopt.callbacks.callback_list import CallbackList
 from mixopt.errors import ConfigError, DivergedError, RunError
 from mixopt.pipeline.budget import BudgetSpender, Purchase
 from mixopt.pipeline.decide import FRESH
+from mixopt.pipeline.gain_curve import choose
 from mixopt.pipeline.mixture_runs import ScoredRun, name_mixture
 from mixopt.training import trainer
 
@@ -95,6 +97,53 @@ def test_a_batch_is_chosen_together(tmp_path, spent):
     study = open_toy(tmp_path, batch=2)
     bought = study.spend(trials=study.search())
     assert len(bought) > 4
+
+
+def test_two_runs_that_promise_little_end_the_budget_in_any_batch(tmp_path, spent, monkeypatch):
+    toy.copy_trained(spent[0].output.parent, tmp_path)
+    shutil.rmtree(tmp_path / "out" / "artifacts" / "runs")
+    monkeypatch.setattr(
+        "mixopt.pipeline.budget.value_of_runs",
+        lambda _, __, options, ___: np.full(len(options.tokens), 0.01),
+    )
+    study = open_toy(tmp_path, runs=30, batch=8, confirmation=0)
+    bought = study.spend(trials=study.search())
+    others = {(each.ratios.tobytes(), each.seed) for each in bought if not is_natural(each)}
+    assert len(others) == 2
+
+
+def test_a_run_that_is_worth_little_for_its_tokens_goes_on_where_a_longer_one_is_worth_more(
+    tmp_path, spent, monkeypatch
+):
+    toy.copy_trained(spent[0].output.parent, tmp_path)
+    shutil.rmtree(tmp_path / "out" / "artifacts" / "runs")
+    # by token the short runs are better, and a long one is worth more than a tie
+    monkeypatch.setattr(
+        "mixopt.pipeline.budget.value_of_runs",
+        lambda _, __, options, ___: np.where(options.tokens > UNIT, 0.021, 0.019),
+    )
+    study = open_toy(tmp_path, runs=14, confirmation=0)
+    bought = study.spend(trials=study.search())
+    others = {(each.ratios.tobytes(), each.seed) for each in bought if not is_natural(each)}
+    assert len(others) > 2
+
+
+def test_the_confirmation_is_of_what_would_be_recommended(tmp_path, spent, monkeypatch):
+    """Not of a mixture with a higher expected gain that is less likely to be better."""
+    toy.copy_trained(spent[0].output.parent, tmp_path)
+    seen = []
+
+    def choose_last(*given):
+        posterior, draws, choice = choose(*given)
+        seen.append(given[2].ratios[-1])
+        return posterior, draws, replace(choice, candidate=draws.shape[1] - 1)
+
+    monkeypatch.setattr("mixopt.pipeline.budget.choose", choose_last)
+    study = open_toy(tmp_path, runs=14)
+    bought = study.spend(trials=study.search())
+    fresh = [each for each in bought if each.seed >= FRESH and not is_natural(each)]
+    assert len(seen) == 1
+    assert all(np.abs(each.ratios - seen[0]).max() < 1e-9 for each in fresh)
 
 
 @pytest.mark.parametrize(

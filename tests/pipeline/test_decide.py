@@ -90,6 +90,23 @@ def test_natural_that_the_bounds_forbid_is_replaced_by_the_nearest_mixture(tmp_p
     decision = decide(study, study.search())
     assert decision.kept["birds"] == pytest.approx(0.5, abs=1e-6)
     assert decision.candidate["birds"] <= 0.5 + 1e-6
+    assert decision.reference == "nearest allowed"
+
+
+def test_a_limit_that_costs_something_is_no_reason_to_stay(tmp_path, trained_toy):
+    """The best allowed mixture is worse than natural, and better than the nearest allowed one."""
+    toy.copy_trained(trained_toy, tmp_path)
+    study = open_toy(tmp_path, search=SEARCH | {"upper": {"birds": 0.5}})
+    trials = study.search()
+    kept = decide(study, trials).kept
+    better = Mixture({"birds": 0.2, "ships": 0.4, "sums": 0.4})
+    runs = real_runs(study, trials, {"kept": (kept, -1.0), "better": (better, -0.3)})
+    decision = decide(study, trials, runs)
+    assert decision.moves
+    assert decision.gain.mean > 0
+    assert all(gain.mean > 0 for gain in decision.capabilities.values())
+    assert "likely to be better than the nearest allowed mixture" in decision.verdict
+    assert all(sentence.startswith("over the natural mixture: ") for sentence in decision.checks)
 
 
 def test_the_decision_is_the_one_statement_of_a_proposal(searched):
@@ -140,3 +157,18 @@ def test_a_confirmation_is_in_the_unit_at_its_own_length(unit):
     assert found.mean == pytest.approx(0.5 * scale)
     assert found.std_error == pytest.approx(noise / grown * scale / np.sqrt(2))
     assert _confirm(runs, np.array([0.2, 0.8]), objective, model.condition(None)) is None
+
+
+def test_a_confirmation_of_the_worst_capability_is_not_that_of_its_noise():
+    """Six capabilities that gain the same: the least of each seed's would be of its noise."""
+    rng, m, n = np.random.default_rng(0), 6, 400
+    metrics = tuple(Metric(f"loss {i}", capability=f"c{i}") for i in range(m))
+    objective = Objective(metrics, np.ones(m), np.ones(m), {}, worst=True)
+    model = GainModel(GainPrior(scale=1.0), np.array([0.5, 0.5]), 1e5, np.ones(m), np.arange(m),
+                      np.full(m, 0.3))  # fmt: skip
+    mine = np.tile([0.8, 0.2], (n, 1))
+    gains = 0.3 + 0.3 * rng.standard_normal((n, m))
+    runs = Runs(mine, np.full(n, 1e5), np.zeros((n, m)), gains, FRESH + np.arange(n))
+    found, _ = _confirm(runs, mine[0], objective, model.condition(None))
+    assert found.mean == pytest.approx(0.3, abs=0.05)
+    assert found.std_error == pytest.approx(0.3 / np.sqrt(n))

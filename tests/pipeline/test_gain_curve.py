@@ -1,14 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import toy
 
 from mixopt import Estimate, Mixture
 from mixopt.decision import Decision
+from mixopt.optimization.objective import Objective
 from mixopt.pipeline.decide import decide_study
-from mixopt.pipeline.gain_curve import _price, _spent
-from mixopt.pipeline.gains import Observation
+from mixopt.pipeline.gain_curve import _price, _spent, choose, estimate_gain
+from mixopt.pipeline.gains import Observation, StudyGains
 from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.proposal import Proposal
+from mixopt.trials import Metric
 
 NATURAL = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
 
@@ -78,7 +82,7 @@ def test_each_run_is_a_step_at_what_it_cost(searched):
     experts = before.learning[0].tokens
     # checkpoints of a run are parts of it
     assert [step.tokens for step in after.learning] == [experts, experts + 8000, experts + 16000]
-    assert [step.runs for step in after.learning] == [0, 2, 4]
+    assert [step.runs for step in after.learning] == [0, 1, 2]
     assert after.learning[0] == before.learning[0]
     assert after.learning[-1].gain == after.gain
     ends = [step.gain.std_error for step in after.learning]
@@ -107,3 +111,37 @@ def test_many_runs_are_a_dozen_steps_with_the_last(searched):
     steps = decide(searched, runs).learning
     assert len(steps) == 13
     assert (steps[0].runs, steps[-1].runs) == (0, 20)
+
+
+def test_a_tie_is_a_part_of_a_spread_in_native_units_too(searched):
+    """With scores in a unit a thousand times as large, gains are a thousandth of the number."""
+    study, trials = searched
+    gains = StudyGains(study.context, study.open_search(), study.open_policy(), trials)
+    asked = gains.mixtures(np.vstack([gains.search_ensembles(0), np.eye(3)]), gains.tokens)
+    gains.objective = replace(gains.objective, unit="raw")
+    plain = choose(study.context, gains, asked, None)[2]
+    assert len(plain.ties) < 5
+    gains.objective = replace(gains.objective, spreads=gains.objective.spreads / 1000)
+    gains._usual_spreads = gains._usual_spreads / 1000
+    assert choose(study.context, gains, asked, None)[2] == plain
+
+
+def test_the_chance_of_the_worst_capability_is_that_of_its_draws():
+    """A capability that is known well and one that is not: their minimum is far from normal."""
+    rng = np.random.default_rng(0)
+    draws = np.minimum(0.6 + 0.1 * rng.standard_normal(40_000), 2 + 2 * rng.standard_normal(40_000))
+    metrics = (Metric("a", capability="a"), Metric("b", capability="b"))
+    objective = Objective(metrics, np.ones(2), np.ones(2), {}, worst=True)
+    gain = estimate_gain(draws, objective)
+    assert gain.chance == (draws > 0).mean() > 0.83
+    assert gain.interval == tuple(np.percentile(draws, [2.5, 97.5]))
+    normal = estimate_gain(draws, replace(objective, worst=False))
+    assert type(normal) is Estimate
+    assert normal.chance < 0.75
+
+
+def test_checkpoints_of_one_training_are_one_run(searched):
+    other = Mixture({"birds": 0.2, "ships": 0.4, "sums": 0.4})
+    decision = decide(searched, pair(searched, other, 0, 0.5, lengths=(2000, 4000)))
+    assert decision.runs == 1
+    assert [step.runs for step in decision.learning] == [0, 1]
