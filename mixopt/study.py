@@ -243,7 +243,8 @@ class Study:
     ) -> Validation:
         """Train models on mixtures and compare the proxies' ranking with theirs.
 
-        Each starts from the base and reads as many tokens as an expert. Later proposals use these runs.
+        Each starts from the base and reads `training.tokens`, by default twice what an expert reads.
+        Later proposals use these runs.
 
         Args:
             proposal: One of the mixtures, which decides what is trained; the best proposal without real
@@ -391,7 +392,7 @@ class Study:
                 surrogate=policy.fit(trials),
                 proxy_surrogate=self.open_policy(with_runs=False).fit(trials),
                 weights=search.space,
-                proxy=policy.proxy,
+                check=policy.check,
                 real_runs=policy.runs,
                 round_ranks=self._round_ranks,
                 domains=count_domains(self.config, self.context.corpora),

@@ -10,7 +10,7 @@ from mixopt.cli.options import load_study, study_options
 @click.command()
 @study_options
 def report(**options: Any) -> None:
-    """Write the report of a study again, after any steps that are missing."""
+    """Write the report of a study again, after any steps that are missing, trainings too."""
     study = load_study("report", **options)
     with study.running():
         trials = study.search()

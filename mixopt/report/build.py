@@ -17,13 +17,20 @@ from mixopt.optimization.learning_curve import Expectation
 from mixopt.optimization.validation import Validation
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Proposal
-from mixopt.report.data import UNITS, PredictedScores, ReportData, RoundSummary, TrainedRun
+from mixopt.report.data import (
+    LEARNED_FROM,
+    UNITS,
+    PredictedScores,
+    ReportData,
+    RoundSummary,
+    TrainedRun,
+)
 from mixopt.report.what_if import build_what_if
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
-from mixopt.trials import Kind, Trials
+from mixopt.trials import KINDS, Kind, Trials
 
 ADVISE = "`mixopt propose --advise` estimates what more runs would improve; "
 PACKAGES = ("numpy", "scipy", "scikit-learn", "lightgbm", "torch", "transformers", "peft", "mlflow")
@@ -38,7 +45,7 @@ def study_report_data(
     surrogate: Surrogate,
     proxy_surrogate: Surrogate,
     weights: WeightSpace,
-    proxy: Kind,
+    check: Kind,
     real_runs: Trials | None,
     round_ranks: Mapping[int, tuple[int, float]],
     domains: Sequence[DomainCount],
@@ -59,7 +66,7 @@ def study_report_data(
         surrogate: Fitted to the trials, and to the real runs if there are any.
         proxy_surrogate: Fitted to the proxy's trials alone.
         weights: The feasible mixtures.
-        proxy: The proxy that measures the proposals.
+        check: What measures the proposals.
         real_runs: The proxy runs, one trial per mixture; the proposal's has the id `proposal`.
         round_ranks: By round: candidates so far, and the utility's rank correlation then.
         domains: Amount of text by domain.
@@ -72,12 +79,13 @@ def study_report_data(
     """
     if not np.isfinite(surrogate.cv_utilities).any():  # too few real runs for cross-validation
         surrogate = proxy_surrogate
+    highest = max((trial.kind for trial in surrogate.trials), key=KINDS.index)
     search = config.search
     validated = [run.ratios for run in real_runs or () if run.id == "proposal"]
     what_if = build_what_if(surrogate, weights, proposals)
     time = f"{elapsed_s:,.0f} s in this command, up to this page"
     return ReportData(
-        config.name, f"the {proxy} proxy", tuple(proposals), trials.metrics, what_if,
+        config.name, f"the {check} proxy", tuple(proposals), trials.metrics, what_if,
         cross_validated_scores(surrogate), domains, expert_scores,
         rounds=_summarize_rounds(proxy_surrogate, trials.where(kind=config.proxy), round_ranks),
         validation=validation,
@@ -90,6 +98,7 @@ def study_report_data(
         ),
         unit=UNITS[search.normalise],
         aggregate="worst capability" if search.aggregate == "worst" else "weighted mean",
+        learned_from=LEARNED_FROM[highest],
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Shapes: `n` trials.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from mixopt.callbacks.base import Changes, DomainCount, StudyWarning
 from mixopt.mixture import Array, Mixture
@@ -12,8 +13,13 @@ from mixopt.optimization.learning_curve import Expectation
 from mixopt.optimization.validation import Validation
 from mixopt.proposal import Proposal
 from mixopt.report.what_if import WhatIf
-from mixopt.trials import Metric
+from mixopt.trials import Kind, Metric
 
+LearnedFrom = Literal["ensembles", "merges", "runs"]
+LEARNED_FROM: dict[Kind, LearnedFrom] = {
+    "ensembled": "ensembles", "merged": "merges", "trained": "runs"
+}  # fmt: skip
+"""What predictions of a surrogate are of, by the highest fidelity that it was fitted to."""
 UNITS = {
     "z": "standard deviations over the trials",
     "rank": "percentile ranks among the trials",
@@ -109,6 +115,7 @@ class ReportData:
         unit: Unit of gains of the utility and of capabilities.
         advice: How to learn more, for a table of runs.
         expectations: Quality of a fit to a table, and to more runs; empty if not asked for.
+        learned_from: What the surrogate learned from, and what its predictions are of.
     """
 
     name: str
@@ -130,6 +137,7 @@ class ReportData:
     unit: str = UNITS["z"]
     advice: str = ""
     expectations: Sequence[Expectation] = ()
+    learned_from: LearnedFrom = "runs"
 
     @property
     def best(self) -> Proposal:

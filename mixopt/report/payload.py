@@ -27,14 +27,14 @@ def build_payload(data: ReportData, pictures: Mapping[str, Picture]) -> Markup:
         data: What the page shows.
         pictures: By name.
     """
-    budget, what_if, best = data.best.budget, data.what_if, data.best
+    budget, what_if = data.best.budget, data.what_if
     starts = {name: m.vector(what_if.domains).tolist() for name, m in what_if.starts.items()}
-    gain = "difference of merges" if _is_merged(data) else "gain"
+    gain = f"difference of {data.learned_from}" if _is_merged(data) else "gain"
     own = {name: chart.to_dict() for name, chart in explore_charts(PAGE, gain).items()}
     if data.predictions:
         own["points"] = one_panel(PAGE).to_dict()
     return _embed({
-        "decided": best.decision is not None and best.measured is not None,
+        "decided": _is_merged(data), "learned_from": data.learned_from,
         "what_if": {
             "domains": list(what_if.domains), "reference": what_if.reference,
             "emulator": {name: _encode(values) for name, values in vars(what_if.emulator).items()},

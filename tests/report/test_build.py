@@ -106,7 +106,7 @@ def study_data(surrogate, runs, space, proposals):
         return study_report_data(
             CONFIG, as_kind(runs, "merged", runs), proposals, validation,
             surrogate=corrected, proxy_surrogate=surrogate, weights=WeightSpace.of_domains(space),
-            proxy="merged", real_runs=real_runs, round_ranks={1: (24, 0.5)},
+            check="merged", real_runs=real_runs, round_ranks={1: (24, 0.5)},
             domains=(), expert_scores={}, expert_costs=[(1, 2.0)], warnings=[StudyWarning("a")],
             device="cpu, float32", elapsed_s=1234.0,
         )  # fmt: skip
@@ -127,6 +127,22 @@ def test_a_study_s_report_says_how_it_was_measured(study_data, runs):
     assert data.rounds[0].n_trials == len(runs)
     assert data.warnings == (StudyWarning("a"),)
     assert data.metrics == runs.metrics
+
+
+@pytest.mark.parametrize(
+    ("kinds", "learned"),
+    [
+        (("ensembled",), "ensembles"),
+        (("ensembled", "merged"), "merges"),
+        (("ensembled", "trained"), "runs"),
+    ],
+)
+def test_a_study_s_report_names_what_the_surrogate_learned_from(
+    kinds, learned, study_data, surrogate, runs
+):
+    rows = [replace(run, kind=kinds[place % len(kinds)]) for place, run in enumerate(runs)]
+    fitted = replace(surrogate, trials=Trials(rows, runs.metrics, runs.domains))
+    assert study_data(corrected=fitted).learned_from == learned
 
 
 def test_costs_name_the_base_and_what_a_budget_trained(study_data, runs, proposals):

@@ -152,7 +152,7 @@ def decided(mean=0.4, **changes):
         data.best, ratios=decision.ratios, decision=replace(decision, **changes),
         comparisons=(first,), ties=ties, support=Support("r1-000", 0.3, 0.2),
     )  # fmt: skip
-    return replace(data, proposals=(best,))
+    return replace(data, proposals=(best,), learned_from="ensembles")
 
 
 def parts(html):
@@ -183,11 +183,10 @@ def test_beside_a_decision_nothing_else_has_a_verdict(mean):
         "gain over",
     ):
         assert word not in evidence.split("Proxy runs")[0], word
-    assert evidence.lower().count("difference of merges") >= 8
     assert (
-        "90% of the feasible mixtures are not distinguishable from the proposal by their merges"
-        in evidence
-    )
+        "90% of the feasible mixtures are not distinguishable from the proposal by the surrogate of "
+        "ensembles"
+    ) in evidence
     assert "merge" not in after
     assert payload(page)["decided"]
     assert ("The best other mixture: 50.0% birds" in before) == (mean < 0)
@@ -202,6 +201,41 @@ def test_the_gain_of_real_training_is_told_by_capability_and_benchmark():
     assert f"birds_heldout +{40 / score:.1f}%" in before
     assert "it gained +0.350 [+0.154, +0.546] at 8,192 tokens; the decision" in evidence
     assert "unused seeds, 8,192 tokens" in evidence
+
+
+@pytest.mark.parametrize("learned", ["ensembles", "merges", "runs"])
+def test_predictions_are_of_what_the_surrogate_learned_from(learned):
+    data = replace(decided(), learned_from=learned)
+    page = _render_page(data)
+    _, evidence, _ = parts(page)
+    for phrase in (
+        f"predicted difference of {learned}",
+        f"How well the surrogate predicts {learned}",
+        f"Predicted difference of {learned} from natural",
+        f"Predicted scores of {learned}.",
+        f"The surrogate predicts scores of {learned} here",
+        f"Predicted: the surrogate of {learned}.",
+    ):
+        assert phrase in evidence, phrase
+    # what was measured is of merges whatever the surrogate learned from
+    assert "Measured differences come from merging" in evidence
+    assert "measured difference of merges" in evidence
+    assert "Difference of merges from natural by capability" in evidence
+    if learned != "merges":
+        assert not re.search("(redicted|predicts)( scores| difference)?( of)? merges", evidence)
+    found = payload(page)
+    assert found["learned_from"] == learned
+    tooltips = json.dumps(found["charts"]["slices"])
+    assert f"difference of {learned}" in tooltips
+    # the script's own sentences, of the sliders, take the word from the page
+    script = (files("mixopt.report") / "templates" / "page.js").read_text(encoding="utf-8")
+    assert "merge" not in script
+
+
+def test_validation_runs_are_as_long_as_runs():
+    _, evidence, _ = parts(_render_page(decided()))
+    assert "were really trained, for training.tokens tokens, with" in evidence
+    assert "as an expert" not in evidence
 
 
 def test_a_page_without_a_decision_is_about_merges(html):

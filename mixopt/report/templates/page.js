@@ -6,7 +6,7 @@
   const $ = (id) => document.getElementById(id);
   const percent = (x) => (100 * x).toFixed(1) + "%";
   const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(3);
-  const word = data.decided ? "difference of merges" : "gain";
+  const word = data.decided ? `difference of ${data.learned_from}` : "gain";
   document.documentElement.classList.add("scripted");
 
   // --- charts ------------------------------------------------------------------------------
@@ -149,7 +149,8 @@
     // the interval is widened by the emulator's error
     const low = gain.change - gain.half - whatIf.error, high = gain.change + gain.half + whatIf.error;
     const words = data.decided
-      ? ["Its merge is predicted to score higher than that of", "Its merge is predicted to score lower than that of", "Its merge is not distinguishable from that of"]
+      ? ["is predicted to score higher than", "is predicted to score lower than", "is not distinguishable from"]
+        .map((said) => `Its ${data.learned_from.slice(0, -1)} ${said} that of`)
       : ["Better than", "Worse than", "Not distinguishable from"];
     $("verdict").textContent = `${words[low > 0 ? 0 : high < 0 ? 1 : 2]} ${whatIf.reference}`
       + (outside ? "; outside the bounds." : ".");
