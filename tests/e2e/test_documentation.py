@@ -21,6 +21,7 @@ from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import ProposalConfig
 from mixopt.config.loader import load_study
 from mixopt.config.training import ExpertConfig
+from mixopt.pipeline.from_table import space_of
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -109,7 +110,8 @@ def test_yaml(block, tmp_path):
     elif "kind" in plain:
         TypeAdapter(BenchmarkConfig).validate_python(plain)
     elif "inequalities" in plain:
-        ProposalConfig.model_validate(plain)
+        limits = ProposalConfig.model_validate(plain)
+        space_of(list(limits.natural), limits)  # the domains are those of its natural mixture
     else:
         study = toy.write_study(tmp_path)
         whole = yaml.safe_load(study.read_text())
