@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from mixopt.cli.options import load_study, study_options
+from mixopt.cli.options import load_study, untracked_study_options
 
 
 @click.command()
-@study_options
+@untracked_study_options
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False),
               help="Folder of the files.  [default: buckets in the folder of results]")  # fmt: skip
 def buckets(to: Path | None, **options: Any) -> None:
@@ -20,7 +20,7 @@ def buckets(to: Path | None, **options: Any) -> None:
     """
     import yaml
 
-    study = load_study("buckets", **options | {"track": False})
+    study = load_study("buckets", track=False, **options)
     files = study.write_buckets(to)
     for domain, file in files.items():
         click.echo(f"{domain:<24}{file.documents:>12,} documents")

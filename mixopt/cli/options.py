@@ -40,15 +40,23 @@ run_options = combine_options(
     click.option("--storage", metavar="URL",
                  help="Shared storage of artifacts, for workers without a common disk."),
     click.option("--run-code", is_flag=True,
-                 help="Allow benchmarks to execute code that models generate."),
+                 help="Allow code that models write, and code that the study names (formats, "
+                 "harness tasks), to run."),
 )  # fmt: skip
 """Adds the options that change what a study trains and scores, and where."""
 
-study_options = combine_options(
+_study_and_place = combine_options(
     click.argument("study"),
     click.option("-o", "--output", help="Folder of results.  [default: mixopt-runs/NAME]"),
     click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ..."),
+)
+
+untracked_study_options = combine_options(_study_and_place, run_options)
+"""Adds the argument STUDY and the options of every verb that only looks at a study."""
+
+study_options = combine_options(
+    _study_and_place,
     click.option("--track/--no-track", default=True, show_default=True,
                  help="Log to MLflow, if it is installed."),
     run_options,

@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from mixopt.cli.options import load_study, study_options
+from mixopt.cli.options import load_study, untracked_study_options
 
 
 @click.command()
-@study_options
+@untracked_study_options
 def plan(**options: Any) -> None:
     """List the trainings of a study with tokens, FLOPs and estimated time; train nothing."""
-    study = load_study("plan", **options | {"track": False})
+    study = load_study("plan", track=False, **options)
     rows = study.plan()
     width = max(len(row.what) for row in rows)
     for row in rows:

@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from mixopt.cli.options import load_study, study_options
+from mixopt.cli.options import load_study, untracked_study_options
 
 
 @click.command()
-@study_options
+@untracked_study_options
 def status(**options: Any) -> None:
     """List what of a study is done, running, failed and left, without running anything."""
-    study = load_study("status", **options | {"track": False})
+    study = load_study("status", track=False, **options)
     rows = study.status()
     width = max(len(row.what) for row in rows)
     for row in rows:

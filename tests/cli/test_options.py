@@ -47,6 +47,19 @@ def test_the_next_command_repeats_what_the_study_needs(given, words):
     assert CliRunner().invoke(verb, ["a.yaml", *given]).output == f"{words}\n"
 
 
+@pytest.mark.parametrize("verb", ["plan", "preview", "status", "buckets"])
+def test_verbs_that_only_look_at_a_study_have_no_option_to_log(verb):
+    for option in ("--track", "--no-track"):
+        assert "No such option" in call(verb, "a.yaml", option, code=2)
+    assert "track" not in call(verb, "--help")
+
+
+def test_the_help_of_run_code_names_all_code_that_it_lets_run():
+    printed = " ".join(call("run", "--help").split())
+    for words in ("code that models write", "code that the study names (formats, harness tasks)"):
+        assert words in printed
+
+
 def test_options_of_a_study_are_refused_with_a_table(tables):
     for option in (("--experts", "web=x"), ("--run-code",), ("--budget-tokens", "5")):
         printed = call("propose", "--ratios", tables[0], "--metrics", tables[1], *option, code=2)

@@ -85,7 +85,7 @@ def test_shell(block, here, monkeypatch, tmp_path):
         if "--mlflow" in words:
             sandbox.log_runs(words[words.index("--mlflow") + 1])
         if words[0] in ON_STUDIES or words[:2] == ["propose", "mine/study.yaml"]:
-            words += ["--device", "cpu", "--no-track"]
+            words += ["--device", "cpu"] + ["--no-track"] * (words[0] != "status")
         if words[-1] == "merged":
             words[-1] = str(tmp_path / "merged")
         call(*words)
