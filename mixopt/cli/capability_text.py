@@ -27,7 +27,8 @@ LARGEST_TOKENS = 1 << 26
 @click.option("--concepts", default=64, show_default=True, type=click.IntRange(min=1),
               help="Terms to search for.")  # fmt: skip
 @click.option("--model", help="Folder of a model that generates a text on each concept.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0),
+              help="Seed of random draws.")  # fmt: skip
 def capability_text(
     benchmarks: Sequence[Path],
     corpus: Sequence[str],

@@ -28,7 +28,7 @@ POSITIONS = (
 
 HEAD = """\
 # A mixopt study. Run it: mixopt run {path}
-# Every field, with its meaning: docs/study-files.md, or the docstrings in mixopt/config/.
+# Every field, with its meaning: docs/fields.md, or the docstrings in mixopt/config/.
 """
 
 

@@ -21,7 +21,8 @@ from mixopt.errors import require_extra
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
               help="Type to write.  [default: the base's]")  # fmt: skip
 @click.option("--shard-size", default="4GiB", show_default=True, help="Largest file.")
-@click.option("--allow-pickle", is_flag=True, help="Load pickled weights, which may execute code.")
+@click.option("--allow-pickle", is_flag=True,
+              help="Open pickled weights that you trust, by torch's restricted reader.")  # fmt: skip
 def merge(
     base: Path,
     experts: Sequence[str],

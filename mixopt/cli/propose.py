@@ -37,7 +37,7 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
 @click.option("--advise", is_flag=True,
               help="Estimate too what more runs would improve, for the report (12 fits).")  # fmt: skip
 @click.option("-n", "--proposals", default=1, show_default=True,
-              type=click.IntRange(min=1, max=1000))  # fmt: skip
+              type=click.IntRange(min=1, max=1000), help="Mixtures to propose.")  # fmt: skip
 @click.option("-o", "--output", help="Folder of results.")
 @click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed.")
 @click.option("--device", default="auto", show_default=True, help="With STUDY: auto, cpu, ...")

@@ -159,7 +159,8 @@ class ExpertConfig(ConfigModel):
     checkpoint: str | None = None
     """Folder of an expert trained elsewhere from this base: full weights or LoRA."""
     allow_pickle: bool = False
-    """Allow the checkpoint's pickled weights, which may execute code, if it has no safetensors."""
+    """Open the checkpoint's pickled weights, by torch's restricted reader, if it has no safetensors; for
+    those that you trust."""
     available_tokens: PositiveInt | None = None
     """Unique tokens of this domain for the target run, of all buckets together where it is split; the
     measured number if left out."""
