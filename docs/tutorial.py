@@ -38,7 +38,7 @@ print(trials)
 # %% [markdown]
 # # A surrogate
 #
-# The default weights six surrogate models by cross-validation. `seed` makes a step repeatable.
+# The default weights seven surrogate models by cross-validation. `seed` makes a step repeatable.
 
 # %%
 surrogate = mixopt.fit(trials, target="utility", seed=0)

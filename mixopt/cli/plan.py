@@ -20,4 +20,4 @@ def plan(**options: Any) -> None:
     tokens, flops = sum(row.tokens for row in rows), sum(row.flops for row in rows)
     click.echo(f"{'in all':<{width}}  {tokens:>16,} tokens  {flops:.1e} FLOPs")
     if any(row.seconds is None for row in rows):
-        click.echo("The time is known after a first training on this machine.")
+        click.echo("The time is known after a first training of this study.")

@@ -47,8 +47,8 @@ def design_runs(
         space: Bounds, groups, inequalities and prior.
         n: Number of mixtures.
         seed: Seed or generator of every random draw; fresh randomness if None.
-        method: `d-optimal` for the effective-token model (best in the comparison in
-            docs/methods.md) or `maximin` in Hellinger distance, which need no scores, or
+        method: `d-optimal` for the effective-token model (best of those compared in
+            docs/methods.md, section 7.4) or `maximin` in Hellinger distance, which need no scores, or
             `sequential`, which uses the scores so far.
         seen: Mixtures already run, in any form that `as_mixture` takes. If there are none, the
             first mixture is the prior, or the uniform mixture without a prior.

@@ -18,7 +18,7 @@ class PlannedTraining:
         what: In words.
         tokens: Tokens in all.
         flops: 6 x parameters x tokens.
-        seconds: Estimated from what was trained on this machine before; None if nothing was.
+        seconds: Estimated from what this study has trained before; None if nothing was.
     """
 
     what: str

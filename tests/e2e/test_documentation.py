@@ -111,7 +111,8 @@ def test_yaml(block, tmp_path):
         TypeAdapter(BenchmarkConfig).validate_python(plain)
     elif "inequalities" in plain:
         limits = ProposalConfig.model_validate(plain)
-        space_of(list(limits.natural), limits)  # the domains are those of its natural mixture
+        buckets = [f"web:q{number}" for number in range(1, 5)]
+        space_of(list(limits.natural or [*buckets, "code"]), limits)
     else:
         study = toy.write_study(tmp_path)
         whole = yaml.safe_load(study.read_text())
