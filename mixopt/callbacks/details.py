@@ -141,7 +141,7 @@ def _describe_limits(
         ranges = ", ".join(f"{name} {low:.0%} to {high:.0%}" for name, (low, high) in wide)
         yield (
             f"  {format_chance(proposal.ties.share)} of the feasible mixtures cannot be told from it"
-            f"{' by their merges' if merged else ''}; among them are {ranges}"
+            f"{' by the surrogate' if merged else ''}; among them are {ranges}"
         )
     if proposal.support is not None:
         near = proposal.support

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.callbacks.base import DomainCount, TrainedModel
 from mixopt.callbacks.details import (
@@ -59,6 +61,11 @@ def test_ties_support_and_errors():
     )
     assert "nearest run r7 (Hellinger 0.12; runs are usually within 0.50 of another)" in text
     assert "error of mmlu: 0.500 [0.304, 0.696]" in text
+    # beside a decision it is said who cannot tell them: the surrogate, which may have seen no merge
+    decision = Decision(True, BETTER, NATURAL, Estimate(0.1, 0.3), 9000, 2)
+    decided = replace(proposal, measured={}, decision=decision)
+    text = "\n".join(describe_proposals([decided]))
+    assert "cannot be told from it by the surrogate; among them are" in text
 
 
 def test_a_validation_has_a_row_for_each_metric_and_what_it_cost():
