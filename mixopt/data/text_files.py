@@ -18,7 +18,7 @@ from mixopt.data.record_files import REFUSED, is_json_array
 from mixopt.data.remote_files import TextFile, is_remote, list_remote
 from mixopt.errors import DataError
 from mixopt.io.content_hash import hash_content
-from mixopt.io.globs import expand_glob
+from mixopt.io.globs import drop_repeats, expand_glob
 from mixopt.io.parsing import load_json
 from mixopt.io.unpacked_stream import UnpackedStream
 
@@ -56,7 +56,7 @@ def list_files(source: FilesTextConfig) -> list[TextFile]:
         source: Its globs, which may be URLs.
 
     Returns:
-        Each file once; those of one glob are sorted.
+        Each file once, also where links name it again; those of one glob are sorted.
 
     Raises:
         DataError: A glob matches nothing, or a file is empty.
@@ -72,7 +72,7 @@ def list_files(source: FilesTextConfig) -> list[TextFile]:
         if not matched:
             raise DataError(f"No file matches {pattern}; fix the expert's `text.paths`.")
         files += matched
-    files = list(dict.fromkeys(files))
+    files = drop_repeats(files)
     for file in files:
         if not file.stat().st_size:
             raise DataError(f"{file} is empty; take it out of `text.paths` or fill it.")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mixopt.config.text import TokensTextConfig
 from mixopt.data.litdata_files import is_chunk, list_chunks, open_chunk, read_index
 from mixopt.errors import DataError, one_line
-from mixopt.io.globs import expand_glob
+from mixopt.io.globs import drop_repeats, expand_glob
 
 MEGATRON = b"MMIDIDX\x00\x00"
 MEGATRON_TYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
@@ -76,7 +76,7 @@ def list_token_files(source: TokensTextConfig) -> list[Path]:
                 f"No file of tokens matches {pattern}{inside}; fix the expert's `text.paths`."
             )
         files += found
-    return list(dict.fromkeys(files))
+    return drop_repeats(files)
 
 
 def _refuse_mds(path: Path) -> None:

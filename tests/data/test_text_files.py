@@ -27,6 +27,19 @@ def test_globs_take_each_file_once_in_order(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_file_and_links_to_it_count_once(tmp_path, caplog):
+    (tmp_path / "2024").mkdir()
+    for name in ("a.jsonl", "2024/b.jsonl"):
+        (tmp_path / name).write_bytes(ROW)
+    (tmp_path / "latest.jsonl").symlink_to("a.jsonl")
+    (tmp_path / "now").symlink_to("2024", target_is_directory=True)
+    source = FilesTextConfig(paths=[str(tmp_path / "*.jsonl"), str(tmp_path / "*" / "*.jsonl")])
+    for _ in range(2):
+        assert list_files(source) == [tmp_path / "a.jsonl", tmp_path / "2024" / "b.jsonl"]
+    told = f"{tmp_path / 'latest.jsonl'} is the same file as {tmp_path / 'a.jsonl'} and is left out"
+    assert caplog.messages == [f"{told} (and 1 more such)."]
+
+
 def test_a_glob_without_files_and_an_empty_file(tmp_path):
     with pytest.raises(DataError, match="No file matches .*jsonl; fix"):
         list_files(FilesTextConfig(paths=[str(tmp_path / "*.jsonl")]))

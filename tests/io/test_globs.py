@@ -1,4 +1,4 @@
-from mixopt.io.globs import anchor_glob, expand_glob
+from mixopt.io.globs import anchor_glob, drop_repeats, expand_glob
 
 
 def test_a_folder_with_the_marks_of_globs_in_its_name(tmp_path):
@@ -22,3 +22,16 @@ def test_a_folder_with_the_marks_of_globs_in_its_name(tmp_path):
 def test_absolute_globs_stay(tmp_path):
     assert anchor_glob("/data/*.txt", tmp_path) == "/data/*.txt"
     assert anchor_glob("/data/a.txt", tmp_path) == "/data/a.txt"
+
+
+def test_a_file_under_two_names_is_kept_under_the_first(tmp_path, caplog):
+    (tmp_path / "data").write_text("x")
+    link = tmp_path / "a_link"
+    link.symlink_to("data")
+    assert drop_repeats([link, tmp_path / "data", "s3://a", "s3://a"]) == [link, "s3://a"]
+    other = tmp_path / "other"
+    other.symlink_to("data")
+    assert drop_repeats([link, other, tmp_path / "data"]) == [link]
+    told = f"{tmp_path / 'data'} is the same file as {link} and is left out"
+    also = f"{other} is the same file as {link} and is left out (and 1 more such)"
+    assert caplog.messages == [f"{told}.", f"{also}."]
