@@ -106,6 +106,8 @@ def open_token_file(
     Raises:
         DataError: It is damaged, or has another format.
     """
+    if not path.stat().st_size:
+        raise DataError(f"{path} is empty; take it out of `text.paths`, or write it again.")
     by_ending = {".bin": "megatron", ".npy": "olmo", ".ds": "datatrove"}
     format = format or ("litdata" if is_chunk(path) else by_ending.get(path.suffix))
     if format is None:
@@ -145,6 +147,8 @@ def _open_array(path: Path, dtype: str | None) -> Tokens:
         raise DataError(
             f"{path} holds {array.dtype.name}, not {wanted}; correct it, or its `dtype`."
         )
+    if not array.size:
+        raise DataError(f"{path} has no token; take it out of `text.paths`, or write it again.")
     return array.reshape(-1)
 
 
@@ -153,13 +157,19 @@ def _open_ends(path: Path) -> Tokens:
     index = path.with_name(f"{path.name}.index")
     if not index.is_file():
         raise DataError(f"{path} has no {index.name} beside it; give both files.")
+    n_bytes = index.stat().st_size
+    if not n_bytes or n_bytes % 8:
+        raise DataError(f"{index} is no whole index of documents; copy it again.")
     return np.memmap(index, "<u8", mode="r")
 
 
 def _find_type(path: Path, size: int) -> np.dtype[Any]:
     """Return the type with which all tokens are of the vocabulary; the wider one where both do."""
     n_bytes = path.stat().st_size
-    for dtype in (np.dtype("<u4"), np.dtype("<u2")):
+    types = [np.dtype("<u4")]
+    if size <= 1 << 16:  # of a larger vocabulary any two bytes are a token
+        types.append(np.dtype("<u2"))
+    for dtype in types:
         if n_bytes % dtype.itemsize:
             continue
         tokens = np.memmap(path, dtype, mode="r")
@@ -168,8 +178,9 @@ def _find_type(path: Path, size: int) -> np.dtype[Any]:
         if len(probed) and int(probed.max()) < size:
             return dtype
     raise DataError(
-        f"{path} holds ids beyond the {size:,} tokens of the base's tokenizer, as uint16 and as uint32; "
-        "name the tokenizer that made it, and its `dtype`."
+        f"{path} holds ids beyond the {size:,} tokens of the base's tokenizer, as "
+        f"{' and as '.join(dtype.name for dtype in reversed(types))}; name the tokenizer that made it, "
+        "and its `dtype`."
     )
 
 
@@ -238,16 +249,17 @@ class IndexedTokens:
         ends: Place after each document, in tokens.
 
     Raises:
-        DataError: There are fewer tokens.
+        DataError: There are fewer tokens, or more.
     """
 
     def __init__(self, path: Path, tokens: Tokens, ends: Tokens) -> None:
         self.path, self.token_bytes = path, tokens.itemsize
         self._tokens, self._ends = tokens, ends
         self.n_tokens = len(self._tokens)
-        if int(self._ends[-1]) > self.n_tokens:
+        if int(self._ends[-1]) != self.n_tokens:
+            how = "shorter" if int(self._ends[-1]) > self.n_tokens else "longer"
             raise DataError(
-                f"{path} is shorter than its index says; correct `dtype`, or copy it again."
+                f"{path} is {how} than its index says; correct `dtype`, or copy both files again."
             )
 
     def read(self, start: int, stop: int) -> Iterator[tuple[int, Tokens]]:
@@ -287,6 +299,7 @@ class PlainTokens:
 
     def read(self, start: int, stop: int) -> Iterator[tuple[int, Tokens]]:
         """Yield the documents that begin at tokens `start` to `stop`, each with the place of its end."""
+        stop = min(stop, self.n_tokens)
         begin = self._find_end(start - 1, stop) if start else 0
         while begin < stop:
             end = self._find_end(begin, self.n_tokens)

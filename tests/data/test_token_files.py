@@ -2,6 +2,7 @@
 
 import random
 import struct
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -75,10 +76,10 @@ WRITERS = {
 }
 
 
-def open_one(path, **more):
+def open_one(path, size=SIZE, **more):
     source = TokensTextConfig(kind="tokens", paths=[str(path)], tokenizer="toy", **more)
     (file,) = list_token_files(source)
-    return open_token_file(file, source.format, source.dtype, EOS, SIZE)
+    return open_token_file(file, source.format, source.dtype, EOS, size)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -159,6 +160,48 @@ def test_files_of_another_type(tmp_path):
     write_datatrove(tmp_path, "e", documents())
     with pytest.raises(DataError, match="e.ds is shorter than its index says"):
         open_one(tmp_path / "e.ds", dtype="uint32")
+
+
+def test_no_file_is_uint16_for_a_vocabulary_beyond_it(tmp_path):
+    """A wrong tokenizer would not be noticed: any two bytes are an id below 65,536."""
+    write_olmo(tmp_path, "a", [[120_000, 3, EOS]], "<u4")
+    with pytest.raises(
+        DataError, match="beyond the 100,000 tokens .* as uint32; name the tokenizer"
+    ):
+        open_one(tmp_path / "a.npy", size=100_000)
+    write_olmo(tmp_path, "b", [[99_000, 3, EOS]], "<u4")
+    assert open_one(tmp_path / "b.npy", size=100_000).n_tokens == 3
+    assert open_one(tmp_path / "b.npy", size=100_000, dtype="uint16").n_tokens == 6
+
+
+def test_files_without_tokens_are_told_in_one_sentence(tmp_path):
+    for name in ("a.npy", "a.ds", "a.bin"):
+        (tmp_path / name).touch()
+        (tmp_path / "a.ds.index").touch()
+        with pytest.raises(DataError, match=rf"{name} is empty; take it out"):
+            open_one(tmp_path / name)
+    np.save(tmp_path / "b.npy", np.zeros(0, np.uint16))
+    with pytest.raises(DataError, match=r"b\.npy has no token; take it out"):
+        open_one(tmp_path / "b.npy")
+
+
+def test_an_index_that_does_not_fit_its_tokens(tmp_path):
+    file = write_datatrove(tmp_path, "a", documents())
+    index = tmp_path / "a.ds.index"
+    whole = index.read_bytes()
+    for content in (b"", whole[:-3]):
+        index.write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.ds\.index is no whole index of documents"):
+            open_one(file)
+    index.write_bytes(whole[:-8])
+    with pytest.raises(DataError, match=r"a\.ds is longer than its index says; correct `dtype`"):
+        open_one(file)
+
+
+def test_plain_tokens_end_with_their_file(tmp_path):
+    file = open_one(write_olmo(tmp_path, "x", [[5, 6, EOS], [7, 8]]))
+    read = islice(file.read(3, 99), 9)
+    assert [(end, tokens.tolist()) for end, tokens in read] == [(5, [7, 8])]
 
 
 def test_folders_of_mds_are_told_what_to_do(tmp_path):
