@@ -108,8 +108,7 @@ def open_token_file(
     """
     if not path.stat().st_size:
         raise DataError(f"{path} is empty; take it out of `text.paths`, or write it again.")
-    by_ending = {".bin": "megatron", ".npy": "olmo", ".ds": "datatrove"}
-    format = format or ("litdata" if is_chunk(path) else by_ending.get(path.suffix))
+    format = _find_format(path, format)
     if format is None:
         raise DataError(
             f"{path} has no ending that tells its format (.bin with .idx, .npy, .ds); give `format`."
@@ -127,6 +126,33 @@ def open_token_file(
     if format == "datatrove":
         return IndexedTokens(path, tokens, _open_ends(path))
     return PlainTokens(path, tokens, separator)
+
+
+def find_index(path: Path, format: str | None) -> Path | None:
+    """Return the file that says where the documents of a file of tokens end.
+
+    Args:
+        path: The file of tokens.
+        format: As for `open_token_file`.
+
+    Returns:
+        None where there is none.
+    """
+    known = _find_format(path, format)
+    if known == "megatron":
+        index = path.with_suffix(".idx")
+    elif known == "litdata":
+        index = path.with_name("index.json")
+    elif known == "datatrove":
+        index = path.with_name(f"{path.name}.index")
+    else:
+        return None
+    return index if index.is_file() else None
+
+
+def _find_format(path: Path, format: str | None) -> str | None:
+    by_ending = {".bin": "megatron", ".npy": "olmo", ".ds": "datatrove"}
+    return format or ("litdata" if is_chunk(path) else by_ending.get(path.suffix))
 
 
 def _has_header(path: Path) -> bool:

@@ -14,7 +14,7 @@ from mixopt.config.text import TokensTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
 from mixopt.data.document import Document, TokenDocument, is_held_out
 from mixopt.data.sample import PARTS, spread_order
-from mixopt.data.token_files import TokenFile, list_token_files, open_token_file
+from mixopt.data.token_files import TokenFile, find_index, list_token_files, open_token_file
 from mixopt.data.tokenizer import load_tokenizer
 from mixopt.errors import DataError
 
@@ -48,8 +48,10 @@ class TokenText:
 
     def _open(self, number: int) -> TokenFile:
         file = self._files[number]
+        index = find_index(file, self.source.format)
+        changed = tuple(one.stat().st_mtime_ns for one in (file, index) if one is not None)
         return _open_file(
-            file, file.stat().st_mtime_ns, self.source.format, self.source.dtype,
+            file, changed, self.source.format, self.source.dtype,
             self.tokenizer.eos_token_id, len(self.tokenizer),
         )  # fmt: skip
 
@@ -128,8 +130,14 @@ class TokenText:
         return digest.hexdigest()
 
     def describe_files(self) -> list[tuple[str, int, int]]:
-        """Return path, size and time of the last change of each file, which tell it without reading."""
-        stats = [(str(file), file.stat()) for file in self._files]
+        """Return path, size and time of the last change of each file, which tell it without reading.
+
+        Indexes are among them: they say where documents end.
+        """
+        indexes = [find_index(file, self.source.format) for file in self._files]
+        # chunks of litdata share one index
+        files = dict.fromkeys([*self._files, *filter(None, indexes)])
+        stats = [(str(file), file.stat()) for file in files]
         return [(name, status.st_size, status.st_mtime_ns) for name, status in stats]
 
     def estimate(self, documents: int, tokens: dict[int, int]) -> Availability:
@@ -192,7 +200,12 @@ def _name(tokens: NDArray[np.uint32]) -> str:
 
 @lru_cache(maxsize=OPEN_FILES)
 def _open_file(
-    path: Path, changed: int, format: str | None, token_type: str | None, separator: int, size: int
+    path: Path,
+    changed: tuple[int, ...],
+    format: str | None,
+    token_type: str | None,
+    separator: int,
+    size: int,
 ) -> TokenFile:
     """Open a file of tokens, which keeps descriptors open; few are open at a time."""
     del changed  # a part of the key, so that a file that is written again is read again

@@ -219,3 +219,41 @@ def test_few_files_are_open_at_a_time(folder, tmp_path, monkeypatch):
     opened = open_token_text(text, None, 0)
     assert [document.text for document in opened.read()] == [f"document {i}" for i in range(60)]
     assert len(os.listdir("/dev/fd")) - before <= 3 * 4
+
+
+def test_an_index_that_has_changed_gives_other_documents(folder, tmp_path):
+    """Tokens and their file stay as they are; of two documents the index makes one."""
+    found = [[5, 6, EOS], [7, 8, EOS], [9, EOS]]
+    write_datatrove(tmp_path, "x", found)
+    write_megatron(tmp_path, "y", found)
+    lit = write_litdata(tmp_path, "lit", found, chunks=2)
+    places = {
+        "x.ds": (tmp_path / "x.ds", tmp_path / "x.ds.index"),
+        "y": (tmp_path / "y.bin", tmp_path / "y.idx"),
+        "lit": (*list_chunks(lit), lit / "index.json"),
+    }
+    for path, files in places.items():
+        own = source(folder).model_copy(update={"paths": [str(tmp_path / path)]})
+        described = [name for name, _, _ in TokenText(own, None, 0).describe_files()]
+        assert described == list(map(str, files))
+
+    path = write_study(folder, tmp_path / "s")
+    file = tmp_path / "s" / "experts" / "sums.yaml"
+    plain = yaml.safe_load(file.read_text())
+    plain["text"] |= {"paths": [str(tmp_path / "x.ds")], "part": "all"}
+    file.write_text(yaml.safe_dump(plain))
+
+    def fingerprint():
+        config = load_study(path)
+        corpora = StudyCorpora(config, ArtifactStore(tmp_path / "a"), ArtifactStore(tmp_path / "b"))
+        text = corpora.samples["sums"]
+        return corpora.source_fingerprints["sums"], [d.tokens.tolist() for d in text.read_tokens()]
+
+    before, documents = fingerprint()
+    assert documents == [[5, 6], [7, 8], [9]]
+    index = tmp_path / "x.ds.index"
+    index.write_bytes(np.array([6, 8], "<u8").tobytes())
+    os.utime(index, ns=(1, 1))
+    after, documents = fingerprint()
+    assert documents == [[5, 6, EOS, 7, 8], [9]]
+    assert after != before
