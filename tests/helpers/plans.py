@@ -26,7 +26,7 @@ SCHEDULE = Schedule(
 )
 OPTIONS = {
     "megatron-per-split": {"valid": ["v"], "test": ["t"]},
-    "levanter": {"batch_sequences": 8, "context": 128, "mixture_block_size": 64},
+    "levanter": {"batch_sequences": 8, "context": 128, "mixture_block_size": 16_000},
     "nanotron": {"batch_tokens": 1024},
 }
 """What some formats cannot do without."""
