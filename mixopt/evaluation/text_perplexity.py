@@ -1,7 +1,8 @@
 """The perplexity of texts under a model, by which a text is split into buckets.
 
-Of each text the beginning is read, as many tokens as fit into the model's context, after the end-of-text
-token: PPL = exp(−mean log p). Shapes: `n` texts, `c` tokens.
+Of each text the beginning is read, as many tokens as fit into the model's context, after the token that
+begins a sequence (the end-of-text token where there is none): PPL = exp(−mean log p).
+Shapes: `n` texts, `c` tokens.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,15 +38,17 @@ def measure_perplexity(
         model: The model.
         tokenizer: Its tokenizer.
         texts: The texts (`n`); none is empty.
-        context: Tokens of a text that are read at most, the end-of-text token among them.
+        context: Tokens of a text that are read at most, the one before it among them.
     """
     model.eval()
     vocabulary = int(model.config.get_text_config().vocab_size)
     pass_tokens = min(PASS_TOKENS, LOGIT_BYTES // (4 * vocabulary))
+    begin = tokenizer.bos_token_id
+    first = tokenizer.eos_token_id if begin is None else begin
     rest = iter(texts)
     while batch := list(islice(rest, TEXTS)):
         lines = [
-            [tokenizer.eos_token_id, *tokenizer(
+            [first, *tokenizer(
                 text[: CHARACTERS * context], add_special_tokens=False, verbose=False,
             )["input_ids"]][:context]
             for text in batch

@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -64,3 +66,15 @@ def test_logits_of_a_pass_stay_within_their_memory(reference, monkeypatch):
     assert len(sizes) > 1
     assert max(sizes) <= 40
     assert max(converted) <= 5 * 270
+
+
+@pytest.mark.parametrize("begin", ["a", None])
+def test_a_text_begins_as_the_model_has_learned_it(reference, begin):
+    """With the token that begins a sequence; with the end-of-text token where there is none."""
+    model, tokenizer = reference
+    own = deepcopy(tokenizer)
+    own.bos_token = begin
+    expected = [perplexity_alone(model, own, text, 16) for text in TEXTS]
+    assert list(measure_perplexity(model, own, TEXTS, 16)) == pytest.approx(expected, rel=1e-5)
+    as_before = list(measure_perplexity(model, tokenizer, TEXTS, 16)) == pytest.approx(expected)
+    assert as_before == (begin is None)

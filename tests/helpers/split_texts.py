@@ -40,7 +40,8 @@ def open_corpora(folder, split, rows=ROWS, **text):
 
 def perplexity_alone(model, tokenizer, text, context):
     """The perplexity of one text, token by token."""
-    ids = [tokenizer.eos_token_id, *tokenizer(text)["input_ids"]][:context]
+    start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    ids = [start, *tokenizer(text)["input_ids"]][:context]
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([ids])).logits[0].double()
     losses = [-torch.log_softmax(logits[i], 0)[ids[i + 1]].item() for i in range(len(ids) - 1)]
