@@ -161,8 +161,8 @@ class TaskContext:
         """Build the request that scores a target.
 
         Prompt and target are encoded together; a token across their border is scored with the target.
-        A prompt that does not fit is truncated from the left. A target that does not fit is truncated
-        at its end, and only the bytes that are scored are counted.
+        A prompt that does not fit is truncated from the left, behind the separator. A target that does
+        not fit is truncated at its end, and only the bytes that are scored are counted.
 
         Args:
             prompt: Text before the target; may be empty.
@@ -176,7 +176,7 @@ class TaskContext:
         before, after = [self.separator, *tokens[:start]], tokens[start:]
         cut = len(before) + len(after) > self.context + 1
         after = after[: self.context]
-        before = before[-max(1, self.context + 1 - len(after)) :]
+        before = keep_end(before, max(1, self.context + 1 - len(after)))
         scored = target[: ends[start + len(after) - 1] - len(prompt)]
         return Request(before, after), len(scored.encode()), cut
 
@@ -189,6 +189,16 @@ class TaskContext:
                                  return_offsets_mapping=True)  # fmt: skip
         ends = [end for _, end in encoded["offset_mapping"]]
         return encoded["input_ids"], [*ends[:-1], len(prompt + target)]
+
+
+def keep_end(tokens: list[int], room: int) -> list[int]:
+    """Return the first token of a sequence, which the model expects there, and the last ones that fit.
+
+    Args:
+        tokens: The sequence.
+        room: Tokens to keep, at least one.
+    """
+    return tokens if len(tokens) <= room else [tokens[0], *tokens[len(tokens) - room + 1 :]]
 
 
 def describe_metric(config: Any, better: Any) -> Metric:

@@ -37,10 +37,7 @@ class BlankPerplexityTask(ChoiceTask):
 
     def _build(self, context: TaskContext) -> Iterator[tuple[list[Built], int]]:
         config = self._config
-        fields = [*self._prompter.fields, config.choices_field, config.answer_field]
-        if self._template is None:
-            fields.append(config.statement_field)
-        for where, row in read_items(config, fields):
+        for where, row in read_items(config):
             prompt = self._prompter.write(row, where)
             filled, answer = self._fill(row, where)
             gap = "" if not prompt or prompt.endswith((GAP, "\n", " ")) else " "

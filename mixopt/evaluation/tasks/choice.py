@@ -82,10 +82,9 @@ def read_choice_items(config: ChoiceItemsConfig) -> list[tuple[str, str, list[st
         return config.separator + choices[answer]
 
     prompter = PromptBuilder(config, solve)
-    fields = [*prompter.fields, config.choices_field, config.answer_field]
     return [
         (where, prompter.write(row, where), *read_choices(row, config, where))
-        for where, row in read_items(config, fields)
+        for where, row in read_items(config)
     ]
 
 

@@ -64,6 +64,6 @@ class ContinuationTask(TargetTask):
         prompter = PromptBuilder(config, solve)
         built = (
             context.request(prompter.write(row, where), solve(row, where))
-            for where, row in read_items(config, [*prompter.fields, config.target_field])
+            for where, row in read_items(config)
         )
         super().__init__(describe_metric(config, "lower"), built)

@@ -5,7 +5,8 @@ et al., arXiv:2107.03374, eq. 1; MaP, arXiv:2510.09295). One greedy sample gives
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import comb
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import torch
 
 from mixopt.config.benchmarks import GenerationConfig
 from mixopt.errors import DataError
-from mixopt.evaluation.tasks.base import ItemResults, TaskContext, describe_metric
+from mixopt.evaluation.tasks.base import ItemResults, TaskContext, describe_metric, keep_end
 from mixopt.evaluation.tasks.code_execution import passes_tests
 from mixopt.evaluation.tasks.items import read_items, require_text
 from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
@@ -56,17 +57,16 @@ class GenerationTask:
         self._items: list[tuple[str, Item]] = []
         self._program = Template(config.program, config.name)
         self._prompter = PromptBuilder(config, self._solve, answered=config.match != "tests")
-        targets = [] if config.match == "tests" else [config.target_field]
-        for where, row in read_items(config, [*self._prompter.fields, *targets]):
+        for where, row in read_items(config):
             prompt = self._prompter.write(row, where)
-            if targets:
+            if config.match != "tests":
                 self._solve(row, where)
             else:
                 self._write_program("", row, where)  # raises now where a field is missing
             tokens = [context.separator, *context.encode(prompt)]
             room = context.context - min(config.max_new_tokens, context.context // 2)
             self.truncated += len(tokens) > room
-            self._prompts.append(tokens[-room:])
+            self._prompts.append(keep_end(tokens, room))
             self._items.append((where, row))
 
     @property
@@ -90,24 +90,25 @@ class GenerationTask:
         config, tokenizer = self._config, self._context.tokenizer
         each = max(1, BATCH_SEQUENCES // config.samples)
         order = sorted(range(len(self._prompts)), key=lambda place: len(self._prompts[place]))
-        sampling: dict[str, Any] = {"do_sample": False}
+        settings: dict[str, Any] = {"do_sample": False}
         if config.samples > 1:
-            sampling = {"do_sample": True, "temperature": config.temperature, "top_k": 0,
+            settings = {"do_sample": True, "temperature": config.temperature, "top_k": 0,
                         "num_return_sequences": config.samples}  # fmt: skip
         for start in range(0, len(order), each):
             places = order[start : start + each]
             tokens, mask = self._pad([self._prompts[place] for place in places])
             room = self._context.context - tokens.shape[1]
             # samples depend on the batch only, and the global random state is left as it was
-            with torch.random.fork_rng(enabled=config.samples > 1):
+            with (
+                torch.random.fork_rng(enabled=config.samples > 1),
+                _only_settings(model, self._context.separator, settings),
+            ):
                 if config.samples > 1:
                     torch.manual_seed(config.seed + start)
                 written = model.generate(
                     tokens.to(model.device),
                     attention_mask=mask.to(model.device),
                     max_new_tokens=min(config.max_new_tokens, max(1, room)),
-                    pad_token_id=self._context.separator,
-                    **sampling,
                 )
             texts = tokenizer.batch_decode(written[:, tokens.shape[1] :], skip_special_tokens=True)
             for index, text in enumerate(texts):
@@ -146,6 +147,30 @@ class GenerationTask:
         if self._config.match == "number" and _last_number(target) is None:
             raise DataError(f"{where}: field {field!r} has no number; fix it, or match: exact.")
         return target
+
+
+@contextmanager
+def _only_settings(
+    model: "PreTrainedModel", padding: int, settings: Mapping[str, Any]
+) -> Iterator[None]:
+    """Let a model generate by the benchmark's settings alone, with its own ends of a text.
+
+    The model's generation_config.json (a penalty of repetition, top_p) would change the scores, and
+    transformers takes from it whatever a call leaves out.
+    """
+    from transformers import GenerationConfig as Settings
+
+    own = model.generation_config
+    model.generation_config = Settings(
+        bos_token_id=None if own is None else own.bos_token_id,
+        eos_token_id=None if own is None else own.eos_token_id,
+        pad_token_id=padding,
+        **settings,
+    )
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _last_number(text: str) -> float | None:

@@ -1,6 +1,6 @@
 """Benchmark items from JSON, CSV, Parquet or this machine, validated one by one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,10 @@ from typing import Any
 from mixopt.config.benchmarks import (
     BenchmarkConfig,
     BitsPerByteConfig,
+    BlankPerplexityConfig,
     ChoiceItemsConfig,
+    ContinuationConfig,
+    GenerationConfig,
     ItemsBenchmarkConfig,
 )
 from mixopt.data.heldout_text import read_heldout
@@ -22,14 +25,32 @@ FEWEST_ITEMS = 2
 """Fewest items for which there is a standard error."""
 
 
-def read_items(
-    config: ItemsBenchmarkConfig, fields: Sequence[str]
-) -> list[tuple[str, dict[str, Any]]]:
+def list_fields(config: ItemsBenchmarkConfig) -> list[str]:
+    """List the fields that each item of a benchmark must have, as far as its config names them.
+
+    Args:
+        config: Its config.
+    """
+    is_blank = isinstance(config, BlankPerplexityConfig)
+    # a template writes the prompt, and with blanks the statement
+    has_prompt = config.prompt_field and (config.template is None or is_blank)
+    fields = [config.prompt_field] if has_prompt else []
+    if isinstance(config, ChoiceItemsConfig):
+        fields += [config.choices_field, config.answer_field]
+    if isinstance(config, BlankPerplexityConfig) and config.template is None:
+        fields.append(config.statement_field)
+    if isinstance(config, ContinuationConfig):
+        fields.append(config.target_field)
+    if isinstance(config, GenerationConfig) and config.match != "tests":
+        fields.append(config.target_field)
+    return fields
+
+
+def read_items(config: ItemsBenchmarkConfig) -> list[tuple[str, dict[str, Any]]]:
     """Read the items of a benchmark.
 
     Args:
-        config: Its config: file and number of items.
-        fields: Fields that each item must have.
+        config: Its config: file, number of items, and their fields.
 
     Returns:
         Pairs of an item's position, for error messages, and its fields.
@@ -37,7 +58,8 @@ def read_items(
     Raises:
         DataError: The file is missing, an item lacks a field, ids repeat, or items are too few.
     """
-    rows = list(islice(unwrap_records(read_rows(config.items), fields), config.max_items))
+    fields = list_fields(config)
+    rows = list(_read_unwrapped(config))
     ids: set[object] = set()
     for where, row in rows:
         _require_fields(row, fields, where)
@@ -51,6 +73,10 @@ def read_items(
         ids.add(own)
     require_items(len(rows), config.name)
     return rows
+
+
+def _read_unwrapped(config: ItemsBenchmarkConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    return islice(unwrap_records(read_rows(config.items), list_fields(config)), config.max_items)
 
 
 def require_items(count: int, name: str) -> None:
@@ -179,7 +205,7 @@ def read_item_texts(config: BenchmarkConfig) -> list[str]:
     if isinstance(config, BitsPerByteConfig):
         return [d.text for d in read_heldout(config.text, config.max_items)]
     if isinstance(config, ItemsBenchmarkConfig):
-        rows = islice(read_rows(config.items), config.max_items)
+        rows = _read_unwrapped(config)
         return [" ".join(_texts_in(value) for value in row.values()) for _, row in rows]
     return []
 

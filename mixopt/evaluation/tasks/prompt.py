@@ -51,12 +51,6 @@ class PromptBuilder:
                 f"{len(self._examples)}; give more examples, or fewer shots."
             )
 
-    @property
-    def fields(self) -> list[str]:
-        """Fields that each item needs for its prompt."""
-        field = self._config.prompt_field
-        return [field] if self._template is None and field else []
-
     def write(self, row: Item, where: str) -> str:
         """Return the prompt of one item after the examples; an item is never its own example."""
         own = self._lead + self.ask(row, where)

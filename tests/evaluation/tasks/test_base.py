@@ -7,6 +7,7 @@ from mixopt.evaluation.tasks.base import (
     ItemResults,
     TaskContext,
     describe_metric,
+    keep_end,
     ratio_std_error,
 )
 from mixopt.trials import Metric
@@ -40,6 +41,17 @@ def test_requests_score_the_target_and_cut_the_prompt_from_the_left():
     long, size, cut = context.request("the small bird sings in a green tree" * 4, " owl")
     assert (tokenizer().decode(long.target), size, cut) == (" owl", 4, True)
     assert len(long.context) + len(long.target) == 9
+    prompt = tokenizer()("the small bird sings in a green tree" * 4)["input_ids"]
+    assert long.context == [context.separator, *prompt[1 - len(long.context) :]]
+
+
+def test_of_a_prompt_without_room_the_separator_is_left():
+    context = TaskContext(tokenizer(), 4)
+    request, _, cut = context.request("the small bird", " sings in a green tree" * 3)
+    assert (request.context, len(request.target), cut) == ([context.separator], 4, True)
+    assert keep_end([0, 5, 6, 7], 1) == [0]
+    assert keep_end([0, 5, 6, 7], 2) == [0, 7]
+    assert keep_end([0, 5, 6, 7], 4) == [0, 5, 6, 7]
 
 
 def test_a_target_longer_than_the_context_counts_the_bytes_that_are_scored():

@@ -55,6 +55,27 @@ def test_one_sample_is_the_likeliest_text_whatever_it_is_batched_with(tmp_path):
     assert task.metric.better == "higher"
 
 
+@pytest.mark.parametrize("says", [{}, {"samples": 4, "temperature": 2.0}])
+def test_a_base_s_own_settings_of_generation_change_nothing(tmp_path, says):
+    """Only what ends a text is the base's."""
+    task = build(tmp_path, ROWS, stop=["never"], **says)
+    expected = list(task._complete(model()))
+    network = model()
+    own = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "top_p": 0.1, "min_p": 0.9,
+           "temperature": 0.01, "top_k": 1, "do_sample": True, "suppress_tokens": [1, 2, 3]}  # fmt: skip
+    network.generation_config.update(**own)
+    before = network.generation_config
+    assert list(task._complete(network)) == expected
+    assert network.generation_config is before
+    assert network.generation_config.top_p == 0.1
+    # every token is an end of the text: a completion is the first token of the one from before
+    network.generation_config.eos_token_id = list(range(300))
+    first = list(task._complete(network))
+    assert first != expected
+    assert all(whole.startswith(one) for (_, one), (_, whole) in zip(first, expected, strict=True)
+               if "\N{REPLACEMENT CHARACTER}" not in one)  # fmt: skip
+
+
 def test_a_completion_ends_before_the_first_stop(tmp_path):
     task = build(tmp_path, ROWS, stop=["\n", "."])
     assert task._cut("a. b\nc") == "a"
@@ -140,6 +161,9 @@ def test_a_prompt_that_is_too_long_is_cut_from_the_left_and_counted(tmp_path):
     task = build(tmp_path, rows)
     assert task.truncated == 1
     assert len(task._prompts[0]) == CONTEXT - 4
+    whole = tokenizer()(rows[0]["prompt"], add_special_tokens=False)["input_ids"]
+    separator = TaskContext(tokenizer(), CONTEXT).separator
+    assert task._prompts[0] == [separator, *whole[-(CONTEXT - 5) :]]
     assert task.measure(model()).values.shape == (2,)
 
 
@@ -162,6 +186,6 @@ def test_instruction_and_examples_are_no_part_of_the_program(tmp_path):
     ]
     example = {"body": "def h(x):\n", "target": "    return x"}
     task = build(tmp_path, rows, run_code=True, match="tests", template="{{ body }}",
-                 instruction="Complete the function.", examples=[example])  # fmt: skip
+                 instruction="Complete.", examples=[example])  # fmt: skip
     assert task._solves(0, "    return x + 1")
     assert "Complete" in tokenizer().decode(task._prompts[0])

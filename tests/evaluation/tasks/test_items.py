@@ -7,43 +7,49 @@ from machine import few_modules
 
 from mixopt.config.benchmarks import (
     BitsPerByteConfig,
+    BlankPerplexityConfig,
     ContinuationConfig,
+    GenerationConfig,
     HarnessConfig,
     MultipleChoiceConfig,
 )
 from mixopt.config.text import FilesTextConfig
 from mixopt.errors import DataError
-from mixopt.evaluation.tasks.items import read_item_texts, read_items
+from mixopt.evaluation.tasks.items import list_fields, read_item_texts, read_items
 
 
 def recipe(path, **more):
     return ContinuationConfig(name="c", kind="continuation", items=str(path), **more)
 
 
+def choices(path, **more):
+    return MultipleChoiceConfig(name="m", kind="multiple_choice", items=str(path), **more)
+
+
 def test_parquet_gives_the_same_items(tmp_path):
     rows = [{"prompt": "a", "target": "b"}, {"prompt": "c", "target": "d"}]
     pd.DataFrame(rows).to_parquet(tmp_path / "c.parquet")
-    items = read_items(recipe(tmp_path / "c.parquet"), ["prompt", "target"])
+    items = read_items(recipe(tmp_path / "c.parquet"))
     assert [row for _, row in items] == rows
 
 
 def test_max_items_takes_the_first(tmp_path):
     path = toy.write_jsonl(tmp_path / "c.jsonl", [{"target": str(i)} for i in range(9)])
-    items = read_items(recipe(path, max_items=3), ["target"])
+    items = read_items(recipe(path, max_items=3, template="x"))
     assert [row["target"] for _, row in items] == ["0", "1", "2"]
 
 
 def test_machine_items_are_there_and_unknown_ones_named():
     with few_modules():
-        items = read_items(recipe("machine:docstring_choice"), ["prompt", "choices", "answer"])
+        items = read_items(choices("machine:docstring_choice"))
     assert len(items) > 50
     with pytest.raises(DataError, match="Did you mean 'docstring_choice'"):
-        read_items(recipe("machine:docstring_choise"), ["prompt"])
+        read_items(choices("machine:docstring_choise"))
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
-        read_items(recipe(tmp_path / "none.jsonl"), ["prompt"])
+        read_items(recipe(tmp_path / "none.jsonl"))
 
 
 def test_items_are_read_whole(tmp_path):
@@ -73,7 +79,7 @@ ROWS = [{"prompt": f"a{i}", "target": f"b{i}"} for i in range(5)]
 )
 def test_items_are_read_by_content(tmp_path, name, content):
     (tmp_path / name).write_text(content)
-    items = read_items(recipe(tmp_path / name), ["prompt", "target"])
+    items = read_items(recipe(tmp_path / name))
     assert [row for _, row in items] == ROWS
 
 
@@ -90,5 +96,36 @@ def test_items_are_read_by_content(tmp_path, name, content):
 def test_files_of_another_format_are_named(tmp_path, name, content, words):
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=words) as caught:
-        read_items(recipe(tmp_path / name), ["prompt", "target"])
+        read_items(recipe(tmp_path / name))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "says", "fields"),
+    [
+        (ContinuationConfig, {}, ["prompt", "target"]),
+        (ContinuationConfig, {"prompt_field": "q", "target_field": "a"}, ["q", "a"]),
+        (ContinuationConfig, {"template": "{{ q }}"}, ["target"]),
+        (MultipleChoiceConfig, {"prompt_field": ""}, ["choices", "answer"]),
+        (BlankPerplexityConfig, {}, ["choices", "answer", "statement"]),
+        (BlankPerplexityConfig, {"prompt_field": "p", "template": "x"}, ["p", "choices", "answer"]),
+        (GenerationConfig, {}, ["prompt", "target"]),
+        (GenerationConfig, {"match": "tests"}, ["prompt"]),
+        (GenerationConfig, {"match": "tests", "template": "{{ q }}"}, []),
+    ],
+)
+def test_fields_that_items_need(config, says, fields):
+    kind = config.model_fields["kind"].annotation.__args__[0]
+    assert list_fields(config(name="c", kind=kind, items="x.jsonl", **says)) == fields
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"version": "1", "data": ROWS}, {row["prompt"]: row for row in ROWS}],
+    ids=["list", "by id"],
+)
+def test_texts_of_wrapped_items_are_those_of_the_items(tmp_path, content):
+    """Contamination is looked for in the texts: without them none would be found."""
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    assert read_item_texts(recipe(tmp_path / "c.json")) == [f"a{i} b{i}" for i in range(5)]
+    assert read_item_texts(recipe(tmp_path / "c.json", max_items=2)) == ["a0 b0", "a1 b1"]

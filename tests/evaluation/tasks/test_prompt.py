@@ -19,12 +19,10 @@ ASKED = {"prompt": "3+3=", "target": " 6"}
 def test_a_prompt_is_its_field_and_may_be_empty():
     assert prompter().write(ASKED, "here") == "3+3="
     assert prompter().write({"prompt": "", "target": "x"}, "here") == ""
-    assert prompter(prompt_field="q").fields == ["q"]
 
 
 def test_a_template_writes_the_prompt_from_the_items_fields():
     told = prompter(template="Q: {{ prompt | upper }}\nA:")
-    assert told.fields == []
     assert told.write({"prompt": "a{b}", "target": "x"}, "here") == "Q: A{B}\nA:"
 
 
