@@ -51,15 +51,36 @@ def resume_folder(folder: Path, key: str) -> Iterator[Path]:
 
     Raises:
         StorageError: The disk is full or the place cannot be written.
-        OutputError: `folder` exists already.
+        OutputError: `folder` exists already, or another process writes it.
     """
-    if folder.exists():
-        raise OutputError(f"{folder} is there already; remove it or choose another place.")
     scratch = folder.parent / f".{folder.name}-{key}"
-    with storage_errors(folder):
+    with storage_errors(folder), _write_alone(folder):
+        if folder.exists():
+            raise OutputError(f"{folder} is there already; remove it or choose another place.")
         scratch.mkdir(parents=True, exist_ok=True)
         yield scratch
         scratch.rename(folder)
+
+
+@contextmanager
+def _write_alone(folder: Path) -> Iterator[None]:
+    """Hold a lock beside a folder, whose scratch folder two processes would write at once."""
+    from filelock import FileLock, Timeout
+
+    file = folder.parent / f".{folder.name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"Another process is writing {folder}; wait until it has ended, or choose another place."
+        ) from None
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager

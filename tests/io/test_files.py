@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from mixopt.errors import OutputError, StorageError
-from mixopt.io.files import publish_file, publish_folder, write_text
+from mixopt.io.files import publish_file, publish_folder, resume_folder, write_text
 
 
 def full_disk(*_, **__):
@@ -100,3 +100,28 @@ def test_modes_follow_the_umask(tmp_path, umask, file, folder):
         os.umask(before)
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.iterdir()}
     assert modes == {"text": file, "file": file, "folder": folder}
+
+
+def test_a_folder_that_resumes_is_written_by_one_process_at_a_time(tmp_path):
+    folder = tmp_path / "deep" / "out"
+
+    def again(key):
+        with resume_folder(folder, key) as scratch:
+            (scratch / "b").write_text("2")
+
+    def stop_within():
+        with resume_folder(folder, "key") as scratch:
+            (scratch / "a").write_text("1")
+            for key in ("key", "other"):
+                with pytest.raises(OutputError, match=r"Another process is writing .*out; wait"):
+                    again(key)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        stop_within()
+    again("key")
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
+    assert [path.name for path in folder.parent.iterdir()] == ["out"]
+    with pytest.raises(OutputError, match="is there already"):
+        again("key")
+    assert [path.name for path in folder.parent.iterdir()] == ["out"]
