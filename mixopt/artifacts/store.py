@@ -37,6 +37,9 @@ COLLECTIVE = {"base", "bases", "experts", "runs", "proxy-runs"}
 FAILURES = "failures"
 """Folder of recorded failures, by kind."""
 
+VISIBLE_AFTER_S = 65.0
+"""Network file systems show within a minute what another machine has written."""
+
 State = Literal["done", "running", "failed", "missing"]
 Build = Callable[[Path], None]
 """Writes an artifact's files into a scratch folder."""
@@ -244,6 +247,26 @@ class ArtifactStore:
             return None
 
 
+def find_soon(artifact: Artifact, store: ArtifactStore, seconds: float) -> Path | None:
+    """Return the artifact's folder, looking again for at most `seconds`.
+
+    Args:
+        artifact: What another machine has built.
+        store: Where it is looked for.
+        seconds: 0 looks once.
+
+    Returns:
+        None if it is not there by then.
+    """
+    until, pause = time.monotonic() + seconds, 0.05
+    found = store.find(artifact)
+    while found is None and time.monotonic() < until:
+        time.sleep(pause)
+        pause = min(2 * pause, 5.0)
+        found = store.find(artifact)
+    return found
+
+
 class RankZeroStore(ArtifactStore):
     """A store of several processes that torchrun or accelerate launched, used in step.
 
@@ -264,7 +287,8 @@ class RankZeroStore(ArtifactStore):
         Raises:
             RunError: The first process failed; it reports the cause itself.
         """
-        missing = self._ranks.broadcast(self.find(artifact) is None)
+        # where another process looks, a network file system may be late
+        missing = self._ranks.broadcast(self._ranks.is_main and self.find(artifact) is None)
         error: Exception | None = None
         try:
             if self._ranks.is_main:
@@ -281,4 +305,5 @@ class RankZeroStore(ArtifactStore):
             raise error
         if failed is not None:
             raise RunError(f"The first process failed: {failed}")
+        find_soon(artifact, self, VISIBLE_AFTER_S)
         return self.open(artifact.reference)

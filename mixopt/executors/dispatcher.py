@@ -1,16 +1,18 @@
 """Dispatchers: a study's jobs done by an executor's workers, by this process, or found in the store."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from queue import SimpleQueue
 
-from mixopt.artifacts.artifact import Artifact
-from mixopt.artifacts.store import ArtifactStore, MissingArtifactError
+from mixopt.artifacts.store import (
+    VISIBLE_AFTER_S,
+    ArtifactStore,
+    MissingArtifactError,
+    find_soon,
+)
 from mixopt.errors import DivergedError, RunError, StorageError, UserError, one_line
 from mixopt.executors.base import Executor, WorkerLostError
 from mixopt.executors.job import Job, Outcome, Worker
@@ -22,8 +24,6 @@ FATAL = (UserError, StorageError)
 """Failures that end the study: wrong input, a full disk."""
 NOT_RETRIED = (DivergedError,)
 """Failures that the same job would repeat."""
-VISIBLE_AFTER_S = 65.0
-"""Network file systems show within a minute what another machine has written."""
 
 
 class Dispatcher:
@@ -192,26 +192,6 @@ def _require_built(job: Job, store: ArtifactStore, *, wait: bool) -> None:
                 f"A worker reports that {job.name} is done, but built other artifacts than were asked "
                 "for; run the same mixopt, Python and libraries on all machines."
             )
-
-
-def find_soon(artifact: Artifact, store: ArtifactStore, seconds: float) -> Path | None:
-    """Return the artifact's folder, looking again for at most `seconds`.
-
-    Args:
-        artifact: What another machine has built.
-        store: Where it is looked for.
-        seconds: 0 looks once.
-
-    Returns:
-        None if it is not there by then.
-    """
-    until, pause = time.monotonic() + seconds, 0.05
-    found = store.find(artifact)
-    while found is None and time.monotonic() < until:
-        time.sleep(pause)
-        pause = min(2 * pause, 5.0)
-        found = store.find(artifact)
-    return found
 
 
 def _should_retry(error: Exception, attempt: int, retries: int, *, remote: bool = False) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixopt.artifacts.artifact import Artifact
+from mixopt.artifacts.store import VISIBLE_AFTER_S, find_soon
 from mixopt.callbacks.base import Changes
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.benchmarks import public_test_set_warning
@@ -19,7 +20,7 @@ from mixopt.config.training import BuiltBaseConfig, PretrainedBaseConfig
 from mixopt.data.contamination import describe_contamination, measure_contamination
 from mixopt.data.study_corpora import StudyCorpora, StudyInputs
 from mixopt.errors import ModelError, require_extra
-from mixopt.executors.dispatcher import VISIBLE_AFTER_S, ReadOnlyDispatcher, find_soon
+from mixopt.executors.dispatcher import ReadOnlyDispatcher
 from mixopt.executors.job import JobDispatcher
 from mixopt.io.run_folders import find_model_folder
 from mixopt.mixture import Mixture

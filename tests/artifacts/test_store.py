@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mixopt.artifacts import artifact as artifact_module
+from mixopt.artifacts import store as store_module
 from mixopt.artifacts.artifact import MANIFEST, Artifact, ArtifactRecord, build_lock
 from mixopt.artifacts.store import ArtifactStore, MissingArtifactError, RankZeroStore
 from mixopt.errors import DivergedError, RunError, StorageError
@@ -142,7 +143,7 @@ def build_on_both(tmp_path, kind, build):
         except Exception as error:
             found[own] = error
 
-    threads = [threading.Thread(target=walk, args=(own,)) for own in range(2)]
+    threads = [threading.Thread(target=walk, args=(own,), name=f"rank {own}") for own in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -162,6 +163,31 @@ def test_all_processes_train_and_the_first_builds_everything_else(tmp_path, kind
     assert (found[0] / "who").read_text() == "0"
     again, built = build_on_both(tmp_path, kind, write_rank)
     assert (again, built) == (found, [])
+
+
+@pytest.mark.parametrize(("kind", "builders"), [("experts", [0, 1]), ("scores", [0])])
+def test_a_process_waits_for_a_file_system_that_is_late(tmp_path, monkeypatch, kind, builders):
+    """It shows another process nothing at first of what the main one has written."""
+    find, looks = store_module.find_verified, []
+
+    def find_late(folder):
+        if threading.current_thread().name == "rank 1":
+            looks.append(folder)
+            if len(looks) <= 2:
+                return None
+        return find(folder)
+
+    monkeypatch.setattr(store_module, "find_verified", find_late)
+    found, built = build_on_both(tmp_path, kind, write_rank)
+    assert built == builders
+    assert found[0] == found[1]
+    monkeypatch.setattr(store_module, "VISIBLE_AFTER_S", 0.1)
+    monkeypatch.setattr(store_module, "find_verified", lambda folder: (
+        None if threading.current_thread().name == "rank 1" else find(folder)
+    ))  # fmt: skip
+    again, _ = build_on_both(tmp_path, kind, write_rank)
+    assert again[0] == found[0]
+    assert isinstance(again[1], StorageError)
 
 
 def test_every_process_reports_a_failure(tmp_path):
