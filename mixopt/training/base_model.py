@@ -81,6 +81,18 @@ def _stable_config(file: Path) -> str:
     )
 
 
+def _has_rows(rows: int, tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Return whether an embedding has a row for each token of text.
+
+    Of a model without its family's encoder of images the tokenizer keeps the special tokens of images
+    (Gemma 3 1B: 262,145 tokens and 262,144 rows).
+    """
+    if len(tokenizer) <= rows:
+        return True
+    special = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return all(n < rows or n in special for n in tokenizer.get_vocab().values())
+
+
 @dataclass(frozen=True, eq=False)
 class Base:
     """A causal language model in a folder or on the hub.
@@ -165,11 +177,12 @@ class Base:
         """Load the model, in the device's type unless `dtype` is given.
 
         Raises:
-            ModelError: It cannot be loaded, or the tokenizer has more tokens than the embedding.
+            ModelError: It cannot be loaded, or the tokenizer has more tokens than the embedding, special
+                ones apart.
         """
         device = Device(self.device.name, dtype or self.device.dtype)
         model = load_model(self.path, device, revision=self.revision)
-        if model.get_input_embeddings().weight.shape[0] < len(self.tokenizer):
+        if not _has_rows(model.get_input_embeddings().weight.shape[0], self.tokenizer):
             raise ModelError(
                 f"The tokenizer at {self.path} has {len(self.tokenizer):,} tokens, more than "
                 "the model's embedding; they belong to different models."

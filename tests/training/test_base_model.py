@@ -105,6 +105,18 @@ def test_tokenizer_of_another_model(tmp_path):
         base(folder).load()
 
 
+def test_special_tokens_beyond_the_embedding_are_allowed(tmp_path):
+    """As in Gemma 3 1B, whose tokenizer has a token of images."""
+    folder = save_base(tmp_path)
+    own = tokenizer()
+    own.add_tokens(["<image>"], special_tokens=True)
+    assert len(own) == 301
+    assert base(folder, tokenizer=own).load().get_input_embeddings().weight.shape[0] == 300
+    own.add_tokens(["<|user|>"])
+    with pytest.raises(ModelError, match="has 302 tokens, more than the model's embedding"):
+        base(folder, tokenizer=own).load()
+
+
 def test_context_longer_than_the_model_can_read(tmp_path):
     with pytest.raises(ModelError, match="64"):
         _ = base(save_base(tmp_path, "gpt2"), context=128).config
