@@ -8,6 +8,8 @@ from mixopt.data.remote_files import TextFile
 from mixopt.errors import DataError, did_you_mean, one_line
 
 PARQUET_ROWS = 1024
+TEXT_TYPES = ("STRING", "JSON")
+"""Logical types of columns that may hold a record as JSON text."""
 
 
 def read_parquet(file: TextFile, columns: list[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -15,7 +17,7 @@ def read_parquet(file: TextFile, columns: list[str] | None) -> Iterator[tuple[st
 
     Args:
         file: The file.
-        columns: Columns to read; all if None.
+        columns: Columns to read, as for `open_parquet`; all if None.
 
     Returns:
         Iterator of pairs: position of the row, for error messages, and its fields.
@@ -24,7 +26,8 @@ def read_parquet(file: TextFile, columns: list[str] | None) -> Iterator[tuple[st
         DataError: The file does not exist, is no Parquet, or lacks a column.
     """
     table = open_parquet(file, columns)
-    yield from read_batches(table.iter_batches(batch_size=PARQUET_ROWS, columns=columns), file)
+    stored = find_columns(table, columns)
+    yield from read_batches(table.iter_batches(batch_size=PARQUET_ROWS, columns=stored), file)
 
 
 def open_parquet(file: TextFile, columns: list[str] | None, **options: Any) -> Any:
@@ -32,7 +35,7 @@ def open_parquet(file: TextFile, columns: list[str] | None, **options: Any) -> A
 
     Args:
         file: The file.
-        columns: Columns that it must have.
+        columns: Columns that it must have, or paths into the JSON text of a column.
         options: Of `pyarrow.parquet.ParquetFile`.
 
     Raises:
@@ -49,11 +52,36 @@ def open_parquet(file: TextFile, columns: list[str] | None, **options: Any) -> A
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{file} is not a Parquet file ({one_line(error)}); replace it.") from None
     for name in columns or []:
-        known = [*table.schema_arrow.names, *(column.path for column in table.schema)]
-        if not any(name == one or one.startswith(f"{name}.") for one in known):
-            hint = did_you_mean(name, known)
+        if _find_column(table, name) is None:
+            hint = did_you_mean(name, _list_names(table))
             raise DataError(f"{file} has no column {name!r}. {hint}")
     return table
+
+
+def find_columns(table: Any, columns: list[str] | None) -> list[str] | None:
+    """Return the columns of a Parquet file in which fields lie, each once.
+
+    Args:
+        table: The file, opened with these columns.
+        columns: Columns, or paths into the JSON text of a column (`meta.lang` in `meta`); all if None.
+    """
+    if columns is None:
+        return None
+    return list(dict.fromkeys(_find_column(table, name) or name for name in columns))
+
+
+def _find_column(table: Any, name: str) -> str | None:
+    """Return the column of a field: of that name or path, else of text that a record may be in."""
+    if any(name == one or one.startswith(f"{name}.") for one in _list_names(table)):
+        return name
+    texts = {c.path for c in table.schema if c.logical_type.type in TEXT_TYPES}
+    parts = name.split(".")
+    outer = (".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
+    return next((path for path in outer if path in texts), None)
+
+
+def _list_names(table: Any) -> list[str]:
+    return [*table.schema_arrow.names, *(column.path for column in table.schema)]
 
 
 def read_batches(

@@ -22,7 +22,7 @@ from mixopt.config.text import FilesTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
 from mixopt.data.byte_ranges import find_extents, read_lines, read_text
 from mixopt.data.document import Document, is_held_out, tell_empty_side
-from mixopt.data.parquet_files import open_parquet, read_batches
+from mixopt.data.parquet_files import find_columns, open_parquet, read_batches
 from mixopt.data.record_files import is_json_array, read_csv, read_json
 from mixopt.data.remote_files import RemoteFile, TextFile
 from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
@@ -335,8 +335,9 @@ class TextSample(Sample):
         self, number: int, progress: _Progress, limit: float
     ) -> Iterator[Document]:
         file, size = self._extents[number].file, self._extents[number].size
-        columns = list_columns(self.source)
-        table = open_parquet(file, columns, buffer_size=1 << 16, pre_buffer=False)
+        needed = list_columns(self.source)
+        table = open_parquet(file, needed, buffer_size=1 << 16, pre_buffer=False)
+        columns = find_columns(table, needed)
         groups, per_row = table.metadata.num_row_groups, size / max(1, table.metadata.num_rows)
         n_read = max(1, min(groups, math.ceil(limit / self._part_bytes)))
         for inner in islice(spread_order(groups, self._seed), n_read):

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from mixopt.data.parquet_files import open_parquet, read_batches, read_parquet
+from mixopt.data.parquet_files import find_columns, open_parquet, read_batches, read_parquet
 from mixopt.errors import DataError
 
 
@@ -31,3 +31,17 @@ def test_a_file_that_is_none(file, tmp_path):
         open_parquet(file, ["txt"])
     with pytest.raises(DataError, match="does not exist"):
         open_parquet(tmp_path / "b.parquet", None)
+
+
+def test_paths_into_json_text_are_read_from_its_column(tmp_path):
+    file = tmp_path / "a.parquet"
+    rows = [{"text": "x", "meta": '{"lang": "en"}', "deep": {"json": '{"a": {"b": 1}}', "n": 2}}]
+    pd.DataFrame(rows).to_parquet(file)
+    wanted = ["text", "meta.lang", "meta", "deep.json.a.b", "deep.n"]
+    table = open_parquet(file, wanted)
+    assert find_columns(table, wanted) == ["text", "meta", "deep.json", "deep.n"]
+    assert find_columns(table, None) is None
+    assert [row for _, row in read_parquet(file, wanted)] == rows
+    for name, hint in (("deep.n.a", "Did you mean 'deep.n'"), ("mta.lang", "Known: deep, ")):
+        with pytest.raises(DataError, match=f"no column '{name}'. {hint}"):
+            open_parquet(file, [name])

@@ -11,7 +11,8 @@ from mixopt.config.text import FilesTextConfig
 from mixopt.data.corpus import fingerprint_text
 from mixopt.data.document import is_held_out
 from mixopt.data.sources import BLOCK_CHARACTERS, read_documents
-from mixopt.data.text_files import describe_format
+from mixopt.data.text_files import describe_format, list_files
+from mixopt.data.text_sample import TextSample
 from mixopt.errors import DataError
 
 ROWS = [{"text": f"document {i}", "page": str(i // 2)} for i in range(40)]
@@ -109,6 +110,27 @@ def test_bad_files_are_told_in_one_sentence(tmp_path, name, content, words):
     with pytest.raises(DataError, match=words) as caught:
         texts(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_fields_inside_json_text(tmp_path, ending):
+    """Some datasets have their metadata as text, in lines of JSON and in Parquet alike."""
+    metas = [{"lang": "en" if i % 2 else "de", "site": f"s{i % 3}"} for i in range(12)]
+    found = [{"text": f"t{i}", "meta": json.dumps(meta)} for i, meta in enumerate(metas)]
+    file = tmp_path / f"a.{ending}"
+    if ending == "parquet":
+        pd.DataFrame(found).to_parquet(file)
+    else:
+        toy.write_jsonl(file, found)
+    source = FilesTextConfig(
+        paths=[str(file)], where={"meta.lang": "en"}, group="meta.site", part="all"
+    )
+    wanted = [(f"t{i}", f"s{i % 3}") for i in range(1, 12, 2)]
+    assert [(d.text, d.group) for d in read_documents(source)] == wanted
+    sample = TextSample(source, list_files(source), 10_000, seed=0)
+    assert sorted((d.text, d.group) for d in sample.read()) == sorted(wanted)
+    own = source.model_copy(update={"field": "meta.site", "where": None, "group": None})
+    assert {d.text for d in read_documents(own)} == {"s0", "s1", "s2"}
 
 
 def test_missing_files_and_columns(tmp_path):
