@@ -45,6 +45,8 @@ MAGIC = {
     b"WARC/": REFUSED[".warc"],
 }
 """First bytes of formats that are not read under other names, and what to do."""
+TAR_MARKS, TAR_PLACE = (b"ustar\0", b"ustar "), 257
+"""Marks of a tar, of POSIX and of GNU, and their place in its header, which is padded with zeros."""
 JSONL_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".ndjson")
 CSV_ENDINGS = tuple(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in ("", ".gz", ".zst"))
 
@@ -98,7 +100,9 @@ def find_format(file: TextFile) -> str:
         with open_bytes(file) as stream, tell_damage(file):
             head = b"".join(islice(stream, 2))
         _refuse_content(head, file)
-        return "json" if is_json_array(io.BytesIO(head)) else "jsonl"
+        if is_json_array(io.BytesIO(head)) or (name.endswith(".json.gz") and not _is_line(head)):
+            return "json"
+        return "jsonl"
     if name.endswith((".json", ".json.zst", ".ndjson.gz", ".ndjson.zst")):
         return "json"
     if name.endswith(CSV_ENDINGS):
@@ -131,6 +135,17 @@ def _refuse_content(head: bytes, file: TextFile) -> None:
     for mark, what in MAGIC.items():
         if head.startswith(mark):
             raise DataError(f"{file} is {what}.")
+    if head[TAR_PLACE:].startswith(TAR_MARKS) and b"\0" in head[:TAR_PLACE]:
+        raise DataError(f"{file} is {REFUSED['.tar']}.")
+
+
+def _is_line(head: bytes) -> bool:
+    """Return whether the first line of a file is a whole JSON object, not the beginning of one."""
+    line = head.removeprefix(BOM_UTF8).lstrip().partition(b"\n")[0]
+    try:
+        return not line or isinstance(load_json(line), dict)
+    except ValueError:
+        return False
 
 
 def _has_json_lines(head: bytes) -> bool:
