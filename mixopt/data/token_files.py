@@ -192,7 +192,7 @@ def _open_ends(path: Path) -> Tokens:
 def _find_type(path: Path, size: int) -> np.dtype[Any]:
     """Return the type with which all tokens are of the vocabulary; the wider one where both do."""
     n_bytes = path.stat().st_size
-    types = [np.dtype("<u4")]
+    types: list[np.dtype[Any]] = [np.dtype("<u4")]
     if size <= 1 << 16:  # of a larger vocabulary any two bytes are a token
         types.append(np.dtype("<u2"))
     for dtype in types:

@@ -120,7 +120,7 @@ def _count(shares: NDArray[np.float64], blocks: NDArray[np.int64]) -> NDArray[np
         blocks: Sizes of a block (`b`).
     """
     total = sum(shares.tolist())  # in the order in which levanter adds them
-    counts = np.floor((shares / total)[:, None] * blocks).astype(np.int64)
+    counts: NDArray[np.int64] = np.floor((shares / total)[:, None] * blocks).astype(np.int64)
     counts[counts.argmax(axis=0), np.arange(len(blocks))] += blocks - counts.sum(axis=0)
     return counts
 
