@@ -177,7 +177,7 @@ def _find_files(folder: Path, allow_pickle: bool) -> list[Path]:
             return _read_index(folder / index)
     if (folder / PICKLED).is_file() or (folder / PICKLED_INDEX).is_file():
         raise ModelError(
-            f"{folder} holds pickled weights, which may run code when they are opened; save them as "
+            f"{folder} holds pickled weights, a format that can hold code; save them as "
             "safetensors, or, if you trust them, pass --allow-pickle (mixopt merge) or say "
             "allow_pickle: true (an expert's YAML)."
         )

@@ -89,7 +89,7 @@ def open_expert(folder: Path, *, allow_pickle: bool = False) -> Expert:
         return FullExpert(Checkpoint(folder, allow_pickle=allow_pickle))
     if adapter.name == PICKLED_ADAPTER and not allow_pickle:
         raise ModelError(
-            f"{folder} holds a pickled adapter, which may run code when it is opened; save it as "
+            f"{folder} holds a pickled adapter, a format that can hold code; save it as "
             "safetensors (peft does), or, if you trust it, pass --allow-pickle (mixopt merge) or say "
             "allow_pickle: true (an expert's YAML)."
         )
