@@ -10,6 +10,7 @@ from mixopt.errors import TrialsError, did_you_mean
 from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.numbers import as_numbers
 from mixopt.tables.ratio_columns import are_ratios, search_columns, select_ratios
+from mixopt.tables.run_ids import plain_name
 from mixopt.trials import Direction
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # names by priority
-ID_COLUMNS = ("run_id", "run", "id", "trial", "name", "index", "ID", "Name", "Run", "run_name",
-              "uuid", "model", "number")  # fmt: skip
-"""Names of runs; `number` is Optuna's. Case and marks do not count (`Run ID`, `sys/id`)."""
 COST_COLUMNS = ("cost", "gpu_hours", "flops", "tokens")
 FIDELITY_COLUMNS = ("fidelity", "model_size", "kind")
 
@@ -59,36 +57,19 @@ SHOWN = 3  # number of columns that a log message names
 Better = Direction | Mapping[str, Direction] | None
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower().removeprefix("sys/"))
-
-
-def is_id(name: str, id_column: str | None = None) -> bool:
-    """Return whether a column is called as ids are.
-
-    Args:
-        name: Of the column.
-        id_column: Name that the user gives.
-    """
-    return name == id_column or _plain(name) in map(_plain, ID_COLUMNS)
-
-
-def find_ids(columns: Sequence[str]) -> list[str]:
-    """Return the columns that are called as ids are, the best first.
-
-    Args:
-        columns: Of a table.
-    """
-    plain = [_plain(name) for name in ID_COLUMNS]
-    ranks = {c: (ID_COLUMNS.index(c) if c in ID_COLUMNS else plain.index(_plain(c)), c not in ID_COLUMNS)
-             for c in columns if is_id(c)}  # fmt: skip
-    return sorted(ranks, key=lambda column: ranks[column])
-
-
 def without_tracker(name: str) -> str:
     """Return a name without the prefix of a tracker (`params.`, `metrics.`, ...)."""
     prefix = next((prefix for prefix in TRACKER_PREFIXES if name.startswith(prefix)), "")
     return name.removeprefix(prefix)
+
+
+def is_fidelity(name: str) -> bool:
+    """Return whether a column is called as in `FIDELITY_COLUMNS`, without case and marks.
+
+    Args:
+        name: Of the column, perhaps with the prefix of a tracker (`config.Model Size`).
+    """
+    return plain_name(without_tracker(name)) in map(plain_name, FIDELITY_COLUMNS)
 
 
 def split_prefix(name: str, prefixes: Sequence[str]) -> str | None:

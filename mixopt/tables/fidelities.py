@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.errors import TrialsError
 from mixopt.io.model_sizes import parse_size, show_size
-from mixopt.tables.columns import FIDELITY_COLUMNS, without_tracker
+from mixopt.tables.columns import FIDELITY_COLUMNS, is_fidelity, without_tracker
+from mixopt.tables.numbers import as_numbers
+from mixopt.tables.run_ids import plain_name
+from mixopt.trials import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +34,11 @@ MODEL_NAMES = frozenset({
     "modelconfig", "modeltype",
 })  # fmt: skip
 """Names of models."""
+TOKEN_NAMES = frozenset({
+    "tokens", "ntokens", "numtokens", "tokensseen", "consumedtokens", "traintokens", "trainingtokens",
+    "totaltokens", "maxtokens", "budgettokens", "tokenbudget",
+})  # fmt: skip
+"""Tokens that a run was trained on."""
 SAME_SIZE = 1.1
 """Factor within which numbers of parameters are one size: they differ by vocabulary, for example."""
 SHOWN = 6
@@ -61,22 +69,23 @@ def name_fidelities(
     frame = frame.set_axis(list(map(str, frame.columns)), axis="columns")
     column = _find_named(frame, columns, given) if given else None
     if column is None:
-        own = [c for name in FIDELITY_COLUMNS for c in columns if without_tracker(c) == name]
+        own = [c for name in FIDELITY_COLUMNS for c in columns if _canonical(c) == name]
+        own = [c for c in own if _canonical(c) != "kind" or _holds_kinds(frame[c])]
         several = [c for c in own if frame[c].nunique() > 1]
         column = next(iter(several), None) or _find_sizes(frame, columns) or next(iter(own), None)
     others = [c for c in columns if c != column and _is_statement(frame, c)]
+    _say_kinds(frame, [c for c in others if _canonical(c) == "kind"], where)
     if column is None:
         _refuse_models(frame, columns, where)
         return frame.drop(columns=others)
     cells = frame[column]
-    if _plain(column) in COUNT_NAMES:
+    if _plain(column) in COUNT_NAMES | TOKEN_NAMES:
         cells = _group(cells)
-    name = without_tracker(column)
-    name = name if name in FIDELITY_COLUMNS else FIDELITY_COLUMNS[0]
+    name = _canonical(column) or FIDELITY_COLUMNS[0]
     if column != name:
         _require_filled(cells, column, where)
-        if cells.nunique() > 1:
-            log.info("%s: %r tells models apart: %s.", where, column, _count(cells))
+    if cells.nunique() > 1:
+        log.info("%s: %r tells models apart: %s.", where, column, _count(cells))
     return frame.drop(columns=[column, *others]).assign(**{name: cells})
 
 
@@ -97,6 +106,54 @@ def warn_of_sizes(ids: "pd.Series[Any]", where: str) -> None:
         )  # fmt: skip
 
 
+def warn_of_budgets(frame: "pd.DataFrame", where: str, ignore: Collection[str] = ()) -> None:
+    """Log a warning if runs of several token budgets are taken as one.
+
+    Args:
+        frame: One row per run, without a fidelity column (`n` rows).
+        where: Name of the table.
+        ignore: Columns that are something else.
+    """
+    for column in map(str, frame.columns):
+        cells = frame[column]
+        if _plain(column) not in TOKEN_NAMES or column in ignore:
+            continue
+        if not all(parse_size(_spell(cell)) for cell in cells.unique()):
+            continue
+        budgets = _group(cells).value_counts(sort=False)
+        if 1 < len(budgets) <= min(SHOWN, len(cells) / 2):
+            sizes = sorted(map(str, budgets.index), key=lambda budget: parse_size(budget) or 0.0)
+            log.warning(
+                "%s: its runs have several budgets (%s by %r), and all runs are taken as one; give "
+                "fidelities= (--fidelities %s on the shell) to fit them as such.",
+                where, ", ".join(f"{size} {budgets[size]}" for size in sizes), column, ",".join(sizes),
+            )  # fmt: skip
+            return
+
+
+def _canonical(column: str) -> str | None:
+    """Return the name of `FIDELITY_COLUMNS` that a column has in other letters, if any."""
+    plain = plain_name(without_tracker(column))
+    return next((name for name in FIDELITY_COLUMNS if plain_name(name) == plain), None)
+
+
+def _holds_kinds(cells: "pd.Series[Any]") -> bool:
+    """Return whether cells are kinds of trials or sizes; many other things are called `kind`."""
+    texts = [_spell(cell) for cell in cells.dropna().unique()]
+    return all(text in KINDS or not text or parse_size(text) is not None for text in texts)
+
+
+def _say_kinds(frame: "pd.DataFrame", columns: Sequence[str], where: str) -> None:
+    for column in columns:
+        if not _holds_kinds(frame[column]) and frame[column].nunique() > 1:
+            texts = [_spell(cell) for cell in frame[column].dropna().unique()[:SHOWN]]
+            log.warning(
+                "%s: %r holds neither kinds of trials (%s) nor sizes (%s) and is left out; give "
+                "fidelities= (--fidelities %s on the shell) if these are fidelities.",
+                where, column, ", ".join(KINDS), ", ".join(texts), ",".join(texts),
+            )  # fmt: skip
+
+
 def _plain(column: str) -> str:
     """Return the last part of a column's name, without case and marks."""
     return re.sub(r"[^a-z0-9]", "", re.split(r"[/.:]", column)[-1].lower())
@@ -104,7 +161,7 @@ def _plain(column: str) -> str:
 
 def _is_statement(frame: "pd.DataFrame", column: str) -> bool:
     """Return whether a column states a size or a model, and is neither a metric nor a domain."""
-    if without_tracker(column) in FIDELITY_COLUMNS:
+    if is_fidelity(column):
         return True
     texts = [_spell(cell) for cell in frame[column].dropna().unique()]
     sizes = [parse_size(text) for text in texts]
@@ -120,6 +177,8 @@ def _find_named(frame: "pd.DataFrame", columns: Sequence[str], given: Sequence[s
         cells = frame[column].dropna()
         if cells.nunique() > max(2 * len(wanted), 100):
             continue
+        if _plain(column) in TOKEN_NAMES:
+            cells = _group(cells)
         texts = {_spell(cell) for cell in cells.unique()}
         if wanted <= texts or (None not in sizes and sizes <= {parse_size(text) for text in texts}):
             return column
@@ -141,7 +200,11 @@ def _refuse_models(frame: "pd.DataFrame", columns: Sequence[str], where: str) ->
     """Refuse runs of several models that nothing orders; names that are unique name runs."""
     for column in columns:
         cells = frame[column]
-        if _plain(column) in MODEL_NAMES and 1 < cells.nunique() <= len(cells) / 2:
+        # numbers that are called a size or a scale may be anything
+        called = _plain(column) in MODEL_NAMES or (
+            _plain(column) in SIZE_NAMES and bool(as_numbers(cells).isna().all())
+        )
+        if called and 1 < cells.nunique() <= len(cells) / 2:
             names = ",".join(_spell(cell) for cell in cells.dropna().unique()[:SHOWN])
             raise TrialsError(
                 f"{where} has runs of several models ({_count(cells)} by its column {column!r}), which "

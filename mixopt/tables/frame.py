@@ -16,26 +16,23 @@ from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import (
     COST_COLUMNS,
     FIDELITY_COLUMNS,
-    ID_COLUMNS,
-    find_ids,
-    is_id,
+    is_fidelity,
     without_tracker,
 )
 from mixopt.tables.csv_layout import name_ids
-from mixopt.tables.fidelities import name_fidelities, warn_of_sizes
+from mixopt.tables.fidelities import name_fidelities, warn_of_budgets, warn_of_sizes
 from mixopt.tables.long_format import widen
 from mixopt.tables.nested import flatten_cells
 from mixopt.tables.numbers import as_numbers, to_plain_types
 from mixopt.tables.repeats import SEEDS, STEPS, add_lost_runs, settle_repeats, spread_over_seeds
+from mixopt.tables.row_numbers import ROW_NUMBER, drop_unnamed, names_rows
+from mixopt.tables.run_ids import ID_COLUMNS, find_id_column, further_ids, is_id
 from mixopt.tables.table_files import read_file, require_unique_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
-
-ROW_NUMBER = "Unnamed: 0"
-"""pandas' name for the row numbers that `to_csv` writes; they are positions, not run ids."""
 
 
 class ReadTable(NamedTuple):
@@ -59,6 +56,7 @@ def read_table(
     ignore: Sequence[str] = (),
     step: float | None = None,
     numbered: bool = False,
+    counts: bool = False,
 ) -> ReadTable:
     """Load a table and index it by its id column.
 
@@ -70,6 +68,7 @@ def read_table(
         ignore: Columns that are left out, and domains, which are never taken for something else.
         step: Step of a run whose rows are taken; the last if None.
         numbered: Number the runs if no column names them; for a table that is joined with no other.
+        counts: Whether its ratios are counts, which a column that is called as ids are may hold.
 
     Returns:
         The table, in which the column that tells models of several sizes apart is called as in
@@ -87,18 +86,24 @@ def read_table(
         frame, where = read_file(Path(table), what, id_column), str(table)
     else:
         raise TrialsError(f"{what} is {show(table)}; give a file or a pandas DataFrame.")
+    if isinstance(frame.columns, pd.MultiIndex):
+        frame.columns = [
+            "/".join(str(part) for part in name if str(part).strip()) for name in frame.columns
+        ]
     frame.columns = [name.strip() if isinstance(name, str) else name for name in frame.columns]
     require_unique_columns(list(map(str, frame.columns)), where)
     frame = flatten_cells(to_plain_types(frame))
     require_unique_columns(list(map(str, frame.columns)), where)
-    if frame.index.name is not None and is_id(str(frame.index.name)):
+    if frame.index.name is not None and is_id(str(frame.index.name), id_column):
         frame = frame if frame.index.name in frame.columns else frame.reset_index()
-    keys = [id_column] if id_column is not None else find_ids(list(map(str, frame.columns)))
-    if not keys and _names_rows(frame):
-        frame, keys = frame.rename(columns={ROW_NUMBER: "run"}), ["run"]
-    column = next((key for key in keys if key in frame.columns), None)
+    frame = drop_unnamed(frame, where)
+    column = find_id_column(frame) if id_column is None else id_column
+    if column is None and names_rows(frame):
+        frame, column = frame.rename(columns={ROW_NUMBER: "run"}), "run"
+    column = column if column in frame.columns else None
     if column is not None:
-        others = [*FIDELITY_COLUMNS, "model", *SEEDS, *STEPS]
+        own = [c for c in map(str, frame.columns) if is_fidelity(c)]
+        others = [*own, "model", *SEEDS, *STEPS]
         frame = widen(frame, what, [column, *(key for key in others if key != column)], where)
     if id_column is not None and id_column not in frame.columns:
         hint = did_you_mean(id_column, list(map(str, frame.columns)))
@@ -125,21 +130,30 @@ def read_table(
     frame = name_fidelities(frame.drop(columns=column), where, given=fidelities, ignore=ignore)
     if _fidelity_column(frame) is None:
         warn_of_sizes(ids, where)
-    others = [c for c in map(str, frame.columns) if is_id(c) and c not in ignore]
+    others: list[str] = []
+    if what == "ratios":
+        others, amounts = further_ids(frame, ignore, may_count=counts)
+        if amounts:
+            log.info("%s: %s holds numbers that name no runs and is taken for a domain.",
+                     where, ", ".join(amounts))  # fmt: skip
+    else:
+        others = [c for c in map(str, frame.columns) if is_id(c) and c not in ignore]
     if others:
-        log.info("%s: runs are named by %r; %s is left out.", where, column, ", ".join(others))
+        remedy = "; name it by domains= (--domains on the shell) if it is a domain" * (
+            what != "metrics"
+        )
+        log.info(
+            "%s: runs are named by %r; %s is left out%s.", where, column, ", ".join(others), remedy
+        )
     listed = frame.set_index(ids)
     frame, ids = settle_repeats(frame.drop(columns=others), ids, where, step)
+    if _fidelity_column(frame) is None:
+        warn_of_budgets(frame, where, ignore)
     frame = frame.set_index(ids)
     if frame.empty or not len(frame.columns):
         missing = "rows" if frame.empty else "columns"
         raise TrialsError(f"{where} has no {missing}; give one row per run.")
     return ReadTable(frame, where, add_lost_runs(frame, listed))
-
-
-def _names_rows(frame: "pd.DataFrame") -> bool:
-    """Return whether the first column, without a name, has the ids that pandas had as its index."""
-    return ROW_NUMBER in frame.columns and bool(as_numbers(frame[ROW_NUMBER]).isna().all())
 
 
 def _find_unique_texts(frame: "pd.DataFrame") -> str | None:

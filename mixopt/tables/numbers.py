@@ -157,7 +157,8 @@ def normalize_rows(
     for identifier, row, total in zip(ids, rows, sums, strict=True):
         if not np.isfinite(row).all() or (row < 0).any():
             raise MixtureError(
-                f"{where}, run {identifier}: a ratio is missing, infinite or negative; fix the row."
+                f"{where}, run {identifier}: a ratio is missing, infinite or negative; fix the row "
+                "(0 is a domain that it does not use)."
             )
         if counts and total <= 0:
             raise MixtureError(f"{where}, run {identifier}: all its counts are zero; fix the row.")

@@ -116,7 +116,7 @@ def read_trials(
     def read(given: object, what: str) -> ReadTable:
         return read_table(
             cast("str", given), what, id_column, fidelities=fidelities, ignore=untouched,
-            step=None if what == "ratios" else step, numbered=what == "runs",
+            step=None if what == "ratios" else step, numbered=what == "runs", counts=counts,
         )  # fmt: skip
 
     if runs is not None:
@@ -204,7 +204,7 @@ def _split_runs(
             where, int(without.sum()), mixtures.index[without.to_numpy()][0],
         )  # fmt: skip
         frame, mixtures = frame[~without.to_numpy()], mixtures[~without.to_numpy()]
-    mixtures = mixtures.fillna(0.0)  # a run that lists no ratio of a domain did not use it
+    mixtures = fill_unused(mixtures, where)
     rest = frame.drop(columns=list(ratio_columns))
     found = {column: _score_name(column, rest[column]) for column in rest.columns}
     kept = {column: name for column, name in found.items() if name is not None}

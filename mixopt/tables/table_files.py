@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.errors import MissingExtraError, TrialsError, one_line
 from mixopt.io.parsing import load_json, show
-from mixopt.tables.columns import is_id
 from mixopt.tables.csv_layout import (
     convert_decimal_commas,
     find_table,
@@ -19,6 +18,7 @@ from mixopt.tables.csv_layout import (
     read_text,
 )
 from mixopt.tables.nested import find_rows
+from mixopt.tables.run_ids import is_id
 
 if TYPE_CHECKING:
     import pandas as pd

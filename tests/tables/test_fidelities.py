@@ -32,6 +32,11 @@ def counts(trials):
         ("model_size", 6e7, 1e9, ["60M", "1B"]),
         ("model_size", 60, 1000, ["60", "1000"]),
         ("model_size", "1B", "60M", ["60M", "1B"]),
+        ("Fidelity", "60M", "1B", ["60M", "1B"]),
+        ("Model Size", "60M", "1B", ["60M", "1B"]),
+        ("params.Model_Size", "60M", "1B", ["60M", "1B"]),
+        ("Kind", "merged", "trained", ["merged", "trained"]),
+        ("kind", "60M", "1B", ["60M", "1B"]),
         ("params.model_size", "60M", "1B", ["60M", "1B"]),
         ("config.model.n_params", 6e7, 1e9, ["60M", "1B"]),
         ("n_params", "6e7", "1e9", ["60M", "1B"]),
@@ -139,3 +144,45 @@ def test_domains_that_are_called_like_sizes_stay():
     trials = read_trials(ratios=frame, metrics=TABLE[["run", "val_loss"]])
     assert trials.domains == ("size", "params", "web")
     assert list(name_fidelities(frame, "T").columns) == ["run", "size", "params", "web"]
+
+
+@pytest.mark.parametrize("column", ["size", "Scale", "config.size"])
+def test_sizes_in_words_are_refused_with_the_remedy(column):
+    with pytest.raises(TrialsError, match="runs of several models .small 10, large 6"):
+        read_trials(runs=table("small", "large", column))
+    trials = read_trials(runs=table("small", "large", column), fidelities=["small", "large"])
+    assert trials.levels == ("small", "large")
+
+
+def test_other_things_that_are_called_kind_are_no_fidelities(caplog):
+    frame = TABLE.assign(kind=["random", "grid"] * 8, cost=np.linspace(1, 2, 16))
+    trials = read_trials(runs=frame)
+    assert trials.levels == ("trained",)
+    assert "'kind' holds neither kinds of trials" in caplog.text
+    assert "--fidelities random,grid" in caplog.text
+    assert len(read_trials(runs=frame, fidelities=["grid", "random"]).levels) == 2
+
+
+def test_the_levels_of_a_column_of_fidelities_are_said(caplog):
+    caplog.set_level("INFO")
+    read_trials(runs=table("60M", "1B", "fidelity"))
+    assert "'fidelity' tells models apart: 60M 10, 1B 6." in caplog.text
+
+
+def test_budgets_that_differ_are_warned_of(caplog):
+    frame = table(1e9, 1e10, "tokens").assign(run=range(16))
+    assert len(read_trials(runs=frame).levels) == 1
+    assert (
+        "several budgets (1B 10, 10B 6 by 'tokens'), and all runs are taken as one" in caplog.text
+    )
+    assert "--fidelities 1B,10B" in caplog.text
+    for given in (["1e9", "1e10"], ["1B", "10B"]):
+        caplog.clear()
+        assert counts(read_trials(runs=frame, fidelities=given)) == {"1B": SMALL, "10B": LARGE}
+        assert "several budgets" not in caplog.text
+
+
+@pytest.mark.parametrize("tokens", [1e9, np.linspace(1e9, 1.05e9, 16), np.linspace(1e9, 9e9, 16)])
+def test_budgets_that_are_alike_or_all_different_are_no_fidelities(caplog, tokens):
+    read_trials(runs=TABLE.assign(tokens=tokens))
+    assert "several budgets" not in caplog.text

@@ -528,3 +528,14 @@ def test_domains_that_a_run_does_not_list_are_unused_in_a_table_of_ratios_too(sc
     short = long.assign(ratio=long["ratio"].where(long.index < 4, 0.5 * scale))
     with pytest.raises(MixtureError, match=r"run (z: a ratio is missing|x: the ratios sum to 100)"):
         mixopt.read_trials(ratios=short, metrics=metrics)
+
+
+def test_a_blank_count_is_refused_in_one_table_as_in_two():
+    """It may be a domain that was not used, or a cell that was lost."""
+    ratios = pd.DataFrame(
+        {"run": ["a", "b"], "ratio/web": [10.0, 20.0], "ratio/code": [30.0, None]}
+    )
+    scores = pd.DataFrame({"run": ["a", "b"], "loss": [1.0, 2.0]})
+    for given in ({"runs": ratios.merge(scores)}, {"ratios": ratios, "metrics": scores}):
+        with pytest.raises(MixtureError, match="run b: a ratio is missing.*0 is a domain"):
+            mixopt.read_trials(**given, counts=True)
