@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @click.option("--method", type=click.Choice(["d-optimal", "maximin", "sequential"]),
               default="d-optimal", show_default=True, help="How runs are chosen.")  # fmt: skip
 @click.option("--advise", is_flag=True, help="Estimate instead how much more runs would help.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="CSV to write.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="CSV to write."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
               help="Seed of random draws.")  # fmt: skip
 def design(**options: Any) -> None:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TABLES = ("ratios", "metrics", "runs", "mlflow")
-"""Options that name a table; without any of them there is none."""
+TABLES = ("runs", "mlflow", "ratios", "metrics")
+"""Options that name a table, the one that names the results first; without any of them there is none."""
 AMOUNTS_FROM = 1.5
 """Sum from which the numbers of a natural mixture are tokens or percent."""
+ROUNDING = 0.01 + 1e-9
+"""How far the sum of rounded ratios may be from one."""
 NOT_GIVEN = (Path(), Path("/"))
 _FILE = click.Path(path_type=Path)
 
@@ -71,11 +73,14 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
 
     Raises:
         MissingExtraError: `--mlflow` is given and MLflow is not installed.
+        UsageError: An option is invalid, or `--mlflow` and `--runs` are both given.
     """
     from mixopt.tables.read_trials import read_trials
 
     config = read_config(options)
     runs = options["runs"]
+    if options["mlflow"] and runs is not None:
+        raise click.UsageError("--mlflow and --runs are two tables of the same; give one of them.")
     if options["mlflow"]:
         require_extra("mlflow")
         from mixopt.callbacks.mlflow.runs import read_runs
@@ -134,10 +139,12 @@ def _read_natural(path: Path) -> Mapping[str, float]:
         if isinstance(ratio, str):  # YAML reads 6.0e9 as text
             with suppress(ValueError):
                 plain[domain] = ratio = float(ratio)
-        if not isinstance(ratio, int | float):
+        if isinstance(ratio, bool) or not isinstance(ratio, int | float):
             raise ConfigError(f"{path}: the ratio of {domain!r} is {ratio!r}, not a number.")
     total = sum(plain.values())
     try:
+        if abs(total - 1) <= ROUNDING:
+            return Mixture.normalised({str(domain): ratio for domain, ratio in plain.items()})
         if AMOUNTS_FROM < total < float("inf"):
             log.info("%s: amounts that sum to %.6g are divided by their sum.", path, total)
             return Mixture.normalised({str(domain): ratio for domain, ratio in plain.items()})

@@ -1,8 +1,9 @@
 """The base class of all config models, and types of fields that several share."""
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -32,6 +33,23 @@ def is_name(text: str) -> bool:
         return False
     return True
 
+
+def _require_true_or_false(plain: dict[str, Any]) -> dict[str, Any]:
+    """Refuse texts that were booleans in YAML 1.1, where nothing else tells what a setting is."""
+    pending: list[tuple[str, Any]] = list(plain.items())
+    while pending:
+        name, value = pending.pop()
+        if isinstance(value, dict):
+            pending += value.items()
+        elif isinstance(value, list):
+            pending += [(name, part) for part in value]
+        elif isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
+            raise ValueError(f"{name} is {value!r}, which is text; write true or false")
+    return plain
+
+
+OpenSettings = Annotated[dict[str, Any], AfterValidator(_require_true_or_false)]
+"""Settings by name whose types others define."""
 
 TEXT_CONTROLS = "\t\n\r"
 """Control characters of text of several lines."""

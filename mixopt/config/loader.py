@@ -21,16 +21,21 @@ from mixopt.io.globs import anchor_glob, expand_glob
 from mixopt.io.parsing import load_yaml, require_printable, show
 
 T = TypeVar("T")
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".arrow", ".feather")
+"""Endings of tables of runs, which are given by an option."""
 
 
 def _find_study(name: str | Path) -> Path:
-    path = Path(name)
+    path = Path(name).expanduser()
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        raise ConfigError(f"{name} is a table, not a study; give it as --runs {name}.")
     if path.is_file():
         return path.resolve()
     packed = Path(__file__).parents[1] / "_quickstart"  # in a wheel; else the checkout's root
     root = packed if packed.is_dir() else Path(__file__).parents[2]
     shipped = root / "studies" / path.stem / f"{path.stem}.yaml"
-    if path.parent == Path() and shipped.is_file():
+    # a file that is not here is not replaced by another study of its name
+    if path.parent == Path() and not path.suffix and shipped.is_file():
         return shipped
     raise ConfigError(f"Study {name} does not exist; give a YAML file, or `quickstart`.")
 

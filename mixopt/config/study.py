@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from mixopt.config.base import ConfigModel, Name
+from mixopt.config.base import ConfigModel, Name, OpenSettings
 from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.cross_checks import MAX_FILE_NAME, check_study
 from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig
@@ -127,7 +127,7 @@ class ExportConfig(ConfigModel):
     """Paths for the trainer, by domain (a list for several), or one pattern with `{domain}`."""
     tokens_per_document: dict[str, PositiveFloat] = {}
     """Mean document length by domain, for trainers that draw documents; measured if left out."""
-    options: dict[str, Any] = {}
+    options: OpenSettings = {}
     """Options of the format, such as `valid` and `test` of megatron-per-split."""
 
     @field_validator("options")

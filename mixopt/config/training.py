@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from mixopt.config.base import ConfigModel, DomainName, Share
+from mixopt.config.base import ConfigModel, DomainName, OpenSettings, Share
 from mixopt.config.buckets import BucketConfig, TextSplitConfig, bucket_domain
 from mixopt.config.text import RecordTextConfig, TextConfig
 
@@ -59,7 +59,7 @@ class BuiltBaseConfig(ConfigModel):
     kind: Literal["build"]
     architecture: str = "llama"
     """A `model_type` of transformers."""
-    config: dict[str, Any] = {}
+    config: OpenSettings = {}
     """Fields of the architecture's transformers config."""
     vocabulary: PositiveInt = 2048
     """Size of the byte-level BPE vocabulary, trained on the same text."""

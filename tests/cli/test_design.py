@@ -65,3 +65,8 @@ def test_names_of_runs_that_are_taken_are_not_given_again(tables, tmp_path):
         "design", "--ratios", tmp_path / "r.csv", "--metrics", tmp_path / "m.csv", "-n", "2"
     )
     assert [line.split(",")[0] for line in printed.splitlines()[-2:]] == ["run-009", "run-010"]
+
+
+def test_a_folder_is_no_file_to_write(tmp_path):
+    printed = call("design", "--domains", "a,b", "-n", "3", "-o", tmp_path, code=2)
+    assert f"File '{tmp_path}' is a directory" in printed

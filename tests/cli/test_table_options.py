@@ -10,6 +10,7 @@ from calling import call
         ("web: [1\n", "not valid YAML"),
         ("web: 0.2\ncode: 0.2\n", "sum to 0.4"),
         ("wob: 1.0\n", "'wob' is not one of"),
+        ("web: true\ncode: 0\n", "the ratio of 'web' is True, not a number"),
     ],
 )
 def test_natural_file_that_cannot_be_used(tables, tmp_path, content, words):
@@ -69,7 +70,12 @@ def test_runs_of_an_mlflow_experiment(tables, tmp_path, monkeypatch):
 
 def test_options_that_would_do_nothing_are_refused(tables, tmp_path):
     given = ("--ratios", tables[0], "--metrics", tables[1])
-    for extra in (["-n", "3"], ["-o", tmp_path], ["--method", "maximin"], ["--lower", "web=0.9"]):
+    for extra in (
+        ["-n", "3"],
+        ["-o", tmp_path / "r.csv"],
+        ["--method", "maximin"],
+        ["--lower", "web=0.9"],
+    ):
         assert "would do nothing" in call("design", *given, "--advise", *extra, code=2)
     assert "--target would do nothing" in call("design", *given, "-n", "3", "--target", "x", code=2)
     assert "--device would do nothing" in call("propose", *given, "--device", "cuda", code=2)
@@ -119,3 +125,25 @@ def test_natural_as_tokens_or_percent_and_a_step(tables, tmp_path, caplog):
     (tmp_path / "n.yaml").write_text("web: 0.6\ncode: 0.4\n")
     assert call(*given, "--natural", tmp_path / "n.yaml") == counted
     assert "no row of step 5" in call(*given, "--step", "5", code=2)
+
+
+def test_two_tables_of_the_same_are_refused(tables, tmp_path):
+    printed = call("propose", "--runs", tables[0], "--mlflow", "swarm", code=2)
+    assert "--mlflow and --runs are two tables of the same; give one of them" in printed
+
+
+def test_results_are_named_by_the_table_and_not_by_its_metrics(tables, tmp_path):
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    both.assign(acc=1 - both["val_loss"] / 100).to_csv(tmp_path / "runs.csv", index=False)
+    call("propose", "--runs", tmp_path / "runs.csv", "--domains", "web,code",
+         "--metrics", "val_loss,acc", "-o", tmp_path / "out")  # fmt: skip
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "val_loss,acc" not in page
+    assert "runs.csv" in page
+
+
+def test_domains_of_a_natural_file_are_text(tmp_path):
+    """`no` is Norwegian, and rounded ratios are divided by their sum."""
+    (tmp_path / "n.yaml").write_text("no: .33\nda: .33\nsv: .33\n")
+    printed = call("design", "--natural", tmp_path / "n.yaml", "-n", "3")
+    assert printed.startswith("run,no,da,sv\n")

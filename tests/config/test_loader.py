@@ -16,6 +16,26 @@ def test_quickstart_resolves_from_anywhere(tmp_path, monkeypatch):
     assert {b.role for b in config.benchmarks} == {"search", "holdout"}
 
 
+def test_a_shipped_study_does_not_replace_a_missing_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="Study quickstart.yaml does not exist"):
+        load_study("quickstart.yaml")
+    with pytest.raises(
+        ConfigError, match="runs.csv is a table, not a study; give it as --runs runs"
+    ):
+        load_study("runs.csv")
+
+
+def test_words_are_booleans_only_where_a_boolean_is_expected(tmp_path):
+    study = toy.write_study(tmp_path)
+    plain = yaml.safe_load(study.read_text()) | {
+        "exports": [{"format": "json", "out": "a", "options": {"shuffle": "X"}}]
+    }
+    study.write_text(yaml.safe_dump(plain).replace("X", "no"))
+    with pytest.raises(ConfigError, match="shuffle is 'no', which is text; write true or false"):
+        load_study(study)
+
+
 def test_paths_are_relative_to_the_file_that_holds_them(tmp_path):
     config = load_study(toy.write_study(tmp_path))
     assert config.experts[0].text.paths == [str(tmp_path / "data" / "birds.jsonl")]
