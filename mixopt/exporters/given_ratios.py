@@ -12,7 +12,9 @@ import yaml
 
 from mixopt.errors import ExportError, MixtureError, one_line
 from mixopt.estimate import Estimate
+from mixopt.exporters.ratio_records import ROUNDING, WHOLES, leave_out_records
 from mixopt.io.parsing import load_json, load_yaml, show
+from mixopt.io.text_content import read_text
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule, read_plan
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 OWN_FIELDS = ("utility", "predicted", "comparisons", "phases")
 """Fields of a file that mixopt wrote."""
 TABLES = (".csv", ".tsv", ".txt")
+MARKS = "\t;,"
+"""Marks between cells, by priority."""
 NAMES = ("domain", "name", "source", "dataset", "path")
 RATIOS = ("ratio", "weight", "proportion", "share", "token_ratio", "probability", "tokens")
 WRAPPERS = (
@@ -37,10 +41,6 @@ WRAPPERS = (
 GROUPED = re.compile(r"[1-9]\d{0,2}(?:[_,]\d{3})+(?:\.\d+)?")
 """Marks between thousands (`6,000,000`)."""
 DECIMAL_COMMA = re.compile(r"\d+,\d+")
-WHOLES = (1.0, 100.0)
-"""What ratios and percent sum to."""
-ROUNDING = 0.01
-"""How far the sum of rounded ratios may be from one."""
 AMOUNTS_FROM = 1.5
 """Sum from which numbers are amounts (percent, tokens) and no ratios."""
 EXAMPLE = (
@@ -62,7 +62,7 @@ def read_given_plan(path: str | Path) -> Proposal | Schedule:
     if not file.is_file():
         return read_plan(file)  # raises an error that names the defect
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file)
         kind = file.suffix.lower()
         if kind in TABLES:
             plain = _read_table(text)
@@ -91,7 +91,11 @@ def plan_of(ratios: Any, where: str = "plan") -> Proposal:
         given = {str(domain): ratio for domain, ratio in dict(ratios).items()}
     except (TypeError, ValueError):
         given = {}
-    amounts = _to_numbers(given)
+    if any(domain.strip() in ("", "None") for domain in given):
+        raise ExportError(f"{where}: a ratio has no domain; name it, or take the entry out.")
+    amounts: Mapping[str, float | None] = _to_numbers(given)
+    if not isinstance(ratios, Mixture):
+        amounts = leave_out_records(amounts, where)
     known = {domain: amount for domain, amount in amounts.items() if amount is not None}
     if not known:
         raise ExportError(f"{where} holds no ratios of domains; {EXAMPLE}")
@@ -195,9 +199,22 @@ def _from_rows(rows: list[Any]) -> dict[str, Any] | None:
     return found
 
 
+def _skip_comments(text: str) -> str:
+    """Return a table without the comments (`# ...`) before it; a header may begin with that mark."""
+    while text.startswith("#"):
+        line, _, rest = text.partition("\n")
+        following = rest.partition("\n")[0]
+        is_header = all(line.count(mark) == following.count(mark) for mark in MARKS)
+        if is_header and re.search(r"\d", following):
+            return text.lstrip("# ")
+        text = rest.lstrip("\n")
+    return text
+
+
 def _read_table(text: str) -> dict[str, Any] | None:
+    text = _skip_comments(text.lstrip("\n"))
     # of marks that are as frequent, a comma may be a decimal one
-    mark = max("\t;,", key=text.split("\n", 1)[0].count)
+    mark = max(MARKS, key=text.split("\n", 1)[0].count)
     rows = [
         row for row in csv.reader(io.StringIO(text), delimiter=mark) if any(map(str.strip, row))
     ]
@@ -210,7 +227,8 @@ def _read_table(text: str) -> dict[str, Any] | None:
     if not cells or len({len(row) for row in cells}) > 1:
         return None
     if len(cells[0]) == 2 and _is_number(cells[-1][1]):
-        body = cells if _is_number(cells[0][1]) else cells[1:]
+        # a series of pandas has a header without a name for its index
+        body = cells if cells[0][0] and _is_number(cells[0][1]) else cells[1:]
         return dict(body) if len({row[0] for row in body}) == len(body) else None
     header = dict(zip(map(str.lower, cells[0]), range(len(cells[0])), strict=False))
     if len(cells) > 2 and any(name in header for name in NAMES):

@@ -1,11 +1,13 @@
 """Read untrusted JSON and YAML. Invalid input raises a `ValueError` with a short message.
 
 Refused are nesting that exhausts the stack, integers of thousands of digits, lone surrogates, which no
-file can hold, and YAML aliases that are recursive or expand to billions of values.
+file can hold, and YAML aliases that are recursive or expand to billions of values. Booleans of YAML are
+`true` and `false` alone, as in YAML 1.2: `no` is Norwegian.
 """
 
 import json
 import math
+import re
 from collections import Counter
 from typing import Any
 from unicodedata import category
@@ -152,17 +154,43 @@ class _PlainLoader(yaml.SafeLoader):
         return int(super().construct_yaml_int(node))
 
 
+_BOOLEAN = "tag:yaml.org,2002:bool"
 _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_yaml_int)
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_PlainLoader.add_implicit_resolver(
+    _BOOLEAN, re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 class _UniqueLoader(_PlainLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        for key, count in keys.items():
-            if count > 1:
-                problem = f"{show(key)} is given twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep=deep)
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _require_unique(node)  # before merge keys are resolved, whose values may be overridden
+        return node
+
+
+def _require_unique(root: yaml.Node) -> None:
+    """Raise a `MarkedYAMLError` if a mapping gives a key twice."""
+    seen: set[int] = set()
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending += reversed(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            for key, count in keys.items():
+                if count > 1:
+                    problem = f"{show(key)} is given twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+            pending += [part for pair in reversed(node.value) for part in pair]
 
 
 def _require_finite(root: yaml.Node) -> None:

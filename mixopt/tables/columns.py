@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mixopt.errors import TrialsError, did_you_mean
-from mixopt.tables.bookkeeping import is_bookkeeping
+from mixopt.io.bookkeeping import is_bookkeeping
+from mixopt.io.field_names import COST_COLUMNS, direction_of_name, plain_name
 from mixopt.tables.numbers import as_numbers
 from mixopt.tables.ratio_columns import are_ratios, search_columns, select_ratios
-from mixopt.tables.run_ids import plain_name
 from mixopt.trials import Direction
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # names by priority
-COST_COLUMNS = ("cost", "gpu_hours", "flops", "tokens")
 FIDELITY_COLUMNS = ("fidelity", "model_size", "kind")
 
 STATE_COLUMNS = ("status", "state")  # in any case
@@ -48,10 +47,6 @@ STD_ERROR = re.compile(
 SPREAD = re.compile(r"^.+[/._:](?:std|stdev|std_dev|variance|ci|ci95|ci_low|ci_high)$")
 """`x_std`, `x/ci`: not used, because a table does not say whether over runs or over items."""
 
-LOWER_WORDS = {"loss", "bpb", "ppl", "perplexity", "nll", "bits", "error", "entropy"}
-HIGHER_WORDS = {"acc", "accuracy", "em", "f1", "pass@1", "score", "bleu", "rouge", "rougel"}
-NEGATIONS = {"neg", "negative", "minus", "negated"}
-"""Words of a metric with the other sign (`neg_loss`)."""
 SHOWN = 3  # number of columns that a log message names
 
 Better = Direction | Mapping[str, Direction] | None
@@ -164,7 +159,7 @@ def doubtful_columns(columns: Sequence[str]) -> list[set[str]]:
         columns: Candidates for ratios.
     """
     records = {column for column in columns if is_bookkeeping(without_tracker(column))}
-    return [records, records | {c for c in columns if _direction_of_name(c) is not None}]
+    return [records, records | {c for c in columns if direction_of_name(c) is not None}]
 
 
 def _with_prefix(columns: Sequence[str], tracker: str, prefix: str) -> dict[str, str]:
@@ -289,7 +284,7 @@ def drop_settings(scores: "pd.DataFrame", better: Better, where: str) -> "pd.Dat
     settings = [
         str(column)
         for column in scores.columns
-        if column not in named and _direction_of_name(str(column)) is None and len(scores) > 1
+        if column not in named and direction_of_name(str(column)) is None and len(scores) > 1
         and scores[column].notna().all() and scores[column].nunique() == 1
     ]  # fmt: skip
     if settings and len(settings) < len(scores.columns):
@@ -312,7 +307,7 @@ def infer_directions(scores: "pd.DataFrame", better: Better, where: str) -> dict
     """
     columns = list(map(str, scores.columns))
     if better == "lower" or better == "higher":
-        unknown = [column for column in columns if _direction_of_name(column) is None]
+        unknown = [column for column in columns if direction_of_name(column) is None]
         if unknown and len(unknown) < len(columns):
             log.info("%s: %s are taken as metrics too, %s is better; ignore= (--ignore) leaves a "
                      "column out.", where, ", ".join(unknown), better)  # fmt: skip
@@ -332,7 +327,7 @@ def infer_directions(scores: "pd.DataFrame", better: Better, where: str) -> dict
             raise TrialsError(
                 f"better gives two directions for {column!r}, also as {short!r}; give one."
             )
-        direction = stated.pop() if stated else _direction_of_name(column)
+        direction = stated.pop() if stated else direction_of_name(column)
         if direction is None:
             raise TrialsError(
                 f"{where} does not say whether lower or higher {column!r} is better; pass "
@@ -350,14 +345,3 @@ def infer_directions(scores: "pd.DataFrame", better: Better, where: str) -> dict
                 "if that is wrong.", where, direction, ", ".join(names[:SHOWN]), more,
             )  # fmt: skip
     return directions
-
-
-def _direction_of_name(name: str) -> Direction | None:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)  # valLoss
-    words = re.split(r"[^a-z0-9@]+|_", spaced.lower())
-    known = [word for word in words if word in LOWER_WORDS | HIGHER_WORDS]
-    if not known:
-        return None
-    # the last word says what it is: acc_loss is a loss
-    lower = (known[-1] in LOWER_WORDS) != any(word in NEGATIONS for word in words)
-    return "lower" if lower else "higher"

@@ -1,15 +1,8 @@
 """Layouts of CSV files: encodings, marks between cells, decimal commas, ids that look like numbers."""
 
-import codecs
 import csv
-import gzip
 import re
-import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from mixopt.errors import require_extra
-from mixopt.io.unpacked_stream import UnpackedStream
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,62 +14,9 @@ THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})*\s*")
 MARK_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 """First line by which Excel tells the mark between cells."""
 NUMBER = re.compile(r"\s*[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?\s*")
-UNPACKED_AT_ONCE = 1 << 16
-"""Compressed bytes that are unpacked at a time."""
 EMPTY_LINES = re.compile(r"[\s\ufeff]*\n|")
 INTEGER = re.compile(r"[-+]?\d+(?:\.0*)?")
 DECIMAL = re.compile(r"[-+]?\d+\.\d+|[-+]?\d+")
-
-
-def read_content(path: Path) -> bytes:
-    """Return the content of a file, which may be compressed (.gz, .zst).
-
-    Args:
-        path: The file.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is a damaged compressed file, or ends within its content.
-        MissingExtraError: It is a .zst file and zstandard is not installed.
-    """
-    if path.suffix == ".gz":
-        try:
-            return gzip.decompress(path.read_bytes())
-        except (EOFError, zlib.error):
-            raise ValueError("it is not a whole compressed file") from None
-    if path.suffix != ".zst":
-        return path.read_bytes()
-    require_extra("train", "zstandard")
-    import zstandard
-
-    try:
-        # the library's own stream ends without an error where the file does within its content
-        with UnpackedStream(path.open("rb"), ".zst", UNPACKED_AT_ONCE) as stream:
-            return stream.read() or b""
-    except EOFError:
-        raise ValueError("it is not a whole compressed file") from None
-    except zstandard.ZstdError as error:
-        raise ValueError(str(error)) from None
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file, which may be compressed (.gz, .zst).
-
-    Args:
-        path: The file.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is neither UTF-8 nor UTF-16 text, or a damaged compressed file.
-        MissingExtraError: It is a .zst file and zstandard is not installed.
-    """
-    content = read_content(path)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's "Unicode text"
-        return content.decode("utf-16")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start} is not UTF-8 text: save it as UTF-8") from None
 
 
 def find_delimiter(header: str) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mixopt.errors import TrialsError
+from mixopt.io.field_names import plain_name
 from mixopt.io.model_sizes import parse_size, show_size
 from mixopt.tables.columns import FIDELITY_COLUMNS, is_fidelity, without_tracker
 from mixopt.tables.numbers import as_numbers
-from mixopt.tables.run_ids import plain_name
 from mixopt.trials import KINDS
 
 if TYPE_CHECKING:

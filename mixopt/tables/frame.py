@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixopt.errors import TrialsError, did_you_mean
+from mixopt.io.bookkeeping import is_bookkeeping
+from mixopt.io.field_names import COST_COLUMNS, ID_COLUMNS, is_id
 from mixopt.io.parsing import show
-from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import (
-    COST_COLUMNS,
     FIDELITY_COLUMNS,
     is_fidelity,
     without_tracker,
@@ -26,7 +26,7 @@ from mixopt.tables.nested import flatten_cells
 from mixopt.tables.numbers import as_numbers, to_plain_types
 from mixopt.tables.repeats import SEEDS, STEPS, add_lost_runs, settle_repeats, spread_over_seeds
 from mixopt.tables.row_numbers import ROW_NUMBER, drop_unnamed, names_rows
-from mixopt.tables.run_ids import ID_COLUMNS, find_id_column, further_ids, is_id
+from mixopt.tables.run_ids import find_id_column, further_ids
 from mixopt.tables.table_files import read_file, require_unique_columns
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def read_table(
     column = column if column in frame.columns else None
     if column is not None:
         own = [c for c in map(str, frame.columns) if is_fidelity(c)]
-        others = [*own, "model", *SEEDS, *STEPS]
-        frame = widen(frame, what, [column, *(key for key in others if key != column)], where)
+        keys = [*own, "model", *SEEDS, *STEPS]
+        frame = widen(frame, what, [column, *(key for key in keys if key != column)], where)
     if id_column is not None and id_column not in frame.columns:
         hint = did_you_mean(id_column, list(map(str, frame.columns)))
         raise TrialsError(f"{where} has no column {id_column!r} that names its runs. {hint}")

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 PERCENT = re.compile(r"[-+]?\d+(?:\.\d*)?\s*%")
 GROUPED = re.compile(r"[-+]?\d{1,3}(?:_\d{3}){1,}(?:\.\d*)?|[-+]?\d{1,3}(?:,\d{3}){2,}(?:\.\d*)?")
 """Marks between thousands; one comma alone (`1,234`) may be a decimal one."""
-ROUNDING_TOLERANCE = 0.01  # rows with a sum this close to one are rounded (RegMix: to 0.001)
+ROUNDING_TOLERANCE = 0.01 + 1e-9  # rows with a sum this close to one are rounded (RegMix: to 0.001)
 NEARLY_ALL = 0.9  # share of the rows that must sum to 100 to be percent
 ROUNDING_OF_ZERO = 1e-9  # a negative ratio smaller than this is zero with an error of arithmetic
 COUNTS_FROM = 1.5  # rows with a larger sum are probably counts or percentages
@@ -166,6 +166,8 @@ def normalize_rows(
             remedy = "fix the row."
             if total > COUNTS_FROM:
                 remedy = "for counts or percentages pass counts=True (--counts on the shell)."
+            elif _are_rounded(row, total):
+                remedy = "for ratios that are rounded pass counts=True (--counts on the shell)."
             raise MixtureError(
                 f"{where}, run {identifier}: the ratios sum to {total:.4g}, not to 1; {remedy}"
             )
@@ -174,3 +176,10 @@ def normalize_rows(
         log.info("%s: %d of %d rows summed to 1 only within rounding and were normalized.",
                  where, rounded, len(rows))  # fmt: skip
     return cast(np.ndarray, rows / sums[:, None])
+
+
+def _are_rounded(row: np.ndarray, total: float) -> bool:
+    """Return whether rounding to two decimals explains the sum of many ratios."""
+    return bool(
+        np.allclose(row, np.round(row, 2), atol=1e-9) and abs(total - 1) <= 0.005 * len(row)
+    )

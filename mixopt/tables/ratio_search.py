@@ -11,6 +11,8 @@ from mixopt.mixture import Array
 
 TOLERANCE = 0.01
 """How far the sum of rounded ratios may be from one."""
+ARITHMETIC = 1e-9
+"""Error of a sum: .33 + .33 + .33 is a little less than .99."""
 NEARLY_ALL = 0.9
 """Share of runs whose ratios must sum to one; a wrong row among them is reported later."""
 FEWEST_RUNS = 3
@@ -30,7 +32,7 @@ def sum_to_one(values: Array) -> bool:
         return False
     values = np.nan_to_num(values)
     inside = ((values >= -TOLERANCE) & (values <= 1 + TOLERANCE)).all(axis=1)
-    fits = inside & (np.abs(values.sum(axis=1) - 1) <= TOLERANCE)
+    fits = inside & (np.abs(values.sum(axis=1) - 1) <= TOLERANCE + ARITHMETIC)
     return bool(fits.mean() >= NEARLY_ALL)
 
 

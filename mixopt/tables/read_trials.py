@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
+from mixopt.io.bookkeeping import is_bookkeeping
+from mixopt.io.field_names import COST_COLUMNS
 from mixopt.io.model_sizes import PLAIN_FROM, parse_size, show_size
 from mixopt.io.parsing import show
 from mixopt.mixture import Mixture
-from mixopt.tables.bookkeeping import is_bookkeeping
 from mixopt.tables.columns import (
-    COST_COLUMNS,
     FIDELITY_COLUMNS,
     FINISHED,
     METRIC_PREFIXES,

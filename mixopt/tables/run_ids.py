@@ -1,39 +1,15 @@
 """Find the column that names the runs of a table, and tell it from a column of numbers."""
 
-import re
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixopt.io.field_names import ID_COLUMNS, is_id, plain_name
 from mixopt.tables.numbers import as_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ID_COLUMNS = ("run_id", "run", "id", "trial", "name", "ID", "Name", "Run", "run_name", "uuid",
-              "model", "number", "index")  # fmt: skip
-"""Names of runs by priority; `number` is Optuna's. Case and marks do not count (`Run ID`, `sys/id`).
-`index` comes last, as `reset_index()` writes positions, which may differ between two tables."""
-
-
-def plain_name(name: str) -> str:
-    """Return a name without case, marks and the prefix `sys/`.
-
-    Args:
-        name: Of a column.
-    """
-    return re.sub(r"[^a-z0-9]", "", name.lower().removeprefix("sys/"))
-
-
-def is_id(name: str, id_column: str | None = None) -> bool:
-    """Return whether a column is called as ids are.
-
-    Args:
-        name: Of the column.
-        id_column: Name that the user gives.
-    """
-    return name == id_column or plain_name(name) in map(plain_name, ID_COLUMNS)
 
 
 def find_ids(columns: Sequence[str]) -> list[str]:
@@ -81,7 +57,7 @@ def further_ids(
     return [c for c in called if c not in amounts], amounts
 
 
-def _are_amounts(cells: "pd.Series[object]", *, may_count: bool) -> bool:
+def _are_amounts(cells: "pd.Series[Any]", *, may_count: bool) -> bool:
     values = as_numbers(cells).to_numpy(dtype=float)
     if not len(values) or not np.isfinite(values).all() or (values < 0).any():
         return False

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixopt.errors import MissingExtraError, TrialsError, one_line
+from mixopt.io.field_names import is_id
 from mixopt.io.parsing import load_json, show
+from mixopt.io.text_content import read_content, read_text
 from mixopt.tables.csv_layout import (
     convert_decimal_commas,
     find_table,
-    read_content,
-    read_text,
 )
 from mixopt.tables.nested import find_rows
-from mixopt.tables.run_ids import is_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +80,7 @@ def read_file(path: Path, what: str, id_column: str | None = None) -> "pd.DataFr
         return readers[kind](path)
     except (MissingExtraError, TrialsError):
         raise
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
         # the errors of pandas and pyarrow are ValueErrors and OSErrors
         raise TrialsError(
             f"{path} cannot be read as {kind[1:].upper()} ({one_line(error)}); fix the file."
@@ -153,6 +152,7 @@ def _from_rows(rows: list[Any]) -> "pd.DataFrame":
 def _parse_csv(text: str, path: Path, id_column: str | None) -> "pd.DataFrame":
     import pandas as pd
 
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     text, mark = find_table(text)
     header = pd.read_csv(StringIO(text), header=None, nrows=1, dtype=str, sep=mark).iloc[0]
     # checked here because pandas renames repeated columns
@@ -168,7 +168,6 @@ def _parse_csv(text: str, path: Path, id_column: str | None) -> "pd.DataFrame":
 
 def _require_named_cells(text: str, mark: str, n_columns: int, path: Path) -> None:
     """Check that no row has a cell without a column, as pandas reads such rows without a word."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     number = -1  # the header
     try:
         for cells in csv.reader(StringIO(text, newline=""), delimiter=mark):

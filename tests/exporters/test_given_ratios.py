@@ -39,6 +39,10 @@ RATIOS = {"web": 0.7, "code": 0.2, "math": 0.1}
         ("a.csv", "domain;share\nweb;70,0 %\ncode;20,0 %\nmath;10,0 %\n"),
         ("a.csv", 'source,tokens\nweb,"7,000,000"\ncode,"2,000,000"\nmath,"1,000,000"\n'),
         ("a.csv", "\ufeffdomain,ratio\nweb,0.70001\ncode,0.2\nmath,0.1\n"),
+        ("a.csv", ",0\nweb,0.7\ncode,0.2\nmath,0.1\n"),
+        ("a.csv", "# of June, all data\ndomain,ratio\nweb,0.7\ncode,0.2\nmath,0.1\n"),
+        ("a.csv", "# domain,ratio\nweb,0.7\ncode,0.2\nmath,0.1\n"),
+        ("a.csv", "domain,ratio\rweb,0.7\rcode,0.2\rmath,0.1\r"),
     ],
 )  # fmt: skip
 def test_ratios_in_any_plain_form(tmp_path, name, content):
@@ -77,13 +81,17 @@ def test_a_comma_in_a_name_stays(tmp_path):
             '{"web": 0.7, "code": "x"}',
             "a.json: the ratio of 'code' is 'x', not a number; fix",
         ),
-        ("a.yaml", "web: yes\ncode: 0.5\n", "the ratio of 'web' is True, not a number"),
+        ("a.yaml", "web: yes\ncode: 0.5\n", "the ratio of 'web' is 'yes', not a number"),
         ("a.json", "[0.7, 0.3]", "holds no ratios of domains"),
         ("a.json", '{"web": 0.7', "cannot be read"),
         ("a.yaml", "web: [1\n", "cannot be read"),
         ("a.csv", "run,web,code\na,0.7,0.3\nb,0.5,0.5\n", "holds no ratios of domains"),
         ("a.csv", "domain,ratio\nweb,0.7\nweb,0.3\n", "holds no ratios of domains"),
         ("a.csv", "", "holds no ratios of domains"),
+        ("a.csv", "web,0.7\n,0.3\n", "a ratio has no domain; name it"),
+        ("a.yaml", "web: 0.7\nnull: 0.3\n", "a ratio has no domain; name it"),
+        ("a.json", '{"run": 3, "web": 5e9, "code": 5e9}', "'run' is called as the id"),
+        ("a.json", '{"id": 0.4, "loss": 2.1, "en": 0.3}', "'id' is called as the id"),
     ],
 )
 def test_what_holds_no_ratios_is_told_in_one_sentence(tmp_path, name, content, words):
@@ -136,3 +144,46 @@ def test_ratios_of_others_from_the_shell(tmp_path):
     assert "states no weights" in checked
     levanter = (*given[:2], "levanter", "--check", CASES / "validation-only-source" / "lv.yaml")
     assert "paloma: weight 0 and no domain" in call("export", *levanter)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "left_out"),
+    [
+        ("a.csv", "run,web,code\n3,.5,.5\n", "run"),
+        ("a.csv", "index,web,code,loss\n17,.5,.5,2.31\n", "index, loss"),
+        ("a.json", '{"run": 3, "web": 0.5, "code": 0.5}', "run"),
+        ("a.json", '{"seed": 0, "web": 50, "code": 50}', "seed"),
+        ("a.json", '{"name": "best", "web": 0.5, "code": 0.5}', "name"),
+        ("a.yaml", "tokens: 1000000000\nweb: 0.5\ncode: 0.5\n", "tokens"),
+        ("a.csv", "domain,ratio\nweb,0.5\ncode,0.5\ntotal,1.0\n", "the total is left out"),
+        ("a.csv", "domain,tokens\nweb,5e9\ncode,5e9\nSum,1e10\n", "the total is left out"),
+    ],
+)
+def test_what_stands_beside_the_ratios_is_left_out_and_said(
+    tmp_path, caplog, name, content, left_out
+):
+    (tmp_path / name).write_text(content)
+    assert dict(read_given_plan(tmp_path / name).ratios) == {"web": 0.5, "code": 0.5}
+    assert left_out in caplog.text
+
+
+def test_domains_that_are_called_as_records_are_stay_where_the_sum_proves_it(tmp_path, caplog):
+    (tmp_path / "a.yaml").write_text("id: 0.25\nno: 0.25\nall: 0.5\n")
+    assert dict(read_given_plan(tmp_path / "a.yaml").ratios) == {"id": 0.25, "no": 0.25, "all": 0.5}
+    assert caplog.text == ""
+    assert dict(as_plan(mixopt.Mixture({"run": 0.0, "web": 0.5, "code": 0.5})).ratios)["run"] == 0
+
+
+def test_a_series_of_pandas(tmp_path):
+    pd.Series(RATIOS).to_csv(tmp_path / "a.csv")
+    assert dict(read_given_plan(tmp_path / "a.csv").ratios) == pytest.approx(RATIOS)
+
+
+def test_ratios_that_were_rounded_to_two_digits(tmp_path):
+    (tmp_path / "a.yaml").write_text("web: .33\ncode: .33\nmath: .33\n")
+    assert read_given_plan(tmp_path / "a.yaml").ratios["web"] == pytest.approx(1 / 3)
+
+
+def test_a_file_in_utf_16(tmp_path):
+    (tmp_path / "a.csv").write_text("domain\tratio\nweb\t0.5\ncode\t0.5\n", encoding="utf-16")
+    assert dict(read_given_plan(tmp_path / "a.csv").ratios) == {"web": 0.5, "code": 0.5}

@@ -57,6 +57,23 @@ def test_yaml_is_data_and_its_keys_stand_once():
     assert load_yaml("") is None
 
 
+def test_booleans_are_true_and_false_alone():
+    """`no` is Norwegian."""
+    assert load_yaml("no: .3\nlang: [no, da, on]\na: yes") == {
+        "no": 0.3, "lang": ["no", "da", "on"], "a": "yes"
+    }  # fmt: skip
+    assert load_yaml("[true, False, TRUE, Truest]") == [True, False, True, "Truest"]
+
+
+@pytest.mark.parametrize("text", ["b: &b {x: 1}\na:\n  <<: *b\n  x: 2\nc:\n  <<: *b",
+                                  "a: &a\n  <<: &b {x: 1}\n  x: 2\nc:\n  <<: *a\n  x: 3"])  # fmt: skip
+def test_a_merge_key_gives_no_key_twice(text):
+    plain = load_yaml(text)
+    assert plain["a"] == {"x": 2}
+    with pytest.raises(yaml.YAMLError, match="'x' is given twice"):
+        load_yaml(f"{text}\nd: [{{x: 1, x: 2}}]")
+
+
 def test_messages_repeat_little_and_in_one_line():
     assert show("a\nb") == "'a\\nb'"
     assert len(show("x" * 10_000)) < 100

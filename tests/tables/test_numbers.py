@@ -82,3 +82,13 @@ def test_categories_and_types_of_pandas_become_plain():
     assert plain["c"].tolist() == pytest.approx([1, np.nan], nan_ok=True)
     assert list(plain["a"]) == ["x", "y"]
     assert frame["a"].dtype == "category"
+
+
+def test_sums_that_rounding_explains():
+    thirds = normalize_rows(np.full((1, 3), 0.33), ["x"], "T")
+    assert thirds == pytest.approx(np.full((1, 3), 1 / 3))
+    many = np.array([[0.02] * 18 + [0.31, 0.31]])  # sums to 0.98
+    with pytest.raises(MixtureError, match="rounded pass counts=True .--counts on the shell"):
+        normalize_rows(many, ["x"], "T")
+    with pytest.raises(MixtureError, match="sum to 0.9, not to 1; fix the row"):
+        normalize_rows(np.array([[0.4, 0.5]]), ["x"], "T")

@@ -58,3 +58,7 @@ def test_a_wrong_row_does_not_hide_the_ratios():
     assert sum_to_one(wrong[:, :4])
     wrong[:8, 0] += 0.3
     assert not sum_to_one(wrong[:, :4])
+
+
+def test_thirds_of_two_digits_are_ratios():
+    assert sum_to_one(np.full((4, 3), 0.33))

@@ -89,3 +89,13 @@ def test_empty_cells_beyond_the_header_and_short_rows_are_none(tmp_path):
     frame = read_file(tmp_path / "t.csv", "ratios")
     assert list(frame.columns) == ["run", "a", "b"]
     assert list(frame["run"]) == ["x", "y\nz"]
+
+
+def test_line_ends_of_the_macintosh(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"run,a,b\rx,0.25,0.75\ry,1.0,0.0\r")
+    assert read_file(tmp_path / "t.csv", "ratios").to_dict("list") == TABLE.to_dict("list")
+
+
+def test_a_long_field_in_the_first_line(tmp_path):
+    (tmp_path / "t.csv").write_text(f"run,a,{'b' * 200_000}\nx,0.25,0.75\n")
+    assert list(read_file(tmp_path / "t.csv", "ratios").columns)[:2] == ["run", "a"]

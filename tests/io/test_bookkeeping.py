@@ -1,6 +1,6 @@
 import pytest
 
-from mixopt.tables.bookkeeping import is_bookkeeping
+from mixopt.io.bookkeeping import is_bookkeeping
 
 
 @pytest.mark.parametrize(
