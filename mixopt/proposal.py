@@ -265,7 +265,7 @@ class Proposal:
         if not file.is_file():
             raise ExportError(f"{file} does not exist; give the proposal.json of a study.")
         try:
-            plain = load_json(file.read_text(encoding="utf-8"))
+            plain = load_json(file.read_text(encoding="utf-8-sig"))  # of Notepad
             proposal = cls.from_dict(plain)
             warn_if_edited(plain, str(file))
             return proposal

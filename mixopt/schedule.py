@@ -156,7 +156,7 @@ def read_plan(path: str | Path) -> Proposal | Schedule:
     """
     file = Path(path)
     try:
-        plain = load_json(file.read_text(encoding="utf-8"))
+        plain = load_json(file.read_text(encoding="utf-8-sig"))  # of Notepad
     except (ValueError, OSError):
         return Proposal.read(file)  # raises an error that names the defect
     if not isinstance(plain, dict) or "phases" not in plain:

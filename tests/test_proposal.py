@@ -141,3 +141,9 @@ def test_a_candidate_that_the_decision_sets_aside_is_called_so_and_the_only_one_
         proposal = Proposal(ratios, Estimate(0, 1), {}, decision=decision)
         assert proposal.is_advised == advised
         assert proposal.verdict.startswith("this is the best other mixture, not") != advised
+
+
+def test_a_file_that_notepad_saved_is_read(tmp_path):
+    path = proposal().write(tmp_path / "proposal.json")
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert Proposal.read(path).ratios == proposal().ratios

@@ -70,3 +70,9 @@ def test_a_schedule_that_was_edited_says_so(tmp_path, caplog):
     path.write_text(json.dumps(plain))
     read_plan(path)
     assert f"schedule.json, phase {name} was changed after mixopt wrote it" in caplog.text
+
+
+def test_a_schedule_that_notepad_saved_is_read(tmp_path):
+    path = SCHEDULE.write(tmp_path / "schedule.json")
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert read_plan(path) == SCHEDULE

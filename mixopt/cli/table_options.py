@@ -44,7 +44,7 @@ table_options = combine_options(
     click.option("--domains", metavar="A,B,...", help="Domains; the ratio columns of --runs."),
     click.option("--counts", is_flag=True, help="The ratios are counts or percentages."),
     click.option("--better", multiple=True, metavar="[METRIC=]lower|higher",
-                 help="Which way is better, for all or by metric."),
+                 help="Which way is better, for all (others) or by metric."),
     click.option("--holdout", multiple=True, metavar="METRIC",
                  help="Reported, and never used to choose."),
     click.option("--ignore", multiple=True, metavar="COLUMN",
@@ -75,6 +75,7 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
         MissingExtraError: `--mlflow` is given and MLflow is not installed.
         UsageError: An option is invalid, or `--mlflow` and `--runs` are both given.
     """
+    from mixopt.tables.columns import REST
     from mixopt.tables.read_trials import read_trials
 
     config = read_config(options)
@@ -91,11 +92,15 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
     given["id_column"], given["fidelities"] = options["id"], config.fidelities
     if given["metrics"] is not None and runs is not None and not given["metrics"].is_file():
         given["metrics"] = split_names(str(given["metrics"]), "--metrics")
-    better: Any = options["better"]
-    if len(better) == 1 and better[0] in ("lower", "higher"):  # for all metrics
-        better = better[0]
-    else:
-        better = parse_pairs(better, "--better", "lower, higher, or METRIC=lower|higher") or None
+    words = [word for word in options["better"] if word in ("lower", "higher")]
+    if len(set(words)) > 1:
+        raise click.UsageError(
+            "--better lower and --better higher are both given; name the metrics."
+        )
+    pairs = [pair for pair in options["better"] if pair not in words]
+    better: Any = parse_pairs(pairs, "--better", "lower, higher, or METRIC=lower|higher") or None
+    if words:  # for all metrics that are not named
+        better = {REST: words[0], **better} if better else words[0]
     return read_trials(runs=runs, domains=split_names(options["domains"]) or None, better=better,
                        capabilities=config.capabilities, **given), config  # fmt: skip
 

@@ -49,6 +49,8 @@ SPREAD = re.compile(r"^.+[/._:](?:std|stdev|std_dev|variance|ci|ci95|ci_low|ci_h
 
 SHOWN = 3  # number of columns that a log message names
 
+REST = "*"
+"""Key of the direction of all metrics that are not named."""
 Better = Direction | Mapping[str, Direction] | None
 
 
@@ -317,7 +319,7 @@ def infer_directions(scores: "pd.DataFrame", better: Better, where: str) -> dict
         raise TrialsError("better must be 'lower', 'higher', or one of them for each metric.")
     stripped = dict(zip(columns, strip_common_prefix(columns), strict=True))
     for name in given:
-        if name not in columns and name not in stripped.values():
+        if name != REST and name not in columns and name not in stripped.values():
             raise TrialsError(f"{where} has no metric {name!r}. {did_you_mean(name, columns)}")
     directions: dict[str, Direction] = {}
     guessed: dict[Direction, list[str]] = {"lower": [], "higher": []}
@@ -327,14 +329,14 @@ def infer_directions(scores: "pd.DataFrame", better: Better, where: str) -> dict
             raise TrialsError(
                 f"better gives two directions for {column!r}, also as {short!r}; give one."
             )
-        direction = stated.pop() if stated else direction_of_name(column)
+        direction = stated.pop() if stated else given.get(REST) or direction_of_name(column)
         if direction is None:
             raise TrialsError(
                 f"{where} does not say whether lower or higher {column!r} is better; pass "
                 "better='lower', better='higher', or one of them by metric (--better on the "
                 "shell), or ignore the column (ignore=, --ignore)."
             )
-        if column not in given and short not in given:
+        if not {column, short, REST} & set(given):
             guessed[direction].append(column)
         directions[column] = direction
     for direction, names in guessed.items():

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
@@ -79,8 +80,9 @@ def read_trials(
         runs: Instead of these two, one table with both, as trackers export it: ratio columns are
             called like `ratio/web` or `params.mixture.web`, or are named by `domains`.
         domains: Ratio columns; None takes all of `ratios`, or those of `runs` that look like ratios.
-        better: `lower` or `higher`, for all metrics or by metric. A direction that is not given is
-            inferred from well-known names (loss, bpb, acc, ...), which is logged.
+        better: `lower` or `higher`, for all metrics or by metric (`*` for those that are not named). A
+            direction that is not given is inferred from well-known names (loss, bpb, acc, ...), which
+            is logged.
         holdout: Metrics that are reported but not used to choose mixtures.
         capabilities: Metrics by capability; all other metrics belong to the capability `all`.
         counts: Whether ratios are token counts or percentages, to be normalized.
@@ -122,8 +124,12 @@ def read_trials(
     if runs is not None:
         frame, where, _ = read(runs, "runs")
         _check_ignored(ignore, list(map(str, frame.columns)), where)
-        mixtures, scores = _split_runs(frame.drop(columns=list(ignore)), where, domains, chosen)
-        return _to_trials(mixtures, where, scores, where, better, holdout, members, counts)
+        mixtures, scores, own = _split_runs(
+            frame.drop(columns=list(ignore)), where, domains, chosen
+        )
+        if isinstance(better, Mapping):
+            better = {own.get(name, name): way for name, way in better.items()}
+        return _to_trials(mixtures, where, scores, where, better, holdout, members, counts, own)
     mixtures, where, begun = read(ratios, "ratios")
     scores, scores_name, scored = read(table, "metrics")
     _check_ignored(ignore, [*map(str, mixtures.columns), *map(str, scores.columns)], scores_name)
@@ -190,8 +196,11 @@ def _split_runs(
     where: str,
     domains: Sequence[str] | None,
     chosen: Sequence[str] | None = None,
-) -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    """Return the mixtures and the scores of one table, without unfinished runs."""
+) -> tuple["pd.DataFrame", "pd.DataFrame", dict[str, str]]:
+    """Return the mixtures and the scores of one table, without unfinished runs.
+
+    The last value is the name of each column of scores by its own name.
+    """
     frame = _drop_unfinished(frame, where)
     check_ids(frame, where, frame, where)
     frame.columns = frame.columns.map(str)
@@ -216,7 +225,7 @@ def _split_runs(
     if dropped:
         log.info("%s: %d columns without numbers or without a metric are left out (%s).",
                  where, len(dropped), ", ".join(dropped[:5]))  # fmt: skip
-    return mixtures, rest[list(kept)].rename(columns=kept)
+    return mixtures, rest[list(kept)].rename(columns=kept), kept
 
 
 def _choose_metrics(
@@ -293,6 +302,7 @@ def _to_trials(
     holdout: Sequence[str],
     capabilities: Mapping[str, Sequence[str]],
     counts: bool,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> Trials:
     scores.columns = scores.columns.map(str)
     fidelities = _read_fidelities(scores, scores_name)
@@ -309,6 +319,13 @@ def _to_trials(
     directions = infer_directions(values, better, scores_name)
     names = dict(zip(values.columns, strip_common_prefix(list(values.columns)), strict=True))
     known = list(names.values())
+    # a metric may be named as its column is in the file
+    short = {column: names[name] for column, name in own.items() if name in names} | names
+    short |= {name: name for name in known}
+    holdout = [short.get(name, name) for name in holdout]
+    capabilities = {
+        key: [short.get(m, m) for m in members] for key, members in capabilities.items()
+    }
     for name in (*holdout, *(m for members in capabilities.values() for m in members)):
         if name not in known:
             raise TrialsError(f"{scores_name} has no metric {name!r}. {did_you_mean(name, known)}")

@@ -147,3 +147,18 @@ def test_domains_of_a_natural_file_are_text(tmp_path):
     (tmp_path / "n.yaml").write_text("no: .33\nda: .33\nsv: .33\n")
     printed = call("design", "--natural", tmp_path / "n.yaml", "-n", "3")
     assert printed.startswith("run,no,da,sv\n")
+
+
+def test_a_direction_of_the_metrics_that_are_not_named(tables, tmp_path):
+    both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
+    both = both.rename(columns={"val_loss": "eval/mystery"}).assign(
+        **{"eval/acc": both["val_loss"]}
+    )
+    both.to_csv(tmp_path / "runs.csv", index=False)
+    given = ("propose", "--runs", tmp_path / "runs.csv", "--domains", "web,code", "-v")
+    printed = call(
+        *given, "--better", "lower", "--better", "eval/acc=lower", "--holdout", "eval/acc"
+    )
+    assert "likely to be better" in printed
+    printed = call(*given, "--better", "lower", "--better", "higher", code=2)
+    assert "--better lower and --better higher are both given" in printed

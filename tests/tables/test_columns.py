@@ -107,3 +107,9 @@ def test_the_last_word_and_the_sign_of_a_name(name, direction):
             infer_directions(frame, None, "T")
     else:
         assert infer_directions(frame, None, "T") == {name: direction}
+
+
+def test_a_direction_of_all_that_are_not_named():
+    frame = pd.DataFrame({"acc": [0.1, 0.2], "x": [1, 2], "y_acc": [3, 4]})
+    found = infer_directions(frame, {"*": "lower", "acc": "higher"}, "T")
+    assert found == {"acc": "higher", "x": "lower", "y_acc": "lower"}

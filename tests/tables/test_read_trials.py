@@ -539,3 +539,21 @@ def test_a_blank_count_is_refused_in_one_table_as_in_two():
     for given in ({"runs": ratios.merge(scores)}, {"ratios": ratios, "metrics": scores}):
         with pytest.raises(MixtureError, match="run b: a ratio is missing.*0 is a domain"):
             mixopt.read_trials(**given, counts=True)
+
+
+def test_metrics_are_named_as_their_columns_too():
+    frame = pd.DataFrame({
+        "run": list("abc"), "ratio/web": [0.1, 0.5, 0.9], "ratio/code": [0.9, 0.5, 0.1],
+        "eval/x": [1.0, 2.0, 3.0], "eval/acc": [0.1, 0.2, 0.4],
+    })  # fmt: skip
+    given = {
+        "better": {"eval/x": "lower"},
+        "holdout": ["eval/acc"],
+        "capabilities": {"c": ["eval/x"]},
+    }
+    trials = mixopt.read_trials(runs=frame, **given)
+    ratios, scores = frame.iloc[:, :3], frame.iloc[:, [0, 3, 4]]
+    assert trials.metrics == mixopt.read_trials(ratios=ratios, metrics=scores, **given).metrics
+    assert [(m.name, m.role, m.capability) for m in trials.metrics] == [
+        ("x", "search", "c"), ("acc", "holdout", "all")
+    ]  # fmt: skip
