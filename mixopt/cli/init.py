@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ HEAD = """\
 @click.option("--base", help="Folder or hub id of the base; a small one is built if left out.")
 def init(folder: Path, domains: Sequence[str], base: str | None) -> None:
     """Write the YAML files of a new study into FOLDER."""
+    folder = folder.expanduser()
+    base = base and expanduser(base)
     path = _write_study(folder, parse_pairs(domains, "--domain", "NAME=GLOB"), base)
     if base is not None:
         click.echo(f"Context   {_context(base)[1]}")

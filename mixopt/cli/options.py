@@ -11,6 +11,7 @@ import click
 
 from mixopt.cli.output import open_view, verbosity_of
 from mixopt.errors import is_installed, require_extra
+from mixopt.io.model_sizes import whole_number
 
 if TYPE_CHECKING:
     from mixopt.callbacks.console import ConsoleCallback
@@ -30,12 +31,24 @@ def combine_options(*options: Decorator) -> Decorator:
     return lambda command: reduce(lambda done, add: add(done), reversed(options), command)
 
 
+class TokenCount(click.IntRange):
+    """A number of tokens, which may be written as `1e9`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; `10B` is refused with its digits."""
+        try:
+            number: int = super().convert(whole_number(value), param, ctx)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}.", param, ctx)
+        return number
+
+
 run_options = combine_options(
     click.option("--experts", multiple=True, metavar="[DOMAIN=]DIR",
                  help="An expert trained elsewhere; the domain is the folder's name if left out."),
     click.option("--executor", metavar="NAME",
                  help="local, processes, ray or slurm; the study's own if left out."),
-    click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N",
+    click.option("--budget-tokens", type=TokenCount(min=1), metavar="N",
                  help="Tokens of training to spend on the answer; overrides the study's budget."),
     click.option("--storage", metavar="URL",
                  help="Shared storage of artifacts, for workers without a common disk."),

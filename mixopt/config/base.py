@@ -5,13 +5,16 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    PositiveInt,
     TypeAdapter,
     ValidationError,
     model_validator,
 )
 
+from mixopt.io.model_sizes import whole_number
 from mixopt.io.parsing import require_printable
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -23,6 +26,23 @@ DomainName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]*([./][A-Za-z0-9_:-]+)*$", max_length=100)
 ]
 """A name of a domain, which may be hierarchical: `wiki:en`, `dclm/web`, `stack.v2`."""
+
+
+TokenCount = Annotated[PositiveInt, BeforeValidator(whole_number)]
+"""A number of tokens, which may be written as `1e9`."""
+
+
+def _normalize(ratios: dict[str, float]) -> dict[str, float]:
+    """Return percent or counts, and ratios that sum to one only within rounding, as ratios."""
+    total = sum(ratios.values())
+    is_rounded = 1e-6 < abs(total - 1) <= 0.01 + 1e-9
+    if not ratios or min(ratios.values()) < 0 or not (is_rounded or 1.5 < total < float("inf")):
+        return ratios
+    return {domain: ratio / total for domain, ratio in ratios.items()}
+
+
+NaturalRatios = Annotated[dict[str, float], AfterValidator(_normalize)]
+"""Ratios, percent or counts by domain."""
 
 
 def is_name(text: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mixopt.config.base import ConfigModel, Share
+from mixopt.config.base import ConfigModel, NaturalRatios, Share
 from mixopt.errors import MixtureError
 from mixopt.search_space import Group, Inequality, SearchSpace
 
@@ -134,7 +134,7 @@ def _fidelity_name(fidelity: object) -> object:
 class ProposalConfig(SearchSpaceConfig):
     """Constraints and objective of a proposal from a table of runs."""
 
-    natural: dict[str, float] | None = None
+    natural: NaturalRatios | None = None
     """Natural mixture; if left out, none is assumed and the best run is compared with first."""
     target: str | dict[str, Annotated[float, Field(ge=0)]] = "utility"
     """Objective: `utility`, `average`, `worst`, one metric, or weights by metric."""

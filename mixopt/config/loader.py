@@ -4,8 +4,9 @@ A study names experts and benchmarks by glob; `load_study` reads them all and re
 in a YAML are relative to it and become absolute.
 """
 
-from collections.abc import Callable, Mapping
-from os.path import normpath
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from os.path import expanduser, normpath
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,7 +51,8 @@ def load_study(name: str | Path) -> StudyConfig:
         ConfigError: A file is missing, is no YAML, or is invalid.
     """
     path = _find_study(name)
-    plain = read_yaml(path)
+    # a section whose fields are all commented out is left out
+    plain = {name: value for name, value in read_yaml(path).items() if value is not None}
     for section in ("experts", "benchmarks"):
         if section in plain:
             plain[section] = _read_listed(plain[section], section, path)
@@ -201,6 +203,7 @@ def _anchor_paths(plain: Any, folder: Path) -> Any:
 
 
 def _anchor_path(path: str, folder: Path) -> str:
+    path = expanduser(path)
     return path if Path(path).is_absolute() else normpath((folder / path).absolute())
 
 
@@ -209,6 +212,7 @@ def _anchor(path: str, folder: Path, anchor: Callable[[str, Path], str] = _ancho
 
 
 def _anchor_if_exists(path: str, folder: Path) -> str:
+    path = expanduser(path)
     try:  # a path that does not exist may be a hub id
         looks_local = path.startswith((".", "/")) or (folder / path).exists()
         return str((folder / path).resolve()) if looks_local else path
@@ -253,7 +257,35 @@ def _validate(parse: Callable[[Any], T], plain: Any, where: str | Path) -> T:
     try:
         return parse(plain)
     except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "union_tag_not_found":
+            kinds = _find_kinds(parse, plain, first["loc"])
+            raise ConfigError(f"{where}: {_name(first['loc'])}kind is missing; {kinds}.") from None
         raise ConfigError(f"{where}: {_first_problem(error)}") from None
+
+
+def _name(steps: Sequence[int | str]) -> str:
+    return "".join(f"{step}." for step in steps)
+
+
+def _find_kinds(parse: Callable[[Any], T], plain: Any, steps: Sequence[int | str]) -> str:
+    """Return what to write as a missing `kind`, by an attempt with one that does not exist."""
+    attempt = deepcopy(plain)
+    inner = attempt
+    for step in steps:
+        # a step may be the kind of a section, which is no field
+        is_field = isinstance(inner, dict) and step in inner
+        is_place = isinstance(inner, list) and isinstance(step, int) and step < len(inner)
+        inner = inner[step] if is_field or is_place else inner
+    if isinstance(inner, dict):
+        inner["kind"] = ""
+        try:
+            parse(attempt)
+        except ValidationError as error:
+            for problem in error.errors():
+                if problem["type"] == "union_tag_invalid" and problem["loc"] == tuple(steps):
+                    return f"add one of {problem['ctx']['expected_tags']}".replace("'", "")
+    return "add it"
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -268,6 +300,9 @@ def _first_problem(error: ValidationError) -> str:
         return f"{where} is missing; add it.{more}"
     given = first.get("input")
     shown = f" (given: {show(given)})" if isinstance(given, str | int | float | bool) else ""
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type", "dataclass_type"):
+        shown = " (given: nothing)" if given is None else shown
+        return f"{where}: give a mapping of fields{shown}.{more}"
     message = " ".join(first["msg"].removeprefix("Value error, ").split()).rstrip(".")
     return f"{where + ': ' if where else ''}{message[:1].lower() + message[1:]}{shown}.{more}"
 

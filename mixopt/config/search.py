@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from mixopt.config.base import NaturalRatios
 from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BenchmarkConfig
 from mixopt.config.constraints import SearchSpaceConfig
 from mixopt.trials import Kind, Normalisation
@@ -95,7 +96,7 @@ class SearchConfig(SearchSpaceConfig):
     """Let the surrogate expect, before any trial, that mixtures with text nearer to a benchmark's score
     better there (optimal transport, as in projektor; `mixopt[transport]`). Trials correct it. It helps a
     fit to a handful of runs."""
-    natural: dict[str, float] | None = None
+    natural: NaturalRatios | None = None
     """Natural mixture; proportional to the available tokens if left out."""
     normalise: Normalisation = "z"
     """Normalization of benchmarks: z-scores over the trials, percentile ranks, or raw."""

@@ -8,12 +8,11 @@ from pydantic import (
     AfterValidator,
     Field,
     PositiveFloat,
-    PositiveInt,
     field_validator,
     model_validator,
 )
 
-from mixopt.config.base import ConfigModel, Name, OpenSettings
+from mixopt.config.base import ConfigModel, Name, OpenSettings, TokenCount
 from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.cross_checks import MAX_FILE_NAME, check_study
 from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig
@@ -48,7 +47,7 @@ longest run of a study without a budget counts as four, so that adding a budget 
 class TargetConfig(ConfigModel):
     """The training run that the mixture is for."""
 
-    tokens: PositiveInt
+    tokens: TokenCount
     """Tokens of the target run."""
     max_repetition: PositiveFloat = 4.0
     """Largest number of epochs over a domain."""
@@ -68,7 +67,7 @@ class ValidationConfig(ConfigModel):
 class BudgetConfig(ConfigModel):
     """Training that may be spent on the answer: experts, natural and candidate runs, confirmation."""
 
-    tokens: PositiveInt | None = None
+    tokens: TokenCount | None = None
     """Tokens of training in all."""
     runs: PositiveFloat | None = None
     """The same in runs of `training.tokens`; give one of both."""
@@ -92,12 +91,12 @@ class PhaseConfig(ConfigModel):
 
     name: Name
     """Unique name of the phase."""
-    tokens: PositiveInt
+    tokens: TokenCount
     """Tokens of the phase."""
     base: PretrainedBaseConfig | None = None
     """Checkpoint near the start of the phase. If left out, the first phase starts from the study's base,
     and a later one from the previous base trained for `base_tokens` on the previous proposal."""
-    base_tokens: PositiveInt | None = None
+    base_tokens: TokenCount | None = None
     """Tokens of that training; `training.tokens` if left out."""
     search: SearchConfig | None = None
     """Search settings; the study's if left out."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 
-from mixopt.config.base import ConfigModel
+from mixopt.config.base import ConfigModel, TokenCount
 
 Conditions: TypeAlias = dict[str, str | bool | int | float | list[str | bool | int | float]]
 """Value, or list of allowed values, by field."""
@@ -26,7 +26,7 @@ class RecordTextConfig(SplitTextConfig):
 
     where: Conditions | None = None
     """Records to read: value, or list of values, by field (`{meta.source: web}`); all if left out."""
-    tokens: PositiveInt | Literal["all"] | None = None
+    tokens: TokenCount | Literal["all"] | None = None
     """Tokens to read of a larger text, by a sample spread over all of it, or `all`; if left out, as many
     as the study can use."""
     value_field: str | None = None
@@ -85,7 +85,7 @@ class TokensTextConfig(SplitTextConfig):
     """Folder or hub id of the tokenizer that made the tokens."""
     dtype: Literal["uint16", "uint32"] | None = None
     """Type of a token in `.npy` and `.ds` files; told by the values if left out."""
-    tokens: PositiveInt | Literal["all"] | None = None
+    tokens: TokenCount | Literal["all"] | None = None
     """Tokens to read, as for files."""
 
     @model_serializer(mode="wrap")

@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from mixopt.config.base import ConfigModel, DomainName, OpenSettings, Share
+from mixopt.config.base import ConfigModel, DomainName, OpenSettings, Share, TokenCount
 from mixopt.config.buckets import BucketConfig, TextSplitConfig, bucket_domain
 from mixopt.config.text import RecordTextConfig, TextConfig
 
@@ -22,11 +22,11 @@ CheckpointAverage = Literal["mean", "linear", "cosine", "1-sqrt", "ema"]
 class TrainingConfig(ConfigModel):
     """Settings of one training run; rates and batches left out follow the Step Law and are logged."""
 
-    tokens: PositiveInt
+    tokens: TokenCount
     """Number of tokens to train on."""
     learning_rate: PositiveFloat | None = None
     """Peak learning rate; the Step Law's if left out."""
-    batch_tokens: PositiveInt | None = None
+    batch_tokens: TokenCount | None = None
     """Tokens per optimizer step, over all devices, of which the closest batch that can be divided over
     devices and forward passes is trained; the Step Law's if left out."""
     warmup_share: Share = 0.05
@@ -108,7 +108,7 @@ EXPERT_SHARE = 0.5
 class ExpertTrainingConfig(TrainingConfig):
     """Settings of all experts and proxy runs, which start from the same base; `tokens` is a run's."""
 
-    expert_tokens: PositiveInt | None = None
+    expert_tokens: TokenCount | None = None
     """Tokens of each expert; half of `tokens` if left out. Short experts rank mixtures about as well as
     long ones (`studies/arena`), and leave the budget to runs."""
     method: Literal["full", "lora"] = "full"
@@ -161,7 +161,7 @@ class ExpertConfig(ConfigModel):
     allow_pickle: bool = False
     """Open the checkpoint's pickled weights, by torch's restricted reader, if it has no safetensors; for
     those that you trust."""
-    available_tokens: PositiveInt | None = None
+    available_tokens: TokenCount | None = None
     """Unique tokens of this domain for the target run, of all buckets together where it is split; the
     measured number if left out."""
     max_repetition: Annotated[float, Field(ge=0)] | None = None

@@ -27,9 +27,10 @@ def anchor_glob(pattern: str, folder: Path) -> str:
     """Return a glob or a path as an absolute one; the folder's name stands for itself alone.
 
     Args:
-        pattern: Relative to the folder, or absolute already.
+        pattern: Relative to the folder, or absolute already, perhaps from `~` on.
         folder: Where a relative one starts.
     """
+    pattern = os.path.expanduser(pattern)
     if not has_magic(pattern):
         return normpath((folder / pattern).absolute())
     if Path(pattern).is_absolute():

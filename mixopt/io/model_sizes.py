@@ -1,6 +1,7 @@
-"""Sizes of models in text: `70M`, `Tiny-60M`, `pythia-1.4b-deduped`, `1.2e8`."""
+"""Sizes of models and numbers of tokens in text: `70M`, `Tiny-60M`, `pythia-1.4b-deduped`, `1.2e8`."""
 
 import re
+from typing import Any
 
 PLAIN_FROM = 1e5
 """Smallest number without a unit that plainly is a count of parameters."""
@@ -11,6 +12,7 @@ SIZE = re.compile(
     re.IGNORECASE,
 )
 """A number and its unit as a word of their own; `step100k` and `8x7B` are none."""
+WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?) ?([kmbt])", re.IGNORECASE)
 NUMBER = re.compile(r"\d+(?:[_,]\d{3})*(?:\.\d*)?(?:e\+?\d+)?", re.IGNORECASE)
 
 
@@ -44,3 +46,25 @@ def show_size(size: float) -> str:
         if size >= factor * 0.9995:
             return f"{size / factor:.3g}{unit.upper()}"
     return f"{size:.3g}"
+
+
+def whole_number(value: Any) -> Any:
+    """Return a whole number that is written as text (`1e9`, which YAML reads as text) as an integer.
+
+    Args:
+        value: Of any type; what is no such text is returned as it is.
+
+    Raises:
+        ValueError: It has a unit (`10B`).
+    """
+    if not isinstance(value, str):
+        return value
+    named = WITH_UNIT.fullmatch(value.strip())
+    if named:
+        number = round(float(named[1]) * UNITS[named[2].lower()])
+        mantissa, _, exponent = f"{number:e}".partition("e")
+        raise ValueError(f"write {number:_} or {float(mantissa):g}e{int(exponent)}")
+    try:
+        return int(float(value)) if float(value).is_integer() else value
+    except (ValueError, OverflowError):
+        return value

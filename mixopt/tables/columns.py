@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 FIDELITY_COLUMNS = ("fidelity", "model_size", "kind")
 
 STATE_COLUMNS = ("status", "state")  # in any case
-FINISHED = {"finished", "done", "success", "succeeded", "complete", "completed", "terminated"}
+FINISHED = {"finished", "done", "success", "succeeded", "complete", "completed", "terminated", "ok"}
 """Of MLflow, W&B, Optuna (COMPLETE), Ray Tune (TERMINATED) and schedulers."""
 
 TRACKER_PREFIXES = ("params.", "config.", "metrics.", "summary.")  # of MLflow's and W&B's exports

@@ -54,11 +54,17 @@ def find_table(text: str) -> tuple[str, str]:
             return text.lstrip("# "), find_delimiter(line)
         text = _skip_empty_lines(rest)
     header = text.partition("\n")[0].strip("\r\n ")
-    if len(_split(header)) == 1 and "  " in header:
+    if len(_split(header)) == 1 and ("  " in header or _is_parted_by_spaces(text)):
         raise ValueError("its cells are parted by spaces: save it with commas or tabs")
     if header.startswith("|"):
         raise ValueError("it is a table of Markdown: save it with commas or tabs")
     return text, find_delimiter(header)
+
+
+def _is_parted_by_spaces(text: str) -> bool:
+    """Return whether the first two lines have equally many words, and the second one numbers."""
+    names, cells = (line.split() for line in (*text.splitlines()[:2], "", "")[:2])
+    return len(names) == len(cells) > 1 and any(map(NUMBER.fullmatch, cells))
 
 
 def _skip_empty_lines(text: str) -> str:

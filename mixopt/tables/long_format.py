@@ -13,8 +13,13 @@ log = logging.getLogger(__name__)
 METRICS = (("task", "benchmark", "dataset", "metric", "metric_name", "key"),
            ("value", "score", "metric_value", "result"))  # fmt: skip
 """Columns with the name of a metric, which are joined if there are several, and with its value."""
-DOMAINS = (("domain", "source"), ("ratio", "weight", "proportion", "share"))
+DOMAINS = (
+    ("domain", "source"),
+    ("ratio", "weight", "proportion", "share", "percent", "percentage"),
+)
 """Columns with a domain and its ratio."""
+COUNTS = ("tokens", "token_count", "count")
+"""Columns with what a domain has, in a table of mixtures alone; elsewhere these are of the run."""
 
 
 def widen(frame: "pd.DataFrame", what: str, keys: list[str], where: str) -> "pd.DataFrame":
@@ -27,7 +32,7 @@ def widen(frame: "pd.DataFrame", what: str, keys: list[str], where: str) -> "pd.
         where: Its name, for the log.
     """
     if what == "ratios":
-        return _widen(frame, DOMAINS, keys, where)
+        return _widen(frame, (DOMAINS[0], DOMAINS[1] + COUNTS), keys, where)
     if what == "runs":  # which may have its ratios in rows too
         frame = _widen(frame, DOMAINS, keys, where, prefix="ratio/")
     return _widen(frame, METRICS, keys, where)
@@ -44,7 +49,7 @@ def _widen(
     lower = {str(column).lower(): str(column) for column in frame.columns}
     parts = [lower[n] for n in names if n in lower and not _is_number(frame[lower[n]])]
     value = next((lower[n] for n in values if n in lower and _is_number(frame[lower[n]])), None)
-    known = [key for key in keys if key in frame.columns and key not in parts]
+    known = [key for key in keys if key in frame.columns and key not in (*parts, value)]
     if not parts or value is None or not known or not frame[known].astype(str).duplicated().any():
         return frame
     labels = prefix + frame[parts].astype(str).agg("/".join, axis="columns")
@@ -58,7 +63,7 @@ def _widen(
     rest = rows.drop(columns=[*parts, value, "label"]).groupby(number, sort=False).first()
     rest = rest[[*known, *rest.columns.difference(known, sort=False)]]
     log.info("%s: its rows are %s of runs (%s by %s); each is a column now.", where,
-             "domains" if columns is DOMAINS else "metrics", value, " and ".join(parts))  # fmt: skip
+             "metrics" if columns is METRICS else "domains", value, " and ".join(parts))  # fmt: skip
     return rest.join(wide).reset_index(drop=True)
 
 

@@ -83,6 +83,17 @@ def _is_pair(part: Any) -> bool:
     return isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], str)
 
 
+def _is_mixture(row: Mapping[str, Any]) -> bool:
+    """Return whether a row holds ratios of domains, or percent, and nothing else."""
+    if len(row) < 2 or any(
+        isinstance(cell, bool) or not isinstance(cell, int | float) for cell in row.values()
+    ):
+        return False
+    # by run (`{"web": {"0": .5, ...}}`) a column of ratios may sum to one too
+    by_name = not all(str(name).isdigit() for name in row)
+    return by_name and any(abs(sum(row.values()) / whole - 1) <= 0.01 + 1e-9 for whole in (1, 100))
+
+
 def find_rows(content: Any) -> list[Any] | None:
     """Return the rows in a parsed JSON file that is no list.
 
@@ -104,6 +115,6 @@ def find_rows(content: Any) -> list[Any] | None:
         return None
     nested = all(any(isinstance(inner, Mapping) for inner in value.values()) for value in values)
     named = all(split_prefix(str(key), RATIO_PREFIXES) for key in list(values[0])[:1])
-    if not values[0] or not (nested or named):
+    if not values[0] or not (nested or named or all(map(_is_mixture, values))):
         return None
     return [{"run": name, **row} for name, row in content.items()]

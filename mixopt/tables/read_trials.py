@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SHOWN = 60
+"""Characters of states that a message repeats."""
+
 
 def read_trials(
     *,
@@ -139,7 +142,11 @@ def read_trials(
     scores = _drop_unfinished(drop_runs(scores, begun, kept=mixtures), scores_name)
     mixtures = drop_runs(mixtures, scored, kept=scores)
     mixtures, scores = join(mixtures, where, scores, scores_name, keep=domains or ())
-    mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
+    if domains is not None:  # other columns may hold text
+        mixtures = _select_domains(mixtures, where, domains)
+        mixtures = require_numbers(mixtures, where)
+    else:
+        mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
     mixtures = fill_unused(mixtures, where)
     scores = _drop_bookkeeping(scores, scores_name)
     return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)
@@ -287,7 +294,11 @@ def _drop_unfinished(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
         return frame
     done = frame[column].astype(str).str.lower().isin(FINISHED)
     if not done.any():
-        raise TrialsError(f"{where}: no run is finished by its {column!r}; give runs that are.")
+        states = ", ".join(dict.fromkeys(frame[column].astype(str)))[:SHOWN]
+        raise TrialsError(
+            f"{where}: no run is finished by its {column!r} ({states}); give runs that are, or leave "
+            f"the column out (ignore=, --ignore {column} on the shell) if it says something else."
+        )
     if not done.all():
         log.warning("%s: %d runs that are not finished are left out.", where, int((~done).sum()))
     return frame[done].drop(columns=column)

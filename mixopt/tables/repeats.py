@@ -18,6 +18,8 @@ STEPS = (
     "step",
     "_step",
     "global_step",
+    "train/global_step",
+    "trainer/global_step",
     "iteration",
     "iter",
     "training_iteration",

@@ -7,7 +7,7 @@ import toy
 from calling import call
 from click.testing import CliRunner
 
-from mixopt.cli.options import _parse_folders, _repeat, parse_pairs, study_options
+from mixopt.cli.options import TokenCount, _parse_folders, _repeat, parse_pairs, study_options
 
 
 def test_pairs_name_each_thing_once():
@@ -93,3 +93,12 @@ def test_a_table_inside_an_mlflow_run_is_proposed_from_without_mlflow(tables, mo
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     assert "likely to be better" in call("propose", "--ratios", tables[0], "--metrics", tables[1])
     assert caplog.text.count("nothing is tracked") == 1
+
+
+def test_tokens_from_the_shell():
+    tokens = TokenCount(min=1)
+    assert tokens.convert("1e9", None, None) == tokens.convert(10**9, None, None) == 10**9
+    with pytest.raises(click.BadParameter, match="'10B': write 10_000_000_000 or 1e10"):
+        tokens.convert("10B", None, None)
+    with pytest.raises(click.BadParameter, match="not a valid integer"):
+        tokens.convert("many", None, None)

@@ -147,3 +147,50 @@ def test_control_characters_in_a_study(tmp_path):
     with pytest.raises(ConfigError, match="has the control character") as raised:
         load_study(path)
     assert "\x1b" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "words"),
+    [
+        ("base", {"architecture": "llama"}, "base.kind is missing; add one of build, pretrained"),
+        ("base", None, "base is missing; add it"),
+        ("search", 3, "search: give a mapping of fields .given: 3"),
+        ("target", [], "target: give a mapping of fields"),
+        ("target", {"tokens": "10B"}, "target.tokens: write 10_000_000_000 or 1e10 .given: '10B'"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_remedy(tmp_path, section, value, words):
+    study = toy.write_study(tmp_path)
+    study.write_text(yaml.safe_dump(yaml.safe_load(study.read_text()) | {section: value}))
+    with pytest.raises(ConfigError, match=words):
+        load_study(study)
+
+
+def test_a_section_without_fields_is_its_default(tmp_path):
+    study = toy.write_study(tmp_path)
+    plain = yaml.safe_load(study.read_text())
+    study.write_text(yaml.safe_dump(plain | {"search": None, "seed": None}))
+    assert load_study(study).seed == 0
+
+
+def test_amounts_in_a_study(tmp_path):
+    study = toy.write_study(tmp_path)
+    plain = yaml.safe_load(study.read_text())
+    plain["search"]["natural"] = {"birds": 60, "ships": 40}
+    plain["target"]["tokens"] = "X"
+    study.write_text(yaml.safe_dump(plain).replace("X", "1e9"))
+    config = load_study(study)
+    assert config.search.natural == {"birds": 0.6, "ships": 0.4}
+    assert config.target.tokens == 1_000_000_000
+
+
+def test_the_home_folder_is_found(tmp_path, monkeypatch):
+    study = toy.write_study(tmp_path / "home")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = sorted((study.parent / "experts").glob("*.yaml"))[0]
+    expert = yaml.safe_load(file.read_text())
+    expert["text"]["paths"] = ["~/data/birds.jsonl"]
+    file.write_text(yaml.safe_dump(expert | {"checkpoint": "~/expert"}))
+    first = load_study("~/" + study.name).experts[0]
+    assert first.text.paths == [str(tmp_path / "home" / "data" / "birds.jsonl")]
+    assert str(first.checkpoint) == str(tmp_path / "home" / "expert")

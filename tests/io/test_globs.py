@@ -35,3 +35,9 @@ def test_a_file_under_two_names_is_kept_under_the_first(tmp_path, caplog):
     told = f"{tmp_path / 'data'} is the same file as {link} and is left out"
     also = f"{other} is the same file as {link} and is left out (and 1 more such)"
     assert caplog.messages == [f"{told}.", f"{also}."]
+
+
+def test_a_glob_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert anchor_glob("~/d/*.txt", tmp_path) == "/home/me/d/*.txt"
+    assert anchor_glob("~/d/a.txt", tmp_path) == "/home/me/d/a.txt"

@@ -1,6 +1,6 @@
 import pytest
 
-from mixopt.io.model_sizes import parse_size, show_size
+from mixopt.io.model_sizes import parse_size, show_size, whole_number
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,17 @@ def test_what_is_no_plain_size(text):
 def test_sizes_are_shown_with_a_unit(size, shown):
     assert show_size(size) == shown
     assert parse_size(shown) == pytest.approx(size, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [("1e9", 10**9), ("1_000", 1000), ("1.5", "1.5"), ("all", "all"), (3, 3), ("1e999", "1e999")],
+)
+def test_whole_numbers_in_text(given, number):
+    assert whole_number(given) == number
+    assert type(whole_number(given)) is type(number)
+
+
+def test_units_are_refused_with_the_digits():
+    with pytest.raises(ValueError, match="write 1_500_000_000 or 1.5e9"):
+        whole_number("1.5B")

@@ -258,3 +258,9 @@ def test_runs_with_numbers_of_versions_are_two(tmp_path):
     FRAME.assign(run=ids).drop(columns="loss").to_csv(tmp_path / "r.csv", index=False)
     trials = read_trials(ratios=tmp_path / "r.csv", metrics=tmp_path / "m.csv")
     assert [t.id for t in trials] == ids
+
+
+def test_cells_parted_by_single_spaces_are_told():
+    with pytest.raises(ValueError, match="its cells are parted by spaces"):
+        find_table("run web code\na 0.5 0.5\n")
+    assert find_table("my notes\nno table\n")[1] == ","

@@ -72,3 +72,11 @@ def test_a_table_with_rows_of_domains_and_its_metrics():
 def test_a_run_with_a_blank_cell_beside_its_id_is_kept(column):
     cells = LONG["run"].map({"r0": np.nan}).fillna(7.0).where(LONG["run"] != "r0")
     assert found(read_trials(ratios=RATIOS, metrics=LONG.assign(**{column: cells}))) == EXPECTED
+
+
+@pytest.mark.parametrize("value", ["percent", "percentage", "tokens", "token_count"])
+def test_amounts_of_domains_in_rows(value):
+    rows = [{"run": run, "domain": d, value: v} for run, vs in {"a": (60, 40), "b": (20, 80)}.items()
+            for d, v in zip(("web", "code"), vs, strict=True)]  # fmt: skip
+    wide = widen(pd.DataFrame(rows), "ratios", ["run", "tokens"], "T")
+    assert wide.to_dict("list") == {"run": ["a", "b"], "code": [40, 80], "web": [60, 20]}

@@ -119,3 +119,10 @@ def test_maps_of_arrow_and_lists(tmp_path):
     require(read_trials(runs=tmp_path / "runs.parquet"))
     with pytest.raises(TrialsError, match="no columns look like ratios"):
         read_trials(runs=pd.DataFrame({"run": ["a", "b"], "mix": [[0.5, 0.5]] * 2, "loss": [1, 2]}))
+
+
+def test_mixtures_by_run():
+    rows = {"r1": {"web": 0.5, "code": 0.5}, "r2": {"web": 20, "code": 80}}
+    assert find_rows(rows)[0] == {"run": "r1", "web": 0.5, "code": 0.5}
+    assert find_rows({"web": {"0": 0.5, "1": 0.5}, "code": {"0": 0.5, "1": 0.5}}) is None
+    assert find_rows({"r1": {"loss": 2.5, "acc": 0.5}}) is None

@@ -557,3 +557,24 @@ def test_metrics_are_named_as_their_columns_too():
     assert [(m.name, m.role, m.capability) for m in trials.metrics] == [
         ("x", "search", "c"), ("acc", "holdout", "all")
     ]  # fmt: skip
+
+
+def test_states_that_finish_no_run_name_the_remedy():
+    frame = pd.DataFrame({"run": list("ab"), "ratio/x": [0.1, 0.5], "ratio/y": [0.9, 0.5],
+                          "loss": [1.0, 2.0], "status": ["new", "old"]})  # fmt: skip
+    with pytest.raises(
+        TrialsError, match="its 'status' .new, old.; .* --ignore status on the shell"
+    ):
+        mixopt.read_trials(runs=frame)
+    assert len(mixopt.read_trials(runs=frame, ignore=["status"])) == 2
+    assert len(mixopt.read_trials(runs=frame.assign(status=["OK", "failed"]))) == 1
+
+
+def test_text_beside_the_domains_that_are_named():
+    ratios = pd.DataFrame(
+        {"run": list("ab"), "x": [0.1, 0.5], "y": [0.9, 0.5], "notes": ["p", "q"]}
+    )
+    metrics = pd.DataFrame({"run": list("ab"), "loss": [1.0, 2.0]})
+    assert len(mixopt.read_trials(ratios=ratios, metrics=metrics, domains=["x", "y"])) == 2
+    with pytest.raises(TrialsError, match="column 'notes': 'p' is not a number"):
+        mixopt.read_trials(ratios=ratios, metrics=metrics)

@@ -7,6 +7,7 @@ import pytest
 from mixopt.errors import TrialsError
 from mixopt.surrogates.repeats import measure_noise
 from mixopt.tables.read_trials import read_trials
+from mixopt.tables.repeats import settle_repeats
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 RATIOS = np.random.default_rng(0).dirichlet(np.ones(3), size=8)
@@ -162,3 +163,11 @@ def test_a_run_without_the_step_at_one_fidelity_is_left_out_there():
                          step=100)  # fmt: skip
     assert [t.fidelity for t in trials if t.id == "r2"] == ["1M"]
     assert len(trials) == 15
+
+
+@pytest.mark.parametrize("column", ["train/global_step", "trainer/global_step"])
+def test_steps_of_trainers(column):
+    frame = pd.DataFrame({column: [1, 2, 1, 2], "loss": [4.0, 3.0, 2.0, 1.0]})
+    kept, ids = settle_repeats(frame, pd.Series(["a", "a", "b", "b"]), "T")
+    assert kept["loss"].tolist() == [3.0, 1.0]
+    assert ids.tolist() == ["a", "b"]
