@@ -190,7 +190,11 @@ def test_the_home_folder_is_found(tmp_path, monkeypatch):
     file = sorted((study.parent / "experts").glob("*.yaml"))[0]
     expert = yaml.safe_load(file.read_text())
     expert["text"]["paths"] = ["~/data/birds.jsonl"]
-    file.write_text(yaml.safe_dump(expert | {"checkpoint": "~/expert"}))
-    first = load_study("~/" + study.name).experts[0]
-    assert first.text.paths == [str(tmp_path / "home" / "data" / "birds.jsonl")]
-    assert str(first.checkpoint) == str(tmp_path / "home" / "expert")
+    file.write_text(yaml.safe_dump(expert))
+    assert load_study("~/" + study.name).experts[0].text.paths == [
+        str(tmp_path / "home" / "data" / "birds.jsonl")
+    ]
+    plain = yaml.safe_load(study.read_text())
+    plain["base"] = {"kind": "pretrained", "path": "~/model"}
+    study.write_text(yaml.safe_dump(plain))
+    assert load_study(study).base.path == str(tmp_path / "home" / "model")
