@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.io.bookkeeping import is_bookkeeping
-from mixopt.io.field_names import COST_COLUMNS, ID_COLUMNS, is_id
+from mixopt.io.field_names import COST_COLUMNS, ID_COLUMNS, is_id, plain_name
 from mixopt.io.parsing import show
 from mixopt.tables.columns import (
     FIDELITY_COLUMNS,
@@ -97,7 +97,7 @@ def read_table(
     if frame.index.name is not None and is_id(str(frame.index.name), id_column):
         frame = frame if frame.index.name in frame.columns else frame.reset_index()
     frame = drop_unnamed(frame, where)
-    column = find_id_column(frame) if id_column is None else id_column
+    column = find_id_column(frame, ignore) if id_column is None else id_column
     if column is None and names_rows(frame):
         frame, column = frame.rename(columns={ROW_NUMBER: "run"}), "run"
     column = column if column in frame.columns else None
@@ -128,6 +128,7 @@ def read_table(
         raise TrialsError(f"{where}: a cell of its id column {column!r} is empty; name every run.")
     ids = name_ids(frame[column]).rename(column)
     frame = name_fidelities(frame.drop(columns=column), where, given=fidelities, ignore=ignore)
+    frame = _name_costs(frame, ignore)
     if _fidelity_column(frame) is None:
         warn_of_sizes(ids, where)
     others: list[str] = []
@@ -154,6 +155,17 @@ def read_table(
         missing = "rows" if frame.empty else "columns"
         raise TrialsError(f"{where} has no {missing}; give one row per run.")
     return ReadTable(frame, where, add_lost_runs(frame, listed))
+
+
+def _name_costs(frame: "pd.DataFrame", ignore: Sequence[str]) -> "pd.DataFrame":
+    """Return the table with its costs called as in `COST_COLUMNS` (`GPU Hours`, `FLOPs`)."""
+    costs = {plain_name(name): name for name in COST_COLUMNS if name not in frame.columns}
+    found: dict[str, str] = {}
+    for column in map(str, frame.columns):
+        name = costs.get(plain_name(column))
+        if name is not None and column not in ignore and name not in found.values():
+            found[column] = name
+    return frame.rename(columns=found)
 
 
 def _find_unique_texts(frame: "pd.DataFrame") -> str | None:

@@ -30,14 +30,17 @@ def drop_unnamed(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
     """Drop columns without a name that are empty or number the rows, and log them.
 
     Spreadsheets write empty columns between others, and `to_csv` of a table that has row numbers
-    already writes them twice. The first column is left for `read_table`.
+    already writes them twice. Row numbers in the first column are left for `read_table`.
 
     Args:
         frame: One row per run (`n` rows).
         where: Name of the table.
     """
-    unnamed = [c for c in map(str, frame.columns) if UNNAMED.fullmatch(c) and c != ROW_NUMBER]
-    dropped = [c for c in unnamed if _is_blank(frame[c]) or _numbers_rows(frame[c], c)]
+    unnamed = [c for c in map(str, frame.columns) if UNNAMED.fullmatch(c)]
+    dropped = [
+        c for c in unnamed
+        if _is_blank(frame[c]) or (c != ROW_NUMBER and _numbers_rows(frame[c], c))
+    ]  # fmt: skip
     if dropped:
         log.info("%s: %d columns without a name that are empty or number the rows are left out.",
                  where, len(dropped))  # fmt: skip

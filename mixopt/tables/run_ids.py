@@ -27,13 +27,14 @@ def find_ids(columns: Sequence[str]) -> list[str]:
     return sorted(ranks, key=lambda column: ranks[column])
 
 
-def find_id_column(frame: "pd.DataFrame") -> str | None:
+def find_id_column(frame: "pd.DataFrame", ignore: Collection[str] = ()) -> str | None:
     """Return the column that names the runs, by its name.
 
     Args:
         frame: One row per run. A `model` that several rows have names them only if nothing else does.
+        ignore: Columns that are left out, and domains.
     """
-    found = find_ids(list(map(str, frame.columns)))
+    found = find_ids([c for c in map(str, frame.columns) if c not in ignore])
     for column in found:
         if plain_name(column) != "model" or frame[column].is_unique:
             return column

@@ -44,3 +44,10 @@ def test_the_levels_of_columns_are_joined():
 def test_an_index_that_the_user_names_names_the_runs():
     frame = TABLE.set_index("run").rename_axis("experiment")
     assert list(read_table(frame, "ratios", "experiment").frame.index) == ["x", "y"]
+
+
+def test_costs_have_any_case():
+    frame = TABLE.assign(**{"GPU Hours": 1.0, "FLOPs": 2.0})
+    assert list(read_table(frame, "metrics").frame.columns) == ["a", "b", "gpu_hours", "flops"]
+    kept = read_table(frame, "metrics", ignore=["FLOPs"]).frame
+    assert list(kept.columns) == ["a", "b", "gpu_hours", "FLOPs"]

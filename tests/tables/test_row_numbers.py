@@ -12,6 +12,8 @@ def test_row_numbers_written_twice_and_spacers_are_dropped(tmp_path, caplog):
     again = pd.read_csv(tmp_path / "once.csv")
     again.to_csv(tmp_path / "twice.csv")
     assert list(read_table(tmp_path / "twice.csv", "ratios").frame.columns) == ["a", "b"]
+    (tmp_path / "first.csv").write_text(",run,a,b\n,x,0.25,0.75\n,y,1,0\n")
+    assert list(read_table(tmp_path / "first.csv", "ratios").frame.columns) == ["a", "b"]
     (tmp_path / "spaced.csv").write_text("run,,a,,b\nx,,0.25,1,0.75\ny,,1,0,0\n")
     assert list(read_table(tmp_path / "spaced.csv", "ratios").frame.columns) == ["a", "b"]
     assert "2 columns without a name that are empty or number the rows are left out" in caplog.text

@@ -38,6 +38,7 @@ def test_one_model_of_all_runs_does_not_name_them():
     assert find_id_column(frame) == "index"
     assert find_id_column(frame[["model"]]) == "model"
     assert find_id_column(frame.assign(model=["a", "b", "c"])) == "model"
+    assert find_id_column(frame.assign(id=[1, 2, 3]), ["id"]) == "index"
 
 
 def test_a_domain_may_be_called_as_ids_are(caplog):
