@@ -11,8 +11,8 @@ TRAINERS := $(notdir $(basename $(wildcard tests/exporters/requirements/*.txt)))
 .DELETE_ON_ERROR:
 
 # A CPU build of the tested torch is taken where an index offers one that its version satisfies.
-# Compiling 24,000 files is most of an installation's time on one core, so all cores do it afterwards; some
-# packages ship templates that are no Python, which pip passes over too.
+# Half of an installation's CPU time compiles 24,000 files, so all cores do it afterwards; some packages ship
+# templates that are no Python, which pip passes over too.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("mixopt needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
