@@ -13,7 +13,7 @@ from mixopt.io.text_content import read_text
         b"a\rb\r",
         b"\xef\xbb\xbfa\nb\n",
         "a\nb\n".encode("utf-16"),
-        gzip.compress(b"a\nb\n"),
+        gzip.compress(b"a\nb\n", mtime=0),
     ],
 )
 def test_text_of_any_system(tmp_path, content):
