@@ -62,8 +62,9 @@ SWALLOWED = IMPORTING.replace(
 
 
 def start(program):
-    """A program that has printed that it is ready; it is not started ignoring SIGINT."""
+    """A program that has printed that it is ready; it ignores no signal, also under nohup."""
     reset = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    reset += "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
     process = subprocess.Popen(
         [sys.executable, "-c", reset + program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
