@@ -217,8 +217,8 @@ def show(frame: pd.DataFrame) -> None:
         ahead = apart.groupby(["world", "utility"]).mean().groupby("world").mean()
         half = stats.t.ppf(0.975, len(ahead) - 1) * ahead.sem()
         limit = ahead.mean() - stats.t.ppf(0.95, len(ahead) - 1) * ahead.sem()
-        print(f"mixopt ahead of {METHODS.get(method, method)}: {ahead.mean():+.3f} ± {half:.3f}, "
-              f"one-sided 95% over {len(ahead)} worlds from {limit:+.3f} ({len(apart)} runs)")  # fmt: skip
+        print(f"mixopt ahead of {METHODS.get(method, method)}: {ahead.mean():+.3f} ± {half:.3f} (95%), "
+              f"one-sided over {len(ahead)} worlds from {limit:+.3f} ({len(apart)} runs)")  # fmt: skip
     own = frame[frame.method == "mixopt"].groupby(["world", "utility"]).agg(
         real=("own_gain", "mean"), error=("own_gain", "sem"), said=("said", "first"),
         sd=("said_sd", "first"), moves=("moves", "first"),
