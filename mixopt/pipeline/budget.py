@@ -35,7 +35,7 @@ from mixopt.pipeline.mixture_runs import (
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Proposal
-from mixopt.surrogates.gain_model import Mixtures, Runs
+from mixopt.surrogates.gain_model import SAME, Mixtures, Runs
 from mixopt.trials import Trials
 
 CONSIDERED = 12  # candidates with the highest expected gains of which runs are considered
@@ -366,7 +366,7 @@ def spend_budget(
 
 
 def _same(one: Array, other: Array) -> bool:
-    return bool(np.abs(one - other).max() < 1e-9)
+    return bool(np.abs(one - other).max() < SAME)
 
 
 def _append(runs: Runs | None, row: Mixtures, gains: Array, seed: int) -> Runs:

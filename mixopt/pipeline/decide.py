@@ -36,13 +36,12 @@ from mixopt.pipeline.natural_curve import equivalent_tokens
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Proposal
-from mixopt.surrogates.gain_model import GainPosterior, Mixtures, Runs
+from mixopt.surrogates.gain_model import SAME, GainPosterior, Mixtures, Runs
 from mixopt.surrogates.metric_arrays import signs
 from mixopt.trials import Trials
 
 MOST_TRIALS = 24  # merges among the candidates, the best by the surrogate
 DISTINCT = 0.05  # ‖√λ − √λ'‖ from which another mixture is worth a merge
-SAME = 1e-9  # difference of ratios below which mixtures are the same
 VALIDATED = 500  # first seed of a validation
 
 

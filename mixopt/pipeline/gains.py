@@ -171,7 +171,7 @@ class StudyGains:
         for each in observations:
             if each.failed:
                 continue
-            if np.abs(each.ratios - self.natural).max() < 1e-9:
+            if np.abs(each.ratios - self.natural).max() < SAME:
                 naturals[each.seed, each.tokens] = each
             else:
                 others.append(each)

@@ -9,7 +9,7 @@ from mixopt.decision import EquivalentTokens
 from mixopt.mixture import Array
 from mixopt.optimization.equivalent_tokens import NaturalCurve, find_equivalent_tokens
 from mixopt.pipeline.gains import Observation, StudyGains
-from mixopt.surrogates.gain_model import GainPosterior
+from mixopt.surrogates.gain_model import SAME, GainPosterior
 
 DRAWS = 4096
 
@@ -27,7 +27,7 @@ def natural_curve(
     combinations = gains.objective.combinations()
     by_seed: dict[int, dict[int, Array]] = defaultdict(dict)
     for each in observations:
-        if np.abs(each.ratios - gains.natural).max() < 1e-9 and np.isfinite(each.scores).all():
+        if np.abs(each.ratios - gains.natural).max() < SAME and np.isfinite(each.scores).all():
             by_seed[each.seed][each.tokens] = each.scores
     lengths, utilities = [], []
     for own in by_seed.values():
