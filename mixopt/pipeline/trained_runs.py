@@ -7,11 +7,10 @@ import numpy as np
 
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.objective import Objective
-from mixopt.pipeline.decide import SAME
 from mixopt.pipeline.gains import Observation
 from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.report.data import TrainedRun
-from mixopt.surrogates.gain_model import GainPrior
+from mixopt.surrogates.gain_model import SAME, GainPrior
 from mixopt.trials import Metric
 
 

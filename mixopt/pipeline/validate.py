@@ -20,11 +20,11 @@ from mixopt.optimization.proxy_validation import (
 )
 from mixopt.optimization.validation import Cost, Purchase, Validation
 from mixopt.pipeline.context import StudyContext
-from mixopt.pipeline.decide import SAME
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.proposal import Proposal
 from mixopt.surrogates.base import MIN_TRIALS
+from mixopt.surrogates.gain_model import SAME
 from mixopt.trials import Kind, Score, Trial, Trials
 
 if TYPE_CHECKING:
