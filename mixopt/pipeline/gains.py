@@ -204,7 +204,7 @@ class StudyGains:
         """
         if not self._scored.all():
             return np.empty((0, len(self.natural)))
-        model, space = self._losses(), self.search.space
+        model, space = ensemble_losses(self.search, self.metrics), self.search.space
         around = response_weights(self._weights(self._around), GAMMA)
         smooth = Objective.measure(
             tuple(replace(metric, better="lower") for metric in self.metrics),
@@ -249,26 +249,6 @@ class StudyGains:
     def _weights(self, ratios: Array) -> Array:
         return np.stack([self.search.space.weights_for(row)[0] for row in ratios])
 
-    def _losses(self) -> EnsembleModel:
-        """Return the smooth losses of the metrics as functions of the ensemble's weights."""
-        evaluator = self.search.evaluator
-        places = {metric.name: place for place, metric in enumerate(self.metrics)}
-        token_weights, metrics, items, sizes, n_items = [], [], [], [], 0
-        for task in evaluator.scorer.tasks:
-            lengths = [len(request.target) for request in task.requests]
-            counted = task.metric.name in places
-            token_weights.append(np.repeat(-task.loss_weights * counted, lengths))
-            metrics.append(np.full(sum(lengths), places.get(task.metric.name, 0)))
-            requests = np.diff([*task.starts, len(task.requests)])
-            numbers = np.repeat(np.arange(len(requests)), requests) + n_items
-            items.append(np.repeat(numbers, lengths))
-            sizes.append(task.read(np.zeros(len(task.requests))).sizes)
-            n_items += len(requests)
-        return EnsembleModel.of(
-            np.stack(evaluator.expert_logprobs), np.concatenate(token_weights),
-            np.concatenate(metrics), np.concatenate(items), np.concatenate(sizes),
-        )  # fmt: skip
-
 
 def tabulate(
     observations: Sequence[Observation], domains: Sequence[str], metrics: Sequence[Metric]
@@ -292,6 +272,32 @@ def tabulate(
 def metrics_that_choose(search: CandidateSearch) -> tuple[Metric, ...]:
     """Return the metrics of role `search` (`m`)."""
     return tuple(m for m in search.evaluator.scorer.metrics if m.role == "search")
+
+
+def ensemble_losses(search: CandidateSearch, metrics: Sequence[Metric]) -> EnsembleModel:
+    """Return the smooth losses of metrics as functions of the ensemble's weights.
+
+    Args:
+        search: The experts.
+        metrics: Metrics that ensembles score (`m`).
+    """
+    evaluator = search.evaluator
+    places = {metric.name: place for place, metric in enumerate(metrics)}
+    token_weights, numbers, items, sizes, n_items = [], [], [], [], 0
+    for task in evaluator.scorer.tasks:
+        lengths = [len(request.target) for request in task.requests]
+        counted = task.metric.name in places
+        token_weights.append(np.repeat(-task.loss_weights * counted, lengths))
+        numbers.append(np.full(sum(lengths), places.get(task.metric.name, 0)))
+        requests = np.diff([*task.starts, len(task.requests)])
+        places_of_items = np.repeat(np.arange(len(requests)), requests) + n_items
+        items.append(np.repeat(places_of_items, lengths))
+        sizes.append(task.read(np.zeros(len(task.requests))).sizes)
+        n_items += len(requests)
+    return EnsembleModel.of(
+        np.stack(evaluator.expert_logprobs), np.concatenate(token_weights),
+        np.concatenate(numbers), np.concatenate(items), np.concatenate(sizes),
+    )  # fmt: skip
 
 
 def reaches_natural(context: StudyContext, search: CandidateSearch) -> bool:
