@@ -16,7 +16,14 @@ from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.loader import choose_executor, give_experts, load_study, set_budget
 from mixopt.config.study import StudyConfig
 from mixopt.data.bucket_files import BucketFile, write_buckets
-from mixopt.errors import ConfigError, RunError, require_extra
+from mixopt.errors import (
+    ConfigError,
+    RunError,
+    StorageError,
+    UnreachableError,
+    one_line,
+    require_extra,
+)
 from mixopt.exporters.export import make_request
 from mixopt.io.content_hash import user_cache
 from mixopt.io.interrupts import acknowledge_stop
@@ -219,7 +226,13 @@ class Study:
         with self.running():
             validation = self.validate(trials=trials) if self.config.validation else None
             if self.config.budget is not None:
-                self.spend(trials=trials)
+                try:
+                    self.spend(trials=trials)
+                except (StorageError, UnreachableError):
+                    raise
+                except RunError as error:  # what was found without the budget is told all the same
+                    cause = one_line(error, limit=None)
+                    self.callbacks.warning(f"The budget was not spent: {cause}", "ratios")
             return self.propose(trials), validation
 
     def propose(self, trials: Trials) -> list[Proposal]:

@@ -241,6 +241,20 @@ def test_an_expert_that_diverges_is_set_aside_and_the_study_goes_on(toy_folder, 
     assert "at step 3" in failed[0].failure
 
 
+def test_a_budget_that_lost_an_expert_trains_no_run_and_the_proposal_is_written(
+    toy_folder, monkeypatch
+):
+    failing(monkeypatch, "ships")
+    toy.forget_expert(toy_folder, "ships")
+    study, recorder = load(toy_folder, budget={"runs": 9})
+    proposals, _ = study.answer(study.search())
+    assert (study.output / "proposal.json").exists()
+    assert proposals[0].ratios["ships"] == 0
+    (said,) = (one for one in recorder.sentences if one.startswith("The budget was not spent: "))
+    assert "cannot make the natural mixture" in said
+    assert not [model for model in recorder.models if model.kind == "run"]
+
+
 def test_too_few_experts_left_is_the_end(toy_folder, monkeypatch):
     failing(monkeypatch, *toy.WORDS)
     for name in toy.WORDS:

@@ -22,7 +22,7 @@ from mixopt.artifacts.artifact import (
     seal,
     work_folder_of,
 )
-from mixopt.errors import RunError, StorageError, UserError, one_line
+from mixopt.errors import DivergedError, RunError, StorageError, UserError, one_line
 from mixopt.io.files import publish_folder, write_text
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Failure:
         folder: Folder name of the artifact.
         cause: The error in one line.
         times: Number of attempts.
+        diverged: Whether a training diverged, which the same training would repeat.
     """
 
     kind: str
@@ -74,6 +75,7 @@ class Failure:
     folder: str
     cause: str
     times: int
+    diverged: bool = False
 
 
 class ArtifactStore:
@@ -208,6 +210,7 @@ class ArtifactStore:
         failure = {
             "kind": artifact.kind, "name": artifact.name, "folder": artifact.folder_name,
             "cause": one_line(error, limit=None), "times": 1 + (before.times if before else 0),
+            "diverged": isinstance(error, DivergedError),
         }  # fmt: skip
         try:
             write_text(self._failure_file(artifact), json.dumps(failure, indent=2) + "\n")

@@ -115,16 +115,18 @@ class BestSoFar:
         ratios: The mixture (`d`).
         gain: Its gain over natural.
         known_from: What the gain is known from, such as `merges`.
+        reference: What the gain is over.
     """
 
     ratios: Mixture
     gain: Estimate
     known_from: str
+    reference: str = "natural"
 
     def describe(self) -> str:
         """Return gain and interval in words."""
         low, high = self.gain.interval
-        return f"{self.gain.mean:+.2f} [{low:+.2f}, {high:+.2f}] over natural"
+        return f"{self.gain.mean:+.2f} [{low:+.2f}, {high:+.2f}] over {self.reference}"
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,15 @@ class TrainingConfig(ConfigModel):
         """Whether the learning rate falls at the end, so that no checkpoint is a finished short run."""
         return self.schedule != "constant"
 
+    def artifact_key(self) -> dict[str, Any]:
+        """Return what determines the result of a training.
+
+        `max_epochs` refuses a training and changes none, so it stands at its default. The length of
+        experts is in the plan of theirs, and no other training has it.
+        """
+        plain = self.model_dump(mode="json", exclude={"expert_tokens"})
+        return plain | {"max_epochs": TrainingConfig.model_fields["max_epochs"].default}
+
 
 class BuiltBaseConfig(ConfigModel):
     """A small model that is built and trained from this config, with its own tokenizer."""

@@ -200,6 +200,17 @@ def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
     return hashlib.blake2b(rules.encode(), digest_size=16).hexdigest()
 
 
+def count_epochs(corpora: Mapping[str, Corpus], ratios: Mixture, tokens: int) -> dict[str, float]:
+    """Return how often the tokens of each domain are read (epochs); what is not read is left out.
+
+    Args:
+        corpora: Corpus of each domain (`d`).
+        ratios: Share of each domain in the tokens (`d`).
+        tokens: Tokens of the training.
+    """
+    return {name: ratios[name] * tokens / corpora[name].tokens for name in ratios if ratios[name]}
+
+
 def check_epochs(
     corpora: Mapping[str, Corpus], ratios: Mixture, *, tokens: int, max_epochs: float, what: str
 ) -> dict[str, float]:
@@ -218,7 +229,7 @@ def check_epochs(
     Raises:
         DataError: A domain would be read more than `max_epochs` times.
     """
-    epochs = {name: ratios[name] * tokens / corpora[name].tokens for name in ratios if ratios[name]}
+    epochs = count_epochs(corpora, ratios, tokens)
     for name, count in epochs.items():
         if count > max_epochs:
             sampled = corpora[name].available is not None

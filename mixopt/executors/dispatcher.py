@@ -69,6 +69,9 @@ class Dispatcher:
                     if _is_built(job, self._store):
                         yield job, None
                         continue
+                    if (diverged := _find_divergence(job, self._store)) is not None:
+                        yield job, diverged
+                        continue
                 self._submit(job, attempt + 1, ended)
                 shown[id(job)] = Work(job.name)
                 running += 1
@@ -133,6 +136,9 @@ class LocalDispatcher:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Exception | None]]:
         for job in jobs:
+            if (diverged := _find_divergence(job, self._store)) is not None:
+                yield job, diverged
+                continue
             attempt, error = 0, None
             retry = not _is_built(job, self._store)
             while retry:
@@ -182,6 +188,15 @@ class ReadOnlyDispatcher:
 def _is_built(job: Job, store: ArtifactStore) -> bool:
     """Return whether everything that the job would build exists."""
     return bool(job.artifacts) and all(store.find(one) is not None for one in job.artifacts)
+
+
+def _find_divergence(job: Job, store: ArtifactStore) -> DivergedError | None:
+    """Return why a job diverged before, which it would again; None if it did not."""
+    for artifact in job.artifacts:
+        if store.find(artifact) is None:
+            failure = store.failure(artifact)
+            return DivergedError(failure.cause) if failure and failure.diverged else None
+    return None
 
 
 def _require_built(job: Job, store: ArtifactStore, *, wait: bool) -> None:

@@ -3,7 +3,8 @@
 Natural is trained with two seeds first. Then each run is the one that is worth most for its tokens: a
 candidate, a longer run, another seed. At the end unused seeds of the best candidate and of natural are
 trained, whose number was fixed before. Each choice follows from what was trained before, so that a study
-that was killed goes on with the same runs. Shapes: `q` candidates, `d` domains, `m` metrics.
+that was killed goes on with the same runs, and one whose budget was raised builds on those that it has.
+Shapes: `q` candidates, `d` domains, `m` metrics.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,21 +15,23 @@ from numpy.typing import NDArray
 
 from mixopt.callbacks.base import BestSoFar
 from mixopt.config.cross_checks import NATURAL_SEEDS
-from mixopt.config.study import StudyConfig
+from mixopt.decision import NEAREST_ALLOWED
 from mixopt.errors import RunError, one_line
-from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.acquisition import value_of_runs
 from mixopt.optimization.decision import TIE
+from mixopt.pipeline.confirmation import confirmation_of, trainable_lengths
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import VALIDATED, list_candidates, list_observations
-from mixopt.pipeline.gain_curve import choose
+from mixopt.pipeline.gain_curve import choose, count_runs, estimate_gain
 from mixopt.pipeline.gains import Observation, StudyGains, reaches_natural
 from mixopt.pipeline.mixture_runs import (
     FRESH,
     RunSpec,
     ScoredRun,
+    are_trained,
     first_checkpoints,
+    has_text,
     name_mixture,
     train_runs,
 )
@@ -63,7 +66,9 @@ class Purchase:
     def describe(self) -> str:
         """Return the run in words."""
         largest = sorted(self.ratios.items(), key=lambda pair: -pair[1])[:3]
-        named = ", ".join(f"{ratio:.0%} {name}" for name, ratio in largest if ratio >= 0.005)
+        digits = 0 if largest[0][1] >= 0.005 else 1  # of hundreds of domains none has a percent
+        least = 0.5 * 10 ** -(digits + 2)
+        named = ", ".join(f"{r:.{digits}%} {name}" for name, r in largest if r >= least)
         return (
             f"train {named} for {self.tokens:,} tokens (seed {self.seed}), expected to raise the gain "
             f"by {self.value:.3f} for {self.price:,} tokens"
@@ -96,7 +101,8 @@ class BudgetSpender:
         self._context, self._gains, self._candidates = context, gains, candidates
         self._known = [*known]
         config = context.config
-        self._lengths, self._budget = config.run_lengths, config.budget_tokens
+        self._lengths = trainable_lengths(context)
+        self._budget = config.budget_tokens
         # with a rate that decays a checkpoint is no run, and a long run tells nothing of a short one
         self._decays = config.training.decays
         trained = [name for name in context.compositions if name not in context.given_experts]
@@ -110,7 +116,9 @@ class BudgetSpender:
                 self.spent += self._lengths[0]
         self._failures: dict[tuple[str, int], str] = {}
         self._misses = 0
-        self._reserve, self._confirmed = confirmation_of(config, self._budget - self.spent)
+        self._beside_experts = self._budget - self.spent
+        self._reserve = self._confirmed = 0
+        self._reported = -1  # observations when the best mixture was reported last
 
     def spend(self) -> list[Observation]:
         """Train what the budget buys; return all runs at all their lengths.
@@ -127,10 +135,11 @@ class BudgetSpender:
                 "The natural mixture could not be trained, and every gain is measured against it: "
                 f"{next(iter(self._failures.values()))}"
             )
-        while self._misses < ENOUGH_MISSES and (batch := self._choose()):
-            for purchase in batch:
-                self._context.callbacks.message(f"next: {purchase.describe()}")
-            self._train(self._list_runs(batch))
+        self._buy(only_trained=True)
+        self._reserve, self._confirmed = confirmation_of(
+            self._context.config, self._lengths, self._beside_experts, self._budget - self.spent
+        )
+        self._buy()
         self._confirm()
         if self._failures and self._gains.observe(self._all) is None:
             self._context.callbacks.warning(
@@ -143,6 +152,27 @@ class BudgetSpender:
     @property
     def _all(self) -> list[Observation]:
         return [*self._known, *self.observations]
+
+    def _buy(self, *, only_trained: bool = False) -> None:
+        """Choose and train runs, until nothing that can be paid for is worth its tokens.
+
+        Args:
+            only_trained: End at the first that the store lacks. What a smaller budget of this study
+                bought is used first, so that a raised one takes nothing back.
+        """
+        while self._misses < ENOUGH_MISSES:
+            misses = self._misses
+            batch = self._choose()
+            wanted = self._list_runs(batch)
+            stored = are_trained(self._context, [self._specify(*each) for each in wanted])
+            if only_trained and not stored:
+                self._misses = misses
+                return
+            for purchase in batch:
+                self._context.callbacks.message(f"next: {purchase.describe()}")
+            if not batch:
+                return
+            self._train(wanted)
 
     def _choose(self) -> list[Purchase]:
         """Return the most valuable runs for their tokens, a batch of them; [] for none."""
@@ -158,7 +188,7 @@ class BudgetSpender:
             expected = mean.min(axis=1)
             sds = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
             if not batch:
-                self._report_best(expected, sds)
+                self._report_best(asked, runs)
             order = np.argsort(-(expected + sds), kind="stable")[:CONSIDERED]
             options = self._options(order, batch, left)
             if not options:
@@ -196,14 +226,21 @@ class BudgetSpender:
                     wanted[key] = row, seed, tokens
         return [*wanted.values()]
 
-    def _report_best(self, expected: Array, sds: Array) -> None:
-        place = int(expected.argmax())
+    def _report_best(self, asked: Mixtures, runs: Runs | None) -> None:
+        """Report what the decision would be about now, in its numbers."""
+        if self._reported == len(self._all):
+            return
+        self._reported = len(self._all)
+        context, gains = self._context, self._gains
+        _, draws, choice = choose(context, gains, asked, runs)
+        count = count_runs(context, gains, self._all)
         best = BestSoFar(
-            Mixture.from_vector(self._context.config.domains, self._candidates[place]),
-            Estimate(float(expected[place]), float(sds[place])),
-            f"ensembles and {sum(not each.failed for each in self._all)} scored runs",
+            self._mixture(self._candidates[choice.candidate]),
+            estimate_gain(draws[:, choice.candidate], gains.objective),
+            f"ensembles and {count} trained runs" if count else "ensembles",
+            reference="natural" if gains.keeps_natural else NEAREST_ALLOWED,
         )
-        self._context.callbacks.notify(lambda callback: callback.on_best(best))
+        context.callbacks.notify(lambda callback: callback.on_best(best))
 
     def _options(
         self, order: NDArray[np.int64], batch: Sequence[Purchase], left: int
@@ -216,6 +253,8 @@ class BudgetSpender:
             if self._failed(self._candidates[place]):
                 continue
             for length in self._lengths:
+                if not has_text(self._context, mixture, length):
+                    continue
                 seed = 0
                 while (
                     (name_mixture(mixture), seed) in chosen
@@ -240,9 +279,20 @@ class BudgetSpender:
     def _confirm(self) -> None:
         """Train unused seeds of the best candidate and of natural."""
         config = self._context.config.budget
-        if not self._reserve or config is None:
+        if config is None or not config.confirmation:
             return
-        left = [row for row in self._candidates if not self._failed(row)]
+        if not self._reserve:
+            self._context.callbacks.message(
+                f"Confirmation: left out, because {config.confirmation} unused seeds of two mixtures "
+                "would take more than half of what the budget leaves beside the experts."
+            )
+            return
+        left = [
+            row
+            for row in self._candidates
+            if not self._failed(row)
+            and has_text(self._context, self._mixture(row), self._confirmed)
+        ]
         if not left:
             return
         # what would be recommended now
@@ -262,18 +312,15 @@ class BudgetSpender:
     def _train(self, rows: Sequence[tuple[Array, int, int]]) -> None:
         """Train mixtures (`d`) with seeds for some tokens; a run that fails is reported and left out."""
         domains = self._context.config.domains
-        specs = []
-        for row, seed, tokens in rows:
-            mixture = Mixture.from_vector(domains, row)
-            ends = [tokens] if self._decays else [n for n in self._lengths if n <= tokens]
-            lengths = tuple(ends)
-            first = seed < NATURAL_SEEDS and tokens == self._lengths[0]
-            if first and _same(row, self._gains.natural):
-                lengths = first_checkpoints(self._context.config)
-            specs.append(RunSpec(f"{name_mixture(mixture)}-{seed}", mixture, seed, lengths))
-            self._trained.setdefault((name_mixture(mixture), seed), set()).add(tokens)
-            self.spent += tokens
-        for spec, scored in train_runs(self._context, specs):
+        specs = [self._specify(*each) for each in rows]
+        for spec in specs:
+            trained = self._trained.setdefault((name_mixture(spec.ratios), spec.seed), set())
+            trained.add(spec.checkpoints[-1])
+            self.spent += spec.checkpoints[-1]
+        # several workers end in an order of their own, and what follows is that of one worker
+        ended = dict(train_runs(self._context, specs))
+        for spec in specs:
+            scored = ended[spec]
             if not isinstance(scored, ScoredRun):
                 cause = one_line(scored, limit=None)
                 self._failures[name_mixture(spec.ratios), spec.seed] = cause
@@ -283,6 +330,15 @@ class BudgetSpender:
                 self.observations.append(self._failure(spec))
                 continue
             self._observe(scored)
+
+    def _specify(self, row: Array, seed: int, tokens: int) -> RunSpec:
+        """Return the run of a mixture (`d`), with the lengths at which it is scored."""
+        mixture = self._mixture(row)
+        lengths = (tokens,) if self._decays else tuple(n for n in self._lengths if n <= tokens)
+        first = seed < NATURAL_SEEDS and tokens == self._lengths[0]
+        if first and _same(row, self._gains.natural):
+            lengths = first_checkpoints(self._context.config)
+        return RunSpec(f"{name_mixture(mixture)}-{seed}", mixture, seed, lengths)
 
     def _failure(self, spec: RunSpec) -> Observation:
         row = spec.ratios.vector(self._context.config.domains)
@@ -316,20 +372,6 @@ class BudgetSpender:
 
     def _mixture(self, row: Array) -> Mixture:
         return Mixture.from_vector(self._context.config.domains, row)
-
-
-def confirmation_of(config: StudyConfig, left: int) -> tuple[int, int]:
-    """Return tokens and length of the confirmation, fixed before anything is trained; 0 for none.
-
-    Args:
-        config: The study; it has a budget.
-        left: Tokens of the budget beside the experts.
-    """
-    seeds = config.budget.confirmation if config.budget else 0
-    for length in reversed(config.run_lengths):
-        if 0 < 2 * seeds * length <= left / 2:
-            return 2 * seeds * length, length
-    return 0, 0
 
 
 def spend_budget(

@@ -76,6 +76,7 @@ class StudyContext:
         Raises:
             ConfigError: The metrics cannot be added, a budget's experts cannot make natural, or the
                 budget of a method of others is below its least.
+            DataError: The text is too little for a run of natural, which a budget trains.
             ExportError: An export that the study asks for would fail.
             InfeasibleError: No mixture meets every bound.
             ModelError: The given base or a given expert cannot be used.
@@ -89,9 +90,13 @@ class StudyContext:
             self._check_given_weights()
         self.corpora.build()
         check_exports(self.config, run_code=self.environment.run_code)
-        from mixopt.pipeline.natural_checks import require_reachable_natural
+        from mixopt.pipeline.natural_checks import (
+            require_reachable_natural,
+            require_text_for_natural,
+        )
 
         require_reachable_natural(self)
+        require_text_for_natural(self)
         from mixopt.pipeline.method_search import require_method_budget
 
         require_method_budget(self)
@@ -156,7 +161,10 @@ class StudyContext:
 
     def _warnings(self) -> dict[Changes, list[str]]:
         from mixopt.evaluation.tasks.items import read_item_texts
-        from mixopt.pipeline.natural_checks import describe_forbidden_natural
+        from mixopt.pipeline.natural_checks import (
+            describe_forbidden_natural,
+            describe_untrained_lengths,
+        )
 
         benchmarks = self.config.benchmarks
         public = [public_test_set_warning(benchmark) for benchmark in benchmarks]
@@ -167,7 +175,7 @@ class StudyContext:
         forbidden = describe_forbidden_natural(self.space)
         odd = warn_of_inputs(corpora.read, corpora.fingerprints, benchmarks)
         return {
-            "ratios": [*filter(None, [forbidden]), *odd],
+            "ratios": [*filter(None, [forbidden, describe_untrained_lengths(self)]), *odd],
             "scores": [*filter(None, public), *describe_contamination(shared)],
         }
 

@@ -91,6 +91,6 @@ def report_proposals(context: StudyContext, proposals: list[Proposal]) -> None:
     """Report proposals and the candidate of their decision."""
     decision = proposals[0].decision
     if decision is not None:
-        best = BestSoFar(decision.candidate, decision.gain, decision.basis)
+        best = BestSoFar(decision.candidate, decision.gain, decision.basis, decision.reference)
         context.callbacks.notify(lambda callback: callback.on_best(best))
     context.callbacks.notify(lambda callback: callback.on_proposals(proposals))

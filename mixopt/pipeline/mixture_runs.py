@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mixopt.artifacts.artifact import Artifact
 from mixopt.callbacks.base import Role, TrainedModel
 from mixopt.config.study import StudyConfig
-from mixopt.errors import one_line
+from mixopt.data.corpus import count_epochs
+from mixopt.errors import DataError, one_line
 from mixopt.executors.job import Job
 from mixopt.io.progress import track
 from mixopt.mixture import Mixture
@@ -79,10 +81,38 @@ def name_mixture(mixture: Mixture) -> str:
     return "mix-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
+def has_text(context: StudyContext, ratios: Mixture, tokens: int) -> bool:
+    """Return whether a run would read no domain more often than `training.max_epochs` allows.
+
+    Args:
+        context: The study.
+        ratios: Of the tokens that the run reads.
+        tokens: Its length.
+    """
+    corpora = context.corpora.counts
+    if any(name not in corpora for name, ratio in ratios.items() if ratio):
+        return False
+    epochs = count_epochs(corpora, ratios, tokens)
+    return max(epochs.values()) <= context.config.training.max_epochs
+
+
+def are_trained(context: StudyContext, specs: Sequence[RunSpec]) -> bool:
+    """Return whether the store has all of some runs, with their scores.
+
+    Args:
+        context: The study, whose base has been trained.
+        specs: The runs.
+    """
+    found = (context.store.find(each) for spec in specs for each in _artifacts(context, spec))
+    return all(folder is not None for folder in found)
+
+
 def train_runs(
     context: StudyContext, specs: Sequence[RunSpec]
 ) -> Iterator[tuple[RunSpec, ScoredRun | Exception]]:
     """Train and score runs, where the store lacks them; yield each as it is finished.
+
+    A run that would read a domain too often fails, and the others are trained.
 
     Args:
         context: The study, whose base has been trained.
@@ -94,17 +124,18 @@ def train_runs(
     from mixopt.pipeline.evaluators import open_run_evaluator
     from mixopt.pipeline.training_runs import mixture_run, read_run
 
-    runs = {spec: mixture_run(context, *_arguments(spec)) for spec in specs}
-    jobs = {}
-    for spec, run in runs.items():
-        scores = [
-            open_run_evaluator(context, run, step).expert_artifact(0)
-            for step in run.plan.checkpoints
-        ]
+    runs, jobs = {}, {}
+    for spec in specs:
+        try:
+            runs[spec] = mixture_run(context, *_arguments(spec))
+        except DataError as too_little:
+            _report_failure(context, spec, one_line(too_little, limit=None))
+            yield spec, too_little
+            continue
         arguments = (spec.name, dict(spec.ratios), spec.seed, list(spec.checkpoints))
         # with a rate that decays a mixture may be trained at two lengths with one seed
         jobs[spec.name, spec.seed, spec.checkpoints] = spec, Job(
-            "train_run", arguments, f"run {spec.name}", (run.artifact, *scores), trains=True
+            "train_run", arguments, f"run {spec.name}", _artifacts(context, spec), trains=True
         )  # fmt: skip
     done = context.dispatcher.run([job for _, job in jobs.values()])
     for job, error in track(done, "runs", total=len(jobs), unit="run"):
@@ -148,6 +179,16 @@ def build_scored_run(context: StudyContext, spec: RunSpec) -> None:
     build_run(context, run)
     for step in run.plan.checkpoints:
         open_run_evaluator(context, run, step).build_expert_logprobs([0])
+
+
+def _artifacts(context: StudyContext, spec: RunSpec) -> tuple[Artifact, ...]:
+    """Return the artifacts of a run: its weights, and the scores of each checkpoint."""
+    from mixopt.pipeline.evaluators import open_run_evaluator
+    from mixopt.pipeline.training_runs import mixture_run
+
+    run = mixture_run(context, *_arguments(spec))
+    scores = (open_run_evaluator(context, run, step) for step in run.plan.checkpoints)
+    return (run.artifact, *(each.expert_artifact(0) for each in scores))
 
 
 def _role(context: StudyContext, spec: RunSpec) -> Role:

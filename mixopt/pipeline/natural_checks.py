@@ -5,9 +5,11 @@ Every gain is over really training on natural, so its bounds and the experts mus
 
 import numpy as np
 
-from mixopt.errors import ConfigError
+from mixopt.data.corpus import check_epochs, count_epochs
+from mixopt.errors import ConfigError, DataError
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.mixture_runs import has_text, order_natural
 from mixopt.pipeline.search import UNREACHED
 from mixopt.search_space import SearchSpace
 
@@ -32,6 +34,51 @@ def describe_forbidden_natural(space: SearchSpace) -> str | None:
     return (
         f"The bounds and the caps of repetition forbid the natural mixture: {', '.join(broken)}. Gains "
         "are stated over the nearest mixture that they allow, which is what the advice to stay means."
+    )
+
+
+def require_text_for_natural(context: StudyContext) -> None:
+    """Check that a study with a budget has the text for a run of the natural mixture.
+
+    Args:
+        context: The study, whose text has been measured.
+
+    Raises:
+        DataError: A domain has no text, or would be read more often than `training.max_epochs` allows.
+    """
+    if context.config.budget is None:
+        return
+    natural, corpora = order_natural(context), context.corpora.counts
+    for domain in (name for name, ratio in natural.items() if ratio and name not in corpora):
+        raise DataError(
+            "budget: the natural mixture, over which gains are measured, is trained too, and "
+            f"{domain!r} has no text; give its expert a text, or leave the budget out."
+        )
+    tokens = context.config.run_lengths[0]
+    check_epochs(
+        corpora, natural, tokens=tokens, max_epochs=context.config.training.max_epochs,
+        what=f"the {tokens:,} tokens of a run of the natural mixture",
+    )  # fmt: skip
+
+
+def describe_untrained_lengths(context: StudyContext) -> str | None:
+    """Return a warning about long runs for which natural's text is too little; None if there are none.
+
+    Args:
+        context: The study, whose text has been measured.
+    """
+    config = context.config
+    if config.budget is None:
+        return None
+    natural, longest = order_natural(context), config.run_lengths[-1]
+    if has_text(context, natural, longest):
+        return None
+    epochs = count_epochs(context.corpora.counts, natural, longest)
+    domain = max(epochs, key=lambda name: epochs[name])
+    return (
+        f"The budget buys no run of {longest:,} tokens, because the natural mixture would read "
+        f"{domain!r} {epochs[domain]:.1f} times (training.max_epochs: {config.training.max_epochs:g}); "
+        "give more of its text, or raise max_epochs, which trains nothing again."
     )
 
 

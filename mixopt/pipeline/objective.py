@@ -24,7 +24,7 @@ from mixopt.pipeline.mixture_runs import (
     train_runs,
 )
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
-from mixopt.pipeline.search import CandidateSearch
+from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.pipeline.text_prior import measure_text_prior
 from mixopt.surrogates.ensemble import GAMMA, response_weights
 from mixopt.surrogates.gain_model import GainPrior
@@ -149,12 +149,12 @@ def _measure_noise(
     """Return the noise of a run's gain, in native units at the experts' length (`m`).
 
     It is the difference of natural's seeds, shrunk towards its mean over metrics; None without a budget,
-    or where natural could not be trained.
+    or where natural could not be trained or its gains could not be compared, for want of an expert.
     """
-    config = context.config
-    if config.budget is None:
+    config, natural = context.config, order_natural(context)
+    missed = search.space.weights_for(natural.vector(config.domains))[1]
+    if config.budget is None or missed > UNREACHED:
         return None
-    natural = order_natural(context)
     name, marks = name_mixture(natural), first_checkpoints(config)
     specs = [RunSpec(f"{name}-{seed}", natural, seed, marks) for seed in range(NATURAL_SEEDS)]
     scores = []

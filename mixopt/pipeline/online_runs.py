@@ -73,7 +73,7 @@ def online_artifact(
         del plain["seed"]
     key = {
         "training": plain,
-        "config": config.training.model_dump(mode="json", exclude={"expert_tokens"}),
+        "config": config.training.artifact_key(),
         "base": context.base_model.compute_key(),
         "domains": list(config.domains),
         "corpora": [corpora.counts[domain].folder.name for domain in config.domains],

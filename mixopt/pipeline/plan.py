@@ -6,7 +6,7 @@ from itertools import groupby
 from mixopt.callbacks.base import PlannedStage, Stage
 from mixopt.config.cross_checks import NATURAL_SEEDS
 from mixopt.config.training import BuiltBaseConfig
-from mixopt.pipeline.budget import confirmation_of
+from mixopt.pipeline.confirmation import confirmation_of
 from mixopt.pipeline.context import StudyContext
 
 
@@ -88,7 +88,7 @@ def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
         groups.append(("validation", name, mixtures * seeds * unit))
     if config.budget is not None:
         left = config.budget_tokens - expert_tokens - candidates
-        reserve, length = confirmation_of(config, left)
+        reserve, length = confirmation_of(config, config.run_lengths, left)
         n_seeds = NATURAL_SEEDS - (config.search_method == "regmix")
         seeds_of_natural = "one more seed" if n_seeds == 1 else f"{n_seeds} seeds"
         groups.append(("budget", f"natural, {seeds_of_natural}", n_seeds * unit))

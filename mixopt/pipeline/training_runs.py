@@ -35,7 +35,8 @@ def base_run(context: "StudyContext") -> TrainingRun | None:
         context, "base", "base",
         ratios=Mixture(base.ratios) if base.ratios else corpora.natural,
         seed=seed,
-        key=base.model_dump(mode="json") | {"tokenizer": artifact.key},
+        key=base.model_dump(mode="json")
+        | {"training": base.training.artifact_key(), "tokenizer": artifact.key},
         config=base.training,
         parameters=context.base_parameters,
         open_model=lambda: build_model(base, corpora.tokenizer, seed),

@@ -142,8 +142,7 @@ def plan_run(
     )
     full_key = {
         **key,
-        # the length of experts is among the plan's checkpoints, and no run's but theirs
-        "training": config.model_dump(mode="json", exclude={"expert_tokens"}),
+        "training": config.artifact_key(),
         "step": [step.learning_rate, plan.sequences_per_step, *plan.checkpoints],
         "ratios": dict(ratios),
         "corpora": [corpora.counts[domain].folder.name for domain in domains],

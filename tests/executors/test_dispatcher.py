@@ -247,3 +247,22 @@ def test_an_error_that_a_worker_recorded_elsewhere_is_recorded_here_once(store):
     list(Dispatcher(lambda: Scripted(diverged), store, 0).run([job("a", run, scores)]))
     assert store.failure(run).times == 1  # a worker that shares the folder counts
     assert store.failure(scores) is None
+
+
+def test_a_training_that_diverged_in_an_earlier_process_is_not_trained_again(store):
+    run, scores = Artifact("runs", "mix", {}), Artifact("logprobs", "mix", {})
+    store.record_failure(run, DivergedError("The loss of 'mix' stopped being finite at step 3."))
+    again = job("a", run, scores)
+    for dispatcher in (Dispatcher(lambda: pytest.fail("opened"), store, 1),
+                       LocalDispatcher(lambda: pytest.fail("made"), store, 1)):  # fmt: skip
+        ((found, error),) = dispatcher.run([again])
+        assert found is again
+        assert isinstance(error, DivergedError)
+        assert str(error) == "The loss of 'mix' stopped being finite at step 3."
+    # another failure may be over
+    store.forget_failure(run)
+    store.record_failure(run, RunError("no route to host"))
+    executor = Scripted(RunError("no route to host"))
+    ((_, error),) = Dispatcher(lambda: executor, store, 0).run([again])
+    assert len(executor.jobs) == 1
+    assert not isinstance(error, DivergedError)

@@ -9,7 +9,7 @@ import toy
 
 from mixopt import Mixture
 from mixopt.callbacks.callback_list import CallbackList
-from mixopt.errors import ConfigError, DivergedError, RunError
+from mixopt.errors import ConfigError, DataError, DivergedError, RunError
 from mixopt.pipeline.budget import BudgetSpender, Purchase
 from mixopt.pipeline.decide import FRESH
 from mixopt.pipeline.gain_curve import choose
@@ -21,9 +21,10 @@ UNIT = 2048
 TRAINING = {"tokens": UNIT, "learning_rate": 1e-2, "batch_tokens": 256, "max_epochs": 99}
 
 
-def open_toy(folder, runs=14, **budget):
+def open_toy(folder, runs=14, training=None, **budget):
     section = {"runs": runs, "longest": 2, "confirmation": 1} | budget
-    path = toy.write_study(folder, search=SEARCH, training=TRAINING, budget=section)
+    training = TRAINING | (training or {})
+    path = toy.write_study(folder, search=SEARCH, training=training, budget=section)
     return toy.load(folder, path)
 
 
@@ -142,8 +143,8 @@ def test_the_confirmation_is_of_what_would_be_recommended(tmp_path, spent, monke
     study = open_toy(tmp_path, runs=14)
     bought = study.spend(trials=study.search())
     fresh = [each for each in bought if each.seed >= FRESH and not is_natural(each)]
-    assert len(seen) == 1
-    assert all(np.abs(each.ratios - seen[0]).max() < 1e-9 for each in fresh)
+    assert fresh
+    assert all(np.abs(each.ratios - seen[-1]).max() < 1e-9 for each in fresh)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ def test_candidates_that_all_diverge_leave_the_ensembles(unspent, monkeypatch):
 def open_spender(tmp_path, monkeypatch):
     """Open a spender over a study whose runs are recorded instead of trained."""
 
-    def open_spender(batches=(), **changes):
+    def open_spender(batches=(), sums=10**9, **changes):
         budget = {"runs": 60, "longest": 4, "confirmation": 0}
         path = toy.write_study(tmp_path, search=SEARCH, budget=budget,
                                training=TRAINING | changes)  # fmt: skip
@@ -248,10 +249,17 @@ def open_spender(tmp_path, monkeypatch):
                 yield spec, ScoredRun(spec, dict.fromkeys(spec.checkpoints), 0.0)
 
         monkeypatch.setattr("mixopt.pipeline.budget.train_runs", train_runs)
+        monkeypatch.setattr("mixopt.pipeline.budget.are_trained", lambda *_: True)
+        texts = SimpleNamespace(
+            natural=Mixture(SEARCH["natural"]),
+            counts=dict.fromkeys(config.domains, SimpleNamespace(tokens=10**9))
+            | {"sums": SimpleNamespace(tokens=sums)},
+        )
         scores = {"loss": SimpleNamespace(score=1.0)}
         context = SimpleNamespace(
             config=config, compositions=dict.fromkeys(config.domains), given_experts={},
             callbacks=CallbackList(config, None), scorer=SimpleNamespace(read=lambda _: scores),
+            corpora=texts,
         )  # fmt: skip
         gains = SimpleNamespace(natural=np.array(list(SEARCH["natural"].values())),
                                 metrics=[SimpleNamespace(name="loss")])  # fmt: skip
@@ -334,3 +342,87 @@ def test_with_a_decaying_rate_runs_of_a_batch_pay_for_natural_at_each_length(ope
     spender.spend()
     assert naturals(specs)[2:] == [(2, (4 * UNIT,)), (2, (UNIT,))]
     assert spender.spent == (3 + 2 + 4 + 4 + 1 + 1) * UNIT
+
+
+def test_runs_are_seen_in_the_order_in_which_they_were_asked_for(open_spender, monkeypatch):
+    spender, _ = open_spender([[buy(A, UNIT, 2), buy(B, UNIT, 2)]])
+    in_turn = [(each.seed, each.ratios.tolist()) for each in spender.spend()]
+
+    def end_backwards(_, wanted):
+        for spec in reversed(wanted):
+            yield spec, ScoredRun(spec, dict.fromkeys(spec.checkpoints), 0.0)
+
+    spender, _ = open_spender([[buy(A, UNIT, 2), buy(B, UNIT, 2)]])
+    monkeypatch.setattr("mixopt.pipeline.budget.train_runs", end_backwards)
+    assert [(each.seed, each.ratios.tolist()) for each in spender.spend()] == in_turn
+
+
+def test_a_raised_budget_takes_no_run_back_and_stays_within_its_tokens(tmp_path, spent):
+    """A little more pays for a confirmation of twice the length, which would leave less for runs."""
+    toy.copy_trained(spent[0].output.parent, tmp_path)
+    shutil.rmtree(tmp_path / "out" / "artifacts" / "runs")
+    small = open_toy(tmp_path, runs=10)
+    first = small.spend(trials=small.search())
+    assert max(each.tokens for each in first if each.seed >= FRESH) == UNIT
+    raised = open_toy(tmp_path, runs=11)
+    second = raised.spend(trials=raised.search())
+    before, after = ({(each.ratios.tobytes(), each.seed, each.tokens) for each in runs
+                      if each.seed < FRESH} for runs in (first, second))  # fmt: skip
+    assert before <= after
+    assert max(each.tokens for each in second if each.seed >= FRESH) == UNIT
+    assert count_trained(second) <= (11 - 3) * UNIT
+    # a study that starts with the higher budget confirms at the longer length
+    fresh = open_toy(toy.copy_trained(tmp_path, tmp_path / "fresh"), runs=11)
+    shutil.rmtree(tmp_path / "fresh" / "out" / "artifacts" / "runs")
+    third = fresh.spend(trials=fresh.search())
+    assert max(each.tokens for each in third if each.seed >= FRESH) == 2 * UNIT
+
+
+def count_trained(bought):
+    lengths = {}
+    for each in bought:
+        key = each.ratios.tobytes(), each.seed
+        lengths[key] = max(lengths.get(key, 0), each.tokens)
+    return sum(lengths.values())
+
+
+def test_a_budget_buys_no_run_that_would_read_a_domain_too_often(tmp_path, spent):
+    toy.copy_trained(spent[0].output.parent, tmp_path)
+    counts = open_toy(tmp_path).context.corpora.counts
+    tokens = np.array([counts[domain].tokens for domain in toy.WORDS])
+    # a run of natural reads 80% of birds: enough for one of UNIT, too little for one of twice that
+    training = {"max_epochs": 1.2 * 0.8 * UNIT / int(tokens[0]), "expert_tokens": UNIT // 2}
+    study = open_toy(tmp_path, training=training)
+    bought = study.spend(trials=study.search())
+    assert {each.tokens for each in bought if each.seed >= FRESH} == {UNIT}
+    assert max(each.tokens for each in bought) == UNIT
+    (warning,) = (one for one in study.callbacks.warnings if "buys no run" in one)
+    assert "4,096 tokens, because the natural mixture would read 'birds'" in warning
+    assert all((each.ratios * UNIT <= training["max_epochs"] * tokens).all() for each in bought)
+    with pytest.raises(DataError, match=r"a run of the natural mixture would read them"):
+        open_toy(tmp_path, training={"max_epochs": training["max_epochs"] / 2}).search()
+
+
+def test_a_candidate_is_trained_as_far_as_its_text_goes(open_spender):
+    spender, _ = open_spender(sums=3 * UNIT, max_epochs=1)
+    options = spender._options(np.array([0, 1]), [], 99 * UNIT)
+    # four units of B are 3.2 units of its largest domain
+    assert [(place, each.tokens) for place, each in options] == [
+        (0, UNIT),
+        (0, 4 * UNIT),
+        (1, UNIT),
+    ]
+
+
+def test_a_confirmation_that_does_not_fit_is_said_to_be_left_out(tmp_path, spent):
+    toy.copy_trained(spent[0].output.parent, tmp_path)
+    study = open_toy(tmp_path, runs=7, confirmation=2)
+    said = []
+    study.callbacks.message = said.append
+    study.spend(trials=study.search())
+    assert any("Confirmation: left out, because 2 unused seeds" in one for one in said)
+
+
+def test_a_run_of_hundreds_of_domains_is_named_by_its_largest():
+    mixture = Mixture.uniform([f"d{number}" for number in range(300)])
+    assert Purchase(mixture, UNIT, 0, UNIT, 0.1).describe().startswith("train 0.3% d0, 0.3% d1, ")

@@ -64,6 +64,16 @@ def test_another_text_is_another_expert(toy_folder):
     assert study.context.store.find(before) is not None
 
 
+def test_how_often_a_text_may_be_read_changes_no_run(toy_folder):
+    context = toy.load(toy_folder).prepare()
+    before = [base_run(context).artifact.key, expert_run(context, "birds").artifact.key]
+    plain = toy.study_plain()
+    base = plain["base"] | {"training": plain["base"]["training"] | {"max_epochs": 8}}
+    path = toy.write_study(toy_folder, training=plain["training"] | {"max_epochs": 7}, base=base)
+    context = toy.load(toy_folder, path).prepare()
+    assert [base_run(context).artifact.key, expert_run(context, "birds").artifact.key] == before
+
+
 def test_too_little_text_ends_before_training(toy_folder):
     training = toy.study_plain()["training"] | {"tokens": 4_000_000}
     target = {"tokens": 4_000_000, "max_repetition": 999}
