@@ -22,6 +22,8 @@
 A message is one sentence: the value, the rule it breaks and the remedy.
 """
 
+import math
+import operator
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -256,3 +258,56 @@ def require_type(name: str, value: object, expected: type, remedy: str) -> None:
         raise ArgumentTypeError(
             f"{name} is a {type(value).__name__}, not a {expected.__name__}; {remedy}."
         )
+
+
+def require_count(name: str, value: object, least: int) -> int:
+    """Return an argument that counts something, as an integer.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What was passed; an integer of NumPy is one too.
+        least: Smallest count.
+
+    Raises:
+        ArgumentTypeError: `value` is no integer.
+        UserError: It is smaller than `least`.
+    """
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ArgumentTypeError(
+            f"{name} is {_show(value)}; give a whole number of at least {least}."
+        ) from None
+    if count < least:
+        raise UserError(f"{name} is {count}; give a whole number of at least {least}.")
+    return count
+
+
+def require_number(name: str, value: object) -> float:
+    """Return an argument that is a finite number.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: What was passed; a number of NumPy is one too.
+
+    Raises:
+        ArgumentTypeError: `value` is no number.
+        UserError: It is NaN or infinite.
+    """
+    try:
+        if isinstance(value, str | bytes):  # a text that looks like a number is none
+            raise TypeError
+        number = float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        number = math.inf
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"{name} is {_show(value)}; give a number.") from None
+    if not math.isfinite(number):
+        raise UserError(f"{name} is {number:g}; give a finite number.")
+    return number
+
+
+def _show(value: object) -> str:
+    """Return a number or a short text as it is, else its type, for a message."""
+    shown = repr(value) if isinstance(value, str | bytes | int | float) else ""
+    return shown if 0 < len(shown) <= MAX_NAME else f"a {type(value).__name__}"

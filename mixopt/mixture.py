@@ -4,13 +4,14 @@ Shapes: `d` domains.
 """
 
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mixopt.errors import ArgumentTypeError, MixtureError, did_you_mean
+from mixopt.errors import ArgumentTypeError, MixtureError, UserError, did_you_mean, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,49 @@ HIERARCHY_MARK = ":"
 """`web:science` belongs to the group `web`."""
 CHUNK = 2_000_000
 """Distances that are computed at once: 16 MB."""
+
+
+def require_seed(seed: Seed) -> Seed:
+    """Return a seed that `np.random.default_rng` takes; an integer of NumPy as one of Python.
+
+    Args:
+        seed: An integer of at least 0, a generator, or None.
+
+    Raises:
+        ArgumentTypeError: It is none of these.
+        UserError: It is negative.
+    """
+    try:
+        seed = operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        try:
+            np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            raise ArgumentTypeError(
+                f"The seed is a {type(seed).__name__}, from which no random number can be drawn "
+                f"({one_line(error)}); give a whole number of at least 0, a generator, or None."
+            ) from None
+        return seed
+    if seed < 0:
+        raise UserError(f"The seed is {seed}; give a whole number of at least 0.")
+    return seed
+
+
+def require_domains(what: str, domains: Sequence[str], wanted: Sequence[str]) -> None:
+    """Check that something has each domain that is asked of it.
+
+    Args:
+        what: Its name at the beginning of a sentence, for the message.
+        domains: The domains that it has.
+        wanted: Those that it needs (`d`).
+
+    Raises:
+        MixtureError: It lacks one.
+    """
+    known = set(domains)
+    for name in wanted:
+        if name not in known:
+            raise MixtureError(f"{what} has no domain {name!r}. {did_you_mean(name, domains)}")
 
 
 class Mixture(Mapping[str, float]):

@@ -3,9 +3,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mixopt.errors as errors
+from mixopt.errors import UserError, require_count, require_number
 
 
 def test_every_error_is_in_the_drawn_tree_with_its_exit_code():
@@ -88,3 +90,23 @@ def test_a_message_is_cut_after_its_credentials_are_hidden():
 def test_long_texts_are_searched_in_little_time():
     for part in ("://a:b", "?key", "://" + "@" * 9):
         errors.hide_credentials(part * 20_000)
+
+
+def test_counts_are_whole_numbers_of_at_least_something():
+    assert [require_count("q", value, 1) for value in (1, np.int64(3))] == [1, 3]
+    assert type(require_count("q", np.int64(3), 1)) is int
+    for value, words in ((0, "q is 0; give a whole number of at least 1"),
+                         (2.0, "q is 2.0; give a whole"), ("2", "q is '2'; give a whole"),
+                         ([2], "q is a list; give a whole")):  # fmt: skip
+        with pytest.raises(UserError, match=words) as raised:
+            require_count("q", value, 1)
+        assert isinstance(raised.value, TypeError) == (value != 0)
+
+
+def test_numbers_are_finite_and_no_text():
+    assert [require_number("x", value) for value in (1, 0.5, np.float32(2))] == [1, 0.5, 2]
+    for value, words in ((float("nan"), "x is nan; give a finite"), (10**400, "x is inf; give a finite"),
+                         ("2", "x is '2'; give a number"), (None, "x is a NoneType; give a number"),
+                         ([1], "x is a list")):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            require_number("x", value)

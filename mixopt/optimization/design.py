@@ -10,8 +10,17 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mixopt.errors import MixtureError, did_you_mean, require_type
-from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture, hellinger
+from mixopt.errors import MixtureError, did_you_mean, require_count, require_type
+from mixopt.mixture import (
+    Array,
+    Mixture,
+    MixtureLike,
+    Seed,
+    as_mixture,
+    hellinger,
+    require_domains,
+    require_seed,
+)
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.covariance import choose_centers
@@ -59,19 +68,25 @@ def design_runs(
 
     Raises:
         InfeasibleError: No mixture meets every bound.
-        MixtureError: `sequential` without a surrogate or runs, or an unknown method.
-        ArgumentTypeError: `space` is no `SearchSpace`.
+        MixtureError: `sequential` without a surrogate or runs, or with a surrogate of other domains;
+            or an unknown method.
+        UserError: `n` or `seed` is negative.
+        ArgumentTypeError: An argument is of another type.
     """
     require_type("space", space, SearchSpace, "give mixopt.SearchSpace(domains, ...)")
     if method not in (known := get_args(Method)):
         raise MixtureError(f"No design is called {method!r}. {did_you_mean(method, known)}")
-    rng = np.random.default_rng(seed)
+    n = require_count("n", n, 0)
+    rng = np.random.default_rng(require_seed(seed))
     weights = WeightSpace.of_domains(space)
     given = np.array([as_mixture(m, space.domains).vector(space.domains) for m in seen])
     given = given.reshape(-1, len(space.domains))
     if method == "sequential":
         if surrogate is None or not len(given):
             raise MixtureError("A sequential design needs runs with scores; give a table of them.")
+        require_type("surrogate", surrogate, Surrogate, "fit the trials with mixopt.fit")
+        require_domains("The search space", space.domains, surrogate.domains)
+        require_domains("The surrogate", surrogate.domains, space.domains)
         rows = design_next_round(weights, surrogate, given, n, rng)
         return [Mixture.from_vector(space.domains, row) for row in rows]
     first = given[:0] if len(given) else weights.pull(space.prior_vector()[None])[:n]
@@ -206,7 +221,7 @@ def design_next_round(
         pick = int(np.where(open_to, bound, -np.inf).argmax())
         chosen.append(pool[pick])
         distances = np.minimum(distances, hellinger(ratios, ratios[pick : pick + 1])[:, 0])
-    return np.stack(chosen)
+    return np.array(chosen).reshape(n, len(space.experts))
 
 
 def perturb(space: WeightSpace, around: Array, n: int, rng: np.random.Generator) -> Array:

@@ -7,15 +7,15 @@ subsampled and all cheaper ones enter every fit. See docs/methods.md, chapter 8.
 Shapes: `n` runs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mixopt.errors import TrialsError, require_type
-from mixopt.mixture import Array, Seed
+from mixopt.errors import ArgumentTypeError, TrialsError, require_number, require_type
+from mixopt.mixture import Array, Seed, require_seed
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.multi_fidelity import order_fidelities
 from mixopt.surrogates.rank_correlation import spearman
@@ -82,9 +82,17 @@ def advise(
     Raises:
         TrialsError: Fewer than 16 runs of the highest fidelity, or fewer than 8 mixtures, or
             metrics that do not differ between runs.
-        ArgumentTypeError: `trials` is no `Trials`.
+        UserError: `seed` is negative.
+        ArgumentTypeError: `trials` is no `Trials`, or `more` is no list of numbers.
     """
     require_type("trials", trials, Trials, "read a table with mixopt.read_trials")
+    seed = require_seed(seed)
+    if isinstance(more, str) or not isinstance(more, Iterable):
+        raise ArgumentTypeError(f"more is {more!r}; give a list of numbers, such as [{more}].")
+    more = tuple(more)
+    for count in more:
+        require_number("A number of more", count)
+    surrogates = surrogates if isinstance(surrogates, str) else tuple(surrogates)
     levels = order_fidelities(trials, fidelities)
     highest = trials.at(levels[-1]) if levels else trials
     cheaper = [trial for trial in trials if trial.level in levels[:-1]]

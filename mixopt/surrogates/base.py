@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeGuard
 
 import numpy as np
 
-from mixopt.mixture import Array, Seed
+from mixopt.mixture import Array, Seed, require_seed
 
 MIN_TRIALS = 6  # smallest number of trials that a model is fitted to
 
@@ -59,5 +59,10 @@ def as_seed(seed: Seed) -> int:
 
     Args:
         seed: An integer, which is returned; a generator, which is drawn from; None for fresh entropy.
+
+    Raises:
+        ArgumentTypeError: It is none of these.
+        UserError: It is negative.
     """
+    seed = require_seed(seed)
     return seed if isinstance(seed, int) else int(np.random.default_rng(seed).integers(2**31))

@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-from mixopt.errors import TrialsError
+from mixopt.errors import TrialsError, require_number
 from mixopt.tables.columns import FIDELITY_COLUMNS, without_tracker
 
 if TYPE_CHECKING:
@@ -45,9 +45,12 @@ def settle_repeats(
 
     Raises:
         TrialsError: `step` is given, and the table has no such step.
+        ArgumentTypeError: `step` is no number.
     """
     import pandas as pd
 
+    if step is not None:
+        require_number("step", step)
     fidelity = [name for name in FIDELITY_COLUMNS if name in frame.columns][:1]
     keys = pd.concat([ids.rename("id"), *(frame[name] for name in fidelity)], axis="columns")
     steps = _find(frame, STEPS, keys)

@@ -3,7 +3,7 @@ import pytest
 from surrogates.test_fit import smooth_trials
 
 from mixopt import Group, SearchSpace, fit
-from mixopt.errors import MixtureError
+from mixopt.errors import MixtureError, UserError
 from mixopt.mixture import hellinger
 from mixopt.optimization import design
 from mixopt.optimization.design import (
@@ -201,3 +201,28 @@ def test_many_earlier_runs_stand_for_each_other(monkeypatch):
     chosen = choose_optimal(pool, 6, seen)
     assert max(steps) == 56
     assert (pool[chosen, 0] < 0.4).all()
+
+
+def test_numbers_of_runs_are_whole_and_not_negative():
+    space = SearchSpace(("a", "b", "c"))
+    for n, words in ((-1, "n is -1; give a whole number of at least 0"), (2.5, "n is 2.5"),
+                     ("8", "n is '8'")):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            design_runs(space, n, seed=0)
+    with pytest.raises(UserError, match="The seed is -1"):
+        design_runs(space, 2, seed=-1)
+    plain = design_runs(space, 3, seed=1)
+    assert design_runs(space, np.int64(3), seed=np.int64(1)) == plain
+    assert design_runs(space, 0, seed=1) == []
+
+
+def test_sequential_designs_of_no_run_or_of_other_domains():
+    trials = smooth_trials(16)
+    surrogate = fit(trials, surrogates="ridge_root")
+    settings = {"seed": 0, "method": "sequential", "surrogate": surrogate}
+    seen = [trial.ratios for trial in trials]
+    assert design_runs(SearchSpace(trials.domains), 0, seen=seen, **settings) == []
+    for domains, words in ((("a", "b"), "The search space has no domain 'c'"),
+                           (("a", "b", "c", "d"), "The surrogate has no domain 'd'")):  # fmt: skip
+        with pytest.raises(MixtureError, match=words):
+            design_runs(SearchSpace(domains), 2, seen=[{"a": 1.0}], **settings)

@@ -5,7 +5,7 @@ import pytest
 from example_trials import make_trials
 
 from mixopt import Trials
-from mixopt.errors import TrialsError
+from mixopt.errors import TrialsError, UserError
 from mixopt.optimization.learning_curve import _extrapolate, _split_mixtures, advise
 
 
@@ -107,3 +107,20 @@ def test_a_split_takes_whole_mixtures_and_leaves_some_to_test():
         assert len({*groups[rest]}) >= 3
         sizes.add(len(train))
     assert sizes == {5, 13}
+
+
+def test_more_is_a_list_of_numbers_and_seeds_are_numbers():
+    trials = make_trials(20)
+    for more, words in ((8, r"more is 8; give a list of numbers, such as \[8\]"),
+                        ("8", "more is '8'"), (["8"], "A number of more is '8'")):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            advise(trials, more=more)
+    with pytest.raises(UserError, match="The seed is -1"):
+        advise(trials, seed=-1)
+
+
+def test_an_integer_of_numpy_is_the_same_seed_and_names_may_come_from_a_generator():
+    trials = make_trials(20)
+    plain = advise(trials, seed=3, surrogates=["ridge_root"], more=[8])
+    names = (name for name in ["ridge_root"])
+    assert advise(trials, seed=np.int64(3), surrogates=names, more=iter([8])) == plain

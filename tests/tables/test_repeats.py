@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixopt.errors import TrialsError
+from mixopt.errors import ArgumentTypeError, TrialsError
 from mixopt.surrogates.repeats import measure_noise
 from mixopt.tables.read_trials import read_trials
 from mixopt.tables.repeats import settle_repeats
@@ -171,3 +171,8 @@ def test_steps_of_trainers(column):
     kept, ids = settle_repeats(frame, pd.Series(["a", "a", "b", "b"]), "T")
     assert kept["loss"].tolist() == [3.0, 1.0]
     assert ids.tolist() == ["a", "b"]
+
+
+def test_a_step_is_a_number():
+    with pytest.raises(ArgumentTypeError, match="step is '100'; give a number"):
+        read_trials(runs=seeded("step", (100, 200)), better="lower", step="100")
