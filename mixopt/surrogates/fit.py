@@ -19,6 +19,14 @@ from mixopt.surrogates.calibration import (
     correlate,
     rescale_partial_sums,
 )
+from mixopt.surrogates.fit_arguments import (
+    AGGREGATE_TARGETS,
+    check_settings,
+    find_metrics,
+    read_names,
+    read_numbers,
+    read_target,
+)
 from mixopt.surrogates.metric_arrays import signs
 from mixopt.surrogates.multi_fidelity import is_uninformative
 from mixopt.surrogates.prior_mean import fit_prior_mean
@@ -39,8 +47,6 @@ from mixopt.surrogates.utility import (
 from mixopt.trials import Aggregation, Metric, Normalisation, Trials
 
 log = logging.getLogger(__name__)
-
-AGGREGATE_TARGETS = ("utility", "average", "worst")
 
 
 @single_threaded
@@ -88,11 +94,20 @@ def fit(
         TrialsError: Too few trials or all of one mixture, or no such metric, capability,
             surrogate or fidelity.
         HoldoutError: The target is a benchmark with role holdout.
+        UserError: A weight, trust, scale or seed is negative or not finite.
+        ArgumentTypeError: An argument is of another type.
     """
     require_type("trials", trials, Trials, "read a table with mixopt.read_trials")
     seed = as_seed(seed)
-    targets = _target_metrics(trials, target)
-    _check_weights(trials, target, capability_weights or {})
+    target = read_target(target)
+    targets = find_metrics(trials, target)
+    capability_weights = read_numbers("capability_weights", capability_weights)
+    trust, scales = read_numbers("trust", trust), read_numbers("scales", scales)
+    check_settings(trials, target, capability_weights=capability_weights, trust=trust,
+                   normalise=normalise, scales=scales)  # fmt: skip
+    # a generator would be empty for the second model that is fitted
+    surrogates = surrogates if isinstance(surrogates, str) else read_names("surrogates", surrogates)
+    fidelities = None if fidelities is None else read_names("fidelities", fidelities)
     levels = multi_fidelity.order_fidelities(trials, fidelities)
     tables = [trials.at(level) for level in levels]
     metrics = _metrics_to_fit(trials, targets, tables)
@@ -140,31 +155,6 @@ def fit(
     noise = measure_noise(tables[-1].ratios(), tables[-1].values(metrics))
     parts = _by_capability(scaled_by, utility, target, trust, normalise, scales)
     return replace(assembled, all_trials=fitted, noise=noise, capability_utilities=parts)
-
-
-def _target_metrics(trials: Trials, target: str | Mapping[str, float]) -> tuple[Metric, ...]:
-    if not isinstance(target, str) or target not in AGGREGATE_TARGETS:
-        return trials.require_search([target] if isinstance(target, str) else list(target))
-    if not trials.search_metrics:
-        raise TrialsError("No metric of these trials has role search; give one that role.")
-    return trials.search_metrics
-
-
-def _check_weights(
-    trials: Trials, target: str | Mapping[str, float], weights: Mapping[str, float]
-) -> None:
-    if weights and target != "utility":
-        raise TrialsError(
-            f"capability_weights are given and the target is {target!r}; they apply to 'utility' "
-            "alone: make it the target, or leave them out."
-        )
-    known = {metric.capability for metric in trials.metrics}
-    for name in weights:
-        if name not in known:
-            raise TrialsError(
-                f"capability_weights names {name!r}, which is no capability of these trials. "
-                f"{did_you_mean(name, known)}"
-            )
 
 
 def _metrics_to_fit(
