@@ -54,7 +54,7 @@ class Goal:
         """Return the objective (`n`) by the whole stacked model at ratios (`n x d`)."""
         if self.reference is None:
             return self.surrogate.predict_utility(ratios)[0]
-        gain, std = self.surrogate.utility_difference(ratios, self.reference)
+        gain, std = self.surrogate.gains(ratios, self.reference)
         # at the reference itself gain and std are zero, and the probability is 0.5
         chance = ndtr(np.where(std > 0, gain / np.maximum(std, 1e-12), 0.0))
         return np.asarray(chance / PER_GAIN + gain / self._usual)

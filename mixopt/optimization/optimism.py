@@ -90,7 +90,7 @@ def measure_optimism(
     Returns:
         The optimism; None where no proposal has a measured utility.
     """
-    ratios = proposed.ratios()
+    ratios = earlier.ratios_of(proposed)
     measured = earlier.observed_utilities(proposed)
     known = np.isfinite(measured)
     n = int(known.sum())

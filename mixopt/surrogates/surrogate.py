@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixopt.estimate import Z80, Z95, Estimate
-from mixopt.mixture import Array, Mixture
+from mixopt.mixture import Array, MixtureLike
 from mixopt.surrogates.calibration import CriticalValues
 from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.repeats import RunNoise
+from mixopt.surrogates.rows import MixturesLike, as_row, as_rows
 from mixopt.surrogates.scaling_law_gp import ScalingLawGP
 from mixopt.surrogates.stacking import StackedModel
 from mixopt.surrogates.utility import AnyUtility
@@ -182,22 +183,31 @@ class Surrogate:
             law = ScalingLawGP().fit(self.trials.ratios(), z, np.zeros(z.shape))
         return replace(self, repetition=repetition, scaling_law=law)
 
-    def predict(self, ratios: Array) -> tuple[Array, Array]:
+    def predict(self, ratios: MixturesLike) -> tuple[Array, Array]:
         """Predict the scores of new runs.
 
         Args:
-            ratios: `n x d`.
+            ratios: `n x d`: an array in the order of `domains`, a data frame with a column for each
+                domain, or one mixture by name.
 
         Returns:
             Mean and calibrated standard deviation (`n x m` each), in the metrics' own units.
+
+        Raises:
+            MixtureError: The shape is another one, a row does not sum to one, or a domain is unknown.
+            ArgumentTypeError: `ratios` is none of these.
         """
-        inner, share, _ = self._effective(ratios)
+        inner, share, _ = self._effective(as_rows(ratios, self.domains))
         mean, std = self.model.predict(inner)
         mean = mean + self._budget_effect(inner, share)
         return self.standardization.untransform(mean, std * self.model.critical_values.factor)
 
-    def predict_utility(self, ratios: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation of the utility (`n` each) at `n x d` ratios."""
+    def predict_utility(self, ratios: MixturesLike) -> tuple[Array, Array]:
+        """Return mean and standard deviation of the utility (`n` each) at `n x d` ratios.
+
+        Args:
+            ratios: As in `predict`.
+        """
         mean, std = self.predict(ratios)
         factor = self.utility_critical_values.factor[0]
         return self.utility.of(mean), factor * self.utility.std(std, mean, self.correlation)
@@ -211,15 +221,31 @@ class Surrogate:
         known = np.isfinite(values)
         enough = np.asarray(known.all(axis=1))
         if (partly := ~enough).any():
-            mean = self._mean_scores(trials.ratios()[partly], smooth=False)
+            mean = self._mean_scores(self.ratios_of(trials)[partly], smooth=False)
             weight = np.abs(self.utility.gradient(mean) * self.standardization.scales)
             enough[partly] = (weight * known[partly]).sum(axis=1) >= 0.5 * weight.sum(axis=1)
             values[partly] = np.where(known[partly], values[partly], mean)
         return np.where(enough, self.utility.of(values), np.nan)
 
-    def expected_utility(self, ratios: Array) -> Array:
-        """Return the mean of `predict_utility` alone (`n`), which is cheaper."""
-        return self.utility.of(self._mean_scores(ratios, smooth=False))
+    def ratios_of(self, trials: Trials) -> Array:
+        """Return the mixtures of trials (`n x d`) in the order of `domains`.
+
+        Args:
+            trials: Over the same domains, in any order.
+        """
+        if trials.domains == self.domains:
+            return trials.ratios()
+        rows = [trial.ratios.vector(self.domains) for trial in trials]
+        return np.array(rows).reshape(len(trials), len(self.domains))
+
+    def expected_utility(self, ratios: MixturesLike) -> Array:
+        """Return the mean of `predict_utility` alone (`n`), which is cheaper.
+
+        Args:
+            ratios: As in `predict`.
+        """
+        rows = as_rows(ratios, self.domains)
+        return self.utility.of(self._mean_scores(rows, smooth=False))
 
     @cached_property
     def trial_utilities(self) -> Array:
@@ -243,16 +269,23 @@ class Surrogate:
         m = len(self.metrics)
         return self._gradient(np.tile(ratios, (m, 1)), np.eye(m))
 
-    def differences(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
+    def differences(self, ratios: MixturesLike, reference: MixtureLike) -> tuple[Array, Array]:
         """Return expected scores at `ratios` (`n x d`) minus those at `reference` (`d`).
+
+        Args:
+            ratios: As in `predict`.
+            reference: One mixture by name, or an array in the order of `domains`.
 
         Returns:
             Mean and standard deviation (`n x m` each), without the noise of single runs.
         """
-        mean, there, std = self._compare(ratios, reference)
+        mean, there, std = self._compare(*self._read(ratios, reference))
         # the centers cancel in a difference
         scales = replace(self.standardization, centers=np.zeros(len(self.metrics)))
         return scales.untransform(mean - there, std)
+
+    def _read(self, ratios: MixturesLike, reference: MixtureLike) -> tuple[Array, Array]:
+        return as_rows(ratios, self.domains), as_row(reference, self.domains)
 
     def _compare(self, ratios: Array, reference: Array) -> tuple[Array, Array, Array]:
         """Return standardized scores at ratios (`n x d`) and `reference` (`d`), and the gap's std."""
@@ -263,8 +296,24 @@ class Surrogate:
         there = there + self._budget_effect(other, share_there)
         return mean, there, std * self.model.critical_values.factor
 
-    def utility_difference(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        """Return expected utility at `ratios` minus that at `reference`: mean and std, `n` each."""
+    def utility_difference(
+        self, ratios: MixturesLike, reference: MixtureLike
+    ) -> tuple[Array, Array]:
+        """Return expected utility at `ratios` minus that at `reference`: mean and std, `n` each.
+
+        Args:
+            ratios: As in `predict`.
+            reference: As in `differences`.
+        """
+        return self.gains(*self._read(ratios, reference))
+
+    def gains(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
+        """Return `utility_difference` of arrays, unchecked, for the inner loops of optimizers.
+
+        Args:
+            ratios: `n x d`.
+            reference: One mixture (`d`).
+        """
         z, z_there, std = self._compare(ratios, reference)
         mean, errors = self.standardization.untransform(z, std)
         there, _ = self.standardization.untransform(z_there, np.zeros_like(z_there))
@@ -273,14 +322,18 @@ class Surrogate:
         return self.utility.of(mean) - self.utility.of(there), std
 
     def capability_differences(
-        self, ratios: Array, reference: Array
+        self, ratios: MixturesLike, reference: MixtureLike
     ) -> dict[str, tuple[Array, Array]]:
         """Return the gain by capability at `ratios` (`n x d`) over `reference` (`d`).
+
+        Args:
+            ratios: As in `predict`.
+            reference: As in `differences`.
 
         Returns:
             Mean and standard deviation (`n` each) by capability, in the unit of the utility.
         """
-        z, z_there, std = self._compare(ratios, reference)
+        z, z_there, std = self._compare(*self._read(ratios, reference))
         mean, errors = self.standardization.untransform(z, std)
         there, _ = self.standardization.untransform(z_there, np.zeros_like(z_there))
         halfway = (mean + there) / 2
@@ -289,9 +342,9 @@ class Surrogate:
             for name, part in self.capability_utilities.items()
         }
 
-    def estimate(self, ratios: Mixture) -> dict[str, Estimate]:
+    def estimate(self, ratios: MixtureLike) -> dict[str, Estimate]:
         """Return the predicted score of a run of `ratios`, by metric, in the metric's own units."""
-        mean, std = self.predict(ratios.vector(self.domains)[None])
+        mean, std = self.predict(as_row(ratios, self.domains)[None])
         half80 = np.full(len(self.metrics), Z80)
         critical = self.model.critical_values
         half80[self.standardization.varying] = Z95 * critical.half80 / critical.half95
@@ -300,16 +353,16 @@ class Surrogate:
             for fitted, m, s, h in zip(self.metrics, mean[0], std[0], half80, strict=True)
         }
 
-    def estimate_utility(self, ratios: Mixture) -> Estimate:
+    def estimate_utility(self, ratios: MixtureLike) -> Estimate:
         """Return the predicted utility of a run of `ratios`."""
-        mean, std = self.predict_utility(ratios.vector(self.domains)[None])
+        mean, std = self.predict_utility(as_row(ratios, self.domains)[None])
         critical = self.utility_critical_values
         half80 = Z95 * critical.half80[0] / critical.half95[0]
         return Estimate(float(mean[0]), float(std[0]), float(half80))
 
-    def estimate_gain(self, ratios: Mixture, other: Mixture) -> Estimate:
+    def estimate_gain(self, ratios: MixtureLike, other: MixtureLike) -> Estimate:
         """Return the expected utility of `ratios` minus that of `other`."""
-        own, reference = ratios.vector(self.domains)[None], other.vector(self.domains)
+        own, reference = as_row(ratios, self.domains)[None], as_row(other, self.domains)
         mean, std = self.utility_difference(own, reference)
         return Estimate(float(mean[0]), float(std[0]))
 

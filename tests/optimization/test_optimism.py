@@ -88,3 +88,11 @@ def test_the_decision_is_corrected_and_says_so():
     assert plain.decision.moves
     assert not lowered.decision.moves
     assert "3 runs of earlier proposals came out 5.500 below" in lowered.notes[0]
+
+
+def test_a_table_of_proposals_with_another_order_of_domains_is_the_same(earlier):
+    proposed = trained(earlier, [-1.1, -0.9, -1.0, -1.0])
+    turned = Trials(list(proposed), proposed.metrics, proposed.domains[::-1])
+    assert measure_optimism(earlier, turned, NATURAL) == measure_optimism(
+        earlier, proposed, NATURAL
+    )

@@ -1,10 +1,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from example_trials import DOMAINS, make_trials, true_scores
 
 from mixopt import Mixture, Trials, fit
+from mixopt.errors import MixtureError
 from mixopt.surrogates.effective_tokens import Repetition
 
 
@@ -132,3 +134,57 @@ def test_gains_by_capability_of_a_plain_average_are_plain_averages():
     parts = fitted.capability_differences(point, there)
     change, _ = fitted.differences(point, there)
     assert [float(mean[0]) for mean, _ in parts.values()] == pytest.approx(-change[0])
+
+
+def test_mixtures_are_read_by_name(surrogate):
+    rows = surrogate.trials.ratios()[:2]
+    frame = pd.DataFrame(rows, columns=list(DOMAINS))[["d", "b", "a", "c"]]
+    named = Mixture(dict(zip("dcba", rows[0][::-1].tolist(), strict=True)))
+    reference = dict(zip(DOMAINS, rows[1].tolist(), strict=True))
+    for method in (surrogate.predict, surrogate.predict_utility):
+        wanted = method(rows)
+        for given in (frame, rows.tolist()):
+            for got, want in zip(method(given), wanted, strict=True):
+                assert got.tolist() == want.tolist()
+        assert method(named)[0] == pytest.approx(wanted[0][:1])
+    assert surrogate.expected_utility(frame).tolist() == surrogate.expected_utility(rows).tolist()
+    for method in (surrogate.differences, surrogate.utility_difference):
+        assert method(frame, reference)[0] == pytest.approx(method(rows, rows[1])[0])
+    gains = surrogate.capability_differences(frame, reference)
+    wanted = surrogate.capability_differences(rows, rows[1])
+    assert {name: gain[0] for name, gain in gains.items()} == {
+        name: pytest.approx(gain[0]) for name, gain in wanted.items()
+    }
+    own = {name: float(ratio) for name, ratio in named.items()}
+    assert surrogate.estimate(own) == surrogate.estimate(named)
+    assert surrogate.estimate_utility(own) == surrogate.estimate_utility(named)
+    assert surrogate.estimate_gain(own, reference) == surrogate.estimate_gain(
+        named, Mixture(reference)
+    )
+
+
+def test_what_is_no_mixture_is_refused(surrogate):
+    rows = surrogate.trials.ratios()[:2]
+    calls = {
+        "n x 4": [lambda: surrogate.expected_utility(rows[0]), lambda: surrogate.predict(rows[:, :3])],
+        "sum to 100": [lambda: surrogate.predict(100 * rows), lambda: surrogate.predict_utility(
+            (100 * rows).tolist())],
+        r"shape \(1, 4\)": [lambda: surrogate.differences(rows, rows[:1]),
+                            lambda: surrogate.utility_difference(rows, rows[:1])],
+        "'e' is not one": [lambda: surrogate.estimate({"e": 1.0})],
+    }  # fmt: skip
+    for words, each in calls.items():
+        for call in each:
+            with pytest.raises(MixtureError, match=words):
+                call()
+
+
+def test_observed_utilities_of_a_table_with_other_order_are_the_same(surrogate):
+    trials = surrogate.trials
+    gaps = [
+        replace(trial, scores={n: s for n, s in trial.scores.items() if place % 2 or n != "acc_c"})
+        for place, trial in enumerate(trials)
+    ]
+    here = surrogate.observed_utilities(Trials(gaps, trials.metrics, trials.domains))
+    there = surrogate.observed_utilities(Trials(gaps, trials.metrics, trials.domains[::-1]))
+    assert there.tolist() == here.tolist()
