@@ -5,12 +5,21 @@ See docs/methods.md, section 7.5. Shapes: `n` candidates, `k` weights, `d` domai
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from mixopt.errors import InfeasibleError, require_type
-from mixopt.mixture import Array, Mixture, MixtureLike, Seed, as_mixture, hellinger
+from mixopt.errors import InfeasibleError, MixtureError, did_you_mean, require_type
+from mixopt.mixture import (
+    Array,
+    Mixture,
+    MixtureLike,
+    Seed,
+    as_mixture,
+    hellinger,
+    require_domains,
+    require_seed,
+)
 from mixopt.optimization import comparisons
 from mixopt.optimization.design import perturb
 from mixopt.optimization.loss_to_error import LossToError
@@ -35,6 +44,8 @@ COMPARED = 1024  # mixtures of each kind compared to find ties; a quarter for la
 LARGE_TABLE = 20_000  # scores (runs x metrics) from which fewer candidates are drawn and compared
 
 Reference = Literal["natural", "uniform", "best seen"]
+Maximise = Literal["utility", "chance"]
+"""Whether the expected utility is maximized, or the probability of a higher one than the reference's."""
 
 
 @single_threaded
@@ -44,7 +55,7 @@ def search_mixtures(
     *,
     seed: Seed = None,
     compositions: Mapping[str, MixtureLike] | None = None,
-    maximise: Literal["utility", "chance"] = "utility",
+    maximise: Maximise = "utility",
     reference: "MixtureLike | Reference" = "natural",
     outcome_constraint: OutcomeConstraint | None = None,
     repetition: Repetition | None = None,
@@ -70,12 +81,14 @@ def search_mixtures(
 
     Raises:
         InfeasibleError: No mixture meets every bound; the message names the bounds in conflict.
-        MixtureError: The domains of `space` and `surrogate` differ, or `reference` is `natural` and
-            the space has no prior.
-        ArgumentTypeError: `surrogate` or `space` is of another type.
+        MixtureError: The domains of `space` and `surrogate` differ, there is no such `reference` or
+            `maximise`, or the chance to beat `natural` is asked for and the space has no prior.
+        ArgumentTypeError: An argument is of another type.
     """
     require_type("surrogate", surrogate, Surrogate, "fit the trials with mixopt.fit")
     require_type("space", space, SearchSpace, "give mixopt.SearchSpace(trials.domains, ...)")
+    _check_settings(maximise, outcome_constraint, repetition)
+    rng = np.random.default_rng(require_seed(seed))
     Mixture.uniform(space.domains).vector(surrogate.domains)
     Mixture.uniform(surrogate.domains).vector(space.domains)
     if repetition is not None:
@@ -84,18 +97,19 @@ def search_mixtures(
     if compositions:
         rows = {name: as_mixture(row, space.domains) for name, row in compositions.items()}
     weights = WeightSpace.of_rows(space, rows)
-    rng = np.random.default_rng(seed)
     search = _Search(surrogate, weights, rng, outcome_constraint)
     references = comparisons.reference_mixtures(
         surrogate, references_in or space, outcome_constraint
     )
     if not isinstance(reference, str):
         references["given"] = as_mixture(reference, space.domains)
+    name = reference if isinstance(reference, str) else "given"
     goal = Goal(surrogate)
     if maximise == "chance":
-        name = reference if isinstance(reference, str) else "given"
         aim = comparisons.require_reference(name, references, "The reference to beat")
         goal = Goal(surrogate, aim.vector(surrogate.domains))
+    elif name != "natural":  # without a prior the decision is about the best run
+        comparisons.require_reference(name, references, "The reference")
     centre = Mixture.from_vector(space.domains, space.prior_vector())
     others = [references.get(name) for name in ("uniform", "best seen", "given")]
     pool, values = search.run(goal, [centre, *(mixture for mixture in others if mixture)])
@@ -109,7 +123,23 @@ def _compared(surrogate: Surrogate) -> int:
     return COMPARED // 4 if surrogate.model.cv_means.size > LARGE_TABLE else COMPARED
 
 
+def _check_settings(
+    maximise: str, constraint: OutcomeConstraint | None, repetition: Repetition | None
+) -> None:
+    if maximise not in (known := get_args(Maximise)):
+        raise MixtureError(
+            f"maximise={maximise!r} is nothing to maximise. {did_you_mean(maximise, known)}"
+        )
+    if constraint is not None:
+        remedy = "give mixopt.OutcomeConstraint(reference, ...)"
+        require_type("outcome_constraint", constraint, OutcomeConstraint, remedy)
+    if repetition is not None:
+        remedy = "give mixopt.Repetition.of(trials.domains, ...)"
+        require_type("repetition", repetition, Repetition, remedy)
+
+
 def _reorder(repetition: Repetition, domains: Sequence[str]) -> Repetition:
+    require_domains("The repetition", repetition.domains, domains)
     order = [repetition.domains.index(name) for name in domains]
     available, saturation = repetition.available_tokens[order], repetition.saturation[order]
     return Repetition(tuple(domains), available, repetition.budget_tokens, saturation)

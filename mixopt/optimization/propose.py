@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
-from mixopt.errors import MixtureError, did_you_mean, require_type
+from mixopt.errors import MixtureError, did_you_mean, require_count, require_type
 from mixopt.mixture import MixtureLike, Seed
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.optimism import Optimism
-from mixopt.optimization.optimize import Reference, search_mixtures
+from mixopt.optimization.optimize import Maximise, Reference, search_mixtures
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.support import RunCover, find_support, restrict_to_runs
 from mixopt.optimization.surrogate_decision import decide_by_surrogate
@@ -33,7 +32,7 @@ def propose(
     q: int = 1,
     seed: Seed = None,
     compositions: Mapping[str, MixtureLike] | None = None,
-    maximise: Literal["utility", "chance"] = "utility",
+    maximise: Maximise = "utility",
     reference: "MixtureLike | Reference" = "natural",
     outcome_constraint: OutcomeConstraint | None = None,
     repetition: Repetition | None = None,
@@ -77,12 +76,15 @@ def propose(
 
     Raises:
         InfeasibleError: No mixture meets every bound; the message names the bounds in conflict.
-        MixtureError: The domains of `space` and `surrogate` differ, or the chance to beat `natural`
-            is asked for and the space has no prior, or `choose_by` is unknown.
-        ArgumentTypeError: `surrogate` or `space` is of another type.
+        MixtureError: The domains of `space` and `surrogate` differ, there is no such `reference`,
+            `maximise` or `choose_by`, or the chance to beat `natural` is asked for and the space has
+            no prior.
+        UserError: `q` or `seed` is too small.
+        ArgumentTypeError: An argument is of another type.
     """
     require_type("surrogate", surrogate, Surrogate, "fit the trials with mixopt.fit")
     require_type("space", space, SearchSpace, "give mixopt.SearchSpace(trials.domains, ...)")
+    q = require_count("q", q, 1)
     if choose_by not in CHOICES:
         raise MixtureError(
             f"choose_by={choose_by!r} is no way to choose. {did_you_mean(choose_by, CHOICES)}"

@@ -123,7 +123,8 @@ def restrict_to_runs(space: SearchSpace, cover: RunCover) -> tuple[SearchSpace, 
     """Return the mixtures of a space that runs cover.
 
     Where the space's own limits forbid all of them, the limits hold and the runs' ranges give way by
-    the least total amount.
+    the least total amount. Where the space has mixtures to stay near to, these hold instead of the
+    distance between runs.
 
     Args:
         space: The mixtures that may be proposed, over the same `d` domains in any order.
@@ -171,6 +172,8 @@ def restrict_to_runs(space: SearchSpace, cover: RunCover) -> tuple[SearchSpace, 
             f"The limits allow no mixture nearer to a run than {away:.2f} (Hellinger), and runs are "
             f"usually within {cover.usual:.2f} of each other: predictions are extrapolations."
         )
+    if space.near is not None:  # what the user asks to stay near to is a limit too
+        return inside, tuple(notes)
     # half a usual distance beyond the least leaves a choice
     reach = max(cover.usual, away + cover.usual / 2)
     return replace(inside, near=replace(near, distance=reach)), tuple(notes)

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 from example_trials import DOMAINS, make_trials
@@ -6,6 +7,7 @@ from known_tables import rare
 import mixopt
 from mixopt import SearchSpace
 from mixopt.optimization.support import MARGIN, RunCover
+from mixopt.search_space import Neighborhood
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +52,49 @@ def test_rare_domain_of_an_instruction_mixture_is_not_proposed(shared, name, nat
             assert proposal.decision.candidate["identity"] <= most
         if number or natural is None:
             assert proposal.ratios["identity"] <= most
+
+
+@pytest.fixture(scope="module")
+def ridge():
+    return mixopt.fit(make_trials(24), surrogates="ridge_root")
+
+
+def test_unknown_settings_are_refused(ridge):
+    space = SearchSpace(DOMAINS)
+    for settings, words in (
+        ({"reference": "best_seen"}, "'best_seen' is no mixture. Did you mean 'best seen'"),
+        ({"reference": "Natural"}, "The reference 'Natural' is no mixture"),
+        ({"maximise": "Chance"}, "maximise='Chance' is nothing to maximise. Did you mean 'chance'"),
+        ({"maximise": "probability"}, "Known: chance, utility"),
+        ({"q": 0}, "q is 0; give a whole number of at least 1"),
+        ({"q": 2.0}, "q is 2.0; give a whole number"),
+        ({"seed": -1}, "The seed is -1; give a whole number"),
+        ({"outcome_constraint": {"reference": "natural"}}, "outcome_constraint is a dict, not"),
+        ({"repetition": {"a": 2}}, "repetition is a dict, not a Repetition"),
+        ({"repetition": mixopt.Repetition.of(("a", "b"), {"a": 1e9}, budget_tokens=1e9)},
+         "The repetition has no domain 'c'"),
+    ):  # fmt: skip
+        with pytest.raises(mixopt.MixoptError, match=words):
+            mixopt.propose(ridge, space, **{"seed": 0} | settings)
+
+
+def test_the_natural_mixture_without_a_prior_is_still_the_best_run(ridge):
+    (proposal,) = mixopt.propose(ridge, SearchSpace(DOMAINS), seed=0)
+    (named,) = mixopt.propose(ridge, SearchSpace(DOMAINS), seed=0, reference="best seen")
+    assert proposal.decision.reference == named.decision.reference == "best seen"
+
+
+def test_an_integer_of_numpy_is_the_same_seed_and_number(ridge):
+    plain = mixopt.propose(ridge, SearchSpace(DOMAINS), seed=3, q=2)
+    numpy = mixopt.propose(ridge, SearchSpace(DOMAINS), seed=np.int64(3), q=np.int64(2))
+    assert [one.to_dict() for one in numpy] == [one.to_dict() for one in plain]
+
+
+def test_mixtures_to_stay_near_to_hold_inside_of_what_runs_cover(ridge):
+    near = Neighborhood(np.array([[0.4, 0.3, 0.2, 0.1]]), 0.05)
+    space = SearchSpace(DOMAINS, near=near)
+    for explore in (False, True):
+        (proposal,) = mixopt.propose(ridge, space, seed=0, explore=explore)
+        assert space.contains(proposal.ratios.vector(DOMAINS))
+    (other,) = mixopt.propose(ridge, SearchSpace(DOMAINS), seed=0)
+    assert not space.contains(other.ratios.vector(DOMAINS))
