@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError, did_you_mean
+from mixopt.errors import (
+    ArgumentTypeError,
+    InfeasibleError,
+    MixtureError,
+    did_you_mean,
+    require_number,
+    require_type,
+)
 from mixopt.linear_limits import BOUND_TOLERANCE, Row, explain_conflict
 from mixopt.mixture import (
     HIERARCHY_MARK,
@@ -44,11 +51,21 @@ class Group:
         lower: Smallest sum.
         upper: Largest sum; equal to `lower`, it fixes the sum.
         domains: The members; if empty, the domains named `GROUP:...`.
+
+    Raises:
+        ArgumentTypeError: A bound is no number, or `domains` is a single string.
     """
 
     lower: float = 0.0
     upper: float = 1.0
     domains: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_number("lower of a group", self.lower)
+        require_number("upper of a group", self.upper)
+        domains: Any = self.domains
+        if isinstance(domains, str):
+            raise ArgumentTypeError(f"domains of a group is {domains!r}; give ({domains!r},).")
 
 
 @dataclass(frozen=True)
@@ -58,10 +75,27 @@ class Inequality:
     Attributes:
         coefficients: Coefficient by domain (`d`); 0 for a domain left out.
         limit: Largest value of the sum.
+
+    Raises:
+        ArgumentTypeError: `coefficients` has no names, or a value is no number.
     """
 
     coefficients: Mapping[str, float]
     limit: float
+
+    def __post_init__(self) -> None:
+        given: Any = self.coefficients
+        if not hasattr(given, "items"):
+            raise ArgumentTypeError(
+                f"coefficients of an inequality is a {type(given).__name__}; give a number by domain, "
+                "such as {'web': 1}."
+            )
+        # a number that is not finite is reported by the space, with the whole inequality
+        for number in (*given.values(), self.limit):
+            if not isinstance(number, int | float | np.number):
+                raise ArgumentTypeError(
+                    f"An inequality has a {type(number).__name__} instead of a number; give numbers."
+                )
 
     def __str__(self) -> str:
         terms = " + ".join(f"{c:g}·{name}" for name, c in self.coefficients.items())
@@ -75,10 +109,20 @@ class Neighborhood:
     Attributes:
         mixtures: The mixtures (`n x d`), in the order of the space's domains.
         distance: Largest distance from the nearest of them, from 0 to 1.
+
+    Raises:
+        MixtureError: `mixtures` is no table of numbers.
     """
 
     mixtures: Array
     distance: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mixtures", np.asarray(self.mixtures, dtype=np.float64))
+        if self.mixtures.ndim != 2 or not len(self.mixtures):
+            raise MixtureError(
+                f"mixtures of a neighborhood have the shape {self.mixtures.shape}; give n x d ratios."
+            )
 
     def contains(self, ratios: Array) -> NDArray[np.bool_]:
         """Return which mixtures (`n x d`) are near enough (`n`)."""
@@ -109,7 +153,8 @@ class SearchSpace:
         MixtureError: A bound names an unknown domain or lies outside [0, 1], or `max_kl` is given
             without a prior.
         InfeasibleError: The bounds cannot all hold; the message names those in conflict.
-        ArgumentTypeError: `domains` is a single string, or a bound is not a number.
+        ArgumentTypeError: `domains` is a single string, a bound is not a number, or an argument is of
+            another type.
     """
 
     domains: tuple[str, ...]
@@ -128,8 +173,8 @@ class SearchSpace:
             raise ArgumentTypeError(
                 f"domains is the string {self.domains!r}; give a list of names."
             )
+        self._check_types()
         object.__setattr__(self, "domains", tuple(self.domains))
-        object.__setattr__(self, "inequalities", tuple(self.inequalities))
         repeated = {name for name in self.domains if self.domains.count(name) > 1}
         if repeated or not self.domains:
             raise MixtureError(
@@ -148,6 +193,11 @@ class SearchSpace:
                 raise MixtureError(
                     f"The inequality {inequality} holds a number that is not finite."
                 )
+        if self.near is not None and self.near.mixtures.shape[1] != len(self.domains):
+            raise MixtureError(
+                f"The mixtures to stay near to have {self.near.mixtures.shape[1]} ratios and there are "
+                f"{len(self.domains)} domains; give one ratio for each."
+            )
         if self.prior is not None:
             object.__setattr__(self, "prior", as_mixture(self.prior, self.domains))
         if self.max_kl is not None and not self.max_kl >= 0:
@@ -158,6 +208,31 @@ class SearchSpace:
                 "prior; give prior=, the natural mixture, or leave max_kl out."
             )
         self._check_feasible()
+
+    def _check_types(self) -> None:
+        domains, inequalities = (getattr(self, name) for name in ("domains", "inequalities"))
+        if hasattr(domains, "domains"):
+            raise ArgumentTypeError(
+                f"domains is a {type(domains).__name__}; give its names, which are its .domains."
+            )
+        for name in ("lower", "upper", "frozen", "groups"):
+            if not hasattr(given := getattr(self, name), "items"):
+                example = "{'web': 0.5}" if name != "groups" else "{'web': mixopt.Group(upper=0.5)}"
+                raise ArgumentTypeError(
+                    f"{name} is a {type(given).__name__}; give a mapping, such as {example}."
+                )
+        for name, group in self.groups.items():
+            require_type(f"The group {name!r}", group, Group, "give mixopt.Group(lower, upper)")
+        if isinstance(inequalities, Inequality | Mapping):
+            raise ArgumentTypeError("inequalities is a single one; give a list of them.")
+        object.__setattr__(self, "inequalities", tuple(inequalities))
+        for inequality in self.inequalities:
+            remedy = "give mixopt.Inequality(coefficients, limit)"
+            require_type("An inequality", inequality, Inequality, remedy)
+        if self.max_kl is not None and not isinstance(self.max_kl, int | float | np.number):
+            raise ArgumentTypeError(f"max_kl is a {type(self.max_kl).__name__}; give a number.")
+        if self.near is not None:
+            require_type("near", self.near, Neighborhood, "give a Neighborhood(mixtures, distance)")
 
     def _check_bound(self, side: str, domain: str, bound: float) -> None:
         self._check_domain(f"The {side} {'ratio' if side == 'frozen' else 'bound'}", domain)

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixopt import Group, Inequality, SearchSpace
+from mixopt import Group, Inequality, SearchSpace, Trials
 from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError
+from mixopt.search_space import Neighborhood
 
 DOMAINS = ("web:a", "web:b", "code", "math")
 
@@ -198,3 +199,49 @@ def test_limits_of_many_domains_take_little_memory():
     space = SearchSpace(names, upper=dict.fromkeys(names, 0.5))
     assert len(space.rows) == 200
     assert all(row.normal.base is None for row in space.rows)
+
+
+def test_arguments_of_another_type_are_refused():
+    domains = ("web", "code", "math")
+    table = Trials.from_arrays([[1, 0, 0]], [[1]], domains=domains, metrics={"loss": "lower"})
+    for given, settings, words in (
+        (table, {}, "domains is a Trials; give its names, which are its .domains"),
+        (domains, {"upper": 0.5}, r"upper is a float; give a mapping, such as \{'web': 0.5\}"),
+        (domains, {"lower": [0.1, 0, 0]}, "lower is a list; give a mapping"),
+        (domains, {"frozen": "web"}, "frozen is a str; give a mapping"),
+        (domains, {"groups": {"g": {"upper": 0.8}}}, "The group 'g' is a dict, not a Group"),
+        (
+            domains,
+            {"groups": Group(upper=0.8)},
+            "groups is a Group; give a mapping, .* mixopt.Group",
+        ),
+        (domains, {"inequalities": [{"limit": 1}]}, "An inequality is a dict, not a Inequality"),
+        (domains, {"inequalities": Inequality({"web": 1}, 0.5)}, "inequalities is a single one"),
+        (domains, {"max_kl": "0.5"}, "max_kl is a str; give a number"),
+        (domains, {"near": [[1, 0, 0]]}, "near is a list, not a Neighborhood"),
+    ):
+        with pytest.raises(ArgumentTypeError, match=words):
+            SearchSpace(given, **settings)
+
+
+def test_parts_of_another_type_are_refused():
+    with pytest.raises(ArgumentTypeError, match=r"domains of a group is 'web'; give \('web',\)"):
+        Group(domains="web")
+    with pytest.raises(ArgumentTypeError, match="upper of a group is '0.5'; give a number"):
+        Group(upper="0.5")
+    with pytest.raises(ArgumentTypeError, match="coefficients of an inequality is a list"):
+        Inequality([1, 2], 0.5)
+    with pytest.raises(ArgumentTypeError, match="has a str instead of a number"):
+        Inequality({"web": 1}, "0.5")
+    with pytest.raises(MixtureError, match=r"have the shape \(2,\); give n x d ratios"):
+        Neighborhood([0.5, 0.5], 0.1)
+    with pytest.raises(MixtureError, match="have 2 ratios and there are 3 domains"):
+        SearchSpace(("a", "b", "c"), near=Neighborhood([[0.5, 0.5]], 0.1))
+
+
+def test_bounds_may_be_a_series_and_inequalities_a_generator():
+    limit = Inequality({"a": 1, "b": 1}, 0.6)
+    space = SearchSpace(("a", "b"), upper=pd.Series({"a": 0.5}), inequalities=iter([]))
+    assert space.bounds()[1].tolist() == [0.5, 1.0]
+    three = SearchSpace(("a", "b", "c"), inequalities=(one for one in [limit]))
+    assert three.inequalities == (limit,)

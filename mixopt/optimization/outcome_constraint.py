@@ -4,15 +4,21 @@ See docs/methods.md, section 7.6.
 Shapes: `n` mixtures, `d` domains, `m` metrics, `g` constrained metrics.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from mixopt.errors import MixtureError, TrialsError, did_you_mean
+from mixopt.errors import (
+    ArgumentTypeError,
+    MixtureError,
+    TrialsError,
+    did_you_mean,
+    require_number,
+)
 from mixopt.mixture import Array, MixtureLike, as_mixture
 from mixopt.surrogates.surrogate import Surrogate
 
@@ -42,6 +48,8 @@ class OutcomeConstraint:
 
     Raises:
         MixtureError: The probability is not between 0 and 1.
+        UserError: A tolerance is not finite.
+        ArgumentTypeError: A number is none, or `metrics` is a single string.
     """
 
     reference: MixtureLike
@@ -51,6 +59,12 @@ class OutcomeConstraint:
     name: str = "reference"
 
     def __post_init__(self) -> None:
+        require_number("The probability of an outcome constraint", self.probability)
+        metrics: Any = self.metrics
+        if isinstance(metrics, str):
+            raise ArgumentTypeError(f"metrics is {metrics!r}; give ({metrics!r},).")
+        for name, tolerance in self._tolerances(("all metrics",)).items():
+            require_number(f"The tolerance of {name}", tolerance)
         if not 0 < self.probability < 1:
             raise MixtureError(
                 f"The probability of an outcome constraint is {self.probability:g}; give one between "
@@ -109,8 +123,7 @@ class OutcomeConstraint:
 
     def _limits(self, surrogate: Surrogate) -> _Limits:
         fitted = {one.metric.name: index for index, one in enumerate(surrogate.metrics)}
-        same = self.tolerance
-        given = same if isinstance(same, Mapping) else dict.fromkeys(fitted, same)
+        given = self._tolerances(fitted)
         for name in (*self.metrics, *given):
             if name not in fitted:
                 raise TrialsError(
@@ -124,6 +137,11 @@ class OutcomeConstraint:
         signs = np.where(np.array(lower, dtype=bool), 1.0, -1.0)
         tolerances = np.array([float(given.get(name, 0.0)) for name in names])
         return _Limits(places, signs, tolerances, np.abs(surrogate.standardization.scales[places]))
+
+    def _tolerances(self, names: Iterable[str]) -> dict[str, float]:
+        """Return the tolerances that are given by metric, or the one of all for each of `names`."""
+        given: Any = self.tolerance  # a Series has names too
+        return dict(given.items()) if hasattr(given, "items") else dict.fromkeys(names, given)
 
     def _at_reference(self, surrogate: Surrogate) -> Array:
         return as_mixture(self.reference, surrogate.domains).vector(surrogate.domains)

@@ -1,10 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 from example_trials import DOMAINS, make_trials
 
 import mixopt
 from mixopt import Mixture, SearchSpace, fit
-from mixopt.errors import InfeasibleError, MixtureError, TrialsError
+from mixopt.errors import InfeasibleError, MixtureError, TrialsError, UserError
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 
 EVEN = Mixture.uniform(DOMAINS)
@@ -82,3 +83,27 @@ def test_the_reference_is_given_in_any_form(all_metrics):
     by_mixture = OutcomeConstraint(EVEN).margins(all_metrics, point)
     assert np.array_equal(OutcomeConstraint([0.25] * 4).margins(all_metrics, point), by_mixture)
     assert np.array_equal(OutcomeConstraint(dict(EVEN)).margins(all_metrics, point), by_mixture)
+
+
+def test_arguments_of_another_type_are_refused():
+    for settings, words in (
+        ({"metrics": "acc_c"}, r"metrics is 'acc_c'; give \('acc_c',\)"),
+        ({"tolerance": float("nan")}, "The tolerance of all metrics is nan; give a finite number"),
+        ({"tolerance": {"acc_c": float("inf")}}, "The tolerance of acc_c is inf"),
+        ({"tolerance": "0.1"}, "The tolerance of all metrics is '0.1'; give a number"),
+        (
+            {"probability": "0.9"},
+            "The probability of an outcome constraint is '0.9'; give a number",
+        ),
+    ):
+        with pytest.raises(UserError, match=words):
+            OutcomeConstraint(EVEN, **settings)
+
+
+def test_tolerances_may_be_a_series(all_metrics):
+    point = np.array([[0.4, 0.2, 0.2, 0.2]])
+    given = {"loss_a": 0.1, "loss_b": 0.2}
+    wanted = OutcomeConstraint(EVEN, given).margins(all_metrics, point)
+    assert np.array_equal(
+        OutcomeConstraint(EVEN, pd.Series(given)).margins(all_metrics, point), wanted
+    )
