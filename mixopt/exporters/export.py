@@ -191,7 +191,8 @@ def make_request(
                 phase.proposal.budget.check(phase.proposal.repetition)
     if not several and schedule.phases[0].proposal.budget is not None:
         limits = schedule.phases[0].proposal.budget.max_repetition
-    Budget(start, {}, limits).check(repetition)
+    if repetition:
+        Budget(start, {}, limits).check(repetition)
     resolved = resolve_paths(paths, schedule.domains)
     return ExportRequest(tuple(phases), resolved, options or {}, repetition, limits)
 
