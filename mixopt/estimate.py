@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from mixopt.io.parsing import show
 
@@ -58,17 +58,19 @@ class Estimate:
         """Return the estimate whose attributes a mapping has; null stands for NaN.
 
         Args:
-            plain: As `dataclasses.asdict` returns it.
+            plain: As `dataclasses.asdict` returns it; attributes of a newer version are left out.
 
         Raises:
             ValueError: A value is not a number.
         """
+        kind = DrawnEstimate if "above" in plain else cls
+        known = {each.name for each in fields(kind)}
+        plain = {key: value for key, value in plain.items() if key in known}
         for key, value in plain.items():
             if value is not None and (
                 isinstance(value, bool) or not isinstance(value, int | float)
             ):
                 raise ValueError(f"its {key} is {show(value)}")
-        kind = DrawnEstimate if "above" in plain else cls
         return kind(**{key: math.nan if value is None else value for key, value in plain.items()})
 
 

@@ -13,6 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mixopt.decision import Decision
 from mixopt.errors import ExportError, one_line
 from mixopt.estimate import Estimate, read_estimates
@@ -263,7 +265,8 @@ class Proposal:
         """
         file = Path(path)
         if not file.is_file():
-            raise ExportError(f"{file} does not exist; give the proposal.json of a study.")
+            what = "is a folder" if file.is_dir() else "does not exist"
+            raise ExportError(f"{file} {what}; give the proposal.json of a study.")
         try:
             plain = load_json(file.read_text(encoding="utf-8-sig"))  # of Notepad
             proposal = cls.from_dict(plain)
@@ -307,7 +310,7 @@ class Proposal:
 
     def to_json(self) -> str:
         """Return the proposal as JSON text; NaN, which JSON lacks, is written as null."""
-        return json.dumps(_without_nan(self.to_dict()), indent=2) + "\n"
+        return json.dumps(_without_nan(self.to_dict()), indent=2, default=_plain) + "\n"
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{domain}: {ratio:.4g}" for domain, ratio in self.ratios.items())
@@ -349,7 +352,7 @@ def warn_if_edited(plain: Mapping[str, Any], where: str) -> None:
 
 def _digest(plain: Mapping[str, Any]) -> str:
     fields = {name: value for name, value in plain.items() if name != DIGEST}
-    text = json.dumps(_without_nan(json.loads(json.dumps(fields))), sort_keys=True)
+    text = json.dumps(_without_nan(json.loads(json.dumps(fields, default=_plain))), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -384,6 +387,13 @@ def _numbers(plain: Mapping[str, Any]) -> dict[str, float]:
         if not is_number or not 0 < value < math.inf:
             raise ValueError(f"{show(name)} has {show(value)} tokens per document")
     return {name: float(value) for name, value in plain.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as one of Python, for JSON."""
+    if isinstance(value, np.generic):
+        return _without_nan(value.item())
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
 
 
 def _without_nan(value: Any) -> Any:

@@ -3,13 +3,13 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from mixopt.errors import ExportError, one_line
+from mixopt.errors import ArgumentTypeError, ExportError, one_line, require_type
 from mixopt.io.files import write_text
 from mixopt.io.parsing import load_json
 from mixopt.mixture import Mixture
@@ -53,10 +53,44 @@ class Schedule:
         phases: One phase or more.
         max_repetition: Most times that the whole run may read a token, by domain; a domain left out
             is limited by the budgets of the phases alone.
+
+    Raises:
+        ExportError: There is no phase, or phases differ in their domains, share a name, or have one that
+            is no name of a file.
+        ArgumentTypeError: A phase is no `Phase`, or a limit is no number.
     """
 
     phases: tuple[Phase, ...]
     max_repetition: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.phases, Phase) or not isinstance(self.phases, Iterable):
+            raise ArgumentTypeError(
+                f"phases is a {type(self.phases).__name__}; give a list of Phase."
+            )
+        object.__setattr__(self, "phases", tuple(self.phases))
+        for phase in self.phases:
+            require_type("A phase", phase, Phase, "give mixopt.Phase(name, proposal)")
+        if not self.phases:
+            raise ExportError("A schedule has no phase; give at least one.")
+        alone = len(self.phases) == 1
+        for phase in self.phases:
+            is_name = isinstance(phase.name, str) and NAME.fullmatch(phase.name)
+            if not is_name and not (alone and phase.name == ""):  # names become file names
+                raise ExportError(
+                    f"{phase.name!r} is no name of a phase; give letters, digits, _, : or -."
+                )
+        counts = Counter(phase.name for phase in self.phases)
+        if repeated := [name for name, count in counts.items() if count > 1]:
+            raise ExportError(
+                f"Two phases have one name, {repeated[0]!r}; give each a name of its own."
+            )
+        if len({frozenset(phase.proposal.ratios) for phase in self.phases}) > 1:
+            raise ExportError(
+                "The phases have different domains; give each all domains, 0 where it reads none."
+            )
+        limits = Budget(1, {}, self.max_repetition)
+        object.__setattr__(self, "max_repetition", limits.max_repetition)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -125,15 +159,8 @@ class Schedule:
         """
         rows = plain["phases"]
         phases = tuple(Phase(str(row["name"]), Proposal.from_dict(row["proposal"])) for row in rows)
-        if not phases:
-            raise ValueError("it has no phase")
-        for phase in phases:
-            if not NAME.fullmatch(phase.name):  # names become file names
-                raise ValueError(f"{phase.name!r} is no name of a phase")
-        if len({phase.name for phase in phases}) < len(phases):
-            raise ValueError("two phases have one name")
-        if len({frozenset(phase.proposal.ratios) for phase in phases}) > 1:
-            raise ValueError("its phases have different domains")
+        if not all(phase.name for phase in phases):
+            raise ValueError("'' is no name of a phase")
         limits = Budget.from_dict({"tokens": 1, "max_repetition": plain.get("max_repetition", {})})
         return cls(phases, limits.max_repetition)
 

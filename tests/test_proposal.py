@@ -2,9 +2,10 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from mixopt import Estimate, Mixture, Proposal
+from mixopt import Budget, Estimate, Mixture, Proposal
 from mixopt.decision import Decision
 from mixopt.errors import ArgumentTypeError, ExportError, OutputError
 from mixopt.proposal import Comparison, Support, Ties
@@ -147,3 +148,30 @@ def test_a_file_that_notepad_saved_is_read(tmp_path):
     path = proposal().write(tmp_path / "proposal.json")
     path.write_text(path.read_text(), encoding="utf-8-sig")
     assert Proposal.read(path).ratios == proposal().ratios
+
+
+def test_numbers_of_numpy_are_written(tmp_path, caplog):
+    plain = replace(
+        proposal(),
+        budget=Budget(np.int64(1000), {"a": np.float32(500)}),
+        tokens_per_document={"a": np.float32(3), "b": np.int64(4)},
+        weights={"a": np.float32(0.75), "b": np.float32("nan")},
+    )
+    again = Proposal.read(plain.write(tmp_path / "p.json"))
+    assert caplog.text == ""  # the digest is that of what was written
+    assert again.budget == Budget(1000, {"a": 500.0})
+    assert again.tokens_per_document == {"a": 3.0, "b": 4.0}
+    assert again.weights == {"a": 0.75, "b": None}
+
+
+def test_estimates_of_a_newer_version_are_read(tmp_path):
+    plain = json.loads(proposal().to_json())
+    plain["utility"]["skew"] = {"of": "tomorrow"}
+    plain.pop("digest")
+    (tmp_path / "p.json").write_text(json.dumps(plain))
+    assert Proposal.read(tmp_path / "p.json").utility == proposal().utility
+
+
+def test_a_folder_is_no_proposal(tmp_path):
+    with pytest.raises(ExportError, match="is a folder; give the proposal.json"):
+        Proposal.read(tmp_path)

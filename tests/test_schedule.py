@@ -4,7 +4,7 @@ import pytest
 from plans import BARE, PROPOSAL, SCHEDULE, proposal
 
 from mixopt import Phase, Schedule
-from mixopt.errors import ExportError
+from mixopt.errors import ArgumentTypeError, ExportError, UserError
 from mixopt.schedule import read_plan
 
 
@@ -22,14 +22,14 @@ def test_json_and_back(tmp_path):
 
 
 def test_what_is_no_schedule(tmp_path):
-    other = Phase("other", proposal({"web": 0.5, "law": 0.5}))
-    twice = (SCHEDULE.phases[0], SCHEDULE.phases[0])
+    first, other = (json.loads(SCHEDULE.to_json())["phases"][0] for _ in range(2))
+    other |= {"name": "other", "proposal": json.loads(proposal({"web": 0.5, "law": 0.5}).to_json())}
     for plan, words in (
-        ({"phases": []}, "it has no phase"),
+        ({"phases": []}, "A schedule has no phase"),
         ({"phases": [{"name": "a"}]}, "'proposal'"),
         ({"phases": 3}, "not iterable"),
-        (json.loads(Schedule(twice).to_json()), "two phases have one name"),
-        (json.loads(Schedule((SCHEDULE.phases[0], other)).to_json()), "different domains"),
+        ({"phases": [first, first]}, "Two phases have one name"),
+        ({"phases": [first, other]}, "different domains"),
     ):
         path = tmp_path / "s.json"
         path.write_text(json.dumps(plan))
@@ -76,3 +76,22 @@ def test_a_schedule_that_notepad_saved_is_read(tmp_path):
     path = SCHEDULE.write(tmp_path / "schedule.json")
     path.write_text(path.read_text(), encoding="utf-8-sig")
     assert read_plan(path) == SCHEDULE
+
+
+def test_schedules_are_checked_where_they_are_made():
+    first = SCHEDULE.phases[0]
+    for phases, words in (
+        ((), "A schedule has no phase; give at least one"),
+        ((first, first), f"Two phases have one name, '{first.name}'"),
+        ((first, Phase("other", proposal({"web": 0.5, "law": 0.5}))), "have different domains"),
+        ((first, Phase("a/b", first.proposal)), "'a/b' is no name of a phase; give letters"),
+        ((first, Phase("", first.proposal)), "'' is no name of a phase"),
+        ((first, Phase(2, first.proposal)), "2 is no name of a phase"),
+        ((first, PROPOSAL), "A phase is a Proposal, not a Phase; give mixopt.Phase"),
+        (first, "phases is a Phase; give a list of Phase"),
+    ):
+        with pytest.raises(UserError, match=words):
+            Schedule(phases)
+    with pytest.raises(ArgumentTypeError, match="max_repetition of web is 'x'; give a number"):
+        Schedule((first,), {"web": "x"})
+    assert Schedule([first]) == Schedule((first,))
