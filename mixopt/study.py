@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from mixopt.baselines.base import Recommendation
 from mixopt.callbacks.base import Callback
 from mixopt.callbacks.callback_list import CallbackList
-from mixopt.config.loader import choose_executor, give_experts, load_study, set_budget
+from mixopt.config.loader import (
+    choose_executor,
+    give_experts,
+    load_study,
+    set_budget,
+    set_seed,
+)
 from mixopt.config.study import StudyConfig
 from mixopt.data.bucket_files import BucketFile, write_buckets
 from mixopt.errors import (
@@ -23,6 +29,7 @@ from mixopt.errors import (
     UnreachableError,
     one_line,
     require_extra,
+    require_type,
 )
 from mixopt.exporters.export import make_request
 from mixopt.io.content_hash import user_cache
@@ -73,6 +80,9 @@ class Study:
         device: `auto`, `cpu`, `cuda`, ...
         run_code: Whether to run programs that models write, for benchmarks that test them.
         callbacks: Called at each step (`mixopt.callbacks.mlflow.callback.MlflowCallback`, say).
+
+    Raises:
+        ArgumentTypeError: `config` is no config; `load` reads the one in a file.
     """
 
     def __init__(
@@ -86,6 +96,7 @@ class Study:
         run_code: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> None:
+        require_type("config", config, StudyConfig, "read a study with mixopt.Study.load(path)")
         self.config = config
         self.output = Path(output or Path("mixopt-runs") / config.name).absolute()
         store = self.output / "artifacts"
@@ -124,12 +135,13 @@ class Study:
 
         Raises:
             ConfigError: A YAML file is missing or invalid.
+            UserError: `seed` is no whole number of at least 0.
             MissingExtraError: `mixopt[train]` is not installed.
         """
         require_extra("train")
         config = load_study(path)
         if seed is not None:
-            config = config.model_copy(update={"seed": seed})
+            config = set_seed(config, seed)
         if experts:
             config = give_experts(config, experts)
         if executor:

@@ -9,6 +9,7 @@ import toy
 import mixopt
 from mixopt.callbacks.base import Callback
 from mixopt.errors import (
+    ArgumentTypeError,
     ConfigError,
     DataError,
     DivergedError,
@@ -16,6 +17,7 @@ from mixopt.errors import (
     HoldoutError,
     InfeasibleError,
     TrialsError,
+    UserError,
 )
 from mixopt.surrogates.utility import Utility
 
@@ -421,3 +423,13 @@ def test_whole_models_parts_of_items_and_guards_walk_the_road(tmp_path):
     assert "looks like the public test set gsm8k" in page
     assert "share a run of 13 words with training text: " in page
     assert "cannot be told from noise" in page
+
+
+def test_a_study_is_made_of_a_config_or_loaded_from_a_path(tmp_path):
+    for config in ("study.yaml", {"name": "x"}):
+        with pytest.raises(ArgumentTypeError, match=r"read a study with mixopt.Study.load\(path\)"):
+            mixopt.Study(config, tmp_path)
+    path = toy.write_study(tmp_path)
+    assert mixopt.Study.load(path, tmp_path / "out", seed=np.int64(3)).config.seed == 3
+    with pytest.raises(UserError, match="The seed is -1"):
+        mixopt.Study.load(path, tmp_path / "out", seed=-1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from os.path import expanduser, normpath
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -17,7 +17,7 @@ from mixopt.config.base import TEXT_CONTROLS, ConfigModel
 from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import ProposalConfig
 from mixopt.config.study import StudyConfig
-from mixopt.errors import ConfigError, did_you_mean, one_line
+from mixopt.errors import ConfigError, did_you_mean, one_line, require_count
 from mixopt.io.globs import anchor_glob, expand_glob
 from mixopt.io.parsing import load_yaml, require_printable, show
 
@@ -127,6 +127,23 @@ def set_budget(config: StudyConfig, tokens: int) -> StudyConfig:
     plain = config.model_dump(mode="json")
     plain["budget"] = (plain["budget"] or {}) | {"tokens": tokens, "runs": None}
     return _validate(StudyConfig.model_validate, plain, "--budget-tokens")
+
+
+def set_seed(config: StudyConfig, seed: int) -> StudyConfig:
+    """Return the config with another seed.
+
+    Args:
+        config: The study.
+        seed: A whole number of at least 0; one of NumPy too.
+
+    Raises:
+        ConfigError: It is too large.
+        UserError: It is negative, or no whole number.
+    """
+    count = require_count("The seed", seed, 0)
+    limits = StudyConfig.model_fields["seed"].metadata
+    _validate(TypeAdapter(Annotated[int, *limits]).validate_python, count, "--seed")
+    return config.model_copy(update={"seed": count})
 
 
 def choose_executor(config: StudyConfig, kind: str) -> StudyConfig:

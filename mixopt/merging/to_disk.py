@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -83,12 +83,13 @@ def merge_to_disk(
         `out` as an absolute path.
 
     Raises:
-        ModelError: There is no expert, a model is quantized, or an expert does not fit the base, raised
-            before anything is written; a weight is NaN or infinite, or the merge is out of the range of
-            `dtype`.
+        ModelError: There is no expert, no such `dtype` or `resize`, a model is quantized, or an expert
+            does not fit the base, raised before anything is written; a weight is NaN or infinite, or the
+            merge is out of the range of `dtype`.
         StorageError: The disk is full.
         OutputError: `out` exists already.
     """
+    _check_choices(dtype, resize)
     if not experts:
         raise ModelError("No experts are given to merge; give at least one with its weight.")
     folder, target = _find_model(Path(base), "The base"), Path(out).absolute()
@@ -146,6 +147,14 @@ def merge_to_disk(
     if squares.keys() == shards.keys():  # a stop may have come before the last ones were noted
         _warn_of_unrelated(opened, squares)
     return target
+
+
+def _check_choices(dtype: str | None, resize: str | None) -> None:
+    for name, value, known in (("dtype", dtype, (*WRITTEN,)), ("resize", resize, get_args(Resize))):
+        if value is not None and value not in known:
+            raise ModelError(
+                f"{name}={value!r} is unknown; leave it out or give one of {', '.join(known)}."
+            )
 
 
 def _read_squares(scratch: Path) -> dict[str, list[float]]:

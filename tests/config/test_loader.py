@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import toy
 import yaml
 
-from mixopt.config.loader import _find_study, load_study
-from mixopt.errors import ConfigError
+from mixopt.config.loader import _find_study, load_study, set_seed
+from mixopt.errors import ConfigError, UserError
 
 
 def test_quickstart_resolves_from_anywhere(tmp_path, monkeypatch):
@@ -198,3 +199,16 @@ def test_the_home_folder_is_found(tmp_path, monkeypatch):
     plain["base"] = {"kind": "pretrained", "path": "~/model"}
     study.write_text(yaml.safe_dump(plain))
     assert load_study(study).base.path == str(tmp_path / "home" / "model")
+
+
+def test_a_seed_is_replaced_by_a_whole_number_only(tmp_path):
+    config = load_study(toy.write_study(tmp_path))
+    for seed in (5, np.int64(5)):
+        changed = set_seed(config, seed)
+        assert changed == config.model_copy(update={"seed": 5})
+        assert changed.model_dump_json()
+    for seed, words in ((-1, "The seed is -1; give a whole number of at least 0"),
+                        ("3", "The seed is '3'; give a whole number"), (1.0, "The seed is 1.0"),
+                        (1 << 63, "--seed: input should be less than")):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            set_seed(config, seed)

@@ -365,3 +365,13 @@ def test_base_and_experts_saved_from_wrappers(tmp_path, prefix):
         out = tensors(merge_to_disk(start, wrapped, tmp_path / f"out-{start.name}"))
         assert out.keys() == plain.keys()
         assert all(np.array_equal(out[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [({"resize": "Largest"}, "resize='Largest' is unknown; leave it out or give one of base, largest"),
+     ({"dtype": "bf16"}, "dtype='bf16' is unknown; .* float32, bfloat16, float16")],
+)  # fmt: skip
+def test_unknown_types_and_sizes_are_refused_before_a_file_is_read(tmp_path, choice, words):
+    with pytest.raises(ModelError, match=words):
+        merge_to_disk(tmp_path / "none", {tmp_path / "expert": 1.0}, tmp_path / "out", **choice)
