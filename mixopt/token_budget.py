@@ -156,7 +156,8 @@ def _limit(what: str, value: Any) -> float:
 
 def _plain(number: Any) -> float:
     """Return a number of NumPy as one of Python, which JSON takes."""
-    return number.item() if isinstance(number, np.generic) else number
+    plain: float = number.item() if isinstance(number, np.generic) else number
+    return plain
 
 
 def _divide(read: float, available: float) -> float:

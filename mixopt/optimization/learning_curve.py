@@ -87,8 +87,9 @@ def advise(
     """
     require_type("trials", trials, Trials, "read a table with mixopt.read_trials")
     seed = require_seed(seed)
-    if isinstance(more, str) or not isinstance(more, Iterable):
-        raise ArgumentTypeError(f"more is {more!r}; give a list of numbers, such as [{more}].")
+    given: Any = more
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ArgumentTypeError(f"more is {given!r}; give a list of numbers, such as [{given}].")
     more = tuple(more)
     for count in more:
         require_number("A number of more", count)
