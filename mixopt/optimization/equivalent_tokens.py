@@ -17,10 +17,14 @@ from mixopt.decision import EquivalentTokens
 from mixopt.mixture import Array
 
 WINDOW = 4.0
-"""Lengths from the longest run's divided by this on tell its slope; before them training only begins."""
+"""Lengths from the longest run's divided by this on tell its slope; before them training only begins. Of
+a run with one length there the one before it counts too."""
+WHOLE_STEPS = 0.05
+"""Share by which a length may miss the window: lengths are whole optimizer steps, so a run of four times
+another's tokens may be a little longer than four of it."""
 DRIFT_SD = 0.3
 """Standard deviation of κ: beyond the longest run the slope changes by the factor 2^κ a doubling. It was
-measured in `studies/arena`."""
+measured in `studies/arena`, with slopes over `WINDOW`."""
 PRIOR_RUNS = 2.0
 """Runs that the usual noise of seeds counts as, beside the spread of slopes over natural's own runs."""
 NOISE_FORGETTING = 0.5
@@ -55,7 +59,9 @@ class NaturalCurve:
 
         Each run with two lengths or more has a slope by least squares, so that what a seed changes at
         all lengths cancels. The variance of a slope is that over runs, pooled with what the noise of
-        seeds makes of it, which is all that is known of a single run.
+        seeds makes of it, which is all that is known of a single run. A slope over more than `WINDOW`
+        is that of earlier training: from its middle to that of the window it drifts as it does beyond
+        the longest run.
 
         Args:
             tokens: Lengths at which each run was scored, increasing (`s` of any number).
@@ -66,24 +72,32 @@ class NaturalCurve:
         if not tokens:
             return "no run of the natural mixture enters this decision"
         longest = max(float(each.max()) for each in tokens)
-        slopes, variances = [], []
+        slopes, variances, early = [], [], []
         for lengths, values in zip(tokens, utilities, strict=True):
-            late = lengths >= longest / WINDOW * (1 - 1e-9)
-            if late.sum() < 2:
+            n_late = int((lengths >= longest / WINDOW * (1 - WHOLE_STEPS)).sum())
+            if n_late == 0 or len(lengths) < 2:
                 continue
+            late = slice(-max(2, n_late), None)
             x = np.log(lengths[late])
             weights = (x - x.mean()) / np.square(x - x.mean()).sum()
             slopes.append(weights @ values[late])
+            # doublings from the middle of these lengths to that of the window
+            early.append(max(0.0, (np.log(longest) - x[0] - np.log(WINDOW)) / 2 / np.log(2)))
             apart = np.abs(np.subtract.outer(x, x)) / np.log(2)
             shared = float(weights @ np.exp(-NOISE_FORGETTING * apart) @ weights)
             variances.append(shared * np.square(noise_sd) / 2)
+        if not slopes and max(map(len, tokens)) > 1:
+            return "no run of the natural mixture near its longest was scored at two lengths"
         if not slopes:
             return "the natural mixture was scored at one length only"
         runs, rows = len(slopes), np.stack(slopes)
         freedom = PRIOR_RUNS + runs - 1
         squares = np.square(rows - rows.mean(axis=0)).sum(axis=0)
         pooled = (PRIOR_RUNS * np.mean(variances, axis=0) + squares) / freedom
-        return cls(longest, rows.mean(axis=0), np.sqrt(pooled / runs), freedom)
+        slope = rows.mean(axis=0)
+        # the drift is the same for all runs
+        drift = np.log(2) * DRIFT_SD * np.mean(early) * slope
+        return cls(longest, slope, np.sqrt(pooled / runs + np.square(drift)), freedom)
 
 
 def find_equivalent_tokens(

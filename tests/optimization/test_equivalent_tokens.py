@@ -58,12 +58,37 @@ def test_of_one_run_the_noise_of_seeds_is_all_that_is_known():
     ("tokens", "why"),
     [([], "no run of the natural mixture"), ([np.array([1000.0])] * 2, "at one length only"),
      # two lengths of different runs make no slope
-     ([np.array([500.0]), np.array([1000.0])], "at one length only")],
+     ([np.array([500.0]), np.array([1000.0])], "at one length only"),
+     # the short run's lengths tell nothing of the slope at the long one's end
+     ([np.array([500.0, 1000.0]), np.array([8000.0])], "near its longest was scored at two lengths")],
 )  # fmt: skip
 def test_without_two_lengths_nothing_is_said(tokens, why):
     found = NaturalCurve.measure(tokens, [law(each) for each in tokens], np.array([0.1]))
     assert isinstance(found, str)
     assert why in found
+
+
+def test_a_length_that_was_rounded_to_whole_steps_is_in_the_window():
+    """Runs of 1M tokens and of 4M, in steps of 2,048: a quarter of the long one is 999,936."""
+    lengths = np.array([249_856.0, 499_712.0, 999_424.0, 3_999_744.0])
+    found = curve([0.7 * np.log(lengths)[:, None]], lengths)
+    assert found.slope == pytest.approx([0.7])
+    usual = curve([0.7 * np.log(LENGTHS)[:, None]])
+    assert found.std_error == pytest.approx(usual.std_error, rel=0.05)
+
+
+def test_a_long_run_alone_in_the_window_is_compared_with_the_length_before():
+    """Natural for 8 times `training.tokens`: the slope is known, with its drift on the way."""
+    lengths = np.array([250.0, 500, 1000, 8000])
+    rows = 0.7 * np.log(lengths)[:, None]
+    rows[:2] += 9
+    found = NaturalCurve.measure([lengths, lengths[:3]], [rows, rows[:3]], np.array([1e-6]))
+    assert found.slope == pytest.approx([0.7])
+    assert found.longest == 8000
+    # the middle of three doublings lies half a doubling before that of two
+    assert found.std_error == pytest.approx([0.7 * 0.3 * np.log(2) / 2], rel=1e-3)
+    shorter = curve([0.7 * np.log(LENGTHS)[:, None]], noise=1e-6)
+    assert shorter.std_error < 1e-5
 
 
 def test_a_gain_is_inverted_on_the_line_and_beyond_it():
