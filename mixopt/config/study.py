@@ -74,8 +74,9 @@ class BudgetConfig(ConfigModel):
     longest: Annotated[float, Field(ge=1)] = 4.0
     """Length of the longest run, in runs of `training.tokens`; never beyond the target's tokens."""
     confirmation: Annotated[int, Field(ge=0, le=1000)] = 3
-    """Unused seeds of candidate and natural that are trained at the end; left out where they would take
-    more than half of the budget."""
+    """Unused seeds of candidate and natural that are trained at the end, for the longest run's tokens.
+    They take at most half of what the budget has beside the experts: where they would take more, they
+    have `training.tokens` each, and are left out where that is too much as well."""
     batch: Annotated[int, Field(gt=0, le=10_000)] = 1
     """Runs chosen at a time. As many as there are workers keep all of them busy; one chooses best."""
 

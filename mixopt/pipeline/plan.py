@@ -96,12 +96,18 @@ def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
         longest = config.run_lengths[-1]
         name = f"candidates, at most {rest // unit} runs of {unit:,} tokens"
         if longest > unit:
-            name += f" or {rest // (2 * longest)} of {longest:,} with natural's"
+            # runs with one seed share natural's
+            name += f" or {max(0, rest // longest - 1)} of {longest:,} with natural's"
         groups.append(("budget", name, rest))
+        seeds = config.budget.confirmation
         if reserve:
-            seeds = config.budget.confirmation
             name = f"confirmation, {seeds} seeds x {length:,} tokens, twice"
             groups.append(("budget", name, reserve))
+        elif seeds:
+            # half of what is left has to hold it
+            least = expert_tokens + candidates + 2 * 2 * seeds * unit
+            name = f"confirmation: does not fit; it needs a budget of {least:,} tokens"
+            groups.append(("budget", name, 0))
     return groups
 
 

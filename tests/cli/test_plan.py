@@ -11,6 +11,7 @@ def test_a_plan_lists_trainings_and_trains_nothing(toy_folder):
     assert "12,000 tokens" in printed
     assert "natural, 2 seeds" in printed
     assert "confirmation, 3 seeds x 4,000 tokens" not in printed  # more than half of what is left
+    assert "confirmation: does not fit; it needs a budget of 60,000 tokens " in printed
     assert "The time is known after a first training of this study.\n" in printed
     assert not (output / "artifacts" / "base").exists()
     more = call("plan", path, "-o", output, "--device", "cpu", "--budget-tokens", 100_000)

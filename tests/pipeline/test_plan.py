@@ -61,3 +61,24 @@ def test_the_natural_run_of_regmix_is_listed_once(toy_folder):
     assert rows["natural"].tokens == 4000
     parts = [row.tokens for name, row in rows.items() if name != "base"]
     assert sum(parts) == 200_000
+
+
+def test_a_confirmation_that_does_not_fit_says_which_budget_it_needs(toy_folder):
+    budget = {"longest": 1, "confirmation": 3}
+    study = toy.load(toy_folder, toy.write_study(toy_folder, budget=budget | {"tokens": 59_999}))
+    row = study.plan()[-1]
+    assert row.what == "confirmation: does not fit; it needs a budget of 60,000 tokens"
+    assert (row.tokens, row.flops) == (0, 0)
+    rows = rows_of(toy_folder, budget=budget | {"tokens": 60_000})
+    assert rows["confirmation"].tokens == 24_000
+    rows = rows_of(toy_folder, budget={"tokens": 50_000, "confirmation": 0})
+    assert not any(name.startswith("confirmation") for name in rows)
+
+
+def test_long_runs_of_one_seed_share_that_of_natural(toy_folder):
+    budget = {"tokens": 80_000, "longest": 2, "confirmation": 0}
+    rows = rows_of(toy_folder, budget=budget)
+    # 60,000 beside natural: natural's long run and six others of 8,000
+    assert rows["candidates"].what == (
+        "candidates, at most 15 runs of 4,000 tokens or 6 of 8,000 with natural's"
+    )
