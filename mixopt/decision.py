@@ -74,7 +74,8 @@ class LearningStep:
     """What was known after some training.
 
     Attributes:
-        tokens: Tokens of training until then: experts and runs, without the base.
+        tokens: Tokens of training until then, without the base: experts, from the second step on runs
+            too.
         runs: Trained runs until then that tell of a gain.
         gain: Of the candidate that would have been chosen then, in the unit of `Decision.gain`.
         moves: Whether it would have been recommended.

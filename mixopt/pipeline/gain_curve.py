@@ -4,6 +4,7 @@ Shapes: `n` draws, `q` candidates, `d` domains, `c` combinations.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mixopt.optimization.decision import TIE, Choice, decide
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.gains import Observation, StudyGains
+from mixopt.pipeline.training_costs import Trainings
 from mixopt.surrogates.gain_model import GainPosterior, Mixtures, Runs
 
 STEPS = 12  # most steps after the experts
@@ -22,16 +24,14 @@ DRAWS = 4096  # of the gains
 CONSIDERED = 12  # candidates with the highest expected gains of which next runs are considered
 SEED = 1_000_004
 
-Spent = dict[tuple[bytes, int], set[int]]
-"""Tokens of the trainings by mixture and seed."""
-
 
 def learning_steps(
     context: StudyContext, gains: StudyGains, asked: Mixtures, observed: Sequence[Observation]
 ) -> tuple[LearningStep, ...]:
     """Return what would have been chosen after the experts, and after each run that tells of a gain.
 
-    At most `STEPS` of the runs, evenly spaced, the last among them.
+    At most `STEPS` of the runs, evenly spaced, the last among them. What was trained after it, or told
+    of no gain at all (runs of natural alone, or that diverged), is a last step that knows no more.
 
     Args:
         context: The study.
@@ -41,7 +41,8 @@ def learning_steps(
     """
     counts = [len(gains.pair(observed[:end])) for end in range(1, len(observed) + 1)]
     # where the next observation tells of one more gain; checkpoints of one run are one step
-    keys = [name_run(each, decays=context.config.training.decays) for each in observed]
+    trainings = Trainings(context)
+    keys = [trainings.name(each) for each in observed]
     ends, known = list[int](), 0
     for end, count in enumerate(counts, 1):
         if count > known and (end == len(keys) or keys[end] != keys[end - 1]):
@@ -49,7 +50,16 @@ def learning_steps(
             known = count
     if len(ends) > STEPS:
         ends = [ends[round(i)] for i in np.linspace(0, len(ends) - 1, STEPS)]
-    return tuple(_step(context, gains, asked, observed[:end]) for end in (0, *ends))
+    trained = [name for name in context.compositions if name not in context.given_experts]
+    spent = len(trained) * context.config.training.expert_length
+    steps = [_step(context, gains, asked, (), spent)]
+    for end in ends:
+        tokens = spent + trainings.count_tokens(observed[:end])
+        steps.append(_step(context, gains, asked, observed[:end], tokens))
+    spent += trainings.count_tokens(observed)
+    if spent > steps[-1].tokens:
+        steps.append(replace(steps[-1], tokens=spent))
+    return tuple(steps)
 
 
 def next_runs(
@@ -57,7 +67,6 @@ def next_runs(
     posterior: GainPosterior,
     asked: Mixtures,
     combinations: Array,
-    natural: Array,
     observed: Sequence[Observation],
 ) -> tuple[NextRun, ...]:
     """Return, of each length of the study's runs, the one that is worth most; none that is worth 0.
@@ -67,14 +76,12 @@ def next_runs(
         posterior: Of the gains, given all runs.
         asked: Mixtures that may be chosen (`q`), at the tokens at which gains are stated.
         combinations: Weights of the objective (`c x m`).
-        natural: The natural mixture (`d`).
         observed: The runs so far.
     """
     mean, covariance = posterior.gains(asked, combinations)
     sds = np.sqrt(np.maximum(np.einsum("iaia->ia", covariance), 0.0)).max(axis=1)
     order = np.argsort(-(mean.min(axis=1) + sds), kind="stable")[:CONSIDERED].tolist()
-    decays, found = context.config.training.decays, []
-    spent = _spent(observed, decays=decays)
+    trainings, found = Trainings(context), []
     for length in context.config.run_lengths:
         at = asked.pick(order, np.full(len(order), float(length)))
         values = value_of_runs(posterior, asked, at, combinations)
@@ -82,7 +89,7 @@ def next_runs(
         if values[best] > 0:
             ratios = asked.ratios[order[best]]
             mixture = Mixture.from_vector(context.config.domains, ratios)
-            price = _price(spent, ratios, natural, length, decays=decays)
+            price = trainings.price(observed, ratios, length)
             found.append(NextRun(mixture, length, price, float(values[best])))
     return tuple(found)
 
@@ -131,57 +138,19 @@ def count_runs(context: StudyContext, gains: StudyGains, observed: Sequence[Obse
         gains: Pairs runs with natural's.
         observed: The runs at all their lengths.
     """
-    decays = context.config.training.decays
-    return len({name_run(run, decays=decays) for run, _ in gains.pair(observed)})
+    trainings = Trainings(context)
+    return len({trainings.name(run) for run, _ in gains.pair(observed)})
 
 
 def _step(
-    context: StudyContext, gains: StudyGains, asked: Mixtures, observed: Sequence[Observation]
+    context: StudyContext,
+    gains: StudyGains,
+    asked: Mixtures,
+    observed: Sequence[Observation],
+    tokens: int,
 ) -> LearningStep:
     runs = gains.observe(observed)
     _, draws, choice = choose(context, gains, asked, runs)
     own = draws[:, choice.candidate]
-    trained = [name for name in context.compositions if name not in context.given_experts]
-    experts = len(trained) * context.config.training.expert_length
-    return LearningStep(
-        experts + sum(map(sum, _spent(observed, decays=context.config.training.decays).values())),
-        count_runs(context, gains, observed),
-        estimate_gain(own, gains.objective),
-        choice.moves,
-    )
-
-
-def name_run(observation: Observation, *, decays: bool) -> tuple[bytes, int, int]:
-    """Return what tells the training of an observation from others.
-
-    Args:
-        observation: A run at one length.
-        decays: Whether the learning rate decays, so that each length is a training of its own; at a
-            constant rate the short ones are checkpoints of the longest.
-    """
-    ratios = observation.ratios.round(9).tobytes()
-    return ratios, observation.seed, observation.tokens if decays else 0
-
-
-def _spent(observed: Sequence[Observation], *, decays: bool) -> Spent:
-    longest: dict[tuple[bytes, int, int], int] = {}
-    for each in observed:
-        key = name_run(each, decays=decays)
-        longest[key] = max(longest.get(key, 0), each.tokens)
-    spent: Spent = {}
-    for (ratios, seed, _), tokens in longest.items():
-        spent.setdefault((ratios, seed), set()).add(tokens)
-    return spent
-
-
-def _price(spent: Spent, ratios: Array, natural: Array, length: int, *, decays: bool) -> int:
-    """Return the tokens of a run with its first unused seed, and of natural with it if that is new."""
-
-    def has(row: Array, seed: int) -> bool:
-        lengths = spent.get((row.round(9).tobytes(), seed), set())
-        return length in lengths if decays else max(lengths, default=0) >= length
-
-    seed = 0
-    while has(ratios, seed):
-        seed += 1
-    return length if has(natural, seed) else 2 * length
+    count = count_runs(context, gains, observed)
+    return LearningStep(tokens, count, estimate_gain(own, gains.objective), choice.moves)

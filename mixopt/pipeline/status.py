@@ -19,13 +19,13 @@ from mixopt.io.parsing import load_json
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.exports import export_artifact, is_written, with_known_paths
-from mixopt.pipeline.gain_curve import name_run
 from mixopt.pipeline.gains import Observation
 from mixopt.pipeline.method_search import run_method
 from mixopt.pipeline.objective import open_policy, require_objective
 from mixopt.pipeline.propose import build_proposals, proposals_artifact
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch, open_search
+from mixopt.pipeline.training_costs import Trainings
 from mixopt.pipeline.validate import list_runs, validate
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule
@@ -251,9 +251,9 @@ class _StageWalk:
             if not first:
                 return
             bought = spend_budget(self._context, search, policy, trials, first, paid)
-            decays = self._config.training.decays
+            trainings = Trainings(self._context)
             done, failed = (
-                {name_run(each, decays=decays) for each in bought if each.failed is kind}
+                {trainings.name(each) for each in bought if each.failed is kind}
                 for kind in (False, True)
             )
             why = f"{len(done)} trained" + (f", {len(failed)} failed" if failed else "")

@@ -177,10 +177,11 @@ def _describe_costs(
     if isinstance(config.base, BuiltBaseConfig):
         costs["base"] = f"{config.base.training.tokens:,} tokens"
     costs["experts"] = f"{len(expert_costs)}; {tokens:,} tokens, {flops:.2e} FLOPs"
-    spent = best.decision.learning[-1].tokens if best.decision and best.decision.learning else 0
-    if spent > tokens > 0:
-        more = spent - tokens
-        costs["trained runs"] = f"{more:,} tokens, {more * flops / tokens:.2e} FLOPs"
+    steps = best.decision.learning if best.decision else ()
+    if steps and (more := steps[-1].tokens - steps[0].tokens):
+        # experts that were trained elsewhere tell nothing of the FLOPs of a token
+        took = f", {more * flops / tokens:.2e} FLOPs" if tokens else ""
+        costs["trained runs"] = f"{more:,} tokens{took}"
     kinds: dict[Kind, str] = {"ensembled": "ensembles", "merged": "merges"}
     for kind, name in kinds.items():
         if len(scored := trials.where(kind=kind)):

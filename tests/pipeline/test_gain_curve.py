@@ -8,25 +8,13 @@ from mixopt import Estimate, Mixture
 from mixopt.decision import Decision
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.decide import decide_study
-from mixopt.pipeline.gain_curve import _price, _spent, choose, estimate_gain
+from mixopt.pipeline.gain_curve import choose, estimate_gain
 from mixopt.pipeline.gains import Observation, StudyGains
 from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.proposal import Proposal
 from mixopt.trials import Metric
 
 NATURAL = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
-
-
-@pytest.mark.parametrize(("decays", "spent", "price"), [(False, 8000, 1000), (True, 10_000, 2000)])
-def test_with_a_decaying_rate_each_length_is_a_training(decays, spent, price):
-    natural, other, new = np.array([0.5, 0.5]), np.array([0.9, 0.1]), np.array([0.1, 0.9])
-    runs = [Observation(row, 0, tokens, np.zeros(1))
-            for row in (natural, other) for tokens in (1000, 4000)]  # fmt: skip
-    assert sum(map(sum, _spent(runs, decays=decays).values())) == spent
-    # natural's run of 4,000 tokens has a checkpoint of 1,000 at a constant rate alone
-    long = _spent([runs[1]], decays=decays)
-    assert _price(long, new, natural, 1000, decays=decays) == price
-    assert _price(long, new, natural, 4000, decays=decays) == 4000
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +86,18 @@ def test_a_run_that_failed_costs_and_tells_nothing(searched):
         Observation(each.ratios, each.seed, each.tokens, np.full_like(each.scores, np.nan))
         for each in pair(searched, before.candidate, 0, 0.0)
     ]
-    assert decide(searched, failed).learning[-1].runs == 0
+    first, last = decide(searched, failed).learning
+    assert (last.runs, last.gain, last.moves) == (0, first.gain, first.moves)
+    assert last.tokens == first.tokens + 8000
+
+
+def test_what_is_trained_after_the_last_gain_is_a_step_that_knows_no_more(searched):
+    before = decide(searched)
+    one, alone = pair(searched, before.candidate, 0, 0.01), pair(searched, before.candidate, 1, 0.0)
+    *_, known, last = decide(searched, [*one, *alone[:2]]).learning  # natural with another seed
+    assert (last.tokens - known.tokens, last.gain) == (4000, known.gain)
+    (_, last) = decide(searched, alone[:2]).learning
+    assert (last.tokens - before.learning[0].tokens, last.runs) == (4000, 0)
 
 
 def test_many_runs_are_a_dozen_steps_with_the_last(searched):

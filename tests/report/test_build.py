@@ -102,12 +102,13 @@ CONFIG = SimpleNamespace(
 
 @pytest.fixture(scope="module")
 def study_data(surrogate, runs, space, proposals):
-    def build(validation=None, real_runs=None, corrected=surrogate, proposals=proposals):
+    def build(validation=None, real_runs=None, corrected=surrogate, proposals=proposals,
+              expert_costs=((1, 2.0),)):  # fmt: skip
         return study_report_data(
             CONFIG, as_kind(runs, "merged", runs), proposals, validation,
             surrogate=corrected, proxy_surrogate=surrogate, weights=WeightSpace.of_domains(space),
             check="merged", real_runs=real_runs, round_ranks={1: (24, 0.5)},
-            domains=(), expert_scores={}, expert_costs=[(1, 2.0)], warnings=[StudyWarning("a")],
+            domains=(), expert_scores={}, expert_costs=expert_costs, warnings=[StudyWarning("a")],
             device="cpu, float32", elapsed_s=1234.0,
         )  # fmt: skip
 
@@ -160,6 +161,13 @@ def test_costs_name_the_base_and_what_a_budget_trained(study_data, runs, proposa
     spent = [replace(proposals[0], decision=decision), *proposals[1:]]
     # two FLOPs a token, as the expert took
     assert study_data(proposals=spent).costs["trained runs"] == "4 tokens, 8.00e+00 FLOPs"
+    # of experts that were trained elsewhere no FLOPs are known
+    given = study_data(proposals=spent, expert_costs=[(0, 0.0)]).costs
+    assert given["trained runs"] == "4 tokens"
+    # experts are trained for whole steps, which are no run
+    alone = replace(decision, learning=(LearningStep(3, 0, gain, False),))
+    rounded = study_data(proposals=[replace(proposals[0], decision=alone)]).costs
+    assert "trained runs" not in rounded
 
 
 def test_the_validated_mixture_is_that_of_the_real_run_of_the_proposal(study_data, runs, proposals):
