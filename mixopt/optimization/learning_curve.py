@@ -24,7 +24,8 @@ from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trial, Trials
 
 FEWEST_RUNS = 16  # fewest runs for a curve
-FEWEST_MIXTURES = 8  # fewest different mixtures among them
+FEWEST_MIXTURES = 9  # fewest different mixtures among them
+FEWEST_FITTED = 5  # fewest mixtures that a subset is fitted to
 FEWEST_TRAINED = 8  # fewest runs that a subset is fitted to
 FEWEST_TESTED = 3  # fewest mixtures that it is tested on: of fewer there is no rank correlation
 SHARES = (0.5, 0.65, 0.8)  # sizes of the subsets, as shares of the runs
@@ -160,8 +161,7 @@ def _split_mixtures(
     fitted = np.cumsum(np.bincount(groups)[order])
     size = max(FEWEST_TRAINED, round(share * len(groups)))
     # a mixture with many repeats alone would be many runs that tell of no effect
-    fewest = FEWEST_MIXTURES - FEWEST_TESTED
-    count = max(int(np.searchsorted(fitted, size)) + 1, fewest)
+    count = max(int(np.searchsorted(fitted, size)) + 1, FEWEST_FITTED)
     count = min(count, len(order) - FEWEST_TESTED)
     shuffled = np.argsort(np.argsort(order)[groups], kind="stable")
     return shuffled[: fitted[count - 1]], shuffled[fitted[count - 1] :]

@@ -77,6 +77,21 @@ def test_a_curve_of_runs_with_gaps_and_none_of_one_mixture():
         advise(Trials(same, table.metrics, table.domains), seed=0)
 
 
+def test_of_eight_mixtures_with_equal_repeats_all_subsets_are_equal():
+    """Five are fitted and three tested, always, which is no curve; of nine there are two sizes."""
+    rng = np.random.default_rng(0)
+    ratios = np.repeat(rng.dirichlet(np.ones(3), 9), 2, axis=0)
+    scores = ratios[:, :1] + 0.01 * rng.normal(size=(18, 1))
+
+    def expect(n):
+        runs = Trials.from_arrays(ratios[:n], scores[:n], domains="abc", metrics={"loss": "lower"})
+        return advise(runs, more=(), surrogates="ridge", seed=0)
+
+    with pytest.raises(TrialsError, match=r"have 8 different mixtures, .* at least 9 are needed"):
+        expect(16)
+    assert expect(18)[0].runs == 18
+
+
 def test_repeats_of_a_mixture_are_on_one_side():
     """Scores that differ between mixtures, but not by their ratios, are not predicted."""
     rng = np.random.default_rng(1)
