@@ -55,9 +55,12 @@ class Reliability:
     @property
     def sentence(self) -> str:
         """Warning about a benchmark that may be noise."""
-        remedy = "No two candidates differ on any item; give harder or easier ones."
-        if self.items_needed:
-            remedy = f"About {self.items_needed:,} items would make usual differences visible."
+        remedy = f"About {self.items_needed:,} items would make usual differences visible."
+        if not self.items_needed:
+            remedy = "No two candidates differ on any item; give harder or easier ones."
+        elif self.items_needed <= self.items:
+            # the mean difference is large, of few pairs
+            remedy = "Its items show what sets a few candidates apart; the others are alike on it."
         return (
             f"Benchmark {self.name!r} cannot be told from noise: halves of its {self.items} items "
             f"rank the candidates with a Kendall tau of {self.tau:+.2f} (chance reaches "

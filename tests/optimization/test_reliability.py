@@ -52,6 +52,18 @@ def test_candidates_that_hardly_differ_need_more_items_than_there_are():
     assert "No two candidates differ" in none.sentence
 
 
+def test_one_candidate_far_from_fifteen_that_are_alike_needs_no_more_items():
+    values = items(16, 200, 0.0, 1.0)
+    values[0] += 1
+    found = measure_reliability("b", values, np.ones(200))
+    assert not found.is_reliable
+    assert found.items_needed <= 200
+    assert "items would make" not in found.sentence
+    assert found.sentence.endswith(
+        "Its items show what sets a few candidates apart; the others are alike on it."
+    )
+
+
 def test_the_whole_length_is_predicted_from_the_halves():
     """Spearman-Brown, against twins of the whole benchmark."""
     predicted, found = [], []
