@@ -181,7 +181,8 @@ def weigh_purchases(
         runs: Real runs that were trained.
         expert_tokens: Cost of training all experts as long again, in training tokens; 0 where all of
             them are given, which cannot be trained longer here.
-        merge_tokens: Cost of scoring one candidate.
+        merge_tokens: Cost of scoring one candidate, in training tokens; 0 for ensembles, which cost
+            arithmetic alone.
         run_tokens: Cost of one real run.
 
     Returns:

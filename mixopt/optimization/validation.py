@@ -74,7 +74,7 @@ class Purchase:
         what: `merges`, `experts` (trained as long again) or `runs`.
         count: Number of further units.
         gain: Gain of rank correlation with trained utility.
-        tokens: Cost in training tokens.
+        tokens: Cost in training tokens; 0 for candidates that ensembles score by arithmetic.
         at_most: Whether the gain is a bound, not an estimate.
     """
 
@@ -86,8 +86,10 @@ class Purchase:
 
     @property
     def per_token(self) -> float:
-        """Gain per token."""
-        return self.gain / self.tokens if self.tokens > 0 else 0.0
+        """Gain per token; infinite where tokens buy a gain for nothing."""
+        if self.tokens > 0:
+            return self.gain / self.tokens
+        return math.inf if self.gain > 0 else 0.0
 
     @property
     def option(self) -> str:
@@ -102,7 +104,8 @@ class Purchase:
     def sentence(self) -> str:
         """The purchase in words."""
         most = "at most " if self.at_most else "about "
-        return f"{self.option}: {most}{self.gain:+.3f} of rank for {self.tokens:,.0f} tokens"
+        cost = f"{self.tokens:,.0f} tokens" if self.tokens else "no tokens of training"
+        return f"{self.option}: {most}{self.gain:+.3f} of rank for {cost}"
 
 
 @dataclass(frozen=True)

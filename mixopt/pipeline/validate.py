@@ -260,7 +260,7 @@ def _weigh_purchases(
         runs=len(runs) * validation.seeds,
         expert_tokens=sum(expert.outcome.tokens for expert in search.experts.results.values()),
         merge_tokens=search.evaluator.flops_per_score / run_flops * run_tokens
-        if run_flops
+        if run_flops and proxy != "ensembled"
         else 0.0,
         run_tokens=run_tokens,
     )

@@ -136,6 +136,12 @@ def test_merges_buy_half_of_what_the_surrogate_misses_of_the_proxy():
     assert "runs" not in found
 
 
+def test_candidates_of_ensembles_cost_nothing_and_come_first():
+    found, ordered = weigh(0.8, merge_tokens=0)
+    assert found["merges"].gain > 0
+    assert [each.what for each in ordered] == ["merges", "experts"]
+
+
 def test_real_runs_buy_what_they_mend_of_those_left_out():
     proxies = runs_table(24, "merged", noise=0.02)
     runs = runs_table(12, "trained", seed=5)

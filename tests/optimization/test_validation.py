@@ -59,6 +59,13 @@ def test_advice_names_what_is_worth_its_tokens():
     assert made([]).advice.startswith("Neither")
 
 
+def test_a_gain_that_costs_no_training_is_the_most_for_its_tokens():
+    free = Purchase("merges", 32, 0.02, 0.0, False)
+    assert free.per_token > Purchase("experts", 1, 0.9, 1.0, True).per_token
+    assert Purchase("merges", 32, 0.0, 0.0, False).per_token == 0
+    assert free.sentence.endswith("about +0.020 of rank for no tokens of training")
+
+
 @pytest.mark.parametrize(
     ("says", "words"),
     [

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import toy
 
 from mixopt import Mixture
 from mixopt.errors import ConfigError
+from mixopt.pipeline import validate
 from mixopt.pipeline.validate import list_runs
 from mixopt.proposal import Proposal
 from mixopt.tables.read_trials import read_trials
@@ -28,6 +31,23 @@ def test_a_study_without_validation(toy_folder):
     path = toy.write_study(toy_folder, search=toy.study_plain()["search"] | {"rounds": [6]})
     with pytest.raises(ConfigError, match="no `validation` section"):
         toy.load(toy_folder, path).validate()
+
+
+@pytest.mark.parametrize(("proxy", "cost"), [("ensembled", 0), ("merged", 50)])
+def test_a_candidate_of_ensembles_costs_no_forward_pass(proxy, cost, monkeypatch):
+    """A run of 1,000 tokens takes 600 FLOPs, and the forward passes of a merge 30."""
+    asked = {}
+    monkeypatch.setattr(validate, "weigh_purchases", lambda _, **options: asked.update(options))
+    runs = SimpleNamespace(tokens=1000)
+    validate._weigh_purchases(
+        SimpleNamespace(config=SimpleNamespace(proxy=proxy)),
+        SimpleNamespace(evaluator=SimpleNamespace(flops_per_score=30.0),
+                        experts=SimpleNamespace(results={})),
+        SimpleNamespace(overall=lambda _: "rank", utilities=(), seeds=1),
+        SimpleNamespace(where=lambda kind: [kind]), [runs],
+        SimpleNamespace(fit=lambda _: None), 600.0,
+    )  # fmt: skip
+    assert asked["merge_tokens"] == cost
 
 
 @pytest.mark.parametrize("uniform_is", ["natural", "proposal"])
