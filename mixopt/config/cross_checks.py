@@ -37,6 +37,7 @@ def check_study(study: "StudyConfig") -> None:
         _check_buckets,
         _check_limits,
         _check_checkpoints,
+        _check_expert_length,
         *_PHASE_CHECKS,
         _check_roles,
         _check_phases,
@@ -140,6 +141,15 @@ def _check_checkpoints(study: "StudyConfig") -> None:
                     f"{folder}; give each its own"
                 )
             named[folder] = expert.domain
+
+
+def _check_expert_length(study: "StudyConfig") -> None:
+    training = study.training
+    if training.expert_length > training.tokens and not study.gives_all_experts:
+        raise ValueError(
+            f"training.expert_tokens: {training.expert_length:,} is more than the {training.tokens:,} "
+            "tokens of a run; lower it, raise training.tokens, or give every expert its checkpoint"
+        )
 
 
 def _check_names(study: "StudyConfig") -> None:

@@ -181,6 +181,12 @@ class StudyConfig(ConfigModel):
         return tuple(expert.domain for expert in self.experts)
 
     @property
+    def gives_all_experts(self) -> bool:
+        """Whether every expert was trained elsewhere."""
+        given = all(expert.checkpoint is not None for expert in self.experts)
+        return given and self.training.compositions is None
+
+    @property
     def search_method(self) -> SearchMethod:
         """What candidates are scored by, with `auto` resolved."""
         return self.search.choose_method(self.benchmarks)
@@ -241,7 +247,9 @@ class StudyConfig(ConfigModel):
         """
         ratio = max(USUAL_LONGEST, self.budget.longest if self.budget else 0.0)
         short = self.training.tokens
-        lengths = [min(ratio * short, max(short, self.target.tokens)), self.training.expert_length]
+        lengths = [min(ratio * short, max(short, self.target.tokens))]
+        if not self.gives_all_experts:
+            lengths.append(self.training.expert_length)
         if isinstance(self.base, BuiltBaseConfig):
             lengths.append(self.base.training.tokens)
         lengths += [phase.base_tokens or 0 for phase in self.phases]

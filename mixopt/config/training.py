@@ -119,7 +119,8 @@ class ExpertTrainingConfig(TrainingConfig):
 
     expert_tokens: TokenCount | None = None
     """Tokens of each expert; half of `tokens` if left out. Short experts rank mixtures about as well as
-    long ones (`studies/arena`), and leave the budget to runs."""
+    long ones (`studies/arena`), and leave the budget to runs. Where every expert has a `checkpoint`: the
+    tokens that those were trained for, which may be more than `tokens`."""
     method: Literal["full", "lora"] = "full"
     """Train all parameters (`full`) or low-rank factors (`lora`)."""
     lora: LoraConfig = LoraConfig()
@@ -143,15 +144,6 @@ class ExpertTrainingConfig(TrainingConfig):
     def expert_length(self) -> int:
         """Tokens of each expert, with the default."""
         return self.expert_tokens or max(1, round(EXPERT_SHARE * self.tokens))
-
-    @model_validator(mode="after")
-    def _experts_are_no_longer_than_runs(self) -> "ExpertTrainingConfig":
-        if self.expert_tokens is not None and self.expert_tokens > self.tokens:
-            raise ValueError(
-                f"expert_tokens: {self.expert_tokens:,} is more than the {self.tokens:,} tokens of a "
-                "run; lower it, or raise tokens"
-            )
-        return self
 
 
 class ExpertConfig(ConfigModel):

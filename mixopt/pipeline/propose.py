@@ -52,6 +52,8 @@ def proposals_artifact(
         ],
         "search": config.search.model_dump(mode="json"),
         "target": config.target.model_dump(mode="json"),
+        # gains are stated at the tokens of runs, and grow from those of experts
+        "lengths": [config.training.expert_length, *config.run_lengths],
         "compositions": {n: dict(row) for n, row in search.experts.compositions.items()},
         "set aside": search.experts.failures,
         "scores": search.evaluator.items.cache.shared_key,

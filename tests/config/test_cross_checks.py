@@ -54,6 +54,22 @@ def test_experts_are_no_longer_than_runs(tmp_path):
         load_study(toy.write_study(tmp_path, training=training))
 
 
+def test_experts_that_are_given_have_the_tokens_that_they_were_trained_for(tmp_path):
+    base = {"kind": "pretrained", "path": "base", "context": 32}
+    training = toy.study_plain()["training"] | {"expert_tokens": 100_000_000}
+    path = toy.write_study(tmp_path, base=base, training=training)
+    for domain in ("birds", "ships", "sums"):
+        with pytest.raises(ConfigError, match="or give every expert its checkpoint"):
+            load_study(path)
+        (tmp_path / domain).mkdir()
+        file = tmp_path / "experts" / f"{domain}.yaml"
+        file.write_text(f"{file.read_text()}checkpoint: ../{domain}\n")
+    config = load_study(path)
+    assert config.training.expert_length == 100_000_000
+    # what others trained on asks for no text here
+    assert config.text_tokens == 1 << 22
+
+
 @pytest.mark.parametrize(
     ("result", "words"),
     [

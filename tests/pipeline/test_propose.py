@@ -33,7 +33,7 @@ def test_what_determines_proposals_is_in_their_key(searched):
     plain = study.config.model_dump(mode="json")
 
     def name(trials=trials, **sections):
-        changed = {section: plain[section] | values for section, values in sections.items()}
+        changed = {name: (plain[name] or {}) | values for name, values in sections.items()}
         config = type(study.config).model_validate(plain | changed)
         cache = study.environment.cache
         other = mixopt.Study(config, study.output, cache=cache, device="cpu")
@@ -45,6 +45,8 @@ def test_what_determines_proposals_is_in_their_key(searched):
         name(search={"upper": {"birds": 0.4}}),
         name(search={"proposals": 3}),
         name(target={"max_repetition": 3}),
+        name(budget={"runs": 30, "longest": 2}),
+        name(budget={"runs": 30, "longest": 3}),
     ]
     assert len(set(names)) == len(names)
     assert name() == names[0]
