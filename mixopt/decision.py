@@ -126,9 +126,9 @@ class Decision:
         runs: Number of really trained runs behind it.
         capabilities: Its gain by capability, in the same unit.
         differences: Its expected difference by metric, in the metric's units.
-        confirmation: Its gain over natural in unused seeds, which were trained at the end of a budget:
-            evidence that no choice has seen, and part of `gain`. It is in the objective's unit at the
-            length of these runs.
+        confirmation: Its gain over natural in unused seeds, which were trained at the end of a budget.
+            The candidate was the best before these runs and is chosen again given them: they are part
+            of `gain`. It is in the objective's unit at the length of these runs.
         equivalent_tokens: The gain as tokens of training on natural; None where it cannot be said.
         no_equivalent: Why it cannot be said; empty where it is.
         merges: What merges say of the candidate beside natural, as a check.
@@ -227,7 +227,8 @@ class Decision:
             gain, (low, high) = self.confirmation.mean, self.confirmation.interval
             tokens = self.confirmed_tokens
             where = "" if tokens is None else f" at {tokens:,} tokens"
-            sentence = f"unused seeds, which no choice has seen: gain {gain:+.3f}{where}, "
+            known = "unused seeds of this mixture, which was the best before these runs"
+            sentence = f"{known}: gain {gain:+.3f}{where}, "
             said.insert(0, f"{sentence}95% interval [{low:+.3f}, {high:+.3f}]")
         over = "over the natural mixture: " * (self.reference == NEAREST_ALLOWED)
         return tuple(f"{over}{sentence}" for sentence in said)

@@ -91,7 +91,10 @@ def test_unused_seeds_and_merges_are_checks():
     known = replace(alone, confirmation=Estimate(0.5, 0.2), merges=merges, runs=0)
     assert known.basis == "ensembles of the experts and no trained run"
     unused, merged = known.checks
-    assert unused.startswith("unused seeds, which no choice has seen: gain +0.500, 95%")
+    # the candidate is chosen again given these runs, so it is not the printed choice that is unaware
+    assert unused.startswith(
+        "unused seeds of this mixture, which was the best before these runs: gain +0.500, 95%"
+    )
     assert merged == (
         "merges of the experts: gain +0.200 at the experts' length, 95% interval of the items "
         "[+0.004, +0.396]; 1 of the 4 next best mixtures have a better merge"
@@ -99,5 +102,5 @@ def test_unused_seeds_and_merges_are_checks():
     plain = asdict(known) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
     assert Decision.from_dict(plain) == known
     long = replace(known, confirmed_tokens=8192)
-    assert "seen: gain +0.500 at 8,192 tokens, 95%" in long.checks[0]
+    assert "these runs: gain +0.500 at 8,192 tokens, 95%" in long.checks[0]
     assert Decision.from_dict(plain | {"confirmed_tokens": 8192}) == long

@@ -182,7 +182,7 @@ def list_observations(
 def _confirm(
     runs: Runs | None, candidate: Array, objective: Objective, posterior: GainPosterior
 ) -> tuple[Estimate, int] | None:
-    """Return the mean gain of the candidate over seeds that no choice has seen, and their tokens.
+    """Return the mean gain of the candidate over seeds of a confirmation, and their tokens.
 
     The gain is in the unit at these tokens. None without such seeds.
     """

@@ -80,7 +80,7 @@ class TrainedRun:
         gain: Utility over that natural run, in the spread over mixtures around natural times its
             growth to `tokens`; NaN for a natural run, and where either failed.
         failed: Whether it has no score.
-        unseen: Whether no choice has seen its seed.
+        unseen: Whether its seed was unused when the candidate was chosen, at the end of a budget.
     """
 
     ratios: Mixture
