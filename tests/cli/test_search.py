@@ -1,4 +1,11 @@
 import pandas as pd
+from calling import call
+
+
+def test_the_help_says_what_is_trained():
+    printed = " ".join(call("search", "--help").split())
+    assert "after trainings that are missing" in printed
+    assert "natural's first two runs of a budget" in printed
 
 
 def test_the_next_command_goes_on_in_the_same_folder(ran, again):

@@ -104,11 +104,15 @@ def test_a_run_of_whole_steps_is_one_of_the_length_that_was_asked_for(with_runs,
         assert trainings.price([*observed[:2], *known], np.array(OTHER), length) == 2 * length
 
 
-def test_the_costs_are_those_of_the_outcomes_in_the_store(tmp_path):
+def test_the_costs_are_those_of_the_outcomes_in_the_store(tmp_path, monkeypatch):
     study = open_toy(tmp_path)
-    study.train()
-    context = study.context
-    observed = []
+    trials = study.search()
+    (proposal,) = study.propose(trials)
+    # natural's first runs measure the noise of the objective before anything is bought
+    experts, first = proposal.decision.learning
+    assert (first.tokens - experts.tokens, first.runs) == (2 * UNIT, 0)
+    assert {run.price for run in proposal.decision.next_runs} <= {UNIT, 8 * UNIT}
+    context, observed = study.context, []
     for ratios, lengths in ((OTHER, [(UNIT,), (UNIT, 4 * UNIT)]), (NEW, [(UNIT, 4 * UNIT)])):
         mixture = Mixture(dict(zip(toy.WORDS, ratios, strict=True)))
         specs = [RunSpec(f"{name_mixture(mixture)}-0", mixture, 0, marks) for marks in lengths]
@@ -118,5 +122,8 @@ def test_the_costs_are_those_of_the_outcomes_in_the_store(tmp_path):
             observed += seen(row, *scored.logprobs)
     trainings = Trainings(context)
     assert {each.tokens for each in observed} == {SHORT, LONG}
-    assert trainings.count_tokens(observed) == SHORT + 2 * LONG
+    assert trainings.count_tokens(observed) == SHORT + 2 * LONG + 2 * UNIT
     assert len({trainings.name(each) for each in observed}) == 3
+    monkeypatch.setattr("mixopt.pipeline.status.spend_budget", lambda *_: observed)
+    rows = {row.what: row.why for row in study.status()}
+    assert rows["runs of the budget"] == "3 trained"
