@@ -139,7 +139,7 @@ class Study:
             MissingExtraError: `mixopt[train]` is not installed.
         """
         require_extra("train")
-        config = load_study(path)
+        config = load_study(path, experts_follow=bool(experts))
         if seed is not None:
             config = set_seed(config, seed)
         if experts:

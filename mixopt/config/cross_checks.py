@@ -20,11 +20,12 @@ NATURAL_SEEDS = 2
 """Seeds of the natural mixture that a budget begins with: one tells nothing about the noise."""
 
 
-def check_study(study: "StudyConfig") -> None:
+def check_study(study: "StudyConfig", *, experts_follow: bool = False) -> None:
     """Check that the parts of a study go together.
 
     Args:
         study: With all of its experts and benchmarks.
+        experts_follow: Whether it will be checked again with experts that were trained elsewhere.
 
     Raises:
         ValueError: They do not; the message names the first conflict and its remedy.
@@ -37,7 +38,6 @@ def check_study(study: "StudyConfig") -> None:
         _check_buckets,
         _check_limits,
         _check_checkpoints,
-        _check_expert_length,
         *_PHASE_CHECKS,
         _check_roles,
         _check_phases,
@@ -47,6 +47,8 @@ def check_study(study: "StudyConfig") -> None:
         _check_text_prior,
     ):
         check(study)
+    if not experts_follow:
+        _check_expert_length(study)
 
 
 def _require_unique(what: str, names: list[str]) -> None:

@@ -6,6 +6,7 @@ in a YAML are relative to it and become absolute.
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from os.path import expanduser, normpath
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from mixopt.config.base import TEXT_CONTROLS, ConfigModel
 from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import ProposalConfig
-from mixopt.config.study import StudyConfig
+from mixopt.config.study import EXPERTS_FOLLOW, StudyConfig
 from mixopt.errors import ConfigError, did_you_mean, one_line, require_count
 from mixopt.io.globs import anchor_glob, expand_glob
 from mixopt.io.parsing import load_yaml, require_printable, show
@@ -41,11 +42,12 @@ def _find_study(name: str | Path) -> Path:
     raise ConfigError(f"Study {name} does not exist; give a YAML file, or `quickstart`.")
 
 
-def load_study(name: str | Path) -> StudyConfig:
+def load_study(name: str | Path, *, experts_follow: bool = False) -> StudyConfig:
     """Return the config of a study with its experts and benchmarks.
 
     Args:
         name: Path of its YAML, or the name of a study that mixopt ships (`quickstart`).
+        experts_follow: Whether `give_experts` adds some, which checks their length.
 
     Raises:
         ConfigError: A file is missing, is no YAML, or is invalid.
@@ -62,7 +64,8 @@ def load_study(name: str | Path) -> StudyConfig:
     for base in (plain.get("base"), *(row.get("base") for row in rows)):
         if isinstance(base, dict) and base.get("kind") == "pretrained" and base.get("path"):
             base["path"] = _anchor_if_exists(str(base["path"]), path.parent)
-    return _validate(StudyConfig.model_validate, plain, path)
+    context = EXPERTS_FOLLOW if experts_follow else None
+    return _validate(partial(StudyConfig.model_validate, context=context), plain, path)
 
 
 def load_benchmark(path: Path) -> BenchmarkConfig:

@@ -8,6 +8,7 @@ from pydantic import (
     AfterValidator,
     Field,
     PositiveFloat,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -35,6 +36,8 @@ from mixopt.config.training import (
 from mixopt.token_budget import Budget
 from mixopt.trials import Kind
 
+EXPERTS_FOLLOW = {"experts": "follow"}
+"""Context of a validation before experts that were trained elsewhere are added."""
 RESERVED_EXPORT_OPTIONS = ("plan", "format", "paths", "out", "budget_tokens", "tokens_per_document")
 """Arguments of an export that are not options of a format."""
 ROUNDING = 1e-9
@@ -312,6 +315,6 @@ class StudyConfig(ConfigModel):
         })  # fmt: skip
 
     @model_validator(mode="after")
-    def _parts_go_together(self) -> "StudyConfig":
-        check_study(self)
+    def _parts_go_together(self, info: ValidationInfo) -> "StudyConfig":
+        check_study(self, experts_follow=info.context == EXPERTS_FOLLOW)
         return self

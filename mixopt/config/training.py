@@ -119,8 +119,8 @@ class ExpertTrainingConfig(TrainingConfig):
 
     expert_tokens: TokenCount | None = None
     """Tokens of each expert; half of `tokens` if left out. Short experts rank mixtures about as well as
-    long ones (`studies/arena`), and leave the budget to runs. Where every expert has a `checkpoint`: the
-    tokens that those were trained for, which may be more than `tokens`."""
+    long ones (`studies/arena`), and leave the budget to runs. Where every expert is given: the tokens
+    that those were trained for, which may be more than `tokens`."""
     method: Literal["full", "lora"] = "full"
     """Train all parameters (`full`) or low-rank factors (`lora`)."""
     lora: LoraConfig = LoraConfig()

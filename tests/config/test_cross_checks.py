@@ -4,6 +4,7 @@ import pytest
 import toy
 import yaml
 
+import mixopt
 from mixopt.config.loader import load_study
 from mixopt.errors import ConfigError
 
@@ -52,6 +53,18 @@ def test_experts_are_no_longer_than_runs(tmp_path):
     training = toy.study_plain()["training"] | {"expert_tokens": 5000}
     with pytest.raises(ConfigError, match="expert_tokens: 5,000 is more than the 4,000 tokens"):
         load_study(toy.write_study(tmp_path, training=training))
+
+
+def test_experts_of_the_command_line_may_have_read_more_than_a_run_too(tmp_path):
+    base = {"kind": "pretrained", "path": "base", "context": 32}
+    training = toy.study_plain()["training"] | {"expert_tokens": 100_000_000}
+    path = toy.write_study(tmp_path, base=base, training=training)
+    given = {domain: tmp_path / domain for domain in toy.WORDS}
+    study = mixopt.Study.load(path, tmp_path / "out", experts=given)
+    assert study.config.training.expert_length == 100_000_000
+    given.popitem()
+    with pytest.raises(ConfigError, match=r"--experts: .*or give every expert its checkpoint"):
+        mixopt.Study.load(path, tmp_path / "out", experts=given)
 
 
 def test_experts_that_are_given_have_the_tokens_that_they_were_trained_for(tmp_path):
