@@ -1,4 +1,4 @@
-"""Tables of trials: from arrays and data frames, as a data frame and HTML, and whether two are alike.
+"""Tables of trials: from arrays and data frames, and as a data frame and HTML.
 
 Shapes: `n` trials, `d` domains, `m` metrics.
 """
@@ -40,9 +40,6 @@ def as_metrics(given: Any) -> tuple[Metric, ...]:
         ArgumentTypeError: There is something else than metrics.
     """
     if isinstance(given, Mapping):
-        for name, better in given.items():
-            if better not in ("lower", "higher"):
-                raise TrialsError(f"Metric {name!r} is better {better!r}; say 'lower' or 'higher'.")
         return tuple(Metric(name, better) for name, better in given.items())
     if isinstance(given, str) or not all(isinstance(one, Metric) for one in given):
         raise ArgumentTypeError(
@@ -218,38 +215,6 @@ def show_html(trials: Trials) -> str:
     return f"<b>{escape(repr(trials))}</b>{table}{more}"
 
 
-def require_alike(first: Trials, second: Trials) -> None:
-    """Check that two tables name domains and metrics alike.
-
-    Args:
-        first: A table.
-        second: Another one.
-
-    Raises:
-        TrialsError: They do not.
-    """
-    for domain in {*first.domains} ^ {*second.domains}:
-        raise TrialsError(
-            f"Domain {domain!r} is in one of the tables only; name domains alike in both, or "
-            "give it a ratio of 0 where it was not used."
-        )
-    named = {metric.name: metric for metric in first.metrics}
-    for metric in second.metrics:
-        same = named.get(metric.name)
-        if same is not None and same.better != metric.better:
-            raise TrialsError(
-                f"Metric {metric.name!r} is better {same.better} in one table and "
-                f"{metric.better} in the other; say better= alike for both."
-            )
-        theirs = {m.name for m in second.metrics}
-        for name in [n for n in named if n not in theirs] if same is None else []:
-            if _ends_with(name, metric.name) or _ends_with(metric.name, name):
-                raise TrialsError(
-                    f"Metric {name!r} of one table is called {metric.name!r} in the other; "
-                    "name metrics alike in both."
-                )
-
-
 def _column(frame: "pd.DataFrame", prefix: str, name: str) -> str:
     column = next((c for c in (f"{prefix}/{name}", name) if c in frame), None)
     if column is None:
@@ -265,7 +230,3 @@ def _column(frame: "pd.DataFrame", prefix: str, name: str) -> str:
 def _require_once(frame: "pd.DataFrame", column: str) -> None:
     if list(frame.columns).count(column) > 1:
         raise TrialsError(f"The frame has the column {column!r} twice; drop or rename one.")
-
-
-def _ends_with(name: str, ending: str) -> bool:
-    return name.endswith(ending) and name.removesuffix(ending)[-1:] in ("_", "/", ".")

@@ -9,13 +9,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mixopt.errors import ArgumentTypeError, HoldoutError, TrialsError, did_you_mean, require_type
 from mixopt.mixture import Array, Mixture, as_mixture
+from mixopt.trial_checks import (
+    as_domains,
+    find_places,
+    require_alike,
+    require_domains,
+    require_names,
+    require_spelling,
+    require_word,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +50,9 @@ class Metric:
         capability: Group of metrics that are averaged before capabilities are.
         role: `search` scores choose mixtures; `holdout` scores are only reported.
         own_domain: Domain whose held-out text the metric scores, if any.
+
+    Raises:
+        TrialsError: `better` or `role` is another word.
     """
 
     name: str
@@ -48,6 +60,11 @@ class Metric:
     capability: str = "all"
     role: Role = "search"
     own_domain: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", str(self.name))
+        require_word(f"Metric {self.name!r} is better", self.better, ("lower", "higher"))
+        require_word(f"Metric {self.name!r} has the role", self.role, ("search", "holdout"))
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,11 @@ class Trial:
         fidelity: Name of what was trained or scored (`1B`), if not the kind.
         cost: Cost in a unit common to all trials; 0 if unknown.
         slopes: Directional derivatives of the scores, if the scorer gives them.
+
+    Raises:
+        TrialsError: `kind` is another word.
+        MixtureError: The ratios are no mixture.
+        ArgumentTypeError: The ratios have no names, or a score is no number.
     """
 
     id: str
@@ -112,8 +134,12 @@ class Trial:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ratios", as_mixture(self.ratios))
         if not all(isinstance(score, Score) for score in self.scores.values()):
-            scores = {name: _as_score(name, score) for name, score in self.scores.items()}
+            scores = {str(name): _as_score(name, score) for name, score in self.scores.items()}
             object.__setattr__(self, "scores", scores)
+        require_word(f"Trial {self.id!r} is of the kind", self.kind, KINDS)
+        fidelity: Any = self.fidelity  # a number, perhaps
+        if not isinstance(fidelity, str):
+            object.__setattr__(self, "fidelity", _spell(fidelity))
 
     @property
     def level(self) -> str:
@@ -130,9 +156,9 @@ class Trials(Sequence[Trial]):
         domains: The domains, in the order of every array.
 
     Raises:
-        TrialsError: Two metrics share a name, two trials of one fidelity an id, or a score names an
-            unknown metric.
-        ArgumentTypeError: An element is no `Trial` or no `Metric`.
+        TrialsError: Two metrics or two domains share a name, two trials of one fidelity an id, or a
+            score or a ratio names an unknown metric or domain.
+        ArgumentTypeError: An element is no `Trial` or no `Metric`, or `domains` is one string.
     """
 
     def __init__(
@@ -140,27 +166,13 @@ class Trials(Sequence[Trial]):
     ) -> None:
         self._trials = tuple(trials)
         self.metrics = tuple(metrics)
-        self.domains = tuple(domains)
+        self.domains = as_domains(domains)
         for metric in self.metrics:
             require_type("A metric", metric, Metric, "give mixopt.Metric(name, better)")
-        counts = Counter(metric.name for metric in self.metrics)
-        if repeated := [name for name, count in counts.items() if count > 1]:
-            raise TrialsError(f"Two metrics have the name {repeated[0]!r}; names are unique.")
-        known = set(counts)
-        seen: set[tuple[str, str]] = set()
         for trial in self._trials:
             require_type("A trial", trial, Trial, "give mixopt.Trial(id, ratios, scores)")
-            if (trial.level, trial.id) in seen:
-                raise TrialsError(
-                    f"Two {trial.level} trials have the id {trial.id!r}; ids are unique."
-                )
-            seen.add((trial.level, trial.id))
-            for name in trial.scores:
-                if name not in known:
-                    raise TrialsError(
-                        f"Trial {trial.id!r} has a score of {name!r}, which is no metric of this "
-                        f"table. {did_you_mean(name, known)}"
-                    )
+        require_names(self._trials, self.metrics)
+        require_domains(self._trials, self.domains)
 
     @classmethod
     def from_arrays(
@@ -250,33 +262,49 @@ class Trials(Sequence[Trial]):
     @overload
     def __getitem__(self, index: int) -> Trial: ...
     @overload
-    def __getitem__(self, index: slice) -> "Trials": ...
-    def __getitem__(self, index: int | slice) -> "Trial | Trials":
+    def __getitem__(self, index: "slice | Sequence[int] | ArrayLike") -> "Trials": ...
+    def __getitem__(self, index: Any) -> "Trial | Trials":
+        if isinstance(index, SupportsIndex) and not isinstance(index, bool | np.ndarray):
+            return self._trials[index]
         if isinstance(index, slice):
             return Trials(self._trials[index], self.metrics, self.domains)
-        return self._trials[index]
+        chosen = [self._trials[place] for place in find_places(index, len(self))]
+        return Trials(chosen, self.metrics, self.domains)
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self._trials)
 
     def __add__(self, other: "Trials") -> "Trials":
-        from mixopt.trial_tables import require_alike
-
+        require_type("What is added", other, Trials, "give Trials(trials, metrics, domains)")
         require_alike(self, other)
         named = {metric.name for metric in self.metrics}
         metrics = [*self.metrics, *(m for m in other.metrics if m.name not in named)]
         return Trials([*self, *other], metrics, self.domains)
+
+    def __radd__(self, other: object) -> "Trials":
+        # sum([a, b]) begins with 0
+        return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def labelled(self, fidelity: str) -> "Trials":
         """Return the trials with `fidelity` as the name of what was trained (`1M`)."""
         return Trials([replace(t, fidelity=fidelity) for t in self], self.metrics, self.domains)
 
     def where(self, *, kind: Kind) -> "Trials":
-        """Return the trials of one kind."""
+        """Return the trials of one kind.
+
+        Raises:
+            TrialsError: No kind has that name.
+        """
+        require_word("kind is", kind, KINDS)
         return Trials([t for t in self if t.kind == kind], self.metrics, self.domains)
 
     def at(self, level: str) -> "Trials":
-        """Return the trials of one fidelity."""
+        """Return the trials of one fidelity, none if no trial is of it.
+
+        Raises:
+            TrialsError: `level` is another spelling of a fidelity of the table.
+        """
+        require_spelling(level, self.levels)
         return Trials([t for t in self if t.level == level], self.metrics, self.domains)
 
     @property
@@ -397,6 +425,10 @@ def _as_score(name: str, given: Any) -> Score:
             f"The score of {name!r} is a {type(given).__name__}; give a number or a mixopt.Score."
         )
     return Score(float(given))
+
+
+def _spell(fidelity: object) -> str:
+    return f"{fidelity:.15g}" if isinstance(fidelity, float) else str(fidelity)
 
 
 def _shorten(names: Sequence[str]) -> str:

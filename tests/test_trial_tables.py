@@ -8,7 +8,7 @@ import pytest
 from example_trials import DOMAINS, make_trials
 
 import mixopt
-from mixopt import Metric, Mixture, Score, Trial, Trials
+from mixopt import Metric, Score, Trial, Trials
 from mixopt.errors import ArgumentTypeError, MixtureError, TrialsError
 
 METRICS = (Metric("loss"), Metric("acc", "higher", "skill", role="holdout"))
@@ -31,19 +31,6 @@ def test_frame_has_a_column_for_every_ratio_and_score():
     assert frame["score/loss"].tolist() == [1.0, 2.0]
     assert frame["ratio/a"].tolist() == [0.5, 0.5]
     assert frame["se/loss"].tolist() == [0.1, 0.1]
-
-
-def test_tables_that_name_or_turn_a_metric_otherwise_are_not_added():
-    def table(name, better, level):
-        trial = Trial("t", Mixture({"a": 1.0}), {name: Score(1.0)}, fidelity=level)
-        return Trials([trial], [Metric(name, better)], ("a",))
-
-    small = table("web_loss", "lower", "1M")
-    with pytest.raises(TrialsError, match="better lower in one table and higher"):
-        small + table("web_loss", "higher", "1B")
-    with pytest.raises(TrialsError, match="'web_loss' of one table is called 'val_web_loss'"):
-        small + table("val_web_loss", "lower", "1B")
-    assert len((small + table("code_loss", "lower", "1B")).metrics) == 2
 
 
 @pytest.mark.parametrize("make", [full_trials, lambda: make_trials(5)])
