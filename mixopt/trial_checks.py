@@ -4,7 +4,7 @@ Shapes: `n` trials, `d` domains.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from mixopt.io.model_sizes import parse_size
 if TYPE_CHECKING:
     from mixopt.trials import Metric, Trial, Trials
 
+SHOWN = 6
+"""Names that a message lists."""
 ENDINGS = ("_", "/", ".")
 """Marks before the name of a metric that has a prefix."""
 
@@ -196,3 +198,55 @@ def find_places(index: Any, n: int) -> list[int]:
             )
         return np.flatnonzero(chosen).tolist()
     return [int(place) for place in chosen]
+
+
+def require_same_rows(tables: Mapping[str, Any]) -> None:
+    """Check that data frames and Series, which are read by position, have one index.
+
+    Args:
+        tables: Arrays, frames or anything else by the name of their argument.
+
+    Raises:
+        TrialsError: Two of them have different indices.
+    """
+    indices = {what: table.index for what, table in tables.items() if hasattr(table, "iloc")}
+    for what, index in indices.items():
+        first = next(iter(indices))
+        if not index.equals(indices[first]):
+            raise TrialsError(
+                f"{first} and {what} are read by position, and their rows have different indices; "
+                "join them by index to one frame and give it to Trials.from_frame."
+            )
+
+
+def require_columns(what: str, table: Any, names: Sequence[str]) -> None:
+    """Check that a data frame, which is read by position, has the columns of some names.
+
+    Args:
+        what: Name of the argument.
+        table: An array or a frame; columns that are numbered are positions.
+        names: Domains or metrics; a column may have a prefix (`ratio/web`).
+
+    Raises:
+        TrialsError: It has others, or the same in another order.
+    """
+    columns = [str(column) for column in getattr(table, "columns", ())]
+    numbered = columns == [str(place) for place in range(len(columns))]
+    if numbered or len(columns) != len(names):  # none, or a shape that is refused as such
+        return
+    pairs = zip(columns, names, strict=True)
+    if not all(column == name or column.endswith(f"/{name}") for column, name in pairs):
+        raise TrialsError(
+            f"{what} is read by position, and its columns are {shorten_list(columns)} where "
+            f"{shorten_list(names)} are named; give them in that order, or the whole frame to "
+            "Trials.from_frame."
+        )
+
+
+def shorten_list(names: Sequence[str]) -> str:
+    """Return the first of some names, in one line.
+
+    Args:
+        names: Any number of them.
+    """
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

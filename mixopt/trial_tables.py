@@ -4,16 +4,18 @@ Shapes: `n` trials, `d` domains, `m` metrics.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mixopt.errors import ArgumentTypeError, TrialsError, did_you_mean, require_type
-from mixopt.mixture import Array, Mixture
-from mixopt.trials import LARGEST, Kind, Metric, Score, Trial, Trials
+from mixopt.errors import ArgumentTypeError, MixtureError, TrialsError, did_you_mean, require_type
+from mixopt.io.parsing import show
+from mixopt.mixture import SUM_TOLERANCE, Array, Mixture
+from mixopt.trial_checks import require_columns, require_same_rows, shorten_list
+from mixopt.trials import KINDS, LARGEST, Kind, Metric, Score, Trial, Trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,12 +43,14 @@ def as_metrics(given: Any) -> tuple[Metric, ...]:
     """
     if isinstance(given, Mapping):
         return tuple(Metric(name, better) for name, better in given.items())
-    if isinstance(given, str) or not all(isinstance(one, Metric) for one in given):
+    named = isinstance(given, Iterable) and not isinstance(given, str)
+    metrics = list(given) if named else [given]
+    if not all(isinstance(one, Metric) for one in metrics):
         raise ArgumentTypeError(
             "metrics without a direction are ambiguous; give mixopt.Metric(name, better) for each, "
             "or a dict such as {'loss': 'lower', 'acc': 'higher'}."
         )
-    return tuple(given)
+    return tuple(metrics)
 
 
 def read_arrays(
@@ -70,10 +74,16 @@ def read_arrays(
         kind: How all trials were obtained.
 
     Raises:
-        TrialsError: The shapes do not fit together.
+        TrialsError: The shapes do not fit together, or the columns or rows of data frames.
         MixtureError: A row of `ratios` is no mixture.
         ArgumentTypeError: An array holds something else than numbers.
     """
+    require_same_rows({"ratios": ratios, "scores": scores, "std_errors": std_errors, "ids": ids})
+    scored = [metric.name for metric in metrics]
+    for what, table, own in (
+        ("ratios", ratios, domains), ("scores", scores, scored), ("std_errors", std_errors, scored),
+    ):  # fmt: skip
+        require_columns(what, table, own)
     try:
         mixtures, values = (np.asarray(array, dtype=np.float64) for array in (ratios, scores))
         given = np.full(values.shape, np.nan) if std_errors is None else std_errors
@@ -97,10 +107,11 @@ def read_arrays(
             )
     values = _drop_infinite(values, names, [metric.name for metric in metrics])
     trials = []
-    for name, row, row_values, row_errors in zip(names, mixtures, values, errors, strict=True):
+    rows = zip(names, _as_mixtures(mixtures, names, domains), values, errors, strict=True)
+    for name, mixture, row_values, row_errors in rows:
         pairs = zip(metrics, row_values.tolist(), row_errors.tolist(), strict=True)
         found = {m.name: Score(value, error) for m, value, error in pairs if value == value}
-        trials.append(Trial(name, Mixture.from_vector(domains, row), found, kind=kind))
+        trials.append(Trial(name, mixture, found, kind=kind))
     return trials
 
 
@@ -122,31 +133,40 @@ def read_frame(
     import pandas as pd
 
     require_type("frame", frame, pd.DataFrame, "pass a pandas DataFrame with a row per trial")
+    frame = frame.set_axis(list(map(str, frame.columns)), axis="columns")
     columns = [_column(frame, "ratio", name) for name in domains]
     scores = [_column(frame, "score", metric.name) for metric in metrics]
     errors = [f"se/{m.name}" if f"se/{m.name}" in frame else None for m in metrics]
-    experts = [c for c in frame.columns if str(c).startswith("weight/")]
+    experts = [c for c in frame.columns if c.startswith("weight/")]
     for column in (*(e for e in errors if e), *experts, *_FIELDS, "id"):
         _require_once(frame, column)
+    taken = {*columns, *scores}  # a domain may be called id, and a metric cost
+    ids = frame["id"] if "id" in frame and "id" not in taken else frame.index
     # by column: a row of all columns would turn integers into floating-point numbers
-    names = [str(name) for name in frame.get("id", frame.index).tolist()]
+    names = [str(name) for name in ids.tolist()]
     values = _drop_infinite(_numbers(frame, scores), names, [metric.name for metric in metrics])
     no_error = np.full(len(frame), np.nan)
-    std_errors = [_numbers(frame, [column])[:, 0] if column else no_error for column in errors]
-    fields = {name: frame[name].tolist() for name in _FIELDS if name in frame}
-    weights, ratios = _numbers(frame, experts), _numbers(frame, columns)
+    std_errors = [
+        _convert(frame[column], names, float, np.nan) if column else no_error for column in errors
+    ]
+    fields = {
+        name: _convert(frame[name], names, make, None)
+        for name, make in _FIELDS.items()
+        if name in frame and name not in taken and (name != "kind" or _holds_kinds(frame[name]))
+    }
+    weights = np.array([_convert(frame[c], names, float, np.nan) for c in experts])
+    weights = weights.reshape(len(experts), len(frame)).T
+    mixtures = _as_mixtures(_numbers(frame, columns), names, domains)
     trials = []
     for place, name in enumerate(names):
         own = {
-            field: _FIELDS[field](column[place])
-            for field, column in fields.items()
-            if not pd.isna(column[place])
+            field: column[place] for field, column in fields.items() if column[place] is not None
         }
         own.setdefault("kind", "trained")
         if own.get("fidelity") == own["kind"]:
             del own["fidelity"]
         pairs = zip(experts, weights[place].tolist(), strict=True)
-        by_expert = {str(c).removeprefix("weight/"): value for c, value in pairs if value == value}
+        by_expert = {c.removeprefix("weight/"): value for c, value in pairs if value == value}
         found = {
             metric.name: Score(value, float(errors[place]))
             for metric, value, errors in zip(
@@ -154,9 +174,54 @@ def read_frame(
             )
             if value == value
         }
-        mixture = Mixture.from_vector(domains, ratios[place])
-        trials.append(Trial(name, mixture, found, weights=by_expert or None, **own))
+        trials.append(Trial(name, mixtures[place], found, weights=by_expert or None, **own))
     return trials
+
+
+def _as_mixtures(ratios: Array, names: Sequence[str], domains: Sequence[str]) -> list[Mixture]:
+    """Return the mixtures of rows (`n x d`); an error names the first run that has none."""
+    sums = ratios.sum(axis=1)
+    wrong = (ratios >= 0).all(axis=1) & np.isfinite(sums) & (np.abs(sums - 1) > SUM_TOLERANCE)
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise MixtureError(
+            f"Run {names[place]}: its ratios sum to {sums[place]:.6g}, not to 1; divide each row "
+            "by its sum, ratios / ratios.sum(axis=1, keepdims=True), if they are rounded or counts."
+        )
+    mixtures = []
+    for name, row in zip(names, ratios, strict=True):
+        try:
+            mixtures.append(Mixture.from_vector(domains, row))
+        except MixtureError as error:
+            raise MixtureError(f"Run {name}: {error}") from None
+    return mixtures
+
+
+def _holds_kinds(cells: "pd.Series[Any]") -> bool:
+    """Return whether a column `kind` holds kinds of trials; many other things are called so."""
+    others = [str(cell) for cell in cells.dropna().unique() if cell not in KINDS]
+    if others:
+        log.warning(
+            "The column 'kind' holds other words (%s) than %s and is left out; call it fidelity if "
+            "it says what was trained.", shorten_list(others), ", ".join(KINDS),
+        )  # fmt: skip
+    return not others
+
+
+def _convert(
+    cells: "pd.Series[Any]", names: Sequence[str], make: Callable[[Any], Any], empty: Any
+) -> list[Any]:
+    """Return the cells of a column as `make` makes them (`n`), `empty` for those without a value."""
+    made = []
+    for name, cell, blank in zip(names, cells.tolist(), cells.isna().tolist(), strict=True):
+        try:
+            made.append(empty if blank else make(cell))
+        except (TypeError, ValueError, OverflowError):
+            wanted = "a whole number" if make is int else "a number"
+            raise TrialsError(
+                f"Run {name}: its {cells.name} is {show(cell)}; give {wanted}, or leave it empty."
+            ) from None
+    return made
 
 
 def _numbers(frame: "pd.DataFrame", columns: Sequence[str]) -> Array:

@@ -189,7 +189,8 @@ class Trials(Sequence[Trial]):
         """Return the trials of a design matrix and its scores.
 
         Args:
-            ratios: Mixtures (`n x d`).
+            ratios: Mixtures (`n x d`). Data frames are read by position too; their columns and
+                indices are compared, so that no mixture gets another's scores.
             scores: Scores (`n x m`); NaN where one is missing.
             domains: Names of the columns of `ratios`.
             metrics: The metrics of the columns of `scores`, or `{"loss": "lower"}`.
@@ -201,13 +202,13 @@ class Trials(Sequence[Trial]):
             The trials, in the order of the rows.
 
         Raises:
-            TrialsError: The shapes do not fit together.
+            TrialsError: The shapes do not fit together, or the columns or indices of data frames.
             MixtureError: A row of `ratios` is no mixture.
             ArgumentTypeError: An array holds something else than numbers.
         """
         from mixopt.trial_tables import as_metrics, read_arrays
 
-        named = as_metrics(metrics)
+        named, domains = as_metrics(metrics), as_domains(domains)
         trials = read_arrays(ratios, scores, domains, named, std_errors, ids, kind)
         return cls(trials, named, domains)
 
@@ -234,13 +235,13 @@ class Trials(Sequence[Trial]):
             The trials, in the order of the rows.
 
         Raises:
-            TrialsError: A column is missing or holds no numbers, or ids repeat.
+            TrialsError: A column is missing, a cell is no number, or ids repeat.
             MixtureError: The ratios of a row are no mixture.
             ArgumentTypeError: `frame` is no data frame.
         """
         from mixopt.trial_tables import as_metrics, read_frame
 
-        named = as_metrics(metrics)
+        named, domains = as_metrics(metrics), as_domains(domains)
         return cls(read_frame(frame, domains, named), named, domains)
 
     def __len__(self) -> int:

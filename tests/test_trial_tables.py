@@ -70,7 +70,13 @@ def test_arrays_become_trials():
         ({"ratios": [[1.0]]}, TrialsError, r"ratios has the shape \(1, 1\) and \(1, 2\) is needed"),
         ({"scores": [1.0]}, TrialsError, r"scores has the shape \(1,\)"),
         ({"ids": ["x", "y"]}, TrialsError, r"ids has the shape \(2,\)"),
-        ({"ratios": [[0.5, 0.6]]}, MixtureError, "sum to 1.1"),
+        (
+            {"ratios": [[0.5, 0.6]]},
+            MixtureError,
+            r"Run 0: its ratios sum to 1.1, .* ratios / ratios.sum\(axis=1, keepdims=True\)",
+        ),
+        ({"ratios": [[np.nan, 1]], "ids": ["x"]}, MixtureError, "Run x: The ratio of 'a' is nan"),
+        ({"kind": "real"}, TrialsError, "of the kind 'real'; say 'ensembled', 'merged' or"),
         ({"scores": [["high"]]}, ArgumentTypeError, "arrays of numbers"),
         ({"metrics": ["loss"]}, ArgumentTypeError, "give mixopt.Metric"),
         ({"metrics": "loss"}, ArgumentTypeError, "give mixopt.Metric"),
@@ -93,7 +99,19 @@ def test_arrays_that_do_not_fit_together(changes, error, words):
             "no column score/loss or loss. Did you mean 'los'",
         ),
         ({"a": ["x"], "loss": [1.0]}, TrialsError, "Column 'a' holds .* not numbers"),
-        ({"a": [0.9], "loss": [1.0]}, MixtureError, "sum to 0.9"),
+        ({"a": [0.9], "loss": [1.0], "id": ["x"]}, MixtureError, "Run x: its ratios sum to 0.9"),
+        (
+            {"a": [1.0], "loss": [1.0], "tokens": ["1B"]},
+            TrialsError,
+            "Run 0: its tokens is '1B'; give a whole number, or leave it empty",
+        ),
+        ({"a": [1.0], "loss": [1.0], "seed": ["first"]}, TrialsError, "Run 0: its seed is 'first'"),
+        (
+            {"a": [1.0, 1], "loss": [1.0, 1], "se/loss": [0.1, "low"]},
+            TrialsError,
+            "Run 1: its se/loss is 'low'; give a number",
+        ),
+        ({"a": [1.0], "loss": [1.0], "weight/x": ["?"]}, TrialsError, "its weight/x is '\\?'"),
         ({"a": [1.0, 1], "loss": [1, 1], "id": ["x", "x"]}, TrialsError, "have the id 'x'"),
     ],
 )
@@ -157,3 +175,85 @@ def test_a_column_that_is_there_twice_is_refused(twice):
     unused = frame.rename(columns={twice: twice})
     unused.columns = [*columns, "other"]
     assert len(Trials.from_frame(unused, domains=["a"], metrics={"loss": "lower"})) == 1
+
+
+RUNS = pd.DataFrame({"a": [0.2, 0.7], "b": [0.8, 0.3], "loss": [2.0, 1.0]}, index=["x", "y"])
+
+
+def test_frames_as_arrays_are_read_by_position():
+    trials = Trials.from_arrays(
+        RUNS[["a", "b"]],
+        RUNS[["loss"]],
+        domains=["a", "b"],
+        metrics={"loss": "lower"},
+        ids=RUNS.index,
+    )
+    assert trials.ratios()[:, 0].tolist() == [0.2, 0.7]
+    assert [trial.id for trial in trials] == ["x", "y"]
+    prefixed, numbered = (
+        RUNS[["a", "b"]].add_prefix("ratio/"),
+        pd.DataFrame([[0.2, 0.8], [0.7, 0.3]]),
+    )
+    for ratios in (prefixed, numbered):
+        same = Trials.from_arrays(
+            ratios, RUNS[["loss"]].to_numpy(), domains=["a", "b"], metrics={"loss": "lower"},
+            ids=["x", "y"],
+        )  # fmt: skip
+        assert same.digest == trials.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ratios": RUNS[["b", "a"]]}, "ratios is read by position, .* columns are b, a where a, b"),
+        ({"scores": RUNS[["a"]]}, "scores is read by position, and its columns are a where loss"),
+        ({"scores": RUNS.sort_values("loss")[["loss"]]}, "ratios and scores are read by position, and "
+         "their rows have different indices; .* Trials.from_frame"),
+        ({"ids": pd.Series(["x", "y"])}, "ratios and ids are read by position"),
+    ],
+)  # fmt: skip
+def test_frames_as_arrays_in_another_order_are_refused(changes, words):
+    given = {"ratios": RUNS[["a", "b"]], "scores": RUNS[["loss"]]} | changes
+    with pytest.raises(TrialsError, match=words):
+        Trials.from_arrays(domains=["a", "b"], metrics={"loss": "lower"}, **given)
+
+
+def test_columns_that_are_domains_or_metrics_are_no_fields():
+    frame = pd.DataFrame(
+        {"id": [0.4, 0.1], "en": [0.6, 0.9], "cost": [3.0, 4.0], "seed": [0.5, 0.25]},
+        index=["x", "y"],
+    )
+    metrics = {"cost": "lower", "seed": "higher"}
+    trials = Trials.from_frame(frame, domains=["id", "en"], metrics=metrics)
+    assert [(t.id, t.cost, t.seed) for t in trials] == [("x", 0.0, None), ("y", 0.0, None)]
+    assert trials.ratios()[:, 0].tolist() == [0.4, 0.1]
+    again = Trials.from_frame(trials.to_frame(), domains=trials.domains, metrics=trials.metrics)
+    assert again.digest == trials.digest
+
+
+def test_a_column_kind_of_other_words_is_left_out(caplog):
+    frame = RUNS.assign(kind="real")
+    trials = Trials.from_frame(frame, domains=["a", "b"], metrics={"loss": "lower"})
+    assert {trial.kind for trial in trials} == {"trained"}
+    assert (
+        "The column 'kind' holds other words (real) than ensembled, merged, trained" in caplog.text
+    )
+    merged = Trials.from_frame(
+        RUNS.assign(kind="merged"), domains=["a", "b"], metrics={"loss": "lower"}
+    )
+    assert {trial.kind for trial in merged} == {"merged"}
+
+
+def test_names_may_be_numbers_and_come_from_generators():
+    frame = pd.DataFrame([[0.2, 0.8, 1.0], [0.7, 0.3, 2.0]])
+    trials = Trials.from_frame(
+        frame, domains=(n for n in (0, 1)), metrics=(Metric(n) for n in (2,))
+    )
+    assert trials.domains == ("0", "1")
+    assert trials.values(trials.metrics).tolist() == [[1.0], [2.0]]
+    arrays = Trials.from_arrays(
+        frame[[0, 1]], frame[[2]].to_numpy(), domains=(n for n in (0, 1)), metrics={2: "lower"}
+    )
+    assert arrays.digest == trials.digest
+    with pytest.raises(ArgumentTypeError, match="give mixopt.Metric"):
+        Trials.from_frame(frame, domains=[0, 1], metrics=2)
