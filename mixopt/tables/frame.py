@@ -25,6 +25,7 @@ from mixopt.tables.long_format import widen
 from mixopt.tables.nested import flatten_cells
 from mixopt.tables.numbers import as_numbers, to_plain_types
 from mixopt.tables.repeats import SEEDS, STEPS, add_lost_runs, settle_repeats, spread_over_seeds
+from mixopt.tables.row_index import index_as_columns
 from mixopt.tables.row_numbers import ROW_NUMBER, drop_unnamed, names_rows
 from mixopt.tables.run_ids import find_id_column, further_ids
 from mixopt.tables.table_files import read_file, require_unique_columns
@@ -61,7 +62,7 @@ def read_table(
     """Load a table and index it by its id column.
 
     Args:
-        table: A file or a data frame.
+        table: A file or a data frame; what its index holds are columns too, except positions.
         what: Its content (`ratios`), for messages.
         id_column: Column that names the runs; None takes the first of `ID_COLUMNS`.
         fidelities: As the user names them, if at all.
@@ -90,12 +91,11 @@ def read_table(
         frame.columns = [
             "/".join(str(part) for part in name if str(part).strip()) for name in frame.columns
         ]
-    frame.columns = [name.strip() if isinstance(name, str) else name for name in frame.columns]
-    require_unique_columns(list(map(str, frame.columns)), where)
+    frame.columns = [str(name).strip() for name in frame.columns]
+    require_unique_columns(list(frame.columns), where)
+    frame = index_as_columns(frame, where, id_column, ignore)
     frame = flatten_cells(to_plain_types(frame))
     require_unique_columns(list(map(str, frame.columns)), where)
-    if frame.index.name is not None and is_id(str(frame.index.name), id_column):
-        frame = frame if frame.index.name in frame.columns else frame.reset_index()
     frame = drop_unnamed(frame, where)
     column = find_id_column(frame, ignore) if id_column is None else id_column
     if column is None and names_rows(frame):

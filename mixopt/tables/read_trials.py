@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -32,6 +32,7 @@ from mixopt.tables.columns import (
     without_tracker,
 )
 from mixopt.tables.frame import ReadTable, check_ids, join, read_table
+from mixopt.tables.metric_roles import make_metrics
 from mixopt.tables.numbers import (
     as_numbers,
     drop_infinite,
@@ -41,7 +42,7 @@ from mixopt.tables.numbers import (
 )
 from mixopt.tables.ratio_columns import find_total, select_ratios
 from mixopt.tables.repeats import drop_runs
-from mixopt.trials import KINDS, Metric, Score, Trial, Trials
+from mixopt.trials import KINDS, Score, Trial, Trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,9 +73,10 @@ def read_trials(
     """Read trials from a table of mixtures and a table of metrics, or from one table with both.
 
     A table is a CSV, TSV, Parquet, JSON or JSON lines file or a data frame, with one row per run and
-    a column of run ids. Besides metrics, it may have their standard errors (`x_stderr`, `se/x`), the
-    cost of each run (`cost`, `gpu_hours`, `flops`, `tokens`) and its fidelity (`fidelity`,
-    `model_size`, `kind`, or what plainly is a model's size in `model`, `n_params`, ...).
+    a column of run ids; a frame's index counts as columns. Besides metrics, it may have their standard
+    errors (`x_stderr`, `se/x`), the cost of each run (`cost`, `gpu_hours`, `flops`, `tokens`) and its
+    fidelity (`fidelity`, `model_size`, `kind`, or what plainly is a model's size in `model`,
+    `n_params`, ...).
 
     Args:
         ratios: Table with one column per domain (`n x d`); names may be hierarchical (`web:science`).
@@ -102,20 +104,17 @@ def read_trials(
             are of several models that nothing orders, or the direction of a metric is unknown.
         MixtureError: A row has a negative ratio, or does not sum to one within 0.01.
     """
-    chosen = (
-        list(map(str, metrics)) if runs is not None and isinstance(metrics, list | tuple) else None
-    )
+    chosen = None if runs is None or _is_table(metrics) else _as_names("metrics", metrics)
     table = None if chosen is not None else metrics
     if (runs is None) == (ratios is None) or (ratios is None) != (table is None):
         raise TrialsError("Give either ratios= and metrics=, or runs= with both in one table.")
-    members = {} if capabilities is None else capabilities
-    if not isinstance(members, Mapping):
-        raise TrialsError(f"capabilities is {show(members)}; give metrics by capability.")
-    lists = (("domains", domains), ("holdout", holdout), ("ignore", ignore),
-             ("fidelities", fidelities), *members.items())  # fmt: skip
-    for what, names in lists:
-        if isinstance(names, str):
-            raise TrialsError(f"{what} is {show(names)}; give a list of names.")
+    if not isinstance(capabilities, Mapping | None):
+        raise TrialsError(f"capabilities is {show(capabilities)}; give metrics by capability.")
+    members = {name: _as_names(name, given) for name, given in (capabilities or {}).items()}
+    # once: a generator would be empty at the second look
+    holdout, ignore = _as_names("holdout", holdout), _as_names("ignore", ignore)
+    domains = None if domains is None else _as_names("domains", domains)
+    fidelities = None if fidelities is None else _as_names("fidelities", fidelities)
     untouched = (*ignore, *(domains or ()))
 
     def read(given: object, what: str) -> ReadTable:
@@ -150,6 +149,16 @@ def read_trials(
     mixtures = fill_unused(mixtures, where)
     scores = _drop_bookkeeping(scores, scores_name)
     return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)
+
+
+def _is_table(given: object) -> bool:
+    return given is None or isinstance(given, str | os.PathLike) or hasattr(given, "columns")
+
+
+def _as_names(what: str, given: object) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TrialsError(f"{what} is {show(given)}; give a list of names.")
+    return tuple(map(str, given))
 
 
 def _check_ignored(ignore: Sequence[str], known: Sequence[str], where: str) -> None:
@@ -329,22 +338,9 @@ def _to_trials(
     values = drop_settings(values, better, scores_name)
     directions = infer_directions(values, better, scores_name)
     names = dict(zip(values.columns, strip_common_prefix(list(values.columns)), strict=True))
-    known = list(names.values())
-    # a metric may be named as its column is in the file
-    short = {column: names[name] for column, name in own.items() if name in names} | names
-    short |= {name: name for name in known}
-    holdout = [short.get(name, name) for name in holdout]
-    capabilities = {
-        key: [short.get(m, m) for m in members] for key, members in capabilities.items()
-    }
-    for name in (*holdout, *(m for members in capabilities.values() for m in members)):
-        if name not in known:
-            raise TrialsError(f"{scores_name} has no metric {name!r}. {did_you_mean(name, known)}")
-    metrics = [
-        Metric(name, directions[column], role="holdout" if name in holdout else "search",
-               capability=next((key for key in capabilities if name in capabilities[key]), "all"))
-        for column, name in names.items()
-    ]  # fmt: skip
+    metrics = make_metrics(
+        names, directions, scores_name, holdout=holdout, capabilities=capabilities, own=own
+    )
     ids, domains = list(mixtures.index), list(map(str, mixtures.columns))
     rows = normalize_rows(mixtures.to_numpy(dtype=np.float64), ids, where, counts=counts)
     constant = [name for name, column in zip(domains, rows.T, strict=True) if np.ptp(column) < 1e-9]

@@ -578,3 +578,30 @@ def test_text_beside_the_domains_that_are_named():
     assert len(mixopt.read_trials(ratios=ratios, metrics=metrics, domains=["x", "y"])) == 2
     with pytest.raises(TrialsError, match="column 'notes': 'p' is not a number"):
         mixopt.read_trials(ratios=ratios, metrics=metrics)
+
+
+def test_names_may_come_from_generators_and_views():
+    """A generator was empty at the second look, so a column to ignore stayed a metric."""
+    table = one_table().assign(**{"metrics.acc": 0.5, "metrics.em": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
+    plain = mixopt.read_trials(
+        runs=table, metrics=["loss", "em"], ignore=["metrics.acc"], domains=["a", "b"],
+        holdout=["em"], capabilities={"c": ["loss"]},
+    )  # fmt: skip
+    again = mixopt.read_trials(
+        runs=table, metrics={"loss": 1, "em": 2}.keys(), ignore=(n for n in ["metrics.acc"]),
+        domains={"a": 1, "b": 2}.keys(), holdout=(n for n in ["em"]),
+        capabilities={"c": (n for n in ["loss"])},
+    )  # fmt: skip
+    assert again.digest == plain.digest
+    assert [metric.name for metric in plain.metrics] == ["loss", "em"]
+    with pytest.raises(TrialsError, match="domains is 5; give a list of names"):
+        mixopt.read_trials(runs=table, domains=5)
+
+
+def test_columns_may_be_numbered():
+    rows = np.random.default_rng(0).dirichlet(np.ones(2), size=6)
+    frame = pd.DataFrame(np.column_stack([rows, np.linspace(1, 2, 6)]))
+    trials = mixopt.read_trials(runs=frame, domains=[0, 1], better="lower")
+    assert trials.domains == ("0", "1")
+    assert np.allclose(trials.ratios(), rows)
+    assert [metric.name for metric in trials.metrics] == ["2"]
