@@ -36,6 +36,8 @@ Normalisation = Literal["z", "rank", "raw"]
 Aggregation = Literal["mean", "weighted", "worst"]
 KINDS: tuple[Kind, ...] = ("ensembled", "merged", "trained")
 """From the cheapest to the most expensive."""
+ARROWS: Mapping[Direction, str] = {"lower": "↓", "higher": "↑"}
+"""Which way a metric is better, in short."""
 LARGEST = 1e100
 """A larger score, of a run that diverged, is missing: its square would overflow."""
 
@@ -250,9 +252,10 @@ class Trials(Sequence[Trial]):
     def __repr__(self) -> str:
         counts = Counter(trial.level for trial in self)
         kinds = ", ".join(f"{count} {level}" for level, count in counts.items())
+        metrics = [f"{m.name} {ARROWS[m.better]}" for m in self.metrics]
         return (
             f"Trials({kinds or 'none'}; {len(self.domains)} domains: {_shorten(self.domains)}; "
-            f"{len(self.metrics)} metrics: {_shorten([metric.name for metric in self.metrics])})"
+            f"{len(self.metrics)} metrics: {_shorten(metrics)})"
         )
 
     def _repr_html_(self) -> str:

@@ -67,7 +67,7 @@ def test_reprs_count_and_name_in_short():
     first = make_trials(6, kind="merged")
     trials = Trials([*first, *make_trials(3, fidelity="1B")], first.metrics, first.domains)
     assert repr(trials) == (
-        "Trials(6 merged, 3 1B; 4 domains: a, b, c, d; 3 metrics: loss_a, loss_b, acc_c)"
+        "Trials(6 merged, 3 1B; 4 domains: a, b, c, d; 3 metrics: loss_a ↓, loss_b ↓, acc_c ↑)"
     )
     html = make_trials(30)._repr_html_()
     assert html.count("<tr") == 11

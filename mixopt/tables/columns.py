@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.io.bookkeeping import is_bookkeeping
-from mixopt.io.field_names import COST_COLUMNS, direction_of_name, plain_name
+from mixopt.io.field_names import COST_COLUMNS, direction_of_name, is_metric_name, plain_name
 from mixopt.tables.numbers import as_numbers
 from mixopt.tables.ratio_columns import are_ratios, search_columns, select_ratios
 from mixopt.trials import Direction
@@ -161,7 +161,7 @@ def doubtful_columns(columns: Sequence[str]) -> list[set[str]]:
         columns: Candidates for ratios.
     """
     records = {column for column in columns if is_bookkeeping(without_tracker(column))}
-    return [records, records | {c for c in columns if direction_of_name(c) is not None}]
+    return [records, records | {c for c in columns if is_metric_name(c)}]
 
 
 def _with_prefix(columns: Sequence[str], tracker: str, prefix: str) -> dict[str, str]:
@@ -286,7 +286,7 @@ def drop_settings(scores: "pd.DataFrame", better: Better, where: str) -> "pd.Dat
     settings = [
         str(column)
         for column in scores.columns
-        if column not in named and direction_of_name(str(column)) is None and len(scores) > 1
+        if column not in named and not is_metric_name(str(column)) and len(scores) > 1
         and scores[column].notna().all() and scores[column].nunique() == 1
     ]  # fmt: skip
     if settings and len(settings) < len(scores.columns):

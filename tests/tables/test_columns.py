@@ -113,3 +113,9 @@ def test_a_direction_of_all_that_are_not_named():
     frame = pd.DataFrame({"acc": [0.1, 0.2], "x": [1, 2], "y_acc": [3, 4]})
     found = infer_directions(frame, {"*": "lower", "acc": "higher"}, "T")
     assert found == {"acc": "higher", "x": "lower", "y_acc": "lower"}
+
+
+def test_a_difference_of_a_metric_is_asked_for():
+    frame = pd.DataFrame({"loss_improvement": [0.1, 0.2]})
+    with pytest.raises(TrialsError, match="whether lower or higher 'loss_improvement' is better"):
+        infer_directions(frame, None, "m.csv")
