@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _FIELDS: dict[str, Callable[[Any], Any]] = {
     "kind": str, "round": int, "seed": int, "tokens": int, "flops": float, "fidelity": str,
-    "cost": float,
+    "cost": float, "cost_unit": str,
 }  # fmt: skip
 """Fields of a trial that a frame may have as columns."""
 MAX_ROWS = 10
@@ -262,8 +262,9 @@ def write_frame(trials: Trials) -> "pd.DataFrame":
     columns |= {name: [getattr(trial, name) for trial in trials] for name in ("tokens", "flops")}
     if any(trial.fidelity for trial in trials):
         columns["fidelity"] = [trial.level for trial in trials]
-    if any(trial.cost for trial in trials):
-        columns["cost"] = [trial.cost for trial in trials]
+    for name in ("cost", "cost_unit"):
+        if any(getattr(trial, name) for trial in trials):
+            columns[name] = [getattr(trial, name) for trial in trials]
     return pd.DataFrame(columns)
 
 

@@ -113,6 +113,7 @@ class Trial:
         fidelity: Name of what was trained or scored (`1B`), if not the kind.
         cost: Cost in a unit common to all trials; 0 if unknown.
         slopes: Directional derivatives of the scores, if the scorer gives them.
+        cost_unit: Unit of `cost` (`gpu_hours`), if it is known; costs in several units order nothing.
 
     Raises:
         TrialsError: `kind` is another word.
@@ -132,6 +133,7 @@ class Trial:
     fidelity: str = ""
     cost: float = 0.0
     slopes: tuple[Slope, ...] = ()
+    cost_unit: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ratios", as_mixture(self.ratios))
@@ -318,7 +320,7 @@ class Trials(Sequence[Trial]):
             "domains": self.domains,
             "metrics": [asdict(metric) for metric in self.metrics],
             "trials": [
-                {**vars(trial), "ratios": dict(trial.ratios),
+                {**_known(trial), "ratios": dict(trial.ratios),
                  "scores": {name: [s.value, s.std_error] for name, s in trial.scores.items()},
                  "slopes": [[dict(s.towards), dict(s.changes)] for s in trial.slopes]}
                 for trial in self
@@ -413,7 +415,7 @@ class Trials(Sequence[Trial]):
 
         Returns:
             Columns id, kind, round, seed, `ratio/*`, `weight/*`, `score/*`, `se/*`, tokens and
-            flops; fidelity and cost if any trial has one. Slopes are left out.
+            flops; fidelity, cost and cost_unit if any trial has one. Slopes are left out.
             `read_trials(runs=...)` reads the table too.
         """
         from mixopt.trial_tables import write_frame
@@ -429,6 +431,11 @@ def _as_score(name: str, given: Any) -> Score:
             f"The score of {name!r} is a {type(given).__name__}; give a number or a mixopt.Score."
         )
     return Score(float(given))
+
+
+def _known(trial: Trial) -> dict[str, Any]:
+    """Return the fields of a trial; a unit that is not known is none, as before there were units."""
+    return {name: value for name, value in vars(trial).items() if name != "cost_unit" or value}
 
 
 def _spell(fidelity: object) -> str:

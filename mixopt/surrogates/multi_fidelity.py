@@ -50,7 +50,8 @@ def order_fidelities(trials: Trials, given: Sequence[str] | None) -> list[str]:
     Args:
         trials: Trials of one or more fidelities.
         given: The order, if the caller knows it; a name may be another spelling of a size (`1B`). If
-            None, by size where all names plainly have one, else by mean cost, by kind or by number.
+            None, by size where all names plainly have one, else by mean cost in one unit, by kind or by
+            number.
 
     Raises:
         TrialsError: `given` is empty, repeats a name or has an unknown one, or nothing orders them.
@@ -78,17 +79,27 @@ def order_fidelities(trials: Trials, given: Sequence[str] | None) -> list[str]:
     sizes = {level: parse_size(level) for level in levels}
     if None not in sizes.values() and len(set(sizes.values())) == len(sizes):
         return sorted(levels, key=lambda level: sizes[level] or 0.0)
-    costs = {level: _mean_cost(trials.at(level)) for level in levels}
-    if all(np.isfinite(cost) for cost in costs.values()) and len(set(costs.values())) == len(costs):
-        return sorted(levels, key=lambda level: costs[level])
+    costs, units = _comparable_costs([trials.at(level) for level in levels])
+    if costs and len(set(costs)) == len(costs):
+        cost_of = dict(zip(levels, costs, strict=True))
+        ordered = sorted(levels, key=lambda level: cost_of[level])
+        listed = ", ".join(f"{level} {cost_of[level]:.3g}" for level in ordered)
+        # nothing tells whether costs without a unit have the same
+        log.log(logging.INFO if units[0] else logging.WARNING,
+                "Fidelities are ordered by cost (%s%s) and %s is predicted; give fidelities= "
+                "(--fidelities on the shell) if the costs are not in one unit.",
+                listed, f" {units[0]}" if units[0] else "", ordered[-1])  # fmt: skip
+        return ordered
     if set(levels) <= set(KINDS):
         return sorted(levels, key=[str(kind) for kind in KINDS].index)
     if all(map(NUMBER.fullmatch, levels)):
         return sorted(levels, key=float)
+    mixed = " and ".join(unit or "no unit" for unit in units)
     raise TrialsError(
-        f"The trials have fidelities {', '.join(levels)} and neither size, cost nor kind orders them; "
-        f"give their costs, or fidelities= (--fidelities {','.join(levels)} on the shell) from the "
-        "lowest to the one to predict."
+        f"The trials have fidelities {', '.join(levels)} and neither size, cost nor kind orders them"
+        + (f" (costs are in {mixed})" if len(units) > 1 else "")
+        + f"; give costs in one unit, or fidelities= (--fidelities {','.join(levels)} on the shell) "
+        "from the lowest to the one to predict."
     )
 
 
@@ -111,8 +122,27 @@ def is_uninformative(trials: Trials) -> bool:
 
 
 def _mean_cost(trials: Trials) -> float:
-    costs = np.array([trial.cost or trial.flops for trial in trials])
+    costs = np.array([trial.cost for trial in trials])
+    if not (costs > 0).all():
+        costs = np.array([trial.flops for trial in trials])
     return float(costs.mean()) if (costs > 0).all() else float("nan")
+
+
+def _comparable_costs(tables: Sequence[Trials]) -> tuple[list[float], list[str]]:
+    """Return the mean cost of each table and its unit; no costs if they are not in one unit.
+
+    FLOPs serve where not all trials have a cost, or their costs are in several units.
+    """
+    costs = [np.array([trial.cost for trial in table]) for table in tables]
+    flops = [np.array([trial.flops for trial in table]) for table in tables]
+    stated = [
+        unit for table in tables for unit in {trial.cost_unit for trial in table if trial.cost}
+    ]
+    if all((each > 0).all() for each in costs) and len(set(stated)) == 1:
+        return [float(each.mean()) for each in costs], stated
+    if all((each > 0).all() for each in flops):
+        return [float(each.mean()) for each in flops], ["FLOPs"]
+    return [], list(dict.fromkeys(stated))
 
 
 def fit_fidelities(

@@ -329,6 +329,7 @@ def _to_trials(
     cost = [c for c in COST_COLUMNS if c in scores.columns][:1]
     unused = [*FIDELITY_COLUMNS, *(c for c in COST_COLUMNS if c not in cost)]
     numbers = require_numbers(scores.drop(columns=unused, errors="ignore"), scores_name)
+    unit = "" if cost in ([], [COST_COLUMNS[0]]) else cost[0]  # `cost` says none
     costs = numbers[cost[0]].fillna(0.0).to_numpy() if cost else np.zeros(len(scores))
     numbers = drop_infinite(numbers.drop(columns=cost), scores_name)
     std_errors = find_std_errors(list(numbers.columns))
@@ -355,6 +356,7 @@ def _to_trials(
             kind=fidelity if fidelity in KINDS else "trained",
             fidelity="" if fidelity in KINDS else fidelity,
             cost=float(costs[i]),
+            cost_unit=unit if costs[i] else "",
         )
         for i, fidelity in enumerate(fidelities)
     ]

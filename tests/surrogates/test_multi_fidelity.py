@@ -1,3 +1,4 @@
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -219,3 +220,38 @@ def test_few_dear_runs_take_the_correlation_of_errors_from_cheap_ones():
     factor = surrogate.utility_critical_values.factor[0]
     assert wide == pytest.approx(factor * expected)
     assert (wide != factor * surrogate.utility.std(std, mean)).all()
+
+
+def priced(level, **fields):
+    return make_trials(8, fidelity=level, **fields)
+
+
+def test_costs_of_different_units_order_nothing():
+    small = priced("small", cost=1e9, cost_unit="tokens")
+    large = priced("large", cost=100.0, cost_unit="gpu_hours")
+    with pytest.raises(
+        TrialsError, match=r"\(costs are in tokens and gpu_hours\); give costs in one unit"
+    ):
+        order_fidelities(small + large, None)
+    with pytest.raises(TrialsError, match="costs are in no unit and gpu_hours"):
+        order_fidelities(priced("small", cost=1e9) + large, None)
+    with pytest.raises(TrialsError, match="nor kind orders them; give costs"):
+        order_fidelities(priced("small", flops=1e9) + large, None)
+
+
+def test_what_cost_decides_is_said(caplog):
+    caplog.set_level(logging.INFO)
+    known = priced("large", cost=100.0, cost_unit="h") + priced("small", cost=1.0, cost_unit="h")
+    assert order_fidelities(known, None) == ["small", "large"]
+    assert caplog.messages == [
+        "Fidelities are ordered by cost (small 1, large 100 h) and large is predicted; give fidelities= "
+        "(--fidelities on the shell) if the costs are not in one unit."
+    ]
+    order_fidelities(priced("large", cost=100.0) + priced("small", cost=1.0), None)
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+
+
+def test_flops_serve_where_costs_have_several_units():
+    small = priced("small", cost=1e9, cost_unit="tokens", flops=1.0)
+    large = priced("large", cost=100.0, cost_unit="gpu_hours", flops=5.0)
+    assert order_fidelities(large + small, None) == ["small", "large"]

@@ -605,3 +605,15 @@ def test_columns_may_be_numbered():
     assert trials.domains == ("0", "1")
     assert np.allclose(trials.ratios(), rows)
     assert [metric.name for metric in trials.metrics] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("column", "unit"), [("cost", ""), ("gpu_hours", "gpu_hours"), ("tokens", "tokens")]
+)
+def test_a_cost_has_the_unit_of_its_column(column, unit):
+    trials = mixopt.read_trials(runs=one_table().assign(**{f"metrics.{column}": 5.0}))
+    assert {(trial.cost, trial.cost_unit) for trial in trials} == {(5.0, unit)}
+    again = mixopt.Trials.from_frame(
+        trials.to_frame(), domains=trials.domains, metrics=trials.metrics
+    )
+    assert again.digest == trials.digest
