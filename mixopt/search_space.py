@@ -174,7 +174,11 @@ class SearchSpace:
                 f"domains is the string {self.domains!r}; give a list of names."
             )
         self._check_types()
-        object.__setattr__(self, "domains", tuple(self.domains))
+        # names are text: the columns of pd.DataFrame(array) are numbers
+        object.__setattr__(self, "domains", tuple(map(str, domains)))
+        for name in ("lower", "upper", "frozen"):
+            named = {str(domain): bound for domain, bound in getattr(self, name).items()}
+            object.__setattr__(self, name, named)
         repeated = {name for name in self.domains if self.domains.count(name) > 1}
         if repeated or not self.domains:
             raise MixtureError(

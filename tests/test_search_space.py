@@ -245,3 +245,10 @@ def test_bounds_may_be_a_series_and_inequalities_a_generator():
     assert space.bounds()[1].tolist() == [0.5, 1.0]
     three = SearchSpace(("a", "b", "c"), inequalities=(one for one in [limit]))
     assert three.inequalities == (limit,)
+
+
+def test_domains_may_be_numbered():
+    space = SearchSpace([0, 1], lower={0: 0.1}, upper={1: 0.8}, prior={0: 0.5, 1: 0.5})
+    assert space.domains == ("0", "1")
+    assert space.natural is not None
+    assert [bound.tolist() for bound in space.bounds()] == [[0.1, 0.0], [1.0, 0.8]]
