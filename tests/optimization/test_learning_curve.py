@@ -97,7 +97,9 @@ def test_repeats_of_a_mixture_are_on_one_side():
     rng = np.random.default_rng(1)
     ratios = np.repeat(rng.dirichlet(np.ones(4), 20), 2, axis=0)
     scores = np.repeat(rng.normal(size=20), 2) + 0.01 * rng.normal(size=40)
-    runs = Trials.from_arrays(ratios, scores[:, None], domains="abcd", metrics={"loss": "lower"})
+    runs = Trials.from_arrays(
+        ratios, scores[:, None], domains=list("abcd"), metrics={"loss": "lower"}
+    )
     expected = advise(runs, more=(), surrogates="gp_root", seed=0)[0]
     assert expected.rank < 0.5
     assert expected.error > 0.6
@@ -108,7 +110,7 @@ def test_a_mixture_with_many_repeats_is_not_fitted_alone(seed):
     rng = np.random.default_rng(0)
     ratios = np.vstack([np.tile([0.4, 0.3, 0.3], (10, 1)), rng.dirichlet(np.ones(3), 10)])
     scores = ratios[:, :1] + 0.01 * rng.normal(size=(20, 1))
-    runs = Trials.from_arrays(ratios, scores, domains="abc", metrics={"loss": "lower"})
+    runs = Trials.from_arrays(ratios, scores, domains=list("abc"), metrics={"loss": "lower"})
     assert advise(runs, more=(), surrogates="ridge", seed=seed)[0].rank > 0
 
 

@@ -153,7 +153,7 @@ def test_the_note_names_what_leads_out():
     rng = np.random.default_rng(0)
     runs = np.stack([rng.dirichlet(2000 * corner) for corner in corners])
     losses = runs[:, :1] + 0.1 * runs[:, 1:2] ** 2
-    trials = Trials.from_arrays(runs, losses, domains="abc", metrics={"x": "lower"})
+    trials = Trials.from_arrays(runs, losses, domains=list("abc"), metrics={"x": "lower"})
     fitted = fit(trials, surrogates="ridge_root")
     (note,) = note_extrapolation(fitted, {"natural": Mixture.uniform("abc")})
     assert "a combination that no trial is near" in note

@@ -60,7 +60,7 @@ def test_repeats_share_a_fold():
 def test_a_fit_says_how_many_repeats_told_the_noise():
     ratios, scores = repeated(mixtures=8, repeats=3)
     metrics = {"x": "lower", "y": "lower"}
-    trials = Trials.from_arrays(ratios, scores, domains="abc", metrics=metrics)
+    trials = Trials.from_arrays(ratios, scores, domains=list("abc"), metrics=metrics)
     surrogate = mixopt.fit(trials, surrogates=["ridge_root", "constant"])
     assert surrogate.noise.stds == pytest.approx(NOISE, rel=0.5)
     sentence = next(s for s in describe_fit(surrogate) if "repeats" in s)
@@ -73,7 +73,7 @@ def test_repeats_are_of_one_fidelity():
     """A mixture that was run once small and once large was not repeated."""
     ratios, scores = repeated(mixtures=12, repeats=1)
     metrics = {"x": "lower", "y": "lower"}
-    small = Trials.from_arrays(ratios, scores, domains="abc", metrics=metrics)
+    small = Trials.from_arrays(ratios, scores, domains=list("abc"), metrics=metrics)
     both = small.labelled("1M") + small.labelled("1B")
     fitted = mixopt.fit(both, fidelities=["1M", "1B"], surrogates="ridge_root")
     assert fitted.noise is None
