@@ -191,8 +191,8 @@ def _is_built(job: Job, store: ArtifactStore) -> bool:
 
 
 def _find_divergence(job: Job, store: ArtifactStore) -> DivergedError | None:
-    """Return why a job diverged before, which it would again; None if it did not."""
-    for artifact in job.artifacts:
+    """Return why a job that is done once diverged before; None if it did not."""
+    for artifact in job.artifacts if job.once else ():
         if store.find(artifact) is None:
             failure = store.failure(artifact)
             return DivergedError(failure.cause) if failure and failure.diverged else None

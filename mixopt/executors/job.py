@@ -18,6 +18,8 @@ class Job:
         name: Name for messages.
         artifacts: What it builds; the driver looks for them and does not send them to workers.
         trains: Whether it trains a model, which takes long and needs the device for itself.
+        once: Whether it is given up where an earlier process saw its training diverge. A study can spare
+            one run of many, and an expert it cannot.
     """
 
     verb: str
@@ -25,6 +27,7 @@ class Job:
     name: str
     artifacts: tuple[Artifact, ...] = ()
     trains: bool = False
+    once: bool = False
 
 
 Outcome = Future[Exception | None]

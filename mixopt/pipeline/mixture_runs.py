@@ -135,7 +135,8 @@ def train_runs(
         arguments = (spec.name, dict(spec.ratios), spec.seed, list(spec.checkpoints))
         # with a rate that decays a mixture may be trained at two lengths with one seed
         jobs[spec.name, spec.seed, spec.checkpoints] = spec, Job(
-            "train_run", arguments, f"run {spec.name}", _artifacts(context, spec), trains=True
+            "train_run", arguments, f"run {spec.name}", _artifacts(context, spec), trains=True,
+            once=True,
         )  # fmt: skip
     done = context.dispatcher.run([job for _, job in jobs.values()])
     for job, error in track(done, "runs", total=len(jobs), unit="run"):

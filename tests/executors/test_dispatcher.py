@@ -1,4 +1,5 @@
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 import workers
@@ -252,13 +253,16 @@ def test_an_error_that_a_worker_recorded_elsewhere_is_recorded_here_once(store):
 def test_a_training_that_diverged_in_an_earlier_process_is_not_trained_again(store):
     run, scores = Artifact("runs", "mix", {}), Artifact("logprobs", "mix", {})
     store.record_failure(run, DivergedError("The loss of 'mix' stopped being finite at step 3."))
-    again = job("a", run, scores)
+    again = replace(job("a", run, scores), once=True)
     for dispatcher in (Dispatcher(lambda: pytest.fail("opened"), store, 1),
                        LocalDispatcher(lambda: pytest.fail("made"), store, 1)):  # fmt: skip
         ((found, error),) = dispatcher.run([again])
         assert found is again
         assert isinstance(error, DivergedError)
         assert str(error) == "The loss of 'mix' stopped being finite at step 3."
+    executor = Scripted(DivergedError("again"))
+    ((_, error),) = Dispatcher(lambda: executor, store, 0).run([replace(again, once=False)])
+    assert str(error) == "again"
     # another failure may be over
     store.forget_failure(run)
     store.record_failure(run, RunError("no route to host"))
