@@ -1,7 +1,8 @@
 """Where the best mixture lies, between the optimum of the ensembles and natural, really trained.
 
     python studies/arena/optimum.py plan A B C --out OUT
-    python studies/arena/optimum.py train A B C --out OUT [--part 0/2] [--seeds 3000]
+    python studies/arena/optimum.py train A B C --out OUT --seeds 3000 [--part 0/2]
+    python studies/arena/optimum.py train A B C --out OUT --seeds 3001 --only "gamma 0.6" "gamma 0.8"
     python studies/arena/optimum.py score A B C
 
 `plan` finds the best ensemble for two targets of two capabilities a world, at several γ, and mixtures
@@ -78,10 +79,10 @@ def plan(world: World, out: Path) -> dict[str, Any]:
     return found
 
 
-def mixtures(world: World, found: dict[str, Any]) -> dict[str, Mixture]:
-    """Return natural and the planned mixtures, by the name of the run."""
+def mixtures(world: World, found: dict[str, Any], only: list[str] | None) -> dict[str, Mixture]:
+    """Return natural and the planned mixtures, or some of them, by the name of the run."""
     planned = [each["ratios"] for own in found["utilities"].values()
-               for each in own["mixtures"].values()]  # fmt: skip
+               for name, each in own["mixtures"].items() if only is None or name in only]  # fmt: skip
     rows = [_mixture(world, ratios) for ratios in (world.natural, *planned)]
     return {name_mixture(row): row for row in rows}
 
@@ -90,11 +91,13 @@ def _mixture(world: World, ratios: dict[str, float]) -> Mixture:
     return Mixture.from_vector(world.domains, Mixture(ratios).vector(world.domains))
 
 
-def train(world: World, out: Path, seed: int, part: int, parts: int) -> None:
+def train(
+    world: World, out: Path, seed: int, only: list[str] | None, part: int, parts: int
+) -> None:
     """Train a part of the mixtures with one seed, and write the scores of all that is trained."""
     found = json.loads((FOLDER / f"{world.name}.json").read_text())
     context = open_world(world, out)
-    every = mixtures(world, found).items()
+    every = mixtures(world, found, only).items()
     specs = [RunSpec(name, mixture, seed, (TARGET,)) for name, mixture in every][part::parts]
     path = FOLDER / f"{world.name}.csv"
     for spec, scored in train_runs(context, specs):
@@ -150,6 +153,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--part", default="0/1")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--only", nargs="+", help="names of mixtures; all if left out")
     args = parser.parse_args()
     worlds = [WORLDS[name] for name in args.worlds]
     if args.verb == "score":
@@ -166,7 +170,7 @@ def main() -> None:
     part, parts = map(int, args.part.split("/"))
     for seed in args.seeds:
         for world in worlds:
-            train(world, args.out, seed, part, parts)
+            train(world, args.out, seed, args.only, part, parts)
 
 
 if __name__ == "__main__":
