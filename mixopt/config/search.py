@@ -78,7 +78,8 @@ class SearchConfig(SearchSpaceConfig):
     left out."""
     response: Annotated[float, Field(gt=0, le=1)] | None = None
     """γ of the response map: a mixture λ weighs experts by λ^γ. If left out 0.6 for ensembles, 0.7 for
-    merges, and 1 (MergeMix as published) with `slopes`, `method: gradient` or a method of others."""
+    merges, and 1 (MergeMix as published) with `slopes`, `method: gradient` or a method of others. With
+    `method: ensemble` it is that of the gain model too, whose prior was measured at 0.6."""
     slopes: bool = False
     """Measure the gradient of the losses at every candidate. It costs two to four passes and informs the
     surrogate as much as one candidate per expert."""

@@ -18,7 +18,7 @@ from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.objective import SEEDS, ensemble_scores
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
-from mixopt.surrogates.ensemble import GAMMA, EnsembleModel, response_weights
+from mixopt.surrogates.ensemble import EnsembleModel, response_weights
 from mixopt.surrogates.gain_model import (
     SAME,
     GainModel,
@@ -205,7 +205,8 @@ class StudyGains:
         if not self._scored.all():
             return np.empty((0, len(self.natural)))
         model, space = ensemble_losses(self.search, self.metrics), self.search.space
-        around = response_weights(self._weights(self._around), GAMMA)
+        gamma = self.search.ensemble_response
+        around = response_weights(self._weights(self._around), gamma)
         smooth = Objective.measure(
             tuple(replace(metric, better="lower") for metric in self.metrics),
             np.stack([model.losses(weights) for weights in around]), np.zeros(model.m),
@@ -213,8 +214,8 @@ class StudyGains:
             weights=self.objective.weights, worst=self.objective.worst,
         )  # fmt: skip
         start = self._weights(self.natural[None])[0]
-        utility = smooth.utility(model.losses(response_weights(start, GAMMA)))
-        found = EnsembleSearch(model, utility, space, GAMMA)
+        utility = smooth.utility(model.losses(response_weights(start, gamma)))
+        found = EnsembleSearch(model, utility, space, gamma)
         leader = found.maximize([start])
         rng = np.random.default_rng([seed, SEEDS, 1])
         mean = found.bootstrap(leader, BOOTSTRAPS, rng).mean(axis=0)

@@ -100,6 +100,8 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
         "normalise": wanted.normalise,
         "seed": config.seed,
     }
+    if search.ensemble_response != GAMMA:
+        plain["gamma"] = search.ensemble_response
 
     def build(folder: Path) -> None:
         rng = np.random.default_rng([config.seed, SEEDS])
@@ -137,7 +139,7 @@ def ensemble_scores(search: CandidateSearch, metrics: tuple[Metric, ...], ratios
     """
     evaluator, rows = search.evaluator, []
     for row in ratios:
-        weights = response_weights(search.space.weights_for(row)[0], GAMMA)
+        weights = response_weights(search.space.weights_for(row)[0], search.ensemble_response)
         results = evaluator.scorer.read(evaluator.ensemble.mix(weights.tolist()))
         rows.append([results[metric.name].score for metric in metrics])
     return np.array(rows).reshape(len(ratios), len(metrics))

@@ -21,6 +21,7 @@ from mixopt.optimization.reliability import FEWEST_CANDIDATES, Reliability, meas
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.experts import Experts, train_experts
+from mixopt.surrogates.ensemble import GAMMA
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import make_utility
 from mixopt.trials import Kind, Score, Slope, Trial, Trials
@@ -82,6 +83,12 @@ class CandidateSearch:
     def proxy(self) -> Kind:
         """The kind of the trials that candidates become."""
         return PROXIES[self.method]
+
+    @property
+    def ensemble_response(self) -> float:
+        """γ of the ensembles by which gains are expected: `search.response` where these are searched."""
+        chosen = self.config.response if self.method == "ensemble" else None
+        return GAMMA if chosen is None else chosen
 
     @property
     def no_trials(self) -> Trials:

@@ -133,3 +133,20 @@ def test_spreads_are_compared_inside_a_native_unit(tmp_path, trained_toy, monkey
     assert losses.usual_spreads == pytest.approx(np.full(4, np.median(losses.spreads)))
     monkeypatch.setattr("mixopt.pipeline.gains.native_unit", lambda config: config.name)
     assert model().usual_spreads == pytest.approx(losses.spreads)
+
+
+def test_the_response_of_a_search_of_ensembles_is_that_of_the_gains(trained_toy, tmp_path):
+    """Between corners a larger γ gives a domain with a small share less weight in the ensemble."""
+    found = {}
+    for gamma in (None, 0.6, 1.0):
+        search = {"rounds": [6], "method": "ensemble"} | ({"response": gamma} if gamma else {})
+        path = toy.write_study(toy.copy_trained(trained_toy, tmp_path), search=search)
+        study = toy.load(tmp_path, path)
+        trials = study.search()
+        gains = StudyGains(study.context, study.open_search(), study.open_policy(), trials)
+        rows = np.array([[0.9, 0.05, 0.05], [1.0, 0.0, 0.0]])
+        found[gamma] = gains.proxy_scores(rows)[0]
+    assert np.array_equal(found[None], found[0.6])
+    assert np.array_equal(found[1.0][1], found[0.6][1])
+    ships = [metric.name for metric in gains.metrics].index("ships_heldout")
+    assert found[1.0][0, ships] > found[0.6][0, ships]
