@@ -125,6 +125,28 @@ def calibrate(residuals: Array, stds: Array) -> CriticalValues:
     return CriticalValues(half80 * widths, max(half95, half80) * widths)
 
 
+def calibrate_sum(residuals: Array, stds: Array, metrics: CriticalValues) -> CriticalValues:
+    """Return the critical values of a sum of metrics.
+
+    They are the quantiles of the sum's own residuals, shrunk to what the metrics' own intervals and
+    correlations make of it: few residuals of a sum whose models were weighed by them are too small.
+
+    Args:
+        residuals: Out-of-fold residuals of the sum (`n`), NaN where unknown.
+        stds: Their standard deviations (`n`), of which 1.96 is a 95% interval by the metrics' own.
+        metrics: Critical values of the metrics.
+    """
+    own = calibrate(residuals[:, None], stds[:, None])
+    count = int(np.isfinite(residuals).sum())
+    share = float(np.median(metrics.half80 / metrics.half95))
+
+    def shrink(half: Array, expected: float) -> Array:
+        squares = count * np.square(half) + SHARED_COUNT * expected * expected
+        return np.asarray(np.sqrt(squares / (count + SHARED_COUNT)))
+
+    return CriticalValues(shrink(own.half80, Z95 * share), shrink(own.half95, Z95))
+
+
 def calibrate_few(residuals: Array, stds: Array, metrics: CriticalValues) -> CriticalValues:
     """Return the critical values of a sum of metrics that a handful of runs measured.
 

@@ -14,8 +14,8 @@ from mixopt.mixture import Array, Seed
 from mixopt.surrogates import multi_fidelity
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, as_seed
 from mixopt.surrogates.calibration import (
-    calibrate,
     calibrate_few,
+    calibrate_sum,
     correlate,
     rescale_partial_sums,
 )
@@ -257,11 +257,8 @@ def _assemble(
     stds = model.cv_stds * model.critical_values.factor
     predicted, stds = standardization.untransform(model.cv_means, stds)
     out_of_fold, residuals, own = _utility_residuals(utility, values, predicted, stds, correlation)
-    critical_values = (
-        calibrate_few(residuals, own, model.critical_values)
-        if few
-        else calibrate(residuals[:, None], own[:, None])
-    )
+    calibrate_utility = calibrate_few if few else calibrate_sum
+    critical_values = calibrate_utility(residuals, own, model.critical_values)
     predicted = np.where(np.isfinite(values), predicted, np.nan)
     if len(trials) < MIN_TRIALS:  # a handful of left-out runs tells a width, but no rank
         predicted, out_of_fold = np.full_like(predicted, np.nan), np.full_like(out_of_fold, np.nan)

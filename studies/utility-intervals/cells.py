@@ -68,10 +68,13 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=Path("../shared/tables"))
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", help="a utility, such as 'olmix, mean of 3'; all if left out")
     args = parser.parse_args()
     close = np.zeros(2, dtype=int)
     cells = 0
     for table, utility, trials in open_tables(args.tables):
+        if args.only not in (None, f"{table}, {utility}"):
+            continue
         for n in SIZES[table]:
             found = np.array(Parallel(args.jobs)(
                 delayed(measure)(trials, n, seed) for seed in range(args.seeds)

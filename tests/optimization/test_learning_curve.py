@@ -84,7 +84,9 @@ def test_of_eight_mixtures_with_equal_repeats_all_subsets_are_equal():
     scores = ratios[:, :1] + 0.01 * rng.normal(size=(18, 1))
 
     def expect(n):
-        runs = Trials.from_arrays(ratios[:n], scores[:n], domains=list("abc"), metrics={"loss": "lower"})
+        runs = Trials.from_arrays(
+            ratios[:n], scores[:n], domains=list("abc"), metrics={"loss": "lower"}
+        )
         return advise(runs, more=(), surrogates="ridge", seed=0)
 
     with pytest.raises(TrialsError, match=r"have 8 different mixtures, .* at least 9 are needed"):

@@ -6,6 +6,7 @@ from mixopt.surrogates.calibration import (
     CriticalValues,
     calibrate,
     calibrate_few,
+    calibrate_sum,
     correlate,
     rescale_partial_sums,
 )
@@ -111,3 +112,19 @@ def test_a_handful_of_residuals_moves_the_width_and_not_the_quantiles():
     assert 0.65 < small.half95[0] / none.half95[0] < 0.75  # half of the weight is the metrics'
     wide = calibrate_few(np.full(8, 3.0), np.ones(8), metrics)
     assert wide.half95[0] > 2 * none.half95[0]
+
+
+@pytest.mark.parametrize("n", [16, 64, 1000])
+def test_residuals_of_a_sum_that_are_too_small_are_believed_as_far_as_there_are_many(n):
+    metrics = CriticalValues(np.full(3, 1.0), np.full(3, 2.0))
+    residuals = 0.5 * np.random.default_rng(n).normal(size=n)
+    alone = calibrate(residuals[:, None], np.ones((n, 1)))
+    found = calibrate_sum(residuals, np.ones(n), metrics)
+    # eight pseudo-runs whose 95% is 1.96 standard deviations, and whose 80% is half of that
+    share = n / (n + 8)
+    for own, half, expected in ((alone.half95, found.half95, 1.96),
+                                (alone.half80, found.half80, 0.98)):  # fmt: skip
+        assert half**2 == pytest.approx(share * own**2 + (1 - share) * expected**2, rel=1e-3)
+        assert own[0] < half[0] < expected
+    none = calibrate_sum(np.full(8, np.nan), np.ones(8), metrics)
+    assert (none.half80[0], none.half95[0]) == pytest.approx((0.98, 1.96), abs=0.01)
