@@ -8,7 +8,7 @@ Shapes: `q` candidates, `d` domains, `m` metrics.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from mixopt.pipeline.mixture_runs import (
     train_runs,
 )
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
+from mixopt.pipeline.purchase import Purchase
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Proposal
 from mixopt.surrogates.gain_model import SAME, Mixtures, Runs
@@ -43,36 +44,6 @@ from mixopt.trials import Trials
 
 CONSIDERED = 12  # candidates with the highest expected gains of which runs are considered
 ENOUGH_MISSES = 2  # runs in turn that promise less than a tie, after which nothing more is bought
-
-
-@dataclass(frozen=True)
-class Purchase:
-    """A run that was chosen, and why.
-
-    Attributes:
-        ratios: Of the candidate.
-        tokens: Length.
-        seed: Seed.
-        price: Tokens that it costs, with the natural run that it is compared with.
-        value: By how much it is expected to raise the gain of the choice.
-    """
-
-    ratios: Mixture
-    tokens: int
-    seed: int
-    price: int
-    value: float
-
-    def describe(self) -> str:
-        """Return the run in words."""
-        largest = sorted(self.ratios.items(), key=lambda pair: -pair[1])[:3]
-        digits = 0 if largest[0][1] >= 0.005 else 1  # of hundreds of domains none has a percent
-        least = 0.5 * 10 ** -(digits + 2)
-        named = ", ".join(f"{r:.{digits}%} {name}" for name, r in largest if r >= least)
-        return (
-            f"train {named} for {self.tokens:,} tokens (seed {self.seed}), expected to raise the gain "
-            f"by {self.value:.3f} for {self.price:,} tokens"
-        )
 
 
 class BudgetSpender:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from mixopt.io.progress import track
 from mixopt.mixture import Mixture
 from mixopt.pipeline.context import StudyContext
 from mixopt.trials import Score
+
+if TYPE_CHECKING:
+    from mixopt.training.training_run import TrainingRun
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,10 @@ def are_trained(context: StudyContext, specs: Sequence[RunSpec]) -> bool:
         context: The study, whose base has been trained.
         specs: The runs.
     """
-    found = (context.store.find(each) for spec in specs for each in _artifacts(context, spec))
+    from mixopt.pipeline.training_runs import mixture_run
+
+    runs = (mixture_run(context, *_arguments(spec)) for spec in specs)
+    found = (context.store.find(each) for run in runs for each in _artifacts(context, run))
     return all(folder is not None for folder in found)
 
 
@@ -135,7 +142,7 @@ def train_runs(
         arguments = (spec.name, dict(spec.ratios), spec.seed, list(spec.checkpoints))
         # with a rate that decays a mixture may be trained at two lengths with one seed
         jobs[spec.name, spec.seed, spec.checkpoints] = spec, Job(
-            "train_run", arguments, f"run {spec.name}", _artifacts(context, spec), trains=True,
+            "train_run", arguments, f"run {spec.name}", _artifacts(context, runs[spec]), trains=True,
             once=True,
         )  # fmt: skip
     done = context.dispatcher.run([job for _, job in jobs.values()])
@@ -182,12 +189,10 @@ def build_scored_run(context: StudyContext, spec: RunSpec) -> None:
         open_run_evaluator(context, run, step).build_expert_logprobs([0])
 
 
-def _artifacts(context: StudyContext, spec: RunSpec) -> tuple[Artifact, ...]:
+def _artifacts(context: StudyContext, run: "TrainingRun") -> tuple[Artifact, ...]:
     """Return the artifacts of a run: its weights, and the scores of each checkpoint."""
     from mixopt.pipeline.evaluators import open_run_evaluator
-    from mixopt.pipeline.training_runs import mixture_run
 
-    run = mixture_run(context, *_arguments(spec))
     scores = (open_run_evaluator(context, run, step) for step in run.plan.checkpoints)
     return (run.artifact, *(each.expert_artifact(0) for each in scores))
 

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from pool import open_world
+from pool import open_world, train_truth
 from scipy import stats
 from worlds import OWNER, UNIT, WORLDS, Utility, World, write_study
 
 from mixopt import Mixture, SearchSpace, Trials, fit, propose
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline.gains import StudyGains
-from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, name_mixture, train_runs
+from mixopt.pipeline.mixture_runs import RunSpec, name_mixture
 from mixopt.study import Study
 from mixopt.surrogates.surrogate import Surrogate
 
@@ -158,17 +158,7 @@ def train(world: World, out: Path, methods: list[str], part: int, parts: int) ->
         for seed in SEEDS
         for name, mixture in mixtures(world, found, methods).items()
     ]
-    path = LIVE / f"{world.name}.csv"
-    for spec, scored in train_runs(context, specs[part::parts]):
-        if not isinstance(scored, ScoredRun):
-            raise scored
-        results = context.scorer.read(scored.logprobs[TARGET])
-        row = {"run": spec.name, "seed": spec.seed} | {n: r.score for n, r in results.items()}
-        # the other part writes to the same table
-        old = pd.read_csv(path) if path.exists() else pd.DataFrame()
-        table = pd.concat([old, pd.DataFrame([row])]).drop_duplicates(["run", "seed"], keep="last")
-        table.sort_values(["seed", "run"]).to_csv(path, index=False, float_format="%.6f")
-        print(f"{spec.name} {spec.seed}", flush=True)
+    train_truth(context, specs[part::parts], LIVE / f"{world.name}.csv")
 
 
 def score(worlds: list[World]) -> pd.DataFrame:

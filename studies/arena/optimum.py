@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from live import open_study
-from pool import open_world
+from pool import open_world, train_truth
 from worlds import LENGTHS, WORLDS, Utility, World
 
 from mixopt import Mixture
 from mixopt.optimization.ensemble_search import EnsembleSearch
 from mixopt.pipeline.gains import StudyGains, ensemble_losses
-from mixopt.pipeline.mixture_runs import RunSpec, ScoredRun, name_mixture, train_runs
+from mixopt.pipeline.mixture_runs import RunSpec, name_mixture
 from mixopt.surrogates.ensemble import GAMMA
 
 FOLDER = Path(__file__).parent / "optimum"
@@ -99,17 +99,7 @@ def train(
     context = open_world(world, out)
     every = mixtures(world, found, only).items()
     specs = [RunSpec(name, mixture, seed, (TARGET,)) for name, mixture in every][part::parts]
-    path = FOLDER / f"{world.name}.csv"
-    for spec, scored in train_runs(context, specs):
-        if not isinstance(scored, ScoredRun):
-            raise scored
-        results = context.scorer.read(scored.logprobs[TARGET])
-        row = {"run": spec.name, "seed": spec.seed} | {n: r.score for n, r in results.items()}
-        # the other part writes to the same table
-        old = pd.read_csv(path) if path.exists() else pd.DataFrame()
-        table = pd.concat([old, pd.DataFrame([row])]).drop_duplicates(["run", "seed"], keep="last")
-        table.sort_values(["seed", "run"]).to_csv(path, index=False, float_format="%.6f")
-        print(f"{world.name} {spec.name} {spec.seed}", flush=True)
+    train_truth(context, specs, FOLDER / f"{world.name}.csv")
 
 
 def score(worlds: list[World]) -> pd.DataFrame:

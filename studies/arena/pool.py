@@ -54,6 +54,25 @@ def specs(world: World) -> list[RunSpec]:
     ]
 
 
+def train_truth(context: StudyContext, specs: list[RunSpec], path: Path) -> None:
+    """Train runs and write the scores of their ends, a row for each run and seed.
+
+    Args:
+        context: The study of a world, its base trained.
+        specs: The runs.
+        path: The table; another part may write to it too.
+    """
+    for spec, scored in train_runs(context, specs):
+        if not isinstance(scored, ScoredRun):
+            raise scored
+        results = context.scorer.read(scored.logprobs[spec.checkpoints[-1]])
+        row = {"run": spec.name, "seed": spec.seed} | {n: r.score for n, r in results.items()}
+        old = pd.read_csv(path) if path.exists() else pd.DataFrame()
+        table = pd.concat([old, pd.DataFrame([row])]).drop_duplicates(["run", "seed"], keep="last")
+        table.sort_values(["seed", "run"]).to_csv(path, index=False, float_format="%.6f")
+        print(f"{spec.name} {spec.seed}", flush=True)
+
+
 class Losses:
     """Bits per byte of items and of their answers, from log-probabilities of all scored tokens."""
 

@@ -10,10 +10,11 @@ import toy
 from mixopt import Mixture
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.errors import ConfigError, DataError, DivergedError, RunError
-from mixopt.pipeline.budget import BudgetSpender, Purchase
+from mixopt.pipeline.budget import BudgetSpender
 from mixopt.pipeline.decide import FRESH
 from mixopt.pipeline.gain_curve import choose
 from mixopt.pipeline.mixture_runs import ScoredRun, name_mixture
+from mixopt.pipeline.purchase import Purchase
 from mixopt.training import trainer
 
 SEARCH = {"rounds": [6], "natural": {"birds": 0.8, "ships": 0.1, "sums": 0.1}}
@@ -421,8 +422,3 @@ def test_a_confirmation_that_does_not_fit_is_said_to_be_left_out(tmp_path, spent
     study.callbacks.message = said.append
     study.spend(trials=study.search())
     assert any("Confirmation: left out, because 2 unused seeds" in one for one in said)
-
-
-def test_a_run_of_hundreds_of_domains_is_named_by_its_largest():
-    mixture = Mixture.uniform([f"d{number}" for number in range(300)])
-    assert Purchase(mixture, UNIT, 0, UNIT, 0.1).describe().startswith("train 0.3% d0, 0.3% d1, ")
