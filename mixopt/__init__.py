@@ -23,7 +23,8 @@ _MODULES = {
     "mixopt.proposal": ["Proposal"],
     "mixopt.report.plots": ["plots"],
     "mixopt.schedule": ["Phase", "Schedule"],
-    "mixopt.search_space": ["Group", "Inequality", "SearchSpace"],
+    "mixopt.search_limits": ["Group", "Inequality"],
+    "mixopt.search_space": ["SearchSpace"],
     "mixopt.study": ["Study"],
     "mixopt.surrogates.effective_tokens": ["Repetition"],
     "mixopt.surrogates.fit": ["fit"],
@@ -54,8 +55,8 @@ if TYPE_CHECKING:
     from mixopt.report import plots as plots
     from mixopt.schedule import Phase as Phase
     from mixopt.schedule import Schedule as Schedule
-    from mixopt.search_space import Group as Group
-    from mixopt.search_space import Inequality as Inequality
+    from mixopt.search_limits import Group as Group
+    from mixopt.search_limits import Inequality as Inequality
     from mixopt.search_space import SearchSpace as SearchSpace
     from mixopt.study import Study as Study
     from mixopt.surrogates.effective_tokens import Repetition as Repetition

@@ -4,7 +4,7 @@ import pytest
 
 from mixopt import Group, Inequality, SearchSpace, Trials
 from mixopt.errors import ArgumentTypeError, InfeasibleError, MixtureError
-from mixopt.search_space import Neighborhood
+from mixopt.search_limits import Neighborhood
 
 DOMAINS = ("web:a", "web:b", "code", "math")
 
@@ -224,17 +224,7 @@ def test_arguments_of_another_type_are_refused():
             SearchSpace(given, **settings)
 
 
-def test_parts_of_another_type_are_refused():
-    with pytest.raises(ArgumentTypeError, match=r"domains of a group is 'web'; give \('web',\)"):
-        Group(domains="web")
-    with pytest.raises(ArgumentTypeError, match="upper of a group is '0.5'; give a number"):
-        Group(upper="0.5")
-    with pytest.raises(ArgumentTypeError, match="coefficients of an inequality is a list"):
-        Inequality([1, 2], 0.5)
-    with pytest.raises(ArgumentTypeError, match="has a str instead of a number"):
-        Inequality({"web": 1}, "0.5")
-    with pytest.raises(MixtureError, match=r"have the shape \(2,\); give n x d ratios"):
-        Neighborhood([0.5, 0.5], 0.1)
+def test_mixtures_to_stay_near_to_have_a_ratio_for_each_domain():
     with pytest.raises(MixtureError, match="have 2 ratios and there are 3 domains"):
         SearchSpace(("a", "b", "c"), near=Neighborhood([[0.5, 0.5]], 0.1))
 
@@ -245,6 +235,16 @@ def test_bounds_may_be_a_series_and_inequalities_a_generator():
     assert space.bounds()[1].tolist() == [0.5, 1.0]
     three = SearchSpace(("a", "b", "c"), inequalities=(one for one in [limit]))
     assert three.inequalities == (limit,)
+
+
+def test_limits_of_numbered_domains():
+    limit = Inequality({0: 1, 1: 1}, 0.6)
+    space = SearchSpace(
+        [0, 1, 2], groups={"two": Group(upper=0.7, domains=(0, 2))}, inequalities=[limit]
+    )
+    assert space.members("two") == ("0", "2")
+    inside = space.contains([[0.3, 0.3, 0.4], [0.3, 0.4, 0.3], [0.4, 0.2, 0.4]])
+    assert inside.tolist() == [True, False, False]
 
 
 def test_domains_may_be_numbered():

@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mixopt.config.base import ConfigModel, NaturalRatios, Share
 from mixopt.errors import MixtureError
-from mixopt.search_space import Group, Inequality, SearchSpace
+from mixopt.search_limits import Group, Inequality
+from mixopt.search_space import SearchSpace
 
 REFERENCES = ("natural", "uniform", "best seen")
 """Reference mixtures that have a name."""

@@ -18,7 +18,7 @@ from mixopt.mixture import Array, hellinger
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.polytope import linear_constraints
 from mixopt.optimization.weight_space import WeightSpace
-from mixopt.search_space import Neighborhood
+from mixopt.search_limits import Neighborhood
 from mixopt.surrogates.kernels import sqrt_derivative
 from mixopt.surrogates.minimize import minimize
 from mixopt.surrogates.surrogate import Surrogate

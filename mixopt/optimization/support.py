@@ -17,7 +17,8 @@ from mixopt.errors import InfeasibleError
 from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.proposal import Support
-from mixopt.search_space import Neighborhood, SearchSpace
+from mixopt.search_limits import Neighborhood
+from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trials import Trials
 

@@ -11,7 +11,8 @@ import numpy as np
 from mixopt.baselines.base import OnlineTraining, Problem
 from mixopt.baselines.online import open_weights
 from mixopt.baselines.transport import TextSamples
-from mixopt.search_space import Group, SearchSpace
+from mixopt.search_limits import Group
+from mixopt.search_space import SearchSpace
 from mixopt.trials import Metric
 
 DOMAINS = ("web:a", "web:b", "code", "books")

@@ -6,7 +6,7 @@ import pytest
 from mixopt import Metric, SearchSpace
 from mixopt.optimization.ensemble_search import EnsembleSearch
 from mixopt.optimization.weight_space import WeightSpace
-from mixopt.search_space import Group
+from mixopt.search_limits import Group
 from mixopt.surrogates.ensemble import EnsembleModel, response_weights
 from mixopt.surrogates.utility import Utility, WorstCapability
 

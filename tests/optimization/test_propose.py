@@ -7,7 +7,7 @@ from known_tables import rare
 import mixopt
 from mixopt import SearchSpace
 from mixopt.optimization.support import MARGIN, RunCover
-from mixopt.search_space import Neighborhood
+from mixopt.search_limits import Neighborhood
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from mixopt.errors import InfeasibleError
 from mixopt.mixture import hellinger
 from mixopt.optimization.design import design_runs
 from mixopt.optimization.weight_space import WeightSpace
-from mixopt.search_space import Neighborhood
+from mixopt.search_limits import Neighborhood
 
 
 def test_domains_as_experts_are_ratios():

@@ -4,7 +4,7 @@ import toy
 from mixopt import SearchSpace
 from mixopt.errors import ConfigError
 from mixopt.pipeline.natural_checks import describe_forbidden_natural
-from mixopt.search_space import Group
+from mixopt.search_limits import Group
 
 NATURAL = {"a": 0.6, "b": 0.3, "c": 0.1}
 
