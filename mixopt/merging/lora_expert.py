@@ -16,14 +16,12 @@ from mixopt.errors import ModelError, one_line
 from mixopt.io.parsing import load_json, show
 from mixopt.merging.checkpoint import ADAPTER, OTHER_BASE, Rows, find_adapter, open_tensors
 from mixopt.training.base_model import Layout
+from mixopt.training.lora import BEYOND
 from mixopt.training.tensor_names import align_names, strip_wrappers
 
 PLAIN_STARTS = ("gaussian", "eva", "orthogonal")
 """Initializations of LoRA, beside the default, that leave the base unchanged. PiSSA, OLoRA and others
 subtract from the base first, so that their factors are deltas from another model."""
-BEYOND = ("rank_pattern", "alpha_pattern", "layer_replication", "alora_invocation_tokens", "use_qalora",
-          "use_bdlora", "target_parameters")  # fmt: skip
-"""Settings of peft with which a delta is another one than scale·B·A of each weight."""
 NAMED_FACTOR = re.compile(r"(?<=\.lora_[AB])\.(\w+)\.weight$")
 """The name of an adapter (`default`) in the name of a factor."""
 MAX_ALPHA = 1e9

@@ -88,6 +88,7 @@ class StudyContext:
         if not isinstance(self.config.base, BuiltBaseConfig):
             self._require_full_precision(self.config.base)
             self._check_given_weights()
+            self.base_model.check_trainable(self.config.training)
         self.corpora.build()
         check_exports(self.config, run_code=self.environment.run_code)
         from mixopt.pipeline.natural_checks import (

@@ -14,6 +14,7 @@ from mixopt.config.training import ExpertTrainingConfig
 from mixopt.data.text_files import hash_file
 from mixopt.errors import ModelError, one_line
 from mixopt.training.device import Device
+from mixopt.training.lora import add_factors, warn_of_frozen_experts
 from mixopt.training.model_loading import (
     check_context,
     count_parameters,
@@ -150,6 +151,9 @@ class Base:
         Raises:
             ModelError: transformers cannot build it from its configuration.
         """
+        return self._build_outline()
+
+    def _build_outline(self) -> "PreTrainedModel":
         from transformers import AutoModelForCausalLM
 
         config = self.config
@@ -201,17 +205,16 @@ class Base:
         """
         if training.method == "full":
             return self.load(torch.float32)
-        from peft import LoraConfig, get_peft_model
+        return add_factors(self.load(), training.lora, seed)
 
-        lora = training.lora
-        config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=lora.target_modules,
-                            task_type="CAUSAL_LM")  # fmt: skip
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            try:
-                return get_peft_model(self.load(), config)
-            except ValueError as error:
-                raise ModelError(
-                    f"LoRA does not fit this base ({str(error).splitlines()[0]}); fix "
-                    "training.lora.target_modules."
-                ) from None
+    def check_trainable(self, training: ExpertTrainingConfig) -> None:
+        """Check on the meta device that LoRA fits the model, where it is the method of training.
+
+        Args:
+            training: Method and, for LoRA, rank, alpha and target modules.
+
+        Raises:
+            ModelError: LoRA does not fit the model.
+        """
+        if training.method == "lora":
+            warn_of_frozen_experts(add_factors(self._build_outline(), training.lora, seed=0))

@@ -14,8 +14,11 @@ NAMES = {
 }  # fmt: skip
 
 
-def write_gguf(path, model, tokenizer):
-    """Write a Llama with 8-bit matrices; dimensions must be multiples of 32."""
+def write_gguf(path, model, tokenizer, *, rename=None, more=None):
+    """Write a Llama with 8-bit matrices; dimensions must be multiples of 32.
+
+    `rename` gives other names to tensors by their names in the file, `more` has further tensors.
+    """
     config = model.config
     writer = GGUFWriter(path, "llama")
     writer.add_context_length(config.max_position_embeddings)
@@ -39,11 +42,14 @@ def write_gguf(path, model, tokenizer):
             name = f"blk.{layer}.{NAMES[part]}.{kind}"
         else:
             name = f"{NAMES[stem]}.{kind}"
+        name = (rename or {}).get(name, name)
         if values.ndim == 1:
             writer.add_tensor(name, values)
             continue
         packed = quants.quantize(values, GGMLQuantizationType.Q8_0)
         writer.add_tensor(name, packed, raw_dtype=GGMLQuantizationType.Q8_0)
+    for name, values in (more or {}).items():
+        writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
