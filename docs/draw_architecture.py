@@ -15,7 +15,15 @@ import grimp
 
 ROOT = Path(__file__).parent.parent
 NOUNS = "mixture, trials, ..."
-MEMBERS = ("mixture", "proposal", "schedule", "search_limits", "search_space", "trials", "validation")
+MEMBERS = (
+    "mixture",
+    "proposal",
+    "schedule",
+    "search_limits",
+    "search_space",
+    "trials",
+    "validation",
+)
 """Modules that share the box `NOUNS`."""
 WIDTH, ROW, BOX, GAP, LETTER = 900, 78, 32, 26, 8.2
 

@@ -175,7 +175,14 @@ class Study:
 
         Raises:
             DivergedError: Fewer than two experts are left.
+            RunError: Several processes were launched, and an executor starts workers of its own.
         """
+        executor = self.config.executor.kind
+        if is_launched() and executor != "local":
+            raise RunError(
+                f"Several processes (torchrun, accelerate) train experts together, and executor: {executor} "
+                "gives each expert to a worker of its own; launch one process, or pass --executor local."
+            )
         with self.running():
             self.prepare()
             report_plan(self.context)

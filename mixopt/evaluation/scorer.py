@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mixopt.evaluation.prefix_batching import Batch, make_batches, make_mask, pack_requests
 from mixopt.evaluation.tasks.base import ItemResults, ModelTask, Request, Task
+from mixopt.evaluation.token_losses import token_losses
 from mixopt.trials import Metric
 
 if TYPE_CHECKING:
@@ -270,8 +271,7 @@ def token_logprobs(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
 def _target_logprobs(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     if logits.shape[:2] != (1, len(batch.at)):  # the model has no separate output layer
         logits = logits.reshape(-1, logits.shape[-1])[batch.at]
-    logits = logits.reshape(len(batch.at), -1).float()
-    return -torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
+    return -token_losses(logits.reshape(len(batch.at), -1), batch.targets)
 
 
 def model_inputs(model: "PreTrainedModel", batch: Batch) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mixopt.evaluation.token_losses import token_losses
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -20,8 +22,6 @@ PASS_TOKENS = 8192
 """Most tokens of a forward pass, padding included, unless one text is longer."""
 LOGIT_BYTES = 1 << 30
 """Memory for the logits of a pass in float32, with the same exception; it limits the tokens."""
-PIECE = 512
-"""Tokens whose losses are computed at a time, in float32."""
 CHARACTERS = 16
 """Characters per token that are tokenized of a long text."""
 
@@ -63,13 +63,6 @@ def measure_perplexity(
         yield from values
 
 
-def _token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    parts = zip(torch.split(logits, PIECE), torch.split(targets, PIECE), strict=True)
-    return torch.cat([
-        torch.nn.functional.cross_entropy(part.float(), own, reduction="none") for part, own in parts
-    ])  # fmt: skip
-
-
 @torch.no_grad()
 def _pass(model: "PreTrainedModel", lines: list[list[int]]) -> list[float]:
     longest = max(map(len, lines))
@@ -79,7 +72,7 @@ def _pass(model: "PreTrainedModel", lines: list[list[int]]) -> list[float]:
     # a causal model does not see the padding behind a text
     logits = model(input_ids=tokens).logits
     # the last position predicts nothing that is read
-    losses = _token_losses(logits.flatten(0, 1), tokens.roll(-1, dims=1).flatten())
+    losses = token_losses(logits.flatten(0, 1), tokens.roll(-1, dims=1).flatten())
     losses = losses.view(tokens.shape)[:, :-1]
     is_read = torch.arange(longest - 1, device=model.device)[None] < (lengths - 1)[:, None]
     means = (losses * is_read).sum(dim=1) / is_read.sum(dim=1).clamp(min=1)

@@ -363,5 +363,6 @@ def free_bytes(device: torch.device) -> int:
         device: An accelerator, or the CPU for the memory of the machine.
     """
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what a training has released still counts as used
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)

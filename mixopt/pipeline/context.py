@@ -24,7 +24,7 @@ from mixopt.executors.dispatcher import ReadOnlyDispatcher
 from mixopt.executors.job import JobDispatcher
 from mixopt.io.run_folders import find_model_folder
 from mixopt.mixture import Mixture
-from mixopt.pipeline.environment import RunEnvironment
+from mixopt.pipeline.environment import RunEnvironment, describe_idle_cards
 from mixopt.pipeline.exports import check_exports
 from mixopt.pipeline.given_models import find_given_models
 from mixopt.pipeline.input_warnings import warn_of_inputs
@@ -109,9 +109,18 @@ class StudyContext:
             require_one_direction([m for m in self.scorer.metrics if m.role == "search"])
         counts = count_domains(self.config, self.corpora)
         self.callbacks.notify(lambda callback: callback.on_domains_counted(counts))
+        idle = describe_idle_cards(self.config.executor, self._count_cards())
+        if idle:
+            self.callbacks.warning(idle)
         for changes, sentences in self._warnings().items():
             for sentence in sentences:
                 self.callbacks.warning(sentence, changes)
+
+    def _count_cards(self) -> int:
+        from mixopt.training.device import list_cards
+
+        trains_here = self.config.executor.kind == "local" and self.device.name == "cuda"
+        return len(list_cards()) if trains_here else 0
 
     def _require_full_precision(self, base: PretrainedBaseConfig) -> None:
         """Refuse a quantized base or expert before anything is read or tokenized."""
@@ -191,14 +200,6 @@ class StudyContext:
             name = "cuda" if executor.gpus else "cpu"
         here = executor.kind == "local" or self.inputs is not None
         return Device.choose(name, resolve_dtype(self.config.base), here=here)
-
-    @property
-    def n_devices(self) -> int | None:
-        """GPUs that train one model; None for all of this process."""
-        executor = self.config.executor
-        if executor.kind in ("ray", "slurm"):
-            return max(1, int(executor.gpus))
-        return 1 if executor.kind == "processes" else None
 
     @cached_property
     def base_model(self) -> "Base":

@@ -8,6 +8,7 @@ from tempfile import gettempdir
 from mixopt.artifacts.artifact import hash_key
 from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore, RankZeroStore
+from mixopt.config.executors import ExecutorConfig
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,29 @@ class RunEnvironment:
         user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
         root = Path(gettempdir()) / f"mixopt-{user}-{hash_key({'storage': self.storage})}"
         return replace(self, store=root / "artifacts", cache=root / "cache")
+
+
+def describe_idle_cards(executor: ExecutorConfig, cards: int) -> str | None:
+    """Return a warning where a study leaves cards idle that it asks for or sees.
+
+    Args:
+        executor: Of the study.
+        cards: That the process which drives the study sees; 0 where it does not train on cards.
+    """
+    if executor.kind in ("ray", "slurm"):
+        if executor.gpus <= 1:
+            return None
+        return (
+            f"Each worker has {executor.gpus:g} GPUs and trains and scores on one of them; set "
+            "executor.gpus: 1 for more workers, or launch `mixopt train` by accelerate where a model needs "
+            "several."
+        )
+    if executor.kind == "processes" or cards < 2 or is_launched():
+        return None
+    return (
+        f"This machine has {cards} GPUs, and executor: local uses one; set executor: processes for one "
+        "worker on each."
+    )
 
 
 def is_launched() -> bool:

@@ -349,6 +349,7 @@ def open_search(context: StudyContext) -> CandidateSearch:
         DivergedError: Fewer than two experts were trained.
         InfeasibleError: No merge of the experts meets every bound.
     """
+    from mixopt.merging.rounding import describe_rounding
     from mixopt.pipeline.evaluators import open_evaluator
     from mixopt.pipeline.trained_candidates import train_candidates
 
@@ -361,6 +362,13 @@ def open_search(context: StudyContext) -> CandidateSearch:
         f"experts stepped δ = {least:.1%} ({first}) to {most:.1%} ({last}) away from the base (sound "
         "below 10%)"
     )
+    config = context.config
+    # the candidates beside a method's own are ensembles, which cost nothing
+    method = "ensemble" if config.published_method is not None else config.search_method
+    by_expert = dict(zip(experts.results, facts.step_sizes, strict=True))
+    rounding = describe_rounding(by_expert, context.device.dtype) if method != "ensemble" else None
+    if rounding:
+        context.callbacks.warning(rounding)
     tasks: list[Task | ModelTask] = [*evaluator.scorer.tasks, *evaluator.scorer.model_tasks]
     for task in tasks:
         if task.truncated:
@@ -370,9 +378,6 @@ def open_search(context: StudyContext) -> CandidateSearch:
             )
     space = WeightSpace.of_rows(context.space, experts.compositions)
     _ = space.centre  # raises where the experts cannot meet the bounds
-    config = context.config
-    # the candidates beside a method's own are ensembles, which cost nothing
-    method = "ensemble" if config.published_method is not None else config.search_method
     return CandidateSearch(
         evaluator, space, experts, config.domains, config.search, method, config.seed,
         partial(train_candidates, context),

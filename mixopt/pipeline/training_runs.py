@@ -221,7 +221,7 @@ def mix_seed(seed: int, purpose: str, index: int) -> int:
 def _plan(context: "StudyContext", kind: str, name: str, **options: Any) -> TrainingRun:
     return plan_run(
         kind, name, corpora=context.corpora, context=context.config.base.context,
-        device=context.device, n_devices=context.n_devices, **options,
+        device=context.device, **options,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mixopt.config.training import TrainingConfig
+from mixopt.errors import ConfigError
 from mixopt.training.step_law import OptimizerHyperparameters
 
 LOGIT_BYTES = 2 << 30
@@ -45,7 +46,8 @@ class BatchPlan:
         Batch and warm-up follow from the config's tokens, however long the run is, so that runs of
         several lengths differ in nothing else. A forward pass takes at most `device_batch` sequences,
         or as many as keep the logits within `LOGIT_BYTES`. Passes of a step are equally large, so not
-        every batch can be had: it is the closest of at most twice the fewest passes.
+        every batch can be had: it is the closest of at most twice the fewest passes of one device. Several
+        devices share this batch, so that the result does not depend on their number.
 
         Args:
             training: The config.
@@ -55,12 +57,24 @@ class BatchPlan:
             vocabulary: Tokens of the vocabulary.
             checkpoints: Tokens after which the model is kept, increasing; the last number is the
                 length of the run. The config's tokens alone if left out.
+
+        Raises:
+            ConfigError: The devices cannot share the batch equally.
         """
         wanted = max(1, round(step.batch_tokens / context))
         wanted = min(wanted, max(1, training.tokens // context))
         most = training.device_batch or max(1, LOGIT_BYTES // (4 * vocabulary * context))
-        per_device, accumulation = _divide_batch(wanted / devices, most)
-        together = per_device * accumulation * devices
+        size, passes = _divide_batch(wanted, most)
+        together = size * passes
+        if together % devices:
+            whole = devices * math.ceil(together / devices)
+            raise ConfigError(
+                f"{devices} processes cannot share batches of {together} sequences equally; launch a number "
+                f"that divides {together}, or set training.batch_tokens: {whole * context}."
+            )
+        own = together // devices
+        per_device = max(size for size in range(1, min(most, own) + 1) if own % size == 0)
+        accumulation = own // per_device
 
         def count_steps(tokens: int) -> int:
             return max(1, round(tokens / (together * context)))
@@ -80,16 +94,16 @@ class BatchPlan:
         return self.sequences_per_step * self.steps
 
 
-def _divide_batch(each: float, most: int) -> tuple[int, int]:
-    """Return sequences per pass and passes per step of a device for about `each` sequences a step.
+def _divide_batch(wanted: int, most: int) -> tuple[int, int]:
+    """Return sequences per pass and passes per step of one device for about `wanted` sequences a step.
 
     The closest product wins, then the fewest passes. Up to twice the fewest are tried: 127 sequences, of
     which 64 fit, are two passes of 63 and not 127 of one.
     """
-    fewest = max(1, math.ceil(each / most))
+    fewest = max(1, math.ceil(wanted / most))
     plans = [
         (min(most, max(1, size)), passes)
         for passes in range(fewest, 2 * fewest + 1)
-        for size in (math.floor(each / passes), math.ceil(each / passes))
+        for size in (math.floor(wanted / passes), math.ceil(wanted / passes))
     ]
-    return min(plans, key=lambda plan: (abs(plan[0] * plan[1] - each), plan[1]))
+    return min(plans, key=lambda plan: (abs(plan[0] * plan[1] - wanted), plan[1]))

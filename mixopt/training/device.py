@@ -65,16 +65,3 @@ def list_cards() -> list[str]:
     if visible is not None:
         return [card.strip() for card in visible.split(",") if card.strip() not in ("", "-1")]
     return [str(card) for card in range(torch.cuda.device_count())]
-
-
-def count_devices(device: Device) -> int:
-    """Return the number of devices that train one model.
-
-    These are the processes of a launch, or else the CUDA cards of this process.
-
-    Args:
-        device: Device of this process.
-    """
-    cards = torch.cuda.device_count() if device.name == "cuda" else 1
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    return launched if launched > 1 else max(1, cards)

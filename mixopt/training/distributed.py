@@ -7,12 +7,23 @@ full, also where FSDP has sharded them.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mixopt.errors import RunError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+PATIENCE = timedelta(days=7)
+"""How long processes wait for one another: the first one reads and tokenizes text alone."""
+
+
+def count_processes() -> int:
+    """Return the number of processes that a launcher has started to train one model; each has a device."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass(frozen=True)
@@ -29,13 +40,24 @@ class ProcessGroup:
 
     @classmethod
     def launched(cls, *, cpu: bool) -> "ProcessGroup":
-        """Return the processes that a launcher has started, or this process alone."""
-        count = int(os.environ.get("WORLD_SIZE", "1"))
-        if count == 1:
+        """Return the processes that a launcher has started, or this process alone.
+
+        Raises:
+            RunError: They are to shard models by version 1 of FSDP, whose shards cannot be gathered.
+        """
+        if count_processes() == 1:
             return cls()
+        sharded = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true")
+        if sharded and os.environ.get("FSDP_VERSION", "1") != "2":
+            raise RunError(
+                "The processes were launched with version 1 of FSDP, whose shards are not gathered; launch "
+                "them with --fsdp_version 2 (FSDP_VERSION=2)."
+            )
         from accelerate import PartialState
 
-        state = PartialState(cpu=cpu)  # joins the group: gloo on CPUs, NCCL on GPUs
+        state = PartialState(
+            cpu=cpu, timeout=PATIENCE
+        )  # joins the group: gloo on CPUs, NCCL on GPUs
         return cls(state.process_index, state.num_processes)
 
     @property

@@ -1,6 +1,6 @@
 """Training of the base, experts and mixtures on transformers' `Trainer`.
 
-The Trainer provides bf16, gradient accumulation, gradient checkpointing and several GPUs. This module
+The Trainer provides bf16, gradient accumulation, gradient checkpointing and several processes. This module
 adds the order of the data, the average of the last checkpoints, and the check of the loss.
 """
 
@@ -120,9 +120,11 @@ def train(
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
-        ddp_find_unused_parameters=False,
+        # text alone leaves the encoders of images and sound without gradients
+        ddp_find_unused_parameters=model.config.get_text_config() is not model.config,
         dataloader_pin_memory=device.name != "cpu",
     )
+    _use_one_device(arguments)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     callbacks = [monitor, checkpointing]
     trainer = Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=callbacks)
@@ -149,6 +151,15 @@ def train(
     tokens = plan.sequences * dataset.context
     flops = 6.0 * parameters * tokens
     return TrainingOutcome(name, tokens, plan.steps, tuple(monitor.losses), flops), tensors
+
+
+def _use_one_device(arguments: TrainingArguments) -> None:
+    """Keep the Trainer from torch's DataParallel, which it takes where this process sees several cards.
+
+    Its replicas leave out the autocast to bfloat16, and the batch would depend on the number of cards.
+    """
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
 
 
 def _schedule(training: TrainingConfig, steps: int, warmup: int) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from mixopt.mixture import Mixture
 from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.dataset import MixtureDataset
-from mixopt.training.device import Device, count_devices
+from mixopt.training.device import Device
+from mixopt.training.distributed import count_processes
 from mixopt.training.distributed import is_sharded
 from mixopt.training.expert_files import load_parameters
 from mixopt.training.outcome import TrainingOutcome
@@ -97,7 +98,6 @@ def plan_run(
     corpora: StudyCorpora,
     context: int,
     device: Device,
-    n_devices: int | None,
     checkpoints: Sequence[int] = (),
 ) -> TrainingRun:
     """Return the run with everything that determines its result; nothing is trained.
@@ -115,7 +115,6 @@ def plan_run(
         corpora: The study's text.
         context: Tokens per sequence.
         device: That trains.
-        n_devices: GPUs that train one model; those of this process if None.
         checkpoints: Tokens after which the model is kept, increasing; the last number is the length
             of the run. The config's tokens alone if left out.
 
@@ -123,6 +122,7 @@ def plan_run(
         The run; its artifact names the result.
 
     Raises:
+        ConfigError: Several processes were launched, and cannot share the batch.
         DataError: A domain has no text, or would be read more often than `max_epochs` allows.
     """
     domains = [domain for domain in ratios if ratios[domain]]
@@ -136,10 +136,10 @@ def plan_run(
         what=f"the {tokens:,} tokens of {name!r}",
     )  # fmt: skip
     step = resolve_hyperparameters(config, parameters)
-    n_devices = n_devices or count_devices(device)
     plan = BatchPlan.of(
-        config, step, context, n_devices, vocabulary=len(corpora.tokenizer), checkpoints=checkpoints
-    )
+        config, step, context, count_processes(),
+        vocabulary=len(corpora.tokenizer), checkpoints=checkpoints,
+    )  # fmt: skip
     full_key = {
         **key,
         "training": config.artifact_key(),

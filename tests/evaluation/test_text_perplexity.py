@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.data.tokenizer import build_tokenizer
-from mixopt.evaluation import text_perplexity
+from mixopt.evaluation import text_perplexity, token_losses
 from mixopt.evaluation.text_perplexity import measure_perplexity
 
 TEXTS = ["a", "the small bird sings", "one two", "x" * 400, "the small bird sings in a green tree"]
@@ -44,7 +44,7 @@ def test_logits_of_a_pass_stay_within_their_memory(reference, monkeypatch):
     model, tokenizer = reference
     expected = list(measure_perplexity(model, tokenizer, TEXTS, 16))
     monkeypatch.setattr(text_perplexity, "LOGIT_BYTES", 4 * 270 * 40)  # those of 40 tokens
-    monkeypatch.setattr(text_perplexity, "PIECE", 5)
+    monkeypatch.setattr(token_losses, "PIECE", 5)
     sizes, converted = [], []
     forward = model.forward
 

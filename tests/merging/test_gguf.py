@@ -46,7 +46,9 @@ def test_a_file_becomes_an_ordinary_model_once(file, tmp_path, caplog):
 
 
 def test_weights_that_are_not_found_are_not_drawn_at_random(tmp_path):
-    experts = {f"blk.1.ffn_{part}.weight": f"blk.1.ffn_{part}_exps.weight" for part in ("gate", "up")}
+    experts = {
+        f"blk.1.ffn_{part}.weight": f"blk.1.ffn_{part}_exps.weight" for part in ("gate", "up")
+    }
     file = write_gguf(tmp_path / "moe.gguf", llama(), tokenizer(), rename=experts)
     store = ArtifactStore(tmp_path / "store")
     with pytest.raises(ModelError, match=r"mlp.gate_proj.weight and 1 other weights are not found"):
@@ -57,7 +59,9 @@ def test_weights_that_are_not_found_are_not_drawn_at_random(tmp_path):
 def test_scaled_positions_are_refused_where_they_would_be_lost(tmp_path):
     factors = {"rope_freqs.weight": np.ones(8, dtype=np.float32)}
     file = write_gguf(tmp_path / "scaled.gguf", llama(), tokenizer(), more=factors)
-    with pytest.raises(ModelError, match="rotary positions are scaled, which transformers does not"):
+    with pytest.raises(
+        ModelError, match="rotary positions are scaled, which transformers does not"
+    ):
         dequantize(file, ArtifactStore(tmp_path / "store"), "The base")
 
 

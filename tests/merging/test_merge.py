@@ -207,3 +207,14 @@ def test_experts_without_weight_are_not_read_where_none_is_kept(tmp_path):
         stream.write(b"\xff" * (file.stat().st_size - header))
     found = ModelMerger(model(), experts, resident=False).merge(weights).state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_what_a_training_released_is_free(monkeypatch):
+    state = {"cached": 40, "free": 20}
+
+    def empty():
+        state["free"] += state.pop("cached")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (state["free"], 80))
+    assert merge_module.free_bytes(torch.device("cuda")) == 60

@@ -1,6 +1,17 @@
 from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore
-from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
+from mixopt.config.executors import (
+    LocalExecutorConfig,
+    ProcessesExecutorConfig,
+    RayExecutorConfig,
+    SlurmExecutorConfig,
+)
+from mixopt.pipeline.environment import (
+    RunEnvironment,
+    describe_idle_cards,
+    is_launched,
+    is_silent,
+)
 
 
 def environment(folder, storage=None):
@@ -34,3 +45,16 @@ def test_only_the_first_process_of_a_launch_reports(monkeypatch):
     assert not is_silent()
     monkeypatch.setenv("RANK", "1")
     assert is_silent()
+
+
+def test_idle_cards_are_told(monkeypatch):
+    local, processes = LocalExecutorConfig(), ProcessesExecutorConfig()
+    assert describe_idle_cards(local, 0) is describe_idle_cards(local, 1) is None
+    assert describe_idle_cards(processes, 8) is None
+    assert "8 GPUs, and executor: local uses one" in describe_idle_cards(local, 8)
+    for config in (RayExecutorConfig(gpus=0.5), SlurmExecutorConfig(gpus=1)):
+        assert describe_idle_cards(config, 0) is None
+    for config in (RayExecutorConfig(gpus=4), SlurmExecutorConfig(gpus=4)):
+        assert "Each worker has 4 GPUs" in describe_idle_cards(config, 0)
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert describe_idle_cards(local, 8) is None

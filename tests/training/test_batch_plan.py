@@ -1,6 +1,7 @@
 import pytest
 
 from mixopt.config.training import TrainingConfig
+from mixopt.errors import ConfigError
 from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.step_law import OptimizerHyperparameters
 
@@ -38,15 +39,27 @@ def test_plan_keeps_the_batch_that_is_printed_and_the_logits_in_memory():
     (127, 64, 1, (63, 2, 126)),  # a prime number
     (9, 5, 1, (3, 3, 9)),  # as many as asked for, in one pass more
     (7, 2, 1, (1, 7, 7)),
-    (15, 64, 4, (4, 1, 16)),  # 3 a device are 12
     (127, 64, 2, (63, 1, 126)),
-    (3, 64, 8, (1, 1, 8)),
+    (127, 64, 6, (21, 1, 126)),
+    (40, 8, 4, (5, 2, 40)),
 ])  # fmt: skip
 def test_the_batch_is_the_closest_that_equal_passes_make(batch, most, devices, expected):
     config = TrainingConfig(tokens=10**8, device_batch=most)
     step = OptimizerHyperparameters(1, batch * 256, "")
     plan = BatchPlan.of(config, step, 256, devices, vocabulary=2048)
     assert (plan.device_batch, plan.accumulation, plan.sequences_per_step) == expected
+
+
+def test_the_batch_does_not_depend_on_the_number_of_devices():
+    step = OptimizerHyperparameters(1, 15 * 256, "")
+    config = TrainingConfig(tokens=10**8)
+    alone = BatchPlan.of(config, step, 256, 1, vocabulary=2048)
+    for devices in (3, 5, 15):
+        plan = BatchPlan.of(config, step, 256, devices, vocabulary=2048)
+        assert (plan.sequences_per_step, plan.steps) == (alone.sequences_per_step, alone.steps)
+        assert plan.device_batch * plan.accumulation * devices == 15
+    with pytest.raises(ConfigError, match=r"4 processes .* 15 sequences.*batch_tokens: 4096"):
+        BatchPlan.of(config, step, 256, 4, vocabulary=2048)
 
 
 def test_runs_of_several_lengths_share_batch_and_warm_up():

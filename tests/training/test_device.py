@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mixopt.errors import ModelError
-from mixopt.training.device import Device, count_devices
+from mixopt.training.device import Device
 
 
 def test_device_that_is_not_there():
@@ -13,9 +13,3 @@ def test_device_that_is_not_there():
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="'cuda' is not on this machine"):
             Device.choose("cuda")
-
-
-def test_processes_that_were_launched_together_share_a_batch(monkeypatch):
-    assert count_devices(Device("cpu", torch.float32)) == 1
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert count_devices(Device("cpu", torch.float32)) == 2

@@ -1,6 +1,16 @@
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
 import torch
 
-from mixopt.training.distributed import ProcessGroup, is_sharded, trained_tensors
+from mixopt.errors import RunError
+from mixopt.training.distributed import (
+    ProcessGroup,
+    count_processes,
+    is_sharded,
+    trained_tensors,
+)
 
 
 def test_one_process_leads_and_waits_for_nobody(monkeypatch):
@@ -9,6 +19,28 @@ def test_one_process_leads_and_waits_for_nobody(monkeypatch):
     assert (processes.rank, processes.world_size, processes.is_main) == (0, 1, True)
     processes.barrier()
     assert processes.broadcast({"a": 1}) == {"a": 1}
+
+
+def test_processes_wait_for_the_first_one_as_long_as_it_works(monkeypatch):
+    given = {}
+
+    def join(**options):
+        given.update(options)
+        return SimpleNamespace(process_index=1, num_processes=2)
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("accelerate.PartialState", join)
+    processes = ProcessGroup.launched(cpu=True)
+    assert (processes.rank, processes.world_size, count_processes()) == (1, 2, 2)
+    # tokenizing a large text takes longer than the ten minutes after which NCCL gives up
+    assert given["timeout"] > timedelta(days=1)
+
+
+def test_shards_that_cannot_be_gathered_are_refused_at_once(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(RunError, match="--fsdp_version 2"):
+        ProcessGroup.launched(cpu=True)
 
 
 def test_what_is_frozen_is_not_trained():

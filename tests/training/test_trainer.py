@@ -245,3 +245,22 @@ def test_libraries_are_left_out_of_collections_once(monkeypatch):
     assert gc.get_freeze_count() > 10_000
     monkeypatch.setattr("mixopt.training.trainer.gc.freeze", lambda: pytest.fail("again"))
     exclude_libraries_from_collection()
+
+
+def test_a_process_trains_on_one_of_its_cards(corpora, tmp_path, monkeypatch):
+    """DataParallel's replicas would leave out the autocast to bfloat16."""
+
+    class Refused(torch.nn.DataParallel):
+        def __init__(self, *_):
+            raise AssertionError
+
+    class Arguments(trainer.TrainingArguments):
+        def __post_init__(self):
+            super().__post_init__()
+            _ = self.n_gpu
+            self._n_gpu = 2
+
+    monkeypatch.setattr(trainer, "TrainingArguments", Arguments)
+    monkeypatch.setattr(torch.nn, "DataParallel", Refused)
+    _, outcome = run(corpora, tmp_path, TrainingConfig(tokens=1000))
+    assert outcome.steps > 0

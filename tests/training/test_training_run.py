@@ -17,7 +17,7 @@ def plan(study, **changes):
     arguments = {
         "ratios": Mixture({"birds": 1.0}), "seed": 0, "key": {}, "config": study.config.training,
         "parameters": 1000, "open_model": never, "save": never, "corpora": study.corpora,
-        "context": 32, "device": study.device, "n_devices": None,
+        "context": 32, "device": study.device,
     }  # fmt: skip
     return plan_run("experts", "birds", **arguments | changes)
 

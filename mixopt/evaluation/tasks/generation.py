@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BATCH_SEQUENCES = 32
 """Completions that are generated together."""
+BEFORE = 8
+"""Tokens of the prompt that are decoded before a completion."""
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 
 
@@ -87,7 +89,7 @@ class GenerationTask:
 
     def _complete(self, model: "PreTrainedModel") -> Iterator[tuple[int, str]]:
         model.eval()
-        config, tokenizer = self._config, self._context.tokenizer
+        config = self._config
         each = max(1, BATCH_SEQUENCES // config.samples)
         order = sorted(range(len(self._prompts)), key=lambda place: len(self._prompts[place]))
         settings: dict[str, Any] = {"do_sample": False}
@@ -110,9 +112,24 @@ class GenerationTask:
                     attention_mask=mask.to(model.device),
                     max_new_tokens=min(config.max_new_tokens, max(1, room)),
                 )
-            texts = tokenizer.batch_decode(written[:, tokens.shape[1] :], skip_special_tokens=True)
-            for index, text in enumerate(texts):
-                yield places[index // config.samples], self._cut(text)
+            for index, row in enumerate(written[:, tokens.shape[1] :].tolist()):
+                place = places[index // config.samples]
+                yield place, self._cut(self._decode(self._prompts[place], row))
+
+    def _decode(self, prompt: list[int], written: list[int]) -> str:
+        """Return the text that was written after a prompt.
+
+        The decoder of a SentencePiece tokenizer removes the first space of a text: decoded alone, a
+        completion that begins with an indented line would lose it.
+        """
+        decode = self._context.tokenizer.decode
+        before = prompt[-BEFORE:]
+        known = decode(before, skip_special_tokens=True)
+        whole = decode([*before, *written], skip_special_tokens=True)
+        if whole.startswith(known):
+            return str(whole[len(known) :])
+        # a character of several tokens begins in the prompt
+        return str(decode(written, skip_special_tokens=True))
 
     def _pad(self, prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         width = max(map(len, prompts))

@@ -5,6 +5,9 @@ import pytest
 import torch
 import toy
 from models_for_tests import model, tokenizer
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from mixopt.config.benchmarks import GenerationConfig
 from mixopt.errors import DataError
@@ -74,6 +77,21 @@ def test_a_base_s_own_settings_of_generation_change_nothing(tmp_path, says):
     assert first != expected
     assert all(whole.startswith(one) for (_, one), (_, whole) in zip(first, expected, strict=True)
                if "\N{REPLACEMENT CHARACTER}" not in one)  # fmt: skip
+
+
+def test_an_indented_completion_keeps_its_first_space():
+    """The decoder of Llama 2, Mistral and Phi-3 removes the first space of a text."""
+    words = ["def", "f():", "\n", "▁▁", "return", "▁1"]
+    plain = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="def"))
+    plain.decoder = decoders.Sequence([
+        decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0),
+    ])  # fmt: skip
+    task = GenerationTask.__new__(GenerationTask)
+    own = PreTrainedTokenizerFast(tokenizer_object=plain, bos_token="def")
+    task._context = TaskContext(own, CONTEXT)
+    assert own.decode([3, 4, 5]) == " return 1"
+    assert task._decode([0, 1, 2], [3, 4, 5]) == "  return 1"
+    assert task._decode([3, 4], [2, 3, 4, 5]) == "\n  return 1"
 
 
 def test_a_completion_ends_before_the_first_stop(tmp_path):
