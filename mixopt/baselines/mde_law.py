@@ -67,7 +67,8 @@ class _Law:
     def __init__(self, problem: Problem, space: WeightSpace, ratios: Array, losses: Array) -> None:
         self._problem, self._space = problem, space
         weights = np.stack([space.weights_for(row)[0] for row in ratios])
-        terms = self._terms(weights)
+        # anchored experts cannot make every run: the linear terms are the ratios that it was trained on
+        terms = self._terms(ratios, weights)
         self._mean, self._spread = terms.mean(axis=0), np.maximum(terms.std(axis=0), SPREAD_FLOOR)
         self._models = []
         for column in losses.T:
@@ -80,14 +81,14 @@ class _Law:
             model = RidgeCV(PENALTIES).fit(self._scaled(terms)[known], column[known])
             self._models.append(model)
 
-    def _terms(self, weights: Array) -> Array:
+    def _terms(self, ratios: Array, weights: Array) -> Array:
         ensembles = self._problem.losses(self._problem.ensembles(weights))
-        return np.hstack([self._space.ratios(weights), ensembles])
+        return np.hstack([ratios, ensembles])
 
     def _scaled(self, terms: Array) -> Array:
         return np.asarray((terms - self._mean) / self._spread)
 
     def losses(self, weights: Array) -> Array:
         """Return the predicted losses (`n x m`) at weights of the experts (`n x k`)."""
-        terms = self._scaled(self._terms(weights))
+        terms = self._scaled(self._terms(self._space.ratios(weights), weights))
         return np.stack([model.predict(terms) for model in self._models], axis=1)

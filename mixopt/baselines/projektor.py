@@ -56,8 +56,7 @@ class Projektor:
         transport = Transport(problem.require_samples())
         n = problem.affordable_runs
         drawn = problem.mixtures.sample(n - 1, problem.rng(1))
-        start = problem.mixtures.pull(problem.natural[None])
-        ratios = np.vstack([start, drawn])
+        ratios = np.vstack([problem.natural, drawn])
         lengths, scores = problem.train_lengths(ratios)
         shares = project(lengths, problem.target_tokens or max(lengths))
         distances = transport.distances(ratios)
@@ -68,9 +67,11 @@ class Projektor:
         )
         law = PseudoQuadratic(coefficients)
         predicted = law.predict(ratios, distances) @ problem.weights
+        # natural is trained where limits forbid it too, and descents start at allowed mixtures
+        starts = problem.mixtures.pull(ratios[[0, int(predicted.argmin())]])
         found = [
             descend(law, transport, problem.mixtures, problem.weights, each, self.steps)
-            for each in (start[0], ratios[int(predicted.argmin())])
+            for each in starts
         ]
         values = [law.losses(row, *transport.distance(row))[0] for row in found]
         best = int(np.argmin([value @ problem.weights for value in values]))

@@ -26,3 +26,25 @@ def test_too_few_runs_with_a_score_end_in_one_sentence():
     world.fail = {1, 2}
     with pytest.raises(TrialsError, match="fitted to 5 runs with a score and needs 6"):
         MdeLaw(pool=32).recommend(make_problem(world, budget=world.tokens + 7 * RUN_TOKENS))
+
+
+def test_the_law_is_of_the_ratios_that_runs_were_trained_on():
+    """Experts that share half of their text make no run with more than half of a domain exactly."""
+
+    class Anchored(World):
+        def __init__(self):
+            super().__init__()
+            self.composition = 0.5 * np.eye(4) + 0.5 / 4
+
+        def ensembles(self, weights):  # they tell nothing
+            return np.ones((len(weights), 3))
+
+        def measure(self, probabilities):  # linear in the ratios of the run
+            ratios = probabilities @ np.linalg.pinv(self.tokens_by_domain)
+            return 2 - ratios[:, 1:]
+
+    world = Anchored()
+    found = MdeLaw(pool=64).recommend(make_problem(world))
+    real = 2 - found.ratios.vector(DOMAINS)[1:]
+    predicted = np.array([found.predicted[name] for name in ("code_loss", "books_loss", "right")])
+    assert np.abs(predicted - real).max() < 0.01

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from categorical_world import DOMAINS, METRICS, RUN_TOKENS, World, make_problem
+from categorical_world import DOMAINS, METRICS, NATURAL, RUN_TOKENS, World, make_problem
 
 from mixopt.baselines.projektor import (
     Projektor,
@@ -88,3 +88,12 @@ def test_expected_losses_are_at_the_length_of_the_target():
 def test_text_is_needed():
     with pytest.raises(UserError, match="compares samples of text and there is none"):
         Projektor().recommend(make_problem(World(), open_samples=None))
+
+
+def test_natural_is_trained_first_where_a_limit_forbids_it():
+    world, space = World(), SearchSpace(DOMAINS, prior=NATURAL, upper={"web:a": 0.4})
+    problem = make_problem(world, space=space)
+    found = Projektor(steps=5).recommend(problem)
+    assert world.trained[0] == pytest.approx(problem.natural)
+    assert all(space.contains(np.array(world.trained[1:]), tolerance=1e-6))
+    assert space.contains(found.ratios.vector(DOMAINS), tolerance=1e-6)[0]
