@@ -20,6 +20,8 @@ from mixopt.trials import Metric
 
 Need = Literal["experts", "runs", "online"]
 """What a method asks for: scores of combined experts, trained runs, or training whose weights change."""
+MORE_RUNS = "raise the method's budget (search.method_runs in a study)"
+"""What to do where a method has too few runs."""
 
 
 class Evaluator(Protocol):
@@ -271,7 +273,7 @@ class Problem:
     def recommend(
         self, ratios: Array, losses: Array | None = None, path: Array | None = None
     ) -> Recommendation:
-        """Return the recommendation of the allowed mixture that is nearest to `ratios` (`d`).
+        """Return the recommendation of the allowed mixture near `ratios` (`d`): they are kept if allowed.
 
         Args:
             ratios: The mixture that the method found.
@@ -307,7 +309,7 @@ class Problem:
         if tokens > left:
             raise RunError(
                 f"{what[0].upper()}{what[1:]} cost {tokens:,} tokens and {left:,} of the method's "
-                "budget are left; raise the budget."
+                f"budget are left; {MORE_RUNS}."
             )
         self.spent += tokens
 

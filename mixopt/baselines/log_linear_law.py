@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixopt.baselines.base import MORE_RUNS
 from mixopt.baselines.minimize import divergence, minimize_over
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
@@ -76,6 +77,7 @@ def fit_log_linear_law(
     rng: np.random.Generator,
     *,
     restarts: int = RESTARTS,
+    remedy: str = MORE_RUNS,
 ) -> LogLinearLaw:
     """Fit the law of each loss by Huber's loss from many starts; the best end is kept.
 
@@ -85,9 +87,10 @@ def fit_log_linear_law(
         own_domains: Index of the domain that a metric belongs to (`m`): its slope starts negative.
         rng: Draws the starts.
         restarts: Number of starts of each fit.
+        remedy: What to do where too few mixtures have a score.
 
     Raises:
-        TrialsError: A loss is not positive, or a metric has fewer losses than the law has parameters.
+        TrialsError: A loss is negative, or a metric has fewer losses than the law has parameters.
     """
     d = ratios.shape[1]
     floors, slopes = [], []
@@ -96,11 +99,12 @@ def fit_log_linear_law(
         if known.sum() < d + 1:
             raise TrialsError(
                 f"The log-linear law has {d + 1} parameters for {d} domains and {known.sum()} mixtures "
-                "have a score; give the method a larger budget."
+                f"have a score; {remedy}."
             )
-        if column[known].min() <= 0:
+        # a loss of 0, where every answer is right, is a limit of the law: no floor, and slopes down
+        if column[known].min() < 0:
             raise TrialsError(
-                f"The log-linear law needs positive losses and one is {column[known].min():.3g}; choose "
+                f"The log-linear law has no negative losses and one is {column[known].min():.3g}; choose "
                 "by losses, or by shares of right answers."
             )
         fitted = _fit_one(ratios[known], column[known], own, rng, restarts)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
-from mixopt.baselines.base import Need, Problem, Recommendation
+from mixopt.baselines.base import MORE_RUNS, Need, Problem, Recommendation
 from mixopt.baselines.swarm import drop_failed, train_swarm
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
@@ -76,7 +76,7 @@ class _Law:
             if known.sum() < LEAST_RUNS:
                 raise TrialsError(
                     f"The law of MDE is fitted to {known.sum()} runs with a score and needs "
-                    f"{LEAST_RUNS}; give the method a larger budget."
+                    f"{LEAST_RUNS}; {MORE_RUNS}."
                 )
             model = RidgeCV(PENALTIES).fit(self._scaled(terms)[known], column[known])
             self._models.append(model)

@@ -16,6 +16,9 @@ from mixopt.baselines.base import Need, Problem, Recommendation
 from mixopt.baselines.log_linear_law import RESTARTS, fit_log_linear_law
 from mixopt.baselines.swarm import drop_failed, list_own_domains
 
+RETRY = "the messages before name what merges failed with: fix it and run again"
+"""The number of merges does not depend on a budget."""
+
 
 @dataclass(frozen=True)
 class OpMix:
@@ -46,7 +49,8 @@ class OpMix:
         losses = problem.losses(problem.merges(weights))
         ratios, losses = drop_failed(space.ratios(weights), losses)
         law = fit_log_linear_law(
-            ratios, losses, list_own_domains(problem), problem.rng(2), restarts=self.restarts
-        )
+            ratios, losses, list_own_domains(problem), problem.rng(2), restarts=self.restarts,
+            remedy=RETRY,
+        )  # fmt: skip
         best = space.ratios(law.best_weights(space, problem.weights, self.kl)[None])[0]
         return problem.recommend(best, law.losses(best[None])[0])

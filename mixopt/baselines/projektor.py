@@ -21,7 +21,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
-from mixopt.baselines.base import Need, Problem, Recommendation
+from mixopt.baselines.base import MORE_RUNS, Need, Problem, Recommendation
 from mixopt.baselines.transport import Transport
 from mixopt.errors import RunError, UserError
 from mixopt.mixture import Array
@@ -102,7 +102,7 @@ class PseudoQuadratic:
             if known.sum() < LEAST_RUNS:
                 raise RunError(
                     f"The law of projektor is fitted to {known.sum()} runs with a score and needs "
-                    f"{LEAST_RUNS}; give the method a larger budget."
+                    f"{LEAST_RUNS}; {MORE_RUNS}."
                 )
             mean, spread = rows[known].mean(axis=0), rows[known].std(axis=0)
             spread = np.where(spread > SMALL, spread, 1.0)

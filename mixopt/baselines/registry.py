@@ -82,7 +82,8 @@ def require_budget(
     """
     least = method.least_tokens(d, expert_tokens, run_tokens)
     if budget_tokens < least:
+        runs = -(-(least - (expert_tokens if method.need == "experts" else 0)) // run_tokens)
         raise ConfigError(
             f"Method {name!r} needs {least:,} tokens of training for {d} domains and its budget is "
-            f"{budget_tokens:,}; raise it to that or more."
+            f"{budget_tokens:,}; raise it to that or more (in a study search.method_runs: {runs})."
         )

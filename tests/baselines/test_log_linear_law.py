@@ -54,8 +54,23 @@ def test_a_large_penalty_stays_at_natural_and_none_goes_to_the_best():
 
 def test_too_few_runs_and_losses_without_a_logarithm_end_in_one_sentence():
     ratios = draw(3)
-    with pytest.raises(TrialsError, match="has 4 parameters for 3 domains and 3 mixtures"):
+    with pytest.raises(
+        TrialsError, match="has 4 parameters for 3 domains and 3 mixtures.*search.method_runs"
+    ):
         fit(ratios, TRUE.losses(ratios))
     ratios = draw(9)
-    with pytest.raises(TrialsError, match="needs positive losses and one is -"):
+    with pytest.raises(TrialsError, match="has no negative losses and one is -"):
         fit(ratios, TRUE.losses(ratios) - 5)
+
+
+def test_a_perfect_accuracy_is_a_loss_like_any_other():
+    ratios = draw(24)
+    losses = TRUE.losses(ratios)
+    losses[:, 1] = np.maximum(0.0, 0.3 - ratios[:, 1])
+    assert (losses[:, 1] == 0).any()
+    other = draw(50, seed=1)
+    found = fit(ratios, losses).losses(other)
+    assert np.abs(found[:, 0] - TRUE.losses(other)[:, 0]).max() < 0.01
+    assert np.abs(found[:, 1] - np.maximum(0.0, 0.3 - other[:, 1])).mean() < 0.05
+    losses[:, 1] = 0.0  # every answer of every run is right
+    assert np.abs(fit(ratios, losses).losses(other)[:, 1]).max() < 0.02
