@@ -36,15 +36,23 @@ class MergeToMix:
         """Score the average of every subset and return the best; limits move an average inside."""
         space = problem.combinations
         k = len(space.experts)
-        if 2**k - 1 > self.most_subsets:
-            raise UserError(
-                f"merge-to-mix scores every subset of the {k} experts, {2**k - 1:,} merges, and at most "
-                f"{self.most_subsets:,} are scored; use fewer domains, or method points, which adds one "
-                "expert at a time."
-            )
+        self.require_few(k)
         subsets = np.array([row for row in product((0.0, 1.0), repeat=k) if any(row)])
         weights = np.unique(space.pull(subsets / subsets.sum(axis=1, keepdims=True)), axis=0)
         weights, losses = drop_failed(weights, problem.losses(problem.merges(weights)))
         mean = losses @ problem.weights
         best = int(np.where(np.isfinite(mean), mean, np.inf).argmin())
         return problem.recommend(space.ratios(weights[best : best + 1])[0], losses[best])
+
+    def require_few(self, k: int) -> None:
+        """Check that every subset of `k` experts can be scored.
+
+        Raises:
+            UserError: There are more than `most_subsets`.
+        """
+        if 2**k - 1 > self.most_subsets:
+            raise UserError(
+                f"merge-to-mix scores every subset of the {k} experts, {2**k - 1:,} merges, and at most "
+                f"{self.most_subsets:,} are scored; use fewer domains, or method points, which adds one "
+                "expert at a time."
+            )

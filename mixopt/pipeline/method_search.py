@@ -16,6 +16,7 @@ import numpy as np
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.baselines.base import Method, OnlineTraining, Problem, Recommendation
+from mixopt.baselines.merge_to_mix import MergeToMix
 from mixopt.baselines.registry import open_method, recommend, require_budget
 from mixopt.baselines.scalebio import ScaleBio
 from mixopt.config.study import StudyConfig
@@ -80,7 +81,8 @@ def require_method_budget(context: StudyContext) -> None:
 
     Raises:
         ConfigError: The budget is below the method's least.
-        UserError: The base has fewer layers than are to be trained at a time.
+        UserError: The base has fewer layers than are to be trained at a time, or there are too many
+            experts for every subset of them.
     """
     name = context.config.published_method
     if name is None:
@@ -91,6 +93,8 @@ def require_method_budget(context: StudyContext) -> None:
         name, method, d=len(context.config.domains), expert_tokens=experts,
         run_tokens=context.config.training.tokens, budget_tokens=method_budget(context),
     )  # fmt: skip
+    if isinstance(method, MergeToMix):
+        method.require_few(len(context.compositions))
     if (layers := context.config.search.lisa_layers) is not None:
         require_layers(context, layers)
 
@@ -189,7 +193,11 @@ def _artifact(
 
 
 def _epochs(config: StudyConfig, available: Mapping[str, int]) -> Array:
-    return np.array([config.target.tokens / available[name] for name in config.domains])
+    # of a domain without text nothing is known, and methods that read epochs need text
+    return np.array([
+        config.target.tokens / available[name] if name in available else 0.0
+        for name in config.domains
+    ])  # fmt: skip
 
 
 class StudyEvaluator:

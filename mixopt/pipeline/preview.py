@@ -11,6 +11,7 @@ from mixopt.baselines.transport import Transport
 from mixopt.mixture import Mixture
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline.context import StudyContext
+from mixopt.pipeline.mixture_runs import order_natural
 from mixopt.pipeline.text_samples import collect_samples, equal_weights
 
 STEPS = 30
@@ -62,7 +63,7 @@ def preview_study(context: StudyContext) -> Preview:
     """
     domains, space = context.config.domains, WeightSpace.of_domains(context.space)
     transport = Transport(collect_samples(context, equal_weights(context), name="preview"))
-    natural = context.corpora.natural.vector(domains)
+    natural = order_natural(context).vector(domains)
     start = space.pull(natural[None])[0]
     found = descend_on_simplex(transport.distance, space, start, STEPS)
     alone = {
@@ -70,6 +71,6 @@ def preview_study(context: StudyContext) -> Preview:
         for name in domains
     }
     return Preview(
-        Mixture.from_vector(domains, found), context.corpora.natural, alone,
+        Mixture.from_vector(domains, found), order_natural(context), alone,
         transport.distance(found)[0], transport.distance(natural)[0],
     )  # fmt: skip

@@ -5,13 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import toy
+import yaml
+from models_for_tests import model, perturbed, save_base
 
 from mixopt import Mixture
 from mixopt.baselines.d_optimal import DOptimal
+from mixopt.baselines.merge_to_mix import MergeToMix
 from mixopt.baselines.registry import METHODS
 from mixopt.config.loader import load_study
 from mixopt.config.search import PUBLISHED, TRAINS_NOTHING
-from mixopt.errors import ConfigError
+from mixopt.errors import ConfigError, UserError
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.pipeline.method_search import metric_weights, run_method
 from mixopt.pipeline.objective import require_objective
@@ -121,6 +124,29 @@ def test_a_budget_below_the_least_ends_before_anything_is_trained(tmp_path):
     with pytest.raises(ConfigError, match="'olmix' needs 16,000 tokens .* for 3 domains"):
         study.search()
     assert not (study.output / "artifacts" / "base").exists()
+
+
+def test_too_many_experts_for_every_subset_end_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "merge-to-mix", lambda: MergeToMix(most_subsets=6))
+    study = open_toy(tmp_path, "merge-to-mix")
+    with pytest.raises(UserError, match="every subset of the 3 experts, 7 merges, and at most 6"):
+        study.search()
+    assert not (study.output / "artifacts" / "base").exists()
+
+
+def test_experts_without_text_are_merged(tmp_path):
+    base = {"kind": "pretrained", "path": str(save_base(tmp_path / "base")), "context": 32}
+    natural = {"birds": 0.5, "ships": 0.3, "sums": 0.2}
+    search = {"rounds": [6], "method": "points", "natural": natural}
+    path = toy.write_study(tmp_path, base=base, search=search)
+    for seed, name in enumerate(natural, start=1):
+        trained = model()
+        trained.load_state_dict(perturbed(trained, seed), strict=False)
+        trained.save_pretrained(tmp_path / "trained" / name)
+        expert = {"domain": name, "checkpoint": str(tmp_path / "trained" / name)}
+        (tmp_path / "experts" / f"{name}.yaml").write_text(yaml.safe_dump(expert))
+    found = toy.load(tmp_path, path).recommend()
+    assert set(found.ratios) == set(natural)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,13 @@ def test_the_nearest_text_gets_more_and_nothing_is_trained(tmp_path):
     assert toy.load(tmp_path).preview() == found
 
 
+def test_a_domain_that_natural_leaves_out_has_no_share_of_it(tmp_path):
+    search = {"rounds": [6], "natural": {"birds": 0.5, "ships": 0.5}}
+    study = toy.load(tmp_path, toy.write_study(tmp_path, search=search))
+    rows = {line.split()[0]: line.split()[1] for line in str(study.preview()).splitlines()[2:-1]}
+    assert rows == {"birds": "50.0%", "ships": "50.0%", "sums": "0.0%"}
+
+
 def test_the_extra_is_asked_for_before_the_text_is_read(tmp_path, monkeypatch):
     study = toy.load(tmp_path, toy.write_study(tmp_path))
     monkeypatch.setattr("mixopt.errors.is_installed", lambda name: name != "ot")
