@@ -273,7 +273,7 @@ class Problem:
     def recommend(
         self, ratios: Array, losses: Array | None = None, path: Array | None = None
     ) -> Recommendation:
-        """Return the recommendation of the allowed mixture near `ratios` (`d`): they are kept if allowed.
+        """Return the recommendation of an allowed mixture: `ratios` (`d`), or one near them.
 
         Args:
             ratios: The mixture that the method found.

@@ -104,8 +104,8 @@ def fit_log_linear_law(
         # a loss of 0, where every answer is right, is a limit of the law: no floor, and slopes down
         if column[known].min() < 0:
             raise TrialsError(
-                f"The log-linear law has no negative losses and one is {column[known].min():.3g}; choose "
-                "by losses, or by shares of right answers."
+                f"The log-linear law has no negative losses and one is {column[known].min():.3g}; "
+                "choose by losses, or by shares of right answers."
             )
         fitted = _fit_one(ratios[known], column[known], own, rng, restarts)
         floors.append(np.exp(fitted[0]))
