@@ -278,9 +278,12 @@ class StudyConfig(ConfigModel):
     @property
     def max_repetition(self) -> dict[str, float]:
         """Largest number of epochs by domain."""
-        limits = dict.fromkeys(self.domains, self.target.max_repetition)
-        own = {e.domain: e.max_repetition for e in self.experts if e.max_repetition is not None}
-        return limits | own
+        return dict.fromkeys(self.domains, self.target.max_repetition) | self.own_repetition
+
+    @property
+    def own_repetition(self) -> dict[str, float]:
+        """Largest number of epochs of the domains that state their own."""
+        return {e.domain: e.max_repetition for e in self.experts if e.max_repetition is not None}
 
     def for_phase(
         self,

@@ -189,6 +189,8 @@ def _artifact(
         "compositions": {n: dict(row) for n, row in search.experts.compositions.items()},
         "seed": config.seed,
     }
+    if config.own_repetition:
+        key["repetition"] = config.own_repetition
     return Artifact("recommendations", name, key)
 
 

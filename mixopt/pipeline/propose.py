@@ -62,6 +62,8 @@ def proposals_artifact(
         "documents": {n: [c.tokens, c.documents] for n, c in corpora.counts.items()},
         "seed": config.seed,
     }
+    if config.own_repetition:  # keys of other studies do not change
+        key["repetition"] = config.own_repetition
     if policy.recommendation is not None:
         key["recommended"] = policy.recommendation.to_dict()
     return Artifact("proposals", "proposals", key)
@@ -89,11 +91,12 @@ def build_proposals(
         count = context.config.search.proposals
         proposals = found.propose(count)
         decision = decide_study(context, search, policy, trials, proposals)
-        if decision is None and policy.recommendation is not None:
-            proposals = found.propose(count, first=policy.recommendation.ratios)
-        if decision is not None:
-            proposals = found.propose(count, first=decision.ratios)
-            proposals[0] = replace(proposals[0], ratios=decision.ratios, decision=decision)
+        first = None if policy.recommendation is None else policy.recommendation.ratios
+        first = first if decision is None else decision.ratios
+        if first is not None:
+            proposals = found.propose(count, first=first)
+            # what the experts cannot make is predicted and merged by the nearest that they can
+            proposals[0] = replace(proposals[0], ratios=first, decision=decision)
         verified = [verify(context, search, policy, one, trials).to_json() for one in proposals]
         (scratch / FILE).write_text(f"[{','.join(verified)}]")
 
@@ -130,19 +133,19 @@ def verify(
             f"What the proxies say is corrected by {len(policy.runs)} mixtures that were "
             "really trained; the validation is of the proposal before."
         )
-    if policy.recommendation is not None:
-        notes.append(describe_recommendation(context.config, policy.recommendation))
+    domains = context.config.domains
+    if (recommended := policy.recommendation) is not None:
+        notes.append(describe_recommendation(context.config, recommended))
+        missed = search.space.weights_for(recommended.ratios.vector(domains))[1]
+        notes += [_describe_stand_in("recommended", missed)] if missed > UNREACHED else []
     failures = search.experts.failures
     notes += [f"Expert {name!r} was set aside: {why}" for name, why in failures.items()]
     comparisons = []
     for comparison in proposal.comparisons:
-        target = comparison.ratios.vector(context.config.domains)
+        target = comparison.ratios.vector(domains)
         weights, miss = search.space.weights_for(target)
         if miss > UNREACHED:
-            notes.append(
-                f"The experts cannot make the {comparison.name} mixture; the nearest one stands "
-                f"for it, {miss:.3f} off in the worst ratio."
-            )
+            notes.append(_describe_stand_in(comparison.name, miss))
         other = _score(search, policy, weights.tolist())
         aggregates = _measure(utilities, own, other)
         comparisons.append(
@@ -162,6 +165,13 @@ def verify(
         budget=context.config.target_budget(corpora.available_tokens),
         tokens_per_document={n: c.tokens_per_document for n, c in corpora.counts.items()},
         notes=tuple(notes),
+    )
+
+
+def _describe_stand_in(name: str, miss: float) -> str:
+    return (
+        f"The experts cannot make the {name} mixture; the nearest one stands for it, {miss:.3f} off in "
+        "the worst ratio."
     )
 
 

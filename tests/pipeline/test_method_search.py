@@ -126,6 +126,16 @@ def test_a_budget_below_the_least_ends_before_anything_is_trained(tmp_path):
     assert not (study.output / "artifacts" / "base").exists()
 
 
+def test_a_smaller_repetition_of_an_expert_recommends_anew(toy_folder):
+    study = open_toy(toy_folder, "points")
+    name, ratio = max(study.recommend().ratios.items(), key=lambda pair: pair[1])
+    reads = ratio * study.config.target.tokens / study.context.corpora.available_tokens[name]
+    file = toy_folder / "experts" / f"{name}.yaml"
+    file.write_text(file.read_text() + f"max_repetition: {reads / 2}\n")
+    again = toy.load(toy_folder).recommend()
+    assert again.ratios[name] == pytest.approx(ratio / 2)
+
+
 def test_too_many_experts_for_every_subset_end_before_anything_is_trained(tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "merge-to-mix", lambda: MergeToMix(most_subsets=6))
     study = open_toy(tmp_path, "merge-to-mix")

@@ -5,6 +5,9 @@ import pytest
 import toy
 
 import mixopt
+from mixopt import Mixture
+from mixopt.baselines.base import Recommendation
+from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline import propose
 from mixopt.pipeline.propose import build_proposals, proposals_artifact, verify
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
@@ -48,6 +51,12 @@ def test_what_determines_proposals_is_in_their_key(searched):
         name(budget={"runs": 30, "longest": 2}),
         name(budget={"runs": 30, "longest": 3}),
     ]
+    first, *others = plain["experts"]
+    plain["experts"] = [first | {"max_repetition": 2.0}, *others]
+    names.append(name())
+    plain["experts"] = [first | {"max_repetition": 3.0}, *others]
+    names.append(name())
+    plain["experts"] = [first, *others]
     assert len(set(names)) == len(names)
     assert name() == names[0]
 
@@ -99,3 +108,23 @@ def test_failed_experts_and_real_runs_are_noted(searched):
     tokens = study.config.target.tokens
     repetition = sum(tokens * share / available[name] for name, share in proposal.ratios.items())
     assert np.isclose(sum(verified.repetition.values()), repetition)
+
+
+def test_a_recommendation_that_the_experts_cannot_make_stays_and_is_noted(searched, monkeypatch):
+    study, trials, _ = searched
+    context, search, policy = parts(study)
+    domains = study.config.domains
+    rows = 0.5 * np.eye(3) + 0.5 / 3  # half of each expert's text is of all domains
+    anchored = {n: Mixture.from_vector(domains, row) for n, row in zip(domains, rows, strict=True)}
+    search = replace(
+        search,
+        space=WeightSpace.of_rows(context.space, anchored),
+        experts=replace(search.experts, compositions=anchored),
+    )
+    recommended = Mixture.from_vector(domains, np.array([0.9, 0.05, 0.05]))
+    told = policy.with_recommendation(Recommendation(recommended, 4000), ())
+    monkeypatch.setattr(propose, "decide_study", lambda *_: None)
+    first = build_proposals(context, search, told, trials)[0]
+    assert first.ratios == recommended
+    note = "The experts cannot make the recommended mixture; the nearest one stands for it, 0.2"
+    assert [n[: len(note)] for n in first.notes if "recommended mixture" in n] == [note]
