@@ -42,9 +42,6 @@ def check_study(study: "StudyConfig", *, experts_follow: bool = False) -> None:
         _check_roles,
         _check_phases,
         _check_budget,
-        _check_regmix,
-        _check_published,
-        _check_text_prior,
     ):
         check(study)
     if not experts_follow:
@@ -253,10 +250,6 @@ def _check_target(study: "StudyConfig") -> None:
         )
 
 
-_PHASE_CHECKS = (_check_names, _check_space, _check_kinds, _check_target)
-"""Checks of a study and of each of its phases."""
-
-
 def _check_roles(study: "StudyConfig") -> None:
     roles = {benchmark.name: benchmark.role for benchmark in study.benchmarks}
     if "search" not in roles.values():
@@ -290,14 +283,16 @@ def _check_budget(study: "StudyConfig") -> None:
         trained = len(study.training.compositions)
     candidates = sum(study.search.rounds) if study.search_method == "regmix" else 0
     least = trained * study.training.expert_length
-    least += (candidates + NATURAL_SEEDS + 1) * study.training.tokens + study.method_tokens
+    seeds = NATURAL_SEEDS - study.method_trains_natural
+    least += (candidates + seeds + 1) * study.training.tokens + study.method_tokens
     what = f"{trained} experts, {candidates} candidates" if candidates else f"{trained} experts"
-    if study.published_method is not None:
-        what += f", {study.search.method_runs:g} runs of {study.published_method}"
+    if runs := study.method_runs:
+        what += f", {'1 run' if runs == 1 else f'{runs:g} runs'} of {study.published_method}"
     if study.budget_tokens < least:
         raise ValueError(
-            f"budget: {study.budget_tokens:,} tokens; {what}, natural with {NATURAL_SEEDS} "
-            f"seeds and one candidate need {least:,}; raise it to that or more"
+            f"budget: {study.budget_tokens:,} tokens; {what}, natural with "
+            f"{'one more seed' if seeds == 1 else f'{seeds} seeds'} and one candidate need {least:,}; "
+            "raise it to that or more"
         )
     for benchmark in study.benchmarks:
         if benchmark.role == "search" and isinstance(benchmark, WHOLE_MODEL_CONFIGS):
@@ -370,6 +365,18 @@ def _check_text_prior(study: "StudyConfig") -> None:
             "search.text_prior: no benchmark that chooses has text (bits_per_byte, continuations or "
             "choices); give one, or leave text_prior out"
         )
+
+
+_PHASE_CHECKS = (
+    _check_names,
+    _check_space,
+    _check_kinds,
+    _check_target,
+    _check_regmix,
+    _check_published,
+    _check_text_prior,
+)
+"""Checks of a study and of each of its phases, which may have a search of their own."""
 
 
 def _check_phases(study: "StudyConfig") -> None:

@@ -44,6 +44,10 @@ TRAINS_NOTHING: tuple[PublishedMethod, ...] = (
     "individual-select",
 )
 """Those that only combine experts."""
+MOST_RUNS: dict[PublishedMethod, int] = {"d-optimal": 16, "doremi": 2, "odm": 1, "scalebio": 2}
+"""Most training of those that cannot use more, in runs."""
+STARTS_ELSEWHERE: tuple[PublishedMethod, ...] = ("odm", "scalebio")
+"""Those that train, and no run of natural."""
 # one literal, so that a message about a wrong name lists all
 SearchMethod = Literal["auto", "ensemble", "mergemix", "gradient", "regmix", PublishedMethod]
 PROXIES: dict[SearchMethod, Kind] = {
@@ -72,7 +76,8 @@ class SearchConfig(SearchSpaceConfig):
     `odm`, `scalebio`, `individual-select`, `projektor`) recommends one mixture, which is then the only
     candidate."""
     method_runs: Annotated[float, Field(ge=0)] = 16
-    """Training that a method of others may spend beside the experts, in runs of `training.tokens`."""
+    """Training that a method of others may spend beside the experts, in runs of `training.tokens`.
+    `d-optimal` uses at most 16, `doremi` and `scalebio` 2, `odm` 1."""
     lisa_layers: PositiveInt | None = None
     """Layers that `method: scalebio` trains at a time, drawn anew every 20 steps, to save memory; all if
     left out."""

@@ -18,8 +18,10 @@ from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.cross_checks import MAX_FILE_NAME, check_study
 from mixopt.config.executors import ExecutorConfig, LocalExecutorConfig
 from mixopt.config.search import (
+    MOST_RUNS,
     PROXIES,
     PUBLISHED,
+    STARTS_ELSEWHERE,
     TRAINS_NOTHING,
     PublishedMethod,
     SearchConfig,
@@ -207,9 +209,20 @@ class StudyConfig(ConfigModel):
     @property
     def method_tokens(self) -> int:
         """Tokens of training that a method of others may spend beside the experts; 0 without one."""
-        if not self.method_trains:
-            return 0
-        return round(self.search.method_runs * self.training.tokens)
+        return round(self.method_runs * self.training.tokens)
+
+    @property
+    def method_runs(self) -> float:
+        """Runs that `method_tokens` are: those of `search`, or the most that the method can use."""
+        method, wanted = self.published_method, self.search.method_runs
+        if method is None or not self.method_trains:
+            return 0.0
+        return min(wanted, MOST_RUNS.get(method, wanted))
+
+    @property
+    def method_trains_natural(self) -> bool:
+        """Whether a method of others trains natural, which is then the first run of a budget too."""
+        return self.method_trains and self.published_method not in STARTS_ELSEWHERE
 
     @property
     def compares_text(self) -> bool:

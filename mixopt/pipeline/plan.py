@@ -89,7 +89,8 @@ def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
     if config.budget is not None:
         left = config.budget_tokens - expert_tokens - candidates
         reserve, length = confirmation_of(config, config.run_lengths, left)
-        n_seeds = NATURAL_SEEDS - (config.search_method == "regmix")
+        trains_natural = config.search_method == "regmix" or config.method_trains_natural
+        n_seeds = NATURAL_SEEDS - trains_natural
         seeds_of_natural = "one more seed" if n_seeds == 1 else f"{n_seeds} seeds"
         groups.append(("budget", f"natural, {seeds_of_natural}", n_seeds * unit))
         rest = left - n_seeds * unit - reserve

@@ -171,3 +171,41 @@ def test_a_text_prior_needs_text_of_a_benchmark_that_counts(tmp_path):
     search = {"text_prior": True, "capability_weights": weights}
     with pytest.raises(ConfigError, match="text_prior: no benchmark that chooses has text"):
         load_study(write(tmp_path, search, capability="code"))
+
+
+@pytest.mark.parametrize(
+    ("method", "least", "words"),
+    [
+        # experts, what the method can use, natural's seeds that it does not train, and a candidate
+        ("doremi", 3 + 2 + 1 + 1, "2 runs of doremi, natural with one more seed and one"),
+        ("odm", 3 + 1 + 2 + 1, "1 run of odm, natural with 2 seeds and one"),
+        ("scalebio", 3 + 2 + 2 + 1, "2 runs of scalebio, natural with 2 seeds and one"),
+        ("d-optimal", 3 + 16 + 1 + 1, "16 runs of d-optimal, natural with one more seed and one"),
+        ("olmix", 3 + 20 + 1 + 1, "20 runs of olmix, natural with one more seed and one"),
+        ("points", 3 + 0 + 2 + 1, "3 experts, natural with 2 seeds and one"),
+    ],
+)
+def test_a_budget_pays_for_what_a_method_can_use(tmp_path, method, least, words):
+    search = {"rounds": [7], "method": method, "method_runs": 20}
+    with pytest.raises(ConfigError, match=words):
+        load_study(toy.write_study(tmp_path, search=search, budget={"runs": least - 1}))
+    load_study(toy.write_study(tmp_path, search=search, budget={"runs": least}))
+
+
+@pytest.mark.parametrize(
+    ("search", "training", "words"),
+    [
+        ({"method": "olmix", "aggregate": "worst"}, {}, "olmix minimizes a mean"),
+        ({"method": "projektor"}, {"schedule": "linear"}, "half of a run is no run"),
+        ({"method": "regmix"}, {}, "trains every candidate"),
+    ],
+)
+def test_a_search_of_a_phase_is_checked_like_that_of_a_study(tmp_path, search, training, words):
+    phases = [
+        {"name": "a", "tokens": 12_000},
+        {"name": "b", "tokens": 8_000, "search": {"rounds": [7]} | search},
+    ]
+    training = toy.study_plain()["training"] | training
+    path = toy.write_study(tmp_path, phases=phases, training=training, validation={"mixtures": 4})
+    with pytest.raises(ConfigError, match=f"phase 'b': .*{words}"):
+        load_study(path)

@@ -13,7 +13,7 @@ from mixopt.baselines.d_optimal import DOptimal
 from mixopt.baselines.merge_to_mix import MergeToMix
 from mixopt.baselines.registry import METHODS
 from mixopt.config.loader import load_study
-from mixopt.config.search import PUBLISHED, TRAINS_NOTHING
+from mixopt.config.search import MOST_RUNS, PUBLISHED, TRAINS_NOTHING
 from mixopt.errors import ConfigError, UserError
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.pipeline.method_search import metric_weights, run_method
@@ -32,6 +32,9 @@ def test_the_config_knows_every_method():
     assert set(PUBLISHED) == set(METHODS)
     nothing = {n for n in METHODS if METHODS[n]().least_tokens(4, 7, 100) == 7}
     assert set(TRAINS_NOTHING) == nothing - {"mde-law"}
+    online = {n: METHODS[n]() for n in METHODS if METHODS[n]().need == "online"}
+    most = {n: method.least_tokens(4, 7, 1) for n, method in online.items()}
+    assert most | {"d-optimal": DOptimal().runs} == MOST_RUNS
 
 
 def test_a_method_that_merges_is_judged_like_any_candidate(toy_folder):
@@ -167,7 +170,8 @@ def test_experts_without_text_are_merged(tmp_path):
             "olmix minimizes a mean, and search.aggregate is worst",
         ),
         ({"search": {"slopes": True}}, "slopes goes with method: mergemix"),
-        ({"budget": {"runs": 8}}, "3 experts, 3 runs of olmix, natural with 2 seeds"),
+        # natural is among the runs of the method
+        ({"budget": {"runs": 7}}, "3 experts, 3 runs of olmix, natural with one more seed"),
     ],
 )
 def test_settings_that_do_not_go_with_a_method(tmp_path, changes, words):

@@ -82,3 +82,14 @@ def test_long_runs_of_one_seed_share_that_of_natural(toy_folder):
     assert rows["candidates"].what == (
         "candidates, at most 15 runs of 4,000 tokens or 6 of 8,000 with natural's"
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "natural"), [("doremi", 2, 1), ("odm", 1, 2), ("olmix", 9, 1)]
+)
+def test_a_method_is_listed_with_what_it_can_use(toy_folder, method, own, natural):
+    search = {"rounds": [8], "method": method, "method_runs": 9}
+    rows = rows_of(toy_folder, search=search, budget={"tokens": 100_000, "longest": 1})
+    assert rows[f"method {method}"].tokens == own * 4000
+    assert rows["natural"].tokens == natural * 4000
+    assert sum(row.tokens for name, row in rows.items() if name != "base") == 100_000
