@@ -73,5 +73,5 @@ def _ended_early(config: StudyConfig, decision: Decision) -> bool:
     """Return whether a budget that was spent had tokens left for a run, and did not buy it."""
     if not decision.runs or not decision.learning or not decision.next_runs:
         return False
-    left = config.budget_tokens - config.method_tokens - decision.learning[-1].tokens
+    left = config.budget_tokens - decision.learning[-1].tokens
     return left > LEFT * min(run.price for run in decision.next_runs)

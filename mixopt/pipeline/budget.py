@@ -351,7 +351,6 @@ def spend_budget(
     policy: SurrogatePolicy,
     trials: Trials,
     proposals: Sequence[Proposal],
-    paid: int = 0,
 ) -> list[Observation]:
     """Spend a study's budget; return the runs that it bought, at all their lengths.
 
@@ -361,7 +360,6 @@ def spend_budget(
         policy: Fits the surrogate, without runs of this budget.
         trials: Of all rounds.
         proposals: The surrogate's.
-        paid: Tokens of training that a method of others took beside experts and runs.
 
     Raises:
         RunError: Natural could not be trained.
@@ -375,7 +373,7 @@ def spend_budget(
     leaders = gains.search_ensembles(context.config.seed)
     candidates = list_candidates(context, search, policy, trials, proposals, leaders)
     known = list_observations(search, policy, trials)
-    return BudgetSpender(context, gains, candidates, known, paid).spend()
+    return BudgetSpender(context, gains, candidates, known, policy.online_tokens).spend()
 
 
 def _same(one: Array, other: Array) -> bool:

@@ -91,7 +91,7 @@ def decide_study(
         equivalent_tokens=None if isinstance(equivalent, str) else equivalent,
         no_equivalent=equivalent if isinstance(equivalent, str) else "",
         merges=check_by_merges(gains, rows[choice.candidate], _next_best(rows, draws, choice)),
-        learning=learning_steps(context, gains, asked, observed),
+        learning=learning_steps(context, gains, asked, observed, policy.online_tokens),
         next_runs=next_runs(context, posterior, asked, objective.combinations(), observed),
         confirmed_tokens=confirmed_tokens,
         reference="natural" if gains.keeps_natural else NEAREST_ALLOWED,

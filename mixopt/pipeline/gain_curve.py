@@ -26,7 +26,11 @@ SEED = 1_000_004
 
 
 def learning_steps(
-    context: StudyContext, gains: StudyGains, asked: Mixtures, observed: Sequence[Observation]
+    context: StudyContext,
+    gains: StudyGains,
+    asked: Mixtures,
+    observed: Sequence[Observation],
+    online_tokens: int = 0,
 ) -> tuple[LearningStep, ...]:
     """Return what would have been chosen after the experts, and after each run that tells of a gain.
 
@@ -38,6 +42,8 @@ def learning_steps(
         gains: What is known of gains before any run.
         asked: Mixtures that may be chosen (`q`), at the tokens at which gains are stated.
         observed: The runs in the order of training.
+        online_tokens: Tokens of training that a method of others took beside experts and runs; it comes
+            before the candidate that it recommends can be trained.
     """
     counts = [len(gains.pair(observed[:end])) for end in range(1, len(observed) + 1)]
     # where the next observation tells of one more gain; checkpoints of one run are one step
@@ -53,6 +59,7 @@ def learning_steps(
     trained = [name for name in context.compositions if name not in context.given_experts]
     spent = len(trained) * context.config.training.expert_length
     steps = [_step(context, gains, asked, (), spent)]
+    spent += online_tokens
     for end in ends:
         tokens = spent + trainings.count_tokens(observed[:end])
         steps.append(_step(context, gains, asked, observed[:end], tokens))

@@ -46,6 +46,7 @@ class SurrogatePolicy:
         objective: The unit of gains and the trust of metrics by seeds; None where none was measured.
         recommendation: What a method of others recommends: the only candidate of a decision.
         prior_mean: Expected scores of mixtures before any trial, in any unit.
+        online_tokens: Tokens of training that a method of others took beside experts and runs.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class SurrogatePolicy:
         objective: Objective | None = None,
         recommendation: "Recommendation | None" = None,
         prior_mean: Trials | None = None,
+        online_tokens: int = 0,
     ) -> None:
         self._config, self._measure = config, measure
         self._validation, self.runs, self.by_seed = validation, runs, tuple(by_seed)
         self.observations = tuple(observations)
         self._store, self.objective = store, objective
         self.recommendation, self._prior_mean = recommendation, prior_mean
+        self.online_tokens = online_tokens
         self._fitted: tuple[Trials, Surrogate] | None = None
         self._reliabilities: dict[str, Reliability] | None = None
 
@@ -76,6 +79,7 @@ class SurrogatePolicy:
         return SurrogatePolicy(
             self._config, self.reliabilities, validation, runs, self._store, by_seed,
             self.observations, self.objective, self.recommendation, self._prior_mean,
+            self.online_tokens,
         )  # fmt: skip
 
     def with_observations(self, observations: "Sequence[Observation]") -> "SurrogatePolicy":
@@ -83,20 +87,25 @@ class SurrogatePolicy:
         return SurrogatePolicy(
             self._config, self.reliabilities, self._validation, self.runs, self._store, self.by_seed,
             observations, self.objective, self.recommendation, self._prior_mean,
+            self.online_tokens,
         )  # fmt: skip
 
     def with_recommendation(
-        self, recommendation: "Recommendation", observations: "Sequence[Observation]"
+        self,
+        recommendation: "Recommendation",
+        observations: "Sequence[Observation]",
+        online_tokens: int = 0,
     ) -> "SurrogatePolicy":
         """Return the policy that knows what a method of others recommends; this one is not changed.
 
         Args:
             recommendation: The only candidate of a decision.
             observations: The runs that the method trained.
+            online_tokens: Tokens of training that it took beside experts and runs.
         """
         return SurrogatePolicy(
             self._config, self.reliabilities, self._validation, self.runs, self._store, self.by_seed,
-            observations, self.objective, recommendation, self._prior_mean,
+            observations, self.objective, recommendation, self._prior_mean, online_tokens,
         )  # fmt: skip
 
     def fit(self, trials: Trials) -> Surrogate:

@@ -20,7 +20,7 @@ from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.exports import export_artifact, is_written, with_known_paths
 from mixopt.pipeline.gains import Observation
-from mixopt.pipeline.method_search import run_method
+from mixopt.pipeline.method_search import MethodResult, run_method
 from mixopt.pipeline.objective import open_policy, require_objective
 from mixopt.pipeline.propose import build_proposals, proposals_artifact
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
@@ -49,7 +49,6 @@ NEEDED = {
     "proxy-runs": "the proxy runs",
     "runs": "the runs of the budget",
     "online": "the training of the method",
-    "recommendations": "the recommendation of the method",
 }
 """What has to be built before, by kind of artifact."""
 
@@ -229,12 +228,14 @@ class _StageWalk:
             yield row
             if row.state in ("left", "running"):
                 return
-        paid, own = 0, tuple[Observation, ...]()
+        own = tuple[Observation, ...]()
         if self._config.published_method is not None:
-            found = run_method(self._context, search, require_objective(policy))
-            yield StatusRow(f"method {self._config.published_method}", "done")
-            policy = policy.with_recommendation(found.recommendation, found.observations)
-            paid, own = found.online_tokens, found.observations
+            row, found = self._method(search, policy)
+            yield row
+            if found is None:
+                return
+            own = found.observations
+            policy = policy.with_recommendation(found.recommendation, own, found.online_tokens)
         if self._config.validation is not None:
             row, first = self._proposals("first proposal", search, policy, trials)
             yield row
@@ -250,7 +251,7 @@ class _StageWalk:
             yield row
             if not first:
                 return
-            bought = spend_budget(self._context, search, policy, trials, first, paid)
+            bought = spend_budget(self._context, search, policy, trials, first)
             trainings = Trainings(self._context)
             done, failed = (
                 {trainings.name(each) for each in bought if each.failed is kind}
@@ -291,6 +292,21 @@ class _StageWalk:
             return replace(row, state="left", why=f"{row.why}{change}"), before
         trials = before + search.score(chosen)
         return replace(row, state="failed" if "failed" in states else "done"), trials
+
+    def _method(
+        self, search: CandidateSearch, policy: SurrogatePolicy
+    ) -> tuple[StatusRow, MethodResult | None]:
+        """Return the method of others, and what it found where it would not be run now."""
+        what = f"method {self._config.published_method}"
+        try:
+            found = run_method(self._context, search, require_objective(policy))
+        except MissingArtifactError as missing:
+            own = missing.artifact
+            if own.kind != "recommendations":
+                raise
+            self._listed.add((own.kind, own.name))
+            return self._model(what, self._store, own.kind, own.name, lambda: own), None
+        return StatusRow(what, "done"), found
 
     def _explain_rescoring(self, artifact: Artifact) -> str:
         folders = list(self._store.list_kind(artifact.kind))

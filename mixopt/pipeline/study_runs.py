@@ -47,10 +47,10 @@ class StudyRuns:
         method: MethodResult | None = None,
     ) -> None:
         self._context, self._search = context, search
-        self._paid = 0
         if method is not None:
-            policy = policy.with_recommendation(method.recommendation, method.observations)
-            self._paid = method.online_tokens
+            policy = policy.with_recommendation(
+                method.recommendation, method.observations, method.online_tokens
+            )
         self.before_validation = self.before_budget = self.policy = policy
         self._bought: list[Observation] | None = None
 
@@ -98,8 +98,8 @@ class StudyRuns:
             RunError: Natural could not be trained.
         """
         context = context or self._context
-        known, paid = self.before_budget, self._paid
-        self._bought = spend_budget(context, self._search, known, trials, proposals, paid)
+        known = self.before_budget
+        self._bought = spend_budget(context, self._search, known, trials, proposals)
         self._join()
         return self._bought
 

@@ -49,6 +49,10 @@ ADVISED = replace(MOVES, decision=replace(MOVES.decision, moves=False, advice="t
      "train on natural; a larger budget would tell more"),
     ((stays(learning=(AFTER,), next_runs=(NEXT,)),), ("report.html",), {"budget": {"runs": 9}},
      "train on natural; no further run promises enough for a larger budget to buy it"),
+    # the runs of a method are among the 5 that were trained, and 9 are left of 14
+    ((stays(learning=(AFTER,), next_runs=(NEXT,)),), ("report.html",),
+     {"budget": {"runs": 14}, "search": {"rounds": [8], "method": "olmix", "method_runs": 8}},
+     "train on natural; no further run promises enough for a larger budget to buy it"),
     # what was spent leaves no run
     ((stays(learning=(AFTER,), next_runs=(NEXT,)),), ("report.html",), {"budget": {"runs": 7}},
      "train on natural; a larger budget would tell more"),

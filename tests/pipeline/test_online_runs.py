@@ -32,6 +32,11 @@ def test_a_method_that_changes_weights_recommends_in_a_study(toy_folder, method,
     assert path[-1].tolist() != path[0].tolist()
     (proposal,) = study.propose(trials)
     assert proposal.decision.candidate == found.ratios
+    # what was trained for the recommendation is a cost of knowing it
+    experts, after = proposal.decision.learning
+    assert experts.tokens == 3 * 4000
+    assert after.tokens - experts.tokens == pytest.approx(runs * 4000, rel=0.02)  # whole steps
+    assert after.gain == experts.gain
     # what was trained is found again
     again = toy.load(toy_folder)
     again.search()
