@@ -40,8 +40,8 @@ class PerplexityModel(Protocol):
     def compute_key(self, path: str | None) -> str:
         """Return the identity of a model by its path; of the study's base if None."""
 
-    def measure(self, path: str | None, texts: Iterable[str]) -> Iterator[float]:
-        """Yield the perplexity of each text."""
+    def open(self, path: str | None) -> Callable[[Iterable[str]], Iterator[float]]:
+        """Load a model by its path; return what yields the perplexity of each text."""
 
 
 @dataclass(frozen=True)
@@ -115,20 +115,25 @@ Measure = Callable[[Iterable[Document]], Iterator[float | str]]
 def make_measure(split: TextSplitConfig, group: str, models: PerplexityModel | None) -> Measure:
     """Return what yields the value of each document: a number, or a category's name.
 
+    A model is loaded now, once for all batches, and is freed with what is returned.
+
     Args:
         split: Says what the value is.
         group: Name of the text, for messages.
         models: Whose perplexity counts; needed for that alone.
     """
+    perplexity: Callable[[Iterable[str]], Iterator[float]] | None = None
+    if split.by == "perplexity":
+        assert models is not None
+        perplexity = models.open(split.reference)
 
     def measure(documents: Iterable[Document]) -> Iterator[float | str]:
+        if perplexity is not None:
+            return iter(perplexity(document.text for document in documents))
         if split.by == "length":
             return (float(len(document.text)) for document in documents)
-        if split.by == "field":
-            convert = str if split.values else _to_number
-            return (convert(_require(d.value, split, group)) for d in documents)
-        assert models is not None
-        return iter(models.measure(split.reference, (document.text for document in documents)))
+        convert = str if split.values else _to_number
+        return (convert(_require(d.value, split, group)) for d in documents)
 
     def _to_number(value: Any) -> float:
         try:

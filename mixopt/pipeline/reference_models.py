@@ -1,6 +1,6 @@
 """The models whose perplexity splits texts: the study's base, or one that a split names."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from mixopt.config.study import StudyConfig
@@ -38,26 +38,27 @@ class ReferenceModels:
 
     def compute_key(self, path: str | None) -> str:
         """Return the identity of a model by its path; of the study's base if None."""
-        base = self._open(path)
+        base = self._find(path)
         return f"{base.compute_key()} {base.context}"
 
-    def measure(self, path: str | None, texts: Iterable[str]) -> Iterator[float]:
-        """Yield the perplexity of the beginning of each text.
+    def open(self, path: str | None) -> Callable[[Iterable[str]], Iterator[float]]:
+        """Load a model; return what yields the perplexity of the beginning of each text.
+
+        The model is in memory as long as what is returned. No text may be empty.
 
         Args:
             path: Of the model; the study's base if None.
-            texts: None of them empty.
 
         Raises:
             ModelError: The model cannot be loaded.
         """
         from mixopt.evaluation.text_perplexity import measure_perplexity
 
-        base = self._open(path)
+        base = self._find(path)
         model = base.load().to(base.device.name)
-        return measure_perplexity(model, base.tokenizer, texts, base.context)
+        return lambda texts: measure_perplexity(model, base.tokenizer, texts, base.context)
 
-    def _open(self, path: str | None) -> "Base":
+    def _find(self, path: str | None) -> "Base":
         from mixopt.training.base_model import Base
 
         config, revision = self._config.base, None

@@ -176,3 +176,11 @@ def test_shards_of_a_bucket_go_on_where_the_last_one_ended(tmp_path, monkeypatch
     low, high = texts_by_domain(found).values()
     assert sorted([*low, *high]) == sorted(row["text"] for row in ROWS if row["text"])
     assert len(list(found.open("birds:q2").folder.glob("shard-*.bin"))) > 1
+
+
+def test_a_model_is_loaded_once_for_all_documents(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_split, "BATCH", 8)
+    split = {"by": "perplexity", "quantiles": [0.2], "reference": "x"}
+    corpora = open_corpora(tmp_path, split)
+    corpora.build()
+    assert corpora.models.opened == 1

@@ -34,7 +34,7 @@ def test_perplexity_is_of_the_named_model_or_of_the_base(tmp_path):
     assert models.compute_key(None) != models.compute_key(named)
     for path, folder, tokenizer in ((None, "a", tokenizers[0]), (named, "b", tokenizers[1])):
         model = LlamaForCausalLM.from_pretrained(tmp_path / folder)
-        (value,) = models.measure(path, ["a bird sings"])
+        (value,) = models.open(path)(["a bird sings"])
         assert abs(value / perplexity_alone(model, tokenizer, "a bird sings", 32) - 1) < 1e-4
 
 
