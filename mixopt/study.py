@@ -52,7 +52,7 @@ from mixopt.pipeline.phases import run_phases
 from mixopt.pipeline.plan import PlannedTraining, plan_study
 from mixopt.pipeline.preview import Preview, preview_study
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
-from mixopt.pipeline.results import count_domains, to_json, to_yaml, write_result
+from mixopt.pipeline.results import count_domains, remove_result, to_json, to_yaml, write_result
 from mixopt.pipeline.search import CandidateSearch, open_search
 from mixopt.pipeline.status import StatusRow, study_status
 from mixopt.pipeline.study_runs import StudyRuns
@@ -570,6 +570,9 @@ class Study:
         return self._runs
 
     def _find_recommendation(self) -> MethodResult | None:
+        if self.config.published_method is None:
+            # it would be of a method that the study named before
+            remove_result(self.callbacks, "recommendation.json")
         if self._method is None and self.config.published_method is not None:
             objective = require_objective(self.open_policy(with_runs=False))
             self.callbacks.begin("method")

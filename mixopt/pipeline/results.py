@@ -10,7 +10,7 @@ from mixopt.callbacks.base import DomainCount
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.study import StudyConfig
 from mixopt.data.study_corpora import StudyCorpora
-from mixopt.io.files import write_text
+from mixopt.io.files import storage_errors, write_text
 from mixopt.io.redaction import hide_in
 
 
@@ -32,6 +32,22 @@ def write_result(callbacks: CallbackList, name: str, text: str) -> None:
         if not _holds(path, text):
             write_text(path, text)
         callbacks.notify(lambda c: c.on_file_written(path))
+
+
+def remove_result(callbacks: CallbackList, name: str) -> None:
+    """Remove a result file that an earlier command wrote and this study does not have.
+
+    Args:
+        callbacks: Callbacks of the study, which know its output folder.
+        name: Name of the file in that folder.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    if callbacks.output is not None:
+        path = callbacks.output / name
+        with storage_errors(path):
+            path.unlink(missing_ok=True)
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -114,7 +114,12 @@ def require_text(context: StudyContext) -> None:
     for domain in context.config.domains:
         draw_passages(_open(context, domain), domain, LEAST_SAMPLES, length, rng)
     weights = equal_weights(context)
-    draw_target(context.scorer.tasks, weights, length, rng)
+    target, _, _ = draw_target(context.scorer.tasks, weights, length, rng)
+    if len(target) < LEAST_SAMPLES:
+        raise UserError(
+            f"The benchmarks that choose have {len(target)} passages of text together and transport "
+            f"needs {LEAST_SAMPLES}; give them more items."
+        )
     if not context.config.search.text_prior:
         return
     for task in context.scorer.tasks:

@@ -130,6 +130,18 @@ def test_a_budget_below_the_least_ends_before_anything_is_trained(tmp_path):
     assert not (study.output / "artifacts" / "base").exists()
 
 
+def test_a_study_without_a_method_has_no_recommendation(toy_folder):
+    study = open_toy(toy_folder, "points")
+    study.recommend()
+    file = study.output / "recommendation.json"
+    assert file.is_file()
+    own = toy.load(
+        toy_folder, toy.write_study(toy_folder, search={"rounds": [6], "method": "auto"})
+    )
+    own.propose(own.search())
+    assert not file.exists()
+
+
 def test_a_smaller_repetition_of_an_expert_recommends_anew(toy_folder):
     study = open_toy(toy_folder, "points")
     name, ratio = max(study.recommend().ratios.items(), key=lambda pair: pair[1])

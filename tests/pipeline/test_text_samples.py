@@ -12,6 +12,7 @@ from mixopt.pipeline.text_samples import (
     draw_passages,
     draw_target,
     equal_weights,
+    require_text,
 )
 
 
@@ -79,3 +80,14 @@ def test_samples_of_a_study_are_made_once(tmp_path, monkeypatch):
     assert (again.target == first.target).all()
     assert set(again.benchmarks) == set(weights)
     assert again.benchmarks == first.benchmarks
+
+
+@pytest.mark.slow
+def test_too_few_passages_of_all_benchmarks_are_told_before_anything_is_trained(tmp_path):
+    search = {"rounds": [6], "capability_weights": {"birds": 1, "ships": 0, "sums": 0}}
+    path = toy.write_study(tmp_path, search=search)
+    (tmp_path / "benchmarks" / "birds.yaml").unlink()  # `continue` has two short items
+    context = toy.load(tmp_path, path).context
+    context.corpora.build()
+    with pytest.raises(UserError, match="have 2 passages of text together and transport needs 8"):
+        require_text(context)
