@@ -90,7 +90,8 @@ def list_fields() -> str:
     lines = [NOTE, "# Every field\n", *_wrap(
         "Fields of study files and of recipes, with their meaning. In brackets is the value where a "
         "field is left out, then others that it may have; a field without brackets may be left out and "
-        "is empty then. [Study files](study-files.md) explains how they go together.", ""), ""
+        "is empty then, or has the defaults of its section. [Study files](study-files.md) explains how "
+        "they go together.", ""), ""
     ]  # fmt: skip
     listed = {model for _, _, model in SECTIONS}
     for heading, about, model in SECTIONS:
@@ -137,7 +138,12 @@ def list_commands() -> str:
         "Verbs of `mixopt` and their options; `mixopt VERB --help` prints them too. "
         "Every verb has:", ""), "", *of_all, ""]  # fmt: skip
     names = ", ".join(f"`{name}`" for name in studies)
-    lines += [*_wrap(f"Beside these, every verb on a study ({names}) has:", ""), ""]
+    lines += [
+        *_wrap(
+            f"Beside these, every verb on a study ({names}), and `propose` with STUDY, has:", ""
+        ),
+        "",
+    ]
     lines += [*of_studies, ""]
     for name, command in commands.items():
         arguments = " ".join(_argument(p) for p in command.params if isinstance(p, click.Argument))
@@ -186,7 +192,9 @@ def _default(field: FieldInfo) -> str:
     default = field.default
     if default is None:
         return f" [none; or {_join(others)}]" if others else ""
-    if isinstance(default, BaseModel) or default in ({}, []):
+    if isinstance(default, BaseModel):  # of several kinds it is one, else a section with defaults
+        return f" [`{default.kind}`]" if "kind" in type(default).model_fields else ""
+    if default in ({}, []):
         return ""
     is_word = isinstance(default, str) and default and default.strip() == default
     shown = default if is_word else json.dumps(default)

@@ -36,7 +36,8 @@ NAMES = (
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
               help="Option of this format; lists with commas: valid=/d/a,/d/b.")  # fmt: skip
 @click.option("--budget-tokens", type=click.FloatRange(min=0, min_open=True), metavar="N",
-              help="Tokens of the target run, if they differ from the proposal's.")  # fmt: skip
+              help="Tokens of the target run (not the study's budget), if they differ from the "
+              "proposal's.")  # fmt: skip
 @click.option("--tokens-per-document", "lengths", multiple=True, metavar="DOMAIN=N",
               help="Mean document length, for trainers that draw documents.")  # fmt: skip
 @click.option("--candidate", is_flag=True,

@@ -38,8 +38,10 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
               help="Estimate too what more runs would improve, for the report (12 fits).")  # fmt: skip
 @click.option("-n", "--proposals", default=1, show_default=True,
               type=click.IntRange(min=1, max=1000), help="Mixtures to propose.")  # fmt: skip
-@click.option("-o", "--output", help="Folder of results.")
-@click.option("--seed", type=click.IntRange(min=0), help="Overrides the study's seed.")
+@click.option("-o", "--output", help="Folder of results.  "
+              "[default: mixopt-runs/NAME for a STUDY; a table is only printed]")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0),
+              help="The study's seed, or that of a table's draws.  [table: 0]")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="With STUDY: auto, cpu, ...")
 @click.option("--track/--no-track", default=True, show_default=True,
               help="Log to MLflow (a table: inside mlflow run).")  # fmt: skip

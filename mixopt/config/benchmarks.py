@@ -37,14 +37,14 @@ class BitsPerByteConfig(CommonBenchmarkConfig):
 
 
 class ItemsBenchmarkConfig(CommonBenchmarkConfig):
-    """Items from a JSONL file (also .gz and .zst), a Parquet file, or the local machine."""
+    """Items from JSON lines, a JSON array or CSV (also .gz and .zst), Parquet, or the local machine."""
 
     TEXTS: ClassVar[frozenset[str]] = frozenset(
         {"template", "instruction", "examples", "separator", "blank", "program", "stop"}
     )
 
     items: Annotated[str, Field(min_length=1)]
-    """Path relative to the YAML, or `machine:NAME`."""
+    """File of JSON lines, a JSON array, CSV or Parquet, relative to the YAML; or `machine:NAME`."""
     prompt_field: str = "prompt"
     """Field of an item that holds the prompt."""
     template: str | None = None

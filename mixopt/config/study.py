@@ -73,7 +73,7 @@ class BudgetConfig(ConfigModel):
     """Training that may be spent on the answer: experts, natural and candidate runs, confirmation."""
 
     tokens: TokenCount | None = None
-    """Tokens of training in all."""
+    """Tokens of training in all: experts included; the base and the runs of `validation` are not."""
     runs: PositiveFloat | None = None
     """The same in runs of `training.tokens`; give one of both."""
     longest: Annotated[float, Field(ge=1)] = 4.0

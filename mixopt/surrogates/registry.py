@@ -57,7 +57,7 @@ SURROGATES: Mapping[str, ModelSpec] = {
     # from 41 runs: below, LightGBM's default min_child_samples=20 gives a constant
     "regmix": ModelSpec("trees:RegMix", min_trials=lambda d: 41),
 }
-"""By the name that `surrogates:` of a study and `fit(surrogates=...)` take."""
+"""By the name that `surrogates:` of a recipe and `fit(surrogates=...)` take."""
 
 AUTO = ("effective_tokens", "gp_log", "gp_root", "mariner", "ridge_root", "trees", "constant")
 """The models that `auto` stacks."""
