@@ -52,6 +52,7 @@ class Metric:
         capability: Group of metrics that are averaged before capabilities are.
         role: `search` scores choose mixtures; `holdout` scores are only reported.
         own_domain: Domain whose held-out text the metric scores, if any.
+        column: Name of its column in a table, where that is another: a target may name it too.
 
     Raises:
         TrialsError: `better` or `role` is another word.
@@ -62,6 +63,7 @@ class Metric:
     capability: str = "all"
     role: Role = "search"
     own_domain: str | None = None
+    column: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", str(self.name))
@@ -318,7 +320,7 @@ class Trials(Sequence[Trial]):
         """Hash of the whole content."""
         content = {
             "domains": self.domains,
-            "metrics": [asdict(metric) for metric in self.metrics],
+            "metrics": [_compared(metric) for metric in self.metrics],
             "trials": [
                 {**_known(trial), "ratios": dict(trial.ratios),
                  "scores": {name: [s.value, s.std_error] for name, s in trial.scores.items()},
@@ -343,14 +345,24 @@ class Trials(Sequence[Trial]):
         """The metrics with role holdout, which alone may be reported as a result."""
         return tuple(metric for metric in self.metrics if metric.role == "holdout")
 
+    def own_name(self, name: str) -> str:
+        """Return the name of the metric whose name, or else whose column in the table, is `name`.
+
+        Args:
+            name: Any other is returned as it is.
+        """
+        by_column = {metric.column: metric.name for metric in self.metrics if metric.column}
+        return name if any(m.name == name for m in self.metrics) else by_column.get(name, name)
+
     def metric(self, name: str) -> Metric:
-        """Return the metric called `name`.
+        """Return the metric called `name`, as `own_name` finds it.
 
         Raises:
             TrialsError: No metric has that name.
         """
+        own = self.own_name(name)
         for metric in self.metrics:
-            if metric.name == name:
+            if metric.name == own:
                 return metric
         raise TrialsError(
             f"No metric is called {name!r}. {did_you_mean(name, [m.name for m in self.metrics])}"
@@ -431,6 +443,11 @@ def _as_score(name: str, given: Any) -> Score:
             f"The score of {name!r} is a {type(given).__name__}; give a number or a mixopt.Score."
         )
     return Score(float(given))
+
+
+def _compared(metric: Metric) -> dict[str, Any]:
+    """Return the fields of a metric but the name of its column, by which it is only found."""
+    return {name: value for name, value in asdict(metric).items() if name != "column"}
 
 
 def _known(trial: Trial) -> dict[str, Any]:

@@ -91,3 +91,16 @@ def test_a_vector_does_not_search_the_domains_one_by_one():
     names = [Name(f"domain {i}") for i in range(300)]
     Mixture.uniform([str(name) for name in names]).vector(names)
     assert compared < 3000
+
+
+def test_a_metric_is_found_by_the_name_of_its_column_too():
+    named = (Metric("loss", column="val_loss"), Metric("acc", "higher", column="loss"))
+    trials = Trials([trial("x")], named, ("a", "b"))
+    assert trials.metric("val_loss") == trials.metric("loss") == named[0]
+    assert [trials.own_name(name) for name in ("val_loss", "loss", "other")] == [
+        "loss",
+        "loss",
+        "other",
+    ]
+    plain = Trials([trial("x")], (Metric("loss"), Metric("acc", "higher")), ("a", "b"))
+    assert trials.digest == plain.digest

@@ -114,7 +114,8 @@ def search_mixtures(
     others = [references.get(name) for name in ("uniform", "best seen", "given")]
     pool, values = search.run(goal, [centre, *(mixture for mixture in others if mixture)])
     uniform = weights.ratios(weights.sample_uniform(_compared(surrogate), rng))
-    return FoundMixtures(search, goal, references, pool, values, uniform, error_laws or {},
+    laws = {surrogate.trials.own_name(name): law for name, law in (error_laws or {}).items()}
+    return FoundMixtures(search, goal, references, pool, values, uniform, laws,
                          named=compositions is not None)  # fmt: skip
 
 

@@ -123,15 +123,17 @@ class OutcomeConstraint:
 
     def _limits(self, surrogate: Surrogate) -> _Limits:
         fitted = {one.metric.name: index for index, one in enumerate(surrogate.metrics)}
-        given = self._tolerances(fitted)
-        for name in (*self.metrics, *given):
+        own_name = surrogate.trials.own_name
+        given = {own_name(name): value for name, value in self._tolerances(fitted).items()}
+        metrics = tuple(map(own_name, self.metrics))
+        for name in (*metrics, *given):
             if name not in fitted:
                 raise TrialsError(
                     f"The outcome constraint names metric {name!r}, which is not fitted. "
                     f"{did_you_mean(name, fitted)}"
                 )
         varying = surrogate.standardization.varying
-        names = [n for n in (self.metrics or fitted) if varying[fitted[n]]]
+        names = [n for n in (metrics or fitted) if varying[fitted[n]]]
         places = np.array([fitted[name] for name in names], dtype=np.int64)
         lower = [surrogate.metrics[place].metric.better == "lower" for place in places]
         signs = np.where(np.array(lower, dtype=bool), 1.0, -1.0)

@@ -23,6 +23,7 @@ from mixopt.surrogates.fit_arguments import (
     AGGREGATE_TARGETS,
     check_settings,
     find_metrics,
+    name_target,
     read_names,
     read_numbers,
     read_target,
@@ -99,7 +100,7 @@ def fit(
     """
     require_type("trials", trials, Trials, "read a table with mixopt.read_trials")
     seed = as_seed(seed)
-    target = read_target(target)
+    target = name_target(trials, read_target(target))
     targets = find_metrics(trials, target)
     capability_weights = read_numbers("capability_weights", capability_weights)
     trust, scales = read_numbers("trust", trust), read_numbers("scales", scales)
@@ -117,7 +118,8 @@ def fit(
         listed = ", ".join(f"{len(t)} {level}" for t, level in zip(tables, levels, strict=True))
         each = f" of one fidelity ({listed})" if len(levels) > 1 else ""
         raise TrialsError(
-            f"{len(trials)} trials{each} are too few to fit; at least {MIN_TRIALS} are needed."
+            f"{len(trials)} trials{each} are too few to fit; at least {MIN_TRIALS} are needed: add runs "
+            "(`mixopt design` proposes them)."
         )
     if prior_mean is None and all(is_uninformative(table) for table in tables):
         raise TrialsError(
@@ -212,7 +214,7 @@ def _by_capability(
     plain = signs(metrics)
     return {
         name: Utility(
-            metrics, plain * (names == name) / (names == name).sum(), np.zeros(len(names))
+            metrics, plain * (names == name) / (names == name).sum(), np.zeros(len(names)), "raw"
         )
         for name in dict.fromkeys(names.tolist())
     }

@@ -44,6 +44,18 @@ def read_target(target: Any) -> Target:
     return weights
 
 
+def name_target(trials: Trials, target: Target) -> Target:
+    """Return a target in which metrics have their own names, not those of their columns.
+
+    Args:
+        trials: The table.
+        target: As `read_target` returns it.
+    """
+    if not isinstance(target, str):
+        return {trials.own_name(name): weight for name, weight in target.items()}
+    return target if target in AGGREGATE_TARGETS else trials.own_name(target)
+
+
 def read_names(name: str, names: Any) -> tuple[str, ...]:
     """Return a list of names, which may be a generator, as a tuple.
 

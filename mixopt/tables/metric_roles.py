@@ -29,6 +29,8 @@ def make_metrics(
         TrialsError: A name is no metric, or a metric is in two capabilities.
     """
     known = list(names.values())
+    in_file = dict(zip(names, names, strict=True))
+    in_file |= {column: name for name, column in own.items()}
     short = {column: names[name] for column, name in own.items() if name in names} | dict(names)
     short |= {name: name for name in known}
     holdout = [short.get(name, name) for name in holdout]
@@ -50,6 +52,7 @@ def make_metrics(
             directions[column],
             role="holdout" if name in holdout else "search",
             capability=capability_of.get(name, "all"),
+            column=in_file[column] if in_file[column] != name else "",
         )
         for column, name in names.items()
     ]

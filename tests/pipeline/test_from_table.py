@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from example_trials import DOMAINS, make_trials
 
@@ -121,3 +122,23 @@ def test_optimism_is_told_against_the_decision_s_reference(reference):
     given = {"a": 0.25, "b": 0.25, "c": 0.25, "d": 0.25} if reference == "uniform" else reference
     expected = measure_optimism(earlier, chosen, as_mixture(given, DOMAINS), slope)
     assert notes[0] == str(expected)
+
+
+@pytest.mark.parametrize("target", ["val_loss", {"val_loss": 1.0}])
+def test_a_recipe_names_metrics_as_the_table_s_columns_do(target):
+    trials = make_trials(24)
+    frame = pd.DataFrame(trials.ratios(), columns=[f"ratio/{name}" for name in DOMAINS])
+    frame["val_loss"], frame["acc"] = trials.values(trials.metrics)[:, [0, 2]].T
+    table = mixopt.read_trials(runs=frame)
+    assert [metric.name for metric in table.metrics] == ["loss", "acc"]
+
+    def propose(name, target):
+        recipe = ProposalConfig(
+            surrogates="ridge_root", natural=dict.fromkeys(DOMAINS, 0.25), target=target,
+            no_worse={"metrics": [name], "tolerance": {name: 0.1}},
+            error_laws={name: {"epsilon": 0.8, "k": 2.0, "gamma": 0.7}},
+        )  # fmt: skip
+        return propose_from_table(table, recipe)[1][0]
+
+    own = "loss" if isinstance(target, str) else {"loss": 1.0}
+    assert propose("val_loss", target).to_json() == propose("loss", own).to_json()

@@ -51,7 +51,9 @@ def error(surrogate):
 def test_with_four_runs_the_prior_mean_tells_more_than_their_mean(expected):
     for seed in range(3):
         runs = table(4, seed)
-        with pytest.raises(TrialsError, match="4 trials are too few to fit"):
+        with pytest.raises(
+            TrialsError, match="4 trials are too few to fit.*add runs .`mixopt design`"
+        ):
             fit(runs)
         found = fit(runs, prior_mean=expected, seed=0)
         truth = measure(ASKED)

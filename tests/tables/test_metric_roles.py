@@ -20,6 +20,7 @@ def test_metrics_are_named_as_in_the_table_or_in_the_file():
         ("x", "lower", "holdout", "all"),
         ("y", "higher", "search", "c"),
     ]
+    assert [m.column for m in metrics] == ["eval/x", "file.y"]
 
 
 def test_a_metric_of_two_capabilities_is_refused():
