@@ -13,6 +13,7 @@ def plan(**options: Any) -> None:
     """List the trainings of a study with tokens, FLOPs and estimated time; train nothing."""
     study = load_study("plan", track=False, **options)
     rows = study.plan()
+    click.echo(study.config.search.describe_method(study.config.benchmarks))
     width = max(len(row.what) for row in rows)
     for row in rows:
         time = "" if row.seconds is None else f"{row.seconds / 60:>10,.1f} min"

@@ -71,10 +71,11 @@ class SearchConfig(SearchSpaceConfig):
     method: SearchMethod = "auto"
     """What candidates are scored by: probability ensembles of the experts (`ensemble`), merges
     (`mergemix`; `gradient` chooses the later rounds by gradients of the merges), or models trained on
-    them (`regmix`). `auto` is `ensemble` where ensembles can score every benchmark that chooses. A
-    method of others (`olmix`, `op-mix`, `mde-law`, `merge-to-mix`, `points`, `d-optimal`, `doremi`,
-    `odm`, `scalebio`, `individual-select`, `projektor`) recommends one mixture, which is then the only
-    candidate."""
+    them (`regmix`). `auto` is `ensemble` where ensembles can score every benchmark that chooses, else
+    `mergemix`; with `slopes`, `ensembles` or `item_share` below 1, which are settings of merges, it is
+    `mergemix` too. A method of others (`olmix`, `op-mix`, `mde-law`, `merge-to-mix`, `points`,
+    `d-optimal`, `doremi`, `odm`, `scalebio`, `individual-select`, `projektor`) recommends one mixture,
+    which is then the only candidate."""
     method_runs: Annotated[float, Field(ge=0)] = 16
     """Training that a method of others may spend beside the experts, in runs of `training.tokens`.
     `d-optimal` uses at most 16, `doremi` and `scalebio` 2, `odm` 1."""
@@ -158,9 +159,31 @@ class SearchConfig(SearchSpaceConfig):
         """
         if self.method != "auto":
             return self.method
+        return "mergemix" if self._of_merges or self._needs_merges(benchmarks) else "ensemble"
+
+    def describe_method(self, benchmarks: Sequence[BenchmarkConfig]) -> str:
+        """Return the method in words, with what chose it where it is `auto`.
+
+        Args:
+            benchmarks: Of the study.
+        """
+        method = self.choose_method(benchmarks)
+        if self.method != "auto":
+            return f"search.method: {method}"
+        why = "ensembles can score every benchmark that chooses"
+        if self._of_merges:
+            why = f"{self._of_merges} is a setting of merges"
+        elif name := self._needs_merges(benchmarks):
+            why = f"benchmark {name!r} needs a whole model"
+        return f"search.method: auto, here {method}: {why}"
+
+    @staticmethod
+    def _needs_merges(benchmarks: Sequence[BenchmarkConfig]) -> str | None:
+        """Return the name of a benchmark that chooses and ensembles cannot score; None without one."""
         chosen_by = (each for each in benchmarks if each.role == "search")
-        generates = any(isinstance(each, WHOLE_MODEL_CONFIGS) for each in chosen_by)
-        return "mergemix" if generates or self._of_merges else "ensemble"
+        return next(
+            (each.name for each in chosen_by if isinstance(each, WHOLE_MODEL_CONFIGS)), None
+        )
 
     def choose_response(self, method: SearchMethod) -> float:
         """Return γ of the response map, with its default.

@@ -23,7 +23,10 @@ KNOWN_FROM: Mapping[Kind, str] = {
 
 
 def report_plan(context: StudyContext) -> None:
-    """Report what each stage will train and score."""
+    """Report what each stage will train and score, and a method that the settings have changed."""
+    config = context.config
+    if config.search.method == "auto" and config.search_method != "ensemble":
+        context.callbacks.message(config.search.describe_method(config.benchmarks))
     stages = plan_stages(context)
     context.callbacks.notify(lambda callback: callback.on_plan(stages))
 

@@ -95,14 +95,15 @@ def _list_trainings(context: StudyContext) -> list[tuple[Stage, str, int]]:
         groups.append(("budget", f"natural, {seeds_of_natural}", n_seeds * unit))
         rest = left - n_seeds * unit - reserve
         longest = config.run_lengths[-1]
-        name = f"candidates, at most {rest // unit} runs of {unit:,} tokens"
-        if longest > unit:
-            # runs with one seed share natural's
-            name += f" or {max(0, rest // longest - 1)} of {longest:,} with natural's"
+        name = f"candidates: at most {rest // unit} runs of {unit:,} tokens"
+        # runs with one seed share natural's
+        if longest > unit and (n_long := rest // longest - 1) > 0:
+            name += f", or {n_long} of {longest:,} and one run of natural as long"
         groups.append(("budget", name, rest))
         seeds = config.budget.confirmation
         if reserve:
-            name = f"confirmation, {seeds} seeds x {length:,} tokens, twice"
+            each = f"{seeds} unused seed{'s' * (seeds > 1)} each of candidate and natural"
+            name = f"confirmation: {each}, {length:,} tokens a run"
             groups.append(("budget", name, reserve))
         elif seeds:
             # half of what is left has to hold it

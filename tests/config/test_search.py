@@ -2,6 +2,7 @@ import pytest
 import toy
 
 from mixopt import Mixture
+from mixopt.config.benchmarks import ContinuationConfig, GenerationConfig
 from mixopt.config.loader import load_study
 from mixopt.config.search import ENSEMBLE_RESPONSE, PUBLISHED, RESPONSE, SearchConfig
 from mixopt.errors import ConfigError
@@ -57,3 +58,16 @@ def test_layers_of_scalebio_are_for_it_alone_and_for_whole_weights(tmp_path):
     training = toy.study_plain()["training"] | {"method": "lora"}
     with pytest.raises(ConfigError, match="trains whole layers, and training.method is lora"):
         load_study(toy.write_study(tmp_path, search=search, training=training))
+
+
+def test_a_method_that_follows_from_other_settings_says_from_which():
+    losses = [ContinuationConfig(name="c", kind="continuation", items="c.jsonl")]
+    written = [*losses, GenerationConfig(name="g", kind="generation", items="g.jsonl")]
+    assert SearchConfig(method="regmix").describe_method(losses) == "search.method: regmix"
+    for settings, benchmarks, words in (
+        ({}, losses, "ensemble: ensembles can score every benchmark that chooses"),
+        ({"item_share": 0.5}, losses, "mergemix: item_share is a setting of merges"),
+        ({}, written, "mergemix: benchmark 'g' needs a whole model"),
+    ):
+        said = SearchConfig(**settings).describe_method(benchmarks)
+        assert said == f"search.method: auto, here {words}"

@@ -3,7 +3,7 @@ import toy
 
 from mixopt.callbacks.base import Callback
 from mixopt.errors import RunError
-from mixopt.pipeline.milestones import report_expert_scores
+from mixopt.pipeline.milestones import report_expert_scores, report_plan
 
 pytestmark = pytest.mark.slow
 
@@ -76,3 +76,18 @@ def test_an_expert_that_cannot_be_scored_is_left_out(searched, monkeypatch):
 
 def _fail():
     raise RunError("no score")
+
+
+def test_a_method_that_a_setting_of_merges_chose_is_said(toy_folder):
+    search = {"rounds": [7], "method": "auto", "item_share": 0.5}
+    said = []
+    for changed in (search, search | {"item_share": 1.0}):
+        recorder = Recorder()
+        recorder.on_message = said.append
+        study = toy.load(
+            toy_folder, toy.write_study(toy_folder, search=changed), callbacks=[recorder]
+        )
+        report_plan(study.prepare())
+        assert recorder.plan
+    (message,) = (text for text in said if "search.method" in text)
+    assert message == "search.method: auto, here mergemix: item_share is a setting of merges"

@@ -1,3 +1,4 @@
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,7 @@ from models_for_tests import save_base
 
 def rows_of(folder, **changes):
     study = toy.load(folder, toy.write_study(folder, **changes))
-    return {row.what.split(",")[0]: row for row in study.plan()}
+    return {re.split("[,:]", row.what)[0]: row for row in study.plan()}
 
 
 def test_the_parts_of_a_budget_sum_to_it(toy_folder):
@@ -71,6 +72,9 @@ def test_a_confirmation_that_does_not_fit_says_which_budget_it_needs(toy_folder)
     assert (row.tokens, row.flops) == (0, 0)
     rows = rows_of(toy_folder, budget=budget | {"tokens": 60_000})
     assert rows["confirmation"].tokens == 24_000
+    assert rows["confirmation"].what == (
+        "confirmation: 3 unused seeds each of candidate and natural, 4,000 tokens a run"
+    )
     rows = rows_of(toy_folder, budget={"tokens": 50_000, "confirmation": 0})
     assert not any(name.startswith("confirmation") for name in rows)
 
@@ -80,8 +84,11 @@ def test_long_runs_of_one_seed_share_that_of_natural(toy_folder):
     rows = rows_of(toy_folder, budget=budget)
     # 60,000 beside natural: natural's long run and six others of 8,000
     assert rows["candidates"].what == (
-        "candidates, at most 15 runs of 4,000 tokens or 6 of 8,000 with natural's"
+        "candidates: at most 15 runs of 4,000 tokens, or 6 of 8,000 and one run of natural as long"
     )
+    rows = rows_of(toy_folder, budget=budget | {"tokens": 32_000})
+    # no other run of 8,000 beside that of natural
+    assert rows["candidates"].what == "candidates: at most 3 runs of 4,000 tokens"
 
 
 @pytest.mark.parametrize(
