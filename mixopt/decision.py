@@ -11,6 +11,10 @@ Record = TypeVar("Record")
 
 NEAREST_ALLOWED = "nearest allowed"
 """Name of the reference where the limits forbid natural: the mixture nearest to it that they allow."""
+SPREADS = "sd of utility"
+"""Unit of gains in standard deviations of the scores over mixtures."""
+NATIVE = "of utility"
+"""Unit of gains of a utility that has no such scale: raw scores, or ranks."""
 SAME_RATIO = 1e-6  # largest difference of a ratio between mixtures that count as the same
 
 
@@ -140,6 +144,7 @@ class Decision:
         learning: What was known as training was spent, first to last; empty where unknown.
         next_runs: Of each length, the run that is worth most; empty where unknown.
         confirmed_tokens: Length of the runs of `confirmation`; None without any.
+        unit: Of `gain`, in the words that follow its number: `SPREADS` or `NATIVE`.
     """
 
     moves: bool
@@ -161,6 +166,7 @@ class Decision:
     learning: tuple[LearningStep, ...] = ()
     next_runs: tuple[NextRun, ...] = ()
     confirmed_tokens: int | None = None
+    unit: str = SPREADS
 
     @property
     def ratios(self) -> Mixture:
@@ -171,8 +177,8 @@ class Decision:
     def verdict(self) -> str:
         """The decision in one sentence."""
         low, high = self.gain.interval
-        span = f"gain {self.gain.mean:+.3f}{self.where}, 95% interval [{low:+.3f}, {high:+.3f}]"
-        return self.say(span)
+        gain = f"gain {self.gain.mean:+.3f} {self.unit}{self.where}"
+        return self.say(f"{gain}, 95% interval [{low:+.3f}, {high:+.3f}]")
 
     def say(self, span: str) -> str:
         """Return the decision in one sentence.
@@ -263,6 +269,8 @@ class Decision:
             learning=tuple(_read(LearningStep, row) for row in plain.get("learning", ())),
             next_runs=tuple(_read(NextRun, row) for row in plain.get("next_runs", ())),
             confirmed_tokens=None if confirmed_tokens is None else int(confirmed_tokens),
+            # earlier versions did not write it
+            unit=str(plain.get("unit", NATIVE)),
             **{name: str(plain[name]) for name in texts if name in plain},
         )
 

@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 from scipy.special import ndtri
 
-from mixopt.decision import NEAREST_ALLOWED, SAME_RATIO, Decision
+from mixopt.decision import NATIVE, NEAREST_ALLOWED, SAME_RATIO, SPREADS, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.decision import CHANCE, TIE, decide
@@ -139,6 +139,7 @@ def decide_by_surrogate(
         level=surrogate.fidelities[-1].level if lower else "",
         proxies=", ".join(counts),
         advice="" if choice.moves else _advise(found, gain, name, kept, calibration),
+        unit=SPREADS if surrogate.utility.normalise == "z" else NATIVE,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mixopt.decision import NEAREST_ALLOWED, Decision
+from mixopt.decision import NATIVE, NEAREST_ALLOWED, SPREADS, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.decision import Choice
@@ -95,6 +95,8 @@ def decide_study(
         next_runs=next_runs(context, posterior, asked, objective.combinations(), observed),
         confirmed_tokens=confirmed_tokens,
         reference="natural" if gains.keeps_natural else NEAREST_ALLOWED,
+        # ranks have no spread that ensembles share, so the objective is in spreads there too
+        unit=NATIVE if objective.unit == "raw" else SPREADS,
     )
 
 

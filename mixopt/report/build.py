@@ -130,6 +130,7 @@ def table_report_data(
         build_what_if(asked, WeightSpace.of_domains(space), proposals),
         cross_validated_scores(surrogate),
         costs={"runs": f"{len(trials)}"},
+        unit=UNITS[surrogate.utility.normalise],
         facts=_reproduction_facts(**facts),
         advice=f"{ADVISE if not expectations else ''}`mixopt design -n N` proposes N more runs.",
         expectations=expectations,

@@ -1,6 +1,6 @@
 """The report's answer in sentences. The verdict is the decision's; nothing here decides."""
 
-from mixopt.decision import Decision
+from mixopt.decision import NATIVE, SPREADS, Decision
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.report.data import UNITS, ReportData
@@ -26,9 +26,9 @@ def summarize(data: ReportData) -> str:
         return f"Keep the {first.name} mixture: no mixture within the bounds is predicted to be better."
     gain = first.gain
     low, high = gain.interval
-    unit = " sd" if data.unit == UNITS["z"] else ""
+    unit = SPREADS if data.unit == UNITS["z"] else NATIVE
     source = f"measured by {data.measured_by}" if first.measured_gain else "predicted"
-    span = f"{source}: {gain.mean:+.2f}{unit} of utility, 95% interval {low:+.2f} to {high:+.2f}"
+    span = f"{source}: {gain.mean:+.2f} {unit}, 95% interval {low:+.2f} to {high:+.2f}"
     changes = _describe_changes(best, first.name, first.ratios)
     if not gain.distinguishable:
         return (
@@ -44,12 +44,10 @@ def summarize(data: ReportData) -> str:
 
 def _summarize_decision(data: ReportData, decision: Decision) -> str:
     low, high = decision.gain.interval
-    # ranks have no spread that ensembles share, so a study's decision is in spreads there too
-    unit = "" if data.unit == UNITS["raw"] else " sd"
     tokens = "" if decision.tokens is None else f" after {decision.tokens:,} tokens"
     level = f" at {decision.level}" if decision.level else ""
     span = (
-        f"expected gain {decision.gain.mean:+.2f}{unit} of utility{level}{tokens}, "
+        f"expected gain {decision.gain.mean:+.2f} {decision.unit}{level}{tokens}, "
         f"95% interval {low:+.2f} to {high:+.2f}; from {decision.basis}"
     )
     sentence = decision.say(span)

@@ -36,11 +36,13 @@ class Utility:
         metrics: The metrics, in the order of every `m`.
         coefficients: Weight ÷ scale, negative where lower is better (`m`).
         centers: Scores at which the utility is zero (`m`).
+        normalise: Whether metrics are in standard deviations (`z`) or in their own units (`raw`).
     """
 
     metrics: tuple[Metric, ...]
     coefficients: Array
     centers: Array
+    normalise: Normalisation = "z"
 
     @classmethod
     def standardized(
@@ -108,7 +110,7 @@ class Utility:
             TrialsError: Some metrics are better lower and some higher.
         """
         require_one_direction(metrics)
-        return cls(tuple(metrics), signs(metrics) / len(metrics), np.zeros(len(metrics)))
+        return cls(tuple(metrics), signs(metrics) / len(metrics), np.zeros(len(metrics)), "raw")
 
     def of(self, scores: Array) -> Array:
         """Return the utility (`n`) of scores (`n x m`); NaN where a weighted score is missing."""
@@ -163,6 +165,11 @@ class WorstCapability:
         parts = utilities_by_capability(*settings, least_trust=TRUSTED)
         parts = parts or utilities_by_capability(*settings)
         return cls(tuple(metrics), parts)
+
+    @property
+    def normalise(self) -> Normalisation:
+        """How the metrics of the parts became comparable."""
+        return next(iter(self.parts.values())).normalise
 
     def of(self, scores: Array) -> Array:
         """Return the utility (`n`) of scores (`n x m`); NaN where a weighted score is missing."""
@@ -275,7 +282,7 @@ def _mean_utility(
     varying = reduce_columns(np.nanstd, values) > 0
     shares = metric_shares(metrics, weights or {}, varying, trust or {})
     if normalise == "raw":
-        return Utility(tuple(metrics), signs(metrics) * shares, np.zeros(len(metrics)))
+        return Utility(tuple(metrics), signs(metrics) * shares, np.zeros(len(metrics)), "raw")
     return PercentileRank.among(values, metrics, shares)
 
 

@@ -69,7 +69,7 @@ def test_of_three_hundred_domains_the_top_movers_come_first():
 
 
 def test_a_narrow_terminal_gets_fewer_bars_and_the_rest_whole():
-    wide, narrow = (summarize(many(25), REST, width=width) for width in (120, 60))
+    wide, narrow = (summarize(many(25), REST, width=width) for width in (140, 60))
     assert len(wide) == 10
     assert len(narrow) < 10
     assert narrow[0] == wide[0]

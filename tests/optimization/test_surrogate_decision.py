@@ -229,3 +229,19 @@ def test_capabilities_and_benchmarks_have_the_calibration_of_the_gain(settings):
         assert said.std_error == pytest.approx(
             np.hypot(std[0, place], found.std_error * mean[0, place])
         )
+
+
+@pytest.mark.parametrize(("settings", "unit"), [
+    ({}, "sd of utility"), ({"target": "loss_a"}, "sd of utility"),
+    ({"target": "average"}, "of utility"), ({"normalise": "rank"}, "of utility"),
+    ({"normalise": "raw", "target": "worst"}, "of utility"),
+])  # fmt: skip
+def test_the_unit_of_a_gain_is_that_of_the_target(settings, unit):
+    trials = make_trials(30, seed=2)
+    losses = trials.metrics[:2]
+    trials = Trials([replace(t, scores={m.name: t.scores[m.name] for m in losses}) for t in trials],
+                    losses, DOMAINS)  # fmt: skip
+    surrogate = mixopt.fit(trials, surrogates="ridge_root", **settings)
+    decision = mixopt.propose(surrogate, SearchSpace(DOMAINS, prior=NATURAL), seed=0)[0].decision
+    assert decision.unit == unit
+    assert f"{decision.gain.mean:+.3f} {unit}, 95% interval" in decision.verdict

@@ -14,6 +14,7 @@ from mixopt.decision import Decision, LearningStep
 from mixopt.estimate import Estimate
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.report.build import (
+    UNITS,
     _describe_costs,
     _reproduction_facts,
     _summarize_rounds,
@@ -76,6 +77,9 @@ def test_a_table_s_report_has_no_proxy(surrogate, proposals, space):
     assert data.facts["table"] == "toy.csv"
     assert data.what_if.upper[0] == 0.7
     assert data.validated is None
+    assert data.unit == UNITS["z"]
+    raw = replace(surrogate, utility=replace(surrogate.utility, normalise="raw"))
+    assert table_report_data("toy", raw, proposals, space).unit == UNITS["raw"]
 
 
 def test_the_page_s_gains_count_repetition_where_the_proposals_do(surrogate, space):

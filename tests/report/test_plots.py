@@ -59,7 +59,7 @@ def test_the_learning_curve_of_a_study():
     decision = Decision(True, best.ratios, best.ratios, Estimate(0.5, 0.1), 9, 1, learning=steps)
     drawn = rows_of(plots.plot_learning(replace(best, decision=decision)), "runs")
     assert [(row["tokens"], row["gain"]) for row in drawn] == [(100, 0.4), (300, 0.5)]
-    with pytest.raises(MixtureError, match="one of a study"):
+    with pytest.raises(MixtureError, match="no learning curve; only the first proposal of a study"):
         plots.plot_learning(best)
 
 

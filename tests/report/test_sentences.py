@@ -74,3 +74,10 @@ def test_equivalent_tokens_are_a_sentence_of_their_own():
     best = replace(report().best, decision=decision(equivalent_tokens=tokens))
     assert describe_equivalent(report(proposals=(best,))).startswith("9,000 tokens on this mixture")
     assert describe_equivalent(report()) == ""
+
+
+def test_the_unit_of_the_gain_is_the_decision_s():
+    best = replace(report().best, decision=decision(unit="of utility"))
+    assert "(expected gain +0.40 of utility after 9,000" in summarize(report(proposals=(best,)))
+    best = replace(report().best, decision=decision())
+    assert "(expected gain +0.40 sd of utility after" in summarize(report(proposals=(best,)))

@@ -174,3 +174,12 @@ def test_a_capability_of_little_trust_is_told_and_is_not_the_worst_one():
     assert set(utilities_by_capability(table(ROWS), METRICS, trust | {"acc": 0.0})) == {"x"}
     still = ROWS * [1, 1, 0]
     assert set(utilities_by_capability(table(still), METRICS)) == {"x"}
+
+
+def test_a_utility_knows_how_its_metrics_were_made_comparable():
+    for aggregate in ("mean", "worst"):
+        for normalise in ("z", "rank", "raw"):
+            made = make_utility(table(ROWS), METRICS[:2], aggregate=aggregate, normalise=normalise)
+            assert made.normalise == normalise
+    assert Utility.raw_mean(METRICS[:2]).normalise == "raw"
+    assert Utility.weighted(table(ROWS), METRICS, {METRICS[0].name: 1.0}).normalise == "z"
