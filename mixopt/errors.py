@@ -109,8 +109,8 @@ class MissingPathError(ExportError):
 
     def __init__(self, domain: str) -> None:
         super().__init__(
-            f"No path was given for domain {domain!r}; add it to paths (or use one pattern "
-            "with {domain})."
+            f"No path was given for domain {domain!r}; add it to paths (-p {domain}=PATH on the shell), "
+            "or use one pattern with {domain}."
         )
         self.domain = domain
 

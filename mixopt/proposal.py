@@ -205,7 +205,9 @@ class Proposal:
                 "" if self.is_advised else "this is the best other mixture, not the advised one: "
             )
             return f"{about}{self.decision.verdict}"
-        return self.comparisons[0].verdict if self.comparisons else "compared with nothing"
+        return (
+            self.comparisons[0].verdict if self.comparisons else "not compared with another mixture"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, with the verdicts and intervals for readers."""

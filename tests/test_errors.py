@@ -53,6 +53,8 @@ def test_extras_are_those_of_the_package():
         installed = {"ot" if name == "pot" else name for name in installed}
         assert set(packages) <= installed
         assert installed - set(packages) - {"mixopt", "filelock"} == set()
+        # a verb on a study needs torch, whatever else it needs; tables and MLflow need none
+        assert ("mixopt[train]" in extras[extra]) == (extra not in ("train", "mlflow"))
 
 
 @pytest.mark.parametrize(("text", "hidden"), [

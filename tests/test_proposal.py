@@ -97,6 +97,11 @@ def test_ratios_may_be_a_dict_but_not_an_array():
         Proposal([0.7, 0.3], GAIN, {})
 
 
+def test_a_proposal_alone_was_not_compared():
+    alone = replace(proposal(), comparisons=())
+    assert alone.verdict == "not compared with another mixture"
+
+
 def test_reprs_hold_ratios_and_verdict():
     told = repr(proposal())
     assert told.startswith("Proposal(a: 0.7, b: 0.3; better than the natural mixture (predicted")

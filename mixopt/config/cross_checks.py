@@ -335,7 +335,8 @@ def _check_published(study: "StudyConfig") -> None:
     if method == "projektor" and study.training.decays:
         raise ValueError(
             "search.method: projektor scores runs at half of their length, and with training.schedule "
-            f"{study.training.schedule} half of a run is no run; set it to constant"
+            f"{study.training.schedule}, a decaying learning rate, a half-way checkpoint is not a "
+            "finished run; set it to constant"
         )
     for expert in study.experts:
         if expert.text is None and study.method_trains:

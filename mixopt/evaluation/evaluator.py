@@ -184,12 +184,19 @@ class MergeEvaluator:
         (results,) = self.evaluate([weights])
         missing = [n for n in self.items.cache.digests if n not in results.get("merged", {})]
         if missing:
-            row = [round(w, 3) for w in self.respond(weights)]
             raise RunError(
-                f"The merge at weights {row} has no score of {', '.join(missing)}, which is needed "
-                "here; fix the cause and run again."
+                f"{self._describe_merge(weights)} has no score of {', '.join(missing)}, which is needed "
+                f"here; the warnings before say why {missing[0]} could not be scored: fix that and run "
+                "again."
             )
         return results
+
+    def _describe_merge(self, weights: Weights) -> str:
+        """Return a merge in words, with the weights of its experts by name."""
+        row = self.respond(weights)
+        names = self.names or tuple(f"expert {number}" for number in range(1, self.k + 1))
+        parts = [f"{name} {w:.3g}" for name, w in zip(names, row, strict=True) if w]
+        return f"The merge with weights {', '.join(parts)}" if parts else "The base"
 
     def score_base(self) -> Results:
         """Return item results of the base."""
@@ -374,8 +381,9 @@ class MergeEvaluator:
         """
         if self.response != 1:
             raise ModelError(
-                f"Slopes are those of merges at the very weights, and search.response is "
-                f"{self.response}; set it to 1, or leave out search.slopes and search.method: gradient."
+                "search.slopes and search.method: gradient measure gradients at weights equal to the "
+                f"ratios, which needs search.response: 1, and it is {self.response}; set it to 1, or "
+                "leave them out."
             )
         self._require([self._slopes_job(weights)])
         artifact = self._slopes_artifact(weights)

@@ -147,8 +147,9 @@ class FullExpert:
         if untied:
             raise ModelError(
                 f"{self.folder} has an output table of its own ({untied[0]}), and the base uses its "
-                "input embeddings for it, so what is trained from the base is no model of this kind; "
-                f"give the base one too: `mixopt merge BASE -e {self.folder}=0 -o NEW` writes it."
+                "input embeddings for it, so runs trained from the base would tie its embeddings and "
+                "could not be compared with this expert; give the base one too: "
+                f"`mixopt merge BASE -e {self.folder}=0 -o NEW` writes it."
             )
         for name, rows in list(self._resized.items())[:1]:
             warn_of_resize(self.folder, rows, layout.shapes[name][0], resize=resize)

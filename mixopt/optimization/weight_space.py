@@ -142,8 +142,8 @@ class WeightSpace:
         least = float(self._divergence(nearest[None])[0])
         if least > limit + BOUND_TOLERANCE:
             raise InfeasibleError(
-                f"No mixture within the bounds is as near to the prior as max_kl {limit:.4g}: the "
-                f"nearest has {least + 5e-5:.4f} nats; raise max_kl to that or widen the bounds."
+                f"No mixture within the bounds is as near to the natural mixture as max_kl {limit:.4g} "
+                f"nats: the nearest has {least + 5e-5:.4f}; raise max_kl to that or widen the bounds."
             )
         # halfway between the least divergence and the limit
         halfway = (limit + least) / 2

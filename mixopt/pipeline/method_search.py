@@ -285,7 +285,8 @@ class StudyTrainer:
         if self._context.config.training.decays:
             raise UserError(
                 "The method needs runs of two lengths, and with training.schedule "
-                f"{self._context.config.training.schedule} half of a run is no run; set it to constant."
+                f"{self._context.config.training.schedule}, a decaying learning rate, a half-way "
+                "checkpoint is not a finished run; set it to constant."
             )
         lengths, scores = self._train(ratios, (self.run_tokens // 2, self.run_tokens))
         return (lengths[0], lengths[-1]), scores[[0, -1]]

@@ -123,7 +123,7 @@ def plot_learning(proposal: Proposal) -> Plot:
     picture = learning_picture(proposal.decision) if proposal.decision is not None else None
     if picture is None:
         raise MixtureError(
-            "The proposal does not say what was known as training was spent; give one of a study."
+            "The proposal has no learning curve; only the first proposal of a study has one."
         )
     return Plot(picture)
 

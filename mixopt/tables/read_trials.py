@@ -107,7 +107,10 @@ def read_trials(
     chosen = None if runs is None or _is_table(metrics) else _as_names("metrics", metrics)
     table = None if chosen is not None else metrics
     if (runs is None) == (ratios is None) or (ratios is None) != (table is None):
-        raise TrialsError("Give either ratios= and metrics=, or runs= with both in one table.")
+        raise TrialsError(
+            "Give either ratios= and metrics=, or runs= with both in one table (--ratios and --metrics, "
+            "or --runs, on the shell)."
+        )
     if not isinstance(capabilities, Mapping | None):
         raise TrialsError(f"capabilities is {show(capabilities)}; give metrics by capability.")
     members = {name: _as_names(name, given) for name, given in (capabilities or {}).items()}

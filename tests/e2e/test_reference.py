@@ -52,6 +52,22 @@ def test_every_field_of_a_study_and_a_recipe_is_listed_in_a_section(reference):
             assert f"- `{name}`" in page, f"{model.__name__}.{name}"
 
 
+def test_a_section_of_several_kinds_shows_the_one_that_it_has_by_default():
+    page = (DOCS / "fields.md").read_text()
+    assert "- `executor` [`local`]: " in page
+    assert "- `search`: " in page  # has the defaults of its section
+    assert "is empty then, or has the defaults of its section." in " ".join(page.split())
+
+
+def test_options_of_propose_say_what_they_are_for_a_table():
+    page = (DOCS / "commands.md").read_text()
+    of_propose = page.split("## `mixopt propose [STUDY]`")[1].split("\n## ")[0]
+    assert "mixopt-runs/NAME for a STUDY; a table is only printed]" in of_propose
+    assert "that of a table's draws. [table: 0]" in of_propose
+    assert "`validate`), and `propose` with STUDY, has:" in page
+    assert "(not the study's budget)" in page.split("## `mixopt export")[1].split("\n## ")[0]
+
+
 def test_every_option_says_what_it_does():
     page = (DOCS / "commands.md").read_text()
     for name in VERBS:

@@ -226,7 +226,11 @@ def test_a_candidate_that_fails_as_a_whole_is_set_aside(pair, monkeypatch):
     assert [bool(each) for each in found] == [True, False, True]
     (message,) = messages
     assert "is set aside: CUDA error: an illegal memory access" in message
-    with pytest.raises(RunError, match="has no score of fixed, unreliable, which is needed here"):
+    with pytest.raises(
+        RunError,
+        match=r"The merge with weights a 0\.519, b 0\.241, c 0\.241 has no score of fixed, unreliable, "
+        "which is needed here; the warnings before say why fixed could not be scored",
+    ):
         driver.score(ROWS[1])
 
 
@@ -260,3 +264,10 @@ def test_without_workers_a_failure_is_raised(pair):
     benchmark.fail = lambda call: OSError("no")
     with pytest.raises(OSError, match="no"):
         list(worker.evaluate(ROWS))
+
+
+def test_gradients_are_those_at_weights_equal_to_the_ratios(pair):
+    driver = pair[0]
+    driver.response = 0.7
+    with pytest.raises(ModelError, match=r"needs search\.response: 1, and it is 0\.7; set it to 1"):
+        driver.slopes(ROWS[0])

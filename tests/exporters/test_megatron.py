@@ -59,7 +59,9 @@ def test_paths_of_other_alphabets():
 
 
 def test_missing_path_is_named():
-    with pytest.raises(ExportError, match="No path was given for domain 'code'"):
+    with pytest.raises(
+        ExportError, match=r"No path was given for domain 'code'.*\(-p code=PATH on"
+    ):
         mixopt.export(PROPOSAL, "megatron", paths={"web": "/d/web"})
 
 

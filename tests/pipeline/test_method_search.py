@@ -17,7 +17,7 @@ from mixopt.config.loader import load_study
 from mixopt.config.search import MOST_RUNS, PUBLISHED, TRAINS_NOTHING
 from mixopt.errors import ConfigError, UserError
 from mixopt.executors.dispatcher import LocalDispatcher
-from mixopt.pipeline.method_search import metric_weights, run_method
+from mixopt.pipeline.method_search import StudyTrainer, metric_weights, run_method
 from mixopt.pipeline.objective import require_objective
 from mixopt.proposal import Proposal
 
@@ -98,8 +98,20 @@ def test_projektor_scores_runs_at_two_lengths_and_predicts_the_target(toy_folder
     # a third process reads what was found
     assert toy.load(toy_folder).recommend() == result.recommendation
     training = toy.study_plain()["training"] | {"schedule": "linear"}
-    with pytest.raises(ConfigError, match="half of a run is no run; set it to constant"):
+    with pytest.raises(
+        ConfigError, match="half-way checkpoint is not a finished run; set it to const"
+    ):
         open_toy(toy_folder / "other", "projektor", training=training)
+
+
+def test_no_checkpoint_of_a_decaying_rate_is_a_run_of_its_length():
+    training = SimpleNamespace(tokens=4000, decays=True, schedule="cosine")
+    context = SimpleNamespace(config=SimpleNamespace(training=training))
+    trainer = StudyTrainer(context, None, (), np.ones(0))
+    with pytest.raises(
+        UserError, match="schedule cosine, a decaying .* is not a finished run; set it"
+    ):
+        trainer.train_lengths(np.eye(2))
 
 
 def test_a_budget_confirms_what_a_method_recommends(toy_folder, monkeypatch):

@@ -266,7 +266,9 @@ def test_capabilities_are_given_by_name():
 def test_tables_that_do_not_go_together():
     ratios, metrics = frames()
     for arguments in ({}, {"ratios": ratios}, {"runs": ratios, "ratios": ratios}):
-        with pytest.raises(TrialsError, match="Give either ratios= and metrics="):
+        with pytest.raises(
+            TrialsError, match=r"Give either ratios= .*\(--ratios and --metrics, or"
+        ):
             mixopt.read_trials(**arguments)
 
 

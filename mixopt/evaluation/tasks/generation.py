@@ -50,7 +50,8 @@ class GenerationTask:
         if config.match == "tests" and not context.run_code:
             raise DataError(
                 f"Benchmark {config.name!r} runs programs that models write; allow it with --run-code "
-                "(run_code=True from Python) where nothing is to be lost, or leave it out."
+                "(run_code=True from Python) on a machine without data or credentials that such a "
+                "program could harm, or leave it out."
             )
         self.metric = describe_metric(config, "higher")
         self._config, self._context = config, context

@@ -156,7 +156,7 @@ def test_programs_are_run_with_their_tests(tmp_path):
 
 
 def test_programs_are_not_run_without_leave(tmp_path):
-    with pytest.raises(DataError, match="--run-code"):
+    with pytest.raises(DataError, match="--run-code .* on a machine without data or credentials"):
         build(tmp_path, PROGRAMS, match="tests")
 
 
