@@ -45,7 +45,8 @@ def make(folder):
     for place in (folder, folder / "mixopt-runs" / "quickstart"):
         place.mkdir(parents=True, exist_ok=True)
         (place / "proposal.json").write_text(plan.to_json())
-    (folder / "mixopt-runs" / "toy").mkdir(parents=True)
+    for name in ("toy", "mine"):
+        (folder / "mixopt-runs" / name).mkdir(parents=True)
     (folder / "mixopt-runs" / "toy" / "proposal.json").write_text(plan.to_json())
     rows = [
         {"prompt": f"the small web page number {i} sings", "target": " old owl"} for i in range(9)
