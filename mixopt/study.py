@@ -180,8 +180,9 @@ class Study:
         executor = self.config.executor.kind
         if is_launched() and executor != "local":
             raise RunError(
-                f"Several processes (torchrun, accelerate) train experts together, and executor: {executor} "
-                "gives each expert to a worker of its own; launch one process, or pass --executor local."
+                "Several processes (torchrun, accelerate) train experts together, and executor: "
+                f"{executor} gives each expert to a worker of its own; launch one process, or pass "
+                "--executor local."
             )
         with self.running():
             self.prepare()

@@ -1,4 +1,4 @@
-"""Losses of tokens from logits, a piece at a time: a large vocabulary in float32 is the widest tensor there is."""
+"""Losses of tokens from logits, a piece at a time: float32 logits of all tokens can be the largest tensor."""
 
 import torch
 

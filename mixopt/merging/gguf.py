@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READER = 2
-"""Raised where the same file is read into other weights or refused, so that what is kept is made again."""
+"""Raised where a file is read into other weights than before, so that what is kept is made again."""
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 """Weights that transformers reads; a GGUF file beside them is left alone."""
 

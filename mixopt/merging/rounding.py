@@ -23,6 +23,6 @@ def describe_rounding(step_sizes: Mapping[str, float], dtype: torch.dtype) -> st
     if dtype != torch.bfloat16 or step_sizes[first] >= ROUNDED_STEP:
         return None
     return (
-        f"Merges are rounded to bfloat16, which loses much of a step as small as δ = {step_sizes[first]:.1%} "
-        f"({first}); set base.dtype: float32."
+        "Merges are rounded to bfloat16, which loses much of a step as small as "
+        f"δ = {step_sizes[first]:.1%} ({first}); set base.dtype: float32."
     )

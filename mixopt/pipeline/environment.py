@@ -65,8 +65,8 @@ def describe_idle_cards(executor: ExecutorConfig, cards: int) -> str | None:
             return None
         return (
             f"Each worker has {executor.gpus:g} GPUs and trains and scores on one of them; set "
-            "executor.gpus: 1 for more workers, or launch `mixopt train` by accelerate where a model needs "
-            "several."
+            "executor.gpus: 1 for more workers, or launch `mixopt train` by accelerate where a model "
+            "needs several."
         )
     if executor.kind == "processes" or cards < 2 or is_launched():
         return None

@@ -157,8 +157,10 @@ def _embed(context: StudyContext, weights: Mapping[str, float], most: int) -> Te
         rows = count_tokens(everything)
     else:
         from mixopt.evaluation.text_embedding import embed_passages
+        from mixopt.training.model_loading import resolve_dtype
 
-        device = device_of_driver(config, context.environment.device)
+        dtype = resolve_dtype(config.base)
+        device = device_of_driver(config, context.environment.device, dtype)
         model = replace(context.base_model, device=device).load().to(device.name)
         rows = embed_passages(model, everything)
     ends = np.cumsum([len(own) for own in passages.values()])

@@ -46,8 +46,8 @@ class BatchPlan:
         Batch and warm-up follow from the config's tokens, however long the run is, so that runs of
         several lengths differ in nothing else. A forward pass takes at most `device_batch` sequences,
         or as many as keep the logits within `LOGIT_BYTES`. Passes of a step are equally large, so not
-        every batch can be had: it is the closest of at most twice the fewest passes of one device. Several
-        devices share this batch, so that the result does not depend on their number.
+        every batch can be had: it is the closest of at most twice the fewest passes of one device.
+        Several devices share this batch, so that the result does not depend on their number.
 
         Args:
             training: The config.
@@ -69,8 +69,8 @@ class BatchPlan:
         if together % devices:
             whole = devices * math.ceil(together / devices)
             raise ConfigError(
-                f"{devices} processes cannot share batches of {together} sequences equally; launch a number "
-                f"that divides {together}, or set training.batch_tokens: {whole * context}."
+                f"{devices} processes cannot share batches of {together} sequences equally; launch a "
+                f"number that divides {together}, or set training.batch_tokens: {whole * context}."
             )
         own = together // devices
         per_device = max(size for size in range(1, min(most, own) + 1) if own % size == 0)

@@ -22,7 +22,7 @@ PATIENCE = timedelta(days=7)
 
 
 def count_processes() -> int:
-    """Return the number of processes that a launcher has started to train one model; each has a device."""
+    """Return the number of processes, each with a device, that a launcher started to train one model."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -50,8 +50,8 @@ class ProcessGroup:
         sharded = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true")
         if sharded and os.environ.get("FSDP_VERSION", "1") != "2":
             raise RunError(
-                "The processes were launched with version 1 of FSDP, whose shards are not gathered; launch "
-                "them with --fsdp_version 2 (FSDP_VERSION=2)."
+                "The processes were launched with version 1 of FSDP, whose shards are not gathered; "
+                "launch them with --fsdp_version 2 (FSDP_VERSION=2)."
             )
         from accelerate import PartialState
 

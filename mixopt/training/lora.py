@@ -1,4 +1,4 @@
-"""LoRA factors of a model that is trained (arXiv:2106.09685): what they adapt, and whether merges can add it."""
+"""LoRA factors of a model that is trained: what they adapt, and whether merges can add it."""
 
 import logging
 import re
@@ -58,9 +58,9 @@ def add_factors(model: "PreTrainedModel", settings: LoraConfig, seed: int) -> "P
     if any(getattr(config, name, None) for name in BEYOND):
         example = f", such as [{', '.join(attention)}]," if attention else ""
         raise ModelError(
-            "The target modules of LoRA include the routed experts of this base, a mixture of experts, whose "
-            f"factors no merge can add; name other layers in training.lora.target_modules{example} or set "
-            "training.method: full."
+            "The target modules of LoRA include the routed experts of this base, a mixture of experts, "
+            "whose factors no merge can add; name other layers in "
+            f"training.lora.target_modules{example} or set training.method: full."
         )
     return adapted
 
@@ -85,6 +85,6 @@ def warn_of_frozen_experts(model: "PreTrainedModel") -> None:
     routed = sum(size for name, size in own.items() if ROUTED.search(name))
     if routed and not any(ROUTED.search(name) for name in sizes if ".lora_" in name):
         log.warning(
-            "LoRA has no factors for the routed experts of the base, %.0f%% of its weights, which stay as "
-            "they are; training.method: full trains them.", 100 * routed / sum(own.values())
+            "LoRA has no factors for the routed experts of the base, %.0f%% of its weights, which stay "
+            "as they are; training.method: full trains them.", 100 * routed / sum(own.values())
         )  # fmt: skip

@@ -202,9 +202,17 @@ def resolve_dtype(config: PretrainedBaseConfig | BuiltBaseConfig) -> str:
     """
     if isinstance(config, BuiltBaseConfig):
         return "float32"
-    if config.dtype != "auto":
-        return config.dtype
-    stored = load_config(config.path, revision=config.revision).get_text_config().dtype
+    return find_dtype(config.path, config.revision) if config.dtype == "auto" else config.dtype
+
+
+def find_dtype(path: str, revision: str | None) -> str:
+    """Return `bfloat16` where a model is stored so, else `float32`.
+
+    Args:
+        path: Folder or hub id.
+        revision: Revision of a hub id.
+    """
+    stored = load_config(path, revision=revision).get_text_config().dtype
     return "bfloat16" if str(stored).endswith("bfloat16") else "float32"
 
 

@@ -1,7 +1,7 @@
 """Training of the base, experts and mixtures on transformers' `Trainer`.
 
-The Trainer provides bf16, gradient accumulation, gradient checkpointing and several processes. This module
-adds the order of the data, the average of the last checkpoints, and the check of the loss.
+The Trainer provides bf16, gradient accumulation, gradient checkpointing and several processes. This
+module adds the order of the data, the average of the last checkpoints, and the check of the loss.
 """
 
 import gc

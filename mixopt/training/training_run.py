@@ -19,8 +19,7 @@ from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.dataset import MixtureDataset
 from mixopt.training.device import Device
-from mixopt.training.distributed import count_processes
-from mixopt.training.distributed import is_sharded
+from mixopt.training.distributed import count_processes, is_sharded
 from mixopt.training.expert_files import load_parameters
 from mixopt.training.outcome import TrainingOutcome
 from mixopt.training.step_law import OptimizerHyperparameters, resolve_hyperparameters

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 import toy
@@ -36,6 +38,27 @@ def test_perplexity_is_of_the_named_model_or_of_the_base(tmp_path):
         model = LlamaForCausalLM.from_pretrained(tmp_path / folder)
         (value,) = models.open(path)(["a bird sings"])
         assert abs(value / perplexity_alone(model, tokenizer, "a bird sings", 32) - 1) < 1e-4
+
+
+def test_a_reference_model_has_the_type_that_it_is_stored_in(tmp_path):
+    config = load_study(toy.write_study(tmp_path / "s"))
+    save_model(tmp_path / "a", config, 0)
+    LlamaForCausalLM.from_pretrained(tmp_path / "a").bfloat16().save_pretrained(tmp_path / "half")
+    save_model(tmp_path / "b", config, 1)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tmp_path / "a" / name, tmp_path / "half" / name)
+    base = {"kind": "pretrained", "path": str(tmp_path / "half"), "context": 32}
+    plain = config.model_dump(mode="json")
+
+    def models(**more):
+        return ReferenceModels(type(config).model_validate(plain | {"base": base | more}), "cpu")
+
+    half = models()
+    # an 8B model in float32 does not fit beside its own experts
+    assert half._find(None).load().dtype == torch.bfloat16
+    assert half._find(str(tmp_path / "b")).load().dtype == torch.float32
+    assert models(dtype="float32")._find(None).load().dtype == torch.float32
+    assert half.compute_key(None) != models(dtype="float32").compute_key(None)
 
 
 def test_a_device_of_the_workers_need_not_be_here(tmp_path):
