@@ -1,4 +1,4 @@
-"""Losses of tokens from logits, a piece at a time: float32 logits of all tokens can be the largest tensor."""
+"""Losses of tokens from logits, a piece at a time, since float32 logits of all tokens can be gigabytes."""
 
 import torch
 
