@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 from mixopt.baselines.base import MORE_RUNS, Need, Problem, Recommendation
-from mixopt.baselines.transport import Transport
+from mixopt.baselines.transport import Transport, TransportError
 from mixopt.errors import RunError, UserError
 from mixopt.mixture import Array
 from mixopt.optimization.weight_space import WeightSpace
@@ -196,6 +196,9 @@ def descend_on_simplex(measure: Measure, space: WeightSpace, start: Array, steps
         space: The allowed mixtures.
         start: Where it begins, an allowed mixture (`d`).
         steps: Most steps.
+
+    Raises:
+        TransportError: The distance at the start cannot be measured.
     """
     ratios, length = start, FIRST_STEP
     value, gradient = measure(ratios)
@@ -206,7 +209,10 @@ def descend_on_simplex(measure: Measure, space: WeightSpace, start: Array, steps
             break
         for _ in range(HALVINGS):
             moved = space.pull(_to_simplex(ratios - length / size * along)[None])[0]
-            other, slope = measure(moved)
+            try:
+                other, slope = measure(moved)
+            except TransportError:  # a shorter step ends where the distance is known
+                other = np.inf
             if other < value - SMALL:
                 break
             length /= 2

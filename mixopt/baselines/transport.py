@@ -29,6 +29,10 @@ TOLERANCE, ACCEPTED, ITERATIONS = 1e-9, 1e-5, 5000
 distance has the square of that error."""
 
 
+class TransportError(RunError):
+    """Sinkhorn's steps did not converge at a mixture."""
+
+
 @dataclass(frozen=True, eq=False)
 class TextSamples:
     """Samples of the domains' text and of the target's, as embeddings.
@@ -185,7 +189,7 @@ class Transport:
 
 def _require_converged(error: float) -> None:
     if not error < ACCEPTED:
-        raise RunError(
+        raise TransportError(
             f"Transport did not converge in {ITERATIONS:,} steps (error {error:.1e}): the embeddings "
             "are too far apart for its regularization; embed the text by another model."
         )

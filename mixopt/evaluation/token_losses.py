@@ -1,4 +1,4 @@
-"""Losses of tokens from logits, a piece at a time, since float32 logits of all tokens can be gigabytes."""
+"""Losses of tokens, a piece at a time, since float32 logits of all tokens can take gigabytes."""
 
 import torch
 

@@ -10,7 +10,7 @@ from mixopt.baselines.projektor import (
     project,
     terms,
 )
-from mixopt.baselines.transport import Transport
+from mixopt.baselines.transport import Transport, TransportError
 from mixopt.errors import RunError, UserError
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import SearchSpace
@@ -74,6 +74,21 @@ def test_descent_ends_where_the_function_is_least():
     found = descend_on_simplex(measure, space, np.full(4, 0.25), 200)
     assert found == pytest.approx(best, abs=1e-3)
     assert _to_simplex(outside) == pytest.approx(best)
+
+
+def test_descent_goes_round_where_the_distance_is_not_known():
+    space = WeightSpace.of_domains(SearchSpace(DOMAINS))
+    aim = np.array([0.5, 0.4, 0.1, 0.0])
+
+    def measure(p):
+        if p[3] < 0.05:
+            raise TransportError("did not converge")
+        return float(((p - aim) ** 2).sum()), 2 * (p - aim)
+
+    found = descend_on_simplex(measure, space, np.full(4, 0.25), 200)
+    assert measure(found)[0] < 0.25 * measure(np.full(4, 0.25))[0]
+    with pytest.raises(TransportError):
+        descend_on_simplex(measure, space, aim, 200)
 
 
 def test_expected_losses_are_at_the_length_of_the_target():
