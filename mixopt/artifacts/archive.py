@@ -16,7 +16,7 @@ from typing import IO, Any, Self, cast
 import zstandard
 
 from mixopt import __version__
-from mixopt.artifacts.artifact import QUEUE_FOLDER
+from mixopt.artifacts.artifact import JOBS_FOLDER, QUEUE_FOLDER
 from mixopt.artifacts.bundle import is_safe_path
 from mixopt.errors import OutputError, one_line
 from mixopt.io.content_hash import hash_content
@@ -48,7 +48,7 @@ def pack(folder: Path, archive: Path) -> int:
     """Write a study's folder into an archive, atomically.
 
     Locks, scratch folders and what is being made, whose names begin with a dot, are left out, and so are
-    records that wait for the user's MLflow.
+    records that wait for the user's MLflow and the folders of an executor's jobs.
 
     Args:
         folder: Folder of the study's results.
@@ -111,7 +111,7 @@ def unpack(archive: Path, folder: Path, *, max_size: int = MAX_SIZE) -> int:
         max_size: Most bytes of all files.
 
     Returns:
-        Number of files. Records for MLflow, which `pack` leaves out, are not extracted.
+        Number of files. Records for MLflow and jobs, which `pack` leaves out, are not extracted.
 
     Raises:
         OutputError: The archive is damaged or was not written by `pack`, it holds more than `max_size`
@@ -224,7 +224,12 @@ class _Member(tarfile.TarInfo):
 
 def _stays_behind(path: PurePath) -> bool:
     """Return whether a path inside a study's folder is unfinished, or for its user alone."""
-    return any(part.startswith(".") or part.casefold() == QUEUE_FOLDER for part in path.parts)
+    parts = [part.casefold() for part in path.parts]
+    # of the study or of a phase; elsewhere it is a name that a user may choose
+    own = parts[2:] if parts[:1] == ["phases"] else parts
+    if own[:1] == [JOBS_FOLDER]:
+        return True
+    return any(part.startswith(".") or part == QUEUE_FOLDER for part in parts)
 
 
 def _compression(archive: Path) -> str:

@@ -30,6 +30,8 @@ MANIFEST = "artifact.json"
 """File name of the manifest."""
 QUEUE_FOLDER = "mlflow-spool"
 """Folder of records for MLflow in a folder of results; no archive holds it, as it is for one user."""
+JOBS_FOLDER = "executor"
+"""Folder of jobs in a folder of results; no archive holds it, as jobs may have credentials."""
 REFERENCE = "artifact"
 """Field of a manifest with the name of its artifact."""
 MAX_SIBLINGS = 64

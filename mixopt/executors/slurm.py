@@ -2,6 +2,9 @@
 
 The folder of the study is on a file system that all nodes see. A job that reaches its time limit or is
 preempted is queued again by submitit and continues from the artifacts that are finished.
+
+submitit pickles what a job is given: the study's config and the URL of its storage, which may hold
+credentials. The folder is for its owner alone, and pickles are removed when their job has ended.
 """
 
 import logging
@@ -18,6 +21,7 @@ from mixopt.config.executors import SlurmExecutorConfig
 from mixopt.errors import UserError, one_line
 from mixopt.executors.base import WorkerLostError, run_job
 from mixopt.executors.job import Job, Outcome, WorkerFactory
+from mixopt.io.files import storage_errors
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +33,8 @@ QUEUE_ERRORS = (submitit.core.utils.FailedJobError, OSError, CalledProcessError)
 """What submitit raises when SLURM does not answer."""
 MAX_TIMEOUTS = 1000
 """How often a job that reached its time limit is queued again."""
+OWNER_ONLY = 0o700
+"""Mode of the folder of jobs."""
 
 
 class _JobFunction(submitit.helpers.Checkpointable):  # type: ignore[misc]
@@ -94,15 +100,19 @@ class SlurmExecutor:
                 self._end_job(slurm_job, job, future)
 
     def _end_job(self, slurm_job: Any, job: Job, future: Outcome) -> None:
+        lost: WorkerLostError | None = None
         try:
-            future.set_result(slurm_job.result())
+            result = slurm_job.result()
         except Exception as error:  # submitit raises many classes for a job without a result
-            future.set_exception(
-                WorkerLostError(
-                    f"SLURM job {slurm_job.job_id} ended before {job.name} was done "
-                    f"({one_line(error)}); its log is {slurm_job.paths.stderr}."
-                )
+            lost = WorkerLostError(
+                f"SLURM job {slurm_job.job_id} ended before {job.name} was done "
+                f"({one_line(error)}); its log is {slurm_job.paths.stderr}."
             )
+        _remove_pickles(slurm_job.paths.folder)
+        if lost is None:
+            future.set_result(result)
+        else:
+            future.set_exception(lost)
 
     def close(self) -> None:
         self._closed.set()
@@ -113,8 +123,21 @@ class SlurmExecutor:
                 slurm_job.cancel()
             except (*QUEUE_ERRORS, RuntimeError) as error:
                 log.warning("SLURM job %s could not be cancelled (%s).", slurm_job.job_id, error)
+            _remove_pickles(slurm_job.paths.folder)
         if self._watcher is not None:
             self._watcher.join(self._poll_s)
+        # a job that was not taken leaves its pickle beside the folders of jobs
+        _remove_pickles(
+            submitit.core.utils.JobPaths.get_first_id_independent_folder(self._queue.folder)
+        )
+
+
+def _remove_pickles(folder: Path) -> None:
+    for file in folder.glob("*.pkl"):
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s could not be removed (%s); it may hold credentials.", file, error)
 
 
 def _is_done(slurm_job: Any) -> bool:
@@ -125,6 +148,15 @@ def _is_done(slurm_job: Any) -> bool:
         return False
 
 
+def _make_private(folder: Path) -> None:
+    with storage_errors(folder):
+        folder.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+        try:
+            folder.chmod(OWNER_ONLY)  # one that was there before
+        except PermissionError:
+            log.warning("%s belongs to another user, who can read the jobs' credentials.", folder)
+
+
 def open_executor(
     config: SlurmExecutorConfig, make_worker: WorkerFactory, folder: Path, gpus: Sequence[str]
 ) -> SlurmExecutor:
@@ -132,9 +164,11 @@ def open_executor(
 
     Raises:
         UserError: This machine has no SLURM.
+        StorageError: The folder cannot be made.
     """
     try:
         options = {"cluster": config.cluster, "slurm_max_num_timeout": MAX_TIMEOUTS}
+        _make_private(folder)
         queue = submitit.AutoExecutor(folder=folder / "%j", **options)
     except RuntimeError as error:
         raise UserError(

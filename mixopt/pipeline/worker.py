@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mixopt.artifacts.artifact import Artifact
+from mixopt.artifacts.artifact import JOBS_FOLDER, Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.baselines.base import OnlineTraining
 from mixopt.config.benchmarks import BitsPerByteConfig
@@ -159,7 +159,7 @@ def open_dispatcher(context: StudyContext) -> JobDispatcher:
         there, inputs = environment.on_another_machine(), context.measure_inputs()
         factory = partial(make_worker, there, config, inputs)
         cards = [] if environment.device == "cpu" else list_cards()
-        opened = open_executor(executor, factory, environment.store.parent / "executor", cards)
+        opened = open_executor(executor, factory, environment.store.parent / JOBS_FOLDER, cards)
         log.info("Executor %s: %d workers", executor.kind, opened.slots)
         return opened
 

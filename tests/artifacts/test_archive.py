@@ -183,7 +183,21 @@ def test_records_for_the_users_server_are_not_packed(folder, tmp_path):
     assert list((tmp_path / "there").rglob("mlflow-spool")) == []
 
 
+def test_jobs_with_credentials_are_not_packed(folder, tmp_path):
+    for place in (folder / "executor" / "7", folder / "phases" / "a" / "executor" / "7"):
+        place.mkdir(parents=True)
+        (place / "7_submitted.pkl").write_text("s3://key:secret@host")
+    named = folder / "exports" / "executor" / "mixture.yaml"
+    named.parent.mkdir(parents=True)
+    named.write_text("{}")
+    assert pack(folder, tmp_path / "x.tar") == 3
+    unpack(tmp_path / "x.tar", tmp_path / "there")
+    assert list((tmp_path / "there").rglob("*.pkl")) == []
+    assert (tmp_path / "there" / "exports" / "executor" / "mixture.yaml").is_file()
+
+
 @pytest.mark.parametrize("name", [
+    "executor/7/7_submitted.pkl", "./Executor/7.pkl", "phases/a/executor/7.pkl",
     "mlflow-spool/1.jsonl", "MLflow-Spool/1.jsonl", "a/../mlflow-spool/1.jsonl",
     "./mlflow-spool/1.jsonl", "phases/a/mlflow-spool/1.jsonl",
     "artifacts/experts/.web-0123.begun/state.pt", ".lock",
