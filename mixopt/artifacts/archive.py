@@ -20,7 +20,7 @@ from mixopt.artifacts.artifact import JOBS_FOLDER, QUEUE_FOLDER
 from mixopt.artifacts.bundle import is_safe_path
 from mixopt.errors import OutputError, one_line
 from mixopt.io.content_hash import hash_content
-from mixopt.io.files import publish_folder, storage_errors
+from mixopt.io.files import fill_folder, publish_folder, storage_errors
 from mixopt.io.parsing import load_json, show
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def pack(folder: Path, archive: Path) -> int:
 
 
 def unpack(archive: Path, folder: Path, *, max_size: int = MAX_SIZE) -> int:
-    """Extract an archive that `pack` wrote, atomically.
+    """Extract an archive that `pack` wrote, whole or not at all.
 
     Args:
         archive: The archive, which need not be trusted.
@@ -122,7 +122,8 @@ def unpack(archive: Path, folder: Path, *, max_size: int = MAX_SIZE) -> int:
         raise OutputError(f"{archive} does not exist; give what `mixopt pack` wrote.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} holds something already; give a folder that does not exist.")
-    with publish_folder(folder) as scratch:
+    open_scratch = fill_folder if folder.exists() else publish_folder
+    with open_scratch(folder) as scratch:
         try:
             return _extract(archive, scratch, max_size)
         except OutputError:

@@ -42,6 +42,30 @@ def publish_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def fill_folder(folder: Path) -> Iterator[Path]:
+    """Yield a scratch folder inside an empty folder, which is removed on an exception.
+
+    The folder itself stays: a shell may be in it.
+
+    Args:
+        folder: Gets what the scratch folder holds, on success.
+
+    Raises:
+        StorageError: The disk is full or the place cannot be written.
+    """
+    folder = folder.absolute()
+    scratch = folder / f".new-{secrets.token_hex(4)}"
+    try:
+        with storage_errors(scratch):
+            scratch.mkdir()
+            yield scratch
+            for one in sorted(scratch.iterdir()):
+                one.rename(folder / one.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
 def resume_folder(folder: Path, key: str) -> Iterator[Path]:
     """Yield a scratch folder that is kept on an exception.
 

@@ -2,8 +2,10 @@ import gzip
 import hashlib
 import json
 import lzma
+import os
 import tarfile
 import tracemalloc
+from pathlib import Path
 
 import pytest
 import toy
@@ -172,6 +174,25 @@ def test_a_huge_index_is_refused(tmp_path, monkeypatch):
     write_tar(tmp_path / "x.tar", [], {f"file {i}": [1, "x"] for i in range(50)})
     with pytest.raises(OutputError, match="larger than any of ours"):
         unpack(tmp_path / "x.tar", tmp_path / "y")
+
+
+@pytest.mark.parametrize("place", [".", "./", "../there"])
+def test_an_empty_folder_that_one_is_in_is_filled(folder, tmp_path, monkeypatch, place):
+    pack(folder, tmp_path / "x.tar")
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    assert unpack(Path("../x.tar"), Path(place)) == 2
+    assert os.path.samefile(os.getcwd(), tmp_path / "there")
+    assert {p.name for p in Path().iterdir()} == {p.name for p in folder.iterdir()}
+
+
+def test_an_empty_folder_stays_empty_where_the_archive_is_damaged(folder, tmp_path):
+    pack(folder, tmp_path / "x.tar")
+    (tmp_path / "x.tar").write_bytes((tmp_path / "x.tar").read_bytes()[:-12_000])
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OutputError, match="is damaged"):
+        unpack(tmp_path / "x.tar", tmp_path / "there")
+    assert list((tmp_path / "there").iterdir()) == []
 
 
 def test_records_for_the_users_server_are_not_packed(folder, tmp_path):
