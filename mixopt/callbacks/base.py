@@ -208,4 +208,8 @@ class Callback:
         """Called when a result file or folder is complete."""
 
     def on_study_end(self, failure: BaseException | None) -> None:
-        """Called when the command ends; `failure` is the exception that ended it, if any."""
+        """Called when the command ends, unless `on_study_start` failed.
+
+        Args:
+            failure: The exception that ended it, if any.
+        """

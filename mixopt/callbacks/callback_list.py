@@ -51,15 +51,12 @@ class CallbackList:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Call `on_study_start` and `on_study_end` around the outermost of nested commands."""
-        if self._depth == 0:
-            self._started, self._stage = time.monotonic(), None
-            self._reported.clear()
-            if self.output is not None:
-                output = self.output
-                self.notify(lambda c: c.on_study_start(self.config, output))
+        started: list[Callback] = []
         self._depth += 1
         failure: BaseException | None = None
         try:
+            if self._depth == 1:
+                self._start(started)
             yield
         except BaseException as error:
             failure = error
@@ -68,8 +65,18 @@ class CallbackList:
             raise
         finally:
             self._depth -= 1
-            if self._depth == 0:
-                self.notify(lambda c: c.on_study_end(failure))
+            for callback in started:
+                callback.on_study_end(failure)
+
+    def _start(self, started: list[Callback]) -> None:
+        """Start the callbacks, and collect those whose start did not fail."""
+        self._started, self._stage = time.monotonic(), None
+        self._reported.clear()
+        if self.output is None:
+            return
+        for callback in self.callbacks:
+            callback.on_study_start(self.config, self.output)
+            started.append(callback)
 
     @property
     def is_outermost(self) -> bool:

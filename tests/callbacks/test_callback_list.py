@@ -50,6 +50,25 @@ def test_a_failure_is_reported_and_raised(logged):
     assert log.events[-1] is error
 
 
+def test_a_start_that_fails_ends_what_was_started_and_the_next_command_starts_anew(tmp_path):
+    class Refuses(Callback):
+        def on_study_start(self, config, output):
+            raise MixoptError("no")
+
+        def on_study_end(self, failure):
+            raise AssertionError("it was not started")
+
+    first, last = Log(), Log()
+    config = load_study(toy.write_study(tmp_path))
+    callbacks = CallbackList(config, tmp_path / "out", [first, Refuses(), last])
+    for _ in range(2):
+        with pytest.raises(MixoptError) as caught, callbacks.running():
+            pytest.fail("the command must not run")
+    assert [type(event) for event in first.events] == [tuple, MixoptError] * 2
+    assert first.events[-1] is caught.value
+    assert last.events == []
+
+
 def test_the_batch_of_a_model_is_the_one_it_was_trained_with(logged, monkeypatch):
     """15 sequences a step were asked for, which four devices cannot divide."""
     callbacks, log = logged

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -77,6 +78,17 @@ class MlflowCallback(Callback):
         self._metrics: Sequence[Metric] = ()
 
     def on_study_start(self, config: StudyConfig, output: Path) -> None:
+        n_open = len(self._runs)
+        try:
+            self._start(config, output)
+        except BaseException:
+            # the next command on the study starts anew
+            del self._runs[n_open:]
+            if not self._runs:
+                self._close()
+            raise
+
+    def _start(self, config: StudyConfig, output: Path) -> None:
         is_outermost = not self._runs
         active = mlflow.active_run()
         # set by `mlflow run`
@@ -163,8 +175,6 @@ class MlflowCallback(Callback):
             self._append("file", file=os.path.relpath(file, self._output), to=inner or None)
 
     def on_study_end(self, failure: BaseException | None) -> None:
-        if not self._runs:
-            return  # on_study_start failed
         self._log_answer(complete=failure is None)
         if len(self._runs) == 1 and self._system is not None:
             self._system.stop()
@@ -177,9 +187,18 @@ class MlflowCallback(Callback):
         if n_pending:
             log.warning(
                 "%d records for MLflow at %s wait in %s; send them with: mixopt sync %s",
-                n_pending, hide_credentials(tracking_uri()), self._output / FOLDER, self._output,
+                n_pending, hide_credentials(tracking_uri()), self._output / FOLDER,
+                shlex.quote(str(self._output)),
             )  # fmt: skip
         self._queue = self._sender = None
+
+    def _close(self) -> None:
+        """Stop at once; records that were not sent are left over for the next command."""
+        if self._system is not None:
+            self._system.stop()
+        if self._sender is not None:
+            self._sender.finish(timeout_s=0)
+        self._queue = self._sender = self._system = None
 
     def _log_answer(self, *, complete: bool) -> None:
         """Log the last proposal as parameters: those of MLflow are fixed once they are logged."""

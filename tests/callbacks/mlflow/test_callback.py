@@ -141,3 +141,16 @@ def test_a_stopped_verb_is_a_killed_run(store, tmp_path):
     callback.on_study_end(KeyboardInterrupt())
     experiment = store.get_experiment_by_name("toy")
     assert store.search_runs([experiment.experiment_id])[0].info.status == "KILLED"
+
+
+def test_a_study_that_could_not_start_is_tracked_the_next_time(store, tmp_path):
+    callback, config = MlflowCallback("run"), load_study(toy.write_study(tmp_path / "s"))
+    experiment = store.create_experiment("toy")
+    store.delete_experiment(experiment)
+    with pytest.raises(UserError, match="was deleted; restore it"):
+        callback.on_study_start(config, tmp_path)
+    store.restore_experiment(experiment)
+    callback.on_study_start(config, tmp_path)
+    callback.on_study_end(None)
+    (run,) = store.search_runs([experiment])
+    assert run.info.status == "FINISHED"
