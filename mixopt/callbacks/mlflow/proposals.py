@@ -4,13 +4,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from mixopt.callbacks.mlflow.artifact_upload import LocationError, open_repository
+from mixopt.callbacks.mlflow.artifact_upload import open_repository
 from mixopt.callbacks.mlflow.names import PROPOSAL_TAG
 from mixopt.callbacks.mlflow.store_creation import ensure_store
 from mixopt.callbacks.mlflow.tracking import absolute_uri, explain, fail_fast, tracking_uri
+from mixopt.callbacks.mlflow.uploader import is_store_error
 from mixopt.errors import UserError, hide_credentials
 from mixopt.proposal import Proposal
 
@@ -42,7 +42,9 @@ def read_mlflow_proposal(run: Any, store: str | None = None) -> Proposal:
             artifacts: Any = open_repository(client, run_id)
             file = artifacts.download_artifacts(path, scratch)
             return Proposal.read(Path(file))
-    except (MlflowException, LocationError, OSError) as error:
+    except Exception as error:
+        if not is_store_error(error):
+            raise
         raise UserError(
             f"The proposal of the MLflow run {run_id} at {hide_credentials(uri)} cannot be read "
             f"({explain(error)}); fix the id, or the tracking URI."

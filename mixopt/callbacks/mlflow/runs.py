@@ -6,10 +6,9 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader, LocationError
+from mixopt.callbacks.mlflow.artifact_upload import ArtifactUploader
 from mixopt.callbacks.mlflow.names import (
     PROPOSAL_FILE,
     PROPOSAL_TAG,
@@ -18,9 +17,9 @@ from mixopt.callbacks.mlflow.names import (
     ratio_params,
 )
 from mixopt.callbacks.mlflow.store_creation import ensure_store
-from mixopt.callbacks.mlflow.tracking import explain, tracking_uri
-from mixopt.callbacks.mlflow.uploader import log_in_parts
-from mixopt.errors import UserError
+from mixopt.callbacks.mlflow.tracking import explain, fail_fast, tracking_uri
+from mixopt.callbacks.mlflow.uploader import is_store_error, log_in_parts
+from mixopt.errors import UserError, hide_credentials
 from mixopt.proposal import Proposal
 
 
@@ -34,8 +33,10 @@ def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
     Raises:
         UserError: The run cannot be written.
     """
-    client, run = MlflowClient(), os.environ["MLFLOW_RUN_ID"]
+    fail_fast()
+    run = os.environ["MLFLOW_RUN_ID"]
     try:
+        client = MlflowClient()
         best = proposals[0]
         points = [(key, value, now_ms(), 0) for key, value in proposal_metrics(best).items()]
         tags = {"mixopt.verdict": best.verdict, "mixopt.verb": "propose"}
@@ -45,7 +46,9 @@ def log_proposals(proposals: Sequence[Proposal], files: Sequence[Path]) -> None:
             uploader.upload(run, file)
             if file.name == PROPOSAL_FILE:
                 client.set_tag(run, PROPOSAL_TAG, PROPOSAL_FILE)
-    except (MlflowException, LocationError) as error:
+    except Exception as error:
+        if not is_store_error(error):
+            raise
         raise UserError(
             f"The MLflow run {run} cannot be written ({explain(error)}); fix the store."
         ) from None
@@ -62,15 +65,27 @@ def read_runs(experiment: str) -> pd.DataFrame:
         such as `ratio/web`.
 
     Raises:
-        UserError: There is no such experiment, or it has no finished runs.
+        UserError: There is no such experiment, it has no finished runs, or the store cannot be read.
     """
-    ensure_store(tracking_uri())
-    if mlflow.get_experiment_by_name(experiment) is None:
-        raise UserError(
-            f"MLflow has no experiment {experiment!r} at {mlflow.get_tracking_uri()}; fix the name, "
-            "or set MLFLOW_TRACKING_URI."
+    fail_fast()
+    uri = tracking_uri()
+    try:
+        ensure_store(uri)
+        if mlflow.get_experiment_by_name(experiment) is None:
+            raise UserError(
+                f"MLflow has no experiment {experiment!r} at {hide_credentials(uri)}; fix the name, or "
+                "set MLFLOW_TRACKING_URI."
+            )
+        frame = mlflow.search_runs(
+            experiment_names=[experiment], filter_string="status = 'FINISHED'"
         )
-    frame = mlflow.search_runs(experiment_names=[experiment], filter_string="status = 'FINISHED'")
+    except Exception as error:
+        if not is_store_error(error):
+            raise
+        raise UserError(
+            f"The MLflow store at {hide_credentials(uri)} cannot be read ({explain(error)}); start its "
+            "server, or fix MLFLOW_TRACKING_URI."
+        ) from None
     if not len(frame):
         raise UserError(f"The MLflow experiment {experiment!r} has no finished runs; make some.")
     # MLflow returns parameters in any order, and folds of runs depend on the order of the domains

@@ -134,7 +134,7 @@ class Uploader:
                 raise UnavailableError(reason) from error
             if isinstance(error, RejectedError):
                 raise
-            if isinstance(error, LocationError | OSError | ImportError) or _is_from_store(error):
+            if is_store_error(error):
                 raise RejectedError(reason) from error
             raise
 
@@ -255,9 +255,15 @@ def _is_network(error: BaseException | None) -> bool:
     return isinstance(error, transient) and not isinstance(error, requests.exceptions.SSLError)
 
 
-def _is_from_store(error: Exception) -> bool:
+def is_store_error(error: Exception) -> bool:
+    """Return whether an error is of the store or the way to it, such as a driver that is missing.
+
+    Args:
+        error: Raised by a call of MLflow's.
+    """
     package = type(error).__module__.split(".")[0]
-    return isinstance(error, MlflowException) or package in ("mlflow", "requests", "sqlalchemy")
+    ours = (MlflowException, LocationError, OSError, ImportError)
+    return isinstance(error, ours) or package in ("mlflow", "requests", "sqlalchemy")
 
 
 def _find_experiment(client: MlflowClient, name: str) -> str:

@@ -1,3 +1,4 @@
+import mlflow
 import pytest
 
 from mixopt import Estimate, Mixture, Proposal
@@ -43,3 +44,21 @@ def test_proposals_are_logged_into_the_run_that_is_open(store, tmp_path, monkeyp
     monkeypatch.setenv("MLFLOW_RUN_ID", "none")
     with pytest.raises(UserError, match="cannot be written"):
         log_proposals([Proposal(Mixture({"a": 1.0}), Estimate(0, 0), {}, ())], [file])
+
+
+@pytest.mark.parametrize(("uri", "why"), [
+    ("http://me:secret@127.0.0.1:9", "Max retries exceeded"),
+    ("postgresql+psycopg2x://me:secret@127.0.0.1:9/x", "psycopg2x"),
+])  # fmt: skip
+def test_a_store_that_does_not_answer_is_one_sentence(store, monkeypatch, uri, why):
+    # unset in the test's time alone: `fail_fast` sets them
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    mlflow.set_tracking_uri(uri)
+    with pytest.raises(UserError, match=rf"cannot be read \(.*{why}.*; start its server") as caught:
+        read_runs("sweep")
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("MLFLOW_RUN_ID", "1")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    with pytest.raises(UserError, match=rf"cannot be written \(.*{why}"):
+        log_proposals([Proposal(Mixture({"a": 1.0}), Estimate(0, 0), {}, ())], [])
