@@ -7,6 +7,7 @@ comes before is read from the artifact store or built first.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ from mixopt.pipeline.milestones import (
     report_round,
 )
 from mixopt.pipeline.objective import open_policy, require_objective
+from mixopt.pipeline.phase_status import phases_status
 from mixopt.pipeline.phases import run_phases
 from mixopt.pipeline.plan import PlannedTraining, plan_study
 from mixopt.pipeline.preview import Preview, preview_study
@@ -101,7 +103,7 @@ class Study:
         self.output = Path(output or Path("mixopt-runs") / config.name).absolute()
         store = self.output / "artifacts"
         cache = Path(cache or user_cache()).absolute()
-        self.environment = RunEnvironment(store, cache, storage, device, run_code)
+        self.environment = RunEnvironment(store, cache, storage or None, device, run_code)
         self.callbacks = CallbackList(config, self.output, () if is_silent() else callbacks)
         self._is_prepared = False
         self._search: CandidateSearch | None = None
@@ -453,8 +455,11 @@ class Study:
         return self.open_policy().fit(trials)
 
     def status(self) -> list[StatusRow]:
-        """Return what is done, running, failed and left, in the order of the stages; build nothing."""
-        return study_status(self)
+        """Return what is done, running, failed and left on this disk, in the order of the stages.
+
+        Nothing is built, and what is at the storage URL alone is not looked at.
+        """
+        return phases_status(self) if self.config.phases else study_status(self)
 
     def plan(self) -> list[PlannedTraining]:
         """Return what the study would train, in the order of its stages; train nothing."""
@@ -561,8 +566,9 @@ class Study:
 
     def _repr_html_(self) -> str:
         cells = [(row.what, row.state, row.why) for row in self.status()]
-        rows = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells)
-        return f"<p>{self!r}</p><table><tr><th>part</th><th>state</th><th></th></tr>{rows}</table>"
+        rows = "".join(f"<tr><td>{'</td><td>'.join(map(escape, row))}</td></tr>" for row in cells)
+        head = "<tr><th>part</th><th>state</th><th></th></tr>"
+        return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>"
 
     def _open_runs(self) -> StudyRuns:
         if self._runs is None:

@@ -19,6 +19,7 @@ from mixopt.errors import (
     TrialsError,
     UserError,
 )
+from mixopt.pipeline.status import StatusRow
 from mixopt.surrogates.utility import Utility
 
 pytestmark = pytest.mark.slow
@@ -423,6 +424,15 @@ def test_whole_models_parts_of_items_and_guards_walk_the_road(tmp_path):
     assert "looks like the public test set gsm8k" in page
     assert "share a run of 13 words with training text: " in page
     assert "cannot be told from noise" in page
+
+
+def test_names_are_text_on_the_page_of_a_notebook(tmp_path, monkeypatch):
+    study = mixopt.Study.load(toy.write_study(tmp_path), tmp_path / "<b>out")
+    row = StatusRow("export <i>.yaml", "left", why="a < b")
+    monkeypatch.setattr(study, "status", lambda: [row])
+    html = study._repr_html_()
+    assert "<td>export &lt;i&gt;.yaml</td><td>left</td><td>a &lt; b</td>" in html
+    assert "&lt;b&gt;out" in html
 
 
 def test_a_study_is_made_of_a_config_or_loaded_from_a_path(tmp_path):

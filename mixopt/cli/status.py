@@ -11,6 +11,11 @@ from mixopt.cli.options import load_study, untracked_study_options
 @untracked_study_options
 def status(**options: Any) -> None:
     """List what of a study is done, running, failed and left, without running anything."""
+    if options["storage"]:
+        raise click.UsageError(
+            "status looks at this machine's disk alone; leave --storage out. A run with it finds what "
+            "is at the URL."
+        )
     study = load_study("status", track=False, **options)
     rows = study.status()
     width = max(len(row.what) for row in rows)

@@ -65,12 +65,13 @@ def dequantize(file: Path, store: ArtifactStore, what: str) -> Path:
         Folder with `config.json`, safetensors and a tokenizer.
 
     Raises:
+        MissingArtifactError: It has not been made, and the store is read-only.
         MissingExtraError: The package `gguf` is not installed.
         ModelError: transformers cannot read the file.
     """
     key = {"gguf": hash_content(file), "type": "float32", "reader": READER}
     artifact = Artifact("dequantized", file.stem, key)
-    if store.find(artifact) is None:
+    if store.find(artifact) is None and not store.read_only:
         require_extra("gguf")
         log.warning(
             "%s at %s is a GGUF file; it is read as float32, with the rounding errors of its codes. "

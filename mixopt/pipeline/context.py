@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixopt.artifacts.artifact import Artifact
-from mixopt.artifacts.store import VISIBLE_AFTER_S, find_soon
+from mixopt.artifacts.store import VISIBLE_AFTER_S, ArtifactStore, find_soon
 from mixopt.callbacks.base import Changes
 from mixopt.callbacks.callback_list import CallbackList
 from mixopt.config.benchmarks import public_test_set_warning
@@ -63,7 +63,8 @@ class StudyContext:
         inputs: StudyInputs | None = None,
         read_only: bool = False,
     ) -> None:
-        config = find_given_models(config, environment.cache)
+        cache = ArtifactStore(environment.cache, read_only=read_only)
+        config = find_given_models(config, cache)
         self.config, self.environment, self.inputs = config, environment, inputs
         self.callbacks = callbacks or CallbackList(config, None)
         self.store, self.cache = environment.open_stores(read_only=read_only)

@@ -12,16 +12,17 @@ from mixopt.io.run_folders import find_model_folder
 log = logging.getLogger(__name__)
 
 
-def find_given_models(config: StudyConfig, cache: Path) -> StudyConfig:
+def find_given_models(config: StudyConfig, cache: ArtifactStore) -> StudyConfig:
     """Return the config with paths of folders that hold weights.
 
     A base's folder of checkpoints stands for its last one, and a GGUF file for its weights in float32.
 
     Args:
         config: The study's.
-        cache: Folder of the store that keeps what is made of GGUF files.
+        cache: Store that keeps what is made of GGUF files.
 
     Raises:
+        MissingArtifactError: A model is a GGUF file that has not been read, and `cache` is read-only.
         MissingExtraError: A model is a GGUF file, and the package that reads it is not installed.
         ModelError: A GGUF file cannot be read, or a folder holds several.
     """
@@ -43,7 +44,7 @@ def find_given_models(config: StudyConfig, cache: Path) -> StudyConfig:
     return config.model_copy(update=changes) if changes else config
 
 
-def _find_expert(expert: ExpertConfig, cache: Path) -> ExpertConfig:
+def _find_expert(expert: ExpertConfig, cache: ArtifactStore) -> ExpertConfig:
     if expert.checkpoint is None:
         return expert
     given = Path(expert.checkpoint)
@@ -51,10 +52,10 @@ def _find_expert(expert: ExpertConfig, cache: Path) -> ExpertConfig:
     return expert if found == given else expert.model_copy(update={"checkpoint": str(found)})
 
 
-def _dequantized(place: Path, cache: Path, what: str) -> Path:
+def _dequantized(place: Path, cache: ArtifactStore, what: str) -> Path:
     if place.suffix != ".gguf" and not place.is_dir():
         return place
     from mixopt.merging.gguf import dequantize, find_gguf
 
     file = find_gguf(place)
-    return place if file is None else dequantize(file, ArtifactStore(cache), what)
+    return place if file is None else dequantize(file, cache, what)

@@ -1,11 +1,12 @@
 """A target run in phases: one search for each phase, from the base with which the phase begins."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixopt.config.study import PhaseConfig
+from mixopt.config.study import PhaseConfig, StudyConfig
 from mixopt.config.training import BaseConfig, PretrainedBaseConfig
 from mixopt.executors.job import Job
 from mixopt.pipeline.context import StudyContext
@@ -16,9 +17,54 @@ from mixopt.schedule import Phase, Schedule
 
 if TYPE_CHECKING:
     from mixopt.study import Study
+    from mixopt.training.training_run import TrainingRun
 
 MOST_SHOWN = 8
 """Domains of a schedule that are printed; all are in its file."""
+
+
+class PhaseConfigs:
+    """The config of each phase's study, which depends on what earlier phases proposed.
+
+    Args:
+        config: The study's.
+        least: Epochs by domain that each phase's bounds require, by name of the phase.
+
+    Attributes:
+        finished: The phases that have a proposal.
+        base: The base with which the next phase begins, unless it names its own.
+    """
+
+    def __init__(self, config: StudyConfig, least: Mapping[str, Counter[str]]) -> None:
+        self._config, self._least = config, least
+        self._seen: Counter[str] = Counter()
+        self.finished: list[Phase] = []
+        self.base: BaseConfig = config.base
+
+    @property
+    def left(self) -> list[PhaseConfig]:
+        """The phases without a proposal, the next one first."""
+        return list(self._config.phases[len(self.finished) :])
+
+    def next(self) -> StudyConfig:
+        """Return the config of the next phase's study."""
+        phase, *later = self.left
+        self.base = phase.base or self.base
+        taken = _sum([self._seen, *(self._least.get(each.name, Counter()) for each in later)])
+        return self._config.for_phase(phase, self.base, taken, self._least.get(phase.name))
+
+    def finish(self, proposal: Proposal) -> PhaseConfig | None:
+        """Take the next phase's proposal; return the phase that starts from its base, continued."""
+        self.finished.append(Phase(self.left[0].name, proposal))
+        for domain, times in proposal.repetition.items():
+            self._seen[domain] += times  # type: ignore[assignment]
+        left = self.left
+        return left[0] if left and left[0].base is None else None
+
+    @property
+    def schedule(self) -> Schedule:
+        """The proposals of all phases."""
+        return Schedule(tuple(self.finished), self._config.max_repetition)
 
 
 def run_phases(study: "Study") -> Schedule:
@@ -33,37 +79,35 @@ def run_phases(study: "Study") -> Schedule:
     config, callbacks = study.config, study.callbacks
     check_exports(config, run_code=study.environment.run_code)
     with study.running():
-        finished: list[Phase] = []
-        least = _least_repetition(study)
-        seen: Counter[str] = Counter()
-        base: BaseConfig = config.base
-        for number, phase in enumerate(config.phases):
-            base = phase.base or base
-            later = config.phases[number + 1 :]
-            taken = _sum([seen, *(least[each.name] for each in later)])
-            own_config = config.for_phase(phase, base, taken, least[phase.name])
-            own = study.of_phase(own_config, phase.name)
+        first = study.of_phase(PhaseConfigs(config, {}).next(), config.phases[0].name)
+        first.context.corpora.build()
+        configs = PhaseConfigs(config, find_least_repetition(config, first.context))
+        for phase in config.phases:
+            own = study.of_phase(configs.next(), phase.name)
             callbacks.message(f"Phase {phase.name}: {phase.tokens:,} tokens")
             proposal = own.run()
             assert isinstance(proposal, Proposal), "a phase has no phases"
-            finished.append(Phase(phase.name, proposal))
-            for domain, times in proposal.repetition.items():
-                seen[domain] += times  # type: ignore[assignment]
-            if later and later[0].base is None:
-                base = _continue_base(own.context, proposal, later[0])
-        schedule = Schedule(tuple(finished), config.max_repetition)
+            if (later := configs.finish(proposal)) is not None:
+                configs.base = _continue_base(own.context, proposal, later)
+        schedule = configs.schedule
         write_result(callbacks, "schedule.json", schedule.to_json())
         _report(study, schedule)
         study.export(schedule)
         return schedule
 
 
-def _least_repetition(study: "Study") -> dict[str, Counter[str]]:
-    config = study.config
-    first = config.phases[0]
-    own = study.of_phase(config.for_phase(first, first.base or config.base, {}), first.name)
-    own.context.corpora.build()
-    budget = config.target_budget(own.context.corpora.available_tokens)
+def find_least_repetition(config: StudyConfig, context: StudyContext) -> dict[str, Counter[str]]:
+    """Return the epochs by domain that each phase's bounds require, by name of the phase.
+
+    Args:
+        config: The study's.
+        context: The first phase's, whose text has been tokenized.
+
+    Raises:
+        InfeasibleError: All phases together read a domain more often than allowed.
+        MissingArtifactError: A text has not been tokenized.
+    """
+    budget = config.target_budget(context.corpora.available_tokens)
     least = {}
     for phase in config.phases:
         search = phase.search or config.search
@@ -83,13 +127,44 @@ def _sum(counts: Iterable[Counter[str]]) -> Counter[str]:
     return total
 
 
+def plan_base(context: StudyContext, proposal: Proposal, later: PhaseConfig) -> "TrainingRun":
+    """Return the run that trains the base of a later phase.
+
+    Args:
+        context: The phase's before.
+        proposal: The phase's before, which the base continues on.
+        later: The phase that starts from it.
+    """
+    from mixopt.pipeline.training_runs import continued_base_run
+
+    tokens = later.base_tokens or context.config.training.tokens
+    return continued_base_run(context, later.name, proposal.ratios, tokens)
+
+
+def base_config(context: StudyContext, folder: Path) -> PretrainedBaseConfig:
+    """Return the config of a base that a phase continued.
+
+    Args:
+        context: The phase's.
+        folder: Of the trained base.
+    """
+    # it was saved as it was trained, in float32
+    half = "bfloat16" in str(context.device.dtype)
+    return PretrainedBaseConfig(
+        kind="pretrained",
+        path=str(folder),
+        context=context.config.base.context,
+        dtype="bfloat16" if half else "float32",
+    )
+
+
 def _continue_base(
     context: StudyContext, proposal: Proposal, later: PhaseConfig
 ) -> PretrainedBaseConfig:
-    from mixopt.pipeline.training_runs import continued_base_run, read_run
+    from mixopt.pipeline.training_runs import read_run
 
+    run = plan_base(context, proposal, later)
     tokens = later.base_tokens or context.config.training.tokens
-    run = continued_base_run(context, later.name, proposal.ratios, tokens)
     job = Job("continue_base", (later.name, dict(proposal.ratios), tokens),
               f"the base of phase {later.name}", (run.artifact,), trains=True)  # fmt: skip
     try:
@@ -102,14 +177,7 @@ def _continue_base(
     context.callbacks.on_model_trained(
         "base", later.name, result, proposal.ratios, role="base", seed=context.config.seed
     )
-    # it was saved as it was trained, in float32
-    half = "bfloat16" in str(context.device.dtype)
-    return PretrainedBaseConfig(
-        kind="pretrained",
-        path=str(result.folder),
-        context=context.config.base.context,
-        dtype="bfloat16" if half else "float32",
-    )
+    return base_config(context, result.folder)
 
 
 def _report(study: "Study", schedule: Schedule) -> None:

@@ -6,16 +6,13 @@ that a run would build ends the walk.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
-
-import yaml
 
 from mixopt.artifacts.artifact import Artifact, ArtifactRecord, describe_changes
 from mixopt.artifacts.store import ArtifactStore, MissingArtifactError
-from mixopt.config.study import ExportConfig, StudyConfig
+from mixopt.config.study import ExportConfig
 from mixopt.errors import MixoptError
-from mixopt.io.parsing import load_json
 from mixopt.pipeline.budget import spend_budget
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.exports import export_artifact, is_written, with_known_paths
@@ -38,6 +35,8 @@ NEEDED = {
     "tokenizers": "the tokenizer",
     "corpora": "its text",
     "base": "the base",
+    "bases": "the base of the phase",
+    "dequantized": "the weights of a GGUF file",
     "experts": "the experts",
     "engines": "the sizes of base and experts",
     "logprobs": "the scores of single experts",
@@ -47,7 +46,7 @@ NEEDED = {
     "fits": "a fit of the scores",
     "proposals": "the proposals",
     "proxy-runs": "the proxy runs",
-    "runs": "the runs of the budget",
+    "runs": "trained runs of mixtures",
     "online": "the training of the method",
 }
 """What has to be built before, by kind of artifact."""
@@ -76,7 +75,7 @@ def study_status(study: "Study") -> list[StatusRow]:
     """Return what of `study` is done and what is not, in the order of its stages; build nothing.
 
     Args:
-        study: Its folder and cache are read, and nothing is written.
+        study: Without phases; its folder and cache are read, and nothing is written.
 
     Returns:
         A row for each text, model, round, proposal, export and the report.
@@ -84,50 +83,49 @@ def study_status(study: "Study") -> list[StatusRow]:
     Raises:
         DataError: Its text cannot be read.
     """
-    if study.config.phases:
-        return [*_phases(study), *_schedule(study)]
-    return list(_StageWalk(study).rows())
+    return StageWalk(study).rows()
 
 
-def _phases(study: "Study") -> Iterator[StatusRow]:
-    for phase in study.config.phases:
-        output = study.output / "phases" / phase.name
-        try:
-            plain = yaml.safe_load((output / "recipe.yaml").read_text(encoding="utf-8"))
-            config = StudyConfig.model_validate(plain)
-        except (OSError, ValueError, yaml.YAMLError):
-            yield StatusRow(f"phase {phase.name}", "left")
-            continue
-        for row in study_status(study.of_phase(config, phase.name)):
-            yield replace(row, what=f"{phase.name}: {row.what}")
+class StageWalk:
+    """The stages of one study, read from its store.
 
+    Args:
+        study: Without phases.
 
-def _schedule(study: "Study") -> Iterator[StatusRow]:
-    try:
-        text = (study.output / "schedule.json").read_text(encoding="utf-8")
-        schedule = Schedule.from_dict(load_json(text))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or not a schedule
-        yield StatusRow("schedule.json", "left")
-        for wanted in study.config.exports:
-            yield StatusRow(f"export {wanted.out}", "left")
-        return
-    yield StatusRow("schedule.json", "done")
-    for wanted in with_known_paths(study.config):
-        yield _export(study, wanted, schedule)
+    Attributes:
+        answer: The study's proposal where a run would find it; known after `rows`.
+    """
 
-
-class _StageWalk:
     def __init__(self, study: "Study") -> None:
         self._study, self._config = study, study.config
-        self._context = StudyContext(study.config, study.environment, read_only=True)
-        self._store = self._context.store
+        self.answer: Proposal | None = None
         self._listed: set[tuple[str, str]] = set()
 
-    def rows(self) -> Iterator[StatusRow]:
-        """Yield all parts, in order."""
+    @cached_property
+    def context(self) -> StudyContext:
+        """The study's, which builds nothing."""
+        return StudyContext(self._config, self._study.environment, read_only=True)
+
+    @property
+    def _store(self) -> ArtifactStore:
+        return self.context.store
+
+    def rows(self) -> list[StatusRow]:
+        """Return all parts, in order."""
+        try:
+            _ = self.context
+        except MissingArtifactError as missing:  # of a base or an expert in a GGUF file
+            config = self._config
+            names = [f"text {domain}" for domain in config.domains]
+            names += [f"expert {name}" for name in config.training.compositions or config.domains]
+            why = needs(missing.artifact)
+            return [StatusRow(name, "left", why=why) for name in (*names, *self._stage_names())]
+        return list(self._rows())
+
+    def _rows(self) -> Iterator[StatusRow]:
         for what, store, kind, name, artifact in self._models():
             self._listed.add((kind, name))
-            yield self._model(what, store, kind, name, artifact)
+            yield model_row(what, store, artifact)
         yield from self._stages_until_missing()
         for failure in self._store.failures():
             if (failure.kind, failure.name) not in self._listed:
@@ -142,12 +140,17 @@ class _StageWalk:
                 yielded.append(row.what)
                 yield row
         except MissingArtifactError as missing:
-            why = self._needs(missing.artifact)
+            why = needs(missing.artifact)
             change = self._store.explain_rebuild(missing.artifact)
             why += f": {change}" if change else ""
         except MixoptError as error:
             why = str(error)
         # all later stages are left
+        for name in self._stage_names():
+            if name not in yielded:
+                yield StatusRow(name, "left", why=why)
+
+    def _stage_names(self) -> list[str]:
         rounds = [f"round {number}" for number in range(1, len(self._config.search.rounds) + 1)]
         validated = self._config.validation is not None
         if self._config.published_method is not None:
@@ -156,12 +159,7 @@ class _StageWalk:
         if self._config.budget is not None:
             first += ["proposal before the budget", "runs of the budget"]
         exports = [f"export {wanted.out}" for wanted in self._config.exports]
-        for name in (*rounds, *first, "proposal", *exports, "report.html"):
-            if name not in yielded:
-                yield StatusRow(name, "left", why=why)
-
-    def _needs(self, artifact: Artifact) -> str:
-        return f"needs {NEEDED.get(artifact.kind, artifact.kind)} first"
+        return [*rounds, *first, "proposal", *exports, "report.html"]
 
     def _models(
         self,
@@ -169,7 +167,7 @@ class _StageWalk:
         """Yield row name, store, kind and name of each model and text, and what names its artifact."""
         from mixopt.pipeline.training_runs import base_run, expert_run
 
-        context, config = self._context, self._config
+        context, config = self.context, self._config
         corpora = context.corpora
         if corpora.tokenizer_artifact is not None:
             yield "tokenizer", self._store, "tokenizers", "bpe", lambda: corpora.tokenizer_artifact
@@ -191,37 +189,9 @@ class _StageWalk:
 
             yield f"expert {name}", self._store, "experts", name, name_expert
 
-    def _model(
-        self,
-        what: str,
-        store: ArtifactStore,
-        kind: str,
-        name: str,
-        name_artifact: Callable[[], Artifact | None],
-    ) -> StatusRow:
-        try:
-            artifact = name_artifact()
-        except MissingArtifactError as missing:
-            return StatusRow(what, "left", why=self._needs(missing.artifact))
-        except MixoptError as error:
-            return StatusRow(what, "failed", why=str(error))
-        if artifact is None:  # a given expert
-            return StatusRow(what, "done")
-        state = store.state(artifact)
-        if state == "done":
-            return StatusRow(what, "done", *_cost([store.record(artifact)]))
-        if state == "running":
-            return StatusRow(what, "running")
-        failure = store.failure(artifact)
-        if failure is not None:
-            why = f"{failure.cause} (tried {failure.times} times)"
-            return StatusRow(what, "failed", why=why)
-        change = store.explain_rebuild(artifact)
-        return StatusRow(what, "left", why=f"built before, and {change}" if change else "")
-
     def _stages(self) -> Iterator[StatusRow]:
-        search = open_search(self._context)
-        policy = open_policy(self._context, search)
+        search = open_search(self.context)
+        policy = open_policy(self.context, search)
         trials = search.no_trials
         for number, count in enumerate(self._config.search.rounds, start=1):
             row, trials = self._round(search, policy, number, count, trials)
@@ -251,8 +221,8 @@ class _StageWalk:
             yield row
             if not first:
                 return
-            bought = spend_budget(self._context, search, policy, trials, first)
-            trainings = Trainings(self._context)
+            bought = spend_budget(self.context, search, policy, trials, first)
+            trainings = Trainings(self.context)
             done, failed = (
                 {trainings.name(each) for each in bought if each.failed is kind}
                 for kind in (False, True)
@@ -264,8 +234,9 @@ class _StageWalk:
         current = bool(proposals) and self._is_current(proposals[0])
         yield row if current or not proposals else replace(row, state="left")
         for wanted in with_known_paths(self._config) if proposals else ():
-            yield _export(self._study, wanted, proposals[0])
+            yield export_row(self._study, wanted, proposals[0])
         if proposals:
+            self.answer = proposals[0]
             yield StatusRow("report.html", "done" if current and self._is_reported() else "left")
 
     def _round(
@@ -299,7 +270,7 @@ class _StageWalk:
         """Return the method of others, and what it found where it would not be run now."""
         what = f"method {self._config.published_method}"
         try:
-            found = run_method(self._context, search, require_objective(policy))
+            found = run_method(self.context, search, require_objective(policy))
         except MissingArtifactError as missing:
             own = missing.artifact
             if own.kind != "recommendations":
@@ -321,17 +292,17 @@ class _StageWalk:
     def _proposals(
         self, what: str, search: CandidateSearch, policy: SurrogatePolicy, trials: Trials
     ) -> tuple[StatusRow, list[Proposal]]:
-        artifact = proposals_artifact(self._context, search, policy, trials)
+        artifact = proposals_artifact(self.context, search, policy, trials)
         if self._store.find(artifact) is None:
             return StatusRow(what, "left"), []
         row = StatusRow(what, "done", *_cost([self._store.record(artifact)]))
-        return row, build_proposals(self._context, search, policy, trials)
+        return row, build_proposals(self.context, search, policy, trials)
 
     def _proxy_runs(
         self, search: CandidateSearch, proposal: Proposal, trials: Trials, policy: SurrogatePolicy
     ) -> tuple[StatusRow, SurrogatePolicy | None]:
         """Return the proxy runs, and the policy that uses them where none would be trained now."""
-        runs = list_runs(self._context, search, proposal)
+        runs = list_runs(self.context, search, proposal)
         artifacts = {each: each.run.artifact for each in runs}
         self._listed |= {("proxy-runs", artifact.name) for artifact in artifacts.values()}
         states = {each: self._store.state(artifact) for each, artifact in artifacts.items()}
@@ -345,7 +316,7 @@ class _StageWalk:
             return replace(row, state="running"), None
         if "missing" in open_states:
             return replace(row, state="left"), None
-        found = validate(self._context, search, proposal, trials, policy)
+        found = validate(self.context, search, proposal, trials, policy)
         if failed:
             failure = self._store.failure(artifacts[next(iter(failed.values()))])
             cause = "" if failure is None else f"{failure.cause} (tried {failure.times} times)"
@@ -362,7 +333,45 @@ class _StageWalk:
         return report.is_file() and report.stat().st_mtime_ns >= proposal.stat().st_mtime_ns
 
 
-def _export(study: "Study", wanted: ExportConfig, plan: Proposal | Schedule) -> StatusRow:
+def model_row(
+    what: str, store: ArtifactStore, name_artifact: Callable[[], Artifact | None]
+) -> StatusRow:
+    """Return the row of a text or a model.
+
+    Args:
+        what: Name of the row.
+        store: Where it is kept.
+        name_artifact: Returns what it is called there; None for a model that was given.
+    """
+    try:
+        artifact = name_artifact()
+    except MissingArtifactError as missing:
+        return StatusRow(what, "left", why=needs(missing.artifact))
+    except MixoptError as error:
+        return StatusRow(what, "failed", why=str(error))
+    if artifact is None:  # a given expert
+        return StatusRow(what, "done")
+    state = store.state(artifact)
+    if state == "done":
+        return StatusRow(what, "done", *_cost([store.record(artifact)]))
+    if state == "running":
+        return StatusRow(what, "running")
+    failure = store.failure(artifact)
+    if failure is not None:
+        why = f"{failure.cause} (tried {failure.times} times)"
+        return StatusRow(what, "failed", why=why)
+    change = store.explain_rebuild(artifact)
+    return StatusRow(what, "left", why=f"built before, and {change}" if change else "")
+
+
+def export_row(study: "Study", wanted: ExportConfig, plan: Proposal | Schedule) -> StatusRow:
+    """Return the row of one export.
+
+    Args:
+        study: Its folder is read.
+        wanted: The export.
+        plan: What it would be written for.
+    """
     what, folder = f"export {wanted.out}", study.output / "exports"
     store = ArtifactStore(study.environment.store, read_only=True)
     artifact = export_artifact(wanted, plan)
@@ -376,6 +385,15 @@ def _export(study: "Study", wanted: ExportConfig, plan: Proposal | Schedule) -> 
         return StatusRow(what, "left", why=f"built before, and {change}" if change else "")
     state = "done" if is_written(built, folder) else "left"
     return StatusRow(what, state, *_cost([store.record(artifact)]))
+
+
+def needs(artifact: Artifact) -> str:
+    """Return why a part is left that an artifact has to be built for first.
+
+    Args:
+        artifact: What is missing.
+    """
+    return f"needs {NEEDED.get(artifact.kind, artifact.kind)} first"
 
 
 def _cost(records: Sequence[ArtifactRecord | None]) -> tuple[float, int]:

@@ -1,3 +1,6 @@
+import toy
+
+import mixopt
 from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.executors import (
@@ -6,6 +9,7 @@ from mixopt.config.executors import (
     RayExecutorConfig,
     SlurmExecutorConfig,
 )
+from mixopt.config.loader import load_study
 from mixopt.pipeline.environment import (
     RunEnvironment,
     describe_idle_cards,
@@ -27,6 +31,12 @@ def test_stores_are_remote_where_there_is_storage(tmp_path):
         "memory://x/artifacts", "memory://x/cache",
     ]  # fmt: skip
     assert all(isinstance(store, RemoteArtifactStore) for store in remote.open_stores())
+
+
+def test_an_empty_url_is_none(tmp_path):
+    """As `--storage "$STORE"` is where STORE is not set."""
+    study = mixopt.Study(load_study(toy.write_study(tmp_path)), tmp_path / "out", storage="")
+    assert study.environment.storage is None
 
 
 def test_a_machine_without_the_disk_has_folders_of_its_own(tmp_path):

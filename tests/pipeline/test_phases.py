@@ -164,22 +164,6 @@ def test_rounding_forbids_no_phase_its_own_bounds(finished):
         assert own.target_budget({"sums": had}).caps["sums"] >= min(1.0, lower)
 
 
-def test_status_looks_into_the_phases(finished):
-    study, _, _ = finished
-    rows = study.status()
-    assert {row.what.partition(":")[0] for row in rows} == {
-        "stable", "anneal", "schedule.json", "export stages.yaml", "export {phase}.txt"
-    }  # fmt: skip
-    assert {row.state for row in rows} == {"done"}
-    schedule = study.output / "schedule.json"
-    told = schedule.read_bytes()
-    for content in (None, b"{", b"[]"):
-        schedule.write_bytes(content) if content else schedule.unlink()
-        left = {row.what for row in study.status() if row.state != "done"}
-        assert left == {"schedule.json", "export stages.yaml", "export {phase}.txt"}
-    schedule.write_bytes(told)
-
-
 def test_verbs_of_a_single_search_are_refused(finished):
     study, _, _ = finished
     with pytest.raises(ConfigError, match="searched one by one; use `run`"):
