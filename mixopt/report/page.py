@@ -27,6 +27,7 @@ FIGURES = (
     "learning",
     "experts",
 )  # written as PNG too, beside `predicted`
+PREDICTED = "predicted"
 MAX_NAMED = 12  # domains in the sentence of the ratios; the picture and its table have all
 LONG_TABLE = 20  # rows from which a table has a search field
 
@@ -47,6 +48,9 @@ def write_report(data: ReportData, folder: Path) -> Path:
         pictures.append(predicted_picture(data.predictions))
     for picture in pictures:
         write_bytes(folder / "figures" / f"{picture.name}.png", to_png(picture.spec()))
+    # of an earlier report, which had more to show
+    for name in {*FIGURES, PREDICTED} - {picture.name for picture in pictures}:
+        (folder / "figures" / f"{name}.png").unlink(missing_ok=True)
     return write_text(folder / "report.html", _render_page(data, findings))
 
 

@@ -5,7 +5,8 @@ from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
 from mixopt.report.data import UNITS, ReportData
 
-MIN_CHANGE = 0.02  # smallest change of a ratio that the summary names
+MIN_CHANGE = 0.02  # smallest change of a ratio, or of all together, that the summary names
+MIN_SHARE = 0.0005  # smallest share that one decimal of a percentage shows
 MAX_NAMED = 3
 DECISION_UNIT = "the spread (standard deviations) over mixtures around the natural one"
 
@@ -73,25 +74,35 @@ def format_ratios(mixture: Mixture, limit: int | None = None) -> str:
     """Return `50.0% web, 30.0% code and 20.0% maths`, the largest first.
 
     Args:
-        mixture: Its domains without a share are not named.
+        mixture: Its domains without a share are not named; those with less than 0.05% are counted.
         limit: Most domains to name; the others are counted.
     """
-    ranked = sorted(mixture.items(), key=lambda pair: -pair[1])
-    parts = [f"{100 * ratio:.1f}% {domain}" for domain, ratio in ranked if ratio >= 0.0005]
-    if limit is not None and len(parts) > limit:
-        rest = sum(ratio for _, ratio in ranked[limit:])
-        parts = [*parts[:limit], f"{100 * rest:.1f}% in {len(parts) - limit} other domains"]
+    ranked = sorted((p for p in mixture.items() if p[1] > 0), key=lambda pair: -pair[1])
+    named = [(domain, ratio) for domain, ratio in ranked if ratio >= MIN_SHARE][:limit]
+    if not named:
+        return f"{len(ranked):,} domains of less than 0.1% each"
+    parts = [f"{100 * ratio:.1f}% {domain}" for domain, ratio in named]
+    others = [ratio for _, ratio in ranked[len(named) :]]
+    if sum(others) >= MIN_SHARE:
+        domains = f"{len(others):,} other domain{'s' * (len(others) > 1)}"
+        parts.append(f"{100 * sum(others):.1f}% in {domains}")
     return join(parts)
 
 
 def _describe_changes(best: Proposal, name: str, other: Mixture) -> str:
     """Return `more code and maths, less web`."""
     changes = {d: best.ratios[d] - other.get(d, 0.0) for d in best.ratios}
+    moved = sum(map(abs, changes.values())) / 2
+    if moved < MIN_CHANGE:
+        return f"nearly the {name} mixture"
     more = sorted((d for d in changes if changes[d] > MIN_CHANGE), key=lambda d: -changes[d])
     less = sorted((d for d in changes if changes[d] < -MIN_CHANGE), key=lambda d: changes[d])
     named = {"more": more[:MAX_NAMED], "less": less[:MAX_NAMED]}
     parts = [f"{word} {join(names)}" for word, names in named.items() if names]
-    return ", ".join(parts) or f"nearly the {name} mixture"
+    if parts:
+        return ", ".join(parts)
+    n_changed = sum(abs(change) > 0 for change in changes.values())
+    return f"{100 * moved:.0f}% of the tokens move, a little in each of {n_changed:,} domains"
 
 
 def _describe_validation(data: ReportData) -> str:

@@ -110,12 +110,14 @@ def test_without_experts_runs_or_text_the_page_has_no_empty_parts(html, tmp_path
     data = report(
         expert_scores={}, rounds=(), validation=None, domains=(), predictions={}, costs={}
     )
+    write_report(report(), tmp_path)  # an earlier report, with pictures that this one has not
+    (tmp_path / "figures" / "mine.png").write_bytes(b"")
     bare = write_report(data, tmp_path).read_text()
     assert parts <= headings(html)
     assert not parts & headings(bare)
     assert "No real training run" not in bare  # the summary says not distinguishable
     names = {p.name for p in (tmp_path / "figures").iterdir()}
-    assert names == {"benchmarks.png", "gains.png", "ratios.png"}
+    assert names == {"benchmarks.png", "gains.png", "mine.png", "ratios.png"}
 
 
 def test_the_manual_names_every_part_of_the_page():

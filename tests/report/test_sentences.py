@@ -59,6 +59,42 @@ def test_of_many_domains_the_largest_are_named_and_the_others_counted():
     assert format_ratios(mixture, 10).count("10.0%") == 10
 
 
+def test_every_domain_with_a_share_is_counted_and_its_share_with_it():
+    small = {f"d{i}": 0.4999 / 1250 for i in range(1250)}
+    half = Mixture({"web": 0.5001, **small})
+    assert format_ratios(half) == "50.0% web and 50.0% in 1,250 other domains"
+    ramp = Mixture.normalised({f"d{i:03d}": 0.9**i + 1e-3 for i in range(300)})
+    rest = 100 * sum(sorted(ramp.values())[:288])
+    assert format_ratios(ramp, 12).endswith(f"and {rest:.1f}% in 288 other domains")
+    assert format_ratios(Mixture({"a": 0.5, "b": 0.3, "c": 0.2}), 2).endswith("1 other domain")
+    # less than the sentence shows of any domain
+    assert format_ratios(Mixture({"a": 1 - 1e-6, "b": 1e-6})) == "100.0% a"
+
+
+def test_domains_that_are_all_small_are_counted():
+    equal = Mixture.uniform([f"d{i}" for i in range(2500)])
+    assert format_ratios(equal) == "2,500 domains of less than 0.1% each"
+    assert format_ratios(equal, 3) == "2,500 domains of less than 0.1% each"
+
+
+def compared(ratios, natural):
+    """What the summary says of a proposal that was compared with the natural mixture."""
+    best = report().best
+    first = replace(best.comparisons[0], ratios=natural, measured_gain=Estimate(0.5, 0.1))
+    best = replace(best, ratios=ratios, comparisons=(first,))
+    return summarize(report(proposals=(best,)))
+
+
+def test_many_small_changes_are_not_nearly_the_natural_mixture():
+    names = [f"d{i:03d}" for i in range(300)]
+    natural = Mixture.uniform(names)
+    other = Mixture({name: (i % 2) / 150 for i, name in enumerate(names)})
+    said = compared(other, natural)
+    assert said.startswith("50% of the tokens move, a little in each of 300 domains: better")
+    near = Mixture({name: (1 + 0.02 * (-1) ** i) / 300 for i, name in enumerate(names)})
+    assert compared(near, natural).startswith("Nearly the natural mixture: better")
+
+
 def decision(**changes):
     return Decision(True, RATIOS, NATURAL, Estimate(0.4, 0.1), 9000, 4, **changes)
 
