@@ -159,6 +159,7 @@ def _read_file(path: Path) -> str:
 
 
 def _parse_paths(given: Sequence[str]) -> Mapping[str, str | Sequence[str]] | str | None:
+    given = [one for one in given if one]  # an entry point of an MLflow project gives all options
     if len(given) == 1 and "{domain}" in given[0]:
         return given[0]
     pairs = parse_pairs(given, "--path", "DOMAIN=PATH (or one pattern with {domain})")

@@ -7,12 +7,15 @@ A config that is read back is untrusted input: nothing in it is executed, and ea
 import ast
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import yaml
 
 from mixopt.errors import ExportError, one_line
 from mixopt.io.parsing import load_json, load_yaml, show
+
+STRING = "tag:yaml.org,2002:str"
 
 
 def dump_yaml(config: object) -> str:
@@ -21,7 +24,29 @@ def dump_yaml(config: object) -> str:
     Args:
         config: Plain values; the order of keys is kept.
     """
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return yaml.dump(config, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes names that trainers' parsers would read as numbers, such as `1e3` and `0o17`.
+
+    PyYAML itself quotes the numbers of YAML 1.1 alone.
+    """
+
+    def represent_name(self, text: str) -> yaml.ScalarNode:
+        """Return the node of a string."""
+        return self.represent_scalar(STRING, text, style="'" if _is_number(text) else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_name)
+
+
+def _is_number(text: str) -> bool:
+    for parse in (float, partial(int, base=0)):
+        with suppress(ValueError):
+            parse(text)
+            return True
+    return False
 
 
 def read_yaml(text: str) -> Any:

@@ -134,6 +134,11 @@ def _find_change(shares: NDArray[np.float64], blocks: NDArray[np.int64]) -> NDAr
 
 def _check_shares(request: ExportRequest, block: int) -> None:
     """Refuse a block without a sequence of a domain that has a share; warn where one changes much."""
+    advice = "another mixture_block_size would be nearer"
+    if "mixture_block_size" not in request.options:
+        advice = "no mixture_block_size is nearer"
+        if len(request.phases) > 1:
+            advice += " and ends within the shortest phase"
     for phase in request.phases:
         shares = positive(phase.ratios)
         drawn = _draw(shares, block)
@@ -150,9 +155,8 @@ def _check_shares(request: ExportRequest, block: int) -> None:
         worst = max(shares, key=lambda name: abs(drawn[name] / shares[name] - 1))
         if abs(drawn[worst] / shares[worst] - 1) > TOLERANCE:
             log.warning(
-                "Of blocks of %d sequences levanter draws %.2g%% %s, and %.2g%% are proposed; another "
-                "mixture_block_size would be nearer.", block, 100 * drawn[worst], worst,
-                100 * shares[worst],
+                "Of blocks of %d sequences levanter draws %.2g%% %s, and %.2g%% are proposed; %s.",
+                block, 100 * drawn[worst], worst, 100 * shares[worst], advice,
             )  # fmt: skip
 
 

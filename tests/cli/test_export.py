@@ -25,6 +25,13 @@ def test_export_of_a_proposal(tables, tmp_path):
     assert json.loads((tmp_path / "x.json").read_text())["paths"] == {"web": "/w", "code": "/c"}
 
 
+def test_empty_paths_are_left_out(tables, proposal):
+    """As the entry point of an MLflow project gives them."""
+    printed = call("export", proposal, "-f", "yaml", "--path", "")
+    assert printed == call("export", proposal, "-f", "yaml")
+    assert "paths" not in printed
+
+
 def test_damaged_proposals_are_told_in_one_sentence(tmp_path):
     path = tmp_path / "p.json"
     for content in ('{"ratios": [1, 2]}', "[]", '"x"', '{"ratios": {"a": 1}, "utility": 3}', "{"):

@@ -1,7 +1,15 @@
 import pytest
+import yaml
 
 from mixopt.errors import ExportError
-from mixopt.exporters.config_io import dig, parse_weight, read_literal, weights_by_name, zip_weights
+from mixopt.exporters.config_io import (
+    dig,
+    dump_yaml,
+    parse_weight,
+    read_literal,
+    weights_by_name,
+    zip_weights,
+)
 
 
 def test_constants_are_read_and_nothing_is_run(tmp_path):
@@ -31,3 +39,17 @@ def test_lists_and_mappings():
         weights_by_name([1], "x")
     with pytest.raises(ExportError, match=r"has no a\.0\.b"):
         dig({"a": [{}]}, "a", 0, "b")
+
+
+@pytest.mark.parametrize(
+    "name", ["1e3", "0o17", "1E-2", ".5e1", "1e+3", "0b1", "12", "nan", "-1e3"]
+)
+def test_names_that_parsers_of_yaml_1_2_read_as_numbers_are_quoted(name):
+    written = dump_yaml({name: [name]})
+    assert written == f"'{name}':\n- '{name}'\n"
+    assert yaml.safe_load(written) == {name: [name]}
+
+
+def test_other_names_are_written_as_they_are():
+    for name in ("web", "web:news", "e3", "1e3x", "Kölsch", "a-b/c"):
+        assert dump_yaml([name]) == f"- {name}\n"

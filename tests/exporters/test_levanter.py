@@ -117,7 +117,12 @@ def test_shares_that_no_block_can_draw(caplog):
     assert not caplog.messages
     text = write({"web": 0.97, "law": 0.03}, mixture_block_size=64)
     assert draw(read(text)) == {"web": 63 / 64, "law": 1 / 64}
-    assert "levanter draws 1.6% law, and 3% are proposed" in caplog.text
+    assert "1.6% law, and 3% are proposed; another mixture_block_size would be" in caplog.text
+    caplog.clear()
+    # levanter's largest block has 1.6 sequences of the smallest, and is nearest to 2 or to 1
+    small = {f"d{i}": share for i, share in enumerate((2.4e-5, 3.1e-5, 1.7e-5, 2.9e-5))}
+    write({"web": 1 - sum(small.values()), **small})
+    assert "are proposed; no mixture_block_size is nearer." in caplog.text
     (part,) = check_config({"web": 0.97, "law": 0.03}, "levanter", text)
     assert part.written == {"web": 63 / 64, "law": 1 / 64}
 
