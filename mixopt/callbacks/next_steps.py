@@ -1,5 +1,6 @@
 """What to do after a command on a study, in one sentence."""
 
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -46,7 +47,9 @@ def describe_next_step(
     if "exports" in files:
         return "read the report, then train with what exports/ has"
     plan = "schedule.json" if "schedule.json" in files else "proposal.json"
-    return f"read the report, then: mixopt export {output / plan} -f FORMAT -o FILE"
+    return (
+        f"read the report, then: mixopt export {shlex.quote(str(output / plan))} -f FORMAT -o FILE"
+    )
 
 
 def _describe_staying(config: StudyConfig, decision: Decision, study: str, *, spent: bool) -> str:

@@ -59,7 +59,7 @@ def design(**options: Any) -> None:
 
 
 def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
-    from mixopt.exporters.rounding import round_ratios
+    from mixopt.exporters.rounding import DECIMALS, round_ratios
     from mixopt.io.files import write_text
     from mixopt.optimization.design import design_runs
     from mixopt.pipeline.from_table import space_of
@@ -93,7 +93,7 @@ def _design(options: Mapping[str, Any], *, with_runs: bool) -> None:
     names = (name for i in count(len(taken)) if (name := f"run-{i:03d}") not in taken)
     for mixture, name in zip(mixtures, names, strict=False):
         ratios = round_ratios(mixture)
-        rows.writerow([name, *(f"{ratios[d]:.6f}" for d in space.domains)])
+        rows.writerow([name, *(f"{ratios[d]:.{DECIMALS}f}" for d in space.domains)])
     if options["output"]:
         click.echo(f"Written   {write_text(options['output'], text.getvalue())}")
     else:

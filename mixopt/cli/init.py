@@ -1,6 +1,7 @@
 """`mixopt init`: the YAML files of a new study."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from os.path import expanduser
 from pathlib import Path
@@ -45,7 +46,7 @@ def init(folder: Path, domains: Sequence[str], base: str | None) -> None:
     path = _write_study(folder, parse_pairs(domains, "--domain", "NAME=GLOB"), base)
     if base is not None:
         click.echo(f"Context   {_context(base)[1]}")
-    click.echo(f"Written   {path}\nNext      mixopt run {path}")
+    click.echo(f"Written   {path}\nNext      mixopt run {shlex.quote(str(path))}")
 
 
 def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> Path:
@@ -96,7 +97,7 @@ def _write_study(folder: Path, domains: Mapping[str, str], base: str | None) -> 
         "validation": {"mixtures": 6, "seeds": 2},
         "exports": [{"format": "yaml", "out": "mixture.yaml"}],
     }
-    return _write(study, plain, HEAD.format(path=study))
+    return _write(study, plain, HEAD.format(path=shlex.quote(str(study))))
 
 
 def _base(base: str | None) -> dict[str, Any]:

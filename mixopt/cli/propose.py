@@ -1,6 +1,7 @@
 """`mixopt propose`: mixtures for a study, or from a table of runs."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,18 +112,20 @@ def _propose_from_tables(options: Mapping[str, Any]) -> None:
         for number, proposal in enumerate(proposals, start=1):
             files.append(proposal.write(Path(options["output"]) / proposal_name(number)))
         remove_further_proposals(Path(options["output"]), len(proposals))
-        table = next(Path(str(options[name])) for name in TABLES if options[name])
+        kind, given = next((name, str(options[name])) for name in TABLES if options[name])
+        is_file = kind != "mlflow"  # the name of an experiment, else
         space = space_of(trials.domains, config)
         data = table_report_data(
-            table.stem, surrogate, proposals, space,
+            Path(given).stem if is_file else given, surrogate, proposals, space,
             repetition=repetition_of(config, trials.domains), expectations=more,
-            table=table.name, seed=str(seed),
+            table=Path(given).name if is_file else given, seed=str(seed),
         )  # fmt: skip
         files.append(write_report(data, Path(options["output"])))
+        best = shlex.quote(str(files[0]))
         names = ", ".join(file.name for file in reversed(files))
         rest = [
             f"Results   {Path(options['output'])}: {names}",
-            f"Next      read the report, then: mixopt export {files[0]} -f FORMAT -o FILE",
+            f"Next      read the report, then: mixopt export {best} -f FORMAT -o FILE",
         ]
     open_console().print_answer(proposals, rest, remark)
     if tracked:

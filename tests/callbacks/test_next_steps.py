@@ -29,6 +29,12 @@ def stays(**changes):
 ADVISED = replace(MOVES, decision=replace(MOVES.decision, moves=False, advice="train two more"))
 
 
+def test_a_folder_with_spaces_is_one_word_of_the_command(tmp_path):
+    config = load_study(toy.write_study(tmp_path))
+    said = describe_next_step(config, [MOVES], ["report.html"], study="", output=Path("my runs"))
+    assert said.endswith("mixopt export 'my runs/proposal.json' -f FORMAT -o FILE")
+
+
 @pytest.mark.parametrize(("proposals", "files", "changes", "step"), [
     ((), (), {}, "mixopt search x.yaml"),
     ((), ("trials.csv",), {}, "mixopt propose x.yaml"),

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from calling import call
 
-from mixopt import read_trials
+from mixopt import Mixture, read_trials
 
 
 def test_design_before_any_run(tmp_path):
@@ -39,6 +39,13 @@ def test_the_table_that_design_writes_is_read_back(tmp_path):
     call("design", "--domains", "a,b", "-n", "6", "-o", tmp_path / "r.csv")
     metrics = pd.DataFrame({"run": [f"run-{i:03d}" for i in range(6)], "loss": range(6)})
     assert len(read_trials(ratios=tmp_path / "r.csv", metrics=metrics)) == 6
+
+
+def test_rows_of_many_domains_sum_to_one(tmp_path):
+    names = [f"d{i:03d}" for i in range(300)]
+    call("design", "--domains", ",".join(names), "-n", "2", "-o", tmp_path / "r.csv")
+    for row in pd.read_csv(tmp_path / "r.csv", index_col="run").to_dict("records"):
+        assert sum(Mixture(row).values()) == pytest.approx(1, abs=1e-12)
 
 
 def test_fidelities_of_the_config_reach_design_and_advice(tables, tmp_path):

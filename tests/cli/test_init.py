@@ -19,6 +19,13 @@ def test_init_writes_a_study_that_runs_up_to_its_text(tmp_path):
     assert load_study(tmp_path / "s" / "study.yaml").domains == ("a", "b")
 
 
+def test_a_folder_with_spaces_is_one_word_of_the_next_command(tmp_path):
+    printed = call("init", tmp_path / "my study", "-d", "a=x", "-d", "b=y")
+    command = f"mixopt run '{tmp_path}/my study/study.yaml'"
+    assert command in printed
+    assert command in (tmp_path / "my study" / "study.yaml").read_text()
+
+
 def test_written_study_loads_and_splits_its_text(tmp_path):
     toy.write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}])
     domains = {"a": str(tmp_path / "a.jsonl"), "b": str(tmp_path / "*.jsonl")}

@@ -55,7 +55,7 @@ def test_runs_of_an_mlflow_experiment(tables, tmp_path, monkeypatch):
     uri = f"sqlite:///{tmp_path}/m.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     client = mlflow.MlflowClient(uri)  # the fluent calls leave their experiment in the environment
-    experiment = client.create_experiment("swarm")
+    experiment = client.create_experiment("team/swarm.v2")
     both = pd.read_csv(tables[0]).merge(pd.read_csv(tables[1]), on="run")
     for _, row in both.iterrows():
         run = client.create_run(experiment).info.run_id
@@ -63,8 +63,11 @@ def test_runs_of_an_mlflow_experiment(tables, tmp_path, monkeypatch):
             client.log_param(run, name, value)
         client.log_metric(run, "val_loss", row["val_loss"])
         client.set_terminated(run)
-    printed = call("propose", "--mlflow", "swarm")
+    printed = call("propose", "--mlflow", "team/swarm.v2", "-o", tmp_path / "my out")
     assert "Fitted 1 metrics on 8 runs" in printed
+    assert f"mixopt export '{tmp_path}/my out/proposal.json' -f" in printed
+    page = (tmp_path / "my out" / "report.html").read_text()
+    assert "<title>mixopt: team/swarm.v2</title>" in page
     assert "no experiment 'swarn'" in call("propose", "--mlflow", "swarn", code=2)
 
 
