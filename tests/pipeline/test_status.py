@@ -72,6 +72,13 @@ def test_a_changed_recipe_says_what_would_be_done_again_and_why(finished):
     assert rows["round 1"].why.endswith("training.learning_rate was 0.01 and is 0.005")
 
 
+def test_a_search_that_trains_its_candidates_needs_runs_and_no_budget(finished):
+    rows = changed(finished, search={"method": "regmix"}, validation=None)
+    assert rows["expert birds"].state == "done"
+    assert rows["round 1"].state == "left"
+    assert rows["round 1"].why == "needs trained runs of mixtures first"
+
+
 def test_other_bounds_search_again_and_train_nothing(finished):
     rows = changed(finished, search={"upper": {"birds": 0.4}})
     assert rows["expert birds"].state == "done"
