@@ -1,7 +1,9 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 from calling import call
 from plans import PROPOSAL, SCHEDULE
 
@@ -30,6 +32,8 @@ def test_empty_paths_are_left_out(tables, proposal):
     printed = call("export", proposal, "-f", "yaml", "--path", "")
     assert printed == call("export", proposal, "-f", "yaml")
     assert "paths" not in printed
+    project = yaml.safe_load((Path(__file__).parents[2] / "MLproject").read_text())
+    assert project["entry_points"]["export"]["parameters"]["path"]["default"] == ""
 
 
 def test_damaged_proposals_are_told_in_one_sentence(tmp_path):

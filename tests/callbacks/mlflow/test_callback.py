@@ -154,3 +154,11 @@ def test_a_study_that_could_not_start_is_tracked_the_next_time(store, tmp_path):
     callback.on_study_end(None)
     (run,) = store.search_runs([experiment])
     assert run.info.status == "FINISHED"
+
+
+def test_the_command_that_sends_what_waits_takes_a_folder_with_spaces(store, tmp_path, caplog):
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    callback, out = MlflowCallback("run"), tmp_path / "my out"
+    callback.on_study_start(load_study(toy.write_study(tmp_path / "s")), out)
+    callback.on_study_end(None)
+    assert f"send them with: mixopt sync '{out}'" in caplog.text
