@@ -276,7 +276,7 @@ class StageWalk:
             if own.kind != "recommendations":
                 raise
             self._listed.add((own.kind, own.name))
-            return self._model(what, self._store, own.kind, own.name, lambda: own), None
+            return model_row(what, self._store, lambda: own), None
         return StatusRow(what, "done"), found
 
     def _explain_rescoring(self, artifact: Artifact) -> str:
