@@ -1,3 +1,9 @@
+import ast
+import asyncio
+import enum
+import typing
+from pathlib import Path
+
 import pytest
 from machine import few_modules
 
@@ -87,6 +93,38 @@ def test_docstrings_are_taken_out_of_the_source(tmp_path):
     assert "docstring" not in code
     assert "return X" in code
     assert prose.count("quite a lot") == 2
+
+
+def test_statements_are_walked_in_the_order_of_the_standard_walk():
+    owners = machine_text.DOCSTRING_OWNERS
+    for file in (ast.__file__, enum.__file__, typing.__file__, asyncio.tasks.__file__):
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+        walked = list(machine_text._walk_statements(tree))
+        wanted = [node for node in ast.walk(tree) if isinstance(node, owners)]
+        assert [node for node in walked if isinstance(node, owners)] == wanted
+        assert 4 * len(walked) < len(list(ast.walk(tree)))
+    every = """
+match x:
+    case 1:
+        def a(): pass
+try:
+    def b(): pass
+except* OSError:
+    def c(): pass
+else:
+    class D: pass
+finally:
+    async def e(): pass
+with f() as g, h(lambda: 0):
+    while True:
+        def i(): pass
+    else:
+        def j(): pass
+"""
+    tree = ast.parse(every)
+    wanted = [node for node in ast.walk(tree) if isinstance(node, owners)]
+    assert [n for n in machine_text._walk_statements(tree) if isinstance(n, owners)] == wanted
+    assert len(wanted) == 8
 
 
 def test_files_that_cannot_be_parsed_are_passed_over(tmp_path):
