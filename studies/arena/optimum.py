@@ -1,14 +1,17 @@
 """Where the best mixture lies, between the optimum of the ensembles and natural, really trained.
 
     python studies/arena/optimum.py plan A B C --out OUT
+    python studies/arena/optimum.py merges A B C --out OUT
     python studies/arena/optimum.py train A B C --out OUT --seeds 3000 [--part 0/2]
     python studies/arena/optimum.py train A B C --out OUT --seeds 3001 --only "gamma 0.6" "gamma 0.8"
     python studies/arena/optimum.py score A B C
 
 `plan` finds the best ensemble for two targets of two capabilities a world, at several γ, and mixtures
-of the one at the default γ with natural, and writes optimum/WORLD.json. `train` trains them and natural
-to four units with seeds that nothing else has, one seed of all worlds after the other, and writes
-optimum/WORLD.csv. `score` prints real gains over natural in spreads at four units.
+of the one at the default γ with natural, and writes optimum/WORLD.json. `merges` adds the best mixture
+by a surrogate on 32 merges (λ^.7), and the one half-way to it from the best ensemble at the default γ.
+`train` trains them and natural to four units with seeds that nothing else has, one seed of all worlds
+after the other, and writes optimum/WORLD.csv. `score` prints real gains over natural in spreads at four
+units.
 """
 
 import argparse
@@ -19,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from live import open_study
+from live import MERGES, open_study
 from pool import open_world, train_truth
 from worlds import LENGTHS, WORLDS, Utility, World
 
-from mixopt import Mixture
+from mixopt import Mixture, SearchSpace, fit, propose
 from mixopt.optimization.ensemble_search import EnsembleSearch
 from mixopt.pipeline.gains import StudyGains, ensemble_losses
 from mixopt.pipeline.mixture_runs import RunSpec, name_mixture
@@ -77,6 +80,28 @@ def plan(world: World, out: Path) -> dict[str, Any]:
             },
         }  # fmt: skip
     return found
+
+
+def add_merges(world: World, out: Path, found: dict[str, Any]) -> None:
+    """Add what a surrogate on merges recommends for each utility, and its mean with the ensembles."""
+    space = SearchSpace(world.domains, prior=world.natural)
+    for name, utility in asked(world).items():
+        study = open_study(
+            world, out, utility.weights,
+            search={"method": "mergemix", "rounds": [MERGES], "response": 0.7},
+        )  # fmt: skip
+        merged = study.search().where(kind="merged")
+        own = found["utilities"][name]
+        zero = dict.fromkeys((m.capability for m in merged.metrics), 0.0)
+        surrogate = fit(
+            merged, capability_weights=zero | utility.weights, scales=own["spreads"],
+            surrogates="auto", seed=0,
+        )  # fmt: skip
+        best = propose(surrogate, space, seed=0, explore=True)[0].ratios
+        leader = own["mixtures"][f"gamma {GAMMA}"]["ratios"]
+        half = {domain: (best[domain] + leader[domain]) / 2 for domain in world.domains}
+        for key, ratios in (("merges", dict(best)), ("half merges", half)):
+            own["mixtures"][key] = {"ratios": ratios, "ensemble": None}
 
 
 def mixtures(world: World, found: dict[str, Any], only: list[str] | None) -> dict[str, Mixture]:
@@ -138,7 +163,7 @@ def show(frame: pd.DataFrame) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("verb", choices=["plan", "train", "score"])
+    parser.add_argument("verb", choices=["plan", "merges", "train", "score"])
     parser.add_argument("worlds", nargs="+", choices=WORLDS)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--part", default="0/1")
@@ -156,6 +181,13 @@ def main() -> None:
         for world in worlds:
             found = plan(world, args.out)
             (FOLDER / f"{world.name}.json").write_text(json.dumps(found, indent=1) + "\n")
+        return
+    if args.verb == "merges":
+        for world in worlds:
+            path = FOLDER / f"{world.name}.json"
+            found = json.loads(path.read_text())
+            add_merges(world, args.out, found)
+            path.write_text(json.dumps(found, indent=1) + "\n")
         return
     part, parts = map(int, args.part.split("/"))
     for seed in args.seeds:
