@@ -196,7 +196,11 @@ def test_a_budget_pays_for_what_a_method_can_use(tmp_path, method, least, words)
     ("search", "training", "words"),
     [
         ({"method": "olmix", "aggregate": "worst"}, {}, "olmix minimizes a mean"),
-        ({"method": "projektor"}, {"schedule": "linear"}, "half-way checkpoint is not a finished run"),
+        (
+            {"method": "projektor"},
+            {"schedule": "linear"},
+            "half-way checkpoint is not a finished run",
+        ),
         ({"method": "regmix"}, {}, "trains every candidate"),
     ],
 )
