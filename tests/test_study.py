@@ -16,6 +16,7 @@ from mixopt.errors import (
     ExportError,
     HoldoutError,
     InfeasibleError,
+    RunError,
     TrialsError,
     UserError,
 )
@@ -443,3 +444,11 @@ def test_a_study_is_made_of_a_config_or_loaded_from_a_path(tmp_path):
     assert mixopt.Study.load(path, tmp_path / "out", seed=np.int64(3)).config.seed == 3
     with pytest.raises(UserError, match="The seed is -1"):
         mixopt.Study.load(path, tmp_path / "out", seed=-1)
+
+
+def test_launched_processes_train_together_or_not_at_all(tmp_path, monkeypatch):
+    path = toy.write_study(tmp_path, executor="processes")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(mixopt.Study, "prepare", lambda _: pytest.fail("nothing is built"))
+    with pytest.raises(RunError, match="launch one process, or pass --executor local"):
+        toy.load(tmp_path, path).train()

@@ -15,6 +15,12 @@ SENTENCES = {
     "ships": "a grey ship sails over cold water while sailors pull long wet ropes",
     "sums": "one and two make three but two and two make four not five or six",
 }
+PHASES = [
+    {"name": "stable", "tokens": 15_000},
+    {"name": "anneal", "tokens": 5_000, "base_tokens": 2_000,
+     "search": {"rounds": [8], "lower": {"sums": 0.5}}},
+]  # fmt: skip
+"""Two phases of a target run; the second continues the base of the first."""
 WORDS = {domain: sentence.split() for domain, sentence in SENTENCES.items()}
 
 

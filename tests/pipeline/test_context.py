@@ -1,10 +1,13 @@
 import pytest
+import torch
 import toy
+from models_for_tests import save_base
 
 from mixopt.artifacts.store import MissingArtifactError
-from mixopt.errors import ConfigError
+from mixopt.errors import ConfigError, ModelError
 from mixopt.executors.dispatcher import ReadOnlyDispatcher
 from mixopt.pipeline.context import StudyContext
+from mixopt.training.device import Device
 
 
 def test_nothing_is_built_to_open_a_context(tmp_path):
@@ -57,3 +60,32 @@ def test_folders_of_given_experts_are_looked_for_once(tmp_path, monkeypatch):
     for _ in range(3):
         assert context.given_experts == folders
     assert len(looked) == len(folders)
+
+
+def pretrained(folder, **sections):
+    """The context of a study from a base that exists, before anything is built."""
+    base = {"kind": "pretrained", "path": str(save_base(folder / "base")), "context": 32}
+    study = toy.load(folder, toy.write_study(folder, base=base, **sections))
+    return StudyContext(study.config, study.environment)
+
+
+def test_lora_that_fits_no_layer_is_found_before_text_is_read(tmp_path):
+    lora = {"rank": 2, "target_modules": ["no_such_layer"]}
+    training = toy.study_plain()["training"] | {"method": "lora", "lora": lora}
+    context = pretrained(tmp_path, training=training)
+    with pytest.raises(ModelError, match="LoRA does not fit this base"):
+        context.prepare()
+    assert not list(context.environment.cache.glob("corpora/*"))
+
+
+def test_idle_cards_are_counted_where_this_process_trains_on_one(tmp_path, monkeypatch):
+    context = pretrained(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    assert context._count_cards() == 0
+    context.device = Device("cuda", torch.float32)
+    assert context._count_cards() == 3
+    heard = []
+    monkeypatch.setattr(context.callbacks, "warning", lambda text, *_: heard.append(text))
+    monkeypatch.setattr(StudyContext, "_check_given_weights", lambda _: None)
+    context.prepare()
+    assert any("3 GPUs, and executor: local uses one" in text for text in heard)

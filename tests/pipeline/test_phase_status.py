@@ -10,11 +10,7 @@ import mixopt
 from mixopt.config.study import StudyConfig
 
 pytestmark = pytest.mark.slow
-PHASES = [
-    {"name": "stable", "tokens": 15_000},
-    {"name": "anneal", "tokens": 5_000, "base_tokens": 2_000,
-     "search": {"rounds": [8], "lower": {"sums": 0.5}}},
-]  # fmt: skip
+PHASES = toy.PHASES
 EXPORTS = [{"format": "megatron", "out": "{phase}.txt", "paths": "/d/{domain}"}]
 PLAN = ["schedule.json", "export {phase}.txt"]
 

@@ -13,11 +13,7 @@ from mixopt.config.study import StudyConfig
 from mixopt.errors import ConfigError, ExportError, InfeasibleError
 
 pytestmark = pytest.mark.slow
-PHASES = [
-    {"name": "stable", "tokens": 15_000},
-    {"name": "anneal", "tokens": 5_000, "base_tokens": 2_000,
-     "search": {"rounds": [8], "lower": {"sums": 0.5}}},
-]  # fmt: skip
+PHASES = toy.PHASES
 EXPORTS = [
     {"format": "nanotron", "out": "stages.yaml", "paths": "/d/{domain}",
      "options": {"batch_tokens": 1000}},

@@ -1,5 +1,6 @@
 import gc
 import random
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
@@ -264,3 +265,22 @@ def test_a_process_trains_on_one_of_its_cards(corpora, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.nn, "DataParallel", Refused)
     _, outcome = run(corpora, tmp_path, TrainingConfig(tokens=1000))
     assert outcome.steps > 0
+
+
+@pytest.mark.parametrize("has_images", [False, True])
+def test_weights_that_text_does_not_reach_are_looked_for(
+    corpora, tmp_path, monkeypatch, has_images
+):
+    given = {}
+
+    class Arguments(trainer.TrainingArguments):
+        def __init__(self, **options):
+            given.update(options)
+            super().__init__(**options)
+
+    network = model()
+    own = deepcopy(network.config) if has_images else network.config
+    monkeypatch.setattr(type(network.config), "get_text_config", lambda *_, **__: own)
+    monkeypatch.setattr(trainer, "TrainingArguments", Arguments)
+    run(corpora, tmp_path, TrainingConfig(tokens=1000), network=network)
+    assert given["ddp_find_unused_parameters"] is has_images
