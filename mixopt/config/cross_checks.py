@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BitsPerByteConfig
+from mixopt.config.method_checks import check_published, check_regmix, check_text_prior
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig, TokensTextConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import did_you_mean
@@ -302,80 +303,14 @@ def _check_budget(study: "StudyConfig") -> None:
             )
 
 
-def _check_regmix(study: "StudyConfig") -> None:
-    if study.search_method != "regmix":
-        return
-    if study.validation is not None:
-        raise ValueError(
-            "validation tests proxies, and search.method: regmix trains every candidate; leave one of "
-            "them out"
-        )
-    for expert in study.experts:
-        if expert.text is None:
-            raise ValueError(
-                f"search.method: regmix: expert {expert.domain!r} has no text, and runs read every "
-                "domain; add its text"
-            )
-
-
-def _check_published(study: "StudyConfig") -> None:
-    method = study.published_method
-    if method is None:
-        return
-    if study.search.aggregate == "worst":
-        raise ValueError(
-            f"search.method: {method} minimizes a mean, and search.aggregate is worst; leave one of "
-            "them out"
-        )
-    if study.search.lisa_layers is not None and study.training.method != "full":
-        raise ValueError(
-            f"search.lisa_layers trains whole layers, and training.method is {study.training.method}; "
-            "leave one of them out"
-        )
-    if method == "projektor" and study.training.decays:
-        raise ValueError(
-            "search.method: projektor scores runs at half of their length, and with training.schedule "
-            f"{study.training.schedule}, a decaying learning rate, a half-way checkpoint is not a "
-            "finished run; set it to constant"
-        )
-    for expert in study.experts:
-        if expert.text is None and study.method_trains:
-            raise ValueError(
-                f"search.method: {method}: expert {expert.domain!r} has no text, and what the method "
-                "trains reads every domain; add its text"
-            )
-
-
-def _check_text_prior(study: "StudyConfig") -> None:
-    if not study.search.text_prior:
-        return
-    for expert in study.experts:
-        if expert.text is None:
-            raise ValueError(
-                f"search.text_prior: expert {expert.domain!r} has no text to compare with the "
-                "benchmarks; add its text, or leave text_prior out"
-            )
-    weights = study.search.capability_weights
-    chosen = [
-        benchmark
-        for benchmark in study.benchmarks
-        if benchmark.role == "search" and weights.get(benchmark.capability, 1.0) > 0
-    ]
-    if all(isinstance(benchmark, WHOLE_MODEL_CONFIGS) for benchmark in chosen):
-        raise ValueError(
-            "search.text_prior: no benchmark that chooses has text (bits_per_byte, continuations or "
-            "choices); give one, or leave text_prior out"
-        )
-
-
 _PHASE_CHECKS = (
     _check_names,
     _check_space,
     _check_kinds,
     _check_target,
-    _check_regmix,
-    _check_published,
-    _check_text_prior,
+    check_regmix,
+    check_published,
+    check_text_prior,
 )
 """Checks of a study and of each of its phases, which may have a search of their own."""
 

@@ -36,12 +36,6 @@ def test_a_holdout_needs_no_ensemble(tmp_path):
     assert config.benchmarks[-1].name == "wrote"
 
 
-def test_regmix_trains_every_candidate_and_needs_no_validation(tmp_path):
-    search = {"rounds": [7], "method": "regmix"}
-    with pytest.raises(ConfigError, match="trains every candidate; leave one of them out"):
-        load_study(toy.write_study(tmp_path, search=search, validation={"mixtures": 4}))
-
-
 def test_a_budget_pays_for_the_candidates_of_regmix(tmp_path):
     search = {"rounds": [7], "method": "regmix"}
     with pytest.raises(ConfigError, match="3 experts, 7 candidates, natural with 2 seeds"):
@@ -166,13 +160,6 @@ def test_experts_with_one_checkpoint_are_refused(tmp_path):
         load_study(path)
 
 
-def test_a_text_prior_needs_text_of_a_benchmark_that_counts(tmp_path):
-    weights = {"birds": 0, "ships": 0, "sums": 0, "code": 1}
-    search = {"text_prior": True, "capability_weights": weights}
-    with pytest.raises(ConfigError, match="text_prior: no benchmark that chooses has text"):
-        load_study(write(tmp_path, search, capability="code"))
-
-
 @pytest.mark.parametrize(
     ("method", "least", "words"),
     [
@@ -190,26 +177,3 @@ def test_a_budget_pays_for_what_a_method_can_use(tmp_path, method, least, words)
     with pytest.raises(ConfigError, match=words):
         load_study(toy.write_study(tmp_path, search=search, budget={"runs": least - 1}))
     load_study(toy.write_study(tmp_path, search=search, budget={"runs": least}))
-
-
-@pytest.mark.parametrize(
-    ("search", "training", "words"),
-    [
-        ({"method": "olmix", "aggregate": "worst"}, {}, "olmix minimizes a mean"),
-        (
-            {"method": "projektor"},
-            {"schedule": "linear"},
-            "half-way checkpoint is not a finished run",
-        ),
-        ({"method": "regmix"}, {}, "trains every candidate"),
-    ],
-)
-def test_a_search_of_a_phase_is_checked_like_that_of_a_study(tmp_path, search, training, words):
-    phases = [
-        {"name": "a", "tokens": 12_000},
-        {"name": "b", "tokens": 8_000, "search": {"rounds": [7]} | search},
-    ]
-    training = toy.study_plain()["training"] | training
-    path = toy.write_study(tmp_path, phases=phases, training=training, validation={"mixtures": 4})
-    with pytest.raises(ConfigError, match=f"phase 'b': .*{words}"):
-        load_study(path)
