@@ -1,4 +1,4 @@
-"""Models trained on mixtures, scored at several lengths: each is a real observation and a vertex."""
+"""Models trained on mixtures, scored at several lengths: each is an observation of the real gain."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
