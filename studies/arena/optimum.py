@@ -4,14 +4,15 @@
     python studies/arena/optimum.py merges A B C --out OUT
     python studies/arena/optimum.py train A B C --out OUT --seeds 3000 [--part 0/2]
     python studies/arena/optimum.py train A B C --out OUT --seeds 3001 --only "gamma 0.6" "gamma 0.8"
+    python studies/arena/optimum.py train A B C --out OUT --utilities mean --only "gamma 0.6" merges
     python studies/arena/optimum.py score A B C
 
-`plan` finds the best ensemble for two targets of two capabilities a world, at several γ, and mixtures
-of the one at the default γ with natural, and writes optimum/WORLD.json. `merges` adds the best mixture
-by a surrogate on 32 merges (λ^.7), and the one half-way to it from the best ensemble at the default γ.
-`train` trains them and natural to four units with seeds that nothing else has, one seed of all worlds
-after the other, and writes optimum/WORLD.csv. `score` prints real gains over natural in spreads at four
-units.
+`plan` finds the best ensemble for two targets of two capabilities and the mean of all in a world, at
+several γ, and mixtures of the one at the default γ with natural, and adds what optimum/WORLD.json lacks.
+`merges` adds the best mixture by a surrogate on 32 merges (λ^.7), and the one half-way to it from the
+best ensemble at the default γ. `train` trains them, or some, and natural to four units with seeds
+that nothing else has, one seed of all worlds after the other, and writes optimum/WORLD.csv. `score`
+prints real gains over natural in spreads at four units.
 """
 
 import argparse
@@ -41,16 +42,17 @@ TARGET = LENGTHS[-1]
 
 
 def asked(world: World) -> dict[str, Utility]:
-    """Return the utilities of two capabilities, 70 to 30 and half each."""
+    """Return the utilities of two capabilities, 70 to 30 and half each, and the mean of all."""
     every = {utility.name: utility for utility in world.utilities()}
-    return {n: u for n, u in every.items() if n.startswith("70 ") or " and " in n}
+    return {n: u for n, u in every.items() if n.startswith("70 ") or " and " in n or n == "mean"}
 
 
-def plan(world: World, out: Path) -> dict[str, Any]:
-    """Return the mixtures of each utility, what ensembles say of them, and the unit of the gains."""
-    found: dict[str, Any] = {"utilities": {}}
+def plan(world: World, out: Path, found: dict[str, Any]) -> None:
+    """Add the mixtures of each utility, what ensembles say of them, and the unit of the gains."""
     natural = np.array(list(world.natural.values()))
     for name, utility in asked(world).items():
+        if name in found["utilities"]:
+            continue
         study = open_study(world, out, utility.weights, search={"method": "ensemble"})
         trials, search = study.search(), study.open_search()
         gains = StudyGains(study.context, search, study.open_policy(), trials)
@@ -79,19 +81,20 @@ def plan(world: World, out: Path) -> dict[str, Any]:
                 for (key, row), own in zip(chosen.items(), said, strict=True)
             },
         }  # fmt: skip
-    return found
 
 
 def add_merges(world: World, out: Path, found: dict[str, Any]) -> None:
     """Add what a surrogate on merges recommends for each utility, and its mean with the ensembles."""
     space = SearchSpace(world.domains, prior=world.natural)
     for name, utility in asked(world).items():
+        own = found["utilities"][name]
+        if "merges" in own["mixtures"]:
+            continue
         study = open_study(
             world, out, utility.weights,
             search={"method": "mergemix", "rounds": [MERGES], "response": 0.7},
         )  # fmt: skip
         merged = study.search().where(kind="merged")
-        own = found["utilities"][name]
         zero = dict.fromkeys((m.capability for m in merged.metrics), 0.0)
         surrogate = fit(
             merged, capability_weights=zero | utility.weights, scales=own["spreads"],
@@ -104,9 +107,12 @@ def add_merges(world: World, out: Path, found: dict[str, Any]) -> None:
             own["mixtures"][key] = {"ratios": ratios, "ensemble": None}
 
 
-def mixtures(world: World, found: dict[str, Any], only: list[str] | None) -> dict[str, Mixture]:
+def mixtures(
+    world: World, found: dict[str, Any], only: list[str] | None, utilities: list[str] | None
+) -> dict[str, Mixture]:
     """Return natural and the planned mixtures, or some of them, by the name of the run."""
-    planned = [each["ratios"] for own in found["utilities"].values()
+    planned = [each["ratios"] for utility, own in found["utilities"].items()
+               if utilities is None or utility in utilities
                for name, each in own["mixtures"].items() if only is None or name in only]  # fmt: skip
     rows = [_mixture(world, ratios) for ratios in (world.natural, *planned)]
     return {name_mixture(row): row for row in rows}
@@ -116,13 +122,12 @@ def _mixture(world: World, ratios: dict[str, float]) -> Mixture:
     return Mixture.from_vector(world.domains, Mixture(ratios).vector(world.domains))
 
 
-def train(
-    world: World, out: Path, seed: int, only: list[str] | None, part: int, parts: int
-) -> None:
+def train(world: World, seed: int, asked_of: argparse.Namespace) -> None:
     """Train a part of the mixtures with one seed, and write the scores of all that is trained."""
     found = json.loads((FOLDER / f"{world.name}.json").read_text())
-    context = open_world(world, out)
-    every = mixtures(world, found, only).items()
+    context = open_world(world, asked_of.out)
+    every = mixtures(world, found, asked_of.only, asked_of.utilities).items()
+    part, parts = map(int, asked_of.part.split("/"))
     specs = [RunSpec(name, mixture, seed, (TARGET,)) for name, mixture in every][part::parts]
     train_truth(context, specs, FOLDER / f"{world.name}.csv")
 
@@ -154,7 +159,7 @@ def show(frame: pd.DataFrame) -> None:
     print(means.unstack("mixture").round(2).to_string())
     gains = frame.set_index(["world", "utility", "seed", "mixture"]).real.unstack("mixture")
     for name in gains.columns.drop(f"gamma {GAMMA}"):
-        apart = gains[name] - gains[f"gamma {GAMMA}"]
+        apart = (gains[name] - gains[f"gamma {GAMMA}"]).dropna()
         ahead = apart.groupby(["world", "utility"]).mean()
         print(f"{name}: ahead of γ {GAMMA} by {ahead.mean():+.3f} ± {ahead.sem():.3f} over "
               f"{len(ahead)} targets; by world "
@@ -169,6 +174,7 @@ def main() -> None:
     parser.add_argument("--part", default="0/1")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--only", nargs="+", help="names of mixtures; all if left out")
+    parser.add_argument("--utilities", nargs="+", help="names of utilities; all if left out")
     args = parser.parse_args()
     worlds = [WORLDS[name] for name in args.worlds]
     if args.verb == "score":
@@ -177,22 +183,17 @@ def main() -> None:
     if args.out is None:
         parser.error("--out: name the folder of the pools")
     FOLDER.mkdir(exist_ok=True)
-    if args.verb == "plan":
-        for world in worlds:
-            found = plan(world, args.out)
-            (FOLDER / f"{world.name}.json").write_text(json.dumps(found, indent=1) + "\n")
-        return
-    if args.verb == "merges":
+    if args.verb in ("plan", "merges"):
+        add = plan if args.verb == "plan" else add_merges
         for world in worlds:
             path = FOLDER / f"{world.name}.json"
-            found = json.loads(path.read_text())
-            add_merges(world, args.out, found)
+            found = json.loads(path.read_text()) if path.exists() else {"utilities": {}}
+            add(world, args.out, found)
             path.write_text(json.dumps(found, indent=1) + "\n")
         return
-    part, parts = map(int, args.part.split("/"))
     for seed in args.seeds:
         for world in worlds:
-            train(world, args.out, seed, args.only, part, parts)
+            train(world, seed, args)
 
 
 if __name__ == "__main__":

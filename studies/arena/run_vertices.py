@@ -25,7 +25,7 @@ import pandas as pd
 from live import open_study
 from optimum import FOLDER, KEPT, TARGET, asked
 from pool import open_world, train_truth
-from worlds import WORLDS, World
+from worlds import WORLDS, Utility, World
 
 from mixopt import Mixture
 from mixopt.pipeline.context import StudyContext
@@ -57,12 +57,17 @@ def read_mixtures(world: World, utility: str) -> dict[str, Mixture]:
     }
 
 
+def of_two(world: World) -> dict[str, Utility]:
+    """Return the utilities of two capabilities, all of whose mixtures are trained."""
+    return {name: utility for name, utility in asked(world).items() if name != "mean"}
+
+
 def wanted(world: World) -> list[RunSpec]:
     """Return the runs whose weights are merged."""
     used = (LEADER, "natural", "merges")
     named = {
         name_mixture(mixture): mixture
-        for utility in asked(world)
+        for utility in of_two(world)
         for name, mixture in read_mixtures(world, utility).items()
         if name in used
     }
@@ -89,7 +94,7 @@ def predict(world: World, out: Path) -> pd.DataFrame:
     """
     table = pd.read_csv(FOLDER / f"{world.name}.csv").set_index(["run", "seed"])
     rows = []
-    for name, utility in asked(world).items():
+    for name, utility in of_two(world).items():
         study = open_study(world, out, utility.weights, search={"method": "ensemble"})
         trials, search = study.search(), study.open_search()
         gains = StudyGains(study.context, search, study.open_policy(), trials)
