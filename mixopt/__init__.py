@@ -31,7 +31,8 @@ _MODULES = {
     "mixopt.surrogates.surrogate": ["Surrogate"],
     "mixopt.tables.read_trials": ["read_trials"],
     "mixopt.token_budget": ["Budget"],
-    "mixopt.trials": ["Metric", "Score", "Trial", "Trials"],
+    "mixopt.trial": ["Metric", "Score", "Trial"],
+    "mixopt.trials": ["Trials"],
 }
 """Public names by module; the block below says the same to type checkers."""
 
@@ -64,9 +65,9 @@ if TYPE_CHECKING:
     from mixopt.surrogates.surrogate import Surrogate as Surrogate
     from mixopt.tables.read_trials import read_trials as read_trials
     from mixopt.token_budget import Budget as Budget
-    from mixopt.trials import Metric as Metric
-    from mixopt.trials import Score as Score
-    from mixopt.trials import Trial as Trial
+    from mixopt.trial import Metric as Metric
+    from mixopt.trial import Score as Score
+    from mixopt.trial import Trial as Trial
     from mixopt.trials import Trials as Trials
 
 

@@ -13,7 +13,8 @@ from mixopt.errors import ArgumentTypeError, TrialsError, did_you_mean
 from mixopt.io.model_sizes import parse_size
 
 if TYPE_CHECKING:
-    from mixopt.trials import Metric, Trial, Trials
+    from mixopt.trial import Metric, Trial
+    from mixopt.trials import Trials
 
 SHOWN = 6
 """Names that a message lists."""

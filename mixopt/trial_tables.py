@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 from mixopt.errors import ArgumentTypeError, MixtureError, TrialsError, did_you_mean, require_type
 from mixopt.io.parsing import show
 from mixopt.mixture import SUM_TOLERANCE, Array, Mixture
+from mixopt.trial import KINDS, LARGEST, Kind, Metric, Score, Trial
 from mixopt.trial_checks import require_columns, require_same_rows, shorten_list
-from mixopt.trials import KINDS, LARGEST, Kind, Metric, Score, Trial, Trials
+from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     import pandas as pd

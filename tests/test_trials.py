@@ -50,19 +50,6 @@ def test_holdout_metrics_do_not_choose():
     assert trials.require_holdout(["acc"]) == trials.holdout_metrics
 
 
-def test_a_trial_takes_plain_ratios_and_scores():
-    plain = Trial("x", {"a": 0.5, "b": 0.5}, {"loss": 1.5, "acc": np.float32(0.5)})
-    assert isinstance(plain.ratios, Mixture)
-    assert plain.scores["loss"].value == 1.5
-    assert np.isnan(plain.scores["acc"].std_error)
-    with pytest.raises(ArgumentTypeError, match="score of 'loss' is a str"):
-        Trial("x", {"a": 1.0}, {"loss": "low"})
-    with pytest.raises(ArgumentTypeError, match="A trial is a dict, not a Trial"):
-        Trials([{"a": 1.0}], METRICS, ("a",))
-    with pytest.raises(ArgumentTypeError, match="A metric is a str, not a Metric"):
-        Trials([], ["loss"], ("a",))
-
-
 def test_reprs_count_and_name_in_short():
     first = make_trials(6, kind="merged")
     trials = Trials([*first, *make_trials(3, fidelity="1B")], first.metrics, first.domains)
@@ -104,3 +91,10 @@ def test_a_metric_is_found_by_the_name_of_its_column_too():
     ]
     plain = Trials([trial("x")], (Metric("loss"), Metric("acc", "higher")), ("a", "b"))
     assert trials.digest == plain.digest
+
+
+def test_what_is_no_trial_or_metric_is_refused():
+    with pytest.raises(ArgumentTypeError, match="A trial is a dict, not a Trial"):
+        Trials([{"a": 1.0}], METRICS, ("a",))
+    with pytest.raises(ArgumentTypeError, match="A metric is a str, not a Metric"):
+        Trials([], ["loss"], ("a",))

@@ -35,7 +35,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "text-distances": ("baselines", "pipeline"),
     "recommendations": ("baselines", "surrogates", "optimization", "pipeline"),
     "objectives": ("surrogates", "optimization", "pipeline"),
-    "fits": ("surrogates", "optimization", "pipeline"),
+    "fits": ("surrogates", "optimization", "pipeline", "types"),
     "proposals": ("surrogates", "optimization", "pipeline", "types"),
     "exports": ("exporters", "pipeline", "types"),
     "inputs": ("pipeline",),

@@ -16,7 +16,7 @@ from mixopt.errors import RunError, UserError
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.search_space import SearchSpace
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 Need = Literal["experts", "runs", "online"]
 """What a method asks for: scores of combined experts, trained runs, or training whose weights change."""

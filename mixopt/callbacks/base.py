@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from mixopt.estimate import Estimate
 from mixopt.mixture import Mixture
 from mixopt.proposal import Proposal
-from mixopt.trials import Score, Trials
+from mixopt.trial import Score
+from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     from mixopt.config.study import StudyConfig

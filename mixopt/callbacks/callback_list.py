@@ -20,7 +20,7 @@ from mixopt.callbacks.base import (
 from mixopt.config.study import StudyConfig
 from mixopt.errors import hide_credentials
 from mixopt.io.interrupts import acknowledge_stop
-from mixopt.trials import Score
+from mixopt.trial import Score
 
 if TYPE_CHECKING:
     from mixopt.training.training_run import TrainingResult

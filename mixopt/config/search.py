@@ -15,7 +15,7 @@ from pydantic import (
 from mixopt.config.base import NaturalRatios
 from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BenchmarkConfig
 from mixopt.config.constraints import SearchSpaceConfig
-from mixopt.trials import Kind, Normalisation
+from mixopt.trial import Kind, Normalisation
 
 RESPONSE = 0.7
 """Default γ of the response map of merges; on average it ranks better than γ = 1 in

@@ -36,7 +36,7 @@ from mixopt.config.training import (
     PretrainedBaseConfig,
 )
 from mixopt.token_budget import Budget
-from mixopt.trials import Kind
+from mixopt.trial import Kind
 
 EXPERTS_FOLLOW = {"experts": "follow"}
 """Context of a validation before experts that were trained elsewhere are added."""

@@ -27,7 +27,7 @@ from mixopt.evaluation.scorer import Scorer
 from mixopt.executors.job import Job, JobDispatcher
 from mixopt.merging.ensemble import Ensemble
 from mixopt.merging.merge import merge_weights
-from mixopt.trials import Kind
+from mixopt.trial import Kind
 
 log = logging.getLogger(__name__)
 

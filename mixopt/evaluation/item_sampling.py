@@ -23,7 +23,7 @@ from mixopt.evaluation.scored_items import Flat
 from mixopt.evaluation.scorer import Scorer
 from mixopt.evaluation.tasks.base import Array, ItemResults, Request, Task
 from mixopt.executors.job import Job
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 FEWEST = 8
 """Fewest sampled items of a benchmark; a smaller benchmark is scored in full."""

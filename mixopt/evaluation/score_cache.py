@@ -20,7 +20,7 @@ from mixopt.artifacts.artifact import Artifact, ArtifactRecord, hash_key
 from mixopt.artifacts.code_versions import code_of
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.evaluation.tasks.base import ItemResults
-from mixopt.trials import KINDS, Kind
+from mixopt.trial import KINDS, Kind
 
 Results = dict[str, ItemResults]
 """Item results by benchmark."""

@@ -13,7 +13,7 @@ from mixopt.evaluation.engine import Weights
 from mixopt.evaluation.score_cache import CandidateScores, Results, Row, ScoreCache
 from mixopt.evaluation.scorer import Scorer
 from mixopt.executors.job import Job
-from mixopt.trials import Kind
+from mixopt.trial import Kind
 
 if TYPE_CHECKING:
     from mixopt.evaluation.evaluator import MergeEvaluator

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mixopt.evaluation.prefix_batching import Batch, make_batches, make_mask, pack_requests
 from mixopt.evaluation.tasks.base import ItemResults, ModelTask, Request, Task
 from mixopt.evaluation.token_losses import token_losses
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -21,7 +21,8 @@ from mixopt.surrogates.multi_fidelity import order_fidelities
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.repeats import group_repeats
 from mixopt.surrogates.surrogate import Surrogate
-from mixopt.trials import Trial, Trials
+from mixopt.trial import Trial
+from mixopt.trials import Trials
 
 FEWEST_RUNS = 16  # fewest runs for a curve
 FEWEST_MIXTURES = 9  # fewest different mixtures among them

@@ -21,7 +21,7 @@ from mixopt.surrogates.utility import (
     WorstCapability,
     require_one_direction,
 )
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 DRAWS = 64
 """Mixtures around natural over which a spread is measured."""

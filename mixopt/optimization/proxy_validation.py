@@ -16,7 +16,8 @@ from mixopt.optimization.validation import Cost, Purchase, RankFidelity, Validat
 from mixopt.surrogates.rank_correlation import spearman, spearman_interval
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import AnyUtility, Utility
-from mixopt.trials import Kind, Metric, Score, Trials
+from mixopt.trial import Kind, Metric, Score
+from mixopt.trials import Trials
 
 MakeUtility = Callable[[Trials], AnyUtility]  # utility of search metrics, in the scale of a table
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mixopt.trials import Kind
+from mixopt.trial import Kind
 
 ENOUGH_TO_JUDGE = 10  # mixtures with which a rank correlation of 0.7 is significant
 LEAST_GAIN = 0.005  # smallest gain of rank correlation that counts

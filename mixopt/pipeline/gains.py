@@ -28,7 +28,8 @@ from mixopt.surrogates.gain_model import (
     Runs,
     usual_spreads,
 )
-from mixopt.trials import Metric, Trials
+from mixopt.trial import Metric
+from mixopt.trials import Trials
 
 BOOTSTRAPS = 8  # searches on resampled items, whose mean is a candidate
 USUAL_NOISE = 0.37

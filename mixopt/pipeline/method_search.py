@@ -36,7 +36,7 @@ from mixopt.pipeline.mixture_runs import (
 from mixopt.pipeline.online_runs import require_layers, run_online
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.pipeline.text_samples import collect_samples
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 if TYPE_CHECKING:
     from mixopt.evaluation.score_cache import Results

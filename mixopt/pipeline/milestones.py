@@ -13,7 +13,8 @@ from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import CandidateSearch
 from mixopt.proposal import Proposal
 from mixopt.report.build import cross_validated_scores
-from mixopt.trials import Kind, Score, Trials
+from mixopt.trial import Kind, Score
+from mixopt.trials import Trials
 
 log = logging.getLogger(__name__)
 

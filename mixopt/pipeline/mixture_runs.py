@@ -17,7 +17,7 @@ from mixopt.executors.job import Job
 from mixopt.io.progress import track
 from mixopt.mixture import Mixture
 from mixopt.pipeline.context import StudyContext
-from mixopt.trials import Score
+from mixopt.trial import Score
 
 if TYPE_CHECKING:
     from mixopt.training.training_run import TrainingRun

@@ -28,7 +28,7 @@ from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.pipeline.text_prior import measure_text_prior
 from mixopt.surrogates.ensemble import GAMMA, response_weights
 from mixopt.surrogates.gain_model import GainPrior
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 SEEDS = 1_000_003  # beside the seeds of proposals and validations
 MEDIAN_CHI2 = 0.4549  # median of χ² with one degree of freedom, whose mean is 1

@@ -25,7 +25,8 @@ from mixopt.surrogates.utility import (
     make_utility,
     utilities_by_capability,
 )
-from mixopt.trials import KINDS, Aggregation, Kind, Trials
+from mixopt.trial import KINDS, Aggregation, Kind
+from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     from mixopt.baselines.base import Recommendation

@@ -24,7 +24,8 @@ from mixopt.pipeline.experts import Experts, train_experts
 from mixopt.surrogates.ensemble import GAMMA
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.surrogates.utility import make_utility
-from mixopt.trials import Kind, Score, Slope, Trial, Trials
+from mixopt.trial import Kind, Score, Slope, Trial
+from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     from mixopt.evaluation.evaluator import MergeEvaluator

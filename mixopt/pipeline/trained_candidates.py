@@ -15,7 +15,7 @@ from mixopt.pipeline.mixture_runs import (
     order_natural,
     train_runs,
 )
-from mixopt.trials import Score, Trial
+from mixopt.trial import Score, Trial
 
 if TYPE_CHECKING:
     from mixopt.pipeline.context import StudyContext

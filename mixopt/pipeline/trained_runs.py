@@ -11,7 +11,7 @@ from mixopt.pipeline.gains import Observation
 from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.report.data import TrainedRun
 from mixopt.surrogates.gain_model import SAME, GainPrior
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 
 def list_trained_runs(

@@ -25,7 +25,8 @@ from mixopt.pipeline.search import UNREACHED, CandidateSearch
 from mixopt.proposal import Proposal
 from mixopt.surrogates.base import MIN_TRIALS
 from mixopt.surrogates.gain_model import SAME
-from mixopt.trials import Kind, Score, Trial, Trials
+from mixopt.trial import Kind, Score, Trial
+from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     from mixopt.training.training_run import TrainingRun

@@ -30,7 +30,8 @@ from mixopt.search_space import SearchSpace
 from mixopt.surrogates.effective_tokens import Repetition
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.surrogate import Surrogate
-from mixopt.trials import KINDS, Kind, Trials
+from mixopt.trial import KINDS, Kind
+from mixopt.trials import Trials
 
 ADVISE = "`mixopt propose --advise` estimates what more runs would improve; "
 PACKAGES = ("numpy", "scipy", "scikit-learn", "lightgbm", "torch", "transformers", "peft", "mlflow")

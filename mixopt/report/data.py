@@ -13,7 +13,7 @@ from mixopt.optimization.learning_curve import Expectation
 from mixopt.optimization.validation import Validation
 from mixopt.proposal import Proposal
 from mixopt.report.what_if import WhatIf
-from mixopt.trials import Kind, Metric
+from mixopt.trial import Kind, Metric
 
 LearnedFrom = Literal["ensembles", "merges", "runs"]
 LEARNED_FROM: dict[Kind, LearnedFrom] = {

@@ -45,7 +45,8 @@ from mixopt.surrogates.utility import (
     require_one_direction,
     utilities_by_capability,
 )
-from mixopt.trials import Aggregation, Metric, Normalisation, Trials
+from mixopt.trial import Aggregation, Metric, Normalisation
+from mixopt.trials import Trials
 
 log = logging.getLogger(__name__)
 

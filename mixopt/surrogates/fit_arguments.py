@@ -13,7 +13,8 @@ from mixopt.errors import (
     did_you_mean,
     require_number,
 )
-from mixopt.trials import Metric, Normalisation, Trials
+from mixopt.trial import Metric, Normalisation
+from mixopt.trials import Trials
 
 AGGREGATE_TARGETS = ("utility", "average", "worst")
 NORMALISED_TARGETS = ("utility", "worst")

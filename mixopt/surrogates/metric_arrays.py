@@ -9,7 +9,7 @@ import numpy as np
 
 from mixopt.errors import TrialsError
 from mixopt.mixture import Array
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 Metrics = Sequence[Metric]
 

@@ -22,7 +22,8 @@ from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.repeats import measure_noise
 from mixopt.surrogates.stacking import PseudoObservations, StackedModel, fit_stacked_model
 from mixopt.surrogates.surrogate import FittedFidelity, Standardization
-from mixopt.trials import KINDS, Metric, Trials
+from mixopt.trial import KINDS, Metric
+from mixopt.trials import Trials
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from mixopt.mixture import Array
 from mixopt.surrogates.kernels import CHUNK
 from mixopt.surrogates.metric_arrays import Metrics, propagate_errors, reduce_columns, signs
-from mixopt.trials import Metric, Normalisation
+from mixopt.trial import Metric, Normalisation
 
 SMOOTH = 0.5  # bandwidth of the kernel, as a share of the normal reference rule for densities
 

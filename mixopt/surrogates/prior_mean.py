@@ -22,7 +22,8 @@ from mixopt.surrogates.metric_arrays import signs
 from mixopt.surrogates.radial_basis import RadialBasis
 from mixopt.surrogates.stacking import StackedModel, fit_stacked_model
 from mixopt.surrogates.surrogate import Standardization
-from mixopt.trials import Metric, Trials
+from mixopt.trial import Metric
+from mixopt.trials import Trials
 
 log = logging.getLogger(__name__)
 

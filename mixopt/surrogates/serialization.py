@@ -15,7 +15,7 @@ from mixopt.trials import Trials
 
 FILE = "surrogate.skops"
 MAX_INFLATION = 100  # largest ratio of unpacked to packed size; files of ours have 7
-TRUSTED = ("mixopt.surrogates.", "mixopt.trials.")  # modules whose classes a file may name
+TRUSTED = ("mixopt.surrogates.", "mixopt.trial.")  # modules whose classes a file may name
 
 
 def save_surrogate(surrogate: Surrogate, folder: Path) -> None:

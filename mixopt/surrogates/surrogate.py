@@ -20,7 +20,8 @@ from mixopt.surrogates.rows import MixturesLike, as_row, as_rows
 from mixopt.surrogates.scaling_law_gp import ScalingLawGP
 from mixopt.surrogates.stacking import StackedModel
 from mixopt.surrogates.utility import AnyUtility
-from mixopt.trials import Metric, Trials
+from mixopt.trial import Metric
+from mixopt.trials import Trials
 
 CONSTANT = "constant"
 

@@ -20,7 +20,8 @@ from mixopt.surrogates.metric_arrays import (
     signs,
 )
 from mixopt.surrogates.percentile_rank import PercentileRank
-from mixopt.trials import Aggregation, Metric, Normalisation, Trials
+from mixopt.trial import Aggregation, Metric, Normalisation
+from mixopt.trials import Trials
 
 Weights = Mapping[str, float] | None  # by capability or metric; 1 where none is given
 

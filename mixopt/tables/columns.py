@@ -11,7 +11,7 @@ from mixopt.io.bookkeeping import is_bookkeeping
 from mixopt.io.field_names import COST_COLUMNS, direction_of_name, is_metric_name, plain_name
 from mixopt.tables.numbers import as_numbers
 from mixopt.tables.ratio_columns import are_ratios, search_columns, select_ratios
-from mixopt.trials import Direction
+from mixopt.trial import Direction
 
 if TYPE_CHECKING:
     import pandas as pd

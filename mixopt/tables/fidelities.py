@@ -14,7 +14,7 @@ from mixopt.io.field_names import plain_name
 from mixopt.io.model_sizes import parse_size, show_size
 from mixopt.tables.columns import FIDELITY_COLUMNS, is_fidelity, without_tracker
 from mixopt.tables.numbers import as_numbers
-from mixopt.trials import KINDS
+from mixopt.trial import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mixopt.errors import TrialsError, did_you_mean
-from mixopt.trials import Direction, Metric
+from mixopt.trial import Direction, Metric
 
 
 def make_metrics(

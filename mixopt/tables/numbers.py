@@ -9,7 +9,7 @@ import numpy as np
 
 from mixopt.errors import MixtureError, TrialsError
 from mixopt.io.parsing import show
-from mixopt.trials import LARGEST
+from mixopt.trial import LARGEST
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -42,7 +42,8 @@ from mixopt.tables.numbers import (
 )
 from mixopt.tables.ratio_columns import find_total, select_ratios
 from mixopt.tables.repeats import drop_runs
-from mixopt.trials import KINDS, Score, Trial, Trials
+from mixopt.trial import KINDS, Score, Trial
+from mixopt.trials import Trials
 
 if TYPE_CHECKING:
     import pandas as pd

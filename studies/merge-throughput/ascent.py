@@ -31,7 +31,7 @@ from mixopt.optimization.multistart import ascend
 from mixopt.optimization.propose import propose
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.utility import Utility
-from mixopt.trials import Score, Slope, Trial
+from mixopt.trial import Score, Slope, Trial
 
 CONFIG = Path(__file__).parents[1] / "six-domains" / "six-domains.yaml"
 RANDOM, SEEDS, ROUNDS = 1000, 5, (16, 8, 8, 8)

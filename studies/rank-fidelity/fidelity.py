@@ -25,7 +25,8 @@ from mixopt.optimization.proxy_validation import quarter_overlap
 from mixopt.surrogates.fit import fit
 from mixopt.surrogates.rank_correlation import spearman, spearman_interval
 from mixopt.surrogates.utility import Utility
-from mixopt.trials import Metric, Score, Trial, Trials
+from mixopt.trial import Metric, Score, Trial
+from mixopt.trials import Trials
 
 SMALL = 0.003
 DRAWS = 8

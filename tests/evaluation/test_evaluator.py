@@ -13,7 +13,7 @@ from mixopt.evaluation.tasks.base import ItemResults
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.executors.job import Job
 from mixopt.pipeline.evaluators import open_evaluator
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 ROWS = [[0.2, 0.3, 0.5], [0.6, 0.2, 0.2], [0.1, 0.8, 0.1]]
 

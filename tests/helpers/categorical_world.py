@@ -13,7 +13,7 @@ from mixopt.baselines.online import open_weights
 from mixopt.baselines.transport import TextSamples
 from mixopt.search_limits import Group
 from mixopt.search_space import SearchSpace
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 DOMAINS = ("web:a", "web:b", "code", "books")
 NATURAL = {"web:a": 0.5, "web:b": 0.3, "code": 0.15, "books": 0.05}

@@ -8,7 +8,8 @@ from mixopt.pipeline.decide import _confirm, decide_study
 from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.proposal import Proposal
 from mixopt.surrogates.gain_model import GainModel, GainPrior, Runs
-from mixopt.trials import Metric, Score, Trial, Trials
+from mixopt.trial import Metric, Score, Trial
+from mixopt.trials import Trials
 
 NATURAL = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
 SEARCH = {"rounds": [6], "natural": NATURAL}

@@ -12,7 +12,7 @@ from mixopt.pipeline.gain_curve import choose, estimate_gain
 from mixopt.pipeline.gains import Observation, StudyGains
 from mixopt.pipeline.mixture_runs import FRESH
 from mixopt.proposal import Proposal
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 NATURAL = {"birds": 0.8, "ships": 0.1, "sums": 0.1}
 

@@ -8,7 +8,7 @@ from example_trials import make_trials, true_scores
 from mixopt import Mixture, Trials, fit
 from mixopt.errors import TrialsError
 from mixopt.surrogates.multi_fidelity import order_fidelities
-from mixopt.trials import Slope
+from mixopt.trial import Slope
 
 CHEAP_MODELS = ("gp_log",)
 FRESH = np.random.default_rng(5).dirichlet(np.ones(4), 300)

@@ -37,7 +37,7 @@ from mixopt.callbacks.mlflow.tracking import fail_fast, require_own_store, track
 from mixopt.config.study import StudyConfig
 from mixopt.errors import UserError, hide_credentials
 from mixopt.proposal import Proposal
-from mixopt.trials import Metric, Score
+from mixopt.trial import Metric, Score
 
 if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation

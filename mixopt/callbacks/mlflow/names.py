@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from mixopt.proposal import Proposal
-from mixopt.trials import Metric, Score
+from mixopt.trial import Metric, Score
 
 if TYPE_CHECKING:
     import pandas as pd

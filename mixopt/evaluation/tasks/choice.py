@@ -8,7 +8,7 @@ from mixopt.config.benchmarks import ChoiceItemsConfig
 from mixopt.evaluation.tasks.base import LN2, Array, ItemResults, Request, TaskContext
 from mixopt.evaluation.tasks.items import read_choices, read_items
 from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 Built = tuple[Request, int, bool]
 """A choice's request, its bytes, and whether it was truncated."""

@@ -15,7 +15,7 @@ from mixopt.evaluation.tasks.base import (
 )
 from mixopt.evaluation.tasks.items import read_items, require_text
 from mixopt.evaluation.tasks.prompt import Item, PromptBuilder
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 
 class TargetTask:

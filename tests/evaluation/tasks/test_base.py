@@ -10,7 +10,7 @@ from mixopt.evaluation.tasks.base import (
     keep_end,
     ratio_std_error,
 )
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 
 def test_score_is_a_ratio_of_sums_and_its_error_that_of_a_mean_for_equal_sizes():

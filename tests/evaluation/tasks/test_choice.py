@@ -4,7 +4,7 @@ from models_for_tests import tokenizer
 
 from mixopt.evaluation.tasks.base import Request, TaskContext
 from mixopt.evaluation.tasks.choice import ChoiceTask, request_choice
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 
 def test_items_of_different_sizes_are_read_apart():

@@ -9,7 +9,7 @@ from mixopt.config.benchmarks import ContinuationConfig
 from mixopt.errors import DataError
 from mixopt.evaluation.tasks.base import Request, TaskContext
 from mixopt.evaluation.tasks.continuation import ContinuationTask, TargetTask
-from mixopt.trials import Metric
+from mixopt.trial import Metric
 
 
 def build(path, rows, context=32):
