@@ -42,6 +42,7 @@ from mixopt.pipeline.environment import RunEnvironment, is_launched, is_silent
 from mixopt.pipeline.experts import train_experts
 from mixopt.pipeline.exports import with_known_paths, write_export
 from mixopt.pipeline.gains import Observation, metrics_that_choose, tabulate
+from mixopt.pipeline.method_search import FILE as RECOMMENDATION_FILE
 from mixopt.pipeline.method_search import MethodResult, describe_recommendation, run_method
 from mixopt.pipeline.milestones import (
     report_expert_scores,
@@ -473,7 +474,7 @@ class Study:
         with self.callbacks.running():
             try:
                 if self.callbacks.is_outermost:
-                    write_result(self.callbacks, "recipe.yaml", to_yaml(self.config))
+                    self._write_recipe()
                 yield
             except KeyboardInterrupt:
                 acknowledge_stop()
@@ -570,6 +571,12 @@ class Study:
         head = "<tr><th>part</th><th>state</th><th></th></tr>"
         return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>"
 
+    def _write_recipe(self) -> None:
+        write_result(self.callbacks, "recipe.yaml", to_yaml(self.config))
+        if self.config.published_method is None:
+            # it would be of a method that the recipe named before
+            remove_result(self.callbacks, RECOMMENDATION_FILE)
+
     def _open_runs(self) -> StudyRuns:
         if self._runs is None:
             policy, method = self.open_policy(with_runs=False), self._find_recommendation()
@@ -577,14 +584,11 @@ class Study:
         return self._runs
 
     def _find_recommendation(self) -> MethodResult | None:
-        if self.config.published_method is None:
-            # it would be of a method that the study named before
-            remove_result(self.callbacks, "recommendation.json")
         if self._method is None and self.config.published_method is not None:
             objective = require_objective(self.open_policy(with_runs=False))
             self.callbacks.begin("method")
             self._method = run_method(self.context, self.open_search(), objective)
             found = self._method.recommendation
             self.callbacks.message(describe_recommendation(self.config, found))
-            write_result(self.callbacks, "recommendation.json", to_json(found.to_dict()))
+            write_result(self.callbacks, RECOMMENDATION_FILE, to_json(found.to_dict()))
         return self._method

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 
 from mixopt.errors import ExportError
-from mixopt.io.bookkeeping import is_bookkeeping
 from mixopt.io.field_names import COST_COLUMNS, is_id, is_metric_name, plain_name
+from mixopt.io.run_metadata import is_run_metadata
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def leave_out_records(
 def _is_record(name: str) -> bool:
     plain = plain_name(name)
     is_cost = plain in TOKENS or plain in map(plain_name, COST_COLUMNS)
-    return is_cost or is_id(name) or is_bookkeeping(name) or is_metric_name(name)
+    return is_cost or is_id(name) or is_run_metadata(name) or is_metric_name(name)
 
 
 def _is_whole(amounts: Mapping[str, float | None]) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mixopt.errors import TrialsError, did_you_mean
-from mixopt.io.bookkeeping import is_bookkeeping
 from mixopt.io.field_names import COST_COLUMNS, direction_of_name, is_metric_name, plain_name
+from mixopt.io.run_metadata import is_run_metadata
 from mixopt.tables.numbers import as_numbers
 from mixopt.tables.ratio_columns import are_ratios, search_columns, select_ratios
 from mixopt.trial import Direction
@@ -155,12 +155,12 @@ def _find_candidates(values: "pd.DataFrame") -> list[str]:
 
 
 def doubtful_columns(columns: Sequence[str]) -> list[set[str]]:
-    """Return columns that are hardly domains: bookkeeping, and it with what is named like a metric.
+    """Return columns that are hardly domains: metadata of runs; these and what is named like a metric.
 
     Args:
         columns: Candidates for ratios.
     """
-    records = {column for column in columns if is_bookkeeping(without_tracker(column))}
+    records = {column for column in columns if is_run_metadata(without_tracker(column))}
     return [records, records | {c for c in columns if is_metric_name(c)}]
 
 
@@ -185,7 +185,7 @@ def _groups_by_value(columns: Sequence[str]) -> list[dict[str, str]]:
     others: dict[str, dict[str, str]] = {}  # any other prefix (`data_mix/web`)
     for column in columns:
         prefix, mark, domain = column.rpartition("/")
-        if mark and domain and not is_bookkeeping(without_tracker(column)):
+        if mark and domain and not is_run_metadata(without_tracker(column)):
             others.setdefault(prefix, {})[column] = domain
     return [*groups, *others.values()]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixopt.errors import TrialsError, did_you_mean
-from mixopt.io.bookkeeping import is_bookkeeping
 from mixopt.io.field_names import COST_COLUMNS, ID_COLUMNS, is_id, plain_name
 from mixopt.io.parsing import show
+from mixopt.io.run_metadata import is_run_metadata
 from mixopt.tables.columns import (
     FIDELITY_COLUMNS,
     is_fidelity,
@@ -226,7 +226,7 @@ def join(
         scores = scores.loc[mixtures.index]
     known = (*COST_COLUMNS, *FIDELITY_COLUMNS)
     dropped = [c for c in map(str, mixtures.columns)
-               if (c in known or is_bookkeeping(without_tracker(c))) and c not in keep]  # fmt: skip
+               if (c in known or is_run_metadata(without_tracker(c))) and c not in keep]  # fmt: skip
     if dropped:
         log.info("%s: %s are not domains and are left out; name them by domains= (--domains on the "
                  "shell) if they are.", mixtures_name, ", ".join(dropped))  # fmt: skip

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
-from mixopt.io.bookkeeping import is_bookkeeping
 from mixopt.io.field_names import COST_COLUMNS
 from mixopt.io.model_sizes import PLAIN_FROM, parse_size, show_size
 from mixopt.io.parsing import show
+from mixopt.io.run_metadata import is_run_metadata
 from mixopt.mixture import Mixture
 from mixopt.tables.columns import (
     FIDELITY_COLUMNS,
@@ -151,7 +151,7 @@ def read_trials(
     else:
         mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
     mixtures = fill_unused(mixtures, where)
-    scores = _drop_bookkeeping(scores, scores_name)
+    scores = _drop_run_metadata(scores, scores_name)
     return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)
 
 
@@ -265,14 +265,14 @@ def _choose_metrics(
     return {**picked, **{column: names[column] for column in others if column not in picked}}
 
 
-def _drop_bookkeeping(scores: "pd.DataFrame", where: str) -> "pd.DataFrame":
+def _drop_run_metadata(scores: "pd.DataFrame", where: str) -> "pd.DataFrame":
     known = (*COST_COLUMNS, *FIDELITY_COLUMNS)
     texts = [c for c in scores.columns if c not in known and scores[c].notna().any()
              and as_numbers(scores[c]).isna().all()]  # fmt: skip
     if texts:
         log.info("%s: %s hold no numbers and are left out.", where, ", ".join(map(str, texts)))
         scores = scores.drop(columns=texts)
-    records = [c for c in scores.columns if is_bookkeeping(without_tracker(str(c)))]
+    records = [c for c in scores.columns if is_run_metadata(without_tracker(str(c)))]
     if records:
         log.info("%s: %s are records of the runs, not metrics, and are left out.",
                  where, ", ".join(map(str, records)))  # fmt: skip
@@ -284,7 +284,7 @@ def _score_name(column: str, cells: "pd.Series[float]") -> str | None:
     bare = without_tracker(column)
     if bare in (*COST_COLUMNS, *FIDELITY_COLUMNS):
         return split_prefix(column, METRIC_PREFIXES) or bare
-    is_known = split_prefix(column, RATIO_PREFIXES) is not None or is_bookkeeping(bare)
+    is_known = split_prefix(column, RATIO_PREFIXES) is not None or is_run_metadata(bare)
     is_setting = column.startswith(("config.", "params.")) or bare.startswith(("weight/", "_wandb"))
     if is_known or is_setting or not _is_numeric(cells):
         return None

@@ -289,7 +289,7 @@ def test_a_domain_that_never_varies_is_said(caplog):
     assert "ratio of c is the same in all runs" in caplog.text
 
 
-def test_settings_and_bookkeeping_are_no_metrics():
+def test_settings_and_run_metadata_are_no_metrics():
     table = runs_table().assign(**{"config.lr": [0.1, 0.2, 0.3], "step": [1, 2, 3]})
     assert [m.name for m in mixopt.read_trials(runs=table).metrics] == ["val_loss"]
     ratios, metrics = frames(val_loss=[3.0, 1, 2], seed=[1, 2, 3])

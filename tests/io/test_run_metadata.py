@@ -1,6 +1,6 @@
 import pytest
 
-from mixopt.io.bookkeeping import is_bookkeeping
+from mixopt.io.run_metadata import is_run_metadata
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from mixopt.io.bookkeeping import is_bookkeeping
      "lr-AdamW", "time_this_iter_s", "training_iteration", "pid"],
 )  # fmt: skip
 def test_what_trainers_and_trackers_write_about_a_run(name):
-    assert is_bookkeeping(name)
+    assert is_run_metadata(name)
 
 
 @pytest.mark.parametrize(
@@ -29,4 +29,4 @@ def test_what_trainers_and_trackers_write_about_a_run(name):
      "ratio/web", "system", "runtime_errors_acc"],
 )  # fmt: skip
 def test_metrics_and_domains_are_not(name):
-    assert not is_bookkeeping(name)
+    assert not is_run_metadata(name)

@@ -36,7 +36,7 @@ UNIT = re.compile(r"\s*\([^()]*\)$")
 """Unit after a name (`throughput(tps)`)."""
 
 
-def is_bookkeeping(name: str) -> bool:
+def is_run_metadata(name: str) -> bool:
     """Return whether a column is about the run itself: its time, machine, steps or learning rate.
 
     Args:
