@@ -82,7 +82,8 @@ class NaturalCurve:
             weights = (x - x.mean()) / np.square(x - x.mean()).sum()
             slopes.append(weights @ values[late])
             # doublings from the middle of these lengths to that of the window
-            early.append(max(0.0, (np.log(longest) - x[0] - np.log(WINDOW)) / 2 / np.log(2)))
+            middle = (x[0] + x[-1]) / 2
+            early.append(max(0.0, (np.log(longest) - np.log(WINDOW) / 2 - middle) / np.log(2)))
             apart = np.abs(np.subtract.outer(x, x)) / np.log(2)
             shared = float(weights @ np.exp(-NOISE_FORGETTING * apart) @ weights)
             variances.append(shared * np.square(noise_sd) / 2)

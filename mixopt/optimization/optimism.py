@@ -6,13 +6,14 @@ of earlier proposals measure by how much. See docs/methods.md, section 11.9. Sha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.mixture import Array, Mixture
 from mixopt.surrogates.surrogate import Surrogate
+from mixopt.surrogates.utility import AnyUtility
 from mixopt.trials import Trials
 
 
@@ -73,7 +74,11 @@ def split_proposals(trials: Trials, ids: Sequence[str], level: str) -> tuple[Tri
 
 
 def measure_optimism(
-    earlier: Surrogate, proposed: Trials, reference: Mixture, slope: float = 1.0
+    earlier: Surrogate,
+    proposed: Trials,
+    reference: Mixture,
+    slope: float = 1.0,
+    utility: AnyUtility | None = None,
 ) -> Optimism | None:
     """Compare trained proposals with what a surrogate of the other runs predicts of them.
 
@@ -86,10 +91,14 @@ def measure_optimism(
         proposed: Runs of proposals (`n`), of the fidelity that `earlier` predicts.
         reference: The mixture that gains are told against.
         slope: Factor on predicted gains that the decision applied already.
+        utility: Of the decision, in whose unit the gains are that will be corrected: that of `earlier`
+            is in standard deviations over fewer runs. It is that of `earlier` if left out.
 
     Returns:
         The optimism; None where no proposal has a measured utility.
     """
+    if utility is not None and utility.metrics == earlier.utility.metrics:
+        earlier = replace(earlier, utility=utility)
     ratios = earlier.ratios_of(proposed)
     measured = earlier.observed_utilities(proposed)
     known = np.isfinite(measured)

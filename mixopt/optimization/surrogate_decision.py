@@ -148,7 +148,7 @@ def _nearest_allowed(space: SearchSpace, mixture: Mixture) -> Mixture:
     vector = mixture.vector(space.domains)
     if not space.contains(vector, tolerance=1e-6)[0]:
         weights = WeightSpace.of_domains(space)
-        vector = weights.ratios(weights.pull(vector[None]))[0]
+        vector = weights.ratios(weights.find_nearest(vector)[None])[0]
     return Mixture.from_vector(space.domains, vector)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mixopt.mixture import CHUNK, Array, hellinger
 from mixopt.optimization.optimize import FoundMixtures
+from mixopt.surrogates.repeats import group_repeats
 
 ChooseBy = Literal["surrogate", "neighbors"]
 """Whether the surrogate alone chooses the best candidate, or neighbors among its best ones."""
@@ -92,7 +93,9 @@ def note_far_neighbors(runs: Array) -> tuple[str, ...]:
 
 
 def _usual_distance(runs: Array) -> float:
-    """Return the median distance of a run (`r x d`) from its nearest other one; 0 of one run."""
+    """Return the median distance of a mixture of runs (`r x d`) from its nearest other; 0 of one."""
+    _, places = np.unique(group_repeats(runs), return_index=True)
+    runs = runs[np.sort(places)]
     if len(runs) < 2:
         return 0.0
     nearest = np.empty(len(runs))

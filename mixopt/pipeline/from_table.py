@@ -150,7 +150,7 @@ def _measure_optimism(
     slope = 1.0 if calibration is None else calibration.slope
     # nothing is known where all runs of the fidelity were proposals
     predicted = earlier.fidelities[-1].level
-    return measure_optimism(earlier, chosen.at(predicted), reference, slope)
+    return measure_optimism(earlier, chosen.at(predicted), reference, slope, surrogate.utility)
 
 
 def _reference_of(

@@ -313,7 +313,7 @@ def nearest_allowed(search: CandidateSearch, natural: Array) -> Array:
     space = search.space
     if space.space.contains(natural, tolerance=1e-6)[0]:
         return natural
-    return np.asarray(space.ratios(space.pull(space.weights_for(natural)[0][None]))[0])
+    return np.asarray(space.ratios(space.find_nearest(natural)[None])[0])
 
 
 def measure_noise(runs: Runs | None, m: int, usual: float) -> NDArray[np.float64]:
@@ -327,7 +327,7 @@ def measure_noise(runs: Runs | None, m: int, usual: float) -> NDArray[np.float64
         m: Number of metrics.
         usual: What the differences of two seeds count as, in the unit of the gains.
     """
-    squares, count = np.zeros(m), 0
+    squares, counts = np.zeros((2, m))
     if runs is not None:
         # ratios that went through a file differ in their last digits
         keys = np.column_stack([(runs.ratios / SAME).round(), runs.tokens])
@@ -335,8 +335,12 @@ def measure_noise(runs: Runs | None, m: int, usual: float) -> NDArray[np.float64
             mine = (keys == key).all(axis=1)
             _, first = np.unique(runs.seeds[mine], return_index=True)
             own = runs.gains[mine][first]
-            if len(own) > 1:
-                squares += np.nan_to_num(own.var(axis=0, ddof=1)) * (len(own) - 1)
-                count += len(own) - 1
-    pooled = (squares.mean() + 2 * usual**2) / (count + 2)
-    return np.asarray(np.sqrt((squares + SHRINKAGE * pooled) / (count + SHRINKAGE)))
+            known = np.isfinite(own).sum(axis=0)
+            repeated = known > 1
+            squares[repeated] += np.nanvar(own[:, repeated], axis=0) * known[repeated]
+            counts[repeated] += known[repeated] - 1
+    seen = counts > 0
+    mean_square = squares[seen].mean() if seen.any() else 0.0
+    mean_count = counts[seen].mean() if seen.any() else 0.0
+    pooled = (mean_square + 2 * usual**2) / (mean_count + 2)
+    return np.asarray(np.sqrt((squares + SHRINKAGE * pooled) / (counts + SHRINKAGE)))

@@ -54,6 +54,20 @@ def is_differentiable(model: SurrogateModel) -> TypeGuard[DifferentiableModel]:
     return hasattr(model, "gradient")
 
 
+def smooth_part(model: DifferentiableModel, ratios: Array) -> Array:
+    """Return the part of a model's mean that its gradient is of (`n x m`).
+
+    It is all of the mean, unless the model corrects others of which some have no gradient.
+    """
+    own = getattr(model, "smooth_mean", model.mean)
+    return np.asarray(own(ratios))
+
+
+def smooth_share(model: SurrogateModel) -> float:
+    """Return the share of a model's mean that has a gradient."""
+    return float(getattr(model, "smooth_share", 1.0)) if is_differentiable(model) else 0.0
+
+
 def as_seed(seed: Seed) -> int:
     """Return an integer seed.
 

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from mixopt.mixture import Array
+from mixopt.surrogates.covariance import EXACT, choose_centers
 from mixopt.surrogates.kernels import matern52, matern52_slope, sqrt_derivative, square_distances
 from mixopt.surrogates.minimize import minimize
 from mixopt.surrogates.stacking import StackedModel
@@ -30,6 +32,9 @@ PRIOR_MEANS = np.log([0.1, 0.1])
 PRIOR_SDS = np.array([1.2, 1.2])
 METRIC_SDS = np.array([0.5, 0.5])  # of a metric's own values around the shared ones
 STEPS = 40
+MOST_RUNS = 1024
+"""Runs that a correction is fitted to; of more, a spread choice. Variance and noise are estimated from
+at most `EXACT` of them."""
 MISSING = 1e6  # noise variance of a missing score, in standardized units
 
 
@@ -84,9 +89,14 @@ class RescaledModel:
         mean, std = self._model.predict(ratios)
         return self._rescale(mean), self._rescale_std(std)
 
-    def mean(self, ratios: Array) -> Array:
-        """Return the mean of the differentiable models (`n x m`)."""
-        return self._rescale(self._model.mean(ratios))
+    def mean(self, ratios: Array, *, smooth: bool) -> Array:
+        """Return the mean alone (`n x m`); with `smooth`, the differentiable models' part of it."""
+        return self._rescale(self._model.mean(ratios, smooth=smooth))
+
+    @property
+    def smooth_share(self) -> float:
+        """Mean weight of the differentiable models."""
+        return self._model.differentiable_share
 
     def _rescale(self, mean: Array) -> Array:
         return np.asarray(self._pick(mean, 0.0) * self._stretch + self._shift)
@@ -136,20 +146,32 @@ class CoKriging:
         return np.array([RHO + RHO_VARIANCE * proxy @ one.alpha for proxy, one in pairs])
 
     def fit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
+        # a spread choice of many runs: one factor costs the cube of their number
+        own = choose_centers(np.sqrt(ratios), MOST_RUNS)
+        ratios, scores, noise = ratios[own], scores[own], noise[own]
         self._roots = np.sqrt(ratios)
         self._proxy, _ = self._low.predict(ratios)
         near = matern52(square_distances(self._roots, self._roots), LENGTH)
-        columns = zip(self._proxy.T, scores.T, noise.T, strict=True)
-        metrics = [_MarginalLikelihood(proxy, near, z, extra) for proxy, z, extra in columns]
+        metrics = self._likelihoods(np.arange(len(own)), near, scores, noise)
+        few = choose_centers(self._roots, EXACT)
+        trial = metrics if len(few) == len(own) else self._likelihoods(few, near, scores, noise)
         count = max(len(metrics), 1)
 
         def mean_likelihood(theta: Array) -> float:
-            return sum(each(theta) for each in metrics) / count
+            return sum(each(theta) for each in trial) / count
 
         shared = _posterior_mode(mean_likelihood, PRIOR_MEANS, PRIOR_SDS, 1 / count)
-        modes = [_posterior_mode(each, shared, METRIC_SDS) for each in metrics]
+        modes = [_posterior_mode(each, shared, METRIC_SDS) for each in trial]
         self._posteriors = [each.posterior(mode) for each, mode in zip(metrics, modes, strict=True)]
         return self
+
+    def _likelihoods(
+        self, rows: NDArray[np.intp], near: Array, scores: Array, noise: Array
+    ) -> list["_MarginalLikelihood"]:
+        """Return the likelihood of each metric by some of the runs."""
+        columns = zip(self._proxy[rows].T, scores[rows].T, noise[rows].T, strict=True)
+        among = near[np.ix_(rows, rows)]
+        return [_MarginalLikelihood(proxy, among, z, extra) for proxy, z, extra in columns]
 
     def refit(self, ratios: Array, scores: Array, noise: Array) -> "CoKriging":
         return CoKriging(self._low).fit(ratios, scores, noise)
@@ -168,7 +190,18 @@ class CoKriging:
         return np.stack(means, axis=1), np.sqrt(variance)
 
     def mean(self, ratios: Array) -> Array:
-        proxy = self._low.mean(ratios)
+        return self._correct(self._low.mean(ratios, smooth=False), ratios)
+
+    def smooth_mean(self, ratios: Array) -> Array:
+        """Return the part of the mean that has a gradient (`n x m`): trees below have none."""
+        return self._correct(self._low.mean(ratios, smooth=True), ratios)
+
+    @property
+    def smooth_share(self) -> float:
+        """Mean weight of the lower fidelity's differentiable models."""
+        return self._low.smooth_share
+
+    def _correct(self, proxy: Array, ratios: Array) -> Array:
         near = matern52(square_distances(np.sqrt(ratios), self._roots), LENGTH)
         means = [
             RHO * proxy[:, m] + self._cross(m, posterior, proxy[:, m], near) @ posterior.alpha

@@ -144,8 +144,11 @@ def fit(
         tables, metrics, make_models, use_std_errors=use_std_errors, seed=seed, prior=prior
     )
     # standard deviations of a handful of runs are no scale to weigh metrics by, if there are others
-    informative = (table for table in reversed(tables) if not is_uninformative(table))
-    scaled_by = next(informative, tables[-1])
+    informative = [place for place, table in enumerate(tables) if not is_uninformative(table)]
+    place = informative[-1] if informative else len(tables) - 1
+    # predictions are of the highest fidelity, so its bias against the one that scales is added
+    bias = stages[-1][0].centers - stages[place][0].centers
+    scaled_by = _moved(tables[place], metrics, bias)
     utility = _make_utility(
         scaled_by, metrics, target, capability_weights, trust, normalise, scales
     )
@@ -158,6 +161,17 @@ def fit(
     noise = measure_noise(tables[-1].ratios(), tables[-1].values(metrics))
     parts = _by_capability(scaled_by, utility, target, trust, normalise, scales)
     return replace(assembled, all_trials=fitted, noise=noise, capability_utilities=parts)
+
+
+def _moved(trials: Trials, metrics: tuple[Metric, ...], by: Array) -> Trials:
+    """Return the trials with `by` (`m`) added to their scores of the metrics."""
+    if not by.any():
+        return trials
+    values = trials.values(metrics) + by
+    return Trials.from_arrays(
+        trials.ratios(), values, domains=trials.domains, metrics=metrics,
+        ids=[trial.id for trial in trials],
+    )  # fmt: skip
 
 
 def _metrics_to_fit(

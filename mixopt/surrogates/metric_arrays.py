@@ -13,6 +13,8 @@ from mixopt.trial import Metric
 
 Metrics = Sequence[Metric]
 
+ROUNDING = 1e-12  # deviation ÷ largest value up to which values are the same
+
 
 def signs(metrics: Metrics) -> Array:
     """Return +1 where higher is better, −1 where lower is (`m`).
@@ -34,6 +36,19 @@ def reduce_columns(reduce: Callable[[Array], float], values: Array) -> Array:
         reduce(column[np.isfinite(column)]) if np.isfinite(column).any() else np.nan
         for column in values.T
     ])  # fmt: skip
+
+
+def deviations(values: Array) -> Array:
+    """Return the standard deviation by column (`m`), NaN where a column is empty.
+
+    It is 0 where values differ in their last digits only: that is rounding, not a difference.
+
+    Args:
+        values: Scores (`t x m`); NaN where missing.
+    """
+    largest = reduce_columns(lambda column: float(np.abs(column).max()), values)
+    spreads = reduce_columns(lambda column: float(column.std()), values)
+    return np.where(spreads <= ROUNDING * np.maximum(largest, 1e-300), 0.0, spreads)
 
 
 def metric_shares(

@@ -16,7 +16,7 @@ from mixopt.io.model_sizes import parse_size
 from mixopt.mixture import Array
 from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel
 from mixopt.surrogates.cokriging import CoKriging, RescaledModel
-from mixopt.surrogates.metric_arrays import signs
+from mixopt.surrogates.metric_arrays import deviations, reduce_columns, signs
 from mixopt.surrogates.prior_mean import LEAST_RUNS
 from mixopt.surrogates.rank_correlation import spearman
 from mixopt.surrogates.repeats import measure_noise
@@ -253,25 +253,20 @@ def _standardize(
                         table.levels[0], ", ".join(unknown))  # fmt: skip
         centers = residuals.sum(axis=0) / np.maximum(counts, 1)
         return Standardization(np.where(counts > 0, centers, own.centers), own.scales)
-    centers, deviations = np.zeros(len(metrics)), np.zeros(len(metrics))
-    for index, (metric, column) in enumerate(zip(metrics, values.T, strict=True)):
-        known = column[np.isfinite(column)]
-        if len(known) < least:
+    for metric, count in zip(metrics, np.isfinite(values).sum(axis=0), strict=True):
+        if count < least:
             raise TrialsError(
-                f"Metric {metric.name!r} has {len(known)} scores in {table.levels[0]} runs and "
+                f"Metric {metric.name!r} has {count} scores in {table.levels[0]} runs and "
                 f"at least {least} are needed to fit it; add runs, or give the metric role "
                 "holdout (holdout=, --holdout on the shell)."
             )
-        centers[index] = known.mean()
-        spread = known.std()
-        # a difference in the last digits is rounding, not a difference
-        deviations[index] = spread if spread > 1e-12 * max(abs(known).max(), 1e-300) else 0.0
-    if not deviations.any():
+    spreads = deviations(values)
+    if not spreads.any():
         raise TrialsError(
             "Every metric is the same in all trials, so no mixture can be told from another; give "
             "metrics that differ."
         )
-    return Standardization(centers, -signs(metrics) * deviations)
+    return Standardization(reduce_columns(np.mean, values), -signs(metrics) * spreads)
 
 
 def _cv_error(model: StackedModel, z: Array) -> float:

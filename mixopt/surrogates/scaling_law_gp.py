@@ -306,12 +306,13 @@ class ScalingLawGP:
         return mean, np.sqrt(np.stack(own, axis=1) + disagreement)
 
     def contrast(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
-        mean, disagreement = self._average(ratios)
-        there, disagreement_there = self._average(reference[None])
+        _, shares, _ = self._batch
+        apart = self._each(ratios) - self._each(reference[None])
+        mean = shares.T @ apart
+        disagreement = np.maximum(shares.T @ np.square(apart) - np.square(mean), 0.0)
         leading = [metric[0][1] for metric in self._processes]
         own = [process.variance_of_difference(ratios, reference) for process in leading]
-        apart = np.square(np.sqrt(disagreement) - np.sqrt(disagreement_there))
-        return mean - there, np.stack(own, axis=1) + apart
+        return mean.T, np.stack(own, axis=1) + disagreement.T
 
     def mean(self, ratios: Array) -> Array:
         _, shares, _ = self._batch

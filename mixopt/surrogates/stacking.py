@@ -16,8 +16,15 @@ from scipy.optimize import nnls
 
 from mixopt.estimate import Z80, Z95
 from mixopt.mixture import Array
-from mixopt.surrogates.base import MIN_TRIALS, SurrogateModel, is_differentiable
+from mixopt.surrogates.base import (
+    MIN_TRIALS,
+    SurrogateModel,
+    is_differentiable,
+    smooth_part,
+    smooth_share,
+)
 from mixopt.surrogates.calibration import CriticalValues, calibrate
+from mixopt.surrogates.kernels import matern52, square_distances
 from mixopt.surrogates.repeats import assign_folds
 
 log = logging.getLogger(__name__)
@@ -28,6 +35,8 @@ SCREENED_FROM, SAMPLE, LEAST_WEIGHT = 8000, 10, 0.05
 """Number of scores from which models are screened on a sample of metrics, the sample's size, and
 the least mean weight of a model that is kept."""
 FEWEST_LEFT_OUT = 3  # mixtures of a higher fidelity from which runs are left out of its correction
+LENGTH = 0.5
+"""Distance ‖√r − √r'‖ over which errors of trees change, as those of a lower fidelity do."""
 SUM_WEIGHT = 1e4  # weight of Σ weights = 1 in the stacking regression
 
 
@@ -66,8 +75,7 @@ class StackedModel:
     def differences(self, ratios: Array, reference: Array) -> tuple[Array, Array]:
         """Return noise-free scores at `ratios` (`n x d`) minus those at `reference` (`d`).
 
-        The uncertainty is that of the models with covariances, plus the disagreement of the models
-        about the difference.
+        The uncertainty is that of the models, plus their disagreement about the difference.
 
         Returns:
             Mean and standard deviation of the difference (`n x m` each).
@@ -82,44 +90,52 @@ class StackedModel:
             Mean at `ratios` (`n x m`), at `reference` (`1 x m`), and standard deviation of the
             difference (`n x m`).
         """
-        means, there = self._means(ratios), self._means(reference[None])
+        means, there, variances = self._each_apart(ratios, reference)
         bounds = (self.low, self.high)
         mean = np.einsum("lm,lnm->nm", self.weights, np.clip(means, *bounds))
         at_reference = np.einsum("lm,lnm->nm", self.weights, np.clip(there, *bounds))
         widest = self.high - self.low
-        variances = [
-            np.minimum(scale * scale * model.contrast(ratios, reference)[1], widest * widest)
-            for model, scale in zip(self.models.values(), self.scales, strict=True)
-            if is_differentiable(model)
-        ]
-        smooth = [is_differentiable(model) for model in self.models.values()]
-        share = self.weights[smooth]
-        if not (share.sum(axis=0) > 0).all():
-            _, std = self.predict(np.vstack([ratios, reference]))
-            return mean, at_reference, np.hypot(std[:-1], std[-1:])
-        share = share / share.sum(axis=0)
-        apart = (means - there)[smooth]
-        middle = np.einsum("lm,lnm->nm", share, np.clip(apart, -widest, widest))
-        spread = np.stack(variances) + np.square(np.clip(apart - middle, -widest, widest))
-        std = np.sqrt(np.einsum("lm,lnm->nm", share, spread))
+        apart = np.clip(means - there, -widest, widest)
+        middle = np.einsum("lm,lnm->nm", self.weights, apart)
+        disagreement = np.square(np.clip(apart - middle, -widest, widest))
+        spread = np.minimum(variances, widest * widest) + disagreement
+        std = np.sqrt(np.einsum("lm,lnm->nm", self.weights, spread))
         # what clipping removes from one of the two adds to the uncertainty of the difference
         beyond = (means - np.clip(means, *bounds)) - (there - np.clip(there, *bounds))
         clipped = np.minimum(np.einsum("lm,lnm->nm", self.weights, np.abs(beyond)), widest)
         return mean, at_reference, std + clipped
 
-    def _means(self, ratios: Array) -> Array:
-        """Return the unbounded mean of each model (`l x n x m`)."""
-        return np.stack([
-            model.mean(ratios) if is_differentiable(model) else model.predict(ratios)[0]
-            for model in self.models.values()
-        ])  # fmt: skip
+    def _each_apart(self, ratios: Array, reference: Array) -> tuple[Array, Array, Array]:
+        """Return each model's unbounded mean, that at `reference`, and the variance of their difference.
+
+        The variance of a model without covariances is that of two predictions, correlated as the
+        correction of a lower fidelity is: trees see no difference inside a leaf, and are not sure of it.
+
+        Returns:
+            `l x n x m`, `l x 1 x m` and `l x n x m`.
+        """
+        points = np.vstack([ratios, reference])
+        away = 1 - matern52(square_distances(np.sqrt(ratios), np.sqrt(reference[None])), LENGTH)
+        means, there, variances = [], [], []
+        for model, scale in zip(self.models.values(), self.scales, strict=True):
+            if is_differentiable(model):
+                mean = model.mean(points)
+                variance = model.contrast(ratios, reference)[1]
+            else:
+                mean, std = model.predict(points)
+                variance = (np.square(std[:-1]) + np.square(std[-1])) * away
+            means.append(mean[:-1])
+            there.append(mean[-1:])
+            variances.append(np.square(scale) * variance)
+        return np.stack(means), np.stack(there), np.stack(variances)
 
     def mean(self, ratios: Array, *, smooth: bool = True) -> Array:
         """Return the mean alone (`n x m`); with `smooth`, the differentiable models' part of it."""
         total = np.zeros((len(ratios), self.weights.shape[1]))
         for model, share in zip(self.models.values(), self.weights, strict=True):
             if is_differentiable(model):
-                total += share * np.clip(model.mean(ratios), self.low, self.high)
+                mean = smooth_part(model, ratios) if smooth else model.mean(ratios)
+                total += share * np.clip(mean, self.low, self.high)
             elif not smooth:
                 total += share * np.clip(model.predict(ratios)[0], self.low, self.high)
         return total
@@ -128,7 +144,7 @@ class StackedModel:
         """Return the unbounded means (`n x m`) of the differentiable models with a weight."""
         shares = zip(self.models.items(), self.weights, strict=True)
         return {
-            name: model.mean(ratios)
+            name: smooth_part(model, ratios)
             for (name, model), share in shares
             if is_differentiable(model) and share.any()
         }
@@ -162,9 +178,9 @@ class StackedModel:
 
     @property
     def differentiable_share(self) -> float:
-        """Mean weight of the differentiable models."""
-        smooth = [is_differentiable(model) for model in self.models.values()]
-        return float(self.weights[smooth].sum(axis=0).mean())
+        """Mean weight of the differentiable models, and of what is so below them."""
+        shares = [smooth_share(model) for model in self.models.values()]
+        return float(np.array(shares) @ self.weights.mean(axis=1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from mixopt.errors import TrialsError
 from mixopt.mixture import Array
 from mixopt.surrogates.metric_arrays import (
     Metrics,
+    deviations,
     metric_shares,
     propagate_errors,
     reduce_columns,
@@ -68,10 +69,10 @@ class Utility:
         """
         values = trials.values(metrics)
         centers = reduce_columns(np.nanmean, values)
-        deviations = reduce_columns(np.nanstd, values)
-        shares = metric_shares(metrics, weights or {}, deviations > 0, trust or {})
+        spreads = deviations(values)
+        shares = metric_shares(metrics, weights or {}, spreads > 0, trust or {})
         given = [(scales or {}).get(metric.name, np.nan) for metric in metrics]
-        units = np.where(np.isfinite(given), given, deviations)
+        units = np.where(np.isfinite(given), given, spreads)
         coefficients = signs(metrics) * shares / np.where(units > 0, units, 1.0)
         return cls(tuple(metrics), coefficients, centers)
 
@@ -94,7 +95,7 @@ class Utility:
                 "negative: use better='higher' or 'lower' to turn a metric."
             )
         values = trials.values(metrics)
-        scales = reduce_columns(np.nanstd, values)
+        scales = deviations(values)
         shares = np.array([weights.get(metric.name, 0.0) for metric in metrics]) * (scales > 0)
         if not shares.sum() > 0:
             raise TrialsError(
@@ -222,7 +223,7 @@ def utilities_by_capability(
         scales: As in `make_utility`.
         least_trust: A capability needs a metric that varies and has at least this trust.
     """
-    varying = reduce_columns(np.nanstd, trials.values(metrics)) > 0
+    varying = deviations(trials.values(metrics)) > 0
     each = [
         (trust or {}).get(metric.name, 1.0) * float(v)
         for metric, v in zip(metrics, varying, strict=True)
@@ -280,7 +281,7 @@ def _mean_utility(
     values = trials.values(metrics)
     if normalise == "raw":
         require_one_direction(metrics)
-    varying = reduce_columns(np.nanstd, values) > 0
+    varying = deviations(values) > 0
     shares = metric_shares(metrics, weights or {}, varying, trust or {})
     if normalise == "raw":
         return Utility(tuple(metrics), signs(metrics) * shares, np.zeros(len(metrics)), "raw")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mixopt.optimization.equivalent_tokens import (
+    DRIFT_SD,
     FARTHEST,
     NaturalCurve,
     _beyond,
@@ -52,6 +53,15 @@ def test_of_one_run_the_noise_of_seeds_is_all_that_is_known():
     assert one.freedom == 2
     two = curve([law(LENGTHS)] * 2, noise=0.2)
     assert two.std_error < one.std_error
+
+
+def test_the_slope_of_a_run_that_ends_early_drifts_from_its_own_middle():
+    """Two runs with one slope and no noise: what is left of the error is the drift."""
+    far, near = np.array([1.0, 4, 16]), np.array([1.0, 4])
+    found = NaturalCurve.measure([far, near], [np.log(far)[:, None], np.log(near)[:, None]],
+                                 np.zeros(1))  # fmt: skip
+    # the window's middle is at 8; that of (4, 16) is there, and that of (1, 4) two doublings below
+    assert found.std_error == pytest.approx([np.log(2) * DRIFT_SD * (0 + 2) / 2])
 
 
 @pytest.mark.parametrize(

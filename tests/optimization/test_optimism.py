@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from example_trials import DOMAINS, make_trials
@@ -96,3 +98,15 @@ def test_a_table_of_proposals_with_another_order_of_domains_is_the_same(earlier)
     assert measure_optimism(earlier, turned, NATURAL) == measure_optimism(
         earlier, proposed, NATURAL
     )
+
+
+def test_a_bias_is_in_the_unit_of_the_gains_that_it_corrects(earlier):
+    """Standard deviations over fewer runs are another unit."""
+    runs = trained(earlier, [-1.0, -1.0, -1.0])
+    wide = replace(earlier.utility, coefficients=earlier.utility.coefficients / 3)
+    own = measure_optimism(earlier, runs, NATURAL)
+    other = measure_optimism(earlier, runs, NATURAL, utility=wide)
+    assert other.raw == pytest.approx(own.raw / 3)
+    assert other.bias == pytest.approx(own.bias / 3)
+    assert other.bias_std == pytest.approx(own.bias_std / 3)
+    assert other.widening == pytest.approx(own.widening)

@@ -116,6 +116,8 @@ def test_runs_far_apart_are_said_to_be_too_few_for_neighbors(known):
     near = 0.9 * known.natural + 0.1 * known.trials.ratios()
     assert note_far_neighbors(near) == ()
     (note,) = note_far_neighbors(known.trials.ratios())
+    # a repeat of a mixture is no neighbor
+    assert note_far_neighbors(np.repeat(known.trials.ratios(), 2, axis=0)) == (note,)
     assert "choose_by: surrogate is better here" in note
     surrogate = mixopt.fit(known.trials, surrogates="ridge_root")
     proposal = mixopt.propose(surrogate, known.space, seed=0, choose_by="neighbors")[0]

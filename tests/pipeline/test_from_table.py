@@ -120,7 +120,8 @@ def test_optimism_is_told_against_the_decision_s_reference(reference):
     slope = calibrate_gains(earlier).slope
     assert 0 < slope < 0.9
     given = {"a": 0.25, "b": 0.25, "c": 0.25, "d": 0.25} if reference == "uniform" else reference
-    expected = measure_optimism(earlier, chosen, as_mixture(given, DOMAINS), slope)
+    unit = mixopt.fit(trials, surrogates="ridge_root").utility
+    expected = measure_optimism(earlier, chosen, as_mixture(given, DOMAINS), slope, unit)
     assert notes[0] == str(expected)
 
 

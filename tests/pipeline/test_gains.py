@@ -93,6 +93,23 @@ def test_noise_comes_from_repeated_runs_and_is_shrunk():
     assert 0.1 < found[0] < 0.3
 
 
+def test_a_metric_without_scores_says_nothing_of_the_noise():
+    rng = np.random.default_rng(0)
+    rows = np.tile([0.5, 0.5], (6, 1))
+    noisy = rng.normal(0, 1, (6, 1))
+
+    def noise_of(columns):
+        runs = Runs(rows, np.full(6, 100.0), np.zeros(columns.shape), columns, np.arange(6))
+        return measure_noise(runs, columns.shape[1], 0.2)
+
+    alone = noise_of(noisy)
+    beside = noise_of(np.hstack([noisy, np.full((6, 1), np.nan)]))
+    assert beside[0] == pytest.approx(alone[0])
+    # without scores of its own it has what is pooled: five differences of the other, two usual ones
+    squares = float(np.square(noisy - noisy.mean()).sum())
+    assert beside[1] == pytest.approx(np.sqrt((squares + 2 * 0.2**2) / 7))
+
+
 def test_a_table_of_runs(gains):
     rows = [observation(gains, gains.natural), observation(gains, [1, 0, 0], seed=1)]
     table = tabulate(rows, ("birds", "ships", "sums"), gains.metrics)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mixopt.surrogates import cokriging
 from mixopt.surrogates.cokriging import CoKriging
 from mixopt.surrogates.linear import Ridge
 
@@ -14,7 +15,7 @@ class Proxy:
     def predict(self, ratios):
         return self.function(ratios)[:, None], np.full((len(ratios), 1), self.std)
 
-    def mean(self, ratios):
+    def mean(self, ratios, smooth=False):
         return self.predict(ratios)[0]
 
     def differences(self, ratios, reference):
@@ -62,3 +63,14 @@ def test_a_doubtful_proxy_makes_doubtful_predictions():
     _, sure = CoKriging(Proxy(cheap, 0.01)).fit(*runs(8)).predict(fresh)
     _, unsure = CoKriging(Proxy(cheap, 1.0)).fit(*runs(8)).predict(fresh)
     assert (unsure > sure + 0.3).all()
+
+
+def test_of_many_runs_a_spread_choice_is_fitted_to(monkeypatch):
+    fresh, truth, _ = runs(200, seed=1)
+    whole, _ = CoKriging(Proxy(cheap)).fit(*runs(120)).predict(fresh)
+    monkeypatch.setattr(cokriging, "MOST_RUNS", 60)
+    monkeypatch.setattr(cokriging, "EXACT", 30)
+    part = CoKriging(Proxy(cheap)).fit(*runs(120))
+    assert part._posteriors[0].factor.shape == (60, 60)
+    assert np.square(part.predict(fresh)[0] - truth).mean() < 0.01
+    assert np.square(whole - truth).mean() < 0.01

@@ -5,7 +5,13 @@ import pytest
 
 from mixopt import Metric
 from mixopt.errors import TrialsError
-from mixopt.surrogates.metric_arrays import metric_shares, propagate_errors, reduce_columns, signs
+from mixopt.surrogates.metric_arrays import (
+    deviations,
+    metric_shares,
+    propagate_errors,
+    reduce_columns,
+    signs,
+)
 
 METRICS = [Metric("l1", "lower", "x"), Metric("l2", "lower", "x"), Metric("acc", "higher", "y")]
 
@@ -44,3 +50,13 @@ def test_a_missing_score_matters_only_where_the_function_depends_on_it():
     errors = np.array([[np.nan, 2.0]])
     assert propagate_errors(errors, np.array([[0.0, 1.0]])) == pytest.approx([2])
     assert np.isnan(propagate_errors(errors, np.array([[1.0, 1.0]]))).all()
+
+
+def test_values_that_differ_in_their_last_digits_do_not_vary():
+    """The mean of 24 times 0.1 is not 0.1, so their deviation is not 0 as computed."""
+    values = np.column_stack([np.full(24, 0.1), np.arange(24.0), np.full(24, np.nan)])
+    assert np.std(values[:, 0]) > 0
+    found = deviations(values)
+    assert found[0] == 0
+    assert found[1] == pytest.approx(np.std(np.arange(24)))
+    assert np.isnan(found[2])

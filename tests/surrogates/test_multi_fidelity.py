@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from example_trials import make_trials, true_scores
+from scipy.stats import spearmanr
 
-from mixopt import Mixture, Trials, fit
+from mixopt import Metric, Mixture, Trials, fit
 from mixopt.errors import TrialsError
 from mixopt.surrogates.multi_fidelity import order_fidelities
 from mixopt.trial import Slope
@@ -255,3 +256,47 @@ def test_flops_serve_where_costs_have_several_units():
     small = priced("small", cost=1e9, cost_unit="tokens", flops=1.0)
     large = priced("large", cost=100.0, cost_unit="gpu_hours", flops=5.0)
     assert order_fidelities(large + small, None) == ["small", "large"]
+
+
+def stepped(n, level, seed, shift=0.0):
+    """Runs whose loss jumps, which trees alone learn."""
+    rng = np.random.default_rng(seed)
+    ratios = rng.dirichlet(np.ones(4), n)
+    jumps = 1.0 * (ratios[:, 0] > 0.3) + 0.5 * (ratios[:, 1] > 0.25)
+    scores = shift + jumps + rng.normal(0, 0.05, n)
+    table = Trials.from_arrays(ratios, scores[:, None], domains=list("abcd"),
+                               metrics={"loss": "lower"},
+                               ids=[f"{level}-{i}" for i in range(n)])  # fmt: skip
+    return table.labelled(level)
+
+
+def test_expected_utilities_have_all_of_the_lower_fidelity():
+    """Trees below have no gradient, and their part of the mean is a part all the same."""
+    both = fit(stepped(80, "1M", 0) + stepped(8, "1B", 1), surrogates=["trees", "constant"])
+    predicted, _ = both.predict_utility(FRESH)
+    assert both.expected_utility(FRESH) == pytest.approx(predicted)
+    gains, _ = both.utility_difference(FRESH, FRESH[0])
+    assert gains == pytest.approx(predicted - predicted[0])
+    assert both.model.differentiable_share < 0.5
+
+
+@pytest.mark.parametrize("normalise", ["z", "rank"])
+def test_the_worst_and_ranks_are_told_at_the_level_that_is_predicted(normalise):
+    """The cheap runs scale the utility of four dear ones, which are better by far."""
+    rng = np.random.default_rng(0)
+
+    def table(n, level, shift):
+        ratios = rng.dirichlet(np.ones(4), n)
+        scores = shift - np.sqrt(ratios[:, :2]) + rng.normal(0, 0.01, (n, 2))
+        own = Trials.from_arrays(
+            ratios, scores, domains=list("abcd"), ids=[f"{level}-{i}" for i in range(n)],
+            metrics=[Metric("x", capability="x"), Metric("y", capability="y")],
+        )  # fmt: skip
+        return own.labelled(level)
+
+    # y has a larger bias than x
+    trials = table(40, "1M", np.array([5.0, 5.0])) + table(4, "1B", np.array([4.5, 1.0]))
+    surrogate = fit(trials, surrogates="ridge_root", normalise=normalise, target="worst")
+    found, _ = surrogate.predict_utility(FRESH)
+    truth = np.sqrt(FRESH[:, :2]).min(axis=1)
+    assert spearmanr(found, truth)[0] > 0.9

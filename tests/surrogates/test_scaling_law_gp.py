@@ -122,6 +122,21 @@ def test_variance_of_a_difference_is_that_of_the_pair():
     assert (apart >= np.square(np.sqrt(own) - np.sqrt(own[0])) - 1e-9).all()
 
 
+def test_kernels_disagree_about_a_difference_as_far_as_theirs_differ():
+    ratios, scores, noise = law_like(40)
+    law = ScalingLawGP().fit(ratios, (scores - scores.mean(0)) / scores.std(0), noise)
+    points = law_like(20, seed=3)[0]
+    _, variance = law.contrast(points[1:], points[0])
+    _, shares, _ = law._batch
+    apart = law._each(points[1:]) - law._each(points[:1])
+    kernels = np.stack([np.sum(shares[:, m, None] * np.square(apart - (shares[:, m] @ apart)), axis=0)
+                        for m in range(4)], axis=1)  # fmt: skip
+    own = np.stack([metric[0][1].variance_of_difference(points[1:], points[0])
+                    for metric in law._processes], axis=1)  # fmt: skip
+    assert variance == pytest.approx(own + kernels)
+    assert kernels.max() > 0
+
+
 def test_is_surer_where_runs_are():
     runs, law = example()
     process = _ResidualGP(runs, law, _Kernel(16, 0.7, 0.0), 0.05, np.ones(3), {})

@@ -79,6 +79,27 @@ def test_differences_are_surer_than_their_ends_are():
     assert mean == pytest.approx(both - both[0])
 
 
+def test_what_trees_alone_see_of_a_difference_is_not_sure():
+    """The constant has no variance of a difference, so trees must have one of their own."""
+    rng = np.random.default_rng(0)
+    ratios, fresh = rng.dirichlet(np.ones(4), 60), rng.dirichlet(np.ones(4), 300)
+
+    def steps(rows):
+        return (1.0 * (rows[:, 0] > 0.3) + 0.5 * (rows[:, 1] > 0.25))[:, None]
+
+    scores = steps(ratios) + rng.normal(0, 0.3, (60, 1))
+    center, scale = scores.mean(), scores.std()
+    names = ("trees", "constant")
+    stacked = fit_stacked_model(models(names), ratios, (scores - center) / scale, np.zeros((60, 1)),
+                                seed=0)  # fmt: skip
+    mean, std = stacked.differences(fresh, fresh[0])
+    truth = (steps(fresh) - steps(fresh[:1])) / scale
+    inside = np.abs(truth - mean)[1:] <= 1.96 * std[1:]
+    assert 0.85 < inside.mean() <= 1
+    assert std[0, 0] == pytest.approx(0, abs=1e-6)
+    assert std[1:].max() < 2 * np.abs(truth).max()
+
+
 def test_gradient_is_that_of_the_smooth_mean(fitted):
     point, weights, step = np.full((1, 5), 0.2), np.array([[1.0, -0.5, 2.0]]), 1e-6
     numeric = [

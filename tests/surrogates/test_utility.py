@@ -183,3 +183,18 @@ def test_a_utility_knows_how_its_metrics_were_made_comparable():
             assert made.normalise == normalise
     assert Utility.raw_mean(METRICS[:2]).normalise == "raw"
     assert Utility.weighted(table(ROWS), METRICS, {METRICS[0].name: 1.0}).normalise == "z"
+
+
+@pytest.mark.parametrize("aggregate", ["weighted", "worst"])
+@pytest.mark.parametrize("normalise", ["z", "rank"])
+def test_a_capability_whose_scores_are_all_the_same_does_not_count(aggregate, normalise):
+    rows = np.column_stack([np.linspace(1, 2, 24), np.linspace(3, 1, 24), np.full(24, 0.1)])
+    rows[:, 1] = rows[:, 0]
+    with_constant = make_utility(table(rows), METRICS, aggregate=aggregate, normalise=normalise)
+    alone = make_utility(
+        Trials.from_arrays(np.ones((24, 1)), rows[:, :2], domains=["a"], metrics=METRICS[:2]),
+        METRICS[:2], aggregate=aggregate, normalise=normalise,
+    )  # fmt: skip
+    assert with_constant.of(rows) == pytest.approx(alone.of(rows[:, :2]))
+    by_metric = Utility.weighted(table(rows), METRICS, {"l1": 1.0, "acc": 1.0})
+    assert by_metric.coefficients[2] == 0
