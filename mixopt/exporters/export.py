@@ -184,17 +184,28 @@ def make_request(
         start += tokens or 0
         for domain, times in proposal.repetition.items():
             repetition[domain] = repetition.get(domain, 0) + times
-    limits = schedule.max_repetition
-    if not limits:
-        for phase in schedule.phases:
-            if phase.proposal.budget is not None:
-                phase.proposal.budget.check(phase.proposal.repetition)
-    if not several and schedule.phases[0].proposal.budget is not None:
-        limits = schedule.phases[0].proposal.budget.max_repetition
-    if repetition:
-        Budget(start, {}, limits).check(repetition)
+    limits = _check_repetition(schedule, repetition, start)
     resolved = resolve_paths(paths, schedule.domains)
     return ExportRequest(tuple(phases), resolved, options or {}, repetition, limits)
+
+
+def _check_repetition(
+    schedule: Schedule, repetition: Mapping[str, float], tokens: float
+) -> Mapping[str, float]:
+    """Check how often the run reads each domain, and return the limits of the whole run."""
+    for phase in schedule.phases:
+        budget = phase.proposal.budget
+        if budget is not None:
+            # what the schedule limits is counted over all phases, below
+            counted = phase.proposal.repetition.items()
+            budget.check({d: times for d, times in counted if d not in schedule.max_repetition})
+    limits = dict(schedule.max_repetition)
+    alone = schedule.phases[0].proposal.budget if len(schedule.phases) == 1 else None
+    if alone is not None:
+        limits = {**alone.max_repetition, **limits}
+    if repetition:
+        Budget(tokens, {}, limits).check(repetition)
+    return limits
 
 
 def _check_lengths(

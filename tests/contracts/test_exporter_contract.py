@@ -163,6 +163,23 @@ def test_phases_are_held_to_their_own_budgets_where_the_whole_run_has_none():
         mixopt.export(mixopt.Schedule(tuple(phases)), "json", budget_tokens=20e6)
 
 
+def test_limits_of_a_schedule_leave_those_of_its_phases_in_force():
+    each = {"web": 0.5, "code": 0.5, "law": 0.0}
+    once = mixopt.Budget(6_000_000, {"code": 1_000_000}, {"code": 1.0})
+    phases = [mixopt.Phase(name, proposal(each, budget=once)) for name in ("a", "b")]
+    with pytest.raises(InfeasibleError, match=r"read 'code' 3\.00 times and at most 1 "):
+        mixopt.export(mixopt.Schedule(tuple(phases), {"web": 4.0}), "json")
+
+
+def test_the_limit_of_a_schedule_of_one_phase_counts():
+    free = mixopt.Budget(6_000_000, {"code": 2_000_000})
+    plan = proposal({"web": 0.5, "code": 0.5, "law": 0.0}, budget=free)
+    one = (mixopt.Phase("one", plan),)
+    mixopt.export(mixopt.Schedule(one), "json")
+    with pytest.raises(InfeasibleError, match=r"read 'code' 1\.50 times and at most 1 "):
+        mixopt.export(mixopt.Schedule(one, {"code": 1.0}), "json")
+
+
 def test_residues_of_an_optimiser_are_no_documents():
     plan = proposal(
         {"web": 1 - 1e-15, "code": 1e-15, "law": 0.0}, tokens_per_document={"web": 10.0}
