@@ -1,7 +1,8 @@
 """Olmix config (YAML): `mix`, a nested mapping with `weight` and `repetition_factor`.
 
 A domain called `source:topic` becomes a topic of its source, and its weight a share of that source.
-`repetition_factor` is the domain's repetition limit.
+`repetition_factor` is the domain's repetition limit, or what the budget needs with a margin: olmix
+hands it to OLMo-core, which refuses a run that reads more, and takes no entry without it.
 
 Ratios: of tokens. Source: olmix/aliases.py and
 configs/examples/launch/data_proportions/mix_heavy_code.yaml at commit 9586977 (read; not run).
@@ -12,6 +13,7 @@ from typing import Any
 
 from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, dig_mapping, parse_weight, read_yaml
+from mixopt.exporters.repetition import find_most
 from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 PROPERTIES = ("weight", "repetition_factor")
@@ -32,7 +34,7 @@ def _write(request: ExportRequest) -> str:
             topics.setdefault(source, {})[topic] = ratio
             mix.setdefault(source, {})
         else:
-            mix[domain] = {"weight": ratio, **_repetition_factor(request, domain)}
+            mix[domain] = {"weight": ratio, "repetition_factor": find_most(request, domain)}
     for source, shares in topics.items():
         if mix[source]:
             raise ExportError(
@@ -42,14 +44,11 @@ def _write(request: ExportRequest) -> str:
         total = sum(shares.values())
         mix[source] = {"weight": total}
         for topic, ratio in shares.items():
-            share = {"weight": ratio / total if total else 0.0}
-            mix[source][topic] = share | _repetition_factor(request, f"{source}:{topic}")
+            mix[source][topic] = {
+                "weight": ratio / total if total else 0.0,
+                "repetition_factor": find_most(request, f"{source}:{topic}"),
+            }
     return request.to_yaml({"mix": mix})
-
-
-def _repetition_factor(request: ExportRequest, domain: str) -> dict[str, float]:
-    limit = request.max_repetition.get(domain)
-    return {} if limit is None else {"repetition_factor": float(limit)}
 
 
 def _read(text: str, _: Options) -> list[ParsedMixture]:

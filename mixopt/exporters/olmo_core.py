@@ -8,31 +8,18 @@ Ratios: of tokens. Source: src/olmo_core/data/source_mixture.py at commit fa6c50
 ai2-olmo-core 3.0.0, whose `build()` the tests run.
 """
 
-import math
-
 from mixopt.exporters.config_io import dig, dig_list, read_yaml, zip_weights
+from mixopt.exporters.repetition import find_most
 from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture, positive
-
-MARGIN = 1.01
-"""Factor on the repetition that the budget needs, because OLMo-core counts whole instances."""
 
 
 def _write(request: ExportRequest) -> str:
     sources = []
     for domain, ratio in positive(request.ratios).items():
         source = {"source_name": domain, "target_ratio": ratio, "paths": request.paths_of(domain)}
-        sources.append(source | _max_repetition_ratio(request, domain))
+        most = find_most(request, domain)
+        sources.append(source | ({"max_repetition_ratio": most} if most > 1 else {}))
     return request.to_yaml({"sources": sources})
-
-
-def _max_repetition_ratio(request: ExportRequest, domain: str) -> dict[str, float]:
-    """Return the repetition limit, raised to what the budget needs.
-
-    Without the margin, a proposal at its limit would fail because its ratio is rounded.
-    """
-    need = math.ceil(100 * MARGIN * request.repetition.get(domain, 0.0)) / 100
-    most = max(1.0, need, request.max_repetition.get(domain, 1.0))
-    return {"max_repetition_ratio": float(most)} if most > 1 else {}
 
 
 def _read(text: str, _: Options) -> list[ParsedMixture]:
