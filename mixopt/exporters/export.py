@@ -142,10 +142,20 @@ def export_phases(
         )
     make_request(plan, budget_tokens=budget_tokens)  # checks the repetition limits of the whole run
     files = []
-    for phase in _rescale(plan, budget_tokens).phases:
+    schedule = _rescale(plan, budget_tokens)
+    for phase, part in zip(schedule.phases, _split(schedule, format), strict=True):
         files.append(Path(str(out).replace(PHASE, phase.name)))
-        export(phase.proposal, format, out=files[-1], **rest)
+        export(part, format, out=files[-1], **rest)
     return files
+
+
+def _split(schedule: Schedule, format: str) -> list[Proposal | Schedule]:
+    """Return what the file of each phase holds."""
+    phases = schedule.phases
+    if find_format(format).cumulative:
+        limits = schedule.max_repetition
+        return [Schedule(phases[: place + 1], limits) for place in range(len(phases))]
+    return [phase.proposal for phase in phases]
 
 
 def make_request(
@@ -281,8 +291,10 @@ def check_export(
         for name, count in tokens.items()
     ]
     plans: list[Proposal | Schedule] = [Schedule(tuple(phases))]
-    if len(phases) == 1 or PHASE in out:
-        plans = [phase.proposal for phase in phases]
+    if len(phases) == 1:
+        plans = [phases[0].proposal]
+    elif PHASE in out:
+        plans = _split(Schedule(tuple(phases)), format)
     for plan in plans:
         export(plan, format, paths=paths, **options)
 

@@ -319,6 +319,7 @@ class ExportFormat:
             None for a format that cannot be read back.
         options: Names of the options that `write` accepts; `*` accepts any.
         phases: Whether one file can hold several phases.
+        cumulative: Whether the file of one phase also holds the phases before it.
         sums_to_one: Whether the trainer uses weights without normalizing them.
     """
 
@@ -326,6 +327,7 @@ class ExportFormat:
     read: Callable[[str, Options], Sequence[ParsedMixture]] | None = None
     options: tuple[str, ...] = ()
     phases: bool = False
+    cumulative: bool = False
     sums_to_one: bool = False
 
 
