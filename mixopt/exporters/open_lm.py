@@ -1,7 +1,8 @@
 """open_lm and DCLM config (YAML for `--config`): `train-data`, `train-data-mix-weights`.
 
 Paths are tar patterns. Weights multiply the samples of an epoch and are not normalized, so they must
-sum to one.
+sum to one. `dataset-resampled` draws shards with replacement: without it a source that runs out of
+shards is dropped, and a domain that is read more than once falls short of its share.
 
 Ratios: of tokens (packed samples). Source: open_lm/params.py and data.py at commit 9bb92ef (read;
 not run).
@@ -13,9 +14,11 @@ from mixopt.exporters.request import ExportFormat, ExportRequest, Options, Parse
 
 def _write(request: ExportRequest) -> str:
     weights = request.weights_by_path(expand=False)
-    return request.to_yaml(
-        {"train-data": list(weights), "train-data-mix-weights": list(weights.values())}
-    )
+    return request.to_yaml({
+        "train-data": list(weights),
+        "train-data-mix-weights": list(weights.values()),
+        "dataset-resampled": True,
+    })  # fmt: skip
 
 
 def _read(text: str, _: Options) -> list[ParsedMixture]:

@@ -11,6 +11,7 @@ train-data:
 train-data-mix-weights:
 - 0.666666667
 - 0.333333333
+dataset-resampled: true
 """
 
 
