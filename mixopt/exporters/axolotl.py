@@ -30,9 +30,10 @@ def _write(request: ExportRequest) -> str:
     kind, loader = str(request.options.get("type", "completion")), request.options.get("ds_type")
     datasets = []
     parts = [
-        (path, n, max(1, round(available[domain] * request.split_of(domain)[path])))
+        (path, n, max(1, round(available[domain] * shares[path])))
         for domain, count in counts.items()
-        for path, n in apportion_counts(request.split_of(domain), count).items()
+        for shares in [request.split_of(domain, expand=True)]
+        for path, n in apportion_counts(shares, count).items()
     ]
     for path, count, most in parts:
         copies, rest = divmod(count, most)

@@ -8,12 +8,21 @@ Ratios: of tokens (packed samples). Source: open_lm/params.py and data.py at com
 not run).
 """
 
+from glob import has_magic
+
+from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, read_yaml, zip_weights
 from mixopt.exporters.request import ExportFormat, ExportRequest, Options, ParsedMixture
 
 
 def _write(request: ExportRequest) -> str:
     weights = request.weights_by_path(expand=False)
+    for path in weights:
+        if has_magic(path) and not path.startswith("pipe:"):  # a command
+            raise ExportError(
+                f"open_lm expands no globs, and the path {path!r} is one; name the tar files by braces: "
+                "{000..099}.tar."
+            )
     return request.to_yaml({
         "train-data": list(weights),
         "train-data-mix-weights": list(weights.values()),

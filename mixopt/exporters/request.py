@@ -160,7 +160,7 @@ class ExportRequest:
     def weights_by_key(
         self, ratios: Mapping[str, float], decimals: int = DECIMALS
     ) -> dict[str, tuple[str, float]]:
-        """Return path and ratio by domain; of a domain with several paths, by path.
+        """Return path and ratio by domain; of a domain with several paths or matches of a glob, by path.
 
         Args:
             ratios: Rounded to `decimals`, by domain.
@@ -168,7 +168,7 @@ class ExportRequest:
         """
         return {
             domain if len(split) == 1 else path: (path, ratio)
-            for domain, split in self.split(ratios, decimals).items()
+            for domain, split in self.split(ratios, decimals, expand=True).items()
             for path, ratio in split.items()
         }
 
@@ -280,7 +280,7 @@ class ExportRequest:
             template: Text of a Python module, for `str.format`; of a domain with several paths it gets a
                 list.
             ratios: Weights by domain; zeros are left out.
-            by_path: Split the weight of a domain with several paths, which are keys then.
+            by_path: Split the weight of a domain with several paths, also of a glob; they are keys then.
             fields: Values of further placeholders.
         """
         weights = positive(ratios)

@@ -26,6 +26,21 @@ def test_golden():
     assert mixopt.export(PROPOSAL, "olmo-core", paths="/d/{domain}/*.npy") == GOLDEN
 
 
+def test_globs_that_the_trainer_takes_for_names_are_expanded(tmp_path):
+    """OLMo-core expands a path that holds a `*`."""
+    for name in ("web_0.npy", "web_1.npy"):
+        (tmp_path / name).write_text("x")
+    star = str(tmp_path / "w*_[01].npy")
+    for given, paths in (
+        (str(tmp_path / "web_[01].npy"), [str(tmp_path / f"web_{i}.npy") for i in (0, 1)]),
+        (star, [star]),
+    ):
+        text = mixopt.export(PROPOSAL, "olmo-core", paths={"web": given, "code": "s3://b/c?.npy"})
+        web, code = yaml.safe_load(text)["sources"]
+        assert web["paths"] == paths
+        assert code["paths"] == ["s3://b/c?.npy"]
+
+
 def test_without_a_cap_the_trainer_s_own_is_what_the_budget_needs():
     budget = mixopt.Budget(6_000_000, {"web": 10_000_000, "code": 1_000_000})
     text = mixopt.export(

@@ -104,6 +104,20 @@ def test_globs(tmp_path):
     assert expand_globs([str(folder), str(folder / "d")], "a") == [str(folder), str(folder / "d")]
 
 
+@pytest.mark.parametrize("format", ["axolotl", "litdata", "mosaicml-streaming"])
+def test_globs_are_expanded_where_the_trainer_expands_none(format, tmp_path):
+    for name in ("web_0", "web_1"):
+        (tmp_path / name).write_text("x")
+    paths = {**PATHS, "web": str(tmp_path / "web_*")}
+    text = mixopt.export(PROPOSAL, format, paths=paths)
+    assert "*" not in text
+    assert str(tmp_path / "web_1") in text
+    (part,) = check_config(PROPOSAL, format, text, paths=paths)
+    assert part.written["web"] == pytest.approx(2 / 3, abs=1e-4)
+    with pytest.raises(ExportError, match="matches nothing on this machine"):
+        mixopt.export(PROPOSAL, format, paths={**PATHS, "web": str(tmp_path / "none_*")})
+
+
 def test_bytes_of_files_folders_and_prefixes(tmp_path):
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "x").write_text("abc")
