@@ -1,13 +1,17 @@
 """MosaicML Streaming and llm-foundry config (YAML): `train_loader.dataset.streams`.
 
 Each stream has `local` or `remote`, `split` and `proportion`. Proportions are normalized and given
-for all streams or for none.
+for all streams or for none. A remote stream without `local` is cached in a temporary folder, and a
+second run on the machine refuses to start while that exists; `cache` names a folder to keep.
 
 Ratios: of documents; of tokens with `packed: true`, where the MDS samples are packed sequences.
 Source: streaming/base/stream.py (read); mosaicml-streaming 0.13.0, whose `Stream`s the tests read.
-The nesting is llm-foundry's at commit 8c8dd48 (read; not run).
+The nesting is llm-foundry's at commit 8c8dd48 (read; not run), which cuts documents at `max_seq_len`.
 """
 
+from urllib.parse import quote
+
+from mixopt.errors import ExportError
 from mixopt.exporters.config_io import dig, dig_mapping, read_yaml, weights_by_name
 from mixopt.exporters.request import (
     DOCUMENT_DECIMALS,
@@ -21,20 +25,30 @@ from mixopt.exporters.rounding import DECIMALS
 
 PACKED = "# Proportions are shares of packed sequences."
 WHOLE = "# Proportions are shares of documents."
+NOTE = """\
+# llm-foundry cuts each document at max_seq_len, which changes the shares of tokens: write packed
+# sequences (MDS) and export with --option packed=true.
+"""
 
 
 def _write(request: ExportRequest) -> str:
     packed = request.bool_option("packed")
     shares = request.ratios if packed else request.document_ratios()
     decimals = DECIMALS if packed else DOCUMENT_DECIMALS
-    location = "remote" if request.bool_option("remote") else "local"
+    remote, cache = request.bool_option("remote"), request.options.get("cache")
+    if cache is not None and not remote:
+        raise ExportError(
+            "Option 'cache' is for remote paths; give --option remote=true too, or leave it out."
+        )
     split = request.options.get("split")
     given_split = {} if split is None else {"split": str(split)}
     streams = {
-        key: {location: path, **given_split, "proportion": share}
+        key: {"remote" if remote else "local": path}
+        | ({} if cache is None else {"local": f"{str(cache).rstrip('/')}/{quote(key, safe=':')}"})
+        | {**given_split, "proportion": share}
         for key, (path, share) in request.weights_by_key(shares, decimals).items()
     }
-    note = f"{PACKED if packed else WHOLE}\n"
+    note = f"{PACKED}\n" if packed else f"{WHOLE}\n{NOTE}"
     return request.to_yaml({"train_loader": {"dataset": {"streams": streams}}}, note)
 
 
@@ -48,5 +62,6 @@ def _read(text: str, options: Options) -> list[ParsedMixture]:
     return [ParsedMixture(weights_by_name(proportions, "proportion"), unit)]
 
 
-STREAMS = ExportFormat(write=_write, read=_read, options=("packed", "remote", "split"))
-"""Options: `packed` (false), `remote` (false: paths are local folders), `split` (none)."""
+STREAMS = ExportFormat(write=_write, read=_read, options=("cache", "packed", "remote", "split"))
+"""Options: `packed` (false), `remote` (false: paths are local folders), `cache` (a local folder for what
+is remote; by default a temporary one), `split` (none)."""

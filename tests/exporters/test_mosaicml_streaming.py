@@ -9,6 +9,8 @@ GOLDEN = """\
 # Data mixture proposed by mixopt, shares of tokens: web 0.666666667, code 0.333333333, law 0
 # Times that 6,000,000 tokens read each: web 0.40, code 1.00, law 0.00
 # Proportions are shares of documents.
+# llm-foundry cuts each document at max_seq_len, which changes the shares of tokens: write packed
+# sequences (MDS) and export with --option packed=true.
 train_loader:
   dataset:
     streams:
@@ -34,6 +36,22 @@ def test_packed_sequences_are_shares_of_tokens():
     assert streams["web"] == {"remote": "s3://b/web", "split": "train", "proportion": 0.666666667}
     with pytest.raises(ExportError, match="give true or false"):
         mixopt.export(PROPOSAL, "mosaicml-streaming", paths="{domain}", packed="maybe")
+
+
+def test_remote_streams_keep_a_cache_of_their_own():
+    """Without `local`, a second run on a machine finds the temporary folder of the first and ends."""
+    paths = {"web": ["s3://b/web_0", "s3://b/web_1"], "code": "s3://b/code"}
+    options = {"paths": paths, "remote": True, "cache": "/scratch/mds/"}
+    text = mixopt.export(PROPOSAL, "mosaicml-streaming", **options)
+    streams = yaml.safe_load(text)["train_loader"]["dataset"]["streams"]
+    assert streams["code"] == {
+        "remote": "s3://b/code",
+        "local": "/scratch/mds/code",
+        "proportion": 0.2,
+    }
+    assert len({stream["local"] for stream in streams.values()}) == 3
+    with pytest.raises(ExportError, match="'cache' is for remote paths"):
+        mixopt.export(PROPOSAL, "mosaicml-streaming", paths="/d/{domain}", cache="/scratch")
 
 
 @pytest.mark.filterwarnings("ignore")
