@@ -1,6 +1,7 @@
 """Megatron-LM and Megatron-Core data arguments: `weight path weight path ...`, or JSON per split.
 
-`megatron` writes the file for `--data-args-path` (the text also follows `--data-path` inline);
+`megatron` writes the file for `--data-args-path`, which needs a `--split` (the text also follows
+`--data-path` inline);
 `megatron-per-split` writes the JSON for `--per-split-data-args-path`, which must have the keys train,
 valid and test. Megatron asserts weights > 0, so zeros are left out. It splits arguments at white
 space, so a path must not contain any.
