@@ -81,9 +81,14 @@ def export(
         ExportError: An argument is invalid, or the trainer's config cannot express the plan.
         InfeasibleError: The budget repeats a domain more often than allowed.
     """
-    plan = as_plan(plan)
     target = find_format(format, options)
     request = make_request(plan, paths, options, budget_tokens, tokens_per_document)
+    return _write(request, target, format, out)
+
+
+def _write(
+    request: ExportRequest, target: ExportFormat, format: str, out: str | Path | None
+) -> str:
     if len(request.phases) > 1 and not target.phases:
         raise ExportError(
             f"A config of {format!r} holds one mixture and the schedule has {len(request.phases)} "
@@ -112,18 +117,22 @@ def export_phases(
     plan: "Proposal | Schedule | MixtureLike",
     format: str,
     *,
+    paths: Paths = None,
     out: str | Path,
     budget_tokens: float | None = None,
-    **rest: Any,
+    tokens_per_document: Mapping[str, float] | None = None,
+    **options: Any,
 ) -> list[Path]:
     """Write a plan as one file, or as one file per phase if `out` contains `{phase}`.
 
     Args:
         plan: As for `export`.
         format: As for `export`.
+        paths: As for `export`.
         out: File to write.
         budget_tokens: Tokens of the whole target run; by default the plan's own.
-        rest: Further arguments of `export`.
+        tokens_per_document: As for `export`.
+        options: As for `export`.
 
     Returns:
         The files, in the order of the phases.
@@ -133,19 +142,27 @@ def export_phases(
         InfeasibleError: The budget repeats a domain more often than allowed.
     """
     plan = as_plan(plan)
+    given: Any = {"paths": paths, "tokens_per_document": tokens_per_document}
     if PHASE not in str(out):
-        export(plan, format, out=out, budget_tokens=budget_tokens, **rest)
+        export(plan, format, out=out, budget_tokens=budget_tokens, **given, **options)
         return [Path(out)]
     if not isinstance(plan, Schedule):
         raise ExportError(
             f"{out} asks for phases, and the plan is one proposal; leave out {PHASE}."
         )
     make_request(plan, budget_tokens=budget_tokens)  # checks the repetition limits of the whole run
+    target = find_format(format, options)
     files = []
     schedule = _rescale(plan, budget_tokens)
+    read: dict[str, float] = {}
     for phase, part in zip(schedule.phases, _split(schedule, format), strict=True):
+        request = make_request(part, options=options, **given)
+        if not target.cumulative:
+            request = replace(request, tokens_before=dict(read))
         files.append(Path(str(out).replace(PHASE, phase.name)))
-        export(part, format, out=files[-1], **rest)
+        _write(request, target, format, files[-1])
+        for domain, ratio in phase.proposal.ratios.items():
+            read[domain] = read.get(domain, 0.0) + ratio * phase.tokens
     return files
 
 

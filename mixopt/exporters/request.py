@@ -53,6 +53,7 @@ class ExportRequest:
         options: Options of this format by name.
         repetition: How often the whole run reads each domain whose size is known.
         max_repetition: The limits of `repetition`, where there are any.
+        tokens_before: Tokens of each domain that the files of earlier phases read.
     """
 
     phases: tuple[ExportPhase, ...]
@@ -60,6 +61,7 @@ class ExportRequest:
     options: Options = field(default_factory=dict)
     repetition: Mapping[str, float] = field(default_factory=dict)
     max_repetition: Mapping[str, float] = field(default_factory=dict)
+    tokens_before: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def proposal(self) -> Proposal:

@@ -7,6 +7,7 @@ from plans import PROPOSAL, proposal
 import mixopt
 from mixopt.errors import ExportError
 from mixopt.exporters.check import check_config
+from mixopt.exporters.export import export_phases
 
 
 def test_counts_are_those_of_the_budget():
@@ -24,6 +25,27 @@ def test_what_is_read_again_is_another_copy():
     config = yaml.safe_load(mixopt.export(plan, "axolotl", paths="{domain}"))
     splits = [entry["split"] for entry in config["datasets"]]
     assert splits == ["train[:10000]", "train[:10000]", "train[:5000]"]
+
+
+def test_a_later_phase_goes_on_where_the_one_before_ended(tmp_path):
+    """Of code's 10,000 documents the first phase reads 7,500, the second 2,500 and the first 2,500."""
+    ratios = {"web": 0.5, "code": 0.5, "law": 0.0}
+    phases = [
+        mixopt.Phase(name, proposal(ratios, n)) for name, n in (("a", 3_000_000), ("b", 2_000_000))
+    ]
+    files = export_phases(
+        mixopt.Schedule(tuple(phases)), "axolotl", paths="{domain}", out=tmp_path / "{phase}"
+    )
+    splits = [
+        [(entry["path"], entry["split"]) for entry in yaml.safe_load(file.read_text())["datasets"]]
+        for file in files
+    ]
+    assert splits[0] == [("web", "train[:15000]"), ("code", "train[:7500]")]
+    assert splits[1] == [
+        ("web", "train[15000:25000]"), ("code", "train[7500:10000]"), ("code", "train[:2500]"),
+    ]  # fmt: skip
+    (part,) = check_config(phases[1].proposal, "axolotl", files[1].read_text(), paths="{domain}")
+    assert part.largest < 1e-9
 
 
 @pytest.mark.filterwarnings("ignore")
