@@ -2,9 +2,8 @@
 
 axolotl 0.19 takes no weights: it concatenates its datasets and shuffles them. The exporter writes the
 documents that the budget needs of a domain as whole copies of its dataset and one partial slice; the
-file of a later phase begins where the one before it ended. The
-`weight` that its main branch has since pull request 3690 takes a part of a dataset, repeats none, and is
-not in 0.19.0.
+file of a later phase begins where the one before it ended. The `weight` that pull request 3690 adds (it
+is neither in 0.19.0 nor at the commit below) takes a part of a dataset and repeats none.
 
 Ratios: of documents. Source: src/axolotl/utils/data/shared.py at commit 067b021c and
 axolotl/utils/schemas/datasets.py of 0.19.0 (read; not run).

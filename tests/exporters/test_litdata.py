@@ -1,7 +1,7 @@
 import runpy
 
 import pytest
-from plans import PROPOSAL
+from plans import PROPOSAL, proposal
 
 import mixopt
 
@@ -12,6 +12,15 @@ def test_the_module_names_shares_of_tokens():
     assert "block_size: int = 129, seed: int = 7" in text
     assert "iterate_over_all=False" in text
     assert "law'" not in text
+
+
+def test_the_module_says_how_many_passes_a_run_takes():
+    """A pass ends as soon as one domain does: the run reads code 2.5 times and web less than once."""
+    assert "as soon as one domain does" in mixopt.export(PROPOSAL, "litdata", paths="/d/{domain}")
+    plan = proposal({"web": 0.5, "code": 0.5, "law": 0.0}, 10_000_000)
+    text = mixopt.export(plan, "litdata", paths="/d/{domain}")
+    assert "until the run has read its tokens (about 3 passes)." in text
+    assert "(about" not in mixopt.export(PROPOSAL, "litdata", paths="/d/{domain}")
 
 
 @pytest.mark.filterwarnings("ignore")
