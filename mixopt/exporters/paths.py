@@ -132,3 +132,29 @@ def split_by_size(paths: Sequence[str]) -> tuple[dict[str, float], bool]:
     if len(known) == len(paths) and total:
         return {path: size / total for path, size in zip(paths, known, strict=True)}, True
     return dict.fromkeys(paths, 1 / len(paths)), False
+
+
+def find_splits(paths: Paths, domains: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return what an export depends on besides its plan: globs and sizes of files on this machine.
+
+    Args:
+        paths: As a user gives them.
+        domains: The `d` domains.
+
+    Returns:
+        Shares by path, for each domain with several paths or a glob; the glob itself where it matches
+        nothing here.
+
+    Raises:
+        ExportError: As `resolve_paths`.
+    """
+    splits = {}
+    for domain, given in resolve_paths(paths, domains).items():
+        listed = [given] if isinstance(given, str) else list(given)
+        try:
+            found = expand_globs(listed, domain)
+        except ExportError:
+            found = listed
+        if len(found) > 1 or found != listed:
+            splits[domain] = split_by_size(found)[0]
+    return splits

@@ -13,6 +13,7 @@ from mixopt.data.litdata_files import list_chunks
 from mixopt.data.token_files import list_token_files
 from mixopt.errors import ExportError, MissingPathError
 from mixopt.exporters.export import check_export, export_phases
+from mixopt.exporters.paths import find_splits
 from mixopt.io.files import write_bytes
 from mixopt.proposal import Proposal
 from mixopt.schedule import Schedule
@@ -112,7 +113,10 @@ def export_artifact(wanted: ExportConfig, plan: Proposal | Schedule) -> Artifact
         return None
     name = re.sub(r"[^A-Za-z0-9_]", "_", wanted.out)
     digest = hashlib.blake2b(plan.to_json().encode(), digest_size=16).hexdigest()
-    return Artifact("exports", name, {"plan": digest, **wanted.model_dump(mode="json")})
+    domains = plan.domains if isinstance(plan, Schedule) else tuple(plan.ratios)
+    splits = find_splits(wanted.paths, domains)
+    files = {"splits": splits} if splits else {}
+    return Artifact("exports", name, {"plan": digest, **files, **wanted.model_dump(mode="json")})
 
 
 def write_export(

@@ -8,7 +8,13 @@ import mixopt
 from mixopt.errors import ExportError
 from mixopt.exporters.check import check_config
 from mixopt.exporters.export import FORMATS
-from mixopt.exporters.paths import expand_globs, measure_bytes, resolve_paths, split_by_size
+from mixopt.exporters.paths import (
+    expand_globs,
+    find_splits,
+    measure_bytes,
+    resolve_paths,
+    split_by_size,
+)
 
 SEVERAL = {**PATHS, "web": ["/d/web_00", "/d/web_01", "/d/web_02"]}
 NO_PATHS = ("olmix",)
@@ -129,3 +135,14 @@ def test_bytes_of_files_folders_and_prefixes(tmp_path):
     paths = [str(tmp_path / "f"), str(tmp_path / "p")]
     assert split_by_size(paths) == (dict(zip(paths, [3 / 7, 4 / 7], strict=True)), True)
     assert split_by_size([*paths[:1], "/no"]) == ({paths[0]: 0.5, "/no": 0.5}, False)
+
+
+def test_splits_are_of_domains_with_several_paths_or_a_glob(tmp_path):
+    for name, size in (("a_0", 3), ("a_1", 1)):
+        (tmp_path / name).write_text("x" * size)
+    paths = {"a": str(tmp_path / "a_*"), "b": ["/no/b_0", "/no/b_1"], "c": "/no/c", "d": "/no/d_*"}
+    assert find_splits(paths, "abcd") == {
+        "a": {str(tmp_path / "a_0"): 0.75, str(tmp_path / "a_1"): 0.25},
+        "b": {"/no/b_0": 0.5, "/no/b_1": 0.5},
+    }
+    assert find_splits(None, "abcd") == {}

@@ -37,6 +37,21 @@ def test_what_determines_an_export_is_in_its_key():
     assert len({str(key) for key in keys}) == len(keys)
 
 
+def test_an_export_is_written_again_where_its_data_changed(tmp_path):
+    """Of a domain with several files the share is split by their sizes here."""
+    for name in ("web_0.bin", "code.bin"):
+        (tmp_path / name).write_text("x")
+    paths = {"web": str(tmp_path / "web_*"), "code": str(tmp_path / "code.bin")}
+    wanted = ExportConfig(format="megatron", out="blend.txt", paths=paths)
+    store, folder = ArtifactStore(tmp_path / "store"), tmp_path / "exports"
+    write_export(wanted, PLAN, store, folder)
+    (tmp_path / "web_1.bin").write_text("xxx")
+    (file,) = write_export(wanted, PLAN, store, folder)
+    assert file.read_text().split()[:4] == [
+        "0.15", str(tmp_path / "web_0.bin"), "0.45", str(tmp_path / "web_1.bin"),
+    ]  # fmt: skip
+
+
 def test_a_format_of_your_own_is_always_written(tmp_path):
     wanted = ExportConfig(format="plans:write_count", out="count.txt")
     for count in ("1", "2"):
