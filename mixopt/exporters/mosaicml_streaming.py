@@ -9,6 +9,7 @@ Source: streaming/base/stream.py (read); mosaicml-streaming 0.13.0, whose `Strea
 The nesting is llm-foundry's at commit 8c8dd48 (read; not run), which cuts documents at `max_seq_len`.
 """
 
+from typing import Any
 from urllib.parse import quote
 
 from mixopt.errors import ExportError
@@ -29,6 +30,10 @@ NOTE = """\
 # llm-foundry cuts each document at max_seq_len, which changes the shares of tokens: write packed
 # sequences (MDS) and export with --option packed=true.
 """
+UNCACHED = """\
+# A second run on a machine refuses the temporary folder of the first: delete it, or export with --option
+# cache=FOLDER.
+"""
 
 
 def _write(request: ExportRequest) -> str:
@@ -43,13 +48,23 @@ def _write(request: ExportRequest) -> str:
     split = request.options.get("split")
     given_split = {} if split is None else {"split": str(split)}
     streams = {
-        key: {"remote" if remote else "local": path}
-        | ({} if cache is None else {"local": f"{str(cache).rstrip('/')}/{quote(key, safe=':')}"})
-        | {**given_split, "proportion": share}
+        key: {**_place(key, path, remote, cache), **given_split, "proportion": share}
         for key, (path, share) in request.weights_by_key(shares, decimals).items()
     }
     note = f"{PACKED}\n" if packed else f"{WHOLE}\n{NOTE}"
+    if remote and cache is None:
+        note += UNCACHED
     return request.to_yaml({"train_loader": {"dataset": {"streams": streams}}}, note)
+
+
+def _place(key: str, path: str, remote: bool, cache: Any) -> dict[str, str]:
+    """Return where a stream lies, and where it is kept if it comes from afar."""
+    if not remote:
+        return {"local": path}
+    # a key may be a URL, whose slashes are no folders
+    return {"remote": path} | (
+        {} if cache is None else {"local": f"{str(cache).rstrip('/')}/{quote(key, safe=':')}"}
+    )
 
 
 def _read(text: str, options: Options) -> list[ParsedMixture]:

@@ -50,6 +50,9 @@ def test_remote_streams_keep_a_cache_of_their_own():
         "proportion": 0.2,
     }
     assert len({stream["local"] for stream in streams.values()}) == 3
+    assert "cache=FOLDER" not in text
+    text = mixopt.export(PROPOSAL, "mosaicml-streaming", paths=paths, remote=True)
+    assert "# cache=FOLDER." in text
     with pytest.raises(ExportError, match="'cache' is for remote paths"):
         mixopt.export(PROPOSAL, "mosaicml-streaming", paths="/d/{domain}", cache="/scratch")
 
