@@ -1,6 +1,6 @@
 """Parquet files, read a batch of rows at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,8 @@ from mixopt.data.remote_files import TextFile
 from mixopt.errors import DataError, did_you_mean, one_line
 
 PARQUET_ROWS = 1024
+SAMPLE_ROWS = 64
+"""Rows of a row group that are decoded at a time where a few of them are read."""
 TEXT_TYPES = ("STRING", "JSON")
 """Logical types of columns that may hold a record as JSON text."""
 
@@ -84,8 +86,56 @@ def _list_names(table: Any) -> list[str]:
     return [*table.schema_arrow.names, *(column.path for column in table.schema)]
 
 
+def count_column_bytes(table: Any, number: int, columns: list[str] | None) -> int:
+    """Return the bytes of a row group that its columns are unpacked to.
+
+    Args:
+        table: The file.
+        number: Of the row group.
+        columns: As `find_columns` returns them; all if None.
+    """
+    group = table.metadata.row_group(number)
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    if columns is not None:
+        beginnings = tuple(f"{column}." for column in columns)
+        chunks = [chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(beginnings)]
+    return sum(chunk.total_uncompressed_size for chunk in chunks)
+
+
+def read_rows(
+    table: Any, file: TextFile, number: int, columns: list[str] | None, places: Sequence[int]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read a few rows of a row group.
+
+    What is before a row must be decoded, but only the rows themselves are converted and held.
+
+    Args:
+        table: The file.
+        file: Its path, for messages.
+        number: Of the row group.
+        columns: As `find_columns` returns them; all if None.
+        places: Number of each row in the group, each once, in the order in which they are returned.
+
+    Returns:
+        Iterator of pairs: position of the row in the file, for messages, and its fields.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    before = sum(table.metadata.row_group(i).num_rows for i in range(number))
+    batches = table.iter_batches(SAMPLE_ROWS, row_groups=[number], columns=columns)
+    chosen = {before + place for place in places}
+    rows = read_batches(batches, file, before=before, chosen=chosen)
+    found = dict(zip(sorted(chosen), rows, strict=True))
+    return (found.pop(before + place) for place in places)
+
+
 def read_batches(
-    batches: Iterator[Any], file: TextFile, *, before: int = 0
+    batches: Iterator[Any],
+    file: TextFile,
+    *,
+    before: int = 0,
+    chosen: Collection[int] | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the rows of record batches.
 
@@ -93,23 +143,35 @@ def read_batches(
         batches: Of a Parquet file.
         file: The file, for messages.
         before: Number of rows before the first batch.
+        chosen: Numbers of the rows that are read, from 0 on; batches are read up to the last of them.
+            All if None.
 
     Raises:
         DataError: The file is damaged.
     """
     import pyarrow as pa
 
-    number = before
-    while True:
+    number, last = before, None if chosen is None else max(chosen, default=-1)
+    while last is None or number <= last:
         try:
             batch = next(batches, None)
-            rows = [] if batch is None else batch.to_pylist()
+            rows = [] if batch is None else _convert(batch, number, chosen)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(
                 f"{file} is damaged after row {number} ({one_line(error)}); fetch it again."
             ) from None
         if batch is None:
             return
-        for row in rows:
-            number += 1
-            yield f"{file}, row {number}", row
+        for place, row in rows:
+            yield f"{file}, row {place + 1}", row
+        number += batch.num_rows
+
+
+def _convert(
+    batch: Any, before: int, chosen: Collection[int] | None
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return the chosen rows of a batch, each with its number in the file."""
+    if chosen is None:
+        return list(enumerate(batch.to_pylist(), start=before))
+    places = [place for place in range(batch.num_rows) if before + place in chosen]
+    return [(before + place, batch.slice(place, 1).to_pylist()[0]) for place in places]

@@ -2,8 +2,9 @@
 
 Files are cut into parts of about the same size, which are read in an order of which every beginning is
 spread evenly over the text (multiples of the golden ratio). JSON lines and plain text are cut at any
-byte, Parquet into row groups. What can only be read from its beginning (compressed files, JSON arrays,
-CSV) is read a beginning of each file at a time, in proportion to its size.
+byte, Parquet into row groups; of files with few of them, rows all over each are read. What can only be
+read from its beginning (compressed files, JSON arrays, CSV) is read a beginning of each file at a time,
+in proportion to its size.
 """
 
 import io
@@ -22,7 +23,7 @@ from mixopt.config.text import FilesTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
 from mixopt.data.byte_ranges import find_extents, read_lines, read_text
 from mixopt.data.document import Document, is_held_out, tell_empty_side
-from mixopt.data.parquet_files import find_columns, open_parquet, read_batches
+from mixopt.data.parquet_files import count_column_bytes, find_columns, open_parquet, read_rows
 from mixopt.data.record_files import is_json_array, read_csv, read_json
 from mixopt.data.remote_files import RemoteFile, TextFile
 from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
@@ -54,8 +55,14 @@ WHOLE_PLAIN = 1 << 20
 """Largest plain-text file that is one part, as it is one document."""
 READ_AHEAD = 1 << 13
 """Characters of a JSON file that are read at a time."""
-SAMPLE_ROWS = 64
-"""Rows of a Parquet file that are read at a time."""
+FEW_GROUPS = 16
+"""Row groups of a Parquet file above which the beginnings of some are spread over it well enough."""
+DECODED, DECODED_REMOTE = 1 << 31, 1 << 29
+"""Bytes that are decoded, about, to read rows all over the row groups of files with few of them."""
+HELD = 1 << 27
+"""Bytes of such rows that are held at a time, about."""
+ROW_SEEDS = 1_000_003
+"""Step of the seed from a row group to the next, so that not the same places of each are read."""
 PACKINGS = (".gz", ".zst")
 RECORD_ENDINGS = (
     *JSONL_ENDINGS,
@@ -276,10 +283,10 @@ class TextSample(Sample):
         """Yield documents from where the last call stopped."""
         file, size = self._extents[number].file, self._extents[number].size
         share = size / sum(self._sizes) * max(1.0, len(self._files) / PARTS)
-        limit = factor * max(self._part_bytes, share * self._wanted)
+        first = max(self._part_bytes, share * self._wanted)
         format = find_format(file)
         if format == "parquet":
-            yield from self._read_row_groups(number, progress, limit)
+            yield from self._read_row_groups(number, progress, first, factor)
             return
         self._cut.add(file)
         part = self._open_part(number, 0, size)
@@ -293,7 +300,7 @@ class TextSample(Sample):
                 n_bytes += len(document.text)
                 yield replace(document, part=index)
             progress.rows[0] = n_rows
-            if n_bytes >= limit:
+            if n_bytes >= first * factor:
                 return
         part.covered, progress.is_finished = size, True
         self._cut.discard(file)
@@ -332,34 +339,57 @@ class TextSample(Sample):
         return self._groups[file]
 
     def _read_row_groups(
-        self, number: int, progress: _Progress, limit: float
+        self, number: int, progress: _Progress, first: float, factor: int
     ) -> Iterator[Document]:
+        """Yield documents of rows spread over each row group, from where the last call stopped."""
         file, size = self._extents[number].file, self._extents[number].size
         needed = list_columns(self.source)
         table = open_parquet(file, needed, buffer_size=1 << 16, pre_buffer=False)
-        columns = find_columns(table, needed)
-        groups, per_row = table.metadata.num_row_groups, size / max(1, table.metadata.num_rows)
-        n_read = max(1, min(groups, math.ceil(limit / self._part_bytes)))
+        columns, n_rows = find_columns(table, needed), table.metadata.num_rows
+        groups, per_row = table.metadata.num_row_groups, size / max(1, n_rows)
+        n_read = max(1, min(groups, math.ceil(first * factor / self._part_bytes)))
+        reach = self._find_reach(file, groups, first)
         for inner in islice(spread_order(groups, self._seed), n_read):
-            group = table.metadata.row_group(inner)
-            before, rows = progress.rows.get(inner, 0), group.num_rows
-            if before == rows:
-                continue
-            # by rows: a beginning that ends with a long text would hold too many long ones
-            wanted = math.ceil(limit / n_read * rows / max(1, group.total_byte_size))
-            part = self._open_part(number, inner, rows * per_row)
-            index = self._index[number, inner]
-            batches = table.iter_batches(SAMPLE_ROWS, row_groups=[inner], columns=columns)
-            for at, row in enumerate(read_batches(batches, file), start=1):
-                if at <= before:
-                    continue
-                part.covered = at * per_row
-                for document in self._to_documents(*row):
-                    yield replace(document, part=index)
-                progress.rows[inner] = at
-                if at >= before + wanted:
-                    break
-        progress.is_finished = sum(progress.rows.values()) == table.metadata.num_rows
+            rows, before = table.metadata.row_group(inner).num_rows, progress.rows.get(inner, 0)
+            row_bytes = max(1, count_column_bytes(table, inner, columns)) / max(1, rows)
+            # by rows: a number of bytes that ends with a long text would hold too many long ones
+            wanted = math.ceil(first * factor / n_read / row_bytes)
+            if 2 * wanted > rows:  # which are decoded anyway
+                wanted = rows
+            block = min(max(1, int(reach / row_bytes)), max(1, rows))
+            if reach and block < rows:
+                self._cut.add(file)
+            # one group is several parts, so that the error of its estimate is known
+            n_parts = PARTS if groups == len(self._files) == 1 and block == rows else 1
+            order = _order_rows(rows, block, self._seed + ROW_SEEDS * (number + inner))
+            places = list(islice(order, before, before + wanted))
+            held = max(1, int(HELD / row_bytes))
+            for start in range(0, len(places), held):
+                some = places[start : start + held]
+                found = read_rows(table, file, inner, columns, some)
+                for place, row in zip(some, found, strict=True):
+                    at = inner + place * n_parts // rows
+                    self._open_part(number, at, rows * per_row / n_parts).covered += per_row
+                    progress.rows[inner] = progress.rows.get(inner, 0) + 1
+                    for document in self._to_documents(*row):
+                        yield replace(document, part=self._index[number, at])
+        if sum(progress.rows.values()) == n_rows:
+            progress.is_finished = True
+            self._cut.discard(file)
+
+    def _find_reach(self, file: TextFile, groups: int, first: float) -> float:
+        """Return the bytes at the beginning of a row group over which its first rows are spread."""
+        if groups > FEW_GROUPS:
+            return 0
+        n_first = max(1, min(groups, math.ceil(first / self._part_bytes)))
+        most = DECODED_REMOTE if isinstance(file, RemoteFile) else DECODED
+        return max(most, 2 * self._wanted) / (n_first * min(len(self._files), PARTS))
+
+
+def _order_rows(rows: int, block: int, seed: int) -> Iterator[int]:
+    """Yield each row of a row group once, spread over one block of rows after the other."""
+    for start in range(0, rows, block):
+        yield from (start + place for place in spread_order(min(block, rows - start), seed))
 
 
 def _is_record(line: bytes) -> bool:

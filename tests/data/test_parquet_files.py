@@ -1,7 +1,14 @@
 import pandas as pd
 import pytest
 
-from mixopt.data.parquet_files import find_columns, open_parquet, read_batches, read_parquet
+from mixopt.data.parquet_files import (
+    count_column_bytes,
+    find_columns,
+    open_parquet,
+    read_batches,
+    read_parquet,
+    read_rows,
+)
 from mixopt.errors import DataError
 
 
@@ -24,6 +31,16 @@ def test_batches_of_a_row_group(file):
     batches = table.iter_batches(row_groups=[1], columns=["text"])
     rows = [row["text"] for _, row in read_batches(batches, file)]
     assert rows == ["t4", "t5", "t6", "t7"]
+
+
+def test_rows_of_a_row_group_come_in_the_order_that_is_asked(file):
+    table = open_parquet(file, ["text"])
+    rows = list(read_rows(table, file, 1, ["text"], [3, 0]))
+    assert rows == [(f"{file}, row 8", {"text": "t7"}), (f"{file}, row 5", {"text": "t4"})]
+    assert list(read_rows(table, file, 1, ["text"], [])) == []
+    sizes = [count_column_bytes(table, 1, columns) for columns in (["text"], ["n"], None)]
+    assert min(sizes) > 0
+    assert sum(sizes[:2]) == sizes[2]
 
 
 def test_a_file_that_is_none(file, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from mixopt.config.text import FilesTextConfig
+from mixopt.data import text_sample
 from mixopt.data.document import is_held_out
 from mixopt.data.sample import WHOLE_BYTES
 from mixopt.data.sources import read_documents
@@ -188,6 +189,41 @@ def test_the_error_of_the_estimate_is_the_right_size(tmp_path, ending):
         away.append((found.tokens - n_words) / found.std_error)
     assert np.sqrt(np.mean(np.square(away))) < 1.6
     assert np.mean(np.abs(away)) > 0.15
+
+
+@pytest.mark.parametrize("n_files", [8, 1])
+def test_rows_all_over_a_single_row_group_are_read(tmp_path, n_files):
+    """pandas and others write one row group a file, whose rows may be sorted."""
+    n_words = 0
+    for number in range(n_files):
+        lengths = sorted(map(int, np.random.default_rng(number).lognormal(3, 1, 16_000 // n_files)))
+        n_words += sum(lengths)
+        frame = pd.DataFrame({"text": [f"{i} " + "word " * n for i, n in enumerate(lengths, 1)]})
+        frame.to_parquet(tmp_path / f"{number}.parquet")
+        n_words += len(frame)
+    texts = set()
+    for seed in range(8):
+        sample = sample_of(tmp_path, 15_000, seed)
+        found = estimate(sample, 15_000)
+        assert found.tokens == pytest.approx(n_words, abs=3 * found.std_error)
+        assert found.tokens == pytest.approx(n_words, rel=0.25)
+        assert not found.remark
+        texts |= {document.text for document in sample.read()}
+    assert max(map(len, texts)) > 500
+
+
+def test_of_row_groups_too_large_to_be_decoded_a_beginning_is_read_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_sample, "DECODED", 1 << 18)
+    rows_of_file = [{"text": f"{i} " + "word " * 40} for i in range(4000)]
+    pd.DataFrame(rows_of_file).to_parquet(tmp_path / "a.parquet")
+    sample = sample_of(tmp_path, 5000)
+    first = [int(document.text.split()[0]) for document in sample.read()]
+    assert 200 < max(first) < 3000
+    found = estimate(sample, 5000)
+    assert found.std_error is None
+    assert "a.parquet can only be read from the beginning" in found.remark
+    everything = [document.text for document in sample._read_parts()]
+    assert sorted(everything) == sorted(row["text"] for row in rows_of_file)
 
 
 def test_a_sample_of_everything_is_exact(tmp_path):
