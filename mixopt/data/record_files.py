@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from mixopt.data.remote_files import TextFile
@@ -57,6 +58,17 @@ REFUSED = {
 """What a file with an ending of another format is, and what to do."""
 
 
+@dataclass
+class Place:
+    """Where a reader is in a file.
+
+    Attributes:
+        n_bytes: Bytes of the content up to the end of the last record, without those read ahead.
+    """
+
+    n_bytes: int = 0
+
+
 def is_json_array(stream: Any) -> bool:
     """Return whether a stream of bytes begins like a JSON array of objects.
 
@@ -68,7 +80,7 @@ def is_json_array(stream: Any) -> bool:
 
 
 def read_json(
-    stream: Any, file: TextFile, *, characters: int = CHARACTERS
+    stream: Any, file: TextFile, *, characters: int = CHARACTERS, place: Place | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the objects of a JSON file: an array of them, or one after the other (JSON lines).
 
@@ -76,6 +88,7 @@ def read_json(
         stream: Its bytes.
         file: Its path, for messages.
         characters: Characters that are read at a time.
+        place: Is moved with each record.
 
     Returns:
         Iterator of pairs: position of the record, for messages, and its fields.
@@ -84,10 +97,12 @@ def read_json(
         DataError: The content is not UTF-8, is no JSON, or has a value that is no object.
     """
     with io.TextIOWrapper(stream, encoding="utf-8-sig") as text:
-        yield from _read_records(_JsonReader(text, file, characters), file)
+        yield from _read_records(_JsonReader(text, file, characters), file, place or Place())
 
 
-def _read_records(reader: "_JsonReader", file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_records(
+    reader: "_JsonReader", file: TextFile, place: Place
+) -> Iterator[tuple[str, dict[str, Any]]]:
     is_array = reader.peek() == "["
     if is_array:
         reader.take()
@@ -99,7 +114,9 @@ def _read_records(reader: "_JsonReader", file: TextFile) -> Iterator[tuple[str, 
             reader.take()
         number += 1
         where = f"{file}, record {number}"
-        yield where, reader.read_object(where)
+        row = reader.read_object(where)
+        place.n_bytes = reader.n_bytes
+        yield where, row
     if is_array:
         if reader.take() != "]":
             raise DataError(f"{file} ends within its JSON array; fetch it again.")
@@ -113,6 +130,7 @@ class _JsonReader:
     def __init__(self, text: io.TextIOWrapper, file: TextFile, characters: int) -> None:
         self._text, self._file, self._characters = text, file, characters
         self._buffer, self._at = "", 0
+        self._counted, self.n_bytes = 0, 0
         self._decoder = json.JSONDecoder(parse_int=str)  # finds ends; `load_json` parses
 
     def _fill(self, size: int) -> bool:
@@ -120,8 +138,15 @@ class _JsonReader:
             more = self._text.read(size)
         except UnicodeDecodeError:
             raise DataError(f"{self._file} is not UTF-8 text; re-encode the file.") from None
-        self._buffer, self._at = self._buffer[self._at :] + more, 0
+        self._count()
+        self._buffer, self._at, self._counted = self._buffer[self._at :] + more, 0, 0
         return bool(more)
+
+    def _count(self) -> None:
+        """Add to `n_bytes` what was taken of the buffer."""
+        taken = self._buffer[self._counted : self._at]
+        self.n_bytes += len(taken.encode(errors="surrogatepass"))
+        self._counted = self._at
 
     def peek(self) -> str:
         """Return the next character that is no space, or nothing at the end."""
@@ -155,6 +180,7 @@ class _JsonReader:
                     reason = "it is nested too deeply"
                 raise DataError(f"{where} is not JSON ({reason}); fix or drop it.") from None
             self._at = end
+            self._count()
             assert isinstance(row, dict)  # it begins with a brace
             return row
 
@@ -173,12 +199,15 @@ class _JsonReader:
             raise
 
 
-def read_csv(stream: Any, file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_csv(
+    stream: Any, file: TextFile, *, place: Place | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Read the rows of a CSV file with a header; its cells are parted by comma, tab or semicolon.
 
     Args:
         stream: Its bytes.
         file: Its path, for messages.
+        place: Is moved with each row.
 
     Returns:
         Iterator of pairs: position of the row, for messages, and its cells by column.
@@ -189,21 +218,23 @@ def read_csv(stream: Any, file: TextFile) -> Iterator[tuple[str, dict[str, Any]]
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a document is longer than 128 KiB
     try:
         with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-            yield from _read_rows(text, file)
+            yield from _read_rows(text, file, place or Place())
     except UnicodeDecodeError:
         raise DataError(f"{file} is not UTF-8 text; re-encode the file.") from None
     except csv.Error as error:
         raise DataError(f"{file} is not a CSV file ({one_line(error)}); fix it.") from None
 
 
-def _read_rows(text: io.TextIOWrapper, file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_rows(
+    text: io.TextIOWrapper, file: TextFile, place: Place
+) -> Iterator[tuple[str, dict[str, Any]]]:
     header = text.readline()
     mark = max(DELIMITERS, key=header.count)
     if header.lower().startswith("sep=") and len(header.strip()) == len("sep=,"):  # of Excel
         mark, header = header[len("sep=")], text.readline()
     names = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]
-    number = 0
-    for cells in csv.reader(text, delimiter=mark, strict=True):
+    number, place.n_bytes = 0, len(header.encode())
+    for cells in csv.reader(_count_lines(text, place), delimiter=mark, strict=True):
         if not cells:
             continue
         number += 1
@@ -214,3 +245,9 @@ def _read_rows(text: io.TextIOWrapper, file: TextFile) -> Iterator[tuple[str, di
                 "commas or line ends needs quotes)."
             )
         yield where, dict(zip(names, cells, strict=True))
+
+
+def _count_lines(text: io.TextIOWrapper, place: Place) -> Iterator[str]:
+    for line in text:
+        place.n_bytes += len(line.encode())
+        yield line

@@ -10,9 +10,8 @@ in proportion to its size.
 import io
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from mixopt.data.availability import Availability, SampledPart, estimate_tokens
 from mixopt.data.byte_ranges import find_extents, read_lines, read_text
 from mixopt.data.document import Document, is_held_out, tell_empty_side
 from mixopt.data.parquet_files import count_column_bytes, find_columns, open_parquet, read_rows
-from mixopt.data.record_files import is_json_array, read_csv, read_json
+from mixopt.data.record_files import Place, is_json_array, read_csv, read_json
 from mixopt.data.remote_files import RemoteFile, TextFile
 from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
 from mixopt.data.sources import (
@@ -305,29 +304,39 @@ class TextSample(Sample):
         part.covered, progress.is_finished = size, True
         self._cut.discard(file)
 
-    def _iterate_rows(self, file: TextFile, format: str) -> Iterator[tuple[Any, float]]:
+    def _iterate_rows(
+        self, file: TextFile, format: str
+    ) -> Iterator[tuple[Iterable[Document], float]]:
         """Yield the documents of each row, and the bytes of the file up to there."""
         with tell_forbidden(file), file.open("rb") as raw, tell_damage(file):
             unpacked = UnpackedStream(raw, file.suffix.lower())
             stream: Any = io.BufferedReader(unpacked)
-            if format == "plain":
-                check_plain(file, self.source)
-                group = identify_file(file)
-                for document in read_blocks(stream, file, group):
-                    yield [document], unpacked.taken
-                return
-            if format == "jsonl":
-                n_bytes = 0
-                for count, line in enumerate(stream, start=1):
-                    n_bytes += len(line)
-                    if line.strip():
-                        where = f"{file}, line {count}"
-                        rows = self._to_documents(where, parse_line(line, where))
-                        yield rows, unpacked.taken * n_bytes / max(1, unpacked.given)
-                return
-            json_rows = partial(read_json, characters=READ_AHEAD)
-            for row in (json_rows if format == "json" else read_csv)(stream, file):
-                yield self._to_documents(*row), unpacked.taken
+            place = Place()
+            for row in self._iterate_stream(stream, file, format, place):
+                # without what was read ahead
+                yield row, unpacked.taken * min(1.0, place.n_bytes / max(1, unpacked.given))
+
+    def _iterate_stream(
+        self, stream: Any, file: TextFile, format: str, place: Place
+    ) -> Iterator[Iterable[Document]]:
+        """Yield the documents of each row of a stream, and move `place` with them."""
+        if format == "plain":
+            check_plain(file, self.source)
+            for document in read_blocks(stream, file, identify_file(file)):
+                place.n_bytes += len(document.text.encode())
+                yield [document]
+        elif format == "jsonl":
+            for count, line in enumerate(stream, start=1):
+                place.n_bytes += len(line)
+                if line.strip():
+                    where = f"{file}, line {count}"
+                    yield self._to_documents(where, parse_line(line, where))
+        elif format == "json":
+            for row in read_json(stream, file, characters=READ_AHEAD, place=place):
+                yield self._to_documents(*row)
+        else:
+            for row in read_csv(stream, file, place=place):
+                yield self._to_documents(*row)
 
     def _to_documents(self, where: str, row: dict[str, Any]) -> Iterator[Document]:
         return to_documents([(where, row)], self.source, self._reader)
