@@ -55,3 +55,26 @@ def each_row(rows: Any, path: str) -> Iterator[Any]:
         raise
     except Exception as error:  # libraries of file formats raise errors of many types
         raise DataError(f"Dataset {path!r} cannot be read ({one_line(error)}); fix it.") from error
+
+
+def describe_version(source: HubTextConfig) -> Any:
+    """Return what changes with the content of a dataset, without reading it.
+
+    Args:
+        source: Names it.
+
+    Returns:
+        Of a folder name, size and time of the last change of each file; of a dataset of the hub the
+        commit, or None where the hub cannot be asked.
+    """
+    folder = Path(source.path)
+    if folder.is_dir():
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        found = [(file.relative_to(folder).as_posix(), file.stat()) for file in files]
+        return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in found]
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().dataset_info(source.path, revision=source.revision, timeout=10).sha
+    except Exception:  # offline, or a mirror that cannot tell: then the sample is kept by its size
+        return None

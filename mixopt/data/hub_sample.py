@@ -13,7 +13,7 @@ from typing import Any
 from mixopt.config.text import HubTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
 from mixopt.data.document import Document
-from mixopt.data.hub_dataset import each_row, open_dataset
+from mixopt.data.hub_dataset import describe_version, each_row, open_dataset
 from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
 from mixopt.data.sources import to_documents
 
@@ -52,7 +52,7 @@ class HubSample(Sample):
     def describe_files(self) -> list[Any]:
         """Return what tells the dataset without reading it."""
         told = getattr(self._rows, "_fingerprint", None) or str(self._rows.info)
-        return [self.source.path, self._total, told]
+        return [self.source.path, self._total, told, describe_version(self.source)]
 
     def estimate(self, documents: int, tokens: dict[int, int]) -> Availability:
         """Estimate the tokens of the whole dataset, on the side of the split.

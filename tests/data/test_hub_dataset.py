@@ -1,9 +1,12 @@
 """Datasets of the `datasets` library: saved, in a folder, or not there."""
 
+from types import SimpleNamespace
+
 import pytest
 import toy
 
 from mixopt.config.text import HubTextConfig
+from mixopt.data.hub_dataset import describe_version
 from mixopt.data.sources import read_documents
 from mixopt.errors import DataError
 
@@ -28,3 +31,23 @@ def test_local_folder_of_the_datasets_library(tmp_path):
 def test_dataset_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="cannot be loaded"):
         list(read_documents(HubTextConfig(kind="huggingface", path=str(tmp_path / "none"))))
+
+
+def test_the_version_of_a_hub_dataset_is_its_commit_where_it_is_known(monkeypatch):
+    hub = pytest.importorskip("huggingface_hub", reason="the hub extra is not installed")
+    source = HubTextConfig(kind="huggingface", path="nobody/nothing", revision="main")
+
+    class Api:
+        def dataset_info(self, path, *, revision, timeout):
+            assert (path, revision) == ("nobody/nothing", "main")
+            return SimpleNamespace(sha="c0ffee")
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    assert describe_version(source) == "c0ffee"
+
+    class Offline:
+        def dataset_info(self, *_, **__):
+            raise ConnectionError("offline")
+
+    monkeypatch.setattr(hub, "HfApi", Offline)
+    assert describe_version(source) is None

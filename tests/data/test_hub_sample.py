@@ -69,3 +69,18 @@ def test_a_stream_that_does_not_tell_its_rows_says_what_to_give(places):
     found = sample.estimate(count, tokens)
     assert (found.tokens, found.std_error) == (sum(tokens.values()), None)
     assert "only what was read counts: give available_tokens" in found.describe()
+
+
+@pytest.mark.parametrize("name", ["saved", "streamed"])
+def test_files_that_were_written_again_are_another_dataset(tmp_path, name):
+    def save(word):
+        rows = [{"text": row["text"].replace("word", word), "page": row["page"]} for row in ROWS]
+        if name == "saved":
+            datasets.Dataset.from_list(rows).save_to_disk(tmp_path / name)
+        else:
+            toy.write_jsonl(tmp_path / name / "train.jsonl", rows)
+        return sample_of(tmp_path, name).describe_files()
+
+    first = save("word")
+    assert sample_of(tmp_path, name).describe_files() == first
+    assert save("term") != first
