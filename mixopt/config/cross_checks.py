@@ -82,7 +82,7 @@ def _check_text(study: "StudyConfig") -> None:
                 raise ValueError(
                     f"benchmark {benchmark.name!r} reads the text that expert {expert.domain!r} is "
                     "trained on; give the expert part: train and the benchmark part: heldout, "
-                    "with the same heldout_share and group"
+                    "with the same heldout_share and group, or without a group the same field"
                 )
 
 
@@ -115,7 +115,10 @@ def _documents_of(text: TextConfig) -> tuple[object, ...]:
 
 
 def _split_of(text: TextConfig) -> tuple[object, ...]:
-    return text.heldout_share, getattr(text, "group", None)
+    group, field = getattr(text, "group", None), getattr(text, "field", None)
+    # without a group a document's own text is its group, and another field is another text
+    fields = [field] if isinstance(field, str) else field
+    return text.heldout_share, group, fields if group is None else None
 
 
 def _check_checkpoints(study: "StudyConfig") -> None:

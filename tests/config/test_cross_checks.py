@@ -177,3 +177,24 @@ def test_a_budget_pays_for_what_a_method_can_use(tmp_path, method, least, words)
     with pytest.raises(ConfigError, match=words):
         load_study(toy.write_study(tmp_path, search=search, budget={"runs": least - 1}))
     load_study(toy.write_study(tmp_path, search=search, budget={"runs": least}))
+
+
+def test_without_a_group_both_sides_of_a_split_have_the_same_field(tmp_path):
+    """A document's own text is its group there, and of another field it is another text."""
+    path = toy.write_study(tmp_path)
+    expert = tmp_path / "experts" / "birds.yaml"
+    benchmark = tmp_path / "benchmarks" / "birds_heldout.yaml"
+    files = {file: yaml.safe_load(file.read_text()) for file in (expert, benchmark)}
+
+    def write_fields(group, **fields):
+        for file, plain in files.items():
+            own = {"field": fields[file.parent.name], "group": group}
+            file.write_text(yaml.safe_dump(plain | {"text": plain["text"] | own}))
+
+    write_fields(None, experts=["text", "more"], benchmarks="text")
+    with pytest.raises(ConfigError, match="or without a group the same field"):
+        load_study(path)
+    write_fields(None, experts=["text"], benchmarks="text")
+    load_study(path)
+    write_fields("page", experts=["text", "more"], benchmarks="text")
+    load_study(path)
