@@ -32,6 +32,8 @@ BATCH = 256
 """Documents whose values are found at a time."""
 LEFT_OUT = -1
 """Bucket of a document that `keep` leaves out."""
+KEPT_TOLERANCE = 0.05
+"""Difference between the share of documents that `keep` asks for and the kept one that is allowed."""
 
 
 class PerplexityModel(Protocol):
@@ -63,7 +65,7 @@ class Edges:
         """Return the edges at the quantiles of values (`n`)."""
         low, high = -math.inf, math.inf
         if split.keep is not None:
-            start, stop = split.keep if isinstance(split.keep, tuple) else (0.0, split.keep)
+            start, stop = _kept_range(split.keep)
             low = float(np.quantile(values, start)) if start > 0 else low
             high = float(np.quantile(values, stop)) if stop < 1 else high
         kept = values[(values > low) & (values <= high)]
@@ -74,6 +76,10 @@ class Edges:
         """Return the bucket of each value (`n`), `LEFT_OUT` of those that are not kept."""
         buckets = np.searchsorted(np.array(self.cuts), values, side="left")
         return np.where((values > self.low) & (values <= self.high), buckets, LEFT_OUT)
+
+
+def _kept_range(keep: float | tuple[float, float]) -> tuple[float, float]:
+    return keep if isinstance(keep, tuple) else (0.0, keep)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +177,8 @@ def assign(
         edges: Found before; at the quantiles of the values if left out.
 
     Raises:
-        DataError: A category is not one of those that the split lists.
+        DataError: A category is not one of those that the split lists, or equal values are so many that
+            another share of documents would be kept than `keep` asks for.
     """
     if split.values:
         number = {name: index for index, name in enumerate(split.values)}
@@ -184,8 +191,31 @@ def assign(
                 )
         return np.array([number[str(value)] for value in values], dtype=np.int64), None
     found = np.array(values, dtype=np.float64)
-    edges = edges or Edges.find(found, split)
-    return edges.assign(found), edges
+    if edges is not None:
+        return edges.assign(found), edges
+    edges = Edges.find(found, split)
+    buckets = edges.assign(found)
+    _check_kept(buckets, found, split, group)
+    return buckets, edges
+
+
+def _check_kept(
+    buckets: NDArray[np.int64], values: Array, split: TextSplitConfig, group: str
+) -> None:
+    """Refuse a split in which ties keep many more or fewer documents than are asked for."""
+    if split.keep is None:
+        return
+    start, stop = _kept_range(split.keep)
+    kept = float((buckets != LEFT_OUT).mean())
+    if abs(kept - (stop - start)) <= KEPT_TOLERANCE + 2 / len(values):
+        return
+    unique, counts = np.unique(values, return_counts=True)
+    keep = list(split.keep) if isinstance(split.keep, tuple) else split.keep
+    raise DataError(
+        f"The text of {group!r}: split.keep {keep} would keep {kept:.0%} of its documents, as "
+        f"{counts.max() / len(values):.0%} of them have the same value, {unique[counts.argmax()]:g}; "
+        "give a keep whose ends lie outside of equal values, or select documents by `where` of the text."
+    )
 
 
 def split_artifact(corpus: Artifact, split: TextSplitConfig, reference: str | None) -> Artifact:

@@ -184,3 +184,19 @@ def test_a_model_is_loaded_once_for_all_documents(tmp_path, monkeypatch):
     corpora = open_corpora(tmp_path, split)
     corpora.build()
     assert corpora.models.opened == 1
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [(0.2, "60%"), ((0.1, 0.9), "30%"), ((0.0, 0.9), ""), (0.6, ""), (0.3, "60%")]
+)
+def test_equal_values_that_change_what_is_kept_are_told(keep, kept):
+    values = [0.0] * 60 + [1 + i / 100 for i in range(40)]
+    split = TextSplitConfig(by="field", field="toxicity", keep=keep)
+    if not kept:
+        assert text_split.assign(values, split, "web")[1] is not None
+        return
+    words = f"'web': split.keep .* would keep {kept} of its documents, as 60% of them .* value, 0;"
+    with pytest.raises(DataError, match=words):
+        text_split.assign(values, split, "web")
+    # documents outside of a sample are assigned by edges that are known
+    assert text_split.assign(values, split, "web", text_split.Edges(0.0, 1.2, ()))[0].max() == 0
