@@ -268,6 +268,8 @@ class TextSample(Sample):
                     head = stream.read(stop - start).find(text)
                     place = start + head + len(text) - len(wrong)
                     raise tell_encoding(file, place) from None
+                # line ends as where a text is read whole
+                decoded = decoded.replace("\r\n", "\n").replace("\r", "\n")
                 yield Document(decoded, self._identify(file), index)
                 return
             for end, line in read_lines(stream, start, stop):

@@ -403,3 +403,12 @@ def test_a_byte_order_mark_is_no_text_of_a_sample(tmp_path, name, n_lines):
     sample = sample_of(tmp_path / "d", 50)
     assert not any("\ufeff" in document.text for document in sample.read_all())
     assert [entry[3:] for entry in sample.describe_files()] == [("mark",)]  # another fingerprint
+
+
+def test_line_ends_of_a_sample_are_those_of_the_text_read_whole(tmp_path):
+    write(tmp_path / "d", "a.txt", b"a line of text\r\nand one more\r" * 100_000)
+    sample = sample_of(tmp_path / "d", 100_000)
+    texts = [document.text for document in sample.read_all()]
+    assert len(texts) > 10
+    whole = "".join(document.text for document in read_documents(sample.source))
+    assert all(text in whole for text in texts)
