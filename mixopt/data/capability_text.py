@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
 from mixopt.data.contamination import RUN, WORD, RunIndex
+from mixopt.data.word_runs import fold_case
 from mixopt.errors import DataError
 
 PIECE_BYTES = 2000
@@ -126,13 +127,13 @@ def collect_capability_text(
 class _ItemIndex:
     def __init__(self, items: Sequence[str]) -> None:
         self._index = RunIndex({"items": items})
-        words = [WORD.findall(item.lower()) for item in items]
+        words = [WORD.findall(fold_case(item)) for item in items]
         self._short = [f" {' '.join(some)} " for some in words if SHORTEST <= len(some) < RUN]
 
     def occur_in(self, text: str) -> bool:
         if self._index.find(text):
             return True
-        words = self._short and f" {' '.join(WORD.findall(text.lower()))} "
+        words = self._short and f" {' '.join(WORD.findall(fold_case(text)))} "
         return any(item in words for item in self._short)
 
 

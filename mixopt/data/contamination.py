@@ -1,8 +1,8 @@
 """Contamination: benchmark items that share 13 consecutive words with training text.
 
 The rule is GPT-3's (arXiv:2005.14165, appendix C): 13-grams are rarely shared by chance. Words are
-compared in lower case and without punctuation. Only words of the items are indexed, so a corpus of any
-size is read once, as a stream.
+compared in lower case, with composed accents (NFC) and without punctuation. Only words of the items are
+indexed, so a corpus of any size is read once, as a stream.
 """
 
 import hashlib
@@ -19,7 +19,14 @@ import numpy as np
 from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.data.corpus import Corpus
-from mixopt.data.word_runs import cut_texts, find_owners, hash_all_runs, hash_runs, map_on_cores
+from mixopt.data.word_runs import (
+    cut_texts,
+    find_owners,
+    fold_case,
+    hash_all_runs,
+    hash_runs,
+    map_on_cores,
+)
 
 RUN = 13
 """Words of an n-gram."""
@@ -61,7 +68,7 @@ class RunIndex:
         self.owners = [
             (name, place) for name, group in texts.items() for place in range(len(group))
         ]
-        flat = [text.lower() for group in texts.values() for text in group]
+        flat = [fold_case(text) for group in texts.values() for text in group]
         runs, owners = hash_runs(flat, RUN)
         order = np.argsort(runs, kind="stable")
         self._runs, self._owner_of = runs[order], owners[order]
@@ -116,7 +123,7 @@ class Items:
     def _short(self) -> dict[str, int]:
         """Number of items of fewer than 13 words, by benchmark."""
         return {
-            name: sum(len(WORD.findall(text)) < RUN for text in group)
+            name: sum(len(WORD.findall(fold_case(text))) < RUN for text in group)
             for name, group in self._texts.items()
         }
 
@@ -180,16 +187,17 @@ def describe_contamination(overlaps: Iterable[Contamination]) -> list[str]:
         At most two sentences; none where nothing is contaminated.
     """
     by_benchmark: dict[str, list[Contamination]] = {}
-    too_short: dict[str, int] = {}
+    too_short: dict[str, str] = {}
     for overlap in overlaps:
         if overlap.found:
             by_benchmark.setdefault(overlap.benchmark, []).append(overlap)
-        if overlap.short and not overlap.items:
-            too_short[overlap.benchmark] = overlap.short
+        if overlap.short and overlap.short >= overlap.items:  # half of them or more
+            count = f" ({overlap.short} of {overlap.items + overlap.short})" * bool(overlap.items)
+            too_short[overlap.benchmark] = f"{overlap.benchmark!r}{count}"
     sentences = []
     if too_short:
         sentences.append(
-            f"Items of {', '.join(map(repr, too_short))} are too short to be searched for in training "
+            f"Items of {', '.join(too_short.values())} are too short to be searched for in training "
             f"text: they have fewer than {RUN} words."
         )
     if by_benchmark:

@@ -1,14 +1,15 @@
 r"""Hashes of runs of consecutive words, computed for many texts at once.
 
-Words are compared in lower case and without punctuation (`\w+` of `re`). A word's hash mixes its UTF-8
-bytes, eight at a time; a run's one is a polynomial in the hashes of its words, modulo 2^64 with an odd
-random factor, so that prefix sums give the hashes of all runs. Per character little more is done than to
-find where words begin.
+Words are compared in lower case, with composed accents (NFC) and without punctuation (`\w+` of `re`). A
+word's hash mixes its UTF-8 bytes, eight at a time; a run's one is a polynomial in the hashes of its
+words, modulo 2^64 with an odd random factor, so that prefix sums give the hashes of all runs. Per
+character little more is done than to find where words begin.
 """
 
 import hashlib
 import os
 import re
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -165,8 +166,19 @@ def _hash_words(joined: bytes, starts: Places, ends: Places) -> Hashes:
     return hashes
 
 
+def fold_case(text: str) -> str:
+    """Return a text in lower case, its letters and their accents composed (NFC).
+
+    Args:
+        text: Any; `é` may be one character in one text and two in another.
+    """
+    if not text.isascii() and not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+    return text.lower()
+
+
 def cut_texts(texts: Iterable[str], length: int) -> Iterator[list[str]]:
-    """Yield texts in lower case in groups of about `CHUNK` characters, long ones in pieces.
+    """Yield texts by `fold_case` in groups of about `CHUNK` characters, long ones in pieces.
 
     Args:
         texts: The texts.
@@ -176,7 +188,7 @@ def cut_texts(texts: Iterable[str], length: int) -> Iterator[list[str]]:
     groups: dict[bool, list[str]] = {True: [], False: []}  # ASCII is faster
     sizes = {True: 0, False: 0}
     for text in texts:
-        lowered = text.lower()
+        lowered = fold_case(text)
         start = 0
         group = groups[lowered.isascii()]
         while len(lowered) - start > 2 * CHUNK:

@@ -1,5 +1,8 @@
 import random
+import unicodedata
 from types import SimpleNamespace
+
+import pytest
 
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.data import contamination
@@ -88,3 +91,19 @@ def test_items_are_indexed_once_for_all_domains(tmp_path, monkeypatch):
     assert built == [texts]
     assert measure_contamination(documents, corpora, texts, store) == found
     assert built == [texts]  # all are in the store
+
+
+def test_a_benchmark_of_which_half_are_too_short_is_told_with_its_count():
+    texts = {"a": ["短い文です"] * 400 + [text(1)], "b": [text(2), text(3), "no"]}
+    (sentence,) = describe_contamination(Items(texts).count("web", [text(9)]))
+    assert "Items of 'a' (400 of 401) are too short to be searched for" in sentence
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_of_either_form_are_the_same_letters(forms):
+    words = "un été où même l'élève français a très vite été là après ça et voilà où"
+    item, document = (unicodedata.normalize(form, words) for form in forms)
+    assert item != document
+    assert RunIndex({"b": [item]}).find(document) == {0}
+    short = unicodedata.normalize("NFD", "été très élève déjà où là")
+    assert Items({"b": [short]}).count("web", [])[0].short == 1
