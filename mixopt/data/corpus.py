@@ -197,6 +197,10 @@ def fingerprint_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> str:
     vocabulary = sorted(tokenizer.get_vocab().items()) if backend is None else []
     text = json.dumps(vocabulary) if backend is None else backend.to_str()
     rules = f"{text} {tokenizer.bos_token_id} {tokenizer.eos_token_id}"
+    if getattr(
+        tokenizer, "split_special_tokens", False
+    ):  # keys of other tokenizers stay as they were
+        rules += " split_special_tokens"
     return hashlib.blake2b(rules.encode(), digest_size=16).hexdigest()
 
 

@@ -150,3 +150,10 @@ def test_few_shards_are_open_at_a_time(tmp_path, monkeypatch):
     before = len(os.listdir("/dev/fd"))
     assert made.read(0, made.tokens).tolist() == expected_tokens(path)
     assert len(os.listdir("/dev/fd")) - before <= corpus.OPEN_SHARDS
+
+
+def test_a_tokenizer_that_splits_special_tokens_has_another_key():
+    """It reads the text of a special token as words, and not as the token."""
+    split = tokenizer()
+    split.split_special_tokens = True
+    assert fingerprint_tokenizer(split) != fingerprint_tokenizer(TOKENS)
