@@ -7,6 +7,7 @@ them to its workers.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import heappop, heapreplace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -308,15 +309,20 @@ class StudyCorpora:
         return self.source_fingerprints.values()
 
     def _interleaved(self) -> Iterator[str]:
-        """Yield a document of each domain in turn, so that every domain shapes the vocabulary."""
+        """Yield the next document of the domain with the fewest bytes so far.
+
+        Every domain then shapes the vocabulary, also where documents of one are much longer.
+        """
         streams = [self._read_source(name) for name in self.sources]
-        while streams:
-            for stream in list(streams):
-                document = next(stream, None)
-                if document is None:
-                    streams.remove(stream)
-                else:
-                    yield document.text
+        heap = [(0, number) for number in range(len(streams))]
+        while heap:
+            n_bytes, number = heap[0]
+            document = next(streams[number], None)
+            if document is None:
+                heappop(heap)
+            else:
+                heapreplace(heap, (n_bytes + len(document.text.encode()), number))
+                yield document.text
 
     def corpus_artifact(self, domain: str) -> Artifact:
         """Return the artifact of a domain's corpus."""

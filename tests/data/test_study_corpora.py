@@ -189,3 +189,23 @@ def test_a_study_may_have_more_files_open_than_is_usual(tmp_path, monkeypatch):
     config = load_study(toy.write_study(tmp_path / "s"))
     StudyCorpora(config, ArtifactStore(tmp_path / "a"), ArtifactStore(tmp_path / "b"))
     assert called == [1]
+
+
+def test_every_domain_shapes_the_vocabulary_by_its_bytes(tmp_path):
+    """A document of each in turn would be nearly all of the domain with long documents."""
+    path = toy.write_study(tmp_path / "s")
+    rows = [{"text": "x" * 20_000 + str(i), "page": str(i)} for i in range(40)]
+    toy.write_jsonl(tmp_path / "s" / "data" / "ships.jsonl", rows)
+    found = StudyCorpora(
+        load_study(path), ArtifactStore(tmp_path / "journal"), ArtifactStore(tmp_path / "cache")
+    )
+    sizes = {"long": 0, "short": 0}
+    for text in found._interleaved():
+        sizes["long" if text.startswith("xx") else "short"] += len(text)
+        if sum(sizes.values()) > 60_000:
+            break
+    assert sizes["short"] > 20_000
+    assert sizes["long"] >= 20_000
+    assert len(list(found._interleaved())) == sum(
+        len(list(found._read_source(name))) for name in found.sources
+    )
