@@ -51,7 +51,7 @@ class FilesTextConfig(RecordTextConfig):
     field: TextFields = "text"
     """Field or column that holds the text, or a list of chat messages; several are joined in order."""
     group: str | None = None
-    """Field with the group of a document; each distinct text is its own group if left out."""
+    """Field with the group of a document; each distinct text is its own group if left out or empty."""
 
 
 class HubTextConfig(RecordTextConfig):
@@ -69,7 +69,7 @@ class HubTextConfig(RecordTextConfig):
     field: TextFields = "text"
     """Column that holds the text, or a list of chat messages; several are joined in order."""
     group: str | None = None
-    """Column with the group of a document; each distinct text is its own group if left out."""
+    """Column with the group of a document; each distinct text is its own group if left out or empty."""
 
 
 class TokensTextConfig(SplitTextConfig):

@@ -29,6 +29,8 @@ from mixopt.io.parsing import load_json, show
 
 BLOCK_CHARACTERS = 1 << 20
 """Characters above which a plain-text file becomes several documents of one group."""
+BLANK = b" \t\r\n\v\f\0"
+"""Bytes of a line without a record; zeros are the rest of a hole, as after a download that was cut."""
 
 
 def read_documents(source: TextConfig) -> Iterator[Document]:
@@ -173,11 +175,11 @@ def to_documents(
     for where, row in unwrap_records(rows, _fields(source)):
         if source.where is None or matches(row, source.where):
             text = used.read(row, where)
-            owner = None if source.group is None else str(get_field(row, source.group, where))
+            owner = None if source.group is None else get_field(row, source.group, where)
             # without a group the text is its own group, so that copies of it stay on one side
             name = source.value_field
             value = None if name is None else get_field(row, name, where)
-            yield Document(text, text if owner is None else owner, value=value)
+            yield Document(text, text if owner in (None, "") else str(owner), value=value)
     if reader is None:
         used.finish()
 
@@ -200,7 +202,7 @@ def read_jsonl(file: TextFile) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     with open_bytes(file) as stream, tell_damage(file):
         for number, line in enumerate(stream, start=1):
-            if not line.strip():
+            if not line.strip(BLANK):
                 continue
             where = f"{file}, line {number}"
             yield where, parse_line(line, where)
@@ -217,7 +219,7 @@ def parse_line(line: bytes, where: str) -> dict[str, Any]:
         DataError: It is not UTF-8 or no JSON object.
     """
     try:
-        row = load_json(line.removeprefix(BOM_UTF8).decode("utf-8"))
+        row = load_json(line.removeprefix(BOM_UTF8).strip(BLANK).decode("utf-8"))
     except UnicodeDecodeError:
         raise DataError(f"{where} is not UTF-8 text; re-encode the file.") from None
     except ValueError as error:

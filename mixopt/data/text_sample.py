@@ -27,6 +27,7 @@ from mixopt.data.record_files import Place, is_json_array, read_csv, read_json
 from mixopt.data.remote_files import RemoteFile, TextFile
 from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
 from mixopt.data.sources import (
+    BLANK,
     check_plain,
     list_columns,
     parse_line,
@@ -330,7 +331,7 @@ class TextSample(Sample):
         elif format == "jsonl":
             for count, line in enumerate(stream, start=1):
                 place.n_bytes += len(line)
-                if line.strip():
+                if line.strip(BLANK):
                     where = f"{file}, line {count}"
                     yield self._to_documents(where, parse_line(line, where))
         elif format == "json":

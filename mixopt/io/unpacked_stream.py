@@ -68,11 +68,16 @@ class UnpackedStream(io.RawIOBase):
             return b""
         content = []
         while packed:
-            if self._unpacker is None or self._unpacker.eof:
+            if self._unpacker is None:
+                self._unpacker = _open_unpacker(self._packing)
+            elif self._unpacker.eof:
+                # a file may hold one compressed part after the other, and zeros after each
+                packed = packed.lstrip(b"\0")
+                if not packed:
+                    break
                 self._unpacker = _open_unpacker(self._packing)
             content.append(self._unpacker.decompress(packed))
-            # a file may hold one compressed part after the other, and zeros between them
-            packed = self._unpacker.unused_data.lstrip(b"\0") if self._unpacker.eof else b""
+            packed = self._unpacker.unused_data if self._unpacker.eof else b""
         return b"".join(content)
 
 

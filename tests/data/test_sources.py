@@ -199,3 +199,21 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
     for name in ("a.txt", "a.jsonl.gz", "b"):
         with pytest.raises(DataError, match=rf"{name} may not be read; change its permissions"):
             fingerprint_text(FilesTextConfig(paths=[str(tmp_path / name)]))
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_document_with_an_empty_group_is_its_own_group(tmp_path, empty):
+    rows = [{"text": f"t{i}", "page": empty} for i in range(60)] + [{"text": "x", "page": 7}]
+    path = toy.write_jsonl(tmp_path / "a.jsonl", rows)
+    groups = [d.group for d in read_documents(FilesTextConfig(paths=[str(path)], group="page"))]
+    assert groups == [row["text"] for row in rows[:60]] + ["7"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_zeros_after_json_lines_are_the_rest_of_a_hole(tmp_path, name):
+    content = b'{"text": "x"}\n{"text": "y"}\0\0\n' + bytes(5000)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    source = FilesTextConfig(paths=[str(tmp_path / name)])
+    assert [d.text for d in read_documents(source)] == ["x", "y"]
+    sample = TextSample(source, [tmp_path / name], 1000, 0)
+    assert [d.text for d in sample.read()] == ["x", "y"]

@@ -37,3 +37,12 @@ def test_a_long_window_of_zstd_is_no_damage():
     block = (len(content) << 3 | 1).to_bytes(3, "little") + content
     packed = b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([(28 - 10) << 3]) + block
     assert UnpackedStream(io.BytesIO(packed), ".zst").read() == content
+
+
+@pytest.mark.parametrize("n_zeros", [1, 1 << 12, 10_000])
+def test_zeros_after_the_content_are_no_content(n_zeros):
+    """As of a tape, or of a download into a file of full size; gzip's own reader ignores them too."""
+    packed = gzip.compress(b"a text") + bytes(n_zeros)
+    assert io.BufferedReader(UnpackedStream(io.BytesIO(packed), ".gz")).read() == b"a text"
+    both = packed + gzip.compress(b" and more")
+    assert io.BufferedReader(UnpackedStream(io.BytesIO(both), ".gz")).read() == b"a text and more"
