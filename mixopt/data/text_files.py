@@ -41,7 +41,7 @@ MAGIC = {
     b"BZh": REFUSED[".bz2"],
     b"\xfd7zXZ": REFUSED[".xz"],
     b"%PDF": REFUSED[".pdf"],
-    b"SQLite": REFUSED[".db"],
+    b"SQLite format 3\0": REFUSED[".db"],
     b"WARC/": REFUSED[".warc"],
 }
 """First bytes of formats that are not read under other names, and what to do."""

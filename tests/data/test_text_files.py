@@ -67,6 +67,7 @@ def test_a_glob_without_files_and_an_empty_file(tmp_path):
         ("a.parquet", b"PAR1", "parquet", ".parquet"),
         ("a.md", b"x", "plain", ".md"),
         ("a.txt", ROW + b"\n" + ROW, "plain", ".txt"),
+        ("a.txt", b"SQLite is a library", "plain", ".txt"),
         ("part-00000", ROW, "jsonl", ":jsonl"),
     ],
 )
