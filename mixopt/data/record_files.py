@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ LONGEST_WORD = 16
 """Characters that are at least as many as the longest word that is no text: `-Infinity`, an escape."""
 DELIMITERS = ",\t;|"
 """Marks between the cells of a CSV file."""
+QUOTED = re.compile(r'"[^"]*"')
 REFUSED = {
     ".arrow": "an Arrow file; name its folder with `kind: huggingface`, or convert it to Parquet",
     ".feather": "an Arrow file; convert it to Parquet",
@@ -229,7 +231,7 @@ def _read_rows(
     text: io.TextIOWrapper, file: TextFile, place: Place
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     header = text.readline()
-    mark = max(DELIMITERS, key=header.count)
+    mark = _find_delimiter(header, file)
     if header.lower().startswith("sep=") and len(header.strip()) == len("sep=,"):  # of Excel
         mark, header = header[len("sep=")], text.readline()
     names = [name.strip() for name in next(csv.reader([header], delimiter=mark), [])]
@@ -245,6 +247,15 @@ def _read_rows(
                 "commas or line ends needs quotes)."
             )
         yield where, dict(zip(names, cells, strict=True))
+
+
+def _find_delimiter(header: str, file: TextFile) -> str:
+    """Return the mark between cells: the most frequent one of the header, outside of quotes."""
+    bare = QUOTED.sub("", header)
+    is_tsv = ".tsv" in map(str.lower, file.suffixes[-2:])
+    if is_tsv and ("\t" in bare or not any(mark in bare for mark in DELIMITERS)):
+        return "\t"
+    return max(DELIMITERS, key=bare.count)
 
 
 def _count_lines(text: io.TextIOWrapper, place: Place) -> Iterator[str]:

@@ -100,6 +100,7 @@ def test_long_cells_are_read(tmp_path):
         ),
         ("a.txt", b"PAR1", "a Parquet file; name it .parquet"),
         ("part-0", b"ARROW1", "an Arrow file; convert it to Parquet"),
+        ("a.txt", b"SQLite format 3\0", "a database; write its text as JSONL"),
     ],
 )
 def test_bad_files_are_told_in_one_sentence(tmp_path, name, content, words):
@@ -217,3 +218,36 @@ class Unclosed(io.BufferedReader):
 
     def close(self):
         self.detach()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.tsv", "text\nhello, world\n", ["hello, world"]),
+        ("a.TSV", "text\nhello; a|b\n", ["hello; a|b"]),
+        ("a.tsv", 'text\t"a, b, c"\nhello, world\tx\n', ["hello, world"]),
+        ("a.tsv", "text,page\nhello world,x\n", ["hello world"]),
+        ("a.csv", 'text,"a; b; c"\nhello; world,x\n', ["hello; world"]),
+    ],
+)
+def test_the_name_tells_a_table_of_tabs_and_quotes_hide_marks(tmp_path, name, content, found):
+    (tmp_path / name).write_text(content)
+    assert texts(tmp_path / name) == found
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [
+        (record_files.read_json, json.dumps(ROWS, ensure_ascii=False, indent=1)),
+        (record_files.read_json, "".join(json.dumps(row) + "\n" for row in ROWS)),
+        (record_files.read_csv, 'page,text\n1,é\n2,"a\nb"\n\n3,c\n'),
+    ],
+)
+def test_the_place_of_a_reader_is_the_end_of_its_record(tmp_path, read, content):
+    place = record_files.Place()
+    ends = [place.n_bytes for _ in read(io.BytesIO(content.encode()), tmp_path / "a", place=place)]
+    assert ends == sorted(set(ends))
+    rest = [content.encode()[end:].decode().strip() for end in ends]
+    for text in rest[:-1]:
+        assert text[0] in ",{123"
+    assert rest[-1] in ("", "]")
