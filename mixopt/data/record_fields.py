@@ -196,9 +196,23 @@ def matches(record: Mapping[str, Any], conditions: Conditions) -> bool:
     for name, wanted in conditions.items():
         allowed = wanted if isinstance(wanted, list) else [wanted]
         value = find_field(record, name)
-        if value not in allowed and str(value) not in map(str, allowed):
+        if not any(_is_same(value, each) for each in allowed):
             return False
     return True
+
+
+def _is_same(value: Any, wanted: str | bool | float) -> bool:
+    """Return whether a value is the wanted one, also where a file has truth or numbers as text."""
+    if value == wanted or str(value) == str(wanted):
+        return True
+    if isinstance(wanted, bool):
+        return isinstance(value, str) and value.strip().lower() == str(wanted).lower()
+    if isinstance(wanted, str) or not isinstance(value, str):
+        return False
+    try:
+        return float(value) == wanted
+    except ValueError:
+        return False
 
 
 def join_messages(value: Any) -> str | None:
@@ -209,9 +223,11 @@ def join_messages(value: Any) -> str | None:
             text, missing (a call of a tool), or a list of parts of which those with text count.
 
     Returns:
-        The text without roles, or None if `value` is no list of messages.
+        The text without roles, or None if `value` is no list of messages, or JSON text of messages that
+        are all empty.
     """
-    if isinstance(value, str) and MESSAGES_AS_TEXT.match(value):
+    is_text = isinstance(value, str)
+    if is_text and MESSAGES_AS_TEXT.match(value):
         value = _parse_record(value)
     if not isinstance(value, list) or not value:
         return None
@@ -231,6 +247,8 @@ def join_messages(value: Any) -> str | None:
         if text is None:
             return None
         texts.append(text)
+    if is_text and not any(texts):  # a list of other records, which are the text themselves
+        return None
     return BETWEEN_MESSAGES.join(filter(None, texts))
 
 

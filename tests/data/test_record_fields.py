@@ -7,7 +7,7 @@ import toy
 
 from mixopt.config.text import FilesTextConfig, HubTextConfig
 from mixopt.data.corpus import fingerprint_text
-from mixopt.data.record_fields import join_messages
+from mixopt.data.record_fields import join_messages, matches
 from mixopt.data.sources import read_documents
 from mixopt.errors import DataError
 
@@ -228,6 +228,7 @@ def turns(content):
         ([{"role": "user"}], None),
         (json.dumps(turns("a")), "a\n\nYes."),
         ('[{"role": half', None),
+        (json.dumps([{"role": "admin", "name": "Alice"}, {"role": "user", "name": "Bo"}]), None),
     ],
 )
 def test_parts_and_calls_of_messages(value, joined):
@@ -248,3 +249,24 @@ def test_metadata_that_is_text_of_json(tmp_path):
 def test_a_record_without_text_is_an_empty_document(tmp_path):
     path = toy.write_jsonl(tmp_path / "a.jsonl", [{"text": None}, {"text": []}, {"text": "x"}])
     assert [d.text for d in documents(path)] == ["", "", "x"]
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "is_match"),
+    [
+        ("true", True, True),
+        ("TRUE", True, True),
+        ("false", True, False),
+        ("1", True, False),
+        (True, True, True),
+        ("2020.0", 2020, True),
+        ("2020", 2020.0, True),
+        ("2020.5", 2020, False),
+        ("year", 2020, False),
+        (None, False, False),
+        ("2020.0", "2020", False),
+        ("x", ["y", "x"], True),
+    ],
+)
+def test_truth_and_numbers_may_be_text_as_in_csv(value, wanted, is_match):
+    assert matches({"a": value}, {"a": wanted}) == is_match
