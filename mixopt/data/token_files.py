@@ -199,9 +199,14 @@ def _find_type(path: Path, size: int) -> np.dtype[Any]:
         if n_bytes % dtype.itemsize:
             continue
         tokens = np.memmap(path, dtype, mode="r")
-        middle = len(tokens) // 2
+        middle = len(tokens) // 4 * 2
         probed = np.concatenate([tokens[:PROBED], tokens[middle : middle + PROBED]])
         if len(probed) and int(probed.max()) < size:
+            if dtype.itemsize == 4 and probed[::2].any() and not probed[1::2].any():
+                raise DataError(
+                    f"{path} holds tokens of 64 bits (every other number of 32 bits is 0); write them "
+                    "as uint32 (`tokens.astype('uint32').tofile(...)`)."
+                )
             return dtype
     raise DataError(
         f"{path} holds ids beyond the {size:,} tokens of the base's tokenizer, as "

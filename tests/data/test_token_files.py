@@ -261,3 +261,13 @@ def test_a_path_that_names_no_tokens_is_told_beside_one_that_does(tmp_path, othe
         list_token_files(source)
     twice = source.model_copy(update={"paths": [paths[0], str(tmp_path / "*.npy")]})
     assert [file.name for file in list_token_files(twice)] == ["a.npy"]
+
+
+def test_tokens_of_64_bits_are_no_tokens_with_zeros_between(tmp_path):
+    np.array([5, 6, 7, EOS, 8, 9, EOS], dtype=np.int64).tofile(tmp_path / "a.npy")
+    with pytest.raises(DataError, match="holds tokens of 64 bits .*; write them as uint32"):
+        open_one(tmp_path / "a.npy")
+    np.array([5, 0, 7, EOS, 8, 9], dtype=np.uint32).tofile(tmp_path / "b.npy")
+    assert open_one(tmp_path / "b.npy").n_tokens == 6
+    np.zeros(6, dtype=np.uint32).tofile(tmp_path / "c.npy")
+    assert open_one(tmp_path / "c.npy").n_tokens == 6
