@@ -15,7 +15,8 @@ BLOCK = 1 << 18
 """Bytes that are fetched at least: a part of a sample is smaller, a whole file is read in many."""
 READ_AT_ONCE = 1 << 14
 """Bytes that are taken at a time of what is fetched."""
-STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created", "sha256")
+STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created", "sha256",
+          "blob_id", "xet_hash")  # fmt: skip
 """Fields of a listing that change with a file, in the file systems that have them."""
 
 

@@ -250,3 +250,18 @@ def test_the_hub_offline_or_without_the_dataset_is_told(hub, monkeypatch):
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="hf://datasets/me/set/data/.* cannot be read .*offline"):
         read("me/set/data/a*.jsonl")
+
+
+def test_files_of_the_hub_change_with_their_content(hub, monkeypatch):
+    """The hub tells no time of a file in a listing, but the hash of its content."""
+    name = "hf://datasets/me/set/data/a.jsonl"
+    first = list_remote(name)[0].stamp
+
+    import huggingface_hub
+
+    monkeypatch.setattr(HubAnswers, "list", lambda self, folder: [
+        {"type": "directory", "path": "data", "oid": "0" * 40}] if not folder else [
+        {"type": "file", "path": path, "size": len(content), "oid": "1" * 40}
+        for path, content in self.files.items()])  # fmt: skip
+    huggingface_hub.HfFileSystem.clear_instance_cache()
+    assert list_remote(name)[0].stamp != first
