@@ -3,8 +3,16 @@
 from collections.abc import Iterator
 from itertools import chain, islice
 
-from mixopt.config.text import FilesTextConfig, TextConfig, TokensTextConfig
+from mixopt.config.text import (
+    FilesTextConfig,
+    HubTextConfig,
+    MachineTextConfig,
+    TextConfig,
+    TokensTextConfig,
+)
 from mixopt.data.document import Document
+from mixopt.data.hub_dataset import open_dataset
+from mixopt.data.hub_sample import HubSample, find_hub_sample
 from mixopt.data.sources import read_documents
 from mixopt.data.text_files import list_files
 from mixopt.data.text_sample import TextSample, find_sample
@@ -21,8 +29,8 @@ def read_heldout(source: TextConfig, count: int | None) -> Iterator[Document]:
     """Yield at most `count` documents of a text.
 
     Args:
-        source: The text. Of files that are large documents spread over all of them are read, unless its
-            `tokens` is `all`.
+        source: The text. Of large files and datasets documents spread over all of them are read, unless
+            its `tokens` is `all`; of a dataset that is streamed, those at the beginning of each shard.
         count: Number of documents; all of them, in order, if None.
 
     Raises:
@@ -43,15 +51,19 @@ def is_large(source: TextConfig) -> bool:
     Args:
         source: The text.
     """
-    if not isinstance(source, FilesTextConfig | TokensTextConfig) or source.tokens == "all":
+    if isinstance(source, MachineTextConfig) or source.tokens == "all":
         return False
     if isinstance(source, TokensTextConfig):
         return TokenText(source, None, seed=0).total > LARGE_TOKENS
+    if isinstance(source, HubTextConfig):
+        return find_hub_sample(source, LARGE_TOKENS, seed=0) is not None
     return find_sample(source, LARGE_TOKENS, seed=0) is not None
 
 
 def _read_spread(source: TextConfig, tokens: int) -> Iterator[Document]:
     if isinstance(source, TokensTextConfig):
         return TokenText(source, tokens, seed=0).read()
+    if isinstance(source, HubTextConfig):
+        return HubSample(source, open_dataset(source), tokens, seed=0).read_all()
     assert isinstance(source, FilesTextConfig)
     return TextSample(source, list_files(source), tokens, seed=0).read_all()
