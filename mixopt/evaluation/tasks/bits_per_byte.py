@@ -12,7 +12,7 @@ from mixopt.evaluation.tasks.base import (
     TaskContext,
     describe_metric,
 )
-from mixopt.evaluation.tasks.items import require_items
+from mixopt.evaluation.tasks.items import cut_text, require_items
 
 
 class BitsPerByteTask:
@@ -33,8 +33,7 @@ class BitsPerByteTask:
         self.starts: list[int] = []
         sizes = []
         for document in read_heldout(config.text, config.max_items):
-            # a partial character at the end is dropped; None keeps all bytes
-            text = document.text.encode()[: config.item_bytes].decode(errors="ignore")
+            text = cut_text(document.text, config)
             tokens = context.encode(text)
             if not tokens:
                 continue

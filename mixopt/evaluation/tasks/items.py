@@ -203,11 +203,22 @@ def read_item_texts(config: BenchmarkConfig) -> list[str]:
         DataError: The items cannot be read.
     """
     if isinstance(config, BitsPerByteConfig):
-        return [d.text for d in read_heldout(config.text, config.max_items)]
+        documents = read_heldout(config.text, config.max_items)
+        return [cut_text(document.text, config) for document in documents]
     if isinstance(config, ItemsBenchmarkConfig):
         rows = _read_unwrapped(config)
         return [" ".join(_texts_in(value) for value in row.values()) for _, row in rows]
     return []
+
+
+def cut_text(text: str, config: BitsPerByteConfig) -> str:
+    """Return the beginning of a document that is scored; a partial character at its end is dropped.
+
+    Args:
+        text: The document.
+        config: Its benchmark; without `item_bytes` all of the document is scored.
+    """
+    return text.encode()[: config.item_bytes].decode(errors="ignore")
 
 
 def _texts_in(value: object) -> str:

@@ -60,6 +60,9 @@ def test_items_are_read_whole(tmp_path):
     path = str(toy.write_jsonl(tmp_path / "t.jsonl", [{"text": "a document"}] * 2))
     told = BitsPerByteConfig(name="t", kind="bits_per_byte", text=FilesTextConfig(paths=[path]))
     assert read_item_texts(told) == ["a document"] * 2
+    # what is not scored is not searched for in training text
+    cut = told.model_copy(update={"item_bytes": 5})
+    assert read_item_texts(cut) == ["a doc"] * 2
     assert read_item_texts(HarnessConfig(name="h", kind="harness", task="arc_easy")) == []
 
 
