@@ -183,7 +183,7 @@ def test_without_a_group_both_sides_of_a_split_have_the_same_field(tmp_path):
     """A document's own text is its group there, and of another field it is another text."""
     path = toy.write_study(tmp_path)
     expert = tmp_path / "experts" / "birds.yaml"
-    benchmark = tmp_path / "benchmarks" / "birds_heldout.yaml"
+    benchmark = tmp_path / "benchmarks" / "birds.yaml"
     files = {file: yaml.safe_load(file.read_text()) for file in (expert, benchmark)}
 
     def write_fields(group, **fields):
