@@ -22,9 +22,9 @@ from mixopt.config.text import FilesTextConfig
 from mixopt.data.availability import Availability, SampledPart, estimate_tokens
 from mixopt.data.byte_ranges import find_extents, read_lines, read_text
 from mixopt.data.document import Document, is_held_out, tell_empty_side
-from mixopt.data.parquet_files import count_column_bytes, find_columns, open_parquet, read_rows
 from mixopt.data.record_files import Place, is_json_array, read_csv, read_json
 from mixopt.data.remote_files import RemoteFile, TextFile
+from mixopt.data.row_groups import SEED_STEP, RowGroups
 from mixopt.data.sample import PARTS, WHOLE_BYTES, Sample, spread_order
 from mixopt.data.sources import (
     BLANK,
@@ -55,14 +55,6 @@ WHOLE_PLAIN = 1 << 20
 """Largest plain-text file that is one part, as it is one document."""
 READ_AHEAD = 1 << 13
 """Characters of a JSON file that are read at a time."""
-FEW_GROUPS = 16
-"""Row groups of a Parquet file above which the beginnings of some are spread over it well enough."""
-DECODED, DECODED_REMOTE = 1 << 31, 1 << 29
-"""Bytes that are decoded, about, to read rows all over the row groups of files with few of them."""
-HELD = 1 << 27
-"""Bytes of such rows that are held at a time, about."""
-ROW_SEEDS = 1_000_003
-"""Step of the seed from a row group to the next, so that not the same places of each are read."""
 PACKINGS = (".gz", ".zst")
 RECORD_ENDINGS = (
     *JSONL_ENDINGS,
@@ -355,53 +347,29 @@ class TextSample(Sample):
     ) -> Iterator[Document]:
         """Yield documents of rows spread over each row group, from where the last call stopped."""
         file, size = self._extents[number].file, self._extents[number].size
-        needed = list_columns(self.source)
-        table = open_parquet(file, needed, buffer_size=1 << 16, pre_buffer=False)
-        columns, n_rows = find_columns(table, needed), table.metadata.num_rows
-        groups, per_row = table.metadata.num_row_groups, size / max(1, n_rows)
-        n_read = max(1, min(groups, math.ceil(first * factor / self._part_bytes)))
-        reach = self._find_reach(file, groups, first)
+        table = RowGroups(file, list_columns(self.source), self._seed + SEED_STEP * number)
+        groups, per_row = table.n_groups, size / max(1, table.n_rows)
+        n_first, n_read = (
+            max(1, min(groups, math.ceil(limit / self._part_bytes)))
+            for limit in (first, first * factor)
+        )
+        table.set_reach(len(self._files), n_first, 2 * self._wanted)
         for inner in islice(spread_order(groups, self._seed), n_read):
-            rows, before = table.metadata.row_group(inner).num_rows, progress.rows.get(inner, 0)
-            row_bytes = max(1, count_column_bytes(table, inner, columns)) / max(1, rows)
-            # by rows: a number of bytes that ends with a long text would hold too many long ones
-            wanted = math.ceil(first * factor / n_read / row_bytes)
-            if 2 * wanted > rows:  # which are decoded anyway
-                wanted = rows
-            block = min(max(1, int(reach / row_bytes)), max(1, rows))
-            if reach and block < rows:
+            is_cut, rows = table.is_cut(inner), table.count_rows(inner)
+            if is_cut:
                 self._cut.add(file)
             # one group is several parts, so that the error of its estimate is known
-            n_parts = PARTS if groups == len(self._files) == 1 and block == rows else 1
-            order = _order_rows(rows, block, self._seed + ROW_SEEDS * (number + inner))
-            places = list(islice(order, before, before + wanted))
-            held = max(1, int(HELD / row_bytes))
-            for start in range(0, len(places), held):
-                some = places[start : start + held]
-                found = read_rows(table, file, inner, columns, some)
-                for place, row in zip(some, found, strict=True):
-                    at = inner + place * n_parts // rows
-                    self._open_part(number, at, rows * per_row / n_parts).covered += per_row
-                    progress.rows[inner] = progress.rows.get(inner, 0) + 1
-                    for document in self._to_documents(*row):
-                        yield replace(document, part=self._index[number, at])
-        if sum(progress.rows.values()) == n_rows:
+            n_parts = PARTS if groups == len(self._files) == 1 and not is_cut else 1
+            found = table.read(inner, progress.rows.get(inner, 0), first * factor / n_read)
+            for place, row in found:
+                at = inner + place * n_parts // rows
+                self._open_part(number, at, rows * per_row / n_parts).covered += per_row
+                progress.rows[inner] = progress.rows.get(inner, 0) + 1
+                for document in self._to_documents(*row):
+                    yield replace(document, part=self._index[number, at])
+        if sum(progress.rows.values()) == table.n_rows:
             progress.is_finished = True
             self._cut.discard(file)
-
-    def _find_reach(self, file: TextFile, groups: int, first: float) -> float:
-        """Return the bytes at the beginning of a row group over which its first rows are spread."""
-        if groups > FEW_GROUPS:
-            return 0
-        n_first = max(1, min(groups, math.ceil(first / self._part_bytes)))
-        most = DECODED_REMOTE if isinstance(file, RemoteFile) else DECODED
-        return max(most, 2 * self._wanted) / (n_first * min(len(self._files), PARTS))
-
-
-def _order_rows(rows: int, block: int, seed: int) -> Iterator[int]:
-    """Yield each row of a row group once, spread over one block of rows after the other."""
-    for start in range(0, rows, block):
-        yield from (start + place for place in spread_order(min(block, rows - start), seed))
 
 
 def _is_record(line: bytes) -> bool:

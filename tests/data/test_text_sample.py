@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from mixopt.config.text import FilesTextConfig
-from mixopt.data import text_sample
+from mixopt.data import row_groups
 from mixopt.data.document import is_held_out
 from mixopt.data.sample import WHOLE_BYTES
 from mixopt.data.sources import read_documents
@@ -220,7 +220,7 @@ def test_rows_all_over_a_single_row_group_are_read(tmp_path, n_files):
 
 
 def test_of_row_groups_too_large_to_be_decoded_a_beginning_is_read_and_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_sample, "DECODED", 1 << 18)
+    monkeypatch.setattr(row_groups, "DECODED", 1 << 18)
     rows_of_file = [{"text": f"{i} " + "word " * 40} for i in range(4000)]
     pd.DataFrame(rows_of_file).to_parquet(tmp_path / "a.parquet")
     sample = sample_of(tmp_path, 5000)
