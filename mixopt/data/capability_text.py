@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
-from mixopt.data.contamination import RUN, WORD, RunIndex
-from mixopt.data.word_runs import fold_case
+from mixopt.data.contamination import RUN, RunIndex
+from mixopt.data.word_runs import WORD, fold_case
 from mixopt.errors import DataError
 
 PIECE_BYTES = 2000

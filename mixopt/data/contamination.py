@@ -1,13 +1,13 @@
 """Contamination: benchmark items that share 13 consecutive words with training text.
 
 The rule is GPT-3's (arXiv:2005.14165, appendix C): 13-grams are rarely shared by chance. Words are
-compared in lower case, with composed accents (NFC) and without punctuation. Only words of the items are
-indexed, so a corpus of any size is read once, as a stream.
+compared in lower case, with composed accents (NFC) and without punctuation; a Chinese or Japanese
+character counts as a word. Only words of the items are indexed, so a corpus of any size is read once, as
+a stream.
 """
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +20,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.data.corpus import Corpus
 from mixopt.data.word_runs import (
+    WORD,
     cut_texts,
     find_owners,
     fold_case,
@@ -30,7 +31,6 @@ from mixopt.data.word_runs import (
 
 RUN = 13
 """Words of an n-gram."""
-WORD = re.compile(r"\w+")
 SPARSE = 16
 """Places of the table of first bits per run of an item."""
 

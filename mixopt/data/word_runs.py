@@ -1,9 +1,10 @@
 r"""Hashes of runs of consecutive words, computed for many texts at once.
 
-Words are compared in lower case, with composed accents (NFC) and without punctuation (`\w+` of `re`). A
-word's hash mixes its UTF-8 bytes, eight at a time; a run's one is a polynomial in the hashes of its
-words, modulo 2^64 with an odd random factor, so that prefix sums give the hashes of all runs. Per
-character little more is done than to find where words begin.
+Words are compared in lower case, with composed accents (NFC) and without punctuation (`\w+` of `re`).
+Chinese and Japanese have no spaces between words, so each of their characters counts as one. A word's
+hash mixes its UTF-8 bytes, eight at a time; a run's one is a polynomial in the hashes of its words,
+modulo 2^64 with an odd random factor, so that prefix sums give the hashes of all runs. Per character
+little more is done than to find where words begin.
 """
 
 import hashlib
@@ -24,6 +25,12 @@ CHUNK = 1 << 17
 """Characters that are hashed at a time, so that arrays stay in a processor's cache."""
 LONG_WORD = 64
 """Bytes of a word above which it is hashed by itself."""
+UNSPACED = ((0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF),
+            (0x20000, 0x323AF))  # fmt: skip
+"""First and last characters of kana and of Chinese, which are written without spaces."""
+_UNSPACED = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in UNSPACED)
+_WORD = rf"(?:[^\W{_UNSPACED}]++|(?=\w)[{_UNSPACED}])"
+WORD = re.compile(_WORD)
 BETWEEN, WITHIN = re.compile(r"\W"), re.compile(r"\w")
 ASCII_WORDS = bytes(chr(code).isalnum() or chr(code) == "_" for code in range(128)) + bytes(128)
 """1 for each ASCII character of a word."""
@@ -116,20 +123,35 @@ def find_owners(places: Places, borders: Places, length: int) -> tuple[Places, N
 def _find_words(joined: bytes) -> tuple[Places, Places]:
     """Return where words begin and end, in bytes of UTF-8."""
     inside = np.frombuffer(bytearray(joined.translate(ASCII_WORDS)), dtype=np.bool_)
+    cuts = np.empty(0, dtype=np.int64)
     if not joined.isascii():
         content = np.frombuffer(joined + bytes(3), dtype=np.uint8)
         leads = np.flatnonzero(content >= 0xC0)
         codes, sizes = _decode(content, leads)
         is_word = _other_words(rare=bool(codes.max() >= 0x10000))[codes]
-        leads, sizes = leads[is_word], sizes[is_word]
+        leads, sizes, codes = leads[is_word], sizes[is_word], codes[is_word]
         for at in range(4):
             inside[leads[sizes > at] + at] = True
+        cuts = _find_cuts(inside, leads, sizes, codes)
     edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
     if len(inside) and inside[0]:
         edges = np.concatenate([[0], edges])
     if len(edges) % 2:
         edges = np.concatenate([edges, [len(inside)]])
-    return edges[::2], edges[1::2]
+    if not len(cuts):
+        return edges[::2], edges[1::2]
+    return np.union1d(edges[::2], cuts), np.union1d(edges[1::2], cuts)
+
+
+def _find_cuts(inside: NDArray[np.bool_], leads: Places, sizes: Places, codes: Places) -> Places:
+    """Return where a word ends and the next one begins without a character between them."""
+    is_alone = np.zeros(len(codes), dtype=np.bool_)
+    if len(codes) and codes.max() >= UNSPACED[0][0]:
+        for first, last in UNSPACED:
+            is_alone |= (codes >= first) & (codes <= last)
+    places = np.concatenate([leads[is_alone], leads[is_alone] + sizes[is_alone]])
+    places = places[(places > 0) & (places < len(inside))]
+    return places[inside[places] & inside[places - 1]]
 
 
 def _decode(content: NDArray[np.uint8], leads: Places) -> tuple[Places, Places]:
@@ -184,7 +206,7 @@ def cut_texts(texts: Iterable[str], length: int) -> Iterator[list[str]]:
         texts: The texts.
         length: Words of a run: two pieces overlap by all words but one of these.
     """
-    following = re.compile(rf"(?:\w+\W+){{{length - 1}}}")
+    following = re.compile(rf"(?:{_WORD}\W*+){{{length - 1}}}")
     groups: dict[bool, list[str]] = {True: [], False: []}  # ASCII is faster
     sizes = {True: 0, False: 0}
     for text in texts:

@@ -94,7 +94,7 @@ def test_items_are_indexed_once_for_all_domains(tmp_path, monkeypatch):
 
 
 def test_a_benchmark_of_which_half_are_too_short_is_told_with_its_count():
-    texts = {"a": ["短い文です"] * 400 + [text(1)], "b": [text(2), text(3), "no"]}
+    texts = {"a": ["short"] * 400 + [text(1)], "b": [text(2), text(3), "no"]}
     (sentence,) = describe_contamination(Items(texts).count("web", [text(9)]))
     assert "Items of 'a' (400 of 401) are too short to be searched for" in sentence
 
@@ -107,3 +107,14 @@ def test_accents_of_either_form_are_the_same_letters(forms):
     assert RunIndex({"b": [item]}).find(document) == {0}
     short = unicodedata.normalize("NFD", "été très élève déjà où là")
     assert Items({"b": [short]}).count("web", [])[0].short == 1
+
+
+def test_each_character_of_a_language_without_spaces_is_a_word():
+    item = "床前明月光,疑是地上霜。"
+    other = "举头望明月,低头思故乡。举头望明月"
+    index = RunIndex({"b": [item * 2, other, "短い文です"]})
+    assert index.find("李白: " + item + item) == {0}
+    assert index.find("静夜思：" + other.replace(",", "，") + "…") == {1}
+    assert index.find("床前明月光") == set()
+    assert index.find(" ".join(other)) == {1}
+    assert Items({"b": [item, other, "短い文です"]}).count("web", [])[0].short == 2

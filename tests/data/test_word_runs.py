@@ -7,9 +7,12 @@ import pytest
 from mixopt.data import word_runs
 from mixopt.data.word_runs import cut_texts, hash_runs, map_on_cores
 
-WORD = re.compile(r"\w+")
-PIECES = ["ab", "AB", "ß", "Σας", "naïve", "日本語", "𝒳𝒴", "²", "_x", "a1", "x" * 7, "y" * 8, "z" * 9,
-          "w" * 63, "w" * 64, "w" * 65, "v" * 300, "é", "\ud800"]  # fmt: skip
+KANA_AND_HAN = (
+    "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+)
+WORD = re.compile(rf"[^\W{KANA_AND_HAN}]+|(?![^\w])[{KANA_AND_HAN}]")
+PIECES = ["ab", "AB", "ß", "Σας", "naïve", "日本語", "a語b", "ーヶ゛", "한국어", "\U00020000x", "𝒳𝒴", "²", "_x", "a1", "x" * 7,
+          "y" * 8, "z" * 9, "w" * 63, "w" * 64, "w" * 65, "v" * 300, "é", "\ud800"]  # fmt: skip
 MARKS = [" ", "\n", "-", ", ", "…", "\x00", " ", "'", "​"]
 
 
