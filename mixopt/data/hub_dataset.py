@@ -1,11 +1,14 @@
 """Datasets of the `datasets` library: a saved one, a local folder, or one of the hub, as rows."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mixopt.config.text import HubTextConfig
 from mixopt.errors import DataError, one_line, require_extra
+
+log = logging.getLogger(__name__)
 
 
 def open_dataset(source: HubTextConfig) -> Any:
@@ -76,5 +79,9 @@ def describe_version(source: HubTextConfig) -> Any:
 
     try:
         return HfApi().dataset_info(source.path, revision=source.revision, timeout=10).sha
-    except Exception:  # offline, or a mirror that cannot tell: then the sample is kept by its size
+    except (
+        Exception
+    ) as error:  # offline, or a mirror that cannot tell, by errors of several libraries
+        log.info("The commit of dataset %r is not known (%s); its sample is kept by its size.",
+                 source.path, one_line(error))  # fmt: skip
         return None
