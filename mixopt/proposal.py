@@ -40,7 +40,8 @@ class Comparison:
         measured_gain: The same difference from merging and scoring both on the same items.
         differences: Measured score differences by metric, proposal minus other, in the metric's
             units.
-        worse: Probability of a worse score by metric, for metrics where that is likely.
+        worse: Probability of a worse score by metric, for metrics where that is likely; by the measured
+            differences if there are any, else by the surrogate.
         aggregates: Measured gain by aggregation of the capabilities: `mean`, `weighted`, `worst`.
         capabilities: Measured gain by capability, in standard deviations over the trials.
     """

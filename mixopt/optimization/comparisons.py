@@ -3,7 +3,7 @@
 See docs/methods.md, section 7.8. Shapes: `n` mixtures, `d` domains, `m` metrics.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from mixopt.optimization.outliers import describe_outlying_trials
 from mixopt.proposal import Comparison, Ties
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
+from mixopt.trial import Metric
 
 EXAMPLES = 5  # ties that a proposal lists
 NO_GAIN = Estimate(0.0, 0.0)
@@ -95,17 +96,36 @@ def compare(
     return tuple(rows)
 
 
+def worse_scores(
+    differences: Mapping[str, Estimate], metrics: Iterable[Metric]
+) -> dict[str, float]:
+    """Return the probability of a worse score by metric, if above `WORSE`, the largest first.
+
+    Args:
+        differences: Score differences by metric, in its units; those of other metrics count for nothing.
+        metrics: Say which direction is better.
+    """
+    worse = {}
+    for metric in metrics:
+        difference = differences.get(metric.name)
+        if difference is None or difference.mean == 0:
+            continue
+        sign = 1.0 if metric.better == "lower" else -1.0
+        chance = Estimate(sign * difference.mean, difference.std_error).chance
+        if chance > WORSE:
+            worse[metric.name] = chance
+    return dict(sorted(worse.items(), key=lambda item: -item[1]))
+
+
 def _worse(surrogate: Surrogate, ratios: Mixture, other: Mixture) -> dict[str, float]:
-    """Return the probability of a worse score by metric, if above `WORSE`, the largest first."""
+    """Return what the surrogate predicts to be worse."""
     domains = surrogate.domains
     mean, std = surrogate.differences(ratios.vector(domains)[None], other.vector(domains))
-    worse = {}
-    for fitted, difference, error in zip(surrogate.metrics, mean[0], std[0], strict=True):
-        sign = 1.0 if fitted.metric.better == "lower" else -1.0
-        chance = Estimate(sign * float(difference), float(error)).chance
-        if difference != 0 and chance > WORSE:
-            worse[fitted.metric.name] = chance
-    return dict(sorted(worse.items(), key=lambda item: -item[1]))
+    metrics = [fitted.metric for fitted in surrogate.metrics]
+    pairs = zip(metrics, mean[0], std[0], strict=True)
+    return worse_scores(
+        {m.name: Estimate(float(gap), float(err)) for m, gap, err in pairs}, metrics
+    )
 
 
 def find_ties(

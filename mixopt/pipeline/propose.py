@@ -10,6 +10,7 @@ import numpy as np
 
 from mixopt.artifacts.artifact import Artifact
 from mixopt.estimate import Estimate
+from mixopt.optimization.comparisons import worse_scores
 from mixopt.optimization.optimize import search_mixtures
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.decide import decide_study
@@ -148,12 +149,15 @@ def verify(
             notes.append(_describe_stand_in(comparison.name, miss))
         other = _score(search, policy, weights.tolist())
         aggregates = _measure(utilities, own, other)
+        differences = {m: Estimate(*own[m].minus(other[m])) for m in own}
         comparisons.append(
             replace(
                 comparison,
                 aggregates=aggregates,
                 capabilities=_measure(capabilities, own, other),
-                differences={m: Estimate(*own[m].minus(other[m])) for m in own},
+                differences=differences,
+                # a mixture is not worse than itself by the rounding of its merge
+                worse={} if comparison.same else worse_scores(differences, trials.metrics),
                 measured_gain=aggregates[policy.aggregate],
             )
         )

@@ -5,7 +5,7 @@ import pytest
 import toy
 
 import mixopt
-from mixopt import Mixture
+from mixopt import Estimate, Mixture
 from mixopt.baselines.base import Recommendation
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.pipeline import propose
@@ -68,6 +68,25 @@ def test_a_mixture_compared_with_itself_gains_exactly_nothing(searched):
     (comparison,) = verify(*parts(study), own, trials).comparisons
     assert comparison.measured_gain.mean == pytest.approx(0, abs=1e-9)
     assert set(comparison.aggregates) == {"mean", "weighted", "worst"}
+
+
+def test_what_is_worse_is_so_by_the_measured_differences(searched):
+    study, trials, proposal = searched
+    predicted = replace(proposal.comparisons[0], worse={"of the surrogate": 0.9})
+    told = replace(proposal, comparisons=(predicted,))
+    (comparison,) = verify(*parts(study), told, trials).comparisons
+    directions = {m.name: 1 if m.better == "lower" else -1 for m in trials.metrics}
+    expected = {
+        name: Estimate(directions[name] * gap.mean, gap.std_error).chance
+        for name, gap in comparison.differences.items()
+    }
+    assert expected
+    assert comparison.worse == {n: chance for n, chance in expected.items() if chance > 0.5}
+    assert list(comparison.worse.values()) == sorted(comparison.worse.values(), reverse=True)
+    # the same mixture is worse nowhere, whatever its merge is rounded to
+    same = replace(predicted, ratios=proposal.ratios, predicted_gain=Estimate(0.0, 0.0))
+    (itself,) = verify(*parts(study), replace(told, comparisons=(same,)), trials).comparisons
+    assert itself.worse == {}
 
 
 def test_gains_change_sign_when_the_sides_are_swapped(searched):
