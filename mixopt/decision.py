@@ -15,6 +15,8 @@ SPREADS = "sd of utility"
 """Unit of gains in standard deviations of the scores over mixtures."""
 NATIVE = "of utility"
 """Unit of gains of a utility that has no such scale: raw scores, or ranks."""
+CHANCE = 0.8
+"""Least probability of a positive gain at which a mixture is recommended."""
 SAME_RATIO = 1e-6  # largest difference of a ratio between mixtures that count as the same
 
 
@@ -62,14 +64,18 @@ class MergeCheck:
     better: int
     neighbours: int
 
-    @property
-    def sentence(self) -> str:
-        """The check in words."""
+    def describe(self, mixture: str = "") -> str:
+        """Return the check in words.
+
+        Args:
+            mixture: What the candidate is called, where that is not clear.
+        """
         low, high = self.gain.interval
+        of = f" for {mixture}" if mixture else ""
         rank = f"; {self.better} of the {self.neighbours} next best mixtures have a better merge"
         return (
-            f"merges of the experts: gain {self.gain.mean:+.3f} at the experts' length, 95% interval of "
-            f"the items [{low:+.3f}, {high:+.3f}]{rank if self.neighbours else ''}"
+            f"merges of the experts{of}: gain {self.gain.mean:+.3f} at the experts' length, 95% "
+            f"interval of the items [{low:+.3f}, {high:+.3f}]{rank if self.neighbours else ''}"
         )
 
 
@@ -192,7 +198,9 @@ class Decision:
         stay = f"stay with the {self.reference} mixture"
         if self.alone:
             return f"{stay}: there is no other candidate"
-        return f"{stay}: the best other one is {chance} likely to be better ({span})"
+        # likely enough, so it is the expected gain that is missing
+        little = ", by too little to count" if self.gain.chance >= CHANCE else ""
+        return f"{stay}: the best other one is {chance} likely to be better{little} ({span})"
 
     @property
     def alone(self) -> bool:
@@ -206,9 +214,10 @@ class Decision:
     @property
     def equivalent(self) -> str:
         """The gain as tokens of training on natural, or why it cannot be said; "" without either."""
+        if self.alone:
+            return ""
         if self.equivalent_tokens is not None:
-            mixture = "this mixture" if self.moves else "the best other mixture"
-            return self.equivalent_tokens.describe(mixture)
+            return self.equivalent_tokens.describe(self._candidate_name)
         why = self.no_equivalent
         return f"the gain cannot be said in tokens of the natural mixture: {why}" if why else ""
 
@@ -222,22 +231,28 @@ class Decision:
     @property
     def basis(self) -> str:
         """What the gain is known from, in words."""
-        runs = f"{self.runs} {self.level or 'trained'} runs" if self.runs else "no trained run"
+        count = f"{self.runs} {self.level or 'trained'} run{'s' * (self.runs > 1)}"
+        runs = count if self.runs else "no trained run"
         return f"{self.proxies} and {runs}" if self.proxies else runs
 
     @property
     def checks(self) -> tuple[str, ...]:
         """Sentences on what else was looked at: runs with unused seeds, and merges."""
-        said = [] if self.merges is None else [self.merges.sentence]
+        name = self._candidate_name
+        said = [] if self.merges is None else [self.merges.describe("" if self.moves else name)]
         if self.confirmation is not None:
             gain, (low, high) = self.confirmation.mean, self.confirmation.interval
             tokens = self.confirmed_tokens
             where = "" if tokens is None else f" at {tokens:,} tokens"
-            known = "unused seeds of this mixture, which was the best before these runs"
+            known = f"unused seeds of {name}, which was the best before these runs"
             sentence = f"{known}: gain {gain:+.3f}{where}, "
             said.insert(0, f"{sentence}95% interval [{low:+.3f}, {high:+.3f}]")
         over = "over the natural mixture: " * (self.reference == NEAREST_ALLOWED)
         return tuple(f"{over}{sentence}" for sentence in said)
+
+    @property
+    def _candidate_name(self) -> str:
+        return "this mixture" if self.moves else "the best other mixture"
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Decision":

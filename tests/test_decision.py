@@ -27,6 +27,10 @@ def test_verdict_names_chance_gain_tokens_and_interval():
     )
     stays = decision(moves=False).verdict
     assert stays.startswith("stay with the natural mixture: the best other one is 91% likely")
+    # likely enough to be recommended: it is the expected gain that is not
+    assert "91% likely to be better, by too little to count (gain" in stays
+    unlikely = replace(decision(moves=False), gain=Estimate(0.1, 0.3))
+    assert "63% likely to be better (gain" in unlikely.verdict
 
 
 def test_a_table_knows_no_tokens_and_may_have_another_reference():
@@ -43,6 +47,8 @@ def test_a_table_knows_no_tokens_and_may_have_another_reference():
     )
     alone = replace(decision(moves=False), candidate=NATURAL)
     assert alone.verdict == "stay with the natural mixture: there is no other candidate"
+    worth = EquivalentTokens(1000, 1000.0, 1000.0, 1000.0)
+    assert replace(alone, equivalent_tokens=worth).equivalent == ""
     plain = asdict(table) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
     assert Decision.from_dict(plain) == table
 
@@ -99,8 +105,13 @@ def test_unused_seeds_and_merges_are_checks():
         "merges of the experts: gain +0.200 at the experts' length, 95% interval of the items "
         "[+0.004, +0.396]; 1 of the 4 next best mixtures have a better merge"
     )
+    assert replace(alone, runs=1).basis == "ensembles of the experts and 1 trained run"
     plain = asdict(known) | {"candidate": dict(CANDIDATE), "kept": dict(NATURAL)}
     assert Decision.from_dict(plain) == known
+    # where natural is kept, they are checks of another mixture than the advised one
+    unused, merged = replace(known, moves=False).checks
+    assert unused.startswith("unused seeds of the best other mixture, which was the best before")
+    assert merged.startswith("merges of the experts for the best other mixture: gain +0.200")
     long = replace(known, confirmed_tokens=8192)
     assert "these runs: gain +0.500 at 8,192 tokens, 95%" in long.checks[0]
     assert Decision.from_dict(plain | {"confirmed_tokens": 8192}) == long

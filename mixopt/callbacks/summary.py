@@ -65,7 +65,7 @@ def summarize(
     """
     lines = [proposal.verdict]
     decision = proposal.decision
-    if decision is not None and decision.equivalent_tokens is not None:
+    if decision is not None and decision.equivalent_tokens is not None and not decision.alone:
         mixture = "this mixture" if decision.moves else "the best other one"
         lines.append(f"  {_worth(decision.equivalent_tokens, mixture)}")
     rows = sum(_count_rows(line, width) for line in (*lines, *rest))

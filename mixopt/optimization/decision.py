@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixopt.decision import CHANCE
 from mixopt.mixture import Array
 
-CHANCE = 0.8
-"""Least probability of a positive gain at which a mixture is recommended."""
 TIE = 0.02
 """Expected gains this close, in standard deviations of the utility, are ties."""
 

@@ -10,10 +10,10 @@ from math import ceil
 import numpy as np
 from scipy.special import ndtri
 
-from mixopt.decision import NATIVE, NEAREST_ALLOWED, SAME_RATIO, SPREADS, Decision
+from mixopt.decision import CHANCE, NATIVE, NEAREST_ALLOWED, SAME_RATIO, SPREADS, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture, nearest
-from mixopt.optimization.decision import CHANCE, TIE, decide
+from mixopt.optimization.decision import TIE, decide
 from mixopt.optimization.optimism import Optimism
 from mixopt.optimization.optimize import FoundMixtures
 from mixopt.optimization.weight_space import WeightSpace

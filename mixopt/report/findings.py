@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -94,7 +94,8 @@ def benchmark_changes(data: ReportData) -> dict[str, Estimate]:
     """Return the change of each benchmark in % of its score, positive where better; worst first.
 
     It is that of the decision where there is one, else the measured one of merges, else the predicted
-    one. Benchmarks whose score at the reference is 0 or not known are left out.
+    one; none where there is no other mixture than the reference. Benchmarks whose score at the reference
+    is 0 or not known are left out.
 
     Args:
         data: What the page shows.
@@ -102,7 +103,8 @@ def benchmark_changes(data: ReportData) -> dict[str, Estimate]:
     best, better = data.best, {metric.name: metric.better for metric in data.metrics}
     scores, predicted = _at_reference(data)
     if best.decision is not None:
-        changes: Mapping[str, Estimate] = best.decision.differences
+        alone = best.decision.alone
+        changes: Mapping[str, Estimate] = {} if alone else best.decision.differences
     elif best.comparisons and best.comparisons[0].differences:
         changes = best.comparisons[0].differences
     else:
@@ -168,11 +170,15 @@ def name_run(data: ReportData, ratios: Mixture) -> str:
 def _at_reference(data: ReportData) -> tuple[dict[str, float], dict[str, Estimate]]:
     """Return scores at the reference, and the predicted changes of the proposal, by metric."""
     what_if, best = data.what_if, data.best
+    _, mixture = best.reference
     reference = np.square(what_if.sqrt_reference)[None]
+    if mixture is not None:  # of a decision it need not be the first comparison
+        reference = np.array([[mixture.get(domain, 0.0) for domain in what_if.domains]])
     ratios = best.ratios.vector(what_if.domains)[None]
     scores, changes = {}, {}
-    if best.measured and best.comparisons:  # also those that the surrogate does not predict
-        for name, change in best.comparisons[0].differences.items():
+    compared = [c for c in best.comparisons if c.ratios == mixture]
+    if best.measured and compared:  # also those that the surrogate does not predict
+        for name, change in compared[0].differences.items():
             if name in best.measured:
                 scores[name] = best.measured[name].mean - change.mean
     for output in what_if.outputs:
@@ -189,6 +195,8 @@ def _gains(data: ReportData) -> Picture | None:
         return None
     first = best.comparisons[0]
     if best.decision is not None:
+        if best.decision.alone:
+            return None
         rows = [(ALL, best.decision.gain), *best.decision.capabilities.items()]
         title = f"gain of training over {best.decision.reference}"
         return _capabilities("gains", rows, "Gain by capability", title)
@@ -238,12 +246,14 @@ def _trained(data: ReportData) -> Picture | None:
         # runs of one domain alone are so much worse that all else would lie on one spot
         if math.isfinite(run.gain) and max(run.ratios.values()) < ALONE
     ]
+    if decision is not None and decision.alone:  # a reference gains nothing over itself
+        decision = replace(decision, confirmation=None, merges=None)
     if decision is None or (not rows and decision.confirmation is None and decision.merges is None):
         return None
     expected = "expected of training" + (f" {decision.tokens:,} tokens" if decision.tokens else "")
     # runs and merges are compared with natural, also where the limits forbid it
     is_over_natural = decision.reference != NEAREST_ALLOWED
-    said = [(expected, decision.gain)] * is_over_natural
+    said = [(expected, decision.gain)] * (is_over_natural and not decision.alone)
     if decision.confirmation is not None:
         tokens = decision.confirmed_tokens
         where = f", {tokens:,} tokens" if tokens else ""

@@ -48,6 +48,29 @@ def test_benchmarks_get_worse_by_the_decision_where_there_is_one():
     assert probably_worse(decided(differences={"birds_heldout": Estimate(-0.3, 0.1)})) == {}
 
 
+def test_changes_in_percent_are_of_the_score_at_the_decision_s_reference():
+    """They were of the score at natural, whatever the decision compares with."""
+    allowed = Mixture({"birds": 0.3, "ships": 0.3, "sums": 0.4})
+    there = columns_at(allowed.vector(DOMAINS)[None])[0, 6]
+    best = decided().best
+    for reference in ("nearest allowed", "given"):
+        moved = replace(best.decision, kept=allowed, reference=reference)
+        changes = benchmark_changes(report(proposals=(replace(best, decision=moved),)))
+        assert changes["birds_heldout"].mean == pytest.approx(-30 / there, rel=1e-3)
+    assert abs(there / SCORE - 1) > 0.01
+
+
+def test_without_another_candidate_nothing_is_compared_with_itself():
+    itself = replace(decided().best.decision, moves=False, candidate=NATURAL,
+                     confirmation=Estimate(0.1, 0.1))  # fmt: skip
+    best = replace(report().best, ratios=NATURAL, decision=itself)
+    found = find(report(proposals=(best,)))
+    assert found.gains is found.benchmarks is found.trained is None
+    runs = (TrainedRun(RATIOS, 0, 9000, 0.5),)
+    known = find(report(proposals=(best,), trained=runs))
+    assert [row[0][:4] for row in known.trained.rows] == ["run:"]
+
+
 def test_gains_by_capability_are_those_of_the_emulator():
     gains = predicted_gains(report())
     assert gains["birds"].mean == pytest.approx(np.sqrt(0.5) - np.sqrt(0.2), abs=1e-3)
