@@ -145,9 +145,11 @@ def _describe_limits(
         )
     if proposal.support is not None:
         near = proposal.support
+        # a study's surrogate knows merges and ensembles, of which nothing was trained
+        noun = "run" if proposal.measured is None else "candidate"
         yield (
-            f"  nearest run {near.nearest} (Hellinger {near.distance:.2f}; runs are usually within "
-            f"{near.usual:.2f} of another)"
+            f"  nearest {noun} {near.nearest} (Hellinger {near.distance:.2f}; {noun}s are usually "
+            f"within {near.usual:.2f} of another)"
         )
     for name, error in proposal.errors.items():
         low, high = error.interval

@@ -145,7 +145,8 @@ def cross_validated_scores(surrogate: Surrogate) -> dict[str, PredictedScores]:
         surrogate: A fitted surrogate.
 
     Returns:
-        Scores of the trials (`n`) by metric, and for `utility`.
+        Scores of the trials (`n`) for `utility`, which comes first as pictures leave out the last ones,
+        and by metric.
     """
     table, scores = surrogate.trials, {}
     for f in surrogate.metrics:
@@ -153,8 +154,8 @@ def cross_validated_scores(surrogate: Surrogate) -> dict[str, PredictedScores]:
         scores[f.metric.name] = PredictedScores(measured, f.cv_predictions, rank, f.chosen)
     measured = surrogate.utility.of(table.values(surrogate.utility.metrics))
     rank = spearman(surrogate.cv_utilities, measured)
-    scores["utility"] = PredictedScores(measured, surrogate.cv_utilities, rank, "all of them")
-    return scores
+    utility = PredictedScores(measured, surrogate.cv_utilities, rank, "all of them")
+    return {"utility": utility} | {n: each for n, each in scores.items() if n != "utility"}
 
 
 def _summarize_rounds(

@@ -12,12 +12,12 @@ from mixopt.estimate import format_chance
 from mixopt.io.display import show_directions
 from mixopt.io.files import write_bytes, write_text
 from mixopt.report import tables
-from mixopt.report.charts.predicted import predicted_picture
+from mixopt.report.charts.predicted import MAX_POINTS, predicted_picture
 from mixopt.report.charts.rendering import page_script, to_png
 from mixopt.report.charts.theme import DARK, LIGHT
 from mixopt.report.data import UNITS, ReportData
 from mixopt.report.findings import Findings, find, predicted_gains, probably_worse
-from mixopt.report.payload import build_payload
+from mixopt.report.payload import MAX_METRICS, build_payload
 from mixopt.report.sentences import DECISION_UNIT, describe_equivalent, format_ratios, summarize
 
 FIGURES = (
@@ -83,6 +83,8 @@ def _render_page(data: ReportData, findings: Findings | None = None) -> str:
         tie_rows=tables.ties(data), group_rows=tables.groups(data),
         trained_rows=tables.trained(data), domain_rows=tables.domains(data),
         warnings=tables.warnings(data),
+        n_trials=max((len(row.measured) for row in data.predictions.values()), default=0),
+        max_points=MAX_POINTS, max_metrics=MAX_METRICS,
         light=Markup(LIGHT.css()), dark=Markup(DARK.css()), style=read("page.css"),
         library=Markup(page_script()), script=read("emulator.js") + read("page.js"),
         payload=build_payload(data, findings.pictures),

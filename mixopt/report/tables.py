@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mixopt.estimate import Estimate
 from mixopt.mixture import HIERARCHY_MARK, group_names, members_of
+from mixopt.report.charts.ratios import shown_ratios
 from mixopt.report.data import CHANGES, ReportData
 from mixopt.report.findings import name_run
 
@@ -53,10 +54,12 @@ def ties(data: ReportData) -> Rows:
 def groups(data: ReportData) -> Rows:
     """Return the sum of each group of domains beside the reference, and what it is split into.
 
+    Where the reference is kept, the sums are those of the best other mixture.
+
     Args:
         data: What the page shows.
     """
-    after, (_, before) = data.best.ratios, data.best.reference
+    after, (_, before) = shown_ratios(data.best), data.best.reference
     rows: Rows = []
     for group in group_names(tuple(after)):
         members = members_of(group, tuple(after))

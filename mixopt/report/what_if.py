@@ -23,6 +23,8 @@ MAX_NUMBERS = 80_000  # nodes times columns: about two megabytes of HTML
 N_TEST = 200  # mixtures that are not nodes, where the emulator's error is measured
 N_FEASIBLE = 300
 SEED = 1_000_003
+BEST_OTHER = "best other"
+"""Name of the candidate among the starting mixtures, where a decision keeps the reference."""
 NEAR, ASIDE = 1e-4, 0.03
 """Within this squared distance of the reference, a variance is taken at a point moved by this share."""
 FAR = 10.0
@@ -189,7 +191,8 @@ def build_what_if(
     Args:
         surrogate: The model to emulate.
         weights: The feasible mixtures.
-        proposals: Best first; they and the first one's comparisons are the starting mixtures.
+        proposals: Best first; they and the first one's comparisons are the starting mixtures, and so is
+            the best other mixture where its decision keeps the reference.
 
     Returns:
         The emulator with its measured errors.
@@ -197,7 +200,9 @@ def build_what_if(
     rng = np.random.default_rng(SEED)
     names = ["proposal", *(f"proposal {i}" for i in range(2, len(proposals) + 1))]
     starts = {name: p.ratios for name, p in zip(names, proposals, strict=True)}
-    comparisons = proposals[0].comparisons
+    comparisons, decision = proposals[0].comparisons, proposals[0].decision
+    if decision is not None and not decision.moves and not decision.alone:
+        starts[BEST_OTHER] = decision.candidate
     starts |= {c.name: c.ratios for c in comparisons}
     reference = comparisons[0].name if comparisons else "proposal"
     truth = _SurrogateOutputs(surrogate, starts[reference])

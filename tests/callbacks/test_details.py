@@ -66,6 +66,8 @@ def test_ties_support_and_errors():
     decided = replace(proposal, measured={}, decision=decision)
     text = "\n".join(describe_proposals([decided]))
     assert "cannot be told from it by the surrogate; among them are" in text
+    # nothing was trained that could be the nearest run
+    assert "nearest candidate r7 (Hellinger 0.12; candidates are usually within 0.50" in text
 
 
 def test_a_validation_has_a_row_for_each_metric_and_what_it_cost():

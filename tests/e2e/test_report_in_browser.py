@@ -11,6 +11,7 @@ from pages import DOMAINS, NATURAL, OUTPUTS, report, what_if
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.decision import Decision, LearningStep, NextRun
 from mixopt.estimate import Z95
+from mixopt.report.data import PredictedScores
 from mixopt.report.findings import find
 from mixopt.report.page import write_report
 from mixopt.report.what_if import Emulator
@@ -131,6 +132,25 @@ def test_a_slider_moves_one_ratio_and_the_page_computes_as_python_does(opened):
     assert row.locator("td").first.inner_text() == f"{columns[6]:.3f}"
 
 
+def test_a_slider_that_comes_back_from_all_gives_the_others_their_proportions_back(opened):
+    page, data = opened
+    before, _ = compare(page, data)
+    slider = page.get_by_role("slider", name="ships")
+    for share in ("1", "0.25"):
+        slider.fill(share)
+    ratios, _ = compare(page, data)
+    assert ratios == pytest.approx(before)
+    # another slider begins from what the first one left, and a start from itself
+    slider.fill("0.5")
+    page.get_by_role("slider", name="birds").fill("0")
+    ratios, _ = compare(page, data)
+    assert ratios[1] / ratios[2] == pytest.approx(0.5 / (0.5 * before[2] / (1 - before[1])))
+    page.get_by_role("button", name="natural").click()
+    page.get_by_role("slider", name="birds").fill("0.6")
+    ratios, _ = compare(page, data)
+    assert ratios[1] / ratios[2] == pytest.approx(NATURAL["ships"] / NATURAL["sums"])
+
+
 def test_starting_mixtures_and_keyboard(opened):
     page, data = opened
     page.get_by_role("button", name="natural").press("Enter")
@@ -209,6 +229,32 @@ def test_metrics_can_be_chosen_for_the_scatter(opened):
     page, data = opened
     shown = page.locator("#points-table tr")
     assert shown.count() == len(data.predictions["birds_heldout"].measured)
+
+
+def test_where_the_reference_is_kept_what_moves_most_is_of_the_best_other_mixture(
+    browser, tmp_path
+):
+    names = [f"domain {j}" for j in range(20)]
+    natural = Mixture.uniform(names)
+    other = Mixture({**natural, "domain 7": 0.09, "domain 11": 0.01})
+    stays = Decision(False, other, natural, Estimate(0.1, 0.2), None, 4)
+    best = replace(report().best, ratios=natural, decision=stays, comparisons=(), budget=None)
+    data = many_domains(names, natural, best)
+    starts = {"proposal": natural, "best other": other, "natural": natural}
+    scores = PredictedScores(np.array([1.0, np.nan, 3.0]), np.array([1.0, 2.0, 3.0]), 0.5, "trees")
+    data = replace(data, what_if=replace(data.what_if, starts=starts), predictions={"loss": scores})
+    page = browser.new_page()
+    page.goto(write_report(data, tmp_path).as_uri())
+    page.wait_for_selector("html[data-ready=yes]", state="attached")
+    sliders = page.locator(".slider:visible label").all_inner_texts()
+    assert set(sliders[:2]) == {"domain 7", "domain 11"}
+    page.get_by_role("button", name="best other").click()
+    ratios, _ = compare(page, data)
+    assert ratios == pytest.approx(list(other.values()))
+    # the number of a trial is that in the table of trials, also behind one without a score
+    rows = page.locator("#points-table tr").evaluate_all(CELLS)
+    assert [row[0] for row in rows] == ["1", "3"]
+    page.close()
 
 
 def test_nothing_is_wider_than_a_phone(opened):

@@ -31,6 +31,8 @@ def test_predictions_are_those_of_cross_validation(surrogate):
     scores = cross_validated_scores(surrogate)
     name = surrogate.metrics[0].metric.name
     assert np.array_equal(scores[name].predicted, surrogate.metrics[0].cv_predictions)
+    # pictures leave out the last ones of many metrics
+    assert list(scores) == ["utility", *(fitted.metric.name for fitted in surrogate.metrics)]
     utility = scores["utility"]
     assert utility.rank_correlation == spearman(utility.predicted, utility.measured) > 0.5
 

@@ -10,8 +10,9 @@ from pages import DOMAINS, NATURAL, RATIOS, columns_at, report, what_if
 
 from mixopt import Estimate, Metric, Mixture, Proposal
 from mixopt.callbacks.base import StudyWarning
-from mixopt.decision import Decision, EquivalentTokens
+from mixopt.decision import Decision, EquivalentTokens, MergeCheck
 from mixopt.proposal import Support, Ties
+from mixopt.report.data import PredictedScores
 from mixopt.report.findings import find
 from mixopt.report.page import _render_page, write_report
 from mixopt.report.payload import decode
@@ -201,8 +202,78 @@ def test_the_gain_of_real_training_is_told_by_capability_and_benchmark():
     # a loss of 0.4 less: better, in % of the score at natural
     score = columns_at(NATURAL.vector(DOMAINS)[None])[0, 6]
     assert f"birds_heldout +{40 / score:.1f}%" in before
-    assert "it gained +0.350 [+0.154, +0.546] at 8,192 tokens; the decision" in evidence
+    assert (
+        "Unused seeds of this mixture, which was the best before these runs: gain +0.350 at 8,192 "
+        "tokens, 95% interval [+0.154, +0.546]. The decision counts the unused seeds."
+    ) in evidence
     assert "unused seeds, 8,192 tokens" in evidence
+
+
+def test_where_natural_is_kept_everything_says_that_it_is_of_the_best_other_mixture():
+    merges = MergeCheck(Estimate(0.3, 0.1), 1, 4)
+    known = decided(-0.4, confirmation=Estimate(-0.35, 0.1), merges=merges)
+    before, evidence, _ = parts(_render_page(known))
+    assert "With the best other mixture, 1 of 1 benchmarks probably get worse than with" in before
+    assert "Unused seeds of the best other mixture, which was the best before these" in evidence
+    assert "Merges of the experts for the best other mixture: gain +0.300 at the" in evidence
+    better = replace(known.best.decision, differences={"birds_heldout": Estimate(-0.4, 0.1)})
+    page = _render_page(replace(known, proposals=(replace(known.best, decision=better),)))
+    assert "With the best other mixture, no benchmark is expected to get worse" in parts(page)[0]
+    # limits forbid natural: runs and merges are compared with it nevertheless
+    nearest = replace(known.best.decision, reference="nearest allowed")
+    page = _render_page(replace(known, proposals=(replace(known.best, decision=nearest),)))
+    assert "Over the natural mixture: merges of the experts for the best other" in parts(page)[1]
+    assert "With the best other" not in parts(_render_page(decided(0.4)))[0]
+
+
+def test_without_another_candidate_the_page_speaks_of_none():
+    alone = decided(-0.4, candidate=NATURAL, differences={"birds_heldout": Estimate(0.0, 0.0)})
+    before, evidence, _ = parts(_render_page(alone))
+    assert "there is no other candidate" in before
+    for said in ("best other", "Gain by capability", "What gets worse", "tokens on"):
+        assert said not in before, said
+    assert "best other" not in evidence
+
+
+def test_groups_are_of_the_mixture_under_the_arrows():
+    domains = ("web:q1", "web:q2", "code")
+    kept, other = (Mixture(dict(zip(domains, row, strict=True)))
+                   for row in ((0.2, 0.3, 0.5), (0.5, 0.25, 0.25)))  # fmt: skip
+    stays = Decision(False, other, kept, Estimate(0.1, 0.2), None, 4)
+    best = replace(report().best, ratios=kept, decision=stays, comparisons=(), budget=None)
+    starts = {"proposal": kept, "best other": other}
+    data = report(what_if=what_if(domains=domains, starts=starts), proposals=(best,), domains=())
+    page = _render_page(data)
+    assert '<th scope="col">best other</th><th scope="col">shares inside the group' in page
+    assert '<th scope="row">web</th><td>50.0%</td><td>75.0%</td>' in page
+
+
+@pytest.mark.parametrize(("learned", "word"), [("ensembles", "candidate"), ("runs", "run")])
+def test_the_nearest_run_is_a_run_where_runs_were_fitted(learned, word):
+    _, evidence, _ = parts(_render_page(replace(decided(), learned_from=learned)))
+    assert f"The nearest {word} is r1-000, at a Hellinger distance" in evidence
+    assert f"{word.capitalize()}s are usually within 0.200 of another {word}." in evidence
+
+
+def test_what_a_picture_or_a_sentence_leaves_out_is_counted():
+    names = [f"m{i}" for i in range(30)]
+    many = {name: Estimate(0.1, 0.1) for name in names}
+    first = replace(
+        decided().best.comparisons[0], worse=dict.fromkeys(names, 0.9), capabilities=many
+    )
+    data = decided(capabilities=many)
+    scores = PredictedScores(np.arange(300.0), np.arange(300.0), 0.9, "trees")
+    data = replace(data, proposals=(replace(data.best, comparisons=(first,)),),
+                   predictions=dict.fromkeys(names * 3, scores) | {
+                       f"n{i}": scores for i in range(60)})  # fmt: skip
+    before, evidence, _ = parts(_render_page(data))
+    assert "the interval excludes zero. The 24 first; the table has all." in before
+    assert "m11 (90%) and 18 more." in evidence
+    assert "The 24 first; the table has all." in evidence  # merges
+    assert "The first 250 of 300 trials. The first 80 of 90 metrics." in evidence
+    few, evidence, _ = parts(_render_page(decided()))
+    assert "the table has all" not in few + evidence
+    assert "The first" not in evidence
 
 
 @pytest.mark.parametrize("learned", ["ensembles", "merges", "runs"])
@@ -236,7 +307,10 @@ def test_predictions_are_of_what_the_surrogate_learned_from(learned):
 
 def test_validation_runs_are_as_long_as_runs():
     _, evidence, _ = parts(_render_page(decided()))
-    assert "were really trained, for training.tokens tokens, with" in evidence
+    assert "1 mixture was really trained, for training.tokens tokens, with 2 seeds each" in evidence
+    validation = replace(report().validation, mixtures=("natural", "a"), utilities=(0.1, 0.2))
+    _, evidence, _ = parts(_render_page(replace(decided(), validation=validation)))
+    assert "2 mixtures were really trained" in evidence
     assert "as an expert" not in evidence
 
 

@@ -65,7 +65,7 @@ def test_the_learning_curve_of_a_study():
 
 def test_own_trials_are_cross_validated(surrogate, runs):
     drawn = panels(plots.plot_predicted(surrogate))
-    assert list(drawn) == [*(f.metric.name for f in surrogate.metrics), "utility"]
+    assert list(drawn) == ["utility", *(f.metric.name for f in surrogate.metrics)]
     fitted = surrogate.metrics[0]
     measured = runs.values([fitted.metric])[:, 0]
     assert (

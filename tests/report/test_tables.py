@@ -4,6 +4,8 @@ from dataclasses import replace
 from pages import NATURAL, RATIOS, report
 
 from mixopt.callbacks.base import StudyWarning
+from mixopt.decision import Decision
+from mixopt.estimate import Estimate
 from mixopt.mixture import Mixture
 from mixopt.proposal import Ties
 from mixopt.report import tables
@@ -60,4 +62,12 @@ def test_groups_have_their_sum_and_their_parts():
     renamed = replace(best, ratios=Mixture({"web:q1": 0.1, "web:q2": 0.3, "code": 0.6}))
     assert tables.groups(report(proposals=(renamed,))) == [
         ("web", "0.0%", "40.0%", "q1 25.0%; q2 75.0%")
+    ]
+    # where the reference is kept, they are those of the best other mixture, as the arrows are
+    kept = Mixture({"web:q1": 0.2, "web:q2": 0.2, "code": 0.6})
+    other = Mixture({"web:q1": 0.6, "web:q2": 0.2, "code": 0.2})
+    stays = Decision(False, other, kept, Estimate(0.1, 0.2), None, 4)
+    best = replace(renamed, ratios=kept, decision=stays, comparisons=())
+    assert tables.groups(report(proposals=(best,))) == [
+        ("web", "40.0%", "80.0%", "q1 75.0%; q2 25.0%")
     ]

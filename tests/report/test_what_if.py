@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from pages import NATURAL, what_if
 
 import mixopt
-from mixopt import Mixture, SearchSpace
+from mixopt import Estimate, Mixture, SearchSpace
+from mixopt.decision import Decision
 from mixopt.optimization.weight_space import WeightSpace
 from mixopt.report.what_if import (
     MAX_NODES,
@@ -42,6 +44,20 @@ def test_the_change_is_certain_at_the_reference_and_less_certain_with_distance()
 
 def test_squared_distance_is_twice_the_squared_hellinger_distance():
     assert _squared_distance(np.sqrt([1.0, 0.0]), np.array([[0.0, 1.0]])) == pytest.approx([2.0])
+
+
+def test_the_best_other_mixture_is_a_start_where_the_reference_is_kept(surrogate, space, proposals):
+    weights = WeightSpace.of_domains(space)
+    best = proposals[0]
+    natural = best.comparisons[0].ratios
+    moves = Decision(True, best.ratios, natural, Estimate(0.1, 0.2), None, 4)
+    stays = replace(best, ratios=natural, decision=replace(moves, moves=False))
+    kept = build_what_if(surrogate, weights, [stays])
+    assert kept.starts["best other"] == best.ratios
+    assert list(kept.starts)[:2] == ["proposal", "best other"]
+    alone = replace(stays, decision=replace(stays.decision, candidate=natural))
+    for other in (replace(best, decision=moves), alone):
+        assert "best other" not in build_what_if(surrogate, weights, [other]).starts
 
 
 def test_the_emulator_agrees_with_the_surrogate(surrogate, proposals, fitted_what_if):

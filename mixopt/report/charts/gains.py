@@ -40,7 +40,8 @@ def gains_picture(
         mean, span = describe_gain(gain, percent=percent)
         rows.append((row, mean, span, format_chance(gain.chance) if gain.std_error >= 0 else "–"))
     known = [(row, gain) for row, gain in gains if math.isfinite(gain.mean)]
-    drawn = list(dict.fromkeys(row for row, _ in known))[:MAX_ROWS]
+    names = list(dict.fromkeys(row for row, _ in known))
+    drawn = names[:MAX_ROWS]
     shown = [(row, gain) for row, gain in known if row in drawn]
     return Picture(
         name,
@@ -49,6 +50,8 @@ def gains_picture(
         (first_column, "gain", "95% interval", "chance of a gain"),
         rows,
         ROW * max(1, len(drawn)) + 8,
+        len(drawn),
+        len(names) - len(drawn),
     )
 
 

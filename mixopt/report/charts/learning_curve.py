@@ -83,7 +83,8 @@ def _draw(decision: Decision, palette: Palette) -> Chart:
         ),
     ]
     if bought:
-        start = {"tokens": rows[-1]["tokens"], "gain": rows[-1]["gain"]}
+        # as in `_expected`: below zero natural is chosen
+        start = {"tokens": rows[-1]["tokens"], "gain": max(rows[-1]["gain"], 0.0)}
         lines = [
             {**point, "line": str(i)} for i, end in enumerate(bought) for point in (start, end)
         ]

@@ -23,6 +23,8 @@ class Picture:
         columns: Titles of the table's columns.
         rows: The table: the numbers of the chart, as text.
         height: In pixels; None where the chart sets it.
+        drawn: Number of rows that are drawn, where the chart leaves some out.
+        left_out: Number of those that only the table has.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Picture:
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     height: int | None = None
+    drawn: int = 0
+    left_out: int = 0
 
     def spec(self, palette: Palette = LIGHT) -> dict[str, Any]:
         """Return the chart in Vega-Lite.

@@ -42,10 +42,15 @@ def predicted_picture(
     """
     drawn = dict(list(scores.items())[:MAX_PANELS])
     columns, rows = rank_table(scores)
+    label = "Measured against predicted scores, by metric"
+    if len(scores) > MAX_PANELS:
+        label += f": the first {MAX_PANELS} of {len(scores)}"
+    most = max((len(row.measured) for row in scores.values()), default=0)
+    if most > MAX_POINTS:
+        label += f"; the first {MAX_POINTS} of {most:,} trials"
     return Picture(
-        "predicted", lambda palette: _panels(drawn, title, palette),
-        "Measured against predicted scores, by metric", columns, rows,
-    )  # fmt: skip
+        "predicted", lambda palette: _panels(drawn, title, palette), label, columns, rows
+    )
 
 
 def rank_table(

@@ -66,7 +66,7 @@ def changes(proposal: Proposal, upper: Mapping[str, float] | None = None) -> lis
     for domain, cap in (proposal.budget.caps if proposal.budget else {}).items():
         caps[domain] = min(cap, caps.get(domain, 1.0))
     _, before = proposal.reference
-    after = _shown(proposal)
+    after = shown_ratios(proposal)
     repetition = {} if proposal.budget is None else proposal.budget.count(after)
     rows = [
         Change(
@@ -94,7 +94,7 @@ def ratios_picture(proposal: Proposal, upper: Mapping[str, float] | None = None)
         movers = sorted(rows, key=lambda row: (-abs(row.difference), -row.after))[:MAX_DOMAINS]
         drawn = [row for row in rows if row in movers]
     other = proposal.reference[0]
-    shown = "recommended" if _shown(proposal) == proposal.ratios else "the best other mixture"
+    shown = "recommended" if shown_ratios(proposal) == proposal.ratios else "the best other mixture"
     columns = ["domain", other or "before", shown, "change"]
     columns += ["cap"] * any(row.cap is not None for row in rows)
     columns += ["repetition"] * any(row.repetition is not None for row in rows)
@@ -108,7 +108,12 @@ def ratios_picture(proposal: Proposal, upper: Mapping[str, float] | None = None)
     )
 
 
-def _shown(proposal: Proposal) -> Mixture:
+def shown_ratios(proposal: Proposal) -> Mixture:
+    """Return the mixture to show beside the reference: the best other one where that is kept.
+
+    Args:
+        proposal: With or without a decision.
+    """
     decision = proposal.decision
     if decision is None or decision.moves or decision.alone:
         return proposal.ratios

@@ -72,11 +72,14 @@
 
   const names = Object.keys(whatIf.starts), first = whatIf.starts[names[0]];
   const reference = whatIf.starts[whatIf.reference] || first;
-  // what moves most, for pages with many domains
+  // what moves most, for pages with many domains; where the reference is kept, of the best other mixture
+  const shown = whatIf.starts["best other"] || first;
   const movers = domains.map((_, j) => j).sort((a, b) =>
-    Math.abs(first[b] - reference[b]) - Math.abs(first[a] - reference[a]) || first[b] - first[a] || a - b);
+    Math.abs(shown[b] - reference[b]) - Math.abs(shown[a] - reference[a]) || shown[b] - shown[a] || a - b);
   const MANY = 15, SHOWN = 12;
   let ratios = first.slice();
+  // the mixture from which the slider that moves now began: at 100% nothing is left of the others' proportions
+  let from = { place: -1, ratios };
   const sliders = domains.map((domain, place) => {
     const row = document.createElement("div");
     row.className = "slider";
@@ -85,7 +88,11 @@
     label.textContent = domain;
     label.htmlFor = input.id = "ratio-" + place;
     Object.assign(input, { type: "range", min: 0, max: 1, step: 0.001 });
-    input.addEventListener("input", () => { ratios = emulator.withShare(ratios, place, Number(input.value)); show(place); });
+    input.addEventListener("input", () => {
+      if (from.place !== place) from = { place, ratios };
+      ratios = emulator.withShare(from.ratios, place, Number(input.value));
+      show(place);
+    });
     row.append(label, input, share, limits);
     return { row, input, share, limits };
   });
@@ -109,7 +116,7 @@
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = name;
-    button.addEventListener("click", () => { ratios = whatIf.starts[name].slice(); show(-1); });
+    button.addEventListener("click", () => { ratios = whatIf.starts[name].slice(); from = { place: -1, ratios }; show(-1); });
     $("starts").appendChild(button);
   }
   if (whatIf.outputs.length > MANY) $("output-search").hidden = false;
@@ -381,8 +388,8 @@
   const metrics = Object.keys(data.predictions);
   async function drawPoints() {
     const spec = structuredClone(data.charts.points), [predicted, measured] = data.predictions[metrics[Number($("metric").value)]];
-    const pairs = predicted.map((x, i) => ({ predicted: x, measured: measured[i] })).filter((pair) => pair.predicted !== null && pair.measured !== null);
-    fill($("points-table"), pairs.map((pair, i) => [String(i + 1), String(pair.predicted), String(pair.measured)]));
+    const pairs = predicted.map((x, i) => ({ trial: i + 1, predicted: x, measured: measured[i] })).filter((pair) => pair.predicted !== null && pair.measured !== null);
+    fill($("points-table"), pairs.map((pair) => [String(pair.trial), String(pair.predicted), String(pair.measured)]));
     Object.assign(spec, { width: "container", height: 260, autosize: { type: "fit-x", contains: "padding" } });
     spec.data.values = pairs;
     await draw("points", $("points"), spec);

@@ -70,3 +70,6 @@ def test_of_many_rows_the_first_are_drawn_and_the_table_has_all():
     shown = picture(gains)
     assert [row["name"] for row in rows_of(shown)] == [f"m{i}" for i in range(MAX_ROWS)]
     assert len(shown.rows) == 64
+    assert (shown.drawn, shown.left_out) == (MAX_ROWS, 64 - MAX_ROWS)
+    several = picture([(name, gain) for name, gain in gains[:3] for _ in range(20)])
+    assert (several.drawn, several.left_out) == (3, 0)

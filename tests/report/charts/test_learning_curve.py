@@ -35,6 +35,9 @@ def test_after_a_loss_natural_may_be_chosen_so_the_next_run_starts_from_no_gain(
     picture = learning_picture(decision(-0.4, learning=steps,
                                         next_runs=(NextRun(A, 1000, 2000, 0.01),)))  # fmt: skip
     assert picture.rows[-1][:3] == ("5,000", "next run, 1,000 tokens", "+0.010")
+    # the dashed line rises by what the run adds, not by what natural gains over a worse mixture
+    (lines,) = [rows for rows in picture.spec()["datasets"].values() if "line" in rows[0]]
+    assert [row["gain"] for row in lines] == pytest.approx([0.0, 0.01])
 
 
 @pytest.mark.parametrize("known", [{}, {"learning": STEPS[:1]}])

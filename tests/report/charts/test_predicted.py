@@ -41,6 +41,9 @@ def test_of_many_metrics_some_are_drawn_and_the_table_has_all():
     (rows,) = picture.spec()["datasets"].values()
     assert len({row["metric"] for row in rows}) == MAX_PANELS
     assert len(picture.rows) == 40
+    assert picture.label.endswith(f", by metric: the first {MAX_PANELS} of 40")
+    long = predicted_picture({"m": scores_of(range(1000), range(1000))})
+    assert long.label.endswith(f", by metric; the first {MAX_POINTS} of 1,000 trials")
 
 
 def test_the_metric_that_is_ranked_worst_is_first():
