@@ -161,18 +161,21 @@ class MlflowCallback(Callback):
 
     def on_proposals(self, proposals: Sequence[Proposal]) -> None:
         self._best = proposals[0]
-        tags = {"mixopt.verdict": self._best.verdict, PROPOSAL_TAG: PROPOSAL_FILE}
-        self._log_batch(proposal_metrics(self._best), tags=tags)
+        self._log_batch(proposal_metrics(self._best), tags={"mixopt.verdict": self._best.verdict})
 
     def on_validation(self, validation: "Validation") -> None:
         rows = validation.fidelities
         self._log_batch({f"fidelity/{row.proxy}/{row.name}": row.spearman for row in rows})
 
     def on_file_written(self, path: Path) -> None:
+        assert self._queue is not None
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:
             inner = file.parent.relative_to(path.parent).as_posix() if path.is_dir() else ""
-            self._append("file", file=os.path.relpath(file, self._output), to=inner or None)
+            kept = self._queue.keep(file)
+            self._append("file", file=os.path.relpath(kept, self._output), to=inner or None)
+        if path.name == PROPOSAL_FILE and files:  # a command that keeps an older one logs none
+            self._log_batch(tags={PROPOSAL_TAG: PROPOSAL_FILE})
 
     def on_study_end(self, failure: BaseException | None) -> None:
         self._log_answer(complete=failure is None)

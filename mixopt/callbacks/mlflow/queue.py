@@ -1,12 +1,14 @@
 """A queue of log records on disk, kept until MLflow has stored them.
 
-The records of a command are lines of JSON in one file. A second file has a line for each record that was
+The records of a command are lines of JSON in one file, and the files that they name are kept in a folder
+beside it. A second file has a line for each record that was
 delivered. A crash may cut off the last line of either file: such a record was never complete, and such a
 delivery is repeated. So each record must be safe to deliver twice.
 """
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from mixopt.io.redaction import hide_in
 
 RECORDS = ".jsonl"
 DELIVERED = ".sent"
+FILES = ".files"
 DAMAGED: Mapping[str, Any] = {"do": "lost", "run": ""}
 """Replaces a line that cannot be parsed, so that later lines keep their number."""
 
@@ -36,7 +39,7 @@ class RecordQueue:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._bytes_read = 0
+        self._bytes_read = self._n_kept = 0
         self._lines: list[dict[str, Any]] = []
         self._reading, self._appending = threading.Lock(), threading.Lock()
         self._lock = FileLock(path.with_suffix(".lock"), thread_local=False)
@@ -88,6 +91,28 @@ class RecordQueue:
             except OSError:
                 stream.truncate(end)  # half a line would damage the next one
                 raise
+
+    def keep(self, file: Path) -> Path:
+        """Return a copy of a file that stays as it is now, whatever a later command writes in its place.
+
+        Args:
+            file: Its name is kept. mixopt replaces files and does not change them, so a hard link does.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
+        if file.is_symlink():  # none of mixopt's; the upload refuses what leads out of the results
+            return file
+        with self._appending:
+            self._n_kept += 1
+            place = self._files / str(self._n_kept) / file.name
+        with storage_errors(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file, place)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(file, place)
+        return place
 
     @property
     def header(self) -> dict[str, Any]:
@@ -160,6 +185,7 @@ class RecordQueue:
     def remove(self) -> None:
         """Delete a queue whose records were all delivered."""
         with self._reading:
+            shutil.rmtree(self._files, ignore_errors=True)
             self.path.unlink(missing_ok=True)
             self._delivered_path.unlink(missing_ok=True)
             self._lines.clear()
@@ -170,7 +196,11 @@ class RecordQueue:
     def _paths(self) -> tuple[Path, ...]:
         """The folder, and all files that are written."""
         lock = self.path.with_suffix(".lock")
-        return self.path.parent, self.path, self._delivered_path, lock
+        return self.path.parent, self.path, self._delivered_path, lock, self._files
+
+    @property
+    def _files(self) -> Path:
+        return self.path.with_suffix(FILES)
 
     @property
     def _delivered_path(self) -> Path:

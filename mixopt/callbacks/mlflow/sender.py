@@ -77,6 +77,7 @@ class Sender:
                 continue  # another command delivers it
             if not self._deliver(queue, is_own=is_own):
                 queue.unlock()
+                self._queues[-1].unlock()  # `mixopt sync` in this process may deliver it
                 return
 
     def _deliver(self, queue: RecordQueue, *, is_own: bool) -> bool:
@@ -143,6 +144,7 @@ def send_pending(output: Path) -> tuple[int, int]:
             raise UserError(
                 f"A command is sending what waits in {output / FOLDER}; wait for its end."
             )
+        n_before = queue.n_delivered
         try:
             n_delivered += _send_all(queue)
         except ForeignStoreError as error:  # the other queues may be for this store
@@ -150,10 +152,10 @@ def send_pending(output: Path) -> tuple[int, int]:
             foreign = error
         except UnavailableError as error:
             queue.unlock()
+            n_delivered += queue.n_delivered - n_before
             raise UserError(
-                f"MLflow at {tracking_uri()} does not answer ({error}); "
-                f"{n_delivered + queue.n_delivered} records were sent and {queue.n_pending} wait: start "
-                "it and sync again."
+                f"MLflow at {tracking_uri()} does not answer ({error}); {n_delivered} records were sent "
+                f"and {queue.n_pending} wait: start it and sync again."
             ) from None
         except BaseException:
             queue.unlock()

@@ -185,7 +185,7 @@ class Uploader:
         path = (output / record["file"]).resolve()
         if not path.is_relative_to(output):
             raise RejectedError(f"{show(record['file'])} is outside the folder of results")
-        if path.is_file():  # a later command may have replaced its folder
+        if path.is_file():  # records of earlier versions name the file itself, which may be gone
             self._artifacts.upload(self._queue.run_ids[record["run"]], path, record["to"])
 
     def _upload_end(self, client: MlflowClient, record: Mapping[str, Any]) -> None:

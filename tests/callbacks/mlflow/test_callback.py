@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import mlflow
 import pytest
 import toy
@@ -5,8 +7,11 @@ import toy
 from mixopt import Estimate, Metric, Mixture, Proposal, Score, Trial, Trials
 from mixopt.callbacks.base import DomainCount, RoundResult, TrainedModel
 from mixopt.callbacks.mlflow.callback import MlflowCallback
+from mixopt.callbacks.mlflow.queue import RecordQueue
+from mixopt.callbacks.mlflow.sender import FOLDER, send_pending
 from mixopt.config.loader import load_study
 from mixopt.errors import UserError
+from mixopt.io.files import write_text
 from mixopt.proposal import Comparison
 
 
@@ -105,6 +110,45 @@ def test_system_metrics_are_logged_where_the_study_asks_for_them(store, tmp_path
         (run,) = store.search_runs([experiment])
         found = {key for key in run.data.metrics if key.startswith("system/")}
         assert ("system/cpu_utilization_percentage" in found) == (name == "on")
+
+
+def test_a_run_gets_the_files_of_its_own_command(store, tmp_path):
+    """What waited for a server was sent as a later command had written it."""
+    uri = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    for text in ("older", "newer"):
+        callback = MlflowCallback("report")
+        callback.on_study_start(load_study(toy.write_study(tmp_path / "s")), tmp_path)
+        write_text(tmp_path / "report.html", text)
+        callback.on_file_written(tmp_path / "report.html")
+        callback.on_study_end(None)
+    mlflow.set_tracking_uri(uri)
+    for queue in RecordQueue.list_in(tmp_path / FOLDER):  # they were made for the other address
+        lines = queue.path.read_text().replace("http://127.0.0.1:9", uri)
+        queue.path.write_text(lines)
+    send_pending(tmp_path)
+    runs = store.search_runs([store.get_experiment_by_name("toy").experiment_id],
+                             order_by=["start_time"])  # fmt: skip
+    found = [
+        Path(store.download_artifacts(run.info.run_id, "report.html")).read_text() for run in runs
+    ]
+    assert found == ["older", "newer"]
+    assert list((tmp_path / FOLDER).iterdir()) == []
+
+
+def test_only_a_run_with_a_proposal_says_that_it_has_one(store, tmp_path):
+    """One that finds the proposal of an earlier command writes none."""
+    proposal = Proposal(Mixture({"birds": 1.0}), Estimate(0, 0), {})
+    for written in (False, True):
+        callback = MlflowCallback("run")
+        callback.on_study_start(load_study(toy.write_study(tmp_path / "s")), tmp_path)
+        if written:
+            callback.on_file_written(proposal.write(tmp_path / "proposal.json"))
+        callback.on_proposals([proposal])
+        callback.on_study_end(None)
+    runs = store.search_runs([store.get_experiment_by_name("toy").experiment_id],
+                             order_by=["start_time"])  # fmt: skip
+    assert [run.data.tags.get("mixopt.proposal") for run in runs] == [None, "proposal.json"]
 
 
 def test_a_failed_verb_is_a_failed_run(store, tmp_path):

@@ -1,9 +1,11 @@
 import errno
+import os
 
 import pytest
 
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.errors import OutputError, StorageError
+from mixopt.io.files import write_text
 
 
 def filled(tmp_path):
@@ -145,7 +147,27 @@ def test_nothing_is_pending_in_a_removed_queue(tmp_path):
     assert queue.n_pending == 0
 
 
-@pytest.mark.parametrize("linked", [".sent", ".jsonl", ".lock"])
+@pytest.mark.parametrize("links", [True, False])
+def test_a_kept_file_stays_as_it_was_and_goes_with_its_queue(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links")))
+    queue = RecordQueue.create(tmp_path / "spool", {"uri": "x"})
+    places = []
+    for text in ("old", "new"):
+        write_text(tmp_path / "report.html", text)
+        places.append(queue.keep(tmp_path / "report.html"))
+    assert [place.read_text() for place in places] == ["old", "new"]
+    assert {place.name for place in places} == {"report.html"}
+    assert places[0].is_relative_to(tmp_path / "spool")
+    (tmp_path / "link").symlink_to(tmp_path / "report.html")
+    assert queue.keep(tmp_path / "link") == tmp_path / "link"
+    assert len(RecordQueue.list_in(tmp_path / "spool")) == 1
+    queue.lock()
+    queue.remove()
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("linked", [".sent", ".jsonl", ".lock", ".files"])
 def test_queues_with_links_are_not_opened(tmp_path, linked):
     """A stranger's link would have a file of the user's written."""
     queue = filled(tmp_path)

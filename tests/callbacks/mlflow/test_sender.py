@@ -13,7 +13,7 @@ from mixopt.callbacks.base import TrainedModel
 from mixopt.callbacks.mlflow.callback import MlflowCallback
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.sender import FOLDER, Sender, send_pending
-from mixopt.callbacks.mlflow.uploader import Uploader
+from mixopt.callbacks.mlflow.uploader import UnavailableError, Uploader
 from mixopt.config.loader import load_study
 from mixopt.errors import UserError
 
@@ -114,6 +114,27 @@ def test_a_command_leaves_the_queue_of_a_running_one_alone(store, tmp_path):
     runs = store.search_runs([experiment.experiment_id])
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert sum(run.info.run_name == "expert late" for run in runs) == 1
+
+
+def test_only_what_was_sent_now_is_counted(store, tmp_path, monkeypatch):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    queue = write_records(tmp_path, uri)
+    queue.lock()
+    uploader = Uploader(queue)
+    for _ in range(4):
+        uploader.upload_next()
+    queue.unlock()
+    upload, n_calls = Uploader.upload_next, []
+
+    def fail_later(uploader):
+        n_calls.append(1)
+        if len(n_calls) > 1:
+            raise UnavailableError("gone")
+        return upload(uploader)
+
+    monkeypatch.setattr(Uploader, "upload_next", fail_later)
+    with pytest.raises(UserError, match="1 records were sent and 1 wait"):
+        send_pending(tmp_path)
 
 
 def test_one_process_at_a_time_delivers(store, tmp_path):
