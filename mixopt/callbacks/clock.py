@@ -7,7 +7,7 @@ from the store costs nothing and tells nothing about the rest.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Literal, get_args
 
 from mixopt.callbacks.base import PlannedStage, Stage, TrainedModel
 from mixopt.io.progress import Work
@@ -44,11 +44,13 @@ class StudyClock:
         now: Returns the time.
         stage: The stage that is under way.
         groups: Counted work under way, outermost first.
+        planned_part: What the plan is of: `study`, or `phase` where later ones have their own plans.
     """
 
     now: Callable[[], float] = time.monotonic
     stage: Stage | None = None
     groups: list[_Group] = field(default_factory=list)
+    planned_part: Literal["study", "phase"] = "study"
 
     def __post_init__(self) -> None:
         self.started = self.stage_started = self.now()
@@ -59,8 +61,11 @@ class StudyClock:
         self._candidate_s: float | None = None
         self._job_since: float | None = None
 
-    def plan(self, stages: Sequence[PlannedStage]) -> None:
-        """Take what the study will do."""
+    def plan(
+        self, stages: Sequence[PlannedStage], part: Literal["study", "phase"] = "study"
+    ) -> None:
+        """Take what the study, or a phase of it, will do."""
+        self.planned_part = part
         self._planned = {each.stage: each for each in stages}
 
     def begin(self, stage: Stage) -> None:
@@ -119,7 +124,7 @@ class StudyClock:
 
     @property
     def study_left(self) -> float | None:
-        """Time until the study ends, as far as it is planned; None if unknown."""
+        """Time until the study, or its phase, ends, as far as it is planned; None if unknown."""
         if self.stage is None or not self._planned:
             return None
         later = STAGES[STAGES.index(self.stage) + 1 :]

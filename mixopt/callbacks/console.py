@@ -87,7 +87,7 @@ class ConsoleCallback(Callback):
             self._warnings.add(warning)
 
     def on_plan(self, stages: Sequence[PlannedStage]) -> None:
-        self.view.clock.plan(stages)
+        self.view.clock.plan(stages, "phase" if len(self._studies) > 1 else "study")
 
     def on_stage_start(self, stage: Stage) -> None:
         self.view.clock.begin(stage)

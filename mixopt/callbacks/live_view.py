@@ -106,7 +106,8 @@ class LiveView(View):
         if stage is not None:
             passed = describe_time(self.clock.now() - self.clock.started)
             left = self.clock.study_left
-            rest = f", about {describe_time(left)} left" if left else ""
+            of = " of this phase" if self.clock.planned_part == "phase" else ""
+            rest = f", about {describe_time(left)} left{of}" if left else ""
             lines.append(_one_line(f"  study: {passed}{rest}"))
         if self.best is not None:
             order = sorted(self.best.ratios.items(), key=lambda pair: -pair[1])

@@ -69,11 +69,13 @@ def summarize(
         mixture = "this mixture" if decision.moves else "the best other one"
         lines.append(f"  {_worth(decision.equivalent_tokens, mixture)}")
     rows = sum(_count_rows(line, width) for line in (*lines, *rest))
-    lines += draw_ratios(proposal, max(FEWEST_BARS, ROWS - rows), signs)
+    lines += draw_ratios(proposal, max(FEWEST_BARS, ROWS - rows), signs, width)
     return [show_line(line) for line in (*lines, *rest)]
 
 
-def draw_ratios(proposal: Proposal, most: int, signs: BarSigns = BLOCKS) -> list[str]:
+def draw_ratios(
+    proposal: Proposal, most: int, signs: BarSigns = BLOCKS, width: int | None = None
+) -> list[str]:
     """Return a line for each domain, the ones that move most first.
 
     Args:
@@ -81,6 +83,7 @@ def draw_ratios(proposal: Proposal, most: int, signs: BarSigns = BLOCKS) -> list
             best other mixture is named beside it.
         most: Lines; the last one counts the domains that have none.
         signs: Of the bars.
+        width: Columns of the terminal, into which the bars are fitted; None without one.
     """
     before, after, stays = _mixtures(proposal)
     names = sorted(after, key=lambda d: (-abs(after[d] - before.get(d, 0.0)), -after[d], d))
@@ -95,7 +98,10 @@ def draw_ratios(proposal: Proposal, most: int, signs: BarSigns = BLOCKS) -> list
         old, new = before.get(name, 0.0), after[name]
         label = _fit(show_line(name), cells)
         numbers = f"{old:6.1%} (best other {new:6.1%})" if stays else f"{old:6.1%} -> {new:6.1%}"
-        lines.append(f"  {label}  {numbers}  {_draw_bar(old, new, scale, signs)}".rstrip())
+        before_bar = f"  {label}  {numbers}  "
+        room = BAR_CELLS if width is None else max(0, width - cell_len(before_bar))
+        bar = _draw_bar(old, new, min(BAR_CELLS, room) / scale, signs)
+        lines.append(f"{before_bar}{bar}".rstrip())
     if left:
         largest = max(abs(after[d] - before.get(d, 0.0)) for d in left)
         change = f"differ by {largest:.1%} or less" if largest >= MOVED else "are the same"
@@ -113,8 +119,9 @@ def _mixtures(proposal: Proposal) -> tuple[Mapping[str, float], Mapping[str, flo
     return proposal.ratios, proposal.ratios, False
 
 
-def _draw_bar(old: float, new: float, scale: float, signs: BarSigns) -> str:
-    short, long = (round(BAR_CELLS * ratio / scale) for ratio in sorted((old, new)))
+def _draw_bar(old: float, new: float, cells: float, signs: BarSigns) -> str:
+    """Return the bar of two ratios with as many cells for a ratio of 1."""
+    short, long = (round(cells * ratio) for ratio in sorted((old, new)))
     return signs.both * short + (signs.added if new > old else signs.taken) * (long - short)
 
 

@@ -130,5 +130,5 @@ def describe_work(work: Work, clock: StudyClock) -> str:
     if (left := clock.stage_left) is not None:
         parts.append(f"about {describe_time(left)} left of this stage")
     if (left := clock.study_left) is not None:
-        parts.append(f"{describe_time(left)} of the study")
+        parts.append(f"{describe_time(left)} of the {clock.planned_part}")
     return ", ".join(parts)

@@ -2,6 +2,7 @@ import pytest
 
 from mixopt.callbacks.base import PlannedStage, TrainedModel
 from mixopt.callbacks.clock import StudyClock, describe_time
+from mixopt.callbacks.view import describe_work
 from mixopt.io.progress import Work
 
 PLAN = [
@@ -95,6 +96,17 @@ def test_a_budget_is_left_by_its_tokens(clock):
     train(clock, 10.0, 1000)
     assert clock.stage_left == pytest.approx(20.0)
     assert clock.study_left == pytest.approx(20.0)
+
+
+def test_the_plan_of_a_phase_says_nothing_of_later_ones(clock):
+    work = Work("experts", total=2, unit="expert")
+    assert clock.planned_part == "study"
+    clock.plan(PLAN, "phase")
+    clock.begin("budget")
+    train(clock, 10.0, 1000)
+    assert describe_work(work, clock).endswith("20 s of the phase")
+    clock.plan(PLAN)
+    assert describe_work(work, clock).endswith("20 s of the study")
 
 
 def test_a_command_without_a_plan_says_only_what_its_work_says():

@@ -207,11 +207,15 @@ def test_phases_end_with_a_verdict_each(tmp_path):
             console.on_study_start(
                 config.model_copy(update={"name": f"toy-{name}"}), tmp_path / name
             )
+            console.on_plan([])
+            parts.append(console.view.clock.planned_part)
             console.on_proposals([PROPOSAL])
             console.on_study_end(None)
         console.on_study_end(None)
 
+    parts = []
     end = printed(call, verbosity=-1).splitlines()
+    assert parts == ["phase", "phase"]  # of what is left, too: the others have plans of their own
     assert end[:2] == [f"stable: {PROPOSAL.verdict}", f"anneal: {PROPOSAL.verdict}"]
 
 

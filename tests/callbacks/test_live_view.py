@@ -64,6 +64,17 @@ def test_stage_work_study_and_best_have_a_line_each_that_fits(terminal, width):
     assert best.startswith("  best: +0.50 [+0.30, +0.70] over nat")
 
 
+@pytest.mark.parametrize(("part", "of"), [("study", ""), ("phase", " of this phase")])
+def test_what_is_left_is_of_the_phase_where_there_are_phases(terminal, part, of):
+    view, _ = make_view(terminal)
+    view.clock.now = lambda: view.clock.started + 10.0
+    view.clock.plan([PlannedStage("experts", 2000), PlannedStage("budget", 4000)], part)
+    view.clock.begin("budget")
+    view.clock._token_s = 0.005
+    assert drawn(view, 80)[1] == f"  study: 10 s, about 20 s left{of}"
+    view.close()
+
+
 def test_jobs_of_many_workers_are_counted(terminal):
     view, _ = make_view(terminal)
     view.clock.begin("experts")

@@ -76,6 +76,22 @@ def test_a_narrow_terminal_gets_fewer_bars_and_the_rest_whole():
     assert narrow[-3:] == wide[-3:]
 
 
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_bars_fit_into_the_terminal(width, moves):
+    before = {"a" * 24: 0.5, "b" * 24: 0.5}
+    proposal = decided(before, dict(zip(before, (0.8, 0.2), strict=True)), moves=moves)
+    lines = draw_ratios(proposal, 5, BLOCKS, width)
+    numbers = (
+        "  " + "a" * 24 + ("   50.0% (best other  80.0%)" if not moves else "   50.0% ->  80.0%")
+    )
+    assert lines[0].startswith(numbers)
+    if width >= 60:  # the numbers alone take more of a narrower one
+        assert max(map(len, lines)) <= width
+    assert len(lines[0]) <= max(width, len(numbers))
+    assert len(draw_ratios(proposal, 5, BLOCKS, 200)[0]) == len(numbers) + 2 + 30
+
+
 @pytest.mark.parametrize(("name", "shown"), [
     ("[bold red]x[/]", "[bold red]x[/]"),
     ("a\u202eb", "a[U+202E]b"),
