@@ -29,6 +29,8 @@ INDEX = "pack.json"
 """First member of the archive: size and hash of each other member."""
 COMPRESSIONS = {".tar": "", ".tar.gz": "gz", ".tar.zst": "zst"}
 CHUNK = 1 << 20
+MOST_NAMED = 3
+"""Links named in a warning."""
 MAX_INDEX_BYTES = 32 << 20
 """Index of some 200,000 files; a longer one takes minutes to read."""
 MAX_HEADER_BYTES = 16 << 10
@@ -48,7 +50,8 @@ def pack(folder: Path, archive: Path) -> int:
     """Write a study's folder into an archive, atomically.
 
     Locks, scratch folders and what is being made, whose names begin with a dot, are left out, and so are
-    records that wait for the user's MLflow and the folders of an executor's jobs.
+    records that wait for the user's MLflow and the folders of an executor's jobs. So are links, with a
+    warning: they may lead to what is not the study's.
 
     Args:
         folder: Folder of the study's results.
@@ -66,14 +69,13 @@ def pack(folder: Path, archive: Path) -> int:
     compression = _compression(archive)
     scratch = archive.with_name(f".{archive.name}.part")
     with storage_errors(archive):
-        files = [
+        found = [
             file
             for file in sorted(folder.rglob("*"))
-            if file.is_file()
-            and not file.is_symlink()
-            and not _stays_behind(file.relative_to(folder))
-            and file.resolve() != archive.resolve()
+            if not _stays_behind(file.relative_to(folder)) and file.resolve() != archive.resolve()
         ]
+        _warn_of_links(folder, [str(f.relative_to(folder)) for f in found if f.is_symlink()])
+        files = [file for file in found if file.is_file() and not file.is_symlink()]
         if not files:
             raise OutputError(f"{folder} holds no files; there is nothing to pack.")
         archive.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +173,16 @@ def _extract(archive: Path, scratch: Path, max_size: int) -> int:
         if missing:
             raise ValueError(f"{show(next(iter(missing)))} is missing")
     return len(index) - n_left_out
+
+
+def _warn_of_links(folder: Path, links: list[str]) -> None:
+    if links:
+        more = f" and {len(links) - MOST_NAMED} more" if len(links) > MOST_NAMED else ""
+        named = ", ".join(map(show, links[:MOST_NAMED]))
+        log.warning(
+            "Links are left out of the archive of %s: %s%s; put there what they lead to and pack again, "
+            "if it belongs to the study.", folder, named, more,
+        )  # fmt: skip
 
 
 def _require_packable(folder: Path, names: Iterable[str], n_index_bytes: int) -> None:

@@ -97,6 +97,25 @@ def test_an_untrusted_archive_cannot_write_outside_the_folder(tmp_path, name):
     assert not (tmp_path / "in" / "escape").exists()
 
 
+def test_links_are_left_out_and_told(folder, tmp_path, caplog):
+    """A folder of artifacts that leads to a larger disk was left out without a word."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "model.bin").write_bytes(b"x")
+    before = pack(folder, tmp_path / "x.tar")
+    assert "Links" not in caplog.text
+    (folder / "elsewhere").symlink_to(disk)
+    (folder / ".scratch").symlink_to(disk)  # unfinished, so nobody misses it
+    assert pack(folder, tmp_path / "x.tar") == before
+    assert (
+        f"Links are left out of the archive of {folder}: 'elsewhere'; put there what" in caplog.text
+    )
+    for number in range(4):
+        (folder / f"link {number}").symlink_to(disk / "model.bin")
+    pack(folder, tmp_path / "x.tar")
+    assert "'link 1' and 2 more; put" in caplog.text
+
+
 def test_links_are_no_files(tmp_path):
     write_tar(tmp_path / "x.tar", [("a", b"", tarfile.SYMTYPE)], {"a": [0, "x"]})
     with pytest.raises(OutputError, match="is not the file that was packed"):
