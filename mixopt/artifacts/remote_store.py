@@ -8,8 +8,10 @@ concurrent uploads the first one wins.
 
 import json
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mixopt.artifacts.artifact import (
     MANIFEST,
@@ -38,6 +40,9 @@ log = logging.getLogger(__name__)
 
 BEGUN = "begun"
 """Folder at the URL for the work folders of unfinished artifacts."""
+
+SAVED = "saved"
+"""Field of a work folder's key: when it was saved, in seconds since the epoch."""
 
 
 class RemoteArtifactStore(ArtifactStore):
@@ -102,10 +107,12 @@ class RemoteArtifactStore(ArtifactStore):
 
     def work_folder(self, artifact: Artifact) -> Path:
         """Return the folder for checkpoints, with what any machine saved last."""
-        place = super().work_folder(artifact)
+        place, reference = super().work_folder(artifact), f"{BEGUN}/{artifact.reference}"
         self._begun.add(artifact.reference)
-        if not place.exists():
-            self._receive(f"{BEGUN}/{artifact.reference}", place)
+        if place.exists():
+            self._update(reference, place)
+        else:
+            self._receive(reference, place)
         return place
 
     def save_work(self, artifact: Artifact) -> None:
@@ -113,7 +120,7 @@ class RemoteArtifactStore(ArtifactStore):
         place = work_folder_of(self.path(artifact))
         reference = f"{BEGUN}/{artifact.reference}"
         (place / MANIFEST).unlink(missing_ok=True)
-        seal(place, {}, 0.0)
+        seal(place, {SAVED: time.time()}, 0.0)
         begun = ArtifactRecord.read(place)
         assert begun is not None, "it was sealed just now"
         try:
@@ -124,6 +131,20 @@ class RemoteArtifactStore(ArtifactStore):
         except UnreachableError as error:
             # the training continues, and the checkpoint is on this disk
             log.warning("A checkpoint stays on this machine: %s", error)
+
+    def _update(self, reference: str, place: Path) -> None:
+        """Replace a checkpoint by one that another machine saved later."""
+        try:
+            theirs, ours = self._look(reference), ArtifactRecord.read(place)
+            if theirs is None or _saved_at(theirs.manifest["key"]) <= _saved_at(
+                {} if ours is None else ours.key
+            ):
+                return
+            log.info("Another machine saved a later checkpoint of %s, which is used.", reference)
+            with build_lock(place):
+                self._unpack(reference, theirs, place)
+        except UnreachableError as error:
+            log.warning("The checkpoint on this machine is used: %s", error)
 
     def _list(self, kind: str) -> set[str]:
         self._listed[kind] = {n for n in self._storage.list_names(kind) if is_safe_path(n)}
@@ -244,3 +265,9 @@ class RemoteArtifactStore(ArtifactStore):
     def _clear(self, reference: str, bundle: Bundle | None) -> None:
         if bundle is not None and bundle.folder is not None:
             self._storage.remove(f"{reference}/{bundle.folder}", folder=True)
+
+
+def _saved_at(key: Mapping[str, Any]) -> float:
+    """Return when a work folder was saved; 0 where its manifest, from anybody, does not say."""
+    saved = key.get(SAVED)
+    return float(saved) if isinstance(saved, int | float) else 0.0

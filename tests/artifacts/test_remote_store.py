@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mixopt.artifacts import bundle
-from mixopt.artifacts.artifact import MANIFEST, Artifact, ArtifactRecord
+from mixopt.artifacts.artifact import MANIFEST, Artifact, ArtifactRecord, work_folder_of
 from mixopt.artifacts.remote_store import RemoteArtifactStore
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.errors import StorageError, UnreachableError
@@ -208,6 +208,45 @@ def test_what_is_begun_goes_on_elsewhere_and_is_gone_when_it_is_made(tmp_path, u
     second.get_or_build(Artifact("experts", "web", KEY), go_on)
     third = machine(tmp_path, "c", url)
     assert not third.work_folder(Artifact("experts", "web", KEY)).exists()
+
+
+def test_a_machine_goes_on_from_the_checkpoint_that_was_saved_last(tmp_path, url, travels):
+    """One that came back with an old checkpoint trained from it, and wrote it over the newer one."""
+    artifact = Artifact("experts", "web", KEY)
+    first, second = machine(tmp_path, "a", url), machine(tmp_path, "b", url)
+
+    def save(store, step):
+        place = store.work_folder(artifact)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "step").write_text(str(step))
+        store.save_work(artifact)
+
+    def read(name):
+        return (machine(tmp_path, name, url).work_folder(artifact) / "step").read_text()
+
+    save(first, 10)
+    save(second, 20)
+    assert read("a") == read("b") == "20"
+    # its own later one stays, also where it could not be sent
+    save(first, 30)
+    (work_folder_of(first.path(artifact)) / "step").write_text("40")
+    assert read("a") == "40"
+    assert read("b") == "30"
+
+
+def test_without_the_url_a_machine_goes_on_from_its_own_checkpoint(tmp_path, monkeypatch, caplog):
+    artifact = Artifact("experts", "web", KEY)
+    store = machine(tmp_path, "a", f"memory://{tmp_path.name}")
+    place = store.work_folder(artifact)
+    place.mkdir(parents=True)
+    (place / "step").write_text("10")
+
+    def fail(*_, **__):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(objects(store)[0], "cat_file", fail)
+    assert (store.work_folder(artifact) / "step").read_text() == "10"
+    assert "The checkpoint on this machine is used: " in caplog.text
 
 
 @pytest.mark.parametrize("sends", ["put_file", "pipe_file"])
