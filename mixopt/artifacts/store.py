@@ -196,8 +196,12 @@ class ArtifactStore:
         """Make the work folder survive the loss of this machine; a local store cannot."""
 
     def failures(self) -> list[Failure]:
-        """Return every recorded failure."""
-        found = [self._read_failure(f) for f in sorted((self.folder / FAILURES).glob("*/*.json"))]
+        """Return every recorded failure of an artifact that is not there, built by another attempt."""
+        found = [
+            self._read_failure(file)
+            for file in sorted((self.folder / FAILURES).glob("*/*.json"))
+            if find_verified(self.folder / file.parent.name / file.stem) is None
+        ]
         return [failure for failure in found if failure is not None]
 
     def failure(self, artifact: Artifact) -> Failure | None:

@@ -89,7 +89,8 @@ class Dispatcher:
                 continue
             if isinstance(error, WorkerLostError):  # the worker could not record it
                 for artifact in job.artifacts:
-                    self._store.record_failure(artifact, error)
+                    if self._store.find(artifact) is None:  # it may have finished some of them
+                        self._store.record_failure(artifact, error)
             if _should_retry(error, attempt, self._retries, remote=self._executor.is_remote):
                 log.warning("%s failed (%s) and is tried again.", job.name, one_line(error))
                 again.append((job, attempt))

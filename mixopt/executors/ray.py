@@ -78,6 +78,7 @@ class RayExecutor:
         self._actors: list[Any] = []
         self._free_actors: deque[Any] = deque()
         self._busy_actors: list[Any] = []
+        self._trainings: list[Any] = []
         self._waiting: deque[tuple[Job, Outcome]] = deque()
         self._lock = threading.RLock()
         self._is_closed = False
@@ -102,7 +103,9 @@ class RayExecutor:
         if job.trains:
             with self._lock:
                 self._end_idle_actors()  # they hold the devices that the training needs
-            self._follow(self._task.remote(self._make_worker, job), job, future)
+                training = self._task.remote(self._make_worker, job)
+                self._trainings.append(training)
+            self._follow(training, job, future)
             return future
         with self._lock:
             self._waiting.append((job, future))
@@ -157,6 +160,9 @@ class RayExecutor:
                     elif actor in self._actors:
                         self._free_actors.append(actor)
                     self._start_waiting()
+            else:
+                with self._lock:
+                    self._trainings.remove(reference)
             if error is None:
                 future.set_result(done.result())
             else:
@@ -176,8 +182,11 @@ class RayExecutor:
             self._is_closed = True
             self._waiting.clear()
             actors, self._actors = self._actors, []
+            trainings = list(self._trainings)
         for actor in actors:
             ray.kill(actor)
+        for training in trainings:  # of a cluster that goes on they would train to their end
+            ray.cancel(training, force=True)
         self._events.put(None)
         self._events_thread.join()
         if self._owns_cluster:

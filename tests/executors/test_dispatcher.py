@@ -145,6 +145,17 @@ def test_a_lost_worker_is_recorded_until_another_succeeds(store):
     assert store.failures() == []
 
 
+def test_a_lost_worker_leaves_no_failure_of_what_it_had_finished(store):
+    run, scores = Artifact("runs", "web", {}), Artifact("scores", "web", {})
+    store.get_or_build(run, lambda _: None)
+    lost = WorkerLostError("The machine went away.")
+    list(Dispatcher(lambda: Scripted(lost), store, 0).run([job("a", run, scores)]))
+    assert [failure.kind for failure in store.failures()] == ["scores"]
+    # a failure of an attempt beside it is over too
+    store.record_failure(run, lost)
+    assert [failure.kind for failure in store.failures()] == ["scores"]
+
+
 def test_a_full_disk_stops_the_dispatcher(store):
     full = StorageError("The disk is full.")
     with pytest.raises(StorageError, match="full"):

@@ -1,8 +1,10 @@
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
-from workers import MarkingWorkerFactory, job, ray_cluster
+from waiting import wait_until
+from workers import MarkingWorkerFactory, job, processes_of, ray_cluster
 
 from mixopt.artifacts.store import ArtifactStore
 from mixopt.config.executors import RayExecutorConfig
@@ -59,7 +61,7 @@ class FakeRay:
     """Ray's one thread: it calls back, and does what `kill` waits for."""
 
     def __init__(self):
-        self.placements, self.stuck = [], False
+        self.placements, self.stuck, self.cancelled = [], False, []
 
     def put(self, value):
         return value
@@ -69,6 +71,10 @@ class FakeRay:
 
     def options(self, **_):
         return FakeRemote(self)
+
+    def cancel(self, reference, *, force):
+        assert force  # a training does not look for an interrupt
+        self.cancelled.append(reference)
 
     def kill(self, _):
         """The place of what is killed goes to the next that waits, before the killing is done."""
@@ -106,6 +112,34 @@ def test_a_callback_of_ray_never_waits_for_who_waits_for_ray(monkeypatch, tmp_pa
     executor.submit(job(tmp_path, "train", trains=True))  # ends the actors, whose placement is told
     executor.close()
     assert not fake.stuck
+
+
+def test_trainings_end_with_the_executor_and_finished_ones_are_forgotten(monkeypatch, tmp_path):
+    """They went on to their end in a cluster that others had started, for a study that had ended."""
+    fake = FakeRay()
+    monkeypatch.setattr(ray_executor, "ray", fake)
+    needs = {"num_cpus": 1.0, "num_gpus": 0.0}
+    executor = ray_executor.RayExecutor(MarkingWorkerFactory(), 2, needs, owns_cluster=False)
+    done = executor.submit(job(tmp_path, "train one", trains=True))
+    executor.submit(job(tmp_path, "train two", trains=True))
+    first, second = executor._trainings
+    fake.placements[0].set_result(None)
+    assert done.result(60) is None
+    executor.close()
+    assert first is not second
+    assert fake.cancelled == [second]
+
+
+@pytest.mark.slow
+def test_a_training_in_a_cluster_that_goes_on_ends_with_the_executor(tmp_path):
+    needs = {"num_cpus": 1.0, "num_gpus": 0.0}
+    with ray_cluster(1):
+        executor = ray_executor.RayExecutor(MarkingWorkerFactory(), 1, needs, owns_cluster=False)
+        executor.submit(job(tmp_path, "train", "sleeps", trains=True))
+        wait_until(lambda: processes_of(tmp_path, "train"))
+        (process,) = processes_of(tmp_path, "train")
+        executor.close()
+        wait_until(lambda: not Path(f"/proc/{process}").exists())
 
 
 class Broken:
