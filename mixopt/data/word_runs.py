@@ -151,7 +151,7 @@ def _find_cuts(inside: NDArray[np.bool_], leads: Places, sizes: Places, codes: P
             is_alone |= (codes >= first) & (codes <= last)
     places = np.concatenate([leads[is_alone], leads[is_alone] + sizes[is_alone]])
     places = places[(places > 0) & (places < len(inside))]
-    return places[inside[places] & inside[places - 1]]
+    return np.asarray(places[inside[places] & inside[places - 1]])
 
 
 def _decode(content: NDArray[np.uint8], leads: Places) -> tuple[Places, Places]:
