@@ -1,4 +1,4 @@
-"""Load tables (CSV, TSV, Parquet, JSON, JSON lines or data frame), and join them by run id.
+"""Index tables by their runs, and join a table of mixtures and one of metrics by run id.
 
 If the metrics are in another order, a join by position silently pairs mixtures with wrong scores.
 """
@@ -7,12 +7,10 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.io.field_names import COST_COLUMNS, ID_COLUMNS, is_id, plain_name
-from mixopt.io.parsing import show
 from mixopt.io.run_metadata import is_run_metadata
 from mixopt.tables.columns import (
     FIDELITY_COLUMNS,
@@ -21,14 +19,12 @@ from mixopt.tables.columns import (
 )
 from mixopt.tables.csv_layout import name_ids
 from mixopt.tables.fidelities import name_fidelities, warn_of_budgets, warn_of_sizes
+from mixopt.tables.load_table import LoadedTable, load_table
 from mixopt.tables.long_format import widen
-from mixopt.tables.nested import flatten_cells
-from mixopt.tables.numbers import as_numbers, to_plain_types
+from mixopt.tables.numbers import as_numbers
 from mixopt.tables.repeats import SEEDS, STEPS, add_lost_runs, settle_repeats, spread_over_seeds
-from mixopt.tables.row_index import index_as_columns
-from mixopt.tables.row_numbers import ROW_NUMBER, drop_unnamed, names_rows
+from mixopt.tables.row_numbers import ROW_NUMBER
 from mixopt.tables.run_ids import find_id_column, further_ids
-from mixopt.tables.table_files import read_file, require_unique_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +45,7 @@ class ReadTable(NamedTuple):
 
 
 def read_table(
-    table: "str | os.PathLike[str] | pd.DataFrame",
+    table: "str | os.PathLike[str] | pd.DataFrame | LoadedTable",
     what: str,
     id_column: str | None = None,
     *,
@@ -59,10 +55,10 @@ def read_table(
     numbered: bool = False,
     counts: bool = False,
 ) -> ReadTable:
-    """Load a table and index it by its id column.
+    """Index a table by its id column.
 
     Args:
-        table: A file or a data frame; what its index holds are columns too, except positions.
+        table: As `load_table` takes or returns it.
         what: Its content (`ratios`), for messages.
         id_column: Column that names the runs; None takes the first of `ID_COLUMNS`.
         fidelities: As the user names them, if at all.
@@ -79,27 +75,9 @@ def read_table(
         TrialsError: It cannot be read, a column name repeats, a run has no id, or nothing orders the
             models that runs are of.
     """
-    import pandas as pd
-
-    if isinstance(table, pd.DataFrame):
-        frame, where = table.copy(), f"The {what} table"
-    elif isinstance(table, str | os.PathLike):
-        frame, where = read_file(Path(table), what, id_column), str(table)
-    else:
-        raise TrialsError(f"{what} is {show(table)}; give a file or a pandas DataFrame.")
-    if isinstance(frame.columns, pd.MultiIndex):
-        frame.columns = [
-            "/".join(str(part) for part in name if str(part).strip()) for name in frame.columns
-        ]
-    frame.columns = [str(name).strip() for name in frame.columns]
-    require_unique_columns(list(frame.columns), where)
-    frame = index_as_columns(frame, where, id_column, ignore)
-    frame = flatten_cells(to_plain_types(frame))
-    require_unique_columns(list(map(str, frame.columns)), where)
-    frame = drop_unnamed(frame, where)
+    loaded = table if isinstance(table, LoadedTable) else load_table(table, what, id_column, ignore)
+    frame, where = loaded
     column = find_id_column(frame, ignore) if id_column is None else id_column
-    if column is None and names_rows(frame):
-        frame, column = frame.rename(columns={ROW_NUMBER: "run"}), "run"
     column = column if column in frame.columns else None
     if column is not None:
         own = [c for c in map(str, frame.columns) if is_fidelity(c)]

@@ -32,6 +32,7 @@ from mixopt.tables.columns import (
     without_tracker,
 )
 from mixopt.tables.frame import ReadTable, check_ids, join, read_table
+from mixopt.tables.load_table import LoadedTable, load_table
 from mixopt.tables.metric_roles import make_metrics
 from mixopt.tables.numbers import (
     as_numbers,
@@ -40,6 +41,7 @@ from mixopt.tables.numbers import (
     normalize_rows,
     require_numbers,
 )
+from mixopt.tables.pair_ids import choose_pair_ids, require_same_rows
 from mixopt.tables.ratio_columns import find_total, select_ratios
 from mixopt.tables.repeats import drop_runs
 from mixopt.trial import KINDS, Score, Trial
@@ -121,14 +123,17 @@ def read_trials(
     fidelities = None if fidelities is None else _as_names("fidelities", fidelities)
     untouched = (*ignore, *(domains or ()))
 
-    def read(given: object, what: str) -> ReadTable:
+    def load(given: object, what: str) -> LoadedTable:
+        return load_table(cast("str", given), what, id_column, untouched)
+
+    def read(loaded: LoadedTable, what: str, ids: str | None = id_column) -> ReadTable:
         return read_table(
-            cast("str", given), what, id_column, fidelities=fidelities, ignore=untouched,
+            loaded, what, ids, fidelities=fidelities, ignore=untouched,
             step=None if what == "ratios" else step, numbered=what == "runs", counts=counts,
         )  # fmt: skip
 
     if runs is not None:
-        frame, where, _ = read(runs, "runs")
+        frame, where, _ = read(load(runs, "runs"), "runs")
         _check_ignored(ignore, list(map(str, frame.columns)), where)
         mixtures, scores, own = _split_runs(
             frame.drop(columns=list(ignore)), where, domains, chosen
@@ -136,8 +141,13 @@ def read_trials(
         if isinstance(better, Mapping):
             better = {own.get(name, name): way for name, way in better.items()}
         return _to_trials(mixtures, where, scores, where, better, holdout, members, counts, own)
-    mixtures, where, begun = read(ratios, "ratios")
-    scores, scores_name, scored = read(table, "metrics")
+    loaded = load(ratios, "ratios"), load(table, "metrics")
+    ids: tuple[str | None, str | None] = id_column, id_column
+    if id_column is None:
+        ids = choose_pair_ids(loaded[0].frame, loaded[1].frame, untouched)
+        require_same_rows(loaded[0].frame, loaded[1].frame, ids, untouched)
+    mixtures, where, begun = read(loaded[0], "ratios", ids[0])
+    scores, scores_name, scored = read(loaded[1], "metrics", ids[1])
     _check_ignored(ignore, [*map(str, mixtures.columns), *map(str, scores.columns)], scores_name)
     mixtures = mixtures.drop(columns=list(ignore), errors="ignore")
     scores = scores.drop(columns=list(ignore), errors="ignore")
