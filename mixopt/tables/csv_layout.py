@@ -1,4 +1,4 @@
-"""Layouts of CSV files: encodings, marks between cells, decimal commas, ids that look like numbers."""
+"""Layouts of CSV files: where the table begins, marks between cells, ids that look like numbers."""
 
 import csv
 import re
@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-DECIMAL_COMMA = re.compile(r"\s*[-+]?(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+)(?:,\d+)?(?:[eE][-+]?\d+)?\s*")
-"""A number with a decimal comma, and perhaps points between thousands (`1.234,5`)."""
-THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})*\s*")
-"""What may be thousands (`1,234`) as well as a decimal comma."""
 MARK_LINE = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 """First line by which Excel tells the mark between cells."""
 NUMBER = re.compile(r"\s*[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?\s*")
@@ -76,35 +72,6 @@ def _split(line: str) -> list[str]:
     return next(csv.reader([line], delimiter=find_delimiter(line)), [])
 
 
-def convert_decimal_commas(frame: "pd.DataFrame", *, surely: bool) -> "pd.DataFrame":
-    """Return the frame with numbers where all cells of a column have decimal commas (`0,25`).
-
-    Args:
-        frame: A table of a CSV file.
-        surely: Whether `1,234` is 1.234, as in files with semicolons between cells; otherwise such a
-            column stays as it is unless another cell tells.
-    """
-    import pandas as pd
-
-    converted = frame.copy()
-    for column in frame.columns:
-        if pd.api.types.is_numeric_dtype(frame[column]):
-            continue
-        cells = [cell for cell in frame[column] if not pd.isna(cell)]
-        texts = [cell for cell in cells if isinstance(cell, str)]
-        if not texts or len(texts) < len(cells) or not any("," in cell for cell in texts):
-            continue
-        shares = [text.rstrip(" %\u00a0") if text.strip().endswith("%") else text for text in texts]
-        if all(map(DECIMAL_COMMA.fullmatch, shares)) and (
-            surely or not all(map(THOUSANDS.fullmatch, shares))
-        ):
-            # percent stay texts, which are read as shares later
-            converted[column] = [
-                _to_point(cell) if isinstance(cell, str) else float("nan") for cell in frame[column]
-            ]
-    return converted
-
-
 def name_ids(ids: "pd.Series[Any]") -> "pd.Series[str]":
     """Return ids as text; numbers are spelled alike (`3` for `3.0`, as joins make of 3).
 
@@ -119,8 +86,3 @@ def name_ids(ids: "pd.Series[Any]") -> "pd.Series[str]":
         # `1.1` and `1.10` in one table are two runs
         return texts if texts.nunique() > spelled.nunique() else spelled
     return texts
-
-
-def _to_point(cell: str) -> float | str:
-    plain = cell.replace(".", "").replace(",", ".")
-    return plain if plain.strip().endswith("%") else float(plain)

@@ -13,10 +13,8 @@ from mixopt.errors import MissingExtraError, TrialsError, one_line
 from mixopt.io.field_names import is_id
 from mixopt.io.parsing import load_json, show
 from mixopt.io.text_content import read_content, read_text
-from mixopt.tables.csv_layout import (
-    convert_decimal_commas,
-    find_table,
-)
+from mixopt.tables.csv_layout import find_table
+from mixopt.tables.decimal_marks import convert_decimal_commas, has_commas
 from mixopt.tables.nested import find_rows
 
 if TYPE_CHECKING:
@@ -154,16 +152,29 @@ def _parse_csv(text: str, path: Path, id_column: str | None) -> "pd.DataFrame":
 
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     text, mark = find_table(text)
-    header = pd.read_csv(StringIO(text), header=None, nrows=1, dtype=str, sep=mark).iloc[0]
+    as_text: Any = {"sep": mark, "dtype": str}
+    # words that pandas takes for missing cells (NA, None) may be names of columns and of runs
+    named: Any = {**as_text, "keep_default_na": False, "na_values": [""]}
+    header = pd.read_csv(StringIO(text), header=None, nrows=1, **named).iloc[0]
     # checked here because pandas renames repeated columns
     require_unique_columns(header.dropna().str.strip().tolist(), str(path))
     # as text, because hash-like ids (12e5) look like numbers
-    ids = {cell: str for cell in header.dropna() if is_id(cell.strip(), id_column)}
+    ids = [cell for cell in header.dropna() if is_id(cell.strip(), id_column)]
     # spreadsheets end rows with empty cells
     used = list(range(1 + int(header.notna().to_numpy().nonzero()[0].max(initial=0))))
     _require_named_cells(text, mark, len(used), path)
-    rows = pd.read_csv(StringIO(text), index_col=False, sep=mark, dtype=ids, usecols=used)
-    return convert_decimal_commas(rows.dropna(how="all"), surely=mark == ";")
+
+    def read(**options: Any) -> pd.DataFrame:
+        return pd.read_csv(StringIO(text), index_col=False, usecols=used, **options)
+
+    rows = read(sep=mark, dtype=dict.fromkeys(ids, str))
+    if ids:
+        rows[ids] = read(**named)[ids]
+    filled = rows.notna().any(axis="columns")
+    if mark != ";" and not any(has_commas(rows[c]) for c in rows.columns if c not in ids):
+        return rows[filled]
+    texts = read(**as_text)[filled]
+    return convert_decimal_commas(rows[filled], texts, surely=mark == ";", where=str(path), ids=ids)
 
 
 def _require_named_cells(text: str, mark: str, n_columns: int, path: Path) -> None:

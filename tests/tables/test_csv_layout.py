@@ -8,7 +8,6 @@ import zstandard
 
 from mixopt.errors import MissingExtraError, TrialsError
 from mixopt.tables.csv_layout import (
-    convert_decimal_commas,
     find_delimiter,
     find_table,
     name_ids,
@@ -91,25 +90,6 @@ def test_layouts_that_are_refused(tmp_path, content, words):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(TrialsError, match=words):
         read_trials(runs=tmp_path / "t.csv")
-
-
-def test_thousands_are_no_decimal_commas():
-    frame = pd.DataFrame({"a": ["1,234", "2,500"], "b": ["1,234", "0,500"], "c": ["x", "1,2"]})
-    unsure = convert_decimal_commas(frame, surely=False)
-    assert list(unsure["a"]) == ["1,234", "2,500"]
-    assert list(unsure["b"]) == [1.234, 0.5]
-    assert list(unsure["c"]) == ["x", "1,2"]
-    assert list(convert_decimal_commas(frame, surely=True)["a"]) == [1.234, 2.5]
-
-
-def test_points_between_thousands_and_percent():
-    frame = pd.DataFrame(
-        {"a": ["1.234,5", "12.345.678,0"], "b": ["12,5 %", "0,5%"], "c": ["1.2,3", "4"]}
-    )
-    found = convert_decimal_commas(frame, surely=True)
-    assert list(found["a"]) == [1234.5, 12345678.0]
-    assert list(found["b"]) == ["12.5 %", "0.5%"]  # shares, when they are read as numbers
-    assert list(found["c"]) == ["1.2,3", "4"]
 
 
 @pytest.mark.parametrize(

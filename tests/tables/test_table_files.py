@@ -99,3 +99,12 @@ def test_line_ends_of_the_macintosh(tmp_path):
 def test_a_long_field_in_the_first_line(tmp_path):
     (tmp_path / "t.csv").write_text(f"run,a,{'b' * 200_000}\nx,0.25,0.75\n")
     assert list(read_file(tmp_path / "t.csv", "ratios").columns)[:2] == ["run", "a"]
+
+
+def test_names_that_pandas_takes_for_missing_cells(tmp_path):
+    """`NA` may be North America, and a run may be called None."""
+    (tmp_path / "t.csv").write_text("run,a,NA,null\nNone,0.25,0.5,0.25\nN/A,NA,0.75,0.25\n")
+    frame = read_file(tmp_path / "t.csv", "ratios")
+    assert list(frame.columns) == ["run", "a", "NA", "null"]
+    assert list(frame["run"]) == ["None", "N/A"]
+    assert frame["a"].isna().tolist() == [False, True]
