@@ -52,6 +52,15 @@ def is_metric_name(name: str) -> bool:
     return not KNOWN.isdisjoint(_split(name))
 
 
+def is_vague_name(name: str) -> bool:
+    """Return whether a name says that a column is a metric, and which way is better only by `score`.
+
+    Args:
+        name: Of a column or a field (`toxicity_score`).
+    """
+    return {word for word in _split(name) if word in KNOWN} == {VAGUE}
+
+
 def direction_of_name(name: str) -> Literal["lower", "higher"] | None:
     """Return which way a metric is better by its name; None where the name does not tell.
 

@@ -82,7 +82,8 @@ def read_table(
     if column is not None:
         own = [c for c in map(str, frame.columns) if is_fidelity(c)]
         keys = [*own, "model", *SEEDS, *STEPS]
-        frame = widen(frame, what, [column, *(key for key in keys if key != column)], where)
+        keys = [column, *(key for key in keys if key != column)]
+        frame = widen(frame, what, keys, where, steps=STEPS)
     if id_column is not None and id_column not in frame.columns:
         hint = did_you_mean(id_column, list(map(str, frame.columns)))
         raise TrialsError(f"{where} has no column {id_column!r} that names its runs. {hint}")
@@ -125,7 +126,7 @@ def read_table(
             "%s: runs are named by %r; %s is left out%s.", where, column, ", ".join(others), remedy
         )
     listed = frame.set_index(ids)
-    frame, ids = settle_repeats(frame.drop(columns=others), ids, where, step)
+    frame, ids = settle_repeats(frame.drop(columns=others), ids, where, step, ignore)
     if _fidelity_column(frame) is None:
         warn_of_budgets(frame, where, ignore)
     frame = frame.set_index(ids)

@@ -21,11 +21,7 @@ from mixopt.tables.columns import (
     RATIO_PREFIXES,
     STATE_COLUMNS,
     Better,
-    doubtful_columns,
     drop_settings,
-    drop_spreads,
-    find_ratio_columns,
-    find_std_errors,
     infer_directions,
     split_prefix,
     strip_common_prefix,
@@ -43,7 +39,9 @@ from mixopt.tables.numbers import (
 )
 from mixopt.tables.pair_ids import choose_pair_ids, require_same_rows
 from mixopt.tables.ratio_columns import find_total, select_ratios
+from mixopt.tables.ratio_names import doubtful_columns, find_ratio_columns
 from mixopt.tables.repeats import drop_runs
+from mixopt.tables.spreads import drop_spreads, find_std_errors
 from mixopt.trial import KINDS, Score, Trial
 from mixopt.trials import Trials
 
@@ -267,6 +265,11 @@ def _choose_metrics(
         matching = [c for c in columns if name == c] or [c for c in found if found[c] == name]
         if not matching:
             raise TrialsError(f"{where} has no metric {name!r}. {did_you_mean(name, columns)}")
+        if len(matching) > 1:
+            raise TrialsError(
+                f"{where} has several metrics {name!r} ({', '.join(matching)}); name one of "
+                "these columns."
+            )
         picked[matching[0]] = name
     names = {column: found.get(column, column) for column in columns}
     errors = find_std_errors(columns)
@@ -278,7 +281,7 @@ def _choose_metrics(
 def _drop_run_metadata(scores: "pd.DataFrame", where: str) -> "pd.DataFrame":
     known = (*COST_COLUMNS, *FIDELITY_COLUMNS)
     texts = [c for c in scores.columns if c not in known and scores[c].notna().any()
-             and as_numbers(scores[c]).isna().all()]  # fmt: skip
+             and (_is_bool(scores[c]) or as_numbers(scores[c]).isna().all())]  # fmt: skip
     if texts:
         log.info("%s: %s hold no numbers and are left out.", where, ", ".join(map(str, texts)))
         scores = scores.drop(columns=texts)
@@ -302,13 +305,17 @@ def _score_name(column: str, cells: "pd.Series[float]") -> str | None:
 
 
 def _is_numeric(column: "pd.Series[float]") -> bool:
-    import pandas as pd
-
-    if pd.api.types.is_bool_dtype(column):
+    if _is_bool(column):
         return False
     # a word among numbers ("diverged") must raise an error later, not drop the metric
     numbers = as_numbers(column).notna().sum()
     return bool(numbers) and bool(numbers >= column.notna().sum() / 2)
+
+
+def _is_bool(column: "pd.Series[float]") -> bool:
+    """Return whether cells are true or false, some perhaps missing."""
+    known = column.dropna()
+    return len(known) > 0 and all(isinstance(cell, bool | np.bool_) for cell in known)
 
 
 def _drop_unfinished(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":

@@ -1,10 +1,12 @@
 """Several rows of one run id: seeds are repeats of a mixture, steps are one run at several times."""
 
 import logging
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from mixopt.errors import TrialsError, require_number
 from mixopt.tables.columns import FIDELITY_COLUMNS, without_tracker
+from mixopt.tables.step_rows import fill_from_earlier, read_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +32,11 @@ SUFFIX = " (seed "
 
 
 def settle_repeats(
-    frame: "pd.DataFrame", ids: "pd.Series[Any]", where: str, step: float | None = None
+    frame: "pd.DataFrame",
+    ids: "pd.Series[Any]",
+    where: str,
+    step: float | None = None,
+    ignore: Collection[str] = (),
 ) -> tuple["pd.DataFrame", "pd.Series[Any]"]:
     """Return one row for each run and fidelity where a seed or a step tells rows of one id apart.
 
@@ -39,12 +45,13 @@ def settle_repeats(
         ids: Names of the runs (`n`).
         where: Name of the table, for messages.
         step: Step whose rows are taken; the last of each run if None.
+        ignore: Columns that are neither seeds nor steps.
 
     Returns:
         The rows that are kept and their ids; repeats of a run are named `ID (seed S)`.
 
     Raises:
-        TrialsError: `step` is given, and the table has no such step.
+        TrialsError: `step` is given, and the table has no such step; or a step is no number.
         ArgumentTypeError: `step` is no number.
     """
     import pandas as pd
@@ -53,10 +60,10 @@ def settle_repeats(
         require_number("step", step)
     fidelity = [name for name in FIDELITY_COLUMNS if name in frame.columns][:1]
     keys = pd.concat([ids.rename("id"), *(frame[name] for name in fidelity)], axis="columns")
-    steps = _find(frame, STEPS, keys)
-    seeds = _find(frame, SEEDS)
+    candidates = frame[[c for c in frame.columns if c not in ignore]]
+    steps, seeds = _find(candidates, STEPS, keys), _find(candidates, SEEDS)
     if step is not None:
-        at = None if steps is None else pd.to_numeric(frame[steps], errors="coerce") == step
+        at = None if steps is None else read_steps(frame[steps], where) == step
         if at is None or not at.any():
             raise TrialsError(f"{where} has no row of step {step:g} (--step); leave it out.")
         _warn_of_lost(keys, at, where, step)
@@ -71,7 +78,7 @@ def settle_repeats(
     if seeds is not None:
         keys = keys.assign(seed=frame[seeds])
     if steps is not None and keys.duplicated().any():
-        order = pd.to_numeric(frame[steps], errors="coerce")
+        order = read_steps(frame[steps], where)
         last = order.groupby([keys[name].astype(str) for name in keys], sort=False).transform("max")
         kept = (order == last) | last.isna()  # a run without a step has no last one
         ends = sorted(set(last.dropna()))
@@ -83,7 +90,9 @@ def settle_repeats(
                 "%s: of the rows of a run that of its last %s is taken (%s); --step N takes another%s.",
                 where, steps, last_ones, more,
             )  # fmt: skip
-        frame, ids, keys = _drop_steps(frame[kept], steps), ids[kept], keys[kept]
+        runs = keys.astype(str).agg(" ".join, axis="columns").rename("run")
+        frame = fill_from_earlier(frame, kept, runs, order, where)
+        frame, ids, keys = _drop_steps(frame, steps), ids[kept], keys[kept]
     repeated = keys.drop(columns="seed", errors="ignore").duplicated(keep=False)
     if seeds is None or keys.duplicated().any() or not repeated.any():
         return frame, ids

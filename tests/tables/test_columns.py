@@ -4,8 +4,6 @@ import pytest
 from mixopt.errors import TrialsError
 from mixopt.tables.columns import (
     drop_settings,
-    find_ratio_columns,
-    find_std_errors,
     infer_directions,
     split_prefix,
     strip_common_prefix,
@@ -22,33 +20,6 @@ from mixopt.tables.columns import (
 )  # fmt: skip
 def test_ratios_by_their_prefix(column, domain):
     assert split_prefix(column, ("ratio", "mixture", "mix")) == domain
-
-
-def test_ratio_columns_of_a_mixed_table():
-    columns = ["run", "ratio/a", "ratio/b", "weight/a", "weight/b", "loss"]
-    assert find_ratio_columns(columns, None) == {"ratio/a": "a", "ratio/b": "b"}
-    assert find_ratio_columns(["a", "b", "loss"], ["b", "a"]) == {"b": "b", "a": "a"}
-    with pytest.raises(TrialsError, match="Did you mean 'code'"):
-        find_ratio_columns(["code", "web"], ["cod"])
-    with pytest.raises(TrialsError, match="look like ratios"):
-        find_ratio_columns(["a", "b"], None)
-
-
-def test_standard_errors_beside_their_metric():
-    columns = [
-        "loss",
-        "loss_stderr",
-        "acc,none",
-        "acc_stderr,none",
-        "se/x",
-        "x",
-        "alone_se",
-        "bpb/se",
-        "bpb",
-    ]
-    assert find_std_errors(columns) == {
-        "loss": "loss_stderr", "acc,none": "acc_stderr,none", "x": "se/x", "bpb": "bpb/se"
-    }  # fmt: skip
 
 
 def test_names():
@@ -119,3 +90,14 @@ def test_a_difference_of_a_metric_is_asked_for():
     frame = pd.DataFrame({"loss_improvement": [0.1, 0.2]})
     with pytest.raises(TrialsError, match="whether lower or higher 'loss_improvement' is better"):
         infer_directions(frame, None, "m.csv")
+
+
+def test_all_that_a_score_alone_directs_are_named(caplog):
+    """Four metrics were guessed, and three were named."""
+    caplog.set_level("INFO", "mixopt")
+    names = ["a_acc", "b_acc", "c_acc", "d_acc", "brier_score", "toxicity_score", "score_loss"]
+    infer_directions(pd.DataFrame({name: [0.1, 0.2] for name in names}), None, "t")
+    assert "higher is better for brier_score, toxicity_score, a_acc and 3 more" in caplog.text
+    many = [f"{name}_score" for name in "abcde"]
+    infer_directions(pd.DataFrame({name: [0.1, 0.2] for name in [*many, "acc"]}), None, "t")
+    assert f"better for {', '.join(many)} and 1 more" in caplog.text

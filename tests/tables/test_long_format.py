@@ -80,3 +80,25 @@ def test_amounts_of_domains_in_rows(value):
             for d, v in zip(("web", "code"), vs, strict=True)]  # fmt: skip
     wide = widen(pd.DataFrame(rows), "ratios", ["run", "tokens"], "T")
     assert wide.to_dict("list") == {"run": ["a", "b"], "code": [40, 80], "web": [60, 20]}
+
+
+def test_standard_errors_beside_the_values_are_theirs():
+    """They became a metric of their own, or were lost."""
+    trials = read_trials(ratios=RATIOS, metrics=LONG.assign(stderr=LONG["value"] / 10))
+    assert {m.name for m in trials.metrics} == {"val_loss", "arc_acc"}
+    score = trials[3].scores["arc_acc"]
+    assert score.std_error == pytest.approx(score.value / 10)
+    some = LONG.assign(se=(LONG["value"] / 10).where(LONG["metric"] == "arc_acc"))
+    score = read_trials(ratios=RATIOS, metrics=some)[3].scores
+    assert np.isnan(score["val_loss"].std_error)
+    assert score["arc_acc"].std_error == pytest.approx(score["arc_acc"].value / 10)
+
+
+def test_metrics_that_are_logged_at_steps_of_their_own():
+    """Each row has another step, and `value` became the one metric."""
+    rows = LONG.assign(step=LONG["metric"].map({"val_loss": 1000, "arc_acc": 900}))
+    early = rows.assign(step=rows["step"] - 800, value=9.0)
+    assert found(read_trials(ratios=RATIOS, metrics=pd.concat([early, rows]))) == EXPECTED
+    named = SCORES.assign(dataset="pile", step=100)
+    stays = pd.concat([named, named.assign(step=200)]).assign(score=1.0)
+    assert widen(stays, "metrics", ["run", "step"], "T", ("step",)) is stays

@@ -619,3 +619,25 @@ def test_a_cost_has_the_unit_of_its_column(column, unit):
         trials.to_frame(), domains=trials.domains, metrics=trials.metrics
     )
     assert again.digest == trials.digest
+
+
+@pytest.mark.parametrize("cells", [[True, False, True], [True, None, False]])
+def test_true_and_false_are_no_metric(cells, tmp_path):
+    ratios, metrics = frames(val_loss=[3.0, 1.0, 2.0], diverged=cells)
+    assert mixopt.read_trials(ratios=ratios, metrics=metrics).metrics[0].name == "val_loss"
+    metrics.to_csv(tmp_path / "m.csv", index=False)
+    trials = mixopt.read_trials(ratios=ratios, metrics=tmp_path / "m.csv", better="lower")
+    assert trials.metrics[0].name == "val_loss"
+
+
+def test_a_chosen_name_of_several_metrics_is_asked_for():
+    """The first of them was taken."""
+    frame = pd.DataFrame({"ratio/web": [0.1, 0.5, 0.9], "ratio/code": [0.9, 0.5, 0.1],
+                          "test_loss": [1.0, 2.0, 3.0], "val_loss": [3.0, 2.0, 1.0]})  # fmt: skip
+    with pytest.raises(
+        TrialsError, match=r"several metrics 'loss' \(test_loss, val_loss\); name one"
+    ):
+        mixopt.read_trials(runs=frame, metrics=["loss"])
+    assert mixopt.read_trials(runs=frame, metrics=["val_loss"])[0].scores["val_loss"].value == 3
+    both = mixopt.read_trials(runs=frame.assign(loss=0.5), metrics=["loss"])
+    assert both[0].scores["loss"].value == 0.5
