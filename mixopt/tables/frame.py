@@ -22,7 +22,14 @@ from mixopt.tables.fidelities import name_fidelities, warn_of_budgets, warn_of_s
 from mixopt.tables.load_table import LoadedTable, load_table
 from mixopt.tables.long_format import widen
 from mixopt.tables.numbers import as_numbers
-from mixopt.tables.repeats import SEEDS, STEPS, add_lost_runs, settle_repeats, spread_over_seeds
+from mixopt.tables.repeats import (
+    SEEDS,
+    STEPS,
+    TOKENS,
+    add_lost_runs,
+    settle_repeats,
+    spread_over_seeds,
+)
 from mixopt.tables.row_numbers import ROW_NUMBER
 from mixopt.tables.run_ids import find_id_column, further_ids
 
@@ -205,7 +212,8 @@ def join(
         scores = scores.loc[mixtures.index]
     known = (*COST_COLUMNS, *FIDELITY_COLUMNS)
     dropped = [c for c in map(str, mixtures.columns)
-               if (c in known or is_run_metadata(without_tracker(c))) and c not in keep]  # fmt: skip
+               if c not in keep and (c in known or without_tracker(c).lower() in TOKENS
+                                     or is_run_metadata(without_tracker(c)))]  # fmt: skip
     if dropped:
         log.info("%s: %s are not domains and are left out; name them by domains= (--domains on the "
                  "shell) if they are.", mixtures_name, ", ".join(dropped))  # fmt: skip

@@ -134,7 +134,7 @@ def read_trials(
         frame, where, _ = read(load(runs, "runs"), "runs")
         _check_ignored(ignore, list(map(str, frame.columns)), where)
         mixtures, scores, own = _split_runs(
-            frame.drop(columns=list(ignore)), where, domains, chosen
+            frame.drop(columns=list(ignore)), where, domains, chosen, counts=counts
         )
         if isinstance(better, Mapping):
             better = {own.get(name, name): way for name, way in better.items()}
@@ -154,10 +154,10 @@ def read_trials(
     mixtures = drop_runs(mixtures, scored, kept=scores)
     mixtures, scores = join(mixtures, where, scores, scores_name, keep=domains or ())
     if domains is not None:  # other columns may hold text
-        mixtures = _select_domains(mixtures, where, domains)
+        mixtures = _select_domains(mixtures, where, domains, counts)
         mixtures = require_numbers(mixtures, where)
     else:
-        mixtures = _select_domains(require_numbers(mixtures, where), where, domains)
+        mixtures = _select_domains(require_numbers(mixtures, where), where, domains, counts)
     mixtures = fill_unused(mixtures, where)
     scores = _drop_run_metadata(scores, scores_name)
     return _to_trials(mixtures, where, scores, scores_name, better, holdout, members, counts)
@@ -182,12 +182,12 @@ def _check_ignored(ignore: Sequence[str], known: Sequence[str], where: str) -> N
 
 
 def _select_domains(
-    frame: "pd.DataFrame", where: str, domains: Sequence[str] | None
+    frame: "pd.DataFrame", where: str, domains: Sequence[str] | None, counts: bool
 ) -> "pd.DataFrame":
     """Strip the common prefix of all columns, and select `domains` by full or stripped name."""
     frame = frame.set_axis(list(map(str, frame.columns)), axis="columns")
     if domains is None:
-        frame = _drop_others(frame, where)
+        frame = _drop_others(frame, where, counts)
     columns = list(frame.columns)
     names = strip_common_prefix(columns)
     if names != columns:
@@ -204,10 +204,10 @@ def _select_domains(
     return frame[selected]
 
 
-def _drop_others(frame: "pd.DataFrame", where: str) -> "pd.DataFrame":
+def _drop_others(frame: "pd.DataFrame", where: str, counts: bool) -> "pd.DataFrame":
     """Drop a sum of all ratios, and what is named like a metric if the rest sums to one."""
     kept = select_ratios(frame, doubtful_columns(list(frame.columns)), where)
-    total = find_total(frame)
+    total = find_total(frame, counts=counts)
     if kept is None:
         kept = [column for column in frame.columns if column != total]
         if total is not None:
@@ -224,6 +224,8 @@ def _split_runs(
     where: str,
     domains: Sequence[str] | None,
     chosen: Sequence[str] | None = None,
+    *,
+    counts: bool = False,
 ) -> tuple["pd.DataFrame", "pd.DataFrame", dict[str, str]]:
     """Return the mixtures and the scores of one table, without unfinished runs.
 
@@ -234,6 +236,10 @@ def _split_runs(
     frame.columns = frame.columns.map(str)
     ratio_columns = find_ratio_columns(list(frame.columns), domains, frame, where)
     mixtures = require_numbers(frame[list(ratio_columns)], where).rename(columns=ratio_columns)
+    total = find_total(mixtures, counts=True) if counts and domains is None else None
+    if total is not None:
+        log.info("%s: %r is the sum of the other columns and is left out.", where, total)
+        mixtures = mixtures.drop(columns=total)
     without = mixtures.isna().all(axis=1) | (mixtures.fillna(0.0) == 0).all(axis=1)
     if without.any() and not without.all():
         log.warning(

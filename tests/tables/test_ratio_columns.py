@@ -46,8 +46,58 @@ def test_the_sum_of_the_others():
     assert find_total(ratios.assign(n=1.0)) == "n"
     counts = (ratios * 1e9).round()
     assert find_total(counts.assign(total=counts.sum(axis=1))) == "total"
-    # a domain with half of the tokens in every run is one unless its name says otherwise
+    # without --counts nothing says that these are counts
     assert find_total(counts.assign(books=counts.sum(axis=1))) is None
+    assert find_total(counts.assign(budget=counts.sum(axis=1)), counts=True) == "budget"
+    assert find_total(counts, counts=True) is None
+    assert find_total(counts.assign(books=counts.sum(axis=1) + 5e6), counts=True) is None
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2])
+def test_the_sum_of_rounded_percent(decimals):
+    """It was a domain of half of the tokens where rounding moved the sum."""
+    many = np.random.default_rng(3).dirichlet(np.ones(8), size=12)
+    percent = pd.DataFrame((many * 100).round(decimals), columns=list("abcdefgh"))
+    assert np.abs(percent.sum(axis=1) - 100).max() > 1e-6
+    assert find_total(percent.assign(Total=100.0)) == "Total"
+    assert find_total(percent.assign(Total=130.0)) is None
+
+
+def test_totals_of_tables_with_counts():
+    counts = table()
+    counts[list(DOMAINS)] = (counts[list(DOMAINS)] * 1e9).round()
+    metrics = table()[["run"]].assign(loss=LOSS)
+    for name in ("n_tokens", "budget", "tokens_seen"):
+        frame = counts.assign(**{name: counts[list(DOMAINS)].sum(axis=1)})
+        assert read_trials(ratios=frame, metrics=metrics, counts=True).domains == DOMAINS
+        prefixed = frame.rename(columns={c: f"ratio/{c}" for c in (*DOMAINS, name)})
+        trials = read_trials(runs=prefixed.assign(loss=LOSS), counts=True)
+        assert trials.domains == DOMAINS
+    assert read_trials(
+        ratios=table().assign(tokens_seen=LOSS * 1e9), metrics=metrics
+    ).domains == DOMAINS  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", ["weight_decay", "warmup_ratio", "dropout"])
+def test_a_setting_within_the_tolerance_of_the_sum_is_no_domain(setting, caplog):
+    caplog.set_level("INFO", "mixopt")
+    value = 0.005 if setting == "dropout" else 0.01
+    metrics = table()[["run"]].assign(loss=LOSS)
+    trials = read_trials(ratios=table(**{setting: value}), metrics=metrics)
+    assert trials.domains == DOMAINS
+    assert f"{setting} is the same in all runs, whose ratios sum to 1 without it" in caplog.text
+
+
+def test_a_domain_that_is_the_same_in_all_runs_stays():
+    ratios = pd.DataFrame(RATIOS * 0.99, columns=DOMAINS).assign(books=0.01)
+    assert select_ratios(ratios, [], "t") == [*DOMAINS, "books"]
+    assert select_ratios(ratios.round(2), [], "t") == [*DOMAINS, "books"]
+    unused = pd.DataFrame(RATIOS, columns=DOMAINS).assign(books=0.0)
+    assert select_ratios(unused, [], "t") == [*DOMAINS, "books"]
+    # nothing tells the domain from the setting
+    assert len(select_ratios(ratios.assign(dropout=0.01), [], "t")) == 5
+    two = pd.DataFrame(RATIOS, columns=DOMAINS).assign(dropout=0.004, decay=0.005)
+    assert select_ratios(two, [], "t") == list(DOMAINS)
 
 
 def test_doubtful_columns_stay_where_they_complete_the_sum():
@@ -164,7 +214,9 @@ def test_the_sum_is_looked_for_once_among_many_domains(monkeypatch):
     assert len(calls) == 1
     frames, original = [], read_trials_module.find_total
     monkeypatch.setattr(
-        read_trials_module, "find_total", lambda frame: frames.append(frame) or original(frame)
+        read_trials_module,
+        "find_total",
+        lambda frame, **more: frames.append(frame) or original(frame, **more),
     )
     frame = table(**{f"eval_{i}_loss": LOSS for i in range(5)})
     read_trials(ratios=frame, metrics=frame[["run", "eval_0_loss"]])
