@@ -1,8 +1,10 @@
 """Find the ratio columns of a table that holds metrics too, by their names and values."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mixopt.errors import TrialsError, did_you_mean
 from mixopt.io.field_names import COST_COLUMNS, is_metric_name
@@ -17,7 +19,8 @@ from mixopt.tables.columns import (
     without_tracker,
 )
 from mixopt.tables.numbers import as_numbers
-from mixopt.tables.ratio_columns import are_ratios, search_columns, select_ratios
+from mixopt.tables.ratio_columns import are_ratios, search_columns, select_ratios, to_matrix
+from mixopt.tables.ratio_search import TOLERANCE
 from mixopt.tables.spreads import is_spread
 
 if TYPE_CHECKING:
@@ -59,12 +62,14 @@ def find_ratio_columns(
     groups = [{column: domain for domain, column in _with_prefix(columns, tracker, prefix).items()}
               for prefix in RATIO_PREFIXES for tracker in ("", *TRACKER_PREFIXES)]  # fmt: skip
     groups = [group for group in groups if len(group) > 1]
-    for group in (*groups, *_groups_by_value(columns)):
-        if values is None or len(group) < 2:
-            continue
+    for group in groups if values is not None else ():
         ratios = select_ratios(values[list(group)], doubtful_columns(list(group)), where)
         if ratios is not None:
             return {column: group[column] for column in ratios}
+    if values is not None:
+        by_value = _find_by_value(columns, values, where)
+        if by_value is not None:
+            return by_value
     stated = [group for group in groups if not set(group) & set(_loose_columns(columns))]
     if values is not None and not stated:
         candidates = _find_candidates(values)
@@ -78,10 +83,44 @@ def find_ratio_columns(
         kept = {column: domain for column, domain in group.items() if column not in others}
         if len(kept) > 1:
             return kept
-    raise TrialsError(
+    raise _unclear(where)
+
+
+def _unclear(where: str) -> TrialsError:
+    return TrialsError(
         f"{where}: no columns look like ratios (ratio/web, mixture.code, ...), and no set of columns, "
         "or more than one, sums to 1 in all runs; name them with domains= (--domains on the shell)."
     )
+
+
+def _find_by_value(
+    columns: Sequence[str], values: "pd.DataFrame", where: str
+) -> dict[str, str] | None:
+    """Return domain by column of the group of columns whose values are ratios, if any.
+
+    Raises:
+        TrialsError: Two groups of one size are, with other values, as those of two phases.
+    """
+    found: list[dict[str, str]] = []
+    for group in _groups_by_value(columns):
+        if len(group) < 2:
+            continue
+        ratios = select_ratios(values[list(group)], doubtful_columns(list(group)), where)
+        if ratios is not None:
+            found.append({column: group[column] for column in ratios})
+    for other in found[1:]:
+        first = to_matrix(values[list(found[0])])
+        if len(other) == len(found[0]) and set(other) != set(found[0]):
+            second = to_matrix(values[sorted(other, key=lambda c: _place(other[c], found[0]))])
+            if not np.allclose(first, second, atol=TOLERANCE, equal_nan=True):
+                raise _unclear(where)
+    return found[0] if found else None
+
+
+def _place(domain: str, group: Mapping[str, str]) -> int:
+    """Return the place of a domain in a group; the end if it is none of it."""
+    domains = list(group.values())
+    return domains.index(domain) if domain in domains else len(domains)
 
 
 def _loose_columns(columns: Sequence[str]) -> list[str]:
