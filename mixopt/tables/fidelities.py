@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixopt.errors import TrialsError
 from mixopt.io.field_names import plain_name
-from mixopt.io.model_sizes import parse_size, show_size
+from mixopt.io.model_sizes import SIZE, parse_size, show_size
 from mixopt.tables.columns import FIDELITY_COLUMNS, is_fidelity, without_tracker
 from mixopt.tables.numbers import as_numbers
 from mixopt.trial import KINDS
@@ -81,6 +81,8 @@ def name_fidelities(
     cells = frame[column]
     if _plain(column) in COUNT_NAMES | TOKEN_NAMES:
         cells = _group(cells)
+    elif _plain(column) not in MODEL_NAMES:
+        cells = _spell_alike(cells, given or ())
     name = _canonical(column) or FIDELITY_COLUMNS[0]
     if column != name:
         _require_filled(cells, column, where)
@@ -225,6 +227,27 @@ def _group(cells: "pd.Series[Any]") -> "pd.Series[Any]":
             shown = show_size(size or 0.0)
         last, label[cell] = size or 0.0, shown
     return cells.map(label)
+
+
+def _spell_alike(cells: "pd.Series[Any]", given: Sequence[str]) -> "pd.Series[Any]":
+    """Return sizes with one spelling each (`1B` for `1b` and `1000M`), that of the user if there is one.
+
+    Args:
+        cells: Sizes, or other names, which stay.
+        given: Fidelities as the user names them.
+    """
+    spellings: dict[float, list[str]] = {}
+    for cell in cells.dropna().unique():
+        text = str(cell).strip()
+        size = parse_size(text) if isinstance(cell, str) and SIZE.fullmatch(text) else None
+        if size is not None:
+            spellings.setdefault(size, []).append(cell)
+    label: dict[Any, str] = {}
+    for size, texts in spellings.items():
+        if len(texts) > 1:
+            wanted = [text for text in (*given, show_size(size)) if text in map(str.strip, texts)]
+            label |= dict.fromkeys(texts, (wanted or [min(texts).strip()])[0])
+    return cells.map(lambda cell: label.get(cell, cell), na_action="ignore") if label else cells
 
 
 def _require_filled(cells: "pd.Series[Any]", column: str, where: str) -> None:

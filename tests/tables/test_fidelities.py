@@ -186,3 +186,12 @@ def test_budgets_that_differ_are_warned_of(caplog):
 def test_budgets_that_are_alike_or_all_different_are_no_fidelities(caplog, tokens):
     read_trials(runs=TABLE.assign(tokens=tokens))
     assert "several budgets" not in caplog.text
+
+
+@pytest.mark.parametrize("column", ["model_size", "fidelity", "Size"])
+def test_two_spellings_of_a_size_are_one_fidelity(column):
+    frame = TABLE.assign(**{column: ["60M", "1B", "1b", "1000M"] * 4})
+    assert set(read_trials(runs=frame).levels) == {"60M", "1B"}
+    assert set(read_trials(runs=frame, fidelities=["60M", "1b"]).levels) == {"60M", "1b"}
+    names = TABLE.assign(**{column: ["60M", "merged-1B", "merged-1b", "1b"] * 4})
+    assert len(read_trials(runs=names).levels) == 4
