@@ -31,7 +31,7 @@ ONLY_WITH_TABLES = ("better", "holdout", "ignore", "natural", "lower", "upper", 
 @click.command()
 @click.argument("study", required=False)
 @table_options
-@click.option("--explore", type=bool, is_flag=False, flag_value=True, default=False, metavar="",
+@click.option("--explore", type=bool, is_flag=False, flag_value=True, default=None, metavar="",
               help="Let proposals leave what the runs cover.")  # fmt: skip
 @click.option("--proposed", metavar="IDS",
               help="Runs that were earlier proposals, comma-separated: they correct gains.")  # fmt: skip

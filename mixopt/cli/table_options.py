@@ -1,8 +1,7 @@
 """Options of the verbs on a table of runs, `propose` and `design`, and how they are read."""
 
-import logging
+import csv
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,9 @@ if TYPE_CHECKING:
     from mixopt.config.constraints import ProposalConfig
     from mixopt.trials import Trials
 
-log = logging.getLogger(__name__)
-
 TABLES = ("runs", "mlflow", "ratios", "metrics")
 """Options that name a table, the one that names the results first; without any of them there is none."""
-AMOUNTS_FROM = 1.5
-"""Sum from which the numbers of a natural mixture are tokens or percent."""
-ROUNDING = 0.01 + 1e-9
-"""How far the sum of rounded ratios may be from one."""
+YAML_ENDINGS = (".yaml", ".yml")
 NOT_GIVEN = (Path(), Path("/"))
 _FILE = click.Path(path_type=Path)
 
@@ -54,7 +48,8 @@ table_options = combine_options(
     click.option("--step", type=float, metavar="N",
                  help="Step of each run that is read.  [default: the last]"),
     click.option("--recipe", type=_FILE, help="YAML of bounds, target, budget and constraints."),
-    click.option("--natural", type=_FILE, callback=_given, help="YAML of domain: ratio, compared with."),
+    click.option("--natural", type=_FILE, callback=_given,
+                 help="YAML, JSON or CSV of ratios, compared with."),
     click.option("--target", help="average, utility, worst, or a metric.  [default: utility]"),
     click.option("--lower", multiple=True, metavar="DOMAIN=RATIO", help="A lower bound."),
     click.option("--upper", multiple=True, metavar="DOMAIN=RATIO", help="An upper bound."),
@@ -120,7 +115,8 @@ def read_config(options: Mapping[str, Any]) -> "ProposalConfig":
 
     path = options["recipe"]
     config = load_proposal_config(path) if path else ProposalConfig()
-    changes: dict[str, Any] = {"explore": True} if options.get("explore") else {}
+    explore = options.get("explore")
+    changes: dict[str, Any] = {} if explore is None else {"explore": explore}
     changes |= {
         side: {**getattr(config, side), **_parse_bounds(options[side], f"--{side}")}
         for side in ("lower", "upper")
@@ -135,27 +131,29 @@ def read_config(options: Mapping[str, Any]) -> "ProposalConfig":
 
 
 def _read_natural(path: Path) -> Mapping[str, float]:
+    """Return the ratios in a file as `mixopt export` takes them: YAML, JSON or CSV."""
     from mixopt.config.loader import read_yaml
-    from mixopt.errors import ConfigError
-    from mixopt.mixture import Mixture
+    from mixopt.errors import ConfigError, ExportError
+    from mixopt.exporters.given_ratios import read_given_plan
+    from mixopt.proposal import Proposal
 
-    plain = dict(read_yaml(path))
-    for domain, ratio in plain.items():
-        if isinstance(ratio, str):  # YAML reads 6.0e9 as text
-            with suppress(ValueError):
-                plain[domain] = ratio = float(ratio)
-        if isinstance(ratio, bool) or not isinstance(ratio, int | float):
-            raise ConfigError(f"{path}: the ratio of {domain!r} is {ratio!r}, not a number.")
-    total = sum(plain.values())
+    path = path.expanduser()
     try:
-        if abs(total - 1) <= ROUNDING:
-            return Mixture.normalised({str(domain): ratio for domain, ratio in plain.items()})
-        if AMOUNTS_FROM < total < float("inf"):
-            log.info("%s: amounts that sum to %.6g are divided by their sum.", path, total)
-            return Mixture.normalised({str(domain): ratio for domain, ratio in plain.items()})
-        return Mixture({str(domain): ratio for domain, ratio in plain.items()})
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        plan = read_given_plan(path)
+    except ExportError as error:
+        if path.suffix.lower() in YAML_ENDINGS:
+            # which says more of what is wrong there
+            for domain, ratio in read_yaml(path).items():
+                if isinstance(ratio, str | bool | None):
+                    raise ConfigError(
+                        f"{path}: the ratio of {domain!r} is {ratio!r}, not a number."
+                    ) from None
+        raise ConfigError(str(error)) from None
+    if not isinstance(plan, Proposal):
+        raise ConfigError(
+            f"{path} is a schedule of several mixtures; give the ratios of one as {path.stem}.yaml."
+        )
+    return plan.ratios
 
 
 def _parse_bounds(pairs: Sequence[str], option: str) -> dict[str, float]:
@@ -169,16 +167,20 @@ def _parse_bounds(pairs: Sequence[str], option: str) -> dict[str, float]:
 
 
 def split_names(given: str | None, option: str = "--domains") -> list[str]:
-    """Return the names in an option.
+    """Return the names in an option, of which one with a comma is in double quotes (`"acc,none",f1`).
 
     Args:
         given: Value of the option; None gives an empty list.
         option: Its name, for the message.
 
     Raises:
-        UsageError: A name is empty.
+        UsageError: A name is empty, or a quote is not closed.
     """
-    names = [name.strip() for name in given.split(",")] if given else []
+    try:
+        cells = next(csv.reader([given], skipinitialspace=True, strict=True)) if given else []
+    except csv.Error:
+        raise click.UsageError(f"{option} {given!r} has an open quote; close it.") from None
+    names = [name.strip() for name in cells]
     if "" in names:
         raise click.UsageError(f"{option} {given!r} has an empty name; give them as A,B,...")
     return names

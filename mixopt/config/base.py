@@ -1,5 +1,6 @@
 """The base class of all config models, and types of fields that several share."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -16,6 +17,7 @@ from pydantic import (
 
 from mixopt.io.model_sizes import whole_number
 from mixopt.io.parsing import require_printable
+from mixopt.mixture import SUM_TOLERANCE, Mixture
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A fraction from 0 to 1."""
@@ -43,6 +45,28 @@ def _normalize(ratios: dict[str, float]) -> dict[str, float]:
 
 NaturalRatios = Annotated[dict[str, float], AfterValidator(_normalize)]
 """Ratios, percent or counts by domain."""
+
+
+def require_mixture(where: str, ratios: Mapping[str, float]) -> None:
+    """Check that ratios in a YAML are a mixture.
+
+    Args:
+        where: The field, for the message.
+        ratios: By domain, as `NaturalRatios` returns them.
+
+    Raises:
+        ValueError: They are none.
+    """
+    total = sum(ratios.values())
+    if ratios and min(ratios.values()) >= 0 and abs(total - 1) > SUM_TOLERANCE:
+        raise ValueError(
+            f"{where}: the ratios of {', '.join(ratios)} sum to {total:.6g}, not to 1; correct them, or "
+            "give percent or counts"
+        )
+    try:
+        Mixture(ratios)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def is_name(text: str) -> bool:

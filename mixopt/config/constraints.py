@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mixopt.config.base import ConfigModel, NaturalRatios, Share
+from mixopt.config.base import ConfigModel, NaturalRatios, Share, require_mixture
 from mixopt.errors import MixtureError
 from mixopt.search_limits import Group, Inequality
 from mixopt.search_space import SearchSpace
@@ -88,8 +88,8 @@ class SearchSpaceConfig(ConfigModel):
 class OutcomeConstraintConfig(ConfigModel):
     """Metrics that may not get worse than at a reference mixture, with a probability."""
 
-    than: str | dict[str, float] = "natural"
-    """Reference: `natural`, `uniform`, `best seen`, or ratios by domain."""
+    than: str | NaturalRatios = "natural"
+    """Reference: `natural`, `uniform`, `best seen`, or ratios, percent or counts by domain."""
     tolerance: float | dict[str, float] = 0.0
     """Tolerated loss in the metric's units, for all or by metric."""
     probability: Annotated[float, Field(gt=0, lt=1)] = 0.9
@@ -149,9 +149,9 @@ class ProposalConfig(SearchSpaceConfig):
     """Fidelities of the runs, from the lowest to the predicted one; by size or cost if left out."""
     maximise: Annotated[str, Field(pattern="^(utility|chance)$")] = "utility"
     """Expected utility, or probability (`chance`) of beating `reference`."""
-    reference: str | dict[str, float] = "natural"
+    reference: str | NaturalRatios = "natural"
     """Mixture that the decision is about: `natural` (the best run if none is given), `uniform`,
-    `best seen`, or ratios by domain."""
+    `best seen`, or ratios, percent or counts by domain."""
     explore: bool = False
     """Whether proposals may leave what the runs cover."""
     choose_by: Annotated[str, Field(pattern="^(surrogate|neighbors)$")] = "surrogate"
@@ -166,9 +166,12 @@ class ProposalConfig(SearchSpaceConfig):
     @model_validator(mode="after")
     def _names_are_references(self) -> "ProposalConfig":
         for where, given in (
+            ("natural", self.natural),
             ("reference", self.reference),
             ("no_worse.than", self.no_worse and self.no_worse.than),
         ):
             if isinstance(given, str) and given not in REFERENCES:
                 raise ValueError(f"{where} is {given!r}; give {', '.join(REFERENCES)}, or ratios")
+            if isinstance(given, Mapping):
+                require_mixture(where, given)
         return self

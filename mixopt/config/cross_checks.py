@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixopt.config.base import require_mixture
 from mixopt.config.benchmarks import WHOLE_MODEL_CONFIGS, BitsPerByteConfig
 from mixopt.config.method_checks import check_published, check_regmix, check_text_prior
 from mixopt.config.text import FilesTextConfig, HubTextConfig, TextConfig, TokensTextConfig
 from mixopt.config.training import BuiltBaseConfig
 from mixopt.errors import did_you_mean
 from mixopt.io.run_folders import find_model_folder
-from mixopt.mixture import Mixture, group_names, members_of
+from mixopt.mixture import group_names, members_of
 
 if TYPE_CHECKING:
     from mixopt.config.study import StudyConfig
@@ -190,10 +191,7 @@ def _check_names(study: "StudyConfig") -> None:
         raise ValueError("search.capability_weights: every capability has weight 0; raise one")
     for where, ratios in named:
         if where.startswith(("search.natural", "training.", "base.")) and ratios:
-            try:
-                Mixture(ratios)
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
+            require_mixture(where, ratios)
 
 
 _BOUNDS = ("search.lower", "search.upper", "search.frozen")

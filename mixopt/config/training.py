@@ -11,7 +11,14 @@ from pydantic import (
     model_validator,
 )
 
-from mixopt.config.base import ConfigModel, DomainName, OpenSettings, Share, TokenCount
+from mixopt.config.base import (
+    ConfigModel,
+    DomainName,
+    NaturalRatios,
+    OpenSettings,
+    Share,
+    TokenCount,
+)
 from mixopt.config.buckets import BucketConfig, TextSplitConfig, bucket_domain
 from mixopt.config.text import RecordTextConfig, TextConfig
 
@@ -76,7 +83,7 @@ class BuiltBaseConfig(ConfigModel):
     """Bytes of text that the tokenizer is trained on."""
     context: PositiveInt = 256
     """Tokens per sequence."""
-    ratios: dict[str, float] | None = None
+    ratios: NaturalRatios | None = None
     """Mixture that the base is trained on; the natural one if left out."""
     training: TrainingConfig
     """How the base is trained."""
@@ -135,9 +142,9 @@ class ExpertTrainingConfig(TrainingConfig):
     """Last share of the steps, over which the averaged checkpoints are spread."""
     anchor_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of general data in each expert's tokens (DeMix found 0.5 best)."""
-    anchor: dict[str, float] | None = None
+    anchor: NaturalRatios | None = None
     """Mixture of the general data; the natural one if left out."""
-    compositions: dict[DomainName, dict[str, float]] | None = None
+    compositions: dict[DomainName, NaturalRatios] | None = None
     """Mixture of each expert by name; one expert per domain if left out."""
 
     @property

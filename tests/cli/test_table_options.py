@@ -1,6 +1,9 @@
+import click
 import pandas as pd
 import pytest
 from calling import call
+
+from mixopt.cli.table_options import read_config, split_names
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_natural_as_tokens_or_percent_and_a_step(tables, tmp_path, caplog):
     given = ("propose", "--ratios", tables[0], "--metrics", tables[1])
     (tmp_path / "n.yaml").write_text("web: 6.0e9\ncode: 4.0e9\n")
     counted = call(*given, "--natural", tmp_path / "n.yaml")
-    assert "amounts that sum to 1e+10 are divided by their sum" in caplog.text
+    assert "amounts (tokens or percent) that sum to 1e+10 are divided by their sum" in caplog.text
     (tmp_path / "n.yaml").write_text("web: 0.6\ncode: 0.4\n")
     assert call(*given, "--natural", tmp_path / "n.yaml") == counted
     assert "no row of step 5" in call(*given, "--step", "5", code=2)
@@ -165,3 +168,55 @@ def test_a_direction_of_the_metrics_that_are_not_named(tables, tmp_path):
     assert "likely to be better" in printed
     printed = call(*given, "--better", "lower", "--better", "higher", code=2)
     assert "--better lower and --better higher are both given" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("n.yaml", "web: 60%\ncode: 40%\n"),
+        ("n.yaml", "web: 6.0e9\ncode: 4e9\n"),
+        ("n.csv", "domain,ratio\nweb,0.6\ncode,0.4\n"),
+        ("n.json", '{"ratios": {"web": 60, "code": 40}}'),
+    ],
+)
+def test_natural_in_the_forms_of_an_export(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    options = {"recipe": None, "lower": (), "upper": (), "fidelities": None, "target": None}
+    config = read_config({**options, "natural": tmp_path / name})
+    assert config.natural == pytest.approx({"web": 0.6, "code": 0.4})
+
+
+def test_explore_overrides_the_recipe_either_way(tmp_path):
+    (tmp_path / "r.yaml").write_text("explore: true\n")
+    options = {"recipe": tmp_path / "r.yaml", "lower": (), "upper": (), "fidelities": None,
+               "target": None, "natural": None}  # fmt: skip
+    for given, wanted in ((None, True), (False, False), (True, True)):
+        assert read_config({**options, "explore": given}).explore is wanted
+
+
+def test_explore_false_of_the_command_line_counts(tables, tmp_path, monkeypatch):
+    (tmp_path / "r.yaml").write_text("explore: true\n")
+    seen = []
+    monkeypatch.setattr("mixopt.pipeline.from_table.propose_from_table",
+                        lambda trials, config, **_: seen.append(config.explore) or 1 / 0)  # fmt: skip
+    given = (
+        "propose",
+        "--ratios",
+        tables[0],
+        "--metrics",
+        tables[1],
+        "--recipe",
+        tmp_path / "r.yaml",
+    )
+    for more in ((), ("--explore", "false"), ("--explore",)):
+        call(*given, *more, code=1)
+    assert seen == [True, False, True]
+
+
+def test_names_with_commas_are_quoted():
+    assert split_names('"arc/acc,none", loss') == ["arc/acc,none", "loss"]
+    assert split_names(None) == []
+    with pytest.raises(click.UsageError, match="--metrics .* has an open quote; close it"):
+        split_names('"arc/acc,none', "--metrics")
+    with pytest.raises(click.UsageError, match="an empty name"):
+        split_names("a,")

@@ -45,3 +45,21 @@ def test_unknown_fields_are_errors():
 
 def test_fidelities_may_be_numbers():
     assert ProposalConfig(fidelities=[1_000_000, 6e7]).fidelities == ["1000000", "60000000"]
+
+
+@pytest.mark.parametrize("field", ["natural", "reference", "no_worse.than"])
+def test_ratios_of_a_recipe_may_be_percent_and_a_wrong_sum_names_its_field(field):
+    def make(ratios):
+        return ProposalConfig(
+            **{field: ratios} if field != "no_worse.than" else {"no_worse": {"than": ratios}}
+        )
+
+    config = make({"a": 40, "b": 60})
+    found = config.no_worse.than if config.no_worse else getattr(config, field)
+    assert found == pytest.approx({"a": 0.4, "b": 0.6})
+    with pytest.raises(
+        ValidationError, match=f"{field}: the ratios of a, b sum to 0.5, not to 1; "
+    ):
+        make({"a": 0.2, "b": 0.3})
+    with pytest.raises(ValidationError, match=f"{field}: The ratio of 'a' is -1"):
+        make({"a": -1, "b": 2})

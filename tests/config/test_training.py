@@ -23,3 +23,14 @@ from mixopt.config.training import ExpertConfig, ExpertTrainingConfig, TrainingC
 def test_values_out_of_range_are_refused(make, words):
     with pytest.raises(ValidationError, match=words):
         make()
+
+
+def test_ratios_may_be_percent_or_counts():
+    config = ExpertTrainingConfig(
+        tokens=1,
+        anchor_share=0.5,
+        anchor={"a": 40, "b": 60},
+        compositions={"x": {"a": 1e9, "b": 3e9}},
+    )
+    assert config.anchor == pytest.approx({"a": 0.4, "b": 0.6})
+    assert (config.compositions or {})["x"] == {"a": 0.25, "b": 0.75}
