@@ -57,6 +57,7 @@ from mixopt.pipeline.preview import Preview, preview_study
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.results import count_domains, remove_result, to_json, to_yaml, write_result
 from mixopt.pipeline.search import CandidateSearch, open_search
+from mixopt.pipeline.sections import require_budget, require_validation
 from mixopt.pipeline.status import StatusRow, study_status
 from mixopt.pipeline.study_runs import StudyRuns
 from mixopt.pipeline.trained_runs import list_trained_runs
@@ -294,6 +295,7 @@ class Study:
             ConfigError: The study has no `validation` section.
             DivergedError: Too few runs were trained without diverging.
         """
+        require_validation(self.config)
         with self.running():
             trials = self.search() if trials is None else trials
             runs = self._open_runs()
@@ -324,10 +326,7 @@ class Study:
             ConfigError: The study has no `budget` section.
             RunError: Natural could not be trained.
         """
-        if self.config.budget is None:
-            raise ConfigError(
-                "The study has no `budget` section; add one (runs: 16) to train runs where they help."
-            )
+        require_budget(self.config)
         with self.running():
             trials = self.search() if trials is None else trials
             runs = self._open_runs()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixopt.config.study import ValidationConfig
-from mixopt.errors import ConfigError, DivergedError, one_line
+from mixopt.errors import DivergedError, one_line
 from mixopt.executors.job import Job
 from mixopt.io.progress import track
 from mixopt.mixture import Mixture
@@ -22,6 +21,7 @@ from mixopt.optimization.validation import Cost, Purchase, Validation
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.proxy_trust import SurrogatePolicy
 from mixopt.pipeline.search import UNREACHED, CandidateSearch
+from mixopt.pipeline.sections import require_validation
 from mixopt.proposal import Proposal
 from mixopt.surrogates.base import MIN_TRIALS
 from mixopt.surrogates.gain_model import SAME
@@ -87,7 +87,7 @@ def list_runs(context: StudyContext, search: CandidateSearch, proposal: Proposal
     """
     from mixopt.pipeline.training_runs import validation_run
 
-    config = _config_of(context)
+    config = require_validation(context.config)
     mixtures = _choose_mixtures(context, search, proposal)
     return [
         ProxyRun(name, seed, validation_run(context, f"{name}-{seed}", mixture, seed))
@@ -113,7 +113,9 @@ def _choose_mixtures(
         del named["uniform"], rows["uniform"]
     start = np.stack([*rows.values()])
     rng = np.random.default_rng([seed, 1_000_002])
-    others = spread(search.space, start, _config_of(context).mixtures - len(named), rng)
+    others = spread(
+        search.space, start, require_validation(context.config).mixtures - len(named), rng
+    )
     return named | {f"spread-{i:02d}": search.to_mixture(row) for i, row in enumerate(others)}
 
 
@@ -156,7 +158,7 @@ def validate(
         by_seed,
         utility=lambda scale: policy.utility(scale, trials),
         cost=_count_cost(search, trials.where(kind=policy.proxy), run_tokens, run_flops),
-        result=_config_of(context).result,
+        result=require_validation(context.config).result,
     )
     means = mean_over_seeds(by_seed)
     purchases = _weigh_purchases(context, search, validation, trials, means, policy, run_flops)
@@ -170,7 +172,8 @@ def _train(
     """Return the trials of the runs by seed and mixture; drop a mixture with a failed run."""
     from mixopt.pipeline.training_runs import read_run, read_scores
 
-    trained: dict[int, dict[str, Trial]] = {seed: {} for seed in range(_config_of(context).seeds)}
+    seeds = range(require_validation(context.config).seeds)
+    trained: dict[int, dict[str, Trial]] = {seed: {} for seed in seeds}
     by_name = {each.run.artifact.name: each for each in runs}
     # another seed of a mixture may have failed before its turn
     jobs = (each.job for each in runs if each.mixture in mixtures)
@@ -277,12 +280,3 @@ def _count_cost(search: CandidateSearch, scored: Trials, run_tokens: int, run_fl
         trained_tokens=len(scored) * run_tokens,
         trained_flops=len(scored) * (run_flops + score),
     )
-
-
-def _config_of(context: StudyContext) -> ValidationConfig:
-    if context.config.validation is None:
-        raise ConfigError(
-            "The study has no `validation` section; add one (mixtures: 6, seeds: 2) to train "
-            "proxy runs."
-        )
-    return context.config.validation

@@ -22,3 +22,10 @@ def test_spend_trains_runs_and_proposes_with_them(toy_folder):
         call(verb, path, "-o", out, "--device", "cpu", "--no-track")
         assert (out / "proposal.json").read_bytes() == before, verb
     assert "done     proposal" in call("status", path, "-o", out, "--device", "cpu")
+
+
+def test_a_study_without_budget_trains_nothing(tmp_path):
+    path = toy.write_study(tmp_path)
+    printed = call("spend", path, "-o", tmp_path / "out", "--no-track", code=2)
+    assert "has no `budget` section; add one (runs: 16)" in printed
+    assert not (tmp_path / "out").exists()
