@@ -40,6 +40,7 @@ def check_study(study: "StudyConfig", *, experts_follow: bool = False) -> None:
         _check_buckets,
         _check_limits,
         _check_checkpoints,
+        _check_compositions,
         *_PHASE_CHECKS,
         _check_roles,
         _check_phases,
@@ -77,8 +78,11 @@ def _check_text(study: "StudyConfig") -> None:
                 continue
             sides = expert.text.part, benchmark.text.part
             same_split = _split_of(expert.text) == _split_of(benchmark.text)
-            if _documents_of(benchmark.text) == _documents_of(expert.text) and (
-                sides != ("train", "heldout") or not same_split
+            apart = _read_other_records(expert.text, benchmark.text)
+            if (
+                not apart
+                and _documents_of(benchmark.text) == _documents_of(expert.text)
+                and (sides != ("train", "heldout") or not same_split)
             ):
                 raise ValueError(
                     f"benchmark {benchmark.name!r} reads the text that expert {expert.domain!r} is "
@@ -115,6 +119,19 @@ def _documents_of(text: TextConfig) -> tuple[object, ...]:
     return ("machine", text.name, text.seed)
 
 
+def _read_other_records(text: TextConfig, other: TextConfig) -> bool:
+    """Return whether conditions of two texts allow other values of a field, so that none is in both."""
+    first, second = (getattr(each, "where", None) or {} for each in (text, other))
+    for field in first.keys() & second.keys():
+        allowed, others = (
+            {str(v) for v in (value if isinstance(value, list) else [value])}
+            for value in (first[field], second[field])
+        )
+        if allowed.isdisjoint(others):
+            return True
+    return False
+
+
 def _split_of(text: TextConfig) -> tuple[object, ...]:
     group, field = getattr(text, "group", None), getattr(text, "field", None)
     # without a group a document's own text is its group, and another field is another text
@@ -145,6 +162,15 @@ def _check_checkpoints(study: "StudyConfig") -> None:
                     f"{folder}; give each its own"
                 )
             named[folder] = expert.domain
+
+
+def _check_compositions(study: "StudyConfig") -> None:
+    named = study.training.compositions
+    if named is not None and len(named) < 2:
+        raise ValueError(
+            f"training.compositions names {len(named)} experts, and a search weighs two or more; add "
+            "one, or leave it out for an expert of each domain"
+        )
 
 
 def _check_expert_length(study: "StudyConfig") -> None:

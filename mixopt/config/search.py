@@ -132,6 +132,12 @@ class SearchConfig(SearchSpaceConfig):
             raise ValueError(
                 f"rounds: the first has {self.rounds[0]} candidates and needs {FEWEST_FIRST}"
             )
+        runs = SearchConfig.model_fields["method_runs"].default
+        if self.method_runs != runs and self.method not in PUBLISHED:
+            raise ValueError(
+                f"method_runs goes with a method of others (olmix, ...), and method is {self.method}; "
+                "leave it out, or give the study a budget"
+            )
         slopes = self.slopes or self.method == "gradient"
         if self.method in ("ensemble", "regmix", *PUBLISHED) and (wanted := self._of_merges):
             raise ValueError(f"{wanted} goes with method: mergemix; leave one of them out")

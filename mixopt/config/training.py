@@ -26,6 +26,11 @@ LearningRateSchedule = Literal["constant", "linear", "cosine", "1-sqrt"]
 CheckpointAverage = Literal["mean", "linear", "cosine", "1-sqrt", "ema"]
 
 
+def _is_set(config: ConfigModel, name: str) -> bool:
+    """Return whether a field has another value than its default."""
+    return bool(getattr(config, name) != type(config).model_fields[name].default)
+
+
 class TrainingConfig(ConfigModel):
     """Settings of one training run; rates and batches left out follow the Step Law and are logged."""
 
@@ -58,6 +63,16 @@ class TrainingConfig(ConfigModel):
     def decays(self) -> bool:
         """Whether the learning rate falls at the end, so that no checkpoint is a finished short run."""
         return self.schedule != "constant"
+
+    @model_validator(mode="after")
+    def _a_decay_has_a_schedule(self) -> "TrainingConfig":
+        # set to another value than the default: a config that is written has all fields
+        if _is_set(self, "decay_share") and not self.decays:
+            raise ValueError(
+                "decay_share goes with schedule: linear, cosine or 1-sqrt, and schedule is constant; "
+                "leave it out, or set a schedule"
+            )
+        return self
 
     def artifact_key(self) -> dict[str, Any]:
         """Return what determines the result of a training.
@@ -146,6 +161,24 @@ class ExpertTrainingConfig(TrainingConfig):
     """Mixture of the general data; the natural one if left out."""
     compositions: dict[DomainName, NaturalRatios] | None = None
     """Mixture of each expert by name; one expert per domain if left out."""
+
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> "ExpertTrainingConfig":
+        if self.anchor is not None and not self.anchor_share:
+            raise ValueError(
+                "anchor is the mixture of the general data, of which anchor_share is 0; give an "
+                "anchor_share (0.5), or leave anchor out"
+            )
+        if _is_set(self, "average_floor") and self.average in ("mean", "ema"):
+            raise ValueError(
+                f"average_floor goes with average: linear, cosine or 1-sqrt, and average is "
+                f"{self.average}; leave it out, or set one of these"
+            )
+        if _is_set(self, "lora") and self.method != "lora":
+            raise ValueError(
+                f"lora goes with method: lora, and method is {self.method}; leave one of them out"
+            )
+        return self
 
     @property
     def expert_length(self) -> int:

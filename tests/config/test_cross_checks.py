@@ -198,3 +198,38 @@ def test_without_a_group_both_sides_of_a_split_have_the_same_field(tmp_path):
     load_study(path)
     write_fields("page", experts=["text", "more"], benchmarks="text")
     load_study(path)
+
+
+@pytest.mark.parametrize("compositions", [{}, {"all": {"birds": 0.5, "ships": 0.25, "sums": 0.25}}])
+def test_fewer_than_two_compositions_are_refused_before_training(tmp_path, compositions):
+    training = toy.study_plain()["training"] | {"compositions": compositions}
+    with pytest.raises(
+        ConfigError, match=r"training.compositions names [01] experts, and a search"
+    ):
+        load_study(toy.write_study(tmp_path, training=training))
+
+
+@pytest.mark.parametrize(
+    ("trained", "scored", "apart"),
+    [
+        ({"source": "web"}, {"source": "heldout"}, True),
+        ({"source": ["web", "code"], "year": 1}, {"source": ["test"], "year": 1}, True),
+        ({"source": ["web", "code"]}, {"source": "code"}, False),
+        ({"source": "web"}, {"year": 2}, False),
+        ({"year": 1}, {"year": "1"}, False),
+        ({"source": "web"}, None, False),
+    ],
+)
+def test_records_of_one_file_that_conditions_keep_apart(tmp_path, trained, scored, apart):
+    """One file of all sources was taken for text that a benchmark and an expert share."""
+    study = toy.write_study(tmp_path)
+    for folder, where in (("experts", trained), ("benchmarks", scored)):
+        file = tmp_path / folder / "birds.yaml"
+        plain = yaml.safe_load(file.read_text())
+        plain["text"] |= {"part": "all"} | ({} if where is None else {"where": where})
+        file.write_text(yaml.safe_dump(plain))
+    if apart:
+        assert load_study(study).domains[0] == "birds"
+        return
+    with pytest.raises(ConfigError, match="reads the text that expert 'birds' is trained on"):
+        load_study(study)

@@ -1,5 +1,6 @@
 import pytest
 import toy
+from pydantic import ValidationError
 
 from mixopt import Mixture
 from mixopt.config.benchmarks import ContinuationConfig, GenerationConfig
@@ -71,3 +72,12 @@ def test_a_method_that_follows_from_other_settings_says_from_which():
     ):
         said = SearchConfig(**settings).describe_method(benchmarks)
         assert said == f"search.method: auto, here {words}"
+
+
+@pytest.mark.parametrize("method", ["auto", "ensemble", "mergemix", "regmix"])
+def test_runs_of_a_method_go_with_a_method_of_others(method):
+    with pytest.raises(
+        ValidationError, match=f"method_runs goes with .* method is {method}; leave it"
+    ):
+        SearchConfig(method=method, method_runs=4)
+    assert SearchConfig(method="olmix", method_runs=4).method_runs == 4

@@ -14,9 +14,8 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["qwen2", "gpt2"])
 def test_the_whole_road(architecture, method, tmp_path):
     folder = save_base(tmp_path / "base", architecture)
-    training = toy.study_plain()["training"] | {
-        "method": method, "lora": {"rank": 4, "alpha": 8}, "tokens": 3000
-    }  # fmt: skip
+    training = toy.study_plain()["training"] | {"method": method, "tokens": 3000}
+    training |= {"lora": {"rank": 4, "alpha": 8}} if method == "lora" else {}
     path = toy.write_study(
         tmp_path,
         base={"kind": "pretrained", "path": "base", "context": 32},

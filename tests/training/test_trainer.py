@@ -132,14 +132,15 @@ def test_average_is_that_of_the_last_checkpoints(corpora, tmp_path, monkeypatch,
             super().on_step_end(args, state, control, model=model, **kwargs)
 
     monkeypatch.setattr(trainer, "_TrainingMonitor", Spy)
+    floor = 0.0 if kind == "mean" else 0.1
     recipe = ExpertTrainingConfig(
-        tokens=8000, average_checkpoints=3, average_share=0.3, average=kind, average_floor=0.1
+        tokens=8000, average_checkpoints=3, average_share=0.3, average=kind, average_floor=floor
     )
     network, outcome = run(corpora, tmp_path, recipe)
     steps = list(trainer._averaged_steps(recipe, outcome.steps))
     assert len(steps) == 3
     assert steps[-1] == outcome.steps  # the newest is in
-    weights = checkpoint_weights(kind, 3, floor=0.1)
+    weights = checkpoint_weights(kind, 3, floor=floor)
     for name, parameter in network.named_parameters():
         mean = np.tensordot(weights, np.stack([seen[step - 1][name] for step in steps]), 1)
         assert np.abs(parameter.detach().numpy() - mean).max() < 1e-6
