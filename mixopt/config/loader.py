@@ -4,25 +4,24 @@ A study names experts and benchmarks by glob; `load_study` reads them all and re
 in a YAML are relative to it and become absolute.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from functools import partial
 from os.path import expanduser, normpath
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from mixopt.config.base import TEXT_CONTROLS, ConfigModel
+from mixopt.config.base import TEXT_CONTROLS
 from mixopt.config.benchmarks import BenchmarkConfig
 from mixopt.config.constraints import ProposalConfig
+from mixopt.config.problems import validate
 from mixopt.config.study import EXPERTS_FOLLOW, StudyConfig
 from mixopt.errors import ConfigError, did_you_mean, one_line, require_count
 from mixopt.io.globs import anchor_glob, expand_glob
 from mixopt.io.parsing import load_yaml, require_printable, show
 
-T = TypeVar("T")
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".arrow", ".feather")
 """Endings of tables of runs, which are given by an option."""
 
@@ -30,9 +29,13 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".arrow", ".feather")
 def _find_study(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if path.suffix.lower() in TABLE_SUFFIXES:
-        raise ConfigError(f"{name} is a table, not a study; give it as --runs {name}.")
+        raise ConfigError(f"{name} is a table, not a study; run `mixopt propose --runs {name}`.")
     if path.is_file():
         return path.resolve()
+    if path.is_dir() and path.name:
+        studies = sorted(path.glob("*.yaml"))
+        example = f", such as {studies[0]}" if studies else ""
+        raise ConfigError(f"{name} is a folder, not a study; give the YAML file in it{example}.")
     packed = Path(__file__).parents[1] / "_quickstart"  # in a wheel; else the checkout's root
     root = packed if packed.is_dir() else Path(__file__).parents[2]
     shipped = root / "studies" / path.stem / f"{path.stem}.yaml"
@@ -54,10 +57,14 @@ def load_study(name: str | Path, *, experts_follow: bool = False) -> StudyConfig
     """
     path = _find_study(name)
     # a section whose fields are all commented out is left out
-    plain = {name: value for name, value in read_yaml(path).items() if value is not None}
+    plain = {name: value for name, value in _read_fields(path).items() if value is not None}
+    files: dict[tuple[int | str, ...], Path] = {}
     for section in ("experts", "benchmarks"):
         if section in plain:
-            plain[section] = _read_listed(plain[section], section, path)
+            listed = _read_listed(plain[section], section, path)
+            plain[section] = [entry for entry, _ in listed]
+            own = {(section, i): file for i, (_, file) in enumerate(listed) if file is not None}
+            files.update(own)
     _add_capability_texts(plain, path)
     phases = plain.get("phases")
     rows = [row for row in phases if isinstance(row, dict)] if isinstance(phases, list) else []
@@ -65,7 +72,8 @@ def load_study(name: str | Path, *, experts_follow: bool = False) -> StudyConfig
         if isinstance(base, dict) and base.get("kind") == "pretrained" and base.get("path"):
             base["path"] = _anchor_if_exists(str(base["path"]), path.parent)
     context = EXPERTS_FOLLOW if experts_follow else None
-    return _validate(partial(StudyConfig.model_validate, context=context), plain, path)
+    parse: Callable[[Any], StudyConfig] = partial(StudyConfig.model_validate, context=context)
+    return validate(parse, plain, path, StudyConfig, files)
 
 
 def load_benchmark(path: Path) -> BenchmarkConfig:
@@ -79,7 +87,7 @@ def load_benchmark(path: Path) -> BenchmarkConfig:
     """
     plain = _anchor_paths(read_yaml(path), path.absolute().parent)
     parse: Callable[[Any], BenchmarkConfig] = TypeAdapter(BenchmarkConfig).validate_python
-    return _validate(parse, plain, path)
+    return validate(parse, plain, path, BenchmarkConfig)
 
 
 def _add_capability_texts(plain: dict[str, Any], study: Path) -> None:
@@ -114,7 +122,7 @@ def give_experts(config: StudyConfig, folders: Mapping[str, Path]) -> StudyConfi
     for expert in plain["experts"]:
         if expert["domain"] in folders:
             expert["checkpoint"] = str(folders[expert["domain"]].absolute())
-    return _validate(StudyConfig.model_validate, plain, "--experts")
+    return validate(StudyConfig.model_validate, plain, "--experts", StudyConfig)
 
 
 def set_budget(config: StudyConfig, tokens: int) -> StudyConfig:
@@ -129,7 +137,7 @@ def set_budget(config: StudyConfig, tokens: int) -> StudyConfig:
     """
     plain = config.model_dump(mode="json")
     plain["budget"] = (plain["budget"] or {}) | {"tokens": tokens, "runs": None}
-    return _validate(StudyConfig.model_validate, plain, "--budget-tokens")
+    return validate(StudyConfig.model_validate, plain, "--budget-tokens", StudyConfig)
 
 
 def set_seed(config: StudyConfig, seed: int) -> StudyConfig:
@@ -145,7 +153,7 @@ def set_seed(config: StudyConfig, seed: int) -> StudyConfig:
     """
     count = require_count("The seed", seed, 0)
     limits = StudyConfig.model_fields["seed"].metadata
-    _validate(TypeAdapter(Annotated[int, *limits]).validate_python, count, "--seed")
+    validate(TypeAdapter(Annotated[int, *limits]).validate_python, count, "--seed", int)
     return config.model_copy(update={"seed": count})
 
 
@@ -176,23 +184,29 @@ def load_proposal_config(path: Path) -> ProposalConfig:
     Raises:
         ConfigError: The file is missing, is no YAML, or is invalid.
     """
-    return _validate(ProposalConfig.model_validate, read_yaml(path), path)
+    return validate(ProposalConfig.model_validate, _read_fields(path), path, ProposalConfig)
 
 
-def _read_listed(listed: Any, section: str, study: Path) -> list[Any]:
+def _read_fields(path: Path) -> dict[str, Any]:
+    """Return the fields in a YAML, without those called `x-...`, which hold what YAML anchors repeat."""
+    return {k: v for k, v in read_yaml(path).items() if not str(k).startswith("x-")}
+
+
+def _read_listed(listed: Any, section: str, study: Path) -> list[tuple[Any, Path | None]]:
+    """Return the entries of a section, each with its file if it has one of its own."""
     entries = [listed] if isinstance(listed, str) else listed
     if not isinstance(entries, list):
         raise ConfigError(f"{study}: {section} must list YAML files (globs) or mappings in place.")
-    configs = []
+    configs: list[tuple[Any, Path | None]] = []
     for entry in entries:
         if not isinstance(entry, str):
-            configs.append(_anchor_paths(entry, study.parent))
+            configs.append((_anchor_paths(entry, study.parent), None))
             continue
         paths = [Path(name) for name in expand_glob(anchor_glob(entry, study.parent))]
         files = [path.resolve() for path in paths if path.is_file()]
         if not files:
             raise ConfigError(f"{study}: {section}: no file matches {show(entry)} beside it.")
-        configs += [_anchor_paths(read_yaml(file), file.parent) for file in files]
+        configs += [(_anchor_paths(read_yaml(file), file.parent), file) for file in files]
     return configs
 
 
@@ -249,6 +263,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such file, or it is no YAML mapping in UTF-8.
     """
+    path = path.expanduser()
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; give the YAML file in it.")
     if not path.is_file():
         raise ConfigError(f"{path} does not exist; correct the path.")
     try:
@@ -271,67 +288,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{path}: {error}.") from None
     return plain
-
-
-def _validate(parse: Callable[[Any], T], plain: Any, where: str | Path) -> T:
-    try:
-        return parse(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "union_tag_not_found":
-            kinds = _find_kinds(parse, plain, first["loc"])
-            raise ConfigError(f"{where}: {_name(first['loc'])}kind is missing; {kinds}.") from None
-        raise ConfigError(f"{where}: {_first_problem(error)}") from None
-
-
-def _name(steps: Sequence[int | str]) -> str:
-    return "".join(f"{step}." for step in steps)
-
-
-def _find_kinds(parse: Callable[[Any], T], plain: Any, steps: Sequence[int | str]) -> str:
-    """Return what to write as a missing `kind`, by an attempt with one that does not exist."""
-    attempt = deepcopy(plain)
-    inner = attempt
-    for step in steps:
-        # a step may be the kind of a section, which is no field
-        is_field = isinstance(inner, dict) and step in inner
-        is_place = isinstance(inner, list) and isinstance(step, int) and step < len(inner)
-        inner = inner[step] if is_field or is_place else inner
-    if isinstance(inner, dict):
-        inner["kind"] = ""
-        try:
-            parse(attempt)
-        except ValidationError as error:
-            for problem in error.errors():
-                if problem["type"] == "union_tag_invalid" and problem["loc"] == tuple(steps):
-                    return f"add one of {problem['ctx']['expected_tags']}".replace("'", "")
-    return "add it"
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(step) for step in first["loc"])
-    more = f" ({len(error.errors()) - 1} more like it)" if len(error.errors()) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        name = str(first["loc"][-1])
-        known = did_you_mean(name, _known_fields())
-        return f"{' '.join(where.split())} is not a field. {known}{more}"
-    if first["type"] == "missing":
-        return f"{where} is missing; add it.{more}"
-    given = first.get("input")
-    shown = f" (given: {show(given)})" if isinstance(given, str | int | float | bool) else ""
-    if first["type"] in ("model_type", "model_attributes_type", "dict_type", "dataclass_type"):
-        shown = " (given: nothing)" if given is None else shown
-        return f"{where}: give a mapping of fields{shown}.{more}"
-    message = " ".join(first["msg"].removeprefix("Value error, ").split()).rstrip(".")
-    return f"{where + ': ' if where else ''}{message[:1].lower() + message[1:]}{shown}.{more}"
-
-
-def _known_fields() -> set[str]:
-    names: set[str] = set()
-    pending: list[type[BaseModel]] = [ConfigModel]
-    while pending:
-        current = pending.pop()
-        names |= set(current.model_fields)
-        pending += current.__subclasses__()
-    return names

@@ -54,6 +54,9 @@ def read_file(path: Path, what: str, id_column: str | None = None) -> "pd.DataFr
     Raises:
         TrialsError: It does not exist, cannot be read, or a column name repeats.
     """
+    path = path.expanduser()
+    if path.is_dir():
+        raise TrialsError(f"{path} is a folder; give the file in it with the {what}.")
     if not path.is_file():
         raise TrialsError(f"{path} does not exist; give the table with the {what}.")
     name = path.name.lower().removesuffix(".gz").removesuffix(".zst")

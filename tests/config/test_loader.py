@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import toy
 import yaml
 
-from mixopt.config.loader import _find_study, load_study, set_seed
+from mixopt.config.loader import _find_study, load_proposal_config, load_study, set_seed
 from mixopt.errors import ConfigError, UserError
 
 
@@ -22,7 +24,7 @@ def test_a_shipped_study_does_not_replace_a_missing_file(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="Study quickstart.yaml does not exist"):
         load_study("quickstart.yaml")
     with pytest.raises(
-        ConfigError, match="runs.csv is a table, not a study; give it as --runs runs"
+        ConfigError, match="runs.csv is a table, not a study; run `mixopt propose --runs runs.csv`"
     ):
         load_study("runs.csv")
 
@@ -212,3 +214,45 @@ def test_a_seed_is_replaced_by_a_whole_number_only(tmp_path):
                         (1 << 63, "--seed: input should be less than")):  # fmt: skip
         with pytest.raises(UserError, match=words):
             set_seed(config, seed)
+
+
+def test_a_folder_is_no_study(tmp_path):
+    study = toy.write_study(tmp_path)
+    with pytest.raises(ConfigError, match=f"is a folder, not a study; .* in it, such as {study}"):
+        load_study(tmp_path)
+    with pytest.raises(ConfigError, match="experts is a folder; give the YAML file in it"):
+        load_proposal_config(tmp_path / "experts")
+
+
+def test_the_home_folder_of_a_recipe(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "r.yaml").write_text("x-caps: &caps {web: 0.5}\nupper: *caps\n")
+    assert load_proposal_config(Path("~/r.yaml")).upper == {"web": 0.5}
+
+
+def test_blocks_that_anchors_repeat_are_no_fields(tmp_path):
+    study = toy.write_study(tmp_path)
+    study.write_text(f"x-common: &c {{rounds: [9]}}\n{study.read_text()}")
+    assert load_study(study).name == "toy"
+
+
+def test_an_error_in_a_file_of_an_expert_or_a_benchmark_names_the_file(tmp_path):
+    """It named the study and a place in its list."""
+    study = toy.write_study(tmp_path)
+    for folder in ("experts", "benchmarks"):
+        file = tmp_path / folder / "ships.yaml"
+        whole = file.read_text()
+        file.write_text(whole.replace("group:", "gruop:"))
+        with pytest.raises(
+            ConfigError, match=f"^{file}: .*text.files.gruop is not a field.*'group'"
+        ):
+            load_study(study)
+        file.write_text(whole.replace("kind: files", "size: 3"))
+        with pytest.raises(ConfigError, match=f"^{file}: .*text.kind is missing"):
+            load_study(study)
+        file.write_text(whole)
+    plain = yaml.safe_load(study.read_text())
+    plain["experts"] = [*np.ravel(plain["experts"]).tolist(), {"domain": "x", "tetx": 1}]
+    study.write_text(yaml.safe_dump(plain))
+    with pytest.raises(ConfigError, match="toy.yaml: experts.3.tetx is not a field"):
+        load_study(study)

@@ -1,5 +1,7 @@
 """Every format of a table gives the same rows, and what is no table is refused in one sentence."""
 
+from pathlib import Path
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -108,3 +110,11 @@ def test_names_that_pandas_takes_for_missing_cells(tmp_path):
     assert list(frame.columns) == ["run", "a", "NA", "null"]
     assert list(frame["run"]) == ["None", "N/A"]
     assert frame["a"].isna().tolist() == [False, True]
+
+
+def test_a_folder_and_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    TABLE.to_csv(tmp_path / "t.csv", index=False)
+    assert len(read_file(Path("~/t.csv"), "ratios")) == 2
+    with pytest.raises(TrialsError, match="is a folder; give the file in it with the runs"):
+        read_file(tmp_path, "runs")
