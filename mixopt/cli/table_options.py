@@ -85,7 +85,11 @@ def read_table_options(options: Mapping[str, Any]) -> tuple["Trials", "ProposalC
     given = {name: options[name] for name in ("ratios", "metrics", "holdout", "counts", "ignore")}
     given["step"] = options["step"]
     given["id_column"], given["fidelities"] = options["id"], config.fidelities
-    if given["metrics"] is not None and runs is not None and not given["metrics"].is_file():
+    if (
+        given["metrics"] is not None
+        and runs is not None
+        and not given["metrics"].expanduser().is_file()
+    ):
         given["metrics"] = split_names(str(given["metrics"]), "--metrics")
     words = [word for word in options["better"] if word in ("lower", "higher")]
     if len(set(words)) > 1:

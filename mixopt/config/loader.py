@@ -32,7 +32,7 @@ def _find_study(name: str | Path) -> Path:
         raise ConfigError(f"{name} is a table, not a study; run `mixopt propose --runs {name}`.")
     if path.is_file():
         return path.resolve()
-    if path.is_dir() and path.name:
+    if str(name) and path.is_dir():
         studies = sorted(path.glob("*.yaml"))
         example = f", such as {studies[0]}" if studies else ""
         raise ConfigError(f"{name} is a folder, not a study; give the YAML file in it{example}.")
@@ -63,8 +63,9 @@ def load_study(name: str | Path, *, experts_follow: bool = False) -> StudyConfig
         if section in plain:
             listed = _read_listed(plain[section], section, path)
             plain[section] = [entry for entry, _ in listed]
-            own = {(section, i): file for i, (_, file) in enumerate(listed) if file is not None}
-            files.update(own)
+            for number, (_, file) in enumerate(listed):
+                if file is not None:
+                    files[section, number] = file
     _add_capability_texts(plain, path)
     phases = plain.get("phases")
     rows = [row for row in phases if isinstance(row, dict)] if isinstance(phases, list) else []

@@ -62,11 +62,11 @@ def find_ratio_columns(
     groups = [{column: domain for domain, column in _with_prefix(columns, tracker, prefix).items()}
               for prefix in RATIO_PREFIXES for tracker in ("", *TRACKER_PREFIXES)]  # fmt: skip
     groups = [group for group in groups if len(group) > 1]
-    for group in groups if values is not None else ():
-        ratios = select_ratios(values[list(group)], doubtful_columns(list(group)), where)
-        if ratios is not None:
-            return {column: group[column] for column in ratios}
     if values is not None:
+        for group in groups:
+            ratios = select_ratios(values[list(group)], doubtful_columns(list(group)), where)
+            if ratios is not None:
+                return {column: group[column] for column in ratios}
         by_value = _find_by_value(columns, values, where)
         if by_value is not None:
             return by_value
@@ -111,7 +111,8 @@ def _find_by_value(
     for other in found[1:]:
         first = to_matrix(values[list(found[0])])
         if len(other) == len(found[0]) and set(other) != set(found[0]):
-            second = to_matrix(values[sorted(other, key=lambda c: _place(other[c], found[0]))])
+            ranked = sorted((_place(domain, found[0]), column) for column, domain in other.items())
+            second = to_matrix(values[[column for _, column in ranked]])
             if not np.allclose(first, second, atol=TOLERANCE, equal_nan=True):
                 raise _unclear(where)
     return found[0] if found else None

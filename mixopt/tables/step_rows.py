@@ -94,7 +94,7 @@ def fill_from_earlier(
         known = missing[places] & (found >= 0)
         if missing[places].all():
             taken = cells.iloc[found].mask(found < 0).set_axis(last.index)
-            last.isetitem(number, taken)
+            last.isetitem(number, taken.array)
             steps |= set(numbers[found[known]])
             filled.append(str(column))
         elif known.any():

@@ -168,16 +168,19 @@ def _parse_csv(text: str, path: Path, id_column: str | None) -> "pd.DataFrame":
     _require_named_cells(text, mark, len(used), path)
 
     def read(**options: Any) -> pd.DataFrame:
-        return pd.read_csv(StringIO(text), index_col=False, usecols=used, **options)
+        frame: pd.DataFrame = pd.read_csv(StringIO(text), index_col=False, usecols=used, **options)
+        return frame
 
     rows = read(sep=mark, dtype=dict.fromkeys(ids, str))
     if ids:
         rows[ids] = read(**named)[ids]
     filled = rows.notna().any(axis="columns")
     if mark != ";" and not any(has_commas(rows[c]) for c in rows.columns if c not in ids):
-        return rows[filled]
-    texts = read(**as_text)[filled]
-    return convert_decimal_commas(rows[filled], texts, surely=mark == ";", where=str(path), ids=ids)
+        return rows.dropna(how="all")
+    texts = read(**as_text)
+    return convert_decimal_commas(
+        rows[filled], texts[filled], surely=mark == ";", where=str(path), ids=ids
+    )
 
 
 def _require_named_cells(text: str, mark: str, n_columns: int, path: Path) -> None:

@@ -216,10 +216,13 @@ def test_a_seed_is_replaced_by_a_whole_number_only(tmp_path):
             set_seed(config, seed)
 
 
-def test_a_folder_is_no_study(tmp_path):
+def test_a_folder_is_no_study(tmp_path, monkeypatch):
     study = toy.write_study(tmp_path)
     with pytest.raises(ConfigError, match=f"is a folder, not a study; .* in it, such as {study}"):
         load_study(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"\. is a folder, not a study; .* such as toy.yaml"):
+        load_study(".")
     with pytest.raises(ConfigError, match="experts is a folder; give the YAML file in it"):
         load_proposal_config(tmp_path / "experts")
 
