@@ -27,20 +27,6 @@ def test_ids_that_start_at_another_number_are_explained():
         check_ids(numbered([0, 1, 2]), "A", numbered([0, 1, 7]), "B")
 
 
-def test_a_frame_with_two_columns_of_one_name_is_told():
-    with pytest.raises(
-        TrialsError, match="The ratios table has two columns called 'a'; rename one"
-    ):
-        read_table(TABLE.set_axis(["run", "a", "a"], axis="columns"), "ratios")
-
-
-def test_the_levels_of_columns_are_joined():
-    frame = TABLE.set_axis(
-        pd.MultiIndex.from_tuples([("run", ""), ("ratio", "a"), ("ratio", "b")]), axis="columns"
-    )
-    assert list(read_table(frame, "ratios").frame.columns) == ["ratio/a", "ratio/b"]
-
-
 def test_an_index_that_the_user_names_names_the_runs():
     frame = TABLE.set_index("run").rename_axis("experiment")
     assert list(read_table(frame, "ratios", "experiment").frame.index) == ["x", "y"]
