@@ -32,6 +32,7 @@ from mixopt.trial import Metric
 
 SEEDS = 1_000_003  # beside the seeds of proposals and validations
 MEDIAN_CHI2 = 0.4549  # median of χ² with one degree of freedom, whose mean is 1
+BELOW_NOISE = 0.5  # trust of a metric whose spread is as large as the noise of seeds
 POOLED = 2  # differences of seeds that weigh as much as the mean over metrics
 FILE = "objective.json"
 
@@ -117,8 +118,15 @@ def measure_objective(context: StudyContext, search: CandidateSearch) -> Objecti
 
     folder = context.store.get_or_build(Artifact("objectives", "objective", plain), build)
     read = json.loads((folder / FILE).read_text())
+    trust = np.array(read["trust"])
+    if trust.max() < BELOW_NOISE:
+        context.callbacks.warning(
+            "Two runs on natural that differ by their seed differ more than mixtures do, by their "
+            f"ensembles, in every benchmark that chooses (trust at most {trust.max():.2g}): train "
+            "longer (training.tokens), raise training.learning_rate, or score more items (max_items)."
+        )
     return Objective(
-        metrics, np.array(read["spreads"]), np.array(read["trust"]), wanted.capability_weights,
+        metrics, np.array(read["spreads"]), trust, wanted.capability_weights,
         wanted.aggregate == "worst", "raw" if wanted.normalise == "raw" else "z",
     )  # fmt: skip
 

@@ -360,8 +360,8 @@ def open_search(context: StudyContext) -> CandidateSearch:
     sizes = sorted(zip(facts.step_sizes, experts.results, strict=True))
     (least, first), (most, last) = sizes[0], sizes[-1]
     context.callbacks.message(
-        f"experts stepped δ = {least:.1%} ({first}) to {most:.1%} ({last}) away from the base (sound "
-        "below 10%)"
+        f"experts stepped δ = {100 * least:.2g}% ({first}) to {100 * most:.2g}% ({last}) away from the "
+        "base (sound below 10%)"
     )
     config = context.config
     # the candidates beside a method's own are ensembles, which cost nothing

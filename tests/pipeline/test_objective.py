@@ -86,6 +86,21 @@ def test_natural_with_two_seeds_tells_what_seeds_cannot_reproduce(study, tmp_pat
     assert found.combinations() != pytest.approx(alone.combinations())
 
 
+@pytest.mark.parametrize(("noise", "told"), [(100.0, True), (0.0, False)])
+def test_seeds_that_differ_more_than_mixtures_are_told(
+    tmp_path, trained_toy, monkeypatch, noise, told
+):
+    """A pretrained base that experts hardly move: no benchmark can tell mixtures apart."""
+    toy.write_study(tmp_path)
+    study = toy.load(toy.copy_trained(trained_toy, tmp_path))
+    search = study.open_search()
+    monkeypatch.setattr(measuring, "_measure_noise", lambda *_: np.full(4, noise))
+    measure_objective(study.context, search)
+    warnings = "\n".join(map(str, study.callbacks.study_warnings))
+    sentence = "differ more than mixtures do, by their ensembles, in every benchmark that chooses"
+    assert (sentence in warnings) is told
+
+
 @pytest.mark.parametrize("noise", [0.3, 2.0])
 def test_the_noise_of_two_seeds_is_right_on_average(noise):
     rng = np.random.default_rng(0)
