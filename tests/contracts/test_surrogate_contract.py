@@ -19,7 +19,7 @@ class Proxy:
     def predict(self, ratios):
         return truth(ratios) + 0.3, np.full((len(ratios), METRICS), 0.1)
 
-    def mean(self, ratios):
+    def mean(self, ratios, *, smooth=False):
         return truth(ratios) + 0.3
 
     def differences(self, ratios, reference):

@@ -15,7 +15,7 @@ class Proxy:
     def predict(self, ratios):
         return self.function(ratios)[:, None], np.full((len(ratios), 1), self.std)
 
-    def mean(self, ratios, smooth=False):
+    def mean(self, ratios, *, smooth=False):
         return self.predict(ratios)[0]
 
     def differences(self, ratios, reference):
