@@ -14,6 +14,7 @@ from mixopt.decision import CHANCE, NATIVE, NEAREST_ALLOWED, SAME_RATIO, SPREADS
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.decision import TIE, decide
+from mixopt.optimization.nearest_allowed import nearest_allowed
 from mixopt.optimization.optimism import Optimism
 from mixopt.optimization.optimize import FoundMixtures
 from mixopt.optimization.weight_space import WeightSpace
@@ -107,7 +108,8 @@ def decide_by_surrogate(
     aim = found.references.get(name)
     if aim is None or found.named or any(t.kind != "trained" for t in surrogate.trials):
         return None
-    kept = _nearest_allowed(space, aim)
+    near = nearest_allowed(WeightSpace.of_domains(space), aim.vector(space.domains))
+    kept = Mixture.from_vector(space.domains, near)
     there = kept.vector(surrogate.domains)
     if np.abs(there - aim.vector(surrogate.domains)).max() > SAME_RATIO:
         name = NEAREST_ALLOWED
@@ -141,15 +143,6 @@ def decide_by_surrogate(
         advice="" if choice.moves else _advise(found, gain, name, kept, calibration),
         unit=SPREADS if surrogate.utility.normalise == "z" else NATIVE,
     )
-
-
-def _nearest_allowed(space: SearchSpace, mixture: Mixture) -> Mixture:
-    """Return a mixture, or the nearest one that the limits allow."""
-    vector = mixture.vector(space.domains)
-    if not space.contains(vector, tolerance=1e-6)[0]:
-        weights = WeightSpace.of_domains(space)
-        vector = weights.ratios(weights.find_nearest(vector)[None])[0]
-    return Mixture.from_vector(space.domains, vector)
 
 
 def _list_candidates(

@@ -30,7 +30,6 @@ CONCENTRATION = (1.0, 4.0)
 """Total Dirichlet concentration: log-uniform from the first to the second times `k`."""
 TEMPER = 0.7  # exponent on the prior, as in DeMix (2602.00747): small domains are drawn more often
 TINY = 1e-12  # smallest ratio of which a logarithm is taken
-INSIDE = 0.01  # share of the way to the centre at which a search for the nearest mixture starts
 CHAINS, STEPS, STEPS_EACH = 128, 300, 12
 """Chains of uniform draws, and steps before their first draw: the last for each expert, and at most
 the second."""
@@ -150,29 +149,13 @@ class WeightSpace:
         halfway = (limit + least) / 2
         return bisect(nearest, weights[None], lambda w: self._divergence(w) <= halfway).ravel()
 
-    def find_nearest(self, ratios: Array) -> Array:
-        """Return the allowed weights (`k`) whose ratios are nearest to `ratios` (`d`) by Hellinger.
+    def minimize_within(self, objective: Objective, start: Array) -> Array:
+        """Return the minimum of a convex function of weights (`k`), up to the solver's tolerance.
 
-        The distance is the one by which support and ties are measured. The nearest mixture of least
-        squares would give small domains nothing, or many times what they had.
-
-        Raises:
-            InfeasibleError: No weights of these experts meet the bounds.
+        Args:
+            objective: Returns value and gradient (`k`).
+            start: Weights that meet the linear limits, which alone are heeded (`k`).
         """
-        pulled = self.pull(self.weights_for(ratios)[0][None])[0]
-        roots = np.sqrt(ratios)
-
-        def apart(weights: Array) -> tuple[float, Array]:
-            own = np.sqrt(np.maximum(self.composition.T @ weights, TINY))
-            return 1 - float(roots @ own), -self.composition @ (roots / own) / 2
-
-        # inside the limits, since the gradient is steep where a domain has nothing
-        start = pulled + INSIDE * (self.centre - pulled)
-        found = self.pull(self._minimize_within(apart, start)[None])[0]
-        return np.asarray(found if apart(found)[0] < apart(pulled)[0] else pulled)
-
-    def _minimize_within(self, objective: Objective, start: Array) -> Array:
-        """Return the minimum of a convex function of weights (`k`) inside the linear limits."""
         bounds = np.tile([0.0, 1.0], (len(start), 1))
         found = minimize(objective, start, method="SLSQP", bounds=bounds, steps=300,
                          constraints=linear_constraints(*self.limits), tolerance=1e-12)  # fmt: skip
@@ -180,7 +163,7 @@ class WeightSpace:
         return np.asarray(found / found.sum())
 
     def _closest_to_prior(self, start: Array) -> Array:
-        near = self._minimize_within(self.divergence_and_gradient, start)
+        near = self.minimize_within(self.divergence_and_gradient, start)
         prior_weights, miss = self.weights_for(np.maximum(self.space.prior_vector(), TINY))
         if miss < 1e-9 and self._meets_rows(prior_weights[None])[0]:
             return prior_weights

@@ -14,6 +14,7 @@ from mixopt.decision import NATIVE, NEAREST_ALLOWED, SPREADS, Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Array, Mixture
 from mixopt.optimization.decision import Choice
+from mixopt.optimization.nearest_allowed import nearest_allowed
 from mixopt.optimization.objective import Objective
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.gain_curve import (
@@ -27,7 +28,6 @@ from mixopt.pipeline.gains import (
     Observation,
     StudyGains,
     metrics_that_choose,
-    nearest_allowed,
     reaches_natural,
 )
 from mixopt.pipeline.merge_check import check_by_merges
@@ -156,7 +156,7 @@ def _drop_unwanted(search: CandidateSearch, rows: Array, natural: Array, failed:
     """Return the mixtures but natural and failed ones (`q x d`); the nearest allowed if none is left."""
     unwanted = np.vstack([natural, failed])
     others = rows[np.abs(rows[:, None] - unwanted[None]).max(axis=2).min(axis=1) > SAME]
-    return others if len(others) else nearest_allowed(search, natural)[None]
+    return others if len(others) else nearest_allowed(search.space, natural)[None]
 
 
 def list_observations(

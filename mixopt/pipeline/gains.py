@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mixopt.config.benchmarks import native_unit
 from mixopt.mixture import Array
 from mixopt.optimization.ensemble_search import EnsembleSearch
+from mixopt.optimization.nearest_allowed import nearest_allowed
 from mixopt.optimization.objective import DRAWS, LEAST_SPREAD, Objective, draw_around
 from mixopt.pipeline.context import StudyContext
 from mixopt.pipeline.objective import SEEDS, ensemble_scores
@@ -94,7 +95,7 @@ class StudyGains:
         self.search = search
         self.metrics = metrics_that_choose(search)
         self.natural = context.corpora.natural.vector(context.config.domains)
-        self.kept = nearest_allowed(search, self.natural)
+        self.kept = nearest_allowed(search.space, self.natural)
         self.expert_tokens = context.config.training.expert_length
         longest = FARTHEST * context.config.run_lengths[-1]
         self.tokens = min(context.config.target.tokens, longest)
@@ -306,14 +307,6 @@ def reaches_natural(context: StudyContext, search: CandidateSearch) -> bool:
     """Return whether the experts can make the natural mixture; not if one of them diverged."""
     natural = context.corpora.natural.vector(context.config.domains)
     return search.space.weights_for(natural)[1] <= UNREACHED
-
-
-def nearest_allowed(search: CandidateSearch, natural: Array) -> Array:
-    """Return natural (`d`), or the mixture nearest to it that the bounds allow."""
-    space = search.space
-    if space.space.contains(natural, tolerance=1e-6)[0]:
-        return natural
-    return np.asarray(space.ratios(space.find_nearest(natural)[None])[0])
 
 
 def measure_noise(runs: Runs | None, m: int, usual: float) -> NDArray[np.float64]:
