@@ -58,6 +58,9 @@ class TrainingConfig(ConfigModel):
     within 2 GiB if left out."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
+    mixed_precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the matrix products in training, whose weights are float32 in any case; `auto` is the type
+    of the loaded base. Scores and merges keep the type of the base."""
 
     @property
     def decays(self) -> bool:
@@ -78,9 +81,11 @@ class TrainingConfig(ConfigModel):
         """Return what determines the result of a training.
 
         `max_epochs` refuses a training and changes none, so it stands at its default. The length of
-        experts is in the plan of theirs, and no other training has it.
+        experts is in the plan of theirs, and no other training has it. `mixed_precision: auto` follows
+        the device's type, which is in the key by itself.
         """
-        plain = self.model_dump(mode="json", exclude={"expert_tokens"})
+        follows = {"mixed_precision"} if self.mixed_precision == "auto" else set()
+        plain = self.model_dump(mode="json", exclude={"expert_tokens", *follows})
         return plain | {"max_epochs": TrainingConfig.model_fields["max_epochs"].default}
 
 

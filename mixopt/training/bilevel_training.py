@@ -86,7 +86,8 @@ class TrainedPair:
             for place in range(0, n, plan.device_batch):
                 part = slice(place, place + plan.device_batch)
                 tokens = batch[part].to(model.device)
-                each = token_losses(model, tokens, self._settings.device).mean(dim=1)
+                half = self._settings.in_bfloat16
+                each = token_losses(model, tokens, in_bfloat16=half).mean(dim=1)
                 (each @ torch.from_numpy(own[part]).to(each)).backward()  # type: ignore[no-untyped-call]
                 losses.append(each.detach().double().cpu().numpy())
             if model is self.models[0]:

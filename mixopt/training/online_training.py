@@ -27,7 +27,7 @@ from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.device import Device
 from mixopt.training.domain_sequences import DomainSequences
 from mixopt.training.step_law import OptimizerHyperparameters
-from mixopt.training.trainer import count_decay_steps, find_decayed
+from mixopt.training.trainer import count_decay_steps, find_decayed, trains_in_bfloat16
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -89,6 +89,11 @@ class OnlineSettings:
     device: Device
     checkpoints: CheckpointManager
 
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether matrix products are in bfloat16."""
+        return trains_in_bfloat16(self.config, self.device)
+
     def make_optimizer(self, model: torch.nn.Module) -> torch.optim.AdamW:
         """Return AdamW over the trained parameters, as runs have it: norms and biases do not decay."""
         decayed = find_decayed(model)
@@ -130,15 +135,17 @@ class OnlineSettings:
         return float(DECAYS[config.schedule](np.array(passed)))
 
 
-def token_losses(model: "PreTrainedModel", tokens: torch.Tensor, device: Device) -> torch.Tensor:
+def token_losses(
+    model: "PreTrainedModel", tokens: torch.Tensor, *, in_bfloat16: bool = False
+) -> torch.Tensor:
     """Return the loss of each token but the first (`n x (c − 1)`, nats).
 
     Args:
         model: The model.
         tokens: Sequences (`n x c`), on the model's device.
-        device: Whose data type the forward pass has.
+        in_bfloat16: Whether matrix products are in bfloat16.
     """
-    with torch.autocast(tokens.device.type, torch.bfloat16, enabled=device.dtype == torch.bfloat16):
+    with torch.autocast(tokens.device.type, torch.bfloat16, enabled=in_bfloat16):
         logits = model(input_ids=tokens).logits
     logits = logits[:, :-1].float()
     losses = torch.nn.functional.cross_entropy(
@@ -191,15 +198,14 @@ def train_with_weights(
         for place in range(0, len(batch), settings.plan.device_batch):
             part = slice(place, place + settings.plan.device_batch)
             tokens = batch[part].to(model.device)
-            losses = token_losses(model, tokens, settings.device)
+            losses = token_losses(model, tokens, in_bfloat16=settings.in_bfloat16)
             counted = torch.from_numpy(own[part]).to(losses)
             (losses.mean(dim=1) @ counted).backward()  # type: ignore[no-untyped-call]
             excess = losses.detach()
             if reference is not None:
                 with torch.no_grad():
-                    excess = (excess - token_losses(reference, tokens, settings.device)).clamp(
-                        min=0
-                    )
+                    least = token_losses(reference, tokens, in_bfloat16=settings.in_bfloat16)
+                excess = (excess - least).clamp(min=0)
             learnt.append(excess.mean(dim=1).double().cpu().numpy())
         settings.descend(model, optimizer, settings.rate_share(number))
         read = np.bincount(domains, minlength=d) / len(domains)

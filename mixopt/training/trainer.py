@@ -110,7 +110,7 @@ def train(
         weight_decay=training.weight_decay,
         adam_beta2=0.95,
         max_grad_norm=training.max_grad_norm,
-        bf16=device.dtype == torch.bfloat16,
+        bf16=trains_in_bfloat16(training, device),
         use_cpu=device.name == "cpu",
         seed=seed,
         data_seed=seed,
@@ -151,6 +151,17 @@ def train(
     tokens = plan.sequences * dataset.context
     flops = 6.0 * parameters * tokens
     return TrainingOutcome(name, tokens, plan.steps, tuple(monitor.losses), flops), tensors
+
+
+def trains_in_bfloat16(training: TrainingConfig, device: Device) -> bool:
+    """Return whether matrix products of a training are in bfloat16.
+
+    Args:
+        training: Whose `mixed_precision` decides, unless it is `auto`.
+        device: Whose type decides then.
+    """
+    asked = training.mixed_precision
+    return device.dtype == torch.bfloat16 if asked == "auto" else asked == "bfloat16"
 
 
 def _use_one_device(arguments: TrainingArguments) -> None:

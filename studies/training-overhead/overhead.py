@@ -56,9 +56,9 @@ def build(width: int, layers: int) -> torch.nn.Module:
     return AutoModelForCausalLM.from_config(config)
 
 
-def ours(model: torch.nn.Module, steps: int) -> None:
-    config = TrainingConfig(tokens=steps * BATCH * CONTEXT, learning_rate=1e-3,
-                            batch_tokens=BATCH * CONTEXT, max_epochs=99)  # fmt: skip
+def ours(model: torch.nn.Module, steps: int, precision: str = "auto") -> None:
+    config = TrainingConfig(tokens=steps * BATCH * CONTEXT, learning_rate=1e-3, max_epochs=99,
+                            batch_tokens=BATCH * CONTEXT, mixed_precision=precision)  # fmt: skip
     step = resolve_hyperparameters(config, 1000)
     plan = BatchPlan.of(config, step, CONTEXT, 1, vocabulary=VOCABULARY)
     assert (plan.steps, plan.accumulation) == (steps, 1)
@@ -78,9 +78,9 @@ def bare(model: torch.nn.Module, steps: int) -> None:
         optimizer.zero_grad(set_to_none=True)
 
 
-def seconds(run, model: torch.nn.Module, steps: int) -> float:
+def seconds(run, model: torch.nn.Module, *settings) -> float:
     before = time.process_time()
-    run(model, steps)
+    run(model, *settings)
     return time.process_time() - before
 
 

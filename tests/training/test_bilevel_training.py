@@ -59,7 +59,7 @@ def test_the_losses_are_those_before_the_step_and_the_models_part(corpora, tmp_p
         np.full(2, 0.5), 4
     )
     with torch.no_grad():
-        each = token_losses(pair.models[0], tokens, DEVICE).mean(dim=1).numpy()
+        each = token_losses(pair.models[0], tokens).mean(dim=1).numpy()
     of_w, of_u = pair.step(np.array([0.5, 0.5]), 10.0, 1.0)
     expected = [each[domains == i].mean() for i in range(2)]
     assert of_w == pytest.approx(expected, abs=1e-5)
@@ -77,7 +77,7 @@ def test_the_source_that_resembles_the_validation_text_gains_weight(corpora, tmp
 
     def validation(model):
         tokens, _ = other.draw(np.ones(1), 4)
-        loss = token_losses(model, tokens, DEVICE).mean()
+        loss = token_losses(model, tokens).mean()
         loss.backward()
         return loss.detach()
 

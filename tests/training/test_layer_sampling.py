@@ -43,7 +43,7 @@ class Pair:
         def validation(model):
             # of `sums` alone, the same at each step
             tokens = torch.from_numpy(corpora["sums"].read(0, 64).reshape(2, 32))
-            loss = token_losses(model, tokens, device).mean()
+            loss = token_losses(model, tokens).mean()
             loss.backward()
             return loss.detach()
 

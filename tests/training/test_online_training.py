@@ -9,6 +9,7 @@ from mixopt.baselines.doremi import DoReMiWeights
 from mixopt.baselines.odm import Exp3Weights
 from mixopt.config.training import TrainingConfig
 from mixopt.errors import DivergedError
+from mixopt.training import online_training
 from mixopt.training.batch_plan import BatchPlan
 from mixopt.training.checkpointing import CheckpointManager
 from mixopt.training.device import Device
@@ -55,10 +56,31 @@ def test_losses_are_those_of_the_model(corpora):
     model = family("llama")
     tokens, _ = sequences(corpora).draw(np.full(3, 1 / 3), 3)
     with torch.no_grad():
-        own = token_losses(model, tokens, DEVICE)
+        own = token_losses(model, tokens)
+        half = token_losses(model, tokens, in_bfloat16=True)
         expected = model(input_ids=tokens, labels=tokens).loss
     assert own.shape == (3, 31)
     assert float(own.mean()) == pytest.approx(float(expected), abs=1e-5)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, own)
+    assert float(half.mean()) == pytest.approx(float(expected), rel=2**-7)
+
+
+def test_the_precision_of_the_training_is_that_of_its_losses(corpora, tmp_path, monkeypatch):
+    asked, original = [], online_training.token_losses
+
+    def spy(*args, **settings):
+        asked.append(settings)
+        return original(*args, **settings)
+
+    monkeypatch.setattr(online_training, "token_losses", spy)
+    for precision, place in (("auto", "a"), ("bfloat16", "b")):
+        weights = Exp3Weights(np.full(3, 1 / 3), 100)
+        of = settings(tmp_path / place, steps=1, mixed_precision=precision)
+        train_with_weights(family("llama"), sequences(corpora), weights, of)
+    halves = [each["in_bfloat16"] for each in asked]
+    assert halves[0] is False
+    assert halves[-1] is True
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "1-sqrt"])
@@ -102,7 +124,7 @@ def test_the_weights_learn_from_the_excess_over_a_reference(corpora, tmp_path):
     batches = sequences(corpora)
     for _ in range(12):
         tokens, _ = batches.draw(np.array([0.0, 0.0, 1.0]), 6)
-        token_losses(reference, tokens, DEVICE).mean().backward()
+        token_losses(reference, tokens).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
     weights = DoReMiWeights(3, 1.0, 1e-4)
@@ -121,10 +143,10 @@ def test_the_weights_learn_from_the_excess_over_a_reference(corpora, tmp_path):
 def test_training_lowers_the_loss_and_follows_the_probabilities(corpora, tmp_path):
     model, batches = family("llama"), sequences(corpora)
     tokens, _ = sequences(corpora).draw(np.full(3, 1 / 3), 6)
-    before = float(token_losses(model, tokens, DEVICE).detach().mean())
+    before = float(token_losses(model, tokens).detach().mean())
     weights = Exp3Weights(np.array([0.6, 0.3, 0.1]), 100)
     path = train_with_weights(model, batches, weights, settings(tmp_path, steps=10, rate=1e-2))
-    assert float(token_losses(model, tokens, DEVICE).detach().mean()) < before
+    assert float(token_losses(model, tokens).detach().mean()) < before
     assert path == pytest.approx(np.tile([0.6, 0.3, 0.1], (10, 1)))
     assert np.array(batches.state()["read"]) == pytest.approx([36, 18, 6], abs=1)
 

@@ -46,7 +46,7 @@ def corpora(tmp_path_factory):
     return made
 
 
-def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None, processes=None):
+def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None, processes=None, device=CPU):
     step = OptimizerHyperparameters(rate, 256, "test")
     plan = BatchPlan.of(recipe, step, CONTEXT, 1, vocabulary=300)
     dataset = MixtureDataset(
@@ -60,7 +60,7 @@ def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None, processes
     checkpoints = CheckpointManager(tmp_path, 3600, processes=processes or ProcessGroup())
     outcome, whole = train(
         network, dataset, recipe, step, plan,
-        name="birds", device=CPU, seed=seed, checkpoints=checkpoints,
+        name="birds", device=device, seed=seed, checkpoints=checkpoints,
     )  # fmt: skip
     load_parameters(network, whole)
     return network, outcome
@@ -82,6 +82,30 @@ def test_same_seed_same_weights_to_the_last_digit(corpora, tmp_path):
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+def test_mixed_precision_is_asked_for_or_that_of_the_base(corpora, tmp_path):
+    """Matrix products in bfloat16 round losses; the weights are float32 in any case."""
+    half, found = Device("cpu", torch.bfloat16), {}
+    for asked in ("auto", "float32", "bfloat16"):
+        for device in (CPU, half):
+            recipe = TrainingConfig(tokens=4000, mixed_precision=asked)
+            network, outcome = run(
+                corpora, tmp_path / f"{asked}-{device.dtype}", recipe, device=device
+            )
+            assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+            found[asked, device] = outcome.losses
+    exact, rounded = found["float32", CPU], found["bfloat16", CPU]
+    assert exact == found["float32", half] == found["auto", CPU] != rounded
+    assert rounded == found["bfloat16", half] == found["auto", half]
+    assert rounded[-1][1] == pytest.approx(exact[-1][1], rel=2**-7)
+
+
+def test_a_precision_that_is_asked_for_is_another_training():
+    plain = TrainingConfig(tokens=4000).artifact_key()
+    asked = TrainingConfig(tokens=4000, mixed_precision="bfloat16").artifact_key()
+    assert "mixed_precision" not in plain  # as before the setting existed
+    assert asked == plain | {"mixed_precision": "bfloat16"}
 
 
 @pytest.fixture
