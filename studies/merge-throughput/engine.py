@@ -315,7 +315,7 @@ def disk(bench: Bench, args: argparse.Namespace) -> dict:
     plan = {"models": [{"model": str(f), "parameters": {"weight": w}} for f, w in pairs],
             "merge_method": "linear", "dtype": "float32"}  # fmt: skip
     (bench.out / "merge.yaml").write_text(yaml.safe_dump(plan))
-    ours = [sys.executable, "-m", "mixopt.cli", "merge", bench.base(size),
+    ours = [sys.executable, "-m", "mixopt", "merge", bench.base(size),
             *(word for f, w in pairs for word in ("-e", f"{f}={w}"))]  # fmt: skip
     theirs = [Path(args.peers).parent / "mergekit-yaml", bench.out / "merge.yaml"]
     found: dict = {"ours": [], "mergekit": []}

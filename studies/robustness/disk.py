@@ -33,7 +33,7 @@ KEY = re.compile(r"-[0-9a-f]{16}")
 
 def run(study: Path, folder: Path) -> tuple[int, str]:
     """Return the exit code and the last line of the output."""
-    command = [sys.executable, "-m", "mixopt.cli", "run", str(study), "-o", str(folder / "out"),
+    command = [sys.executable, "-m", "mixopt", "run", str(study), "-o", str(folder / "out"),
                "--device", "cpu", "--no-track"]  # fmt: skip
     env = {**os.environ, "MIXOPT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1",
            "MPLCONFIGDIR": "/tmp/mixopt-mpl", "TQDM_DISABLE": "1"}  # fmt: skip

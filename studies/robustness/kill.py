@@ -36,7 +36,7 @@ RESULTS = ("proposal.json", "trials.csv", "validation.json", "proxy-runs.csv",
 
 
 def start(study: Path, folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "mixopt.cli", "run", str(study), "-o", str(folder / "out"),
+    command = [sys.executable, "-m", "mixopt", "run", str(study), "-o", str(folder / "out"),
                "--device", "cpu"]  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, "MIXOPT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1",

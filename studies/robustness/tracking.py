@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "mixopt.cli", *words]
+    return [sys.executable, "-m", "mixopt", *words]
 
 
 def run(study: Path, folder: Path, server: Server, stop: tuple[float, float] | None) -> float:

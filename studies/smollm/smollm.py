@@ -6,7 +6,8 @@
 
 The model is a GGUF file (Q4_1), dequantized to float32. LoRA experts of six domains, natural with much
 general text, benchmarks in their usual form. `--tokens` sets the tokens of a run. Each utility is a
-study of its own over the same results folder, so that experts and runs are shared.
+study of its own over the same results folder, so that experts and runs are shared. Training is in mixed
+precision, scoring in float32.
 """
 
 import argparse
@@ -36,31 +37,34 @@ CHOICES = {
 """Multiple-choice benchmarks; they are reported, not searched."""
 
 
-def study(gguf: Path, name: str, tokens: int, items: int) -> dict:
+def study(name: str, asked: argparse.Namespace) -> dict:
+    tokens = asked.tokens
+
     def benchmark(task: str, kind: str, capability: str, role: str) -> dict:
         return {"name": task, "kind": kind, "capability": capability, "role": role,
-                "items": str(SHARED / "benchmarks" / f"{task}.jsonl"), "max_items": items}  # fmt: skip
+                "items": str(SHARED / "benchmarks" / f"{task}.jsonl"), "max_items": asked.items}  # fmt: skip
 
     texts = {domain: str(SHARED / "corpora" / domain / "train.jsonl.gz") for domain in NATURAL}
     weights = dict.fromkeys(sorted(set(LOSSES.values())), 0.0) | UTILITIES[name]
     return {
         "name": name,
         "seed": 0,
-        "base": {"kind": "pretrained", "path": str(gguf), "context": 256},
+        "base": {"kind": "pretrained", "path": str(asked.gguf.resolve()), "context": 256},
         "experts": [
             {"domain": domain, "text": {"kind": "files", "paths": [path], "group": "group"}}
             for domain, path in texts.items()
         ],
         "training": {"tokens": tokens, "expert_tokens": tokens // 4, "method": "lora",
                      "lora": {"rank": 16, "alpha": 32, "target_modules": "all-linear"},
-                     "learning_rate": 2.0e-4, "batch_tokens": 2048, "device_batch": 2},
+                     "learning_rate": asked.rate, "batch_tokens": asked.batch, "device_batch": 2,
+                     "mixed_precision": "bfloat16"},
         "benchmarks": [
             *(benchmark(task, "continuation", of, "search") for task, of in LOSSES.items()),
             *(benchmark(task, "multiple_choice", of, "holdout") for task, of in CHOICES.items()),
         ],
         "search": {"rounds": [8, 4], "natural": NATURAL, "capability_weights": weights},
         "target": {"tokens": 4 * tokens},
-        "budget": {"runs": 14, "longest": 1, "confirmation": 1},
+        "budget": {"runs": asked.runs, "longest": 1, "confirmation": asked.confirmation},
         "executor": {"kind": "local", "checkpoint_minutes": 2},
         "exports": [{"format": "json", "out": "mixture.json"}],
     }  # fmt: skip
@@ -72,10 +76,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tokens", type=int, default=40_960, help="of a run")
     parser.add_argument("--items", type=int, default=40, help="of each benchmark")
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate")
+    parser.add_argument("--batch", type=int, default=1024, help="tokens of a step")
+    parser.add_argument("--runs", type=int, default=14, help="budget")
+    parser.add_argument("--confirmation", type=int, default=1, help="runs kept for confirmation")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in UTILITIES:
-        plain = study(args.gguf.resolve(), name, args.tokens, args.items)
+        plain = study(name, args)
         (args.out / f"{name}.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
 
 

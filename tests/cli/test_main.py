@@ -73,7 +73,7 @@ def test_help_names_every_verb():
 def test_bad_study_from_the_shell_as_a_user_sees_it(tmp_path):
     study = toy.write_study(tmp_path, serch={})
     done = subprocess.run(
-        [sys.executable, "-m", "mixopt.cli", "run", str(study), "--no-track"],
+        [sys.executable, "-m", "mixopt", "run", str(study), "--no-track"],
         capture_output=True, text=True, cwd=tmp_path, env=ENV, check=False,
     )  # fmt: skip
     assert done.returncode == 2

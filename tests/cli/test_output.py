@@ -36,7 +36,7 @@ def test_before_the_verb_and_after_it(given, level, tmp_path):
 def run(ran, *words, stderr=subprocess.PIPE, **changes):
     folder, _ = ran
     env = ENV | {"MIXOPT_CACHE": str(folder / "cache")} | changes
-    command = [sys.executable, "-m", "mixopt.cli", *words, str(folder / "toy.yaml"),
+    command = [sys.executable, "-m", "mixopt", *words, str(folder / "toy.yaml"),
                "-o", str(folder / "out"), "--device", "cpu", "--no-track"]  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=env)
 

@@ -164,7 +164,7 @@ def test_a_pair_of_models_is_trained_the_same(there, corpora, tmp_path):
 
         def validation(model):
             tokens = torch.arange(1, 33)[None].to(model.device)
-            loss = token_losses(model, tokens, device).mean()
+            loss = token_losses(model, tokens).mean()
             loss.backward()
             return loss
 
@@ -178,10 +178,9 @@ def test_bfloat16_differs_from_float32_by_its_rounding(corpora):
     """Each logit is a sum that is rounded a few times on its way through three layers."""
     model = family("llama")
     tokens, _ = sequences(corpora).draw(np.full(2, 0.5), 6)
-    rounded = Device("cpu", torch.bfloat16)
     with torch.no_grad():
         largest = float(model(input_ids=tokens).logits.abs().max())
-        apart = token_losses(model, tokens, rounded) - token_losses(model, tokens, CPU)
+        apart = token_losses(model, tokens, in_bfloat16=True) - token_losses(model, tokens)
         assert 0 < float(apart.abs().mean()) < BF16 * largest
         # whole models in bfloat16, as merges are scored on a GPU, with the same rounded weights
         half, same = family("llama").bfloat16(), family("llama").bfloat16().float()

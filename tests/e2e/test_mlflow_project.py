@@ -59,7 +59,7 @@ def run_here(tmp_path, monkeypatch):
 
     def execute(command, work_dir, experiment_id, run_id):
         words = shlex.split(command)
-        assert words[:3] == ["python", "-m", "mixopt.cli"]
+        assert words[:3] == ["python", "-m", "mixopt"]
         with monkeypatch.context() as patch:
             patch.chdir(work_dir)
             for name, value in get_run_env_vars(run_id, experiment_id).items():

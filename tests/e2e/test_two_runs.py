@@ -16,7 +16,7 @@ RESULTS = ("proposal.json", "trials.csv", "exports/mixture.yaml")
 def start(path, folder):
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MIXOPT_CACHE": str(folder / "cache")}
     given = ["run", str(path), "-o", str(folder / "out"), "--device", "cpu", "--no-track"]
-    return subprocess.Popen([sys.executable, "-m", "mixopt.cli", *given], env=env, text=True,
+    return subprocess.Popen([sys.executable, "-m", "mixopt", *given], env=env, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
 
 

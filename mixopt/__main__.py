@@ -1,4 +1,4 @@
-"""`python -m mixopt.cli`, which the entry points of MLproject call."""
+"""`python -m mixopt`, which the entry points of MLproject call."""
 
 from mixopt.cli.start import main
 
