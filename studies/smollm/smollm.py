@@ -42,7 +42,8 @@ def study(name: str, asked: argparse.Namespace) -> dict:
 
     def benchmark(task: str, kind: str, capability: str, role: str) -> dict:
         return {"name": task, "kind": kind, "capability": capability, "role": role,
-                "items": str(SHARED / "benchmarks" / f"{task}.jsonl"), "max_items": asked.items}  # fmt: skip
+                "items": str(SHARED / "benchmarks" / f"{task}.jsonl"),
+                "max_items": asked.items}  # fmt: skip
 
     texts = {domain: str(SHARED / "corpora" / domain / "train.jsonl.gz") for domain in NATURAL}
     weights = dict.fromkeys(sorted(set(LOSSES.values())), 0.0) | UTILITIES[name]
