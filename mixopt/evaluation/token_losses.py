@@ -3,7 +3,9 @@
 import torch
 
 PIECE = 512
-"""Tokens whose losses are computed at a time, in float32."""
+"""Most tokens whose losses are computed at a time, in float32."""
+CACHED_LOGITS = 1 << 18
+"""Logits that a CPU takes at a time: 1 MiB, which its caches hold between the passes over them."""
 
 
 def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -13,7 +15,9 @@ def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         logits: Of any floating type (`n x vocabulary`).
         targets: The tokens (`n`).
     """
-    parts = zip(torch.split(logits, PIECE), torch.split(targets, PIECE), strict=True)
+    cached = max(8, CACHED_LOGITS // logits.shape[-1])
+    piece = min(PIECE, cached) if logits.device.type == "cpu" else PIECE
+    parts = zip(torch.split(logits, piece), torch.split(targets, piece), strict=True)
     return torch.cat([
         torch.nn.functional.cross_entropy(part.float(), own, reduction="none") for part, own in parts
     ])  # fmt: skip

@@ -1,6 +1,6 @@
 import torch
 
-from mixopt.evaluation.token_losses import PIECE, token_losses
+from mixopt.evaluation.token_losses import CACHED_LOGITS, PIECE, token_losses
 
 
 def test_pieces_are_the_whole():
@@ -26,3 +26,22 @@ def test_no_float32_copy_of_all_logits_is_made():
     with Watch():
         token_losses(logits, torch.zeros(len(logits), dtype=torch.long))
     assert largest == PIECE * 50
+
+
+def test_a_cpu_takes_as_many_logits_as_its_caches_hold():
+    """The losses are those of the whole to the last bit: each row is read by itself."""
+    torch.manual_seed(0)
+    logits, targets = torch.randn(40, 49_152), torch.randint(49_152, (40,))
+    rows = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten._log_softmax.default:
+                rows.append(len(out))
+            return out
+
+    with Watch():
+        found = token_losses(logits, targets)
+    assert max(rows) * 49_152 <= max(CACHED_LOGITS, 8 * 49_152)
+    assert torch.equal(found, torch.nn.functional.cross_entropy(logits, targets, reduction="none"))
