@@ -2,8 +2,8 @@
 
     python studies/merge-throughput/candidate.py --shared ../shared --out OUT [--turns 15]
 
-The bare pass is the model's own on batches that are ready, with the output layer on scored positions, and
-reads nothing of the logits. Both run in one process, on one thread, in turns; times are CPU seconds.
+The bare pass is the model's own on batches that are ready, with the output layer on scored positions,
+and reads nothing of the logits. Both run in one process, on one thread, in turns; times are CPU seconds.
 """
 
 import argparse
