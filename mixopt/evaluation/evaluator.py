@@ -25,6 +25,7 @@ from mixopt.evaluation.score_cache import CandidateScores, Results, Row, ScoreCa
 from mixopt.evaluation.scored_items import AllItems, Flat, Items
 from mixopt.evaluation.scorer import Scorer
 from mixopt.executors.job import Job, JobDispatcher
+from mixopt.io.progress import track
 from mixopt.merging.ensemble import Ensemble
 from mixopt.merging.merge import merge_weights
 from mixopt.trial import Kind
@@ -336,7 +337,8 @@ class MergeEvaluator:
         missing = [i for i, one in artifacts.items() if self.store.find(one) is None]
         rows = np.eye(self.k)[missing].tolist()
         rows = [] if self.store.read_only else rows
-        flats = zip(missing, self._logprobs(self.scorer, rows), strict=False)
+        scored = track(self._logprobs(self.scorer, rows), "scoring", total=len(rows), unit="expert")
+        flats = zip(missing, scored, strict=False)
 
         def build(index: int, folder: Path) -> None:
             flat = next(flat for computed, flat in flats if computed == index)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mixopt.decision import MergeCheck
 from mixopt.estimate import Z95, Estimate
+from mixopt.io.progress import track
 from mixopt.mixture import Array
 from mixopt.pipeline.gains import StudyGains
 from mixopt.surrogates.metric_arrays import signs
@@ -31,7 +32,7 @@ def check_by_merges(gains: StudyGains, candidate: Array, others: Array) -> Merge
     names = [metric.name for metric in objective.metrics]
     rows = np.vstack([gains.natural, candidate, others[:NEIGHBOURS]])
     results = []
-    for row in rows:
+    for row in track(rows, "checking by merges", total=len(rows), unit="merge"):
         weights = search.space.weights_for(row)[0]
         results.append(search.evaluator.score(weights.tolist())["merged"])
     differences = [[each[name].minus(results[0][name]) for name in names] for each in results[1:]]

@@ -12,6 +12,7 @@ from mixopt.evaluation.scorer import Scorer
 from mixopt.evaluation.tasks.base import ItemResults
 from mixopt.executors.dispatcher import LocalDispatcher
 from mixopt.executors.job import Job
+from mixopt.io.progress import listening
 from mixopt.pipeline.evaluators import open_evaluator
 from mixopt.trial import Metric
 
@@ -184,6 +185,27 @@ def test_experts_alone_are_one_job_where_many_cost_little_more(pair):
     assert sizes == [1, 2]  # what exists is left out
     driver.prepare()
     assert sizes == [1, 2]
+
+
+def test_scoring_of_experts_tells_its_progress(pair):
+    """Minutes each for a large model: a log shows how far it is."""
+    _, worker, *_ = pair
+    told = []
+
+    class Listener:
+        def on_work_begin(self, work):
+            pass
+
+        def on_work_advance(self, work):
+            told.append((work.what, work.unit, work.done, work.total))
+
+        on_work_end = on_work_begin
+
+    with listening(Listener()):
+        worker.build_expert_logprobs([0, 1, 2])
+        worker.build_expert_logprobs([0, 2])  # they exist
+    # the end of the last is that of the work
+    assert told == [("scoring", "expert", 1, 3), ("scoring", "expert", 2, 3)]
 
 
 def test_a_benchmark_that_fails_costs_its_score_and_no_other(pair):
