@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mixopt.comparison import Comparison, Support, Ties
 from mixopt.decision import Decision
 from mixopt.errors import ExportError, one_line
 from mixopt.estimate import Estimate, read_estimates
@@ -27,99 +28,6 @@ log = logging.getLogger(__name__)
 
 DIGEST = "digest"
 """Field of a written proposal by which later changes are noticed."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The proposal compared with one other mixture.
-
-    Attributes:
-        name: `natural`, `best seen` (the best run), `uniform` or `given`.
-        ratios: The other mixture (`d`).
-        predicted_gain: Utility of the proposal minus that of the other, by the surrogate.
-        measured_gain: The same difference from merging and scoring both on the same items.
-        differences: Measured score differences by metric, proposal minus other, in the metric's
-            units.
-        worse: Probability of a worse score by metric, for metrics where that is likely; by the measured
-            differences if there are any, else by the surrogate.
-        aggregates: Measured gain by aggregation of the capabilities: `mean`, `weighted`, `worst`.
-        capabilities: Measured gain by capability, in standard deviations over the trials.
-    """
-
-    name: str
-    ratios: Mixture
-    predicted_gain: Estimate
-    measured_gain: Estimate | None = None
-    differences: Mapping[str, Estimate] = field(default_factory=dict)
-    worse: Mapping[str, float] = field(default_factory=dict)
-    aggregates: Mapping[str, Estimate] = field(default_factory=dict)
-    capabilities: Mapping[str, Estimate] = field(default_factory=dict)
-
-    @property
-    def gain(self) -> Estimate:
-        """The measured gain if there is one, else the predicted one."""
-        return self.measured_gain or self.predicted_gain
-
-    @property
-    def same(self) -> bool:
-        """Whether the proposal is the other mixture."""
-        return self.gain.mean == 0 and self.gain.std_error == 0
-
-    @property
-    def difference(self) -> str:
-        """The gain in words, without a verdict."""
-        low, high = self.gain.interval
-        how = "measured" if self.measured_gain else "predicted"
-        interval = f"95% interval [{low:+.3f}, {high:+.3f}]"
-        return f"{how} utility difference {self.gain.mean:+.3f}, {interval}"
-
-    @property
-    def verdict(self) -> str:
-        """The comparison in words: better, worse, not distinguishable, or the same mixture."""
-        if self.same:
-            return f"the same as the {self.name} mixture"
-        span = self.difference
-        if not self.gain.distinguishable:
-            return f"not distinguishable from the {self.name} mixture ({span})"
-        word = "better" if self.gain.mean > 0 else "worse"
-        return f"{word} than the {self.name} mixture ({span})"
-
-
-@dataclass(frozen=True)
-class Ties:
-    """Feasible mixtures that the surrogate cannot distinguish from the proposal.
-
-    Attributes:
-        share: Their share of the feasible mixtures, by uniform draws.
-        ranges: Smallest and largest ratio by domain (`d`) among them.
-        examples: Some of them, far from each other.
-    """
-
-    share: float
-    ranges: Mapping[str, tuple[float, float]]
-    examples: tuple[Mixture, ...] = ()
-
-
-@dataclass(frozen=True)
-class Support:
-    """Distance of a proposal from the trials.
-
-    Attributes:
-        nearest: Id of the trial with the nearest mixture.
-        distance: Hellinger distance to it, from 0 to 1.
-        usual: Usual distance of a trial from its nearest other trial: the 95th percentile.
-        domains: Domains whose ratio lies beyond the range of the trials and its margin.
-    """
-
-    nearest: str
-    distance: float
-    usual: float
-    domains: tuple[str, ...] = ()
-
-    @property
-    def extrapolates(self) -> bool:
-        """Whether the trials do not cover the mixture."""
-        return self.distance > self.usual or bool(self.domains)
 
 
 @dataclass(frozen=True)
@@ -242,14 +150,14 @@ class Proposal:
             ratios=Mixture(plain["ratios"]),
             utility=Estimate.from_dict(plain["utility"]),
             predicted=read_estimates(plain["predicted"]),
-            comparisons=tuple(_comparison(row) for row in plain["comparisons"]),
+            comparisons=tuple(map(Comparison.from_dict, plain["comparisons"])),
             weights=plain.get("weights"),
             measured=None if plain.get("measured") is None else read_estimates(plain["measured"]),
             budget=None if plain.get("budget") is None else Budget.from_dict(plain["budget"]),
             tokens_per_document=_numbers(plain.get("tokens_per_document", {})),
             notes=tuple(plain.get("notes", ())),
-            ties=None if plain.get("ties") is None else _ties(plain["ties"]),
-            support=None if plain.get("support") is None else _support(plain["support"]),
+            ties=None if plain.get("ties") is None else Ties.from_dict(plain["ties"]),
+            support=None if plain.get("support") is None else Support.from_dict(plain["support"]),
             errors=read_estimates(plain.get("errors", {})),
             decision=None
             if plain.get("decision") is None
@@ -357,31 +265,6 @@ def _digest(plain: Mapping[str, Any]) -> str:
     fields = {name: value for name, value in plain.items() if name != DIGEST}
     text = json.dumps(_without_nan(json.loads(json.dumps(fields, default=_plain))), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _comparison(row: Mapping[str, Any]) -> Comparison:
-    measured = row.get("measured_gain")
-    return Comparison(
-        name=row["name"],
-        ratios=Mixture(row["ratios"]),
-        predicted_gain=Estimate.from_dict(row["predicted_gain"]),
-        measured_gain=None if measured is None else Estimate.from_dict(measured),
-        differences=read_estimates(row.get("differences", {})),
-        worse=row.get("worse", {}),
-        aggregates=read_estimates(row.get("aggregates", {})),
-        capabilities=read_estimates(row.get("capabilities", {})),
-    )
-
-
-def _ties(plain: Mapping[str, Any]) -> Ties:
-    ranges = {name: (float(low), float(high)) for name, (low, high) in plain["ranges"].items()}
-    examples = tuple(Mixture(ratios) for ratios in plain["examples"])
-    return Ties(float(plain["share"]), ranges, examples)
-
-
-def _support(plain: Mapping[str, Any]) -> Support:
-    domains = tuple(str(name) for name in plain.get("domains", ()))
-    return Support(str(plain["nearest"]), float(plain["distance"]), float(plain["usual"]), domains)
 
 
 def _numbers(plain: Mapping[str, Any]) -> dict[str, float]:

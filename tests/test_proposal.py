@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mixopt import Budget, Estimate, Mixture, Proposal
+from mixopt.comparison import Comparison, Support, Ties
 from mixopt.decision import Decision
 from mixopt.errors import ArgumentTypeError, ExportError, OutputError
-from mixopt.proposal import Comparison, Support, Ties
 
 GAIN = Estimate(0.5, 0.1)
 

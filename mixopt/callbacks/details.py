@@ -5,9 +5,10 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from mixopt.callbacks.base import DomainCount, TrainedModel
+from mixopt.comparison import Comparison
 from mixopt.decision import Decision
 from mixopt.estimate import format_chance
-from mixopt.proposal import Comparison, Proposal
+from mixopt.proposal import Proposal
 
 if TYPE_CHECKING:
     from mixopt.optimization.validation import Validation

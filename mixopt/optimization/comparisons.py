@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from mixopt.comparison import Comparison, Ties
 from mixopt.errors import MixtureError, TrialsError, did_you_mean
 from mixopt.estimate import Z95, Estimate
 from mixopt.mixture import Array, Mixture, MixtureLike, as_mixture, hellinger
 from mixopt.optimization.loss_to_error import LossToError
 from mixopt.optimization.outcome_constraint import OutcomeConstraint
 from mixopt.optimization.outliers import describe_outlying_trials
-from mixopt.proposal import Comparison, Ties
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate
 from mixopt.trial import Metric

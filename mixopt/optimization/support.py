@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
+from mixopt.comparison import Support
 from mixopt.errors import InfeasibleError
 from mixopt.mixture import Array, Mixture, nearest
 from mixopt.optimization.weight_space import WeightSpace
-from mixopt.proposal import Support
 from mixopt.search_limits import Neighborhood
 from mixopt.search_space import SearchSpace
 from mixopt.surrogates.surrogate import Surrogate

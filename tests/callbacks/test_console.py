@@ -13,10 +13,10 @@ from mixopt.callbacks.base import (
 )
 from mixopt.callbacks.console import ConsoleCallback
 from mixopt.callbacks.mlflow.names import proposal_metrics
+from mixopt.comparison import Comparison
 from mixopt.config.loader import load_study
 from mixopt.decision import Decision, EquivalentTokens
 from mixopt.optimization.validation import Cost, RankFidelity, Validation
-from mixopt.proposal import Comparison
 from mixopt.token_budget import Budget
 from mixopt.trials import Trials
 

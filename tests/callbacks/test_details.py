@@ -8,9 +8,9 @@ from mixopt.callbacks.details import (
     describe_training,
     describe_validation,
 )
+from mixopt.comparison import Comparison, Support, Ties
 from mixopt.decision import Decision
 from mixopt.optimization.validation import Cost, RankFidelity, Validation
-from mixopt.proposal import Comparison, Support, Ties
 
 NATURAL = Mixture.uniform("ab")
 BETTER = Mixture({"a": 0.9, "b": 0.1})

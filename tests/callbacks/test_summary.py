@@ -6,8 +6,8 @@ import pytest
 
 from mixopt import Estimate, Mixture, Proposal
 from mixopt.callbacks.summary import ASCII, BLOCKS, choose_signs, draw_ratios, summarize
+from mixopt.comparison import Comparison
 from mixopt.decision import Decision
-from mixopt.proposal import Comparison
 
 REST = ("Results   out", "Next      read", "Warnings  2")
 

@@ -294,7 +294,7 @@ def read_index(content: bytes) -> None:
 
 def proposal_json() -> bytes:
     from mixopt import Estimate, Mixture, Proposal
-    from mixopt.proposal import Comparison
+    from mixopt.comparison import Comparison
 
     natural = Comparison("natural", Mixture({"web": 0.5, "code": 0.5}), Estimate(0.2, 0.1))
     ratios, loss = Mixture({"web": 0.25, "code": 0.75}), {"loss": Estimate(2.0, 0.1)}

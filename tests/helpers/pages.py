@@ -4,8 +4,8 @@ import numpy as np
 
 from mixopt import Estimate, Metric, Mixture, Proposal
 from mixopt.callbacks.base import DomainCount
+from mixopt.comparison import Comparison
 from mixopt.optimization.validation import Cost, Purchase, RankFidelity, Validation
-from mixopt.proposal import Comparison
 from mixopt.report.data import PredictedScores, ReportData, RoundSummary
 from mixopt.report.what_if import Emulator, Output, WhatIf
 from mixopt.token_budget import Budget

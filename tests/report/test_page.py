@@ -10,8 +10,8 @@ from pages import DOMAINS, NATURAL, RATIOS, columns_at, report, what_if
 
 from mixopt import Estimate, Metric, Mixture, Proposal
 from mixopt.callbacks.base import StudyWarning
+from mixopt.comparison import Support, Ties
 from mixopt.decision import Decision, EquivalentTokens, MergeCheck
-from mixopt.proposal import Support, Ties
 from mixopt.report.data import PredictedScores
 from mixopt.report.findings import find
 from mixopt.report.page import _render_page, write_report

@@ -4,10 +4,10 @@ from dataclasses import replace
 from pages import NATURAL, RATIOS, report
 
 from mixopt.callbacks.base import StudyWarning
+from mixopt.comparison import Ties
 from mixopt.decision import Decision
 from mixopt.estimate import Estimate
 from mixopt.mixture import Mixture
-from mixopt.proposal import Ties
 from mixopt.report import tables
 from mixopt.report.data import TrainedRun
 

@@ -9,10 +9,10 @@ from mixopt.callbacks.base import DomainCount, RoundResult, TrainedModel
 from mixopt.callbacks.mlflow.callback import MlflowCallback
 from mixopt.callbacks.mlflow.queue import RecordQueue
 from mixopt.callbacks.mlflow.sender import FOLDER, send_pending
+from mixopt.comparison import Comparison
 from mixopt.config.loader import load_study
 from mixopt.errors import UserError
 from mixopt.io.files import write_text
-from mixopt.proposal import Comparison
 
 
 def test_a_study_is_an_experiment_with_parent_children_and_artifacts(store, tmp_path):
