@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from mixopt.training.model_loading import (
     load_config,
     load_model,
 )
+from mixopt.training.tensor_names import WRAPPERS
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -60,15 +61,21 @@ def mergeable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return the tensors of a model that can be merged.
 
     Args:
-        model: In memory or on the meta device.
+        model: In memory or on the meta device; its layers may be wrapped.
 
     Returns:
-        Parameters and stored floating buffers (such as router biases) by name, tied ones once.
+        Parameters and stored floating buffers (such as router biases), tied ones once, by their names in
+        the model without wrappers.
     """
-    tensors: dict[str, torch.Tensor] = dict(model.named_parameters())
-    stored = model.state_dict(keep_vars=True)
-    buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}
+    tensors: dict[str, torch.Tensor] = _strip(model.named_parameters())
+    # some wrappers strip themselves from these names alone
+    stored = _strip(model.state_dict(keep_vars=True).items())
+    buffers = {name: b for name, b in _strip(model.named_buffers()).items() if name in stored}
     return tensors | {name: b for name, b in buffers.items() if b.is_floating_point()}
+
+
+def _strip(named: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {WRAPPERS.sub("", name): tensor for name, tensor in named}
 
 
 def _stable_config(file: Path) -> str:

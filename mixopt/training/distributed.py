@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mixopt.errors import RunError
+from mixopt.training.tensor_names import WRAPPERS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -80,7 +81,10 @@ class ProcessGroup:
 
 
 def trained_tensors(model: "PreTrainedModel") -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the full tensor of each trainable parameter, by name.
+    """Yield the full tensor of each trainable parameter, by its name in the model without wrappers.
+
+    FSDP with activation checkpointing and `torch.compile` put their modules into the names; the model
+    that is opened anew to save the result has none of them.
 
     Args:
         model: All processes of a launch must iterate to the end: shards are gathered from all of them.
@@ -88,7 +92,8 @@ def trained_tensors(model: "PreTrainedModel") -> Iterator[tuple[str, torch.Tenso
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             tensor = parameter.detach()
-            yield name, tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+            whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+            yield WRAPPERS.sub("", name), whole
 
 
 def is_sharded(model: "PreTrainedModel") -> bool:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
+from mixopt.errors import ModelError
+from mixopt.io.parsing import show
 from mixopt.training.base_model import mergeable
 
 if TYPE_CHECKING:
@@ -50,7 +52,19 @@ def load_parameters(model: "PreTrainedModel", tensors: Mapping[str, torch.Tensor
     Args:
         model: Changed in place.
         tensors: By name; parameters and buffers without one stay as they are.
+
+    Raises:
+        ModelError: The model has no parameter or buffer of a name.
     """
-    for name, own in mergeable(model).items():
+    known = mergeable(model)
+    unknown = sorted(tensors.keys() - known.keys())
+    if unknown:
+        # without them the model would keep what it was opened with, the base's weights
+        raise ModelError(
+            f"{len(unknown)} of {len(tensors)} trained tensors are not in the model, such as "
+            f"{show(unknown[0])}; remove the training's checkpoints and train again, without what wraps "
+            "the model's layers."
+        )
+    for name, own in known.items():
         if name in tensors:
             own.copy_(tensors[name])

@@ -23,12 +23,16 @@ def make():
 
 
 def shard(model):
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh("cpu", (int(os.environ["WORLD_SIZE"]),))
-    for layer in model.model.layers:
-        fully_shard(layer, mesh=mesh)
+    layers = model.model.layers
+    for index, layer in enumerate(layers):
+        # as accelerate does with --fsdp_activation_checkpointing
+        layers[index] = checkpoint_wrapper(layer, preserve_rng_state=False)
+        fully_shard(layers[index], mesh=mesh)
     fully_shard(model, mesh=mesh)
     assert is_sharded(model)
 

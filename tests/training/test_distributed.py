@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 from mixopt.errors import RunError
 from mixopt.training.distributed import (
@@ -48,6 +49,15 @@ def test_what_is_frozen_is_not_trained():
     model.bias.requires_grad_(False)
     assert [name for name, _ in trained_tensors(model)] == ["weight"]
     assert not is_sharded(model)
+
+
+def test_wrappers_of_layers_are_not_in_the_names():
+    plain = [torch.nn.Linear(2, 3), torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)]
+    compiled = torch.compile(plain[2], backend="eager")
+    model = torch.nn.Sequential(plain[0], checkpoint_wrapper(plain[1]), compiled)
+    names = [f"{place}.{kind}" for place in range(3) for kind in ("weight", "bias")]
+    assert [name for name, _ in model.named_parameters()] != names
+    assert [name for name, _ in trained_tensors(model)] == names
 
 
 def test_shards_are_gathered(monkeypatch):
