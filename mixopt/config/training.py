@@ -25,6 +25,9 @@ from mixopt.config.text import RecordTextConfig, TextConfig
 LearningRateSchedule = Literal["constant", "linear", "cosine", "1-sqrt"]
 CheckpointAverage = Literal["mean", "linear", "cosine", "1-sqrt", "ema"]
 
+WITHOUT_EFFECT = ("max_epochs", "device_batch", "gradient_checkpointing")
+"""Fields of a training that change its result by rounding at most."""
+
 
 def _is_set(config: ConfigModel, name: str) -> bool:
     """Return whether a field has another value than its default."""
@@ -80,13 +83,15 @@ class TrainingConfig(ConfigModel):
     def artifact_key(self) -> dict[str, Any]:
         """Return what determines the result of a training.
 
-        `max_epochs` refuses a training and changes none, so it stands at its default. The length of
+        Fields that change no result stand at their defaults: `max_epochs` refuses a training, and
+        `device_batch` and `gradient_checkpointing` save memory, so that what is trained stays valid
+        after a training ran out of memory. The batch that is trained is in the plan. The length of
         experts is in the plan of theirs, and no other training has it. `mixed_precision: auto` follows
         the device's type, which is in the key by itself.
         """
         follows = {"mixed_precision"} if self.mixed_precision == "auto" else set()
         plain = self.model_dump(mode="json", exclude={"expert_tokens", *follows})
-        return plain | {"max_epochs": TrainingConfig.model_fields["max_epochs"].default}
+        return plain | {name: TrainingConfig.model_fields[name].default for name in WITHOUT_EFFECT}
 
 
 class BuiltBaseConfig(ConfigModel):

@@ -15,6 +15,7 @@ from mixopt.artifacts.artifact import Artifact
 from mixopt.baselines.base import OnlineTraining
 from mixopt.baselines.online import open_weights
 from mixopt.baselines.scalebio import SourceWeights, take_step
+from mixopt.config.training import TrainingConfig
 from mixopt.errors import RunError, one_line
 from mixopt.executors.job import Job
 from mixopt.mixture import Array
@@ -24,6 +25,7 @@ from mixopt.pipeline.mixture_runs import first_checkpoints, name_mixture, order_
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from mixopt.training.batch_plan import BatchPlan
     from mixopt.training.domain_sequences import DomainSequences
     from mixopt.training.online_training import HasState, OnlineSettings
     from mixopt.training.training_run import TrainingRun
@@ -81,6 +83,12 @@ def online_artifact(
         "seed": config.seed,
         "device": context.device.key,
     }
+    if config.training.device_batch is not None:
+        # as few settings of it do, it may have changed the batch
+        free = config.training.model_copy(update={"device_batch": None})
+        batches = [_plan(context, each, training) for each in (config.training, free)]
+        if batches[0].sequences_per_step != batches[1].sequences_per_step:
+            key["sequences_per_step"] = batches[0].sequences_per_step
     if training.method == "doremi":
         key["reference"] = _reference(context, training.seed).artifact.folder_name
     if training.method == "scalebio":
@@ -181,25 +189,34 @@ def _train_pair(
     return run_steps(step, settings, pair.models, pair.optimizers, others)
 
 
+def _plan(context: StudyContext, config: TrainingConfig, training: OnlineTraining) -> "BatchPlan":
+    from mixopt.training.batch_plan import BatchPlan
+    from mixopt.training.bilevel_training import plan_even_batches
+    from mixopt.training.step_law import resolve_hyperparameters
+
+    length, step = (
+        context.config.base.context,
+        resolve_hyperparameters(config, context.base_parameters),
+    )
+    plan = BatchPlan.of(
+        config, step, length, 1, vocabulary=len(context.corpora.tokenizer),
+        checkpoints=(training.tokens,),
+    )  # fmt: skip
+    if training.method == "scalebio":
+        plan = plan_even_batches(plan, len(context.config.domains), training.tokens, length)
+    return plan
+
+
 def _settings(
     context: StudyContext, training: OnlineTraining, artifact: Artifact
 ) -> "OnlineSettings":
-    from mixopt.training.batch_plan import BatchPlan
-    from mixopt.training.bilevel_training import plan_even_batches
     from mixopt.training.checkpointing import CheckpointManager
     from mixopt.training.online_training import OnlineSettings
     from mixopt.training.step_law import resolve_hyperparameters
 
     config = context.config.training
     step = resolve_hyperparameters(config, context.base_parameters)
-    plan = BatchPlan.of(
-        config, step, context.config.base.context, 1, vocabulary=len(context.corpora.tokenizer),
-        checkpoints=(training.tokens,),
-    )  # fmt: skip
-    if training.method == "scalebio":
-        plan = plan_even_batches(
-            plan, len(context.config.domains), training.tokens, context.config.base.context
-        )
+    plan = _plan(context, config, training)
     checkpoints = CheckpointManager(
         context.store.work_folder(artifact),
         60 * context.config.executor.checkpoint_minutes,

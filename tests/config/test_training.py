@@ -61,3 +61,12 @@ def test_a_config_that_is_written_with_all_defaults_loads_again():
             "average": "linear", "average_floor": 0.1, "method": "lora",
             "lora": {"rank": 4}}  # fmt: skip
     assert ExpertTrainingConfig.model_validate({"tokens": 1} | used).decay_share == 0.2
+
+
+def test_what_saves_memory_does_not_train_again():
+    plain = ExpertTrainingConfig(tokens=1000)
+    saving = {"device_batch": 2, "gradient_checkpointing": True, "max_epochs": 4.0}
+    assert ExpertTrainingConfig(tokens=1000, **saving).artifact_key() == plain.artifact_key()
+    assert (
+        ExpertTrainingConfig(tokens=1000, weight_decay=0.0).artifact_key() != plain.artifact_key()
+    )

@@ -72,6 +72,19 @@ def test_a_training_that_fails_ends_in_one_sentence(toy_folder, monkeypatch):
         run_online(study.context, training, {})
 
 
+def test_a_smaller_pass_is_the_same_training_unless_it_changes_the_batch(toy_folder):
+    def key(**training):
+        training = toy.study_plain()["training"] | training
+        path = toy.write_study(toy_folder, training=training)
+        context = toy.load(toy_folder, path).context
+        return online_artifact(context, OnlineTraining("odm", 4000, (), {}), {}).key
+
+    # 13 sequences of 32 are two passes of 6 where 6 fit, and with 13 that fit one
+    odd, even = {"batch_tokens": 13 * 32}, {"batch_tokens": 12 * 32}
+    assert key(**even, device_batch=6) == key(**even)
+    assert key(**odd, device_batch=6) == key(**odd) | {"sequences_per_step": 12}
+
+
 def test_the_artifact_depends_on_what_is_trained(toy_folder):
     study = open_toy(toy_folder, "scalebio")
     weights = metric_weights(study.open_policy(with_runs=False).objective)
