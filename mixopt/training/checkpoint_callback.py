@@ -25,8 +25,8 @@ LOSSES = "losses.json"
 class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
     """Saves a checkpoint at intervals, and restores the last one when training begins.
 
-    Checkpoints are saved only at steps where the Trainer logs. It resets its running loss there, so
-    that no part of the loss is lost on resuming.
+    A step whose checkpoint is saved is logged too. The Trainer resets its running loss there, so that no
+    part of the loss is lost on resuming.
 
     Args:
         manager: Keeps the checkpoints.
@@ -44,14 +44,16 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         sums: dict[str, torch.Tensor],
     ) -> None:
         self._manager, self._losses, self._sums = manager, losses, sums
-        self._last_saved = time.monotonic()
+        self._began = self._last_saved = time.monotonic()
+        self._first_step = self._next_look = 0
         self.resumed_from = manager.latest()
 
     def on_train_begin(
         self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
     ) -> None:
         """Restore parameters, losses and sums of the last checkpoint."""
-        self._last_saved = time.monotonic()
+        self._began = self._last_saved = time.monotonic()
+        self._first_step = self._next_look = state.global_step
         if self.resumed_from is None or model is None:
             return
         if not is_sharded(model):  # the Trainer restores shards itself
@@ -61,11 +63,21 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc]
         losses = json.loads((self.resumed_from / LOSSES).read_text())
         self._losses[:] = [(int(step), float(loss)) for step, loss in losses]
 
-    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         """Request a checkpoint when the interval has passed."""
-        due = time.monotonic() - self._last_saved >= self._manager.interval_s
-        if self._manager.processes.broadcast(due) and state.global_step < state.max_steps:
-            control.should_save = True
+        step = state.global_step
+        if step < self._next_look or step >= state.max_steps:
+            return
+        left = self._manager.interval_s - (time.monotonic() - self._last_saved)
+        seconds = (time.monotonic() - self._began) / max(1, step - self._first_step)
+        # devices wait for one another where processes agree, so they do it after half of the steps that
+        # seem to be left, and then of the rest
+        wait = max(1, int(left / (2 * seconds))) if seconds else 1
+        is_due, self._next_look = self._manager.processes.broadcast((left <= 0, step + wait))
+        if is_due:
+            control.should_log = control.should_save = True
 
     def on_save(
         self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any

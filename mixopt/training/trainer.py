@@ -7,7 +7,7 @@ module adds the order of the data, the average of the last checkpoints, and the 
 import gc
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -99,6 +99,7 @@ def train(
     processes = checkpoints.processes
     monitor = _TrainingMonitor(name, averages, on_checkpoint, keeps=processes.is_main)
     checkpointing = CheckpointCallback(checkpoints, monitor.losses, monitor.sums)
+    every = max(1, plan.steps // 50)
     arguments = TrainingArguments(
         output_dir=str(checkpoints.folder),
         max_steps=plan.steps,
@@ -114,7 +115,7 @@ def train(
         use_cpu=device.name == "cpu",
         seed=seed,
         data_seed=seed,
-        logging_steps=max(1, plan.steps // 50),
+        logging_steps=every,
         logging_nan_inf_filter=False,
         train_sampling_strategy="sequential",  # the dataset is in random order already
         save_strategy="no",
@@ -150,7 +151,26 @@ def train(
     gc.collect()  # the trainer and its optimizer refer to each other
     tokens = plan.sequences * dataset.context
     flops = 6.0 * parameters * tokens
-    return TrainingOutcome(name, tokens, plan.steps, tuple(monitor.losses), flops), tensors
+    losses = tuple(merge_losses(monitor.losses, every))
+    return TrainingOutcome(name, tokens, plan.steps, losses, flops), tensors
+
+
+def merge_losses(losses: Iterable[tuple[int, float]], every: int) -> Iterator[tuple[int, float]]:
+    """Yield the mean loss of every so many steps, however many checkpoints were saved in between.
+
+    Args:
+        losses: Pairs of a step and the mean loss since the pair before; the multiples of `every` are
+            among the steps.
+        every: Steps between two pairs that are yielded.
+    """
+    before, parts = 0, list[tuple[int, float]]()
+    for step, loss in losses:
+        parts.append((step - before, loss))
+        before = step
+        if step % every == 0:
+            # alone it stays as it is, to the last digit
+            yield step, loss if len(parts) == 1 else sum(n * part for n, part in parts) / every
+            parts = []
 
 
 def trains_in_bfloat16(training: TrainingConfig, device: Device) -> bool:

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 import toy
 from safetensors.torch import load_file, save_file
+from transformers import TrainerControl
 
 from mixopt.artifacts.artifact import seal
 from mixopt.config.loader import load_study
@@ -74,7 +76,7 @@ def test_an_expert_that_was_stopped_twice_is_the_same(undisturbed, tmp_path, mon
         with monkeypatch.context() as patch:
             stop_at(patch, step)
             with pytest.raises(StoppedError):
-                # a checkpoint at every step that is logged
+                # a checkpoint at every step
                 train_expert(tmp_path, training, minutes=1e-9)
     begun = []
     original = checkpoint_callback.CheckpointCallback.on_train_begin
@@ -106,10 +108,47 @@ def test_sums_are_read_by_the_main_process_alone(tmp_path, rank):
     losses, sums, network = [], {}, torch.nn.Linear(2, 2)
     manager = CheckpointManager(tmp_path, 1.0, processes=ProcessGroup(rank))
     callback = checkpoint_callback.CheckpointCallback(manager, losses, sums)
-    callback.on_train_begin(None, None, None, model=network)
+    state = SimpleNamespace(global_step=2)
+    callback.on_train_begin(None, state, None, model=network)
     assert torch.equal(network.weight, torch.ones(2, 2))
     assert losses == [(2, 1.5)]
     assert list(sums) == (["9:weight"] if rank == 0 else [])
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [
+    (1, []), (60, [10, 20, 30, 40]), (90, [7, 14, 21, 28, 35, 42, 49]), (2880, list(range(1, 50))),
+])  # fmt: skip
+def test_a_checkpoint_is_saved_as_soon_as_the_interval_has_passed(
+    tmp_path, monkeypatch, seconds, expected
+):
+    """The Trainer logs a fiftieth of a long training at a time, which may take hours."""
+    now, looks, saved = [0.0], [], []
+
+    class Processes(ProcessGroup):
+        def broadcast(self, value):
+            looks.append(value)
+            return value
+
+    monkeypatch.setattr(checkpoint_callback.time, "monotonic", lambda: now[0])
+    manager = CheckpointManager(tmp_path, 600, processes=Processes())
+    callback, network = (
+        checkpoint_callback.CheckpointCallback(manager, [], {}),
+        torch.nn.Linear(2, 2),
+    )
+    state = SimpleNamespace(global_step=0, max_steps=50)
+    callback.on_train_begin(None, state, None, model=network)
+    for step in range(1, 51):
+        now[0] += seconds
+        state.global_step, control = step, TrainerControl()
+        callback.on_step_end(None, state, control)
+        assert control.should_log == control.should_save  # the Trainer's sum of losses is kept so
+        if control.should_save:
+            saved.append(step)
+            (tmp_path / f"checkpoint-{step}").mkdir()
+            callback.on_save(None, state, control, model=network)
+    assert saved == expected
+    if seconds == 1:  # processes need not agree at each step
+        assert len(looks) == 1
 
 
 def test_short_trainings_write_no_checkpoint(undisturbed, tmp_path, monkeypatch):

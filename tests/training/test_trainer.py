@@ -46,8 +46,9 @@ def corpora(tmp_path_factory):
     return made
 
 
-def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None, processes=None, device=CPU):
-    step = OptimizerHyperparameters(rate, 256, "test")
+def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None, processes=None, device=CPU,
+        batch=256, interval_s=3600):  # fmt: skip
+    step = OptimizerHyperparameters(rate, batch, "test")
     plan = BatchPlan.of(recipe, step, CONTEXT, 1, vocabulary=300)
     dataset = MixtureDataset(
         corpora,
@@ -57,7 +58,8 @@ def run(corpora, tmp_path, recipe, *, seed=0, rate=1e-2, network=None, processes
         seed=seed,
     )
     network = network or model()
-    checkpoints = CheckpointManager(tmp_path, 3600, processes=processes or ProcessGroup())
+    processes = processes or ProcessGroup()
+    checkpoints = CheckpointManager(tmp_path, interval_s, processes=processes)
     outcome, whole = train(
         network, dataset, recipe, step, plan,
         name="birds", device=device, seed=seed, checkpoints=checkpoints,
@@ -243,7 +245,10 @@ def test_only_the_main_process_keeps_tensors(tmp_path, monkeypatch):
 
 
 def test_all_processes_end_where_the_main_one_finds_nan(corpora, tmp_path, monkeypatch):
-    monkeypatch.setattr(ProcessGroup, "broadcast", lambda self, value: False)
+    def broadcast(self, value):
+        return False if isinstance(value, bool) else value
+
+    monkeypatch.setattr(ProcessGroup, "broadcast", broadcast)
     with pytest.raises(DivergedError, match="stopped being finite at step 2;"):
         run(corpora, tmp_path, TrainingConfig(tokens=512), processes=ProcessGroup(rank=1))
 
@@ -309,3 +314,30 @@ def test_weights_that_text_does_not_reach_are_looked_for(
     monkeypatch.setattr(trainer, "TrainingArguments", Arguments)
     run(corpora, tmp_path, TrainingConfig(tokens=1000), network=network)
     assert given["ddp_find_unused_parameters"] is has_images
+
+
+def test_checkpoints_between_two_logs_leave_the_loss_curve_as_it_is(corpora, tmp_path, monkeypatch):
+    saved = []
+    commit = CheckpointManager.commit
+
+    def note(self, checkpoint):
+        saved.append(int(checkpoint.name.rpartition("-")[2]))
+        commit(self, checkpoint)
+
+    monkeypatch.setattr(CheckpointManager, "commit", note)
+    recipe = TrainingConfig(tokens=104 * 64)  # the Trainer logs every second step
+    plain, told = run(corpora, tmp_path / "a", recipe, batch=64)
+    assert saved == []
+    again, other = run(corpora, tmp_path / "b", recipe, batch=64, interval_s=1e-9)
+    assert saved == list(range(1, 104))
+    for a, b in zip(plain.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert [step for step, _ in told.losses] == [*range(2, 105, 2)]
+    assert np.allclose(other.losses, told.losses, rtol=1e-6, atol=0)
+
+
+def test_losses_are_means_weighted_by_their_steps():
+    pairs = [(2, 1.0), (4, 0.1), (5, 6.0), (6, 2.0), (7, 9.0)]
+    # what is logged after the last of the steps is in none, as without a checkpoint
+    assert list(trainer.merge_losses(pairs, 2)) == [(2, 1.0), (4, 0.1), (6, 4.0)]
+    assert list(trainer.merge_losses([(1, 6.0), (3, 3.0)], 3)) == [(3, 4.0)]
