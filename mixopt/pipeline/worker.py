@@ -1,5 +1,6 @@
 """What a worker does with a study's jobs, on any machine, and how a study gets its workers."""
 
+import gc
 import hashlib
 import json
 import logging
@@ -73,6 +74,8 @@ class StudyWorker:
             Exception: Whatever the work failed with.
         """
         context = self._context
+        if job.trains and context.device.name != "cpu":
+            self._free_device()
         match job.verb, job.arguments:
             case "train_base", ():
                 run = base_run(context)
@@ -102,6 +105,15 @@ class StudyWorker:
                 evaluator.build(rows, self._items_of(evaluator, fitted_on, share, seed))
             case _:
                 raise ValueError(f"no worker knows the job {job.verb!r}")
+
+    def _free_device(self) -> None:
+        """Drop the loaded models, which fill most of an accelerator's memory.
+
+        On a CPU they stay: it has swap, and opening them again costs more than it saves.
+        """
+        if self._evaluator is not None:
+            self._evaluator = self._items = None
+            gc.collect()  # an evaluator and its parts refer to each other
 
     def _evaluator_of(self, names: Sequence[str]) -> MergeEvaluator:
         wanted = tuple(names)

@@ -1,9 +1,12 @@
 import json
 import pickle
 import re
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import toy
 
 import mixopt
@@ -22,6 +25,7 @@ from mixopt.pipeline.environment import RunEnvironment
 from mixopt.pipeline.evaluators import open_evaluator
 from mixopt.pipeline.experts import train_base, train_experts
 from mixopt.pipeline.worker import StudyWorker, make_worker, stage, unstage
+from mixopt.training.device import Device
 
 NAMES = tuple(toy.WORDS)
 
@@ -127,6 +131,36 @@ def test_a_lost_worker_is_recorded_until_its_job_is_done(toy_folder):
     }
     assert list(train_experts(context).results) == list(NAMES)
     assert context.store.failures() == []
+
+
+class Loaded:
+    """An evaluator with the models that it has loaded, which refers to itself through its parts."""
+
+    def __init__(self):
+        self.itself = self
+
+    def build_expert_logprobs(self, indices):
+        pass
+
+
+@pytest.mark.parametrize(("device", "stays"), [("cuda", False), ("cpu", True)])
+def test_scoring_leaves_an_accelerator_to_the_next_training(monkeypatch, device, stays):
+    opened, seen = [], []
+
+    def open_one(context, names):
+        evaluator = Loaded()
+        opened.append(weakref.ref(evaluator))
+        return evaluator
+
+    monkeypatch.setattr(worker, "open_evaluator", open_one)
+    monkeypatch.setattr(worker, "expert_run", lambda *_: None)
+    monkeypatch.setattr(worker, "build_run", lambda *_: seen.append(opened[-1]() is not None))
+    do = StudyWorker(SimpleNamespace(device=Device(device, torch.float32)))
+    do(Job("score_experts", (NAMES, (0,)), "scores"))
+    do(Job("train_expert", ("birds",), "an expert", trains=True))
+    assert seen == [stays]
+    do(Job("score_experts", (NAMES, (0,)), "scores"))
+    assert len(opened) == 2 - stays
 
 
 @pytest.fixture
