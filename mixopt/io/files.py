@@ -11,6 +11,11 @@ from pathlib import Path
 from mixopt.errors import OutputError, StorageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+TORCH_WRITERS = ("inline_container", "PytorchStreamWriter")
+"""What errors of `torch.save` name that could not write its file."""
+NEARLY_FULL = 256 << 20
+"""Free bytes of a disk on which a checkpoint that could not be written found no room. Others may have
+deleted files since."""
 FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
 NO_PLACE = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG)
 
@@ -185,6 +190,16 @@ def _create_scratch(path: Path) -> tuple[int, Path]:
     return os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), scratch
 
 
+def _failed_in_torch(error: Exception) -> bool:
+    """Return whether `torch.save` could not write; its error does not say why."""
+    return isinstance(error, RuntimeError) and any(name in str(error) for name in TORCH_WRITERS)
+
+
+def _free_bytes(path: Path) -> int:
+    folder = next((each for each in (path, *path.parents) if each.exists()), Path())
+    return shutil.disk_usage(folder).free
+
+
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turn the errors of a full disk or an unwritable place into ours; others pass unchanged.
@@ -200,8 +215,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         code = getattr(error, "errno", None)
-        # safetensors and torch raise their own errors, which only quote the system's message
-        if code in FULL or "No space left on device" in str(error):
+        # safetensors raises errors of its own, which only quote the system's message
+        is_full = code in FULL or "No space left on device" in str(error)
+        if is_full or (_failed_in_torch(error) and _free_bytes(path) < NEARLY_FULL):
             raise StorageError(
                 f"The disk is full, so {path} was not written; free some space and run again."
             ) from error

@@ -118,7 +118,7 @@ class StudyWorker:
     def _evaluator_of(self, names: Sequence[str]) -> MergeEvaluator:
         wanted = tuple(names)
         if self._evaluator is None or self._evaluator[0] != wanted:
-            self._evaluator = None  # the old models leave the memory first
+            self._evaluator = self._items = None  # the old models leave the memory first
             self._evaluator = wanted, open_evaluator(self._context, wanted)
         return self._evaluator[1]
 

@@ -1,8 +1,11 @@
 import errno
 import os
+import resource
 import stat
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from mixopt.errors import OutputError, StorageError
 from mixopt.io.files import publish_file, publish_folder, resume_folder, write_text
@@ -45,6 +48,30 @@ def test_full_disk_while_building_is_one_sentence_and_leaves_nothing(tmp_path):
 def test_full_disk_told_by_another_library(tmp_path):
     with pytest.raises(StorageError, match="disk is full"), publish_folder(tmp_path / "artifact"):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
+@pytest.fixture
+def no_large_files():
+    """Files of at most 1,000 bytes, beyond which writing fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("no_large_files")
+@pytest.mark.parametrize("free", [1000, 10**12])
+def test_full_disk_that_torch_does_not_name(tmp_path, monkeypatch, free):
+    """Its writer says `unexpected pos 704 vs 598`, as for any file that could not be written."""
+    usage = SimpleNamespace(free=free)
+    monkeypatch.setattr("mixopt.io.files.shutil.disk_usage", lambda path: usage)
+    wanted = (StorageError, "disk is full") if free == 1000 else (RuntimeError, "unexpected pos")
+    with (
+        pytest.raises(wanted[0], match=wanted[1]),
+        publish_folder(tmp_path / "artifact") as scratch,
+    ):
+        torch.save({"step": torch.zeros(10_000)}, scratch / "optimizer.pt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_keeps_the_old_file_until_the_new_one_is_whole(tmp_path, monkeypatch):
