@@ -121,7 +121,7 @@ class Study:
         output: str | Path | None = None,
         *,
         seed: int | None = None,
-        experts: Mapping[str, Path] | None = None,
+        experts: Mapping[str, str | Path] | None = None,
         executor: str | None = None,
         budget_tokens: int | None = None,
         **options: Any,

@@ -103,7 +103,7 @@ def _add_capability_texts(plain: dict[str, Any], study: Path) -> None:
         plain.setdefault("benchmarks", []).append(_anchor_paths(benchmark, study.parent))
 
 
-def give_experts(config: StudyConfig, folders: Mapping[str, Path]) -> StudyConfig:
+def give_experts(config: StudyConfig, folders: Mapping[str, str | Path]) -> StudyConfig:
     """Return the config with experts that were trained elsewhere.
 
     Args:
@@ -122,7 +122,7 @@ def give_experts(config: StudyConfig, folders: Mapping[str, Path]) -> StudyConfi
     plain = config.model_dump(mode="json")
     for expert in plain["experts"]:
         if expert["domain"] in folders:
-            expert["checkpoint"] = str(folders[expert["domain"]].absolute())
+            expert["checkpoint"] = str(Path(folders[expert["domain"]]).absolute())
     return validate(StudyConfig.model_validate, plain, "--experts", StudyConfig)
 
 

@@ -5,7 +5,13 @@ import pytest
 import toy
 import yaml
 
-from mixopt.config.loader import _find_study, load_proposal_config, load_study, set_seed
+from mixopt.config.loader import (
+    _find_study,
+    give_experts,
+    load_proposal_config,
+    load_study,
+    set_seed,
+)
 from mixopt.errors import ConfigError, UserError
 
 
@@ -37,6 +43,15 @@ def test_words_are_booleans_only_where_a_boolean_is_expected(tmp_path):
     study.write_text(yaml.safe_dump(plain).replace("X", "no"))
     with pytest.raises(ConfigError, match="shuffle is 'no', which is text; write true or false"):
         load_study(study)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_folders_of_given_experts_are_paths_or_text(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    base = {"kind": "pretrained", "path": str(tmp_path / "base"), "context": 32}
+    config = load_study(toy.write_study(tmp_path, base=base))
+    given = give_experts(config, {"birds": kind("runs/birds")})
+    assert given.experts[0].checkpoint == str(tmp_path / "runs" / "birds")
 
 
 def test_paths_are_relative_to_the_file_that_holds_them(tmp_path):
