@@ -51,13 +51,14 @@ class RemoteArtifactStore(ArtifactStore):
     Args:
         folder: Root of the store on this machine.
         url: Any URL or path that fsspec opens: `s3://bucket/study`, `/nfs/study`.
+        is_shared: Whether studies share it.
 
     Raises:
         UserError: The URL cannot be opened.
     """
 
-    def __init__(self, folder: Path, url: str) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, url: str, *, is_shared: bool = False) -> None:
+        super().__init__(folder, is_shared=is_shared)
         self.url = url
         self._storage = Storage(url)
         # references of artifacts that are at the URL as they are here

@@ -87,10 +87,12 @@ class ArtifactStore:
     Args:
         folder: Root of the store.
         read_only: Refuse to build: `get_or_build` raises `MissingArtifactError` instead.
+        is_shared: Whether studies share it. An artifact of the same name may be another study's there,
+            of which a new one is no rebuild.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        self.folder, self.read_only = folder, read_only
+    def __init__(self, folder: Path, *, read_only: bool = False, is_shared: bool = False) -> None:
+        self.folder, self.read_only, self.is_shared = folder, read_only, is_shared
         self._killed: dict[str, dict[str, list[Path]]] = {}
 
     def get_or_build(self, artifact: Artifact, build: Build) -> Path:
@@ -111,7 +113,7 @@ class ArtifactStore:
                 if find_verified(folder) is not None:  # another process built it meanwhile
                     return folder
                 if artifact.kind not in MANY:
-                    change = explain_rebuild(folder, artifact.full_key)
+                    change = self.explain_rebuild(artifact)
                     if change:
                         log.info("%s is built again: %s.", artifact.name, change)
                 for leftover in self._killed_builds(folder):
@@ -186,6 +188,8 @@ class ArtifactStore:
 
     def explain_rebuild(self, artifact: Artifact) -> str:
         """Describe what changed since an artifact of this name was built; empty where nothing did."""
+        if self.is_shared:
+            return ""
         return explain_rebuild(self.path(artifact), artifact.full_key)
 
     def work_folder(self, artifact: Artifact) -> Path:
@@ -282,10 +286,11 @@ class RankZeroStore(ArtifactStore):
     Args:
         folder: Root of the store, visible to all processes.
         ranks: The processes.
+        is_shared: Whether studies share it.
     """
 
-    def __init__(self, folder: Path, ranks: "ProcessGroup") -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, ranks: "ProcessGroup", *, is_shared: bool = False) -> None:
+        super().__init__(folder, is_shared=is_shared)
         self._ranks = ranks
 
     def get_or_build(self, artifact: Artifact, build: Build) -> Path:

@@ -33,16 +33,22 @@ class RunEnvironment:
         """Return the store of the study and that of its corpora."""
         store, cache = self.store, self.cache
         if read_only:
-            return ArtifactStore(store, read_only=True), ArtifactStore(cache, read_only=True)
+            return (
+                ArtifactStore(store, read_only=True),
+                ArtifactStore(cache, read_only=True, is_shared=True),
+            )
         if is_launched():
             from mixopt.training.distributed import ProcessGroup
 
             ranks = ProcessGroup.launched(cpu=self.device == "cpu")
-            return RankZeroStore(store, ranks), RankZeroStore(cache, ranks)
+            return RankZeroStore(store, ranks), RankZeroStore(cache, ranks, is_shared=True)
         if self.storage is None:
-            return ArtifactStore(store), ArtifactStore(cache)
+            return ArtifactStore(store), ArtifactStore(cache, is_shared=True)
         study_url, cache_url = (f"{self.storage.rstrip('/')}/{n}" for n in ("artifacts", "cache"))
-        return RemoteArtifactStore(store, study_url), RemoteArtifactStore(cache, cache_url)
+        return (
+            RemoteArtifactStore(store, study_url),
+            RemoteArtifactStore(cache, cache_url, is_shared=True),
+        )
 
     def on_another_machine(self) -> "RunEnvironment":
         """Return the same environment with folders that exist on a machine without this disk."""

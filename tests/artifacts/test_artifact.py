@@ -170,6 +170,17 @@ def test_a_rebuild_is_explained_by_the_nearest_key(tmp_path, caplog):
     assert store.explain_rebuild(Artifact("kind", "code", key)) == ""
 
 
+def test_what_another_study_built_is_no_rebuild(tmp_path, caplog):
+    """Corpora of all studies lie in one folder, and two studies may each have one called notes."""
+    caplog.set_level("INFO")
+    store = ArtifactStore(tmp_path, is_shared=True)
+    store.get_or_build(Artifact("corpora", "notes", {"text": 1}), write("a"))
+    other = Artifact("corpora", "notes", {"text": 2})
+    assert store.explain_rebuild(other) == ""
+    store.get_or_build(other, write("b"))
+    assert "built again" not in caplog.text
+
+
 def test_hashes_are_told_by_their_beginning():
     old, new = {"tokenizer": "7130e381f20ee3e2" * 2}, {"tokenizer": "d81c412719f551c9" * 2}
     assert artifact.describe_changes(old, new) == "tokenizer was 7130e381 and is d81c4127"

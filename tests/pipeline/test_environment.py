@@ -31,6 +31,8 @@ def test_stores_are_remote_where_there_is_storage(tmp_path):
         "memory://x/artifacts", "memory://x/cache",
     ]  # fmt: skip
     assert all(isinstance(store, RemoteArtifactStore) for store in remote.open_stores())
+    for stores in (local.open_stores(), local.open_stores(read_only=True), remote.open_stores()):
+        assert [store.is_shared for store in stores] == [False, True]  # studies share corpora
 
 
 def test_an_empty_url_is_none(tmp_path):
